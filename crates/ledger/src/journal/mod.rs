@@ -1,0 +1,141 @@
+//! The journal: a tenant's ordered durable input. One port, two adapters.
+//!
+//! In scope: messages, subjects, the port's errors. Out of scope: what a message means (`post`).
+//! Subjects here are *local*: `decisions.gw-1`, `system.genesis`; the JetStream adapter adds its prefix.
+
+use crate::{ident::Ident, time::Nanos};
+
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
+
+/// Largest message body a journal takes, in bytes (design §6: an event is at most 256 KiB).
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Most messages of one atomic batch (the limit of a JetStream atomic batch).
+pub const BATCH_MESSAGES_MAX: usize = 1000;
+
+/// Header with 16 random bytes, base64url without padding: the seed of an event's salts.
+pub const HEADER_SALT: &str = "Countersign-Salt";
+/// Header with the journal-key signature that every message outside `decisions.` carries.
+pub const HEADER_SIGNATURE: &str = "Countersign-Signature";
+/// Header with the subject the receipt shall be sent to after posting.
+pub const HEADER_RECEIPT_TO: &str = "Countersign-Receipt-To";
+
+/// What a message is about. The subject decides the kind, never the body (design §5).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// `decisions.<producer>`: a data plane's events.
+    Decisions(Ident),
+    /// `approvals.<approval_id>`: approval and token events, signed.
+    Approvals(Ident),
+    /// `evidence.<approval_id>`: comments, chat ids, raw clicks; erasable, signed.
+    Evidence(Ident),
+    /// `system.<topic>`: genesis, access, erasure, key, rules, journal; signed.
+    System(Ident),
+}
+
+impl Subject {
+    /// Reads the local form, e.g. `decisions.gw-1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (family, name) = text.split_once('.')?;
+        let name = Ident::new(name).ok()?;
+        match family {
+            "decisions" => Some(Self::Decisions(name)),
+            "approvals" => Some(Self::Approvals(name)),
+            "evidence" => Some(Self::Evidence(name)),
+            "system" => Some(Self::System(name)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Decisions(name) => write!(f, "decisions.{name}"),
+            Self::Approvals(name) => write!(f, "approvals.{name}"),
+            Self::Evidence(name) => write!(f, "evidence.{name}"),
+            Self::System(name) => write!(f, "system.{name}"),
+        }
+    }
+}
+
+/// The headers that posting reads; every other header is ignored and not part of the journal's content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// [`HEADER_SALT`], as sent.
+    pub salt: Option<String>,
+    /// [`HEADER_SIGNATURE`], as sent.
+    pub signature: Option<String>,
+    /// [`HEADER_RECEIPT_TO`], as sent.
+    pub receipt_to: Option<String>,
+}
+
+/// One message as the journal holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// 1-based sequence in the tenant's journal; never reused within one epoch.
+    pub seq: u64,
+    /// When the journal stored it (the stream's clock).
+    pub time: Nanos,
+    /// What it is about; `None` when the stream delivered a subject outside the four families.
+    pub subject: Option<Subject>,
+    /// The named headers.
+    pub headers: Headers,
+    /// The bytes as sent.
+    pub body: Vec<u8>,
+}
+
+/// One message to append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Where to.
+    pub subject: Subject,
+    /// The named headers.
+    pub headers: Headers,
+    /// At most [`BODY_BYTES_MAX`].
+    pub body: Vec<u8>,
+    /// Compare-and-swap: the last sequence on this subject must be this one (0 = none yet).
+    pub expected: Option<u64>,
+}
+
+/// Who the journal is, and how far it reaches. Two journals with equal `identity` are the same journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// JetStream: stream name and creation time. Embedded: a random id made at `init`.
+    pub identity: String,
+    /// First sequence still stored; `last + 1` when empty.
+    pub first: u64,
+    /// Last sequence ever given; 0 when nothing was appended yet.
+    pub last: u64,
+}
+
+/// Why a journal call failed, by what the caller must do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Compare-and-swap lost: read the subject again and decide anew.
+    #[error(
+        "the subject has moved on: another message was appended first; read it again and retry"
+    )]
+    Conflict,
+    /// Larger than the journal takes; never works.
+    #[error("the journal takes at most {max} {what}, got {got}")]
+    TooBig {
+        /// "bytes per message" or "messages per batch".
+        what: &'static str,
+        /// What was asked for.
+        got: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Nothing was written (full, not connected, no permission): try again later.
+    #[error("the journal is not available: {0}")]
+    Unavailable(String),
+    /// It may or may not have been written: repeat the call; repeating is safe because of `(producer, source, id)`.
+    #[error(
+        "the journal did not answer in time; it is unknown whether the message was stored: {0}"
+    )]
+    Unknown(String),
+    /// The journal is not set up as the design demands, or is another one: stop and tell a person.
+    #[error("{0}")]
+    Halt(String),
+}
