@@ -1,1 +1,1 @@
-
+//! Who said yes: the approvals worker.

@@ -5,6 +5,7 @@
 
 use crate::{ident::Ident, time::Nanos};
 
+pub mod embedded;
 #[cfg(feature = "jetstream")]
 pub mod jetstream;
 

@@ -1,0 +1,277 @@
+//! The fork guard: how far each log was signed, kept outside the database (design §6).
+//!
+//! After the database's fsync and before anything is published, each changed log's `{origin, size, root, writer}` is
+//! advanced here by compare-and-swap. So published ≤ guard ≤ database, always; a restored backup or a second writer
+//! finds a guard that is ahead of it and refuses to sign another history.
+//!
+//! File: two slots of 512 bytes for each log, written alternately, one `fdatasync` for all logs of a commit.
+//! Slot: `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖ SHA-256[32]`.
+
+use crate::log::merkle::Hash;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    fs::{File, TryLockError},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+const SLOT_BYTES: usize = 512;
+const MAGIC: &[u8; 8] = b"csguard1";
+const HEAD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 2;
+/// Longest origin a guard holds, in bytes.
+pub const ORIGIN_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES - 32;
+
+/// How far a log was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The log.
+    pub origin: String,
+    /// Tree size.
+    pub size: u64,
+    /// Root hash at that size.
+    pub root: Hash,
+}
+
+/// Why the guard refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file can't be read, written or synced.
+    #[error("the guard {path} failed: {source}; check its disk, then start again")]
+    Io {
+        /// The guard's file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else holds it.
+    #[error("the guard {0} is held by another process: only one server may sign for these logs")]
+    Held(PathBuf),
+    /// A log's slots are both unreadable.
+    #[error(
+        "the guard {0} is damaged: restore it from its copy, or look at SECURITY.md before you delete it"
+    )]
+    Damaged(PathBuf),
+    /// Compare-and-swap lost.
+    #[error(
+        "the guard was advanced by another writer: {origin} stands at {found}, expected {expected}"
+    )]
+    Moved {
+        /// The log.
+        origin: String,
+        /// Size this process had written.
+        expected: u64,
+        /// Size found.
+        found: u64,
+    },
+    /// The origin does not fit.
+    #[error("an origin has at most {ORIGIN_BYTES_MAX} bytes")]
+    OriginTooLong,
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    at: u64,
+    generation: u64,
+    mark: Mark,
+}
+
+/// An open guard file, locked for this process.
+#[derive(Debug)]
+pub struct Guard {
+    file: File,
+    path: PathBuf,
+    writer: u64,
+    places: HashMap<String, Place>,
+}
+
+impl Guard {
+    /// Opens or creates the file and locks it. `writer` marks this process in the slots (random).
+    pub fn open(path: &Path, writer: u64) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: path.to_owned(), source };
+        let mut open = File::options();
+        let file = open.read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Held(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let mut guard = Self { file, path: path.to_owned(), writer, places: HashMap::new() };
+        guard.load()?;
+        Ok(guard)
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        Error::Io { path: self.path.clone(), source }
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        let length = self.file.metadata().map_err(|e| self.failed(e))?.len();
+        // A pair that was only begun when the machine stopped was never relied on.
+        for at in (0..length).step_by(2 * SLOT_BYTES) {
+            let first = self.read_slot(at)?;
+            let second = self.read_slot(at + SLOT_BYTES as u64)?;
+            let newest = first.into_iter().chain(second).max_by_key(|(generation, _)| *generation);
+            match newest {
+                Some((generation, mark)) => {
+                    self.places.insert(mark.origin.clone(), Place { at, generation, mark });
+                }
+                None if at + 2 * SLOT_BYTES as u64 >= length => {}
+                None => return Err(Error::Damaged(self.path.clone())),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_slot(&self, at: u64) -> Result<Option<(u64, Mark)>, Error> {
+        let mut slot = [0; SLOT_BYTES];
+        match self.file.read_exact_at(&mut slot, at) {
+            Ok(()) => Ok(decode(&slot)),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(e) => Err(self.failed(e)),
+        }
+    }
+
+    /// How far `origin` was signed.
+    pub fn mark(&self, origin: &str) -> Option<&Mark> {
+        self.places.get(origin).map(|place| &place.mark)
+    }
+
+    /// Every log it knows.
+    pub fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.places.values().map(|place| &place.mark)
+    }
+
+    /// Advances these logs and returns once that is on the disk. All slots are compared first; one `fdatasync`.
+    pub fn advance(&mut self, marks: &[Mark]) -> Result<(), Error> {
+        let mut next = Vec::with_capacity(marks.len());
+        let mut end = self.places.len() as u64;
+        for mark in marks {
+            if mark.origin.len() > ORIGIN_BYTES_MAX {
+                return Err(Error::OriginTooLong);
+            }
+            let place = match self.places.get(&mark.origin) {
+                None => {
+                    end += 1;
+                    Place {
+                        at: (end - 1) * 2 * SLOT_BYTES as u64,
+                        generation: 0,
+                        mark: mark.clone(),
+                    }
+                }
+                Some(place) => {
+                    self.compare(place)?;
+                    Place { generation: place.generation + 1, mark: mark.clone(), ..*place }
+                }
+            };
+            next.push(place);
+        }
+        for place in &next {
+            let slot = encode(place.generation, self.writer, &place.mark);
+            let at = place.at + (place.generation % 2) * SLOT_BYTES as u64;
+            self.file.write_all_at(&slot, at).map_err(|e| self.failed(e))?;
+        }
+        self.file.sync_data().map_err(|e| self.failed(e))?;
+        self.places.extend(next.into_iter().map(|place| (place.mark.origin.clone(), place)));
+        Ok(())
+    }
+
+    /// The slot on disk is the one this process knows.
+    fn compare(&self, place: &Place) -> Result<(), Error> {
+        let at = place.at + (place.generation % 2) * SLOT_BYTES as u64;
+        let found = self.read_slot(at)?;
+        match found {
+            Some((generation, mark)) if generation == place.generation && mark == place.mark => {
+                Ok(())
+            }
+            Some((_, mark)) => Err(Error::Moved {
+                origin: place.mark.origin.clone(),
+                expected: place.mark.size,
+                found: mark.size,
+            }),
+            None => Err(Error::Damaged(self.path.clone())),
+        }
+    }
+}
+
+fn encode(generation: u64, writer: u64, mark: &Mark) -> [u8; SLOT_BYTES] {
+    let mut slot = [0; SLOT_BYTES];
+    let origin_length = u16::try_from(mark.origin.len()).expect("checked against the slot");
+    let parts: [&[u8]; 7] = [
+        MAGIC,
+        &generation.to_be_bytes(),
+        &mark.size.to_be_bytes(),
+        &mark.root.0,
+        &writer.to_be_bytes(),
+        &origin_length.to_be_bytes(),
+        mark.origin.as_bytes(),
+    ];
+    let mut at = 0;
+    for part in parts {
+        slot[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    let sum = Sha256::digest(&slot[..SLOT_BYTES - 32]);
+    slot[SLOT_BYTES - 32..].copy_from_slice(&sum);
+    slot
+}
+
+fn decode(slot: &[u8; SLOT_BYTES]) -> Option<(u64, Mark)> {
+    let (body, sum) = slot.split_at(SLOT_BYTES - 32);
+    if Sha256::digest(body).as_slice() != sum || &body[..8] != MAGIC {
+        return None;
+    }
+    let number = |at: usize| u64::from_be_bytes(body[at..at + 8].try_into().expect("8 bytes"));
+    let length = usize::from(u16::from_be_bytes([body[64], body[65]]));
+    let origin = std::str::from_utf8(body.get(HEAD_BYTES..HEAD_BYTES + length)?).ok()?;
+    let root = Hash::from_slice(&body[24..56])?;
+    Some((number(8), Mark { origin: origin.into(), size: number(16), root }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::merkle::leaf_hash;
+
+    fn mark(origin: &str, size: u64) -> Mark {
+        Mark { origin: origin.into(), size, root: leaf_hash(&size.to_be_bytes()) }
+    }
+
+    #[test]
+    fn p4_advances_and_survives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard");
+        let mut guard = Guard::open(&path, 1).unwrap();
+        guard.advance(&[mark("a", 1), mark("b", 1)]).unwrap();
+        for size in 2..9 {
+            guard.advance(&[mark("b", size), mark("c", size)]).unwrap();
+        }
+        assert!(matches!(Guard::open(&path, 2), Err(Error::Held(_))));
+        drop(guard);
+        let guard = Guard::open(&path, 2).unwrap();
+        assert_eq!(guard.mark("a"), Some(&mark("a", 1)));
+        assert_eq!(guard.mark("b"), Some(&mark("b", 8)));
+        assert_eq!(guard.mark("c"), Some(&mark("c", 8)));
+        assert_eq!(guard.mark("d"), None);
+    }
+
+    #[test]
+    fn p4_a_torn_slot_falls_back_and_another_writer_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard");
+        let mut guard = Guard::open(&path, 1).unwrap();
+        guard.advance(&[mark("a", 1)]).unwrap();
+        guard.advance(&[mark("a", 2)]).unwrap();
+        let other = File::options().write(true).open(&path).unwrap();
+        // Generation 1 lies in the second slot: tear it.
+        other.write_all_at(&[0xff; 100], SLOT_BYTES as u64).unwrap();
+        assert!(matches!(guard.advance(&[mark("a", 3)]), Err(Error::Damaged(_))));
+        drop(guard);
+        let mut guard = Guard::open(&path, 1).unwrap();
+        assert_eq!(guard.mark("a"), Some(&mark("a", 1)));
+        other.write_all_at(&encode(0, 9, &mark("a", 7)), 0).unwrap();
+        assert!(matches!(guard.advance(&[mark("a", 2)]), Err(Error::Moved { found: 7, .. })));
+    }
+}

@@ -1,0 +1,179 @@
+//! Key files of a tenant: `<keys_dir>/<tenant>/{log,journal,token}-<n>.key` and `salt.key`, mode 0600.
+//!
+//! Private keys are read into memory that is wiped when dropped; they are never logged and never leave the process.
+
+use crate::{
+    ident::Ident,
+    log::note::{Signer, Vkey},
+    system::KeyUse,
+};
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// Why keys can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file can't be read or written.
+    #[error("key file {path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error(
+        "key file {0} can be read by others: run `chmod 600` on it, and think about who has read it"
+    )]
+    Open(PathBuf),
+    /// Not a key.
+    #[error("key file {0} does not hold a key of this kind")]
+    Unreadable(PathBuf),
+    /// A key the log demands is not there.
+    #[error("no key file for {0}: restore the keys directory from its copy")]
+    Missing(String),
+}
+
+/// All keys of one tenant.
+pub struct Keyring {
+    folder: PathBuf,
+    signers: Vec<(KeyUse, Signer)>,
+    salt: Zeroizing<[u8; 32]>,
+}
+
+/// 32 random bytes from the operating system.
+pub fn random32() -> Zeroizing<[u8; 32]> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut()).expect("the operating system gives random bytes");
+    bytes
+}
+
+impl Keyring {
+    /// Makes the folder with a new key of each kind; refuses if it exists.
+    pub fn create(keys_dir: &Path, tenant: &Ident, origin: &str) -> Result<Self, Error> {
+        let folder = keys_dir.join(tenant.as_str());
+        let failed = |source| Error::Io { path: folder.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(keys_dir).map_err(failed)?;
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
+        let salt = random32();
+        let text = Zeroizing::new(HEXLOWER.encode(salt.as_ref()) + "\n");
+        write_private(&folder.join("salt.key"), text.as_bytes())?;
+        let mut ring = Self { folder, signers: Vec::new(), salt };
+        for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token] {
+            ring.generate(usage, origin)?;
+        }
+        Ok(ring)
+    }
+
+    /// Reads the folder.
+    pub fn open(keys_dir: &Path, tenant: &Ident) -> Result<Self, Error> {
+        let folder = keys_dir.join(tenant.as_str());
+        let path = folder.join("salt.key");
+        let text = read_private(&path)?;
+        let salt = HEXLOWER.decode(text.trim_end().as_bytes()).map(Zeroizing::new);
+        let salt = salt.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+        let salt = Zeroizing::new(salt.ok_or(Error::Unreadable(path))?);
+        let mut ring = Self { folder, signers: Vec::new(), salt };
+        for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token] {
+            for number in 1.. {
+                let path = ring.path(usage, number);
+                if !path.exists() {
+                    break;
+                }
+                let signer = Signer::parse(&read_private(&path)?);
+                ring.signers.push((usage, signer.map_err(|_| Error::Unreadable(path))?));
+            }
+        }
+        Ok(ring)
+    }
+
+    /// Makes the next key for a use and writes its file.
+    pub fn generate(&mut self, usage: KeyUse, origin: &str) -> Result<Vkey, Error> {
+        let name = match usage {
+            KeyUse::Log => origin.to_owned(),
+            KeyUse::Journal => format!("{origin}/journal"),
+            KeyUse::Token => format!("{origin}/token"),
+        };
+        let signer = Signer::new(&name, &random32());
+        let number = self.signers.iter().filter(|(u, _)| *u == usage).count() + 1;
+        write_private(&self.path(usage, number), signer.private_text().as_bytes())?;
+        let vkey = signer.vkey().clone();
+        self.signers.push((usage, signer));
+        Ok(vkey)
+    }
+
+    fn path(&self, usage: KeyUse, number: usize) -> PathBuf {
+        let name = match usage {
+            KeyUse::Log => "log",
+            KeyUse::Journal => "journal",
+            KeyUse::Token => "token",
+        };
+        self.folder.join(format!("{name}-{number}.key"))
+    }
+
+    /// The signer of a public key.
+    pub fn signer(&self, vkey: &Vkey) -> Result<&Signer, Error> {
+        let found = self.signers.iter().find(|(_, signer)| signer.vkey() == vkey);
+        found.map(|(_, signer)| signer).ok_or_else(|| Error::Missing(vkey.to_string()))
+    }
+
+    /// Public keys for a use, oldest first.
+    pub fn vkeys(&self, usage: KeyUse) -> Vec<Vkey> {
+        let fits = self.signers.iter().filter(|(u, _)| *u == usage);
+        fits.map(|(_, signer)| signer.vkey().clone()).collect()
+    }
+
+    /// The key that salts are derived from where a producer sent none.
+    pub fn salt_key(&self) -> &[u8; 32] {
+        &self.salt
+    }
+
+    /// First 8 bytes of the salt key's SHA-256, hex.
+    pub fn salt_key_id(&self) -> String {
+        HEXLOWER.encode(&Sha256::digest(self.salt.as_ref())[..8])
+    }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let mut file =
+        fs::File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::Open(path.to_owned()));
+    }
+    fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_and_must_be_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let tenant = Ident::new("acme").unwrap();
+        let mut ring = Keyring::create(dir.path(), &tenant, "h/v1/tenants/acme/logs/1").unwrap();
+        let second = ring.generate(KeyUse::Log, "h/v1/tenants/acme/logs/1").unwrap();
+        assert!(Keyring::create(dir.path(), &tenant, "x").is_err());
+        let again = Keyring::open(dir.path(), &tenant).unwrap();
+        assert_eq!(again.vkeys(KeyUse::Log), ring.vkeys(KeyUse::Log));
+        assert_eq!(again.salt_key_id(), ring.salt_key_id());
+        assert!(again.signer(&second).is_ok());
+        let path = dir.path().join("acme/log-1.key");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Keyring::open(dir.path(), &tenant), Err(Error::Open(_))));
+    }
+}

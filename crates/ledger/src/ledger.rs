@@ -1,0 +1,293 @@
+//! The ledger: every tenant's log over one store, one guard and one writer.
+//!
+//! In scope: opening with all checks, making tenants, publishing and waiting for the entry. Out of scope: who may
+//! (`api::auth`), how it looks on the wire (`api::routes`).
+
+mod open;
+
+use crate::{
+    disclosure::Seed,
+    envelope::{self, Place},
+    guard,
+    ident::Ident,
+    journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Subject},
+    keyring,
+    post::{Outcome, Prepared},
+    reader::{Published, Reader},
+    store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
+    system::KeyUse,
+    tenant::Tenant,
+    writer::{self, Done, Inbox, ReceiptWanted, Work},
+};
+use data_encoding::BASE64URL_NOPAD;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, RwLock},
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Longest wait for room in a tenant's queue.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for a followed message to be posted.
+pub const POST_WAIT: Duration = Duration::from_secs(20);
+/// Most receipts that wait to be sent to `countersign-out`.
+const RECEIPTS_WAITING_MAX: usize = 16_384;
+/// How often a signed append is tried again after it lost compare-and-swap.
+const SIGNED_TRIES_MAX: usize = 10;
+
+/// Where everything lies.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The database.
+    pub store: Opening,
+    /// Folder with a folder of keys for each tenant.
+    pub keys_dir: PathBuf,
+    /// The fork guard, outside the database's directory.
+    pub guard_path: PathBuf,
+    /// `host[:port][/path]` under which tiles are served: the beginning of every origin.
+    pub public_host: String,
+    /// About how many messages one commit takes.
+    pub commit_messages_max: usize,
+}
+
+/// Why the ledger refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The guard refuses.
+    #[error(transparent)]
+    Guard(#[from] guard::Error),
+    /// Keys can't be used.
+    #[error(transparent)]
+    Keys(#[from] keyring::Error),
+    /// The journal refused or failed.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// Not set up as it must be; the text says what to do.
+    #[error("{0}")]
+    Setup(String),
+    /// The log stands still.
+    #[error("the log is halted: {0}")]
+    Halted(String),
+    /// Too much waits already; nothing was written.
+    #[error("too much waits for this tenant; try again later")]
+    Busy,
+    /// It is not known whether it was written; repeating is safe.
+    #[error(
+        "no answer in time; it is unknown whether the events were posted; repeat the same request"
+    )]
+    Unknown,
+}
+
+/// The open ledger. Dropping it ends the writer after what it has.
+pub struct Ledger {
+    options: Options,
+    store: Arc<Rocks>,
+    inbox: Arc<Inbox>,
+    tenants: RwLock<BTreeMap<Ident, Arc<Tenant>>>,
+    receipts: Mutex<Option<mpsc::Receiver<ReceiptWanted>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.inbox.close();
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Ledger {
+    /// A tenant by name.
+    pub fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        let name = Ident::new(name).ok()?;
+        self.tenants.read().expect("no holder of the lock panics").get(&name).cloned()
+    }
+
+    /// All tenants, by name.
+    pub fn tenants(&self) -> Vec<Arc<Tenant>> {
+        self.tenants.read().expect("no holder of the lock panics").values().cloned().collect()
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Rocks {
+        &self.store
+    }
+
+    /// Where everything lies.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// A reader of one published state.
+    pub fn reader<'a>(&'a self, tenant: &Tenant, at: &'a Published) -> Reader<'a> {
+        Reader { store: &*self.store, number: tenant.number, at }
+    }
+
+    /// The messages that asked for receipts; the first caller gets them.
+    pub fn receipts_wanted(&self) -> Option<mpsc::Receiver<ReceiptWanted>> {
+        self.receipts.lock().expect("no holder of the lock panics").take()
+    }
+
+    /// Where work for the writer goes.
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Waits for room for `count` messages of this tenant.
+    pub(crate) async fn room(
+        &self,
+        tenant: &Tenant,
+        count: usize,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
+        let count = u32::try_from(count).map_err(|_| Error::Busy)?;
+        let permits = Arc::clone(&tenant.queue).acquire_many_owned(count);
+        let permits = tokio::time::timeout(QUEUE_WAIT, permits).await.map_err(|_| Error::Busy)?;
+        permits.map_err(|_| Error::Busy)
+    }
+
+    /// Appends to the embedded journal and posts: returns once the entries are fsynced, guarded and published.
+    ///
+    /// 1 to [`BATCH_MESSAGES_MAX`] messages, all or none. Messages without a salt get a random one.
+    pub async fn append_embedded(
+        &self,
+        tenant: &Tenant,
+        batch: Vec<Append>,
+    ) -> Result<Done, Error> {
+        check_batch(&batch)?;
+        if let Some(reason) = tenant.halted() {
+            return Err(Error::Halted(reason));
+        }
+        let permit = self.room(tenant, batch.len()).await?;
+        let prepare = || batch.into_iter().map(prepare_new).collect();
+        // An event costs some 10 µs of parsing and hashing; a batch would hold up the other tasks of this thread.
+        let messages: Vec<_> = tokio::task::block_in_place(prepare);
+        let (reply, answer) = oneshot::channel();
+        self.inbox.push(tenant.number, Work::Append { messages, reply, permit });
+        match answer.await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(writer::Error::Conflict)) => Err(journal::Error::Conflict.into()),
+            Ok(Err(writer::Error::Halted(reason))) => Err(Error::Halted(reason)),
+            Err(_) => Err(Error::Unknown),
+        }
+    }
+
+    /// Waits until the followed journal is posted up to the last of `seqs`; returns what became of each.
+    pub async fn wait_posted(&self, tenant: &Tenant, seqs: Vec<u64>) -> Result<Done, Error> {
+        let last = seqs.iter().max().copied().unwrap_or(0);
+        let mut states = tenant.watch();
+        let posted = async {
+            loop {
+                let published = Arc::clone(&states.borrow_and_update());
+                if published.posted >= last {
+                    return Ok(published);
+                }
+                if let Some(reason) = tenant.halted() {
+                    return Err(Error::Halted(reason));
+                }
+                if states.changed().await.is_err() {
+                    return Err(Error::Unknown);
+                }
+            }
+        };
+        let published =
+            tokio::time::timeout(POST_WAIT, posted).await.map_err(|_| Error::Unknown)??;
+        let outcomes: Option<Vec<Outcome>> = seqs.iter().map(|seq| tenant.outcome(*seq)).collect();
+        let outcomes = outcomes.ok_or(Error::Unknown)?;
+        Ok(Done { seqs, outcomes, published })
+    }
+
+    /// The header that lets `body` be posted on a signed subject now, and the sequence it must follow there.
+    pub fn sign_next(
+        &self,
+        tenant: &Tenant,
+        subject: &Subject,
+        body: &[u8],
+    ) -> Result<(String, u64), Error> {
+        let published = tenant.published();
+        let key = tenant.number.in_epoch(published.epoch, subject.to_string().as_bytes());
+        let last = self.store.get(Family::Subjects, &key)?;
+        let expected = last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))?;
+        let journal = published.keys.journal();
+        let newest = journal.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
+        let place = Place { tenant: &tenant.name, epoch: published.epoch, subject, expected };
+        let header = tenant.with_keys(|ring| {
+            ring.signer(newest).map(|signer| envelope::sign(signer, place, body))
+        })?;
+        Ok((header, expected))
+    }
+}
+
+/// A batch the journal would refuse is refused before anything is done.
+pub fn check_batch(batch: &[Append]) -> Result<(), journal::Error> {
+    let (got, max) = (batch.len(), BATCH_MESSAGES_MAX);
+    if got == 0 || got > max {
+        return Err(journal::Error::TooBig {
+            what: "messages per batch (and at least 1)",
+            got,
+            max,
+        });
+    }
+    let got = batch.iter().map(|message| message.body.len()).max().unwrap_or(0);
+    let max = journal::BODY_BYTES_MAX;
+    if got > max {
+        return Err(journal::Error::TooBig { what: "bytes per message", got, max });
+    }
+    Ok(())
+}
+
+/// A random `Countersign-Salt`.
+pub fn random_salt() -> String {
+    BASE64URL_NOPAD.encode(&keyring::random32()[..crate::disclosure::SEED_BYTES])
+}
+
+fn prepare_new(mut append: Append) -> (Option<u64>, Prepared) {
+    let sent = append.headers.salt.as_deref().and_then(Seed::from_header);
+    let seed = sent.unwrap_or_else(|| {
+        let salt = random_salt();
+        let seed = Seed::from_header(&salt).expect("made just so");
+        append.headers.salt = Some(salt);
+        seed
+    });
+    let Append { subject, headers, body, expected } = append;
+    (expected, Prepared::new(Some(subject), headers, body, seed))
+}
+
+impl Ledger {
+    /// Publishes `body` on a signed subject of an embedded journal and waits for its entry.
+    pub async fn append_signed_embedded(
+        &self,
+        tenant: &Tenant,
+        subject: &Subject,
+        body: &[u8],
+    ) -> Result<Done, Error> {
+        for _ in 0..SIGNED_TRIES_MAX {
+            let append = self.signed(tenant, subject, body)?;
+            match self.append_embedded(tenant, vec![append]).await {
+                Err(Error::Journal(journal::Error::Conflict)) => {}
+                other => return other,
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// A signed message that follows what is posted now.
+    pub fn signed(&self, tenant: &Tenant, subject: &Subject, body: &[u8]) -> Result<Append, Error> {
+        let (signature, expected) = self.sign_next(tenant, subject, body)?;
+        let headers =
+            Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
+        let (subject, body) = (subject.clone(), body.to_vec());
+        Ok(Append { subject, headers, body, expected: Some(expected) })
+    }
+
+    /// Makes the next key of a use for a tenant; `system.key` must be published for it to take over.
+    pub fn generate_key(&self, tenant: &Tenant, usage: KeyUse) -> Result<String, Error> {
+        Ok(tenant.generate_key(usage)?.to_string())
+    }
+}

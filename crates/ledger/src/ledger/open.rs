@@ -1,0 +1,300 @@
+//! Opening the ledger: every log is checked before it may sign again. And making the first log of a tenant.
+
+use super::{Error, Ledger, Options, RECEIPTS_WAITING_MAX};
+use crate::{
+    envelope::{self, Place},
+    guard::{Guard, Mark},
+    ident::Ident,
+    journal::{Headers, Subject},
+    keyring::{self, Keyring},
+    log::merkle,
+    post::{Keys, Log, Position},
+    reader::{self, Published, Reader},
+    store::{self, Changes, Family, LAYOUT, LogNumber, Read as _, rocks::Rocks},
+    system::{Genesis, KeyText, KeyUse},
+    tenant::Tenant,
+    writer::{self, Active, Inbox, Work, Writer},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, RwLock},
+};
+use tokio::sync::mpsc;
+
+const LOG_PREFIX: &[u8] = b"log";
+
+impl Ledger {
+    /// Opens the store and the guard, checks every log against both, and starts the writer.
+    ///
+    /// A log that fails its check is halted, with the reason in its health; the others work.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let store = Arc::new(Rocks::open(&options.store)?);
+        check_layout(&store, options.store.create)?;
+        let writer = u64::from_be_bytes(keyring::random32()[..8].try_into().expect("8 bytes"));
+        let mut guard = Guard::open(&options.guard_path, writer)?;
+        let mut logs = HashMap::new();
+        let mut tenants = BTreeMap::new();
+        for (name, number) in list_logs(&store)? {
+            let active = open_log(&store, &mut guard, &options, &name, number)?;
+            tenants.insert(name, Arc::clone(&active.tenant));
+            logs.insert(number, active);
+        }
+        let inbox = Arc::new(Inbox::default());
+        let (receipts, wanted) = mpsc::channel(RECEIPTS_WAITING_MAX);
+        let writer = Writer {
+            store: Arc::clone(&store),
+            guard,
+            inbox: Arc::clone(&inbox),
+            receipts,
+            logs,
+            commit_messages_max: options.commit_messages_max,
+        };
+        let thread = std::thread::Builder::new().name("writer".into());
+        let thread = thread.spawn(|| run(writer)).map_err(|e| Error::Setup(e.to_string()))?;
+        Ok(Self {
+            options,
+            store,
+            inbox,
+            tenants: RwLock::new(tenants),
+            receipts: Mutex::new(Some(wanted)),
+            writer: Some(thread),
+        })
+    }
+
+    /// Makes keys and an empty log for a tenant whose journal is `journal`; returns its handle and the genesis to publish.
+    ///
+    /// `journal` is its identity, e.g. `embedded:<random>`.
+    pub fn create_tenant(
+        &self,
+        name: &Ident,
+        journal: &str,
+    ) -> Result<(Arc<Tenant>, Genesis), Error> {
+        let origin = self.origin(name);
+        if self.tenant(name.as_str()).is_some() {
+            return Err(Error::Setup(format!("tenant {name} exists already")));
+        }
+        let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
+        let genesis = genesis(name, &origin, journal, &keyring);
+        self.register(name, origin, journal, keyring).map(|tenant| (tenant, genesis))
+    }
+
+    /// Makes an empty log for a tenant whose keys lie in the keys directory and whose journal exists: a replica that
+    /// posts that journal again (P6).
+    pub fn adopt_tenant(&self, name: &Ident, journal: &str) -> Result<Arc<Tenant>, Error> {
+        let keyring = Keyring::open(&self.options.keys_dir, name)?;
+        self.register(name, self.origin(name), journal, keyring)
+    }
+
+    fn origin(&self, name: &Ident) -> String {
+        format!("{}/v1/tenants/{name}/logs/1", self.options.public_host)
+    }
+
+    fn register(
+        &self,
+        name: &Ident,
+        origin: String,
+        journal: &str,
+        keyring: Keyring,
+    ) -> Result<Arc<Tenant>, Error> {
+        let mut tenants = self.tenants.write().expect("no holder of the lock panics");
+        if tenants.contains_key(name) {
+            return Err(Error::Setup(format!("tenant {name} exists already")));
+        }
+        let next = tenants.values().map(|tenant| tenant.number.0).max().unwrap_or(0) + 1;
+        let number = LogNumber(next);
+        let log = Log::new(name.clone(), number, origin.clone(), journal.into());
+        let mut changes = Changes::new(&*self.store);
+        let key = [LOG_PREFIX, name.as_str().as_bytes()].concat();
+        changes.put(Family::Meta, key, next.to_be_bytes().to_vec());
+        let position = store::to_json(&log.position);
+        changes.put(Family::Meta, number.meta("position"), position);
+        changes.put(Family::Meta, number.meta("keys"), store::to_json(&log.keys));
+        self.store.commit(changes.into_writes())?;
+        let published = writer::published(&log, String::new());
+        let tenant = Arc::new(Tenant::new(name.clone(), number, origin, keyring, published));
+        let active = Active { log, tenant: Arc::clone(&tenant), must_reach: None };
+        self.inbox.push(number, Work::Open(Box::new(active)));
+        tenants.insert(name.clone(), Arc::clone(&tenant));
+        Ok(tenant)
+    }
+
+    /// The genesis as a message for the journal: signed by the journal key it names.
+    pub fn genesis_message(
+        &self,
+        tenant: &Tenant,
+        genesis: &Genesis,
+    ) -> Result<crate::journal::Append, Error> {
+        let body = crate::canonical::of(genesis);
+        let subject = Subject::parse("system.genesis").expect("a subject");
+        let place = Place { tenant: &tenant.name, epoch: 1, subject: &subject, expected: 0 };
+        let key = &genesis.journal_keys.first().ok_or_else(|| Error::Setup("no key".into()))?.0;
+        let signature =
+            tenant.with_keys(|ring| ring.signer(key).map(|s| envelope::sign(s, place, &body)))?;
+        let salt = Some(super::random_salt());
+        let headers = Headers { salt, signature: Some(signature), receipt_to: None };
+        Ok(crate::journal::Append { subject, headers, body, expected: Some(0) })
+    }
+}
+
+fn run(writer: Writer) {
+    // A panic in the writer leaves the outcome unknown, like a failed write.
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
+    if result.is_err() {
+        tracing::error!("the writer panicked; ending the process, nothing was acknowledged");
+        std::process::exit(writer::EXIT_WRITE_FAILED);
+    }
+}
+
+fn genesis(name: &Ident, origin: &str, journal: &str, keyring: &Keyring) -> Genesis {
+    let keys = |usage| keyring.vkeys(usage).into_iter().map(KeyText).collect();
+    Genesis {
+        v: 1,
+        origin: origin.into(),
+        tenant: name.clone(),
+        journal: journal.into(),
+        log_keys: keys(KeyUse::Log),
+        journal_keys: keys(KeyUse::Journal),
+        token_keys: keys(KeyUse::Token),
+        salt_key_id: keyring.salt_key_id(),
+        predecessor: None,
+    }
+}
+
+fn check_layout(store: &Rocks, create: bool) -> Result<(), Error> {
+    match store.get(Family::Meta, b"format")? {
+        Some(format) if format == LAYOUT.to_string().as_bytes() => Ok(()),
+        Some(format) => Err(Error::Setup(format!(
+            "the data directory has layout {}, this version reads {LAYOUT}; use the version that wrote it",
+            String::from_utf8_lossy(&format)
+        ))),
+        None if create => {
+            let write = ((Family::Meta, b"format".to_vec()), Some(LAYOUT.to_string().into_bytes()));
+            Ok(store.commit(std::iter::once(write))?)
+        }
+        None => Err(Error::Setup("the data directory is empty: run `countersign init`".into())),
+    }
+}
+
+/// Tenants and their log numbers.
+pub(crate) fn list_logs(store: &Rocks) -> Result<Vec<(Ident, LogNumber)>, Error> {
+    let mut logs = Vec::new();
+    store.scan(Family::Meta, LOG_PREFIX, |key, value| {
+        let Some(name) = key.strip_prefix(LOG_PREFIX) else { return false };
+        let name = std::str::from_utf8(name).ok().and_then(|name| Ident::new(name).ok());
+        let number = value.try_into().map(|bytes| LogNumber(u32::from_be_bytes(bytes)));
+        logs.extend(name.zip(number.ok()));
+        true
+    })?;
+    Ok(logs)
+}
+
+/// Reads a log's commit record, keys and right edge.
+pub(crate) fn load_log(
+    store: &Rocks,
+    name: &Ident,
+    number: LogNumber,
+    origin: String,
+) -> Result<Log, Error> {
+    let missing = |what| store::Error::Corrupt { family: "meta", what };
+    let position = store.get(Family::Meta, &number.meta("position"))?;
+    let position = position.ok_or_else(|| missing("a commit record is missing"))?;
+    let position: Position = store::read_json(&position, "meta")?;
+    let keys = store.get(Family::Meta, &number.meta("keys"))?;
+    let keys = keys.ok_or_else(|| missing("the keys of a log are missing"))?;
+    let keys: Keys = store::read_json(&keys, "meta")?;
+    let edge = reader::load_edge(store, number, position.size)?;
+    let mut log = Log::new(name.clone(), number, origin, position.journal.clone());
+    (log.position, log.keys, log.edge) = (position, keys, edge);
+    Ok(log)
+}
+
+/// Reads and checks one log. What is wrong with it halts it; what is wrong with the disk is an error.
+fn open_log(
+    store: &Arc<Rocks>,
+    guard: &mut Guard,
+    options: &Options,
+    name: &Ident,
+    number: LogNumber,
+) -> Result<Active, Error> {
+    let origin = format!("{}/v1/tenants/{name}/logs/1", options.public_host);
+    let keyring = Keyring::open(&options.keys_dir, name)?;
+    let log = load_log(store, name, number, origin.clone())?;
+    let checkpoint = store.get(Family::Meta, &number.meta("checkpoint"))?;
+    let checkpoint = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let mut published = writer::published(&log, checkpoint);
+    let verdict = check_log(store, guard, &log, &published)?;
+    let must_reach = match &verdict {
+        Check::Behind(mark) => Some(mark.clone()),
+        Check::Sound | Check::Broken(_) => None,
+    };
+    let tenant = Tenant::new(name.clone(), number, origin, keyring, published.clone());
+    let tenant = Arc::new(tenant);
+    match verdict {
+        Check::Broken(reason) => {
+            tracing::error!(tenant = %name, reason, "log halted");
+            tenant.halt(reason);
+        }
+        Check::Behind(_) => {}
+        Check::Sound if log.position.size == 0 => {}
+        Check::Sound => {
+            // A crash between commit and guard leaves the guard behind; a key may have come since the checkpoint.
+            guard.advance(&[writer::mark(&log)])?;
+            published.checkpoint = writer::checkpoint(&log, &tenant).map_err(Error::Setup)?;
+            tenant.publish(Arc::new(published));
+        }
+    }
+    Ok(Active { log, tenant, must_reach })
+}
+
+enum Check {
+    Sound,
+    /// The database is older than what was signed; the journal may lead there again.
+    Behind(Mark),
+    Broken(String),
+}
+
+fn check_log(
+    store: &Rocks,
+    guard: &Guard,
+    log: &Log,
+    published: &Published,
+) -> Result<Check, Error> {
+    let position = &log.position;
+    if log.edge.root() != position.root {
+        return Ok(Check::Broken(
+            "the stored tiles do not give the stored root: the data directory was damaged or edited. Run \
+             `countersign fsck`, then restore a backup"
+                .into(),
+        ));
+    }
+    let Some(mark) = guard.mark(&log.origin) else {
+        if position.size == 0 {
+            return Ok(Check::Sound);
+        }
+        return Ok(Check::Broken(format!(
+            "the guard knows nothing of {}: it was lost or replaced, or `public_url` was changed. Put the guard file \
+             back; if it is lost, compare the newest checkpoint anybody holds with `countersign fsck`, then run \
+             `countersign recover --new-guard`",
+            log.origin
+        )));
+    };
+    if mark.size > position.size {
+        if position.journal.starts_with("embedded:") {
+            return Ok(Check::Broken(format!(
+                "the database ends at size {}, but size {} was signed before: it was restored from an older backup or \
+                 lost its newest commits. Restore a backup of at least that size; this one must not sign",
+                position.size, mark.size
+            )));
+        }
+        return Ok(Check::Behind(mark.clone()));
+    }
+    let reader = Reader { store, number: log.number, at: published };
+    if merkle::root_at(&reader, mark.size)? == mark.root {
+        return Ok(Check::Sound);
+    }
+    Ok(Check::Broken(format!(
+        "the database and the guard disagree about the tree of size {}: another history was signed before. Restore \
+         the data directory that belongs to this guard",
+        mark.size
+    )))
+}

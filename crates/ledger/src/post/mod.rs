@@ -1,0 +1,389 @@
+//! Posting: journal messages become entries (P2, P3, P6).
+//!
+//! Everything here is a pure function of the messages, in their order, and of earlier entries: no clock, no
+//! randomness, no order of maps, no borders of batches. What is read and written goes through [`Changes`].
+
+mod prepare;
+mod signed;
+mod state;
+
+pub use prepare::{Prepared, event_key, source_key};
+pub use state::{Erasing, Keys, LogKey, Position};
+
+use crate::{
+    canonical,
+    disclosure::{Scope, digest_of},
+    entry::{Draft, Kind, Origin, Payload, SequenceNote, View},
+    event::{Refused, Type},
+    ident::Ident,
+    journal::Subject,
+    log::merkle::{self, Edge, Hash},
+    sequence::{Gap, Seen, Sequence},
+    store::{self, Changes, Family, LogNumber, Read as _},
+    time::Nanos,
+};
+use prepare::{Accepted, Content};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// What became of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is the entry at this index.
+    Posted {
+        /// Leaf index.
+        index: u64,
+    },
+    /// The same event is the entry at this index already.
+    Duplicate {
+        /// Leaf index of the first.
+        index: u64,
+    },
+    /// Another event holds its `(producer, source, id)`; the entry at `index` says so.
+    Conflict {
+        /// Leaf index of the `duplicate_conflict` entry.
+        index: u64,
+        /// Leaf index of the event that holds the key.
+        first: u64,
+    },
+    /// The entry at this index says that it was refused.
+    Rejected {
+        /// Leaf index of the `rejected` entry.
+        index: u64,
+        /// Why.
+        refused: Refused,
+    },
+    /// It was posted before, or opens the epoch that is already open: no entry.
+    Nothing,
+}
+
+impl Outcome {
+    /// The leaf index to ask a receipt for.
+    pub fn index(&self) -> Option<u64> {
+        match self {
+            Self::Posted { index }
+            | Self::Duplicate { index }
+            | Self::Conflict { index, .. }
+            | Self::Rejected { index, .. } => Some(*index),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Why posting stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Reading what is kept failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The first message is not this log's genesis.
+    #[error("the first journal message is not the genesis of {0}: this is another log's journal")]
+    Genesis(String),
+    /// Sequences run backwards: the journal is not the one that was posted.
+    #[error("journal sequence {got} after {posted}: the journal was rewound or replaced")]
+    Backwards {
+        /// What arrived.
+        got: u64,
+        /// What was posted last.
+        posted: u64,
+    },
+}
+
+/// When and as what a message was stored in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Journal sequence.
+    pub seq: u64,
+    /// The journal's clock.
+    pub time: Nanos,
+}
+
+/// One log being posted to: its position and right edge. Cloned before a batch, kept after its commit.
+#[derive(Clone)]
+pub struct Log {
+    /// Whose.
+    pub tenant: Ident,
+    /// Its number in the store.
+    pub number: LogNumber,
+    /// `<host>/v1/tenants/<tenant>/logs/<n>`.
+    pub origin: String,
+    /// Where posting stands.
+    pub position: Position,
+    /// The tree's right edge.
+    pub edge: Edge,
+    /// The keys in force.
+    pub keys: Keys,
+    /// Messages of this batch that claimed to be ours without our signature: somebody else writes to the journal.
+    pub unsigned: u64,
+    /// A key entry was posted in this batch: its checkpoint is kept for ever.
+    pub rotated: bool,
+}
+
+impl Log {
+    /// A log without entries.
+    pub fn new(tenant: Ident, number: LogNumber, origin: String, journal: String) -> Self {
+        Self {
+            tenant,
+            number,
+            origin,
+            position: Position::begin(journal),
+            edge: Edge::default(),
+            keys: Keys::default(),
+            unsigned: 0,
+            rotated: false,
+        }
+    }
+
+    /// Posts one message; 0 to 3 entries, and one more when journal sequences are missing before it.
+    pub fn post(
+        &mut self,
+        changes: &mut Changes<'_>,
+        arrival: Arrival,
+        message: &Prepared,
+    ) -> Result<Outcome, Error> {
+        let posted = self.position.posted;
+        if arrival.seq <= posted {
+            return Err(Error::Backwards { got: arrival.seq, posted });
+        }
+        let origin = Origin {
+            epoch: self.position.epoch,
+            seq: arrival.seq,
+            time: arrival.time.max(self.position.time),
+        };
+        if self.position.size == 0 {
+            self.post_genesis(changes, origin, message)?;
+            self.finish(changes, origin, message);
+            return Ok(Outcome::Posted { index: 0 });
+        }
+        if arrival.seq > posted + 1 {
+            self.post_journal_gap(
+                changes,
+                origin,
+                message,
+                Gap { from: posted + 1, to: arrival.seq - 1 },
+            );
+        }
+        let outcome = match (&message.content, &message.subject) {
+            (Content::Event(accepted), _) => self.post_event(changes, origin, message, accepted)?,
+            (Content::Signed, Some(subject)) => {
+                self.post_signed(changes, origin, message, subject)?
+            }
+            (Content::Refused(refused), _) => self.reject(changes, origin, message, *refused),
+            (Content::Signed, None) => self.reject(changes, origin, message, Refused::Subject),
+        };
+        self.finish(changes, origin, message);
+        Ok(outcome)
+    }
+
+    /// Writes the commit record; call once after a batch, with its last message.
+    pub fn seal(&mut self, changes: &mut Changes<'_>, last: (Arrival, &Prepared)) {
+        self.position.root = self.edge.root();
+        self.position.tail = Some(tail_digest(last.0, last.1));
+        let number = self.number;
+        changes.put(Family::Meta, number.meta("position"), store::to_json(&self.position));
+    }
+
+    /// After each message: how far posting came, and what the last message was.
+    fn finish(&mut self, changes: &mut Changes<'_>, origin: Origin, message: &Prepared) {
+        self.position.posted = origin.seq;
+        self.position.time = origin.time;
+        if let Some(subject) = message.subject.as_ref().filter(|s| is_signed(s)) {
+            let key = self.number.in_epoch(origin.epoch, subject.to_string().as_bytes());
+            changes.put(Family::Subjects, key, origin.seq.to_be_bytes().to_vec());
+        }
+    }
+
+    /// Appends one entry and all that follows from it; returns its index.
+    fn append(
+        &mut self,
+        changes: &mut Changes<'_>,
+        draft: Draft,
+        origin: Origin,
+        note: Option<SequenceNote>,
+    ) -> u64 {
+        let index = self.position.size;
+        let bytes = draft.finish(&self.tenant, origin, note);
+        let mut full = Vec::new();
+        self.edge.append(merkle::leaf_hash(&bytes), &mut full);
+        for tile in full {
+            changes.put(Family::Tiles, self.number.tile(tile.level, tile.number), tile.bytes);
+        }
+        let key = self.number.numbered(index);
+        changes.put(Family::Entries, key.clone(), bytes);
+        let payload =
+            Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
+        changes.put(Family::Payload, key, payload.encode());
+        self.position.size += 1;
+        index
+    }
+
+    fn reject(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        refused: Refused,
+    ) -> Outcome {
+        if refused == Refused::Signature {
+            self.unsigned += 1;
+        }
+        let index = self.append(changes, message.rejected(&refused), origin, None);
+        Outcome::Rejected { index, refused }
+    }
+
+    /// P2: one entry for a key, for ever.
+    fn post_event(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        accepted: &Accepted,
+    ) -> Result<Outcome, Error> {
+        let key = self.number.key(&accepted.key);
+        if let Some(first) = changes.get(Family::Keys, &key)? {
+            let first = store::read_u64(&first, "keys")?;
+            return self.post_repeated(changes, origin, message, accepted, first);
+        }
+        let (opened, note, closed) = self.observe(changes, accepted)?;
+        let scope = scope_of(accepted);
+        if let Some(gap) = opened {
+            let event = json!({"source": scope.source, "from": gap.from, "to": gap.to});
+            let draft = ours(Kind::GapOpened, accepted, message, &event);
+            self.append(changes, draft, origin, None);
+        }
+        let index = self.append(changes, accepted.draft.clone(), origin, note);
+        changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
+        if let Some((number, gap, open)) = closed {
+            let event = json!({
+                "source": scope.source, "number": number, "from": gap.from, "to": gap.to,
+                "open": open.iter().map(|g| [g.from, g.to]).collect::<Vec<_>>(),
+            });
+            let draft = ours(Kind::GapClosed, accepted, message, &event);
+            self.append(changes, draft, origin, None);
+        }
+        Ok(Outcome::Posted { index })
+    }
+
+    /// The key is taken: the same event again, or another one under its key?
+    fn post_repeated(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        accepted: &Accepted,
+        first: u64,
+    ) -> Result<Outcome, Error> {
+        let at = self.number.numbered(first);
+        let payload = changes.get(Family::Payload, &at)?;
+        let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
+        let Some(salt) = payload.commit_salt else {
+            // Erased: nothing is left to compare with.
+            return Ok(Outcome::Duplicate { index: first });
+        };
+        let corrupt = store::Error::Corrupt { family: "entries", what: "the entry of a key" };
+        let entry = changes.get(Family::Entries, &at)?.ok_or_else(|| corrupt.clone())?;
+        let view = View::parse(&entry).ok_or(corrupt)?;
+        if view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole)) {
+            return Ok(Outcome::Duplicate { index: first });
+        }
+        let scope = scope_of(accepted);
+        let event = json!({"source": scope.source, "id": scope.id, "first": first});
+        let field =
+            crate::event::Field { name: "event".into(), value: accepted.event.whole.clone() };
+        let draft = Draft::new(
+            Kind::DuplicateConflict,
+            accepted.draft.producer.clone(),
+            canonical::of(&event),
+            &accepted.event.whole,
+            &[field],
+            (&message.seed, scope),
+        );
+        let index = self.append(changes, draft, origin, None);
+        Ok(Outcome::Conflict { index, first })
+    }
+
+    /// P3: what the event's number says about its source.
+    #[expect(clippy::type_complexity, reason = "three optional facts, named at the one caller")]
+    fn observe(
+        &mut self,
+        changes: &mut Changes<'_>,
+        accepted: &Accepted,
+    ) -> Result<(Option<Gap>, Option<SequenceNote>, Option<(u64, Gap, Vec<Gap>)>), Error> {
+        let Some(number) = accepted.event.sequence else { return Ok((None, None, None)) };
+        let key = self.number.key(&accepted.source);
+        let before = changes.get(Family::Sources, &key)?;
+        let known =
+            before.map(|bytes| store::read_json::<Sequence>(&bytes, "sources")).transpose()?;
+        let mut facts = (None, None, None);
+        let sequence = match known {
+            None => Sequence::begin(number),
+            Some(mut sequence) if accepted.event.kind == Type::Heartbeat => {
+                facts.0 = sequence.heartbeat(number);
+                sequence
+            }
+            Some(mut sequence) => {
+                match sequence.observe(number) {
+                    Seen::Next => {}
+                    Seen::Jump(gap) => facts.0 = Some(gap),
+                    Seen::Late { gap, open } => facts.2 = Some((number, gap, open)),
+                    Seen::Reused => facts.1 = Some(SequenceNote::Reused),
+                    Seen::BelowBase => facts.1 = Some(SequenceNote::BelowBase),
+                }
+                sequence
+            }
+        };
+        changes.put(Family::Sources, key, store::to_json(&sequence));
+        Ok(facts)
+    }
+
+    /// Journal sequences between the last posted one and this one do not exist: somebody removed them, or never wrote them.
+    fn post_journal_gap(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        gap: Gap,
+    ) {
+        let event = canonical::of(&json!({"from": gap.from, "to": gap.to}));
+        let scope = Scope { producer: "", source: "journal_gap", id: "" };
+        let draft =
+            Draft::new(Kind::JournalGap, None, event.clone(), &event, &[], (&message.seed, scope));
+        self.append(changes, draft, origin, None);
+    }
+}
+
+/// Whether messages on this subject must be signed by us.
+pub fn is_signed(subject: &Subject) -> bool {
+    !matches!(subject, Subject::Decisions(_))
+}
+
+/// What identifies a message when the journal is asked again: time, subject, named headers and body.
+pub fn tail_digest(arrival: Arrival, message: &Prepared) -> Hash {
+    let mut digest = Sha256::new();
+    let subject = message.subject.as_ref().map(ToString::to_string);
+    let headers = &message.headers;
+    digest.update(arrival.seq.to_be_bytes());
+    digest.update(arrival.time.0.to_be_bytes());
+    for part in [&subject, &headers.salt, &headers.signature, &headers.receipt_to] {
+        let part = part.as_deref().unwrap_or("");
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.update(&message.body);
+    Hash(digest.finalize().into())
+}
+
+fn scope_of(accepted: &Accepted) -> Scope<'_> {
+    let producer = accepted.draft.producer.as_ref().map_or("", |p| p.as_str());
+    Scope { producer, source: &accepted.event.source, id: &accepted.event.id }
+}
+
+/// An entry that posting adds beside an event.
+fn ours(kind: Kind, accepted: &Accepted, message: &Prepared, event: &serde_json::Value) -> Draft {
+    let event = canonical::of(event);
+    let salts = (&message.seed, scope_of(accepted));
+    Draft::new(kind, accepted.draft.producer.clone(), event.clone(), &event, &[], salts)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The part of posting that needs no state: one message to a draft of its entry. Pure, so it runs on every core.
+
+use crate::{
+    canonical,
+    disclosure::{Scope, Seed},
+    entry::{Draft, Kind},
+    event::{self, Event, Field, Refused, Type},
+    journal::{BODY_BYTES_MAX, Headers, Subject},
+};
+use data_encoding::BASE64URL_NOPAD;
+use sha2::{Digest, Sha256};
+
+/// A message, ready to be posted.
+pub struct Prepared {
+    /// What it is about.
+    pub subject: Option<Subject>,
+    /// The named headers.
+    pub headers: Headers,
+    /// As sent.
+    pub body: Vec<u8>,
+    /// Where its salts come from.
+    pub seed: Seed,
+    pub(super) content: Content,
+}
+
+pub(super) enum Content {
+    /// An event that may be posted.
+    Event(Box<Accepted>),
+    /// Refused without looking further.
+    Refused(Refused),
+    /// Outside `decisions.`: posting decides, with the journal keys of that moment.
+    Signed,
+}
+
+pub(super) struct Accepted {
+    pub(super) event: Event,
+    pub(super) draft: Draft,
+    pub(super) key: [u8; 32],
+    pub(super) source: [u8; 32],
+}
+
+impl Prepared {
+    /// Reads a message. Costs about 10 µs for an event of 1 KiB.
+    pub fn new(subject: Option<Subject>, headers: Headers, body: Vec<u8>, seed: Seed) -> Self {
+        let content = match &subject {
+            None => Content::Refused(Refused::Subject),
+            Some(Subject::Decisions(producer)) => match event::parse(&body) {
+                Err(refused) => Content::Refused(refused),
+                Ok(event) => {
+                    let scope =
+                        Scope { producer: producer.as_str(), source: &event.source, id: &event.id };
+                    let (key, source) = (event_key(scope), source_key(scope));
+                    let kind =
+                        if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
+                    let producer = Some(producer.clone());
+                    let plain = event.plain.clone();
+                    let salts = (&seed, scope);
+                    let draft =
+                        Draft::new(kind, producer, plain, &event.whole, &event.fields, salts);
+                    Content::Event(Box::new(Accepted { event, draft, key, source }))
+                }
+            },
+            Some(_) => Content::Signed,
+        };
+        Self { subject, headers, body, seed, content }
+    }
+
+    /// The event's `id`, once it could be read.
+    pub fn id(&self) -> Option<&str> {
+        if let Content::Event(accepted) = &self.content { Some(&accepted.event.id) } else { None }
+    }
+
+    /// Why it is refused, as far as that is known before posting.
+    pub fn refused(&self) -> Option<&Refused> {
+        if let Content::Refused(refused) = &self.content { Some(refused) } else { None }
+    }
+
+    /// The entry that says it was refused: code and size plain, the bytes (at most 256 KiB of them) erasable.
+    pub(super) fn rejected(&self, refused: &Refused) -> Draft {
+        let producer = match &self.subject {
+            Some(Subject::Decisions(producer)) => Some(producer.clone()),
+            _ => None,
+        };
+        let scope =
+            Scope { producer: producer.as_ref().map_or("", |p| p.as_str()), source: "", id: "" };
+        let raw = &self.body[..self.body.len().min(BODY_BYTES_MAX)];
+        let value = format!("\"{}\"", BASE64URL_NOPAD.encode(raw)).into_bytes();
+        let event = format!(r#"{{"reason":"{}","size":{}}}"#, refused.code(), self.body.len());
+        let fields = [Field { name: "raw".into(), value: value.clone() }];
+        let salts = (&self.seed, scope);
+        Draft::new(Kind::Rejected, producer.clone(), event.into_bytes(), &value, &fields, salts)
+    }
+}
+
+/// `SHA-256(JCS[producer, source, id])`.
+pub fn event_key(scope: Scope<'_>) -> [u8; 32] {
+    digest_of_texts(&[scope.producer, scope.source, scope.id])
+}
+
+/// `SHA-256(JCS[producer, source])`.
+pub fn source_key(scope: Scope<'_>) -> [u8; 32] {
+    digest_of_texts(&[scope.producer, scope.source])
+}
+
+fn digest_of_texts(texts: &[&str]) -> [u8; 32] {
+    let mut out = Vec::with_capacity(128);
+    for (at, text) in texts.iter().enumerate() {
+        out.push(if at == 0 { b'[' } else { b',' });
+        canonical::write_string(text, &mut out);
+    }
+    out.push(b']');
+    Sha256::digest(&out).into()
+}

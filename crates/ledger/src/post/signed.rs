@@ -1,0 +1,282 @@
+//! Messages outside `decisions.`: verified against the journal keys in force at that place, then posted.
+
+use super::{Erasing, Error, Keys, Log, LogKey, Outcome, Prepared};
+use crate::{
+    canonical,
+    disclosure::Scope,
+    entry::{Draft, Kind, Origin, Payload, View},
+    envelope::{self, Place},
+    event::{Field, Refused},
+    ident::Ident,
+    journal::Subject,
+    json::{self, Value},
+    store::{self, Changes, Family, Read as _},
+    system::{self, Access, Erasure, Genesis, KeyChange, KeyUse, NewEpoch},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+impl Log {
+    /// The last journal sequence on a signed subject in this epoch; 0 for none.
+    pub fn last_on(&self, changes: &Changes<'_>, subject: &Subject) -> Result<u64, store::Error> {
+        let key = self.number.in_epoch(self.position.epoch, subject.to_string().as_bytes());
+        let last = changes.get(Family::Subjects, &key)?;
+        last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))
+    }
+
+    /// Leaf 0. It names the key that signs it; who it is for was fixed at `init`.
+    pub(super) fn post_genesis(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+    ) -> Result<(), Error> {
+        let refused = || Error::Genesis(self.origin.clone());
+        let subject = message.subject.as_ref().ok_or_else(refused)?;
+        let genesis: Genesis = read(&message.body).ok_or_else(refused)?;
+        let keys = Keys {
+            log: genesis.log_keys.iter().map(|vkey| first_key(vkey.clone())).collect(),
+            journal: genesis.journal_keys.clone(),
+            token: genesis.token_keys.clone(),
+        };
+        let ours = genesis.v == 1
+            && genesis.origin == self.origin
+            && genesis.tenant == self.tenant
+            && genesis.journal == self.position.journal
+            && genesis.log_keys.iter().all(|key| key.0.name() == self.origin)
+            && subject.to_string() == "system.genesis"
+            && origin.seq == 1;
+        if !ours || !self.is_signed_here(&keys, subject, 0, message) {
+            return Err(refused());
+        }
+        self.keys = keys;
+        self.save_keys(changes);
+        let draft = plain_draft(Kind::Genesis, message, subject);
+        self.append(changes, draft.ok_or_else(refused)?, origin, None);
+        Ok(())
+    }
+
+    fn is_signed_here(
+        &self,
+        keys: &Keys,
+        subject: &Subject,
+        expected: u64,
+        message: &Prepared,
+    ) -> bool {
+        let place = Place { tenant: &self.tenant, epoch: self.position.epoch, subject, expected };
+        let header = message.headers.signature.as_deref().unwrap_or("");
+        envelope::verify(&keys.journal(), place, &message.body, header)
+    }
+
+    fn save_keys(&self, changes: &mut Changes<'_>) {
+        changes.put(Family::Meta, self.number.meta("keys"), store::to_json(&self.keys));
+    }
+
+    pub(super) fn post_signed(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Result<Outcome, Error> {
+        let expected = self.last_on(changes, subject)?;
+        if !self.is_signed_here(&self.keys, subject, expected, message) {
+            return Ok(self.reject(changes, origin, message, Refused::Signature));
+        }
+        let posted = match subject {
+            Subject::Decisions(_) => None,
+            Subject::Approvals(_) => plain_draft(Kind::Approval, message, subject)
+                .map(|draft| self.append(changes, draft, origin, None)),
+            Subject::Evidence(id) => evidence_draft(message, subject, id)
+                .map(|draft| self.append(changes, draft, origin, None)),
+            Subject::System(topic) => match topic.as_str() {
+                "access" => self.post_access(changes, origin, message, subject),
+                "erasure" => self.post_erasure(changes, origin, message, subject)?,
+                "key" => self.post_key(changes, origin, message, subject),
+                "rules" => plain_draft(Kind::Rules, message, subject)
+                    .map(|draft| self.append(changes, draft, origin, None)),
+                "journal" if self.is_open_epoch(message) => return Ok(Outcome::Nothing),
+                _ => None,
+            },
+        };
+        Ok(match posted {
+            Some(index) => Outcome::Posted { index },
+            None => self.reject(changes, origin, message, Refused::SystemBody),
+        })
+    }
+
+    fn post_access(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Option<u64> {
+        let access: Access = read(&message.body)?;
+        let draft = plain_draft(Kind::Access, message, subject)?;
+        match access {
+            Access::Add(key) => {
+                let at = self.number.key(key.key_id.as_bytes());
+                changes.put(Family::Access, at, store::to_json(&key));
+            }
+            Access::Remove { key_id } => {
+                changes.delete(Family::Access, self.number.key(key_id.as_bytes()));
+            }
+        }
+        Some(self.append(changes, draft, origin, None))
+    }
+
+    fn post_erasure(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Result<Option<u64>, Error> {
+        let Some(erasure) = read::<Erasure>(&message.body) else { return Ok(None) };
+        let Some(draft) = plain_draft(Kind::Erasure, message, subject) else { return Ok(None) };
+        let at = self.number.numbered(erasure.index);
+        let entry = changes.get(Family::Entries, &at)?;
+        let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(None) };
+        let kept = changes.get(Family::Payload, &at)?;
+        let mut payload = kept.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
+        payload.commit_salt = None;
+        payload.disclosures.retain(|text| {
+            let name = Payload::name(text);
+            let listed = |names: &Vec<String>| name.is_some_and(|name| names.contains(&name));
+            erasure.fields.as_ref().is_some_and(|names| !listed(names))
+        });
+        changes.put(Family::Payload, at, payload.encode());
+        // Kept until the journal message is gone and the files are rewritten, across restarts.
+        let (epoch, seq) = (view.origin.epoch, view.origin.seq);
+        let erasing = Erasing { index: erasure.index, epoch, seq };
+        changes.put(Family::Meta, erasing.key(self.number), store::to_json(&erasing));
+        Ok(Some(self.append(changes, draft, origin, None)))
+    }
+
+    /// A new key takes over. For the log key the entry states the sizes: the tree that holds it is the first one signed anew.
+    fn post_key(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Option<u64> {
+        let change: KeyChange = read(&message.body)?;
+        let first_size = self.position.size + 1;
+        let mut event = json!({"use": change.usage, "vkey": change.vkey});
+        let old_last = first_size.checked_add(change.overlap)?;
+        match change.usage {
+            KeyUse::Log => {
+                let old = self.keys.log.last_mut()?;
+                if change.vkey.0.name() != self.origin || old.vkey == change.vkey {
+                    return None;
+                }
+                old.last_size = Some(old_last);
+                let index = self.position.size;
+                let vkey = change.vkey;
+                self.keys.log.push(LogKey { vkey, first_size, last_size: None, index });
+                event["first_size"] = first_size.into();
+                event["old_last_size"] = old_last.into();
+                self.rotated = true;
+            }
+            KeyUse::Journal => self.keys.journal = vec![change.vkey],
+            KeyUse::Token => self.keys.token = vec![change.vkey],
+        }
+        self.save_keys(changes);
+        let event = canonical::of(&event);
+        let draft = Draft::new(
+            Kind::Key,
+            None,
+            event.clone(),
+            &event,
+            &[],
+            (&message.seed, scope(subject)),
+        );
+        Some(self.append(changes, draft, origin, None))
+    }
+
+    /// `recover` opens an epoch by this message before the ones that precede it in the new journal are posted;
+    /// when they have been, it comes along in its own place and says nothing new.
+    fn is_open_epoch(&self, message: &Prepared) -> bool {
+        read::<NewEpoch>(&message.body).is_some_and(|new| {
+            new.epoch == self.position.epoch && new.journal == self.position.journal
+        })
+    }
+
+    /// Begins a new journal epoch by `message`, stored at `seq` of the new journal. `None` if it does not fit.
+    pub fn post_epoch(
+        &mut self,
+        changes: &mut Changes<'_>,
+        seq: u64,
+        message: &Prepared,
+    ) -> Option<u64> {
+        let subject = message.subject.as_ref()?;
+        let new: NewEpoch = read(&message.body)?;
+        let fits = subject.to_string() == "system.journal"
+            && new.epoch == self.position.epoch + 1
+            && new.previous_journal == self.position.journal
+            && new.previous_posted == self.position.posted;
+        if !fits {
+            return None;
+        }
+        self.position.epoch = new.epoch;
+        let (_, expected) =
+            message.headers.signature.as_deref()?.split_once(' ').map(|(n, _)| ((), n))?;
+        if !self.is_signed_here(&self.keys, subject, expected.parse().ok()?, message) {
+            return None;
+        }
+        let draft = plain_draft(Kind::Journal, message, subject)?;
+        let origin = Origin { epoch: new.epoch, seq, time: self.position.time };
+        self.position.journal = new.journal;
+        self.position.posted = new.from - 1;
+        self.position.tail = None;
+        Some(self.append(changes, draft, origin, None))
+    }
+}
+
+fn first_key(vkey: system::KeyText) -> LogKey {
+    LogKey { vkey, first_size: 1, last_size: None, index: 0 }
+}
+
+/// A body: strict JSON that is exactly one of our types.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    json::parse(body).ok()?;
+    serde_json::from_slice(body).ok()
+}
+
+fn scope(subject: &Subject) -> Scope<'static> {
+    // The family keeps salts of one seed apart; a signed message has its own random seed.
+    let source = match subject {
+        Subject::Decisions(_) => "decisions",
+        Subject::Approvals(_) => "approvals",
+        Subject::Evidence(_) => "evidence",
+        Subject::System(_) => "system",
+    };
+    Scope { producer: "", source, id: "" }
+}
+
+/// The body itself becomes the entry's `event`.
+fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
+    let value = json::parse(&message.body).ok()?;
+    let event = canonical::to_vec(&value);
+    let fits = matches!(value, Value::Object(_)) && event.len() <= system::BODY_BYTES_MAX;
+    let salts = (&message.seed, scope(subject));
+    fits.then(|| Draft::new(kind, None, event.clone(), &event, &[], salts))
+}
+
+/// Every member of the body is payload; the entry says only which approval it belongs to.
+fn evidence_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
+    let value = json::parse(&message.body).ok()?;
+    let whole = canonical::to_vec(&value);
+    let Value::Object(members) = value else { return None };
+    if members.len() > crate::event::FIELDS_MAX {
+        return None;
+    }
+    let fields: Vec<Field> = members
+        .into_iter()
+        .map(|(name, value)| Field { name: name.into_owned(), value: canonical::to_vec(&value) })
+        .collect();
+    let event = canonical::of(&json!({"approval_id": id}));
+    Some(Draft::new(Kind::Evidence, None, event, &whole, &fields, (&message.seed, scope(subject))))
+}

@@ -1,0 +1,155 @@
+//! Where posting stands, and which keys are in force: written in the same commit as the entries.
+
+use crate::{
+    log::{
+        merkle::{Hash, empty_root},
+        note::Vkey,
+    },
+    store::LogNumber,
+    system::KeyText,
+    time::Nanos,
+};
+use serde::{Deserialize, Serialize};
+
+/// The commit record of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Number of entries.
+    pub size: u64,
+    /// Root hash at `size`.
+    #[serde(with = "hash_text")]
+    pub root: Hash,
+    /// The journal's identity.
+    pub journal: String,
+    /// Journal epoch, 1 or later.
+    pub epoch: u64,
+    /// Last journal sequence that was posted; 0 for none.
+    pub posted: u64,
+    /// `journal.time` of the last message.
+    #[serde(with = "nanos_number")]
+    pub time: Nanos,
+    /// Digest of the last message; `None` once that message was erased.
+    #[serde(with = "optional_hash_text")]
+    pub tail: Option<Hash>,
+}
+
+impl Position {
+    /// Before the first message.
+    pub fn begin(journal: String) -> Self {
+        let (root, time) = (empty_root(), Nanos::default());
+        Self { size: 0, root, journal, epoch: 1, posted: 0, time, tail: None }
+    }
+}
+
+/// A key that signs checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogKey {
+    /// The key.
+    pub vkey: KeyText,
+    /// First tree size it signs.
+    pub first_size: u64,
+    /// Last tree size it signs; open while it is in force.
+    pub last_size: Option<u64>,
+    /// Leaf index of the `key` entry that brought it; 0 for the genesis.
+    pub index: u64,
+}
+
+/// The keys in force, from genesis and key entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// All that ever signed checkpoints, oldest first.
+    pub log: Vec<LogKey>,
+    /// Those that sign journal messages now.
+    pub journal: Vec<KeyText>,
+    /// Those that sign override tokens now.
+    pub token: Vec<KeyText>,
+}
+
+impl Keys {
+    /// The keys that sign a checkpoint of `size`: one, or two while they overlap.
+    pub fn signing(&self, size: u64) -> impl Iterator<Item = &Vkey> {
+        let in_force =
+            move |key: &&LogKey| key.first_size <= size && key.last_size.is_none_or(|l| size <= l);
+        self.log.iter().filter(in_force).map(|key| &key.vkey.0)
+    }
+
+    /// The keys whose signature a journal message may carry.
+    pub fn journal(&self) -> Vec<Vkey> {
+        self.journal.iter().map(|key| key.0.clone()).collect()
+    }
+}
+
+/// An erasure whose entry is posted, but whose bytes may still be in the journal or in old files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasing {
+    /// The entry whose payload went.
+    pub index: u64,
+    /// The journal epoch it came from.
+    pub epoch: u64,
+    /// The journal message that must go too.
+    pub seq: u64,
+}
+
+impl Erasing {
+    /// `"erasing" ‖ log ‖ index`, in `meta`.
+    pub fn key(&self, number: LogNumber) -> Vec<u8> {
+        [&number.meta("erasing")[..], &self.index.to_be_bytes()].concat()
+    }
+}
+
+mod hash_text {
+    use super::Hash;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(hash)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Hash, D::Error> {
+        Hash::parse(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("a hash"))
+    }
+}
+
+mod optional_hash_text {
+    use super::Hash;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "the shape serde asks for")]
+    pub(super) fn serialize<S: Serializer>(
+        hash: &Option<Hash>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match hash {
+            Some(hash) => serializer.collect_str(hash),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Hash>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| Hash::parse(&text).ok_or_else(|| D::Error::custom("a hash"))).transpose()
+    }
+}
+
+mod nanos_number {
+    use super::Nanos;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Nanos, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(time.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Nanos, D::Error> {
+        u64::deserialize(deserializer).map(Nanos)
+    }
+}

@@ -1,0 +1,161 @@
+//! Reading what was published: tiles, bundles, proofs, receipts, entries. Never beyond the published checkpoint.
+
+use crate::{
+    disclosure::Scope,
+    entry::{Payload, View},
+    log::{
+        merkle::{self, Edge, Hash, Tiles},
+        receipt::Receipt,
+        tile::{self, Tile},
+    },
+    post::{Keys, event_key},
+    store::{self, Family, LogNumber, Read},
+    time::Nanos,
+};
+
+/// One published state of a log. Immutable; a newer one replaces it whole.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Tree size.
+    pub size: u64,
+    /// Root hash.
+    pub root: Hash,
+    /// The signed checkpoint; empty before the first one.
+    pub checkpoint: String,
+    /// The right edge at `size`.
+    pub edge: Edge,
+    /// Journal epoch.
+    pub epoch: u64,
+    /// Last journal sequence that is in it.
+    pub posted: u64,
+    /// The keys in force.
+    pub keys: Keys,
+}
+
+/// A consistent view of one log at one published state.
+pub struct Reader<'a> {
+    /// Where tiles and entries are kept.
+    pub store: &'a dyn Read,
+    /// Which log.
+    pub number: LogNumber,
+    /// The state to read at.
+    pub at: &'a Published,
+}
+
+fn corrupt(family: &'static str, what: &'static str) -> store::Error {
+    store::Error::Corrupt { family, what }
+}
+
+impl Tiles for Reader<'_> {
+    type Error = store::Error;
+
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash>, store::Error> {
+        let (number, within) = (first / 256, (first % 256) as usize);
+        if Tile::width_at(Some(level), number, self.at.size) < 256 {
+            let hashes = self.at.edge.partial(level).get(within..within + count);
+            return hashes.map(<[Hash]>::to_vec).ok_or_else(|| corrupt("tiles", "the right edge"));
+        }
+        let bytes = self.store.get(Family::Tiles, &self.number.tile(level, number))?;
+        let bytes = bytes.ok_or_else(|| corrupt("tiles", "a full tile is missing"))?;
+        let bytes = bytes.get(within * 32..(within + count) * 32);
+        let bytes = bytes.ok_or_else(|| corrupt("tiles", "a full tile is short"))?;
+        Ok(bytes.chunks_exact(32).filter_map(Hash::from_slice).collect())
+    }
+}
+
+impl Reader<'_> {
+    /// The bytes of a leaf; `None` beyond the published size.
+    pub fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
+        if index >= self.at.size {
+            return Ok(None);
+        }
+        self.store.get(Family::Entries, &self.number.numbered(index))
+    }
+
+    /// The bytes of a tile or bundle; `None` if this tree does not have that much of it.
+    pub fn tile(&self, tile: &Tile) -> Result<Option<Vec<u8>>, store::Error> {
+        if tile.width > Tile::width_at(tile.level, tile.number, self.at.size) {
+            return Ok(None);
+        }
+        let first = tile.number * 256;
+        let Some(level) = tile.level else {
+            let mut bundle = Vec::new();
+            for index in first..first + tile.width as u64 {
+                let entry = self.entry(index)?;
+                let entry = entry.ok_or_else(|| corrupt("entries", "an entry is missing"))?;
+                tile::push_entry(&mut bundle, &entry);
+            }
+            return Ok(Some(bundle));
+        };
+        let hashes = self.hashes(level, first, tile.width)?;
+        Ok(Some(hashes.iter().flat_map(|hash| hash.0).collect()))
+    }
+
+    /// The receipt of a leaf under the published checkpoint; `None` beyond its size.
+    pub fn receipt(&self, index: u64) -> Result<Option<Receipt>, store::Error> {
+        let Some(entry) = self.entry(index)? else { return Ok(None) };
+        let path = merkle::inclusion(self, index, self.at.size)?;
+        Ok(Some(Receipt { entry, index, path, checkpoint: self.at.checkpoint.clone() }))
+    }
+
+    /// The index of the event with this `(producer, source, id)`.
+    pub fn find(&self, scope: Scope<'_>) -> Result<Option<u64>, store::Error> {
+        let key = self.number.key(&event_key(scope));
+        let index = self.store.get(Family::Keys, &key)?;
+        let index = index.map(|bytes| store::read_u64(&bytes, "keys")).transpose()?;
+        Ok(index.filter(|index| *index < self.at.size))
+    }
+
+    /// The consistency proof between two sizes, `1 ≤ from ≤ to ≤` the published size.
+    pub fn consistency(&self, from: u64, to: u64) -> Result<Option<Vec<Hash>>, store::Error> {
+        if from == 0 || from > to || to > self.at.size {
+            return Ok(None);
+        }
+        merkle::consistency(self, from, to).map(Some)
+    }
+
+    /// What is left of a leaf's payload.
+    pub fn payload(&self, index: u64) -> Result<Option<Payload>, store::Error> {
+        if index >= self.at.size {
+            return Ok(None);
+        }
+        let bytes = self.store.get(Family::Payload, &self.number.numbered(index))?;
+        let payload = bytes.and_then(|bytes| Payload::decode(&bytes));
+        payload.map(Some).ok_or_else(|| corrupt("payload", "a payload"))
+    }
+
+    /// The first index whose `journal.time` is at or after `time`; the published size if there is none.
+    pub fn first_at(&self, time: Nanos) -> Result<u64, store::Error> {
+        // Journal times never run backwards within a log.
+        let (mut low, mut high) = (0, self.at.size);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = self.entry(middle)?;
+            let view = entry.as_deref().and_then(View::parse);
+            let view = view.ok_or_else(|| corrupt("entries", "an entry"))?;
+            if view.origin.time < time { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+}
+
+/// Reads the right edge of a log from its full tiles and last entries.
+pub fn load_edge(store: &dyn Read, number: LogNumber, size: u64) -> Result<Edge, store::Error> {
+    Edge::load(size, |level, width| {
+        let first = (size >> (8 * u32::from(level))) / 256 * 256;
+        (first..first + width as u64)
+            .map(|at| {
+                if level == 0 {
+                    let entry = store.get(Family::Entries, &number.numbered(at))?;
+                    let entry = entry.ok_or_else(|| corrupt("entries", "an entry is missing"))?;
+                    return Ok(merkle::leaf_hash(&entry));
+                }
+                let tile = store.get(Family::Tiles, &number.tile(level - 1, at))?;
+                let tile = tile.ok_or_else(|| corrupt("tiles", "a full tile is missing"))?;
+                let hashes: Vec<Hash> =
+                    tile.chunks_exact(32).filter_map(Hash::from_slice).collect();
+                Ok(merkle::tile_root(&hashes))
+            })
+            .collect()
+    })
+}

@@ -1,0 +1,219 @@
+//! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
+//!
+//! Key layout, version 1 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | `meta` | `"format"` | layout version, ASCII decimal |
+//! | `meta` | `"log" ‖ tenant` | the log's number, u32 |
+//! | `meta` | `"position" ‖ log` | [`crate::post::Position`] as JSON: the commit record |
+//! | `meta` | `"keys" ‖ log` | [`crate::post::Keys`] as JSON |
+//! | `meta` | `"checkpoint" ‖ log` | newest checkpoint, verbatim |
+//! | `meta` | `"erasing" ‖ log ‖ index u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
+//! | `meta` | `"operator"` | SHA-256 of the operator key, base64url |
+//! | `entries` | `log ‖ index u64` | the leaf's bytes |
+//! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |
+//! | `payload` | `log ‖ index u64` | [`crate::entry::Payload`]; the only erasable family beside `journal` |
+//! | `keys` | `log ‖ SHA-256(JCS[producer, source, id])` | index of the event, u64 |
+//! | `sources` | `log ‖ SHA-256(JCS[producer, source])` | [`crate::sequence::Sequence`] as JSON |
+//! | `subjects` | `log ‖ epoch u64 ‖ subject` | last journal sequence on a signed subject, u64 |
+//! | `access` | `log ‖ key id` | [`crate::system::AccessKey`] as JSON |
+//! | `checkpoints` | `log ‖ unix second u64` | last checkpoint of that second |
+//! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
+//! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
+
+use std::collections::HashMap;
+
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
+
+/// Version of the key layout; another one is refused.
+pub const LAYOUT: u32 = 1;
+
+/// A set of keys with one purpose; a RocksDB column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Directory, commit records, keys of logs.
+    Meta,
+    /// Leaf bytes.
+    Entries,
+    /// Full hash tiles.
+    Tiles,
+    /// Erasable disclosures.
+    Payload,
+    /// Which event holds a `(producer, source, id)`.
+    Keys,
+    /// Sequence state.
+    Sources,
+    /// Last sequence of signed subjects.
+    Subjects,
+    /// API keys.
+    Access,
+    /// One checkpoint a second.
+    Checkpoints,
+    /// Checkpoints that prove a key entry.
+    Rotations,
+    /// Messages of the embedded journal.
+    Journal,
+}
+
+impl Family {
+    /// Every family with its name on disk.
+    pub const ALL: [(Self, &'static str); 11] = [
+        (Self::Meta, "meta"),
+        (Self::Entries, "entries"),
+        (Self::Tiles, "tiles"),
+        (Self::Payload, "payload"),
+        (Self::Keys, "keys"),
+        (Self::Sources, "sources"),
+        (Self::Subjects, "subjects"),
+        (Self::Access, "access"),
+        (Self::Checkpoints, "checkpoints"),
+        (Self::Rotations, "rotations"),
+        (Self::Journal, "journal"),
+    ];
+}
+
+/// Why the store failed. Always `Halt`: what is on disk is unknown until the next start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The storage engine reported an error.
+    #[error("the store failed: {0}; check disk space and health, then start again")]
+    Io(String),
+    /// Bytes that this version did not write.
+    #[error("the store holds something unreadable in {family} ({what}); run `countersign fsck`")]
+    Corrupt {
+        /// Which family.
+        family: &'static str,
+        /// Which part.
+        what: &'static str,
+    },
+}
+
+/// Reading one key. The port between posting and what is kept.
+pub trait Read {
+    /// The value of `key`, if it has one.
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// One write: a key and its new value; `None` deletes it.
+pub type Write = ((Family, Vec<u8>), Option<Vec<u8>>);
+
+/// Changes on top of what is kept: read here first, written all at once or not at all.
+pub struct Changes<'a> {
+    base: &'a dyn Read,
+    writes: HashMap<(Family, Vec<u8>), Option<Vec<u8>>>,
+}
+
+impl<'a> Changes<'a> {
+    /// No changes yet.
+    pub fn new(base: &'a dyn Read) -> Self {
+        Self { base, writes: HashMap::new() }
+    }
+
+    /// Sets a value.
+    pub fn put(&mut self, family: Family, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.insert((family, key), Some(value));
+    }
+
+    /// Deletes a value.
+    pub fn delete(&mut self, family: Family, key: Vec<u8>) {
+        self.writes.insert((family, key), None);
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// The writes, in no order; each key once.
+    pub fn into_writes(self) -> impl Iterator<Item = Write> {
+        self.writes.into_iter()
+    }
+}
+
+impl Read for Changes<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        // `HashMap` wants an owned key to look up a tuple; 44 bytes at most.
+        match self.writes.get(&(family, key.to_vec())) {
+            Some(value) => Ok(value.clone()),
+            None => self.base.get(family, key),
+        }
+    }
+}
+
+/// A store in memory: for tests, and for posting a journal again to compare (`fsck --replay`).
+#[derive(Default)]
+pub struct Memory(HashMap<(Family, Vec<u8>), Vec<u8>>);
+
+impl Read for Memory {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.0.get(&(family, key.to_vec())).cloned())
+    }
+}
+
+impl Memory {
+    /// Applies writes.
+    pub fn apply(&mut self, writes: impl Iterator<Item = Write>) {
+        for (key, value) in writes {
+            match value {
+                Some(value) => drop(self.0.insert(key, value)),
+                None => drop(self.0.remove(&key)),
+            }
+        }
+    }
+}
+
+/// Keys of one log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogNumber(pub u32);
+
+impl LogNumber {
+    /// `log ‖ rest`.
+    pub fn key(self, rest: &[u8]) -> Vec<u8> {
+        [&self.0.to_be_bytes(), rest].concat()
+    }
+
+    /// `log ‖ n`.
+    pub fn numbered(self, n: u64) -> Vec<u8> {
+        self.key(&n.to_be_bytes())
+    }
+
+    /// `log ‖ level ‖ number`.
+    pub fn tile(self, level: u8, number: u64) -> Vec<u8> {
+        let mut key = self.key(&[level]);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// `log ‖ epoch ‖ rest`.
+    pub fn in_epoch(self, epoch: u64, rest: &[u8]) -> Vec<u8> {
+        let mut key = self.numbered(epoch);
+        key.extend_from_slice(rest);
+        key
+    }
+
+    /// `name ‖ log`, in `meta`.
+    pub fn meta(self, name: &str) -> Vec<u8> {
+        [name.as_bytes(), &self.0.to_be_bytes()].concat()
+    }
+}
+
+/// Reads a u64 value.
+pub fn read_u64(bytes: &[u8], family: &'static str) -> Result<u64, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt { family, what: "a number" })?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Reads a JSON value.
+pub fn read_json<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+    family: &'static str,
+) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|_| Error::Corrupt { family, what: "a JSON value" })
+}
+
+/// Writes a JSON value.
+pub fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("our own types serialize")
+}

@@ -1,0 +1,226 @@
+//! The store on RocksDB. The only module that names `rocksdb`.
+//!
+//! A commit is one `WriteBatch` with `sync`: it returns after the write-ahead log was fdatasynced. RocksDB may drop a
+//! torn tail of that log when it opens again; the guard notices if fsynced commits are gone.
+
+use super::{Error, Family, Read, Write};
+use rocksdb::{
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options,
+    WriteBatch, WriteOptions,
+};
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+/// Memory for blocks read from disk, in bytes.
+const BLOCK_CACHE_BYTES: usize = 192 << 20;
+/// Memory of one family's newest writes, in bytes.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Memory of all families' newest writes, in bytes.
+const WRITE_BUFFERS_TOTAL_BYTES: usize = 192 << 20;
+/// Size at which the write-ahead log forces a flush, in bytes.
+const WAL_BYTES_MAX: u64 = 256 << 20;
+
+/// How values are compressed on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// LZ4 for young files, Zstandard for old ones.
+    #[default]
+    Full,
+    /// None: the file system does it, or somebody wants to read the bytes.
+    None,
+}
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The directory.
+    pub path: PathBuf,
+    /// Make it if it is not there (`init`); otherwise it must exist.
+    pub create: bool,
+    /// How values are compressed.
+    pub compression: Compression,
+    /// For `bench`: append each `WriteBatch` to this file, as u32 length and bytes.
+    pub record: Option<PathBuf>,
+}
+
+/// An open store. One process at a time: RocksDB locks the directory.
+pub struct Rocks {
+    db: DB,
+    record: Option<Mutex<File>>,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn io(error: rocksdb::Error) -> Error {
+    Error::Io(error.into_string())
+}
+
+impl Rocks {
+    /// Opens the directory.
+    pub fn open(opening: &Opening) -> Result<Self, Error> {
+        let (mut options, families) = options(opening);
+        options.create_if_missing(opening.create);
+        options.create_missing_column_families(opening.create);
+        let db = DB::open_cf_descriptors(&options, &opening.path, families).map_err(io)?;
+        Self::opened(db, opening)
+    }
+
+    /// Opens the directory for reading while nobody writes (`fsck`).
+    pub fn open_read_only(opening: &Opening) -> Result<Self, Error> {
+        let (options, families) = options(opening);
+        let db = DB::open_cf_descriptors_read_only(&options, &opening.path, families, false);
+        Self::opened(db.map_err(io)?, opening)
+    }
+
+    fn opened(db: DB, opening: &Opening) -> Result<Self, Error> {
+        let open = |path| File::options().create(true).append(true).open(path);
+        let record = opening.record.as_ref().map(open).transpose();
+        let record = record.map_err(|e| Error::Io(e.to_string()))?.map(Mutex::new);
+        Ok(Self { db, record })
+    }
+
+    fn family(&self, family: Family) -> &ColumnFamily {
+        let name = Family::ALL.iter().find(|(f, _)| *f == family).map_or("", |(_, name)| name);
+        self.db.cf_handle(name).expect("every family was opened")
+    }
+
+    /// Writes all or nothing, and returns once it is on the disk.
+    pub fn commit(&self, writes: impl Iterator<Item = Write>) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        for ((family, key), value) in writes {
+            match value {
+                Some(value) => batch.put_cf(self.family(family), key, value),
+                None => batch.delete_cf(self.family(family), key),
+            }
+        }
+        if let Some(record) = &self.record {
+            let mut file = record.lock().expect("no holder of the lock panics");
+            let length = u32::try_from(batch.data().len()).unwrap_or(u32::MAX).to_be_bytes();
+            let written = file.write_all(&length).and_then(|()| file.write_all(batch.data()));
+            written.map_err(|e| Error::Io(e.to_string()))?;
+        }
+        self.write_synced(batch)
+    }
+
+    fn write_synced(&self, batch: WriteBatch) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(batch, &options).map_err(io)
+    }
+
+    /// For `bench`: writes a recorded batch again, with sync.
+    pub fn replay(&self, batch: &[u8]) -> Result<(), Error> {
+        self.write_synced(WriteBatch::from_data(batch))
+    }
+
+    /// Visits keys of a family from `from` on, ascending, while `visit` returns true.
+    pub fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        for item in self.db.iterator_cf(self.family(family), mode) {
+            let (key, value) = item.map_err(io)?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all traces of deleted payload and journal messages: rewrites both families and drops old logs.
+    pub fn purge(&self) -> Result<(), Error> {
+        for (family, _) in Family::ALL {
+            self.db.flush_cf(self.family(family)).map_err(io)?;
+        }
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        for family in [Family::Payload, Family::Journal] {
+            let all = None::<&[u8]>;
+            self.db.compact_range_cf_opt(self.family(family), all, all, &options);
+        }
+        Ok(())
+    }
+
+    /// Deletes the keys `from..to` of a family (trimming); they leave the disk with the next compactions.
+    pub fn delete_range(&self, family: Family, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(self.family(family), from, to);
+        self.write_synced(batch)
+    }
+
+    /// Writes a consistent copy to a new directory (`backup`).
+    pub fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        let copy = rocksdb::checkpoint::Checkpoint::new(&self.db).map_err(io)?;
+        copy.create_checkpoint(path).map_err(io)
+    }
+
+    /// Bytes of all files on disk, without the write-ahead log.
+    pub fn disk_bytes(&self) -> u64 {
+        let name = "rocksdb.total-sst-files-size";
+        let size = |family| self.db.property_int_value_cf(self.family(family), name).ok().flatten();
+        Family::ALL.iter().filter_map(|(family, _)| size(*family)).sum()
+    }
+}
+
+impl Read for Rocks {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.db.get_cf(self.family(family), key).map_err(io)
+    }
+}
+
+fn options(opening: &Opening) -> (Options, Vec<ColumnFamilyDescriptor>) {
+    let mut options = Options::default();
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_db_write_buffer_size(WRITE_BUFFERS_TOTAL_BYTES);
+    options.set_max_background_jobs(2);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_keep_log_file_num(4);
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let families = Family::ALL
+        .iter()
+        .map(|(family, name)| {
+            ColumnFamilyDescriptor::new(*name, family_options(*family, opening, &cache))
+        })
+        .collect();
+    (options, families)
+}
+
+fn family_options(family: Family, opening: &Opening, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_format_version(6);
+    let mut options = Options::default();
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    let text = matches!(family, Family::Entries | Family::Payload | Family::Journal);
+    if text {
+        blocks.set_block_size(16 << 10);
+        options.set_write_buffer_size(4 * WRITE_BUFFER_BYTES);
+    }
+    if family == Family::Keys {
+        blocks.set_bloom_filter(10.0, false);
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        options.set_write_buffer_size(2 * WRITE_BUFFER_BYTES);
+    }
+    let compressible = text && opening.compression == Compression::Full;
+    options.set_compression_type(if compressible {
+        DBCompressionType::Lz4
+    } else {
+        DBCompressionType::None
+    });
+    if compressible {
+        options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    }
+    options.set_block_based_table_factory(&blocks);
+    options
+}

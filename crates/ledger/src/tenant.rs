@@ -1,0 +1,152 @@
+//! One tenant's log as everybody but the writer sees it: what is published, whether it is halted, who may come in.
+
+use crate::{
+    ident::Ident,
+    keyring::{self, Keyring},
+    log::{checkpoint::Checkpoint, note::Vkey},
+    post::Outcome,
+    reader::Published,
+    store::LogNumber,
+    system::KeyUse,
+    writer::QUEUE_MESSAGES_MAX,
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{Semaphore, watch};
+
+/// Outcomes of a followed journal that are remembered for whoever appended the messages.
+const OUTCOMES_MAX: usize = 65_536;
+
+/// A tenant's handle. Shared; holds no lock while waiting.
+pub struct Tenant {
+    /// Its name.
+    pub name: Ident,
+    /// Its log's number in the store.
+    pub number: LogNumber,
+    /// Its log's origin.
+    pub origin: String,
+    /// Room in its queue, in messages.
+    pub queue: Arc<Semaphore>,
+    keyring: RwLock<Keyring>,
+    published: watch::Sender<Arc<Published>>,
+    halted: RwLock<Option<String>>,
+    outcomes: Mutex<VecDeque<(u64, Outcome)>>,
+    unsigned: AtomicU64,
+    receipts_dropped: AtomicU64,
+}
+
+impl Tenant {
+    /// A handle that shows `published`.
+    pub fn new(
+        name: Ident,
+        number: LogNumber,
+        origin: String,
+        keyring: Keyring,
+        published: Published,
+    ) -> Self {
+        Self {
+            name,
+            number,
+            origin,
+            queue: Arc::new(Semaphore::new(QUEUE_MESSAGES_MAX)),
+            keyring: RwLock::new(keyring),
+            published: watch::Sender::new(Arc::new(published)),
+            halted: RwLock::new(None),
+            outcomes: Mutex::default(),
+            unsigned: AtomicU64::new(0),
+            receipts_dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// The newest published state.
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.borrow())
+    }
+
+    /// Every state from now on.
+    pub fn watch(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.subscribe()
+    }
+
+    /// Shows a newer state.
+    pub(crate) fn publish(&self, published: Arc<Published>) {
+        self.published.send_replace(published);
+    }
+
+    /// Why the log stands still, if it does.
+    pub fn halted(&self) -> Option<String> {
+        self.halted.read().expect("no holder of the lock panics").clone()
+    }
+
+    /// Stops the log; only a restart after `recover` starts it again. The first reason is kept.
+    pub(crate) fn halt(&self, reason: String) {
+        let mut halted = self.halted.write().expect("no holder of the lock panics");
+        halted.get_or_insert(reason);
+        drop(halted);
+        // Whoever waits for a new state must look.
+        self.published.send_modify(|_| {});
+    }
+
+    /// Signs a checkpoint with each of `keys`.
+    pub fn sign<'a>(
+        &self,
+        checkpoint: &Checkpoint,
+        keys: impl Iterator<Item = &'a Vkey>,
+    ) -> Result<String, keyring::Error> {
+        let ring = self.keyring.read().expect("no holder of the lock panics");
+        let signers: Vec<_> = keys.map(|key| ring.signer(key)).collect::<Result<_, _>>()?;
+        if signers.is_empty() {
+            return Err(keyring::Error::Missing(self.origin.clone()));
+        }
+        Ok(checkpoint.sign(signers))
+    }
+
+    /// Looks at the keys.
+    pub fn with_keys<T>(&self, look: impl FnOnce(&Keyring) -> T) -> T {
+        look(&self.keyring.read().expect("no holder of the lock panics"))
+    }
+
+    /// Makes the next key of a use; it signs nothing before its entry is posted.
+    pub fn generate_key(&self, usage: KeyUse) -> Result<Vkey, keyring::Error> {
+        let mut ring = self.keyring.write().expect("no holder of the lock panics");
+        ring.generate(usage, &self.origin)
+    }
+
+    /// Keeps what became of followed messages for a while.
+    pub(crate) fn remember(&self, new: Vec<(u64, Outcome)>) {
+        let mut outcomes = self.outcomes.lock().expect("no holder of the lock panics");
+        outcomes.extend(new);
+        let excess = outcomes.len().saturating_sub(OUTCOMES_MAX);
+        outcomes.drain(..excess);
+    }
+
+    /// What became of the message at `seq`; `None` if that was too long ago.
+    pub fn outcome(&self, seq: u64) -> Option<Outcome> {
+        let outcomes = self.outcomes.lock().expect("no holder of the lock panics");
+        let at = outcomes.partition_point(|(s, _)| *s < seq);
+        outcomes.get(at).filter(|(s, _)| *s == seq).map(|(_, outcome)| outcome.clone())
+    }
+
+    pub(crate) fn count_unsigned(&self, more: u64) {
+        self.unsigned.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Messages outside `decisions.` without our signature since start: more than 0 is an alarm.
+    pub fn unsigned(&self) -> u64 {
+        self.unsigned.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_receipt_dropped(&self) {
+        self.receipts_dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Receipts that were asked for by header and not sent, since start.
+    pub fn receipts_dropped(&self) -> u64 {
+        self.receipts_dropped.load(Ordering::Relaxed)
+    }
+}

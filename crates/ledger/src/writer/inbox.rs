@@ -1,0 +1,176 @@
+//! What waits for the writer: a queue for each log, bounded, served in turn (P12, P13).
+
+use crate::{
+    ident::Ident,
+    post::{self, Arrival, Outcome, Prepared},
+    reader::Published,
+    store::LogNumber,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Condvar, Mutex},
+};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// Most messages of one tenant that may wait; more must wait outside.
+pub const QUEUE_MESSAGES_MAX: usize = 8192;
+
+/// Why messages were not taken. Nothing of them was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Compare-and-swap lost.
+    #[error("the subject has moved on; read it again")]
+    Conflict,
+    /// The log stands still until a person acts.
+    #[error("the log is halted: {0}")]
+    Halted(String),
+}
+
+/// What became of an append.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Journal sequences, in order.
+    pub seqs: Vec<u64>,
+    /// What became of each.
+    pub outcomes: Vec<Outcome>,
+    /// The published state that holds them.
+    pub published: Arc<Published>,
+}
+
+/// One piece of work for the writer.
+pub enum Work {
+    /// Append to the embedded journal and post, in one commit.
+    Append {
+        /// The last sequence each expects on its subject, and the message.
+        messages: Vec<(Option<u64>, Prepared)>,
+        /// Answered after fsync, guard and publishing.
+        reply: oneshot::Sender<Result<Done, Error>>,
+        /// Its share of the tenant's queue.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Post messages that another journal holds already.
+    Post {
+        /// In journal order.
+        messages: Vec<(Arrival, Prepared)>,
+        /// Its share of the tenant's queue.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Stop posting to this log.
+    Halt {
+        /// What a person must know.
+        reason: String,
+    },
+    /// A log that was just made, or opened at start.
+    Open(Box<super::Active>),
+}
+
+impl Work {
+    fn messages(&self) -> usize {
+        match self {
+            Self::Append { messages, .. } => messages.len(),
+            Self::Post { messages, .. } => messages.len(),
+            Self::Halt { .. } | Self::Open(_) => 0,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    queues: BTreeMap<LogNumber, VecDeque<Work>>,
+    last: LogNumber,
+    closed: bool,
+}
+
+/// The queues.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    ready: Condvar,
+}
+
+impl Inbox {
+    /// Adds work; the caller holds the permits for it.
+    pub fn push(&self, number: LogNumber, work: Work) {
+        let mut state = self.state.lock().expect("no holder of the lock panics");
+        state.queues.entry(number).or_default().push_back(work);
+        self.ready.notify_one();
+    }
+
+    /// No more work will come; the writer ends when it has done the rest.
+    pub fn close(&self) {
+        self.state.lock().expect("no holder of the lock panics").closed = true;
+        self.ready.notify_one();
+    }
+
+    /// Waits for work and takes up to about `max` messages, an equal share of each log, beginning after the log served
+    /// first the last time. `None` when closed and empty.
+    pub fn take(&self, max: usize) -> Option<Vec<(LogNumber, Vec<Work>)>> {
+        let mut state = self.state.lock().expect("no holder of the lock panics");
+        while state.queues.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.ready.wait(state).expect("no holder of the lock panics");
+        }
+        let share = (max / state.queues.len()).max(1);
+        let last = state.last;
+        let mut turns: Vec<LogNumber> = state.queues.keys().copied().collect();
+        let after = turns.partition_point(|number| *number <= last);
+        turns.rotate_left(after);
+        state.last = turns[0];
+        let mut taken = Vec::with_capacity(turns.len());
+        for number in turns {
+            let queue = state.queues.get_mut(&number).expect("listed above");
+            let (mut works, mut count) = (Vec::new(), 0);
+            while count < share
+                && let Some(work) = queue.pop_front()
+            {
+                count += work.messages().max(1);
+                works.push(work);
+            }
+            if queue.is_empty() {
+                state.queues.remove(&number);
+            }
+            taken.push((number, works));
+        }
+        Some(taken)
+    }
+}
+
+/// A message that asked for its receipt, posted.
+#[derive(Clone, Debug)]
+pub struct ReceiptWanted {
+    /// Whose.
+    pub tenant: Ident,
+    /// The subject it was published on.
+    pub producer: Ident,
+    /// Where the receipt shall go, as asked; not checked yet.
+    pub to: String,
+    /// What became of the message.
+    pub outcome: post::Outcome,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p12_logs_are_served_in_turn() {
+        let inbox = Inbox::default();
+        for _ in 0..10 {
+            inbox.push(LogNumber(1), Work::Halt { reason: String::new() });
+        }
+        inbox.push(LogNumber(2), Work::Halt { reason: String::new() });
+        let order = |inbox: &Inbox| -> Vec<(u32, usize)> {
+            let taken = inbox.take(4).unwrap();
+            taken.iter().map(|(number, works)| (number.0, works.len())).collect()
+        };
+        assert_eq!(order(&inbox), [(1, 2), (2, 1)]);
+        inbox.push(LogNumber(2), Work::Halt { reason: String::new() });
+        assert_eq!(order(&inbox), [(2, 1), (1, 2)]);
+        assert_eq!(order(&inbox), [(1, 4)]);
+        inbox.close();
+        assert_eq!(order(&inbox), [(1, 2)]);
+        assert!(inbox.take(4).is_none());
+    }
+}

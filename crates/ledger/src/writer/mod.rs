@@ -1,0 +1,391 @@
+//! The one thread that writes. Reads like a proof; what survives a crash stands at each step (`ARCHITECTURE.md`).
+//!
+//! take → post → sign → **commit (fsync)** → **guard (fsync)** → publish → answer. One commit serves every tenant that
+//! has work. Nothing leaves before both fsyncs; a failed write ends the process, because what is on disk is unknown.
+
+mod inbox;
+
+pub use inbox::{Done, Error, Inbox, QUEUE_MESSAGES_MAX, ReceiptWanted, Work};
+
+use crate::{
+    guard::{Guard, Mark},
+    journal::{self, embedded},
+    log::checkpoint::Checkpoint,
+    post::{self, Arrival, Log, Outcome, Prepared},
+    reader::Published,
+    store::{self, Changes, Family, LogNumber, Write, rocks::Rocks},
+    tenant::Tenant,
+    time::Nanos,
+};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// About how many messages one commit takes.
+pub const COMMIT_MESSAGES_MAX: usize = 1000;
+/// Exit status after a failed write: EX_IOERR of sysexits.
+pub const EXIT_WRITE_FAILED: i32 = 74;
+
+/// A log that the writer posts to.
+pub struct Active {
+    /// Where it stands.
+    pub log: Log,
+    /// Everybody else's handle on it.
+    pub tenant: Arc<Tenant>,
+    /// A restored backup: sign nothing before this mark is reached with the same root.
+    pub must_reach: Option<Mark>,
+}
+
+/// Everything the thread owns.
+pub struct Writer {
+    /// The database.
+    pub store: Arc<Rocks>,
+    /// The fork guard.
+    pub guard: Guard,
+    /// Where work comes from.
+    pub inbox: Arc<Inbox>,
+    /// Messages that asked for a receipt.
+    pub receipts: mpsc::Sender<ReceiptWanted>,
+    /// The logs it knows.
+    pub logs: HashMap<LogNumber, Active>,
+    /// About how many messages one commit takes.
+    pub commit_messages_max: usize,
+}
+
+/// One log's part of a commit.
+struct Part<'a> {
+    number: LogNumber,
+    log: Log,
+    changes: Changes<'a>,
+    must_reach: Option<Mark>,
+    checkpoint: Option<String>,
+    answers: Vec<Answer>,
+    receipts: Vec<ReceiptWanted>,
+}
+
+enum Answer {
+    Done(Vec<u64>, Vec<Outcome>, oneshot::Sender<Result<Done, Error>>),
+    Refused(Error, oneshot::Sender<Result<Done, Error>>),
+    Posted(Vec<(u64, Outcome)>),
+}
+
+/// Why a log can't go on.
+enum Stop {
+    Post(post::Error),
+    Fork(Mark),
+    Keys(String),
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Post(error) => write!(f, "{error}"),
+            Self::Keys(error) => f.write_str(error),
+            Self::Fork(mark) => write!(
+                f,
+                "the journal does not lead to what was signed before (size {}, root {}): the database was restored \
+                 from a backup, and the journal no longer holds the same messages. Restore a backup of at least that \
+                 size; this one must not sign",
+                mark.size, mark.root
+            ),
+        }
+    }
+}
+
+impl From<post::Error> for Stop {
+    fn from(error: post::Error) -> Self {
+        Self::Post(error)
+    }
+}
+
+impl Writer {
+    /// Works until the inbox is closed and empty.
+    pub fn run(mut self) {
+        while let Some(taken) = self.inbox.take(self.commit_messages_max) {
+            self.commit(taken);
+        }
+    }
+
+    fn commit(&mut self, taken: Vec<(LogNumber, Vec<Work>)>) {
+        let store = Arc::clone(&self.store);
+        let mut parts = Vec::with_capacity(taken.len());
+        let mut permits = Vec::new();
+        for (number, works) in taken {
+            if let Some(part) = self.prepare(&*store, number, works, &mut permits) {
+                parts.push(part);
+            }
+        }
+        // At this point nothing is on disk; a crash loses only what nobody was told.
+        let mut writes: Vec<Write> = Vec::new();
+        for part in &mut parts {
+            let changes = std::mem::replace(&mut part.changes, Changes::new(&*store));
+            writes.extend(changes.into_writes());
+        }
+        if !writes.is_empty() {
+            self.store.commit(writes.into_iter()).unwrap_or_else(|e| end_process(&e));
+        }
+        // At this point the entries are in the ledger. A crash from here on is repaired by `Ledger::open`, which
+        // advances the guard to the database and publishes.
+        let marks: Vec<Mark> = parts.iter().filter_map(Part::mark).collect();
+        if !marks.is_empty() {
+            self.guard.advance(&marks).unwrap_or_else(|e| end_process(&e));
+        }
+        // At this point no other history can be signed for these sizes: they may be shown.
+        for part in parts {
+            self.publish(part);
+        }
+        drop(permits);
+    }
+
+    /// Posts one log's work into changes. A log that can't go on is halted, and its changes are dropped whole.
+    fn prepare<'a>(
+        &mut self,
+        store: &'a Rocks,
+        number: LogNumber,
+        works: Vec<Work>,
+        permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Option<Part<'a>> {
+        let mut messages = Vec::new();
+        for work in works {
+            match work {
+                Work::Open(active) => drop(self.logs.insert(number, *active)),
+                Work::Halt { reason } => self.halt(number, reason),
+                work => messages.push(work),
+            }
+        }
+        let active = self.logs.get(&number)?;
+        if let Some(reason) = active.tenant.halted() {
+            refuse_all(messages, &Error::Halted(reason));
+            return None;
+        }
+        let mut part = Part {
+            number,
+            log: active.log.clone(),
+            changes: Changes::new(store),
+            must_reach: active.must_reach.clone(),
+            checkpoint: None,
+            answers: Vec::new(),
+            receipts: Vec::new(),
+        };
+        part.log.unsigned = 0;
+        part.log.rotated = false;
+        match part.post_all(messages, permits).and_then(|()| part.sign(&active.tenant)) {
+            Ok(()) => Some(part),
+            Err(stop) => {
+                let reason = stop.to_string();
+                part.refuse(&Error::Halted(reason.clone()));
+                self.halt(number, reason);
+                None
+            }
+        }
+    }
+
+    fn halt(&self, number: LogNumber, reason: String) {
+        if let Some(active) = self.logs.get(&number) {
+            tracing::error!(tenant = %active.tenant.name, reason, "log halted");
+            active.tenant.halt(reason);
+        }
+    }
+
+    fn publish(&mut self, part: Part<'_>) {
+        let Some(active) = self.logs.get_mut(&part.number) else { return };
+        active.must_reach = part.must_reach;
+        active.log = part.log;
+        if active.log.unsigned > 0 {
+            active.tenant.count_unsigned(active.log.unsigned);
+        }
+        let Some(checkpoint) = part.checkpoint else {
+            // Catching up with the guard, or nothing was posted: nothing new is shown.
+            let published = active.tenant.published();
+            return answer(&active.tenant, part.answers, &published);
+        };
+        let published = Arc::new(published(&active.log, checkpoint));
+        answer(&active.tenant, part.answers, &published);
+        active.tenant.publish(published);
+        for wanted in part.receipts {
+            // A receipt may be lost: whoever misses it publishes again, and gets it as a duplicate.
+            if self.receipts.try_send(wanted).is_err() {
+                active.tenant.count_receipt_dropped();
+            }
+        }
+    }
+}
+
+/// What is shown of a log.
+pub fn published(log: &Log, checkpoint: String) -> Published {
+    let position = &log.position;
+    Published {
+        size: position.size,
+        root: position.root,
+        checkpoint,
+        edge: log.edge.clone(),
+        epoch: position.epoch,
+        posted: position.posted,
+        keys: log.keys.clone(),
+    }
+}
+
+/// Outcomes are known before the new state is shown, so that whoever waits for the state finds them.
+fn answer(tenant: &Tenant, answers: Vec<Answer>, published: &Arc<Published>) {
+    for answer in answers {
+        match answer {
+            Answer::Done(seqs, outcomes, reply) => {
+                let _ = reply.send(Ok(Done { seqs, outcomes, published: Arc::clone(published) }));
+            }
+            Answer::Refused(error, reply) => {
+                let _ = reply.send(Err(error));
+            }
+            Answer::Posted(outcomes) => tenant.remember(outcomes),
+        }
+    }
+}
+
+fn refuse_all(works: Vec<Work>, error: &Error) {
+    for work in works {
+        if let Work::Append { reply, .. } = work {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+}
+
+impl Part<'_> {
+    fn post_all(
+        &mut self,
+        works: Vec<Work>,
+        permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Result<(), Stop> {
+        let mut last = None;
+        for work in works {
+            match work {
+                Work::Append { messages, reply, permit } => {
+                    permits.push(permit);
+                    if !self.expectations_hold(&messages).map_err(post::Error::from)? {
+                        self.answers.push(Answer::Refused(Error::Conflict, reply));
+                        continue;
+                    }
+                    let (mut seqs, mut outcomes) = (Vec::new(), Vec::new());
+                    // Kept before anything can fail, so that a halt answers it.
+                    self.answers.push(Answer::Done(Vec::new(), Vec::new(), reply));
+                    for (_, message) in messages {
+                        let arrival = Arrival { seq: self.log.position.posted + 1, time: now() };
+                        let key = self
+                            .number
+                            .in_epoch(self.log.position.epoch, &arrival.seq.to_be_bytes());
+                        let stored = embedded::encode(arrival.time, &message);
+                        self.changes.put(Family::Journal, key, stored);
+                        seqs.push(arrival.seq);
+                        outcomes.push(self.post_one(arrival, &message)?);
+                        last = Some((arrival, message));
+                    }
+                    if let Some(Answer::Done(s, o, _)) = self.answers.last_mut() {
+                        (*s, *o) = (seqs, outcomes);
+                    }
+                }
+                Work::Post { messages, permit } => {
+                    permits.push(permit);
+                    let mut outcomes = Vec::with_capacity(messages.len());
+                    for (arrival, message) in messages {
+                        outcomes.push((arrival.seq, self.post_one(arrival, &message)?));
+                        last = Some((arrival, message));
+                    }
+                    self.answers.push(Answer::Posted(outcomes));
+                }
+                Work::Halt { .. } | Work::Open(_) => {}
+            }
+        }
+        if let Some((arrival, message)) = &last {
+            self.log.seal(&mut self.changes, (*arrival, message));
+        }
+        Ok(())
+    }
+
+    /// Compare-and-swap: each message finds its subject where it expects it, before any of them is appended.
+    fn expectations_hold(
+        &self,
+        messages: &[(Option<u64>, Prepared)],
+    ) -> Result<bool, store::Error> {
+        for (expected, message) in messages {
+            if let (Some(expected), Some(subject)) = (expected, &message.subject)
+                && self.log.last_on(&self.changes, subject)? != *expected
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn post_one(&mut self, arrival: Arrival, message: &Prepared) -> Result<Outcome, Stop> {
+        let outcome = self.log.post(&mut self.changes, arrival, message)?;
+        if let Some(mark) = self.must_reach.take_if(|mark| mark.size <= self.log.position.size) {
+            let position = &self.log.position;
+            if position.size != mark.size || self.log.edge.root() != mark.root {
+                return Err(Stop::Fork(mark));
+            }
+        }
+        if let (Some(to), Some(journal::Subject::Decisions(producer))) =
+            (&message.headers.receipt_to, &message.subject)
+        {
+            let (tenant, producer, to) = (self.log.tenant.clone(), producer.clone(), to.clone());
+            self.receipts.push(ReceiptWanted { tenant, producer, to, outcome: outcome.clone() });
+        }
+        Ok(outcome)
+    }
+
+    /// Signs the new size, unless nothing was posted or a mark must be reached first.
+    fn sign(&mut self, tenant: &Tenant) -> Result<(), Stop> {
+        if self.changes.is_empty() || self.must_reach.is_some() {
+            return Ok(());
+        }
+        let checkpoint = checkpoint(&self.log, tenant).map_err(Stop::Keys)?;
+        put_checkpoint(&mut self.changes, &self.log, &checkpoint);
+        self.checkpoint = Some(checkpoint);
+        Ok(())
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.checkpoint.as_ref().map(|_| mark(&self.log))
+    }
+
+    fn refuse(self, error: &Error) {
+        for answer in self.answers {
+            if let Answer::Done(_, _, reply) | Answer::Refused(_, reply) = answer {
+                let _ = reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// How far a log is, for the guard.
+pub fn mark(log: &Log) -> Mark {
+    let position = &log.position;
+    Mark { origin: log.origin.clone(), size: position.size, root: position.root }
+}
+
+/// The checkpoint of a log as it stands, signed by every key that must sign this size.
+pub fn checkpoint(log: &Log, tenant: &Tenant) -> Result<String, String> {
+    let position = &log.position;
+    let checkpoint =
+        Checkpoint { origin: log.origin.clone(), size: position.size, root: position.root };
+    tenant.sign(&checkpoint, log.keys.signing(position.size)).map_err(|e| e.to_string())
+}
+
+/// Keeps the newest checkpoint, the last of each second, and the one that proves a key entry.
+pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str) {
+    let (number, bytes) = (log.number, checkpoint.as_bytes().to_vec());
+    changes.put(Family::Meta, number.meta("checkpoint"), bytes.clone());
+    changes.put(Family::Checkpoints, number.numbered(now().seconds()), bytes.clone());
+    if log.rotated {
+        changes.put(Family::Rotations, number.numbered(log.position.size), bytes);
+    }
+}
+
+/// The wall clock: gives embedded messages their time, as a broker would, and files checkpoints by second.
+pub fn now() -> Nanos {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A write failed: whether it happened is unknown, so nobody may be answered. The next start finds out.
+fn end_process(error: &dyn std::fmt::Display) -> ! {
+    tracing::error!(%error, "write failed; ending the process, nothing was acknowledged");
+    std::process::exit(EXIT_WRITE_FAILED);
+}
