@@ -8,7 +8,8 @@ use crate::{ident::Ident, time::Nanos};
 #[cfg(feature = "jetstream")]
 pub mod jetstream;
 
-#[cfg(all(test, feature = "jetstream"))]
+#[cfg(test)]
+#[cfg(feature = "jetstream")]
 mod conformance;
 
 /// Largest message body a journal takes, in bytes (design §6: an event is at most 256 KiB).

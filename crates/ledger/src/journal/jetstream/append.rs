@@ -1,7 +1,6 @@
 //! Append: one message, an atomic batch, or (on a 2.11 server) several single messages.
 
 use async_nats::HeaderMap;
-use futures_util::future::join_all;
 use serde::Deserialize;
 
 use super::{
@@ -24,7 +23,7 @@ const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 
 /// The server's acknowledgement of a message or a batch.
 #[derive(Debug, Deserialize)]
-struct Ack {
+pub(super) struct Ack {
     stream: String,
     /// Of the last message.
     seq: u64,
@@ -112,15 +111,24 @@ impl Jetstream {
                     .into(),
             ));
         }
-        let outcomes = join_all(batch.into_iter().map(|append| self.append_one(append))).await;
-        let stored = outcomes.iter().any(Result::is_ok);
+        let messages = batch
+            .into_iter()
+            .map(|append| {
+                let headers = self.headers(&append)?;
+                Ok((self.address.subject(&append.subject), headers, append.body))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let answers = self.connection.request_each(messages).await?;
+        let outcomes = answers.into_iter().map(|answer| self.acknowledged(answer));
+        let outcomes = outcomes.collect::<Vec<Result<Ack, Error>>>();
+        let some_stored = outcomes.iter().any(Result::is_ok);
         outcomes
             .into_iter()
             .map(|outcome| match outcome {
-                Err(Error::Unavailable(why)) if stored => {
+                Err(Error::Unavailable(why)) if some_stored => {
                     Err(Error::Unknown(format!("some messages of the batch were stored: {why}")))
                 }
-                outcome => outcome,
+                outcome => outcome.map(|ack| ack.seq),
             })
             .collect()
     }
@@ -143,10 +151,12 @@ impl Jetstream {
         Ok(map)
     }
 
-    fn acknowledged(&self, answer: Vec<u8>) -> Result<Ack, Error> {
+    pub(super) fn acknowledged(&self, answer: Vec<u8>) -> Result<Ack, Error> {
         let ack: Ack = match split(answer)? {
             Found::Answer(answer) => decode(&answer)?,
-            Found::Refused { err_code, description } => return Err(refused(err_code, description)),
+            Found::Refused { err_code, description } => {
+                return Err(refused(err_code, &description));
+            }
         };
         if ack.duplicate {
             return Err(Error::Halt(format!(
@@ -202,7 +212,7 @@ fn check_header<'a>(name: &str, value: &'a str) -> Result<&'a str, Error> {
 }
 
 /// A negative acknowledgement: nothing was stored.
-fn refused(err_code: u64, description: String) -> Error {
+fn refused(err_code: u64, description: &str) -> Error {
     match err_code {
         code::WRONG_LAST_SEQUENCE | code::WRONG_LAST_SEQUENCE_IN_FLIGHT => Error::Conflict,
         code::MESSAGE_TOO_LARGE | code::HEADERS_TOO_LARGE => {

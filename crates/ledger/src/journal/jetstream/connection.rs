@@ -6,6 +6,7 @@ use async_nats::{
     Client, ConnectOptions, Event, HeaderMap, Request, RequestErrorKind, client::PublishErrorKind,
     connection::State as Link,
 };
+use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::{
     sync::watch,
@@ -254,6 +255,55 @@ impl Connection {
             }),
             Err(Elapsed { .. }) => Err(Error::Unknown("no answer in time".into())),
         }
+    }
+
+    /// Sends all requests in order, then waits for all answers, at most [`REQUEST_TIMEOUT`].
+    ///
+    /// [`Error::Unknown`] when an answer is missing. A request that nobody listens to is answered with nothing.
+    pub(super) async fn request_each(
+        &self,
+        requests: Vec<(String, HeaderMap, Vec<u8>)>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.require_link()?;
+        let inbox = self.client.new_inbox();
+        let mut incoming = self
+            .client
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        let mut answers: Vec<Option<Vec<u8>>> = vec![None; requests.len()];
+        let exchange = async {
+            for (nth, (subject, headers, body)) in requests.into_iter().enumerate() {
+                self.client
+                    .publish_with_reply_and_headers(
+                        subject,
+                        format!("{inbox}.{nth}"),
+                        headers,
+                        body.into(),
+                    )
+                    .await
+                    .map_err(|error| Error::Unknown(error.to_string()))?;
+            }
+            let mut missing = answers.len();
+            while missing > 0 {
+                let closed = || Error::Unknown("the connection was closed".into());
+                let answer = incoming.next().await.ok_or_else(closed)?;
+                let nth = answer.subject.rsplit('.').next().and_then(|nth| nth.parse().ok());
+                if let Some(slot) = nth.and_then(|nth: usize| answers.get_mut(nth)) {
+                    missing -= usize::from(slot.replace(answer.payload.into()).is_none());
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            done = timeout(REQUEST_TIMEOUT, exchange) => match done {
+                Ok(done) => done?,
+                Err(Elapsed { .. }) => return Err(Error::Unknown("no answer in time".into())),
+            },
+            () = self.lost() => return Err(Error::Unknown("the connection was lost".into())),
+        }
+        Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// Calls the JetStream API with a request that changes something.

@@ -1,5 +1,9 @@
 //! The conformance suite on a real server, and what only JetStream can get wrong.
 
+mod hostile;
+mod setup;
+mod trouble;
+
 use tokio::sync::mpsc;
 
 use super::{Connection, Jetstream, testserver::Server};
@@ -7,7 +11,7 @@ use crate::{
     ident::Ident,
     journal::{
         Append, Error, Followed, Message, State, Subject,
-        conformance::{Place, Port, conformance},
+        conformance::{Place, Port, conformance, message},
     },
 };
 
@@ -43,6 +47,18 @@ impl Place for Nats {
     async fn make_anew(&mut self) {
         delete_stream(&self.connection).await;
         Jetstream::create(&self.connection, &tenant(), 1).await.expect("create");
+    }
+}
+
+/// A decision, `n` as its body.
+fn numbered(n: usize) -> Append {
+    message("decisions.gw-1", &n.to_string())
+}
+
+fn halt<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    match result {
+        Err(Error::Halt(text)) => text,
+        other => panic!("{other:?} instead of a halt"),
     }
 }
 

@@ -4,8 +4,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -19,10 +20,10 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running server; killed when dropped.
 pub(super) struct Server {
-    program: &'static str,
     child: Child,
-    pub(super) port: u16,
-    pub(super) directory: TempDir,
+    port: u16,
+    directory: TempDir,
+    program: &'static str,
     config: PathBuf,
     environment: Vec<(&'static str, String)>,
 }
@@ -30,31 +31,38 @@ pub(super) struct Server {
 impl Server {
     /// The current version, with the settings that the promises want.
     pub(super) fn start() -> Self {
-        Self::start_program("nats-server")
+        Self::start_program("nats-server", "max_payload: 512KB")
     }
 
-    pub(super) fn start_program(program: &'static str) -> Self {
-        Self::start_with(program, Vec::new(), |directory, port| {
-            format!(
-                "listen: \"127.0.0.1:{port}\"\n\
-                 max_payload: 512KB\n\
-                 jetstream {{ store_dir: {directory:?}, sync_interval: always }}\n"
-            )
-        })
-    }
-
-    /// `config` gets the directory to store in and the port to listen on.
-    pub(super) fn start_with(
-        program: &'static str,
-        environment: Vec<(&'static str, String)>,
-        config: impl Fn(&str, u16) -> String,
-    ) -> Self {
+    /// One of the programs that `scripts/nats-servers` installs.
+    pub(super) fn start_program(program: &'static str, settings: &str) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
+        let config = directory.path().join("nats.conf");
+        let text = format!(
+            "host: 127.0.0.1\n{settings}\njetstream {{ store_dir: {:?}, sync_interval: always }}\n",
+            directory.path()
+        );
+        fs::write(&config, text).expect("write the configuration");
+        Self::spawn(program, directory, config, Vec::new())
+    }
+
+    /// The configuration that we ship, with these environment variables and `COUNTERSIGN_NATS_STORE`.
+    pub(super) fn start_shipped(mut environment: Vec<(&'static str, String)>) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/nats.conf");
+        environment.push(("COUNTERSIGN_NATS_STORE", format!("{:?}", directory.path())));
+        Self::spawn("nats-server", directory, config, environment)
+    }
+
+    fn spawn(
+        program: &'static str,
+        directory: TempDir,
+        config: PathBuf,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         let port = free_port();
-        let path = directory.path().join("nats.conf");
-        fs::write(&path, config(directory.path().to_str().expect("UTF-8"), port)).expect("config");
-        let child = spawn(program, &path, &environment);
-        let server = Self { program, child, port, directory, config: path, environment };
+        let child = spawn(program, port, &config, &environment);
+        let server = Self { child, port, directory, program, config, environment };
         server.wait();
         server
     }
@@ -67,7 +75,7 @@ impl Server {
 
     /// Starts again on the same port and data after [`Server::kill`].
     pub(super) fn start_again(&mut self) {
-        self.child = spawn(self.program, &self.config, &self.environment);
+        self.child = spawn(self.program, self.port, &self.config, &self.environment);
         self.wait();
     }
 
@@ -77,6 +85,18 @@ impl Server {
 
     pub(super) async fn connect(&self) -> Connection {
         Connection::open(&self.options()).await.expect("connect")
+    }
+
+    /// A file in the server's directory, e.g. for a password.
+    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).expect("write a file");
+        path
+    }
+
+    /// A connection that speaks the protocol by hand, for what no client library would send.
+    pub(super) fn raw(&self) -> Raw {
+        Raw::connect(self.port)
     }
 
     fn wait(&self) {
@@ -99,12 +119,14 @@ impl Drop for Server {
 
 fn spawn(
     program: &'static str,
-    config: &std::path::Path,
+    port: u16,
+    config: &Path,
     environment: &[(&'static str, String)],
 ) -> Child {
     Command::new(program)
         .arg("-c")
         .arg(config)
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -117,4 +139,46 @@ fn spawn(
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("bound").port()
+}
+
+/// A hostile producer.
+pub(super) struct Raw {
+    stream: TcpStream,
+    lines: BufReader<TcpStream>,
+}
+
+impl Raw {
+    fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).expect("set a timeout");
+        let lines = BufReader::new(stream.try_clone().expect("clone"));
+        let mut raw = Self { stream, lines };
+        raw.send(b"CONNECT {\"verbose\":false,\"headers\":true}\r\n");
+        raw
+    }
+
+    /// Publishes with this header block, whatever it is.
+    pub(super) fn publish(&mut self, subject: &str, block: &[u8], body: &[u8]) {
+        let total = block.len() + body.len();
+        let line = format!("HPUB {subject} {} {total}\r\n", block.len());
+        self.send(&[line.as_bytes(), block, body, b"\r\n"].concat());
+    }
+
+    /// Waits until the server has taken everything.
+    pub(super) fn flush(&mut self) {
+        self.send(b"PING\r\n");
+        let mut line = String::new();
+        while !line.starts_with("PONG") {
+            line.clear();
+            assert_ne!(
+                self.lines.read_line(&mut line).expect("in time"),
+                0,
+                "closed by the server"
+            );
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("send");
+    }
 }

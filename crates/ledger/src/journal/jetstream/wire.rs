@@ -176,7 +176,8 @@ pub(super) fn keep_header(headers: &mut Headers, name: &str, value: &str) {
 /// Whether a header block has the plain shape that every client can read: `NATS/1.0`, then `Name: value` lines.
 ///
 /// The server stores whatever a producer sends, and the client library drops its connection on bytes it
-/// cannot read: such a message is poison for everyone who consumes it, again and again.
+/// cannot read (or panics in its own task: a lone carriage return in a value). Such a message is poison for
+/// everyone who consumes it, again and again.
 fn is_plain(block: &[u8]) -> bool {
     if block.is_empty() {
         return true;
@@ -185,7 +186,7 @@ fn is_plain(block: &[u8]) -> bool {
     let Some(lines) = text.strip_prefix("NATS/1.0\r\n") else { return false };
     lines.lines().filter(|line| !line.is_empty()).all(|line| {
         let name = line.split_once(':').map_or("", |(name, _)| name);
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) && !line.contains('\r')
     })
 }
 
@@ -215,6 +216,7 @@ mod tests {
             (salt("a"), false),
             "a status is for the server to send"
         );
+        assert_eq!(headers(b"NATS/1.0\r\nCountersign-Salt: a\rb\r\n"), (salt("a\rb"), false));
         assert_eq!(headers(b"\xff\xfe"), (None, false));
         assert_eq!(headers(b"NATS/1.0\r\nno colon\r\n\r\n"), (None, false));
         assert_eq!(headers("NATS/1.0\r\nÄ: b\r\n\r\n".as_bytes()), (None, false));
