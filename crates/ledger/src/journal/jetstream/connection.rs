@@ -1,9 +1,9 @@
-//! The connection to the server: credentials, version floor, requests with a deadline, outbound messages.
+//! The connection to the server: version floor, requests with a deadline, outbound messages.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, ConnectOptions, Event, HeaderMap, Request, RequestErrorKind, client::PublishErrorKind,
+    Client, Event, HeaderMap, Request, RequestErrorKind, client::PublishErrorKind,
     connection::State as Link,
 };
 use futures_util::StreamExt;
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    HEADERS_BYTES_MAX, REQUEST_TIMEOUT, SERVER_FLOOR,
+    HEADERS_BYTES_MAX, Options, REQUEST_TIMEOUT, SERVER_FLOOR,
     wire::{Found, split},
 };
 use crate::journal::{BODY_BYTES_MAX, Error};
@@ -29,23 +29,6 @@ const DEDICATED_RECONNECTS_MAX: usize = 16;
 const OUTBOUND_PREFIX: &str = "countersign-out.";
 /// Longest outbound subject, in bytes.
 const OUTBOUND_SUBJECT_BYTES_MAX: usize = 255;
-
-/// Where the server is, and who we are. Secrets are given as paths of files that hold them.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// `nats://host:port` or `tls://host:port`; several servers of one cluster separated by commas.
-    pub url: String,
-    /// A NATS `.creds` file (JWT and nkey seed).
-    pub credentials_file: Option<PathBuf>,
-    /// User name, together with `password_file`.
-    pub user: Option<String>,
-    /// File whose text, without the line end, is the password of `user`.
-    pub password_file: Option<PathBuf>,
-    /// File whose text, without the line end, is the token.
-    pub token_file: Option<PathBuf>,
-    /// PEM file with the certificate authority of the server; makes TLS required.
-    pub tls_ca_file: Option<PathBuf>,
-}
 
 /// A connection to the server, shared by all tenants. Cheap to clone. Reconnects for ever in the background.
 #[derive(Clone)]
@@ -79,7 +62,8 @@ impl Connection {
 
     async fn connect(options: Arc<Options>, reconnects_max: Option<usize>) -> Result<Self, Error> {
         let (losses, lost) = watch::channel(0_u64);
-        let connect_options = authenticate(&options)
+        let connect_options = options
+            .read()
             .await?
             .name("countersign")
             .connection_timeout(CONNECT_TIMEOUT)
@@ -91,7 +75,7 @@ impl Connection {
                 }
                 std::future::ready(())
             });
-        let servers = servers(&options.url)?;
+        let servers = options.servers()?;
         let client = connect_options
             .connect(servers)
             .await
@@ -330,55 +314,6 @@ pub(super) fn unread(error: Error) -> Error {
     }
 }
 
-/// Reads the server list. A password in it would end in process lists and logs: refused.
-fn servers(url: &str) -> Result<Vec<async_nats::ServerAddr>, Error> {
-    url.split(',')
-        .map(|one| {
-            let address: async_nats::ServerAddr = one.trim().parse().map_err(|error| {
-                Error::Halt(format!("the NATS address cannot be read ({error}): nats://host:port"))
-            })?;
-            if address.has_user_pass() || address.username().is_some() {
-                return Err(Error::Halt(
-                    "the NATS address holds credentials: give them as files instead".into(),
-                ));
-            }
-            Ok(address)
-        })
-        .collect()
-}
-
-async fn authenticate(options: &Options) -> Result<ConnectOptions, Error> {
-    let mut connect = ConnectOptions::new();
-    if let Some(path) = &options.credentials_file {
-        connect = connect.credentials_file(path).await.map_err(|error| unreadable(path, &error))?;
-    }
-    match (&options.user, &options.password_file) {
-        (Some(user), Some(path)) => {
-            connect = connect.user_and_password(user.clone(), secret(path).await?);
-        }
-        (None, None) => {}
-        (Some(_), None) | (None, Some(_)) => {
-            return Err(Error::Halt("a NATS user and its password file go together".into()));
-        }
-    }
-    if let Some(path) = &options.token_file {
-        connect = connect.token(secret(path).await?);
-    }
-    if let Some(path) = &options.tls_ca_file {
-        connect = connect.add_root_certificates(path.clone()).require_tls(true);
-    }
-    Ok(connect)
-}
-
-async fn secret(path: &PathBuf) -> Result<String, Error> {
-    let text = tokio::fs::read_to_string(path).await.map_err(|error| unreadable(path, &error))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Error {
-    Error::Halt(format!("cannot read {}: {error}", path.display()))
-}
-
 /// `2.15.1`, `2.12.0-beta.1` → (2, 15), (2, 12).
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.trim_start_matches('v').split('.');
@@ -398,12 +333,5 @@ mod tests {
         assert_eq!(parse_version("2"), None);
         assert_eq!(parse_version(""), None);
         assert!(parse_version("2.9.10") < Some(SERVER_FLOOR), "compared as numbers, not as text");
-    }
-
-    #[test]
-    fn credentials_stay_out_of_addresses() {
-        assert!(servers("nats://a:4222, nats://b:4222").is_ok());
-        assert!(matches!(servers("nats://user:pass@a:4222"), Err(Error::Halt(_))));
-        assert!(matches!(servers("nats://token@a:4222"), Err(Error::Halt(_))));
     }
 }

@@ -9,6 +9,7 @@
 mod append;
 mod connection;
 mod follow;
+mod options;
 mod settings;
 mod wire;
 
@@ -22,8 +23,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub use connection::{Connection, Options};
+pub use connection::Connection;
 pub use follow::FOLLOW_MESSAGES_MAX;
+pub use options::Options;
 
 use super::{Error, Message, State, Subject};
 use crate::{ident::Ident, time::Nanos};

@@ -1,5 +1,6 @@
 //! The conformance suite on a real server, and what only JetStream can get wrong.
 
+mod cluster;
 mod hostile;
 mod setup;
 mod trouble;

@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,20 @@ impl Server {
         );
         fs::write(&config, text).expect("write the configuration");
         Self::spawn(program, directory, config, Vec::new())
+    }
+
+    /// Three servers of the current version that form a cluster.
+    pub(super) fn start_cluster() -> Vec<Self> {
+        let ports: [u16; 3] = std::array::from_fn(|_| free_port());
+        let routes = ports.map(|port| format!("\"nats://127.0.0.1:{port}\"")).join(", ");
+        let start = |port| {
+            let settings = format!(
+                "server_name: node-{port}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
+            );
+            Self::start_program("nats-server", &settings)
+        };
+        ports.map(start).into()
     }
 
     /// The configuration that we ship, with these environment variables and `COUNTERSIGN_NATS_STORE`.
@@ -136,9 +151,18 @@ fn spawn(
         })
 }
 
+/// A port below the range from which the system takes ports for outgoing connections: there, a client that
+/// reconnects while its server is down could take the server's own port.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset =
+            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(20_000 + offset % 12_000).expect("below 32,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A hostile producer.

@@ -46,6 +46,14 @@ const POISON: &[&[u8]] = &[
     b"NATS/1.0\r\nCountersign-Salt: a\rb\r\n\r\n",
 ];
 
+/// Waits until the stream has stored `count` messages: a flushed message is on its way, not yet stored.
+async fn stored(journal: &Jetstream, count: usize) {
+    let started = std::time::Instant::now();
+    while journal.state().await.unwrap().last < count as u64 {
+        assert!(started.elapsed() < DEADLINE, "not stored");
+    }
+}
+
 /// Follows from 1 until `count` messages have come, as often as it takes; also says how often it took.
 async fn follow_all(journal: &Jetstream, count: usize) -> (Vec<Message>, usize) {
     let mut all: Vec<Message> = Vec::new();
@@ -83,6 +91,7 @@ async fn odd_headers_read_the_same_both_ways() {
     }
     raw.flush();
     let count = 100 + 2 * ODD.len();
+    stored(&journal, count).await;
     let (all, follows) = follow_all(&journal, count).await;
     assert_eq!(follows, 1, "none of these ends a connection");
     for message in &all {
@@ -107,6 +116,7 @@ async fn poison_is_passed() {
         raw.flush();
         count += 102;
     }
+    stored(&journal, count).await;
     let (all, follows) = follow_all(&journal, count).await;
     assert!(follows > POISON.len(), "each poison ended one connection: {follows}");
     for (message, seq) in all.iter().zip(1..) {
@@ -131,6 +141,7 @@ async fn a_flood_of_poison_is_passed() {
         raw.publish(TO, b"\xff", b"x");
     }
     raw.flush();
+    stored(&journal, 500).await;
     let (all, follows) = follow_all(&journal, 500).await;
     assert_eq!((all.len(), follows), (500, 1));
 }
