@@ -22,7 +22,7 @@ impl Nanos {
 impl std::fmt::Display for Nanos {
     /// `2026-11-20T05:48:00.123456789Z`: sorts as text in time order.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = DateTime::<Utc>::from_timestamp_nanos(self.0.min(i64::MAX as u64) as i64);
+        let time = DateTime::<Utc>::from_timestamp_nanos(i64::try_from(self.0).unwrap_or(i64::MAX));
         f.write_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
     }
 }

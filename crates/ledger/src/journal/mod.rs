@@ -9,6 +9,10 @@ pub mod embedded;
 #[cfg(feature = "jetstream")]
 pub mod jetstream;
 
+#[cfg(test)]
+#[cfg(feature = "jetstream")]
+mod conformance;
+
 /// Largest message body a journal takes, in bytes (design §6: an event is at most 256 KiB).
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Most messages of one atomic batch (the limit of a JetStream atomic batch).
@@ -108,6 +112,15 @@ pub struct State {
     pub first: u64,
     /// Last sequence ever given; 0 when nothing was appended yet.
     pub last: u64,
+}
+
+/// What following a journal delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// Once, first: the journal as it was after the connection was made. Check it before handling the rest (P4).
+    Connected(State),
+    /// 1 or more messages in journal order, later ones after earlier ones.
+    Messages(Vec<Message>),
 }
 
 /// Why a journal call failed, by what the caller must do.

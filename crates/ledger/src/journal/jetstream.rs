@@ -1,1 +1,0 @@
-//! The journal on NATS JetStream. The only module that names `async-nats`.

@@ -1,0 +1,223 @@
+//! Append: one message, an atomic batch, or (on a 2.11 server) several single messages.
+
+use async_nats::HeaderMap;
+use serde::Deserialize;
+
+use super::{
+    Jetstream, code,
+    wire::{Found, decode, split},
+};
+use crate::journal::{
+    Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Error, HEADER_RECEIPT_TO, HEADER_SALT,
+    HEADER_SIGNATURE, Headers,
+};
+
+/// Longest value of a header that we send, in bytes. A signature takes 86.
+const HEADER_VALUE_BYTES_MAX: usize = 1024;
+
+const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+const EXPECTED_LAST_ON_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence";
+const BATCH_ID: &str = "Nats-Batch-Id";
+const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
+/// The server's acknowledgement of a message or a batch.
+#[derive(Debug, Deserialize)]
+pub(super) struct Ack {
+    stream: String,
+    /// Of the last message.
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    /// Messages in the batch; absent for a single message.
+    count: Option<u64>,
+}
+
+impl Jetstream {
+    /// Appends a batch; returns the sequence of each message. An empty batch is `Ok` and does nothing.
+    ///
+    /// One message: stored or not. Several: all or nothing and with consecutive sequences where
+    /// [`Jetstream::atomic`] holds. Where it does not, they are sent one after the other without waiting;
+    /// some may be stored when the call fails ([`Error::Unknown`]), others' messages may lie between them, and
+    /// a batch with any `expected` is refused with [`Error::Halt`], because half a decision is none.
+    ///
+    /// Limits: [`BATCH_MESSAGES_MAX`] messages, [`BODY_BYTES_MAX`] each, [`super::REQUEST_TIMEOUT`] in all. In an
+    /// atomic batch only the first message on a subject may carry `expected`; the server refuses others.
+    /// A `Nats-Msg-Id` is never sent; an acknowledgement that says "duplicate" is [`Error::Halt`].
+    pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
+        check_limits(&batch)?;
+        match batch.len() {
+            0 => Ok(Vec::new()),
+            1 => {
+                let mut seqs = Vec::with_capacity(1);
+                for append in batch {
+                    seqs.push(self.append_one(append).await?);
+                }
+                Ok(seqs)
+            }
+            _ if self.atomic => self.append_atomic(batch).await,
+            _ => self.append_each(batch).await,
+        }
+    }
+
+    async fn append_one(&self, append: Append) -> Result<u64, Error> {
+        let headers = self.headers(&append)?;
+        let subject = self.address.subject(&append.subject);
+        let answer = self.connection.request(subject, headers, append.body).await?;
+        Ok(self.acknowledged(answer)?.seq)
+    }
+
+    /// All messages but the last are only sent; the answer to the last one tells the fate of all.
+    async fn append_atomic(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
+        let id = self.random();
+        let messages = batch
+            .into_iter()
+            .zip(1_u64..)
+            .map(|(append, nth)| {
+                let mut headers = self.headers(&append)?;
+                headers.insert(BATCH_ID, id.as_str());
+                headers.insert(BATCH_SEQUENCE, nth.to_string());
+                Ok((self.address.subject(&append.subject), headers, append.body))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let count = messages.len();
+        let mut answer = Vec::new();
+        for ((subject, mut headers, body), nth) in messages.into_iter().zip(1..) {
+            if nth < count {
+                self.connection.publish(subject, Some(headers), body).await?;
+            } else {
+                headers.insert(BATCH_COMMIT, "1");
+                answer = self.connection.request(subject, headers, body).await?;
+            }
+        }
+        let ack = self.acknowledged(answer)?;
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        match ack.seq.checked_sub(count) {
+            Some(before) if ack.count == Some(count) => Ok((before + 1..=ack.seq).collect()),
+            _ => Err(Error::Halt(format!(
+                "the server acknowledged a batch of {count} messages as {got:?} up to sequence {seq}",
+                got = ack.count,
+                seq = ack.seq
+            ))),
+        }
+    }
+
+    /// The fallback without atomic batches: every message by itself, in order, without waiting in between.
+    async fn append_each(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
+        if batch.iter().any(|append| append.expected.is_some()) {
+            return Err(Error::Halt(
+                "a batch with a compare-and-swap needs atomic batches: NATS server 2.12 or newer, and \
+                 `allow_atomic` set on the stream"
+                    .into(),
+            ));
+        }
+        let messages = batch
+            .into_iter()
+            .map(|append| {
+                let headers = self.headers(&append)?;
+                Ok((self.address.subject(&append.subject), headers, append.body))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let answers = self.connection.request_each(messages).await?;
+        let outcomes = answers.into_iter().map(|answer| self.acknowledged(answer));
+        let outcomes = outcomes.collect::<Vec<Result<Ack, Error>>>();
+        let some_stored = outcomes.iter().any(Result::is_ok);
+        outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                Err(Error::Unavailable(why)) if some_stored => {
+                    Err(Error::Unknown(format!("some messages of the batch were stored: {why}")))
+                }
+                outcome => outcome.map(|ack| ack.seq),
+            })
+            .collect()
+    }
+
+    /// The headers of one message: ours, and the conditions of its storing.
+    fn headers(&self, append: &Append) -> Result<HeaderMap, Error> {
+        let mut map = HeaderMap::new();
+        let Headers { salt, signature, receipt_to } = &append.headers;
+        for (name, value) in
+            [(HEADER_SALT, salt), (HEADER_SIGNATURE, signature), (HEADER_RECEIPT_TO, receipt_to)]
+        {
+            if let Some(value) = value {
+                map.insert(name, check_header(name, value)?);
+            }
+        }
+        map.insert(EXPECTED_STREAM, self.address.stream.as_str());
+        if let Some(expected) = append.expected {
+            map.insert(EXPECTED_LAST_ON_SUBJECT, expected.to_string());
+        }
+        Ok(map)
+    }
+
+    pub(super) fn acknowledged(&self, answer: Vec<u8>) -> Result<Ack, Error> {
+        let ack: Ack = match split(answer)? {
+            Found::Answer(answer) => decode(&answer)?,
+            Found::Refused { err_code, description } => {
+                return Err(refused(err_code, &description));
+            }
+        };
+        if ack.duplicate {
+            return Err(Error::Halt(format!(
+                "the server took a message for a duplicate of {seq} and dropped it, though none is sent \
+                 with a message id: find out what rewrites messages on the way to {stream}",
+                seq = ack.seq,
+                stream = ack.stream
+            )));
+        }
+        if ack.stream != self.address.stream {
+            return Err(Error::Halt(format!(
+                "a message for {ours} was stored in {theirs}: two streams claim the same subjects",
+                ours = self.address.stream,
+                theirs = ack.stream
+            )));
+        }
+        Ok(ack)
+    }
+
+    /// A random name, unguessable and unique.
+    pub(super) fn random(&self) -> String {
+        let inbox = self.connection.client().new_inbox();
+        inbox.rsplit('.').next().unwrap_or_default().to_owned()
+    }
+}
+
+fn check_limits(batch: &[Append]) -> Result<(), Error> {
+    if batch.len() > BATCH_MESSAGES_MAX {
+        return Err(Error::TooBig {
+            what: "messages per batch",
+            got: batch.len(),
+            max: BATCH_MESSAGES_MAX,
+        });
+    }
+    match batch.iter().map(|append| append.body.len()).find(|&bytes| bytes > BODY_BYTES_MAX) {
+        Some(got) => Err(Error::TooBig { what: "bytes per message", got, max: BODY_BYTES_MAX }),
+        None => Ok(()),
+    }
+}
+
+/// A value that arrives as it was sent: printable ASCII without spaces. Ours are base64url or a subject; anything
+/// else was let through by a caller that should have refused it, and the client library would panic on it.
+fn check_header<'a>(name: &str, value: &'a str) -> Result<&'a str, Error> {
+    if value.len() > HEADER_VALUE_BYTES_MAX {
+        let (got, max) = (value.len(), HEADER_VALUE_BYTES_MAX);
+        return Err(Error::TooBig { what: "bytes per header value", got, max });
+    }
+    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(value)
+    } else {
+        Err(Error::Halt(format!("{name} is not printable ASCII: a defect of Countersign")))
+    }
+}
+
+/// A negative acknowledgement: nothing was stored.
+fn refused(err_code: u64, description: &str) -> Error {
+    match err_code {
+        code::WRONG_LAST_SEQUENCE | code::WRONG_LAST_SEQUENCE_IN_FLIGHT => Error::Conflict,
+        code::MESSAGE_TOO_LARGE | code::HEADERS_TOO_LARGE => {
+            Error::Halt(format!("the stream takes less than it must: {description} ({err_code})"))
+        }
+        _ => Error::Unavailable(format!("{description} ({err_code})")),
+    }
+}

@@ -1,0 +1,337 @@
+//! The connection to the server: version floor, requests with a deadline, outbound messages.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{
+    Client, Event, HeaderMap, Request, RequestErrorKind, client::PublishErrorKind,
+    connection::State as Link,
+};
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    time::{error::Elapsed, timeout},
+};
+
+use super::{
+    HEADERS_BYTES_MAX, Options, REQUEST_TIMEOUT, SERVER_FLOOR,
+    wire::{Found, split},
+};
+use crate::journal::{BODY_BYTES_MAX, Error};
+
+/// How long making a connection may take, per server address.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a silent connection is tested; two missed answers end it.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A dropped [`Connection::dedicated`] connection stops trying to come back after this many attempts.
+const DEDICATED_RECONNECTS_MAX: usize = 16;
+/// Outbound messages go below this subject and nowhere else.
+const OUTBOUND_PREFIX: &str = "countersign-out.";
+/// Longest outbound subject, in bytes.
+const OUTBOUND_SUBJECT_BYTES_MAX: usize = 255;
+
+/// A connection to the server, shared by all tenants. Cheap to clone. Reconnects for ever in the background.
+#[derive(Clone)]
+pub struct Connection {
+    client: Client,
+    options: Arc<Options>,
+    /// Counts lost connections, to wake those who wait for an answer that will not come.
+    lost: watch::Receiver<u64>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("connected", &self.connected()).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects, and refuses a server below [`SERVER_FLOOR`] or with too small a `max_payload`.
+    ///
+    /// [`Error::Unavailable`] when the server cannot be reached now; [`Error::Halt`] when it or the options
+    /// are unfit. Once open, the connection comes back by itself.
+    pub async fn open(options: &Options) -> Result<Self, Error> {
+        Self::connect(Arc::new(options.clone()), None).await
+    }
+
+    /// A connection of its own with the same options, for one reader: what a hostile message does to it
+    /// stays with the tenant who sent it (P12).
+    pub(super) async fn dedicated(&self) -> Result<Self, Error> {
+        Self::connect(self.options.clone(), Some(DEDICATED_RECONNECTS_MAX)).await
+    }
+
+    async fn connect(options: Arc<Options>, reconnects_max: Option<usize>) -> Result<Self, Error> {
+        let (losses, lost) = watch::channel(0_u64);
+        let connect_options = options
+            .read()
+            .await?
+            .name("countersign")
+            .connection_timeout(CONNECT_TIMEOUT)
+            .ping_interval(PING_INTERVAL)
+            .max_reconnects(reconnects_max)
+            .event_callback(move |event| {
+                if matches!(event, Event::Disconnected | Event::Closed) {
+                    losses.send_modify(|count| *count = count.wrapping_add(1));
+                }
+                std::future::ready(())
+            });
+        let servers = options.servers()?;
+        let client = connect_options
+            .connect(servers)
+            .await
+            .map_err(|error| Error::Unavailable(format!("cannot connect to NATS: {error}")))?;
+        let connection = Self { client, options, lost };
+        connection.check_server()?;
+        Ok(connection)
+    }
+
+    /// Whether the server is connected now.
+    pub fn connected(&self) -> bool {
+        self.client.connection_state() == Link::Connected
+    }
+
+    /// Sends `body` to `subject`, which must begin with `countersign-out.`; no stream keeps it.
+    ///
+    /// Fire and forget: `Ok` means queued here. A hint that is lost is asked for again by its reader.
+    /// [`Error::Unavailable`] when not connected or when the subject is none of ours to send to.
+    pub async fn publish_out(&self, subject: &str, body: Vec<u8>) -> Result<(), Error> {
+        let fits = subject.starts_with(OUTBOUND_PREFIX)
+            && subject.len() <= OUTBOUND_SUBJECT_BYTES_MAX
+            && subject.bytes().all(|byte| byte.is_ascii_graphic() && !b"*>".contains(&byte))
+            && subject.split('.').all(|token| !token.is_empty());
+        if !fits {
+            return Err(Error::Unavailable("this is no outbound subject".into()));
+        }
+        self.require_link()?;
+        self.publish(subject.to_owned(), None, body).await
+    }
+
+    /// Waits until everything sent so far has left this process.
+    pub async fn flush(&self) -> Result<(), Error> {
+        match timeout(REQUEST_TIMEOUT, self.client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::Unavailable(error.to_string())),
+            Err(Elapsed { .. }) => Err(Error::Unavailable("the connection does not flush".into())),
+        }
+    }
+
+    /// Version of the server that is connected now.
+    pub(super) fn server_version(&self) -> Result<(u32, u32), Error> {
+        let found = self.client.server_info().version;
+        parse_version(&found).ok_or_else(|| {
+            Error::Halt(format!("the NATS server says its version is {found:?}, which is none"))
+        })
+    }
+
+    /// Checks what must hold for every server that this process talks to.
+    pub(super) fn check_server(&self) -> Result<(), Error> {
+        let (major, minor) = SERVER_FLOOR;
+        let info = self.client.server_info();
+        if self.server_version()? < SERVER_FLOOR {
+            return Err(Error::Halt(format!(
+                "the NATS server is {found}; at least {major}.{minor} is needed, because older ones let \
+                 several writers win one compare-and-swap: upgrade the server",
+                found = info.version
+            )));
+        }
+        let needed = BODY_BYTES_MAX + HEADERS_BYTES_MAX;
+        if info.max_payload < needed {
+            return Err(Error::Halt(format!(
+                "the NATS server takes messages of {found} bytes; at least {needed} are needed: \
+                 raise `max_payload` in its configuration",
+                found = info.max_payload
+            )));
+        }
+        Ok(())
+    }
+
+    /// The client underneath.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How often this connection was made: 1 until it was lost for the first time.
+    pub(super) fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Returns when the connection has been lost after the call.
+    pub(super) async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        lost.mark_unchanged();
+        // An error means that the client is gone, which is a loss too.
+        let _gone = lost.changed().await;
+    }
+
+    /// Returns when the connection has been lost at least once since it was made.
+    pub(super) async fn lost_ever(&self) {
+        let mut lost = self.lost.clone();
+        let _gone = lost.wait_for(|count| *count > 0).await;
+    }
+
+    fn require_link(&self) -> Result<(), Error> {
+        if self.connected() {
+            Ok(())
+        } else {
+            Err(Error::Unavailable("not connected to NATS".into()))
+        }
+    }
+
+    /// Queues a message for sending.
+    pub(super) async fn publish(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        body: Vec<u8>,
+    ) -> Result<(), Error> {
+        let got = body.len();
+        let send = async {
+            match headers {
+                Some(headers) => {
+                    self.client.publish_with_headers(subject, headers, body.into()).await
+                }
+                None => self.client.publish(subject, body.into()).await,
+            }
+        };
+        match timeout(REQUEST_TIMEOUT, send).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(match error.kind() {
+                PublishErrorKind::MaxPayloadExceeded => self.too_big(got),
+                PublishErrorKind::InvalidSubject | PublishErrorKind::Send => {
+                    Error::Unavailable(error.to_string())
+                }
+            }),
+            Err(Elapsed { .. }) => Err(Error::Unavailable("the queue to NATS is full".into())),
+        }
+    }
+
+    /// Sends a request and waits for its answer, at most [`REQUEST_TIMEOUT`].
+    ///
+    /// [`Error::Unavailable`]: it was not sent, or nobody listens. [`Error::Unknown`]: sent, no answer.
+    pub(super) async fn request(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
+        self.require_link()?;
+        let got = body.len();
+        let mut request = Request::new().payload(body.into()).timeout(Some(REQUEST_TIMEOUT));
+        if !headers.is_empty() {
+            request = request.headers(headers);
+        }
+        let answer = tokio::select! {
+            biased; // an answer that is there counts, even if the connection is lost meanwhile
+            answer = timeout(REQUEST_TIMEOUT, self.client.send_request(subject, request)) => answer,
+            () = self.lost() => return Err(Error::Unknown("the connection was lost".into())),
+        };
+        match answer {
+            Ok(Ok(message)) => Ok(message.payload.into()),
+            Ok(Err(error)) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => {
+                    Error::Unavailable("no stream or no JetStream answers there".into())
+                }
+                RequestErrorKind::MaxPayloadExceeded => self.too_big(got),
+                RequestErrorKind::InvalidSubject => Error::Unavailable(error.to_string()),
+                RequestErrorKind::TimedOut | RequestErrorKind::Other => {
+                    Error::Unknown(error.to_string())
+                }
+            }),
+            Err(Elapsed { .. }) => Err(Error::Unknown("no answer in time".into())),
+        }
+    }
+
+    /// Sends all requests in order, then waits for all answers, at most [`REQUEST_TIMEOUT`].
+    ///
+    /// [`Error::Unknown`] when an answer is missing. A request that nobody listens to is answered with nothing.
+    pub(super) async fn request_each(
+        &self,
+        requests: Vec<(String, HeaderMap, Vec<u8>)>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.require_link()?;
+        let inbox = self.client.new_inbox();
+        let mut incoming = self
+            .client
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        let mut answers: Vec<Option<Vec<u8>>> = vec![None; requests.len()];
+        let exchange = async {
+            for (nth, (subject, headers, body)) in requests.into_iter().enumerate() {
+                self.client
+                    .publish_with_reply_and_headers(
+                        subject,
+                        format!("{inbox}.{nth}"),
+                        headers,
+                        body.into(),
+                    )
+                    .await
+                    .map_err(|error| Error::Unknown(error.to_string()))?;
+            }
+            let mut missing = answers.len();
+            while missing > 0 {
+                let closed = || Error::Unknown("the connection was closed".into());
+                let answer = incoming.next().await.ok_or_else(closed)?;
+                let nth = answer.subject.rsplit('.').next().and_then(|nth| nth.parse().ok());
+                if let Some(slot) = nth.and_then(|nth: usize| answers.get_mut(nth)) {
+                    missing -= usize::from(slot.replace(answer.payload.into()).is_none());
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            done = timeout(REQUEST_TIMEOUT, exchange) => match done {
+                Ok(done) => done?,
+                Err(Elapsed { .. }) => return Err(Error::Unknown("no answer in time".into())),
+            },
+            () = self.lost() => return Err(Error::Unknown("the connection was lost".into())),
+        }
+        Ok(answers.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    /// Calls the JetStream API with a request that changes something.
+    pub(super) async fn api(&self, name: &str, request: &Value) -> Result<Found, Error> {
+        let body = request.to_string().into_bytes();
+        split(self.request(format!("$JS.API.{name}"), HeaderMap::new(), body).await?)
+    }
+
+    /// Calls the JetStream API with a request that changes nothing: no answer is just unavailable.
+    pub(super) async fn api_read(&self, name: &str, request: &Value) -> Result<Found, Error> {
+        self.api(name, request).await.map_err(unread)
+    }
+
+    fn too_big(&self, got: usize) -> Error {
+        Error::TooBig { what: "bytes per message", got, max: self.client.max_payload() }
+    }
+}
+
+/// The error of a call that changes nothing: there is no unknown outcome.
+pub(super) fn unread(error: Error) -> Error {
+    match error {
+        Error::Unknown(why) => Error::Unavailable(why),
+        other => other,
+    }
+}
+
+/// `2.15.1`, `2.12.0-beta.1` → (2, 15), (2, 12).
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.trim_start_matches('v').split('.');
+    let mut number = || numbers.next()?.parse().ok();
+    Some((number()?, number()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(parse_version("2.15.1"), Some((2, 15)));
+        assert_eq!(parse_version("v2.11.0-RC.3"), Some((2, 11)));
+        assert_eq!(parse_version("2.9.10"), Some((2, 9)));
+        assert_eq!(parse_version("2"), None);
+        assert_eq!(parse_version(""), None);
+        assert!(parse_version("2.9.10") < Some(SERVER_FLOOR), "compared as numbers, not as text");
+    }
+}

@@ -1,0 +1,279 @@
+//! The journal on NATS JetStream: one stream per tenant. The only module that names `async-nats`.
+//!
+//! In scope: the connection, the stream and its settings, append, read, follow, erase, trim.
+//! Out of scope: what a message means, and whether the log may go on after a reconnect (`post`).
+//!
+//! Only core NATS of the client library is used; the JetStream protocol is spoken here, in JSON, because
+//! settings must be compared one by one, including those that a library does not know yet.
+
+mod append;
+mod connection;
+mod follow;
+mod options;
+mod settings;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod testserver;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub use connection::Connection;
+pub use follow::FOLLOW_MESSAGES_MAX;
+pub use options::Options;
+
+use super::{Error, Message, State, Subject};
+use crate::{ident::Ident, time::Nanos};
+use connection::unread;
+use wire::{Address, Found};
+
+/// Oldest server that is accepted. Below it, several clients were measured to win one compare-and-swap.
+pub const SERVER_FLOOR: (u32, u32) = (2, 11);
+/// First server with atomic batches.
+const SERVER_ATOMIC: (u32, u32) = (2, 12);
+/// How long a request waits for its answer. A batch of 1,000 messages and its fsync fit in it many times.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most messages that [`Jetstream::read_subject`] returns.
+pub const SUBJECT_MESSAGES_MAX: usize = 10_000;
+/// Room for headers beside a body, in bytes: the server must take `BODY_BYTES_MAX` plus this in one message.
+pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+
+/// Error codes of the JetStream API (`err_code`) that are told apart.
+mod code {
+    pub(super) const MESSAGE_NOT_FOUND: u64 = 10037;
+    pub(super) const STREAM_NOT_FOUND: u64 = 10059;
+    pub(super) const STREAM_EXISTS: u64 = 10058;
+    pub(super) const MESSAGE_DELETE_FAILED: u64 = 10057;
+    pub(super) const MESSAGE_TOO_LARGE: u64 = 10054;
+    pub(super) const HEADERS_TOO_LARGE: u64 = 10097;
+    pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
+    pub(super) const WRONG_LAST_SEQUENCE_IN_FLIGHT: u64 = 10164;
+}
+
+/// One tenant's journal stream, `COUNTERSIGN_<tenant>`. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Jetstream {
+    connection: Connection,
+    address: Address,
+    /// The stream that was opened; another creation time is another journal.
+    identity: String,
+    /// Whether the stream takes atomic batches (server 2.12 and `allow_atomic`).
+    atomic: bool,
+}
+
+impl Jetstream {
+    /// Creates the tenant's stream with exactly the settings of design §5, `replicas` copies (1, 3 or 5).
+    ///
+    /// [`Error::Halt`] if a stream of that name exists: an `init` never adopts a journal it did not make.
+    pub async fn create(
+        connection: &Connection,
+        tenant: &Ident,
+        replicas: usize,
+    ) -> Result<Self, Error> {
+        let address = Address::new(tenant);
+        let stream = &address.stream;
+        let exists = |created: &str| {
+            Error::Halt(format!(
+                "the stream {stream} exists already{created}; `init` makes a new journal and adopts none: \
+                 choose another tenant name, or delete that stream yourself if nobody needs it"
+            ))
+        };
+        // STREAM.CREATE answers success for a stream that exists with equal settings: ask first.
+        if let Some(info) = stream_info(connection, &address).await? {
+            return Err(exists(&format!(" since {}", info.created)));
+        }
+        let atomic = connection.server_version()? >= SERVER_ATOMIC;
+        let config = settings::wanted(&address, replicas, atomic);
+        match connection.api(&format!("STREAM.CREATE.{stream}"), &config).await? {
+            Found::Answer(_) => Self::open(connection, tenant).await,
+            Found::Refused { err_code: code::STREAM_EXISTS, .. } => Err(exists("")),
+            Found::Refused { err_code, description } => Err(Error::Unavailable(format!(
+                "the server refused to create the stream {stream}: {description} ({err_code})"
+            ))),
+        }
+    }
+
+    /// Opens the tenant's stream after comparing every setting with design §5.
+    ///
+    /// [`Error::Halt`] names all differences at once (setting, found, wanted), or that there is no stream.
+    pub async fn open(connection: &Connection, tenant: &Ident) -> Result<Self, Error> {
+        let address = Address::new(tenant);
+        let info = known_stream(connection, &address).await?;
+        settings::check(&address, &info.config)?;
+        let atomic = info.config.get("allow_atomic").and_then(Value::as_bool).unwrap_or(false)
+            && connection.server_version()? >= SERVER_ATOMIC;
+        let identity = info.state(&address)?.identity;
+        Ok(Self { connection: connection.clone(), address, identity, atomic })
+    }
+
+    /// Whether a batch of several messages is all or nothing: server 2.12 or newer, and `allow_atomic`
+    /// set on the stream. See [`Jetstream::append`].
+    pub fn atomic(&self) -> bool {
+        self.atomic
+    }
+
+    /// Who the journal is now, and how far it reaches. Compare `identity` with the one in genesis.
+    ///
+    /// Settings are checked again: a change by another hand is [`Error::Halt`], as at [`Jetstream::open`].
+    pub async fn state(&self) -> Result<State, Error> {
+        let info = known_stream(&self.connection, &self.address).await?;
+        settings::check(&self.address, &info.config)?;
+        info.state(&self.address)
+    }
+
+    /// The message at `seq`, read from the stream's leader; `None` when it was erased, trimmed or never given.
+    pub async fn get(&self, seq: u64) -> Result<Option<Message>, Error> {
+        if seq == 0 {
+            return Ok(None); // the server reads 0 as "not given"
+        }
+        let found = get(&self.connection, &self.address, &json!({ "seq": seq })).await?;
+        Ok(found.map(|raw| raw.message))
+    }
+
+    /// The newest message on `subject`, read from the stream's leader.
+    pub async fn last_on(&self, subject: &Subject) -> Result<Option<Message>, Error> {
+        let query = json!({ "last_by_subj": self.address.subject(subject) });
+        let found = get(&self.connection, &self.address, &query).await?;
+        Ok(found.map(|raw| raw.message))
+    }
+
+    /// All messages on `subject`, in order. More than [`SUBJECT_MESSAGES_MAX`] is [`Error::TooBig`].
+    pub async fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
+        let subject = self.address.subject(subject);
+        let mut messages = Vec::new();
+        let mut next = 1;
+        while let Some(raw) =
+            get(&self.connection, &self.address, &json!({ "seq": next, "next_by_subj": subject }))
+                .await?
+        {
+            if messages.len() == SUBJECT_MESSAGES_MAX {
+                return Err(Error::TooBig {
+                    what: "messages per subject read at once",
+                    got: SUBJECT_MESSAGES_MAX + 1,
+                    max: SUBJECT_MESSAGES_MAX,
+                });
+            }
+            next = raw.message.seq + 1;
+            messages.push(raw.message);
+        }
+        Ok(messages)
+    }
+
+    /// Erases one message, overwriting its bytes in the stream's file; its sequence stays a hole.
+    ///
+    /// `false` if it was already gone. [`Error::Unknown`] may be repeated.
+    pub async fn erase(&self, seq: u64) -> Result<bool, Error> {
+        if self.get(seq).await?.is_none() {
+            return Ok(false);
+        }
+        let request = json!({ "seq": seq, "no_erase": false });
+        let subject = format!("STREAM.MSG.DELETE.{}", self.address.stream);
+        match self.connection.api(&subject, &request).await? {
+            Found::Answer(_) => Ok(true),
+            Found::Refused {
+                err_code: code::MESSAGE_NOT_FOUND | code::MESSAGE_DELETE_FAILED,
+                description,
+            } => match self.get(seq).await? {
+                None => Ok(false), // somebody else was first
+                Some(_) => Err(Error::Unavailable(description)),
+            },
+            Found::Refused { err_code, description } => {
+                Err(Error::Unavailable(format!("{description} ({err_code})")))
+            }
+        }
+    }
+
+    /// Removes every message with a sequence below `below`. Repeating it is harmless.
+    pub async fn trim(&self, below: u64) -> Result<(), Error> {
+        // Two traps of STREAM.PURGE: `seq` 0 means "all", and a `seq` beyond the end moves the end.
+        let below = below.min(self.state().await?.last.saturating_add(1));
+        if below <= 1 {
+            return Ok(());
+        }
+        let subject = format!("STREAM.PURGE.{}", self.address.stream);
+        match self.connection.api(&subject, &json!({ "seq": below })).await? {
+            Found::Answer(_) => Ok(()),
+            Found::Refused { err_code, description } => {
+                Err(Error::Unavailable(format!("{description} ({err_code})")))
+            }
+        }
+    }
+}
+
+/// What `STREAM.INFO` says, as far as it is used here.
+#[derive(Debug, Deserialize)]
+struct Info {
+    config: serde_json::Map<String, Value>,
+    created: String,
+    state: InfoState,
+}
+
+#[derive(Debug, Deserialize)]
+struct InfoState {
+    messages: u64,
+    first_seq: u64,
+    last_seq: u64,
+}
+
+impl Info {
+    fn state(&self, address: &Address) -> Result<State, Error> {
+        let created = Nanos::parse(&self.created).ok_or_else(|| {
+            Error::Halt(format!(
+                "the stream {} says it was created at {:?}, which is no time",
+                address.stream, self.created
+            ))
+        })?;
+        let last = self.state.last_seq;
+        // An empty stream says `first_seq` 0 when new and `last + 1` after a purge.
+        let first = if self.state.messages == 0 { last + 1 } else { self.state.first_seq };
+        let identity = format!("jetstream:{}:{created}", address.stream);
+        Ok(State { identity, first, last })
+    }
+}
+
+/// The stream's settings and state; `None` when there is no such stream.
+async fn stream_info(connection: &Connection, address: &Address) -> Result<Option<Info>, Error> {
+    let subject = format!("STREAM.INFO.{}", address.stream);
+    match connection.api_read(&subject, &json!({})).await? {
+        Found::Answer(answer) => wire::decode(&answer).map(Some).map_err(unread),
+        Found::Refused { err_code: code::STREAM_NOT_FOUND, .. } => Ok(None),
+        Found::Refused { err_code, description } => {
+            Err(Error::Unavailable(format!("{description} ({err_code})")))
+        }
+    }
+}
+
+/// As [`stream_info`]; a missing stream is [`Error::Halt`].
+async fn known_stream(connection: &Connection, address: &Address) -> Result<Info, Error> {
+    stream_info(connection, address).await?.ok_or_else(|| {
+        Error::Halt(format!(
+            "there is no stream {}: `countersign init` makes it; if it existed before, it was deleted \
+             and the journal is lost (see `countersign recover`)",
+            address.stream
+        ))
+    })
+}
+
+/// One message by a `STREAM.MSG.GET` query. Only the stream's leader answers it, unlike a direct get.
+async fn get(
+    connection: &Connection,
+    address: &Address,
+    query: &Value,
+) -> Result<Option<wire::Raw>, Error> {
+    let subject = format!("STREAM.MSG.GET.{}", address.stream);
+    match connection.api_read(&subject, query).await? {
+        Found::Answer(answer) => address.read_raw(&answer).map(Some).map_err(unread),
+        Found::Refused { err_code: code::MESSAGE_NOT_FOUND, .. } => Ok(None),
+        Found::Refused { err_code: code::STREAM_NOT_FOUND, .. } => {
+            Err(Error::Halt(format!("the stream {} is gone", address.stream)))
+        }
+        Found::Refused { err_code, description } => {
+            Err(Error::Unavailable(format!("{description} ({err_code})")))
+        }
+    }
+}
