@@ -10,7 +10,7 @@ use crate::{
     envelope::{self, Place},
     guard,
     ident::Ident,
-    journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Subject},
+    journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject},
     keyring,
     post::{Outcome, Prepared},
     reader::{Published, Reader},
@@ -35,6 +35,8 @@ pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
 pub const POST_WAIT: Duration = Duration::from_secs(20);
 /// Most receipts that wait to be sent to `countersign-out`.
 const RECEIPTS_WAITING_MAX: usize = 16_384;
+/// Pause before such a new try.
+const SIGNED_PAUSE: Duration = Duration::from_millis(20);
 /// How often a signed append is tried again after it lost compare-and-swap.
 const SIGNED_TRIES_MAX: usize = 10;
 
@@ -82,6 +84,29 @@ pub enum Error {
         "no answer in time; it is unknown whether the events were posted; repeat the same request"
     )]
     Unknown,
+}
+
+/// How tenants' journals are opened.
+pub enum Journals {
+    /// All on our own store.
+    Embedded,
+    /// All on one NATS server or cluster.
+    #[cfg(feature = "jetstream")]
+    JetStream(journal::jetstream::Connection),
+}
+
+impl Journals {
+    /// Opens the journal of a tenant that exists.
+    pub async fn open(&self, name: &Ident) -> Result<Journal, journal::Error> {
+        match self {
+            Self::Embedded => Ok(Journal::Embedded),
+            #[cfg(feature = "jetstream")]
+            Self::JetStream(connection) => {
+                let _ = name;
+                journal::jetstream::Jetstream::open(connection, name).await.map(Journal::JetStream)
+            }
+        }
+    }
 }
 
 /// The open ledger. Dropping it ends the writer after what it has.
@@ -260,8 +285,31 @@ fn prepare_new(mut append: Append) -> (Option<u64>, Prepared) {
 }
 
 impl Ledger {
-    /// Publishes `body` on a signed subject of an embedded journal and waits for its entry.
-    pub async fn append_signed_embedded(
+    /// Appends to the tenant's journal and waits until every message is posted, fsynced and published.
+    pub async fn publish(&self, tenant: &Tenant, mut batch: Vec<Append>) -> Result<Done, Error> {
+        match tenant.journal() {
+            Journal::Embedded => self.append_embedded(tenant, batch).await,
+            #[cfg(feature = "jetstream")]
+            Journal::JetStream(stream) => {
+                check_batch(&batch)?;
+                if let Some(reason) = tenant.halted() {
+                    return Err(Error::Halted(reason));
+                }
+                for append in &mut batch {
+                    append.headers.salt.get_or_insert_with(random_salt);
+                }
+                let seqs = stream.append(batch).await?;
+                self.wait_posted(tenant, seqs).await
+            }
+            Journal::Absent => {
+                batch.clear();
+                Err(Error::Halted(tenant.halted().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// Publishes `body` on a signed subject and waits for its entry.
+    pub async fn publish_signed(
         &self,
         tenant: &Tenant,
         subject: &Subject,
@@ -269,8 +317,11 @@ impl Ledger {
     ) -> Result<Done, Error> {
         for _ in 0..SIGNED_TRIES_MAX {
             let append = self.signed(tenant, subject, body)?;
-            match self.append_embedded(tenant, vec![append]).await {
-                Err(Error::Journal(journal::Error::Conflict)) => {}
+            match self.publish(tenant, vec![append]).await {
+                // Another signed message came first, or one is not posted yet: look again.
+                Err(Error::Journal(journal::Error::Conflict)) => {
+                    tokio::time::sleep(SIGNED_PAUSE).await;
+                }
                 other => return other,
             }
         }

@@ -4,10 +4,14 @@
 //! Edges, each behind a cargo feature: the journal adapters and the RocksDB store.
 
 pub mod canonical;
+#[cfg(feature = "rocksdb")]
+pub mod chores;
 pub mod disclosure;
 pub mod entry;
 pub mod envelope;
 pub mod event;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+pub mod follow;
 pub mod guard;
 pub mod ident;
 pub mod journal;

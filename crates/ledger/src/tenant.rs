@@ -2,9 +2,10 @@
 
 use crate::{
     ident::Ident,
+    journal::Journal,
     keyring::{self, Keyring},
     log::{checkpoint::Checkpoint, note::Vkey},
-    post::Outcome,
+    post::{Outcome, Position},
     reader::Published,
     store::LogNumber,
     system::KeyUse,
@@ -33,6 +34,8 @@ pub struct Tenant {
     /// Room in its queue, in messages.
     pub queue: Arc<Semaphore>,
     keyring: RwLock<Keyring>,
+    journal: Journal,
+    position: Mutex<Position>,
     published: watch::Sender<Arc<Published>>,
     halted: RwLock<Option<String>>,
     outcomes: Mutex<VecDeque<(u64, Outcome)>>,
@@ -47,6 +50,7 @@ impl Tenant {
         number: LogNumber,
         origin: String,
         keyring: Keyring,
+        (journal, position): (Journal, Position),
         published: Published,
     ) -> Self {
         Self {
@@ -55,12 +59,28 @@ impl Tenant {
             origin,
             queue: Arc::new(Semaphore::new(QUEUE_MESSAGES_MAX)),
             keyring: RwLock::new(keyring),
+            journal,
+            position: Mutex::new(position),
             published: watch::Sender::new(Arc::new(published)),
             halted: RwLock::new(None),
             outcomes: Mutex::default(),
             unsigned: AtomicU64::new(0),
             receipts_dropped: AtomicU64::new(0),
         }
+    }
+
+    /// Its journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Where posting stands; ahead of what is published only while a restored backup catches up.
+    pub fn position(&self) -> Position {
+        self.position.lock().expect("no holder of the lock panics").clone()
+    }
+
+    pub(crate) fn set_position(&self, position: Position) {
+        *self.position.lock().expect("no holder of the lock panics") = position;
     }
 
     /// The newest published state.

@@ -123,6 +123,18 @@ pub enum Followed {
     Messages(Vec<Message>),
 }
 
+/// Which journal a tenant has.
+#[derive(Clone, Debug)]
+pub enum Journal {
+    /// On our own store.
+    Embedded,
+    /// On a NATS JetStream stream.
+    #[cfg(feature = "jetstream")]
+    JetStream(jetstream::Jetstream),
+    /// On a stream that could not be opened at start; the log is halted.
+    Absent,
+}
+
 /// Why a journal call failed, by what the caller must do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -1,11 +1,11 @@
 //! Opening the ledger: every log is checked before it may sign again. And making the first log of a tenant.
 
-use super::{Error, Ledger, Options, RECEIPTS_WAITING_MAX};
+use super::{Error, Journals, Ledger, Options, RECEIPTS_WAITING_MAX};
 use crate::{
     envelope::{self, Place},
     guard::{Guard, Mark},
     ident::Ident,
-    journal::{Headers, Subject},
+    journal::{self, Headers, Journal, Subject},
     keyring::{self, Keyring},
     log::merkle,
     post::{Keys, Log, Position},
@@ -27,7 +27,7 @@ impl Ledger {
     /// Opens the store and the guard, checks every log against both, and starts the writer.
     ///
     /// A log that fails its check is halted, with the reason in its health; the others work.
-    pub fn open(options: Options) -> Result<Self, Error> {
+    pub async fn open(options: Options, journals: &Journals) -> Result<Self, Error> {
         let store = Arc::new(Rocks::open(&options.store)?);
         check_layout(&store, options.store.create)?;
         let writer = u64::from_be_bytes(keyring::random32()[..8].try_into().expect("8 bytes"));
@@ -35,7 +35,8 @@ impl Ledger {
         let mut logs = HashMap::new();
         let mut tenants = BTreeMap::new();
         for (name, number) in list_logs(&store)? {
-            let active = open_log(&store, &mut guard, &options, &name, number)?;
+            let journal = journals.open(&name).await;
+            let active = open_log(&store, &mut guard, &options, (&name, number), journal)?;
             tenants.insert(name, Arc::clone(&active.tenant));
             logs.insert(number, active);
         }
@@ -61,28 +62,34 @@ impl Ledger {
         })
     }
 
-    /// Makes keys and an empty log for a tenant whose journal is `journal`; returns its handle and the genesis to publish.
+    /// Makes keys and an empty log for a tenant in `journal`; returns its handle and the genesis to publish.
     ///
-    /// `journal` is its identity, e.g. `embedded:<random>`.
+    /// `identity` is the journal's, e.g. `embedded:<random>`.
     pub fn create_tenant(
         &self,
         name: &Ident,
-        journal: &str,
+        journal: Journal,
+        identity: &str,
     ) -> Result<(Arc<Tenant>, Genesis), Error> {
         let origin = self.origin(name);
         if self.tenant(name.as_str()).is_some() {
             return Err(Error::Setup(format!("tenant {name} exists already")));
         }
         let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
-        let genesis = genesis(name, &origin, journal, &keyring);
-        self.register(name, origin, journal, keyring).map(|tenant| (tenant, genesis))
+        let genesis = genesis(name, &origin, identity, &keyring);
+        self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
     }
 
     /// Makes an empty log for a tenant whose keys lie in the keys directory and whose journal exists: a replica that
     /// posts that journal again (P6).
-    pub fn adopt_tenant(&self, name: &Ident, journal: &str) -> Result<Arc<Tenant>, Error> {
+    pub fn adopt_tenant(
+        &self,
+        name: &Ident,
+        journal: Journal,
+        identity: &str,
+    ) -> Result<Arc<Tenant>, Error> {
         let keyring = Keyring::open(&self.options.keys_dir, name)?;
-        self.register(name, self.origin(name), journal, keyring)
+        self.register(name, self.origin(name), (journal, identity), keyring)
     }
 
     fn origin(&self, name: &Ident) -> String {
@@ -93,7 +100,7 @@ impl Ledger {
         &self,
         name: &Ident,
         origin: String,
-        journal: &str,
+        (journal, identity): (Journal, &str),
         keyring: Keyring,
     ) -> Result<Arc<Tenant>, Error> {
         let mut tenants = self.tenants.write().expect("no holder of the lock panics");
@@ -102,7 +109,7 @@ impl Ledger {
         }
         let next = tenants.values().map(|tenant| tenant.number.0).max().unwrap_or(0) + 1;
         let number = LogNumber(next);
-        let log = Log::new(name.clone(), number, origin.clone(), journal.into());
+        let log = Log::new(name.clone(), number, origin.clone(), identity.into());
         let mut changes = Changes::new(&*self.store);
         let key = [LOG_PREFIX, name.as_str().as_bytes()].concat();
         changes.put(Family::Meta, key, next.to_be_bytes().to_vec());
@@ -111,7 +118,14 @@ impl Ledger {
         changes.put(Family::Meta, number.meta("keys"), store::to_json(&log.keys));
         self.store.commit(changes.into_writes())?;
         let published = writer::published(&log, String::new());
-        let tenant = Arc::new(Tenant::new(name.clone(), number, origin, keyring, published));
+        let tenant = Arc::new(Tenant::new(
+            name.clone(),
+            number,
+            origin,
+            keyring,
+            (journal, log.position.clone()),
+            published,
+        ));
         let active = Active { log, tenant: Arc::clone(&tenant), must_reach: None };
         self.inbox.push(number, Work::Open(Box::new(active)));
         tenants.insert(name.clone(), Arc::clone(&tenant));
@@ -213,8 +227,8 @@ fn open_log(
     store: &Arc<Rocks>,
     guard: &mut Guard,
     options: &Options,
-    name: &Ident,
-    number: LogNumber,
+    (name, number): (&Ident, LogNumber),
+    journal: Result<Journal, journal::Error>,
 ) -> Result<Active, Error> {
     let origin = format!("{}/v1/tenants/{name}/logs/1", options.public_host);
     let keyring = Keyring::open(&options.keys_dir, name)?;
@@ -222,12 +236,23 @@ fn open_log(
     let checkpoint = store.get(Family::Meta, &number.meta("checkpoint"))?;
     let checkpoint = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let mut published = writer::published(&log, checkpoint);
-    let verdict = check_log(store, guard, &log, &published)?;
+    let verdict = match &journal {
+        Ok(_) => check_log(store, guard, &log, &published)?,
+        Err(error) => Check::Broken(error.to_string()),
+    };
+    let journal = journal.unwrap_or(Journal::Absent);
     let must_reach = match &verdict {
         Check::Behind(mark) => Some(mark.clone()),
         Check::Sound | Check::Broken(_) => None,
     };
-    let tenant = Tenant::new(name.clone(), number, origin, keyring, published.clone());
+    let tenant = Tenant::new(
+        name.clone(),
+        number,
+        origin,
+        keyring,
+        (journal, log.position.clone()),
+        published.clone(),
+    );
     let tenant = Arc::new(tenant);
     match verdict {
         Check::Broken(reason) => {

@@ -16,7 +16,7 @@ use crate::{
     entry::{Draft, Kind, Origin, Payload, SequenceNote, View},
     event::{Refused, Type},
     ident::Ident,
-    journal::Subject,
+    journal::{Headers, Subject},
     log::merkle::{self, Edge, Hash},
     sequence::{Gap, Seen, Sequence},
     store::{self, Changes, Family, LogNumber, Read as _},
@@ -178,7 +178,9 @@ impl Log {
     /// Writes the commit record; call once after a batch, with its last message.
     pub fn seal(&mut self, changes: &mut Changes<'_>, last: (Arrival, &Prepared)) {
         self.position.root = self.edge.root();
-        self.position.tail = Some(tail_digest(last.0, last.1));
+        let (arrival, message) = last;
+        let subject = message.subject.as_ref();
+        self.position.tail = Some(tail_digest(arrival, subject, &message.headers, &message.body));
         let number = self.number;
         changes.put(Family::Meta, number.meta("position"), store::to_json(&self.position));
     }
@@ -357,11 +359,15 @@ pub fn is_signed(subject: &Subject) -> bool {
     !matches!(subject, Subject::Decisions(_))
 }
 
-/// What identifies a message when the journal is asked again: time, subject, named headers and body.
-pub fn tail_digest(arrival: Arrival, message: &Prepared) -> Hash {
+/// What identifies a message when the journal is asked again: sequence, time, subject, named headers and body.
+pub fn tail_digest(
+    arrival: Arrival,
+    subject: Option<&Subject>,
+    headers: &Headers,
+    body: &[u8],
+) -> Hash {
     let mut digest = Sha256::new();
-    let subject = message.subject.as_ref().map(ToString::to_string);
-    let headers = &message.headers;
+    let subject = subject.map(ToString::to_string);
     digest.update(arrival.seq.to_be_bytes());
     digest.update(arrival.time.0.to_be_bytes());
     for part in [&subject, &headers.salt, &headers.signature, &headers.receipt_to] {
@@ -369,7 +375,7 @@ pub fn tail_digest(arrival: Arrival, message: &Prepared) -> Hash {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    digest.update(&message.body);
+    digest.update(body);
     Hash(digest.finalize().into())
 }
 

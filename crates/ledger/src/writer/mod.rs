@@ -190,6 +190,7 @@ impl Writer {
         let Some(active) = self.logs.get_mut(&part.number) else { return };
         active.must_reach = part.must_reach;
         active.log = part.log;
+        active.tenant.set_position(active.log.position.clone());
         if active.log.unsigned > 0 {
             active.tenant.count_unsigned(active.log.unsigned);
         }

@@ -1,0 +1,131 @@
+//! Following a tenant's stream into the writer, with the checks of P4 on every connect.
+
+use crate::{
+    disclosure::Seed,
+    journal::{Error, Followed, Message, State, jetstream::Jetstream},
+    ledger::Ledger,
+    post::{Arrival, Position, Prepared, tail_digest},
+    tenant::Tenant,
+    writer::{QUEUE_MESSAGES_MAX, Work},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// Batches that wait between the broker and the writer's queue.
+const BATCHES_WAITING_MAX: usize = 4;
+/// Pause after a follow that brought nothing.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Most messages handed to the writer at once.
+const HANDED_MESSAGES_MAX: usize = 1000;
+
+/// Follows until the task is dropped or the log must halt.
+pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream) {
+    loop {
+        match follow_once(&ledger, &tenant, &stream).await {
+            Ok(()) => return,
+            Err(Error::Halt(reason)) => {
+                ledger.inbox().push(tenant.number, Work::Halt { reason });
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(tenant = %tenant.name, %error, "journal lost; connecting again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn follow_once(ledger: &Ledger, tenant: &Tenant, stream: &Jetstream) -> Result<(), Error> {
+    // Everything handed over before is posted once the whole queue is free: only then is the position settled.
+    let all = u32::try_from(QUEUE_MESSAGES_MAX).unwrap_or(u32::MAX);
+    let settled = tenant.queue.acquire_many(all).await;
+    drop(settled);
+    let position = tenant.position();
+    let (sink, batches) = mpsc::channel(BATCHES_WAITING_MAX);
+    let reading = stream.follow(position.posted + 1, sink);
+    let posting = post_all(ledger, tenant, stream, &position, batches);
+    // `posting` ends first when it finds the journal wrong: the reader must not run on.
+    tokio::select! {
+        biased;
+        posted = posting => posted,
+        read = reading => read,
+    }
+}
+
+async fn post_all(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    stream: &Jetstream,
+    position: &Position,
+    mut batches: mpsc::Receiver<Followed>,
+) -> Result<(), Error> {
+    while let Some(followed) = batches.recv().await {
+        match followed {
+            Followed::Connected(state) => check_journal(stream, position, &state).await?,
+            Followed::Messages(mut messages) => {
+                while !messages.is_empty() {
+                    let rest = messages.split_off(messages.len().min(HANDED_MESSAGES_MAX));
+                    let part = std::mem::replace(&mut messages, rest);
+                    hand_over(ledger, tenant, position.epoch, part).await;
+                }
+            }
+        }
+    }
+    Err(Error::Unavailable("the stream ended".into()))
+}
+
+async fn hand_over(ledger: &Ledger, tenant: &Tenant, epoch: u64, messages: Vec<Message>) {
+    let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+    let Ok(permit) = Arc::clone(&tenant.queue).acquire_many_owned(count).await else { return };
+    let prepare = || messages.into_iter().map(|message| prepare(tenant, epoch, message)).collect();
+    let messages: Vec<_> = tokio::task::block_in_place(prepare);
+    ledger.inbox().push(tenant.number, Work::Post { messages, permit });
+}
+
+/// A followed message, ready to post; without a salt of its own it gets one from the tenant's salt key.
+pub fn prepare(tenant: &Tenant, epoch: u64, message: Message) -> (Arrival, Prepared) {
+    let arrival = Arrival { seq: message.seq, time: message.time };
+    let sent = message.headers.salt.as_deref().and_then(Seed::from_header);
+    let seed = sent.unwrap_or_else(|| {
+        tenant.with_keys(|ring| Seed::derive(ring.salt_key(), epoch, message.seq))
+    });
+    (arrival, Prepared::new(message.subject, message.headers, message.body, seed))
+}
+
+/// P4: is this still the journal that was posted, up to its last posted message?
+pub async fn check_journal(
+    stream: &Jetstream,
+    position: &Position,
+    state: &State,
+) -> Result<(), Error> {
+    let Position { journal, posted, tail, .. } = position;
+    let exit = "Find out what happened to the broker. If what it lost is gone for good, stop the server and run \
+                `countersign recover --accept-journal-loss`";
+    if state.identity != *journal {
+        return Err(Error::Halt(format!(
+            "the journal is another one: {} instead of {journal}. The stream was deleted and made again. {exit}",
+            state.identity
+        )));
+    }
+    if state.last < *posted {
+        return Err(Error::Halt(format!(
+            "the journal ends at {}, but {posted} is posted: the broker lost its newest messages. {exit}",
+            state.last
+        )));
+    }
+    let Some(tail) = tail.filter(|_| *posted >= state.first) else { return Ok(()) };
+    let same = stream.get(*posted).await?.is_some_and(|message| digest(&message) == tail);
+    if same {
+        return Ok(());
+    }
+    Err(Error::Halt(format!(
+        "journal message {posted} is not the one that was posted: the broker was restored from an older copy and \
+         gave its numbers again. {exit}"
+    )))
+}
+
+/// The digest that the commit record keeps of the last posted message.
+pub fn digest(message: &Message) -> crate::log::merkle::Hash {
+    let arrival = Arrival { seq: message.seq, time: message.time };
+    tail_digest(arrival, message.subject.as_ref(), &message.headers, &message.body)
+}
