@@ -1,0 +1,325 @@
+//! An entry: the bytes of one leaf (`proto/formats/entry.md`). Hashed, stored and served exactly as written here.
+
+use crate::{
+    canonical,
+    disclosure::{self, Salt, Scope, Seed},
+    event::Field,
+    ident::Ident,
+    json::{self, Value},
+    time::Nanos,
+};
+
+/// Version of the entry format, member `v`.
+pub const VERSION: u32 = 1;
+
+/// What an entry records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Leaf 0.
+    Genesis,
+    /// A decision event.
+    Decision,
+    /// Any other event a producer published.
+    Event,
+    /// Approval and token events.
+    Approval,
+    /// Erasable matter of an approval.
+    Evidence,
+    /// A message that could not be accepted.
+    Rejected,
+    /// Another body under a key that was taken.
+    DuplicateConflict,
+    /// Numbers of a source are missing.
+    GapOpened,
+    /// A missing number arrived.
+    GapClosed,
+    /// Sequences of the journal itself are missing.
+    JournalGap,
+    /// Payload was erased.
+    Erasure,
+    /// An API key appeared or disappeared.
+    Access,
+    /// A signing key took over.
+    Key,
+    /// Rules took effect.
+    Rules,
+    /// A new journal epoch.
+    Journal,
+}
+
+impl Kind {
+    /// Every kind with its name in entries.
+    pub const ALL: [(Self, &'static str); 15] = [
+        (Self::Genesis, "genesis"),
+        (Self::Decision, "decision"),
+        (Self::Event, "event"),
+        (Self::Approval, "approval"),
+        (Self::Evidence, "evidence"),
+        (Self::Rejected, "rejected"),
+        (Self::DuplicateConflict, "duplicate_conflict"),
+        (Self::GapOpened, "gap_opened"),
+        (Self::GapClosed, "gap_closed"),
+        (Self::JournalGap, "journal_gap"),
+        (Self::Erasure, "erasure"),
+        (Self::Access, "access"),
+        (Self::Key, "key"),
+        (Self::Rules, "rules"),
+        (Self::Journal, "journal"),
+    ];
+
+    /// Its name in entries.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// The kind with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, n)| *n == name).map(|(kind, _)| *kind)
+    }
+}
+
+/// Everything of an entry but its place: made before the journal sequence is known.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What it records.
+    pub kind: Kind,
+    /// Who published it.
+    pub producer: Option<Ident>,
+    /// RFC 8785 form of the member `event`, an object.
+    pub event: Vec<u8>,
+    /// Digest of `[salt, "", whole event]`.
+    pub commit: String,
+    /// The salt of `commit`.
+    pub commit_salt: Salt,
+    /// The disclosures of the payload, in the order of their names.
+    pub disclosures: Vec<Vec<u8>>,
+    /// The salts came from the tenant's salt key.
+    pub derived: bool,
+}
+
+/// A remark on the number of an event (`sequence` member).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SequenceNote {
+    /// The number was seen before.
+    Reused,
+    /// The number is before the first one seen.
+    BelowBase,
+}
+
+/// Where an entry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Journal epoch, 1 or later.
+    pub epoch: u64,
+    /// Journal sequence.
+    pub seq: u64,
+    /// Not before the previous entry's.
+    pub time: Nanos,
+}
+
+impl Draft {
+    /// Commits to `whole` and to `fields` with salts from `seed`.
+    pub fn new(
+        kind: Kind,
+        producer: Option<Ident>,
+        event: Vec<u8>,
+        whole: &[u8],
+        fields: &[Field],
+        salts: (&Seed, Scope<'_>),
+    ) -> Self {
+        let (seed, scope) = salts;
+        let commit_salt = seed.salt(&scope, commit_name(kind));
+        let commit = disclosure::digest_of(&commit_salt, "", whole);
+        let disclosures = fields
+            .iter()
+            .map(|f| disclosure::text(&seed.salt(&scope, &f.name), &f.name, &f.value))
+            .collect();
+        let derived = seed.is_derived();
+        Self { kind, producer, event, commit, commit_salt, disclosures, derived }
+    }
+
+    /// The leaf's bytes: RFC 8785 JSON, members in order.
+    pub fn finish(&self, tenant: &Ident, origin: Origin, note: Option<SequenceNote>) -> Vec<u8> {
+        let mut digests: Vec<String> =
+            self.disclosures.iter().map(|text| disclosure::digest(text)).collect();
+        digests.sort_unstable();
+        let mut out = Vec::with_capacity(self.event.len() + 46 * digests.len() + 320);
+        let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
+        push("{\"commit\":\"");
+        push(&self.commit);
+        push("\",\"event\":");
+        out.extend_from_slice(&self.event);
+        let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
+        push(&format!(
+            ",\"journal\":{{\"epoch\":{},\"seq\":{},\"time\":\"{}\"}},\"kind\":\"{}\",\"payload\":[",
+            origin.epoch,
+            origin.seq,
+            origin.time,
+            self.kind.as_str()
+        ));
+        for (at, digest) in digests.iter().enumerate() {
+            push(if at == 0 { "\"" } else { ",\"" });
+            push(digest);
+            push("\"");
+        }
+        match &self.producer {
+            Some(producer) => push(&format!("],\"producer\":\"{producer}\"")),
+            None => push("],\"producer\":null"),
+        }
+        if self.derived {
+            push(",\"salt\":\"derived\"");
+        }
+        match note {
+            Some(SequenceNote::Reused) => push(",\"sequence\":\"reused\""),
+            Some(SequenceNote::BelowBase) => push(",\"sequence\":\"below_base\""),
+            None => {}
+        }
+        push(&format!(",\"tenant\":\"{tenant}\",\"v\":{VERSION}}}"));
+        out
+    }
+}
+
+/// The name under which `commit` is salted; entries of one message must not share a salt.
+fn commit_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::GapOpened => "gap_opened",
+        Kind::GapClosed => "gap_closed",
+        _ => "",
+    }
+}
+
+/// What an entry says, read from its bytes.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    value: Value<'a>,
+    /// What it records.
+    pub kind: Kind,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl<'a> View<'a> {
+    /// Reads an entry; `None` if these are not bytes that [`Draft::finish`] writes.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let value = json::parse(bytes).ok()?;
+        let kind = Kind::parse(value.get("kind")?.as_str()?)?;
+        let journal = value.get("journal")?;
+        let origin = Origin {
+            epoch: journal.get("epoch")?.as_u64()?,
+            seq: journal.get("seq")?.as_u64()?,
+            time: Nanos::parse(journal.get("time")?.as_str()?)?,
+        };
+        (value.get("v")?.as_u64()? == u64::from(VERSION)).then_some(Self { value, kind, origin })
+    }
+
+    /// The member at a path of names, e.g. `["event", "source"]`.
+    pub fn at(&self, path: &[&str]) -> Option<&Value<'a>> {
+        path.iter().try_fold(&self.value, |value, name| value.get(name))
+    }
+
+    /// The text at a path of names.
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        self.at(path)?.as_str()
+    }
+
+    /// The digests of the payload.
+    pub fn payload(&self) -> impl Iterator<Item = &str> {
+        let digests = self.value.get("payload").and_then(Value::as_array).unwrap_or(&[]);
+        digests.iter().filter_map(Value::as_str)
+    }
+
+    /// The member `event` as one of our own types.
+    pub fn event_as<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&canonical::to_vec(self.value.get("event")?)).ok()
+    }
+}
+
+/// The erasable side of an entry, kept apart from it: the salt of `commit`, and the disclosures that are left.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Payload {
+    /// Absent after an erasure.
+    pub commit_salt: Option<Salt>,
+    /// Disclosure texts.
+    pub disclosures: Vec<Vec<u8>>,
+}
+
+impl Payload {
+    /// `1 ‖ u16 length ‖ commit salt ‖ (u32 length ‖ disclosure)*`, big-endian.
+    pub fn encode(&self) -> Vec<u8> {
+        let salt = self.commit_salt.as_ref().map_or("", |salt| salt.0.as_str());
+        let total: usize = self.disclosures.iter().map(|d| d.len() + 4).sum();
+        let mut out = Vec::with_capacity(3 + salt.len() + total);
+        out.push(1);
+        out.extend_from_slice(&u16::try_from(salt.len()).expect("43 characters").to_be_bytes());
+        out.extend_from_slice(salt.as_bytes());
+        for text in &self.disclosures {
+            let length = u32::try_from(text.len()).expect("an event is at most 256 KiB");
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(text);
+        }
+        out
+    }
+
+    /// Reads what [`Payload::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&[1, high, low], rest) = bytes.split_first_chunk::<3>()? else { return None };
+        let (salt, mut rest) =
+            rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
+        let salt = std::str::from_utf8(salt).ok()?;
+        let commit_salt = (!salt.is_empty()).then(|| Salt(salt.to_owned()));
+        let mut disclosures = Vec::new();
+        while !rest.is_empty() {
+            let (length, tail) = rest.split_first_chunk::<4>()?;
+            let (text, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            disclosures.push(text.to_vec());
+            rest = tail;
+        }
+        Some(Self { commit_salt, disclosures })
+    }
+
+    /// The name inside a disclosure text.
+    pub fn name(disclosure: &[u8]) -> Option<String> {
+        match json::parse(disclosure).ok()?.as_array()? {
+            [_, Value::String(name), _] => Some(name.clone().into_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p6_bytes_are_canonical_and_read_back() {
+        let seed = Seed::derive(&[1; 32], 1, 2);
+        let scope = Scope { producer: "gw-1", source: "/gw", id: "1" };
+        let fields = [
+            Field { name: "params".into(), value: b"{}".to_vec() },
+            Field { name: "nonce".into(), value: b"\"n\"".to_vec() },
+        ];
+        let draft = Draft::new(
+            Kind::Decision,
+            Ident::new("gw-1").ok(),
+            br#"{"id":"1","source":"/gw"}"#.to_vec(),
+            b"{}",
+            &fields,
+            (&seed, scope),
+        );
+        let origin = Origin { epoch: 1, seq: 2, time: Nanos(3) };
+        let tenant = Ident::new("acme").unwrap();
+        let bytes = draft.finish(&tenant, origin, Some(SequenceNote::Reused));
+        assert_eq!(canonical::to_vec(&json::parse(&bytes).unwrap()), bytes);
+        let view = View::parse(&bytes).unwrap();
+        assert_eq!((view.kind, view.origin), (Kind::Decision, origin));
+        assert_eq!(view.text(&["event", "source"]), Some("/gw"));
+        assert_eq!(view.payload().count(), 2);
+        let payload =
+            Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
+        assert_eq!(Payload::decode(&payload.encode()), Some(payload.clone()));
+        assert_eq!(Payload::name(&payload.disclosures[0]).as_deref(), Some("params"));
+        let empty = Payload::default();
+        assert_eq!(Payload::decode(&empty.encode()), Some(empty));
+        assert_eq!(Payload::decode(b"\x01\0\x05abc"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! The signature that every journal message outside `decisions.` carries (design §5).
+//!
+//! Header `Countersign-Signature: <expected> <base64url Ed25519 signature>`, over
+//! `countersign-journal-v1 \n tenant \n epoch \n subject \n expected \n body`. `expected` is the last sequence on the
+//! subject before this message, and `epoch` the journal's: so a message can't be repeated in another place.
+
+use crate::{
+    ident::Ident,
+    journal::Subject,
+    log::note::{Signer, Vkey, verify_bytes},
+};
+use data_encoding::BASE64URL_NOPAD;
+
+const DOMAIN: &str = "countersign-journal-v1";
+
+/// Where a signed message stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Whose journal.
+    pub tenant: &'a Ident,
+    /// The journal's epoch, 1 or later.
+    pub epoch: u64,
+    /// The subject it is published on.
+    pub subject: &'a Subject,
+    /// The last sequence on that subject before it; 0 for none.
+    pub expected: u64,
+}
+
+impl Place<'_> {
+    fn message(&self, body: &[u8]) -> Vec<u8> {
+        let Self { tenant, epoch, subject, expected } = self;
+        let mut message =
+            format!("{DOMAIN}\n{tenant}\n{epoch}\n{subject}\n{expected}\n").into_bytes();
+        message.extend_from_slice(body);
+        message
+    }
+}
+
+/// The header's value for `body` at this place.
+pub fn sign(signer: &Signer, place: Place<'_>, body: &[u8]) -> String {
+    let signature = signer.sign_bytes(&place.message(body));
+    format!("{} {}", place.expected, BASE64URL_NOPAD.encode(&signature))
+}
+
+/// Whether `header` is the signature of one of `keys` over `body` at exactly this place.
+pub fn verify(keys: &[Vkey], place: Place<'_>, body: &[u8], header: &str) -> bool {
+    let Some((expected, signature)) = header.split_once(' ') else { return false };
+    let Ok(signature) = BASE64URL_NOPAD.decode(signature.as_bytes()) else { return false };
+    expected == place.expected.to_string()
+        && keys.iter().any(|key| verify_bytes(key, &place.message(body), &signature))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_holds_in_one_place_only() {
+        let (acme, other) = (Ident::new("acme").unwrap(), Ident::new("other").unwrap());
+        let subject = Subject::parse("system.access").unwrap();
+        let place = Place { tenant: &acme, epoch: 1, subject: &subject, expected: 4 };
+        let signer = Signer::new("journal", &[3; 32]);
+        let keys = [signer.vkey().clone()];
+        let header = sign(&signer, place, b"body");
+        let check = |place: Place<'_>, body: &[u8], header: &str, holds: bool| {
+            assert_eq!(verify(&keys, place, body, header), holds, "{place:?} {header}");
+        };
+        check(place, b"body", &header, true);
+        check(place, b"Body", &header, false);
+        check(Place { tenant: &other, ..place }, b"body", &header, false);
+        check(Place { epoch: 2, ..place }, b"body", &header, false);
+        check(Place { expected: 5, ..place }, b"body", &header, false);
+        let moved = Subject::parse("system.key").unwrap();
+        check(Place { subject: &moved, ..place }, b"body", &header, false);
+        check(place, b"body", &header.replacen('4', "04", 1), false);
+        check(place, b"body", "", false);
+        assert!(!verify(&[], place, b"body", &header));
+    }
+}

@@ -1,0 +1,471 @@
+//! Strict JSON: what may be hashed. RFC 8259 text, checked before anything else reads it.
+//!
+//! In scope: bytes to a [`Value`] whose objects are already in RFC 8785 order. Refused: duplicate member names at
+//! any depth, invalid UTF-8, lone surrogates, more than [`DEPTH_MAX`] levels, and every number that RFC 8785 would
+//! silently change (2^53+1, 0.1000000000000000055, 1e400). Out of scope: meaning (`event`), output (`canonical`).
+
+use std::{borrow::Cow, cmp::Ordering};
+
+/// Deepest nesting of objects and arrays; the outermost container is level 1.
+pub const DEPTH_MAX: usize = 32;
+/// Largest integral number, 2^53 - 1: beyond it, RFC 8785 maps neighbours to one form.
+pub const INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
+
+/// A JSON value. Objects are sorted by UTF-16 code units of their names (RFC 8785 §3.2.3) and hold no name twice.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// Exactly the number that was written.
+    Number(f64),
+    /// Decoded text.
+    String(Cow<'a, str>),
+    /// Elements in order.
+    Array(Vec<Value<'a>>),
+    /// Members in RFC 8785 order.
+    Object(Vec<Member<'a>>),
+}
+
+/// Name and value of one object member.
+pub type Member<'a> = (Cow<'a, str>, Value<'a>);
+
+/// Why a text is refused; `offset` is the byte where reading stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} at byte {offset}")]
+pub struct Error {
+    /// What is wrong.
+    pub kind: ErrorKind,
+    /// 0-based byte position.
+    pub offset: usize,
+}
+
+/// The ways in which a text is not strict JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ErrorKind {
+    /// Not RFC 8259.
+    #[error("not JSON")]
+    Syntax,
+    /// Not UTF-8.
+    #[error("not UTF-8")]
+    Utf8,
+    /// An object names a member twice.
+    #[error("duplicate member name")]
+    DuplicateKey,
+    /// More than [`DEPTH_MAX`] levels.
+    #[error("nested more than 32 levels")]
+    Depth,
+    /// RFC 8785 would change this number.
+    #[error("number that RFC 8785 would change (not a double, or integral beyond 2^53-1)")]
+    Number,
+    /// `\ud800` without its other half.
+    #[error("lone surrogate")]
+    Surrogate,
+}
+
+/// Reads one JSON text; nothing but white space may follow it.
+pub fn parse(bytes: &[u8]) -> Result<Value<'_>, Error> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| Error { kind: ErrorKind::Utf8, offset: e.valid_up_to() })?;
+    let mut reader = Reader { text, at: 0 };
+    let value = reader.value(0)?;
+    reader.space();
+    if reader.at == bytes.len() { Ok(value) } else { Err(reader.error(ErrorKind::Syntax)) }
+}
+
+/// RFC 8785 order of member names: by UTF-16 code units.
+pub fn name_order(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+}
+
+impl<'a> Value<'a> {
+    /// The member `name` of an object.
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        let Value::Object(members) = self else { return None };
+        let at = members.binary_search_by(|(n, _)| name_order(n, name)).ok()?;
+        Some(&members[at].1)
+    }
+
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Value::String(text) = self { Some(text) } else { None }
+    }
+
+    /// A number that is integral and not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Value::Number(n) if n.fract() == 0.0 && (0.0..=INTEGER_MAX).contains(n) => {
+                Some(*n as u64)
+            }
+            _ => None,
+        }
+    }
+
+    /// The elements of an array.
+    pub fn as_array(&self) -> Option<&[Value<'a>]> {
+        if let Value::Array(elements) = self { Some(elements) } else { None }
+    }
+
+    /// Whether any string or name in it holds a control character (C0, DEL, C1).
+    pub fn has_control(&self) -> bool {
+        match self {
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+            Value::String(text) => text_has_control(text),
+            Value::Array(elements) => elements.iter().any(Value::has_control),
+            Value::Object(members) => {
+                members.iter().any(|(name, value)| text_has_control(name) || value.has_control())
+            }
+        }
+    }
+}
+
+/// Whether `text` holds a control character (C0, DEL, C1).
+pub fn text_has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&self, kind: ErrorKind) -> Error {
+        Error { kind, offset: self.at }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), Error> {
+        if self.text.as_bytes()[self.at..].starts_with(token.as_bytes()) {
+            self.at += token.len();
+            Ok(())
+        } else {
+            Err(self.error(ErrorKind::Syntax))
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, Error> {
+        self.space();
+        match self.peek() {
+            Some(b'{') => self.object(depth + 1),
+            Some(b'[') => self.array(depth + 1),
+            Some(b'"') => self.string().map(Value::String),
+            Some(b't') => self.expect("true").map(|()| Value::Bool(true)),
+            Some(b'f') => self.expect("false").map(|()| Value::Bool(false)),
+            Some(b'n') => self.expect("null").map(|()| Value::Null),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            _ => Err(self.error(ErrorKind::Syntax)),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value<'a>, Error> {
+        if depth > DEPTH_MAX {
+            return Err(self.error(ErrorKind::Depth));
+        }
+        let begin = self.at;
+        self.at += 1;
+        let mut members: Vec<Member<'a>> = Vec::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Object(members));
+        }
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return Err(self.error(ErrorKind::Syntax));
+            }
+            let name = self.string()?;
+            self.space();
+            self.expect(":")?;
+            members.push((name, self.value(depth)?));
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break self.at += 1,
+                _ => return Err(self.error(ErrorKind::Syntax)),
+            }
+        }
+        members.sort_by(|(a, _), (b, _)| name_order(a, b));
+        if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(Error { kind: ErrorKind::DuplicateKey, offset: begin });
+        }
+        Ok(Value::Object(members))
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value<'a>, Error> {
+        if depth > DEPTH_MAX {
+            return Err(self.error(ErrorKind::Depth));
+        }
+        self.at += 1;
+        let mut elements = Vec::new();
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::Array(elements));
+        }
+        loop {
+            elements.push(self.value(depth)?);
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break self.at += 1,
+                _ => return Err(self.error(ErrorKind::Syntax)),
+            }
+        }
+        Ok(Value::Array(elements))
+    }
+
+    /// Reads a string; text without escapes is borrowed.
+    fn string(&mut self) -> Result<Cow<'a, str>, Error> {
+        self.at += 1;
+        let mut begin = self.at;
+        let mut decoded: Option<String> = None;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    let tail = &self.text[begin..self.at];
+                    self.at += 1;
+                    return Ok(match decoded {
+                        None => Cow::Borrowed(tail),
+                        Some(text) => Cow::Owned(text + tail),
+                    });
+                }
+                Some(b'\\') => {
+                    let text = decoded.get_or_insert_default();
+                    text.push_str(&self.text[begin..self.at]);
+                    self.at += 1;
+                    let c = self.escape()?;
+                    text.push(c);
+                    begin = self.at;
+                }
+                None | Some(0..=0x1f) => return Err(self.error(ErrorKind::Syntax)),
+                Some(_) => self.at += 1,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Error> {
+        let c = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode_escape();
+            }
+            _ => return Err(self.error(ErrorKind::Syntax)),
+        };
+        self.at += 1;
+        Ok(c)
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, Error> {
+        let unit = self.hex4()?;
+        if (0xd800..0xdc00).contains(&unit) {
+            self.expect("\\u").map_err(|e| Error { kind: ErrorKind::Surrogate, ..e })?;
+            let low = self.hex4()?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return Err(self.error(ErrorKind::Surrogate));
+            }
+            let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+            return char::from_u32(code).ok_or_else(|| self.error(ErrorKind::Surrogate));
+        }
+        char::from_u32(unit).ok_or_else(|| self.error(ErrorKind::Surrogate))
+    }
+
+    fn hex4(&mut self) -> Result<u32, Error> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4);
+        let digits = digits.filter(|d| d.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.ok_or_else(|| self.error(ErrorKind::Syntax))?;
+        let unit = digits.iter().fold(0, |n, d| n * 16 + char::from(*d).to_digit(16).unwrap_or(0));
+        self.at += 4;
+        Ok(unit)
+    }
+
+    fn digits(&mut self) -> Result<(), Error> {
+        let begin = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > begin { Ok(()) } else { Err(self.error(ErrorKind::Syntax)) }
+    }
+
+    fn number(&mut self) -> Result<f64, Error> {
+        let begin = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        exact(&self.text[begin..self.at]).ok_or(Error { kind: ErrorKind::Number, offset: begin })
+    }
+}
+
+/// The double that `text` (a JSON number) names exactly, as RFC 8785 would write it; `None` if it would be changed.
+fn exact(text: &str) -> Option<f64> {
+    let number: f64 = text.parse().ok()?;
+    if !number.is_finite() || (number.fract() == 0.0 && number.abs() > INTEGER_MAX) {
+        return None;
+    }
+    // Up to 15 digits without exponent always survive the round trip through a double.
+    let short = text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    if short {
+        return Some(number);
+    }
+    let mut buffer = ryu_js::Buffer::new();
+    (decimal(text) == decimal(buffer.format_finite(number))).then_some(number)
+}
+
+/// A decimal number as (negative, significant digits, power of ten of the last digit): equal numbers, equal triples.
+fn decimal(text: &str) -> (bool, Vec<u8>, i64) {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let negative = mantissa.starts_with('-');
+    // An exponent too long for i64 is as wrong as i64's largest: no double has either.
+    let exponent: i64 = exponent.parse().unwrap_or(i64::MAX / 2);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits: Vec<u8> =
+        whole.bytes().chain(fraction.bytes()).filter(u8::is_ascii_digit).collect();
+    let mut power = exponent.saturating_sub(i64::try_from(fraction.len()).unwrap_or(i64::MAX));
+    while digits.last() == Some(&b'0') {
+        digits.pop();
+        power = power.saturating_add(1);
+    }
+    let zeros = digits.iter().take_while(|d| **d == b'0').count();
+    digits.drain(..zeros);
+    if digits.is_empty() { (false, digits, 0) } else { (negative, digits, power) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str, refused: Option<ErrorKind>) {
+        assert_eq!(parse(text.as_bytes()).err().map(|e| e.kind), refused, "{text:.80}");
+    }
+
+    #[test]
+    fn accepts() {
+        for text in
+            ["null", " [1, 2 ] ", "{}", r#"{"a":{"a":1},"b":[]}"#, r#""\ud83d\ude00\u0000""#, "-0"]
+        {
+            check(text, None);
+        }
+        for number in [
+            "9007199254740991",
+            "-9007199254740991",
+            "0.1",
+            "0.10",
+            "1e2",
+            "1.5E-7",
+            "5e-324",
+            "100e-2",
+        ] {
+            check(number, None);
+        }
+        check(&("[".repeat(32) + &"]".repeat(32)), None);
+    }
+
+    #[test]
+    fn p3_refuses_what_rfc_8785_would_change() {
+        for number in [
+            "9007199254740992",
+            "9007199254740993",
+            "-9007199254740992",
+            "1e16",
+            "1e400",
+            "1e-400",
+            "0.1000000000000000055",
+            "3.14159265358979323846",
+            "1e99999999999999999999",
+        ] {
+            check(number, Some(ErrorKind::Number));
+        }
+    }
+
+    #[test]
+    fn p3_refuses() {
+        check(r#"{"a":1,"a":2}"#, Some(ErrorKind::DuplicateKey));
+        check(r#"{"a":1,"\u0061":2}"#, Some(ErrorKind::DuplicateKey));
+        check(r#"[{"x":{"a":1,"b":2,"a":3}}]"#, Some(ErrorKind::DuplicateKey));
+        check(r#""\ud800""#, Some(ErrorKind::Surrogate));
+        check(r#""\udc00""#, Some(ErrorKind::Surrogate));
+        check(r#""\ud800\u0041""#, Some(ErrorKind::Surrogate));
+        check(&("[".repeat(33) + &"]".repeat(33)), Some(ErrorKind::Depth));
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "NaN",
+            "'a'",
+            "\"\u{0}\"",
+            "\"\n\"",
+            "1 2",
+            "\u{feff}1",
+            r#""\x41""#,
+            r#""\u12"#,
+        ] {
+            check(text, Some(ErrorKind::Syntax));
+        }
+        assert_eq!(parse(b"\"\xff\"").unwrap_err().kind, ErrorKind::Utf8);
+    }
+
+    #[test]
+    fn names_are_in_utf16_order() {
+        let value = parse("{\"\u{fb33}\":1,\"\u{1f600}\":2,\"a\":3}".as_bytes()).unwrap();
+        assert_eq!(value.get("\u{1f600}").and_then(Value::as_u64), Some(2));
+        let Value::Object(members) = value else { unreachable!() };
+        let names: Vec<_> = members.iter().map(|(n, _)| n.as_ref()).collect();
+        assert_eq!(names, ["a", "\u{1f600}", "\u{fb33}"]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn every_double_survives_in_its_shortest_form(number in proptest::num::f64::NORMAL) {
+            let mut buffer = ryu_js::Buffer::new();
+            let text = buffer.format_finite(number).to_owned();
+            let accepted = parse(text.as_bytes()) == Ok(Value::Number(number));
+            prop_assert_eq!(accepted, number.fract() != 0.0 || number.abs() <= INTEGER_MAX);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! C2SP signed-note, Ed25519 (type 0x01): verifier keys, signers, and notes that are read without a byte left unread.
+
+use data_encoding::BASE64;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Algorithm byte of Ed25519 note signatures.
+const ED25519: u8 = 1;
+/// Most signature lines of a note; the page asks for at least 16.
+pub const SIGNATURES_MAX: usize = 64;
+/// Largest note that is read, in bytes.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a note or a key is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not the shape of a signed note; the text says where.
+    #[error("not a signed note: {0}")]
+    Malformed(&'static str),
+    /// Not `name+hash+key` of an Ed25519 key.
+    #[error(
+        "not an Ed25519 verifier key (name+8 hex digits+base64), or its digits do not match its key"
+    )]
+    Key,
+    /// No signature line names one of the given keys.
+    #[error("not signed by any of the given keys")]
+    Unsigned,
+    /// A line names a given key, and its signature is wrong.
+    #[error("the signature of {0} is wrong")]
+    BadSignature(String),
+}
+
+/// A public key with its name: `name+hex(id)+base64(0x01 ‖ key)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vkey {
+    name: String,
+    id: [u8; 4],
+    key: VerifyingKey,
+}
+
+impl Vkey {
+    /// Names a key; the id is the first 4 bytes of `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key)`.
+    pub fn new(name: &str, key: VerifyingKey) -> Self {
+        let digest = Sha256::new()
+            .chain_update(name)
+            .chain_update([b'\n', ED25519])
+            .chain_update(key.as_bytes())
+            .finalize();
+        Self { name: name.into(), id: [digest[0], digest[1], digest[2], digest[3]], key }
+    }
+
+    /// Reads the text form; only the canonical spelling.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut parts = text.splitn(3, '+');
+        let (Some(name), Some(_), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Error::Key);
+        };
+        let bytes = BASE64.decode(key.as_bytes()).map_err(|_| Error::Key)?;
+        let (&algorithm, key) = bytes.split_first().ok_or(Error::Key)?;
+        let key = <&[u8; 32]>::try_from(key).map_err(|_| Error::Key)?;
+        let key = VerifyingKey::from_bytes(key).map_err(|_| Error::Key)?;
+        let vkey = Self::new(name, key);
+        // A weak key would let anybody sign; the text form must be the one we would write.
+        let sound = algorithm == ED25519 && name_fits(name) && !key.is_weak();
+        if sound && vkey.to_string() == text { Ok(vkey) } else { Err(Error::Key) }
+    }
+
+    /// The name; for a log it is its origin.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl std::fmt::Display for Vkey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut key = vec![ED25519];
+        key.extend_from_slice(self.key.as_bytes());
+        write!(f, "{}+{:08x}+{}", self.name, u32::from_be_bytes(self.id), BASE64.encode(&key))
+    }
+}
+
+/// A key name: not empty, no white space, no `+`, no control characters.
+fn name_fits(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(|c| c == '+' || c.is_whitespace() || c.is_control())
+}
+
+/// A private key with its name. Wiped from memory when dropped; never printed.
+pub struct Signer {
+    vkey: Vkey,
+    key: SigningKey,
+}
+
+impl Signer {
+    /// A signer from a 32-byte seed.
+    pub fn new(name: &str, seed: &[u8; 32]) -> Self {
+        let key = SigningKey::from_bytes(seed);
+        Self { vkey: Vkey::new(name, key.verifying_key()), key }
+    }
+
+    /// Reads `PRIVATE+KEY+name+hex(id)+base64(0x01 ‖ seed)`, the form Go's `note` uses.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let rest = text.trim_end().strip_prefix("PRIVATE+KEY+").ok_or(Error::Key)?;
+        let mut parts = rest.splitn(3, '+');
+        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(Error::Key);
+        };
+        let bytes = Zeroizing::new(BASE64.decode(key.as_bytes()).map_err(|_| Error::Key)?);
+        let (&algorithm, seed) = bytes.split_first().ok_or(Error::Key)?;
+        let seed = <&[u8; 32]>::try_from(seed).map_err(|_| Error::Key)?;
+        let signer = Self::new(name, seed);
+        let matches = format!("{:08x}", u32::from_be_bytes(signer.vkey.id)) == id;
+        if algorithm == ED25519 && name_fits(name) && matches {
+            Ok(signer)
+        } else {
+            Err(Error::Key)
+        }
+    }
+
+    /// The text form that [`Signer::parse`] reads: what a key file holds.
+    pub fn private_text(&self) -> Zeroizing<String> {
+        let mut bytes = Zeroizing::new(vec![ED25519]);
+        bytes.extend_from_slice(self.key.as_bytes());
+        let id = u32::from_be_bytes(self.vkey.id);
+        let key = Zeroizing::new(BASE64.encode(&bytes));
+        Zeroizing::new(format!("PRIVATE+KEY+{}+{id:08x}+{}\n", self.vkey.name, key.as_str()))
+    }
+
+    /// The public half.
+    pub fn vkey(&self) -> &Vkey {
+        &self.vkey
+    }
+
+    /// A bare Ed25519 signature over `message`.
+    pub fn sign_bytes(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
+    }
+}
+
+/// Whether `signature` over `message` is `vkey`'s (strict: no small-order points, canonical scalars).
+pub fn verify_bytes(vkey: &Vkey, message: &[u8], signature: &[u8]) -> bool {
+    Signature::from_slice(signature)
+        .is_ok_and(|signature| vkey.key.verify_strict(message, &signature).is_ok())
+}
+
+/// A note: `text` (ends with a newline), an empty line, and a line for each signer.
+pub fn sign<'a>(text: &str, signers: impl IntoIterator<Item = &'a Signer>) -> String {
+    let mut note = format!("{text}\n");
+    for signer in signers {
+        let mut bytes = signer.vkey.id.to_vec();
+        bytes.extend_from_slice(&signer.key.sign(text.as_bytes()).to_bytes());
+        note.push_str(&format!("\u{2014} {} {}\n", signer.vkey.name, BASE64.encode(&bytes)));
+    }
+    note
+}
+
+/// A note that was verified: its text, and which of the given keys signed it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opened<'a> {
+    /// The signed text, with its last newline.
+    pub text: &'a str,
+    /// Positions in `keys` of the keys that signed, ascending.
+    pub signers: Vec<usize>,
+    /// Signature lines of keys that were not given: nobody checked them.
+    pub unknown: usize,
+}
+
+/// Verifies `note` against `keys`: at least one must have signed; a wrong signature by a given key refuses the note.
+///
+/// Lines of other keys are ignored, as the page demands; [`Opened::unknown`] counts them.
+pub fn open<'a>(note: &'a str, keys: &[Vkey]) -> Result<Opened<'a>, Error> {
+    if note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(Error::Malformed("too long, or it holds control characters"));
+    }
+    let at = note.rfind("\n\n").ok_or(Error::Malformed("no empty line before the signatures"))?;
+    let (text, lines) = (&note[..=at], &note[at + 2..]);
+    let lines = lines.strip_suffix('\n').ok_or(Error::Malformed("no newline at the end"))?;
+    let mut opened = Opened { text, signers: Vec::new(), unknown: 0 };
+    for (count, line) in lines.split('\n').enumerate() {
+        if count == SIGNATURES_MAX {
+            return Err(Error::Malformed("more than 64 signatures"));
+        }
+        let (name, bytes) = signature_line(line)?;
+        let known = keys.iter().position(|k| k.name == name && k.id[..] == bytes[..4]);
+        match known {
+            None => opened.unknown += 1,
+            Some(at) if opened.signers.contains(&at) => {
+                return Err(Error::Malformed("two signatures by one key"));
+            }
+            Some(at) if verify_bytes(&keys[at], text.as_bytes(), &bytes[4..]) => {
+                opened.signers.push(at);
+            }
+            Some(_) => return Err(Error::BadSignature(name.into())),
+        }
+    }
+    opened.signers.sort_unstable();
+    if opened.signers.is_empty() { Err(Error::Unsigned) } else { Ok(opened) }
+}
+
+/// `— name base64(id[4] ‖ signature)`.
+fn signature_line(line: &str) -> Result<(&str, Vec<u8>), Error> {
+    let parts = line.strip_prefix("\u{2014} ").and_then(|rest| rest.split_once(' '));
+    let (name, base64) = parts.ok_or(Error::Malformed("a line that is not a signature"))?;
+    let bytes = BASE64.decode(base64.as_bytes()).ok().filter(|bytes| bytes.len() > 4);
+    match bytes {
+        Some(bytes) if name_fits(name) => Ok((name, bytes)),
+        _ => Err(Error::Malformed("a signature line with a bad name or base64")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the C2SP page `signed-note.md` (and of Go's `note` package).
+    const PETER: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const NOTE: &str = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\n\
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+
+    fn check(note: &str, keys: &[&str], opens: bool) {
+        let keys: Vec<Vkey> = keys.iter().map(|k| Vkey::parse(k).unwrap()).collect();
+        assert_eq!(open(note, &keys).is_ok(), opens, "{note}");
+    }
+
+    #[test]
+    fn p5_the_pages_example() {
+        check(NOTE, &[PETER], true);
+        check(NOTE, &[], false);
+        assert_eq!(Vkey::parse(PETER).unwrap().to_string(), PETER);
+    }
+
+    #[test]
+    fn p5_every_changed_byte_is_refused() {
+        let keys = [Vkey::parse(PETER).unwrap()];
+        for at in 0..NOTE.len() {
+            for flip in [1_u8, 0x20, 0x80] {
+                let mut bytes = NOTE.as_bytes().to_vec();
+                bytes[at] ^= flip;
+                let refused = std::str::from_utf8(&bytes).map_or(true, |n| open(n, &keys).is_err());
+                assert!(refused, "byte {at} ^ {flip}");
+            }
+        }
+    }
+
+    #[test]
+    fn signs_with_a_list_and_reads_its_own_keys() {
+        let (a, b) = (Signer::new("a.example/x", &[1; 32]), Signer::new("a.example/x", &[2; 32]));
+        let note = sign("hello\n", [&a, &b]);
+        let opened = open(&note, &[b.vkey().clone(), a.vkey().clone()]).unwrap();
+        assert_eq!((opened.text, opened.signers, opened.unknown), ("hello\n", vec![0, 1], 0));
+        assert_eq!(open(&note, &[b.vkey().clone()]).unwrap().unknown, 1);
+        let again = Signer::parse(&a.private_text()).unwrap();
+        assert_eq!(again.vkey(), a.vkey());
+        assert!(Signer::parse(&a.private_text().replace("a.example", "b.example")).is_err());
+    }
+
+    #[test]
+    fn malformed_notes_and_keys() {
+        for note in [
+            "",
+            "a\n",
+            "a\n\n",
+            "a\n\nb\n",
+            "a\n\n\u{2014} x AA==\n",
+            "\u{7}\n\n\u{2014} x AAAAAAAA\n",
+        ] {
+            check(note, &[PETER], false);
+        }
+        for key in
+            ["", "a+b", "a+00000000+AQ==", &PETER.replace("c74f", "C74F"), &PETER.replace('P', "Q")]
+        {
+            assert_eq!(Vkey::parse(key), Err(Error::Key), "{key}");
+        }
+    }
+}
