@@ -1,1 +1,36 @@
-fn main() {}
+//! `countersign`: one binary, every role. The only place that wires.
+
+mod cli;
+mod terminal;
+mod verify;
+
+#[cfg(feature = "server")]
+mod app;
+#[cfg(feature = "server")]
+mod auth;
+#[cfg(feature = "server")]
+mod client;
+#[cfg(feature = "server")]
+mod commands;
+#[cfg(feature = "server")]
+mod config;
+#[cfg(feature = "server")]
+mod metrics;
+#[cfg(feature = "server")]
+mod problem;
+#[cfg(feature = "server")]
+mod routes;
+#[cfg(feature = "server")]
+mod serve;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.command {
+        cli::Command::Verify(arguments) => verify::run(&arguments),
+        #[cfg(feature = "server")]
+        cli::Command::Server(command) => commands::run(command),
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     disclosure::Seed,
-    journal::{Error, Followed, Message, State, jetstream::Jetstream},
+    journal::{Error, Followed, Message, State, Subject, jetstream::Jetstream},
     ledger::Ledger,
     post::{Arrival, Position, Prepared, tail_digest},
     tenant::Tenant,
@@ -64,7 +64,10 @@ async fn post_all(
             Followed::Connected(state) => check_journal(stream, position, &state).await?,
             Followed::Messages(mut messages) => {
                 while !messages.is_empty() {
-                    let rest = messages.split_off(messages.len().min(HANDED_MESSAGES_MAX));
+                    // A key entry ends a commit, so it ends what is handed over at once.
+                    let key =
+                        messages.iter().position(is_key_change).map_or(usize::MAX, |at| at + 1);
+                    let rest = messages.split_off(messages.len().min(HANDED_MESSAGES_MAX).min(key));
                     let part = std::mem::replace(&mut messages, rest);
                     hand_over(ledger, tenant, position.epoch, part).await;
                 }
@@ -72,6 +75,10 @@ async fn post_all(
         }
     }
     Err(Error::Unavailable("the stream ended".into()))
+}
+
+fn is_key_change(message: &Message) -> bool {
+    matches!(&message.subject, Some(Subject::System(topic)) if topic.as_str() == "key")
 }
 
 async fn hand_over(ledger: &Ledger, tenant: &Tenant, epoch: u64, messages: Vec<Message>) {

@@ -180,11 +180,7 @@ impl Ledger {
     /// Appends to the embedded journal and posts: returns once the entries are fsynced, guarded and published.
     ///
     /// 1 to [`BATCH_MESSAGES_MAX`] messages, all or none. Messages without a salt get a random one.
-    pub async fn append_embedded(
-        &self,
-        tenant: &Tenant,
-        batch: Vec<Append>,
-    ) -> Result<Done, Error> {
+    async fn append_embedded(&self, tenant: &Tenant, batch: Vec<Append>) -> Result<Batch, Error> {
         check_batch(&batch)?;
         if let Some(reason) = tenant.halted() {
             return Err(Error::Halted(reason));
@@ -192,11 +188,12 @@ impl Ledger {
         let permit = self.room(tenant, batch.len()).await?;
         let prepare = || batch.into_iter().map(prepare_new).collect();
         // An event costs some 10 µs of parsing and hashing; a batch would hold up the other tasks of this thread.
-        let messages: Vec<_> = tokio::task::block_in_place(prepare);
+        let messages: Vec<(Option<u64>, Prepared)> = tokio::task::block_in_place(prepare);
+        let ids = messages.iter().map(|(_, message)| message.id().map(str::to_owned)).collect();
         let (reply, answer) = oneshot::channel();
         self.inbox.push(tenant.number, Work::Append { messages, reply, permit });
         match answer.await {
-            Ok(Ok(done)) => Ok(done),
+            Ok(Ok(done)) => Ok(Batch { ids, done }),
             Ok(Err(writer::Error::Conflict)) => Err(journal::Error::Conflict.into()),
             Ok(Err(writer::Error::Halted(reason))) => Err(Error::Halted(reason)),
             Err(_) => Err(Error::Unknown),
@@ -204,7 +201,7 @@ impl Ledger {
     }
 
     /// Waits until the followed journal is posted up to the last of `seqs`; returns what became of each.
-    pub async fn wait_posted(&self, tenant: &Tenant, seqs: Vec<u64>) -> Result<Done, Error> {
+    async fn wait_posted(&self, tenant: &Tenant, seqs: Vec<u64>) -> Result<Done, Error> {
         let last = seqs.iter().max().copied().unwrap_or(0);
         let mut states = tenant.watch();
         let posted = async {
@@ -249,6 +246,20 @@ impl Ledger {
     }
 }
 
+/// A batch that was posted.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Each event's `id`, where it could be read.
+    pub ids: Vec<Option<String>>,
+    /// What became of each.
+    pub done: Done,
+}
+
+#[cfg(feature = "jetstream")]
+fn event_id(body: &[u8]) -> Option<String> {
+    crate::json::parse(body).ok()?.get("id")?.as_str().map(str::to_owned)
+}
+
 /// A batch the journal would refuse is refused before anything is done.
 pub fn check_batch(batch: &[Append]) -> Result<(), journal::Error> {
     let (got, max) = (batch.len(), BATCH_MESSAGES_MAX);
@@ -286,7 +297,7 @@ fn prepare_new(mut append: Append) -> (Option<u64>, Prepared) {
 
 impl Ledger {
     /// Appends to the tenant's journal and waits until every message is posted, fsynced and published.
-    pub async fn publish(&self, tenant: &Tenant, mut batch: Vec<Append>) -> Result<Done, Error> {
+    pub async fn publish(&self, tenant: &Tenant, mut batch: Vec<Append>) -> Result<Batch, Error> {
         match tenant.journal() {
             Journal::Embedded => self.append_embedded(tenant, batch).await,
             #[cfg(feature = "jetstream")]
@@ -298,8 +309,10 @@ impl Ledger {
                 for append in &mut batch {
                     append.headers.salt.get_or_insert_with(random_salt);
                 }
+                let ids = batch.iter().map(|append| event_id(&append.body)).collect();
                 let seqs = stream.append(batch).await?;
-                self.wait_posted(tenant, seqs).await
+                let done = self.wait_posted(tenant, seqs).await?;
+                Ok(Batch { ids, done })
             }
             Journal::Absent => {
                 batch.clear();
@@ -322,7 +335,7 @@ impl Ledger {
                 Err(Error::Journal(journal::Error::Conflict)) => {
                     tokio::time::sleep(SIGNED_PAUSE).await;
                 }
-                other => return other,
+                other => return other.map(|batch| batch.done),
             }
         }
         Err(Error::Busy)

@@ -29,5 +29,6 @@ pub mod system;
 #[cfg(feature = "rocksdb")]
 pub mod tenant;
 pub mod time;
+pub mod verify;
 #[cfg(feature = "rocksdb")]
 pub mod writer;

@@ -137,7 +137,7 @@ impl Ledger {
         &self,
         tenant: &Tenant,
         genesis: &Genesis,
-    ) -> Result<crate::journal::Append, Error> {
+    ) -> Result<journal::Append, Error> {
         let body = crate::canonical::of(genesis);
         let subject = Subject::parse("system.genesis").expect("a subject");
         let place = Place { tenant: &tenant.name, epoch: 1, subject: &subject, expected: 0 };
@@ -146,7 +146,7 @@ impl Ledger {
             tenant.with_keys(|ring| ring.signer(key).map(|s| envelope::sign(s, place, &body)))?;
         let salt = Some(super::random_salt());
         let headers = Headers { salt, signature: Some(signature), receipt_to: None };
-        Ok(crate::journal::Append { subject, headers, body, expected: Some(0) })
+        Ok(journal::Append { subject, headers, body, expected: Some(0) })
     }
 }
 

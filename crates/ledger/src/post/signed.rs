@@ -10,7 +10,7 @@ use crate::{
     ident::Ident,
     journal::Subject,
     json::{self, Value},
-    store::{self, Changes, Family, Read as _},
+    store::{self, Changes, Family, LogNumber, Read as _},
     system::{self, Access, Erasure, Genesis, KeyChange, KeyUse, NewEpoch},
 };
 use serde::de::DeserializeOwned;
@@ -117,10 +117,13 @@ impl Log {
         match access {
             Access::Add(key) => {
                 let at = self.number.key(key.key_id.as_bytes());
+                let everybody = LogNumber::ALL.key(key.key_id.as_bytes());
                 changes.put(Family::Access, at, store::to_json(&key));
+                changes.put(Family::Access, everybody, self.number.0.to_be_bytes().to_vec());
             }
             Access::Remove { key_id } => {
                 changes.delete(Family::Access, self.number.key(key_id.as_bytes()));
+                changes.delete(Family::Access, LogNumber::ALL.key(key_id.as_bytes()));
             }
         }
         Some(self.append(changes, draft, origin, None))

@@ -18,6 +18,7 @@
 //! | `sources` | `log ‖ SHA-256(JCS[producer, source])` | [`crate::sequence::Sequence`] as JSON |
 //! | `subjects` | `log ‖ epoch u64 ‖ subject` | last journal sequence on a signed subject, u64 |
 //! | `access` | `log ‖ key id` | [`crate::system::AccessKey`] as JSON |
+//! | `access` | `0xffffffff ‖ key id` | the log whose key it is, u32 |
 //! | `checkpoints` | `log ‖ unix second u64` | last checkpoint of that second |
 //! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
 //! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
@@ -169,6 +170,9 @@ impl Memory {
 pub struct LogNumber(pub u32);
 
 impl LogNumber {
+    /// Not a log: prefix of what is found without knowing the log.
+    pub const ALL: Self = Self(u32::MAX);
+
     /// `log ‖ rest`.
     pub fn key(self, rest: &[u8]) -> Vec<u8> {
         [&self.0.to_be_bytes(), rest].concat()

@@ -2,7 +2,7 @@
 
 use crate::{
     ident::Ident,
-    post::{self, Arrival, Outcome, Prepared},
+    post::{Arrival, Outcome, Prepared},
     reader::Published,
     store::LogNumber,
 };
@@ -96,6 +96,15 @@ impl Inbox {
         self.ready.notify_one();
     }
 
+    /// Returns work that shall come first in the next commit.
+    pub fn put_back(&self, number: LogNumber, works: Vec<Work>) {
+        let mut state = self.state.lock().expect("no holder of the lock panics");
+        let queue = state.queues.entry(number).or_default();
+        for work in works.into_iter().rev() {
+            queue.push_front(work);
+        }
+    }
+
     /// No more work will come; the writer ends when it has done the rest.
     pub fn close(&self) {
         self.state.lock().expect("no holder of the lock panics").closed = true;
@@ -147,7 +156,7 @@ pub struct ReceiptWanted {
     /// Where the receipt shall go, as asked; not checked yet.
     pub to: String,
     /// What became of the message.
-    pub outcome: post::Outcome,
+    pub outcome: Outcome,
 }
 
 #[cfg(test)]

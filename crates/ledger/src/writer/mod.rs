@@ -60,6 +60,8 @@ struct Part<'a> {
     checkpoint: Option<String>,
     answers: Vec<Answer>,
     receipts: Vec<ReceiptWanted>,
+    /// Work for the next commit.
+    later: Vec<Work>,
 }
 
 enum Answer {
@@ -165,11 +167,17 @@ impl Writer {
             checkpoint: None,
             answers: Vec::new(),
             receipts: Vec::new(),
+            later: Vec::new(),
         };
         part.log.unsigned = 0;
         part.log.rotated = false;
         match part.post_all(messages, permits).and_then(|()| part.sign(&active.tenant)) {
-            Ok(()) => Some(part),
+            Ok(()) => {
+                if !part.later.is_empty() {
+                    self.inbox.put_back(number, std::mem::take(&mut part.later));
+                }
+                Some(part)
+            }
             Err(stop) => {
                 let reason = stop.to_string();
                 part.refuse(&Error::Halted(reason.clone()));
@@ -255,7 +263,11 @@ impl Part<'_> {
         permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
     ) -> Result<(), Stop> {
         let mut last = None;
-        for work in works {
+        let mut works = works.into_iter();
+        // The checkpoint of the commit that holds a key entry must be signed by the old key: nothing may follow it.
+        while !self.log.rotated
+            && let Some(work) = works.next()
+        {
             match work {
                 Work::Append { messages, reply, permit } => {
                     permits.push(permit);
@@ -293,6 +305,7 @@ impl Part<'_> {
                 Work::Halt { .. } | Work::Open(_) => {}
             }
         }
+        self.later.extend(works);
         if let Some((arrival, message)) = &last {
             self.log.seal(&mut self.changes, (*arrival, message));
         }

@@ -1,0 +1,184 @@
+//! What every request handler shares, and what runs beside them.
+
+use crate::{config::Config, metrics::Metrics};
+use ledger::{
+    chores, follow,
+    ident::Ident,
+    journal::{Journal, jetstream},
+    keyring,
+    ledger::{Error, Journals, Ledger},
+    system::{Access, AccessKey, Role},
+    tenant::Tenant,
+    writer::ReceiptWanted,
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+
+/// How often old journal messages are looked for.
+const TRIM_EVERY: Duration = Duration::from_secs(3600);
+
+/// The running server's shared parts.
+pub struct App {
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+    /// The configuration.
+    pub config: Config,
+    /// The broker, if there is one.
+    pub broker: Option<jetstream::Connection>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// One erasure, rotation or tenant at a time.
+    pub slow: AsyncMutex<()>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl App {
+    /// Opens the ledger (made new with `create`) and connects the broker.
+    pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
+        let broker = match config.jetstream() {
+            None => None,
+            Some((options, _)) => Some(jetstream::Connection::open(&options).await?),
+        };
+        let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
+        let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
+        let metrics = Metrics::new();
+        let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
+        Ok(Arc::new(Self { ledger, config, broker, metrics, slow, tasks }))
+    }
+
+    /// Starts what runs beside requests: followers, receipts by message, unfinished erasures, trimming.
+    pub fn start_tasks(self: &Arc<Self>) {
+        for tenant in self.ledger.tenants() {
+            self.start_follower(&tenant);
+        }
+        if let (Some(wanted), Some(broker)) = (self.ledger.receipts_wanted(), self.broker.clone()) {
+            let app = Arc::clone(self);
+            self.spawn(async move { send_receipts(&app, &broker, wanted).await });
+        }
+        let app = Arc::clone(self);
+        self.spawn(async move { app.keep_house().await });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().expect("no holder of the lock panics").spawn(task);
+    }
+
+    /// Ends the tasks; they hold the ledger.
+    pub fn stop_tasks(&self) {
+        self.tasks.lock().expect("no holder of the lock panics").abort_all();
+    }
+
+    fn start_follower(&self, tenant: &Arc<Tenant>) {
+        if tenant.halted().is_some() {
+            return;
+        }
+        if let Journal::JetStream(stream) = tenant.journal().clone() {
+            self.spawn(follow::follow(Arc::clone(&self.ledger), Arc::clone(tenant), stream));
+        }
+    }
+
+    async fn keep_house(&self) {
+        loop {
+            for tenant in self.ledger.tenants() {
+                let done = chores::complete_erasures(&self.ledger, &tenant).await;
+                if let Err(error) = done {
+                    tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
+                }
+                let retention = self.config.journal_retention();
+                if let Err(error) = chores::trim(&self.ledger, &tenant, retention).await {
+                    tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
+                }
+            }
+            tokio::time::sleep(TRIM_EVERY).await;
+        }
+    }
+
+    /// Makes a tenant: keys, journal, genesis, and its first admin key, which is returned once.
+    pub async fn create_tenant(&self, name: &Ident) -> Result<String, Error> {
+        let (journal, identity) = self.make_journal(name).await?;
+        let (tenant, genesis) = self.ledger.create_tenant(name, journal, &identity)?;
+        self.start_follower(&tenant);
+        let message = self.ledger.genesis_message(&tenant, &genesis)?;
+        self.ledger.publish(&tenant, vec![message]).await?;
+        let roles = vec![Role::Admin, Role::Auditor];
+        self.issue_key(&tenant, roles, None, None, "first admin".into()).await
+    }
+
+    async fn make_journal(&self, name: &Ident) -> Result<(Journal, String), Error> {
+        let Some(broker) = &self.broker else {
+            let random = data_encoding::HEXLOWER.encode(&keyring::random32()[..16]);
+            return Ok((Journal::Embedded, format!("embedded:{random}")));
+        };
+        let replicas = self.config.jetstream().map_or(1, |(_, replicas)| replicas);
+        let stream = jetstream::Jetstream::create(broker, name, replicas).await?;
+        let identity = stream.state().await?.identity;
+        Ok((Journal::JetStream(stream), identity))
+    }
+
+    /// Makes an API key, records it, and returns its text: the only time anybody sees it.
+    pub async fn issue_key(
+        &self,
+        tenant: &Arc<Tenant>,
+        roles: Vec<Role>,
+        producer: Option<Ident>,
+        person: Option<Ident>,
+        name: String,
+    ) -> Result<String, Error> {
+        let (key_id, text) = crate::auth::new_key();
+        let sha256 = crate::auth::stored_form(&text);
+        let key = AccessKey { key_id, sha256, roles, producer, person, name };
+        self.record(tenant, "access", &Access::Add(key)).await?;
+        Ok(text.to_string())
+    }
+
+    /// Publishes one of our own bodies on `system.<topic>` and waits for its entry; returns its index.
+    pub async fn record<T: serde::Serialize + Sync>(
+        &self,
+        tenant: &Arc<Tenant>,
+        topic: &str,
+        body: &T,
+    ) -> Result<u64, Error> {
+        let subject = ledger::journal::Subject::parse(&format!("system.{topic}"))
+            .ok_or_else(|| Error::Setup("not a topic".into()))?;
+        let body = ledger::canonical::of(body);
+        let done = self.ledger.publish_signed(tenant, &subject, &body).await?;
+        match done.outcomes.first() {
+            Some(ledger::post::Outcome::Posted { index }) => Ok(*index),
+            other => Err(Error::Setup(format!("system.{topic} was not posted: {other:?}"))),
+        }
+    }
+}
+
+/// Sends receipts to the `countersign-out` subjects that messages named.
+async fn send_receipts(
+    app: &App,
+    broker: &jetstream::Connection,
+    mut wanted: tokio::sync::mpsc::Receiver<ReceiptWanted>,
+) {
+    while let Some(ReceiptWanted { tenant, producer, to, outcome }) = wanted.recv().await {
+        let prefix = format!("countersign-out.{tenant}.{producer}.");
+        let (Some(tenant), Some(index)) = (app.ledger.tenant(tenant.as_str()), outcome.index())
+        else {
+            continue;
+        };
+        let rest = to.strip_prefix(&prefix).unwrap_or("");
+        let token = |t: &str| {
+            !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>')
+        };
+        if to.len() > 255 || !rest.split('.').all(token) {
+            // Not below the sender's own prefix: counted and ignored.
+            app.metrics.receipt_refused();
+            continue;
+        }
+        let published = tenant.published();
+        let receipt = app.ledger.reader(&tenant, &published).receipt(index);
+        if let Ok(Some(receipt)) = receipt
+            && let Err(error) = broker.publish_out(&to, receipt.to_string().into_bytes()).await
+        {
+            tracing::warn!(%error, "a receipt could not be sent");
+        }
+    }
+}

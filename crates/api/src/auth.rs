@@ -1,0 +1,147 @@
+//! Who asks: API keys `cs_<keyid>_<256 random bits>`, stored as SHA-256, compared in constant time (design §7).
+
+use crate::{app::App, problem::Problem};
+use axum::http::{HeaderMap, header};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use ledger::{
+    ident::Ident,
+    keyring,
+    store::{Family, LogNumber, Read as _, read_json},
+    system::{AccessKey, Role},
+    tenant::Tenant,
+};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+/// Longest key text, in bytes.
+const KEY_BYTES_MAX: usize = 128;
+/// `meta` key of the operator key's SHA-256.
+const OPERATOR: &[u8] = b"operator";
+
+/// A new key: its id (16 hex digits) and its text.
+pub fn new_key() -> (String, Zeroizing<String>) {
+    let id = HEXLOWER.encode(&keyring::random32()[..8]);
+    let secret = Zeroizing::new(BASE64URL_NOPAD.encode(keyring::random32().as_ref()));
+    let text = Zeroizing::new(format!("cs_{id}_{}", secret.as_str()));
+    (id, text)
+}
+
+/// What is kept of a key.
+pub fn stored_form(text: &str) -> String {
+    BASE64URL_NOPAD.encode(&Sha256::digest(text))
+}
+
+/// A caller with a valid key.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The key, without its secret.
+    pub key: AccessKey,
+}
+
+/// The roles that may read entries.
+pub const READERS: &[Role] = &[Role::Auditor, Role::Exporter, Role::Discloser, Role::Admin];
+/// Any role at all.
+pub const ANY: &[Role] = &[
+    Role::Publisher,
+    Role::Enforcer,
+    Role::Reviewer,
+    Role::Exporter,
+    Role::Auditor,
+    Role::Discloser,
+    Role::Admin,
+];
+
+impl Caller {
+    /// Whether the key carries one of these roles.
+    pub fn has(&self, roles: &[Role]) -> bool {
+        self.key.roles.iter().any(|role| roles.contains(role))
+    }
+
+    /// The producer of a publisher or enforcer key.
+    pub fn producer(&self) -> Result<&Ident, Problem> {
+        let missing = || Problem::new("role_missing", "This key names no producer.");
+        self.key.producer.as_ref().ok_or_else(missing)
+    }
+}
+
+/// The bearer key of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && key.len() <= KEY_BYTES_MAX).then_some(key.trim())
+}
+
+fn key_id(text: &str) -> Option<&str> {
+    let (id, _) = text.strip_prefix("cs_")?.split_once('_')?;
+    (id.len() == 16).then_some(id)
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(
+        "unauthenticated",
+        "Send `Authorization: Bearer cs_…` with a key that is in force.",
+    )
+}
+
+impl App {
+    /// The caller of a tenant's route, with at least one of `roles`.
+    ///
+    /// No valid key: 401, whatever the tenant. A valid key of another tenant, or no such tenant: the same 404.
+    pub fn caller(
+        &self,
+        headers: &HeaderMap,
+        tenant: &str,
+        roles: &[Role],
+    ) -> Result<(Arc<Tenant>, Caller), Problem> {
+        let (number, caller) = self.key_holder(headers)?;
+        let tenant = self.ledger.tenant(tenant).filter(|tenant| tenant.number == number);
+        let tenant = tenant.ok_or_else(Problem::not_found)?;
+        if caller.has(roles) {
+            return Ok((tenant, caller));
+        }
+        let names: Vec<String> = roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
+        Err(Problem::new(
+            "role_missing",
+            format!("This needs a key with one of: {}.", names.join(", ")),
+        ))
+    }
+
+    fn key_holder(&self, headers: &HeaderMap) -> Result<(LogNumber, Caller), Problem> {
+        let text = bearer(headers).ok_or_else(unauthenticated)?;
+        let id = key_id(text).ok_or_else(unauthenticated)?;
+        let store = self.ledger.store();
+        let number = store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
+        let number = number.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        let number = LogNumber(number.ok_or_else(unauthenticated)?);
+        let key = store.get(Family::Access, &number.key(id.as_bytes()))?;
+        let key: AccessKey = read_json(&key.ok_or_else(unauthenticated)?, "access")?;
+        let same = stored_form(text).as_bytes().ct_eq(key.sha256.as_bytes());
+        if bool::from(same) { Ok((number, Caller { key })) } else { Err(unauthenticated()) }
+    }
+
+    /// Whether the operator asks.
+    pub fn is_operator(&self, headers: &HeaderMap) -> Result<bool, Problem> {
+        let Some(text) = bearer(headers) else { return Ok(false) };
+        let kept = self.ledger.store().get(Family::Meta, OPERATOR)?.unwrap_or_default();
+        Ok(stored_form(text).as_bytes().ct_eq(&kept).into())
+    }
+
+    /// Refuses everybody but the operator.
+    pub fn operator(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if self.is_operator(headers)? { Ok(()) } else { Err(unauthenticated()) }
+    }
+
+    /// Makes the operator key, unless there is one; returns its text once.
+    pub fn make_operator_key(&self) -> Result<Option<String>, ledger::store::Error> {
+        let store = self.ledger.store();
+        if store.get(Family::Meta, OPERATOR)?.is_some() {
+            return Ok(None);
+        }
+        let (_, text) = new_key();
+        let kept = stored_form(&text).into_bytes();
+        store.commit(std::iter::once(((Family::Meta, OPERATOR.to_vec()), Some(kept))))?;
+        Ok(Some(text.to_string()))
+    }
+}

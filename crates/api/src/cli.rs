@@ -1,0 +1,360 @@
+//! The command line: words and their meaning. What they do lies in `commands`.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Proof and human approval for what AI agents do.
+#[derive(Parser, Debug)]
+#[command(name = "countersign", version, about, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  countersign demo                                   see it work in a fresh directory
+  countersign init --config countersign.toml --tenant acme
+  countersign serve --config countersign.toml
+  countersign verify --key log.vkey receipt.tlog-proof")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Check receipts, checkpoints and whole exports, offline, with the log's public key alone
+    Verify(Verify),
+    #[cfg(feature = "server")]
+    #[command(flatten)]
+    Server(ServerCommand),
+}
+
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 verified, 1 refused, 2 wrong usage, 3 a file can't be read.
+
+Examples:
+  countersign verify --key log.vkey receipt.tlog-proof
+  countersign verify --key log.vkey --keys keys.json receipt.tlog-proof   follow key rotations
+  countersign verify --key log.vkey --disclosures r.disclosures receipt.tlog-proof
+  countersign verify --key log.vkey --checkpoint checkpoint
+  countersign verify --key log.vkey --export ./export")]
+pub struct Verify {
+    /// The log's public key: `name+hash+base64`, or a file that holds it
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub key: String,
+    /// Keys document that hands over from that key to later ones (`GET …/logs/1/keys`, or `keys.json`)
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// Receipts (C2SP tlog-proof with the entry in its `extra` line); `-` reads standard input
+    #[arg(value_name = "RECEIPT")]
+    pub receipts: Vec<PathBuf>,
+    /// Disclosures that go with the one receipt, one per line
+    #[arg(long, value_name = "FILE")]
+    pub disclosures: Option<PathBuf>,
+    /// A checkpoint
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// A whole export (directory)
+    #[arg(long, value_name = "DIR")]
+    pub export: Option<PathBuf>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(feature = "server")]
+pub use server::*;
+
+#[cfg(feature = "server")]
+mod server {
+    use super::{Args, PathBuf, Subcommand};
+
+    /// The commands of the full build.
+    #[derive(Subcommand, Debug)]
+    pub enum ServerCommand {
+        /// Run the server
+        #[command(after_help = "Example:\n  countersign serve --config /etc/countersign.toml")]
+        Serve(WithConfig),
+        /// Show it all in a fresh directory: publish, checkpoint, receipt, verify, flip a byte
+        Demo(Demo),
+        /// Make the data directory and a tenant; prints the first admin key once
+        #[command(
+            after_help = "Example:\n  countersign init --config countersign.toml --tenant acme\n\n\
+                          Prints the operator key (first tenant only) and the tenant's first admin key. They are not \
+                          stored: keep them."
+        )]
+        Init(Init),
+        /// Read the configuration and tell every mistake in it
+        CheckConfig(WithConfig),
+        /// Issue, list and remove API keys; rotate signing keys
+        Key(Key),
+        /// Publish events from a file or standard input (NDJSON), with resume
+        #[command(after_help = "\
+Examples:
+  countersign publish --server http://127.0.0.1:8470 --tenant acme --api-key-file gw.key events.ndjson
+  tail -f decisions.ndjson | countersign publish --tenant acme --api-key-file gw.key -")]
+        Publish(Publish),
+        /// Re-derive everything from the entries: tiles, roots, checkpoints, indexes (server stopped, or a backup)
+        #[command(after_help = "Exit codes: 0 sound, 1 damage found, 3 can't be read.")]
+        Fsck(Fsck),
+        /// Write a static copy of a tenant's log that any tile verifier reads
+        Export(Export),
+        /// Erase the payload of an entry, on disk and in the journal
+        Erase(Erase),
+        /// Write a consistent copy of the database to a new directory on the server
+        Backup(Backup),
+        /// The ways out of a halt
+        Recover(Recover),
+        /// Measure, against floors measured in the same run
+        Bench(Bench),
+        /// Print the OpenAPI document
+        #[command(hide = true)]
+        Openapi,
+    }
+
+    /// Where the configuration is.
+    #[derive(Args, Debug, Clone)]
+    pub struct WithConfig {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE", default_value = "countersign.toml")]
+        pub config: PathBuf,
+    }
+
+    /// Where the running server is, and who asks.
+    #[derive(Args, Debug, Clone)]
+    pub struct Remote {
+        /// Base URL of the server
+        #[arg(long, default_value = "http://127.0.0.1:8470")]
+        pub server: String,
+        /// File with the API key
+        #[arg(long, value_name = "FILE")]
+        pub api_key_file: PathBuf,
+        /// PEM file with the certificate authority of the server
+        #[arg(long, value_name = "FILE")]
+        pub ca: Option<PathBuf>,
+    }
+
+    /// Arguments of `demo`.
+    #[derive(Args, Debug)]
+    pub struct Demo {
+        /// Directory to use (default: a fresh one)
+        #[arg(long)]
+        pub dir: Option<PathBuf>,
+        /// End after the story instead of staying up
+        #[arg(long)]
+        pub once: bool,
+        /// Port to listen on; 0 takes a free one
+        #[arg(long, default_value_t = 0)]
+        pub port: u16,
+    }
+
+    /// Arguments of `init`.
+    #[derive(Args, Debug)]
+    pub struct Init {
+        #[command(flatten)]
+        pub config: WithConfig,
+        /// Name of the tenant: a-z, 0-9 and -, at most 63
+        #[arg(long)]
+        pub tenant: String,
+        /// Post an existing journal again with the tenant's existing keys (a replica)
+        #[arg(long)]
+        pub adopt: bool,
+        /// Answer as JSON
+        #[arg(long)]
+        pub json: bool,
+    }
+
+    /// Arguments of `key`.
+    #[derive(Args, Debug)]
+    pub struct Key {
+        #[command(subcommand)]
+        pub command: KeyCommand,
+    }
+
+    /// Commands of `key`.
+    #[derive(Subcommand, Debug)]
+    pub enum KeyCommand {
+        /// Issue an API key; prints it once
+        #[command(
+            after_help = "Example:\n  countersign key add --tenant acme --api-key-file admin.key --role publisher \
+                                --producer gw-1 --name 'gateway 1'"
+        )]
+        Add {
+            #[command(flatten)]
+            remote: Remote,
+            /// The tenant
+            #[arg(long)]
+            tenant: String,
+            /// Roles: publisher, enforcer, reviewer, exporter, auditor, discloser, admin
+            #[arg(long = "role", required = true)]
+            roles: Vec<String>,
+            /// The producer, for publisher and enforcer
+            #[arg(long)]
+            producer: Option<String>,
+            /// The person, for reviewer
+            #[arg(long)]
+            person: Option<String>,
+            /// A label for people
+            #[arg(long, default_value = "")]
+            name: String,
+            /// Answer as JSON
+            #[arg(long)]
+            json: bool,
+        },
+        /// List API keys
+        List {
+            #[command(flatten)]
+            remote: Remote,
+            /// The tenant
+            #[arg(long)]
+            tenant: String,
+            /// Answer as JSON
+            #[arg(long)]
+            json: bool,
+        },
+        /// Remove an API key
+        Remove {
+            #[command(flatten)]
+            remote: Remote,
+            /// The tenant
+            #[arg(long)]
+            tenant: String,
+            /// The key's id: 16 hex digits after `cs_`
+            key_id: String,
+        },
+        /// Rotate a signing key: log, journal or token
+        Rotate {
+            #[command(flatten)]
+            remote: Remote,
+            /// The tenant
+            #[arg(long)]
+            tenant: String,
+            /// Which key
+            #[arg(long = "use", value_name = "log|journal|token", default_value = "log")]
+            usage: String,
+            /// For the log key: how many more entries the old key signs beside the new one
+            #[arg(long, default_value_t = 1000)]
+            overlap: u64,
+        },
+    }
+
+    /// Arguments of `publish`.
+    #[derive(Args, Debug)]
+    pub struct Publish {
+        #[command(flatten)]
+        pub remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        pub tenant: String,
+        /// NDJSON file; `-` reads standard input
+        pub file: PathBuf,
+        /// Events per request, 1 to 1000
+        #[arg(long, default_value_t = 500)]
+        pub batch: usize,
+        /// Remember here how many lines are published, and go on from there
+        #[arg(long, value_name = "FILE")]
+        pub resume: Option<PathBuf>,
+        /// Write one JSON line per event to standard output
+        #[arg(long)]
+        pub json: bool,
+    }
+
+    /// Arguments of `fsck`.
+    #[derive(Args, Debug)]
+    pub struct Fsck {
+        #[command(flatten)]
+        pub config: WithConfig,
+        /// Check this database directory (a backup) instead of the configured one
+        #[arg(long, value_name = "DIR")]
+        pub data_dir: Option<PathBuf>,
+        /// Also post the retained embedded journal again from its beginning and compare every leaf (P6)
+        #[arg(long)]
+        pub replay: bool,
+        /// Answer as JSON
+        #[arg(long)]
+        pub json: bool,
+    }
+
+    /// Arguments of `export`.
+    #[derive(Args, Debug)]
+    pub struct Export {
+        #[command(flatten)]
+        pub remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        pub tenant: String,
+        /// Directory to write; an unfinished export in it is completed
+        pub dir: PathBuf,
+        /// Also write disclosures (needs the discloser role)
+        #[arg(long)]
+        pub disclosures: bool,
+    }
+
+    /// Arguments of `erase`.
+    #[derive(Args, Debug)]
+    pub struct Erase {
+        #[command(flatten)]
+        pub remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        pub tenant: String,
+        /// Leaf index of the entry
+        pub index: u64,
+        /// A field to erase; all of them when not given
+        #[arg(long = "field")]
+        pub fields: Vec<String>,
+    }
+
+    /// Arguments of `backup`.
+    #[derive(Args, Debug)]
+    pub struct Backup {
+        #[command(flatten)]
+        pub remote: Remote,
+        /// New directory on the server's machine, inside its configured `backup_dir`
+        pub name: String,
+    }
+
+    /// Arguments of `recover`.
+    #[derive(Args, Debug)]
+    #[command(after_help = "\
+Examples:
+  countersign recover --config c.toml --tenant acme --accept-journal-loss
+  countersign recover --config c.toml --tenant acme --new-guard")]
+    pub struct Recover {
+        #[command(flatten)]
+        pub config: WithConfig,
+        /// The tenant
+        #[arg(long)]
+        pub tenant: String,
+        /// The broker lost messages for good: begin a new journal epoch by an entry that says what is missing
+        #[arg(long)]
+        pub accept_journal_loss: bool,
+        /// The guard file is lost for good: begin a new one at the database's size
+        #[arg(long, conflicts_with = "accept_journal_loss")]
+        pub new_guard: bool,
+    }
+
+    /// Arguments of `bench`.
+    #[derive(Args, Debug, Clone)]
+    pub struct Bench {
+        /// What to measure: fdatasync, ingest, single, open-loop, proofs, jetstream, fsck, all
+        #[arg(default_value = "all")]
+        pub what: String,
+        /// Directory to work in (default: a fresh one in the current directory)
+        #[arg(long)]
+        pub dir: Option<PathBuf>,
+        /// Seconds per measurement
+        #[arg(long, default_value_t = 60)]
+        pub seconds: u64,
+        /// Leaves for the proof measurement
+        #[arg(long, default_value_t = 10_000_000)]
+        pub leaves: u64,
+        /// A running NATS server for the JetStream measurement
+        #[arg(long, value_name = "URL")]
+        pub nats: Option<String>,
+        /// Answer as JSON
+        #[arg(long)]
+        pub json: bool,
+    }
+}

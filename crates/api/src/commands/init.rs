@@ -1,0 +1,89 @@
+//! `countersign init`: the data directory, a tenant, its journal and genesis, its first admin key.
+
+use super::{Failed, load};
+use crate::{
+    app::App,
+    cli::Init,
+    terminal::{dim, say, strong},
+};
+use ledger::{ident::Ident, journal::Journal};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Makes what is missing and prints the keys once.
+pub fn run(arguments: &Init) -> Result<(), Failed> {
+    let config = load(&arguments.config.config)?;
+    let name =
+        Ident::new(&arguments.tenant).map_err(|e| Failed::new(2, format!("--tenant: {e}")))?;
+    for folder in [&config.file.data_dir, &config.file.keys_dir] {
+        make_private(folder)?;
+    }
+    if let Some(folder) = config.file.guard_path.parent() {
+        make_private(folder)?;
+    }
+    super::runtime()?.block_on(async {
+        let app = App::open(config, true).await?;
+        let result = if arguments.adopt {
+            adopt(&app, &name).await
+        } else {
+            create(&app, &name, arguments.json).await
+        };
+        app.stop_tasks();
+        tokio::task::block_in_place(|| drop(app));
+        result
+    })
+}
+
+/// A folder only we may enter.
+fn make_private(folder: &std::path::Path) -> Result<(), Failed> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|e| Failed::new(super::EXIT_FAILED, format!("{}: {e}", folder.display())))
+}
+
+async fn create(app: &Arc<App>, name: &Ident, as_json: bool) -> Result<(), Failed> {
+    let admin = app.create_tenant(name).await?;
+    let operator = app.make_operator_key()?;
+    let tenant = app.ledger.tenant(name.as_str());
+    let tenant = tenant.ok_or_else(|| Failed::new(super::EXIT_FAILED, "the tenant vanished"))?;
+    let published = tenant.published();
+    let vkey = published.keys.log.first().map(|key| key.vkey.0.to_string()).unwrap_or_default();
+    if as_json {
+        let answer = json!({
+            "tenant": name, "origin": tenant.origin, "vkey": vkey, "admin_key": admin,
+            "operator_key": operator,
+        });
+        say(&answer.to_string());
+        return Ok(());
+    }
+    say(&format!("tenant {} is ready", strong(name.as_str())));
+    say(&format!("  log          {}", tenant.origin));
+    say(&format!("  public key   {vkey}"));
+    say(&dim("               give it to auditors by a way that is not this server"));
+    say(&format!("  admin key    {admin}"));
+    if let Some(operator) = operator {
+        say(&format!("  operator key {operator}"));
+    }
+    say(&dim("  The keys that begin with cs_ are shown this once and stored nowhere: keep them."));
+    Ok(())
+}
+
+/// A replica: posts an existing journal again with the tenant's keys.
+async fn adopt(app: &Arc<App>, name: &Ident) -> Result<(), Failed> {
+    let Some(broker) = &app.broker else {
+        return Err(Failed::new(
+            2,
+            "--adopt needs a JetStream journal; an embedded one lies in its database",
+        ));
+    };
+    let stream = ledger::journal::jetstream::Jetstream::open(broker, name)
+        .await
+        .map_err(ledger::ledger::Error::from)?;
+    let identity = stream.state().await.map_err(ledger::ledger::Error::from)?.identity;
+    let tenant = app.ledger.adopt_tenant(name, Journal::JetStream(stream), &identity)?;
+    say(&format!("{} will be posted again from its journal by `countersign serve`", tenant.origin));
+    say(&dim(
+        "  Two servers that sign for one log at the same time are a mistake: stop the other one first.",
+    ));
+    Ok(())
+}

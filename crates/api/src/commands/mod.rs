@@ -1,0 +1,121 @@
+//! What the commands do. Each ends with an exit status that scripts can rely on (`proto/errors.md`).
+
+mod bench;
+mod demo;
+mod export;
+mod fsck;
+mod init;
+mod publish;
+mod recover;
+mod remote;
+mod serve;
+
+use crate::{
+    cli::ServerCommand,
+    config::{Config, EXIT_CONFIG},
+    terminal::{say, warn},
+};
+use std::{path::Path, process::ExitCode};
+
+/// Damage was found, or a request was refused.
+pub const EXIT_FAILED: u8 = 1;
+/// Something can't be read.
+pub const EXIT_UNREADABLE: u8 = 3;
+/// The server can't be reached.
+pub const EXIT_UNAVAILABLE: u8 = 69;
+
+/// Why a command failed: exit status and text.
+pub struct Failed {
+    /// Exit status.
+    pub code: u8,
+    /// For people.
+    pub text: String,
+}
+
+impl Failed {
+    /// A failure with a status.
+    pub fn new(code: u8, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+impl From<ledger::ledger::Error> for Failed {
+    fn from(error: ledger::ledger::Error) -> Self {
+        Self::new(EXIT_FAILED, error.to_string())
+    }
+}
+
+impl From<ledger::store::Error> for Failed {
+    fn from(error: ledger::store::Error) -> Self {
+        Self::new(EXIT_UNREADABLE, error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(EXIT_FAILED, error.to_string())
+    }
+}
+
+impl From<crate::client::Error> for Failed {
+    fn from(error: crate::client::Error) -> Self {
+        let code = match &error {
+            crate::client::Error::File { .. } => EXIT_UNREADABLE,
+            crate::client::Error::Unreachable(_) => EXIT_UNAVAILABLE,
+            crate::client::Error::Refused { .. } => EXIT_FAILED,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// Runs a command of the full build.
+pub fn run(command: ServerCommand) -> ExitCode {
+    let result = match command {
+        ServerCommand::Serve(arguments) => serve::run(&arguments),
+        ServerCommand::Demo(arguments) => demo::run(&arguments),
+        ServerCommand::Init(arguments) => init::run(&arguments),
+        ServerCommand::CheckConfig(arguments) => check_config(&arguments.config),
+        ServerCommand::Key(arguments) => remote::key(&arguments.command),
+        ServerCommand::Publish(arguments) => publish::run(&arguments),
+        ServerCommand::Fsck(arguments) => fsck::run(&arguments),
+        ServerCommand::Export(arguments) => export::run(&arguments),
+        ServerCommand::Erase(arguments) => remote::erase(&arguments),
+        ServerCommand::Backup(arguments) => remote::backup(&arguments),
+        ServerCommand::Recover(arguments) => recover::run(&arguments),
+        ServerCommand::Bench(arguments) => bench::run(&arguments),
+        ServerCommand::Openapi => {
+            say(crate::routes::document().trim_end());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { code, text }) => {
+            warn(&format!("countersign: {}", crate::terminal::harmless(&text)));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Reads the configuration, or fails with every mistake.
+pub fn load(path: &Path) -> Result<Config, Failed> {
+    Config::load(path).map_err(|wrong| {
+        let lines: Vec<String> = wrong.iter().map(|line| format!("\n  {line}")).collect();
+        Failed::new(EXIT_CONFIG, format!("{}:{}", path.display(), lines.concat()))
+    })
+}
+
+fn check_config(path: &Path) -> Result<(), Failed> {
+    let config = load(path)?;
+    for warning in &config.warnings {
+        warn(&format!("warning: {warning}"));
+    }
+    say(&format!("{} is right. Effective configuration:", path.display()));
+    say(&format!("{:#?}", config.file));
+    Ok(())
+}
+
+/// A runtime for commands that need one.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

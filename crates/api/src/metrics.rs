@@ -1,0 +1,117 @@
+//! Every metric, named here: Prometheus text at `/metrics`.
+
+use crate::app::App;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByTenant {
+    tenant: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByStatus {
+    status: &'static str,
+}
+
+/// The counters of this process.
+pub struct Metrics {
+    registry: Registry,
+    events: Family<ByStatus, Counter>,
+    receipts_refused: Counter,
+    connections: Gauge,
+    entries: Family<ByTenant, Gauge>,
+    posted: Family<ByTenant, Gauge>,
+    halted: Family<ByTenant, Gauge>,
+    unsigned: Family<ByTenant, Gauge>,
+    queue_room: Family<ByTenant, Gauge>,
+    receipts_dropped: Family<ByTenant, Gauge>,
+    disk_bytes: Gauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("countersign");
+        let events = Family::<ByStatus, Counter>::default();
+        registry.register("events", "Events answered over HTTP, by status", events.clone());
+        let receipts_refused = Counter::default();
+        registry.register(
+            "receipts_refused",
+            "Receipts asked for at a subject that is not the sender's",
+            receipts_refused.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register("connections", "Open HTTP connections", connections.clone());
+        let mut by_tenant = |name: &str, help: &str| {
+            let family = Family::<ByTenant, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let entries = by_tenant("entries", "Published entries");
+        let posted = by_tenant("journal_posted", "Last journal sequence that is posted");
+        let halted = by_tenant("halted", "1 if the log stands still: a person must act");
+        let unsigned = by_tenant(
+            "unsigned_messages",
+            "Messages outside decisions. without our signature since start: somebody else writes to the journal",
+        );
+        let queue_room = by_tenant("queue_room", "Messages that may still be queued");
+        let receipts_dropped =
+            by_tenant("receipts_dropped", "Receipts by message that were not sent");
+        let disk_bytes = Gauge::default();
+        registry.register("disk_bytes", "Bytes of the database's files", disk_bytes.clone());
+        Self {
+            registry,
+            events,
+            receipts_refused,
+            connections,
+            entries,
+            posted,
+            halted,
+            unsigned,
+            queue_room,
+            receipts_dropped,
+            disk_bytes,
+        }
+    }
+
+    /// Counts answered events.
+    pub fn events(&self, status: &'static str, count: u64) {
+        self.events.get_or_create(&ByStatus { status }).inc_by(count);
+    }
+
+    /// Counts a receipt that was asked for where it may not go.
+    pub fn receipt_refused(&self) {
+        self.receipts_refused.inc();
+    }
+
+    /// A connection was opened (1) or closed (-1).
+    pub fn connection(&self, change: i64) {
+        self.connections.inc_by(change);
+    }
+
+    /// The text of all metrics.
+    pub fn render(&self, app: &App) -> String {
+        for tenant in app.ledger.tenants() {
+            let by = ByTenant { tenant: tenant.name.to_string() };
+            let published = tenant.published();
+            let set = |family: &Family<ByTenant, Gauge>, value: u64| {
+                family.get_or_create(&by).set(i64::try_from(value).unwrap_or(i64::MAX));
+            };
+            set(&self.entries, published.size);
+            set(&self.posted, published.posted);
+            set(&self.halted, u64::from(tenant.halted().is_some()));
+            set(&self.unsigned, tenant.unsigned());
+            set(&self.queue_room, tenant.queue.available_permits() as u64);
+            set(&self.receipts_dropped, tenant.receipts_dropped());
+        }
+        self.disk_bytes.set(i64::try_from(app.ledger.store().disk_bytes()).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

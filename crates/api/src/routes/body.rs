@@ -1,0 +1,114 @@
+//! Request bodies: bounded in size and time before anything looks at them, gzip included.
+
+use crate::{app::App, problem::Problem};
+use axum::{
+    body::Body,
+    http::{HeaderMap, header},
+};
+use flate2::read::MultiGzDecoder;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use std::{io::Read as _, time::Duration};
+
+/// Largest body of events, in bytes, after decompression.
+pub const EVENTS_BYTES_MAX: usize = 8 << 20;
+/// Largest other body, in bytes.
+pub const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// Reads a body of at most `max` bytes, decompressed if it says gzip.
+pub async fn read(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Vec<u8>, Problem> {
+    let wait = Duration::from_secs(app.config.file.limits.request_seconds);
+    let collected = tokio::time::timeout(wait, Limited::new(body, max).collect()).await;
+    let late = || Problem::new("bad_request", "The body did not arrive in time.");
+    let collected = collected.map_err(|_| late())?.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            too_big(max)
+        } else {
+            Problem::new("bad_request", "The body was cut off.")
+        }
+    })?;
+    let bytes = collected.to_bytes();
+    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None | Some(b"identity") => Ok(bytes.to_vec()),
+        Some(b"gzip") => {
+            let mut plain = Vec::new();
+            let limit = max as u64 + 1;
+            let read = MultiGzDecoder::new(&bytes[..]).take(limit).read_to_end(&mut plain);
+            read.map_err(|_| Problem::new("body_syntax", "The body is not gzip, as it says."))?;
+            if plain.len() > max { Err(too_big(max)) } else { Ok(plain) }
+        }
+        Some(_) => Err(Problem::new("unsupported_media_type", "Content-Encoding: gzip or none.")),
+    }
+}
+
+fn too_big(max: usize) -> Problem {
+    Problem::new("too_big", format!("A body here has at most {max} bytes, decompressed."))
+}
+
+/// Reads a small JSON body as one of our types.
+pub async fn json<T: serde::de::DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
+    let bytes = read(app, headers, body, SMALL_BYTES_MAX).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Problem::new("bad_request", format!("The body: {e}.")))
+}
+
+/// The elements of a JSON array as byte ranges, found by brackets and quotes alone; `None` if they do not match.
+///
+/// Each element is read strictly later, so that a bad one is rejected by itself.
+pub fn split_array(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let inner = bytes.trim_ascii().strip_prefix(b"[")?.strip_suffix(b"]")?;
+    if inner.trim_ascii().is_empty() {
+        return Some(Vec::new());
+    }
+    let (mut parts, mut begin, mut depth) = (Vec::new(), 0, 0_usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for (at, byte) in inner.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.checked_sub(1)?,
+            b',' if depth == 0 => {
+                parts.push(inner[begin..at].trim_ascii());
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(inner[begin..].trim_ascii());
+    (depth == 0 && !in_string).then_some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, parts: Option<&[&str]>) {
+        let found = split_array(text.as_bytes());
+        let found = found.map(|parts| {
+            parts.into_iter().map(|p| std::str::from_utf8(p).unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(found.as_deref(), parts, "{text}");
+    }
+
+    #[test]
+    fn arrays_are_split() {
+        check("[]", Some(&[]));
+        check(r#" [ {"a":[1,2]} , "x,]" ,3] "#, Some(&[r#"{"a":[1,2]}"#, r#""x,]""#, "3"]));
+        check(r#"["\"",{}]"#, Some(&[r#""\"""#, "{}"]));
+        check("[1,,2]", Some(&["1", "", "2"]));
+        check("[1", None);
+        check("[}]", None);
+        check("[\"]", None);
+    }
+}

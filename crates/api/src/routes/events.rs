@@ -1,0 +1,190 @@
+//! `POST T/events`: one event, an array, or NDJSON; answered after the fsync.
+
+use super::body::{self, EVENTS_BYTES_MAX};
+use crate::{app::App, problem::Problem};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, header},
+};
+use ledger::{
+    ident::Ident,
+    journal::{Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Headers, Subject},
+    ledger::Batch,
+    post::Outcome,
+    system::Role,
+    tenant::Tenant,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Query of `POST T/events`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// `full`: each result carries its receipt.
+    receipts: Option<String>,
+}
+
+/// What became of each event.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Results {
+    /// In the order of the request.
+    pub results: Vec<EventResult>,
+    /// The signed checkpoint that holds them all.
+    pub checkpoint: String,
+}
+
+/// What became of one event.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct EventResult {
+    /// The event's `id`; null where it could not be read.
+    pub id: Option<String>,
+    /// `posted`, `duplicate`, `conflict` or `rejected`.
+    pub status: &'static str,
+    /// Leaf index: of the event, of the first one with its key (`duplicate`), or of the entry that says what was wrong.
+    pub index: u64,
+    /// Of a conflict: leaf index of the event that holds the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
+    /// Of a rejection: a stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Of a rejection: what must change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// With `receipts=full`: a C2SP tlog-proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// Publish events and wait until they are fsynced and signed
+#[utoipa::path(
+    post, path = "/v1/tenants/{tenant}/events", tag = "events",
+    params(("tenant" = String, Path), EventsQuery),
+    request_body(content_type = "application/cloudevents+json", description = "One CloudEvents 1.0 event; an array \
+        (application/cloudevents-batch+json); or one per line (application/x-ndjson). At most 1000 events, 256 KiB \
+        each, 8 MiB together. gzip allowed.", content = Object),
+    responses((status = 200, body = Results), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn publish(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Results>, Problem> {
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Publisher])?;
+    let producer = caller.producer()?.clone();
+    let bytes = body::read(&app, &headers, body, EVENTS_BYTES_MAX).await?;
+    let events = split(&headers, &bytes)?;
+    let batch = append_events(&app, &tenant, &producer, events).await?;
+    results(&app, &tenant, batch, query.receipts.as_deref() == Some("full")).map(Json)
+}
+
+/// Appends events of one producer.
+pub async fn append_events(
+    app: &App,
+    tenant: &Tenant,
+    producer: &Ident,
+    events: Vec<Vec<u8>>,
+) -> Result<Batch, Problem> {
+    if events.len() > BATCH_MESSAGES_MAX {
+        let detail = format!("At most {BATCH_MESSAGES_MAX} events a request; send more requests.");
+        return Err(Problem::new("too_many_events", detail));
+    }
+    if let Some(at) = events.iter().position(|event| event.len() > BODY_BYTES_MAX) {
+        let detail = format!(
+            "Event {at} (counted from 0) has more than {BODY_BYTES_MAX} bytes; none was published."
+        );
+        return Err(Problem::new("too_big", detail));
+    }
+    let batch = events
+        .into_iter()
+        .map(|body| Append {
+            subject: Subject::Decisions(producer.clone()),
+            headers: Headers::default(),
+            body,
+            expected: None,
+        })
+        .collect();
+    Ok(app.ledger.publish(tenant, batch).await?)
+}
+
+/// The events of a body, by its content type.
+fn split(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
+    let kind =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let is_array = bytes.trim_ascii_start().starts_with(b"[");
+    let parts: Vec<&[u8]> = match kind.as_str() {
+        "application/x-ndjson" | "application/jsonl" => {
+            bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).collect()
+        }
+        "application/cloudevents-batch+json" => array(bytes)?,
+        "application/json" if is_array => array(bytes)?,
+        "application/json" | "application/cloudevents+json" => vec![bytes],
+        _ => {
+            return Err(Problem::new(
+                "unsupported_media_type",
+                "Send Content-Type: application/cloudevents+json (one event), application/cloudevents-batch+json (an \
+                 array) or application/x-ndjson (one per line).",
+            ));
+        }
+    };
+    if parts.is_empty() || parts.iter().all(|part| part.is_empty()) {
+        return Err(Problem::new("body_syntax", "There is no event in the body."));
+    }
+    Ok(parts.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+fn array(bytes: &[u8]) -> Result<Vec<&[u8]>, Problem> {
+    body::split_array(bytes)
+        .ok_or_else(|| Problem::new("body_syntax", "The body is not a complete JSON array."))
+}
+
+/// The answer to a posted batch.
+pub fn results(
+    app: &App,
+    tenant: &Tenant,
+    batch: Batch,
+    receipts: bool,
+) -> Result<Results, Problem> {
+    let published = batch.done.published;
+    let reader = app.ledger.reader(tenant, &published);
+    let mut results = Vec::with_capacity(batch.ids.len());
+    let mut counts = [("posted", 0), ("duplicate", 0), ("conflict", 0), ("rejected", 0)];
+    for (id, outcome) in batch.ids.into_iter().zip(batch.done.outcomes) {
+        let mut result = result(id, &outcome);
+        if receipts {
+            result.receipt = reader.receipt(result.index)?.map(|receipt| receipt.to_string());
+        }
+        for (status, count) in &mut counts {
+            *count += u64::from(*status == result.status);
+        }
+        results.push(result);
+    }
+    for (status, count) in counts {
+        app.metrics.events(status, count);
+    }
+    Ok(Results { results, checkpoint: published.checkpoint.clone() })
+}
+
+fn result(id: Option<String>, outcome: &Outcome) -> EventResult {
+    let (status, first, refused) = match outcome {
+        Outcome::Posted { .. } => ("posted", None, None),
+        Outcome::Duplicate { .. } | Outcome::Nothing => ("duplicate", None, None),
+        Outcome::Conflict { first, .. } => ("conflict", Some(*first), None),
+        Outcome::Rejected { refused, .. } => ("rejected", None, Some(refused)),
+    };
+    EventResult {
+        id,
+        status,
+        index: outcome.index().unwrap_or(0),
+        first,
+        reason: refused.map(|refused| refused.code()),
+        detail: refused.map(ToString::to_string),
+        receipt: None,
+    }
+}

@@ -1,0 +1,156 @@
+//! The log as C2SP tlog-tiles serves it: checkpoint, tiles, entry bundles; and the keys document.
+
+use super::text;
+use crate::{
+    app::App,
+    auth::{ANY, READERS},
+    problem::Problem,
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use ledger::{
+    log::{merkle, receipt::Receipt, tile::Tile},
+    reader::Reader,
+    store::{Family, read_json},
+    system::Role,
+    tenant::Tenant,
+    verify::{DocumentedKey, KeysDocument},
+};
+use std::sync::Arc;
+
+/// The tenant of a log route. Number 1 is the only log of this release. Public tiles need no key.
+fn tenant_of(
+    app: &App,
+    headers: &HeaderMap,
+    tenant: &str,
+    n: &str,
+    roles: &[Role],
+    public: bool,
+) -> Result<Arc<Tenant>, Problem> {
+    let open = public && app.config.file.public_tiles.iter().any(|name| name == tenant);
+    let tenant = match app.ledger.tenant(tenant) {
+        Some(tenant) if open => tenant,
+        _ => app.caller(headers, tenant, roles)?.0,
+    };
+    if n == "1" { Ok(tenant) } else { Err(Problem::not_found()) }
+}
+
+fn cached(mut response: Response, rule: &'static str) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(rule));
+    response
+}
+
+/// The newest signed checkpoint
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/logs/{n}/checkpoint", tag = "log",
+    params(("tenant" = String, Path), ("n" = u32, Path)),
+    responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Problem)),
+    security((), ("key" = [])))]
+pub async fn checkpoint(
+    State(app): State<Arc<App>>,
+    Path((tenant, n)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let tenant = tenant_of(&app, &headers, &tenant, &n, ANY, true)?;
+    let published = tenant.published();
+    if published.checkpoint.is_empty() {
+        return Err(Problem::not_found());
+    }
+    Ok(text("text/plain; charset=utf-8", published.checkpoint.clone()))
+}
+
+/// A hash tile (`{level}/{number}[.p/{width}]`) or an entry bundle (`entries/{number}[.p/{width}]`)
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/logs/{n}/tile/{path}", tag = "log",
+    params(("tenant" = String, Path), ("n" = u32, Path), ("path" = String, Path)),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = "4XX", body = Problem)),
+    security((), ("key" = [])))]
+pub async fn tile(
+    State(app): State<Arc<App>>,
+    Path((tenant, n, path)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let is_bundle = path.starts_with("entries/");
+    let roles = if is_bundle { READERS } else { ANY };
+    let public = app.config.file.public_tiles.iter().any(|name| *name == tenant) && !is_bundle;
+    let tenant = tenant_of(&app, &headers, &tenant, &n, roles, !is_bundle)?;
+    let tile = Tile::parse(&path).ok_or_else(Problem::not_found)?;
+    let published = tenant.published();
+    let bytes = app.ledger.reader(&tenant, &published).tile(&tile)?;
+    let response = text("application/octet-stream", bytes.ok_or_else(Problem::not_found)?);
+    // What was served once never changes.
+    Ok(cached(
+        response,
+        if public {
+            "public, max-age=31536000, immutable"
+        } else {
+            "private, max-age=31536000, immutable"
+        },
+    ))
+}
+
+/// The keys that sign this log, with the proofs that hand over from one to the next
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/logs/{n}/keys", tag = "log",
+    params(("tenant" = String, Path), ("n" = u32, Path)),
+    responses((status = 200, body = Object), (status = "4XX", body = Problem)), security((), ("key" = [])))]
+pub async fn keys(
+    State(app): State<Arc<App>>,
+    Path((tenant, n)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<KeysDocument>, Problem> {
+    let tenant = tenant_of(&app, &headers, &tenant, &n, ANY, true)?;
+    let published = tenant.published();
+    let reader = app.ledger.reader(&tenant, &published);
+    let mut keys = Vec::new();
+    for key in &published.keys.log {
+        let receipt =
+            if key.index == 0 { None } else { hand_over(&app, &tenant, &reader, key.index)? };
+        keys.push(DocumentedKey {
+            vkey: key.vkey.clone(),
+            first_size: key.first_size,
+            last_size: key.last_size,
+            index: key.index,
+            receipt,
+        });
+    }
+    Ok(Json(KeysDocument { origin: tenant.origin.clone(), keys }))
+}
+
+/// The receipt of a key entry under the checkpoint of its own commit, which both keys signed.
+fn hand_over(
+    app: &App,
+    tenant: &Tenant,
+    reader: &Reader<'_>,
+    index: u64,
+) -> Result<Option<String>, Problem> {
+    let from = tenant.number.numbered(index + 1);
+    let mut found = None;
+    app.ledger.store().scan(Family::Rotations, &from, |key, value| {
+        let size = key.strip_prefix(&tenant.number.0.to_be_bytes()[..]);
+        found = size
+            .and_then(|size| size.try_into().ok())
+            .map(|size| (u64::from_be_bytes(size), String::from_utf8_lossy(value).into_owned()));
+        false
+    })?;
+    let (Some((size, checkpoint)), Some(entry)) = (found, reader.entry(index)?) else {
+        return Ok(None);
+    };
+    let path = merkle::inclusion(reader, index, size)?;
+    Ok(Some(Receipt { entry, index, path, checkpoint }.to_string()))
+}
+
+/// The API keys of a tenant.
+pub fn access_keys(app: &App, tenant: &Tenant) -> Result<Vec<ledger::system::AccessKey>, Problem> {
+    let prefix = tenant.number.0.to_be_bytes();
+    let mut keys = Vec::new();
+    app.ledger.store().scan(Family::Access, &prefix, |key, value| {
+        let ours = key.starts_with(&prefix);
+        if ours {
+            keys.extend(read_json(value, "access").ok());
+        }
+        ours
+    })?;
+    Ok(keys)
+}

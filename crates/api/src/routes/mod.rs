@@ -1,0 +1,72 @@
+//! HTTP: one noun per file, handlers that read, call the ledger and answer.
+
+mod body;
+mod entries;
+mod events;
+mod keys;
+mod log;
+mod opa;
+mod openapi;
+mod operate;
+mod receipts;
+
+pub use openapi::document;
+
+use crate::{app::App, problem::Problem};
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use std::sync::Arc;
+
+/// Every route.
+pub fn router(app: Arc<App>) -> Router {
+    let tenant = Router::new()
+        .route("/events", post(events::publish))
+        .route("/opa/logs", post(opa::logs))
+        .route("/opa/logs/{partition}", post(opa::logs_partition))
+        .route("/logs/{n}/checkpoint", get(log::checkpoint))
+        .route("/logs/{n}/tile/{*path}", get(log::tile))
+        .route("/logs/{n}/keys", get(log::keys))
+        .route("/receipts", get(receipts::receipt))
+        .route("/proofs/consistency", get(receipts::consistency))
+        .route("/entries", get(entries::feed))
+        .route("/entries/{index}", get(entries::entry))
+        .route("/entries/{index}/disclosures", get(entries::disclosures))
+        .route("/keys", get(keys::list).post(keys::add))
+        .route("/keys/rotate", post(keys::rotate))
+        .route("/keys/{key_id}", delete(keys::remove))
+        .route("/erasures", post(operate::erase));
+    Router::new()
+        .nest("/v1/tenants/{tenant}", tenant)
+        .route("/v1/tenants", post(operate::create_tenant))
+        .route("/v1/backup", post(operate::backup))
+        .route("/healthz", get(operate::healthz))
+        .route("/readyz", get(operate::readyz))
+        .route("/metrics", get(operate::metrics))
+        .route("/openapi.json", get(openapi::serve))
+        .fallback(|| async { Problem::not_found() })
+        .method_not_allowed_fallback(|| async {
+            Problem::new("method_not_allowed", "This address does not take this method.")
+        })
+        .layer(middleware::from_fn(harden))
+        .with_state(app)
+}
+
+/// Every answer: not cached by others, not sniffed.
+async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Text with a media type.
+fn text(kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body.into()).into_response()
+}

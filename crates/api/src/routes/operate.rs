@@ -1,0 +1,190 @@
+//! Tenants, erasure, backup, health, metrics.
+
+use super::{body, text};
+use crate::{app::App, problem::Problem};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use ledger::{
+    chores,
+    ident::Ident,
+    journal::Journal,
+    system::{Erasure, Role},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Which tenant shall be made.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTenant {
+    /// `[a-z0-9][a-z0-9-]{0,62}`.
+    #[schema(value_type = String)]
+    tenant: Ident,
+}
+
+/// A tenant that was just made.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MadeTenant {
+    tenant: String,
+    /// The log's name.
+    origin: String,
+    /// The log's public key: give it to auditors by a way that is not this server.
+    vkey: String,
+    /// The first admin key: shown once.
+    key: String,
+}
+
+/// Make a tenant (operator key)
+#[utoipa::path(post, path = "/v1/tenants", tag = "operation", request_body = NewTenant,
+    responses((status = 201, body = MadeTenant), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn create_tenant(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<MadeTenant>), Problem> {
+    app.operator(&headers)?;
+    let NewTenant { tenant: name } = body::json(&app, &headers, body).await?;
+    let _alone = app.slow.lock().await;
+    let key = app.create_tenant(&name).await?;
+    let tenant = app.ledger.tenant(name.as_str()).ok_or_else(Problem::not_found)?;
+    let published = tenant.published();
+    let vkey = published.keys.log.last().map(|key| key.vkey.0.to_string()).unwrap_or_default();
+    let made = MadeTenant { tenant: name.to_string(), origin: tenant.origin.clone(), vkey, key };
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// What became of an erasure.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Erased {
+    /// Leaf index of the `erasure` entry.
+    index: u64,
+    /// `complete`: the bytes are nowhere in the data directory; `pending`: the journal could not be reached yet.
+    status: &'static str,
+}
+
+/// Erase payload of an entry: on disk, in the write-ahead log and in the journal
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/erasures", tag = "operation",
+    params(("tenant" = String, Path)), request_body = Object,
+    responses((status = 200, body = Erased), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn erase(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Erased>, Problem> {
+    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let erasure: Erasure = body::json(&app, &headers, body).await?;
+    if erasure.index >= tenant.published().size {
+        return Err(Problem::not_found());
+    }
+    let _alone = app.slow.lock().await;
+    let index = app.record(&tenant, "erasure", &erasure).await?;
+    let status = match chores::complete_erasures(&app.ledger, &tenant).await {
+        Ok(_) => "complete",
+        Err(error) => {
+            tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
+            "pending"
+        }
+    };
+    Ok(Json(Erased { index, status }))
+}
+
+/// Where a backup goes.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBackup {
+    /// Name of a new folder inside `backup_dir`.
+    #[schema(value_type = String)]
+    name: Ident,
+}
+
+/// Write a consistent copy of the database (operator key)
+#[utoipa::path(post, path = "/v1/backup", tag = "operation", request_body = NewBackup,
+    responses((status = 200, body = Object), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn backup(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<serde_json::Value>, Problem> {
+    app.operator(&headers)?;
+    let NewBackup { name } = body::json(&app, &headers, body).await?;
+    let Some(folder) = &app.config.file.backup_dir else {
+        return Err(Problem::new("conflict", "Set backup_dir in the configuration first."));
+    };
+    let _alone = app.slow.lock().await;
+    let path = folder.join(name.as_str());
+    if path.exists() {
+        return Err(Problem::new("conflict", "A backup of that name exists."));
+    }
+    tokio::task::block_in_place(|| {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Problem::new("internal", format!("backup_dir: {e}")))?;
+        Ok::<_, Problem>(app.ledger.store().copy_to(&path)?)
+    })?;
+    Ok(Json(json!({"path": path})))
+}
+
+/// Whether everything is as it must be; names of tenants only for the operator
+#[utoipa::path(get, path = "/healthz", tag = "operation",
+    responses((status = 200, body = Object), (status = 503, body = Object)))]
+pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let operator = app.is_operator(&headers)?;
+    let tenants = app.ledger.tenants();
+    let halted: Vec<_> =
+        tenants.iter().filter_map(|t| Some((t.name.to_string(), t.halted()?))).collect();
+    let unsigned: Vec<_> = tenants
+        .iter()
+        .filter(|t| t.unsigned() > 0)
+        .map(|t| (t.name.to_string(), t.unsigned()))
+        .collect();
+    let connected = app.broker.as_ref().is_none_or(|broker| broker.connected());
+    let green = halted.is_empty() && unsigned.is_empty() && connected;
+    let mut answer = json!({
+        "status": if green { "green" } else { "red" },
+        "halted_logs": halted.len(),
+        "unsigned_messages": !unsigned.is_empty(),
+        "journal_connected": connected,
+        "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
+        "warnings": app.config.warnings,
+    });
+    if operator {
+        let list = |pairs: Vec<(String, String)>| {
+            pairs
+                .into_iter()
+                .map(|(tenant, reason)| json!({"tenant": tenant, "reason": reason}))
+                .collect::<Vec<_>>()
+        };
+        answer["halted"] = list(halted).into();
+        let unsigned = unsigned.into_iter().map(|(tenant, count)| (tenant, count.to_string()));
+        answer["unsigned"] = list(unsigned.collect()).into();
+    }
+    let status = if green { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok((status, Json(answer)).into_response())
+}
+
+/// Whether requests are served: every journal is reachable
+#[utoipa::path(get, path = "/readyz", tag = "operation",
+    responses((status = 200, body = Object), (status = 503, body = Object)))]
+pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let absent = |t: &Arc<ledger::tenant::Tenant>| matches!(t.journal(), Journal::Absent);
+    let connected = app.broker.as_ref().is_none_or(|broker| broker.connected());
+    let ready =
+        connected && !app.ledger.tenants().iter().all(absent) || app.ledger.tenants().is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": ready}))).into_response()
+}
+
+/// Metrics for Prometheus (operator key)
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")), security(("key" = [])))]
+pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    app.operator(&headers)?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(text(kind, app.metrics.render(&app)))
+}

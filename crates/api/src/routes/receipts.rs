@@ -1,0 +1,108 @@
+//! `GET T/receipts` and `GET T/proofs/consistency`.
+
+use super::text;
+use crate::{
+    app::App,
+    auth::{ANY, READERS},
+    problem::Problem,
+};
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::HeaderMap,
+    response::Response,
+};
+use ledger::{disclosure::Scope, entry::View};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Which receipt: by index, or by what makes an event unique.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReceiptQuery {
+    /// Leaf index.
+    index: Option<u64>,
+    /// Producer.
+    producer: Option<String>,
+    /// CloudEvents source.
+    source: Option<String>,
+    /// CloudEvents id.
+    id: Option<String>,
+}
+
+/// The receipt of an entry: one file that proves it, verifiable with the log's public key alone
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/receipts", tag = "log",
+    params(("tenant" = String, Path), ReceiptQuery),
+    responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Problem)),
+    security(("key" = [])))]
+pub async fn receipt(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    Query(query): Query<ReceiptQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
+    let published = tenant.published();
+    let reader = app.ledger.reader(&tenant, &published);
+    let index = match (&query.index, &query.producer, &query.source, &query.id) {
+        (Some(index), None, None, None) => Some(*index),
+        (None, Some(producer), Some(source), Some(id)) => {
+            reader.find(Scope { producer, source, id })?
+        }
+        _ => {
+            let detail = "Give either index, or producer, source and id.";
+            return Err(Problem::new("bad_request", detail));
+        }
+    };
+    let receipt = index.map(|index| reader.receipt(index)).transpose()?.flatten();
+    let receipt = receipt.ok_or_else(Problem::not_found)?;
+    // A publisher's key reads what its own producer published, nothing else.
+    if !caller.has(READERS) {
+        let own = caller.key.producer.as_ref().map(|producer| producer.as_str());
+        let view = View::parse(&receipt.entry);
+        let theirs = view.as_ref().and_then(|view| view.text(&["producer"]));
+        if own.is_none() || own != theirs {
+            return Err(Problem::not_found());
+        }
+    }
+    Ok(text("text/plain; charset=utf-8", receipt.to_string()))
+}
+
+/// Between which sizes.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ConsistencyQuery {
+    /// Smaller tree size, at least 1.
+    from: u64,
+    /// Larger tree size, at most the published one.
+    to: u64,
+}
+
+/// A consistency proof.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Consistency {
+    from: u64,
+    to: u64,
+    /// Hashes in base64, RFC 6962 §2.1.2 order.
+    proof: Vec<String>,
+}
+
+/// The proof that the log of one size is a prefix of the log of another
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/proofs/consistency", tag = "log",
+    params(("tenant" = String, Path), ConsistencyQuery),
+    responses((status = 200, body = Consistency), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn consistency(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    Query(ConsistencyQuery { from, to }): Query<ConsistencyQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Consistency>, Problem> {
+    let (tenant, _) = app.caller(&headers, &tenant, ANY)?;
+    let published = tenant.published();
+    let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;
+    let proof = proof.ok_or_else(|| {
+        let size = published.size;
+        Problem::new("bad_request", format!("1 ≤ from ≤ to ≤ {size}, the published size."))
+    })?;
+    Ok(Json(Consistency { from, to, proof: proof.iter().map(ToString::to_string).collect() }))
+}

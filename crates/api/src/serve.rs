@@ -1,0 +1,141 @@
+//! The listener: TLS or plaintext, a bound on connections, time limits, and a drain at the end.
+
+use crate::{app::App, config::Tls, routes};
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+
+/// Longest wait for a request's headers.
+const HEADER_WAIT: Duration = Duration::from_secs(10);
+/// Longest TLS handshake.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for open requests when the server stops.
+const DRAIN_WAIT: Duration = Duration::from_secs(10);
+/// Largest request head, in bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Streams of one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// Pause after the system refused a connection (too many open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` completes, then lets open requests end.
+pub async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let tls = app.config.file.tls.as_ref().map(acceptor).transpose()?;
+    let router = routes::router(Arc::clone(&app));
+    let room = Arc::new(Semaphore::new(app.config.file.limits.connections));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = accept(&listener, &room) => accepted,
+            // Forget connections that ended.
+            Some(_) = connections.join_next() => continue,
+        };
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (app, router, watcher) = (Arc::clone(&app), router.clone(), graceful.watcher());
+        let tls = tls.clone();
+        connections.spawn(async move {
+            app.metrics.connection(1);
+            let _permit: OwnedSemaphorePermit = permit;
+            match tls {
+                None => converse(stream, router, watcher).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, router, watcher).await,
+                    Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
+                },
+            }
+            app.metrics.connection(-1);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_WAIT, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still open after {DRAIN_WAIT:?}; they are cut off");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// The next connection, once there is room for it; until then it waits in the kernel.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, permit))
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_WAIT)
+        .max_buf_size(HEAD_BYTES_MAX.max(64 * 1024));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(Duration::from_secs(20));
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "a connection ended early");
+    }
+}
+
+fn acceptor(files: &Tls) -> io::Result<TlsAcceptor> {
+    let unreadable = |what: &str, error: &dyn std::fmt::Display| {
+        io::Error::other(format!("tls {what}: {error}"))
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .map_err(|e| unreadable("certificate", &e))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| unreadable("certificate", &e))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unreadable("key", &e))?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| unreadable("certificate and key", &e))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
