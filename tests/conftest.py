@@ -1,0 +1,73 @@
+"""Fixtures of the black-box tests. They drive the built binary from outside and import no code of ours."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support import NatsServer, Server, countersign_bin  # noqa: E402
+
+
+def pytest_report_header() -> str:
+    """Says what is tested."""
+    return f"countersign: {countersign_bin()}"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The top of the checkout."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Makes servers, initialised and started; killed at the end. `make_server(name, **options of Server)`."""
+    made: list[Server] = []
+
+    def make(name: str = "server", **options: Any) -> Server:
+        made.append(Server(tmp_path / name, **options))
+        made[-1].init()
+        return made[-1].start()
+
+    yield make
+    for server in made:
+        server.__exit__()
+
+
+@pytest.fixture
+def server(make_server: Callable[..., Server]) -> Server:
+    """A fresh server for one test."""
+    return make_server()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of a module that do not disturb each other; sound at the end, or the module fails."""
+    with Server.ready(tmp_path_factory.mktemp("shared")) as server:
+        yield server
+        if server.process is not None:
+            server.stop()
+        server.fsck().ok()
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """A fresh nats-server."""
+    with NatsServer(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Randomness with a printed seed; `COUNTERSIGN_SEED=… pytest` repeats a run."""
+    seed = int(os.environ.get("COUNTERSIGN_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+    print(f"seed of {request.node.name}: COUNTERSIGN_SEED={seed}")
+    return random.Random(seed)

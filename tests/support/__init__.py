@@ -1,0 +1,21 @@
+"""What the black-box tests share. Imports no code of ours: everything goes through the binary and its edges.
+
+    binary   the built `countersign`, run as a command
+    server   a server in a fresh directory: init, start, stop, kill -9
+    client   its HTTP interface
+    events   valid events to publish
+    nats     a real nats-server
+    waits    deadlines instead of sleeps
+"""
+
+from .binary import Finished, cli, countersign_bin
+from .client import Client, Key
+from .events import event, heartbeat, new_id
+from .nats import NatsServer
+from .server import Server, ServerExited
+from .waits import free_port, until
+
+__all__ = [
+    "Client", "Finished", "Key", "NatsServer", "Server", "ServerExited", "cli", "countersign_bin", "event",
+    "free_port", "heartbeat", "new_id", "until",
+]
