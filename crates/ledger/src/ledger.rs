@@ -5,6 +5,8 @@
 
 mod open;
 
+pub use open::{list_logs, load_log};
+
 use crate::{
     disclosure::Seed,
     envelope::{self, Place},

@@ -12,7 +12,10 @@ pub mod envelope;
 pub mod event;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod follow;
+#[cfg(feature = "rocksdb")]
+pub mod fsck;
 pub mod guard;
+
 pub mod ident;
 pub mod journal;
 pub mod json;
@@ -23,6 +26,8 @@ pub mod ledger;
 pub mod log;
 pub mod post;
 pub mod reader;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+pub mod recover;
 pub mod sequence;
 pub mod store;
 pub mod system;

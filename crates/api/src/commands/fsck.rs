@@ -1,4 +1,88 @@
-use super::Failed;
-pub fn run(_: &crate::cli::Fsck) -> Result<(), Failed> {
-    Ok(())
+//! `countersign fsck`: on a stopped server's directory or a backup.
+
+use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed, load};
+use crate::{
+    cli::Fsck,
+    terminal::{bad, good, harmless, say},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use ledger::{
+    fsck::{self, Replay, Report},
+    guard::Guard,
+    ledger::{list_logs, load_log},
+    store::rocks::Rocks,
+};
+use serde_json::json;
+
+/// Checks every log; exits 1 if any is damaged.
+pub fn run(arguments: &Fsck) -> Result<(), Failed> {
+    let config = load(&arguments.config.config)?;
+    let mut opening = config.ledger_options(false).store;
+    let is_backup = arguments.data_dir.is_some();
+    if let Some(path) = &arguments.data_dir {
+        opening.path.clone_from(path);
+    }
+    // Opening for writing takes the lock: a running server is noticed. A backup may lie on a read-only disk.
+    let store = if is_backup { Rocks::open_read_only(&opening) } else { Rocks::open(&opening) };
+    let store = store.map_err(|e| {
+        Failed::new(
+            EXIT_UNREADABLE,
+            format!("{e} (is the server still running? `fsck` needs it stopped, or a backup)"),
+        )
+    })?;
+    // The guard belongs to the newest state; a backup is older.
+    let guard = if is_backup { None } else { Some(Guard::open(&config.file.guard_path, 0)) };
+    let guard = guard.transpose().map_err(|e| Failed::new(EXIT_UNREADABLE, e.to_string()))?;
+    let mut damaged = false;
+    let mut reports = Vec::new();
+    for (name, number) in list_logs(&store)? {
+        let origin = format!("{}/v1/tenants/{name}/logs/1", config.public_host);
+        let log = load_log(&store, &name, number, origin)?;
+        let bar = ProgressBar::new(log.position.size);
+        let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {per_sec} eta {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(name.to_string());
+        let mark = guard.as_ref().and_then(|guard| guard.mark(&log.origin));
+        let report = fsck::check(&store, &log, mark, |done| bar.set_position(done))?;
+        bar.finish_and_clear();
+        let replay = if arguments.replay { Some(fsck::replay(&store, &log)?) } else { None };
+        let differs = replay.as_ref().is_some_and(|replay| replay.difference.is_some());
+        damaged |= report.damage > 0 || differs;
+        if !arguments.json {
+            print(&report, replay.as_ref());
+        }
+        reports.push(json!({"log": report, "replay": replay}));
+    }
+    if arguments.json {
+        say(&json!({"sound": !damaged, "logs": reports}).to_string());
+    }
+    if damaged {
+        Err(Failed::new(EXIT_FAILED, "damage was found; restore a backup"))
+    } else {
+        Ok(())
+    }
+}
+
+fn print(report: &Report, replay: Option<&Replay>) {
+    let verdict = if report.damage == 0 { good("sound") } else { bad("DAMAGED") };
+    say(&format!(
+        "{verdict} {}: {} entries, {} checkpoints, root {}",
+        report.origin, report.entries, report.checkpoints, report.root
+    ));
+    for finding in &report.findings {
+        say(&format!("  {}", harmless(finding)));
+    }
+    if report.damage > report.findings.len() as u64 {
+        say(&format!("  … and {} more", report.damage - report.findings.len() as u64));
+    }
+    match replay {
+        Some(Replay { difference: Some(difference), .. }) => {
+            say(&format!("  {} {}", bad("replay:"), harmless(difference)));
+        }
+        Some(replay) => say(&format!(
+            "  replay: {} messages give the same {} entries",
+            replay.messages, replay.entries
+        )),
+        None => {}
+    }
 }

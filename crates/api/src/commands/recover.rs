@@ -1,4 +1,92 @@
-use super::Failed;
-pub fn run(_: &crate::cli::Recover) -> Result<(), Failed> {
+//! `countersign recover`: the ways out of a halt, each by an explicit word of the operator.
+
+use super::{EXIT_FAILED, Failed, load};
+use crate::{
+    cli::Recover,
+    config::Config,
+    terminal::{dim, say},
+};
+use ledger::{
+    fsck,
+    guard::Guard,
+    ident::Ident,
+    journal::{Journal, jetstream},
+    keyring::Keyring,
+    ledger::{Error, list_logs, load_log},
+    post::Log,
+    recover,
+    store::rocks::Rocks,
+    tenant::Tenant,
+    writer,
+};
+
+/// Runs one way out for one tenant.
+pub fn run(arguments: &Recover) -> Result<(), Failed> {
+    if !arguments.accept_journal_loss && !arguments.new_guard {
+        return Err(Failed::new(2, "say which: --accept-journal-loss or --new-guard (see --help)"));
+    }
+    let config = load(&arguments.config.config)?;
+    let name =
+        Ident::new(&arguments.tenant).map_err(|e| Failed::new(2, format!("--tenant: {e}")))?;
+    let store = Rocks::open(&config.ledger_options(false).store)?;
+    let mut guard = Guard::open(&config.file.guard_path, 0)
+        .map_err(|e| Failed::new(EXIT_FAILED, e.to_string()))?;
+    let number = list_logs(&store)?.into_iter().find(|(tenant, _)| *tenant == name);
+    let (_, number) = number.ok_or_else(|| Failed::new(EXIT_FAILED, "no such tenant here"))?;
+    let origin = format!("{}/v1/tenants/{name}/logs/1", config.public_host);
+    let log = load_log(&store, &name, number, origin)?;
+    if arguments.new_guard {
+        return new_guard(&store, &mut guard, &log);
+    }
+    super::runtime()?.block_on(journal_loss(&config, &store, &mut guard, log))
+}
+
+/// Trusts the database as it is, after checking all of it.
+fn new_guard(store: &Rocks, guard: &mut Guard, log: &Log) -> Result<(), Failed> {
+    if let Some(mark) = guard.mark(&log.origin) {
+        let text = format!("the guard knows this log at size {}: nothing to recover", mark.size);
+        return Err(Failed::new(EXIT_FAILED, text));
+    }
+    let report = fsck::check(store, log, None, |_| {})?;
+    if report.damage > 0 {
+        return Err(Failed::new(
+            EXIT_FAILED,
+            "the log is damaged; run `countersign fsck`, restore a backup",
+        ));
+    }
+    guard.advance(&[writer::mark(log)]).map_err(Error::from)?;
+    say(&format!("the guard begins again at size {}", log.position.size));
+    say(&dim(
+        "If anybody holds a checkpoint of a larger size, this database must not sign: stop it and tell them.",
+    ));
+    Ok(())
+}
+
+async fn journal_loss(
+    config: &Config,
+    store: &Rocks,
+    guard: &mut Guard,
+    log: Log,
+) -> Result<(), Failed> {
+    let Some((options, _)) = config.jetstream() else {
+        return Err(Failed::new(
+            EXIT_FAILED,
+            "the embedded journal lies in the database: there is nothing to accept",
+        ));
+    };
+    let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
+    let stream = jetstream::Jetstream::open(&broker, &log.tenant).await.map_err(Error::from)?;
+    let keyring = Keyring::open(&config.file.keys_dir, &log.tenant).map_err(Error::from)?;
+    let published = writer::published(&log, String::new());
+    let journal = (Journal::JetStream(stream.clone()), log.position.clone());
+    let (name, origin) = (log.tenant.clone(), log.origin.clone());
+    let tenant = Tenant::new(name, log.number, origin, keyring, journal, published);
+    let done = recover::accept_journal_loss(store, guard, &tenant, log, &stream).await?;
+    say(&format!(
+        "journal epoch {} begins with entry {}: the old journal is posted up to {}, what it held after that is lost; \
+         the new one is posted from {}",
+        done.epoch, done.index, done.previous_posted, done.from
+    ));
+    say(&dim("Start the server. Producers should publish again what they hold no receipt for."));
     Ok(())
 }

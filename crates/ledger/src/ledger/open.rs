@@ -190,7 +190,7 @@ fn check_layout(store: &Rocks, create: bool) -> Result<(), Error> {
 }
 
 /// Tenants and their log numbers.
-pub(crate) fn list_logs(store: &Rocks) -> Result<Vec<(Ident, LogNumber)>, Error> {
+pub fn list_logs(store: &Rocks) -> Result<Vec<(Ident, LogNumber)>, Error> {
     let mut logs = Vec::new();
     store.scan(Family::Meta, LOG_PREFIX, |key, value| {
         let Some(name) = key.strip_prefix(LOG_PREFIX) else { return false };
@@ -203,7 +203,7 @@ pub(crate) fn list_logs(store: &Rocks) -> Result<Vec<(Ident, LogNumber)>, Error>
 }
 
 /// Reads a log's commit record, keys and right edge.
-pub(crate) fn load_log(
+pub fn load_log(
     store: &Rocks,
     name: &Ident,
     number: LogNumber,

@@ -1,0 +1,174 @@
+//! The exit from a lost journal: a new epoch, begun by an entry that says what is missing. Never a repair in silence.
+
+use crate::{
+    disclosure::Seed,
+    envelope::{self, Place},
+    follow,
+    guard::Guard,
+    journal::{Append, Headers, Subject, jetstream::Jetstream},
+    ledger::{Error, random_salt},
+    post::{Log, Prepared},
+    store::{self, Changes, Family, Read as _, rocks::Rocks},
+    system::NewEpoch,
+    tenant::Tenant,
+    writer,
+};
+
+/// What was done.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The new epoch.
+    pub epoch: u64,
+    /// Leaf index of the `journal` entry.
+    pub index: u64,
+    /// First sequence of the journal that will be posted.
+    pub from: u64,
+    /// Last sequence of the old journal that is in the ledger.
+    pub previous_posted: u64,
+}
+
+/// Begins epoch n+1 on the stream as it is now. The server must be stopped; `log` is as loaded, `guard` is held.
+///
+/// Messages of the new journal that are posted already (a broker restored from an older copy keeps the beginning) are
+/// left out; everything after them is posted by the next `serve`.
+pub async fn accept_journal_loss(
+    store: &Rocks,
+    guard: &mut Guard,
+    tenant: &Tenant,
+    mut log: Log,
+    stream: &Jetstream,
+) -> Result<Recovered, Error> {
+    let state = stream.state().await?;
+    let position = log.position.clone();
+    if follow::check_journal(stream, &position, &state).await.is_ok() {
+        return Err(Error::Setup(
+            "the journal is the one that was posted: there is nothing to recover".into(),
+        ));
+    }
+    if guard.mark(&log.origin).is_some_and(|mark| mark.size > position.size) {
+        return Err(Error::Setup(
+            "the database is older than what was signed: restore a newer backup first; a new epoch would fork".into(),
+        ));
+    }
+    let from = if state.identity == position.journal {
+        first_unposted(store, &log, stream, state.last).await?
+    } else {
+        1
+    };
+    let epoch = position.epoch + 1;
+    let new = NewEpoch {
+        epoch,
+        journal: state.identity,
+        from,
+        previous_journal: position.journal,
+        previous_posted: position.posted,
+    };
+    let (append, message) = signed(tenant, &log, stream, &new).await?;
+    let seqs = stream.append(vec![append]).await?;
+    let seq = seqs.first().copied().unwrap_or(0);
+    let mut changes = Changes::new(store);
+    let index = log.post_epoch(&mut changes, seq, &message);
+    let index = index.ok_or_else(|| Error::Setup("the new epoch could not be posted".into()))?;
+    commit(store, guard, tenant, log, changes)?;
+    Ok(Recovered { epoch, index, from, previous_posted: new.previous_posted })
+}
+
+/// Writes what `recover` changed, in the order of every commit: database, then guard.
+fn commit(
+    store: &Rocks,
+    guard: &mut Guard,
+    tenant: &Tenant,
+    mut log: Log,
+    mut changes: Changes<'_>,
+) -> Result<(), Error> {
+    log.position.root = log.edge.root();
+    let position = store::to_json(&log.position);
+    changes.put(Family::Meta, log.number.meta("position"), position);
+    let checkpoint = writer::checkpoint(&log, tenant).map_err(Error::Setup)?;
+    writer::put_checkpoint(&mut changes, &log, &checkpoint);
+    store.commit(changes.into_writes())?;
+    Ok(guard.advance(&[writer::mark(&log)])?)
+}
+
+async fn signed(
+    tenant: &Tenant,
+    log: &Log,
+    stream: &Jetstream,
+    new: &NewEpoch,
+) -> Result<(Append, Prepared), Error> {
+    let subject = Subject::parse("system.journal").expect("a subject");
+    let body = crate::canonical::of(new);
+    let expected = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
+    let place = Place { tenant: &log.tenant, epoch: new.epoch, subject: &subject, expected };
+    let newest = log.keys.journal();
+    let newest = newest.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
+    let signature =
+        tenant.with_keys(|ring| ring.signer(newest).map(|s| envelope::sign(s, place, &body)))?;
+    let salt = random_salt();
+    let seed = Seed::from_header(&salt).expect("made just so");
+    let headers = Headers { salt: Some(salt), signature: Some(signature), receipt_to: None };
+    let message = Prepared::new(Some(subject.clone()), headers.clone(), body.clone(), seed);
+    Ok((Append { subject, headers, body, expected: Some(expected) }, message))
+}
+
+/// The first sequence of the same stream whose message is not the one that was posted under that number.
+async fn first_unposted(
+    store: &Rocks,
+    log: &Log,
+    stream: &Jetstream,
+    last: u64,
+) -> Result<u64, Error> {
+    let epoch = log.position.epoch;
+    let mut seq = last.min(log.position.posted);
+    // Backwards from the end: the beginning of a stream that was restored from an older copy is unchanged.
+    while seq > 0 {
+        let Some(message) = stream.get(seq).await? else { break };
+        if was_posted(store, log, epoch, &message)? {
+            break;
+        }
+        seq -= 1;
+    }
+    Ok(seq + 1)
+}
+
+/// Whether an entry of this epoch and sequence holds just this message.
+fn was_posted(
+    store: &Rocks,
+    log: &Log,
+    epoch: u64,
+    message: &crate::journal::Message,
+) -> Result<bool, Error> {
+    use crate::entry::{Payload, View};
+    let published = writer::published(log, String::new());
+    let reader = crate::reader::Reader { store, number: log.number, at: &published };
+    let (mut low, mut high) = (0, log.position.size);
+    let place = |index| -> Result<Option<(u64, u64)>, Error> {
+        let entry = reader.entry(index)?;
+        let view = entry.as_deref().and_then(View::parse);
+        Ok(view.map(|view| (view.origin.epoch, view.origin.seq)))
+    };
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if place(middle)? < Some((epoch, message.seq)) { low = middle + 1 } else { high = middle }
+    }
+    // One message gives up to four neighbouring entries; the one that commits to the body decides.
+    for index in low..(low + 4).min(log.position.size) {
+        let Some(entry) = reader.entry(index)? else { break };
+        let Some(view) = View::parse(&entry) else { break };
+        if (view.origin.epoch, view.origin.seq) != (epoch, message.seq) {
+            break;
+        }
+        let payload = store.get(Family::Payload, &log.number.numbered(index))?;
+        let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
+        let Some(salt) = payload.commit_salt else { return Ok(true) };
+        let raw = format!("\"{}\"", data_encoding::BASE64URL_NOPAD.encode(&message.body));
+        let whole = crate::json::parse(&message.body).map(|value| crate::canonical::to_vec(&value));
+        let commits = |whole: &[u8]| {
+            view.text(&["commit"]) == Some(&crate::disclosure::digest_of(&salt, "", whole))
+        };
+        if commits(raw.as_bytes()) || whole.is_ok_and(|whole| commits(&whole)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
