@@ -266,12 +266,12 @@ def make_entries():
     log.signed("evidence.apr-1", comment, at(7), "evidence", event={"approval_id": "apr-1"}, fields=comment)
     log.signed("system.rules", {"rules": []}, at(8), "rules")
     size = len(log.entries) + 1
-    log.signed("system.key", {"use": "log", "vkey": LOG2.vkey, "overlap": 4096}, at(9), "key", event={"use": "log", "vkey": LOG2.vkey, "first_size": size, "old_last_size": size + 4096})
+    log.signed("system.key", {"use": "log", "vkey": LOG2.vkey, "overlap": 8192}, at(9), "key", event={"use": "log", "vkey": LOG2.vkey, "first_size": size, "old_last_size": size + 8192})
     key_index = log.message["entries"][0]["index"]
     hashes = [leaf_hash(entry) for entry in log.entries]
     signed = checkpoint(ORIGIN, hashes, LOG, LOG2)
     write("keys.json", {"origin": ORIGIN, "keys": [
-        {"vkey": LOG.vkey, "first_size": 1, "last_size": size + 4096, "index": 0, "receipt": None},
+        {"vkey": LOG.vkey, "first_size": 1, "last_size": size + 8192, "index": 0, "receipt": None},
         {"vkey": LOG2.vkey, "first_size": size, "last_size": None, "index": key_index, "receipt": receipt(log.entries[key_index], key_index, hashes, signed)},
     ]})
     log.publish(decision("after-the-hole"), at(10), missing=2)
