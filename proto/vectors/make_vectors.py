@@ -1,0 +1,454 @@
+#!/usr/bin/env python3
+"""Writes the golden vectors of this folder; `formats.py` has the formats.
+
+    python3 make_vectors.py [folder]        needs the package `cryptography`
+
+Which messages are refused, and why, is said by hand.
+"""
+import base64, hashlib, json, pathlib, struct, sys
+
+from formats import *
+
+OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
+TENANT, PRODUCER = "acme", "gw-1"
+ORIGIN = "log.example/v1/tenants/acme/logs/1"
+JOURNAL = "jetstream:COUNTERSIGN_acme:2026-11-20T05:00:00.000000000Z"
+SALT_KEY = bytes([9] * 32)
+
+LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
+JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
+
+
+class Log:
+    """A journal and the log that follows from it. `about` says what the file shows."""
+
+    def __init__(self, about):
+        self.epoch, self.posted, self.time = 1, 0, ""
+        self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
+        self.file = {
+            "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
+            "salt_key": SALT_KEY.hex(), "messages": [],
+        }
+        genesis = {
+            "v": 1, "origin": ORIGIN, "tenant": TENANT, "journal": JOURNAL, "log_keys": [LOG.vkey],
+            "journal_keys": [JKEY.vkey], "token_keys": [TOKEN.vkey],
+            "salt_key_id": sha256(SALT_KEY)[:8].hex(), "predecessor": None,
+        }
+        self.signed("system.genesis", genesis, "2026-11-20T05:48:00.000000000Z", "genesis")
+
+    def put(self, kind, producer, event, whole, fields, scope, note=None, commit_name=""):
+        salted = [disclosure(self.seed, scope, name, fields[name]) for name in sorted(fields, key=lambda n: n.encode("utf-16-be"))]
+        commit_salt = salt(self.seed, scope, commit_name)
+        entry = {
+            "v": 1, "tenant": TENANT, "kind": kind, "producer": producer,
+            "journal": {"epoch": self.epoch, "seq": self.message["seq"], "time": self.time},
+            "commit": digest(jcs_text([commit_salt, "", whole])), "event": event,
+            "payload": sorted(map(digest, salted)),
+        }
+        entry |= {"salt": "derived"} if "Countersign-Salt" not in self.message["headers"] else {}
+        entry |= {"sequence": note} if note else {}
+        text = jcs_text(entry)
+        index = len(self.entries)
+        self.entries.append(text.encode())
+        self.kept.append({"commit_salt": commit_salt, "disclosures": salted, "whole": whole})
+        self.message["entries"].append({
+            "index": index, "kind": kind, "entry": text, "leaf_hash": b64(leaf_hash(text.encode())),
+            "commit_salt": commit_salt, "whole": jcs_text(whole), "disclosures": salted, "digests": list(map(digest, salted)),
+        })
+        return index
+
+    def begin(self, subject, body, time, salted=True, signature=None, missing=0):
+        seq = self.posted + 1 + missing
+        seed = hashlib.sha256(f"{self.epoch} {seq}".encode()).digest()[:16]
+        headers = {"Countersign-Salt": b64url(seed)} if salted else {}
+        headers |= {"Countersign-Signature": signature} if signature else {}
+        self.seed = seed if salted else hmac256(SALT_KEY, struct.pack(">QQ", self.epoch, seq))
+        self.message = {"epoch": self.epoch, "seq": seq, "time": time, "subject": subject, "headers": headers}
+        try:
+            self.message["body_text"] = body.decode()
+        except UnicodeDecodeError:
+            pass
+        self.message |= {"body": b64(body), "outcome": None, "entries": []}
+        self.file["messages"].append(self.message)
+        self.time, self.posted = max(self.time, time), seq
+        if not subject.startswith("decisions."):
+            self.subjects[subject] = seq
+        if missing:
+            gap = {"from": seq - missing, "to": seq - 1}
+            self.put("journal_gap", None, gap, gap, {}, ("", "journal_gap", ""))
+
+    def done(self, status, index=None, **more):
+        self.message["outcome"] = {"status": status} | ({} if index is None else {"index": index}) | more
+        return index
+
+    def reject(self, subject, body, time, reason, **options):
+        self.begin(subject, body, time, **options)
+        producer = subject.partition(".")[2] if subject.startswith("decisions.") and reason != "subject" else None
+        raw = b64url(body[:262144])
+        event = {"reason": reason, "size": len(body)}
+        return self.done("rejected", self.put("rejected", producer, event, raw, {"raw": raw}, (producer or "", "", "")), reason=reason)
+
+    def publish(self, event, time, body=None, producer=PRODUCER, **options):
+        self.begin(f"decisions.{producer}", body or json.dumps(event, ensure_ascii=False).encode(), time, **options)
+        scope = (producer, event["source"], event["id"])
+        if scope in self.keys:
+            first = self.keys[scope]
+            if self.kept[first]["commit_salt"] is None or jcs(self.kept[first]["whole"]) == jcs(event):
+                return self.done("duplicate", first)
+            about = {"source": scope[1], "id": scope[2], "first": first}
+            index = self.put("duplicate_conflict", producer, about, event, {"event": event}, scope)
+            return self.done("conflict", index, first=first)
+        opened, note, closed = self.observe(producer, event)
+        if opened:
+            gap = {"source": scope[1], "from": opened[0], "to": opened[1]}
+            self.put("gap_opened", producer, gap, gap, {}, scope, commit_name="gap_opened")
+        plain, fields = split(event)
+        kind = "decision" if event["type"] == OURS[0] else "event"
+        index = self.keys[scope] = self.put(kind, producer, plain, event, fields, scope, note)
+        if closed:
+            gap = {"source": scope[1], **closed}
+            self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="gap_closed")
+        return self.done("posted", index)
+
+    def observe(self, producer, event):
+        if "sequence" not in event:
+            return None, None, None
+        n, key = int(event["sequence"]), (producer, event["source"])
+        if key not in self.sources:
+            self.sources[key] = {"base": n, "last": n, "gaps": []}
+            return None, None, None
+        source, heartbeat = self.sources[key], event["type"] == OURS[1]
+        if n > source["last"]:
+            gap = [source["last"] + 1, n if heartbeat else n - 1]
+            source["last"] = n
+            if gap[0] > gap[1]:
+                return None, None, None
+            source["gaps"].append(gap)
+            return gap, None, None
+        if heartbeat:
+            return None, None, None
+        if n < source["base"]:
+            return None, "below_base", None
+        for at, (a, b) in enumerate(source["gaps"]):
+            if a <= n <= b:
+                rest = [gap for gap in ([a, n - 1], [n + 1, b]) if gap[0] <= gap[1]]
+                source["gaps"][at : at + 1] = rest
+                return None, None, {"number": n, "from": a, "to": b, "open": rest}
+        return None, "reused", None
+
+    def signed(self, subject, content, time, kind, event=None, fields=None, opens=False, key=JKEY):
+        """A message outside `decisions.`; `event` where the entry does not hold the body itself."""
+        if opens:
+            self.epoch, self.posted, self.subjects = content["epoch"], 0, {}
+        expected, body = self.subjects.get(subject, 0), jcs(content)
+        self.begin(subject, body, time, signature=sign_place(key, TENANT, self.epoch, subject, expected, body))
+        if kind is None:
+            return self.done("nothing")
+        if opens:
+            self.message["opens_epoch"] = True
+            self.time, self.posted, self.subjects = self.file["messages"][-2]["time"], content["from"] - 1, {}
+        family, whole = subject.partition(".")[0], content
+        if kind == "key":
+            whole = event
+        return self.done("posted", self.put(kind, None, event or content, whole, fields or {}, ("", family, "")))
+
+    def write(self, name):
+        hashes = [leaf_hash(entry) for entry in self.entries]
+        self.file |= {"size": len(hashes), "root": b64(root(hashes))}
+        write(f"entry/{name}.json", self.file)
+
+
+def write(name, value):
+    target = OUT / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    target.write_bytes(text.encode())
+
+
+at = lambda second, nanos=0: f"2026-11-20T05:48:{second:02}.{nanos:09}Z"
+
+
+def decision(id, sequence=None, source="/gateways/eu-1", time="2026-11-20T05:48:01Z"):
+    event = {
+        "specversion": "1.0", "id": id, "source": source, "type": OURS[0], "time": time,
+        "data": {"agent": {"id": "agt-support"}, "tool": {"name": "crm", "action": "read"}, "verdict": "allow"},
+    }
+    return event | ({"sequence": str(sequence)} if sequence is not None else {})
+
+
+def payment():
+    nonce, params = b64url(bytes(range(16))), {"amount": "1200.00", "currency": "EUR", "iban": "DE89370400440532013000"}
+    return {
+        "specversion": "1.0", "id": "d-0001", "source": "/gateways/eu-1", "type": OURS[0], "time": "2026-11-20T05:48:01.25Z",
+        "sequence": "1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "subject": "invoice/4711",
+        "data": {
+            "agent": {"id": "agt-payments", "run": "run-7f3a", "chain": ["agt-planner", "agt-payments"], "owner": "kim@example.com"},
+            "tool": {"name": "bank", "action": "transfer"}, "verdict": "approval_needed", "mode": "enforce",
+            "reason": {"code": "amount_over_limit", "text": "1200 EUR is over 1000 EUR"},
+            "policy": {"id": "payments", "version": "42"},
+            "call": {"digest": call_digest(TENANT, nonce, "agt-payments", "run-7f3a", "bank", "transfer", params)},
+            "cost": {"amount": "0.0021", "currency": "USD"}, "latency_us": 840, "labels": {"region": "eu", "team": "finance"},
+            "payload": {"params": params, "nonce": nonce, "prompt": "Pay invoice 4711\nfor Kim"},
+        },
+    }
+
+
+def make_entries():
+    log = Log("One decision with a salt of the producer's, sent with white space and in its own order of members.")
+    log.publish(payment(), at(1, 260000000), body=json.dumps(payment(), indent=1).encode())
+    log.publish(payment(), at(2))
+    log.write("decision")
+
+    log = Log("A decision without Countersign-Salt: its salts come from the tenant's salt key.")
+    log.publish(payment(), at(1, 260000000), salted=False)
+    log.write("derived")
+
+    log = Log("Events of other types: all of `data` is payload. An execution report. Times that run backwards.")
+    other = {"specversion": "1.0", "id": "b-1", "source": "/builds", "type": "com.example.build", "time": "2026-11-20T05:00:00Z"}
+    log.publish(other | {"datacontenttype": "application/json", "data": {"verdict": "deny", "a/b": {"~": 1e-7}, "payload": {"log": "x\u0000y"}}}, at(9))
+    numbers = other | {"id": "b-2", "data": [1, 2.5, 100, 0, "\u20ac\U0001f600"]}
+    spelled = json.dumps(numbers).replace("[1, 2.5, 100, 0,", "[1.0, 2.50, 1e2, -0,")
+    log.publish(numbers, at(8), body=spelled.encode())
+    log.publish(other | {"id": "b-3", "data_base64": "AAEC"}, at(10))
+    done = {"agent": {"id": "agt-payments"}, "tool": {"name": "bank", "action": "transfer"}, "approval_id": "apr-1", "status": "completed", "payload": {"result": {"ok": True}}}
+    log.publish(other | {"id": "x-1", "type": OURS[2], "data": done}, at(11))
+    log.write("event")
+
+    log = Log("Messages that are refused: code and size are plain, the bytes are payload. A rejected event takes no key.")
+    good = decision("r-1")
+    text = lambda **change: json.dumps(good | change).encode()
+    cases = [
+        ("json_syntax", b"{"), ("json_utf8", b'{"id":"\xff"}'), ("json_duplicate_key", b'{"id":"1","\\u0069d":"2"}'),
+        ("json_depth", b"[" * 33 + b"]" * 33), ("json_number", b'{"n":9007199254740993}'), ("json_surrogate", b'"\\ud800"'),
+        ("not_an_object", b"[]"), ("attribute", text(specversion="0.3")), ("attribute", text(sequence=5)),
+        ("type_unknown", text(type="dev.countersign.decision.v9")), ("data", text(data={"verdict": "allow"})),
+        ("data", text(data=good["data"] | {"verdict": "maybe"})), ("control_character", text(id="r-\u0007")),
+        ("payload_name", text(data=good["data"] | {"payload": {"/x": 1}})),
+        ("payload_fields", text(data=good["data"] | {"payload": {f"f{n}": n for n in range(65)}})), ("json_syntax", b""),
+    ]
+    for n, (reason, body) in enumerate(cases):
+        log.reject("decisions.gw-1", body, at(n + 1), reason)
+    log.publish(good, at(30))
+    log.reject("decisions.GW", b"{}", at(31), "subject")
+    log.reject("system.access", b'{"op":"remove","key_id":"00"}', at(32), "signature")
+    log.reject("decisions.gw-1", b"{", at(33), "json_syntax", salted=False)
+    log.write("rejected")
+
+    log = Log("Numbers of a source: base 5; 9 opens a gap; 7 splits it; 9 again; 4 below the base; a heartbeat; 6 closes.")
+    for second, (id, n) in enumerate([("s-5", 5), ("s-9", 9), ("s-7", 7), ("s-9b", 9), ("s-4", 4)]):
+        log.publish(decision(id, n), at(second + 1))
+    heartbeat = {"specversion": "1.0", "id": "hb-1", "source": "/gateways/eu-1", "type": OURS[1], "time": "2026-11-20T05:48:06Z", "sequence": "12"}
+    log.publish(heartbeat, at(6))
+    log.publish(decision("s-6", 6), at(7))
+    log.publish(decision("s-13", 13), at(8))
+    log.publish(decision("o-9", 9, source="/gateways/us-1"), at(9))
+    log.write("sequence")
+
+    log = Log("P2: the same event again is no entry; another body under its key is a conflict; another producer has keys of its own.")
+    log.publish(decision("e-1"), at(1))
+    log.publish(decision("e-1"), at(2), body=json.dumps(decision("e-1"), indent=2, sort_keys=True).encode())
+    log.publish(decision("e-1", time="2026-11-20T05:48:02Z"), at(3))
+    log.publish(decision("e-1"), at(4), producer="gw-2")
+    log.write("repeated")
+
+    log = Log("Signed messages of every topic, an erasure and what it leaves, a hole in the journal, a new log key.")
+    key = {"op": "add", "key_id": "0123456789abcdef", "sha256": b64url(sha256(b"cs_0123456789abcdef_example")), "roles": ["publisher"], "producer": "gw-1", "person": None, "name": "gateway eu-1"}
+    log.signed("system.access", key, at(1), "access")
+    index = log.publish(payment(), at(2))
+    log.signed("system.erasure", {"index": index, "fields": ["/data/agent/owner", "prompt"]}, at(3), "erasure")
+    log.kept[index]["commit_salt"] = None
+    log.message["left"] = {"index": index, "commit_salt": None, "disclosures": [d for d in log.kept[index]["disclosures"] if json.loads(d)[1] not in ("/data/agent/owner", "prompt")]}
+    log.publish(payment() | {"time": "2026-11-20T05:48:59Z"}, at(4))
+    log.signed("approvals.apr-1", {"n": 1, "events": [{"type": "requested"}]}, at(5), "approval")
+    log.signed("approvals.apr-1", {"n": 2, "events": [{"type": "granted"}]}, at(6), "approval")
+    comment = {"comment": "I know this supplier.", "slack_user": "U024BE7LH"}
+    log.signed("evidence.apr-1", comment, at(7), "evidence", event={"approval_id": "apr-1"}, fields=comment)
+    log.signed("system.rules", {"rules": []}, at(8), "rules")
+    size = len(log.entries) + 1
+    log.signed("system.key", {"use": "log", "vkey": LOG2.vkey, "overlap": 8192}, at(9), "key", event={"use": "log", "vkey": LOG2.vkey, "first_size": size, "old_last_size": size + 8192})
+    key_index = log.message["entries"][0]["index"]
+    hashes = [leaf_hash(entry) for entry in log.entries]
+    signed = checkpoint(ORIGIN, hashes, LOG, LOG2)
+    write("keys.json", {"origin": ORIGIN, "keys": [
+        {"vkey": LOG.vkey, "first_size": 1, "last_size": size + 8192, "index": 0, "receipt": None},
+        {"vkey": LOG2.vkey, "first_size": size, "last_size": None, "index": key_index, "receipt": receipt(log.entries[key_index], key_index, hashes, signed)},
+    ]})
+    log.publish(decision("after-the-hole"), at(10), missing=2)
+    log.signed("system.access", {"op": "remove", "key_id": "0123456789abcdef"}, at(11), "access")
+    log.write("system")
+
+    log = Log("A new journal epoch: `recover` posts the message first; it is no entry when it comes along in its place.")
+    second = "jetstream:COUNTERSIGN_acme:2026-11-21T09:00:00.000000000Z"
+    body = {"epoch": 2, "journal": second, "from": 1, "previous_journal": JOURNAL, "previous_posted": 1}
+    log.signed("system.journal", body, "2026-11-21T09:00:01.000000000Z", "journal", opens=True)
+    again = dict(log.message)
+    log.signed("system.journal", body, "2026-11-21T09:00:01.000000000Z", None)
+    assert log.message["headers"] == again["headers"]
+    log.publish(decision("e-1"), "2026-11-21T09:00:02.000000000Z")
+    log.write("epoch")
+
+
+def make_signature():
+    body = b'{"index":5}'
+    header = sign_place(JKEY, TENANT, 1, "system.erasure", 4, body)
+    place = {"tenant": TENANT, "epoch": 1, "subject": "system.erasure", "expected": 4}
+    message = f"countersign-journal-v1\n{TENANT}\n1\nsystem.erasure\n4\n".encode() + body
+    wrong = [
+        ("another tenant", {"tenant": "other"}, None), ("another epoch", {"epoch": 2}, None),
+        ("another subject", {"subject": "system.access"}, None), ("another place in the subject", {"expected": 5}, None),
+        ("a leading zero", {}, "0" + header), ("padding", {}, header + "=="), ("no number", {}, header.split(" ")[1]), ("empty", {}, ""),
+    ]
+    write("journal-signature.json", {
+        "about": "Ed25519 over `signed_bytes`; header Countersign-Signature. `refused` differ from it in one thing.",
+        "seed": JKEY.seed.hex(), "vkey": JKEY.vkey, "place": place, "body": b64(body), "body_text": body.decode(),
+        "signed_bytes": b64(message), "header": header,
+        "refused": [{"why": why, "place": place | change, "body": b64(body), "header": header if other is None else other} for why, change, other in wrong]
+        + [{"why": "another body", "place": place, "body": b64(b'{"index":6}'), "header": header}],
+    })
+
+
+def make_receipts():
+    log = Log("")
+    log.publish(payment(), at(1))
+    for n in (2, 3, 4):
+        log.publish(decision(f"d-{n:04}", n), at(n))
+    entries, hashes = log.entries, [leaf_hash(entry) for entry in log.entries]
+    signed, stranger = checkpoint(ORIGIN, hashes, LOG), Key(ORIGIN, bytes([5] * 32))
+    witness = Key("witness.example", bytes([6] * 32))
+    text = f"{ORIGIN}\n5\n{b64(root(hashes))}\n"
+    write("receipt/log.key", LOG.vkey + "\n")
+    write("receipt/log.json", {
+        "origin": ORIGIN, "seed": LOG.seed.hex(), "vkey": LOG.vkey, "entries": [entry.decode() for entry in entries],
+        "leaf_hashes": list(map(b64, hashes)), "checkpoint": signed,
+    })
+    cases = []
+
+    def case(name, content, error, why):
+        write(f"receipt/{name}.tlog-proof", content)
+        cases.append({"file": f"{name}.tlog-proof", "error": error, "why": why})
+
+    good = [receipt(entry, index, hashes, signed) for index, entry in enumerate(entries)]
+    for index in range(5):
+        case(f"good-{index}", good[index], None, f"leaf {index} of 5")
+    case("good-unknown-signer", receipt(entries[1], 1, hashes, note(text, witness, LOG)), None, "a line of a key that is not given is ignored, and counted")
+    case("good-size-1", receipt(entries[0], 0, hashes[:1], checkpoint(ORIGIN, hashes[:1], LOG)), None, "the only leaf: an empty path")
+    one, lines = good[1], good[1].split("\n")
+    change = lambda at, line: "\n".join(lines[:at] + line + lines[at + 1 :])
+    flipped = bytes([entries[1][0] ^ 1]) + entries[1][1:]
+    inner = hashes[0] + hashes[1]
+    rest = [b64(h) for h in path(hashes, 1)][1:]
+    case("entry-changed", change(1, ["extra " + b64(flipped)]), "not_included", "one bit of the entry")
+    case("entry-swapped", change(1, ["extra " + b64(entries[2])]), "not_included", "another entry of the same log")
+    case("entry-empty", change(1, ["extra "]), "not_included", "no bytes")
+    case("index-changed", change(2, ["index 2"]), "not_included", "another index")
+    case("index-beyond-size", change(2, ["index 5"]), "not_included", "the tree has 5 leaves")
+    case("path-changed", change(3, [b64(hashes[2])]), "not_included", "another hash")
+    case("path-short", change(3, []), "not_included", "a hash is missing")
+    case("path-long", change(5, [lines[5], b64(hashes[2])]), "not_included", "a hash too many")
+    case("path-reversed", "\n".join(lines[:3] + lines[5:2:-1] + lines[6:]), "not_included", "root to leaf")
+    node = "\n".join(["c2sp.org/tlog-proof@v1", "extra " + b64(inner), "index 0", *rest, "", signed])
+    case("node-as-leaf", node, "not_included", "an inner node's two hashes as an entry, its sibling path as proof")
+    case("size-zero", receipt(entries[0], 0, hashes[:1], checkpoint(ORIGIN, [], LOG)), "not_included", "the empty tree, validly signed")
+    case("size-changed", one.replace("\n5\n", "\n6\n"), "checkpoint", "the signature is over size 5")
+    case("root-changed", one.replace(b64(root(hashes)), b64(root(hashes[:4]))), "checkpoint", "the signature is over another root")
+    bad = LOG.line(text)
+    case("signature-changed", one.replace(bad, flip_signature(bad)), "checkpoint", "one bit of the signature")
+    case("signature-of-a-stranger", receipt(entries[1], 1, hashes, checkpoint(ORIGIN, hashes, stranger)), "checkpoint", "another key of the same name")
+    case("signature-missing", receipt(entries[1], 1, hashes, text + "\n"), "checkpoint", "no signature line")
+    case("signature-twice", receipt(entries[1], 1, hashes, note(text, LOG, LOG)), "checkpoint", "two lines of one key")
+    case("origin-of-another-log", receipt(entries[1], 1, hashes, checkpoint("log.example/v1/tenants/other/logs/1", hashes, LOG)), "checkpoint", "validly signed, but the key's name is not its origin")
+    case("extension-line", receipt(entries[1], 1, hashes, note(text + "extension\n", LOG)), "checkpoint", "validly signed, with a fourth line")
+    case("size-leading-zero", receipt(entries[1], 1, hashes, note(text.replace("\n5\n", "\n05\n"), LOG)), "checkpoint", "validly signed, size written 05")
+    case("trailing-bytes", one + "x", "checkpoint", "something after the last signature")
+    case("no-last-newline", one[:-1], "checkpoint", "cut off by one byte")
+    case("hyphen-for-dash", one.replace("\u2014", "-"), "checkpoint", "a signature line begins with U+2014")
+    case("header-v2", change(0, ["c2sp.org/tlog-proof@v2"]), "malformed", "another version")
+    case("no-extra", change(1, []), "malformed", "our receipts carry the entry")
+    case("extra-not-canonical", change(1, [lines[1].rstrip("=")]) if lines[1].endswith("=") else change(1, [lines[1] + "="]), "malformed", "wrong padding")
+    case("index-leading-zero", change(2, ["index 01"]), "malformed", "one spelling for one number")
+    case("index-plus", change(2, ["index +1"]), "malformed", "digits only")
+    case("index-too-big", change(2, ["index 18446744073709551616"]), "malformed", "2^64")
+    case("path-not-padded", change(3, [lines[3].rstrip("=")]), "malformed", "base64 with padding")
+    case("path-stray-bits", change(3, [stray_bits(lines[3])]), "malformed", "base64 with unused bits set")
+    case("line-ends-crlf", one.replace("\n", "\r\n"), "malformed", "lines end with U+000A alone")
+    case("no-empty-line", one.replace("\n\n", "\n"), "malformed", "nothing separates proof and checkpoint")
+    case("empty", "", "malformed", "no bytes")
+    write("receipt/cases.json", {"key": "log.key", "cases": cases})
+
+
+def flip_signature(line):
+    head, _, tail = line.rstrip("\n").rpartition(" ")
+    data = bytearray(base64.b64decode(tail))
+    data[-1] ^= 1
+    return f"{head} {b64(bytes(data))}\n"
+
+
+def stray_bits(text):
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    return text[:-2] + alphabet[alphabet.index(text[-2]) | 1] + "="
+
+
+def make_strict_json():
+    deep = lambda levels, inner="": "[" * levels + inner + "]" * levels
+    cases = [
+        ("null", "null", None), ("white space", " \t\r\n[1 , 2]\n", None), ("nested alike names", '{"a":{"a":1},"b":[]}', None),
+        ("escapes", r'"\"\\\/\b\f\n\r\t\u0041\u00e9"', None), ("surrogate pair", r'"\ud83d\ude00"', None), ("escaped NUL", r'"\u0000"', None),
+        ("DEL as it is", '"\x7f"', None), ("names in UTF-16 order", '{"\ufb33":1,"\U0001f600":2,"a":3}', None), ("empty name", '{"":1}', None),
+        ("32 levels", deep(32), None), ("32 levels of objects", '{"a":' * 32 + "1" + "}" * 32, None), ("33 levels", deep(33), "json_depth"),
+        ("33 levels of objects", '{"a":' * 33 + "1" + "}" * 33, "json_depth"),
+        ("2^53-1", "9007199254740991", None), ("-(2^53-1)", "-9007199254740991", None), ("2^53", "9007199254740992", "json_number"),
+        ("2^53+1", "9007199254740993", "json_number"), ("-(2^53)", "-9007199254740992", "json_number"), ("1e16", "1e16", "json_number"),
+        ("minus zero", "-0", None), ("-0.0", "-0.0", None), ("1.0", "1.0", None), ("1E2", "1E2", None), ("100e-2", "100e-2", None), ("0.10", "0.10", None),
+        ("0.1", "0.1", None), ("smallest double", "5e-324", None), ("1e-7", "0.0000001", None), ("1e400", "1e400", "json_number"), ("1e-400", "1e-400", "json_number"),
+        ("0.1 and more digits", "0.1000000000000000055", "json_number"), ("pi with 20 digits", "3.14159265358979323846", "json_number"),
+        ("a huge exponent", "1e99999999999999999999", "json_number"), ("zero with a huge exponent", "0e99", None),
+        ("nothing", "", "json_syntax"), ("white space only", " ", "json_syntax"), ("two values", "1 2", "json_syntax"), ("unclosed", '{"a":1', "json_syntax"),
+        ("trailing comma", "[1,]", "json_syntax"), ("trailing comma in an object", '{"a":1,}', "json_syntax"), ("comment", "/**/1", "json_syntax"), ("single quotes", "'a'", "json_syntax"),
+        ("bare name", "{a:1}", "json_syntax"), ("NaN", "NaN", "json_syntax"), ("Infinity", "-Infinity", "json_syntax"), ("leading zero", "01", "json_syntax"),
+        ("leading plus", "+1", "json_syntax"), ("no digit after the point", "1.", "json_syntax"), ("no digit before the point", ".5", "json_syntax"), ("no exponent", "1e", "json_syntax"),
+        ("True", "True", "json_syntax"), ("raw newline in a string", '"a\nb"', "json_syntax"), ("raw NUL in a string", '"\0"', "json_syntax"), ("raw NUL after", "1\0", "json_syntax"),
+        ("bad escape", r'"\x41"', "json_syntax"), ("short escape", r'"\u12"', "json_syntax"), ("byte order mark", "\ufeff1", "json_syntax"), ("no-break space", "\u00a01", "json_syntax"),
+        ("duplicate name", '{"a":1,"a":1}', "json_duplicate_key"), ("duplicate name, escaped", r'{"a":1,"\u0061":2}', "json_duplicate_key"),
+        ("duplicate name, deep", '[{"b":{"x":1,"y":2,"x":3}}]', "json_duplicate_key"),
+        ("high surrogate alone", r'"\ud800"', "json_surrogate"), ("low surrogate alone", r'"\udc00"', "json_surrogate"), ("two high surrogates", r'"\ud800\ud800"', "json_surrogate"),
+        ("high surrogate and a letter", r'"\ud800\u0041"', "json_surrogate"), ("lone surrogate in a name", r'{"\udfff":1}', "json_surrogate"),
+        ("invalid byte", b'"\xff"', "json_utf8"), ("overlong slash", b'"\xc0\xaf"', "json_utf8"), ("surrogate in UTF-8", b'"\xed\xa0\x80"', "json_utf8"),
+        ("UTF-16", "[1]".encode("utf-16"), "json_utf8"), ("cut character", b'"\xe2\x82"', "json_utf8"), ("invalid byte after the value", b"1\xff", "json_utf8"),
+    ]
+    rows = []
+    for name, text, code in cases:
+        data = text if isinstance(text, bytes) else text.encode()
+        rows.append({"name": name, "input": b64(data), "code": code, "canonical": None if code else jcs_text(json.loads(data))})
+    write("strict-json.json", {"about": "`input` is base64. `code` null: accepted, with this RFC 8785 form.", "cases": rows})
+
+
+def make_opa():
+    element = {
+        "labels": {"id": "1780d507-aea2-45cc-ae50-fa153c8e4a5a", "version": "1.4.2", "region": "eu"},
+        "decision_id": "4ca636c1-55e4-417a-b1d8-4aceb67960d1", "bundles": {"payments": {"revision": "rev-42"}},
+        "path": "payments/allow", "input": {"tool_calls": [{"tool": "bank", "params": {"amount": 1200}}]}, "result": True,
+        "requested_by": "10.0.0.7:51234", "timestamp": "2026-11-20T05:48:01.123456789Z", "metrics": {"timer_rego_query_eval_ns": 43125}, "req_id": 7,
+        "request_context": {"http": {"headers": {"x-agent-id": ["agt-payments"]}}},
+    }
+    bare = {n: element[n] for n in ("labels", "decision_id", "path", "input", "timestamp")}
+    cases = [("a decision with all usual members", element), ("undefined: no `result`", bare), ("no agent header", bare | {"result": True})]
+    for name, result in [
+        ("false", False), ("allow true", {"allow": True, "reason": "ok"}), ("allow false", {"allow": False}), ("empty deny set", []),
+        ("deny set", ["amount over limit"]), ("object without allow", {"deny": []}), ("allow is text", {"allow": "true"}), ("text", "true"), ("null", None), ("number", 1),
+    ]:
+        cases.append((f"result: {name}", bare | {"result": result}))
+    cases.append(("a leading slash in `path`", bare | {"path": "/payments/allow", "result": True}))
+    cases.append(("an ad-hoc query", {n: v for n, v in bare.items() if n != "path"} | {"query": "data.payments.allow = x", "result": [{"x": True}]}))
+    cases.append(("two bundles: the first name counts", bare | {"bundles": {"b": {"revision": "2"}, "a": {}}, "result": True}))
+    cases.append(("labels that do not fit stay in the payload", bare | {"labels": {"id": "opa-1", "long": "x" * 257, **{f"l{n:02}": str(n) for n in range(18)}}, "result": True}))
+    rows = [{"name": name, "element": e, "event": opa_event(e)} for name, e in cases]
+    write("opa.json", {"about": "Elements of OPA decision logs, and the event that each becomes (formats/opa.md).", "cases": rows})
+
+
+if __name__ == "__main__":
+    make_entries()
+    make_signature()
+    make_receipts()
+    make_strict_json()
+    make_opa()
