@@ -154,7 +154,7 @@ def receipt(entry, index, hashes, signed):
 # formats/journal.md
 def sign_place(key, tenant, epoch, subject, expected, body):
     place = f"countersign-journal-v1\n{tenant}\n{epoch}\n{subject}\n{expected}\n".encode()
-    return f"{expected} {b64url(key.private.sign(place + body))}"
+    return f"{expected}.{b64url(key.private.sign(place + body))}"
 
 
 def call_digest(tenant, nonce, agent, run, tool, action, params):

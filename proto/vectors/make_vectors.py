@@ -101,13 +101,13 @@ class Log:
         opened, note, closed = self.observe(producer, event)
         if opened:
             gap = {"source": scope[1], "from": opened[0], "to": opened[1]}
-            self.put("gap_opened", producer, gap, gap, {}, scope, commit_name="gap_opened")
+            self.put("gap_opened", producer, gap, gap, {}, scope, commit_name="//gap_opened")
         plain, fields = split(event)
         kind = "decision" if event["type"] == OURS[0] else "event"
         index = self.keys[scope] = self.put(kind, producer, plain, event, fields, scope, note)
         if closed:
             gap = {"source": scope[1], **closed}
-            self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="gap_closed")
+            self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="//gap_closed")
         return self.done("posted", index)
 
     def observe(self, producer, event):

@@ -1,6 +1,6 @@
 //! What every request handler shares, and what runs beside them.
 
-use crate::{config::Config, metrics::Metrics};
+use crate::{config::Config, metrics::Metrics, routes};
 use ledger::{
     chores, follow,
     ident::Ident,
@@ -17,8 +17,8 @@ use std::{
 };
 use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
 
-/// How often old journal messages are looked for.
-const TRIM_EVERY: Duration = Duration::from_secs(3600);
+/// How often unfinished erasures and old journal messages are looked for.
+const HOUSE_EVERY: Duration = Duration::from_secs(60);
 
 /// The running server's shared parts.
 pub struct App {
@@ -92,7 +92,7 @@ impl App {
                     tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
                 }
             }
-            tokio::time::sleep(TRIM_EVERY).await;
+            tokio::time::sleep(HOUSE_EVERY).await;
         }
     }
 
@@ -158,12 +158,9 @@ async fn send_receipts(
     broker: &jetstream::Connection,
     mut wanted: tokio::sync::mpsc::Receiver<ReceiptWanted>,
 ) {
-    while let Some(ReceiptWanted { tenant, producer, to, outcome }) = wanted.recv().await {
+    while let Some(ReceiptWanted { tenant, producer, to, id, outcome }) = wanted.recv().await {
         let prefix = format!("countersign-out.{tenant}.{producer}.");
-        let (Some(tenant), Some(index)) = (app.ledger.tenant(tenant.as_str()), outcome.index())
-        else {
-            continue;
-        };
+        let Some(tenant) = app.ledger.tenant(tenant.as_str()) else { continue };
         let rest = to.strip_prefix(&prefix).unwrap_or("");
         let token = |t: &str| {
             !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>')
@@ -173,11 +170,9 @@ async fn send_receipts(
             app.metrics.receipt_refused();
             continue;
         }
-        let published = tenant.published();
-        let receipt = app.ledger.reader(&tenant, &published).receipt(index);
-        if let Ok(Some(receipt)) = receipt
-            && let Err(error) = broker.publish_out(&to, receipt.to_string().into_bytes()).await
-        {
+        let body = routes::events::receipt_message(app, &tenant, id, &outcome);
+        let Ok(body) = body else { continue };
+        if let Err(error) = broker.publish_out(&to, body).await {
             tracing::warn!(%error, "a receipt could not be sent");
         }
     }

@@ -182,8 +182,9 @@ impl Draft {
 /// The name under which `commit` is salted; entries of one message must not share a salt.
 fn commit_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::GapOpened => "gap_opened",
-        Kind::GapClosed => "gap_closed",
+        // No payload field is named so: bare names do not begin with `/`, and no pointer begins with `//`.
+        Kind::GapOpened => "//gap_opened",
+        Kind::GapClosed => "//gap_closed",
         _ => "",
     }
 }
@@ -201,7 +202,7 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Reads an entry; `None` if these are not bytes that [`Draft::finish`] writes.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let value = json::parse(bytes).ok()?;
+        let value = json::parse_kept(bytes).ok()?;
         let kind = Kind::parse(value.get("kind")?.as_str()?)?;
         let journal = value.get("journal")?;
         let origin = Origin {
@@ -279,7 +280,7 @@ impl Payload {
 
     /// The name inside a disclosure text.
     pub fn name(disclosure: &[u8]) -> Option<String> {
-        match json::parse(disclosure).ok()?.as_array()? {
+        match json::parse_kept(disclosure).ok()?.as_array()? {
             [_, Value::String(name), _] => Some(name.clone().into_owned()),
             _ => None,
         }

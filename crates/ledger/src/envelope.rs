@@ -1,6 +1,6 @@
 //! The signature that every journal message outside `decisions.` carries (design §5).
 //!
-//! Header `Countersign-Signature: <expected> <base64url Ed25519 signature>`, over
+//! Header `Countersign-Signature: <expected>.<base64url Ed25519 signature>`, over
 //! `countersign-journal-v1 \n tenant \n epoch \n subject \n expected \n body`. `expected` is the last sequence on the
 //! subject before this message, and `epoch` the journal's: so a message can't be repeated in another place.
 
@@ -39,12 +39,12 @@ impl Place<'_> {
 /// The header's value for `body` at this place.
 pub fn sign(signer: &Signer, place: Place<'_>, body: &[u8]) -> String {
     let signature = signer.sign_bytes(&place.message(body));
-    format!("{} {}", place.expected, BASE64URL_NOPAD.encode(&signature))
+    format!("{}.{}", place.expected, BASE64URL_NOPAD.encode(&signature))
 }
 
 /// Whether `header` is the signature of one of `keys` over `body` at exactly this place.
 pub fn verify(keys: &[Vkey], place: Place<'_>, body: &[u8], header: &str) -> bool {
-    let Some((expected, signature)) = header.split_once(' ') else { return false };
+    let Some((expected, signature)) = header.split_once('.') else { return false };
     let Ok(signature) = BASE64URL_NOPAD.decode(signature.as_bytes()) else { return false };
     expected == place.expected.to_string()
         && keys.iter().any(|key| verify_bytes(key, &place.message(body), &signature))

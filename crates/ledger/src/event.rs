@@ -24,8 +24,8 @@ pub const FIELDS_MAX: usize = 64;
 pub const LABELS_MAX: usize = 16;
 /// Longest agent chain.
 pub const CHAIN_MAX: usize = 16;
-/// Highest `sequence`: 2^63-1.
-pub const SEQUENCE_MAX: u64 = i64::MAX as u64;
+/// Highest `sequence`, 2^53-1: it stands as a JSON number in gap entries.
+pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
 
 /// Event type of a decision.
 pub const DECISION: &str = "dev.countersign.decision.v1";

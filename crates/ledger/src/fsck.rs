@@ -13,7 +13,7 @@ use crate::{
     verify::{Summary, Walk},
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most findings that are listed; more are only counted.
 const FINDINGS_MAX: usize = 100;

@@ -66,9 +66,18 @@ pub enum ErrorKind {
 
 /// Reads one JSON text; nothing but white space may follow it.
 pub fn parse(bytes: &[u8]) -> Result<Value<'_>, Error> {
+    parse_to(bytes, DEPTH_MAX)
+}
+
+/// Reads what we wrote ourselves: an entry or a disclosure wraps what was accepted in up to two more levels.
+pub fn parse_kept(bytes: &[u8]) -> Result<Value<'_>, Error> {
+    parse_to(bytes, DEPTH_MAX + 2)
+}
+
+fn parse_to(bytes: &[u8], depth_max: usize) -> Result<Value<'_>, Error> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| Error { kind: ErrorKind::Utf8, offset: e.valid_up_to() })?;
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, depth_max };
     let value = reader.value(0)?;
     reader.space();
     if reader.at == bytes.len() { Ok(value) } else { Err(reader.error(ErrorKind::Syntax)) }
@@ -128,6 +137,7 @@ pub fn text_has_control(text: &str) -> bool {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    depth_max: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -169,7 +179,7 @@ impl<'a> Reader<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<Value<'a>, Error> {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             return Err(self.error(ErrorKind::Depth));
         }
         let begin = self.at;
@@ -204,7 +214,7 @@ impl<'a> Reader<'a> {
     }
 
     fn array(&mut self, depth: usize) -> Result<Value<'a>, Error> {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             return Err(self.error(ErrorKind::Depth));
         }
         self.at += 1;

@@ -228,7 +228,7 @@ impl Ledger {
     }
 
     /// The header that lets `body` be posted on a signed subject now, and the sequence it must follow there.
-    pub fn sign_next(
+    fn sign_next(
         &self,
         tenant: &Tenant,
         subject: &Subject,
@@ -331,7 +331,10 @@ impl Ledger {
         body: &[u8],
     ) -> Result<Done, Error> {
         for _ in 0..SIGNED_TRIES_MAX {
-            let append = self.signed(tenant, subject, body)?;
+            let Some(append) = self.signed(tenant, subject, body).await? else {
+                tokio::time::sleep(SIGNED_PAUSE).await;
+                continue;
+            };
             match self.publish(tenant, vec![append]).await {
                 // Another signed message came first, or one is not posted yet: look again.
                 Err(Error::Journal(journal::Error::Conflict)) => {
@@ -343,13 +346,32 @@ impl Ledger {
         Err(Error::Busy)
     }
 
-    /// A signed message that follows what is posted now.
-    pub fn signed(&self, tenant: &Tenant, subject: &Subject, body: &[u8]) -> Result<Append, Error> {
-        let (signature, expected) = self.sign_next(tenant, subject, body)?;
+    /// A signed message that follows what is posted now; `None` while the journal holds more that is not posted yet.
+    ///
+    /// Two numbers: the signature names the last *posted* sequence on the subject; compare-and-swap names the last one
+    /// the *journal* still holds, which is none after trimming or erasing.
+    async fn signed(
+        &self,
+        tenant: &Tenant,
+        subject: &Subject,
+        body: &[u8],
+    ) -> Result<Option<Append>, Error> {
+        let held = match tenant.journal() {
+            Journal::Embedded | Journal::Absent => None,
+            #[cfg(feature = "jetstream")]
+            Journal::JetStream(stream) => {
+                Some(stream.last_on(subject).await?.map_or(0, |message| message.seq))
+            }
+        };
+        if held.is_some_and(|seq| seq > tenant.published().posted) {
+            return Ok(None);
+        }
+        let (signature, posted) = self.sign_next(tenant, subject, body)?;
+        let expected = held.unwrap_or(posted);
         let headers =
             Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
         let (subject, body) = (subject.clone(), body.to_vec());
-        Ok(Append { subject, headers, body, expected: Some(expected) })
+        Ok(Some(Append { subject, headers, body, expected: Some(expected) }))
     }
 
     /// Makes the next key of a use for a tenant; `system.key` must be published for it to take over.

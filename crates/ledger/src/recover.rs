@@ -99,7 +99,8 @@ async fn signed(
     let subject = Subject::parse("system.journal").expect("a subject");
     let body = crate::canonical::of(new);
     let expected = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
-    let place = Place { tenant: &log.tenant, epoch: new.epoch, subject: &subject, expected };
+    // In the new epoch nothing is posted on this subject yet, whatever the stream holds.
+    let place = Place { tenant: &log.tenant, epoch: new.epoch, subject: &subject, expected: 0 };
     let newest = log.keys.journal();
     let newest = newest.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
     let signature =

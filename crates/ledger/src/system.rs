@@ -85,6 +85,7 @@ pub enum Access {
 
 /// One API key, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AccessKey {
     /// 16 hex digits.
     pub key_id: String,
@@ -174,6 +175,8 @@ mod tests {
         check::<NewEpoch>(
             r#"{"epoch":2,"journal":"a","from":1,"previous_journal":"b","previous_posted":9}"#,
         );
+        let more = r#"{"op":"add","key_id":"00","sha256":"x","roles":[],"name":"n","more":1}"#;
+        assert!(serde_json::from_str::<Access>(more).is_err());
         assert!(serde_json::from_str::<Erasure>(r#"{"index":5,"all":true}"#).is_err());
     }
 }

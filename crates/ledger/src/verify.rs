@@ -172,7 +172,7 @@ pub fn disclosures(text: &str, entry: &[u8]) -> Result<Vec<(String, String)>, Er
     let mut shown: Vec<(String, String)> = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let wrong = |what| Error::Disclosure { line: at + 1, what };
-        let value = json::parse(line.as_bytes()).map_err(|_| wrong("not strict JSON"))?;
+        let value = json::parse_kept(line.as_bytes()).map_err(|_| wrong("not strict JSON"))?;
         let Some([json::Value::String(_), json::Value::String(name), value]) = value.as_array()
         else {
             return Err(wrong("not [salt, name, value]"));
@@ -219,7 +219,7 @@ impl Walk {
     pub fn entry(&mut self, bytes: &[u8]) -> Result<Vec<FullTile>, Error> {
         let index = self.edge.size();
         let wrong = |what| Error::Export { place: format!("entry {index}"), what };
-        let value = json::parse(bytes).map_err(|_| wrong("not strict JSON"))?;
+        let value = json::parse_kept(bytes).map_err(|_| wrong("not strict JSON"))?;
         if canonical::to_vec(&value) != bytes {
             return Err(wrong("not in RFC 8785 form"));
         }

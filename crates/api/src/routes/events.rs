@@ -171,6 +171,20 @@ pub fn results(
     Ok(Results { results, checkpoint: published.checkpoint.clone() })
 }
 
+/// What a producer gets that asked for its receipt by message: one result, with the receipt.
+pub fn receipt_message(
+    app: &App,
+    tenant: &Tenant,
+    id: Option<String>,
+    outcome: &Outcome,
+) -> Result<Vec<u8>, Problem> {
+    let published = tenant.published();
+    let mut result = result(id, outcome);
+    let receipt = app.ledger.reader(tenant, &published).receipt(result.index)?;
+    result.receipt = receipt.map(|receipt| receipt.to_string());
+    serde_json::to_vec(&result).map_err(|e| Problem::new("internal", e.to_string()))
+}
+
 fn result(id: Option<String>, outcome: &Outcome) -> EventResult {
     let (status, first, refused) = match outcome {
         Outcome::Posted { .. } => ("posted", None, None),

@@ -2,7 +2,7 @@
 
 mod body;
 mod entries;
-mod events;
+pub mod events;
 mod keys;
 mod log;
 mod opa;

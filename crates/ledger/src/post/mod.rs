@@ -26,6 +26,9 @@ use prepare::{Accepted, Content};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+/// Most repetitions of one event that are remembered.
+pub const REPEATS_MAX: usize = 256;
+
 /// What became of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -188,7 +191,6 @@ impl Log {
     /// After each message: how far posting came, and what the last message was.
     fn finish(&mut self, changes: &mut Changes<'_>, origin: Origin, message: &Prepared) {
         self.position.posted = origin.seq;
-        self.position.time = origin.time;
         if let Some(subject) = message.subject.as_ref().filter(|s| is_signed(s)) {
             let key = self.number.in_epoch(origin.epoch, subject.to_string().as_bytes());
             changes.put(Family::Subjects, key, origin.seq.to_be_bytes().to_vec());
@@ -216,6 +218,7 @@ impl Log {
             Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
         changes.put(Family::Payload, key, payload.encode());
         self.position.size += 1;
+        self.position.time = origin.time;
         index
     }
 
@@ -279,13 +282,18 @@ impl Log {
         let payload = changes.get(Family::Payload, &at)?;
         let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
-            // Erased: nothing is left to compare with.
+            // Erased: nothing is left to compare with, and this message must not bring the bytes back.
+            self.mark_erasing(
+                changes,
+                Erasing { index: first, epoch: origin.epoch, seq: origin.seq },
+            );
             return Ok(Outcome::Duplicate { index: first });
         };
         let corrupt = store::Error::Corrupt { family: "entries", what: "the entry of a key" };
         let entry = changes.get(Family::Entries, &at)?.ok_or_else(|| corrupt.clone())?;
         let view = View::parse(&entry).ok_or(corrupt)?;
         if view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole)) {
+            self.note_repeat(changes, &at, origin)?;
             return Ok(Outcome::Duplicate { index: first });
         }
         let scope = scope_of(accepted);
@@ -302,6 +310,25 @@ impl Log {
         );
         let index = self.append(changes, draft, origin, None);
         Ok(Outcome::Conflict { index, first })
+    }
+
+    /// Remembers that the journal holds this event once more, for its erasure.
+    fn note_repeat(
+        &self,
+        changes: &mut Changes<'_>,
+        at: &[u8],
+        origin: Origin,
+    ) -> Result<(), Error> {
+        let known = changes.get(Family::Repeats, at)?;
+        let known = known.map(|bytes| store::read_json::<Vec<(u64, u64)>>(&bytes, "repeats"));
+        let mut repeats = known.transpose()?.unwrap_or_default();
+        // Beyond the bound the oldest is forgotten; trimming removes it from the journal in time.
+        if repeats.len() == REPEATS_MAX {
+            repeats.remove(0);
+        }
+        repeats.push((origin.epoch, origin.seq));
+        changes.put(Family::Repeats, at.to_vec(), store::to_json(&repeats));
+        Ok(())
     }
 
     /// P3: what the event's number says about its source.

@@ -95,9 +95,10 @@ pub struct Erasing {
 }
 
 impl Erasing {
-    /// `"erasing" ‖ log ‖ index`, in `meta`.
+    /// `"erasing" ‖ log ‖ epoch ‖ seq`, in `meta`.
     pub fn key(&self, number: LogNumber) -> Vec<u8> {
-        [&number.meta("erasing")[..], &self.index.to_be_bytes()].concat()
+        let (epoch, seq) = (self.epoch.to_be_bytes(), self.seq.to_be_bytes());
+        [&number.meta("erasing")[..], &epoch, &seq].concat()
     }
 }
 

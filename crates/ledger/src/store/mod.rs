@@ -9,7 +9,7 @@
 //! | `meta` | `"position" ‖ log` | [`crate::post::Position`] as JSON: the commit record |
 //! | `meta` | `"keys" ‖ log` | [`crate::post::Keys`] as JSON |
 //! | `meta` | `"checkpoint" ‖ log` | newest checkpoint, verbatim |
-//! | `meta` | `"erasing" ‖ log ‖ index u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
+//! | `meta` | `"erasing" ‖ log ‖ epoch u64 ‖ seq u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |
 //! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |
@@ -19,6 +19,7 @@
 //! | `subjects` | `log ‖ epoch u64 ‖ subject` | last journal sequence on a signed subject, u64 |
 //! | `access` | `log ‖ key id` | [`crate::system::AccessKey`] as JSON |
 //! | `access` | `0xffffffff ‖ key id` | the log whose key it is, u32 |
+//! | `repeats` | `log ‖ index u64` | `[[epoch, seq], …]` as JSON: messages that repeated that event (P11) |
 //! | `checkpoints` | `log ‖ unix second u64` | last checkpoint of that second |
 //! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
 //! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
@@ -56,11 +57,13 @@ pub enum Family {
     Rotations,
     /// Messages of the embedded journal.
     Journal,
+    /// Where else in the journal an event came again.
+    Repeats,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -72,6 +75,7 @@ impl Family {
         (Self::Checkpoints, "checkpoints"),
         (Self::Rotations, "rotations"),
         (Self::Journal, "journal"),
+        (Self::Repeats, "repeats"),
     ];
 }
 

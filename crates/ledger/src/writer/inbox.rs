@@ -155,6 +155,8 @@ pub struct ReceiptWanted {
     pub producer: Ident,
     /// Where the receipt shall go, as asked; not checked yet.
     pub to: String,
+    /// The event's `id`, if it could be read.
+    pub id: Option<String>,
     /// What became of the message.
     pub outcome: Outcome,
 }

@@ -338,8 +338,13 @@ impl Part<'_> {
         if let (Some(to), Some(journal::Subject::Decisions(producer))) =
             (&message.headers.receipt_to, &message.subject)
         {
-            let (tenant, producer, to) = (self.log.tenant.clone(), producer.clone(), to.clone());
-            self.receipts.push(ReceiptWanted { tenant, producer, to, outcome: outcome.clone() });
+            self.receipts.push(ReceiptWanted {
+                tenant: self.log.tenant.clone(),
+                producer: producer.clone(),
+                to: to.clone(),
+                id: message.id().map(str::to_owned),
+                outcome: outcome.clone(),
+            });
         }
         Ok(outcome)
     }
