@@ -1,5 +1,6 @@
 """What the black-box tests share. Imports no code of ours: everything goes through the binary and its edges.
 
+    book     what was promised, compared with the log
     binary   the built `countersign`, run as a command
     server   a server in a fresh directory: init, start, stop, kill -9
     client   its HTTP interface
@@ -9,6 +10,7 @@
 """
 
 from .binary import Finished, cli, countersign_bin
+from .book import Book
 from .client import Client, Key
 from .events import event, heartbeat, new_id
 from .nats import NatsServer
@@ -16,6 +18,6 @@ from .server import Server, ServerExited
 from .waits import free_port, until
 
 __all__ = [
-    "Client", "Finished", "Key", "NatsServer", "Server", "ServerExited", "cli", "countersign_bin", "event",
+    "Book", "Client", "Finished", "Key", "NatsServer", "Server", "ServerExited", "cli", "countersign_bin", "event",
     "free_port", "heartbeat", "new_id", "until",
 ]

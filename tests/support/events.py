@@ -48,6 +48,8 @@ def event(**over: Any) -> dict[str, Any]:
     _replace(made, copy.deepcopy(over))
     if isinstance(data, dict) and isinstance(made.get("data"), dict):
         _replace(made["data"], copy.deepcopy(data))
+    elif data is ...:
+        del made["data"]
     else:
         made["data"] = data
     if payload is not None:
