@@ -310,7 +310,7 @@ def check_signatures(vector):
     name, id, key = read_vkey(vector["vkey"])
 
     def holds(place, body, header):
-        expected, _, signature = header.partition(" ")
+        expected, _, signature = header.partition(".")
         signed = f"countersign-journal-v1\n{place['tenant']}\n{place['epoch']}\n{place['subject']}\n{place['expected']}\n".encode() + body
         try:
             key.verify(base64.urlsafe_b64decode(signature + "=="), signed)

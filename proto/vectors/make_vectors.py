@@ -23,7 +23,7 @@ class Log:
     """A journal and the log that follows from it. `about` says what the file shows."""
 
     def __init__(self, about):
-        self.epoch, self.posted, self.time = 1, 0, ""
+        self.epoch, self.posted, self.time, self.entry_time = 1, 0, "", ""
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
@@ -48,7 +48,7 @@ class Log:
         entry |= {"salt": "derived"} if "Countersign-Salt" not in self.message["headers"] else {}
         entry |= {"sequence": note} if note else {}
         text = jcs_text(entry)
-        index = len(self.entries)
+        index, self.entry_time = len(self.entries), self.time
         self.entries.append(text.encode())
         self.kept.append({"commit_salt": commit_salt, "disclosures": salted, "whole": whole})
         self.message["entries"].append({
@@ -70,7 +70,8 @@ class Log:
             pass
         self.message |= {"body": b64(body), "outcome": None, "entries": []}
         self.file["messages"].append(self.message)
-        self.time, self.posted = max(self.time, time), seq
+        # Not before the previous entry; a message without an entry moves nothing.
+        self.time, self.posted = max(self.entry_time, time), seq
         if not subject.startswith("decisions."):
             self.subjects[subject] = seq
         if missing:
@@ -146,7 +147,7 @@ class Log:
             return self.done("nothing")
         if opens:
             self.message["opens_epoch"] = True
-            self.time, self.posted, self.subjects = self.file["messages"][-2]["time"], content["from"] - 1, {}
+            self.time, self.posted, self.subjects = self.entry_time, content["from"] - 1, {}
         family, whole = subject.partition(".")[0], content
         if kind == "key":
             whole = event
@@ -226,6 +227,7 @@ def make_entries():
         ("data", text(data=good["data"] | {"verdict": "maybe"})), ("control_character", text(id="r-\u0007")),
         ("payload_name", text(data=good["data"] | {"payload": {"/x": 1}})),
         ("payload_fields", text(data=good["data"] | {"payload": {f"f{n}": n for n in range(65)}})), ("json_syntax", b""),
+        ("attribute", text(sequence="9007199254740992")),
     ]
     for n, (reason, body) in enumerate(cases):
         log.reject("decisions.gw-1", body, at(n + 1), reason)
@@ -245,9 +247,9 @@ def make_entries():
     log.publish(decision("o-9", 9, source="/gateways/us-1"), at(9))
     log.write("sequence")
 
-    log = Log("P2: the same event again is no entry; another body under its key is a conflict; another producer has keys of its own.")
+    log = Log("P2: the same event again is no entry, and its later time moves nothing; another body under its key is a conflict; another producer has keys of its own.")
     log.publish(decision("e-1"), at(1))
-    log.publish(decision("e-1"), at(2), body=json.dumps(decision("e-1"), indent=2, sort_keys=True).encode())
+    log.publish(decision("e-1"), at(9), body=json.dumps(decision("e-1"), indent=2, sort_keys=True).encode())
     log.publish(decision("e-1", time="2026-11-20T05:48:02Z"), at(3))
     log.publish(decision("e-1"), at(4), producer="gw-2")
     log.write("repeated")
@@ -297,7 +299,7 @@ def make_signature():
     wrong = [
         ("another tenant", {"tenant": "other"}, None), ("another epoch", {"epoch": 2}, None),
         ("another subject", {"subject": "system.access"}, None), ("another place in the subject", {"expected": 5}, None),
-        ("a leading zero", {}, "0" + header), ("padding", {}, header + "=="), ("no number", {}, header.split(" ")[1]), ("empty", {}, ""),
+        ("a leading zero", {}, "0" + header), ("padding", {}, header + "=="), ("no number", {}, header.split(".")[1]), ("a space for the dot", {}, header.replace(".", " ")), ("empty", {}, ""),
     ]
     write("journal-signature.json", {
         "about": "Ed25519 over `signed_bytes`; header Countersign-Signature. `refused` differ from it in one thing.",
