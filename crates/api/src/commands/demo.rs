@@ -1,4 +1,223 @@
-use super::Failed;
-pub fn run(_: &crate::cli::Demo) -> Result<(), Failed> {
-    Ok(())
+//! `countersign demo`: the whole story in a fresh directory, with the real commands and a real server.
+
+use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed};
+use crate::{
+    cli::{Demo, Remote},
+    client::Client,
+    terminal::{dim, good, harmless, say, strong},
+};
+use serde_json::Value;
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Thirty decisions: payments, health, deployments, egress; all verdicts; agents that call agents.
+const EVENTS: &str = include_str!("../../../../proto/examples/events.ndjson");
+/// Longest wait for the server.
+const START_WAIT: Duration = Duration::from_secs(20);
+/// The decision whose receipt is shown: the first one with this verdict.
+const SHOWN_VERDICT: &str = "deny";
+
+/// A running server that ends with the demo.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGTERM, so that it drains; the wait reaps it.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// Tells the story.
+pub fn run(arguments: &Demo) -> Result<(), Failed> {
+    let dir = match &arguments.dir {
+        Some(dir) => dir.clone(),
+        None => fresh_dir()?,
+    };
+    fs::create_dir_all(&dir)?;
+    let dir = dir.canonicalize()?;
+    let port = if arguments.port == 0 { free_port()? } else { arguments.port };
+    let url = format!("http://127.0.0.1:{port}");
+    let config = dir.join("countersign.toml");
+    write_config(&dir, &config, port, &url)?;
+
+    say(&strong("1. A log of its own for the tenant acme"));
+    let made =
+        ours(&["init", "--tenant", "acme", "--json", "--config", &config.to_string_lossy()])?;
+    let made: Value = serde_json::from_str(&made).unwrap_or_default();
+    let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+    fs::write(dir.join("log.vkey"), text("vkey"))?;
+    fs::write(dir.join("admin.key"), text("admin_key"))?;
+    say(&format!("   log         {}", text("origin")));
+    say(&format!("   public key  {}", text("vkey")));
+
+    let server = start(&config, &dir, &url)?;
+    let admin = client(&url, &dir.join("admin.key"))?;
+    for (role, file) in [("publisher", "gateway.key"), ("discloser", "discloser.key")] {
+        let producer = (role == "publisher").then_some("gw-1");
+        let body = serde_json::json!({"roles": [role], "producer": producer, "name": "demo"});
+        let answer = admin.post_json("/v1/tenants/acme/keys", &body)?;
+        fs::write(dir.join(file), answer["key"].as_str().unwrap_or_default())?;
+    }
+
+    say(&strong("\n2. A gateway publishes its decisions; each answer comes after the fsync"));
+    let index = publish(&client(&url, &dir.join("gateway.key"))?)?;
+
+    say(&strong("\n3. The signed checkpoint commits to all of them"));
+    let checkpoint = admin.get("/v1/tenants/acme/logs/1/checkpoint")?;
+    for line in String::from_utf8_lossy(&checkpoint).lines() {
+        say(&format!("   {}", dim(line)));
+    }
+    prove(&admin, &client(&url, &dir.join("discloser.key"))?, &dir, index)?;
+    if arguments.once {
+        drop(server);
+        return Ok(());
+    }
+    stay(server, &url, &dir)
+}
+
+/// A receipt, verified with the public key alone, and once more with one byte flipped.
+fn prove(admin: &Client, discloser: &Client, dir: &Path, index: u64) -> Result<(), Failed> {
+    say(&strong(
+        "\n4. An auditor gets one receipt, and checks it offline with the public key alone",
+    ));
+    let receipt = admin.get(&format!("/v1/tenants/acme/receipts?index={index}"))?;
+    let disclosures = discloser.get(&format!("/v1/tenants/acme/entries/{index}/disclosures"))?;
+    let (path, shown) = (dir.join("receipt.tlog-proof"), dir.join("receipt.disclosures"));
+    fs::write(&path, &receipt)?;
+    fs::write(&shown, disclosures)?;
+    let (key, path, shown) = (
+        dir.join("log.vkey").to_string_lossy().into_owned(),
+        path.to_string_lossy().into_owned(),
+        shown.to_string_lossy().into_owned(),
+    );
+    say(&dim(&format!("   $ countersign verify --key {key} --disclosures {shown} {path}")));
+    let told = ours(&["verify", "--key", &key, "--disclosures", &shown, &path])?;
+    told.lines().for_each(|line| say(&format!("   {line}")));
+
+    say(&strong("\n5. Somebody changes one byte of it"));
+    let mut forged = receipt;
+    // Within the entry: the line that begins with `extra `.
+    forged[100] = if forged[100] == b'A' { b'B' } else { b'A' };
+    let forged_path = dir.join("forged.tlog-proof").to_string_lossy().into_owned();
+    fs::write(&forged_path, forged)?;
+    say(&dim(&format!("   $ countersign verify --key {key} {forged_path}")));
+    let output = Command::new(std::env::current_exe()?)
+        .args(["verify", "--key", &key, &forged_path])
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    told.lines().for_each(|line| say(&format!("   {line}")));
+    if output.status.code() == Some(1) {
+        say(&good("\nThe change was found. Nothing but the public key was needed."));
+        Ok(())
+    } else {
+        Err(Failed::new(EXIT_FAILED, "the forged receipt was not refused: this is a defect"))
+    }
+}
+
+fn publish(gateway: &Client) -> Result<u64, Failed> {
+    let path = "/v1/tenants/acme/events";
+    let answer = gateway.post(path, "application/x-ndjson", EVENTS.as_bytes())?;
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    let results = answer["results"].as_array().cloned().unwrap_or_default();
+    let mut shown = None;
+    for (line, result) in EVENTS.lines().zip(&results) {
+        let event: Value = serde_json::from_str(line).unwrap_or_default();
+        let data = &event["data"];
+        let text = |value: &Value| harmless(value.as_str().unwrap_or("-"));
+        // `dev.countersign.heartbeat.v1` has no verdict: show what it is.
+        let kind = event["type"].as_str().and_then(|kind| kind.rsplit('.').nth(1)).unwrap_or("-");
+        let verdict = data["verdict"].as_str().unwrap_or(kind);
+        if result["status"] != "posted" {
+            let text = format!("event {} was not posted: {result}", event["id"]);
+            return Err(Failed::new(EXIT_FAILED, text));
+        }
+        say(&format!(
+            "   entry {:>3}  {:<16} {:<18} {}/{}",
+            result["index"].as_u64().unwrap_or(0),
+            harmless(verdict),
+            text(&data["agent"]["id"]),
+            text(&data["tool"]["name"]),
+            text(&data["tool"]["action"]),
+        ));
+        if data["verdict"] == SHOWN_VERDICT && shown.is_none() {
+            shown = result["index"].as_u64();
+        }
+    }
+    shown.ok_or_else(|| Failed::new(EXIT_FAILED, "no decision to show"))
+}
+
+fn stay(mut server: Server, url: &str, dir: &Path) -> Result<(), Failed> {
+    say(&format!("\nThe server stays up at {}; end it with Ctrl-C.", strong(url)));
+    say(&format!("Keys and files are in {}. Try:", dir.display()));
+    say(&dim(&format!(
+        "  curl -s -H \"Authorization: Bearer $(cat {0}/admin.key)\" '{url}/v1/tenants/acme/entries?limit=3'",
+        dir.display()
+    )));
+    let ended = server.0.wait()?;
+    if ended.success() { Ok(()) } else { Err(Failed::new(EXIT_FAILED, "the server ended")) }
+}
+
+/// Runs one of our own commands and returns what it printed.
+fn ours(arguments: &[&str]) -> Result<String, Failed> {
+    let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Failed::new(EXIT_FAILED, format!("`countersign {}` failed: {text}", arguments.join(" "))))
+}
+
+fn start(config: &Path, dir: &Path, url: &str) -> Result<Server, Failed> {
+    let log = fs::File::create(dir.join("server.log"))?;
+    let child = Command::new(std::env::current_exe()?)
+        .args(["serve", "--config", &config.to_string_lossy()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()?;
+    let mut server = Server(child);
+    let key = dir.join("admin.key");
+    let begin = Instant::now();
+    while client(url, &key)?.get("/readyz").is_err() {
+        if begin.elapsed() > START_WAIT || server.0.try_wait()?.is_some() {
+            let log = fs::read_to_string(dir.join("server.log")).unwrap_or_default();
+            return Err(Failed::new(EXIT_UNAVAILABLE, format!("the server did not start:\n{log}")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(server)
+}
+
+fn client(url: &str, key: &Path) -> Result<Client, Failed> {
+    let remote = Remote { server: url.into(), api_key_file: key.to_owned(), ca: None };
+    Ok(Client::new(&remote)?)
+}
+
+fn free_port() -> Result<u16, Failed> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A new folder below the system's place for temporary files.
+fn fresh_dir() -> Result<PathBuf, Failed> {
+    let mark = data_encoding::HEXLOWER.encode(&ledger::keyring::random32()[..6]);
+    Ok(std::env::temp_dir().join(format!("countersign-demo-{mark}")))
+}
+
+fn write_config(dir: &Path, path: &Path, port: u16, url: &str) -> Result<(), Failed> {
+    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let text = format!(
+        "data_dir = {:?}\nkeys_dir = {:?}\nguard_path = {:?}\nbackup_dir = {:?}\nlisten = \"127.0.0.1:{port}\"\n\
+         public_url = {url:?}\n",
+        at("data"),
+        at("keys"),
+        at("guard/guard"),
+        at("backups"),
+    );
+    Ok(fs::write(path, text)?)
 }

@@ -1,0 +1,54 @@
+# Sourced by the other scripts: where things are built, and what must be installed.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Outside the checkout: the next clone builds in seconds. RocksDB alone costs about 20 CPU minutes.
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/countersign"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+export COUNTERSIGN_BIN="$CARGO_TARGET_DIR/release/countersign"
+
+# One selection of packages and targets everywhere: another one would give other features to the build tools that
+# RocksDB is bound with, and compile it again.
+selection=(--release --locked --workspace --all-targets)
+
+say() { printf '\n== %s\n' "$*"; }
+
+# need COMMAND-OR-FILE PACKAGE...: installs Debian packages whose command or file is missing.
+missing=()
+need() {
+    local probe=$1
+    shift
+    if ! command -v "$probe" >/dev/null 2>&1 && ! compgen -G "$probe" >/dev/null; then
+        missing+=("$@")
+    fi
+}
+
+install_missing() {
+    [ ${#missing[@]} -eq 0 ] && return
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing ${missing[*]}"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    else
+        echo "Install what is missing, then run this again:" >&2
+        echo "  sudo apt-get install -y ${missing[*]}" >&2
+        exit 69
+    fi
+}
+
+need_build_tools() {
+    if ! command -v cargo >/dev/null; then
+        echo "Install Rust 1.89 or newer (rustup), then run this again." >&2
+        exit 69
+    fi
+    need g++ g++
+    need '/usr/lib/llvm-*/lib/libclang.so*' libclang-dev
+    need clang clang
+    install_missing
+}
+
+build() {
+    say "building (the first time takes about 20 CPU minutes: RocksDB; target directory $CARGO_TARGET_DIR)"
+    cargo build "${selection[@]}"
+}
