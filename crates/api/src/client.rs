@@ -76,21 +76,21 @@ impl Client {
     pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
         let bearer = Zeroizing::new(format!("Bearer {}", self.key.as_str()));
         let url = format!("{}{path}", self.server);
-        self.try_again(|| self.agent.get(&url).header("Authorization", bearer.as_str()).call())
+        Self::try_again(|| self.agent.get(&url).header("Authorization", bearer.as_str()).call())
     }
 
     /// DELETE.
     pub fn delete(&self, path: &str) -> Result<Vec<u8>, Error> {
         let bearer = Zeroizing::new(format!("Bearer {}", self.key.as_str()));
         let url = format!("{}{path}", self.server);
-        self.try_again(|| self.agent.delete(&url).header("Authorization", bearer.as_str()).call())
+        Self::try_again(|| self.agent.delete(&url).header("Authorization", bearer.as_str()).call())
     }
 
     /// POST of bytes with a content type.
     pub fn post(&self, path: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
         let bearer = Zeroizing::new(format!("Bearer {}", self.key.as_str()));
         let url = format!("{}{path}", self.server);
-        self.try_again(|| {
+        Self::try_again(|| {
             let request = self.agent.post(&url).header("Authorization", bearer.as_str());
             request.header("Content-Type", kind).send(body)
         })
@@ -104,7 +104,6 @@ impl Client {
 
     /// Repeats while the server says 503: safe, because events are posted once and the rest is refused whole.
     fn try_again(
-        &self,
         send: impl Fn() -> Result<Response<ureq::Body>, ureq::Error>,
     ) -> Result<Vec<u8>, Error> {
         let mut pause = Duration::from_millis(200);

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// Exit status for a bad configuration: EX_CONFIG would be 78; 64 is what operators' scripts know as "wrong usage".
+/// Exit status for a bad configuration: `EX_CONFIG` would be 78; 64 is what operators' scripts know as "wrong usage".
 pub const EXIT_CONFIG: u8 = 64;
 
 /// The file, as written.

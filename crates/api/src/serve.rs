@@ -69,10 +69,15 @@ pub async fn serve(
             let _permit: OwnedSemaphorePermit = permit;
             match tls {
                 None => converse(stream, router, watcher).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, router, watcher).await,
-                    Ok(Err(_)) | Err(_) => tracing::debug!("a TLS handshake failed"),
-                },
+                Some(tls) => {
+                    if let Ok(Ok(stream)) =
+                        tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await
+                    {
+                        converse(stream, router, watcher).await
+                    } else {
+                        tracing::debug!("a TLS handshake failed")
+                    }
+                }
             }
             app.metrics.connection(-1);
         });

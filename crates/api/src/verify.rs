@@ -10,11 +10,7 @@ use ledger::{
     verify::{self, Error, KeysDocument, Trusted},
 };
 use serde_json::{Value, json};
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::Read as _, path::Path, process::ExitCode};
 
 /// Refused.
 const EXIT_REFUSED: u8 = 1;
@@ -94,7 +90,7 @@ fn trusted(arguments: &Verify) -> Result<Vec<Trusted>, Failure> {
     // An export carries its own keys document; the chain in it begins with the given key.
     let in_export = arguments.export.as_ref().map(|folder| folder.join("keys.json"));
     let path = arguments.keys.clone().or_else(|| in_export.filter(|path| path.exists()));
-    let document = path.as_ref().map(|path| read_text(path)).transpose()?;
+    let document = path.as_ref().map(read_text).transpose()?;
     let document: Option<KeysDocument> = document
         .map(|text| serde_json::from_str(&text))
         .transpose()
@@ -123,7 +119,7 @@ fn receipt(
 
 fn export(folder: &Path, trusted: &[Trusted], report: &mut Report) -> Result<(), Failure> {
     let place = folder.display().to_string();
-    let checkpoint = read_text(&folder.join("checkpoint"))?;
+    let checkpoint = read_text(folder.join("checkpoint"))?;
     let read = |path: &str| std::fs::read(folder.join(path)).ok();
     let done = verify::export(trusted, &checkpoint, read, |_| {});
     let (checkpoint, summary) =
@@ -167,7 +163,7 @@ fn read_text(path: impl AsRef<Path>) -> Result<String, Failure> {
     let path = path.as_ref();
     let unreadable = |what: String| Failure::Unreadable(format!("{}: {what}", path.display()));
     let mut bytes = Vec::new();
-    let read = if path == PathBuf::from("-") {
+    let read = if path == "-" {
         std::io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes))
@@ -240,9 +236,9 @@ impl Report {
             "truth_of_the_event",
         ];
         if disclosed {
-            checked.push("disclosures")
+            checked.push("disclosures");
         } else {
-            not_checked.push("payload")
+            not_checked.push("payload");
         }
         self.line(&dim(&format!(
             "  checked: the log's signature, the entry's bytes and place{}. Not checked: whether others were shown \

@@ -141,7 +141,7 @@ pub struct Event {
     pub kind: Type,
     /// Number of this event within `(producer, source)`; of a heartbeat: the last number published.
     pub sequence: Option<u64>,
-    /// RFC 8785 form of the plain part: itself a CloudEvent.
+    /// RFC 8785 form of the plain part: itself a `CloudEvent`.
     pub plain: Vec<u8>,
     /// Everything else, in order of names.
     pub fields: Vec<Field>,

@@ -120,7 +120,7 @@ pub fn check(
     report.entries = walk.size();
     report.root = walk.root().to_string();
     report.summary = walk.summary().clone();
-    finish(store, log, &walk, due, derived, &mut report)?;
+    finish(store, log, &walk, due, &derived, &mut report)?;
     Ok(report)
 }
 
@@ -136,7 +136,7 @@ fn checkpoints(store: &Rocks, log: &Log, report: &mut Report) -> Result<Due, sto
         store.scan(family, &number.key(&[]), |key, value| {
             let ours = key.starts_with(&number.key(&[]));
             if ours {
-                let rest = key[4..].try_into().map(u64::from_be_bytes).unwrap_or(0);
+                let rest = key[4..].try_into().map_or(0, u64::from_be_bytes);
                 notes.push((format!("{name} {rest}"), value.to_vec()));
             }
             ours
@@ -159,7 +159,7 @@ fn checkpoints(store: &Rocks, log: &Log, report: &mut Report) -> Result<Due, sto
                 due.entry(size).or_default().push((opened.checkpoint.root, name));
             }
             Some(Ok(opened)) => {
-                report.find(format!("{name}: of size {}, beyond the log", opened.checkpoint.size))
+                report.find(format!("{name}: of size {}, beyond the log", opened.checkpoint.size));
             }
             Some(Err(error)) => report.find(format!("{name}: {error}")),
             None => report.find(format!("{name}: not text")),
@@ -257,7 +257,7 @@ fn finish(
     log: &Log,
     walk: &Walk,
     due: Due,
-    derived: Derived,
+    derived: &Derived,
     report: &mut Report,
 ) -> Result<(), store::Error> {
     let position = &log.position;
@@ -307,7 +307,7 @@ fn finish(
             report.find(format!("{name}: {found} where the entries give {expected}"));
         }
     }
-    compare_values(store, log.number, &derived, report)
+    compare_values(store, log.number, derived, report)
 }
 
 fn compare_values(

@@ -104,7 +104,9 @@ impl<'a> Value<'a> {
     /// A number that is integral and not negative.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
-            Value::Number(n) if n.fract() == 0.0 && (0.0..=INTEGER_MAX).contains(n) => {
+            Value::Number(n) if n.fract() == 0.0 && (0.0..=INTEGER_MAX).contains(n) =>
+            {
+                #[expect(clippy::cast_sign_loss, reason = "the range begins at 0")]
                 Some(*n as u64)
             }
             _ => None,

@@ -3,7 +3,7 @@
 use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed};
 use crate::{
     cli::{Demo, Remote},
-    client::Client,
+    client::{self, Client},
     terminal::{dim, good, harmless, say, strong},
 };
 use serde_json::Value;
@@ -194,9 +194,9 @@ fn start(config: &Path, dir: &Path, url: &str) -> Result<Server, Failed> {
     Ok(server)
 }
 
-fn client(url: &str, key: &Path) -> Result<Client, Failed> {
+fn client(url: &str, key: &Path) -> Result<Client, client::Error> {
     let remote = Remote { server: url.into(), api_key_file: key.to_owned(), ca: None };
-    Ok(Client::new(&remote)?)
+    Client::new(&remote)
 }
 
 fn free_port() -> Result<u16, Failed> {

@@ -32,7 +32,7 @@ pub async fn read(
         }
     })?;
     let bytes = collected.to_bytes();
-    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    match headers.get(header::CONTENT_ENCODING).map(axum::http::HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(bytes.to_vec()),
         Some(b"gzip") => {
             let mut plain = Vec::new();

@@ -133,7 +133,7 @@ pub async fn feed(
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
     // Up to 20,000 entries are read: not on a thread that serves others.
     let page = tokio::task::block_in_place(|| {
-        page(&app.ledger, &tenant, &published, &query, Bounds { from, since, until, limit })
+        page(&app.ledger, &tenant, &published, &query, &Bounds { from, since, until, limit })
     })?;
     Ok(page.response(&query, &tenant))
 }
@@ -168,7 +168,7 @@ fn page(
     tenant: &Tenant,
     published: &Published,
     query: &FeedQuery,
-    bounds: Bounds,
+    bounds: &Bounds,
 ) -> Result<Page, Problem> {
     let reader = ledger.reader(tenant, published);
     let first = match (bounds.from, bounds.since) {

@@ -197,7 +197,7 @@ fn result(id: Option<String>, outcome: &Outcome) -> EventResult {
         status,
         index: outcome.index().unwrap_or(0),
         first,
-        reason: refused.map(|refused| refused.code()),
+        reason: refused.map(ledger::event::Refused::code),
         detail: refused.map(ToString::to_string),
         receipt: None,
     }

@@ -74,7 +74,7 @@ pub async fn tile(
 ) -> Result<Response, Problem> {
     let is_bundle = path.starts_with("entries/");
     let roles = if is_bundle { READERS } else { ANY };
-    let public = app.config.file.public_tiles.iter().any(|name| *name == tenant) && !is_bundle;
+    let public = app.config.file.public_tiles.contains(&tenant) && !is_bundle;
     let tenant = tenant_of(&app, &headers, &tenant, &n, roles, !is_bundle)?;
     let tile = Tile::parse(&path).ok_or_else(Problem::not_found)?;
     let published = tenant.published();

@@ -143,7 +143,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         .filter(|t| t.unsigned() > 0)
         .map(|t| (t.name.to_string(), t.unsigned()))
         .collect();
-    let connected = app.broker.as_ref().is_none_or(|broker| broker.connected());
+    let connected =
+        app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
     let green = halted.is_empty() && unsigned.is_empty() && connected;
     let mut answer = json!({
         "status": if green { "green" } else { "red" },
@@ -173,7 +174,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     responses((status = 200, body = Object), (status = 503, body = Object)))]
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let absent = |t: &Arc<ledger::tenant::Tenant>| matches!(t.journal(), Journal::Absent);
-    let connected = app.broker.as_ref().is_none_or(|broker| broker.connected());
+    let connected =
+        app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
     let ready =
         connected && !app.ledger.tenants().iter().all(absent) || app.ledger.tenants().is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -58,7 +58,7 @@ pub async fn receipt(
     let receipt = receipt.ok_or_else(Problem::not_found)?;
     // A publisher's key reads what its own producer published, nothing else.
     if !caller.has(READERS) {
-        let own = caller.key.producer.as_ref().map(|producer| producer.as_str());
+        let own = caller.key.producer.as_ref().map(ledger::ident::Ident::as_str);
         let view = View::parse(&receipt.entry);
         let theirs = view.as_ref().and_then(|view| view.text(&["producer"]));
         if own.is_none() || own != theirs {

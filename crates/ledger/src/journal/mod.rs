@@ -125,6 +125,7 @@ pub enum Followed {
 
 /// Which journal a tenant has.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each tenant, never moved")]
 pub enum Journal {
     /// On our own store.
     Embedded,

@@ -208,7 +208,7 @@ fn range<T: Tiles>(tiles: &T, begin: u64, end: u64) -> Result<Hash, T::Error> {
 
 /// The largest power of two below `size` (which is at least 2).
 fn split(size: u64) -> u64 {
-    1 << (63 - (size - 1).leading_zeros())
+    1 << (size - 1).ilog2()
 }
 
 /// The root at any `size` the tree has had.

@@ -149,7 +149,8 @@ pub fn sign<'a>(text: &str, signers: impl IntoIterator<Item = &'a Signer>) -> St
     for signer in signers {
         let mut bytes = signer.vkey.id.to_vec();
         bytes.extend_from_slice(&signer.key.sign(text.as_bytes()).to_bytes());
-        note.push_str(&format!("\u{2014} {} {}\n", signer.vkey.name, BASE64.encode(&bytes)));
+        let line = ["\u{2014} ", &signer.vkey.name, " ", &BASE64.encode(&bytes), "\n"];
+        note.extend(line);
     }
     note
 }

@@ -293,7 +293,7 @@ impl Log {
         let entry = changes.get(Family::Entries, &at)?.ok_or_else(|| corrupt.clone())?;
         let view = View::parse(&entry).ok_or(corrupt)?;
         if view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole)) {
-            self.note_repeat(changes, &at, origin)?;
+            Self::note_repeat(changes, &at, origin)?;
             return Ok(Outcome::Duplicate { index: first });
         }
         let scope = scope_of(accepted);
@@ -313,12 +313,7 @@ impl Log {
     }
 
     /// Remembers that the journal holds this event once more, for its erasure.
-    fn note_repeat(
-        &self,
-        changes: &mut Changes<'_>,
-        at: &[u8],
-        origin: Origin,
-    ) -> Result<(), Error> {
+    fn note_repeat(changes: &mut Changes<'_>, at: &[u8], origin: Origin) -> Result<(), Error> {
         let known = changes.get(Family::Repeats, at)?;
         let known = known.map(|bytes| store::read_json::<Vec<(u64, u64)>>(&bytes, "repeats"));
         let mut repeats = known.transpose()?.unwrap_or_default();

@@ -144,6 +144,7 @@ mod nanos_number {
     use super::Nanos;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde asks for")]
     pub(super) fn serialize<S: Serializer>(time: &Nanos, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(time.0)
     }

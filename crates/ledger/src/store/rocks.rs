@@ -54,7 +54,6 @@ pub struct Rocks {
     record: Option<Mutex<File>>,
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn io(error: rocksdb::Error) -> Error {
     Error::Io(error.into_string())
 }

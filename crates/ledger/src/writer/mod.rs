@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// About how many messages one commit takes.
 pub const COMMIT_MESSAGES_MAX: usize = 1000;
-/// Exit status after a failed write: EX_IOERR of sysexits.
+/// Exit status after a failed write: `EX_IOERR` of sysexits.
 pub const EXIT_WRITE_FAILED: i32 = 74;
 
 /// A log that the writer posts to.
@@ -112,7 +112,7 @@ impl Writer {
         let mut parts = Vec::with_capacity(taken.len());
         let mut permits = Vec::new();
         for (number, works) in taken {
-            if let Some(part) = self.prepare(&*store, number, works, &mut permits) {
+            if let Some(part) = self.prepare(&store, number, works, &mut permits) {
                 parts.push(part);
             }
         }
