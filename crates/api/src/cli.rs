@@ -75,7 +75,7 @@ mod server {
     pub enum ServerCommand {
         /// Run the server
         #[command(after_help = "Example:\n  countersign serve --config /etc/countersign.toml")]
-        Serve(WithConfig),
+        Serve(Serve),
         /// Show it all in a fresh directory: publish, checkpoint, receipt, verify, flip a byte
         Demo(Demo),
         /// Make the data directory and a tenant; prints the first admin key once
@@ -119,6 +119,16 @@ Examples:
         /// The configuration file (TOML)
         #[arg(long, value_name = "FILE", default_value = "countersign.toml")]
         pub config: PathBuf,
+    }
+
+    /// Arguments of `serve`.
+    #[derive(Args, Debug, Clone)]
+    pub struct Serve {
+        #[command(flatten)]
+        pub config: WithConfig,
+        /// For `bench`: append every write to this file
+        #[arg(long, value_name = "FILE", hide = true)]
+        pub record: Option<PathBuf>,
     }
 
     /// Where the running server is, and who asks.
@@ -338,7 +348,7 @@ Examples:
     /// Arguments of `bench`.
     #[derive(Args, Debug, Clone)]
     pub struct Bench {
-        /// What to measure: fdatasync, ingest, single, open-loop, proofs, jetstream, fsck, all
+        /// What to measure: ingest, single, open-loop, proofs, jetstream, or all of them
         #[arg(default_value = "all")]
         pub what: String,
         /// Directory to work in (default: a fresh one in the current directory)

@@ -169,6 +169,8 @@ pub struct Config {
     pub public_host: String,
     /// What is allowed but should be thought about.
     pub warnings: Vec<String>,
+    /// For `bench`: every write is appended to this file.
+    pub record: Option<PathBuf>,
 }
 
 impl Config {
@@ -242,7 +244,11 @@ impl Config {
             wrong.push("journal.replicas: 1, 3 or 5".into());
         }
         let public_host = host.to_owned();
-        if wrong.is_empty() { Ok(Self { file, public_host, warnings }) } else { Err(wrong) }
+        if wrong.is_empty() {
+            Ok(Self { file, public_host, warnings, record: None })
+        } else {
+            Err(wrong)
+        }
     }
 
     /// How the ledger is opened.
@@ -252,7 +258,12 @@ impl Config {
             CompressionName::None => Compression::None,
         };
         Options {
-            store: Opening { path: self.file.data_dir.clone(), create, compression, record: None },
+            store: Opening {
+                path: self.file.data_dir.clone(),
+                create,
+                compression,
+                record: self.record.clone(),
+            },
             keys_dir: self.file.keys_dir.clone(),
             guard_path: self.file.guard_path.clone(),
             public_host: self.public_host.clone(),

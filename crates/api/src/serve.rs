@@ -73,9 +73,9 @@ pub async fn serve(
                     if let Ok(Ok(stream)) =
                         tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await
                     {
-                        converse(stream, router, watcher).await
+                        converse(stream, router, watcher).await;
                     } else {
-                        tracing::debug!("a TLS handshake failed")
+                        tracing::debug!("a TLS handshake failed");
                     }
                 }
             }

@@ -294,7 +294,7 @@ fn finish(
         })?;
         Ok(count)
     };
-    let tiles: u64 = (1..=8).map(|level| walk.size() >> (8 * level)).sum();
+    let tiles: u64 = (1..8).map(|level| walk.size() >> (8 * level)).sum();
     for (family, expected, name) in [
         (Family::Keys, derived.keys, "the index of events"),
         (Family::Tiles, tiles, "the tiles"),

@@ -1,4 +1,245 @@
+//! `countersign bench`: each figure beside a floor that the same run measured on the same disk.
+//!
+//! The server is a child process of the same binary, driven over HTTP by this one; both share the machine.
+
+mod floors;
+mod jetstream;
+mod load;
+mod site;
+
 use super::Failed;
-pub fn run(_: &crate::cli::Bench) -> Result<(), Failed> {
+use crate::{
+    cli::Bench,
+    terminal::{dim, say, strong},
+};
+use load::{Latencies, Load};
+use serde_json::{Value, json};
+use site::Site;
+use std::{path::PathBuf, time::Duration};
+
+/// Connections and events a request of the batch measurement.
+const INGEST_CONNECTIONS: usize = 4;
+const INGEST_BATCH: usize = 500;
+/// Clients of the single-event measurement.
+const SINGLE_CLIENTS: usize = 128;
+/// Events a second of the open-loop measurement.
+const OPEN_LOOP_RATE: u64 = 1000;
+/// Events a second that are published while proofs are measured.
+const PROOF_INGEST_RATE: u64 = 2000;
+/// Clients that ask for proofs.
+const PROOF_CLIENTS: usize = 4;
+
+/// One measurement: what, how much, against what, and what was asked for.
+struct Report {
+    as_json: bool,
+    rows: Vec<Value>,
+}
+
+impl Report {
+    fn row(&mut self, name: &str, text: &str, value: Value) {
+        if !self.as_json {
+            say(&format!("{:<34} {text}", strong(name)));
+        }
+        self.rows.push(json!({"name": name, "text": text, "value": value}));
+    }
+}
+
+/// Measures what the arguments name.
+pub fn run(arguments: &Bench) -> Result<(), Failed> {
+    let known = ["all", "ingest", "single", "open-loop", "proofs", "jetstream"];
+    if !known.contains(&arguments.what.as_str()) {
+        return Err(Failed::new(2, format!("measure one of: {}", known.join(", "))));
+    }
+    let dir = match &arguments.dir {
+        Some(dir) => dir.clone(),
+        None => PathBuf::from(format!("countersign-bench-{}", std::process::id())),
+    };
+    std::fs::create_dir_all(&dir)?;
+    let dir = dir.canonicalize()?;
+    let mut report = Report { as_json: arguments.json, rows: Vec::new() };
+    if !arguments.json {
+        say(&dim(&format!("working in {}; server and clients share this machine", dir.display())));
+    }
+    let wanted = |what: &str| arguments.what == "all" || arguments.what == what;
+    let time = Duration::from_secs(arguments.seconds);
+    let result = super::runtime()?.block_on(async {
+        let sync = floors::fdatasync(&dir)?;
+        let text = format!(
+            "p50 {} p99 {} over {} writes of 4 KiB",
+            ms(sync.at(50)),
+            ms(sync.at(99)),
+            sync.count()
+        );
+        report.row(
+            "fdatasync",
+            &text,
+            json!({"p50_us": us(sync.at(50)), "p99_us": us(sync.at(99))}),
+        );
+        if wanted("ingest") {
+            ingest(&mut report, &dir, time).await?;
+        }
+        if wanted("single") {
+            single(&mut report, &dir, time, &sync).await?;
+        }
+        if wanted("open-loop") {
+            open_loop(&mut report, &dir, time, &sync).await?;
+        }
+        if wanted("proofs") {
+            proofs(&mut report, &dir, time, arguments.leaves).await?;
+        }
+        match &arguments.nats {
+            Some(url) if wanted("jetstream") => {
+                jetstream::run(&mut report, &dir, url, time).await?
+            }
+            _ if wanted("jetstream") => {
+                report.row("JetStream", "not measured: no --nats URL", Value::Null)
+            }
+            _ => {}
+        }
+        Ok::<_, Failed>(())
+    });
+    if arguments.json {
+        say(&Value::Array(report.rows).to_string());
+    }
+    result
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Batches over HTTP, against the very writes of that run replayed with sync.
+async fn ingest(report: &mut Report, dir: &std::path::Path, time: Duration) -> Result<(), Failed> {
+    let record = dir.join("ingest.writes");
+    let site = Site::start(&dir.join("ingest"), Some(&record), None).await?;
+    let load = Load::new(&site);
+    let before = site.cpu();
+    let done = load.batches(INGEST_CONNECTIONS, INGEST_BATCH, time).await?;
+    let cpu = (site.cpu() - before) / done.seconds;
+    let disk = site.disk_bytes()?;
+    let json_bytes = load.event_bytes();
+    site.stop()?;
+    let rate = done.events as f64 / done.seconds;
+    let floor = floors::replay(&record, &dir.join("ingest-replay"), done.events)?;
+    std::fs::remove_file(&record)?;
+    let text = format!(
+        "{rate:.0} events/s durable ({INGEST_BATCH} a request, {INGEST_CONNECTIONS} connections, {:.0} s, server {:.0} % \
+         of a core); replayed floor {floor:.0}/s; ratio {:.2} (asked: 0.40)",
+        done.seconds,
+        cpu * 100.0,
+        rate / floor
+    );
+    report.row(
+        "batch ingest",
+        &text,
+        json!({"rate": rate, "floor": floor, "ratio": rate / floor, "cpu": cpu}),
+    );
+    let each = disk as f64 / done.events as f64;
+    let text = format!(
+        "{each:.0} bytes on disk an event of {json_bytes} bytes of JSON: {:.2}",
+        each / json_bytes as f64
+    );
+    report.row("bytes on disk", &text, json!({"bytes": each, "json_bytes": json_bytes}));
+    let text = site.fsck()?;
+    report.row("fsck", &text, Value::Null);
+    Ok(())
+}
+
+/// One event a request, many clients.
+async fn single(
+    report: &mut Report,
+    dir: &std::path::Path,
+    time: Duration,
+    sync: &Latencies,
+) -> Result<(), Failed> {
+    let site = Site::start(&dir.join("single"), None, None).await?;
+    let load = Load::new(&site);
+    let before = site.cpu();
+    let done = load.batches(SINGLE_CLIENTS, 1, time).await?;
+    let cpu = (site.cpu() - before) / done.seconds;
+    site.stop()?;
+    let rate = done.events as f64 / done.seconds;
+    let by_disk = SINGLE_CLIENTS as f64 / (4.0 * sync.at(50).as_secs_f64());
+    let asked = by_disk.min(10_000.0);
+    let text = format!(
+        "{rate:.0} requests/s at {SINGLE_CLIENTS} clients, p50 {} p99 {}, server {:.0} % of a core; ratio {:.2} (asked: \
+         {asked:.0}/s, the smaller of 10000 and 128 / (4 fdatasync))",
+        ms(done.latencies.at(50)),
+        ms(done.latencies.at(99)),
+        cpu * 100.0,
+        rate / asked
+    );
+    report.row(
+        "single durable requests",
+        &text,
+        json!({"rate": rate, "asked": asked, "ratio": rate / asked}),
+    );
+    Ok(())
+}
+
+/// One event a request at a fixed rate; latency from the time it was meant to be sent.
+async fn open_loop(
+    report: &mut Report,
+    dir: &std::path::Path,
+    time: Duration,
+    sync: &Latencies,
+) -> Result<(), Failed> {
+    let site = Site::start(&dir.join("open-loop"), None, None).await?;
+    let load = Load::new(&site);
+    let done = load.open_loop(OPEN_LOOP_RATE, 1, time).await?;
+    site.stop()?;
+    let asked = (sync.at(50) * 4).max(Duration::from_millis(3));
+    let p50 = done.latencies.at(50);
+    let text = format!(
+        "{OPEN_LOOP_RATE}/s meant, {:.0}/s done: p50 {} p99 {}; ratio {:.2} (asked: p50 within {}, 4 fdatasyncs or 3 ms)",
+        done.events as f64 / done.seconds,
+        ms(p50),
+        ms(done.latencies.at(99)),
+        p50.as_secs_f64() / asked.as_secs_f64(),
+        ms(asked)
+    );
+    report.row(
+        "open loop",
+        &text,
+        json!({"p50_us": us(p50), "p99_us": us(done.latencies.at(99)), "asked_us": us(asked)}),
+    );
+    Ok(())
+}
+
+/// Receipts of random entries of a large log while events come in; then a start on that log.
+async fn proofs(
+    report: &mut Report,
+    dir: &std::path::Path,
+    time: Duration,
+    leaves: u64,
+) -> Result<(), Failed> {
+    let home = dir.join("proofs");
+    let site = Site::start(&home, None, None).await?;
+    let load = Load::new(&site);
+    load.fill(INGEST_CONNECTIONS, 1000, leaves).await?;
+    let (proofs, _) = tokio::try_join!(
+        load.receipts(PROOF_CLIENTS, leaves, time),
+        load.open_loop(PROOF_INGEST_RATE / 100, 100, time),
+    )?;
+    let text = format!(
+        "at {leaves} leaves, {PROOF_INGEST_RATE} events/s coming in: {:.0} proofs/s, p50 {} p99 {} (asked: p99 under 2 ms)",
+        proofs.events as f64 / proofs.seconds,
+        ms(proofs.latencies.at(50)),
+        ms(proofs.latencies.at(99)),
+    );
+    report.row("inclusion proofs", &text, json!({"p99_us": us(proofs.latencies.at(99))}));
+    report.row("memory while serving", &format!("{} MiB", site.resident_mib()), Value::Null);
+    site.stop()?;
+    let site = Site::start(&home, None, None).await?;
+    let (start, memory) = (site.started_in, site.resident_mib());
+    let text =
+        format!("{} with {leaves} leaves, {memory} MiB resident (asked: 2 s, 1 GiB)", ms(start));
+    report.row("start", &text, json!({"start_us": us(start), "resident_mib": memory}));
+    site.stop()?;
+    report.row("fsck", &site.fsck()?, Value::Null);
     Ok(())
 }

@@ -37,7 +37,7 @@ impl Drop for Server {
 pub fn run(arguments: &Demo) -> Result<(), Failed> {
     let dir = match &arguments.dir {
         Some(dir) => dir.clone(),
-        None => fresh_dir()?,
+        None => fresh_dir(),
     };
     fs::create_dir_all(&dir)?;
     let dir = dir.canonicalize()?;
@@ -204,9 +204,9 @@ fn free_port() -> Result<u16, Failed> {
 }
 
 /// A new folder below the system's place for temporary files.
-fn fresh_dir() -> Result<PathBuf, Failed> {
+fn fresh_dir() -> PathBuf {
     let mark = data_encoding::HEXLOWER.encode(&ledger::keyring::random32()[..6]);
-    Ok(std::env::temp_dir().join(format!("countersign-demo-{mark}")))
+    std::env::temp_dir().join(format!("countersign-demo-{mark}"))
 }
 
 fn write_config(dir: &Path, path: &Path, port: u16, url: &str) -> Result<(), Failed> {

@@ -1,7 +1,7 @@
 //! `countersign serve`.
 
 use super::{Failed, load};
-use crate::{app::App, cli::WithConfig, config::Config, serve};
+use crate::{app::App, cli::Serve, config::Config, serve};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     net::TcpListener,
@@ -9,8 +9,9 @@ use tokio::{
 };
 
 /// Runs the server until SIGTERM or SIGINT.
-pub fn run(arguments: &WithConfig) -> Result<(), Failed> {
-    let config = load(&arguments.config)?;
+pub fn run(arguments: &Serve) -> Result<(), Failed> {
+    let mut config = load(&arguments.config.config)?;
+    config.record.clone_from(&arguments.record);
     start_log(&config);
     super::runtime()?.block_on(async {
         let app = App::open(config, false).await?;

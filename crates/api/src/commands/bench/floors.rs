@@ -1,0 +1,52 @@
+//! What the machine can do without us.
+
+use super::{Failed, load::Latencies};
+use ledger::store::rocks::{Compression, Opening, Rocks};
+use std::{
+    fs::File,
+    io::{BufReader, Read as _, Write as _},
+    path::Path,
+    time::Instant,
+};
+
+/// Writes of the fdatasync floor.
+const SYNCS: usize = 1000;
+
+/// `write` of 4 KiB and `fdatasync`, appended to one file.
+pub fn fdatasync(dir: &Path) -> Result<Latencies, Failed> {
+    let path = dir.join("fdatasync");
+    let mut file = File::create(&path)?;
+    let mut latencies = Latencies::default();
+    for _ in 0..SYNCS {
+        let begin = Instant::now();
+        file.write_all(&[7; 4096])?;
+        file.sync_data()?;
+        latencies.add(begin.elapsed());
+    }
+    std::fs::remove_file(path)?;
+    Ok(latencies.sorted())
+}
+
+/// The very writes of a run (every key, value and family), replayed with sync into a fresh store. Events a second.
+pub fn replay(record: &Path, dir: &Path, events: u64) -> Result<f64, Failed> {
+    let _ = std::fs::remove_dir_all(dir);
+    let opening = Opening {
+        path: dir.to_owned(),
+        create: true,
+        compression: Compression::Full,
+        record: None,
+    };
+    let store = Rocks::open(&opening)?;
+    let mut reader = BufReader::with_capacity(4 << 20, File::open(record)?);
+    let begin = Instant::now();
+    let (mut length, mut batch) = ([0; 4], Vec::new());
+    while reader.read_exact(&mut length).is_ok() {
+        batch.resize(u32::from_be_bytes(length) as usize, 0);
+        reader.read_exact(&mut batch)?;
+        store.replay(&batch)?;
+    }
+    let rate = events as f64 / begin.elapsed().as_secs_f64();
+    drop(store);
+    std::fs::remove_dir_all(dir)?;
+    Ok(rate)
+}

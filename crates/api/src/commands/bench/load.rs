@@ -1,0 +1,285 @@
+//! Load over HTTP/1.1, one request at a time on each connection, with as little of its own cost as possible.
+
+use super::{super::Failed, site::Site};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+/// Connections of an open loop; more than ever wait at once.
+const OPEN_LOOP_CONNECTIONS: usize = 64;
+
+/// Times, for percentiles.
+#[derive(Default)]
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// Adds one.
+    pub fn add(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    /// Ready for [`Latencies::at`].
+    pub fn sorted(mut self) -> Self {
+        self.0.sort_unstable();
+        self
+    }
+
+    /// The percentile; zero if there are none.
+    pub fn at(&self, percent: usize) -> Duration {
+        self.0
+            .get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What a load has done.
+pub struct Done {
+    /// Events or requests.
+    pub events: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Of each request.
+    pub latencies: Latencies,
+}
+
+/// A load against one server.
+#[derive(Clone)]
+pub struct Load {
+    address: SocketAddr,
+    publisher: String,
+    admin: String,
+    next: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// For a site. Event numbers begin with the clock, so that a second load repeats none.
+    pub fn new(site: &Site) -> Self {
+        let begin = ledger::writer::now().seconds() << 32;
+        Self {
+            address: site.address,
+            publisher: site.publisher.trim().into(),
+            admin: site.admin.trim().into(),
+            next: Arc::new(AtomicU64::new(begin)),
+        }
+    }
+
+    /// Bytes of one event.
+    pub fn event_bytes(&self) -> usize {
+        event(self.next.load(Ordering::Relaxed)).len()
+    }
+
+    fn publish_request(&self, count: usize) -> Vec<u8> {
+        let mut body = Vec::with_capacity(count * 900);
+        for _ in 0..count {
+            body.extend_from_slice(event(self.next.fetch_add(1, Ordering::Relaxed)).as_bytes());
+            body.push(b'\n');
+        }
+        let mut request = format!(
+            "POST /v1/tenants/bench/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {}\r\nContent-Type: \
+             application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+            self.publisher,
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(&body);
+        request
+    }
+
+    /// Publishes batches on each connection, one after the other, until the time is over.
+    pub async fn batches(
+        &self,
+        connections: usize,
+        size: usize,
+        time: Duration,
+    ) -> Result<Done, Failed> {
+        let end = Instant::now() + time;
+        self.publish_while(connections, size, move |_| Instant::now() < end).await
+    }
+
+    /// Publishes until `total` events are posted.
+    pub async fn fill(&self, connections: usize, size: usize, total: u64) -> Result<Done, Failed> {
+        let target = self.next.load(Ordering::Relaxed) + total;
+        self.publish_while(connections, size, move |next| next < target).await
+    }
+
+    async fn publish_while(
+        &self,
+        connections: usize,
+        size: usize,
+        go_on: impl Fn(u64) -> bool + Clone + Send + 'static,
+    ) -> Result<Done, Failed> {
+        let begin = Instant::now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..connections {
+            let (load, go_on) = (self.clone(), go_on.clone());
+            tasks.spawn(async move {
+                let mut connection = Connection::open(load.address).await?;
+                let mut latencies = Latencies::default();
+                while go_on(load.next.load(Ordering::Relaxed)) {
+                    let request = load.publish_request(size);
+                    let begin = Instant::now();
+                    connection.ask(&request).await?;
+                    latencies.add(begin.elapsed());
+                }
+                Ok::<_, io::Error>(latencies)
+            });
+        }
+        collect(tasks, begin, size as u64).await
+    }
+
+    /// Sends `size` events `rate` times a second, whatever the answers do; latency counts from the meant time.
+    pub async fn open_loop(&self, rate: u64, size: usize, time: Duration) -> Result<Done, Failed> {
+        let begin = Instant::now();
+        let total = rate * time.as_secs();
+        let turn = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..OPEN_LOOP_CONNECTIONS {
+            let (load, turn) = (self.clone(), Arc::clone(&turn));
+            tasks.spawn(async move {
+                let mut connection = Connection::open(load.address).await?;
+                let mut latencies = Latencies::default();
+                loop {
+                    let n = turn.fetch_add(1, Ordering::Relaxed);
+                    if n >= total {
+                        return Ok::<_, io::Error>(latencies);
+                    }
+                    let meant = begin + Duration::from_nanos(n * 1_000_000_000 / rate);
+                    tokio::time::sleep_until(meant.into()).await;
+                    connection.ask(&load.publish_request(size)).await?;
+                    latencies.add(meant.elapsed());
+                }
+            });
+        }
+        collect(tasks, begin, size as u64).await
+    }
+
+    /// Asks for receipts of entries spread over the first `leaves`.
+    pub async fn receipts(
+        &self,
+        clients: usize,
+        leaves: u64,
+        time: Duration,
+    ) -> Result<Done, Failed> {
+        let begin = Instant::now();
+        let end = begin + time;
+        let room = Arc::new(Semaphore::new(clients));
+        let mut tasks = JoinSet::new();
+        for client in 0..clients as u64 {
+            let (load, room) = (self.clone(), Arc::clone(&room));
+            tasks.spawn(async move {
+                let _permit = room.acquire_owned().await.map_err(io::Error::other)?;
+                let mut connection = Connection::open(load.address).await?;
+                let mut latencies = Latencies::default();
+                // A full-period generator (Knuth's MMIX constants): spread, and the same in every run.
+                let mut random = client;
+                while Instant::now() < end {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let index = (random >> 11) % leaves.max(1);
+                    let request = format!(
+                        "GET /v1/tenants/bench/receipts?index={index} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer \
+                         {}\r\n\r\n",
+                        load.admin
+                    );
+                    let begin = Instant::now();
+                    connection.ask(request.as_bytes()).await?;
+                    latencies.add(begin.elapsed());
+                }
+                Ok::<_, io::Error>(latencies)
+            });
+        }
+        collect(tasks, begin, 1).await
+    }
+}
+
+async fn collect(
+    mut tasks: JoinSet<io::Result<Latencies>>,
+    begin: Instant,
+    events_each: u64,
+) -> Result<Done, Failed> {
+    let mut latencies = Latencies::default();
+    while let Some(done) = tasks.join_next().await {
+        let done = done.map_err(io::Error::other)??;
+        latencies.0.extend(done.0);
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let events = latencies.count() as u64 * events_each;
+    Ok(Done { events, seconds, latencies: latencies.sorted() })
+}
+
+/// A decision of about 800 bytes: plain part, labels, and a payload of four fields.
+pub fn event(number: u64) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"pay-{number}","source":"/gateways/bench","type":"dev.countersign.decision.v1","time":"2026-11-20T05:48:00.123Z","sequence":"{number}","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e{:04x}-00f067aa0ba902b7-01","data":{{"agent":{{"id":"agt-payments-{}","run":"run-{}","chain":["agt-planner","agt-payments"]}},"tool":{{"name":"bank","action":"transfer"}},"verdict":"allow","mode":"enforce","reason":{{"code":"within_limit"}},"policy":{{"id":"payments","version":"42"}},"latency_us":812,"labels":{{"region":"eu","team":"finance"}},"payload":{{"params":{{"amount":{},"currency":"EUR","iban":"DE8937040044053201{:04}","memo":"invoice {number}"}},"nonce":"AAECAwQFBgcICQoLDA0ODw","owner":"kim","reason_text":"below the limit of the team"}}}}}}"#,
+        number % 65_536,
+        number % 97,
+        number % 1009,
+        number % 100_000,
+        number % 10_000,
+    )
+}
+
+/// One keep-alive connection.
+struct Connection {
+    stream: BufReader<TcpStream>,
+    line: String,
+    body: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let stream = BufReader::with_capacity(64 << 10, stream);
+        Ok(Self { stream, line: String::new(), body: Vec::new() })
+    }
+
+    /// Sends a request and reads its answer whole; anything but 200 is an error.
+    async fn ask(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.write_all(request).await?;
+        let mut length = 0;
+        let mut status = String::new();
+        loop {
+            self.line.clear();
+            if self.stream.read_line(&mut self.line).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = self.line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if status.is_empty() {
+                line.clone_into(&mut status);
+            }
+            if let Some((name, value)) = line.split_once(": ")
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.parse().map_err(io::Error::other)?;
+            }
+        }
+        self.body.resize(length, 0);
+        self.stream.read_exact(&mut self.body).await?;
+        if status.contains(" 200 ") {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("{status}: {}", String::from_utf8_lossy(&self.body))))
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A server of our own in a directory of its own, as a child process.
+
+use super::super::{EXIT_UNAVAILABLE, Failed};
+use serde_json::Value;
+use std::{
+    cell::RefCell,
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Longest wait for the server.
+const START_WAIT: Duration = Duration::from_secs(120);
+/// Clock ticks a second of `/proc/<pid>/stat`: 100 on every Linux.
+const TICKS: f64 = 100.0;
+
+/// A running server.
+pub struct Site {
+    dir: PathBuf,
+    child: RefCell<Child>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// From the start of the process to the first answer.
+    pub started_in: Duration,
+    /// A publisher's key.
+    pub publisher: String,
+    /// An admin's key.
+    pub admin: String,
+}
+
+impl Site {
+    /// Starts a server; an existing directory goes on. `journal` is the `[journal]` section.
+    pub async fn start(
+        dir: &Path,
+        record: Option<&Path>,
+        journal: Option<&str>,
+    ) -> Result<Self, Failed> {
+        fs::create_dir_all(dir)?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = dir.join("countersign.toml");
+        let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+        let text = format!(
+            "data_dir = {:?}\nkeys_dir = {:?}\nguard_path = {:?}\nlisten = \"{address}\"\npublic_url = \
+             \"http://bench.example\"\n{}",
+            at("data"),
+            at("keys"),
+            at("guard/guard"),
+            journal.unwrap_or(""),
+        );
+        fs::write(&config, text)?;
+        if !dir.join("admin.key").exists() {
+            let made = ours(&[
+                "init",
+                "--tenant",
+                "bench",
+                "--json",
+                "--config",
+                &at("countersign.toml"),
+            ])?;
+            let made: Value = serde_json::from_str(&made).unwrap_or_default();
+            fs::write(dir.join("admin.key"), made["admin_key"].as_str().unwrap_or_default())?;
+        }
+        let begin = Instant::now();
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", "--config", &at("countersign.toml")]);
+        if let Some(record) = record {
+            command.arg("--record").arg(record);
+        }
+        let log = fs::File::create(dir.join("server.log"))?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        while TcpStream::connect(address).is_err() {
+            if begin.elapsed() > START_WAIT {
+                return Err(Failed::new(
+                    EXIT_UNAVAILABLE,
+                    "the server did not start; see server.log",
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let started_in = begin.elapsed();
+        let admin = fs::read_to_string(dir.join("admin.key"))?;
+        let mut site = Self {
+            dir: dir.to_owned(),
+            child: RefCell::new(child),
+            address,
+            started_in,
+            publisher: String::new(),
+            admin,
+        };
+        site.publisher = site.publisher_key()?;
+        Ok(site)
+    }
+
+    fn publisher_key(&self) -> Result<String, Failed> {
+        let at = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
+        let path = self.dir.join("publisher.key");
+        if !path.exists() {
+            let (server, admin) = (format!("http://{}", self.address), at("admin.key"));
+            let add =
+                ["key", "add", "--server", &server, "--api-key-file", &admin, "--tenant", "bench"];
+            let role = ["--role", "publisher", "--producer", "gw-1"];
+            fs::write(&path, ours(&[&add[..], &role[..]].concat())?.trim())?;
+        }
+        Ok(fs::read_to_string(path)?)
+    }
+
+    /// CPU seconds the server has used.
+    pub fn cpu(&self) -> f64 {
+        let path = format!("/proc/{}/stat", self.child.borrow().id());
+        let stat = fs::read_to_string(path).unwrap_or_default();
+        let after_name = stat.rsplit(')').next().unwrap_or("");
+        let field =
+            |n: usize| after_name.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok());
+        (field(11).unwrap_or(0.0) + field(12).unwrap_or(0.0)) / TICKS
+    }
+
+    /// Resident memory of the server, in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.borrow().id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+
+    /// Bytes of all files of the database.
+    pub fn disk_bytes(&self) -> Result<u64, Failed> {
+        let mut bytes = 0;
+        for file in fs::read_dir(self.dir.join("data"))? {
+            bytes += file?.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+
+    /// Stops the server and waits for its end.
+    pub fn stop(&self) -> Result<(), Failed> {
+        let mut child = self.child.borrow_mut();
+        Command::new("kill").arg(child.id().to_string()).status()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// `fsck` of the stopped server, with its speed; and how fast hashing alone is.
+    pub fn fsck(&self) -> Result<String, Failed> {
+        let config = self.dir.join("countersign.toml").to_string_lossy().into_owned();
+        let begin = Instant::now();
+        let told = ours(&["fsck", "--json", "--config", &config])?;
+        let seconds = begin.elapsed().as_secs_f64();
+        let told: Value = serde_json::from_str(&told).unwrap_or_default();
+        let entries = told["logs"][0]["log"]["entries"].as_u64().unwrap_or(0);
+        let bytes = vec![7; 700];
+        let (hashed, begin) = (500_000_u32, Instant::now());
+        let mut edge = ledger::log::merkle::Edge::default();
+        for _ in 0..hashed {
+            edge.append(ledger::log::merkle::leaf_hash(&bytes), &mut Vec::new());
+        }
+        let hashing = f64::from(hashed) / begin.elapsed().as_secs_f64();
+        Ok(format!(
+            "sound: {}, {entries} entries, {:.0}/s with every index; hashing part alone {hashing:.0} leaves/s of 700 bytes \
+             (asked: 500000)",
+            told["sound"],
+            entries as f64 / seconds,
+        ))
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let mut child = self.child.borrow_mut();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn ours(arguments: &[&str]) -> Result<String, Failed> {
+    let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Failed::new(EXIT_UNAVAILABLE, format!("{}: {text}", arguments.join(" "))))
+}
