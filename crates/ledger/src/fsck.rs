@@ -381,9 +381,9 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
             return false;
         };
         let arrival = Arrival { seq, time: message.time };
-        let prepared = Prepared::new(message.subject, message.headers, message.body, seed);
+        let mut prepared = Prepared::new(message.subject, message.headers, message.body, seed);
         let mut changes = Changes::new(&memory);
-        let posted = again.post(&mut changes, arrival, &prepared);
+        let posted = again.post(&mut changes, arrival, &mut prepared);
         let writes: Vec<_> = changes.into_writes().collect();
         memory.apply(writes.into_iter());
         answer.messages += 1;

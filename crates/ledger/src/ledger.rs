@@ -191,7 +191,7 @@ impl Ledger {
         let prepare = || batch.into_iter().map(prepare_new).collect();
         // An event costs some 10 µs of parsing and hashing; a batch would hold up the other tasks of this thread.
         let messages: Vec<(Option<u64>, Prepared)> = tokio::task::block_in_place(prepare);
-        let ids = messages.iter().map(|(_, message)| message.id().map(str::to_owned)).collect();
+        let ids = messages.iter().map(|(_, message)| message.id.clone()).collect();
         let (reply, answer) = oneshot::channel();
         self.inbox.push(tenant.number, Work::Append { messages, reply, permit });
         match answer.await {

@@ -137,12 +137,12 @@ impl Log {
         }
     }
 
-    /// Posts one message; 0 to 3 entries, and one more when journal sequences are missing before it.
+    /// Posts one message, which gives up its draft; 0 to 3 entries, and one more when journal sequences are missing before it.
     pub fn post(
         &mut self,
         changes: &mut Changes<'_>,
         arrival: Arrival,
-        message: &Prepared,
+        message: &mut Prepared,
     ) -> Result<Outcome, Error> {
         let posted = self.position.posted;
         if arrival.seq <= posted {
@@ -166,13 +166,19 @@ impl Log {
                 Gap { from: posted + 1, to: arrival.seq - 1 },
             );
         }
-        let outcome = match (&message.content, &message.subject) {
-            (Content::Event(accepted), _) => self.post_event(changes, origin, message, accepted)?,
+        // The draft moves into its entry; the rest of the message stays for the commit record.
+        let content = std::mem::replace(&mut message.content, Content::Posted);
+        let outcome = match (content, &message.subject) {
+            (Content::Event(accepted), _) => {
+                self.post_event(changes, origin, message, *accepted)?
+            }
             (Content::Signed, Some(subject)) => {
                 self.post_signed(changes, origin, message, subject)?
             }
-            (Content::Refused(refused), _) => self.reject(changes, origin, message, *refused),
-            (Content::Signed, None) => self.reject(changes, origin, message, Refused::Subject),
+            (Content::Refused(refused), _) => self.reject(changes, origin, message, refused),
+            (Content::Signed | Content::Posted, _) => {
+                self.reject(changes, origin, message, Refused::Subject)
+            }
         };
         self.finish(changes, origin, message);
         Ok(outcome)
@@ -242,28 +248,30 @@ impl Log {
         changes: &mut Changes<'_>,
         origin: Origin,
         message: &Prepared,
-        accepted: &Accepted,
+        accepted: Accepted,
     ) -> Result<Outcome, Error> {
         let key = self.number.key(&accepted.key);
         if let Some(first) = changes.get(Family::Keys, &key)? {
             let first = store::read_u64(&first, "keys")?;
-            return self.post_repeated(changes, origin, message, accepted, first);
+            return self.post_repeated(changes, origin, message, &accepted, first);
         }
-        let (opened, note, closed) = self.observe(changes, accepted)?;
-        let scope = scope_of(accepted);
+        let (opened, note, closed) = self.observe(changes, &accepted)?;
+        let source = &accepted.event.source;
         if let Some(gap) = opened {
-            let event = json!({"source": scope.source, "from": gap.from, "to": gap.to});
-            let draft = ours(Kind::GapOpened, accepted, message, &event);
+            let event = json!({"source": source, "from": gap.from, "to": gap.to});
+            let draft = ours(Kind::GapOpened, &accepted, message, &event);
             self.append(changes, draft, origin, None);
         }
-        let index = self.append(changes, accepted.draft.clone(), origin, note);
-        changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
-        if let Some((number, gap, open)) = closed {
+        let closing = closed.map(|(number, gap, open)| {
             let event = json!({
-                "source": scope.source, "number": number, "from": gap.from, "to": gap.to,
+                "source": source, "number": number, "from": gap.from, "to": gap.to,
                 "open": open.iter().map(|g| [g.from, g.to]).collect::<Vec<_>>(),
             });
-            let draft = ours(Kind::GapClosed, accepted, message, &event);
+            ours(Kind::GapClosed, &accepted, message, &event)
+        });
+        let index = self.append(changes, accepted.draft, origin, note);
+        changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
+        if let Some(draft) = closing {
             self.append(changes, draft, origin, None);
         }
         Ok(Outcome::Posted { index })

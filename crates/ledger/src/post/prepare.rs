@@ -20,6 +20,8 @@ pub struct Prepared {
     pub body: Vec<u8>,
     /// Where its salts come from.
     pub seed: Seed,
+    /// The event's `id`, if it could be read.
+    pub id: Option<String>,
     pub(super) content: Content,
 }
 
@@ -30,6 +32,8 @@ pub(super) enum Content {
     Refused(Refused),
     /// Outside `decisions.`: posting decides, with the journal keys of that moment.
     Signed,
+    /// It was posted: the draft has become an entry.
+    Posted,
 }
 
 pub(super) struct Accepted {
@@ -62,17 +66,11 @@ impl Prepared {
             },
             Some(_) => Content::Signed,
         };
-        Self { subject, headers, body, seed, content }
-    }
-
-    /// The event's `id`, once it could be read.
-    pub fn id(&self) -> Option<&str> {
-        if let Content::Event(accepted) = &self.content { Some(&accepted.event.id) } else { None }
-    }
-
-    /// Why it is refused, as far as that is known before posting.
-    pub fn refused(&self) -> Option<&Refused> {
-        if let Content::Refused(refused) = &self.content { Some(refused) } else { None }
+        let id = match &content {
+            Content::Event(accepted) => Some(accepted.event.id.clone()),
+            _ => None,
+        };
+        Self { subject, headers, body, seed, id, content }
     }
 
     /// The entry that says it was refused: code and size plain, the bytes (at most 256 KiB of them) erasable.

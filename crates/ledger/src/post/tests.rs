@@ -60,13 +60,13 @@ fn post_all(journal: &Value, ends: &[usize]) -> (Log, Memory, Vec<(String, Optio
         let mut changes = Changes::new(&memory);
         let mut last = None;
         for vector in batch {
-            let (arrival, message) = message(vector, &salt_key);
+            let (arrival, mut message) = message(vector, &salt_key);
             if vector["opens_epoch"] == true {
                 let index = log.post_epoch(&mut changes, arrival.seq, &message);
                 outcomes.push(("posted".to_owned(), index));
                 continue;
             }
-            let outcome = log.post(&mut changes, arrival, &message).unwrap();
+            let outcome = log.post(&mut changes, arrival, &mut message).unwrap();
             outcomes.push((status(&outcome).to_owned(), outcome.index()));
             last = Some((arrival, message));
         }

@@ -59,6 +59,8 @@ struct Part<'a> {
     must_reach: Option<Mark>,
     checkpoint: Option<String>,
     answers: Vec<Answer>,
+    /// What became of followed messages, by journal sequence.
+    outcomes: Vec<(u64, Outcome)>,
     receipts: Vec<ReceiptWanted>,
     /// Work for the next commit.
     later: Vec<Work>,
@@ -67,7 +69,6 @@ struct Part<'a> {
 enum Answer {
     Done(Vec<u64>, Vec<Outcome>, oneshot::Sender<Result<Done, Error>>),
     Refused(Error, oneshot::Sender<Result<Done, Error>>),
-    Posted(Vec<(u64, Outcome)>),
 }
 
 /// Why a log can't go on.
@@ -166,6 +167,7 @@ impl Writer {
             must_reach: active.must_reach.clone(),
             checkpoint: None,
             answers: Vec::new(),
+            outcomes: Vec::new(),
             receipts: Vec::new(),
             later: Vec::new(),
         };
@@ -205,11 +207,15 @@ impl Writer {
         let Some(checkpoint) = part.checkpoint else {
             // Catching up with the guard, or nothing was posted: nothing new is shown.
             let published = active.tenant.published();
-            return answer(&active.tenant, part.answers, &published);
+            active.tenant.remember(part.outcomes);
+            return answer(part.answers, &published);
         };
+        // First what became of each message, then the state that holds them, then the answers: whoever waits for one
+        // finds the others.
         let published = Arc::new(published(&active.log, checkpoint));
-        answer(&active.tenant, part.answers, &published);
-        active.tenant.publish(published);
+        active.tenant.remember(part.outcomes);
+        active.tenant.publish(Arc::clone(&published));
+        answer(part.answers, &published);
         for wanted in part.receipts {
             // A receipt may be lost: whoever misses it publishes again, and gets it as a duplicate.
             if self.receipts.try_send(wanted).is_err() {
@@ -233,8 +239,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
     }
 }
 
-/// Outcomes are known before the new state is shown, so that whoever waits for the state finds them.
-fn answer(tenant: &Tenant, answers: Vec<Answer>, published: &Arc<Published>) {
+fn answer(answers: Vec<Answer>, published: &Arc<Published>) {
     for answer in answers {
         match answer {
             Answer::Done(seqs, outcomes, reply) => {
@@ -243,7 +248,6 @@ fn answer(tenant: &Tenant, answers: Vec<Answer>, published: &Arc<Published>) {
             Answer::Refused(error, reply) => {
                 let _ = reply.send(Err(error));
             }
-            Answer::Posted(outcomes) => tenant.remember(outcomes),
         }
     }
 }
@@ -278,7 +282,7 @@ impl Part<'_> {
                     let (mut seqs, mut outcomes) = (Vec::new(), Vec::new());
                     // Kept before anything can fail, so that a halt answers it.
                     self.answers.push(Answer::Done(Vec::new(), Vec::new(), reply));
-                    for (_, message) in messages {
+                    for (_, mut message) in messages {
                         let arrival = Arrival { seq: self.log.position.posted + 1, time: now() };
                         let key = self
                             .number
@@ -286,7 +290,7 @@ impl Part<'_> {
                         let stored = embedded::encode(arrival.time, &message);
                         self.changes.put(Family::Journal, key, stored);
                         seqs.push(arrival.seq);
-                        outcomes.push(self.post_one(arrival, &message)?);
+                        outcomes.push(self.post_one(arrival, &mut message)?);
                         last = Some((arrival, message));
                     }
                     if let Some(Answer::Done(s, o, _)) = self.answers.last_mut() {
@@ -295,12 +299,11 @@ impl Part<'_> {
                 }
                 Work::Post { messages, permit } => {
                     permits.push(permit);
-                    let mut outcomes = Vec::with_capacity(messages.len());
-                    for (arrival, message) in messages {
-                        outcomes.push((arrival.seq, self.post_one(arrival, &message)?));
+                    for (arrival, mut message) in messages {
+                        let outcome = self.post_one(arrival, &mut message)?;
+                        self.outcomes.push((arrival.seq, outcome));
                         last = Some((arrival, message));
                     }
-                    self.answers.push(Answer::Posted(outcomes));
                 }
                 Work::Halt { .. } | Work::Open(_) => {}
             }
@@ -327,7 +330,7 @@ impl Part<'_> {
         Ok(true)
     }
 
-    fn post_one(&mut self, arrival: Arrival, message: &Prepared) -> Result<Outcome, Stop> {
+    fn post_one(&mut self, arrival: Arrival, message: &mut Prepared) -> Result<Outcome, Stop> {
         let outcome = self.log.post(&mut self.changes, arrival, message)?;
         if let Some(mark) = self.must_reach.take_if(|mark| mark.size <= self.log.position.size) {
             let position = &self.log.position;
@@ -342,7 +345,7 @@ impl Part<'_> {
                 tenant: self.log.tenant.clone(),
                 producer: producer.clone(),
                 to: to.clone(),
-                id: message.id().map(str::to_owned),
+                id: message.id.clone(),
                 outcome: outcome.clone(),
             });
         }
@@ -366,9 +369,8 @@ impl Part<'_> {
 
     fn refuse(self, error: &Error) {
         for answer in self.answers {
-            if let Answer::Done(_, _, reply) | Answer::Refused(_, reply) = answer {
-                let _ = reply.send(Err(error.clone()));
-            }
+            let (Answer::Done(_, _, reply) | Answer::Refused(_, reply)) = answer;
+            let _ = reply.send(Err(error.clone()));
         }
     }
 }
