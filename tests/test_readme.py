@@ -184,7 +184,7 @@ def test_every_block_is_run_or_has_a_reason() -> None:
     assert len(names) == len(set(names)), "two blocks of one name"
 
 
-def tests_there() -> set[str]:
+def known_tests() -> set[str]:
     """Names of all functions in our tests and crates."""
     sources = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "crates").rglob("*.rs")]
     code = "\n".join(path.read_text() for path in sources)
@@ -198,7 +198,7 @@ def test_promises_name_tests_that_exist() -> None:
     for promise, tests in rows:
         names = re.findall(r"`(\w+)`", tests)
         assert names, f"{promise} names no test"
-        assert set(names) <= tests_there(), f"{promise}: {set(names) - tests_there()}"
+        assert set(names) <= known_tests(), f"{promise}: {set(names) - known_tests()}"
         assert all(promise.lower() in name.split("_") for name in names), f"{promise}: {names}"
 
 
@@ -207,7 +207,29 @@ def test_threats_name_tests_that_exist() -> None:
     table = (ROOT / "SECURITY.md").read_text().split("\n## ")[1]
     names = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.rpartition(" | ")[2])}
     assert len(names) > 10
-    assert names <= tests_there(), names - tests_there()
+    assert names <= known_tests(), names - known_tests()
+
+
+def test_alarms_are_those_of_the_code() -> None:
+    """Halt messages, metrics, exit codes and fields of `/healthz` in the README are what the code says."""
+    text = (ROOT / "README.md").read_text()
+    code = "\n".join(path.read_text() for path in (ROOT / "crates").rglob("*.rs"))
+    code = re.sub(r"\\\n\s*", "", code)
+
+    def firsts(heading: str) -> list[str]:
+        rows = text.split(heading)[1].split("\n\n")[0].splitlines()[2:]
+        return [row.split("|")[1] for row in rows]
+
+    metrics = {name.removesuffix("_total") for name in re.findall(r"`countersign_(\w+)", text)}
+    assert metrics == set(re.findall(r'(?:register\(\s*|by_tenant\(\s*)"(\w+)"', code)), metrics
+    halts = firsts("| the halt message begins with |")
+    assert len(halts) > 8
+    for halt in halts:
+        assert all(part.strip(" ,") in code for part in halt.split("…")), halt
+    for field in re.findall(r"`(\w+)`", " ".join(firsts("| in `/healthz` |"))):
+        assert f'"{field}":' in code, field
+    for status in map(int, re.findall(r"\d+", " ".join(firsts("| exit status of `serve` |")))):
+        assert status in (0, 1) or re.search(rf"const EXIT_\w+: \w+ = {status};", code), status
 
 
 @pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CHANGELOG.md"])
