@@ -37,9 +37,7 @@ pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream)
 
 async fn follow_once(ledger: &Ledger, tenant: &Tenant, stream: &Jetstream) -> Result<(), Error> {
     // Everything handed over before is posted once the whole queue is free: only then is the position settled.
-    let all = u32::try_from(QUEUE_MESSAGES_MAX).unwrap_or(u32::MAX);
-    let settled = tenant.queue.acquire_many(all).await;
-    drop(settled);
+    settle(tenant).await;
     let position = tenant.position();
     let (sink, batches) = mpsc::channel(BATCHES_WAITING_MAX);
     let reading = stream.follow(position.posted + 1, sink);
@@ -52,6 +50,20 @@ async fn follow_once(ledger: &Ledger, tenant: &Tenant, stream: &Jetstream) -> Re
     }
 }
 
+/// Waits until all that was handed over is committed.
+async fn settle(tenant: &Tenant) {
+    let all = u32::try_from(QUEUE_MESSAGES_MAX).unwrap_or(u32::MAX);
+    drop(tenant.queue.acquire_many(all).await);
+}
+
+fn cannot_catch_up(tenant: &Tenant) -> Error {
+    let size = tenant.must_reach().map_or(0, |mark| mark.size);
+    Error::Halt(format!(
+        "size {size} was signed before, the database is older (restored from a backup), and the journal no longer \
+         holds the messages that led there. Restore a backup of at least that size; this one must not sign"
+    ))
+}
+
 async fn post_all(
     ledger: &Ledger,
     tenant: &Tenant,
@@ -59,10 +71,18 @@ async fn post_all(
     position: &Position,
     mut batches: mpsc::Receiver<Followed>,
 ) -> Result<(), Error> {
+    let (mut next, mut end) = (position.posted + 1, 0);
     while let Some(followed) = batches.recv().await {
         match followed {
-            Followed::Connected(state) => check_journal(stream, position, &state).await?,
+            Followed::Connected(state) => {
+                check_journal(stream, position, &state).await?;
+                if tenant.must_reach().is_some() && state.first > next {
+                    return Err(cannot_catch_up(tenant));
+                }
+                end = state.last;
+            }
             Followed::Messages(mut messages) => {
+                next = messages.last().map_or(next, |message| message.seq + 1);
                 while !messages.is_empty() {
                     // A key entry ends a commit, so it ends what is handed over at once.
                     let key =
@@ -71,6 +91,12 @@ async fn post_all(
                     let part = std::mem::replace(&mut messages, rest);
                     hand_over(ledger, tenant, position.epoch, part).await;
                 }
+            }
+        }
+        if tenant.must_reach().is_some() && next > end {
+            settle(tenant).await;
+            if tenant.must_reach().is_some() && tenant.halted().is_none() {
+                return Err(cannot_catch_up(tenant));
             }
         }
     }

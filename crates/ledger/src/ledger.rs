@@ -203,7 +203,15 @@ impl Ledger {
     }
 
     /// Waits until the followed journal is posted up to the last of `seqs`; returns what became of each.
-    async fn wait_posted(&self, tenant: &Tenant, seqs: Vec<u64>) -> Result<Done, Error> {
+    ///
+    /// The random salts say that the messages posted under these numbers are ours: a broker that was restored from an
+    /// older copy gives numbers again that were posted with other content.
+    async fn wait_posted(
+        &self,
+        tenant: &Tenant,
+        seqs: Vec<u64>,
+        salts: Vec<String>,
+    ) -> Result<Done, Error> {
         let last = seqs.iter().max().copied().unwrap_or(0);
         let mut states = tenant.watch();
         let posted = async {
@@ -222,7 +230,9 @@ impl Ledger {
         };
         let published =
             tokio::time::timeout(POST_WAIT, posted).await.map_err(|_| Error::Unknown)??;
-        let outcomes: Option<Vec<Outcome>> = seqs.iter().map(|seq| tenant.outcome(*seq)).collect();
+        let messages = seqs.iter().zip(&salts);
+        let outcomes: Option<Vec<Outcome>> =
+            messages.map(|(seq, salt)| tenant.outcome(*seq, salt)).collect();
         let outcomes = outcomes.ok_or(Error::Unknown)?;
         Ok(Done { seqs, outcomes, published })
     }
@@ -312,8 +322,9 @@ impl Ledger {
                     append.headers.salt.get_or_insert_with(random_salt);
                 }
                 let ids = batch.iter().map(|append| event_id(&append.body)).collect();
+                let salts = batch.iter().filter_map(|append| append.headers.salt.clone()).collect();
                 let seqs = stream.append(batch).await?;
-                let done = self.wait_posted(tenant, seqs).await?;
+                let done = self.wait_posted(tenant, seqs, salts).await?;
                 Ok(Batch { ids, done })
             }
             Journal::Absent => {

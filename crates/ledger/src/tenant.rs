@@ -1,6 +1,7 @@
 //! One tenant's log as everybody but the writer sees it: what is published, whether it is halted, who may come in.
 
 use crate::{
+    guard::Mark,
     ident::Ident,
     journal::Journal,
     keyring::{self, Keyring},
@@ -23,6 +24,17 @@ use tokio::sync::{Semaphore, watch};
 /// Outcomes of a followed journal that are remembered for whoever appended the messages.
 const OUTCOMES_MAX: usize = 65_536;
 
+/// What became of one followed message; the salt says which message it was.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// Journal sequence.
+    pub seq: u64,
+    /// Its `Countersign-Salt` header.
+    pub salt: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
 /// A tenant's handle. Shared; holds no lock while waiting.
 pub struct Tenant {
     /// Its name.
@@ -38,7 +50,8 @@ pub struct Tenant {
     position: Mutex<Position>,
     published: watch::Sender<Arc<Published>>,
     halted: RwLock<Option<String>>,
-    outcomes: Mutex<VecDeque<(u64, Outcome)>>,
+    outcomes: Mutex<VecDeque<Followed>>,
+    must_reach: Mutex<Option<Mark>>,
     unsigned: AtomicU64,
     receipts_dropped: AtomicU64,
 }
@@ -64,6 +77,7 @@ impl Tenant {
             published: watch::Sender::new(Arc::new(published)),
             halted: RwLock::new(None),
             outcomes: Mutex::default(),
+            must_reach: Mutex::default(),
             unsigned: AtomicU64::new(0),
             receipts_dropped: AtomicU64::new(0),
         }
@@ -138,18 +152,30 @@ impl Tenant {
     }
 
     /// Keeps what became of followed messages for a while.
-    pub(crate) fn remember(&self, new: Vec<(u64, Outcome)>) {
+    pub(crate) fn remember(&self, new: Vec<Followed>) {
         let mut outcomes = self.outcomes.lock().expect("no holder of the lock panics");
         outcomes.extend(new);
         let excess = outcomes.len().saturating_sub(OUTCOMES_MAX);
         outcomes.drain(..excess);
     }
 
-    /// What became of the message at `seq`; `None` if that was too long ago.
-    pub fn outcome(&self, seq: u64) -> Option<Outcome> {
+    /// What became of the message at `seq` that carried `salt`; `None` if that was too long ago, or if the message
+    /// that was posted under that number is another one: then the broker gave the number twice.
+    pub fn outcome(&self, seq: u64, salt: &str) -> Option<Outcome> {
         let outcomes = self.outcomes.lock().expect("no holder of the lock panics");
-        let at = outcomes.partition_point(|(s, _)| *s < seq);
-        outcomes.get(at).filter(|(s, _)| *s == seq).map(|(_, outcome)| outcome.clone())
+        // Ascending: a new epoch, where numbers come again, begins with a new process.
+        let at = outcomes.partition_point(|followed| followed.seq < seq);
+        let found = outcomes.get(at).filter(|followed| followed.seq == seq)?;
+        (found.salt.as_deref() == Some(salt)).then(|| found.outcome.clone())
+    }
+
+    /// The mark that a restored backup must reach before it signs again.
+    pub fn must_reach(&self) -> Option<Mark> {
+        self.must_reach.lock().expect("no holder of the lock panics").clone()
+    }
+
+    pub(crate) fn set_must_reach(&self, mark: Option<Mark>) {
+        *self.must_reach.lock().expect("no holder of the lock panics") = mark;
     }
 
     pub(crate) fn count_unsigned(&self, more: u64) {

@@ -60,8 +60,10 @@ async fn take(
     let producer = caller.producer()?.clone();
     let bytes = body::read(app, headers, body, EVENTS_BYTES_MAX).await?;
     // Not an array: the whole body is one poison event.
-    let parts = body::split_array(&bytes).unwrap_or_else(|| vec![&bytes]);
-    let mut events: Vec<Vec<u8>> = parts.into_iter().map(to_event).collect();
+    let mut events: Vec<Vec<u8>> = match body::split_array(&bytes) {
+        Some(parts) => parts.into_iter().map(to_event).collect(),
+        None => vec![cut(&bytes)],
+    };
     while !events.is_empty() {
         let rest = events.split_off(events.len().min(BATCH_MESSAGES_MAX));
         let part = std::mem::replace(&mut events, rest);
@@ -74,8 +76,13 @@ async fn take(
 /// Our event for one of OPA's; what can't be mapped is passed on as it came, at most what a journal takes of it.
 fn to_event(bytes: &[u8]) -> Vec<u8> {
     let mapped = json::parse(bytes).ok().and_then(|value| map(&value, bytes));
-    let event = mapped.unwrap_or_else(|| bytes.to_vec());
-    if event.len() > BODY_BYTES_MAX { event[..BODY_BYTES_MAX].to_vec() } else { event }
+    // What the mapping could not make acceptable is passed on as it came, not as we rewrote it.
+    let mapped = mapped.filter(|event| ledger::event::parse(event).is_ok());
+    mapped.unwrap_or_else(|| cut(bytes))
+}
+
+fn cut(bytes: &[u8]) -> Vec<u8> {
+    bytes[..bytes.len().min(BODY_BYTES_MAX)].to_vec()
 }
 
 fn map(value: &Value<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -110,6 +117,11 @@ fn map(value: &Value<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
     let Json::Object(mut rest) = serde_json::from_slice(bytes).ok()? else { return None };
     for taken in ["decision_id", "timestamp"] {
         rest.remove(taken);
+    }
+    // All of them stand in plain: `id` is the source.
+    let count = |labels: &Json| labels.as_object().map_or(0, Map::len);
+    if rest.get("labels").is_some_and(|labels| count(labels) == count(&data["labels"]) + 1) {
+        rest.remove("labels");
     }
     data["payload"] = Json::Object(rest);
     let event = object!({

@@ -145,10 +145,12 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         .collect();
     let connected =
         app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
-    let green = halted.is_empty() && unsigned.is_empty() && connected;
+    let catching_up = tenants.iter().filter(|t| t.must_reach().is_some()).count();
+    let green = halted.is_empty() && unsigned.is_empty() && catching_up == 0 && connected;
     let mut answer = json!({
         "status": if green { "green" } else { "red" },
         "halted_logs": halted.len(),
+        "logs_catching_up": catching_up,
         "unsigned_messages": !unsigned.is_empty(),
         "journal_connected": connected,
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,

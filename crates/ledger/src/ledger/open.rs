@@ -254,6 +254,7 @@ fn open_log(
         published.clone(),
     );
     let tenant = Arc::new(tenant);
+    tenant.set_must_reach(must_reach.clone());
     match verdict {
         Check::Broken(reason) => {
             tracing::error!(tenant = %name, reason, "log halted");

@@ -14,7 +14,7 @@ use crate::{
     post::{self, Arrival, Log, Outcome, Prepared},
     reader::Published,
     store::{self, Changes, Family, LogNumber, Write, rocks::Rocks},
-    tenant::Tenant,
+    tenant::{Followed, Tenant},
     time::Nanos,
 };
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
@@ -60,7 +60,7 @@ struct Part<'a> {
     checkpoint: Option<String>,
     answers: Vec<Answer>,
     /// What became of followed messages, by journal sequence.
-    outcomes: Vec<(u64, Outcome)>,
+    outcomes: Vec<Followed>,
     receipts: Vec<ReceiptWanted>,
     /// Work for the next commit.
     later: Vec<Work>,
@@ -198,6 +198,7 @@ impl Writer {
 
     fn publish(&mut self, part: Part<'_>) {
         let Some(active) = self.logs.get_mut(&part.number) else { return };
+        active.tenant.set_must_reach(part.must_reach.clone());
         active.must_reach = part.must_reach;
         active.log = part.log;
         active.tenant.set_position(active.log.position.clone());
@@ -301,7 +302,8 @@ impl Part<'_> {
                     permits.push(permit);
                     for (arrival, mut message) in messages {
                         let outcome = self.post_one(arrival, &mut message)?;
-                        self.outcomes.push((arrival.seq, outcome));
+                        let salt = message.headers.salt.clone();
+                        self.outcomes.push(Followed { seq: arrival.seq, salt, outcome });
                         last = Some((arrival, message));
                     }
                 }
