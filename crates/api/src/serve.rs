@@ -2,9 +2,10 @@
 
 use crate::{app::App, config::Tls, routes};
 use axum::Router;
+use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
 use std::{io, sync::Arc, time::Duration};
@@ -22,16 +23,16 @@ use tokio_rustls::{
     },
 };
 
-/// Longest wait for a request's headers.
-const HEADER_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for a request's headers, and so for the next request on a connection.
+const HEADER_WAIT: Duration = Duration::from_secs(20);
 /// Longest TLS handshake.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for open requests when the server stops.
 const DRAIN_WAIT: Duration = Duration::from_secs(10);
 /// Largest request head, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Streams of one HTTP/2 connection.
-const STREAMS_MAX: u32 = 128;
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
 /// Pause after the system refused a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -104,20 +105,15 @@ async fn accept(
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
+    watcher: Watcher,
 ) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // HTTP/1.1 alone: its head has a time limit from the first byte on, so silence frees the connection.
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WAIT)
-        .max_buf_size(HEAD_BYTES_MAX.max(64 * 1024));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .keep_alive_interval(Duration::from_secs(20));
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
@@ -141,6 +137,6 @@ fn acceptor(files: &Tls) -> io::Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|e| unreadable("certificate and key", &e))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -2,6 +2,8 @@
 //!
 //! The server is a child process of the same binary, driven over HTTP by this one; both share the machine.
 
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
 mod floors;
 mod jetstream;
 mod load;

@@ -132,8 +132,8 @@ fn posted(site: &Site) -> Result<u64, Failed> {
         answer.body_mut().read_to_string().map_err(std::io::Error::other)
     };
     let checkpoint = get("logs/1/checkpoint")?;
-    let size: u64 = checkpoint.lines().nth(1).and_then(|line| line.parse().ok()).unwrap_or(1);
-    let entry = get(&format!("entries/{}", size - 1))?;
+    let tree_size: u64 = checkpoint.lines().nth(1).and_then(|line| line.parse().ok()).unwrap_or(1);
+    let entry = get(&format!("entries/{}", tree_size - 1))?;
     let entry: serde_json::Value = serde_json::from_str(&entry).unwrap_or_default();
     Ok(entry["journal"]["seq"].as_u64().unwrap_or(0))
 }
