@@ -209,7 +209,7 @@ def test_p3_poison_never_4xx(opa: Opa, book: Book, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"not json", b"[", b"]", b'[{"a":1}', b"[{},", b'["', b"\xff", b"\x00" * 1000, json.dumps(decision()).encode(), b"[" * 5000]
+    "body", [b"", b"{}", b"not json", b"[", b"]", b'[{"a":1}', b"[{},", b'["', b"\xff", b"\x00" * 1000, b"[" * 5000]
 )  # fmt: skip
 @pytest.mark.parametrize("compress", [True, False])
 def test_p3_bodies_that_are_no_array(opa: Opa, book: Book, size: int, body: bytes, compress: bool) -> None:
@@ -217,7 +217,9 @@ def test_p3_bodies_that_are_no_array(opa: Opa, book: Book, size: int, body: byte
     answer = opa.raw(body, compress=compress)
     assert 200 <= answer.status_code < 300, answer.text
     (entry,) = since(book.server, size)
-    assert entry["kind"] in ("rejected", "decision") and (entry["kind"] == "rejected" or body.startswith(b"{"))
+    assert entry["kind"] == "rejected"
+    raw = disclosed(book.server, size)["raw"]
+    assert base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)) == body
 
 
 def test_p2_retries_are_duplicates(opa: Opa, book: Book, size: int) -> None:
