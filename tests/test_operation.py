@@ -1,0 +1,262 @@
+"""Running it: TLS, health, metrics, the API document, signals and limits (P12 P13)."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import signal
+import ssl
+import threading
+import time
+import warnings
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from support import Server, cli, event
+
+
+def pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def make_certificates(folder: Path) -> None:
+    """A CA and a certificate of 127.0.0.1: ca.pem, server.pem, server.key."""
+    now = datetime.now(timezone.utc)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("test CA", "127.0.0.1")]
+
+    def build(subject: int, *extensions: tuple[x509.ExtensionType, bool]) -> bytes:
+        builder = (
+            x509.CertificateBuilder().subject_name(names[subject]).issuer_name(names[0]).public_key(keys[subject].public_key())
+            .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[subject].public_key()), False)
+        )  # fmt: skip
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    folder.mkdir()
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    ca = build(0, (x509.BasicConstraints(True, None), True), (usage, True))
+    leaf = build(
+        1, (x509.BasicConstraints(False, None), True), (x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False),
+        (x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), False),
+    )  # fmt: skip
+    (folder / "ca.pem").write_bytes(ca)
+    (folder / "server.pem").write_bytes(leaf + ca)
+    (folder / "server.key").write_bytes(pem_key(keys[1]))
+
+
+def test_p12_tls(make_server: Any, tmp_path: Path) -> None:
+    """HTTPS with a certificate of our own CA, by HTTP/1.1 and HTTP/2; plaintext, unknown CAs and old versions are not
+    spoken; the commands take `--ca`."""
+    made = tmp_path / "tls"
+    make_certificates(made)
+    context = ssl.create_default_context(cafile=str(made / "ca.pem"))
+    files = {"certificate": made / "server.pem", "key": made / "server.key"}
+    server = make_server(scheme="https", ca=context, sections={"tls": files})
+    assert server.as_("publisher").publish(event())[0]["status"] == "posted"
+    second = server.client(server.admin_key, http2=True)
+    answer = second.get("/logs/1/checkpoint")
+    assert answer.status_code == 200 and answer.http_version == "HTTP/2"
+    listed = server.remote("key list", "--tenant", "acme", "--ca", made / "ca.pem", "--json").ok().json()
+    assert len(listed) >= 2
+    export = server.remote("export", "--tenant", "acme", "--ca", made / "ca.pem", tmp_path / "e").ok()
+    assert "entries" in export.out and cli("verify", "--key", server.vkey, "--export", tmp_path / "e").code == 0
+    unknown = server.remote("key list", "--tenant", "acme")
+    assert unknown.code == 69 and "certificate" in unknown.err.lower(), unknown
+    assert server.remote("key list", "--tenant", "acme", "--ca", tmp_path / "absent").code == 3
+    with pytest.raises(httpx.TransportError):
+        httpx.get(server.url.replace("https", "http") + "/healthz", timeout=5)
+    old = ssl.create_default_context(cafile=str(made / "ca.pem"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(httpx.TransportError):
+        httpx.get(server.url + "/healthz", verify=old, timeout=5)
+    assert server.client(None).http.get("/healthz").json()["plaintext_behind_proxy"] is False
+    server.stop()
+    server.fsck().ok()
+
+
+def test_p13_handshakes_that_never_come(make_server: Any, tmp_path: Path) -> None:
+    """Clients that connect and do not speak TLS do not keep others out for ever."""
+    import socket
+
+    make_certificates(tmp_path / "tls")
+    context = ssl.create_default_context(cafile=str(tmp_path / "tls" / "ca.pem"))
+    files = {"certificate": tmp_path / "tls" / "server.pem", "key": tmp_path / "tls" / "server.key"}
+    server = make_server(scheme="https", ca=context, sections={"tls": files, "limits": {"connections": 4}})
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
+    begin = time.monotonic()
+    with httpx.Client(verify=context, timeout=25, trust_env=False) as http:
+        assert http.get(server.url + "/readyz").status_code == 200
+    assert time.monotonic() - begin < 20
+    for connection in silent:
+        connection.close()
+
+
+def test_plaintext_behind_a_proxy_is_shown(make_server: Any) -> None:
+    server = make_server(plaintext_behind_proxy=True)
+    health = server.client(None).http.get("/healthz").json()
+    assert health["plaintext_behind_proxy"] is True
+    assert any("plaintext_behind_proxy" in warning for warning in health["warnings"])
+    assert "plaintext_behind_proxy" in server.log
+    assert any("guard_path" in warning for warning in health["warnings"]), "guard and data lie on one device"
+
+
+# The API document
+
+
+def test_openapi_is_the_checked_in_one(shared: Server, repository: Path) -> None:
+    """`countersign openapi`, `GET /openapi.json` and proto/openapi.json are the same bytes."""
+    printed = cli("openapi").ok().out
+    assert printed == (repository / "proto" / "openapi.json").read_text()
+    assert shared.client(None).http.get("/openapi.json").text.strip() == printed.strip()
+
+
+def test_openapi_names_routes_that_exist(shared: Server) -> None:
+    """Every documented operation is routed, needs the key it says, and no other method is taken there."""
+    document = json.loads(cli("openapi").out)
+    assert document["openapi"].startswith("3.1")
+    anonymous = shared.client(None).http
+    open_to_all = {"/healthz", "/readyz", "/openapi.json"}
+    paths = document["paths"]
+    assert "/v1/tenants/{tenant}/events" in paths and len(paths) >= 18
+    for path, operations in paths.items():
+        real = path.replace("{tenant}", "acme").replace("{n}", "1").replace("{path}", "0/000.p/1").replace("{index}", "0")
+        real = re.sub(r"\{\w+\}", "x", real)
+        for method in operations:
+            answer = anonymous.request(method.upper(), real)
+            assert answer.status_code == (200 if path in open_to_all else 401), (method, real, answer.text)
+        other = next(m for m in ("PATCH", "PUT") if m.lower() not in operations)
+        assert anonymous.request(other, real).status_code == 405, real
+
+
+def test_p13_operations_with_random_input_never_5xx(shared: Server, rng: Any) -> None:
+    """Random methods, paths, queries and bodies over the documented routes: an answer below 500, a problem where it is
+    an error, and the server stands."""
+    document = json.loads(cli("openapi").out)
+    admin = shared.admin.http
+    words = ["", "0", "1", "-1", "x", "é", "%00", "%ff", "..", "a" * 300, "18446744073709551616", "{}", "null", "acme", "\u202e", "1e3", "+1", "0x1"]
+    bodies = [b"", b"{}", b"[]", b"null", b"\xff", b'{"index":1e99}', b'{"roles":[]}', b'{"tenant":"A"}', b"[" * 5000, b'{"a":1,"a":2}', b"1"]
+    bad = []
+    for _ in range(1500):
+        path = rng.choice(list(document["paths"]))
+        if path in ("/v1/backup", "/healthz", "/readyz", "/metrics"):
+            continue
+        method = rng.choice(list(document["paths"][path]))
+        known = path.replace("{tenant}", "acme" if rng.random() < 0.9 else rng.choice(words)).replace("{n}", "1")
+        real = re.sub(r"\{\w+\}", lambda _: rng.choice(words), known)
+        if real.endswith("/keys/rotate") or method == "delete":
+            continue
+        names = [p["name"] for p in document["paths"][path][method].get("parameters", []) if p["in"] == "query"]
+        query = "&".join(f"{rng.choice(names)}={rng.choice(words)}" for _ in range(rng.randrange(3)) if names)
+        if "wait" in query:
+            continue
+        kind = rng.choice(["application/json", "application/x-ndjson", "application/cloudevents-batch+json", "text/plain", ""])
+        try:
+            url = httpx.URL(f"{shared.url}{real}" + (f"?{query}" if query else ""))
+        except httpx.InvalidURL:
+            continue
+        body = rng.choice(bodies) if method == "post" else None
+        headers = {"Content-Type": kind}
+        try:
+            answer = admin.request(method.upper(), url, content=body, headers=headers)
+        except httpx.TransportError:
+            # A body that was not read ends the connection after its answer, perhaps as the next request begins on it.
+            answer = admin.request(method.upper(), url, content=body, headers=headers | {"Connection": "close"})
+        problem = answer.headers.get("content-type") == "application/problem+json"
+        if answer.status_code >= 500 or (answer.status_code >= 400 and not problem):
+            bad.append((method, str(url), body, answer.status_code, answer.text[:100]))
+    assert not bad, "\n".join(map(str, bad[:10]))
+    assert shared.as_("publisher").publish(event())[0]["status"] == "posted"
+
+
+# Metrics and health
+
+
+def samples(text: str) -> dict[str, float]:
+    assert text.endswith("# EOF\n")
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            found[name] = float(value)
+    return found
+
+
+def test_metrics(make_server: Any) -> None:
+    """Prometheus text; what is counted moves with what happens."""
+    server = make_server()
+    operator = server.client(server.operator_key).http
+    answer = operator.get("/metrics")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    before = samples(answer.text)
+    good = event()
+    server.as_("publisher").publish(good, good, good | {"time": "2020-01-01T00:00:00Z"}, b'"x"')
+    after = samples(operator.get("/metrics").text)
+
+    def total(found: dict[str, float], status: str) -> float:
+        return sum(value for name, value in found.items() if "events_total" in name and f'status="{status}"' in name)
+
+    for status in ("posted", "duplicate", "conflict", "rejected"):
+        assert total(after, status) - total(before, status) == 1, status
+    entries = next(value for name, value in after.items() if re.search(r'entries\{.*tenant="acme"', name))
+    assert entries == server.admin.size()
+    assert next(value for name, value in after.items() if "halted" in name and "acme" in name) == 0
+    assert next(value for name, value in after.items() if name.endswith("disk_bytes")) > 0
+    for line in operator.get("/metrics").text.splitlines():
+        assert line.startswith("# ") or re.fullmatch(r'[a-z_:]+(\{[^}]*\})? -?[0-9.e+]+', line), line
+
+
+def test_logs_are_structured(make_server: Any) -> None:
+    server = make_server(sections={"log": {"format": "json", "level": "info"}})
+    server.as_("publisher").publish(event())
+    server.stop()
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    assert lines and all({"timestamp", "level", "fields"} <= set(line) for line in lines)
+    assert "\x1b" not in server.log
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_p1_an_orderly_end_answers_what_it_took(make_server: Any, how: signal.Signals) -> None:
+    """During an orderly stop every request is answered or refused; what was answered `posted` is there afterwards."""
+    server = make_server()
+    key = server.as_("publisher").key
+    answered: list[tuple[str, int]] = []
+
+    def publish() -> None:
+        client = server.client(key)
+        while True:
+            sent = event()
+            try:
+                result = client.publish(sent)[0]
+            except (httpx.TransportError, AssertionError):
+                return
+            answered.append((sent["id"], result["index"]))
+
+    threads = [threading.Thread(target=publish) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while len(answered) < 200:
+        assert any(thread.is_alive() for thread in threads)
+    assert server.process
+    server.process.send_signal(how)
+    assert server.wait_exit() == 0
+    for thread in threads:
+        thread.join()
+    server.start()
+    held = {entry["event"]["id"]: index for index, leaf in server.admin.feed(kind="decision") for entry in [json.loads(leaf)]}
+    assert all(held[name] == index for name, index in answered)
+    server.stop()
+    server.fsck().ok()
