@@ -361,6 +361,18 @@ def test_p11_key_files_that_others_may_read(mode: int, make_server: Callable[...
     server.fsck().ok()
 
 
+def test_p1_keys_of_a_log_that_was_never_made(make_server: Callable[..., Server]) -> None:
+    """What a killed `init` may leave: keys, and no log. `init` completes, or says what to remove; it overwrites nothing."""
+    server = make_server()
+    server.stop()
+    shutil.rmtree(server.data_dir)
+    shutil.rmtree(server.guard_path.parent)
+    keys = {path: path.read_bytes() for path in server.keys_dir.rglob("*") if path.is_file()}
+    done = server.run("init", "--tenant", "acme", "--json")
+    assert done.code not in (0, 101) and all(path.read_bytes() == data for path, data in keys.items())
+    assert str(server.keys_dir / "acme") in done.err and any(word in done.err for word in ("move", "delete")), done.err
+
+
 # A full disk
 
 
@@ -441,3 +453,57 @@ def test_p1_no_space_at_random_writes(
     server.start()
     publish(server, told, numbered(number, 3))
     audit.everything(server, told, tmp_path / "receipts")
+
+
+@pytest.mark.parametrize(("call", "way"), [("fdatasync", "fails"), ("write", "fails"), ("write", "dies after")])
+def test_p1_p11_table_files_that_can_not_be_written(
+    call: str, way: str, make_server: Callable[..., Server], make_shim: Callable[[], Shim], tmp_path: Path
+) -> None:
+    """An erasure rewrites table files, and that fails: it is not called complete, nothing acknowledged is lost, and after
+    a restart it completes."""
+    server, told = make_server(compression="none"), Ledger()
+    secret = "the secret of a person named Kim 8361"
+    publish(server, told, numbered(1, 20))
+    publish(server, told, numbered(21, 1, secret))
+    index = told.index["/d", "d00021"]
+    server.stop()
+    shim = make_shim()
+    server.start(env=shim.env)
+    shim.arm(call, way, path="/data/", suffix=".sst", sticky=True)
+    try:
+        done = server.admin.http.post(f"{server.admin.t}/erasures", json={"index": index})
+    except httpx.TransportError:
+        done = None
+    struck = shim.struck
+    if done is not None:
+        assert struck == 0 or done.json().get("status") != "complete", done.text
+    # Whoever still lives may refuse to go on, but may not lose what it acknowledges.
+    for first in (22, 27, 32):
+        try:
+            publish(server, told, numbered(first, 5))
+        except httpx.TransportError:
+            break
+    shim.disarm()
+    if server.alive():
+        server.kill9()
+    else:
+        assert server.wait_exit() in (EXIT_WRITE_FAILED, -9)
+    assert struck > 0, "this call is not made for table files"
+    server.start()
+    gone = secret.encode()
+    until(
+        "the erasure to be completed after the restart",
+        lambda: not any(gone in path.read_bytes() for path in server.data_dir.iterdir() if path.is_file())
+        or not erasure_is_an_entry(server),
+        30,
+    )
+    if not erasure_is_an_entry(server):
+        assert server.admin.erase(index)["status"] == "complete"
+    publish(server, told, numbered(50, 2))
+    audit.everything(server, told, tmp_path / "receipts")
+    assert not any(gone in path.read_bytes() for path in server.data_dir.iterdir() if path.is_file())
+
+
+def erasure_is_an_entry(server: Server) -> bool:
+    """Whether the erasure was posted."""
+    return any(entry["kind"] == "erasure" for entry in server.admin.entries())
