@@ -103,8 +103,13 @@ impl App {
         self.start_follower(&tenant);
         let message = self.ledger.genesis_message(&tenant, &genesis)?;
         self.ledger.publish(&tenant, vec![message]).await?;
+        self.first_admin(&tenant).await
+    }
+
+    /// The first admin key of a tenant; also the way out when `init` broke off before it could show one.
+    pub async fn first_admin(&self, tenant: &Arc<Tenant>) -> Result<String, Error> {
         let roles = vec![Role::Admin, Role::Auditor];
-        self.issue_key(&tenant, roles, None, None, "first admin".into()).await
+        self.issue_key(tenant, roles, None, None, "first admin".into()).await
     }
 
     async fn make_journal(&self, name: &Ident) -> Result<(Journal, String), Error> {

@@ -38,6 +38,7 @@ Examples:
   countersign verify --key log.vkey --keys keys.json receipt.tlog-proof   follow key rotations
   countersign verify --key log.vkey --disclosures r.disclosures receipt.tlog-proof
   countersign verify --key log.vkey --checkpoint checkpoint
+  countersign verify --key log.vkey --checkpoint old --checkpoint new --proof proof.json
   countersign verify --key log.vkey --export ./export")]
 pub struct Verify {
     /// The log's public key: `name+hash+base64`, or a file that holds it
@@ -52,9 +53,12 @@ pub struct Verify {
     /// Disclosures that go with the one receipt, one per line
     #[arg(long, value_name = "FILE")]
     pub disclosures: Option<PathBuf>,
-    /// A checkpoint
+    /// A checkpoint; given twice (older first) with --proof, also that the older log is a prefix of the newer
     #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
+    pub checkpoint: Vec<PathBuf>,
+    /// A consistency proof (`GET …/proofs/consistency?from=…&to=…`)
+    #[arg(long, value_name = "FILE")]
+    pub proof: Option<PathBuf>,
     /// A whole export (directory)
     #[arg(long, value_name = "DIR")]
     pub export: Option<PathBuf>,

@@ -117,7 +117,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let service = TowerToHyperService::new(router);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "a connection ended early");
+        tracing::debug!(%error, "a connection ended early");
     }
 }
 

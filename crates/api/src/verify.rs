@@ -54,7 +54,7 @@ pub fn run(arguments: &Verify) -> ExitCode {
 
 fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
     let nothing = arguments.receipts.is_empty()
-        && arguments.checkpoint.is_none()
+        && arguments.checkpoint.is_empty()
         && arguments.export.is_none();
     if nothing {
         return Err(Failure::Usage("name a receipt, --checkpoint or --export".into()));
@@ -66,12 +66,25 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
     for path in &arguments.receipts {
         receipt(path, arguments.disclosures.as_deref(), &trusted, report)?;
     }
-    if let Some(path) = &arguments.checkpoint {
+    let mut checkpoints = Vec::new();
+    for path in &arguments.checkpoint {
         let place = path.display().to_string();
         let checkpoint = verify::checkpoint(&read_text(path)?, &trusted);
         let checkpoint =
             checkpoint.map_err(|error| Failure::Refused { place: place.clone(), error })?;
         report.checkpoint(&place, &checkpoint);
+        checkpoints.push(checkpoint);
+    }
+    if let Some(path) = &arguments.proof {
+        let [old, new] = &checkpoints[..] else {
+            return Err(Failure::Usage(
+                "--proof goes with two --checkpoint, the older first".into(),
+            ));
+        };
+        let place = path.display().to_string();
+        let proven = verify::consistency(&read_text(path)?, old, new);
+        proven.map_err(|error| Failure::Refused { place: place.clone(), error })?;
+        report.consistency(&place, old, new);
     }
     if let Some(folder) = &arguments.export {
         export(folder, &trusted, report)?;
@@ -202,6 +215,17 @@ impl Report {
             "place": place, "verified": true, "origin": origin, "size": size, "root": root.to_string(),
             "checked": ["log_signature"],
             "not_checked": ["consistency_with_other_checkpoints", "same_view_for_everybody"],
+        }));
+    }
+
+    fn consistency(&mut self, place: &str, old: &Checkpoint, new: &Checkpoint) {
+        self.line(&format!("{} {}", good("verified"), harmless(place)));
+        self.line(&format!(
+            "  the log of {} entries is a prefix of the log of {}",
+            old.size, new.size
+        ));
+        self.items.push(json!({
+            "place": place, "verified": true, "from": old.size, "to": new.size, "checked": ["consistency"],
         }));
     }
 

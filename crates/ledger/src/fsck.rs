@@ -341,8 +341,10 @@ pub struct Replay {
     pub messages: u64,
     /// Entries compared, byte for byte.
     pub entries: u64,
-    /// The first difference, or why nothing could be posted.
+    /// The first difference.
     pub difference: Option<String>,
+    /// Why it could not be posted to the end: messages were trimmed or erased.
+    pub impossible: Option<String>,
 }
 
 /// P6: posts the embedded journal again from its beginning, in memory, and compares every leaf.
@@ -358,7 +360,7 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
     let mut again =
         Log::new(log.tenant.clone(), log.number, log.origin.clone(), log.position.journal.clone());
     let mut memory = Memory::default();
-    let mut answer = Replay { messages: 0, entries: 0, difference: None };
+    let mut answer = Replay { messages: 0, entries: 0, difference: None, impossible: None };
     let prefix = log.number.numbered(1);
     store.scan(Family::Journal, &prefix, |key, value| {
         let Some(seq) = key.strip_prefix(&prefix[..]).and_then(|rest| rest.try_into().ok()) else {
@@ -366,7 +368,7 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
         };
         let seq = u64::from_be_bytes(seq);
         if seq != again.position.posted + 1 {
-            answer.difference = Some(format!(
+            answer.impossible = Some(format!(
                 "journal message {} was trimmed or erased: a replica starts from a backup",
                 seq - 1
             ));
@@ -400,7 +402,8 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
         }
         answer.entries += 1;
     }
-    if answer.difference.is_none() && again.edge.root() != log.position.root {
+    let complete = answer.difference.is_none() && answer.impossible.is_none();
+    if complete && again.edge.root() != log.position.root {
         answer.difference = Some("the journal gives another root".into());
     }
     Ok(answer)

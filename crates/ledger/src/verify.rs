@@ -8,7 +8,7 @@ use crate::{
     json,
     log::{
         checkpoint::{self, Checkpoint},
-        merkle::{Edge, FullTile, Hash, leaf_hash},
+        merkle::{Edge, FullTile, Hash, leaf_hash, verify_consistency},
         note::{self, Vkey},
         receipt::{self, Receipt},
         tile::{Tile, read_bundle},
@@ -89,6 +89,16 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
+    /// Two checkpoints.
+    #[error("consistency of {from} and {to}: {what}")]
+    Consistency {
+        /// Smaller tree size.
+        from: u64,
+        /// Larger tree size.
+        to: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// Something in an export.
     #[error("{place}: {what}")]
     Export {
@@ -146,6 +156,37 @@ fn in_range(opened: checkpoint::Opened, trusted: &[Trusted]) -> Result<Checkpoin
         key.first_size <= size && key.last_size.is_none_or(|last| size <= last)
     });
     if fits { Ok(opened.checkpoint) } else { Err(Error::KeyOutOfRange { size }) }
+}
+
+/// A consistency proof as `T/proofs/consistency` serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsistencyProof {
+    /// Smaller tree size.
+    pub from: u64,
+    /// Larger tree size.
+    pub to: u64,
+    /// Hashes in base64, RFC 6962 §2.1.2 order.
+    pub proof: Vec<String>,
+}
+
+/// Verifies that the log of `old` is a prefix of the log of `new`; both are verified checkpoints.
+pub fn consistency(text: &str, old: &Checkpoint, new: &Checkpoint) -> Result<(), Error> {
+    let refused = |what| Error::Consistency { from: old.size, to: new.size, what };
+    let proof: ConsistencyProof =
+        serde_json::from_str(text).map_err(|_| refused("not a consistency proof"))?;
+    if (proof.from, proof.to) != (old.size, new.size) || old.origin != new.origin {
+        return Err(refused("of other sizes, or the checkpoints are of two logs"));
+    }
+    let hashes: Option<Vec<Hash>> = proof.proof.iter().map(|hash| Hash::parse(hash)).collect();
+    let hashes = hashes.ok_or_else(|| refused("a hash that is not 32 bytes in base64"))?;
+    if verify_consistency(old.size, new.size, &hashes, &old.root, &new.root) {
+        Ok(())
+    } else {
+        Err(refused(
+            "the older log is not a prefix of the newer: one was forked, or the proof was changed",
+        ))
+    }
 }
 
 /// A receipt that holds.

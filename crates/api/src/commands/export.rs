@@ -45,6 +45,7 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
         if !dir.join(&path).exists() {
             write(dir, &path, &client.get(&format!("{log}/{path}"))?)?;
         }
+        remove_older(dir, &tile)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -57,6 +58,24 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
     write(dir, "checkpoint", &note)?;
     say(&format!("{} entries of {} in {}", checkpoint.size, checkpoint.origin, dir.display()));
     say(&dim(&format!("Check it: countersign verify --key <vkey> --export {}", dir.display())));
+    Ok(())
+}
+
+/// Removes the narrower forms of a tile that an earlier export into this directory left.
+fn remove_older(dir: &Path, tile: &Tile) -> Result<(), Failed> {
+    let full = Tile { width: 256, ..*tile };
+    let folder = dir.join(format!("tile/{full}.p"));
+    let Ok(files) = fs::read_dir(&folder) else { return Ok(()) };
+    let keep = dir.join(format!("tile/{tile}"));
+    for file in files {
+        let path = file?.path();
+        if path != keep {
+            fs::remove_file(path)?;
+        }
+    }
+    if tile.width == 256 {
+        fs::remove_dir(folder)?;
+    }
     Ok(())
 }
 

@@ -79,6 +79,11 @@ fn print(report: &Report, replay: Option<&Replay>) {
         Some(Replay { difference: Some(difference), .. }) => {
             say(&format!("  {} {}", bad("replay:"), harmless(difference)));
         }
+        Some(Replay { impossible: Some(why), messages, .. }) => {
+            say(&format!(
+                "  replay: {messages} messages agree; the rest can't be posted again: {why}"
+            ));
+        }
         Some(replay) => say(&format!(
             "  replay: {} messages give the same {} entries",
             replay.messages, replay.entries

@@ -42,7 +42,16 @@ fn make_private(folder: &std::path::Path) -> Result<(), Failed> {
 }
 
 async fn create(app: &Arc<App>, name: &Ident, as_json: bool) -> Result<(), Failed> {
-    let admin = app.create_tenant(name).await?;
+    let admin = match app.ledger.tenant(name.as_str()) {
+        // An earlier `init` broke off after the genesis: nobody has a key yet.
+        Some(tenant) if tenant.published().size == 1 => {
+            if app.broker.is_some() {
+                app.start_tasks();
+            }
+            app.first_admin(&tenant).await?
+        }
+        _ => app.create_tenant(name).await?,
+    };
     let operator = app.make_operator_key()?;
     let tenant = app.ledger.tenant(name.as_str());
     let tenant = tenant.ok_or_else(|| Failed::new(super::EXIT_FAILED, "the tenant vanished"))?;

@@ -10,6 +10,7 @@ use axum::{
 use data_encoding::BASE64URL_NOPAD;
 use ledger::{
     entry::View, ledger::Ledger, reader::Published, system::Role, tenant::Tenant, time::Nanos,
+    writer,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -23,6 +24,8 @@ const LIMIT_MAX: usize = 1000;
 const SCANNED_MAX: u64 = 20_000;
 /// Largest page, in bytes; the entry that reaches it is the last.
 const PAGE_BYTES_MAX: usize = 8 << 20;
+/// How far the journal's clock may be behind ours before a bounded feed on a quiet log ends too early.
+const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// Longest wait for news, in seconds.
 const WAIT_SECONDS_MAX: u64 = 30;
 
@@ -39,7 +42,7 @@ pub struct FeedQuery {
     wait: Option<u64>,
     /// First `journal.time`, RFC 3339, inclusive.
     since: Option<String>,
-    /// Last `journal.time`, RFC 3339, exclusive. With it the feed ends.
+    /// Last `journal.time`, RFC 3339, exclusive. With it the feed is bounded: it ends once that time has passed.
     until: Option<String>,
     /// Only entries of this kind.
     kind: Option<String>,
@@ -159,7 +162,7 @@ struct Page {
     lines: String,
     scanned: (u64, u64),
     size: u64,
-    /// `until` was reached: there is no next page.
+    /// Bounded, and everything was scanned: there is no next page.
     ended: bool,
 }
 
@@ -195,8 +198,10 @@ fn page(
             break;
         }
     }
-    // A time later than every entry may still get entries before it: only a passed end is the end.
-    let ended = end.is_some_and(|end| index >= end && end < published.size);
+    // The end is where nothing can come before `until` any more: the log has passed it, or the clock has.
+    let settled = Nanos(writer::now().0.saturating_sub(CLOCK_MARGIN.as_nanos() as u64));
+    let passed = last < published.size || bounds.until.is_some_and(|until| until <= settled);
+    let ended = end.is_some() && index >= last && passed;
     Ok(Page { lines, scanned: (first, index), size: published.size, ended })
 }
 
