@@ -351,3 +351,34 @@ def test_p6_journal_and_token_keys_rotate(server: Server) -> None:
     assert len(list((server.keys_dir / "acme").glob("journal-*.key"))) == 3
     server.stop()
     server.fsck().ok()
+
+
+def test_p5_changed_signature_lines_during_an_overlap(server: Server, tmp_path: Path) -> None:
+    """Two keys sign. A note's reader must ignore lines of keys it does not know (C2SP signed-note), so a change that turns
+    one of the two lines into a stranger's is ignored while the other holds. No other change is, and never one of the
+    text or of a signature whose key is known."""
+    server.as_("publisher").publish(event())
+    server.admin.rotate("log", 10_000)
+    text = server.admin.checkpoint().encode()
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(server.admin.keys_document()))
+    begin = text.index(b"\n\n") + 2
+    lines = text[begin:].split(b"\n")
+    assert len(lines) == 3 and lines[2] == b""
+    copy = tmp_path / "checkpoint"
+    for known in ([], ["--keys", keys]):
+        accepted = set()
+        for at in range(len(text)):
+            copy.write_bytes(text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :])
+            if cli("verify", "--key", server.vkey, *known, "--checkpoint", copy).code == 0:
+                accepted.add(at)
+        # Of the first line: the name, and the six characters that hold the key id.
+        head = len("\u2014 ".encode())
+        mine = set(range(begin + head, begin + lines[0].rindex(b" ") + 7))
+        second = begin + len(lines[0]) + 1
+        theirs = set(range(second + head, second + len(lines[1])))
+        if known:
+            theirs = set(range(second + head, second + lines[1].rindex(b" ") + 7))
+            assert accepted <= mine | theirs, sorted(accepted - mine - theirs)
+        else:
+            assert accepted <= theirs, sorted(accepted - theirs)

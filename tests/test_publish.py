@@ -274,6 +274,7 @@ REJECTED: list[tuple[str, bytes, str]] = [
     ("sequence is a number", text(sequence=5).encode(), "attribute"),
     ("negative sequence", text(sequence="-5").encode(), "attribute"),
     ("sequence in other digits", text(sequence="٣").encode(), "attribute"),
+    ("sequence 2^53", text(sequence=str(2**53)).encode(), "attribute"),
     ("huge sequence", text(sequence="9" * 20).encode(), "attribute"),
     ("heartbeat without sequence", json.dumps(heartbeat(1, sequence=...)).encode(), "attribute"),
     ("bad traceparent", text(traceparent="00-x").encode(), "attribute"),
@@ -429,6 +430,14 @@ def test_p3_sequences(book: Book) -> None:
         ("12",), ("closed", 12, 12, 13, [[13, 13]]),
         ("14",),
         ("13",), ("closed", 13, 13, 13, []),
+    ]  # fmt: skip
+
+
+def test_p3_the_largest_gap(book: Book) -> None:
+    """From 1 to 2^53-1: the gap's numbers are exact, as JSON and as RFC 8785 has them."""
+    source, top = f"/huge/{new_id()}", 2**53 - 1
+    assert published(book, source, 1, top, top - 1) == [
+        ("1",), ("opened", 2, top - 1), (str(top),), (str(top - 1),), ("closed", top - 1, 2, top - 1, [[2, top - 2]]),
     ]  # fmt: skip
 
 

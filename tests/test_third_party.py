@@ -18,6 +18,8 @@ import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 from sigstore._internal.merkle import verify_merkle_inclusion
 from sigstore._internal.rekor.checkpoint import SignedCheckpoint, verify_checkpoint
 from sigstore._internal.trust import Keyring
@@ -283,6 +285,32 @@ def test_p5_p11_python_canonical_and_disclosures(log: Log) -> None:
             plain = log.sent[index] | {"data": {k: v for k, v in log.sent[index]["data"].items() if k != "payload"}}
             assert entry["event"] == plain
     assert len(salts) > 100
+
+
+def test_p5_schemas(log: Log, repository: Path) -> None:
+    """Everything served keeps the published JSON Schemas; the schemas refuse what is changed."""
+    folder = repository / "proto" / "schemas"
+    schemas = {path.name.removesuffix(".schema.json"): json.loads(path.read_text()) for path in folder.glob("*.schema.json")}
+    registry = Registry().with_resources([(s["$id"], Resource.from_contents(s)) for s in schemas.values() if "$id" in s])
+    check = {name: Draft202012Validator(schema, registry=registry) for name, schema in schemas.items()}
+    client = log.server.admin
+    for _, leaf in client.feed():
+        entry = json.loads(leaf)
+        check["entry"].validate(entry)
+        if entry["kind"] == "decision":
+            check["event"].validate(entry["event"])
+    check["keys"].validate(client.keys_document())
+    check["feed-end"].validate(client.page(kind="nothing").end)
+    check["problem"].validate(client.get("/entries/x").json())
+    sent = [event(), event(), b'"x"']
+    body = b"[" + b",".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in [*sent, sent[0], sent[1] | {"time": "2020-01-01T00:00:00Z"}]) + b"]"
+    answer = log.server.as_("publisher").post_events(body, "application/cloudevents-batch+json", receipts=True).json()
+    assert {one["status"] for one in answer["results"]} == {"posted", "rejected", "duplicate", "conflict"}
+    check["results"].validate(answer)
+    for name, good in [("entry", client.entry(0)), ("results", answer), ("keys", client.keys_document())]:
+        for member in list(good):
+            assert not check[name].is_valid({k: v for k, v in good.items() if k != member}), (name, member)
+        assert not check[name].is_valid(good | {next(iter(good)): 5.5}), name
 
 
 def salts_of(seed: bytes, producer: str, sent: dict[str, Any], name: str) -> str:
