@@ -38,11 +38,11 @@ struct Report {
 }
 
 impl Report {
-    fn row(&mut self, name: &str, text: &str, value: Value) {
+    fn row(&mut self, name: &str, text: &str, value: impl Into<Value>) {
         if !self.as_json {
             say(&format!("{:<34} {text}", strong(name)));
         }
-        self.rows.push(json!({"name": name, "text": text, "value": value}));
+        self.rows.push(json!({"name": name, "text": text, "value": value.into()}));
     }
 }
 
@@ -91,10 +91,10 @@ pub fn run(arguments: &Bench) -> Result<(), Failed> {
         }
         match &arguments.nats {
             Some(url) if wanted("jetstream") => {
-                jetstream::run(&mut report, &dir, url, time).await?
+                jetstream::run(&mut report, &dir, url, time).await?;
             }
             _ if wanted("jetstream") => {
-                report.row("JetStream", "not measured: no --nats URL", Value::Null)
+                report.row("JetStream", "not measured: no --nats URL", Value::Null);
             }
             _ => {}
         }
