@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import NatsServer, Server, countersign_bin  # noqa: E402
+from support import Book, NatsServer, Server, countersign_bin  # noqa: E402
 
 
 def pytest_report_header() -> str:
@@ -56,6 +56,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         if server.process is not None:
             server.stop()
         server.fsck().ok()
+
+
+@pytest.fixture(scope="module")
+def kept(shared: Server) -> Book:
+    """Every answer of this module."""
+    return Book(shared)
+
+
+@pytest.fixture
+def book(kept: Book) -> Iterator[Book]:
+    """The answers so far; after the test nothing is disturbed and nothing lost."""
+    yield kept
+    kept.check()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import random
 import shutil
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,18 @@ def forms(secret: str) -> list[bytes]:
     return found
 
 
-def places(folders: Iterable[Path], secret: str) -> list[str]:
+def places(folders: list[Path], secret: str) -> list[str]:
     """Files that hold a form of the secret."""
-    wanted = forms(secret)
-    return [
-        str(path) for folder in folders for path in sorted(folder.rglob("*"))
-        if path.is_file() and any(form in (data := path.read_bytes()) for form in wanted) and data
-    ]  # fmt: skip
+    wanted, found = forms(secret), []
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        try:
+            data = path.read_bytes() if path.is_file() else b""
+        except FileNotFoundError:
+            # Compacted away between the listing and the reading: what it held is in a newer file. Look at all again.
+            return places(folders, secret)
+        if any(form in data for form in wanted):
+            found.append(str(path))
+    return found
 
 
 def secret(rng: random.Random) -> str:
