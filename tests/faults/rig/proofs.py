@@ -67,8 +67,17 @@ class Tree:
         return root
 
 
+def check_hashes(*hashes: bytes) -> None:
+    """Each is a SHA-256."""
+    if any(len(hash_) != 32 for hash_ in hashes):
+        raise Refused("not a hash")
+
+
 def check_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: list[bytes]) -> None:
     """RFC 9162 §2.1.4.2."""
+    check_hashes(old_root, new_root, *proof)
+    if old_size == 0:
+        raise Refused("nothing is proven about an empty tree")
     if old_size == new_size:
         if proof or old_root != new_root:
             raise Refused(f"two roots for size {old_size}")
@@ -98,6 +107,7 @@ def check_consistency(old_size: int, old_root: bytes, new_size: int, new_root: b
 
 def check_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> None:
     """RFC 9162 §2.1.3.2."""
+    check_hashes(leaf, root, *proof)
     if not 0 <= index < size:
         raise Refused(f"index {index} of {size}")
     fn, sn, hash_ = index, size - 1, leaf
