@@ -95,11 +95,12 @@ fn disclosures(client: &Client, base: &str, dir: &Path, size: u64) -> Result<(),
     let bar = ProgressBar::new(size);
     for index in 0..size {
         let path = format!("disclosures/{index}.disclosures");
-        if !dir.join(&path).exists() {
-            let bytes = client.get(&format!("{base}/entries/{index}/disclosures"))?;
-            if !bytes.is_empty() {
-                write(dir, &path, &bytes)?;
-            }
+        // Asked for every time: an erasure since an earlier export must take them from here too.
+        let bytes = client.get(&format!("{base}/entries/{index}/disclosures"))?;
+        if !bytes.is_empty() {
+            write(dir, &path, &bytes)?;
+        } else if dir.join(&path).exists() {
+            fs::remove_file(dir.join(&path))?;
         }
         bar.inc(1);
     }

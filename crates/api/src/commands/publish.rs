@@ -16,6 +16,8 @@ use std::{
 
 /// Longest line, in bytes: an event has at most 256 KiB.
 const LINE_BYTES_MAX: u64 = 512 << 10;
+/// Bytes read at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// Publishes every line; exits 1 if any was rejected or in conflict.
 pub fn run(arguments: &Publish) -> Result<(), Failed> {
@@ -34,7 +36,9 @@ pub fn run(arguments: &Publish) -> Result<(), Failed> {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         (Box::new(file), bar)
     };
-    let mut lines = Lines { reader: BufReader::new(input), number: 0, bytes: 0 };
+    let is_pipe = arguments.file == Path::new("-");
+    let reader = BufReader::with_capacity(READ_BYTES, input);
+    let mut lines = Lines { reader, is_pipe, number: 0, bytes: 0 };
     for _ in 0..done {
         lines.next()?;
     }
@@ -45,9 +49,10 @@ pub fn run(arguments: &Publish) -> Result<(), Failed> {
             break;
         }
         let path = format!("/v1/tenants/{}/events", arguments.tenant);
-        let answer = client.post(&path, "application/x-ndjson", &batch.join(&b'\n'))?;
+        let (numbers, events): (Vec<u64>, Vec<Vec<u8>>) = batch.into_iter().unzip();
+        let answer = client.post(&path, "application/x-ndjson", &events.join(&b'\n'))?;
         let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-        tally.add(&answer, done, arguments.json, &bar);
+        tally.add(&answer, &numbers, arguments.json, &bar);
         done = lines.number;
         if let Some(path) = &arguments.resume {
             write_resume(path, done)?;
@@ -91,6 +96,7 @@ fn write_resume(path: &Path, lines: u64) -> Result<(), Failed> {
 
 struct Lines {
     reader: BufReader<Box<dyn Read>>,
+    is_pipe: bool,
     number: u64,
     bytes: u64,
 }
@@ -108,18 +114,18 @@ impl Lines {
         Ok((read > 0).then_some(line))
     }
 
-    /// Up to `max` lines that are not empty. From a pipe it takes what has come, at least one line.
-    fn batch(&mut self, max: usize) -> Result<Vec<Vec<u8>>, Failed> {
+    /// Up to `max` lines that are not empty, with their 1-based numbers. A pipe is not waited for once there is one.
+    fn batch(&mut self, max: usize) -> Result<Vec<(u64, Vec<u8>)>, Failed> {
         let mut batch = Vec::new();
         while batch.len() < max {
-            let buffered = self.reader.buffer().contains(&b'\n');
-            if !batch.is_empty() && !buffered && self.bytes > 0 && batch.len() * 4 >= max {
+            let at_hand = !self.is_pipe || self.reader.buffer().contains(&b'\n');
+            if !batch.is_empty() && !at_hand {
                 break;
             }
             let Some(line) = self.next()? else { break };
             let line = line.trim_ascii().to_vec();
             if !line.is_empty() {
-                batch.push(line);
+                batch.push((self.number, line));
             }
         }
         Ok(batch)
@@ -135,8 +141,8 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, answer: &Value, first_line: u64, as_json: bool, bar: &ProgressBar) {
-        for (at, result) in answer["results"].as_array().into_iter().flatten().enumerate() {
+    fn add(&mut self, answer: &Value, lines: &[u64], as_json: bool, bar: &ProgressBar) {
+        for (line, result) in lines.iter().zip(answer["results"].as_array().into_iter().flatten()) {
             match result["status"].as_str() {
                 Some("posted") => self.posted += 1,
                 Some("duplicate") => self.duplicate += 1,
@@ -147,7 +153,6 @@ impl Tally {
                 say(&result.to_string());
             } else if matches!(result["status"].as_str(), Some("rejected" | "conflict")) {
                 let text = |name: &str| harmless(result[name].as_str().unwrap_or(""));
-                let line = first_line + at as u64 + 1;
                 let status = bad(&text("status"));
                 bar.suspend(|| {
                     warn(&format!("line {line}: {status} {} {}", text("reason"), text("detail")));

@@ -117,13 +117,7 @@ pub async fn feed(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, READERS)?;
-    let raw = raw.unwrap_or_default();
-    let query = axum::extract::Query::<FeedQuery>::try_from_uri(
-        &format!("/?{raw}")
-            .parse()
-            .map_err(|_| Problem::new("bad_request", "The query can't be read."))?,
-    );
-    let query = query.map_err(|e| Problem::new("bad_request", e.body_text()))?.0;
+    let query: FeedQuery = super::query(raw.as_deref())?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     let wait = query.wait.unwrap_or(0);
     if !(1..=LIMIT_MAX).contains(&limit) || wait > WAIT_SECONDS_MAX {

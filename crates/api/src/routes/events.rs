@@ -5,7 +5,7 @@ use crate::{app::App, problem::Problem};
 use axum::{
     Json,
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, header},
 };
 use ledger::{
@@ -71,11 +71,12 @@ pub struct EventResult {
 pub async fn publish(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
-    Query(query): Query<EventsQuery>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Results>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Publisher])?;
+    let query: EventsQuery = super::query(raw.as_deref())?;
     let producer = caller.producer()?.clone();
     let bytes = body::read(&app, &headers, body, EVENTS_BYTES_MAX).await?;
     let events = split(&headers, &bytes)?;

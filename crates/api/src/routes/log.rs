@@ -9,7 +9,7 @@ use crate::{
 use axum::{
     Json,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::Response,
 };
 use ledger::{
@@ -70,13 +70,16 @@ pub async fn checkpoint(
 pub async fn tile(
     State(app): State<Arc<App>>,
     Path((tenant, n, path)): Path<(String, String, String)>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let is_bundle = path.starts_with("entries/");
     let roles = if is_bundle { READERS } else { ANY };
     let public = app.config.file.public_tiles.contains(&tenant) && !is_bundle;
     let tenant = tenant_of(&app, &headers, &tenant, &n, roles, !is_bundle)?;
-    let tile = Tile::parse(&path).ok_or_else(Problem::not_found)?;
+    // One spelling for one tile: a path that had to be decoded is another spelling.
+    let plain = uri.path().ends_with(&format!("/tile/{path}"));
+    let tile = Tile::parse(&path).filter(|_| plain).ok_or_else(Problem::not_found)?;
     let published = tenant.published();
     let bytes = app.ledger.reader(&tenant, &published).tile(&tile)?;
     let response = text("application/octet-stream", bytes.ok_or_else(Problem::not_found)?);

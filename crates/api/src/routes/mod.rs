@@ -15,7 +15,7 @@ pub use openapi::document;
 use crate::{app::App, problem::Problem};
 use axum::{
     Router,
-    extract::Request,
+    extract::{Query, Request, rejection::QueryRejection},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -57,9 +57,22 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Every answer: not cached by others, not sniffed.
+/// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
+fn query<T: serde::de::DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
+    let uri = format!("/?{}", raw.unwrap_or_default()).parse();
+    let uri = uri.map_err(|_| Problem::new("bad_request", "The query can't be read."))?;
+    let query = Query::try_from_uri(&uri);
+    Ok(query.map_err(|e: QueryRejection| Problem::new("bad_request", e.body_text()))?.0)
+}
+
+/// Every answer: not cached by others, not sniffed; and every error a problem.
 async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if response.status().is_client_error() && kind != Some(b"application/problem+json") {
+        // An address that can't be decoded: axum's own words.
+        response = Problem::not_found().into_response();
+    }
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
@@ -38,10 +38,11 @@ pub struct ReceiptQuery {
 pub async fn receipt(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
-    Query(query): Query<ReceiptQuery>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
+    let query: ReceiptQuery = super::query(raw.as_deref())?;
     let published = tenant.published();
     let reader = app.ledger.reader(&tenant, &published);
     let index = match (&query.index, &query.producer, &query.source, &query.id) {
@@ -94,10 +95,11 @@ pub struct Consistency {
 pub async fn consistency(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
-    Query(ConsistencyQuery { from, to }): Query<ConsistencyQuery>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Consistency>, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, ANY)?;
+    let ConsistencyQuery { from, to } = super::query(raw.as_deref())?;
     let published = tenant.published();
     let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;
     let proof = proof.ok_or_else(|| {
