@@ -1,0 +1,219 @@
+//! Which members of `data` stay plain in the leaf: the one table of them, and the split along it.
+
+use super::{CHAIN_MAX, FIELDS_MAX, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type};
+use crate::{
+    canonical,
+    json::{Member, Value, text_has_control},
+};
+use std::borrow::Cow;
+
+/// What a plain member may be.
+enum Shape {
+    /// Text of 1 to [`TEXT_BYTES_MAX`] bytes.
+    Text,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// An integer, 0 to 2^53-1.
+    Count,
+    /// 1 to [`CHAIN_MAX`] texts.
+    Chain,
+    /// At most [`LABELS_MAX`] texts by name.
+    Labels,
+    /// An object with these members.
+    Object(&'static [Rule]),
+}
+
+/// A listed member: its name, its JSON Pointer, whether a decision must have it, its shape.
+struct Rule {
+    name: &'static str,
+    at: &'static str,
+    required: bool,
+    shape: Shape,
+}
+
+const fn must(name: &'static str, at: &'static str, shape: Shape) -> Rule {
+    Rule { name, at, required: true, shape }
+}
+
+const fn may(name: &'static str, at: &'static str, shape: Shape) -> Rule {
+    Rule { name, at, required: false, shape }
+}
+
+/// The verdicts of design §4, and `unspecified`: an OPA result that says none of them.
+pub const VERDICTS: &[&str] = &["allow", "deny", "sanitize", "approval_needed", "unspecified"];
+
+/// The plain members of `data` (design §6). In no other place are member names listed.
+const DATA: &[Rule] = &[
+    must(
+        "agent",
+        "/data/agent",
+        Shape::Object(&[
+            must("id", "/data/agent/id", Shape::Text),
+            may("run", "/data/agent/run", Shape::Text),
+            may("session", "/data/agent/session", Shape::Text),
+            may("chain", "/data/agent/chain", Shape::Chain),
+        ]),
+    ),
+    must(
+        "tool",
+        "/data/tool",
+        Shape::Object(&[
+            must("name", "/data/tool/name", Shape::Text),
+            must("action", "/data/tool/action", Shape::Text),
+        ]),
+    ),
+    must("verdict", "/data/verdict", Shape::OneOf(VERDICTS)),
+    may("mode", "/data/mode", Shape::OneOf(&["enforce", "shadow"])),
+    may("reason", "/data/reason", Shape::Object(&[may("code", "/data/reason/code", Shape::Text)])),
+    may(
+        "policy",
+        "/data/policy",
+        Shape::Object(&[
+            may("id", "/data/policy/id", Shape::Text),
+            may("version", "/data/policy/version", Shape::Text),
+            may("digest", "/data/policy/digest", Shape::Text),
+        ]),
+    ),
+    may("call", "/data/call", Shape::Object(&[may("digest", "/data/call/digest", Shape::Text)])),
+    may("approval_id", "/data/approval_id", Shape::Text),
+    may("token_id", "/data/token_id", Shape::Text),
+    may(
+        "cost",
+        "/data/cost",
+        Shape::Object(&[
+            may("amount", "/data/cost/amount", Shape::Text),
+            may("currency", "/data/cost/currency", Shape::Text),
+        ]),
+    ),
+    may("latency_us", "/data/latency_us", Shape::Count),
+    may("labels", "/data/labels", Shape::Labels),
+];
+
+/// Collects payload fields while the plain part is cut out of an event.
+#[derive(Default)]
+pub(super) struct Split {
+    pub(super) fields: Vec<Field>,
+}
+
+impl Split {
+    pub(super) fn field(&mut self, name: String, value: &Value<'_>) -> Result<(), Refused> {
+        if text_has_control(&name) {
+            return Err(Refused::FieldName);
+        }
+        if self.fields.len() == FIELDS_MAX {
+            return Err(Refused::TooManyFields);
+        }
+        self.fields.push(Field { name, value: canonical::to_vec(value) });
+        Ok(())
+    }
+
+    /// The plain part of `data`, if it has any.
+    pub(super) fn data<'a>(
+        &mut self,
+        kind: Type,
+        data: Value<'a>,
+    ) -> Result<Option<Value<'a>>, Refused> {
+        let members = match data {
+            Value::Object(members) => members,
+            other if kind == Type::Other => {
+                self.field("/data".into(), &other)?;
+                return Ok(None);
+            }
+            _ => return Err(Refused::Data("/data")),
+        };
+        let (payload, mut rest): (Vec<_>, Vec<_>) = members
+            .into_iter()
+            .partition(|(name, value)| name == "payload" && matches!(value, Value::Object(_)));
+        if let Some((_, Value::Object(fields))) = payload.first() {
+            self.payload(fields)?;
+        }
+        if kind == Type::Other {
+            for (name, value) in &rest {
+                self.field(pointer("/data", name), value)?;
+            }
+            return Ok(None);
+        }
+        if let Some(at) = rest.iter().position(|(name, _)| name == "payload") {
+            // A payload that is not an object is committed whole, like any member that is not listed.
+            let (name, value) = rest.remove(at);
+            self.field(pointer("/data", &name), &value)?;
+        }
+        let complete = kind == Type::Decision;
+        self.object(DATA, rest, "/data", complete).map(Some)
+    }
+
+    fn payload(&mut self, fields: &[Member<'_>]) -> Result<(), Refused> {
+        if fields.len() > FIELDS_MAX {
+            return Err(Refused::TooManyFields);
+        }
+        for (name, value) in fields {
+            if name.is_empty() || name.starts_with('/') {
+                return Err(Refused::FieldName);
+            }
+            self.field(name.clone().into_owned(), value)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what `rules` list, each in its shape; the rest becomes payload.
+    fn object<'a>(
+        &mut self,
+        rules: &'static [Rule],
+        members: Vec<Member<'a>>,
+        at: &str,
+        complete: bool,
+    ) -> Result<Value<'a>, Refused> {
+        let missing = rules
+            .iter()
+            .find(|rule| complete && rule.required && !members.iter().any(|(n, _)| n == rule.name));
+        if let Some(rule) = missing {
+            return Err(Refused::Data(rule.at));
+        }
+        let mut plain = Vec::with_capacity(members.len());
+        for (name, value) in members {
+            match rules.iter().find(|rule| rule.name == name) {
+                None => self.field(pointer(at, &name), &value)?,
+                Some(rule) => plain.push((name, self.shape(rule, value)?)),
+            }
+        }
+        Ok(Value::Object(plain))
+    }
+
+    fn shape<'a>(&mut self, rule: &'static Rule, value: Value<'a>) -> Result<Value<'a>, Refused> {
+        let fits = match (&rule.shape, &value) {
+            (Shape::Object(rules), Value::Object(_)) => {
+                let Value::Object(members) = value else { unreachable!("matched above") };
+                return self.object(rules, members, rule.at, true);
+            }
+            (Shape::Text, value) => is_text(value),
+            (Shape::OneOf(words), Value::String(text)) => words.contains(&text.as_ref()),
+            (Shape::Count, value) => value.as_u64().is_some(),
+            (Shape::Chain, Value::Array(links)) => {
+                (1..=CHAIN_MAX).contains(&links.len()) && links.iter().all(is_text)
+            }
+            (Shape::Labels, Value::Object(labels)) => {
+                labels.len() <= LABELS_MAX
+                    && labels.iter().all(|(name, value)| {
+                        (1..=TEXT_BYTES_MAX).contains(&name.len())
+                            && value.as_str().is_some_and(|text| text.len() <= TEXT_BYTES_MAX)
+                    })
+            }
+            _ => false,
+        };
+        if fits { Ok(value) } else { Err(Refused::Data(rule.at)) }
+    }
+}
+
+fn is_text(value: &Value<'_>) -> bool {
+    value.as_str().is_some_and(|text| (1..=TEXT_BYTES_MAX).contains(&text.len()))
+}
+
+/// RFC 6901: `parent` and one more reference token.
+pub(super) fn pointer(parent: &str, name: &str) -> String {
+    let escaped: Cow<'_, str> = if name.contains(['~', '/']) {
+        name.replace('~', "~0").replace('/', "~1").into()
+    } else {
+        name.into()
+    };
+    format!("{parent}/{escaped}")
+}
