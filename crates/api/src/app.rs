@@ -88,7 +88,7 @@ impl App {
                     tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
                 }
                 let retention = self.config.journal_retention();
-                if let Err(error) = chores::trim(&self.ledger, &tenant, retention).await {
+                if let Err(error) = chores::trim(&tenant, retention).await {
                     tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
                 }
             }
@@ -112,15 +112,15 @@ impl App {
         self.issue_key(tenant, roles, None, None, "first admin".into()).await
     }
 
-    async fn make_journal(&self, name: &Ident) -> Result<(Journal, String), Error> {
+    async fn make_journal(&self, name: &Ident) -> Result<(Option<Journal>, String), Error> {
         let Some(broker) = &self.broker else {
             let random = data_encoding::HEXLOWER.encode(&keyring::random32()[..16]);
-            return Ok((Journal::Embedded, format!("embedded:{random}")));
+            return Ok((None, format!("embedded:{random}")));
         };
         let replicas = self.config.jetstream().map_or(1, |(_, replicas)| replicas);
         let stream = jetstream::Jetstream::create(broker, name, replicas).await?;
         let identity = stream.state().await?.identity;
-        Ok((Journal::JetStream(stream), identity))
+        Ok((Some(Journal::JetStream(stream)), identity))
     }
 
     /// Makes an API key, records it, and returns its text: the only time anybody sees it.

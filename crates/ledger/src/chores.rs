@@ -1,13 +1,12 @@
 //! What happens beside posting: erasures are completed, old journal messages are trimmed.
 
 use crate::{
-    journal::{Journal, embedded},
+    journal::{self, Journal, embedded},
     ledger::{Error, Ledger},
     post::Erasing,
     store::{self, Family, LogNumber},
     tenant::Tenant,
     time::Nanos,
-    writer,
 };
 use std::time::Duration;
 
@@ -22,24 +21,27 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
     if pending.is_empty() {
         return Ok(0);
     }
-    let mut writes = Vec::new();
-    for erasing in &pending {
-        match tenant.journal() {
-            Journal::Embedded => {
-                let key = tenant.number.in_epoch(erasing.epoch, &erasing.seq.to_be_bytes());
-                writes.push(((Family::Journal, key), None));
+    match tenant.journal() {
+        // In order of epochs, as their keys are.
+        Journal::Embedded(journal) => {
+            for erasings in pending.chunk_by(|a, b| a.epoch == b.epoch) {
+                let journal = journal.in_epoch(erasings[0].epoch);
+                let seqs = erasings.iter().map(|erasing| erasing.seq);
+                tokio::task::block_in_place(|| journal.erase_all(seqs))?;
             }
-            #[cfg(feature = "jetstream")]
-            Journal::JetStream(stream) if erasing.epoch == tenant.position().epoch => {
+        }
+        // A message of an earlier epoch went with its journal.
+        #[cfg(feature = "jetstream")]
+        Journal::JetStream(stream) => {
+            let epoch = tenant.position().epoch;
+            for erasing in pending.iter().filter(|erasing| erasing.epoch == epoch) {
                 stream.erase(erasing.seq).await?;
             }
-            // A message of an earlier epoch went with its journal.
-            _ => {}
         }
+        Journal::Absent => {}
     }
     // Whoever dies in here finds the erasures pending again at the next start.
     tokio::task::block_in_place(|| {
-        ledger.store().commit(writes.into_iter())?;
         ledger.store().purge()?;
         let done = pending.iter().map(|e| ((Family::Meta, e.key(tenant.number)), None));
         ledger.store().commit(done)
@@ -67,54 +69,39 @@ fn pending(ledger: &Ledger, number: LogNumber) -> Result<Vec<Erasing>, Error> {
 /// Removes journal messages that are posted, guarded and older than `retention`. The last posted one always stays.
 ///
 /// Returns the first sequence that is kept.
-pub async fn trim(ledger: &Ledger, tenant: &Tenant, retention: Duration) -> Result<u64, Error> {
-    let position = tenant.position();
-    let age = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
-    let before = Nanos(writer::now().0.saturating_sub(age));
-    let posted = tenant.published().posted;
-    match tenant.journal() {
-        Journal::Embedded => trim_embedded(ledger, tenant.number, position.epoch, posted, before),
-        #[cfg(feature = "jetstream")]
-        Journal::JetStream(stream) => {
-            let first = stream.state().await?.first;
-            let (mut low, mut high) = (first, posted.max(first));
-            while low < high {
-                let middle = low + (high - low) / 2;
-                // An erased message has no time; its neighbours decide.
-                let old = stream.get(middle).await?.is_none_or(|message| message.time < before);
-                if old { low = middle + 1 } else { high = middle }
-            }
-            if low > first {
-                stream.trim(low).await?;
-            }
-            Ok(low)
-        }
-        Journal::Absent => Ok(0),
+pub async fn trim(tenant: &Tenant, retention: Duration) -> Result<u64, Error> {
+    let journal = tenant.journal();
+    if let Journal::Absent = journal {
+        return Ok(0);
     }
-}
-
-fn trim_embedded(
-    ledger: &Ledger,
-    number: LogNumber,
-    epoch: u64,
-    posted: u64,
-    before: Nanos,
-) -> Result<u64, Error> {
-    let from = number.in_epoch(epoch, &0_u64.to_be_bytes());
-    let prefix = number.numbered(epoch);
-    let (mut keep, mut seen) = (0, 0);
-    ledger.store().scan(Family::Journal, &from, |key, value| {
-        let Some(seq) = key.strip_prefix(&prefix[..]).and_then(|rest| rest.try_into().ok()) else {
-            return false;
-        };
-        keep = u64::from_be_bytes(seq);
-        seen += 1;
-        let old = embedded::decode(keep, value).is_some_and(|message| message.time < before);
-        old && keep < posted && seen < TRIM_MESSAGES_MAX
-    })?;
-    if seen > 1 {
-        let to = number.in_epoch(epoch, &keep.to_be_bytes());
-        ledger.store().delete_range(Family::Journal, &from, &to)?;
+    let age = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
+    let before = Nanos(embedded::now().0.saturating_sub(age));
+    let posted = tenant.published().posted;
+    let first = journal.state().await?.first;
+    let end = posted.clamp(first, first.saturating_add(TRIM_MESSAGES_MAX));
+    let keep = first_kept(journal, (first, end), before).await?;
+    if keep > first {
+        journal.trim(keep).await?;
     }
     Ok(keep)
+}
+
+/// The first message of `low..high` that was stored at `before` or later; `high` if all are older.
+async fn first_kept(
+    journal: &Journal,
+    (mut low, mut high): (u64, u64),
+    before: Nanos,
+) -> Result<u64, journal::Error> {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // An erased message has no time: the next one that is there decides.
+        let mut at = middle;
+        let mut found = None;
+        while at < high && found.is_none() {
+            found = journal.get(at).await?;
+            at += 1;
+        }
+        if found.is_some_and(|message| message.time < before) { low = at } else { high = middle }
+    }
+    Ok(low)
 }

@@ -4,6 +4,7 @@ use crate::{
     disclosure::{self, Scope},
     entry::{Kind, Payload, View},
     guard::Mark,
+    journal::embedded::{self, Volume},
     log::checkpoint,
     post::{Log, event_key, source_key},
     reader,
@@ -307,6 +308,10 @@ fn finish(
             report.find(format!("{name}: {found} where the entries give {expected}"));
         }
     }
+    if position.journal.starts_with("embedded:") {
+        let volume = Volume { number: log.number, epoch: position.epoch };
+        embedded::check(store, volume, position.posted)?.for_each(|finding| report.find(finding));
+    }
     compare_values(store, log.number, derived, report)
 }
 
@@ -353,7 +358,6 @@ pub struct Replay {
 pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
     use crate::{
         disclosure::Seed,
-        journal::embedded,
         post::{Arrival, Prepared},
         store::{Changes, Memory},
     };

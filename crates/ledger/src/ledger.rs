@@ -12,9 +12,9 @@ use crate::{
     envelope::{self, Place},
     guard,
     ident::Ident,
-    journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject},
+    journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject, embedded::Embedded},
     keyring,
-    post::{Outcome, Prepared},
+    post::{Log, Outcome, Position, Prepared},
     reader::{Published, Reader},
     store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
     system::KeyUse,
@@ -98,17 +98,23 @@ pub enum Journals {
 }
 
 impl Journals {
-    /// Opens the journal of a tenant that exists.
-    pub async fn open(&self, name: &Ident) -> Result<Journal, journal::Error> {
+    /// Opens the journal of a log that exists.
+    async fn open(&self, store: &Arc<Rocks>, log: &Log) -> Result<Journal, journal::Error> {
         match self {
-            Self::Embedded => Ok(Journal::Embedded),
+            Self::Embedded => Ok(embedded(store, log)),
             #[cfg(feature = "jetstream")]
             Self::JetStream(connection) => {
-                let _ = name;
-                journal::jetstream::Jetstream::open(connection, name).await.map(Journal::JetStream)
+                let stream = journal::jetstream::Jetstream::open(connection, &log.tenant).await;
+                stream.map(Journal::JetStream)
             }
         }
     }
+}
+
+/// The journal of a log on its own store.
+fn embedded(store: &Arc<Rocks>, log: &Log) -> Journal {
+    let Position { epoch, journal, .. } = &log.position;
+    Journal::Embedded(Embedded::of_log(Arc::clone(store), log.number, *epoch, journal.clone()))
 }
 
 /// The open ledger. Dropping it ends the writer after what it has.
@@ -196,7 +202,7 @@ impl Ledger {
         self.inbox.push(tenant.number, Work::Append { messages, reply, permit });
         match answer.await {
             Ok(Ok(done)) => Ok(Batch { ids, done }),
-            Ok(Err(writer::Error::Conflict)) => Err(journal::Error::Conflict.into()),
+            Ok(Err(writer::Error::Refused(error))) => Err(error.into()),
             Ok(Err(writer::Error::Halted(reason))) => Err(Error::Halted(reason)),
             Err(_) => Err(Error::Unknown),
         }
@@ -311,7 +317,7 @@ impl Ledger {
     /// Appends to the tenant's journal and waits until every message is posted, fsynced and published.
     pub async fn publish(&self, tenant: &Tenant, mut batch: Vec<Append>) -> Result<Batch, Error> {
         match tenant.journal() {
-            Journal::Embedded => self.append_embedded(tenant, batch).await,
+            Journal::Embedded(_) => self.append_embedded(tenant, batch).await,
             #[cfg(feature = "jetstream")]
             Journal::JetStream(stream) => {
                 check_batch(&batch)?;
@@ -368,7 +374,7 @@ impl Ledger {
         body: &[u8],
     ) -> Result<Option<Append>, Error> {
         let held = match tenant.journal() {
-            Journal::Embedded | Journal::Absent => None,
+            Journal::Embedded(_) | Journal::Absent => None,
             #[cfg(feature = "jetstream")]
             Journal::JetStream(stream) => {
                 Some(stream.last_on(subject).await?.map_or(0, |message| message.seq))

@@ -9,8 +9,8 @@ use axum::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use ledger::{
-    entry::View, ledger::Ledger, reader::Published, system::Role, tenant::Tenant, time::Nanos,
-    writer,
+    entry::View, journal::embedded, ledger::Ledger, reader::Published, system::Role,
+    tenant::Tenant, time::Nanos,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -193,7 +193,7 @@ fn page(
         }
     }
     // The end is where nothing can come before `until` any more: the log has passed it, or the clock has.
-    let settled = Nanos(writer::now().0.saturating_sub(CLOCK_MARGIN.as_nanos() as u64));
+    let settled = Nanos(embedded::now().0.saturating_sub(CLOCK_MARGIN.as_nanos() as u64));
     let passed = last < published.size || bounds.until.is_some_and(|until| until <= settled);
     let ended = end.is_some() && index >= last && passed;
     Ok(Page { lines, scanned: (first, index), size: published.size, ended })

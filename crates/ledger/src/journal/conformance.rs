@@ -58,7 +58,7 @@ macro_rules! conformance {
     ($place:ty) => {
         $crate::journal::conformance::conformance!($place:
             append_and_read, batch, compare_and_swap, compare_and_swap_in_a_batch, race,
-            limits, subjects, follow_from_the_middle, follow_live_and_resume, follow_holes,
+            limits, subjects, subjects_with_holes, decisions_by_subject, follow_from_the_middle, follow_live_and_resume, follow_holes,
             identity, erase, trim, headers);
     };
 }
@@ -241,6 +241,45 @@ pub(super) async fn subjects<P: Place>() {
     assert_eq!(journal.read_subject(&subject("approvals.none")).await, Ok(vec![]));
     assert_eq!(journal.last_on(&subject(a)).await.unwrap().unwrap().body, b"5");
     assert_eq!(journal.last_on(&subject("approvals.none")).await, Ok(None));
+}
+
+pub(super) async fn subjects_with_holes<P: Place>() {
+    let place = P::make().await;
+    let journal = place.open().await;
+    let to = subject("approvals.apr-1");
+    for (to, body) in
+        [("approvals.apr-1", "1"), ("approvals.apr-10", "2"), ("approvals.apr-1", "3")]
+    {
+        journal.append(vec![message(to, body), message(to, body)]).await.unwrap();
+    }
+    assert_eq!(seqs(&journal.read_subject(&to).await.unwrap()), [1, 2, 5, 6]);
+    journal.erase(6).await.unwrap();
+    assert_eq!(journal.last_on(&to).await.unwrap().map(|message| message.seq), Some(5));
+    journal.trim(2).await.unwrap();
+    assert_eq!(seqs(&journal.read_subject(&to).await.unwrap()), [2, 5]);
+    journal.trim(7).await.unwrap();
+    assert_eq!(journal.last_on(&to).await, Ok(None));
+    assert_eq!(journal.read_subject(&to).await, Ok(vec![]));
+}
+
+pub(super) async fn decisions_by_subject<P: Place>() {
+    let place = P::make().await;
+    let journal = place.open().await;
+    let to = subject("decisions.gw-1");
+    for (to, expected, given) in [
+        ("decisions.gw-1", 0, Ok(vec![1])),
+        ("decisions.gw-1", 0, Err(Error::Conflict)),
+        ("decisions.gw-2", 0, Ok(vec![2])),
+        ("decisions.gw-1", 2, Err(Error::Conflict)),
+        ("decisions.gw-1", 1, Ok(vec![3])),
+        ("decisions.gw-1", 9, Err(Error::Conflict)),
+    ] {
+        let append = expecting(to, "x", expected);
+        assert_eq!(journal.append(vec![append]).await, given, "{to} at {expected}");
+    }
+    assert_eq!(seqs(&journal.read_subject(&to).await.unwrap()), [1, 3]);
+    assert_eq!(journal.last_on(&to).await.unwrap().map(|message| message.seq), Some(3));
+    assert_eq!(journal.last_on(&subject("decisions.gw-3")).await, Ok(None));
 }
 
 pub(super) async fn headers<P: Place>() {

@@ -3,20 +3,30 @@
 //! In scope: messages, subjects, the port's errors. Out of scope: what a message means (`post`).
 //! Subjects here are *local*: `decisions.gw-1`, `system.genesis`; the JetStream adapter adds its prefix.
 
-use crate::{ident::Ident, time::Nanos};
+use crate::{ident::Ident, store, time::Nanos};
 
 pub mod embedded;
 #[cfg(feature = "jetstream")]
 pub mod jetstream;
+#[cfg(any(feature = "jetstream", feature = "rocksdb"))]
+mod limits;
+#[cfg(feature = "rocksdb")]
+mod port;
 
 #[cfg(test)]
-#[cfg(feature = "jetstream")]
+#[cfg(any(feature = "jetstream", feature = "rocksdb"))]
 mod conformance;
 
 /// Largest message body a journal takes, in bytes (design §6: an event is at most 256 KiB).
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Most messages of one atomic batch (the limit of a JetStream atomic batch).
 pub const BATCH_MESSAGES_MAX: usize = 1000;
+/// Most messages on one subject that are read at once.
+pub const SUBJECT_MESSAGES_MAX: usize = 10_000;
+/// Most messages in one [`Followed::Messages`].
+pub const FOLLOW_MESSAGES_MAX: usize = 1000;
+/// A [`Followed::Messages`] is cut after the message that reaches this many bytes.
+pub const FOLLOW_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Header with 16 random bytes, base64url without padding: the seed of an event's salts.
 pub const HEADER_SALT: &str = "Countersign-Salt";
@@ -125,10 +135,10 @@ pub enum Followed {
 
 /// Which journal a tenant has.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each tenant, never moved")]
 pub enum Journal {
     /// On our own store.
-    Embedded,
+    #[cfg(feature = "rocksdb")]
+    Embedded(embedded::Embedded),
     /// On a NATS JetStream stream.
     #[cfg(feature = "jetstream")]
     JetStream(jetstream::Jetstream),
@@ -165,4 +175,10 @@ pub enum Error {
     /// The journal is not set up as the design demands, or is another one: stop and tell a person.
     #[error("{0}")]
     Halt(String),
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Halt(error.to_string())
+    }
 }

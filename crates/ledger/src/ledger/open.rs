@@ -35,8 +35,9 @@ impl Ledger {
         let mut logs = HashMap::new();
         let mut tenants = BTreeMap::new();
         for (name, number) in list_logs(&store)? {
-            let journal = journals.open(&name).await;
-            let active = open_log(&store, &mut guard, &options, (&name, number), journal)?;
+            let log = load_log(&store, &name, number, origin(&options, &name))?;
+            let journal = journals.open(&store, &log).await;
+            let active = open_log(&store, &mut guard, &options, log, journal)?;
             tenants.insert(name, Arc::clone(&active.tenant));
             logs.insert(number, active);
         }
@@ -64,14 +65,14 @@ impl Ledger {
 
     /// Makes keys and an empty log for a tenant in `journal`; returns its handle and the genesis to publish.
     ///
-    /// `identity` is the journal's, e.g. `embedded:<random>`.
+    /// No journal: the embedded one, which comes with the log. `identity` is the journal's, e.g. `embedded:<random>`.
     pub fn create_tenant(
         &self,
         name: &Ident,
-        journal: Journal,
+        journal: Option<Journal>,
         identity: &str,
     ) -> Result<(Arc<Tenant>, Genesis), Error> {
-        let origin = self.origin(name);
+        let origin = origin(&self.options, name);
         if self.tenant(name.as_str()).is_some() {
             return Err(Error::Setup(format!("tenant {name} exists already")));
         }
@@ -89,18 +90,14 @@ impl Ledger {
         identity: &str,
     ) -> Result<Arc<Tenant>, Error> {
         let keyring = Keyring::open(&self.options.keys_dir, name)?;
-        self.register(name, self.origin(name), (journal, identity), keyring)
-    }
-
-    fn origin(&self, name: &Ident) -> String {
-        format!("{}/v1/tenants/{name}/logs/1", self.options.public_host)
+        self.register(name, origin(&self.options, name), (Some(journal), identity), keyring)
     }
 
     fn register(
         &self,
         name: &Ident,
         origin: String,
-        (journal, identity): (Journal, &str),
+        (journal, identity): (Option<Journal>, &str),
         keyring: Keyring,
     ) -> Result<Arc<Tenant>, Error> {
         let mut tenants = self.tenants.write().expect("no holder of the lock panics");
@@ -118,6 +115,7 @@ impl Ledger {
         changes.put(Family::Meta, number.meta("keys"), store::to_json(&log.keys));
         self.store.commit(changes.into_writes())?;
         let published = writer::published(&log, String::new());
+        let journal = journal.unwrap_or_else(|| super::embedded(&self.store, &log));
         let tenant = Arc::new(Tenant::new(
             name.clone(),
             number,
@@ -148,6 +146,10 @@ impl Ledger {
         let headers = Headers { salt, signature: Some(signature), receipt_to: None };
         Ok(journal::Append { subject, headers, body, expected: Some(0) })
     }
+}
+
+fn origin(options: &Options, name: &Ident) -> String {
+    format!("{}/v1/tenants/{name}/logs/1", options.public_host)
 }
 
 fn run(writer: Writer) {
@@ -227,12 +229,11 @@ fn open_log(
     store: &Arc<Rocks>,
     guard: &mut Guard,
     options: &Options,
-    (name, number): (&Ident, LogNumber),
+    log: Log,
     journal: Result<Journal, journal::Error>,
 ) -> Result<Active, Error> {
-    let origin = format!("{}/v1/tenants/{name}/logs/1", options.public_host);
+    let (name, number, origin) = (&log.tenant, log.number, log.origin.clone());
     let keyring = Keyring::open(&options.keys_dir, name)?;
-    let log = load_log(store, name, number, origin.clone())?;
     let checkpoint = store.get(Family::Meta, &number.meta("checkpoint"))?;
     let checkpoint = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let mut published = writer::published(&log, checkpoint);

@@ -10,6 +10,7 @@
 //! | `meta` | `"keys" ‖ log` | [`crate::post::Keys`] as JSON |
 //! | `meta` | `"checkpoint" ‖ log` | newest checkpoint, verbatim |
 //! | `meta` | `"erasing" ‖ log ‖ epoch u64 ‖ seq u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
+//! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |
 //! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |
@@ -23,6 +24,7 @@
 //! | `checkpoints` | `log ‖ unix second u64` | last checkpoint of that second |
 //! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
 //! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
+//! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
 use std::collections::HashMap;
 
@@ -59,11 +61,13 @@ pub enum Family {
     Journal,
     /// Where else in the journal an event came again.
     Repeats,
+    /// Messages of the embedded journal by signed subject.
+    SubjectIndex,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 13] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -76,6 +80,7 @@ impl Family {
         (Self::Rotations, "rotations"),
         (Self::Journal, "journal"),
         (Self::Repeats, "repeats"),
+        (Self::SubjectIndex, "subject_index"),
     ];
 }
 

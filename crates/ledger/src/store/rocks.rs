@@ -121,9 +121,27 @@ impl Rocks {
         &self,
         family: Family,
         from: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        self.walk(family, IteratorMode::From(from, Direction::Forward), visit)
+    }
+
+    /// As [`Rocks::scan`], descending.
+    pub fn scan_down(
+        &self,
+        family: Family,
+        from: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        self.walk(family, IteratorMode::From(from, Direction::Reverse), visit)
+    }
+
+    fn walk(
+        &self,
+        family: Family,
+        mode: IteratorMode<'_>,
         mut visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let mode = IteratorMode::From(from, Direction::Forward);
         for item in self.db.iterator_cf(self.family(family), mode) {
             let (key, value) = item.map_err(io)?;
             if !visit(&key, &value) {
@@ -133,24 +151,31 @@ impl Rocks {
         Ok(())
     }
 
-    /// Removes all traces of deleted payload and journal messages: rewrites both families and drops old logs.
+    /// Removes all traces of deleted payload and journal messages: rewrites their families and drops old logs.
     pub fn purge(&self) -> Result<(), Error> {
         for (family, _) in Family::ALL {
             self.db.flush_cf(self.family(family)).map_err(io)?;
         }
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        for family in [Family::Payload, Family::Journal] {
+        for family in [Family::Payload, Family::Journal, Family::SubjectIndex] {
             let all = None::<&[u8]>;
             self.db.compact_range_cf_opt(self.family(family), all, all, &options);
         }
         Ok(())
     }
 
-    /// Deletes the keys `from..to` of a family (trimming); they leave the disk with the next compactions.
-    pub fn delete_range(&self, family: Family, from: &[u8], to: &[u8]) -> Result<(), Error> {
+    /// Deletes the keys `from..to` of a family and what goes with them (trimming); they leave the disk with the next
+    /// compactions.
+    pub fn delete_range(
+        &self,
+        family: Family,
+        (from, to): (&[u8], &[u8]),
+        also: impl Iterator<Item = (Family, Vec<u8>)>,
+    ) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(self.family(family), from, to);
+        also.for_each(|(family, key)| batch.delete_cf(self.family(family), key));
         self.write_synced(batch)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     ident::Ident,
+    journal,
     post::{Arrival, Outcome, Prepared},
     reader::Published,
     store::LogNumber,
@@ -18,9 +19,9 @@ pub const QUEUE_MESSAGES_MAX: usize = 8192;
 /// Why messages were not taken. Nothing of them was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Compare-and-swap lost.
-    #[error("the subject has moved on; read it again")]
-    Conflict,
+    /// Compare-and-swap lost, or could not be decided.
+    #[error(transparent)]
+    Refused(journal::Error),
     /// The log stands still until a person acts.
     #[error("the log is halted: {0}")]
     Halted(String),

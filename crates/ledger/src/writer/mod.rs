@@ -9,15 +9,17 @@ pub use inbox::{Done, Error, Inbox, QUEUE_MESSAGES_MAX, ReceiptWanted, Work};
 
 use crate::{
     guard::{Guard, Mark},
-    journal::{self, embedded},
+    journal::{
+        self, Journal,
+        embedded::{self, Draft, Volume, now},
+    },
     log::checkpoint::Checkpoint,
-    post::{self, Arrival, Log, Outcome, Prepared},
+    post::{self, Arrival, Log, Outcome, Position, Prepared},
     reader::Published,
-    store::{self, Changes, Family, LogNumber, Write, rocks::Rocks},
+    store::{Changes, Family, LogNumber, Write, rocks::Rocks},
     tenant::{Followed, Tenant},
-    time::Nanos,
 };
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 /// About how many messages one commit takes.
@@ -74,6 +76,7 @@ enum Answer {
 /// Why a log can't go on.
 enum Stop {
     Post(post::Error),
+    Journal(journal::Error),
     Fork(Mark),
     Keys(String),
 }
@@ -82,6 +85,7 @@ impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Post(error) => write!(f, "{error}"),
+            Self::Journal(error) => write!(f, "{error}"),
             Self::Keys(error) => f.write_str(error),
             Self::Fork(mark) => write!(
                 f,
@@ -202,6 +206,9 @@ impl Writer {
         active.must_reach = part.must_reach;
         active.log = part.log;
         active.tenant.set_position(active.log.position.clone());
+        if let Journal::Embedded(journal) = active.tenant.journal() {
+            journal.appended();
+        }
         if active.log.unsigned > 0 {
             active.tenant.count_unsigned(active.log.unsigned);
         }
@@ -276,27 +283,7 @@ impl Part<'_> {
             match work {
                 Work::Append { messages, reply, permit } => {
                     permits.push(permit);
-                    if !self.expectations_hold(&messages).map_err(post::Error::from)? {
-                        self.answers.push(Answer::Refused(Error::Conflict, reply));
-                        continue;
-                    }
-                    let (mut seqs, mut outcomes) = (Vec::new(), Vec::new());
-                    // Kept before anything can fail, so that a halt answers it.
-                    self.answers.push(Answer::Done(Vec::new(), Vec::new(), reply));
-                    for (_, mut message) in messages {
-                        let arrival = Arrival { seq: self.log.position.posted + 1, time: now() };
-                        let key = self
-                            .number
-                            .in_epoch(self.log.position.epoch, &arrival.seq.to_be_bytes());
-                        let stored = embedded::encode(arrival.time, &message);
-                        self.changes.put(Family::Journal, key, stored);
-                        seqs.push(arrival.seq);
-                        outcomes.push(self.post_one(arrival, &mut message)?);
-                        last = Some((arrival, message));
-                    }
-                    if let Some(Answer::Done(s, o, _)) = self.answers.last_mut() {
-                        (*s, *o) = (seqs, outcomes);
-                    }
+                    last = self.append(messages, reply)?.or(last);
                 }
                 Work::Post { messages, permit } => {
                     permits.push(permit);
@@ -317,19 +304,37 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Compare-and-swap: each message finds its subject where it expects it, before any of them is appended.
-    fn expectations_hold(
-        &self,
-        messages: &[(Option<u64>, Prepared)],
-    ) -> Result<bool, store::Error> {
-        for (expected, message) in messages {
-            if let (Some(expected), Some(subject)) = (expected, &message.subject)
-                && self.log.last_on(&self.changes, subject)? != *expected
-            {
-                return Ok(false);
+    /// Appends to the embedded journal and posts, or refuses; returns the last message.
+    fn append(
+        &mut self,
+        messages: Vec<(Option<u64>, Prepared)>,
+        reply: oneshot::Sender<Result<Done, Error>>,
+    ) -> Result<Option<(Arrival, Prepared)>, Stop> {
+        let Position { epoch, posted, .. } = self.log.position;
+        let end = (Volume { number: self.number, epoch }, posted);
+        let drafts = messages.iter().map(Draft::from);
+        let given = match embedded::stage(&mut self.changes, end, now, drafts) {
+            Ok(given) => given,
+            Err(error) => {
+                self.answers.push(Answer::Refused(Error::Refused(error.clone()), reply));
+                let halts = matches!(error, journal::Error::Halt(_));
+                return if halts { Err(Stop::Journal(error)) } else { Ok(None) };
             }
+        };
+        // Kept before anything can fail, so that a halt answers it.
+        self.answers.push(Answer::Done(Vec::new(), Vec::new(), reply));
+        let mut last = None;
+        let (mut seqs, mut outcomes) = (Vec::with_capacity(given.len()), Vec::new());
+        for ((_, mut message), (seq, time)) in messages.into_iter().zip(given) {
+            let arrival = Arrival { seq, time };
+            seqs.push(seq);
+            outcomes.push(self.post_one(arrival, &mut message)?);
+            last = Some((arrival, message));
         }
-        Ok(true)
+        if let Some(Answer::Done(s, o, _)) = self.answers.last_mut() {
+            (*s, *o) = (seqs, outcomes);
+        }
+        Ok(last)
     }
 
     fn post_one(&mut self, arrival: Arrival, message: &mut Prepared) -> Result<Outcome, Stop> {
@@ -399,12 +404,6 @@ pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str) {
     if log.rotated {
         changes.put(Family::Rotations, number.numbered(log.position.size), bytes);
     }
-}
-
-/// The wall clock: gives embedded messages their time, as a broker would, and files checkpoints by second.
-pub fn now() -> Nanos {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// A write failed: whether it happened is unknown, so nobody may be answered. The next start finds out.

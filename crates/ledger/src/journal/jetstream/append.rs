@@ -8,12 +8,9 @@ use super::{
     wire::{Found, decode, split},
 };
 use crate::journal::{
-    Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Error, HEADER_RECEIPT_TO, HEADER_SALT,
-    HEADER_SIGNATURE, Headers,
+    Append, Error, HEADER_RECEIPT_TO, HEADER_SALT, HEADER_SIGNATURE, Headers,
+    limits::{check_header, check_limits},
 };
-
-/// Longest value of a header that we send, in bytes. A signature takes 86.
-const HEADER_VALUE_BYTES_MAX: usize = 1024;
 
 const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
 const EXPECTED_LAST_ON_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence";
@@ -41,7 +38,7 @@ impl Jetstream {
     /// some may be stored when the call fails ([`Error::Unknown`]), others' messages may lie between them, and
     /// a batch with any `expected` is refused with [`Error::Halt`], because half a decision is none.
     ///
-    /// Limits: [`BATCH_MESSAGES_MAX`] messages, [`BODY_BYTES_MAX`] each, [`super::REQUEST_TIMEOUT`] in all. In an
+    /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each, [`super::REQUEST_TIMEOUT`] in all. In an
     /// atomic batch only the first message on a subject may carry `expected`; the server refuses others.
     /// A `Nats-Msg-Id` is never sent; an acknowledgement that says "duplicate" is [`Error::Halt`].
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
@@ -180,34 +177,6 @@ impl Jetstream {
     pub(super) fn random(&self) -> String {
         let inbox = self.connection.client().new_inbox();
         inbox.rsplit('.').next().unwrap_or_default().to_owned()
-    }
-}
-
-fn check_limits(batch: &[Append]) -> Result<(), Error> {
-    if batch.len() > BATCH_MESSAGES_MAX {
-        return Err(Error::TooBig {
-            what: "messages per batch",
-            got: batch.len(),
-            max: BATCH_MESSAGES_MAX,
-        });
-    }
-    match batch.iter().map(|append| append.body.len()).find(|&bytes| bytes > BODY_BYTES_MAX) {
-        Some(got) => Err(Error::TooBig { what: "bytes per message", got, max: BODY_BYTES_MAX }),
-        None => Ok(()),
-    }
-}
-
-/// A value that arrives as it was sent: printable ASCII without spaces. Ours are base64url or a subject; anything
-/// else was let through by a caller that should have refused it, and the client library would panic on it.
-fn check_header<'a>(name: &str, value: &'a str) -> Result<&'a str, Error> {
-    if value.len() > HEADER_VALUE_BYTES_MAX {
-        let (got, max) = (value.len(), HEADER_VALUE_BYTES_MAX);
-        return Err(Error::TooBig { what: "bytes per header value", got, max });
-    }
-    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(value)
-    } else {
-        Err(Error::Halt(format!("{name} is not printable ASCII: a defect of Countersign")))
     }
 }
 

@@ -277,7 +277,7 @@ impl Connection {
                     missing -= usize::from(slot.replace(answer.payload.into()).is_none());
                 }
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
         tokio::select! {
             biased;

@@ -18,12 +18,10 @@ use super::{
     Connection, Jetstream, get, known_stream,
     wire::{Delivery, Found, keep_header},
 };
-use crate::journal::{Error, Followed, Headers, Message, State};
+use crate::journal::{
+    Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Headers, Message, State,
+};
 
-/// Most messages in one [`Followed::Messages`].
-pub const FOLLOW_MESSAGES_MAX: usize = 1000;
-/// A [`Followed::Messages`] is cut after the message that reaches this many body bytes.
-const FOLLOW_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Messages asked for at once.
 const PULL_MESSAGES: u64 = 2000;
 /// Bytes asked for at once; larger than any message, or a large one would never come.

@@ -24,10 +24,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use connection::Connection;
-pub use follow::FOLLOW_MESSAGES_MAX;
 pub use options::Options;
 
-use super::{Error, Message, State, Subject};
+use super::{Error, Message, SUBJECT_MESSAGES_MAX, State, Subject};
 use crate::{ident::Ident, time::Nanos};
 use connection::unread;
 use wire::{Address, Found};
@@ -38,8 +37,6 @@ pub const SERVER_FLOOR: (u32, u32) = (2, 11);
 const SERVER_ATOMIC: (u32, u32) = (2, 12);
 /// How long a request waits for its answer. A batch of 1,000 messages and its fsync fit in it many times.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most messages that [`Jetstream::read_subject`] returns.
-pub const SUBJECT_MESSAGES_MAX: usize = 10_000;
 /// Room for headers beside a body, in bytes: the server must take `BODY_BYTES_MAX` plus this in one message.
 pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 

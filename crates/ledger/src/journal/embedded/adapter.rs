@@ -1,0 +1,300 @@
+//! The adapter: the port of [`crate::journal`] on our own store. Its calls block, but for [`Embedded::follow`].
+
+use super::{Draft, SCAN_MESSAGES_MAX, Volume, decode, stage, stage::too_far, subject_of};
+use crate::{
+    journal::{
+        Append, Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, HEADER_RECEIPT_TO,
+        HEADER_SALT, HEADER_SIGNATURE, Headers, Message, SUBJECT_MESSAGES_MAX, State, Subject,
+        limits::{check_header, check_limits},
+    },
+    post::is_signed,
+    store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks},
+    time::Nanos,
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::block_in_place,
+};
+
+/// Messages trimmed by one write.
+const TRIM_MESSAGES_AT_ONCE: usize = 100_000;
+
+/// The wall clock: gives embedded messages their time, as a broker would, and files checkpoints by second.
+pub fn now() -> Nanos {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// One tenant's journal on our own store. Cheap to clone; clones know of each other's appends.
+#[derive(Clone)]
+pub struct Embedded {
+    pub(super) store: Arc<Rocks>,
+    volume: Volume,
+    identity: String,
+    /// Marked as changed after every commit with new messages.
+    news: watch::Sender<()>,
+    /// One append at a time; `None` where the ledger's writer appends.
+    appending: Option<Arc<Mutex<()>>>,
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { volume, identity, .. } = self;
+        f.debug_struct("Embedded")
+            .field("volume", volume)
+            .field("identity", identity)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unreadable() -> store::Error {
+    store::Error::Corrupt { family: "journal", what: "a message" }
+}
+
+impl Embedded {
+    /// A journal that nobody posts: [`Embedded::append`] commits by itself.
+    pub fn alone(store: Arc<Rocks>, number: LogNumber, epoch: u64, identity: String) -> Self {
+        let (news, appending) = (watch::Sender::new(()), Some(Arc::default()));
+        Self { store, volume: Volume { number, epoch }, identity, news, appending }
+    }
+
+    /// The journal of a log: its writer appends by [`stage`], everything else is done here.
+    pub fn of_log(store: Arc<Rocks>, number: LogNumber, epoch: u64, identity: String) -> Self {
+        Self { appending: None, ..Self::alone(store, number, epoch, identity) }
+    }
+
+    /// Another epoch of the same journal.
+    pub(crate) fn in_epoch(&self, epoch: u64) -> Self {
+        Self { volume: Volume { epoch, ..self.volume }, ..self.clone() }
+    }
+
+    /// Wakes whoever follows: a commit brought new messages.
+    pub(crate) fn appended(&self) {
+        self.news.send_replace(());
+    }
+
+    fn last(&self) -> Result<u64, store::Error> {
+        let last = self.store.get(Family::Meta, &self.volume.last())?;
+        last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "meta"))
+    }
+
+    /// Visits stored messages from `from` on, ascending, while `visit` returns true.
+    fn scan(&self, from: u64, mut visit: impl FnMut(u64, &[u8]) -> bool) -> Result<(), Error> {
+        let from = self.volume.message(from);
+        Ok(self.store.scan(Family::Journal, &from, |key, value| {
+            self.volume.seq(key).is_some_and(|seq| visit(seq, value))
+        })?)
+    }
+
+    /// Who the journal is, and how far it reaches.
+    pub fn state(&self) -> Result<State, Error> {
+        // In this order: what is trimmed or appended in between only makes the journal look longer.
+        let mut first = None;
+        self.scan(0, |seq, _| {
+            first = Some(seq);
+            false
+        })?;
+        let last = self.last()?;
+        Ok(State { identity: self.identity.clone(), first: first.unwrap_or(last + 1), last })
+    }
+
+    /// Appends a batch, all or nothing, and returns the sequence of each message once they are on the disk.
+    ///
+    /// [`Error::Halt`] for the journal of a log: there messages are appended in the commit that posts them.
+    pub fn append(&self, batch: &[Append]) -> Result<Vec<u64>, Error> {
+        check_limits(batch)?;
+        for append in batch {
+            let Headers { salt, signature, receipt_to } = &append.headers;
+            for (name, value) in [
+                (HEADER_SALT, salt),
+                (HEADER_SIGNATURE, signature),
+                (HEADER_RECEIPT_TO, receipt_to),
+            ] {
+                value.as_deref().map(|value| check_header(name, value)).transpose()?;
+            }
+        }
+        let Some(appending) = &self.appending else {
+            return Err(Error::Halt(
+                "this journal is a log's: publish through the ledger, which posts in the same commit".into(),
+            ));
+        };
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _turn = appending.lock().expect("no holder of the lock panics");
+        let mut changes = Changes::new(&*self.store);
+        let end = (self.volume, self.last()?);
+        let given = stage(&mut changes, end, now, batch.iter().map(Draft::from))?;
+        // What posting does where a log is.
+        for (append, (seq, _)) in batch.iter().zip(&given).filter(|(a, _)| is_signed(&a.subject)) {
+            let key = self.volume.last_on(&append.subject);
+            changes.put(Family::Subjects, key, seq.to_be_bytes().to_vec());
+        }
+        self.store.commit(changes.into_writes())?;
+        self.appended();
+        Ok(given.into_iter().map(|(seq, _)| seq).collect())
+    }
+
+    /// The message at `seq`; `None` when it was erased, trimmed or never given.
+    pub fn get(&self, seq: u64) -> Result<Option<Message>, Error> {
+        let bytes = self.store.get(Family::Journal, &self.volume.message(seq))?;
+        let message = bytes.map(|bytes| decode(seq, &bytes).ok_or_else(unreadable));
+        Ok(message.transpose()?)
+    }
+
+    /// The newest message on `subject` that the journal still holds. On a decisions subject, [`Error::TooBig`] if it
+    /// is not among the last [`SCAN_MESSAGES_MAX`].
+    pub fn last_on(&self, subject: &Subject) -> Result<Option<Message>, Error> {
+        let mut found = Ok(None);
+        if is_signed(subject) {
+            let prefix = self.volume.index(subject);
+            let end = self.volume.indexed(subject, u64::MAX);
+            self.store.scan_down(Family::SubjectIndex, &end, |key, _| {
+                let seq = key.strip_prefix(&prefix[..]).and_then(|seq| seq.try_into().ok());
+                let Some(seq) = seq.map(u64::from_be_bytes) else { return false };
+                found = self.get(seq);
+                // `None` if it was erased just now: the one before.
+                matches!(found, Ok(None))
+            })?;
+            return found;
+        }
+        let (end, mut looked) = (self.volume.message(u64::MAX), 0);
+        self.store.scan_down(Family::Journal, &end, |key, value| {
+            let Some(seq) = self.volume.seq(key) else { return false };
+            looked += 1;
+            if looked > SCAN_MESSAGES_MAX {
+                found = Err(too_far());
+            } else if subject_of(value).as_ref() == Some(subject) {
+                found = decode(seq, value).map(Some).ok_or_else(|| unreadable().into());
+            }
+            matches!(found, Ok(None))
+        })?;
+        found
+    }
+
+    /// All messages on `subject`, in order. More than [`SUBJECT_MESSAGES_MAX`] is [`Error::TooBig`], and so is a
+    /// decisions subject in a journal of more than [`SCAN_MESSAGES_MAX`].
+    pub fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
+        let mut seqs = Vec::new();
+        if is_signed(subject) {
+            let prefix = self.volume.index(subject);
+            self.store.scan(Family::SubjectIndex, &prefix, |key, _| {
+                let seq = key.strip_prefix(&prefix[..]).and_then(|seq| seq.try_into().ok());
+                seqs.extend(seq.map(u64::from_be_bytes));
+                seq.is_some() && seqs.len() <= SUBJECT_MESSAGES_MAX
+            })?;
+        } else {
+            let mut looked = 0;
+            self.scan(0, |seq, value| {
+                looked += 1;
+                seqs.extend((subject_of(value).as_ref() == Some(subject)).then_some(seq));
+                looked <= SCAN_MESSAGES_MAX
+            })?;
+            if looked > SCAN_MESSAGES_MAX {
+                return Err(too_far());
+            }
+        }
+        if seqs.len() > SUBJECT_MESSAGES_MAX {
+            let (got, max) = (seqs.len(), SUBJECT_MESSAGES_MAX);
+            return Err(Error::TooBig { what: "messages per subject read at once", got, max });
+        }
+        seqs.into_iter().filter_map(|seq| self.get(seq).transpose()).collect()
+    }
+
+    /// Sends every message from sequence `from` on into `sink`, in order, as they come.
+    ///
+    /// First comes one [`Followed::Connected`], then [`Followed::Messages`]. A full sink stops the reading. Returns
+    /// `Ok` when the sink's receiver was dropped.
+    pub async fn follow(&self, from: u64, sink: mpsc::Sender<Followed>) -> Result<(), Error> {
+        let mut news = self.news.subscribe();
+        let mut next = from;
+        let mut item = Followed::Connected(block_in_place(|| self.state())?);
+        loop {
+            if sink.send(item).await.is_err() {
+                return Ok(());
+            }
+            let messages = loop {
+                // Marked as seen before reading: what is committed after that is news again.
+                news.mark_unchanged();
+                let messages = block_in_place(|| self.read_on(next))?;
+                if !messages.is_empty() {
+                    break messages;
+                }
+                tokio::select! {
+                    _ = news.changed() => {}
+                    () = sink.closed() => return Ok(()),
+                }
+            };
+            next = messages.last().map_or(next, |message| message.seq + 1);
+            item = Followed::Messages(messages);
+        }
+    }
+
+    /// The next messages, as many as are delivered at once.
+    fn read_on(&self, from: u64) -> Result<Vec<Message>, Error> {
+        let (mut messages, mut bytes, mut damaged) = (Vec::new(), 0, false);
+        self.scan(from, |seq, value| {
+            let message = decode(seq, value);
+            damaged = message.is_none();
+            bytes += value.len();
+            messages.extend(message);
+            !damaged && messages.len() < FOLLOW_MESSAGES_MAX && bytes < FOLLOW_BYTES_MAX
+        })?;
+        if damaged { Err(unreadable().into()) } else { Ok(messages) }
+    }
+
+    /// Erases one message; its sequence stays a hole. `false` if it was already gone.
+    ///
+    /// Its bytes leave the disk with [`Rocks::purge`].
+    pub fn erase(&self, seq: u64) -> Result<bool, Error> {
+        Ok(self.erase_all([seq])? == 1)
+    }
+
+    /// Erases messages in one write; returns how many were there.
+    pub fn erase_all(&self, seqs: impl IntoIterator<Item = u64>) -> Result<usize, Error> {
+        let (mut changes, mut erased) = (Changes::new(&*self.store), 0);
+        for seq in seqs {
+            let key = self.volume.message(seq);
+            let Some(bytes) = changes.get(Family::Journal, &key)? else { continue };
+            if let Some(subject) = subject_of(&bytes).filter(is_signed) {
+                changes.delete(Family::SubjectIndex, self.volume.indexed(&subject, seq));
+            }
+            changes.delete(Family::Journal, key);
+            erased += 1;
+        }
+        if erased > 0 {
+            self.store.commit(changes.into_writes())?;
+        }
+        Ok(erased)
+    }
+
+    /// Removes every message with a sequence below `below`. Repeating it is harmless.
+    pub fn trim(&self, below: u64) -> Result<(), Error> {
+        let mut more = true;
+        while more {
+            let (mut to, mut seen, mut indexed) = (0, 0, Vec::new());
+            more = false;
+            self.scan(0, |seq, value| {
+                more = seen == TRIM_MESSAGES_AT_ONCE;
+                if seq >= below || more {
+                    more &= seq < below;
+                    return false;
+                }
+                (to, seen) = (seq + 1, seen + 1);
+                let subject = subject_of(value).filter(is_signed);
+                indexed.extend(subject.map(|subject| self.volume.indexed(&subject, seq)));
+                true
+            })?;
+            if seen > 0 {
+                let indexed = indexed.into_iter().map(|key| (Family::SubjectIndex, key));
+                let range = (&self.volume.message(0)[..], &self.volume.message(to)[..]);
+                self.store.delete_range(Family::Journal, range, indexed)?;
+            }
+        }
+        Ok(())
+    }
+}
