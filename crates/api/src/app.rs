@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    task::JoinSet,
+};
 
 /// How often unfinished erasures and old journal messages are looked for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
@@ -30,6 +33,8 @@ pub struct App {
     pub broker: Option<jetstream::Connection>,
     /// Counters.
     pub metrics: Metrics,
+    /// Room for bodies that are being received, in KiB.
+    pub body_room: Semaphore,
     /// One erasure, rotation or tenant at a time.
     pub slow: AsyncMutex<()>,
     tasks: Mutex<JoinSet<()>>,
@@ -46,7 +51,8 @@ impl App {
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
         let metrics = Metrics::new();
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
-        Ok(Arc::new(Self { ledger, config, broker, metrics, slow, tasks }))
+        let body_room = Semaphore::new(routes::body::BODIES_KIB_MAX);
+        Ok(Arc::new(Self { body_room, ledger, config, broker, metrics, slow, tasks }))
     }
 
     /// Starts what runs beside requests: followers, receipts by message, unfinished erasures, trimming.

@@ -25,6 +25,8 @@ use tokio_rustls::{
 
 /// Longest wait for a request's headers, and so for the next request on a connection.
 const HEADER_WAIT: Duration = Duration::from_secs(20);
+/// Longest time that bytes may wait for a reader.
+const STALL_WAIT: Duration = Duration::from_secs(20);
 /// Longest TLS handshake.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for open requests when the server stops.
@@ -66,7 +68,7 @@ pub async fn serve(
         let (app, router, watcher) = (Arc::clone(&app), router.clone(), graceful.watcher());
         let tls = tls.clone();
         connections.spawn(async move {
-            app.metrics.connection(1);
+            let _counted = Counted::new(&app);
             let _permit: OwnedSemaphorePermit = permit;
             match tls {
                 None => converse(stream, router, watcher).await,
@@ -80,7 +82,6 @@ pub async fn serve(
                     }
                 }
             }
-            app.metrics.connection(-1);
         });
     }
     drop(listener);
@@ -91,6 +92,22 @@ pub async fn serve(
     Ok(())
 }
 
+/// An open connection in the metrics, also when its handler panics.
+struct Counted<'a>(&'a App);
+
+impl<'a> Counted<'a> {
+    fn new(app: &'a App) -> Self {
+        app.metrics.connection(1);
+        Self(app)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.connection(-1);
+    }
+}
+
 /// The next connection, once there is room for it; until then it waits in the kernel.
 async fn accept(
     listener: &TcpListener,
@@ -99,6 +116,8 @@ async fn accept(
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
+    // A reader that takes nothing: the kernel ends the connection when sent bytes stay unread for so long.
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
     Ok((stream, permit))
 }
 

@@ -299,7 +299,7 @@ impl Report {
         for (kind, count) in &summary.kinds {
             self.line(&format!("  {count:>10} {kind}"));
         }
-        let missing: u64 = summary.open_gaps.values().sum();
+        let missing = summary.open_gaps.values().fold(0_u64, |sum, open| sum.saturating_add(*open));
         self.line(&format!(
             "  numbers of sources that never arrived: {missing}; journal sequences missing: {}; journal epochs: {}",
             summary.journal_gaps, summary.epochs

@@ -115,6 +115,9 @@ pub enum KeyUse {
     Token,
 }
 
+/// Most entries that an old log key signs beside its successor.
+pub const OVERLAP_MAX: u64 = 1_000_000_000;
+
 /// `system.key`: a new signing key takes over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -282,11 +282,14 @@ impl Walk {
         *self.summary.kinds.entry(view.kind.as_str()).or_default() += 1;
         self.summary.epochs = self.summary.epochs.max(view.origin.epoch);
         let number = |name| view.at(&["event", name]).and_then(json::Value::as_u64).unwrap_or(0);
-        let missing = (number("to") + 1).saturating_sub(number("from"));
+        let missing = number("to").saturating_add(1).saturating_sub(number("from"));
         let producer = view.text(&["producer"]).unwrap_or("");
         let source = format!("{producer} {}", view.text(&["event", "source"]).unwrap_or(""));
         match view.kind {
-            Kind::GapOpened => *self.summary.open_gaps.entry(source).or_default() += missing,
+            Kind::GapOpened => {
+                let open = self.summary.open_gaps.entry(source).or_default();
+                *open = open.saturating_add(missing);
+            }
             Kind::GapClosed => {
                 if let Some(open) = self.summary.open_gaps.get_mut(&source) {
                     *open = open.saturating_sub(1);
@@ -295,7 +298,9 @@ impl Walk {
                     }
                 }
             }
-            Kind::JournalGap => self.summary.journal_gaps += missing,
+            Kind::JournalGap => {
+                self.summary.journal_gaps = self.summary.journal_gaps.saturating_add(missing);
+            }
             _ => {}
         }
     }

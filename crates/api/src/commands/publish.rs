@@ -16,6 +16,8 @@ use std::{
 
 /// Longest line, in bytes: an event has at most 256 KiB.
 const LINE_BYTES_MAX: u64 = 512 << 10;
+/// A request ends with the event that reaches this size; the server takes 8 MiB.
+const REQUEST_BYTES: usize = 7 << 20;
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
 
@@ -117,7 +119,8 @@ impl Lines {
     /// Up to `max` lines that are not empty, with their 1-based numbers. A pipe is not waited for once there is one.
     fn batch(&mut self, max: usize) -> Result<Vec<(u64, Vec<u8>)>, Failed> {
         let mut batch = Vec::new();
-        while batch.len() < max {
+        let mut bytes = 0;
+        while batch.len() < max && bytes < REQUEST_BYTES {
             let at_hand = !self.is_pipe || self.reader.buffer().contains(&b'\n');
             if !batch.is_empty() && !at_hand {
                 break;
@@ -125,6 +128,7 @@ impl Lines {
             let Some(line) = self.next()? else { break };
             let line = line.trim_ascii().to_vec();
             if !line.is_empty() {
+                bytes += line.len();
                 batch.push((self.number, line));
             }
         }

@@ -8,9 +8,12 @@ use axum::{
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::{io::Read as _, time::Duration};
+use tokio::sync::SemaphorePermit;
 
 /// Largest body of events, in bytes, after decompression.
 pub const EVENTS_BYTES_MAX: usize = 8 << 20;
+/// Most memory for bodies that are being received, of all clients together, in KiB.
+pub const BODIES_KIB_MAX: usize = 256 << 10;
 /// Largest other body, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 << 10;
 
@@ -22,6 +25,7 @@ pub async fn read(
     max: usize,
 ) -> Result<Vec<u8>, Problem> {
     let wait = Duration::from_secs(app.config.file.limits.request_seconds);
+    let _room = room(app, headers, max, wait).await?;
     let collected = tokio::time::timeout(wait, Limited::new(body, max).collect()).await;
     let late = || Problem::new("bad_request", "The body did not arrive in time.");
     let collected = collected.map_err(|_| late())?.map_err(|error| {
@@ -45,6 +49,21 @@ pub async fn read(
     }
 }
 
+/// Room for a body among all that are being received: what it says of its length, or the most it may have.
+async fn room<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    max: usize,
+    wait: Duration,
+) -> Result<SemaphorePermit<'a>, Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+    let kib = length.unwrap_or(max).min(max) / 1024 + 1;
+    let permits = app.body_room.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX));
+    let busy =
+        || Problem::new("busy", "Too many large requests at once. Nothing was written; try again.");
+    tokio::time::timeout(wait, permits).await.ok().and_then(Result::ok).ok_or_else(busy)
+}
+
 fn too_big(max: usize) -> Problem {
     Problem::new("too_big", format!("A body here has at most {max} bytes, decompressed."))
 }
@@ -60,10 +79,29 @@ pub async fn json<T: serde::de::DeserializeOwned>(
         .map_err(|e| Problem::new("bad_request", format!("The body: {e}.")))
 }
 
-/// The elements of a JSON array as byte ranges, found by brackets and quotes alone; `None` if they do not match.
+/// Why an array was not split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsplit {
+    /// Brackets or quotes do not match, or an element is empty.
+    Syntax,
+    /// More elements than may be.
+    TooMany,
+}
+
+/// The elements of a JSON array, at most `max`, as byte ranges, found by brackets and quotes alone.
 ///
 /// Each element is read strictly later, so that a bad one is rejected by itself.
-pub fn split_array(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+pub fn split_array(bytes: &[u8], max: usize) -> Result<Vec<&[u8]>, Unsplit> {
+    let parts = split_to(bytes, max).ok_or(Unsplit::Syntax)?;
+    match parts.len() {
+        count if count > max => Err(Unsplit::TooMany),
+        _ if parts.iter().any(|part| part.is_empty()) => Err(Unsplit::Syntax),
+        _ => Ok(parts),
+    }
+}
+
+/// As [`split_array`], and one element more where there are too many; `None` if brackets or quotes do not match.
+fn split_to(bytes: &[u8], max: usize) -> Option<Vec<&[u8]>> {
     let inner = bytes.trim_ascii().strip_prefix(b"[")?.strip_suffix(b"]")?;
     if inner.trim_ascii().is_empty() {
         return Some(Vec::new());
@@ -81,6 +119,9 @@ pub fn split_array(bytes: &[u8]) -> Option<Vec<&[u8]>> {
             b',' if depth == 0 => {
                 parts.push(inner[begin..at].trim_ascii());
                 begin = at + 1;
+                if parts.len() > max {
+                    return Some(parts);
+                }
             }
             _ => {}
         }
@@ -94,8 +135,8 @@ mod tests {
     use super::*;
 
     fn check(text: &str, parts: Option<&[&str]>) {
-        let found = split_array(text.as_bytes());
-        let found = found.map(|parts| {
+        let found = split_array(text.as_bytes(), 3);
+        let found = found.ok().map(|parts| {
             parts.into_iter().map(|p| std::str::from_utf8(p).unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(found.as_deref(), parts, "{text}");
@@ -106,7 +147,9 @@ mod tests {
         check("[]", Some(&[]));
         check(r#" [ {"a":[1,2]} , "x,]" ,3] "#, Some(&[r#"{"a":[1,2]}"#, r#""x,]""#, "3"]));
         check(r#"["\"",{}]"#, Some(&[r#""\"""#, "{}"]));
-        check("[1,,2]", Some(&["1", "", "2"]));
+        check("[1,,2]", None);
+        check("[1,2,3,4]", None);
+        assert_eq!(split_array(b"[1,2,3,4]", 3), Err(Unsplit::TooMany));
         check("[1", None);
         check("[}]", None);
         check("[\"]", None);

@@ -10,7 +10,7 @@ use axum::{
 };
 use ledger::{
     ident::Ident,
-    system::{Access, AccessKey, KeyChange, KeyText, KeyUse, Role},
+    system::{Access, AccessKey, KeyChange, KeyText, KeyUse, OVERLAP_MAX, Role},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -155,7 +155,18 @@ pub async fn rotate(
 ) -> Result<Json<Rotated>, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let Rotation { usage, overlap } = body::json(&app, &headers, body).await?;
+    if overlap > OVERLAP_MAX {
+        return Err(Problem::new(
+            "bad_request",
+            format!("overlap: at most {OVERLAP_MAX} entries."),
+        ));
+    }
     let _alone = app.slow.lock().await;
+    let published = tenant.published();
+    if usage == KeyUse::Log && published.keys.signing(published.size + 1).count() > 1 {
+        let detail = "The last rotation still overlaps: two keys sign. Rotate when it is over.";
+        return Err(Problem::new("conflict", detail));
+    }
     let vkey = tenant.generate_key(usage).map_err(ledger::ledger::Error::from)?;
     let text = vkey.to_string();
     let change = KeyChange { usage, vkey: KeyText(vkey), overlap };

@@ -1,6 +1,6 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
-mod body;
+pub mod body;
 mod entries;
 pub mod events;
 mod keys;

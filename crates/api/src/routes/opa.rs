@@ -22,6 +22,9 @@ use ledger::{
 use serde_json::{Map, Value as Json, json as object};
 use std::sync::Arc;
 
+/// Most elements of one upload: OPA's default chunk holds some hundred.
+const ELEMENTS_MAX: usize = 20_000;
+
 /// Take decision logs of an OPA
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/opa/logs", tag = "events",
     params(("tenant" = String, Path)), request_body(content = Vec<Object>, description = "gzip or plain JSON array"),
@@ -60,9 +63,10 @@ async fn take(
     let producer = caller.producer()?.clone();
     let bytes = body::read(app, headers, body, EVENTS_BYTES_MAX).await?;
     // Not an array: the whole body is one poison event.
-    let mut events: Vec<Vec<u8>> = match body::split_array(&bytes) {
-        Some(parts) => parts.into_iter().map(to_event).collect(),
-        None => vec![cut(&bytes)],
+    let mut events: Vec<Vec<u8>> = match body::split_array(&bytes, ELEMENTS_MAX) {
+        Ok(parts) => parts.into_iter().map(to_event).collect(),
+        // Not an array, or too long a one: one poison event, because OPA would repeat a refusal for ever.
+        Err(_) => vec![cut(&bytes)],
     };
     while !events.is_empty() {
         let rest = events.split_off(events.len().min(BATCH_MESSAGES_MAX));

@@ -14,10 +14,16 @@ use ledger::{
     ident::Ident,
     journal::Journal,
     system::{Erasure, Role},
+    tenant::Tenant,
+    verify,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
+use std::{
+    fs::{DirBuilder, Permissions},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    sync::Arc,
+};
 
 /// Which tenant shall be made.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -83,6 +89,7 @@ pub async fn erase(
     if erasure.index >= tenant.published().size {
         return Err(Problem::not_found());
     }
+    check_erasure(&app, &tenant, &erasure)?;
     let _alone = app.slow.lock().await;
     let index = app.record(&tenant, "erasure", &erasure).await?;
     let status = match chores::complete_erasures(&app.ledger, &tenant).await {
@@ -93,6 +100,29 @@ pub async fn erase(
         }
     };
     Ok(Json(Erased { index, status }))
+}
+
+/// A misspelt field must not look erased.
+fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure) -> Result<(), Problem> {
+    let published = tenant.published();
+    let payload = app.ledger.reader(tenant, &published).payload(erasure.index)?.unwrap_or_default();
+    let names = verify::disclosed_names(&payload);
+    let wrong = |detail: String| Err(Problem::new("bad_request", detail));
+    match &erasure.fields {
+        None if payload.disclosures.is_empty() => {
+            wrong(format!("Entry {} has no payload (any more).", erasure.index))
+        }
+        Some(fields) if fields.is_empty() => {
+            wrong("fields: at least one, or leave it out for all.".into())
+        }
+        Some(fields) => match fields.iter().find(|field| !names.contains(field)) {
+            Some(_) => {
+                wrong(format!("fields: entry {} discloses {}.", erasure.index, names.join(", ")))
+            }
+            None => Ok(()),
+        },
+        None => Ok(()),
+    }
 }
 
 /// Where a backup goes.
@@ -123,9 +153,11 @@ pub async fn backup(
         return Err(Problem::new("conflict", "A backup of that name exists."));
     }
     tokio::task::block_in_place(|| {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Problem::new("internal", format!("backup_dir: {e}")))?;
-        Ok::<_, Problem>(app.ledger.store().copy_to(&path)?)
+        let failed = |e: std::io::Error| Problem::new("internal", format!("backup_dir: {e}"));
+        let private = Permissions::from_mode(0o700);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        app.ledger.store().copy_to(&path)?;
+        std::fs::set_permissions(&path, private).map_err(failed)
     })?;
     Ok(Json(json!({"path": path})))
 }

@@ -11,7 +11,7 @@ use crate::{
     journal::Subject,
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
-    system::{self, Access, Erasure, Genesis, KeyChange, KeyUse, NewEpoch},
+    system::{self, Access, Erasure, Genesis, KeyChange, KeyUse, NewEpoch, OVERLAP_MAX},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -184,13 +184,19 @@ impl Log {
         }
         let first_size = self.position.size + 1;
         let mut event = json!({"use": change.usage, "vkey": change.vkey});
-        let old_last = first_size.checked_add(change.overlap)?;
+        if change.overlap > OVERLAP_MAX {
+            return None;
+        }
+        let old_last = first_size + change.overlap;
         match change.usage {
             KeyUse::Log => {
-                let old = self.keys.log.last_mut()?;
-                if change.vkey.0.name() != self.origin || old.vkey == change.vkey {
+                let (all, in_force) = (&self.keys.log, self.keys.signing(first_size).count());
+                // Two keys may overlap, three may not: checkpoints have a bounded number of signatures.
+                let known = all.iter().any(|key| key.vkey == change.vkey);
+                if change.vkey.0.name() != self.origin || known || in_force > 1 {
                     return None;
                 }
+                let old = self.keys.log.last_mut()?;
                 old.last_size = Some(old_last);
                 let index = self.position.size;
                 let vkey = change.vkey;
