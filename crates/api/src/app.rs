@@ -112,8 +112,19 @@ impl App {
         self.first_admin(&tenant).await
     }
 
-    /// The first admin key of a tenant; also the way out when `init` broke off before it could show one.
-    pub async fn first_admin(&self, tenant: &Arc<Tenant>) -> Result<String, Error> {
+    /// Finishes a tenant's creation that was cut off, or issues one more admin key: for who holds the disk.
+    pub async fn admin_again(self: &Arc<Self>, tenant: &Arc<Tenant>) -> Result<String, Error> {
+        self.start_follower(tenant);
+        if tenant.published().size == 0 {
+            let genesis = self.ledger.genesis_again(tenant);
+            let message = self.ledger.genesis_message(tenant, &genesis)?;
+            self.ledger.publish(tenant, vec![message]).await?;
+        }
+        self.first_admin(tenant).await
+    }
+
+    /// An admin key of a tenant, without asking another admin.
+    async fn first_admin(&self, tenant: &Arc<Tenant>) -> Result<String, Error> {
         let roles = vec![Role::Admin, Role::Auditor];
         self.issue_key(tenant, roles, None, None, "first admin".into()).await
     }

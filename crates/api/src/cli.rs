@@ -174,6 +174,9 @@ Examples:
         /// Post an existing journal again with the tenant's existing keys (a replica)
         #[arg(long)]
         pub adopt: bool,
+        /// The tenant exists: finish an `init` that was cut off, or issue one more admin key
+        #[arg(long, conflicts_with = "adopt")]
+        pub new_admin_key: bool,
         /// Answer as JSON
         #[arg(long)]
         pub json: bool,

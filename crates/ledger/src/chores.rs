@@ -15,38 +15,96 @@ const TRIM_MESSAGES_MAX: u64 = 1_000_000;
 
 /// Completes every erasure of `tenant` whose entry is posted: the journal messages go, then all old files.
 ///
-/// Returns how many were completed. After this the bytes are nowhere in the data directory.
+/// Returns how many journal messages still have to go: 0 means that the bytes are nowhere in the data directory. A
+/// message that is the last one posted waits for its successor, because it is what a reconnect compares (P4).
 pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
-    let pending = pending(ledger, tenant.number)?;
-    if pending.is_empty() {
+    let marked = pending(ledger, tenant.number)?;
+    if marked.is_empty() {
         return Ok(0);
     }
+    let (repeats, keys) = repeats(ledger, tenant.number, &marked)?;
+    let mut erasings: Vec<Erasing> = marked.iter().chain(&repeats).copied().collect();
+    erasings.sort_unstable_by_key(|erasing| (erasing.epoch, erasing.seq));
+    let mut waiting = Vec::new();
     match tenant.journal() {
-        // In order of epochs, as their keys are.
         Journal::Embedded(journal) => {
-            for erasings in pending.chunk_by(|a, b| a.epoch == b.epoch) {
+            for erasings in erasings.chunk_by(|a, b| a.epoch == b.epoch) {
                 let journal = journal.in_epoch(erasings[0].epoch);
                 let seqs = erasings.iter().map(|erasing| erasing.seq);
                 tokio::task::block_in_place(|| journal.erase_all(seqs))?;
             }
         }
-        // A message of an earlier epoch went with its journal.
         #[cfg(feature = "jetstream")]
         Journal::JetStream(stream) => {
-            let epoch = tenant.position().epoch;
-            for erasing in pending.iter().filter(|erasing| erasing.epoch == epoch) {
-                stream.erase(erasing.seq).await?;
+            let position = tenant.position();
+            for erasing in &erasings {
+                let here = erasing.epoch == position.epoch;
+                if here && erasing.seq == position.posted {
+                    waiting.push(*erasing);
+                } else if here || is_still_there(ledger, tenant, stream, erasing).await? {
+                    stream.erase(erasing.seq).await?;
+                }
             }
         }
-        Journal::Absent => {}
+        Journal::Absent => waiting.clone_from(&erasings),
     }
     // Whoever dies in here finds the erasures pending again at the next start.
+    let is_done = |erasing: &&Erasing| !waiting.iter().any(|w| w.index == erasing.index);
+    let waits =
+        |key: &&Vec<u8>| waiting.iter().all(|w| !key.starts_with(&tenant.number.numbered(w.index)));
     tokio::task::block_in_place(|| {
         ledger.store().purge()?;
-        let done = pending.iter().map(|e| ((Family::Meta, e.key(tenant.number)), None));
-        ledger.store().commit(done)
+        let marks =
+            marked.iter().filter(is_done).map(|e| ((Family::Meta, e.key(tenant.number)), None));
+        let repeats = keys.iter().filter(waits).map(|key| ((Family::Repeats, key.clone()), None));
+        ledger.store().commit(marks.chain(repeats))
     })?;
-    Ok(pending.len())
+    Ok(waiting.len())
+}
+
+/// Where else the journal holds the events of these erasures, and the keys that say so.
+fn repeats(
+    ledger: &Ledger,
+    number: LogNumber,
+    marked: &[Erasing],
+) -> Result<(Vec<Erasing>, Vec<Vec<u8>>), Error> {
+    let (mut repeats, mut keys) = (Vec::new(), Vec::new());
+    for erasing in marked {
+        let prefix = number.numbered(erasing.index);
+        ledger.store().scan(Family::Repeats, &prefix, |key, _| {
+            let place =
+                key.strip_prefix(&prefix[..]).and_then(|rest| rest.split_first_chunk::<8>());
+            let Some((epoch, seq)) = place else { return false };
+            if let Ok(seq) = <[u8; 8]>::try_from(seq) {
+                let (epoch, seq) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(seq));
+                repeats.push(Erasing { index: erasing.index, epoch, seq });
+                keys.push(key.to_vec());
+            }
+            true
+        })?;
+    }
+    Ok((repeats, keys))
+}
+
+/// Whether the stream holds, under the number it had in an earlier epoch, the message of an erased entry: so it is when
+/// that epoch ended by a broker that was restored from an older copy.
+#[cfg(feature = "jetstream")]
+async fn is_still_there(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    stream: &journal::jetstream::Jetstream,
+    erasing: &Erasing,
+) -> Result<bool, Error> {
+    use crate::{entry::View, store::Read as _};
+    let Some(message) = stream.get(erasing.seq).await? else { return Ok(false) };
+    let entry = ledger.store().get(Family::Entries, &tenant.number.numbered(erasing.index))?;
+    let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(false) };
+    let event = crate::json::parse(&message.body).ok();
+    let same = |name| {
+        let sent = event.as_ref().and_then(|event| event.get(name)?.as_str());
+        sent.is_some() && sent == view.text(&["event", name])
+    };
+    Ok(view.origin.time == message.time || (same("id") && same("source")))
 }
 
 fn pending(ledger: &Ledger, number: LogNumber) -> Result<Vec<Erasing>, Error> {

@@ -84,6 +84,8 @@ pub struct Guard {
     path: PathBuf,
     writer: u64,
     places: HashMap<String, Place>,
+    /// Pairs of slots in the file; a new log gets the next.
+    pairs: u64,
 }
 
 impl Guard {
@@ -98,7 +100,8 @@ impl Guard {
             Err(TryLockError::WouldBlock) => return Err(Error::Held(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let mut guard = Self { file, path: path.to_owned(), writer, places: HashMap::new() };
+        let mut guard =
+            Self { file, path: path.to_owned(), writer, places: HashMap::new(), pairs: 0 };
         guard.load()?;
         Ok(guard)
     }
@@ -109,6 +112,7 @@ impl Guard {
 
     fn load(&mut self) -> Result<(), Error> {
         let length = self.file.metadata().map_err(|e| self.failed(e))?.len();
+        self.pairs = length.div_ceil(2 * SLOT_BYTES as u64);
         // A pair that was only begun when the machine stopped was never relied on.
         for at in (0..length).step_by(2 * SLOT_BYTES) {
             let first = self.read_slot(at)?;
@@ -118,11 +122,18 @@ impl Guard {
                 Some((generation, mark)) => {
                     self.places.insert(mark.origin.clone(), Place { at, generation, mark });
                 }
-                None if at + 2 * SLOT_BYTES as u64 >= length => {}
+                None if at + 2 * SLOT_BYTES as u64 >= length || self.is_blank(at)? => {}
                 None => return Err(Error::Damaged(self.path.clone())),
             }
         }
         Ok(())
+    }
+
+    /// A pair that was given a place but whose first write never reached the disk.
+    fn is_blank(&self, at: u64) -> Result<bool, Error> {
+        let mut pair = [0; 2 * SLOT_BYTES];
+        self.file.read_exact_at(&mut pair, at).map_err(|e| self.failed(e))?;
+        Ok(pair.iter().all(|byte| *byte == 0))
     }
 
     fn read_slot(&self, at: u64) -> Result<Option<(u64, Mark)>, Error> {
@@ -147,7 +158,7 @@ impl Guard {
     /// Advances these logs and returns once that is on the disk. All slots are compared first; one `fdatasync`.
     pub fn advance(&mut self, marks: &[Mark]) -> Result<(), Error> {
         let mut next = Vec::with_capacity(marks.len());
-        let mut end = self.places.len() as u64;
+        let mut end = self.pairs;
         for mark in marks {
             if mark.origin.len() > ORIGIN_BYTES_MAX {
                 return Err(Error::OriginTooLong);
@@ -174,6 +185,7 @@ impl Guard {
             self.file.write_all_at(&slot, at).map_err(|e| self.failed(e))?;
         }
         self.file.sync_data().map_err(|e| self.failed(e))?;
+        self.pairs = end;
         self.places.extend(next.into_iter().map(|place| (place.mark.origin.clone(), place)));
         Ok(())
     }

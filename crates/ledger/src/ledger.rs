@@ -5,6 +5,8 @@
 
 mod open;
 
+#[cfg(feature = "jetstream")]
+pub(crate) use open::check_sound;
 pub use open::{list_logs, load_log};
 
 use crate::{

@@ -5,8 +5,8 @@ use crate::{
     envelope::{self, Place},
     follow,
     guard::Guard,
-    journal::{Append, Headers, Subject, jetstream::Jetstream},
-    ledger::{Error, random_salt},
+    journal::{self, Append, Headers, Subject, jetstream::Jetstream},
+    ledger::{self, Error, random_salt},
     post::{Log, Prepared},
     store::{self, Changes, Family, Read as _, rocks::Rocks},
     system::NewEpoch,
@@ -40,16 +40,16 @@ pub async fn accept_journal_loss(
 ) -> Result<Recovered, Error> {
     let state = stream.state().await?;
     let position = log.position.clone();
-    if follow::check_journal(stream, &position, &state).await.is_ok() {
-        return Err(Error::Setup(
-            "the journal is the one that was posted: there is nothing to recover".into(),
-        ));
+    match follow::check_journal(stream, &position, &state).await {
+        Err(journal::Error::Halt(_)) => {}
+        Err(error) => return Err(error.into()),
+        Ok(()) => {
+            let text = "the journal is the one that was posted: there is nothing to recover";
+            return Err(Error::Setup(text.into()));
+        }
     }
-    if guard.mark(&log.origin).is_some_and(|mark| mark.size > position.size) {
-        return Err(Error::Setup(
-            "the database is older than what was signed: restore a newer backup first; a new epoch would fork".into(),
-        ));
-    }
+    // Neither a database that is older than what was signed nor another history may begin an epoch: that would fork.
+    ledger::check_sound(store, guard, &log)?;
     let from = if state.identity == position.journal {
         first_unposted(store, &log, stream, state.last).await?
     } else {
@@ -63,9 +63,7 @@ pub async fn accept_journal_loss(
         previous_journal: position.journal,
         previous_posted: position.posted,
     };
-    let (append, message) = signed(tenant, &log, stream, &new).await?;
-    let seqs = stream.append(vec![append]).await?;
-    let seq = seqs.first().copied().unwrap_or(0);
+    let (seq, message) = publish(tenant, &log, stream, &new).await?;
     let mut changes = Changes::new(store);
     let index = log.post_epoch(&mut changes, seq, &message);
     let index = index.ok_or_else(|| Error::Setup("the new epoch could not be posted".into()))?;
@@ -90,17 +88,28 @@ fn commit(
     Ok(guard.advance(&[writer::mark(&log)])?)
 }
 
-async fn signed(
+/// Publishes the message that opens the epoch; one that an interrupted `recover` left there is taken up again.
+async fn publish(
     tenant: &Tenant,
     log: &Log,
     stream: &Jetstream,
     new: &NewEpoch,
-) -> Result<(Append, Prepared), Error> {
+) -> Result<(u64, Prepared), Error> {
     let subject = Subject::parse("system.journal").expect("a subject");
     let body = crate::canonical::of(new);
-    let expected = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
     // In the new epoch nothing is posted on this subject yet, whatever the stream holds.
     let place = Place { tenant: &log.tenant, epoch: new.epoch, subject: &subject, expected: 0 };
+    let last = stream.last_on(&subject).await?;
+    if let Some(message) = last.as_ref().filter(|message| message.body == body) {
+        let header = message.headers.signature.as_deref().unwrap_or("");
+        let seed = message.headers.salt.as_deref().and_then(Seed::from_header);
+        if let (true, Some(seed)) =
+            (envelope::verify(&log.keys.journal(), place, &body, header), seed)
+        {
+            let headers = message.headers.clone();
+            return Ok((message.seq, Prepared::new(Some(subject), headers, body, seed)));
+        }
+    }
     let newest = log.keys.journal();
     let newest = newest.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
     let signature =
@@ -109,7 +118,9 @@ async fn signed(
     let seed = Seed::from_header(&salt).expect("made just so");
     let headers = Headers { salt: Some(salt), signature: Some(signature), receipt_to: None };
     let message = Prepared::new(Some(subject.clone()), headers.clone(), body.clone(), seed);
-    Ok((Append { subject, headers, body, expected: Some(expected) }, message))
+    let expected = Some(last.map_or(0, |message| message.seq));
+    let seqs = stream.append(vec![Append { subject, headers, body, expected }]).await?;
+    Ok((seqs.first().copied().unwrap_or(0), message))
 }
 
 /// The first sequence of the same stream whose message is not the one that was posted under that number.
@@ -119,12 +130,13 @@ async fn first_unposted(
     stream: &Jetstream,
     last: u64,
 ) -> Result<u64, Error> {
-    let epoch = log.position.epoch;
-    let mut seq = last.min(log.position.posted);
+    let mut seq = last;
     // Backwards from the end: the beginning of a stream that was restored from an older copy is unchanged.
     while seq > 0 {
         let Some(message) = stream.get(seq).await? else { break };
-        if was_posted(store, log, epoch, &message)? {
+        let epochs = (1..=log.position.epoch).rev();
+        let mut posted = epochs.map(|epoch| was_posted(store, log, epoch, &message));
+        if posted.try_fold(false, |any, posted| posted.map(|posted| any || posted))? {
             break;
         }
         seq -= 1;
@@ -137,7 +149,7 @@ fn was_posted(
     store: &Rocks,
     log: &Log,
     epoch: u64,
-    message: &crate::journal::Message,
+    message: &journal::Message,
 ) -> Result<bool, Error> {
     use crate::entry::{Payload, View};
     let published = writer::published(log, String::new());
@@ -161,7 +173,10 @@ fn was_posted(
         }
         let payload = store.get(Family::Payload, &log.number.numbered(index))?;
         let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
-        let Some(salt) = payload.commit_salt else { return Ok(true) };
+        let Some(salt) = payload.commit_salt else {
+            // Erased: the time decides. In doubt the message is posted again, and found to be a duplicate.
+            return Ok(view.origin.time == message.time);
+        };
         let raw = format!("\"{}\"", data_encoding::BASE64URL_NOPAD.encode(&message.body));
         let whole = crate::json::parse(&message.body).map(|value| crate::canonical::to_vec(&value));
         let commits = |whole: &[u8]| {

@@ -26,7 +26,7 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
         let result = if arguments.adopt {
             adopt(&app, &name).await
         } else {
-            create(&app, &name, arguments.json).await
+            create(&app, &name, (arguments.new_admin_key, arguments.json)).await
         };
         app.stop_tasks();
         tokio::task::block_in_place(|| drop(app));
@@ -41,16 +41,19 @@ fn make_private(folder: &std::path::Path) -> Result<(), Failed> {
     made.map_err(|e| Failed::new(super::EXIT_FAILED, format!("{}: {e}", folder.display())))
 }
 
-async fn create(app: &Arc<App>, name: &Ident, as_json: bool) -> Result<(), Failed> {
+async fn create(
+    app: &Arc<App>,
+    name: &Ident,
+    (again, as_json): (bool, bool),
+) -> Result<(), Failed> {
     let admin = match app.ledger.tenant(name.as_str()) {
-        // An earlier `init` broke off after the genesis: nobody has a key yet.
-        Some(tenant) if tenant.published().size == 1 => {
-            if app.broker.is_some() {
-                app.start_tasks();
-            }
-            app.first_admin(&tenant).await?
+        Some(tenant) if again => app.admin_again(&tenant).await?,
+        Some(_) => {
+            let text =
+                format!("tenant {name} exists already; --new-admin-key issues an admin key for it");
+            return Err(Failed::new(super::EXIT_FAILED, text));
         }
-        _ => app.create_tenant(name).await?,
+        None => app.create_tenant(name).await?,
     };
     let operator = app.make_operator_key()?;
     let tenant = app.ledger.tenant(name.as_str());

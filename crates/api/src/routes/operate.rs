@@ -93,7 +93,8 @@ pub async fn erase(
     let _alone = app.slow.lock().await;
     let index = app.record(&tenant, "erasure", &erasure).await?;
     let status = match chores::complete_erasures(&app.ledger, &tenant).await {
-        Ok(_) => "complete",
+        Ok(0) => "complete",
+        Ok(_) => "pending",
         Err(error) => {
             tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
             "pending"
@@ -207,7 +208,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, body = Object), (status = 503, body = Object)))]
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let absent = |t: &Arc<ledger::tenant::Tenant>| matches!(t.journal(), Journal::Absent);
+    let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
     let connected =
         app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
     let ready =

@@ -76,9 +76,21 @@ impl Ledger {
         if self.tenant(name.as_str()).is_some() {
             return Err(Error::Setup(format!("tenant {name} exists already")));
         }
-        let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
+        // Keys that an interrupted creation left have signed nothing: no log names them.
+        let keys_dir = &self.options.keys_dir;
+        let keyring = if keys_dir.join(name.as_str()).exists() {
+            Keyring::open(keys_dir, name)?
+        } else {
+            Keyring::create(keys_dir, name, &origin)?
+        };
         let genesis = genesis(name, &origin, identity, &keyring);
         self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
+    }
+
+    /// The genesis of a tenant whose creation was interrupted before it was posted.
+    pub fn genesis_again(&self, tenant: &Tenant) -> Genesis {
+        let journal = tenant.position().journal;
+        tenant.with_keys(|ring| genesis(&tenant.name, &tenant.origin, &journal, ring))
     }
 
     /// Makes an empty log for a tenant whose keys lie in the keys directory and whose journal exists: a replica that
@@ -271,6 +283,19 @@ fn open_log(
         }
     }
     Ok(Active { log, tenant, must_reach })
+}
+
+/// Refuses a log that must not sign: damaged, older than its guard, or of another history.
+pub(crate) fn check_sound(store: &Rocks, guard: &Guard, log: &Log) -> Result<(), Error> {
+    let published = writer::published(log, String::new());
+    match check_log(store, guard, log, &published)? {
+        Check::Sound => Ok(()),
+        Check::Broken(reason) => Err(Error::Halted(reason)),
+        Check::Behind(mark) => Err(Error::Halted(format!(
+            "the database ends at size {}, but size {} was signed before: restore a newer backup first",
+            log.position.size, mark.size
+        ))),
+    }
 }
 
 enum Check {

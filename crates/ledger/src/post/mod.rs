@@ -26,9 +26,6 @@ use prepare::{Accepted, Content};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// Most repetitions of one event that are remembered.
-pub const REPEATS_MAX: usize = 256;
-
 /// What became of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -301,7 +298,7 @@ impl Log {
         let entry = changes.get(Family::Entries, &at)?.ok_or_else(|| corrupt.clone())?;
         let view = View::parse(&entry).ok_or(corrupt)?;
         if view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole)) {
-            Self::note_repeat(changes, &at, origin)?;
+            Self::note_repeat(changes, &at, origin);
             return Ok(Outcome::Duplicate { index: first });
         }
         let scope = scope_of(accepted);
@@ -321,17 +318,9 @@ impl Log {
     }
 
     /// Remembers that the journal holds this event once more, for its erasure.
-    fn note_repeat(changes: &mut Changes<'_>, at: &[u8], origin: Origin) -> Result<(), Error> {
-        let known = changes.get(Family::Repeats, at)?;
-        let known = known.map(|bytes| store::read_json::<Vec<(u64, u64)>>(&bytes, "repeats"));
-        let mut repeats = known.transpose()?.unwrap_or_default();
-        // Beyond the bound the oldest is forgotten; trimming removes it from the journal in time.
-        if repeats.len() == REPEATS_MAX {
-            repeats.remove(0);
-        }
-        repeats.push((origin.epoch, origin.seq));
-        changes.put(Family::Repeats, at.to_vec(), store::to_json(&repeats));
-        Ok(())
+    fn note_repeat(changes: &mut Changes<'_>, at: &[u8], origin: Origin) {
+        let key = [at, &origin.epoch.to_be_bytes(), &origin.seq.to_be_bytes()].concat();
+        changes.put(Family::Repeats, key, Vec::new());
     }
 
     /// P3: what the event's number says about its source.

@@ -156,12 +156,6 @@ impl Log {
         // Kept until the journal message is gone and the files are rewritten, across restarts.
         let (epoch, seq) = (view.origin.epoch, view.origin.seq);
         self.mark_erasing(changes, Erasing { index: erasure.index, epoch, seq });
-        let repeats = self.number.numbered(erasure.index);
-        let repeats = changes.get(Family::Repeats, &repeats)?;
-        let repeats = repeats.map(|bytes| store::read_json::<Vec<(u64, u64)>>(&bytes, "repeats"));
-        for (epoch, seq) in repeats.transpose()?.unwrap_or_default() {
-            self.mark_erasing(changes, Erasing { index: erasure.index, epoch, seq });
-        }
         Ok(Some(self.append(changes, draft, origin, None)))
     }
 

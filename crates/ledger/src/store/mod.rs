@@ -20,7 +20,7 @@
 //! | `subjects` | `log ‖ epoch u64 ‖ subject` | last journal sequence on a signed subject, u64 |
 //! | `access` | `log ‖ key id` | [`crate::system::AccessKey`] as JSON |
 //! | `access` | `0xffffffff ‖ key id` | the log whose key it is, u32 |
-//! | `repeats` | `log ‖ index u64` | `[[epoch, seq], …]` as JSON: messages that repeated that event (P11) |
+//! | `repeats` | `log ‖ index u64 ‖ epoch u64 ‖ seq u64` | empty: a message that repeated that event (P11) |
 //! | `checkpoints` | `log ‖ unix second u64` | last checkpoint of that second |
 //! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
 //! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
