@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    fsck,
+    chores, fsck,
     ident::Ident,
     journal::{
         Append, Error, Followed, Journal, State,
@@ -15,7 +15,7 @@ use crate::{
         rocks::{Compression, Opening, Rocks},
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -200,6 +200,15 @@ async fn what_the_writer_commits_is_followed() {
     let refused = ledger.publish(&tenant, vec![stale]).await.map(|batch| batch.ids);
     assert!(matches!(refused, Err(ledger::Error::Journal(Error::Conflict))));
     following.stop().await;
+    for _ in 0..5 {
+        publish().await.unwrap();
+    }
+    journal.erase(5).unwrap();
+    for (hours, first) in [(1, 3), (0, 8), (0, 8)] {
+        let retention = Duration::from_secs(3600 * hours);
+        assert_eq!(chores::trim(&tenant, retention).await.unwrap(), first);
+        assert_eq!(journal.state().map(|state| (state.first, state.last)), Ok((first, 8)));
+    }
     let log =
         ledger::load_log(ledger.store(), &name, tenant.number, tenant.origin.clone()).unwrap();
     assert_eq!(fsck::check(ledger.store(), &log, None, |_| {}).unwrap().findings, [""; 0]);
