@@ -4,8 +4,10 @@
 //! has work. Nothing leaves before both fsyncs; a failed write ends the process, because what is on disk is unknown.
 
 mod inbox;
+mod shown;
 
 pub use inbox::{Done, Error, Inbox, QUEUE_MESSAGES_MAX, ReceiptWanted, Work};
+pub use shown::{checkpoint, mark, published, put_checkpoint};
 
 use crate::{
     guard::{Guard, Mark},
@@ -13,10 +15,9 @@ use crate::{
         self, Journal,
         embedded::{self, Draft, Volume, now},
     },
-    log::checkpoint::Checkpoint,
     post::{self, Arrival, Log, Outcome, Position, Prepared},
     reader::Published,
-    store::{Changes, Family, LogNumber, Write, rocks::Rocks},
+    store::{Changes, LogNumber, Write, rocks::Rocks},
     tenant::{Followed, Tenant},
 };
 use std::{collections::HashMap, sync::Arc};
@@ -233,20 +234,6 @@ impl Writer {
     }
 }
 
-/// What is shown of a log.
-pub fn published(log: &Log, checkpoint: String) -> Published {
-    let position = &log.position;
-    Published {
-        size: position.size,
-        root: position.root,
-        checkpoint,
-        edge: log.edge.clone(),
-        epoch: position.epoch,
-        posted: position.posted,
-        keys: log.keys.clone(),
-    }
-}
-
 fn answer(answers: Vec<Answer>, published: &Arc<Published>) {
     for answer in answers {
         match answer {
@@ -379,30 +366,6 @@ impl Part<'_> {
             let (Answer::Done(_, _, reply) | Answer::Refused(_, reply)) = answer;
             let _ = reply.send(Err(error.clone()));
         }
-    }
-}
-
-/// How far a log is, for the guard.
-pub fn mark(log: &Log) -> Mark {
-    let position = &log.position;
-    Mark { origin: log.origin.clone(), size: position.size, root: position.root }
-}
-
-/// The checkpoint of a log as it stands, signed by every key that must sign this size.
-pub fn checkpoint(log: &Log, tenant: &Tenant) -> Result<String, String> {
-    let position = &log.position;
-    let checkpoint =
-        Checkpoint { origin: log.origin.clone(), size: position.size, root: position.root };
-    tenant.sign(&checkpoint, log.keys.signing(position.size)).map_err(|e| e.to_string())
-}
-
-/// Keeps the newest checkpoint, the last of each second, and the one that proves a key entry.
-pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str) {
-    let (number, bytes) = (log.number, checkpoint.as_bytes().to_vec());
-    changes.put(Family::Meta, number.meta("checkpoint"), bytes.clone());
-    changes.put(Family::Checkpoints, number.numbered(now().seconds()), bytes.clone());
-    if log.rotated {
-        changes.put(Family::Rotations, number.numbered(log.position.size), bytes);
     }
 }
 

@@ -27,7 +27,7 @@ impl Volume {
     }
 
     /// The sequence in a key of `journal`; `None` for another journal's.
-    pub(super) fn seq(self, key: &[u8]) -> Option<u64> {
+    pub fn seq(self, key: &[u8]) -> Option<u64> {
         let rest = key.strip_prefix(&self.number.numbered(self.epoch)[..])?;
         rest.try_into().ok().map(u64::from_be_bytes)
     }
@@ -43,12 +43,12 @@ impl Volume {
     }
 
     /// What the keys of `subject_index` of one subject begin with. No subject holds a 0 byte.
-    pub(super) fn index(self, subject: &Subject) -> Vec<u8> {
+    pub fn index(self, subject: &Subject) -> Vec<u8> {
         [self.last_on(subject), vec![0]].concat()
     }
 
     /// The key in `subject_index` of one message.
-    pub(super) fn indexed(self, subject: &Subject, seq: u64) -> Vec<u8> {
+    pub fn indexed(self, subject: &Subject, seq: u64) -> Vec<u8> {
         [self.index(subject), seq.to_be_bytes().to_vec()].concat()
     }
 }

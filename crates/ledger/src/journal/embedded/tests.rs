@@ -2,16 +2,20 @@
 
 use super::*;
 use crate::{
+    chores, fsck,
+    ident::Ident,
     journal::{
-        Append, Error, Followed, State,
-        conformance::{Place, Port, conformance, message, subject},
+        Append, Error, Followed, Journal, State,
+        conformance::{Place, Port, conformance, follow, message, subject},
     },
+    ledger::{self, Journals, Ledger, Options},
+    post::Outcome,
     store::{
         Family, LogNumber,
         rocks::{Compression, Opening, Rocks},
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -21,15 +25,14 @@ struct EmbeddedPlace {
     journal: Option<Embedded>,
 }
 
+fn opening(folder: &TempDir) -> Opening {
+    let path = folder.path().join("db");
+    Opening { path, create: true, compression: Compression::Full, record: None }
+}
+
 impl EmbeddedPlace {
     fn opened(&self) -> Embedded {
-        let opening = Opening {
-            path: self.folder.path().join("db"),
-            create: true,
-            compression: Compression::Full,
-            record: None,
-        };
-        let store = Arc::new(Rocks::open(&opening).expect("a store"));
+        let store = Arc::new(Rocks::open(&opening(&self.folder)).expect("a store"));
         Embedded::alone(store, LogNumber(7), 1, self.identity.clone())
     }
 
@@ -162,4 +165,51 @@ fn a_logs_journal_is_appended_to_by_its_writer_only() {
     let store = Arc::clone(&place.journal.as_ref().unwrap().store);
     let journal = Embedded::of_log(store, LogNumber(7), 1, "embedded:1".into());
     assert!(matches!(journal.append(&[message("system.access", "x")]), Err(Error::Halt(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_writer_commits_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        store: opening(&folder),
+        keys_dir: folder.path().join("keys"),
+        guard_path: folder.path().join("guard"),
+        public_host: "log.example.com".into(),
+        commit_messages_max: 1000,
+    };
+    let ledger = Ledger::open(options, &Journals::Embedded).await.unwrap();
+    let name = Ident::new("acme").unwrap();
+    let (tenant, genesis) = ledger.create_tenant(&name, None, "embedded:1").unwrap();
+    let Journal::Embedded(journal) = tenant.journal().clone() else { panic!("not embedded") };
+    let mut following = follow(&journal, 1);
+    assert_eq!(following.connected().await.last, 0);
+    let genesis = ledger.genesis_message(&tenant, &genesis).unwrap();
+    ledger.publish(&tenant, vec![genesis]).await.unwrap();
+    assert_eq!(following.messages(1).await[0].subject, Some(subject("system.genesis")));
+
+    let rules = subject("system.rules");
+    let publish = || ledger.publish_signed(&tenant, &rules, b"{}");
+    assert_eq!(publish().await.unwrap().outcomes, [Outcome::Posted { index: 1 }]);
+    assert_eq!(following.messages(1).await[0], journal.last_on(&rules).unwrap().unwrap());
+    // The signature names the last posted one, which need not be there any more; so does compare-and-swap.
+    journal.trim(3).unwrap();
+    assert_eq!(journal.state().map(|state| (state.first, state.last)), Ok((3, 2)));
+    assert_eq!(publish().await.unwrap().outcomes, [Outcome::Posted { index: 2 }]);
+    assert_eq!(following.messages(1).await[0].seq, 3);
+    let stale = Append { expected: Some(2), ..message("system.rules", "{}") };
+    let refused = ledger.publish(&tenant, vec![stale]).await.map(|batch| batch.ids);
+    assert!(matches!(refused, Err(ledger::Error::Journal(Error::Conflict))));
+    following.stop().await;
+    for _ in 0..5 {
+        publish().await.unwrap();
+    }
+    journal.erase(5).unwrap();
+    for (hours, first) in [(1, 3), (0, 8), (0, 8)] {
+        let retention = Duration::from_secs(3600 * hours);
+        assert_eq!(chores::trim(&tenant, retention).await.unwrap(), first);
+        assert_eq!(journal.state().map(|state| (state.first, state.last)), Ok((first, 8)));
+    }
+    let log =
+        ledger::load_log(ledger.store(), &name, tenant.number, tenant.origin.clone()).unwrap();
+    assert_eq!(fsck::check(ledger.store(), &log, None, |_| {}).unwrap().findings, [""; 0]);
 }
