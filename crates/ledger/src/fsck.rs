@@ -9,12 +9,13 @@ use crate::{
     entry::{Kind, Payload, View},
     guard::Mark,
     journal::embedded::{self, Volume},
-    log::checkpoint,
-    post::{Log, event_key, source_key},
+    json::Value,
+    log::{checkpoint, note::Vkey},
+    post::{Keys, Log, LogKey, event_key, source_key},
     reader,
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Erasure},
+    system::{Access, AccessKey, Erasure, Genesis, KeyText},
     verify::{Summary, Walk},
 };
 use serde::Serialize;
@@ -54,7 +55,9 @@ impl Report {
 /// What the entries say the indexes must hold.
 #[derive(Default)]
 struct Derived {
+    /// Events that hold a `(producer, source, id)`.
     keys: u64,
+    signing: Keys,
     sources: BTreeMap<[u8; 32], Sequence>,
     access: BTreeMap<String, AccessKey>,
     erased: BTreeSet<u64>,
@@ -192,12 +195,38 @@ impl Derived {
                 Some(Access::Remove { key_id }) => drop(self.access.remove(&key_id)),
                 None => report.find(format!("entry {index}: not an access entry")),
             },
+            Kind::Genesis | Kind::Key => self.signing(index, &view, report),
             Kind::Erasure => {
                 self.erased.extend(view.event_as::<Erasure>().map(|erasure| erasure.index));
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The signing keys that genesis and key entries give.
+    fn signing(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        if let Some(genesis) = view.event_as::<Genesis>() {
+            self.signing = Keys::of_genesis(&genesis);
+            return;
+        }
+        let number = |name| view.at(&["event", name]).and_then(Value::as_u64);
+        let vkey = view.text(&["event", "vkey"]).and_then(|text| Vkey::parse(text).ok());
+        let Some(vkey) = vkey.map(KeyText) else {
+            return report.find(format!("entry {index}: not a key entry"));
+        };
+        match view.text(&["event", "use"]) {
+            Some("log") => {
+                if let Some(old) = self.signing.log.last_mut() {
+                    old.last_size = number("old_last_size");
+                }
+                let first_size = number("first_size").unwrap_or(0);
+                self.signing.log.push(LogKey { vkey, first_size, last_size: None, index });
+            }
+            Some("journal") => self.signing.journal = vec![vkey],
+            Some("token") => self.signing.token = vec![vkey],
+            _ => report.find(format!("entry {index}: a key for nothing known")),
+        }
     }
 
     fn event(
@@ -316,15 +345,18 @@ fn finish(
         let volume = Volume { number: log.number, epoch: position.epoch };
         embedded::check(store, volume, position.posted)?.for_each(|finding| report.find(finding));
     }
-    compare_values(store, log.number, derived, report)
+    compare_values(store, (log.number, &log.keys), derived, report)
 }
 
 fn compare_values(
     store: &Rocks,
-    number: LogNumber,
+    (number, keys): (LogNumber, &Keys),
     derived: &Derived,
     report: &mut Report,
 ) -> Result<(), store::Error> {
+    if derived.signing != *keys {
+        report.find("the signing keys are not those of genesis and the key entries");
+    }
     for (source, expected) in &derived.sources {
         let kept = store.get(Family::Sources, &number.key(source))?;
         let kept = kept.and_then(|bytes| serde_json::from_slice::<Sequence>(&bytes).ok());

@@ -37,11 +37,7 @@ impl Log {
         let refused = || Error::Genesis(self.origin.clone());
         let subject = message.subject.as_ref().ok_or_else(refused)?;
         let genesis: Genesis = read(&message.body).ok_or_else(refused)?;
-        let keys = Keys {
-            log: genesis.log_keys.iter().map(|vkey| first_key(vkey.clone())).collect(),
-            journal: genesis.journal_keys.clone(),
-            token: genesis.token_keys.clone(),
-        };
+        let keys = Keys::of_genesis(&genesis);
         let ours = genesis.v == 1
             && genesis.origin == self.origin
             && genesis.tenant == self.tenant
@@ -250,10 +246,6 @@ impl Log {
         self.position.tail = None;
         Some(self.append(changes, draft, origin, None))
     }
-}
-
-fn first_key(vkey: system::KeyText) -> LogKey {
-    LogKey { vkey, first_size: 1, last_size: None, index: 0 }
 }
 
 /// A body: strict JSON that is exactly one of our types.

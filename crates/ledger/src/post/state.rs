@@ -6,7 +6,7 @@ use crate::{
         note::Vkey,
     },
     store::LogNumber,
-    system::KeyText,
+    system::{Genesis, KeyText},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,21 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// What the genesis names.
+    pub fn of_genesis(genesis: &Genesis) -> Self {
+        let first = |vkey: &KeyText| LogKey {
+            vkey: vkey.clone(),
+            first_size: 1,
+            last_size: None,
+            index: 0,
+        };
+        Self {
+            log: genesis.log_keys.iter().map(first).collect(),
+            journal: genesis.journal_keys.clone(),
+            token: genesis.token_keys.clone(),
+        }
+    }
+
     /// The keys that sign a checkpoint of `size`: one, or two while they overlap.
     pub fn signing(&self, size: u64) -> impl Iterator<Item = &Vkey> {
         let in_force =

@@ -155,7 +155,14 @@ impl Writer {
         let mut messages = Vec::new();
         for work in works {
             match work {
-                Work::Open(active) => drop(self.logs.insert(number, *active)),
+                Work::Open(active) => {
+                    // From its first commit on, a log without a mark is one that lost its guard.
+                    if self.guard.mark(&active.log.origin).is_none() {
+                        let mark = mark(&active.log);
+                        self.guard.advance(&[mark]).unwrap_or_else(|e| end_process(&e));
+                    }
+                    self.logs.insert(number, *active);
+                }
                 Work::Halt { reason } => self.halt(number, reason),
                 work => messages.push(work),
             }
