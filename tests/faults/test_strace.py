@@ -364,3 +364,57 @@ def test_p1_a_failed_write_answers_nobody_who_waits(
         load.ledger.wait_for(len(load.ledger.index) + 20)
         told = load.finish()
     audit.everything(server, told, tmp_path / "receipts")
+
+
+# The first commits there ever are
+
+
+@pytest.mark.parametrize("step", ["log write", "log fdatasync", "guard write", "guard fdatasync"])
+@pytest.mark.parametrize("way", ["dies before", "dies after"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_p1_p4_init_dies_at_each_write_step(
+    step: str, way: str, nth: int, make_shim: Callable[[], Shim], tmp_path: Path
+) -> None:
+    """`init` dies at the n-th such step: nothing was told, so a second `init` completes, or says that the tenant exists; it
+    is no reason to halt a log."""
+    with Server(tmp_path / "server") as server:
+        shim = make_shim()
+        call, path, suffix = STEPS[step]
+        shim.arm(call, way, path=path, suffix=suffix, nth=nth)
+        died = server.run("init", "--tenant", "acme", "--json", env=shim.env)
+        if shim.struck == 0:
+            assert died.code == 0 and nth == 3, "init has at least two commits with a guard"
+            return
+        assert died.code == KILLED and not died.out
+        again = server.run("init", "--tenant", "acme", "--json")
+        assert again.code == 0 or "exists already" in again.err, again
+        server.start()
+        state = httpx.get(f"{server.url}/healthz", trust_env=False).json()
+        assert state["halted_logs"] == 0, state
+        server.stop()
+        server.fsck().ok()
+
+
+@pytest.mark.parametrize("way", ["dies before", "dies after"])
+@pytest.mark.parametrize("step", ["log fdatasync", "guard write", "guard fdatasync"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_p1_p4_p12_a_new_tenant_dies_at_each_write_step(
+    step: str, way: str, nth: int, make_server: Callable[..., Server], make_shim: Callable[[], Shim]
+) -> None:
+    """The same for a tenant made on a running server: after the restart no log is halted, and health is green."""
+    server = make_server()
+    server.as_("publisher")
+    server.stop()
+    shim = make_shim()
+    server.start(env=shim.env)
+    call, path, suffix = STEPS[step]
+    shim.arm(call, way, path=path, suffix=suffix, nth=nth)
+    with pytest.raises(httpx.TransportError):
+        server.add_tenant("beta")
+    assert server.wait_exit() == KILLED and shim.struck == 1
+    server.start()
+    state = httpx.get(f"{server.url}/healthz", trust_env=False).json()
+    assert (state["status"], state["halted_logs"]) == ("green", 0), state
+    assert server.as_("publisher").publish(event())[0]["status"] == "posted"
+    server.stop()
+    server.fsck().ok()

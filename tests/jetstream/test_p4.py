@@ -315,6 +315,67 @@ def test_p4_restored_backup_refuses_a_journal_that_was_trimmed(what: str, journe
     assert server.run("recover", "--tenant", "acme", "--new-guard").code != 0
 
 
+@pytest.mark.parametrize("journal", ["whole", "changed"])
+def test_p4_adopting_with_the_guard_of_what_was_signed(journal: str, journey: Journey, tmp_path: Path) -> None:
+    """The database is lost, and the journal is posted again by `init --adopt` while the guard knows what was signed: sizes
+    up to the guard's must not be signed with another root, and the guard never goes back."""
+    server, told = journey.server, Ledger()
+    for n in range(1, 20):
+        publish(journey, told, events(n, 1))
+    server.stop()
+    shutil.rmtree(server.data_dir)
+    with journey.peer() as peer:
+        last = peer.last()
+        if journal == "changed":
+            peer.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": last - 5})
+    done = server.run("init", "--tenant", "acme", "--adopt")
+    if journal == "changed" and done.code != 0:
+        assert "guard" in done.err or "signed" in done.err, done.err
+        return
+    assert done.code == 0, done
+    server.start(ready=False)
+    if journal == "changed":
+        until("the log to halt", lambda: halted_now(server), 30)
+        assert server.log.count("must not sign") or server.log.count("signed before")
+        server.stop()
+        # What clients hold is still what the guard knows: nothing else was signed meanwhile.
+        sizes = {int(note.split("\n")[1]): note.split("\n")[2] for note in told.checkpoints}
+        checkpoint = newest_stored(server)
+        if checkpoint:
+            size, root = int(checkpoint.split("\n")[1]), checkpoint.split("\n")[2]
+            assert sizes.get(size, root) == root, "forked"
+        return
+    until("the log to be posted again", lambda: size_of(server) >= max(int(n.split("\n")[1]) for n in told.checkpoints))
+    publish(journey, told, events(20, 2))
+    audit.everything(server, told, tmp_path / "receipts")
+
+
+def size_of(server: Server) -> int:
+    """The published size; 0 while there is none."""
+    try:
+        answer = server.admin.get("/logs/1/checkpoint")
+    except httpx.TransportError:
+        return 0
+    return int(answer.text.split("\n")[1]) if answer.status_code == 200 else 0
+
+
+def newest_stored(server: Server) -> str:
+    """The checkpoint a halted server still shows."""
+    server.start(ready=False)
+    until("an answer", lambda: answers(server))
+    answer = server.admin.get("/logs/1/checkpoint")
+    server.kill9()
+    return answer.text if answer.status_code == 200 else ""
+
+
+def answers(server: Server) -> bool:
+    """Whether it serves at all."""
+    try:
+        return httpx.get(f"{server.url}/healthz", trust_env=False).status_code in (200, 503)
+    except httpx.TransportError:
+        return False
+
+
 # While it runs
 
 
