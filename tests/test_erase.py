@@ -174,7 +174,11 @@ def test_p11_erasures_that_can_not_be(server: Server) -> None:
         answer = admin.http.post(f"{admin.t}/erasures", json=body)
         assert answer.status_code == status, (body, answer.text)
     assert admin.size() == size
-    assert admin.erase(index, "params", "not there")["status"] == "complete"
+    for fields in [["params", "not there"], []]:
+        answer = admin.http.post(f"{admin.t}/erasures", json={"index": index, "fields": fields})
+        assert answer.status_code == 400, "a misspelt field must not look erased"
+    assert admin.erase(index, "params")["status"] == "complete"
+    assert admin.erase(index, "params")["status"] == "complete", "its name is gone with it: again is harmless"
     assert admin.erase(index)["status"] == "complete"
     assert admin.erase(index)["status"] == "complete", "again is harmless"
     assert admin.erase(0)["status"] == "complete", "an entry without payload"

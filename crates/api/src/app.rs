@@ -52,7 +52,7 @@ impl App {
         let metrics = Metrics::new();
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
         let body_room = Semaphore::new(routes::body::BODIES_KIB_MAX);
-        Ok(Arc::new(Self { body_room, ledger, config, broker, metrics, slow, tasks }))
+        Ok(Arc::new(Self { ledger, config, broker, metrics, body_room, slow, tasks }))
     }
 
     /// Starts what runs beside requests: followers, receipts by message, unfinished erasures, trimming.

@@ -82,7 +82,7 @@ pub async fn json<T: serde::de::DeserializeOwned>(
 /// Why an array was not split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsplit {
-    /// Brackets or quotes do not match, or an element is empty.
+    /// Brackets or quotes do not match.
     Syntax,
     /// More elements than may be.
     TooMany,
@@ -95,7 +95,6 @@ pub fn split_array(bytes: &[u8], max: usize) -> Result<Vec<&[u8]>, Unsplit> {
     let parts = split_to(bytes, max).ok_or(Unsplit::Syntax)?;
     match parts.len() {
         count if count > max => Err(Unsplit::TooMany),
-        _ if parts.iter().any(|part| part.is_empty()) => Err(Unsplit::Syntax),
         _ => Ok(parts),
     }
 }
@@ -147,7 +146,7 @@ mod tests {
         check("[]", Some(&[]));
         check(r#" [ {"a":[1,2]} , "x,]" ,3] "#, Some(&[r#"{"a":[1,2]}"#, r#""x,]""#, "3"]));
         check(r#"["\"",{}]"#, Some(&[r#""\"""#, "{}"]));
-        check("[1,,2]", None);
+        check("[1,,2]", Some(&["1", "", "2"]));
         check("[1,2,3,4]", None);
         assert_eq!(split_array(b"[1,2,3,4]", 3), Err(Unsplit::TooMany));
         check("[1", None);
