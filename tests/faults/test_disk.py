@@ -18,7 +18,7 @@ from rig import audit
 from rig.load import Ledger
 from rig.shim import Shim
 
-from support import Server, ServerExited, event, until
+from support import Key, Server, ServerExited, event, until
 
 EXIT_WRITE_FAILED = 74
 
@@ -367,15 +367,46 @@ def test_p11_key_files_that_others_may_read(mode: int, make_server: Callable[...
 
 
 def test_p1_keys_of_a_log_that_was_never_made(make_server: Callable[..., Server]) -> None:
-    """What a killed `init` may leave: keys, and no log. `init` completes, or says what to remove; it overwrites nothing."""
+    """What a killed `init` may leave: keys, and no log. `init` completes with these keys or says what to remove; it
+    overwrites none."""
     server = make_server()
     server.stop()
     shutil.rmtree(server.data_dir)
     shutil.rmtree(server.guard_path.parent)
     keys = {path: path.read_bytes() for path in server.keys_dir.rglob("*") if path.is_file()}
     done = server.run("init", "--tenant", "acme", "--json")
-    assert done.code not in (0, 101) and all(path.read_bytes() == data for path, data in keys.items())
-    assert str(server.keys_dir / "acme") in done.err and any(word in done.err for word in ("move", "delete")), done.err
+    assert all(path.read_bytes() == data for path, data in keys.items())
+    if done.code:
+        assert done.code != 101
+        assert str(server.keys_dir / "acme") in done.err and any(word in done.err for word in ("move", "delete")), done.err
+        return
+    assert done.json()["vkey"] == server.vkey
+    server.fsck().ok()
+
+
+@pytest.mark.parametrize("way", ["init", "tenant over HTTP"])
+def test_p4_init_never_begins_a_signed_log_again(way: str, make_server: Callable[..., Server]) -> None:
+    """The data directory is lost, the keys and the guard are not: a new genesis under the same name and key would fork
+    what was signed. Refused, naming the guard; the guard stays as it was."""
+    server, told = make_server(), Ledger()
+    publish(server, told, numbered(1, 20))
+    server.stop()
+    guard = server.guard_path.read_bytes()
+    shutil.rmtree(server.data_dir)
+    if way == "init":
+        done = server.run("init", "--tenant", "acme", "--json")
+        assert done.code not in (0, 101), f"a second genesis of {server.origin} was signed"
+        said = done.err
+    else:
+        made = server.run("init", "--tenant", "other", "--json").ok().json()
+        server.keys["operator"] = Key(made["operator_key"])
+        server.start()
+        answer = server.client(server.operator_key).http.post("/v1/tenants", json={"tenant": "acme"})
+        assert answer.status_code == 409, f"a second genesis of {server.origin} was signed: {answer.text}"
+        said = answer.text
+        server.stop()
+    assert "guard" in said or "signed" in said, said
+    assert server.guard_path.read_bytes()[:1024] == guard, "the guard went back"
 
 
 # A full disk

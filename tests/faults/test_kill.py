@@ -139,7 +139,7 @@ def test_p1_kill_9_of_init(tmp_path: Path, rng: random.Random, rounds: int) -> N
             server.stop()
             server.fsck().ok()
     print(f"{completed} completed by a second init, {len(refused)} refused")
-    assert all("exists" in said for said in refused), refused
+    assert all(any(word in said for word in ("exists", "delete", "remove", "move")) for said in refused), refused
     # Some were killed before there was a tenant, or this machine is too slow to tell.
     assert completed or min(times) * 3 < max(times), refused
 
