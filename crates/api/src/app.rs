@@ -104,6 +104,7 @@ impl App {
 
     /// Makes a tenant: keys, journal, genesis, and its first admin key, which is returned once.
     pub async fn create_tenant(&self, name: &Ident) -> Result<String, Error> {
+        self.ledger.may_create(name)?;
         let (journal, identity) = self.make_journal(name).await?;
         let (tenant, genesis) = self.ledger.create_tenant(name, journal, &identity)?;
         self.start_follower(&tenant);
@@ -135,7 +136,14 @@ impl App {
             return Ok((None, format!("embedded:{random}")));
         };
         let replicas = self.config.jetstream().map_or(1, |(_, replicas)| replicas);
-        let stream = jetstream::Jetstream::create(broker, name, replicas).await?;
+        let stream = match jetstream::Jetstream::create(broker, name, replicas).await {
+            Ok(made) => made,
+            // An interrupted creation left it, still empty.
+            Err(error) => match jetstream::Jetstream::open(broker, name).await {
+                Ok(stream) if stream.state().await?.last == 0 => stream,
+                _ => return Err(error.into()),
+            },
+        };
         let identity = stream.state().await?.identity;
         Ok((Some(Journal::JetStream(stream)), identity))
     }

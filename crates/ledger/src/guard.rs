@@ -23,7 +23,7 @@ const HEAD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 2;
 /// Longest origin a guard holds, in bytes.
 pub const ORIGIN_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES - 32;
 
-/// How far a log was signed.
+/// How far a log was signed. It never goes back, and one size never has two roots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The log.
@@ -174,6 +174,13 @@ impl Guard {
                 }
                 Some(place) => {
                     self.compare(place)?;
+                    let known = &place.mark;
+                    if mark.size < known.size
+                        || (mark.size == known.size && mark.root != known.root)
+                    {
+                        let (expected, found) = (mark.size, known.size);
+                        return Err(Error::Moved { origin: mark.origin.clone(), expected, found });
+                    }
                     Place { generation: place.generation + 1, mark: mark.clone(), ..*place }
                 }
             };
@@ -261,6 +268,9 @@ mod tests {
             guard.advance(&[mark("b", size), mark("c", size)]).unwrap();
         }
         assert!(matches!(Guard::open(&path, 2), Err(Error::Held(_))));
+        assert!(matches!(guard.advance(&[mark("b", 3)]), Err(Error::Moved { .. })), "never back");
+        let other = Mark { root: leaf_hash(b"other"), ..mark("b", 8) };
+        assert!(matches!(guard.advance(&[other]), Err(Error::Moved { .. })), "one root a size");
         drop(guard);
         let guard = Guard::open(&path, 2).unwrap();
         assert_eq!(guard.mark("a"), Some(&mark("a", 1)));

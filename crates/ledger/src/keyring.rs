@@ -56,18 +56,22 @@ pub fn random32() -> Zeroizing<[u8; 32]> {
 }
 
 impl Keyring {
-    /// Makes the folder with a new key of each kind; refuses if it exists.
+    /// Makes the folder with a new key of each kind; what an interrupted creation made already is kept.
     pub fn create(keys_dir: &Path, tenant: &Ident, origin: &str) -> Result<Self, Error> {
         let folder = keys_dir.join(tenant.as_str());
         let failed = |source| Error::Io { path: folder.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(keys_dir).map_err(failed)?;
-        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
-        let salt = random32();
-        let text = Zeroizing::new(HEXLOWER.encode(salt.as_ref()) + "\n");
-        write_private(&folder.join("salt.key"), text.as_bytes())?;
-        let mut ring = Self { folder, signers: Vec::new(), salt };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        let path = folder.join("salt.key");
+        if !path.exists() {
+            let text = Zeroizing::new(HEXLOWER.encode(random32().as_ref()) + "\n");
+            write_private(&path, text.as_bytes())?;
+        }
+        let mut ring = Self::open(keys_dir, tenant)?;
         for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token] {
-            ring.generate(usage, origin)?;
+            if ring.vkeys(usage).is_empty() {
+                ring.generate(usage, origin)?;
+            }
         }
         Ok(ring)
     }
@@ -143,9 +147,16 @@ impl Keyring {
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Io { path: path.to_owned(), source };
+    // Written whole or not at all: the name appears when the bytes are on the disk. An existing key is never replaced.
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(&new);
     let mut file =
-        fs::File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+        fs::File::options().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::hard_link(&new, path).map_err(failed)?;
+    fs::remove_file(&new).map_err(failed)?;
+    let folder = path.parent().map_or_else(|| Ok(()), |folder| fs::File::open(folder)?.sync_all());
+    folder.map_err(failed)
 }
 
 fn read_private(path: &Path) -> Result<Zeroizing<String>, Error> {
@@ -167,7 +178,8 @@ mod tests {
         let tenant = Ident::new("acme").unwrap();
         let mut ring = Keyring::create(dir.path(), &tenant, "h/v1/tenants/acme/logs/1").unwrap();
         let second = ring.generate(KeyUse::Log, "h/v1/tenants/acme/logs/1").unwrap();
-        assert!(Keyring::create(dir.path(), &tenant, "x").is_err());
+        let same = Keyring::create(dir.path(), &tenant, "x").unwrap();
+        assert_eq!(same.vkeys(KeyUse::Log), ring.vkeys(KeyUse::Log), "nothing is made anew");
         let again = Keyring::open(dir.path(), &tenant).unwrap();
         assert_eq!(again.vkeys(KeyUse::Log), ring.vkeys(KeyUse::Log));
         assert_eq!(again.salt_key_id(), ring.salt_key_id());

@@ -124,6 +124,8 @@ pub struct Ledger {
     options: Options,
     store: Arc<Rocks>,
     inbox: Arc<Inbox>,
+    /// What the guard held when it was opened, by origin.
+    marks: BTreeMap<String, guard::Mark>,
     tenants: RwLock<BTreeMap<Ident, Arc<Tenant>>>,
     receipts: Mutex<Option<mpsc::Receiver<ReceiptWanted>>>,
     writer: Option<JoinHandle<()>>,

@@ -68,14 +68,18 @@ async fn journal_loss(
     guard: &mut Guard,
     log: Log,
 ) -> Result<(), Failed> {
-    let Some((options, _)) = config.jetstream() else {
+    let Some((options, replicas)) = config.jetstream() else {
         return Err(Failed::new(
             EXIT_FAILED,
             "the embedded journal lies in the database: there is nothing to accept",
         ));
     };
     let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
-    let stream = jetstream::Jetstream::open(&broker, &log.tenant).await.map_err(Error::from)?;
+    // Deleted and not made again: the new epoch begins on a new stream.
+    let stream = match jetstream::Jetstream::create(&broker, &log.tenant, replicas).await {
+        Ok(made) => made,
+        Err(_) => jetstream::Jetstream::open(&broker, &log.tenant).await.map_err(Error::from)?,
+    };
     let keyring = Keyring::open(&config.file.keys_dir, &log.tenant).map_err(Error::from)?;
     let published = writer::published(&log, String::new());
     let journal = (Journal::JetStream(stream.clone()), log.position.clone());

@@ -29,9 +29,11 @@ impl Ledger {
     /// A log that fails its check is halted, with the reason in its health; the others work.
     pub async fn open(options: Options, journals: &Journals) -> Result<Self, Error> {
         let store = Arc::new(Rocks::open(&options.store)?);
-        check_layout(&store, options.store.create)?;
         let writer = u64::from_be_bytes(keyring::random32()[..8].try_into().expect("8 bytes"));
         let mut guard = Guard::open(&options.guard_path, writer)?;
+        let marks: BTreeMap<String, Mark> =
+            guard.marks().map(|m| (m.origin.clone(), m.clone())).collect();
+        check_layout(&store, options.store.create, marks.values().any(|mark| mark.size > 0))?;
         let mut logs = HashMap::new();
         let mut tenants = BTreeMap::new();
         for (name, number) in list_logs(&store)? {
@@ -57,6 +59,7 @@ impl Ledger {
             options,
             store,
             inbox,
+            marks,
             tenants: RwLock::new(tenants),
             receipts: Mutex::new(Some(wanted)),
             writer: Some(thread),
@@ -73,18 +76,27 @@ impl Ledger {
         identity: &str,
     ) -> Result<(Arc<Tenant>, Genesis), Error> {
         let origin = origin(&self.options, name);
+        self.may_create(name)?;
+        // Keys that an interrupted creation left have signed nothing: no log names them, and the guard knows none.
+        let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
+        let genesis = genesis(name, &origin, identity, &keyring);
+        self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
+    }
+
+    /// Refuses a tenant that exists, and one whose log was signed before: its database is lost, and a new genesis under
+    /// the same name and key would be another history (P4).
+    pub fn may_create(&self, name: &Ident) -> Result<(), Error> {
         if self.tenant(name.as_str()).is_some() {
             return Err(Error::Setup(format!("tenant {name} exists already")));
         }
-        // Keys that an interrupted creation left have signed nothing: no log names them.
-        let keys_dir = &self.options.keys_dir;
-        let keyring = if keys_dir.join(name.as_str()).exists() {
-            Keyring::open(keys_dir, name)?
-        } else {
-            Keyring::create(keys_dir, name, &origin)?
-        };
-        let genesis = genesis(name, &origin, identity, &keyring);
-        self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
+        match self.marks.get(&origin(&self.options, name)) {
+            Some(mark) if mark.size > 0 => Err(Error::Setup(format!(
+                "the log {} was signed up to size {}, but this database does not hold it: restore a backup. If that \
+                 log is lost for ever, choose another tenant name; this one must never begin again",
+                mark.origin, mark.size
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The genesis of a tenant whose creation was interrupted before it was posted.
@@ -136,7 +148,10 @@ impl Ledger {
             (journal, log.position.clone()),
             published,
         ));
-        let active = Active { log, tenant: Arc::clone(&tenant), must_reach: None };
+        // A replica beside its old guard signs nothing before it has posted as far as was signed.
+        let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
+        tenant.set_must_reach(must_reach.clone());
+        let active = Active { log, tenant: Arc::clone(&tenant), must_reach };
         self.inbox.push(number, Work::Open(Box::new(active)));
         tenants.insert(name.clone(), Arc::clone(&tenant));
         Ok(tenant)
@@ -188,7 +203,7 @@ fn genesis(name: &Ident, origin: &str, journal: &str, keyring: &Keyring) -> Gene
     }
 }
 
-fn check_layout(store: &Rocks, create: bool) -> Result<(), Error> {
+fn check_layout(store: &Rocks, create: bool, signed: bool) -> Result<(), Error> {
     match store.get(Family::Meta, b"format")? {
         Some(format) if format == LAYOUT.to_string().as_bytes() => Ok(()),
         Some(format) => Err(Error::Setup(format!(
@@ -199,6 +214,10 @@ fn check_layout(store: &Rocks, create: bool) -> Result<(), Error> {
             let write = ((Family::Meta, b"format".to_vec()), Some(LAYOUT.to_string().into_bytes()));
             Ok(store.commit(std::iter::once(write))?)
         }
+        None if signed => Err(Error::Setup(
+            "the data directory is empty or damaged, but the guard knows logs that were signed: restore a backup"
+                .into(),
+        )),
         None => Err(Error::Setup("the data directory is empty: run `countersign init`".into())),
     }
 }

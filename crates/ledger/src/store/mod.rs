@@ -88,8 +88,15 @@ impl Family {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The storage engine reported an error.
-    #[error("the store failed: {0}; check disk space and health, then start again")]
+    #[error(
+        "the store failed: {0}; check disk space and health, then start again; if its files are damaged, restore a backup"
+    )]
     Io(String),
+    /// Somebody else has it open.
+    #[error(
+        "the data directory is held by another process: only one server may use it; stop the other one first"
+    )]
+    Held,
     /// Bytes that this version did not write.
     #[error("the store holds something unreadable in {family} ({what}); run `countersign fsck`")]
     Corrupt {

@@ -55,7 +55,11 @@ pub struct Rocks {
 }
 
 fn io(error: rocksdb::Error) -> Error {
-    Error::Io(error.into_string())
+    let text = error.into_string();
+    if text.contains("lock file") || text.contains("lock hold by") {
+        return Error::Held;
+    }
+    Error::Io(text)
 }
 
 impl Rocks {

@@ -249,8 +249,9 @@ async fn stream_info(connection: &Connection, address: &Address) -> Result<Optio
 async fn known_stream(connection: &Connection, address: &Address) -> Result<Info, Error> {
     stream_info(connection, address).await?.ok_or_else(|| {
         Error::Halt(format!(
-            "there is no stream {}: `countersign init` makes it; if it existed before, it was deleted \
-             and the journal is lost (see `countersign recover`)",
+            "there is no stream {}: for a new tenant `countersign init` makes it. If it existed before, it was \
+             deleted: if its messages are gone for good, stop the server and run `countersign recover \
+             --accept-journal-loss`",
             address.stream
         ))
     })
@@ -266,9 +267,11 @@ async fn get(
     match connection.api_read(&subject, query).await? {
         Found::Answer(answer) => address.read_raw(&answer).map(Some).map_err(unread),
         Found::Refused { err_code: code::MESSAGE_NOT_FOUND, .. } => Ok(None),
-        Found::Refused { err_code: code::STREAM_NOT_FOUND, .. } => {
-            Err(Error::Halt(format!("the stream {} is gone", address.stream)))
-        }
+        Found::Refused { err_code: code::STREAM_NOT_FOUND, .. } => Err(Error::Halt(format!(
+            "the stream {} is gone: if it was deleted for good, stop the server and run `countersign recover \
+                 --accept-journal-loss`",
+            address.stream
+        ))),
         Found::Refused { err_code, description } => {
             Err(Error::Unavailable(format!("{description} ({err_code})")))
         }
