@@ -18,10 +18,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def rounds(request: pytest.FixtureRequest) -> int:
-    """How often the kill tests kill: `$ROUNDS`, else 25, with `--long` 100."""
+    """How often the kill tests kill: `$ROUNDS`, else 50, with `--long` 100."""
     import os
 
-    return int(os.environ.get("ROUNDS", "100" if request.config.getoption("--long", False) else "25"))
+    return int(os.environ.get("ROUNDS", "100" if request.config.getoption("--long", False) else "50"))
 
 
 @pytest.fixture(scope="session")

@@ -42,5 +42,5 @@ def journey(make_journey: Callable[..., Journey]) -> Journey:
 
 @pytest.fixture(scope="session")
 def rounds(request: pytest.FixtureRequest) -> int:
-    """How often the kill tests kill: `$ROUNDS`, else 25, with `--long` 100."""
-    return int(os.environ.get("ROUNDS", "100" if request.config.getoption("--long", False) else "25"))
+    """How often the kill tests kill: `$ROUNDS`, else 50, with `--long` 100."""
+    return int(os.environ.get("ROUNDS", "100" if request.config.getoption("--long", False) else "50"))

@@ -42,7 +42,7 @@ const RECEIPTS_WAITING_MAX: usize = 16_384;
 /// Pause before such a new try.
 const SIGNED_PAUSE: Duration = Duration::from_millis(20);
 /// How often a signed append is tried again after it lost compare-and-swap.
-const SIGNED_TRIES_MAX: usize = 10;
+const SIGNED_TRIES_MAX: usize = 100;
 
 /// Where everything lies.
 #[derive(Clone, Debug)]

@@ -9,8 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{
     fsck::{self, Replay, Report},
     guard::Guard,
+    ident::Ident,
     ledger::{list_logs, load_log},
-    store::rocks::Rocks,
+    store::{LogNumber, rocks::Rocks},
 };
 use serde_json::json;
 
@@ -33,8 +34,12 @@ pub fn run(arguments: &Fsck) -> Result<(), Failed> {
     // The guard belongs to the newest state; a backup is older.
     let guard = if is_backup { None } else { Some(Guard::open(&config.file.guard_path, 0)) };
     let guard = guard.transpose().map_err(|e| Failed::new(EXIT_UNREADABLE, e.to_string()))?;
-    let mut damaged = false;
+    let lost = lost(&config.public_host, guard.as_ref(), &list_logs(&store)?);
+    let mut damaged = !lost.is_empty();
     let mut reports = Vec::new();
+    if !arguments.json {
+        lost.iter().for_each(|line| say(&format!("{} {line}", bad("LOST"))));
+    }
     for (name, number) in list_logs(&store)? {
         let origin = format!("{}/v1/tenants/{name}/logs/1", config.public_host);
         let log = load_log(&store, &name, number, origin)?;
@@ -54,13 +59,24 @@ pub fn run(arguments: &Fsck) -> Result<(), Failed> {
         reports.push(json!({"log": report, "replay": replay}));
     }
     if arguments.json {
-        say(&json!({"sound": !damaged, "logs": reports}).to_string());
+        say(&json!({"sound": !damaged, "lost": lost, "logs": reports}).to_string());
     }
     if damaged {
         Err(Failed::new(EXIT_FAILED, "damage was found; restore a backup"))
     } else {
         Ok(())
     }
+}
+
+/// Logs that were signed, by the guard, and that the database does not hold.
+fn lost(host: &str, guard: Option<&Guard>, logs: &[(Ident, LogNumber)]) -> Vec<String> {
+    let held = |origin: &str| {
+        logs.iter().any(|(name, _)| origin == format!("{host}/v1/tenants/{name}/logs/1"))
+    };
+    let marks = guard.into_iter().flat_map(Guard::marks);
+    let lost = marks.filter(|mark| mark.size > 0 && !held(&mark.origin));
+    lost.map(|mark| format!("{} was signed up to size {}, and is not here", mark.origin, mark.size))
+        .collect()
 }
 
 fn print(report: &Report, replay: Option<&Replay>) {
