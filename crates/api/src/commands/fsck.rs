@@ -38,7 +38,9 @@ pub fn run(arguments: &Fsck) -> Result<(), Failed> {
     let mut damaged = !lost.is_empty();
     let mut reports = Vec::new();
     if !arguments.json {
-        lost.iter().for_each(|line| say(&format!("{} {line}", bad("LOST"))));
+        for line in &lost {
+            say(&format!("{} {line}", bad("LOST")));
+        }
     }
     for (name, number) in list_logs(&store)? {
         let origin = format!("{}/v1/tenants/{name}/logs/1", config.public_host);
