@@ -7,7 +7,7 @@ mod open;
 
 #[cfg(feature = "jetstream")]
 pub(crate) use open::check_sound;
-pub use open::{list_logs, load_log};
+pub use open::{list_logs, load_log, origin};
 
 use crate::{
     disclosure::Seed,
@@ -19,7 +19,6 @@ use crate::{
     post::{Log, Outcome, Position, Prepared},
     reader::{Published, Reader},
     store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
-    system::KeyUse,
     tenant::Tenant,
     writer::{self, Done, Inbox, ReceiptWanted, Work},
 };
@@ -393,10 +392,5 @@ impl Ledger {
             Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
         let (subject, body) = (subject.clone(), body.to_vec());
         Ok(Some(Append { subject, headers, body, expected: Some(expected) }))
-    }
-
-    /// Makes the next key of a use for a tenant; `system.key` must be published for it to take over.
-    pub fn generate_key(&self, tenant: &Tenant, usage: KeyUse) -> Result<String, Error> {
-        Ok(tenant.generate_key(usage)?.to_string())
     }
 }

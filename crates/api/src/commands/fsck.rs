@@ -10,7 +10,7 @@ use ledger::{
     fsck::{self, Replay, Report},
     guard::Guard,
     ident::Ident,
-    ledger::{list_logs, load_log},
+    ledger::{list_logs, load_log, origin},
     store::{LogNumber, rocks::Rocks},
 };
 use serde_json::json;
@@ -43,7 +43,7 @@ pub fn run(arguments: &Fsck) -> Result<(), Failed> {
         }
     }
     for (name, number) in list_logs(&store)? {
-        let origin = format!("{}/v1/tenants/{name}/logs/1", config.public_host);
+        let origin = origin(&config.public_host, &name);
         let log = load_log(&store, &name, number, origin)?;
         let bar = ProgressBar::new(log.position.size);
         let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {per_sec} eta {eta}");
@@ -72,9 +72,7 @@ pub fn run(arguments: &Fsck) -> Result<(), Failed> {
 
 /// Logs that were signed, by the guard, and that the database does not hold.
 fn lost(host: &str, guard: Option<&Guard>, logs: &[(Ident, LogNumber)]) -> Vec<String> {
-    let held = |origin: &str| {
-        logs.iter().any(|(name, _)| origin == format!("{host}/v1/tenants/{name}/logs/1"))
-    };
+    let held = |held: &str| logs.iter().any(|(name, _)| held == origin(host, name));
     let marks = guard.into_iter().flat_map(Guard::marks);
     let lost = marks.filter(|mark| mark.size > 0 && !held(&mark.origin));
     lost.map(|mark| format!("{} was signed up to size {}, and is not here", mark.origin, mark.size))

@@ -12,7 +12,7 @@ use ledger::{
     ident::Ident,
     journal::{Journal, jetstream},
     keyring::Keyring,
-    ledger::{Error, list_logs, load_log},
+    ledger::{Error, list_logs, load_log, origin},
     post::Log,
     recover,
     store::rocks::Rocks,
@@ -33,7 +33,7 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
         .map_err(|e| Failed::new(EXIT_FAILED, e.to_string()))?;
     let number = list_logs(&store)?.into_iter().find(|(tenant, _)| *tenant == name);
     let (_, number) = number.ok_or_else(|| Failed::new(EXIT_FAILED, "no such tenant here"))?;
-    let origin = format!("{}/v1/tenants/{name}/logs/1", config.public_host);
+    let origin = origin(&config.public_host, &name);
     let log = load_log(&store, &name, number, origin)?;
     if arguments.new_guard {
         return new_guard(&store, &mut guard, &log);

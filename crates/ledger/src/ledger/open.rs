@@ -37,7 +37,7 @@ impl Ledger {
         let mut logs = HashMap::new();
         let mut tenants = BTreeMap::new();
         for (name, number) in list_logs(&store)? {
-            let log = load_log(&store, &name, number, origin(&options, &name))?;
+            let log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
             let journal = journals.open(&store, &log).await;
             let active = open_log(&store, &mut guard, &options, log, journal)?;
             tenants.insert(name, Arc::clone(&active.tenant));
@@ -75,7 +75,7 @@ impl Ledger {
         journal: Option<Journal>,
         identity: &str,
     ) -> Result<(Arc<Tenant>, Genesis), Error> {
-        let origin = origin(&self.options, name);
+        let origin = origin(&self.options.public_host, name);
         self.may_create(name)?;
         // Keys that an interrupted creation left have signed nothing: no log names them, and the guard knows none.
         let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
@@ -89,7 +89,7 @@ impl Ledger {
         if self.tenant(name.as_str()).is_some() {
             return Err(Error::Setup(format!("tenant {name} exists already")));
         }
-        match self.marks.get(&origin(&self.options, name)) {
+        match self.marks.get(&origin(&self.options.public_host, name)) {
             Some(mark) if mark.size > 0 => Err(Error::Setup(format!(
                 "the log {} was signed up to size {}, but this database does not hold it: restore a backup. If that \
                  log is lost for ever, choose another tenant name; this one must never begin again",
@@ -114,7 +114,12 @@ impl Ledger {
         identity: &str,
     ) -> Result<Arc<Tenant>, Error> {
         let keyring = Keyring::open(&self.options.keys_dir, name)?;
-        self.register(name, origin(&self.options, name), (Some(journal), identity), keyring)
+        self.register(
+            name,
+            origin(&self.options.public_host, name),
+            (Some(journal), identity),
+            keyring,
+        )
     }
 
     fn register(
@@ -175,8 +180,9 @@ impl Ledger {
     }
 }
 
-fn origin(options: &Options, name: &Ident) -> String {
-    format!("{}/v1/tenants/{name}/logs/1", options.public_host)
+/// The name of a tenant's log: where its tiles are served.
+pub fn origin(public_host: &str, name: &Ident) -> String {
+    format!("{public_host}/v1/tenants/{name}/logs/1")
 }
 
 fn run(writer: Writer) {

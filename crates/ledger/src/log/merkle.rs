@@ -168,15 +168,10 @@ impl Edge {
         for hashes in &self.levels {
             let mut all = hashes.clone();
             all.extend(smaller);
-            smaller = if all.is_empty() { None } else { Some(row_root(&all)) };
+            smaller = if all.is_empty() { None } else { Some(tile_root(&all)) };
         }
         smaller.unwrap_or_else(empty_root)
     }
-}
-
-/// [`tile_root`] of up to 257 hashes: 255 of an unfinished tile, and what lies to their right.
-fn row_root(hashes: &[Hash]) -> Hash {
-    tile_root(hashes)
 }
 
 /// Where proofs read hashes from: `hashes(level, first, count)` gives neighbours within one tile.
