@@ -9,6 +9,7 @@ use ledger::{
 };
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -53,6 +54,18 @@ pub struct File {
     /// Which journal.
     #[serde(default)]
     pub journal: Journal,
+    /// Approvals; without it nothing is asked, and calls that need approval stay paused.
+    #[serde(default)]
+    pub approvals: Option<Approvals>,
+    /// Slack workspaces, by the name of the connection.
+    #[serde(default)]
+    pub slack: BTreeMap<String, Slack>,
+    /// Microsoft Teams bots, by the name of the connection.
+    #[serde(default)]
+    pub teams: BTreeMap<String, Teams>,
+    /// Workflows webhooks (links only), by the name of the connection.
+    #[serde(default)]
+    pub webhook: BTreeMap<String, Webhook>,
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,
@@ -124,6 +137,89 @@ pub enum Journal {
 
 fn default_replicas() -> usize {
     1
+}
+
+/// Where rules and people are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approvals {
+    /// A folder for each tenant with `rules.toml` and `people.toml`.
+    pub dir: PathBuf,
+}
+
+/// One Slack app in one workspace or organisation, for one tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slack {
+    /// Whose approvals.
+    pub tenant: String,
+    /// The app's id, `A…`.
+    pub app_id: String,
+    /// Workspaces (`T…`) or organisations (`E…`) whose members may click.
+    pub workspaces: Vec<String>,
+    /// File with the bot token, `xoxb-…`.
+    pub bot_token_file: PathBuf,
+    /// Files with the signing secret: one, or two while it is changed.
+    pub signing_secret_files: Vec<PathBuf>,
+    /// Slack's Web API.
+    #[serde(default = "default_slack_api")]
+    pub api_url: String,
+}
+
+fn default_slack_api() -> String {
+    "https://slack.com/api".into()
+}
+
+/// One Teams bot, for one tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teams {
+    /// Whose approvals.
+    pub tenant: String,
+    /// The bot's app id.
+    pub app_id: String,
+    /// The directory (tenant) whose members may click.
+    pub directory: String,
+    /// Files with the app's password (client secret): one, or two while it is changed; the first is used first.
+    pub password_files: Vec<PathBuf>,
+    /// Where tokens for us are issued; `{directory}` stands for the directory.
+    #[serde(default = "default_authority")]
+    pub token_url: String,
+    /// OpenID metadata of the tokens that come with clicks.
+    #[serde(default = "default_metadata")]
+    pub metadata_url: String,
+    /// Hosts that may be sent a token; a service URL with another host is refused.
+    #[serde(default = "default_service_hosts")]
+    pub service_hosts: Vec<String>,
+    /// Service URL for the first card in a conversation.
+    #[serde(default = "default_service_url")]
+    pub service_url: String,
+}
+
+fn default_authority() -> String {
+    "https://login.microsoftonline.com/{directory}/oauth2/v2.0/token".into()
+}
+
+fn default_metadata() -> String {
+    "https://login.botframework.com/v1/.well-known/openidconfiguration".into()
+}
+
+fn default_service_hosts() -> Vec<String> {
+    vec!["smba.trafficmanager.net".into()]
+}
+
+fn default_service_url() -> String {
+    "https://smba.trafficmanager.net/teams/".into()
+}
+
+/// A Workflows webhook of Teams: one card with a link, nothing more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Whose approvals.
+    pub tenant: String,
+    /// File with the URL: it is a secret.
+    pub url_file: PathBuf,
 }
 
 /// Limits an operator may change.
@@ -238,6 +334,7 @@ impl Config {
         if !(1..=100_000).contains(&commit_messages) {
             wrong.push("limits.commit_messages: 1 to 100000".into());
         }
+        connections_wrong(&file, &mut wrong);
         if let Journal::Jetstream { replicas, .. } = &file.journal
             && ![1, 3, 5].contains(replicas)
         {
@@ -299,6 +396,61 @@ impl Config {
     /// How long posted journal messages are kept.
     pub fn journal_retention(&self) -> Duration {
         Duration::from_secs(u64::from(self.file.journal_retention_days) * 24 * 3600)
+    }
+}
+
+/// Connections: names, tenants, addresses. What their secrets hold is looked at when they are opened.
+fn connections_wrong(file: &File, wrong: &mut Vec<String>) {
+    let slack = file.slack.iter().map(|(name, c)| ("slack", name, &c.tenant, vec![&c.api_url]));
+    let teams = file.teams.iter().map(|(name, c)| {
+        ("teams", name, &c.tenant, vec![&c.token_url, &c.metadata_url, &c.service_url])
+    });
+    let webhook = file.webhook.iter().map(|(name, c)| ("webhook", name, &c.tenant, vec![]));
+    let mut names = std::collections::BTreeSet::new();
+    for (kind, name, tenant, urls) in slack.chain(teams).chain(webhook) {
+        if Ident::new(name).is_err() || !names.insert(name) {
+            wrong.push(format!("{kind}.{name}: a name of a-z, 0-9 and -, used once"));
+        }
+        if Ident::new(tenant).is_err() {
+            wrong.push(format!("{kind}.{name}.tenant: {tenant:?} is not a tenant name"));
+        }
+        for url in urls.into_iter().filter(|url| !is_safe_url(url)) {
+            wrong.push(format!("{kind}.{name}: {url} must be https, or http on loopback"));
+        }
+        if file.approvals.is_none() {
+            wrong.push(format!(
+                "{kind}.{name}: add [approvals] with the folder of rules and people"
+            ));
+        }
+    }
+    for (name, connection) in &file.slack {
+        if connection.workspaces.is_empty()
+            || !(1..=2).contains(&connection.signing_secret_files.len())
+        {
+            wrong.push(format!(
+                "slack.{name}: at least one workspace, and one or two signing secrets"
+            ));
+        }
+    }
+    for (name, connection) in &file.teams {
+        if connection.service_hosts.is_empty()
+            || !(1..=2).contains(&connection.password_files.len())
+        {
+            wrong
+                .push(format!("teams.{name}: at least one service host, and one or two passwords"));
+        }
+    }
+}
+
+/// Secrets travel over https, or within this machine.
+fn is_safe_url(url: &str) -> bool {
+    let Ok(uri) = url.replace(['{', '}'], "x").parse::<axum::http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => !host.is_empty(),
+        Some("http") => loopback,
+        _ => false,
     }
 }
 

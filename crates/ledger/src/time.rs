@@ -27,6 +27,19 @@ impl std::fmt::Display for Nanos {
     }
 }
 
+impl serde::Serialize for Nanos {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Nanos {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("an RFC 3339 time from 1970 on"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,259 @@
+//! What happened to an approval, as it stands in the log (`proto/formats/approval.md`).
+
+use crate::rule::Rule;
+use ledger::{ident::Ident, time::Nanos};
+use serde::{Deserialize, Serialize};
+
+/// One message on an approval's subject: everything one command made happen. One message is one entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// 1, 2, … without a hole.
+    pub n: u64,
+    /// Leaf hash (RFC 6962, base64) of the entry with the previous message; of the decision's entry for `n` = 1.
+    pub prev: String,
+    /// 1 or more.
+    pub events: Vec<Event>,
+}
+
+/// One thing that happened. Names on the wire are snake case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The call is paused. Always the first.
+    Requested(Box<Requested>),
+    /// A person said yes or no.
+    Reviewed {
+        /// Who: an opaque principal id.
+        by: Ident,
+        /// What.
+        decision: Decision,
+        /// Where.
+        via: Via,
+        /// How we knew who it was.
+        auth: Auth,
+        /// The groups of the person at that moment.
+        groups: Vec<String>,
+        /// The call digest on the card or page: base64url SHA-256, or at least its first 8 characters.
+        displayed_dig: String,
+        /// When the page or card was made that was shown.
+        shown_at: Nanos,
+        /// Leaf index of the evidence (raw click, comment), if there is some.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<u64>,
+    },
+    /// Somebody tried to review and must not.
+    ReviewRejected {
+        /// Who, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Ident>,
+        /// Where.
+        via: Via,
+        /// Why: a code of [`Refusal`](super::Refusal).
+        why: String,
+    },
+    /// Half of the time is over.
+    Reminded,
+    /// Two thirds of the time are over: the rule's `escalate` channels are asked too.
+    Escalated,
+    /// The quorum is met.
+    Granted {
+        /// Whose reviews count, in order of names.
+        by: Vec<Ident>,
+        /// Until when it can be redeemed.
+        execution_deadline: Nanos,
+    },
+    /// Enough people said no.
+    Denied {
+        /// Who.
+        by: Vec<Ident>,
+    },
+    /// The approval deadline passed. Not a refusal by anybody.
+    Expired {
+        /// Whether anybody could be asked.
+        reason: Reason,
+    },
+    /// Whoever paused the call, or an admin, or a limit of ours, does not want it any more.
+    Cancelled {
+        /// Who.
+        by: String,
+        /// Why: a code.
+        reason: String,
+    },
+    /// Another rule is in force for this call; it must be asked for anew.
+    Superseded {
+        /// Digest of the rule in force; absent: none can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+    },
+    /// A token was made.
+    TokenMinted {
+        /// Its id: 128 random bits, base64url.
+        jti: String,
+        /// Key it is signed with: RFC 7638 thumbprint.
+        kid: String,
+        /// For whom.
+        enforcer: Ident,
+        /// From when.
+        iat: Nanos,
+        /// Until when.
+        exp: Nanos,
+    },
+    /// The token's time passed unused.
+    TokenLapsed {
+        /// Which.
+        jti: String,
+    },
+    /// The token was spent.
+    Redeemed {
+        /// Which.
+        jti: String,
+        /// The enforcer's own id of this redemption, the same in its retries.
+        redemption_id: String,
+        /// By whom.
+        enforcer: Ident,
+    },
+    /// A redemption was tried that must not be.
+    RedeemRejected {
+        /// Which token.
+        jti: String,
+        /// By whom.
+        enforcer: Ident,
+        /// Why: a code of [`Refusal`](super::Refusal).
+        why: String,
+    },
+    /// What became of the call.
+    ExecutionReported {
+        /// What the enforcer says.
+        outcome: Outcome,
+    },
+    /// No report came in time.
+    ReportMissed,
+    /// Somebody took the grant back before it was redeemed.
+    Revoked {
+        /// A principal id, `admin:<key id>`, or `rule` when another rule is in force.
+        by: String,
+        /// Why: a code.
+        reason: String,
+    },
+    /// The execution deadline passed.
+    Lapsed,
+}
+
+/// How an approval begins: everything about it that never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requested {
+    /// Version of these events: 1.
+    pub v: u32,
+    /// The decision event.
+    pub opening: Opening,
+    /// The call.
+    pub call: Summary,
+    /// The matched rule, whole.
+    pub rule: Rule,
+    /// Its digest: base64url SHA-256 of its RFC 8785 form.
+    pub rule_digest: String,
+    /// Who owns the agent, in order of names: they never review.
+    pub owners: Vec<Ident>,
+    /// The opening's `journal.time`.
+    pub requested_at: Nanos,
+    /// From then on nothing grants.
+    pub approval_deadline: Nanos,
+}
+
+/// The decision event that paused the call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opening {
+    /// Who published it: the enforcer to be.
+    pub producer: Ident,
+    /// Its leaf index.
+    pub index: u64,
+}
+
+/// What of a call may stand in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// `data.agent.id`
+    pub agent: String,
+    /// `data.agent.run`
+    pub run: Option<String>,
+    /// `data.tool.name`
+    pub tool: String,
+    /// `data.tool.action`
+    pub action: String,
+    /// Call digest.
+    pub digest: String,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Yes.
+    Approve,
+    /// No.
+    Deny,
+}
+
+/// Where a person decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Our page.
+    Web,
+    /// A button in Slack.
+    Slack,
+    /// A button in Teams.
+    Teams,
+    /// `POST T/approvals/{id}/reviews` with a reviewer key.
+    Api,
+}
+
+/// How we knew who it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// By what.
+    pub method: Method,
+    /// When: the sign-in, or the click itself.
+    pub at: Nanos,
+}
+
+/// What showed who somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// A reviewer key, in a sign-in or with the request.
+    Key,
+    /// Slack's signature over a click of a linked member.
+    Slack,
+    /// Microsoft's token over a click of a linked member.
+    Teams,
+}
+
+/// What became of a call, by the enforcer's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done.
+    Succeeded,
+    /// Begun, and failed.
+    Failed,
+    /// Never begun.
+    NotStarted,
+    /// It can't tell.
+    Unknown,
+}
+
+/// Why an approval expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nobody, or too few, answered.
+    Deadline,
+    /// No channel could be reached before the deadline.
+    Undeliverable,
+}

@@ -1,0 +1,110 @@
+//! The call: what exactly is approved, and the digest that stands for it everywhere (design §6).
+
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use ledger::{
+    canonical,
+    disclosure::Scope,
+    ident::Ident,
+    json::{Member, Value},
+};
+use sha2::{Digest, Sha256};
+
+/// What the hashed bytes begin with: another version of the form gives another digest.
+const DOMAIN: &[u8] = b"countersign-call-v1\0";
+/// Characters of the hash in an approval id: 130 bits.
+const ID_CHARACTERS: usize = 26;
+
+/// What an agent wants to do. In the hashed form every member is there; absent is `null`.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// 16 random bytes, base64url, chosen by the data plane once per call.
+    pub nonce: &'a str,
+    /// Whose agent.
+    pub tenant: &'a Ident,
+    /// `data.agent.id`
+    pub agent: &'a str,
+    /// `data.agent.run`
+    pub run: Option<&'a str>,
+    /// `data.tool.name`
+    pub tool: &'a str,
+    /// `data.tool.action`
+    pub action: &'a str,
+    /// Its parameters, from the strict reader.
+    pub params: &'a Value<'a>,
+}
+
+impl Call<'_> {
+    /// RFC 8785 form: what is hashed, and what the enforcer executes.
+    pub fn canonical(&self) -> Vec<u8> {
+        let text = |text: &str| Value::String(text.to_owned().into());
+        let member = |name: &'static str, value| -> Member<'_> { (name.into(), value) };
+        // In RFC 8785 order.
+        canonical::to_vec(&Value::Object(vec![
+            member("action", text(self.action)),
+            member("agent", text(self.agent)),
+            member("nonce", text(self.nonce)),
+            member("params", self.params.clone()),
+            member("run", self.run.map_or(Value::Null, text)),
+            member("tenant", text(self.tenant.as_str())),
+            member("tool", text(self.tool)),
+            member("v", Value::Number(1.0)),
+        ]))
+    }
+
+    /// The call digest: base64url SHA-256 over domain and canonical form, 43 characters.
+    pub fn digest(&self) -> String {
+        let hash = Sha256::new_with_prefix(DOMAIN).chain_update(self.canonical()).finalize();
+        BASE64URL_NOPAD.encode(&hash)
+    }
+}
+
+/// `apr-` and 26 characters: both sides compute it from the opening event, so that redelivery opens nothing twice.
+pub fn approval_id(tenant: &Ident, opening: Scope<'_>) -> Ident {
+    let key = [tenant.as_str(), opening.producer, opening.source, opening.id];
+    let hash = BASE32_NOPAD.encode(&Sha256::digest(canonical::of(&key))).to_ascii_lowercase();
+    Ident::new(&format!("apr-{}", &hash[..ID_CHARACTERS])).expect("letters, digits, 30 characters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(params: &str, run: Option<&str>, canonical: &str) {
+        let params = ledger::json::parse(params.as_bytes()).unwrap();
+        let tenant = Ident::new("acme").unwrap();
+        let call = Call {
+            nonce: "AAAAAAAAAAAAAAAAAAAAAA",
+            tenant: &tenant,
+            agent: "bot",
+            run,
+            tool: "payments",
+            action: "transfer",
+            params: &params,
+        };
+        assert_eq!(String::from_utf8(call.canonical()).unwrap(), canonical);
+        assert_eq!(call.digest().len(), 43);
+    }
+
+    #[test]
+    fn every_member_is_always_there() {
+        check(
+            r#"{"to":"x","amount":1.0}"#,
+            None,
+            r#"{"action":"transfer","agent":"bot","nonce":"AAAAAAAAAAAAAAAAAAAAAA","params":{"amount":1,"to":"x"},"run":null,"tenant":"acme","tool":"payments","v":1}"#,
+        );
+        check(
+            "null",
+            Some("r1"),
+            r#"{"action":"transfer","agent":"bot","nonce":"AAAAAAAAAAAAAAAAAAAAAA","params":null,"run":"r1","tenant":"acme","tool":"payments","v":1}"#,
+        );
+    }
+
+    #[test]
+    fn ids_follow_from_the_opening() {
+        let tenant = Ident::new("acme").unwrap();
+        let scope = |id| Scope { producer: "gw-1", source: "/gw", id };
+        assert_eq!(approval_id(&tenant, scope("1")), approval_id(&tenant, scope("1")));
+        assert_ne!(approval_id(&tenant, scope("1")), approval_id(&tenant, scope("2")));
+        assert_eq!(approval_id(&tenant, scope("1")).as_str().len(), 30);
+    }
+}
