@@ -262,8 +262,8 @@ def make_entries():
     log.kept[index]["commit_salt"] = None
     log.message["left"] = {"index": index, "commit_salt": None, "disclosures": [d for d in log.kept[index]["disclosures"] if json.loads(d)[1] not in ("/data/agent/owner", "prompt")]}
     log.publish(payment() | {"time": "2026-11-20T05:48:59Z"}, at(4))
-    log.signed("approvals.apr-1", {"n": 1, "events": [{"type": "requested"}]}, at(5), "approval")
-    log.signed("approvals.apr-1", {"n": 2, "events": [{"type": "granted"}]}, at(6), "approval")
+    log.signed("approvals.apr-1", {"approval_id": "apr-1", "n": 1, "events": [{"type": "requested"}]}, at(5), "approval")
+    log.signed("approvals.apr-1", {"approval_id": "apr-1", "n": 2, "events": [{"type": "granted"}]}, at(6), "approval")
     comment = {"comment": "I know this supplier.", "slack_user": "U024BE7LH"}
     log.signed("evidence.apr-1", comment, at(7), "evidence", event={"approval_id": "apr-1"}, fields=comment)
     log.signed("system.rules", {"rules": []}, at(8), "rules")

@@ -94,7 +94,7 @@ impl App {
                     tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
                 }
                 let retention = self.config.journal_retention();
-                if let Err(error) = chores::trim(&tenant, retention).await {
+                if let Err(error) = chores::trim(&tenant, retention, None).await {
                     tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
                 }
             }

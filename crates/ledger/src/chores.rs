@@ -127,14 +127,19 @@ fn pending(ledger: &Ledger, number: LogNumber) -> Result<Vec<Erasing>, Error> {
 /// Removes journal messages that are posted, guarded and older than `retention`. The last posted one always stays.
 ///
 /// Returns the first sequence that is kept.
-pub async fn trim(tenant: &Tenant, retention: Duration) -> Result<u64, Error> {
+/// `keep_from`: the first journal sequence of an approval that is not over, if there is one.
+pub async fn trim(
+    tenant: &Tenant,
+    retention: Duration,
+    keep_from: Option<u64>,
+) -> Result<u64, Error> {
     let journal = tenant.journal();
     if let Journal::Absent = journal {
         return Ok(0);
     }
     let age = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
     let before = Nanos(embedded::now().0.saturating_sub(age));
-    let posted = tenant.published().posted;
+    let posted = tenant.published().posted.min(keep_from.unwrap_or(u64::MAX));
     let first = journal.state().await?.first;
     let end = posted.clamp(first, first.saturating_add(TRIM_MESSAGES_MAX));
     let keep = first_kept(journal, (first, end), before).await?;

@@ -8,10 +8,11 @@ use crate::{
     disclosure::{self, Scope},
     entry::{Kind, Payload, View},
     guard::Mark,
+    ident::Ident,
     journal::embedded::{self, Volume},
     json::Value,
     log::{checkpoint, note::Vkey},
-    post::{Keys, Log, LogKey, event_key, source_key},
+    post::{APPROVAL, EVIDENCE, Keys, Log, LogKey, event_key, source_key},
     reader,
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
@@ -62,6 +63,8 @@ struct Derived {
     access: BTreeMap<String, AccessKey>,
     erased: BTreeSet<u64>,
     without_payload: Vec<u64>,
+    /// Entries of approvals.
+    approvals: u64,
     last: (u64, u64),
 }
 
@@ -196,6 +199,9 @@ impl Derived {
                 None => report.find(format!("entry {index}: not an access entry")),
             },
             Kind::Genesis | Kind::Key => self.signing(index, &view, report),
+            Kind::Approval | Kind::Evidence => {
+                self.of_approval(store, number, index, &view, report)?;
+            }
             Kind::Erasure => {
                 self.erased.extend(view.event_as::<Erasure>().map(|erasure| erasure.index));
             }
@@ -227,6 +233,26 @@ impl Derived {
             Some("token") => self.signing.token = vec![vkey],
             _ => report.find(format!("entry {index}: a key for nothing known")),
         }
+    }
+
+    /// The index of approvals leads to each of their entries.
+    fn of_approval(
+        &mut self,
+        store: &Rocks,
+        number: LogNumber,
+        index: u64,
+        view: &View<'_>,
+        report: &mut Report,
+    ) -> Result<(), store::Error> {
+        self.approvals += 1;
+        let id = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok());
+        let kind = if view.kind == Kind::Approval { APPROVAL } else { EVIDENCE };
+        let key = id.map(|id| number.approval(&id, Some(index)));
+        let kept = key.map(|key| store.get(Family::Approvals, &key)).transpose()?.flatten();
+        if kept != Some(vec![kind]) {
+            report.find(format!("entry {index}: the index of approvals does not lead to it"));
+        }
+        Ok(())
     }
 
     fn event(
@@ -331,6 +357,7 @@ fn finish(
     let tiles: u64 = (1..8).map(|level| walk.size() >> (8 * level)).sum();
     for (family, expected, name) in [
         (Family::Keys, derived.keys, "the index of events"),
+        (Family::Approvals, derived.approvals, "the index of approvals"),
         (Family::Tiles, tiles, "the tiles"),
         (Family::Payload, walk.size(), "the payloads"),
         (Family::Sources, derived.sources.len() as u64, "the sources"),

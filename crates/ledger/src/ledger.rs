@@ -253,17 +253,49 @@ impl Ledger {
         subject: &Subject,
         body: &[u8],
     ) -> Result<(String, u64), Error> {
-        let published = tenant.published();
-        let key = tenant.number.in_epoch(published.epoch, subject.to_string().as_bytes());
+        let expected = self.last_on(tenant, subject)?;
+        Ok((self.sign_at(tenant, subject, body, expected)?, expected))
+    }
+
+    /// The last journal sequence that was posted on a signed subject in this epoch; 0 for none.
+    pub fn last_on(&self, tenant: &Tenant, subject: &Subject) -> Result<u64, store::Error> {
+        let epoch = tenant.published().epoch;
+        let key = tenant.number.in_epoch(epoch, subject.to_string().as_bytes());
         let last = self.store.get(Family::Subjects, &key)?;
-        let expected = last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))?;
+        last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))
+    }
+
+    /// The header that lets `body` be posted as the message after `expected`.
+    fn sign_at(
+        &self,
+        tenant: &Tenant,
+        subject: &Subject,
+        body: &[u8],
+        expected: u64,
+    ) -> Result<String, Error> {
+        let published = tenant.published();
         let journal = published.keys.journal();
         let newest = journal.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
         let place = Place { tenant: &tenant.name, epoch: published.epoch, subject, expected };
         let header = tenant.with_keys(|ring| {
             ring.signer(newest).map(|signer| envelope::sign(signer, place, body))
         })?;
-        Ok((header, expected))
+        Ok(header)
+    }
+
+    /// The entries of an approval that are posted, in order: leaf index, and [`crate::post::APPROVAL`] or
+    /// [`crate::post::EVIDENCE`]. It may be ahead of what is published.
+    pub fn of_approval(&self, tenant: &Tenant, id: &Ident) -> Result<Vec<(u64, u8)>, store::Error> {
+        let prefix = tenant.number.approval(id, None);
+        let mut entries = Vec::new();
+        self.store.scan(Family::Approvals, &prefix, |key, value| {
+            let index = key.strip_prefix(prefix.as_slice());
+            let index = index.and_then(|index| index.try_into().ok()).map(u64::from_be_bytes);
+            let kind = value.first().copied().unwrap_or_default();
+            entries.extend(index.map(|index| (index, kind)));
+            index.is_some()
+        })?;
+        Ok(entries)
     }
 }
 
@@ -364,6 +396,37 @@ impl Ledger {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the first),
+    /// and waits for its entry. [`journal::Error::Conflict`]: another message came first; read again, decide anew.
+    pub async fn publish_after(
+        &self,
+        tenant: &Tenant,
+        subject: &Subject,
+        body: &[u8],
+        expected: u64,
+    ) -> Result<Done, Error> {
+        let signature = self.sign_at(tenant, subject, body, expected)?;
+        let headers =
+            Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
+        let mut append = Append {
+            subject: subject.clone(),
+            headers,
+            body: body.to_vec(),
+            expected: Some(expected),
+        };
+        let first = self.publish(tenant, vec![append.clone()]).await;
+        #[cfg(feature = "jetstream")]
+        if let (Err(Error::Journal(journal::Error::Conflict)), Journal::JetStream(stream), 1..) =
+            (&first, tenant.journal(), expected)
+            && stream.last_on(subject).await?.is_none()
+        {
+            // Trimmed or erased: the broker knows of nothing on this subject; the signature still names what was posted.
+            append.expected = Some(0);
+            return self.publish(tenant, vec![append]).await.map(|batch| batch.done);
+        }
+        first.map(|batch| batch.done)
     }
 
     /// A signed message that follows what is posted now; `None` while the journal holds more that is not posted yet.

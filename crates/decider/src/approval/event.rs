@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Message {
+    /// Whose: also the last part of the subject it is published on.
+    pub approval_id: Ident,
     /// 1, 2, … without a hole.
     pub n: u64,
     /// Leaf hash (RFC 6962, base64) of the entry with the previous message; of the decision's entry for `n` = 1.

@@ -16,6 +16,10 @@ use crate::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+/// Value in the family `approvals` of an `approval` entry.
+pub const APPROVAL: u8 = b'a';
+/// Value in the family `approvals` of an `evidence` entry.
+pub const EVIDENCE: u8 = b'e';
 /// Longest key in a `key` entry, in bytes.
 const VKEY_BYTES_MAX: usize = 1024;
 
@@ -84,10 +88,10 @@ impl Log {
         }
         let posted = match subject {
             Subject::Decisions(_) => None,
-            Subject::Approvals(_) => plain_draft(Kind::Approval, message, subject)
-                .map(|draft| self.append(changes, draft, origin, None)),
+            Subject::Approvals(id) => approval_draft(message, subject, id)
+                .map(|draft| self.append_to_approval(changes, draft, origin, (id, APPROVAL))),
             Subject::Evidence(id) => evidence_draft(message, subject, id)
-                .map(|draft| self.append(changes, draft, origin, None)),
+                .map(|draft| self.append_to_approval(changes, draft, origin, (id, EVIDENCE))),
             Subject::System(topic) => match topic.as_str() {
                 "access" => self.post_access(changes, origin, message, subject),
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
@@ -102,6 +106,18 @@ impl Log {
             Some(index) => Outcome::Posted { index },
             None => self.reject(changes, origin, message, Refused::SystemBody),
         })
+    }
+
+    fn append_to_approval(
+        &mut self,
+        changes: &mut Changes<'_>,
+        draft: Draft,
+        origin: Origin,
+        (id, kind): (&Ident, u8),
+    ) -> u64 {
+        let index = self.append(changes, draft, origin, None);
+        changes.put(Family::Approvals, self.number.approval(id, Some(index)), vec![kind]);
+        index
     }
 
     fn post_access(
@@ -272,6 +288,13 @@ fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draf
     let fits = matches!(value, Value::Object(_)) && event.len() <= system::BODY_BYTES_MAX;
     let salts = (&message.seed, scope(subject));
     fits.then(|| Draft::new(kind, None, event.clone(), &event, &[], salts))
+}
+
+/// The body names the approval whose subject it is on: the entry alone says whose it is.
+fn approval_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
+    let body = json::parse(&message.body).ok()?;
+    let named = body.get("approval_id").and_then(Value::as_str) == Some(id.as_str());
+    named.then(|| plain_draft(Kind::Approval, message, subject)).flatten()
 }
 
 /// Every member of the body is payload; the entry says only which approval it belongs to.

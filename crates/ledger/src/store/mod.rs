@@ -1,6 +1,6 @@
 //! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
 //!
-//! Key layout, version 1 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//! Key layout, version 2 (all integers big-endian; `log` is a u32 given at `init`, never reused):
 //!
 //! | family | key | value |
 //! |---|---|---|
@@ -24,15 +24,17 @@
 //! | `checkpoints` | `log ‖ unix second u64` | last checkpoint of that second |
 //! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
 //! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
+//! | `approvals` | `log ‖ approval id ‖ 0x00 ‖ index u64` | `a`: an `approval` entry of that approval; `e`: an `evidence` entry |
 //! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
+use crate::ident::Ident;
 use std::collections::HashMap;
 
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 
 /// Version of the key layout; another one is refused.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,11 +65,13 @@ pub enum Family {
     Repeats,
     /// Messages of the embedded journal by signed subject.
     SubjectIndex,
+    /// The entries of each approval.
+    Approvals,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -81,6 +85,7 @@ impl Family {
         (Self::Journal, "journal"),
         (Self::Repeats, "repeats"),
         (Self::SubjectIndex, "subject_index"),
+        (Self::Approvals, "approvals"),
     ];
 }
 
@@ -210,6 +215,14 @@ impl LogNumber {
     pub fn in_epoch(self, epoch: u64, rest: &[u8]) -> Vec<u8> {
         let mut key = self.numbered(epoch);
         key.extend_from_slice(rest);
+        key
+    }
+
+    /// An entry of an approval; without `index`: what the keys of all of them begin with.
+    pub fn approval(self, id: &Ident, index: Option<u64>) -> Vec<u8> {
+        let mut key = self.key(id.as_str().as_bytes());
+        key.push(0);
+        key.extend(index.iter().flat_map(|index| index.to_be_bytes()));
         key
     }
 

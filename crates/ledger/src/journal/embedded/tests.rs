@@ -206,7 +206,7 @@ async fn what_the_writer_commits_is_followed() {
     journal.erase(5).unwrap();
     for (hours, first) in [(1, 3), (0, 8), (0, 8)] {
         let retention = Duration::from_secs(3600 * hours);
-        assert_eq!(chores::trim(&tenant, retention).await.unwrap(), first);
+        assert_eq!(chores::trim(&tenant, retention, None).await.unwrap(), first);
         assert_eq!(journal.state().map(|state| (state.first, state.last)), Ok((first, 8)));
     }
     let log =
