@@ -20,6 +20,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE / "vectors"))
 sys.dont_write_bytecode = True
 from formats import *
+from token_check import check_calls, check_tokens
 
 failures = []
 
@@ -303,6 +304,8 @@ def check_vectors():
         fits("event", case["event"], f"opa.json {case['name']}")
         expect(opa_event(case["element"]) == case["event"], f"opa.json {case['name']}")
     check_signatures(load("vectors/journal-signature.json"))
+    known["token"] = check_tokens(load("vectors/override-token.json"), strict, expect)
+    check_calls(load("vectors/call-digest.json"), strict, expect)
     return known
 
 
@@ -375,6 +378,8 @@ def check_pages(known):
             elif schema == "checkpoint":
                 keys = [read_vkey((HERE / "vectors/receipt/log.key").read_text().rstrip("\n"))]
                 open_checkpoint(block, keys)
+            elif schema == "token":
+                expect(block.replace("\n", "") in known["token"], f"{name}: a token that is in no vector, or does not verify")
             elif schema == "feed":
                 *lines, end = block.splitlines()
                 fits("feed-end", strict(end), str(name))

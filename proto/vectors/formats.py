@@ -127,12 +127,15 @@ def path(hashes, index):
     return path(hashes[k:], index - k) + [root(hashes[:k])]
 
 
+key_id = lambda name, public: sha256(name.encode() + b"\n\1" + public)[:4]
+vkey_of = lambda name, public: f"{name}+{key_id(name, public).hex()}+{b64(bytes([1]) + public)}"
+
+
 class Key:
     def __init__(self, name, seed):
         self.name, self.seed, self.private = name, seed, Ed25519PrivateKey.from_private_bytes(seed)
-        public = b"\1" + self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.id = sha256(name.encode() + b"\n" + public)[:4]
-        self.vkey = f"{name}+{self.id.hex()}+{b64(public)}"
+        self.public = self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.id, self.vkey = key_id(name, self.public), vkey_of(name, self.public)
 
     def line(self, text):
         return f"\u2014 {self.name} {b64(self.id + self.private.sign(text.encode()))}\n"
@@ -160,6 +163,21 @@ def sign_place(key, tenant, epoch, subject, expected, body):
 def call_digest(tenant, nonce, agent, run, tool, action, params):
     call = {"v": 1, "nonce": nonce, "tenant": tenant, "agent": agent, "run": run, "tool": tool, "action": action, "params": params}
     return b64url(sha256(b"countersign-call-v1\0" + jcs(call)))
+
+
+def approval_id(tenant, producer, source, id):
+    name = base64.b32encode(sha256(jcs([tenant, producer, source, id]))).decode().lower()
+    return "apr-" + name[:26]
+
+
+# formats/override-token.md
+thumbprint = lambda public: b64url(sha256(jcs({"crv": "Ed25519", "kty": "OKP", "x": b64url(public)})))
+header_of = lambda kid: f'{{"alg":"EdDSA","kid":"{kid}","typ":"ovr+jwt"}}'.encode()
+token_header = lambda key: header_of(thumbprint(key.public))
+
+
+def jwk(public):
+    return {"alg": "EdDSA", "crv": "Ed25519", "kid": thumbprint(public), "kty": "OKP", "use": "sig", "x": b64url(public)}
 
 
 # formats/opa.md

@@ -7,6 +7,7 @@ Which messages are refused, and why, is said by hand.
 """
 import base64, hashlib, json, pathlib, struct, sys
 
+import tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -454,3 +455,5 @@ if __name__ == "__main__":
     make_receipts()
     make_strict_json()
     make_opa()
+    write("override-token.json", tokens.override_token(TOKEN, Key(TOKEN.name, bytes([7] * 32)), Key(TOKEN.name, bytes([8] * 32))))
+    write("call-digest.json", tokens.call_digests())

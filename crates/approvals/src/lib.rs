@@ -6,3 +6,4 @@
 pub mod cards;
 pub mod fault;
 pub mod setup;
+pub mod token;

@@ -107,4 +107,34 @@ mod tests {
         assert_ne!(approval_id(&tenant, scope("1")), approval_id(&tenant, scope("2")));
         assert_eq!(approval_id(&tenant, scope("1")).as_str().len(), 30);
     }
+
+    /// `proto/vectors/call-digest.json`, written by an independent generator.
+    #[test]
+    fn p7_vectors() {
+        let file = include_str!("../../../proto/vectors/call-digest.json");
+        let file: serde_json::Value = serde_json::from_str(file).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        for case in file["cases"].as_array().unwrap() {
+            let (given, params) = (&case["call"], text(&case["params"]));
+            let tenant = Ident::new(&text(&given["tenant"])).unwrap();
+            let call = Call {
+                nonce: &text(&given["nonce"]),
+                tenant: &tenant,
+                agent: &text(&given["agent"]),
+                run: given["run"].as_str(),
+                tool: &text(&given["tool"]),
+                action: &text(&given["action"]),
+                params: &ledger::json::parse(params.as_bytes()).unwrap(),
+            };
+            let canonical = String::from_utf8(call.canonical()).unwrap();
+            assert_eq!(canonical, text(&case["canonical"]), "{}", case["name"]);
+            assert_eq!(call.digest(), text(&case["digest"]), "{}", case["name"]);
+        }
+        for case in file["approval_ids"].as_array().unwrap() {
+            let (producer, source) = (text(&case["producer"]), text(&case["source"]));
+            let opening = Scope { producer: &producer, source: &source, id: &text(&case["id"]) };
+            let tenant = Ident::new(&text(&case["tenant"])).unwrap();
+            assert_eq!(approval_id(&tenant, opening).as_str(), text(&case["approval_id"]));
+        }
+    }
 }

@@ -70,6 +70,11 @@ impl Vkey {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The public key: RFC 8032 encoding.
+    pub fn public_bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
 }
 
 impl std::fmt::Display for Vkey {
@@ -273,5 +278,15 @@ mod tests {
         {
             assert_eq!(Vkey::parse(key), Err(Error::Key), "{key}");
         }
+    }
+
+    /// The neutral point as key and as R: with S = 0 it holds for any message, unless the check is strict.
+    #[test]
+    fn small_order_keys_verify_nothing() {
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let weak = Vkey::new("x", VerifyingKey::from_bytes(&neutral).unwrap());
+        assert!(!verify_bytes(&weak, b"anything", &[neutral, [0; 32]].concat()));
+        assert_eq!(Vkey::parse(&weak.to_string()), Err(Error::Key));
     }
 }

@@ -212,7 +212,7 @@ impl Log {
                 self.rotated = true;
             }
             KeyUse::Journal => self.keys.journal = vec![change.vkey],
-            KeyUse::Token => self.keys.token = vec![change.vkey],
+            KeyUse::Token => self.keys.rotate_token(change.vkey),
         }
         self.save_keys(changes);
         let event = canonical::of(&event);

@@ -64,7 +64,8 @@ pub struct Keys {
     pub log: Vec<LogKey>,
     /// Those that sign journal messages now.
     pub journal: Vec<KeyText>,
-    /// Those that sign override tokens now.
+    /// Those whose override tokens are accepted, newest last: that one signs, and the one before it verifies what it
+    /// signed until the next rotation.
     pub token: Vec<KeyText>,
 }
 
@@ -89,6 +90,19 @@ impl Keys {
         let in_force =
             move |key: &&LogKey| key.first_size <= size && key.last_size.is_none_or(|l| size <= l);
         self.log.iter().filter(in_force).map(|key| &key.vkey.0)
+    }
+
+    /// The keys whose signature an override token may carry, newest last.
+    pub fn token(&self) -> Vec<Vkey> {
+        self.token.iter().map(|key| key.0.clone()).collect()
+    }
+
+    /// A new key signs override tokens; its predecessor, and no older one, still verifies.
+    pub(super) fn rotate_token(&mut self, new: KeyText) {
+        self.token.retain(|key| *key != new);
+        let older = self.token.len().saturating_sub(1);
+        self.token.drain(..older);
+        self.token.push(new);
     }
 
     /// The keys whose signature a journal message may carry.
@@ -168,5 +182,24 @@ mod nanos_number {
         deserializer: D,
     ) -> Result<Nanos, D::Error> {
         u64::deserialize(deserializer).map(Nanos)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::note::Signer;
+
+    #[test]
+    fn the_previous_token_key_verifies_until_the_next_rotation() {
+        let key = |seed| KeyText(Signer::new("log.example/token", &[seed; 32]).vkey().clone());
+        let mut keys = Keys { token: vec![key(1), key(2)], ..Keys::default() };
+        let mut check = |new, left: &[u8]| {
+            keys.rotate_token(key(new));
+            assert_eq!(keys.token, left.iter().map(|seed| key(*seed)).collect::<Vec<_>>());
+        };
+        check(3, &[2, 3]);
+        check(4, &[3, 4]);
+        check(4, &[3, 4]);
     }
 }

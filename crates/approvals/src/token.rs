@@ -1,0 +1,331 @@
+//! The override token (`proto/formats/override-token.md`): one compact JWS that says which call was approved, by whom,
+//! for which enforcer, until when. Pure: key, claims and time come in; text or claims go out.
+//!
+//! In scope: claims from an approval's state, mint, verify, key ids, the JWKS. Out of scope: whether a token may be minted
+//! or is still to be spent (`decider`, the journal), where keys lie (`ledger::keyring`).
+//!
+//! ```text
+//! issuer(public_url, &tenant) -> String
+//! Claims::new(iss, &tenant, Granted { id, seq }, &state) -> Option<Claims>     None unless a token lives
+//! mint(&claims, &signer) -> Result<String, Error>       same claims, same key: same text
+//! verify(text, &keys, &Expected { iss, tid, aud, now }) -> Result<Claims, Error>
+//! kid(&vkey) -> String                                  RFC 7638
+//! key_of(&keys, kid) -> Option<&Vkey>                   the key that signs a recorded token again
+//! jwks(&keys) -> serde_json::Value                      RFC 7517
+//! Error::code() -> &'static str                         `token_…`
+//! ```
+//!
+//! `keys` is `published.keys.token()`: newest last; that one signs what is minted now, all of them verify.
+//! The algorithm is not read from a token: its header must be, byte for byte, the one header we would write.
+
+use data_encoding::BASE64URL_NOPAD;
+use decider::approval::{Phase, State};
+use ledger::{
+    canonical,
+    ident::Ident,
+    json,
+    log::note::{Signer, Vkey, verify_bytes},
+    time::Nanos,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Longest token, in bytes: room for 128 people, and names of 256 bytes.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Longest life of a token, in seconds.
+pub const LIFE_SECONDS_MAX: u64 = 900;
+/// How far our clock may be behind the one that wrote `iat` and `nbf`, in seconds. `exp` has no grace.
+pub const SKEW_SECONDS: u64 = 30;
+/// How `call.dig` is made: the domain of the call digest (design §6).
+pub const DIGEST_ALG: &str = "countersign-call-v1";
+/// Bytes of a token id.
+const JTI_BYTES: usize = 16;
+
+/// What a token says. Times are whole seconds since 1970 (RFC 7519 `NumericDate`). No parameters, no personal data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// [`issuer`].
+    pub iss: String,
+    /// The one enforcer that may redeem it: the producer that opened the approval.
+    pub aud: Ident,
+    /// `data.agent.id`.
+    pub sub: String,
+    /// The tenant.
+    pub tid: Ident,
+    /// Token id: 16 random bytes, base64url.
+    pub jti: String,
+    /// When it was minted.
+    pub iat: u64,
+    /// From when it is valid: `iat`.
+    pub nbf: u64,
+    /// From then on it is not; at most [`LIFE_SECONDS_MAX`] after `iat`.
+    pub exp: u64,
+    /// The approval.
+    pub apr: Apr,
+    /// The call.
+    pub call: CallClaim,
+    /// How often it can be redeemed: 1.
+    pub max: u32,
+}
+
+/// Claim `apr`: where the proof of the grant is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apr {
+    /// Approval id.
+    pub id: Ident,
+    /// `journal.seq` of the entry that holds `granted`.
+    pub seq: u64,
+    /// Digest of the rule it was granted under: base64url SHA-256.
+    pub rule: String,
+    /// Principal ids of those whose reviews count, ascending; 1 or more.
+    pub by: Vec<Ident>,
+}
+
+/// Claim `call`: what was approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallClaim {
+    /// `<tool.name>/<tool.action>`, for people and logs. Names may hold a `/`: only `dig` binds.
+    pub tool: String,
+    /// Call digest: base64url SHA-256.
+    pub dig: String,
+    /// [`DIGEST_ALG`].
+    pub alg: String,
+}
+
+/// Where an approval was granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted<'a> {
+    /// Approval id.
+    pub id: &'a Ident,
+    /// `journal.seq` of the entry that holds `granted`.
+    pub seq: u64,
+}
+
+/// What whoever verifies a token knows without it.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// [`issuer`] of this server and tenant.
+    pub iss: &'a str,
+    /// The tenant of the request.
+    pub tid: &'a Ident,
+    /// The enforcer that is authenticated.
+    pub aud: &'a Ident,
+    /// The clock.
+    pub now: Nanos,
+}
+
+/// Why a token is refused. Never works again, but for [`Error::NotYetValid`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Error {
+    /// More than [`TOKEN_BYTES_MAX`].
+    #[error("a token has at most 16384 bytes")]
+    TooBig,
+    /// Not three parts of canonical base64url.
+    #[error("not a compact JWS: send the token exactly as it was minted")]
+    Malformed,
+    /// Not the one header of override tokens.
+    #[error("not the header of an override token; no other algorithm, type or order is read")]
+    Header,
+    /// Signed by a key that is not in the JWKS.
+    #[error("its key is not, or no longer, one of the tenant's: ask for a new token")]
+    UnknownKey,
+    /// Changed, or not signed by the key it names.
+    #[error("the signature is wrong")]
+    Signature,
+    /// Signed by us, and not what this version mints.
+    #[error("its claims are not those of an override token of this version")]
+    Claims,
+    /// Another server's.
+    #[error("it was issued elsewhere")]
+    Issuer,
+    /// Another tenant's.
+    #[error("it is another tenant's")]
+    Tenant,
+    /// Another enforcer's.
+    #[error("it was minted for another enforcer, and only that one can redeem it")]
+    Audience,
+    /// More than [`SKEW_SECONDS`] too early.
+    #[error("it is not valid yet: set the clock right")]
+    NotYetValid,
+    /// At or after `exp`.
+    #[error("it has expired: ask for a new one")]
+    Expired,
+}
+
+impl Error {
+    /// Its stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TooBig => "token_too_big",
+            Self::Malformed => "token_malformed",
+            Self::Header => "token_header",
+            Self::UnknownKey => "token_unknown_key",
+            Self::Signature => "token_signature",
+            Self::Claims => "token_claims",
+            Self::Issuer => "token_issuer",
+            Self::Tenant => "token_tenant",
+            Self::Audience => "token_audience",
+            Self::NotYetValid => "token_not_yet_valid",
+            Self::Expired => "token_expired",
+        }
+    }
+}
+
+/// Claim `iss`: `{public_url}/v1/tenants/{tenant}`.
+pub fn issuer(public_url: &str, tenant: &Ident) -> String {
+    format!("{}/v1/tenants/{tenant}", public_url.trim_end_matches('/'))
+}
+
+impl Claims {
+    /// The claims of the token that lives in `state`; `None` if none does. The same state gives the same claims.
+    ///
+    /// Seconds are cut off at both ends, so that a token never lives longer than its entry says.
+    pub fn new(iss: &str, tenant: &Ident, granted: Granted<'_>, state: &State) -> Option<Self> {
+        let requested = state.requested.as_ref()?;
+        let token = state.token.as_ref().filter(|_| state.phase == Phase::Minted)?;
+        let mut by = state.granted_by.clone();
+        by.sort_unstable();
+        let (call, iat) = (&requested.call, token.iat.seconds());
+        Some(Self {
+            iss: iss.to_owned(),
+            aud: requested.opening.producer.clone(),
+            sub: call.agent.clone(),
+            tid: tenant.clone(),
+            jti: token.jti.clone(),
+            iat,
+            nbf: iat,
+            exp: token.exp.seconds(),
+            apr: Apr {
+                id: granted.id.clone(),
+                seq: granted.seq,
+                rule: requested.rule_digest.clone(),
+                by,
+            },
+            call: CallClaim {
+                tool: format!("{}/{}", call.tool, call.action),
+                dig: call.digest.clone(),
+                alg: DIGEST_ALG.to_owned(),
+            },
+            max: 1,
+        })
+    }
+
+    /// Reads what [`mint`] wrote, and nothing else: exactly these members, in their RFC 8785 form.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        json::parse(bytes).ok()?;
+        let claims: Self = serde_json::from_slice(bytes).ok()?;
+        let canonical = canonical::of(&claims) == bytes;
+        (canonical && claims.is_sound()).then_some(claims)
+    }
+
+    fn is_sound(&self) -> bool {
+        let bytes = |text: &str, count| {
+            BASE64URL_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| bytes.len() == count)
+        };
+        let life = self.exp.checked_sub(self.iat);
+        self.max == 1
+            && self.nbf == self.iat
+            && life.is_some_and(|seconds| seconds <= LIFE_SECONDS_MAX)
+            && bytes(&self.jti, JTI_BYTES)
+            && bytes(&self.apr.rule, 32)
+            && bytes(&self.call.dig, 32)
+            && self.call.alg == DIGEST_ALG
+            && !self.apr.by.is_empty()
+            && self.apr.by.windows(2).all(|pair| pair[0] < pair[1])
+    }
+
+    fn check(&self, expected: &Expected<'_>) -> Result<(), Error> {
+        if self.iss != expected.iss {
+            return Err(Error::Issuer);
+        }
+        if self.tid != *expected.tid {
+            return Err(Error::Tenant);
+        }
+        if self.aud != *expected.aud {
+            return Err(Error::Audience);
+        }
+        // Whole seconds of the clock suffice: the claims have no finer ones.
+        let now = expected.now.seconds();
+        if self.nbf.max(self.iat) > now.saturating_add(SKEW_SECONDS) {
+            return Err(Error::NotYetValid);
+        }
+        if now >= self.exp { Err(Error::Expired) } else { Ok(()) }
+    }
+}
+
+/// The token of `claims`. Ed25519 has no randomness: the same claims and key give the same text.
+pub fn mint(claims: &Claims, key: &Signer) -> Result<String, Error> {
+    let header = BASE64URL_NOPAD.encode(header(&kid(key.vkey())).as_bytes());
+    let signed = format!("{header}.{}", BASE64URL_NOPAD.encode(&canonical::of(claims)));
+    let signature = BASE64URL_NOPAD.encode(&key.sign_bytes(signed.as_bytes()));
+    let text = format!("{signed}.{signature}");
+    if text.len() <= TOKEN_BYTES_MAX { Ok(text) } else { Err(Error::TooBig) }
+}
+
+/// The claims of a token that one of `keys` signed for exactly this issuer, tenant and enforcer, and that is valid now.
+///
+/// It says nothing about whether the token was spent or revoked, or whether it fits the call in hand.
+pub fn verify(text: &str, keys: &[Vkey], expected: &Expected<'_>) -> Result<Claims, Error> {
+    if text.len() > TOKEN_BYTES_MAX {
+        return Err(Error::TooBig);
+    }
+    let (signed, signature) = text.rsplit_once('.').ok_or(Error::Malformed)?;
+    let (header, payload) = signed.split_once('.').ok_or(Error::Malformed)?;
+    let (header, payload) = (decode(header)?, decode(payload)?);
+    let signature = decode(signature)?;
+    let key = key_of_header(&header, keys)?;
+    if !verify_bytes(key, signed.as_bytes(), &signature) {
+        return Err(Error::Signature);
+    }
+    let claims = Claims::read(&payload).ok_or(Error::Claims)?;
+    claims.check(expected).map(|()| claims)
+}
+
+/// base64url without padding, white space or unused bits.
+fn decode(part: &str) -> Result<Vec<u8>, Error> {
+    BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| Error::Malformed)
+}
+
+/// Before and after the key id in a header.
+const HEADER: (&str, &str) = (r#"{"alg":"EdDSA","kid":""#, r#"","typ":"ovr+jwt"}"#);
+
+fn header(kid: &str) -> String {
+    [HEADER.0, kid, HEADER.1].concat()
+}
+
+fn key_of_header<'a>(header: &[u8], keys: &'a [Vkey]) -> Result<&'a Vkey, Error> {
+    let kid = header.strip_prefix(HEADER.0.as_bytes());
+    let kid = kid.and_then(|rest| rest.strip_suffix(HEADER.1.as_bytes())).ok_or(Error::Header)?;
+    // A thumbprint is 32 bytes: what is not one may be more members of a header, and is no key id.
+    let is_thumbprint = BASE64URL_NOPAD.decode(kid).is_ok_and(|bytes| bytes.len() == 32);
+    let kid = std::str::from_utf8(kid).ok().filter(|_| is_thumbprint).ok_or(Error::Header)?;
+    key_of(keys, kid).ok_or(Error::UnknownKey)
+}
+
+/// The key with this id.
+pub fn key_of<'a>(keys: &'a [Vkey], kid: &str) -> Option<&'a Vkey> {
+    keys.iter().find(|key| self::kid(key) == kid)
+}
+
+/// Key id: base64url SHA-256 of the public key's required JWK members in order of names (RFC 7638, RFC 8037).
+pub fn kid(key: &Vkey) -> String {
+    let x = BASE64URL_NOPAD.encode(key.public_bytes());
+    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    BASE64URL_NOPAD.encode(&Sha256::digest(members))
+}
+
+/// The keys as a JWK set (RFC 7517, RFC 8037), in the order given.
+pub fn jwks(keys: &[Vkey]) -> Value {
+    let jwk = |key: &Vkey| {
+        let x = BASE64URL_NOPAD.encode(key.public_bytes());
+        json!({"alg": "EdDSA", "crv": "Ed25519", "kid": kid(key), "kty": "OKP", "use": "sig", "x": x})
+    };
+    json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests;
