@@ -1,5 +1,6 @@
 //! Text for people: colours only on a terminal, foreign strings made harmless.
 
+pub use ledger::foreign::harmless;
 use std::io::IsTerminal as _;
 
 /// Whether standard output shows colours: a terminal, and `NO_COLOR` is not set.
@@ -41,27 +42,4 @@ pub fn say(line: &str) {
 pub fn warn(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// A foreign string with control, bidi and zero-width characters shown as `\u{…}`.
-pub fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let hidden = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{feff}' | '\u{061c}' | '\u{00ad}' | '\u{e0000}'..='\u{e007f}');
-        if hidden { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn foreign_strings_are_made_harmless() {
-        assert_eq!(harmless("a\u{1b}[31m\u{202e}b\u{9b}"), "a\\u{1b}[31m\\u{202e}b\\u{9b}");
-        assert_eq!(harmless("Zürich €"), "Zürich €");
-    }
 }

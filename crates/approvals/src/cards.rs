@@ -1,5 +1,13 @@
 //! An approval as people see it: what is asked, of whom, how it stands. The same for the page, Slack and Teams.
 
+mod make;
+mod money;
+mod needed;
+mod params;
+
+pub use make::{FrozenCall, Making};
+pub use needed::in_words;
+
 use decider::approval::{Decision, Phase};
 use ledger::{ident::Ident, time::Nanos};
 use std::time::Duration;
@@ -61,7 +69,12 @@ impl Card {
 
     /// Whether the card has buttons to decide: in chat only if all fits and no step-up is asked.
     pub fn decidable(&self) -> bool {
-        self.phase == Phase::Pending && self.complete && !self.browser_only
+        self.decidable_on_page() && !self.browser_only
+    }
+
+    /// Whether the page has them: people are still asked, in time, and all of the call is there to see.
+    pub fn decidable_on_page(&self) -> bool {
+        self.phase == Phase::Pending && self.complete && self.shown_at < self.deadline
     }
 }
 

@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod event;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod follow;
+pub mod foreign;
 #[cfg(feature = "rocksdb")]
 pub mod fsck;
 pub mod guard;

@@ -1,0 +1,225 @@
+//! A card from an approval: foreign strings cleaned, params flattened, people named.
+
+use super::{Card, money, needed, params};
+use crate::setup::Setup;
+use decider::{
+    approval::{Decision, State},
+    quorum::People,
+    rule::Amount,
+};
+use ledger::{foreign::harmless, ident::Ident, time::Nanos};
+
+/// What is left of the frozen call's payload.
+#[derive(Clone, Copy, Debug)]
+pub struct FrozenCall<'a> {
+    /// RFC 8785 text.
+    pub params: &'a str,
+    /// `data.payload.reason`
+    pub agent_says: Option<&'a str>,
+}
+
+/// What a card is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    /// Whose.
+    pub tenant: &'a Ident,
+    /// Which.
+    pub approval: &'a Ident,
+    /// As it stands.
+    pub state: &'a State,
+    /// `None` when the params are gone.
+    pub call: Option<FrozenCall<'a>>,
+    /// The people in force, for names and groups.
+    pub setup: Option<&'a Setup>,
+    /// `public_url` of the configuration.
+    pub public_url: &'a str,
+    /// The moment that is shown.
+    pub now: Nanos,
+}
+
+impl Card {
+    /// The card of an approval; `None` before it was requested.
+    pub fn of(making: &Making<'_>) -> Option<Self> {
+        let Making { tenant, approval, state, call, setup, public_url, now } = *making;
+        let requested = state.requested.as_deref()?;
+        let rows = call.map(|call| params::flatten(call.params));
+        let amount = requested.rule.matches.amount.as_ref();
+        let amount = amount.zip(rows.as_ref()).and_then(|(at, rows)| amount_at(at, rows));
+        let complete = !state.corrupt && rows.as_ref().is_some_and(|rows| rows.complete);
+        let clean = |(pointer, value): (String, String)| (harmless(&pointer), harmless(&value));
+        Some(Self {
+            tenant: tenant.clone(),
+            approval: approval.clone(),
+            version: state.version,
+            shown_at: now,
+            phase: state.phase,
+            end_reason: state.end_reason.as_deref().map(harmless),
+            tool: harmless(&requested.call.tool),
+            action: harmless(&requested.call.action),
+            agent: harmless(&requested.call.agent),
+            run: requested.call.run.as_deref().map(harmless),
+            amount,
+            params: rows.map(|r| r.rows.into_iter().map(clean).collect()).unwrap_or_default(),
+            complete,
+            agent_says: call.and_then(|call| call.agent_says).map(one_line),
+            digest: requested.call.digest.clone(),
+            rule: harmless(&requested.rule.name),
+            reviews: reviews(state, setup),
+            needed: still_needed(state, setup),
+            deadline: requested.approval_deadline,
+            execution_deadline: state.execution_deadline,
+            url: format!("{}/approvals/{approval}", public_url.trim_end_matches('/')),
+            browser_only: requested.rule.step_up.is_some(),
+        })
+    }
+}
+
+impl Setup {
+    /// A person's name, cleaned; the id where nobody is known under it.
+    pub fn name_of(&self, person: &Ident) -> String {
+        self.people.get(person).map_or_else(|| person.to_string(), |known| harmless(&known.name))
+    }
+}
+
+/// Free text on one line: its line breaks are shown, and can't make text look as if it were ours.
+fn one_line(text: &str) -> String {
+    harmless(&text.replace("\r\n", "\n").replace('\n', " ⏎ ").replace('\t', " "))
+}
+
+fn amount_at(amount: &Amount, rows: &params::Rows) -> Option<String> {
+    let minor = rows.at(&amount.minor)?.parse().ok()?;
+    let code = rows.at(&amount.currency)?.strip_prefix('"')?.strip_suffix('"')?;
+    money::format(minor, code)
+}
+
+fn reviews(state: &State, setup: Option<&Setup>) -> Vec<(String, Decision, Nanos)> {
+    let name = |by: &Ident| setup.map_or_else(|| by.to_string(), |setup| setup.name_of(by));
+    state.reviews.iter().map(|review| (name(&review.by), review.decision, review.at)).collect()
+}
+
+/// Who is still needed while people are asked.
+fn still_needed(state: &State, setup: Option<&Setup>) -> Vec<String> {
+    use decider::approval::Phase;
+    let Some(requested) = state.requested.as_deref().filter(|_| state.phase == Phase::Pending)
+    else {
+        return Vec::new();
+    };
+    let approved = state.reviews.iter().filter(|review| review.decision == Decision::Approve);
+    let approved: Vec<_> = approved.map(|review| &review.by).collect();
+    needed::still(&requested.rule.quorum, &approved, &setup.map(active).unwrap_or_default())
+}
+
+fn active(setup: &Setup) -> People {
+    let people = setup.people.values().filter(|person| !person.disabled);
+    people.map(|person| (person.id.clone(), person.groups.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::Person;
+    use decider::approval::{Opening, Phase, Requested, Review, Summary};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const PARAMS: &str = r#"{"amount":125000,"currency":"EUR","to":"\u202eACME"}"#;
+
+    fn state() -> State {
+        let rule = r#"{"name":"big","match":{"amount":{"minor":"/amount","currency":"/currency","over":{}}},
+            "quorum":{"at_least":2,"of":"finance"},"deny":1,"approve_within":3600,"execute_within":900,
+            "report_within":900,"token_life":120}"#;
+        let requested = Requested {
+            v: 1,
+            opening: Opening { producer: Ident::new("gw-1").unwrap(), index: 7 },
+            call: Summary {
+                agent: "bot\u{202e}".into(),
+                run: None,
+                tool: "payments".into(),
+                action: "transfer".into(),
+                digest: "x".repeat(43),
+            },
+            rule: serde_json::from_str(rule).unwrap(),
+            rule_digest: String::new(),
+            owners: Vec::new(),
+            requested_at: Nanos(0),
+            approval_deadline: Nanos(3_600),
+        };
+        let by = Ident::new("ann").unwrap();
+        State {
+            phase: Phase::Pending,
+            requested: Some(Box::new(requested)),
+            reviews: vec![Review { by, decision: Decision::Approve, at: Nanos(5) }],
+            granted_by: Vec::new(),
+            granted_at: None,
+            execution_deadline: None,
+            token: None,
+            mints: 0,
+            redeemed: None,
+            report: None,
+            reminded: false,
+            escalated: false,
+            refusals: 0,
+            n: 2,
+            version: 2,
+            ended_at: None,
+            end_reason: None,
+            leaf: String::new(),
+            corrupt: false,
+        }
+    }
+
+    fn setup() -> Setup {
+        let id = Ident::new("ann").unwrap();
+        let person = Person {
+            id: id.clone(),
+            name: "Ann\u{200b} Example".into(),
+            groups: BTreeSet::from(["finance".to_owned()]),
+            owns: BTreeSet::new(),
+            slack: None,
+            teams: None,
+            disabled: false,
+        };
+        let people = BTreeMap::from([(id, person)]);
+        Setup { rules: Vec::new(), people, channels: BTreeMap::new() }
+    }
+
+    fn card(state: &State, params: Option<&str>, now: u64) -> Card {
+        let (tenant, approval) = (Ident::new("acme").unwrap(), Ident::new("apr-1").unwrap());
+        Card::of(&Making {
+            tenant: &tenant,
+            approval: &approval,
+            state,
+            call: params.map(|params| FrozenCall { params, agent_says: Some("trust\nme") }),
+            setup: Some(&setup()),
+            public_url: "https://log.example.com/",
+            now: Nanos(now),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn p7_a_card_shows_the_call_as_it_was_hashed() {
+        let params = PARAMS.replace("\\u202e", "\u{202e}");
+        let card = card(&state(), Some(&params), 10);
+        assert_eq!(card.amount.as_deref(), Some("EUR 1,250.00"));
+        let to = ("/to".to_owned(), "\"\\u{202e}ACME\"".to_owned());
+        assert_eq!(card.params[2], to);
+        assert_eq!(card.agent, "bot\\u{202e}");
+        assert_eq!(card.agent_says.as_deref(), Some("trust ⏎ me"));
+        assert_eq!(card.reviews[0].0, "Ann\\u{200b} Example");
+        assert_eq!(card.needed, ["1 of finance"]);
+        assert_eq!(card.url, "https://log.example.com/approvals/apr-1");
+        assert!(card.decidable());
+    }
+
+    #[test]
+    fn p9_no_buttons_without_params_after_the_deadline_or_in_doubt() {
+        assert!(!card(&state(), None, 10).decidable());
+        assert!(!card(&state(), Some(PARAMS), 3_600).decidable_on_page());
+        let corrupt = State { corrupt: true, ..state() };
+        assert!(!card(&corrupt, Some(PARAMS), 10).decidable());
+        let mut stepped = state();
+        stepped.requested.as_mut().unwrap().rule.step_up = Some(60);
+        let stepped = card(&stepped, Some(PARAMS), 10);
+        assert!(!stepped.decidable() && stepped.decidable_on_page());
+    }
+}
