@@ -44,3 +44,15 @@ pub struct Decided<E, R> {
     /// Why the command itself was not carried out.
     pub refused: Option<R>,
 }
+
+impl<E, R> Decided<E, R> {
+    /// Carried out: this happens. Nothing in it: it had happened already.
+    pub fn events(events: impl Into<Vec<E>>) -> Self {
+        Self { events: events.into(), refused: None }
+    }
+
+    /// Not carried out; the events happen all the same.
+    pub fn refused(why: R, events: impl Into<Vec<E>>) -> Self {
+        Self { events: events.into(), refused: Some(why) }
+    }
+}

@@ -1,8 +1,40 @@
 //! Who must approve what: ordered rules, the first match wins (`proto/formats/rules.md`).
 
+mod check;
+mod matching;
+
+pub use check::RuleError;
+pub use matching::{Facts, first_match};
+
 use crate::quorum::Quorum;
+use data_encoding::BASE64URL_NOPAD;
+use ledger::canonical;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+
+/// Longest name of a rule, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Most refusals that a rule may ask for to end an approval.
+pub const DENY_MAX: u32 = 16;
+/// Longest time to approve, in seconds: 7 days.
+pub const APPROVE_WITHIN_MAX: u64 = 7 * 86_400;
+/// Longest time from the grant to the redemption, in seconds: 1 day.
+pub const EXECUTE_WITHIN_MAX: u64 = 86_400;
+/// Longest time to wait for an execution report, in seconds: 7 days.
+pub const REPORT_WITHIN_MAX: u64 = 7 * 86_400;
+/// Longest life of an override token, in seconds.
+pub const TOKEN_LIFE_MAX: u64 = 900;
+/// Oldest sign-in that a step-up may accept, in seconds: the life of a sign-in.
+pub const STEP_UP_MAX: u64 = 8 * 3_600;
+/// Most values, conditions, currencies or channels in one list of a rule.
+pub const LIST_MAX: usize = 64;
+/// Longest text in a condition, in bytes.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Deepest nesting of a value in a `params` condition.
+pub const VALUE_DEPTH_MAX: usize = 8;
+/// Longest RFC 8785 form of a rule, in bytes: it stands whole in every approval.
+pub const RULE_BYTES_MAX: usize = 16_384;
 
 /// One rule, as it is applied and copied whole into an approval. Times are whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,3 +115,14 @@ pub struct Amount {
     /// Limit by currency, in minor units.
     pub over: BTreeMap<String, u64>,
 }
+
+impl Rule {
+    /// What names this rule everywhere: base64url SHA-256 of its RFC 8785 form, 43 characters. Of a rule that keeps
+    /// the limits ([`Rule::check`]); numbers that RFC 8785 would change make it panic.
+    pub fn digest(&self) -> String {
+        BASE64URL_NOPAD.encode(&Sha256::digest(canonical::of(self)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

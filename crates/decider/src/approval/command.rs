@@ -61,9 +61,9 @@ pub enum Command {
     Cancel {
         /// Now.
         world: World,
-        /// Who: `producer:<name>`, `admin:<key id>`.
+        /// Who: `producer:<name>`, `admin:<key id>`. At most [`super::ID_BYTES_MAX`] bytes.
         by: String,
-        /// A code, at most [`super::REASON_BYTES_MAX`] bytes.
+        /// A code of [`super::is_code`]'s form.
         reason: String,
     },
     /// The grant is taken back.
@@ -92,11 +92,11 @@ pub enum Command {
         world: World,
         /// Who asks.
         enforcer: Ident,
-        /// Which token.
+        /// Which token, of a token that verified.
         jti: String,
         /// Digest of the call in hand, computed by us.
         digest: String,
-        /// The enforcer's id of this redemption.
+        /// The enforcer's id of this redemption, 1 to [`super::ID_BYTES_MAX`] characters of printable ASCII.
         redemption_id: String,
     },
     /// Say what became of the call.
@@ -116,10 +116,13 @@ pub enum Refusal {
     /// There is no such approval.
     #[error("not_found")]
     NotFound,
+    /// What is said is not well-formed: a reason is not a code, an id is too long, `requested` does not hold together.
+    #[error("malformed")]
+    Malformed,
     /// Its history is not one that could have happened: it stands still.
     #[error("corrupt")]
     Corrupt,
-    /// It is over, or not at the point where this can be done; the state says where it is.
+    /// It is over, or not at the point where this can be done: the phase says where it is.
     #[error("not_now")]
     NotNow,
     /// The approval or execution deadline passed.
@@ -134,6 +137,9 @@ pub enum Refusal {
     /// The person owns the agent.
     #[error("own_call")]
     OwnCall,
+    /// The rule demands a known owner and there is none: nobody may approve.
+    #[error("owner_unknown")]
+    OwnerUnknown,
     /// The person answered before, and differently.
     #[error("already_reviewed")]
     AlreadyReviewed,

@@ -1,7 +1,8 @@
 //! What happened to an approval, as it stands in the log (`proto/formats/approval.md`).
 
-use crate::rule::Rule;
-use ledger::{ident::Ident, time::Nanos};
+use super::after;
+use crate::rule::{Owner, Rule, RuleError};
+use ledger::{canonical, ident::Ident, json, time::Nanos};
 use serde::{Deserialize, Serialize};
 
 /// One message on an approval's subject: everything one command made happen. One message is one entry.
@@ -16,6 +17,17 @@ pub struct Message {
     pub prev: String,
     /// 1 or more.
     pub events: Vec<Event>,
+}
+
+impl Message {
+    /// Reads the `event` of an `approval` entry. Strict: what is read, written again in RFC 8785 form, must be the same
+    /// bytes, so that nothing stands in the log that nobody reads.
+    pub fn read(event: &[u8]) -> Option<Self> {
+        let message: Self = serde_json::from_slice(event).ok()?;
+        let text = serde_json::to_vec(&message).ok()?;
+        let form = canonical::to_vec(&json::parse(&text).ok()?);
+        (form == event).then_some(message)
+    }
 }
 
 /// One thing that happened. Names on the wire are snake case.
@@ -34,7 +46,7 @@ pub enum Event {
         via: Via,
         /// How we knew who it was.
         auth: Auth,
-        /// The groups of the person at that moment.
+        /// Those of the person's groups at that moment that the quorum asks for, in order of names.
         groups: Vec<String>,
         /// The call digest on the card or page: base64url SHA-256, or at least its first 8 characters.
         displayed_dig: String,
@@ -163,6 +175,50 @@ pub struct Requested {
     /// From then on nothing grants.
     pub approval_deadline: Nanos,
 }
+
+/// Version of these events.
+pub const VERSION: u32 = 1;
+
+impl Requested {
+    /// What the opening gives, with the digest and the deadline that follow from it. Owners are put in order.
+    pub fn new(
+        opening: Opening,
+        call: Summary,
+        rule: Rule,
+        mut owners: Vec<Ident>,
+        requested_at: Nanos,
+    ) -> Result<Self, RuleError> {
+        rule.check()?;
+        owners.sort();
+        owners.dedup();
+        let (rule_digest, approval_deadline) =
+            (rule.digest(), after(requested_at, rule.approve_within));
+        let v = VERSION;
+        Ok(Self { v, opening, call, rule, rule_digest, owners, requested_at, approval_deadline })
+    }
+
+    /// Whether it is what [`Requested::new`] gives.
+    pub fn is_sound(&self) -> bool {
+        self.v == VERSION
+            && self.rule.check().is_ok()
+            && self.rule_digest == self.rule.digest()
+            && self.owners.windows(2).all(|pair| pair[0] < pair[1])
+            && self.approval_deadline == after(self.requested_at, self.rule.approve_within)
+    }
+
+    /// Whether an owner must be known and none is: nobody may approve (P10).
+    pub fn lacks_owner(&self) -> bool {
+        self.rule.owner == Owner::Known && self.owners.is_empty()
+    }
+
+    /// Whether what was shown is this call: the digest, or at least its first 8 characters.
+    pub fn shows(&self, displayed_dig: &str) -> bool {
+        displayed_dig.len() >= DISPLAYED_DIGEST_MIN && self.call.digest.starts_with(displayed_dig)
+    }
+}
+
+/// Fewest characters of a digest that stand for it on a card.
+pub const DISPLAYED_DIGEST_MIN: usize = 8;
 
 /// The decision event that paused the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,19 +5,27 @@
 //!   (none) ─────────► Pending ────────────────► Granted ─────────► Minted ─────────► Redeemed ─► Completed | Failed | Unknown
 //!                        │ deny threshold: Denied        │ ▲ token lapsed │
 //!                        │ cancel: Cancelled             │ └──────────────┤
-//!                        │ other rule: Superseded        ├────────────────┴─ revoke, other rule: Revoked
-//!                        └ approval deadline: Expired    └─ execution deadline: Lapsed
+//!                        │ other rule: Superseded        ├────────────────┼─ revoke, other rule: Revoked
+//!                        └ approval deadline: Expired    ├────────────────┼─ cancel: Cancelled
+//!                                                        └────────────────┴─ execution deadline: Lapsed
 //! ```
 
 mod command;
+mod decide;
 mod event;
+mod evolve;
 mod state;
 
 pub use command::{Answer, Command, Refusal, World};
 pub use event::{
-    Auth, Decision, Event, Message, Method, Opening, Outcome, Reason, Requested, Summary, Via,
+    Auth, DISPLAYED_DIGEST_MIN, Decision, Event, Message, Method, Opening, Outcome, Reason,
+    Requested, Summary, VERSION, Via,
 };
-pub use state::{Phase, Review, State, Token};
+pub use evolve::fold;
+pub use state::{Phase, Review, State, Token, next_tick};
+
+use crate::{Decided, Decider};
+use ledger::time::Nanos;
 
 /// Most tokens minted for one approval.
 pub const MINTS_MAX: u32 = 3;
@@ -25,3 +33,67 @@ pub const MINTS_MAX: u32 = 3;
 pub const REFUSALS_RECORDED_MAX: u32 = 20;
 /// Longest reason code, in bytes.
 pub const REASON_BYTES_MAX: usize = 64;
+/// Longest token id, redemption id, key id or name of who acts, in bytes.
+pub const ID_BYTES_MAX: usize = 128;
+/// How far a token's `iat` may lie ahead of the worker's clock, in seconds: clocks of two workers differ.
+pub const CLOCK_SKEW_MAX: u64 = 30;
+
+/// The life of an approval.
+#[derive(Clone, Copy, Debug)]
+pub struct Approval;
+
+impl Decider for Approval {
+    type State = State;
+    type Command = Command;
+    type Event = Event;
+    type Refusal = Refusal;
+
+    fn initial() -> State {
+        State::default()
+    }
+
+    fn decide(state: &State, command: &Command) -> Decided<Event, Refusal> {
+        decide::decide(state, command)
+    }
+
+    fn evolve(state: State, event: &Event, at: Nanos) -> State {
+        evolve::evolve(state, event, at)
+    }
+
+    /// A missed report may still come: until then `Unknown` can change.
+    fn is_terminal(state: &State) -> bool {
+        match state.phase {
+            Phase::None | Phase::Pending | Phase::Granted | Phase::Minted | Phase::Redeemed => {
+                false
+            }
+            Phase::Unknown => state.report.is_some(),
+            Phase::Completed
+            | Phase::Failed
+            | Phase::Denied
+            | Phase::Expired
+            | Phase::Cancelled
+            | Phase::Superseded
+            | Phase::Revoked
+            | Phase::Lapsed => true,
+        }
+    }
+}
+
+/// Whether `text` may stand as a reason: 1 to [`REASON_BYTES_MAX`] of `a-z`, `0-9` and `_`. Never the sender's prose.
+pub fn is_code(text: &str) -> bool {
+    let code = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=REASON_BYTES_MAX).contains(&text.len()) && text.bytes().all(code)
+}
+
+/// Whether `text` may stand as an id: 1 to [`ID_BYTES_MAX`] printable ASCII characters.
+pub fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// So many seconds later.
+fn after(time: Nanos, seconds: u64) -> Nanos {
+    Nanos(time.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
+}
+
+#[cfg(test)]
+mod tests;

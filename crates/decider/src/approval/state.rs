@@ -1,14 +1,19 @@
 //! What has become of an approval.
 
-use super::event::{Decision, Outcome, Requested};
+use super::{
+    after,
+    event::{Decision, Event, Outcome, Reason, Requested},
+};
+use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where in its life an approval is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing happened yet.
+    #[default]
     None,
     /// People are asked.
     Pending,
@@ -38,19 +43,28 @@ pub enum Phase {
     Lapsed,
 }
 
+impl Phase {
+    /// Whether it waits for something: people, a mint, a redemption, a report. Of an open approval nothing is trimmed.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Granted | Self::Minted | Self::Redeemed)
+    }
+}
+
 /// One person's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Review {
     /// Who.
     pub by: Ident,
     /// What.
     pub decision: Decision,
+    /// Which groups counted then.
+    pub groups: Vec<String>,
     /// When the journal took it.
     pub at: Nanos,
 }
 
 /// A token of this approval.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Token {
     /// Its id.
     pub jti: String,
@@ -62,8 +76,8 @@ pub struct Token {
     pub exp: Nanos,
 }
 
-/// Everything that deciding needs, folded from the events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that deciding needs, folded from the events. Serialized only in snapshots: no format for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Where it is.
     pub phase: Phase,
@@ -75,7 +89,8 @@ pub struct State {
     pub granted_by: Vec<Ident>,
     /// When it was granted.
     pub granted_at: Option<Nanos>,
-    /// From then on nothing is redeemed.
+    /// From then on nothing is redeemed: as the grant says, or `execute_within` after the journal took it, whichever
+    /// is earlier.
     pub execution_deadline: Option<Nanos>,
     /// The newest token; it lives while the phase is `Minted`.
     pub token: Option<Token>,
@@ -103,4 +118,101 @@ pub struct State {
     pub leaf: String,
     /// The history is not one that could have happened.
     pub corrupt: bool,
+}
+
+impl State {
+    /// Before anything happened; `opening_leaf` is the leaf hash (base64) of the decision's entry.
+    pub fn begin(opening_leaf: &str) -> Self {
+        Self { leaf: opening_leaf.to_owned(), ..Self::default() }
+    }
+
+    /// The answer of this person, if there is one.
+    pub fn review_by(&self, person: &Ident) -> Option<&Review> {
+        self.reviews.iter().find(|review| review.by == *person)
+    }
+
+    /// Who said no, in order of names.
+    pub fn deniers(&self) -> Vec<Ident> {
+        let no = self.reviews.iter().filter(|review| review.decision == Decision::Deny);
+        no.map(|review| review.by.clone()).collect()
+    }
+
+    /// Who said yes, with the groups that counted then.
+    pub fn approvers(&self) -> People {
+        let yes = self.reviews.iter().filter(|review| review.decision == Decision::Approve);
+        yes.map(|review| (review.by.clone(), review.groups.iter().cloned().collect())).collect()
+    }
+
+    /// Who is still needed: `(how many, of which group)`. Empty before the request, and once the quorum is met.
+    pub fn needed(&self) -> Vec<(u32, String)> {
+        let requested = self.requested.as_ref();
+        requested.map_or(vec![], |requested| requested.rule.quorum.needed(&self.approvers()))
+    }
+
+    /// Whether this redemption, and no other, is the one that spent the token. To be asked after a `Redeemed` is in
+    /// the log: by the journal's time it may have come too late.
+    pub fn is_redeemed_by(&self, redemption_id: &str, jti: &str) -> bool {
+        self.redeemed.as_ref().is_some_and(|(id, token, _)| id == redemption_id && token == jti)
+    }
+
+    /// When a missing report counts as unknown; `None` before the redemption.
+    pub fn report_deadline(&self) -> Option<Nanos> {
+        let (requested, (_, _, at)) = (self.requested.as_ref()?, self.redeemed.as_ref()?);
+        Some(after(*at, requested.rule.report_within))
+    }
+
+    /// When half of the time to approve is over.
+    pub fn reminder_at(&self) -> Option<Nanos> {
+        Some(part_of_time(self.requested.as_ref()?, 1, 2))
+    }
+
+    /// When two thirds of the time to approve are over; `None` if the rule escalates to nobody.
+    pub fn escalation_at(&self) -> Option<Nanos> {
+        let requested = self.requested.as_ref()?;
+        (!requested.rule.escalate.is_empty()).then(|| part_of_time(requested, 2, 3))
+    }
+
+    /// What a deadline that passed by `now` makes of it: `Expired`, `Lapsed` or nothing.
+    pub(super) fn overdue(&self, now: Nanos) -> Option<Event> {
+        match self.phase {
+            Phase::Pending => {
+                let passed = now >= self.requested.as_ref()?.approval_deadline;
+                passed.then_some(Event::Expired { reason: Reason::Deadline })
+            }
+            Phase::Granted | Phase::Minted => {
+                (now >= self.execution_deadline?).then_some(Event::Lapsed)
+            }
+            _ => None,
+        }
+    }
+
+    /// What people see of it: a message that changes this makes a new version.
+    pub(super) fn seen(&self) -> (Phase, usize, usize, Option<Outcome>, bool) {
+        (self.phase, self.reviews.len(), self.deniers().len(), self.report, self.corrupt)
+    }
+}
+
+/// When something happens next by time alone: the moment for the next `Tick`. `None`: never.
+pub fn next_tick(state: &State) -> Option<Nanos> {
+    if state.corrupt {
+        return None;
+    }
+    let token_end = state.token.as_ref().map(|token| token.exp);
+    let times = match state.phase {
+        Phase::Pending => [
+            state.requested.as_ref().map(|requested| requested.approval_deadline),
+            state.reminder_at().filter(|_| !state.reminded),
+            state.escalation_at().filter(|_| !state.escalated),
+        ],
+        Phase::Granted => [state.execution_deadline, None, None],
+        Phase::Minted => [state.execution_deadline, token_end, None],
+        Phase::Redeemed => [state.report_deadline(), None, None],
+        _ => [None; 3],
+    };
+    times.into_iter().flatten().min()
+}
+
+fn part_of_time(requested: &Requested, part: u64, of: u64) -> Nanos {
+    let whole = requested.approval_deadline.0.saturating_sub(requested.requested_at.0);
+    Nanos(requested.requested_at.0.saturating_add(whole / of * part))
 }

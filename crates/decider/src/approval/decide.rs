@@ -1,0 +1,196 @@
+//! Commands into events. Each is judged by the world of its moment: the worker's clock, the people and the rule now.
+//!
+//! What holds for all: a corrupt approval refuses everything; what happened already gives nothing and no refusal; a
+//! deadline that passed or a rule that changed makes its event happen, and the command itself is refused.
+
+mod review;
+mod token;
+
+use super::{
+    Answer, Command, Refusal, World,
+    event::{Event, Outcome, Reason, Requested},
+    is_code, is_id,
+    state::{Phase, State},
+};
+use ledger::{ident::Ident, time::Nanos};
+use review::Click;
+use token::{MintCall, RedeemCall};
+
+/// See [`crate::Decider::decide`].
+pub(super) fn decide(state: &State, command: &Command) -> Answer {
+    if state.corrupt {
+        return refuse(Refusal::Corrupt);
+    }
+    if let Command::Request { requested, cancel } = command {
+        return request(state, requested, cancel.as_deref());
+    }
+    let Some(requested) = state.requested.as_deref() else { return refuse(Refusal::NotFound) };
+    let case = Case { state, requested };
+    match command {
+        Command::Request { .. } => refuse(Refusal::NotNow),
+        Command::Review {
+            world,
+            by,
+            decision,
+            via,
+            auth,
+            displayed_dig,
+            version,
+            shown_at,
+            evidence,
+        } => case.review(&Click {
+            world,
+            by: by.as_ref(),
+            decision: *decision,
+            via: *via,
+            auth: *auth,
+            displayed_dig,
+            version: *version,
+            shown_at: *shown_at,
+            evidence: *evidence,
+        }),
+        Command::Tick { world, undeliverable } => case.tick(world, *undeliverable),
+        Command::Cancel { world, by, reason } => {
+            let event = Event::Cancelled { by: by.clone(), reason: reason.clone() };
+            case.withdraw(world.now, Phase::Cancelled, (by, reason), event)
+        }
+        Command::Revoke { world, by, reason } => {
+            let event = Event::Revoked { by: by.clone(), reason: reason.clone() };
+            case.withdraw(world.now, Phase::Revoked, (by, reason), event)
+        }
+        Command::Mint { world, enforcer, jti, kid } => {
+            case.mint(&MintCall { world, enforcer, jti, kid })
+        }
+        Command::Redeem { world, enforcer, jti, digest, redemption_id } => {
+            case.redeem(&RedeemCall { world, enforcer, jti, digest, redemption_id })
+        }
+        Command::Report { enforcer, outcome, .. } => case.report(enforcer, *outcome),
+    }
+}
+
+fn refuse(why: Refusal) -> Answer {
+    Answer::refused(why, [])
+}
+
+fn request(state: &State, requested: &Requested, cancel: Option<&str>) -> Answer {
+    if let Some(begun) = &state.requested {
+        let same = begun.opening == requested.opening;
+        return if same { Answer::events([]) } else { refuse(Refusal::NotNow) };
+    }
+    if !requested.is_sound() || !cancel.is_none_or(is_code) {
+        return refuse(Refusal::Malformed);
+    }
+    let mut events = vec![Event::Requested(Box::new(requested.clone()))];
+    events.extend(cancel.map(|reason| Event::Cancelled {
+        by: "countersign".to_owned(),
+        reason: reason.to_owned(),
+    }));
+    Answer::events(events)
+}
+
+/// An approval that exists.
+struct Case<'a> {
+    state: &'a State,
+    requested: &'a Requested,
+}
+
+impl Case<'_> {
+    /// The answer that time, the end or another phase give, before anything else is looked at.
+    fn not_in(&self, phases: &[Phase], now: Nanos) -> Option<Answer> {
+        if let Some(passed) = self.state.overdue(now) {
+            return Some(Answer::refused(Refusal::TooLate, [passed]));
+        }
+        (!phases.contains(&self.state.phase)).then(|| refuse(self.why_not_now()))
+    }
+
+    /// Whoever comes second hears the same as the one whose command made the end happen.
+    fn why_not_now(&self) -> Refusal {
+        match self.state.phase {
+            Phase::Expired | Phase::Lapsed => Refusal::TooLate,
+            Phase::Superseded => Refusal::RuleChanged,
+            Phase::Revoked if self.state.end_reason.as_deref() == Some(RULE_CHANGED) => {
+                Refusal::RuleChanged
+            }
+            _ => Refusal::NotNow,
+        }
+    }
+
+    /// Another rule, or none that can be told: not the one that was asked under.
+    fn rule_changed(&self, world: &World) -> bool {
+        world.rule.as_ref() != Some(&self.requested.rule_digest)
+    }
+
+    fn is_enforcer(&self, who: &Ident) -> bool {
+        *who == self.requested.opening.producer
+    }
+
+    /// Cancel or revoke: not after the redemption; a second time changes nothing.
+    fn withdraw(&self, now: Nanos, to: Phase, said: (&str, &str), event: Event) -> Answer {
+        if !is_id(said.0) || !is_code(said.1) {
+            return refuse(Refusal::Malformed);
+        }
+        if self.state.phase == to {
+            return Answer::events([]);
+        }
+        if self.state.redeemed.is_some() {
+            return refuse(Refusal::AlreadyRedeemed);
+        }
+        let granted = [Phase::Granted, Phase::Minted];
+        let any = [Phase::Pending, Phase::Granted, Phase::Minted];
+        let from = if to == Phase::Revoked { &granted[..] } else { &any[..] };
+        self.not_in(from, now).unwrap_or_else(|| Answer::events([event]))
+    }
+
+    fn report(&self, enforcer: &Ident, outcome: Outcome) -> Answer {
+        if !self.is_enforcer(enforcer) {
+            return refuse(Refusal::NotYours);
+        }
+        match self.state.report {
+            _ if self.state.redeemed.is_none() => refuse(Refusal::NotNow),
+            None => Answer::events([Event::ExecutionReported { outcome }]),
+            Some(before) if before == outcome => Answer::events([]),
+            Some(_) => refuse(Refusal::AlreadyReported),
+        }
+    }
+
+    /// What time alone makes happen. A rule that can't be told now changes nothing here: it may be back in a moment.
+    fn tick(&self, world: &World, undeliverable: bool) -> Answer {
+        let (state, now) = (self.state, world.now);
+        let due = |time: Option<Nanos>| time.is_some_and(|time| now >= time);
+        let mut events = Vec::new();
+        if let Some(passed) = state.overdue(now) {
+            events.push(match passed {
+                Event::Expired { .. } if undeliverable => {
+                    Event::Expired { reason: Reason::Undeliverable }
+                }
+                passed => passed,
+            });
+        } else if state.phase == Phase::Pending && world.rule.is_some() && self.rule_changed(world)
+        {
+            events.push(Event::Superseded { rule: world.rule.clone() });
+        } else if state.phase == Phase::Pending {
+            if !state.reminded && due(state.reminder_at()) {
+                events.push(Event::Reminded);
+            }
+            if !state.escalated && due(state.escalation_at()) {
+                events.push(Event::Escalated);
+            }
+        } else if state.phase == Phase::Minted {
+            events.extend(self.token_lapse(now));
+        } else if state.phase == Phase::Redeemed && due(state.report_deadline()) {
+            events.push(Event::ReportMissed);
+        }
+        Answer::events(events)
+    }
+
+    /// The end of the live token, once its time passed.
+    fn token_lapse(&self, now: Nanos) -> Option<Event> {
+        let live = self.state.token.as_ref().filter(|_| self.state.phase == Phase::Minted)?;
+        (now >= live.exp).then(|| Event::TokenLapsed { jti: live.jti.clone() })
+    }
+}
+
+/// Reason of a revocation by another rule.
+const RULE_CHANGED: &str = "rule_changed";
+/// Who revokes when another rule is in force.
+const BY_RULE: &str = "rule";

@@ -1,0 +1,145 @@
+//! A person answers.
+
+use super::{Answer, Case, Refusal, refuse};
+use crate::{
+    approval::{
+        REFUSALS_RECORDED_MAX, World, after,
+        event::{Auth, Decision, Event, Method, Via},
+        state::Phase,
+    },
+    quorum::People,
+};
+use ledger::{ident::Ident, time::Nanos};
+
+/// A review, as it came.
+pub(super) struct Click<'a> {
+    pub(super) world: &'a World,
+    pub(super) by: Option<&'a Ident>,
+    pub(super) decision: Decision,
+    pub(super) via: Via,
+    pub(super) auth: Auth,
+    pub(super) displayed_dig: &'a str,
+    pub(super) version: u64,
+    pub(super) shown_at: Nanos,
+    pub(super) evidence: Option<u64>,
+}
+
+impl Case<'_> {
+    /// The same answer by the same person changes nothing, whenever it comes. Then time, the rule, who it is, what was
+    /// shown, how we know.
+    pub(super) fn review(&self, click: &Click<'_>) -> Answer {
+        let before = click.by.and_then(|by| self.state.review_by(by));
+        if before.is_some_and(|review| review.decision == click.decision) {
+            return Answer::events([]);
+        }
+        if let Some(answer) = self.not_in(&[Phase::Pending], click.world.now) {
+            return answer;
+        }
+        if self.rule_changed(click.world) {
+            let rule = click.world.rule.clone();
+            return Answer::refused(Refusal::RuleChanged, [Event::Superseded { rule }]);
+        }
+        match self.may_review(click) {
+            Ok((by, groups)) => self.reviewed(click, by, groups),
+            Err(why) => self.rejected(click, why),
+        }
+    }
+
+    /// Who it is, and those of the person's groups that are asked.
+    fn may_review<'c>(&self, click: &Click<'c>) -> Result<(&'c Ident, Vec<String>), Refusal> {
+        let by = click.by.ok_or(Refusal::NotLinked)?;
+        let groups = self.asked_groups(click.world, by);
+        if groups.is_empty() {
+            return Err(Refusal::NotEligible);
+        }
+        if self.owns(click.world, by) {
+            return Err(Refusal::OwnCall);
+        }
+        if click.decision == Decision::Approve && self.requested.lacks_owner() {
+            return Err(Refusal::OwnerUnknown);
+        }
+        if !self.requested.shows(click.displayed_dig) {
+            return Err(Refusal::DigestMismatch);
+        }
+        if click.version != self.state.version {
+            return Err(Refusal::Stale);
+        }
+        if !self.strong_enough(click) {
+            return Err(Refusal::StepUp);
+        }
+        // A yes may become a no while the quorum is not met; a no is final.
+        let before = self.state.review_by(by);
+        if before.is_some_and(|review| review.decision == Decision::Deny) {
+            return Err(Refusal::AlreadyReviewed);
+        }
+        Ok((by, groups))
+    }
+
+    fn asked_groups(&self, world: &World, person: &Ident) -> Vec<String> {
+        let asked = self.requested.rule.quorum.groups();
+        let groups = world.people.get(person).into_iter().flatten();
+        groups.filter(|group| asked.contains(group.as_str())).cloned().collect()
+    }
+
+    fn owns(&self, world: &World, person: &Ident) -> bool {
+        self.requested.owners.contains(person) || world.owners.contains(person)
+    }
+
+    fn strong_enough(&self, click: &Click<'_>) -> bool {
+        self.requested.rule.step_up.is_none_or(|age_max| {
+            click.via == Via::Web
+                && click.auth.method == Method::Key
+                && click.world.now <= after(click.auth.at, age_max)
+        })
+    }
+
+    fn rejected(&self, click: &Click<'_>, why: Refusal) -> Answer {
+        if self.state.refusals >= REFUSALS_RECORDED_MAX {
+            return refuse(why);
+        }
+        let (by, via) = (click.by.cloned(), click.via);
+        Answer::refused(why, [Event::ReviewRejected { by, via, why: why.to_string() }])
+    }
+
+    fn reviewed(&self, click: &Click<'_>, by: &Ident, groups: Vec<String>) -> Answer {
+        let mut events = vec![Event::Reviewed {
+            by: by.clone(),
+            decision: click.decision,
+            via: click.via,
+            auth: click.auth,
+            groups: groups.clone(),
+            displayed_dig: click.displayed_dig.to_owned(),
+            shown_at: click.shown_at,
+            evidence: click.evidence,
+        }];
+        events.extend(match click.decision {
+            Decision::Approve => self.grant(click.world, by, groups),
+            Decision::Deny => self.denial(by),
+        });
+        Answer::events(events)
+    }
+
+    /// The grant, if the quorum is met by those who still may: active, no owner, and in groups that were theirs at the
+    /// review and are now.
+    fn grant(&self, world: &World, by: &Ident, groups: Vec<String>) -> Option<Event> {
+        let mut approvers: People = self.state.approvers();
+        approvers.insert(by.clone(), groups.into_iter().collect());
+        approvers.retain(|person, groups| {
+            let now = world.people.get(person);
+            groups.retain(|group| now.is_some_and(|now| now.contains(group)));
+            !self.owns(world, person)
+        });
+        let by = self.requested.rule.quorum.met(&approvers)?;
+        let execution_deadline = after(world.now, self.requested.rule.execute_within);
+        Some(Event::Granted { by, execution_deadline })
+    }
+
+    /// A no counts for ever: whoever loses the right to say yes has still said no.
+    fn denial(&self, by: &Ident) -> Option<Event> {
+        let mut deniers = self.state.deniers();
+        deniers.push(by.clone());
+        deniers.sort();
+        let enough = deniers.len() >= self.requested.rule.deny as usize;
+        enough.then_some(Event::Denied { by: deniers })
+    }
+}

@@ -1,0 +1,135 @@
+//! The token: made on demand, spent once.
+
+use super::{Answer, BY_RULE, Case, RULE_CHANGED, Refusal, refuse};
+use crate::approval::{
+    CLOCK_SKEW_MAX, MINTS_MAX, REFUSALS_RECORDED_MAX, World, after, event::Event, is_id,
+    state::Phase,
+};
+use ledger::ident::Ident;
+
+/// What comes with a mint.
+pub(super) struct MintCall<'a> {
+    pub(super) world: &'a World,
+    pub(super) enforcer: &'a Ident,
+    pub(super) jti: &'a str,
+    pub(super) kid: &'a str,
+}
+
+/// What comes with a redemption.
+pub(super) struct RedeemCall<'a> {
+    pub(super) world: &'a World,
+    pub(super) enforcer: &'a Ident,
+    pub(super) jti: &'a str,
+    pub(super) digest: &'a str,
+    pub(super) redemption_id: &'a str,
+}
+
+impl Case<'_> {
+    /// While a token lives, asking again gives nothing new: the worker signs the same one.
+    pub(super) fn mint(&self, call: &MintCall<'_>) -> Answer {
+        if !self.is_enforcer(call.enforcer) {
+            return refuse(Refusal::NotYours);
+        }
+        if !is_id(call.jti) || !is_id(call.kid) {
+            return refuse(Refusal::Malformed);
+        }
+        let now = call.world.now;
+        if let Some(answer) = self.not_in(&[Phase::Granted, Phase::Minted], now) {
+            return answer;
+        }
+        if self.rule_changed(call.world) {
+            return revoked_by_rule();
+        }
+        let lapse = self.token_lapse(now);
+        if self.state.phase == Phase::Minted && lapse.is_none() {
+            return Answer::events([]);
+        }
+        let mut events: Vec<Event> = lapse.into_iter().collect();
+        if self.state.mints >= MINTS_MAX {
+            return Answer::refused(Refusal::TooManyMints, events);
+        }
+        let life = after(now, self.requested.rule.token_life);
+        events.push(Event::TokenMinted {
+            jti: call.jti.to_owned(),
+            kid: call.kid.to_owned(),
+            enforcer: call.enforcer.clone(),
+            iat: now,
+            exp: self.state.execution_deadline.map_or(life, |deadline| life.min(deadline)),
+        });
+        Answer::events(events)
+    }
+
+    /// Compare-and-swap makes one redemption win; here every other one is told why not.
+    pub(super) fn redeem(&self, call: &RedeemCall<'_>) -> Answer {
+        if !is_id(call.jti) || !is_id(call.redemption_id) {
+            return refuse(Refusal::Malformed);
+        }
+        if !self.is_enforcer(call.enforcer) {
+            return self.redeem_rejected(call, Refusal::NotYours);
+        }
+        if self.state.redeemed.is_some() {
+            return self.redeemed_before(call);
+        }
+        let now = call.world.now;
+        if let Some(answer) = self.not_in(&[Phase::Granted, Phase::Minted], now) {
+            return answer;
+        }
+        if let Some(why) = self.not_live(call) {
+            return self.redeem_rejected(call, why);
+        }
+        if let Some(lapse) = self.token_lapse(now) {
+            return Answer::refused(Refusal::TooLate, [lapse]);
+        }
+        if self.rule_changed(call.world) {
+            return revoked_by_rule();
+        }
+        if call.digest != self.requested.call.digest {
+            return self.redeem_rejected(call, Refusal::DigestMismatch);
+        }
+        Answer::events([Event::Redeemed {
+            jti: call.jti.to_owned(),
+            redemption_id: call.redemption_id.to_owned(),
+            enforcer: call.enforcer.clone(),
+        }])
+    }
+
+    /// A retry hears that it has won, whatever became of the call since; but only with the same call in hand.
+    fn redeemed_before(&self, call: &RedeemCall<'_>) -> Answer {
+        if !self.state.is_redeemed_by(call.redemption_id, call.jti) {
+            return self.redeem_rejected(call, Refusal::AlreadyRedeemed);
+        }
+        if call.digest != self.requested.call.digest {
+            return self.redeem_rejected(call, Refusal::DigestMismatch);
+        }
+        Answer::events([])
+    }
+
+    /// Why this token is not the one that lives. A token whose time passed is too late, not unknown.
+    fn not_live(&self, call: &RedeemCall<'_>) -> Option<Refusal> {
+        let token = self.state.token.as_ref().filter(|token| token.jti == call.jti);
+        let Some(token) = token else { return Some(Refusal::TokenNotLive) };
+        if self.state.phase == Phase::Granted {
+            return Some(Refusal::TooLate);
+        }
+        (after(call.world.now, CLOCK_SKEW_MAX) < token.iat).then_some(Refusal::TokenNotLive)
+    }
+
+    /// Recorded while something can still be redeemed or was and is awaited, within a limit.
+    fn redeem_rejected(&self, call: &RedeemCall<'_>, why: Refusal) -> Answer {
+        let recorded = [Phase::Granted, Phase::Minted, Phase::Redeemed];
+        if !recorded.contains(&self.state.phase) || self.state.refusals >= REFUSALS_RECORDED_MAX {
+            return refuse(why);
+        }
+        let event = Event::RedeemRejected {
+            jti: call.jti.to_owned(),
+            enforcer: call.enforcer.clone(),
+            why: why.to_string(),
+        };
+        Answer::refused(why, [event])
+    }
+}
+
+fn revoked_by_rule() -> Answer {
+    let event = Event::Revoked { by: BY_RULE.to_owned(), reason: RULE_CHANGED.to_owned() };
+    Answer::refused(Refusal::RuleChanged, [event])
+}

@@ -1,0 +1,234 @@
+//! Events into states: the same for a worker and for an auditor in ten years.
+//!
+//! Every check here is one that a verifier can make from the log alone. An event that can't follow marks the state as
+//! corrupt and changes nothing else.
+
+use super::{
+    MINTS_MAX, REFUSALS_RECORDED_MAX, after,
+    event::{Decision, Event, Message, Method, Outcome, Reason, Requested, Via},
+    state::{Phase, Review, State, Token},
+};
+use ledger::{ident::Ident, time::Nanos};
+
+/// The state after a message: chain, version, and every event of it. `leaf` is the leaf hash (base64) of its entry, `at`
+/// its `journal.time`. What comes at or after a deadline is `Expired` or `Lapsed`, whatever the message says.
+pub fn fold(mut state: State, message: &Message, leaf: &str, at: Nanos) -> State {
+    if state.corrupt {
+        return state;
+    }
+    let follows = message.n == state.n + 1 && message.prev == state.leaf;
+    if !follows || message.events.is_empty() {
+        state.corrupt = true;
+        return state;
+    }
+    let seen = state.seen();
+    for event in &message.events {
+        let too_late = state.overdue(at).is_some() || redeemed_too_late(&state, event, at);
+        state = evolve(state, event, at);
+        if too_late {
+            break; // the rest was said of a state that it was not in any more
+        }
+    }
+    state.n = message.n;
+    leaf.clone_into(&mut state.leaf);
+    if state.seen() != seen {
+        state.version = state.n;
+    }
+    state
+}
+
+/// See [`crate::Decider::evolve`].
+pub(super) fn evolve(mut state: State, event: &Event, at: Nanos) -> State {
+    if state.corrupt {
+        return state;
+    }
+    if let Some(passed) = state.overdue(at) {
+        // The event may itself say so, and then more precisely.
+        let said = matches!((event, &passed), (Event::Expired { .. }, Event::Expired { .. }));
+        apply(&mut state, if said { event } else { &passed }, at);
+        return state;
+    }
+    state.corrupt = apply(&mut state, event, at).is_none();
+    state
+}
+
+/// The token's own time has no grace either, whatever clock the worker had.
+fn redeemed_too_late(state: &State, event: &Event, at: Nanos) -> bool {
+    let token_over = state.token.as_ref().is_some_and(|token| at >= token.exp);
+    matches!(event, Event::Redeemed { .. }) && state.phase == Phase::Minted && token_over
+}
+
+/// `None` if the event can't follow; then nothing was changed.
+fn apply(state: &mut State, event: &Event, at: Nanos) -> Option<()> {
+    match event {
+        Event::Requested(requested) => begin(state, requested),
+        Event::Reviewed { by, decision, groups, displayed_dig, via, auth, .. } => {
+            let requested = in_phase(state, &[Phase::Pending])?;
+            let strong = *via == Via::Web && auth.method == Method::Key;
+            holds(requested.shows(displayed_dig))?;
+            holds(requested.rule.step_up.is_none() || strong)?;
+            let review = Review { by: by.clone(), decision: *decision, groups: groups.clone(), at };
+            reviewed(state, review)
+        }
+        Event::ReviewRejected { .. } => refused(state, &[Phase::Pending]),
+        Event::RedeemRejected { .. } => {
+            refused(state, &[Phase::Granted, Phase::Minted, Phase::Redeemed])
+        }
+        Event::Reminded => {
+            in_phase(state, &[Phase::Pending])?;
+            holds(!state.reminded)?;
+            state.reminded = true;
+            Some(())
+        }
+        Event::Escalated => {
+            let requested = in_phase(state, &[Phase::Pending])?;
+            holds(!state.escalated && !requested.rule.escalate.is_empty())?;
+            state.escalated = true;
+            Some(())
+        }
+        Event::Granted { by, execution_deadline } => granted(state, by, *execution_deadline, at),
+        Event::Denied { by } => {
+            let requested = in_phase(state, &[Phase::Pending])?;
+            holds(*by == state.deniers() && by.len() >= requested.rule.deny as usize)?;
+            end(state, &[Phase::Pending], Phase::Denied, None, at)
+        }
+        Event::Expired { reason } => {
+            let code = match reason {
+                Reason::Deadline => "deadline",
+                Reason::Undeliverable => "undeliverable",
+            };
+            end(state, &[Phase::Pending], Phase::Expired, Some(code), at)
+        }
+        Event::Cancelled { reason, .. } => {
+            let from = [Phase::Pending, Phase::Granted, Phase::Minted];
+            end(state, &from, Phase::Cancelled, Some(reason), at)
+        }
+        Event::Superseded { .. } => end(state, &[Phase::Pending], Phase::Superseded, None, at),
+        Event::Revoked { reason, .. } => {
+            end(state, &[Phase::Granted, Phase::Minted], Phase::Revoked, Some(reason), at)
+        }
+        Event::Lapsed => end(state, &[Phase::Granted, Phase::Minted], Phase::Lapsed, None, at),
+        Event::TokenMinted { jti, kid, enforcer, iat, exp } => {
+            let token = Token { jti: jti.clone(), kid: kid.clone(), iat: *iat, exp: *exp };
+            minted(state, token, enforcer)
+        }
+        Event::TokenLapsed { jti } => {
+            in_phase(state, &[Phase::Minted])?;
+            holds(state.token.as_ref()?.jti == *jti)?;
+            state.phase = Phase::Granted;
+            Some(())
+        }
+        Event::Redeemed { jti, redemption_id, enforcer } => {
+            redeemed(state, event, (redemption_id, jti), enforcer, at)
+        }
+        Event::ExecutionReported { outcome } => reported(state, *outcome, at),
+        Event::ReportMissed => end(state, &[Phase::Redeemed], Phase::Unknown, None, at),
+    }
+}
+
+fn holds(condition: bool) -> Option<()> {
+    condition.then_some(())
+}
+
+fn in_phase<'a>(state: &'a State, phases: &[Phase]) -> Option<&'a Requested> {
+    holds(phases.contains(&state.phase))?;
+    state.requested.as_deref()
+}
+
+fn begin(state: &mut State, requested: &Requested) -> Option<()> {
+    holds(state.phase == Phase::None && requested.is_sound())?;
+    state.phase = Phase::Pending;
+    state.requested = Some(Box::new(requested.clone()));
+    Some(())
+}
+
+/// One answer of each person; only a yes may become a no.
+fn reviewed(state: &mut State, review: Review) -> Option<()> {
+    let requested = state.requested.as_deref()?;
+    let asked = requested.rule.quorum.groups();
+    let groups_fit = review.groups.windows(2).all(|pair| pair[0] < pair[1])
+        && review.groups.iter().all(|group| asked.contains(group.as_str()));
+    holds(!review.groups.is_empty() && groups_fit && !requested.owners.contains(&review.by))?;
+    let yes = review.decision == Decision::Approve;
+    holds(!(yes && requested.lacks_owner()))?;
+    match state.reviews.binary_search_by(|other| other.by.cmp(&review.by)) {
+        Ok(at) => {
+            holds(!yes && state.reviews[at].decision == Decision::Approve)?;
+            state.reviews[at] = review;
+        }
+        Err(at) => state.reviews.insert(at, review),
+    }
+    Some(())
+}
+
+fn refused(state: &mut State, phases: &[Phase]) -> Option<()> {
+    in_phase(state, phases)?;
+    holds(state.refusals < REFUSALS_RECORDED_MAX)?;
+    state.refusals += 1;
+    Some(())
+}
+
+/// The quorum is counted anew, by those people alone who are named and the groups that were recorded.
+fn granted(state: &mut State, by: &[Ident], deadline: Nanos, at: Nanos) -> Option<()> {
+    let requested = in_phase(state, &[Phase::Pending])?;
+    let mut approvers = state.approvers();
+    approvers.retain(|person, _| by.contains(person));
+    holds(approvers.keys().eq(by) && requested.rule.quorum.is_filled_by(&approvers))?;
+    let deadline = deadline.min(after(at, requested.rule.execute_within));
+    state.execution_deadline = Some(deadline);
+    state.granted_by = by.to_vec();
+    state.granted_at = Some(at);
+    state.phase = Phase::Granted;
+    Some(())
+}
+
+fn minted(state: &mut State, token: Token, enforcer: &Ident) -> Option<()> {
+    let requested = in_phase(state, &[Phase::Granted])?;
+    holds(*enforcer == requested.opening.producer && state.mints < MINTS_MAX)?;
+    let latest = after(token.iat, requested.rule.token_life).min(state.execution_deadline?);
+    holds(token.iat < token.exp && token.exp <= latest)?;
+    holds(state.token.as_ref().is_none_or(|old| old.jti != token.jti))?;
+    state.mints += 1;
+    state.token = Some(token);
+    state.phase = Phase::Minted;
+    Some(())
+}
+
+fn redeemed(
+    state: &mut State,
+    event: &Event,
+    (id, jti): (&str, &str),
+    enforcer: &Ident,
+    at: Nanos,
+) -> Option<()> {
+    let requested = in_phase(state, &[Phase::Minted])?;
+    holds(*enforcer == requested.opening.producer && state.token.as_ref()?.jti == jti)?;
+    if redeemed_too_late(state, event, at) {
+        state.phase = Phase::Granted;
+    } else {
+        state.phase = Phase::Redeemed;
+        state.redeemed = Some((id.to_owned(), jti.to_owned(), at));
+    }
+    Some(())
+}
+
+/// Also after a missed report.
+fn reported(state: &mut State, outcome: Outcome, at: Nanos) -> Option<()> {
+    holds(state.report.is_none())?;
+    let phase = match outcome {
+        Outcome::Succeeded => Phase::Completed,
+        Outcome::Failed | Outcome::NotStarted => Phase::Failed,
+        Outcome::Unknown => Phase::Unknown,
+    };
+    end(state, &[Phase::Redeemed, Phase::Unknown], phase, None, at)?;
+    state.report = Some(outcome);
+    Some(())
+}
+
+fn end(state: &mut State, from: &[Phase], to: Phase, why: Option<&str>, at: Nanos) -> Option<()> {
+    in_phase(state, from)?;
+    state.phase = to;
+    state.ended_at = Some(at);
+    state.end_reason = why.map(str::to_owned);
+    Some(())
+}
