@@ -2,11 +2,11 @@
 
 mod make;
 mod money;
-mod needed;
 mod params;
+mod words;
 
 pub use make::{FrozenCall, Making};
-pub use needed::in_words;
+pub use words::in_words;
 
 use decider::approval::{Decision, Phase};
 use ledger::{ident::Ident, time::Nanos};

@@ -1,10 +1,9 @@
 //! A card from an approval: foreign strings cleaned, params flattened, people named.
 
-use super::{Card, money, needed, params};
+use super::{Card, money, params};
 use crate::setup::Setup;
 use decider::{
-    approval::{Decision, State},
-    quorum::People,
+    approval::{Decision, Phase, State},
     rule::Amount,
 };
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
@@ -29,7 +28,7 @@ pub struct Making<'a> {
     pub state: &'a State,
     /// `None` when the params are gone.
     pub call: Option<FrozenCall<'a>>,
-    /// The people in force, for names and groups.
+    /// The people in force, for their names.
     pub setup: Option<&'a Setup>,
     /// `public_url` of the configuration.
     pub public_url: &'a str,
@@ -65,7 +64,7 @@ impl Card {
             digest: requested.call.digest.clone(),
             rule: harmless(&requested.rule.name),
             reviews: reviews(state, setup),
-            needed: still_needed(state, setup),
+            needed: still_needed(state),
             deadline: requested.approval_deadline,
             execution_deadline: state.execution_deadline,
             url: format!("{}/approvals/{approval}", public_url.trim_end_matches('/')),
@@ -97,28 +96,18 @@ fn reviews(state: &State, setup: Option<&Setup>) -> Vec<(String, Decision, Nanos
     state.reviews.iter().map(|review| (name(&review.by), review.decision, review.at)).collect()
 }
 
-/// Who is still needed while people are asked.
-fn still_needed(state: &State, setup: Option<&Setup>) -> Vec<String> {
-    use decider::approval::Phase;
-    let Some(requested) = state.requested.as_deref().filter(|_| state.phase == Phase::Pending)
-    else {
-        return Vec::new();
-    };
-    let approved = state.reviews.iter().filter(|review| review.decision == Decision::Approve);
-    let approved: Vec<_> = approved.map(|review| &review.by).collect();
-    needed::still(&requested.rule.quorum, &approved, &setup.map(active).unwrap_or_default())
-}
-
-fn active(setup: &Setup) -> People {
-    let people = setup.people.values().filter(|person| !person.disabled);
-    people.map(|person| (person.id.clone(), person.groups.clone())).collect()
+/// Who is still needed while people are asked: `1 of finance`.
+fn still_needed(state: &State) -> Vec<String> {
+    let asked = state.phase == Phase::Pending;
+    let needed = if asked { state.needed() } else { Vec::new() };
+    needed.iter().map(|(count, group)| format!("{count} of {}", harmless(group))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::setup::Person;
-    use decider::approval::{Opening, Phase, Requested, Review, Summary};
+    use decider::approval::{Opening, Requested, Review, Summary};
     use std::collections::{BTreeMap, BTreeSet};
 
     const PARAMS: &str = r#"{"amount":125000,"currency":"EUR","to":"\u202eACME"}"#;
@@ -143,27 +132,13 @@ mod tests {
             requested_at: Nanos(0),
             approval_deadline: Nanos(3_600),
         };
-        let by = Ident::new("ann").unwrap();
+        let (by, groups) = (Ident::new("ann").unwrap(), vec!["finance".into()]);
         State {
             phase: Phase::Pending,
             requested: Some(Box::new(requested)),
-            reviews: vec![Review { by, decision: Decision::Approve, at: Nanos(5) }],
-            granted_by: Vec::new(),
-            granted_at: None,
-            execution_deadline: None,
-            token: None,
-            mints: 0,
-            redeemed: None,
-            report: None,
-            reminded: false,
-            escalated: false,
-            refusals: 0,
-            n: 2,
+            reviews: vec![Review { by, decision: Decision::Approve, at: Nanos(5), groups }],
             version: 2,
-            ended_at: None,
-            end_reason: None,
-            leaf: String::new(),
-            corrupt: false,
+            ..State::default()
         }
     }
 

@@ -1,0 +1,44 @@
+//! Quorums in words, for people to read.
+
+use decider::quorum::Quorum;
+use ledger::foreign::harmless;
+
+/// The quorum as a phrase: `2 of finance and 1 of legal`, `1 of finance, or 2 of board`.
+pub fn in_words(quorum: &Quorum) -> String {
+    match quorum {
+        Quorum::AtLeast { at_least, of } => format!("{at_least} of {}", harmless(of)),
+        Quorum::All { all } => joined(all, " and "),
+        Quorum::Any { any } => joined(any, ", or "),
+    }
+}
+
+/// Parts with parts of their own stand in brackets.
+fn joined(parts: &[Quorum], by: &str) -> String {
+    let part = |part: &Quorum| match part {
+        Quorum::AtLeast { .. } => in_words(part),
+        _ if parts.len() == 1 => in_words(part),
+        _ => format!("({})", in_words(part)),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join(by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(quorum: &str, words: &str) {
+        assert_eq!(in_words(&serde_json::from_str(quorum).unwrap()), words);
+    }
+
+    #[test]
+    fn quorums_in_words() {
+        let (two, one) = (r#"{"at_least":2,"of":"finance"}"#, r#"{"at_least":1,"of":"legal"}"#);
+        check(two, "2 of finance");
+        check(&format!(r#"{{"all":[{two},{one}]}}"#), "2 of finance and 1 of legal");
+        check(&format!(r#"{{"any":[{two},{one}]}}"#), "2 of finance, or 1 of legal");
+        check(
+            &format!(r#"{{"all":[{one},{{"any":[{two},{one}]}}]}}"#),
+            "1 of legal and (2 of finance, or 1 of legal)",
+        );
+    }
+}
