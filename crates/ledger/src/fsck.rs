@@ -230,7 +230,7 @@ impl Derived {
                 self.signing.log.push(LogKey { vkey, first_size, last_size: None, index });
             }
             Some("journal") => self.signing.journal = vec![vkey],
-            Some("token") => self.signing.token = vec![vkey],
+            Some("token") => self.signing.rotate_token(vkey),
             _ => report.find(format!("entry {index}: a key for nothing known")),
         }
     }

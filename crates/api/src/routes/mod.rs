@@ -3,6 +3,7 @@
 pub mod body;
 mod entries;
 pub mod events;
+mod jwks;
 mod keys;
 mod log;
 mod opa;
@@ -40,6 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/rotate", post(keys::rotate))
         .route("/keys/{key_id}", delete(keys::remove))
+        .route("/jwks.json", get(jwks::jwks))
         .route("/erasures", post(operate::erase));
     Router::new()
         .nest("/v1/tenants/{tenant}", tenant)

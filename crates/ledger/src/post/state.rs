@@ -98,7 +98,7 @@ impl Keys {
     }
 
     /// A new key signs override tokens; its predecessor, and no older one, still verifies.
-    pub(super) fn rotate_token(&mut self, new: KeyText) {
+    pub(crate) fn rotate_token(&mut self, new: KeyText) {
         self.token.retain(|key| *key != new);
         let older = self.token.len().saturating_sub(1);
         self.token.drain(..older);
