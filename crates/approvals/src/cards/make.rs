@@ -154,7 +154,7 @@ mod tests {
             disabled: false,
         };
         let people = BTreeMap::from([(id, person)]);
-        Setup { rules: Vec::new(), people, channels: BTreeMap::new() }
+        Setup::new(Vec::new(), people, BTreeMap::new())
     }
 
     fn card(state: &State, params: Option<&str>, now: u64) -> Card {

@@ -1,11 +1,45 @@
 //! A tenant's rules, people and channels: two TOML files, in force once they are applied (`proto/formats/rules.md`).
+//!
+//! In scope: reading and checking the files, looking things up in them, their digests. Out of scope: which rule matches
+//! and what a quorum is (`decider`), what is applied when (the `rules` entry, `ledger`).
 
-use decider::rule::Rule;
+mod applied;
+mod check;
+mod file;
+mod people;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use applied::Applied;
+pub use people::{AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
+pub use rules::{CHANNELS_MAX, RULES_MAX, TO_BYTES_MAX};
+
+use decider::{
+    quorum::People,
+    rule::{Facts, Rule, first_match},
+};
+use file::File;
 use ledger::ident::Ident;
-use std::collections::{BTreeMap, BTreeSet};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The rules and channels of a tenant, in its folder.
+pub const RULES_FILE: &str = "rules.toml";
+/// The people of a tenant, in its folder.
+pub const PEOPLE_FILE: &str = "people.toml";
+/// Largest `rules.toml`, in bytes.
+pub const RULES_BYTES_MAX: u64 = 1 << 20;
+/// Largest `people.toml`, in bytes.
+pub const PEOPLE_BYTES_MAX: u64 = 8 << 20;
 
 /// One person who may be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Person {
     /// Opaque principal id: the only thing of a person that stands in the log.
     pub id: Ident,
@@ -24,7 +58,7 @@ pub struct Person {
 }
 
 /// A member of a Slack workspace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct SlackMember {
     /// Workspace (`T…`) or organisation (`E…`).
     pub workspace: String,
@@ -32,8 +66,8 @@ pub struct SlackMember {
     pub user: String,
 }
 
-/// A member of a Microsoft directory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A member of a Microsoft directory; both ids in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TeamsMember {
     /// Directory (tenant) id.
     pub directory: String,
@@ -42,13 +76,27 @@ pub struct TeamsMember {
 }
 
 /// Where a card can be shown, under a name that rules use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Channel {
     /// A connection of the server's configuration, of this tenant.
     pub connection: Ident,
-    /// Slack: channel id. Teams: conversation id. Webhook: nothing.
+    /// Slack: channel id. Teams: conversation id. Webhook: empty.
     pub to: String,
 }
+
+/// Which chat a connection of the server's configuration leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chat {
+    /// A Slack app.
+    Slack,
+    /// A Teams bot.
+    Teams,
+    /// A Workflows webhook.
+    Webhook,
+}
+
+/// The connections of the server's configuration: each belongs to one tenant.
+pub type Connections = BTreeMap<Ident, (Ident, Chat)>;
 
 /// What is in force, or would be.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,4 +107,120 @@ pub struct Setup {
     pub people: BTreeMap<Ident, Person>,
     /// By name.
     pub channels: BTreeMap<String, Channel>,
+    active: Arc<People>,
+    owners: BTreeMap<String, Vec<Ident>>,
+    slack: BTreeMap<SlackMember, Ident>,
+    teams: BTreeMap<TeamsMember, Ident>,
+}
+
+impl Setup {
+    /// Rules, people and channels that were checked, ready for looking things up.
+    pub fn new(
+        rules: Vec<Rule>,
+        people: BTreeMap<Ident, Person>,
+        channels: BTreeMap<String, Channel>,
+    ) -> Self {
+        let active = people.values().filter(|person| !person.disabled);
+        let active = active.map(|person| (person.id.clone(), person.groups.clone())).collect();
+        let mut owners: BTreeMap<String, Vec<Ident>> = BTreeMap::new();
+        let (mut slack, mut teams) = (BTreeMap::new(), BTreeMap::new());
+        for Person { id, owns, slack: in_slack, teams: in_teams, .. } in people.values() {
+            for agent in owns {
+                owners.entry(agent.clone()).or_default().push(id.clone());
+            }
+            slack.extend(in_slack.clone().map(|member| (member, id.clone())));
+            teams.extend(in_teams.clone().map(|member| (member, id.clone())));
+        }
+        Self { rules, people, channels, active: Arc::new(active), owners, slack, teams }
+    }
+
+    /// Reads and checks `<dir>/<tenant>/rules.toml` and `people.toml`.
+    ///
+    /// Errors: every mistake in both files, each a line `file:line: what to do`.
+    pub fn load(
+        dir: &Path,
+        tenant: &Ident,
+        connections: &Connections,
+    ) -> Result<Self, Vec<String>> {
+        let folder = folder(dir, tenant);
+        let rules = read_text(&folder.join(RULES_FILE), RULES_BYTES_MAX);
+        let people = read_text(&folder.join(PEOPLE_FILE), PEOPLE_BYTES_MAX);
+        let ((rules_path, rules), (people_path, people)) = match (rules, people) {
+            (Ok(rules), Ok(people)) => (rules, people),
+            (rules, people) => {
+                return Err([rules.err(), people.err()].into_iter().flatten().collect());
+            }
+        };
+        Self::parse((&rules_path, &rules), (&people_path, &people), tenant, connections)
+    }
+
+    /// As [`load`](Self::load), from texts: each with the name that mistakes begin with.
+    pub fn parse(
+        (rules_path, rules): (&str, &str),
+        (people_path, people): (&str, &str),
+        tenant: &Ident,
+        connections: &Connections,
+    ) -> Result<Self, Vec<String>> {
+        let (rules_file, people_file) =
+            (File::new(rules_path, rules), File::new(people_path, people));
+        let read = (rules::read(&rules_file), people::read(&people_file));
+        let setup = if let (Some(read), Some(people)) = read {
+            check::connections(&rules_file, &read, tenant, connections);
+            let channels = read.channels.into_iter().map(|(name, (channel, _))| (name, channel));
+            let mut setup = Self::new(Vec::new(), people, channels.collect());
+            check::rules(&rules_file, &read.rules, &setup);
+            setup.rules = read.rules.into_iter().map(|placed| placed.rule).collect();
+            Some(setup)
+        } else {
+            None
+        };
+        let wrong = [rules_file.finish(), people_file.finish()].concat();
+        setup.filter(|_| wrong.is_empty()).ok_or(wrong)
+    }
+
+    /// The rule for a call: the first that matches. `None` only of a setup without a last rule that matches everything.
+    pub fn rule_for(&self, facts: &Facts<'_>) -> Option<&Rule> {
+        first_match(&self.rules, facts)
+    }
+
+    /// Groups of everybody who may be asked: people who are not disabled.
+    pub fn active(&self) -> Arc<People> {
+        Arc::clone(&self.active)
+    }
+
+    /// Who owns this agent, in order of ids. Disabled people stay owners: nobody else becomes one by that.
+    pub fn owners_of(&self, agent: &str) -> Vec<Ident> {
+        self.owners.get(agent).cloned().unwrap_or_default()
+    }
+
+    /// The person linked to this member of Slack, also if disabled.
+    pub fn by_slack(&self, member: &SlackMember) -> Option<&Person> {
+        self.people.get(self.slack.get(member)?)
+    }
+
+    /// The person linked to this member of a Microsoft directory, also if disabled. Ids in any case.
+    pub fn by_teams(&self, member: &TeamsMember) -> Option<&Person> {
+        let directory = member.directory.to_ascii_lowercase();
+        let object = member.object.to_ascii_lowercase();
+        self.people.get(self.teams.get(&TeamsMember { directory, object })?)
+    }
+}
+
+/// Where a tenant's files are.
+pub fn folder(dir: &Path, tenant: &Ident) -> PathBuf {
+    dir.join(tenant.as_str())
+}
+
+/// The path as text, and what the file holds.
+fn read_text(path: &Path, max: u64) -> Result<(String, String), String> {
+    let name = path.display().to_string();
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|e| {
+        format!("{name}: {e}; write it as proto/formats/rules.md says, readable for the server")
+    })?;
+    file.take(max + 1).read_to_string(&mut text).map_err(|e| format!("{name}: {e}"))?;
+    if text.len() as u64 > max {
+        return Err(format!("{name}: at most {max} bytes"));
+    }
+    Ok((name, text))
 }

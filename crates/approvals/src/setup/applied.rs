@@ -1,0 +1,51 @@
+//! What stands in the log of a tenant's files: the rules whole, everything else as a keyed digest.
+
+use super::Setup;
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, Mac as _};
+use ledger::canonical;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Keeps the key of people's digests apart from everything else that is derived from the salt key.
+const PEOPLE_DOMAIN: &[u8] = b"countersign-people-v1";
+
+/// Which rules, people and channels: two digests. Equal ones, equal files, but for comments, spelling and order of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// base64url SHA-256 of the RFC 8785 form of the rules.
+    pub rules_digest: String,
+    /// base64url HMAC-SHA-256 of people and channels: people can be guessed, so only holders of the key may try (P11).
+    pub people_digest: String,
+}
+
+impl Applied {
+    /// What `setup` is when it is applied; `salt_key`: the tenant's.
+    pub fn of(setup: &Setup, salt_key: &[u8; 32]) -> Self {
+        let keyed = |key: &[u8], text: &[u8]| {
+            let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+            mac.chain_update(text).finalize().into_bytes()
+        };
+        let key = keyed(salt_key, PEOPLE_DOMAIN);
+        let people_digest = BASE64URL_NOPAD.encode(&keyed(&key, &setup.people_form()));
+        Self { rules_digest: setup.rules_digest(), people_digest }
+    }
+}
+
+impl Setup {
+    /// base64url SHA-256 of the RFC 8785 form of the rules. No personal data: it may stand anywhere.
+    pub fn rules_digest(&self) -> String {
+        BASE64URL_NOPAD.encode(&Sha256::digest(canonical::of(&self.rules)))
+    }
+
+    /// base64url SHA-256 of people and channels. Guessable: it is sent to the server to compare, and never recorded.
+    pub fn people_sha256(&self) -> String {
+        BASE64URL_NOPAD.encode(&Sha256::digest(self.people_form()))
+    }
+
+    /// RFC 8785 form of people, in order of ids, and channels.
+    fn people_form(&self) -> Vec<u8> {
+        let people: Vec<_> = self.people.values().collect();
+        canonical::of(&serde_json::json!({"channels": self.channels, "people": people, "v": 1}))
+    }
+}

@@ -1,0 +1,144 @@
+//! One TOML file, read so that every mistake in it is told at once, each with its line.
+
+use serde::de::DeserializeOwned;
+use std::{cell::RefCell, ops::Range};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
+
+/// A file while it is read.
+pub(super) struct File<'a> {
+    path: &'a str,
+    text: &'a str,
+    /// Tables are read one inside the other, and each finds mistakes.
+    mistakes: RefCell<Vec<(usize, String)>>,
+}
+
+impl<'a> File<'a> {
+    /// `path` is what mistakes begin with.
+    pub(super) fn new(path: &'a str, text: &'a str) -> Self {
+        Self { path, text, mistakes: RefCell::default() }
+    }
+
+    /// The outermost table; `None`, with mistakes, if the text is not TOML.
+    pub(super) fn table(&self) -> Option<Table<'_>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            self.mistake(error.span().map_or(0, |span| span.start), error.message());
+        }
+        let members = table.into_inner();
+        errors.is_empty().then_some(Table { file: self, at: 0, members })
+    }
+
+    /// Notes a mistake at byte `at`.
+    pub(super) fn mistake(&self, at: usize, what: impl Into<String>) {
+        self.mistakes.borrow_mut().push((at, what.into()));
+    }
+
+    /// Every mistake as a line `path:line: what to do`, in the order of the file.
+    pub(super) fn finish(self) -> Vec<String> {
+        let mut mistakes = self.mistakes.into_inner();
+        mistakes.sort();
+        let line = |at: usize| self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        let told = mistakes.iter().map(|(at, what)| format!("{}:{}: {what}", self.path, line(*at)));
+        told.collect()
+    }
+}
+
+/// A table while it is read: what was taken out is known, what is left at the end is not.
+pub(super) struct Table<'a> {
+    file: &'a File<'a>,
+    /// Where it begins, in bytes.
+    pub(super) at: usize,
+    members: DeTable<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// Notes a mistake at byte `at` of the file.
+    pub(super) fn mistake(&self, at: usize, what: impl Into<String>) {
+        self.file.mistake(at, what);
+    }
+
+    fn pull(&mut self, name: &str) -> Option<Spanned<DeValue<'a>>> {
+        self.members.remove(name)
+    }
+
+    /// The member `name` and where it is; `None` if it is absent or, with a mistake that says what is `expected`, is
+    /// something else.
+    pub(super) fn take<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Option<(T, usize)> {
+        let value = self.pull(name)?;
+        let Range { start, .. } = value.span();
+        let read = T::deserialize(ValueDeserializer::from(value));
+        if read.is_err() {
+            self.mistake(start, format!("{name} must be {expected}"));
+        }
+        Some((read.ok()?, start))
+    }
+
+    /// As [`take`](Self::take), and its absence is a mistake too.
+    pub(super) fn must<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Option<(T, usize)> {
+        if !self.members.contains_key(name) {
+            self.mistake(self.at, format!("add {name}: {expected}"));
+        }
+        self.take(name, expected)
+    }
+
+    /// A member that is a table.
+    pub(super) fn table(&mut self, name: &str) -> Option<Table<'a>> {
+        let value = self.pull(name)?;
+        self.inner(name, value)
+    }
+
+    /// A member that is a list of tables: `[[name]]`, or tables in brackets.
+    pub(super) fn tables(&mut self, name: &str) -> Vec<Table<'a>> {
+        let Some(value) = self.pull(name) else { return Vec::new() };
+        let at = value.span().start;
+        let DeValue::Array(elements) = value.into_inner() else {
+            self.mistake(at, format!("{name} must be a list of tables"));
+            return Vec::new();
+        };
+        elements.into_iter().filter_map(|element| self.inner(name, element)).collect()
+    }
+
+    /// Every member, each of which is a table with a name of its own.
+    pub(super) fn named_tables(mut self) -> Vec<(String, Table<'a>)> {
+        let members = std::mem::take(&mut self.members);
+        let named = members.into_iter().map(|(name, value)| {
+            let name = name.into_inner().into_owned();
+            let table = self.inner(&name, value);
+            table.map(|table| (name, table))
+        });
+        named.flatten().collect()
+    }
+
+    fn inner(&self, name: &str, value: Spanned<DeValue<'a>>) -> Option<Table<'a>> {
+        let at = value.span().start;
+        if let DeValue::Table(members) = value.into_inner() {
+            return Some(Table { file: self.file, at, members });
+        }
+        self.mistake(at, format!("{name} must be a table"));
+        None
+    }
+
+    /// Whether there is a member of this name that was not taken yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    /// What was not taken is a mistake: a misspelt name must not look like a rule that is in force.
+    pub(super) fn finish(self, known: &str) {
+        for name in self.members.keys() {
+            let what = format!("{:?} is not known here; there is {known}", name.get_ref());
+            self.mistake(name.span().start, what);
+        }
+    }
+}

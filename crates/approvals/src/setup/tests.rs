@@ -1,0 +1,199 @@
+use super::*;
+
+const RULES: &str = include_str!("../../../../proto/examples/rules.toml");
+const PEOPLE: &str = include_str!("../../../../proto/examples/people.toml");
+
+fn acme() -> Ident {
+    Ident::new("acme").unwrap()
+}
+
+fn known() -> Connections {
+    let connection = |name: &str, tenant: &str, chat| {
+        (Ident::new(name).unwrap(), (Ident::new(tenant).unwrap(), chat))
+    };
+    BTreeMap::from([
+        connection("acme-slack", "acme", Chat::Slack),
+        connection("acme-teams", "acme", Chat::Teams),
+        connection("acme-flow", "acme", Chat::Webhook),
+        connection("other-slack", "other", Chat::Slack),
+    ])
+}
+
+fn parse(rules: &str, people: &str) -> Result<Setup, Vec<String>> {
+    Setup::parse(("rules.toml", rules), ("people.toml", people), &acme(), &known())
+}
+
+fn example() -> Setup {
+    parse(RULES, PEOPLE).unwrap()
+}
+
+/// The examples with one change: there is a mistake in that line with these words.
+fn check(change: (&str, &str), line: &str, words: &str) {
+    let in_rules = RULES.contains(change.0);
+    assert!(in_rules || PEOPLE.contains(change.0), "{} is in no example", change.0);
+    let changed = |text: &str| text.replacen(change.0, change.1, 1);
+    let (name, file) = if in_rules { ("rules.toml", RULES) } else { ("people.toml", PEOPLE) };
+    let wrong =
+        if in_rules { parse(&changed(RULES), PEOPLE) } else { parse(RULES, &changed(PEOPLE)) };
+    let number = file[..file.find(line).unwrap()].matches('\n').count() + 1;
+    let (begin, wrong) = (format!("{name}:{number}: "), wrong.unwrap_err());
+    let found = wrong.iter().any(|told| told.starts_with(&begin) && told.contains(words));
+    assert!(found, "{change:?} at {begin}: {wrong:#?}");
+}
+
+#[test]
+fn the_examples_are_right() {
+    let setup = example();
+    let names: Vec<&str> = setup.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["transfers to Russia", "large transfers", "small transfers", "everything else"]
+    );
+    assert_eq!(setup.rules[1].approve_within, 4 * 3600);
+    assert_eq!(setup.rules[1].step_up, Some(600));
+    assert_eq!(setup.channels["finance"].to, "C0123456789");
+    assert_eq!(setup.owners_of("payments-bot"), [Ident::new("p-ana").unwrap()]);
+    assert!(setup.owners_of("nobody-knows-it").is_empty());
+}
+
+#[test]
+fn people_are_found_by_their_accounts() {
+    let setup = example();
+    let ana = &setup.people["p-ana".parse::<Ident>().as_ref().unwrap()];
+    assert_eq!(setup.by_slack(ana.slack.as_ref().unwrap()), Some(ana));
+    let mut upper = ana.teams.clone().unwrap();
+    upper.object = upper.object.to_uppercase();
+    assert_eq!(setup.by_teams(&upper), Some(ana));
+    let stranger = SlackMember { workspace: "T0".into(), user: "U0".into() };
+    assert_eq!(setup.by_slack(&stranger), None);
+    let gone: Ident = "p-dan".parse().unwrap();
+    assert!(setup.people[&gone].disabled && !setup.active().contains_key(&gone));
+    assert_eq!(setup.active().len(), setup.people.len() - 1);
+}
+
+#[test]
+fn mistakes_say_where_and_what_to_do() {
+    check(("[channels.finance]", "[channels.Finance]"), "[channels.finance]", "a channel's name");
+    check(("deny = 2", "denny = 2"), "deny = 2", "\"denny\" is not known here");
+    check(
+        ("approve_within = \"4h\"", "approve_within = \"4 hours\""),
+        "approve_within",
+        "a time such as",
+    );
+    check(("owner = \"none\"", "owner = \"nobody\""), "owner =", "\"known\" or \"none\"");
+    check(("\"/to/country\" = \"RU\"", "\"/to/country\" = 1.5"), "params = ", "JSON Pointers");
+    check(("EUR = 100000", "EURO = 100000"), "EUR = 100000", "ISO 4217");
+    check(
+        ("name = \"small transfers\"", "name = \"large transfers\""),
+        "[[rule]]\nname = \"small",
+        "rename one",
+    );
+    check(
+        ("[[person]]\nid = \"p-bob\"", "[[person]]\nid = \"P Bob\""),
+        "id = \"p-bob\"",
+        "an opaque id",
+    );
+    check(("name = \"Bob", "nick = \"Bob"), "[[person]]\nid = \"p-bob\"", "add name");
+}
+
+#[test]
+fn channels_lead_to_connections_of_this_tenant() {
+    for foreign in ["other-slack", "unknown"] {
+        let change = format!("connection = \"{foreign}\"");
+        let words = format!("channel finance: {foreign:?} is not a connection of this tenant");
+        check(("connection = \"acme-slack\"", &change), "[channels.finance]", &words);
+    }
+    check(("to = \"C0123456789\"", "to = \"#finance\""), "[channels.finance]", "C…, G… or D…");
+    check(
+        ("channels = [\"finance\", \"security\"]", "channels = [\"finanse\"]"),
+        "channels = [\"fin",
+        "has no \"finanse\"",
+    );
+}
+
+#[test]
+fn the_last_rule_matches_everything_and_no_other_does() {
+    let last = "[[rule]]\nname = \"everything else\"";
+    check((last, &format!("{last}\nmatch = {{tool = \"x\"}}")), last, "must match every call");
+    let first = "[rule.match]\ntool = \"payments\"\naction = \"transfer\"\nparams = {\"/to/country\" = \"RU\"}\n";
+    check((first, ""), "[[rule]]\nname = \"transfers to", "never match");
+}
+
+#[test]
+fn p10_a_quorum_must_be_met_without_any_one_owner() {
+    let line = "quorum = {at_least = 2, of = \"finance\"}";
+    check((line, "quorum = {at_least = 3, of = \"finance\"}"), line, "without p-ana");
+    check((line, "quorum = {at_least = 9, of = \"finance\"}"), line, "fills one place");
+    check(
+        (line, "quorum = {at_least = 1, of = \"legal\"}"),
+        line,
+        "nobody who is not disabled is in group \"legal\"",
+    );
+    check((line, "quorum = {at_least = 0, of = \"finance\"}"), line, "at_least");
+}
+
+#[test]
+fn p10_one_account_is_one_person() {
+    check(
+        ("user = \"U0000000BOB\"", "user = \"U0000000ANA\""),
+        "[[person]]\nid = \"p-bob\"",
+        "the same Slack account",
+    );
+    check(("id = \"p-bob\"", "id = \"p-ana\""), "[[person]]\nid = \"p-bob\"", "is here twice");
+}
+
+#[test]
+fn all_mistakes_of_both_files_at_once() {
+    let rules = RULES.replace("deny = 2", "denny = 2").replace("EUR = 100000", "EURO = 1");
+    let people = PEOPLE.replace("groups", "group");
+    let wrong = parse(&rules, &people).unwrap_err();
+    assert!(wrong.iter().filter(|line| line.starts_with("rules.toml:")).count() >= 2, "{wrong:?}");
+    assert!(wrong.iter().filter(|line| line.starts_with("people.toml:")).count() >= 4, "{wrong:?}");
+    assert_eq!(parse("[[rule", PEOPLE).unwrap_err().len(), 1);
+}
+
+#[test]
+fn durations() {
+    let seconds = rules::seconds;
+    assert_eq!(seconds("90s"), Some(90));
+    assert_eq!(seconds("15m"), Some(900));
+    assert_eq!(seconds("7d"), Some(604_800));
+    for wrong in ["", "s", "90", "-1s", "+1s", "1.5h", "1h30m", "1 h", "9999999999d", "1ü"] {
+        assert_eq!(seconds(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn digests_follow_meaning_not_spelling() {
+    let (setup, key) = (example(), [7; 32]);
+    let of = |rules: &str, people: &str| Applied::of(&parse(rules, people).unwrap(), &key);
+    let applied = of(RULES, PEOPLE);
+    assert_eq!(applied, of(&format!("# a comment\n{}", RULES.replace("4h", "240m")), PEOPLE));
+    let other_rule = of(&RULES.replace("4h", "5h"), PEOPLE);
+    assert_ne!(applied.rules_digest, other_rule.rules_digest);
+    assert_eq!(applied.people_digest, other_rule.people_digest);
+    let other_person = of(RULES, &PEOPLE.replace("Bob", "Rob"));
+    assert_eq!(applied.rules_digest, other_person.rules_digest);
+    assert_ne!(applied.people_digest, other_person.people_digest);
+    // Where cards go is covered too.
+    let other_channel = of(&RULES.replace("C0123456789", "C0123456788"), PEOPLE);
+    assert_ne!(applied.people_digest, other_channel.people_digest);
+    // P11: who does not hold the key can't test guesses of people.
+    assert_ne!(applied.people_digest, Applied::of(&setup, &[8; 32]).people_digest);
+    assert_ne!(applied.people_digest, setup.people_sha256());
+}
+
+#[test]
+fn files_are_read_from_the_tenants_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = Setup::load(dir.path(), &acme(), &known()).unwrap_err();
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    let folder = dir.path().join("acme");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join(RULES_FILE), RULES).unwrap();
+    std::fs::write(folder.join(PEOPLE_FILE), PEOPLE).unwrap();
+    assert_eq!(Setup::load(dir.path(), &acme(), &known()).unwrap(), example());
+    let big = "#".repeat(RULES_BYTES_MAX as usize + 1);
+    std::fs::write(folder.join(RULES_FILE), big).unwrap();
+    assert!(Setup::load(dir.path(), &acme(), &known()).unwrap_err()[0].contains("at most 1048576"));
+}
