@@ -213,4 +213,4 @@ fn seat(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

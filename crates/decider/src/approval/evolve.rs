@@ -16,7 +16,8 @@ pub fn fold(mut state: State, message: &Message, leaf: &str, at: Nanos) -> State
     if state.corrupt {
         return state;
     }
-    let follows = message.n == state.n + 1 && message.prev == state.leaf;
+    let same = state.id.get_or_insert_with(|| message.approval_id.clone()) == &message.approval_id;
+    let follows = same && message.n == state.n + 1 && message.prev == state.leaf;
     if !follows || message.events.is_empty() {
         state.corrupt = true;
         return state;

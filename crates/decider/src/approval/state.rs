@@ -81,6 +81,8 @@ pub struct Token {
 pub struct State {
     /// Where it is.
     pub phase: Phase,
+    /// Whose messages these are; `None` before the first.
+    pub id: Option<Ident>,
     /// How it began; `None` before that.
     pub requested: Option<Box<Requested>>,
     /// The last answer of each person, in order of names.

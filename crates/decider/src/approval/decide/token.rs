@@ -44,6 +44,9 @@ impl Case<'_> {
         if self.state.phase == Phase::Minted && lapse.is_none() {
             return Answer::events([]);
         }
+        if self.state.token.as_ref().is_some_and(|old| old.jti == call.jti) {
+            return refuse(Refusal::Malformed); // a new token has a new id
+        }
         let mut events: Vec<Event> = lapse.into_iter().collect();
         if self.state.mints >= MINTS_MAX {
             return Answer::refused(Refusal::TooManyMints, events);

@@ -76,7 +76,9 @@ impl Desk {
     /// Takes one message into the journal.
     pub(super) fn post(&mut self, events: Vec<Event>) {
         let at = Nanos(self.world.now.0 + self.journal_ahead.0);
-        let message = Message { n: self.state.n + 1, prev: self.state.leaf.clone(), events };
+        let approval_id = ident("apr-1");
+        let (n, prev) = (self.state.n + 1, self.state.leaf.clone());
+        let message = Message { approval_id, n, prev, events };
         let leaf = format!("leaf-{}", message.n);
         self.state = fold(self.state.clone(), &message, &leaf, at);
         self.log.push((message, leaf, at));
@@ -100,6 +102,9 @@ impl Desk {
         let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
             ["at", second] => self.world.now = seconds(BEGIN + second.parse::<u64>().unwrap()),
+            ["wait", second] => {
+                self.world.now.0 += seconds(second.parse().unwrap()).0;
+            }
             ["rule", "same"] => self.world.rule = Some(self.requested.rule_digest.clone()),
             ["rule", "gone"] => self.world.rule = None,
             ["rule", other] => self.world.rule = Some(other.to_owned()),
@@ -124,7 +129,14 @@ impl Desk {
         String::new()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// Says one line after the other.
+    pub(super) fn run(&mut self, lines: &[impl AsRef<str>]) {
+        for line in lines {
+            self.say(line.as_ref());
+        }
+    }
+
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let world = self.world.clone();
         match *words {
             ["request", ref cancel @ ..] => Command::Request {
@@ -136,15 +148,16 @@ impl Desk {
             ["cancel", reason] => {
                 Command::Cancel { world, by: "producer:gw".into(), reason: reason.into() }
             }
-            ["revoke", reason] => {
-                Command::Revoke { world, by: "ann".into(), reason: reason.into() }
+            ["revoke", ref reason @ ..] => {
+                Command::Revoke { world, by: "ann".into(), reason: reason.join(" ") }
             }
-            ["mint", enforcer, jti] => Command::Mint {
+            ["mint", enforcer, ref jti @ ..] => Command::Mint {
                 world,
                 enforcer: ident(enforcer),
-                jti: jti.into(),
+                jti: jti.concat(),
                 kid: "key-1".into(),
             },
+            ["redeem", enforcer, jti] => self.redeem(enforcer, jti, "", DIGEST),
             ["redeem", enforcer, jti, id] => self.redeem(enforcer, jti, id, DIGEST),
             ["redeem", enforcer, jti, id, digest] => self.redeem(enforcer, jti, id, digest),
             ["report", enforcer, outcome] => Command::Report {
@@ -195,6 +208,19 @@ impl Desk {
             shown_at: now,
             evidence: None,
         }
+    }
+}
+
+/// What a failing law prints: the commands beside it say the rest.
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rule = String::from_utf8(ledger::canonical::of(&self.requested.rule)).unwrap();
+        write!(f, "owners {:?}, rule {rule}, log", self.requested.owners)?;
+        for (message, _, at) in &self.log {
+            let events = String::from_utf8(ledger::canonical::of(&message.events)).unwrap();
+            write!(f, "\n  {} {at} {events}", message.n)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,2 +1,4 @@
+mod chain;
 mod desk;
 mod edges;
+mod laws;
