@@ -6,4 +6,5 @@
 pub mod cards;
 pub mod fault;
 pub mod setup;
+pub mod slack;
 pub mod token;

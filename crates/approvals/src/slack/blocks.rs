@@ -1,0 +1,325 @@
+//! A card as Block Kit. Pure: the same card gives the same bytes.
+//!
+//! Foreign text stands only in `plain_text`, each value in a cell of its own, so that it can form no link, no mention
+//! and no line that looks like ours. If anything of the call does not fit, nothing can be decided here.
+
+use super::{Origin, Shown, inbound::COMMENT_CHARS_MAX};
+use crate::cards::{Card, Digest, Posted};
+use chrono::DateTime;
+use decider::approval::{Decision, Phase};
+use ledger::{foreign::harmless, ident::Ident, time::Nanos};
+use serde_json::{Value, json};
+
+/// `action_id` of the buttons.
+pub(super) const APPROVE: &str = "approve";
+pub(super) const DENY: &str = "deny";
+pub(super) const DENY_WITH_COMMENT: &str = "deny_with_comment";
+/// `callback_id` of the dialog, and block and action of its input.
+pub(super) const COMMENT: &str = "comment";
+/// `metadata.event_type` of a card.
+pub(super) const EVENT_TYPE: &str = "countersign_approval";
+
+/// Slack's limit for the text of a header, in characters.
+const HEADER_CHARS_MAX: usize = 150;
+/// Slack's limit for a field of a section, in characters.
+const FIELD_CHARS_MAX: usize = 2000;
+/// Slack's limit for the text of a section, in characters.
+const SECTION_CHARS_MAX: usize = 3000;
+/// Slack's limit for the fields of a section.
+const FIELDS_MAX: usize = 10;
+/// Slack's limit for the text of a confirmation, in characters.
+const CONFIRM_CHARS_MAX: usize = 300;
+/// Most params on a card: 20 sections of its 50 blocks.
+const PARAMS_MAX: usize = 20 * FIELDS_MAX;
+/// Most characters of all params together. Slack refuses a message near 12,000 (`msg_blocks_too_long`).
+const PARAMS_CHARS_MAX: usize = 5000;
+/// Most characters of a name, id or code in a cell.
+const CELL_CHARS_MAX: usize = 200;
+/// Most characters of the agent's own text; it is no part of the call.
+const AGENT_CHARS_MAX: usize = 1000;
+/// Most characters of a person's name in the list of answers.
+const NAME_CHARS_MAX: usize = 80;
+/// Most answers listed.
+const REVIEWS_MAX: usize = 10;
+/// Most characters of the list of those who are still needed.
+const NEEDED_CHARS_MAX: usize = 500;
+
+/// A message: the text of its notification, and its blocks.
+pub(super) struct Message {
+    pub(super) text: String,
+    pub(super) blocks: Vec<Value>,
+}
+
+/// Whether a card in Slack has buttons to decide: it may be decided in chat, and all of the call fits.
+pub fn is_decidable(card: &Card) -> bool {
+    card.decidable() && param_cells(card).is_some()
+}
+
+/// The card.
+pub(super) fn message(card: &Card) -> Message {
+    let title = title(card);
+    let what = format!("{} {}", short(&card.tool), short(&card.action));
+    let mut blocks = vec![header(&title), fields(summary(card, &what))];
+    blocks.extend(params(card));
+    if let Some(text) = &card.agent_says {
+        let text = cut(&one_line(text), AGENT_CHARS_MAX);
+        blocks.push(section(&format!(
+            "The agent's own words, checked by nobody:\n\u{201c}{text}\u{201d}"
+        )));
+    }
+    blocks.extend(reviews(card));
+    if card.phase == Phase::Pending {
+        blocks.extend(needed(card));
+    }
+    blocks.push(buttons(card, &what));
+    let digest = harmless(card.digest_prefix());
+    let foot = format!("{} \u{b7} call {digest} \u{b7} version {}", card.approval, card.version);
+    blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&foot)]}));
+    Message { text: escape(&format!("{title}: {what}")), blocks }
+}
+
+/// One card for many.
+pub(super) fn digest(digest: &Digest) -> Message {
+    let title = format!("{} approvals wait", digest.waiting);
+    let text = "More came in one minute than this channel is shown one by one.";
+    let open = json!({"type": "actions", "block_id": "decide", "elements": [link("Open the inbox", &digest.url)]});
+    Message { text: title.clone(), blocks: vec![header(&title), section(text), open] }
+}
+
+/// By what a card is found again whose posting had no answer.
+pub(super) fn metadata(approval: &Ident) -> Value {
+    json!({"event_type": EVENT_TYPE, "event_payload": {"approval_id": approval}})
+}
+
+/// The dialog of "Deny with comment".
+pub(super) fn comment_dialog(shown: &Shown, at: &Posted) -> Value {
+    let which = format!("{} \u{b7} call {}", shown.approval, harmless(&shown.digest));
+    json!({
+        "type": "modal",
+        "callback_id": COMMENT,
+        "private_metadata": to_text(&Origin::new(shown, at)),
+        "title": plain("Deny with comment"),
+        "submit": plain("Deny"),
+        "close": plain("Back"),
+        "blocks": [
+            section(&which),
+            {
+                "type": "input",
+                "block_id": COMMENT,
+                "label": plain("Why?"),
+                "hint": plain("Kept as evidence beside the log; can be erased."),
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": COMMENT,
+                    "multiline": true,
+                    "max_length": COMMENT_CHARS_MAX,
+                },
+            },
+        ],
+    })
+}
+
+/// What is asked, or what became of it. Expiry is never worded as a refusal.
+fn title(card: &Card) -> String {
+    let text = match card.phase {
+        Phase::None | Phase::Pending => "Approval needed",
+        Phase::Granted => "Approved",
+        Phase::Minted => "Approved, token made",
+        Phase::Redeemed => "Approved, the call is under way",
+        Phase::Completed => "Approved and done",
+        Phase::Failed => "Approved, but the call failed",
+        Phase::Unknown => "Approved; what became of the call is not known",
+        Phase::Denied => "Denied",
+        Phase::Expired if card.end_reason.as_deref() == Some("undeliverable") => {
+            "Expired: nobody could be asked in time"
+        }
+        Phase::Expired if card.reviews.is_empty() => "Expired: nobody answered in time",
+        Phase::Expired => "Expired: too few answered in time",
+        Phase::Cancelled => "Cancelled",
+        Phase::Superseded => "Superseded: the rule changed, it must be asked anew",
+        Phase::Revoked => "Revoked",
+        Phase::Lapsed => "Lapsed: approved, but not used in time",
+    };
+    text.to_owned()
+}
+
+fn summary(card: &Card, what: &str) -> Vec<Value> {
+    let mut cells = vec![cell("Call", what)];
+    cells.extend(card.amount.as_deref().map(|amount| cell("Amount", &short(amount))));
+    cells.push(cell("Agent", &short(&card.agent)));
+    cells.extend(card.run.as_deref().map(|run| cell("Run", &short(run))));
+    cells.push(cell("Rule", &short(&card.rule)));
+    match (card.phase, card.execution_deadline) {
+        (Phase::Pending, _) => cells.push(moment("Answer by", card.deadline)),
+        (Phase::Granted | Phase::Minted, Some(at)) => cells.push(moment("To be used by", at)),
+        _ => cells.extend(card.end_reason.as_deref().map(|code| cell("Reason", &short(code)))),
+    }
+    cells
+}
+
+/// The frozen params, one cell each; or a line that says why they are not here.
+fn params(card: &Card) -> Vec<Value> {
+    match param_cells(card) {
+        Some(cells) if cells.is_empty() => vec![section("No parameters.")],
+        Some(cells) => cells.chunks(FIELDS_MAX).map(|row| fields(row.to_vec())).collect(),
+        None if card.complete => {
+            vec![section("The parameters do not fit here. Review them in the browser.")]
+        }
+        None => {
+            vec![section("The parameters can't be shown any more: this call can't be approved.")]
+        }
+    }
+}
+
+/// `None` if one of them is missing or does not fit.
+fn param_cells(card: &Card) -> Option<Vec<Value>> {
+    let texts = card.params.iter().map(|(name, value)| {
+        // The whole params as one value have the empty pointer.
+        let name = if name.is_empty() { "(params)" } else { name };
+        format!("{}\n{}", harmless(name), harmless(value))
+    });
+    let texts: Vec<String> = texts.collect();
+    let lengths: Vec<usize> = texts.iter().map(|text| length(text)).collect();
+    let fits = texts.len() <= PARAMS_MAX
+        && lengths.iter().all(|length| *length <= FIELD_CHARS_MAX)
+        && lengths.iter().sum::<usize>() <= PARAMS_CHARS_MAX;
+    (card.complete && fits).then(|| texts.iter().map(|text| plain(text)).collect())
+}
+
+fn reviews(card: &Card) -> Option<Value> {
+    let shown = card.reviews.iter().take(REVIEWS_MAX).map(|(name, decision, at)| {
+        let said = match decision {
+            Decision::Approve => "approve",
+            Decision::Deny => "deny",
+        };
+        format!("{said} \u{b7} {} \u{b7} {}", cut(&one_line(name), NAME_CHARS_MAX), utc(*at))
+    });
+    let mut lines: Vec<String> = shown.collect();
+    let more = card.reviews.len().saturating_sub(REVIEWS_MAX);
+    lines.extend((more > 0).then(|| format!("and {more} more")));
+    (!lines.is_empty()).then(|| section(&format!("Answers\n{}", lines.join("\n"))))
+}
+
+fn needed(card: &Card) -> Option<Value> {
+    let needed: Vec<String> = card.needed.iter().map(|who| short(who)).collect();
+    (!needed.is_empty())
+        .then(|| section(&cut(&format!("Still needed: {}", needed.join(", ")), NEEDED_CHARS_MAX)))
+}
+
+fn buttons(card: &Card, what: &str) -> Value {
+    let mut elements = Vec::new();
+    if is_decidable(card) {
+        let shown = Shown {
+            approval: card.approval.clone(),
+            digest: card.digest_prefix().to_owned(),
+            version: card.version,
+            shown_at: card.shown_at,
+        };
+        let value = to_text(&shown);
+        let amount = card.amount.as_deref().map(|amount| format!(", {}", short(amount)));
+        let asked = cut(&format!("{what}{}", amount.unwrap_or_default()), CONFIRM_CHARS_MAX);
+        elements.push(json!({
+            "type": "button", "action_id": APPROVE, "style": "primary", "text": plain("Approve"), "value": value,
+            "confirm": {
+                "title": plain("Approve this call?"), "text": plain(&asked),
+                "confirm": plain("Approve"), "deny": plain("Back"),
+            },
+        }));
+        elements.push(json!({
+            "type": "button", "action_id": DENY, "style": "danger", "text": plain("Deny"), "value": value,
+        }));
+        elements.push(json!({
+            "type": "button", "action_id": DENY_WITH_COMMENT, "text": plain("Deny with comment"), "value": value,
+        }));
+    }
+    let open = if card.phase == Phase::Pending { "Review in browser" } else { "Open in browser" };
+    elements.push(link(open, &card.url));
+    json!({"type": "actions", "block_id": "decide", "elements": elements})
+}
+
+fn link(text: &str, url: &str) -> Value {
+    json!({"type": "button", "action_id": "open", "text": plain(text), "url": url})
+}
+
+fn header(text: &str) -> Value {
+    json!({"type": "header", "text": plain(&cut(text, HEADER_CHARS_MAX))})
+}
+
+fn section(text: &str) -> Value {
+    json!({"type": "section", "text": plain(&cut(text, SECTION_CHARS_MAX))})
+}
+
+fn fields(cells: Vec<Value>) -> Value {
+    json!({"type": "section", "fields": cells})
+}
+
+fn cell(label: &str, value: &str) -> Value {
+    plain(&cut(&format!("{label}\n{value}"), FIELD_CHARS_MAX))
+}
+
+/// A time that Slack shows in the reader's own zone. The one place with markup: it holds nothing but our own numbers.
+fn moment(label: &str, at: Nanos) -> Value {
+    let text =
+        format!("{label}\n<!date^{}^{{date_short_pretty}} {{time}}|{}>", at.seconds(), utc(at));
+    json!({"type": "mrkdwn", "text": text, "verbatim": true})
+}
+
+fn plain(text: &str) -> Value {
+    json!({"type": "plain_text", "text": escape(text), "emoji": false})
+}
+
+fn utc(at: Nanos) -> String {
+    let seconds = i64::try_from(at.seconds()).unwrap_or(i64::MAX);
+    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+fn to_text<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("text and numbers alone")
+}
+
+/// A name, id or code: on one line, and cut.
+fn short(text: &str) -> String {
+    cut(&one_line(text), CELL_CHARS_MAX)
+}
+
+/// Slack's three control characters as entities; it shows the characters.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Length on the wire as Slack may count it: UTF-16 units, escaped.
+fn length(text: &str) -> usize {
+    text.chars().map(width).sum()
+}
+
+fn width(c: char) -> usize {
+    match c {
+        '&' => 5,
+        '<' | '>' => 4,
+        _ => c.len_utf16(),
+    }
+}
+
+/// At most `max` of [`length`], with an ellipsis where something is left out.
+fn cut(text: &str, max: usize) -> String {
+    if length(text) <= max {
+        return text.to_owned();
+    }
+    let mut room = max - 1;
+    let fits = |c: &char| {
+        let width = width(*c);
+        let fits = width <= room;
+        room = room.saturating_sub(width);
+        fits
+    };
+    text.chars().take_while(fits).collect::<String>() + "\u{2026}"
+}
+
+/// Any white space as one blank: no line of its own, no gap that looks like one; and nothing hidden.
+fn one_line(text: &str) -> String {
+    harmless(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+use super::*;
+
+/// What an agent would write to forge a card.
+const HOSTILE: &str = "<!channel> *Approved by* <https://evil.example|Kim>\n\nApproved by Kim\u{202e}\u{200b} & <@U1>";
+
+fn card(phase: Phase) -> Card {
+    Card {
+        tenant: Ident::new("acme").unwrap(),
+        approval: Ident::new("apr-aaaaaaaaaaaaaaaaaaaaaaaaaa").unwrap(),
+        version: 3,
+        shown_at: Nanos(1_795_153_680_000_000_000),
+        phase,
+        end_reason: None,
+        tool: "payments".into(),
+        action: "transfer".into(),
+        agent: "bot-1".into(),
+        run: None,
+        amount: Some("EUR 1,250.00".into()),
+        params: vec![("/to".into(), "\"ACME\"".into()), ("/amount".into(), "125000".into())],
+        complete: true,
+        agent_says: None,
+        digest: "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789_-AbCdE".into(),
+        rule: "large payments".into(),
+        reviews: Vec::new(),
+        needed: vec!["2 of finance".into()],
+        deadline: Nanos(1_795_157_280_000_000_000),
+        execution_deadline: None,
+        url: "https://log.example.com/approvals/apr-aaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
+        browser_only: false,
+    }
+}
+
+fn hostile() -> Card {
+    Card {
+        tool: HOSTILE.into(),
+        action: HOSTILE.into(),
+        agent: HOSTILE.into(),
+        run: Some(HOSTILE.into()),
+        params: vec![("/<!here>".into(), serde_json::to_string(HOSTILE).unwrap())],
+        agent_says: Some(HOSTILE.into()),
+        rule: HOSTILE.into(),
+        reviews: vec![(HOSTILE.into(), Decision::Deny, Nanos(0))],
+        needed: vec![HOSTILE.into()],
+        ..card(Phase::Pending)
+    }
+}
+
+fn rendered(card: &Card) -> Value {
+    let Message { text, blocks } = message(card);
+    json!({"text": text, "blocks": blocks})
+}
+
+/// Every text object below a value: its type and text.
+fn texts(value: &Value, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(members) => {
+            if let (Some(Value::String(kind)), Some(Value::String(text))) =
+                (members.get("type"), members.get("text"))
+            {
+                found.push((kind.clone(), text.clone()));
+            }
+            members.values().for_each(|member| texts(member, found));
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| texts(element, found)),
+        _ => {}
+    }
+}
+
+fn action_ids(card: &Card) -> Vec<String> {
+    let buttons = buttons(card, "x");
+    let elements = buttons["elements"].as_array().unwrap();
+    elements.iter().map(|button| button["action_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn snapshots() {
+    let snapshot: Value = serde_json::from_str(include_str!("snapshots.json")).unwrap();
+    let made = json!({"pending": rendered(&card(Phase::Pending)), "hostile": rendered(&hostile())});
+    assert!(made == snapshot, "snapshots.json should be:\n{made:#}");
+}
+
+#[test]
+fn foreign_text_is_plain_escaped_and_on_one_line() {
+    let mut found = Vec::new();
+    texts(&rendered(&hostile()), &mut found);
+    for (kind, text) in found {
+        assert!(!text.chars().any(|c| c != '\n' && c.is_control()), "{text:?}");
+        assert!(!text.contains(['\u{202e}', '\u{200b}']), "{text:?}");
+        if kind == "mrkdwn" {
+            assert!(text.starts_with("Answer by\n<!date^1795157280^"), "{text:?}");
+        } else {
+            assert_eq!(kind, "plain_text");
+            assert!(!text.contains(['<', '>']), "{text:?}");
+            assert!(!text.lines().any(|line| line.starts_with("Approved by")), "{text:?}");
+        }
+    }
+    assert!(!rendered(&hostile())["text"].as_str().unwrap().contains('<'));
+}
+
+fn check_buttons(change: impl FnOnce(&mut Card), decidable: bool) {
+    let mut card = card(Phase::Pending);
+    change(&mut card);
+    let all = ["approve", "deny", "deny_with_comment", "open"];
+    let expected = if decidable { &all[..] } else { &all[3..] };
+    assert_eq!(action_ids(&card), expected, "{card:?}");
+    assert_eq!(is_decidable(&card), decidable);
+}
+
+#[test]
+fn p7_what_does_not_fit_is_not_decided_here() {
+    let param = |length: usize| ("/a".to_owned(), "x".repeat(length));
+    check_buttons(|_| {}, true);
+    check_buttons(|card| card.complete = false, false);
+    check_buttons(|card| card.browser_only = true, false);
+    check_buttons(|card| card.params = vec![param(FIELD_CHARS_MAX - 3)], true);
+    check_buttons(|card| card.params = vec![param(FIELD_CHARS_MAX - 2)], false);
+    check_buttons(|card| card.params = vec![("/a".into(), "&".repeat(400))], false);
+    check_buttons(|card| card.params = vec![param(1247); 4], true);
+    check_buttons(|card| card.params = vec![param(1248); 4], false);
+    check_buttons(|card| card.params = vec![param(1); PARAMS_MAX], true);
+    check_buttons(|card| card.params = vec![param(1); PARAMS_MAX + 1], false);
+}
+
+#[test]
+fn p9_only_a_pending_card_has_buttons_and_expiry_is_no_refusal() {
+    use Phase::{
+        Cancelled, Completed, Denied, Expired, Failed, Granted, Lapsed, Minted, Redeemed, Revoked,
+        Superseded, Unknown,
+    };
+    let ended = [
+        Granted, Minted, Redeemed, Completed, Failed, Unknown, Denied, Expired, Cancelled,
+        Superseded, Revoked, Lapsed,
+    ];
+    for phase in ended {
+        assert_eq!(action_ids(&card(phase)), ["open"], "{phase:?}");
+    }
+    assert_eq!(title(&card(Expired)), "Expired: nobody answered in time");
+    let reviews = vec![("Kim".into(), Decision::Approve, Nanos(0))];
+    let too_few = Card { reviews, ..card(Expired) };
+    assert_eq!(title(&too_few), "Expired: too few answered in time");
+    let unreached = Card { end_reason: Some("undeliverable".into()), ..card(Expired) };
+    assert_eq!(title(&unreached), "Expired: nobody could be asked in time");
+}
+
+#[test]
+fn p13_everything_at_its_most_is_within_the_limits_of_slack() {
+    let long = "&".repeat(5000);
+    let card = Card {
+        tool: long.clone(),
+        action: long.clone(),
+        agent: long.clone(),
+        run: Some(long.clone()),
+        amount: Some(long.clone()),
+        rule: long.clone(),
+        agent_says: Some(long.clone()),
+        needed: vec![long.clone(); 9],
+        reviews: vec![(long, Decision::Approve, Nanos(0)); 99],
+        params: vec![("/a".into(), "x".repeat(22)); PARAMS_MAX],
+        ..card(Phase::Pending)
+    };
+    assert!(is_decidable(&card));
+    let Message { text, blocks } = message(&card);
+    assert!(text.len() < 4000 && blocks.len() <= 50, "{} {}", text.len(), blocks.len());
+    let mut found = Vec::new();
+    texts(&Value::Array(blocks.clone()), &mut found);
+    let total: usize = found.iter().map(|(_, text)| text.encode_utf16().count()).sum();
+    assert!(total < 10_000, "{total}");
+    for block in &blocks {
+        let fields = block["fields"].as_array().map_or(&[][..], Vec::as_slice);
+        assert!(fields.len() <= FIELDS_MAX);
+        assert!(fields.iter().all(|f| f["text"].as_str().unwrap().len() <= FIELD_CHARS_MAX));
+        assert!(block["text"]["text"].as_str().unwrap_or_default().encode_utf16().count() <= 3000);
+    }
+    let value = blocks.iter().find(|block| block["type"] == "actions").unwrap();
+    assert!(value["elements"][0]["value"].as_str().unwrap().len() < 2000);
+}
+
+#[test]
+fn the_dialog_carries_the_card_it_came_from() {
+    let shown = Shown {
+        approval: Ident::new("apr-1").unwrap(),
+        digest: "AbCdEfGh".into(),
+        version: 3,
+        shown_at: Nanos(5),
+    };
+    let at = Posted { conversation: "C1".into(), message: "1.2".into() };
+    let dialog = comment_dialog(&shown, &at);
+    let carried = dialog["private_metadata"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Origin>(carried).unwrap(), Origin::new(&shown, &at));
+    assert!(carried.len() < 3000);
+}

@@ -1,0 +1,405 @@
+//! Calls of Slack's Web API, by slack-morphism's client: it has no time limits and puts bodies into its errors, so
+//! every call here has a limit, and every error is reduced to a code.
+
+use super::{Connection, OpenError, Shown, blocks};
+use crate::cards::{Card, Digest, Posted, SendError};
+use ledger::ident::Ident;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use slack_morphism::{
+    SlackApiToken, SlackApiTokenValue, SlackClient, SlackClientApiCallContext,
+    SlackClientHttpConnector as _,
+    errors::SlackClientError,
+    hyper_tokio::{SlackClientHyperConnector, SlackHyperClient, SlackHyperHttpsConnector},
+};
+use std::{io, time::Duration};
+use url::Url;
+
+/// Longest wait for an answer when nobody waits for us.
+const CALL_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait while a click is answered: Slack gives 3 s for all of it.
+const CLICK_WAIT: Duration = Duration::from_millis(1200);
+/// Messages asked for at once when a card is looked for.
+const HISTORY_PAGE: usize = 100;
+/// Most pages looked through: an unknown outcome is looked up soon after.
+const HISTORY_PAGES_MAX: usize = 3;
+/// Host of Slack's response URLs.
+const RESPONSE_HOST: &str = "hooks.slack.com";
+/// Longest error code of Slack's that is repeated, in bytes.
+const CODE_BYTES_MAX: usize = 64;
+
+/// The client of one app.
+pub(super) struct Client {
+    http: SlackHyperClient,
+    token: SlackApiToken,
+    api: Url,
+}
+
+/// What became of a call that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Too many calls.
+    Limited(Option<Duration>),
+    /// Slack refused, by this code: nothing was done.
+    Code(String),
+    /// Slack failed, or answered what can't be read, or not at all: it may have been done.
+    Unknown(&'static str),
+    /// Nobody was reached: nothing was done.
+    Unreached,
+}
+
+#[derive(Deserialize)]
+struct PostAnswer {
+    channel: String,
+    ts: String,
+}
+
+#[derive(Deserialize)]
+struct History {
+    messages: Vec<Found>,
+    #[serde(default)]
+    response_metadata: Option<Next>,
+}
+
+#[derive(Deserialize)]
+struct Next {
+    #[serde(default)]
+    next_cursor: Option<String>,
+}
+
+/// A message of a history, as far as it matters.
+#[derive(Deserialize)]
+struct Found {
+    ts: String,
+    #[serde(default)]
+    app_id: Option<String>,
+    #[serde(default)]
+    bot_profile: Option<BotProfile>,
+    #[serde(default)]
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct BotProfile {
+    #[serde(default)]
+    app_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    event_type: String,
+    #[serde(default)]
+    event_payload: Value,
+}
+
+impl Found {
+    /// Ours, not one that another app dressed up with our metadata.
+    fn is_card_of(&self, approval: &Ident, app_id: &str) -> bool {
+        let profile = self.bot_profile.as_ref().and_then(|profile| profile.app_id.as_deref());
+        let by_us = self.app_id.as_deref().or(profile) == Some(app_id);
+        by_us
+            && self.metadata.as_ref().is_some_and(|metadata| {
+                metadata.event_type == blocks::EVENT_TYPE
+                    && metadata.event_payload["approval_id"] == approval.as_str()
+            })
+    }
+}
+
+impl Client {
+    pub(super) fn new(api_url: &str, token: &str) -> Result<Self, OpenError> {
+        let api_url = api_url.trim_end_matches('/');
+        let api = Url::parse(api_url).map_err(|_| OpenError::Url(api_url.to_owned()))?;
+        // https, and http for an address on loopback; `api_url` is checked for that by the configuration.
+        let roots = SlackHyperHttpsConnector::builder().with_native_roots();
+        let connector =
+            roots.map_err(OpenError::Certificates)?.https_or_http().enable_all_versions().build();
+        let connector =
+            SlackClientHyperConnector::with_connector(connector).with_slack_api_url(api_url);
+        let token = SlackApiToken::new(SlackApiTokenValue(token.to_owned()));
+        Ok(Self { http: SlackClient::new(connector), token, api })
+    }
+
+    async fn post<A: DeserializeOwned + Send>(
+        &self,
+        method: &str,
+        body: &impl Serialize,
+        wait: Duration,
+    ) -> Result<A, Trouble> {
+        let body = serde_json::to_value(body).expect("cards are JSON");
+        let session = self.http.open_session(&self.token);
+        let call = session.http_session_api.http_post(method, &body, None);
+        in_time(wait, call).await
+    }
+
+    async fn history(&self, to: &str, cursor: Option<&str>) -> Result<History, Trouble> {
+        let limit = HISTORY_PAGE.to_string();
+        let params = [
+            ("channel", Some(to)),
+            ("include_all_metadata", Some("true")),
+            ("limit", Some(limit.as_str())),
+            ("cursor", cursor),
+        ];
+        let session = self.http.open_session(&self.token);
+        let call = session.http_session_api.http_get("conversations.history", &params, None);
+        in_time(CALL_WAIT, call).await
+    }
+
+    /// Whether a response URL is Slack's, or that of the configured stand-in on this machine.
+    fn may_respond_to(&self, url: &Url) -> bool {
+        let slack = url.scheme() == "https" && url.host_str() == Some(RESPONSE_HOST);
+        let loopback = match self.api.host() {
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            _ => false,
+        };
+        let plain = url.username().is_empty() && url.password().is_none();
+        plain
+            && ((slack && url.port().is_none()) || (loopback && url.origin() == self.api.origin()))
+    }
+}
+
+impl Connection {
+    /// Posts a card.
+    pub async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
+        let message = blocks::message(card);
+        let metadata = blocks::metadata(&card.approval);
+        self.post_message(to, message, Some(metadata)).await
+    }
+
+    /// Posts the one card that stands for many.
+    pub async fn post_digest(&self, to: &str, digest: &Digest) -> Result<Posted, SendError> {
+        self.post_message(to, blocks::digest(digest), None).await
+    }
+
+    async fn post_message(
+        &self,
+        to: &str,
+        message: blocks::Message,
+        metadata: Option<Value>,
+    ) -> Result<Posted, SendError> {
+        let mut body = body(to, message);
+        for never in ["unfurl_links", "unfurl_media", "mrkdwn"] {
+            body[never] = false.into();
+        }
+        if let Some(metadata) = metadata {
+            body["metadata"] = metadata;
+        }
+        let answer = self.client.post::<PostAnswer>("chat.postMessage", &body, CALL_WAIT).await;
+        let answer = answer.map_err(|trouble| send_error(trouble, true))?;
+        Ok(Posted { conversation: answer.channel, message: answer.ts })
+    }
+
+    /// Makes a posted card show how it stands now.
+    pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
+        let mut body = body(&posted.conversation, blocks::message(card));
+        body["ts"] = posted.message.as_str().into();
+        body["metadata"] = blocks::metadata(&card.approval);
+        let answer = self.client.post::<Value>("chat.update", &body, CALL_WAIT).await;
+        answer.map(drop).map_err(|trouble| send_error(trouble, false))
+    }
+
+    /// Looks for the card of an approval among the newest messages of a channel: after a post without an answer.
+    pub async fn find(&self, to: &str, approval: &Ident) -> Result<Option<Posted>, SendError> {
+        let mut cursor: Option<String> = None;
+        for _ in 0..HISTORY_PAGES_MAX {
+            let page = self.client.history(to, cursor.as_deref()).await;
+            let page = page.map_err(|trouble| send_error(trouble, false))?;
+            let found = page.messages.iter().find(|m| m.is_card_of(approval, &self.app_id));
+            if let Some(found) = found {
+                return Ok(Some(Posted { conversation: to.to_owned(), message: found.ts.clone() }));
+            }
+            cursor = page.response_metadata.and_then(|next| next.next_cursor);
+            if cursor.as_deref().unwrap_or_default().is_empty() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells something to whoever clicked, and to nobody else; goes to Slack's response URLs only.
+    pub async fn tell(&self, response_url: &str, text: &str) -> Result<(), SendError> {
+        let url = Url::parse(response_url).ok().filter(|url| self.client.may_respond_to(url));
+        let url = url.ok_or_else(|| SendError::Refused("response_url".into()))?;
+        let body = json!({"response_type": "ephemeral", "replace_original": false, "text": blocks::escape(text)});
+        let span = tracing::debug_span!("slack response");
+        // Without the token: a response URL is its own authority.
+        let context = SlackClientApiCallContext {
+            rate_control_params: None,
+            token: None,
+            tracing_span: &span,
+            is_sensitive_url: true,
+        };
+        let call =
+            self.client.http.http_api.connector.http_post_uri::<_, Value>(url, &body, context);
+        in_time(CLICK_WAIT, call).await.map(drop).map_err(|trouble| send_error(trouble, false))
+    }
+
+    /// Tells something to one member in a channel, where there is no response URL.
+    pub async fn whisper(&self, at: &Posted, user: &str, text: &str) -> Result<(), SendError> {
+        let body = json!({"channel": at.conversation, "user": user, "text": blocks::escape(text)});
+        let answer = self.client.post::<Value>("chat.postEphemeral", &body, CLICK_WAIT).await;
+        answer.map(drop).map_err(|trouble| send_error(trouble, false))
+    }
+
+    /// Opens the dialog for a refusal with a comment. A trigger works once, for 3 s.
+    pub async fn open_comment(
+        &self,
+        trigger_id: &str,
+        shown: &Shown,
+        at: &Posted,
+    ) -> Result<(), SendError> {
+        let body = json!({"trigger_id": trigger_id, "view": blocks::comment_dialog(shown, at)});
+        let answer = self.client.post::<Value>("views.open", &body, CLICK_WAIT).await;
+        answer.map(drop).map_err(|trouble| send_error(trouble, false))
+    }
+}
+
+/// What posting and updating have in common. Nothing in `text` is turned into links, names or markup.
+fn body(to: &str, message: blocks::Message) -> Value {
+    json!({
+        "channel": to, "text": message.text, "blocks": message.blocks, "parse": "none", "link_names": false,
+    })
+}
+
+async fn in_time<A>(
+    wait: Duration,
+    call: impl Future<Output = Result<A, SlackClientError>>,
+) -> Result<A, Trouble> {
+    match tokio::time::timeout(wait, call).await {
+        Ok(answer) => answer.map_err(|error| trouble(&error)),
+        Err(_) => Err(Trouble::Unknown("no answer")),
+    }
+}
+
+/// The library's error without its text: that repeats bodies.
+fn trouble(error: &SlackClientError) -> Trouble {
+    match error {
+        SlackClientError::RateLimitError(limit) => Trouble::Limited(limit.retry_after),
+        SlackClientError::ApiError(error) => Trouble::Code(code(&error.code)),
+        SlackClientError::HttpError(error) if error.status_code.is_client_error() => {
+            Trouble::Code(format!("http_{}", error.status_code.as_u16()))
+        }
+        SlackClientError::HttpError(_) => Trouble::Unknown("Slack failed"),
+        SlackClientError::HttpProtocolError(error) => {
+            let cause = error.cause.as_ref().map(|cause| &**cause as &dyn std::error::Error);
+            if cause.is_some_and(was_not_reached) {
+                Trouble::Unreached
+            } else {
+                Trouble::Unknown("the connection broke")
+            }
+        }
+        SlackClientError::ProtocolError(_) => Trouble::Unknown("the answer can't be read"),
+        SlackClientError::EndOfStream(_)
+        | SlackClientError::SystemError(_)
+        | SlackClientError::SocketModeProtocolError(_) => Trouble::Unknown("the connection broke"),
+    }
+}
+
+/// Errors that come only before a byte is sent.
+fn was_not_reached(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(
+            kind,
+            Some(
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+            )
+        ) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// A code of Slack's, if it looks like one.
+fn code(text: &str) -> String {
+    let is_code = (1..=CODE_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if is_code { text.to_owned() } else { "error".into() }
+}
+
+/// What is to be done. `makes`: the call makes a message, so that doing it twice shows.
+fn send_error(trouble: Trouble, makes: bool) -> SendError {
+    match trouble {
+        Trouble::Limited(after) => SendError::Later("ratelimited".into(), after),
+        Trouble::Unreached => SendError::Later("can't be reached".into(), None),
+        Trouble::Unknown(_) if makes => SendError::Unknown,
+        Trouble::Unknown(why) => SendError::Later(why.into(), None),
+        Trouble::Code(code) => match code.as_str() {
+            // Slack: "some aspect of the operation may have succeeded".
+            "internal_error" | "fatal_error" if makes => SendError::Unknown,
+            "internal_error"
+            | "fatal_error"
+            | "service_unavailable"
+            | "request_timeout"
+            | "ratelimited"
+            | "rate_limited"
+            | "team_added_to_org"
+            | "http_408" => SendError::Later(code, None),
+            "message_not_found" | "cant_update_message" | "edit_window_closed" => {
+                SendError::Gone(code)
+            }
+            _ => SendError::Refused(code),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(trouble: Trouble, post: &SendError, update: &SendError) {
+        assert_eq!(&send_error(trouble.clone(), true), post, "{trouble:?}");
+        assert_eq!(&send_error(trouble.clone(), false), update, "{trouble:?}");
+    }
+
+    #[test]
+    fn every_trouble_says_what_to_do() {
+        let later = |why: &str| SendError::Later(why.into(), None);
+        let code = |code: &str| Trouble::Code(code.into());
+        let wait = Some(Duration::from_secs(7));
+        let limited = SendError::Later("ratelimited".into(), wait);
+        check(Trouble::Limited(wait), &limited, &limited);
+        check(Trouble::Unknown("no answer"), &SendError::Unknown, &later("no answer"));
+        check(Trouble::Unreached, &later("can't be reached"), &later("can't be reached"));
+        check(code("internal_error"), &SendError::Unknown, &later("internal_error"));
+        let gone = SendError::Gone("message_not_found".into());
+        check(code("message_not_found"), &gone, &gone);
+        for refused in ["channel_not_found", "is_archived", "not_in_channel", "invalid_auth"] {
+            let error = SendError::Refused(refused.into());
+            check(code(refused), &error, &error);
+        }
+    }
+
+    #[test]
+    fn codes_are_codes() {
+        assert_eq!(code("not_in_channel"), "not_in_channel");
+        assert_eq!(code("xoxb-secret \u{202e}"), "error");
+        assert_eq!(code(""), "error");
+    }
+
+    fn check_respond(api: &str, url: &str, may: bool) {
+        let client = Client::new(api, "xoxb-1").unwrap();
+        assert_eq!(client.may_respond_to(&Url::parse(url).unwrap()), may, "{url}");
+    }
+
+    #[test]
+    fn answers_go_to_slack_alone() {
+        let (slack, fake) = ("https://slack.com/api", "http://127.0.0.1:4003/api");
+        check_respond(slack, "https://hooks.slack.com/actions/T1/1/x", true);
+        check_respond(slack, "http://hooks.slack.com/actions/T1/1/x", false);
+        check_respond(slack, "https://hooks.slack.com:8443/actions/T1/1/x", false);
+        check_respond(slack, "https://hooks.slack.com@evil.example/x", false);
+        check_respond(slack, "https://hooks.slack.com.evil.example/x", false);
+        check_respond(slack, "https://slack.com/x", false);
+        check_respond(slack, "http://127.0.0.1:4003/x", false);
+        check_respond(fake, "http://127.0.0.1:4003/response/1", true);
+        check_respond(fake, "http://127.0.0.1:4004/response/1", false);
+        check_respond(fake, "http://169.254.169.254/latest", false);
+    }
+}

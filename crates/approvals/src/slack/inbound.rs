@@ -1,0 +1,295 @@
+//! What Slack posts to us: verified over the raw bytes first, read tolerantly after, and never trusted to say who may
+//! decide. Unknown kinds of payloads, blocks and members are let pass; what decides is read strictly.
+
+use super::{Connection, Origin, Shown, blocks};
+use crate::{cards::Posted, setup::SlackMember};
+use ledger::time::Nanos;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Most characters kept of a comment; the dialog allows as many.
+pub(super) const COMMENT_CHARS_MAX: usize = 1000;
+/// Longest id, timestamp or trigger of Slack's that is taken, in bytes.
+const ID_BYTES_MAX: usize = 255;
+/// Longest `response_url`, in bytes.
+const URL_BYTES_MAX: usize = 1024;
+
+/// The two headers that sign a request, as they came.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'a> {
+    /// `X-Slack-Request-Timestamp`
+    pub timestamp: Option<&'a str>,
+    /// `X-Slack-Signature`
+    pub signature: Option<&'a str>,
+}
+
+/// What somebody did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interaction {
+    /// A button of a card.
+    Click(Click),
+    /// The comment dialog was sent.
+    Comment(Comment),
+    /// Nothing that concerns us: a link button, another kind of payload.
+    Ignored,
+}
+
+/// A button.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Yes.
+    Approve,
+    /// No.
+    Deny,
+    /// No, after the dialog.
+    DenyWithComment,
+}
+
+/// A click on a card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Click {
+    /// Who.
+    pub clicker: Clicker,
+    /// Which button.
+    pub act: Act,
+    /// What the card had shown.
+    pub shown: Shown,
+    /// The message with the button. Whether we posted it as a card of this approval is for the caller to find out.
+    pub at: Posted,
+    /// Where the clicker alone is answered.
+    pub response_url: Option<String>,
+    /// Opens one dialog, within 3 s.
+    pub trigger_id: Option<String>,
+}
+
+/// A refusal with its reason, from the dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comment {
+    /// Who.
+    pub clicker: Clicker,
+    /// What the card had shown.
+    pub shown: Shown,
+    /// The card whose button opened the dialog.
+    pub at: Posted,
+    /// The words; empty when there are none.
+    pub text: String,
+}
+
+/// Whoever clicked, by Slack's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clicker {
+    /// Workspace or organisation, and member: what an administrator writes into `people.toml`.
+    pub member: SlackMember,
+    /// The same person by the organisation that this workspace belongs to, if Slack says so.
+    pub organisation: Option<SlackMember>,
+    /// Not a member of a workspace or organisation of this connection: a guest through Slack Connect.
+    pub is_foreign: bool,
+}
+
+impl Clicker {
+    /// The names under which this person may be linked: only of workspaces that this connection lists.
+    pub fn members(&self) -> impl Iterator<Item = &SlackMember> {
+        let all = std::iter::once(&self.member).chain(&self.organisation);
+        all.filter(|_| !self.is_foreign)
+    }
+}
+
+/// Why a request is not answered. Whoever sent it learns no more than the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Not from Slack, or too old.
+    #[error(
+        "the signature or its time is wrong: check signing_secret_files and this machine's clock"
+    )]
+    Signature,
+    /// Signed, but of another app.
+    #[error("it is for another app: check app_id")]
+    App,
+    /// Signed, but not to be read as an interaction.
+    #[error("the body is not an interaction")]
+    Body,
+}
+
+/// Verifies and reads one request.
+pub fn read(
+    connection: &Connection,
+    headers: Headers<'_>,
+    body: &[u8],
+    now: Nanos,
+) -> Result<Interaction, Refused> {
+    let (Some(timestamp), Some(signature)) = (headers.timestamp, headers.signature) else {
+        return Err(Refused::Signature);
+    };
+    let text = std::str::from_utf8(body).map_err(|_| Refused::Signature)?;
+    if !connection.signature.accept(timestamp, signature, text, now) {
+        return Err(Refused::Signature);
+    }
+    let form: Form = serde_urlencoded::from_str(text).map_err(|_| Refused::Body)?;
+    let payload: Payload = serde_json::from_str(&form.payload).map_err(|_| Refused::Body)?;
+    match payload.kind.as_str() {
+        "block_actions" | "view_submission" if payload.api_app_id != connection.app_id => {
+            Err(Refused::App)
+        }
+        "block_actions" => payload.click(&connection.workspaces),
+        "view_submission" => payload.comment(&connection.workspaces),
+        _ => Ok(Interaction::Ignored),
+    }
+}
+
+#[derive(Deserialize)]
+struct Form {
+    payload: String,
+}
+
+/// The members that matter, of all kinds of payloads together.
+#[derive(Deserialize)]
+struct Payload {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    api_app_id: String,
+    /// Null where an app is installed for a whole organisation.
+    #[serde(default)]
+    team: Option<Team>,
+    #[serde(default)]
+    user: Option<User>,
+    #[serde(default)]
+    container: Option<Container>,
+    #[serde(default)]
+    actions: Option<Vec<Action>>,
+    #[serde(default)]
+    response_url: Option<String>,
+    #[serde(default)]
+    trigger_id: Option<String>,
+    #[serde(default)]
+    view: Option<View>,
+}
+
+#[derive(Deserialize)]
+struct Team {
+    id: String,
+    #[serde(default)]
+    enterprise_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: String,
+    #[serde(default)]
+    team_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    channel_id: Option<String>,
+    #[serde(default)]
+    message_ts: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    #[serde(default)]
+    action_id: String,
+    #[serde(default)]
+    value: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct View {
+    #[serde(default)]
+    callback_id: String,
+    #[serde(default)]
+    private_metadata: String,
+    #[serde(default)]
+    state: Option<ViewState>,
+}
+
+#[derive(Deserialize)]
+struct ViewState {
+    #[serde(default)]
+    values: BTreeMap<String, BTreeMap<String, Input>>,
+}
+
+#[derive(Deserialize)]
+struct Input {
+    #[serde(default)]
+    value: Option<String>,
+}
+
+impl Payload {
+    fn click(self, workspaces: &[String]) -> Result<Interaction, Refused> {
+        let acts = self.actions.iter().flatten();
+        let mut ours = acts.filter_map(|action| Some((act(&action.action_id)?, &action.value)));
+        let Some((act, value)) = ours.next() else { return Ok(Interaction::Ignored) };
+        let shown = value.as_deref().and_then(|value| serde_json::from_str(value).ok());
+        let container = self.container.as_ref().ok_or(Refused::Body)?;
+        let place = |id: &Option<String>| id.clone().filter(|id| is_id(id)).ok_or(Refused::Body);
+        Ok(Interaction::Click(Click {
+            clicker: self.clicker(workspaces)?,
+            act,
+            shown: shown.ok_or(Refused::Body)?,
+            at: Posted {
+                conversation: place(&container.channel_id)?,
+                message: place(&container.message_ts)?,
+            },
+            response_url: self.response_url.filter(|url| url.len() <= URL_BYTES_MAX),
+            trigger_id: self.trigger_id.filter(|id| is_id(id)),
+        }))
+    }
+
+    fn comment(self, workspaces: &[String]) -> Result<Interaction, Refused> {
+        let view = self.view.as_ref().ok_or(Refused::Body)?;
+        if view.callback_id != blocks::COMMENT {
+            return Ok(Interaction::Ignored);
+        }
+        let origin: Origin =
+            serde_json::from_str(&view.private_metadata).map_err(|_| Refused::Body)?;
+        let inputs = view.state.as_ref().map(|state| &state.values);
+        let input = inputs.and_then(|values| values.get(blocks::COMMENT)?.get(blocks::COMMENT));
+        let text = input.and_then(|input| input.value.as_deref()).unwrap_or_default().trim();
+        Ok(Interaction::Comment(Comment {
+            clicker: self.clicker(workspaces)?,
+            shown: origin.shown,
+            at: Posted { conversation: origin.channel, message: origin.message },
+            text: text.chars().take(COMMENT_CHARS_MAX).collect(),
+        }))
+    }
+
+    /// Membership is what Slack says of the *user*; where the click happened says nothing about who it was.
+    fn clicker(&self, workspaces: &[String]) -> Result<Clicker, Refused> {
+        let user = self.user.as_ref().filter(|user| is_id(&user.id)).ok_or(Refused::Body)?;
+        let home = user.team_id.clone().filter(|id| is_id(id)).unwrap_or_default();
+        let member = |workspace: &String| SlackMember {
+            workspace: workspace.clone(),
+            user: user.id.clone(),
+        };
+        let listed = |workspace: &&String| workspaces.contains(workspace);
+        let team = self.team.as_ref().filter(|team| team.id == home);
+        let organisation = team.and_then(|team| team.enterprise_id.as_ref());
+        let by_home = Some(&home).filter(listed).map(member);
+        let by_organisation = organisation.filter(listed).map(member);
+        Ok(match (by_home, by_organisation) {
+            (Some(member), organisation) => Clicker { member, organisation, is_foreign: false },
+            (None, Some(member)) => Clicker { member, organisation: None, is_foreign: false },
+            (None, None) => Clicker { member: member(&home), organisation: None, is_foreign: true },
+        })
+    }
+}
+
+fn act(action_id: &str) -> Option<Act> {
+    match action_id {
+        blocks::APPROVE => Some(Act::Approve),
+        blocks::DENY => Some(Act::Deny),
+        blocks::DENY_WITH_COMMENT => Some(Act::DenyWithComment),
+        _ => None,
+    }
+}
+
+/// Ids, timestamps and triggers of Slack: short and printable.
+fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests;

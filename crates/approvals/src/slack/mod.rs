@@ -1,0 +1,188 @@
+//! Slack: cards out, clicks in. Nobody else names Slack's words; `client` and `signature` alone name slack-morphism.
+//!
+//! In scope: Block Kit of a card, calls of the Web API, the signature and the meaning of a click, the app manifest.
+//! Out of scope: when a card is sent or repaired (the outbox), whether a click counts (the worker), HTTP (`api`).
+
+mod blocks;
+mod client;
+mod inbound;
+mod manifest;
+mod signature;
+
+pub use blocks::is_decidable;
+pub use inbound::{Act, Click, Clicker, Comment, Headers, Interaction, Refused, read};
+pub use manifest::manifest;
+
+use crate::cards::Posted;
+use ledger::{ident::Ident, time::Nanos};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Largest file with a token or secret, in bytes.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// How one Slack app is reached, as the configuration says it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose approvals.
+    pub tenant: Ident,
+    /// The app's id, `A…`.
+    pub app_id: String,
+    /// Workspaces (`T…`) or organisations (`E…`) whose members may click.
+    pub workspaces: Vec<String>,
+    /// File with the bot token, `xoxb-…`.
+    pub bot_token_file: PathBuf,
+    /// Files with the signing secret: one, or two while it is changed.
+    pub signing_secret_files: Vec<PathBuf>,
+    /// Slack's Web API: `https://slack.com/api`; http only on loopback.
+    pub api_url: String,
+}
+
+/// Why a connection can't be opened; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file is missing, empty or too big.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The address of the Web API.
+    #[error("api_url: {0} is not a URL")]
+    Url(String),
+    /// No certificates of this system.
+    #[error("no certificate authorities on this system: install the package ca-certificates ({0})")]
+    Certificates(std::io::Error),
+}
+
+/// One Slack app in one workspace or organisation, for one tenant. Holds its secrets for as long as it lives.
+pub struct Connection {
+    /// Its name in the configuration, and in the address that Slack posts clicks to.
+    pub name: Ident,
+    /// Whose approvals.
+    pub tenant: Ident,
+    app_id: String,
+    workspaces: Vec<String>,
+    signature: signature::Verifiers,
+    client: client::Client,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Reads the secrets; makes no call.
+    pub fn open(name: Ident, options: Options) -> Result<Self, OpenError> {
+        let secrets = options.signing_secret_files.iter().map(|path| secret(path));
+        let signature = signature::Verifiers::new(secrets.collect::<Result<Vec<_>, _>>()?);
+        let token = secret(&options.bot_token_file)?;
+        let client = client::Client::new(&options.api_url, &token)?;
+        let Options { tenant, app_id, workspaces, .. } = options;
+        Ok(Self { name, tenant, app_id, workspaces, signature, client })
+    }
+}
+
+/// The first line of a small file.
+fn secret(path: &Path) -> Result<Zeroizing<String>, OpenError> {
+    let wrong = |why: String| OpenError::File { path: path.to_owned(), why };
+    let size = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?.len();
+    if size > SECRET_BYTES_MAX {
+        return Err(wrong(format!(
+            "at most {SECRET_BYTES_MAX} bytes; put the secret alone into it"
+        )));
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
+    let line = text.trim();
+    // Both travel in headers or keys: a second line or a blank would be a mistake of copying.
+    if line.is_empty() || !line.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(wrong("put the token or secret alone into it, on one line".into()));
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// What the buttons of a card know: which approval it was, and what of it was shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// The approval.
+    #[serde(rename = "a")]
+    pub approval: Ident,
+    /// First 8 characters of the call digest.
+    #[serde(rename = "d")]
+    pub digest: String,
+    /// The version.
+    #[serde(rename = "v")]
+    pub version: u64,
+    /// When the card was made.
+    #[serde(rename = "t")]
+    pub shown_at: Nanos,
+}
+
+/// What a comment dialog carries in its `private_metadata`: the card it was opened from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Origin {
+    #[serde(rename = "s")]
+    shown: Shown,
+    #[serde(rename = "c")]
+    channel: String,
+    #[serde(rename = "m")]
+    message: String,
+}
+
+impl Origin {
+    fn new(shown: &Shown, at: &Posted) -> Self {
+        let (channel, message) = (at.conversation.clone(), at.message.clone());
+        Self { shown: shown.clone(), channel, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(content: &str, expected: Option<&str>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, content).unwrap();
+        assert_eq!(secret(&path).ok().as_ref().map(|s| s.as_str()), expected, "{content:?}");
+    }
+
+    #[test]
+    fn secrets_are_one_line() {
+        check("xoxb-1-a\n", Some("xoxb-1-a"));
+        check(" \n", None);
+        check("one\ntwo\n", None);
+        check(&"x".repeat(5000), None);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let options = Options {
+            tenant: Ident::new("acme").unwrap(),
+            app_id: "A1".into(),
+            workspaces: vec!["T1".into()],
+            bot_token_file: file("token", "xoxb-hidden"),
+            signing_secret_files: vec![file("one", "hidden-one"), file("two", "hidden-two")],
+            api_url: "http://127.0.0.1:1/api".into(),
+        };
+        let connection = Connection::open(Ident::new("acme-slack").unwrap(), options).unwrap();
+        let text = format!("{connection:?} {connection:#?}");
+        assert!(text.contains("acme-slack") && !text.contains("hidden"), "{text}");
+    }
+}
