@@ -110,6 +110,8 @@ Examples:
         Backup(Backup),
         /// The ways out of a halt
         Recover(Recover),
+        /// Set up a Slack app
+        Slack(Slack),
         /// Measure, against floors measured in the same run
         Bench(Bench),
         /// Print the OpenAPI document
@@ -350,6 +352,28 @@ Examples:
         /// The guard file is lost for good: begin a new one at the database's size
         #[arg(long, conflicts_with = "accept_journal_loss")]
         pub new_guard: bool,
+    }
+
+    /// Arguments of `slack`.
+    #[derive(Args, Debug)]
+    pub struct Slack {
+        #[command(subcommand)]
+        pub command: SlackCommand,
+    }
+
+    /// Commands of `slack`.
+    #[derive(Subcommand, Debug)]
+    pub enum SlackCommand {
+        /// Print the app manifest that Slack's console imports (Create New App, From a manifest)
+        #[command(
+            after_help = "Example:\n  countersign slack manifest --config countersign.toml acme-slack"
+        )]
+        Manifest {
+            #[command(flatten)]
+            config: WithConfig,
+            /// Name of the connection: the `acme-slack` of `[slack.acme-slack]`
+            connection: String,
+        },
     }
 
     /// Arguments of `bench`.

@@ -9,6 +9,7 @@ mod publish;
 mod recover;
 mod remote;
 mod serve;
+mod slack;
 
 use crate::{
     cli::ServerCommand,
@@ -82,6 +83,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Erase(arguments) => remote::erase(&arguments),
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
+        ServerCommand::Slack(arguments) => slack::run(&arguments.command),
         ServerCommand::Bench(arguments) => bench::run(&arguments),
         ServerCommand::Openapi => {
             say(crate::routes::document().trim_end());

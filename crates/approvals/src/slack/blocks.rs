@@ -59,7 +59,7 @@ pub fn is_decidable(card: &Card) -> bool {
 pub(super) fn message(card: &Card) -> Message {
     let title = title(card);
     let what = format!("{} {}", short(&card.tool), short(&card.action));
-    let mut blocks = vec![header(&title), fields(summary(card, &what))];
+    let mut blocks = vec![header(&title), fields(&summary(card, &what))];
     blocks.extend(params(card));
     if let Some(text) = &card.agent_says {
         let text = cut(&one_line(text), AGENT_CHARS_MAX);
@@ -161,7 +161,7 @@ fn summary(card: &Card, what: &str) -> Vec<Value> {
 fn params(card: &Card) -> Vec<Value> {
     match param_cells(card) {
         Some(cells) if cells.is_empty() => vec![section("No parameters.")],
-        Some(cells) => cells.chunks(FIELDS_MAX).map(|row| fields(row.to_vec())).collect(),
+        Some(cells) => cells.chunks(FIELDS_MAX).map(fields).collect(),
         None if card.complete => {
             vec![section("The parameters do not fit here. Review them in the browser.")]
         }
@@ -249,7 +249,7 @@ fn section(text: &str) -> Value {
     json!({"type": "section", "text": plain(&cut(text, SECTION_CHARS_MAX))})
 }
 
-fn fields(cells: Vec<Value>) -> Value {
+fn fields(cells: &[Value]) -> Value {
     json!({"type": "section", "fields": cells})
 }
 

@@ -164,18 +164,18 @@ impl Connection {
     pub async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
         let message = blocks::message(card);
         let metadata = blocks::metadata(&card.approval);
-        self.post_message(to, message, Some(metadata)).await
+        self.post_message(to, &message, Some(metadata)).await
     }
 
     /// Posts the one card that stands for many.
     pub async fn post_digest(&self, to: &str, digest: &Digest) -> Result<Posted, SendError> {
-        self.post_message(to, blocks::digest(digest), None).await
+        self.post_message(to, &blocks::digest(digest), None).await
     }
 
     async fn post_message(
         &self,
         to: &str,
-        message: blocks::Message,
+        message: &blocks::Message,
         metadata: Option<Value>,
     ) -> Result<Posted, SendError> {
         let mut body = body(to, message);
@@ -192,7 +192,7 @@ impl Connection {
 
     /// Makes a posted card show how it stands now.
     pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
-        let mut body = body(&posted.conversation, blocks::message(card));
+        let mut body = body(&posted.conversation, &blocks::message(card));
         body["ts"] = posted.message.as_str().into();
         body["metadata"] = blocks::metadata(&card.approval);
         let answer = self.client.post::<Value>("chat.update", &body, CALL_WAIT).await;
@@ -256,7 +256,7 @@ impl Connection {
 }
 
 /// What posting and updating have in common. Nothing in `text` is turned into links, names or markup.
-fn body(to: &str, message: blocks::Message) -> Value {
+fn body(to: &str, message: &blocks::Message) -> Value {
     json!({
         "channel": to, "text": message.text, "blocks": message.blocks, "parse": "none", "link_names": false,
     })
