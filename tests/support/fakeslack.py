@@ -6,7 +6,8 @@
         slack.trouble("chat.postMessage", "ratelimited", retry_after=2)
         card = slack.cards("C1")[-1]
 
-It answers with Slack's own codes, keeps every call, and lists in `violations` what Slack would forgive but we must not do.
+It answers with Slack's own codes, keeps every call, and lists in `violations` what Slack would forgive but we must
+not do.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ METHODS: dict[str, tuple[set[str], str | None, bool]] = {
     "chat.update": (MESSAGE | {"ts"}, "chat:write", False),
     "chat.postEphemeral": ({"channel", "user", "text", "blocks"}, "chat:write", False),
     "conversations.history": (
-        {"channel", "cursor", "limit", "include_all_metadata", "latest", "oldest", "inclusive"}, "channels:history", True),
+        {"channel", "cursor", "limit", "include_all_metadata", "latest", "oldest", "inclusive"},
+        "channels:history",
+        True,
+    ),
     "views.open": ({"trigger_id", "view"}, None, False),
 }
 BOOLEANS = {"link_names", "unfurl_links", "unfurl_media", "mrkdwn", "include_all_metadata", "inclusive"}

@@ -1,4 +1,6 @@
-"""What Slack takes in Block Kit, and refuses: types, members, limits. Ours, from its documentation; stricter where it is vague.
+"""What Slack takes in Block Kit, and refuses: types, members, limits.
+
+Ours, from its documentation; stricter where it is vague.
 
 Checked against Slack's own Python models in `test_slack.py`.
 """

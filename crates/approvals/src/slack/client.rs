@@ -1,6 +1,8 @@
 //! Calls of Slack's Web API, by slack-morphism's client: it has no time limits and puts bodies into its errors, so
 //! every call here has a limit, and every error is reduced to a code.
 
+mod trouble;
+
 use super::{Connection, OpenError, Shown, blocks};
 use crate::cards::{Card, Digest, Posted, SendError};
 use ledger::ident::Ident;
@@ -12,7 +14,8 @@ use slack_morphism::{
     errors::SlackClientError,
     hyper_tokio::{SlackClientHyperConnector, SlackHyperClient, SlackHyperHttpsConnector},
 };
-use std::{io, time::Duration};
+use std::time::Duration;
+use trouble::Trouble;
 use url::Url;
 
 /// Longest wait for an answer when nobody waits for us.
@@ -25,27 +28,12 @@ const HISTORY_PAGE: usize = 100;
 const HISTORY_PAGES_MAX: usize = 3;
 /// Host of Slack's response URLs.
 const RESPONSE_HOST: &str = "hooks.slack.com";
-/// Longest error code of Slack's that is repeated, in bytes.
-const CODE_BYTES_MAX: usize = 64;
 
 /// The client of one app.
 pub(super) struct Client {
     http: SlackHyperClient,
     token: SlackApiToken,
     api: Url,
-}
-
-/// What became of a call that did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Trouble {
-    /// Too many calls.
-    Limited(Option<Duration>),
-    /// Slack refused, by this code: nothing was done.
-    Code(String),
-    /// Slack failed, or answered what can't be read, or not at all: it may have been done.
-    Unknown(&'static str),
-    /// Nobody was reached: nothing was done.
-    Unreached,
 }
 
 #[derive(Deserialize)]
@@ -186,7 +174,7 @@ impl Connection {
             body["metadata"] = metadata;
         }
         let answer = self.client.post::<PostAnswer>("chat.postMessage", &body, CALL_WAIT).await;
-        let answer = answer.map_err(|trouble| send_error(trouble, true))?;
+        let answer = answer.map_err(Trouble::of_post)?;
         Ok(Posted { conversation: answer.channel, message: answer.ts })
     }
 
@@ -196,7 +184,7 @@ impl Connection {
         body["ts"] = posted.message.as_str().into();
         body["metadata"] = blocks::metadata(&card.approval);
         let answer = self.client.post::<Value>("chat.update", &body, CALL_WAIT).await;
-        answer.map(drop).map_err(|trouble| send_error(trouble, false))
+        answer.map(drop).map_err(Trouble::of_change)
     }
 
     /// Looks for the card of an approval among the newest messages of a channel: after a post without an answer.
@@ -204,7 +192,7 @@ impl Connection {
         let mut cursor: Option<String> = None;
         for _ in 0..HISTORY_PAGES_MAX {
             let page = self.client.history(to, cursor.as_deref()).await;
-            let page = page.map_err(|trouble| send_error(trouble, false))?;
+            let page = page.map_err(Trouble::of_change)?;
             let found = page.messages.iter().find(|m| m.is_card_of(approval, &self.app_id));
             if let Some(found) = found {
                 return Ok(Some(Posted { conversation: to.to_owned(), message: found.ts.clone() }));
@@ -232,14 +220,14 @@ impl Connection {
         };
         let call =
             self.client.http.http_api.connector.http_post_uri::<_, Value>(url, &body, context);
-        in_time(CLICK_WAIT, call).await.map(drop).map_err(|trouble| send_error(trouble, false))
+        in_time(CLICK_WAIT, call).await.map(drop).map_err(Trouble::of_change)
     }
 
     /// Tells something to one member in a channel, where there is no response URL.
     pub async fn whisper(&self, at: &Posted, user: &str, text: &str) -> Result<(), SendError> {
         let body = json!({"channel": at.conversation, "user": user, "text": blocks::escape(text)});
         let answer = self.client.post::<Value>("chat.postEphemeral", &body, CLICK_WAIT).await;
-        answer.map(drop).map_err(|trouble| send_error(trouble, false))
+        answer.map(drop).map_err(Trouble::of_change)
     }
 
     /// Opens the dialog for a refusal with a comment. A trigger works once, for 3 s.
@@ -251,7 +239,7 @@ impl Connection {
     ) -> Result<(), SendError> {
         let body = json!({"trigger_id": trigger_id, "view": blocks::comment_dialog(shown, at)});
         let answer = self.client.post::<Value>("views.open", &body, CLICK_WAIT).await;
-        answer.map(drop).map_err(|trouble| send_error(trouble, false))
+        answer.map(drop).map_err(Trouble::of_change)
     }
 }
 
@@ -267,121 +255,14 @@ async fn in_time<A>(
     call: impl Future<Output = Result<A, SlackClientError>>,
 ) -> Result<A, Trouble> {
     match tokio::time::timeout(wait, call).await {
-        Ok(answer) => answer.map_err(|error| trouble(&error)),
+        Ok(answer) => answer.map_err(Trouble::from),
         Err(_) => Err(Trouble::Unknown("no answer")),
-    }
-}
-
-/// The library's error without its text: that repeats bodies.
-fn trouble(error: &SlackClientError) -> Trouble {
-    match error {
-        SlackClientError::RateLimitError(limit) => Trouble::Limited(limit.retry_after),
-        SlackClientError::ApiError(error) => Trouble::Code(code(&error.code)),
-        SlackClientError::HttpError(error) if error.status_code.is_client_error() => {
-            Trouble::Code(format!("http_{}", error.status_code.as_u16()))
-        }
-        SlackClientError::HttpError(_) => Trouble::Unknown("Slack failed"),
-        SlackClientError::HttpProtocolError(error) => {
-            let cause = error.cause.as_ref().map(|cause| &**cause as &dyn std::error::Error);
-            if cause.is_some_and(was_not_reached) {
-                Trouble::Unreached
-            } else {
-                Trouble::Unknown("the connection broke")
-            }
-        }
-        SlackClientError::ProtocolError(_) => Trouble::Unknown("the answer can't be read"),
-        SlackClientError::EndOfStream(_)
-        | SlackClientError::SystemError(_)
-        | SlackClientError::SocketModeProtocolError(_) => Trouble::Unknown("the connection broke"),
-    }
-}
-
-/// Errors that come only before a byte is sent.
-fn was_not_reached(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(
-            kind,
-            Some(
-                io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::NetworkUnreachable
-            )
-        ) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}
-
-/// A code of Slack's, if it looks like one.
-fn code(text: &str) -> String {
-    let is_code = (1..=CODE_BYTES_MAX).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if is_code { text.to_owned() } else { "error".into() }
-}
-
-/// What is to be done. `makes`: the call makes a message, so that doing it twice shows.
-fn send_error(trouble: Trouble, makes: bool) -> SendError {
-    match trouble {
-        Trouble::Limited(after) => SendError::Later("ratelimited".into(), after),
-        Trouble::Unreached => SendError::Later("can't be reached".into(), None),
-        Trouble::Unknown(_) if makes => SendError::Unknown,
-        Trouble::Unknown(why) => SendError::Later(why.into(), None),
-        Trouble::Code(code) => match code.as_str() {
-            // Slack: "some aspect of the operation may have succeeded".
-            "internal_error" | "fatal_error" if makes => SendError::Unknown,
-            "internal_error"
-            | "fatal_error"
-            | "service_unavailable"
-            | "request_timeout"
-            | "ratelimited"
-            | "rate_limited"
-            | "team_added_to_org"
-            | "http_408" => SendError::Later(code, None),
-            "message_not_found" | "cant_update_message" | "edit_window_closed" => {
-                SendError::Gone(code)
-            }
-            _ => SendError::Refused(code),
-        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(trouble: Trouble, post: &SendError, update: &SendError) {
-        assert_eq!(&send_error(trouble.clone(), true), post, "{trouble:?}");
-        assert_eq!(&send_error(trouble.clone(), false), update, "{trouble:?}");
-    }
-
-    #[test]
-    fn every_trouble_says_what_to_do() {
-        let later = |why: &str| SendError::Later(why.into(), None);
-        let code = |code: &str| Trouble::Code(code.into());
-        let wait = Some(Duration::from_secs(7));
-        let limited = SendError::Later("ratelimited".into(), wait);
-        check(Trouble::Limited(wait), &limited, &limited);
-        check(Trouble::Unknown("no answer"), &SendError::Unknown, &later("no answer"));
-        check(Trouble::Unreached, &later("can't be reached"), &later("can't be reached"));
-        check(code("internal_error"), &SendError::Unknown, &later("internal_error"));
-        let gone = SendError::Gone("message_not_found".into());
-        check(code("message_not_found"), &gone, &gone);
-        for refused in ["channel_not_found", "is_archived", "not_in_channel", "invalid_auth"] {
-            let error = SendError::Refused(refused.into());
-            check(code(refused), &error, &error);
-        }
-    }
-
-    #[test]
-    fn codes_are_codes() {
-        assert_eq!(code("not_in_channel"), "not_in_channel");
-        assert_eq!(code("xoxb-secret \u{202e}"), "error");
-        assert_eq!(code(""), "error");
-    }
 
     fn check_respond(api: &str, url: &str, may: bool) {
         let client = Client::new(api, "xoxb-1").unwrap();
