@@ -156,28 +156,14 @@ fn state(phase: Phase, iat: u64, exp: u64) -> State {
     State {
         phase,
         requested: Some(Box::new(requested)),
-        reviews: Vec::new(),
         granted_by: vec![ident("p-2"), ident("p-1")],
-        granted_at: None,
-        execution_deadline: None,
         token: Some(Token {
             jti: "j".repeat(22),
             kid: "k".into(),
             iat: Nanos(iat),
             exp: Nanos(exp),
         }),
-        mints: 1,
-        redeemed: None,
-        report: None,
-        reminded: false,
-        escalated: false,
-        refusals: 0,
-        n: 3,
-        version: 3,
-        ended_at: None,
-        end_reason: None,
-        leaf: String::new(),
-        corrupt: false,
+        ..State::begin("leaf")
     }
 }
 
