@@ -7,4 +7,5 @@ pub mod cards;
 pub mod fault;
 pub mod setup;
 pub mod slack;
+pub mod teams;
 pub mod token;

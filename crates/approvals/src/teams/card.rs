@@ -1,0 +1,350 @@
+//! A card as an Adaptive Card, schema 1.5 (the newest that Teams shows). Pure.
+//!
+//! Foreign text stands in `TextRun`s only: unlike `TextBlock` and `FactSet` they know no Markdown, so no agent can forge
+//! a link, a mention or an "Approved by" line. Each foreign text is a block of its own, so that right-to-left text can't
+//! reorder its neighbours. What a `TextRun` would still interpret (`{{DATE(…)}}`) is broken up, and a call that contains
+//! it has no buttons, because it can't be shown exactly.
+
+use crate::cards::{Card, Digest};
+use decider::approval::{Decision, Phase};
+use ledger::{foreign::harmless, time::Nanos};
+use serde_json::{Value, json};
+
+/// Media type of the cards.
+pub const CONTENT_TYPE: &str = "application/vnd.microsoft.card.adaptive";
+/// Most members whose view is refreshed by itself: Teams takes no more.
+pub const REFRESH_MAX: usize = 60;
+/// Largest message, in bytes of UTF-16, as Teams counts. Documented limits are 28 KB for webhooks and more for bots.
+pub const MESSAGE_BYTES_MAX: usize = 28 << 10;
+/// What the message around a card may take of that.
+const ENVELOPE_BYTES: usize = 2 << 10;
+/// Longest text of an agent that is shown, in characters; it is no part of the call.
+const AGENT_SAYS_CHARS_MAX: usize = 600;
+/// Longest comment, in characters.
+const COMMENT_CHARS_MAX: usize = super::inbound::COMMENT_CHARS_MAX;
+
+/// For whom a card is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Members (`29:…`) whose client asks for their own view.
+    pub members: &'a [String],
+    /// Whether there may be buttons. A convenience: what counts is decided at the click.
+    pub buttons: bool,
+    /// A line for this reader alone.
+    pub note: Option<&'a str>,
+}
+
+impl<'a> View<'a> {
+    /// The posted card.
+    pub fn everybody(members: &'a [String]) -> Self {
+        Self { members, buttons: true, note: None }
+    }
+}
+
+/// The whole card. One that is too big for Teams, or can't be shown exactly, only leads to the page.
+pub fn full(card: &Card, view: &View<'_>) -> Value {
+    let exact = shown_exactly(card);
+    let buttons = view.buttons && card.decidable() && exact;
+    let hint = (view.buttons && card.phase == Phase::Pending && !buttons).then(|| why_not(card));
+    let drawn = draw(card, view, buttons, hint, true);
+    if size(&drawn) <= MESSAGE_BYTES_MAX - ENVELOPE_BYTES {
+        return drawn;
+    }
+    let hint = "This call is too long to be shown here. Review it in the browser.";
+    draw(card, view, false, Some(hint), false)
+}
+
+/// A card that only tells, and leads to the page.
+pub fn link(card: &Card) -> Value {
+    let (heading, colour) = heading(card);
+    let mut body = vec![title(heading, colour), foreign(&call_words(card), Look::Strong)];
+    if card.phase == Phase::Pending {
+        body.push(deadline("Answer until", card.deadline));
+    }
+    sheet(body, vec![open("Review in browser", &card.url)], heading)
+}
+
+/// Many cards in one.
+pub fn digest(digest: &Digest) -> Value {
+    let waiting = format!("{} approvals are waiting", digest.waiting);
+    let body = vec![title("Approvals needed", "accent"), ours(&waiting)];
+    sheet(body, vec![open("Open the inbox", &digest.url)], "Approvals needed")
+}
+
+/// The message that carries a card.
+pub fn message(card: &Value) -> Value {
+    json!({
+        "type": "message",
+        "summary": card["fallbackText"],
+        "attachments": [{"contentType": CONTENT_TYPE, "content": card}],
+    })
+}
+
+fn draw(
+    card: &Card,
+    view: &View<'_>,
+    buttons: bool,
+    hint: Option<&str>,
+    with_params: bool,
+) -> Value {
+    let (words, colour) = heading(card);
+    let mut body = vec![title(words, colour), foreign(&call_words(card), Look::Strong)];
+    body.extend(view.note.map(|note| foreign(note, Look::Warning)));
+    body.extend(card.amount.as_ref().map(|amount| foreign(amount, Look::Amount)));
+    body.push(about(card));
+    if with_params && !card.params.is_empty() {
+        body.push(params(card));
+    }
+    body.extend(card.agent_says.as_deref().map(agent_says));
+    body.extend(history(card));
+    if card.phase == Phase::Pending {
+        body.push(deadline("Answer until", card.deadline));
+    }
+    if let (Phase::Granted | Phase::Minted, Some(until)) = (card.phase, card.execution_deadline) {
+        body.push(deadline("To be executed until", until));
+    }
+    body.extend(hint.map(ours));
+    let mut actions = Vec::new();
+    if buttons {
+        body.push(json!({
+            "type": "Input.Text", "id": "comment", "label": "Comment (optional)",
+            "isMultiline": true, "maxLength": COMMENT_CHARS_MAX,
+        }));
+        actions.push(execute("Approve", "approve", "positive", card));
+        actions.push(execute("Deny", "deny", "destructive", card));
+    }
+    actions.push(open("Review in browser", &card.url));
+    let mut sheet = sheet(body, actions, words);
+    if !is_over(card.phase) {
+        sheet["refresh"] = refresh(card, view.members);
+    }
+    sheet
+}
+
+fn sheet(body: Vec<Value>, actions: Vec<Value>, heading: &str) -> Value {
+    json!({
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.5",
+        // Notifications, and clients that can't show this version.
+        "fallbackText": heading,
+        "msteams": {"width": "Full"},
+        "body": body,
+        "actions": actions,
+    })
+}
+
+/// A button that comes back to us as an `invoke`. An old client shows none: there `Action.Submit` would come as a
+/// message, which decides nothing.
+fn execute(title: &str, verb: &str, style: &str, card: &Card) -> Value {
+    json!({
+        "type": "Action.Execute", "title": title, "verb": verb, "style": style, "fallback": "drop",
+        "data": {
+            "approval": card.approval, "digest": card.digest, "version": card.version,
+            "shown_at": card.shown_at,
+        },
+    })
+}
+
+fn open(title: &str, url: &str) -> Value {
+    json!({"type": "Action.OpenUrl", "title": title, "url": url})
+}
+
+fn refresh(card: &Card, members: &[String]) -> Value {
+    let mut refresh = json!({"action": {
+        "type": "Action.Execute", "title": "Refresh", "verb": "refresh",
+        "data": {"approval": card.approval},
+    }});
+    if !members.is_empty() {
+        refresh["userIds"] = members.iter().take(REFRESH_MAX).cloned().collect();
+    }
+    refresh
+}
+
+/// Words for where it stands, and their colour. An expiry never reads as somebody's refusal.
+fn heading(card: &Card) -> (&'static str, &'static str) {
+    match card.phase {
+        Phase::None | Phase::Pending => ("Approval needed", "accent"),
+        Phase::Granted => ("Approved", "good"),
+        Phase::Minted => ("Approved: a token is out", "good"),
+        Phase::Redeemed => ("Approved: the call is being executed", "good"),
+        Phase::Completed => ("Approved and executed", "good"),
+        Phase::Failed => ("Approved, but the call failed or was not begun", "warning"),
+        Phase::Unknown => ("Approved, but nobody reported what became of the call", "warning"),
+        Phase::Denied => ("Denied", "attention"),
+        Phase::Expired if card.end_reason.as_deref() == Some("undeliverable") => {
+            ("Expired: nobody could be asked in time", "warning")
+        }
+        Phase::Expired => ("Expired: too few people answered in time", "warning"),
+        Phase::Cancelled => ("Cancelled", "warning"),
+        Phase::Superseded => ("Superseded: another rule is in force now", "warning"),
+        Phase::Revoked => ("Revoked after it was approved", "attention"),
+        Phase::Lapsed => ("Lapsed: approved, but not executed in time", "warning"),
+    }
+}
+
+fn is_over(phase: Phase) -> bool {
+    match phase {
+        Phase::None | Phase::Pending | Phase::Granted | Phase::Minted | Phase::Redeemed => false,
+        Phase::Completed
+        | Phase::Failed
+        | Phase::Unknown
+        | Phase::Denied
+        | Phase::Expired
+        | Phase::Cancelled
+        | Phase::Superseded
+        | Phase::Revoked
+        | Phase::Lapsed => true,
+    }
+}
+
+fn why_not(card: &Card) -> &'static str {
+    if card.complete && card.browser_only {
+        "The rule asks for a fresh sign-in. Review it in the browser."
+    } else {
+        "This call can't be shown here in full. Review it in the browser."
+    }
+}
+
+fn call_words(card: &Card) -> String {
+    format!("{} · {}", card.tool, card.action)
+}
+
+/// Agent, rule and digest, each value apart from its label.
+fn about(card: &Card) -> Value {
+    let run = card.run.as_deref().unwrap_or("none");
+    let rows = [
+        ("Agent", card.agent.as_str()),
+        ("Run", run),
+        ("Rule", &card.rule),
+        ("Digest", card.digest_prefix()),
+    ];
+    let row = |(label, value): (&str, &str)| {
+        let column = |width: &str, item| json!({"type": "Column", "width": width, "items": [item]});
+        let columns = [column("70px", ours(label)), column("stretch", foreign(value, Look::Plain))];
+        json!({"type": "ColumnSet", "spacing": "none", "columns": columns})
+    };
+    container("default", rows.map(row).to_vec())
+}
+
+fn params(card: &Card) -> Value {
+    let mut items = vec![ours("The call, exactly as it will be executed:")];
+    for (name, value) in &card.params {
+        items.push(foreign(name, Look::Label));
+        items.push(foreign(value, Look::Code));
+    }
+    container("emphasis", items)
+}
+
+fn agent_says(text: &str) -> Value {
+    let mut shown: String = text.chars().take(AGENT_SAYS_CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    let items =
+        vec![ours("The agent says (nobody has checked this):"), foreign(&shown, Look::Said)];
+    container("default", items)
+}
+
+fn history(card: &Card) -> Vec<Value> {
+    let answered = |(name, decision, at): &(String, Decision, Nanos)| {
+        let word = match decision {
+            Decision::Approve => "approved",
+            Decision::Deny => "denied",
+        };
+        foreign(&format!("{name} {word}, {}", utc(*at)), Look::Plain)
+    };
+    let mut lines: Vec<Value> = card.reviews.iter().map(answered).collect();
+    if !card.needed.is_empty() {
+        lines.push(foreign(&format!("Still needed: {}", card.needed.join(", ")), Look::Plain));
+    }
+    if let Some(reason) = card.end_reason.as_ref().filter(|_| is_over(card.phase)) {
+        lines.push(foreign(&format!("Reason: {reason}"), Look::Plain));
+    }
+    lines
+}
+
+fn container(style: &str, items: Vec<Value>) -> Value {
+    json!({"type": "Container", "style": style, "items": items})
+}
+
+fn title(text: &str, colour: &str) -> Value {
+    json!({
+        "type": "TextBlock", "text": text, "style": "heading", "size": "large", "weight": "bolder",
+        "color": colour, "wrap": true,
+    })
+}
+
+/// Our own words, without anything foreign in them.
+fn ours(text: &str) -> Value {
+    json!({"type": "TextBlock", "text": text, "wrap": true, "isSubtle": true, "spacing": "small"})
+}
+
+/// A time of ours: in the reader's own zone, and in UTC.
+fn deadline(label: &str, at: Nanos) -> Value {
+    let second = format!("{}Z", at.to_string().get(..19).unwrap_or_default());
+    let local = format!("{{{{DATE({second}, COMPACT)}}}} {{{{TIME({second})}}}}");
+    ours(&format!("{label} {local} ({})", utc(at)))
+}
+
+fn utc(at: Nanos) -> String {
+    let text = at.to_string();
+    let (day, time) = (text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default());
+    format!("{day} {time} UTC")
+}
+
+/// How a foreign text looks.
+#[derive(Clone, Copy)]
+enum Look {
+    Plain,
+    Strong,
+    Amount,
+    Label,
+    Code,
+    Said,
+    Warning,
+}
+
+fn foreign(text: &str, look: Look) -> Value {
+    let mut run = json!({"type": "TextRun", "text": visible(text)});
+    let mut style = |name: &str, value: Value| run[name] = value;
+    match look {
+        Look::Plain => {}
+        Look::Strong => style("weight", "bolder".into()),
+        Look::Amount => {
+            style("weight", "bolder".into());
+            style("size", "extraLarge".into());
+        }
+        Look::Label => style("isSubtle", true.into()),
+        Look::Code => style("fontType", "monospace".into()),
+        Look::Said => style("italic", true.into()),
+        Look::Warning => style("color", "attention".into()),
+    }
+    json!({"type": "RichTextBlock", "spacing": "small", "inlines": [run]})
+}
+
+/// Whether Teams shows every foreign text of the call as it is.
+fn shown_exactly(card: &Card) -> bool {
+    let params = card.params.iter().flat_map(|(name, value)| [name, value]);
+    params.chain([&card.tool, &card.action]).all(|text| visible(text) == *text)
+}
+
+/// A text without hidden characters (the last of several edges that see to it) and without `{{`.
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in harmless(text).chars() {
+        if c == '{' && out.ends_with('{') {
+            out.push(' ');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Bytes of UTF-16 JSON.
+fn size(card: &Value) -> usize {
+    2 * card.to_string().encode_utf16().count()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use super::*;
+use ledger::ident::Ident;
+
+fn card() -> Card {
+    Card {
+        tenant: Ident::new("acme").unwrap(),
+        approval: Ident::new("apr-1").unwrap(),
+        version: 3,
+        shown_at: Nanos(1_800_000_000_000_000_000),
+        phase: Phase::Pending,
+        end_reason: None,
+        tool: "payments".into(),
+        action: "transfer".into(),
+        agent: "agt-1".into(),
+        run: None,
+        amount: Some("EUR 1,250.00".into()),
+        params: vec![("/amount".into(), "125000".into())],
+        complete: true,
+        agent_says: Some("please".into()),
+        digest: "abcdefgh0123".into(),
+        rule: "big".into(),
+        reviews: vec![],
+        needed: vec!["1 of finance".into()],
+        deadline: Nanos(1_800_003_600_000_000_000),
+        execution_deadline: None,
+        url: "https://log.example.com/approvals/apr-1".into(),
+        browser_only: false,
+    }
+}
+
+fn drawn(change: impl FnOnce(&mut Card)) -> Value {
+    let mut card = card();
+    change(&mut card);
+    full(&card, &View::everybody(&[]))
+}
+
+fn verbs(card: &Value) -> Vec<&str> {
+    card["actions"].as_array().unwrap().iter().filter_map(|a| a["verb"].as_str()).collect()
+}
+
+/// Every value of a member named `name`, with the type of its object.
+fn texts(value: &Value, out: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            if let (Some(kind), Some(text)) = (map.get("type"), map.get("text")) {
+                out.push((kind.as_str().unwrap().into(), text.as_str().unwrap().into()));
+            }
+            map.values().for_each(|value| texts(value, out));
+        }
+        Value::Array(list) => list.iter().for_each(|value| texts(value, out)),
+        _ => {}
+    }
+}
+
+fn check(change: impl FnOnce(&mut Card), decidable: bool) {
+    let drawn = drawn(change);
+    let expected: &[&str] = if decidable { &["approve", "deny"] } else { &[] };
+    assert_eq!(verbs(&drawn), expected, "{drawn}");
+    assert!(drawn["actions"].as_array().unwrap().iter().any(|a| a["type"] == "Action.OpenUrl"));
+    assert!(size(&message(&drawn)) <= MESSAGE_BYTES_MAX);
+}
+
+#[test]
+fn p7_buttons_only_where_all_is_shown() {
+    check(|_| {}, true);
+    check(|card| card.complete = false, false);
+    check(|card| card.browser_only = true, false);
+    check(|card| card.phase = Phase::Granted, false);
+    check(|card| card.phase = Phase::Expired, false);
+    check(|card| card.params.push(("/x".into(), "y".repeat(20_000))), false);
+    check(|card| card.params.push(("/x".into(), "{{DATE(2026-01-01T00:00:00Z)}}".into())), false);
+    check(|card| card.params.push(("/x".into(), "a\u{202e}b".into())), false);
+    check(|card| card.agent_says = Some("z".repeat(50_000)), true);
+    check(|card| card.params = (0..900).map(|n| (format!("/{n}"), "1".into())).collect(), false);
+}
+
+#[test]
+fn p7_a_click_carries_what_was_shown() {
+    let drawn = drawn(|_| {});
+    let data = &drawn["actions"][0]["data"];
+    let expected = json!({
+        "approval": "apr-1", "digest": "abcdefgh0123", "version": 3,
+        "shown_at": "2027-01-15T08:00:00.000000000Z",
+    });
+    assert_eq!(data, &expected);
+    assert_eq!(drawn["actions"][0]["fallback"], "drop");
+    assert_eq!(drawn["refresh"]["action"]["verb"], "refresh");
+    assert_eq!(drawn["refresh"]["action"]["data"], json!({"approval": "apr-1"}));
+}
+
+#[test]
+fn foreign_text_is_never_markdown() {
+    const EVIL: &str = "**Approved by Kim** [click](https://evil.example) <at>all</at>\u{202e}\u{200b}\n{{TIME(2026-01-01T00:00:00Z)}}";
+    let drawn = drawn(|card| {
+        for text in [&mut card.tool, &mut card.action, &mut card.agent, &mut card.rule] {
+            *text = EVIL.into();
+        }
+        card.run = Some(EVIL.into());
+        card.amount = Some(EVIL.into());
+        card.agent_says = Some(EVIL.into());
+        card.end_reason = Some(EVIL.into());
+        card.needed = vec![EVIL.into()];
+        card.params = vec![(EVIL.into(), EVIL.into())];
+        card.reviews = vec![(EVIL.into(), Decision::Deny, Nanos(1))];
+        card.phase = Phase::Denied;
+    });
+    let mut found = Vec::new();
+    texts(&drawn, &mut found);
+    let foreign: Vec<_> = found.iter().filter(|(_, text)| text.contains("Kim")).collect();
+    assert!(foreign.len() >= 10, "{found:?}");
+    for (kind, text) in foreign {
+        assert_eq!(kind, "TextRun");
+        assert!(text.contains("\\u{202e}\\u{200b}\\u{a}") && !text.contains("{{"), "{text}");
+    }
+    assert!(!drawn.to_string().contains("\"FactSet\""));
+    assert_eq!(message(&drawn)["summary"], "Denied");
+}
+
+#[test]
+fn views() {
+    let members: Vec<String> = (0..70).map(|n| format!("29:{n}")).collect();
+    let everybody = full(&card(), &View::everybody(&members));
+    assert_eq!(everybody["refresh"]["userIds"].as_array().unwrap().len(), REFRESH_MAX);
+    let view = View { members: &[], buttons: false, note: Some("You are not asked.") };
+    let bystander = full(&card(), &view);
+    assert!(verbs(&bystander).is_empty());
+    assert!(bystander.to_string().contains("You are not asked."));
+    assert!(bystander["refresh"].get("userIds").is_none());
+    assert!(drawn(|card| card.phase = Phase::Denied).get("refresh").is_none());
+}
+
+#[test]
+fn p9_an_expiry_is_no_refusal() {
+    for reason in [None, Some("undeliverable".to_owned())] {
+        let drawn = drawn(|card| {
+            card.phase = Phase::Expired;
+            card.end_reason = reason.clone();
+        });
+        let text = drawn.to_string().to_lowercase();
+        assert!(text.contains("expired") && !text.contains("denied"), "{text}");
+    }
+}
+
+#[test]
+fn links_only_lead_to_the_page() {
+    let link = link(&card());
+    assert!(verbs(&link).is_empty() && !link.to_string().contains("125000"));
+    let many = digest(&Digest { waiting: 12, url: "https://log.example.com/".into() });
+    assert!(many.to_string().contains("12 approvals are waiting"));
+}

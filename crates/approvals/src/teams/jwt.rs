@@ -1,0 +1,194 @@
+//! The token that comes with every activity: whether Microsoft's Bot Framework really says it, and to us.
+//!
+//! In scope: the checks, pure but for the clock of `jsonwebtoken`. Out of scope: fetching the keys ([`super::keys`]).
+//! There is no switch that leaves a check out. Source: Bot Connector authentication, "connector to bot".
+
+use super::{http, inbound::Activity};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+
+/// Who issues these tokens, in every cloud that this release knows.
+pub const ISSUER: &str = "https://api.botframework.com";
+/// Seconds that clocks may differ. `jsonwebtoken` lets the last second pass, so it is given one less.
+pub const SKEW_SECONDS: u64 = 300;
+/// The one channel that cards are sent to.
+pub const CHANNEL: &str = "msteams";
+/// Longest token, in bytes.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+/// Shortest modulus, in bits, that a signature is believed of.
+const MODULUS_BITS_MIN: usize = 2048;
+/// Most keys that are read of one set.
+const KEYS_MAX: usize = 64;
+
+/// Why an activity is not believed. For our log; its sender learns the status alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untrusted {
+    /// No `Authorization: Bearer …`.
+    #[error("no bearer token")]
+    NoToken,
+    /// Not three parts, not RS256, no key id, or an extension that must be understood.
+    #[error("a token of another form than RS256 with a key id")]
+    Form,
+    /// No key of the set has this id.
+    #[error("a token of an unknown key")]
+    UnknownKey,
+    /// The signature does not fit.
+    #[error("a token with a bad signature")]
+    Signature,
+    /// Issuer, audience, times or service URL of the token are missing or wrong.
+    #[error("a token with a wrong issuer, audience, time or claim")]
+    Claims,
+    /// The key may not speak for the activity's channel.
+    #[error("a key that is not endorsed for this channel")]
+    Endorsement,
+    /// The activity names another service URL than the token, or one that is not listed.
+    #[error("a service URL that is not the token's or is not in service_hosts")]
+    ServiceUrl,
+    /// The activity comes from another directory than the connection's.
+    #[error("another directory than the connection's")]
+    Directory,
+}
+
+impl Untrusted {
+    /// Whether the token itself is bad (401), not what it is used for (403).
+    pub fn is_token(self) -> bool {
+        match self {
+            Self::NoToken | Self::Form | Self::UnknownKey | Self::Signature | Self::Claims => true,
+            Self::Endorsement | Self::ServiceUrl | Self::Directory => false,
+        }
+    }
+}
+
+/// A public key of the Bot Framework.
+#[derive(Clone, Debug)]
+pub struct Key {
+    kid: String,
+    key: DecodingKey,
+    endorsements: Vec<String>,
+}
+
+impl Key {
+    /// Its id.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+}
+
+/// Reads a key set (RFC 7517 with Microsoft's `endorsements`). Keys that are not RSA for signatures, or too short,
+/// are left out: nothing they sign is believed.
+pub fn key_set(json: &[u8]) -> Option<Vec<Key>> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<serde_json::Value>,
+    }
+    #[derive(Deserialize)]
+    struct Jwk {
+        kty: String,
+        kid: String,
+        n: String,
+        e: String,
+        #[serde(rename = "use")]
+        for_use: Option<String>,
+        #[serde(default)]
+        endorsements: Vec<String>,
+    }
+    let set: Set = serde_json::from_slice(json).ok()?;
+    let read = |value| {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        let modulus = data_encoding::BASE64URL_NOPAD.decode(jwk.n.as_bytes()).ok()?;
+        let leading = modulus.iter().take_while(|byte| **byte == 0).count();
+        let bits = (modulus.len() - leading) * 8;
+        let signs = jwk.for_use.as_deref().is_none_or(|for_use| for_use == "sig");
+        if jwk.kty != "RSA" || !signs || bits < MODULUS_BITS_MIN {
+            return None;
+        }
+        let key = DecodingKey::from_rsa_components(&jwk.n, &jwk.e).ok()?;
+        Some(Key { kid: jwk.kid, key, endorsements: jwk.endorsements })
+    };
+    Some(set.keys.into_iter().take(KEYS_MAX).filter_map(read).collect())
+}
+
+/// The token of an `Authorization` header.
+pub fn bearer(header: Option<&str>) -> Result<&str, Untrusted> {
+    let token = header.and_then(|header| header.strip_prefix("Bearer "));
+    let fits = |token: &&str| (1..=TOKEN_BYTES_MAX).contains(&token.len()) && !token.contains(' ');
+    token.filter(fits).ok_or(Untrusted::NoToken)
+}
+
+/// Which key a token says it is signed with.
+pub fn key_id(token: &str) -> Result<String, Untrusted> {
+    let header = jsonwebtoken::decode_header(token).map_err(|_| Untrusted::Form)?;
+    if header.alg != Algorithm::RS256 || header.crit.is_some() {
+        return Err(Untrusted::Form);
+    }
+    header.kid.filter(|kid| !kid.is_empty()).ok_or(Untrusted::Form)
+}
+
+/// What a token says, once it is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    service_url: String,
+    endorsements: Vec<String>,
+}
+
+/// What must be in a token. Lists of issuers or audiences are not read as text, and so are refused.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    serviceurl: String,
+    #[serde(default)]
+    iat: Option<u64>,
+    #[serde(default)]
+    appid: Option<String>,
+    #[serde(default)]
+    azp: Option<String>,
+}
+
+/// Checks signature, issuer, audience and times, by the clock of this machine.
+pub fn verify(token: &str, key: &Key, app_id: &str) -> Result<Speaker, Untrusted> {
+    use jsonwebtoken::errors::ErrorKind;
+    let mut rules = Validation::new(Algorithm::RS256);
+    rules.set_required_spec_claims(&["exp", "nbf", "iss", "aud"]);
+    rules.set_issuer(&[ISSUER]);
+    rules.set_audience(&[app_id]);
+    rules.validate_nbf = true;
+    rules.leeway = SKEW_SECONDS - 1;
+    let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &rules);
+    let claims = decoded.map_err(|error| match error.kind() {
+        ErrorKind::InvalidSignature | ErrorKind::RsaFailedSigning => Untrusted::Signature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Untrusted::Form,
+        _ => Untrusted::Claims,
+    })?;
+    let claims = claims.claims;
+    let latest = jsonwebtoken::get_current_timestamp() + SKEW_SECONDS;
+    let in_future = claims.iat.is_some_and(|iat| iat >= latest);
+    // A token that another bot obtained (a "skill") names that bot here.
+    let other = |id: &Option<String>| id.as_ref().is_some_and(|id| id != app_id);
+    let exact = claims.iss == ISSUER && claims.aud == app_id;
+    if in_future || !exact || other(&claims.appid) || other(&claims.azp) {
+        return Err(Untrusted::Claims);
+    }
+    Ok(Speaker { service_url: claims.serviceurl, endorsements: key.endorsements.clone() })
+}
+
+impl Speaker {
+    /// Whether this token may bring this activity: channel, service URL and directory.
+    pub fn may_bring(
+        &self,
+        activity: &Activity,
+        directory: &str,
+        service_hosts: &[String],
+    ) -> Result<(), Untrusted> {
+        let endorsed = self.endorsements.iter().any(|channel| channel == CHANNEL);
+        if activity.channel_id.as_deref() != Some(CHANNEL) || !endorsed {
+            return Err(Untrusted::Endorsement);
+        }
+        let listed = http::safe_url(&self.service_url)
+            .is_some_and(|url| service_hosts.contains(&http::host_of(&url)));
+        if activity.service_url.as_deref() != Some(&self.service_url) || !listed {
+            return Err(Untrusted::ServiceUrl);
+        }
+        if activity.is_from(directory) { Ok(()) } else { Err(Untrusted::Directory) }
+    }
+}

@@ -1,0 +1,182 @@
+//! Microsoft Teams: a bot that shows cards and takes clicks, and a webhook that only tells.
+//!
+//! In scope: everything that Microsoft's formats and tokens need. Out of scope: who may decide (`decider`), and when a
+//! card is shown (the worker). Sources: Bot Connector REST API, Universal Actions for Adaptive Cards.
+
+pub mod card;
+mod client;
+mod http;
+pub mod inbound;
+pub mod jwt;
+pub mod keys;
+pub mod package;
+pub mod webhook;
+
+use crate::cards::{Card, Digest, Posted, SendError};
+use inbound::Activity;
+use jwt::Untrusted;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// How a bot is reached. Not `Debug`: it holds passwords.
+#[derive(Clone)]
+pub struct Options {
+    /// The bot's app id.
+    pub app_id: String,
+    /// The directory whose members may click.
+    pub directory: String,
+    /// The app's passwords, first used first: one, or two while it is changed.
+    pub passwords: Vec<Zeroizing<String>>,
+    /// Where tokens for us are issued; `{directory}` stands for the directory.
+    pub token_url: String,
+    /// OpenID metadata of the tokens that come with clicks.
+    pub metadata_url: String,
+    /// Hosts, with a port where it is not the scheme's own, that may be sent a token.
+    pub service_hosts: Vec<String>,
+    /// Service URL that cards are posted to.
+    pub service_url: String,
+}
+
+/// Why a connection can't be opened; the text says what to change in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Not a GUID.
+    #[error("{0}: a GUID, as the portal shows it")]
+    NotGuid(&'static str),
+    /// Not https.
+    #[error("{0}: an https URL, or http on a loopback address")]
+    BadUrl(&'static str),
+    /// The service URL is not listed.
+    #[error("service_hosts: add {0:?}, or change service_url")]
+    NotListed(String),
+    /// No password.
+    #[error("password_files: at least one password that is not empty")]
+    NoPassword,
+}
+
+/// Why an activity is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nobody we believe sent it.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// A believed sender sent what can't be read.
+    #[error("not an activity")]
+    NotActivity,
+    /// Whether to believe it can't be told now: try again.
+    #[error("Microsoft's keys can't be fetched ({0})")]
+    Unavailable(String),
+}
+
+impl From<keys::Error> for Refused {
+    fn from(error: keys::Error) -> Self {
+        match error {
+            keys::Error::Untrusted(why) => Self::Untrusted(why),
+            keys::Error::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+/// One bot, for one tenant of ours.
+pub struct Connection {
+    app_id: String,
+    directory: String,
+    service_hosts: Vec<String>,
+    client: Arc<client::Client>,
+    keys: keys::Keys,
+}
+
+impl Connection {
+    /// Checks the options; nothing is sent yet.
+    pub fn open(mut options: Options) -> Result<Self, OpenError> {
+        for (name, id) in [("app_id", &options.app_id), ("directory", &options.directory)] {
+            if !inbound::is_guid(id) {
+                return Err(OpenError::NotGuid(name));
+            }
+        }
+        if options.passwords.is_empty() || options.passwords.iter().any(|p| p.is_empty()) {
+            return Err(OpenError::NoPassword);
+        }
+        let url = |name, text: &str| http::safe_url(text).ok_or(OpenError::BadUrl(name));
+        let token_url = options.token_url.replace("{directory}", &options.directory);
+        let token_url = url("token_url", &token_url)?;
+        let metadata_url = url("metadata_url", &options.metadata_url)?;
+        let service_url = url("service_url", &options.service_url)?;
+        for host in &mut options.service_hosts {
+            *host = host.trim().to_ascii_lowercase();
+        }
+        if !options.service_hosts.contains(&http::host_of(&service_url)) {
+            return Err(OpenError::NotListed(http::host_of(&service_url)));
+        }
+        let agent = http::agent();
+        Ok(Self {
+            app_id: options.app_id.clone(),
+            directory: options.directory.clone(),
+            service_hosts: options.service_hosts.clone(),
+            keys: keys::Keys::new(metadata_url, agent.clone()),
+            client: Arc::new(client::Client::new(options, token_url, service_url, agent)),
+        })
+    }
+
+    /// The directory whose members may click.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// Posts a card. `to`: a channel (`19:…@thread.tacv2`), a chat, or a person's object id.
+    pub async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
+        let (client, to, card) = (Arc::clone(&self.client), to.to_owned(), card.clone());
+        blocking(move || {
+            let members = client.members(&to, card::REFRESH_MAX);
+            let full = card::message(&card::full(&card, &card::View::everybody(&members)));
+            match client.post(&to, &full) {
+                // The limit that Teams documents is not the one it keeps.
+                Err(SendError::Refused(why)) if why.starts_with("413") => {
+                    client.post(&to, &card::message(&card::link(&card)))
+                }
+                done => done,
+            }
+        })
+        .await
+    }
+
+    /// Shows a card as it is now, in the place of a posted one.
+    pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
+        let (client, posted, card) = (Arc::clone(&self.client), posted.clone(), card.clone());
+        blocking(move || {
+            let members = client.members(&posted.conversation, card::REFRESH_MAX);
+            let full = card::full(&card, &card::View::everybody(&members));
+            client.update(&posted, &card::message(&full))
+        })
+        .await
+    }
+
+    /// Posts a link to the inbox, in the place of many cards.
+    pub async fn post_digest(&self, to: &str, digest: &Digest) -> Result<Posted, SendError> {
+        let (client, to) = (Arc::clone(&self.client), to.to_owned());
+        let message = card::message(&card::digest(digest));
+        blocking(move || client.post(&to, &message)).await
+    }
+
+    /// Believes an activity, or says why not. Nothing of the body is read before the token's signature fits.
+    pub async fn receive(
+        &self,
+        authorization: Option<&str>,
+        body: &[u8],
+    ) -> Result<Activity, Refused> {
+        let token = jwt::bearer(authorization)?;
+        let key = self.keys.find(&jwt::key_id(token)?).await?;
+        let speaker = jwt::verify(token, &key, &self.app_id)?;
+        let activity: Activity = serde_json::from_slice(body).map_err(|_| Refused::NotActivity)?;
+        speaker.may_bring(&activity, &self.directory, &self.service_hosts)?;
+        Ok(activity)
+    }
+}
+
+/// Runs a blocking call beside the runtime.
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, SendError> + Send + 'static,
+) -> Result<T, SendError> {
+    // A call that panicked may have sent.
+    tokio::task::spawn_blocking(call).await.unwrap_or(Err(SendError::Unknown))
+}

@@ -1,0 +1,74 @@
+//! A Workflows webhook of Teams: one card with a link, nothing to decide with.
+
+use super::{card, http};
+use crate::cards::{Card, Digest, Posted, SendError};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use ureq::Agent;
+use url::Url;
+
+/// The URL in the file is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the webhook's file must hold one https URL, as Workflows shows it")]
+pub struct BadUrl;
+
+/// One webhook. Whoever knows its URL can post, so the URL is in no error, log or `Debug`.
+#[derive(Clone)]
+pub struct Webhook {
+    url: Arc<Url>,
+    agent: Agent,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Webhook(***)")
+    }
+}
+
+impl Webhook {
+    /// Takes the content of the URL file.
+    pub fn open(secret: &str) -> Result<Self, BadUrl> {
+        let url = http::safe_url(secret.trim()).ok_or(BadUrl)?;
+        Ok(Self { url: Arc::new(url), agent: http::agent() })
+    }
+
+    /// Posts a link to the approval. It can't be changed later: nothing tells its id.
+    pub async fn post(&self, card: &Card) -> Result<Posted, SendError> {
+        self.send(&card::link(card)).await
+    }
+
+    /// Posts a link to the inbox.
+    pub async fn post_digest(&self, digest: &Digest) -> Result<Posted, SendError> {
+        self.send(&card::digest(digest)).await
+    }
+
+    async fn send(&self, card: &Value) -> Result<Posted, SendError> {
+        let body = json!({
+            "type": "message",
+            "attachments": [{"contentType": card::CONTENT_TYPE, "contentUrl": null, "content": card}],
+        });
+        let (url, agent) = (Arc::clone(&self.url), self.agent.clone());
+        super::blocking(move || {
+            let request = agent.post(url.as_str()).header("Content-Type", "application/json");
+            let answer = http::answer(request.send(body.to_string()))?;
+            if answer.is_success() {
+                Ok(Posted { conversation: String::new(), message: String::new() })
+            } else {
+                Err(answer.error(false))
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_a_secret() {
+        let webhook = Webhook::open("https://flow.example/run?sig=SECRET\n").unwrap();
+        assert_eq!(format!("{webhook:?}"), "Webhook(***)");
+        assert_eq!(Webhook::open("http://flow.example/run?sig=SECRET").unwrap_err(), BadUrl);
+    }
+}
