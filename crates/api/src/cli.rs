@@ -112,6 +112,8 @@ Examples:
         Recover(Recover),
         /// Set up a Slack app
         Slack(Slack),
+        /// Set up a Microsoft Teams bot
+        Teams(Teams),
         /// Measure, against floors measured in the same run
         Bench(Bench),
         /// Print the OpenAPI document
@@ -373,6 +375,31 @@ Examples:
             config: WithConfig,
             /// Name of the connection: the `acme-slack` of `[slack.acme-slack]`
             connection: String,
+        },
+    }
+
+    /// Arguments of `teams`.
+    #[derive(Args, Debug)]
+    pub struct Teams {
+        #[command(subcommand)]
+        pub command: TeamsCommand,
+    }
+
+    /// Commands of `teams`.
+    #[derive(Subcommand, Debug)]
+    pub enum TeamsCommand {
+        /// Write the app package (ZIP) that a Teams admin uploads
+        #[command(
+            after_help = "Example:\n  countersign teams package --config countersign.toml acme-teams -o app.zip"
+        )]
+        Package {
+            #[command(flatten)]
+            config: WithConfig,
+            /// The connection: NAME of `[teams.NAME]` in the configuration
+            connection: String,
+            /// The file to write
+            #[arg(short, long, value_name = "FILE", default_value = "countersign-teams.zip")]
+            output: PathBuf,
         },
     }
 

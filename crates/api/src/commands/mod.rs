@@ -10,6 +10,7 @@ mod recover;
 mod remote;
 mod serve;
 mod slack;
+mod teams;
 
 use crate::{
     cli::ServerCommand,
@@ -84,6 +85,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),
+        ServerCommand::Teams(arguments) => teams::run(&arguments.command),
         ServerCommand::Bench(arguments) => bench::run(&arguments),
         ServerCommand::Openapi => {
             say(crate::routes::document().trim_end());

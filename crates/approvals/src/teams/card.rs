@@ -61,14 +61,14 @@ pub fn link(card: &Card) -> Value {
     if card.phase == Phase::Pending {
         body.push(deadline("Answer until", card.deadline));
     }
-    sheet(body, vec![open("Review in browser", &card.url)], heading)
+    sheet(&body, &[open("Review in browser", &card.url)], heading)
 }
 
 /// Many cards in one.
 pub fn digest(digest: &Digest) -> Value {
     let waiting = format!("{} approvals are waiting", digest.waiting);
-    let body = vec![title("Approvals needed", "accent"), ours(&waiting)];
-    sheet(body, vec![open("Open the inbox", &digest.url)], "Approvals needed")
+    let body = [title("Approvals needed", "accent"), ours(&waiting)];
+    sheet(&body, &[open("Open the inbox", &digest.url)], "Approvals needed")
 }
 
 /// The message that carries a card.
@@ -114,14 +114,14 @@ fn draw(
         actions.push(execute("Deny", "deny", "destructive", card));
     }
     actions.push(open("Review in browser", &card.url));
-    let mut sheet = sheet(body, actions, words);
+    let mut sheet = sheet(&body, &actions, words);
     if !is_over(card.phase) {
         sheet["refresh"] = refresh(card, view.members);
     }
     sheet
 }
 
-fn sheet(body: Vec<Value>, actions: Vec<Value>, heading: &str) -> Value {
+fn sheet(body: &[Value], actions: &[Value], heading: &str) -> Value {
     json!({
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -224,7 +224,7 @@ fn about(card: &Card) -> Value {
         let columns = [column("70px", ours(label)), column("stretch", foreign(value, Look::Plain))];
         json!({"type": "ColumnSet", "spacing": "none", "columns": columns})
     };
-    container("default", rows.map(row).to_vec())
+    container("default", &rows.map(row))
 }
 
 fn params(card: &Card) -> Value {
@@ -233,7 +233,7 @@ fn params(card: &Card) -> Value {
         items.push(foreign(name, Look::Label));
         items.push(foreign(value, Look::Code));
     }
-    container("emphasis", items)
+    container("emphasis", &items)
 }
 
 fn agent_says(text: &str) -> Value {
@@ -243,7 +243,7 @@ fn agent_says(text: &str) -> Value {
     }
     let items =
         vec![ours("The agent says (nobody has checked this):"), foreign(&shown, Look::Said)];
-    container("default", items)
+    container("default", &items)
 }
 
 fn history(card: &Card) -> Vec<Value> {
@@ -264,7 +264,7 @@ fn history(card: &Card) -> Vec<Value> {
     lines
 }
 
-fn container(style: &str, items: Vec<Value>) -> Value {
+fn container(style: &str, items: &[Value]) -> Value {
     json!({"type": "Container", "style": style, "items": items})
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Client {
 }
 
 /// What a channels table may name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// A channel of a team: every card begins a thread.
     Channel,
@@ -176,19 +176,14 @@ impl Client {
 
     /// One call with our token, and one more with a new token where the first is not taken.
     fn call(&self, call: Call<'_>, url: &Url) -> Result<http::Answer, SendError> {
-        let answer = self.call_with(&call, url, &self.token(false)?)?;
+        let answer = self.call_with(call, url, &self.token(false)?)?;
         if answer.status != 401 {
             return Ok(answer);
         }
-        self.call_with(&call, url, &self.token(true)?)
+        self.call_with(call, url, &self.token(true)?)
     }
 
-    fn call_with(
-        &self,
-        call: &Call<'_>,
-        url: &Url,
-        token: &str,
-    ) -> Result<http::Answer, SendError> {
+    fn call_with(&self, call: Call<'_>, url: &Url, token: &str) -> Result<http::Answer, SendError> {
         // The last check before the token leaves, whatever made the URL.
         if !self.options.service_hosts.contains(&http::host_of(url)) {
             return Err(SendError::Refused("a host that is not in service_hosts".into()));
@@ -264,6 +259,7 @@ impl Client {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Call<'a> {
     Get,
     Post(&'a Value),

@@ -63,7 +63,7 @@ impl Untrusted {
 #[derive(Clone, Debug)]
 pub struct Key {
     kid: String,
-    key: DecodingKey,
+    public: DecodingKey,
     endorsements: Vec<String>,
 }
 
@@ -102,8 +102,8 @@ pub fn key_set(json: &[u8]) -> Option<Vec<Key>> {
         if jwk.kty != "RSA" || !signs || bits < MODULUS_BITS_MIN {
             return None;
         }
-        let key = DecodingKey::from_rsa_components(&jwk.n, &jwk.e).ok()?;
-        Some(Key { kid: jwk.kid, key, endorsements: jwk.endorsements })
+        let public = DecodingKey::from_rsa_components(&jwk.n, &jwk.e).ok()?;
+        Some(Key { kid: jwk.kid, public, endorsements: jwk.endorsements })
     };
     Some(set.keys.into_iter().take(KEYS_MAX).filter_map(read).collect())
 }
@@ -154,7 +154,7 @@ pub fn verify(token: &str, key: &Key, app_id: &str) -> Result<Speaker, Untrusted
     rules.set_audience(&[app_id]);
     rules.validate_nbf = true;
     rules.leeway = SKEW_SECONDS - 1;
-    let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &rules);
+    let decoded = jsonwebtoken::decode::<Claims>(token, &key.public, &rules);
     let claims = decoded.map_err(|error| match error.kind() {
         ErrorKind::InvalidSignature | ErrorKind::RsaFailedSigning => Untrusted::Signature,
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Untrusted::Form,
@@ -192,3 +192,6 @@ impl Speaker {
         if activity.is_from(directory) { Ok(()) } else { Err(Untrusted::Directory) }
     }
 }
+
+#[cfg(test)]
+mod tests;

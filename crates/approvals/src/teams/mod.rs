@@ -29,7 +29,7 @@ pub struct Options {
     pub passwords: Vec<Zeroizing<String>>,
     /// Where tokens for us are issued; `{directory}` stands for the directory.
     pub token_url: String,
-    /// OpenID metadata of the tokens that come with clicks.
+    /// `OpenID` metadata of the tokens that come with clicks.
     pub metadata_url: String,
     /// Hosts, with a port where it is not the scheme's own, that may be sent a token.
     pub service_hosts: Vec<String>,
