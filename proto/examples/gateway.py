@@ -64,12 +64,12 @@ def opening(options, call, nonce):
 
 
 def wait(options, approval):
-    """The approval once it is not pending, or as it is when our own patience ends."""
-    state, deadline = ask(options, "GET", approval), time.monotonic() + options.wait
-    while state["phase"] == "pending" and time.monotonic() < deadline:
+    """How it stands once it is not pending, or when our own patience ends."""
+    found, deadline = ask(options, "GET", approval), time.monotonic() + options.wait
+    while found["state"] == "pending" and time.monotonic() < deadline:
         seconds = max(1, min(POLL_SECONDS, int(deadline - time.monotonic())))
-        state = ask(options, "GET", f"{approval}?wait={seconds}&after={state['version']}")
-    return state["phase"]
+        found = ask(options, "GET", f"{approval}?wait={seconds}&after={found['version']}")
+    return found["state"]
 
 
 def redeem(options, approval, call, nonce):
@@ -78,7 +78,7 @@ def redeem(options, approval, call, nonce):
     for _ in range(MINTS_MAX):
         token = ask(options, "POST", approval + "/token")["token"]
         try:
-            return json.loads(ask(options, "POST", "/tokens/redeem", spend | {"token": token})["call"])
+            return ask(options, "POST", "/tokens/redeem", spend | {"token": token})["call"]
         except Refused as refused:
             if refused.args[0].get("code") != "token_expired":
                 raise
@@ -94,11 +94,11 @@ def through(options, call):
     ask(options, "POST", "/approvals", event)
     say(f"asked: {id}")
     approval = f"/approvals/{id}"
-    phase = wait(options, approval)
-    if phase == "pending":
+    state = wait(options, approval)
+    if state == "pending":
         ask(options, "POST", approval + "/cancel", {"reason": "gave_up"})
-    if phase not in ("granted", "minted"):
-        say(f"not approved: {phase}")
+    if state not in ("granted", "minted"):
+        say(f"not approved: {state}")
         return 1
     frozen = redeem(options, approval, call, nonce)
     try:

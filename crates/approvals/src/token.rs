@@ -9,7 +9,7 @@
 //! Claims::new(iss, &tenant, Granted { id, seq }, &state) -> Option<Claims>     None unless a token lives
 //! mint(&claims, &signer) -> Result<String, Error>       same claims, same key: same text
 //! verify(text, &keys, &Expected { iss, tid, aud, now }) -> Result<Claims, Error>
-//! verify_all_but_exp(…) -> Result<Claims, Error>        for retries of a redemption, with claims.is_expired(now)
+//! read(text, &keys) -> Result<Claims, Error>, then claims.check(&Expected) apart: a retried redemption may come after exp
 //! kid(&vkey) -> String                                  RFC 7638
 //! key_of(&keys, kid) -> Option<&Vkey>                   the key that signs a recorded token again
 //! jwks(&keys) -> serde_json::Value                      RFC 7517
@@ -239,7 +239,8 @@ impl Claims {
             && self.apr.by.windows(2).all(|pair| pair[0] < pair[1])
     }
 
-    fn check(&self, expected: &Expected<'_>) -> Result<(), Error> {
+    /// Whether it was minted here, for whoever asks, and lives now.
+    pub fn check(&self, expected: &Expected<'_>) -> Result<(), Error> {
         if self.iss != expected.iss {
             return Err(Error::Issuer);
         }
@@ -250,13 +251,11 @@ impl Claims {
             return Err(Error::Audience);
         }
         // Whole seconds of the clock suffice: the claims have no finer ones.
-        let latest = expected.now.seconds().saturating_add(SKEW_SECONDS);
-        if self.nbf.max(self.iat) > latest { Err(Error::NotYetValid) } else { Ok(()) }
-    }
-
-    /// Whether `exp` has come.
-    pub fn is_expired(&self, now: Nanos) -> bool {
-        now.seconds() >= self.exp
+        let now = expected.now.seconds();
+        if self.nbf.max(self.iat) > now.saturating_add(SKEW_SECONDS) {
+            return Err(Error::NotYetValid);
+        }
+        if now >= self.exp { Err(Error::Expired) } else { Ok(()) }
     }
 }
 
@@ -273,19 +272,13 @@ pub fn mint(claims: &Claims, key: &Signer) -> Result<String, Error> {
 ///
 /// It says nothing about whether the token was spent or revoked, or whether it fits the call in hand.
 pub fn verify(text: &str, keys: &[Vkey], expected: &Expected<'_>) -> Result<Claims, Error> {
-    let claims = verify_all_but_exp(text, keys, expected)?;
-    if claims.is_expired(expected.now) { Err(Error::Expired) } else { Ok(claims) }
+    let claims = read(text, keys)?;
+    claims.check(expected)?;
+    Ok(claims)
 }
 
-/// As [`verify`], but `exp` may have come: the caller must look at [`Claims::is_expired`].
-///
-/// For a redemption that is tried again because its outcome was unknown: it may have been done before `exp`, and then
-/// the retry hears so, however late it comes (P8). Anything else with such a token is refused.
-pub fn verify_all_but_exp(
-    text: &str,
-    keys: &[Vkey],
-    expected: &Expected<'_>,
-) -> Result<Claims, Error> {
+/// Reads a token that one of `keys` signed; whose it is and when it lives is not looked at ([`Claims::check`]).
+pub fn read(text: &str, keys: &[Vkey]) -> Result<Claims, Error> {
     if text.len() > TOKEN_BYTES_MAX {
         return Err(Error::TooBig);
     }
@@ -298,7 +291,7 @@ pub fn verify_all_but_exp(
         return Err(Error::Signature);
     }
     let claims = Claims::read(&payload).ok_or(Error::Claims)?;
-    claims.check(expected).map(|()| claims)
+    Ok(claims)
 }
 
 /// base64url without padding, white space or unused bits.
