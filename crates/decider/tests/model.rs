@@ -16,6 +16,7 @@ use decider::{
 use ledger::{ident::Ident, time::Nanos};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::{
+    collections::BTreeSet,
     hash::{Hash, Hasher},
     sync::Arc,
 };
@@ -85,10 +86,8 @@ struct Race {
     truth: State,
     decided: Vec<Decided>,
     redemptions: usize,
-    granted: bool,
-    denied: bool,
-    after_end: bool,
-    late: bool,
+    /// `granted`, `denied`, and what must never be: `late`, `after an end`.
+    told: BTreeSet<&'static str>,
 }
 
 /// Two races are the same if the same can still happen: neither the numbers of messages count, nor when somebody
@@ -104,10 +103,10 @@ impl Hash for Race {
         (state.execution_deadline, token, state.mints).hash(hasher);
         (&state.redeemed, state.report, state.reminded).hash(hasher);
         for decided in &self.decided {
-            let stale = self.cas && decided.base != state.n;
-            (!stale).then_some((state.n - decided.base, &decided.text)).hash(hasher);
+            let fresh = !self.cas || decided.base == state.n;
+            fresh.then_some((state.n - decided.base, &decided.text)).hash(hasher);
         }
-        (self.redemptions, self.granted, self.denied, self.after_end, self.late).hash(hasher);
+        (self.redemptions, &self.told).hash(hasher);
     }
 }
 
@@ -137,10 +136,7 @@ impl Race {
             truth: State::begin("leaf-0"),
             decided: vec![],
             redemptions: 0,
-            granted: false,
-            denied: false,
-            after_end: false,
-            late: false,
+            told: BTreeSet::new(),
         };
         let command = Command::Request { requested: Box::new(requested()), cancel: None };
         race.append(0, Approval::decide(&race.truth, &command).events);
@@ -218,17 +214,20 @@ impl Race {
     fn tell(&mut self, event: &Event, before: &State, at: Nanos) {
         // With compare-and-swap the log is read again first: by the journal's time it may have come too late.
         let became = |phase| !self.cas || (self.truth.phase == phase && before.phase != phase);
+        let late = |deadline| (at >= deadline).then_some("late");
         match event {
             Event::Redeemed { .. } if became(Phase::Redeemed) => {
                 self.redemptions += 1;
-                self.after_end |= !before.phase.is_open();
-                self.late |= before.execution_deadline.is_none_or(|deadline| at >= deadline);
+                self.told.extend(before.execution_deadline.and_then(late));
+                self.told.extend((!before.phase.is_open()).then_some("after an end"));
             }
             Event::Granted { .. } if became(Phase::Granted) => {
-                self.granted = true;
-                self.late |= at >= requested().approval_deadline;
+                self.told.insert("granted");
+                self.told.extend(late(requested().approval_deadline));
             }
-            Event::Denied { .. } if became(Phase::Denied) => self.denied = true,
+            Event::Denied { .. } if became(Phase::Denied) => {
+                self.told.insert("denied");
+            }
             _ => {}
         }
     }
@@ -285,16 +284,23 @@ impl Model for Races {
         fn phase(race: &Race) -> Phase {
             race.truth.phase
         }
+        fn told(race: &Race, what: &str) -> bool {
+            race.told.contains(what)
+        }
         let mut properties = vec![
             Property::always(TWICE, |_, race: &Race| race.redemptions <= 1),
-            Property::always("L2 nothing is spent after an end", |_, race: &Race| !race.after_end),
-            Property::always("granted or denied", |_, race: &Race| !(race.granted && race.denied)),
-            Property::always("L9 nothing after a deadline", |_, race: &Race| !race.late),
+            Property::always("L2 nothing is spent after an end", |_, race| {
+                !told(race, "after an end")
+            }),
+            Property::always("granted or denied", |_, race| {
+                !(told(race, "granted") && told(race, "denied"))
+            }),
+            Property::always("L9 nothing after a deadline", |_, race| !told(race, "late")),
         ];
         if self.cas {
             properties.extend([
                 Property::always("L7 what is decided is accepted", |_, r: &Race| !r.truth.corrupt),
-                Property::sometimes("denied", |_, race: &Race| race.denied),
+                Property::sometimes("denied", |_, race| told(race, "denied")),
                 Property::sometimes("completed", |_, race| phase(race) == Phase::Completed),
                 Property::sometimes("unknown", |_, race| phase(race) == Phase::Unknown),
                 Property::sometimes("lapsed", |_, race| phase(race) == Phase::Lapsed),

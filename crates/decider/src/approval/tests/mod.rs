@@ -1,4 +1,5 @@
 mod chain;
 mod desk;
 mod edges;
+mod forged;
 mod laws;
