@@ -1,0 +1,113 @@
+//! One approval as the ledger holds it: its entries, folded.
+
+use decider::approval::{Event, Message, Phase, State};
+use ledger::{
+    entry::View,
+    ident::Ident,
+    journal::Subject,
+    ledger::Ledger,
+    log::merkle::leaf_hash,
+    post::APPROVAL,
+    store::{self, Family, Read as _},
+    tenant::Tenant,
+    time::Nanos,
+};
+
+/// An approval and how it became what it is.
+#[derive(Clone, Debug)]
+pub struct Approval {
+    /// Which.
+    pub id: Ident,
+    /// What has become of it.
+    pub state: State,
+    /// What happened, one step an entry.
+    pub steps: Vec<Step>,
+    /// Last journal sequence that was posted on its subject when this was read: what a new message must follow.
+    pub expected: u64,
+}
+
+/// One entry of an approval.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// 1, 2, …
+    pub n: u64,
+    /// Leaf index.
+    pub index: u64,
+    /// Journal sequence.
+    pub seq: u64,
+    /// When the journal took it.
+    pub at: Nanos,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+impl Approval {
+    /// Reads and folds; `None` if nothing was posted for this id.
+    ///
+    /// It may be ahead of what is published: wait for [`Approval::last_index`] before telling anybody.
+    pub fn read(ledger: &Ledger, tenant: &Tenant, id: &Ident) -> Result<Option<Self>, store::Error> {
+        // First the number to follow, then the entries: whatever came in between makes the number too old, never the
+        // entries, and compare-and-swap notices.
+        let expected = ledger.last_on(tenant, &Subject::Approvals(id.clone()))?;
+        let corrupt = |what| store::Error::Corrupt { family: "approvals", what };
+        let mut steps = Vec::new();
+        let mut state: Option<State> = None;
+        for (index, kind) in ledger.of_approval(tenant, id)? {
+            if kind != APPROVAL {
+                continue;
+            }
+            let entry = entry_at(ledger, tenant, index)?;
+            let view = View::parse(&entry).ok_or_else(|| corrupt("an entry"))?;
+            let message: Message = view.event_as().ok_or_else(|| corrupt("a message"))?;
+            let (seq, at) = (view.origin.seq, view.origin.time);
+            let before = match state {
+                Some(state) => state,
+                None => State::begin(&opening_leaf(ledger, tenant, &message)?),
+            };
+            let leaf = leaf_hash(&entry).to_string();
+            state = Some(decider::approval::fold(before, &message, &leaf, at));
+            steps.push(Step { n: message.n, index, seq, at, events: message.events });
+        }
+        Ok(state.map(|state| Self { id: id.clone(), state, steps, expected }))
+    }
+
+    /// The leaf index of its last entry.
+    pub fn last_index(&self) -> u64 {
+        self.steps.last().map_or(0, |step| step.index)
+    }
+
+    /// The first journal sequence of it.
+    pub fn first_seq(&self) -> u64 {
+        self.steps.first().map_or(u64::MAX, |step| step.seq)
+    }
+
+    /// Journal sequence of the entry with the grant.
+    pub fn granted_seq(&self) -> Option<u64> {
+        let granted = |event: &Event| matches!(event, Event::Granted { .. });
+        self.steps.iter().find(|step| step.events.iter().any(granted)).map(|step| step.seq)
+    }
+
+    /// Whether people can still answer.
+    pub fn is_pending(&self) -> bool {
+        self.state.phase == Phase::Pending
+    }
+}
+
+/// The leaf hash of the decision that the first message names.
+fn opening_leaf(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    message: &Message,
+) -> Result<String, store::Error> {
+    let Some(Event::Requested(requested)) = message.events.first() else {
+        return Ok(String::new());
+    };
+    let entry = entry_at(ledger, tenant, requested.opening.index)?;
+    Ok(leaf_hash(&entry).to_string())
+}
+
+/// A posted entry, published or not.
+fn entry_at(ledger: &Ledger, tenant: &Tenant, index: u64) -> Result<Vec<u8>, store::Error> {
+    let entry = ledger.store().get(Family::Entries, &tenant.number.numbered(index))?;
+    entry.ok_or(store::Error::Corrupt { family: "entries", what: "an entry is missing" })
+}

@@ -1,0 +1,262 @@
+//! One command on one approval: read, decide, append with compare-and-swap, answer from what the ledger then holds.
+
+use super::{Error, Hint, Worker, is_conflict, now};
+use crate::{fault, history::Approval};
+use decider::{
+    Decider as _,
+    approval::{
+        Approval as Lifecycle, Auth, Command, Decision, Event, Message, Outcome, Refusal, Via, World, fold,
+    },
+};
+use ledger::{
+    canonical,
+    ident::Ident,
+    journal::{self, Subject},
+    ledger::Error as LedgerError,
+    post::Outcome as Posted,
+    time::Nanos,
+};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// How often a command is decided anew after it lost compare-and-swap.
+const TRIES_MAX: usize = 8;
+/// Longest wait for whatever won to be posted.
+const CONFLICT_WAIT: Duration = Duration::from_secs(1);
+
+/// What a command came to.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The approval as it is now.
+    pub approval: Approval,
+    /// Why the command was not carried out.
+    pub refused: Option<Refusal>,
+    /// Whether an entry was written for it.
+    pub written: bool,
+}
+
+/// A person's answer.
+#[derive(Clone, Debug)]
+pub struct Review {
+    /// Who; none: whoever clicked is linked to nobody.
+    pub by: Option<Ident>,
+    /// Yes or no.
+    pub decision: Decision,
+    /// Where.
+    pub via: Via,
+    /// How we know who it is.
+    pub auth: Auth,
+    /// The digest that was shown, or its first 8 characters or more.
+    pub displayed_dig: String,
+    /// The version that was shown.
+    pub version: u64,
+    /// When that was made.
+    pub shown_at: Nanos,
+    /// Their own words: kept as evidence.
+    pub comment: Option<String>,
+    /// The request as it came from a chat: kept as evidence.
+    pub raw: Option<String>,
+}
+
+impl Review {
+    fn command(&self, world: World, evidence: Option<u64>) -> Command {
+        let Self { by, decision, via, auth, displayed_dig, version, shown_at, .. } = self.clone();
+        Command::Review {
+            world,
+            by,
+            decision,
+            via,
+            auth,
+            displayed_dig,
+            version,
+            shown_at,
+            evidence,
+        }
+    }
+
+    /// What is kept of it as evidence.
+    fn evidence(&self) -> Option<Map<String, Value>> {
+        let kept = [("comment", &self.comment), ("raw", &self.raw)];
+        let mut body: Map<String, Value> = kept
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?))))
+            .collect();
+        if body.is_empty() {
+            return None;
+        }
+        body.insert("via".into(), json!(self.via));
+        body.insert("by".into(), json!(self.by));
+        Some(body)
+    }
+}
+
+impl Worker {
+    /// Takes a person's answer. Evidence is written first, and only for an answer that would be recorded.
+    pub async fn review(&self, id: &Ident, review: Review) -> Result<Done, Error> {
+        let mut evidence = None;
+        if let Some(body) = review.evidence() {
+            let setup = self.ready()?;
+            let approval = Approval::read(&self.ledger, &self.tenant, id)?;
+            let approval = approval.ok_or(Error::NotFound)?;
+            let (opening, frozen) = self.opening(&approval)?;
+            let world = self.world(&setup, &opening, frozen.as_ref());
+            let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
+            if !decided.events.is_empty() {
+                evidence = Some(self.keep_evidence(id, &body).await?);
+                fault::point("evidence_kept");
+            }
+        }
+        self.execute(id, |world| review.command(world, evidence)).await
+    }
+
+    /// The call is not wanted any more. `by`: `producer:<name>` or `admin:<key id>`; `reason`: a code.
+    pub async fn cancel(&self, id: &Ident, by: &str, reason: &str) -> Result<Done, Error> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        let command =
+            move |world| Command::Cancel { world, by: by.clone(), reason: reason.clone() };
+        self.execute(id, command).await
+    }
+
+    /// Takes a grant back. `by`: a principal id or `admin:<key id>`; `reason`: a code.
+    pub async fn revoke(&self, id: &Ident, by: &str, reason: &str) -> Result<Done, Error> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        let command =
+            move |world| Command::Revoke { world, by: by.clone(), reason: reason.clone() };
+        self.execute(id, command).await
+    }
+
+    /// Says what became of the call.
+    pub async fn report(
+        &self,
+        id: &Ident,
+        enforcer: &Ident,
+        outcome: Outcome,
+    ) -> Result<Done, Error> {
+        let command = |world| Command::Report { world, enforcer: enforcer.clone(), outcome };
+        self.execute(id, command).await
+    }
+
+    /// Appends evidence: every member is erasable payload of its entry. Returns the leaf index.
+    pub async fn keep_evidence(&self, id: &Ident, body: &Map<String, Value>) -> Result<u64, Error> {
+        let subject = Subject::Evidence(id.clone());
+        let body = canonical::of(body);
+        let done = self.ledger.publish_signed(&self.tenant, &subject, &body).await?;
+        match done.outcomes.first() {
+            Some(Posted::Posted { index }) => Ok(*index),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Carries out a command.
+    pub(super) async fn execute(
+        &self,
+        id: &Ident,
+        command: impl Fn(World) -> Command,
+    ) -> Result<Done, Error> {
+        for _ in 0..TRIES_MAX {
+            let setup = self.ready()?;
+            let approval = Approval::read(&self.ledger, &self.tenant, id)?;
+            let approval = approval.ok_or(Error::NotFound)?;
+            let (opening, frozen) = self.opening(&approval)?;
+            let world = self.world(&setup, &opening, frozen.as_ref());
+            let decided = Lifecycle::decide(&approval.state, &command(world));
+            if decided.events.is_empty() {
+                self.published_with(approval.last_index()).await?;
+                return Ok(Done { approval, refused: decided.refused, written: false });
+            }
+            if let Some(refused) = self.append(&approval, decided.events).await? {
+                let approval = self.read_again(id).await?;
+                let refused = decided.refused.or(refused);
+                return Ok(Done { approval, refused, written: true });
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Appends one message. `None`: another one came first. Else whether time overtook it: the journal took it after
+    /// a deadline that our clock had not reached.
+    async fn append(
+        &self,
+        approval: &Approval,
+        events: Vec<Event>,
+    ) -> Result<Option<Option<Refusal>>, Error> {
+        let message = Message {
+            approval_id: approval.id.clone(),
+            n: approval.state.n + 1,
+            prev: approval.state.leaf.clone(),
+            events,
+        };
+        let body = canonical::of(&message);
+        let subject = Subject::Approvals(approval.id.clone());
+        let before = now();
+        let hoped = fold(approval.state.clone(), &message, "", before).phase;
+        fault::point("decided");
+        let expected = approval.expected;
+        match self.ledger.publish_after(&self.tenant, &subject, &body, expected).await {
+            Ok(done) => {
+                fault::point("published");
+                let Some(Posted::Posted { index }) = done.outcomes.first() else {
+                    return Err(Error::Unknown);
+                };
+                self.check_clock(*index, before)?;
+                let now_is = self.read_again(&approval.id).await?.state.phase;
+                Ok(Some((now_is != hoped).then_some(Refusal::TooLate)))
+            }
+            Err(error) if is_conflict(&error) => {
+                self.something_posted().await;
+                Ok(None)
+            }
+            Err(LedgerError::Unknown | LedgerError::Journal(journal::Error::Unknown(_))) => {
+                Err(Error::Unknown)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads an approval after a change, keeps it in memory and tells whoever waits.
+    pub(super) async fn read_again(&self, id: &Ident) -> Result<Approval, Error> {
+        let approval = self.get(id).await?.ok_or(Error::NotFound)?;
+        self.learn(approval.clone());
+        Ok(approval)
+    }
+
+    /// Keeps what an approval has become in memory, and tells whoever waits.
+    pub(super) fn learn(&self, approval: Approval) {
+        let hint = approval.state.requested.as_ref().map(|requested| Hint {
+            producer: requested.opening.producer.clone(),
+            approval: approval.id.clone(),
+            version: approval.state.version,
+            phase: approval.state.phase,
+        });
+        if !self.room.lock().expect("no holder of the lock panics").put(approval) {
+            return;
+        }
+        self.changed.send_modify(|count| *count += 1);
+        self.ticks.notify_one();
+        if let Some(hint) = hint {
+            // May be lost: the truth is what the data plane asks for.
+            let _ = self.hints.try_send(hint);
+        }
+    }
+
+    /// Waits a moment for whatever won to be posted.
+    async fn something_posted(&self) {
+        let mut states = self.tenant.watch();
+        states.borrow_and_update();
+        let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
+    }
+
+    /// Compares our clock with the time of an entry that was just appended.
+    fn check_clock(&self, index: u64, before: Nanos) -> Result<(), Error> {
+        let published = self.tenant.published();
+        let entry = self.ledger.reader(&self.tenant, &published).entry(index)?;
+        let at = entry.as_deref().and_then(ledger::entry::View::parse).map(|view| view.origin.time);
+        // Between our two looks at the clock every time is right.
+        if let Some(at) = at.filter(|at| *at < before || *at > now()) {
+            self.compare_clocks(at);
+        } else {
+            self.skew_ms.store(0, std::sync::atomic::Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

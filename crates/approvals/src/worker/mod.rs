@@ -1,0 +1,312 @@
+//! The worker of one tenant: opens approvals, takes answers, mints and redeems, lets time pass.
+//!
+//! It holds nothing that can't be read again: what happened is in the ledger, and compare-and-swap on the approval's
+//! subject decides between workers. What it keeps in memory (the approvals that are not over) is for listing and for
+//! timers only; every decision reads the ledger.
+
+mod execute;
+mod follow;
+mod open;
+mod room;
+mod tick;
+mod token;
+
+pub use execute::{Done, Review};
+pub use open::NotOpened;
+pub use token::{Minted, RedeemRequest, Redeemed};
+
+use crate::{
+    history::Approval,
+    opening::{Frozen, Opening},
+    setup::Setup,
+};
+use decider::approval::World;
+use ledger::{
+    ident::Ident,
+    journal::{self, embedded},
+    ledger::Ledger,
+    reader::Published,
+    store,
+    tenant::Tenant,
+    time::Nanos,
+};
+use room::Room;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Further apart than this, our clock and the journal's are worth a warning.
+const SKEW_WARN: Duration = Duration::from_secs(5);
+/// Further apart than this, nothing is decided: deadlines could not be judged.
+const SKEW_MAX: Duration = Duration::from_secs(30);
+/// Hints for data planes that wait to be sent; more are dropped, for they may be lost.
+const HINTS_MAX: usize = 4096;
+/// Longest wait for the entry of a state to be published.
+const PUBLISHED_WAIT: Duration = Duration::from_secs(20);
+
+/// Why the worker can't do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such approval.
+    #[error("there is no such approval")]
+    NotFound,
+    /// Rules and people are not in force, or the clock is wrong; the text says what to do.
+    #[error("{0}")]
+    NotReady(String),
+    /// Other workers were faster, again and again; nothing was done.
+    #[error("other changes of this approval came first; try again")]
+    Contended,
+    /// It is not known whether it was done; asking again is safe.
+    #[error("it is not known whether it was done; ask again")]
+    Unknown,
+    /// The ledger refuses or failed.
+    #[error(transparent)]
+    Ledger(#[from] ledger::ledger::Error),
+    /// Reading failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A token can't be made or read.
+    #[error(transparent)]
+    Token(#[from] crate::token::Error),
+}
+
+/// That an approval has changed, for the data plane that opened it.
+#[derive(Clone, Debug)]
+pub struct Hint {
+    /// Whose.
+    pub producer: Ident,
+    /// Which.
+    pub approval: Ident,
+    /// Its version.
+    pub version: u64,
+    /// Where it stands.
+    pub phase: decider::approval::Phase,
+}
+
+/// One tenant's worker.
+pub struct Worker {
+    ledger: Arc<Ledger>,
+    tenant: Arc<Tenant>,
+    public_url: String,
+    /// Rules, people and channels in force; none: nothing is decided, and this says why.
+    setup: RwLock<Result<Arc<Setup>, String>>,
+    room: Mutex<Room>,
+    /// Counts every change of the room.
+    changed: watch::Sender<u64>,
+    /// Wakes the timer.
+    ticks: Notify,
+    /// Leaf index up to which entries were looked at.
+    seen: watch::Sender<u64>,
+    hints: mpsc::Sender<Hint>,
+    hints_out: Mutex<Option<mpsc::Receiver<Hint>>>,
+    /// Milliseconds between our clock and the journal's, at the last message.
+    skew_ms: AtomicU64,
+    /// Decisions that opened nothing since start, by reason.
+    not_opened: Mutex<std::collections::BTreeMap<&'static str, u64>>,
+}
+
+impl Worker {
+    /// A worker that knows nothing yet; [`Worker::run`] makes it work.
+    pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, public_url: &str) -> Arc<Self> {
+        let (hints, hints_out) = mpsc::channel(HINTS_MAX);
+        let setup = Err("The rules were not read yet; try again in a moment.".to_owned());
+        Arc::new(Self {
+            ledger,
+            tenant,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            setup: RwLock::new(setup),
+            room: Mutex::default(),
+            changed: watch::Sender::new(0),
+            ticks: Notify::new(),
+            seen: watch::Sender::new(0),
+            hints,
+            hints_out: Mutex::new(Some(hints_out)),
+            skew_ms: AtomicU64::new(0),
+            not_opened: Mutex::default(),
+        })
+    }
+
+    /// Follows the log, opens approvals and lets time pass, until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        let follow = Arc::clone(&self).follow();
+        tokio::join!(follow, self.pass_time());
+    }
+
+    /// Whose.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
+    }
+
+    /// What clients see as our address, without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Changes of the approvals that are listed; every change wakes.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Hints for data planes; the first caller gets them.
+    pub fn hints(&self) -> Option<mpsc::Receiver<Hint>> {
+        self.hints_out.lock().expect("no holder of the lock panics").take()
+    }
+
+    /// Rules, people and channels in force, or why there are none.
+    pub fn setup(&self) -> Result<Arc<Setup>, Error> {
+        let setup = self.setup.read().expect("no holder of the lock panics");
+        setup.clone().map_err(Error::NotReady)
+    }
+
+    /// Puts rules, people and channels in force, or says why there are none; everything open is looked at again.
+    pub fn put_in_force(&self, setup: Result<Arc<Setup>, String>) {
+        *self.setup.write().expect("no holder of the lock panics") = setup;
+        self.room.lock().expect("no holder of the lock panics").all_due(now());
+        self.ticks.notify_one();
+    }
+
+    /// Whether it can decide: rules are in force, the clock is right, and everything posted at start was looked at.
+    pub fn ready(&self) -> Result<Arc<Setup>, Error> {
+        let skew = self.skew_ms.load(Ordering::Relaxed);
+        if Duration::from_millis(skew) > SKEW_MAX {
+            return Err(Error::NotReady(format!(
+                "This machine's clock and the journal's are {skew} ms apart: set the clock, then repeat."
+            )));
+        }
+        self.setup()
+    }
+
+    /// Whether the log was read to its end once since start.
+    pub fn is_caught_up(&self) -> bool {
+        self.room.lock().expect("no holder of the lock panics").caught_up
+    }
+
+    /// Decisions that needed approval and opened nothing since start, by reason.
+    pub fn not_opened(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.not_opened.lock().expect("no holder of the lock panics");
+        counts.iter().map(|(reason, count)| (*reason, *count)).collect()
+    }
+
+    /// An approval as it stands in the ledger, once that is published.
+    pub async fn get(&self, id: &Ident) -> Result<Option<Approval>, Error> {
+        let approval = Approval::read(&self.ledger, &self.tenant, id)?;
+        if let Some(approval) = &approval {
+            self.published_with(approval.last_index()).await?;
+        }
+        Ok(approval)
+    }
+
+    /// All approvals that are not over, by approval deadline, then id.
+    pub fn open_approvals(&self) -> Vec<Arc<Approval>> {
+        self.room.lock().expect("no holder of the lock panics").by_deadline()
+    }
+
+    /// Approvals that ended lately, the last one first.
+    pub fn recent(&self) -> Vec<Arc<Approval>> {
+        let room = self.room.lock().expect("no holder of the lock panics");
+        room.recent.iter().rev().cloned().collect()
+    }
+
+    /// How many approvals are pending.
+    pub fn pending(&self) -> usize {
+        self.room.lock().expect("no holder of the lock panics").pending()
+    }
+
+    /// The first journal sequence that an approval which is not over still needs.
+    pub fn keep_from(&self) -> Option<u64> {
+        let room = self.room.lock().expect("no holder of the lock panics");
+        // Before the log was read nobody knows.
+        if room.caught_up { room.first_seq() } else { Some(0) }
+    }
+
+    /// The decision that opened an approval, and what is left of its call.
+    pub fn opening(&self, approval: &Approval) -> Result<(Opening, Option<Frozen>), Error> {
+        let requested = approval.state.requested.as_ref().ok_or(Error::NotFound)?;
+        self.opening_at(requested.opening.index)?.ok_or(Error::NotFound)
+    }
+
+    /// The decision at a leaf index, if it needs approval.
+    fn opening_at(&self, index: u64) -> Result<Option<(Opening, Option<Frozen>)>, Error> {
+        let published = self.tenant.published();
+        let reader = self.ledger.reader(&self.tenant, &published);
+        let (Some(entry), Some(payload)) = (reader.entry(index)?, reader.payload(index)?) else {
+            return Ok(None);
+        };
+        let opening = Opening::of_entry(&self.tenant.name, index, &entry);
+        Ok(opening.map(|opening| {
+            let frozen = opening.frozen(&payload);
+            (opening, frozen)
+        }))
+    }
+
+    /// Whether a person is asked about an approval: in a group of its rule, active, not an owner.
+    pub fn may_review(&self, person: &Ident, approval: &Approval) -> bool {
+        let Some(requested) = &approval.state.requested else { return false };
+        let Ok(setup) = self.setup() else { return false };
+        let people = setup.active();
+        let Some(groups) = people.get(person) else { return false };
+        let owners = setup.owners_of(&requested.call.agent);
+        requested.rule.quorum.groups().iter().any(|group| groups.contains(*group))
+            && !requested.owners.contains(person)
+            && !owners.contains(person)
+    }
+
+    /// Whether a person answered.
+    pub fn did_review(person: &Ident, approval: &Approval) -> bool {
+        approval.state.reviews.iter().any(|review| review.by == *person)
+    }
+
+    /// The world at this moment, as far as this approval is concerned.
+    fn world(&self, setup: &Setup, opening: &Opening, frozen: Option<&Frozen>) -> World {
+        let rule = frozen.and_then(|frozen| {
+            opening.with_facts(frozen, |facts| setup.rule_for(facts).map(|rule| rule.digest()))
+        });
+        let owners = owners(setup, opening, frozen);
+        World { now: now(), rule: rule.flatten(), people: setup.active(), owners }
+    }
+
+    /// Waits until an entry is published: before that nothing of it is told to anybody (P8).
+    async fn published_with(&self, index: u64) -> Result<Arc<Published>, Error> {
+        let mut states = self.tenant.watch();
+        let reached = states.wait_for(|published| published.size > index);
+        match tokio::time::timeout(PUBLISHED_WAIT, reached).await {
+            Ok(Ok(published)) => Ok(Arc::clone(&published)),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// Compares our clock with the time the journal gave a message just now.
+    fn compare_clocks(&self, at: Nanos) {
+        let apart = Duration::from_nanos(now().0.abs_diff(at.0));
+        let millis = u64::try_from(apart.as_millis()).unwrap_or(u64::MAX);
+        self.skew_ms.store(millis, Ordering::Relaxed);
+        if apart > SKEW_WARN {
+            let tenant = &self.tenant.name;
+            tracing::warn!(%tenant, millis, "this machine's clock and the journal's differ");
+        }
+    }
+}
+
+/// Who owns the agent, as far as we know the person: by the people file, or by the data plane's word.
+fn owners(setup: &Setup, opening: &Opening, frozen: Option<&Frozen>) -> Vec<Ident> {
+    let mut owners: BTreeSet<Ident> = setup.owners_of(&opening.agent).into_iter().collect();
+    let said = frozen.and_then(|frozen| Ident::new(frozen.owner.as_deref()?).ok());
+    owners.extend(said.filter(|owner| setup.people.contains_key(owner)));
+    owners.into_iter().collect()
+}
+
+/// Our clock.
+fn now() -> Nanos {
+    embedded::now()
+}
+
+/// Whether an append lost compare-and-swap.
+fn is_conflict(error: &ledger::ledger::Error) -> bool {
+    matches!(error, ledger::ledger::Error::Journal(journal::Error::Conflict))
+}

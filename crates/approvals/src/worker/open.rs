@@ -1,0 +1,156 @@
+//! Opening: a decision that needs approval becomes a paused call that people are asked about.
+
+use super::{Error, Worker, is_conflict, now, owners};
+use crate::{
+    fault,
+    history::Approval,
+    opening::{Frozen, Opening},
+};
+use decider::{
+    Decider as _,
+    approval::{Approval as Lifecycle, Command, Message, Opening as OpeningRef, Requested, State, Summary},
+    rule::{Owner, Rule},
+};
+use ledger::{canonical, journal::Subject, time::Nanos};
+
+/// Why a decision opened nothing: a stable code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOpened(pub &'static str);
+
+impl NotOpened {
+    /// What the data plane must do.
+    pub fn advice(self) -> &'static str {
+        match self.0 {
+            "not_needed" => "Only a decision with verdict approval_needed opens an approval.",
+            "shadow" => "A decision in shadow mode pauses nothing.",
+            "no_call" => {
+                "Send data.payload.params and data.payload.nonce: without them nobody can see what to approve."
+            }
+            "no_digest" => "Send data.call.digest, computed as proto/formats/approval.md says.",
+            "digest_mismatch" => {
+                "data.call.digest is not the digest of this call; compute it as proto/formats/approval.md says."
+            }
+            "too_old" => "The approval deadline is over already; publish a new decision.",
+            _ => "No rule is in force for this call; its operator must apply rules.",
+        }
+    }
+}
+
+impl Worker {
+    /// Opens the approval of the decision at a leaf index; what it is now, if it was opened before.
+    pub async fn open(&self, index: u64) -> Result<Result<Approval, NotOpened>, Error> {
+        let Some((opening, frozen)) = self.opening_at(index)? else {
+            return Ok(Err(NotOpened("not_needed")));
+        };
+        if let Some(known) = self.get(&opening.id).await? {
+            return Ok(Ok(known));
+        }
+        let (requested, cancel) = match self.requested(&opening, frozen.as_ref())? {
+            Ok(found) => found,
+            Err(reason) => {
+                self.count_not_opened(&opening, reason);
+                return Ok(Err(NotOpened(reason)));
+            }
+        };
+        let opened = self.append_first(&opening, requested, cancel).await;
+        self.room
+            .lock()
+            .expect("no holder of the lock panics")
+            .release(&opening.id, &opening.agent);
+        opened.map(Ok)
+    }
+
+    fn count_not_opened(&self, opening: &Opening, reason: &'static str) {
+        let mut counts = self.not_opened.lock().expect("no holder of the lock panics");
+        *counts.entry(reason).or_default() += 1;
+        drop(counts);
+        let (tenant, index) = (&self.tenant.name, opening.index);
+        tracing::warn!(%tenant, index, reason, "a decision that needs approval opened nothing");
+    }
+
+    /// What is asked, and why it can't be asked for after all; or why it opens nothing.
+    fn requested(
+        &self,
+        opening: &Opening,
+        frozen: Option<&Frozen>,
+    ) -> Result<Result<(Requested, Option<String>), &'static str>, Error> {
+        if opening.shadow {
+            return Ok(Err("shadow"));
+        }
+        let Some(frozen) = frozen else { return Ok(Err("no_call")) };
+        match &opening.declared {
+            None => return Ok(Err("no_digest")),
+            Some(declared) if *declared != frozen.digest => return Ok(Err("digest_mismatch")),
+            Some(_) => {}
+        }
+        let setup = self.ready()?;
+        let rule = opening.with_facts(frozen, |facts| setup.rule_for(facts).cloned()).flatten();
+        let Some(rule) = rule else { return Ok(Err("no_rule")) };
+        let approval_deadline = after(opening.at, rule.approve_within);
+        if now() >= approval_deadline {
+            return Ok(Err("too_old"));
+        }
+        let owners = owners(&setup, opening, Some(frozen));
+        let cancel = if owners.is_empty() && rule.owner == Owner::Known {
+            Some("owner_unknown".to_owned())
+        } else {
+            let kind = (opening.agent.as_str(), opening.tool.as_str(), opening.action.as_str());
+            let mut room = self.room.lock().expect("no holder of the lock panics");
+            room.reserve(&opening.id, kind, now()).err().map(str::to_owned)
+        };
+        let requested = Requested {
+            v: 1,
+            opening: OpeningRef { producer: opening.producer.clone(), index: opening.index },
+            call: Summary {
+                agent: opening.agent.clone(),
+                run: opening.run.clone(),
+                tool: opening.tool.clone(),
+                action: opening.action.clone(),
+                digest: frozen.digest.clone(),
+            },
+            rule_digest: Rule::digest(&rule),
+            rule,
+            owners,
+            requested_at: opening.at,
+            approval_deadline,
+        };
+        Ok(Ok((requested, cancel)))
+    }
+
+    /// Appends the first message; somebody else's, if that came first.
+    async fn append_first(
+        &self,
+        opening: &Opening,
+        requested: Requested,
+        cancel: Option<String>,
+    ) -> Result<Approval, Error> {
+        let command = Command::Request { requested: Box::new(requested), cancel };
+        let decided = Lifecycle::decide(&State::begin(&opening.leaf), &command);
+        let message = Message {
+            approval_id: opening.id.clone(),
+            n: 1,
+            prev: opening.leaf.clone(),
+            events: decided.events,
+        };
+        let subject = Subject::Approvals(opening.id.clone());
+        let expected = self.ledger.last_on(&self.tenant, &subject)?;
+        fault::point("opening");
+        let body = canonical::of(&message);
+        match self.ledger.publish_after(&self.tenant, &subject, &body, expected).await {
+            Ok(_) => {}
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        fault::point("opened");
+        match self.read_again(&opening.id).await {
+            // Compare-and-swap was lost to a message that is not posted yet: whoever asks again will see it.
+            Err(Error::NotFound) => Err(Error::Contended),
+            other => other,
+        }
+    }
+}
+
+/// `seconds` after `time`.
+fn after(time: Nanos, seconds: u64) -> Nanos {
+    Nanos(time.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
+}

@@ -1,0 +1,52 @@
+//! Time passes: expiry, lapse, reminder, escalation, missed reports, and rules that have changed.
+
+use super::{Error, Worker, now};
+use decider::approval::{Command, next_tick};
+use ledger::{ident::Ident, time::Nanos};
+use std::time::Duration;
+
+/// Longest sleep: a clock that is set is noticed within this time.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Most approvals that are looked at at once.
+const AT_ONCE_MAX: usize = 64;
+/// Pause before an approval that could not be decided is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Looks at every approval when it is due.
+    pub(super) async fn pass_time(&self) {
+        loop {
+            let due = self.room.lock().expect("no holder of the lock panics").take_due(now(), AT_ONCE_MAX);
+            if due.is_empty() {
+                self.sleep_until_due().await;
+                continue;
+            }
+            let looks = due.iter().map(|id| self.look_at(id));
+            futures_util::future::join_all(looks).await;
+        }
+    }
+
+    async fn sleep_until_due(&self) {
+        let next = self.room.lock().expect("no holder of the lock panics").next_due();
+        let wait = next.map_or(SLEEP_MAX, |at| Duration::from_nanos(at.0.saturating_sub(now().0)));
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(SLEEP_MAX)) => {}
+            () = self.ticks.notified() => {}
+        }
+    }
+
+    /// Lets time pass for one approval, and sets when it is due again.
+    async fn look_at(&self, id: &Ident) {
+        let undeliverable = self.is_undeliverable(id);
+        let again = match self.execute(id, |world| Command::Tick { world, undeliverable }).await {
+            Ok(done) => next_tick(&done.approval.state),
+            Err(Error::NotFound) => None,
+            Err(error) => {
+                let tenant = &self.tenant.name;
+                tracing::warn!(%tenant, approval = %id, %error, "time could not pass for an approval");
+                Some(Nanos(now().0.saturating_add(AGAIN.as_nanos() as u64)))
+            }
+        };
+        self.room.lock().expect("no holder of the lock panics").set_due_if_open(id, again);
+    }
+}
