@@ -9,3 +9,6 @@ pub mod setup;
 pub mod slack;
 pub mod teams;
 pub mod token;
+pub mod history;
+pub mod opening;
+pub mod worker;

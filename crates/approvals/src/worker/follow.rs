@@ -1,7 +1,7 @@
 //! Following the log: what was posted since, and what must be done about it.
 
 use super::{Error, Worker, room::Snapshot};
-use crate::{history::Approval, opening::Opening};
+use crate::{history::Approval, opening::Opening, setup::Applied};
 use ledger::{
     entry::{Kind, View},
     ident::Ident,
@@ -32,8 +32,8 @@ enum Task {
     Open(u64),
     /// This approval has a new entry.
     Read(Ident),
-    /// Rules were applied.
-    Rules,
+    /// These rules were applied.
+    Rules(Applied),
 }
 
 /// Openings under way: the place kept never passes them.
@@ -59,7 +59,7 @@ impl Worker {
         let mut states = self.tenant.watch();
         let (room, under_way) = (Arc::new(Semaphore::new(OPENING_MAX)), Arc::new(UnderWay::default()));
         let mut kept = Instant::now();
-        self.rules_changed();
+        self.look_at_rules();
         loop {
             let size = states.borrow_and_update().size;
             while cursor < size {
@@ -129,7 +129,7 @@ impl Worker {
             Kind::Approval => {
                 Ident::new(view.text(&["event", "approval_id"])?).ok().map(Task::Read)
             }
-            Kind::Rules => Some(Task::Rules),
+            Kind::Rules => view.event_as().map(Task::Rules),
             _ => None,
         }
     }
@@ -163,7 +163,7 @@ impl Worker {
                     });
                 }
                 Task::Read(id) => self.read_and_learn(&id),
-                Task::Rules => self.rules_changed(),
+                Task::Rules(applied) => self.rules_applied(applied),
             }
         }
     }

@@ -8,6 +8,7 @@ mod execute;
 mod follow;
 mod open;
 mod room;
+mod rules;
 mod tick;
 mod token;
 
@@ -18,7 +19,7 @@ pub use token::{Minted, RedeemRequest, Redeemed};
 use crate::{
     history::Approval,
     opening::{Frozen, Opening},
-    setup::Setup,
+    setup::{Connections, Setup},
 };
 use decider::approval::World;
 use ledger::{
@@ -33,6 +34,7 @@ use ledger::{
 use room::Room;
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -89,11 +91,22 @@ pub struct Hint {
     pub phase: decider::approval::Phase,
 }
 
+/// Where a worker finds what is not in the log.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What clients see as our address, without a slash at the end.
+    pub public_url: String,
+    /// The folder with a folder of rules and people for each tenant; none: nothing is ever asked.
+    pub dir: Option<PathBuf>,
+    /// Slack, Teams and webhook connections of the configuration.
+    pub connections: Connections,
+}
+
 /// One tenant's worker.
 pub struct Worker {
     ledger: Arc<Ledger>,
     tenant: Arc<Tenant>,
-    public_url: String,
+    options: Options,
     /// Rules, people and channels in force; none: nothing is decided, and this says why.
     setup: RwLock<Result<Arc<Setup>, String>>,
     room: Mutex<Room>,
@@ -113,13 +126,13 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that knows nothing yet; [`Worker::run`] makes it work.
-    pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, public_url: &str) -> Arc<Self> {
+    pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, options: Options) -> Arc<Self> {
         let (hints, hints_out) = mpsc::channel(HINTS_MAX);
         let setup = Err("The rules were not read yet; try again in a moment.".to_owned());
         Arc::new(Self {
             ledger,
             tenant,
-            public_url: public_url.trim_end_matches('/').to_owned(),
+            options,
             setup: RwLock::new(setup),
             room: Mutex::default(),
             changed: watch::Sender::new(0),
@@ -145,7 +158,7 @@ impl Worker {
 
     /// What clients see as our address, without a slash at the end.
     pub fn public_url(&self) -> &str {
-        &self.public_url
+        &self.options.public_url
     }
 
     /// Changes of the approvals that are listed; every change wakes.
@@ -165,7 +178,7 @@ impl Worker {
     }
 
     /// Puts rules, people and channels in force, or says why there are none; everything open is looked at again.
-    pub fn put_in_force(&self, setup: Result<Arc<Setup>, String>) {
+    fn put_in_force(&self, setup: Result<Arc<Setup>, String>) {
         *self.setup.write().expect("no holder of the lock panics") = setup;
         self.room.lock().expect("no holder of the lock panics").all_due(now());
         self.ticks.notify_one();

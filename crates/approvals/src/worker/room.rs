@@ -1,6 +1,6 @@
 //! What the worker keeps in memory: approvals that are not over, their timers, and who was refused lately.
 
-use crate::history::Approval;
+use crate::{history::Approval, setup::Applied};
 use decider::{
     Decider as _,
     approval::{Approval as Lifecycle, Phase, next_tick},
@@ -40,8 +40,16 @@ pub struct Room {
     /// When each open approval must be looked at.
     ticks: BTreeSet<(Nanos, Ident)>,
     due: BTreeMap<Ident, Nanos>,
+    /// What was applied last.
+    pub applied: Option<Applied>,
     /// The log was read to its end once.
     pub caught_up: bool,
+}
+
+/// Whether nobody must wait for it: also when no report came, though a late one is still taken.
+fn is_over(approval: &Approval) -> bool {
+    let state = &approval.state;
+    Lifecycle::is_terminal(state) || state.phase == Phase::Unknown || state.corrupt
 }
 
 /// What of it is kept across a restart; all of it follows from the log.
@@ -54,6 +62,7 @@ pub struct Snapshot {
     /// Ended lately.
     pub recent: Vec<Ident>,
     refused: Vec<(Kind, u64)>,
+    applied: Option<Applied>,
 }
 
 impl Room {
@@ -75,7 +84,7 @@ impl Room {
             *last = at.max(*last);
         }
         let approval = Arc::new(approval);
-        if Lifecycle::is_terminal(&approval.state) || approval.state.corrupt {
+        if is_over(&approval) {
             self.open.remove(&id);
             self.set_due(&id, None);
             if !self.recent.iter().any(|known| known.id == id) {
@@ -203,11 +212,13 @@ impl Room {
             open: self.open.keys().cloned().collect(),
             recent: self.recent.iter().map(|approval| approval.id.clone()).collect(),
             refused: self.refused.iter().map(|(kind, at)| (kind.clone(), at.0)).collect(),
+            applied: self.applied.clone(),
         }
     }
 
     /// Takes back the part of a snapshot that is not read from the ledger.
     pub fn restore(&mut self, snapshot: Snapshot) {
         self.refused = snapshot.refused.into_iter().map(|(kind, at)| (kind, Nanos(at))).collect();
+        self.applied = snapshot.applied;
     }
 }

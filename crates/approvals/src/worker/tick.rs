@@ -37,7 +37,7 @@ impl Worker {
 
     /// Lets time pass for one approval, and sets when it is due again.
     async fn look_at(&self, id: &Ident) {
-        let undeliverable = self.is_undeliverable(id);
+        let undeliverable = false;
         let again = match self.execute(id, |world| Command::Tick { world, undeliverable }).await {
             Ok(done) => next_tick(&done.approval.state),
             Err(Error::NotFound) => None,

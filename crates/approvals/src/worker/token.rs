@@ -66,7 +66,7 @@ pub struct Redeemed {
 impl Worker {
     /// The issuer of this tenant's tokens.
     pub fn issuer(&self) -> String {
-        token::issuer(&self.public_url, &self.tenant.name)
+        token::issuer(&self.options.public_url, &self.tenant.name)
     }
 
     /// The token keys in force, newest last.

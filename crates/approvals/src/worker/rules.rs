@@ -1,0 +1,50 @@
+//! Which rules are in force: those of the files, if they are the ones that were applied last.
+
+use super::{Error, Worker};
+use crate::setup::{Applied, Setup};
+use std::sync::Arc;
+
+impl Worker {
+    /// Reads the files again, and puts them in force if they were applied. Says what is wrong otherwise.
+    pub fn reload(&self) -> Result<Arc<Setup>, Error> {
+        let applied = self.room.lock().expect("no holder of the lock panics").applied.clone();
+        let setup = self.load().and_then(|(setup, files)| match applied {
+            Some(applied) if applied == files => Ok(Arc::new(setup)),
+            Some(_) => Err(format!(
+                "The files of rules and people of {0} are not those that were applied. Look at them with `countersign \
+                 rules show --tenant {0}`, then run `countersign rules apply --tenant {0}`, or put the applied ones back.",
+                self.tenant.name
+            )),
+            None => Err(format!(
+                "No rules were applied for {0} yet. Run `countersign rules apply --tenant {0}`.",
+                self.tenant.name
+            )),
+        });
+        self.put_in_force(setup.clone());
+        setup.map_err(Error::NotReady)
+    }
+
+    /// The files as they are now, and what they are when they are applied.
+    pub fn load(&self) -> Result<(Setup, Applied), String> {
+        let Some(dir) = &self.options.dir else {
+            return Err("Add [approvals] with `dir` to the configuration, then start again.".into());
+        };
+        let setup = Setup::load(dir, &self.tenant.name, &self.options.connections);
+        let setup = setup.map_err(|wrong| wrong.join("\n"))?;
+        let applied = self.tenant.with_keys(|ring| Applied::of(&setup, ring.salt_key()));
+        Ok((setup, applied))
+    }
+
+    /// Rules were applied, here or by another process.
+    pub(super) fn rules_applied(&self, applied: Applied) {
+        self.room.lock().expect("no holder of the lock panics").applied = Some(applied);
+        self.look_at_rules();
+    }
+
+    /// As [`Worker::reload`], for whoever can't be told.
+    pub(super) fn look_at_rules(&self) {
+        if let Err(error) = self.reload() {
+            tracing::warn!(tenant = %self.tenant.name, %error, "nothing is decided");
+        }
+    }
+}
