@@ -1,6 +1,7 @@
 //! What every request handler shares, and what runs beside them.
 
 use crate::{config::Config, metrics::Metrics, routes};
+use approvals::worker::{self, Worker};
 use ledger::{
     chores, follow,
     ident::Ident,
@@ -12,7 +13,8 @@ use ledger::{
     writer::ReceiptWanted,
 };
 use std::{
-    sync::{Arc, Mutex},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 use tokio::{
@@ -37,6 +39,7 @@ pub struct App {
     pub body_room: Semaphore,
     /// One erasure, rotation or tenant at a time.
     pub slow: AsyncMutex<()>,
+    workers: RwLock<BTreeMap<Ident, Arc<Worker>>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -52,13 +55,15 @@ impl App {
         let metrics = Metrics::new();
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
         let body_room = Semaphore::new(routes::body::BODIES_KIB_MAX);
-        Ok(Arc::new(Self { ledger, config, broker, metrics, body_room, slow, tasks }))
+        let workers = RwLock::default();
+        Ok(Arc::new(Self { ledger, config, broker, metrics, body_room, slow, workers, tasks }))
     }
 
     /// Starts what runs beside requests: followers, receipts by message, unfinished erasures, trimming.
     pub fn start_tasks(self: &Arc<Self>) {
         for tenant in self.ledger.tenants() {
             self.start_follower(&tenant);
+            self.start_worker(&tenant);
         }
         if let (Some(wanted), Some(broker)) = (self.ledger.receipts_wanted(), self.broker.clone()) {
             let app = Arc::clone(self);
@@ -86,6 +91,32 @@ impl App {
         }
     }
 
+    /// Starts the approvals worker of a tenant, if approvals are set up.
+    fn start_worker(&self, tenant: &Arc<Tenant>) {
+        let Some(approvals) = &self.config.file.approvals else { return };
+        if tenant.halted().is_some() {
+            return;
+        }
+        let options = worker::Options {
+            public_url: self.config.file.public_url.trim_end_matches('/').to_owned(),
+            dir: Some(approvals.dir.clone()),
+            connections: self.config.connections(),
+        };
+        let worker = Worker::new(Arc::clone(&self.ledger), Arc::clone(tenant), options);
+        if let (Some(hints), Some(broker)) = (worker.hints(), self.broker.clone()) {
+            self.spawn(send_hints(tenant.name.clone(), broker, hints));
+        }
+        let mut workers = self.workers.write().expect("no holder of the lock panics");
+        workers.insert(tenant.name.clone(), Arc::clone(&worker));
+        drop(workers);
+        self.spawn(worker.run());
+    }
+
+    /// The approvals worker of a tenant, if approvals are set up.
+    pub fn worker(&self, tenant: &Ident) -> Option<Arc<Worker>> {
+        self.workers.read().expect("no holder of the lock panics").get(tenant).cloned()
+    }
+
     async fn keep_house(&self) {
         loop {
             for tenant in self.ledger.tenants() {
@@ -94,7 +125,8 @@ impl App {
                     tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
                 }
                 let retention = self.config.journal_retention();
-                if let Err(error) = chores::trim(&tenant, retention, None).await {
+                let keep_from = self.worker(&tenant.name).and_then(|worker| worker.keep_from());
+                if let Err(error) = chores::trim(&tenant, retention, keep_from).await {
                     tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
                 }
             }
@@ -110,6 +142,7 @@ impl App {
         self.start_follower(&tenant);
         let message = self.ledger.genesis_message(&tenant, &genesis)?;
         self.ledger.publish(&tenant, vec![message]).await?;
+        self.start_worker(&tenant);
         self.first_admin(&tenant).await
     }
 
@@ -178,6 +211,21 @@ impl App {
         match done.outcomes.first() {
             Some(ledger::post::Outcome::Posted { index }) => Ok(*index),
             other => Err(Error::Setup(format!("system.{topic} was not posted: {other:?}"))),
+        }
+    }
+}
+
+/// Tells data planes that an approval has changed: `countersign-out.<tenant>.<producer>.approvals`. It may be lost.
+async fn send_hints(
+    tenant: Ident,
+    broker: jetstream::Connection,
+    mut hints: tokio::sync::mpsc::Receiver<worker::Hint>,
+) {
+    while let Some(worker::Hint { producer, approval, version, phase }) = hints.recv().await {
+        let subject = format!("countersign-out.{tenant}.{producer}.approvals");
+        let body = serde_json::json!({"id": approval, "version": version, "state": phase});
+        if let Err(error) = broker.publish_out(&subject, body.to_string().into_bytes()).await {
+            tracing::debug!(%error, "a hint could not be sent");
         }
     }
 }

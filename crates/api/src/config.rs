@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, no hidden layers; every mistake is told at once. `example.toml` lists every key.
 
+use approvals::setup::{Chat, Connections};
 use ledger::{
     ident::Ident,
     journal::jetstream,
@@ -391,6 +392,19 @@ impl Config {
             tls_ca_file,
         };
         Some((options, replicas))
+    }
+
+    /// The connections by name: whose each is, and which chat it leads to. Names were checked.
+    pub fn connections(&self) -> Connections {
+        let File { slack, teams, webhook, .. } = &self.file;
+        let slack = slack.iter().map(|(name, c)| (name, &c.tenant, Chat::Slack));
+        let teams = teams.iter().map(|(name, c)| (name, &c.tenant, Chat::Teams));
+        let webhook = webhook.iter().map(|(name, c)| (name, &c.tenant, Chat::Webhook));
+        let all = slack.chain(teams).chain(webhook);
+        let known = |(name, tenant, chat): (&String, &String, Chat)| {
+            Some((Ident::new(name).ok()?, (Ident::new(tenant).ok()?, chat)))
+        };
+        all.filter_map(known).collect()
     }
 
     /// How long posted journal messages are kept.

@@ -1,9 +1,11 @@
 //! Errors on the wire: RFC 9457 `application/problem+json` with stable codes (`proto/errors.md`).
 
+use approvals::worker;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use decider::approval::Refusal;
 use ledger::{journal, ledger::Error as LedgerError, store};
 use serde::Serialize;
 
@@ -27,6 +29,10 @@ pub struct Problem {
     /// `unknown` when the request may have been carried out: repeating it is safe.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
+    /// Of a refused command: how the approval stands now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    approval: Option<Box<serde_json::Value>>,
 }
 
 /// Every code, its status and title.
@@ -47,6 +53,36 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("log_halted", 503, "The log stands still"),
     ("journal_unavailable", 503, "The journal is not available"),
     ("shutting_down", 503, "The server is stopping"),
+    ("not_opened", 422, "The decision opens no approval"),
+    ("not_ready", 503, "Approvals are not decided here now"),
+    ("malformed", 400, "A code or id is not well-formed"),
+    ("not_linked", 403, "Nobody we know"),
+    ("not_eligible", 403, "This person is not asked"),
+    ("own_call", 403, "Nobody approves their own agent's call"),
+    ("owner_unknown", 403, "Nobody knows whose agent it is"),
+    ("step_up", 403, "A fresh sign-in on the web page is needed"),
+    ("not_now", 409, "Not in this state"),
+    ("too_late", 409, "Its time is over"),
+    ("already_reviewed", 409, "This person answered differently before"),
+    ("digest_mismatch", 409, "It is another call"),
+    ("stale", 409, "Something newer happened"),
+    ("rule_changed", 409, "Another rule is in force"),
+    ("too_many_mints", 409, "No more tokens for this approval"),
+    ("token_not_live", 409, "This token does not live"),
+    ("already_redeemed", 409, "It was spent"),
+    ("already_reported", 409, "Another report was given"),
+    ("corrupt", 409, "Its history can't have happened"),
+    ("token_too_big", 403, "The token is refused"),
+    ("token_malformed", 403, "The token is refused"),
+    ("token_header", 403, "The token is refused"),
+    ("token_unknown_key", 403, "The token is refused"),
+    ("token_signature", 403, "The token is refused"),
+    ("token_claims", 403, "The token is refused"),
+    ("token_issuer", 403, "The token is refused"),
+    ("token_tenant", 403, "The token is refused"),
+    ("token_audience", 403, "The token is refused"),
+    ("token_not_yet_valid", 403, "The token is refused"),
+    ("token_expired", 403, "The token is refused"),
 ];
 
 impl Problem {
@@ -56,7 +92,26 @@ impl Problem {
         let (_, status, title) = known.expect("a code of the table");
         let outcome = (code == "outcome_unknown").then_some("unknown");
         let kind = format!("urn:countersign:error:{code}");
-        Self { kind, title, status: *status, detail: detail.into(), code, outcome }
+        let detail = detail.into();
+        Self { kind, title, status: *status, detail, code, outcome, approval: None }
+    }
+
+    /// Why a command on an approval was refused.
+    pub fn refusal(refusal: Refusal) -> Self {
+        let word = refusal.to_string();
+        let code = CODES.iter().map(|(code, ..)| *code).find(|code| *code == word);
+        match refusal {
+            // Whoever may not know of an approval is told what everybody is told.
+            Refusal::NotFound | Refusal::NotYours => Self::not_found(),
+            _ => Self::new(code.expect("every refusal is in the table"), refusal.advice()),
+        }
+    }
+
+    /// The same, with the approval as it stands.
+    #[must_use]
+    pub fn with_approval<T: Serialize>(mut self, approval: &T) -> Self {
+        self.approval = serde_json::to_value(approval).ok().map(Box::new);
+        self
     }
 
     /// The one answer for what does not exist and for what is somebody else's.
@@ -81,6 +136,23 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<worker::Error> for Problem {
+    fn from(error: worker::Error) -> Self {
+        match error {
+            worker::Error::NotFound => Self::not_found(),
+            worker::Error::NotReady(text) => Self::new("not_ready", text),
+            worker::Error::Contended => Self::new("busy", error.to_string()),
+            worker::Error::Unknown => Self::new(
+                "outcome_unknown",
+                "It is not known whether it was done. Repeat the same request.",
+            ),
+            worker::Error::Ledger(error) => error.into(),
+            worker::Error::Store(error) => error.into(),
+            worker::Error::Token(error) => Self::new(error.code(), error.to_string()),
+        }
     }
 }
 

@@ -45,7 +45,11 @@ impl Approval {
     /// Reads and folds; `None` if nothing was posted for this id.
     ///
     /// It may be ahead of what is published: wait for [`Approval::last_index`] before telling anybody.
-    pub fn read(ledger: &Ledger, tenant: &Tenant, id: &Ident) -> Result<Option<Self>, store::Error> {
+    pub fn read(
+        ledger: &Ledger,
+        tenant: &Tenant,
+        id: &Ident,
+    ) -> Result<Option<Self>, store::Error> {
         // First the number to follow, then the entries: whatever came in between makes the number too old, never the
         // entries, and compare-and-swap notices.
         let expected = ledger.last_on(tenant, &Subject::Approvals(id.clone()))?;

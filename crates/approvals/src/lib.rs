@@ -5,10 +5,10 @@
 
 pub mod cards;
 pub mod fault;
+pub mod history;
+pub mod opening;
 pub mod setup;
 pub mod slack;
 pub mod teams;
 pub mod token;
-pub mod history;
-pub mod opening;
 pub mod worker;

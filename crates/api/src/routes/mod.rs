@@ -1,5 +1,6 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
+pub mod approvals;
 pub mod body;
 mod entries;
 pub mod events;
@@ -10,6 +11,7 @@ mod opa;
 mod openapi;
 mod operate;
 mod receipts;
+mod tokens;
 
 pub use openapi::document;
 
@@ -42,7 +44,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys/rotate", post(keys::rotate))
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
-        .route("/erasures", post(operate::erase));
+        .route("/erasures", post(operate::erase))
+        .route("/approvals", get(approvals::list).post(approvals::open))
+        .route("/approvals/{id}", get(approvals::one))
+        .route("/approvals/{id}/reviews", post(approvals::review))
+        .route("/approvals/{id}/token", post(approvals::token))
+        .route("/approvals/{id}/cancel", post(approvals::cancel))
+        .route("/approvals/{id}/revoke", post(approvals::revoke))
+        .route("/approvals/{id}/execution", post(approvals::execution))
+        .route("/tokens/redeem", post(tokens::redeem))
+        .route("/tokens/{jti}/revoke", post(approvals::revoke_token));
     Router::new()
         .nest("/v1/tenants/{tenant}", tenant)
         .route("/v1/tenants", post(operate::create_tenant))

@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
-use super::{entries, events, jwks, keys, log, opa, operate, receipts};
+use super::{approvals, entries, events, jwks, keys, log, opa, operate, receipts, tokens};
 use axum::response::Response;
 use utoipa::{
     Modify, OpenApi,
@@ -15,7 +15,9 @@ use utoipa::{
         events::publish, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
         keys::remove, keys::rotate, operate::create_tenant, operate::erase, operate::backup, operate::healthz,
-        operate::readyz, operate::metrics, jwks::jwks,
+        operate::readyz, operate::metrics, jwks::jwks, approvals::open,
+        approvals::list, approvals::one, approvals::review, approvals::token, approvals::cancel, approvals::revoke,
+        approvals::revoke_token, approvals::execution, tokens::redeem,
     ),
     modifiers(&BearerKey))]
 struct Document;

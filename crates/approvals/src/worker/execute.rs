@@ -5,7 +5,8 @@ use crate::{fault, history::Approval};
 use decider::{
     Decider as _,
     approval::{
-        Approval as Lifecycle, Auth, Command, Decision, Event, Message, Outcome, Refusal, Via, World, fold,
+        Approval as Lifecycle, Auth, Command, Decision, Event, Message, Outcome, Refusal, Via,
+        World, fold,
     },
 };
 use ledger::{

@@ -57,7 +57,8 @@ impl Worker {
             }
         };
         let mut states = self.tenant.watch();
-        let (room, under_way) = (Arc::new(Semaphore::new(OPENING_MAX)), Arc::new(UnderWay::default()));
+        let (room, under_way) =
+            (Arc::new(Semaphore::new(OPENING_MAX)), Arc::new(UnderWay::default()));
         let mut kept = Instant::now();
         self.look_at_rules();
         loop {

@@ -14,9 +14,10 @@ mod token;
 
 pub use execute::{Done, Review};
 pub use open::NotOpened;
-pub use token::{Minted, RedeemRequest, Redeemed};
+pub use token::{CallInHand, Minted, RedeemRequest, Redeemed};
 
 use crate::{
+    cards::{Card, FrozenCall, Making},
     history::Approval,
     opening::{Frozen, Opening},
     setup::{Connections, Setup},
@@ -226,6 +227,25 @@ impl Worker {
         room.recent.iter().rev().cloned().collect()
     }
 
+    /// Waits until an approval has a newer version than `after`, as far as the list knows.
+    pub async fn newer(&self, id: &Ident, after: u64, changes: &mut watch::Receiver<u64>) {
+        loop {
+            let version = {
+                let room = self.room.lock().expect("no holder of the lock panics");
+                room.get(id).map(|approval| approval.state.version)
+            };
+            // One that is not in the list is over, or not followed yet: whoever waits looks into the ledger.
+            if version.is_none_or(|version| version > after) || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The approval whose token that lives has this id.
+    pub fn with_token(&self, jti: &str) -> Option<Ident> {
+        self.room.lock().expect("no holder of the lock panics").with_token(jti)
+    }
+
     /// How many approvals are pending.
     pub fn pending(&self) -> usize {
         self.room.lock().expect("no holder of the lock panics").pending()
@@ -242,6 +262,26 @@ impl Worker {
     pub fn opening(&self, approval: &Approval) -> Result<(Opening, Option<Frozen>), Error> {
         let requested = approval.state.requested.as_ref().ok_or(Error::NotFound)?;
         self.opening_at(requested.opening.index)?.ok_or(Error::NotFound)
+    }
+
+    /// The approval as people see it now.
+    pub fn card(&self, approval: &Approval) -> Result<Card, Error> {
+        let (_, frozen) = self.opening(approval)?;
+        let call = frozen.as_ref().map(|frozen| FrozenCall {
+            params: &frozen.params,
+            agent_says: frozen.agent_says.as_deref(),
+        });
+        let setup = self.setup().ok();
+        let card = Card::of(&Making {
+            tenant: &self.tenant.name,
+            approval: &approval.id,
+            state: &approval.state,
+            call,
+            setup: setup.as_deref(),
+            public_url: &self.options.public_url,
+            now: now(),
+        });
+        card.ok_or(Error::NotFound)
     }
 
     /// The decision at a leaf index, if it needs approval.

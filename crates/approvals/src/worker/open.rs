@@ -8,7 +8,9 @@ use crate::{
 };
 use decider::{
     Decider as _,
-    approval::{Approval as Lifecycle, Command, Message, Opening as OpeningRef, Requested, State, Summary},
+    approval::{
+        Approval as Lifecycle, Command, Message, Opening as OpeningRef, Requested, State, Summary,
+    },
     rule::{Owner, Rule},
 };
 use ledger::{canonical, journal::Subject, time::Nanos};

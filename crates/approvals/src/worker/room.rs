@@ -140,8 +140,13 @@ impl Room {
 
     /// What must be looked at by `now`, at most `max`; it is not due any more.
     pub fn take_due(&mut self, now: Nanos, max: usize) -> Vec<Ident> {
-        let due: Vec<Ident> =
-            self.ticks.iter().take_while(|(at, _)| *at <= now).take(max).map(|t| t.1.clone()).collect();
+        let due: Vec<Ident> = self
+            .ticks
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .take(max)
+            .map(|t| t.1.clone())
+            .collect();
         for id in &due {
             self.set_due(id, None);
         }
@@ -186,6 +191,16 @@ impl Room {
         self.pending_count
     }
 
+    /// The one whose token that lives has this id.
+    pub fn with_token(&self, jti: &str) -> Option<Ident> {
+        let lives = |approval: &Approval| {
+            let token = approval.state.token.as_ref();
+            approval.state.phase == Phase::Minted && token.is_some_and(|token| token.jti == jti)
+        };
+        let found = self.open.values().find(|approval| lives(approval));
+        found.map(|approval| approval.id.clone())
+    }
+
     /// One of those that are not over.
     pub fn get(&self, id: &Ident) -> Option<&Arc<Approval>> {
         self.open.get(id)
@@ -194,8 +209,7 @@ impl Room {
     /// All that are not over, by approval deadline.
     pub fn by_deadline(&self) -> Vec<Arc<Approval>> {
         let mut open: Vec<_> = self.open.values().cloned().collect();
-        let deadline =
-            |a: &Arc<Approval>| a.state.requested.as_ref().map(|r| r.approval_deadline);
+        let deadline = |a: &Arc<Approval>| a.state.requested.as_ref().map(|r| r.approval_deadline);
         open.sort_by_cached_key(|approval| (deadline(approval), approval.id.clone()));
         open
     }

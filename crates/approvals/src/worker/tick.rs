@@ -16,7 +16,11 @@ impl Worker {
     /// Looks at every approval when it is due.
     pub(super) async fn pass_time(&self) {
         loop {
-            let due = self.room.lock().expect("no holder of the lock panics").take_due(now(), AT_ONCE_MAX);
+            let due = self
+                .room
+                .lock()
+                .expect("no holder of the lock panics")
+                .take_due(now(), AT_ONCE_MAX);
             if due.is_empty() {
                 self.sleep_until_due().await;
                 continue;

@@ -8,10 +8,7 @@ use crate::{
     token::{self, Claims, Expected, Granted},
 };
 use data_encoding::BASE64URL_NOPAD;
-use decider::{
-    approval::{Command, Refusal},
-    call::Call,
-};
+use decider::{approval::Command, call::Call};
 use ledger::{ident::Ident, json, keyring, log::note::Vkey};
 
 /// Random bytes in a token's id.
@@ -122,7 +119,13 @@ impl Worker {
     ) -> Result<Redeemed, Error> {
         let iss = self.issuer();
         let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
-        let claims = token::verify(request.token, &self.token_keys(), &expected)?;
+        let claims = token::read(request.token, &self.token_keys())?;
+        match claims.check(&expected) {
+            Ok(()) => {}
+            // Whoever does not know what became of a redemption asks again, perhaps after the token's end.
+            Err(token::Error::Expired) => return self.redeemed_before(&claims, request).await,
+            Err(error) => return Err(error.into()),
+        }
         let CallInHand { nonce, agent, run, tool, action, params } = request.call;
         let tenant = &self.tenant.name;
         let digest = Call { nonce, tenant, agent, run, tool, action, params }.digest();
@@ -142,9 +145,17 @@ impl Worker {
         Ok(Redeemed { done, frozen })
     }
 
-    /// Refuses to be told apart: no approval, or one of another enforcer.
-    pub fn is_enforcer(approval: &Approval, enforcer: &Ident) -> Result<(), Refusal> {
-        let requested = approval.state.requested.as_ref().ok_or(Refusal::NotFound)?;
-        if requested.opening.producer == *enforcer { Ok(()) } else { Err(Refusal::NotFound) }
+    /// What a redemption with a token that has expired since came to.
+    async fn redeemed_before(
+        &self,
+        claims: &Claims,
+        request: &RedeemRequest<'_>,
+    ) -> Result<Redeemed, Error> {
+        let approval = self.get(&claims.apr.id).await?.ok_or(token::Error::Expired)?;
+        if !approval.state.is_redeemed_by(request.redemption_id, &claims.jti) {
+            return Err(token::Error::Expired.into());
+        }
+        let (_, frozen) = self.opening(&approval)?;
+        Ok(Redeemed { done: Done { approval, refused: None, written: false }, frozen })
     }
 }

@@ -172,5 +172,39 @@ pub enum Refusal {
     AlreadyReported,
 }
 
+impl Refusal {
+    /// What whoever asked can do.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::NotFound | Self::NotYours => "There is nothing here for you.",
+            Self::Malformed => {
+                "A reason is a code of 1 to 64 characters a-z, 0-9 and _; an id has 1 to 128 characters."
+            }
+            Self::Corrupt => {
+                "This approval stands still: its history can't have happened. Tell the operator; publish a new decision."
+            }
+            Self::NotNow => "The approval is not at a point where this can be done; see its state.",
+            Self::TooLate => "The deadline is over. Nothing was permitted; publish a new decision.",
+            Self::NotLinked => "This account is linked to no person. Give its id to an admin.",
+            Self::NotEligible => "This person is in no group that is asked, or is disabled.",
+            Self::OwnCall => "This person owns the agent; somebody else must decide.",
+            Self::OwnerUnknown => {
+                "Nobody knows whose agent it is, and the rule asks for an owner: nobody can approve."
+            }
+            Self::AlreadyReviewed => "This person answered already; an answer is final.",
+            Self::DigestMismatch => {
+                "The call is not the one that was approved or shown. Publish a new decision for it."
+            }
+            Self::Stale => "Something happened since this was shown. Look again, then answer.",
+            Self::StepUp => "This call is decided on the web page only, after a fresh sign-in.",
+            Self::RuleChanged => "The rules have changed. Publish a new decision.",
+            Self::TooManyMints => "All tokens of this approval were made. Publish a new decision.",
+            Self::TokenNotLive => "This token lives no more. Ask for the one that does.",
+            Self::AlreadyRedeemed => "It was spent by another redemption. Execute nothing.",
+            Self::AlreadyReported => "Another outcome was reported before; that one stands.",
+        }
+    }
+}
+
 /// What a command came to.
 pub type Answer = crate::Decided<super::Event, Refusal>;

@@ -1,0 +1,457 @@
+//! Approvals: open, look, answer, mint, cancel, revoke, report. Who may do what: `proto/formats/access.md`.
+//!
+//! Whoever may not see an approval gets the answer for one that does not exist, whatever the request is.
+
+mod view;
+
+pub use view::View;
+
+use super::{body, events};
+use crate::{app::App, auth::ANY, auth::Caller, problem::Problem};
+use approvals::{
+    history::Approval,
+    worker::{self, Done, Worker},
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode},
+};
+use decider::approval::{Auth, Decision, Method, Outcome, Via};
+use ledger::{
+    ident::Ident, journal::embedded, post::Outcome as Posted, system::Role, tenant::Tenant,
+    time::Nanos,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Longest `wait`, in seconds.
+const WAIT_SECONDS_MAX: u64 = 60;
+/// Most approvals of one page.
+const PAGE_MAX: usize = 200;
+/// Approvals of a page that does not say how many.
+const PAGE: usize = 50;
+/// Longest comment, in bytes.
+pub const COMMENT_BYTES_MAX: usize = 2000;
+
+/// Who asks, of whose approvals.
+pub struct Asking {
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+    /// Its worker.
+    pub worker: Arc<Worker>,
+    /// The key.
+    pub caller: Caller,
+}
+
+impl Asking {
+    /// The caller of any approvals route. Without a key: 401. Everything else that is wrong is decided later.
+    pub fn new(app: &App, headers: &HeaderMap, tenant: &str) -> Result<Self, Problem> {
+        let (tenant, caller) = app.caller(headers, tenant, ANY)?;
+        let worker = app.worker(&tenant.name).ok_or_else(approvals_off)?;
+        Ok(Self { tenant, worker, caller })
+    }
+
+    fn is(&self, role: Role) -> bool {
+        self.caller.has(&[role])
+    }
+
+    /// The producer of a key with this role.
+    pub fn producer(&self, role: Role) -> Option<&Ident> {
+        self.caller.key.producer.as_ref().filter(|_| self.is(role))
+    }
+
+    /// The person of a reviewer key.
+    pub fn person(&self) -> Option<&Ident> {
+        self.caller.key.person.as_ref().filter(|_| self.is(Role::Reviewer))
+    }
+
+    /// Whether the caller opened it, with a key of this role.
+    fn opened(&self, approval: &Approval, role: Role) -> bool {
+        let requested = approval.state.requested.as_ref();
+        let opener = requested.map(|requested| &requested.opening.producer);
+        opener.is_some() && self.producer(role) == opener
+    }
+
+    fn reviews(&self, approval: &Approval) -> bool {
+        let may = |person| self.worker.may_review(person, approval);
+        self.person().is_some_and(|person| may(person) || Worker::did_review(person, approval))
+    }
+
+    fn may_see(&self, approval: &Approval) -> bool {
+        self.is(Role::Auditor)
+            || self.is(Role::Admin)
+            || self.opened(approval, Role::Enforcer)
+            || self.reviews(approval)
+    }
+
+    fn may_see_params(&self, approval: &Approval) -> bool {
+        self.opened(approval, Role::Enforcer) || self.reviews(approval)
+    }
+
+    /// The approval, if `may` says so; otherwise there is none.
+    async fn find(
+        &self,
+        id: &str,
+        may: impl Fn(&Self, &Approval) -> bool,
+    ) -> Result<Approval, Problem> {
+        let id = Ident::new(id).map_err(|_| Problem::not_found())?;
+        let approval = self.worker.get(&id).await?.ok_or_else(Problem::not_found)?;
+        if may(self, &approval) { Ok(approval) } else { Err(Problem::not_found()) }
+    }
+
+    fn view(&self, approval: &Approval) -> Result<View, Problem> {
+        View::new(&self.worker, approval, self.may_see_params(approval))
+    }
+
+    /// The answer to a command.
+    fn done(&self, done: &Done) -> Result<Json<View>, Problem> {
+        let view = self.view(&done.approval)?;
+        match done.refused {
+            None => Ok(Json(view)),
+            Some(refusal) => Err(Problem::refusal(refusal).with_approval(&view)),
+        }
+    }
+}
+
+fn approvals_off() -> Problem {
+    Problem::new(
+        "not_ready",
+        "Approvals are not set up here: add [approvals] to the configuration.",
+    )
+}
+
+/// Pause a call: publish its decision and wait until people are asked
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals", tag = "approvals",
+    params(("tenant" = String, Path)),
+    request_body(content_type = "application/cloudevents+json", content = Object,
+        description = "A decision event with verdict approval_needed, at most 256 KiB; the same one again is harmless"),
+    responses((status = 201, body = View), (status = 200, body = View, description = "it was open before"),
+        (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn open(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<View>), Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let producer = asking.producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
+    asking.worker.ready()?;
+    let max = ledger::journal::BODY_BYTES_MAX;
+    let event = body::read(&app, &headers, body, max).await?;
+    let batch = events::append_events(&app, &asking.tenant, &producer, vec![event]).await?;
+    let (index, status) = match batch.done.outcomes.first() {
+        Some(Posted::Posted { index }) => (*index, StatusCode::CREATED),
+        Some(Posted::Duplicate { index }) => (*index, StatusCode::OK),
+        Some(Posted::Conflict { first, .. }) => {
+            let detail = format!(
+                "Entry {first} holds this source and id with another content. Use a new id for a new call."
+            );
+            return Err(Problem::new("conflict", detail));
+        }
+        Some(Posted::Rejected { refused, .. }) => {
+            return Err(Problem::new("not_opened", refused.to_string()));
+        }
+        Some(Posted::Nothing) | None => return Err(Problem::new("internal", "No outcome.")),
+    };
+    match asking.worker.open(index).await? {
+        Ok(approval) => Ok((status, Json(View::new(&asking.worker, &approval, true)?))),
+        Err(reason) => Err(Problem::new("not_opened", reason.advice())),
+    }
+}
+
+/// Query of a list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// `pending` (people are asked), `open` (not over) or `recent` (ended lately, at most 1000 are known); `open`.
+    state: Option<String>,
+    /// At most 200; 50.
+    limit: Option<usize>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+/// One page of approvals.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Page {
+    /// By approval deadline; recent ones: the last one first.
+    approvals: Vec<View>,
+    /// Give it as `after`; null: there are no more.
+    next: Option<String>,
+}
+
+/// List approvals: what the key opened, may answer, or may see
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/approvals", tag = "approvals",
+    params(("tenant" = String, Path), ListQuery),
+    responses((status = 200, body = Page), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Page>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let query: ListQuery = super::query(raw.as_deref())?;
+    let state = query.state.as_deref().unwrap_or("open");
+    let all = match state {
+        "recent" => asking.worker.recent(),
+        "open" | "pending" => asking.worker.open_approvals(),
+        _ => return Err(Problem::new("bad_request", "state: pending, open or recent.")),
+    };
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let mine = all.iter().filter(|approval| {
+        (state != "pending" || approval.is_pending()) && asking.may_see(approval)
+    });
+    let mut from: Vec<_> = match &query.after {
+        None => mine.take(limit + 1).collect(),
+        Some(after) => {
+            mine.skip_while(|a| a.id.as_str() != after).skip(1).take(limit + 1).collect()
+        }
+    };
+    let more = from.len() > limit;
+    from.truncate(limit);
+    let next = from.last().filter(|_| more).map(|approval| approval.id.to_string());
+    let approvals = from.into_iter().map(|approval| asking.view(approval));
+    Ok(Json(Page { approvals: approvals.collect::<Result<_, _>>()?, next }))
+}
+
+/// Query of one approval.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OneQuery {
+    /// Seconds to wait for something newer than `after`, at most 60.
+    wait: Option<u64>,
+    /// The version that is known.
+    after: Option<u64>,
+}
+
+/// How an approval stands; waits for news if asked to
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/approvals/{id}", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path), OneQuery),
+    responses((status = 200, body = View), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn one(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let mut changes = asking.worker.watch();
+    let mut approval = asking.find(&id, Asking::may_see).await?;
+    let query: OneQuery = super::query(raw.as_deref())?;
+    let wait = Duration::from_secs(query.wait.unwrap_or(0).min(WAIT_SECONDS_MAX));
+    let (until, after) = (Instant::now() + wait, query.after.unwrap_or(0));
+    while approval.state.version <= after && !wait.is_zero() {
+        let changed = asking.worker.newer(&approval.id, after, &mut changes);
+        if tokio::time::timeout_at(until.into(), changed).await.is_err() {
+            break;
+        }
+        approval = asking.find(&id, Asking::may_see).await?;
+    }
+    Ok(Json(asking.view(&approval)?))
+}
+
+/// A person's answer.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReview {
+    /// `approve` or `deny`.
+    #[schema(value_type = String)]
+    decision: Decision,
+    /// The call digest that the person saw.
+    digest: String,
+    /// The version that the person saw.
+    version: u64,
+    /// When it was shown; now if absent.
+    #[schema(value_type = Option<String>)]
+    shown_at: Option<Nanos>,
+    /// Their own words, at most 2000 bytes: kept erasably.
+    comment: Option<String>,
+}
+
+/// Answer an approval (a person's reviewer key)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/reviews", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path)), request_body = NewReview,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn review(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let approval = asking.find(&id, Asking::reviews).await?;
+    let new: NewReview = body::json(&app, &headers, body).await?;
+    if new.comment.as_ref().is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX) {
+        let detail = format!("comment: at most {COMMENT_BYTES_MAX} bytes.");
+        return Err(Problem::new("bad_request", detail));
+    }
+    let now = embedded::now();
+    let review = worker::Review {
+        by: asking.person().cloned(),
+        decision: new.decision,
+        via: Via::Api,
+        auth: Auth { method: Method::Key, at: now },
+        displayed_dig: new.digest,
+        version: new.version,
+        shown_at: new.shown_at.unwrap_or(now),
+        comment: new.comment,
+        raw: None,
+    };
+    asking.done(&asking.worker.review(&approval.id, review).await?)
+}
+
+/// A token that lives.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct TokenAnswer {
+    /// The compact JWS.
+    token: String,
+    /// Its id.
+    jti: String,
+    /// Seconds since 1970 at which it ends.
+    exp: u64,
+    /// How the approval stands.
+    approval: View,
+}
+
+/// Mint an override token, or get the one that lives (the enforcer that opened the approval)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/token", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = TokenAnswer), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn token(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<TokenAnswer>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let approval = asking.find(&id, |asking, a| asking.opened(a, Role::Enforcer)).await?;
+    let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+    let (done, minted) = asking.worker.mint(&approval.id, enforcer).await?;
+    let Json(view) = asking.done(&done)?;
+    let minted = minted.ok_or_else(|| Problem::new("outcome_unknown", "Ask again."))?;
+    let (jti, exp) = (minted.claims.jti.clone(), minted.claims.exp);
+    Ok(Json(TokenAnswer { token: minted.token, jti, exp, approval: view }))
+}
+
+/// Why something is taken back.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithReason {
+    /// A code of 1 to 64 characters a-z, 0-9 and _.
+    reason: String,
+}
+
+/// Cancel an approval before it is redeemed (the producer that opened it, or an admin)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/cancel", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path)), request_body = WithReason,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let opened = |asking: &Asking, approval: &Approval| {
+        asking.opened(approval, Role::Publisher) || asking.opened(approval, Role::Enforcer)
+    };
+    let may = |asking: &Asking, a: &Approval| asking.is(Role::Admin) || opened(asking, a);
+    let approval = asking.find(&id, may).await?;
+    let by = match &asking.caller.key.producer {
+        Some(producer) if opened(&asking, &approval) => format!("producer:{producer}"),
+        _ => format!("admin:{}", asking.caller.key.key_id),
+    };
+    let WithReason { reason } = body::json(&app, &headers, body).await?;
+    asking.done(&asking.worker.cancel(&approval.id, &by, &reason).await?)
+}
+
+/// Take a grant back before it is redeemed (who may review it, or an admin)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/revoke", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path)), request_body = WithReason,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let approval = asking.find(&id, may_revoke).await?;
+    revoke_found(&app, &asking, &approval, &headers, body).await
+}
+
+/// Take a token back before it is redeemed (who may review its approval, or an admin)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/tokens/{jti}/revoke", tag = "approvals",
+    params(("tenant" = String, Path), ("jti" = String, Path)), request_body = WithReason,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn revoke_token(
+    State(app): State<Arc<App>>,
+    Path((tenant, jti)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let id = asking.worker.with_token(&jti).ok_or_else(Problem::not_found)?;
+    let approval = asking.find(id.as_str(), may_revoke).await?;
+    revoke_found(&app, &asking, &approval, &headers, body).await
+}
+
+fn may_revoke(asking: &Asking, approval: &Approval) -> bool {
+    asking.is(Role::Admin)
+        || asking.person().is_some_and(|person| asking.worker.may_review(person, approval))
+}
+
+async fn revoke_found(
+    app: &App,
+    asking: &Asking,
+    approval: &Approval,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let by = match asking.person() {
+        Some(person) => person.to_string(),
+        None => format!("admin:{}", asking.caller.key.key_id),
+    };
+    let WithReason { reason } = body::json(app, headers, body).await?;
+    asking.done(&asking.worker.revoke(&approval.id, &by, &reason).await?)
+}
+
+/// What became of the call.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Execution {
+    /// `succeeded`, `failed`, `not_started` or `unknown`.
+    #[schema(value_type = String)]
+    outcome: Outcome,
+}
+
+/// Report what became of the call (the enforcer that opened the approval)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/execution", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path)), request_body = Execution,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn execution(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let approval = asking.find(&id, |asking, a| asking.opened(a, Role::Enforcer)).await?;
+    let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+    let Execution { outcome } = body::json(&app, &headers, body).await?;
+    asking.done(&asking.worker.report(&approval.id, enforcer, outcome).await?)
+}

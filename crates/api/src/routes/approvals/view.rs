@@ -1,0 +1,121 @@
+//! An approval on the wire (`proto/schemas/approval.schema.json`).
+
+use crate::problem::Problem;
+use approvals::{
+    history::{Approval, Step},
+    worker::Worker,
+};
+use decider::approval::{Event, Phase, State};
+use ledger::time::Nanos;
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
+
+/// How an approval stands.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct View {
+    /// `apr-…`
+    id: String,
+    /// `pending`, `granted`, `minted`, `redeemed`, `completed`, `failed`, `unknown`, `denied`, `expired`, `cancelled`,
+    /// `superseded`, `revoked` or `lapsed`.
+    #[schema(value_type = String)]
+    state: Phase,
+    /// Grows whenever something happens that people must see; give it as `after`.
+    version: u64,
+    /// The page where people answer.
+    page: String,
+    /// Who opened it, and the leaf index of the decision.
+    opening: Value,
+    /// Agent, run, tool, action and digest.
+    call: Value,
+    /// The frozen call in RFC 8785 form, exactly as hashed; only for its enforcer and for who may answer, until erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
+    frozen: Option<Box<RawValue>>,
+    /// Name and digest of the rule.
+    rule: Value,
+    /// When it was asked for: RFC 3339.
+    requested_at: String,
+    /// From then on nothing grants.
+    approval_deadline: String,
+    /// From then on nothing is redeemed; once granted.
+    execution_deadline: Option<String>,
+    /// Who answered: `{by, decision, at}`.
+    reviews: Vec<Value>,
+    /// Who is still needed: `{at_least, of}`.
+    needed: Vec<Value>,
+    /// Whose answers made the quorum.
+    granted_by: Vec<String>,
+    /// The newest token: `{jti, exp}`.
+    token: Option<Value>,
+    /// The redemption: `{redemption_id, jti, at}`.
+    redemption: Option<Value>,
+    /// What the enforcer said became of the call.
+    report: Option<Value>,
+    /// Why it ended, as a code.
+    end_reason: Option<String>,
+    /// Whether its history is one that can't have happened: it stands still.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    corrupt: bool,
+    /// Each entry: `{n, index, at, events}`, the events by their names.
+    history: Vec<Value>,
+}
+
+impl View {
+    /// The view of an approval; `with_params`: with its frozen call, if that is left.
+    pub fn new(worker: &Worker, approval: &Approval, with_params: bool) -> Result<Self, Problem> {
+        let state = &approval.state;
+        let requested = state.requested.as_ref().ok_or_else(Problem::not_found)?;
+        let frozen = match with_params {
+            true => worker.opening(approval)?.1.map(|frozen| frozen.canonical),
+            false => None,
+        };
+        let (opening, call) = (&requested.opening, &requested.call);
+        Ok(Self {
+            id: approval.id.to_string(),
+            state: state.phase,
+            version: state.version,
+            page: format!("{}/approvals/{}", worker.public_url(), approval.id),
+            opening: json!({"producer": opening.producer, "index": opening.index}),
+            call: json!({"agent": call.agent, "run": call.run, "tool": call.tool,
+                "action": call.action, "digest": call.digest}),
+            frozen: frozen.and_then(|text| RawValue::from_string(text).ok()),
+            rule: json!({"name": requested.rule.name, "digest": requested.rule_digest}),
+            requested_at: requested.requested_at.to_string(),
+            approval_deadline: requested.approval_deadline.to_string(),
+            execution_deadline: state.execution_deadline.map(|at| at.to_string()),
+            reviews: state
+                .reviews
+                .iter()
+                .map(|r| json!({"by": r.by, "decision": r.decision, "at": r.at}))
+                .collect(),
+            needed: needed(state),
+            granted_by: state.granted_by.iter().map(ToString::to_string).collect(),
+            token: state.token.as_ref().map(|t| json!({"jti": t.jti, "exp": t.exp})),
+            redemption: state.redeemed.as_ref().map(redemption),
+            report: state.report.map(|outcome| json!(outcome)),
+            end_reason: state.end_reason.clone(),
+            corrupt: state.corrupt,
+            history: approval.steps.iter().map(step).collect(),
+        })
+    }
+}
+
+/// Places that are still to be filled, while people are asked.
+fn needed(state: &State) -> Vec<Value> {
+    if state.phase != Phase::Pending {
+        return Vec::new();
+    }
+    let places = state.needed().into_iter();
+    places.map(|(count, group)| json!({"at_least": count, "of": group})).collect()
+}
+
+fn redemption((redemption_id, jti, at): &(String, String, Nanos)) -> Value {
+    json!({"redemption_id": redemption_id, "jti": jti, "at": at})
+}
+
+/// One entry, with the names of its events.
+fn step(step: &Step) -> Value {
+    let name = |event: &Event| serde_json::to_value(event).ok()?.get("type").cloned();
+    let events: Vec<Value> = step.events.iter().filter_map(name).collect();
+    json!({"n": step.n, "index": step.index, "at": step.at, "events": events})
+}

@@ -1,0 +1,96 @@
+//! Spending an override token.
+
+use super::{
+    approvals::{Asking, View},
+    body,
+};
+use crate::{app::App, problem::Problem};
+use approvals::worker::{CallInHand, RedeemRequest};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use ledger::{json, system::Role};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// Largest request: an event's worth of parameters, and the token.
+const REDEEM_BYTES_MAX: usize = ledger::journal::BODY_BYTES_MAX + (32 << 10);
+
+/// What shall be spent, for which call.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redeem {
+    /// The token as it was minted.
+    token: String,
+    /// Your own id of this redemption, 1 to 128 characters; the same in every retry.
+    redemption_id: String,
+    /// The call in hand, whole: a digest alone is refused.
+    call: CallBody,
+}
+
+/// A call; `run` is null or absent where there is none.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallBody {
+    nonce: String,
+    agent: String,
+    #[serde(default)]
+    run: Option<String>,
+    tool: String,
+    action: String,
+    #[schema(value_type = Object)]
+    params: Box<RawValue>,
+}
+
+/// A token that was spent.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Redeemed {
+    /// The frozen call in RFC 8785 form: execute exactly this.
+    #[schema(value_type = Object)]
+    call: Box<RawValue>,
+    /// How the approval stands.
+    approval: View,
+}
+
+/// Spend a token, once; repeating with the same redemption id is safe (the enforcer it was minted for)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/tokens/redeem", tag = "approvals",
+    params(("tenant" = String, Path)), request_body = Redeem,
+    responses((status = 200, body = Redeemed), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn redeem(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Redeemed>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+    let bytes = body::read(&app, &headers, body, REDEEM_BYTES_MAX).await?;
+    let wrong = |detail: String| Problem::new("bad_request", detail);
+    json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let redeem: Redeem = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let params = json::parse(redeem.call.params.get().as_bytes());
+    let params = params.map_err(|error| wrong(format!("call.params: {error}")))?;
+    let call = CallInHand {
+        nonce: &redeem.call.nonce,
+        agent: &redeem.call.agent,
+        run: redeem.call.run.as_deref(),
+        tool: &redeem.call.tool,
+        action: &redeem.call.action,
+        params: &params,
+    };
+    let (token, redemption_id) = (redeem.token.as_str(), redeem.redemption_id.as_str());
+    let request = RedeemRequest { token, redemption_id, call };
+    let redeemed = asking.worker.redeem(enforcer, &request).await?;
+    let view = View::new(&asking.worker, &redeemed.done.approval, true)?;
+    if let Some(refusal) = redeemed.done.refused {
+        return Err(Problem::refusal(refusal).with_approval(&view));
+    }
+    let call = redeemed.frozen.and_then(|frozen| RawValue::from_string(frozen.canonical).ok());
+    let gone = || Problem::new("conflict", "It was redeemed; its parameters were erased since.");
+    Ok(Json(Redeemed { call: call.ok_or_else(gone)?, approval: view }))
+}
