@@ -113,6 +113,28 @@ fn list(count: usize) -> String {
 }
 
 #[test]
+fn p13_the_page_states_the_limits() {
+    let page = include_str!("../../../../proto/formats/approval.md");
+    let day = 86_400;
+    assert_eq!(
+        (APPROVE_WITHIN_MAX, EXECUTE_WITHIN_MAX, REPORT_WITHIN_MAX),
+        (7 * day, day, 7 * day)
+    );
+    assert_eq!((TOKEN_LIFE_MAX, STEP_UP_MAX, DENY_MAX), (900, 28_800, 16));
+    for row in [
+        "| `approve_within` | 1 s to 7 days |",
+        "| `execute_within` | 1 s to 1 day |",
+        "| `report_within` | 1 s to 7 days |",
+        "| `token_life` | 1 to 900 s |",
+        "| `step_up` | 1 s to 8 hours |",
+        "| `deny`, `at_least` | 1 to 16 |",
+        "| the rule, as RFC 8785 | 16,384 bytes |",
+    ] {
+        assert!(page.contains(row), "{row}");
+    }
+}
+
+#[test]
 fn p13_numbers_and_texts() {
     for (member, max) in [
         ("deny", u64::from(DENY_MAX)),

@@ -175,3 +175,11 @@ fn what_pages_ask() {
     assert!(desk.state.is_redeemed_by("r1", "j1"));
     assert!(!desk.state.is_redeemed_by("r1", "j2") && !desk.state.is_redeemed_by("r2", "j1"));
 }
+
+#[test]
+fn every_refusal_says_what_to_do() {
+    assert_eq!(Refusal::NotFound.advice(), Refusal::NotYours.advice()); // nobody learns what is not theirs
+    let said = [Refusal::Stale, Refusal::StepUp, Refusal::TooLate].map(Refusal::advice);
+    assert!(said.iter().all(|advice| advice.ends_with('.')));
+    assert!(said[0] != said[1] && said[1] != said[2]);
+}
