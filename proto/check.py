@@ -394,10 +394,10 @@ def check_pages(known):
 
 
 def check_examples():
-    single = strict((HERE / "examples/event.json").read_bytes())
+    single = [strict((HERE / "examples" / name).read_bytes()) for name in ("event.json", "approval-needed.json")]
     lines = [strict(line) for line in (HERE / "examples/events.ndjson").read_bytes().splitlines()]
     sources = {}
-    for event in [single, *lines]:
+    for event in [*single, *lines]:
         fits("event", event, event["id"])
         data = event.get("data", {})
         params = data.get("payload", {}).get("params")

@@ -267,7 +267,16 @@ def make_entries():
     log.signed("approvals.apr-1", {"approval_id": "apr-1", "n": 2, "events": [{"type": "granted"}]}, at(6), "approval")
     comment = {"comment": "I know this supplier.", "slack_user": "U024BE7LH"}
     log.signed("evidence.apr-1", comment, at(7), "evidence", event={"approval_id": "apr-1"}, fields=comment)
-    log.signed("system.rules", {"rules": []}, at(8), "rules")
+    person = lambda id: {"id": id, "name": id[2:].title(), "groups": ["finance"], "owns": [], "slack": None, "teams": None, "disabled": False}
+    people = {"v": 1, "people": [person(id) for id in ("p-ana", "p-bob", "p-cem")], "channels": {"finance": {"connection": "acme-slack", "to": "C0123456789"}}}
+    rules = [{
+        "name": "everything", "match": {}, "quorum": {"at_least": 2, "of": "finance"}, "deny": 1, "approve_within": 3600, "execute_within": 900,
+        "report_within": 3600, "token_life": 120, "channels": ["finance"], "escalate": [], "owner": "known",
+    }]
+    rules = {"v": 1, "rules": rules, "rules_digest": b64url(sha256(jcs(rules))), "people_digest": b64url(hmac256(hmac256(SALT_KEY, b"countersign-people-v1"), jcs(people)))}
+    log.signed("system.rules", rules, at(8), "rules")
+    changed = jcs(rules | {"rules_digest": b64url(sha256(b"[]"))})
+    log.reject("system.rules", changed, at(8), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.rules", log.subjects["system.rules"], changed))
     size = len(log.entries) + 1
     log.signed("system.key", {"use": "log", "vkey": LOG2.vkey, "overlap": 8192}, at(9), "key", event={"use": "log", "vkey": LOG2.vkey, "first_size": size, "old_last_size": size + 8192})
     key_index = log.message["entries"][0]["index"]

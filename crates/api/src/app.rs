@@ -112,6 +112,13 @@ impl App {
         self.spawn(worker.run());
     }
 
+    /// Tenants whose files are not the rules and people that were applied: nothing is decided for them here.
+    pub fn without_rules(&self) -> Vec<Ident> {
+        let workers = self.workers.read().expect("no holder of the lock panics");
+        let without = workers.iter().filter(|(_, worker)| !worker.follows_rules());
+        without.map(|(tenant, _)| tenant.clone()).collect()
+    }
+
     /// The approvals worker of a tenant, if approvals are set up.
     pub fn worker(&self, tenant: &Ident) -> Option<Arc<Worker>> {
         self.workers.read().expect("no holder of the lock panics").get(tenant).cloned()

@@ -93,6 +93,8 @@ mod server {
         CheckConfig(WithConfig),
         /// Issue, list and remove API keys; rotate signing keys
         Key(Key),
+        /// Who must approve what: test the files, put them in force, show what is in force
+        Rules(Rules),
         /// Publish events from a file or standard input (NDJSON), with resume
         #[command(after_help = "\
 Examples:
@@ -257,6 +259,64 @@ Examples:
             /// For the log key: how many more entries the old key signs beside the new one
             #[arg(long, default_value_t = 1000)]
             overlap: u64,
+        },
+    }
+
+    /// Arguments of `rules`.
+    #[derive(Args, Debug)]
+    pub struct Rules {
+        #[command(subcommand)]
+        pub command: RulesCommand,
+    }
+
+    /// Commands of `rules`.
+    #[derive(Subcommand, Debug)]
+    pub enum RulesCommand {
+        /// Say what the files would do with an event: which rule, who is asked, where and when; needs no server
+        #[command(after_help = "\
+Exit codes: 0 it would be asked for, 1 the event pauses no call, 3 it can't be read, 64 the files have mistakes.
+
+Example:
+  countersign rules test --config countersign.toml --tenant acme event.json")]
+        Test {
+            #[command(flatten)]
+            config: WithConfig,
+            /// The tenant; may be left out where only one has files
+            #[arg(long)]
+            tenant: Option<String>,
+            /// A decision event as a producer publishes it; `-` reads standard input
+            event: PathBuf,
+            /// Answer as JSON
+            #[arg(long)]
+            json: bool,
+        },
+        /// Put the server's files in force, if they are the same as the ones here
+        #[command(
+            after_help = "Example:\n  countersign rules apply --config countersign.toml --tenant acme --api-key-file \
+                          admin.key"
+        )]
+        Apply {
+            #[command(flatten)]
+            config: WithConfig,
+            #[command(flatten)]
+            remote: Remote,
+            /// The tenant
+            #[arg(long)]
+            tenant: String,
+            /// Answer as JSON
+            #[arg(long)]
+            json: bool,
+        },
+        /// Show the rules in force, and whether the server's files are the same
+        Show {
+            #[command(flatten)]
+            remote: Remote,
+            /// The tenant
+            #[arg(long)]
+            tenant: String,
+            /// Answer as JSON
+            #[arg(long)]
+            json: bool,
         },
     }
 

@@ -186,7 +186,7 @@ pub struct Teams {
     /// Where tokens for us are issued; `{directory}` stands for the directory.
     #[serde(default = "default_authority")]
     pub token_url: String,
-    /// OpenID metadata of the tokens that come with clicks.
+    /// `OpenID` metadata of the tokens that come with clicks.
     #[serde(default = "default_metadata")]
     pub metadata_url: String,
     /// Hosts that may be sent a token; a service URL with another host is refused.

@@ -44,6 +44,8 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("not_found", 404, "Nothing here"),
     ("method_not_allowed", 405, "Not this method"),
     ("conflict", 409, "It exists already, or has moved on"),
+    ("rules_wrong", 409, "The rules or people can't be applied"),
+    ("rules_differ", 409, "Other rules or people than yours"),
     ("too_big", 413, "The body is too big"),
     ("too_many_events", 413, "Too many events in one request"),
     ("unsupported_media_type", 415, "This content type is not read"),

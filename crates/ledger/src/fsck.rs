@@ -12,7 +12,7 @@ use crate::{
     journal::embedded::{self, Volume},
     json::Value,
     log::{checkpoint, note::Vkey},
-    post::{APPROVAL, EVIDENCE, Keys, Log, LogKey, event_key, source_key},
+    post::{APPROVAL, EVIDENCE, Keys, Log, LogKey, RULES, event_key, source_key},
     reader,
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
@@ -65,6 +65,8 @@ struct Derived {
     without_payload: Vec<u64>,
     /// Entries of approvals.
     approvals: u64,
+    /// The last `rules` entry.
+    rules: Option<u64>,
     last: (u64, u64),
 }
 
@@ -202,6 +204,7 @@ impl Derived {
             Kind::Approval | Kind::Evidence => {
                 self.of_approval(store, number, index, &view, report)?;
             }
+            Kind::Rules => self.rules = Some(index),
             Kind::Erasure => {
                 self.erased.extend(view.event_as::<Erasure>().map(|erasure| erasure.index));
             }
@@ -383,6 +386,10 @@ fn compare_values(
 ) -> Result<(), store::Error> {
     if derived.signing != *keys {
         report.find("the signing keys are not those of genesis and the key entries");
+    }
+    let rules = store.get(Family::Meta, &number.meta(RULES))?;
+    if rules != derived.rules.map(|index| index.to_be_bytes().to_vec()) {
+        report.find("the last rules are not those of the last rules entry");
     }
     for (source, expected) in &derived.sources {
         let kept = store.get(Family::Sources, &number.key(source))?;

@@ -11,14 +11,16 @@ pub use open::{list_logs, load_log, origin};
 
 use crate::{
     disclosure::Seed,
+    entry::View,
     envelope::{self, Place},
     guard,
     ident::Ident,
     journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject, embedded::Embedded},
     keyring,
-    post::{Log, Outcome, Position, Prepared},
+    post::{self, Log, Outcome, Position, Prepared},
     reader::{Published, Reader},
     store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
+    system::Rules,
     tenant::Tenant,
     writer::{self, Done, Inbox, ReceiptWanted, Work},
 };
@@ -254,7 +256,7 @@ impl Ledger {
         body: &[u8],
     ) -> Result<(String, u64), Error> {
         let expected = self.last_on(tenant, subject)?;
-        Ok((self.sign_at(tenant, subject, body, expected)?, expected))
+        Ok((Self::sign_at(tenant, subject, body, expected)?, expected))
     }
 
     /// The last journal sequence that was posted on a signed subject in this epoch; 0 for none.
@@ -267,7 +269,6 @@ impl Ledger {
 
     /// The header that lets `body` be posted as the message after `expected`.
     fn sign_at(
-        &self,
         tenant: &Tenant,
         subject: &Subject,
         body: &[u8],
@@ -281,6 +282,18 @@ impl Ledger {
             ring.signer(newest).map(|signer| envelope::sign(signer, place, body))
         })?;
         Ok(header)
+    }
+
+    /// The rules in force: the index of the last `rules` entry and its body. It may be ahead of what is published.
+    pub fn rules(&self, tenant: &Tenant) -> Result<Option<(u64, Rules)>, store::Error> {
+        let last = self.store.get(Family::Meta, &tenant.number.meta(post::RULES))?;
+        let Some(index) = last.map(|bytes| store::read_u64(&bytes, "meta")).transpose()? else {
+            return Ok(None);
+        };
+        let entry = self.store.get(Family::Entries, &tenant.number.numbered(index))?;
+        let rules = entry.as_deref().and_then(View::parse).and_then(|view| view.event_as());
+        let corrupt = store::Error::Corrupt { family: "entries", what: "the last rules" };
+        rules.ok_or(corrupt).map(|rules| Some((index, rules)))
     }
 
     /// The entries of an approval that are posted, in order: leaf index, and [`crate::post::APPROVAL`] or
@@ -407,7 +420,7 @@ impl Ledger {
         body: &[u8],
         expected: u64,
     ) -> Result<Done, Error> {
-        let signature = self.sign_at(tenant, subject, body, expected)?;
+        let signature = Self::sign_at(tenant, subject, body, expected)?;
         let headers =
             Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
         let mut append = Append {

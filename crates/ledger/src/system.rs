@@ -142,6 +142,20 @@ pub struct Erasure {
     pub fields: Option<Vec<String>>,
 }
 
+/// `system.rules`: the rules in force from this entry on (`proto/formats/rules.md`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Version of this form: 1.
+    pub v: u32,
+    /// Every rule, whole, in order; what is in one is not looked at here.
+    pub rules: Vec<serde_json::Value>,
+    /// base64url SHA-256 of the RFC 8785 form of `rules`.
+    pub rules_digest: String,
+    /// base64url keyed digest of the people and channels that go with them.
+    pub people_digest: String,
+}
+
 /// `system.journal`: the journal begins anew (`recover --accept-journal-loss`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

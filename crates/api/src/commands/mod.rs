@@ -8,6 +8,7 @@ mod init;
 mod publish;
 mod recover;
 mod remote;
+mod rules;
 mod serve;
 mod slack;
 mod teams;
@@ -78,6 +79,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Init(arguments) => init::run(&arguments),
         ServerCommand::CheckConfig(arguments) => check_config(&arguments.config),
         ServerCommand::Key(arguments) => remote::key(&arguments.command),
+        ServerCommand::Rules(arguments) => rules::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),
         ServerCommand::Export(arguments) => export::run(&arguments),
@@ -114,6 +116,7 @@ fn check_config(path: &Path) -> Result<(), Failed> {
     for warning in &config.warnings {
         warn(&format!("warning: {warning}"));
     }
+    rules::check_all(&config)?;
     say(&format!("{} is right. Effective configuration:", path.display()));
     say(&format!("{:#?}", config.file));
     Ok(())

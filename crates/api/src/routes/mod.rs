@@ -11,6 +11,7 @@ mod opa;
 mod openapi;
 mod operate;
 mod receipts;
+mod rules;
 mod tokens;
 
 pub use openapi::document;
@@ -44,6 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys/rotate", post(keys::rotate))
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
+        .route("/rules", get(rules::show).post(rules::apply))
         .route("/erasures", post(operate::erase))
         .route("/approvals", get(approvals::list).post(approvals::open))
         .route("/approvals/{id}", get(approvals::one))

@@ -197,17 +197,24 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     Ok((status, Json(answer)).into_response())
 }
 
-/// Whether requests are served: every journal is reachable
+/// Whether requests are served: every journal is reachable, and the rules that were applied are in force; names of
+/// tenants only for the operator
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, body = Object), (status = 503, body = Object)))]
-pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+pub async fn readyz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
     let connected =
         app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
-    let ready =
+    let serves =
         connected && !app.ledger.tenants().iter().all(absent) || app.ledger.tenants().is_empty();
+    let without_rules = app.without_rules();
+    let ready = serves && without_rules.is_empty();
+    let mut answer = json!({"ready": ready, "rules_not_in_force": without_rules.len()});
+    if app.is_operator(&headers)? {
+        answer["tenants_without_rules"] = json!(without_rules);
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": ready}))).into_response()
+    Ok((status, Json(answer)).into_response())
 }
 
 /// Metrics for Prometheus (operator key)

@@ -3,7 +3,7 @@
 use super::Setup;
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac as _};
-use ledger::canonical;
+use ledger::{canonical, system::Rules};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -32,7 +32,21 @@ impl Applied {
     }
 }
 
+impl From<&Rules> for Applied {
+    fn from(body: &Rules) -> Self {
+        let (rules_digest, people_digest) = (body.rules_digest.clone(), body.people_digest.clone());
+        Self { rules_digest, people_digest }
+    }
+}
+
 impl Setup {
+    /// The body that puts it in force (`system.rules`). `load` sees to it that it fits into an entry.
+    pub fn body(&self, salt_key: &[u8; 32]) -> Rules {
+        let Applied { rules_digest, people_digest } = Applied::of(self, salt_key);
+        let rules = self.rules.iter().map(|rule| serde_json::to_value(rule).expect("plain data"));
+        Rules { v: 1, rules: rules.collect(), rules_digest, people_digest }
+    }
+
     /// base64url SHA-256 of the RFC 8785 form of the rules. No personal data: it may stand anywhere.
     pub fn rules_digest(&self) -> String {
         BASE64URL_NOPAD.encode(&Sha256::digest(canonical::of(&self.rules)))

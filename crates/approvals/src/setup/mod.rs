@@ -7,12 +7,14 @@ mod applied;
 mod check;
 mod file;
 mod people;
+mod plan;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use applied::Applied;
 pub use people::{AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
+pub use plan::{Named, NotPaused, PassedOver, Place, Plan, Times};
 pub use rules::{CHANNELS_MAX, RULES_MAX, TO_BYTES_MAX};
 
 use decider::{
@@ -143,9 +145,12 @@ impl Setup {
         connections: &Connections,
     ) -> Result<Self, Vec<String>> {
         let folder = folder(dir, tenant);
-        let rules = read_text(&folder.join(RULES_FILE), RULES_BYTES_MAX);
-        let people = read_text(&folder.join(PEOPLE_FILE), PEOPLE_BYTES_MAX);
-        let ((rules_path, rules), (people_path, people)) = match (rules, people) {
+        // Named from `dir` on: whoever applies them over the network learns nothing of the server's disk.
+        let (rules_path, people_path) =
+            (format!("{tenant}/{RULES_FILE}"), format!("{tenant}/{PEOPLE_FILE}"));
+        let rules = read_text(&folder.join(RULES_FILE), &rules_path, RULES_BYTES_MAX);
+        let people = read_text(&folder.join(PEOPLE_FILE), &people_path, PEOPLE_BYTES_MAX);
+        let (rules, people) = match (rules, people) {
             (Ok(rules), Ok(people)) => (rules, people),
             (rules, people) => {
                 return Err([rules.err(), people.err()].into_iter().flatten().collect());
@@ -193,6 +198,15 @@ impl Setup {
         self.owners.get(agent).cloned().unwrap_or_default()
     }
 
+    /// Who never reviews a call of this agent, in order of ids: its owners by the people file, and the one that the data
+    /// plane names (`payload.owner`), if that is a person we know.
+    pub fn owners(&self, agent: &str, named: Option<&str>) -> Vec<Ident> {
+        let named = named.and_then(|id| Ident::new(id).ok());
+        let mut owners: BTreeSet<Ident> = self.owners_of(agent).into_iter().collect();
+        owners.extend(named.filter(|id| self.people.contains_key(id)));
+        owners.into_iter().collect()
+    }
+
     /// The person linked to this member of Slack, also if disabled.
     pub fn by_slack(&self, member: &SlackMember) -> Option<&Person> {
         self.people.get(self.slack.get(member)?)
@@ -211,9 +225,8 @@ pub fn folder(dir: &Path, tenant: &Ident) -> PathBuf {
     dir.join(tenant.as_str())
 }
 
-/// The path as text, and what the file holds.
-fn read_text(path: &Path, max: u64) -> Result<(String, String), String> {
-    let name = path.display().to_string();
+/// What a file holds; `name` is what a mistake begins with.
+fn read_text(path: &Path, name: &str, max: u64) -> Result<String, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|e| {
         format!("{name}: {e}; write it as proto/formats/rules.md says, readable for the server")
@@ -222,5 +235,5 @@ fn read_text(path: &Path, max: u64) -> Result<(String, String), String> {
     if text.len() as u64 > max {
         return Err(format!("{name}: at most {max} bytes"));
     }
-    Ok((name, text))
+    Ok(text)
 }

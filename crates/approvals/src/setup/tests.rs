@@ -1,4 +1,5 @@
 use super::*;
+use ledger::time::Nanos;
 
 const RULES: &str = include_str!("../../../../proto/examples/rules.toml");
 const PEOPLE: &str = include_str!("../../../../proto/examples/people.toml");
@@ -196,4 +197,75 @@ fn files_are_read_from_the_tenants_folder() {
     let big = "#".repeat(RULES_BYTES_MAX as usize + 1);
     std::fs::write(folder.join(RULES_FILE), big).unwrap();
     assert!(Setup::load(dir.path(), &acme(), &known()).unwrap_err()[0].contains("at most 1048576"));
+}
+
+/// What the example event is planned as, after a change of its text.
+fn plan(change: (&str, &str)) -> Result<Plan, NotPaused> {
+    let event = include_str!("../../../../proto/examples/approval-needed.json");
+    assert!(event.contains(change.0), "{} is not in the example", change.0);
+    Plan::of(&example(), &acme(), event.replacen(change.0, change.1, 1).as_bytes())
+}
+
+#[test]
+fn the_example_event_is_planned() {
+    let plan = plan(("", "")).unwrap();
+    assert_eq!(plan.rule.name, "large transfers");
+    assert_eq!(plan.passed_over.len(), 1);
+    assert_eq!(plan.passed_over[0].rule, "transfers to Russia");
+    // P10: Ana owns the agent; Dan is disabled.
+    let asked: Vec<&str> = plan.asked["finance"].iter().map(|person| person.id.as_str()).collect();
+    assert_eq!(asked, ["p-bob", "p-cem"]);
+    assert!(plan.lacking.is_empty() && !plan.owner_unknown);
+    let places: Vec<_> =
+        plan.places.iter().map(|p| (p.channel.as_str(), p.on_escalation)).collect();
+    assert_eq!(places, [("finance", false), ("security", true)]);
+    let hours = |n: u64| Nanos(plan.times.asked.0 + n * 3_600_000_000_000);
+    assert_eq!(plan.times.reminder, hours(2));
+    assert_eq!(plan.times.approval_deadline, hours(4));
+    assert_eq!(plan.times.escalation, Some(Nanos(plan.times.asked.0 + 9_600_000_000_000)));
+}
+
+#[test]
+fn p10_the_owner_that_the_data_plane_names_is_not_asked_either() {
+    let setup = example();
+    let ids = |ids: &[&str]| ids.iter().map(|id| Ident::new(id).unwrap()).collect::<Vec<_>>();
+    assert_eq!(setup.owners("payments-bot", Some("p-bob")), ids(&["p-ana", "p-bob"]));
+    assert_eq!(setup.owners("payments-bot", Some("p-ana")), ids(&["p-ana"]));
+    assert_eq!(setup.owners("another-bot", Some("somebody@example.com")), ids(&[]));
+    let plan = plan(("\"owner\": \"p-ana\"", "\"owner\": \"p-cem\"")).unwrap();
+    assert_eq!(plan.lacking, [(1, "finance".to_owned())]);
+}
+
+#[test]
+fn p7_events_that_pause_nothing_say_why() {
+    let why = |from: &str, to: &str| plan((from, to)).unwrap_err();
+    assert_eq!(why("approval_needed", "allow"), NotPaused::Verdict("allow".into()));
+    assert_eq!(why("enforce", "shadow"), NotPaused::Shadow);
+    assert_eq!(why("\"params\"", "\"parameters\""), NotPaused::Absent("params"));
+    assert_eq!(why("\"nonce\"", "\"once\""), NotPaused::Absent("nonce"));
+    assert_eq!(why("decision.v1", "execution.v1"), NotPaused::NotADecision);
+    assert!(matches!(why("125000", "125001"), NotPaused::Digest { .. }));
+    assert!(matches!(why("\"1.0\"", "\"0.3\""), NotPaused::Refused(_)));
+}
+
+/// The `rules` entry of the vectors was made by other code, from the same people, channel and rule.
+#[test]
+fn p5_digests_agree_with_the_vectors() {
+    let vectors = include_str!("../../../../proto/vectors/entry/system.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+    let messages = vectors["messages"].as_array().unwrap();
+    let message = messages.iter().find(|m| m["subject"] == "system.rules").unwrap();
+    let body: ledger::system::Rules =
+        serde_json::from_str(message["body_text"].as_str().unwrap()).unwrap();
+    let key = vectors["salt_key"].as_str().unwrap().as_bytes();
+    let key = data_encoding::HEXLOWER.decode(key).unwrap().try_into().unwrap();
+    let rules = "[channels.finance]\nconnection = \"acme-slack\"\nto = \"C0123456789\"\n[[rule]]\n\
+                 name = \"everything\"\nquorum = {at_least = 2, of = \"finance\"}\nchannels = [\"finance\"]\n";
+    let person = |id: &str, name: &str| {
+        format!("[[person]]\nid = \"{id}\"\nname = \"{name}\"\ngroups = [\"finance\"]\n")
+    };
+    let people = [person("p-ana", "Ana"), person("p-bob", "Bob"), person("p-cem", "Cem")].concat();
+    let setup = parse(rules, &people).unwrap();
+    assert_eq!(setup.body(&key), body);
+    assert_eq!(Applied::of(&setup, &key), Applied::from(&body));
 }

@@ -35,6 +35,12 @@ impl Worker {
         Ok((setup, applied))
     }
 
+    /// Whether the rules that were applied, if any were, are in force here; otherwise this process is not ready.
+    pub fn follows_rules(&self) -> bool {
+        let applied = self.room.lock().expect("no holder of the lock panics").applied.is_some();
+        !applied || self.setup().is_ok()
+    }
+
     /// Rules were applied, here or by another process.
     pub(super) fn rules_applied(&self, applied: Applied) {
         self.room.lock().expect("no holder of the lock panics").applied = Some(applied);

@@ -8,7 +8,7 @@ mod signed;
 mod state;
 
 pub use prepare::{Prepared, event_key, source_key};
-pub use signed::{APPROVAL, EVIDENCE};
+pub use signed::{APPROVAL, EVIDENCE, RULES};
 pub use state::{Erasing, Keys, LogKey, Position};
 
 use crate::{

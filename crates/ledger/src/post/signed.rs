@@ -11,15 +11,19 @@ use crate::{
     journal::Subject,
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
-    system::{self, Access, Erasure, Genesis, KeyChange, KeyUse, NewEpoch, OVERLAP_MAX},
+    system::{self, Access, Erasure, Genesis, KeyChange, KeyUse, NewEpoch, OVERLAP_MAX, Rules},
 };
+use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 /// Value in the family `approvals` of an `approval` entry.
 pub const APPROVAL: u8 = b'a';
 /// Value in the family `approvals` of an `evidence` entry.
 pub const EVIDENCE: u8 = b'e';
+/// `meta` key, with the log: index of the last `rules` entry.
+pub const RULES: &str = "rules";
 /// Longest key in a `key` entry, in bytes.
 const VKEY_BYTES_MAX: usize = 1024;
 
@@ -96,8 +100,7 @@ impl Log {
                 "access" => self.post_access(changes, origin, message, subject),
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
                 "key" => self.post_key(changes, origin, message, subject),
-                "rules" => plain_draft(Kind::Rules, message, subject)
-                    .map(|draft| self.append(changes, draft, origin, None)),
+                "rules" => self.post_rules(changes, origin, message, subject),
                 "journal" if self.is_open_epoch(message) => return Ok(Outcome::Nothing),
                 _ => None,
             },
@@ -118,6 +121,30 @@ impl Log {
         let index = self.append(changes, draft, origin, None);
         changes.put(Family::Approvals, self.number.approval(id, Some(index)), vec![kind]);
         index
+    }
+
+    /// Rules take effect. Their digest is checked here, so that whoever reads it in the entry may rely on it.
+    fn post_rules(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Option<u64> {
+        let rules: Rules = read(&message.body)?;
+        let body = json::parse(&message.body).ok()?;
+        let digest = Sha256::digest(canonical::to_vec(body.get("rules")?));
+        let keyed = BASE64URL_NOPAD.decode(rules.people_digest.as_bytes()).ok()?;
+        let fits = rules.v == 1
+            && rules.rules_digest == BASE64URL_NOPAD.encode(&digest)
+            && keyed.len() == digest.len();
+        if !fits {
+            return None;
+        }
+        let draft = plain_draft(Kind::Rules, message, subject)?;
+        let index = self.append(changes, draft, origin, None);
+        changes.put(Family::Meta, self.number.meta(RULES), index.to_be_bytes().to_vec());
+        Some(index)
     }
 
     fn post_access(

@@ -11,6 +11,7 @@
 //! | `meta` | `"checkpoint" ‖ log` | newest checkpoint, verbatim |
 //! | `meta` | `"erasing" ‖ log ‖ epoch u64 ‖ seq u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
+//! | `meta` | `"rules" ‖ log` | index of the last `rules` entry, u64 |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |
 //! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |

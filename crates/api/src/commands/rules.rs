@@ -1,0 +1,241 @@
+//! `countersign rules …`: what the files of a tenant would do, and putting them in force.
+
+use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed, load};
+use crate::{
+    cli::RulesCommand,
+    client::Client,
+    config::{Config, EXIT_CONFIG},
+    terminal::{bad, dim, good, harmless, say, strong, warn},
+};
+use approvals::setup::{self, Named, Plan, Setup};
+use ledger::{ident::Ident, journal::BODY_BYTES_MAX};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, io::Read as _, path::Path};
+
+/// Runs one of them.
+pub fn run(command: &RulesCommand) -> Result<(), Failed> {
+    match command {
+        RulesCommand::Test { config, tenant, event, json } => {
+            let config = load(&config.config)?;
+            let tenant = tenant_of(&config, tenant.as_deref())?;
+            let setup = files(&config, &tenant)?;
+            let plan = Plan::of(&setup, &tenant, &read(event)?);
+            let plan = plan.map_err(|why| Failed::new(EXIT_FAILED, why.to_string()))?;
+            if *json { say(&json!(plan).to_string()) } else { tell(&plan) }
+        }
+        RulesCommand::Apply { config, remote, tenant, json: as_json } => {
+            let config = load(&config.config)?;
+            let setup = files(&config, &tenant_of(&config, Some(tenant))?)?;
+            let client = Client::new(remote)?;
+            let path = format!("/v1/tenants/{tenant}/rules");
+            let before: Value = parse(&client.get(&path)?)?;
+            let (rules_digest, people_sha256) = (setup.rules_digest(), setup.people_sha256());
+            let wanted = json!({"rules_digest": rules_digest, "people_sha256": people_sha256});
+            let answer = client.post_json(&path, &wanted)?;
+            if *as_json {
+                say(&answer.to_string());
+                return Ok(());
+            }
+            changes(&before["applied"]["rules"], &json!(setup.rules));
+            let status = answer["status"].as_str().unwrap_or("unknown");
+            say(&format!("{}, recorded in entry {}", good(&harmless(status)), answer["index"]));
+        }
+        RulesCommand::Show { remote, tenant, json: as_json } => {
+            let answer = Client::new(remote)?.get(&format!("/v1/tenants/{tenant}/rules"))?;
+            let answer = parse(&answer)?;
+            if *as_json { say(&answer.to_string()) } else { show(&answer) }
+        }
+    }
+    Ok(())
+}
+
+/// Checks the files of every tenant, for `check-config`. A tenant that a connection names must have some.
+pub fn check_all(config: &Config) -> Result<(), Failed> {
+    let Some(approvals) = &config.file.approvals else { return Ok(()) };
+    let connections = config.connections();
+    let with_files = folders(&approvals.dir);
+    let connected: BTreeSet<Ident> =
+        connections.values().map(|(tenant, _)| tenant.clone()).collect();
+    let mut wrong = Vec::new();
+    for tenant in with_files.union(&connected) {
+        match Setup::load(&approvals.dir, tenant, &connections) {
+            Ok(setup) => say(&format!(
+                "{tenant}: {} rules, {} people, {} channels",
+                setup.rules.len(),
+                setup.people.len(),
+                setup.channels.len()
+            )),
+            Err(mistakes) => wrong.extend(mistakes),
+        }
+    }
+    for tenant in folders(&config.file.keys_dir).difference(&with_files) {
+        let folder = setup::folder(&approvals.dir, tenant);
+        warn(&format!(
+            "warning: {tenant} has no folder {}: its calls that need approval stay paused",
+            folder.display()
+        ));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(mistakes(&approvals.dir, &wrong)) }
+}
+
+/// Folders that are named like tenants.
+fn folders(dir: &Path) -> BTreeSet<Ident> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.filter_map(|entry| Ident::new(entry.file_name().to_str()?).ok()).collect()
+}
+
+fn mistakes(dir: &Path, wrong: &[String]) -> Failed {
+    let lines: Vec<String> = wrong.iter().map(|line| format!("\n  {line}")).collect();
+    Failed::new(EXIT_CONFIG, format!("in {}:{}", dir.display(), lines.concat()))
+}
+
+/// The tenant that is meant: the named one, or the only one with files.
+fn tenant_of(config: &Config, named: Option<&str>) -> Result<Ident, Failed> {
+    if let Some(name) = named {
+        let wrong =
+            |e: ledger::ident::NotAnIdent| Failed::new(EXIT_CONFIG, format!("--tenant: {e}"));
+        return Ident::new(name).map_err(wrong);
+    }
+    let dir = config.file.approvals.as_ref().map(|approvals| folders(&approvals.dir));
+    let mut tenants = dir.unwrap_or_default().into_iter();
+    match (tenants.next(), tenants.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Err(Failed::new(EXIT_CONFIG, "say which one with --tenant NAME")),
+    }
+}
+
+/// The tenant's files, or every mistake in them.
+fn files(config: &Config, tenant: &Ident) -> Result<Setup, Failed> {
+    let Some(approvals) = &config.file.approvals else {
+        return Err(Failed::new(EXIT_CONFIG, "add [approvals] with `dir` to the configuration"));
+    };
+    let setup = Setup::load(&approvals.dir, tenant, &config.connections());
+    setup.map_err(|wrong| mistakes(&approvals.dir, &wrong))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failed> {
+    let mut bytes = Vec::new();
+    // One byte more than an event may have: whoever reads it says so.
+    let limit = BODY_BYTES_MAX as u64 + 1;
+    let done = if path.as_os_str() == "-" {
+        std::io::stdin().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    done.map_err(|e| Failed::new(EXIT_UNREADABLE, format!("{}: {e}", path.display())))?;
+    Ok(bytes)
+}
+
+fn parse(answer: &[u8]) -> Result<Value, Failed> {
+    serde_json::from_slice(answer)
+        .map_err(|e| Failed::new(EXIT_FAILED, format!("the server's answer can't be read: {e}")))
+}
+
+/// A plan, for people.
+fn tell(plan: &Plan) {
+    let rule = &plan.rule;
+    for over in &plan.passed_over {
+        say(&dim(&format!("not     {}: {}", harmless(&over.rule), over.why)));
+    }
+    say(&format!("rule    {}  {}", strong(&harmless(&rule.name)), dim(&plan.rule_digest)));
+    say(&format!("call    digest {}", plan.call_digest));
+    if plan.owner_unknown {
+        let why = "nobody is known to own the agent: the approval is cancelled at once (owner_unknown). Put the \
+                   agent in somebody's `owns`, or set owner = \"none\" in the rule";
+        say(&format!("owner   {}", bad(why)));
+    }
+    for owner in &plan.owners {
+        say(&format!("owner   {}: owns the agent, so is not asked", person(owner)));
+    }
+    say(&format!("quorum  {}", json!(rule.quorum)));
+    for (group, people) in &plan.asked {
+        let names: Vec<String> = people.iter().map(person).collect();
+        let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        say(&format!("asked   {}: {names}", harmless(group)));
+    }
+    for (count, group) in &plan.lacking {
+        let lacking = format!("{count} more of {} needed than can be asked", harmless(group));
+        say(&format!("asked   {}", bad(&lacking)));
+    }
+    say("where   the web page");
+    for place in &plan.places {
+        let when = if place.on_escalation { ", on escalation" } else { "" };
+        say(&format!(
+            "where   {}: {} {}{when}",
+            place.channel,
+            place.connection,
+            harmless(&place.to)
+        ));
+    }
+    if let Some(seconds) = rule.step_up {
+        say(&format!("where   only the web page decides, signed in less than {seconds} s ago"));
+    }
+    let times = &plan.times;
+    say(&format!("when    {} asked (the event's own time)", times.asked));
+    say(&format!("when    {} reminder", times.reminder));
+    if let Some(at) = times.escalation {
+        say(&format!("when    {at} escalation"));
+    }
+    say(&format!(
+        "when    {} approval deadline; {} refusals end it before",
+        times.approval_deadline, rule.deny
+    ));
+    say(&format!(
+        "then    {} s to execute after the grant, a token lives {} s, {} s to report",
+        rule.execute_within, rule.token_life, rule.report_within
+    ));
+}
+
+fn person(person: &Named) -> String {
+    format!("{} ({})", harmless(&person.name), person.id)
+}
+
+/// What is in force, for people.
+fn show(answer: &Value) {
+    let applied = &answer["applied"];
+    if applied.is_null() {
+        say("No rules were applied yet: nobody is asked. Run `countersign rules apply`.");
+    } else {
+        say(&format!("in force since entry {}", applied["index"]));
+        say(&format!("rules   {}", harmless(applied["rules_digest"].as_str().unwrap_or(""))));
+        say(&format!("people  {}", harmless(applied["people_digest"].as_str().unwrap_or(""))));
+    }
+    for rule in applied["rules"].as_array().into_iter().flatten() {
+        let name = strong(&harmless(rule["name"].as_str().unwrap_or("")));
+        say(&format!("{name}  match {}  quorum {}", shown(&rule["match"]), shown(&rule["quorum"])));
+    }
+    match answer["files"]["status"].as_str() {
+        Some("applied") => say(&good("The server's files are the ones in force.")),
+        Some("different") => say(&bad(
+            "The server's files are different: run `countersign rules apply`, or put the applied ones back.",
+        )),
+        _ => say(&bad("The server's files have mistakes:")),
+    }
+    for mistake in answer["files"]["mistakes"].as_array().into_iter().flatten() {
+        say(&format!("  {}", harmless(mistake.as_str().unwrap_or(""))));
+    }
+}
+
+fn shown(value: &Value) -> String {
+    harmless(&value.to_string())
+}
+
+/// Which rules are new, changed or gone, by their names.
+fn changes(before: &Value, after: &Value) {
+    let list = |rules: &Value| rules.as_array().cloned().unwrap_or_default();
+    let (before, after) = (list(before), list(after));
+    let named = |rules: &[Value], name: &Value| rules.iter().find(|r| r["name"] == *name).cloned();
+    let mut same = 0;
+    for rule in &after {
+        match named(&before, &rule["name"]) {
+            None => say(&format!("new      {}", shown(&rule["name"]))),
+            Some(old) if old != *rule => say(&format!("changed  {}", shown(&rule["name"]))),
+            Some(_) => same += 1,
+        }
+    }
+    for rule in before.iter().filter(|rule| named(&after, &rule["name"]).is_none()) {
+        say(&format!("gone     {}", shown(&rule["name"])));
+    }
+    say(&dim(&format!("{same} rules stay as they are")));
+}

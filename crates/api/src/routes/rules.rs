@@ -1,0 +1,139 @@
+//! Rules and people of a tenant: what is in force, and putting the server's files in force.
+
+use super::body;
+use crate::{app::App, problem::Problem};
+use approvals::setup::{Applied, Setup};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use ledger::{
+    system::{Role, Rules},
+    tenant::Tenant,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What an admin sees in the files, and wants in force.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WantedRules {
+    /// base64url SHA-256 of the RFC 8785 form of the rules.
+    rules_digest: String,
+    /// base64url SHA-256 of the RFC 8785 form of people and channels; compared, never recorded.
+    people_sha256: String,
+}
+
+/// What became of it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct AppliedRules {
+    /// Leaf index of the `rules` entry.
+    index: u64,
+    /// `applied`, or `unchanged`: they were in force already, and nothing was written.
+    status: &'static str,
+    /// Digest of the rules.
+    rules_digest: String,
+    /// Keyed digest of people and channels.
+    people_digest: String,
+}
+
+/// What is applied, and what the server's files are.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct StandingRules {
+    /// The last `rules` entry; `null`: none yet, and nobody is asked.
+    #[schema(value_type = Option<Object>)]
+    applied: Option<LastRules>,
+    /// The server's files now.
+    files: FilesNow,
+}
+
+/// A `rules` entry.
+#[derive(Serialize)]
+struct LastRules {
+    /// Its leaf index.
+    index: u64,
+    /// Its body.
+    #[serde(flatten)]
+    body: Rules,
+}
+
+/// The server's files.
+#[derive(Serialize, utoipa::ToSchema)]
+struct FilesNow {
+    /// `applied`, `different` from what is applied, or `wrong`.
+    status: &'static str,
+    /// Every mistake in them.
+    mistakes: Vec<String>,
+}
+
+/// Rules in force, and how the server's files stand to them
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/rules", tag = "approvals",
+    params(("tenant" = String, Path)),
+    responses((status = 200, body = StandingRules), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<StandingRules>, Problem> {
+    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin, Role::Auditor])?;
+    let last = app.ledger.rules(&tenant)?;
+    let files = match load(&app, &tenant) {
+        Ok((_, files)) => {
+            let same = last.as_ref().is_some_and(|(_, body)| Applied::from(body) == files);
+            let status = if same { "applied" } else { "different" };
+            FilesNow { status, mistakes: Vec::new() }
+        }
+        Err(mistakes) => FilesNow { status: "wrong", mistakes },
+    };
+    let applied = last.map(|(index, body)| LastRules { index, body });
+    Ok(Json(StandingRules { applied, files }))
+}
+
+/// Put the server's files in force, if they are what the caller sees
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/rules", tag = "approvals",
+    params(("tenant" = String, Path)), request_body = WantedRules,
+    responses((status = 200, body = AppliedRules), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn apply(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AppliedRules>, Problem> {
+    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let wanted: WantedRules = body::json(&app, &headers, body).await?;
+    let _alone = app.slow.lock().await;
+    let (setup, files) =
+        load(&app, &tenant).map_err(|wrong| Problem::new("rules_wrong", wrong.join("\n")))?;
+    if wanted.rules_digest != files.rules_digest || wanted.people_sha256 != setup.people_sha256() {
+        return Err(Problem::new(
+            "rules_differ",
+            "The server's files are not the ones you see. Bring both to the same state, then apply again.",
+        ));
+    }
+    let last = app.ledger.rules(&tenant)?;
+    let (index, status) = match last.filter(|(_, body)| Applied::from(body) == files) {
+        Some((index, _)) => (index, "unchanged"),
+        None => (app.record(&tenant, "rules", &body_of(&setup, &tenant)).await?, "applied"),
+    };
+    let Applied { rules_digest, people_digest } = files;
+    Ok(Json(AppliedRules { index, status, rules_digest, people_digest }))
+}
+
+fn body_of(setup: &Setup, tenant: &Tenant) -> Rules {
+    tenant.with_keys(|ring| setup.body(ring.salt_key()))
+}
+
+/// The files as they are now, and what they are when they are applied; or every mistake in them.
+fn load(app: &App, tenant: &Tenant) -> Result<(Setup, Applied), Vec<String>> {
+    let Some(approvals) = &app.config.file.approvals else {
+        return Err(vec!["add [approvals] with `dir` to the server's configuration".into()]);
+    };
+    let connections = app.config.connections();
+    tokio::task::block_in_place(|| {
+        let setup = Setup::load(&approvals.dir, &tenant.name, &connections)?;
+        let applied = tenant.with_keys(|ring| Applied::of(&setup, ring.salt_key()));
+        Ok((setup, applied))
+    })
+}

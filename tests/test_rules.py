@@ -1,0 +1,245 @@
+"""Rules and people: files are checked, tried on an event, and put in force by an entry (P9 P10 P11 P12)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support import Server, cli, until
+
+EVENT = "approval-needed.json"
+
+
+def jcs(value: Any) -> bytes:
+    """RFC 8785 form of what has neither fractions nor names beyond ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sha256(data: bytes) -> str:
+    """base64url SHA-256."""
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+@pytest.fixture
+def examples(repository: Path) -> Path:
+    """The folder of examples."""
+    return repository / "proto" / "examples"
+
+
+def with_files(root: Path, examples: Path, tenant: str = "acme", **sections: Any) -> dict[str, Any]:
+    """Options of a server whose tenant has the example files, and the connections they name."""
+    folder = root / "approvals" / tenant
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("rules.toml", "people.toml"):
+        (folder / name).write_text((examples / name).read_text())
+    secret = root / "secret"
+    secret.write_text("x\n")
+    zero = "00000000-0000-0000-0000-000000000000"
+    slack = {"tenant": tenant, "app_id": "A0", "workspaces": ["T0123456789"], "bot_token_file": secret, "signing_secret_files": [str(secret)]}
+    teams = {"tenant": tenant, "app_id": zero, "directory": zero, "password_files": [str(secret)]}
+    return {"approvals": {"dir": root / "approvals"}, "slack.acme-slack": slack, "teams.acme-teams": teams} | sections
+
+
+@pytest.fixture
+def ready(make_server: Callable[..., Server], tmp_path: Path, examples: Path) -> Server:
+    """A running server whose tenant has the example files, not applied yet."""
+    return make_server(sections=with_files(tmp_path, examples))
+
+
+@pytest.fixture
+def offline(tmp_path: Path, examples: Path) -> Server:
+    """A configuration with the example files; nothing runs."""
+    return Server(tmp_path / "offline", sections=with_files(tmp_path, examples))
+
+
+def file_of(server: Server, name: str) -> Path:
+    """A file of the tenant."""
+    return server.sections["approvals"]["dir"] / "acme" / name
+
+
+def change(path: Path, old: str, new: str) -> None:
+    """Changes a file in one place."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def rules(server: Server, command: str, *args: object, **options: Any) -> Any:
+    """`countersign rules <command>` that asks the server, with the admin's key unless another is given."""
+    config = ["--config", server.config] if command == "apply" else []
+    return server.remote(f"rules {command}", "--tenant", "acme", *config, *args, **options)
+
+
+def entries(server: Server, kind: str) -> list[dict[str, Any]]:
+    """Entries of a kind, in order."""
+    found = (json.loads(leaf) for _, leaf in server.admin.feed())
+    return [entry for entry in found if entry["kind"] == kind]
+
+
+def test_rules_test_says_who_is_asked(offline: Server, examples: Path) -> None:
+    """P10: the matched rule, why not the ones before it, who is asked and who not, where and when."""
+    done = cli("rules", "test", "--config", offline.config, examples / EVENT).ok()
+    for words in [
+        "transfers to Russia: a param is absent or has another value",
+        "large transfers", "Ana Lima (p-ana): owns the agent, so is not asked", "finance: Bob Ito (p-bob), Cem Demir (p-cem)",
+        "the web page", "finance: acme-slack C0123456789", "on escalation", "signed in less than 600 s ago",
+        "2026-11-20T11:14:02.800000000Z reminder", "2026-11-20T11:54:02.800000000Z escalation",
+        "2026-11-20T13:14:02.800000000Z approval deadline", "900 s to execute",
+    ]:
+        assert words in done.out, f"{words!r} is not in\n{done.out}"
+    assert "Dan" not in done.out, "a disabled person is asked nothing"
+    plan = cli("rules", "test", "--config", offline.config, "--tenant", "acme", "--json", examples / EVENT).ok().json()
+    assert plan["rule"]["name"] == "large transfers" and plan["rule_digest"] == sha256(jcs(plan["rule"]))
+    assert [person["id"] for person in plan["asked"]["finance"]] == ["p-bob", "p-cem"]
+    assert plan["lacking"] == [] and not plan["owner_unknown"]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), [
+    ("approval_needed", "allow", "only `approval_needed` pauses a call"),
+    ("enforce", "shadow", "nobody is asked"),
+    ('"params"', '"parameters"', "data.payload.params is absent"),
+    ('"nonce"', '"once"', "data.payload.nonce is absent"),
+    ("125000", "125001", "the digest of this call"),
+    ("decision.v1", "execution.v1", "only events of type"),
+    ('"1.0"', '"0.3"', "would be rejected"),
+])
+def test_p9_an_event_that_pauses_nothing_says_why(
+    offline: Server, examples: Path, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    """Not asked for is not approved; the reason says what to change."""
+    changed = tmp_path / "event.json"
+    changed.write_text((examples / EVENT).read_text())
+    change(changed, old, new)
+    done = cli("rules", "test", "--config", offline.config, changed)
+    assert done.code == 1 and words in done.err and not done.out
+
+
+def test_rules_test_reads_a_pipe_and_names_what_it_can_not_read(offline: Server, examples: Path, tmp_path: Path) -> None:
+    """`-` is standard input; a missing file is exit 3; a tenant without files is exit 64."""
+    test = ["rules", "test", "--config", offline.config]
+    assert "large transfers" in cli(*test, "-", stdin=(examples / EVENT).read_bytes()).ok().out
+    assert cli(*test, tmp_path / "nowhere").code == 3
+    other = cli(*test, "--tenant", "other", examples / EVENT)
+    assert other.code == 64 and "other/rules.toml" in other.err and "other/people.toml" in other.err
+    assert cli(*test, "--tenant", "No Tenant", examples / EVENT).code == 64
+
+
+def test_check_config_tells_all_mistakes_of_all_tenants(offline: Server, examples: Path) -> None:
+    """P10 P12: file, line and what to do, everything at once."""
+    assert "acme: 4 rules, 6 people, 2 channels" in offline.run("check-config").ok().out
+    root = offline.sections["approvals"]["dir"].parent
+    with_files(root, examples, "other")
+    change(file_of(offline, "rules.toml"), "deny = 2", "denny = 2")
+    change(file_of(offline, "people.toml"), "U0000000BOB", "U0000000ANA")
+    done = offline.run("check-config")
+    assert done.code == 64
+    for words in [
+        'acme/rules.toml:24: "denny" is not known here', "acme/people.toml:12: p-bob and p-ana have the same Slack account",
+        # Another tenant's connection is as unknown as none.
+        'other/rules.toml:4: channel finance: "acme-slack" is not a connection of this tenant',
+    ]:
+        assert words in done.err, f"{words!r} is not in\n{done.err}"
+
+
+def test_p10_check_config_refuses_a_quorum_that_one_owner_breaks(offline: Server) -> None:
+    """Three of three: whoever owns the agent is missing."""
+    change(file_of(offline, "rules.toml"), "at_least = 2", "at_least = 3")
+    done = offline.run("check-config")
+    assert done.code == 64 and "acme/rules.toml:23: " in done.err and "nobody approves a call of an agent they own" in done.err
+
+
+def test_apply_makes_an_entry_once(ready: Server) -> None:
+    """What is in force is an entry: the rules whole, people by a keyed digest (P11)."""
+    assert "No rules were applied yet" in rules(ready, "show").ok().out
+    first = rules(ready, "apply", "--json").ok().json()
+    assert first["status"] == "applied"
+    again = rules(ready, "apply", "--json").ok().json()
+    assert again == first | {"status": "unchanged"}
+    [entry] = entries(ready, "rules")
+    body = entry["event"]
+    assert set(body) == {"v", "rules", "rules_digest", "people_digest"} and entry["payload"] == []
+    assert [rule["name"] for rule in body["rules"]][0] == "transfers to Russia" and len(body["rules"]) == 4
+    assert body["rules_digest"] == sha256(jcs(body["rules"])) == first["rules_digest"]
+    assert body["people_digest"] == first["people_digest"]
+    leaf = json.dumps(entry)
+    for person in ["p-ana", "Ana", "U0000000ANA", "C0123456789", "payments-bot"]:
+        assert person not in leaf
+    shown = rules(ready, "show").ok().out
+    assert "The server's files are the ones in force." in shown and "large transfers" in shown
+    ready.stop()
+    ready.fsck().ok()
+
+
+def test_apply_shows_what_changes_and_covers_every_part_of_the_files(ready: Server) -> None:
+    """A changed rule, person or channel is another state; a comment is not."""
+    rules(ready, "apply").ok()
+    change(file_of(ready, "rules.toml"), "# Who must", "# Who really must")
+    assert rules(ready, "apply", "--json").ok().json()["status"] == "unchanged"
+    for name, old, new in [
+        ("people.toml", "Bob Ito", "Rob Ito"), ("rules.toml", "C0123456789", "C0123456788"), ("rules.toml", '"4h"', '"5h"'),
+    ]:
+        change(file_of(ready, name), old, new)
+        assert "files are different" in rules(ready, "show").ok().out
+        done = rules(ready, "apply").ok()
+        assert "applied" in done.out
+    assert 'changed  "large transfers"' in done.out and "3 rules stay as they are" in done.out
+    assert len(entries(ready, "rules")) == 4
+
+
+def test_apply_refuses_what_the_admin_does_not_see(ready: Server, tmp_path: Path, examples: Path) -> None:
+    """The server's files must be the admin's; mistakes in them are named; nothing is written."""
+    here = tmp_path / "here"
+    here.mkdir()
+    mine = Server(here / "server", sections=with_files(here, examples))
+    for name, old, new in [("rules.toml", '"4h"', '"5h"'), ("people.toml", "Bob Ito", "Rob Ito")]:
+        change(file_of(mine, name), old, new)
+        done = ready.remote("rules apply", "--config", mine.config, "--tenant", "acme")
+        assert done.code == 1 and "rules_differ" in done.err
+        change(file_of(mine, name), new, old)
+    change(file_of(ready, "rules.toml"), "deny = 2", "denny = 2")
+    done = ready.remote("rules apply", "--config", mine.config, "--tenant", "acme")
+    assert done.code == 1 and "rules_wrong" in done.err and "acme/rules.toml:24: " in done.err
+    assert str(tmp_path) not in done.err, "nothing of the server's disk is told"
+    assert "files have mistakes" in rules(ready, "show").ok().out
+    assert entries(ready, "rules") == []
+
+
+def test_p12_only_an_admin_of_the_tenant_applies(ready: Server) -> None:
+    """Other roles are refused; another tenant's admin finds nothing."""
+    auditor = ready.add_key(["auditor"])
+    assert rules(ready, "show", key=auditor).ok()
+    assert "role_missing" in rules(ready, "apply", key=auditor).err
+    publisher = ready.add_key(["publisher"], "gw-1")
+    assert "role_missing" in rules(ready, "show", key=publisher).err
+    assert entries(ready, "rules") == []
+
+
+def test_p9_a_process_with_other_files_than_the_applied_ones_is_not_ready(ready: Server) -> None:
+    """It decides nothing and says so; tenants are named to the operator alone."""
+    rules(ready, "apply").ok()
+    ready.stop()
+    path = file_of(ready, "people.toml")
+    change(path, "Bob Ito", "Rob Ito")
+    ready.start(ready=False)
+
+    def readiness(role: str | None) -> Any:
+        headers = {"Authorization": f"Bearer {ready.keys[role].text}"} if role else {}
+        return httpx.get(f"{ready.url}/readyz", headers=headers, trust_env=False)
+
+    def looked() -> bool:
+        try:
+            return readiness(None).json()["rules_not_in_force"] == 1
+        except httpx.TransportError:
+            return False
+
+    until("the log was read", looked)
+    assert readiness(None).status_code == 503 and "acme" not in readiness(None).text
+    assert readiness("operator").json() == {"ready": False, "rules_not_in_force": 1, "tenants_without_rules": ["acme"]}
+    rules(ready, "apply").ok()
+    ready.wait_ready()
