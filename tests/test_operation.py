@@ -137,7 +137,9 @@ def test_openapi_names_routes_that_exist(shared: Server) -> None:
         real = re.sub(r"\{\w+\}", "x", real)
         for method in operations:
             answer = anonymous.request(method.upper(), real)
-            assert answer.status_code == (200 if path in open_to_all else 401), (method, real, answer.text)
+            # Chats sign what they send; a connection that is not configured is nothing.
+            closed = 404 if "{connection}" in path else 401
+            assert answer.status_code == (200 if path in open_to_all else closed), (method, real, answer.text)
         other = next(m for m in ("PATCH", "PUT") if m.lower() not in operations)
         assert anonymous.request(other, real).status_code == 405, real
 

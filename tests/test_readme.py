@@ -26,10 +26,11 @@ NOT_RUN = {
     "nats pub": "the `nats` tool has no package on PyPI or in Debian; the block after it does the same in Python",
     "cargo build": "`scripts/test` builds the verifier alone",
     "useradd": "needs root, systemd, and the paths of a real machine",
+    "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
     "countersign recover": "needs a halted log; the fault tests halt one and recover it",
 }
 #: Info strings of blocks that hold no commands.
-NO_COMMANDS = ("text", "ini")
+NO_COMMANDS = ("text", "ini", "toml")
 #: Ports that the README names; here they are free ones.
 PORTS = ("8470", "8471", "4222")
 BLOCK_SECONDS = 120

@@ -179,7 +179,7 @@ class FakeBot:
 
     # activities
 
-    def activity(self, person: Member, conversation: str, **changes: Any) -> dict[str, Any]:
+    def activity(self, person: Member, conversation: str, /, **changes: Any) -> dict[str, Any]:
         """A message of a person; keywords replace members."""
         return {
             "type": "message", "id": f"f:{uuid.uuid4()}", "timestamp": "2026-11-20T09:00:00.000Z",
@@ -192,7 +192,7 @@ class FakeBot:
             "locale": "en-GB", "entities": [{"type": "clientInfo", "platform": "Web"}],
         } | changes
 
-    def invoke(self, person: Member, at: tuple[str, str], action: dict[str, Any], comment: str | None = None,
+    def invoke(self, person: Member, at: tuple[str, str], action: dict[str, Any], /, comment: str | None = None,
                trigger: str = "manual", **changes: Any) -> dict[str, Any]:
         """A press on a button of a card, as Teams sends it."""
         data = action["data"] | ({} if comment is None else {"comment": comment})

@@ -1,6 +1,6 @@
 //! What every request handler shares, and what runs beside them.
 
-use crate::{config::Config, metrics::Metrics, routes};
+use crate::{chats::Chats, config::Config, metrics::Metrics, routes};
 use approvals::worker::{self, Worker};
 use ledger::{
     chores, follow,
@@ -33,6 +33,8 @@ pub struct App {
     pub config: Config,
     /// The broker, if there is one.
     pub broker: Option<jetstream::Connection>,
+    /// Slack, Teams and webhooks.
+    pub chats: Chats,
     /// Counters.
     pub metrics: Metrics,
     /// Room for bodies that are being received, in KiB.
@@ -46,6 +48,7 @@ pub struct App {
 impl App {
     /// Opens the ledger (made new with `create`) and connects the broker.
     pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
+        let chats = if create { Chats::default() } else { Chats::open(&config)? };
         let broker = match config.jetstream() {
             None => None,
             Some((options, _)) => Some(jetstream::Connection::open(&options).await?),
@@ -56,7 +59,17 @@ impl App {
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
         let body_room = Semaphore::new(routes::body::BODIES_KIB_MAX);
         let workers = RwLock::default();
-        Ok(Arc::new(Self { ledger, config, broker, metrics, body_room, slow, workers, tasks }))
+        Ok(Arc::new(Self {
+            ledger,
+            config,
+            broker,
+            chats,
+            metrics,
+            body_room,
+            slow,
+            workers,
+            tasks,
+        }))
     }
 
     /// Starts what runs beside requests: followers, receipts by message, unfinished erasures, trimming.

@@ -9,6 +9,8 @@ mod app;
 #[cfg(feature = "server")]
 mod auth;
 #[cfg(feature = "server")]
+mod chats;
+#[cfg(feature = "server")]
 mod client;
 #[cfg(feature = "server")]
 mod commands;

@@ -41,6 +41,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("body_syntax", 400, "The body can't be read as events"),
     ("unauthenticated", 401, "No valid API key"),
     ("role_missing", 403, "The key does not carry the role"),
+    ("not_trusted", 403, "The token may not bring this"),
     ("not_found", 404, "Nothing here"),
     ("method_not_allowed", 405, "Not this method"),
     ("conflict", 409, "It exists already, or has moved on"),

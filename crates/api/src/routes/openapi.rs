@@ -1,6 +1,8 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
-use super::{approvals, entries, events, jwks, keys, log, opa, operate, receipts, rules, tokens};
+use super::{
+    approvals, entries, events, jwks, keys, log, opa, operate, receipts, rules, teams, tokens,
+};
 use axum::response::Response;
 use utoipa::{
     Modify, OpenApi,
@@ -17,7 +19,7 @@ use utoipa::{
         keys::remove, keys::rotate, operate::create_tenant, operate::erase, operate::backup, operate::healthz,
         operate::readyz, operate::metrics, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::cancel, approvals::revoke,
-        approvals::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply,
+        approvals::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
     ),
     modifiers(&BearerKey))]
 struct Document;

@@ -56,8 +56,14 @@ pub fn full(card: &Card, view: &View<'_>) -> Value {
 
 /// A card that only tells, and leads to the page.
 pub fn link(card: &Card) -> Value {
+    told(card, None)
+}
+
+/// As [`link`], with a line for this reader alone: for those who are not asked.
+pub fn told(card: &Card, note: Option<&str>) -> Value {
     let (heading, colour) = heading(card);
     let mut body = vec![title(heading, colour), foreign(&call_words(card), Look::Strong)];
+    body.extend(note.map(|note| foreign(note, Look::Warning)));
     if card.phase == Phase::Pending {
         body.push(deadline("Answer until", card.deadline));
     }

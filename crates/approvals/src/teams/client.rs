@@ -298,29 +298,4 @@ fn plain_id(id: &str) -> Result<&str, SendError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(to: &str, expected: Place) {
-        assert_eq!(place(to), expected, "{to}");
-    }
-
-    #[test]
-    fn places() {
-        check("19:abc@thread.tacv2", Place::Channel);
-        check("19:abc@thread.skype", Place::Channel);
-        check("19:abc@thread.tacv2;messageid=17", Place::Conversation);
-        check("19:abc@thread.v2", Place::Conversation);
-        check("a:1x", Place::Conversation);
-        check("29:1x", Place::Person);
-        check("11111111-2222-3333-4444-555555555555", Place::Person);
-    }
-
-    #[test]
-    fn ids_stay_one_segment() {
-        assert!(plain_id("19:abc@thread.tacv2;messageid=17").is_ok());
-        for bad in ["", "..", ".", "a b", "a\n", "ä"] {
-            assert!(plain_id(bad).is_err(), "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -15,12 +15,15 @@ pub mod webhook;
 use crate::cards::{Card, Digest, Posted, SendError};
 use inbound::Activity;
 use jwt::Untrusted;
+use ledger::ident::Ident;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// How a bot is reached. Not `Debug`: it holds passwords.
 #[derive(Clone)]
 pub struct Options {
+    /// Whose approvals.
+    pub tenant: Ident,
     /// The bot's app id.
     pub app_id: String,
     /// The directory whose members may click.
@@ -77,8 +80,12 @@ impl From<keys::Error> for Refused {
     }
 }
 
-/// One bot, for one tenant of ours.
+/// One bot, for one tenant of ours. Holds its secrets for as long as it lives.
 pub struct Connection {
+    /// Its name in the configuration, and in the address that activities come to.
+    pub name: Ident,
+    /// Whose approvals.
+    pub tenant: Ident,
     app_id: String,
     directory: String,
     service_hosts: Vec<String>,
@@ -86,18 +93,27 @@ pub struct Connection {
     keys: keys::Keys,
 }
 
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Connection {
     /// Checks the options; nothing is sent yet.
-    pub fn open(mut options: Options) -> Result<Self, OpenError> {
-        for (name, id) in [("app_id", &options.app_id), ("directory", &options.directory)] {
+    pub fn open(name: Ident, mut options: Options) -> Result<Self, OpenError> {
+        for (key, id) in [("app_id", &options.app_id), ("directory", &options.directory)] {
             if !inbound::is_guid(id) {
-                return Err(OpenError::NotGuid(name));
+                return Err(OpenError::NotGuid(key));
             }
         }
         if options.passwords.is_empty() || options.passwords.iter().any(|p| p.is_empty()) {
             return Err(OpenError::NoPassword);
         }
-        let url = |name, text: &str| http::safe_url(text).ok_or(OpenError::BadUrl(name));
+        let url = |key, text: &str| http::safe_url(text).ok_or(OpenError::BadUrl(key));
         let token_url = options.token_url.replace("{directory}", &options.directory);
         let token_url = url("token_url", &token_url)?;
         let metadata_url = url("metadata_url", &options.metadata_url)?;
@@ -110,6 +126,8 @@ impl Connection {
         }
         let agent = http::agent();
         Ok(Self {
+            name,
+            tenant: options.tenant.clone(),
             app_id: options.app_id.clone(),
             directory: options.directory.clone(),
             service_hosts: options.service_hosts.clone(),

@@ -2,6 +2,7 @@
 
 use super::{card, http};
 use crate::cards::{Card, Digest, Posted, SendError};
+use ledger::ident::Ident;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use ureq::Agent;
@@ -15,21 +16,25 @@ pub struct BadUrl;
 /// One webhook. Whoever knows its URL can post, so the URL is in no error, log or `Debug`.
 #[derive(Clone)]
 pub struct Webhook {
+    /// Its name in the configuration.
+    pub name: Ident,
+    /// Whose approvals.
+    pub tenant: Ident,
     url: Arc<Url>,
     agent: Agent,
 }
 
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Webhook(***)")
+        write!(f, "Webhook({}, ***)", self.name)
     }
 }
 
 impl Webhook {
     /// Takes the content of the URL file.
-    pub fn open(secret: &str) -> Result<Self, BadUrl> {
+    pub fn open(name: Ident, tenant: Ident, secret: &str) -> Result<Self, BadUrl> {
         let url = http::safe_url(secret.trim()).ok_or(BadUrl)?;
-        Ok(Self { url: Arc::new(url), agent: http::agent() })
+        Ok(Self { name, tenant, url: Arc::new(url), agent: http::agent() })
     }
 
     /// Posts a link to the approval. It can't be changed later: nothing tells its id.
@@ -67,8 +72,12 @@ mod tests {
 
     #[test]
     fn the_url_is_a_secret() {
-        let webhook = Webhook::open("https://flow.example/run?sig=SECRET\n").unwrap();
-        assert_eq!(format!("{webhook:?}"), "Webhook(***)");
-        assert_eq!(Webhook::open("http://flow.example/run?sig=SECRET").unwrap_err(), BadUrl);
+        let open = |url| {
+            let (name, tenant) = (Ident::new("flow").unwrap(), Ident::new("acme").unwrap());
+            Webhook::open(name, tenant, url)
+        };
+        let webhook = open("https://flow.example/run?sig=SECRET\n").unwrap();
+        assert_eq!(format!("{webhook:?}"), "Webhook(flow, ***)");
+        assert_eq!(open("http://flow.example/run?sig=SECRET").unwrap_err(), BadUrl);
     }
 }

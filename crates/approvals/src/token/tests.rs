@@ -152,7 +152,6 @@ fn state(phase: Phase, iat: u64, exp: u64) -> State {
     };
     State {
         phase,
-        id: None,
         requested: Some(Box::new(requested)),
         granted_by: vec![ident("p-2"), ident("p-1")],
         token: Some(Token {

@@ -1,0 +1,75 @@
+//! The chats of the configuration, opened: secrets read from their files, addresses checked.
+
+use crate::config::{Config, Teams, Webhook};
+use approvals::teams::{self, webhook};
+use ledger::{ident::Ident, ledger::Error};
+use std::{collections::BTreeMap, io::Read as _, path::Path};
+use zeroize::Zeroizing;
+
+/// Largest secret file, in bytes.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// Connections by name.
+#[derive(Default)]
+pub struct Chats {
+    /// Teams bots.
+    pub teams: BTreeMap<String, teams::Connection>,
+    /// Workflows webhooks.
+    pub webhooks: BTreeMap<String, webhook::Webhook>,
+}
+
+impl Chats {
+    /// Opens all of them; nothing is sent yet.
+    ///
+    /// Errors: every mistake, each a line that says what to change.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        let (mut chats, mut wrong) = (Self::default(), Vec::new());
+        for (name, bot) in &config.file.teams {
+            match open_teams(name, bot) {
+                Ok(connection) => drop(chats.teams.insert(name.clone(), connection)),
+                Err(text) => wrong.push(format!("teams.{name}: {text}")),
+            }
+        }
+        for (name, hook) in &config.file.webhook {
+            match open_webhook(name, hook) {
+                Ok(connection) => drop(chats.webhooks.insert(name.clone(), connection)),
+                Err(text) => wrong.push(format!("webhook.{name}: {text}")),
+            }
+        }
+        if wrong.is_empty() { Ok(chats) } else { Err(Error::Setup(wrong.join("\n"))) }
+    }
+}
+
+fn open_teams(name: &str, bot: &Teams) -> Result<teams::Connection, String> {
+    let passwords = bot.password_files.iter().map(|path| secret(path));
+    let options = teams::Options {
+        tenant: ident(&bot.tenant)?,
+        app_id: bot.app_id.clone(),
+        directory: bot.directory.clone(),
+        passwords: passwords.collect::<Result<_, _>>()?,
+        token_url: bot.token_url.clone(),
+        metadata_url: bot.metadata_url.clone(),
+        service_hosts: bot.service_hosts.clone(),
+        service_url: bot.service_url.clone(),
+    };
+    teams::Connection::open(ident(name)?, options).map_err(|error| error.to_string())
+}
+
+fn open_webhook(name: &str, hook: &Webhook) -> Result<webhook::Webhook, String> {
+    let opened =
+        webhook::Webhook::open(ident(name)?, ident(&hook.tenant)?, &secret(&hook.url_file)?);
+    opened.map_err(|error| format!("{}: {error}", hook.url_file.display()))
+}
+
+fn ident(text: &str) -> Result<Ident, String> {
+    Ident::new(text).map_err(|error| error.to_string())
+}
+
+/// What a secret's file holds, without the line break at its end.
+fn secret(path: &Path) -> Result<Zeroizing<String>, String> {
+    let mut text = Zeroizing::new(String::new());
+    let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}

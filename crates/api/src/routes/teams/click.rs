@@ -1,0 +1,176 @@
+//! A click or a refresh that was believed.
+
+use crate::app::App;
+use approvals::{
+    cards::Posted,
+    history::Approval,
+    setup::TeamsMember,
+    teams::{
+        Connection,
+        card::{self, View},
+        inbound::{self, Click, Clicker, Shown, Wanted},
+    },
+    worker::{self, Review, Worker},
+};
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use decider::approval::{Auth, Method, Refusal, Via};
+use ledger::{ident::Ident, journal::embedded};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+/// Longest time that a click may take: Teams tells the person of a failure soon after.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a click has no card for an answer.
+enum Trouble {
+    /// The button is none of ours, or on a message that we did not post.
+    NotOurs,
+    /// Nothing was changed; later it may work.
+    Later(String),
+    /// It may have been taken.
+    Unknown,
+}
+
+impl From<worker::Error> for Trouble {
+    fn from(error: worker::Error) -> Self {
+        use ledger::ledger::Error as LedgerError;
+        match error {
+            worker::Error::NotFound => Self::NotOurs,
+            worker::Error::Unknown | worker::Error::Ledger(LedgerError::Unknown) => Self::Unknown,
+            worker::Error::NotReady(why) => Self::Later(why),
+            error => {
+                tracing::warn!(%error, "Teams: a click could not be taken");
+                Self::Later("The log takes nothing at the moment.".into())
+            }
+        }
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let (http, status, code, text) = match self {
+            Self::NotOurs => {
+                let text = "This button is not one of a card that Countersign posted here.";
+                (StatusCode::OK, 400, "BadRequest", text.to_owned())
+            }
+            Self::Later(why) => {
+                let text = format!("{why} Nothing was changed; try again, or use the browser.");
+                (StatusCode::SERVICE_UNAVAILABLE, 500, "ServiceUnavailable", text)
+            }
+            Self::Unknown => {
+                let text = "It is not known whether your answer was taken. Look at the page.";
+                (StatusCode::SERVICE_UNAVAILABLE, 500, "OutcomeUnknown", text.to_owned())
+            }
+        };
+        let body = json!({
+            "statusCode": status,
+            "type": "application/vnd.microsoft.error",
+            "value": {"code": code, "message": text},
+        });
+        (http, Json(body)).into_response()
+    }
+}
+
+/// An activity that was believed.
+pub(super) struct Incoming<'a> {
+    pub(super) app: &'a App,
+    pub(super) bot: &'a Connection,
+    /// The body as it came: evidence.
+    pub(super) raw: &'a [u8],
+}
+
+impl Incoming<'_> {
+    /// The answer to a click or a refresh, in time.
+    pub(super) async fn answer(&self, wanted: Wanted) -> Response {
+        let answered = tokio::time::timeout(ANSWER_WAIT, self.try_answer(wanted)).await;
+        answered.unwrap_or(Err(Trouble::Unknown)).unwrap_or_else(Trouble::into_response)
+    }
+
+    async fn try_answer(&self, wanted: Wanted) -> Result<Response, Trouble> {
+        match wanted {
+            Wanted::Review(click) => self.review(click).await,
+            Wanted::Refresh(shown) => {
+                let (worker, approval) = self.card_of(&shown).await?;
+                self.show(&worker, &approval, &shown.by, None)
+            }
+            Wanted::Nothing | Wanted::Unknown => Err(Trouble::NotOurs),
+        }
+    }
+
+    /// The approval of a card that we posted in this connection, where the click says it is.
+    async fn card_of(&self, shown: &Shown) -> Result<(Arc<Worker>, Approval), Trouble> {
+        let worker = self.app.worker(&self.bot.tenant).ok_or(Trouble::NotOurs)?;
+        let approval = worker.get(&shown.approval).await?.ok_or(Trouble::NotOurs)?;
+        let posted = posted(&worker, &approval, &self.bot.name);
+        let ours = |card| inbound::is_card(card, &shown.conversation, &shown.message);
+        if posted.iter().any(ours) { Ok((worker, approval)) } else { Err(Trouble::NotOurs) }
+    }
+
+    async fn review(&self, click: Click) -> Result<Response, Trouble> {
+        let (worker, _) = self.card_of(&click.shown).await?;
+        let by = person(&worker, &click.shown.by)?;
+        let review = Review {
+            by,
+            decision: click.decision,
+            via: Via::Teams,
+            auth: Auth { method: Method::Teams, at: embedded::now() },
+            displayed_dig: click.digest,
+            version: click.version,
+            shown_at: click.shown_at,
+            comment: click.comment,
+            raw: String::from_utf8(self.raw.to_vec()).ok(),
+        };
+        let done = worker.review(&click.shown.approval, review).await?;
+        let note = done.refused.map(|refusal| note(refusal, &click.shown.by));
+        self.show(&worker, &done.approval, &click.shown.by, note.as_deref())
+    }
+
+    /// The card as this person may see it: all of it only for those who are asked.
+    fn show(
+        &self,
+        worker: &Worker,
+        approval: &Approval,
+        by: &Clicker,
+        note: Option<&str>,
+    ) -> Result<Response, Trouble> {
+        let card = worker.card(approval)?;
+        let asked = person(worker, by)?.is_some_and(|person| {
+            worker.may_review(&person, approval) || Worker::did_review(&person, approval)
+        });
+        let members: Vec<String> = by.member.clone().into_iter().collect();
+        let drawn = if asked {
+            card::full(&card, &View { members: &members, buttons: true, note })
+        } else {
+            card::told(&card, note)
+        };
+        Ok(Json(answer(&drawn)).into_response())
+    }
+}
+
+/// The cards of an approval that were posted in a connection. None is, as long as there is no outbox.
+fn posted(_: &Worker, _: &Approval, _: &Ident) -> Vec<Posted> {
+    Vec::new()
+}
+
+fn answer(card: &Value) -> Value {
+    json!({"statusCode": 200, "type": card::CONTENT_TYPE, "value": card})
+}
+
+fn person(worker: &Worker, by: &Clicker) -> Result<Option<Ident>, Trouble> {
+    let member = TeamsMember { directory: by.directory.clone(), object: by.object.clone() };
+    Ok(worker.setup()?.by_teams(&member).map(|person| person.id.clone()))
+}
+
+/// What a refusal means for this person, and what to do.
+fn note(refusal: Refusal, by: &Clicker) -> String {
+    let advice = refusal.advice();
+    if refusal != Refusal::NotLinked {
+        return format!("Your answer was not taken. {advice}");
+    }
+    let Clicker { directory, object, .. } = by;
+    format!("Your answer was not taken. {advice} Directory {directory}, object {object}.")
+}
