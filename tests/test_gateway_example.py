@@ -368,3 +368,6 @@ def test_p8_a_retry_may_come_after_the_end(desk: Desk) -> None:
 
     until("exp", expired)
     assert post(desk.gateway, "/tokens/redeem", body)[0] == 200
+    changed = body | {"call": call | {"params": {}}}
+    status, answer = post(desk.gateway, "/tokens/redeem", changed)
+    assert (status, answer["code"]) == (409, "digest_mismatch")

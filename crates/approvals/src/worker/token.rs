@@ -8,7 +8,10 @@ use crate::{
     token::{self, Claims, Expected, Granted},
 };
 use data_encoding::BASE64URL_NOPAD;
-use decider::{approval::Command, call::Call};
+use decider::{
+    approval::{Command, Refusal},
+    call::Call,
+};
 use ledger::{ident::Ident, json, keyring, log::note::Vkey};
 
 /// Random bytes in a token's id.
@@ -120,15 +123,17 @@ impl Worker {
         let iss = self.issuer();
         let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
         let claims = token::read(request.token, &self.token_keys())?;
-        match claims.check(&expected) {
-            Ok(()) => {}
-            // Whoever does not know what became of a redemption asks again, perhaps after the token's end.
-            Err(token::Error::Expired) => return self.redeemed_before(&claims, request).await,
-            Err(error) => return Err(error.into()),
-        }
         let CallInHand { nonce, agent, run, tool, action, params } = request.call;
         let tenant = &self.tenant.name;
         let digest = Call { nonce, tenant, agent, run, tool, action, params }.digest();
+        match claims.check(&expected) {
+            Ok(()) => {}
+            // Whoever does not know what became of a redemption asks again, perhaps after the token's end.
+            Err(token::Error::Expired) => {
+                return self.redeemed_before(&claims, request.redemption_id, &digest).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
         let command = |world| Command::Redeem {
             world,
             enforcer: enforcer.clone(),
@@ -145,17 +150,19 @@ impl Worker {
         Ok(Redeemed { done, frozen })
     }
 
-    /// What a redemption with a token that has expired since came to.
+    /// What a redemption with a token that has expired since came to; with another call in hand it is refused as ever.
     async fn redeemed_before(
         &self,
         claims: &Claims,
-        request: &RedeemRequest<'_>,
+        redemption_id: &str,
+        digest: &str,
     ) -> Result<Redeemed, Error> {
         let approval = self.get(&claims.apr.id).await?.ok_or(token::Error::Expired)?;
-        if !approval.state.is_redeemed_by(request.redemption_id, &claims.jti) {
+        if !approval.state.is_redeemed_by(redemption_id, &claims.jti) {
             return Err(token::Error::Expired.into());
         }
-        let (_, frozen) = self.opening(&approval)?;
-        Ok(Redeemed { done: Done { approval, refused: None, written: false }, frozen })
+        let refused = (digest != claims.call.dig).then_some(Refusal::DigestMismatch);
+        let frozen = if refused.is_none() { self.opening(&approval)?.1 } else { None };
+        Ok(Redeemed { done: Done { approval, refused, written: false }, frozen })
     }
 }
