@@ -114,6 +114,7 @@ impl App {
             public_url: self.config.file.public_url.trim_end_matches('/').to_owned(),
             dir: Some(approvals.dir.clone()),
             connections: self.config.connections(),
+            chats: Arc::clone(&self.chats),
         };
         let worker = Worker::new(Arc::clone(&self.ledger), Arc::clone(tenant), options);
         if let (Some(hints), Some(broker)) = (worker.hints(), self.broker.clone()) {

@@ -7,6 +7,7 @@ pub mod cards;
 pub mod fault;
 pub mod history;
 pub mod opening;
+pub mod outbox;
 pub mod setup;
 pub mod slack;
 pub mod teams;

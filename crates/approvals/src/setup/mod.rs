@@ -78,7 +78,7 @@ pub struct TeamsMember {
 }
 
 /// Where a card can be shown, under a name that rules use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Channel {
     /// A connection of the server's configuration, of this tenant.
     pub connection: Ident,

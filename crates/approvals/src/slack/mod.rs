@@ -14,6 +14,7 @@ pub use inbound::{Act, Click, Clicker, Comment, Headers, Interaction, Refused, r
 pub use manifest::manifest;
 
 use crate::cards::Posted;
+use crate::setup::SlackMember;
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -88,6 +89,11 @@ impl Connection {
         let client = client::Client::new(&options.api_url, &token)?;
         let Options { tenant, app_id, workspaces, .. } = options;
         Ok(Self { name, tenant, app_id, workspaces, signature, client })
+    }
+
+    /// Whether this connection leads to the workspace of a member.
+    pub fn knows(&self, member: &SlackMember) -> bool {
+        self.workspaces.contains(&member.workspace)
     }
 }
 

@@ -18,7 +18,7 @@ use ledger::{
     time::Nanos,
 };
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a command is decided anew after it lost compare-and-swap.
 const TRIES_MAX: usize = 8;
@@ -229,9 +229,12 @@ impl Worker {
             version: approval.state.version,
             phase: approval.state.phase,
         });
+        let id = approval.id.clone();
         if !self.room.lock().expect("no holder of the lock panics").put(approval) {
             return;
         }
+        self.outbox.look_at(&id, Instant::now());
+        self.cards.notify_one();
         self.changed.send_modify(|count| *count += 1);
         self.ticks.notify_one();
         if let Some(hint) = hint {

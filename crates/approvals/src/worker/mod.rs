@@ -20,12 +20,15 @@ use crate::{
     cards::{Card, FrozenCall, Making},
     history::Approval,
     opening::{Frozen, Opening},
+    outbox::{Chats, Outbox},
     setup::{Connections, Setup},
 };
+use data_encoding::HEXLOWER;
 use decider::approval::World;
 use ledger::{
     ident::Ident,
     journal::{self, embedded},
+    keyring,
     ledger::Ledger,
     reader::Published,
     store,
@@ -40,7 +43,7 @@ use std::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -95,12 +98,36 @@ pub struct Hint {
 /// Where a worker finds what is not in the log.
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The name under which this worker claims cards.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn chats(&self) -> &Chats {
+        &self.options.chats
+    }
+
+    /// Completes when cards may have to be sent.
+    pub(crate) async fn cards_changed(&self) {
+        self.cards.notified().await;
+    }
+
     /// What clients see as our address, without a slash at the end.
     pub public_url: String,
     /// The folder with a folder of rules and people for each tenant; none: nothing is ever asked.
     pub dir: Option<PathBuf>,
     /// Slack, Teams and webhook connections of the configuration.
     pub connections: Connections,
+    /// The same, opened.
+    pub chats: Arc<Chats>,
 }
 
 /// One tenant's worker.
@@ -113,6 +140,11 @@ pub struct Worker {
     room: Mutex<Room>,
     /// Counts every change of the room.
     changed: watch::Sender<u64>,
+    /// Random: tells this worker's claims from those of others.
+    name: String,
+    outbox: Outbox,
+    /// Wakes the outbox.
+    cards: Notify,
     /// Wakes the timer.
     ticks: Notify,
     /// Leaf index up to which entries were looked at.
@@ -137,6 +169,9 @@ impl Worker {
             setup: RwLock::new(setup),
             room: Mutex::default(),
             changed: watch::Sender::new(0),
+            name: HEXLOWER.encode(&keyring::random32()[..8]),
+            outbox: Outbox::default(),
+            cards: Notify::new(),
             ticks: Notify::new(),
             seen: watch::Sender::new(0),
             hints,
@@ -148,8 +183,8 @@ impl Worker {
 
     /// Follows the log, opens approvals and lets time pass, until it is dropped.
     pub async fn run(self: Arc<Self>) {
-        let follow = Arc::clone(&self).follow();
-        tokio::join!(follow, self.pass_time());
+        let (follow, cards) = (Arc::clone(&self).follow(), Arc::clone(&self).send_cards());
+        tokio::join!(follow, cards, self.pass_time());
     }
 
     /// Whose.
@@ -181,7 +216,11 @@ impl Worker {
     /// Puts rules, people and channels in force, or says why there are none; everything open is looked at again.
     fn put_in_force(&self, setup: Result<Arc<Setup>, String>) {
         *self.setup.write().expect("no holder of the lock panics") = setup;
-        self.room.lock().expect("no holder of the lock panics").all_due(now());
+        let known = self.room.lock().expect("no holder of the lock panics").all_due(now());
+        for id in known {
+            self.outbox.look_at(&id, Instant::now());
+        }
+        self.cards.notify_one();
         self.ticks.notify_one();
     }
 
@@ -360,6 +399,6 @@ fn now() -> Nanos {
 }
 
 /// Whether an append lost compare-and-swap.
-fn is_conflict(error: &ledger::ledger::Error) -> bool {
+pub(crate) fn is_conflict(error: &ledger::ledger::Error) -> bool {
     matches!(error, ledger::ledger::Error::Journal(journal::Error::Conflict))
 }

@@ -130,12 +130,14 @@ impl Room {
         }
     }
 
-    /// Everything must be looked at now.
-    pub fn all_due(&mut self, now: Nanos) {
-        let ids: Vec<Ident> = self.open.keys().cloned().collect();
-        for id in ids {
-            self.set_due(&id, Some(now));
+    /// Everything that is not over must be looked at now; returns that, and what ended lately.
+    pub fn all_due(&mut self, now: Nanos) -> Vec<Ident> {
+        let mut ids: Vec<Ident> = self.open.keys().cloned().collect();
+        for id in &ids {
+            self.set_due(id, Some(now));
         }
+        ids.extend(self.recent.iter().map(|approval| approval.id.clone()));
+        ids
     }
 
     /// What must be looked at by `now`, at most `max`; it is not due any more.

@@ -39,9 +39,18 @@ impl Worker {
         }
     }
 
+    /// Whether the approval deadline passed and no chat took a card, though the rule names some.
+    fn nobody_could_be_asked(&self, id: &Ident) -> bool {
+        let approval = self.room.lock().expect("no holder of the lock panics").get(id).cloned();
+        let Some(approval) = approval.filter(|approval| approval.is_pending()) else { return false };
+        let requested = approval.state.requested.as_ref();
+        let over = requested.is_some_and(|requested| requested.approval_deadline <= now());
+        over && self.is_undeliverable(&approval).unwrap_or(false)
+    }
+
     /// Lets time pass for one approval, and sets when it is due again.
     async fn look_at(&self, id: &Ident) {
-        let undeliverable = false;
+        let undeliverable = self.nobody_could_be_asked(id);
         let again = match self.execute(id, |world| Command::Tick { world, undeliverable }).await {
             Ok(done) => next_tick(&done.approval.state),
             Err(Error::NotFound) => None,

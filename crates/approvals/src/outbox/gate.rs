@@ -1,0 +1,89 @@
+//! How fast one channel is written to: a message a second, and ten new cards a minute.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// Most new cards of one channel within [`BURST_WINDOW`]; the rest becomes one card with a link to the inbox.
+pub const BURST_MAX: usize = 10;
+/// The window of [`BURST_MAX`].
+pub const BURST_WINDOW: Duration = Duration::from_secs(60);
+/// Shortest time between two messages to one channel: Slack's limit for posting.
+const PACE: Duration = Duration::from_secs(1);
+
+/// What was written to a channel lately.
+#[derive(Debug, Default)]
+pub struct Gate {
+    new: VecDeque<Instant>,
+    last: Option<Instant>,
+    not_before: Option<Instant>,
+    digest: Option<Instant>,
+}
+
+impl Gate {
+    /// When the next message may go; `None`: now.
+    pub fn closed_until(&self, now: Instant) -> Option<Instant> {
+        let pace = self.last.map(|last| last + PACE);
+        pace.max(self.not_before).filter(|until| *until > now)
+    }
+
+    /// Whether one more new card would be more than people can read.
+    pub fn is_burst(&mut self, now: Instant) -> bool {
+        while self.new.front().is_some_and(|at| now.duration_since(*at) >= BURST_WINDOW) {
+            self.new.pop_front();
+        }
+        self.new.len() >= BURST_MAX
+    }
+
+    /// Whether the link to the inbox was sent for this burst already.
+    pub fn has_digest(&self, now: Instant) -> bool {
+        self.digest.is_some_and(|at| now.duration_since(at) < BURST_WINDOW)
+    }
+
+    /// A message was sent.
+    pub fn sent(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    /// A new card was sent.
+    pub fn sent_new(&mut self, now: Instant) {
+        self.new.push_back(now);
+        self.sent(now);
+    }
+
+    /// The link to the inbox was sent.
+    pub fn sent_digest(&mut self, now: Instant) {
+        self.digest = Some(now);
+        self.sent(now);
+    }
+
+    /// The other side asks for patience.
+    pub fn wait(&mut self, until: Instant) {
+        self.not_before = self.not_before.max(Some(until));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_new_cards_a_minute_and_one_message_a_second() {
+        let (mut gate, start) = (Gate::default(), Instant::now());
+        for n in 0..10 {
+            let at = start + PACE * n;
+            assert_eq!(gate.closed_until(at), None);
+            assert!(!gate.is_burst(at), "{n}");
+            gate.sent_new(at);
+            assert_eq!(gate.closed_until(at), Some(at + PACE));
+        }
+        let later = start + PACE * 20;
+        assert!(gate.is_burst(later) && !gate.has_digest(later));
+        gate.sent_digest(later);
+        assert!(gate.has_digest(later + PACE) && !gate.has_digest(later + BURST_WINDOW));
+        assert!(!gate.is_burst(start + BURST_WINDOW));
+        gate.wait(later + PACE * 30);
+        assert_eq!(gate.closed_until(later + PACE), Some(later + PACE * 30));
+    }
+}
