@@ -1,7 +1,10 @@
 //! What every request handler shares, and what runs beside them.
 
-use crate::{chats::Chats, config::Config, metrics::Metrics, routes};
-use approvals::worker::{self, Worker};
+use crate::{chats, config::Config, metrics::Metrics, routes};
+use approvals::{
+    outbox::Chats,
+    worker::{self, Worker},
+};
 use ledger::{
     chores, follow,
     ident::Ident,
@@ -34,7 +37,7 @@ pub struct App {
     /// The broker, if there is one.
     pub broker: Option<jetstream::Connection>,
     /// Slack, Teams and webhooks.
-    pub chats: Chats,
+    pub chats: Arc<Chats>,
     /// Counters.
     pub metrics: Metrics,
     /// Room for bodies that are being received, in KiB.
@@ -48,7 +51,7 @@ pub struct App {
 impl App {
     /// Opens the ledger (made new with `create`) and connects the broker.
     pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
-        let chats = if create { Chats::default() } else { Chats::open(&config)? };
+        let chats = Arc::new(if create { Chats::default() } else { chats::open(&config)? });
         let broker = match config.jetstream() {
             None => None,
             Some((options, _)) => Some(jetstream::Connection::open(&options).await?),

@@ -1,43 +1,54 @@
 //! The chats of the configuration, opened: secrets read from their files, addresses checked.
 
-use crate::config::{Config, Teams, Webhook};
-use approvals::teams::{self, webhook};
+use crate::config::{Config, Slack, Teams, Webhook};
+use approvals::{
+    outbox::Chats,
+    slack,
+    teams::{self, webhook},
+};
 use ledger::{ident::Ident, ledger::Error};
-use std::{collections::BTreeMap, io::Read as _, path::Path};
+use std::{io::Read as _, path::Path};
 use zeroize::Zeroizing;
 
 /// Largest secret file, in bytes.
 const SECRET_BYTES_MAX: u64 = 4096;
 
-/// Connections by name.
-#[derive(Default)]
-pub struct Chats {
-    /// Teams bots.
-    pub teams: BTreeMap<String, teams::Connection>,
-    /// Workflows webhooks.
-    pub webhooks: BTreeMap<String, webhook::Webhook>,
+/// Opens all of them; nothing is sent yet.
+///
+/// Errors: every mistake, each a line that says what to change.
+pub fn open(config: &Config) -> Result<Chats, Error> {
+    let (mut chats, mut wrong) = (Chats::default(), Vec::new());
+    for (name, app) in &config.file.slack {
+        match open_slack(name, app) {
+            Ok(connection) => drop(chats.slack.insert(name.clone(), connection)),
+            Err(text) => wrong.push(format!("slack.{name}: {text}")),
+        }
+    }
+    for (name, bot) in &config.file.teams {
+        match open_teams(name, bot) {
+            Ok(connection) => drop(chats.teams.insert(name.clone(), connection)),
+            Err(text) => wrong.push(format!("teams.{name}: {text}")),
+        }
+    }
+    for (name, hook) in &config.file.webhook {
+        match open_webhook(name, hook) {
+            Ok(connection) => drop(chats.webhooks.insert(name.clone(), connection)),
+            Err(text) => wrong.push(format!("webhook.{name}: {text}")),
+        }
+    }
+    if wrong.is_empty() { Ok(chats) } else { Err(Error::Setup(wrong.join("\n"))) }
 }
 
-impl Chats {
-    /// Opens all of them; nothing is sent yet.
-    ///
-    /// Errors: every mistake, each a line that says what to change.
-    pub fn open(config: &Config) -> Result<Self, Error> {
-        let (mut chats, mut wrong) = (Self::default(), Vec::new());
-        for (name, bot) in &config.file.teams {
-            match open_teams(name, bot) {
-                Ok(connection) => drop(chats.teams.insert(name.clone(), connection)),
-                Err(text) => wrong.push(format!("teams.{name}: {text}")),
-            }
-        }
-        for (name, hook) in &config.file.webhook {
-            match open_webhook(name, hook) {
-                Ok(connection) => drop(chats.webhooks.insert(name.clone(), connection)),
-                Err(text) => wrong.push(format!("webhook.{name}: {text}")),
-            }
-        }
-        if wrong.is_empty() { Ok(chats) } else { Err(Error::Setup(wrong.join("\n"))) }
-    }
+fn open_slack(name: &str, app: &Slack) -> Result<slack::Connection, String> {
+    let options = slack::Options {
+        tenant: ident(&app.tenant)?,
+        app_id: app.app_id.clone(),
+        workspaces: app.workspaces.clone(),
+        bot_token_file: app.bot_token_file.clone(),
+        signing_secret_files: app.signing_secret_files.clone(),
+        api_url: app.api_url.clone(),
+    };
+    slack::Connection::open(ident(name)?, options).map_err(|error| error.to_string())
 }
 
 fn open_teams(name: &str, bot: &Teams) -> Result<teams::Connection, String> {

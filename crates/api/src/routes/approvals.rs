@@ -52,7 +52,7 @@ impl Asking {
     /// The caller of any approvals route. Without a key: 401. Everything else that is wrong is decided later.
     pub fn new(app: &App, headers: &HeaderMap, tenant: &str) -> Result<Self, Problem> {
         let (tenant, caller) = app.caller(headers, tenant, ANY)?;
-        let worker = app.worker(&tenant.name).ok_or_else(approvals_off)?;
+        let worker = app.worker(&tenant.name).ok_or_else(Problem::not_found)?;
         Ok(Self { tenant, worker, caller })
     }
 
@@ -116,13 +116,6 @@ impl Asking {
             Some(refusal) => Err(Problem::refusal(refusal).with_approval(&view)),
         }
     }
-}
-
-fn approvals_off() -> Problem {
-    Problem::new(
-        "not_ready",
-        "Approvals are not set up here: add [approvals] to the configuration.",
-    )
 }
 
 /// Pause a call: publish its decision and wait until people are asked
@@ -250,8 +243,8 @@ pub async fn one(
     let wait = Duration::from_secs(query.wait.unwrap_or(0).min(WAIT_SECONDS_MAX));
     let (until, after) = (Instant::now() + wait, query.after.unwrap_or(0));
     while approval.state.version <= after && !wait.is_zero() {
-        let changed = asking.worker.newer(&approval.id, after, &mut changes);
-        if tokio::time::timeout_at(until.into(), changed).await.is_err() {
+        let news = asking.worker.newer(&approval.id, after, &mut changes);
+        if tokio::time::timeout_at(until.into(), news).await.is_err() {
             break;
         }
         approval = asking.find(&id, Asking::may_see).await?;

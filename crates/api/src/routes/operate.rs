@@ -1,7 +1,7 @@
 //! Tenants, erasure, backup, health, metrics.
 
 use super::{body, text};
-use crate::{app::App, problem::Problem};
+use crate::{app::App, auth::Caller, problem::Problem};
 use axum::{
     Json,
     body::Body,
@@ -65,6 +65,20 @@ pub async fn create_tenant(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
+/// What shall be erased.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Erase {
+    /// The entry whose payload goes.
+    index: u64,
+    /// Which fields; all of them when absent.
+    #[serde(default)]
+    fields: Option<Vec<String>>,
+    /// Whether an approval that still needs them is cancelled; otherwise the erasure is refused (409).
+    #[serde(default)]
+    cancel: bool,
+}
+
 /// What became of an erasure.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Erased {
@@ -76,7 +90,7 @@ pub struct Erased {
 
 /// Erase payload of an entry: on disk, in the write-ahead log and in the journal
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/erasures", tag = "operation",
-    params(("tenant" = String, Path)), request_body = Object,
+    params(("tenant" = String, Path)), request_body = Erase,
     responses((status = 200, body = Erased), (status = "4XX", body = Problem)), security(("key" = [])))]
 pub async fn erase(
     State(app): State<Arc<App>>,
@@ -84,13 +98,15 @@ pub async fn erase(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Erased>, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let erasure: Erasure = body::json(&app, &headers, body).await?;
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let Erase { index, fields, cancel } = body::json(&app, &headers, body).await?;
+    let erasure = Erasure { index, fields };
     if erasure.index >= tenant.published().size {
         return Err(Problem::not_found());
     }
     check_erasure(&app, &tenant, &erasure)?;
     let _alone = app.slow.lock().await;
+    spare_live_call(&app, &tenant, &erasure, cancel.then_some(&caller)).await?;
     let index = app.record(&tenant, "erasure", &erasure).await?;
     let status = match chores::complete_erasures(&app.ledger, &tenant).await {
         Ok(0) => "complete",
@@ -101,6 +117,30 @@ pub async fn erase(
         }
     };
     Ok(Json(Erased { index, status }))
+}
+
+/// People who are asked, and an enforcer that will redeem, need the call: it is erased only with its approval cancelled.
+async fn spare_live_call(
+    app: &App,
+    tenant: &Tenant,
+    erasure: &Erasure,
+    cancel: Option<&Caller>,
+) -> Result<(), Problem> {
+    let call = ["params", "nonce"];
+    let fields = erasure.fields.as_ref();
+    if fields.is_some_and(|fields| !fields.iter().any(|field| call.contains(&field.as_str()))) {
+        return Ok(());
+    }
+    let Some(worker) = app.worker(&tenant.name) else { return Ok(()) };
+    let Some(id) = worker.needs_params_of(erasure.index) else { return Ok(()) };
+    let Some(caller) = cancel else {
+        let detail = format!(
+            "Approval {id} is not over and needs this call. Wait for its end, or send \"cancel\": true to cancel it too."
+        );
+        return Err(Problem::new("conflict", detail));
+    };
+    let done = worker.cancel(&id, &format!("admin:{}", caller.key.key_id), "erased").await?;
+    done.refused.map_or(Ok(()), |refusal| Err(Problem::refusal(refusal)))
 }
 
 /// A misspelt field must not look erased. Once something of the entry is gone, its name is unknown: then asking again

@@ -31,7 +31,7 @@ use std::{
 };
 
 /// The chats of the configuration, opened, by the names of their connections.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Chats {
     /// Slack apps.
     pub slack: BTreeMap<String, slack::Connection>,

@@ -111,7 +111,8 @@ impl Worker {
     /// Where cards of an approval were posted through a connection: a click on any other message is none of ours.
     pub fn posted(&self, id: &Ident, connection: &Ident) -> Result<Vec<Posted>, Error> {
         let (_, cards) = self.cards_of(id)?;
-        let through = cards.into_values().filter(|seen| seen.connection.as_ref() == Some(connection));
+        let through =
+            cards.into_values().filter(|seen| seen.connection.as_ref() == Some(connection));
         Ok(through.filter_map(|seen| seen.posted).collect())
     }
 
@@ -200,7 +201,8 @@ impl Sending<'_> {
     async fn post(&self, gate: &mut super::gate::Gate, late: bool) -> Result<Again, Error> {
         let card = self.worker.card(self.approval)?;
         let chat = self.chat()?;
-        if late && let Ok(Some(posted)) = chat.find(&self.line.channel.to, &self.approval.id).await {
+        if late && let Ok(Some(posted)) = chat.find(&self.line.channel.to, &self.approval.id).await
+        {
             return self.tell(posted_step(posted, 0)).await;
         }
         let now = Instant::now();

@@ -27,10 +27,14 @@ fn step(mut step: serde_json::Value) -> serde_json::Value {
 fn p9_what_was_told_is_what_is_known() {
     let at = Nanos(5);
     let planned = step(json!({"op": "planned", "worker": "w1", "at": at}));
-    let posted = step(json!({"op": "posted", "conversation": "C1", "message": "1.2", "version": 1}));
+    let posted =
+        step(json!({"op": "posted", "conversation": "C1", "message": "1.2", "version": 1}));
     let place = Some(Posted { conversation: "C1".into(), message: "1.2".into() });
     let there = Seen { posted: place, version: 1, ..Seen::default() };
-    check(&[planned.clone()], &Seen { planned: Some(("w1".into(), at)), ..Seen::default() });
+    check(
+        std::slice::from_ref(&planned),
+        &Seen { planned: Some(("w1".into(), at)), ..Seen::default() },
+    );
     check(&[planned.clone(), posted.clone()], &there);
     let updated = step(json!({"op": "updated", "version": 3}));
     check(&[planned.clone(), posted.clone(), updated], &Seen { version: 3, ..there.clone() });
@@ -41,7 +45,10 @@ fn p9_what_was_told_is_what_is_known() {
     check(&[planned.clone(), refused.clone()], &seen);
     check(&[planned.clone(), refused, planned.clone(), posted], &there);
     let strange = step(json!({"op": "danced"}));
-    check(&[planned.clone(), strange], &Seen { planned: Some(("w1".into(), at)), ..Seen::default() });
+    check(
+        &[planned.clone(), strange],
+        &Seen { planned: Some(("w1".into(), at)), ..Seen::default() },
+    );
     let in_digest = step(json!({"op": "in_digest"}));
     check(&[planned, in_digest], &Seen { in_digest: true, ..Seen::default() });
 }

@@ -100,7 +100,7 @@ impl Worker {
             let approval = Approval::read(&self.ledger, &self.tenant, id)?;
             let approval = approval.ok_or(Error::NotFound)?;
             let (opening, frozen) = self.opening(&approval)?;
-            let world = self.world(&setup, &opening, frozen.as_ref());
+            let world = Self::world(&setup, &opening, frozen.as_ref());
             let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
             if !decided.events.is_empty() {
                 evidence = Some(self.keep_evidence(id, &body).await?);
@@ -159,7 +159,7 @@ impl Worker {
             let approval = Approval::read(&self.ledger, &self.tenant, id)?;
             let approval = approval.ok_or(Error::NotFound)?;
             let (opening, frozen) = self.opening(&approval)?;
-            let world = self.world(&setup, &opening, frozen.as_ref());
+            let world = Self::world(&setup, &opening, frozen.as_ref());
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
                 self.published_with(approval.last_index()).await?;

@@ -49,7 +49,7 @@ impl UnderWay {
 impl Worker {
     /// Follows the log for ever.
     pub(super) async fn follow(self: Arc<Self>) {
-        let mut cursor = match self.restore().await {
+        let mut cursor = match self.restore() {
             Ok(cursor) => cursor,
             Err(error) => {
                 tracing::warn!(tenant = %self.tenant.name, %error, "approvals are read from the log's beginning");
@@ -191,7 +191,7 @@ impl Worker {
     }
 
     /// Reads what was open at the place kept; returns that place.
-    async fn restore(&self) -> Result<u64, Error> {
+    fn restore(&self) -> Result<u64, Error> {
         let key = self.tenant.number.meta(SNAPSHOT);
         let Some(bytes) = self.ledger.store().get(Family::Meta, &key)? else { return Ok(0) };
         let snapshot: Snapshot = ledger::store::read_json(&bytes, "meta")?;

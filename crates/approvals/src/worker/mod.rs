@@ -24,7 +24,10 @@ use crate::{
     setup::{Connections, Setup},
 };
 use data_encoding::HEXLOWER;
-use decider::approval::World;
+use decider::{
+    approval::{Phase, World},
+    rule::Rule,
+};
 use ledger::{
     ident::Ident,
     journal::{self, embedded},
@@ -37,7 +40,6 @@ use ledger::{
 };
 use room::Room;
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc, Mutex, RwLock,
@@ -92,34 +94,12 @@ pub struct Hint {
     /// Its version.
     pub version: u64,
     /// Where it stands.
-    pub phase: decider::approval::Phase,
+    pub phase: Phase,
 }
 
 /// Where a worker finds what is not in the log.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
-    pub(crate) fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    /// The name under which this worker claims cards.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    pub(crate) fn chats(&self) -> &Chats {
-        &self.options.chats
-    }
-
-    /// Completes when cards may have to be sent.
-    pub(crate) async fn cards_changed(&self) {
-        self.cards.notified().await;
-    }
-
     /// What clients see as our address, without a slash at the end.
     pub public_url: String,
     /// The folder with a folder of rules and people for each tenant; none: nothing is ever asked.
@@ -190,6 +170,28 @@ impl Worker {
     /// Whose.
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The name under which this worker claims cards.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn chats(&self) -> &Chats {
+        &self.options.chats
+    }
+
+    /// Completes when cards may have to be sent.
+    pub(crate) async fn cards_changed(&self) {
+        self.cards.notified().await;
     }
 
     /// What clients see as our address, without a slash at the end.
@@ -264,6 +266,14 @@ impl Worker {
     pub fn recent(&self) -> Vec<Arc<Approval>> {
         let room = self.room.lock().expect("no holder of the lock panics");
         room.recent.iter().rev().cloned().collect()
+    }
+
+    /// The approval that still needs the params of the decision at a leaf index.
+    pub fn needs_params_of(&self, index: u64) -> Option<Ident> {
+        let room = self.room.lock().expect("no holder of the lock panics");
+        let found = room.by_opening(index)?;
+        let needs = matches!(found.state.phase, Phase::Pending | Phase::Granted | Phase::Minted);
+        needs.then(|| found.id.clone())
     }
 
     /// Waits until an approval has a newer version than `after`, as far as the list knows.
@@ -355,11 +365,12 @@ impl Worker {
     }
 
     /// The world at this moment, as far as this approval is concerned.
-    fn world(&self, setup: &Setup, opening: &Opening, frozen: Option<&Frozen>) -> World {
+    fn world(setup: &Setup, opening: &Opening, frozen: Option<&Frozen>) -> World {
         let rule = frozen.and_then(|frozen| {
-            opening.with_facts(frozen, |facts| setup.rule_for(facts).map(|rule| rule.digest()))
+            opening.with_facts(frozen, |facts| setup.rule_for(facts).map(Rule::digest))
         });
-        let owners = owners(setup, opening, frozen);
+        let named = frozen.and_then(|frozen| frozen.owner.as_deref());
+        let owners = setup.owners(&opening.agent, named);
         World { now: now(), rule: rule.flatten(), people: setup.active(), owners }
     }
 
@@ -383,14 +394,6 @@ impl Worker {
             tracing::warn!(%tenant, millis, "this machine's clock and the journal's differ");
         }
     }
-}
-
-/// Who owns the agent, as far as we know the person: by the people file, or by the data plane's word.
-fn owners(setup: &Setup, opening: &Opening, frozen: Option<&Frozen>) -> Vec<Ident> {
-    let mut owners: BTreeSet<Ident> = setup.owners_of(&opening.agent).into_iter().collect();
-    let said = frozen.and_then(|frozen| Ident::new(frozen.owner.as_deref()?).ok());
-    owners.extend(said.filter(|owner| setup.people.contains_key(owner)));
-    owners.into_iter().collect()
 }
 
 /// Our clock.

@@ -1,6 +1,6 @@
 //! Opening: a decision that needs approval becomes a paused call that people are asked about.
 
-use super::{Error, Worker, is_conflict, now, owners};
+use super::{Error, Worker, is_conflict, now};
 use crate::{
     fault,
     history::Approval,
@@ -92,7 +92,7 @@ impl Worker {
         if now() >= approval_deadline {
             return Ok(Err("too_old"));
         }
-        let owners = owners(&setup, opening, Some(frozen));
+        let owners = setup.owners(&opening.agent, frozen.owner.as_deref());
         let cancel = if owners.is_empty() && rule.owner == Owner::Known {
             Some("owner_unknown".to_owned())
         } else {

@@ -193,6 +193,12 @@ impl Room {
         self.pending_count
     }
 
+    /// The one that was opened by the decision at a leaf index.
+    pub fn by_opening(&self, index: u64) -> Option<&Arc<Approval>> {
+        let opening = |a: &Approval| a.state.requested.as_ref().map(|r| r.opening.index);
+        self.open.values().find(|approval| opening(approval) == Some(index))
+    }
+
     /// The one whose token that lives has this id.
     pub fn with_token(&self, jti: &str) -> Option<Ident> {
         let lives = |approval: &Approval| {

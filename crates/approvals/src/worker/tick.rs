@@ -42,7 +42,9 @@ impl Worker {
     /// Whether the approval deadline passed and no chat took a card, though the rule names some.
     fn nobody_could_be_asked(&self, id: &Ident) -> bool {
         let approval = self.room.lock().expect("no holder of the lock panics").get(id).cloned();
-        let Some(approval) = approval.filter(|approval| approval.is_pending()) else { return false };
+        let Some(approval) = approval.filter(|approval| approval.is_pending()) else {
+            return false;
+        };
         let requested = approval.state.requested.as_ref();
         let over = requested.is_some_and(|requested| requested.approval_deadline <= now());
         over && self.is_undeliverable(&approval).unwrap_or(false)

@@ -65,10 +65,8 @@ impl View {
     pub fn new(worker: &Worker, approval: &Approval, with_params: bool) -> Result<Self, Problem> {
         let state = &approval.state;
         let requested = state.requested.as_ref().ok_or_else(Problem::not_found)?;
-        let frozen = match with_params {
-            true => worker.opening(approval)?.1.map(|frozen| frozen.canonical),
-            false => None,
-        };
+        let frozen = if with_params { worker.opening(approval)?.1 } else { None };
+        let frozen = frozen.map(|frozen| frozen.canonical);
         let (opening, call) = (&requested.opening, &requested.call);
         Ok(Self {
             id: approval.id.to_string(),

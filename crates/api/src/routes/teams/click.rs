@@ -95,7 +95,7 @@ impl Incoming<'_> {
             Wanted::Review(click) => self.review(click).await,
             Wanted::Refresh(shown) => {
                 let (worker, approval) = self.card_of(&shown).await?;
-                self.show(&worker, &approval, &shown.by, None)
+                Self::show(&worker, &approval, &shown.by, None)
             }
             Wanted::Nothing | Wanted::Unknown => Err(Trouble::NotOurs),
         }
@@ -105,7 +105,7 @@ impl Incoming<'_> {
     async fn card_of(&self, shown: &Shown) -> Result<(Arc<Worker>, Approval), Trouble> {
         let worker = self.app.worker(&self.bot.tenant).ok_or(Trouble::NotOurs)?;
         let approval = worker.get(&shown.approval).await?.ok_or(Trouble::NotOurs)?;
-        let posted = posted(&worker, &approval, &self.bot.name);
+        let posted = worker.posted(&shown.approval, &self.bot.name)?;
         let ours = |card| inbound::is_card(card, &shown.conversation, &shown.message);
         if posted.iter().any(ours) { Ok((worker, approval)) } else { Err(Trouble::NotOurs) }
     }
@@ -126,12 +126,11 @@ impl Incoming<'_> {
         };
         let done = worker.review(&click.shown.approval, review).await?;
         let note = done.refused.map(|refusal| note(refusal, &click.shown.by));
-        self.show(&worker, &done.approval, &click.shown.by, note.as_deref())
+        Self::show(&worker, &done.approval, &click.shown.by, note.as_deref())
     }
 
     /// The card as this person may see it: all of it only for those who are asked.
     fn show(
-        &self,
         worker: &Worker,
         approval: &Approval,
         by: &Clicker,
@@ -149,11 +148,6 @@ impl Incoming<'_> {
         };
         Ok(Json(answer(&drawn)).into_response())
     }
-}
-
-/// The cards of an approval that were posted in a connection. None is, as long as there is no outbox.
-fn posted(_: &Worker, _: &Approval, _: &Ident) -> Vec<Posted> {
-    Vec::new()
 }
 
 fn answer(card: &Value) -> Value {

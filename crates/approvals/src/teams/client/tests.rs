@@ -181,9 +181,12 @@ fn a_token_that_is_not_taken_is_replaced_once() {
 #[test]
 fn every_answer_says_what_to_do() {
     let answered = |status: &'static str| {
-        let fake = fake(move |line, body| match line.starts_with("POST /token ") {
-            true => microsoft(line, body),
-            false => (status.to_owned(), json!({"error": {"code": "Code"}})),
+        let fake = fake(move |line, body| {
+            if line.starts_with("POST /token ") {
+                microsoft(line, body)
+            } else {
+                (status.to_owned(), json!({"error": {"code": "Code"}}))
+            }
         });
         let client = client(&fake.url, &format!("{}/teams/", fake.url));
         let posted = Posted { conversation: "a:1".into(), message: "17".into() };

@@ -5,7 +5,7 @@ use crate::approval::{
     CLOCK_SKEW_MAX, MINTS_MAX, REFUSALS_RECORDED_MAX, World, after, event::Event, is_id,
     state::Phase,
 };
-use ledger::ident::Ident;
+use ledger::{ident::Ident, time::Nanos};
 
 /// What comes with a mint.
 pub(super) struct MintCall<'a> {
@@ -57,7 +57,8 @@ impl Case<'_> {
             kid: call.kid.to_owned(),
             enforcer: call.enforcer.clone(),
             iat: now,
-            exp: self.state.execution_deadline.map_or(life, |deadline| life.min(deadline)),
+            // Tokens tell whole seconds: what is recorded is what they say.
+            exp: whole_seconds(self.state.execution_deadline.map_or(life, |d| life.min(d))),
         });
         Answer::events(events)
     }
@@ -135,4 +136,9 @@ impl Case<'_> {
 fn revoked_by_rule() -> Answer {
     let event = Event::Revoked { by: BY_RULE.to_owned(), reason: RULE_CHANGED.to_owned() };
     Answer::refused(Refusal::RuleChanged, [event])
+}
+
+/// The second in which `at` lies, at its beginning.
+fn whole_seconds(at: Nanos) -> Nanos {
+    Nanos(at.0 - at.0 % 1_000_000_000)
 }
