@@ -2,7 +2,6 @@
 
 use crate::app::App;
 use approvals::{
-    cards::Posted,
     history::Approval,
     setup::TeamsMember,
     teams::{

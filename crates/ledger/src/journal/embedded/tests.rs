@@ -187,16 +187,16 @@ async fn what_the_writer_commits_is_followed() {
     ledger.publish(&tenant, vec![genesis]).await.unwrap();
     assert_eq!(following.messages(1).await[0].subject, Some(subject("system.genesis")));
 
-    let rules = subject("system.rules");
-    let publish = || ledger.publish_signed(&tenant, &rules, b"{}");
+    let evidence = subject("evidence.apr-1");
+    let publish = || ledger.publish_signed(&tenant, &evidence, b"{}");
     assert_eq!(publish().await.unwrap().outcomes, [Outcome::Posted { index: 1 }]);
-    assert_eq!(following.messages(1).await[0], journal.last_on(&rules).unwrap().unwrap());
+    assert_eq!(following.messages(1).await[0], journal.last_on(&evidence).unwrap().unwrap());
     // The signature names the last posted one, which need not be there any more; so does compare-and-swap.
     journal.trim(3).unwrap();
     assert_eq!(journal.state().map(|state| (state.first, state.last)), Ok((3, 2)));
     assert_eq!(publish().await.unwrap().outcomes, [Outcome::Posted { index: 2 }]);
     assert_eq!(following.messages(1).await[0].seq, 3);
-    let stale = Append { expected: Some(2), ..message("system.rules", "{}") };
+    let stale = Append { expected: Some(2), ..message("evidence.apr-1", "{}") };
     let refused = ledger.publish(&tenant, vec![stale]).await.map(|batch| batch.ids);
     assert!(matches!(refused, Err(ledger::Error::Journal(Error::Conflict))));
     following.stop().await;
