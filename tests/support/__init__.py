@@ -4,6 +4,7 @@
     binary   the built `countersign`, run as a command
     server   a server in a fresh directory: init, start, stop, kill -9
     client   its HTTP interface
+    pages    the pages as a browser asks for them
     events   valid events to publish
     nats     a real nats-server
     waits    deadlines instead of sleeps

@@ -1,6 +1,6 @@
 //! What every request handler shares, and what runs beside them.
 
-use crate::{chats, config::Config, metrics::Metrics, routes};
+use crate::{chats, config::Config, metrics::Metrics, pages::Pages, routes};
 use approvals::{
     outbox::Chats,
     worker::{self, Worker},
@@ -42,6 +42,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Room for bodies that are being received, in KiB.
     pub body_room: Semaphore,
+    /// The web pages; with approvals alone.
+    pub pages: Option<Pages>,
     /// One erasure, rotation or tenant at a time.
     pub slow: AsyncMutex<()>,
     workers: RwLock<BTreeMap<Ident, Arc<Worker>>>,
@@ -62,6 +64,8 @@ impl App {
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
         let body_room = Semaphore::new(routes::body::BODIES_KIB_MAX);
         let workers = RwLock::default();
+        let pages = config.file.approvals.as_ref().map(|_| Pages::open(&config.file.keys_dir));
+        let pages = pages.transpose()?;
         Ok(Arc::new(Self {
             ledger,
             config,
@@ -69,6 +73,7 @@ impl App {
             chats,
             metrics,
             body_room,
+            pages,
             slow,
             workers,
             tasks,

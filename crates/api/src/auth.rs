@@ -6,7 +6,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ledger::{
     ident::Ident,
     keyring,
-    store::{Family, LogNumber, Read as _, read_json},
+    store::{self, Family, LogNumber, Read as _, read_json},
     system::{AccessKey, Role},
     tenant::Tenant,
 };
@@ -110,15 +110,26 @@ impl App {
 
     fn key_holder(&self, headers: &HeaderMap) -> Result<(LogNumber, Caller), Problem> {
         let text = bearer(headers).ok_or_else(unauthenticated)?;
-        let id = key_id(text).ok_or_else(unauthenticated)?;
+        let (number, key) = self.key_by_text(text)?.ok_or_else(unauthenticated)?;
+        Ok((number, Caller { key }))
+    }
+
+    /// The key in force that has this text, and its log; `None`: there is none.
+    pub fn key_by_text(&self, text: &str) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
+        let id = key_id(text).filter(|_| text.len() <= KEY_BYTES_MAX);
+        let found = id.map(|id| self.key_by_id(id)).transpose()?.flatten();
+        let right = |key: &AccessKey| stored_form(text).as_bytes().ct_eq(key.sha256.as_bytes());
+        Ok(found.filter(|(_, key)| right(key).into()))
+    }
+
+    /// The key in force with this id, and its log.
+    pub fn key_by_id(&self, id: &str) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
         let store = self.ledger.store();
         let number = store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
         let number = number.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-        let number = LogNumber(number.ok_or_else(unauthenticated)?);
+        let Some(number) = number.map(LogNumber) else { return Ok(None) };
         let key = store.get(Family::Access, &number.key(id.as_bytes()))?;
-        let key: AccessKey = read_json(&key.ok_or_else(unauthenticated)?, "access")?;
-        let same = stored_form(text).as_bytes().ct_eq(key.sha256.as_bytes());
-        if bool::from(same) { Ok((number, Caller { key })) } else { Err(unauthenticated()) }
+        key.map(|key| Ok((number, read_json(&key, "access")?))).transpose()
     }
 
     /// Whether the operator asks.
@@ -134,7 +145,7 @@ impl App {
     }
 
     /// Makes the operator key, unless there is one; returns its text once.
-    pub fn make_operator_key(&self) -> Result<Option<String>, ledger::store::Error> {
+    pub fn make_operator_key(&self) -> Result<Option<String>, store::Error> {
         let store = self.ledger.store();
         if store.get(Family::Meta, OPERATOR)?.is_some() {
             return Ok(None);

@@ -19,6 +19,8 @@ mod config;
 #[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
+mod pages;
+#[cfg(feature = "server")]
 mod problem;
 #[cfg(feature = "server")]
 mod routes;

@@ -117,6 +117,16 @@ impl Problem {
         self
     }
 
+    /// Its HTTP status.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What the caller must do.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The one answer for what does not exist and for what is somebody else's.
     pub fn not_found() -> Self {
         Self::new("not_found", "There is nothing at this address for this key.")
@@ -125,7 +135,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();

@@ -2,13 +2,18 @@
 
 use crate::{app::App, config::Tls, routes};
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -38,6 +43,10 @@ const HEADERS_MAX: usize = 64;
 /// Pause after the system refused a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who is at the other end of the connection; every request carries it as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
 /// Serves until `stop` completes, then lets open requests end.
 pub async fn serve(
     app: Arc<App>,
@@ -57,7 +66,7 @@ pub async fn serve(
             // Forget connections that ended.
             Some(_) = connections.join_next() => continue,
         };
-        let (stream, permit) = match accepted {
+        let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -71,12 +80,12 @@ pub async fn serve(
             let _counted = Counted::new(&app);
             let _permit: OwnedSemaphorePermit = permit;
             match tls {
-                None => converse(stream, router, watcher).await,
+                None => converse(stream, peer, router, watcher).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) =
                         tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await
                     {
-                        converse(stream, router, watcher).await;
+                        converse(stream, peer, router, watcher).await;
                     } else {
                         tracing::debug!("a TLS handshake failed");
                     }
@@ -112,17 +121,18 @@ impl Drop for Counted<'_> {
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
     // A reader that takes nothing: the kernel ends the connection when sent bytes stay unread for so long.
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
-    Ok((stream, permit))
+    Ok((stream, Peer(address.ip()), permit))
 }
 
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    peer: Peer,
     router: Router,
     watcher: Watcher,
 ) {
@@ -133,7 +143,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(HEADER_WAIT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");

@@ -55,6 +55,17 @@ pub fn random32() -> Zeroizing<[u8; 32]> {
     bytes
 }
 
+/// The key that signs sessions on the web pages, `<keys_dir>/session.key`; made when it is not there.
+///
+/// It belongs to the installation, not to a tenant. Without it everybody signs in again: no backup needs it.
+pub fn session_key(keys_dir: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
+    let path = keys_dir.join("session.key");
+    if !path.exists() {
+        write_private(&path, new_key_text().as_bytes())?;
+    }
+    read_key(&path)
+}
+
 impl Keyring {
     /// Makes the folder with a new key of each kind; what an interrupted creation made already is kept.
     pub fn create(keys_dir: &Path, tenant: &Ident, origin: &str) -> Result<Self, Error> {
@@ -64,8 +75,7 @@ impl Keyring {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
         let path = folder.join("salt.key");
         if !path.exists() {
-            let text = Zeroizing::new(HEXLOWER.encode(random32().as_ref()) + "\n");
-            write_private(&path, text.as_bytes())?;
+            write_private(&path, new_key_text().as_bytes())?;
         }
         let mut ring = Self::open(keys_dir, tenant)?;
         for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token] {
@@ -79,11 +89,7 @@ impl Keyring {
     /// Reads the folder.
     pub fn open(keys_dir: &Path, tenant: &Ident) -> Result<Self, Error> {
         let folder = keys_dir.join(tenant.as_str());
-        let path = folder.join("salt.key");
-        let text = read_private(&path)?;
-        let salt = HEXLOWER.decode(text.trim_end().as_bytes()).map(Zeroizing::new);
-        let salt = salt.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
-        let salt = Zeroizing::new(salt.ok_or(Error::Unreadable(path))?);
+        let salt = read_key(&folder.join("salt.key"))?;
         let mut ring = Self { folder, signers: Vec::new(), salt };
         for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token] {
             for number in 1.. {
@@ -159,6 +165,19 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     folder.map_err(failed)
 }
 
+/// The text of a key file with 32 new random bytes.
+fn new_key_text() -> Zeroizing<String> {
+    Zeroizing::new(HEXLOWER.encode(random32().as_ref()) + "\n")
+}
+
+/// A key file with 32 bytes.
+fn read_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
+    let text = read_private(path)?;
+    let bytes = HEXLOWER.decode(text.trim_end().as_bytes()).map(Zeroizing::new);
+    let bytes = bytes.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+    bytes.map(Zeroizing::new).ok_or_else(|| Error::Unreadable(path.to_owned()))
+}
+
 fn read_private(path: &Path) -> Result<Zeroizing<String>, Error> {
     let failed = |source| Error::Io { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
@@ -185,6 +204,8 @@ mod tests {
         assert_eq!(again.salt_key_id(), ring.salt_key_id());
         assert!(again.signer(&second).is_ok());
         let path = dir.path().join("acme/log-1.key");
+        let session = session_key(dir.path()).unwrap();
+        assert_eq!(session_key(dir.path()).unwrap(), session);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Keyring::open(dir.path(), &tenant), Err(Error::Open(_))));
     }

@@ -17,7 +17,7 @@ mod tokens;
 
 pub use openapi::document;
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, pages, problem::Problem};
 use axum::{
     Router,
     extract::{Query, Request, rejection::QueryRejection},
@@ -57,7 +57,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/approvals/{id}/execution", post(approvals::execution))
         .route("/tokens/redeem", post(tokens::redeem))
         .route("/tokens/{jti}/revoke", post(approvals::revoke_token));
-    Router::new()
+    let pages = app.pages.is_some().then(|| pages::router(Arc::clone(&app)));
+    let router = Router::new()
         .nest("/v1/tenants/{tenant}", tenant)
         .route("/v1/tenants", post(operate::create_tenant))
         .route("/v1/backup", post(operate::backup))
@@ -71,11 +72,15 @@ pub fn router(app: Arc<App>) -> Router {
             Problem::new("method_not_allowed", "This address does not take this method.")
         })
         .layer(middleware::from_fn(harden))
-        .with_state(app)
+        .with_state(app);
+    match pages {
+        None => router,
+        Some(pages) => router.merge(pages),
+    }
 }
 
 /// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
-fn query<T: serde::de::DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
+pub fn query<T: serde::de::DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
     let uri = format!("/?{}", raw.unwrap_or_default()).parse();
     let uri = uri.map_err(|_| Problem::new("bad_request", "The query can't be read."))?;
     let query = Query::try_from_uri(&uri);

@@ -1,0 +1,337 @@
+//! The web pages: an inbox, an approval, one confirming page. Rendered here, and whole without JavaScript.
+//!
+//! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what (`decider`), doing
+//! it (`approvals`).
+
+mod approval;
+mod assets;
+mod inbox;
+mod session;
+mod signin;
+mod tries;
+mod view;
+
+use crate::{app::App, problem::Problem, routes, serve::Peer};
+use approvals::worker;
+use askama::Template;
+use assets::{ASSETS, Assets};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use ledger::{keyring, store, time::Nanos};
+use session::Session;
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use zeroize::Zeroizing;
+
+/// Largest form, in bytes: a comment of 2,000 characters, each up to 12 bytes when encoded, and the rest.
+const FORM_BYTES_MAX: usize = 32 << 10;
+
+/// What the pages keep.
+pub struct Pages {
+    session_key: Zeroizing<[u8; 32]>,
+    tries: tries::Tries,
+}
+
+impl Pages {
+    /// Reads the key of the sessions, or makes it.
+    pub fn open(keys_dir: &Path) -> Result<Self, keyring::Error> {
+        let session_key = keyring::session_key(keys_dir)?;
+        Ok(Self { session_key, tries: tries::Tries::default() })
+    }
+}
+
+/// Every page.
+pub fn router(app: Arc<App>) -> Router {
+    let approval = Router::new()
+        .route("/", get(approval::show).post(signin::at_approval))
+        .route("/changed", get(approval::changed))
+        .route("/confirm", get(approval::back).post(approval::confirm))
+        .route("/review", get(approval::back).post(approval::review))
+        .route("/revoke", get(approval::back).post(approval::revoke))
+        .route("/receipts/{n}", get(approval::receipt));
+    let pages = Router::new()
+        .route("/", get(inbox::show).post(signin::at_inbox))
+        .route("/new", get(inbox::news))
+        .route("/signin", get(signin::show).post(signin::submit))
+        .route("/signout", get(signin::after_out).post(signin::out))
+        .nest("/approvals/{id}", approval)
+        .method_not_allowed_fallback(|| async { Stop::NotFound })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard));
+    Router::new().route("/assets/{name}", get(assets::serve)).merge(pages).with_state(app)
+}
+
+/// On every page: forms only from our own pages; nothing cached, framed, sniffed or loaded from elsewhere.
+async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut response = if changes && !is_ours(&app, request.headers()) {
+        Stop::Forged.into_response()
+    } else {
+        next.run(request).await
+    };
+    if response.status().is_client_error() && !response.headers().contains_key(HARDENED) {
+        // An address that can't be decoded: axum's own words.
+        response = Stop::NotFound.into_response();
+    }
+    response.headers_mut().remove(HARDENED);
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether a form comes from a page of ours.
+///
+/// Browsers say so by `Sec-Fetch-Site`; older ones by `Origin`, which our `no-referrer` turns into `null` where the
+/// former is known. One of them must say it, and neither may say otherwise.
+fn is_ours(app: &App, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
+    let site = text(HeaderName::from_static("sec-fetch-site"));
+    let origin = text(header::ORIGIN).filter(|origin| *origin != "null");
+    let same = |origin: &str| origin == origin_of(&app.config.file.public_url);
+    match (site, origin) {
+        (None, None) => false,
+        (site, origin) => site.is_none_or(|s| s == "same-origin") && origin.is_none_or(same),
+    }
+}
+
+/// Scheme, host and port of a URL, as browsers write an origin.
+fn origin_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let usual = if scheme == "https" { ":443" } else { ":80" };
+    format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(&host))
+}
+
+/// The path of `public_url` before our own paths: empty, or `/countersign` behind a proxy that takes it off.
+fn base(app: &App) -> &str {
+    let (_, rest) = app.config.file.public_url.split_once("://").unwrap_or_default();
+    rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
+}
+
+/// Marks answers that are pages; taken off before they leave.
+const HARDENED: HeaderName = HeaderName::from_static("x-page");
+
+/// On every page.
+const HEADERS: [(HeaderName, &str); 9] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action \
+         'self'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    (HeaderName::from_static("x-robots-tag"), "noindex"),
+];
+
+/// Now, by the clock that the embedded journal has too.
+fn now() -> Nanos {
+    ledger::journal::embedded::now()
+}
+
+/// The parts of the pages; their routes exist only with them.
+fn pages(app: &App) -> &Pages {
+    app.pages.as_ref().expect("the routes of the pages exist only with them")
+}
+
+/// Who asks; nobody is signed in: the sign-in form, whatever was asked for.
+fn visitor(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
+    session::current(app, pages(app), headers)?.ok_or_else(|| Stop::sign_in(app))
+}
+
+/// Where the request came from: the connection, or what the proxy in front appended last. What stands before that in
+/// `X-Forwarded-For` is the client's own word.
+fn address(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
+    let forwarded = || {
+        let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        last.rsplit(',').next()?.trim().parse().ok()
+    };
+    let behind_proxy = app.config.file.plaintext_behind_proxy;
+    let forwarded = if behind_proxy { forwarded() } else { None };
+    forwarded.or(peer.map(|peer| peer.0)).unwrap_or(IpAddr::from([0, 0, 0, 0]))
+}
+
+/// A form's fields.
+async fn form<T: serde::de::DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Stop> {
+    let bytes = routes::body::read(app, headers, body, FORM_BYTES_MAX).await?;
+    let text = String::from_utf8(bytes).map_err(|_| Stop::Unreadable)?;
+    routes::query(Some(&text)).map_err(|_| Stop::Unreadable)
+}
+
+/// What every page has.
+struct Top {
+    /// Style sheet, htmx and icon.
+    assets: &'static Assets,
+    /// Of the window.
+    title: String,
+    /// Before every path of ours.
+    base: String,
+    /// Who is signed in: name, and what forms carry.
+    person: Option<(String, String)>,
+}
+
+impl Top {
+    fn new(app: &App, title: impl Into<String>, session: Option<&Session>) -> Self {
+        let person = session.map(|session| (session.name(), session.form_token.clone()));
+        Self { assets: &ASSETS, title: title.into(), base: base(app).to_owned(), person }
+    }
+}
+
+/// A page.
+fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => {
+            let kind = HeaderValue::from_static("text/html; charset=utf-8");
+            let headers = [(header::CONTENT_TYPE, kind), (HARDENED, HeaderValue::from_static(""))];
+            (status, headers, text).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What takes the place of news when nobody is signed in any more; the page stays as it is.
+#[derive(Template)]
+#[template(path = "signed_out.html")]
+struct SignedOut;
+
+/// htmx: take this, and stop asking.
+const STOP_POLLING: u16 = 286;
+
+fn signed_out() -> Response {
+    page(StatusCode::from_u16(STOP_POLLING).unwrap_or(StatusCode::OK), &SignedOut)
+}
+
+/// On to another page of ours, by GET.
+fn go(app: &App, path: &str) -> Response {
+    let to = HeaderValue::from_str(&format!("{}{path}", base(app)));
+    let Ok(to) = to else { return Stop::NotFound.into_response() };
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
+}
+
+/// A page that only says something.
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message {
+    top: Top,
+    heading: &'static str,
+    text: String,
+}
+
+/// Why there is no page as asked for.
+enum Stop {
+    /// Nobody is signed in: the form, ready made, the same for every address.
+    SignIn(Box<Response>),
+    /// There is none, or it is not for this person: nobody learns which.
+    NotFound,
+    /// A form that was not sent from a page of this session.
+    Forged,
+    /// A form that can't be read.
+    Unreadable,
+    /// Too many sign-ins failed.
+    Wait(Duration),
+    /// It was not done, for a reason that the text gives.
+    Failed(StatusCode, String),
+}
+
+impl Stop {
+    fn sign_in(app: &App) -> Self {
+        Self::SignIn(Box::new(signin::form_page(app, None, None)))
+    }
+}
+
+impl From<store::Error> for Stop {
+    fn from(error: store::Error) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem.status(), problem.detail().to_owned())
+    }
+}
+
+impl From<worker::Error> for Stop {
+    fn from(error: worker::Error) -> Self {
+        match error {
+            worker::Error::NotFound => Self::NotFound,
+            error => Problem::from(error).into(),
+        }
+    }
+}
+
+impl IntoResponse for Stop {
+    fn into_response(self) -> Response {
+        let (status, heading, text) = match self {
+            Self::SignIn(form) => return *form,
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "Nothing here",
+                "There is no such page, or it is not for you.".to_owned(),
+            ),
+            Self::Forged => (
+                StatusCode::FORBIDDEN,
+                "Please do that again",
+                "This form does not belong to your present sign-in. Nothing was recorded."
+                    .to_owned(),
+            ),
+            Self::Unreadable => (
+                StatusCode::BAD_REQUEST,
+                "That could not be read",
+                "A field is missing or too long. Nothing was recorded.".to_owned(),
+            ),
+            Self::Wait(wait) => {
+                let minutes = wait.as_secs().div_ceil(60);
+                let text = format!("Too many sign-ins failed. Try again in {minutes} min.");
+                let mut response = message(StatusCode::TOO_MANY_REQUESTS, "Please wait", text);
+                let seconds = HeaderValue::from(wait.as_secs().max(1));
+                response.headers_mut().insert(header::RETRY_AFTER, seconds);
+                return response;
+            }
+            Self::Failed(status, text) => (status, "That did not work", text),
+        };
+        message(status, heading, text)
+    }
+}
+
+fn message(status: StatusCode, heading: &'static str, text: String) -> Response {
+    let top = Top { assets: &ASSETS, title: heading.into(), base: String::new(), person: None };
+    page(status, &Message { top, heading, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, origin: &str) {
+        assert_eq!(origin_of(url), origin);
+    }
+
+    #[test]
+    fn origins_are_as_browsers_write_them() {
+        check("https://Log.example.com/", "https://log.example.com");
+        check("https://log.example.com:443/c", "https://log.example.com");
+        check("http://127.0.0.1:8470", "http://127.0.0.1:8470");
+        check("http://localhost:80", "http://localhost");
+    }
+}

@@ -1,0 +1,182 @@
+//! Who is signed in: a signed cookie, checked against keys and people at every request.
+
+use super::{Pages, Stop};
+use crate::app::App;
+use approvals::{history::Approval, setup::Setup, worker::Worker};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, Mac as _};
+use ledger::{
+    ident::Ident,
+    keyring::random32,
+    system::{AccessKey, Role},
+    tenant::Tenant,
+    time::Nanos,
+};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
+
+/// How long a sign-in lasts, in seconds.
+pub const LIFE_SECONDS: u64 = 8 * 3600;
+/// Longest cookie value that is looked at, in bytes.
+const COOKIE_BYTES_MAX: usize = 1024;
+/// What is signed begins with one of these: a session never passes as a form's token.
+const SESSION: &[u8] = b"countersign-session-v1\0";
+const FORM: &[u8] = b"countersign-form-v1\0";
+
+/// What the cookie holds, beside its signature.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    tenant: Ident,
+    key_id: String,
+    person: Ident,
+    signed_in_at: Nanos,
+    /// Makes the forms' token another one at each sign-in.
+    seed: String,
+}
+
+/// A person who is signed in, with a key and a person that are in force now.
+pub struct Session {
+    /// Whose approvals.
+    pub tenant: Arc<Tenant>,
+    /// Who.
+    pub person: Ident,
+    /// When.
+    pub signed_in_at: Nanos,
+    /// What every form carries.
+    pub form_token: String,
+    /// The tenant's worker.
+    pub worker: Arc<Worker>,
+    /// Its rules and people.
+    pub setup: Arc<Setup>,
+}
+
+impl Session {
+    /// The person's name.
+    pub fn name(&self) -> String {
+        self.setup.name_of(&self.person)
+    }
+
+    /// Whether this person may see an approval: who is asked, and who answered.
+    pub fn may_see(&self, approval: &Approval) -> bool {
+        self.worker.may_review(&self.person, approval)
+            || approval.state.review_by(&self.person).is_some()
+    }
+
+    /// Refuses a form that was not made for this session.
+    pub fn check_form(&self, token: &str) -> Result<(), Stop> {
+        let same = self.form_token.as_bytes().ct_eq(token.as_bytes());
+        if same.into() { Ok(()) } else { Err(Stop::Forged) }
+    }
+}
+
+/// A new session's cookie, as a `Set-Cookie` header.
+pub fn begin(
+    app: &App,
+    pages: &Pages,
+    tenant: &Ident,
+    key: &AccessKey,
+    now: Nanos,
+) -> Option<HeaderValue> {
+    let content = Content {
+        tenant: tenant.clone(),
+        key_id: key.key_id.clone(),
+        person: key.person.clone()?,
+        signed_in_at: now,
+        seed: BASE64URL_NOPAD.encode(&random32()[..16]),
+    };
+    let content = BASE64URL_NOPAD.encode(&serde_json::to_vec(&content).ok()?);
+    let mac =
+        BASE64URL_NOPAD.encode(&mac(pages, SESSION, content.as_bytes()).finalize().into_bytes());
+    set_cookie(app, &format!("{content}.{mac}"), LIFE_SECONDS)
+}
+
+/// Ends it in the browser, as a `Set-Cookie` header.
+pub fn end(app: &App) -> Option<HeaderValue> {
+    set_cookie(app, "", 0)
+}
+
+fn set_cookie(app: &App, value: &str, seconds: u64) -> Option<HeaderValue> {
+    let secure = if is_https(app) { "; Secure" } else { "" };
+    let name = cookie_name(app);
+    HeaderValue::from_str(&format!(
+        "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    ))
+    .ok()
+}
+
+fn is_https(app: &App) -> bool {
+    app.config.file.public_url.starts_with("https://")
+}
+
+/// With https the browser itself holds us to Secure, Path=/ and no Domain.
+fn cookie_name(app: &App) -> &'static str {
+    if is_https(app) { "__Host-countersign" } else { "countersign" }
+}
+
+fn mac(pages: &Pages, domain: &[u8], text: &[u8]) -> Hmac<Sha256> {
+    let mac = Hmac::<Sha256>::new_from_slice(pages.session_key.as_ref());
+    mac.expect("HMAC takes keys of every length").chain_update(domain).chain_update(text)
+}
+
+/// Who asks; `None`: nobody is signed in, or no more.
+pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<Session>, Stop> {
+    let name = cookie_name(app);
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let values = cookies.flat_map(|line| line.split(';')).filter_map(|pair| {
+        let (found, value) = pair.trim().split_once('=')?;
+        (found == name && value.len() <= COOKIE_BYTES_MAX).then_some(value)
+    });
+    // Another page of the same host may have set one of this name: ours is the one with our signature.
+    let Some(content) = values.into_iter().find_map(|value| read(pages, value)) else {
+        return Ok(None);
+    };
+    let age = super::now().0.checked_sub(content.signed_in_at.0);
+    if age.is_none_or(|age| age >= LIFE_SECONDS * 1_000_000_000) {
+        return Ok(None);
+    }
+    let Some((number, key)) = app.key_by_id(&content.key_id)? else { return Ok(None) };
+    let tenant = app.ledger.tenant(content.tenant.as_str()).filter(|t| t.number == number);
+    let Some(tenant) = tenant.filter(|_| is_of(&key, &content.person)) else { return Ok(None) };
+    let Some((worker, setup)) = with_person(app, &tenant, &content.person)? else {
+        return Ok(None);
+    };
+    let form_token = mac(pages, FORM, content.seed.as_bytes()).finalize().into_bytes();
+    Ok(Some(Session {
+        tenant,
+        person: content.person,
+        signed_in_at: content.signed_in_at,
+        form_token: BASE64URL_NOPAD.encode(&form_token),
+        worker,
+        setup,
+    }))
+}
+
+/// Whether a key is a reviewer's, of this person.
+pub fn is_of(key: &AccessKey, person: &Ident) -> bool {
+    key.roles == [Role::Reviewer] && key.person.as_ref() == Some(person)
+}
+
+/// A tenant's worker, and the rules and people in force.
+type InForce = (Arc<Worker>, Arc<Setup>);
+
+/// The worker and setup of a tenant, if the person is in force there.
+pub fn with_person(app: &App, tenant: &Tenant, person: &Ident) -> Result<Option<InForce>, Stop> {
+    let text = "Approvals are not set up for this tenant.";
+    let off = || Stop::Failed(StatusCode::SERVICE_UNAVAILABLE, text.into());
+    let worker = app.worker(&tenant.name).ok_or_else(off)?;
+    let setup = worker.setup()?;
+    let active = setup.active().contains_key(person);
+    Ok(active.then_some((worker, setup)))
+}
+
+/// The content of a cookie that we signed.
+fn read(pages: &Pages, value: &str) -> Option<Content> {
+    let (content, signature) = value.split_once('.')?;
+    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
+    mac(pages, SESSION, content.as_bytes()).verify_slice(&signature).ok()?;
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(content.as_bytes()).ok()?).ok()
+}

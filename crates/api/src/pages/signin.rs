@@ -1,0 +1,206 @@
+//! Signing in with a reviewer key, and out.
+
+use super::{Stop, Top, address, form, go, now, page, pages, session, visitor};
+use crate::{app::App, serve::Peer};
+use askama::Template;
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use ledger::{ident::Ident, system::AccessKey, tenant::Tenant};
+use serde::Deserialize;
+use std::{sync::Arc, time::Instant};
+
+/// The form. Without `to` it posts to where it is shown, so that it is the same at every address.
+#[derive(Template)]
+#[template(path = "signin.html")]
+struct Form {
+    top: Top,
+    /// `Some`: posts to `/signin`, and goes on to there.
+    to: Option<String>,
+    /// Why it is shown again.
+    wrong: bool,
+    /// Already in the field.
+    username: String,
+}
+
+/// The sign-in page; `to` as in [`own`], `failed` after a try under that name.
+pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Response {
+    let status = if failed.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+    let (wrong, username) = (failed.is_some(), failed.unwrap_or_default());
+    page(status, &Form { top: Top::new(app, "Sign in", None), to, wrong, username })
+}
+
+/// Where a sign-in may lead: the inbox, or the page of an approval. Everything else is the inbox.
+fn own(path: &str) -> String {
+    let approval = path.strip_prefix("/approvals/").and_then(|id| Ident::new(id).ok());
+    approval.map_or_else(|| "/".to_owned(), |id| format!("/approvals/{id}"))
+}
+
+#[derive(Default, Deserialize)]
+struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+/// `GET /signin?next=…`: signing in again, for a rule that wants a fresh one.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let next: Next = crate::routes::query(raw.as_deref()).unwrap_or_default();
+    let who = visitor(&app, &headers).ok().map(|session| session.person.to_string());
+    let top = Top::new(&app, "Sign in", None);
+    let form =
+        Form { top, to: Some(own(&next.next)), wrong: false, username: who.unwrap_or_default() };
+    page(StatusCode::OK, &form)
+}
+
+/// What the form sends.
+#[derive(Deserialize)]
+struct Fields {
+    username: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// `POST /signin`
+pub async fn submit(
+    State(app): State<Arc<App>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Stop> {
+    sign_in(&app, peer, &headers, body, None).await
+}
+
+/// `POST /`, from the form at the inbox's address.
+pub async fn at_inbox(
+    State(app): State<Arc<App>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Stop> {
+    sign_in(&app, peer, &headers, body, Some("/".into())).await
+}
+
+/// `POST /approvals/{id}`, from the form at an approval's address.
+pub async fn at_approval(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Stop> {
+    sign_in(&app, peer, &headers, body, Some(format!("/approvals/{id}"))).await
+}
+
+/// Looks at name and key; `here`: where the form was shown, if it was not `/signin`.
+async fn sign_in(
+    app: &App,
+    peer: Option<Extension<Peer>>,
+    headers: &HeaderMap,
+    body: Body,
+    here: Option<String>,
+) -> Result<Response, Stop> {
+    let fields: Fields = form(app, headers, body).await?;
+    let (username, password) = (fields.username.trim(), fields.password.trim());
+    let address = address(app, peer.as_deref(), headers);
+    // What is no id is nobody's: it counts for the address alone.
+    let person = Ident::new(username).ok().map(|_| username);
+    let tries = &pages(app).tries;
+    if let Some(wait) = tries.wait(address, person, Instant::now()) {
+        return Err(Stop::Wait(wait));
+    }
+    let to = here.clone().unwrap_or(fields.next);
+    let Some((tenant, key)) = right(app, username, password)? else {
+        tries.failed(address, person, Instant::now());
+        tracing::info!(%address, "a sign-in failed");
+        let to = here.is_none().then(|| own(&to));
+        return Ok(form_page(app, to, Some(username.chars().take(64).collect())));
+    };
+    let cookie = session::begin(app, pages(app), &tenant.name, &key, now());
+    tracing::info!(tenant = %tenant.name, person, key = key.key_id, "signed in");
+    Ok(with_cookie(go(app, &own(&to)), cookie))
+}
+
+/// The tenant and key, if it is this person's reviewer key and both are in force.
+fn right(
+    app: &App,
+    username: &str,
+    password: &str,
+) -> Result<Option<(Arc<Tenant>, AccessKey)>, Stop> {
+    let Some((number, key)) = app.key_by_text(password)? else { return Ok(None) };
+    let Some(person) = Ident::new(username).ok().filter(|person| session::is_of(&key, person))
+    else {
+        return Ok(None);
+    };
+    let tenant = app.ledger.tenants().into_iter().find(|tenant| tenant.number == number);
+    let Some(tenant) = tenant else { return Ok(None) };
+    let known = session::with_person(app, &tenant, &person)?.is_some();
+    Ok(known.then_some((tenant, key)))
+}
+
+#[derive(Deserialize)]
+struct Out {
+    token: String,
+}
+
+/// `POST /signout`
+pub async fn out(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Stop> {
+    let Ok(session) = visitor(&app, &headers) else { return Ok(go(&app, "/")) };
+    let fields: Out = form(&app, &headers, body).await?;
+    session.check_form(&fields.token)?;
+    Ok(with_cookie(go(&app, "/"), session::end(&app)))
+}
+
+/// `GET /signout`: whoever types it.
+pub async fn after_out(State(app): State<Arc<App>>) -> Response {
+    go(&app, "/")
+}
+
+fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(next: &str, to: &str) {
+        assert_eq!(own(next), to, "{next}");
+    }
+
+    #[test]
+    fn sign_ins_lead_only_to_our_own_pages() {
+        check("/", "/");
+        check("/approvals/apr-1", "/approvals/apr-1");
+        for next in [
+            "",
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "/approvals/",
+            "/approvals/a/b",
+            "/approvals/../x",
+            "/approvals//evil.example",
+            "/approvals/%2f",
+            "/approvals/a?b",
+            "/approvals/a\r\nb",
+        ] {
+            check(next, "/");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Failed sign-ins, counted for each address and each person, in bounded memory.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// Failed tries from one address within [`WINDOW`].
+pub const ADDRESS_TRIES_MAX: u32 = 20;
+/// Failed tries under one person's name within [`WINDOW`]. More than one address has: a stranger who wants to shut a
+/// person out needs several. Whoever is signed in is not touched.
+pub const PERSON_TRIES_MAX: u32 = 50;
+/// How long failed tries count.
+pub const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Addresses and persons that are remembered, each; beyond, the oldest is forgotten.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// What failed lately.
+#[derive(Default)]
+pub struct Tries {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    addresses: HashMap<IpAddr, Failed>,
+    persons: HashMap<String, Failed>,
+}
+
+#[derive(Clone, Copy)]
+struct Failed {
+    since: Instant,
+    count: u32,
+}
+
+impl Tries {
+    /// How long this address, or anybody under this name, must wait; `None`: it may try.
+    pub fn wait(&self, address: IpAddr, person: Option<&str>, now: Instant) -> Option<Duration> {
+        let kept = self.kept.lock().expect("no holder of the lock panics");
+        let address =
+            kept.addresses.get(&subnet(address)).and_then(|f| f.wait(ADDRESS_TRIES_MAX, now));
+        let person =
+            person.and_then(|person| kept.persons.get(person)?.wait(PERSON_TRIES_MAX, now));
+        address.max(person)
+    }
+
+    /// Counts a failed try.
+    pub fn failed(&self, address: IpAddr, person: Option<&str>, now: Instant) {
+        let mut kept = self.kept.lock().expect("no holder of the lock panics");
+        count(&mut kept.addresses, subnet(address), now);
+        if let Some(person) = person {
+            count(&mut kept.persons, person.to_owned(), now);
+        }
+    }
+}
+
+impl Failed {
+    fn wait(&self, max: u32, now: Instant) -> Option<Duration> {
+        let left = WINDOW.checked_sub(now.saturating_duration_since(self.since))?;
+        (self.count >= max && !left.is_zero()).then_some(left)
+    }
+}
+
+/// One household or server has a whole /64 of IPv6.
+fn subnet(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+fn count<K: Clone + Eq + std::hash::Hash>(kept: &mut HashMap<K, Failed>, key: K, now: Instant) {
+    let new = Failed { since: now, count: 0 };
+    if !kept.contains_key(&key) && kept.len() >= REMEMBERED_MAX {
+        kept.retain(|_, failed| now.saturating_duration_since(failed.since) < WINDOW);
+        if kept.len() >= REMEMBERED_MAX {
+            let oldest = kept.iter().min_by_key(|(_, failed)| failed.since);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                kept.remove(&oldest);
+            }
+        }
+    }
+    let failed = kept.entry(key).or_insert(new);
+    if now.saturating_duration_since(failed.since) >= WINDOW {
+        *failed = new;
+    }
+    failed.count = failed.count.saturating_add(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(tries: &Tries, address: &str, person: &str, now: Instant, waits: bool) {
+        let address = address.parse().unwrap();
+        assert_eq!(tries.wait(address, Some(person), now).is_some(), waits, "{address} {person}");
+    }
+
+    fn fail(tries: &Tries, count: u32, address: &str, person: &str, now: Instant) {
+        for _ in 0..count {
+            tries.failed(address.parse().unwrap(), Some(person), now);
+        }
+    }
+
+    #[test]
+    fn p13_tries_are_limited_by_address_and_person() {
+        let (tries, begin) = (Tries::default(), Instant::now());
+        fail(&tries, ADDRESS_TRIES_MAX - 1, "192.0.2.1", "ann", begin);
+        check(&tries, "192.0.2.1", "ann", begin, false);
+        fail(&tries, 1, "192.0.2.1", "ann", begin);
+        check(&tries, "192.0.2.1", "ben", begin, true);
+        check(&tries, "::ffff:192.0.2.1", "ben", begin, true);
+        check(&tries, "192.0.2.2", "ann", begin, false);
+        check(&tries, "192.0.2.1", "ben", begin + WINDOW, false);
+        fail(&tries, ADDRESS_TRIES_MAX, "2001:db8::1", "ann", begin);
+        check(&tries, "2001:db8::2", "x", begin, true);
+        check(&tries, "2001:db8:1::2", "x", begin, false);
+        fail(&tries, PERSON_TRIES_MAX, "192.0.2.3", "ann", begin);
+        check(&tries, "192.0.2.4", "ann", begin, true);
+    }
+
+    #[test]
+    fn p13_memory_is_bounded() {
+        let (tries, begin) = (Tries::default(), Instant::now());
+        for number in 0..u32::try_from(REMEMBERED_MAX).unwrap() + 5 {
+            let now = begin + Duration::from_nanos(number.into());
+            tries.failed(IpAddr::V4(number.into()), Some(&number.to_string()), now);
+        }
+        let kept = tries.kept.lock().unwrap();
+        assert_eq!((kept.addresses.len(), kept.persons.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+        assert!(!kept.persons.contains_key("0"));
+    }
+}

@@ -1,0 +1,257 @@
+//! What stands in the pages: words for states and events, moments, rows.
+
+use approvals::{cards::Card, setup::Setup};
+use chrono::{DateTime, Utc};
+use decider::approval::{Decision, Event, Outcome, Phase, Reason, Refusal, Via};
+use ledger::{foreign::harmless, ident::Ident, time::Nanos};
+
+/// A time as people read it, with its zone and how far away it is.
+pub struct Moment {
+    /// For machines: RFC 3339, whole seconds.
+    pub iso: String,
+    /// `20 Nov 2026, 10:14 UTC`
+    pub text: String,
+    /// `in 12 min`, `3 h ago`
+    pub relative: String,
+    /// It comes within ten minutes.
+    pub soon: bool,
+}
+
+/// Below this a deadline is marked, in seconds.
+const SOON_SECONDS: u64 = 600;
+
+impl Moment {
+    /// A time, seen from `now`.
+    pub fn new(at: Nanos, now: Nanos) -> Self {
+        let nanos = i64::try_from(at.0).unwrap_or(i64::MAX);
+        let time = DateTime::<Utc>::from_timestamp_nanos(nanos);
+        let seconds = at.seconds().abs_diff(now.seconds());
+        let far = match seconds {
+            0..60 => format!("{seconds} s"),
+            60..3_600 => format!("{} min", seconds / 60),
+            3_600..86_400 if (seconds / 60).is_multiple_of(60) => format!("{} h", seconds / 3_600),
+            3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+            86_400..172_800 => "1 day".into(),
+            _ => format!("{} days", seconds / 86_400),
+        };
+        let relative = if at > now { format!("in {far}") } else { format!("{far} ago") };
+        Self {
+            iso: time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            text: time.format("%-d %b %Y, %H:%M UTC").to_string(),
+            relative,
+            soon: at <= now || seconds < SOON_SECONDS,
+        }
+    }
+}
+
+/// A state in words, and its colour.
+pub fn phase(phase: Phase) -> (&'static str, &'static str) {
+    match phase {
+        Phase::None | Phase::Pending => ("Waiting for people", "waiting"),
+        Phase::Granted => ("Approved, not used yet", "good"),
+        Phase::Minted => ("Approved, about to be used", "good"),
+        Phase::Redeemed => ("Used, outcome not reported yet", "good"),
+        Phase::Completed => ("Done", "good"),
+        Phase::Failed => ("Used, and the call failed", "bad"),
+        Phase::Unknown => ("Used, outcome unknown", "bad"),
+        Phase::Denied => ("Denied", "bad"),
+        Phase::Expired => ("Expired: too few answered in time", "over"),
+        Phase::Cancelled => ("Cancelled", "over"),
+        Phase::Superseded => ("Void: another rule is in force", "over"),
+        Phase::Revoked => ("Taken back", "bad"),
+        Phase::Lapsed => ("Approved, never used in time", "over"),
+    }
+}
+
+/// Why an answer was not taken, and what to do.
+pub fn refusal(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Stale => {
+            "Something newer happened than what you were shown. Nothing was recorded. Look at it as it is now, then answer."
+        }
+        Refusal::DigestMismatch => {
+            "What you were shown is not this call. Nothing was recorded. Look at it as it is now."
+        }
+        Refusal::TooLate => "The deadline has passed. Your answer was not recorded.",
+        Refusal::NotNow | Refusal::AlreadyRedeemed => {
+            "It has moved on, so this can't be done any more. Nothing was recorded."
+        }
+        Refusal::AlreadyReviewed => {
+            "You have answered before. An answer stands; only an approval can still be turned into a denial."
+        }
+        Refusal::OwnCall => "You own this agent, so you can't decide about its calls.",
+        Refusal::NotEligible | Refusal::NotLinked => "You are not among the people this rule asks.",
+        Refusal::StepUp => "This rule wants a fresh sign-in. Sign in again, then answer.",
+        Refusal::RuleChanged => {
+            "Another rule is in force for this call now. It must be asked for anew."
+        }
+        Refusal::OwnerUnknown => {
+            "Nobody is known to own this agent, so its calls can't be approved."
+        }
+        Refusal::NotFound
+        | Refusal::Malformed
+        | Refusal::Corrupt
+        | Refusal::NotYours
+        | Refusal::TooManyMints
+        | Refusal::TokenNotLive
+        | Refusal::AlreadyReported => "This can't be done here. Nothing was recorded.",
+    }
+}
+
+/// One line of the history.
+pub struct Told {
+    /// Who, if a person.
+    pub who: Option<String>,
+    /// What.
+    pub what: String,
+    /// Its colour.
+    pub tone: &'static str,
+}
+
+/// An event in words.
+pub fn told(event: &Event, setup: &Setup) -> Told {
+    let name = |id: &Ident| setup.name_of(id);
+    let names = |ids: &[Ident]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
+    let line = |tone, what: String| Told { who: None, what, tone };
+    match event {
+        Event::Requested(_) => line("", "Call paused, people asked".into()),
+        Event::Reviewed { by, decision, via, .. } => {
+            let (word, tone) = answer(*decision);
+            Told { who: Some(name(by)), what: format!("{word} ({})", place(*via)), tone }
+        }
+        Event::ReviewRejected { by, via, why } => Told {
+            who: by.as_ref().map(name),
+            what: format!("An answer was not taken ({}): {}", place(*via), code(why)),
+            tone: "over",
+        },
+        Event::Reminded => line("", "Reminder sent".into()),
+        Event::Escalated => line("", "Escalated to more people".into()),
+        Event::Granted { by, .. } => line("good", format!("Approved by {}", names(by))),
+        Event::Denied { by } => line("bad", format!("Denied by {}", names(by))),
+        Event::Expired { reason: Reason::Deadline } => {
+            line("over", "Expired: too few answered in time".into())
+        }
+        Event::Expired { reason: Reason::Undeliverable } => {
+            line("over", "Expired: nobody could be reached".into())
+        }
+        Event::Cancelled { by, reason } => {
+            line("over", format!("Cancelled by {}: {}", harmless(by), code(reason)))
+        }
+        Event::Superseded { .. } => line("over", "Void: another rule came into force".into()),
+        Event::TokenMinted { enforcer, .. } => line("", format!("Token issued to {enforcer}")),
+        Event::TokenLapsed { .. } => line("", "Token ran out unused".into()),
+        Event::Redeemed { enforcer, .. } => line("good", format!("Used by {enforcer}, once")),
+        Event::RedeemRejected { enforcer, why, .. } => {
+            line("bad", format!("A use by {enforcer} was refused: {}", code(why)))
+        }
+        Event::ExecutionReported { outcome } => reported(*outcome),
+        Event::ReportMissed => line("bad", "No report on the outcome in time".into()),
+        Event::Revoked { by, reason } => {
+            let by = Ident::new(by).map_or_else(|_| harmless(by), |id| name(&id));
+            line("bad", format!("Taken back by {by}: {}", code(reason)))
+        }
+        Event::Lapsed => line("over", "Not used in time".into()),
+    }
+}
+
+fn reported(outcome: Outcome) -> Told {
+    let (tone, what) = match outcome {
+        Outcome::Succeeded => ("good", "The call was carried out"),
+        Outcome::Failed => ("bad", "The call failed"),
+        Outcome::NotStarted => ("bad", "The call was never begun"),
+        Outcome::Unknown => ("bad", "The outcome is unknown"),
+    };
+    Told { who: None, what: what.into(), tone }
+}
+
+/// An answer in words, and its colour.
+pub fn answer(decision: Decision) -> (&'static str, &'static str) {
+    match decision {
+        Decision::Approve => ("Approved", "good"),
+        Decision::Deny => ("Denied", "bad"),
+    }
+}
+
+fn place(via: Via) -> &'static str {
+    match via {
+        Via::Web => "on the web page",
+        Via::Slack => "in Slack",
+        Via::Teams => "in Teams",
+        Via::Api => "by API",
+    }
+}
+
+/// A code as words.
+pub fn code(code: &str) -> String {
+    harmless(code).replace('_', " ")
+}
+
+/// The digest without its first eight characters.
+pub fn after_prefix(digest: &str) -> &str {
+    digest.get(8..).unwrap_or_default()
+}
+
+/// At most `max` characters, with `…` where there were more.
+pub fn short(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// Names of params that usually say who gets something; the confirming page repeats the first that a call has.
+const PAYEES: [&str; 14] = [
+    "to",
+    "payee",
+    "recipient",
+    "beneficiary",
+    "creditor",
+    "destination",
+    "iban",
+    "account",
+    "to_account",
+    "account_id",
+    "email",
+    "address",
+    "target",
+    "customer",
+];
+
+/// The rows the confirming page repeats: who gets something, else the first few.
+pub fn payees(card: &Card) -> Vec<&(String, String)> {
+    let last = |pointer: &str| pointer.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let named: Vec<_> =
+        card.params.iter().filter(|row| PAYEES.contains(&last(&row.0).as_str())).collect();
+    let all = if named.is_empty() { card.params.iter().collect() } else { named };
+    all.into_iter().take(REPEATED_MAX).collect()
+}
+
+/// Most rows that the confirming page repeats.
+const REPEATED_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(seconds: u64, now: u64, text: &str, relative: &str) {
+        let moment = Moment::new(Nanos(seconds * 1_000_000_000), Nanos(now * 1_000_000_000));
+        assert_eq!((moment.text.as_str(), moment.relative.as_str()), (text, relative));
+    }
+
+    #[test]
+    fn moments_have_zone_and_distance() {
+        check(720, 0, "1 Jan 1970, 00:12 UTC", "in 12 min");
+        check(0, 45, "1 Jan 1970, 00:00 UTC", "45 s ago");
+        check(7_500, 0, "1 Jan 1970, 02:05 UTC", "in 2 h 5 min");
+        check(7_200, 0, "1 Jan 1970, 02:00 UTC", "in 2 h");
+        check(0, 90_000, "1 Jan 1970, 00:00 UTC", "1 day ago");
+        check(1_000_000, 0, "12 Jan 1970, 13:46 UTC", "in 11 days");
+    }
+
+    /// An expiry is never shown as a refusal by a human.
+    #[test]
+    fn p9_expired_is_not_denied() {
+        assert!(!phase(Phase::Expired).0.contains("Denied"));
+        assert_ne!(phase(Phase::Expired).1, phase(Phase::Denied).1);
+    }
+}
