@@ -126,8 +126,8 @@ pub fn told(event: &Event, setup: &Setup) -> Told {
         },
         Event::Reminded => line("", "Reminder sent".into()),
         Event::Escalated => line("", "Escalated to more people".into()),
-        Event::Granted { by, .. } => line("good", format!("Approved by {}", names(by))),
-        Event::Denied { by } => line("bad", format!("Denied by {}", names(by))),
+        Event::Granted { by, .. } => line("good", format!("Granted: {}", names(by))),
+        Event::Denied { by } => line("bad", format!("Refused: {}", names(by))),
         Event::Expired { reason: Reason::Deadline } => {
             line("over", "Expired: too few answered in time".into())
         }
