@@ -280,6 +280,9 @@ class FakeSlack:
         return content
 
     def _chat_postMessage(self, args: Json) -> Json:
+        if args.get("channel", "").startswith(("U", "W")):
+            # A member: the answer names the direct conversation.
+            args = args | {"channel": self.channel("D" + args["channel"][1:]).id}
         channel, content = self._channel(args), self._content(args)
         if channel.archived:
             raise Refused("is_archived")
@@ -314,6 +317,8 @@ class FakeSlack:
         channel = self._channel(args)
         if not channel.member:
             raise Refused("not_in_channel")
+        if channel.id.startswith("D"):
+            raise Refused("missing_scope")
         start, limit = int(args.get("cursor") or 0), int(args.get("limit", 100))
         if not 1 <= limit <= 999:
             raise Refused("invalid_limit")

@@ -113,10 +113,3 @@ class Clicks:
         if change:
             change(payload)
         return self.send(payload, **options)
-
-    def comment(self, channel: str, approval: str, member: Member, text: str | None) -> httpx.Response:
-        """Deny with comment: the click, and the dialog that it opens."""
-        opened = len(self.slack.views)
-        assert self.click(channel, approval, "deny_with_comment", member).status_code == 200
-        assert len(self.slack.views) == opened + 1, "no dialog was opened"
-        return self.send(self.submission(self.slack.views[-1], member, text))

@@ -12,6 +12,7 @@ mod openapi;
 mod operate;
 mod receipts;
 mod rules;
+mod slack;
 mod teams;
 mod tokens;
 
@@ -62,6 +63,7 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/v1/tenants/{tenant}", tenant)
         .route("/v1/tenants", post(operate::create_tenant))
         .route("/v1/backup", post(operate::backup))
+        .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
         .route("/healthz", get(operate::healthz))
         .route("/readyz", get(operate::readyz))

@@ -1,7 +1,8 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
 use super::{
-    approvals, entries, events, jwks, keys, log, opa, operate, receipts, rules, teams, tokens,
+    approvals, entries, events, jwks, keys, log, opa, operate, receipts, rules, slack, teams,
+    tokens,
 };
 use axum::response::Response;
 use utoipa::{
@@ -20,6 +21,7 @@ use utoipa::{
         operate::readyz, operate::metrics, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::cancel, approvals::revoke,
         approvals::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
+        slack::interactions,
     ),
     modifiers(&BearerKey))]
 struct Document;

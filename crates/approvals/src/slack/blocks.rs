@@ -15,7 +15,7 @@ pub(super) const APPROVE: &str = "approve";
 pub(super) const DENY: &str = "deny";
 pub(super) const DENY_WITH_COMMENT: &str = "deny_with_comment";
 /// `callback_id` of the dialog, and block and action of its input.
-pub(super) const COMMENT: &str = "comment";
+pub const COMMENT: &str = "comment";
 /// `metadata.event_type` of a card.
 pub(super) const EVENT_TYPE: &str = "countersign_approval";
 

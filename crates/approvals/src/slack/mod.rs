@@ -9,7 +9,7 @@ mod inbound;
 mod manifest;
 mod signature;
 
-pub use blocks::is_decidable;
+pub use blocks::{COMMENT as COMMENT_BLOCK, is_decidable};
 pub use inbound::{Act, Click, Clicker, Comment, Headers, Interaction, Refused, read};
 pub use manifest::manifest;
 

@@ -1,0 +1,228 @@
+//! Clicks from Slack. Order: size, signature, the card we posted, the person, the answer; all within Slack's three
+//! seconds. The card itself is brought up to date by the outbox afterwards.
+
+use super::body;
+use crate::{app::App, problem::Problem};
+use approvals::{
+    cards::Posted,
+    slack::{self, Act, Click, Clicker, Comment, Connection, Interaction, Shown},
+    worker::{self, Done, Review, Worker},
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use decider::approval::{Auth, Decision, Method, Refusal, Via};
+use ledger::{ident::Ident, journal::embedded, time::Nanos};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// Largest interaction, in bytes: a journal message, less the other members of its evidence.
+const INTERACTION_BYTES_MAX: usize = 248 << 10;
+/// Longest wait for an answer to be recorded: Slack gives 3 s for everything.
+const REVIEW_WAIT: Duration = Duration::from_millis(1500);
+
+/// A button of a card was clicked, or its dialog was sent
+///
+/// For Slack, which signs it. No such connection: 404. Not signed by Slack: 401.
+#[utoipa::path(post, path = "/slack/{connection}/interactions", tag = "chat",
+    params(("connection" = String, Path)),
+    request_body(content_type = "application/x-www-form-urlencoded", content = String,
+        description = "Slack's `payload`, signed in `X-Slack-Signature`. At most 248 KiB."),
+    responses((status = 200, description = "Taken; the person reads the rest in Slack"), (status = "4XX", body = Problem),
+        (status = 503, body = Problem)),
+    security(()))]
+pub async fn interactions(
+    State(app): State<Arc<App>>,
+    Path(connection): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let slack = app.chats.slack.get(&connection).ok_or_else(Problem::not_found)?;
+    let bytes = body::read(&app, &headers, body, INTERACTION_BYTES_MAX).await?;
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let signed = slack::Headers {
+        timestamp: header("x-slack-request-timestamp"),
+        signature: header("x-slack-signature"),
+    };
+    let now = embedded::now();
+    let interaction = slack::read(slack, signed, &bytes, now).map_err(|why| refused(slack, why))?;
+    let worker = app.worker(&slack.tenant).ok_or_else(Problem::not_found)?;
+    let raw = String::from_utf8_lossy(&bytes).into_owned();
+    let desk = Desk { slack, worker: &worker, now, raw };
+    match interaction {
+        Interaction::Ignored => Ok(StatusCode::OK.into_response()),
+        Interaction::Click(click) => desk.click(&click).await,
+        Interaction::Comment(comment) => desk.comment(&comment).await,
+    }
+}
+
+/// Whoever is not Slack learns nothing more; the operator reads why.
+fn refused(slack: &Connection, why: slack::Refused) -> Problem {
+    tracing::warn!(connection = %slack.name, %why, "a request from Slack was refused");
+    match why {
+        slack::Refused::Body => Problem::new("bad_request", "This is not an interaction."),
+        slack::Refused::Signature | slack::Refused::App => {
+            Problem::new("unauthenticated", "This needs Slack's signature.")
+        }
+    }
+}
+
+/// One request that Slack signed.
+struct Desk<'a> {
+    slack: &'a Connection,
+    worker: &'a Worker,
+    now: Nanos,
+    /// The body as it came.
+    raw: String,
+}
+
+/// An answer, from a button or the dialog.
+struct Answer<'a> {
+    clicker: &'a Clicker,
+    shown: &'a Shown,
+    at: &'a Posted,
+    decision: Decision,
+    comment: Option<&'a str>,
+}
+
+fn of_click(click: &Click, decision: Decision) -> Answer<'_> {
+    Answer { clicker: &click.clicker, shown: &click.shown, at: &click.at, decision, comment: None }
+}
+
+impl Desk<'_> {
+    async fn click(&self, click: &Click) -> Result<Response, Problem> {
+        let text = match click.act {
+            Act::DenyWithComment => self.ask_why(click).await?,
+            Act::Approve => self.answer(&of_click(click, Decision::Approve)).await?,
+            Act::Deny => self.answer(&of_click(click, Decision::Deny)).await?,
+        };
+        if let Some(text) = text {
+            self.tell(click, &text).await;
+        }
+        Ok(StatusCode::OK.into_response())
+    }
+
+    /// Opens the dialog: at once, because the trigger lives for 3 s. Returns what the clicker is told instead.
+    async fn ask_why(&self, click: &Click) -> Result<Option<String>, Problem> {
+        if !self.is_our_card(&click.shown.approval, &click.at)? {
+            return Ok(Some(NOT_OUR_CARD.into()));
+        }
+        if self.person(&click.clicker)?.is_none() {
+            return Ok(Some(not_linked(&click.clicker)));
+        }
+        let trigger = click.trigger_id.as_deref().unwrap_or_default();
+        match self.slack.open_comment(trigger, &click.shown, &click.at).await {
+            Ok(()) => Ok(None),
+            Err(error) => {
+                tracing::warn!(connection = %self.slack.name, %error, "a dialog could not be opened");
+                Ok(Some(
+                    "The dialog did not open. Nothing was decided; click again, or use Deny."
+                        .into(),
+                ))
+            }
+        }
+    }
+
+    /// The dialog was sent: empty closes it; a refusal is shown in it.
+    async fn comment(&self, comment: &Comment) -> Result<Response, Problem> {
+        let answer = Answer {
+            clicker: &comment.clicker,
+            shown: &comment.shown,
+            at: &comment.at,
+            decision: Decision::Deny,
+            comment: Some(comment.text.as_str()).filter(|text| !text.is_empty()),
+        };
+        let Some(text) = self.answer(&answer).await? else {
+            return Ok(StatusCode::OK.into_response());
+        };
+        let errors = json!({"response_action": "errors", "errors": {slack::COMMENT_BLOCK: text}});
+        Ok(Json(errors).into_response())
+    }
+
+    /// Hands an answer to the worker; returns what only the clicker is told.
+    async fn answer(&self, answer: &Answer<'_>) -> Result<Option<String>, Problem> {
+        let Answer { clicker, shown, at, decision, comment } = *answer;
+        if !self.is_our_card(&shown.approval, at)? {
+            tracing::warn!(connection = %self.slack.name, approval = %shown.approval, "a click on a message that is no card of ours");
+            return Ok(Some(NOT_OUR_CARD.into()));
+        }
+        let review = Review {
+            by: self.person(clicker)?,
+            decision,
+            via: Via::Slack,
+            auth: Auth { method: Method::Slack, at: self.now },
+            displayed_dig: shown.digest.clone(),
+            version: shown.version,
+            shown_at: shown.shown_at,
+            comment: comment.map(str::to_owned),
+            raw: Some(self.raw.clone()),
+        };
+        let done = tokio::time::timeout(REVIEW_WAIT, self.worker.review(&shown.approval, review));
+        match done.await {
+            Ok(Ok(done)) => Ok(self.told(clicker, &done)),
+            Ok(Err(worker::Error::NotFound)) => Ok(Some(NOT_OUR_CARD.into())),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Problem::new(
+                "outcome_unknown",
+                "It took too long. Click again: an answer is recorded once.",
+            )),
+        }
+    }
+
+    /// A button means something only in the message that we posted for this approval.
+    fn is_our_card(&self, approval: &Ident, at: &Posted) -> Result<bool, Problem> {
+        Ok(self.worker.posted(approval, &self.slack.name)?.contains(at))
+    }
+
+    /// The one person linked to whoever clicked; nobody, if that is not clear.
+    fn person(&self, clicker: &Clicker) -> Result<Option<Ident>, Problem> {
+        let setup = self.worker.setup()?;
+        let mut linked = clicker.members().filter_map(|member| setup.by_slack(member));
+        let first = linked.next();
+        let same = linked.all(|other| Some(&other.id) == first.map(|person| &person.id));
+        Ok(first.filter(|_| same).map(|person| person.id.clone()))
+    }
+
+    async fn tell(&self, click: &Click, text: &str) {
+        let told = match &click.response_url {
+            Some(url) => self.slack.tell(url, text).await,
+            None => self.slack.whisper(&click.at, &click.clicker.member.user, text).await,
+        };
+        if let Err(error) = told {
+            tracing::info!(connection = %self.slack.name, %error, "the clicker could not be told");
+        }
+    }
+
+    /// Nothing for an answer that was recorded: the card itself will show it.
+    fn told(&self, clicker: &Clicker, done: &Done) -> Option<String> {
+        let id = &done.approval.id;
+        let page = format!("{}/approvals/{id}", self.worker.public_url());
+        match done.refused {
+            None if done.written => None,
+            None => Some("Your answer was recorded already.".into()),
+            Some(Refusal::NotLinked) => Some(not_linked(clicker)),
+            Some(refusal) => Some(format!("{} {page}", refusal.advice())),
+        }
+    }
+}
+
+/// Told to whoever clicked elsewhere.
+const NOT_OUR_CARD: &str = "This message is not a card of an approval here. Nothing was decided.";
+
+/// What an administrator needs to link somebody.
+fn not_linked(clicker: &Clicker) -> String {
+    let approvals::setup::SlackMember { workspace, user } = &clicker.member;
+    if clicker.is_foreign {
+        return format!(
+            "Members of your workspace ({workspace}, you are {user}) can't decide here. Nothing was decided."
+        );
+    }
+    format!(
+        "You are not linked to a person here, so nothing was decided. Give this to an administrator, for people.toml: \
+         slack = {{workspace = \"{workspace}\", user = \"{user}\"}}"
+    )
+}
