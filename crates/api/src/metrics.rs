@@ -13,6 +13,12 @@ struct ByTenant {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByReason {
+    tenant: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByStatus {
     status: &'static str,
 }
@@ -29,6 +35,9 @@ pub struct Metrics {
     unsigned: Family<ByTenant, Gauge>,
     queue_room: Family<ByTenant, Gauge>,
     receipts_dropped: Family<ByTenant, Gauge>,
+    approvals_pending: Family<ByTenant, Gauge>,
+    approvals_ready: Family<ByTenant, Gauge>,
+    approvals_not_opened: Family<ByReason, Gauge>,
     disk_bytes: Gauge,
 }
 
@@ -61,6 +70,17 @@ impl Metrics {
         let queue_room = by_tenant("queue_room", "Messages that may still be queued");
         let receipts_dropped =
             by_tenant("receipts_dropped", "Receipts by message that were not sent");
+        let approvals_pending = by_tenant("approvals_pending", "Approvals that wait for people");
+        let approvals_ready = by_tenant(
+            "approvals_ready",
+            "1 if approvals are decided: the rules applied are those of the files, the clock is right",
+        );
+        let approvals_not_opened = Family::<ByReason, Gauge>::default();
+        registry.register(
+            "approvals_not_opened",
+            "Decisions that needed approval and opened none since start, by reason",
+            approvals_not_opened.clone(),
+        );
         let disk_bytes = Gauge::default();
         registry.register("disk_bytes", "Bytes of the database's files", disk_bytes.clone());
         Self {
@@ -74,6 +94,9 @@ impl Metrics {
             unsigned,
             queue_room,
             receipts_dropped,
+            approvals_pending,
+            approvals_ready,
+            approvals_not_opened,
             disk_bytes,
         }
     }
@@ -107,6 +130,14 @@ impl Metrics {
             set(&self.unsigned, tenant.unsigned());
             set(&self.queue_room, tenant.queue.available_permits() as u64);
             set(&self.receipts_dropped, tenant.receipts_dropped());
+            let Some(worker) = app.worker(&tenant.name) else { continue };
+            set(&self.approvals_pending, worker.pending() as u64);
+            set(&self.approvals_ready, u64::from(worker.ready().is_ok()));
+            for (reason, count) in worker.not_opened() {
+                let by = ByReason { tenant: tenant.name.to_string(), reason };
+                let gauge = self.approvals_not_opened.get_or_create(&by);
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
         }
         self.disk_bytes.set(i64::try_from(app.ledger.store().disk_bytes()).unwrap_or(i64::MAX));
         let mut text = String::new();

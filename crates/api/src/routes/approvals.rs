@@ -52,6 +52,9 @@ impl Asking {
     /// The caller of any approvals route. Without a key: 401. Everything else that is wrong is decided later.
     pub fn new(app: &App, headers: &HeaderMap, tenant: &str) -> Result<Self, Problem> {
         let (tenant, caller) = app.caller(headers, tenant, ANY)?;
+        if let Some(reason) = tenant.halted() {
+            return Err(ledger::ledger::Error::Halted(reason).into());
+        }
         let worker = app.worker(&tenant.name).ok_or_else(Problem::not_found)?;
         Ok(Self { tenant, worker, caller })
     }

@@ -10,7 +10,7 @@ use ledger::{
 };
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
@@ -66,7 +66,7 @@ impl Worker {
             while cursor < size {
                 let to = size.min(cursor + ENTRIES_MAX);
                 match tokio::task::block_in_place(|| self.tasks(cursor, to)) {
-                    Ok(tasks) => self.carry_out(tasks, &room, &under_way).await,
+                    Ok(tasks) => self.carry_out(tasks, &room, &under_way),
                     Err(error) => {
                         tracing::error!(tenant = %self.tenant.name, %error, "the log can't be followed");
                         tokio::time::sleep(AGAIN).await;
@@ -135,7 +135,7 @@ impl Worker {
         }
     }
 
-    async fn carry_out(
+    fn carry_out(
         self: &Arc<Self>,
         tasks: Vec<Task>,
         room: &Arc<Semaphore>,
@@ -144,23 +144,12 @@ impl Worker {
         for task in tasks {
             match task {
                 Task::Open(index) => {
-                    let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
                     under_way.lock().insert(index);
-                    let (worker, under_way) = (Arc::downgrade(self), Arc::clone(under_way));
+                    let (room, under_way) = (Arc::clone(room), Arc::clone(under_way));
+                    let opened = open_at_last(Arc::downgrade(self), index, room);
                     tokio::spawn(async move {
-                        while let Some(worker) = worker.upgrade() {
-                            match worker.open(index).await {
-                                Ok(_) => break,
-                                Err(error) => {
-                                    let tenant = &worker.tenant.name;
-                                    tracing::warn!(%tenant, index, %error, "an approval could not be opened yet");
-                                }
-                            }
-                            drop(worker);
-                            tokio::time::sleep(AGAIN).await;
-                        }
+                        opened.await;
                         under_way.lock().remove(&index);
-                        drop(permit);
                     });
                 }
                 Task::Read(id) => self.read_and_learn(&id),
@@ -212,5 +201,24 @@ impl Worker {
     pub fn exists(&self, id: &Ident) -> Result<bool, Error> {
         let entries = self.ledger.of_approval(&self.tenant, id)?;
         Ok(entries.iter().any(|(_, kind)| *kind == APPROVAL))
+    }
+}
+
+/// Opens the approval of the decision at `index`, however long that takes: the follower does not wait for it, because
+/// what it waits for (rules that are applied) comes along the same log.
+async fn open_at_last(worker: Weak<Worker>, index: u64, room: Arc<Semaphore>) {
+    while let Some(worker) = worker.upgrade() {
+        let Ok(permit) = room.acquire().await else { return };
+        match worker.open(index).await {
+            Ok(_) => return,
+            // It is told once, where rules are looked at.
+            Err(Error::NotReady(_)) => {}
+            Err(error) => {
+                let tenant = &worker.tenant.name;
+                tracing::warn!(%tenant, index, %error, "an approval could not be opened yet");
+            }
+        }
+        drop((permit, worker));
+        tokio::time::sleep(AGAIN).await;
     }
 }

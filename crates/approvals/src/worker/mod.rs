@@ -228,6 +228,9 @@ impl Worker {
 
     /// Whether it can decide: rules are in force, the clock is right, and everything posted at start was looked at.
     pub fn ready(&self) -> Result<Arc<Setup>, Error> {
+        if let Some(reason) = self.tenant.halted() {
+            return Err(ledger::ledger::Error::Halted(reason).into());
+        }
         let skew = self.skew_ms.load(Ordering::Relaxed);
         if Duration::from_millis(skew) > SKEW_MAX {
             return Err(Error::NotReady(format!(
