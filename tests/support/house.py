@@ -13,6 +13,7 @@ import httpx
 from .client import Client
 from .desk import Desk, approval_id, paused
 from .events import new_id
+from .lifecycle import Message, approvals, judge
 from .server import Server
 from .waits import until
 
@@ -78,7 +79,8 @@ class House(Desk):
         self.apply()
 
     def close(self) -> None:
-        """Stops the server; everything must be sound."""
+        """Stops the server; everything must be sound, and every approval one that could have happened."""
+        judge(self.server.admin.feed())
         self.server.stop()
         self.server.fsck().ok()
 
@@ -190,13 +192,21 @@ class House(Desk):
 
     # the log
 
+    def messages(self, approval: Paused) -> list[Message]:
+        """Its messages in the log, each with its journal time; none if it was never opened."""
+        return approvals(self.server.admin.feed()).get(approval.id, [])
+
     def events(self, approval: Paused) -> list[dict[str, Any]]:
-        """What happened to it, from the log; none if it was never opened."""
-        return self.history(approval.id)
+        """What happened to it, from the log."""
+        return [event for _, message in self.messages(approval) for event in message["events"]]
+
+    def kinds_of(self, approval: Paused) -> list[str]:
+        """The names of what happened to it, from the log."""
+        return [event["type"] for event in self.events(approval)]
 
     def count(self, approval: Paused) -> Counter[str]:
         """How often each event stands in the log."""
-        return Counter(self.kinds(approval.id))
+        return Counter(self.kinds_of(approval))
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
