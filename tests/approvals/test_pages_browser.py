@@ -139,7 +139,7 @@ def test_without_javascript_everything_works(desk: Office, context: Callable[...
     answer(page, paused, "Approve")
     expect(page.get_by_text("Approved by you.")).to_be_visible()
     page.get_by_role("link", name="Look for changes").click()
-    page.get_by_role("link", name="Inbox").click()
+    page.get_by_role("link", name="‹ Inbox").click()
     page.get_by_role("link", name="Decided").click()
     page.locator(f"a[href='/approvals/{paused.id}']").click()
     answer(page, paused, "Deny")
