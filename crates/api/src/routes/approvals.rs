@@ -68,9 +68,11 @@ impl Asking {
         self.caller.key.producer.as_ref().filter(|_| self.is(role))
     }
 
-    /// The person of a reviewer key.
+    /// The person of a reviewer key, unless disabled.
     pub fn person(&self) -> Option<&Ident> {
-        self.caller.key.person.as_ref().filter(|_| self.is(Role::Reviewer))
+        let person = self.caller.key.person.as_ref().filter(|_| self.is(Role::Reviewer))?;
+        let active = self.worker.setup().is_ok_and(|setup| setup.active().contains_key(person));
+        active.then_some(person)
     }
 
     /// Whether the caller opened it, with a key of this role.
@@ -93,7 +95,8 @@ impl Asking {
     }
 
     fn may_see_params(&self, approval: &Approval) -> bool {
-        self.opened(approval, Role::Enforcer) || self.reviews(approval)
+        let asked = |person| self.worker.may_review(person, approval);
+        self.opened(approval, Role::Enforcer) || self.person().is_some_and(asked)
     }
 
     /// The approval, if `may` says so; otherwise there is none.
