@@ -269,7 +269,7 @@ class FakeBot:
         reply(request, 404, {})
 
     def _catcher(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
-        self.caught.append(Call(request.command, request.path, dict(request.headers), body, 200))
+        self.caught.append(Call(request.command, request.path, lower(request), body, 200))
         reply(request, 200, {"id": "caught", "activityId": "caught"})
 
     def _connector(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
@@ -277,7 +277,7 @@ class FakeBot:
             content = json.loads(body) if body else None
         except ValueError:
             content = None
-        call = Call(request.command, request.path, dict(request.headers), content)
+        call = Call(request.command, request.path, lower(request), content)
         fault = None
         # Looking up members is a convenience; faults are meant for messages.
         if request.command in ("POST", "PUT"):
@@ -299,7 +299,7 @@ class FakeBot:
         return reply(request, fault.status, {"error": {"code": "Fault", "message": "on demand"}}, fault.headers)
 
     def _connect(self, call: Call) -> tuple[int, dict[str, Any]]:
-        bearer = call.headers.get("Authorization", "")
+        bearer = call.headers.get("authorization", "")
         until = self.tokens.get(bearer.removeprefix("Bearer "))
         if not bearer.startswith("Bearer ") or until is None or until < time.time():
             return 401, error("Unauthorized", "token")
@@ -322,7 +322,8 @@ class FakeBot:
         return 404, error("NotFound", call.path)
 
     def _create(self, body: Any) -> tuple[int, dict[str, Any]]:
-        if not isinstance(body, dict) or body.get("tenantId") != self.directory:
+        # Microsoft's own client for Python writes `tenantID`; names are read without regard to case there.
+        if not isinstance(body, dict) or body.get("tenantId", body.get("tenantID")) != self.directory:
             return 400, error("BadSyntax", "tenantId")
         if body.get("isGroup") is True:
             channel = body.get("channelData", {}).get("channel", {}).get("id", "")
@@ -348,6 +349,11 @@ class FakeBot:
         message = message or str(next(self._ids))
         self.messages.setdefault((conversation, message), []).append(body)
         return (201 if made else 200), {"id": message}
+
+
+def lower(request: BaseHTTPRequestHandler) -> dict[str, str]:
+    """Headers by their names in lower case."""
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def error(code: str, message: str) -> dict[str, Any]:

@@ -84,7 +84,7 @@ impl Client {
     pub(super) fn update(&self, posted: &Posted, message: &Value) -> Result<(), SendError> {
         let (conversation, id) = (plain_id(&posted.conversation)?, plain_id(&posted.message)?);
         let url = self.url(&["conversations", conversation, "activities", id]);
-        let mut message = message.clone();
+        let mut message = self.addressed(conversation, message);
         message["id"] = id.into();
         let answer = self.call(Call::Put(&message), &url)?;
         if answer.is_success() { Ok(()) } else { Err(answer.error(true)) }
@@ -123,13 +123,23 @@ impl Client {
 
     fn send(&self, conversation: &str, message: &Value) -> Result<Posted, SendError> {
         let url = self.url(&["conversations", conversation, "activities"]);
-        let answer = self.call(Call::Post(message), &url)?;
+        let message = self.addressed(conversation, message);
+        let answer = self.call(Call::Post(&message), &url)?;
         if !answer.is_success() {
             return Err(answer.error(false));
         }
         // It was posted, but without its id it can never be changed.
         let message = answer.text("id").ok_or(SendError::Unknown)?;
         Ok(Posted { conversation: conversation.to_owned(), message })
+    }
+
+    /// As Microsoft's own clients fill in an activity.
+    fn addressed(&self, conversation: &str, message: &Value) -> Value {
+        let mut message = message.clone();
+        message["channelId"] = super::jwt::CHANNEL.into();
+        message["from"] = json!({"id": format!("28:{}", self.options.app_id)});
+        message["conversation"] = json!({"id": conversation, "tenantId": self.options.directory});
+        message
     }
 
     fn begin_thread(&self, channel: &str, message: &Value) -> Result<Posted, SendError> {

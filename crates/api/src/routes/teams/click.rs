@@ -53,7 +53,7 @@ impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         let (http, status, code, text) = match self {
             Self::NotOurs => {
-                let text = "This button is not one of a card that Countersign posted here.";
+                let text = "Countersign does not know this card, or not yet. Try again, or use the browser.";
                 (StatusCode::OK, 400, "BadRequest", text.to_owned())
             }
             Self::Later(why) => {
