@@ -39,7 +39,8 @@ Examples:
   countersign verify --key log.vkey --disclosures r.disclosures receipt.tlog-proof
   countersign verify --key log.vkey --checkpoint checkpoint
   countersign verify --key log.vkey --checkpoint old --checkpoint new --proof proof.json
-  countersign verify --key log.vkey --export ./export")]
+  countersign verify --key log.vkey --export ./export
+  countersign verify --key log.vkey --approval ./apr-33f4htoag2cmmf5w5lugpo2h2e")]
 pub struct Verify {
     /// The log's public key: `name+hash+base64`, or a file that holds it
     #[arg(long, value_name = "VKEY|FILE")]
@@ -62,6 +63,9 @@ pub struct Verify {
     /// A whole export (directory)
     #[arg(long, value_name = "DIR")]
     pub export: Option<PathBuf>,
+    /// The history of one approval (directory that `export --approval` wrote)
+    #[arg(long, value_name = "DIR", conflicts_with = "export")]
+    pub approval: Option<PathBuf>,
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,
@@ -104,7 +108,11 @@ Examples:
         /// Re-derive everything from the entries: tiles, roots, checkpoints, indexes (server stopped, or a backup)
         #[command(after_help = "Exit codes: 0 sound, 1 damage found, 3 can't be read.")]
         Fsck(Fsck),
-        /// Write a static copy of a tenant's log that any tile verifier reads
+        /// Write a static copy of a tenant's log that any tile verifier reads, or the history of one approval
+        #[command(after_help = "\
+Examples:
+  countersign export --tenant acme --api-key-file auditor.key ./export
+  countersign export --tenant acme --api-key-file auditor.key --approval apr-33f4htoag2cmmf5w5lugpo2h2e ./approval")]
         Export(Export),
         /// Erase the payload of an entry, on disk and in the journal
         Erase(Erase),
@@ -367,6 +375,9 @@ Example:
         pub tenant: String,
         /// Directory to write; an unfinished export in it is completed
         pub dir: PathBuf,
+        /// Only the history of this approval (needs a key of role auditor or admin)
+        #[arg(long, value_name = "ID")]
+        pub approval: Option<String>,
         /// Also write disclosures (needs the discloser role)
         #[arg(long)]
         pub disclosures: bool,

@@ -1,5 +1,7 @@
 //! `countersign verify`: prints what was checked, and what was not.
 
+mod approval;
+
 use crate::{
     cli::Verify,
     terminal::{bad, dim, good, harmless, say, strong, warn},
@@ -7,10 +9,10 @@ use crate::{
 use ledger::{
     entry::View,
     log::{checkpoint::Checkpoint, note::Vkey},
-    verify::{self, Error, KeysDocument, Trusted},
+    verify::{self, KeysDocument, Trusted},
 };
 use serde_json::{Value, json};
-use std::{io::Read as _, path::Path, process::ExitCode};
+use std::{fmt::Display, io::Read as _, path::Path, process::ExitCode};
 
 /// Refused.
 const EXIT_REFUSED: u8 = 1;
@@ -22,9 +24,14 @@ const EXIT_UNREADABLE: u8 = 3;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 enum Failure {
-    Refused { place: String, error: Error },
+    Refused { place: String, error: String },
     Usage(String),
     Unreadable(String),
+}
+
+/// What is wrong, and where.
+fn refused(place: &str, error: &impl Display) -> Failure {
+    Failure::Refused { place: place.to_owned(), error: error.to_string() }
 }
 
 /// Verifies what the arguments name.
@@ -55,9 +62,11 @@ pub fn run(arguments: &Verify) -> ExitCode {
 fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
     let nothing = arguments.receipts.is_empty()
         && arguments.checkpoint.is_empty()
-        && arguments.export.is_none();
+        && arguments.export.is_none()
+        && arguments.approval.is_none();
     if nothing {
-        return Err(Failure::Usage("name a receipt, --checkpoint or --export".into()));
+        let text = "name a receipt, --checkpoint, --export or --approval";
+        return Err(Failure::Usage(text.into()));
     }
     if arguments.disclosures.is_some() && arguments.receipts.len() != 1 {
         return Err(Failure::Usage("--disclosures goes with exactly one receipt".into()));
@@ -70,8 +79,7 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
     for path in &arguments.checkpoint {
         let place = path.display().to_string();
         let checkpoint = verify::checkpoint(&read_text(path)?, &trusted);
-        let checkpoint =
-            checkpoint.map_err(|error| Failure::Refused { place: place.clone(), error })?;
+        let checkpoint = checkpoint.map_err(|error| refused(&place, &error))?;
         report.checkpoint(&place, &checkpoint);
         checkpoints.push(checkpoint);
     }
@@ -83,11 +91,14 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
         };
         let place = path.display().to_string();
         let proven = verify::consistency(&read_text(path)?, old, new);
-        proven.map_err(|error| Failure::Refused { place: place.clone(), error })?;
+        proven.map_err(|error| refused(&place, &error))?;
         report.consistency(&place, old, new);
     }
     if let Some(folder) = &arguments.export {
         export(folder, &trusted, report)?;
+    }
+    if let Some(folder) = &arguments.approval {
+        approval::check(folder, &trusted, report)?;
     }
     Ok(())
 }
@@ -101,15 +112,15 @@ fn trusted(arguments: &Verify) -> Result<Vec<Trusted>, Failure> {
     let key = Vkey::parse(text.trim_end())
         .map_err(|e| Failure::Unreadable(format!("--key {}: {e}", arguments.key)))?;
     // An export carries its own keys document; the chain in it begins with the given key.
-    let in_export = arguments.export.as_ref().map(|folder| folder.join("keys.json"));
+    let in_export = arguments.export.as_ref().or(arguments.approval.as_ref());
+    let in_export = in_export.map(|folder| folder.join("keys.json"));
     let path = arguments.keys.clone().or_else(|| in_export.filter(|path| path.exists()));
     let document = path.as_ref().map(read_text).transpose()?;
     let document: Option<KeysDocument> = document
         .map(|text| serde_json::from_str(&text))
         .transpose()
         .map_err(|e| Failure::Unreadable(format!("keys document: {e}")))?;
-    verify::trust(&key, document.as_ref())
-        .map_err(|error| Failure::Refused { place: "keys document".into(), error })
+    verify::trust(&key, document.as_ref()).map_err(|error| refused("keys document", &error))
 }
 
 fn receipt(
@@ -119,7 +130,7 @@ fn receipt(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let place = path.display().to_string();
-    let refused = |error| Failure::Refused { place: place.clone(), error };
+    let refused = |error| refused(&place, &error);
     let verified = verify::receipt(&read_text(path)?, trusted).map_err(refused)?;
     let shown = disclosures.map(read_text).transpose()?;
     let shown = shown
@@ -135,8 +146,7 @@ fn export(folder: &Path, trusted: &[Trusted], report: &mut Report) -> Result<(),
     let checkpoint = read_text(folder.join("checkpoint"))?;
     let read = |path: &str| std::fs::read(folder.join(path)).ok();
     let done = verify::export(trusted, &checkpoint, read, |_| {});
-    let (checkpoint, summary) =
-        done.map_err(|error| Failure::Refused { place: place.clone(), error })?;
+    let (checkpoint, summary) = done.map_err(|error| refused(&place, &error))?;
     let disclosed = export_disclosures(folder)?;
     report.export(&place, &checkpoint, &summary, disclosed);
     Ok(())
@@ -156,7 +166,7 @@ fn export_disclosures(folder: &Path) -> Result<usize, Failure> {
             Failure::Unreadable(format!("{place}: its entry is not in the export"))
         })?;
         let shown = verify::disclosures(&read_text(&path)?, &entry);
-        lines += shown.map_err(|error| Failure::Refused { place, error })?.len();
+        lines += shown.map_err(|error| refused(&place, &error))?.len();
     }
     Ok(lines)
 }
@@ -197,8 +207,8 @@ impl Report {
         }
     }
 
-    fn refused(&mut self, place: &str, error: &Error) {
-        let (place, text) = (harmless(place), harmless(&error.to_string()));
+    fn refused(&mut self, place: &str, error: &str) {
+        let (place, text) = (harmless(place), harmless(error));
         self.line(&format!("{} {place}\n  {text}", bad("REFUSED")));
         self.items.push(json!({"place": place, "verified": false, "error": text}));
     }

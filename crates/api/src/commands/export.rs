@@ -1,5 +1,7 @@
 //! `countersign export`: a static tlog-tiles directory, with keys and disclosures (`proto/formats/export.md`).
 
+mod approval;
+
 use super::{EXIT_FAILED, Failed};
 use crate::{
     cli::Export,
@@ -26,15 +28,16 @@ Check it with the log's public key, which you must have from somewhere else:
 /// Writes an export; what is complete in the directory already is not fetched again.
 pub fn run(arguments: &Export) -> Result<(), Failed> {
     let client = Client::new(&arguments.remote)?;
+    if let Some(id) = &arguments.approval {
+        let Export { tenant, dir, disclosures, .. } = arguments;
+        return approval::run(&client, tenant, id, dir, *disclosures);
+    }
     let base = format!("/v1/tenants/{}", arguments.tenant);
     let log = format!("{base}/logs/1");
     let dir = &arguments.dir;
     fs::create_dir_all(dir)?;
     let note = client.get(&format!("{log}/checkpoint"))?;
-    let text = String::from_utf8_lossy(&note);
-    let signed = text.split_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
-    let checkpoint = Checkpoint::parse(&signed)
-        .ok_or_else(|| Failed::new(EXIT_FAILED, "the server's checkpoint can't be read"))?;
+    let checkpoint = checkpoint_of(&note)?;
     let tiles = tiles(checkpoint.size);
     let bar = ProgressBar::new(tiles.len() as u64);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} tiles eta {eta}");
@@ -59,6 +62,14 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
     say(&format!("{} entries of {} in {}", checkpoint.size, checkpoint.origin, dir.display()));
     say(&dim(&format!("Check it: countersign verify --key <vkey> --export {}", dir.display())));
     Ok(())
+}
+
+/// What a signed note commits to; its signatures are for the verifier, who has the key.
+fn checkpoint_of(note: &[u8]) -> Result<Checkpoint, Failed> {
+    let text = String::from_utf8_lossy(note);
+    let signed = text.split_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
+    Checkpoint::parse(&signed)
+        .ok_or_else(|| Failed::new(EXIT_FAILED, "the server's checkpoint can't be read"))
 }
 
 /// Removes the narrower forms of a tile that an earlier export into this directory left.

@@ -10,12 +10,14 @@
 //!                                                        └────────────────┴─ execution deadline: Lapsed
 //! ```
 
+mod audit;
 mod command;
 mod decide;
 mod event;
 mod evolve;
 mod state;
 
+pub use audit::{Audit, Fault, Step};
 pub use command::{Answer, Command, Refusal, World};
 pub use event::{
     Auth, DISPLAYED_DIGEST_MIN, Decision, Event, Message, Method, Opening, Outcome, Reason,

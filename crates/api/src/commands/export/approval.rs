@@ -1,0 +1,124 @@
+//! `countersign export --approval`: the history of one approval as a folder (`proto/formats/approval-export.md`).
+
+use super::{checkpoint_of, write};
+use crate::{
+    client::Client,
+    commands::{EXIT_FAILED, Failed},
+    terminal::{dim, say},
+};
+use ledger::{
+    ident::Ident,
+    log::{
+        merkle::{self, Hash, Tiles},
+        receipt::Receipt,
+        tile::Tile,
+    },
+};
+use serde_json::Value;
+use std::{cell::RefCell, collections::BTreeMap, fs, path::Path};
+
+const README: &str = "\
+This is the whole history of one approval, from one Countersign log.
+
+  checkpoint            the signed tree head: https://c2sp.org/tlog-checkpoint
+  keys.json             the keys that sign, with the proofs that hand over between them
+  opening.tlog-proof    the decision that paused the call, with its proof: https://c2sp.org/tlog-proof
+  <n>.tlog-proof        message n of the approval: who was asked, who answered, what was spent
+  opening.disclosures   payload of the decision that was not erased, one disclosure per line
+
+Check it with the log's public key, which you must have from somewhere else:
+  countersign verify --key <vkey> --approval .
+";
+
+/// Writes the history of approval `id` as it is now. Everything is proven under one checkpoint.
+pub fn run(
+    client: &Client,
+    tenant: &str,
+    id: &str,
+    dir: &Path,
+    disclosures: bool,
+) -> Result<(), Failed> {
+    let id = Ident::new(id).map_err(|_| Failed::new(EXIT_FAILED, "not the id of an approval"))?;
+    let base = format!("/v1/tenants/{tenant}");
+    // First what there is, then the checkpoint: what was answered is published.
+    let approval = json(&client.get(&format!("{base}/approvals/{id}"))?)?;
+    let log = format!("{base}/logs/1");
+    let note = client.get(&format!("{log}/checkpoint"))?;
+    let size = checkpoint_of(&note)?.size;
+    let tiles = Remote { client, log: &log, size, kept: RefCell::default() };
+    let checkpoint = String::from_utf8_lossy(&note).into_owned();
+    let proof = |index: u64| -> Result<String, Failed> {
+        let entry = client.get(&format!("{base}/entries/{index}"))?;
+        let path = merkle::inclusion(&tiles, index, size)?;
+        Ok(Receipt { entry, index, path, checkpoint: checkpoint.clone() }.to_string())
+    };
+    let index_of = |value: &Value| value["index"].as_u64().filter(|index| *index < size);
+    let opening = index_of(&approval["opening"]).ok_or_else(unreadable)?;
+    let history = approval["history"].as_array().ok_or_else(unreadable)?;
+
+    empty(dir)?;
+    write(dir, "opening.tlog-proof", proof(opening)?.as_bytes())?;
+    for (n, step) in (1..).zip(history) {
+        let index = index_of(step).ok_or_else(unreadable)?;
+        write(dir, &format!("{n}.tlog-proof"), proof(index)?.as_bytes())?;
+    }
+    if disclosures {
+        let shown = client.get(&format!("{base}/entries/{opening}/disclosures"))?;
+        write(dir, "opening.disclosures", &shown)?;
+    }
+    write(dir, "keys.json", &client.get(&format!("{log}/keys"))?)?;
+    write(dir, "README.txt", README.as_bytes())?;
+    // Last: a folder with a checkpoint is complete.
+    write(dir, "checkpoint", &note)?;
+    let state = approval["state"].as_str().unwrap_or("unknown");
+    let n = history.len();
+    say(&format!("approval {id}, {state} after {n} messages, in {}", dir.display()));
+    say(&dim(&format!("Check it: countersign verify --key <vkey> --approval {}", dir.display())));
+    Ok(())
+}
+
+/// Makes the folder, without what an earlier export of an approval left in it.
+fn empty(dir: &Path) -> Result<(), Failed> {
+    fs::create_dir_all(dir)?;
+    for file in fs::read_dir(dir)? {
+        let path = file?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == "checkpoint" || name == "opening.disclosures" || name.ends_with(".tlog-proof") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable() -> Failed {
+    Failed::new(EXIT_FAILED, "the server's answer can't be read")
+}
+
+fn json(bytes: &[u8]) -> Result<Value, Failed> {
+    serde_json::from_slice(bytes).map_err(|_| unreadable())
+}
+
+/// The hash tiles of a tree of one size, fetched when they are needed. A partial one is served for ever.
+struct Remote<'a> {
+    client: &'a Client,
+    log: &'a str,
+    size: u64,
+    kept: RefCell<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Tiles for Remote<'_> {
+    type Error = Failed;
+
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash>, Failed> {
+        let number = first / merkle::TILE_WIDTH as u64;
+        let width = Tile::width_at(Some(level), number, self.size);
+        let path = Tile { level: Some(level), number, width }.to_string();
+        let mut kept = self.kept.borrow_mut();
+        if !kept.contains_key(&path) {
+            kept.insert(path.clone(), self.client.get(&format!("{}/tile/{path}", self.log))?);
+        }
+        let within = (first % merkle::TILE_WIDTH as u64) as usize;
+        let hashes = kept[&path].get(within * 32..(within + count) * 32).ok_or_else(unreadable)?;
+        Ok(hashes.chunks_exact(32).filter_map(Hash::from_slice).collect())
+    }
+}

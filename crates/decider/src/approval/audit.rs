@@ -1,0 +1,272 @@
+//! The whole history of one approval, judged from its entries alone (`proto/formats/approval-export.md`).
+//!
+//! In scope: everything that follows from the decision's entry and the approval's own entries. Out of scope: that they
+//! are in a log at all (receipts show that), and whatever stands elsewhere in it, which the caller must say.
+
+use super::{Event, Message, Phase, Requested, State, fold};
+use crate::{
+    Decider as _,
+    call::{Call, approval_id},
+};
+use ledger::{
+    canonical,
+    disclosure::Scope,
+    entry::{Kind, Origin, View},
+    event::DECISION,
+    ident::Ident,
+    json,
+    log::merkle::leaf_hash,
+    time::Nanos,
+};
+
+/// Why a history is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The decision's entry.
+    #[error("the decision's entry: {0}")]
+    Opening(&'static str),
+    /// One message.
+    #[error("message {n}: {what}")]
+    Message {
+        /// Which: the place that it was given at, 1 for the first.
+        n: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// One event that could not have happened then.
+    #[error(
+        "message {n}: `{event}` can't have happened while the approval was {phase}, as the messages before tell it"
+    )]
+    CantFollow {
+        /// In which message.
+        n: u64,
+        /// Its name.
+        event: String,
+        /// The state before.
+        phase: String,
+    },
+    /// The disclosed call.
+    #[error("the disclosed call: {0}")]
+    Call(&'static str),
+}
+
+/// What one message made happen.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// 1, 2, …
+    pub n: u64,
+    /// Leaf index.
+    pub index: u64,
+    /// `journal.time`, by which it is judged.
+    pub at: Nanos,
+    /// The events as they are written. After a deadline they may be void: the phase says what is true.
+    pub events: Vec<Event>,
+    /// The phase after it.
+    pub phase: Phase,
+}
+
+/// The decision, as its entry tells it.
+#[derive(Clone, Debug)]
+struct Opened {
+    id: Ident,
+    index: u64,
+    tenant: Ident,
+    producer: Ident,
+    origin: Origin,
+    agent: String,
+    run: Option<String>,
+    tool: String,
+    action: String,
+    digest: String,
+}
+
+/// A history that holds so far.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    opened: Opened,
+    state: State,
+    steps: Vec<Step>,
+    last: (u64, Origin),
+}
+
+impl Audit {
+    /// Begins with the decision's entry: its leaf index and bytes, both proven by a receipt.
+    pub fn begin(index: u64, entry: &[u8]) -> Result<Self, Fault> {
+        let view = view(entry).ok_or(Fault::Opening("not an entry of version 1"))?;
+        let opened = Opened::read(index, &view).map_err(Fault::Opening)?;
+        let last = (index, opened.origin);
+        let state = State::begin(&leaf_hash(entry).to_string());
+        Ok(Self { opened, state, steps: Vec::new(), last })
+    }
+
+    /// Takes the next message: its leaf index and its entry's bytes, both proven by a receipt. After an error the audit
+    /// is over.
+    pub fn follow(&mut self, index: u64, entry: &[u8]) -> Result<(), Fault> {
+        let n = self.state.n + 1;
+        let wrong = |what| Fault::Message { n, what };
+        let view = view(entry).ok_or_else(|| wrong("not an entry of version 1"))?;
+        self.check_place(index, &view).map_err(wrong)?;
+        let event = view.at(&["event"]).map(canonical::to_vec).unwrap_or_default();
+        let message = Message::read(&event)
+            .ok_or_else(|| wrong("not an approval message as formats/approval.md has it"))?;
+        self.check_chain(&message).map_err(wrong)?;
+        if let Some(Event::Requested(requested)) = message.events.first() {
+            self.opened.check(requested).map_err(wrong)?;
+        }
+        let (at, leaf) = (view.origin.time, leaf_hash(entry).to_string());
+        let after = fold(self.state.clone(), &message, &leaf, at);
+        if after.corrupt {
+            return Err(self.cant_follow(n, &message, at));
+        }
+        self.state = after;
+        self.last = (index, view.origin);
+        let phase = self.state.phase;
+        self.steps.push(Step { n, index, at, events: message.events, phase });
+        Ok(())
+    }
+
+    /// The frozen call, given back by disclosures of the decision's payload: its digest must be the one that was
+    /// approved. `nonce` and `params` are the RFC 8785 forms of these fields.
+    pub fn check_call(&self, nonce: &str, params: &str) -> Result<(), Fault> {
+        let wrong = || Fault::Call("nonce or params can't be read");
+        let nonce = json::parse_kept(nonce.as_bytes()).map_err(|_| wrong())?;
+        let params = json::parse_kept(params.as_bytes()).map_err(|_| wrong())?;
+        let Opened { tenant, agent, run, tool, action, digest, .. } = &self.opened;
+        let nonce = nonce.as_str().ok_or_else(wrong)?;
+        let run = run.as_deref();
+        let call = Call { nonce, tenant, agent, run, tool, action, params: &params };
+        if call.digest() == *digest {
+            Ok(())
+        } else {
+            Err(Fault::Call("its digest is not the one that was approved"))
+        }
+    }
+
+    /// Which approval it is.
+    pub fn id(&self) -> &Ident {
+        &self.opened.id
+    }
+
+    /// Whose.
+    pub fn tenant(&self) -> &Ident {
+        &self.opened.tenant
+    }
+
+    /// What has become of it, as far as these messages tell.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Every message so far.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Kind, tenant, and that it came later than the one before, in the log and in the journal.
+    fn check_place(&self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        let (last_index, last) = &self.last;
+        let order = |origin: &Origin| (origin.epoch, origin.seq);
+        if view.kind != Kind::Approval {
+            Err("its entry is not of kind approval")
+        } else if view.text(&["tenant"]) != Some(self.opened.tenant.as_str()) {
+            Err("it is of another tenant than the decision")
+        } else if index <= *last_index || order(&view.origin) <= order(last) {
+            Err("it does not come after the one before, in the log or in the journal")
+        } else if view.origin.time < last.time {
+            Err("its journal time is before that of the one before")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whose message, which number, and what it follows.
+    fn check_chain(&self, message: &Message) -> Result<(), &'static str> {
+        if message.approval_id != self.opened.id {
+            Err("it is of another approval: the id must follow from the decision's event")
+        } else if message.n != self.state.n + 1 {
+            Err("its number is another: a message is missing, or they are out of order")
+        } else if message.prev != self.state.leaf {
+            Err("`prev` is not the leaf hash of the entry before: that one was replaced, or this")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Names the event by which a message can't be true.
+    fn cant_follow(&self, n: u64, message: &Message, at: Nanos) -> Fault {
+        let mut state = self.state.clone();
+        for event in &message.events {
+            let before = state.phase;
+            state = super::Approval::evolve(state, event, at);
+            if state.corrupt {
+                return Fault::CantFollow { n, event: word(event), phase: word(&before) };
+            }
+        }
+        Fault::Message { n, what: "it has no events, or they can't have happened" }
+    }
+}
+
+impl Opened {
+    fn read(index: u64, view: &View<'_>) -> Result<Self, &'static str> {
+        let data = |path: &[&str]| view.text(&[&["event", "data"], path].concat());
+        let is_opening = view.kind == Kind::Decision
+            && view.text(&["event", "type"]) == Some(DECISION)
+            && data(&["verdict"]) == Some("approval_needed")
+            && data(&["mode"]) != Some("shadow");
+        if !is_opening {
+            return Err("not a decision that asks for approval");
+        }
+        let ident = |path: &[&str]| Ident::new(view.text(path)?).ok();
+        let missing = "a member is missing";
+        let (tenant, producer) = (ident(&["tenant"]), ident(&["producer"]));
+        let (tenant, producer) = (tenant.ok_or(missing)?, producer.ok_or(missing)?);
+        let source = view.text(&["event", "source"]).ok_or(missing)?;
+        let id = view.text(&["event", "id"]).ok_or(missing)?;
+        let text = |path: &[&str]| data(path).map(str::to_owned).ok_or(missing);
+        Ok(Self {
+            id: approval_id(&tenant, Scope { producer: producer.as_str(), source, id }),
+            index,
+            origin: view.origin,
+            agent: text(&["agent", "id"])?,
+            run: data(&["agent", "run"]).map(str::to_owned),
+            tool: text(&["tool", "name"])?,
+            action: text(&["tool", "action"])?,
+            digest: data(&["call", "digest"]).map(str::to_owned).ok_or("it has no call digest")?,
+            tenant,
+            producer,
+        })
+    }
+
+    /// Whether the request is about this decision, and this call.
+    fn check(&self, requested: &Requested) -> Result<(), &'static str> {
+        let (opening, call) = (&requested.opening, &requested.call);
+        let same_call = (&call.agent, &call.run) == (&self.agent, &self.run)
+            && (&call.tool, &call.action) == (&self.tool, &self.action);
+        if opening.index != self.index || opening.producer != self.producer {
+            Err("`opening` does not name the decision's entry and producer")
+        } else if requested.requested_at != self.origin.time {
+            Err("`requested_at` is not the decision's journal time")
+        } else if !same_call {
+            Err("`call` has another agent, run, tool or action than the decision")
+        } else if call.digest != self.digest {
+            Err("`call.digest` is not that of the decision")
+        } else if requested.rule_digest != requested.rule.digest() {
+            Err("`rule_digest` is not the digest of the rule")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// An entry whose bytes are in RFC 8785 form: nothing stands in it that nobody reads.
+fn view(entry: &[u8]) -> Option<View<'_>> {
+    let form = canonical::to_vec(&json::parse_kept(entry).ok()?);
+    View::parse(entry).filter(|_| form == entry)
+}
+
+/// The name on the wire of an event or a phase.
+pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    let name = value.get("type").unwrap_or(&value);
+    name.as_str().unwrap_or_default().to_owned()
+}
