@@ -4,7 +4,6 @@ use super::{Failure, Report, read_text, refused};
 use crate::terminal::{bad, dim, good, harmless, say, strong};
 use decider::approval::{Audit, Event, Phase, State, Step};
 use ledger::{
-    foreign,
     log::checkpoint::Checkpoint,
     verify::{self, Trusted},
 };
@@ -135,7 +134,7 @@ fn item(place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) ->
 
 fn tell(place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) {
     let state = audit.state();
-    let phase = foreign::harmless(&word(&state.phase));
+    let phase = word(&state.phase);
     say(&format!("{} {}", good("verified"), harmless(place)));
     say(&format!("  approval {} of {}", audit.id(), harmless(&checkpoint.origin)));
     if let Some(requested) = &state.requested {
@@ -149,15 +148,10 @@ fn tell(place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) {
             requested.rule_digest
         ));
     }
-    for step in audit.steps() {
-        let events: Vec<String> = step.events.iter().map(describe).collect();
-        say(&format!(
-            "  {:>3}  {}  entry {:<6} {}",
-            step.n,
-            step.at,
-            step.index,
-            events.join(", ")
-        ));
+    for Step { n, index, at, events, phase } in audit.steps() {
+        let events: Vec<String> = events.iter().map(describe).collect();
+        let told = format!("{:>3}  {at}  entry {index}  {}", n, events.join(", "));
+        say(&format!("  {told} {}", dim(&format!("→ {}", word(phase)))));
     }
     let phase = if is_over_badly(state) { bad(&phase) } else { strong(&phase) };
     say(&format!("  After message {}: {phase}", state.n));

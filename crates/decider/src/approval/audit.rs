@@ -265,7 +265,7 @@ fn view(entry: &[u8]) -> Option<View<'_>> {
 }
 
 /// The name on the wire of an event or a phase.
-pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
+fn word<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     let name = value.get("type").unwrap_or(&value);
     name.as_str().unwrap_or_default().to_owned()
