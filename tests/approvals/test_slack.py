@@ -17,6 +17,7 @@ from slack_sdk import WebClient
 from slack_sdk.models.blocks import Block
 from support import NatsServer, cli, until
 from support.fakeslack import FakeSlack, Json
+from support.h2_front import H2Front
 from support.slack_clicks import Clicks, Member
 from support.slack_office import CHANNELS, SECRET, Office, connection
 
@@ -486,6 +487,58 @@ def test_a_deleted_card_is_posted_anew(make_office: Callable[..., Office]) -> No
     office.server.client(reviewer).http.post(f"/v1/tenants/acme/approvals/{approval}/reviews", json=body)
     until("a new card", lambda: office.cards(approval), 60)
     assert "Bob Ito" in json.dumps(office.card(approval))
+
+
+def test_an_update_is_repeated_until_it_is_seen(make_office: Callable[..., Office]) -> None:
+    office = make_office()
+    approval = office.asked()
+    for kind, options in TROUBLES.items():
+        if kind != "lost":
+            office.slack.trouble("chat.update", kind, **options)
+    office.click(approval, "approve", office.bob)
+    office.shows(approval, "Approved", 90)
+    assert len(office.cards(approval)) == 1
+
+
+def test_the_owner_is_told_and_the_card_follows_to_the_end(make_office: Callable[..., Office]) -> None:
+    office = make_office()
+    approval = office.asked()
+    office.click(approval, "approve", office.bob)
+    office.shows(approval, "Approved")
+    direct = office.slack.channel("D" + office.ana.id[1:])
+    until("Ana is told", lambda: direct.messages)
+    actions = next(block for block in direct.messages[0]["blocks"] if block["type"] == "actions")
+    assert [button["action_id"] for button in actions["elements"]] == ["open"]
+    reviewer = office.server.client(office.server.add_key(["reviewer"], person="p-bob"))
+    revoked = reviewer.http.post(f"{reviewer.t}/approvals/{approval}/revoke", json={"reason": "mistake"})
+    assert revoked.status_code == 200, revoked.text
+    office.shows(approval, "Revoked")
+    cancelled = office.asked()
+    publisher = office.server.as_("publisher")
+    answer = publisher.http.post(f"{publisher.t}/approvals/{cancelled}/cancel", json={"reason": "not_needed"})
+    assert answer.status_code == 200, answer.text
+    office.shows(cancelled, "Cancelled")
+    assert office.buttons(cancelled) == ["open"]
+
+
+def test_https_as_slack_has_it_and_a_connection_that_goes_dead(tmp_path: Path) -> None:
+    """TLS and HTTP/2; and a connection that nothing comes back on is given up for a new one."""
+    with FakeSlack() as slack, H2Front(tmp_path / "tls", slack.url) as front:
+        slack.url, slack.api_url = front.url, f"{front.url}/api"
+        office = Office(tmp_path / "office", slack, env={"SSL_CERT_FILE": str(front.ca)})
+        try:
+            first = office.asked()
+            office.click(first, "approve", office.fay)
+            told(office, office.fay, "asked")
+            front.go_dead()
+            second = office.paused()
+            until("a card", lambda: office.cards(second), 60)
+            office.click(second, "approve", office.bob)
+            office.shows(second, "Approved", 60)
+            assert len(office.cards(second)) == 1
+            assert len(front.requests) >= 2 and slack.violations == []
+        finally:
+            office.server.__exit__()
 
 
 # commands

@@ -44,7 +44,8 @@ def rules(soon: str) -> str:
 class Office:
     """Ana owns the agent; Bob and Cem are in finance with her; Fay is linked and not asked; Eva is linked to nobody."""
 
-    def __init__(self, root: Path, slack: FakeSlack, *, soon: str = "5s", **options: Any) -> None:
+    def __init__(self, root: Path, slack: FakeSlack, *, soon: str = "5s", env: dict[str, str] | None = None,
+                 **options: Any) -> None:
         self.slack = slack
         self._agents = iter(AGENTS)
         self._numbers = itertools.count()
@@ -60,7 +61,7 @@ class Office:
         self.desk = Desk(self.server)
         self.desk.write(rules(soon), self.people())
         self.server.init()
-        self.server.start(ready=False)
+        self.server.start(ready=False, env=env)
         until("rules applied", self._apply)
         self.clicks = Clicks(slack, f"{self.server.url}/slack/acme-slack/interactions", SECRET)
 

@@ -14,7 +14,7 @@ use slack_morphism::{
     errors::SlackClientError,
     hyper_tokio::{SlackClientHyperConnector, SlackHyperClient, SlackHyperHttpsConnector},
 };
-use std::time::Duration;
+use std::{sync::RwLock, time::Duration};
 use trouble::Trouble;
 use url::Url;
 
@@ -31,7 +31,8 @@ const RESPONSE_HOST: &str = "hooks.slack.com";
 
 /// The client of one app.
 pub(super) struct Client {
-    http: SlackHyperClient,
+    connector: SlackHyperHttpsConnector,
+    http: RwLock<SlackHyperClient>,
     token: SlackApiToken,
     api: Url,
 }
@@ -102,10 +103,30 @@ impl Client {
         let roots = SlackHyperHttpsConnector::builder().with_native_roots();
         let connector =
             roots.map_err(OpenError::Certificates)?.https_or_http().enable_all_versions().build();
-        let connector =
-            SlackClientHyperConnector::with_connector(connector).with_slack_api_url(api_url);
+        let http = RwLock::new(pool(&connector, &api));
         let token = SlackApiToken::new(SlackApiTokenValue(token.to_owned()));
-        Ok(Self { http: SlackClient::new(connector), token, api })
+        Ok(Self { connector, http, token, api })
+    }
+
+    /// Waits for a call, and no longer than `wait`.
+    ///
+    /// All calls share one HTTP/2 connection. When it is dead without having been closed, every call would wait in vain
+    /// until the kernel gives up, for a quarter of an hour: after a call without an answer the next one makes a new one.
+    async fn in_time<A>(
+        &self,
+        wait: Duration,
+        call: impl Future<Output = Result<A, SlackClientError>>,
+    ) -> Result<A, Trouble> {
+        let Ok(answer) = tokio::time::timeout(wait, call).await else {
+            let mut http = self.http.write().expect("no holder of the lock panics");
+            *http = pool(&self.connector, &self.api);
+            return Err(Trouble::Unknown("no answer"));
+        };
+        answer.map_err(Trouble::from)
+    }
+
+    fn http(&self) -> SlackHyperClient {
+        self.http.read().expect("no holder of the lock panics").clone()
     }
 
     async fn post<A: DeserializeOwned + Send>(
@@ -115,9 +136,10 @@ impl Client {
         wait: Duration,
     ) -> Result<A, Trouble> {
         let body = serde_json::to_value(body).expect("cards are JSON");
-        let session = self.http.open_session(&self.token);
+        let http = self.http();
+        let session = http.open_session(&self.token);
         let call = session.http_session_api.http_post(method, &body, None);
-        in_time(wait, call).await
+        self.in_time(wait, call).await
     }
 
     async fn history(&self, to: &str, cursor: Option<&str>) -> Result<History, Trouble> {
@@ -128,9 +150,10 @@ impl Client {
             ("limit", Some(limit.as_str())),
             ("cursor", cursor),
         ];
-        let session = self.http.open_session(&self.token);
+        let http = self.http();
+        let session = http.open_session(&self.token);
         let call = session.http_session_api.http_get("conversations.history", &params, None);
-        in_time(CALL_WAIT, call).await
+        self.in_time(CALL_WAIT, call).await
     }
 
     /// Whether a response URL is Slack's, or that of the configured stand-in on this machine.
@@ -223,9 +246,10 @@ impl Connection {
             tracing_span: &span,
             is_sensitive_url: true,
         };
-        let call =
-            self.client.http.http_api.connector.http_post_uri::<_, Value>(url, &body, context);
-        in_time(CLICK_WAIT, call).await.map(drop).map_err(Trouble::of_change)
+        let http = self.client.http();
+        let call = http.http_api.connector.http_post_uri::<_, Value>(url, &body, context);
+        let told = self.client.in_time(CLICK_WAIT, call).await;
+        told.map(drop).map_err(Trouble::of_change)
     }
 
     /// Tells something to one member in a channel, where there is no response URL.
@@ -255,14 +279,10 @@ fn body(to: &str, message: &blocks::Message) -> Value {
     })
 }
 
-async fn in_time<A>(
-    wait: Duration,
-    call: impl Future<Output = Result<A, SlackClientError>>,
-) -> Result<A, Trouble> {
-    match tokio::time::timeout(wait, call).await {
-        Ok(answer) => answer.map_err(Trouble::from),
-        Err(_) => Err(Trouble::Unknown("no answer")),
-    }
+/// A client without connections yet.
+fn pool(connector: &SlackHyperHttpsConnector, api: &Url) -> SlackHyperClient {
+    let connector = SlackClientHyperConnector::with_connector(connector.clone());
+    SlackClient::new(connector.with_slack_api_url(api.as_str().trim_end_matches('/')))
 }
 
 #[cfg(test)]
