@@ -1,4 +1,4 @@
-"""A front door as Slack has it, TLS with HTTP/2; behind it one of our stand-ins. Its connections can go dead in silence."""
+"""A front door as Slack has it, TLS with HTTP/2, and behind it a stand-in. Its connections can go dead in silence."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ const REVIEW_WAIT: Duration = Duration::from_millis(1500);
     params(("connection" = String, Path)),
     request_body(content_type = "application/x-www-form-urlencoded", content = String,
         description = "Slack's `payload`, signed in `X-Slack-Signature`. At most 248 KiB."),
-    responses((status = 200, description = "Taken; the person reads the rest in Slack"), (status = "4XX", body = Problem),
-        (status = 503, body = Problem)),
+    responses((status = 200, description = "Taken; the person reads the rest in Slack"),
+        (status = "4XX", body = Problem), (status = 503, body = Problem)),
     security(()))]
 pub async fn interactions(
     State(app): State<Arc<App>>,
@@ -147,7 +147,8 @@ impl Desk<'_> {
     async fn answer(&self, answer: &Answer<'_>) -> Result<Option<String>, Problem> {
         let Answer { clicker, shown, at, decision, comment } = *answer;
         if !self.is_our_card(&shown.approval, at)? {
-            tracing::warn!(connection = %self.slack.name, approval = %shown.approval, "a click on a message that is no card of ours");
+            let (connection, approval) = (&self.slack.name, &shown.approval);
+            tracing::warn!(%connection, %approval, "a click on a message that is no card of ours");
             return Ok(Some(NOT_OUR_CARD.into()));
         }
         let review = Review {

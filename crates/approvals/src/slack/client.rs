@@ -110,8 +110,8 @@ impl Client {
 
     /// Waits for a call, and no longer than `wait`.
     ///
-    /// All calls share one HTTP/2 connection. When it is dead without having been closed, every call would wait in vain
-    /// until the kernel gives up, for a quarter of an hour: after a call without an answer the next one makes a new one.
+    /// All calls share one HTTP/2 connection. If it is dead without having been closed, every call waits in vain until
+    /// the kernel gives up, a quarter of an hour: after a call without an answer the next one makes a new connection.
     async fn in_time<A>(
         &self,
         wait: Duration,
