@@ -16,6 +16,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from support import Book, NatsServer, Server, countersign_bin  # noqa: E402
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`. Here, because pytest asks only the topmost folder for options."""
+    parser.addoption("--long", action="store_true", help="more rounds where tests are random")
+
+
 def pytest_report_header() -> str:
     """Says what is tested."""
     return f"countersign: {countersign_bin()}"
@@ -25,6 +30,18 @@ def pytest_report_header() -> str:
 def repository() -> Path:
     """The top of the checkout."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether `--long` was asked for."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def rounds(long: bool) -> int:
+    """How often the kill tests kill: `$ROUNDS`, else 50, with `--long` 100."""
+    return int(os.environ.get("ROUNDS", "100" if long else "50"))
 
 
 @pytest.fixture

@@ -11,19 +11,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long`: four times the rounds."""
-    parser.addoption("--long", action="store_true", help="100 rounds instead of 25 in the kill tests")
-
-
-@pytest.fixture(scope="session")
-def rounds(request: pytest.FixtureRequest) -> int:
-    """How often the kill tests kill: `$ROUNDS`, else 50, with `--long` 100."""
-    import os
-
-    return int(os.environ.get("ROUNDS", "100" if request.config.getoption("--long", False) else "50"))
-
-
 @pytest.fixture(scope="session")
 def shim_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled shim."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,9 +37,3 @@ def make_journey(shipped: Shipped, make_server: Callable[..., Server], tmp_path:
 def journey(make_journey: Callable[..., Journey]) -> Journey:
     """A fresh server on a fresh journal."""
     return make_journey()
-
-
-@pytest.fixture(scope="session")
-def rounds(request: pytest.FixtureRequest) -> int:
-    """How often the kill tests kill: `$ROUNDS`, else 50, with `--long` 100."""
-    return int(os.environ.get("ROUNDS", "100" if request.config.getoption("--long", False) else "50"))

@@ -21,6 +21,16 @@ def countersign_bin() -> Path:
     return path
 
 
+@functools.cache
+def fault_bin() -> Path | None:
+    """`$COUNTERSIGN_FAULT_BIN`: a build with the feature `api/fault-points`, if there is one."""
+    named = os.environ.get("COUNTERSIGN_FAULT_BIN")
+    path = Path(named).resolve() if named else None
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"{path}: build it with --features api/fault-points, or unset COUNTERSIGN_FAULT_BIN")
+    return path
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that ended."""

@@ -127,10 +127,10 @@ class Server:
     # the process
 
     def start(self, *, ready: bool = True, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None,
-              seconds: float = 30.0) -> "Server":
-        """Starts `serve`; `prefix` is put before it (`("strace", "-f", …)`)."""
+              seconds: float = 30.0, binary: Path | None = None) -> "Server":
+        """Starts `serve`; `prefix` is put before it (`("strace", "-f", …)`); `binary`: another build of it."""
         assert self.process is None
-        command = [*prefix, str(countersign_bin()), "serve", "--config", str(self.config)]
+        command = [*prefix, str(binary or countersign_bin()), "serve", "--config", str(self.config)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
