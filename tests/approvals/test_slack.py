@@ -521,6 +521,21 @@ def test_the_owner_is_told_and_the_card_follows_to_the_end(make_office: Callable
     assert office.buttons(cancelled) == ["open"]
 
 
+def test_p13_more_than_ten_new_cards_a_minute_become_one_link(make_office: Callable[..., Office]) -> None:
+    office = make_office()
+    approvals = [office.paused(data={"labels": {"channel": "c0"}}) for _ in range(13)]
+    channel = office.slack.channel(CHANNELS[0])
+    until("ten cards and a link", lambda: len(channel.messages) >= 11, 60)
+    assert len(office.slack.cards(CHANNELS[0])) == 10
+    link = channel.messages[-1]
+    assert "approvals wait" in link["text"] and "metadata" not in link
+    buttons = [element["action_id"] for element in link["blocks"][-1]["elements"]]
+    assert buttons == ["open"], "nothing is approved by the dozen"
+    assert [office.events(approval) for approval in approvals] == [["requested"]] * 13
+    posts = [call.at for call in office.slack.called("chat.postMessage")]
+    assert min(later - earlier for earlier, later in zip(posts, posts[1:])) > 0.9, "a message a second"
+
+
 def test_https_as_slack_has_it_and_a_connection_that_goes_dead(tmp_path: Path) -> None:
     """TLS and HTTP/2; and a connection that nothing comes back on is given up for a new one."""
     with FakeSlack() as slack, H2Front(tmp_path / "tls", slack.url) as front:
