@@ -185,16 +185,8 @@ def test_the_page_names_every_caller_and_route() -> None:
     assert set(MATRIX["foreign"].values()) == {"–"}
 
 
-KEEPS_PARAMS = pytest.mark.xfail(strict=True, reason="who answered and left the groups still gets `frozen`: Asking::may_see_params")
-
-
-def cell(caller: str, route: str) -> Any:
-    """A caller and a route, and what is known to be wrong there."""
-    marks = [KEEPS_PARAMS] if (caller, route) == ("answered", "params") else []
-    return pytest.param(caller, route, marks=marks, id=f"{caller}-{route}")
-
-
-@pytest.mark.parametrize(("caller", "route"), [cell(caller, route) for caller in KEYS for route in ROUTES])
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("caller", KEYS)
 def test_p12_every_caller_on_every_route(cast: Cast, caller: str, route: str) -> None:
     cell, client, house = MATRIX[caller][route], cast.clients[caller], cast.house
     match cell:
@@ -335,7 +327,6 @@ def test_a_removed_key_is_dead_at_once(cast: Cast) -> None:
     assert cast.house.count(approval) == {"requested": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="who answered is heard for ever, disabled or not: Asking::reviews asks Worker::did_review")
 def test_p10_a_disabled_person_is_shut_out_of_what_they_answered(tmp_path: Path) -> None:
     """Disabled after an answer: neither list nor state, nor any other answer."""
     house = House.ready(tmp_path, RULES, people(["finance"]))
