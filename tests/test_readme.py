@@ -39,7 +39,7 @@ WRAPPER = """\
 #!/bin/sh
 case " $* " in
     *" --server "*) ;;
-    " key "* | " publish "* | " export "* | " erase "* | " backup "*) set -- "$@" --server http://127.0.0.1:{port} ;;
+    " key "* | " rules apply "* | " publish "* | " export "* | " erase "* | " backup "*) set -- "$@" --server http://127.0.0.1:{port} ;;
 esac
 exec {bin} "$@"
 """
@@ -195,7 +195,7 @@ def known_tests() -> set[str]:
 def test_promises_name_tests_that_exist() -> None:
     """The table of promises names tests, and each is there."""
     rows = re.findall(r"^\| (P\d+) \|.*\| ([^|]*) \|$", (ROOT / "README.md").read_text(), re.M)
-    assert [name for name, _ in rows] == ["P1", "P2", "P3", "P4", "P5", "P6", "P11", "P12", "P13"]
+    assert [name for name, _ in rows] == [f"P{number}" for number in range(1, 14)]
     for promise, tests in rows:
         names = re.findall(r"`(\w+)`", tests)
         assert names, f"{promise} names no test"
