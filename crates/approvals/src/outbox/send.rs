@@ -28,8 +28,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 const CLAIM_TIME: Duration = Duration::from_secs(60);
 /// Pause after a failure that tells no time.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Pause while another message to the channel is under way, or a claim is lost.
-const SOON: Duration = Duration::from_millis(250);
+/// Pause while another message to the channel is under way, or after a claim was lost.
+const SOON: Duration = Duration::from_millis(500);
 /// Pause before a channel that refuses our cards is tried again.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 
@@ -201,9 +201,12 @@ impl Sending<'_> {
     async fn post(&self, gate: &mut super::gate::Gate, late: bool) -> Result<Again, Error> {
         let card = self.worker.card(self.approval)?;
         let chat = self.chat()?;
-        if late && let Ok(Some(posted)) = chat.find(&self.line.channel.to, &self.approval.id).await
-        {
-            return self.tell(posted_step(posted, 0)).await;
+        // A reminder is a second card of the same approval: the first one must not be taken for it.
+        if late && !self.line.name.contains('/') {
+            let found = chat.find(&self.line.channel.to, &self.approval.id).await;
+            if let Ok(Some(posted)) = found {
+                return self.tell(posted_step(posted, 0)).await;
+            }
         }
         let now = Instant::now();
         let answer = if self.approval.is_pending() && gate.is_burst(now) {
