@@ -27,7 +27,7 @@ CHANNELS = [f"19:0123456789abcdef{n:02}@thread.tacv2" for n in range(16)]
 
 
 def rules() -> str:
-    """Three rules for each channel; a label says which channel, the action which rule."""
+    """Four rules for each channel; a label says which channel, the action which rule."""
     text = []
     for n, channel in enumerate(CHANNELS):
         text.append(f'[channels.finance-{n}]\nconnection = "acme-teams"\nto = "{channel}"\n')
@@ -37,6 +37,8 @@ def rules() -> str:
         text.append(
             f'[[rule]]\nname = "two of finance {n}"\nquorum = {{at_least = 2, of = "finance"}}\n{where}'
             f'match = {{action = "big", {match}}}\n'
+            f'[[rule]]\nname = "soon over {n}"\nquorum = {{at_least = 1, of = "finance"}}\napprove_within = "3s"\n{where}'
+            f'match = {{action = "soon-over", {match}}}\n'
             f'[[rule]]\nname = "fresh sign-in {n}"\nquorum = {{at_least = 1, of = "finance"}}\nstep_up = "10m"\n{where}'
             f'match = {{action = "step-up", {match}}}\n'
             f'[[rule]]\nname = "one of finance {n}"\nquorum = {{at_least = 1, of = "finance"}}\n{where}'
@@ -313,6 +315,17 @@ def test_a_stale_card_decides_nothing(office: Office) -> None:
     assert "granted" not in office.desk.kinds(approval) and office.desk.kinds(approval)[: len(before)] == before
 
 
+def test_p9_a_late_click_decides_nothing(office: Office) -> None:
+    approval, at = office.asked(action="soon-over")
+    button = office.action(at, "approve")
+    office.desk.wait_for(approval, "expired")
+    text = as_text(card_of(office.bot.send(office.endpoint, office.bot.invoke(office.ana, at, button))))
+    assert "Expired" in text and "Denied" not in text
+    assert [k for k in office.desk.kinds(approval) if k in ("reviewed", "granted", "denied")] == []
+    office.shows(at, "Expired")
+    assert "Action.Execute" not in as_text(office.bot.card(at))
+
+
 @pytest.mark.parametrize("change", ["digest", "version", "approval", "conversation", "message", "verb", "object"])
 def test_p7_forged_clicks(office: Office, change: str) -> None:
     approval, at = office.asked()
@@ -425,15 +438,35 @@ def test_try_again_later(make_office: Callable[..., Office], status: int) -> Non
     card_of(office.click(office.ana, at, "approve"))
 
 
-def test_no_answer_is_no_loss(make_office: Callable[..., Office]) -> None:
+@pytest.mark.parametrize("fault", [{"status": 500}, {"hang": 12.0}], ids=str)
+def test_no_answer_is_no_loss(make_office: Callable[..., Office], fault: dict[str, Any]) -> None:
     """The message was posted and the answer lost: another card is posted, and each of them shows the same approval."""
     office = make_office()
-    office.bot.fail(500, kept=True)
+    office.bot.fail(**fault, kept=True)
     approval = office.ask()
     until("two cards", lambda: len(office.bot.posted()) == 2, 60.0)
     last = office.bot.posted()[-1]
     card_of(office.click(office.ana, last, "approve"))
     assert office.desk.kinds(approval) == ["requested", "reviewed", "granted"]
+
+
+def test_a_card_that_teams_finds_too_big_leads_to_the_page(make_office: Callable[..., Office]) -> None:
+    """Teams keeps other limits than it documents."""
+    office = make_office()
+    office.bot.message_bytes_max = 3000
+    approval = office.ask()
+    at = until("a card", lambda: office.where(approval))
+    assert [a["type"] for a in office.bot.card(at)["actions"]] == ["Action.OpenUrl"]
+    assert [c.status for c in office.bot.calls if c.method == "POST"] == [413, 201]
+
+
+def test_p13_many_cards_become_a_link_to_the_inbox(make_office: Callable[..., Office]) -> None:
+    office = make_office()
+    for _ in range(12):
+        office.calls = itertools.count()
+        office.ask(agent=f"agent-{uuid.uuid4()}")
+    until("a link to the inbox", lambda: any("approvals are waiting" in as_text(m) for m in office.bot.messages.values()))
+    assert len(office.bot.posted()) <= 12
 
 
 def test_tokens_go_only_to_listed_hosts_and_follow_no_redirect(make_office: Callable[..., Office]) -> None:

@@ -108,6 +108,7 @@ class FakeBot:
         self.faults: queue.SimpleQueue[Fault] = queue.SimpleQueue()
         self.tokens: dict[str, float] = {}
         self.token_seconds = 3600
+        self.message_bytes_max = MESSAGE_BYTES_MAX
         #: (conversation, activity id) → every version of the message
         self.messages: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.members: dict[str, list[Member]] = {}
@@ -340,7 +341,7 @@ class FakeBot:
         return 201, {"id": chat}
 
     def _message(self, conversation: str, message: str | None, body: Any, new: bool = False) -> tuple[int, dict[str, Any]]:
-        wrong = message_wrong(body)
+        wrong = message_wrong(body, self.message_bytes_max)
         if wrong:
             self.wrong += wrong
             code = "MessageSizeTooBig" if wrong[0].startswith("size") else "BadSyntax"
@@ -396,12 +397,12 @@ STYLES = {
 ACTIONS_MAX = 6
 
 
-def message_wrong(body: Any) -> list[str]:
+def message_wrong(body: Any, bytes_max: int = MESSAGE_BYTES_MAX) -> list[str]:
     """What Teams would not take of a message; the first entry begins with `size` when it is too big."""
     if not isinstance(body, dict) or body.get("type") != "message":
         return ["type: message"]
     size = len(json.dumps(body, ensure_ascii=False).encode("utf-16-le"))
-    if size > MESSAGE_BYTES_MAX:
+    if size > bytes_max:
         return [f"size: {size} bytes of UTF-16"]
     attachments = body.get("attachments")
     if not isinstance(attachments, list) or len(attachments) != 1 or attachments[0].get("contentType") != CARD:

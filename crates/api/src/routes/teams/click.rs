@@ -17,7 +17,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use decider::approval::{Auth, Method, Refusal, Via};
-use ledger::{ident::Ident, journal::embedded};
+use ledger::{
+    ident::Ident,
+    journal::{self, embedded},
+};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +42,10 @@ impl From<worker::Error> for Trouble {
         use ledger::ledger::Error as LedgerError;
         match error {
             worker::Error::NotFound => Self::NotOurs,
-            worker::Error::Unknown | worker::Error::Ledger(LedgerError::Unknown) => Self::Unknown,
+            worker::Error::Unknown
+            | worker::Error::Ledger(
+                LedgerError::Unknown | LedgerError::Journal(journal::Error::Unknown(_)),
+            ) => Self::Unknown,
             worker::Error::NotReady(why) => Self::Later(why),
             error => {
                 tracing::warn!(%error, "Teams: a click could not be taken");
@@ -125,7 +131,9 @@ impl Incoming<'_> {
         };
         let done = worker.review(&click.shown.approval, review).await?;
         let note = done.refused.map(|refusal| note(refusal, &click.shown.by));
-        Self::show(&worker, &done.approval, &click.shown.by, note.as_deref())
+        let shown = Self::show(&worker, &done.approval, &click.shown.by, note.as_deref());
+        // The answer was taken, or refused, whatever became of the card.
+        shown.map_err(|_| Trouble::Unknown)
     }
 
     /// The card as this person may see it: all of it only for those who are asked.
@@ -136,9 +144,7 @@ impl Incoming<'_> {
         note: Option<&str>,
     ) -> Result<Response, Trouble> {
         let card = worker.card(approval)?;
-        let asked = person(worker, by)?.is_some_and(|person| {
-            worker.may_review(&person, approval) || Worker::did_review(&person, approval)
-        });
+        let asked = person(worker, by)?.is_some_and(|person| worker.may_review(&person, approval));
         let members: Vec<String> = by.member.clone().into_iter().collect();
         let drawn = if asked {
             card::full(&card, &View { members: &members, buttons: true, note })
