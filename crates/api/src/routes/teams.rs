@@ -14,7 +14,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use ledger::foreign::harmless;
 use std::sync::Arc;
+
+/// Longest conversation id in the log, in characters.
+const LOGGED_CHARS_MAX: usize = 256;
 
 /// An activity of the Bot Framework: a click in Teams, or something that asks for nothing
 #[utoipa::path(post, path = "/teams/{connection}/messages", tag = "chat",
@@ -38,7 +42,9 @@ pub async fn messages(
     let wanted = activity.wanted(bot.directory());
     if wanted == inbound::Wanted::Nothing {
         // An admin looks here for the conversation to put into the channels table.
-        let conversation = activity.conversation_id().unwrap_or_default();
+        let conversation: String =
+            activity.conversation_id().unwrap_or_default().chars().take(LOGGED_CHARS_MAX).collect();
+        let conversation = harmless(&conversation);
         tracing::info!(connection = name, conversation, "Teams: an activity that asks for nothing");
         return Ok(StatusCode::OK.into_response());
     }
