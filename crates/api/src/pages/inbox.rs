@@ -84,8 +84,7 @@ pub async fn show(
     let waiting = waiting(&session);
     let newest = waiting.iter().filter_map(|a| opened(a)).max().unwrap_or(0);
     let count = waiting.len();
-    let mut all = if decided { decided_by(&session) } else { waiting };
-    all.sort_by_cached_key(|approval| key(approval, decided));
+    let all = if decided { decided_by(&session) } else { waiting };
     let begin =
         place(&query.after).map_or(0, |after| all.partition_point(|a| key(a, decided) <= after));
     let shown = &all[begin..all.len().min(begin + PAGE_MAX)];
@@ -134,7 +133,7 @@ fn opened(approval: &Approval) -> Option<u64> {
     Some(approval.state.requested.as_ref()?.opening.index)
 }
 
-/// What this person may decide and has not.
+/// What this person may decide and has not, in order.
 fn waiting(session: &Session) -> Vec<Arc<Approval>> {
     let mut open = session.worker.open_approvals();
     open.retain(|approval| {
@@ -146,16 +145,17 @@ fn waiting(session: &Session) -> Vec<Arc<Approval>> {
     open
 }
 
-/// What this person decided: all that is not over, and what ended lately.
+/// What this person decided, in order: all that is not over, and what ended lately.
 fn decided_by(session: &Session) -> Vec<Arc<Approval>> {
     let mut all = session.worker.open_approvals();
     all.extend(session.worker.recent());
     all.retain(|approval| approval.state.review_by(&session.person).is_some());
+    all.sort_unstable_by(|a, b| key(a, true).cmp(&key(b, true)));
     all
 }
 
 /// The order: oldest deadline first; of what was decided, the last answer first.
-fn key(approval: &Approval, decided: bool) -> (u64, String) {
+fn key(approval: &Approval, decided: bool) -> (u64, &str) {
     let requested = approval.state.requested.as_ref();
     let sort = if decided {
         let last = approval.state.reviews.iter().map(|review| review.at.0).max();
@@ -163,12 +163,12 @@ fn key(approval: &Approval, decided: bool) -> (u64, String) {
     } else {
         requested.map_or(u64::MAX, |requested| requested.approval_deadline.0)
     };
-    (sort, approval.id.to_string())
+    (sort, approval.id.as_str())
 }
 
-fn place(after: &str) -> Option<(u64, String)> {
+fn place(after: &str) -> Option<(u64, &str)> {
     let (sort, id) = after.split_once('.')?;
-    Some((sort.parse().ok()?, id.to_owned()))
+    Some((sort.parse().ok()?, id))
 }
 
 fn item(

@@ -218,7 +218,7 @@ impl Room {
     pub fn by_deadline(&self) -> Vec<Arc<Approval>> {
         let mut open: Vec<_> = self.open.values().cloned().collect();
         let deadline = |a: &Arc<Approval>| a.state.requested.as_ref().map(|r| r.approval_deadline);
-        open.sort_by_cached_key(|approval| (deadline(approval), approval.id.clone()));
+        open.sort_unstable_by(|a, b| (deadline(a), &a.id).cmp(&(deadline(b), &b.id)));
         open
     }
 
