@@ -111,6 +111,16 @@ impl Quorum {
         }
     }
 
+    /// Whether it asks any of these groups.
+    pub fn asks(&self, groups: &BTreeSet<String>) -> bool {
+        match self {
+            Self::AtLeast { of, .. } => groups.contains(of),
+            Self::All { all: parts } | Self::Any { any: parts } => {
+                parts.iter().any(|part| part.asks(groups))
+            }
+        }
+    }
+
     /// Who fills the places, in order of names, if these people with these groups are enough. The first way in the
     /// order of the rule counts.
     pub fn met(&self, approvers: &People) -> Option<Vec<Ident>> {

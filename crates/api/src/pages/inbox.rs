@@ -14,7 +14,6 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use decider::approval::Phase;
 use ledger::time::Nanos;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -81,7 +80,7 @@ pub async fn show(
     let session = visitor(&app, &headers)?;
     let query: Query = crate::routes::query(raw.as_deref()).unwrap_or_default();
     let decided = query.show == "decided";
-    let waiting = waiting(&session);
+    let waiting = session.worker.waiting_for(&session.person);
     let newest = waiting.iter().filter_map(|a| opened(a)).max().unwrap_or(0);
     let count = waiting.len();
     let all = if decided { decided_by(&session) } else { waiting };
@@ -124,25 +123,14 @@ pub async fn news(
         session => session?,
     };
     let newer = |a: &&Arc<Approval>| opened(a).is_some_and(|index| index > since.after);
-    let count = waiting(&session).iter().filter(newer).count();
+    let waiting = session.worker.waiting_for(&session.person);
+    let count = waiting.iter().filter(newer).count();
     Ok(page(StatusCode::OK, &News { base, count }))
 }
 
 /// Leaf index of the event that opened it.
 fn opened(approval: &Approval) -> Option<u64> {
     Some(approval.state.requested.as_ref()?.opening.index)
-}
-
-/// What this person may decide and has not, in order.
-fn waiting(session: &Session) -> Vec<Arc<Approval>> {
-    let mut open = session.worker.open_approvals();
-    open.retain(|approval| {
-        let state = &approval.state;
-        state.phase == Phase::Pending
-            && state.review_by(&session.person).is_none()
-            && session.worker.may_review(&session.person, approval)
-    });
-    open
 }
 
 /// What this person decided, in order: all that is not over, and what ended lately.

@@ -262,7 +262,7 @@ impl Worker {
 
     /// All approvals that are not over, by approval deadline, then id.
     pub fn open_approvals(&self) -> Vec<Arc<Approval>> {
-        self.room.lock().expect("no holder of the lock panics").by_deadline()
+        self.room.lock().expect("no holder of the lock panics").by_deadline(|_| true)
     }
 
     /// Approvals that ended lately, the last one first.
@@ -352,14 +352,18 @@ impl Worker {
 
     /// Whether a person is asked about an approval: in a group of its rule, active, not an owner.
     pub fn may_review(&self, person: &Ident, approval: &Approval) -> bool {
-        let Some(requested) = &approval.state.requested else { return false };
-        let Ok(setup) = self.setup() else { return false };
-        let people = setup.active();
-        let Some(groups) = people.get(person) else { return false };
-        let owners = setup.owners_of(&requested.call.agent);
-        requested.rule.quorum.groups().iter().any(|group| groups.contains(*group))
-            && !requested.owners.contains(person)
-            && !owners.contains(person)
+        self.setup().is_ok_and(|setup| is_asked(&setup, person, approval))
+    }
+
+    /// What waits for a person: pending, they are asked and have not answered; by approval deadline, then id.
+    pub fn waiting_for(&self, person: &Ident) -> Vec<Arc<Approval>> {
+        let Ok(setup) = self.setup() else { return Vec::new() };
+        let waits = |approval: &Approval| {
+            approval.is_pending()
+                && !Self::did_review(person, approval)
+                && is_asked(&setup, person, approval)
+        };
+        self.room.lock().expect("no holder of the lock panics").by_deadline(waits)
     }
 
     /// Whether a person answered.
@@ -407,4 +411,15 @@ fn now() -> Nanos {
 /// Whether an append lost compare-and-swap.
 pub(crate) fn is_conflict(error: &ledger::ledger::Error) -> bool {
     matches!(error, ledger::ledger::Error::Journal(journal::Error::Conflict))
+}
+
+/// Whether a person is asked: in a group of the rule, active, not an owner (P10).
+fn is_asked(setup: &Setup, person: &Ident, approval: &Approval) -> bool {
+    let known = setup.people.get(person).filter(|known| !known.disabled);
+    let Some((requested, known)) = approval.state.requested.as_deref().zip(known) else {
+        return false;
+    };
+    requested.rule.quorum.asks(&known.groups)
+        && !requested.owners.contains(person)
+        && !known.owns.contains(&requested.call.agent)
 }

@@ -214,12 +214,14 @@ impl Room {
         self.open.get(id)
     }
 
-    /// All that are not over, by approval deadline.
-    pub fn by_deadline(&self) -> Vec<Arc<Approval>> {
-        let mut open: Vec<_> = self.open.values().cloned().collect();
-        let deadline = |a: &Arc<Approval>| a.state.requested.as_ref().map(|r| r.approval_deadline);
-        open.sort_unstable_by(|a, b| (deadline(a), &a.id).cmp(&(deadline(b), &b.id)));
-        open
+    /// The wanted ones of those that are not over, by approval deadline, then id.
+    pub fn by_deadline(&self, wanted: impl Fn(&Approval) -> bool) -> Vec<Arc<Approval>> {
+        let deadline = |a: &Approval| a.state.requested.as_ref().map(|r| r.approval_deadline);
+        let open = self.open.values().filter(|approval| wanted(approval));
+        let mut open: Vec<_> = open.map(|approval| (deadline(approval), approval)).collect();
+        // Equal deadlines stay in the order of ids.
+        open.sort_by_key(|(deadline, _)| *deadline);
+        open.into_iter().map(|(_, approval)| Arc::clone(approval)).collect()
     }
 
     /// The first journal sequence of those that are not over.

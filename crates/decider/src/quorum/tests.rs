@@ -144,6 +144,10 @@ proptest! {
         people in proptest::collection::btree_map("[p-t]", proptest::collection::btree_set("[abc]", 0..3), 0..5),
     ) {
         let mut people: People = people.into_iter().map(|(p, g)| (Ident::new(&p).unwrap(), g)).collect();
+        for groups in people.values() {
+            let asked = quorum.groups().iter().any(|group| groups.contains(*group));
+            prop_assert_eq!(quorum.asks(groups), asked);
+        }
         let met = quorum.met(&people);
         prop_assert_eq!(met.is_some(), met_by_trying(&quorum, &people));
         if let Some(by) = &met {
