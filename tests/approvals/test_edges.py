@@ -329,6 +329,7 @@ def test_p9_an_expiry_is_nobodys_refusal(house: House) -> None:
     assert house.state(house.pause(action="short", agent="patient-agent"))["state"] == "pending"
 
 
+@pytest.mark.xfail(reason="Worker::append hopes by a later clock than decide's: a click that the journal takes too late is answered 200")
 def test_l9_a_click_that_races_with_the_expiry(house: House) -> None:
     """One of them is first, and everybody is told which: here and in the log."""
     waiting = [house.pause(action="short") for _ in range(12)]
@@ -675,28 +676,42 @@ def test_p10_who_owns_the_agent_by_the_file_never_reviews(make_house: Callable[.
 # Too much
 
 
-def test_an_agent_can_not_farm_clicks(make_house: Callable[..., House]) -> None:
-    """After a no, the same agent waits ten minutes with the same tool and action; also across a restart."""
-    house = make_house()
-    denied = house.pause(agent="pushy")
+def cooling_down(house: House, action: str, agent: str) -> bool:
+    """Whether this agent must wait before it asks for this again. Cancelled at once, and recorded, if so."""
+    made = house.new(action=action, agent=agent)
+    view = until("an answer", lambda: _opened(house.open(made)))
+    if view["state"] == "pending":
+        return False
+    assert (view["state"], view["end_reason"]) == ("cancelled", "cooling_down")
+    assert house.events(made)[1:] == [{"type": "cancelled", "by": "countersign", "reason": "cooling_down"}]
+    return True
+
+
+def _opened(answer: httpx.Response) -> Any:
+    assert answer.status_code == 201 or code(answer) == (503, "not_ready"), answer.text
+    return answer.json() if answer.status_code == 201 else None
+
+
+def test_an_agent_can_not_farm_clicks(house: House) -> None:
+    """After a no, the same agent waits ten minutes with the same tool and action. Only after a no."""
+    agent = new_id("pushy")
+    denied, cancelled = house.pause(agent=agent), house.pause(agent=agent, action="all")
     assert house.review(denied, "p-ana", "deny").json()["state"] == "denied"
-
-    def again(action: str, agent: str) -> dict[str, Any]:
-        made = house.new(action=action, agent=agent)
-        answer = house.open(made)
-        assert answer.status_code == 201
-        view = answer.json()
-        if view["state"] == "cancelled":
-            assert house.events(made)[1:] == [{"type": "cancelled", "by": "countersign", "reason": "cooling_down"}]
-        return view
-
-    assert again("one", "pushy")["end_reason"] == "cooling_down"
-    assert again("two", "pushy")["state"] == again("one", "polite")["state"] == "pending"
-    house.server.restart(kill=True)
-    assert again("one", "pushy")["end_reason"] == "cooling_down"
-    house.server.restart()
-    assert again("one", "pushy")["end_reason"] == "cooling_down"
+    assert house.cancel(cancelled).status_code == 200
+    assert cooling_down(house, "one", agent)
+    assert not cooling_down(house, "two", agent) and not cooling_down(house, "all", agent)
+    assert not cooling_down(house, "one", new_id("polite"))
     assert house.open(denied).json()["state"] == "denied", "the same event is still the same approval"
+
+
+@pytest.mark.xfail(reason="Worker::ready does not wait until the log was read: an opening right after a start forgets the cool-down")
+def test_an_agent_can_not_farm_clicks_by_a_restart(make_house: Callable[..., House]) -> None:
+    """What was refused before it is refused after it, from the first request on."""
+    house = make_house()
+    assert house.review(house.pause(agent="pushy"), "p-ana", "deny").json()["state"] == "denied"
+    for kill in (True, False, True):
+        house.server.restart(kill=kill)
+        assert cooling_down(house, "one", "pushy")
 
 
 LAST_PLACE = pytest.mark.xfail(reason="Room::reserve counts an approval that is being opened by the other road: the 20th is too_many")
