@@ -84,7 +84,7 @@ mod server {
         /// Run the server
         #[command(after_help = "Example:\n  countersign serve --config /etc/countersign.toml")]
         Serve(Serve),
-        /// Show it all in a fresh directory: publish, checkpoint, receipt, verify, flip a byte
+        /// Show it all in a fresh directory: publish, receipt, verify, hold a payment, approve it, spend it once
         Demo(Demo),
         /// Make the data directory and a tenant; prints the first admin key once
         #[command(

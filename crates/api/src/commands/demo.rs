@@ -1,12 +1,14 @@
 //! `countersign demo`: the whole story in a fresh directory, with the real commands and a real server.
 
+mod approval;
+
 use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed};
 use crate::{
     cli::{Demo, Remote},
     client::{self, Client},
     terminal::{dim, good, harmless, say, strong},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     fs,
     net::TcpListener,
@@ -58,22 +60,24 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
 
     let server = start(&config, &dir, &url)?;
     let admin = client(&url, &dir.join("admin.key"))?;
-    for (role, file) in [("publisher", "gateway.key"), ("discloser", "discloser.key")] {
-        let producer = (role == "publisher").then_some("gw-1");
-        let body = serde_json::json!({"roles": [role], "producer": producer, "name": "demo"});
-        let answer = admin.post_json("/v1/tenants/acme/keys", &body)?;
-        fs::write(dir.join(file), answer["key"].as_str().unwrap_or_default())?;
-    }
+    add_keys(&admin, &dir)?;
+    let gateway = client(&url, &dir.join("gateway.key"))?;
 
     say(&strong("\n2. A gateway publishes its decisions; each answer comes after the fsync"));
-    let index = publish(&client(&url, &dir.join("gateway.key"))?)?;
+    let index = publish(&gateway)?;
 
     say(&strong("\n3. The signed checkpoint commits to all of them"));
     let checkpoint = admin.get("/v1/tenants/acme/logs/1/checkpoint")?;
     for line in String::from_utf8_lossy(&checkpoint).lines() {
         say(&format!("   {}", dim(line)));
     }
-    prove(&admin, &client(&url, &dir.join("discloser.key"))?, &dir, index)?;
+    prove(&admin, &client(&url, &dir.join("auditor.key"))?, &dir, index)?;
+    let person = client(&url, &dir.join("ana.key"))?;
+    let (admin, gateway, person) = (&admin, &gateway, &person);
+    approval::tell(
+        &approval::Stage { dir: &dir, url: &url, admin, gateway, person },
+        arguments.once,
+    )?;
     if arguments.once {
         drop(server);
         return Ok(());
@@ -81,13 +85,38 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
     stay(server, &url, &dir)
 }
 
+/// A key for each party, each in its file.
+fn add_keys(admin: &Client, dir: &Path) -> Result<(), Failed> {
+    for (file, key) in [
+        (
+            "gateway.key",
+            json!({"roles": ["publisher", "enforcer"], "producer": "gw-1", "name": "the gateway"}),
+        ),
+        ("auditor.key", json!({"roles": ["auditor", "discloser"], "name": "the auditor"})),
+        ("ana.key", json!({"roles": ["reviewer"], "person": "p-ana", "name": "Ana Lima"})),
+    ] {
+        let answer = admin.post_json("/v1/tenants/acme/keys", &key)?;
+        fs::write(dir.join(file), answer["key"].as_str().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// What must be refused, with this code, or there is a defect.
+fn refused(answer: Result<Value, client::Error>, code: &str) -> Result<(), Failed> {
+    match answer {
+        Err(client::Error::Refused { code: given, .. }) if given == code => Ok(()),
+        Err(other) => Err(other.into()),
+        Ok(_) => Err(Failed::new(EXIT_FAILED, format!("not refused as {code}: this is a defect"))),
+    }
+}
+
 /// A receipt, verified with the public key alone, and once more with one byte flipped.
-fn prove(admin: &Client, discloser: &Client, dir: &Path, index: u64) -> Result<(), Failed> {
+fn prove(admin: &Client, auditor: &Client, dir: &Path, index: u64) -> Result<(), Failed> {
     say(&strong(
         "\n4. An auditor gets one receipt, and checks it offline with the public key alone",
     ));
     let receipt = admin.get(&format!("/v1/tenants/acme/receipts?index={index}"))?;
-    let disclosures = discloser.get(&format!("/v1/tenants/acme/entries/{index}/disclosures"))?;
+    let disclosures = auditor.get(&format!("/v1/tenants/acme/entries/{index}/disclosures"))?;
     let (path, shown) = (dir.join("receipt.tlog-proof"), dir.join("receipt.disclosures"));
     fs::write(&path, &receipt)?;
     fs::write(&shown, disclosures)?;
@@ -213,11 +242,13 @@ fn write_config(dir: &Path, path: &Path, port: u16, url: &str) -> Result<(), Fai
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let text = format!(
         "data_dir = {:?}\nkeys_dir = {:?}\nguard_path = {:?}\nbackup_dir = {:?}\nlisten = \"127.0.0.1:{port}\"\n\
-         public_url = {url:?}\n",
+         public_url = {url:?}\n[approvals]\ndir = {:?}\n",
         at("data"),
         at("keys"),
         at("guard/guard"),
         at("backups"),
+        at("approvals"),
     );
+    approval::write_files(dir)?;
     Ok(fs::write(path, text)?)
 }

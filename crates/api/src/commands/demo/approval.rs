@@ -1,0 +1,237 @@
+//! The second half of the demo: a payment above the limit is held, a person decides, the call is let through once.
+
+use super::{ours, refused};
+use crate::{
+    client::Client,
+    commands::{EXIT_FAILED, Failed},
+    terminal::{bad, dim, good, harmless, say, strong},
+};
+use data_encoding::BASE64URL_NOPAD;
+use decider::call::Call;
+use ledger::{ident::Ident, journal::embedded, json, keyring::random32};
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+
+/// Two rules, and who is asked. Amounts are in minor units: 100000 is EUR 1,000.00.
+const RULES: &str = r#"# Who must approve what. The first rule that matches a call counts.
+
+[[rule]]
+name = "transfers above EUR 1,000"
+quorum = {at_least = 1, of = "finance"}
+owner = "none"                       # also agents that nobody owns
+[rule.match]
+tool = "bank"
+action = "transfer"
+amount = {minor = "/amount", currency = "/currency", over = {EUR = 100000}}
+
+[[rule]]
+name = "everything else"
+quorum = {at_least = 1, of = "operations"}
+owner = "none"
+"#;
+const PEOPLE: &str = r#"# Who may be asked. Only the id ever stands in the log.
+
+[[person]]
+id = "p-ana"
+name = "Ana Lima"
+groups = ["finance", "operations"]
+"#;
+/// What the agent wants to pay.
+const PARAMS: &str = r#"{"amount":125000,"creditor":"Nordwind GmbH","currency":"EUR","iban":"DE02120300000000202051","invoice":"4712"}"#;
+/// What somebody makes of it on the way.
+const FORGED: &str = r#"{"amount":125000,"creditor":"Nordwind GmbH","currency":"EUR","iban":"GB33BUKB20201555555555","invoice":"4712"}"#;
+const AGENT: &str = "agt-payments";
+const RUN: &str = "run-8c21";
+const TOOL: &str = "bank";
+const ACTION: &str = "transfer";
+const SOURCE: &str = "/gateways/payments-eu-2";
+/// The path of the demo's tenant.
+const TENANT: &str = "/v1/tenants/acme";
+
+/// The parties, and where they are.
+pub struct Stage<'a> {
+    /// Folder with keys and files.
+    pub dir: &'a Path,
+    /// Base URL.
+    pub url: &'a str,
+    /// Roles admin and auditor.
+    pub admin: &'a Client,
+    /// Publisher and enforcer `gw-1`.
+    pub gateway: &'a Client,
+    /// Reviewer: Ana.
+    pub person: &'a Client,
+}
+
+/// Writes the files of the tenant `acme` below `dir`.
+pub fn write_files(dir: &Path) -> Result<(), Failed> {
+    let folder = dir.join("approvals/acme");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("rules.toml"), RULES)?;
+    Ok(fs::write(folder.join("people.toml"), PEOPLE)?)
+}
+
+/// Tells it, with the answer of whoever decides on the page; with `once` Ana's, given at once.
+pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
+    let (nonce, opened) = hold(stage)?;
+    let id = text(&opened["id"]).to_owned();
+    let path = format!("{TENANT}/approvals/{id}");
+    if once {
+        say(&dim(&format!(
+            "   $ curl {}{path}/reviews -d '{{\"decision\":\"approve\",…}}'    with Ana's key",
+            stage.url
+        )));
+        let seen: Value = read(&stage.person.get(&path)?);
+        let (digest, version) = (&seen["call"]["digest"], &seen["version"]);
+        let review = json!({"decision": "approve", "digest": digest, "version": version});
+        stage.person.post_json(&format!("{path}/reviews"), &review)?;
+    } else {
+        say(&format!("   Decide there: {} goes on by itself.", strong("the story")));
+    }
+    let answer = answered(stage, &path)?;
+    if answer["state"] == "granted" {
+        say(&format!("   {} by {}", good("granted"), names(&answer["granted_by"])));
+        spend(stage, &path, &nonce)?;
+    } else {
+        let state = text(&answer["state"]);
+        say(&format!(
+            "   {}: nothing is let through, and no token is ever made",
+            bad(&harmless(state))
+        ));
+    }
+    take_away(stage, &id)
+}
+
+/// Puts the rules in force, and publishes the decision that pauses a call. The call's nonce and the approval.
+fn hold(stage: &Stage<'_>) -> Result<(String, Value), Failed> {
+    say(&strong("\n6. A payment above the limit is held until a person says yes"));
+    let at = |name: &str| stage.dir.join(name).to_string_lossy().into_owned();
+    let (config, key) = (at("countersign.toml"), at("admin.key"));
+    say(&dim("   $ countersign rules apply --tenant acme"));
+    ours(&[
+        "rules",
+        "apply",
+        "--tenant",
+        "acme",
+        "--config",
+        &config,
+        "--server",
+        stage.url,
+        "--api-key-file",
+        &key,
+    ])?;
+    say("   rule        transfers above EUR 1,000 need one person of finance: that is Ana");
+    let nonce = BASE64URL_NOPAD.encode(&random32()[..16]);
+    let opened = stage.gateway.post_json(&format!("{TENANT}/approvals"), &decision(&nonce)?)?;
+    let id = text(&opened["id"]);
+    say("   the call    EUR 1,250.00 to Nordwind GmbH, DE02120300000000202051, for invoice 4712");
+    say(&format!("   approval    {id}: {}", strong(text(&opened["state"]))));
+    say(&format!("   page        {}", strong(text(&opened["page"]))));
+    let key = fs::read_to_string(stage.dir.join("ana.key"))?;
+    say(&format!("   sign in     person {}  key {}", strong("p-ana"), strong(key.trim())));
+    Ok((nonce, opened))
+}
+
+/// The decision event that pauses the call.
+fn decision(nonce: &str) -> Result<Value, Failed> {
+    let params = json::parse(PARAMS.as_bytes());
+    let params = params.map_err(|error| Failed::new(EXIT_FAILED, error.to_string()))?;
+    let tenant = Ident::new("acme").map_err(|error| Failed::new(EXIT_FAILED, error.to_string()))?;
+    let (agent, run, tool, action) = (AGENT, Some(RUN), TOOL, ACTION);
+    let call = Call { nonce, tenant: &tenant, agent, run, tool, action, params: &params };
+    let mut event = json!({
+        "specversion": "1.0", "type": ledger::event::DECISION, "source": SOURCE, "id": "pay-100001",
+        "time": embedded::now(),
+    });
+    event["data"] = json!({
+        "agent": {"id": AGENT, "run": RUN}, "tool": {"name": TOOL, "action": ACTION},
+        "verdict": "approval_needed", "mode": "enforce", "reason": {"code": "amount_over_limit"},
+        "policy": {"id": "payments", "version": "42"}, "call": {"digest": call.digest()},
+        "payload": {"params": read(PARAMS.as_bytes()), "nonce": nonce,
+            "reason": "Invoice 4712 is overdue since Monday; the supplier stops deliveries otherwise."},
+    });
+    Ok(event)
+}
+
+/// Waits until people decided, or time did.
+fn answered(stage: &Stage<'_>, path: &str) -> Result<Value, Failed> {
+    let mut answer: Value = read(&stage.admin.get(path)?);
+    while answer["state"] == "pending" {
+        let after = &answer["version"];
+        answer = read(&stage.admin.get(&format!("{path}?wait=30&after={after}"))?);
+    }
+    Ok(answer)
+}
+
+/// One token, for this call, once.
+fn spend(stage: &Stage<'_>, path: &str, nonce: &str) -> Result<(), Failed> {
+    say(&strong("\n7. The gateway gets one token, for exactly this call, and spends it once"));
+    let minted = stage.gateway.post_json(&format!("{path}/token"), &json!({}))?;
+    let token = text(&minted["token"]);
+    let shown: String = token.chars().take(24).collect();
+    say(&format!("   token                   {shown}… ({} bytes, two minutes)", token.len()));
+    let redeem = |redemption_id: &str, params: &str| {
+        let params = read(params.as_bytes());
+        let call = json!({"nonce": nonce, "agent": AGENT, "run": RUN, "tool": TOOL, "action": ACTION, "params": params});
+        let body = json!({"token": token, "redemption_id": redemption_id, "call": call});
+        stage.gateway.post_json(&format!("{TENANT}/tokens/redeem"), &body)
+    };
+    let no = |code: &str| format!("{} ({code})", bad("refused"));
+    refused(redeem("r-1", FORGED), "digest_mismatch")?;
+    say(&format!("   to another account      {}", no("digest_mismatch")));
+    let released = redeem("r-2", PARAMS)?;
+    let amount = &released["call"]["params"]["amount"];
+    say(&format!(
+        "   the call Ana saw        {} ({amount} cents to {})",
+        good("let through"),
+        text(&released["call"]["params"]["iban"])
+    ));
+    refused(redeem("r-3", PARAMS), "already_redeemed")?;
+    say(&format!("   the same call again     {}", no("already_redeemed")));
+    let done =
+        stage.gateway.post_json(&format!("{path}/execution"), &json!({"outcome": "succeeded"}))?;
+    say(&format!("   the gateway reports     {}", harmless(text(&done["state"]))));
+    Ok(())
+}
+
+/// The auditor's copy, checked offline.
+fn take_away(stage: &Stage<'_>, id: &str) -> Result<(), Failed> {
+    say(&strong("\n8. The auditor takes the whole story along, and tells it again offline"));
+    let at = |name: &str| stage.dir.join(name).to_string_lossy().into_owned();
+    let (folder, auditor, key) = (at("approval"), at("auditor.key"), at("log.vkey"));
+    say(&dim(&format!(
+        "   $ countersign export --tenant acme --approval {id} --disclosures {folder}"
+    )));
+    ours(&[
+        "export",
+        "--tenant",
+        "acme",
+        "--approval",
+        id,
+        "--disclosures",
+        &folder,
+        "--server",
+        stage.url,
+        "--api-key-file",
+        &auditor,
+    ])?;
+    say(&dim(&format!("   $ countersign verify --key {key} --approval {folder}")));
+    let told = ours(&["verify", "--key", &key, "--approval", &folder])?;
+    told.lines().for_each(|line| say(&format!("   {line}")));
+    say(&good(
+        "\nWho approved what, under which rule, and that it was spent once: one folder, one public key.",
+    ));
+    Ok(())
+}
+
+fn read(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_default()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn names(value: &Value) -> String {
+    let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.collect::<Vec<_>>().join(", ")
+}
