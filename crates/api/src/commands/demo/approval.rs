@@ -35,6 +35,11 @@ const PEOPLE: &str = r#"# Who may be asked. Only the id ever stands in the log.
 id = "p-ana"
 name = "Ana Lima"
 groups = ["finance", "operations"]
+
+[[person]]
+id = "p-bob"
+name = "Bob Ito"
+groups = ["finance", "operations"]
 "#;
 /// What the agent wants to pay.
 const PARAMS: &str = r#"{"amount":125000,"creditor":"Nordwind GmbH","currency":"EUR","iban":"DE02120300000000202051","invoice":"4712"}"#;
@@ -119,7 +124,7 @@ fn hold(stage: &Stage<'_>) -> Result<(String, Value), Failed> {
         "--api-key-file",
         &key,
     ])?;
-    say("   rule        transfers above EUR 1,000 need one person of finance: that is Ana");
+    say("   rule        transfers above EUR 1,000 need one person of finance: Ana or Bob");
     let nonce = BASE64URL_NOPAD.encode(&random32()[..16]);
     let opened = stage.gateway.post_json(&format!("{TENANT}/approvals"), &decision(&nonce)?)?;
     let id = text(&opened["id"]);
