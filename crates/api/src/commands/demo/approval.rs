@@ -97,10 +97,10 @@ pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
         say(&format!("   {} by {}", good("granted"), names(&answer["granted_by"])));
         spend(stage, &path, &nonce)?;
     } else {
-        let state = text(&answer["state"]);
+        let ended = text(&answer["state"]);
         say(&format!(
             "   {}: nothing is let through, and no token is ever made",
-            bad(&harmless(state))
+            bad(&harmless(ended))
         ));
     }
     take_away(stage, &id)
