@@ -30,6 +30,8 @@ pub struct Opening {
     pub leaf: String,
     /// `journal.time`
     pub at: Nanos,
+    /// CloudEvents `time`: when the data plane says it judged the call.
+    pub said_at: Option<Nanos>,
     /// Whose gateway.
     pub producer: Ident,
     /// Whose agent.
@@ -93,6 +95,7 @@ impl Opening {
             index,
             leaf: leaf_hash(entry).to_string(),
             at: view.origin.time,
+            said_at: view.text(&["event", "time"]).and_then(Nanos::parse),
             tenant: tenant.clone(),
             agent: text(&["agent", "id"])?,
             run: text(&["agent", "run"]),

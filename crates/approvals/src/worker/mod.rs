@@ -267,8 +267,7 @@ impl Worker {
 
     /// Approvals that ended lately, the last one first.
     pub fn recent(&self) -> Vec<Arc<Approval>> {
-        let room = self.room.lock().expect("no holder of the lock panics");
-        room.recent.iter().rev().cloned().collect()
+        self.room.lock().expect("no holder of the lock panics").recent()
     }
 
     /// The approval that still needs the params of the decision at a leaf index.

@@ -89,7 +89,9 @@ impl Worker {
         let rule = opening.with_facts(frozen, |facts| setup.rule_for(facts).cloned()).flatten();
         let Some(rule) = rule else { return Ok(Err("no_rule")) };
         let approval_deadline = after(opening.at, rule.approve_within);
-        if now() >= approval_deadline {
+        // A backfill of old decisions comes to the journal now: nobody is paged for what is long over.
+        let said = opening.said_at.map_or(approval_deadline, |at| after(at, rule.approve_within));
+        if now() >= approval_deadline.min(said) {
             return Ok(Err("too_old"));
         }
         let owners = setup.owners(&opening.agent, frozen.owner.as_deref());

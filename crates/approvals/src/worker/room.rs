@@ -31,7 +31,9 @@ pub struct Room {
     /// Not over.
     open: BTreeMap<Ident, Arc<Approval>>,
     /// Ended lately, oldest first.
-    pub recent: VecDeque<Arc<Approval>>,
+    ended: VecDeque<Ident>,
+    /// The same by id.
+    recent: HashMap<Ident, Arc<Approval>>,
     /// Pending, or about to be, by agent.
     pending: HashMap<String, BTreeSet<Ident>>,
     pending_count: usize,
@@ -68,7 +70,8 @@ pub struct Snapshot {
 impl Room {
     /// Takes what an approval has become, unless something newer is known. Returns whether that is news.
     pub fn put(&mut self, approval: Approval) -> bool {
-        let known = self.open.get(&approval.id).map(|known| known.state.n);
+        let known = self.open.get(&approval.id).or_else(|| self.recent.get(&approval.id));
+        let known = known.map(|known| known.state.n);
         if known.is_some_and(|n| n >= approval.state.n) {
             return false;
         }
@@ -87,10 +90,14 @@ impl Room {
         if is_over(&approval) {
             self.open.remove(&id);
             self.set_due(&id, None);
-            if !self.recent.iter().any(|known| known.id == id) {
-                self.recent.push_back(approval);
-                let excess = self.recent.len().saturating_sub(RECENT_MAX);
-                self.recent.drain(..excess);
+            // A late report changes what ended; it keeps its place.
+            if self.recent.insert(id.clone(), approval).is_none() {
+                self.ended.push_back(id);
+            }
+            if self.ended.len() > RECENT_MAX
+                && let Some(oldest) = self.ended.pop_front()
+            {
+                self.recent.remove(&oldest);
             }
         } else {
             self.set_due(&id, next_tick(&approval.state));
@@ -136,7 +143,7 @@ impl Room {
         for id in &ids {
             self.set_due(id, Some(now));
         }
-        ids.extend(self.recent.iter().map(|approval| approval.id.clone()));
+        ids.extend(self.ended.iter().cloned());
         ids
     }
 
@@ -173,7 +180,9 @@ impl Room {
         if self.refused.contains_key(&kind) {
             return Err("cooling_down");
         }
-        let of_agent = self.pending.get(agent).map_or(0, BTreeSet::len);
+        // It may have a place already: the same decision is seen by whoever published it and in the log.
+        let others = |ids: &BTreeSet<Ident>| ids.len() - usize::from(ids.contains(id));
+        let of_agent = self.pending.get(agent).map_or(0, others);
         if of_agent >= PENDING_PER_AGENT_MAX || self.pending_count >= PENDING_MAX {
             return Err("too_many");
         }
@@ -214,6 +223,11 @@ impl Room {
         self.open.get(id)
     }
 
+    /// Those that ended lately, the last one first.
+    pub fn recent(&self) -> Vec<Arc<Approval>> {
+        self.ended.iter().rev().filter_map(|id| self.recent.get(id).cloned()).collect()
+    }
+
     /// The wanted ones of those that are not over, by approval deadline, then id.
     pub fn by_deadline(&self, wanted: impl Fn(&Approval) -> bool) -> Vec<Arc<Approval>> {
         let deadline = |a: &Approval| a.state.requested.as_ref().map(|r| r.approval_deadline);
@@ -234,7 +248,7 @@ impl Room {
         Snapshot {
             cursor,
             open: self.open.keys().cloned().collect(),
-            recent: self.recent.iter().map(|approval| approval.id.clone()).collect(),
+            recent: self.ended.iter().cloned().collect(),
             refused: self.refused.iter().map(|(kind, at)| (kind.clone(), at.0)).collect(),
             applied: self.applied.clone(),
         }
