@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support import Server, cli, until
-from support.pages import Office, Visitor, hidden
+from support import Key, Server, cli, until
+from support.pages import PEOPLE, RULES, Office, Visitor, hidden
 
 TRANSFER = {"amount": 125000, "currency": "EUR", "to": "DE02120300000000202051", "payee": "Nordwind GmbH"}
 INVENTED = "apr-aaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -193,6 +193,24 @@ def test_p12_what_is_not_for_me_is_not_there(desk: Office) -> None:
     for step in ["confirm", "review", "revoke"]:
         assert lena.post(f"/approvals/{paused.id}/{step}", fields | {"reason": "other"}).status_code == 404
     assert [e["type"] for e in desk.entries(paused)] == ["requested"]
+
+
+def test_p12_another_tenants_reviewer_sees_nothing(own_desk: Office) -> None:
+    paused, server = own_desk.pause(TRANSFER), own_desk.server
+    admin = Key(server.add_tenant("other")["key"])
+    other = Office(server)
+    other.tenant = "other"
+    other.write(RULES, [{"id": id, **person} for id, person in PEOPLE.items()])
+    server.remote("rules apply", "--config", server.config, "--tenant", "other", key=admin).ok()
+    key = server.client(admin, "other").add_key(["reviewer"], person="p-maria")
+    visitor = Visitor(server)
+    assert visitor.sign_in("p-maria", key.text).status_code == 303
+    assert bare(visitor.get(f"/approvals/{paused.id}")) == bare(visitor.get(f"/approvals/{INVENTED}"))
+    assert paused.id not in visitor.get("/").text and paused.id in own_desk.visitor("p-maria").get("/").text
+    own = own_desk.visitor("p-maria").fields(f"/approvals/{paused.id}") | {"decision": "approve"}
+    own["token"] = hidden(visitor.get("/").text)["token"]
+    for step in ["confirm", "review"]:
+        assert visitor.post(f"/approvals/{paused.id}/{step}", own).status_code == 404
 
 
 def test_signed_out_real_and_invented_are_the_same(desk: Office) -> None:
