@@ -7,7 +7,9 @@
 2. A strict JSON reader and a receipt verifier, written from the pages, agree with the vectors.
 3. Every example in a page (a code block whose first line names its schema) fits, and every entry, disclosure, checkpoint
    and receipt in a page is one of the vectors, byte for byte.
-4. The examples are events that would be posted; their call digests are right; numbers of a source have no gap.
+4. The example life of an approval fits its schema, message by message, and nothing with a member less does; the codes of errors.md are those of the
+   schema of problems.
+5. The examples are events that would be posted; their call digests are right; numbers of a source have no gap.
 """
 import filecmp, pathlib, re, subprocess, sys, tempfile
 from decimal import Decimal
@@ -393,6 +395,32 @@ def check_pages(known):
     return len(pages), seen["blocks"]
 
 
+def check_approvals():
+    lines = re.findall(r'^(\S+Z) (\{"approval_id":.*\})$', (HERE / "formats/approval.md").read_text(), re.M)
+    expect(len(lines) > 5, "approval.md: no life of an approval")
+    for time, line in lines:
+        message = strict(line)
+        what = f"approval.md {message['n']}"
+        fits("approval-message", message, what)
+        expect(jcs_text(message) == line, f"{what}: not RFC 8785")
+        fits("approval-message", {**message, "more": 1}, what, fit=False)
+        for members in (message, *message["events"]):
+            for name in set(members) - ({"by"} if members.get("type") == "review_rejected" else {"evidence"}):
+                kept = members.pop(name)
+                fits("approval-message", message, f"{what} without {name}", fit=False)
+                members[name] = kept
+
+
+def check_codes():
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| ([0-9]+) \| (?:Refuse|Retry|Halt) \|", (HERE / "errors.md").read_text(), re.M)
+    listed = {(code, int(status)) for codes, status in rows for code in re.findall(r"`(\w+)`", codes)}
+    known = set()
+    for case in SCHEMAS["problem"]["allOf"]:
+        statuses = case["then"].get("properties", {}).get("status", {}).get("enum", [])
+        known |= {(case["if"]["properties"]["code"]["const"], status) for status in statuses}
+    expect(listed == known, f"errors.md and the schema of problems differ: {sorted(listed ^ known)}")
+
+
 def check_examples():
     single = [strict((HERE / "examples" / name).read_bytes()) for name in ("event.json", "approval-needed.json")]
     lines = [strict(line) for line in (HERE / "examples/events.ndjson").read_bytes().splitlines()]
@@ -418,6 +446,8 @@ def check_examples():
 if __name__ == "__main__":
     known = check_vectors()
     pages, blocks = check_pages(known)
+    check_approvals()
+    check_codes()
     events = check_examples()
     for failure in failures:
         print(failure)

@@ -14,6 +14,7 @@ from .client import Client
 from .desk import Desk, approval_id, paused
 from .events import new_id
 from .lifecycle import Message, approvals, judge
+from .schemas import check
 from .server import Server
 from .waits import until
 
@@ -133,6 +134,7 @@ class House(Desk):
         """How it stands, as its gateway sees it."""
         answer = self.gateway().get(f"/approvals/{approval.id}", **query)
         assert answer.status_code == 200, answer.text
+        check("approval", answer.json())
         return answer.json()
 
     def until_state(self, approval: Paused, *states: str, seconds: float = 30.0) -> dict[str, Any]:
