@@ -348,6 +348,8 @@ def check_message(message, what):
         data = entry["entry"].encode()
         value = strict(data)
         fits("entry", value, f"{what} {entry['kind']}")
+        if entry["kind"] == "approval":
+            fits("approval-message", value["event"], what)
         expect(jcs(value) == data and len(data) <= 65535, f"{what}: not RFC 8785")
         expect(b64(leaf_hash(data)) == entry["leaf_hash"], f"{what}: leaf hash")
         expect(digest(jcs_text([entry["commit_salt"], "", strict(entry["whole"])])) == value["commit"], f"{what}: commit")
@@ -368,6 +370,8 @@ def check_pages(known):
             if schema in VALIDATORS:
                 value = strict(block)
                 fits(schema, value, f"{name}")
+                if schema == "keys":
+                    expect(value == load("vectors/keys.json"), f"{name}: not vectors/keys.json")
                 if schema == "entry":
                     expect(block.rstrip("\n") in known["entry"], f"{name}: an entry that is in no vector: {block:.80}")
                     seen["entry"].add(value["kind"])
@@ -393,6 +397,21 @@ def check_pages(known):
     missing = set(VALIDATORS["entry"].schema["properties"]["kind"]["enum"]) - seen["entry"]
     expect(not missing, f"no example of {missing}")
     return len(pages), seen["blocks"]
+
+
+def check_index():
+    """Every page is named by the index, every schema, vector and example by a page."""
+    linked = set()
+    for page in HERE.rglob("*.md"):
+        targets = {page.parent / target for target in re.findall(r"\]\(([^)#:]+)", page.read_text())}
+        targets = {target.resolve() for target in targets}
+        linked |= targets
+        if page == HERE / "README.md":
+            for format in (HERE / "formats").iterdir():
+                expect(format.resolve() in targets, f"README.md does not name {format.name}")
+    for folder in ("schemas", "examples"):
+        for path in (HERE / folder).iterdir():
+            expect(path.resolve() in linked, f"no page names {folder}/{path.name}")
 
 
 def check_approvals():
@@ -446,6 +465,7 @@ def check_examples():
 if __name__ == "__main__":
     known = check_vectors()
     pages, blocks = check_pages(known)
+    check_index()
     check_approvals()
     check_codes()
     events = check_examples()

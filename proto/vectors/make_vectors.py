@@ -263,16 +263,26 @@ def make_entries():
     log.kept[index]["commit_salt"] = None
     log.message["left"] = {"index": index, "commit_salt": None, "disclosures": [d for d in log.kept[index]["disclosures"] if json.loads(d)[1] not in ("/data/agent/owner", "prompt")]}
     log.publish(payment() | {"time": "2026-11-20T05:48:59Z"}, at(4))
-    log.signed("approvals.apr-1", {"approval_id": "apr-1", "n": 1, "events": [{"type": "requested"}]}, at(5), "approval")
-    log.signed("approvals.apr-1", {"approval_id": "apr-1", "n": 2, "events": [{"type": "granted"}]}, at(6), "approval")
-    comment = {"comment": "I know this supplier.", "slack_user": "U024BE7LH"}
-    log.signed("evidence.apr-1", comment, at(7), "evidence", event={"approval_id": "apr-1"}, fields=comment)
-    person = lambda id: {"id": id, "name": id[2:].title(), "groups": ["finance"], "owns": [], "slack": None, "teams": None, "disabled": False}
-    people = {"v": 1, "people": [person(id) for id in ("p-ana", "p-bob", "p-cem")], "channels": {"finance": {"connection": "acme-slack", "to": "C0123456789"}}}
-    rules = [{
+    id = approval_id(TENANT, "gw-1", payment()["source"], payment()["id"])
+    rule = {
         "name": "everything", "match": {}, "quorum": {"at_least": 2, "of": "finance"}, "deny": 1, "approve_within": 3600, "execute_within": 900,
         "report_within": 3600, "token_life": 120, "channels": ["finance"], "escalate": [], "owner": "known",
-    }]
+    }
+    data = payment()["data"]
+    requested = {
+        "type": "requested", "v": 1, "opening": {"producer": "gw-1", "index": index}, "rule": rule, "rule_digest": b64url(sha256(jcs(rule))), "owners": ["p-ana"],
+        "call": {"agent": data["agent"]["id"], "run": data["agent"]["run"], "tool": data["tool"]["name"], "action": data["tool"]["action"], "digest": data["call"]["digest"]},
+        "requested_at": at(2), "approval_deadline": at(2).replace("T05", "T06"),
+    }
+    say = lambda n, prev, event: {"approval_id": id, "n": n, "prev": b64(leaf_hash(log.entries[prev])), "events": [event]}
+    log.signed(f"approvals.{id}", say(1, index, requested), at(5), "approval")
+    last = len(log.entries) - 1
+    log.signed(f"approvals.{id}", say(2, last, {"type": "cancelled", "by": "producer:gw-1", "reason": "not_needed"}), at(6), "approval")
+    comment = {"comment": "I know this supplier.", "slack_user": "U024BE7LH"}
+    log.signed(f"evidence.{id}", comment, at(7), "evidence", event={"approval_id": id}, fields=comment)
+    person = lambda id: {"id": id, "name": id[2:].title(), "groups": ["finance"], "owns": [], "slack": None, "teams": None, "disabled": False}
+    people = {"v": 1, "people": [person(id) for id in ("p-ana", "p-bob", "p-cem")], "channels": {"finance": {"connection": "acme-slack", "to": "C0123456789"}}}
+    rules = [rule]
     rules = {"v": 1, "rules": rules, "rules_digest": b64url(sha256(jcs(rules))), "people_digest": b64url(hmac256(hmac256(SALT_KEY, b"countersign-people-v1"), jcs(people)))}
     log.signed("system.rules", rules, at(8), "rules")
     changed = jcs(rules | {"rules_digest": b64url(sha256(b"[]"))})
