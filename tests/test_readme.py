@@ -233,6 +233,25 @@ def test_alarms_are_those_of_the_code() -> None:
         assert status in (0, 1) or re.search(rf"const EXIT_\w+: \w+ = {status};", code), status
 
 
+#: Constants of the code that SECURITY.md tells.
+LIMITS = {
+    "PENDING_PER_AGENT_MAX": 20, "PENDING_MAX": 100_000, "COOL_DOWN": 600, "MINTS_MAX": 3, "REFUSALS_RECORDED_MAX": 20,
+    "TOKEN_LIFE_MAX": 900, "TOKEN_LIFE": 120, "ADDRESS_TRIES_MAX": 20, "PERSON_TRIES_MAX": 50, "BURST_MAX": 10, "COMMENT_BYTES_MAX": 2000,
+    "SKEW_WARN": 5, "SKEW_MAX": 30, "RULES_MAX": 100, "CHANNELS_MAX": 100, "PEOPLE_MAX": 10_000,
+}  # fmt: skip
+
+
+def test_limits_of_approvals_are_those_of_the_code() -> None:
+    """The table of limits in SECURITY.md has the constants of the code."""
+    code = "\n".join(path.read_text() for path in (ROOT / "crates").rglob("*.rs"))
+    table = (ROOT / "SECURITY.md").read_text().split("| what | limit | beyond |")[1].split("\n\n")[0]
+    for name, value in LIMITS.items():
+        found = re.findall(rf"\bconst {name}: \w+ = (?:Duration::from_secs\()?([0-9_]+)", code)
+        assert {int(number) for number in found} == {value}, f"{name}: {found}"
+        shown = f"{value // 60} min" if name == "COOL_DOWN" else f"{value:,}"
+        assert re.search(rf"\b{shown}\b", table), f"{name}: {shown} is not in the table"
+
+
 @pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(page: str) -> None:
     """Every link to a file or heading is right."""
