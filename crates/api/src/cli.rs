@@ -477,7 +477,7 @@ Examples:
     /// Arguments of `bench`.
     #[derive(Args, Debug, Clone)]
     pub struct Bench {
-        /// What to measure: ingest, single, open-loop, proofs, jetstream, or all of them
+        /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, or all of them
         #[arg(default_value = "all")]
         pub what: String,
         /// Directory to work in (default: a fresh one in the current directory)
@@ -489,7 +489,13 @@ Examples:
         /// Leaves for the proof measurement
         #[arg(long, default_value_t = 10_000_000)]
         pub leaves: u64,
-        /// A running NATS server for the JetStream measurement
+        /// Finished approvals behind the open ones, for the start of approvals
+        #[arg(long, default_value_t = 200_000)]
+        pub finished: u64,
+        /// Open approvals, for the start of approvals and the inbox
+        #[arg(long, default_value_t = 10_000)]
+        pub open: u64,
+        /// A running NATS server for the JetStream measurements
         #[arg(long, value_name = "URL")]
         pub nats: Option<String>,
         /// Answer as JSON

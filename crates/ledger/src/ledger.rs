@@ -411,6 +411,25 @@ impl Ledger {
         Err(Error::Busy)
     }
 
+    /// `body` as the message after journal sequence `expected` on a signed subject (0: as the first), ready to be
+    /// published, alone or with others.
+    pub fn after(
+        tenant: &Tenant,
+        subject: &Subject,
+        body: &[u8],
+        expected: u64,
+    ) -> Result<Append, Error> {
+        let signature = Self::sign_at(tenant, subject, body, expected)?;
+        let headers =
+            Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
+        Ok(Append {
+            subject: subject.clone(),
+            headers,
+            body: body.to_vec(),
+            expected: Some(expected),
+        })
+    }
+
     /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the first),
     /// and waits for its entry. [`journal::Error::Conflict`]: another message came first; read again, decide anew.
     pub async fn publish_after(
@@ -420,15 +439,7 @@ impl Ledger {
         body: &[u8],
         expected: u64,
     ) -> Result<Done, Error> {
-        let signature = Self::sign_at(tenant, subject, body, expected)?;
-        let headers =
-            Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
-        let mut append = Append {
-            subject: subject.clone(),
-            headers,
-            body: body.to_vec(),
-            expected: Some(expected),
-        };
+        let mut append = Self::after(tenant, subject, body, expected)?;
         let first = self.publish(tenant, vec![append.clone()]).await;
         #[cfg(feature = "jetstream")]
         if let (Err(Error::Journal(journal::Error::Conflict)), Journal::JetStream(stream), 1..) =

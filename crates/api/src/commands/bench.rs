@@ -4,9 +4,12 @@
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
+mod approvals;
+mod calls;
 mod floors;
 mod jetstream;
 mod load;
+mod seed;
 mod site;
 
 use super::Failed;
@@ -48,7 +51,7 @@ impl Report {
 
 /// Measures what the arguments name.
 pub fn run(arguments: &Bench) -> Result<(), Failed> {
-    let known = ["all", "ingest", "single", "open-loop", "proofs", "jetstream"];
+    let known = ["all", "ingest", "single", "open-loop", "proofs", "approvals", "jetstream"];
     if !known.contains(&arguments.what.as_str()) {
         return Err(Failed::new(2, format!("measure one of: {}", known.join(", "))));
     }
@@ -88,6 +91,9 @@ pub fn run(arguments: &Bench) -> Result<(), Failed> {
         }
         if wanted("proofs") {
             proofs(&mut report, &dir, time, arguments.leaves).await?;
+        }
+        if wanted("approvals") {
+            approvals::run(&mut report, &dir, &sync, arguments).await?;
         }
         match &arguments.nats {
             Some(url) if wanted("jetstream") => {

@@ -35,10 +35,14 @@ impl Worker {
         Ok((setup, applied))
     }
 
-    /// Whether the rules that were applied, if any were, are in force here; otherwise this process is not ready.
+    /// Whether the log was read to its end, and the rules that were applied, if any were, are in force here; otherwise
+    /// this process is not ready.
     pub fn follows_rules(&self) -> bool {
-        let applied = self.room.lock().expect("no holder of the lock panics").applied.is_some();
-        !applied || self.setup().is_ok()
+        let (read, applied) = {
+            let room = self.room.lock().expect("no holder of the lock panics");
+            (room.caught_up, room.applied.is_some())
+        };
+        read && (!applied || self.setup().is_ok())
     }
 
     /// Rules were applied, here or by another process.

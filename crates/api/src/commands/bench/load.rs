@@ -5,8 +5,8 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -236,23 +236,68 @@ pub fn event(number: u64) -> String {
     )
 }
 
+/// Sends each request once, over `clients` connections; the answers in the order of the requests.
+pub async fn each(
+    address: SocketAddr,
+    clients: usize,
+    requests: Vec<Vec<u8>>,
+) -> Result<(Done, Vec<Vec<u8>>), Failed> {
+    let (begin, requests) = (Instant::now(), Arc::new(requests));
+    let turn = Arc::new(AtomicUsize::new(0));
+    let answers = Arc::new(Mutex::new(vec![Vec::new(); requests.len()]));
+    let mut tasks = JoinSet::new();
+    for _ in 0..clients {
+        let (requests, turn) = (Arc::clone(&requests), Arc::clone(&turn));
+        let answers = Arc::clone(&answers);
+        tasks.spawn(async move {
+            let mut connection = Connection::open(address).await?;
+            let mut latencies = Latencies::default();
+            while let Some((at, request)) = {
+                let at = turn.fetch_add(1, Ordering::Relaxed);
+                requests.get(at).map(|request| (at, request))
+            } {
+                let begin = Instant::now();
+                connection.ask(request).await?;
+                latencies.add(begin.elapsed());
+                let mut answers = answers.lock().expect("no holder of the lock panics");
+                answers[at].clone_from(&connection.body);
+            }
+            Ok::<_, io::Error>(latencies)
+        });
+    }
+    let done = collect(tasks, begin, 1).await?;
+    let answers = std::mem::take(&mut *answers.lock().expect("no holder of the lock panics"));
+    Ok((done, answers))
+}
+
+/// An HTTP/1.1 request; `headers` are whole lines, each with its end.
+pub fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {length}\r\n");
+    format!("{head}{headers}\r\n{body}").into_bytes()
+}
+
 /// One keep-alive connection.
-struct Connection {
+pub struct Connection {
     stream: BufReader<TcpStream>,
     line: String,
-    body: Vec<u8>,
+    /// Of the last answer.
+    pub body: Vec<u8>,
+    /// Name and value of the cookie that the last answer set.
+    pub cookie: Option<String>,
 }
 
 impl Connection {
-    async fn open(address: SocketAddr) -> io::Result<Self> {
+    /// Connects.
+    pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let stream = BufReader::with_capacity(64 << 10, stream);
-        Ok(Self { stream, line: String::new(), body: Vec::new() })
+        Ok(Self { stream, line: String::new(), body: Vec::new(), cookie: None })
     }
 
-    /// Sends a request and reads its answer whole; anything but 200 is an error.
-    async fn ask(&mut self, request: &[u8]) -> io::Result<()> {
+    /// Sends a request and reads its answer whole; anything but 200 or 303 is an error.
+    pub async fn ask(&mut self, request: &[u8]) -> io::Result<()> {
         self.stream.write_all(request).await?;
         let mut length = 0;
         let mut status = String::new();
@@ -268,15 +313,16 @@ impl Connection {
             if status.is_empty() {
                 line.clone_into(&mut status);
             }
-            if let Some((name, value)) = line.split_once(": ")
-                && name.eq_ignore_ascii_case("content-length")
-            {
+            let Some((name, value)) = line.split_once(": ") else { continue };
+            if name.eq_ignore_ascii_case("content-length") {
                 length = value.parse().map_err(io::Error::other)?;
+            } else if name.eq_ignore_ascii_case("set-cookie") {
+                self.cookie = value.split(';').next().map(str::to_owned);
             }
         }
         self.body.resize(length, 0);
         self.stream.read_exact(&mut self.body).await?;
-        if status.contains(" 200 ") {
+        if status.contains(" 200 ") || status.contains(" 303 ") {
             Ok(())
         } else {
             Err(io::Error::other(format!("{status}: {}", String::from_utf8_lossy(&self.body))))

@@ -31,11 +31,11 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts a server; an existing directory goes on. `journal` is the `[journal]` section.
+    /// Starts a server; an existing directory goes on. `sections` are those of the configuration beside the defaults.
     pub async fn start(
         dir: &Path,
         record: Option<&Path>,
-        journal: Option<&str>,
+        sections: Option<&str>,
     ) -> Result<Self, Failed> {
         fs::create_dir_all(dir)?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -47,7 +47,7 @@ impl Site {
             at("data"),
             at("keys"),
             at("guard/guard"),
-            journal.unwrap_or(""),
+            sections.unwrap_or(""),
         );
         fs::write(&config, text)?;
         if !dir.join("admin.key").exists() {
@@ -61,6 +61,7 @@ impl Site {
             ])?;
             let made: Value = serde_json::from_str(&made).unwrap_or_default();
             fs::write(dir.join("admin.key"), made["admin_key"].as_str().unwrap_or_default())?;
+            fs::write(dir.join("operator.key"), made["operator_key"].as_str().unwrap_or_default())?;
         }
         let begin = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
@@ -94,16 +95,44 @@ impl Site {
     }
 
     fn publisher_key(&self) -> Result<String, Failed> {
-        let at = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
-        let path = self.dir.join("publisher.key");
+        let roles = ["--role", "publisher", "--role", "enforcer", "--producer", "gw-1"];
+        self.key("publisher.key", &roles)
+    }
+
+    /// An API key that is kept in a file; made by `countersign key add` with these arguments, if there is none yet.
+    pub fn key(&self, file: &str, arguments: &[&str]) -> Result<String, Failed> {
+        let path = self.dir.join(file);
         if !path.exists() {
-            let (server, admin) = (format!("http://{}", self.address), at("admin.key"));
+            let at = self.remote();
             let add =
-                ["key", "add", "--server", &server, "--api-key-file", &admin, "--tenant", "bench"];
-            let role = ["--role", "publisher", "--producer", "gw-1"];
-            fs::write(&path, ours(&[&add[..], &role[..]].concat())?.trim())?;
+                ["key", "add", "--tenant", "bench", "--server", &at.0, "--api-key-file", &at.1];
+            fs::write(&path, ours(&[&add[..], arguments].concat())?.trim())?;
         }
-        Ok(fs::read_to_string(path)?)
+        Ok(fs::read_to_string(path)?.trim().to_owned())
+    }
+
+    /// `countersign rules apply`
+    pub fn apply_rules(&self) -> Result<(), Failed> {
+        let (at, config) = (self.remote(), self.config());
+        let config = config.to_string_lossy();
+        let apply = ["rules", "apply", "--tenant", "bench", "--config", &config];
+        ours(&[&apply[..], &["--server", &at.0, "--api-key-file", &at.1]].concat()).map(|_| ())
+    }
+
+    /// Base URL, and the admin's key file.
+    fn remote(&self) -> (String, String) {
+        let key = self.dir.join("admin.key").to_string_lossy().into_owned();
+        (format!("http://{}", self.address), key)
+    }
+
+    /// The operator's key.
+    pub fn operator(&self) -> Result<String, Failed> {
+        Ok(fs::read_to_string(self.dir.join("operator.key"))?)
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("countersign.toml")
     }
 
     /// CPU seconds the server has used.
