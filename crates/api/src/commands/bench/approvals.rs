@@ -77,7 +77,8 @@ async fn on(
     }
     std::fs::create_dir_all(home)?;
     calls::write_files(&home.join("approvals"))?;
-    let sections = format!("{journal}[approvals]\ndir = {:?}\n", home.join("approvals"));
+    let files = home.join("approvals").to_string_lossy().into_owned();
+    let sections = format!("{journal}[approvals]\ndir = {files:?}\n");
     let desk = Desk::start(home, &sections).await?;
     desk.site.apply_rules()?;
     burst(report, &desk).await?;
