@@ -18,6 +18,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support import Client, Server, cli, event
+from support.desk import now_text
 from support.rfc6962 import Receipt, Vkey, leaf_hash, node_hash, root
 
 RULES = """
@@ -57,7 +58,7 @@ def paused(action: str) -> tuple[dict[str, Any], dict[str, Any]]:
     call = {"nonce": b64url(os.urandom(16)), "agent": "agent-7", "run": "run-1", "tool": "payments", "action": action, "params": PARAMS}
     digest = hashlib.sha256(b"countersign-call-v1\0" + rfc8785.dumps({"v": 1, "tenant": "acme", **call})).digest()
     data = {"verdict": "approval_needed", "call": {"digest": b64url(digest)}, "tool": {"name": "payments", "action": action}}
-    return event(data=data, payload={"params": PARAMS, "nonce": call["nonce"]}), call
+    return event(data=data, payload={"params": PARAMS, "nonce": call["nonce"]}, time=now_text()), call
 
 
 class House:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from .server import Server, toml
 from .waits import until
 
 PARAMS = {"amount": 125000, "currency": "EUR", "to": "DE02120300000000202051"}
+
+
+def now_text() -> str:
+    """The time as an event has it."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def call_digest(tenant: str, nonce: str, made: dict[str, Any], params: Any) -> str:
@@ -40,6 +46,8 @@ def paused(tenant: str, params: Any = None, **over: Any) -> dict[str, Any]:
     nonce = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
     payload = {"params": params, "nonce": nonce} | over.pop("payload", {})
     data = {"verdict": "approval_needed"} | over.pop("data", {})
+    # A decision that is older than its deadline opens nothing.
+    over.setdefault("time", now_text())
     made = event(data=data, payload=payload, **over)
     made["data"]["call"] = {"digest": call_digest(tenant, nonce, made, params)}
     return made
