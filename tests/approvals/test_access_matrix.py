@@ -65,6 +65,14 @@ KEYS: dict[str, tuple[list[str], str | None, str | None]] = {
 FOREIGN = {name: key for name, key in KEYS.items() if not name.startswith("other")}
 
 
+def one_by_one(client: Client) -> Client:
+    """Every request has a connection of its own: one that is refused before its body is read ends with it."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    headers = client.http.headers
+    client.http = httpx.Client(base_url=client.base, headers=headers, limits=limits, trust_env=False, timeout=60, verify=False)
+    return client
+
+
 class Cast:
     """A house with a key for every caller, approvals in every phase, and another tenant."""
 
@@ -86,12 +94,8 @@ class Cast:
         assert self.nothing[0] == 404
 
     def client(self, key: Key | None) -> Client:
-        """Every request has a connection of its own: one that is refused before its body is read ends with it."""
-        client = self.house.server.client(key)
-        limits = httpx.Limits(max_keepalive_connections=0)
-        headers = client.http.headers
-        client.http = httpx.Client(base_url=client.base, headers=headers, limits=limits, trust_env=False, timeout=60, verify=False)
-        return client
+        """A client of the first tenant."""
+        return one_by_one(self.house.server.client(key))
 
     def _tenant(self, name: str) -> dict[str, Client]:
         made = self.house.server.add_tenant(name)
@@ -320,7 +324,7 @@ def test_a_removed_key_is_dead_at_once(cast: Cast) -> None:
     """Also for an approval that its person may answer."""
     server, approval = cast.house.server, cast.pending()
     key = server.add_key(["reviewer"], person="p-bob")
-    client = server.client(key)
+    client = cast.client(key)
     assert send(client, "state", approval, "").status_code == 200
     assert server.admin.http.delete(f"{server.admin.t}/keys/{key.id}").status_code == 204
     assert send(client, "review", approval, "").status_code == send(client, "state", approval, "").status_code == 401
@@ -334,7 +338,7 @@ def test_p10_a_disabled_person_is_shut_out_of_what_they_answered(tmp_path: Path)
         approval = house.pause(owner=OWNER)
         assert house.review(approval, ANSWERED).status_code == 200
         house.change(people=[person | ({"disabled": True} if person["id"] == ANSWERED else {}) for person in people(["finance"])])
-        client = house.person(ANSWERED)
+        client = one_by_one(house.person(ANSWERED))
         nothing = seen(house.server.admin.get(f"/approvals/{INVENTED}"))
         assert client.get("/approvals").json()["approvals"] == []
         for route in ("state", "review", "revoke", "cancel"):

@@ -104,7 +104,6 @@ def test_a_missing_report_is_unknown_and_a_late_one_counts(house: House) -> None
     assert house.kinds_of(approval)[-2:] == ["report_missed", "execution_reported"]
 
 
-@pytest.mark.xfail(strict=True, reason="Room::put keeps the first end of an approval in `recent`: a late report is not shown there")
 def test_a_late_report_is_shown_in_the_list_of_what_ended(house: House) -> None:
     """As in its state."""
     approval = house.grant("p-ana", action="silent")

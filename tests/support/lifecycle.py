@@ -30,30 +30,29 @@ Message = tuple[str, dict[str, Any]]
 
 
 def approvals(feed: Iterable[tuple[int, bytes]]) -> dict[str, list[Message]]:
-    """approval id → its messages, each with its journal time, along a chain without a hole."""
-    leaves = [leaf for _, leaf in feed]
-    hashes = [base64.b64encode(hashlib.sha256(b"\0" + leaf).digest()).decode() for leaf in leaves]
+    """approval id → its messages, each with its journal time; the chain of each is followed by `judge`."""
     found: dict[str, list[Message]] = defaultdict(list)
-    before: dict[str, str] = {}
-    for leaf, hashed in zip(leaves, hashes, strict=True):
+    for _, leaf in feed:
         entry = json.loads(leaf)
-        if entry["kind"] != "approval":
-            continue
-        message = entry["event"]
-        id, messages = message["approval_id"], found[message["approval_id"]]
-        if not messages:
-            before[id] = hashes[message["events"][0]["opening"]["index"]]
-        assert message["n"] == len(messages) + 1, f"{id}: message {message['n']} after {len(messages)}"
-        assert message["prev"] == before[id], f"{id}: message {message['n']} does not follow the one before"
-        before[id] = hashed
-        messages.append((entry["journal"]["time"], message))
+        if entry["kind"] == "approval":
+            found[entry["event"]["approval_id"]].append((entry["journal"]["time"], entry["event"]))
     return found
 
 
 def judge(feed: Iterable[tuple[int, bytes]]) -> None:
     """Every approval of a log is one that could have happened."""
-    for id, messages in approvals(feed).items():
+    leaves = [leaf for _, leaf in feed]
+    hashes = {leaf: base64.b64encode(hashlib.sha256(b"\0" + leaf).digest()).decode() for leaf in leaves}
+    chains: dict[str, list[str]] = defaultdict(list)
+    for leaf in leaves:
+        entry = json.loads(leaf)
+        if entry["kind"] == "approval":
+            chains[entry["event"]["approval_id"]].append(hashes[leaf])
+    for id, messages in approvals(enumerate(leaves)).items():
+        opening = hashes[leaves[messages[0][1]["events"][0]["opening"]["index"]]]
         try:
+            assert [message["n"] for _, message in messages] == [n + 1 for n in range(len(messages))], "P8: compare-and-swap"
+            assert [message["prev"] for _, message in messages] == [opening, *chains[id]][:-1], "the chain is broken"
             Life().live(messages)
         except AssertionError as wrong:
             raise AssertionError(f"{id}: {wrong}\n{json.dumps(messages, indent=1)}") from wrong
