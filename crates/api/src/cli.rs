@@ -396,6 +396,9 @@ Example:
         /// A field to erase; all of them when not given
         #[arg(long = "field")]
         pub fields: Vec<String>,
+        /// Cancel an approval that still needs what is erased; refused otherwise
+        #[arg(long)]
+        pub cancel: bool,
     }
 
     /// Arguments of `backup`.

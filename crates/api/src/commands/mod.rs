@@ -97,7 +97,9 @@ pub fn run(command: ServerCommand) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { code, text }) => {
-            warn(&format!("countersign: {}", crate::terminal::harmless(&text)));
+            // Our own line breaks separate mistakes; what a line quotes is foreign.
+            let lines: Vec<String> = text.lines().map(crate::terminal::harmless).collect();
+            warn(&format!("countersign: {}", lines.join("\n")));
             ExitCode::from(code)
         }
     }

@@ -70,6 +70,9 @@ pub fn erase(arguments: &Erase) -> Result<(), Failed> {
     if !arguments.fields.is_empty() {
         body["fields"] = json!(arguments.fields);
     }
+    if arguments.cancel {
+        body["cancel"] = true.into();
+    }
     let path = format!("/v1/tenants/{}/erasures", arguments.tenant);
     let answer = Client::new(&arguments.remote)?.post_json(&path, &body)?;
     say(&format!(

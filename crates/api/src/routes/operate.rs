@@ -135,7 +135,7 @@ async fn spare_live_call(
     let Some(id) = worker.needs_params_of(erasure.index) else { return Ok(()) };
     let Some(caller) = cancel else {
         let detail = format!(
-            "Approval {id} is not over and needs this call. Wait for its end, or send \"cancel\": true to cancel it too."
+            "Approval {id} is not over and needs this call. Wait for its end, or send \"cancel\": true (`countersign erase --cancel`) to cancel it too."
         );
         return Err(Problem::new("conflict", detail));
     };

@@ -28,11 +28,13 @@ impl NotOpened {
             "no_call" => {
                 "Send data.payload.params and data.payload.nonce: without them nobody can see what to approve."
             }
-            "no_digest" => "Send data.call.digest, computed as proto/formats/approval.md says.",
+            "no_digest" => "Send data.call.digest, computed as proto/formats/event.md says.",
             "digest_mismatch" => {
-                "data.call.digest is not the digest of this call; compute it as proto/formats/approval.md says."
+                "data.call.digest is not the digest of this call; compute it as proto/formats/event.md says."
             }
-            "too_old" => "The approval deadline is over already; publish a new decision.",
+            "too_old" => {
+                "The decision is older than its approval deadline, by its own time or the journal's: publish a new one."
+            }
             _ => "No rule is in force for this call; its operator must apply rules.",
         }
     }

@@ -9,6 +9,8 @@ use std::time::Duration;
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Most approvals that are looked at at once.
 const AT_ONCE_MAX: usize = 64;
+/// Pause while nothing is decided here.
+const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
 /// Pause before an approval that could not be decided is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -56,12 +58,19 @@ impl Worker {
         let again = match self.execute(id, |world| Command::Tick { world, undeliverable }).await {
             Ok(done) => next_tick(&done.approval.state),
             Err(Error::NotFound) => None,
+            // Told where rules and clocks are looked at; rules that are applied make everything due.
+            Err(Error::NotReady(_)) => Some(later(NOT_READY_AGAIN)),
             Err(error) => {
                 let tenant = &self.tenant.name;
                 tracing::warn!(%tenant, approval = %id, %error, "time could not pass for an approval");
-                Some(Nanos(now().0.saturating_add(AGAIN.as_nanos() as u64)))
+                Some(later(AGAIN))
             }
         };
         self.room.lock().expect("no holder of the lock panics").set_due_if_open(id, again);
     }
+}
+
+/// The time after a pause.
+fn later(pause: Duration) -> Nanos {
+    Nanos(now().0.saturating_add(pause.as_nanos() as u64))
 }
