@@ -148,8 +148,10 @@ def test_p13_a_page_has_at_most_200(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=-1", "limit=x", "limit=1.5", "limit=99999999999999999999", "state=all", "state=", "state=pending&state=open", "page=2", "limit", "%ff"]
-)
+    "query",
+    ["limit=-1", "limit=x", "limit=1.5", "limit=99999999999999999999", "state=all", "state=", "state=pending&state=open", "page=2",
+     "limit", "%ff"],
+)  # fmt: skip
 def test_p13_a_query_is_as_documented(house: House, query: str) -> None:
     """Of the list."""
     admin = house.server.admin
@@ -204,7 +206,8 @@ HOSTILE = {
     "half": b'{"reason":', "two values": b"{}{}", "deep": b"[" * 30_000, "deep objects": b'{"a":' * 8_000, "not UTF-8": b'{"reason":"\xff\xfe"}',
     "UTF-16": '{"reason":"x"}'.encode("utf-16"), "a byte order mark": b'\xef\xbb\xbf{"reason":"x"}', "a form": b"reason=x&decision=approve",
     "many members": b"{" + b",".join(b'"m%d":1' % n for n in range(5_000)) + b"}", "NaN": b'{"version":NaN}', "zeros": b"\0" * 1000,
-    "a lone surrogate": b'{"reason":"\\ud800"}', "a big number": b'{"version":1e999}', "XML": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY y "z">]><x>&y;</x>',
+    "a lone surrogate": b'{"reason":"\\ud800"}', "a big number": b'{"version":1e999}',
+    "XML": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY y "z">]><x>&y;</x>',
 }  # fmt: skip
 
 
@@ -266,8 +269,8 @@ def test_gzip_is_read(house: House) -> None:
 
 @pytest.mark.parametrize(
     "id",
-    [INVENTED, "x", "apr-", "APR-" + "A" * 26, "apr-" + "a" * 25, "apr-" + "1" * 26, "x" * 500, "%00", "%2e%2e", "..%2f..", "%ff", "a%20b", "%e2%80%ae",
-     "-", "pending", "a" * 64],
+    [INVENTED, "x", "apr-", "APR-" + "A" * 26, "apr-" + "a" * 25, "apr-" + "1" * 26, "x" * 500, "%00", "%2e%2e", "..%2f..",
+     "%ff", "a%20b", "%e2%80%ae", "-", "pending", "a" * 64],
 )  # fmt: skip
 def test_p12_every_address_of_nothing_is_the_same(house: House, pending: Paused, id: str) -> None:
     """For everybody, on every route: one status, one body, the same headers."""

@@ -193,7 +193,6 @@ def test_an_agent_can_not_farm_clicks(house: House) -> None:
     assert house.open(denied).json()["state"] == "denied", "the same event is still the same approval"
 
 
-@pytest.mark.xfail(reason="Worker::ready does not wait until the log was read: an opening right after a start forgets the cool-down")
 def test_an_agent_can_not_farm_clicks_by_a_restart(make_house: Callable[..., House]) -> None:
     """What was refused before it is refused after it, from the first request on."""
     house = make_house()

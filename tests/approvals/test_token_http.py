@@ -153,8 +153,8 @@ def test_p8_claims_that_we_never_mint(house: House, signer: Signer, minted: tupl
         "token_claims": [
             {"max": 2}, {"max": 0}, {"max": "1"}, {"max": 1.5}, {"cnf": {"jkt": "x"}}, {"params": {}}, {"jti": ...}, {"jti": "short"}, {"sub": 7},
             {"exp": claims["iat"] + 901}, {"exp": claims["iat"] - 1}, {"nbf": claims["nbf"] + 1}, {"iat": -1}, {"iat": None}, {"aud": ["gw-1"]},
-            {"apr": apr | {"by": []}}, {"apr": apr | {"by": ["p-b", "p-a"]}}, {"apr": apr | {"by": ["p-a", "p-a"]}}, {"apr": apr | {"id": "NOT AN ID"}},
-            {"apr": apr | {"more": 1}}, {"call": call | {"alg": "jcs-sha256-v1"}}, {"call": call | {"dig": "x"}}, {"call": call | {"params": {}}},
+            {"apr": apr | {"by": []}}, {"apr": apr | {"by": ["p-b", "p-a"]}}, {"apr": apr | {"by": ["p-a", "p-a"]}},
+            {"apr": apr | {"id": "NOT AN ID"}}, {"apr": apr | {"more": 1}}, {"call": call | {"alg": "jcs-sha256-v1"}}, {"call": call | {"dig": "x"}}, {"call": call | {"params": {}}},
         ],
         "token_issuer": [{"iss": "https://log.example.com/v1/tenants/globex"}, {"iss": claims["iss"] + "/"}, {"iss": house.server.url}],
         "token_tenant": [{"tid": "globex"}],
@@ -202,9 +202,11 @@ def test_p7_a_call_in_hand_or_nothing(house: House, minted: tuple[Paused, str]) 
     bodies: list[Any] = [
         good | {"call": approval.digest}, good | {"call": {"digest": approval.digest}}, good | {"call": {"dig": approval.digest}},
         good | {"call": call | {"digest": approval.digest}}, good | {"call": call | {"v": 1}}, good | {"call": call | {"tenant": "acme"}},
-        good | {"call": None}, good | {"call": [call]}, good | {"digest": approval.digest}, good | {"extra": 1}, good | {"max": 2}, [good], None, "x", 7,
+        good | {"call": None}, good | {"call": [call]}, good | {"digest": approval.digest}, good | {"extra": 1},
+        good | {"max": 2}, [good], None, "x", 7,
         *(without(name)(good) for name in good), *(good | {"call": without(name)(call)} for name in ("nonce", "agent", "tool", "action", "params")),
-        good | {"token": [token]}, good | {"token": None}, good | {"redemption_id": 7}, good | {"call": call | {"agent": 7}}, good | {"call": call | {"run": 7}},
+        good | {"token": [token]}, good | {"token": None}, good | {"redemption_id": 7}, good | {"call": call | {"agent": 7}},
+        good | {"call": call | {"run": 7}},
     ]  # fmt: skip
     for body in bodies:
         assert code(house.post(house.gateway(), "/tokens/redeem", body)) == (400, "bad_request"), body
@@ -212,7 +214,8 @@ def test_p7_a_call_in_hand_or_nothing(house: House, minted: tuple[Paused, str]) 
     gateway = house.gateway()
     texts = [
         b"", b"{", whole.encode() + b"x", whole.encode()[:-1], whole.replace('"r-1"', '"r-1","redemption_id":"r-1"').encode(),
-        whole.replace('"amount": 125000', '"amount": 125000, "amount": 125000').encode(), whole.replace("125000", "125000.00000000000000001").encode(),
+        whole.replace('"amount": 125000', '"amount": 125000, "amount": 125000').encode(),
+        whole.replace("125000", "125000.00000000000000001").encode(),
         whole.replace("125000", "9007199254740993").encode(), whole.encode("utf-16"), b"\xef\xbb\xbf" + whole.encode(),
         whole.replace('"to"', '"\\ud800"').encode(), b"[" * 100, whole.replace("125000", "[" * 40 + "]" * 40).encode(),
     ]  # fmt: skip
