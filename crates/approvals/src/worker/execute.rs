@@ -156,20 +156,24 @@ impl Worker {
     ) -> Result<Done, Error> {
         for _ in 0..TRIES_MAX {
             let setup = self.ready()?;
+            // Before reading: what is posted from now on wakes whoever loses compare-and-swap.
+            let mut states = self.tenant.watch();
             let approval = Approval::read(&self.ledger, &self.tenant, id)?;
             let approval = approval.ok_or(Error::NotFound)?;
             let (opening, frozen) = self.opening(&approval)?;
             let world = Self::world(&setup, &opening, frozen.as_ref());
+            let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
                 self.published_with(approval.last_index()).await?;
                 return Ok(Done { approval, refused: decided.refused, written: false });
             }
-            if let Some(refused) = self.append(&approval, decided.events).await? {
+            if let Some(refused) = self.append(&approval, decided.events, at).await? {
                 let approval = self.read_again(id).await?;
                 let refused = decided.refused.or(refused);
                 return Ok(Done { approval, refused, written: true });
             }
+            let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
         }
         Err(Error::Contended)
     }
@@ -180,6 +184,7 @@ impl Worker {
         &self,
         approval: &Approval,
         events: Vec<Event>,
+        decided_at: Nanos,
     ) -> Result<Option<Option<Refusal>>, Error> {
         let message = Message {
             approval_id: approval.id.clone(),
@@ -189,8 +194,7 @@ impl Worker {
         };
         let body = canonical::of(&message);
         let subject = Subject::Approvals(approval.id.clone());
-        let before = now();
-        let hoped = fold(approval.state.clone(), &message, "", before).phase;
+        let phase_at = |at| fold(approval.state.clone(), &message, "", at).phase;
         fault::point("decided");
         let expected = approval.expected;
         match self.ledger.publish_after(&self.tenant, &subject, &body, expected).await {
@@ -199,14 +203,11 @@ impl Worker {
                 let Some(Posted::Posted { index }) = done.outcomes.first() else {
                     return Err(Error::Unknown);
                 };
-                self.check_clock(*index, before)?;
-                let now_is = self.read_again(&approval.id).await?.state.phase;
-                Ok(Some((now_is != hoped).then_some(Refusal::TooLate)))
+                let taken_at = self.time_of(*index, decided_at)?;
+                let overtaken = phase_at(taken_at) != phase_at(decided_at);
+                Ok(Some(overtaken.then_some(Refusal::TooLate)))
             }
-            Err(error) if is_conflict(&error) => {
-                self.something_posted().await;
-                Ok(None)
-            }
+            Err(error) if is_conflict(&error) => Ok(None),
             Err(LedgerError::Unknown | LedgerError::Journal(journal::Error::Unknown(_))) => {
                 Err(Error::Unknown)
             }
@@ -243,24 +244,18 @@ impl Worker {
         }
     }
 
-    /// Waits a moment for whatever won to be posted.
-    async fn something_posted(&self) {
-        let mut states = self.tenant.watch();
-        states.borrow_and_update();
-        let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
-    }
-
-    /// Compares our clock with the time of an entry that was just appended.
-    fn check_clock(&self, index: u64, before: Nanos) -> Result<(), Error> {
+    /// When the journal took an entry that was just appended; compares our clock with it.
+    fn time_of(&self, index: u64, before: Nanos) -> Result<Nanos, Error> {
         let published = self.tenant.published();
         let entry = self.ledger.reader(&self.tenant, &published).entry(index)?;
-        let at = entry.as_deref().and_then(ledger::entry::View::parse).map(|view| view.origin.time);
+        let view = entry.as_deref().and_then(ledger::entry::View::parse);
+        let at = view.map(|view| view.origin.time).ok_or(Error::Unknown)?;
         // Between our two looks at the clock every time is right.
-        if let Some(at) = at.filter(|at| *at < before || *at > now()) {
-            self.compare_clocks(at);
-        } else {
+        if (before..=now()).contains(&at) {
             self.skew_ms.store(0, std::sync::atomic::Ordering::Relaxed);
+        } else {
+            self.compare_clocks(at);
         }
-        Ok(())
+        Ok(at)
     }
 }

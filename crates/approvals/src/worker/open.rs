@@ -1,6 +1,6 @@
 //! Opening: a decision that needs approval becomes a paused call that people are asked about.
 
-use super::{Error, Worker, is_conflict, now};
+use super::{Error, PUBLISHED_WAIT, Worker, is_conflict, now};
 use crate::{
     fault,
     history::Approval,
@@ -46,6 +46,9 @@ impl Worker {
         let Some((opening, frozen)) = self.opening_at(index)? else {
             return Ok(Err(NotOpened("not_needed")));
         };
+        // First the number to follow, then whether there is something: see `Approval::read`.
+        let expected =
+            self.ledger.last_on(&self.tenant, &Subject::Approvals(opening.id.clone()))?;
         if let Some(known) = self.get(&opening.id).await? {
             return Ok(Ok(known));
         }
@@ -56,7 +59,7 @@ impl Worker {
                 return Ok(Err(NotOpened(reason)));
             }
         };
-        let opened = self.append_first(&opening, requested, cancel).await;
+        let opened = self.append_first(&opening, requested, cancel, expected).await;
         self.room
             .lock()
             .expect("no holder of the lock panics")
@@ -129,6 +132,7 @@ impl Worker {
         opening: &Opening,
         requested: Requested,
         cancel: Option<String>,
+        expected: u64,
     ) -> Result<Approval, Error> {
         let command = Command::Request { requested: Box::new(requested), cancel };
         let decided = Lifecycle::decide(&State::begin(&opening.leaf), &command);
@@ -139,7 +143,7 @@ impl Worker {
             events: decided.events,
         };
         let subject = Subject::Approvals(opening.id.clone());
-        let expected = self.ledger.last_on(&self.tenant, &subject)?;
+        let mut states = self.tenant.watch();
         fault::point("opening");
         let body = canonical::of(&message);
         match self.ledger.publish_after(&self.tenant, &subject, &body, expected).await {
@@ -148,11 +152,16 @@ impl Worker {
             Err(error) => return Err(error.into()),
         }
         fault::point("opened");
-        match self.read_again(&opening.id).await {
-            // Compare-and-swap was lost to a message that is not posted yet: whoever asks again will see it.
-            Err(Error::NotFound) => Err(Error::Contended),
-            other => other,
-        }
+        // Whoever lost compare-and-swap waits until the winner's message is posted.
+        let posted = async {
+            loop {
+                match self.read_again(&opening.id).await {
+                    Err(Error::NotFound) if states.changed().await.is_ok() => {}
+                    other => return other,
+                }
+            }
+        };
+        tokio::time::timeout(PUBLISHED_WAIT, posted).await.unwrap_or(Err(Error::Unknown))
     }
 }
 
