@@ -424,6 +424,28 @@ def test_p4_old_brokers_are_refused(version: str, tmp_path: Path, monkeypatch: p
         close()
 
 
+def test_p8_a_broker_that_became_older(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set up with a good broker, then started on a 2.10: `serve` refuses, naming both versions; with a good one it goes on."""
+    program = old_server_bin()
+    if program is None:
+        pytest.skip("no nats-server-2.10 on PATH nor in $NATS_SERVER_2_10_BIN")
+    journey.server.stop()
+    journey.nats.stop()
+    with monkeypatch.context() as old:
+        old.setenv("NATS_SERVER_BIN", str(program))
+        config = journey.nats.config.read_text()
+        journey.nats.config.write_text(config.replace(str(journey.nats.store), f"{journey.nats.store}-2.10"))
+        journey.nats.start()
+        done = journey.server.run("serve", seconds=30)
+        assert done.code not in (0, 101) and "2.10" in done.err and "2.11" in done.err, done
+        journey.nats.stop()
+        journey.nats.config.write_text(config)
+    journey.nats.start()
+    journey.server.start()
+    assert journey.server.as_("publisher").publish(event())[0]["status"] == "posted"
+    ends_sound(journey)
+
+
 SETTINGS = [
     ("duplicate_window", 120_000_000_000), ("discard", "old"), ("max_age", 3_600_000_000_000), ("deny_purge", True),
     ("allow_rollup_hdrs", True), ("max_msgs_per_subject", 5), ("republish", {"src": ">", "dest": "copy.>"}),

@@ -92,7 +92,8 @@ class ResponseUrl:
 class FakeSlack:
     """One workspace, one installed app."""
 
-    def __init__(self, *, app_id: str = "A0123456789", team: str = "T0123456789", token: str = "xoxb-fake-1") -> None:
+    def __init__(self, *, app_id: str = "A0123456789", team: str = "T0123456789", token: str = "xoxb-fake-1",
+                 port: int = 0) -> None:
         self.app_id, self.team, self.token = app_id, team, token
         self.scopes = {"chat:write", "channels:history", "groups:history"}
         self.channels: dict[str, Channel] = {}
@@ -106,7 +107,7 @@ class FakeSlack:
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -119,7 +120,8 @@ class FakeSlack:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._server.shutdown()
+        if self._thread.is_alive():
+            self._server.shutdown()
         self._server.server_close()
 
     # what a test sets up and looks at
@@ -138,6 +140,11 @@ class FakeSlack:
         """
         with self._lock:
             self._troubles.setdefault(method, []).append(Trouble(kind, times, options))
+
+    def untroubled(self) -> None:
+        """Nothing goes wrong any more."""
+        with self._lock:
+            self._troubles.clear()
 
     def cards(self, channel: str) -> list[Json]:
         """The messages of a channel with our metadata, oldest first."""

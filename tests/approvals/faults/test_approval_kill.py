@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 from rig.life import approve, events_of, kinds, told
-from support import countersign_bin
+from support import countersign_bin, until
+from support.fakeslack import FakeSlack
 from support.house import House
+from support.slack_office import Office
 
 WHOLE_LIFE = ["requested", "reviewed", "granted", "token_minted", "redeemed", "execution_reported"]
 #: Point, and at its how manieth time. `decided` and `published` come with the review, the mint, the redemption, the report.
@@ -68,7 +70,6 @@ class Killed:
     def live(self) -> None:
         """From the question to the report."""
         house, call, gateway = self.house, self.call, self.house.gateway()
-        # As an event: see `rig.life.ask`.
         self.step(lambda: gateway.http.post(f"{gateway.t}/events", json=call.event))
         self.step(self._opened, "requested")
         self.step(lambda: approve(house, call, comment="fine"), "reviewed", "granted")
@@ -127,6 +128,32 @@ def test_p1_p8_dies_at_random_moments(
     log = events_of(house.server.admin)
     assert {call: kinds(events) for call, events in log.items()} == {killed.call.id: WHOLE_LIFE for killed in lives}
     house.close()
+
+
+@pytest.mark.parametrize("point", ["card_planned", "card_posted"])
+def test_p8_dies_between_planning_and_posting_a_card(point: str, faults: Path, tmp_path: Path) -> None:
+    """The process ends before or after Slack took the card: afterwards there is one card, and it is answered and followed."""
+    with FakeSlack() as slack:
+        office = Office(tmp_path / "office", slack)
+        server = office.server
+        try:
+            server.as_("publisher")
+            server.stop()
+            server.start(binary=faults, env={"COUNTERSIGN_FAULT": point})
+            approval = office.paused()
+            assert server.wait_exit() == SIGABRT
+            assert len(office.cards(approval)) == (point == "card_posted")
+            server.start()
+            # Somebody else may be at it: a planned card is left alone for a minute.
+            until("the card to be known", lambda: len(office.desk.evidence(approval)) >= 3, 100)
+            office.click(approval, "approve", office.bob)
+            office.shows(approval, "Approved")
+            assert office.events(approval) == ["requested", "reviewed", "granted"]
+            assert len(office.cards(approval)) == 1 and slack.violations == []
+            server.stop()
+            server.fsck().ok()
+        finally:
+            server.__exit__()
 
 
 def test_the_shipped_binary_has_no_fault_points(make_house: Callable[..., House], faults: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rig.life import approve, ask, kinds, rules, told
-from support import until
+from support import NatsServer, until
 from support.house import House, Paused
 
 #: How often the worker keeps the place it has reached, in seconds (`KEEP_EVERY`).
@@ -20,6 +20,7 @@ name = "quick"
 quorum = {{at_least = 1, of = "finance"}}
 owner = "none"
 approve_within = "{QUICK_SECONDS}s"
+execute_within = "{QUICK_SECONDS}s"
 [rule.match]
 action = "quick"
 
@@ -29,7 +30,7 @@ quorum = {{at_least = 2, of = "finance"}}
 owner = "none"
 [rule.match]
 action = "two"
-""" + rules(execute_within="1h")
+""" + rules()
 
 
 def standing(house: House) -> dict[str, Any]:
@@ -94,40 +95,24 @@ def test_p1_p9_killed_with_approvals_open(snapshot: str, journal: dict[str, Any]
     house.close()
 
 
-def test_p9_time_passes_while_it_is_down(journal: dict[str, Any], make_house: Callable[..., House]) -> None:
-    """P9: the approval deadline passes while nothing runs: Expired soon after the start, and nobody approves it any more."""
-    house = make_house(RULES, **journal)
-    call = ask(house, action="quick")
-    asked = time.monotonic()
+def test_p9_time_passes_while_it_is_down(nats: NatsServer, make_house: Callable[..., House]) -> None:
+    """P9: both deadlines pass while nothing runs: Expired and Lapsed soon after the start; nobody approves or spends any more.
+    (On the embedded journal: `test_edges.py`.)"""
+    house = make_house(RULES, nats=nats.url)
+    waiting, granted = ask(house, action="quick"), ask(house, action="quick")
+    told(lambda: approve(house, granted))
+    token = told(lambda: house.token(granted))["token"]
+    begun = time.monotonic()
     house.server.kill9()
-    until("the deadline", lambda: time.monotonic() > asked + QUICK_SECONDS + 0.2, QUICK_SECONDS + 5)
+    until("the deadlines", lambda: time.monotonic() > begun + QUICK_SECONDS + 0.2, QUICK_SECONDS + 5)
     house.server.start()
-    answer = until_refused(house, call)
-    assert answer in ("not_now", "too_late")
-    house.until_state(call, "expired")
-    assert kinds(house.events(call)) == ["requested", "expired"]
-    house.close()
-
-
-def until_refused(house: House, call: Paused) -> str:
-    """The code with which a late yes is refused."""
-    return str(told(lambda: approve(house, call), 409)["code"])
-
-
-def test_p9_a_grant_lapses_while_it_is_down(journal: dict[str, Any], make_house: Callable[..., House]) -> None:
-    """P9: granted and minted, then the execution deadline passes while nothing runs: the token is worth nothing."""
-    house = make_house(rules(execute_within=f"{QUICK_SECONDS}s", token_life=f"{QUICK_SECONDS}s"), **journal)
-    call = ask(house)
-    told(lambda: approve(house, call))
-    token = told(lambda: house.token(call))["token"]
-    minted = time.monotonic()
-    house.server.kill9()
-    until("the deadline", lambda: time.monotonic() > minted + QUICK_SECONDS + 0.2, QUICK_SECONDS + 5)
-    house.server.start()
-    assert told(lambda: house.redeem(call, token), 403, 409)["code"] in ("token_expired", "too_late", "not_now")
-    house.until_state(call, "lapsed")
-    assert told(lambda: house.token(call), 409)["code"] in ("too_late", "not_now")
-    found = kinds(house.events(call))
-    assert found[:4] == ["requested", "reviewed", "granted", "token_minted"] and "redeemed" not in found
-    assert found[-1] == "lapsed" and found.count("token_minted") == 1
+    assert told(lambda: approve(house, waiting), 409)["code"] in ("not_now", "too_late")
+    assert told(lambda: house.redeem(granted, token), 403, 409)["code"] in ("token_expired", "too_late", "not_now")
+    house.until_state(waiting, "expired")
+    house.until_state(granted, "lapsed")
+    assert told(lambda: house.token(granted), 409)["code"] in ("too_late", "not_now")
+    found = kinds(house.events(granted))
+    assert kinds(house.events(waiting)) == ["requested", "expired"]
+    assert found[:4] == ["requested", "reviewed", "granted", "token_minted"] and found[-1] == "lapsed"
+    assert "redeemed" not in found and found.count("token_minted") == 1
     house.close()

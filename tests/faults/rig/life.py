@@ -62,11 +62,7 @@ def approve(house: House, call: Paused, **over: Any) -> httpx.Response:
 
 
 def ask(house: House, **over: Any) -> Paused:
-    """A call that waits for people; options of `House.new`.
-
-    Published as an event: `POST …/approvals` races with the worker that follows the log, and some calls are opened twice
-    (`test_p8_opened_once`).
-    """
+    """A call that waits for people; options of `House.new`. Published as an event: the worker that follows the log opens it."""
     call, gateway = house.new(**over), house.gateway()
     told(lambda: gateway.http.post(f"{gateway.t}/events", json=call.event))
     until(f"{call.id} to be open", lambda: gateway.get(f"/approvals/{call.id}").status_code == 200)
