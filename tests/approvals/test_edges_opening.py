@@ -35,7 +35,6 @@ def test_the_same_event_is_the_same_approval(house: House) -> None:
     assert house.count(made)["requested"] == 1
 
 
-@pytest.mark.xfail(reason="Worker::append_first: on JetStream whoever loses to the follower answers 503 busy instead of waiting for its entry")
 def test_p8_opening_is_answered_at_once(house: House) -> None:
     """The worker also hears of it from the log: whoever of the two is first, the answer is the approval."""
     gateway = house.gateway()

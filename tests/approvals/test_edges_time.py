@@ -27,7 +27,6 @@ def test_p9_an_expiry_is_nobodys_refusal(house: House) -> None:
     assert house.state(house.pause(action="short", agent="patient-agent"))["state"] == "pending"
 
 
-@pytest.mark.xfail(reason="Worker::append hopes by a later clock than decide's: a click that the journal takes too late is answered 200")
 def test_l9_a_click_that_races_with_the_expiry(house: House) -> None:
     """One of them is first, and everybody is told which: here and in the log."""
     waiting = [house.pause(action="short") for _ in range(12)]

@@ -267,6 +267,24 @@ impl Ledger {
         last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))
     }
 
+    /// Whether the journal holds a message on a signed subject that is newer than `posted`: another process wrote it,
+    /// and it is not posted here yet.
+    pub async fn is_behind(
+        &self,
+        tenant: &Tenant,
+        subject: &Subject,
+        posted: u64,
+    ) -> Result<bool, Error> {
+        match tenant.journal() {
+            #[cfg(feature = "jetstream")]
+            Journal::JetStream(stream) => {
+                Ok(stream.last_on(subject).await?.is_some_and(|message| message.seq > posted))
+            }
+            // Nobody but our writer appends, and what it appends it posts.
+            Journal::Embedded(_) | Journal::Absent => Ok(false),
+        }
+    }
+
     /// The header that lets `body` be posted as the message after `expected`.
     fn sign_at(
         tenant: &Tenant,

@@ -140,7 +140,6 @@ def test_p8_opened_once(deciders: list[House]) -> None:
     assert asked == {call.id: ["requested"] for call in calls}
 
 
-@pytest.mark.xfail(reason="worker/execute.rs refuses from what it has posted, without a look at the journal's last message", strict=False)
 def test_p8_a_decider_that_is_behind_refuses_nothing(deciders: list[House]) -> None:
     """P8: minted by one decider and spent at once through another, which may not have posted the mint yet: it waits, or
     says "try again", but never that this call is not granted."""

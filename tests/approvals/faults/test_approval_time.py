@@ -84,7 +84,6 @@ def test_p9_a_clock_that_is_wrong(off: int, nats: NatsServer, make_house: Callab
     house.close()
 
 
-@pytest.mark.xfail(reason="worker/execute.rs compares clocks only after an append, which a wrong clock forbids", strict=False)
 def test_p9_a_clock_that_is_set_right(nats: NatsServer, make_house: Callable[..., House], clock: Clock) -> None:
     """P9: once the clock is right again, it decides again, by itself."""
     house = with_clock(make_house(nats=nats.url), clock)

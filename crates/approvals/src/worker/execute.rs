@@ -165,6 +165,10 @@ impl Worker {
             let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
+                if decided.refused.is_some() && self.is_behind(&approval).await? {
+                    let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
+                    continue;
+                }
                 self.published_with(approval.last_index()).await?;
                 return Ok(Done { approval, refused: decided.refused, written: false });
             }
@@ -176,6 +180,12 @@ impl Worker {
             let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
         }
         Err(Error::Contended)
+    }
+
+    /// Whether another worker's message about it is not posted here yet: nothing is refused from what is old.
+    async fn is_behind(&self, approval: &Approval) -> Result<bool, Error> {
+        let subject = Subject::Approvals(approval.id.clone());
+        Ok(self.ledger.is_behind(&self.tenant, &subject, approval.expected).await?)
     }
 
     /// Appends one message. `None`: another one came first. Else whether time overtook it: the journal took it after
@@ -245,7 +255,7 @@ impl Worker {
     }
 
     /// When the journal took an entry that was just appended; compares our clock with it.
-    fn time_of(&self, index: u64, before: Nanos) -> Result<Nanos, Error> {
+    pub(super) fn time_of(&self, index: u64, before: Nanos) -> Result<Nanos, Error> {
         let published = self.tenant.published();
         let entry = self.ledger.reader(&self.tenant, &published).entry(index)?;
         let view = entry.as_deref().and_then(ledger::entry::View::parse);

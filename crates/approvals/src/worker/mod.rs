@@ -231,8 +231,8 @@ impl Worker {
         if let Some(reason) = self.tenant.halted() {
             return Err(ledger::ledger::Error::Halted(reason).into());
         }
-        let skew = self.skew_ms.load(Ordering::Relaxed);
-        if Duration::from_millis(skew) > SKEW_MAX {
+        if self.is_skewed() {
+            let skew = self.skew_ms.load(Ordering::Relaxed);
             return Err(Error::NotReady(format!(
                 "This machine's clock and the journal's are {skew} ms apart: set the clock, then repeat."
             )));
@@ -388,6 +388,11 @@ impl Worker {
             Ok(Ok(published)) => Ok(Arc::clone(&published)),
             _ => Err(Error::Unknown),
         }
+    }
+
+    /// Whether our clock was too far from the journal's when they were compared last.
+    fn is_skewed(&self) -> bool {
+        Duration::from_millis(self.skew_ms.load(Ordering::Relaxed)) > SKEW_MAX
     }
 
     /// Compares our clock with the time the journal gave a message just now.

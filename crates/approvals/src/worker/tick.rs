@@ -3,12 +3,14 @@
 use super::{Error, Worker, now};
 use decider::approval::{Command, next_tick};
 use ledger::{ident::Ident, time::Nanos};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest sleep: a clock that is set is noticed within this time.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Most approvals that are looked at at once.
 const AT_ONCE_MAX: usize = 64;
+/// How often a clock that is wrong is compared with the journal's again.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Pause while nothing is decided here.
 const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
 /// Pause before an approval that could not be decided is looked at again.
@@ -17,7 +19,15 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Worker {
     /// Looks at every approval when it is due.
     pub(super) async fn pass_time(&self) {
+        let mut measured = Instant::now();
         loop {
+            // A clock that was found wrong is compared again: nothing that decides may do it.
+            if self.is_skewed() && measured.elapsed() >= MEASURE_EVERY {
+                measured = Instant::now();
+                if let Err(error) = self.measure_clock().await {
+                    tracing::warn!(tenant = %self.tenant.name, %error, "the clock could not be compared");
+                }
+            }
             let due = self
                 .room
                 .lock()
@@ -30,6 +40,16 @@ impl Worker {
             let looks = due.iter().map(|id| self.look_at(id));
             futures_util::future::join_all(looks).await;
         }
+    }
+
+    /// Compares our clock with the time the journal gives to a note of it, kept as evidence of some approval.
+    async fn measure_clock(&self) -> Result<(), Error> {
+        let id = self.room.lock().expect("no holder of the lock panics").any_open();
+        let Some(id) = id.or_else(|| Ident::new("clock").ok()) else { return Ok(()) };
+        let before = now();
+        let note = serde_json::Map::from_iter([("clock".to_owned(), serde_json::json!(before))]);
+        let index = self.keep_evidence(&id, &note).await?;
+        self.time_of(index, before).map(drop)
     }
 
     async fn sleep_until_due(&self) {
