@@ -57,10 +57,11 @@ fn fake(answer: impl Fn(&str, &str) -> (String, Value) + Send + 'static) -> Fake
             let whole = format!(
                 "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{json}"
             );
-            stream.write_all(whole.as_bytes()).unwrap();
+            // Before the answer: whoever has the answer finds the request in the list.
             if sent.send(request).is_err() {
                 return;
             }
+            stream.write_all(whole.as_bytes()).unwrap();
         }
     });
     Fake { url, requests }
