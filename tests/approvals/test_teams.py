@@ -412,7 +412,7 @@ def test_p12_another_tenants_connection_decides_nothing(make_office: Callable[..
 # the other side fails
 
 def test_a_refused_password_makes_room_for_the_second(make_office: Callable[..., Office], tmp_path: Path) -> None:
-    (tmp_path / "old").write_text("no longer valid\n")
+    (tmp_path / "old").write_text("no-longer-valid\n")
     office = make_office()
     password = office.root / "password"
     office.server.stop()
@@ -420,7 +420,7 @@ def test_a_refused_password_makes_room_for_the_second(make_office: Callable[...,
     office.server.write_config()
     office.server.start()
     office.asked()
-    assert [f["client_secret"] for f in office.bot.token_requests[-2:]] == ["no longer valid", password.read_text().strip()]
+    assert [f["client_secret"] for f in office.bot.token_requests[-2:]] == ["no-longer-valid", password.read_text().strip()]
     before = len(office.bot.token_requests)
     office.asked()
     assert len(office.bot.token_requests) == before, "a token is used until it is old"

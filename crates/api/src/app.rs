@@ -120,7 +120,7 @@ impl App {
         }
         let options = worker::Options {
             public_url: self.config.file.public_url.trim_end_matches('/').to_owned(),
-            dir: Some(approvals.dir.clone()),
+            dir: approvals.dir.clone(),
             connections: self.config.connections(),
             chats: Arc::clone(&self.chats),
         };

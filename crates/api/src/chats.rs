@@ -3,15 +3,12 @@
 use crate::config::{Config, Slack, Teams, Webhook};
 use approvals::{
     outbox::Chats,
-    slack,
+    secret, slack,
     teams::{self, webhook},
 };
 use ledger::{ident::Ident, ledger::Error};
-use std::{io::Read as _, path::Path};
+use std::path::Path;
 use zeroize::Zeroizing;
-
-/// Largest secret file, in bytes.
-const SECRET_BYTES_MAX: u64 = 4096;
 
 /// Opens all of them; nothing is sent yet.
 ///
@@ -52,7 +49,7 @@ fn open_slack(name: &str, app: &Slack) -> Result<slack::Connection, String> {
 }
 
 fn open_teams(name: &str, bot: &Teams) -> Result<teams::Connection, String> {
-    let passwords = bot.password_files.iter().map(|path| secret(path));
+    let passwords = bot.password_files.iter().map(|path| read_secret(path));
     let options = teams::Options {
         tenant: ident(&bot.tenant)?,
         app_id: bot.app_id.clone(),
@@ -68,19 +65,14 @@ fn open_teams(name: &str, bot: &Teams) -> Result<teams::Connection, String> {
 
 fn open_webhook(name: &str, hook: &Webhook) -> Result<webhook::Webhook, String> {
     let opened =
-        webhook::Webhook::open(ident(name)?, ident(&hook.tenant)?, &secret(&hook.url_file)?);
+        webhook::Webhook::open(ident(name)?, ident(&hook.tenant)?, &read_secret(&hook.url_file)?);
     opened.map_err(|error| format!("{}: {error}", hook.url_file.display()))
+}
+
+fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
+    secret::read(path).map_err(|error| error.to_string())
 }
 
 fn ident(text: &str) -> Result<Ident, String> {
     Ident::new(text).map_err(|error| error.to_string())
-}
-
-/// What a secret's file holds, without the line break at its end.
-fn secret(path: &Path) -> Result<Zeroizing<String>, String> {
-    let mut text = Zeroizing::new(String::new());
-    let file = std::fs::File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(Zeroizing::new(text.trim().to_owned()))
 }

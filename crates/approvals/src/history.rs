@@ -1,8 +1,8 @@
 //! One approval as the ledger holds it: its entries, folded.
 
-use decider::approval::{Event, Message, Phase, State};
+use decider::approval::{Event, Message, Phase, State, fold};
 use ledger::{
-    entry::View,
+    entry::{Origin, View},
     ident::Ident,
     journal::Subject,
     ledger::Ledger,
@@ -54,25 +54,37 @@ impl Approval {
         // entries, and compare-and-swap notices.
         let expected = ledger.last_on(tenant, &Subject::Approvals(id.clone()))?;
         let corrupt = |what| store::Error::Corrupt { family: "approvals", what };
-        let mut steps = Vec::new();
-        let mut state: Option<State> = None;
+        let mut approval: Option<Self> = None;
         for (index, kind) in ledger.of_approval(tenant, id)? {
             if kind != APPROVAL {
                 continue;
             }
             let entry = entry_at(ledger, tenant, index)?;
-            let view = View::parse(&entry).ok_or_else(|| corrupt("an entry"))?;
-            let message: Message = view.event_as().ok_or_else(|| corrupt("a message"))?;
-            let (seq, at) = (view.origin.seq, view.origin.time);
-            let before = match state {
-                Some(state) => state,
-                None => State::begin(&opening_leaf(ledger, tenant, &message)?),
+            let (message, origin) = read_entry(&entry).ok_or_else(|| corrupt("an entry"))?;
+            let known = if let Some(known) = approval {
+                known
+            } else {
+                let state = State::begin(&opening_leaf(ledger, tenant, &message)?);
+                Self { id: id.clone(), state, steps: Vec::new(), expected }
             };
-            let leaf = leaf_hash(&entry).to_string();
-            state = Some(decider::approval::fold(before, &message, &leaf, at));
-            steps.push(Step { n: message.n, index, seq, at, events: message.events });
+            approval = Some(known.push(index, &entry, (message, origin)));
         }
-        Ok(state.map(|state| Self { id: id.clone(), state, steps, expected }))
+        Ok(approval)
+    }
+
+    /// What it is after one more message, whose posted entry stands at `index`: the same as reading all of it again.
+    /// `None` if these are not the bytes of an approval's entry.
+    pub fn after(mut self, index: u64, entry: &[u8]) -> Option<Self> {
+        let (message, origin) = read_entry(entry)?;
+        self.expected = origin.seq;
+        Some(self.push(index, entry, (message, origin)))
+    }
+
+    fn push(mut self, index: u64, entry: &[u8], (message, origin): (Message, Origin)) -> Self {
+        let (n, seq, at) = (message.n, origin.seq, origin.time);
+        self.state = fold(self.state, &message, &leaf_hash(entry).to_string(), at);
+        self.steps.push(Step { n, index, seq, at, events: message.events });
+        self
     }
 
     /// The leaf index of its last entry.
@@ -95,6 +107,12 @@ impl Approval {
     pub fn is_pending(&self) -> bool {
         self.state.phase == Phase::Pending
     }
+}
+
+/// The message of an entry, and where it comes from.
+fn read_entry(entry: &[u8]) -> Option<(Message, Origin)> {
+    let view = View::parse(entry)?;
+    Some((view.event_as()?, view.origin))
 }
 
 /// The leaf hash of the decision that the first message names.

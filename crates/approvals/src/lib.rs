@@ -8,6 +8,7 @@ pub mod fault;
 pub mod history;
 pub mod opening;
 pub mod outbox;
+pub mod secret;
 pub mod setup;
 pub mod slack;
 pub mod teams;

@@ -8,7 +8,7 @@ pub use matching::{Facts, first_match};
 
 use crate::quorum::Quorum;
 use data_encoding::BASE64URL_NOPAD;
-use ledger::canonical;
+use ledger::{canonical, time::Nanos};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -117,6 +117,26 @@ pub struct Amount {
 }
 
 impl Rule {
+    /// From then on nothing grants what was asked for at `asked`.
+    pub fn approval_deadline(&self, asked: Nanos) -> Nanos {
+        asked.plus_seconds(self.approve_within)
+    }
+
+    /// When half of the time to approve is over.
+    pub fn reminder_at(&self, asked: Nanos) -> Nanos {
+        self.part_of_time(asked, 1, 2)
+    }
+
+    /// When two thirds of the time to approve are over; `None` if it escalates to nobody.
+    pub fn escalation_at(&self, asked: Nanos) -> Option<Nanos> {
+        (!self.escalate.is_empty()).then(|| self.part_of_time(asked, 2, 3))
+    }
+
+    fn part_of_time(&self, asked: Nanos, part: u64, of: u64) -> Nanos {
+        let whole = self.approval_deadline(asked).0.saturating_sub(asked.0);
+        Nanos(asked.0.saturating_add(whole / of * part))
+    }
+
     /// What names this rule everywhere: base64url SHA-256 of its RFC 8785 form, 43 characters. Of a rule that keeps
     /// the limits ([`Rule::check`]); numbers that RFC 8785 would change make it panic.
     pub fn digest(&self) -> String {

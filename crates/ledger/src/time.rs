@@ -12,6 +12,12 @@ impl Nanos {
         self.0 / 1_000_000_000
     }
 
+    /// So many seconds later; the end of time where that is too far.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
+    }
+
     /// Reads any RFC 3339 time from 1970 on; finer digits than a nanosecond are cut off.
     pub fn parse(text: &str) -> Option<Self> {
         let parsed = DateTime::parse_from_rfc3339(text).ok()?;

@@ -110,8 +110,18 @@ impl Asking {
         if may(self, &approval) { Ok(approval) } else { Err(Problem::not_found()) }
     }
 
-    fn view(&self, approval: &Approval) -> Result<View, Problem> {
-        View::new(&self.worker, approval, self.may_see_params(approval))
+    /// The approval that an enforcer opened, and that enforcer.
+    async fn find_own(&self, id: &str) -> Result<(Approval, &Ident), Problem> {
+        let enforcer = self.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+        let approval = self.find(id, |asking, a| asking.opened(a, Role::Enforcer)).await?;
+        Ok((approval, enforcer))
+    }
+
+    /// How an approval stands, as the caller may see it.
+    pub fn view(&self, approval: &Approval) -> Result<View, Problem> {
+        let frozen =
+            if self.may_see_params(approval) { self.worker.opening(approval)?.1 } else { None };
+        View::new(&self.worker, approval, frozen.as_ref())
     }
 
     /// The answer to a command.
@@ -159,7 +169,10 @@ pub async fn open(
         Some(Posted::Nothing) | None => return Err(Problem::new("internal", "No outcome.")),
     };
     match asking.worker.open(index).await? {
-        Ok(approval) => Ok((status, Json(View::new(&asking.worker, &approval, true)?))),
+        Ok(approval) => {
+            let (_, frozen) = asking.worker.opening(&approval)?;
+            Ok((status, Json(View::new(&asking.worker, &approval, frozen.as_ref())?)))
+        }
         Err(reason) => Err(Problem::new("not_opened", reason.advice())),
     }
 }
@@ -333,8 +346,7 @@ pub async fn token(
     headers: HeaderMap,
 ) -> Result<Json<TokenAnswer>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let approval = asking.find(&id, |asking, a| asking.opened(a, Role::Enforcer)).await?;
-    let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+    let (approval, enforcer) = asking.find_own(&id).await?;
     let (done, minted) = asking.worker.mint(&approval.id, enforcer).await?;
     let Json(view) = asking.done(&done)?;
     let minted = minted.ok_or_else(|| Problem::new("outcome_unknown", "Ask again."))?;
@@ -449,8 +461,7 @@ pub async fn execution(
     body: Body,
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let approval = asking.find(&id, |asking, a| asking.opened(a, Role::Enforcer)).await?;
-    let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+    let (approval, enforcer) = asking.find_own(&id).await?;
     let Execution { outcome } = body::json(&app, &headers, body).await?;
     asking.done(&asking.worker.report(&approval.id, enforcer, outcome).await?)
 }

@@ -131,9 +131,5 @@ fn load(app: &App, tenant: &Tenant) -> Result<(Setup, Applied), Vec<String>> {
         return Err(vec!["add [approvals] with `dir` to the server's configuration".into()]);
     };
     let connections = app.config.connections();
-    tokio::task::block_in_place(|| {
-        let setup = Setup::load(&approvals.dir, &tenant.name, &connections)?;
-        let applied = tenant.with_keys(|ring| Applied::of(&setup, ring.salt_key()));
-        Ok((setup, applied))
-    })
+    tokio::task::block_in_place(|| Applied::load(&approvals.dir, tenant, &connections))
 }

@@ -86,10 +86,11 @@ pub async fn redeem(
     let (token, redemption_id) = (redeem.token.as_str(), redeem.redemption_id.as_str());
     let request = RedeemRequest { token, redemption_id, call };
     let redeemed = asking.worker.redeem(enforcer, &request).await?;
-    let view = View::new(&asking.worker, &redeemed.done.approval, true)?;
+    let approval = &redeemed.done.approval;
     if let Some(refusal) = redeemed.done.refused {
-        return Err(Problem::refusal(refusal).with_approval(&view));
+        return Err(Problem::refusal(refusal).with_approval(&asking.view(approval)?));
     }
+    let view = View::new(&asking.worker, approval, redeemed.frozen.as_ref())?;
     let call = redeemed.frozen.and_then(|frozen| RawValue::from_string(frozen.canonical).ok());
     let gone = || Problem::new("conflict", "It was redeemed; its parameters were erased since.");
     Ok(Json(Redeemed { call: call.ok_or_else(gone)?, approval: view }))

@@ -1,11 +1,12 @@
 //! What stands in the log of a tenant's files: the rules whole, everything else as a keyed digest.
 
-use super::Setup;
+use super::{Connections, Setup};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac as _};
-use ledger::{canonical, system::Rules};
+use ledger::{canonical, system::Rules, tenant::Tenant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::path::Path;
 
 /// Keeps the key of people's digests apart from everything else that is derived from the salt key.
 const PEOPLE_DOMAIN: &[u8] = b"countersign-people-v1";
@@ -20,6 +21,17 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// A tenant's files as they are now, and what they are when they are applied; or every mistake in them.
+    pub fn load(
+        dir: &Path,
+        tenant: &Tenant,
+        connections: &Connections,
+    ) -> Result<(Setup, Self), Vec<String>> {
+        let setup = Setup::load(dir, &tenant.name, connections)?;
+        let applied = tenant.with_keys(|ring| Self::of(&setup, ring.salt_key()));
+        Ok((setup, applied))
+    }
+
     /// What `setup` is when it is applied; `salt_key`: the tenant's.
     pub fn of(setup: &Setup, salt_key: &[u8; 32]) -> Self {
         let keyed = |key: &[u8], text: &[u8]| {

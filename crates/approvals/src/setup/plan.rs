@@ -157,13 +157,11 @@ impl Plan {
 
 impl Times {
     fn of(rule: &Rule, asked: Nanos) -> Self {
-        let whole = rule.approve_within * 1_000_000_000;
-        let after = |nanos| Nanos(asked.0.saturating_add(nanos));
         Self {
             asked,
-            reminder: after(whole / 2),
-            escalation: (!rule.escalate.is_empty()).then(|| after(whole / 3 * 2)),
-            approval_deadline: after(whole),
+            reminder: rule.reminder_at(asked),
+            escalation: rule.escalation_at(asked),
+            approval_deadline: rule.approval_deadline(asked),
         }
     }
 }

@@ -13,15 +13,10 @@ pub use blocks::{COMMENT as COMMENT_BLOCK, is_decidable};
 pub use inbound::{Act, Click, Clicker, Comment, Headers, Interaction, Refused, read};
 pub use manifest::manifest;
 
-use crate::cards::Posted;
-use crate::setup::SlackMember;
+use crate::{cards::Posted, secret, setup::SlackMember};
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
-
-/// Largest file with a token or secret, in bytes.
-const SECRET_BYTES_MAX: u64 = 4096;
+use std::path::PathBuf;
 
 /// How one Slack app is reached, as the configuration says it.
 #[derive(Clone, Debug)]
@@ -43,14 +38,9 @@ pub struct Options {
 /// Why a connection can't be opened; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file is missing, empty or too big.
-    #[error("{}: {why}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] secret::Unreadable),
     /// The address of the Web API.
     #[error("api_url: {0} is not a URL")]
     Url(String),
@@ -83,9 +73,9 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// Reads the secrets; makes no call.
     pub fn open(name: Ident, options: Options) -> Result<Self, OpenError> {
-        let secrets = options.signing_secret_files.iter().map(|path| secret(path));
+        let secrets = options.signing_secret_files.iter().map(|path| secret::read(path));
         let signature = signature::Verifiers::new(secrets.collect::<Result<Vec<_>, _>>()?);
-        let token = secret(&options.bot_token_file)?;
+        let token = secret::read(&options.bot_token_file)?;
         let client = client::Client::new(&options.api_url, &token)?;
         let Options { tenant, app_id, workspaces, .. } = options;
         Ok(Self { name, tenant, app_id, workspaces, signature, client })
@@ -95,24 +85,6 @@ impl Connection {
     pub fn knows(&self, member: &SlackMember) -> bool {
         self.workspaces.contains(&member.workspace)
     }
-}
-
-/// The first line of a small file.
-fn secret(path: &Path) -> Result<Zeroizing<String>, OpenError> {
-    let wrong = |why: String| OpenError::File { path: path.to_owned(), why };
-    let size = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?.len();
-    if size > SECRET_BYTES_MAX {
-        return Err(wrong(format!(
-            "at most {SECRET_BYTES_MAX} bytes; put the secret alone into it"
-        )));
-    }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
-    let line = text.trim();
-    // Both travel in headers or keys: a second line or a blank would be a mistake of copying.
-    if line.is_empty() || !line.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(wrong("put the token or secret alone into it, on one line".into()));
-    }
-    Ok(Zeroizing::new(line.to_owned()))
 }
 
 /// What the buttons of a card know: which approval it was, and what of it was shown.
@@ -155,21 +127,6 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(content: &str, expected: Option<&str>) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("secret");
-        std::fs::write(&path, content).unwrap();
-        assert_eq!(secret(&path).ok().as_ref().map(|s| s.as_str()), expected, "{content:?}");
-    }
-
-    #[test]
-    fn secrets_are_one_line() {
-        check("xoxb-1-a\n", Some("xoxb-1-a"));
-        check(" \n", None);
-        check("one\ntwo\n", None);
-        check(&"x".repeat(5000), None);
-    }
 
     #[test]
     fn debug_shows_no_secret() {

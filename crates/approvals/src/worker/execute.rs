@@ -1,6 +1,6 @@
 //! One command on one approval: read, decide, append with compare-and-swap, answer from what the ledger then holds.
 
-use super::{Error, Hint, Worker, is_conflict, now};
+use super::{Error, Hint, Worker, is_conflict};
 use crate::{fault, history::Approval};
 use decider::{
     Decider as _,
@@ -96,11 +96,7 @@ impl Worker {
     pub async fn review(&self, id: &Ident, review: Review) -> Result<Done, Error> {
         let mut evidence = None;
         if let Some(body) = review.evidence() {
-            let setup = self.ready()?;
-            let approval = Approval::read(&self.ledger, &self.tenant, id)?;
-            let approval = approval.ok_or(Error::NotFound)?;
-            let (opening, frozen) = self.opening(&approval)?;
-            let world = Self::world(&setup, &opening, frozen.as_ref());
+            let (approval, world) = self.at_hand(id)?;
             let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
             if !decided.events.is_empty() {
                 evidence = Some(self.keep_evidence(id, &body).await?);
@@ -155,13 +151,9 @@ impl Worker {
         command: impl Fn(World) -> Command,
     ) -> Result<Done, Error> {
         for _ in 0..TRIES_MAX {
-            let setup = self.ready()?;
             // Before reading: what is posted from now on wakes whoever loses compare-and-swap.
             let mut states = self.tenant.watch();
-            let approval = Approval::read(&self.ledger, &self.tenant, id)?;
-            let approval = approval.ok_or(Error::NotFound)?;
-            let (opening, frozen) = self.opening(&approval)?;
-            let world = Self::world(&setup, &opening, frozen.as_ref());
+            let (approval, world) = self.at_hand(id)?;
             let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
@@ -172,14 +164,22 @@ impl Worker {
                 self.published_with(approval.last_index()).await?;
                 return Ok(Done { approval, refused: decided.refused, written: false });
             }
-            if let Some(refused) = self.append(&approval, decided.events, at).await? {
-                let approval = self.read_again(id).await?;
-                let refused = decided.refused.or(refused);
+            if let Some((approval, overtaken)) = self.append(approval, decided.events, at).await? {
+                let refused = decided.refused.or(overtaken);
                 return Ok(Done { approval, refused, written: true });
             }
             let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
         }
         Err(Error::Contended)
+    }
+
+    /// An approval as it is posted, and the world at this moment: what every decision is made from.
+    fn at_hand(&self, id: &Ident) -> Result<(Approval, World), Error> {
+        let setup = self.ready()?;
+        let approval = Approval::read(&self.ledger, &self.tenant, id)?.ok_or(Error::NotFound)?;
+        let (opening, frozen) = self.opening(&approval)?;
+        let world = Self::world(&setup, &opening, frozen.as_ref());
+        Ok((approval, world))
     }
 
     /// Whether another worker's message about it is not posted here yet: nothing is refused from what is old.
@@ -188,14 +188,14 @@ impl Worker {
         Ok(self.ledger.is_behind(&self.tenant, &subject, approval.expected).await?)
     }
 
-    /// Appends one message. `None`: another one came first. Else whether time overtook it: the journal took it after
-    /// a deadline that our clock had not reached.
+    /// Appends one message. `None`: another one came first. Else the approval with it, and whether time overtook it:
+    /// the journal took it after a deadline that our clock had not reached.
     async fn append(
         &self,
-        approval: &Approval,
+        approval: Approval,
         events: Vec<Event>,
         decided_at: Nanos,
-    ) -> Result<Option<Option<Refusal>>, Error> {
+    ) -> Result<Option<(Approval, Option<Refusal>)>, Error> {
         let message = Message {
             approval_id: approval.id.clone(),
             n: approval.state.n + 1,
@@ -204,7 +204,7 @@ impl Worker {
         };
         let body = canonical::of(&message);
         let subject = Subject::Approvals(approval.id.clone());
-        let phase_at = |at| fold(approval.state.clone(), &message, "", at).phase;
+        let hoped = fold(approval.state.clone(), &message, "", decided_at).phase;
         fault::point("decided");
         let expected = approval.expected;
         match self.ledger.publish_after(&self.tenant, &subject, &body, expected).await {
@@ -213,9 +213,16 @@ impl Worker {
                 let Some(Posted::Posted { index }) = done.outcomes.first() else {
                     return Err(Error::Unknown);
                 };
-                let taken_at = self.time_of(*index, decided_at)?;
-                let overtaken = phase_at(taken_at) != phase_at(decided_at);
-                Ok(Some(overtaken.then_some(Refusal::TooLate)))
+                let entry = self.ledger.reader(&self.tenant, &done.published).entry(*index)?;
+                // Compare-and-swap: there is nothing between what was read before and this entry.
+                let approval = entry.and_then(|entry| approval.after(*index, &entry));
+                let approval = approval.ok_or(Error::Unknown)?;
+                if let Some(step) = approval.steps.last() {
+                    self.compare_clocks(decided_at, step.at);
+                }
+                self.learn(approval.clone());
+                let overtaken = approval.state.phase != hoped;
+                Ok(Some((approval, overtaken.then_some(Refusal::TooLate))))
             }
             Err(error) if is_conflict(&error) => Ok(None),
             Err(LedgerError::Unknown | LedgerError::Journal(journal::Error::Unknown(_))) => {
@@ -252,20 +259,5 @@ impl Worker {
             // May be lost: the truth is what the data plane asks for.
             let _ = self.hints.try_send(hint);
         }
-    }
-
-    /// When the journal took an entry that was just appended; compares our clock with it.
-    pub(super) fn time_of(&self, index: u64, before: Nanos) -> Result<Nanos, Error> {
-        let published = self.tenant.published();
-        let entry = self.ledger.reader(&self.tenant, &published).entry(index)?;
-        let view = entry.as_deref().and_then(ledger::entry::View::parse);
-        let at = view.map(|view| view.origin.time).ok_or(Error::Unknown)?;
-        // Between our two looks at the clock every time is right.
-        if (before..=now()).contains(&at) {
-            self.skew_ms.store(0, std::sync::atomic::Ordering::Relaxed);
-        } else {
-            self.compare_clocks(at);
-        }
-        Ok(at)
     }
 }

@@ -5,7 +5,6 @@ use crate::{history::Approval, opening::Opening, setup::Applied};
 use ledger::{
     entry::{Kind, View},
     ident::Ident,
-    post::APPROVAL,
     store::{Family, Read as _},
 };
 use std::{
@@ -74,7 +73,6 @@ impl Worker {
                     }
                 }
                 cursor = to;
-                self.seen.send_replace(cursor);
                 tokio::task::yield_now().await;
             }
             self.caught_up();
@@ -128,7 +126,12 @@ impl Worker {
         let view = View::parse(entry)?;
         match view.kind {
             Kind::Approval => {
-                Ident::new(view.text(&["event", "approval_id"])?).ok().map(Task::Read)
+                let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
+                let n = view.at(&["event", "n"]).and_then(ledger::json::Value::as_u64);
+                // What this process wrote it knows already.
+                let room = self.room.lock().expect("no holder of the lock panics");
+                let known = n.is_some_and(|n| room.knows(&id, n));
+                (!known).then_some(Task::Read(id))
             }
             Kind::Rules => view.event_as().map(Task::Rules),
             _ => None,
@@ -190,17 +193,6 @@ impl Worker {
         }
         self.room.lock().expect("no holder of the lock panics").restore(snapshot);
         Ok(cursor)
-    }
-
-    /// Whether an entry with this id was posted at or before `index` and has been looked at.
-    pub fn seen(&self) -> u64 {
-        *self.seen.borrow()
-    }
-
-    /// Whether an approval has entries.
-    pub fn exists(&self, id: &Ident) -> Result<bool, Error> {
-        let entries = self.ledger.of_approval(&self.tenant, id)?;
-        Ok(entries.iter().any(|(_, kind)| *kind == APPROVAL))
     }
 }
 

@@ -102,8 +102,8 @@ pub struct Hint {
 pub struct Options {
     /// What clients see as our address, without a slash at the end.
     pub public_url: String,
-    /// The folder with a folder of rules and people for each tenant; none: nothing is ever asked.
-    pub dir: Option<PathBuf>,
+    /// The folder with a folder of rules and people for each tenant.
+    pub dir: PathBuf,
     /// Slack, Teams and webhook connections of the configuration.
     pub connections: Connections,
     /// The same, opened.
@@ -127,8 +127,6 @@ pub struct Worker {
     cards: Notify,
     /// Wakes the timer.
     ticks: Notify,
-    /// Leaf index up to which entries were looked at.
-    seen: watch::Sender<u64>,
     hints: mpsc::Sender<Hint>,
     hints_out: Mutex<Option<mpsc::Receiver<Hint>>>,
     /// Milliseconds between our clock and the journal's, at the last message.
@@ -153,7 +151,6 @@ impl Worker {
             outbox: Outbox::default(),
             cards: Notify::new(),
             ticks: Notify::new(),
-            seen: watch::Sender::new(0),
             hints,
             hints_out: Mutex::new(Some(hints_out)),
             skew_ms: AtomicU64::new(0),
@@ -238,11 +235,6 @@ impl Worker {
             )));
         }
         self.setup()
-    }
-
-    /// Whether the log was read to its end once since start.
-    pub fn is_caught_up(&self) -> bool {
-        self.room.lock().expect("no holder of the lock panics").caught_up
     }
 
     /// Decisions that needed approval and opened nothing since start, by reason.
@@ -395,9 +387,12 @@ impl Worker {
         Duration::from_millis(self.skew_ms.load(Ordering::Relaxed)) > SKEW_MAX
     }
 
-    /// Compares our clock with the time the journal gave a message just now.
-    fn compare_clocks(&self, at: Nanos) {
-        let apart = Duration::from_nanos(now().0.abs_diff(at.0));
+    /// Compares our clock with the time the journal gave a message that was appended between `before` and now.
+    fn compare_clocks(&self, before: Nanos, at: Nanos) {
+        // Between our two looks at the clock every time is right.
+        let now = now();
+        let apart = if (before..=now).contains(&at) { 0 } else { now.0.abs_diff(at.0) };
+        let apart = Duration::from_nanos(apart);
         let millis = u64::try_from(apart.as_millis()).unwrap_or(u64::MAX);
         self.skew_ms.store(millis, Ordering::Relaxed);
         if apart > SKEW_WARN {

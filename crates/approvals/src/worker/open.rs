@@ -11,9 +11,8 @@ use decider::{
     approval::{
         Approval as Lifecycle, Command, Message, Opening as OpeningRef, Requested, State, Summary,
     },
-    rule::{Owner, Rule},
 };
-use ledger::{canonical, journal::Subject, time::Nanos};
+use ledger::{canonical, journal::Subject};
 
 /// Why a decision opened nothing: a stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,35 +92,29 @@ impl Worker {
         let setup = self.ready()?;
         let rule = opening.with_facts(frozen, |facts| setup.rule_for(facts).cloned()).flatten();
         let Some(rule) = rule else { return Ok(Err("no_rule")) };
-        let approval_deadline = after(opening.at, rule.approve_within);
         // A backfill of old decisions comes to the journal now: nobody is paged for what is long over.
-        let said = opening.said_at.map_or(approval_deadline, |at| after(at, rule.approve_within));
-        if now() >= approval_deadline.min(said) {
+        let asked = opening.said_at.map_or(opening.at, |said_at| said_at.min(opening.at));
+        if now() >= rule.approval_deadline(asked) {
             return Ok(Err("too_old"));
         }
+        let by = OpeningRef { producer: opening.producer.clone(), index: opening.index };
+        let call = Summary {
+            agent: opening.agent.clone(),
+            run: opening.run.clone(),
+            tool: opening.tool.clone(),
+            action: opening.action.clone(),
+            digest: frozen.digest.clone(),
+        };
         let owners = setup.owners(&opening.agent, frozen.owner.as_deref());
-        let cancel = if owners.is_empty() && rule.owner == Owner::Known {
+        // Rules were checked when they were read.
+        let requested = Requested::new(by, call, rule, owners, opening.at);
+        let Ok(requested) = requested else { return Ok(Err("no_rule")) };
+        let cancel = if requested.lacks_owner() {
             Some("owner_unknown".to_owned())
         } else {
             let kind = (opening.agent.as_str(), opening.tool.as_str(), opening.action.as_str());
             let mut room = self.room.lock().expect("no holder of the lock panics");
             room.reserve(&opening.id, kind, now()).err().map(str::to_owned)
-        };
-        let requested = Requested {
-            v: 1,
-            opening: OpeningRef { producer: opening.producer.clone(), index: opening.index },
-            call: Summary {
-                agent: opening.agent.clone(),
-                run: opening.run.clone(),
-                tool: opening.tool.clone(),
-                action: opening.action.clone(),
-                digest: frozen.digest.clone(),
-            },
-            rule_digest: Rule::digest(&rule),
-            rule,
-            owners,
-            requested_at: opening.at,
-            approval_deadline,
         };
         Ok(Ok((requested, cancel)))
     }
@@ -163,9 +156,4 @@ impl Worker {
         };
         tokio::time::timeout(PUBLISHED_WAIT, posted).await.unwrap_or(Err(Error::Unknown))
     }
-}
-
-/// `seconds` after `time`.
-fn after(time: Nanos, seconds: u64) -> Nanos {
-    Nanos(time.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
 }

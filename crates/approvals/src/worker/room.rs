@@ -106,6 +106,12 @@ impl Room {
         true
     }
 
+    /// Whether it is known with this message or a newer one.
+    pub fn knows(&self, id: &Ident, n: u64) -> bool {
+        let known = self.open.get(id).or_else(|| self.recent.get(id));
+        known.is_some_and(|approval| approval.state.n >= n)
+    }
+
     fn set_pending(&mut self, agent: &str, id: &Ident, pending: bool) {
         let ids = self.pending.entry(agent.to_owned()).or_default();
         let changed = if pending { ids.insert(id.clone()) } else { ids.remove(id) };

@@ -1,6 +1,6 @@
 //! Which rules are in force: those of the files, if they are the ones that were applied last.
 
-use super::{Error, Worker};
+use super::{Error, Options, Worker};
 use crate::setup::{Applied, Setup};
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ impl Worker {
     /// Reads the files again, and puts them in force if they were applied. Says what is wrong otherwise.
     pub fn reload(&self) -> Result<Arc<Setup>, Error> {
         let applied = self.room.lock().expect("no holder of the lock panics").applied.clone();
-        let setup = self.load().and_then(|(setup, files)| match applied {
+        let Options { dir, connections, .. } = &self.options;
+        let files = Applied::load(dir, &self.tenant, connections).map_err(|wrong| wrong.join("\n"));
+        let setup = files.and_then(|(setup, files)| match applied {
             Some(applied) if applied == files => Ok(Arc::new(setup)),
             Some(_) => Err(format!(
                 "The files of rules and people of {0} are not those that were applied. Look at them with `countersign \
@@ -22,17 +24,6 @@ impl Worker {
         });
         self.put_in_force(setup.clone());
         setup.map_err(Error::NotReady)
-    }
-
-    /// The files as they are now, and what they are when they are applied.
-    pub fn load(&self) -> Result<(Setup, Applied), String> {
-        let Some(dir) = &self.options.dir else {
-            return Err("Add [approvals] with `dir` to the configuration, then start again.".into());
-        };
-        let setup = Setup::load(dir, &self.tenant.name, &self.options.connections);
-        let setup = setup.map_err(|wrong| wrong.join("\n"))?;
-        let applied = self.tenant.with_keys(|ring| Applied::of(&setup, ring.salt_key()));
-        Ok((setup, applied))
     }
 
     /// Whether the log was read to its end, and the rules that were applied, if any were, are in force here; otherwise

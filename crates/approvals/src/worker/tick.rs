@@ -2,7 +2,7 @@
 
 use super::{Error, Worker, now};
 use decider::approval::{Command, next_tick};
-use ledger::{ident::Ident, time::Nanos};
+use ledger::{entry::View, ident::Ident, time::Nanos};
 use std::time::{Duration, Instant};
 
 /// Longest sleep: a clock that is set is noticed within this time.
@@ -49,7 +49,11 @@ impl Worker {
         let before = now();
         let note = serde_json::Map::from_iter([("clock".to_owned(), serde_json::json!(before))]);
         let index = self.keep_evidence(&id, &note).await?;
-        self.time_of(index, before).map(drop)
+        let published = self.tenant.published();
+        let entry = self.ledger.reader(&self.tenant, &published).entry(index)?;
+        let view = entry.as_deref().and_then(View::parse).ok_or(Error::Unknown)?;
+        self.compare_clocks(before, view.origin.time);
+        Ok(())
     }
 
     async fn sleep_until_due(&self) {

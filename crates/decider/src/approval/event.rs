@@ -1,6 +1,5 @@
 //! What happened to an approval, as it stands in the log (`proto/formats/approval.md`).
 
-use super::after;
 use crate::rule::{Owner, Rule, RuleError};
 use ledger::{canonical, ident::Ident, json, time::Nanos};
 use serde::{Deserialize, Serialize};
@@ -192,7 +191,7 @@ impl Requested {
         owners.sort();
         owners.dedup();
         let (rule_digest, approval_deadline) =
-            (rule.digest(), after(requested_at, rule.approve_within));
+            (rule.digest(), rule.approval_deadline(requested_at));
         let v = VERSION;
         Ok(Self { v, opening, call, rule, rule_digest, owners, requested_at, approval_deadline })
     }
@@ -203,7 +202,7 @@ impl Requested {
             && self.rule.check().is_ok()
             && self.rule_digest == self.rule.digest()
             && self.owners.windows(2).all(|pair| pair[0] < pair[1])
-            && self.approval_deadline == after(self.requested_at, self.rule.approve_within)
+            && self.approval_deadline == self.rule.approval_deadline(self.requested_at)
     }
 
     /// Whether an owner must be known and none is: nobody may approve (P10).

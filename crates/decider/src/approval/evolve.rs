@@ -4,7 +4,7 @@
 //! corrupt and changes nothing else.
 
 use super::{
-    MINTS_MAX, REFUSALS_RECORDED_MAX, after,
+    MINTS_MAX, REFUSALS_RECORDED_MAX,
     event::{Decision, Event, Message, Method, Outcome, Reason, Requested, Via},
     state::{Phase, Review, State, Token},
 };
@@ -175,7 +175,7 @@ fn granted(state: &mut State, by: &[Ident], deadline: Nanos, at: Nanos) -> Optio
     let mut approvers = state.approvers();
     approvers.retain(|person, _| by.contains(person));
     holds(approvers.keys().eq(by) && requested.rule.quorum.is_filled_by(&approvers))?;
-    let deadline = deadline.min(after(at, requested.rule.execute_within));
+    let deadline = deadline.min(at.plus_seconds(requested.rule.execute_within));
     state.execution_deadline = Some(deadline);
     state.granted_by = by.to_vec();
     state.granted_at = Some(at);
@@ -186,7 +186,7 @@ fn granted(state: &mut State, by: &[Ident], deadline: Nanos, at: Nanos) -> Optio
 fn minted(state: &mut State, token: Token, enforcer: &Ident) -> Option<()> {
     let requested = in_phase(state, &[Phase::Granted])?;
     holds(*enforcer == requested.opening.producer && state.mints < MINTS_MAX)?;
-    let latest = after(token.iat, requested.rule.token_life).min(state.execution_deadline?);
+    let latest = token.iat.plus_seconds(requested.rule.token_life).min(state.execution_deadline?);
     holds(token.iat < token.exp && token.exp <= latest)?;
     holds(state.token.as_ref().is_none_or(|old| old.jti != token.jti))?;
     state.mints += 1;

@@ -92,10 +92,5 @@ pub fn is_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// So many seconds later.
-fn after(time: Nanos, seconds: u64) -> Nanos {
-    Nanos(time.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
-}
-
 #[cfg(test)]
 mod tests;

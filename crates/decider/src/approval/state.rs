@@ -1,9 +1,6 @@
 //! What has become of an approval.
 
-use super::{
-    after,
-    event::{Decision, Event, Outcome, Reason, Requested},
-};
+use super::event::{Decision, Event, Outcome, Reason, Requested};
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
@@ -160,18 +157,19 @@ impl State {
     /// When a missing report counts as unknown; `None` before the redemption.
     pub fn report_deadline(&self) -> Option<Nanos> {
         let (requested, (_, _, at)) = (self.requested.as_ref()?, self.redeemed.as_ref()?);
-        Some(after(*at, requested.rule.report_within))
+        Some(at.plus_seconds(requested.rule.report_within))
     }
 
     /// When half of the time to approve is over.
     pub fn reminder_at(&self) -> Option<Nanos> {
-        Some(part_of_time(self.requested.as_ref()?, 1, 2))
+        let requested = self.requested.as_ref()?;
+        Some(requested.rule.reminder_at(requested.requested_at))
     }
 
     /// When two thirds of the time to approve are over; `None` if the rule escalates to nobody.
     pub fn escalation_at(&self) -> Option<Nanos> {
         let requested = self.requested.as_ref()?;
-        (!requested.rule.escalate.is_empty()).then(|| part_of_time(requested, 2, 3))
+        requested.rule.escalation_at(requested.requested_at)
     }
 
     /// What a deadline that passed by `now` makes of it: `Expired`, `Lapsed` or nothing.
@@ -212,9 +210,4 @@ pub fn next_tick(state: &State) -> Option<Nanos> {
         _ => [None; 3],
     };
     times.into_iter().flatten().min()
-}
-
-fn part_of_time(requested: &Requested, part: u64, of: u64) -> Nanos {
-    let whole = requested.approval_deadline.0.saturating_sub(requested.requested_at.0);
-    Nanos(requested.requested_at.0.saturating_add(whole / of * part))
 }

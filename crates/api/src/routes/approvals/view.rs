@@ -3,6 +3,7 @@
 use crate::problem::Problem;
 use approvals::{
     history::{Approval, Step},
+    opening::Frozen,
     worker::Worker,
 };
 use decider::approval::{Event, Phase, State};
@@ -61,12 +62,15 @@ pub struct View {
 }
 
 impl View {
-    /// The view of an approval; `with_params`: with its frozen call, if that is left.
-    pub fn new(worker: &Worker, approval: &Approval, with_params: bool) -> Result<Self, Problem> {
+    /// The view of an approval, with its frozen call if that is given.
+    pub fn new(
+        worker: &Worker,
+        approval: &Approval,
+        frozen: Option<&Frozen>,
+    ) -> Result<Self, Problem> {
         let state = &approval.state;
         let requested = state.requested.as_ref().ok_or_else(Problem::not_found)?;
-        let frozen = if with_params { worker.opening(approval)?.1 } else { None };
-        let frozen = frozen.map(|frozen| frozen.canonical);
+        let frozen = frozen.map(|frozen| frozen.canonical.clone());
         let (opening, call) = (&requested.opening, &requested.call);
         Ok(Self {
             id: approval.id.to_string(),

@@ -3,7 +3,7 @@
 use super::{Answer, Case, Refusal, refuse};
 use crate::{
     approval::{
-        REFUSALS_RECORDED_MAX, World, after,
+        REFUSALS_RECORDED_MAX, World,
         event::{Auth, Decision, Event, Method, Via},
         state::Phase,
     },
@@ -89,7 +89,7 @@ impl Case<'_> {
         self.requested.rule.step_up.is_none_or(|age_max| {
             click.via == Via::Web
                 && click.auth.method == Method::Key
-                && click.world.now <= after(click.auth.at, age_max)
+                && click.world.now <= click.auth.at.plus_seconds(age_max)
         })
     }
 
@@ -130,7 +130,7 @@ impl Case<'_> {
             !self.owns(world, person)
         });
         let by = self.requested.rule.quorum.met(&approvers)?;
-        let execution_deadline = after(world.now, self.requested.rule.execute_within);
+        let execution_deadline = world.now.plus_seconds(self.requested.rule.execute_within);
         Some(Event::Granted { by, execution_deadline })
     }
 

@@ -2,8 +2,7 @@
 
 use super::{Answer, BY_RULE, Case, RULE_CHANGED, Refusal, refuse};
 use crate::approval::{
-    CLOCK_SKEW_MAX, MINTS_MAX, REFUSALS_RECORDED_MAX, World, after, event::Event, is_id,
-    state::Phase,
+    CLOCK_SKEW_MAX, MINTS_MAX, REFUSALS_RECORDED_MAX, World, event::Event, is_id, state::Phase,
 };
 use ledger::{ident::Ident, time::Nanos};
 
@@ -51,7 +50,7 @@ impl Case<'_> {
         if self.state.mints >= MINTS_MAX {
             return Answer::refused(Refusal::TooManyMints, events);
         }
-        let life = after(now, self.requested.rule.token_life);
+        let life = now.plus_seconds(self.requested.rule.token_life);
         events.push(Event::TokenMinted {
             jti: call.jti.to_owned(),
             kid: call.kid.to_owned(),
@@ -115,7 +114,7 @@ impl Case<'_> {
         if self.state.phase == Phase::Granted {
             return Some(Refusal::TooLate);
         }
-        (after(call.world.now, CLOCK_SKEW_MAX) < token.iat).then_some(Refusal::TokenNotLive)
+        (call.world.now.plus_seconds(CLOCK_SKEW_MAX) < token.iat).then_some(Refusal::TokenNotLive)
     }
 
     /// Recorded while something can still be redeemed or was and is awaited, within a limit.
