@@ -116,6 +116,18 @@ def test_p8_two_people_approve_and_one_takes_it_back(desk: Office) -> None:
     assert again.status_code == 409 and "Taken back" in again.text
 
 
+def test_p11_the_others_read_a_comment_until_it_is_erased(desk: Office) -> None:
+    paused = desk.pause(TRANSFER)
+    desk.visitor("p-maria").review(paused, "approve", comment="line one\r\n\u202e<b>two</b>")
+    jonas = desk.visitor("p-jonas")
+    shown = "line one\n\\u{202e}&#60;b&#62;two&#60;/b&#62;"
+    assert shown in jonas.get(f"/approvals/{paused.id}").text
+    evidence = desk.entries(paused)[1]["evidence"]
+    desk.server.admin.erase(evidence)
+    page = jonas.get(f"/approvals/{paused.id}")
+    assert page.status_code == 200 and "line one" not in page.text and "Maria Lindqvist" in page.text
+
+
 def test_a_denial_ends_it_and_an_approval_can_become_one(desk: Office) -> None:
     paused = desk.pause(TRANSFER)
     maria = desk.visitor("p-maria")

@@ -5,7 +5,6 @@ use decider::{
     rule::Facts,
 };
 use ledger::{
-    canonical,
     disclosure::Scope,
     entry::{Kind, Payload, View},
     event,
@@ -110,13 +109,7 @@ impl Opening {
 
     /// The frozen call from what is left of the payload; `None` when params or nonce are absent or erased.
     pub fn frozen(&self, payload: &Payload) -> Option<Frozen> {
-        let mut fields = BTreeMap::new();
-        for disclosure in &payload.disclosures {
-            let parsed = json::parse_kept(disclosure).ok()?;
-            if let Some([_, Value::String(name), value]) = parsed.as_array() {
-                fields.insert(name.to_string(), canonical::to_vec(value));
-            }
-        }
+        let fields = payload.values();
         let text = |name: &str| -> Option<String> {
             let value = fields.get(name)?;
             json::parse_kept(value).ok()?.as_str().map(str::to_owned)

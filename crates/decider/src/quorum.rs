@@ -41,6 +41,8 @@ pub const PARTS_MAX: usize = 8;
 pub const DEPTH_MAX: usize = 2;
 /// Most ways to meet a quorum, multiplied over the `any` within an `all`: each is tried.
 pub const WAYS_MAX: usize = 256;
+/// Most people that any way asks for: a token names all of them.
+pub const PEOPLE_MAX: usize = 64;
 /// Longest name of a group, in bytes.
 pub const GROUP_BYTES_MAX: usize = 64;
 
@@ -59,6 +61,9 @@ pub enum QuorumError {
     /// The parts multiply.
     #[error("there are more than {WAYS_MAX} ways to meet it: use fewer `any` within `all`")]
     Ways,
+    /// A way to meet it needs too many people.
+    #[error("it must not need more than {PEOPLE_MAX} people, {0} here")]
+    People(usize),
     /// A group's name is empty, too long, or has control characters.
     #[error("a group's name must have 1 to {GROUP_BYTES_MAX} bytes and no control characters")]
     Group,
@@ -71,7 +76,11 @@ impl Quorum {
     /// Whether it keeps the limits. The other methods expect one that does.
     pub fn check(&self) -> Result<(), QuorumError> {
         self.check_to(DEPTH_MAX)?;
-        if self.way_count() > WAYS_MAX { Err(QuorumError::Ways) } else { Ok(()) }
+        if self.way_count() > WAYS_MAX {
+            return Err(QuorumError::Ways);
+        }
+        let people = self.people_max();
+        if people > PEOPLE_MAX { Err(QuorumError::People(people)) } else { Ok(()) }
     }
 
     fn check_to(&self, depth: usize) -> Result<(), QuorumError> {
@@ -98,6 +107,15 @@ impl Quorum {
             Self::AtLeast { .. } => 1,
             Self::All { all } => all.iter().map(Self::way_count).product(),
             Self::Any { any } => any.iter().map(Self::way_count).sum(),
+        }
+    }
+
+    /// How many people the longest way needs.
+    fn people_max(&self) -> usize {
+        match self {
+            Self::AtLeast { at_least, .. } => *at_least as usize,
+            Self::All { all } => all.iter().map(Self::people_max).sum(),
+            Self::Any { any } => any.iter().map(Self::people_max).max().unwrap_or_default(),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
     json::{self, Value},
     time::Nanos,
 };
+use std::collections::BTreeMap;
 
 /// Version of the entry format, member `v`.
 pub const VERSION: u32 = 1;
@@ -276,6 +277,17 @@ impl Payload {
             rest = tail;
         }
         Some(Self { commit_salt, disclosures })
+    }
+
+    /// What is left of it: RFC 8785 values by name.
+    pub fn values(&self) -> BTreeMap<String, Vec<u8>> {
+        let named = |disclosure: &Vec<u8>| match json::parse_kept(disclosure).ok()?.as_array()? {
+            [_, Value::String(name), value] => {
+                Some((name.clone().into_owned(), canonical::to_vec(value)))
+            }
+            _ => None,
+        };
+        self.disclosures.iter().filter_map(named).collect()
     }
 
     /// The name inside a disclosure text.

@@ -4,47 +4,36 @@
 //! (`api::auth`), how it looks on the wire (`api::routes`).
 
 mod open;
+mod publish;
 
 #[cfg(feature = "jetstream")]
 pub(crate) use open::check_sound;
 pub use open::{list_logs, load_log, origin};
+pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 
 use crate::{
-    disclosure::Seed,
     entry::View,
-    envelope::{self, Place},
     guard,
     ident::Ident,
-    journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject, embedded::Embedded},
+    journal::{self, Journal, Subject, embedded::Embedded},
     keyring,
-    post::{self, Log, Outcome, Position, Prepared},
+    post::{self, Log, Position},
     reader::{Published, Reader},
     store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
     system::Rules,
     tenant::Tenant,
-    writer::{self, Done, Inbox, ReceiptWanted, Work},
+    writer::{Inbox, ReceiptWanted},
 };
-use data_encoding::BASE64URL_NOPAD;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, RwLock},
     thread::JoinHandle,
-    time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-/// Longest wait for room in a tenant's queue.
-pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
-/// Longest wait for a followed message to be posted.
-pub const POST_WAIT: Duration = Duration::from_secs(20);
 /// Most receipts that wait to be sent to `countersign-out`.
 const RECEIPTS_WAITING_MAX: usize = 16_384;
-/// Pause before such a new try.
-const SIGNED_PAUSE: Duration = Duration::from_millis(20);
-/// How often a signed append is tried again after it lost compare-and-swap.
-const SIGNED_TRIES_MAX: usize = 100;
-
 /// Where everything lies.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -178,87 +167,6 @@ impl Ledger {
         &self.inbox
     }
 
-    /// Waits for room for `count` messages of this tenant.
-    pub(crate) async fn room(
-        &self,
-        tenant: &Tenant,
-        count: usize,
-    ) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
-        let count = u32::try_from(count).map_err(|_| Error::Busy)?;
-        let permits = Arc::clone(&tenant.queue).acquire_many_owned(count);
-        let permits = tokio::time::timeout(QUEUE_WAIT, permits).await.map_err(|_| Error::Busy)?;
-        permits.map_err(|_| Error::Busy)
-    }
-
-    /// Appends to the embedded journal and posts: returns once the entries are fsynced, guarded and published.
-    ///
-    /// 1 to [`BATCH_MESSAGES_MAX`] messages, all or none. Messages without a salt get a random one.
-    async fn append_embedded(&self, tenant: &Tenant, batch: Vec<Append>) -> Result<Batch, Error> {
-        check_batch(&batch)?;
-        if let Some(reason) = tenant.halted() {
-            return Err(Error::Halted(reason));
-        }
-        let permit = self.room(tenant, batch.len()).await?;
-        let prepare = || batch.into_iter().map(prepare_new).collect();
-        // An event costs some 10 µs of parsing and hashing; a batch would hold up the other tasks of this thread.
-        let messages: Vec<(Option<u64>, Prepared)> = tokio::task::block_in_place(prepare);
-        let ids = messages.iter().map(|(_, message)| message.id.clone()).collect();
-        let (reply, answer) = oneshot::channel();
-        self.inbox.push(tenant.number, Work::Append { messages, reply, permit });
-        match answer.await {
-            Ok(Ok(done)) => Ok(Batch { ids, done }),
-            Ok(Err(writer::Error::Refused(error))) => Err(error.into()),
-            Ok(Err(writer::Error::Halted(reason))) => Err(Error::Halted(reason)),
-            Err(_) => Err(Error::Unknown),
-        }
-    }
-
-    /// Waits until the followed journal is posted up to the last of `seqs`; returns what became of each.
-    ///
-    /// The random salts say that the messages posted under these numbers are ours: a broker that was restored from an
-    /// older copy gives numbers again that were posted with other content.
-    async fn wait_posted(
-        &self,
-        tenant: &Tenant,
-        seqs: Vec<u64>,
-        salts: Vec<String>,
-    ) -> Result<Done, Error> {
-        let last = seqs.iter().max().copied().unwrap_or(0);
-        let mut states = tenant.watch();
-        let posted = async {
-            loop {
-                let published = Arc::clone(&states.borrow_and_update());
-                if published.posted >= last {
-                    return Ok(published);
-                }
-                if let Some(reason) = tenant.halted() {
-                    return Err(Error::Halted(reason));
-                }
-                if states.changed().await.is_err() {
-                    return Err(Error::Unknown);
-                }
-            }
-        };
-        let published =
-            tokio::time::timeout(POST_WAIT, posted).await.map_err(|_| Error::Unknown)??;
-        let messages = seqs.iter().zip(&salts);
-        let outcomes: Option<Vec<Outcome>> =
-            messages.map(|(seq, salt)| tenant.outcome(*seq, salt)).collect();
-        let outcomes = outcomes.ok_or(Error::Unknown)?;
-        Ok(Done { seqs, outcomes, published })
-    }
-
-    /// The header that lets `body` be posted on a signed subject now, and the sequence it must follow there.
-    fn sign_next(
-        &self,
-        tenant: &Tenant,
-        subject: &Subject,
-        body: &[u8],
-    ) -> Result<(String, u64), Error> {
-        let expected = self.last_on(tenant, subject)?;
-        Ok((Self::sign_at(tenant, subject, body, expected)?, expected))
-    }
-
     /// The last journal sequence that was posted on a signed subject in this epoch; 0 for none.
     pub fn last_on(&self, tenant: &Tenant, subject: &Subject) -> Result<u64, store::Error> {
         let epoch = tenant.published().epoch;
@@ -283,23 +191,6 @@ impl Ledger {
             // Nobody but our writer appends, and what it appends it posts.
             Journal::Embedded(_) | Journal::Absent => Ok(false),
         }
-    }
-
-    /// The header that lets `body` be posted as the message after `expected`.
-    fn sign_at(
-        tenant: &Tenant,
-        subject: &Subject,
-        body: &[u8],
-        expected: u64,
-    ) -> Result<String, Error> {
-        let published = tenant.published();
-        let journal = published.keys.journal();
-        let newest = journal.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
-        let place = Place { tenant: &tenant.name, epoch: published.epoch, subject, expected };
-        let header = tenant.with_keys(|ring| {
-            ring.signer(newest).map(|signer| envelope::sign(signer, place, body))
-        })?;
-        Ok(header)
     }
 
     /// The rules in force: the index of the last `rules` entry and its body. It may be ahead of what is published.
@@ -327,175 +218,5 @@ impl Ledger {
             index.is_some()
         })?;
         Ok(entries)
-    }
-}
-
-/// A batch that was posted.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// Each event's `id`, where it could be read.
-    pub ids: Vec<Option<String>>,
-    /// What became of each.
-    pub done: Done,
-}
-
-#[cfg(feature = "jetstream")]
-fn event_id(body: &[u8]) -> Option<String> {
-    crate::json::parse(body).ok()?.get("id")?.as_str().map(str::to_owned)
-}
-
-/// A batch the journal would refuse is refused before anything is done.
-pub fn check_batch(batch: &[Append]) -> Result<(), journal::Error> {
-    let (got, max) = (batch.len(), BATCH_MESSAGES_MAX);
-    if got == 0 || got > max {
-        return Err(journal::Error::TooBig {
-            what: "messages per batch (and at least 1)",
-            got,
-            max,
-        });
-    }
-    let got = batch.iter().map(|message| message.body.len()).max().unwrap_or(0);
-    let max = journal::BODY_BYTES_MAX;
-    if got > max {
-        return Err(journal::Error::TooBig { what: "bytes per message", got, max });
-    }
-    Ok(())
-}
-
-/// A random `Countersign-Salt`.
-pub fn random_salt() -> String {
-    BASE64URL_NOPAD.encode(&keyring::random32()[..crate::disclosure::SEED_BYTES])
-}
-
-fn prepare_new(mut append: Append) -> (Option<u64>, Prepared) {
-    let sent = append.headers.salt.as_deref().and_then(Seed::from_header);
-    let seed = sent.unwrap_or_else(|| {
-        let salt = random_salt();
-        let seed = Seed::from_header(&salt).expect("made just so");
-        append.headers.salt = Some(salt);
-        seed
-    });
-    let Append { subject, headers, body, expected } = append;
-    (expected, Prepared::new(Some(subject), headers, body, seed))
-}
-
-impl Ledger {
-    /// Appends to the tenant's journal and waits until every message is posted, fsynced and published.
-    pub async fn publish(&self, tenant: &Tenant, mut batch: Vec<Append>) -> Result<Batch, Error> {
-        match tenant.journal() {
-            Journal::Embedded(_) => self.append_embedded(tenant, batch).await,
-            #[cfg(feature = "jetstream")]
-            Journal::JetStream(stream) => {
-                check_batch(&batch)?;
-                if let Some(reason) = tenant.halted() {
-                    return Err(Error::Halted(reason));
-                }
-                for append in &mut batch {
-                    append.headers.salt.get_or_insert_with(random_salt);
-                }
-                let ids = batch.iter().map(|append| event_id(&append.body)).collect();
-                let salts = batch.iter().filter_map(|append| append.headers.salt.clone()).collect();
-                let seqs = stream.append(batch).await?;
-                let done = self.wait_posted(tenant, seqs, salts).await?;
-                Ok(Batch { ids, done })
-            }
-            Journal::Absent => {
-                batch.clear();
-                Err(Error::Halted(tenant.halted().unwrap_or_default()))
-            }
-        }
-    }
-
-    /// Publishes `body` on a signed subject and waits for its entry.
-    pub async fn publish_signed(
-        &self,
-        tenant: &Tenant,
-        subject: &Subject,
-        body: &[u8],
-    ) -> Result<Done, Error> {
-        for _ in 0..SIGNED_TRIES_MAX {
-            let Some(append) = self.signed(tenant, subject, body).await? else {
-                tokio::time::sleep(SIGNED_PAUSE).await;
-                continue;
-            };
-            match self.publish(tenant, vec![append]).await {
-                // Another signed message came first, or one is not posted yet: look again.
-                Err(Error::Journal(journal::Error::Conflict)) => {
-                    tokio::time::sleep(SIGNED_PAUSE).await;
-                }
-                other => return other.map(|batch| batch.done),
-            }
-        }
-        Err(Error::Busy)
-    }
-
-    /// `body` as the message after journal sequence `expected` on a signed subject (0: as the first), ready to be
-    /// published, alone or with others.
-    pub fn after(
-        tenant: &Tenant,
-        subject: &Subject,
-        body: &[u8],
-        expected: u64,
-    ) -> Result<Append, Error> {
-        let signature = Self::sign_at(tenant, subject, body, expected)?;
-        let headers =
-            Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
-        Ok(Append {
-            subject: subject.clone(),
-            headers,
-            body: body.to_vec(),
-            expected: Some(expected),
-        })
-    }
-
-    /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the first),
-    /// and waits for its entry. [`journal::Error::Conflict`]: another message came first; read again, decide anew.
-    pub async fn publish_after(
-        &self,
-        tenant: &Tenant,
-        subject: &Subject,
-        body: &[u8],
-        expected: u64,
-    ) -> Result<Done, Error> {
-        let mut append = Self::after(tenant, subject, body, expected)?;
-        let first = self.publish(tenant, vec![append.clone()]).await;
-        #[cfg(feature = "jetstream")]
-        if let (Err(Error::Journal(journal::Error::Conflict)), Journal::JetStream(stream), 1..) =
-            (&first, tenant.journal(), expected)
-            && stream.last_on(subject).await?.is_none()
-        {
-            // Trimmed or erased: the broker knows of nothing on this subject; the signature still names what was posted.
-            append.expected = Some(0);
-            return self.publish(tenant, vec![append]).await.map(|batch| batch.done);
-        }
-        first.map(|batch| batch.done)
-    }
-
-    /// A signed message that follows what is posted now; `None` while the journal holds more that is not posted yet.
-    ///
-    /// Two numbers: the signature names the last *posted* sequence on the subject; compare-and-swap names the last one
-    /// the *journal* still holds, which is none after trimming or erasing.
-    async fn signed(
-        &self,
-        tenant: &Tenant,
-        subject: &Subject,
-        body: &[u8],
-    ) -> Result<Option<Append>, Error> {
-        let held = match tenant.journal() {
-            Journal::Embedded(_) | Journal::Absent => None,
-            #[cfg(feature = "jetstream")]
-            Journal::JetStream(stream) => {
-                Some(stream.last_on(subject).await?.map_or(0, |message| message.seq))
-            }
-        };
-        if held.is_some_and(|seq| seq > tenant.published().posted) {
-            return Ok(None);
-        }
-        let (signature, posted) = self.sign_next(tenant, subject, body)?;
-        let expected = held.unwrap_or(posted);
-        let headers =
-            Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
-        let (subject, body) = (subject.clone(), body.to_vec());
-        Ok(Some(Append { subject, headers, body, expected: Some(expected) }))
     }
 }

@@ -95,7 +95,7 @@ pub async fn show(
     let now = super::now();
     let mut items = Vec::with_capacity(shown.len());
     for approval in shown {
-        items.extend(item(&app, &session, approval, now)?);
+        items.push(item(&session, approval, now)?);
     }
     let title = if decided { "Decided by me" } else { "Waiting for me" };
     let top = Top::new(&app, title, Some(&session));
@@ -159,21 +159,13 @@ fn place(after: &str) -> Option<(u64, &str)> {
     Some((sort.parse().ok()?, id))
 }
 
-fn item(
-    app: &App,
-    session: &Session,
-    approval: &Approval,
-    now: Nanos,
-) -> Result<Option<Item>, Stop> {
-    let Some(card) = super::approval::Shown::of(app, session, approval, now)?.map(|s| s.card)
-    else {
-        return Ok(None);
-    };
+fn item(session: &Session, approval: &Approval, now: Nanos) -> Result<Item, Stop> {
+    let (card, _) = session.worker.card(approval)?;
     let call =
         format!("{} · {}", view::short(&card.tool, TEXT_MAX), view::short(&card.action, TEXT_MAX));
     let mine = approval.state.review_by(&session.person);
     let at = mine.map_or(card.deadline, |review| review.at);
-    Ok(Some(Item {
+    Ok(Item {
         id: approval.id.to_string(),
         headline: card.amount.clone().unwrap_or_else(|| call.clone()),
         call: if card.amount.is_some() { call } else { String::new() },
@@ -182,5 +174,5 @@ fn item(
         phase: view::phase(card.phase),
         mine: mine.map(|review| view::answer(review.decision)),
         needed: card.needed.join(" and "),
-    }))
+    })
 }

@@ -3,6 +3,7 @@
 //! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what (`decider`), doing
 //! it (`approvals`).
 
+mod answer;
 mod approval;
 mod assets;
 mod inbox;
@@ -51,9 +52,9 @@ pub fn router(app: Arc<App>) -> Router {
     let approval = Router::new()
         .route("/", get(approval::show).post(signin::at_approval))
         .route("/changed", get(approval::changed))
-        .route("/confirm", get(approval::back).post(approval::confirm))
-        .route("/review", get(approval::back).post(approval::review))
-        .route("/revoke", get(approval::back).post(approval::revoke))
+        .route("/confirm", get(approval::back).post(answer::confirm))
+        .route("/review", get(approval::back).post(answer::review))
+        .route("/revoke", get(approval::back).post(answer::revoke))
         .route("/receipts/{n}", get(approval::receipt));
     let pages = Router::new()
         .route("/", get(inbox::show).post(signin::at_inbox))
@@ -241,6 +242,8 @@ struct Message {
 enum Stop {
     /// Nobody is signed in: the form, ready made, the same for every address.
     SignIn(Box<Response>),
+    /// On to another page of ours.
+    Go(Box<Response>),
     /// There is none, or it is not for this person: nobody learns which.
     NotFound,
     /// A form that was not sent from a page of this session.
@@ -283,7 +286,7 @@ impl From<worker::Error> for Stop {
 impl IntoResponse for Stop {
     fn into_response(self) -> Response {
         let (status, heading, text) = match self {
-            Self::SignIn(form) => return *form,
+            Self::SignIn(ready) | Self::Go(ready) => return *ready,
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "Nothing here",

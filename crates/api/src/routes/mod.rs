@@ -53,11 +53,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/approvals/{id}", get(approvals::one))
         .route("/approvals/{id}/reviews", post(approvals::review))
         .route("/approvals/{id}/token", post(approvals::token))
-        .route("/approvals/{id}/cancel", post(approvals::cancel))
-        .route("/approvals/{id}/revoke", post(approvals::revoke))
+        .route("/approvals/{id}/cancel", post(approvals::back::cancel))
+        .route("/approvals/{id}/revoke", post(approvals::back::revoke))
         .route("/approvals/{id}/execution", post(approvals::execution))
         .route("/tokens/redeem", post(tokens::redeem))
-        .route("/tokens/{jti}/revoke", post(approvals::revoke_token));
+        .route("/tokens/{jti}/revoke", post(approvals::back::revoke_token));
     let pages = app.pages.is_some().then(|| pages::router(Arc::clone(&app)));
     let router = Router::new()
         .nest("/v1/tenants/{tenant}", tenant)

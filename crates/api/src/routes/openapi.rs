@@ -19,8 +19,8 @@ use utoipa::{
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
         keys::remove, keys::rotate, operate::create_tenant, operate::erase, operate::backup, operate::healthz,
         operate::readyz, operate::metrics, jwks::jwks, approvals::open,
-        approvals::list, approvals::one, approvals::review, approvals::token, approvals::cancel, approvals::revoke,
-        approvals::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
+        approvals::list, approvals::one, approvals::review, approvals::token, approvals::back::cancel, approvals::back::revoke,
+        approvals::back::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
         slack::interactions,
     ),
     modifiers(&BearerKey))]

@@ -17,12 +17,7 @@ use crate::{
     teams::webhook::Webhook,
 };
 use decider::approval::Phase;
-use ledger::{
-    entry::Payload,
-    ident::Ident,
-    json::{self, Value},
-    time::Nanos,
-};
+use ledger::{entry::Payload, ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -108,28 +103,21 @@ pub(crate) type Cards = BTreeMap<String, Seen>;
 
 /// Folds what was told of cards; evidence that was erased, or is about something else, tells nothing.
 pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
-    for disclosure in &payload.disclosures {
-        let Ok(parsed) = json::parse_kept(disclosure) else { continue };
-        let Some([_, Value::String(name), value]) = parsed.as_array() else { continue };
-        if name != "card" {
-            continue;
+    let told = payload.values().remove("card").map(|card| serde_json::from_slice::<Told>(&card));
+    let Some(Ok(Told { line, connection, step })) = told else { return };
+    let seen = cards.entry(line).or_default();
+    seen.connection = Some(connection);
+    match step {
+        Step::Planned { worker, at } => seen.planned = Some((worker, at)),
+        Step::Posted { conversation, message, version } => {
+            *seen = Seen { connection: seen.connection.take(), ..Seen::default() };
+            seen.posted = Some(Posted { conversation, message });
+            seen.version = version;
         }
-        let told = serde_json::from_slice::<Told>(&ledger::canonical::to_vec(value));
-        let Ok(Told { line, connection, step }) = told else { continue };
-        let seen = cards.entry(line).or_default();
-        seen.connection = Some(connection);
-        match step {
-            Step::Planned { worker, at } => seen.planned = Some((worker, at)),
-            Step::Posted { conversation, message, version } => {
-                *seen = Seen { connection: seen.connection.take(), ..Seen::default() };
-                seen.posted = Some(Posted { conversation, message });
-                seen.version = version;
-            }
-            Step::Updated { version } => seen.version = version,
-            Step::InDigest => (seen.in_digest, seen.planned) = (true, None),
-            Step::Gone => (seen.posted, seen.planned, seen.version) = (None, None, 0),
-            Step::Refused { code } => (seen.refused, seen.planned) = (Some(code), None),
-        }
+        Step::Updated { version } => seen.version = version,
+        Step::InDigest => (seen.in_digest, seen.planned) = (true, None),
+        Step::Gone => (seen.posted, seen.planned, seen.version) = (None, None, 0),
+        Step::Refused { code } => (seen.refused, seen.planned) = (Some(code), None),
     }
 }
 

@@ -199,7 +199,7 @@ impl Sending<'_> {
     }
 
     async fn post(&self, gate: &mut super::gate::Gate, late: bool) -> Result<Again, Error> {
-        let card = self.worker.card(self.approval)?;
+        let (card, _) = self.worker.card(self.approval)?;
         let chat = self.chat()?;
         // A reminder is a second card of the same approval: the first one must not be taken for it.
         if late && !self.line.name.contains('/') {
@@ -235,7 +235,7 @@ impl Sending<'_> {
 
     async fn update(&self, posted: &Posted) -> Result<(), SendError> {
         let wrong = |error: Error| SendError::Later(error.to_string(), None);
-        let card = self.worker.card(self.approval).map_err(wrong)?;
+        let (card, _) = self.worker.card(self.approval).map_err(wrong)?;
         self.chat().map_err(wrong)?.update(posted, &card).await
     }
 

@@ -78,6 +78,9 @@ fn p13_limits() {
     refused(&of("all", &of("any", leaf, 8), 3), QuorumError::Ways);
     assert_eq!(quorum(&of("all", &of("any", leaf, 4), 4)).check(), Ok(())); // 256 ways
     assert_eq!(quorum(&of("any", r#"{"at_least":16,"of":"f"}"#, 8)).check(), Ok(()));
+    let sixteen = r#"{"at_least":16,"of":"f"}"#;
+    assert_eq!(quorum(&of("all", sixteen, 4)).check(), Ok(()));
+    refused(&of("all", sixteen, 5), QuorumError::People(80));
     let longest = format!(r#"{{"at_least":1,"of":"{}"}}"#, "f".repeat(64));
     assert_eq!(quorum(&longest).check(), Ok(()));
     for unknown in [r#"{"at_least":1,"of":"f","x":1}"#, r#"{"all":[],"any":[]}"#, "{}"] {

@@ -106,7 +106,11 @@ impl Following {
         while all.len() < count {
             match timeout(DEADLINE, self.items.recv()).await.expect("in time") {
                 Some(Followed::Messages(messages)) => all.extend(messages),
-                other => panic!("{other:?} after {} of {count} messages", all.len()),
+                Some(other) => panic!("{other:?} after {} of {count} messages", all.len()),
+                None => {
+                    let ended = (&mut self.task).await.expect("no panic");
+                    panic!("{ended:?} after {} of {count} messages", all.len());
+                }
             }
         }
         all

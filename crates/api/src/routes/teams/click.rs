@@ -143,7 +143,7 @@ impl Incoming<'_> {
         by: &Clicker,
         note: Option<&str>,
     ) -> Result<Response, Trouble> {
-        let card = worker.card(approval)?;
+        let (card, _) = worker.card(approval)?;
         let asked = person(worker, by)?.is_some_and(|person| worker.may_review(&person, approval));
         let members: Vec<String> = by.member.clone().into_iter().collect();
         let drawn = if asked {

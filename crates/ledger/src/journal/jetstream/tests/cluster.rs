@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{numbered, tenant};
 use crate::journal::{
-    Error, Followed, Message,
-    conformance::{Place, conformance, follow},
+    Append, Error, Followed, Message, State, Subject,
+    conformance::{Place, Port, conformance, follow},
     jetstream::{
         Connection, Jetstream, Options,
         testserver::{DEADLINE, Server},
@@ -37,8 +37,85 @@ async fn connect(servers: &[Server]) -> Connection {
     Connection::open(&options).await.expect("connect")
 }
 
+/// The journal for whoever has patience: what the servers could not do while they chose a leader is asked for again.
+#[derive(Clone)]
+struct Patient(Jetstream);
+
+/// Asks again as long as it is known that nothing was done.
+async fn patiently<T, F>(attempt: impl Fn() -> F + Send) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>> + Send,
+{
+    let started = Instant::now();
+    loop {
+        match attempt().await {
+            Err(Error::Unavailable(_)) if started.elapsed() < DEADLINE => {}
+            other => return other,
+        }
+    }
+}
+
+impl Port for Patient {
+    async fn state(&self) -> Result<State, Error> {
+        patiently(|| self.0.state()).await
+    }
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
+        patiently(|| self.0.append(batch.clone())).await
+    }
+    async fn get(&self, seq: u64) -> Result<Option<Message>, Error> {
+        patiently(|| self.0.get(seq)).await
+    }
+    async fn last_on(&self, subject: &Subject) -> Result<Option<Message>, Error> {
+        patiently(|| self.0.last_on(subject)).await
+    }
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
+        patiently(|| self.0.read_subject(subject)).await
+    }
+    /// Goes on behind what was delivered, as `ledger::follow` does; the state is told once.
+    async fn follow(&self, from: u64, sink: mpsc::Sender<Followed>) -> Result<(), Error> {
+        let (started, mut next, mut greeted) = (Instant::now(), from, false);
+        loop {
+            let (relay, mut items) = mpsc::channel(1);
+            let following = self.0.follow(next, relay);
+            let passing = async {
+                loop {
+                    let item = tokio::select! {
+                        item = items.recv() => item,
+                        () = sink.closed() => break,
+                    };
+                    match &item {
+                        None => break,
+                        Some(Followed::Connected(_)) if greeted => continue,
+                        Some(Followed::Connected(_)) => greeted = true,
+                        Some(Followed::Messages(all)) => {
+                            next = all.last().map_or(next, |message| message.seq + 1);
+                        }
+                    }
+                    if let Some(item) = item
+                        && sink.send(item).await.is_err()
+                    {
+                        break;
+                    }
+                }
+                drop(items);
+            };
+            let (ended, ()) = tokio::join!(following, passing);
+            match ended {
+                Err(Error::Unavailable(why)) if started.elapsed() < DEADLINE => println!("{why}"),
+                other => return other,
+            }
+        }
+    }
+    async fn erase(&self, seq: u64) -> Result<bool, Error> {
+        patiently(|| self.0.erase(seq)).await
+    }
+    async fn trim(&self, below: u64) -> Result<(), Error> {
+        patiently(|| self.0.trim(below)).await
+    }
+}
+
 impl Place for Cluster {
-    type Journal = Jetstream;
+    type Journal = Patient;
 
     async fn make() -> Self {
         let servers = Server::start_cluster();
@@ -47,8 +124,8 @@ impl Place for Cluster {
         Self { servers, connection }
     }
 
-    async fn open(&self) -> Jetstream {
-        eventually(async || Jetstream::open(&self.connection, &tenant()).await).await
+    async fn open(&self) -> Patient {
+        Patient(eventually(async || Jetstream::open(&self.connection, &tenant()).await).await)
     }
 
     async fn restart(&mut self) {
@@ -69,7 +146,7 @@ conformance!(Cluster: race, compare_and_swap_in_a_batch, follow_live_and_resume)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_three_dies() {
     let mut place = Cluster::make().await;
-    let journal = place.open().await;
+    let Patient(journal) = place.open().await;
     let mut acknowledged = Vec::new();
     for n in 1..=300 {
         match n {

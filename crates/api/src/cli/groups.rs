@@ -1,0 +1,184 @@
+//! Commands with commands of their own: keys, rules, chats.
+
+use super::{Remote, WithConfig};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Arguments of `key`.
+#[derive(Args, Debug)]
+pub struct Key {
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// Commands of `key`.
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// Issue an API key; prints it once
+    #[command(
+        after_help = "Example:\n  countersign key add --tenant acme --api-key-file admin.key --role publisher \
+                            --producer gw-1 --name 'gateway 1'"
+    )]
+    Add {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// Roles: publisher, enforcer, reviewer, exporter, auditor, discloser, admin
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// The producer, for publisher and enforcer
+        #[arg(long)]
+        producer: Option<String>,
+        /// The person, for reviewer
+        #[arg(long)]
+        person: Option<String>,
+        /// A label for people
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List API keys
+    List {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an API key
+    Remove {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// The key's id: 16 hex digits after `cs_`
+        key_id: String,
+    },
+    /// Rotate a signing key: log, journal or token
+    Rotate {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// Which key
+        #[arg(long = "use", value_name = "log|journal|token", default_value = "log")]
+        usage: String,
+        /// For the log key: how many more entries the old key signs beside the new one
+        #[arg(long, default_value_t = 1000)]
+        overlap: u64,
+    },
+}
+
+/// Arguments of `rules`.
+#[derive(Args, Debug)]
+pub struct Rules {
+    #[command(subcommand)]
+    pub command: RulesCommand,
+}
+
+/// Commands of `rules`.
+#[derive(Subcommand, Debug)]
+pub enum RulesCommand {
+    /// Say what the files would do with an event: which rule, who is asked, where and when; needs no server
+    #[command(after_help = "\
+Exit codes: 0 it would be asked for, 1 the event pauses no call, 3 it can't be read, 64 the files have mistakes.
+
+Example:
+  countersign rules test --config countersign.toml --tenant acme event.json")]
+    Test {
+        #[command(flatten)]
+        config: WithConfig,
+        /// The tenant; may be left out where only one has files
+        #[arg(long)]
+        tenant: Option<String>,
+        /// A decision event as a producer publishes it; `-` reads standard input
+        event: PathBuf,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the server's files in force, if they are the same as the ones here
+    #[command(
+        after_help = "Example:\n  countersign rules apply --config countersign.toml --tenant acme --api-key-file \
+                      admin.key"
+    )]
+    Apply {
+        #[command(flatten)]
+        config: WithConfig,
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the rules in force, and whether the server's files are the same
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Arguments of `slack`.
+#[derive(Args, Debug)]
+pub struct Slack {
+    #[command(subcommand)]
+    pub command: SlackCommand,
+}
+
+/// Commands of `slack`.
+#[derive(Subcommand, Debug)]
+pub enum SlackCommand {
+    /// Print the app manifest that Slack's console imports (Create New App, From a manifest)
+    #[command(
+        after_help = "Example:\n  countersign slack manifest --config countersign.toml acme-slack"
+    )]
+    Manifest {
+        #[command(flatten)]
+        config: WithConfig,
+        /// Name of the connection: the `acme-slack` of `[slack.acme-slack]`
+        connection: String,
+    },
+}
+
+/// Arguments of `teams`.
+#[derive(Args, Debug)]
+pub struct Teams {
+    #[command(subcommand)]
+    pub command: TeamsCommand,
+}
+
+/// Commands of `teams`.
+#[derive(Subcommand, Debug)]
+pub enum TeamsCommand {
+    /// Write the app package (ZIP) that a Teams admin uploads
+    #[command(
+        after_help = "Example:\n  countersign teams package --config countersign.toml acme-teams -o app.zip"
+    )]
+    Package {
+        #[command(flatten)]
+        config: WithConfig,
+        /// The connection: NAME of `[teams.NAME]` in the configuration
+        connection: String,
+        /// The file to write
+        #[arg(short, long, value_name = "FILE", default_value = "countersign-teams.zip")]
+        output: PathBuf,
+    },
+}

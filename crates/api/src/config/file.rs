@@ -1,0 +1,243 @@
+//! The configuration file, as written. `example.toml` lists every key.
+
+use ledger::writer::COMMIT_MESSAGES_MAX;
+use serde::Deserialize;
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+/// The file, as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The database. Made by `init`.
+    pub data_dir: PathBuf,
+    /// A folder of key files for each tenant, mode 0600. Back it up apart from the database.
+    pub keys_dir: PathBuf,
+    /// The fork guard: a small file outside `data_dir`, best on another device. Never restore it from a backup.
+    pub guard_path: PathBuf,
+    /// Where `countersign backup` writes; none: backups are refused.
+    #[serde(default)]
+    pub backup_dir: Option<PathBuf>,
+    /// Address and port.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// What clients see, e.g. `https://log.example.com`. Its host begins every log's origin: fixed for ever at `init`.
+    pub public_url: String,
+    /// A proxy in front terminates TLS; without this and without `[tls]` only loopback is served.
+    #[serde(default)]
+    pub plaintext_behind_proxy: bool,
+    /// Days that posted journal messages are kept.
+    #[serde(default = "default_retention")]
+    pub journal_retention_days: u32,
+    /// `full` (LZ4, then Zstandard) or `none`.
+    #[serde(default)]
+    pub compression: CompressionName,
+    /// Tenants whose checkpoints and hash tiles anybody may read. Entries are never public.
+    #[serde(default)]
+    pub public_tiles: Vec<String>,
+    /// Certificate and key; TLS is on when they are given.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Which journal.
+    #[serde(default)]
+    pub journal: Journal,
+    /// Approvals; without it nothing is asked, and calls that need approval stay paused.
+    #[serde(default)]
+    pub approvals: Option<Approvals>,
+    /// Slack workspaces, by the name of the connection.
+    #[serde(default)]
+    pub slack: BTreeMap<String, Slack>,
+    /// Microsoft Teams bots, by the name of the connection.
+    #[serde(default)]
+    pub teams: BTreeMap<String, Teams>,
+    /// Workflows webhooks (links only), by the name of the connection.
+    #[serde(default)]
+    pub webhook: BTreeMap<String, Webhook>,
+    /// Limits that may be changed.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is logged.
+    #[serde(default)]
+    pub log: Log,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8470))
+}
+
+fn default_retention() -> u32 {
+    30
+}
+
+/// How values are compressed on disk.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompressionName {
+    /// LZ4 for young files, Zstandard for old ones.
+    #[default]
+    Full,
+    /// None.
+    None,
+}
+
+/// TLS files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM certificate chain.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// Which journal every tenant has.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Journal {
+    /// On our own store.
+    #[default]
+    Embedded,
+    /// NATS JetStream.
+    Jetstream {
+        /// `nats://host:port`, several separated by commas.
+        url: String,
+        /// NATS credentials file.
+        #[serde(default)]
+        credentials_file: Option<PathBuf>,
+        /// User name.
+        #[serde(default)]
+        user: Option<String>,
+        /// File with the password.
+        #[serde(default)]
+        password_file: Option<PathBuf>,
+        /// File with the token.
+        #[serde(default)]
+        token_file: Option<PathBuf>,
+        /// Certificate authority of the server.
+        #[serde(default)]
+        tls_ca_file: Option<PathBuf>,
+        /// Copies of each stream that `init` makes: 1, 3 or 5.
+        #[serde(default = "default_replicas")]
+        replicas: usize,
+    },
+}
+
+fn default_replicas() -> usize {
+    1
+}
+
+/// Where rules and people are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approvals {
+    /// A folder for each tenant with `rules.toml` and `people.toml`.
+    pub dir: PathBuf,
+}
+
+/// One Slack app in one workspace or organisation, for one tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slack {
+    /// Whose approvals.
+    pub tenant: String,
+    /// The app's id, `A…`.
+    pub app_id: String,
+    /// Workspaces (`T…`) or organisations (`E…`) whose members may click.
+    pub workspaces: Vec<String>,
+    /// File with the bot token, `xoxb-…`.
+    pub bot_token_file: PathBuf,
+    /// Files with the signing secret: one, or two while it is changed.
+    pub signing_secret_files: Vec<PathBuf>,
+    /// Slack's Web API.
+    #[serde(default = "default_slack_api")]
+    pub api_url: String,
+}
+
+fn default_slack_api() -> String {
+    "https://slack.com/api".into()
+}
+
+/// One Teams bot, for one tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Teams {
+    /// Whose approvals.
+    pub tenant: String,
+    /// The bot's app id.
+    pub app_id: String,
+    /// The directory (tenant) whose members may click.
+    pub directory: String,
+    /// Files with the app's password (client secret): one, or two while it is changed; the first is used first.
+    pub password_files: Vec<PathBuf>,
+    /// Where tokens for us are issued; `{directory}` stands for the directory.
+    #[serde(default = "default_authority")]
+    pub token_url: String,
+    /// `OpenID` metadata of the tokens that come with clicks.
+    #[serde(default = "default_metadata")]
+    pub metadata_url: String,
+    /// Hosts that may be sent a token; a service URL with another host is refused.
+    #[serde(default = "default_service_hosts")]
+    pub service_hosts: Vec<String>,
+    /// Service URL for the first card in a conversation.
+    #[serde(default = "default_service_url")]
+    pub service_url: String,
+}
+
+fn default_authority() -> String {
+    "https://login.microsoftonline.com/{directory}/oauth2/v2.0/token".into()
+}
+
+fn default_metadata() -> String {
+    "https://login.botframework.com/v1/.well-known/openidconfiguration".into()
+}
+
+fn default_service_hosts() -> Vec<String> {
+    vec!["smba.trafficmanager.net".into()]
+}
+
+fn default_service_url() -> String {
+    "https://smba.trafficmanager.net/teams/".into()
+}
+
+/// A Workflows webhook of Teams: one card with a link, nothing more.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Whose approvals.
+    pub tenant: String,
+    /// File with the URL: it is a secret.
+    pub url_file: PathBuf,
+}
+
+/// Limits an operator may change.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel.
+    pub connections: usize,
+    /// Seconds a client may take to send a request.
+    pub request_seconds: u64,
+    /// About how many messages one commit takes.
+    pub commit_messages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1024, request_seconds: 30, commit_messages: COMMIT_MESSAGES_MAX }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: String,
+    /// A `tracing` filter, e.g. `info` or `info,ledger=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: "text".into(), level: "info".into() }
+    }
+}

@@ -1,0 +1,100 @@
+//! Taking back: a call that is not wanted any more, a grant, a token.
+
+use super::{Asking, View};
+use crate::{app::App, problem::Problem, routes::body};
+use approvals::history::Approval;
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use ledger::system::Role;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// Why something is taken back.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WithReason {
+    /// A code of 1 to 64 characters a-z, 0-9 and _.
+    reason: String,
+}
+
+/// Cancel an approval before it is redeemed (the producer that opened it, or an admin)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/cancel", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path)), request_body = WithReason,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let opened = |asking: &Asking, approval: &Approval| {
+        asking.opened(approval, Role::Publisher) || asking.opened(approval, Role::Enforcer)
+    };
+    let may = |asking: &Asking, a: &Approval| asking.is(Role::Admin) || opened(asking, a);
+    let approval = asking.find(&id, may).await?;
+    let by = match &asking.caller.key.producer {
+        Some(producer) if opened(&asking, &approval) => format!("producer:{producer}"),
+        _ => format!("admin:{}", asking.caller.key.key_id),
+    };
+    let WithReason { reason } = body::json(&app, &headers, body).await?;
+    asking.done(&asking.worker.cancel(&approval.id, &by, &reason).await?)
+}
+
+/// Take a grant back before it is redeemed (who may review it, or an admin)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/revoke", tag = "approvals",
+    params(("tenant" = String, Path), ("id" = String, Path)), request_body = WithReason,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    Path((tenant, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let approval = asking.find(&id, may_revoke).await?;
+    revoke_found(&app, &asking, &approval, &headers, body).await
+}
+
+/// Take a token back before it is redeemed (who may review its approval, or an admin)
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/tokens/{jti}/revoke", tag = "approvals",
+    params(("tenant" = String, Path), ("jti" = String, Path)), request_body = WithReason,
+    responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn revoke_token(
+    State(app): State<Arc<App>>,
+    Path((tenant, jti)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let asking = Asking::new(&app, &headers, &tenant)?;
+    let id = asking.worker.with_token(&jti).ok_or_else(Problem::not_found)?;
+    let approval = asking.find(id.as_str(), may_revoke).await?;
+    revoke_found(&app, &asking, &approval, &headers, body).await
+}
+
+fn may_revoke(asking: &Asking, approval: &Approval) -> bool {
+    asking.is(Role::Admin)
+        || asking.person().is_some_and(|person| asking.worker.may_review(person, approval))
+}
+
+async fn revoke_found(
+    app: &App,
+    asking: &Asking,
+    approval: &Approval,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Json<View>, Problem> {
+    let by = match asking.person() {
+        Some(person) => person.to_string(),
+        None => format!("admin:{}", asking.caller.key.key_id),
+    };
+    let WithReason { reason } = body::json(app, headers, body).await?;
+    asking.done(&asking.worker.revoke(&approval.id, &by, &reason).await?)
+}

@@ -1,0 +1,160 @@
+//! What is seen of approvals: lists, cards, who is asked, what must be kept.
+
+use super::{Error, Worker, now};
+use crate::{
+    cards::{Card, FrozenCall, Making},
+    history::Approval,
+    opening::{Frozen, Opening},
+    setup::Setup,
+};
+use decider::approval::Phase;
+use ledger::ident::Ident;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+impl Worker {
+    /// An approval as it stands in the ledger, once that is published.
+    pub async fn get(&self, id: &Ident) -> Result<Option<Approval>, Error> {
+        let approval = Approval::read(&self.ledger, &self.tenant, id)?;
+        if let Some(approval) = &approval {
+            self.published_with(approval.last_index()).await?;
+        }
+        Ok(approval)
+    }
+
+    /// All approvals that are not over, by approval deadline, then id.
+    pub fn open_approvals(&self) -> Vec<Arc<Approval>> {
+        self.room.lock().expect("no holder of the lock panics").by_deadline(|_| true)
+    }
+
+    /// Approvals that ended lately, the last one first.
+    pub fn recent(&self) -> Vec<Arc<Approval>> {
+        self.room.lock().expect("no holder of the lock panics").recent()
+    }
+
+    /// Waits until an approval has a newer version than `after`, as far as the list knows.
+    pub async fn newer(&self, id: &Ident, after: u64, changes: &mut watch::Receiver<u64>) {
+        loop {
+            let version = {
+                let room = self.room.lock().expect("no holder of the lock panics");
+                room.get(id).map(|approval| approval.state.version)
+            };
+            // One that is not in the list is over, or not followed yet: whoever waits looks into the ledger.
+            if version.is_none_or(|version| version > after) || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The approval whose token that lives has this id.
+    pub fn with_token(&self, jti: &str) -> Option<Ident> {
+        self.room.lock().expect("no holder of the lock panics").with_token(jti)
+    }
+
+    /// How many approvals are pending.
+    pub fn pending(&self) -> usize {
+        self.room.lock().expect("no holder of the lock panics").pending()
+    }
+
+    /// The approval that still needs the params of the decision at a leaf index.
+    pub fn needs_params_of(&self, index: u64) -> Option<Ident> {
+        let room = self.room.lock().expect("no holder of the lock panics");
+        let found = room.by_opening(index)?;
+        let needs = matches!(found.state.phase, Phase::Pending | Phase::Granted | Phase::Minted);
+        needs.then(|| found.id.clone())
+    }
+
+    /// The first journal sequence that an approval which is not over still needs.
+    pub fn keep_from(&self) -> Option<u64> {
+        let room = self.room.lock().expect("no holder of the lock panics");
+        // Before the log was read nobody knows.
+        if room.caught_up { room.first_seq() } else { Some(0) }
+    }
+
+    /// The decision that opened an approval, and what is left of its call.
+    pub fn opening(&self, approval: &Approval) -> Result<(Opening, Option<Frozen>), Error> {
+        let requested = approval.state.requested.as_ref().ok_or(Error::NotFound)?;
+        self.opening_at(requested.opening.index)?.ok_or(Error::NotFound)
+    }
+
+    /// The approval as people see it now, and its frozen call while that is the call that was hashed.
+    pub fn card(&self, approval: &Approval) -> Result<(Card, Option<Frozen>), Error> {
+        let (_, frozen) = self.opening(approval)?;
+        let call = frozen.as_ref().map(|frozen| FrozenCall {
+            params: &frozen.params,
+            agent_says: frozen.agent_says.as_deref(),
+        });
+        let setup = self.setup().ok();
+        let card = Card::of(&Making {
+            tenant: &self.tenant.name,
+            approval: &approval.id,
+            state: &approval.state,
+            call,
+            setup: setup.as_deref(),
+            public_url: &self.options.public_url,
+            now: now(),
+        });
+        let mut card = card.ok_or(Error::NotFound)?;
+        let hashed = frozen.filter(|frozen| frozen.digest == card.digest);
+        // What can't be shown to be the hashed call is not approved (P7).
+        card.complete &= hashed.is_some();
+        Ok((card, hashed))
+    }
+
+    /// What somebody wrote beside an answer, until it is erased; `index`: of the evidence that the answer names.
+    pub fn comment(&self, index: u64) -> Result<Option<String>, Error> {
+        let published = self.tenant.published();
+        let payload = self.ledger.reader(&self.tenant, &published).payload(index)?;
+        let text = payload.and_then(|payload| payload.values().remove("comment"));
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
+    /// The decision at a leaf index, if it needs approval.
+    pub(super) fn opening_at(
+        &self,
+        index: u64,
+    ) -> Result<Option<(Opening, Option<Frozen>)>, Error> {
+        let published = self.tenant.published();
+        let reader = self.ledger.reader(&self.tenant, &published);
+        let (Some(entry), Some(payload)) = (reader.entry(index)?, reader.payload(index)?) else {
+            return Ok(None);
+        };
+        let opening = Opening::of_entry(&self.tenant.name, index, &entry);
+        Ok(opening.map(|opening| {
+            let frozen = opening.frozen(&payload);
+            (opening, frozen)
+        }))
+    }
+
+    /// Whether a person is asked about an approval: in a group of its rule, active, not an owner.
+    pub fn may_review(&self, person: &Ident, approval: &Approval) -> bool {
+        self.setup().is_ok_and(|setup| is_asked(&setup, person, approval))
+    }
+
+    /// What waits for a person: pending, they are asked and have not answered; by approval deadline, then id.
+    pub fn waiting_for(&self, person: &Ident) -> Vec<Arc<Approval>> {
+        let Ok(setup) = self.setup() else { return Vec::new() };
+        let waits = |approval: &Approval| {
+            approval.is_pending()
+                && !Self::did_review(person, approval)
+                && is_asked(&setup, person, approval)
+        };
+        self.room.lock().expect("no holder of the lock panics").by_deadline(waits)
+    }
+
+    /// Whether a person answered.
+    pub fn did_review(person: &Ident, approval: &Approval) -> bool {
+        approval.state.reviews.iter().any(|review| review.by == *person)
+    }
+}
+
+/// Whether a person is asked: in a group of the rule, active, not an owner (P10).
+fn is_asked(setup: &Setup, person: &Ident, approval: &Approval) -> bool {
+    let known = setup.people.get(person).filter(|known| !known.disabled);
+    let Some((requested, known)) = approval.state.requested.as_deref().zip(known) else {
+        return false;
+    };
+    requested.rule.quorum.asks(&known.groups)
+        && !requested.owners.contains(person)
+        && !known.owns.contains(&requested.call.agent)
+}
