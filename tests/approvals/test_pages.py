@@ -397,6 +397,16 @@ def test_p13_guessing_behind_a_proxy_counts_the_last_hop(tmp_path: Path) -> None
 # Every page
 
 
+def test_behind_a_prefix_every_path_begins_with_it(tmp_path: Path) -> None:
+    with Server(tmp_path / "prefix") as server:
+        Office.open(server, public_url=f"{server.url}/cs")
+        visitor = Visitor(server)
+        forged = visitor.post("/signin", {}, Origin="https://evil.example")
+        for page in [visitor.get("/"), visitor.http.request("PUT", "/signin"), forged]:
+            paths = re.findall(r'(?:href|src|action)="(/[^"]*)"', page.text)
+            assert paths and all(path.startswith("/cs/") for path in paths), (page.url, paths)
+
+
 def test_headers_of_every_page(desk: Office) -> None:
     paused = desk.pause(TRANSFER)
     visitor = desk.visitor("p-maria")

@@ -17,7 +17,7 @@ use approvals::worker;
 use askama::Template;
 use assets::{ASSETS, Assets};
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
@@ -75,9 +75,14 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     } else {
         next.run(request).await
     };
-    if response.status().is_client_error() && !response.headers().contains_key(HARDENED) {
+    let ready =
+        response.headers().contains_key(HARDENED) || response.extensions().get::<Said>().is_some();
+    if response.status().is_client_error() && !ready {
         // An address that can't be decoded: axum's own words.
         response = Stop::NotFound.into_response();
+    }
+    if let Some(said) = response.extensions_mut().remove::<Said>() {
+        response = said.into_page(&app, response);
     }
     response.headers_mut().remove(HARDENED);
     for (name, value) in HEADERS {
@@ -234,8 +239,24 @@ fn go(app: &App, path: &str) -> Response {
 #[template(path = "message.html")]
 struct Message {
     top: Top,
+    said: Said,
+}
+
+/// What a message says; [`guard`] makes the page, for it knows where our paths begin.
+#[derive(Clone)]
+struct Said {
     heading: &'static str,
     text: String,
+}
+
+impl Said {
+    /// The page, with the status and the headers of the answer that carried this.
+    fn into_page(self, app: &App, carrier: Response) -> Response {
+        let top = Top::new(app, self.heading, None);
+        let mut response = page(carrier.status(), &Message { top, said: self });
+        response.headers_mut().extend(carrier.into_parts().0.headers);
+        response
+    }
 }
 
 /// Why there is no page as asked for.
@@ -306,20 +327,14 @@ impl IntoResponse for Stop {
             Self::Wait(wait) => {
                 let minutes = wait.as_secs().div_ceil(60);
                 let text = format!("Too many sign-ins failed. Try again in {minutes} min.");
-                let mut response = message(StatusCode::TOO_MANY_REQUESTS, "Please wait", text);
-                let seconds = HeaderValue::from(wait.as_secs().max(1));
-                response.headers_mut().insert(header::RETRY_AFTER, seconds);
-                return response;
+                let said = Extension(Said { heading: "Please wait", text });
+                let seconds = [(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))];
+                return (StatusCode::TOO_MANY_REQUESTS, seconds, said).into_response();
             }
             Self::Failed(status, text) => (status, "That did not work", text),
         };
-        message(status, heading, text)
+        (status, Extension(Said { heading, text })).into_response()
     }
-}
-
-fn message(status: StatusCode, heading: &'static str, text: String) -> Response {
-    let top = Top { assets: &ASSETS, title: heading.into(), base: String::new(), person: None };
-    page(status, &Message { top, heading, text })
 }
 
 #[cfg(test)]
