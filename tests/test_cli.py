@@ -245,6 +245,8 @@ def test_p12_key_commands(shared: Server) -> None:
     assert shared.remote("key add", "--tenant", "other", "--role", "auditor").code == 1
     text = shared.remote("key add", "--tenant", "acme", "--role", "auditor").ok()
     assert text.out.strip().startswith("cs_") and "\n" not in text.out.strip(), "a script can take it"
+    stranger = shared.remote("key add", "--tenant", "acme", "--role", "reviewer", "--person", "p-nobody").ok()
+    assert stranger.out.strip().startswith("cs_") and "p-nobody is not among the people in force" in stranger.err
 
 
 # publish

@@ -289,6 +289,9 @@ def test_a_session_ends_with_its_key_or_person(own_desk: Office) -> None:
     desk = own_desk
     maria, jonas = desk.visitor("p-maria"), desk.visitor("p-jonas")
     key = desk.key("p-maria")
+    made = {who: desk.server.admin.http.post(f"{desk.server.admin.t}/keys", json={"roles": ["reviewer"], "person": person}).json()
+            for who, person in [("known", "p-maria"), ("stranger", "p-mria")]}
+    assert "note" not in made["known"] and "rules apply" in made["stranger"]["note"]
     assert desk.server.admin.http.delete(f"{desk.server.admin.t}/keys/{key.id}").status_code == 204
     assert is_sign_in(maria.get("/")), "the key was removed"
     assert maria.sign_in("p-maria", key.text).status_code == 401

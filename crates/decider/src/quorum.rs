@@ -42,7 +42,7 @@ pub const DEPTH_MAX: usize = 2;
 /// Most ways to meet a quorum, multiplied over the `any` within an `all`: each is tried.
 pub const WAYS_MAX: usize = 256;
 /// Most people that any way asks for: a token names all of them.
-pub const PEOPLE_MAX: usize = 64;
+pub const NEEDED_MAX: usize = 64;
 /// Longest name of a group, in bytes.
 pub const GROUP_BYTES_MAX: usize = 64;
 
@@ -62,7 +62,7 @@ pub enum QuorumError {
     #[error("there are more than {WAYS_MAX} ways to meet it: use fewer `any` within `all`")]
     Ways,
     /// A way to meet it needs too many people.
-    #[error("it must not need more than {PEOPLE_MAX} people, {0} here")]
+    #[error("it must not need more than {NEEDED_MAX} people, {0} here")]
     People(usize),
     /// A group's name is empty, too long, or has control characters.
     #[error("a group's name must have 1 to {GROUP_BYTES_MAX} bytes and no control characters")]
@@ -80,7 +80,7 @@ impl Quorum {
             return Err(QuorumError::Ways);
         }
         let people = self.people_max();
-        if people > PEOPLE_MAX { Err(QuorumError::People(people)) } else { Ok(()) }
+        if people > NEEDED_MAX { Err(QuorumError::People(people)) } else { Ok(()) }
     }
 
     fn check_to(&self, depth: usize) -> Result<(), QuorumError> {

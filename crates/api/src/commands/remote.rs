@@ -21,6 +21,9 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             } else {
                 say(answer["key"].as_str().unwrap_or(""));
                 crate::terminal::warn(&dim("Shown this once and stored nowhere: keep it."));
+                if let Some(note) = answer["note"].as_str() {
+                    crate::terminal::warn(note);
+                }
             }
         }
         KeyCommand::List { remote, tenant, json: as_json } => {

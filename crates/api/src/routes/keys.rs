@@ -66,6 +66,9 @@ impl NewKey {
 pub struct IssuedKey {
     /// The key: shown once, stored nowhere.
     key: String,
+    /// What is still missing before it opens anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// Issue an API key
@@ -87,8 +90,19 @@ pub async fn add(
     let NewKey { mut roles, producer, person, name } = new;
     roles.sort_unstable();
     roles.dedup();
+    let worker = app.worker(&tenant.name);
+    let setup = worker.and_then(|worker| worker.setup().ok());
+    let stranger = person
+        .as_ref()
+        .filter(|person| setup.as_ref().is_none_or(|setup| !setup.people.contains_key(*person)));
+    let note = stranger.map(|person| {
+        format!(
+            "{person} is not among the people in force: until they stand in people.toml and `countersign rules apply` \
+             was run, this key opens nothing."
+        )
+    });
     let key = app.issue_key(&tenant, roles, producer, person, name).await?;
-    Ok((StatusCode::CREATED, Json(IssuedKey { key })))
+    Ok((StatusCode::CREATED, Json(IssuedKey { key, note })))
 }
 
 /// List API keys, without their secrets
