@@ -141,3 +141,20 @@ fn revoked_by_rule() -> Answer {
 fn whole_seconds(at: Nanos) -> Nanos {
     Nanos(at.0 - at.0 % 1_000_000_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(at: u64, expected: u64) {
+        assert_eq!(whole_seconds(Nanos(at)), Nanos(expected));
+    }
+
+    /// A token's times have no fraction, and `iat` is never later than the moment.
+    #[test]
+    fn a_second_begins_where_it_begins() {
+        check(7_000_000_000, 7_000_000_000);
+        check(7_999_999_999, 7_000_000_000);
+        check(999_999_999, 0);
+    }
+}
