@@ -255,3 +255,32 @@ def test_p9_a_process_with_other_files_than_the_applied_ones_is_not_ready(ready:
     assert readiness("operator").json() == {"ready": False, "rules_not_in_force": 1, "tenants_without_rules": ["acme"]}
     rules(ready, "apply").ok()
     ready.wait_ready()
+
+
+def test_p12_mistakes_in_the_files_are_told_to_admins_alone(ready: Server, examples: Path) -> None:
+    """They name people and groups. Files that are put right need no restart, only `rules apply` again."""
+    rules(ready, "apply").ok()
+    key = ready.add_key(["publisher"], "gw-1")
+    ready.stop()
+    path = file_of(ready, "people.toml")
+    right = path.read_text()
+    change(path, "Bob Ito", "Rob Ito")
+    path.write_text(path.read_text() + '\n[[person]]\nid = "p-secret"\nname = "S"\ngroups = []\n' * 2)
+    ready.start(ready=False)
+    event = json.loads((examples / EVENT).read_text())
+
+    def told() -> Any:
+        gateway = ready.client(key)
+        try:
+            answer = gateway.http.post(f"{gateway.t}/approvals", json=event)
+        except httpx.TransportError:
+            return None
+        return answer if "have mistakes" in answer.text else None
+
+    assert until("it says why it is not ready", told).status_code == 503
+    assert "p-secret" not in told().text
+    shown = rules(ready, "show")
+    assert "p-secret" in shown.out + shown.err
+    path.write_text(right)
+    assert rules(ready, "apply", "--json").ok().json()["status"] == "unchanged"
+    ready.wait_ready()

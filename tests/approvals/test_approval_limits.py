@@ -71,6 +71,14 @@ def test_p13_a_comment_has_2000_bytes(house: House, pending: Paused) -> None:
         assert code(review(house, pending, comment=comment)) == (400, "bad_request")
 
 
+def test_p7_a_call_that_can_not_be_shown_in_full_is_not_approved(house: House) -> None:
+    """By no road: people see 2,000 values at most. A denial is taken."""
+    approval = house.pause({"many": list(range(2001))}, action="two")
+    assert code(review(house, approval)) == (409, "not_shown")
+    assert house.kinds_of(approval) == ["requested"]
+    assert review(house, approval, decision="deny").json()["state"] == "denied"
+
+
 def test_p13_the_longest_comment(house: House) -> None:
     """2000 bytes of anything, kept as they are."""
     approval = house.pause()

@@ -228,3 +228,15 @@ def test_waiting_ends_when_something_happens(house: House) -> None:
     begin = time.monotonic()
     assert house.state(approval, wait=30, after=2)["state"] == "granted"
     assert time.monotonic() - begin < 5
+
+
+def test_waiting_ends_for_what_is_over(house: House) -> None:
+    """Nothing newer comes of an approval that ended; the answer comes all the same, and after a restart."""
+    approval = house.pause()
+    assert status(house.review(approval, "p-ana", "deny")) == "ok"
+    version = house.state(approval)["version"]
+    for _ in range(2):
+        begin = time.monotonic()
+        assert house.state(approval, wait=1, after=version)["state"] == "denied"
+        assert 0.9 < time.monotonic() - begin < 10
+        house.server.restart()

@@ -86,6 +86,7 @@ def test_p7_params_that_are_gone_have_no_way_to_answer(desk: Office) -> None:
         "decision": "approve", "digest": paused.digest, "version": "1", "shown_at": "2026-11-20T05:48:00Z"
     }
     assert visitor.post(f"/approvals/{paused.id}/confirm", fields).status_code == 409
+    assert "can&#39;t be approved" in visitor.post(f"/approvals/{paused.id}/review", fields).text
     assert [e["type"] for e in desk.entries(paused)] == ["requested"]
 
 

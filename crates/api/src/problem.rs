@@ -68,6 +68,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("too_late", 409, "Its time is over"),
     ("already_reviewed", 409, "This person answered differently before"),
     ("digest_mismatch", 409, "It is another call"),
+    ("not_shown", 409, "Not all of it can be shown"),
     ("stale", 409, "Something newer happened"),
     ("rule_changed", 409, "Another rule is in force"),
     ("too_many_mints", 409, "No more tokens for this approval"),

@@ -46,6 +46,7 @@ fn every_refusal_is_explained() {
         R::OwnerUnknown,
         R::AlreadyReviewed,
         R::DigestMismatch,
+        R::NotShown,
         R::Stale,
         R::StepUp,
         R::RuleChanged,

@@ -193,12 +193,15 @@ impl Ledger {
         }
     }
 
-    /// The rules in force: the index of the last `rules` entry and its body. It may be ahead of what is published.
-    pub fn rules(&self, tenant: &Tenant) -> Result<Option<(u64, Rules)>, store::Error> {
+    /// Leaf index of the last `rules` entry that is posted. It may be ahead of what is published.
+    pub fn rules_index(&self, tenant: &Tenant) -> Result<Option<u64>, store::Error> {
         let last = self.store.get(Family::Meta, &tenant.number.meta(post::RULES))?;
-        let Some(index) = last.map(|bytes| store::read_u64(&bytes, "meta")).transpose()? else {
-            return Ok(None);
-        };
+        last.map(|bytes| store::read_u64(&bytes, "meta")).transpose()
+    }
+
+    /// The rules in force: [`Ledger::rules_index`] and the body of that entry.
+    pub fn rules(&self, tenant: &Tenant) -> Result<Option<(u64, Rules)>, store::Error> {
+        let Some(index) = self.rules_index(tenant)? else { return Ok(None) };
         let entry = self.store.get(Family::Entries, &tenant.number.numbered(index))?;
         let rules = entry.as_deref().and_then(View::parse).and_then(|view| view.event_as());
         let corrupt = store::Error::Corrupt { family: "entries", what: "the last rules" };

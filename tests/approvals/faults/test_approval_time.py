@@ -169,6 +169,7 @@ def test_p9_a_chat_outage(away: Away, make_house: Callable[..., House], tmp_path
     assert house.events(short)[-1]["reason"] == "undeliverable"
     assert kinds(house.events(long)) == ["requested"]
     assert listed(house, "open") == {long.id, meanwhile.id} and listed(house, "recent") == {short.id}
+    assert len(house.evidence(long.id)) <= 1, "every try is not an entry"
     away.comes_back()
     until("a card of what still waits", lambda: shown(away, long.id), 90)
     told(lambda: approve(house, long))

@@ -66,6 +66,9 @@ pub fn phase(phase: Phase) -> (&'static str, &'static str) {
 /// Why an answer was not taken, and what to do.
 pub fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
+        Refusal::NotShown => {
+            "Not all of this call can be shown, or it is gone, so it can't be approved. Nothing was recorded."
+        }
         Refusal::Stale => {
             "Something newer happened than what you were shown. Nothing was recorded. Look at it as it is now, then answer."
         }

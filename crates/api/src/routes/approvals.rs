@@ -262,7 +262,7 @@ pub async fn one(
     let query: OneQuery = super::query(raw.as_deref())?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0).min(WAIT_SECONDS_MAX));
     let (until, after) = (Instant::now() + wait, query.after.unwrap_or(0));
-    while approval.state.version <= after && !wait.is_zero() {
+    while approval.state.version <= after && Instant::now() < until {
         let news = asking.worker.newer(&approval.id, after, &mut changes);
         if tokio::time::timeout_at(until.into(), news).await.is_err() {
             break;

@@ -15,6 +15,7 @@ mod rules;
 mod slack;
 mod teams;
 mod tokens;
+mod unread;
 
 pub use openapi::document;
 
@@ -75,10 +76,11 @@ pub fn router(app: Arc<App>) -> Router {
         })
         .layer(middleware::from_fn(harden))
         .with_state(app);
-    match pages {
+    let router = match pages {
         None => router,
         Some(pages) => router.merge(pages),
-    }
+    };
+    router.layer(middleware::from_fn(unread::take_off))
 }
 
 /// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
@@ -91,20 +93,14 @@ pub fn query<T: serde::de::DeserializeOwned>(raw: Option<&str>) -> Result<T, Pro
 
 /// Every answer: not cached by others, not sniffed; and every error a problem.
 async fn harden(request: Request, next: Next) -> Response {
-    let has_body = !axum::body::HttpBody::is_end_stream(request.body());
     let mut response = next.run(request).await;
     let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if response.status().is_client_error() && kind != Some(b"application/problem+json") {
         // An address that can't be decoded: axum's own words.
         response = Problem::not_found().into_response();
     }
-    let status = response.status();
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
-    if has_body && (status.is_client_error() || status.is_server_error()) {
-        // Its body may not have been read: the connection can't take another request, and says so.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -117,6 +117,10 @@ pub async fn apply(
         Some((index, _)) => (index, "unchanged"),
         None => (app.record(&tenant, "rules", &body_of(&setup, &tenant)).await?, "applied"),
     };
+    // Files that had mistakes, and are the applied ones again, write no entry that the worker would follow.
+    if let Some(worker) = app.worker(&tenant.name) {
+        tokio::task::block_in_place(|| worker.look_at_rules());
+    }
     let Applied { rules_digest, people_digest } = files;
     Ok(Json(AppliedRules { index, status, rules_digest, people_digest }))
 }

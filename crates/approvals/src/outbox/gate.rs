@@ -12,6 +12,11 @@ pub const BURST_WINDOW: Duration = Duration::from_secs(60);
 /// Shortest time between two messages to one channel: Slack's limit for posting.
 const PACE: Duration = Duration::from_secs(1);
 
+/// First pause after a failure that tells no time; each further one doubles it.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+/// Longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// What was written to a channel lately.
 #[derive(Debug, Default)]
 pub struct Gate {
@@ -19,6 +24,8 @@ pub struct Gate {
     last: Option<Instant>,
     not_before: Option<Instant>,
     digest: Option<Instant>,
+    /// The last pause after a failure, until something is sent.
+    pause: Option<Duration>,
 }
 
 impl Gate {
@@ -46,6 +53,11 @@ impl Gate {
         self.last = Some(now);
     }
 
+    /// The other side took a message.
+    pub fn worked(&mut self) {
+        self.pause = None;
+    }
+
     /// A new card was sent.
     pub fn sent_new(&mut self, now: Instant) {
         self.new.push_back(now);
@@ -56,6 +68,14 @@ impl Gate {
     pub fn sent_digest(&mut self, now: Instant) {
         self.digest = Some(now);
         self.sent(now);
+    }
+
+    /// The other side failed and did not say for how long; returns the pause.
+    pub fn wait_longer(&mut self, now: Instant) -> Duration {
+        let pause = self.pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
+        self.pause = Some(pause);
+        self.wait(now + pause);
+        pause
     }
 
     /// The other side asks for patience.
@@ -85,5 +105,17 @@ mod tests {
         assert!(!gate.is_burst(start + BURST_WINDOW));
         gate.wait(later + PACE * 30);
         assert_eq!(gate.closed_until(later + PACE), Some(later + PACE * 30));
+    }
+
+    #[test]
+    fn pauses_grow_until_something_is_taken() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        let pauses: Vec<u64> = (0..6).map(|_| gate.wait_longer(now).as_secs()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(gate.closed_until(now), Some(now + PAUSE_MAX));
+        gate.sent(now);
+        assert_eq!(gate.wait_longer(now), PAUSE_MAX);
+        gate.worked();
+        assert_eq!(gate.wait_longer(now), PAUSE_MIN);
     }
 }

@@ -146,21 +146,23 @@ impl Worker {
             gate.sent(Instant::now());
             return sending.updated(updated, &mut gate, version).await;
         }
-        let late = match &seen.planned {
-            None => false,
-            Some((worker, at)) => {
-                let age = Duration::from_nanos(embedded::now().0.saturating_sub(at.0));
-                if *worker != self.name() && age < CLAIM_TIME {
-                    return Ok(Some(CLAIM_TIME.saturating_sub(age)));
+        // Whose claim holds, and for how long still.
+        let held = seen.planned.as_ref().and_then(|(worker, at)| {
+            let age = Duration::from_nanos(embedded::now().0.saturating_sub(at.0));
+            Some((worker == self.name(), CLAIM_TIME.checked_sub(age)?))
+        });
+        match held {
+            Some((false, left)) => return Ok(Some(left)),
+            // Tried again: every claim is an entry for ever.
+            Some((true, _)) => {}
+            None => {
+                if !sending.claim(expected).await? {
+                    return Ok(Some(SOON));
                 }
-                true
+                fault::point("card_planned");
             }
-        };
-        if !sending.claim(expected).await? {
-            return Ok(Some(SOON));
         }
-        fault::point("card_planned");
-        sending.post(&mut gate, late).await
+        sending.post(&mut gate, seen.planned.is_some()).await
     }
 }
 
@@ -218,6 +220,7 @@ impl Sending<'_> {
                     return self.failed(error, gate).await;
                 }
                 gate.sent_digest(now);
+                gate.worked();
             }
             return self.tell(Step::InDigest).await;
         } else {
@@ -227,6 +230,7 @@ impl Sending<'_> {
         match answer {
             Ok(posted) => {
                 gate.sent_new(now);
+                gate.worked();
                 self.tell(posted_step(posted, card.version)).await
             }
             Err(error) => self.failed(error, gate).await,
@@ -246,7 +250,10 @@ impl Sending<'_> {
         version: u64,
     ) -> Result<Again, Error> {
         match updated {
-            Ok(()) => self.tell(Step::Updated { version }).await,
+            Ok(()) => {
+                gate.worked();
+                self.tell(Step::Updated { version }).await
+            }
             // Only people who are still asked need a new card.
             Err(SendError::Gone(_)) if self.approval.is_pending() => self.tell(Step::Gone).await,
             Err(SendError::Gone(_) | SendError::Refused(_)) => {
@@ -262,12 +269,13 @@ impl Sending<'_> {
         let line = &self.line.name;
         tracing::warn!(%tenant, %approval, line, %error, "a card was not sent");
         match error {
-            SendError::Later(_, after) => {
-                let wait = after.unwrap_or(AGAIN);
+            SendError::Later(_, Some(wait)) => {
                 gate.wait(Instant::now() + wait);
                 Ok(Some(wait))
             }
-            SendError::Unknown => Ok(Some(AGAIN)),
+            SendError::Later(_, None) | SendError::Unknown => {
+                Ok(Some(gate.wait_longer(Instant::now())))
+            }
             SendError::Gone(code) | SendError::Refused(code) => {
                 self.tell(Step::Refused { code }).await?;
                 Ok(Some(REFUSED_AGAIN))

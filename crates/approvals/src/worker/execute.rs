@@ -94,14 +94,18 @@ impl Review {
 impl Worker {
     /// Takes a person's answer. Evidence is written first, and only for an answer that would be recorded.
     pub async fn review(&self, id: &Ident, review: Review) -> Result<Done, Error> {
+        let (approval, world) = self.at_hand(id)?;
+        let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
+        let approves =
+            |event: &Event| matches!(event, Event::Reviewed { decision: Decision::Approve, .. });
+        if decided.events.iter().any(approves) && !self.card(&approval)?.0.complete {
+            self.published_with(approval.last_index()).await?;
+            return Ok(Done { approval, refused: Some(Refusal::NotShown), written: false });
+        }
         let mut evidence = None;
-        if let Some(body) = review.evidence() {
-            let (approval, world) = self.at_hand(id)?;
-            let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
-            if !decided.events.is_empty() {
-                evidence = Some(self.keep_evidence(id, &body).await?);
-                fault::point("evidence_kept");
-            }
+        if let Some(body) = review.evidence().filter(|_| !decided.events.is_empty()) {
+            evidence = Some(self.keep_evidence(id, &body).await?);
+            fault::point("evidence_kept");
         }
         self.execute(id, |world| review.command(world, evidence)).await
     }

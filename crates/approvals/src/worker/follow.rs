@@ -1,26 +1,24 @@
 //! Following the log: what was posted since, and what must be done about it.
 
 use super::{Error, Worker, room::Snapshot};
-use crate::{history::Approval, opening::Opening, setup::Applied};
+use crate::{history::Approval, opening::Opening};
 use ledger::{
     entry::{Kind, View},
     ident::Ident,
+    journal::Subject,
     store::{Family, Read as _},
 };
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
 
 /// Most entries that are looked at in one go.
 const ENTRIES_MAX: u64 = 4096;
-/// Most approvals that are being opened at once.
-const OPENING_MAX: usize = 64;
 /// How often the place reached is kept, while entries come.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
-/// Pause before a decision is looked at again that could not be opened.
+/// Pause before the log, or the journal, is looked at again that could not be read.
 const AGAIN: Duration = Duration::from_secs(1);
 /// `meta` key of the place reached, and of what was open there.
 const SNAPSHOT: &str = "approvals";
@@ -31,18 +29,8 @@ enum Task {
     Open(u64),
     /// This approval has a new entry.
     Read(Ident),
-    /// These rules were applied.
-    Rules(Applied),
-}
-
-/// Openings under way: the place kept never passes them.
-#[derive(Default)]
-struct UnderWay(std::sync::Mutex<BTreeSet<u64>>);
-
-impl UnderWay {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
-        self.0.lock().expect("no holder of the lock panics")
-    }
+    /// Rules were applied, here or by another process.
+    Rules,
 }
 
 impl Worker {
@@ -56,8 +44,6 @@ impl Worker {
             }
         };
         let mut states = self.tenant.watch();
-        let (room, under_way) =
-            (Arc::new(Semaphore::new(OPENING_MAX)), Arc::new(UnderWay::default()));
         let mut kept = Instant::now();
         self.look_at_rules();
         loop {
@@ -65,7 +51,7 @@ impl Worker {
             while cursor < size {
                 let to = size.min(cursor + ENTRIES_MAX);
                 match tokio::task::block_in_place(|| self.tasks(cursor, to)) {
-                    Ok(tasks) => self.carry_out(tasks, &room, &under_way),
+                    Ok(tasks) => self.carry_out(tasks),
                     Err(error) => {
                         tracing::error!(tenant = %self.tenant.name, %error, "the log can't be followed");
                         tokio::time::sleep(AGAIN).await;
@@ -75,19 +61,38 @@ impl Worker {
                 cursor = to;
                 tokio::task::yield_now().await;
             }
-            self.caught_up();
+            if !self.is_caught_up() {
+                self.catch_up().await;
+            }
             if kept.elapsed() >= KEEP_EVERY {
-                self.keep_place(under_way.lock().first().copied().unwrap_or(cursor));
+                self.keep_place(self.openings.first().unwrap_or(cursor));
                 kept = Instant::now();
             }
-            if states.changed().await.is_err() {
+            let ended = tokio::select! {
+                changed = states.changed() => changed.is_err(),
+                () = tokio::time::sleep(AGAIN), if !self.is_caught_up() => false,
+            };
+            if ended {
                 return;
             }
         }
     }
 
-    fn caught_up(&self) {
-        self.room.lock().expect("no holder of the lock panics").caught_up = true;
+    /// All that is posted was looked at. Decided is only once the journal holds no rules that are not posted yet.
+    async fn catch_up(&self) {
+        let Ok(topic) = Ident::new("rules") else { return };
+        let (rules, posted) = (Subject::System(topic), self.tenant.published().posted);
+        match self.ledger.is_behind(&self.tenant, &rules, posted).await {
+            Ok(false) => {
+                self.room.lock().expect("no holder of the lock panics").caught_up = true;
+                // All that is open is looked at once more, now that something can be done about it.
+                self.look_at_rules();
+            }
+            Ok(true) => {}
+            Err(error) => {
+                tracing::debug!(tenant = %self.tenant.name, %error, "nothing is decided before the journal was asked");
+            }
+        }
     }
 
     /// What the entries `from..to` ask for, in their order; an approval once.
@@ -133,30 +138,18 @@ impl Worker {
                 let known = n.is_some_and(|n| room.knows(&id, n));
                 (!known).then_some(Task::Read(id))
             }
-            Kind::Rules => view.event_as().map(Task::Rules),
+            Kind::Rules => Some(Task::Rules),
             _ => None,
         }
     }
 
-    fn carry_out(
-        self: &Arc<Self>,
-        tasks: Vec<Task>,
-        room: &Arc<Semaphore>,
-        under_way: &Arc<UnderWay>,
-    ) {
+    fn carry_out(&self, tasks: Vec<Task>) {
         for task in tasks {
             match task {
-                Task::Open(index) => {
-                    under_way.lock().insert(index);
-                    let (room, under_way) = (Arc::clone(room), Arc::clone(under_way));
-                    let opened = open_at_last(Arc::downgrade(self), index, room);
-                    tokio::spawn(async move {
-                        opened.await;
-                        under_way.lock().remove(&index);
-                    });
-                }
+                Task::Open(index) => self.openings.add(index),
                 Task::Read(id) => self.read_and_learn(&id),
-                Task::Rules(applied) => self.rules_applied(applied),
+                // Unless they are in force by now: a log read from its beginning has many.
+                Task::Rules => drop(self.setup_now()),
             }
         }
     }
@@ -187,30 +180,11 @@ impl Worker {
         let key = self.tenant.number.meta(SNAPSHOT);
         let Some(bytes) = self.ledger.store().get(Family::Meta, &key)? else { return Ok(0) };
         let snapshot: Snapshot = ledger::store::read_json(&bytes, "meta")?;
-        let cursor = snapshot.cursor;
+        // Before the approvals are read: what happened to them since is newer.
+        self.room.lock().expect("no holder of the lock panics").restore(&snapshot);
         for id in snapshot.recent.iter().chain(&snapshot.open) {
             self.read_and_learn(id);
         }
-        self.room.lock().expect("no holder of the lock panics").restore(snapshot);
-        Ok(cursor)
-    }
-}
-
-/// Opens the approval of the decision at `index`, however long that takes: the follower does not wait for it, because
-/// what it waits for (rules that are applied) comes along the same log.
-async fn open_at_last(worker: Weak<Worker>, index: u64, room: Arc<Semaphore>) {
-    while let Some(worker) = worker.upgrade() {
-        let Ok(permit) = room.acquire().await else { return };
-        match worker.open(index).await {
-            Ok(_) => return,
-            // It is told once, where rules are looked at.
-            Err(Error::NotReady(_)) => {}
-            Err(error) => {
-                let tenant = &worker.tenant.name;
-                tracing::warn!(%tenant, index, %error, "an approval could not be opened yet");
-            }
-        }
-        drop((permit, worker));
-        tokio::time::sleep(AGAIN).await;
+        Ok(snapshot.cursor)
     }
 }

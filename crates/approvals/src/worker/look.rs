@@ -37,10 +37,10 @@ impl Worker {
         loop {
             let version = {
                 let room = self.room.lock().expect("no holder of the lock panics");
-                room.get(id).map(|approval| approval.state.version)
+                room.find(id).map(|approval| approval.state.version)
             };
-            // One that is not in the list is over, or not followed yet: whoever waits looks into the ledger.
-            if version.is_none_or(|version| version > after) || changes.changed().await.is_err() {
+            // One that is not known ended long ago, or is not followed yet.
+            if version.is_some_and(|version| version > after) || changes.changed().await.is_err() {
                 return;
             }
         }

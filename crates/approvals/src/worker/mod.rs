@@ -8,6 +8,7 @@ mod execute;
 mod follow;
 mod look;
 mod open;
+mod openings;
 mod room;
 mod rules;
 mod tick;
@@ -37,6 +38,7 @@ use ledger::{
     tenant::Tenant,
     time::Nanos,
 };
+use openings::Openings;
 use room::Room;
 use std::{
     path::PathBuf,
@@ -44,7 +46,7 @@ use std::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -54,6 +56,8 @@ const SKEW_WARN: Duration = Duration::from_secs(5);
 const SKEW_MAX: Duration = Duration::from_secs(30);
 /// Hints for data planes that wait to be sent; more are dropped, for they may be lost.
 const HINTS_MAX: usize = 4096;
+/// Pause while nothing is decided here.
+const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
 /// Longest wait for the entry of a state to be published.
 const PUBLISHED_WAIT: Duration = Duration::from_secs(20);
 
@@ -109,13 +113,21 @@ pub struct Options {
     pub chats: Arc<Chats>,
 }
 
+/// Rules, people and channels that decide.
+#[derive(Clone)]
+struct InForce {
+    /// Leaf index of the `rules` entry that the files were compared with; none: there was none.
+    entry: Option<u64>,
+    /// Them; or why nothing is decided.
+    setup: Result<Arc<Setup>, String>,
+}
+
 /// One tenant's worker.
 pub struct Worker {
     ledger: Arc<Ledger>,
     tenant: Arc<Tenant>,
     options: Options,
-    /// Rules, people and channels in force; none: nothing is decided, and this says why.
-    setup: RwLock<Result<Arc<Setup>, String>>,
+    in_force: RwLock<InForce>,
     room: Mutex<Room>,
     /// Counts every change of the room.
     changed: watch::Sender<u64>,
@@ -126,6 +138,10 @@ pub struct Worker {
     cards: Notify,
     /// Wakes the timer.
     ticks: Notify,
+    /// Decisions that are still to be opened.
+    openings: Openings,
+    /// Wakes whoever waits until something can be decided.
+    ready_again: Notify,
     hints: mpsc::Sender<Hint>,
     hints_out: Mutex<Option<mpsc::Receiver<Hint>>>,
     /// Milliseconds between our clock and the journal's, at the last message.
@@ -139,17 +155,20 @@ impl Worker {
     pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, options: Options) -> Arc<Self> {
         let (hints, hints_out) = mpsc::channel(HINTS_MAX);
         let setup = Err("The rules were not read yet; try again in a moment.".to_owned());
+        let in_force = RwLock::new(InForce { entry: None, setup });
         Arc::new(Self {
             ledger,
             tenant,
             options,
-            setup: RwLock::new(setup),
+            in_force,
             room: Mutex::default(),
             changed: watch::Sender::new(0),
             name: HEXLOWER.encode(&keyring::random32()[..8]),
             outbox: Outbox::default(),
             cards: Notify::new(),
             ticks: Notify::new(),
+            openings: Openings::default(),
+            ready_again: Notify::new(),
             hints,
             hints_out: Mutex::new(Some(hints_out)),
             skew_ms: AtomicU64::new(0),
@@ -160,7 +179,8 @@ impl Worker {
     /// Follows the log, opens approvals and lets time pass, until it is dropped.
     pub async fn run(self: Arc<Self>) {
         let (follow, cards) = (Arc::clone(&self).follow(), Arc::clone(&self).send_cards());
-        tokio::join!(follow, cards, self.pass_time());
+        let openings = Arc::clone(&self).open_found();
+        tokio::join!(follow, openings, cards, self.pass_time());
     }
 
     /// Whose.
@@ -205,24 +225,8 @@ impl Worker {
         self.hints_out.lock().expect("no holder of the lock panics").take()
     }
 
-    /// Rules, people and channels in force, or why there are none.
-    pub fn setup(&self) -> Result<Arc<Setup>, Error> {
-        let setup = self.setup.read().expect("no holder of the lock panics");
-        setup.clone().map_err(Error::NotReady)
-    }
-
-    /// Puts rules, people and channels in force, or says why there are none; everything open is looked at again.
-    fn put_in_force(&self, setup: Result<Arc<Setup>, String>) {
-        *self.setup.write().expect("no holder of the lock panics") = setup;
-        let known = self.room.lock().expect("no holder of the lock panics").all_due(now());
-        for id in known {
-            self.outbox.look_at(&id, Instant::now());
-        }
-        self.cards.notify_one();
-        self.ticks.notify_one();
-    }
-
-    /// Whether it can decide: rules are in force, the clock is right, and everything posted at start was looked at.
+    /// Whether it can decide: the clock is right, everything posted at start was looked at, and the files are the rules
+    /// of the last entry.
     pub fn ready(&self) -> Result<Arc<Setup>, Error> {
         if let Some(reason) = self.tenant.halted() {
             return Err(ledger::ledger::Error::Halted(reason).into());
@@ -233,7 +237,26 @@ impl Worker {
                 "This machine's clock and the journal's are {skew} ms apart: set the clock, then repeat."
             )));
         }
-        self.setup()
+        if !self.is_caught_up() {
+            return Err(Error::NotReady("The log is being read; try again in a moment.".into()));
+        }
+        self.setup_now()
+    }
+
+    /// Completes when [`Worker::ready`] may have changed its mind for the better.
+    async fn until_ready(&self) {
+        loop {
+            let again = self.ready_again.notified();
+            if self.ready().is_ok() {
+                return;
+            }
+            let _ = tokio::time::timeout(NOT_READY_AGAIN, again).await;
+        }
+    }
+
+    /// Whether everything that was in the log at start was looked at.
+    fn is_caught_up(&self) -> bool {
+        self.room.lock().expect("no holder of the lock panics").caught_up
     }
 
     /// Decisions that needed approval and opened nothing since start, by reason.
@@ -274,7 +297,11 @@ impl Worker {
         let apart = if (before..=now).contains(&at) { 0 } else { now.0.abs_diff(at.0) };
         let apart = Duration::from_nanos(apart);
         let millis = u64::try_from(apart.as_millis()).unwrap_or(u64::MAX);
+        let was_skewed = self.is_skewed();
         self.skew_ms.store(millis, Ordering::Relaxed);
+        if was_skewed && !self.is_skewed() {
+            self.look_at_rules(); // and at all that is open
+        }
         if apart > SKEW_WARN {
             let tenant = &self.tenant.name;
             tracing::warn!(%tenant, millis, "this machine's clock and the journal's differ");

@@ -1,6 +1,6 @@
 //! What the worker keeps in memory: approvals that are not over, their timers, and who was refused lately.
 
-use crate::{history::Approval, setup::Applied};
+use crate::history::Approval;
 use decider::{
     Decider as _,
     approval::{Approval as Lifecycle, Phase, next_tick},
@@ -42,8 +42,6 @@ pub struct Room {
     /// When each open approval must be looked at.
     ticks: BTreeSet<(Nanos, Ident)>,
     due: BTreeMap<Ident, Nanos>,
-    /// What was applied last.
-    pub applied: Option<Applied>,
     /// The log was read to its end once.
     pub caught_up: bool,
 }
@@ -64,15 +62,12 @@ pub struct Snapshot {
     /// Ended lately.
     pub recent: Vec<Ident>,
     refused: Vec<(Kind, u64)>,
-    applied: Option<Applied>,
 }
 
 impl Room {
     /// Takes what an approval has become, unless something newer is known. Returns whether that is news.
     pub fn put(&mut self, approval: Approval) -> bool {
-        let known = self.open.get(&approval.id).or_else(|| self.recent.get(&approval.id));
-        let known = known.map(|known| known.state.n);
-        if known.is_some_and(|n| n >= approval.state.n) {
+        if self.knows(&approval.id, approval.state.n) {
             return false;
         }
         let Some(requested) = approval.state.requested.clone() else { return false };
@@ -108,8 +103,12 @@ impl Room {
 
     /// Whether it is known with this message or a newer one.
     pub fn knows(&self, id: &Ident, n: u64) -> bool {
-        let known = self.open.get(id).or_else(|| self.recent.get(id));
-        known.is_some_and(|approval| approval.state.n >= n)
+        self.find(id).is_some_and(|approval| approval.state.n >= n)
+    }
+
+    /// One that is not over, or ended lately.
+    pub fn find(&self, id: &Ident) -> Option<&Arc<Approval>> {
+        self.open.get(id).or_else(|| self.recent.get(id))
     }
 
     fn set_pending(&mut self, agent: &str, id: &Ident, pending: bool) {
@@ -261,13 +260,12 @@ impl Room {
             open: self.open.keys().cloned().collect(),
             recent: self.ended.iter().cloned().collect(),
             refused: self.refused.iter().map(|(kind, at)| (kind.clone(), at.0)).collect(),
-            applied: self.applied.clone(),
         }
     }
 
     /// Takes back the part of a snapshot that is not read from the ledger.
-    pub fn restore(&mut self, snapshot: Snapshot) {
-        self.refused = snapshot.refused.into_iter().map(|(kind, at)| (kind, Nanos(at))).collect();
-        self.applied = snapshot.applied;
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        let refused = snapshot.refused.iter();
+        self.refused = refused.map(|(kind, at)| (kind.clone(), Nanos(*at))).collect();
     }
 }

@@ -1,51 +1,82 @@
 //! Which rules are in force: those of the files, if they are the ones that were applied last.
 
-use super::{Error, Options, Worker};
+use super::{Error, InForce, Options, Worker, now};
 use crate::setup::{Applied, Setup};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 impl Worker {
-    /// Reads the files again, and puts them in force if they were applied. Says what is wrong otherwise.
-    pub fn reload(&self) -> Result<Arc<Setup>, Error> {
-        let applied = self.room.lock().expect("no holder of the lock panics").applied.clone();
-        let Options { dir, connections, .. } = &self.options;
-        let files = Applied::load(dir, &self.tenant, connections).map_err(|wrong| wrong.join("\n"));
-        let setup = files.and_then(|(setup, files)| match applied {
-            Some(applied) if applied == files => Ok(Arc::new(setup)),
-            Some(_) => Err(format!(
-                "The files of rules and people of {0} are not those that were applied. Look at them with `countersign \
-                 rules show --tenant {0}`, then run `countersign rules apply --tenant {0}`, or put the applied ones back.",
-                self.tenant.name
-            )),
-            None => Err(format!(
-                "No rules were applied for {0} yet. Run `countersign rules apply --tenant {0}`.",
-                self.tenant.name
-            )),
-        });
-        self.put_in_force(setup.clone());
-        setup.map_err(Error::NotReady)
+    /// Rules, people and channels in force, or why there are none.
+    pub fn setup(&self) -> Result<Arc<Setup>, Error> {
+        self.in_force().setup.map_err(Error::NotReady)
+    }
+
+    fn in_force(&self) -> InForce {
+        self.in_force.read().expect("no holder of the lock panics").clone()
+    }
+
+    /// As [`Worker::setup`], and certainly those of the last `rules` entry that is posted.
+    pub(super) fn setup_now(&self) -> Result<Arc<Setup>, Error> {
+        if self.ledger.rules_index(&self.tenant)? != self.in_force().entry {
+            self.look_at_rules();
+        }
+        self.setup()
     }
 
     /// Whether the log was read to its end, and the rules that were applied, if any were, are in force here; otherwise
     /// this process is not ready.
     pub fn follows_rules(&self) -> bool {
-        let (read, applied) = {
-            let room = self.room.lock().expect("no holder of the lock panics");
-            (room.caught_up, room.applied.is_some())
+        let InForce { entry, setup } = self.in_force();
+        let current = self.ledger.rules_index(&self.tenant).is_ok_and(|last| last == entry);
+        self.is_caught_up() && current && (entry.is_none() || setup.is_ok())
+    }
+
+    /// Reads the files again, and puts them in force if they are the ones that were applied last; says in the log of
+    /// this process what is wrong otherwise.
+    pub fn look_at_rules(&self) {
+        let tenant = &self.tenant.name;
+        // First the entry, then the files: what is applied in between is looked at again.
+        let last = match self.ledger.rules(&self.tenant) {
+            Ok(last) => last,
+            Err(error) => return tracing::error!(%tenant, %error, "the rules can't be read"),
         };
-        read && (!applied || self.setup().is_ok())
-    }
-
-    /// Rules were applied, here or by another process.
-    pub(super) fn rules_applied(&self, applied: Applied) {
-        self.room.lock().expect("no holder of the lock panics").applied = Some(applied);
-        self.look_at_rules();
-    }
-
-    /// As [`Worker::reload`], for whoever can't be told.
-    pub(super) fn look_at_rules(&self) {
-        if let Err(error) = self.reload() {
-            tracing::warn!(tenant = %self.tenant.name, %error, "nothing is decided");
+        let Options { dir, connections, .. } = &self.options;
+        let (entry, applied) =
+            last.as_ref().map(|(index, body)| (*index, Applied::from(body))).unzip();
+        let setup = match (Applied::load(dir, &self.tenant, connections), applied) {
+            (Ok((setup, files)), Some(applied)) if applied == files => Ok(Arc::new(setup)),
+            (Ok(_), Some(_)) => Err(format!(
+                "The files of rules and people of {tenant} are not those that were applied. Look at them with \
+                 `countersign rules show --tenant {tenant}`, then run `countersign rules apply --tenant {tenant}`, or put \
+                 the applied ones back and apply those."
+            )),
+            (Ok(_), None) => Err(format!(
+                "No rules were applied for {tenant} yet. Run `countersign rules apply --tenant {tenant}`."
+            )),
+            (Err(mistakes), _) => {
+                // They name people and groups: whoever publishes or clicks does not read them.
+                let mistakes = mistakes.join("; ");
+                tracing::warn!(%tenant, mistakes, "the files of rules and people can't be used");
+                Err(format!(
+                    "The files of rules and people of {tenant} have mistakes: an admin sees them with `countersign rules \
+                     show --tenant {tenant}`."
+                ))
+            }
+        };
+        if let Err(why) = &setup {
+            tracing::warn!(%tenant, why, "nothing is decided");
         }
+        self.put_in_force(InForce { entry, setup });
+    }
+
+    /// Everything open is looked at again.
+    fn put_in_force(&self, in_force: InForce) {
+        *self.in_force.write().expect("no holder of the lock panics") = in_force;
+        let known = self.room.lock().expect("no holder of the lock panics").all_due(now());
+        for id in known {
+            self.outbox.look_at(&id, Instant::now());
+        }
+        self.cards.notify_one();
+        self.ticks.notify_one();
+        self.ready_again.notify_waiters();
     }
 }

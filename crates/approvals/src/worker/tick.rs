@@ -1,6 +1,6 @@
 //! Time passes: expiry, lapse, reminder, escalation, missed reports, and rules that have changed.
 
-use super::{Error, Worker, now};
+use super::{Error, NOT_READY_AGAIN, Worker, now};
 use decider::approval::{Command, next_tick};
 use ledger::{entry::View, ident::Ident, time::Nanos};
 use std::time::{Duration, Instant};
@@ -11,8 +11,6 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 const AT_ONCE_MAX: usize = 64;
 /// How often a clock that is wrong is compared with the journal's again.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
-/// Pause while nothing is decided here.
-const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
 /// Pause before an approval that could not be decided is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
 

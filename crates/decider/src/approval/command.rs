@@ -146,6 +146,9 @@ pub enum Refusal {
     /// What was shown is not this call.
     #[error("digest_mismatch")]
     DigestMismatch,
+    /// Not all of the call can be shown: nobody may approve.
+    #[error("not_shown")]
+    NotShown,
     /// Something newer happened than what was shown.
     #[error("stale")]
     Stale,
@@ -194,6 +197,9 @@ impl Refusal {
             Self::AlreadyReviewed => "This person answered already; an answer is final.",
             Self::DigestMismatch => {
                 "The call is not the one that was approved or shown. Publish a new decision for it."
+            }
+            Self::NotShown => {
+                "Not all of this call can be shown, or it is gone: it can't be approved. Publish a smaller one."
             }
             Self::Stale => "Something happened since this was shown. Look again, then answer.",
             Self::StepUp => "This call is decided on the web page only, after a fresh sign-in.",

@@ -51,13 +51,17 @@ impl Case<'_> {
             return Answer::refused(Refusal::TooManyMints, events);
         }
         let life = now.plus_seconds(self.requested.rule.token_life);
+        // Tokens tell whole seconds: what is recorded is what they say.
+        let exp = whole_seconds(self.state.execution_deadline.map_or(life, |d| life.min(d)));
+        if exp <= now {
+            return Answer::refused(Refusal::TooLate, events); // less than a second is left
+        }
         events.push(Event::TokenMinted {
             jti: call.jti.to_owned(),
             kid: call.kid.to_owned(),
             enforcer: call.enforcer.clone(),
             iat: now,
-            // Tokens tell whole seconds: what is recorded is what they say.
-            exp: whole_seconds(self.state.execution_deadline.map_or(life, |d| life.min(d))),
+            exp,
         });
         Answer::events(events)
     }

@@ -105,6 +105,9 @@ impl Desk {
             ["wait", second] => {
                 self.world.now.0 += seconds(second.parse().unwrap()).0;
             }
+            ["wait", "ms", millis] => {
+                self.world.now.0 += millis.parse::<u64>().unwrap() * 1_000_000;
+            }
             ["rule", "same"] => self.world.rule = Some(self.requested.rule_digest.clone()),
             ["rule", "gone"] => self.world.rule = None,
             ["rule", other] => self.world.rule = Some(other.to_owned()),

@@ -489,6 +489,23 @@ fn minting() {
         ("redeem gw j3 r1", "redeemed"),
         ("mint gw j4", "!not_now"),
     ]);
+    // A token tells whole seconds: in the last part of one before the execution deadline there is none to give.
+    pending(
+        ONE,
+        &[
+            ("wait ms 900", ""),
+            ("ann approve", "reviewed granted"),
+            ("at 899", ""),
+            ("mint gw j1", "token_minted"),
+            ("at 900", ""),
+            ("tick", "token_lapsed"),
+            ("wait ms 200", ""),
+            ("mint gw j2", "!too_late"),
+            ("phase", "granted v4"),
+            ("wait ms 700", ""),
+            ("tick", "lapsed"),
+        ],
+    );
     assert_eq!(MINTS_MAX, 3);
     granted(&[
         ("mint gw j1", "token_minted"),

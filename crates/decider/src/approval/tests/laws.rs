@@ -37,6 +37,7 @@ fn line() -> impl Strategy<Value = String> {
         8 => (who.clone(), shown.clone()).prop_map(|(who, shown)| format!("{who} approve{shown}")),
         1 => (who, shown).prop_map(|(who, shown)| format!("{who} deny{shown}")),
         3 => select(vec![1, 60, 119, 120, 299, 900, 1800]).prop_map(|n| format!("wait {n}")),
+        1 => select(vec![1, 400, 999]).prop_map(|n| format!("wait ms {n}")),
         1 => select(vec!["rule same", "rule same", "rule other", "rule gone"]).prop_map(str::to_owned),
         1 => people.prop_map(|people| format!("people {people}")),
         1 => select(vec!["owners", "owners bob", "owners ann cid"]).prop_map(str::to_owned),

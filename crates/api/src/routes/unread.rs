@@ -1,0 +1,73 @@
+//! What a refused request still sends: taken off the connection, if it is little, so that the next request finds it
+//! clean and the answer is not lost by a reset (RFC 9112, 9.6).
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Frame, SizeHint};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Most bytes that are taken off.
+const UNREAD_BYTES_MAX: usize = 64 << 10;
+/// Longest wait for them.
+const UNREAD_WAIT: Duration = Duration::from_millis(250);
+
+/// A body that its handler and we hold.
+#[derive(Clone)]
+struct Held(Arc<Mutex<Body>>);
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().expect("no holder of the lock panics")
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.lock()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().size_hint()
+    }
+}
+
+/// After an error: the rest of the body is read and dropped; where that is too much, the connection says that it ends.
+pub async fn take_off(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return next.run(Request::from_parts(parts, body)).await;
+    }
+    // Whoever asks first whether to send a body is not told to.
+    let asks = parts.headers.contains_key(header::EXPECT);
+    let held = Held(Arc::new(Mutex::new(body)));
+    let mut response = next.run(Request::from_parts(parts, Body::new(held.clone()))).await;
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if refused && !held.is_end_stream() {
+        let rest = Limited::new(held, UNREAD_BYTES_MAX).collect();
+        if asks || !matches!(tokio::time::timeout(UNREAD_WAIT, rest).await, Ok(Ok(_))) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    response
+}
