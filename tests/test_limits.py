@@ -12,10 +12,11 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from support import Book, Server, event
+from support import Book, Key, Server, event
 from support.client import BATCH, NDJSON, ONE
 
 EVENT_BYTES_MAX = 262_144
@@ -143,6 +144,21 @@ def test_p13_slow_body_and_cut_off_body(make_server: Any) -> None:
         assert b" 400 " in answer or b" 408 " in answer, answer
     assert server.admin.size() == size
     book.check()
+
+
+def test_p12_uploads_that_never_come_keep_no_other_tenant_up(make_server: Any) -> None:
+    """40 promises of 8 MiB by one publisher: what is small, and the events of other tenants, are taken meanwhile."""
+    server = make_server()
+    other = server.client(Key(server.add_tenant("other")["key"]), tenant="other")
+    gateway = server.client(other.add_key(["publisher"], "gw-1"), tenant="other")
+    head = request_head(server, 8 << 20)
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(raw(server)).sendall(head)
+        begin = time.monotonic()
+        assert server.admin.add_key(["auditor"]).text
+        assert gateway.publish(event())[0]["status"] == "posted"
+        assert time.monotonic() - begin < 10, "not after the 30 s that a body may take"
 
 
 def request_head(server: Server, length: int) -> bytes:

@@ -330,6 +330,7 @@ LIES: dict[str, tuple[Callable[[Forge], object], str]] = {
     "L3: one person for both": (lambda f: f.events(3)[1].update(by=["p-ana"]), "granted"),
     "L3: somebody who did not answer": (event_of(3, 1, by=["p-ana", "p-cem"]), "granted"),
     "L3: a no that counts as yes": (event_of(2, decision="deny"), "granted"),
+    "L3: enough said no": (lambda f: f.events(3).insert(0, f.events(2)[0] | {"by": "p-cem", "decision": "deny"}), "granted"),
     "L3: two of one group": (event_of(3, groups=["finance"]), "granted"),
     "L3: no group": (event_of(2, groups=[]), "reviewed"),
     "L3: a group that nobody asked": (event_of(2, groups=["friends"]), "reviewed"),

@@ -392,6 +392,10 @@ def test_p13_guessing_behind_a_proxy_counts_the_last_hop(tmp_path: Path) -> None
         key = desk.key("p-maria").text
         assert guess.sign_in("p-maria", key, X_Forwarded_For="1.2.3.4, 198.51.100.7").status_code == 429
         assert guess.sign_in("p-maria", key, X_Forwarded_For="198.51.100.7, 198.51.100.8").status_code == 303
+        for number in range(20):
+            guess.sign_in(f"p-{number}", "cs_wrong", X_Forwarded_For=f"198.51.100.9:{1000 + number}")
+        assert guess.sign_in("p-maria", key, X_Forwarded_For="198.51.100.9:7").status_code == 429, "with a port"
+        assert guess.sign_in("p-maria", key, X_Forwarded_For="[2001:db8::1]:7").status_code == 303
         for number in range(50):
             guess.sign_in("p-jonas", "cs_wrong", X_Forwarded_For=f"203.0.113.{number}")
         key = desk.key("p-jonas").text

@@ -20,10 +20,7 @@ use std::{
     sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
-use tokio::{
-    sync::{Mutex as AsyncMutex, Semaphore},
-    task::JoinSet,
-};
+use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
 
 /// How often unfinished erasures and old journal messages are looked for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
@@ -40,8 +37,8 @@ pub struct App {
     pub chats: Arc<Chats>,
     /// Counters.
     pub metrics: Metrics,
-    /// Room for bodies that are being received, in KiB.
-    pub body_room: Semaphore,
+    /// Room for bodies.
+    pub body_room: routes::body::Room,
     /// The web pages; with approvals alone.
     pub pages: Option<Pages>,
     /// One erasure, rotation or tenant at a time.
@@ -62,7 +59,7 @@ impl App {
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
         let metrics = Metrics::new();
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
-        let body_room = Semaphore::new(routes::body::BODIES_KIB_MAX);
+        let body_room = routes::body::Room::default();
         let workers = RwLock::default();
         let pages = config.file.approvals.as_ref().map(|_| Pages::open(&config.file.keys_dir));
         let pages = pages.transpose()?;

@@ -27,7 +27,12 @@ use axum::{
 };
 use ledger::{keyring, store, time::Nanos};
 use session::Session;
-use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 /// Largest form, in bytes: a comment of 2,000 characters, each up to 12 bytes when encoded, and the rest.
@@ -163,7 +168,9 @@ fn visitor(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
 fn address(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-        last.rsplit(',').next()?.trim().parse().ok()
+        let last = last.rsplit(',').next()?.trim();
+        // Some proxies append the port.
+        last.parse().ok().or_else(|| Some(last.parse::<SocketAddr>().ok()?.ip()))
     };
     let behind_proxy = app.config.file.plaintext_behind_proxy;
     let forwarded = if behind_proxy { forwarded() } else { None };
@@ -176,7 +183,7 @@ async fn form<T: serde::de::DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, Stop> {
-    let bytes = routes::body::read(app, headers, body, FORM_BYTES_MAX).await?;
+    let bytes = routes::body::read_of_stranger(app, headers, body, FORM_BYTES_MAX).await?;
     let text = String::from_utf8(bytes).map_err(|_| Stop::Unreadable)?;
     routes::query(Some(&text)).map_err(|_| Stop::Unreadable)
 }

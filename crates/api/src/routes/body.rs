@@ -7,25 +7,105 @@ use axum::{
 };
 use flate2::read::MultiGzDecoder;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use std::{io::Read as _, time::Duration};
-use tokio::sync::SemaphorePermit;
+use ledger::ident::Ident;
+use std::{
+    collections::HashMap,
+    io::Read as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Largest body of events, in bytes, after decompression.
 pub const EVENTS_BYTES_MAX: usize = 8 << 20;
-/// Most memory for bodies that are being received, of all clients together, in KiB.
-pub const BODIES_KIB_MAX: usize = 256 << 10;
+/// Most memory for small bodies that are being received, in KiB: of clients with keys, and of everybody else.
+const SMALL_KIB_MAX: usize = 64 << 10;
+/// Most memory for bodies of events, of all clients together and of one tenant, in KiB: until they are answered.
+const EVENTS_KIB_MAX: usize = 192 << 10;
+const TENANT_KIB_MAX: usize = 64 << 10;
 /// Largest other body, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 << 10;
 
-/// Reads a body of at most `max` bytes, decompressed if it says gzip.
+/// Room for bodies, so that nobody takes all of it (P12): small ones of clients with keys, of strangers, and events.
+pub struct Room {
+    small: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    events: Arc<Semaphore>,
+    tenants: Mutex<HashMap<Ident, Arc<Semaphore>>>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        let room = |kib| Arc::new(Semaphore::new(kib));
+        let (small, strangers) = (room(SMALL_KIB_MAX), room(SMALL_KIB_MAX));
+        Self { small, strangers, events: room(EVENTS_KIB_MAX), tenants: Mutex::default() }
+    }
+}
+
+impl Room {
+    fn of_tenant(&self, tenant: &Ident) -> Arc<Semaphore> {
+        let mut tenants = self.tenants.lock().expect("no holder of the lock panics");
+        let room = tenants.entry(tenant.clone());
+        Arc::clone(room.or_insert_with(|| Arc::new(Semaphore::new(TENANT_KIB_MAX))))
+    }
+}
+
+/// A body of events, and its room; to be held until the events are answered.
+pub struct Held {
+    /// Decompressed.
+    pub bytes: Vec<u8>,
+    _room: [OwnedSemaphorePermit; 2],
+}
+
+/// Reads events of a tenant, at most [`EVENTS_BYTES_MAX`].
+pub async fn events(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    tenant: &Ident,
+) -> Result<Held, Problem> {
+    let (max, wait) = (EVENTS_BYTES_MAX, wait(app));
+    // First the tenant's own: whoever waits for that keeps nobody else up.
+    let own = room(&app.body_room.of_tenant(tenant), headers, max, wait).await?;
+    let all = room(&app.body_room.events, headers, max, wait).await?;
+    let bytes = receive(headers, body, max, wait).await?;
+    Ok(Held { bytes, _room: [own, all] })
+}
+
+/// As [`read`], of somebody who is not known before it is read: a chat's click, a form.
+pub async fn read_of_stranger(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Vec<u8>, Problem> {
+    let wait = wait(app);
+    let _room = room(&app.body_room.strangers, headers, max, wait).await?;
+    receive(headers, body, max, wait).await
+}
+
+/// Reads a small body of at most `max` bytes, decompressed if it says gzip.
 pub async fn read(
     app: &App,
     headers: &HeaderMap,
     body: Body,
     max: usize,
 ) -> Result<Vec<u8>, Problem> {
-    let wait = Duration::from_secs(app.config.file.limits.request_seconds);
-    let _room = room(app, headers, max, wait).await?;
+    let wait = wait(app);
+    let _room = room(&app.body_room.small, headers, max, wait).await?;
+    receive(headers, body, max, wait).await
+}
+
+fn wait(app: &App) -> Duration {
+    Duration::from_secs(app.config.file.limits.request_seconds)
+}
+
+async fn receive(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    wait: Duration,
+) -> Result<Vec<u8>, Problem> {
     let collected = tokio::time::timeout(wait, Limited::new(body, max).collect()).await;
     let late = || Problem::new("bad_request", "The body did not arrive in time.");
     let collected = collected.map_err(|_| late())?.map_err(|error| {
@@ -49,16 +129,18 @@ pub async fn read(
     }
 }
 
-/// Room for a body among all that are being received: what it says of its length, or the most it may have.
-async fn room<'a>(
-    app: &'a App,
+/// Room for a body: what it says of its length, or the most it may have.
+async fn room(
+    room: &Arc<Semaphore>,
     headers: &HeaderMap,
     max: usize,
     wait: Duration,
-) -> Result<SemaphorePermit<'a>, Problem> {
+) -> Result<OwnedSemaphorePermit, Problem> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+    // What is compressed says nothing of its length.
+    let length = length.filter(|_| !headers.contains_key(header::CONTENT_ENCODING));
     let kib = length.unwrap_or(max).min(max) / 1024 + 1;
-    let permits = app.body_room.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX));
+    let permits = Arc::clone(room).acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
     let busy =
         || Problem::new("busy", "Too many large requests at once. Nothing was written; try again.");
     tokio::time::timeout(wait, permits).await.ok().and_then(Result::ok).ok_or_else(busy)

@@ -1,6 +1,6 @@
 //! `POST T/events`: one event, an array, or NDJSON; answered after the fsync.
 
-use super::body::{self, EVENTS_BYTES_MAX, Unsplit};
+use super::body::{self, Unsplit};
 use crate::{app::App, problem::Problem};
 use axum::{
     Json,
@@ -78,8 +78,8 @@ pub async fn publish(
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Publisher])?;
     let query: EventsQuery = super::query(raw.as_deref())?;
     let producer = caller.producer()?.clone();
-    let bytes = body::read(&app, &headers, body, EVENTS_BYTES_MAX).await?;
-    let events = split(&headers, &bytes)?;
+    let held = body::events(&app, &headers, body, &tenant.name).await?;
+    let events = split(&headers, &held.bytes)?;
     let batch = append_events(&app, &tenant, &producer, events).await?;
     let receipts = query.receipts.as_deref() == Some("full");
     // A thousand receipts are some 20,000 reads: not on a thread that serves others.

@@ -3,10 +3,7 @@
 //! OPA repeats a chunk for ever unless it gets 2xx, so a poison event is never a 4xx: it is published as it came and
 //! becomes a `rejected` entry.
 
-use super::{
-    body::{self, EVENTS_BYTES_MAX},
-    events,
-};
+use super::{body, events};
 use crate::{app::App, problem::Problem};
 use axum::{
     body::Body,
@@ -61,12 +58,13 @@ async fn take(
 ) -> Result<StatusCode, Problem> {
     let (tenant, caller) = app.caller(headers, tenant, &[Role::Publisher])?;
     let producer = caller.producer()?.clone();
-    let bytes = body::read(app, headers, body, EVENTS_BYTES_MAX).await?;
+    let held = body::events(app, headers, body, &tenant.name).await?;
+    let bytes = &held.bytes;
     // Not an array: the whole body is one poison event.
-    let mut events: Vec<Vec<u8>> = match body::split_array(&bytes, ELEMENTS_MAX) {
+    let mut events: Vec<Vec<u8>> = match body::split_array(bytes, ELEMENTS_MAX) {
         Ok(parts) => parts.into_iter().map(to_event).collect(),
         // Not an array, or too long a one: one poison event, because OPA would repeat a refusal for ever.
-        Err(_) => vec![cut(&bytes)],
+        Err(_) => vec![cut(bytes)],
     };
     while !events.is_empty() {
         let rest = events.split_off(events.len().min(BATCH_MESSAGES_MAX));

@@ -26,9 +26,10 @@ const CHECKED: [&str; 12] = [
     "one_redemption",
 ];
 /// What these entries can't show, as codes.
-const NOT_CHECKED: [&str; 7] = [
+const NOT_CHECKED: [&str; 8] = [
     "later_messages",
     "people_and_groups",
+    "owners_of_the_agent",
     "rule_in_force",
     "sign_in_age",
     "truth_of_the_execution_report",
@@ -100,6 +101,9 @@ fn disclosed_call(path: &Path, decision: &[u8], audit: &Audit) -> Result<bool, F
     let shown = verify::disclosures(&read_text(path)?, decision);
     let shown = shown.map_err(|error| refused(&place, &error))?;
     let field = |name| shown.iter().find(|(field, _)| field == name).map(|(_, value)| value);
+    if let Some(owner) = field("owner") {
+        audit.check_owner(owner).map_err(|error| refused(&place, &error))?;
+    }
     let (Some(nonce), Some(params)) = (field("nonce"), field("params")) else { return Ok(false) };
     audit.check_call(nonce, params).map_err(|error| refused(&place, &error))?;
     Ok(true)
@@ -163,8 +167,8 @@ fn tell(place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) {
         if disclosed { ", the digest of the disclosed call" } else { "" },
     )));
     say(&dim(&format!(
-        "  not checked: whether a message {} follows (that needs the whole log), who the people are and their groups, \
-         whether this rule was in force, how fresh a sign-in was, whether the execution report is true, whether others \
+        "  not checked: whether a message {} follows (that needs the whole log), who the people are, their groups and \
+         who owns the agent, whether this rule was in force, how fresh a sign-in was, whether the execution report is true, whether others \
          were shown the same log{}",
         state.n.saturating_add(1),
         if disclosed { "" } else { ", the params (not disclosed)" },

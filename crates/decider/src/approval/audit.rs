@@ -142,6 +142,17 @@ impl Audit {
         }
     }
 
+    /// The owner that the decision names, given back by a disclosure, in RFC 8785 form: no review of theirs may stand
+    /// (P10). Whoever else owns the agent is nowhere in the log.
+    pub fn check_owner(&self, owner: &str) -> Result<(), Fault> {
+        let owner = json::parse_kept(owner.as_bytes());
+        let owner = owner.as_ref().ok().and_then(json::Value::as_str);
+        match self.state.reviews.iter().find(|review| owner == Some(review.by.as_str())) {
+            None => Ok(()),
+            Some(_) => Err(Fault::Call("the owner that it names reviewed it")),
+        }
+    }
+
     /// Which approval it is.
     pub fn id(&self) -> &Ident {
         &self.opened.id

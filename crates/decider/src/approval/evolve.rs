@@ -169,9 +169,11 @@ fn refused(state: &mut State, phases: &[Phase]) -> Option<()> {
     Some(())
 }
 
-/// The quorum is counted anew, by those people alone who are named and the groups that were recorded.
+/// The quorum is counted anew, by those people alone who are named and the groups that were recorded. Where as many as
+/// the rule says have said no, it was denied, whatever a log says.
 fn granted(state: &mut State, by: &[Ident], deadline: Nanos, at: Nanos) -> Option<()> {
     let requested = in_phase(state, &[Phase::Pending])?;
+    holds(state.deniers().len() < requested.rule.deny as usize)?;
     let mut approvers = state.approvers();
     approvers.retain(|person, _| by.contains(person));
     holds(approvers.keys().eq(by) && requested.rule.quorum.is_filled_by(&approvers))?;

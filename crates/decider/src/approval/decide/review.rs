@@ -113,8 +113,9 @@ impl Case<'_> {
             evidence: click.evidence,
         }];
         events.extend(match click.decision {
-            Decision::Approve => self.grant(click.world, by, groups),
-            Decision::Deny => self.denial(by),
+            // Whatever a log says: where enough said no, nothing is granted.
+            Decision::Approve => self.denial(None).or_else(|| self.grant(click.world, by, groups)),
+            Decision::Deny => self.denial(Some(by)),
         });
         Answer::events(events)
     }
@@ -135,9 +136,9 @@ impl Case<'_> {
     }
 
     /// A no counts for ever: whoever loses the right to say yes has still said no.
-    fn denial(&self, by: &Ident) -> Option<Event> {
+    fn denial(&self, by: Option<&Ident>) -> Option<Event> {
         let mut deniers = self.state.deniers();
-        deniers.push(by.clone());
+        deniers.extend(by.cloned());
         deniers.sort();
         let enough = deniers.len() >= self.requested.rule.deny as usize;
         enough.then_some(Event::Denied { by: deniers })

@@ -174,3 +174,28 @@ fn p7_the_disclosed_call() {
         assert!(matches!(audit.check_call(nonce, params), Err(Fault::Call(_))));
     }
 }
+
+/// Nobody whom the decision names as the owner may have answered; what names nobody is no reason to refuse.
+#[test]
+fn p10_the_disclosed_owner() {
+    let mut leaves = told();
+    let at = seconds(1_800_000_001);
+    let reviewed = Event::Reviewed {
+        by: ident("ann"),
+        decision: Decision::Approve,
+        via: Via::Web,
+        auth: Auth { method: Method::Key, at },
+        groups: vec!["finance".into()],
+        displayed_dig: DIGEST.into(),
+        shown_at: at,
+        evidence: None,
+    };
+    let message = Message { approval_id: id(), n: 3, prev: String::new(), events: vec![reviewed] };
+    leaves.push((11, entry("approval", 3, &json!(message))));
+    chain(&mut leaves);
+    let audit = audit(&leaves).unwrap();
+    assert!(matches!(audit.check_owner(r#""ann""#), Err(Fault::Call(_))));
+    for other in [r#""zed""#, "7", "", r#"["ann"]"#] {
+        assert_eq!(audit.check_owner(other), Ok(()), "{other}");
+    }
+}
