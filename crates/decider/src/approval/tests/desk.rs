@@ -48,6 +48,7 @@ pub(super) fn requested(rule: Rule) -> Requested {
 }
 
 /// One worker and the world around it.
+#[derive(Clone)]
 pub(super) struct Desk {
     pub(super) state: State,
     pub(super) world: World,

@@ -94,6 +94,27 @@ fn l3_reviews_that_can_t_be() {
     refused(strong, &PENDING, &yes.replace(r#""key""#, r#""teams""#));
 }
 
+/// A log that tells of enough refusals and of no denial: nothing is granted there, by the log or by a decider.
+#[test]
+fn l3_no_grant_after_enough_said_no() {
+    let check = |members: &str, corrupt: bool, next: &str| {
+        let mut desk = Desk::new(members);
+        desk.run(&REVIEWED);
+        let post = |desk: &mut Desk, event: &str| {
+            let event = event.replace("@0", "2026-11-20T00:00:00Z");
+            let event = event.replace("@900", "2030-01-01T00:00:00Z");
+            desk.post(vec![serde_json::from_str(&event).unwrap()]);
+        };
+        post(&mut desk, &reviewed("cid", "deny", r#"["finance"]"#));
+        assert_eq!(desk.clone().say("bob approve"), next);
+        post(&mut desk, &reviewed("bob", "approve", r#"["finance"]"#));
+        post(&mut desk, &granted(r#"["ann","bob"]"#));
+        assert_eq!(desk.state.corrupt, corrupt);
+    };
+    check("{}", true, "reviewed denied");
+    check(TWO_DENY, false, "reviewed granted");
+}
+
 #[test]
 fn p10_nobody_approves_without_a_known_owner() {
     let check = |members: &str, decision, corrupt| {
