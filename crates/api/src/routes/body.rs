@@ -79,9 +79,7 @@ pub async fn read_of_stranger(
     body: Body,
     max: usize,
 ) -> Result<Vec<u8>, Problem> {
-    let wait = wait(app);
-    let _room = room(&app.body_room.strangers, headers, max, wait).await?;
-    receive(headers, body, max, wait).await
+    small(&app.body_room.strangers, wait(app), headers, body, max).await
 }
 
 /// Reads a small body of at most `max` bytes, decompressed if it says gzip.
@@ -91,8 +89,17 @@ pub async fn read(
     body: Body,
     max: usize,
 ) -> Result<Vec<u8>, Problem> {
-    let wait = wait(app);
-    let _room = room(&app.body_room.small, headers, max, wait).await?;
+    small(&app.body_room.small, wait(app), headers, body, max).await
+}
+
+async fn small(
+    of: &Arc<Semaphore>,
+    wait: Duration,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<Vec<u8>, Problem> {
+    let _room = room(of, headers, max, wait).await?;
     receive(headers, body, max, wait).await
 }
 

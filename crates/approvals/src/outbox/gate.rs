@@ -24,7 +24,7 @@ pub struct Gate {
     last: Option<Instant>,
     not_before: Option<Instant>,
     digest: Option<Instant>,
-    /// The last pause after a failure, until something is sent.
+    /// The last pause after a failure, until a message is taken.
     pause: Option<Duration>,
 }
 

@@ -85,8 +85,7 @@ impl Worker {
         match self.ledger.is_behind(&self.tenant, &rules, posted).await {
             Ok(false) => {
                 self.room.lock().expect("no holder of the lock panics").caught_up = true;
-                // All that is open is looked at once more, now that something can be done about it.
-                self.look_at_rules();
+                self.look_at_all();
             }
             Ok(true) => {}
             Err(error) => {

@@ -300,7 +300,7 @@ impl Worker {
         let was_skewed = self.is_skewed();
         self.skew_ms.store(millis, Ordering::Relaxed);
         if was_skewed && !self.is_skewed() {
-            self.look_at_rules(); // and at all that is open
+            self.look_at_all();
         }
         if apart > SKEW_WARN {
             let tenant = &self.tenant.name;

@@ -16,7 +16,8 @@ impl Worker {
 
     /// As [`Worker::setup`], and certainly those of the last `rules` entry that is posted.
     pub(super) fn setup_now(&self) -> Result<Arc<Setup>, Error> {
-        if self.ledger.rules_index(&self.tenant)? != self.in_force().entry {
+        let entry = self.in_force.read().expect("no holder of the lock panics").entry;
+        if self.ledger.rules_index(&self.tenant)? != entry {
             self.look_at_rules();
         }
         self.setup()
@@ -65,12 +66,12 @@ impl Worker {
         if let Err(why) = &setup {
             tracing::warn!(%tenant, why, "nothing is decided");
         }
-        self.put_in_force(InForce { entry, setup });
+        *self.in_force.write().expect("no holder of the lock panics") = InForce { entry, setup };
+        self.look_at_all();
     }
 
-    /// Everything open is looked at again.
-    fn put_in_force(&self, in_force: InForce) {
-        *self.in_force.write().expect("no holder of the lock panics") = in_force;
+    /// Something can be decided that could not before: everything open is looked at again.
+    pub(super) fn look_at_all(&self) {
         let known = self.room.lock().expect("no holder of the lock panics").all_due(now());
         for id in known {
             self.outbox.look_at(&id, Instant::now());
