@@ -1,10 +1,13 @@
 //! Append: one message, an atomic batch, or (on a 2.11 server) several single messages.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use serde::Deserialize;
+use tokio::time::{Instant, sleep};
 
 use super::{
-    Jetstream, code,
+    Jetstream, REQUEST_TIMEOUT, code,
     wire::{Found, decode, split},
 };
 use crate::journal::{
@@ -17,6 +20,9 @@ const EXPECTED_LAST_ON_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence";
 const BATCH_ID: &str = "Nats-Batch-Id";
 const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
+/// How long to wait before asking again whether what is in flight has won.
+const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(2);
 
 /// The server's acknowledgement of a message or a batch.
 #[derive(Debug, Deserialize)]
@@ -41,31 +47,54 @@ impl Jetstream {
     /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each, [`super::REQUEST_TIMEOUT`] in all. In an
     /// atomic batch only the first message on a subject may carry `expected`; the server refuses others.
     /// A `Nats-Msg-Id` is never sent; an acknowledgement that says "duplicate" is [`Error::Halt`].
+    ///
+    /// [`Error::Conflict`] says that another message *is stored*. Replicas that have not agreed on one yet are asked
+    /// again, for [`super::REQUEST_TIMEOUT`] at most; then it is [`Error::Unavailable`].
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
         check_limits(&batch)?;
+        if batch.iter().all(|append| append.expected.is_none()) {
+            return self.attempt(batch).await?.ok_or_else(in_flight);
+        }
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        loop {
+            if let Some(seqs) = self.attempt(batch.clone()).await? {
+                return Ok(seqs);
+            }
+            if Instant::now() >= deadline {
+                return Err(in_flight());
+            }
+            sleep(IN_FLIGHT_PAUSE).await;
+        }
+    }
+
+    /// `None`: nothing was stored, because the replicas are still busy with an earlier message on the subject, and
+    /// nobody knows yet whether that one wins. Measured on 2.15.1: a lone writer is told this too, when it comes back
+    /// before the server has tidied up behind its last acknowledgement.
+    pub(super) async fn attempt(&self, batch: Vec<Append>) -> Result<Option<Vec<u64>>, Error> {
         match batch.len() {
-            0 => Ok(Vec::new()),
+            0 => Ok(Some(Vec::new())),
             1 => {
                 let mut seqs = Vec::with_capacity(1);
                 for append in batch {
-                    seqs.push(self.append_one(append).await?);
+                    let Some(seq) = self.append_one(append).await? else { return Ok(None) };
+                    seqs.push(seq);
                 }
-                Ok(seqs)
+                Ok(Some(seqs))
             }
             _ if self.atomic => self.append_atomic(batch).await,
             _ => self.append_each(batch).await,
         }
     }
 
-    async fn append_one(&self, append: Append) -> Result<u64, Error> {
+    async fn append_one(&self, append: Append) -> Result<Option<u64>, Error> {
         let headers = self.headers(&append)?;
         let subject = self.address.subject(&append.subject);
         let answer = self.connection.request(subject, headers, append.body).await?;
-        Ok(self.acknowledged(answer)?.seq)
+        Ok(self.acknowledged(answer)?.map(|ack| ack.seq))
     }
 
     /// All messages but the last are only sent; the answer to the last one tells the fate of all.
-    async fn append_atomic(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
+    async fn append_atomic(&self, batch: Vec<Append>) -> Result<Option<Vec<u64>>, Error> {
         let id = self.random();
         let messages = batch
             .into_iter()
@@ -87,10 +116,10 @@ impl Jetstream {
                 answer = self.connection.request(subject, headers, body).await?;
             }
         }
-        let ack = self.acknowledged(answer)?;
+        let Some(ack) = self.acknowledged(answer)? else { return Ok(None) };
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         match ack.seq.checked_sub(count) {
-            Some(before) if ack.count == Some(count) => Ok((before + 1..=ack.seq).collect()),
+            Some(before) if ack.count == Some(count) => Ok(Some((before + 1..=ack.seq).collect())),
             _ => Err(Error::Halt(format!(
                 "the server acknowledged a batch of {count} messages as {got:?} up to sequence {seq}",
                 got = ack.count,
@@ -100,7 +129,7 @@ impl Jetstream {
     }
 
     /// The fallback without atomic batches: every message by itself, in order, without waiting in between.
-    async fn append_each(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
+    async fn append_each(&self, batch: Vec<Append>) -> Result<Option<Vec<u64>>, Error> {
         if batch.iter().any(|append| append.expected.is_some()) {
             return Err(Error::Halt(
                 "a batch with a compare-and-swap needs atomic batches: NATS server 2.12 or newer, and \
@@ -117,7 +146,7 @@ impl Jetstream {
             .collect::<Result<Vec<_>, Error>>()?;
         let answers = self.connection.request_each(messages).await?;
         let outcomes = answers.into_iter().map(|answer| self.acknowledged(answer));
-        let outcomes = outcomes.collect::<Vec<Result<Ack, Error>>>();
+        let outcomes = outcomes.collect::<Vec<Result<Option<Ack>, Error>>>();
         let some_stored = outcomes.iter().any(Result::is_ok);
         outcomes
             .into_iter()
@@ -125,7 +154,7 @@ impl Jetstream {
                 Err(Error::Unavailable(why)) if some_stored => {
                     Err(Error::Unknown(format!("some messages of the batch were stored: {why}")))
                 }
-                outcome => outcome.map(|ack| ack.seq),
+                outcome => outcome.map(|ack| ack.map(|ack| ack.seq)),
             })
             .collect()
     }
@@ -148,9 +177,13 @@ impl Jetstream {
         Ok(map)
     }
 
-    pub(super) fn acknowledged(&self, answer: Vec<u8>) -> Result<Ack, Error> {
+    /// Reads the answer to a message or a batch; `None` as in [`Jetstream::attempt`].
+    pub(super) fn acknowledged(&self, answer: Vec<u8>) -> Result<Option<Ack>, Error> {
         let ack: Ack = match split(answer)? {
             Found::Answer(answer) => decode(&answer)?,
+            Found::Refused { err_code: code::WRONG_LAST_SEQUENCE_IN_FLIGHT, .. } => {
+                return Ok(None);
+            }
             Found::Refused { err_code, description } => {
                 return Err(refused(err_code, &description));
             }
@@ -170,7 +203,7 @@ impl Jetstream {
                 theirs = ack.stream
             )));
         }
-        Ok(ack)
+        Ok(Some(ack))
     }
 
     /// A random name, unguessable and unique.
@@ -180,10 +213,15 @@ impl Jetstream {
     }
 }
 
+/// The replicas did not agree in time on the message before ours.
+fn in_flight() -> Error {
+    Error::Unavailable("the stream's replicas are still busy with another message there".into())
+}
+
 /// A negative acknowledgement: nothing was stored.
 fn refused(err_code: u64, description: &str) -> Error {
     match err_code {
-        code::WRONG_LAST_SEQUENCE | code::WRONG_LAST_SEQUENCE_IN_FLIGHT => Error::Conflict,
+        code::WRONG_LAST_SEQUENCE => Error::Conflict,
         code::MESSAGE_TOO_LARGE | code::HEADERS_TOO_LARGE => {
             Error::Halt(format!("the stream takes less than it must: {description} ({err_code})"))
         }

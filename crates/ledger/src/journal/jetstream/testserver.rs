@@ -88,6 +88,12 @@ impl Server {
         self.child.wait().expect("wait");
     }
 
+    /// Sends a signal by its name, e.g. `STOP`.
+    pub(super) fn signal(&self, name: &str) {
+        let arguments = ["-s".to_owned(), name.to_owned(), self.child.id().to_string()];
+        assert!(Command::new("kill").args(arguments).status().expect("kill").success());
+    }
+
     /// Starts again on the same port and data after [`Server::kill`].
     pub(super) fn start_again(&mut self) {
         self.child = spawn(self.program, self.port, &self.config, &self.environment);

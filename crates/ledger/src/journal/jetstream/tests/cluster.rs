@@ -1,16 +1,19 @@
 //! What depends on consensus, on three servers with three replicas; and the loss of one of them.
 
-use std::time::Instant;
+use std::{pin::pin, time::Instant};
 
+use futures_util::poll;
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{numbered, tenant};
 use crate::journal::{
     Append, Error, Followed, Message, State, Subject,
-    conformance::{Place, Port, conformance, follow},
+    conformance::{Place, Port, conformance, follow, message, subject},
     jetstream::{
         Connection, Jetstream, Options,
         testserver::{DEADLINE, Server},
+        wire::Found,
     },
 };
 
@@ -114,6 +117,25 @@ impl Port for Patient {
     }
 }
 
+impl Cluster {
+    /// A connection to the stream's leader, and the other servers.
+    async fn roles(&self) -> (Connection, Vec<&Server>) {
+        let info = self.connection.api("STREAM.INFO.COUNTERSIGN_acme", &json!({})).await.unwrap();
+        let Found::Answer(info) = info else { panic!("there is a stream") };
+        let info: Value = serde_json::from_slice(&info).unwrap();
+        let (mut leader, mut followers) = (None, Vec::new());
+        for server in &self.servers {
+            let connection = server.connect().await;
+            if info["cluster"]["leader"] == connection.client().server_info().server_name {
+                leader = Some(connection);
+            } else {
+                followers.push(server);
+            }
+        }
+        (leader.expect("a leader"), followers)
+    }
+}
+
 impl Place for Cluster {
     type Journal = Patient;
 
@@ -141,6 +163,33 @@ impl Place for Cluster {
 }
 
 conformance!(Cluster: race, compare_and_swap_in_a_batch, follow_live_and_resume);
+
+/// Whoever is told of a conflict finds the winner's message: while it is open who wins, nobody is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_is_waited_for() {
+    let place = Cluster::make().await;
+    place.open().await.append(vec![numbered(1)]).await.unwrap();
+    let (leader, followers) = place.roles().await;
+    let journal = Jetstream::open(&leader, &tenant()).await.unwrap();
+    let to = "approvals.apr-1";
+    let append = |body| vec![Append { expected: Some(0), ..message(to, body) }];
+    for server in &followers {
+        server.signal("STOP");
+    }
+    let (mut first, mut second) =
+        (pin!(journal.append(append("1"))), pin!(journal.append(append("2"))));
+    assert!(poll!(first.as_mut()).is_pending(), "two of three do not answer");
+    assert!(poll!(second.as_mut()).is_pending());
+    // Answered behind the two on the same subject.
+    assert_eq!(journal.attempt(append("3")).await, Ok(None));
+    assert!(poll!(second.as_mut()).is_pending(), "it is open who wins");
+    for server in &followers {
+        server.signal("CONT");
+    }
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first, second), (Ok(vec![2]), Err(Error::Conflict)));
+    assert_eq!(journal.last_on(&subject(to)).await.unwrap().unwrap().body, b"1");
+}
 
 /// One of three servers dies and comes back; what was acknowledged is there, once, in its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
