@@ -83,6 +83,7 @@ impl Config {
             password_file,
             token_file,
             tls_ca_file,
+            ..jetstream::Options::default()
         };
         Some((options, replicas))
     }

@@ -2,7 +2,7 @@
 
 mod approval;
 
-use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed};
+use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed, terminate};
 use crate::{
     cli::{Demo, Remote},
     client::{self, Client},
@@ -29,8 +29,8 @@ struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGTERM, so that it drains; the wait reaps it.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        // It drains; the wait reaps it.
+        let _ = terminate(&self.0);
         let _ = self.0.wait();
     }
 }

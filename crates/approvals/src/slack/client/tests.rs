@@ -2,7 +2,7 @@ use super::*;
 use crate::slack::Options;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::mpsc,
 };
 
@@ -119,9 +119,10 @@ async fn every_answer_to_a_post_says_what_to_do() {
 
 #[tokio::test]
 async fn whoever_is_not_reached_got_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let connection = open(&format!("http://{}/api", listener.local_addr().unwrap()));
-    drop(listener);
+    // Bound, so that nobody else gets the port, and never listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connection = open(&format!("http://{}/api", socket.local_addr().unwrap()));
     let posted = connection.post_digest("C1", &digest()).await;
     assert_eq!(posted, Err(SendError::Later("can't be reached".into(), None)));
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Jetstream, REQUEST_TIMEOUT, code,
+    Jetstream, code,
     wire::{Found, decode, split},
 };
 use crate::journal::{
@@ -44,18 +44,18 @@ impl Jetstream {
     /// some may be stored when the call fails ([`Error::Unknown`]), others' messages may lie between them, and
     /// a batch with any `expected` is refused with [`Error::Halt`], because half a decision is none.
     ///
-    /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each, [`super::REQUEST_TIMEOUT`] in all. In an
+    /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each, [`super::Options::request_timeout`] in all. In an
     /// atomic batch only the first message on a subject may carry `expected`; the server refuses others.
     /// A `Nats-Msg-Id` is never sent; an acknowledgement that says "duplicate" is [`Error::Halt`].
     ///
     /// [`Error::Conflict`] says that another message *is stored*. Replicas that have not agreed on one yet are asked
-    /// again, for [`super::REQUEST_TIMEOUT`] at most; then it is [`Error::Unavailable`].
+    /// again, for [`super::Options::request_timeout`] at most; then it is [`Error::Unavailable`].
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
         check_limits(&batch)?;
         if batch.iter().all(|append| append.expected.is_none()) {
             return self.attempt(batch).await?.ok_or_else(in_flight);
         }
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let deadline = Instant::now() + self.connection.request_timeout();
         loop {
             if let Some(seqs) = self.attempt(batch.clone()).await? {
                 return Ok(seqs);

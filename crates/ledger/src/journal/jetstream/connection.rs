@@ -14,13 +14,11 @@ use tokio::{
 };
 
 use super::{
-    HEADERS_BYTES_MAX, Options, REQUEST_TIMEOUT, SERVER_FLOOR,
+    HEADERS_BYTES_MAX, Options, SERVER_FLOOR,
     wire::{Found, split},
 };
 use crate::journal::{BODY_BYTES_MAX, Error};
 
-/// How long making a connection may take, per server address.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent connection is tested; two missed answers end it.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A dropped [`Connection::dedicated`] connection stops trying to come back after this many attempts.
@@ -66,7 +64,7 @@ impl Connection {
             .read()
             .await?
             .name("countersign")
-            .connection_timeout(CONNECT_TIMEOUT)
+            .connection_timeout(options.request_timeout)
             .ping_interval(PING_INTERVAL)
             .max_reconnects(reconnects_max)
             .event_callback(move |event| {
@@ -108,7 +106,7 @@ impl Connection {
 
     /// Waits until everything sent so far has left this process.
     pub async fn flush(&self) -> Result<(), Error> {
-        match timeout(REQUEST_TIMEOUT, self.client.flush()).await {
+        match timeout(self.options.request_timeout, self.client.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Error::Unavailable(error.to_string())),
             Err(Elapsed { .. }) => Err(Error::Unavailable("the connection does not flush".into())),
@@ -143,6 +141,11 @@ impl Connection {
             )));
         }
         Ok(())
+    }
+
+    /// How long an answer is waited for.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.options.request_timeout
     }
 
     /// The client underneath.
@@ -193,7 +196,7 @@ impl Connection {
                 None => self.client.publish(subject, body.into()).await,
             }
         };
-        match timeout(REQUEST_TIMEOUT, send).await {
+        match timeout(self.options.request_timeout, send).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(match error.kind() {
                 PublishErrorKind::MaxPayloadExceeded => self.too_big(got),
@@ -205,7 +208,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request and waits for its answer, at most [`REQUEST_TIMEOUT`].
+    /// Sends a request and waits for its answer, at most [`Options::request_timeout`].
     ///
     /// [`Error::Unavailable`]: it was not sent, or nobody listens. [`Error::Unknown`]: sent, no answer.
     pub(super) async fn request(
@@ -216,13 +219,14 @@ impl Connection {
     ) -> Result<Vec<u8>, Error> {
         self.require_link()?;
         let got = body.len();
-        let mut request = Request::new().payload(body.into()).timeout(Some(REQUEST_TIMEOUT));
+        let mut request =
+            Request::new().payload(body.into()).timeout(Some(self.options.request_timeout));
         if !headers.is_empty() {
             request = request.headers(headers);
         }
         let answer = tokio::select! {
             biased; // an answer that is there counts, even if the connection is lost meanwhile
-            answer = timeout(REQUEST_TIMEOUT, self.client.send_request(subject, request)) => answer,
+            answer = timeout(self.options.request_timeout, self.client.send_request(subject, request)) => answer,
             () = self.lost() => return Err(Error::Unknown("the connection was lost".into())),
         };
         match answer {
@@ -241,7 +245,7 @@ impl Connection {
         }
     }
 
-    /// Sends all requests in order, then waits for all answers, at most [`REQUEST_TIMEOUT`].
+    /// Sends all requests in order, then waits for all answers, at most [`Options::request_timeout`].
     ///
     /// [`Error::Unknown`] when an answer is missing. A request that nobody listens to is answered with nothing.
     pub(super) async fn request_each(
@@ -281,7 +285,7 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            done = timeout(REQUEST_TIMEOUT, exchange) => match done {
+            done = timeout(self.options.request_timeout, exchange) => match done {
                 Ok(done) => done?,
                 Err(Elapsed { .. }) => return Err(Error::Unknown("no answer in time".into())),
             },

@@ -1,13 +1,17 @@
 //! Where the server is, and who we are to it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_nats::{ConnectOptions, ServerAddr};
 
+use super::REQUEST_TIMEOUT;
 use crate::journal::Error;
 
 /// Where the server is, and who we are. Secrets are given as paths of files that hold them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// `nats://host:port` or `tls://host:port`; several servers of one cluster separated by commas.
     pub url: String,
@@ -21,6 +25,22 @@ pub struct Options {
     pub token_file: Option<PathBuf>,
     /// PEM file with the certificate authority of the server; makes TLS required.
     pub tls_ca_file: Option<PathBuf>,
+    /// How long a connection or an answer is waited for; [`REQUEST_TIMEOUT`] unless told otherwise.
+    pub request_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            credentials_file: None,
+            user: None,
+            password_file: None,
+            token_file: None,
+            tls_ca_file: None,
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
 }
 
 impl Options {

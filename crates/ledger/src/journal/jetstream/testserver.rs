@@ -12,12 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{Connection, Options};
 
 /// How long a test waits for anything.
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+/// Between two looks at what is waited for.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running server; killed when dropped.
 pub(super) struct Server {
@@ -30,7 +33,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The current version, with the settings that the promises want.
+    /// The current version. It syncs when it likes: a killed server's writes outlive it, and disks may be slow.
     pub(super) fn start() -> Self {
         Self::start_program("nats-server", "max_payload: 512KB")
     }
@@ -40,7 +43,7 @@ impl Server {
         let directory = TempDir::new().expect("a temporary directory");
         let config = directory.path().join("nats.conf");
         let text = format!(
-            "host: 127.0.0.1\n{settings}\njetstream {{ store_dir: {:?}, sync_interval: always }}\n",
+            "host: 127.0.0.1\n{settings}\njetstream {{ store_dir: {:?} }}\n",
             directory.path()
         );
         fs::write(&config, text).expect("write the configuration");
@@ -77,7 +80,7 @@ impl Server {
     ) -> Self {
         let port = free_port();
         let child = spawn(program, port, &config, &environment);
-        let server = Self { child, port, directory, program, config, environment };
+        let mut server = Self { child, port, directory, program, config, environment };
         server.wait();
         server
     }
@@ -88,10 +91,31 @@ impl Server {
         self.child.wait().expect("wait");
     }
 
-    /// Sends a signal by its name, e.g. `STOP`.
-    pub(super) fn signal(&self, name: &str) {
-        let arguments = ["-s".to_owned(), name.to_owned(), self.child.id().to_string()];
-        assert!(Command::new("kill").args(arguments).status().expect("kill").success());
+    /// Lets it do nothing at all until [`Server::resume`].
+    pub(super) fn pause(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stopped = || {
+            fs::read_dir(&tasks).expect("tasks").all(|task| {
+                let stat = task.and_then(|task| fs::read_to_string(task.path().join("stat")));
+                stat.is_ok_and(|stat| {
+                    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+                })
+            })
+        };
+        let started = Instant::now();
+        while !stopped() {
+            assert!(started.elapsed() < DEADLINE, "the server does not stop");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    pub(super) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("our child");
     }
 
     /// Starts again on the same port and data after [`Server::kill`].
@@ -101,7 +125,8 @@ impl Server {
     }
 
     pub(super) fn options(&self) -> Options {
-        Options { url: format!("nats://127.0.0.1:{}", self.port), ..Options::default() }
+        let url = format!("nats://127.0.0.1:{}", self.port);
+        Options { url, request_timeout: DEADLINE / 2, ..Options::default() }
     }
 
     pub(super) async fn connect(&self) -> Connection {
@@ -120,11 +145,13 @@ impl Server {
         Raw::connect(self.port)
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         let started = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            let ended = self.child.try_wait().expect("our child");
+            assert!(ended.is_none(), "{} on port {}: {ended:?}", self.program, self.port);
             assert!(started.elapsed() < DEADLINE, "{} did not start", self.program);
-            std::thread::yield_now();
+            std::thread::sleep(PAUSE);
         }
     }
 }

@@ -1,10 +1,16 @@
 //! What depends on consensus, on three servers with three replicas; and the loss of one of them.
 
-use std::{pin::pin, time::Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::poll;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use super::{numbered, tenant};
 use crate::journal::{
@@ -12,7 +18,7 @@ use crate::journal::{
     conformance::{Place, Port, conformance, follow, message, subject},
     jetstream::{
         Connection, Jetstream, Options,
-        testserver::{DEADLINE, Server},
+        testserver::{DEADLINE, PAUSE, Server},
         wire::Found,
     },
 };
@@ -31,13 +37,25 @@ async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> T 
             Err(Error::Unavailable(_) | Error::Unknown(_)) if started.elapsed() < DEADLINE => {}
             Err(error) => panic!("{error:?} after {:?}", started.elapsed()),
         }
+        sleep(PAUSE).await;
     }
 }
 
 async fn connect(servers: &[Server]) -> Connection {
     let urls = servers.iter().map(|server| server.options().url).collect::<Vec<_>>();
-    let options = Options { url: urls.join(","), ..Options::default() };
-    Connection::open(&options).await.expect("connect")
+    // Servers that have no leader yet do not answer: ask again soon.
+    let request_timeout = Duration::from_secs(5);
+    let options = Options { url: urls.join(","), request_timeout, ..Options::default() };
+    eventually(async || Connection::open(&options).await).await
+}
+
+/// Makes the stream; one whose making was not answered in time is there when it is tried again.
+async fn create(connection: &Connection) {
+    let made = async || match Jetstream::create(connection, &tenant(), 3).await {
+        Err(Error::Halt(why)) if why.contains("exists already") => Ok(()),
+        other => other.map(drop),
+    };
+    eventually(made).await;
 }
 
 /// The journal for whoever has patience: what the servers could not do while they chose a leader is asked for again.
@@ -55,6 +73,7 @@ where
             Err(Error::Unavailable(_)) if started.elapsed() < DEADLINE => {}
             other => return other,
         }
+        sleep(PAUSE).await;
     }
 }
 
@@ -107,6 +126,7 @@ impl Port for Patient {
                 Err(Error::Unavailable(why)) if started.elapsed() < DEADLINE => println!("{why}"),
                 other => return other,
             }
+            sleep(PAUSE).await;
         }
     }
     async fn erase(&self, seq: u64) -> Result<bool, Error> {
@@ -120,19 +140,25 @@ impl Port for Patient {
 impl Cluster {
     /// A connection to the stream's leader, and the other servers.
     async fn roles(&self) -> (Connection, Vec<&Server>) {
-        let info = self.connection.api("STREAM.INFO.COUNTERSIGN_acme", &json!({})).await.unwrap();
-        let Found::Answer(info) = info else { panic!("there is a stream") };
-        let info: Value = serde_json::from_slice(&info).unwrap();
+        let ask = json!({});
+        let info = eventually(async || {
+            let found = self.connection.api("STREAM.INFO.COUNTERSIGN_acme", &ask).await?;
+            let Found::Answer(info) = found else { panic!("there is a stream") };
+            let info: Value = serde_json::from_slice(&info).unwrap();
+            let leader = info["cluster"]["leader"].as_str().map(str::to_owned);
+            leader.ok_or_else(|| Error::Unavailable("no leader".into()))
+        });
+        let name = info.await;
         let (mut leader, mut followers) = (None, Vec::new());
         for server in &self.servers {
-            let connection = server.connect().await;
-            if info["cluster"]["leader"] == connection.client().server_info().server_name {
+            let connection = connect(std::slice::from_ref(server)).await;
+            if connection.client().server_info().server_name == name {
                 leader = Some(connection);
             } else {
                 followers.push(server);
             }
         }
-        (leader.expect("a leader"), followers)
+        (leader.expect("one of ours"), followers)
     }
 }
 
@@ -142,7 +168,7 @@ impl Place for Cluster {
     async fn make() -> Self {
         let servers = Server::start_cluster();
         let connection = connect(&servers).await;
-        eventually(async || Jetstream::create(&connection, &tenant(), 3).await).await;
+        create(&connection).await;
         Self { servers, connection }
     }
 
@@ -158,7 +184,7 @@ impl Place for Cluster {
 
     async fn make_anew(&mut self) {
         super::delete_stream(&self.connection).await;
-        eventually(async || Jetstream::create(&self.connection, &tenant(), 3).await).await;
+        create(&self.connection).await;
     }
 }
 
@@ -168,27 +194,43 @@ conformance!(Cluster: race, compare_and_swap_in_a_batch, follow_live_and_resume)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_flight_is_waited_for() {
     let place = Cluster::make().await;
-    place.open().await.append(vec![numbered(1)]).await.unwrap();
-    let (leader, followers) = place.roles().await;
-    let journal = Jetstream::open(&leader, &tenant()).await.unwrap();
-    let to = "approvals.apr-1";
+    for nth in 1..=5 {
+        let (leader, followers) = place.roles().await;
+        let outcome = in_flight(&leader, &followers, &format!("approvals.apr-{nth}")).await;
+        for server in followers {
+            server.resume();
+        }
+        match outcome {
+            Ok(()) => return,
+            // Another leader was chosen meanwhile.
+            Err(Error::Unavailable(why) | Error::Unknown(why)) => println!("{why}"),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    panic!("no leader stays");
+}
+
+async fn in_flight(leader: &Connection, followers: &[&Server], to: &str) -> Result<(), Error> {
+    let journal = Jetstream::open(leader, &tenant()).await?;
     let append = |body| vec![Append { expected: Some(0), ..message(to, body) }];
-    for server in &followers {
-        server.signal("STOP");
+    for server in followers {
+        server.pause();
     }
     let (mut first, mut second) =
         (pin!(journal.append(append("1"))), pin!(journal.append(append("2"))));
     assert!(poll!(first.as_mut()).is_pending(), "two of three do not answer");
     assert!(poll!(second.as_mut()).is_pending());
     // Answered behind the two on the same subject.
-    assert_eq!(journal.attempt(append("3")).await, Ok(None));
+    assert_eq!(journal.attempt(append("3")).await?, None);
     assert!(poll!(second.as_mut()).is_pending(), "it is open who wins");
-    for server in &followers {
-        server.signal("CONT");
+    for server in followers {
+        server.resume();
     }
     let (first, second) = tokio::join!(first, second);
-    assert_eq!((first, second), (Ok(vec![2]), Err(Error::Conflict)));
-    assert_eq!(journal.last_on(&subject(to)).await.unwrap().unwrap().body, b"1");
+    let stored = journal.last_on(&subject(to)).await?.expect("a message");
+    assert_eq!(first?, [stored.seq]);
+    assert_eq!((stored.body, second), (b"1".to_vec(), Err(Error::Conflict)));
+    Ok(())
 }
 
 /// One of three servers dies and comes back; what was acknowledged is there, once, in its place.
@@ -206,7 +248,7 @@ async fn one_of_three_dies() {
         let given = eventually(async || journal.append(vec![numbered(n)]).await).await;
         acknowledged.push((given[0], n));
     }
-    let last = journal.state().await.unwrap().last;
+    let last = eventually(async || journal.state().await).await.last;
     let mut all: Vec<Message> = Vec::new();
     while all.last().is_none_or(|message| message.seq < last) {
         let mut following = follow(&journal, all.last().map_or(1, |message| message.seq + 1));

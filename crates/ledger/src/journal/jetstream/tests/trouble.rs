@@ -12,7 +12,7 @@ use crate::journal::{
     jetstream::{
         Connection, Jetstream,
         settings::wanted,
-        testserver::{DEADLINE, Server},
+        testserver::{DEADLINE, PAUSE, Server},
         wire::Address,
     },
 };
@@ -21,7 +21,7 @@ async fn until(connection: &Connection, connected: bool) {
     let started = Instant::now();
     while connection.connected() != connected {
         assert!(started.elapsed() < DEADLINE, "the connection should be up: {connected}");
-        tokio::task::yield_now().await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -49,6 +49,7 @@ async fn killed_while_following() {
     following.connected().await;
     let mut all = following.messages(5000).await;
     place.server.kill();
+    until(&place.connection, false).await;
     let (more, error) = drain(following).await;
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     all.extend(more);
@@ -161,6 +162,7 @@ async fn killed_while_appending() {
     place.server.kill();
     let (acknowledged, error) = timeout(DEADLINE, writer).await.unwrap().unwrap();
     assert!(matches!(error, Error::Unknown(_) | Error::Unavailable(_)), "{error:?}");
+    until(&place.connection, false).await;
     place.server.start_again();
     until(&place.connection, true).await;
     let last = journal.state().await.unwrap().last;
@@ -205,8 +207,8 @@ async fn an_ack_that_says_duplicate_halts() {
     // The window is short: try until two fall into one.
     let started = Instant::now();
     let second = loop {
-        publish().await.unwrap();
-        let second = publish().await.unwrap();
+        let (first, second) = tokio::join!(publish(), publish());
+        let (_, second) = (first.unwrap(), second.unwrap());
         if String::from_utf8_lossy(&second).contains("duplicate") {
             break second;
         }
