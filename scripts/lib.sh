@@ -28,8 +28,8 @@ install_missing() {
     [ ${#missing[@]} -eq 0 ] && return
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         say "installing ${missing[*]}"
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+        apt-get -o Acquire::Retries=5 update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
     else
         echo "Install what is missing, then run this again:" >&2
         echo "  sudo apt-get install -y ${missing[*]}" >&2
@@ -45,6 +45,7 @@ need_build_tools() {
     need g++ g++
     need '/usr/lib/llvm-*/lib/libclang.so*' libclang-dev
     need clang clang
+    need /etc/ssl/certs/ca-certificates.crt ca-certificates
     install_missing
 }
 

@@ -303,7 +303,7 @@ def test_p12_tile_path_tricks(house: Server, path: str) -> None:
 def raw_get(server: Server, target: bytes) -> tuple[int, bytes]:
     """GET of a target that no client library has normalised."""
     quoted = b"".join(bytes([b]) if 0x20 < b < 0x7F else b"%%%02X" % b for b in target)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(
             b"GET " + quoted + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer "
             + server.admin_key.text.encode() + b"\r\n\r\n"

@@ -15,7 +15,7 @@ from support import cli, countersign_bin, free_port, until
 
 def test_p7_p8_the_whole_story(tmp_path: Path) -> None:
     """Refusals are shown as such, what is taken along verifies, and no colours go into a file."""
-    done = cli("demo", "--once", "--dir", tmp_path / "d").ok()
+    done = cli("demo", "--once", "--dir", tmp_path / "d", seconds=180).ok()
     parts = ["REFUSED", "pending", "granted by p-ana", "refused (digest_mismatch)", "let through", "refused (already_redeemed)", "completed", "not checked"]
     places = [done.out.index(part) for part in parts]
     assert places == sorted(places) and "\x1b" not in done.out and done.err == ""
@@ -30,12 +30,12 @@ def test_p9_the_demo_waits_for_a_person(tmp_path: Path) -> None:
         command = [str(countersign_bin()), "demo", "--dir", str(tmp_path / "d"), "--port", str(port)]
         demo = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
-        until("the story waits", lambda: "goes on by itself" in said.read_text())
+        until("the story waits", lambda: "goes on by itself" in said.read_text(), 120)
         told = said.read_text()
         page = re.search(r"page +(\S+)", told)
         sign_in = re.search(r"sign in +person (\S+) +key (\S+)", told)
         assert page and sign_in and sign_in[1] == "p-ana"
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http:
             assert http.get(page[1], follow_redirects=True).status_code == 200
             http.headers["Authorization"] = "Bearer " + sign_in[2]
             approval = f"/v1/tenants/acme/approvals/{page[1].rpartition('/')[2]}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import NatsServer, Server, ServerExited, cli, event, until
+from support.files import holding
 
 
 def forms(secret: str) -> list[bytes]:
@@ -26,16 +27,7 @@ def forms(secret: str) -> list[bytes]:
 
 def places(folders: list[Path], secret: str) -> list[str]:
     """Files that hold a form of the secret."""
-    wanted, found = forms(secret), []
-    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
-        try:
-            data = path.read_bytes() if path.is_file() else b""
-        except FileNotFoundError:
-            # Compacted away between the listing and the reading: what it held is in a newer file. Look at all again.
-            return places(folders, secret)
-        if any(form in data for form in wanted):
-            found.append(str(path))
-    return found
+    return [str(path) for folder in folders for path in holding(folder, *forms(secret))]
 
 
 def secret(rng: random.Random) -> str:
@@ -209,7 +201,7 @@ def test_p11_kill_during_an_erasure(bare: Server, rng: random.Random) -> None:
         thread.join()
         bare.start()
         if len(bare.admin.entries(kind="erasure")) > before:
-            until("the erasure is completed", lambda word=word: not places([bare.data_dir], word), 30)
+            until("the erasure is completed", lambda word=word: not places([bare.data_dir], word))
         else:
             assert places([bare.data_dir], word)
             bare.admin.erase(index)

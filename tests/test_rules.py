@@ -242,7 +242,7 @@ def test_p9_a_process_with_other_files_than_the_applied_ones_is_not_ready(ready:
 
     def readiness(role: str | None) -> Any:
         headers = {"Authorization": f"Bearer {ready.keys[role].text}"} if role else {}
-        return httpx.get(f"{ready.url}/readyz", headers=headers, trust_env=False)
+        return httpx.get(f"{ready.url}/readyz", headers=headers, timeout=30, trust_env=False)
 
     def looked() -> bool:
         try:

@@ -330,8 +330,8 @@ def test_p6_p11_salts_and_commit_from_the_message_alone(nats: NatsServer, make_s
     sent = [event(source=f"/nats/{n}", payload={"params": {"n": n}, "memo": "x"}) for n in range(4)]
 
     async def publish() -> None:
-        connection = await nats_py.connect(nats.url)
-        stream = connection.jetstream()
+        connection = await nats_py.connect(nats.url, connect_timeout=30)
+        stream = connection.jetstream(timeout=30)
         for n, one in enumerate(sent):
             headers = {"Countersign-Salt": b64url(seed)} if n % 2 == 0 else None
             await stream.publish("countersign.acme.decisions.gw-9", json.dumps(one).encode(), headers=headers)

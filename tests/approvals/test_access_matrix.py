@@ -20,6 +20,8 @@ RULES = """
 [[rule]]
 name = "two of finance"
 quorum = {at_least = 2, of = "finance"}
+execute_within = "6h"
+token_life = "900s"
 """
 OWNER = "p-own"
 ANSWERED = "p-cem"

@@ -285,7 +285,7 @@ def test_p12_every_address_of_nothing_is_the_same(house: House, pending: Paused,
     nothing = seen(house.server.admin.get(f"/approvals/{INVENTED}"))
     limits = httpx.Limits(max_keepalive_connections=0)
     for client in (house.server.admin, house.gateway(), house.person("p-ana")):
-        with httpx.Client(base_url=client.base, headers=client.http.headers, limits=limits, trust_env=False) as http:
+        with httpx.Client(base_url=client.base, headers=client.http.headers, limits=limits, timeout=60, trust_env=False) as http:
             assert seen(http.get(f"{client.t}/approvals/{id}")) == nothing
             for tail in ("reviews", "token", "cancel", "revoke", "execution", "nothing"):
                 assert seen(http.post(f"{client.t}/approvals/{id}/{tail}", json={"reason": "x"})) == nothing, tail

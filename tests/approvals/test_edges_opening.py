@@ -13,8 +13,8 @@ import httpx
 import pytest
 from support import Server, event, new_id, until
 from support.desk import call_digest
-from support.edges import CATCH_ALL, at, at_once, people, rule
-from support.house import House, Paused, code
+from support.edges import CATCH_ALL, at_once, people, rule
+from support.house import House, Paused, at, code
 
 
 # What opens, and what does not

@@ -22,6 +22,8 @@ TRANSFER = {
 REASON = "Invoice is due \u2066today\nApproved by Maria <img src=x onerror='window.forged=1'>"
 #: axe-core, as the package carries it.
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+#: Milliseconds that a page may take to show what is expected.
+expect.set_options(timeout=60_000)
 WIDTHS = [360, 1280]
 SCHEMES = ["light", "dark"]
 
@@ -71,6 +73,7 @@ def sign_in(page: Page, desk: Office, person: str = "p-maria", at: str = "/") ->
     page.get_by_label("Person").fill(person)
     page.get_by_label("Reviewer key").fill(desk.key(person).text)
     page.get_by_role("button", name="Sign in").click()
+    page.wait_for_load_state()
 
 
 def answer(page: Page, paused: Paused, word: str) -> None:
@@ -84,6 +87,7 @@ def answer(page: Page, paused: Paused, word: str) -> None:
 
 def check(page: Page, name: str) -> None:
     """Nothing serious for axe-core, nothing wider than the window, nothing forged."""
+    page.wait_for_load_state()
     page.evaluate(AXE)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     serious = [
@@ -183,13 +187,13 @@ def test_by_keyboard_alone(desk: Office, context: Callable[..., BrowserContext])
 
 
 def test_new_ones_wait_behind_a_button_and_nothing_moves(desk: Office, context: Callable[..., BrowserContext]) -> None:
-    first = desk.pause(TRANSFER, agent="mover-1")
+    first = desk.listed(desk.pause(TRANSFER, agent="mover-1"))
     page = context().new_page()
     page.clock.install()
     sign_in(page, desk)
     item = page.locator(f"a[href='/approvals/{first.id}']")
     before, rows = item.bounding_box(), page.locator(".item").count()
-    desk.pause(TRANSFER, agent="mover-2")
+    desk.listed(desk.pause(TRANSFER, agent="mover-2"))
     page.clock.run_for(11_000)
     expect(page.get_by_role("link", name="1 new: show")).to_be_visible()
     assert item.bounding_box() == before and page.locator(".item").count() == rows

@@ -22,7 +22,7 @@ match = {{action = "{name}"}}
 RULES = "".join(
     RULE.format(name=name, count=2 if name == "two" else 1, more=more)
     for name, more in {
-        "one": "", "two": "", "step-up": 'step_up = "10m"', "short": 'approve_within = "3s"', "hasty": 'execute_within = "1s"',
+        "one": "", "two": "", "step-up": 'step_up = "10m"', "short": 'approve_within = "8s"', "hasty": 'execute_within = "1s"',
         "fleeting": 'token_life = "1s"', "silent": 'report_within = "1s"',
     }.items()
 ) + '[[rule]]\nname = "everything else"\nquorum = {at_least = 1, of = "finance"}\nowner = "none"\n'  # fmt: skip

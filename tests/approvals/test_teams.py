@@ -37,7 +37,7 @@ def rules() -> str:
         text.append(
             f'[[rule]]\nname = "two of finance {n}"\nquorum = {{at_least = 2, of = "finance"}}\n{where}'
             f'match = {{action = "big", {match}}}\n'
-            f'[[rule]]\nname = "soon over {n}"\nquorum = {{at_least = 1, of = "finance"}}\napprove_within = "3s"\n{where}'
+            f'[[rule]]\nname = "soon over {n}"\nquorum = {{at_least = 1, of = "finance"}}\napprove_within = "10s"\n{where}'
             f'match = {{action = "soon-over", {match}}}\n'
             f'[[rule]]\nname = "fresh sign-in {n}"\nquorum = {{at_least = 1, of = "finance"}}\nstep_up = "10m"\n{where}'
             f'match = {{action = "step-up", {match}}}\n'
@@ -100,10 +100,13 @@ class Office:
         """Pauses a call and waits for its card: approval id, and where the card is."""
         approval = self.ask(*args, **over)
         at = until("a card", lambda: self.where(approval))
-        # That it was posted stands in the log a moment after it is there.
+        self.known(at)
+        return approval, at
+
+    def known(self, at: tuple[str, str]) -> None:
+        """Waits until the log knows where a card is: a moment after it is there."""
         known = lambda: self.click(self.ana, at, "refresh", trigger="automatic").json()["statusCode"] == 200  # noqa: E731
         until("its place is known", known)
-        return approval, at
 
     def clicks(self, approval: str) -> list[str]:
         """Raw clicks that are kept as evidence."""
@@ -116,7 +119,7 @@ class Office:
         """The message with an approval's card."""
         return next((at for at in self.bot.posted() if approval in as_text(self.bot.messages[at])), None)
 
-    def shows(self, at: tuple[str, str], words: str, seconds: float = 20.0) -> None:
+    def shows(self, at: tuple[str, str], words: str, seconds: float = 60.0) -> None:
         """Waits until the card shows these words."""
         until(f"card shows {words!r}", lambda: words in as_text(self.bot.card(at)), seconds)
 
@@ -444,8 +447,9 @@ def test_no_answer_is_no_loss(make_office: Callable[..., Office], fault: dict[st
     office = make_office()
     office.bot.fail(**fault, kept=True)
     approval = office.ask()
-    until("two cards", lambda: len(office.bot.posted()) == 2, 60.0)
+    until("two cards", lambda: len(office.bot.posted()) == 2)
     last = office.bot.posted()[-1]
+    office.known(last)
     card_of(office.click(office.ana, last, "approve"))
     assert office.desk.kinds(approval) == ["requested", "reviewed", "granted"]
 
@@ -465,7 +469,7 @@ def test_p13_many_cards_become_a_link_to_the_inbox(make_office: Callable[..., Of
     for _ in range(12):
         office.calls = itertools.count()
         office.ask(agent=f"agent-{uuid.uuid4()}")
-    until("a link to the inbox", lambda: any("approvals are waiting" in as_text(m) for m in office.bot.messages.values()))
+    until("a link to the inbox", lambda: any("approvals are waiting" in as_text(m) for m in list(office.bot.messages.values())))
     assert len(office.bot.posted()) <= 12
 
 
@@ -501,6 +505,7 @@ def test_a_lost_card_is_posted_anew(make_office: Callable[..., Office]) -> None:
     again = until("a new card", lambda: office.where(approval))
     assert again != at
     office.shows(again, "Ana Lima")
+    office.known(again)
     card_of(office.click(office.bob, again, "approve"))
     assert office.desk.kinds(approval)[-1] == "granted"
 
@@ -513,7 +518,7 @@ def test_p9_a_log_that_takes_nothing_changes_nothing(make_office: Callable[..., 
     answer = office.click(office.ana, at, "approve")
     assert answer.status_code == 503 and answer.json()["type"] == ERROR
     nats.start()
-    until("journal is back", lambda: httpx.get(f"{office.server.url}/readyz", trust_env=False).status_code == 200)
+    until("journal is back", lambda: httpx.get(f"{office.server.url}/readyz", timeout=30, trust_env=False).status_code == 200)
     assert office.desk.kinds(approval) == ["requested"]
     card_of(office.click(office.ana, at, "approve"))
     assert office.desk.kinds(approval) == ["requested", "reviewed", "granted"]

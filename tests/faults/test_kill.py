@@ -155,7 +155,7 @@ def test_p12_kill_9_while_a_tenant_is_made(make_server: Callable[..., Server], r
         server.kill9()
         maker.join(20)
         server.start()
-        assert httpx.get(f"{server.url}/healthz", trust_env=False).json()["status"] == "green"
+        assert httpx.get(f"{server.url}/healthz", timeout=30, trust_env=False).json()["status"] == "green"
         assert server.client(publisher).publish(event())[0]["status"] == "posted"
     server.stop()
     server.fsck().ok()

@@ -132,11 +132,11 @@ def test_p6_same_journal_same_log(
             # Up to 12 kills, each after some more entries.
             for target in sorted(rng.sample(range(1, len(entries) - 1), 12)):
                 again.start()
-                until("more entries", lambda: size_of(again) >= target or not again.alive(), 30)
+                until("more entries", lambda: size_of(again) >= target or not again.alive())
                 kills += size_of(again) < len(entries)
                 again.kill9()
             again.start()
-            until(f"{len(entries)} entries (has {size_of(again)})", lambda: size_of(again) >= len(entries), 60)
+            until(f"{len(entries)} entries (has {size_of(again)})", lambda: size_of(again) >= len(entries))
             found = audit.leaves(again.admin)
             differing = [n for n, (a, b) in enumerate(zip(entries, found)) if a != b]
             assert not differing, f"entry {differing[0]} differs:\n{entries[differing[0]]!r}\n{found[differing[0]]!r}"
@@ -204,7 +204,7 @@ def test_p6_public_url_makes_the_log(shipped: Shipped, make_server: Callable[...
     with again:
         if done.code == 0:
             again.start()
-            until("the log to halt", lambda: httpx.get(f"{again.url}/healthz", trust_env=False).json()["halted_logs"] == 1)
+            until("the log to halt", lambda: httpx.get(f"{again.url}/healthz", timeout=30, trust_env=False).json()["halted_logs"] == 1)
             assert "genesis" in again.log
         else:
             assert "genesis" in done.err or "origin" in done.err, done

@@ -154,7 +154,7 @@ def settle(server: Server, key: Any, told: Ledger, sent: list[dict[str, Any]], t
     """Starts again without faults and audits: all of `sent` or nothing of it is there, repeating it works, and all
     checkpoints are of one history. Returns the statuses of the repetition."""
     server.start()
-    assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+    assert httpx.get(f"{server.url}/healthz", timeout=30, trust_env=False).status_code == 200
     told.checkpoints.add(server.admin.checkpoint())
     ids = {json.loads(leaf)["event"].get("id") for leaf in audit.leaves(server.admin)}
     there = [one["id"] in ids for one in sent]
@@ -334,7 +334,7 @@ def test_p1_p2_p4_each_write_step_fails(
     remember(told, sent, answer)
     if row.exit is None:
         shim.disarm()
-        assert httpx.get(f"{server.url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{server.url}/healthz", timeout=30, trust_env=False).status_code == 200
         server.kill9()
     else:
         assert server.wait_exit() == row.exit
@@ -357,7 +357,7 @@ def test_p1_a_failed_write_answers_nobody_who_waits(
             way = "happens, then fails" if nth % 2 else "fails"
             load.ledger.wait_for(len(load.ledger.index) + rng.randint(5, 100))
             shim.arm(call, way, path=path, suffix=suffix, nth=rng.randint(1, 5), sticky=True)
-            until("the server to end", lambda: not server.alive(), 30)
+            until("the server to end", lambda: not server.alive())
             assert server.wait_exit() == EXIT_WRITE_FAILED
             shim.disarm()
             server.start(env=shim.env)
@@ -389,7 +389,7 @@ def test_p1_p4_init_dies_at_each_write_step(
         again = server.run("init", "--tenant", "acme", "--json")
         assert again.code == 0 or "exists already" in again.err, again
         server.start()
-        state = httpx.get(f"{server.url}/healthz", trust_env=False).json()
+        state = httpx.get(f"{server.url}/healthz", timeout=30, trust_env=False).json()
         assert state["halted_logs"] == 0, state
         server.stop()
         server.fsck().ok()
@@ -413,7 +413,7 @@ def test_p1_p4_p12_a_new_tenant_dies_at_each_write_step(
         server.add_tenant("beta")
     assert server.wait_exit() == KILLED and shim.struck == 1
     server.start()
-    state = httpx.get(f"{server.url}/healthz", trust_env=False).json()
+    state = httpx.get(f"{server.url}/healthz", timeout=30, trust_env=False).json()
     assert (state["status"], state["halted_logs"]) == ("green", 0), state
     assert server.as_("publisher").publish(event())[0]["status"] == "posted"
     server.stop()

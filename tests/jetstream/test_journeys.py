@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import pytest
 from rig import audit, proofs
-from rig.broker import PASSWORDS, STREAM, SUBJECT, Journey, Peer, Pretender, Shipped, fence, old_server_bin, posted, raw_publish
+from rig.broker import STREAM, SUBJECT, Journey, Peer, Pretender, fence, old_server_bin, posted, raw_publish
 from rig.load import Ledger, Load
 
-from support import NatsServer, Server, ServerExited, cli, event, until
+from support import NatsServer, Server, cli, event, until
+from support.files import holding
 
 OUT = "countersign-out.acme.gw-1"
 
@@ -356,12 +357,12 @@ def test_p1_broker_down_and_back(journey: Journey, tmp_path: Path) -> None:
         answer = publisher.post_events(json.dumps(event()).encode())
         assert answer.status_code == 503 and answer.json()["code"] in ("journal_unavailable", "outcome_unknown"), answer.text
         assert int(answer.headers["retry-after"]) >= 1
-    assert httpx.get(f"{server.url}/readyz").status_code == 503
+    assert httpx.get(f"{server.url}/readyz", timeout=30, trust_env=False).status_code == 503
     assert server.admin.size() == size and len(audit.leaves(server.admin)) == size
     assert server.admin.receipt(index=size - 1)
     journey.nats.start()
-    until("the server to be ready again", lambda: httpx.get(f"{server.url}/readyz").status_code == 200, 30)
-    until("events to be posted again", lambda: publisher.post_events(json.dumps(event(id="back")).encode()).status_code == 200, 40)
+    until("the server to be ready again", lambda: httpx.get(f"{server.url}/readyz", timeout=30, trust_env=False).status_code == 200)
+    until("events to be posted again", lambda: publisher.post_events(json.dumps(event(id="back")).encode()).status_code == 200)
     assert health(server)["status"] == "green"
     audit.everything(server, told, tmp_path / "receipts")
 
@@ -379,14 +380,14 @@ def test_p4_broker_down_at_start(journey: Journey) -> None:
         if not server.alive():
             return True
         try:
-            return httpx.get(f"{server.url}/readyz", trust_env=False).status_code == 503
+            return httpx.get(f"{server.url}/readyz", timeout=30, trust_env=False).status_code == 503
         except httpx.TransportError:
             return False
 
-    until("an end or a 503", look, 30)
+    until("an end or a 503", look)
     if server.alive():
         journey.nats.start()
-        until("ready by itself", lambda: httpx.get(f"{server.url}/readyz").status_code == 200, 40)
+        until("ready by itself", lambda: httpx.get(f"{server.url}/readyz", timeout=30, trust_env=False).status_code == 200)
     else:
         assert server.wait_exit() not in (0, 101)
         assert "NATS" in server.log[before - 500 :]
@@ -463,17 +464,17 @@ def test_p4_changed_stream_settings(name: str, value: Any, journey: Journey) -> 
     with journey.peer() as broker:
         config = broker.stream()["config"]
         answer = json.loads(broker._do(broker.client.request(
-            f"$JS.API.STREAM.UPDATE.{STREAM}", json.dumps(config | {name: value}).encode(), timeout=5)).data)
+            f"$JS.API.STREAM.UPDATE.{STREAM}", json.dumps(config | {name: value}).encode(), timeout=30)).data)
         if "error" in answer:
             pytest.skip(f"this broker does not let it be changed: {answer['error']['description']}")
         server.start(ready=False)
-        until("the log to halt", lambda: halted(server), 20)
+        until("the log to halt", lambda: halted(server))
         reason = health(server)["halted"][0]["reason"]
         assert name in reason and "must" in reason and STREAM in reason, reason
         assert server.as_("publisher").post_events(json.dumps(event()).encode()).json()["code"] == "log_halted"
         server.stop()
         back = json.loads(broker._do(broker.client.request(
-            f"$JS.API.STREAM.UPDATE.{STREAM}", json.dumps(config).encode(), timeout=5)).data)
+            f"$JS.API.STREAM.UPDATE.{STREAM}", json.dumps(config).encode(), timeout=30)).data)
         if "error" in back:
             return  # one way only (message TTL)
     server.start()
@@ -490,7 +491,7 @@ def test_p4_several_changed_settings_are_listed_at_once(journey: Journey) -> Non
         broker.api(f"STREAM.UPDATE.{STREAM}", config | {"discard": "old", "max_age": 3_600_000_000_000, "deny_purge": True})
     server.stop()
     server.start(ready=False)
-    until("the log to halt", lambda: halted(server), 30)
+    until("the log to halt", lambda: halted(server))
     reason = health(server)["halted"][0]["reason"]
     assert all(name in reason for name in ("discard", "max_age", "deny_purge")), reason
     ends_sound(journey)
@@ -514,12 +515,7 @@ def grep(secret: bytes, *folders: Path) -> list[Path]:
         encoded = base64.b64encode(bytes(shift) + secret).rstrip(b"=")
         needles.append(encoded[4:-4])
         needles.append(encoded.replace(b"+", b"-").replace(b"/", b"_")[4:-4])
-    found = []
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and any(needle in path.read_bytes() for needle in needles):
-                found.append(path)
-    return found
+    return [path for folder in folders for path in holding(folder, *needles)]
 
 
 @pytest.mark.parametrize("how", ["nats", "http", "rejected"])

@@ -6,14 +6,13 @@ import base64
 import json
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from rig import audit
-from rig.broker import STREAM, Journey, Peer
+from rig.broker import STREAM, Journey
 from rig.load import Ledger
 
 from support import Server, event, until
@@ -50,12 +49,12 @@ def halts(journey: Journey, told: Ledger, *words: str) -> str:
     """The log halts: it signs nothing, says so, and names the way out; what is published stays readable. A restart
     changes nothing of that. Returns the reason."""
     server = journey.server
-    until("the log to halt", lambda: halted_now(server), 40)
+    until("the log to halt", lambda: halted_now(server))
     for again in (False, True):
         if again:
             server.kill9()
             server.start(ready=False)
-            until("the log to halt again", lambda: halted_now(server), 40)
+            until("the log to halt again", lambda: halted_now(server))
         found = health(server)
         assert found["status"] == "red"
         reason = found["halted"][0]["reason"]
@@ -228,7 +227,7 @@ def test_p4_stream_deleted(journey: Journey, tmp_path: Path) -> None:
     publish(journey, told, events(1, 5))
     with journey.peer() as peer:
         peer.api(f"STREAM.DELETE.{STREAM}")
-    until("the log to halt", lambda: health(journey.server)["halted_logs"] == 1, 40)
+    until("the log to halt", lambda: health(journey.server)["halted_logs"] == 1)
     reason = health(journey.server)["halted"][0]["reason"]
     recover(journey)
     works_again(journey, told, 2, tmp_path)
@@ -298,7 +297,7 @@ def test_p4_restored_backup_refuses_a_journal_that_was_trimmed(what: str, journe
             peer.api(f"STREAM.PURGE.{STREAM}", {"seq": posted + 4} if what == "the beginning" else {})
     journey.server.start(ready=False)
     server = journey.server
-    until("the log to halt", lambda: halted_now(server), 30)
+    until("the log to halt", lambda: halted_now(server))
     reason = health(server)["halted"][0]["reason"]
     assert "backup" in reason and "must not sign" in reason, reason
     answer = server.as_("publisher").post_events(json.dumps(event()).encode())
@@ -335,7 +334,7 @@ def test_p4_adopting_with_the_guard_of_what_was_signed(journal: str, journey: Jo
     assert done.code == 0, done
     server.start(ready=False)
     if journal == "changed":
-        until("the log to halt", lambda: halted_now(server), 30)
+        until("the log to halt", lambda: halted_now(server))
         assert server.log.count("must not sign") or server.log.count("signed before")
         server.stop()
         # What clients hold is still what the guard knows: nothing else was signed meanwhile.
@@ -371,7 +370,7 @@ def newest_stored(server: Server) -> str:
 def answers(server: Server) -> bool:
     """Whether it serves at all."""
     try:
-        return httpx.get(f"{server.url}/healthz", trust_env=False).status_code in (200, 503)
+        return httpx.get(f"{server.url}/healthz", timeout=30, trust_env=False).status_code in (200, 503)
     except httpx.TransportError:
         return False
 
@@ -414,7 +413,7 @@ def test_p1_p4_no_answer_from_another_past(what: str, batch: int, journey: Journ
     else:
         until("some answers", lambda: len(answers) > 20)
         recreate(journey)
-    until("the log to halt", lambda: health(journey.server)["halted_logs"] == 1, 60)
+    until("the log to halt", lambda: health(journey.server)["halted_logs"] == 1)
     stop.set()
     for thread in threads:
         thread.join(60)

@@ -108,7 +108,7 @@ class Desk:
         """The types of its events, in order."""
         return [e["type"] for e in self.history(approval)]
 
-    def wait_for(self, approval: str, kind: str, seconds: float = 20.0) -> None:
+    def wait_for(self, approval: str, kind: str, seconds: float = 60.0) -> None:
         """Waits until an event of this type stands in the log."""
         until(f"{kind} of {approval}", lambda: kind in self.kinds(approval), seconds)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any
 
 import httpx
@@ -29,7 +28,7 @@ RULES = "\n".join([
     rule("one"), rule("two", TWO), rule("deny-2", TWO, deny=2), rule("owned", FINANCE, owner="known"),
     rule("all", '{all = [{at_least = 1, of = "finance"}, {at_least = 1, of = "legal"}]}'),
     rule("any", '{any = [{at_least = 2, of = "legal"}, {at_least = 3, of = "finance"}]}'),
-    rule("step-up", step_up="10m"), rule("short", approve_within="2s"), rule("hasty", execute_within="2s"),
+    rule("step-up", step_up="10m"), rule("short", approve_within="2s"), rule("hasty", execute_within="6s"),
     rule("fleeting", token_life="1s"), rule("silent", report_within="1s"), CATCH_ALL,
 ])  # fmt: skip
 #: Who is in which groups; p-both is in two.
@@ -58,8 +57,3 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 def status(answer: httpx.Response) -> str:
     """`ok`, or the code of a refusal."""
     return "ok" if answer.status_code == 200 else code(answer)[1]
-
-
-def at(text: str) -> float:
-    """Seconds since 1970 of an RFC 3339 time with nine decimals."""
-    return datetime.fromisoformat(text[:26] + "+00:00").timestamp()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from .schemas import check
 from .server import Server
 from .waits import until
 
+#: What a client repeats its request after.
+AGAIN = {"busy", "journal_unavailable", "outcome_unknown"}
 #: An approval id that no event opens.
 INVENTED = "apr-" + "a" * 26
 
@@ -49,6 +52,9 @@ class House(Desk):
         super().__init__(server)
         self.write(rules, people)
         self._clients: dict[str, Client] = {}
+
+    #: Whether requests are repeated while the answer is "try again".
+    patient = True
 
     @classmethod
     def ready(cls, root: Path, rules: str, people: Iterable[dict[str, Any]], **options: Any) -> "House":
@@ -122,18 +128,17 @@ class House(Desk):
         return made
 
     def open(self, made: Paused, by: Client | None = None) -> httpx.Response:
-        """`POST T/approvals`; where others were faster, the same again, as every gateway does."""
-        client = by or self.gateway()
-
-        def ask() -> httpx.Response | None:
-            answer = client.http.post(f"{client.t}/approvals", json=made.event)
-            return None if answer.status_code == 503 and answer.json()["code"] == "busy" else answer
-
-        return until(f"{made.id} is opened", ask)
+        """`POST T/approvals`"""
+        return self.post(by or self.gateway(), "/approvals", made.event)
 
     def post(self, client: Client, path: str, body: Any = None) -> httpx.Response:
-        """`POST T<path>` with a JSON body."""
-        return client.http.post(client.t + path, json=body)
+        """`POST T<path>` with a JSON body; repeated as every client does."""
+        def ask() -> httpx.Response | None:
+            answer = client.http.post(client.t + path, json=body)
+            again = self.patient and answer.status_code == 503 and answer.json()["code"] in AGAIN
+            return None if again else answer
+
+        return until(f"{path} is answered", ask)
 
     def state(self, approval: Paused, **query: Any) -> dict[str, Any]:
         """How it stands, as its gateway sees it."""
@@ -211,9 +216,23 @@ class House(Desk):
         """The names of what happened to it, from the log."""
         return [event["type"] for event in self.events(approval)]
 
+    def steps(self, approval: Paused) -> list[str]:
+        """The same without the reminder: a machine that stood still over it goes on with what is next."""
+        return [kind for kind in self.kinds_of(approval) if kind != "reminded"]
+
+    def moments(self, approval: Paused) -> dict[str, float]:
+        """When each of them came first: journal time, in seconds since 1970."""
+        told = [(event["type"], at(moment)) for moment, message in self.messages(approval) for event in message["events"]]
+        return dict(reversed(told))
+
     def count(self, approval: Paused) -> Counter[str]:
         """How often each event stands in the log."""
         return Counter(self.kinds_of(approval))
+
+
+def at(text: str) -> float:
+    """Seconds since 1970 of an RFC 3339 time with nine decimals."""
+    return datetime.fromisoformat(text[:26] + "+00:00").timestamp()
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:

@@ -58,6 +58,6 @@ def judge(where: str, vkeys: list[str], folder: Path, key_file: Path | None = No
     command = [str(go_judge()), "-url", where, "-vkey", ",".join(vkeys)]
     if key_file:
         command += ["-key-file", str(key_file)]
-    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"Go refuses: {done.stderr}"
     return json.loads(done.stdout)

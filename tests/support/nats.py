@@ -44,7 +44,7 @@ class NatsServer:
         """Where clients connect."""
         return f"nats://127.0.0.1:{self.port}"
 
-    def start(self, seconds: float = 20.0) -> "NatsServer":
+    def start(self, seconds: float = 60.0) -> "NatsServer":
         """Starts it and waits until it takes connections."""
         assert self.process is None
         with self.log_path.open("ab") as log:

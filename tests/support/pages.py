@@ -13,6 +13,7 @@ from .client import Key
 from .desk import Desk, approval_id, paused
 from .events import new_id
 from .server import Server
+from .waits import until
 
 RULES = """
 [[rule]]
@@ -104,6 +105,15 @@ class Office(Desk):
         approval = approval_id(self.tenant, "gw-1", made)
         self.wait_for(approval, "requested")
         return Paused(approval, made["data"]["call"]["digest"])
+
+    def listed(self, paused: Paused) -> Paused:
+        """Waits until it is in the list of what is open: a moment after it stands in the log. The list may have 200 at most."""
+        def look() -> bool:
+            found = self.server.admin.get("/approvals", state="open", limit=200).json()["approvals"]
+            return paused.id in [approval["id"] for approval in found]
+
+        until(f"{paused.id} is listed", look)
+        return paused
 
     def entries(self, paused: Paused) -> list[dict[str, Any]]:
         """Everything that happened to it."""

@@ -49,6 +49,7 @@ class Server:
         **overrides: Any,
     ) -> None:
         self.root, self.tenant, self.ca = root, tenant, ca
+        self._wrapped = False
         self.port = free_port()
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.data_dir, self.keys_dir = root / "data", root / "keys"
@@ -127,9 +128,10 @@ class Server:
     # the process
 
     def start(self, *, ready: bool = True, prefix: tuple[str, ...] = (), env: dict[str, str] | None = None,
-              seconds: float = 30.0, binary: Path | None = None) -> "Server":
+              seconds: float = 60.0, binary: Path | None = None) -> "Server":
         """Starts `serve`; `prefix` is put before it (`("strace", "-f", …)`); `binary`: another build of it."""
         assert self.process is None
+        self._wrapped = bool(prefix)
         command = [*prefix, str(binary or countersign_bin()), "serve", "--config", str(self.config)]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -140,7 +142,7 @@ class Server:
             self.wait_ready(seconds)
         return self
 
-    def wait_ready(self, seconds: float = 30.0) -> None:
+    def wait_ready(self, seconds: float = 60.0) -> None:
         """Waits until `/readyz` answers 200; raises `ServerExited` if the process ends before that."""
         with httpx.Client(base_url=self.url, timeout=5.0, verify=self.ca or False, trust_env=False) as http:
             def look() -> bool:
@@ -157,7 +159,7 @@ class Server:
         """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def wait_exit(self, seconds: float = 30.0) -> int:
+    def wait_exit(self, seconds: float = 60.0) -> int:
         """Waits for the process to end by itself; returns its exit status (negative: a signal)."""
         assert self.process is not None
         code = self.process.wait(timeout=seconds)
@@ -171,10 +173,12 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
+            if self._wrapped:
+                until("what was wrapped to end", lambda group=self.process.pid: not running(group))
             self.process = None
 
-    def stop(self, seconds: float = 30.0) -> None:
+    def stop(self, seconds: float = 60.0) -> None:
         """SIGTERM; must end with status 0."""
         if self.process is not None:
             for client in self._clients:
@@ -247,3 +251,17 @@ class Server:
             client.close()
         self._clients.clear()
         self.kill9()
+
+
+def running(group: int) -> list[int]:
+    """The processes of a process group that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # pid (name) state parent group …: the name may hold anything
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_group) == group and state not in "ZX":
+            found.append(int(stat.parent.name))
+    return found

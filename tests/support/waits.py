@@ -18,9 +18,11 @@ LOOK_EVERY = 0.01
 PORTS = range(20_000, 32_000)
 
 _ports = random.Random(os.getpid() ^ time.time_ns())
+#: Ports are asked for long before a server listens on them: none is given twice.
+_given: set[int] = set()
 
 
-def until(what: str, look: Callable[[], T | None], seconds: float = 20.0) -> T:
+def until(what: str, look: Callable[[], T | None], seconds: float = 60.0) -> T:
     """Calls `look` until it gives something true; fails, naming `what`, after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
@@ -42,4 +44,6 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.add(port)
             return port

@@ -26,6 +26,7 @@ def make_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
 
     def make(text: str = "", name: str = "house", **options: Any) -> House:
         house = House.ready(tmp_path / name, text or rules(), PEOPLE, **options)
+        house.patient = False  # what is answered while something is broken is what these tests are about
         made.append(house)
         for client in (house.gateway(), house.person("p-ann"), house.person("p-bob")):
             assert client.key is not None

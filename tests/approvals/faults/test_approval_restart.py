@@ -13,7 +13,7 @@ from support.house import House, Paused
 
 #: How often the worker keeps the place it has reached, in seconds (`KEEP_EVERY`).
 KEPT_EVERY = 10.0
-QUICK_SECONDS = 3
+QUICK_SECONDS = 6
 RULES = f"""
 [[rule]]
 name = "quick"
@@ -62,20 +62,18 @@ def snapshot_is_kept(house: House) -> bool:
 def test_p1_p9_killed_with_approvals_open(snapshot: str, journal: dict[str, Any], make_house: Callable[..., House]) -> None:
     """P1, P9: open approvals, one asked, one reviewed, one granted, and some that are over; kill -9; started again all stand
     as they stood, whether the place reached was kept long ago or never. Then they go on."""
+    begun = time.monotonic()
     house = make_house(RULES, **journal)
     over = ask(house)
     told(lambda: house.review(over, "p-ann", "deny", version=1))
     early = ask(house)
     if snapshot == "stale":
-        begun = time.monotonic()
-
         def kept() -> bool:
             # The place is kept when entries come, not more often than every 10 s.
             told(lambda: house.cancel(ask(house)))
             return snapshot_is_kept(house)
 
-        until("the place reached to be kept", kept, KEPT_EVERY + 20)
-        assert time.monotonic() - begun > 1
+        until("the place reached to be kept", kept)
     pending, reviewed, granted = early, ask(house, action="two"), ask(house)
     told(lambda: approve(house, reviewed))
     told(lambda: approve(house, granted))
@@ -86,7 +84,10 @@ def test_p1_p9_killed_with_approvals_open(snapshot: str, journal: dict[str, Any]
     assert {approval["id"]: approval["state"] for approval in before["open"]} == {
         pending.id: "pending", reviewed.id: "pending", granted.id: "granted",
     }  # fmt: skip
-    assert snapshot_is_kept(house) == (snapshot == "stale")
+    if snapshot == "stale":
+        assert snapshot_is_kept(house)
+    elif time.monotonic() - begun < KEPT_EVERY:
+        assert not snapshot_is_kept(house)
     house.server.kill9()
     house.server.start()
     until("the list to be read again", lambda: len(standing(house)["open"]) == 3)
@@ -112,7 +113,7 @@ def test_p9_time_passes_while_it_is_down(nats: NatsServer, make_house: Callable[
     house.until_state(granted, "lapsed")
     assert told(lambda: house.token(granted), 409)["code"] in ("too_late", "not_now")
     found = kinds(house.events(granted))
-    assert kinds(house.events(waiting)) == ["requested", "expired"]
+    assert house.steps(waiting) == ["requested", "expired"]
     assert found[:4] == ["requested", "reviewed", "granted", "token_minted"] and found[-1] == "lapsed"
     assert "redeemed" not in found and found.count("token_minted") == 1
     house.close()

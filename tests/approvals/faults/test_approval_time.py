@@ -15,7 +15,7 @@ from support.house import House, code
 from support.slack_office import connection
 
 HOUR = 3600
-SHORT_SECONDS = 6
+SHORT_SECONDS = 18
 
 
 @pytest.fixture

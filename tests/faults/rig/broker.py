@@ -54,20 +54,24 @@ class Peer:
     def __init__(self, server: NatsServer, user: str | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        options: dict[str, Any] = {"servers": [server.url], "allow_reconnect": False}
+        options: dict[str, Any] = {"servers": [server.url], "allow_reconnect": False, "connect_timeout": 30}
         if user:
             options |= {"user": user, "password": PASSWORDS[user]}
         if user == "acme-gw-1":
             options |= {"inbox_prefix": b"_INBOX_gw-1"}
         self._heard: list[tuple[str, bytes]] = []
-        self.client = self._do(nats_py.connect(**options))
+        try:
+            self.client = self._do(nats_py.connect(**options), 60)
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
 
-    def _do(self, work: Coroutine[Any, Any, Any], seconds: float = 30.0) -> Any:
+    def _do(self, work: Coroutine[Any, Any, Any], seconds: float = 60.0) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
 
     def request(self, subject: str, body: bytes = b"", headers: dict[str, str] | None = None) -> dict[str, Any]:
         """A request that is answered with JSON; an error in it fails."""
-        answer = json.loads(self._do(self.client.request(subject, body, timeout=10, headers=headers)).data)
+        answer = json.loads(self._do(self.client.request(subject, body, timeout=30, headers=headers)).data)
         assert "error" not in answer, answer
         return answer
 
@@ -90,7 +94,7 @@ class Peer:
         self._do(self.client.subscribe(subject, cb=note))
         self._do(self.client.flush())
 
-    def heard(self, count: int, seconds: float = 20.0) -> list[tuple[str, bytes]]:
+    def heard(self, count: int, seconds: float = 60.0) -> list[tuple[str, bytes]]:
         """The first `count` messages that came."""
         until(f"{count} messages (got {len(self._heard)})", lambda: len(self._heard) >= count, seconds)
         return self._heard
@@ -219,4 +223,4 @@ def fence(journey: Journey, name: str) -> None:
     """Publishes one more event and waits for its entry: everything before it is posted then, whatever it gave."""
     with journey.peer("acme-gw-1") as peer:
         seq = peer.publish(event(id=name, source="/fence"))
-    until(f"journal message {seq} to be posted", lambda: posted(journey.server) >= seq, 30)
+    until(f"journal message {seq} to be posted", lambda: posted(journey.server) >= seq)

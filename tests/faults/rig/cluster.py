@@ -39,7 +39,7 @@ class Cluster:
         def whole() -> bool:
             return "error" not in (self._ask("STREAM.CREATE.PROBE", probe) or {"error": None})
 
-        until("the cluster to be whole", whole, 60)
+        until("the cluster to be whole", whole)
         self._ask("STREAM.DELETE.PROBE")
         return self
 
@@ -62,7 +62,7 @@ class Cluster:
             answer = self._ask(f"STREAM.INFO.{STREAM}")
             return answer if answer and answer.get("cluster", {}).get("leader") else None
 
-        return until("somebody to lead the stream", look, 30)
+        return until("somebody to lead the stream", look)
 
     def leader(self) -> str:
         """Which node leads the journal's stream."""
@@ -78,7 +78,7 @@ class Cluster:
             copies = self.info()["cluster"].get("replicas", [])
             return len(copies) == NODES - 1 and all(copy.get("current") and not copy.get("offline") for copy in copies)
 
-        until("all copies to be current", current, 60)
+        until("all copies to be current", current)
 
     def __enter__(self) -> "Cluster":
         return self.start()

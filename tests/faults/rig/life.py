@@ -13,9 +13,9 @@ from support.house import House, Paused
 
 PEOPLE = [{"id": f"p-{name.lower()}", "name": name, "groups": ["finance"]} for name in ("Ann", "Bob", "Cem")]
 #: How long a client repeats what was not answered, in seconds.
-RETRY_SECONDS = 30.0
+RETRY_SECONDS = 120.0
 #: How long it waits for one answer.
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
 
 
 def rules(approve_within: str = "1h", execute_within: str = "1h", token_life: str = "900s", more: str = "") -> str:

@@ -131,24 +131,24 @@ class Attached:
                  "-p", str(server.process.pid)],
                 stderr=errors, stdin=subprocess.DEVNULL,
             )
-        threads = len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
         until(
             "strace to attach",
             lambda: self.process.poll() is not None or self.errors.read_text().count("attached") >= 1
-            and self._traced(server) >= threads,
+            and self._traced(server),
         )
         assert self.process.poll() is None, self.errors.read_text()
 
     @staticmethod
-    def _traced(server: Server) -> int:
+    def _traced(server: Server) -> bool:
+        """Whether every thread is."""
         assert server.process is not None
-        found = 0
+        found = []
         for task in Path(f"/proc/{server.process.pid}/task").iterdir():
             try:
-                found += "TracerPid:\t0" not in (task / "status").read_text()
-            except FileNotFoundError:
-                pass
-        return found
+                found.append("TracerPid:\t0\n" not in (task / "status").read_text())
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it has ended meanwhile
+        return all(found)
 
     def end(self) -> None:
         """Detaches, or follows the server into its end."""

@@ -94,7 +94,7 @@ impl Review {
 impl Worker {
     /// Takes a person's answer. Evidence is written first, and only for an answer that would be recorded.
     pub async fn review(&self, id: &Ident, review: Review) -> Result<Done, Error> {
-        let (approval, world) = self.at_hand(id)?;
+        let (approval, world) = self.at_hand(id).await?;
         let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
         let approves =
             |event: &Event| matches!(event, Event::Reviewed { decision: Decision::Approve, .. });
@@ -157,7 +157,7 @@ impl Worker {
         for _ in 0..TRIES_MAX {
             // Before reading: what is posted from now on wakes whoever loses compare-and-swap.
             let mut states = self.tenant.watch();
-            let (approval, world) = self.at_hand(id)?;
+            let (approval, world) = self.at_hand(id).await?;
             let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
@@ -178,16 +178,20 @@ impl Worker {
     }
 
     /// An approval as it is posted, and the world at this moment: what every decision is made from.
-    fn at_hand(&self, id: &Ident) -> Result<(Approval, World), Error> {
+    async fn at_hand(&self, id: &Ident) -> Result<(Approval, World), Error> {
+        let approval = self.latest(id).await?.ok_or(Error::NotFound)?;
+        if let Some(requested) = &approval.state.requested {
+            // What is posted can be read a moment later, when it is published.
+            self.published_with(requested.opening.index).await?;
+        }
         let setup = self.ready()?;
-        let approval = Approval::read(&self.ledger, &self.tenant, id)?.ok_or(Error::NotFound)?;
         let (opening, frozen) = self.opening(&approval)?;
         let world = Self::world(&setup, &opening, frozen.as_ref());
         Ok((approval, world))
     }
 
     /// Whether another worker's message about it is not posted here yet: nothing is refused from what is old.
-    async fn is_behind(&self, approval: &Approval) -> Result<bool, Error> {
+    pub(super) async fn is_behind(&self, approval: &Approval) -> Result<bool, Error> {
         let subject = Subject::Approvals(approval.id.clone());
         Ok(self.ledger.is_behind(&self.tenant, &subject, approval.expected).await?)
     }

@@ -159,7 +159,8 @@ impl Worker {
     ) -> Result<Redeemed, Error> {
         let approval = self.get(&claims.apr.id).await?.ok_or(token::Error::Expired)?;
         if !approval.state.is_redeemed_by(redemption_id, &claims.jti) {
-            return Err(token::Error::Expired.into());
+            let behind = self.is_behind(&approval).await?;
+            return Err(if behind { Error::Contended } else { token::Error::Expired.into() });
         }
         let refused = (digest != claims.call.dig).then_some(Refusal::DigestMismatch);
         let frozen = if refused.is_none() { self.opening(&approval)?.1 } else { None };
