@@ -217,11 +217,12 @@ def test_p9_without_keys_nothing_is_believed(tmp_path: Any) -> None:
         bot.metadata_status = 500
         endpoint = f"{server.url}/teams/acme-teams/messages"
         activity = bot.activity(kim(bot), CONVERSATION)
+        begin = time.monotonic()
         for _ in range(5):
             answer = bot.send(endpoint, activity)
             assert answer.status_code == 503 and "retry-after" in answer.headers
         # A failed fetch is tried again after ten seconds, not with every request.
-        assert bot.fetches == {"metadata": 1, "keys": 0}
+        assert 1 <= bot.fetches["metadata"] <= 1 + (time.monotonic() - begin) // 10 and bot.fetches["keys"] == 0
 
 
 def test_the_issuer_is_the_one_that_microsoft_documents() -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from .waits import until
+
 ONE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
+#: Problem codes of a 503 after which a request is repeated: nothing was written, or nobody knows.
+AGAIN = {"busy", "journal_unavailable", "outcome_unknown"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,15 @@ def leaf_of_line(line: bytes) -> bytes:
     return rest[:-1]
 
 
+def patiently(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """Repeats a request while its answer is "try again"."""
+    def ask() -> httpx.Response | None:
+        answer = send()
+        return None if answer.status_code == 503 and answer.json()["code"] in AGAIN else answer
+
+    return until("an answer that is not: try again", ask)
+
+
 class Client:
     """Requests with one key (or none) to one tenant."""
 
@@ -105,7 +118,7 @@ class Client:
         headers = {}
         if compress:
             body, headers = gzip.compress(body), {"Content-Encoding": "gzip"}
-        answer = self.post_events(body, kind, receipts, **headers)
+        answer = patiently(lambda: self.post_events(body, kind, receipts, **headers))
         assert answer.status_code == 200, answer.text
         results = answer.json()["results"]
         assert len(results) == len(events)
@@ -189,7 +202,7 @@ class Client:
     def erase(self, index: int, *fields: str) -> dict[str, Any]:
         """Erases payload of an entry."""
         body: dict[str, Any] = {"index": index} | ({"fields": list(fields)} if fields else {})
-        answer = self.http.post(f"{self.t}/erasures", json=body)
+        answer = patiently(lambda: self.http.post(f"{self.t}/erasures", json=body))
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -202,6 +215,6 @@ class Client:
     def add_key(self, roles: list[str], producer: str | None = None, person: str | None = None, name: str = "") -> Key:
         """Issues an API key."""
         body = {"roles": roles, "producer": producer, "person": person, "name": name}
-        answer = self.http.post(f"{self.t}/keys", json=body)
+        answer = patiently(lambda: self.http.post(f"{self.t}/keys", json=body))
         assert answer.status_code == 201, answer.text
         return Key(answer.json()["key"])

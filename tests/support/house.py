@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from .client import Client
+from .client import Client, patiently
 from .desk import Desk, approval_id, paused
 from .events import new_id
 from .lifecycle import Message, approvals, judge
@@ -19,8 +19,6 @@ from .schemas import check
 from .server import Server
 from .waits import until
 
-#: What a client repeats its request after.
-AGAIN = {"busy", "journal_unavailable", "outcome_unknown"}
 #: An approval id that no event opens.
 INVENTED = "apr-" + "a" * 26
 
@@ -133,12 +131,8 @@ class House(Desk):
 
     def post(self, client: Client, path: str, body: Any = None) -> httpx.Response:
         """`POST T<path>` with a JSON body; repeated as every client does."""
-        def ask() -> httpx.Response | None:
-            answer = client.http.post(client.t + path, json=body)
-            again = self.patient and answer.status_code == 503 and answer.json()["code"] in AGAIN
-            return None if again else answer
-
-        return until(f"{path} is answered", ask)
+        send = lambda: client.http.post(client.t + path, json=body)  # noqa: E731
+        return patiently(send) if self.patient else send()
 
     def state(self, approval: Paused, **query: Any) -> dict[str, Any]:
         """How it stands, as its gateway sees it."""

@@ -175,21 +175,22 @@ impl Ledger {
         last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))
     }
 
-    /// Whether the journal holds a message on a signed subject that is newer than `posted`: another process wrote it,
-    /// and it is not posted here yet.
-    pub async fn is_behind(
+    /// The last message on a signed subject, if the journal holds one that is newer than `posted`: another process wrote
+    /// it, and it may not be posted here yet.
+    pub async fn newer(
         &self,
         tenant: &Tenant,
         subject: &Subject,
         posted: u64,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<u64>, Error> {
         match tenant.journal() {
             #[cfg(feature = "jetstream")]
             Journal::JetStream(stream) => {
-                Ok(stream.last_on(subject).await?.is_some_and(|message| message.seq > posted))
+                let last = stream.last_on(subject).await?.map(|message| message.seq);
+                Ok(last.filter(|seq| *seq > posted))
             }
             // Nobody but our writer appends, and what it appends it posts.
-            Journal::Embedded(_) | Journal::Absent => Ok(false),
+            Journal::Embedded(_) | Journal::Absent => Ok(None),
         }
     }
 

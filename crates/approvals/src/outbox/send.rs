@@ -26,6 +26,8 @@ const AT_ONCE_MAX: usize = 16;
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// A claim of another worker without an outcome is taken over after this time: no call to a chat takes longer.
 const CLAIM_TIME: Duration = Duration::from_secs(60);
+/// Nothing is posted on a claim that may end before the chat has answered: it holds this long still.
+const CLAIM_LEFT: Duration = Duration::from_secs(25);
 /// Pause after a failure that tells no time.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Pause while another message to the channel is under way, or after a claim was lost.
@@ -152,11 +154,12 @@ impl Worker {
             Some((worker == self.name(), CLAIM_TIME.checked_sub(age)?))
         });
         match held {
-            Some((false, left)) => return Ok(Some(left)),
+            Some((ours, left)) if !ours || left < CLAIM_LEFT => return Ok(Some(left)),
             // Tried again: every claim is an entry for ever.
-            Some((true, _)) => {}
+            Some(_) => {}
             None => {
-                if !sending.claim(expected).await? {
+                let begun = Instant::now();
+                if !sending.claim(expected).await? || begun.elapsed() + CLAIM_LEFT > CLAIM_TIME {
                     return Ok(Some(SOON));
                 }
                 fault::point("card_planned");

@@ -1,6 +1,6 @@
 //! One command on one approval: read, decide, append with compare-and-swap, answer from what the ledger then holds.
 
-use super::{Error, Hint, Worker, is_conflict};
+use super::{Error, Hint, PUBLISHED_WAIT, Worker, is_conflict};
 use crate::{fault, history::Approval};
 use decider::{
     Decider as _,
@@ -161,39 +161,68 @@ impl Worker {
             let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
-                if decided.refused.is_some() && self.is_behind(&approval).await? {
-                    let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
+                // Nothing is refused from what is old.
+                if decided.refused.is_some() && self.catch_up_with(id, approval.expected).await? {
                     continue;
                 }
                 self.published_with(approval.last_index()).await?;
                 return Ok(Done { approval, refused: decided.refused, written: false });
             }
+            let expected = approval.expected;
             if let Some((approval, overtaken)) = self.append(approval, decided.events, at).await? {
                 let refused = decided.refused.or(overtaken);
                 return Ok(Done { approval, refused, written: true });
             }
-            let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
+            // Whoever won may not be posted here yet.
+            if !self.catch_up_with(id, expected).await? {
+                let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
+            }
         }
         Err(Error::Contended)
     }
 
     /// An approval as it is posted, and the world at this moment: what every decision is made from.
     async fn at_hand(&self, id: &Ident) -> Result<(Approval, World), Error> {
-        let approval = self.latest(id).await?.ok_or(Error::NotFound)?;
+        self.ready()?;
+        let approval = self.latest(id).await?;
         if let Some(requested) = &approval.state.requested {
             // What is posted can be read a moment later, when it is published.
             self.published_with(requested.opening.index).await?;
         }
+        // Once more: there may have been a wait.
         let setup = self.ready()?;
         let (opening, frozen) = self.opening(&approval)?;
         let world = Self::world(&setup, &opening, frozen.as_ref());
         Ok((approval, world))
     }
 
-    /// Whether another worker's message about it is not posted here yet: nothing is refused from what is old.
-    pub(super) async fn is_behind(&self, approval: &Approval) -> Result<bool, Error> {
-        let subject = Subject::Approvals(approval.id.clone());
-        Ok(self.ledger.is_behind(&self.tenant, &subject, approval.expected).await?)
+    /// An approval as it is posted; what another worker has opened just now is waited for.
+    async fn latest(&self, id: &Ident) -> Result<Approval, Error> {
+        let posted = self.tenant.published().posted;
+        let read = || Approval::read(&self.ledger, &self.tenant, id);
+        if let Some(approval) = read()? {
+            return Ok(approval);
+        }
+        self.catch_up_with(id, posted).await?;
+        read()?.ok_or(Error::NotFound)
+    }
+
+    /// Waits until everything is posted here that the journal holds about an approval behind sequence `posted`; `false`:
+    /// it holds nothing newer. [`Error::Contended`]: it is not posted in time.
+    pub(super) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
+        let subject = Subject::Approvals(id.clone());
+        let Some(held) = self.ledger.newer(&self.tenant, &subject, posted).await? else {
+            return Ok(false);
+        };
+        let mut states = self.tenant.watch();
+        let halted = || self.tenant.halted();
+        let reached = states.wait_for(|published| published.posted >= held || halted().is_some());
+        let reached = tokio::time::timeout(PUBLISHED_WAIT, reached).await;
+        match (reached, halted()) {
+            (_, Some(reason)) => Err(LedgerError::Halted(reason).into()),
+            (Ok(Ok(_)), None) => Ok(true),
+            _ => Err(Error::Contended),
+        }
     }
 
     /// Appends one message. `None`: another one came first. Else the approval with it, and whether time overtook it:

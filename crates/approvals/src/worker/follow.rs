@@ -82,12 +82,12 @@ impl Worker {
     async fn catch_up(&self) {
         let Ok(topic) = Ident::new("rules") else { return };
         let (rules, posted) = (Subject::System(topic), self.tenant.published().posted);
-        match self.ledger.is_behind(&self.tenant, &rules, posted).await {
-            Ok(false) => {
+        match self.ledger.newer(&self.tenant, &rules, posted).await {
+            Ok(None) => {
                 self.room.lock().expect("no holder of the lock panics").caught_up = true;
                 self.look_at_all();
             }
-            Ok(true) => {}
+            Ok(Some(_)) => {}
             Err(error) => {
                 tracing::debug!(tenant = %self.tenant.name, %error, "nothing is decided before the journal was asked");
             }

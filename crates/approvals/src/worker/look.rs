@@ -1,6 +1,6 @@
 //! What is seen of approvals: lists, cards, who is asked, what must be kept.
 
-use super::{Error, PUBLISHED_WAIT, Worker, now};
+use super::{Error, Worker, now};
 use crate::{
     cards::{Card, FrozenCall, Making},
     history::Approval,
@@ -8,40 +8,18 @@ use crate::{
     setup::Setup,
 };
 use decider::approval::Phase;
-use ledger::{ident::Ident, journal::Subject};
+use ledger::ident::Ident;
 use std::sync::Arc;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::watch;
 
 impl Worker {
     /// An approval as it stands in the ledger, once that is published.
     pub async fn get(&self, id: &Ident) -> Result<Option<Approval>, Error> {
-        let approval = self.latest(id).await?;
+        let approval = Approval::read(&self.ledger, &self.tenant, id)?;
         if let Some(approval) = &approval {
             self.published_with(approval.last_index()).await?;
         }
         Ok(approval)
-    }
-
-    /// One approval as it is posted. What another worker has opened is waited for: "there is none" is not said from what
-    /// is old. [`Error::Contended`]: it is in the journal, and not posted here in time.
-    pub(super) async fn latest(&self, id: &Ident) -> Result<Option<Approval>, Error> {
-        let subject = Subject::Approvals(id.clone());
-        let deadline = Instant::now() + PUBLISHED_WAIT;
-        let mut states = self.tenant.watch();
-        loop {
-            let posted = states.borrow_and_update().posted;
-            let approval = Approval::read(&self.ledger, &self.tenant, id)?;
-            if approval.is_some() || !self.ledger.is_behind(&self.tenant, &subject, posted).await? {
-                return Ok(approval);
-            }
-            match timeout_at(deadline, states.changed()).await {
-                Ok(Ok(())) => {}
-                _ => return Err(Error::Contended),
-            }
-        }
     }
 
     /// All approvals that are not over, by approval deadline, then id.

@@ -159,7 +159,7 @@ impl Worker {
     ) -> Result<Redeemed, Error> {
         let approval = self.get(&claims.apr.id).await?.ok_or(token::Error::Expired)?;
         if !approval.state.is_redeemed_by(redemption_id, &claims.jti) {
-            let behind = self.is_behind(&approval).await?;
+            let behind = self.catch_up_with(&approval.id, approval.expected).await?;
             return Err(if behind { Error::Contended } else { token::Error::Expired.into() });
         }
         let refused = (digest != claims.call.dig).then_some(Refusal::DigestMismatch);

@@ -21,8 +21,10 @@ const BATCH_ID: &str = "Nats-Batch-Id";
 const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 
-/// How long to wait before asking again whether what is in flight has won.
+/// How long to wait before asking again whether what is in flight has won; twice as long each time.
 const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(2);
+/// No longer than this.
+const IN_FLIGHT_PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// The server's acknowledgement of a message or a batch.
 #[derive(Debug, Deserialize)]
@@ -44,18 +46,19 @@ impl Jetstream {
     /// some may be stored when the call fails ([`Error::Unknown`]), others' messages may lie between them, and
     /// a batch with any `expected` is refused with [`Error::Halt`], because half a decision is none.
     ///
-    /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each, [`super::Options::request_timeout`] in all. In an
-    /// atomic batch only the first message on a subject may carry `expected`; the server refuses others.
+    /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each, [`super::Options::request_timeout`] for an answer. In an
+    /// atomic batch only the first message on a subject may carry `expected`; others are [`Error::Halt`].
     /// A `Nats-Msg-Id` is never sent; an acknowledgement that says "duplicate" is [`Error::Halt`].
     ///
     /// [`Error::Conflict`] says that another message *is stored*. Replicas that have not agreed on one yet are asked
-    /// again, for [`super::Options::request_timeout`] at most; then it is [`Error::Unavailable`].
+    /// again, until [`super::Options::request_timeout`] is over; then it is [`Error::Unavailable`].
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
         check_limits(&batch)?;
         if batch.iter().all(|append| append.expected.is_none()) {
             return self.attempt(batch).await?.ok_or_else(in_flight);
         }
         let deadline = Instant::now() + self.connection.request_timeout();
+        let mut pause = IN_FLIGHT_PAUSE;
         loop {
             if let Some(seqs) = self.attempt(batch.clone()).await? {
                 return Ok(seqs);
@@ -63,7 +66,8 @@ impl Jetstream {
             if Instant::now() >= deadline {
                 return Err(in_flight());
             }
-            sleep(IN_FLIGHT_PAUSE).await;
+            sleep(pause).await;
+            pause = IN_FLIGHT_PAUSE_MAX.min(pause * 2);
         }
     }
 
@@ -95,6 +99,15 @@ impl Jetstream {
 
     /// All messages but the last are only sent; the answer to the last one tells the fate of all.
     async fn append_atomic(&self, batch: Vec<Append>) -> Result<Option<Vec<u64>>, Error> {
+        for (n, append) in batch.iter().enumerate().filter(|(_, append)| append.expected.is_some())
+        {
+            if batch[..n].iter().any(|before| before.subject == append.subject) {
+                return Err(Error::Halt(format!(
+                    "only the first message of a batch on {} may be a compare-and-swap",
+                    append.subject
+                )));
+            }
+        }
         let id = self.random();
         let messages = batch
             .into_iter()
@@ -147,7 +160,7 @@ impl Jetstream {
         let answers = self.connection.request_each(messages).await?;
         let outcomes = answers.into_iter().map(|answer| self.acknowledged(answer));
         let outcomes = outcomes.collect::<Vec<Result<Option<Ack>, Error>>>();
-        let some_stored = outcomes.iter().any(Result::is_ok);
+        let some_stored = outcomes.iter().any(|outcome| matches!(outcome, Ok(Some(_))));
         outcomes
             .into_iter()
             .map(|outcome| match outcome {

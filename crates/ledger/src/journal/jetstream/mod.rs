@@ -36,7 +36,7 @@ pub const SERVER_FLOOR: (u32, u32) = (2, 11);
 /// First server with atomic batches.
 const SERVER_ATOMIC: (u32, u32) = (2, 12);
 /// How long a request waits for its answer, unless [`Options`] say otherwise. A batch of 1,000 messages and its fsync fit in it many times.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Room for headers beside a body, in bytes: the server must take `BODY_BYTES_MAX` plus this in one message.
 pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{Nats, halt, numbered, tenant};
 use crate::journal::{
-    Error, Followed, Message,
+    Append, Error, Followed, Message,
     conformance::{Following, Place, follow, message},
     jetstream::{
         Connection, Jetstream,
@@ -192,6 +192,18 @@ async fn a_full_stream_is_unavailable() {
     assert_eq!(journal.state().await.unwrap().last, stored);
     journal.trim(stored + 1).await.unwrap();
     assert_eq!(journal.append(vec![large()]).await, Ok(vec![stored + 1]));
+}
+
+/// The server answers it as what is in flight, for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_behind_a_message_of_its_own_batch_is_refused() {
+    let place = Nats::make().await;
+    let journal = place.open().await;
+    let to = "approvals.apr-1";
+    let swap = Append { expected: Some(0), ..message(to, "2") };
+    let text = halt(journal.append(vec![message(to, "1"), swap.clone()]).await);
+    assert!(text.contains("only the first"), "{text}");
+    assert_eq!(journal.append(vec![swap, message(to, "3")]).await, Ok(vec![1, 2]));
 }
 
 #[tokio::test]
