@@ -230,7 +230,7 @@ pub struct Bench {
     /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, or all of them
     #[arg(default_value = "all")]
     pub what: String,
-    /// Directory to work in (default: a fresh one in the current directory)
+    /// Directory to work in, kept afterwards (default: a fresh one in the current directory, removed when all went well)
     #[arg(long)]
     pub dir: Option<PathBuf>,
     /// Seconds per measurement

@@ -20,7 +20,10 @@ use crate::{
 use load::{Latencies, Load};
 use serde_json::{Value, json};
 use site::Site;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Connections and events a request of the batch measurement.
 const INGEST_CONNECTIONS: usize = 4;
@@ -65,51 +68,46 @@ pub fn run(arguments: &Bench) -> Result<(), Failed> {
     if !arguments.json {
         say(&dim(&format!("working in {}; server and clients share this machine", dir.display())));
     }
-    let wanted = |what: &str| arguments.what == "all" || arguments.what == what;
-    let time = Duration::from_secs(arguments.seconds);
-    let result = super::runtime()?.block_on(async {
-        let sync = floors::fdatasync(&dir)?;
-        let text = format!(
-            "p50 {} p99 {} over {} writes of 4 KiB",
-            ms(sync.at(50)),
-            ms(sync.at(99)),
-            sync.count()
-        );
-        report.row(
-            "fdatasync",
-            &text,
-            json!({"p50_us": us(sync.at(50)), "p99_us": us(sync.at(99))}),
-        );
-        if wanted("ingest") {
-            ingest(&mut report, &dir, time).await?;
-        }
-        if wanted("single") {
-            single(&mut report, &dir, time, &sync).await?;
-        }
-        if wanted("open-loop") {
-            open_loop(&mut report, &dir, time, &sync).await?;
-        }
-        if wanted("proofs") {
-            proofs(&mut report, &dir, time, arguments.leaves).await?;
-        }
-        if wanted("approvals") {
-            approvals::run(&mut report, &dir, &sync, arguments).await?;
-        }
-        match &arguments.nats {
-            Some(url) if wanted("jetstream") => {
-                jetstream::run(&mut report, &dir, url, time).await?;
-            }
-            _ if wanted("jetstream") => {
-                report.row("JetStream", "not measured: no --nats URL", Value::Null);
-            }
-            _ => {}
-        }
-        Ok::<_, Failed>(())
-    });
+    let result = super::runtime()?.block_on(measure(&mut report, &dir, arguments));
     if arguments.json {
         say(&Value::Array(report.rows).to_string());
     }
+    if result.is_ok() && arguments.dir.is_none() {
+        std::fs::remove_dir_all(&dir)?;
+    }
     result
+}
+
+async fn measure(report: &mut Report, dir: &Path, arguments: &Bench) -> Result<(), Failed> {
+    let wanted = |what: &str| arguments.what == "all" || arguments.what == what;
+    let time = Duration::from_secs(arguments.seconds);
+    let sync = floors::fdatasync(dir)?;
+    let (p50, p99) = (sync.at(50), sync.at(99));
+    let text = format!("p50 {} p99 {} over {} writes of 4 KiB", ms(p50), ms(p99), sync.count());
+    report.row("fdatasync", &text, json!({"p50_us": us(p50), "p99_us": us(p99)}));
+    if wanted("ingest") {
+        ingest(report, dir, time).await?;
+    }
+    if wanted("single") {
+        single(report, dir, time, &sync).await?;
+    }
+    if wanted("open-loop") {
+        open_loop(report, dir, time, &sync).await?;
+    }
+    if wanted("proofs") {
+        proofs(report, dir, time, arguments.leaves).await?;
+    }
+    if wanted("approvals") {
+        approvals::run(report, dir, &sync, arguments).await?;
+    }
+    match &arguments.nats {
+        Some(url) if wanted("jetstream") => jetstream::run(report, dir, url, time).await?,
+        _ if wanted("jetstream") => {
+            report.row("JetStream", "not measured: no --nats URL", Value::Null);
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn ms(time: Duration) -> String {
@@ -121,7 +119,7 @@ fn us(time: Duration) -> u64 {
 }
 
 /// Batches over HTTP, against the very writes of that run replayed with sync.
-async fn ingest(report: &mut Report, dir: &std::path::Path, time: Duration) -> Result<(), Failed> {
+async fn ingest(report: &mut Report, dir: &Path, time: Duration) -> Result<(), Failed> {
     let record = dir.join("ingest.writes");
     let site = Site::start(&dir.join("ingest"), Some(&record), None).await?;
     let load = Load::new(&site);
@@ -160,7 +158,7 @@ async fn ingest(report: &mut Report, dir: &std::path::Path, time: Duration) -> R
 /// One event a request, many clients.
 async fn single(
     report: &mut Report,
-    dir: &std::path::Path,
+    dir: &Path,
     time: Duration,
     sync: &Latencies,
 ) -> Result<(), Failed> {
@@ -192,7 +190,7 @@ async fn single(
 /// One event a request at a fixed rate; latency from the time it was meant to be sent.
 async fn open_loop(
     report: &mut Report,
-    dir: &std::path::Path,
+    dir: &Path,
     time: Duration,
     sync: &Latencies,
 ) -> Result<(), Failed> {
@@ -221,7 +219,7 @@ async fn open_loop(
 /// Receipts of random entries of a large log while events come in; then a start on that log.
 async fn proofs(
     report: &mut Report,
-    dir: &std::path::Path,
+    dir: &Path,
     time: Duration,
     leaves: u64,
 ) -> Result<(), Failed> {
