@@ -113,12 +113,14 @@ impl Ledger {
         let mut append = Self::after(tenant, subject, body, expected)?;
         let first = self.publish(tenant, vec![append.clone()]).await;
         #[cfg(feature = "jetstream")]
-        if let (Err(Error::Journal(journal::Error::Conflict)), Journal::JetStream(stream), 1..) =
-            (&first, tenant.journal(), expected)
-            && stream.last_on(subject).await?.is_none()
+        if let (Err(Error::Journal(journal::Error::Conflict)), Journal::JetStream(stream)) =
+            (&first, tenant.journal())
+            && let held = stream.last_on(subject).await?.map_or(0, |message| message.seq)
+            && held < expected
         {
-            // Trimmed or erased: the broker knows of nothing on this subject; the signature still names what was posted.
-            append.expected = Some(0);
+            // Trimmed or erased: the broker knows of nothing so late on this subject; the signature still names what
+            // was posted.
+            append.expected = Some(held);
             return self.publish(tenant, vec![append]).await.map(|batch| batch.done);
         }
         first.map(|batch| batch.done)
