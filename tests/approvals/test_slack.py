@@ -535,9 +535,8 @@ def test_p13_more_than_ten_new_cards_a_minute_become_one_link(make_office: Calla
     assert buttons == ["open"], "nothing is approved by the dozen"
     assert [office.events(approval) for approval in approvals] == [["requested"]] * 13
     posts = [call.at for call in office.slack.called("chat.postMessage")]
-    # As they arrive: one that was held up is followed sooner.
-    gaps = sorted(later - earlier for earlier, later in zip(posts, posts[1:]))
-    assert gaps[2] > 0.9, "a message a second"
+    # As they arrive: one that was held up is followed sooner. Without a pace all of them take no second.
+    assert posts[-1] - posts[0] > len(posts) - 5, "a message a second"
 
 
 def test_https_as_slack_has_it_and_a_connection_that_goes_dead(tmp_path: Path) -> None:
