@@ -111,7 +111,6 @@ class FakeSlack:
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._server = FakeServer(("127.0.0.1", port), _handler(self))
-        self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.api_url = f"{self.url}/api"

@@ -46,13 +46,13 @@ class Paused:
 class House(Desk):
     """One tenant's rules, people, gateways (`publisher` and `enforcer` in one key) and keys, on a running server."""
 
+    #: Whether requests are repeated while the answer is "try again".
+    patient = True
+
     def __init__(self, server: Server, rules: str, people: Iterable[dict[str, Any]]) -> None:
         super().__init__(server)
         self.write(rules, people)
         self._clients: dict[str, Client] = {}
-
-    #: Whether requests are repeated while the answer is "try again".
-    patient = True
 
     @classmethod
     def ready(cls, root: Path, rules: str, people: Iterable[dict[str, Any]], **options: Any) -> "House":
