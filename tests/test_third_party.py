@@ -250,7 +250,7 @@ def test_p5_python_root_and_receipts(log: Log) -> None:
                 changed.verify(vkey)
 
 
-MEMBERS = {"v", "tenant", "kind", "producer", "journal", "commit", "event", "payload"}
+MEMBERS = {"v", "tenant", "kind", "producer", "journal", "commit", "event", "payload", "prior"}
 
 
 def test_p5_p11_python_canonical_and_disclosures(log: Log) -> None:

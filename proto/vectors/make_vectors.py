@@ -19,6 +19,9 @@ SALT_KEY = bytes([9] * 32)
 LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
+# Kinds on the chain `prior.system` (entry.md).
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal"}
+
 
 class Log:
     """A journal and the log that follows from it. `about` says what the file shows."""
@@ -26,6 +29,7 @@ class Log:
     def __init__(self, about):
         self.epoch, self.posted, self.time, self.entry_time = 1, 0, "", ""
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
+        self.prior = {}
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
             "salt_key": SALT_KEY.hex(), "messages": [],
@@ -44,12 +48,16 @@ class Log:
             "v": 1, "tenant": TENANT, "kind": kind, "producer": producer,
             "journal": {"epoch": self.epoch, "seq": self.message["seq"], "time": self.time},
             "commit": digest(jcs_text([commit_salt, "", whole])), "event": event,
-            "payload": sorted(map(digest, salted)),
+            "payload": sorted(map(digest, salted)), "prior": dict(self.prior),
         }
         entry |= {"salt": "derived"} if "Countersign-Salt" not in self.message["headers"] else {}
         entry |= {"sequence": note} if note else {}
         text = jcs_text(entry)
         index, self.entry_time = len(self.entries), self.time
+        if kind == "approval":
+            self.prior["approval"] = index
+        elif kind in SYSTEM_KINDS:
+            self.prior["system"] = index
         self.entries.append(text.encode())
         self.kept.append({"commit_salt": commit_salt, "disclosures": salted, "whole": whole})
         self.message["entries"].append({

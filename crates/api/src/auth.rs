@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, header};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ledger::{
     ident::Ident,
-    keyring,
+    keyring, seal,
     store::{self, Family, LogNumber, Read as _, read_json},
     system::{AccessKey, Role},
     tenant::Tenant,
@@ -135,7 +135,7 @@ impl App {
     /// Whether the operator asks.
     pub fn is_operator(&self, headers: &HeaderMap) -> Result<bool, Problem> {
         let Some(text) = bearer(headers) else { return Ok(false) };
-        let kept = self.ledger.store().get(Family::Meta, OPERATOR)?.unwrap_or_default();
+        let kept = self.ledger.sealed(seal::OPERATOR, "", OPERATOR)?.unwrap_or_default();
         Ok(stored_form(text).as_bytes().ct_eq(&kept).into())
     }
 
@@ -146,13 +146,12 @@ impl App {
 
     /// Makes the operator key, unless there is one; returns its text once.
     pub fn make_operator_key(&self) -> Result<Option<String>, store::Error> {
-        let store = self.ledger.store();
-        if store.get(Family::Meta, OPERATOR)?.is_some() {
+        if self.ledger.sealed(seal::OPERATOR, "", OPERATOR)?.is_some() {
             return Ok(None);
         }
         let (_, text) = new_key();
         let kept = stored_form(&text).into_bytes();
-        store.commit(std::iter::once(((Family::Meta, OPERATOR.to_vec()), Some(kept))))?;
+        self.ledger.put_sealed(seal::OPERATOR, "", OPERATOR.to_vec(), &kept)?;
         Ok(Some(text.to_string()))
     }
 }

@@ -8,7 +8,7 @@ use ledger::{
     ledger::Ledger,
     log::merkle::leaf_hash,
     post::APPROVAL,
-    store::{self, Family, Read as _},
+    store,
     tenant::Tenant,
     time::Nanos,
 };
@@ -128,8 +128,8 @@ fn opening_leaf(
     Ok(leaf_hash(&entry).to_string())
 }
 
-/// A posted entry, published or not.
+/// A posted entry, published or not, proven to be the one in the tree.
 fn entry_at(ledger: &Ledger, tenant: &Tenant, index: u64) -> Result<Vec<u8>, store::Error> {
-    let entry = ledger.store().get(Family::Entries, &tenant.number.numbered(index))?;
+    let entry = ledger.entry(tenant, index)?;
     entry.ok_or(store::Error::Corrupt { family: "entries", what: "an entry is missing" })
 }

@@ -1,6 +1,7 @@
 //! What happens beside posting: erasures are completed, old journal messages are trimmed.
 
 use crate::{
+    entry::View,
     journal::{self, Journal, embedded},
     ledger::{Error, Ledger},
     post::Erasing,
@@ -24,6 +25,7 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
     }
     let (repeats, keys) = repeats(ledger, tenant.number, &marked)?;
     let mut erasings: Vec<Erasing> = marked.iter().chain(&repeats).copied().collect();
+    check_named(ledger, tenant, &erasings).await?;
     erasings.sort_unstable_by_key(|erasing| (erasing.epoch, erasing.seq));
     let mut waiting = Vec::new();
     match tenant.journal() {
@@ -62,6 +64,73 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
     Ok(waiting.len())
 }
 
+/// Refuses to delete what no posted erasure names: rows of the database alone delete nothing.
+///
+/// Each message must lie at or below `posted`, belong to an entry that an `erasure` entry names (found by walking
+/// `prior.system` back from the last leaf), and be the message of that entry or a repetition of its event.
+async fn check_named(ledger: &Ledger, tenant: &Tenant, erasings: &[Erasing]) -> Result<(), Error> {
+    let wanted = erasings.iter().map(|erasing| erasing.index).collect();
+    let named = tokio::task::block_in_place(|| ledger.erased_among(tenant, wanted));
+    let named = named.map_err(|error| distrust(ledger, tenant, error))?;
+    let position = tenant.position();
+    for erasing in erasings {
+        let posted = (erasing.epoch, erasing.seq) <= (position.epoch, position.posted);
+        if !posted
+            || !named.contains(&erasing.index)
+            || !is_its_message(ledger, tenant, erasing).await?
+        {
+            let what = "a message to be erased that no erasure entry names";
+            let error = store::Error::Corrupt { family: "meta", what };
+            return Err(distrust(ledger, tenant, error));
+        }
+    }
+    Ok(())
+}
+
+/// What the database holds is not what was posted.
+fn distrust(ledger: &Ledger, tenant: &Tenant, error: store::Error) -> Error {
+    if matches!(error, store::Error::Corrupt { .. }) {
+        ledger.halt(tenant, format!("{error}; nothing is erased any more. Restore a backup"));
+    }
+    error.into()
+}
+
+/// Whether the journal message that is to be erased is the one of the erased entry, or one that repeats its event.
+async fn is_its_message(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    erasing: &Erasing,
+) -> Result<bool, Error> {
+    let entry = ledger.entry(tenant, erasing.index);
+    let Some(entry) = entry.map_err(|error| distrust(ledger, tenant, error))? else {
+        return Ok(false);
+    };
+    let Some(view) = View::parse(&entry) else { return Ok(false) };
+    if (view.origin.epoch, view.origin.seq) == (erasing.epoch, erasing.seq) {
+        return Ok(true);
+    }
+    let message = match tenant.journal() {
+        Journal::Embedded(journal) => {
+            let journal = journal.in_epoch(erasing.epoch);
+            tokio::task::block_in_place(|| journal.get(erasing.seq))?
+        }
+        // In an earlier epoch the number may be another message's by now: `is_still_there` looks before it deletes.
+        _ if erasing.epoch != tenant.position().epoch => return Ok(true),
+        journal => journal.get(erasing.seq).await?,
+    };
+    let Some(message) = message else { return Ok(true) };
+    let event = crate::json::parse(&message.body).ok();
+    let same = |name| {
+        let sent = event.as_ref().and_then(|event| event.get(name)?.as_str());
+        sent.is_some() && sent == view.text(&["event", name])
+    };
+    let producer = match &message.subject {
+        Some(journal::Subject::Decisions(producer)) => Some(producer.as_str()),
+        _ => None,
+    };
+    Ok(same("id") && same("source") && producer == view.text(&["producer"]))
+}
+
 /// Where else the journal holds the events of these erasures, and the keys that say so.
 fn repeats(
     ledger: &Ledger,
@@ -95,9 +164,8 @@ async fn is_still_there(
     stream: &journal::jetstream::Jetstream,
     erasing: &Erasing,
 ) -> Result<bool, Error> {
-    use crate::{entry::View, store::Read as _};
     let Some(message) = stream.get(erasing.seq).await? else { return Ok(false) };
-    let entry = ledger.store().get(Family::Entries, &tenant.number.numbered(erasing.index))?;
+    let entry = ledger.entry(tenant, erasing.index)?;
     let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(false) };
     let event = crate::json::parse(&message.body).ok();
     let same = |name| {

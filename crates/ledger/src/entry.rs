@@ -8,6 +8,7 @@ use crate::{
     json::{self, Value},
     time::Nanos,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of the entry format, member `v`.
@@ -77,6 +78,51 @@ impl Kind {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, n)| *n == name).map(|(kind, _)| *kind)
     }
+
+    /// Whether it is on the chain `prior.system`: what it says decides how later messages are posted or judged.
+    pub fn is_system(self) -> bool {
+        match self {
+            Self::Genesis
+            | Self::JournalGap
+            | Self::Erasure
+            | Self::Access
+            | Self::Key
+            | Self::Rules
+            | Self::Journal => true,
+            Self::Decision
+            | Self::Event
+            | Self::Approval
+            | Self::Evidence
+            | Self::Rejected
+            | Self::DuplicateConflict
+            | Self::GapOpened
+            | Self::GapClosed => false,
+        }
+    }
+}
+
+/// The last entries of two sorts before an entry (member `prior`): walking back from the last leaf proves that there is
+/// no later one, without the whole log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prior {
+    /// Leaf index of the last `approval` entry; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<u64>,
+    /// Leaf index of the last entry whose kind [is a system one](Kind::is_system); absent in the genesis alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<u64>,
+}
+
+impl Prior {
+    /// What the entries after the one at `index` carry.
+    pub fn note(&mut self, kind: Kind, index: u64) {
+        if kind == Kind::Approval {
+            self.approval = Some(index);
+        } else if kind.is_system() {
+            self.system = Some(index);
+        }
+    }
 }
 
 /// Everything of an entry but its place: made before the journal sequence is known.
@@ -140,7 +186,12 @@ impl Draft {
     }
 
     /// The leaf's bytes: RFC 8785 JSON, members in order.
-    pub fn finish(&self, tenant: &Ident, origin: Origin, note: Option<SequenceNote>) -> Vec<u8> {
+    pub fn finish(
+        &self,
+        tenant: &Ident,
+        (origin, prior): (Origin, Prior),
+        note: Option<SequenceNote>,
+    ) -> Vec<u8> {
         let mut digests: Vec<String> =
             self.disclosures.iter().map(|text| disclosure::digest(text)).collect();
         digests.sort_unstable();
@@ -163,9 +214,17 @@ impl Draft {
             push(digest);
             push("\"");
         }
+        push("],\"prior\":{");
+        if let Some(index) = prior.approval {
+            push(&format!("\"approval\":{index}"));
+        }
+        if let Some(index) = prior.system {
+            let comma = if prior.approval.is_some() { "," } else { "" };
+            push(&format!("{comma}\"system\":{index}"));
+        }
         match &self.producer {
-            Some(producer) => push(&format!("],\"producer\":\"{producer}\"")),
-            None => push("],\"producer\":null"),
+            Some(producer) => push(&format!("}},\"producer\":\"{producer}\"")),
+            None => push("},\"producer\":null"),
         }
         if self.derived {
             push(",\"salt\":\"derived\"");
@@ -198,6 +257,8 @@ pub struct View<'a> {
     pub kind: Kind,
     /// Where it comes from.
     pub origin: Origin,
+    /// The last approval and system entries before it.
+    pub prior: Prior,
 }
 
 impl<'a> View<'a> {
@@ -211,7 +272,18 @@ impl<'a> View<'a> {
             seq: journal.get("seq")?.as_u64()?,
             time: Nanos::parse(journal.get("time")?.as_str()?)?,
         };
-        (value.get("v")?.as_u64()? == u64::from(VERSION)).then_some(Self { value, kind, origin })
+        let prior = value.get("prior")?;
+        let before = |name| match prior.get(name) {
+            Some(index) => index.as_u64().map(Some),
+            None => Some(None),
+        };
+        let prior = Prior { approval: before("approval")?, system: before("system")? };
+        (value.get("v")?.as_u64()? == u64::from(VERSION)).then_some(Self {
+            value,
+            kind,
+            origin,
+            prior,
+        })
     }
 
     /// The member at a path of names, e.g. `["event", "source"]`.
@@ -321,10 +393,16 @@ mod tests {
         );
         let origin = Origin { epoch: 1, seq: 2, time: Nanos(3) };
         let tenant = Ident::new("acme").unwrap();
-        let bytes = draft.finish(&tenant, origin, Some(SequenceNote::Reused));
+        let prior = Prior { approval: Some(1), system: Some(0) };
+        let bytes = draft.finish(&tenant, (origin, prior), Some(SequenceNote::Reused));
         assert_eq!(canonical::to_vec(&json::parse(&bytes).unwrap()), bytes);
         let view = View::parse(&bytes).unwrap();
-        assert_eq!((view.kind, view.origin), (Kind::Decision, origin));
+        assert_eq!((view.kind, view.origin, view.prior), (Kind::Decision, origin, prior));
+        for prior in [Prior::default(), Prior { approval: None, system: Some(7) }] {
+            let bytes = draft.finish(&tenant, (origin, prior), None);
+            assert_eq!(canonical::to_vec(&json::parse(&bytes).unwrap()), bytes);
+            assert_eq!(View::parse(&bytes).unwrap().prior, prior);
+        }
         assert_eq!(view.text(&["event", "source"]), Some("/gw"));
         assert_eq!(view.payload().count(), 2);
         let payload =

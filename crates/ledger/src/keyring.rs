@@ -5,6 +5,7 @@
 use crate::{
     ident::Ident,
     log::note::{Signer, Vkey},
+    seal::SealKey,
     system::KeyUse,
 };
 use data_encoding::HEXLOWER;
@@ -64,6 +65,23 @@ pub fn session_key(keys_dir: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
         write_private(&path, new_key_text().as_bytes())?;
     }
     read_key(&path)
+}
+
+/// The key of the seal, `<keys_dir>/seal.key`; made when it is not there and nothing is sealed yet (`may_make`).
+///
+/// It belongs to the installation. Whoever has it and can write the database can make the server believe what no entry
+/// says; so it lies with the other keys, never in a backup of the data directory.
+pub fn seal_key(keys_dir: &Path, may_make: bool) -> Result<SealKey, Error> {
+    let path = keys_dir.join("seal.key");
+    if may_make && !path.exists() {
+        let failed = |source| Error::Io { path: keys_dir.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(keys_dir).map_err(failed)?;
+        write_private(&path, new_key_text().as_bytes())?;
+    }
+    if !path.exists() {
+        return Err(Error::Missing(path.display().to_string()));
+    }
+    read_key(&path).map(SealKey::new)
 }
 
 impl Keyring {

@@ -4,11 +4,12 @@
 //! (`api::auth`), how it looks on the wire (`api::routes`).
 
 mod open;
+mod proven;
 mod publish;
 
 #[cfg(feature = "jetstream")]
 pub(crate) use open::check_sound;
-pub use open::{list_logs, load_log, origin};
+pub use open::{check_seal, list_logs, load_log, origin};
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 
 use crate::{
@@ -17,8 +18,10 @@ use crate::{
     ident::Ident,
     journal::{self, Journal, Subject, embedded::Embedded},
     keyring,
-    post::{self, Log, Position},
+    post::{Log, Position},
+    proven::ProvenTiles,
     reader::{Published, Reader},
+    seal::SealKey,
     store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
     system::Rules,
     tenant::Tenant,
@@ -113,6 +116,8 @@ fn embedded(store: &Arc<Rocks>, log: &Log) -> Journal {
 pub struct Ledger {
     options: Options,
     store: Arc<Rocks>,
+    seal_key: Arc<SealKey>,
+    proven_tiles: ProvenTiles,
     inbox: Arc<Inbox>,
     /// What the guard held when it was opened, by origin.
     marks: BTreeMap<String, guard::Mark>,
@@ -157,9 +162,39 @@ impl Ledger {
         Reader { store: &*self.store, number: tenant.number, at }
     }
 
+    /// A record of `meta` that nothing in the log proves, checked under the seal; `None` if there is none.
+    pub fn sealed(
+        &self,
+        what: &str,
+        place: &str,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, store::Error> {
+        let Some(record) = self.store.get(Family::Meta, key)? else { return Ok(None) };
+        let value = self.seal_key.open(what, place, &record).map(<[u8]>::to_vec);
+        let corrupt = store::Error::Corrupt { family: "meta", what: "a record without our seal" };
+        value.ok_or(corrupt).map(Some)
+    }
+
+    /// Writes a record of `meta` under the seal.
+    pub fn put_sealed(
+        &self,
+        what: &str,
+        place: &str,
+        key: Vec<u8>,
+        value: &[u8],
+    ) -> Result<(), store::Error> {
+        let record = self.seal_key.seal(what, place, value);
+        self.store.commit(std::iter::once(((Family::Meta, key), Some(record))))
+    }
+
     /// The messages that asked for receipts; the first caller gets them.
     pub fn receipts_wanted(&self) -> Option<mpsc::Receiver<ReceiptWanted>> {
         self.receipts.lock().expect("no holder of the lock panics").take()
+    }
+
+    /// Stops a log whose database is not to be believed; what was published before stays served.
+    pub fn halt(&self, tenant: &Tenant, reason: String) {
+        self.inbox.push(tenant.number, crate::writer::Work::Halt { reason });
     }
 
     /// Where work for the writer goes.
@@ -169,6 +204,9 @@ impl Ledger {
 
     /// The last journal sequence that was posted on a signed subject in this epoch; 0 for none.
     pub fn last_on(&self, tenant: &Tenant, subject: &Subject) -> Result<u64, store::Error> {
+        if let Subject::System(topic) = subject {
+            return Ok(tenant.position().topics.get(topic.as_str()).copied().unwrap_or(0));
+        }
         let epoch = tenant.published().epoch;
         let key = tenant.number.in_epoch(epoch, subject.to_string().as_bytes());
         let last = self.store.get(Family::Subjects, &key)?;
@@ -195,15 +233,14 @@ impl Ledger {
     }
 
     /// Leaf index of the last `rules` entry that is posted. It may be ahead of what is published.
-    pub fn rules_index(&self, tenant: &Tenant) -> Result<Option<u64>, store::Error> {
-        let last = self.store.get(Family::Meta, &tenant.number.meta(post::RULES))?;
-        last.map(|bytes| store::read_u64(&bytes, "meta")).transpose()
+    pub fn rules_index(&self, tenant: &Tenant) -> Option<u64> {
+        tenant.last_rules()
     }
 
     /// The rules in force: [`Ledger::rules_index`] and the body of that entry.
     pub fn rules(&self, tenant: &Tenant) -> Result<Option<(u64, Rules)>, store::Error> {
-        let Some(index) = self.rules_index(tenant)? else { return Ok(None) };
-        let entry = self.store.get(Family::Entries, &tenant.number.numbered(index))?;
+        let Some(index) = self.rules_index(tenant) else { return Ok(None) };
+        let entry = self.entry(tenant, index)?;
         let rules = entry.as_deref().and_then(View::parse).and_then(|view| view.event_as());
         let corrupt = store::Error::Corrupt { family: "entries", what: "the last rules" };
         rules.ok_or(corrupt).map(|rules| Some((index, rules)))

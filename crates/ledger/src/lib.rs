@@ -26,9 +26,11 @@ pub mod keyring;
 pub mod ledger;
 pub mod log;
 pub mod post;
+pub mod proven;
 pub mod reader;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod recover;
+pub mod seal;
 pub mod sequence;
 pub mod store;
 pub mod system;

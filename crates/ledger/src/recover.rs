@@ -8,7 +8,7 @@ use crate::{
     journal::{self, Append, Headers, Subject, jetstream::Jetstream},
     ledger::{self, Error, random_salt},
     post::{Log, Prepared},
-    store::{self, Changes, Family, Read as _, rocks::Rocks},
+    store::{Changes, Family, Read as _, rocks::Rocks},
     system::NewEpoch,
     tenant::Tenant,
     writer,
@@ -80,8 +80,7 @@ fn commit(
     mut changes: Changes<'_>,
 ) -> Result<(), Error> {
     log.position.root = log.edge.root();
-    let position = store::to_json(&log.position);
-    changes.put(Family::Meta, log.number.meta("position"), position);
+    log.save_position(&mut changes);
     let checkpoint = writer::checkpoint(&log, tenant).map_err(Error::Setup)?;
     writer::put_checkpoint(&mut changes, &log, &checkpoint);
     store.commit(changes.into_writes())?;

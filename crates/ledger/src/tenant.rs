@@ -48,6 +48,7 @@ pub struct Tenant {
     keyring: RwLock<Keyring>,
     journal: Journal,
     position: Mutex<Position>,
+    opened_size: u64,
     published: watch::Sender<Arc<Published>>,
     halted: RwLock<Option<String>>,
     outcomes: Mutex<VecDeque<Followed>>,
@@ -74,6 +75,7 @@ impl Tenant {
             keyring: RwLock::new(keyring),
             journal,
             position: Mutex::new(position),
+            opened_size: published.size,
             published: watch::Sender::new(Arc::new(published)),
             halted: RwLock::new(None),
             outcomes: Mutex::default(),
@@ -81,6 +83,11 @@ impl Tenant {
             unsigned: AtomicU64::new(0),
             receipts_dropped: AtomicU64::new(0),
         }
+    }
+
+    /// Tree size when this process opened the log: entries from there on were written by it.
+    pub fn opened_size(&self) -> u64 {
+        self.opened_size
     }
 
     /// Its journal.
@@ -91,6 +98,11 @@ impl Tenant {
     /// Where posting stands; ahead of what is published only while a restored backup catches up.
     pub fn position(&self) -> Position {
         self.position.lock().expect("no holder of the lock panics").clone()
+    }
+
+    /// Leaf index of the last `rules` entry that is posted.
+    pub fn last_rules(&self) -> Option<u64> {
+        self.position.lock().expect("no holder of the lock panics").rules
     }
 
     pub(crate) fn set_position(&self, position: Position) {

@@ -4,7 +4,7 @@
 
 use crate::{
     canonical, disclosure,
-    entry::{Kind, Payload, View},
+    entry::{Kind, Payload, Prior, View},
     json,
     log::{
         checkpoint::{self, Checkpoint},
@@ -252,6 +252,7 @@ pub struct Summary {
 pub struct Walk {
     edge: Edge,
     time: Nanos,
+    prior: Prior,
     summary: Summary,
 }
 
@@ -271,7 +272,13 @@ impl Walk {
         if view.origin.time < self.time {
             return Err(wrong("its journal time runs backwards"));
         }
+        if view.prior != self.prior {
+            return Err(wrong(
+                "its `prior` does not name the last approval and system entries before it",
+            ));
+        }
         self.time = view.origin.time;
+        self.prior.note(view.kind, index);
         self.count(&view);
         let mut full = Vec::new();
         self.edge.append(leaf_hash(bytes), &mut full);
@@ -318,6 +325,11 @@ impl Walk {
     /// The right edge of the entries so far.
     pub fn edge(&self) -> &Edge {
         &self.edge
+    }
+
+    /// What the next entry must carry as `prior`.
+    pub fn prior(&self) -> Prior {
+        self.prior
     }
 
     /// What the entries say.

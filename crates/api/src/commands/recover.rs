@@ -11,14 +11,15 @@ use ledger::{
     guard::Guard,
     ident::Ident,
     journal::{Journal, jetstream},
-    keyring::Keyring,
-    ledger::{Error, list_logs, load_log, origin},
+    keyring::{self, Keyring},
+    ledger::{Error, check_seal, list_logs, load_log, origin},
     post::Log,
     recover,
     store::rocks::Rocks,
     tenant::Tenant,
     writer,
 };
+use std::sync::Arc;
 
 /// Runs one way out for one tenant.
 pub fn run(arguments: &Recover) -> Result<(), Failed> {
@@ -34,7 +35,9 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
     let number = list_logs(&store)?.into_iter().find(|(tenant, _)| *tenant == name);
     let (_, number) = number.ok_or_else(|| Failed::new(EXIT_FAILED, "no such tenant here"))?;
     let origin = origin(&config.public_host, &name);
-    let log = load_log(&store, &name, number, origin)?;
+    let mut log = load_log(&store, &name, number, origin)?;
+    let seal_key = keyring::seal_key(&config.file.keys_dir, false).map_err(Error::from)?;
+    log.seal_key = Some(Arc::new(seal_key));
     if arguments.new_guard {
         return new_guard(&store, &mut guard, &log);
     }
@@ -46,6 +49,12 @@ fn new_guard(store: &Rocks, guard: &mut Guard, log: &Log) -> Result<(), Failed> 
     if let Some(mark) = guard.mark(&log.origin) {
         let text = format!("the guard knows this log at size {}: nothing to recover", mark.size);
         return Err(Failed::new(EXIT_FAILED, text));
+    }
+    // Signing begins again from what is here: it must be what this server wrote last.
+    if let Some(key) = &log.seal_key
+        && let Some(fault) = check_seal(store, log, key, true)?
+    {
+        return Err(Failed::new(EXIT_FAILED, fault));
     }
     let report = fsck::check(store, log, None, |_| {})?;
     if report.damage > 0 {

@@ -199,7 +199,7 @@ impl Worker {
     /// An approval as it is posted; what another worker has opened just now is waited for.
     async fn latest(&self, id: &Ident) -> Result<Approval, Error> {
         let posted = self.tenant.published().posted;
-        let read = || Approval::read(&self.ledger, &self.tenant, id);
+        let read = || self.read(id);
         if let Some(approval) = read()? {
             return Ok(approval);
         }

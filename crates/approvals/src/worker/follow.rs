@@ -1,15 +1,14 @@
 //! Following the log: what was posted since, and what must be done about it.
 
-use super::{Error, Worker, room::Snapshot};
+use super::{Error, Worker, read::rows_missing, room::Snapshot};
 use crate::{history::Approval, opening::Opening};
 use ledger::{
     entry::{Kind, View},
     ident::Ident,
     journal::Subject,
-    store::{Family, Read as _},
 };
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,15 +19,15 @@ const ENTRIES_MAX: u64 = 4096;
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Pause before the log, or the journal, is looked at again that could not be read.
 const AGAIN: Duration = Duration::from_secs(1);
-/// `meta` key of the place reached, and of what was open there.
+/// `meta` key of the place reached, and of what was open there; also what it is sealed as.
 const SNAPSHOT: &str = "approvals";
 
 /// What an entry asks of the worker.
 enum Task {
     /// The decision at this index may open an approval.
     Open(u64),
-    /// This approval has a new entry.
-    Read(Ident),
+    /// This approval has a new entry, at this index.
+    Read(Ident, u64),
     /// Rules were applied, here or by another process.
     Rules,
 }
@@ -59,6 +58,7 @@ impl Worker {
                     }
                 }
                 cursor = to;
+                self.room.lock().expect("no holder of the lock panics").followed = cursor;
                 tokio::task::yield_now().await;
             }
             if !self.is_caught_up() {
@@ -97,21 +97,14 @@ impl Worker {
     /// What the entries `from..to` ask for, in their order; an approval once.
     fn tasks(&self, from: u64, to: u64) -> Result<Vec<Task>, Error> {
         let mut tasks = Vec::new();
-        let mut read = BTreeSet::new();
-        let number = self.tenant.number;
-        let (mut index, end) = (from, number.numbered(to));
-        self.ledger.store().scan(Family::Entries, &number.numbered(from), |key, entry| {
-            if key >= end.as_slice() {
-                return false;
-            }
-            match self.task(index, entry) {
-                Some(Task::Read(id)) => drop(read.insert(id)),
-                other => tasks.extend(other),
-            }
-            index += 1;
-            true
-        })?;
-        tasks.extend(read.into_iter().map(Task::Read));
+        let mut read = BTreeMap::new();
+        let visit = |index, entry: &[u8]| match self.task(index, entry) {
+            Some(Task::Read(id, last)) => drop(read.insert(id, last)),
+            other => tasks.extend(other),
+        };
+        let proven = self.ledger.entries(&self.tenant, (from, to), visit);
+        proven.map_err(|error| self.distrust(error))?;
+        tasks.extend(read.into_iter().map(|(id, last)| Task::Read(id, last)));
         Ok(tasks)
     }
 
@@ -135,7 +128,7 @@ impl Worker {
                 // What this process wrote it knows already.
                 let room = self.room.lock().expect("no holder of the lock panics");
                 let known = n.is_some_and(|n| room.knows(&id, n));
-                (!known).then_some(Task::Read(id))
+                (!known).then_some(Task::Read(id, index))
             }
             Kind::Rules => Some(Task::Rules),
             _ => None,
@@ -146,17 +139,20 @@ impl Worker {
         for task in tasks {
             match task {
                 Task::Open(index) => self.openings.add(index),
-                Task::Read(id) => self.read_and_learn(&id),
+                Task::Read(id, last) => self.read_and_learn(&id, last),
                 // Unless they are in force by now: a log read from its beginning has many.
                 Task::Rules => drop(self.setup_now()),
             }
         }
     }
 
-    fn read_and_learn(&self, id: &Ident) {
-        match tokio::task::block_in_place(|| Approval::read(&self.ledger, &self.tenant, id)) {
-            Ok(Some(approval)) => self.learn(approval),
-            Ok(None) => {}
+    /// Reads an approval whose last entry is known to stand at `last` or later.
+    fn read_and_learn(&self, id: &Ident, last: u64) {
+        let read = tokio::task::block_in_place(|| self.read(id));
+        let complete = |approval: &Approval| approval.last_index() >= last;
+        match read {
+            Ok(Some(approval)) if complete(&approval) => self.learn(approval),
+            Ok(_) => drop(self.distrust(rows_missing())),
             Err(error) => {
                 tracing::error!(tenant = %self.tenant.name, approval = %id, %error, "an approval can't be read");
             }
@@ -168,21 +164,24 @@ impl Worker {
         let snapshot = self.room.lock().expect("no holder of the lock panics").snapshot(cursor);
         let key = self.tenant.number.meta(SNAPSHOT);
         let value = ledger::store::to_json(&snapshot);
-        let write = std::iter::once(((Family::Meta, key), Some(value)));
-        if let Err(error) = tokio::task::block_in_place(|| self.ledger.store().commit(write)) {
+        let tenant = self.tenant.name.as_str();
+        let put = || self.ledger.put_sealed(SNAPSHOT, tenant, key, &value);
+        if let Err(error) = tokio::task::block_in_place(put) {
             tracing::warn!(tenant = %self.tenant.name, %error, "the place reached was not kept");
         }
     }
 
-    /// Reads what was open at the place kept; returns that place.
+    /// Reads what was open at the place kept; returns that place. A place without our seal is no place: then the log is
+    /// read from its beginning.
     fn restore(&self) -> Result<u64, Error> {
         let key = self.tenant.number.meta(SNAPSHOT);
-        let Some(bytes) = self.ledger.store().get(Family::Meta, &key)? else { return Ok(0) };
+        let kept = self.ledger.sealed(SNAPSHOT, self.tenant.name.as_str(), &key)?;
+        let Some(bytes) = kept else { return Ok(0) };
         let snapshot: Snapshot = ledger::store::read_json(&bytes, "meta")?;
         // Before the approvals are read: what happened to them since is newer.
         self.room.lock().expect("no holder of the lock panics").restore(&snapshot);
-        for id in snapshot.recent.iter().chain(&snapshot.open) {
-            self.read_and_learn(id);
+        for (id, last) in snapshot.recent.iter().chain(&snapshot.open) {
+            self.read_and_learn(id, *last);
         }
         Ok(snapshot.cursor)
     }

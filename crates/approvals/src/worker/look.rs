@@ -8,14 +8,14 @@ use crate::{
     setup::Setup,
 };
 use decider::approval::Phase;
-use ledger::ident::Ident;
+use ledger::{ident::Ident, store};
 use std::sync::Arc;
 use tokio::sync::watch;
 
 impl Worker {
     /// An approval as it stands in the ledger, once that is published.
     pub async fn get(&self, id: &Ident) -> Result<Option<Approval>, Error> {
-        let approval = Approval::read(&self.ledger, &self.tenant, id)?;
+        let approval = self.read(id)?;
         if let Some(approval) = &approval {
             self.published_with(approval.last_index()).await?;
         }
@@ -115,8 +115,15 @@ impl Worker {
         index: u64,
     ) -> Result<Option<(Opening, Option<Frozen>)>, Error> {
         let published = self.tenant.published();
-        let reader = self.ledger.reader(&self.tenant, &published);
-        let (Some(entry), Some(payload)) = (reader.entry(index)?, reader.payload(index)?) else {
+        if index >= published.size {
+            return Ok(None);
+        }
+        let proven = || -> Result<_, store::Error> {
+            let Some(entry) = self.ledger.entry(&self.tenant, index)? else { return Ok(None) };
+            let payload = self.ledger.payload_of(&self.tenant, index, &entry)?;
+            Ok(Some((entry, payload)))
+        };
+        let Some((entry, payload)) = proven().map_err(|error| self.distrust(error))? else {
             return Ok(None);
         };
         let opening = Opening::of_entry(&self.tenant.name, index, &entry);

@@ -9,6 +9,7 @@ mod follow;
 mod look;
 mod open;
 mod openings;
+mod read;
 mod room;
 mod rules;
 mod tick;

@@ -51,6 +51,7 @@ impl Worker {
         if let Some(known) = self.get(&opening.id).await? {
             return Ok(Ok(known));
         }
+        self.never_opened(&opening)?;
         let (requested, cancel) = match self.requested(&opening, frozen.as_ref())? {
             Ok(found) => found,
             Err(reason) => {

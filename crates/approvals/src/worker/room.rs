@@ -44,10 +44,12 @@ pub struct Room {
     due: BTreeMap<Ident, Nanos>,
     /// The log was read to its end once.
     pub caught_up: bool,
+    /// Every entry before this index was looked at.
+    pub followed: u64,
 }
 
 /// Whether nobody must wait for it: also when no report came, though a late one is still taken.
-fn is_over(approval: &Approval) -> bool {
+pub fn is_over(approval: &Approval) -> bool {
     let state = &approval.state;
     Lifecycle::is_terminal(state) || state.phase == Phase::Unknown || state.corrupt
 }
@@ -57,10 +59,10 @@ fn is_over(approval: &Approval) -> bool {
 pub struct Snapshot {
     /// Entries before this index were looked at.
     pub cursor: u64,
-    /// Not over.
-    pub open: Vec<Ident>,
-    /// Ended lately.
-    pub recent: Vec<Ident>,
+    /// Not over, each with the leaf index of its last entry.
+    pub open: Vec<(Ident, u64)>,
+    /// Ended lately, likewise.
+    pub recent: Vec<(Ident, u64)>,
     refused: Vec<(Kind, u64)>,
 }
 
@@ -257,8 +259,8 @@ impl Room {
     pub fn snapshot(&self, cursor: u64) -> Snapshot {
         Snapshot {
             cursor,
-            open: self.open.keys().cloned().collect(),
-            recent: self.ended.iter().cloned().collect(),
+            open: self.open.values().map(|a| (a.id.clone(), a.last_index())).collect(),
+            recent: self.recent().iter().rev().map(|a| (a.id.clone(), a.last_index())).collect(),
             refused: self.refused.iter().map(|(kind, at)| (kind.clone(), at.0)).collect(),
         }
     }

@@ -7,11 +7,16 @@ use crate::{
     ident::Ident,
     journal::{self, Headers, Journal, Subject},
     keyring::{self, Keyring},
-    log::merkle,
-    post::{Keys, Log, Position},
+    log::{
+        checkpoint::{self, Checkpoint},
+        merkle,
+    },
+    post::{Keys, Log, Position, digest_of_access, digest_of_keys},
+    proven::ProvenTiles,
     reader::{self, Published, Reader},
+    seal::{self, SealKey},
     store::{self, Changes, Family, LAYOUT, LogNumber, Read as _, rocks::Rocks},
-    system::{Genesis, KeyText, KeyUse},
+    system::{AccessKey, Genesis, KeyText, KeyUse},
     tenant::Tenant,
     writer::{self, Active, Inbox, Work, Writer},
 };
@@ -34,10 +39,13 @@ impl Ledger {
         let marks: BTreeMap<String, Mark> =
             guard.marks().map(|m| (m.origin.clone(), m.clone())).collect();
         check_layout(&store, options.store.create, marks.values().any(|mark| mark.size > 0))?;
+        let seal_key =
+            Arc::new(keyring::seal_key(&options.keys_dir, list_logs(&store)?.is_empty())?);
         let mut logs = HashMap::new();
         let mut tenants = BTreeMap::new();
         for (name, number) in list_logs(&store)? {
-            let log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
+            let mut log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
+            log.seal_key = Some(Arc::clone(&seal_key));
             let journal = journals.open(&store, &log).await;
             let active = open_log(&store, &mut guard, &options, log, journal)?;
             tenants.insert(name, Arc::clone(&active.tenant));
@@ -58,6 +66,8 @@ impl Ledger {
         Ok(Self {
             options,
             store,
+            seal_key,
+            proven_tiles: ProvenTiles::default(),
             inbox,
             marks,
             tenants: RwLock::new(tenants),
@@ -135,12 +145,12 @@ impl Ledger {
         }
         let next = tenants.values().map(|tenant| tenant.number.0).max().unwrap_or(0) + 1;
         let number = LogNumber(next);
-        let log = Log::new(name.clone(), number, origin.clone(), identity.into());
+        let mut log = Log::new(name.clone(), number, origin.clone(), identity.into());
+        log.seal_key = Some(Arc::clone(&self.seal_key));
         let mut changes = Changes::new(&*self.store);
         let key = [LOG_PREFIX, name.as_str().as_bytes()].concat();
         changes.put(Family::Meta, key, next.to_be_bytes().to_vec());
-        let position = store::to_json(&log.position);
-        changes.put(Family::Meta, number.meta("position"), position);
+        log.save_position(&mut changes);
         changes.put(Family::Meta, number.meta("keys"), store::to_json(&log.keys));
         self.store.commit(changes.into_writes())?;
         let published = writer::published(&log, String::new());
@@ -251,14 +261,71 @@ pub fn load_log(
     let missing = |what| store::Error::Corrupt { family: "meta", what };
     let position = store.get(Family::Meta, &number.meta("position"))?;
     let position = position.ok_or_else(|| missing("a commit record is missing"))?;
-    let position: Position = store::read_json(&position, "meta")?;
+    let position: Position = store::read_json(seal::value(&position), "meta")?;
     let keys = store.get(Family::Meta, &number.meta("keys"))?;
     let keys = keys.ok_or_else(|| missing("the keys of a log are missing"))?;
     let keys: Keys = store::read_json(&keys, "meta")?;
     let edge = reader::load_edge(store, number, position.size)?;
     let mut log = Log::new(name.clone(), number, origin, position.journal.clone());
     (log.position, log.keys, log.edge) = (position, keys, edge);
+    log.access = Arc::new(load_access(store, number)?);
     Ok(log)
+}
+
+/// The API keys that the family `access` holds for a log.
+fn load_access(
+    store: &Rocks,
+    number: LogNumber,
+) -> Result<BTreeMap<String, AccessKey>, store::Error> {
+    let prefix = number.key(&[]);
+    let mut rows = Vec::new();
+    store.scan(Family::Access, &prefix, |key, value| {
+        let id = key.strip_prefix(&prefix[..]);
+        rows.extend(id.map(|id| (id.to_vec(), value.to_vec())));
+        id.is_some()
+    })?;
+    let read = |(id, value): (Vec<u8>, Vec<u8>)| {
+        let id = String::from_utf8(id);
+        let id = id.map_err(|_| store::Error::Corrupt { family: "access", what: "a key id" })?;
+        Ok((id, store::read_json(&value, "access")?))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Whether everything that posting starts from is what this server wrote last: the commit record is under the seal, it
+/// vouches for the signing keys and API keys beside it, and the newest checkpoint is ours, of just this tree.
+///
+/// Returns what is wrong. `signing`: a log that is behind its guard signs nothing, so its checkpoint may be older.
+pub fn check_seal(
+    store: &Rocks,
+    log: &Log,
+    key: &SealKey,
+    signing: bool,
+) -> Result<Option<String>, store::Error> {
+    let exit = "the data directory was edited, or `seal.key` in the keys directory is another installation's. Run \
+                `countersign fsck`, then restore a backup; nothing in this database may be signed";
+    let record = store.get(Family::Meta, &log.number.meta("position"))?.unwrap_or_default();
+    if key.open(seal::POSITION, log.tenant.as_str(), &record).is_none() {
+        return Ok(Some(format!("the commit record is not one that this server wrote: {exit}")));
+    }
+    if log.position.keys != digest_of_keys(&log.keys) {
+        return Ok(Some(format!("the signing keys are not those of the commit record: {exit}")));
+    }
+    if log.position.access != digest_of_access(&log.access) {
+        return Ok(Some(format!("the API keys are not those of the commit record: {exit}")));
+    }
+    if !signing || log.position.size == 0 {
+        return Ok(None);
+    }
+    let text = store.get(Family::Meta, &log.number.meta("checkpoint"))?;
+    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let keys: Vec<_> = log.keys.signing(log.position.size).cloned().collect();
+    let ours = checkpoint::open(&text, &keys).is_ok_and(|opened| {
+        let Checkpoint { origin, size, root } = &opened.checkpoint;
+        (origin, *size, *root) == (&log.origin, log.position.size, log.position.root)
+    });
+    Ok((!ours)
+        .then(|| format!("the newest checkpoint is not one of ours over the whole log: {exit}")))
 }
 
 /// Reads and checks one log. What is wrong with it halts it; what is wrong with the disk is an error.
@@ -275,7 +342,7 @@ fn open_log(
     let checkpoint = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let mut published = writer::published(&log, checkpoint);
     let verdict = match &journal {
-        Ok(_) => check_log(store, guard, &log, &published)?,
+        Ok(_) => check_sealed_log(store, guard, &log, &published)?,
         Err(error) => Check::Broken(error.to_string()),
     };
     let journal = journal.unwrap_or(Journal::Absent);
@@ -313,7 +380,7 @@ fn open_log(
 /// Refuses a log that must not sign: damaged, older than its guard, or of another history.
 pub(crate) fn check_sound(store: &Rocks, guard: &Guard, log: &Log) -> Result<(), Error> {
     let published = writer::published(log, String::new());
-    match check_log(store, guard, log, &published)? {
+    match check_sealed_log(store, guard, log, &published)? {
         Check::Sound => Ok(()),
         Check::Broken(reason) => Err(Error::Halted(reason)),
         Check::Behind(mark) => Err(Error::Halted(format!(
@@ -328,6 +395,24 @@ enum Check {
     /// The database is older than what was signed; the journal may lead there again.
     Behind(Mark),
     Broken(String),
+}
+
+/// [`check_log`], then the seal: a log that may sign must be the one that this server wrote.
+fn check_sealed_log(
+    store: &Rocks,
+    guard: &Guard,
+    log: &Log,
+    published: &Published,
+) -> Result<Check, Error> {
+    let verdict = check_log(store, guard, log, published)?;
+    let signing = match verdict {
+        Check::Broken(_) => return Ok(verdict),
+        Check::Sound => true,
+        Check::Behind(_) => false,
+    };
+    let key = log.seal_key.as_deref().ok_or_else(|| Error::Setup("no key of the seal".into()))?;
+    let fault = check_seal(store, log, key, signing)?;
+    Ok(fault.map_or(verdict, Check::Broken))
 }
 
 fn check_log(

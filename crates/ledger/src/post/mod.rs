@@ -8,24 +8,28 @@ mod signed;
 mod state;
 
 pub use prepare::{Prepared, event_key, source_key};
-pub use signed::{APPROVAL, EVIDENCE, RULES};
-pub use state::{Erasing, Keys, LogKey, Position};
+pub use signed::{APPROVAL, EVIDENCE};
+pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
 
 use crate::{
     canonical,
     disclosure::{Scope, digest_of},
     entry::{Draft, Kind, Origin, Payload, SequenceNote, View},
-    event::{Refused, Type},
+    event::{self, Refused, Type},
     ident::Ident,
     journal::{Headers, Subject},
     log::merkle::{self, Edge, Hash},
+    proven::{self, ProvenTiles},
+    seal::{self, SealKey},
     sequence::{Gap, Seen, Sequence},
     store::{self, Changes, Family, LogNumber, Read as _},
+    system::AccessKey,
     time::Nanos,
 };
 use prepare::{Accepted, Content};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What became of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +118,12 @@ pub struct Log {
     pub edge: Edge,
     /// The keys in force.
     pub keys: Keys,
+    /// The API keys in force, by key id.
+    pub access: Arc<BTreeMap<String, AccessKey>>,
+    /// Tiles of it that were proven.
+    pub proven_tiles: Arc<ProvenTiles>,
+    /// What the commit record is sealed with; none in a log that is only derived to compare.
+    pub seal_key: Option<Arc<SealKey>>,
     /// Messages of this batch that claimed to be ours without our signature: somebody else writes to the journal.
     pub unsigned: u64,
     /// A key entry was posted in this batch: its checkpoint is kept for ever.
@@ -130,6 +140,9 @@ impl Log {
             position: Position::begin(journal),
             edge: Edge::default(),
             keys: Keys::default(),
+            access: Arc::default(),
+            proven_tiles: Arc::default(),
+            seal_key: None,
             unsigned: 0,
             rotated: false,
         }
@@ -188,17 +201,28 @@ impl Log {
         let (arrival, message) = last;
         let subject = message.subject.as_ref();
         self.position.tail = Some(tail_digest(arrival, subject, &message.headers, &message.body));
-        let number = self.number;
-        changes.put(Family::Meta, number.meta("position"), store::to_json(&self.position));
+        self.save_position(changes);
+    }
+
+    /// The commit record as it is now, under the seal.
+    pub fn save_position(&self, changes: &mut Changes<'_>) {
+        let record = store::to_json(&self.position);
+        let record = match &self.seal_key {
+            Some(key) => key.seal(seal::POSITION, self.tenant.as_str(), &record),
+            None => record,
+        };
+        changes.put(Family::Meta, self.number.meta("position"), record);
     }
 
     /// After each message: how far posting came, and what the last message was.
     fn finish(&mut self, changes: &mut Changes<'_>, origin: Origin, message: &Prepared) {
         self.position.posted = origin.seq;
-        if let Some(subject) = message.subject.as_ref().filter(|s| is_signed(s)) {
-            let key = self.number.in_epoch(origin.epoch, subject.to_string().as_bytes());
-            changes.put(Family::Subjects, key, origin.seq.to_be_bytes().to_vec());
+        let Some(subject) = message.subject.as_ref().filter(|s| is_signed(s)) else { return };
+        if let Subject::System(topic) = subject {
+            self.position.topics.insert(topic.to_string(), origin.seq);
         }
+        let key = self.number.in_epoch(origin.epoch, subject.to_string().as_bytes());
+        changes.put(Family::Subjects, key, origin.seq.to_be_bytes().to_vec());
     }
 
     /// Appends one entry and all that follows from it; returns its index.
@@ -210,7 +234,7 @@ impl Log {
         note: Option<SequenceNote>,
     ) -> u64 {
         let index = self.position.size;
-        let bytes = draft.finish(&self.tenant, origin, note);
+        let bytes = draft.finish(&self.tenant, (origin, self.position.prior), note);
         let mut full = Vec::new();
         self.edge.append(merkle::leaf_hash(&bytes), &mut full);
         for tile in full {
@@ -223,6 +247,7 @@ impl Log {
         changes.put(Family::Payload, key, payload.encode());
         self.position.size += 1;
         self.position.time = origin.time;
+        self.position.prior.note(draft.kind, index);
         index
     }
 
@@ -285,6 +310,10 @@ impl Log {
         first: u64,
     ) -> Result<Outcome, Error> {
         let at = self.number.numbered(first);
+        let entry = self.proven(changes, first)?;
+        let corrupt = || store::Error::Corrupt { family: "keys", what: "another event's entry" };
+        let view = View::parse(&entry).filter(|view| is_of(view, &accepted.draft, &accepted.event));
+        let view = view.ok_or_else(corrupt)?;
         let payload = changes.get(Family::Payload, &at)?;
         let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
@@ -295,27 +324,33 @@ impl Log {
             );
             return Ok(Outcome::Duplicate { index: first });
         };
-        let corrupt = store::Error::Corrupt { family: "entries", what: "the entry of a key" };
-        let entry = changes.get(Family::Entries, &at)?.ok_or_else(|| corrupt.clone())?;
-        let view = View::parse(&entry).ok_or(corrupt)?;
         if view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole)) {
             Self::note_repeat(changes, &at, origin);
             return Ok(Outcome::Duplicate { index: first });
         }
         let scope = scope_of(accepted);
-        let event = json!({"source": scope.source, "id": scope.id, "first": first});
-        let field =
-            crate::event::Field { name: "event".into(), value: accepted.event.whole.clone() };
+        let conflict = json!({"source": scope.source, "id": scope.id, "first": first});
+        let field = event::Field { name: "event".into(), value: accepted.event.whole.clone() };
         let draft = Draft::new(
             Kind::DuplicateConflict,
             accepted.draft.producer.clone(),
-            canonical::of(&event),
+            canonical::of(&conflict),
             &accepted.event.whole,
             &[field],
             (&message.seed, scope),
         );
         let index = self.append(changes, draft, origin, None);
         Ok(Outcome::Conflict { index, first })
+    }
+
+    /// An earlier entry, proven to be the one in the tree.
+    pub(super) fn proven(
+        &self,
+        changes: &Changes<'_>,
+        index: u64,
+    ) -> Result<Vec<u8>, store::Error> {
+        let (number, edge, known) = (self.number, &self.edge, &*self.proven_tiles);
+        proven::Tree { store: changes, number, edge, known }.entry(index)
     }
 
     /// Remembers that the journal holds this event once more, for its erasure.
@@ -372,6 +407,15 @@ impl Log {
             Draft::new(Kind::JournalGap, None, event.clone(), &event, &[], (&message.seed, scope));
         self.append(changes, draft, origin, None);
     }
+}
+
+/// Whether an entry holds the event that has this one's `(producer, source, id)`.
+fn is_of(view: &View<'_>, draft: &Draft, event: &event::Event) -> bool {
+    let producer = draft.producer.as_ref().map(Ident::as_str);
+    matches!(view.kind, Kind::Decision | Kind::Event)
+        && view.text(&["producer"]) == producer
+        && view.text(&["event", "source"]) == Some(&event.source)
+        && view.text(&["event", "id"]) == Some(&event.id)
 }
 
 /// Whether messages on this subject must be signed by us.

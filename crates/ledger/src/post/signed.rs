@@ -1,6 +1,8 @@
 //! Messages outside `decisions.`: verified against the journal keys in force at that place, then posted.
 
-use super::{Erasing, Error, Keys, Log, LogKey, Outcome, Prepared};
+use super::{
+    Erasing, Error, Keys, Log, LogKey, Outcome, Prepared, digest_of_access, digest_of_keys,
+};
 use crate::{
     canonical,
     disclosure::Scope,
@@ -17,19 +19,21 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// Value in the family `approvals` of an `approval` entry.
 pub const APPROVAL: u8 = b'a';
 /// Value in the family `approvals` of an `evidence` entry.
 pub const EVIDENCE: u8 = b'e';
-/// `meta` key, with the log: index of the last `rules` entry.
-pub const RULES: &str = "rules";
 /// Longest key in a `key` entry, in bytes.
 const VKEY_BYTES_MAX: usize = 1024;
 
 impl Log {
     /// The last journal sequence on a signed subject in this epoch; 0 for none.
     pub fn last_on(&self, changes: &Changes<'_>, subject: &Subject) -> Result<u64, store::Error> {
+        if let Subject::System(topic) = subject {
+            return Ok(self.position.topics.get(topic.as_str()).copied().unwrap_or(0));
+        }
         let key = self.number.in_epoch(self.position.epoch, subject.to_string().as_bytes());
         let last = changes.get(Family::Subjects, &key)?;
         last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))
@@ -42,7 +46,8 @@ impl Log {
         origin: Origin,
         message: &Prepared,
     ) -> Result<(), Error> {
-        let refused = || Error::Genesis(self.origin.clone());
+        let origin_name = self.origin.clone();
+        let refused = || Error::Genesis(origin_name.clone());
         let subject = message.subject.as_ref().ok_or_else(refused)?;
         let genesis: Genesis = read(&message.body).ok_or_else(refused)?;
         let keys = Keys::of_genesis(&genesis);
@@ -75,7 +80,8 @@ impl Log {
         envelope::verify(&keys.journal(), place, &message.body, header)
     }
 
-    fn save_keys(&self, changes: &mut Changes<'_>) {
+    fn save_keys(&mut self, changes: &mut Changes<'_>) {
+        self.position.keys = digest_of_keys(&self.keys);
         changes.put(Family::Meta, self.number.meta("keys"), store::to_json(&self.keys));
     }
 
@@ -143,7 +149,7 @@ impl Log {
         }
         let draft = plain_draft(Kind::Rules, message, subject)?;
         let index = self.append(changes, draft, origin, None);
-        changes.put(Family::Meta, self.number.meta(RULES), index.to_be_bytes().to_vec());
+        self.position.rules = Some(index);
         Some(index)
     }
 
@@ -156,18 +162,22 @@ impl Log {
     ) -> Option<u64> {
         let access: Access = read(&message.body)?;
         let draft = plain_draft(Kind::Access, message, subject)?;
+        let known = Arc::make_mut(&mut self.access);
         match access {
             Access::Add(key) => {
                 let at = self.number.key(key.key_id.as_bytes());
                 let everybody = LogNumber::ALL.key(key.key_id.as_bytes());
                 changes.put(Family::Access, at, store::to_json(&key));
                 changes.put(Family::Access, everybody, self.number.0.to_be_bytes().to_vec());
+                known.insert(key.key_id.clone(), key);
             }
             Access::Remove { key_id } => {
                 changes.delete(Family::Access, self.number.key(key_id.as_bytes()));
                 changes.delete(Family::Access, LogNumber::ALL.key(key_id.as_bytes()));
+                known.remove(&key_id);
             }
         }
+        self.position.access = digest_of_access(&self.access);
         Some(self.append(changes, draft, origin, None))
     }
 
@@ -181,8 +191,11 @@ impl Log {
         let Some(erasure) = read::<Erasure>(&message.body) else { return Ok(None) };
         let Some(draft) = plain_draft(Kind::Erasure, message, subject) else { return Ok(None) };
         let at = self.number.numbered(erasure.index);
-        let entry = changes.get(Family::Entries, &at)?;
-        let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(None) };
+        if erasure.index >= self.position.size {
+            return Ok(None);
+        }
+        let entry = self.proven(changes, erasure.index)?;
+        let Some(view) = View::parse(&entry) else { return Ok(None) };
         let kept = changes.get(Family::Payload, &at)?;
         let mut payload = kept.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
         payload.commit_salt = None;
@@ -287,6 +300,7 @@ impl Log {
         self.position.journal = new.journal;
         self.position.posted = new.from - 1;
         self.position.tail = None;
+        self.position.topics.clear();
         Some(self.append(changes, draft, origin, None))
     }
 }

@@ -1,15 +1,18 @@
 //! Where posting stands, and which keys are in force: written in the same commit as the entries.
 
 use crate::{
+    entry::Prior,
     log::{
         merkle::{Hash, empty_root},
         note::Vkey,
     },
     store::LogNumber,
-    system::{Genesis, KeyText},
+    system::{AccessKey, Genesis, KeyText},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 
 /// The commit record of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +35,54 @@ pub struct Position {
     /// Digest of the last message; `None` once that message was erased.
     #[serde(with = "optional_hash_text")]
     pub tail: Option<Hash>,
+    /// What the next entry carries as its `prior`.
+    pub prior: Prior,
+    /// Leaf index of the last `rules` entry.
+    pub rules: Option<u64>,
+    /// The last sequence on each `system.<topic>` in this epoch.
+    pub topics: BTreeMap<String, u64>,
+    /// [`digest_of_keys`] of the signing keys in force.
+    #[serde(with = "hash_text")]
+    pub keys: Hash,
+    /// [`digest_of_access`] of the API keys in force.
+    #[serde(with = "hash_text")]
+    pub access: Hash,
+}
+
+/// SHA-256 of the row `keys`: the commit record vouches for it.
+pub fn digest_of_keys(keys: &Keys) -> Hash {
+    Hash(Sha256::digest(crate::store::to_json(keys)).into())
+}
+
+/// SHA-256 over the rows of the family `access` of one log, in the order of key ids: the commit record vouches for them.
+pub fn digest_of_access(access: &BTreeMap<String, AccessKey>) -> Hash {
+    let mut digest = Sha256::new();
+    for (id, key) in access {
+        for part in [id.as_bytes(), &crate::store::to_json(key)] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+    }
+    Hash(digest.finalize().into())
 }
 
 impl Position {
     /// Before the first message.
     pub fn begin(journal: String) -> Self {
-        let (root, time) = (empty_root(), Nanos::default());
-        Self { size: 0, root, journal, epoch: 1, posted: 0, time, tail: None }
+        Self {
+            size: 0,
+            root: empty_root(),
+            journal,
+            epoch: 1,
+            posted: 0,
+            time: Nanos::default(),
+            tail: None,
+            prior: Prior::default(),
+            rules: None,
+            topics: BTreeMap::new(),
+            keys: digest_of_keys(&Keys::default()),
+            access: digest_of_access(&BTreeMap::new()),
+        }
     }
 }
 

@@ -111,7 +111,7 @@ fn p6_golden_journals_give_the_golden_logs() {
 #[test]
 fn p2_a_number_that_no_json_holds_is_refused_at_the_door() {
     let event = br#"{"specversion":"1.0","id":"1","source":"/s","type":"dev.countersign.heartbeat.v1","time":"2026-11-20T05:48:00Z","sequence":"9007199254740992"}"#;
-    assert_eq!(crate::event::parse(event), Err(Refused::Attribute("sequence")));
+    assert_eq!(event::parse(event), Err(Refused::Attribute("sequence")));
 }
 
 proptest! {

@@ -1,24 +1,24 @@
 //! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
 //!
-//! Key layout, version 2 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//! Key layout, version 3 (all integers big-endian; `log` is a u32 given at `init`, never reused):
 //!
 //! | family | key | value |
 //! |---|---|---|
 //! | `meta` | `"format"` | layout version, ASCII decimal |
 //! | `meta` | `"log" ‖ tenant` | the log's number, u32 |
-//! | `meta` | `"position" ‖ log` | [`crate::post::Position`] as JSON: the commit record |
+//! | `meta` | `"position" ‖ log` | [`crate::post::Position`] as JSON, under the [seal](crate::seal): the commit record |
 //! | `meta` | `"keys" ‖ log` | [`crate::post::Keys`] as JSON |
 //! | `meta` | `"checkpoint" ‖ log` | newest checkpoint, verbatim |
 //! | `meta` | `"erasing" ‖ log ‖ epoch u64 ‖ seq u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
-//! | `meta` | `"rules" ‖ log` | index of the last `rules` entry, u64 |
-//! | `meta` | `"operator"` | SHA-256 of the operator key, base64url |
+//! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
+//! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |
 //! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |
 //! | `payload` | `log ‖ index u64` | [`crate::entry::Payload`]; the only erasable family beside `journal` |
 //! | `keys` | `log ‖ SHA-256(JCS[producer, source, id])` | index of the event, u64 |
 //! | `sources` | `log ‖ SHA-256(JCS[producer, source])` | [`crate::sequence::Sequence`] as JSON |
-//! | `subjects` | `log ‖ epoch u64 ‖ subject` | last journal sequence on a signed subject, u64 |
+//! | `subjects` | `log ‖ epoch u64 ‖ subject` | last journal sequence on a signed subject, u64; for `system.` posting believes the commit record |
 //! | `access` | `log ‖ key id` | [`crate::system::AccessKey`] as JSON |
 //! | `access` | `0xffffffff ‖ key id` | the log whose key it is, u32 |
 //! | `repeats` | `log ‖ index u64 ‖ epoch u64 ‖ seq u64` | empty: a message that repeated that event (P11) |
@@ -35,7 +35,7 @@ use std::collections::HashMap;
 pub mod rocks;
 
 /// Version of the key layout; another one is refused.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,7 +13,7 @@ type Leaf = (u64, Value);
 
 fn entry(kind: &str, seq: u64, event: &Value) -> Value {
     let journal = json!({"epoch": 1, "seq": seq, "time": seconds(1_800_000_000 + seq)});
-    json!({"v": 1, "tenant": "acme", "kind": kind, "producer": "gw", "journal": journal, "commit": "", "payload": [],
+    json!({"v": 1, "tenant": "acme", "kind": kind, "producer": "gw", "journal": journal, "commit": "", "payload": [], "prior": {},
         "event": event})
 }
 

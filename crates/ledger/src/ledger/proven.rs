@@ -1,0 +1,134 @@
+//! Reading what decides: entries proven to the published root, and their payload.
+
+use super::Ledger;
+use crate::{
+    disclosure,
+    entry::{Kind, Payload, View},
+    ident::Ident,
+    json::Value,
+    post::APPROVAL,
+    proven::Tree,
+    reader::Published,
+    store::{self, Family, LogNumber, Read as _},
+    tenant::Tenant,
+};
+use std::collections::BTreeSet;
+
+fn corrupt(family: &'static str, what: &'static str) -> store::Error {
+    store::Error::Corrupt { family, what }
+}
+
+impl Ledger {
+    fn tree<'a>(&'a self, number: LogNumber, at: &'a Published) -> Tree<'a> {
+        Tree { store: &*self.store, number, edge: &at.edge, known: &self.proven_tiles }
+    }
+
+    /// A posted entry, proven to the published root; `None` if nothing is posted at `index`. Entries beyond the published
+    /// size were written by this process.
+    pub fn entry(&self, tenant: &Tenant, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
+        let published = tenant.published();
+        if index < published.size {
+            return self.tree(tenant.number, &published).entry(index).map(Some);
+        }
+        self.store.get(Family::Entries, &tenant.number.numbered(index))
+    }
+
+    /// Visits the published entries `from..to` in order, each proven. `to` is at most the published size.
+    pub fn entries(
+        &self,
+        tenant: &Tenant,
+        (from, to): (u64, u64),
+        mut visit: impl FnMut(u64, &[u8]),
+    ) -> Result<(), store::Error> {
+        let (number, published) = (tenant.number, tenant.published());
+        let tree = self.tree(number, &published);
+        let (mut index, mut failed) = (from, None);
+        self.store.scan(Family::Entries, &number.numbered(from), |key, entry| {
+            if index >= to || key != number.numbered(index) {
+                return false;
+            }
+            match tree.prove(index, entry) {
+                Ok(()) => visit(index, entry),
+                Err(error) => failed = Some(error),
+            }
+            index += 1;
+            failed.is_none()
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None if index < to => Err(corrupt("entries", "an entry is missing")),
+            None => Ok(()),
+        }
+    }
+
+    /// What is left of the payload of `entry`, the proven bytes at `index`: every disclosure fits the leaf, none twice.
+    pub fn payload_of(
+        &self,
+        tenant: &Tenant,
+        index: u64,
+        entry: &[u8],
+    ) -> Result<Payload, store::Error> {
+        let bytes = self.store.get(Family::Payload, &tenant.number.numbered(index))?;
+        let payload = bytes.and_then(|bytes| Payload::decode(&bytes));
+        let payload = payload.ok_or_else(|| corrupt("payload", "a payload"))?;
+        let view = View::parse(entry).ok_or_else(|| corrupt("entries", "an entry"))?;
+        let mut digests: BTreeSet<&str> = view.payload().collect();
+        let mut disclosures = payload.disclosures.iter();
+        let fits = disclosures.all(|text| digests.remove(disclosure::digest(text).as_str()));
+        if fits { Ok(payload) } else { Err(corrupt("payload", "a disclosure of another leaf")) }
+    }
+
+    /// The `approval` entries of `id` after leaf index `from`, the newest first, by walking `prior.approval` back from
+    /// the last leaf: proven to be all of them.
+    pub fn approval_entries_after(
+        &self,
+        tenant: &Tenant,
+        id: &Ident,
+        from: u64,
+    ) -> Result<Vec<u64>, store::Error> {
+        let mut found = Vec::new();
+        let mut next = tenant.position().prior.approval;
+        while let Some(index) = next.filter(|index| *index > from) {
+            let entry = self.entry(tenant, index)?;
+            let view = entry.as_deref().and_then(View::parse);
+            let view = view.ok_or_else(|| corrupt("entries", "an approval's entry"))?;
+            if view.text(&["event", "approval_id"]) == Some(id.as_str()) {
+                found.push(index);
+            }
+            next = view.prior.approval.filter(|prior| *prior < index);
+        }
+        Ok(found)
+    }
+
+    /// Which of these entries an `erasure` entry names: found by walking `prior.system` back from the last leaf.
+    pub fn erased_among(
+        &self,
+        tenant: &Tenant,
+        mut wanted: BTreeSet<u64>,
+    ) -> Result<BTreeSet<u64>, store::Error> {
+        let mut named = BTreeSet::new();
+        let mut next = tenant.position().prior.system;
+        // An erasure comes after what it erases.
+        while let (Some(index), Some(first)) = (next, wanted.first().copied())
+            && index > first
+        {
+            let entry = self.entry(tenant, index)?;
+            let view = entry.as_deref().and_then(View::parse);
+            let view = view.ok_or_else(|| corrupt("entries", "a system entry"))?;
+            if view.kind == Kind::Erasure
+                && let Some(erased) = view.at(&["event", "index"]).and_then(Value::as_u64)
+                && wanted.remove(&erased)
+            {
+                named.insert(erased);
+            }
+            next = view.prior.system.filter(|prior| *prior < index);
+        }
+        Ok(named)
+    }
+
+    /// The `approval` entries of `id` that the index names, oldest first. The index is not proven: a row may be gone.
+    pub fn indexed_approval(&self, tenant: &Tenant, id: &Ident) -> Result<Vec<u64>, store::Error> {
+        let all = self.of_approval(tenant, id)?;
+        Ok(all.into_iter().filter(|(_, kind)| *kind == APPROVAL).map(|(index, _)| index).collect())
+    }
+}
