@@ -154,7 +154,7 @@ def test_p13_check_config_tells_all_mistakes_at_once(tmp_path: Path) -> None:
     assert "is right" in good.out
     server.settings |= {
         "data_dir": "relative", "guard_path": tmp_path / "s" / "relative" / "x", "keys_dir": "keys", "listen": "0.0.0.0:1", "public_url": "ftp://x",
-        "journal_retention_days": 0, "public_tiles": ["UPPER"],
+        "journal_retention_days": 0, "scrub_days": 0, "public_tiles": ["UPPER"],
     }  # fmt: skip
     server.sections = {
         "limits": {"connections": 0, "request_seconds": 0, "commit_messages": 0}, "log": {"format": "xml", "level": "="},
@@ -163,7 +163,7 @@ def test_p13_check_config_tells_all_mistakes_at_once(tmp_path: Path) -> None:
     server.write_config()
     done = server.run("check-config")
     assert done.code == 64
-    for name in ["data_dir", "keys_dir", "public_url", "journal_retention_days", "public_tiles", "limits.connections",
+    for name in ["data_dir", "keys_dir", "public_url", "journal_retention_days", "scrub_days", "public_tiles", "limits.connections",
                  "limits.request_seconds", "limits.commit_messages", "log.format", "log.level", "tls"]:  # fmt: skip
         assert name in done.err, (name, done.err)
     assert server.run("serve").code == 64

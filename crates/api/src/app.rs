@@ -11,6 +11,7 @@ use ledger::{
     journal::{Journal, jetstream},
     keyring,
     ledger::{Error, Journals, Ledger},
+    scrub::Scrub,
     system::{Access, AccessKey, Role},
     tenant::Tenant,
     writer::ReceiptWanted,
@@ -25,6 +26,11 @@ use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
 /// How often unfinished erasures and old journal messages are looked for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
 
+/// How often the scrub goes on.
+const SCRUB_EVERY: Duration = Duration::from_secs(1);
+/// Keys that the scrub reads in that time, at least, over all tenants: about 2 % of a core.
+const SCRUB_KEYS_MIN: u64 = 2_000;
+
 /// The running server's shared parts.
 pub struct App {
     /// The ledger.
@@ -35,6 +41,8 @@ pub struct App {
     pub broker: Option<jetstream::Connection>,
     /// Slack, Teams and webhooks.
     pub chats: Arc<Chats>,
+    /// What is read again in the background.
+    pub scrub: Scrub,
     /// Counters.
     pub metrics: Metrics,
     /// Room for bodies.
@@ -68,6 +76,7 @@ impl App {
             config,
             broker,
             chats,
+            scrub: Scrub::default(),
             metrics,
             body_room,
             pages,
@@ -89,6 +98,8 @@ impl App {
         }
         let app = Arc::clone(self);
         self.spawn(async move { app.keep_house().await });
+        let app = Arc::clone(self);
+        self.spawn(async move { app.keep_scrubbing().await });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -157,6 +168,29 @@ impl App {
                 }
             }
             tokio::time::sleep(HOUSE_EVERY).await;
+        }
+    }
+
+    /// Reads everything again in half of `scrub_days`, one log after the other, a little every second.
+    async fn keep_scrubbing(&self) {
+        let period = self.config.scrub_period() / 2;
+        loop {
+            tokio::time::sleep(SCRUB_EVERY).await;
+            let tenants = self.ledger.tenants();
+            // A leaf is read with its payload, and found again by an index.
+            let keys: u64 = tenants.iter().map(|tenant| 3 * tenant.published().size).sum();
+            let mut room = SCRUB_KEYS_MIN.max(keys / period.as_secs().max(1));
+            for tenant in &tenants {
+                while room > 0 {
+                    let step = || self.scrub.step(&self.ledger, tenant, period);
+                    let done = tokio::task::block_in_place(step);
+                    room = room.saturating_sub(done);
+                    if done == 0 {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
         }
     }
 

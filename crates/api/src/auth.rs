@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 /// Longest key text, in bytes.
 const KEY_BYTES_MAX: usize = 128;
 /// `meta` key of the operator key's SHA-256.
-const OPERATOR: &[u8] = b"operator";
+pub(crate) const OPERATOR: &[u8] = b"operator";
 
 /// A new key: its id (16 hex digits) and its text.
 pub fn new_key() -> (String, Zeroizing<String>) {

@@ -101,6 +101,11 @@ impl Config {
         all.filter_map(known).collect()
     }
 
+    /// In what time the scrub reads everything once.
+    pub fn scrub_period(&self) -> Duration {
+        Duration::from_secs(u64::from(self.file.scrub_days) * 24 * 3600)
+    }
+
     /// How long posted journal messages are kept.
     pub fn journal_retention(&self) -> Duration {
         Duration::from_secs(u64::from(self.file.journal_retention_days) * 24 * 3600)

@@ -35,6 +35,8 @@ pub struct Metrics {
     unsigned: Family<ByTenant, Gauge>,
     queue_room: Family<ByTenant, Gauge>,
     receipts_dropped: Family<ByTenant, Gauge>,
+    scrub_age: Family<ByTenant, Gauge>,
+    scrub_findings: Family<ByTenant, Gauge>,
     approvals_pending: Family<ByTenant, Gauge>,
     approvals_ready: Family<ByTenant, Gauge>,
     approvals_not_opened: Family<ByReason, Gauge>,
@@ -70,6 +72,12 @@ impl Metrics {
         let queue_room = by_tenant("queue_room", "Messages that may still be queued");
         let receipts_dropped =
             by_tenant("receipts_dropped", "Receipts by message that were not sent");
+        let scrub_age = by_tenant(
+            "scrub_age_seconds",
+            "Time since everything that is stored was read again; without a whole pass, since the start",
+        );
+        let scrub_findings =
+            by_tenant("scrub_findings", "What the scrub found damaged: a person must act");
         let approvals_pending = by_tenant("approvals_pending", "Approvals that wait for people");
         let approvals_ready = by_tenant(
             "approvals_ready",
@@ -94,6 +102,8 @@ impl Metrics {
             unsigned,
             queue_room,
             receipts_dropped,
+            scrub_age,
+            scrub_findings,
             approvals_pending,
             approvals_ready,
             approvals_not_opened,
@@ -130,6 +140,8 @@ impl Metrics {
             set(&self.unsigned, tenant.unsigned());
             set(&self.queue_room, tenant.queue.available_permits() as u64);
             set(&self.receipts_dropped, tenant.receipts_dropped());
+            set(&self.scrub_age, app.scrub.age(&tenant.name).as_secs());
+            set(&self.scrub_findings, app.scrub.status(&tenant.name).findings.len() as u64);
             let Some(worker) = app.worker(&tenant.name) else { continue };
             set(&self.approvals_pending, worker.pending() as u64);
             set(&self.approvals_ready, u64::from(worker.ready().is_ok()));

@@ -264,7 +264,11 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Reads an entry; `None` if these are not bytes that [`Draft::finish`] writes.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let value = json::parse_kept(bytes).ok()?;
+        Self::of(json::parse_kept(bytes).ok()?)
+    }
+
+    /// What a value says that was read from an entry's bytes.
+    pub(crate) fn of(value: Value<'a>) -> Option<Self> {
         let kind = Kind::parse(value.get("kind")?.as_str()?)?;
         let journal = value.get("journal")?;
         let origin = Origin {

@@ -50,6 +50,11 @@ pub fn verify(keys: &[Vkey], place: Place<'_>, body: &[u8], header: &str) -> boo
         && keys.iter().any(|key| verify_bytes(key, &place.message(body), &signature))
 }
 
+/// The sequence that a header says its message follows.
+pub fn expected(header: &str) -> Option<u64> {
+    header.split_once('.')?.0.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,26 +1,38 @@
 //! Re-derives everything a log keeps from its entry bytes: tiles, root, checkpoints, indexes. The judge of every test.
 
+mod approvals;
+mod before;
+pub(crate) mod derived;
+pub(crate) mod families;
+mod messages;
+mod payload;
 mod replay;
+mod state;
+#[cfg(feature = "jetstream")]
+mod stream;
 
+pub use approvals::{Whole, approvals};
+pub use messages::{Compared, Messages};
+pub use payload::Erased;
 pub use replay::{Replay, replay};
+#[cfg(feature = "jetstream")]
+pub use stream::stream;
 
 use crate::{
-    disclosure::{self, Scope},
-    entry::{Kind, Payload, View},
+    disclosure::Seed,
     guard::Mark,
     ident::Ident,
     journal::embedded::{self, Volume},
-    json::Value,
-    log::{checkpoint, note::Vkey},
-    post::{APPROVAL, EVIDENCE, Keys, Log, LogKey, event_key, source_key},
-    reader,
-    sequence::Sequence,
+    ledger::load_access,
+    log::{checkpoint, merkle::Hash},
+    post::{Keys, Log, Position},
+    reader, seal,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Erasure, Genesis, KeyText},
     verify::{Summary, Walk},
 };
+use derived::Derived;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Most findings that are listed; more are only counted.
 const FINDINGS_MAX: usize = 100;
@@ -38,18 +50,30 @@ pub struct Report {
     pub checkpoints: u64,
     /// What the entries say.
     pub summary: Summary,
+    /// Messages of the journal that were posted again, with their signatures; none if it lies elsewhere.
+    pub journal: Option<Compared>,
+    /// What could not be checked, and why.
+    pub unchecked: Vec<String>,
+    /// What erasure entries name, by leaf index: it explains what is gone from a journal.
+    #[serde(skip)]
+    pub erased: BTreeMap<u64, Erased>,
     /// What is wrong; empty for a sound log.
     pub findings: Vec<String>,
     /// How much is wrong.
     pub damage: u64,
-    /// What could not be checked, and why.
-    pub unchecked: Vec<String>,
 }
 
 impl Report {
     /// Notes something that could not be checked.
     pub fn unchecked(&mut self, what: impl Into<String>) {
         self.unchecked.push(what.into());
+    }
+
+    /// Notes everything that is wrong.
+    fn find_all(&mut self, findings: Vec<String>) {
+        for finding in findings {
+            self.find(finding);
+        }
     }
 
     /// Notes something that is wrong.
@@ -61,25 +85,71 @@ impl Report {
     }
 }
 
-/// What the entries say the indexes must hold.
-#[derive(Default)]
-struct Derived {
-    /// Events that hold a `(producer, source, id)`.
-    keys: u64,
-    signing: Keys,
-    sources: BTreeMap<[u8; 32], Sequence>,
-    access: BTreeMap<String, AccessKey>,
-    erased: BTreeSet<u64>,
-    without_payload: Vec<u64>,
-    /// Entries of approvals.
-    approvals: u64,
-    /// The last `rules` entry.
-    rules: Option<u64>,
-    last: (u64, u64),
+/// Reads a log's commit record, signing keys and API keys, and nothing else: the rest is what is judged.
+pub fn load(
+    store: &Rocks,
+    name: &Ident,
+    number: LogNumber,
+    origin: String,
+) -> Result<Log, store::Error> {
+    let read = |what: &str, missing| {
+        let kept = store.get(Family::Meta, &number.meta(what))?;
+        kept.ok_or(store::Error::Corrupt { family: "meta", what: missing })
+    };
+    let position: Position =
+        store::read_json(seal::value(&read("position", "the commit record is missing")?), "meta")?;
+    let keys: Keys = store::read_json(&read("keys", "the keys are missing")?, "meta")?;
+    let mut log = Log::new(name.clone(), number, origin, position.journal.clone());
+    (log.position, log.keys) = (position, keys);
+    log.access = Arc::new(load_access(store, number)?);
+    Ok(log)
 }
 
 /// Checks one log. `mark` is what the guard holds, if it is at hand; `progress` is told entries done.
+///
+/// Messages of the embedded journal are posted again beside it, in a second thread.
 pub fn check(
+    store: &Rocks,
+    log: &Log,
+    mark: Option<&Mark>,
+    progress: impl FnMut(u64),
+) -> Result<Report, store::Error> {
+    let embedded = log.position.journal.starts_with("embedded:");
+    std::thread::scope(|scope| {
+        let messages = embedded.then(|| scope.spawn(|| all_messages(store, log)));
+        let mut report = entries(store, log, mark, progress)?;
+        if let Some(messages) = messages {
+            let messages = messages.join().expect("no panic in the other thread")?;
+            let (compared, findings) = messages.finish(&report.erased)?;
+            report.find_all(findings);
+            report.journal = Some(compared);
+        }
+        Ok(report)
+    })
+}
+
+/// Posts every message of the embedded journal again.
+fn all_messages<'a>(store: &'a Rocks, log: &'a Log) -> Result<Messages<'a>, store::Error> {
+    let volume = Volume { number: log.number, epoch: log.position.epoch };
+    let mut messages = Messages::new(store, log);
+    let mut failed = None;
+    store.scan(Family::Journal, &volume.message(0), |key, value| {
+        let Some(seq) = volume.seq(key) else { return false };
+        let Some(message) = embedded::decode(seq, value) else {
+            messages.unreadable(seq);
+            return false;
+        };
+        let seed = message.headers.salt.as_deref().and_then(Seed::from_header);
+        messages.take(message, seed).unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        })
+    })?;
+    failed.map_or(Ok(messages), Err)
+}
+
+/// Walks through the entries and compares everything that follows from them.
+fn entries(
     store: &Rocks,
     log: &Log,
     mark: Option<&Mark>,
@@ -101,33 +171,30 @@ pub fn check(
             report.find(format!("entry {index} where {} was expected (of {size})", walk.size()));
             return false;
         }
-        match walk.entry(bytes) {
+        let (view, full) = match walk.read(bytes) {
+            Ok(read) => read,
             Err(error) => {
                 report.find(error.to_string());
                 return false;
             }
-            Ok(full) => {
-                for tile in full {
-                    let kept = store.get(Family::Tiles, &number.tile(tile.level, tile.number));
-                    if !matches!(kept, Ok(Some(kept)) if kept == tile.bytes) {
-                        report.find(format!(
-                            "tile {}/{} is not the entries' hashes",
-                            tile.level, tile.number
-                        ));
-                    }
-                }
+        };
+        for tile in full {
+            let kept = store.get(Family::Tiles, &number.tile(tile.level, tile.number));
+            if !matches!(kept, Ok(Some(kept)) if kept == tile.bytes) {
+                let place = format!("tile {}/{}", tile.level, tile.number);
+                report.find(format!("{place} is not the entries' hashes"));
             }
         }
-        if let Err(error) = derived.entry(store, number, index, bytes, &mut report) {
+        let taken = derived.entry((store, log), index, &view, &mut report);
+        let taken = taken.and_then(|()| derived.payload((store, log), index, &view, &mut report));
+        if let Err(error) = taken {
             failed = Some(error);
             return false;
         }
         for (root, what) in due.remove(&walk.size()).unwrap_or_default() {
             if root != walk.root() {
-                report.find(format!(
-                    "{what} of size {} has another root than the entries",
-                    walk.size()
-                ));
+                let size = walk.size();
+                report.find(format!("{what} of size {size} has another root than the entries"));
             }
         }
         if index % 4096 == 0 {
@@ -141,11 +208,43 @@ pub fn check(
     report.entries = walk.size();
     report.root = walk.root().to_string();
     report.summary = walk.summary().clone();
-    finish(store, log, &walk, due, &derived, &mut report)?;
+    edge(store, log, &walk, &mut report);
+    uncompared(log, mark, due, &mut report);
+    let behind =
+        mark.is_none_or(|mark| mark.size > size) && !log.position.journal.starts_with("embedded:");
+    families::checkpoints(store, log, behind, &mut report)?;
+    families::compare(store, log, &walk, &derived, &mut report)?;
+    report.erased = derived.erased;
     Ok(report)
 }
 
-type Due = BTreeMap<u64, Vec<(crate::log::merkle::Hash, String)>>;
+/// The tiles and last entries give the root that the server would begin with.
+fn edge(store: &Rocks, log: &Log, walk: &Walk, report: &mut Report) {
+    match reader::load_edge(store, log.number, walk.size()) {
+        Ok(edge) if edge.root() == walk.root() => {}
+        Ok(_) => report.find("the tiles give another root than the entries"),
+        Err(error) => report.find(format!("the tiles can't be read: {error}")),
+    }
+}
+
+/// Checkpoints and the guard's mark of sizes that the entries do not reach.
+fn uncompared(log: &Log, mark: Option<&Mark>, due: Due, report: &mut Report) {
+    let size = log.position.size;
+    for (at, what) in due.into_iter().filter(|(at, _)| *at > 0) {
+        if at > size && mark.is_some_and(|mark| mark.size == at) {
+            report.find(format!(
+                "the guard says that size {at} was signed, and the commit record ends at {size}: the newest entries                  were lost, or an older copy of the database was put back"
+            ));
+            continue;
+        }
+        for (_, what) in what {
+            report
+                .find(format!("{what} of size {at} could not be compared: the entries end before"));
+        }
+    }
+}
+
+type Due = BTreeMap<u64, Vec<(Hash, String)>>;
 
 /// Every stored checkpoint by size; those whose signature does not hold are findings at once.
 fn checkpoints(store: &Rocks, log: &Log, report: &mut Report) -> Result<Due, store::Error> {
@@ -187,234 +286,4 @@ fn checkpoints(store: &Rocks, log: &Log, report: &mut Report) -> Result<Due, sto
         }
     }
     Ok(due)
-}
-
-impl Derived {
-    fn entry(
-        &mut self,
-        store: &Rocks,
-        number: LogNumber,
-        index: u64,
-        bytes: &[u8],
-        report: &mut Report,
-    ) -> Result<(), store::Error> {
-        let Some(view) = View::parse(bytes) else { return Ok(()) };
-        self.last = (view.origin.epoch, view.origin.seq);
-        self.payload(store, number, index, &view, report)?;
-        match view.kind {
-            Kind::Decision | Kind::Event => self.event(store, number, index, &view, report)?,
-            Kind::Access => match view.event_as::<Access>() {
-                Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
-                Some(Access::Remove { key_id }) => drop(self.access.remove(&key_id)),
-                None => report.find(format!("entry {index}: not an access entry")),
-            },
-            Kind::Genesis | Kind::Key => self.signing(index, &view, report),
-            Kind::Approval | Kind::Evidence => {
-                self.of_approval(store, number, index, &view, report)?;
-            }
-            Kind::Rules => self.rules = Some(index),
-            Kind::Erasure => {
-                self.erased.extend(view.event_as::<Erasure>().map(|erasure| erasure.index));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The signing keys that genesis and key entries give.
-    fn signing(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
-        if let Some(genesis) = view.event_as::<Genesis>() {
-            self.signing = Keys::of_genesis(&genesis);
-            return;
-        }
-        let number = |name| view.at(&["event", name]).and_then(Value::as_u64);
-        let vkey = view.text(&["event", "vkey"]).and_then(|text| Vkey::parse(text).ok());
-        let Some(vkey) = vkey.map(KeyText) else {
-            return report.find(format!("entry {index}: not a key entry"));
-        };
-        match view.text(&["event", "use"]) {
-            Some("log") => {
-                if let Some(old) = self.signing.log.last_mut() {
-                    old.last_size = number("old_last_size");
-                }
-                let first_size = number("first_size").unwrap_or(0);
-                self.signing.log.push(LogKey { vkey, first_size, last_size: None, index });
-            }
-            Some("journal") => self.signing.journal = vec![vkey],
-            Some("token") => self.signing.rotate_token(vkey),
-            _ => report.find(format!("entry {index}: a key for nothing known")),
-        }
-    }
-
-    /// The index of approvals leads to each of their entries.
-    fn of_approval(
-        &mut self,
-        store: &Rocks,
-        number: LogNumber,
-        index: u64,
-        view: &View<'_>,
-        report: &mut Report,
-    ) -> Result<(), store::Error> {
-        self.approvals += 1;
-        let id = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok());
-        let kind = if view.kind == Kind::Approval { APPROVAL } else { EVIDENCE };
-        let key = id.map(|id| number.approval(&id, Some(index)));
-        let kept = key.map(|key| store.get(Family::Approvals, &key)).transpose()?.flatten();
-        if kept != Some(vec![kind]) {
-            report.find(format!("entry {index}: the index of approvals does not lead to it"));
-        }
-        Ok(())
-    }
-
-    fn event(
-        &mut self,
-        store: &Rocks,
-        number: LogNumber,
-        index: u64,
-        view: &View<'_>,
-        report: &mut Report,
-    ) -> Result<(), store::Error> {
-        let text = |path: &[&str]| view.text(path).unwrap_or("");
-        let scope = Scope {
-            producer: text(&["producer"]),
-            source: text(&["event", "source"]),
-            id: text(&["event", "id"]),
-        };
-        self.keys += 1;
-        let kept = store.get(Family::Keys, &number.key(&event_key(scope)))?;
-        if kept != Some(index.to_be_bytes().to_vec()) {
-            report.find(format!("entry {index}: the index of events does not lead to it"));
-        }
-        let sequence = view.text(&["event", "sequence"]).and_then(|text| text.parse().ok());
-        let Some(sequence) = sequence else { return Ok(()) };
-        let heartbeat = text(&["event", "type"]) == crate::event::HEARTBEAT;
-        match self.sources.get_mut(&source_key(scope)) {
-            None => drop(self.sources.insert(source_key(scope), Sequence::begin(sequence))),
-            Some(known) if heartbeat => drop(known.heartbeat(sequence)),
-            Some(known) => drop(known.observe(sequence)),
-        }
-        Ok(())
-    }
-
-    fn payload(
-        &mut self,
-        store: &Rocks,
-        number: LogNumber,
-        index: u64,
-        view: &View<'_>,
-        report: &mut Report,
-    ) -> Result<(), store::Error> {
-        let kept = store.get(Family::Payload, &number.numbered(index))?;
-        let Some(payload) = kept.and_then(|bytes| Payload::decode(&bytes)) else {
-            report.find(format!("entry {index}: its payload is unreadable"));
-            return Ok(());
-        };
-        let digests: BTreeSet<&str> = view.payload().collect();
-        for text in &payload.disclosures {
-            if !digests.contains(disclosure::digest(text).as_str()) {
-                report.find(format!("entry {index}: a disclosure that it does not commit to"));
-            }
-        }
-        if payload.disclosures.len() < digests.len() || payload.commit_salt.is_none() {
-            self.without_payload.push(index);
-        }
-        Ok(())
-    }
-}
-
-/// What can be said only at the end.
-fn finish(
-    store: &Rocks,
-    log: &Log,
-    walk: &Walk,
-    due: Due,
-    derived: &Derived,
-    report: &mut Report,
-) -> Result<(), store::Error> {
-    let position = &log.position;
-    if walk.size() != position.size || walk.root() != position.root {
-        report.find(format!(
-            "{} entries, where the commit record says {}",
-            walk.size(),
-            position.size
-        ));
-    }
-    for (size, what) in
-        due.into_iter().flat_map(|(size, list)| list.into_iter().map(move |w| (size, w.1)))
-    {
-        if size > 0 {
-            report.find(format!("{what} of size {size} could not be compared"));
-        }
-    }
-    if derived.rules != position.rules {
-        report.find("the last rules are not those of the last rules entry");
-    }
-    if walk.prior() != position.prior {
-        report.find("the commit record does not name the last approval and system entries");
-    }
-    if reader::load_edge(store, log.number, walk.size())?.root() != walk.root() {
-        report.find("the tiles give another root than the entries");
-    }
-    if walk.size() > 0 && derived.last > (position.epoch, position.posted) {
-        report.find("the last entry comes from after the posted journal position");
-    }
-    for index in derived.without_payload.iter().filter(|index| !derived.erased.contains(index)) {
-        report.find(format!("entry {index}: payload is missing, and no erasure says why"));
-    }
-    let count = |family| -> Result<u64, store::Error> {
-        let prefix = log.number.key(&[]);
-        let mut count = 0;
-        store.scan(family, &prefix, |key, _| {
-            let ours = key.starts_with(&prefix);
-            count += u64::from(ours);
-            ours
-        })?;
-        Ok(count)
-    };
-    let tiles: u64 = (1..8).map(|level| walk.size() >> (8 * level)).sum();
-    for (family, expected, name) in [
-        (Family::Keys, derived.keys, "the index of events"),
-        (Family::Approvals, derived.approvals, "the index of approvals"),
-        (Family::Tiles, tiles, "the tiles"),
-        (Family::Payload, walk.size(), "the payloads"),
-        (Family::Sources, derived.sources.len() as u64, "the sources"),
-        (Family::Access, derived.access.len() as u64, "the API keys"),
-    ] {
-        let found = count(family)?;
-        if found != expected {
-            report.find(format!("{name}: {found} where the entries give {expected}"));
-        }
-    }
-    if position.journal.starts_with("embedded:") {
-        let volume = Volume { number: log.number, epoch: position.epoch };
-        embedded::check(store, volume, position.posted)?.for_each(|finding| report.find(finding));
-    }
-    compare_values(store, (log.number, &log.keys), derived, report)
-}
-
-fn compare_values(
-    store: &Rocks,
-    (number, keys): (LogNumber, &Keys),
-    derived: &Derived,
-    report: &mut Report,
-) -> Result<(), store::Error> {
-    if derived.signing != *keys {
-        report.find("the signing keys are not those of genesis and the key entries");
-    }
-    for (source, expected) in &derived.sources {
-        let kept = store.get(Family::Sources, &number.key(source))?;
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<Sequence>(&bytes).ok());
-        if kept.as_ref() != Some(expected) {
-            report.find("the numbers of a source are not what its entries give");
-        }
-    }
-    for (id, expected) in &derived.access {
-        let kept = store.get(Family::Access, &number.key(id.as_bytes()))?;
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<AccessKey>(&bytes).ok());
-        let owner = store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
-        if kept.as_ref() != Some(expected) || owner != Some(number.0.to_be_bytes().to_vec()) {
-            report.find(format!("API key {id} is not what its entry says"));
-        }
-    }
-    Ok(())
 }

@@ -95,6 +95,21 @@ impl Guard {
         let mut open = File::options();
         let file = open.read(true).write(true).create(true).truncate(false).open(path);
         let file = file.map_err(failed)?;
+        Self::held(file, path, writer)
+    }
+
+    /// Opens the file for reading alone and locks it (`fsck`); `None` if there is none. Nothing is made or changed.
+    pub fn look(path: &Path) -> Result<Option<Self>, Error> {
+        let failed = |source| Error::Io { path: path.to_owned(), source };
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        Self::held(file, path, 0).map(Some)
+    }
+
+    fn held(file: File, path: &Path, writer: u64) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: path.to_owned(), source };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Held(path.to_owned())),
@@ -288,6 +303,22 @@ mod tests {
         assert_eq!(guard.mark("b"), Some(&mark("b", 8)));
         assert_eq!(guard.mark("c"), Some(&mark("c", 8)));
         assert_eq!(guard.mark("d"), None);
+    }
+
+    #[test]
+    fn p4_who_looks_makes_no_guard() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("guard");
+        assert!(Guard::look(&path).unwrap().is_none());
+        assert!(!path.exists());
+        Guard::open(&path, 1).unwrap().advance(&[mark("a", 1)]).unwrap();
+        let looked = loop {
+            match Guard::look(&path) {
+                Err(Error::Held(_)) => std::thread::yield_now(),
+                other => break other.unwrap().unwrap(),
+            }
+        };
+        assert_eq!(looked.mark("a"), Some(&mark("a", 1)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod publish;
 
 #[cfg(feature = "jetstream")]
 pub(crate) use open::check_sound;
+pub(crate) use open::load_access;
 pub use open::{check_seal, list_logs, load_log, origin};
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 

@@ -30,6 +30,8 @@ pub mod proven;
 pub mod reader;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod recover;
+#[cfg(feature = "rocksdb")]
+pub mod scrub;
 pub mod seal;
 pub mod sequence;
 pub mod store;

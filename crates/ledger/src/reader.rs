@@ -69,7 +69,8 @@ impl Reader<'_> {
         if index >= self.at.size {
             return Ok(None);
         }
-        self.store.get(Family::Entries, &self.number.numbered(index))
+        let entry = self.store.get(Family::Entries, &self.number.numbered(index))?;
+        entry.map(Some).ok_or_else(|| corrupt("entries", "an entry is missing"))
     }
 
     /// The bytes of a tile or bundle; `None` if this tree does not have that much of it.
@@ -81,8 +82,7 @@ impl Reader<'_> {
         let Some(level) = tile.level else {
             let mut bundle = Vec::new();
             for index in first..first + tile.width as u64 {
-                let entry = self.entry(index)?;
-                let entry = entry.ok_or_else(|| corrupt("entries", "an entry is missing"))?;
+                let entry = self.entry(index)?.ok_or_else(|| corrupt("entries", "an entry"))?;
                 tile::push_entry(&mut bundle, &entry);
             }
             return Ok(Some(bundle));
@@ -91,10 +91,17 @@ impl Reader<'_> {
         Ok(Some(hashes.iter().flat_map(|hash| hash.0).collect()))
     }
 
-    /// The receipt of a leaf under the published checkpoint; `None` beyond its size.
+    /// The receipt of a leaf under the published checkpoint; `None` beyond its size. Never one that does not hold.
     pub fn receipt(&self, index: u64) -> Result<Option<Receipt>, store::Error> {
         let Some(entry) = self.entry(index)? else { return Ok(None) };
-        let path = merkle::inclusion(self, index, self.at.size)?;
+        let Published { size, root, checkpoint, .. } = self.at;
+        let path = merkle::inclusion(self, index, *size)?;
+        if !merkle::verify_inclusion(merkle::leaf_hash(&entry), index, *size, &path, root) {
+            return Err(corrupt("entries", "an entry is not the one in the tree"));
+        }
+        if checkpoint.lines().nth(1) != Some(&size.to_string()) {
+            return Err(corrupt("checkpoints", "the checkpoint is not of this tree"));
+        }
         Ok(Some(Receipt { entry, index, path, checkpoint: self.at.checkpoint.clone() }))
     }
 

@@ -259,13 +259,18 @@ pub struct Walk {
 impl Walk {
     /// Takes the next entry; returns the tiles that became full.
     pub fn entry(&mut self, bytes: &[u8]) -> Result<Vec<FullTile>, Error> {
+        self.read(bytes).map(|(_, full)| full)
+    }
+
+    /// As [`Walk::entry`]; also hands back what the entry says, for whoever looks further.
+    pub(crate) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(View<'a>, Vec<FullTile>), Error> {
         let index = self.edge.size();
         let wrong = |what| Error::Export { place: format!("entry {index}"), what };
         let value = json::parse_kept(bytes).map_err(|_| wrong("not strict JSON"))?;
         if canonical::to_vec(&value) != bytes {
             return Err(wrong("not in RFC 8785 form"));
         }
-        let view = View::parse(bytes).ok_or_else(|| wrong("not an entry of version 1"))?;
+        let view = View::of(value).ok_or_else(|| wrong("not an entry of version 1"))?;
         if (index == 0) != (view.kind == Kind::Genesis) {
             return Err(wrong("genesis is leaf 0 and nothing else"));
         }
@@ -282,7 +287,7 @@ impl Walk {
         self.count(&view);
         let mut full = Vec::new();
         self.edge.append(leaf_hash(bytes), &mut full);
-        Ok(full)
+        Ok((view, full))
     }
 
     fn count(&mut self, view: &View<'_>) {

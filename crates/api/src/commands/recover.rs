@@ -56,7 +56,8 @@ fn new_guard(store: &Rocks, guard: &mut Guard, log: &Log) -> Result<(), Failed> 
     {
         return Err(Failed::new(EXIT_FAILED, fault));
     }
-    let report = fsck::check(store, log, None, |_| {})?;
+    let mut report = fsck::check(store, log, None, |_| {})?;
+    super::fsck::audit(store, log, &mut report)?;
     if report.damage > 0 {
         return Err(Failed::new(
             EXIT_FAILED,

@@ -43,6 +43,9 @@ impl Config {
         if file.journal_retention_days == 0 {
             wrong.push("journal_retention_days: at least 1".into());
         }
+        if !(1..=365).contains(&file.scrub_days) {
+            wrong.push("scrub_days: 1 to 365".into());
+        }
         if !["text", "json"].contains(&file.log.format.as_str()) {
             wrong.push("log.format: text or json".into());
         }

@@ -28,6 +28,9 @@ pub struct File {
     /// Days that posted journal messages are kept.
     #[serde(default = "default_retention")]
     pub journal_retention_days: u32,
+    /// Days in which the scrub reads everything that is stored once.
+    #[serde(default = "default_scrub")]
+    pub scrub_days: u32,
     /// `full` (LZ4, then Zstandard) or `none`.
     #[serde(default)]
     pub compression: CompressionName,
@@ -66,6 +69,10 @@ fn default_listen() -> SocketAddr {
 
 fn default_retention() -> u32 {
     30
+}
+
+fn default_scrub() -> u32 {
+    7
 }
 
 /// How values are compressed on disk.

@@ -212,13 +212,17 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     let connected =
         app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
     let catching_up = tenants.iter().filter(|t| t.must_reach().is_some()).count();
-    let green = halted.is_empty() && unsigned.is_empty() && catching_up == 0 && connected;
+    let scrubbed: Vec<_> = tenants.iter().map(|t| (t, app.scrub.status(&t.name))).collect();
+    let damaged = scrubbed.iter().filter(|(_, scrub)| !scrub.findings.is_empty()).count();
+    let green =
+        halted.is_empty() && unsigned.is_empty() && catching_up == 0 && connected && damaged == 0;
     let mut answer = json!({
         "status": if green { "green" } else { "red" },
         "halted_logs": halted.len(),
         "logs_catching_up": catching_up,
         "unsigned_messages": !unsigned.is_empty(),
         "journal_connected": connected,
+        "damaged_logs": damaged,
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
         "warnings": app.config.warnings,
     });
@@ -230,6 +234,12 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
                 .collect::<Vec<_>>()
         };
         answer["halted"] = list(halted).into();
+        let scrub = scrubbed.into_iter().map(|(t, scrub)| {
+            let age = app.scrub.age(&t.name).as_secs();
+            json!({"tenant": t.name, "passes": scrub.passes, "age_seconds": age, "read": scrub.read,
+                "findings": scrub.findings})
+        });
+        answer["scrub"] = scrub.collect::<Vec<_>>().into();
         let unsigned = unsigned.into_iter().map(|(tenant, count)| (tenant, count.to_string()));
         answer["unsigned"] = list(unsigned.collect()).into();
     }

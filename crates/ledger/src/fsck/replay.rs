@@ -29,6 +29,10 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
         Log::new(log.tenant.clone(), log.number, log.origin.clone(), log.position.journal.clone());
     let mut memory = Memory::default();
     let mut answer = Replay { messages: 0, entries: 0, difference: None, impossible: None };
+    if !log.position.journal.starts_with("embedded:") {
+        answer.impossible = Some("its journal lies on NATS, not in this database".into());
+        return Ok(answer);
+    }
     let prefix = log.number.numbered(1);
     store.scan(Family::Journal, &prefix, |key, value| {
         let Some(seq) = key.strip_prefix(&prefix[..]).and_then(|rest| rest.try_into().ok()) else {

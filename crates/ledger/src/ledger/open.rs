@@ -273,7 +273,7 @@ pub fn load_log(
 }
 
 /// The API keys that the family `access` holds for a log.
-fn load_access(
+pub(crate) fn load_access(
     store: &Rocks,
     number: LogNumber,
 ) -> Result<BTreeMap<String, AccessKey>, store::Error> {

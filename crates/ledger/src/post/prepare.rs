@@ -73,6 +73,15 @@ impl Prepared {
         Self { subject, headers, body, seed, id, content }
     }
 
+    /// What it becomes, if it is an event that may be posted.
+    #[cfg(test)]
+    pub(crate) fn draft(&self) -> Option<&Draft> {
+        match &self.content {
+            Content::Event(accepted) => Some(&accepted.draft),
+            _ => None,
+        }
+    }
+
     /// The entry that says it was refused: code and size plain, the bytes (at most 256 KiB of them) erasable.
     pub(super) fn rejected(&self, refused: &Refused) -> Draft {
         let producer = match &self.subject {

@@ -1,0 +1,56 @@
+//! What posting finds stored when a message is posted again.
+
+use super::state::Sources;
+use crate::store::{self, Family, LogNumber, Read, rocks::Rocks};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+
+/// The state before a message: what is stored, as far as entries that stand before it gave it.
+pub(super) struct Before<'a> {
+    store: &'a Rocks,
+    number: LogNumber,
+    /// Entries before it.
+    pub size: u64,
+    /// The numbers of each source.
+    pub sources: Sources,
+    /// By [`short`] of the key of a signed subject: its last sequence.
+    pub subjects: HashMap<[u8; 16], u64>,
+}
+
+/// 16 bytes that stand for a key.
+pub(super) fn short(key: &[u8]) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(key).into();
+    *digest.first_chunk().expect("16 of 32 bytes")
+}
+
+impl<'a> Before<'a> {
+    /// Before the first message.
+    pub fn new(store: &'a Rocks, number: LogNumber) -> Self {
+        Self { store, number, size: 0, sources: Sources::new(), subjects: HashMap::new() }
+    }
+}
+
+impl Read for Before<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, store::Error> {
+        let index = |bytes: &[u8]| bytes.try_into().map_or(u64::MAX, u64::from_be_bytes);
+        match family {
+            Family::Keys => {
+                let kept = self.store.get(family, key)?;
+                Ok(kept.filter(|bytes| index(bytes) < self.size))
+            }
+            Family::Entries | Family::Payload => {
+                let before = key.get(4..).is_some_and(|rest| index(rest) < self.size);
+                if before { self.store.get(family, key) } else { Ok(None) }
+            }
+            Family::Sources => {
+                let source = key.strip_prefix(&self.number.key(&[])[..]);
+                let source = source.and_then(|source| <[u8; 32]>::try_from(source).ok());
+                Ok(source.and_then(|source| self.sources.get(&source)).map(store::to_json))
+            }
+            Family::Subjects => {
+                Ok(self.subjects.get(&short(key)).map(|seq| seq.to_be_bytes().to_vec()))
+            }
+            _ => self.store.get(family, key),
+        }
+    }
+}

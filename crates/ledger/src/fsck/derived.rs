@@ -1,0 +1,210 @@
+//! What the entries say the indexes must hold, and whether they do.
+
+use super::{
+    Report,
+    payload::{self, Erased, Holds},
+    state::{Sources, subject_of, take_key, take_number},
+};
+use crate::{
+    disclosure::Scope,
+    entry::{Kind, Payload, View},
+    ident::Ident,
+    journal::Subject,
+    post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
+    store::{self, Family, Read as _, rocks::Rocks},
+    system::{Access, AccessKey, Erasure, Genesis, NewEpoch},
+    time::Nanos,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Collected entry by entry.
+#[derive(Default)]
+pub(crate) struct Derived {
+    /// Entries so far.
+    pub read: u64,
+    /// Events that hold a `(producer, source, id)`.
+    pub keys: u64,
+    pub signing: Keys,
+    pub sources: Sources,
+    pub access: BTreeMap<String, AccessKey>,
+    /// What erasure entries name.
+    pub erased: BTreeMap<u64, Erased>,
+    /// Entries whose payload is not whole, and how many fields are missing.
+    pub less: BTreeMap<u64, usize>,
+    /// Entries of approvals.
+    pub approvals: u64,
+    /// The last `rules` entry.
+    pub rules: Option<u64>,
+    /// Journal identity and epoch.
+    pub journal: (String, u64),
+    /// Epoch and sequence of the last message that gave an entry.
+    pub last: (u64, u64),
+    pub time: Nanos,
+    /// The last message on each `system.<topic>` of this epoch that gave an entry.
+    pub topics: BTreeMap<String, u64>,
+    /// Signed subjects whose last message gave an entry.
+    pub subjects: u64,
+    /// Messages that may have come on any signed subject: what was rejected there.
+    pub rejected: BTreeSet<(u64, u64)>,
+}
+
+impl Derived {
+    /// Takes one entry, and looks up each index that must lead to it.
+    pub fn entry(
+        &mut self,
+        (store, log): (&Rocks, &Log),
+        index: u64,
+        view: &View<'_>,
+        report: &mut Report,
+    ) -> Result<(), store::Error> {
+        self.read = index + 1;
+        self.place(log, index, view, report);
+        if let Some(subject) = subject_of(view) {
+            self.subject(store, log, index, &subject, report)?;
+        }
+        match view.kind {
+            Kind::Decision | Kind::Event => self.event(store, log, index, view, report)?,
+            Kind::Access => match view.event_as::<Access>() {
+                Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
+                Some(Access::Remove { key_id }) => drop(self.access.remove(&key_id)),
+                None => report.find(format!("entry {index}: not an access entry")),
+            },
+            Kind::Genesis | Kind::Key if !take_key(&mut self.signing, index, view) => {
+                report.find(format!("entry {index}: not a {} entry", view.kind.as_str()));
+            }
+            Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
+            Kind::Rules => self.rules = Some(index),
+            Kind::Rejected if view.text(&["producer"]).is_none() => {
+                self.rejected.insert(self.last);
+            }
+            Kind::Erasure => match view.event_as::<Erasure>() {
+                Some(erasure) => self.erased.entry(erasure.index).or_default().add(erasure),
+                None => report.find(format!("entry {index}: not an erasure entry")),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whose it is, which log it begins, and that the journal went forward.
+    fn place(&mut self, log: &Log, index: u64, view: &View<'_>, report: &mut Report) {
+        if view.text(&["tenant"]) != Some(log.tenant.as_str()) {
+            report.find(format!("entry {index}: of another tenant"));
+        }
+        if let Some(genesis) = view.event_as::<Genesis>().filter(|_| view.kind == Kind::Genesis) {
+            if genesis.origin != log.origin {
+                report.find(format!(
+                    "entry 0: it begins {}; `public_url` or the tenant's name was changed",
+                    genesis.origin
+                ));
+            }
+            self.journal = (genesis.journal, 1);
+        }
+        let place = (view.origin.epoch, view.origin.seq);
+        if view.kind == Kind::Journal {
+            let new = view.event_as::<NewEpoch>();
+            let Some(new) = new.filter(|new| new.epoch == place.0) else {
+                return report.find(format!("entry {index}: not a journal entry"));
+            };
+            // The message that opens an epoch lies behind the ones that precede it in the new journal.
+            self.last = (new.epoch, new.from - 1);
+            self.topics.clear();
+            self.journal = (new.journal, new.epoch);
+        } else {
+            if place < self.last {
+                report.find(format!("entry {index}: it comes from before the one before it"));
+            }
+            self.last = place;
+        }
+        self.time = view.origin.time;
+    }
+
+    /// The last message on a signed subject is this one or a later one.
+    fn subject(
+        &mut self,
+        store: &Rocks,
+        log: &Log,
+        index: u64,
+        subject: &Subject,
+        report: &mut Report,
+    ) -> Result<(), store::Error> {
+        let (epoch, seq) = self.last;
+        if let Subject::System(topic) = subject {
+            self.topics.insert(topic.to_string(), seq);
+            return Ok(());
+        }
+        let key = log.number.in_epoch(epoch, subject.to_string().as_bytes());
+        let kept = store.get(Family::Subjects, &key)?;
+        let kept = kept.and_then(|bytes| store::read_u64(&bytes, "subjects").ok());
+        match kept {
+            Some(kept) if kept == seq => self.subjects += 1,
+            Some(kept) if kept > seq => {}
+            _ => report.find(format!("entry {index}: the index of signed subjects is older")),
+        }
+        Ok(())
+    }
+
+    /// The index of approvals leads to each of their entries.
+    fn approval(
+        &mut self,
+        store: &Rocks,
+        log: &Log,
+        index: u64,
+        view: &View<'_>,
+        report: &mut Report,
+    ) -> Result<(), store::Error> {
+        self.approvals += 1;
+        let kind = if view.kind == Kind::Approval { APPROVAL } else { EVIDENCE };
+        let id = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok());
+        let key = id.map(|id| log.number.approval(&id, Some(index)));
+        let kept = key.map(|key| store.get(Family::Approvals, &key)).transpose()?.flatten();
+        if kept != Some(vec![kind]) {
+            report.find(format!("entry {index}: the index of approvals does not lead to it"));
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        store: &Rocks,
+        log: &Log,
+        index: u64,
+        view: &View<'_>,
+        report: &mut Report,
+    ) -> Result<(), store::Error> {
+        let text = |path: &[&str]| view.text(path).unwrap_or("");
+        let scope = Scope {
+            producer: text(&["producer"]),
+            source: text(&["event", "source"]),
+            id: text(&["event", "id"]),
+        };
+        self.keys += 1;
+        let kept = store.get(Family::Keys, &log.number.key(&event_key(scope)))?;
+        if kept != Some(index.to_be_bytes().to_vec()) {
+            report.find(format!("entry {index}: the index of events does not lead to it"));
+        }
+        take_number(&mut self.sources, view);
+        Ok(())
+    }
+
+    /// Compares its payload with it.
+    pub fn payload(
+        &mut self,
+        (store, log): (&Rocks, &Log),
+        index: u64,
+        view: &View<'_>,
+        report: &mut Report,
+    ) -> Result<(), store::Error> {
+        let kept = store.get(Family::Payload, &log.number.numbered(index))?;
+        let Some(payload) = kept.and_then(|bytes| Payload::decode(&bytes)) else {
+            report.find(format!("entry {index}: its payload is unreadable"));
+            return Ok(());
+        };
+        match payload::judge(view, &payload) {
+            Ok(Holds::Whole) => {}
+            Ok(Holds::Less(missing)) => drop(self.less.insert(index, missing)),
+            Err(what) => report.find(format!("entry {index}: {what}")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! What can be said only at the end: every family derived anew and compared, and nothing in it that no entry gave.
+
+use super::{Report, derived::Derived};
+use crate::{
+    entry::{Payload, View},
+    journal::embedded::{self, Volume},
+    log::checkpoint,
+    post::{Erasing, Keys, Log, digest_of_access, digest_of_keys},
+    sequence::Sequence,
+    store::{self, Family, LogNumber, Read as _, rocks::Rocks},
+    system::AccessKey,
+    verify::Walk,
+};
+
+/// Compares everything that is not an entry or a tile with what the entries say.
+pub(super) fn compare(
+    store: &Rocks,
+    log: &Log,
+    walk: &Walk,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    position(log, walk, derived, report);
+    payloads(store, log, derived, report)?;
+    let tiles: u64 = (1..8).map(|level| walk.size() >> (8 * level)).sum();
+    for (family, expected, name) in [
+        (Family::Keys, derived.keys, "the index of events"),
+        (Family::Approvals, derived.approvals, "the index of approvals"),
+        (Family::Tiles, tiles, "the tiles"),
+        (Family::Payload, walk.size(), "the payloads"),
+        (Family::Sources, derived.sources.len() as u64, "the sources"),
+        (Family::Access, derived.access.len() as u64, "the API keys"),
+    ] {
+        let found = count(store, log.number, family, |_, _| {})?;
+        if found != expected {
+            report.find(format!("{name}: {found} where the entries give {expected}"));
+        }
+    }
+    subjects(store, log, derived, report)?;
+    sources(store, log.number, derived, report)?;
+    values(store, (log.number, &log.keys), derived, report)?;
+    repeats(store, log, report)?;
+    erasing(store, log, derived, report)?;
+    journal(store, log, report)
+}
+
+/// Visits and counts the rows of one log.
+fn count(
+    store: &Rocks,
+    number: LogNumber,
+    family: Family,
+    mut visit: impl FnMut(&[u8], &[u8]),
+) -> Result<u64, store::Error> {
+    let prefix = number.key(&[]);
+    let mut count = 0;
+    store.scan(family, &prefix, |key, value| {
+        let rest = key.strip_prefix(&prefix[..]);
+        rest.inspect(|rest| visit(rest, value));
+        count += u64::from(rest.is_some());
+        rest.is_some()
+    })?;
+    Ok(count)
+}
+
+/// The commit record says what the entries say.
+fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
+    let position = &log.position;
+    if walk.size() != position.size {
+        let (found, said) = (walk.size(), position.size);
+        report.find(format!("{found} entries can be read, where the commit record says {said}"));
+    } else if walk.root() != position.root {
+        report.find("the entries give another root than the commit record says");
+    }
+    if walk.size() == 0 {
+        return;
+    }
+    if (&position.journal, position.epoch) != (&derived.journal.0, derived.journal.1) {
+        report.find("the commit record names another journal, or another epoch, than the entries");
+    }
+    if derived.last > (position.epoch, position.posted) {
+        report.find("the last entry comes from after the posted journal position");
+    }
+    if position.rules != derived.rules {
+        report.find("the last rules are not those of the last rules entry");
+    }
+    if position.keys != digest_of_keys(&derived.signing) {
+        report.find("the commit record vouches for other signing keys than the entries give");
+    }
+    if position.access != digest_of_access(&derived.access) {
+        report.find("the commit record vouches for other API keys than the entries give");
+    }
+    if position.prior != walk.prior() {
+        report.find("the commit record does not name the last approval and system entries");
+    }
+    if position.time != derived.time {
+        report.find("the commit record says another time than the last entry");
+    }
+}
+
+/// What is missing of a payload is what erasure entries name, no more and no less.
+pub(crate) fn payloads(
+    store: &Rocks,
+    log: &Log,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    for index in derived.less.keys().filter(|index| !derived.erased.contains_key(index)) {
+        report.find(format!("entry {index}: payload is missing, and no erasure says why"));
+    }
+    for (index, erased) in &derived.erased {
+        let kept = store.get(Family::Payload, &log.number.numbered(*index))?;
+        let payload = kept.and_then(|bytes| Payload::decode(&bytes));
+        let missing = derived.less.get(index).copied().unwrap_or_default();
+        if let Some(what) = payload.and_then(|payload| erased.judge(&payload, missing)) {
+            report.find(format!("entry {index}: {what}"));
+        }
+    }
+    Ok(())
+}
+
+/// Each signed subject but those of the system, which the commit record holds, stands at the last message that gave an entry, or at one that was rejected.
+pub(crate) fn subjects(
+    store: &Rocks,
+    log: &Log,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let mut others = 0;
+    let found = count(store, log.number, Family::Subjects, |key, value| {
+        let epoch = key.first_chunk().map_or(0, |epoch| u64::from_be_bytes(*epoch));
+        let seq = value.try_into().map_or(0, u64::from_be_bytes);
+        others += u64::from(derived.rejected.contains(&(epoch, seq)));
+    })?;
+    for (topic, seq) in &log.position.topics {
+        let said = derived.topics.get(topic).copied().unwrap_or_default();
+        let rejected = derived.rejected.contains(&(log.position.epoch, *seq));
+        // The message that opened the epoch comes along in its place, and gives no entry there.
+        if *seq != said && !rejected && topic != "journal" {
+            report.find(format!("the commit record says another last message on system.{topic}"));
+        }
+    }
+    if let Some(topic) = derived.topics.keys().find(|t| !log.position.topics.contains_key(*t)) {
+        report.find(format!("the commit record does not know system.{topic}"));
+    }
+    if found != derived.subjects + others {
+        report.find(format!(
+            "the index of signed subjects: {found} subjects, {} of which stand where the entries say",
+            derived.subjects + others
+        ));
+    }
+    Ok(())
+}
+
+/// The numbers of each source.
+fn sources(
+    store: &Rocks,
+    number: LogNumber,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    for (source, expected) in &derived.sources {
+        let kept = store.get(Family::Sources, &number.key(source))?;
+        let kept = kept.and_then(|bytes| serde_json::from_slice::<Sequence>(&bytes).ok());
+        if kept.as_ref() != Some(expected) {
+            report.find("the numbers of a source are not what its entries give");
+        }
+    }
+    Ok(())
+}
+
+/// The small families that decide: signing keys and API keys.
+pub(crate) fn values(
+    store: &Rocks,
+    (number, keys): (LogNumber, &Keys),
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    if derived.signing != *keys {
+        report.find("the signing keys are not those of genesis and the key entries");
+    }
+    for (id, expected) in &derived.access {
+        let kept = store.get(Family::Access, &number.key(id.as_bytes()))?;
+        let kept = kept.and_then(|bytes| serde_json::from_slice::<AccessKey>(&bytes).ok());
+        let owner = store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
+        if kept.as_ref() != Some(expected) || owner != Some(number.0.to_be_bytes().to_vec()) {
+            report.find(format!("API key {id} is not what its entry says"));
+        }
+    }
+    let ours = number.0.to_be_bytes();
+    let mut strangers = 0;
+    count(store, LogNumber::ALL, Family::Access, |id, owner| {
+        let known = std::str::from_utf8(id).is_ok_and(|id| derived.access.contains_key(id));
+        strangers += u64::from(owner == ours && !known);
+    })?;
+    if strangers > 0 {
+        report.find(format!("{strangers} API keys lead to this log that no entry gave"));
+    }
+    Ok(())
+}
+
+/// A row of `repeats` or `erasing` names an event, and a message that gave no other entry.
+fn names(store: &Rocks, log: &Log, erasing: &Erasing) -> Result<bool, store::Error> {
+    let Erasing { index, epoch, seq } = *erasing;
+    let entry = store.get(Family::Entries, &log.number.numbered(index))?;
+    let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(false) };
+    if (view.origin.epoch, view.origin.seq) == (epoch, seq) {
+        return Ok(true);
+    }
+    // A repetition: later than the event, of the same key if it is still there, and without an entry.
+    let volume = Volume { number: log.number, epoch };
+    let message = store.get(Family::Journal, &volume.message(seq))?;
+    let message = message.and_then(|bytes| embedded::decode(seq, &bytes));
+    let same = message.is_none_or(|message| {
+        let sent = crate::json::parse(&message.body).ok();
+        let sent = |name| Some(sent.as_ref()?.get(name)?.as_str()?.to_owned());
+        let held = |name| view.text(&["event", name]).map(str::to_owned);
+        let producer = match &message.subject {
+            Some(crate::journal::Subject::Decisions(producer)) => Some(producer.to_string()),
+            _ => None,
+        };
+        producer.as_deref() == view.text(&["producer"])
+            && sent("id") == held("id")
+            && sent("source") == held("source")
+    });
+    let later = (epoch, seq) > (view.origin.epoch, view.origin.seq);
+    Ok(later && same && !gave_entry(store, log, (epoch, seq))?)
+}
+
+/// Whether a message gave an entry: a search by halves, for entries lie in the order of the journal.
+fn gave_entry(store: &Rocks, log: &Log, wanted: (u64, u64)) -> Result<bool, store::Error> {
+    let place = |index| -> Result<Option<(u64, u64)>, store::Error> {
+        let entry = store.get(Family::Entries, &log.number.numbered(index))?;
+        let view = entry.as_deref().and_then(View::parse);
+        Ok(view.map(|view| (view.origin.epoch, view.origin.seq)))
+    };
+    let (mut low, mut high) = (0, log.position.size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if place(middle)? < Some(wanted) { low = middle + 1 } else { high = middle }
+    }
+    Ok(low < log.position.size && place(low)? == Some(wanted))
+}
+
+fn repeats(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::Error> {
+    let mut rows = Vec::new();
+    count(store, log.number, Family::Repeats, |key, _| {
+        let numbers: Vec<u64> = key
+            .chunks(8)
+            .map(|part| part.try_into().map_or(u64::MAX, u64::from_be_bytes))
+            .collect();
+        let row = <[u64; 3]>::try_from(numbers).unwrap_or([u64::MAX; 3]);
+        rows.push(Erasing { index: row[0], epoch: row[1], seq: row[2] });
+    })?;
+    for row in rows {
+        if !names(store, log, &row)? {
+            report.find(format!(
+                "the index of repetitions says that journal message {} repeats entry {}: it does not",
+                row.seq, row.index
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What waits to be deleted from the journal is what an erasure entry names.
+fn erasing(
+    store: &Rocks,
+    log: &Log,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let prefix = log.number.meta("erasing");
+    let mut rows = Vec::new();
+    store.scan(Family::Meta, &prefix, |key, value| {
+        let ours = key.starts_with(&prefix);
+        if ours {
+            rows.push(
+                serde_json::from_slice::<Erasing>(value)
+                    .ok()
+                    .filter(|row| row.key(log.number) == key),
+            );
+        }
+        ours
+    })?;
+    for row in rows {
+        let explained = match &row {
+            Some(row) => derived.erased.contains_key(&row.index) && names(store, log, row)?,
+            None => false,
+        };
+        if !explained {
+            let seq = row.map_or(0, |row| row.seq);
+            report.find(format!(
+                "journal message {seq} waits to be deleted, and no erasure entry says why"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The journal's own records, and nothing in it that belongs to another journal.
+fn journal(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::Error> {
+    let position = &log.position;
+    let volume = Volume { number: log.number, epoch: position.epoch };
+    let embedded = position.journal.starts_with("embedded:");
+    if embedded {
+        embedded::check(store, volume, position.posted)?.for_each(|finding| report.find(finding));
+    }
+    // The first message of this log, and the first after this epoch.
+    for (from, stays) in
+        [(log.number.key(&[]), embedded), (log.number.numbered(position.epoch + 1), false)]
+    {
+        let mut stranger = false;
+        store.scan(Family::Journal, &from, |key, _| {
+            let ours = key.starts_with(&log.number.key(&[]));
+            stranger = ours && !(stays && volume.seq(key).is_some());
+            false
+        })?;
+        if stranger {
+            report.find("messages lie in the database that are not of this log's journal");
+        }
+    }
+    Ok(())
+}
+
+/// The newest checkpoint is of just this log as it stands, it is filed under its second, and each rotation has its own.
+///
+/// `behind`: a restored backup that follows its journal signs nothing before it has caught up.
+pub(super) fn checkpoints(
+    store: &Rocks,
+    log: &Log,
+    behind: bool,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let size = log.position.size;
+    if size == 0 {
+        return Ok(());
+    }
+    let vkeys: Vec<_> = log.keys.log.iter().map(|key| key.vkey.0.clone()).collect();
+    let newest = store.get(Family::Meta, &log.number.meta("checkpoint"))?;
+    let text = newest.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let opened = text.and_then(|text| checkpoint::open(text, &vkeys).ok());
+    match opened {
+        Some(opened) if opened.checkpoint.size == size => {}
+        Some(_) | None if behind => {}
+        Some(opened) => report.find(format!(
+            "the newest checkpoint is of size {}, and the commit record says {size}: what follows it was not written \
+             by this server, or the checkpoint was put back",
+            opened.checkpoint.size
+        )),
+        None => report.find("the newest checkpoint is missing or unreadable"),
+    }
+    let mut filed = false;
+    count(store, log.number, Family::Checkpoints, |_, value| {
+        filed |= text.is_some_and(|text| text.as_bytes() == value);
+    })?;
+    if !filed && newest.is_some() {
+        report.find(
+            "the newest checkpoint is not filed under its second: stored checkpoints were deleted",
+        );
+    }
+    for key in log.keys.log.iter().filter(|key| key.index > 0) {
+        let size = key.index + 1;
+        if store.get(Family::Rotations, &log.number.numbered(size))?.is_none() {
+            report
+                .find(format!("the checkpoint of size {size} is missing: it proves a new log key"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,383 @@
+//! Journal messages and entries against each other: each message that is still there is posted again on top of the
+//! entries before it, signatures included, and must give just the entries that stand in the log (P3, P6).
+//!
+//! Needs memory for the numbers of sources and for 24 bytes a signed subject, not for the log. Where messages are gone,
+//! the entries stand in for them, and something must say why they are gone.
+
+use super::{
+    before::{Before, short},
+    payload::Erased,
+    state::{subject_of, take_key, take_number},
+};
+use crate::{
+    disclosure::Seed,
+    entry::{Kind, Payload, View},
+    envelope,
+    journal::{Headers, Message, Subject},
+    json::Value,
+    log::merkle::leaf_hash,
+    post::{Arrival, Log, Outcome, Prepared, is_signed, tail_digest},
+    sequence::Sequence,
+    store::{self, Changes, Family, Read as _, rocks::Rocks},
+    system::NewEpoch,
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most holes that are remembered until the end of the log says which of them an erasure explains.
+const HOLES_MAX: usize = 1_000_000;
+
+/// What was compared.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Compared {
+    /// Messages that were posted again.
+    pub messages: u64,
+    /// Entries that they gave.
+    pub entries: u64,
+    /// The first message that is still there.
+    pub first: Option<u64>,
+}
+
+/// Sequences that the journal no longer holds.
+struct Hole {
+    from: u64,
+    to: u64,
+    /// The entries that came from there.
+    entries: Vec<(u64, u64)>,
+}
+
+/// Compares; feed it every message that the journal holds, in order.
+pub struct Messages<'a> {
+    store: &'a Rocks,
+    log: &'a Log,
+    again: Log,
+    before: Before<'a>,
+    /// Rejected messages whose subject is not known, because they are gone.
+    unknown: BTreeSet<u64>,
+    holes: Vec<Hole>,
+    /// Numbers that never were in the journal, by `journal_gap` entries.
+    gaps: Vec<(u64, u64)>,
+    compared: Compared,
+    findings: Vec<String>,
+    ended: bool,
+}
+
+impl<'a> Messages<'a> {
+    /// Before the first message.
+    pub fn new(store: &'a Rocks, log: &'a Log) -> Self {
+        let Log { tenant, number, origin, position, .. } = log;
+        let number = *number;
+        Self {
+            store,
+            log,
+            again: Log::new(tenant.clone(), number, origin.clone(), position.journal.clone()),
+            before: Before::new(store, number),
+            unknown: BTreeSet::new(),
+            holes: Vec::new(),
+            gaps: Vec::new(),
+            compared: Compared::default(),
+            findings: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Takes the next message; `seed` is where its salts come from, `None` if that is not known here. `false`: no more
+    /// need be given.
+    pub fn take(&mut self, message: Message, seed: Option<Seed>) -> Result<bool, store::Error> {
+        let Message { seq, time, subject, headers, body } = message;
+        if seq > self.log.position.posted || self.ended {
+            return Ok(false);
+        }
+        if self.compared.first.is_none() {
+            self.begin_epoch()?;
+            if seq <= self.again.position.posted {
+                // Posted in an earlier epoch.
+                return Ok(!self.ended);
+            }
+            self.compared.first = Some(seq);
+        }
+        self.skip_to(seq)?;
+        let Some(seed) = seed.filter(|_| !self.ended) else {
+            // It is there, and nobody here can tell what it must have given.
+            let holes = self.holes.len();
+            self.skip_to(seq + 1)?;
+            self.holes.truncate(holes);
+            return Ok(!self.ended);
+        };
+        if seq == self.log.position.posted {
+            self.compare_tail(Arrival { seq, time }, subject.as_ref(), (&headers, &body));
+        }
+        if let Some(subject) = subject.as_ref().filter(|subject| is_signed(subject)) {
+            let said = headers.signature.as_deref().and_then(envelope::expected);
+            if let Some(said) = said.filter(|said| self.unknown.contains(said)) {
+                self.stands_at(self.again.position.epoch, subject, said);
+            }
+        }
+        let mut prepared = Prepared::new(subject, headers, body, seed);
+        let base = self.again.position.size;
+        let mut changes = Changes::new(&self.before);
+        let posted = self.again.post(&mut changes, Arrival { seq, time }, &mut prepared);
+        let writes: Vec<store::Write> = changes.into_writes().collect();
+        match posted {
+            Ok(outcome) => self.compare(seq, base, &outcome, &writes),
+            Err(post) => {
+                self.end(&format!("journal message {seq} could not have been posted: {post}"));
+                Ok(false)
+            }
+        }
+    }
+
+    fn compare_tail(
+        &mut self,
+        arrival: Arrival,
+        subject: Option<&Subject>,
+        (headers, body): (&Headers, &[u8]),
+    ) {
+        let tail = tail_digest(arrival, subject, headers, body);
+        if self.log.position.tail.is_some_and(|said| said != tail) {
+            let seq = arrival.seq;
+            self.findings.push(format!(
+                "journal message {seq} is not the one that the commit record says was posted last"
+            ));
+        }
+    }
+
+    /// The entries that were written again are those that stand in the log.
+    fn compare(
+        &mut self,
+        seq: u64,
+        base: u64,
+        outcome: &Outcome,
+        writes: &[store::Write],
+    ) -> Result<bool, store::Error> {
+        for ((family, key), value) in writes {
+            let Some(value) = value else { continue };
+            match family {
+                Family::Entries => {
+                    let kept = self.store.get(*family, key)?;
+                    if kept.as_ref() != Some(value) {
+                        let index = key.get(4..).and_then(|rest| rest.try_into().ok());
+                        let index = index.map_or(base, u64::from_be_bytes);
+                        self.end(&format!(
+                            "journal message {seq} does not give entry {index}: one of the two was changed, added or \
+                             removed"
+                        ));
+                        return Ok(false);
+                    }
+                    self.compared.entries += 1;
+                }
+                Family::Sources => {
+                    let source = key.get(4..).and_then(|rest| rest.try_into().ok());
+                    let sequence = serde_json::from_slice::<Sequence>(value).ok();
+                    self.before.sources.extend(source.zip(sequence));
+                }
+                Family::Subjects => {
+                    let last = store::read_u64(value, "subjects")?;
+                    self.before.subjects.insert(short(key), last);
+                }
+                _ => {}
+            }
+        }
+        self.compared.messages += 1;
+        self.before.size = self.again.position.size;
+        if let Outcome::Duplicate { index } = outcome {
+            self.repeated(seq, *index)?;
+        }
+        Ok(!self.ended)
+    }
+
+    /// A message that gave nothing because its event is in the log: an erasure must find it, and one that was in
+    /// conflict with an event that was erased since gave an entry.
+    fn repeated(&mut self, seq: u64, first: u64) -> Result<(), store::Error> {
+        let payload = self.store.get(Family::Payload, &self.again.number.numbered(first))?;
+        let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
+        if payload.commit_salt.is_none() {
+            let index = self.again.position.size;
+            let Some(bytes) = self.entry(index)? else { return Ok(()) };
+            let conflict = View::parse(&bytes).is_some_and(|view| {
+                view.kind == Kind::DuplicateConflict
+                    && view.origin.seq == seq
+                    && view.at(&["event", "first"]).and_then(Value::as_u64) == Some(first)
+            });
+            if conflict {
+                self.skip(index, &bytes);
+            }
+            return Ok(());
+        }
+        let key = self.again.number.in_epoch(first, &[]);
+        let epoch = self.again.position.epoch;
+        let key = [key, epoch.to_be_bytes().to_vec(), seq.to_be_bytes().to_vec()].concat();
+        if self.store.get(Family::Repeats, &key)?.is_none() {
+            self.findings.push(format!(
+                "journal message {seq} repeats entry {first}, and the index of repetitions does not say so: an erasure \
+                 would not reach it"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A message that can't be read.
+    pub fn unreadable(&mut self, seq: u64) {
+        self.end(&format!("journal message {seq} is unreadable"));
+    }
+
+    fn end(&mut self, finding: &str) {
+        self.findings.push(format!("{finding}. What follows it in the journal was not compared"));
+        self.ended = true;
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
+        if index >= self.log.position.size {
+            return Ok(None);
+        }
+        self.store.get(Family::Entries, &self.again.number.numbered(index))
+    }
+
+    /// Passes the entries of earlier epochs: their journals are not this one.
+    fn begin_epoch(&mut self) -> Result<(), store::Error> {
+        while self.again.position.epoch != self.log.position.epoch {
+            let index = self.again.position.size;
+            match self.entry(index)? {
+                Some(bytes) if View::parse(&bytes).is_some() => self.skip(index, &bytes),
+                _ => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the state up to a message, past entries whose messages are gone.
+    fn skip_to(&mut self, seq: u64) -> Result<(), store::Error> {
+        let posted = self.again.position.posted;
+        if seq == posted + 1 || self.ended {
+            return Ok(());
+        }
+        let mut entries = Vec::new();
+        loop {
+            let index = self.again.position.size;
+            let Some(bytes) = self.entry(index)? else { break };
+            let Some(view) = View::parse(&bytes) else {
+                self.ended = true;
+                return Ok(());
+            };
+            let at = view.origin.seq;
+            if at >= seq {
+                if let Some((from, to)) = gap_of(&view).filter(|_| at == seq) {
+                    // The gap that this message begins with is written again when it is posted.
+                    self.hole(posted + 1, from - 1, entries);
+                    self.gaps.push((from, to));
+                    self.again.position.posted = from - 1;
+                    return Ok(());
+                }
+                break;
+            }
+            entries.push((at, index));
+            self.gaps.extend(gap_of(&view));
+            self.skip(index, &bytes);
+        }
+        self.hole(posted + 1, seq - 1, entries);
+        self.again.position.posted = seq - 1;
+        Ok(())
+    }
+
+    /// Messages are missing. Those before the first that is there were trimmed.
+    fn hole(&mut self, from: u64, to: u64, entries: Vec<(u64, u64)>) {
+        let trimmed = self.compared.first.is_some_and(|first| to < first);
+        if from <= to && !trimmed && self.holes.len() < HOLES_MAX {
+            self.holes.push(Hole { from, to, entries });
+        }
+    }
+
+    /// Takes an entry whose message is gone as it stands.
+    fn skip(&mut self, index: u64, bytes: &[u8]) {
+        let Some(view) = View::parse(bytes) else { return };
+        self.again.edge.append(leaf_hash(bytes), &mut Vec::new());
+        let position = &mut self.again.position;
+        position.size = index + 1;
+        position.time = view.origin.time;
+        position.prior.note(view.kind, index);
+        match view.kind {
+            Kind::Journal => {
+                if let Some(new) = view.event_as::<NewEpoch>() {
+                    position.epoch = new.epoch;
+                    position.journal = new.journal;
+                    position.posted = new.from - 1;
+                    position.topics.clear();
+                    self.unknown.clear();
+                }
+            }
+            _ => position.posted = view.origin.seq,
+        }
+        match view.kind {
+            Kind::Genesis | Kind::Key => drop(take_key(&mut self.again.keys, index, &view)),
+            Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
+            Kind::Rejected if view.text(&["producer"]).is_none() => {
+                self.unknown.insert(view.origin.seq);
+            }
+            _ => {}
+        }
+        if let Some(subject) = subject_of(&view) {
+            let (epoch, seq) = (view.origin.epoch, view.origin.seq);
+            self.stands_at(epoch, &subject, seq);
+        }
+        self.before.size = index + 1;
+    }
+
+    /// The last message on a signed subject is the one at `seq`.
+    fn stands_at(&mut self, epoch: u64, subject: &Subject, seq: u64) {
+        if let Subject::System(topic) = subject {
+            self.again.position.topics.insert(topic.to_string(), seq);
+            return;
+        }
+        let key = self.again.number.in_epoch(epoch, subject.to_string().as_bytes());
+        self.before.subjects.insert(short(&key), seq);
+    }
+
+    /// After the last message: what was compared, and what is wrong. `erased`: what erasure entries name.
+    pub fn finish(
+        mut self,
+        erased: &BTreeMap<u64, Erased>,
+    ) -> Result<(Compared, Vec<String>), store::Error> {
+        let posted = self.log.position.posted;
+        self.begin_epoch()?;
+        if !self.ended && self.log.position.size > 0 {
+            // The last message is never trimmed: without any, all of them are a hole.
+            self.skip_to(posted + 1)?;
+        }
+        if !self.ended && self.again.position.size < self.log.position.size {
+            let index = self.again.position.size;
+            self.findings.push(format!("entry {index} comes from no message of the journal"));
+        }
+        for hole in &self.holes {
+            self.findings.extend(self.unexplained(hole, erased));
+        }
+        Ok((self.compared, self.findings))
+    }
+
+    /// The first message of a hole that neither an erasure nor a `journal_gap` explains.
+    fn unexplained(&self, hole: &Hole, erased: &BTreeMap<u64, Erased>) -> Option<String> {
+        let mut gone: BTreeMap<u64, bool> = BTreeMap::new();
+        for (seq, index) in &hole.entries {
+            *gone.entry(*seq).or_default() |= erased.contains_key(index);
+        }
+        let missing = gone.iter().find(|(_, explained)| !**explained).map(|(seq, _)| *seq);
+        // Messages that gave no entry repeated one: they go with its erasure.
+        let silent = (hole.to - hole.from + 1).saturating_sub(gone.len() as u64);
+        let in_gaps = self.gaps.iter().map(|(from, to)| {
+            let (from, to) = ((*from).max(hole.from), (*to).min(hole.to));
+            (to + 1).saturating_sub(from)
+        });
+        let silent = silent.saturating_sub(in_gaps.sum()) > 0 && erased.is_empty();
+        let missing = missing.or_else(|| silent.then_some(hole.from))?;
+        Some(format!("journal message {missing} is missing, and no entry says why"))
+    }
+}
+
+/// The sequences that a `journal_gap` entry says never were there.
+fn gap_of(view: &View<'_>) -> Option<(u64, u64)> {
+    let number = |name| view.at(&["event", name]).and_then(Value::as_u64);
+    let gap = view.kind == Kind::JournalGap;
+    gap.then(|| number("from").zip(number("to"))).flatten().filter(|(from, _)| *from > 0)
+}

@@ -1,0 +1,81 @@
+//! The small state that posting carries from entry to entry, derived from entries alone.
+
+use crate::{
+    disclosure::Scope,
+    entry::{Kind, View},
+    event,
+    ident::Ident,
+    journal::Subject,
+    json::Value,
+    log::note::Vkey,
+    post::{Keys, LogKey, source_key},
+    sequence::Sequence,
+    system::{Genesis, KeyText},
+};
+use std::collections::BTreeMap;
+
+/// The signing keys after a genesis or key entry; `false` if it is neither.
+pub fn take_key(keys: &mut Keys, index: u64, view: &View<'_>) -> bool {
+    if view.kind == Kind::Genesis {
+        let genesis = view.event_as::<Genesis>();
+        *keys = genesis.as_ref().map(Keys::of_genesis).unwrap_or_default();
+        return genesis.is_some();
+    }
+    let number = |name| view.at(&["event", name]).and_then(Value::as_u64);
+    let vkey = view.text(&["event", "vkey"]).and_then(|text| Vkey::parse(text).ok());
+    let Some(vkey) = vkey.map(KeyText) else { return false };
+    match view.text(&["event", "use"]) {
+        Some("log") => {
+            if let Some(old) = keys.log.last_mut() {
+                old.last_size = number("old_last_size");
+            }
+            let first_size = number("first_size").unwrap_or(0);
+            keys.log.push(LogKey { vkey, first_size, last_size: None, index });
+        }
+        Some("journal") => keys.journal = vec![vkey],
+        Some("token") => keys.rotate_token(vkey),
+        _ => return false,
+    }
+    true
+}
+
+/// The numbers of every source.
+pub type Sources = BTreeMap<[u8; 32], Sequence>;
+
+/// Takes the number of an event.
+pub fn take_number(sources: &mut Sources, view: &View<'_>) {
+    let text = |path: &[&str]| view.text(path).unwrap_or("");
+    let number = view.text(&["event", "sequence"]).and_then(|text| text.parse().ok());
+    let Some(number) = number else { return };
+    let scope = Scope { producer: text(&["producer"]), source: text(&["event", "source"]), id: "" };
+    let heartbeat = text(&["event", "type"]) == event::HEARTBEAT;
+    match sources.get_mut(&source_key(scope)) {
+        None => drop(sources.insert(source_key(scope), Sequence::begin(number))),
+        Some(known) if heartbeat => drop(known.heartbeat(number)),
+        Some(known) => drop(known.observe(number)),
+    }
+}
+
+/// The signed subject that an entry's message came on; `None` for what came on `decisions.` and for what was rejected.
+pub fn subject_of(view: &View<'_>) -> Option<Subject> {
+    let topic = match view.kind {
+        Kind::Approval | Kind::Evidence => {
+            let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
+            let approval = view.kind == Kind::Approval;
+            return Some(if approval { Subject::Approvals(id) } else { Subject::Evidence(id) });
+        }
+        Kind::Genesis | Kind::Erasure | Kind::Access | Kind::Key | Kind::Rules => {
+            view.kind.as_str()
+        }
+        // The message that opened an epoch comes along in its place, and gives nothing there.
+        Kind::Journal
+        | Kind::Decision
+        | Kind::Event
+        | Kind::Rejected
+        | Kind::DuplicateConflict
+        | Kind::GapOpened
+        | Kind::GapClosed
+        | Kind::JournalGap => return None,
+    };
+    Ident::new(topic).ok().map(Subject::System)
+}

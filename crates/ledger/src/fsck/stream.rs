@@ -1,0 +1,65 @@
+//! The same for a journal on JetStream, where it can be asked.
+
+use super::{Messages, Report};
+use crate::{
+    disclosure::Seed,
+    follow::check_journal,
+    journal::{Error, Followed, jetstream::Jetstream},
+    keyring::Keyring,
+    post::Log,
+    store::rocks::Rocks,
+};
+use tokio::sync::mpsc;
+
+/// Batches that wait between the broker and the comparison.
+const BATCHES_WAITING_MAX: usize = 4;
+
+/// Posts every message that the stream still holds again, up to the last one posted, and notes in `report` what does
+/// not agree. `keyring`: for the salts of messages that brought none; those are left out without it.
+///
+/// [`Error::Unavailable`]: the broker can't be asked, nothing was compared.
+pub async fn stream(
+    stream: &Jetstream,
+    (store, log): (&Rocks, &Log),
+    keyring: Option<&Keyring>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let position = &log.position;
+    if position.posted == 0 {
+        return Ok(());
+    }
+    let state = stream.state().await?;
+    match check_journal(stream, position, &state).await {
+        Err(Error::Halt(why)) => {
+            report.find(why);
+            return Ok(());
+        }
+        other => other?,
+    }
+    let mut messages = Messages::new(store, log);
+    let (sink, mut batches) = mpsc::channel(BATCHES_WAITING_MAX);
+    let compare = async {
+        while let Some(followed) = batches.recv().await {
+            let Followed::Messages(batch) = followed else { continue };
+            for message in batch {
+                let seq = message.seq;
+                let sent = message.headers.salt.as_deref().and_then(Seed::from_header);
+                let derived = || keyring.map(|r| Seed::derive(r.salt_key(), position.epoch, seq));
+                let more = messages.take(message, sent.or_else(derived))?;
+                if !more || seq >= position.posted {
+                    return Ok(());
+                }
+            }
+        }
+        Err(Error::Unavailable("the stream ended".into()))
+    };
+    tokio::select! {
+        biased;
+        compared = compare => compared?,
+        read = stream.follow(state.first, sink) => read?,
+    }
+    let (compared, findings) = messages.finish(&report.erased)?;
+    report.find_all(findings);
+    report.journal = Some(compared);
+    Ok(())
+}

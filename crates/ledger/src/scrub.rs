@@ -1,0 +1,377 @@
+//! The scrub: a running server reads all that it holds again, bit by bit, and compares it with the root in memory (P4).
+//!
+//! In scope: entries and tiles against the root, payload against its leaf, and each index both ways. Every step reads a
+//! few hundred keys one by one, or one short scan: no snapshot is held while others write. Out of scope: when and how
+//! often (`api::app`), and what needs the journal (`fsck`).
+
+use crate::{
+    disclosure::Scope,
+    entry::{Kind, View},
+    fsck::{Report, derived::Derived, families},
+    ident::Ident,
+    ledger::Ledger,
+    log::{
+        merkle::{self, Hash, Tiles as _, leaf_hash},
+        tile::Tile,
+    },
+    post::{Keys, Log, event_key},
+    reader::{Published, Reader},
+    store::{self, Family, Read as _},
+    tenant::Tenant,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+/// Leaves of one step.
+const LEAVES: u64 = 256;
+/// Rows of an index looked at in one step.
+const ROWS: usize = 256;
+/// Most findings that are kept for a log.
+const FINDINGS_MAX: usize = 20;
+/// The small families change with commits that are not published yet: what differs is looked at so often.
+const LOOKS: u32 = 8;
+
+/// What the scrub says of one log.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Status {
+    /// Whole passes since the start.
+    pub passes: u64,
+    /// When the last whole pass ended.
+    #[serde(skip)]
+    pub since: Option<Instant>,
+    /// Leaves read in this pass.
+    pub read: u64,
+    /// What does not agree.
+    pub findings: Vec<String>,
+}
+
+/// Everything it has under way, for all logs.
+pub struct Scrub {
+    started: Instant,
+    passes: Mutex<BTreeMap<Ident, Pass>>,
+    told: Mutex<BTreeMap<Ident, Status>>,
+}
+
+/// One pass over one log.
+struct Pass {
+    begun: Instant,
+    stage: Stage,
+    derived: Derived,
+    /// Something could not be read: it was not a whole pass.
+    failed: bool,
+    /// The indexes were looked through.
+    indexed: bool,
+    looks: u32,
+}
+
+enum Stage {
+    /// The next leaf.
+    Leaves(u64),
+    /// The next row of an index.
+    Rows(Family, Vec<u8>),
+    Small,
+    /// Until the next pass is due.
+    Rest,
+}
+
+/// What one step found.
+#[derive(Default)]
+struct Found {
+    /// In what decides: the log must stand still.
+    decides: Report,
+    /// Elsewhere: health turns red.
+    other: Report,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { started: Instant::now(), passes: Mutex::default(), told: Mutex::default() }
+    }
+}
+
+impl Scrub {
+    /// What is known of a log.
+    pub fn status(&self, tenant: &Ident) -> Status {
+        self.told
+            .lock()
+            .expect("no holder of the lock panics")
+            .get(tenant)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Time since the last whole pass over a log; without one, since the start.
+    pub fn age(&self, tenant: &Ident) -> Duration {
+        self.status(tenant).since.unwrap_or(self.started).elapsed()
+    }
+
+    /// Goes one step on with a log; at most a few hundred reads. Returns how many keys were looked at: 0 when there is
+    /// nothing to do before `rest` after the last pass began.
+    ///
+    /// What it finds in a family that decides halts the log.
+    pub fn step(&self, ledger: &Ledger, tenant: &Tenant, rest: Duration) -> u64 {
+        if tenant.halted().is_some() || tenant.must_reach().is_some() {
+            return 0;
+        }
+        let mut pass =
+            self.passes.lock().expect("no holder of the lock panics").remove(&tenant.name);
+        if pass.as_ref().is_none_or(|p| matches!(p.stage, Stage::Rest) && p.begun.elapsed() >= rest)
+        {
+            pass = Some(Pass::begin());
+        }
+        let Some(mut pass) = pass else { return 0 };
+        let mut found = Found::default();
+        let done = pass.step(ledger, tenant, &mut found).unwrap_or_else(|error| {
+            // What is missing decides; what the disk does not give is looked at again in the next pass.
+            match error {
+                store::Error::Corrupt { .. } => found.decides.find(error.to_string()),
+                _ => found.other.find(error.to_string()),
+            }
+            (pass.stage, pass.failed) = (Stage::Rest, true);
+            0
+        });
+        self.tell(ledger, tenant, &pass, found);
+        self.passes.lock().expect("no holder of the lock panics").insert(tenant.name.clone(), pass);
+        done
+    }
+
+    fn tell(&self, ledger: &Ledger, tenant: &Tenant, pass: &Pass, found: Found) {
+        let mut told = self.told.lock().expect("no holder of the lock panics");
+        let status = told.entry(tenant.name.clone()).or_default();
+        match pass.stage {
+            Stage::Leaves(next) => status.read = next,
+            Stage::Rest if pass.failed => status.read = 0,
+            Stage::Rest if status.read > 0 => {
+                (status.passes, status.since, status.read) =
+                    (status.passes + 1, Some(Instant::now()), 0);
+            }
+            _ => {}
+        }
+        let first = found.decides.findings.first().cloned();
+        for finding in found.decides.findings.into_iter().chain(found.other.findings) {
+            tracing::error!(tenant = %tenant.name, finding, "the scrub found damage");
+            if status.findings.len() < FINDINGS_MAX && !status.findings.contains(&finding) {
+                status.findings.push(finding);
+            }
+        }
+        if let Some(first) = first {
+            let reason = format!(
+                "what is stored was changed behind the server's back: {first}. Stop it, run `countersign fsck`, then \
+                 restore a backup"
+            );
+            ledger.halt(tenant, reason);
+        }
+    }
+}
+
+impl Pass {
+    fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            stage: Stage::Leaves(0),
+            derived: Derived::default(),
+            failed: false,
+            indexed: false,
+            looks: 0,
+        }
+    }
+
+    fn step(
+        &mut self,
+        ledger: &Ledger,
+        tenant: &Tenant,
+        found: &mut Found,
+    ) -> Result<u64, store::Error> {
+        let at = tenant.published();
+        match &self.stage {
+            Stage::Rest => Ok(0),
+            Stage::Leaves(next) if *next < at.size => {
+                let next = *next;
+                self.leaves(ledger, tenant, &at, next, found)
+            }
+            Stage::Leaves(_) => {
+                self.stage =
+                    if self.indexed { Stage::Small } else { Stage::Rows(Family::Keys, Vec::new()) };
+                Ok(1)
+            }
+            Stage::Rows(family, from) => {
+                let (family, from) = (*family, from.clone());
+                self.rows(ledger, tenant, family, &from, found)
+            }
+            Stage::Small => self.small(ledger, tenant, &at, found),
+        }
+    }
+
+    /// The leaves of one tile: their hashes are the tile's, and the tile is part of the tree whose root is in memory.
+    fn leaves(
+        &mut self,
+        ledger: &Ledger,
+        tenant: &Tenant,
+        at: &Arc<Published>,
+        next: u64,
+        found: &mut Found,
+    ) -> Result<u64, store::Error> {
+        let reader = ledger.reader(tenant, at);
+        let first = next / LEAVES * LEAVES;
+        let width = Tile::width_at(Some(0), first / LEAVES, at.size) as u64;
+        let log = self.log(tenant);
+        let mut hashes = Vec::new();
+        for index in first..first + width {
+            let entry = ledger.store().get(Family::Entries, &log.number.numbered(index))?;
+            let Some(entry) = entry else {
+                found.decides.find(format!("entry {index} is missing"));
+                self.on(first + width);
+                return Ok(width);
+            };
+            hashes.push(leaf_hash(&entry));
+            if index < next {
+                continue;
+            }
+            let Some(view) = View::parse(&entry) else {
+                found.decides.find(format!("entry {index} is not an entry"));
+                self.on(first + width);
+                return Ok(width);
+            };
+            self.derived.entry((ledger.store(), &log), index, &view, &mut found.decides)?;
+            self.derived.payload((ledger.store(), &log), index, &view, &mut found.other)?;
+        }
+        if !is_in_tree(&reader, first, &hashes)? {
+            found.decides.find(format!(
+                "entries {first} to {} are not those whose root was signed",
+                first + width - 1
+            ));
+        }
+        self.on(first + width);
+        Ok(width)
+    }
+
+    fn on(&mut self, next: u64) {
+        self.stage = Stage::Leaves(next);
+    }
+
+    /// A log as far as the indexes are named by it.
+    fn log(&self, tenant: &Tenant) -> Log {
+        let (journal, origin) = (self.derived.journal.0.clone(), tenant.origin.clone());
+        Log::new(tenant.name.clone(), tenant.number, origin, journal)
+    }
+
+    /// Some rows of an index: each names an entry that it is about.
+    fn rows(
+        &mut self,
+        ledger: &Ledger,
+        tenant: &Tenant,
+        family: Family,
+        from: &[u8],
+        found: &mut Found,
+    ) -> Result<u64, store::Error> {
+        let prefix = tenant.number.key(&[]);
+        let from = if from.is_empty() { prefix.clone() } else { from.to_vec() };
+        let (mut rows, mut next) = (Vec::new(), None);
+        ledger.store().scan(family, &from, |key, value| {
+            if !key.starts_with(&prefix) {
+                return false;
+            }
+            if rows.len() == ROWS {
+                next = Some(key.to_vec());
+                return false;
+            }
+            rows.push((key.to_vec(), value.to_vec()));
+            true
+        })?;
+        let done = rows.len() as u64;
+        for (key, value) in rows {
+            if !Self::leads_to_its_entry(ledger, tenant, family, (&key[4..], &value))? {
+                let name = if family == Family::Keys { "events" } else { "approvals" };
+                found.decides.find(format!("a row of the index of {name} leads to another entry"));
+            }
+        }
+        self.stage = match (next, family) {
+            (Some(next), family) => Stage::Rows(family, next),
+            (None, Family::Keys) => Stage::Rows(Family::Approvals, Vec::new()),
+            (None, _) => Stage::Small,
+        };
+        self.indexed = matches!(self.stage, Stage::Small);
+        Ok(done.max(1))
+    }
+
+    fn leads_to_its_entry(
+        ledger: &Ledger,
+        tenant: &Tenant,
+        family: Family,
+        (rest, value): (&[u8], &[u8]),
+    ) -> Result<bool, store::Error> {
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+        let index = if family == Family::Keys {
+            number(value)
+        } else {
+            number(&rest[rest.len().saturating_sub(8)..])
+        };
+        let Some(index) = index else { return Ok(false) };
+        let entry = ledger.store().get(Family::Entries, &tenant.number.numbered(index))?;
+        // Written in one commit: whatever row is there, its entry is.
+        let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(false) };
+        let text = |path: &[&str]| view.text(path).unwrap_or("");
+        Ok(match (family, view.kind) {
+            (Family::Keys, Kind::Decision | Kind::Event) => {
+                let scope = Scope {
+                    producer: text(&["producer"]),
+                    source: text(&["event", "source"]),
+                    id: text(&["event", "id"]),
+                };
+                event_key(scope) == rest
+            }
+            (Family::Approvals, Kind::Approval | Kind::Evidence) => {
+                rest.strip_suffix(&index.to_be_bytes()).and_then(|id| id.strip_suffix(&[0]))
+                    == Some(text(&["event", "approval_id"]).as_bytes())
+            }
+            _ => false,
+        })
+    }
+
+    /// What is small and changes with every commit, compared with what all entries gave.
+    fn small(
+        &mut self,
+        ledger: &Ledger,
+        tenant: &Tenant,
+        at: &Published,
+        found: &mut Found,
+    ) -> Result<u64, store::Error> {
+        let log = self.log(tenant);
+        let (mut decides, mut other) = (Report::default(), Report::default());
+        families::values(ledger.store(), (log.number, &at.keys), &self.derived, &mut decides)?;
+        let kept = ledger.store().get(Family::Meta, &log.number.meta("keys"))?;
+        let kept = kept.map(|bytes| store::read_json::<Keys>(&bytes, "meta")).transpose()?;
+        if kept.as_ref() != Some(&at.keys) {
+            decides.find("the stored signing keys are not those in force");
+        }
+        families::payloads(ledger.store(), &log, &self.derived, &mut other)?;
+        if decides.damage + other.damage > 0 && self.looks < LOOKS {
+            // A commit may have come meanwhile: first what it brought.
+            self.looks += 1;
+            let next = self.derived.read;
+            let more = next < tenant.published().size;
+            self.stage = if more { Stage::Leaves(next) } else { Stage::Small };
+            return Ok(u64::from(more));
+        }
+        (found.decides, found.other) = (decides, other);
+        (self.stage, self.looks) = (Stage::Rest, 0);
+        self.derived = Derived::default();
+        Ok(1)
+    }
+}
+
+/// Whether these are all leaf hashes of a tile of the tree.
+fn is_in_tree(reader: &Reader<'_>, first: u64, hashes: &[Hash]) -> Result<bool, store::Error> {
+    let size = reader.at.size;
+    if reader.hashes(0, first, hashes.len())? != hashes {
+        return Ok(false);
+    }
+    // The path goes through the whole tile: it commits to every hash of it.
+    let path = merkle::inclusion(reader, first, size)?;
+    Ok(hashes
+        .first()
+        .is_some_and(|leaf| merkle::verify_inclusion(*leaf, first, size, &path, &reader.at.root)))
+}
