@@ -1,0 +1,78 @@
+"""Runs the attacks that were asked for side by side, and prints the table at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from . import attacks, sound, stream
+from .attacks import ROWS, Row
+from .database import Database
+from .judges import Verdicts, judge
+
+TABLE = pytest.StashKey[dict[str, Verdicts]]()
+COLUMNS = ("fsck", "serve", "scrub", "verify", "third")
+
+
+def run(made: sound.Sound, row: Row, root: Path) -> Verdicts:
+    """One attack on a copy of its own."""
+    world = sound.copy(made, root)
+    with Database(world.database) as db:
+        row.attack(db, world)
+    attacks.finish(world)
+    return judge(world, row.probe)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> sound.Sound:
+    """The sound directory."""
+    return sound.make(tmp_path_factory.mktemp("sound") / "made")
+
+
+@pytest.fixture(scope="module")
+def verdicts(
+    request: pytest.FixtureRequest, made: sound.Sound, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, "Future[Verdicts]"]]:
+    """By the name of the attack; those that were selected alone."""
+    names = {item.callspec.params["row"].name for item in request.session.items if "row" in getattr(getattr(item, "callspec", None), "params", {})}
+    where = tmp_path_factory.mktemp("worlds")
+    with ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 2))) as pool:
+        yield {row.name: pool.submit(run, made, row, where / row.name) for row in ROWS if row.name in names}
+
+
+@pytest.fixture(scope="module")
+def on_stream(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, "Future[Verdicts]"]]:
+    """The same for the attacks that need a broker."""
+    made = stream.make(tmp_path_factory.mktemp("stream") / "made")
+    where = tmp_path_factory.mktemp("streams")
+    with ThreadPoolExecutor(3) as pool:
+        yield {row.name: pool.submit(stream.run, made, row, where / row.name) for row in stream.ROWS}
+
+
+@pytest.fixture(scope="session")
+def table(request: pytest.FixtureRequest) -> dict[str, Verdicts]:
+    """What was found, for the table at the end."""
+    return request.config.stash.setdefault(TABLE, {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The matrix: who noticed what, and what the attacker got."""
+    found = config.stash.get(TABLE, {})
+    if not found:
+        return
+    terminalreporter.section("tamper matrix: attack x who notices")
+    rows = [*ROWS, *stream.ROWS]
+    width = max(len(row.what) for row in rows)
+    head = " ".join(f"{name:<7}" for name in COLUMNS)
+    terminalreporter.write_line(f"{'':<4} {'attack':<{width}} {head} got")
+    for row in rows:
+        if row.name in found:
+            seen = found[row.name]
+            marks = " ".join(f"{('-' if said == '-' else 'caught' if said else 'missed'):<7}" for said in (getattr(seen, c) for c in COLUMNS))
+            terminalreporter.write_line(f"{row.name:<4} {row.what:<{width}} {marks} {seen.gain or 'nothing'}")
