@@ -12,7 +12,7 @@ mod state;
 mod stream;
 
 pub use approvals::{Whole, approvals};
-pub use messages::{Compared, Messages};
+pub use messages::{Compared, Messages, Outcomes};
 pub use payload::Erased;
 pub use replay::{Replay, replay};
 #[cfg(feature = "jetstream")]
@@ -120,9 +120,10 @@ pub fn check(
         let mut report = entries(store, log, mark, progress)?;
         if let Some(messages) = messages {
             let messages = messages.join().expect("no panic in the other thread")?;
-            let (compared, findings) = messages.finish(&report.erased)?;
-            report.find_all(findings);
-            report.journal = Some(compared);
+            let outcomes = messages.finish(&report.erased)?;
+            report.find_all(outcomes.findings);
+            report.find_all(outcomes.missing);
+            report.journal = Some(outcomes.compared);
         }
         Ok(report)
     })

@@ -38,6 +38,16 @@ pub struct Compared {
     pub first: Option<u64>,
 }
 
+/// What came of it.
+pub struct Outcomes {
+    /// What was compared.
+    pub compared: Compared,
+    /// What does not agree.
+    pub findings: Vec<String>,
+    /// Messages that are gone, and no entry says why.
+    pub missing: Vec<String>,
+}
+
 /// Sequences that the journal no longer holds.
 struct Hole {
     from: u64,
@@ -335,11 +345,8 @@ impl<'a> Messages<'a> {
         self.before.subjects.insert(short(&key), seq);
     }
 
-    /// After the last message: what was compared, and what is wrong. `erased`: what erasure entries name.
-    pub fn finish(
-        mut self,
-        erased: &BTreeMap<u64, Erased>,
-    ) -> Result<(Compared, Vec<String>), store::Error> {
+    /// After the last message. `erased`: what erasure entries name.
+    pub fn finish(mut self, erased: &BTreeMap<u64, Erased>) -> Result<Outcomes, store::Error> {
         let posted = self.log.position.posted;
         self.begin_epoch()?;
         if !self.ended && self.log.position.size > 0 {
@@ -350,10 +357,8 @@ impl<'a> Messages<'a> {
             let index = self.again.position.size;
             self.findings.push(format!("entry {index} comes from no message of the journal"));
         }
-        for hole in &self.holes {
-            self.findings.extend(self.unexplained(hole, erased));
-        }
-        Ok((self.compared, self.findings))
+        let missing = self.holes.iter().filter_map(|hole| self.unexplained(hole, erased)).collect();
+        Ok(Outcomes { compared: self.compared, findings: self.findings, missing })
     }
 
     /// The first message of a hole that neither an erasure nor a `journal_gap` explains.

@@ -58,8 +58,12 @@ pub async fn stream(
         compared = compare => compared?,
         read = stream.follow(state.first, sink) => read?,
     }
-    let (compared, findings) = messages.finish(&report.erased)?;
-    report.find_all(findings);
-    report.journal = Some(compared);
+    let outcomes = messages.finish(&report.erased)?;
+    report.find_all(outcomes.findings);
+    // Somebody with rights on the broker deleted them; the log, which is the record, holds what they gave.
+    for what in outcomes.missing {
+        report.unchecked(what);
+    }
+    report.journal = Some(outcomes.compared);
     Ok(())
 }
