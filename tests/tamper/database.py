@@ -223,8 +223,7 @@ class Database:
         family, _, topic = subject.partition(".")
         if family == "system":
             self.move(topics=position["topics"] | {topic: seq})
-        else:
-            self.put("subjects", LOG + u64(1) + subject.encode(), u64(seq))
+        self.put("subjects", LOG + u64(1) + subject.encode(), u64(seq))
         if kind == "approval":
             self.put("approvals", LOG + subject.split(".")[1].encode() + b"\0" + u64(index), b"a")
         if kind == "access":

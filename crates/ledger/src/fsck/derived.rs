@@ -131,7 +131,6 @@ impl Derived {
         let (epoch, seq) = self.last;
         if let Subject::System(topic) = subject {
             self.topics.insert(topic.to_string(), seq);
-            return Ok(());
         }
         let key = log.number.in_epoch(epoch, subject.to_string().as_bytes());
         let kept = store.get(Family::Subjects, &key)?;

@@ -118,7 +118,7 @@ pub(crate) fn payloads(
     Ok(())
 }
 
-/// Each signed subject but those of the system, which the commit record holds, stands at the last message that gave an entry, or at one that was rejected.
+/// Each signed subject stands at the last message that gave an entry, or at one that was rejected.
 pub(crate) fn subjects(
     store: &Rocks,
     log: &Log,
@@ -129,12 +129,13 @@ pub(crate) fn subjects(
     let found = count(store, log.number, Family::Subjects, |key, value| {
         let epoch = key.first_chunk().map_or(0, |epoch| u64::from_be_bytes(*epoch));
         let seq = value.try_into().map_or(0, u64::from_be_bytes);
-        others += u64::from(derived.rejected.contains(&(epoch, seq)));
+        // The message that opened an epoch comes along in its place, and gives no entry there.
+        let opens = epoch > 1 && key.get(8..) == Some(b"system.journal");
+        others += u64::from(opens || derived.rejected.contains(&(epoch, seq)));
     })?;
     for (topic, seq) in &log.position.topics {
         let said = derived.topics.get(topic).copied().unwrap_or_default();
         let rejected = derived.rejected.contains(&(log.position.epoch, *seq));
-        // The message that opened the epoch comes along in its place, and gives no entry there.
         if *seq != said && !rejected && topic != "journal" {
             report.find(format!("the commit record says another last message on system.{topic}"));
         }
