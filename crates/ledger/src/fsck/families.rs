@@ -130,7 +130,7 @@ pub(crate) fn subjects(
         let epoch = key.first_chunk().map_or(0, |epoch| u64::from_be_bytes(*epoch));
         let seq = value.try_into().map_or(0, u64::from_be_bytes);
         // The message that opened an epoch comes along in its place, and gives no entry there.
-        let opens = epoch > 1 && key.get(8..) == Some(b"system.journal");
+        let opens = epoch > 1 && key.get(8..) == Some(&b"system.journal"[..]);
         others += u64::from(opens || derived.rejected.contains(&(epoch, seq)));
     })?;
     for (topic, seq) in &log.position.topics {
