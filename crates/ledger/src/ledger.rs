@@ -23,13 +23,13 @@ use crate::{
     proven::ProvenTiles,
     reader::{Published, Reader},
     seal::SealKey,
-    store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
+    store::{self, Family, LogNumber, Read as _, rocks::Opening, rocks::Rocks},
     system::Rules,
     tenant::Tenant,
     writer::{Inbox, ReceiptWanted},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, RwLock},
     thread::JoinHandle,
@@ -118,6 +118,8 @@ pub struct Ledger {
     options: Options,
     store: Arc<Rocks>,
     seal_key: Arc<SealKey>,
+    /// Logs whose API keys are not those that the sealed record vouches for.
+    doubted: BTreeSet<LogNumber>,
     proven_tiles: ProvenTiles,
     inbox: Arc<Inbox>,
     /// What the guard held when it was opened, by origin.
@@ -146,6 +148,11 @@ impl Ledger {
     /// All tenants, by name.
     pub fn tenants(&self) -> Vec<Arc<Tenant>> {
         self.tenants.read().expect("no holder of the lock panics").values().cloned().collect()
+    }
+
+    /// Whether the API keys that the database holds for a log are those that its entries gave.
+    pub fn keys_are_believed(&self, number: LogNumber) -> bool {
+        !self.doubted.contains(&number)
     }
 
     /// The store, for reading.
