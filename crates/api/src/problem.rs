@@ -52,6 +52,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("unsupported_media_type", 415, "This content type is not read"),
     ("internal", 500, "The server failed"),
     ("busy", 503, "Too much is waiting"),
+    ("behind", 503, "Not all is posted here yet"),
     ("outcome_unknown", 503, "It is not known whether it was done"),
     ("log_halted", 503, "The log stands still"),
     ("journal_unavailable", 503, "The journal is not available"),
@@ -109,6 +110,13 @@ impl Problem {
             Refusal::NotFound | Refusal::NotYours => Self::not_found(),
             _ => Self::new(code.expect("every refusal is in the table"), refusal.advice()),
         }
+    }
+
+    /// The same, with a sentence more.
+    #[must_use]
+    pub fn also(mut self, sentence: &str) -> Self {
+        self.detail = format!("{} {sentence}", self.detail);
+        self
     }
 
     /// The same, with the approval as it stands.
@@ -182,6 +190,11 @@ impl From<LedgerError> for Problem {
             LedgerError::Busy => Self::new(
                 "busy",
                 "Too much is waiting for this tenant. Nothing was written; try again.",
+            ),
+            LedgerError::Behind => Self::new(
+                "behind",
+                "This server has not posted yet what the journal holds, so it can't say what there is. Nothing was done; \
+                 try again.",
             ),
             LedgerError::Unknown => Self::new(
                 "outcome_unknown",

@@ -1,6 +1,6 @@
 //! Text for people: colours only on a terminal, foreign strings made harmless.
 
-pub use ledger::foreign::harmless;
+pub use ledger::foreign::{harmless, name};
 use std::io::IsTerminal as _;
 
 /// Whether standard output shows colours: a terminal, and `NO_COLOR` is not set.

@@ -3,10 +3,12 @@
 //! In scope: opening with all checks, making tenants, publishing and waiting for the entry. Out of scope: who may
 //! (`api::auth`), how it looks on the wire (`api::routes`).
 
+mod catch_up;
 mod open;
 mod proven;
 mod publish;
 
+pub use catch_up::CATCH_UP_WAIT;
 #[cfg(feature = "jetstream")]
 pub(crate) use open::check_sound;
 pub(crate) use open::load_access;
@@ -77,6 +79,9 @@ pub enum Error {
     /// Too much waits already; nothing was written.
     #[error("too much waits for this tenant; try again later")]
     Busy,
+    /// The journal holds what is not posted here yet; nothing was done.
+    #[error("this server has not posted yet what the journal holds; try again")]
+    Behind,
     /// It is not known whether it was written; repeating is safe.
     #[error(
         "no answer in time; it is unknown whether the events were posted; repeat the same request"

@@ -28,7 +28,7 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
         } else {
             create(&app, &name, (arguments.new_admin_key, arguments.json)).await
         };
-        app.stop_tasks();
+        app.stop_tasks().await;
         tokio::task::block_in_place(|| drop(app));
         result
     })

@@ -165,7 +165,20 @@ pub async fn json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Problem> {
     let bytes = read(app, headers, body, SMALL_BYTES_MAX).await?;
     serde_json::from_slice(&bytes)
-        .map_err(|e| Problem::new("bad_request", format!("The body: {e}.")))
+        .map_err(|error| Problem::new("bad_request", format!("The body: {}.", wrong(&error))))
+}
+
+/// What is wrong with a JSON body, for whoever made it: a place in the text only where the text itself is wrong.
+pub fn wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if !error.is_data() {
+        return text;
+    }
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    match what.strip_prefix("missing field ") {
+        Some(name) => format!("{name} is missing"),
+        None => what.to_owned(),
+    }
 }
 
 /// Why an array was not split.

@@ -1,7 +1,7 @@
 //! `verify --approval`: the life of one approval, told again from its entries alone (`proto/formats/approval-export.md`).
 
 use super::{Failure, Report, read_text, refused};
-use crate::terminal::{bad, dim, good, harmless, say, strong};
+use crate::terminal::{bad, dim, good, harmless, name, say, strong};
 use decider::approval::{Audit, Event, Phase, State, Step};
 use ledger::{
     log::checkpoint::Checkpoint,
@@ -144,7 +144,7 @@ fn tell(place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) {
     if let Some(requested) = &state.requested {
         let call = &requested.call;
         let (agent, tool, action) = (&call.agent, &call.tool, &call.action);
-        say(&format!("  {} by agent {}", harmless(&format!("{tool}/{action}")), harmless(agent)));
+        say(&format!("  {} · {} by agent {}", name(tool), name(action), name(agent)));
         say(&format!("  call digest {}", harmless(&call.digest)));
         say(&format!(
             "  rule {} ({})",
