@@ -354,6 +354,19 @@ def test_what_the_operator_writes_without_a_lie_verifies(kit: Kit) -> None:
     assert kit.verify("--export", branch.export(kit.folder / "e")).code == 0
 
 
+def test_p8_a_prior_that_lies(kit: Kit) -> None:
+    """An entry that denies the approval entry before it: refused in an export, and by two receipts alone."""
+    branch = kit.operator.copy()
+    branch.chain()
+    hidden = branch.of_approval(kit.spent)[-1]
+    before = branch.entries[hidden]["prior"]["approval"]
+    after = len(branch.entries) - 1
+    branch.entries[after]["prior"]["approval"] = before
+    kit.refused("--export", branch.export(kit.folder / "e"), word="prior")
+    files = [kit.file(f"{index}", branch.receipt(index)) for index in (hidden, after)]
+    kit.refused(*files, names=tuple(files), word="prior")
+
+
 # Keys
 
 

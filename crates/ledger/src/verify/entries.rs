@@ -135,7 +135,9 @@ impl Entries {
                 (seen.prior.system, last_seen.system, "system"),
             ] {
                 if let Some(known) = known.filter(|known| said < Some(*known)) {
-                    let what = format!("entry {index} says by `prior` that entry {known} is no {sort} entry, or not there");
+                    let what = format!(
+                        "entry {index} says by `prior` that entry {known} is no {sort} entry, or not there"
+                    );
                     return conflict(&self.seen[&known], seen, what);
                 }
             }

@@ -77,14 +77,14 @@ mod tests {
             None => drop(erased.whole.insert(7)),
             Some([]) => {}
             Some(names) => {
-                erased.fields.insert(7, names.iter().map(ToString::to_string).collect());
+                erased.fields.insert(7, names.iter().map(|name| (*name).to_owned()).collect());
             }
         }
-        let shown: Vec<_> = shown.iter().map(|name| (name.to_string(), "1".into())).collect();
+        let shown: Vec<_> = shown.iter().map(|name| ((*name).to_owned(), "1".into())).collect();
         let standing = erased.judge(7, committed, &shown);
         assert_eq!(
             (standing.missing, standing.still_here),
-            (missing, here.iter().map(ToString::to_string).collect())
+            (missing, here.iter().map(|name| (*name).to_owned()).collect())
         );
     }
 
