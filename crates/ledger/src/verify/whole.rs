@@ -94,12 +94,12 @@ pub fn export(
         let entries = entries.ok_or_else(|| Error::export(path, "not a bundle of that width"))?;
         for entry in entries {
             let index = walk.size();
-            for tile in walk.entry(entry)? {
+            let (view, full) = walk.read(entry)?;
+            for tile in full {
                 let place = Tile { level: Some(tile.level), number: tile.number, width: 256 };
                 compare(&mut read, &place, &tile.bytes)?;
             }
             let wrong = |what: &'static str| Error::export(format!("entry {index}"), what);
-            let view = View::parse(entry).ok_or_else(|| wrong("not an entry of version 1"))?;
             told.take(index, &view).map_err(wrong)?;
             each(index, entry, &view)?;
         }
