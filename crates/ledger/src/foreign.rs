@@ -12,7 +12,7 @@ pub fn harmless(text: &str) -> String {
 
 /// Whether a character is invisible, or has an effect beyond its own place (Unicode `Cc`, `Default_Ignorable`, `Zl`, `Zp`,
 /// blank letters).
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
