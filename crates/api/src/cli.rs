@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// Proof and human approval for what AI agents do.
 #[derive(Parser, Debug)]
-#[command(name = "countersign", version, about, max_term_width = 100)]
+#[command(name = "countersign", version, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
   countersign demo                                   see it work in a fresh directory

@@ -3,6 +3,8 @@
 //! Pure core: [`ident`], [`time`], the event, entry, tree and proof formats: no clock, no I/O.
 //! Edges, each behind a cargo feature: the journal adapters and the RocksDB store.
 
+#[cfg(feature = "rocksdb")]
+pub mod atomic;
 pub mod canonical;
 #[cfg(feature = "rocksdb")]
 pub mod chores;
