@@ -187,7 +187,7 @@ pub async fn open(
 pub struct ListQuery {
     /// `pending` (people are asked), `open` (not over) or `recent` (ended lately, at most 1000 are known); `open`.
     state: Option<String>,
-    /// At most 200; 50.
+    /// Approvals on a page, 1 to 200; 50 where not given. Less counts as 1, more as 200.
     limit: Option<usize>,
     /// The `next` of the page before.
     after: Option<String>,
@@ -242,7 +242,7 @@ pub async fn list(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OneQuery {
-    /// Seconds to wait for something newer than `after`, at most 60.
+    /// Seconds to wait for something newer than `after`. More than 60 counts as 60.
     wait: Option<u64>,
     /// The version that is known.
     after: Option<u64>,

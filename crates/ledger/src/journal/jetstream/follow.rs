@@ -19,7 +19,7 @@ use super::{
     wire::{Delivery, Found, HeaderReader},
 };
 use crate::journal::{
-    Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Headers, Message, State,
+    Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Message, State,
 };
 
 /// Messages asked for at once.
