@@ -103,7 +103,7 @@ mod tests {
         for (part, before) in [(tenant, "/v1/tenants/{tenant}"), (rest, "")] {
             for route in part.split(".route(\"").skip(1) {
                 let (path, handlers) = route.split_once("\",").unwrap();
-                let handlers = handlers.split(";").next().unwrap();
+                let handlers = handlers.split(';').next().unwrap();
                 let path = format!("{before}{}", path.replace("{*", "{"));
                 for method in ["get", "post", "delete", "put", "patch"] {
                     if format!(".{handlers}").contains(&format!(".{method}(")) {
