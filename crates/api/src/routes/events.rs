@@ -286,7 +286,7 @@ fn result(id: Option<String>, outcome: &Outcome) -> EventResult {
         status,
         index: outcome.index().unwrap_or(0),
         first,
-        reason: refused.map(ledger::event::Refused::code),
+        reason: refused.map(Refused::code),
         detail: refused.map(ToString::to_string),
         receipt: None,
     }
