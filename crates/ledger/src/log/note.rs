@@ -92,7 +92,7 @@ impl Vkey {
 
     /// Name and id, without the key: enough to tell keys apart.
     pub fn label(&self) -> String {
-        label(&self.name, &self.id)
+        label(&self.name, self.id)
     }
 
     /// The public key: RFC 8032 encoding.
@@ -235,11 +235,11 @@ pub fn open<'a>(note: &'a str, keys: &[Vkey]) -> Result<Opened<'a>, Error> {
 /// Name and id of the key of a signature line.
 fn signed_by(line: &str) -> Option<String> {
     let (name, bytes) = signature_line(line).ok()?;
-    Some(label(name, bytes.first_chunk()?))
+    Some(label(name, *bytes.first_chunk()?))
 }
 
-fn label(name: &str, id: &[u8; 4]) -> String {
-    format!("{name}+{:08x}", u32::from_be_bytes(*id))
+fn label(name: &str, id: [u8; 4]) -> String {
+    format!("{name}+{:08x}", u32::from_be_bytes(id))
 }
 
 /// `— name base64(id[4] ‖ signature)`.

@@ -135,7 +135,7 @@ impl Claim {
     pub fn finish(&self) -> Result<Vec<Unconnected>, Error> {
         let anybody = |range: &Range| self.known.contains_key(range);
         for (range, known) in &self.known {
-            let derived = self.from_halves(*range, &anybody);
+            let derived = self.of_halves(*range, &anybody);
             if derived.as_ref().is_some_and(|(hash, _)| *hash != known.hash) {
                 let others = derived.map(|(_, places)| places).unwrap_or_default();
                 let others = others.into_iter().filter(|place| *place != known.place);
@@ -193,11 +193,11 @@ impl Claim {
     ) -> Option<(Hash, BTreeSet<usize>)> {
         match self.known.get(&range).filter(|_| counts(&range)) {
             Some(known) => Some((known.hash, BTreeSet::from([known.place]))),
-            None => self.from_halves(range, counts),
+            None => self.of_halves(range, counts),
         }
     }
 
-    fn from_halves(
+    fn of_halves(
         &self,
         (begin, end): Range,
         counts: &impl Fn(&Range) -> bool,
