@@ -25,6 +25,7 @@ pub mod keyring;
 #[cfg(feature = "rocksdb")]
 pub mod ledger;
 pub mod log;
+pub mod media;
 pub mod post;
 pub mod proven;
 pub mod reader;

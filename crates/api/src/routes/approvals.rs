@@ -157,7 +157,9 @@ pub async fn open(
     let producer = asking.producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
     asking.worker.ready()?;
     let max = ledger::journal::BODY_BYTES_MAX;
+    events::content_type(&headers)?;
     let event = body::read(&app, &headers, body, max).await?;
+    events::one(&event)?;
     let batch = events::append_events(&app, &asking.tenant, &producer, vec![event]).await?;
     let (index, status) = match batch.done.outcomes.first() {
         Some(Posted::Posted { index }) => (*index, StatusCode::CREATED),
