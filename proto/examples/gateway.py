@@ -97,6 +97,7 @@ def through(options, call):
     state = wait(options, approval)
     if state == "pending":
         ask(options, "POST", approval + "/cancel", {"reason": "gave_up"})
+        state = "cancelled (gave_up), for nobody answered in time"
     if state not in ("granted", "minted"):
         say(f"not approved: {state}")
         return 1

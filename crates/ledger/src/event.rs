@@ -211,13 +211,13 @@ fn fits(kind: Type, media: &str) -> bool {
     media.is_some_and(|media| kind == Type::Other || media.is_json() && media.is_utf8())
 }
 
-/// Whether a header of this name is one of a CloudEvent in binary mode: one of the attributes that it must have.
+/// Whether a header of this name is one of CloudEvents' binary mode: one of the attributes that it must have.
 pub fn is_attribute_header(name: &str) -> bool {
     let attributes = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
     attributes.iter().any(|attribute| name.eq_ignore_ascii_case(attribute))
 }
 
-/// Whether a content type says that the body is a whole CloudEvent, or a batch of them; headers beside it do not count.
+/// Whether a content type says that the body is a whole event, or a batch of them; headers beside it do not count.
 pub fn is_structured(content_type: &str) -> bool {
     let prefix = content_type.trim_start().get(.."application/cloudevents".len());
     prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case("application/cloudevents"))

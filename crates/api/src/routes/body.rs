@@ -285,7 +285,7 @@ pub fn is_several(bytes: &[u8]) -> bool {
             _ => {}
         }
         if depth == 0 {
-            let rest = bytes[at + 1..].iter().find(|byte| !is_between(byte));
+            let rest = bytes[at + 1..].iter().copied().find(|byte| !is_between(byte));
             return matches!(rest, Some(b'{' | b'['));
         }
     }

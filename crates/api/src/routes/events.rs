@@ -24,9 +24,19 @@ use std::sync::Arc;
 /// Query of `POST T/events`.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// `full`: each result carries its receipt.
-    receipts: Option<String>,
+    #[param(inline)]
+    receipts: Option<Receipts>,
+}
+
+/// Which receipts.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Receipts {
+    /// Of each event.
+    Full,
 }
 
 /// What became of each event.
@@ -83,7 +93,7 @@ pub async fn publish(
     let held = body::events(&app, &headers, body, &tenant.name).await?;
     let events = split(&headers, &held.bytes)?;
     let batch = append_events(&app, &tenant, &producer, events).await?;
-    let receipts = query.receipts.as_deref() == Some("full");
+    let receipts = query.receipts == Some(Receipts::Full);
     // A thousand receipts are some 20,000 reads: not on a thread that serves others.
     tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts)).map(Json)
 }

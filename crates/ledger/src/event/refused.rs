@@ -72,7 +72,7 @@ pub enum Refused {
     /// A payload name is empty, begins with `/` or holds a control character.
     #[error("a payload field's name is empty, begins with / or holds a control character")]
     FieldName,
-    /// A CloudEvent in binary mode: its attributes are headers.
+    /// An event in binary mode of CloudEvents: its attributes are headers.
     #[error(
         "a CloudEvent in binary mode; send it whole (structured mode): Content-Type: application/cloudevents+json, no `ce-` headers"
     )]

@@ -86,7 +86,7 @@ pub struct Headers {
     pub signature: Option<String>,
     /// [`HEADER_RECEIPT_TO`], as sent.
     pub receipt_to: Option<String>,
-    /// [`HEADER_REFUSED`], as sent; `binary_mode` where the headers say that the body is a CloudEvent's data alone.
+    /// [`HEADER_REFUSED`], as sent; `binary_mode` where the headers say that the body is data alone.
     pub refused: Option<String>,
 }
 

@@ -18,9 +18,7 @@ use super::{
     Connection, Jetstream, get, known_stream,
     wire::{Delivery, Found, HeaderReader},
 };
-use crate::journal::{
-    Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Headers, Message, State,
-};
+use crate::journal::{Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Message, State};
 
 /// Messages asked for at once.
 const PULL_MESSAGES: u64 = 2000;
