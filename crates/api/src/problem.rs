@@ -33,6 +33,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Box<serde_json::Value>>,
+    /// Whether the body's coding is the reason.
+    #[serde(skip)]
+    is_coding: bool,
 }
 
 /// Every code, its status and title.
@@ -98,7 +101,16 @@ impl Problem {
         let outcome = (code == "outcome_unknown").then_some("unknown");
         let kind = format!("urn:countersign:error:{code}");
         let detail = detail.into();
-        Self { kind, title, status: *status, detail, code, outcome, approval: None }
+        Self {
+            kind,
+            title,
+            status: *status,
+            detail,
+            code,
+            outcome,
+            approval: None,
+            is_coding: false,
+        }
     }
 
     /// Why a command on an approval was refused.
@@ -123,6 +135,13 @@ impl Problem {
     #[must_use]
     pub fn with_approval<T: Serialize>(mut self, approval: &T) -> Self {
         self.approval = serde_json::to_value(approval).ok().map(Box::new);
+        self
+    }
+
+    /// The same, because of the coding of a body: names those that are read (RFC 9110 §15.5.16).
+    #[must_use]
+    pub fn with_accept_encoding(mut self) -> Self {
+        self.is_coding = true;
         self
     }
 
@@ -153,6 +172,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         if self.status == 503 {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        if self.is_coding {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"));
         }
         if self.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -146,7 +146,7 @@ fn is_one_ascii(c: char) -> bool {
 
 /// Whether a character is invisible, looks as a font likes, or has an effect beyond its own place (Unicode `Cc`, `Co`,
 /// `Default_Ignorable`, `Zl`, `Zp`, blank letters).
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{070f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'

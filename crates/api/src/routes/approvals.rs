@@ -157,7 +157,9 @@ pub async fn open(
     let producer = asking.producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
     asking.worker.ready()?;
     let max = ledger::journal::BODY_BYTES_MAX;
+    events::content_type(&headers)?;
     let event = body::read(&app, &headers, body, max).await?;
+    events::one(&event)?;
     let batch = events::append_events(&app, &asking.tenant, &producer, vec![event]).await?;
     let (index, status) = match batch.done.outcomes.first() {
         Some(Posted::Posted { index }) => (*index, StatusCode::CREATED),
@@ -197,7 +199,7 @@ pub async fn open(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OneQuery {
-    /// Seconds to wait for something newer than `after`, at most 60.
+    /// Seconds to wait for something newer than `after`. More than 60 counts as 60.
     wait: Option<u64>,
     /// The version that is known.
     after: Option<u64>,

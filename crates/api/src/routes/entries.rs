@@ -37,8 +37,10 @@ pub struct FeedQuery {
     /// Cursor of an earlier page (`next`).
     after: Option<String>,
     /// Entries on a page, 1 to 1000; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Seconds to wait for an entry when there is none yet, 0 to 30.
+    #[param(maximum = 30)]
     wait: Option<u64>,
     /// First `journal.time`, RFC 3339, inclusive.
     since: Option<String>,

@@ -227,21 +227,19 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "warnings": app.config.warnings,
     });
     if operator {
-        let list = |pairs: Vec<(String, String)>| {
-            pairs
-                .into_iter()
-                .map(|(tenant, reason)| json!({"tenant": tenant, "reason": reason}))
-                .collect::<Vec<_>>()
-        };
-        answer["halted"] = list(halted).into();
+        let halted =
+            halted.into_iter().map(|(tenant, reason)| json!({"tenant": tenant, "reason": reason}));
+        let unsigned = unsigned
+            .into_iter()
+            .map(|(tenant, count)| json!({"tenant": tenant, "messages": count}));
+        answer["halted"] = halted.collect();
+        answer["unsigned"] = unsigned.collect();
         let scrub = scrubbed.into_iter().map(|(t, scrub)| {
             let age = app.scrub.age(&t.name).as_secs();
             json!({"tenant": t.name, "passes": scrub.passes, "age_seconds": age, "read": scrub.read,
                 "findings": scrub.findings})
         });
         answer["scrub"] = scrub.collect::<Vec<_>>().into();
-        let unsigned = unsigned.into_iter().map(|(tenant, count)| (tenant, count.to_string()));
-        answer["unsigned"] = list(unsigned.collect()).into();
     }
     let status = if green { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(answer)).into_response())

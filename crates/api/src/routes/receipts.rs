@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// Which receipt: by index, or by what makes an event unique.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct ReceiptQuery {
     /// Leaf index.
     index: Option<u64>,
@@ -90,8 +91,10 @@ async fn find(
 /// Between which sizes.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct ConsistencyQuery {
     /// Smaller tree size, at least 1.
+    #[param(minimum = 1)]
     from: u64,
     /// Larger tree size, at most the published one.
     to: u64,

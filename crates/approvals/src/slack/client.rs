@@ -26,7 +26,7 @@ const CLICK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else
 const HISTORY_PAGE: usize = 100;
 /// Most pages looked through: an unknown outcome is looked up soon after.
 const HISTORY_PAGES_MAX: usize = 3;
-/// Hosts of Slack's response URLs; the second one is GovSlack's.
+/// Hosts of Slack's response URLs; the second one is `GovSlack`'s.
 const RESPONSE_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 
 /// The client of one app.

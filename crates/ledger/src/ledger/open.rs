@@ -191,7 +191,7 @@ impl Ledger {
         let signature =
             tenant.with_keys(|ring| ring.signer(key).map(|s| envelope::sign(s, place, &body)))?;
         let salt = Some(super::random_salt());
-        let headers = Headers { salt, signature: Some(signature), receipt_to: None };
+        let headers = Headers { salt, signature: Some(signature), ..Headers::default() };
         Ok(journal::Append { subject, headers, body, expected: Some(0) })
     }
 }

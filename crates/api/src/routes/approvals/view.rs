@@ -124,7 +124,7 @@ impl View {
 fn cancelled_at_once(approval: &Approval) -> Option<&'static str> {
     let first = approval.steps.first()?;
     let cancelled = |event: &Event| matches!(event, Event::Cancelled { .. });
-    first.events.iter().any(cancelled).then(|| match approval.state.end_reason.as_deref() {
+    first.events.iter().any(cancelled).then_some(match approval.state.end_reason.as_deref() {
         Some("owner_unknown") => {
             "Nobody is asked: no person in force owns this agent, and the rule wants an owner. Execute nothing. An admin \
              adds the agent to `owns` of a person, or the event names an `owner`; then publish a new decision."
