@@ -330,7 +330,12 @@ impl Walk {
                 own |= had_own;
             }
         }
-        self.message = Some((epoch, seq, own));
+        // The message that opens an epoch lies in the new journal behind those that are posted after it.
+        let from = view.at(&["event", "from"]).and_then(json::Value::as_u64);
+        self.message = match from.filter(|_| view.kind == Kind::Journal) {
+            Some(from) => Some((epoch, from.saturating_sub(1), false)),
+            None => Some((epoch, seq, own)),
+        };
         Ok(())
     }
 

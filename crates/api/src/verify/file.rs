@@ -62,6 +62,9 @@ pub(super) fn read(path: impl AsRef<Path>, form: Form) -> Result<String, Failure
     let place = path.display().to_string();
     let bytes = bytes(path)?;
     let unreadable = |what: &str| Failure::Unreadable(format!("{place}: {what}"));
+    if let Some(what) = binary(&bytes) {
+        return Err(unreadable(what));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         if error.utf8_error().error_len().is_none() {
             return super::refused(
@@ -69,7 +72,7 @@ pub(super) fn read(path: impl AsRef<Path>, form: Form) -> Result<String, Failure
                 &"it is cut off, in the middle of a character. Fetch it again",
             );
         }
-        unreadable(binary(error.as_bytes()))
+        unreadable("not UTF-8 text")
     })?;
     match wrong(form, &text) {
         None => Ok(text),
@@ -93,14 +96,15 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn binary(bytes: &[u8]) -> &'static str {
+/// What a file is that begins as no text does.
+fn binary(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            "UTF-16 text, as PowerShell's `>` writes it: save it as UTF-8 without a byte order mark, or fetch it again with `curl -o`"
-        }
-        [0x1f, 0x8b, ..] => "compressed (gzip): unpack it first",
-        [b'P', b'K', 3, 4, ..] => "a ZIP archive: unpack it first",
-        _ => "not UTF-8 text",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(
+            "UTF-16 text, as PowerShell's `>` writes it: save it as UTF-8 without a byte order mark, or fetch it again with `curl -o`",
+        ),
+        [0x1f, 0x8b, ..] => Some("compressed (gzip): unpack it first"),
+        [b'P', b'K', 3, 4, ..] => Some("a ZIP archive: unpack it first"),
+        _ => None,
     }
 }
 

@@ -22,6 +22,8 @@ struct Seen {
     place: String,
     kind: Kind,
     origin: Origin,
+    /// The first sequence of the journal epoch that it opens.
+    from: Option<u64>,
     prior: Prior,
     /// The key of a decision or event.
     event: Option<[u8; 32]>,
@@ -51,6 +53,7 @@ impl Seen {
             place: place.to_owned(),
             kind: view.kind,
             origin: view.origin,
+            from: number("from").filter(|_| view.kind == Kind::Journal),
             prior: view.prior,
             event: is_event.then(|| event_key(scope)),
             message: approval.map(str::to_owned).zip(number("n")),
@@ -59,7 +62,8 @@ impl Seen {
     }
 
     fn place_in_journal(&self) -> (u64, u64) {
-        (self.origin.epoch, self.origin.seq)
+        // The message that opens an epoch lies in the new journal behind those that are posted after it.
+        (self.origin.epoch, self.from.map_or(self.origin.seq, |from| from.saturating_sub(1)))
     }
 
     fn is_gap(&self) -> bool {
