@@ -33,8 +33,8 @@ def filled(shared: Server) -> Server:
 def documented(method: str, path: str, status: int) -> dict[str, Any]:
     """What stands there for a status."""
     responses = DOCUMENT["paths"][path][method]["responses"]
-    found = responses.get(str(status)) or responses.get(f"{status // 100}XX")
-    assert found, f"{method} {path}: {status} is not documented"
+    found = responses.get(str(status), responses.get(f"{status // 100}XX"))
+    assert found is not None, f"{method} {path}: {status} is not documented"
     return found
 
 

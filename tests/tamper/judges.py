@@ -57,6 +57,8 @@ def judge(world: World, probe: Probe | None) -> Verdicts:
                 verdicts.notes.append(f"refused: {refused}"[:400])
             verdicts.serve = verdicts.serve or halted(world.server)
             verdicts.scrub = scrubbed(world.server) if not verdicts.serve else "-"
+            # What the log is read for at the start may be found while the scrub is on its way: it halts, and is read no more.
+            verdicts.serve = verdicts.serve or halted(world.server)
             verify(world, verdicts)
         else:
             verdicts.verify = verdicts.third = "-"
@@ -120,6 +122,8 @@ def scrubbed(server: Server) -> str:
     def passed() -> str | None:
         if not server.alive():
             return "the process ended"
+        if halted(server):
+            return "-"
         for scrub in (health(server) or {}).get("scrub", [{"passes": 1, "findings": []}]):
             if scrub["passes"] > 0 or scrub["findings"]:
                 return scrub["findings"][0] if scrub["findings"] else "-"

@@ -88,8 +88,16 @@ fn parse_to(bytes: &[u8], depth_max: usize) -> Result<Value<'_>, Error> {
     }
     let mut reader = Reader { text, at: 0, depth_max };
     let value = reader.value(0)?;
+    let end = reader.at;
     reader.space();
-    if reader.at == bytes.len() { Ok(value) } else { Err(reader.error(ErrorKind::Trailing)) }
+    // `01` is no number followed by another, but a mistake in one.
+    let broken = end == reader.at
+        && matches!(value, Value::Number(_))
+        && bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
+    if reader.at == bytes.len() {
+        return Ok(value);
+    }
+    Err(reader.error(if broken { ErrorKind::Syntax } else { ErrorKind::Trailing }))
 }
 
 /// RFC 8785 order of member names: by UTF-16 code units.
