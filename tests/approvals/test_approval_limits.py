@@ -220,7 +220,7 @@ HOSTILE = {
     "XML": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY y "z">]><x>&y;</x>',
 }  # fmt: skip
 #: Those of them that are more than one event.
-SEVERAL = {"a list", "two values"}
+SEVERAL = {"a list", "two values", "deep"}
 
 
 @pytest.mark.parametrize("route", routes(Paused("", {})))

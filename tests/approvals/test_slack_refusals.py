@@ -41,7 +41,7 @@ def steps(office: Office, approval: str | None = None) -> list[str]:
     """What the log tells of cards, in order: `<op>` or `<op> <code>`."""
     discloser = office.server.as_("discloser")
     found = []
-    for index, leaf in enumerate(office.server.admin.feed()):
+    for index, leaf in office.server.admin.feed():
         entry = json.loads(leaf)
         if entry["kind"] != "evidence" or approval not in (None, entry["event"].get("approval_id")):
             continue

@@ -201,7 +201,7 @@ def test_p7_a_call_in_hand_or_nothing(house: House, minted: tuple[Paused, str]) 
     call, good = approval.call, {"token": token, "redemption_id": "r-1", "call": approval.call}
     bodies: list[Any] = [
         good | {"call": approval.digest}, good | {"call": {"digest": approval.digest}}, good | {"call": {"dig": approval.digest}},
-        good | {"call": call | {"digest": approval.digest}}, good | {"call": call | {"v": 1}}, good | {"call": call | {"tenant": "acme"}},
+        good | {"call": call | {"digest": approval.digest}}, good | {"call": call | {"v": 2}}, good | {"call": call | {"tenant": "globex"}},
         good | {"call": None}, good | {"call": [call]}, good | {"digest": approval.digest}, good | {"extra": 1},
         good | {"max": 2}, [good], None, "x", 7,
         *(without(name)(good) for name in good), *(good | {"call": without(name)(call)} for name in ("nonce", "agent", "tool", "action", "params")),
