@@ -65,7 +65,9 @@ def test_p9_no_button_stays_after_an_update_was_refused(office: Office) -> None:
         office.shows(approval, "Cancelled", HEALED_SECONDS)
         assert office.buttons(approval) == ["open"], code
         until("the log knows", lambda: steps(office, approval)[-1] == "updated")  # noqa: B023: called at once
-        assert steps(office, approval) == ["planned", "posted", f"refused {code}", "updated"]
+        told = steps(office, approval)
+        # Whoever owns the agent is told beside the card.
+        assert told.count(f"refused {code}") == 1 and told.count("updated") == 1, told
         assert len(office.cards(approval)) == 1, "nobody is asked anew about what is over"
 
 
