@@ -167,7 +167,7 @@ def test_p10_check_config_refuses_a_quorum_that_one_owner_breaks(offline: Server
 
 
 def test_apply_makes_an_entry_once(ready: Server) -> None:
-    """What is in force is an entry: the rules whole, people by a keyed digest (P11)."""
+    """What is in force is an entry: the rules whole, people by a salted digest (P11)."""
     assert "No rules were applied yet" in rules(ready, "show").ok().out
     first = rules(ready, "apply", "--json").ok().json()
     assert first["status"] == "applied"
@@ -175,7 +175,7 @@ def test_apply_makes_an_entry_once(ready: Server) -> None:
     assert again == first | {"status": "unchanged"}
     [entry] = entries(ready, "rules")
     body = entry["event"]
-    assert set(body) == {"v", "rules", "rules_digest", "people_digest"} and entry["payload"] == []
+    assert set(body) == {"v", "rules", "rules_digest", "people_digest", "people_nonce", "by", "reason"} and entry["payload"] == []
     assert [rule["name"] for rule in body["rules"]][0] == "transfers to Russia" and len(body["rules"]) == 4
     assert body["rules_digest"] == sha256(jcs(body["rules"])) == first["rules_digest"]
     assert body["people_digest"] == first["people_digest"]

@@ -95,6 +95,7 @@ def split(event):
         fields |= payload
         data = {n: v for n, v in data.items() if n != "payload"}
     listed = DATA if event["type"] in OURS else {}
+    listed = DATA | {"decision": {"index", "leaf_hash"}} if event["type"] == OURS[2] else listed
     kept = {}
     for name, value in data.items():
         if name not in listed:

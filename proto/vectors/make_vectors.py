@@ -37,7 +37,7 @@ class Log:
         genesis = {
             "v": 1, "origin": ORIGIN, "tenant": TENANT, "journal": JOURNAL, "log_keys": [LOG.vkey],
             "journal_keys": [JKEY.vkey], "token_keys": [TOKEN.vkey],
-            "salt_key_id": sha256(SALT_KEY)[:8].hex(), "predecessor": None,
+            "salt_key_id": sha256(SALT_KEY)[:8].hex(), "predecessor": None, "by": {"command": "init"},
         }
         self.signed("system.genesis", genesis, "2026-11-20T05:48:00.000000000Z", "genesis")
 
@@ -216,7 +216,7 @@ def make_entries():
     log.publish(payment(), at(1, 260000000), salted=False)
     log.write("derived")
 
-    log = Log("Events of other types: all of `data` is payload. An execution report. Times that run backwards.")
+    log = Log("Events of other types: all of `data` is payload. An execution report, and one that names its decision. Times that run backwards.")
     other = {"specversion": "1.0", "id": "b-1", "source": "/builds", "type": "com.example.build", "time": "2026-11-20T05:00:00Z"}
     log.publish(other | {"datacontenttype": "application/json", "data": {"verdict": "deny", "a/b": {"~": 1e-7}, "payload": {"log": "x\u0000y"}}}, at(9))
     numbers = other | {"id": "b-2", "data": [1, 2.5, 100, 0, "\u20ac\U0001f600"]}
@@ -226,6 +226,14 @@ def make_entries():
     done = {"agent": {"id": "agt-payments"}, "tool": {"name": "bank", "action": "transfer"}, "approval_id": "apr-1", "status": "completed", "payload": {"result": {"ok": True}}}
     log.publish(other | {"id": "x-1", "type": OURS[2], "data": done}, at(11))
     log.publish(other | {"id": "b-4", "subject": None, "datacontenttype": "text/plain; charset=\"utf-8\"", "data": None}, at(12))
+    judged = log.publish(decision("j-1"), at(12))
+    link = {"index": judged, "leaf_hash": b64(leaf_hash(log.entries[judged]))}
+    log.publish(other | {"id": "x-2", "type": OURS[2], "data": {"decision": link | {"note": "as judged"}, "status": "completed"}}, at(13))
+    strange = decision("j-2")
+    strange["data"]["decision"] = link
+    log.publish(strange, at(14))
+    for n, wrong in enumerate((7, {}, {"index": judged}, link | {"index": -1}, link | {"leaf_hash": link["leaf_hash"][:-1]})):
+        log.reject("decisions.gw-1", json.dumps(other | {"id": f"x-3{n}", "type": OURS[2], "data": {"decision": wrong}}).encode(), at(15), "data")
     log.write("event")
 
     log = Log("Messages that are refused: code and size are plain, the bytes are payload. A rejected event takes no key.")
@@ -274,10 +282,15 @@ def make_entries():
     log.write("repeated")
 
     log = Log("Signed messages of every topic, an erasure and what it leaves, a hole in the journal, a new log key.")
-    key = {"op": "add", "key_id": "0123456789abcdef", "sha256": b64url(sha256(b"cs_0123456789abcdef_example")), "roles": ["publisher"], "producer": "gw-1", "person": None, "name": "gateway eu-1"}
+    key = {"op": "add", "key_id": "0123456789abcdef", "sha256": b64url(sha256(b"cs_0123456789abcdef_example")), "roles": ["publisher"], "producer": "gw-1", "person": None, "name": "gateway eu-1", "by": {"command": "init"}, "reason": None}
     log.signed("system.access", key, at(1), "access")
     index = log.publish(payment(), at(2))
-    log.signed("system.erasure", {"index": index, "fields": ["/data/agent/owner", "prompt"]}, at(3), "erasure")
+    admin = {"key": "fedcba9876543210", "person": "p-dan"}
+    words = {"act": "erasure", "reason": "Request 2026-117 of the person concerned."}
+    why = log.signed("evidence.system", words, at(3), "evidence", event={"subject": "system"}, fields=words)
+    reason = {"index": why, "leaf_hash": b64(leaf_hash(log.entries[why]))}
+    erasure = {"index": index, "fields": ["/data/agent/owner", "prompt"], "by": admin, "reason": reason}
+    log.signed("system.erasure", erasure, at(3), "erasure")
     log.kept[index]["commit_salt"] = None
     log.message["left"] = {"index": index, "commit_salt": None, "disclosures": [d for d in log.kept[index]["disclosures"] if json.loads(d)[1] not in ("/data/agent/owner", "prompt")]}
     log.publish(payment() | {"time": "2026-11-20T05:48:59Z"}, at(4))
@@ -301,12 +314,20 @@ def make_entries():
     person = lambda id: {"id": id, "name": id[2:].title(), "groups": ["finance"], "owns": [], "slack": None, "teams": None, "disabled": False}
     people = {"v": 1, "people": [person(id) for id in ("p-ana", "p-bob", "p-cem")], "channels": {"finance": {"connection": "acme-slack", "to": "C0123456789"}}}
     rules = [rule]
-    rules = {"v": 1, "rules": rules, "rules_digest": b64url(sha256(jcs(rules))), "people_digest": b64url(hmac256(hmac256(SALT_KEY, b"countersign-people-v1"), jcs(people)))}
+    nonce = b64url(sha256(b"people")[:16])
+    people_salt = b64url(hmac256(hmac256(SALT_KEY, b"countersign-people-v1"), nonce.encode()))
+    words = {"act": "rules", "people_salt": people_salt, "reason": "Two of finance, as decided on 2026-11-19."}
+    why = log.signed("evidence.system", words, at(8), "evidence", event={"subject": "system"}, fields=words)
+    rules = {
+        "v": 1, "rules": rules, "rules_digest": b64url(sha256(jcs(rules))), "people_digest": digest(jcs_text([people_salt, "people", people])),
+        "people_nonce": nonce, "by": admin, "reason": {"index": why, "leaf_hash": b64(leaf_hash(log.entries[why]))},
+    }
     log.signed("system.rules", rules, at(8), "rules")
     changed = jcs(rules | {"rules_digest": b64url(sha256(b"[]"))})
     log.reject("system.rules", changed, at(8), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.rules", log.subjects["system.rules"], changed))
     size = len(log.entries) + 1
-    log.signed("system.key", {"use": "log", "vkey": LOG2.vkey, "overlap": 8192}, at(9), "key", event={"use": "log", "vkey": LOG2.vkey, "first_size": size, "old_last_size": size + 8192})
+    who = {"by": {"key": "fedcba9876543210"}, "reason": None}
+    log.signed("system.key", {"use": "log", "vkey": LOG2.vkey, "overlap": 8192} | who, at(9), "key", event={"use": "log", "vkey": LOG2.vkey, "first_size": size, "old_last_size": size + 8192} | who)
     key_index = log.message["entries"][0]["index"]
     hashes = [leaf_hash(entry) for entry in log.entries]
     signed = checkpoint(ORIGIN, hashes, LOG, LOG2)
@@ -315,12 +336,22 @@ def make_entries():
         {"vkey": LOG2.vkey, "first_size": size, "last_size": None, "index": key_index, "receipt": receipt(log.entries[key_index], key_index, hashes, signed)},
     ]})
     log.publish(decision("after-the-hole"), at(10), missing=2)
-    log.signed("system.access", {"op": "remove", "key_id": "0123456789abcdef"}, at(11), "access")
+    log.signed("system.access", {"op": "remove", "key_id": "0123456789abcdef", "by": {"key": "fedcba9876543210"}, "reason": None}, at(11), "access")
+    log.signed("system.access", {"op": "read", "from": 2, "to": 3, "seconds": 600, "by": admin}, at(12), "access")
+    for wrong in (
+        {"op": "read", "from": 3, "to": 3, "seconds": 600, "by": admin}, {"op": "read", "from": 2, "to": 3, "by": admin},
+        {"op": "remove", "key_id": "0123456789abcdef"}, {"op": "remove", "key_id": "0123456789abcdef", "by": {"key": "fedc"}},
+        {"op": "remove", "key_id": "0123456789abcdef", "by": admin | {"command": "init"}},
+        {"op": "remove", "key_id": "0123456789abcdef", "by": admin, "reason": "not needed"},
+        {"op": "remove", "key_id": "0123456789abcdef", "by": admin, "reason": reason | {"index": len(log.entries) + 9}},
+    ):
+        body = jcs(wrong)
+        log.reject("system.access", body, at(12), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.access", log.subjects["system.access"], body))
     log.write("system")
 
     log = Log("A new journal epoch: `recover` posts the message first; it is no entry when it comes along in its place.")
     second = "jetstream:COUNTERSIGN_acme:2026-11-21T09:00:00.000000000Z"
-    body = {"epoch": 2, "journal": second, "from": 1, "previous_journal": JOURNAL, "previous_posted": 1}
+    body = {"epoch": 2, "journal": second, "from": 1, "previous_journal": JOURNAL, "previous_posted": 1, "by": {"command": "recover"}}
     log.signed("system.journal", body, "2026-11-21T09:00:01.000000000Z", "journal", opens=True)
     again = dict(log.message)
     log.signed("system.journal", body, "2026-11-21T09:00:01.000000000Z", None)
@@ -330,7 +361,7 @@ def make_entries():
 
 
 def make_signature():
-    body = b'{"index":5}'
+    body = b'{"by":{"key":"fedcba9876543210"},"index":5}'
     header = sign_place(JKEY, TENANT, 1, "system.erasure", 4, body)
     place = {"tenant": TENANT, "epoch": 1, "subject": "system.erasure", "expected": 4}
     message = f"countersign-journal-v1\n{TENANT}\n1\nsystem.erasure\n4\n".encode() + body
@@ -344,7 +375,7 @@ def make_signature():
         "seed": JKEY.seed.hex(), "vkey": JKEY.vkey, "place": place, "body": b64(body), "body_text": body.decode(),
         "signed_bytes": b64(message), "header": header,
         "refused": [{"why": why, "place": place | change, "body": b64(body), "header": header if other is None else other} for why, change, other in wrong]
-        + [{"why": "another body", "place": place, "body": b64(b'{"index":6}'), "header": header}],
+        + [{"why": "another body", "place": place, "body": b64(body.replace(b"5}", b"6}")), "header": header}],
     })
 
 

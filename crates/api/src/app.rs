@@ -1,6 +1,8 @@
 //! What every request handler shares, and what runs beside them.
 
-use crate::{chats, config::Config, metrics::Metrics, pages::Pages, routes};
+use crate::{
+    act::Act, chats, config::Config, metrics::Metrics, pages::Pages, reading::Readings, routes,
+};
 use approvals::{
     outbox::Chats,
     worker::{self, Worker},
@@ -35,6 +37,18 @@ const SCRUB_KEYS_MIN: u64 = 2_000;
 /// Longest wait for the approvals workers when the server stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
+/// What a new API key shall be.
+pub struct KeyWanted {
+    /// What it allows.
+    pub roles: Vec<Role>,
+    /// Who publishes or redeems with it.
+    pub producer: Option<Ident>,
+    /// Whose it is.
+    pub person: Option<Ident>,
+    /// A label for people.
+    pub name: String,
+}
+
 /// The running server's shared parts.
 pub struct App {
     /// The ledger.
@@ -51,6 +65,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Room for bodies.
     pub body_room: routes::body::Room,
+    /// What readers of payload were told of already.
+    pub readings: Readings,
     /// The web pages; with approvals alone.
     pub pages: Option<Pages>,
     /// Makes the keys of tenants that do not exist.
@@ -88,6 +104,7 @@ impl App {
             scrub: Scrub::default(),
             metrics,
             body_room,
+            readings: Readings::default(),
             pages,
             decoy_key,
             slow,
@@ -136,7 +153,8 @@ impl App {
         working.shutdown().await;
     }
 
-    fn start_follower(&self, tenant: &Arc<Tenant>) {
+    /// Follows a tenant's journal, where that is a stream.
+    pub fn start_follower(&self, tenant: &Arc<Tenant>) {
         if tenant.halted().is_some() {
             return;
         }
@@ -221,32 +239,38 @@ impl App {
     }
 
     /// Makes a tenant: keys, journal, genesis, and its first admin key, which is returned once.
-    pub async fn create_tenant(&self, name: &Ident) -> Result<String, Error> {
+    pub async fn create_tenant(&self, name: &Ident, act: Act) -> Result<String, Error> {
         self.ledger.may_create(name)?;
         let (journal, identity) = self.make_journal(name).await?;
-        let (tenant, genesis) = self.ledger.create_tenant(name, journal, &identity)?;
+        let by = act.by.clone();
+        let (tenant, genesis) = self.ledger.create_tenant(name, journal, &identity, by)?;
         self.start_follower(&tenant);
         let message = self.ledger.genesis_message(&tenant, &genesis)?;
         self.ledger.publish(&tenant, vec![message]).await?;
         self.start_worker(&tenant);
-        self.first_admin(&tenant).await
+        self.first_admin(&tenant, act).await
     }
 
     /// Finishes a tenant's creation that was cut off, or issues one more admin key: for who holds the disk.
-    pub async fn admin_again(self: &Arc<Self>, tenant: &Arc<Tenant>) -> Result<String, Error> {
+    pub async fn admin_again(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        act: Act,
+    ) -> Result<String, Error> {
         self.start_follower(tenant);
         if tenant.published().size == 0 {
-            let genesis = self.ledger.genesis_again(tenant);
+            let genesis = self.ledger.genesis_again(tenant, act.by.clone());
             let message = self.ledger.genesis_message(tenant, &genesis)?;
             self.ledger.publish(tenant, vec![message]).await?;
         }
-        self.first_admin(tenant).await
+        self.first_admin(tenant, act).await
     }
 
     /// An admin key of a tenant, without asking another admin.
-    async fn first_admin(&self, tenant: &Arc<Tenant>) -> Result<String, Error> {
+    async fn first_admin(&self, tenant: &Arc<Tenant>, act: Act) -> Result<String, Error> {
         let roles = vec![Role::Admin, Role::Auditor];
-        self.issue_key(tenant, roles, None, None, "first admin".into()).await
+        let wanted = KeyWanted { roles, producer: None, person: None, name: "first admin".into() };
+        self.issue_key(tenant, wanted, act).await
     }
 
     async fn make_journal(&self, name: &Ident) -> Result<(Option<Journal>, String), Error> {
@@ -271,33 +295,16 @@ impl App {
     pub async fn issue_key(
         &self,
         tenant: &Arc<Tenant>,
-        roles: Vec<Role>,
-        producer: Option<Ident>,
-        person: Option<Ident>,
-        name: String,
+        wanted: KeyWanted,
+        act: Act,
     ) -> Result<String, Error> {
+        let KeyWanted { roles, producer, person, name } = wanted;
         let (key_id, text) = crate::auth::new_key();
         let sha256 = crate::auth::stored_form(&text);
-        let key = AccessKey { key_id, sha256, roles, producer, person, name };
+        let reason = self.keep_reason(tenant, "access", act.why.as_ref()).await?;
+        let key = AccessKey { key_id, sha256, roles, producer, person, name, by: act.by, reason };
         self.record(tenant, "access", &Access::Add(key)).await?;
         Ok(text.to_string())
-    }
-
-    /// Publishes one of our own bodies on `system.<topic>` and waits for its entry; returns its index.
-    pub async fn record<T: serde::Serialize + Sync>(
-        &self,
-        tenant: &Arc<Tenant>,
-        topic: &str,
-        body: &T,
-    ) -> Result<u64, Error> {
-        let subject = ledger::journal::Subject::parse(&format!("system.{topic}"))
-            .ok_or_else(|| Error::Setup("not a topic".into()))?;
-        let body = ledger::canonical::of(body);
-        let done = self.ledger.publish_signed(tenant, &subject, &body).await?;
-        match done.outcomes.first() {
-            Some(ledger::post::Outcome::Posted { index }) => Ok(*index),
-            other => Err(Error::Setup(format!("system.{topic} was not posted: {other:?}"))),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use ledger::{
     ident::Ident,
     keyring, seal,
     store::{self, Family, LogNumber, Read as _, read_json},
-    system::{AccessKey, Role},
+    system::{AccessKey, By, KeyId, Role},
     tenant::Tenant,
 };
 use sha2::{Digest, Sha256};
@@ -21,8 +21,9 @@ const KEY_BYTES_MAX: usize = 128;
 pub(crate) const OPERATOR: &[u8] = b"operator";
 
 /// A new key: its id (16 hex digits) and its text.
-pub fn new_key() -> (String, Zeroizing<String>) {
+pub fn new_key() -> (KeyId, Zeroizing<String>) {
     let id = HEXLOWER.encode(&keyring::random32()[..8]);
+    let id = KeyId::new(&id).expect("16 hex digits");
     let secret = Zeroizing::new(BASE64URL_NOPAD.encode(keyring::random32().as_ref()));
     let text = Zeroizing::new(format!("cs_{id}_{}", secret.as_str()));
     (id, text)
@@ -57,6 +58,11 @@ impl Caller {
     /// Whether the key carries one of these roles.
     pub fn has(&self, roles: &[Role]) -> bool {
         self.key.roles.iter().any(|role| roles.contains(role))
+    }
+
+    /// Who an entry says that it was.
+    pub fn by(&self) -> By {
+        By::Key { key: self.key.key_id.clone(), person: self.key.person.clone() }
     }
 
     /// The producer of a publisher or enforcer key.
@@ -140,9 +146,13 @@ impl App {
         Ok(stored_form(text).as_bytes().ct_eq(&kept).into())
     }
 
-    /// Refuses everybody but the operator.
-    pub fn operator(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        if self.is_operator(headers)? { Ok(()) } else { Err(unauthenticated()) }
+    /// Refuses everybody but the operator; who an entry says that it was.
+    pub fn operator(&self, headers: &HeaderMap) -> Result<By, Problem> {
+        let operator = bearer(headers).and_then(key_id).and_then(KeyId::new);
+        match (self.is_operator(headers)?, operator) {
+            (true, Some(operator)) => Ok(By::Operator { operator }),
+            _ => Err(unauthenticated()),
+        }
     }
 
     /// Makes the operator key, unless there is one; returns its text once.

@@ -68,10 +68,15 @@ impl Client {
         self.try_again(path, Again::Harmless, send)
     }
 
-    /// DELETE.
-    pub fn delete(&self, path: &str) -> Result<Vec<u8>, Error> {
+    /// DELETE, with what is said about it as JSON.
+    pub fn delete(&self, path: &str, body: &Value) -> Result<Vec<u8>, Error> {
         let bearer = self.key.bearer();
-        let send = |url: &str| self.agent.delete(url).header("Authorization", &*bearer).call();
+        let body = body.to_string();
+        let send = |url: &str| {
+            let request = self.agent.delete(url).header("Authorization", &*bearer);
+            let request = request.header("Content-Type", "application/json").force_send_body();
+            request.send(body.as_bytes())
+        };
         self.try_again(path, Again::Refused, send)
     }
 

@@ -5,6 +5,8 @@ mod terminal;
 mod verify;
 
 #[cfg(feature = "server")]
+mod act;
+#[cfg(feature = "server")]
 mod app;
 #[cfg(feature = "server")]
 mod auth;
@@ -22,6 +24,8 @@ mod metrics;
 mod pages;
 #[cfg(feature = "server")]
 mod problem;
+#[cfg(feature = "server")]
+mod reading;
 #[cfg(feature = "server")]
 mod routes;
 #[cfg(feature = "server")]

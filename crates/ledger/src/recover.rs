@@ -7,12 +7,14 @@ use crate::{
     guard::Guard,
     journal::{self, Append, Headers, Subject, jetstream::Jetstream},
     ledger::{self, Error, random_salt},
+    log::{merkle, note::Vkey},
     post::{Log, Prepared},
     store::{Changes, Family, Read as _, rocks::Rocks},
-    system::NewEpoch,
+    system::{By, Command, LeafAt, NewEpoch},
     tenant::Tenant,
     writer,
 };
+use serde_json::json;
 
 /// What was done.
 #[derive(Debug)]
@@ -25,18 +27,21 @@ pub struct Recovered {
     pub from: u64,
     /// Last sequence of the old journal that is in the ledger.
     pub previous_posted: u64,
+    /// What went wrong when the reason was appended, if something did: the epoch has begun all the same.
+    pub reason_lost: Option<Error>,
 }
 
 /// Begins epoch n+1 on the stream as it is now. The server must be stopped; `log` is as loaded, `guard` is held.
 ///
 /// Messages of the new journal that are posted already (a broker restored from an older copy keeps the beginning) are
-/// left out; everything after them is posted by the next `serve`.
+/// left out; everything after them is posted by the next `serve`, with `why`: the only reason that comes after its act,
+/// because the old journal takes nothing more.
 pub async fn accept_journal_loss(
     store: &Rocks,
     guard: &mut Guard,
     tenant: &Tenant,
     mut log: Log,
-    stream: &Jetstream,
+    (stream, why): (&Jetstream, Option<&str>),
 ) -> Result<Recovered, Error> {
     let state = stream.state().await?;
     let position = log.position.clone();
@@ -62,13 +67,50 @@ pub async fn accept_journal_loss(
         from,
         previous_journal: position.journal,
         previous_posted: position.posted,
+        by: By::Command { command: Command::Recover },
     };
     let (seq, message) = publish(tenant, &log, stream, &new).await?;
     let mut changes = Changes::new(store);
     let index = log.post_epoch(&mut changes, seq, &message);
     let index = index.ok_or_else(|| Error::Setup("the new epoch could not be posted".into()))?;
+    let entry = changes.get(Family::Entries, &log.number.numbered(index))?;
+    let leaf_hash = merkle::leaf_hash(&entry.unwrap_or_default());
+    let keys = log.keys.journal();
     commit(store, guard, tenant, log, changes)?;
-    Ok(Recovered { epoch, index, from, previous_posted: new.previous_posted })
+    let act = LeafAt { index, leaf_hash };
+    let reason_lost = match why {
+        Some(why) => publish_reason(tenant, &keys, stream, (&new, &act), why).await.err(),
+        None => None,
+    };
+    Ok(Recovered { epoch, index, from, previous_posted: new.previous_posted, reason_lost })
+}
+
+/// Appends the reason as a message of the new epoch.
+async fn publish_reason(
+    tenant: &Tenant,
+    keys: &[Vkey],
+    stream: &Jetstream,
+    (new, act): (&NewEpoch, &LeafAt),
+    why: &str,
+) -> Result<(), Error> {
+    let subject = Subject::parse("evidence.system").expect("a subject");
+    let body = crate::canonical::of(&json!({"act": "journal", "entry": act, "reason": why}));
+    let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
+    // What the stream holds from before the new epoch is not posted in it.
+    let expected = if held < new.from { 0 } else { held };
+    let place = Place { tenant: &tenant.name, epoch: new.epoch, subject: &subject, expected };
+    let newest = keys.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
+    let signature =
+        tenant.with_keys(|ring| ring.signer(newest).map(|s| envelope::sign(s, place, &body)))?;
+    let headers = Headers {
+        salt: Some(random_salt()),
+        signature: Some(signature),
+        receipt_to: None,
+        refused: None,
+    };
+    let append = Append { subject: subject.clone(), headers, body, expected: Some(held) };
+    stream.append(vec![append]).await?;
+    Ok(())
 }
 
 /// Writes what `recover` changed, in the order of every commit: database, then guard.

@@ -1,6 +1,9 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
-use crate::{ident::Ident, log::note::Vkey};
+use crate::{
+    ident::Ident,
+    log::{merkle::Hash, note::Vkey},
+};
 use serde::{Deserialize, Serialize};
 
 /// Largest body of a signed message, in bytes: with its frame it must fit into one entry.
@@ -26,6 +29,98 @@ mod vkey_text {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyText(#[serde(with = "vkey_text")] pub Vkey);
 
+/// Id of an API key: the 16 hex digits between `cs_` and the secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// `None`: not 16 lower-case hex digits.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(&text).ok_or("a key id is 16 lower-case hex digits")
+    }
+}
+
+impl std::fmt::Display for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who did an administrative act: member `by` of every such body, and nothing else says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum By {
+    /// The holder of an API key.
+    Key {
+        /// Which key.
+        key: KeyId,
+        /// Whose it is, if it says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        person: Option<Ident>,
+    },
+    /// The holder of the server's operator key.
+    Operator {
+        /// The id in that key.
+        operator: KeyId,
+    },
+    /// Whoever ran a command beside the stopped server: somebody with its disk.
+    Command {
+        /// Which one.
+        command: Command,
+    },
+    /// The server, by itself.
+    Server {
+        /// What for.
+        server: Duty,
+    },
+}
+
+/// Commands that act without a running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// `countersign init`.
+    Init,
+    /// `countersign recover`.
+    Recover,
+}
+
+/// What the server does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// Old journal messages go, as the configuration says.
+    Retention,
+}
+
+/// Why: member `reason` of an administrative body names the `evidence` entry that holds the words, which can be erased.
+pub type Reason = LeafAt;
+
+/// An earlier entry of the same log: its place and its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeafAt {
+    /// Leaf index.
+    pub index: u64,
+    /// Leaf hash.
+    pub leaf_hash: Hash,
+}
+
 /// `system.genesis`: leaf 0 of a log. Names everything that posting trusts from then on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +143,8 @@ pub struct Genesis {
     pub salt_key_id: String,
     /// The last checkpoint of the log this one succeeds.
     pub predecessor: Option<String>,
+    /// Who made the tenant. No entry comes before it, so its reason stands with the first API key.
+    pub by: By,
 }
 
 /// What a caller's key allows (design §7).
@@ -70,7 +167,7 @@ pub enum Role {
     Admin,
 }
 
-/// `system.access`: an API key appears or disappears.
+/// `system.access`: an API key appears or disappears, or payload is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Access {
@@ -79,7 +176,23 @@ pub enum Access {
     /// The key is dead from this entry on.
     Remove {
         /// Which.
-        key_id: String,
+        key_id: KeyId,
+        /// Who removed it.
+        by: By,
+        /// Why.
+        #[serde(default)]
+        reason: Option<Reason>,
+    },
+    /// Somebody reads payload: from this entry on, for some time.
+    Read {
+        /// The first leaf index.
+        from: u64,
+        /// The leaf index after the last one. It may be beyond the entries that there are.
+        to: u64,
+        /// How long the entry covers it.
+        seconds: u32,
+        /// Who reads.
+        by: By,
     },
 }
 
@@ -87,8 +200,8 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessKey {
-    /// 16 hex digits.
-    pub key_id: String,
+    /// The part of the key that is no secret.
+    pub key_id: KeyId,
     /// SHA-256 of the whole key text, base64url; the secret in it has 256 random bits, so this can't be guessed.
     pub sha256: String,
     /// What it allows.
@@ -96,11 +209,16 @@ pub struct AccessKey {
     /// Who publishes or redeems with it.
     #[serde(default)]
     pub producer: Option<Ident>,
-    /// Whose it is, for a reviewer.
+    /// Whose it is; a reviewer's key always says so.
     #[serde(default)]
     pub person: Option<Ident>,
     /// A label for people.
     pub name: String,
+    /// Who issued it.
+    pub by: By,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Reason>,
 }
 
 /// What a signing key is for.
@@ -129,6 +247,11 @@ pub struct KeyChange {
     pub vkey: KeyText,
     /// For a log key: how many more entries the old key signs beside it.
     pub overlap: u64,
+    /// Who rotated.
+    pub by: By,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Reason>,
 }
 
 /// `system.erasure`: payload of one entry is forgotten.
@@ -140,6 +263,11 @@ pub struct Erasure {
     /// Which fields; all of them when absent.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
+    /// Who erased.
+    pub by: By,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Reason>,
 }
 
 /// `system.rules`: the rules in force from this entry on (`proto/formats/rules.md`).
@@ -152,8 +280,16 @@ pub struct Rules {
     pub rules: Vec<serde_json::Value>,
     /// base64url SHA-256 of the RFC 8785 form of `rules`.
     pub rules_digest: String,
-    /// base64url keyed digest of the people and channels that go with them.
+    /// base64url salted digest of the people and channels that go with them.
     pub people_digest: String,
+    /// Which salt: 16 random bytes, base64url. Holders of the tenant's salt key find the salt by it; others need the
+    /// evidence that `reason` names.
+    pub people_nonce: String,
+    /// Who applied them.
+    pub by: By,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Reason>,
 }
 
 /// `system.journal`: the journal begins anew (`recover --accept-journal-loss`).
@@ -170,6 +306,8 @@ pub struct NewEpoch {
     pub previous_journal: String,
     /// Last sequence of the previous epoch that is in the ledger; what it held after that is lost.
     pub previous_posted: u64,
+    /// Who began it. The reason comes after it, on `evidence.system` of the new journal: the old one takes nothing.
+    pub by: By,
 }
 
 #[cfg(test)]
@@ -182,18 +320,59 @@ mod tests {
         assert_eq!(value, again);
     }
 
+    fn refused<T: for<'de> Deserialize<'de>>(text: &str) {
+        assert!(serde_json::from_str::<T>(text).is_err(), "{text}");
+    }
+
+    const BY: &str = r#""by":{"key":"0123456789abcdef"}"#;
+
     #[test]
     fn bodies_read_back() {
-        check::<Access>(
-            r#"{"op":"add","key_id":"00","sha256":"x","roles":["publisher"],"producer":"gw-1","name":"n"}"#,
-        );
-        check::<Access>(r#"{"op":"remove","key_id":"00"}"#);
-        check::<Erasure>(r#"{"index":5}"#);
-        check::<NewEpoch>(
-            r#"{"epoch":2,"journal":"a","from":1,"previous_journal":"b","previous_posted":9}"#,
-        );
-        let more = r#"{"op":"add","key_id":"00","sha256":"x","roles":[],"name":"n","more":1}"#;
-        assert!(serde_json::from_str::<Access>(more).is_err());
-        assert!(serde_json::from_str::<Erasure>(r#"{"index":5,"all":true}"#).is_err());
+        let add = r#""op":"add","key_id":"0123456789abcdef","sha256":"x","name":"n""#;
+        check::<Access>(&format!(r#"{{{add},"roles":["publisher"],"producer":"gw-1",{BY}}}"#));
+        check::<Access>(&format!(r#"{{"op":"remove","key_id":"0123456789abcdef",{BY}}}"#));
+        check::<Erasure>(&format!(r#"{{"index":5,{BY},"reason":null}}"#));
+        check::<NewEpoch>(&format!(
+            r#"{{"epoch":2,"journal":"a","from":1,"previous_journal":"b","previous_posted":9,{BY}}}"#
+        ));
+        refused::<Access>(&format!(r#"{{{add},"roles":[],{BY},"more":1}}"#));
+        refused::<Erasure>(&format!(r#"{{"index":5,{BY},"all":true}}"#));
+    }
+
+    #[test]
+    fn an_act_says_who_and_why_in_one_closed_shape() {
+        check::<By>(r#"{"key":"0123456789abcdef"}"#);
+        check::<By>(r#"{"key":"0123456789abcdef","person":"p-ana"}"#);
+        check::<By>(r#"{"operator":"0123456789abcdef"}"#);
+        check::<By>(r#"{"command":"init"}"#);
+        check::<By>(r#"{"server":"retention"}"#);
+        for by in [
+            r"{}",
+            r"null",
+            r#""admin""#,
+            r#"{"key":"0123456789ABCDEF"}"#,
+            r#"{"key":"0123"}"#,
+            r#"{"person":"p-ana"}"#,
+            r#"{"key":"0123456789abcdef","person":"Ana Lima"}"#,
+            r#"{"key":"0123456789abcdef","name":"n"}"#,
+            r#"{"key":"0123456789abcdef","operator":"0123456789abcdef"}"#,
+            r#"{"command":"serve"}"#,
+            r#"{"command":"init","key":"0123456789abcdef"}"#,
+            r#"{"server":"retention","more":1}"#,
+        ] {
+            refused::<By>(by);
+            refused::<Erasure>(&format!(r#"{{"index":5,"by":{by}}}"#));
+        }
+        refused::<Erasure>(r#"{"index":5}"#);
+        let hash = "vCrs/DjTZkXWx9l82PPCmDkGd1rE2hje/lz+WpHhXyg=";
+        check::<Erasure>(&format!(
+            r#"{{"index":5,{BY},"reason":{{"index":4,"leaf_hash":"{hash}"}}}}"#
+        ));
+        refused::<Erasure>(&format!(r#"{{"index":5,{BY},"reason":{{"leaf_hash":"{hash}"}}}}"#));
+        refused::<Erasure>(&format!(
+            r#"{{"index":5,{BY},"reason":{{"index":4,"leaf_hash":"{}"}}}}"#,
+            &hash[1..]
+        ));
+        refused::<Erasure>(&format!(r#"{{"index":5,{BY},"reason":"asked"}}"#));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure: files come in as bytes. Every answer says what was checked; the caller prints what was not.
 
+mod acts;
 mod claim;
 mod entries;
 mod keys;
@@ -26,6 +27,7 @@ use crate::{
     },
     time::Nanos,
 };
+use acts::Reasons;
 use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
@@ -276,6 +278,7 @@ pub struct Walk {
     time: Nanos,
     prior: Prior,
     message: Option<(u64, u64, bool)>,
+    reasons: Reasons,
     summary: Summary,
 }
 
@@ -309,8 +312,10 @@ impl Walk {
         self.prior.note(view.kind, index);
         self.follow(&view).map_err(wrong)?;
         self.count(&view);
+        let hash = leaf_hash(bytes);
+        self.reasons.entry(index, &view, hash).map_err(wrong)?;
         let mut full = Vec::new();
-        self.edge.append(leaf_hash(bytes), &mut full);
+        self.edge.append(hash, &mut full);
         Ok((view, full))
     }
 

@@ -31,12 +31,15 @@ pub enum KeyCommand {
         /// The producer, for publisher and enforcer
         #[arg(long)]
         producer: Option<String>,
-        /// The person, for reviewer
+        /// Whose it is: needed for reviewer; with admin and the like, entries then name the person too
         #[arg(long)]
         person: Option<String>,
         /// A label for people
         #[arg(long, default_value = "")]
         name: String,
+        /// Why: kept beside the entry, and can be erased
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         /// Answer as JSON
         #[arg(long)]
         json: bool,
@@ -67,6 +70,9 @@ pub enum KeyCommand {
         tenant: String,
         /// The key's id: 16 hex digits after `cs_`
         key_id: String,
+        /// Why: kept beside the entry, and can be erased
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Rotate a signing key: log, journal or token
     #[command(
@@ -84,6 +90,9 @@ pub enum KeyCommand {
         /// For the log key: how many more entries the old key signs beside the new one
         #[arg(long, default_value_t = 1000)]
         overlap: u64,
+        /// Why: kept beside the entry, and can be erased
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
@@ -126,6 +135,35 @@ Example:
         /// The tenant
         #[arg(long)]
         tenant: String,
+        /// Why: kept beside the entry, and can be erased
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compute the digests that a `rules` entry has, from files alone: for whoever is given them to check
+    #[command(after_help = "\
+The salt stands in the evidence that the entry's `reason` names (GET …/entries/<index>/disclosures, member people_salt).
+
+Exit codes: 0 computed, and equal to what was given, 1 another digest, 3 a file can't be read, 64 the files have mistakes.
+
+Example:
+  countersign rules digest --salt 0nZ… --expect-people 612i… rules.toml people.toml")]
+    Digest {
+        /// The rules file
+        rules: PathBuf,
+        /// The people file
+        people: PathBuf,
+        /// The salt of people and channels; without it only the digest of the rules is computed
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        salt: Option<String>,
+        /// `rules_digest` of the entry, to compare
+        #[arg(long, value_name = "DIGEST", allow_hyphen_values = true)]
+        expect_rules: Option<String>,
+        /// `people_digest` of the entry, to compare
+        #[arg(long, value_name = "DIGEST", allow_hyphen_values = true, requires = "salt")]
+        expect_people: Option<String>,
         /// Answer as JSON
         #[arg(long)]
         json: bool,

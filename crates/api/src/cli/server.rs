@@ -151,6 +151,9 @@ pub struct Init {
     /// The tenant exists: finish an `init` that was cut off, or issue one more admin key
     #[arg(long, conflicts_with = "adopt")]
     pub new_admin_key: bool,
+    /// Why: kept beside the entry of the admin key, and can be erased
+    #[arg(long, value_name = "TEXT", conflicts_with = "adopt")]
+    pub reason: Option<String>,
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,
@@ -230,6 +233,9 @@ pub struct Erase {
     /// Cancel an approval that still needs what is erased; refused otherwise
     #[arg(long)]
     pub cancel: bool,
+    /// Why, e.g. the number of the request; asked for at a terminal. Kept beside the entry, and can be erased itself
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// Arguments of `backup`.
@@ -245,8 +251,8 @@ pub struct Backup {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  countersign recover --config c.toml --tenant acme --accept-journal-loss
-  countersign recover --config c.toml --tenant acme --new-guard")]
+  countersign recover --config c.toml --tenant acme --accept-journal-loss --reason 'broker lost its disk, INC-31'
+  countersign recover --config c.toml --tenant acme --new-guard --reason 'guard volume lost, INC-32'")]
 pub struct Recover {
     #[command(flatten)]
     pub config: WithConfig,
@@ -259,6 +265,9 @@ pub struct Recover {
     /// The guard file is lost for good: begin a new one at the database's size
     #[arg(long, conflicts_with = "accept_journal_loss")]
     pub new_guard: bool,
+    /// Why; asked for at a terminal. Kept in the log beside what was done, and can be erased
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 /// Arguments of `bench`.

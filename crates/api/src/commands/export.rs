@@ -158,7 +158,8 @@ fn disclosures(client: &Client, base: &str, target: &Target, size: u64) -> Resul
     for index in 0..size {
         let path = format!("disclosures/{index}.disclosures");
         // Asked for every time: an erasure since an earlier export must take them from here too.
-        let bytes = client.get(&format!("{base}/entries/{index}/disclosures"))?;
+        let through = size - 1;
+        let bytes = client.get(&format!("{base}/entries/{index}/disclosures?through={through}"))?;
         if bytes.is_empty() {
             target.remove(&path)?;
         } else {

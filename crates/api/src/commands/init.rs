@@ -2,11 +2,12 @@
 
 use super::{Failed, load};
 use crate::{
+    act::{Act, Why},
     app::App,
     cli::Init,
     terminal::{dim, say, strong},
 };
-use ledger::{atomic, ident::Ident, journal::Journal};
+use ledger::{atomic, ident::Ident, journal::Journal, system::Command};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
     let config = load(&arguments.config.config)?;
     let name =
         Ident::new(&arguments.tenant).map_err(|e| Failed::new(2, format!("--tenant: {e}")))?;
+    let why = super::why(arguments.reason.as_deref())?;
     for folder in [&config.file.data_dir, &config.file.keys_dir] {
         atomic::make_folder(folder)?;
     }
@@ -26,7 +28,7 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
         let result = if arguments.adopt {
             adopt(&app, &name).await
         } else {
-            create(&app, &name, (arguments.new_admin_key, arguments.json)).await
+            create(&app, &name, why, (arguments.new_admin_key, arguments.json)).await
         };
         app.stop_tasks().await;
         tokio::task::block_in_place(|| drop(app));
@@ -37,16 +39,18 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
 async fn create(
     app: &Arc<App>,
     name: &Ident,
+    why: Option<Why>,
     (again, as_json): (bool, bool),
 ) -> Result<(), Failed> {
+    let act = Act::of_command(Command::Init, why);
     let admin = match app.ledger.tenant(name.as_str()) {
-        Some(tenant) if again => app.admin_again(&tenant).await?,
+        Some(tenant) if again => app.admin_again(&tenant, act).await?,
         Some(_) => {
             let text =
                 format!("tenant {name} exists already; --new-admin-key issues an admin key for it");
             return Err(Failed::new(super::EXIT_FAILED, text));
         }
-        None => app.create_tenant(name).await?,
+        None => app.create_tenant(name, act).await?,
     };
     let operator = app.make_operator_key()?;
     let tenant = app.ledger.tenant(name.as_str());

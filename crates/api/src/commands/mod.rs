@@ -14,6 +14,7 @@ mod slack;
 mod teams;
 
 use crate::{
+    act::Why,
     cli::ServerCommand,
     config::{Config, EXIT_CONFIG},
     terminal::{say, warn},
@@ -122,6 +123,41 @@ pub fn load(path: &Path) -> Result<Config, Failed> {
         let lines: Vec<String> = wrong.iter().map(|line| format!("\n  {line}")).collect();
         Failed::new(EXIT_CONFIG, format!("{}:{}", path.display(), lines.concat()))
     })
+}
+
+/// Who did it, for people: member `by` of an entry.
+fn who(by: &serde_json::Value) -> String {
+    let text = |name: &str| by[name].as_str().map(crate::terminal::harmless);
+    match (text("key"), text("person"), text("operator"), text("command"), text("server")) {
+        (Some(key), Some(person), ..) => format!("{person} (key {key})"),
+        (Some(key), ..) => format!("key {key}"),
+        (_, _, Some(operator), ..) => format!("operator key {operator}"),
+        (_, _, _, Some(command), _) => format!("countersign {command}"),
+        (.., Some(duty)) => format!("the server ({duty})"),
+        _ => "nobody said".to_owned(),
+    }
+}
+
+/// A `--reason`, checked as the server checks it.
+pub fn why(text: Option<&str>) -> Result<Option<Why>, Failed> {
+    let why = text.map(|text| Why::try_from(text.to_owned())).transpose();
+    why.map_err(|wrong| Failed::new(2, format!("--{wrong}")))
+}
+
+/// As [`why`], for acts that can't be taken back: at a terminal the person is asked.
+pub fn ask_why(text: Option<&str>) -> Result<Option<Why>, Failed> {
+    use std::io::{BufRead as _, IsTerminal as _};
+    if text.is_some() {
+        return why(text);
+    }
+    if !io::stdin().is_terminal() {
+        warn("No --reason is given: the log will say who did this, and not why.");
+        return Ok(None);
+    }
+    warn("Why? One line, kept beside the entry; it can be erased, so still name nobody:");
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    why(Some(line.trim()))
 }
 
 fn check_config(path: &Path) -> Result<(), Failed> {

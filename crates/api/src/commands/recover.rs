@@ -2,9 +2,11 @@
 
 use super::{EXIT_FAILED, Failed, load};
 use crate::{
+    act::Why,
+    app::App,
     cli::Recover,
     config::Config,
-    terminal::{dim, say},
+    terminal::{dim, say, warn},
 };
 use ledger::{
     fsck,
@@ -16,9 +18,11 @@ use ledger::{
     post::Log,
     recover,
     store::rocks::Rocks,
+    system::{By, Command},
     tenant::Tenant,
     writer,
 };
+use serde_json::json;
 use std::sync::Arc;
 
 /// Runs one way out for one tenant.
@@ -26,6 +30,7 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
     if !arguments.accept_journal_loss && !arguments.new_guard {
         return Err(Failed::new(2, "say which: --accept-journal-loss or --new-guard (see --help)"));
     }
+    let why = super::ask_why(arguments.reason.as_deref())?;
     let config = load(&arguments.config.config)?;
     let name =
         Ident::new(&arguments.tenant).map_err(|e| Failed::new(2, format!("--tenant: {e}")))?;
@@ -39,9 +44,11 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
     let seal_key = keyring::seal_key(&config.file.keys_dir, false).map_err(Error::from)?;
     log.seal_key = Some(Arc::new(seal_key));
     if arguments.new_guard {
-        return new_guard(&store, &mut guard, &log);
+        new_guard(&store, &mut guard, &log)?;
+        drop((store, guard));
+        return super::runtime()?.block_on(keep_why(config, &name, why.as_ref()));
     }
-    super::runtime()?.block_on(journal_loss(&config, &store, &mut guard, log))
+    super::runtime()?.block_on(journal_loss(&config, &store, &mut guard, log, why))
 }
 
 /// Trusts the database as it is, after checking all of it.
@@ -72,11 +79,33 @@ fn new_guard(store: &Rocks, guard: &mut Guard, log: &Log) -> Result<(), Failed> 
     Ok(())
 }
 
+/// A new guard is no entry: what was done, and why, is kept as evidence, by the log that it is about.
+async fn keep_why(config: Config, name: &Ident, why: Option<&Why>) -> Result<(), Failed> {
+    let app = App::open(config, false).await?;
+    let kept = match app.ledger.tenant(name.as_str()) {
+        Some(tenant) => {
+            app.start_follower(&tenant);
+            let by = By::Command { command: Command::Recover };
+            let words = json!({"act": "new_guard", "by": by, "reason": why});
+            app.keep_words(&tenant, &words).await.map(|words| words.index)
+        }
+        None => Err(Error::Setup("the tenant vanished".into())),
+    };
+    app.stop_tasks().await;
+    tokio::task::block_in_place(|| drop(app));
+    match kept {
+        Ok(index) => say(&format!("recorded in entry {index}")),
+        Err(error) => warn(&format!("The guard is made, but no entry says so: {error}")),
+    }
+    Ok(())
+}
+
 async fn journal_loss(
     config: &Config,
     store: &Rocks,
     guard: &mut Guard,
     log: Log,
+    why: Option<Why>,
 ) -> Result<(), Failed> {
     let Some((options, replicas)) = config.jetstream() else {
         return Err(Failed::new(
@@ -95,12 +124,17 @@ async fn journal_loss(
     let journal = (Journal::JetStream(stream.clone()), log.position.clone());
     let (name, origin) = (log.tenant.clone(), log.origin.clone());
     let tenant = Tenant::new(name, log.number, origin, keyring, journal, published);
-    let done = recover::accept_journal_loss(store, guard, &tenant, log, &stream).await?;
+    let why = why.map(|why| why.to_string());
+    let done =
+        recover::accept_journal_loss(store, guard, &tenant, log, (&stream, why.as_deref())).await?;
     say(&format!(
         "journal epoch {} begins with entry {}: the old journal is posted up to {}, what it held after that is lost; \
          the new one is posted from {}",
         done.epoch, done.index, done.previous_posted, done.from
     ));
+    if let Some(error) = done.reason_lost {
+        warn(&format!("The reason could not be kept: {error}"));
+    }
     say(&dim("Start the server. Producers should publish again what they hold no receipt for."));
     Ok(())
 }

@@ -11,10 +11,20 @@ use serde_json::{Value, json};
 /// `countersign key …`.
 pub fn key(command: &KeyCommand) -> Result<(), Failed> {
     match command {
-        KeyCommand::Add { remote, tenant, roles, producer, person, name, json: as_json } => {
+        KeyCommand::Add {
+            remote,
+            tenant,
+            roles,
+            producer,
+            person,
+            name,
+            reason,
+            json: as_json,
+        } => {
             belongs(roles, producer.is_some(), person.is_some())?;
-            let body =
-                json!({"roles": roles, "producer": producer, "person": person, "name": name});
+            let body = json!({
+                "roles": roles, "producer": producer, "person": person, "name": name, "reason": reason,
+            });
             let answer =
                 Client::new(remote)?.post_json(&format!("/v1/tenants/{tenant}/keys"), &body)?;
             if *as_json {
@@ -36,12 +46,13 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
                 strange => return Err(client.strange(strange.to_string().as_bytes()).into()),
             }
         }
-        KeyCommand::Remove { remote, tenant, key_id } => {
-            Client::new(remote)?.delete(&format!("/v1/tenants/{tenant}/keys/{key_id}"))?;
+        KeyCommand::Remove { remote, tenant, key_id, reason } => {
+            let path = format!("/v1/tenants/{tenant}/keys/{key_id}");
+            Client::new(remote)?.delete(&path, &json!({"reason": reason}))?;
             say(&format!("{key_id} is removed"));
         }
-        KeyCommand::Rotate { remote, tenant, usage, overlap } => {
-            let body = json!({"use": usage, "overlap": overlap});
+        KeyCommand::Rotate { remote, tenant, usage, overlap, reason } => {
+            let body = json!({"use": usage, "overlap": overlap, "reason": reason});
             let path = format!("/v1/tenants/{tenant}/keys/rotate");
             let answer = Client::new(remote)?.post_json(&path, &body)?;
             say(&format!("new {usage} key {}", shown(&answer["vkey"])));
@@ -112,7 +123,8 @@ fn list(keys: &[Value]) {
 
 /// `countersign erase`.
 pub fn erase(arguments: &Erase) -> Result<(), Failed> {
-    let mut body = json!({"index": arguments.index});
+    let why = super::ask_why(arguments.reason.as_deref())?;
+    let mut body = json!({"index": arguments.index, "reason": why});
     if !arguments.fields.is_empty() {
         body["fields"] = json!(arguments.fields);
     }

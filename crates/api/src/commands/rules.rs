@@ -8,7 +8,7 @@ use crate::{
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
 use approvals::setup::{self, Named, Plan, Setup};
-use ledger::{ident::Ident, journal::BODY_BYTES_MAX};
+use ledger::{disclosure::Salt, ident::Ident, journal::BODY_BYTES_MAX};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, io::Read as _, path::Path};
 
@@ -23,14 +23,16 @@ pub fn run(command: &RulesCommand) -> Result<(), Failed> {
             let plan = plan.map_err(|why| Failed::new(EXIT_FAILED, why.to_string()))?;
             if *json { say_json(&json!(plan)) } else { tell(&plan) }
         }
-        RulesCommand::Apply { remote, tenant, json: as_json } => {
+        RulesCommand::Apply { remote, tenant, reason, json: as_json } => {
             let config = load(&remote.config_path())?;
             let setup = files(&config, &tenant_of(&config, Some(tenant))?)?;
             let client = Client::new(remote)?;
             let path = format!("/v1/tenants/{tenant}/rules");
             let before = client.get_json(&path)?;
             let (rules_digest, people_sha256) = (setup.rules_digest(), setup.people_sha256());
-            let wanted = json!({"rules_digest": rules_digest, "people_sha256": people_sha256});
+            let wanted = json!({
+                "rules_digest": rules_digest, "people_sha256": people_sha256, "reason": reason,
+            });
             let answer = client.post_json(&path, &wanted)?;
             if *as_json {
                 say_json(&answer);
@@ -44,12 +46,82 @@ pub fn run(command: &RulesCommand) -> Result<(), Failed> {
                 shown(&answer["index"])
             ));
         }
+        RulesCommand::Digest {
+            rules,
+            people,
+            salt,
+            expect_rules,
+            expect_people,
+            json: as_json,
+        } => {
+            let setup = given(rules, people)?;
+            let salt = salt.clone().map(Salt);
+            let computed = [
+                ("rules", Some(setup.rules_digest()), expect_rules.as_ref()),
+                ("people", salt.map(|salt| setup.people_digest(&salt)), expect_people.as_ref()),
+            ];
+            digests(&computed, *as_json)?;
+        }
         RulesCommand::Show { remote, tenant, json: as_json } => {
             let answer = Client::new(remote)?.get_json(&format!("/v1/tenants/{tenant}/rules"))?;
             if *as_json { say_json(&answer) } else { show(&answer) }
         }
     }
     Ok(())
+}
+
+/// Files by themselves, from somebody who runs no server.
+fn given(rules: &Path, people: &Path) -> Result<Setup, Failed> {
+    let text = |path: &Path, max: u64| {
+        let mut text = String::new();
+        let file =
+            std::fs::File::open(path).and_then(|file| file.take(max + 1).read_to_string(&mut text));
+        let read = file.map_err(|e| e.to_string()).and_then(|_| {
+            let fits = text.len() as u64 <= max;
+            if fits { Ok(()) } else { Err(format!("more than {max} bytes")) }
+        });
+        read.map_err(|e| Failed::new(EXIT_UNREADABLE, format!("{}: {e}", path.display())))?;
+        Ok::<_, Failed>((path.display().to_string(), text))
+    };
+    let (rules, people) =
+        (text(rules, setup::RULES_BYTES_MAX)?, text(people, setup::PEOPLE_BYTES_MAX)?);
+    let setup = Setup::of_files((&rules.0, &rules.1), (&people.0, &people.1));
+    setup.map_err(|wrong| Failed::new(EXIT_CONFIG, wrong.join("\n")))
+}
+
+/// Tells digests, and fails if one is not the expected one.
+fn digests(
+    computed: &[(&str, Option<String>, Option<&String>)],
+    as_json: bool,
+) -> Result<(), Failed> {
+    let mut wrong = Vec::new();
+    let mut answer = serde_json::Map::new();
+    for (name, digest, expected) in computed {
+        let Some(digest) = digest else { continue };
+        answer.insert(format!("{name}_digest"), json!(digest));
+        let told = match expected {
+            None => String::new(),
+            Some(expected) if *expected == digest => good("as expected"),
+            Some(_) => {
+                wrong.push(*name);
+                bad("another one than expected")
+            }
+        };
+        if !as_json {
+            say(&format!("{name:<7} {digest}  {told}"));
+        }
+    }
+    if as_json {
+        say(&Value::Object(answer).to_string());
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let files = wrong.join(" and ");
+    let text = format!(
+        "these files are not the ones that were applied: the digest of {files} is another one"
+    );
+    Err(Failed::new(EXIT_FAILED, text))
 }
 
 /// Checks the files of every tenant, for `check-config`. A tenant that a connection names must have some.
@@ -195,7 +267,8 @@ fn show(answer: &Value) {
     if applied.is_null() {
         say("No rules were applied yet: nobody is asked. Run `countersign rules apply`.");
     } else {
-        say(&format!("in force since entry {}", shown(&applied["index"])));
+        let by = super::who(&applied["by"]);
+        say(&format!("in force since entry {}, applied by {by}", shown(&applied["index"])));
         say(&format!("rules   {}", harmless(applied["rules_digest"].as_str().unwrap_or(""))));
         say(&format!("people  {}", harmless(applied["people_digest"].as_str().unwrap_or(""))));
     }

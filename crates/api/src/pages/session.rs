@@ -83,7 +83,7 @@ pub fn begin(
 ) -> Option<HeaderValue> {
     let content = Content {
         tenant: tenant.clone(),
-        key_id: key.key_id.clone(),
+        key_id: key.key_id.to_string(),
         person: key.person.clone()?,
         signed_in_at: now,
         seed: BASE64URL_NOPAD.encode(&random32()[..16]),

@@ -125,7 +125,7 @@ async fn sign_in(
         return Ok(form_page(app, to, Some(username.chars().take(64).collect())));
     };
     let cookie = session::begin(app, pages(app), &tenant.name, &key, now());
-    tracing::info!(tenant = %tenant.name, person, key = key.key_id, "signed in");
+    tracing::info!(tenant = %tenant.name, person, key = %key.key_id, "signed in");
     Ok(with_cookie(go(app, &own(&to)), cookie))
 }
 

@@ -211,6 +211,20 @@ pub fn wrong(error: &serde_json::Error) -> String {
     }
 }
 
+/// As [`json`]; no body at all stands for nothing said.
+pub async fn json_if_any<T: serde::de::DeserializeOwned + Default>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
+    let bytes = read(app, headers, body, SMALL_BYTES_MAX).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Problem::new("bad_request", format!("The body: {e}.")))
+}
+
 /// Why an array was not split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsplit {

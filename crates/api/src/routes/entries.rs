@@ -280,23 +280,43 @@ pub async fn entry(
     Ok(text("application/json", entry.ok_or_else(Problem::not_found)?))
 }
 
-/// What is left of an entry's payload: one disclosure per line
+/// What else the reader will read.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ReadingQuery {
+    /// The last index that this key will read in the next ten minutes: one entry says so for all of them.
+    through: Option<u64>,
+}
+
+/// What is left of an entry's payload: one disclosure per line. An entry says first who reads it
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/entries/{index}/disclosures", tag = "feed",
-    params(("tenant" = String, Path), ("index" = u64, Path)),
+    params(("tenant" = String, Path), ("index" = u64, Path), ReadingQuery),
     responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Problem)),
     security(("key" = [])))]
 pub async fn disclosures(
     State(app): State<Arc<App>>,
     Path((tenant, index)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Discloser])?;
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Discloser])?;
+    let ReadingQuery { through } = super::query(raw.as_deref())?;
     let index = index_of(&index)?;
-    let published = super::published_with(&app, &tenant, index).await?;
-    let payload = app.ledger.reader(&tenant, &published).payload(index)?;
-    let payload = payload.ok_or_else(Problem::not_found)?;
+    super::published_with(&app, &tenant, index).await?;
+    let left = || {
+        let published = tenant.published();
+        let payload = app.ledger.reader(&tenant, &published).payload(index)?;
+        payload.map(|payload| payload.disclosures).ok_or_else(Problem::not_found)
+    };
+    let mut disclosures = left()?;
+    if !disclosures.is_empty() {
+        app.note_reading(&tenant, &caller, index, through).await?;
+        // Read again: what was erased meanwhile does not leave.
+        disclosures = left()?;
+    }
     let mut body = Vec::new();
-    for disclosure in payload.disclosures {
+    for disclosure in disclosures {
         body.extend_from_slice(&disclosure);
         body.push(b'\n');
     }

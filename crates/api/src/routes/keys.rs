@@ -1,7 +1,11 @@
 //! API keys and signing keys of a tenant; only admins.
 
 use super::{body, log::access_keys};
-use crate::{app::App, problem::Problem};
+use crate::{
+    act::{Act, Why},
+    app::{App, KeyWanted},
+    problem::Problem,
+};
 use axum::{
     Json,
     body::Body,
@@ -10,7 +14,7 @@ use axum::{
 };
 use ledger::{
     ident::Ident,
-    system::{Access, AccessKey, KeyChange, KeyText, KeyUse, OVERLAP_MAX, Role},
+    system::{Access, AccessKey, KeyChange, KeyId, KeyText, KeyUse, OVERLAP_MAX, Role},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -30,12 +34,15 @@ pub struct NewKey {
     /// For publisher and enforcer.
     #[schema(value_type = Option<String>)]
     producer: Option<Ident>,
-    /// For reviewer.
+    /// Whose it is: needed with reviewer, and not with publisher and enforcer.
     #[schema(value_type = Option<String>)]
     person: Option<Ident>,
     /// A label for people.
     #[serde(default)]
     name: String,
+    /// Why it is issued, for people: 1 to 2000 characters, kept as erasable evidence.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Why>,
 }
 
 impl NewKey {
@@ -51,8 +58,10 @@ impl NewKey {
         if (is(Role::Publisher) || is(Role::Enforcer)) != self.producer.is_some() {
             return wrong("producer: given exactly with the roles publisher and enforcer.");
         }
-        if self.person.is_some() && !is(Role::Reviewer) {
-            return wrong("person: given only with the role reviewer.");
+        if self.person.is_some() && self.producer.is_some() {
+            return wrong(
+                "person: not given with the roles publisher and enforcer, which are a producer's.",
+            );
         }
         if self.name.len() > NAME_BYTES_MAX || ledger::json::text_has_control(&self.name) {
             return wrong("name: at most 128 bytes, no control characters.");
@@ -81,13 +90,13 @@ pub async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<IssuedKey>), Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let new: NewKey = body::json(&app, &headers, body).await?;
     new.check()?;
     if access_keys(&app, &tenant)?.len() >= KEYS_MAX {
         return Err(Problem::new("conflict", "A tenant has at most 10000 keys; remove some."));
     }
-    let NewKey { mut roles, producer, person, name } = new;
+    let NewKey { mut roles, producer, person, name, reason: why } = new;
     roles.sort_unstable();
     roles.dedup();
     let worker = app.worker(&tenant.name);
@@ -101,7 +110,8 @@ pub async fn add(
              was run, this key opens nothing."
         )
     });
-    let key = app.issue_key(&tenant, roles, producer, person, name).await?;
+    let wanted = KeyWanted { roles, producer, person, name };
+    let key = app.issue_key(&tenant, wanted, Act { by: caller.by(), why }).await?;
     Ok((StatusCode::CREATED, Json(IssuedKey { key, note })))
 }
 
@@ -118,16 +128,28 @@ pub async fn list(
     access_keys(&app, &tenant).map(Json)
 }
 
-/// Remove an API key; it is dead when this answers
+/// What may be said with a removal.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    /// Why, for people: 1 to 2000 characters, kept as erasable evidence.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Why>,
+}
+
+/// Remove an API key; it is dead when this answers. A body may say why
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/keys/{key_id}", tag = "operation",
-    params(("tenant" = String, Path), ("key_id" = String, Path)),
+    params(("tenant" = String, Path), ("key_id" = String, Path)), request_body = Option<Removal>,
     responses((status = 204), (status = "4XX", body = Problem)), security(("key" = [])))]
 pub async fn remove(
     State(app): State<Arc<App>>,
     Path((tenant, key_id)): Path<(String, String)>,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<StatusCode, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let Removal { reason: why } = body::json_if_any(&app, &headers, body).await?;
+    let key_id = KeyId::new(&key_id).ok_or_else(Problem::not_found)?;
     let known = || -> Result<bool, Problem> {
         Ok(access_keys(&app, &tenant)?.iter().any(|key| key.key_id == key_id))
     };
@@ -138,7 +160,8 @@ pub async fn remove(
     if !known()? {
         return Err(Problem::not_found());
     }
-    app.record(&tenant, "access", &Access::Remove { key_id }).await?;
+    let reason = app.keep_reason(&tenant, "access", why.as_ref()).await?;
+    app.record(&tenant, "access", &Access::Remove { key_id, by: caller.by(), reason }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -153,6 +176,9 @@ pub struct Rotation {
     /// For the log key: how many more entries the old key signs beside the new one.
     #[serde(default)]
     overlap: u64,
+    /// Why, for people: 1 to 2000 characters, kept as erasable evidence.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Why>,
 }
 
 /// What became of a rotation.
@@ -174,8 +200,8 @@ pub async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Rotated>, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let Rotation { usage, overlap } = body::json(&app, &headers, body).await?;
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let Rotation { usage, overlap, reason: why } = body::json(&app, &headers, body).await?;
     if overlap > OVERLAP_MAX {
         return Err(Problem::new(
             "bad_request",
@@ -190,7 +216,8 @@ pub async fn rotate(
     }
     let vkey = tenant.generate_key(usage).map_err(ledger::ledger::Error::from)?;
     let text = vkey.to_string();
-    let change = KeyChange { usage, vkey: KeyText(vkey), overlap };
+    let reason = app.keep_reason(&tenant, "key", why.as_ref()).await?;
+    let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by: caller.by(), reason };
     let index = app.record(&tenant, "key", &change).await?;
     Ok(Json(Rotated { vkey: text, index }))
 }

@@ -1,7 +1,12 @@
 //! Tenants, erasure, backup, health, metrics.
 
 use super::{body, text};
-use crate::{app::App, auth::Caller, problem::Problem};
+use crate::{
+    act::{Act, Why},
+    app::App,
+    auth::Caller,
+    problem::Problem,
+};
 use axum::{
     Json,
     body::Body,
@@ -32,6 +37,9 @@ pub struct NewTenant {
     /// `[a-z0-9][a-z0-9-]{0,62}`.
     #[schema(value_type = String)]
     tenant: Ident,
+    /// Why, for people: 1 to 2000 characters, kept as erasable evidence.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Why>,
 }
 
 /// A tenant that was just made.
@@ -54,10 +62,10 @@ pub async fn create_tenant(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<MadeTenant>), Problem> {
-    app.operator(&headers)?;
-    let NewTenant { tenant: name } = body::json(&app, &headers, body).await?;
+    let by = app.operator(&headers)?;
+    let NewTenant { tenant: name, reason: why } = body::json(&app, &headers, body).await?;
     let _alone = app.slow.lock().await;
-    let key = app.create_tenant(&name).await?;
+    let key = app.create_tenant(&name, Act { by, why }).await?;
     let tenant = app.ledger.tenant(name.as_str()).ok_or_else(Problem::not_found)?;
     let published = tenant.published();
     let vkey = published.keys.log.last().map(|key| key.vkey.0.to_string()).unwrap_or_default();
@@ -77,6 +85,9 @@ pub struct Erase {
     /// Whether an approval that still needs them is cancelled; otherwise the erasure is refused (409).
     #[serde(default)]
     cancel: bool,
+    /// Why, for people: 1 to 2000 characters, kept as erasable evidence.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Why>,
 }
 
 /// What became of an erasure.
@@ -99,14 +110,15 @@ pub async fn erase(
     body: Body,
 ) -> Result<Json<Erased>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let Erase { index, fields, cancel } = body::json(&app, &headers, body).await?;
-    let erasure = Erasure { index, fields };
+    let Erase { index, fields, cancel, reason: why } = body::json(&app, &headers, body).await?;
+    let mut erasure = Erasure { index, fields, by: caller.by(), reason: None };
     if erasure.index >= super::published_with(&app, &tenant, erasure.index).await?.size {
         return Err(Problem::not_found());
     }
     check_erasure(&app, &tenant, &erasure)?;
     let _alone = app.slow.lock().await;
     spare_live_call(&app, &tenant, &erasure, cancel.then_some(&caller)).await?;
+    erasure.reason = app.keep_reason(&tenant, "erasure", why.as_ref()).await?;
     let index = app.record(&tenant, "erasure", &erasure).await?;
     let status = match chores::complete_erasures(&app.ledger, &tenant).await {
         Ok(0) => "complete",

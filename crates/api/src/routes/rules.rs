@@ -1,8 +1,8 @@
 //! Rules and people of a tenant: what is in force, and putting the server's files in force.
 
 use super::body;
-use crate::{app::App, problem::Problem};
-use approvals::setup::{Applied, Setup};
+use crate::{act::Why, app::App, problem::Problem};
+use approvals::setup::{Setup, people_salt};
 use axum::{
     Json,
     body::Body,
@@ -10,10 +10,12 @@ use axum::{
     http::HeaderMap,
 };
 use ledger::{
-    system::{Role, Rules},
+    ledger::random_salt,
+    system::{By, Role, Rules},
     tenant::Tenant,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 /// What an admin sees in the files, and wants in force.
@@ -24,6 +26,9 @@ pub struct WantedRules {
     rules_digest: String,
     /// base64url SHA-256 of the RFC 8785 form of people and channels; compared, never recorded.
     people_sha256: String,
+    /// Why, for people: 1 to 2000 characters, kept as erasable evidence.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Why>,
 }
 
 /// What became of it.
@@ -35,7 +40,7 @@ pub struct AppliedRules {
     status: &'static str,
     /// Digest of the rules.
     rules_digest: String,
-    /// Keyed digest of people and channels.
+    /// Salted digest of people and channels.
     people_digest: String,
 }
 
@@ -80,8 +85,8 @@ pub async fn show(
     let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin, Role::Auditor])?;
     let last = app.ledger.rules(&tenant)?;
     let files = match load(&app, &tenant) {
-        Ok((_, files)) => {
-            let same = last.as_ref().is_some_and(|(_, body)| Applied::from(body) == files);
+        Ok(setup) => {
+            let same = last.as_ref().is_some_and(|(_, body)| is_applied(&tenant, &setup, body));
             let status = if same { "applied" } else { "different" };
             FilesNow { status, mistakes: Vec::new() }
         }
@@ -101,39 +106,62 @@ pub async fn apply(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AppliedRules>, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let wanted: WantedRules = body::json(&app, &headers, body).await?;
     let _alone = app.slow.lock().await;
-    let (setup, files) =
+    let setup =
         load(&app, &tenant).map_err(|wrong| Problem::new("rules_wrong", wrong.join("\n")))?;
-    if wanted.rules_digest != files.rules_digest || wanted.people_sha256 != setup.people_sha256() {
+    let seen = (wanted.rules_digest, wanted.people_sha256);
+    if seen != (setup.rules_digest(), setup.people_sha256()) {
         return Err(Problem::new(
             "rules_differ",
             "The server's files are not the ones you see. Bring both to the same state, then apply again.",
         ));
     }
     let last = app.ledger.rules(&tenant)?;
-    let (index, status) = match last.filter(|(_, body)| Applied::from(body) == files) {
-        Some((index, _)) => (index, "unchanged"),
-        None => (app.record(&tenant, "rules", &body_of(&setup, &tenant)).await?, "applied"),
+    let same = last.filter(|(_, body)| is_applied(&tenant, &setup, body));
+    let (index, status, body) = if let Some((index, body)) = same {
+        (index, "unchanged", body)
+    } else {
+        let body = put_in_force(&app, &tenant, &setup, caller.by(), wanted.reason).await?;
+        (app.record(&tenant, "rules", &body).await?, "applied", body)
     };
     // Files that had mistakes, and are the applied ones again, write no entry that the worker would follow.
     if let Some(worker) = app.worker(&tenant.name) {
         tokio::task::block_in_place(|| worker.look_at_rules());
     }
-    let Applied { rules_digest, people_digest } = files;
+    let Rules { rules_digest, people_digest, .. } = body;
     Ok(Json(AppliedRules { index, status, rules_digest, people_digest }))
 }
 
-fn body_of(setup: &Setup, tenant: &Tenant) -> Rules {
-    tenant.with_keys(|ring| setup.body(ring.salt_key()))
+fn is_applied(tenant: &Tenant, setup: &Setup, body: &Rules) -> bool {
+    tenant.with_keys(|ring| setup.is_applied(body, ring.salt_key()))
 }
 
-/// The files as they are now, and what they are when they are applied; or every mistake in them.
-fn load(app: &App, tenant: &Tenant) -> Result<(Setup, Applied), Vec<String>> {
+/// The body that puts `setup` in force. First its evidence: the salt, with which whoever is given the people file checks
+/// it, and the reason. Both can be erased.
+async fn put_in_force(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    setup: &Setup,
+    by: By,
+    why: Option<Why>,
+) -> Result<Rules, Problem> {
+    let nonce = random_salt();
+    let salt = tenant.with_keys(|ring| people_salt(ring.salt_key(), &nonce));
+    let mut words = json!({"act": "rules", "people_salt": salt.0});
+    if let Some(why) = why {
+        words["reason"] = json!(why);
+    }
+    let reason = app.keep_words(tenant, &words).await?;
+    Ok(tenant.with_keys(|ring| setup.body(ring.salt_key(), nonce, by, Some(reason))))
+}
+
+/// The files as they are now, or every mistake in them.
+fn load(app: &App, tenant: &Tenant) -> Result<Setup, Vec<String>> {
     let Some(approvals) = &app.config.file.approvals else {
         return Err(vec!["add [approvals] with `dir` to the server's configuration".into()]);
     };
     let connections = app.config.connections();
-    tokio::task::block_in_place(|| Applied::load(&approvals.dir, tenant, &connections))
+    tokio::task::block_in_place(|| Setup::load(&approvals.dir, &tenant.name, &connections))
 }

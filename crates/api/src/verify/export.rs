@@ -305,8 +305,7 @@ impl Report {
         }
         if !names.ignored.is_empty() {
             let ignored = harmless(&names.ignored.join(", "));
-            let by = "an operating system or a killed export";
-            self.line(&dim(&format!("  ignored, as left by {by}: {ignored}")));
+            self.line(&dim(&format!("  ignored, as left by an operating system: {ignored}")));
         }
         if !names.unknown.is_empty() {
             let unknown = harmless(&names.unknown.join(", "));

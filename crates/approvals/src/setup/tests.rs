@@ -167,8 +167,12 @@ fn durations() {
 #[test]
 fn digests_follow_meaning_not_spelling() {
     let (setup, key) = (example(), [7; 32]);
-    let of = |rules: &str, people: &str| Applied::of(&parse(rules, people).unwrap(), &key);
+    let by = || ledger::system::By::Command { command: ledger::system::Command::Init };
+    let nonce = || "9xmY_jY7nCkRbIC17s8zog".to_owned();
+    let of =
+        |rules: &str, people: &str| parse(rules, people).unwrap().body(&key, nonce(), by(), None);
     let applied = of(RULES, PEOPLE);
+    assert!(setup.is_applied(&applied, &key));
     assert_eq!(applied, of(&format!("# a comment\n{}", RULES.replace("4h", "240m")), PEOPLE));
     let other_rule = of(&RULES.replace("4h", "5h"), PEOPLE);
     assert_ne!(applied.rules_digest, other_rule.rules_digest);
@@ -179,9 +183,19 @@ fn digests_follow_meaning_not_spelling() {
     // Where cards go is covered too.
     let other_channel = of(&RULES.replace("C0123456789", "C0123456788"), PEOPLE);
     assert_ne!(applied.people_digest, other_channel.people_digest);
-    // P11: who does not hold the key can't test guesses of people.
-    assert_ne!(applied.people_digest, Applied::of(&setup, &[8; 32]).people_digest);
+    for other in [&other_rule, &other_person, &other_channel] {
+        assert!(!setup.is_applied(other, &key));
+    }
+    // P11: who does not hold the key, or the salt of just this version, can't test guesses of people.
+    assert_ne!(applied.people_digest, setup.body(&[8; 32], nonce(), by(), None).people_digest);
+    let again = setup.body(&key, nonce().replace('9', "8"), by(), None);
+    assert_ne!(applied.people_digest, again.people_digest);
     assert_ne!(applied.people_digest, setup.people_sha256());
+    // Who is given files and salt can: no configuration of a server is needed.
+    let read = Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap();
+    let salt = people_salt(&key, &applied.people_nonce);
+    assert_eq!(read.people_digest(&salt), applied.people_digest);
+    assert_eq!(read.rules_digest(), applied.rules_digest);
 }
 
 #[test]
@@ -266,6 +280,7 @@ fn p5_digests_agree_with_the_vectors() {
     };
     let people = [person("p-ana", "Ana"), person("p-bob", "Bob"), person("p-cem", "Cem")].concat();
     let setup = parse(rules, &people).unwrap();
-    assert_eq!(setup.body(&key), body);
-    assert_eq!(Applied::of(&setup, &key), Applied::from(&body));
+    let nonce = body.people_nonce.clone();
+    assert_eq!(setup.body(&key, nonce, body.by.clone(), body.reason.clone()), body);
+    assert!(setup.is_applied(&body, &key));
 }

@@ -1,7 +1,8 @@
 //! Which rules are in force: those of the files, if they are the ones that were applied last.
 
 use super::{Error, InForce, Options, Worker, now};
-use crate::setup::{Applied, Setup};
+use crate::setup::Setup;
+use ledger::system::Rules;
 use std::{sync::Arc, time::Instant};
 
 impl Worker {
@@ -41,10 +42,12 @@ impl Worker {
             Err(error) => return tracing::error!(%tenant, %error, "the rules can't be read"),
         };
         let Options { dir, connections, .. } = &self.options;
-        let (entry, applied) =
-            last.as_ref().map(|(index, body)| (*index, Applied::from(body))).unzip();
-        let setup = match (Applied::load(dir, &self.tenant, connections), applied) {
-            (Ok((setup, files)), Some(applied)) if applied == files => Ok(Arc::new(setup)),
+        let (entry, applied) = last.unzip();
+        let is_applied = |setup: &Setup, body: &Rules| {
+            self.tenant.with_keys(|ring| setup.is_applied(body, ring.salt_key()))
+        };
+        let setup = match (Setup::load(dir, tenant, connections), applied) {
+            (Ok(setup), Some(body)) if is_applied(&setup, &body) => Ok(Arc::new(setup)),
             (Ok(_), Some(_)) => Err(format!(
                 "The files of rules and people of {tenant} are not those that were applied. Look at them with \
                  `countersign rules show --tenant {tenant}`, then run `countersign rules apply --tenant {tenant}`, or put \

@@ -4,6 +4,7 @@ use super::{CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES
 use crate::{
     canonical,
     json::{Member, Value, text_has_control},
+    log::merkle::Hash,
 };
 use std::borrow::Cow;
 
@@ -15,6 +16,8 @@ enum Shape {
     OneOf(&'static [&'static str], &'static str),
     /// An integer, 0 to 2^53-1.
     Count,
+    /// A leaf hash: 32 bytes in base64.
+    LeafHash,
     /// 1 to [`CHAIN_MAX`] texts.
     Chain,
     /// At most [`LABELS_MAX`] texts by name.
@@ -29,6 +32,7 @@ impl Shape {
         match self {
             Self::Text => "must be a text of 1 to 256 bytes",
             Self::Count => "must be an integer, 0 to 9007199254740991",
+            Self::LeafHash => "must be a leaf hash: 32 bytes in base64",
             Self::Chain => "must be an array of 1 to 16 texts, each of 1 to 256 bytes",
             Self::Labels => {
                 "must be an object of at most 16 texts: names of 1 to 256 bytes, values of at most 256 bytes"
@@ -136,9 +140,23 @@ const DATA: &[Rule] = &[
             OBJECT,
         ),
     ),
+    may(
+        DECISION_LINK,
+        "/data/decision",
+        Shape::Object(
+            &[
+                must("index", "/data/decision/index", Shape::Count),
+                must("leaf_hash", "/data/decision/leaf_hash", Shape::LeafHash),
+            ],
+            "must be an object with `index` and `leaf_hash`",
+        ),
+    ),
     may("latency_us", "/data/latency_us", Shape::Count),
     may("labels", "/data/labels", Shape::Labels),
 ];
+
+/// Which decision an execution carried out. Plain in executions alone: elsewhere the name means something else.
+const DECISION_LINK: &str = "decision";
 
 /// Collects payload fields while the plain part is cut out of an event.
 #[derive(Default)]
@@ -184,8 +202,10 @@ impl Split {
             }
             return Ok(None);
         }
-        if let Some(at) = rest.iter().position(|(name, _)| name == "payload") {
-            // A payload that is not an object is committed whole, like any member that is not listed.
+        // A payload that is not an object is committed whole, like any member that is not listed.
+        let unlisted =
+            |name: &str| name == "payload" || (name == DECISION_LINK && kind != Type::Execution);
+        while let Some(at) = rest.iter().position(|(name, _)| unlisted(name)) {
             let (name, value) = rest.remove(at);
             self.field(pointer("/data", &name), &value)?;
         }
@@ -239,6 +259,7 @@ impl Split {
             (Shape::Text, value) => is_text(value),
             (Shape::OneOf(words, _), Value::String(text)) => words.contains(&text.as_ref()),
             (Shape::Count, value) => value.as_u64().is_some(),
+            (Shape::LeafHash, value) => value.as_str().and_then(Hash::parse).is_some(),
             (Shape::Chain, Value::Array(links)) => {
                 (1..=CHAIN_MAX).contains(&links.len()) && links.iter().all(is_text)
             }

@@ -29,6 +29,39 @@ fn p11_only_listed_members_are_plain() {
 }
 
 #[test]
+fn p11_an_execution_names_its_decision_plainly_and_nothing_else_does() {
+    let hash = "vCrs/DjTZkXWx9l82PPCmDkGd1rE2hje/lz+WpHhXyg=";
+    let of = |kind: &str, link: &str| {
+        event(&DATA.replace("\"x\":1", &format!("\"decision\":{link}")), "")
+            .replace("decision.v1", kind)
+    };
+    let link = format!(r#"{{"index":7,"leaf_hash":"{hash}","note":"n"}}"#);
+    let execution = parse(of("execution.v1", &link).as_bytes()).unwrap();
+    let plain = String::from_utf8(execution.plain).unwrap();
+    assert!(
+        plain.contains(&format!(r#""decision":{{"index":7,"leaf_hash":"{hash}"}}"#)),
+        "{plain}"
+    );
+    let names: Vec<&str> = execution.fields.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(names, ["/data/agent/owner", "/data/decision/note", "nonce", "params"]);
+    let decision = parse(of("decision.v1", "{\"any\":\"thing\"}").as_bytes()).unwrap();
+    assert!(decision.fields.iter().any(|f| f.name == "/data/decision"));
+    for wrong in [
+        "7".to_owned(),
+        "{}".to_owned(),
+        link.replace('7', "-7"),
+        link.replace('7', "7.5"),
+        link.replace('7', "\"7\""),
+        link.replace("=\"", "\""),
+        link.replace("vCrs", "v Crs"),
+        link.replace("leaf_hash", "leafhash"),
+    ] {
+        check(&of("execution.v1", &wrong), Some("data"));
+        check(&of("decision.v1", &wrong), None);
+    }
+}
+
+#[test]
 fn other_types_keep_all_data_as_payload() {
     let text =
         event(r#"{"verdict":"deny","payload":{"p":1}}"#, "").replace(DECISION, "com.example.x");

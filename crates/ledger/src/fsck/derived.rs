@@ -3,7 +3,7 @@
 use super::{
     Report,
     payload::{self, Erased, Holds},
-    state::{Sources, subject_of, take_key, take_number},
+    state::{Sources, is_reason, subject_of, take_key, take_number},
 };
 use crate::{
     disclosure::Scope,
@@ -12,7 +12,7 @@ use crate::{
     journal::Subject,
     post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Erasure, Genesis, NewEpoch},
+    system::{Access, AccessKey, Erasure, Genesis, KeyId, NewEpoch},
     time::Nanos,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ pub(crate) struct Derived {
     pub keys: u64,
     pub signing: Keys,
     pub sources: Sources,
-    pub access: BTreeMap<String, AccessKey>,
+    pub access: BTreeMap<KeyId, AccessKey>,
     /// What erasure entries name.
     pub erased: BTreeMap<u64, Erased>,
     /// Entries whose payload is not whole, and how many fields are missing.
@@ -66,12 +66,14 @@ impl Derived {
             Kind::Decision | Kind::Event => self.event(store, log, index, view, report)?,
             Kind::Access => match view.event_as::<Access>() {
                 Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
-                Some(Access::Remove { key_id }) => drop(self.access.remove(&key_id)),
+                Some(Access::Remove { key_id, .. }) => drop(self.access.remove(&key_id)),
+                Some(Access::Read { .. }) => {}
                 None => report.find(format!("entry {index}: not an access entry")),
             },
             Kind::Genesis | Kind::Key if !take_key(&mut self.signing, index, view) => {
                 report.find(format!("entry {index}: not a {} entry", view.kind.as_str()));
             }
+            Kind::Evidence if is_reason(view) => {}
             Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
             Kind::Rules => self.rules = Some(index),
             Kind::Rejected if view.text(&["producer"]).is_none() => {

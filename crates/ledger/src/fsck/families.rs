@@ -8,7 +8,7 @@ use crate::{
     post::{Erasing, Keys, Log, digest_of_access, digest_of_keys},
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
-    system::AccessKey,
+    system::{AccessKey, KeyId},
     verify::Walk,
 };
 
@@ -180,9 +180,10 @@ pub(crate) fn values(
         report.find("the signing keys are not those of genesis and the key entries");
     }
     for (id, expected) in &derived.access {
-        let kept = store.get(Family::Access, &number.key(id.as_bytes()))?;
+        let key = id.as_str().as_bytes();
+        let kept = store.get(Family::Access, &number.key(key))?;
         let kept = kept.and_then(|bytes| serde_json::from_slice::<AccessKey>(&bytes).ok());
-        let owner = store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
+        let owner = store.get(Family::Access, &LogNumber::ALL.key(key))?;
         if kept.as_ref() != Some(expected) || owner != Some(number.0.to_be_bytes().to_vec()) {
             report.find(format!("API key {id} is not what its entry says"));
         }
@@ -190,7 +191,10 @@ pub(crate) fn values(
     let ours = number.0.to_be_bytes();
     let mut strangers = 0;
     count(store, LogNumber::ALL, Family::Access, |id, owner| {
-        let known = std::str::from_utf8(id).is_ok_and(|id| derived.access.contains_key(id));
+        let known = std::str::from_utf8(id)
+            .ok()
+            .and_then(KeyId::new)
+            .is_some_and(|id| derived.access.contains_key(&id));
         strangers += u64::from(owner == ours && !known);
     })?;
     if strangers > 0 {

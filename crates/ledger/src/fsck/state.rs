@@ -8,7 +8,7 @@ use crate::{
     journal::Subject,
     json::Value,
     log::note::Vkey,
-    post::{Keys, LogKey, source_key},
+    post::{Keys, LogKey, SYSTEM, source_key},
     sequence::Sequence,
     system::{Genesis, KeyText},
 };
@@ -56,9 +56,17 @@ pub fn take_number(sources: &mut Sources, view: &View<'_>) {
     }
 }
 
+/// Whether it is evidence of no approval: what somebody said about an administrative act.
+pub fn is_reason(view: &View<'_>) -> bool {
+    view.kind == Kind::Evidence && view.text(&["event", "subject"]) == Some(SYSTEM)
+}
+
 /// The signed subject that an entry's message came on; `None` for what came on `decisions.` and for what was rejected.
 pub fn subject_of(view: &View<'_>) -> Option<Subject> {
     let topic = match view.kind {
+        Kind::Evidence if is_reason(view) => {
+            return Ident::new(SYSTEM).ok().map(Subject::Evidence);
+        }
         Kind::Approval | Kind::Evidence => {
             let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
             let approval = view.kind == Kind::Approval;

@@ -16,7 +16,7 @@ use crate::{
     reader::{self, Published, Reader},
     seal::{self, SealKey},
     store::{self, Changes, Family, LAYOUT, LogNumber, Read as _, rocks::Rocks},
-    system::{AccessKey, Genesis, KeyText, KeyUse},
+    system::{AccessKey, By, Genesis, KeyId, KeyText, KeyUse},
     tenant::Tenant,
     writer::{self, Active, Inbox, Work, Writer},
 };
@@ -85,17 +85,19 @@ impl Ledger {
     /// Makes keys and an empty log for a tenant in `journal`; returns its handle and the genesis to publish.
     ///
     /// No journal: the embedded one, which comes with the log. `identity` is the journal's, e.g. `embedded:<random>`.
+    /// `by`: who makes it.
     pub fn create_tenant(
         &self,
         name: &Ident,
         journal: Option<Journal>,
         identity: &str,
+        by: By,
     ) -> Result<(Arc<Tenant>, Genesis), Error> {
         let origin = origin(&self.options.public_host, name);
         self.may_create(name)?;
         // Keys that an interrupted creation left have signed nothing: no log names them, and the guard knows none.
         let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
-        let genesis = genesis(name, &origin, identity, &keyring);
+        let genesis = genesis(name, &origin, identity, &keyring, by);
         self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
     }
 
@@ -116,9 +118,9 @@ impl Ledger {
     }
 
     /// The genesis of a tenant whose creation was interrupted before it was posted.
-    pub fn genesis_again(&self, tenant: &Tenant) -> Genesis {
+    pub fn genesis_again(&self, tenant: &Tenant, by: By) -> Genesis {
         let journal = tenant.position().journal;
-        tenant.with_keys(|ring| genesis(&tenant.name, &tenant.origin, &journal, ring))
+        tenant.with_keys(|ring| genesis(&tenant.name, &tenant.origin, &journal, ring, by))
     }
 
     /// Makes an empty log for a tenant whose keys lie in the keys directory and whose journal exists: a replica that
@@ -210,7 +212,7 @@ fn run(writer: Writer) {
     }
 }
 
-fn genesis(name: &Ident, origin: &str, journal: &str, keyring: &Keyring) -> Genesis {
+fn genesis(name: &Ident, origin: &str, journal: &str, keyring: &Keyring, by: By) -> Genesis {
     let keys = |usage| keyring.vkeys(usage).into_iter().map(KeyText).collect();
     Genesis {
         v: 1,
@@ -222,6 +224,7 @@ fn genesis(name: &Ident, origin: &str, journal: &str, keyring: &Keyring) -> Gene
         token_keys: keys(KeyUse::Token),
         salt_key_id: keyring.salt_key_id(),
         predecessor: None,
+        by,
     }
 }
 
@@ -282,7 +285,7 @@ pub fn load_log(
 pub(crate) fn load_access(
     store: &Rocks,
     number: LogNumber,
-) -> Result<BTreeMap<String, AccessKey>, store::Error> {
+) -> Result<BTreeMap<KeyId, AccessKey>, store::Error> {
     let prefix = number.key(&[]);
     let mut rows = Vec::new();
     store.scan(Family::Access, &prefix, |key, value| {
@@ -291,8 +294,8 @@ pub(crate) fn load_access(
         id.is_some()
     })?;
     let read = |(id, value): (Vec<u8>, Vec<u8>)| {
-        let id = String::from_utf8(id);
-        let id = id.map_err(|_| store::Error::Corrupt { family: "access", what: "a key id" })?;
+        let id = std::str::from_utf8(&id).ok().and_then(KeyId::new);
+        let id = id.ok_or(store::Error::Corrupt { family: "access", what: "a key id" })?;
         Ok((id, store::read_json(&value, "access")?))
     };
     rows.into_iter().map(read).collect()

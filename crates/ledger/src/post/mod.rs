@@ -8,7 +8,7 @@ mod signed;
 mod state;
 
 pub use prepare::{Prepared, event_key, source_key};
-pub use signed::{APPROVAL, EVIDENCE};
+pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
 pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     seal::{self, SealKey},
     sequence::{Gap, Seen, Sequence},
     store::{self, Changes, Family, LogNumber, Read as _},
-    system::AccessKey,
+    system::{AccessKey, KeyId},
     time::Nanos,
 };
 use prepare::{Accepted, Content};
@@ -119,7 +119,7 @@ pub struct Log {
     /// The keys in force.
     pub keys: Keys,
     /// The API keys in force, by key id.
-    pub access: Arc<BTreeMap<String, AccessKey>>,
+    pub access: Arc<BTreeMap<KeyId, AccessKey>>,
     /// Tiles of it that were proven.
     pub proven_tiles: Arc<ProvenTiles>,
     /// What the commit record is sealed with; none in a log that is only derived to compare.

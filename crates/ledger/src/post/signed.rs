@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     canonical,
-    disclosure::Scope,
+    disclosure::{SEED_BYTES, Scope},
     entry::{Draft, Kind, Origin, Payload, View},
     envelope::{self, Place},
     event::{Field, Refused},
@@ -13,7 +13,10 @@ use crate::{
     journal::Subject,
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
-    system::{self, Access, Erasure, Genesis, KeyChange, KeyUse, NewEpoch, OVERLAP_MAX, Rules},
+    system::{
+        self, Access, AccessKey, Erasure, Genesis, KeyChange, KeyUse, NewEpoch, OVERLAP_MAX,
+        Reason, Rules,
+    },
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
@@ -25,6 +28,8 @@ use std::sync::Arc;
 pub const APPROVAL: u8 = b'a';
 /// Value in the family `approvals` of an `evidence` entry.
 pub const EVIDENCE: u8 = b'e';
+/// The name on `evidence.` under which reasons of administrative acts are kept: no approval is called so.
+pub const SYSTEM: &str = "system";
 /// Longest key in a `key` entry, in bytes.
 const VKEY_BYTES_MAX: usize = 1024;
 
@@ -100,7 +105,11 @@ impl Log {
             Subject::Decisions(_) => None,
             Subject::Approvals(id) => approval_draft(message, subject, id)
                 .map(|draft| self.append_to_approval(changes, draft, origin, (id, APPROVAL))),
-            Subject::Evidence(id) => evidence_draft(message, subject, id)
+            Subject::Evidence(name) if name.as_str() == SYSTEM => {
+                let draft = evidence_draft(message, subject, &json!({"subject": SYSTEM}));
+                draft.map(|draft| self.append(changes, draft, origin, None))
+            }
+            Subject::Evidence(id) => evidence_draft(message, subject, &json!({"approval_id": id}))
                 .map(|draft| self.append_to_approval(changes, draft, origin, (id, EVIDENCE))),
             Subject::System(topic) => match topic.as_str() {
                 "access" => self.post_access(changes, origin, message, subject),
@@ -129,6 +138,11 @@ impl Log {
         index
     }
 
+    /// A reason is an earlier entry. What it says is for people: nothing is decided by it, so it is not read here.
+    fn is_earlier(&self, reason: Option<&Reason>) -> bool {
+        reason.is_none_or(|reason| reason.index < self.position.size)
+    }
+
     /// Rules take effect. Their digest is checked here, so that whoever reads it in the entry may rely on it.
     fn post_rules(
         &mut self,
@@ -140,10 +154,13 @@ impl Log {
         let rules: Rules = read(&message.body)?;
         let body = json::parse(&message.body).ok()?;
         let digest = Sha256::digest(canonical::to_vec(body.get("rules")?));
-        let keyed = BASE64URL_NOPAD.decode(rules.people_digest.as_bytes()).ok()?;
+        let people = BASE64URL_NOPAD.decode(rules.people_digest.as_bytes()).ok()?;
+        let nonce = BASE64URL_NOPAD.decode(rules.people_nonce.as_bytes()).ok()?;
         let fits = rules.v == 1
             && rules.rules_digest == BASE64URL_NOPAD.encode(&digest)
-            && keyed.len() == digest.len();
+            && people.len() == digest.len()
+            && nonce.len() == SEED_BYTES
+            && self.is_earlier(rules.reason.as_ref());
         if !fits {
             return None;
         }
@@ -162,20 +179,30 @@ impl Log {
     ) -> Option<u64> {
         let access: Access = read(&message.body)?;
         let draft = plain_draft(Kind::Access, message, subject)?;
-        let known = Arc::make_mut(&mut self.access);
+        let fits = match &access {
+            Access::Add(AccessKey { reason, .. }) | Access::Remove { reason, .. } => {
+                self.is_earlier(reason.as_ref())
+            }
+            Access::Read { from, to, .. } => from < to,
+        };
+        if !fits {
+            return None;
+        }
         match access {
             Access::Add(key) => {
-                let at = self.number.key(key.key_id.as_bytes());
-                let everybody = LogNumber::ALL.key(key.key_id.as_bytes());
+                let at = self.number.key(key.key_id.as_str().as_bytes());
+                let everybody = LogNumber::ALL.key(key.key_id.as_str().as_bytes());
                 changes.put(Family::Access, at, store::to_json(&key));
                 changes.put(Family::Access, everybody, self.number.0.to_be_bytes().to_vec());
-                known.insert(key.key_id.clone(), key);
+                Arc::make_mut(&mut self.access).insert(key.key_id.clone(), key);
             }
-            Access::Remove { key_id } => {
-                changes.delete(Family::Access, self.number.key(key_id.as_bytes()));
-                changes.delete(Family::Access, LogNumber::ALL.key(key_id.as_bytes()));
-                known.remove(&key_id);
+            Access::Remove { key_id, .. } => {
+                let id = key_id.as_str().as_bytes();
+                changes.delete(Family::Access, self.number.key(id));
+                changes.delete(Family::Access, LogNumber::ALL.key(id));
+                Arc::make_mut(&mut self.access).remove(&key_id);
             }
+            Access::Read { .. } => return Some(self.append(changes, draft, origin, None)),
         }
         self.position.access = digest_of_access(&self.access);
         Some(self.append(changes, draft, origin, None))
@@ -189,6 +216,9 @@ impl Log {
         subject: &Subject,
     ) -> Result<Option<u64>, Error> {
         let Some(erasure) = read::<Erasure>(&message.body) else { return Ok(None) };
+        if !self.is_earlier(erasure.reason.as_ref()) {
+            return Ok(None);
+        }
         let Some(draft) = plain_draft(Kind::Erasure, message, subject) else { return Ok(None) };
         let at = self.number.numbered(erasure.index);
         if erasure.index >= self.position.size {
@@ -225,14 +255,15 @@ impl Log {
         subject: &Subject,
     ) -> Option<u64> {
         let change: KeyChange = read(&message.body)?;
-        if change.vkey.0.to_string().len() > VKEY_BYTES_MAX {
+        let fits = change.vkey.0.to_string().len() <= VKEY_BYTES_MAX
+            && change.overlap <= OVERLAP_MAX
+            && self.is_earlier(change.reason.as_ref());
+        if !fits {
             return None;
         }
         let first_size = self.position.size + 1;
-        let mut event = json!({"use": change.usage, "vkey": change.vkey});
-        if change.overlap > OVERLAP_MAX {
-            return None;
-        }
+        let KeyChange { usage, vkey, by, reason, .. } = &change;
+        let mut event = json!({"use": usage, "vkey": vkey, "by": by, "reason": reason});
         let old_last = first_size + change.overlap;
         match change.usage {
             KeyUse::Log => {
@@ -338,8 +369,8 @@ fn approval_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<D
     named.then(|| plain_draft(Kind::Approval, message, subject)).flatten()
 }
 
-/// Every member of the body is payload; the entry says only which approval it belongs to.
-fn evidence_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
+/// Every member of the body is payload; the entry says only what it belongs to.
+fn evidence_draft(message: &Prepared, subject: &Subject, of: &serde_json::Value) -> Option<Draft> {
     let value = json::parse(&message.body).ok()?;
     let whole = canonical::to_vec(&value);
     let Value::Object(members) = value else { return None };
@@ -351,6 +382,6 @@ fn evidence_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<D
         .into_iter()
         .map(|(name, value)| Field { name: name.into_owned(), value: canonical::to_vec(&value) })
         .collect();
-    let event = canonical::of(&json!({"approval_id": id}));
+    let event = canonical::of(of);
     Some(Draft::new(Kind::Evidence, None, event, &whole, &fields, (&message.seed, scope(subject))))
 }

@@ -7,7 +7,7 @@ use crate::{
         note::Vkey,
     },
     store::LogNumber,
-    system::{AccessKey, Genesis, KeyText},
+    system::{AccessKey, Genesis, KeyId, KeyText},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
@@ -55,10 +55,10 @@ pub fn digest_of_keys(keys: &Keys) -> Hash {
 }
 
 /// SHA-256 over the rows of the family `access` of one log, in the order of key ids: the commit record vouches for them.
-pub fn digest_of_access(access: &BTreeMap<String, AccessKey>) -> Hash {
+pub fn digest_of_access(access: &BTreeMap<KeyId, AccessKey>) -> Hash {
     let mut digest = Sha256::new();
     for (id, key) in access {
-        for part in [id.as_bytes(), &crate::store::to_json(key)] {
+        for part in [id.as_str().as_bytes(), &crate::store::to_json(key)] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }

@@ -14,6 +14,7 @@ use crate::{
         Family, LogNumber,
         rocks::{Compression, Opening, Rocks},
     },
+    system,
 };
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -179,7 +180,8 @@ async fn what_the_writer_commits_is_followed() {
     };
     let ledger = Ledger::open(options, &Journals::Embedded).await.unwrap();
     let name = Ident::new("acme").unwrap();
-    let (tenant, genesis) = ledger.create_tenant(&name, None, "embedded:1").unwrap();
+    let by = system::By::Command { command: system::Command::Init };
+    let (tenant, genesis) = ledger.create_tenant(&name, None, "embedded:1", by).unwrap();
     let Journal::Embedded(journal) = tenant.journal().clone() else { panic!("not embedded") };
     let mut following = follow(&journal, 1);
     assert_eq!(following.connected().await.last, 0);

@@ -1,0 +1,137 @@
+//! Administrative acts: who does it, and why (`proto/formats/system.md`). The words of a reason are evidence, which can
+//! be erased; the message that acts only names their entry, because it stays for ever (P11).
+
+use crate::app::App;
+use ledger::{
+    journal::Subject,
+    ledger::Error,
+    log::merkle::Tiles as _,
+    post::{Outcome, SYSTEM},
+    system::{By, Command, Reason},
+    tenant::Tenant,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Longest reason, in characters.
+pub const WHY_CHARS_MAX: usize = 2000;
+
+/// Why somebody acts, in their own words: 1 to [`WHY_CHARS_MAX`] characters, line breaks among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Why(String);
+
+impl TryFrom<String> for Why {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let plain = |c: char| c == '\n' || c == '\t' || !c.is_control();
+        let fits = text.chars().count() <= WHY_CHARS_MAX && text.chars().all(plain);
+        if fits && !text.trim().is_empty() {
+            return Ok(Self(text));
+        }
+        Err(format!(
+            "reason: say why in 1 to {WHY_CHARS_MAX} characters, without control characters but line breaks and tabs"
+        ))
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who acts, and why.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// Who.
+    pub by: By,
+    /// Why, if they say.
+    pub why: Option<Why>,
+}
+
+impl Act {
+    /// Somebody at the machine, with a command.
+    pub fn of_command(command: Command, why: Option<Why>) -> Self {
+        Self { by: By::Command { command }, why }
+    }
+}
+
+impl App {
+    /// Appends the reason for an act of `topic` as evidence; the answer goes into the act's body.
+    ///
+    /// A crash in between leaves a reason without an act: it says what somebody was about to do.
+    pub async fn keep_reason(
+        &self,
+        tenant: &Arc<Tenant>,
+        topic: &str,
+        why: Option<&Why>,
+    ) -> Result<Option<Reason>, Error> {
+        let Some(Why(text)) = why else { return Ok(None) };
+        self.keep_words(tenant, &json!({"act": topic, "reason": text})).await.map(Some)
+    }
+
+    /// Appends evidence that belongs to no approval: every member is erasable payload of its entry.
+    pub async fn keep_words(
+        &self,
+        tenant: &Arc<Tenant>,
+        words: &serde_json::Value,
+    ) -> Result<Reason, Error> {
+        let index = self.append_signed(tenant, &format!("evidence.{SYSTEM}"), words).await?;
+        let published = tenant.published();
+        // From the tree, not from the entry: what the act names is what was hashed.
+        let hash = self.ledger.reader(tenant, &published).hashes(0, index, 1)?;
+        let leaf_hash = hash.first().copied().ok_or(Error::Unknown)?;
+        Ok(Reason { index, leaf_hash })
+    }
+
+    /// Publishes one of our own bodies on `system.<topic>` and waits for its entry; returns its index.
+    pub async fn record<T: Serialize + Sync>(
+        &self,
+        tenant: &Arc<Tenant>,
+        topic: &str,
+        body: &T,
+    ) -> Result<u64, Error> {
+        self.append_signed(tenant, &format!("system.{topic}"), body).await
+    }
+
+    async fn append_signed<T: Serialize + Sync>(
+        &self,
+        tenant: &Arc<Tenant>,
+        subject: &str,
+        body: &T,
+    ) -> Result<u64, Error> {
+        let place = Subject::parse(subject);
+        let place = place.ok_or_else(|| Error::Setup(format!("{subject} is not a subject")))?;
+        let body = ledger::canonical::of(body);
+        let done = self.ledger.publish_signed(tenant, &place, &body).await?;
+        match done.outcomes.first() {
+            Some(Outcome::Posted { index }) => Ok(*index),
+            other => Err(Error::Setup(format!("{subject} was not posted: {other:?}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, fits: bool) {
+        let read = serde_json::from_value::<Why>(json!(text));
+        assert_eq!(read.is_ok(), fits, "{text:?}");
+    }
+
+    #[test]
+    fn a_reason_is_bounded_and_says_something() {
+        check("ticket 4711: asked by the person concerned", true);
+        check("two\nlines\tand a tab", true);
+        check(&"\u{20ac}".repeat(WHY_CHARS_MAX), true);
+        check(&"x".repeat(WHY_CHARS_MAX + 1), false);
+        check("", false);
+        check(" \n ", false);
+        check("a\u{1b}[31mb", false);
+        check("a\rb", false);
+    }
+}
