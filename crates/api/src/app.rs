@@ -1,6 +1,6 @@
 //! What every request handler shares, and what runs beside them.
 
-use crate::{chats, config::Config, metrics::Metrics, pages::Pages, routes};
+use crate::{chats, config::Config, log, metrics::Metrics, pages::Pages, routes, serve::Greeting};
 use approvals::{
     outbox::Chats,
     worker::{self, Worker},
@@ -45,6 +45,10 @@ pub struct App {
     pub scrub: Scrub,
     /// Counters.
     pub metrics: Metrics,
+    /// Room for requests that are served at once.
+    pub requests: routes::request::Room,
+    /// What new connections are met with.
+    pub greeting: Greeting,
     /// Room for bodies.
     pub body_room: routes::body::Room,
     /// The web pages; with approvals alone.
@@ -68,6 +72,7 @@ impl App {
         let metrics = Metrics::new();
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
         let body_room = routes::body::Room::default();
+        let requests = routes::request::Room::new(config.shares.connections);
         let workers = RwLock::default();
         let pages = config.file.approvals.as_ref().map(|_| Pages::open(&config.file.keys_dir));
         let pages = pages.transpose()?;
@@ -78,6 +83,8 @@ impl App {
             chats,
             scrub: Scrub::default(),
             metrics,
+            requests,
+            greeting: Greeting::default(),
             body_room,
             pages,
             slow,
@@ -100,6 +107,12 @@ impl App {
         self.spawn(async move { app.keep_house().await });
         let app = Arc::clone(self);
         self.spawn(async move { app.keep_scrubbing().await });
+        self.spawn(async {
+            loop {
+                tokio::time::sleep(log::TELL_EVERY).await;
+                log::tell(false);
+            }
+        });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

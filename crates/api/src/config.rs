@@ -5,6 +5,7 @@ mod file;
 
 pub use file::*;
 
+use crate::limits::{self, Shares};
 use approvals::setup::{Chat, Connections};
 use ledger::{
     ident::Ident,
@@ -31,6 +32,10 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// For `bench`: every write is appended to this file.
     pub record: Option<PathBuf>,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// How the open files of this process are shared out; `serve` finds out.
+    pub shares: Shares,
 }
 
 impl Config {
@@ -39,7 +44,20 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|e| vec![format!("{}: {e}; copy example.toml and edit it", path.display())])?;
         let file: File = toml::from_str(&text).map_err(|e| vec![e.to_string()])?;
-        Self::check(file)
+        Ok(Self { path: path.to_owned(), ..Self::check(file)? })
+    }
+
+    /// Raises this process's limits as far as the system lets it, and shares them out.
+    pub fn claim_limits(&mut self) -> Result<(), Vec<String>> {
+        let followers = match self.file.journal {
+            Journal::Embedded => 0,
+            // A folder for each tenant, and some tenants to come.
+            Journal::Jetstream { .. } => {
+                std::fs::read_dir(&self.file.keys_dir).map_or(0, Iterator::count) + 8
+            }
+        };
+        self.shares = limits::claim(self.file.limits.connections, followers)?;
+        Ok(())
     }
 
     /// How the ledger is opened.
@@ -53,6 +71,7 @@ impl Config {
                 path: self.file.data_dir.clone(),
                 create,
                 compression,
+                files_max: self.shares.store_files,
                 record: self.record.clone(),
             },
             keys_dir: self.file.keys_dir.clone(),

@@ -17,11 +17,17 @@ mod commands;
 #[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
+mod limits;
+#[cfg(feature = "server")]
+mod log;
+#[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
 mod pages;
 #[cfg(feature = "server")]
 mod problem;
+#[cfg(feature = "server")]
+mod reload;
 #[cfg(feature = "server")]
 mod routes;
 #[cfg(feature = "server")]

@@ -1,11 +1,18 @@
 //! Every metric, named here: Prometheus text at `/metrics`.
 
 use crate::app::App;
+use axum::http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::Registry,
 };
+use std::time::Duration;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByTenant {
@@ -23,10 +30,22 @@ struct ByStatus {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByRoute {
+    route: String,
+    status: &'static str,
+}
+
+/// 1 ms to 33 s, doubling.
+fn request_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
 /// The counters of this process.
 pub struct Metrics {
     registry: Registry,
     events: Family<ByStatus, Counter>,
+    requests: Family<ByRoute, Histogram, fn() -> Histogram>,
     receipts_refused: Counter,
     connections: Gauge,
     entries: Family<ByTenant, Gauge>,
@@ -49,6 +68,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("countersign");
         let events = Family::<ByStatus, Counter>::default();
         registry.register("events", "Events answered over HTTP, by status", events.clone());
+        let requests = Family::new_with_constructor(request_seconds as fn() -> Histogram);
+        registry.register(
+            "request_seconds",
+            "Seconds from a request's head to its answer's, by route and class of status; waiting (`wait`) included",
+            requests.clone(),
+        );
         let receipts_refused = Counter::default();
         registry.register(
             "receipts_refused",
@@ -94,6 +119,7 @@ impl Metrics {
         Self {
             registry,
             events,
+            requests,
             receipts_refused,
             connections,
             entries,
@@ -114,6 +140,18 @@ impl Metrics {
     /// Counts answered events.
     pub fn events(&self, status: &'static str, count: u64) {
         self.events.get_or_create(&ByStatus { status }).inc_by(count);
+    }
+
+    /// Measures an answered request; `route`: as it is documented, empty for none.
+    pub fn answered(&self, route: &str, status: StatusCode, took: Duration) {
+        let status = match status.as_u16() {
+            ..300 => "2xx",
+            ..400 => "3xx",
+            ..500 => "4xx",
+            _ => "5xx",
+        };
+        let by = ByRoute { route: route.to_owned(), status };
+        self.requests.get_or_create(&by).observe(took.as_secs_f64());
     }
 
     /// Counts a receipt that was asked for where it may not go.

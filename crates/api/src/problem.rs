@@ -1,5 +1,6 @@
 //! Errors on the wire: RFC 9457 `application/problem+json` with stable codes (`proto/errors.md`).
 
+use crate::routes::request;
 use approvals::worker;
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -33,6 +34,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Box<serde_json::Value>>,
+    /// The request, as the server's log names it; also in the header `X-Request-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 /// Every code, its status and title.
@@ -97,7 +101,16 @@ impl Problem {
         let outcome = (code == "outcome_unknown").then_some("unknown");
         let kind = format!("urn:countersign:error:{code}");
         let detail = detail.into();
-        Self { kind, title, status: *status, detail, code, outcome, approval: None }
+        Self {
+            kind,
+            title,
+            status: *status,
+            detail,
+            code,
+            outcome,
+            approval: None,
+            request_id: None,
+        }
     }
 
     /// Why a command on an approval was refused.
@@ -135,8 +148,9 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         let status = self.status();
+        self.request_id = request::current().map(|request| request.id.clone());
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();

@@ -219,8 +219,9 @@ pub struct Webhook {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once; more wait in the kernel.
-    pub connections: usize,
+    /// Connections at once; none: 1024, or what the system's limit of open files allows. Beyond them, some for health
+    /// and metrics.
+    pub connections: Option<usize>,
     /// Seconds a client may take to send a request.
     pub request_seconds: u64,
     /// About how many messages one commit takes.
@@ -229,7 +230,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, request_seconds: 30, commit_messages: COMMIT_MESSAGES_MAX }
+        Self { connections: None, request_seconds: 30, commit_messages: COMMIT_MESSAGES_MAX }
     }
 }
 

@@ -78,7 +78,7 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
     let session = visitor(&app, &headers)?;
-    let query: Query = crate::routes::query(raw.as_deref()).unwrap_or_default();
+    let query: Query = crate::routes::query::lenient(raw.as_deref()).unwrap_or_default();
     let decided = query.show == "decided";
     let waiting = session.worker.waiting_for(&session.person);
     let newest = waiting.iter().filter_map(|a| opened(a)).max().unwrap_or(0);
@@ -116,7 +116,8 @@ pub async fn news(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
-    let since: Since = crate::routes::query(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    let since: Since =
+        crate::routes::query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
     let base = super::base(&app).to_owned();
     let session = match visitor(&app, &headers) {
         Err(Stop::SignIn(_)) => return Ok(super::signed_out()),

@@ -211,7 +211,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Page>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let query: ListQuery = super::query(raw.as_deref())?;
+    let query: ListQuery = super::query::strict(raw.as_deref())?;
     let state = query.state.as_deref().unwrap_or("open");
     let all = match state {
         "recent" => asking.worker.recent(),
@@ -259,7 +259,7 @@ pub async fn one(
     let asking = Asking::new(&app, &headers, &tenant)?;
     let mut changes = asking.worker.watch();
     let mut approval = asking.find(&id, Asking::may_see).await?;
-    let query: OneQuery = super::query(raw.as_deref())?;
+    let query: OneQuery = super::query::strict(raw.as_deref())?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0).min(WAIT_SECONDS_MAX));
     let (until, after) = (Instant::now() + wait, query.after.unwrap_or(0));
     while approval.state.version <= after && Instant::now() < until {

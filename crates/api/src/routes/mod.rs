@@ -10,7 +10,9 @@ mod log;
 mod opa;
 mod openapi;
 mod operate;
+pub mod query;
 mod receipts;
+pub mod request;
 mod rules;
 mod slack;
 mod teams;
@@ -22,7 +24,7 @@ pub use openapi::document;
 use crate::{app::App, pages, problem::Problem};
 use axum::{
     Router,
-    extract::{Query, Request, rejection::QueryRejection},
+    extract::Request,
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -59,6 +61,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/approvals/{id}/execution", post(approvals::execution))
         .route("/tokens/redeem", post(tokens::redeem))
         .route("/tokens/{jti}/revoke", post(approvals::back::revoke_token));
+    let around = Arc::clone(&app);
     let pages = app.pages.is_some().then(|| pages::router(Arc::clone(&app)));
     let router = Router::new()
         .nest("/v1/tenants/{tenant}", tenant)
@@ -66,6 +69,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/backup", post(operate::backup))
         .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
+        .route("/livez", get(operate::livez))
         .route("/healthz", get(operate::healthz))
         .route("/readyz", get(operate::readyz))
         .route("/metrics", get(operate::metrics))
@@ -80,15 +84,8 @@ pub fn router(app: Arc<App>) -> Router {
         None => router,
         Some(pages) => router.merge(pages),
     };
-    router.layer(middleware::from_fn(unread::take_off))
-}
-
-/// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
-pub fn query<T: serde::de::DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
-    let uri = format!("/?{}", raw.unwrap_or_default()).parse();
-    let uri = uri.map_err(|_| Problem::new("bad_request", "The query can't be read."))?;
-    let query = Query::try_from_uri(&uri);
-    Ok(query.map_err(|e: QueryRejection| Problem::new("bad_request", e.body_text()))?.0)
+    let around = middleware::from_fn_with_state(around, request::serve);
+    router.layer(middleware::from_fn(unread::take_off)).layer(around)
 }
 
 /// Every answer: not cached by others, not sniffed; and every error a problem.

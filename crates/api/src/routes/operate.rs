@@ -196,6 +196,12 @@ pub async fn backup(
     Ok(Json(json!({"path": path})))
 }
 
+/// Whether the process runs: restart it when this does not answer, and for no other reason
+#[utoipa::path(get, path = "/livez", tag = "operation", responses((status = 200, body = Object)))]
+pub async fn livez() -> Json<serde_json::Value> {
+    Json(json!({"live": true}))
+}
+
 /// Whether everything is as it must be; names of tenants only for the operator
 #[utoipa::path(get, path = "/healthz", tag = "operation",
     responses((status = 200, body = Object), (status = 503, body = Object)))]

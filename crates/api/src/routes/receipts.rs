@@ -42,7 +42,7 @@ pub async fn receipt(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
-    let query: ReceiptQuery = super::query(raw.as_deref())?;
+    let query: ReceiptQuery = super::query::strict(raw.as_deref())?;
     let published = tenant.published();
     let reader = app.ledger.reader(&tenant, &published);
     let index = match (&query.index, &query.producer, &query.source, &query.id) {
@@ -99,7 +99,7 @@ pub async fn consistency(
     headers: HeaderMap,
 ) -> Result<Json<Consistency>, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, ANY)?;
-    let ConsistencyQuery { from, to } = super::query(raw.as_deref())?;
+    let ConsistencyQuery { from, to } = super::query::strict(raw.as_deref())?;
     let published = tenant.published();
     let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;
     let proof = proof.ok_or_else(|| {
