@@ -270,8 +270,8 @@ def test_p1_idle_clients_take_no_files_from_the_store(tmp_path: Path, limits: st
         for _ in range(idle):
             stack.enter_context(raw(server))
         health = server.client(None)
-        for _ in range(150):
-            # The write-ahead log and the tables of several families are begun anew again and again.
+        for _ in range(400):
+            # More than the largest memory of one family: tables and write-ahead logs are begun anew.
             assert book.one(event(payload={"pad": "x" * 250_000}))["status"] == "posted"
         assert health.http.get("/healthz").status_code == 200
         assert server.alive(), server.log[-2000:]

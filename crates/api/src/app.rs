@@ -1,6 +1,9 @@
 //! What every request handler shares, and what runs beside them.
 
-use crate::{chats, config::Config, log, metrics::Metrics, pages::Pages, routes, serve::Greeting};
+use crate::{
+    auth::MetricsKey, chats, config::Config, log, metrics::Metrics, pages::Pages, routes,
+    serve::Greeting, vitals::Vitals,
+};
 use approvals::{
     outbox::Chats,
     worker::{self, Worker},
@@ -45,6 +48,10 @@ pub struct App {
     pub scrub: Scrub,
     /// Counters.
     pub metrics: Metrics,
+    /// The key that reads metrics.
+    pub metrics_key: MetricsKey,
+    /// What was seen of the journals.
+    pub vitals: Vitals,
     /// Room for requests that are served at once.
     pub requests: routes::request::Room,
     /// What new connections are met with.
@@ -53,6 +60,8 @@ pub struct App {
     pub body_room: routes::body::Room,
     /// The web pages; with approvals alone.
     pub pages: Option<Pages>,
+    /// One removal of an API key at a time.
+    pub key_removal: AsyncMutex<()>,
     /// One erasure, rotation or tenant at a time.
     pub slow: AsyncMutex<()>,
     workers: RwLock<BTreeMap<Ident, Arc<Worker>>>,
@@ -69,7 +78,11 @@ impl App {
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Arc::clone(&ledger));
+        let metrics_key = MetricsKey::default();
+        if let Some(path) = &config.file.metrics_key_file {
+            metrics_key.read(path).map_err(Error::Setup)?;
+        }
         let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
         let body_room = routes::body::Room::default();
         let requests = routes::request::Room::new(config.shares.connections);
@@ -83,10 +96,13 @@ impl App {
             chats,
             scrub: Scrub::default(),
             metrics,
+            metrics_key,
+            vitals: Vitals::default(),
             requests,
             greeting: Greeting::default(),
             body_room,
             pages,
+            key_removal: AsyncMutex::default(),
             slow,
             workers,
             tasks,
@@ -107,6 +123,7 @@ impl App {
         self.spawn(async move { app.keep_house().await });
         let app = Arc::clone(self);
         self.spawn(async move { app.keep_scrubbing().await });
+        self.spawn(Arc::clone(self).watch_journals());
         self.spawn(async {
             loop {
                 tokio::time::sleep(log::TELL_EVERY).await;
@@ -153,13 +170,6 @@ impl App {
         workers.insert(tenant.name.clone(), Arc::clone(&worker));
         drop(workers);
         self.spawn(worker.run());
-    }
-
-    /// Tenants whose files are not the rules and people that were applied: nothing is decided for them here.
-    pub fn without_rules(&self) -> Vec<Ident> {
-        let workers = self.workers.read().expect("no holder of the lock panics");
-        let without = workers.iter().filter(|(_, worker)| !worker.follows_rules());
-        without.map(|(tenant, _)| tenant.clone()).collect()
     }
 
     /// The approvals worker of a tenant, if approvals are set up.

@@ -56,6 +56,7 @@ impl Config {
                 std::fs::read_dir(&self.file.keys_dir).map_or(0, Iterator::count) + 8
             }
         };
+        self.warnings.extend(limits::warning());
         self.shares = limits::claim(self.file.limits.connections, followers)?;
         Ok(())
     }

@@ -73,6 +73,17 @@ pub fn claim(wanted: Option<usize>, followers: usize) -> Result<Shares, Vec<Stri
     Err(wrong)
 }
 
+/// What to think about: the memory that this process's control group allows.
+pub fn warning() -> Option<String> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let limit = std::fs::read_to_string(format!("/sys/fs/cgroup{own}/memory.max")).ok()?;
+    let limit: u64 = limit.trim().parse().ok()?;
+    (limit < MEMORY_BYTES_MIN).then(|| {
+        format!("memory: the control group allows {limit} bytes; a loaded server needs up to {MEMORY_BYTES_MIN}")
+    })
+}
+
 /// Sets the soft limit to the hard one; returns what holds then, `None` for no limit.
 fn raise(resource: Resource) -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(resource);
@@ -113,15 +124,15 @@ mod tests {
         followers: usize,
         expected: Result<(usize, usize), &str>,
     ) {
-        let shared = share(files, wanted, followers);
-        match (&shared, expected) {
+        let result = share(files, wanted, followers);
+        match (&result, expected) {
             (Ok(shares), Ok(expected)) => {
                 assert_eq!((shares.connections, shares.store_files), expected);
                 let taken = OWN_FILES + CONNECTIONS_APART + FILES_A_FOLLOWER * followers;
                 assert!(taken + shares.connections + shares.store_files <= files, "{shares:?}");
             }
             (Err(text), Err(part)) => assert!(text.contains(part), "{text}"),
-            _ => panic!("{files} {wanted:?} {followers}: {shared:?}"),
+            _ => panic!("{files} {wanted:?} {followers}: {result:?}"),
         }
     }
 

@@ -32,6 +32,8 @@ mod reload;
 mod routes;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod vitals;
 
 use clap::Parser as _;
 use std::process::ExitCode;

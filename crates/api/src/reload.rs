@@ -63,8 +63,13 @@ fn reload(app: &App, log: &log::Handle) {
         (None, None) => {}
         _ => wrong.push("[tls] was added or removed: restart".into()),
     }
+    if let Some(path) = &file.metrics_key_file {
+        wrong.extend(app.metrics_key.read(path).err());
+    }
     if wrong.is_empty() {
-        tracing::info!("SIGHUP: the log's level and the files of TLS were read again");
+        tracing::info!(
+            "SIGHUP: the log's level, the metrics key and the files of TLS were read again"
+        );
     } else {
         let wrong = wrong.join("; ");
         tracing::error!(wrong, "SIGHUP: what was read before stays");

@@ -39,6 +39,8 @@ pub mod system;
 #[cfg(feature = "rocksdb")]
 pub mod tenant;
 pub mod time;
+#[cfg(feature = "rocksdb")]
+pub mod timing;
 pub mod verify;
 #[cfg(feature = "rocksdb")]
 pub mod writer;

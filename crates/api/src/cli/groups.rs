@@ -61,6 +61,9 @@ pub enum KeyCommand {
         tenant: String,
         /// The key's id: 16 hex digits after `cs_`
         key_id: String,
+        /// Also if it is the tenant's last admin key
+        #[arg(long)]
+        last_admin: bool,
     },
     /// Rotate a signing key: log, journal or token
     Rotate {

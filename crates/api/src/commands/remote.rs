@@ -35,8 +35,9 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
                 list(&keys);
             }
         }
-        KeyCommand::Remove { remote, tenant, key_id } => {
-            Client::new(remote)?.delete(&format!("/v1/tenants/{tenant}/keys/{key_id}"))?;
+        KeyCommand::Remove { remote, tenant, key_id, last_admin } => {
+            let query = if *last_admin { "?last_admin=true" } else { "" };
+            Client::new(remote)?.delete(&format!("/v1/tenants/{tenant}/keys/{key_id}{query}"))?;
             say(&format!("{key_id} is removed"));
         }
         KeyCommand::Rotate { remote, tenant, usage, overlap } => {

@@ -20,6 +20,9 @@ pub struct File {
     /// Address and port.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
+    /// File with the key that reads `/metrics` and nothing else, 32 characters or more. None: the operator key alone.
+    #[serde(default)]
+    pub metrics_key_file: Option<PathBuf>,
     /// What clients see, e.g. `https://log.example.com`. Its host begins every log's origin: fixed for ever at `init`.
     pub public_url: String,
     /// A proxy in front terminates TLS; without this and without `[tls]` only loopback is served.

@@ -27,30 +27,77 @@ const TENANT_KIB_MAX: usize = 64 << 10;
 const GZIP_MEMBERS_MAX: usize = 64;
 /// Bodies that are decompressed at once.
 static INFLATING: Semaphore = Semaphore::const_new(2);
+/// Most memory for pages that are read or sent, of all clients together and of one tenant, in KiB.
+const ANSWERS_KIB_MAX: usize = 256 << 10;
+const TENANT_ANSWERS_KIB_MAX: usize = 64 << 10;
 /// Largest other body, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// Longest wait for room for a page.
+const PAGE_WAIT: Duration = Duration::from_secs(10);
 
 /// Room for bodies, so that nobody takes all of it (P12): small ones of clients with keys, of strangers, and events.
 pub struct Room {
     small: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     events: Arc<Semaphore>,
-    tenants: Mutex<HashMap<Ident, Arc<Semaphore>>>,
+    answers: Arc<Semaphore>,
+    tenants: Mutex<HashMap<Ident, OfTenant>>,
+}
+
+/// What one tenant may take.
+#[derive(Clone)]
+struct OfTenant {
+    events: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
 }
 
 impl Default for Room {
     fn default() -> Self {
         let room = |kib| Arc::new(Semaphore::new(kib));
         let (small, strangers) = (room(SMALL_KIB_MAX), room(SMALL_KIB_MAX));
-        Self { small, strangers, events: room(EVENTS_KIB_MAX), tenants: Mutex::default() }
+        let (events, answers) = (room(EVENTS_KIB_MAX), room(ANSWERS_KIB_MAX));
+        Self { small, strangers, events, answers, tenants: Mutex::default() }
     }
 }
 
 impl Room {
-    fn of_tenant(&self, tenant: &Ident) -> Arc<Semaphore> {
+    fn of_tenant(&self, tenant: &Ident) -> OfTenant {
+        let room = |kib| Arc::new(Semaphore::new(kib));
         let mut tenants = self.tenants.lock().expect("no holder of the lock panics");
-        let room = tenants.entry(tenant.clone());
-        Arc::clone(room.or_insert_with(|| Arc::new(Semaphore::new(TENANT_KIB_MAX))))
+        let own = tenants.entry(tenant.clone());
+        let new =
+            || OfTenant { events: room(TENANT_KIB_MAX), answers: room(TENANT_ANSWERS_KIB_MAX) };
+        own.or_insert_with(new).clone()
+    }
+
+    /// Room for a page of at most `bytes` of a tenant; to be held until it was sent.
+    pub async fn page(&self, tenant: &Ident, bytes: usize) -> Result<Reserved, Problem> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        let busy = || {
+            let detail =
+                "Too many large pages are being read at once. Try again, with a smaller `limit`.";
+            Problem::new("busy", detail)
+        };
+        let own = self.of_tenant(tenant).answers.acquire_many_owned(kib);
+        let own = tokio::time::timeout(PAGE_WAIT, own).await.ok().and_then(Result::ok);
+        let own = own.ok_or_else(busy)?;
+        let all = Arc::clone(&self.answers).acquire_many_owned(kib);
+        let all = tokio::time::timeout(PAGE_WAIT, all).await.ok().and_then(Result::ok);
+        Ok(Reserved([own, all.ok_or_else(busy)?]))
+    }
+}
+
+/// Room that a page takes.
+pub struct Reserved([OwnedSemaphorePermit; 2]);
+
+impl Reserved {
+    /// Gives back what a page of `bytes` does not need.
+    pub fn shrink(&mut self, bytes: usize) {
+        for room in &mut self.0 {
+            let more = room.num_permits().saturating_sub(bytes / 1024 + 1);
+            drop(room.split(more));
+        }
     }
 }
 
@@ -70,7 +117,7 @@ pub async fn events(
 ) -> Result<Held, Problem> {
     let (max, wait) = (EVENTS_BYTES_MAX, wait(app));
     // First the tenant's own: whoever waits for that keeps nobody else up.
-    let own = room(&app.body_room.of_tenant(tenant), headers, max, wait).await?;
+    let own = room(&app.body_room.of_tenant(tenant).events, headers, max, wait).await?;
     let all = room(&app.body_room.events, headers, max, wait).await?;
     let bytes = receive(headers, body, max, wait).await?;
     Ok(Held { bytes, _room: [own, all] })

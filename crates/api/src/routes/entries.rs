@@ -2,10 +2,12 @@
 
 use super::{
     query::{one_of, time},
+    request::Sent,
     text,
 };
 use crate::{app::App, auth::READERS, problem::Problem};
 use axum::{
+    body::Body,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
     response::Response,
@@ -17,7 +19,9 @@ use ledger::{
     ident::Ident,
     journal::embedded,
     ledger::Ledger,
+    log::tile::ENTRY_BYTES_MAX,
     reader::Published,
+    store,
     system::Role,
     tenant::Tenant,
     time::Nanos,
@@ -153,11 +157,13 @@ pub async fn feed(
     let from = query.after.as_deref().map(|cursor| query.position(&tenant.origin, cursor));
     let from = from.transpose()?;
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
+    let mut room = app.body_room.page(&tenant.name, PAGE_BYTES_MAX + ENTRY_BYTES_MAX).await?;
     // Up to 20,000 entries are read: not on a thread that serves others.
     let page = tokio::task::block_in_place(|| {
         page(&app.ledger, &tenant, &published, &query, &Bounds { from, since, until, limit })
     })?;
-    Ok(page.response(&query, &tenant))
+    room.shrink(page.lines.len());
+    Ok(page.response(&query, &tenant).map(|body| Body::new(Sent::new(body, room))))
 }
 
 /// The published state, once it holds `index` or the time is over.
@@ -202,8 +208,8 @@ fn page(
     let (mut lines, mut index, mut count) = (String::new(), first, 0);
     while index < last && count < bounds.limit && index - first < SCANNED_MAX {
         let entry = reader.entry(index)?.ok_or_else(Problem::not_found)?;
-        let entry = String::from_utf8(entry)
-            .map_err(|_| Problem::new("internal", "An entry is not readable; run fsck."))?;
+        let damaged = store::Error::Corrupt { family: "entries", what: "an entry" };
+        let entry = String::from_utf8(entry).map_err(|_| damaged)?;
         let wanted = !query.is_filtered()
             || View::parse(entry.as_bytes()).is_some_and(|view| query.matches(&view));
         if wanted {

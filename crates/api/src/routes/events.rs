@@ -17,7 +17,7 @@ use ledger::{
     tenant::Tenant,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Query of `POST T/events`.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -170,7 +170,9 @@ pub fn results(
     for (id, outcome) in batch.ids.into_iter().zip(batch.done.outcomes) {
         let mut result = result(id, &outcome);
         if receipts {
+            let begun = Instant::now();
             result.receipt = reader.receipt(result.index)?.map(|receipt| receipt.to_string());
+            app.metrics.receipt(begun.elapsed());
         }
         for (status, count) in &mut counts {
             *count += u64::from(*status == result.status);

@@ -5,7 +5,7 @@ use crate::{app::App, problem::Problem};
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
 };
 use ledger::{
@@ -118,18 +118,38 @@ pub async fn list(
     access_keys(&app, &tenant).map(Json)
 }
 
+/// How a key shall be removed.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RemoveQuery {
+    /// `true`: also if it is the tenant's last key of role admin.
+    last_admin: Option<String>,
+}
+
 /// Remove an API key; it is dead when this answers
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/keys/{key_id}", tag = "operation",
-    params(("tenant" = String, Path), ("key_id" = String, Path)),
+    params(("tenant" = String, Path), ("key_id" = String, Path), RemoveQuery),
     responses((status = 204), (status = "4XX", body = Problem)), security(("key" = [])))]
 pub async fn remove(
     State(app): State<Arc<App>>,
     Path((tenant, key_id)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    if !access_keys(&app, &tenant)?.iter().any(|key| key.key_id == key_id) {
-        return Err(Problem::not_found());
+    let RemoveQuery { last_admin } = super::query::strict(raw.as_deref())?;
+    super::query::one_of("last_admin", last_admin.as_deref(), &["true", "false"])?;
+    // Two admins that remove each other would leave none.
+    let _alone = app.key_removal.lock().await;
+    let keys = access_keys(&app, &tenant)?;
+    let key = keys.iter().find(|key| key.key_id == key_id).ok_or_else(Problem::not_found)?;
+    let is_admin = |key: &AccessKey| key.roles.contains(&Role::Admin);
+    let others = keys.iter().filter(|other| is_admin(other) && other.key_id != key_id).count();
+    if is_admin(key) && others == 0 && last_admin.as_deref() != Some("true") {
+        let detail = "This is the tenant's last admin key: without one, only `countersign init --new-admin-key` on the \
+                      server's machine makes another. Issue another one first; or, if you mean it, repeat with \
+                      ?last_admin=true (`countersign key remove --last-admin`).";
+        return Err(Problem::new("conflict", detail));
     }
     app.record(&tenant, "access", &Access::Remove { key_id }).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -4,6 +4,7 @@ pub mod approvals;
 pub mod body;
 mod entries;
 pub mod events;
+mod health;
 mod jwks;
 mod keys;
 mod log;
@@ -51,6 +52,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
         .route("/rules", get(rules::show).post(rules::apply))
+        .route("/readyz", get(health::tenant_readyz))
         .route("/erasures", post(operate::erase))
         .route("/approvals", get(approvals::list).post(approvals::open))
         .route("/approvals/{id}", get(approvals::one))
@@ -69,10 +71,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/backup", post(operate::backup))
         .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
-        .route("/livez", get(operate::livez))
-        .route("/healthz", get(operate::healthz))
-        .route("/readyz", get(operate::readyz))
-        .route("/metrics", get(operate::metrics))
+        .route("/livez", get(health::livez))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::serve))
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async {

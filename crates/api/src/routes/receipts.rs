@@ -14,7 +14,7 @@ use axum::{
 };
 use ledger::{disclosure::Scope, entry::View};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Which receipt: by index, or by what makes an event unique.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -44,6 +44,11 @@ pub async fn receipt(
     let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
     let query: ReceiptQuery = super::query::strict(raw.as_deref())?;
     let published = tenant.published();
+    if published.checkpoint.is_empty()
+        && let Some(reason) = tenant.halted()
+    {
+        return Err(ledger::ledger::Error::Halted(reason).into());
+    }
     let reader = app.ledger.reader(&tenant, &published);
     let index = match (&query.index, &query.producer, &query.source, &query.id) {
         (Some(index), None, None, None) => Some(*index),
@@ -55,7 +60,9 @@ pub async fn receipt(
             return Err(Problem::new("bad_request", detail));
         }
     };
+    let begun = Instant::now();
     let receipt = index.map(|index| reader.receipt(index)).transpose()?.flatten();
+    app.metrics.receipt(begun.elapsed());
     let receipt = receipt.ok_or_else(Problem::not_found)?;
     // A publisher's key reads what its own producer published, nothing else.
     if !caller.has(READERS) {

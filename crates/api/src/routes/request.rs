@@ -1,7 +1,11 @@
 //! One request, from its head to the last byte of its answer: its id, its place among those served at once, what is
 //! measured and logged of it.
 
-use crate::{app::App, limits::CONNECTIONS_APART, problem::Problem};
+use crate::{
+    app::App,
+    limits::CONNECTIONS_APART,
+    problem::{Damage, Problem},
+};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::{MatchedPath, Request, State},
@@ -28,7 +32,7 @@ const ID_BYTES_MAX: usize = 64;
 /// Longest wait for others to be answered.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
 /// What is answered however many others are being served.
-const OPERATION: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
+const OPERATION: [&str; 3] = ["/livez", "/healthz", "/metrics"];
 
 tokio::task_local! {
     static CURRENT: Arc<Known>;
@@ -122,8 +126,8 @@ pub async fn serve(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let name = tenant.as_ref().map(tracing::field::display);
     let span =
         tracing::error_span!("request", id, method = %request.method(), route, tenant = name);
-    let apart = OPERATION.contains(&path);
-    let known = Arc::new(Known { id: id.clone(), tenant });
+    let apart = OPERATION.contains(&path) || path.ends_with("/readyz");
+    let known = Arc::new(Known { id: id.clone(), tenant: tenant.clone() });
     let answer = async {
         if let Err(problem) = check_host(&request) {
             return closing(problem);
@@ -139,6 +143,11 @@ pub async fn serve(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let mut response = CURRENT.scope(known, answer).instrument(span.clone()).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(ID, id);
+    }
+    if let (Some(Damage(what)), Some(name)) = (response.extensions_mut().remove(), &tenant)
+        && let Some(tenant) = app.ledger.tenant(name.as_str())
+    {
+        tenant.note_damage(&what);
     }
     let status = response.status();
     app.metrics.answered(&route, status, begun.elapsed());
