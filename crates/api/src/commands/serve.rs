@@ -40,7 +40,7 @@ async fn serve_app(
     ready(listener.local_addr()?);
     let stopped = signals.until_stopped(Arc::clone(&app), log);
     let served = serve::serve(Arc::clone(&app), listener, stopped).await;
-    app.stop_tasks();
+    app.stop_tasks().await;
     // The last holder of the ledger joins the writer: what was accepted is committed.
     tokio::task::block_in_place(|| drop(app));
     log::tell(true);

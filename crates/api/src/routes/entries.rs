@@ -5,7 +5,7 @@ use super::{
     request::Sent,
     text,
 };
-use crate::{app::App, auth::READERS, problem::Problem};
+use crate::{app::App, auth::READERS, pages, problem::Problem};
 use axum::{
     body::Body,
     extract::{Path, RawQuery, State},
@@ -53,8 +53,10 @@ pub struct FeedQuery {
     /// Cursor of an earlier page (`next`).
     after: Option<String>,
     /// Entries on a page, 1 to 1000; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Seconds to wait for an entry when there is none yet, 0 to 30.
+    #[param(maximum = 30)]
     wait: Option<u64>,
     /// First `journal.time`, RFC 3339, inclusive.
     since: Option<String>,
@@ -156,6 +158,9 @@ pub async fn feed(
         (time("since", query.since.as_deref())?, time("until", query.until.as_deref())?);
     let from = query.after.as_deref().map(|cursor| query.position(&tenant.origin, cursor));
     let from = from.transpose()?;
+    if let Some(scanned) = from.and_then(|from| from.checked_sub(1)) {
+        super::published_with(&app, &tenant, scanned).await?;
+    }
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
     let mut room = app.body_room.page(&tenant.name, PAGE_BYTES_MAX + ENTRY_BYTES_MAX).await?;
     // Up to 20,000 entries are read: not on a thread that serves others.
@@ -163,7 +168,8 @@ pub async fn feed(
         page(&app.ledger, &tenant, &published, &query, &Bounds { from, since, until, limit })
     })?;
     room.shrink(page.lines.len());
-    Ok(page.response(&query, &tenant).map(|body| Body::new(Sent::new(body, room))))
+    let response = page.response(&query, &tenant, pages::base(&app));
+    Ok(response.map(|body| Body::new(Sent::new(body, room))))
 }
 
 /// The published state, once it holds `index` or the time is over.
@@ -230,7 +236,8 @@ fn page(
 }
 
 impl Page {
-    fn response(self, query: &FeedQuery, tenant: &Tenant) -> Response {
+    /// `base`: the path of `public_url`, before our own.
+    fn response(self, query: &FeedQuery, tenant: &Tenant, base: &str) -> Response {
         let next = (!self.ended).then(|| query.cursor(&tenant.origin, self.scanned.1));
         let closing = serde_json::json!({
             "next": next, "scanned": [self.scanned.0, self.scanned.1], "size": self.size,
@@ -238,7 +245,7 @@ impl Page {
         let mut response = text("application/x-ndjson", format!("{}{closing}\n", self.lines));
         if let Some(next) = next {
             let link = format!(
-                "</v1/tenants/{}/entries?{}>; rel=\"next\"",
+                "<{base}/v1/tenants/{}/entries?{}>; rel=\"next\"",
                 tenant.name,
                 query.next(&next)
             );
@@ -298,8 +305,9 @@ pub async fn entry(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, READERS)?;
-    let published = tenant.published();
-    let entry = app.ledger.reader(&tenant, &published).entry(index_of(&index)?)?;
+    let index = index_of(&index)?;
+    let published = super::published_with(&app, &tenant, index).await?;
+    let entry = app.ledger.reader(&tenant, &published).entry(index)?;
     Ok(text("application/json", entry.ok_or_else(Problem::not_found)?))
 }
 
@@ -314,8 +322,9 @@ pub async fn disclosures(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, &[Role::Discloser])?;
-    let published = tenant.published();
-    let payload = app.ledger.reader(&tenant, &published).payload(index_of(&index)?)?;
+    let index = index_of(&index)?;
+    let published = super::published_with(&app, &tenant, index).await?;
+    let payload = app.ledger.reader(&tenant, &published).payload(index)?;
     let payload = payload.ok_or_else(Problem::not_found)?;
     let mut body = Vec::new();
     for disclosure in payload.disclosures {

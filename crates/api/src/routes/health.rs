@@ -102,9 +102,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
             tenants.iter().filter_map(|t| Some(json!({"tenant": t.name, "reason": t.halted()?})));
         document["halted"] = halted.collect();
         let unsigned = tenants.iter().filter(|tenant| tenant.unsigned() > 0);
-        document["unsigned"] = unsigned
-            .map(|t| json!({"tenant": t.name, "reason": t.unsigned().to_string()}))
-            .collect();
+        document["unsigned"] =
+            unsigned.map(|t| json!({"tenant": t.name, "messages": t.unsigned()})).collect();
         let scrub = tenants.iter().map(|t| (t, app.scrub.status(&t.name)));
         document["scrub"] = scrub
             .map(|(t, scrub)| {

@@ -141,7 +141,12 @@ pub async fn remove(
     super::query::one_of("last_admin", last_admin.as_deref(), &["true", "false"])?;
     // Two admins that remove each other would leave none.
     let _alone = app.key_removal.lock().await;
-    let keys = access_keys(&app, &tenant)?;
+    let mut keys = access_keys(&app, &tenant)?;
+    if !keys.iter().any(|key| key.key_id == key_id) {
+        // It may have been made at another server a moment ago.
+        app.ledger.catch_up(&tenant).await?;
+        keys = access_keys(&app, &tenant)?;
+    }
     let key = keys.iter().find(|key| key.key_id == key_id).ok_or_else(Problem::not_found)?;
     let is_admin = |key: &AccessKey| key.roles.contains(&Role::Admin);
     let others = keys.iter().filter(|other| is_admin(other) && other.key_id != key_id).count();

@@ -99,7 +99,7 @@ pub async fn erase(
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let Erase { index, fields, cancel } = body::json(&app, &headers, body).await?;
     let erasure = Erasure { index, fields };
-    if erasure.index >= tenant.published().size {
+    if erasure.index >= super::published_with(&app, &tenant, erasure.index).await?.size {
         return Err(Problem::not_found());
     }
     check_erasure(&app, &tenant, &erasure)?;
