@@ -131,7 +131,7 @@ fn answer(well: bool, document: Value) -> Response {
 
 /// Metrics for Prometheus (metrics key or operator key)
 #[utoipa::path(get, path = "/metrics", tag = "operation",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = 401, body = Problem)),
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = "4XX", body = Problem)),
     security(("key" = [])))]
 pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     if !app.metrics_key.opens(&headers) {
