@@ -89,7 +89,6 @@ pub async fn publish(
 ) -> Result<Json<Results>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Publisher])?;
     let query: EventsQuery = super::query::strict(raw.as_deref())?;
-    super::query::one_of("receipts", query.receipts.as_deref(), &["full"])?;
     let producer = caller.producer()?.clone();
     let held = body::events(&app, &headers, body, &tenant.name).await?;
     let events = split(&headers, &held.bytes)?;

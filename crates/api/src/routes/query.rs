@@ -30,7 +30,10 @@ pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, 
         let value = pairs.iter().find(|(name, _)| text.starts_with(&format!("{name}: ")));
         let missing = text.split_once("missing field `").and_then(|(_, rest)| rest.split_once('`'));
         wrong(&match (value, missing) {
-            (Some((name, value)), _) => format!("{name}: {} is not a whole number.", word(value)),
+            (Some((name, value)), _) => match words_of(&text) {
+                Some(words) => format!("{name}: there is no {}; there is {words}.", word(value)),
+                None => format!("{name}: {} is not a whole number.", word(value)),
+            },
             (None, Some((name, _))) => format!("{name}: is missing."),
             (None, None) => text,
         })
@@ -50,6 +53,12 @@ fn read<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, String> {
         text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
     });
     Ok(query?.0)
+}
+
+/// The words that a value could be, where it is none of them.
+fn words_of(text: &str) -> Option<String> {
+    let (_, words) = text.split_once("unknown variant `")?.1.rsplit_once("`, expected ")?;
+    Some(words.trim_start_matches("one of ").replace('`', ""))
 }
 
 fn wrong(detail: &str) -> Problem {
@@ -94,6 +103,14 @@ mod tests {
     struct Sample {
         index: u64,
         kind: Option<String>,
+        part: Option<Part>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize, utoipa::ToSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Part {
+        Half,
+        Whole,
     }
 
     fn check(raw: &str, expected: Result<(u64, Option<&str>), &str>) {
@@ -111,14 +128,19 @@ mod tests {
         check("index=7&kind=a%20b", Ok((7, Some("a b"))));
         check(
             "index=7&kinds=a",
-            Err("There is no query parameter \"kinds\" here; there is index, kind."),
+            Err("There is no query parameter \"kinds\" here; there is index, kind, part."),
         );
         check("index=7&kind=a&kind=b", Err("kind: given more than once."));
         check("index=seven", Err("index: \"seven\" is not a whole number."));
         check("index=-1", Err("index: \"-1\" is not a whole number."));
+        check("index=7&part=half", Ok((7, None)));
+        check("index=7&part=ful", Err("part: there is no \"ful\"; there is half or whole."));
         check("kind=a", Err("index: is missing."));
         check("", Err("index: is missing."));
-        check("%1b=1", Err("There is no query parameter \"\\u{1b}\" here; there is index, kind."));
+        check(
+            "%1b=1",
+            Err("There is no query parameter \"\\u{1b}\" here; there is index, kind, part."),
+        );
     }
 
     #[test]
