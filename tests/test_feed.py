@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
 import pytest
-from support import Server, event, heartbeat
+from support import Key, Server, event, heartbeat
 from support.client import Client, Page
 
 END = {
@@ -124,7 +125,7 @@ def test_p3_every_entry_once_at_any_page_size(reader: Client, limit: int) -> Non
 FILTERS: list[dict[str, str]] = [
     {"kind": "decision"}, {"kind": "rejected"}, {"kind": "gap_opened"}, {"kind": "genesis"}, {"producer": "gw-2"},
     {"agent": "agent-1"}, {"verdict": "sanitize"}, {"tool": "tool/1"}, {"tool": "tool/1", "verdict": "deny", "agent": "agent-0"},
-    {"kind": "nothing"}, {"agent": ""}, {"agent": "agent-1 "}, {"kind": "Decision"},
+    {"kind": "journal_gap"}, {"agent": ""}, {"agent": "agent-1 "}, {"verdict": "unspecified"}, {"producer": "gw-9"},
 ]  # fmt: skip
 
 
@@ -148,6 +149,86 @@ def test_p3_filters(reader: Client, query: dict[str, str], limit: int) -> None:
     assert page.next, "tail mode always has a next"
     if not expected:
         assert page.lines == [] and page.end["scanned"] == [0, page.end["size"]]
+
+
+def refused(answer: Any) -> str:
+    """The detail of a 400."""
+    assert answer.status_code == 400, (answer.status_code, answer.text[:300])
+    assert answer.json()["code"] == "bad_request"
+    return answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"kind": "gap_open"}, ["gap_open", "gap_opened", "decision", "rejected"]),
+        ({"kind": "Decision"}, ["decision"]),
+        ({"kind": ""}, ["genesis"]),
+        ({"kind": "decision,event"}, ["decision"]),
+        ({"verdict": "denied"}, ["denied", "allow", "deny", "sanitize", "approval_needed"]),
+        ({"verdict": "DENY"}, ["deny"]),
+        ({"producer": "GW 1"}, ["producer", "a-z"]),
+        ({"kinds": "decision"}, ["kinds", "kind", "since", "after"]),
+        ({"limit": "ten"}, ["limit", "ten", "whole number"]),
+        ({"wait": "-1"}, ["wait", "whole number"]),
+        ({"limit": "0"}, ["1 to 1000"]),
+        ({"since": "2026-11-28"}, ["since", "2026-11-28T09:30:00Z"]),
+        ({"until": "yesterday"}, ["until", "RFC 3339"]),
+        ({"since": "2026-11-28T10:00:00 01:00"}, ["%2B"]),
+    ],
+    ids=str,
+)
+def test_p3_a_word_that_nothing_has_is_refused_not_silent(reader: Client, query: dict[str, str], words: list[str]) -> None:
+    """An alert with a typo must not stay silent, nor a count of 0 look like proof: 400 says what there is."""
+    detail = refused(reader.get("/entries", **query))
+    assert all(word in detail for word in words), detail
+
+
+def test_p3_other_routes_ignore_nothing_either(reader: Client, full: Server) -> None:
+    assert "there is index, producer, source, id" in refused(reader.get("/receipts", index=0, indx=1))
+    assert "index" in refused(reader.get("/receipts", index="zero"))
+    assert "from, to" in refused(reader.get("/proofs/consistency", **{"from": 1, "to": 2, "size": 3}))
+    assert "to: is missing" in refused(reader.get("/proofs/consistency", **{"from": 1}))
+    twice = reader.http.get(f"{reader.t}/entries?limit=1&limit=2")
+    assert "more than once" in refused(twice)
+    publisher = full.as_("publisher")
+    before = full.admin.size()
+    sent = publisher.http.post(f"{publisher.t}/events?receipts=ful", json=event(), headers={"Content-Type": "application/cloudevents+json"})
+    assert "there is full" in refused(sent) and full.admin.size() == before
+
+
+def test_p3_since_ahead_of_now_gives_nothing_older_on_any_page(make_server: Any) -> None:
+    """A feed that begins in the future, or at the very end, goes on with what was posted at or after `since` only."""
+    server = make_server()
+    client, publisher = server.as_("exporter"), server.as_("publisher")
+    publisher.publish(event())
+    ahead = [(datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ") for minutes in (10, 20)]
+    queries = [{"since": ahead[0]}, {"since": ahead[0], "until": ahead[1]}, {"since": ahead[0], "kind": "decision"}]
+    pages = [client.page(**query) for query in queries]
+    for _ in range(3):
+        publisher.publish(event(), event())
+        for at, query in enumerate(queries):
+            page = client.page(after=pages[at].next, **query)
+            ended_well(page)
+            assert page.lines == [], f"{query}: {page.entries}"
+            assert page.end["scanned"] == [pages[at].end["scanned"][1], page.end["size"]], "what it passed is said"
+            pages[at] = page
+    # A moment between two entries, asked for before the second was there.
+    newest = client.entries()[-1]["journal"]["time"]
+    second, nanoseconds = newest[:-1].split(".")
+    query = {"since": f"{second}.{int(nanoseconds) + 1:09}Z"}
+    cursor = client.page(**query).next
+    posted = publisher.publish(event())[0]["index"]
+    assert client.page(after=cursor, **query).indexes == [posted]
+
+
+def test_p12_a_cursor_is_of_one_log(make_server: Any) -> None:
+    server = make_server()
+    server.as_("publisher").publish(event())
+    cursor = server.admin.page(limit=1).next
+    other = server.client(Key(server.add_tenant("globex")["key"]), tenant="globex")
+    assert "cursor" in refused(other.get("/entries", after=cursor))
+    assert server.admin.page(after=cursor).indexes
 
 
 def test_p3_cursor_of_another_question_is_refused(reader: Client) -> None:

@@ -13,8 +13,10 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from support import Book, Key, Server, event
 from support.client import BATCH, NDJSON, ONE
@@ -249,6 +251,139 @@ def test_p13_more_connections_than_the_limit(make_server: Any) -> None:
     book.check()
     server.stop()
     server.fsck().ok()
+
+
+def limited(limits: str) -> tuple[str, ...]:
+    """A shell that lowers its limits, then becomes the server."""
+    return ("bash", "-c", f'{limits}; exec "$@"', "bash")
+
+
+@pytest.mark.parametrize(("limits", "idle"), [("ulimit -Sn 256", 300), ("ulimit -n 256", 300), ("ulimit -n 192", 40)])
+def test_p1_idle_clients_take_no_files_from_the_store(tmp_path: Path, limits: str, idle: int) -> None:
+    """Clients that nobody knows hold as many connections as they can, under low limits of open files: the store writes
+    many files meanwhile, every event is posted, and health answers."""
+    with Server(tmp_path / "server") as server, ExitStack() as stack:
+        server.init()
+        server.start(prefix=limited(limits))
+        book = Book(server)
+        book.check()
+        for _ in range(idle):
+            stack.enter_context(raw(server))
+        health = server.client(None)
+        for _ in range(400):
+            # More than the largest memory of one family: tables and write-ahead logs are begun anew.
+            assert book.one(event(payload={"pad": "x" * 250_000}))["status"] == "posted"
+        assert health.http.get("/healthz").status_code == 200
+        assert server.alive(), server.log[-2000:]
+        stack.close()
+        book.check()
+        server.stop()
+        server.fsck().ok()
+
+
+@pytest.mark.parametrize(
+    ("limits", "settings", "words"),
+    [
+        ("ulimit -n 100", {}, ["100 open files", "LimitNOFILE"]),
+        ("ulimit -n 512", {"connections": 4096}, ["limits.connections", "4096", "at most"]),
+        ("ulimit -f 10000", {}, ["LimitFSIZE"]),
+        ("ulimit -v 600000", {}, ["LimitAS"]),
+    ],
+)
+def test_p13_what_the_system_does_not_allow_is_refused_at_start(
+    tmp_path: Path, limits: str, settings: dict[str, int], words: list[str]
+) -> None:
+    with Server(tmp_path / "server", sections={"limits": settings} if settings else None) as server:
+        server.init()
+        server.start(ready=False, prefix=limited(limits))
+        assert server.wait_exit() == 64, server.log
+        assert all(word in server.log for word in words), server.log
+
+
+def test_p13_health_answers_when_all_connections_are_in_use(make_server: Any) -> None:
+    """Eight uploads that never end use up eight connections: health, readiness and metrics answer at once, and who wants
+    something else is told to come again, or waits."""
+    server = make_server(sections={"limits": {"connections": 8, "request_seconds": 120}})
+    server.as_("publisher")
+    operator = server.client(server.operator_key).http
+    for client in server._clients[:-1]:
+        client.close()
+    head = request_head(server, 1000)
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(raw(server)).sendall(head + b"{")
+        for _ in range(3):
+            for path in ("/livez", "/healthz", "/readyz", "/metrics"):
+                assert operator.get(path).status_code == 200, path
+        answer = operator.get("/openapi.json")
+        problem(answer, 503, "busy")
+        assert answer.headers["retry-after"] and "try again" in answer.json()["detail"]
+    server._clients.clear()
+    Book(server).check()
+
+
+def test_p13_a_silent_connection_makes_room(make_server: Any) -> None:
+    """Silent clients hold every seat. Whoever comes is served: the one that was silent for longest leaves, not the
+    others."""
+    server = make_server(sections={"limits": {"connections": 8}})
+    server.stop()
+    server.start()
+    holders: list[socket.socket] = []
+    try:
+        # Sixteen seats are kept beyond the eight.
+        for _ in range(24):
+            holders.append(raw(server))
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as late:
+            assert late.get("/healthz").status_code == 200
+            left = [holder for holder in holders if closed_now(holder)]
+            assert 1 <= len(left) <= 8, f"{len(left)} of {len(holders)} were closed"
+    finally:
+        for holder in holders:
+            holder.close()
+
+
+def closed_now(connection: socket.socket) -> bool:
+    """Whether the server has closed a connection that it had nothing to say on."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_p13_gzip_of_many_members(unchanged: Book) -> None:
+    """Empty members cost time and give nothing: refused; some are taken."""
+    client = unchanged.server.as_("publisher")
+    many = gzip.compress(b"") * (7 << 20 >> 5)
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda _: client.post_events(many, NDJSON, **{"Content-Encoding": "gzip"}), range(4))
+        for answer in answers:
+            problem(answer, 400, "body_syntax")
+            assert "64 members" in answer.json()["detail"]
+
+
+def test_p13_gzip_of_some_members(book: Book) -> None:
+    parts = [event(), event()]
+    body = b"".join(gzip.compress(json.dumps(part).encode() + b"\n") for part in parts)
+    answer = book.server.as_("publisher").post_events(body, NDJSON, **{"Content-Encoding": "gzip"})
+    assert [result["status"] for result in answer.json()["results"]] == ["posted", "posted"], answer.text
+
+
+@pytest.mark.parametrize(
+    ("hosts", "version", "status"),
+    [([], "1.1", 400), (["a", "b"], "1.1", 400), (["a", "a"], "1.1", 400), (["a"], "1.1", 200), ([], "1.0", 200), (["a", "b"], "1.0", 400)],
+)
+def test_p13_one_host(book: Book, hosts: list[str], version: str, status: int) -> None:
+    """RFC 9112: no Host and two Hosts are 400; a proxy in front may have understood another request."""
+    head = f"GET /healthz HTTP/{version}\r\n" + "".join(f"Host: {host}\r\n" for host in hosts) + "\r\n"
+    with raw(book.server) as connection:
+        connection.sendall(head.encode())
+        answer = connection.recv(65536)
+    assert answer.split(b" ", 2)[1] == str(status).encode(), answer
+    if status == 400:
+        assert b"application/problem+json" in answer and b"Host" in answer
 
 
 def test_p13_pipelined_rubbish(book: Book) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support import Server, cli, event
+from support import Server, cli, event, until
 from support.certificates import make_certificates
 
 
@@ -91,7 +91,7 @@ def test_openapi_names_routes_that_exist(shared: Server) -> None:
     document = json.loads(cli("openapi").out)
     assert document["openapi"].startswith("3.1")
     anonymous = shared.client(None).http
-    open_to_all = {"/healthz", "/readyz", "/openapi.json", "/v1/tenants/{tenant}/jwks.json"}
+    open_to_all = {"/livez", "/healthz", "/readyz", "/openapi.json", "/v1/tenants/{tenant}/jwks.json"}
     paths = document["paths"]
     assert "/v1/tenants/{tenant}/events" in paths and len(paths) >= 18
     for path, operations in paths.items():
@@ -190,6 +190,103 @@ def test_logs_are_structured(make_server: Any) -> None:
     lines = [json.loads(line) for line in server.log.splitlines()]
     assert lines and all({"timestamp", "level", "fields"} <= set(line) for line in lines)
     assert "\x1b" not in server.log
+
+
+def certificate(server: Server) -> bytes:
+    """The certificate that a new connection is met with."""
+    return ssl.get_server_certificate(("127.0.0.1", server.port)).encode()
+
+
+def test_p1_signals_that_are_no_end(make_server: Any) -> None:
+    """SIGHUP (logrotate, certbot), SIGUSR1, SIGUSR2 and SIGALRM end nothing."""
+    server = make_server()
+    for how in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        assert server.process
+        server.process.send_signal(how)
+        assert server.as_("publisher").publish(event())[0]["status"] == "posted"
+    until("SIGHUP to be told", lambda: "SIGHUP" in server.log)
+    assert server.alive()
+    server.stop()
+
+
+def test_p12_sighup_reads_certificates_again(make_server: Any, tmp_path: Path) -> None:
+    """A new certificate is shown to new connections; files that do not fit each other change nothing, and are told."""
+    made = tmp_path / "tls"
+    make_certificates(made)
+    context = ssl.create_default_context(cafile=str(made / "ca.pem"))
+    files = {"certificate": made / "server.pem", "key": made / "server.key"}
+    server = make_server(scheme="https", ca=context, sections={"tls": files})
+    open_before = server.admin
+    first = certificate(server)
+    make_certificates(tmp_path / "new")
+    for name in ("server.pem", "server.key"):
+        (made / name).write_bytes((tmp_path / "new" / name).read_bytes())
+    assert certificate(server) == first
+    server.process.send_signal(signal.SIGHUP)
+    until("the new certificate", lambda: certificate(server) != first)
+    second = certificate(server)
+    assert open_before.size() >= 1, "connections that are open stay"
+    (made / "server.key").write_text("no key\n")
+    server.process.send_signal(signal.SIGHUP)
+    until("the wrong key to be told", lambda: "what was read before stays" in server.log)
+    assert certificate(server) == second and "no key" not in server.log
+
+
+def test_sighup_changes_the_level_of_the_log(make_server: Any) -> None:
+    server = make_server()
+    assert " DEBUG " not in server.log
+    server.sections["log"] = {"level": "debug"}
+    server.write_config()
+    server.process.send_signal(signal.SIGHUP)
+
+    def debugs() -> bool:
+        with httpx.Client(base_url=server.url, trust_env=False) as http:
+            http.get("/healthz")
+        return "DEBUG" in server.log
+
+    until("a line of level debug", debugs)
+    server.sections["log"] = {"level": "no such = level ="}
+    server.write_config()
+    server.process.send_signal(signal.SIGHUP)
+    until("the mistake", lambda: "log.level" in server.log)
+    assert server.alive()
+
+
+def test_each_request_has_an_id(make_server: Any) -> None:
+    """In every answer; in problems; taken over where it can stand in a log; and in the line of what failed."""
+    server = make_server()
+    client = server.admin
+    ids = {client.get("/logs/1/checkpoint").headers["x-request-id"] for _ in range(3)}
+    assert len(ids) == 3 and all(re.fullmatch("[0-9a-f]{16}", id) for id in ids)
+    for path in ("/healthz", "/v1/tenants/acme/entries/999999", "/nothing", "/v1/tenants/acme/%ff"):
+        answer = client.http.get(path, headers={"X-Request-Id": "from-the-proxy.1"})
+        assert answer.headers["x-request-id"] == "from-the-proxy.1", path
+        if answer.status_code >= 400:
+            assert answer.json()["request_id"] == "from-the-proxy.1"
+    for bad in ("a b", "x" * 65, "é".encode(), "", "a\tb"):
+        assert client.http.get("/healthz", headers={"X-Request-Id": bad}).headers["x-request-id"] != bad
+    backup = server.client(server.operator_key).http
+    server.backup_dir.write_text("not a folder")
+    answer = backup.post("/v1/backup", json={"name": "one"})
+    assert answer.status_code == 500
+    id = answer.json()["request_id"]
+    line = until("its line", lambda: next((line for line in server.log.splitlines() if id in line), None))
+    assert "/v1/backup" in line, line
+
+
+def test_repeated_warnings_are_counted(make_server: Any) -> None:
+    """300 requests that fail for one reason are some lines and a count, for each tenant."""
+    server = make_server()
+    backup = server.client(server.operator_key).http
+    server.backup_dir.write_text("not a folder")
+    for _ in range(300):
+        assert backup.post("/v1/backup", json={"name": "one"}).status_code == 500
+    server.stop()
+    lines = [line for line in server.log.splitlines() if "WARN" in line or "ERROR" in line]
+    assert 1 <= sum("a request was not served" in line for line in lines) < 100
+    counted = [int(found[1]) for line in lines if "not printed" in line and (found := re.search(r"times=(\d+)", line))]
+    printed = sum("a request was not served" in line and "not printed" not in line for line in lines)
+    assert sum(counted) + printed >= 300, lines
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

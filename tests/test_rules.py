@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support import Server, cli, until
+from support import Key, Server, cli, until
 
 EVENT = "approval-needed.json"
 
@@ -232,29 +232,70 @@ def test_p12_only_an_admin_of_the_tenant_applies(ready: Server) -> None:
     assert entries(ready, "rules") == []
 
 
-def test_p9_a_process_with_other_files_than_the_applied_ones_is_not_ready(ready: Server) -> None:
-    """It decides nothing and says so; tenants are named to the operator alone."""
+def standing(server: Server, path: str, role: str | None = "operator") -> httpx.Response:
+    """What the server says of its standing there."""
+    headers = {"Authorization": f"Bearer {server.keys[role].text}"} if role else {}
+    return httpx.get(server.url + path, headers=headers, timeout=30, trust_env=False)
+
+
+def codes(answer: httpx.Response) -> list[str]:
+    """Why it is not ready."""
+    return [reason["code"] for reason in answer.json()["reasons"]]
+
+
+def test_p12_a_tenant_with_other_files_than_the_applied_ones_is_not_ready_alone(ready: Server) -> None:
+    """Nothing is decided for it; readiness of the tenant, health and metrics say so. The server is ready, and another
+    tenant is served. Its name is told to the operator and to itself alone."""
     rules(ready, "apply").ok()
+    other = ready.client(Key(ready.add_tenant("globex")["key"]), tenant="globex")
+    gateway = ready.client(other.add_key(["publisher"], "gw-1"), tenant="globex")
+    stranger = ready.keys["globex"] = gateway.key
+    assert stranger and standing(ready, "/v1/tenants/acme/readyz").status_code == 200
     ready.stop()
     path = file_of(ready, "people.toml")
     change(path, "Bob Ito", "Rob Ito")
-    ready.start(ready=False)
-
-    def readiness(role: str | None) -> Any:
-        headers = {"Authorization": f"Bearer {ready.keys[role].text}"} if role else {}
-        return httpx.get(f"{ready.url}/readyz", headers=headers, timeout=30, trust_env=False)
-
-    def looked() -> bool:
-        try:
-            return readiness(None).json()["rules_not_in_force"] == 1
-        except httpx.TransportError:
-            return False
-
-    until("the log was read", looked)
-    assert readiness(None).status_code == 503 and "acme" not in readiness(None).text
-    assert readiness("operator").json() == {"ready": False, "rules_not_in_force": 1, "tenants_without_rules": ["acme"]}
+    ready.start()
+    mine = "/v1/tenants/acme/readyz"
+    until("the rules to be looked at", lambda: codes(standing(ready, mine)) == ["rules_not_in_force"])
+    assert standing(ready, mine).status_code == 503
+    assert "rules apply" in standing(ready, mine, "admin").json()["reasons"][0]["detail"]
+    assert standing(ready, mine, "globex").status_code == 404 and standing(ready, mine, None).status_code == 401
+    assert standing(ready, "/readyz", None).json() == {"ready": True, "reasons": []}
+    assert standing(ready, "/v1/tenants/globex/readyz").json() == {"ready": True, "reasons": []}
+    health = standing(ready, "/healthz", None)
+    assert health.status_code == 503 and health.json()["rules_not_in_force"] == 1 and "acme" not in health.text
+    told = standing(ready, "/healthz").json()["tenants"]
+    assert [(of["tenant"], [trouble["code"] for trouble in of["troubles"]]) for of in told] == [("acme", ["rules_not_in_force"])]
+    metrics = standing(ready, "/metrics").text
+    assert 'countersign_ready{tenant="acme"} 0' in metrics and 'countersign_ready{tenant="globex"} 1' in metrics
+    assert 'countersign_trouble{tenant="acme",code="rules_not_in_force"} 1' in metrics
     rules(ready, "apply").ok()
-    ready.wait_ready()
+    until("the tenant to be ready", lambda: standing(ready, mine).status_code == 200)
+    assert standing(ready, "/healthz").json()["status"] == "green"
+
+
+def test_p9_applied_files_that_are_put_back_are_in_force_again(ready: Server) -> None:
+    """No other apply is needed, and `rules show` and readiness never contradict each other."""
+    rules(ready, "apply").ok()
+    ready.stop()
+    path = file_of(ready, "people.toml")
+    right = path.read_text()
+    change(path, "Bob Ito", "Rob Ito")
+    ready.start()
+    mine = "/v1/tenants/acme/readyz"
+    until("the rules to be looked at", lambda: codes(standing(ready, mine)) == ["rules_not_in_force"])
+    assert "different" in rules(ready, "show", "--json").ok().json()["files"]["status"]
+    path.write_text(right)
+    # Said by one, it is so for the other at once.
+    assert rules(ready, "show", "--json").ok().json()["files"]["status"] == "applied"
+    assert standing(ready, mine).status_code == 200
+    ready.stop()
+    path.write_text(right + "\nwrong\n")
+    ready.start()
+    until("the rules to be looked at", lambda: codes(standing(ready, mine)) == ["rules_not_in_force"])
+    path.write_text(right)
+    until("the server to look again by itself", lambda: standing(ready, mine).status_code == 200)
+    assert ready.log.count("have mistakes") < 5, "what is still wrong is not said at each look"
 
 
 def test_p12_mistakes_in_the_files_are_told_to_admins_alone(ready: Server, examples: Path) -> None:

@@ -239,7 +239,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 def seen(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    """All that a caller can tell apart."""
+    """All that a caller can tell apart; each request has its own random id."""
     # `connection` is between two hops: a refusal of a request with a body closes, whatever it was about.
-    seen = sorted((k, v) for k, v in answer.headers.items() if k not in ("date", "connection"))
-    return answer.status_code, seen, answer.content
+    seen = sorted((k, v) for k, v in answer.headers.items() if k not in ("date", "connection", "x-request-id"))
+    return answer.status_code, seen, answer.content.replace(answer.headers["x-request-id"].encode(), b"")

@@ -1,7 +1,8 @@
 //! What every request handler shares, and what runs beside them.
 
 use crate::{
-    act::Act, chats, config::Config, metrics::Metrics, pages::Pages, reading::Readings, routes,
+    act::Act, auth::MetricsKey, chats, config::Config, log, metrics::Metrics, pages::Pages, reading::Readings,
+    routes, serve::Greeting, vitals::Vitals,
 };
 use approvals::{
     outbox::Chats,
@@ -63,12 +64,22 @@ pub struct App {
     pub scrub: Scrub,
     /// Counters.
     pub metrics: Metrics,
+    /// The key that reads metrics.
+    pub metrics_key: MetricsKey,
+    /// What was seen of the journals.
+    pub vitals: Vitals,
+    /// Room for requests that are served at once.
+    pub requests: routes::request::Room,
+    /// What new connections are met with.
+    pub greeting: Greeting,
     /// Room for bodies.
     pub body_room: routes::body::Room,
     /// What readers of payload were told of already.
     pub readings: Readings,
     /// The web pages; with approvals alone.
     pub pages: Option<Pages>,
+    /// One removal of an API key at a time.
+    pub key_removal: AsyncMutex<()>,
     /// Makes the keys of tenants that do not exist.
     pub decoy_key: Zeroizing<[u8; 32]>,
     /// One erasure, rotation or tenant at a time.
@@ -89,9 +100,14 @@ impl App {
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(Arc::clone(&ledger));
+        let metrics_key = MetricsKey::default();
+        if let Some(path) = &config.file.metrics_key_file {
+            metrics_key.read(path).map_err(Error::Setup)?;
+        }
         let (slow, tasks, working) = (AsyncMutex::new(()), Mutex::default(), Mutex::default());
         let body_room = routes::body::Room::default();
+        let requests = routes::request::Room::new(config.shares.connections);
         let workers = RwLock::default();
         let pages = config.file.approvals.as_ref().map(|_| Pages::open(&config.file.keys_dir));
         let pages = pages.transpose()?;
@@ -103,9 +119,14 @@ impl App {
             chats,
             scrub: Scrub::default(),
             metrics,
+            metrics_key,
+            vitals: Vitals::default(),
+            requests,
+            greeting: Greeting::default(),
             body_room,
             readings: Readings::default(),
             pages,
+            key_removal: AsyncMutex::default(),
             decoy_key,
             slow,
             workers,
@@ -128,6 +149,13 @@ impl App {
         self.spawn(async move { app.keep_house().await });
         let app = Arc::clone(self);
         self.spawn(async move { app.keep_scrubbing().await });
+        self.spawn(Arc::clone(self).watch_journals());
+        self.spawn(async {
+            loop {
+                tokio::time::sleep(log::TELL_EVERY).await;
+                log::tell(false);
+            }
+        });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -184,13 +212,6 @@ impl App {
         drop(workers);
         let mut working = self.working.lock().expect("no holder of the lock panics");
         working.spawn(worker.run());
-    }
-
-    /// Tenants whose files are not the rules and people that were applied: nothing is decided for them here.
-    pub fn without_rules(&self) -> Vec<Ident> {
-        let workers = self.workers.read().expect("no holder of the lock panics");
-        let without = workers.iter().filter(|(_, worker)| !worker.follows_rules());
-        without.map(|(tenant, _)| tenant.clone()).collect()
     }
 
     /// The approvals worker of a tenant, if approvals are set up.

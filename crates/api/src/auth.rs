@@ -11,12 +11,17 @@ use ledger::{
     tenant::Tenant,
 };
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::{
+    path::Path,
+    sync::{Arc, RwLock},
+};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// Longest key text, in bytes.
 const KEY_BYTES_MAX: usize = 128;
+/// Shortest metrics key, in bytes.
+const METRICS_KEY_BYTES_MIN: usize = 32;
 /// `meta` key of the operator key's SHA-256.
 pub(crate) const OPERATOR: &[u8] = b"operator";
 
@@ -32,6 +37,33 @@ pub fn new_key() -> (KeyId, Zeroizing<String>) {
 /// What is kept of a key.
 pub fn stored_form(text: &str) -> String {
     BASE64URL_NOPAD.encode(&Sha256::digest(text))
+}
+
+/// The key that reads metrics and nothing else, from a file of the configuration.
+#[derive(Default)]
+pub struct MetricsKey(RwLock<Option<String>>);
+
+impl MetricsKey {
+    /// Reads the file; what was read before stays where it is wrong.
+    pub fn read(&self, path: &Path) -> Result<(), String> {
+        let text = approvals::secret::read(path).map_err(|error| error.to_string())?;
+        if !(METRICS_KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&text.len()) {
+            return Err(format!(
+                "metrics_key_file: {} must hold {METRICS_KEY_BYTES_MIN} to {KEY_BYTES_MAX} characters, such as those of \
+                 `openssl rand -hex 32`",
+                path.display()
+            ));
+        }
+        *self.0.write().expect("no holder of the lock panics") = Some(stored_form(&text));
+        Ok(())
+    }
+
+    /// Whether the request brings it.
+    pub fn opens(&self, headers: &HeaderMap) -> bool {
+        let kept = self.0.read().expect("no holder of the lock panics");
+        let (Some(text), Some(kept)) = (bearer(headers), kept.as_ref()) else { return false };
+        stored_form(text).as_bytes().ct_eq(kept.as_bytes()).into()
+    }
 }
 
 /// A caller with a valid key.

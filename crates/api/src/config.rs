@@ -6,6 +6,7 @@ mod mistakes;
 
 pub use file::*;
 
+use crate::limits::{self, Shares};
 use approvals::setup::{Chat, Connections};
 use ledger::{
     ident::Ident,
@@ -35,6 +36,10 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// For `bench`: every write is appended to this file.
     pub record: Option<PathBuf>,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// How the open files of this process are shared out; `serve` finds out.
+    pub shares: Shares,
 }
 
 impl Config {
@@ -44,7 +49,7 @@ impl Config {
         let read = mistakes::read(&text);
         // What could not be read is not checked on top of that.
         match (Self::check(read.file), read.wrong) {
-            (checked, wrong) if wrong.is_empty() => checked,
+            (checked, wrong) if wrong.is_empty() => Ok(Self { path: path.to_owned(), ..checked? }),
             (checked, mut wrong) => {
                 let more = checked.err().unwrap_or_default();
                 let is_new =
@@ -61,6 +66,20 @@ impl Config {
         if read.wrong.is_empty() { Ok(read.file) } else { Err(read.wrong) }
     }
 
+    /// Raises this process's limits as far as the system lets it, and shares them out.
+    pub fn claim_limits(&mut self) -> Result<(), Vec<String>> {
+        let followers = match self.file.journal {
+            Journal::Embedded => 0,
+            // A folder for each tenant, and some tenants to come.
+            Journal::Jetstream { .. } => {
+                std::fs::read_dir(&self.file.keys_dir).map_or(0, Iterator::count) + 8
+            }
+        };
+        self.warnings.extend(limits::warning());
+        self.shares = limits::claim(self.file.limits.connections, followers)?;
+        Ok(())
+    }
+
     /// How the ledger is opened.
     pub fn ledger_options(&self, create: bool) -> Options {
         let compression = match self.file.compression {
@@ -72,6 +91,7 @@ impl Config {
                 path: self.file.data_dir.clone(),
                 create,
                 compression,
+                files_max: self.shares.store_files,
                 record: self.record.clone(),
             },
             keys_dir: self.file.keys_dir.clone(),

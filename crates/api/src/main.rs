@@ -19,6 +19,10 @@ mod commands;
 #[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
+mod limits;
+#[cfg(feature = "server")]
+mod log;
+#[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
 mod pages;
@@ -27,9 +31,13 @@ mod problem;
 #[cfg(feature = "server")]
 mod reading;
 #[cfg(feature = "server")]
+mod reload;
+#[cfg(feature = "server")]
 mod routes;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod vitals;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -1,10 +1,25 @@
 //! Every metric, named here: Prometheus text at `/metrics`.
 
-use crate::app::App;
+mod own;
+
+use crate::{app::App, vitals::CODES};
+use axum::http::StatusCode;
+use ledger::ledger::Ledger;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
     registry::Registry,
+};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
 };
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -23,10 +38,41 @@ struct ByStatus {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByRoute {
+    route: String,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByCode {
+    tenant: String,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByPlace {
+    place: &'static str,
+}
+
+/// 1 ms to 33 s, doubling.
+fn request_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
 /// The counters of this process.
 pub struct Metrics {
     registry: Registry,
     events: Family<ByStatus, Counter>,
+    requests: Family<ByRoute, Histogram, fn() -> Histogram>,
+    receipts: Histogram,
+    ready: Family<ByTenant, Gauge>,
+    troubles: Family<ByCode, Gauge>,
+    lag: Family<ByTenant, Gauge>,
+    cards_due: Family<ByTenant, Gauge>,
+    guard_in_place: Gauge,
+    backup: Gauge,
+    disk_free: Family<ByPlace, Gauge>,
     receipts_refused: Counter,
     connections: Gauge,
     entries: Family<ByTenant, Gauge>,
@@ -45,10 +91,24 @@ pub struct Metrics {
 
 impl Metrics {
     /// All at zero.
-    pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("countersign");
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        let mut all = Registry::default();
+        all.register_collector(Box::new(own::Process::default()));
+        let registry = all.sub_registry_with_prefix("countersign");
+        registry.register_collector(Box::new(own::Steps(ledger)));
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "This version", build);
+        let receipts = Histogram::new(exponential_buckets(0.0001, 2.0, 16));
+        let help = "Seconds to make one receipt, with its check";
+        registry.register("receipt_seconds", help, receipts.clone());
         let events = Family::<ByStatus, Counter>::default();
         registry.register("events", "Events answered over HTTP, by status", events.clone());
+        let requests = Family::new_with_constructor(request_seconds as fn() -> Histogram);
+        registry.register(
+            "request_seconds",
+            "Seconds from a request's head to its answer's, by route and class of status; waiting (`wait`) included",
+            requests.clone(),
+        );
         let receipts_refused = Counter::default();
         registry.register(
             "receipts_refused",
@@ -83,17 +143,44 @@ impl Metrics {
             "approvals_ready",
             "1 if approvals are decided: the rules applied are those of the files, the clock is right",
         );
+        let ready = by_tenant("ready", "1 if a tenant's requests are served here");
+        let lag = by_tenant("journal_lag", "Messages of the journal that wait to be posted");
+        let cards_due =
+            by_tenant("cards_due", "Approvals whose cards in chats are to be looked at now");
         let approvals_not_opened = Family::<ByReason, Gauge>::default();
         registry.register(
             "approvals_not_opened",
             "Decisions that needed approval and opened none since start, by reason",
             approvals_not_opened.clone(),
         );
+        let guard_in_place = Gauge::default();
+        let help = "1 if the guard's path still names the file that is advanced";
+        registry.register("guard_in_place", help, guard_in_place.clone());
+        let backup = Gauge::default();
+        let help =
+            "When the newest backup in backup_dir was written, in seconds since 1970; 0: none";
+        registry.register("backup_timestamp_seconds", help, backup.clone());
+        let disk_free = Family::<ByPlace, Gauge>::default();
+        let help = "Bytes that may still be written where the database, the guard and backups lie";
+        registry.register("disk_free_bytes", help, disk_free.clone());
+        let troubles = Family::<ByCode, Gauge>::default();
+        let help =
+            "1 while something is not as it must be with a tenant, by code (proto/errors.md)";
+        registry.register("trouble", help, troubles.clone());
         let disk_bytes = Gauge::default();
         registry.register("disk_bytes", "Bytes of the database's files", disk_bytes.clone());
         Self {
-            registry,
+            registry: all,
             events,
+            requests,
+            receipts,
+            ready,
+            troubles,
+            lag,
+            cards_due,
+            guard_in_place,
+            backup,
+            disk_free,
             receipts_refused,
             connections,
             entries,
@@ -116,6 +203,18 @@ impl Metrics {
         self.events.get_or_create(&ByStatus { status }).inc_by(count);
     }
 
+    /// Measures an answered request; `route`: as it is documented, empty for none.
+    pub fn answered(&self, route: &str, status: StatusCode, took: Duration) {
+        let status = match status.as_u16() {
+            ..300 => "2xx",
+            ..400 => "3xx",
+            ..500 => "4xx",
+            _ => "5xx",
+        };
+        let by = ByRoute { route: route.to_owned(), status };
+        self.requests.get_or_create(&by).observe(took.as_secs_f64());
+    }
+
     /// Counts a receipt that was asked for where it may not go.
     pub fn receipt_refused(&self) {
         self.receipts_refused.inc();
@@ -126,8 +225,52 @@ impl Metrics {
         self.connections.inc_by(change);
     }
 
+    /// Measures the making of a receipt.
+    pub fn receipt(&self, took: Duration) {
+        self.receipts.observe(took.as_secs_f64());
+    }
+
+    /// What is wrong with whom: what is over is 0, not gone.
+    fn set_troubles(&self, app: &App) {
+        for tenant in app.ledger.tenants() {
+            let name = tenant.name.to_string();
+            let mut troubles = app.troubles(&tenant);
+            let ready = troubles.is_empty();
+            self.ready.get_or_create(&ByTenant { tenant: name.clone() }).set(ready.into());
+            troubles.extend(app.alarms(&tenant));
+            for code in CODES {
+                let by = ByCode { tenant: name.clone(), code };
+                let is = troubles.iter().any(|trouble| trouble.code == code);
+                self.troubles.get_or_create(&by).set(is.into());
+            }
+        }
+    }
+
+    fn set_disks(&self, app: &App) {
+        let file = &app.config.file;
+        let guard = file.guard_path.parent();
+        let places = [
+            ("data", Some(&*file.data_dir)),
+            ("guard", guard),
+            ("backup", file.backup_dir.as_deref()),
+        ];
+        for (place, path) in places {
+            let free = path.and_then(|path| rustix::fs::statvfs(path).ok());
+            if let Some(free) = free {
+                let bytes = free.f_bavail.saturating_mul(free.f_frsize);
+                let gauge = self.disk_free.get_or_create(&ByPlace { place });
+                gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
+        }
+        self.disk_bytes.set(i64::try_from(app.ledger.store().disk_bytes()).unwrap_or(i64::MAX));
+        self.guard_in_place.set(app.ledger.check_guard().is_ok().into());
+        self.backup.set(file.backup_dir.as_deref().map_or(0, newest_backup));
+    }
+
     /// The text of all metrics.
     pub fn render(&self, app: &App) -> String {
+        self.set_troubles(app);
+        self.set_disks(app);
         for tenant in app.ledger.tenants() {
             let by = ByTenant { tenant: tenant.name.to_string() };
             let published = tenant.published();
@@ -142,7 +285,9 @@ impl Metrics {
             set(&self.receipts_dropped, tenant.receipts_dropped());
             set(&self.scrub_age, app.scrub.age(&tenant.name).as_secs());
             set(&self.scrub_findings, app.scrub.status(&tenant.name).findings.len() as u64);
+            set(&self.lag, app.vitals.lag(&tenant.name).unwrap_or(0));
             let Some(worker) = app.worker(&tenant.name) else { continue };
+            set(&self.cards_due, worker.cards_due() as u64);
             set(&self.approvals_pending, worker.pending() as u64);
             set(&self.approvals_ready, u64::from(worker.ready().is_ok()));
             for (reason, count) in worker.not_opened() {
@@ -151,10 +296,19 @@ impl Metrics {
                 gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
-        self.disk_bytes.set(i64::try_from(app.ledger.store().disk_bytes()).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// When the newest folder in `dir` was written, in seconds since 1970; 0: there is none.
+fn newest_backup(dir: &Path) -> i64 {
+    let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let written = folders.filter_map(|folder| {
+        let metadata = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
+        metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()
+    });
+    written.max().map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }

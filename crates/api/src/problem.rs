@@ -1,5 +1,6 @@
 //! Errors on the wire: RFC 9457 `application/problem+json` with stable codes (`proto/errors.md`).
 
+use crate::routes::request;
 use approvals::worker;
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -28,15 +29,35 @@ pub struct Problem {
     code: &'static str,
     /// `unknown` when the request may have been carried out: repeating it is safe.
     #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'static str>,
+    #[schema(value_type = Option<String>)]
+    outcome: Option<Unclear>,
     /// Of a refused command: how the approval stands now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Box<serde_json::Value>>,
+    /// The request, as the server's log names it; also in the header `X-Request-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    request_id: Option<Box<str>>,
+    /// What of the database can't be.
+    #[serde(skip)]
+    damage: Option<Box<Damage>>,
     /// Whether the body's coding is the reason.
     #[serde(skip)]
     is_coding: bool,
 }
+
+/// What may have happened all the same.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Unclear {
+    /// It may have been carried out.
+    Unknown,
+}
+
+/// What of the database can't be: goes with the answer to where it is noted for the tenant.
+#[derive(Clone, Debug)]
+pub struct Damage(pub String);
 
 /// Every code, its status and title.
 pub const CODES: &[(&str, u16, &str)] = &[
@@ -98,7 +119,7 @@ impl Problem {
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
         let known = CODES.iter().find(|(known, _, _)| *known == code);
         let (_, status, title) = known.expect("a code of the table");
-        let outcome = (code == "outcome_unknown").then_some("unknown");
+        let outcome = (code == "outcome_unknown").then_some(Unclear::Unknown);
         let kind = format!("urn:countersign:error:{code}");
         let detail = detail.into();
         Self {
@@ -109,6 +130,8 @@ impl Problem {
             code,
             outcome,
             approval: None,
+            request_id: None,
+            damage: None,
             is_coding: false,
         }
     }
@@ -162,10 +185,14 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         let status = self.status();
+        self.request_id = request::current().map(|request| request.id.as_str().into());
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        if let Some(damage) = self.damage {
+            response.extensions_mut().insert(*damage);
+        }
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
@@ -263,9 +290,14 @@ impl From<journal::Error> for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         tracing::error!(%error, "reading failed");
-        Self::new(
+        let problem = Self::new(
             "internal",
             "The server could not read its store; its operator finds the reason in the log.",
-        )
+        );
+        let damage = match &error {
+            store::Error::Corrupt { .. } => Some(Box::new(Damage(error.to_string()))),
+            store::Error::Io(_) | store::Error::Held => None,
+        };
+        Self { damage, ..problem }
     }
 }

@@ -1,7 +1,16 @@
 //! The listener: TLS or plaintext, a bound on connections, time limits, and a drain at the end.
 
-use crate::{app::App, config::Tls, routes};
-use axum::Router;
+mod seats;
+mod tls;
+
+pub use tls::Greeting;
+
+use crate::{
+    app::App,
+    limits::CONNECTIONS_APART,
+    routes::{self, request::Sent},
+};
+use axum::{Router, body::Body};
 use hyper::{
     Request,
     body::Incoming,
@@ -13,19 +22,12 @@ use hyper_util::{
     server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
+use seats::{Seat, Seats};
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    },
 };
 
 /// Longest wait for a request's headers, and so for the next request on a connection.
@@ -53,20 +55,20 @@ pub async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let tls = app.config.file.tls.as_ref().map(acceptor).transpose()?;
+    app.config.file.tls.as_ref().map_or(Ok(()), |files| app.greeting.read(files))?;
     let router = routes::router(Arc::clone(&app));
-    let room = Arc::new(Semaphore::new(app.config.file.limits.connections));
+    let seats = Seats::new(app.config.shares.connections + CONNECTIONS_APART);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener) => accepted,
             // Forget connections that ended.
             Some(_) = connections.join_next() => continue,
         };
-        let (stream, peer, permit) = match accepted {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -74,23 +76,19 @@ pub async fn serve(
                 continue;
             }
         };
+        let ticket = tokio::select! {
+            () = &mut stop => break,
+            ticket = seats.take(peer.0) => ticket,
+        };
         let (app, router, watcher) = (Arc::clone(&app), router.clone(), graceful.watcher());
-        let tls = tls.clone();
         connections.spawn(async move {
             let _counted = Counted::new(&app);
-            let _permit: OwnedSemaphorePermit = permit;
-            match tls {
-                None => converse(stream, peer, router, watcher).await,
-                Some(tls) => {
-                    if let Ok(Ok(stream)) =
-                        tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await
-                    {
-                        converse(stream, peer, router, watcher).await;
-                    } else {
-                        tracing::debug!("a TLS handshake failed");
-                    }
-                }
+            let seat = Arc::clone(ticket.seat());
+            tokio::select! {
+                () = meet(&app, stream, Visit { peer, seat: Arc::clone(&seat), router, watcher }) => {}
+                () = seat.wanted() => tracing::debug!("a silent connection made room for another"),
             }
+            drop(ticket);
         });
     }
     drop(listener);
@@ -117,25 +115,33 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// The next connection, once there is room for it; until then it waits in the kernel.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+/// The next connection.
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
     // A reader that takes nothing: the kernel ends the connection when sent bytes stay unread for so long.
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
-    Ok((stream, Peer(address.ip()), permit))
+    Ok((stream, Peer(address.ip())))
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
+/// What a connection needs.
+struct Visit {
     peer: Peer,
+    seat: Arc<Seat>,
     router: Router,
     watcher: Watcher,
-) {
+}
+
+async fn meet(app: &App, stream: TcpStream, visit: Visit) {
+    let Some(tls) = app.greeting.now() else { return converse(stream, visit).await };
+    match tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, visit).await,
+        _ => tracing::debug!("a TLS handshake failed"),
+    }
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, visit: Visit) {
+    let Visit { peer, seat, router, watcher } = visit;
     // HTTP/1.1 alone: its head has a time limit from the first byte on, so silence frees the connection.
     let mut builder = http1::Builder::new();
     builder
@@ -146,30 +152,14 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        router.call(request)
+        let asking = seat.ask();
+        let answer = router.call(request);
+        async move {
+            answer.await.map(|response| response.map(|body| Body::new(Sent::new(body, asking))))
+        }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
     }
-}
-
-fn acceptor(files: &Tls) -> io::Result<TlsAcceptor> {
-    let unreadable = |what: &str, error: &dyn std::fmt::Display| {
-        io::Error::other(format!("tls {what}: {error}"))
-    };
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .map_err(|e| unreadable("certificate", &e))?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| unreadable("certificate", &e))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unreadable("key", &e))?;
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|e| unreadable("certificate and key", &e))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

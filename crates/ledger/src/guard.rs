@@ -13,7 +13,10 @@ use std::{
     collections::HashMap,
     fs::{File, TryLockError},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt as _, PermissionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileExt, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -53,6 +56,20 @@ pub enum Error {
         "the guard {0} is damaged: restore it from its copy, or look at SECURITY.md before you delete it"
     )]
     Damaged(PathBuf),
+    /// The path names another file than the open one, or none.
+    #[error(
+        "the guard {path} was removed or replaced while the server ran: what it holds would not be found at the next \
+         start, so nothing more is signed. Put it back (while this process lives, /proc/{pid}/fd/{descriptor} has its \
+         content), then restart"
+    )]
+    Replaced {
+        /// Where the guard should be.
+        path: PathBuf,
+        /// This process.
+        pid: u32,
+        /// The open file.
+        descriptor: i32,
+    },
     /// Compare-and-swap lost.
     #[error(
         "the guard was advanced by another writer: {origin} stands at {found}, expected {expected}"
@@ -77,11 +94,38 @@ struct Place {
     mark: Mark,
 }
 
+/// Where an open guard's file lies, to see whether it is still there.
+#[derive(Clone, Debug)]
+pub struct PlaceOfFile {
+    path: PathBuf,
+    descriptor: i32,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl PlaceOfFile {
+    /// Whether the path still names the open file.
+    pub fn check(&self) -> Result<(), Error> {
+        match std::fs::metadata(&self.path) {
+            Ok(now) if (now.dev(), now.ino()) == self.identity => Ok(()),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Io { path: self.path.clone(), source })
+            }
+            _ => Err(Error::Replaced {
+                path: self.path.clone(),
+                pid: std::process::id(),
+                descriptor: self.descriptor,
+            }),
+        }
+    }
+}
+
 /// An open guard file, locked for this process.
 #[derive(Debug)]
 pub struct Guard {
     file: File,
     path: PathBuf,
+    place: PlaceOfFile,
     writer: u64,
     places: HashMap<String, Place>,
     /// Pairs of slots in the file; a new log gets the next.
@@ -120,10 +164,21 @@ impl Guard {
             Err(TryLockError::WouldBlock) => return Err(Error::Held(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let mut guard =
-            Self { file, path: path.to_owned(), writer, places: HashMap::new(), pairs: 0 };
+        let made = file.metadata().map_err(failed)?;
+        let place = PlaceOfFile {
+            path: path.to_owned(),
+            descriptor: file.as_raw_fd(),
+            identity: (made.dev(), made.ino()),
+        };
+        let (path, places) = (path.to_owned(), HashMap::new());
+        let mut guard = Self { file, path, place, writer, places, pairs: 0 };
         guard.load()?;
         Ok(guard)
+    }
+
+    /// Where its file lies.
+    pub fn place(&self) -> &PlaceOfFile {
+        &self.place
     }
 
     fn failed(&self, source: io::Error) -> Error {
@@ -335,6 +390,20 @@ mod tests {
             }
         };
         assert_eq!(looked.mark("a"), Some(&mark("a", 1)));
+    }
+
+    #[test]
+    fn p4_a_file_that_is_gone_or_another_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, aside) = (dir.path().join("guard"), dir.path().join("aside"));
+        let mut guard = Guard::open(&path, 1).unwrap();
+        guard.advance(&[mark("a", 1)]).unwrap();
+        assert!(guard.place().check().is_ok());
+        std::fs::copy(&path, &aside).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(guard.place().check(), Err(Error::Replaced { .. })), "gone");
+        std::fs::rename(&aside, &path).unwrap();
+        assert!(matches!(guard.place().check(), Err(Error::Replaced { .. })), "a copy");
     }
 
     #[test]

@@ -121,6 +121,11 @@ impl Keyring {
         Ok(ring)
     }
 
+    /// No key at all, for a log that is halted because its files can't be used. Its salts are of nobody.
+    pub fn none(keys_dir: &Path, tenant: &Ident) -> Self {
+        Self { folder: keys_dir.join(tenant.as_str()), signers: Vec::new(), salt: random32() }
+    }
+
     /// Makes the next key for a use and writes its file.
     pub fn generate(&mut self, usage: KeyUse, origin: &str) -> Result<Vkey, Error> {
         let name = match usage {

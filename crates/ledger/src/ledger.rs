@@ -28,6 +28,7 @@ use crate::{
     store::{self, Family, LogNumber, Read as _, rocks::Opening, rocks::Rocks},
     system::Rules,
     tenant::Tenant,
+    timing::Timings,
     writer::{Inbox, ReceiptWanted},
 };
 use std::{
@@ -127,6 +128,7 @@ pub struct Ledger {
     doubted: BTreeSet<LogNumber>,
     proven_tiles: ProvenTiles,
     inbox: Arc<Inbox>,
+    guard_place: guard::PlaceOfFile,
     /// What the guard held when it was opened, by origin.
     marks: BTreeMap<String, guard::Mark>,
     tenants: RwLock<BTreeMap<Ident, Arc<Tenant>>>,
@@ -163,6 +165,16 @@ impl Ledger {
     /// The store, for reading.
     pub fn store(&self) -> &Rocks {
         &self.store
+    }
+
+    /// How long the writer's steps take.
+    pub fn timings(&self) -> &Timings {
+        &self.inbox.timings
+    }
+
+    /// Whether the guard's path still names the file that is advanced.
+    pub fn check_guard(&self) -> Result<(), guard::Error> {
+        self.guard_place.check()
     }
 
     /// Where everything lies.

@@ -42,6 +42,8 @@ pub mod system;
 #[cfg(feature = "rocksdb")]
 pub mod tenant;
 pub mod time;
+#[cfg(feature = "rocksdb")]
+pub mod timing;
 pub mod verify;
 #[cfg(feature = "rocksdb")]
 pub mod writer;

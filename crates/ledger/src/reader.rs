@@ -64,7 +64,7 @@ impl Tiles for Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// The bytes of a leaf; `None` beyond the published size.
+    /// The bytes of a leaf; `None` beyond the published size. A hole below it is damage, not absence.
     pub fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
         if index >= self.at.size {
             return Ok(None);

@@ -3,7 +3,7 @@
 use crate::{
     guard::Mark,
     ident::Ident,
-    journal::Journal,
+    journal::{self, Journal},
     keyring::{self, Keyring},
     log::{checkpoint::Checkpoint, note::Vkey},
     post::{Outcome, Position},
@@ -18,11 +18,15 @@ use std::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, watch};
 
 /// Outcomes of a followed journal that are remembered for whoever appended the messages.
 const OUTCOMES_MAX: usize = 65_536;
+
+/// A message that the journal did not take is told of for so long; whoever sends on is refused again.
+const REFUSED_LATELY: Duration = Duration::from_secs(30);
 
 /// What became of one followed message; the salt says which message it was.
 #[derive(Clone, Debug)]
@@ -55,6 +59,10 @@ pub struct Tenant {
     must_reach: Mutex<Option<Mark>>,
     unsigned: AtomicU64,
     receipts_dropped: AtomicU64,
+    /// Why the journal took nothing, the last time it was asked to.
+    refused: Mutex<Option<(Instant, String)>>,
+    /// What was found in the database that can't be.
+    damage: Mutex<Option<String>>,
 }
 
 impl Tenant {
@@ -82,6 +90,8 @@ impl Tenant {
             must_reach: Mutex::default(),
             unsigned: AtomicU64::new(0),
             receipts_dropped: AtomicU64::new(0),
+            refused: Mutex::default(),
+            damage: Mutex::default(),
         }
     }
 
@@ -197,6 +207,40 @@ impl Tenant {
     /// Messages outside `decisions.` without our signature since start: more than 0 is an alarm.
     pub fn unsigned(&self) -> u64 {
         self.unsigned.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the journal took what was appended.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn note_append<T>(&self, appended: &Result<T, journal::Error>) {
+        let refused = match appended {
+            Ok(_) => None,
+            Err(journal::Error::Unavailable(why) | journal::Error::Unknown(why)) => {
+                Some((Instant::now(), why.clone()))
+            }
+            // It answered: it is there.
+            Err(_) => return,
+        };
+        *self.refused.lock().expect("no holder of the lock panics") = refused;
+    }
+
+    /// Why the journal took nothing, if it did not take the last message, lately: out of room, without quorum, away.
+    pub fn journal_refuses(&self) -> Option<String> {
+        let refused = self.refused.lock().expect("no holder of the lock panics").clone();
+        refused.filter(|(at, _)| at.elapsed() < REFUSED_LATELY).map(|(_, why)| why)
+    }
+
+    /// Notes that the database holds something that can't be; the first finding is kept.
+    pub fn note_damage(&self, what: &str) {
+        let mut damage = self.damage.lock().expect("no holder of the lock panics");
+        if damage.is_none() {
+            tracing::error!(tenant = %self.name, what, "the database is damaged");
+        }
+        damage.get_or_insert_with(|| what.to_owned());
+    }
+
+    /// What was found in the database that can't be, since start.
+    pub fn damage(&self) -> Option<String> {
+        self.damage.lock().expect("no holder of the lock panics").clone()
     }
 
     pub(crate) fn count_receipt_dropped(&self) {

@@ -73,6 +73,9 @@ pub enum KeyCommand {
         /// Why: kept beside the entry, and can be erased
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Also if it is the tenant's last admin key
+        #[arg(long)]
+        last_admin: bool,
     },
     /// Rotate a signing key: log, journal or token
     #[command(

@@ -46,8 +46,9 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
                 strange => return Err(client.strange(strange.to_string().as_bytes()).into()),
             }
         }
-        KeyCommand::Remove { remote, tenant, key_id, reason } => {
-            let path = format!("/v1/tenants/{tenant}/keys/{key_id}");
+        KeyCommand::Remove { remote, tenant, key_id, last_admin, reason } => {
+            let query = if *last_admin { "?last_admin=true" } else { "" };
+            let path = format!("/v1/tenants/{tenant}/keys/{key_id}{query}");
             Client::new(remote)?.delete(&path, &json!({"reason": reason}))?;
             say(&format!("{key_id} is removed"));
         }

@@ -1,8 +1,9 @@
 //! Every mistake in a configuration, each a line that says what to do.
 
 use super::{Config, File, Journal, Limits};
+use crate::limits::{CONNECTIONS_MAX, Shares};
 use ledger::ident::Ident;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Config {
     pub(super) fn check(file: File) -> Result<Self, Vec<String>> {
@@ -65,7 +66,8 @@ impl Config {
         }
         let public_host = host.to_owned();
         if wrong.is_empty() {
-            Ok(Self { file, public_host, warnings, record: None })
+            let (record, path, shares) = (None, PathBuf::new(), Shares::default());
+            Ok(Self { file, public_host, warnings, record, path, shares })
         } else {
             Err(wrong)
         }
@@ -74,7 +76,7 @@ impl Config {
 
 fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
     let Limits { connections, request_seconds, commit_messages } = *limits;
-    if !(1..=65_536).contains(&connections) {
+    if connections.is_some_and(|connections| !(1..=CONNECTIONS_MAX).contains(&connections)) {
         wrong.push("limits.connections: 1 to 65536".into());
     }
     if !(1..=600).contains(&request_seconds) {

@@ -23,6 +23,9 @@ pub struct File {
     /// Address and port.
     #[serde(default = "default_listen", deserialize_with = "address")]
     pub listen: SocketAddr,
+    /// File with the key that reads `/metrics` and nothing else, 32 characters or more. None: the operator key alone.
+    #[serde(default)]
+    pub metrics_key_file: Option<PathBuf>,
     /// What clients see, e.g. `https://log.example.com`. Its host begins every log's origin: fixed for ever at `init`.
     #[serde(default)]
     pub public_url: String,
@@ -237,8 +240,9 @@ pub struct Webhook {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once; more wait in the kernel.
-    pub connections: usize,
+    /// Connections at once; none: 1024, or what the system's limit of open files allows. Beyond them, some for health
+    /// and metrics.
+    pub connections: Option<usize>,
     /// Seconds a client may take to send a request.
     pub request_seconds: u64,
     /// About how many messages one commit takes.
@@ -247,7 +251,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, request_seconds: 30, commit_messages: COMMIT_MESSAGES_MAX }
+        Self { connections: None, request_seconds: 30, commit_messages: COMMIT_MESSAGES_MAX }
     }
 }
 

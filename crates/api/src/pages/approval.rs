@@ -213,7 +213,8 @@ pub async fn changed(
         Err(Stop::SignIn(_)) => return Ok(super::signed_out()),
         found => found?.1,
     };
-    let since: Since = crate::routes::query(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    let since: Since =
+        crate::routes::query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
     let href = format!("{}/approvals/{}", super::base(&app), approval.id);
     let changed = approval.state.version != since.version;
     Ok(page(StatusCode::OK, &Changed { href, changed }))

@@ -211,7 +211,7 @@ async fn form<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Stop> {
     let bytes = routes::body::read_of_stranger(app, headers, body, FORM_BYTES_MAX).await?;
     let text = String::from_utf8(bytes).map_err(|_| Stop::Unreadable)?;
-    routes::query(Some(&text)).map_err(|_| Stop::Unreadable)
+    routes::query::lenient(Some(&text)).map_err(|_| Stop::Unreadable)
 }
 
 /// What every page has.

@@ -52,7 +52,7 @@ pub async fn show(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let next: Next = crate::routes::query(raw.as_deref()).unwrap_or_default();
+    let next: Next = crate::routes::query::lenient(raw.as_deref()).unwrap_or_default();
     let who = visitor(&app, &headers).ok().map(|session| session.person.to_string());
     let top = Top::new(&app, "Sign in", None);
     let form =

@@ -219,7 +219,7 @@ pub async fn one(
     let asking = Asking::new(&app, &headers, &tenant)?;
     let mut changes = asking.worker.watch();
     let mut approval = asking.find(&id, Asking::may_see).await?;
-    let query: OneQuery = super::query(raw.as_deref())?;
+    let query: OneQuery = super::query::strict(raw.as_deref())?;
     let wait = query.wait.unwrap_or(0);
     if wait > WAIT_SECONDS_MAX {
         let detail = format!("wait: 0 to {WAIT_SECONDS_MAX} seconds.");

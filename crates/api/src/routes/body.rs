@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use ledger::ident::Ident;
 use std::{
@@ -23,30 +23,81 @@ const SMALL_KIB_MAX: usize = 64 << 10;
 /// Most memory for bodies of events, of all clients together and of one tenant, in KiB: until they are answered.
 const EVENTS_KIB_MAX: usize = 192 << 10;
 const TENANT_KIB_MAX: usize = 64 << 10;
+/// Most members of a gzip body: each costs time, also an empty one.
+const GZIP_MEMBERS_MAX: usize = 64;
+/// Bodies that are decompressed at once.
+static INFLATING: Semaphore = Semaphore::const_new(2);
+/// Most memory for pages that are read or sent, of all clients together and of one tenant, in KiB.
+const ANSWERS_KIB_MAX: usize = 256 << 10;
+const TENANT_ANSWERS_KIB_MAX: usize = 64 << 10;
 /// Largest other body, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// Longest wait for room for a page.
+const PAGE_WAIT: Duration = Duration::from_secs(10);
 
 /// Room for bodies, so that nobody takes all of it (P12): small ones of clients with keys, of strangers, and events.
 pub struct Room {
     small: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     events: Arc<Semaphore>,
-    tenants: Mutex<HashMap<Ident, Arc<Semaphore>>>,
+    answers: Arc<Semaphore>,
+    tenants: Mutex<HashMap<Ident, OfTenant>>,
+}
+
+/// What one tenant may take.
+#[derive(Clone)]
+struct OfTenant {
+    events: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
 }
 
 impl Default for Room {
     fn default() -> Self {
         let room = |kib| Arc::new(Semaphore::new(kib));
         let (small, strangers) = (room(SMALL_KIB_MAX), room(SMALL_KIB_MAX));
-        Self { small, strangers, events: room(EVENTS_KIB_MAX), tenants: Mutex::default() }
+        let (events, answers) = (room(EVENTS_KIB_MAX), room(ANSWERS_KIB_MAX));
+        Self { small, strangers, events, answers, tenants: Mutex::default() }
     }
 }
 
 impl Room {
-    fn of_tenant(&self, tenant: &Ident) -> Arc<Semaphore> {
+    fn of_tenant(&self, tenant: &Ident) -> OfTenant {
+        let room = |kib| Arc::new(Semaphore::new(kib));
         let mut tenants = self.tenants.lock().expect("no holder of the lock panics");
-        let room = tenants.entry(tenant.clone());
-        Arc::clone(room.or_insert_with(|| Arc::new(Semaphore::new(TENANT_KIB_MAX))))
+        let own = tenants.entry(tenant.clone());
+        let new =
+            || OfTenant { events: room(TENANT_KIB_MAX), answers: room(TENANT_ANSWERS_KIB_MAX) };
+        own.or_insert_with(new).clone()
+    }
+
+    /// Room for a page of at most `bytes` of a tenant; to be held until it was sent.
+    pub async fn page(&self, tenant: &Ident, bytes: usize) -> Result<Reserved, Problem> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        let busy = || {
+            let detail =
+                "Too many large pages are being read at once. Try again, with a smaller `limit`.";
+            Problem::new("busy", detail)
+        };
+        let own = self.of_tenant(tenant).answers.acquire_many_owned(kib);
+        let own = tokio::time::timeout(PAGE_WAIT, own).await.ok().and_then(Result::ok);
+        let own = own.ok_or_else(busy)?;
+        let all = Arc::clone(&self.answers).acquire_many_owned(kib);
+        let all = tokio::time::timeout(PAGE_WAIT, all).await.ok().and_then(Result::ok);
+        Ok(Reserved([own, all.ok_or_else(busy)?]))
+    }
+}
+
+/// Room that a page takes.
+pub struct Reserved([OwnedSemaphorePermit; 2]);
+
+impl Reserved {
+    /// Gives back what a page of `bytes` does not need.
+    pub fn shrink(&mut self, bytes: usize) {
+        for room in &mut self.0 {
+            let more = room.num_permits().saturating_sub(bytes / 1024 + 1);
+            drop(room.split(more));
+        }
     }
 }
 
@@ -66,7 +117,7 @@ pub async fn events(
 ) -> Result<Held, Problem> {
     let (max, wait) = (EVENTS_BYTES_MAX, wait(app));
     // First the tenant's own: whoever waits for that keeps nobody else up.
-    let own = room(&app.body_room.of_tenant(tenant), headers, max, wait).await?;
+    let own = room(&app.body_room.of_tenant(tenant).events, headers, max, wait).await?;
     let all = room(&app.body_room.events, headers, max, wait).await?;
     let bytes = receive(headers, body, max, wait).await?;
     Ok(Held { bytes, _room: [own, all] })
@@ -127,11 +178,10 @@ async fn receive(
     match coding {
         Coding::None => Ok(bytes.to_vec()),
         Coding::Gzip => {
-            let mut plain = Vec::new();
-            let limit = max as u64 + 1;
-            let read = MultiGzDecoder::new(&bytes[..]).take(limit).read_to_end(&mut plain);
-            read.map_err(|_| Problem::new("body_syntax", "The body is not gzip, as it says."))?;
-            if plain.len() > max { Err(too_big(max)) } else { Ok(plain) }
+            let _turn = INFLATING.acquire().await;
+            // Up to a tenth of a second of work: not on a thread that serves others.
+            let inflated = tokio::task::spawn_blocking(move || inflate(&bytes, max)).await;
+            inflated.unwrap_or_else(|e| Err(Problem::new("internal", e.to_string())))
         }
     }
 }
@@ -164,6 +214,25 @@ impl Coding {
         }
         Ok(coding)
     }
+}
+
+/// The members of a gzip file, one after the other, decompressed: at most `max` bytes.
+fn inflate(mut rest: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
+    let wrong = |detail: &str| Problem::new("body_syntax", detail);
+    let mut plain = Vec::new();
+    for _ in 0..GZIP_MEMBERS_MAX {
+        let mut member = GzDecoder::new(rest);
+        let read = (&mut member).take((max + 1 - plain.len()) as u64).read_to_end(&mut plain);
+        read.map_err(|_| wrong("The body is not gzip, as it says."))?;
+        if plain.len() > max {
+            return Err(too_big(max));
+        }
+        rest = member.into_inner();
+        if rest.is_empty() {
+            return Ok(plain);
+        }
+    }
+    Err(wrong("The gzip body has more than 64 members: compress it in one piece."))
 }
 
 /// Room for a body: what it says of its length, or the most it may have.
@@ -316,6 +385,28 @@ mod tests {
             parts.into_iter().map(|p| std::str::from_utf8(p).unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(found.as_deref(), parts, "{text}");
+    }
+
+    #[test]
+    fn p13_gzip_members_are_bounded() {
+        use std::io::Write as _;
+        let gzip = |text: &[u8]| {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packer.write_all(text).unwrap();
+            packer.finish().unwrap()
+        };
+        let code = |bytes: &[u8], max| inflate(bytes, max).map_err(|p| p.status().as_u16());
+        assert_eq!(
+            code(&[gzip(b"one "), gzip(b""), gzip(b"two")].concat(), 7),
+            Ok(b"one two".to_vec())
+        );
+        assert_eq!(code(&[gzip(b"one "), gzip(b"two")].concat(), 6), Err(413));
+        assert_eq!(code(&gzip(b"").repeat(GZIP_MEMBERS_MAX), 1), Ok(Vec::new()));
+        assert_eq!(code(&gzip(b"").repeat(GZIP_MEMBERS_MAX + 1), 1), Err(400));
+        assert_eq!(code(b"", 1), Err(400));
+        let whole = gzip(b"text");
+        assert_eq!(code(&whole[..whole.len() - 1], 100), Err(400), "cut off");
+        assert_eq!(code(&[&whole[..], b"x"].concat(), 100), Err(400), "something behind it");
     }
 
     #[test]

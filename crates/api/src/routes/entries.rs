@@ -1,16 +1,30 @@
 //! The feed: entries in index order from a cursor (`proto/formats/feed.md`), single entries, their disclosures.
 
-use super::text;
+use super::{
+    query::{one_of, time},
+    request::Sent,
+    text,
+};
 use crate::{app::App, auth::READERS, pages, problem::Problem};
 use axum::{
+    body::Body,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
 use data_encoding::BASE64URL_NOPAD;
 use ledger::{
-    entry::View, journal::embedded, ledger::Ledger, reader::Published, system::Role,
-    tenant::Tenant, time::Nanos,
+    entry::{Kind, View},
+    event::VERDICTS,
+    ident::Ident,
+    journal::embedded,
+    ledger::Ledger,
+    log::tile::ENTRY_BYTES_MAX,
+    reader::Published,
+    store,
+    system::Role,
+    tenant::Tenant,
+    time::Nanos,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -26,6 +40,8 @@ const SCANNED_MAX: u64 = 20_000;
 const PAGE_BYTES_MAX: usize = 8 << 20;
 /// How far the journal's clock may be behind ours before a bounded feed on a quiet log ends too early.
 const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+/// First byte of a cursor: how the rest is read.
+const CURSOR_FORM: u8 = 2;
 /// Longest wait for news, in seconds.
 const WAIT_SECONDS_MAX: u64 = 30;
 
@@ -46,11 +62,11 @@ pub struct FeedQuery {
     since: Option<String>,
     /// Last `journal.time`, RFC 3339, exclusive. With it the feed is bounded: it ends once that time has passed.
     until: Option<String>,
-    /// Only entries of this kind.
+    /// Only entries of this kind: genesis, decision, event, approval, … (`proto/formats/entry.md`).
     kind: Option<String>,
     /// Only decisions of this agent.
     agent: Option<String>,
-    /// Only decisions with this verdict.
+    /// Only decisions with this verdict: allow, deny, sanitize, approval_needed, unspecified.
     verdict: Option<String>,
     /// Only entries of this producer.
     producer: Option<String>,
@@ -75,36 +91,47 @@ impl FeedQuery {
         filters.iter().any(|filter| filter.is_some())
     }
 
-    /// Marks cursors, so that one is not used with another question.
-    fn mark(&self) -> [u8; 8] {
+    /// A word that no entry has would give a feed that is silent for ever, and looks like proof that there is nothing.
+    fn check(&self) -> Result<(), Problem> {
+        one_of("kind", self.kind.as_deref(), &Kind::ALL.map(|(_, name)| name))?;
+        one_of("verdict", self.verdict.as_deref(), VERDICTS)?;
+        if self.producer.as_deref().is_some_and(|name| Ident::new(name).is_err()) {
+            let detail = "producer: a name of a-z, 0-9 and -, at most 63 characters.";
+            return Err(Problem::new("bad_request", detail));
+        }
+        Ok(())
+    }
+
+    /// Marks cursors, so that one is not used with another question, or for another log.
+    fn mark(&self, origin: &str) -> [u8; 8] {
         let Self { since, until, kind, agent, verdict, producer, tool, .. } = self;
-        let text = format!("{:?}", (since, until, kind, agent, verdict, producer, tool));
+        let text = format!("{:?}", (origin, since, until, kind, agent, verdict, producer, tool));
         Sha256::digest(text)[..8].try_into().expect("8 bytes")
     }
 
-    fn cursor(&self, index: u64) -> String {
-        BASE64URL_NOPAD.encode(&[&[1], &index.to_be_bytes()[..], &self.mark()].concat())
+    fn cursor(&self, origin: &str, index: u64) -> String {
+        let parts = [&[CURSOR_FORM], &index.to_be_bytes()[..], &self.mark(origin)];
+        BASE64URL_NOPAD.encode(&parts.concat())
     }
 
-    fn position(&self, cursor: &str) -> Result<u64, Problem> {
-        let wrong =
-            || Problem::new("bad_request", "after: not a cursor of a feed with the same filters.");
+    fn position(&self, origin: &str, cursor: &str) -> Result<u64, Problem> {
+        let wrong = || {
+            let detail = "after: not a cursor of this tenant's feed with the same filters. Give `next` of the page before \
+                          as it is, with the same since, until, kind, agent, verdict, producer and tool.";
+            Problem::new("bad_request", detail)
+        };
         let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).map_err(|_| wrong())?;
-        let (Some((&[1], rest)), true) = (bytes.split_first_chunk::<1>(), bytes.len() == 17) else {
+        let (Some((&[CURSOR_FORM], rest)), 17) = (bytes.split_first_chunk::<1>(), bytes.len())
+        else {
             return Err(wrong());
         };
         let (index, mark) = rest.split_at(8);
-        if mark == self.mark() {
+        if mark == self.mark(origin) {
             Ok(u64::from_be_bytes(index.try_into().map_err(|_| wrong())?))
         } else {
             Err(wrong())
         }
     }
-}
-
-fn time(name: &str, text: Option<&String>) -> Result<Option<Nanos>, Problem> {
-    let wrong = || Problem::new("bad_request", format!("{name}: an RFC 3339 time."));
-    text.map(|text| Nanos::parse(text).ok_or_else(wrong)).transpose()
 }
 
 /// Entries in index order, never beyond the published checkpoint
@@ -119,25 +146,30 @@ pub async fn feed(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, READERS)?;
-    let query: FeedQuery = super::query(raw.as_deref())?;
+    let query: FeedQuery = super::query::strict(raw.as_deref())?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     let wait = query.wait.unwrap_or(0);
     if !(1..=LIMIT_MAX).contains(&limit) || wait > WAIT_SECONDS_MAX {
         let detail = format!("limit: 1 to {LIMIT_MAX}; wait: 0 to {WAIT_SECONDS_MAX} seconds.");
         return Err(Problem::new("bad_request", detail));
     }
+    query.check()?;
     let (since, until) =
-        (time("since", query.since.as_ref())?, time("until", query.until.as_ref())?);
-    let from = query.after.as_deref().map(|cursor| query.position(cursor)).transpose()?;
+        (time("since", query.since.as_deref())?, time("until", query.until.as_deref())?);
+    let from = query.after.as_deref().map(|cursor| query.position(&tenant.origin, cursor));
+    let from = from.transpose()?;
     if let Some(scanned) = from.and_then(|from| from.checked_sub(1)) {
         super::published_with(&app, &tenant, scanned).await?;
     }
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
+    let mut room = app.body_room.page(&tenant.name, PAGE_BYTES_MAX + ENTRY_BYTES_MAX).await?;
     // Up to 20,000 entries are read: not on a thread that serves others.
     let page = tokio::task::block_in_place(|| {
         page(&app.ledger, &tenant, &published, &query, &Bounds { from, since, until, limit })
     })?;
-    Ok(page.response(&query, &tenant, pages::base(&app)))
+    room.shrink(page.lines.len());
+    let response = page.response(&query, &tenant, pages::base(&app));
+    Ok(response.map(|body| Body::new(Sent::new(body, room))))
 }
 
 /// The published state, once it holds `index` or the time is over.
@@ -173,18 +205,17 @@ fn page(
     bounds: &Bounds,
 ) -> Result<Page, Problem> {
     let reader = ledger.reader(tenant, published);
-    let first = match (bounds.from, bounds.since) {
-        (Some(from), _) => from,
-        (None, Some(since)) => reader.first_at(since)?,
-        (None, None) => 0,
-    };
+    // Each page begins at `since`, not the first one alone: what was posted between two pages may lie before it.
+    let since = bounds.since.map(|since| reader.first_at(since)).transpose()?;
+    let from = bounds.from.or(since).unwrap_or(0);
+    let first = from.max(since.unwrap_or(0));
     let end = bounds.until.map(|until| reader.first_at(until)).transpose()?;
     let last = end.unwrap_or(published.size).min(published.size);
     let (mut lines, mut index, mut count) = (String::new(), first, 0);
     while index < last && count < bounds.limit && index - first < SCANNED_MAX {
         let entry = reader.entry(index)?.ok_or_else(Problem::not_found)?;
-        let entry = String::from_utf8(entry)
-            .map_err(|_| Problem::new("internal", "An entry is not readable; run fsck."))?;
+        let damaged = store::Error::Corrupt { family: "entries", what: "an entry" };
+        let entry = String::from_utf8(entry).map_err(|_| damaged)?;
         let wanted = !query.is_filtered()
             || View::parse(entry.as_bytes()).is_some_and(|view| query.matches(&view));
         if wanted {
@@ -201,13 +232,13 @@ fn page(
     let settled = Nanos(embedded::now().0.saturating_sub(CLOCK_MARGIN.as_nanos() as u64));
     let passed = last < published.size || bounds.until.is_some_and(|until| until <= settled);
     let ended = end.is_some() && index >= last && passed;
-    Ok(Page { lines, scanned: (first, index), size: published.size, ended })
+    Ok(Page { lines, scanned: (from, index.max(from)), size: published.size, ended })
 }
 
 impl Page {
     /// `base`: the path of `public_url`, before our own.
     fn response(self, query: &FeedQuery, tenant: &Tenant, base: &str) -> Response {
-        let next = (!self.ended).then(|| query.cursor(self.scanned.1));
+        let next = (!self.ended).then(|| query.cursor(&tenant.origin, self.scanned.1));
         let closing = serde_json::json!({
             "next": next, "scanned": [self.scanned.0, self.scanned.1], "size": self.size,
         });

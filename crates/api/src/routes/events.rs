@@ -19,7 +19,7 @@ use ledger::{
     tenant::Tenant,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Query of `POST T/events`.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -88,7 +88,7 @@ pub async fn publish(
     body: Body,
 ) -> Result<Json<Results>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Publisher])?;
-    let query: EventsQuery = super::query(raw.as_deref())?;
+    let query: EventsQuery = super::query::strict(raw.as_deref())?;
     let producer = caller.producer()?.clone();
     let held = body::events(&app, &headers, body, &tenant.name).await?;
     let events = split(&headers, &held.bytes)?;
@@ -247,7 +247,9 @@ pub fn results(
     for (id, outcome) in batch.ids.into_iter().zip(batch.done.outcomes) {
         let mut result = result(id, &outcome);
         if receipts {
+            let begun = Instant::now();
             result.receipt = reader.receipt(result.index)?.map(|receipt| receipt.to_string());
+            app.metrics.receipt(begun.elapsed());
         }
         for (status, count) in &mut counts {
             *count += u64::from(*status == result.status);

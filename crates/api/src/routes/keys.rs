@@ -9,7 +9,7 @@ use crate::{
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
 };
 use ledger::{
@@ -128,6 +128,14 @@ pub async fn list(
     access_keys(&app, &tenant).map(Json)
 }
 
+/// How a key shall be removed.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RemoveQuery {
+    /// `true`: also if it is the tenant's last key of role admin.
+    last_admin: Option<String>,
+}
+
 /// What may be said with a removal.
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -139,26 +147,36 @@ pub struct Removal {
 
 /// Remove an API key; it is dead when this answers. A body may say why
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/keys/{key_id}", tag = "operation",
-    params(("tenant" = String, Path), ("key_id" = String, Path)), request_body = Option<Removal>,
+    params(("tenant" = String, Path), ("key_id" = String, Path), RemoveQuery), request_body = Option<Removal>,
     responses((status = 204), (status = "4XX", body = Problem)), security(("key" = [])))]
 pub async fn remove(
     State(app): State<Arc<App>>,
     Path((tenant, key_id)): Path<(String, String)>,
+    RawQuery(raw): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let RemoveQuery { last_admin } = super::query::strict(raw.as_deref())?;
+    super::query::one_of("last_admin", last_admin.as_deref(), &["true", "false"])?;
     let Removal { reason: why } = body::json_if_any(&app, &headers, body).await?;
     let key_id = KeyId::new(&key_id).ok_or_else(Problem::not_found)?;
-    let known = || -> Result<bool, Problem> {
-        Ok(access_keys(&app, &tenant)?.iter().any(|key| key.key_id == key_id))
-    };
-    if !known()? {
+    // Two admins that remove each other would leave none.
+    let _alone = app.key_removal.lock().await;
+    let mut keys = access_keys(&app, &tenant)?;
+    if !keys.iter().any(|key| key.key_id == key_id) {
         // It may have been made at another server a moment ago.
         app.ledger.catch_up(&tenant).await?;
+        keys = access_keys(&app, &tenant)?;
     }
-    if !known()? {
-        return Err(Problem::not_found());
+    let key = keys.iter().find(|key| key.key_id == key_id).ok_or_else(Problem::not_found)?;
+    let is_admin = |key: &AccessKey| key.roles.contains(&Role::Admin);
+    let others = keys.iter().filter(|other| is_admin(other) && other.key_id != key_id).count();
+    if is_admin(key) && others == 0 && last_admin.as_deref() != Some("true") {
+        let detail = "This is the tenant's last admin key: without one, only `countersign init --new-admin-key` on the \
+                      server's machine makes another. Issue another one first; or, if you mean it, repeat with \
+                      ?last_admin=true (`countersign key remove --last-admin`).";
+        return Err(Problem::new("conflict", detail));
     }
     let reason = app.keep_reason(&tenant, "access", why.as_ref()).await?;
     app.record(&tenant, "access", &Access::Remove { key_id, by: caller.by(), reason }).await?;

@@ -13,9 +13,10 @@ use axum::{
     response::Response,
 };
 use ledger::{
+    ledger::Error,
     log::{checkpoint::Checkpoint, merkle, receipt::Receipt, tile::Tile},
     reader::Reader,
-    store::{Family, read_json},
+    store::{self, Family, read_json},
     system::Role,
     tenant::Tenant,
     verify::{DocumentedKey, KeysDocument},
@@ -57,7 +58,9 @@ pub async fn checkpoint(
     let tenant = tenant_of(&app, &headers, &tenant, &n, ANY, true)?;
     let published = tenant.published();
     if published.checkpoint.is_empty() {
-        return Err(Problem::not_found());
+        return Err(tenant
+            .halted()
+            .map_or_else(Problem::not_found, |reason| Error::Halted(reason).into()));
     }
     Ok(text("text/plain; charset=utf-8", published.checkpoint.clone()))
 }
@@ -152,7 +155,13 @@ fn hand_over(
         },
     };
     let path = merkle::inclusion(reader, index, size)?;
-    Ok(Some(Receipt { entry, index, path, checkpoint }.to_string()))
+    let receipt = Receipt { entry, index, path, checkpoint };
+    if !receipt.leads_to(&merkle::root_at(reader, size)?) {
+        return Err(
+            store::Error::Corrupt { family: "rotations", what: "a receipt of a key" }.into()
+        );
+    }
+    Ok(Some(receipt.to_string()))
 }
 
 /// The checkpoint of an earlier size, signed by the keys of that size; `None` if their files are gone.

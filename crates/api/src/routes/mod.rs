@@ -4,13 +4,16 @@ pub mod approvals;
 pub mod body;
 mod entries;
 pub mod events;
+mod health;
 mod jwks;
 mod keys;
 mod log;
 mod opa;
 mod openapi;
 mod operate;
+pub mod query;
 mod receipts;
+pub mod request;
 mod rules;
 mod slack;
 mod teams;
@@ -22,7 +25,7 @@ pub use openapi::document;
 use crate::{app::App, pages, problem::Problem};
 use axum::{
     Router,
-    extract::{Query, Request, rejection::QueryRejection},
+    extract::Request,
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -50,6 +53,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
         .route("/rules", get(rules::show).post(rules::apply))
+        .route("/readyz", get(health::tenant_readyz))
         .route("/erasures", post(operate::erase))
         .route("/approvals", get(approvals::list).post(approvals::open))
         .route("/approvals/{id}", get(approvals::one))
@@ -60,6 +64,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/approvals/{id}/execution", post(approvals::execution))
         .route("/tokens/redeem", post(tokens::redeem))
         .route("/tokens/{jti}/revoke", post(approvals::back::revoke_token));
+    let around = Arc::clone(&app);
     let pages = app.pages.is_some().then(|| pages::router(Arc::clone(&app)));
     let router = Router::new()
         .nest("/v1/tenants/{tenant}", tenant)
@@ -67,9 +72,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/backup", post(operate::backup))
         .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
-        .route("/healthz", get(operate::healthz))
-        .route("/readyz", get(operate::readyz))
-        .route("/metrics", get(operate::metrics))
+        .route("/livez", get(health::livez))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::serve))
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async {
@@ -81,15 +87,8 @@ pub fn router(app: Arc<App>) -> Router {
         None => router,
         Some(pages) => router.merge(pages),
     };
-    router.layer(middleware::from_fn(unread::take_off))
-}
-
-/// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
-pub fn query<T: serde::de::DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
-    let uri = format!("/?{}", raw.unwrap_or_default()).parse();
-    let uri = uri.map_err(|_| Problem::new("bad_request", "The query can't be read."))?;
-    let query = Query::try_from_uri(&uri);
-    Ok(query.map_err(|e: QueryRejection| Problem::new("bad_request", e.body_text()))?.0)
+    let around = middleware::from_fn_with_state(around, request::serve);
+    router.layer(middleware::from_fn(unread::take_off)).layer(around)
 }
 
 /// Every answer: not cached by others, not sniffed; and every error a problem.

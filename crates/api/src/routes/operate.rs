@@ -1,6 +1,6 @@
-//! Tenants, erasure, backup, health, metrics.
+//! Tenants, erasure, backup.
 
-use super::{body, text};
+use super::body;
 use crate::{
     act::{Act, Why},
     app::App,
@@ -12,12 +12,10 @@ use axum::{
     body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
 };
 use ledger::{
     chores,
     ident::Ident,
-    journal::Journal,
     system::{Erasure, Role},
     tenant::Tenant,
     verify,
@@ -206,82 +204,4 @@ pub async fn backup(
         std::fs::set_permissions(&path, private).map_err(failed)
     })?;
     Ok(Json(json!({"path": path})))
-}
-
-/// Whether everything is as it must be; names of tenants only for the operator
-#[utoipa::path(get, path = "/healthz", tag = "operation",
-    responses((status = 200, body = Object), (status = 503, body = Object)))]
-pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let operator = app.is_operator(&headers)?;
-    let tenants = app.ledger.tenants();
-    let halted: Vec<_> =
-        tenants.iter().filter_map(|t| Some((t.name.to_string(), t.halted()?))).collect();
-    let unsigned: Vec<_> = tenants
-        .iter()
-        .filter(|t| t.unsigned() > 0)
-        .map(|t| (t.name.to_string(), t.unsigned()))
-        .collect();
-    let connected =
-        app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
-    let catching_up = tenants.iter().filter(|t| t.must_reach().is_some()).count();
-    let scrubbed: Vec<_> = tenants.iter().map(|t| (t, app.scrub.status(&t.name))).collect();
-    let damaged = scrubbed.iter().filter(|(_, scrub)| !scrub.findings.is_empty()).count();
-    let green =
-        halted.is_empty() && unsigned.is_empty() && catching_up == 0 && connected && damaged == 0;
-    let mut answer = json!({
-        "status": if green { "green" } else { "red" },
-        "halted_logs": halted.len(),
-        "logs_catching_up": catching_up,
-        "unsigned_messages": !unsigned.is_empty(),
-        "journal_connected": connected,
-        "damaged_logs": damaged,
-        "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
-        "warnings": app.config.warnings,
-    });
-    if operator {
-        let halted =
-            halted.into_iter().map(|(tenant, reason)| json!({"tenant": tenant, "reason": reason}));
-        let unsigned = unsigned
-            .into_iter()
-            .map(|(tenant, count)| json!({"tenant": tenant, "messages": count}));
-        answer["halted"] = halted.collect();
-        answer["unsigned"] = unsigned.collect();
-        let scrub = scrubbed.into_iter().map(|(t, scrub)| {
-            let age = app.scrub.age(&t.name).as_secs();
-            json!({"tenant": t.name, "passes": scrub.passes, "age_seconds": age, "read": scrub.read,
-                "findings": scrub.findings})
-        });
-        answer["scrub"] = scrub.collect::<Vec<_>>().into();
-    }
-    let status = if green { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(answer)).into_response())
-}
-
-/// Whether requests are served: every journal is reachable, and the rules that were applied are in force; names of
-/// tenants only for the operator
-#[utoipa::path(get, path = "/readyz", tag = "operation",
-    responses((status = 200, body = Object), (status = 503, body = Object)))]
-pub async fn readyz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
-    let connected =
-        app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
-    let serves =
-        connected && !app.ledger.tenants().iter().all(absent) || app.ledger.tenants().is_empty();
-    let without_rules = app.without_rules();
-    let ready = serves && without_rules.is_empty();
-    let mut answer = json!({"ready": ready, "rules_not_in_force": without_rules.len()});
-    if app.is_operator(&headers)? {
-        answer["tenants_without_rules"] = json!(without_rules);
-    }
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, Json(answer)).into_response())
-}
-
-/// Metrics for Prometheus (operator key)
-#[utoipa::path(get, path = "/metrics", tag = "operation",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text")), security(("key" = [])))]
-pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.operator(&headers)?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(text(kind, app.metrics.render(&app)))
 }

@@ -14,7 +14,7 @@ use axum::{
 };
 use ledger::{disclosure::Scope, entry::View, reader::Published, tenant::Tenant};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Which receipt: by index, or by what makes an event unique.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -43,7 +43,12 @@ pub async fn receipt(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
-    let query: ReceiptQuery = super::query(raw.as_deref())?;
+    let query: ReceiptQuery = super::query::strict(raw.as_deref())?;
+    if tenant.published().checkpoint.is_empty()
+        && let Some(reason) = tenant.halted()
+    {
+        return Err(ledger::ledger::Error::Halted(reason).into());
+    }
     let (published, index) = match (&query.index, &query.producer, &query.source, &query.id) {
         (Some(index), None, None, None) => {
             (super::published_with(&app, &tenant, *index).await?, Some(*index))
@@ -56,8 +61,10 @@ pub async fn receipt(
             return Err(Problem::new("bad_request", detail));
         }
     };
+    let begun = Instant::now();
     let reader = app.ledger.reader(&tenant, &published);
     let receipt = index.map(|index| reader.receipt(index)).transpose()?.flatten();
+    app.metrics.receipt(begun.elapsed());
     let receipt = receipt.ok_or_else(Problem::not_found)?;
     // A publisher's key reads what its own producer published, nothing else.
     if !caller.has(READERS) {
@@ -120,7 +127,7 @@ pub async fn consistency(
     headers: HeaderMap,
 ) -> Result<Json<Consistency>, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, ANY)?;
-    let ConsistencyQuery { from, to } = super::query(raw.as_deref())?;
+    let ConsistencyQuery { from, to } = super::query::strict(raw.as_deref())?;
     let published = super::published_with(&app, &tenant, to.saturating_sub(1)).await?;
     let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;
     let proof = proof.ok_or_else(|| {

@@ -87,6 +87,10 @@ pub async fn show(
     let files = match load(&app, &tenant) {
         Ok(setup) => {
             let same = last.as_ref().is_some_and(|(_, body)| is_applied(&tenant, &setup, body));
+            // What is said here holds: the applied files may have been put back just now.
+            if let Some(worker) = app.worker(&tenant.name).filter(|_| same) {
+                tokio::task::block_in_place(|| worker.look_again());
+            }
             let status = if same { "applied" } else { "different" };
             FilesNow { status, mistakes: Vec::new() }
         }

@@ -223,6 +223,13 @@ impl Outbox {
         due.of.insert(id.clone(), at);
     }
 
+    /// How many approvals must be looked at now.
+    pub fn due(&self) -> usize {
+        let due = self.due.lock().expect("no holder of the lock panics");
+        let now = Instant::now();
+        due.by_time.iter().take_while(|(at, _)| *at <= now).count()
+    }
+
     /// Takes what is due, at most `max`; and when the next one is.
     fn take(&self, max: usize) -> (Vec<Ident>, Option<Instant>) {
         let mut due = self.due.lock().expect("no holder of the lock panics");

@@ -87,6 +87,11 @@ impl Worker {
         Ok(known())
     }
 
+    /// How many approvals have cards that must be looked at now.
+    pub fn cards_due(&self) -> usize {
+        self.outbox.due()
+    }
+
     /// How many approvals are pending.
     pub fn pending(&self) -> usize {
         self.room.lock().expect("no holder of the lock panics").pending()

@@ -32,9 +32,33 @@ impl Worker {
         self.is_caught_up() && current && (entry.is_none() || setup.is_ok())
     }
 
+    /// As [`Worker::look_at_rules`], if the rules that were applied last are not in force: the applied files may have
+    /// been put back, which needs no other apply.
+    pub fn look_again(&self) {
+        let InForce { entry, setup } = self.in_force();
+        if entry.is_some() && setup.is_err() {
+            self.read_rules(true);
+        }
+    }
+
+    /// Whether everything that was open at start was looked at.
+    pub fn has_looked(&self) -> bool {
+        self.is_caught_up()
+    }
+
+    /// Whether our clock was near the journal's when they were compared last.
+    pub fn clock_is_right(&self) -> bool {
+        !self.is_skewed()
+    }
+
     /// Reads the files again, and puts them in force if they are the ones that were applied last; says in the log of
     /// this process what is wrong otherwise.
     pub fn look_at_rules(&self) {
+        self.read_rules(false);
+    }
+
+    /// `quiet`: what is still wrong was said before.
+    fn read_rules(&self, quiet: bool) {
         let tenant = &self.tenant.name;
         // First the entry, then the files: what is applied in between is looked at again.
         let last = match self.ledger.rules(&self.tenant) {
@@ -59,15 +83,22 @@ impl Worker {
             (Err(mistakes), _) => {
                 // They name people and groups: whoever publishes or clicks does not read them.
                 let mistakes = mistakes.join("; ");
-                tracing::warn!(%tenant, mistakes, "the files of rules and people can't be used");
+                if !quiet {
+                    tracing::warn!(%tenant, mistakes, "the files of rules and people can't be used");
+                }
                 Err(format!(
                     "The files of rules and people of {tenant} have mistakes: an admin sees them with `countersign rules \
                      show --tenant {tenant}`."
                 ))
             }
         };
-        if let Err(why) = &setup {
+        if let Err(why) = &setup
+            && !quiet
+        {
             tracing::warn!(%tenant, why, "nothing is decided");
+        }
+        if quiet && setup.is_err() {
+            return;
         }
         *self.in_force.write().expect("no holder of the lock panics") = InForce { entry, setup };
         self.look_at_all();

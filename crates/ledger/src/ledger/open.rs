@@ -43,6 +43,7 @@ impl Ledger {
             Arc::new(keyring::seal_key(&options.keys_dir, list_logs(&store)?.is_empty())?);
         let mut logs = HashMap::new();
         let mut tenants = BTreeMap::new();
+        let mut without_keys = Vec::new();
         let mut doubted = BTreeSet::new();
         for (name, number) in list_logs(&store)? {
             let mut log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
@@ -52,11 +53,19 @@ impl Ledger {
                 doubted.insert(number);
             }
             let journal = journals.open(&store, &log).await;
-            let active = open_log(&store, &mut guard, &options, log, journal)?;
+            let (active, no_keys) = open_log(&store, &mut guard, &options, log, journal)?;
+            without_keys.extend(no_keys);
             tenants.insert(name, Arc::clone(&active.tenant));
             logs.insert(number, active);
         }
+        // One tenant's files are no reason to stop the others (P12); where there are no others, the start refuses.
+        if without_keys.len() == tenants.len()
+            && let Some(error) = without_keys.into_iter().next()
+        {
+            return Err(error);
+        }
         let inbox = Arc::new(Inbox::default());
+        let guard_place = guard.place().clone();
         let (receipts, wanted) = mpsc::channel(RECEIPTS_WAITING_MAX);
         let writer = Writer {
             store: Arc::clone(&store),
@@ -75,6 +84,7 @@ impl Ledger {
             doubted,
             proven_tiles: ProvenTiles::default(),
             inbox,
+            guard_place,
             marks,
             tenants: RwLock::new(tenants),
             receipts: Mutex::new(Some(wanted)),
@@ -232,7 +242,8 @@ fn check_layout(store: &Rocks, create: bool, signed: bool) -> Result<(), Error> 
     match store.get(Family::Meta, b"format")? {
         Some(format) if format == LAYOUT.to_string().as_bytes() => Ok(()),
         Some(format) => Err(Error::Setup(format!(
-            "the data directory has layout {}, this version reads {LAYOUT}; use the version that wrote it",
+            "the data directory has layout {}, this version reads {LAYOUT}; use the version that wrote it \
+             (docs/operate/upgrade.md says what else there is)",
             String::from_utf8_lossy(&format)
         ))),
         None if create => {
@@ -344,15 +355,19 @@ fn open_log(
     options: &Options,
     log: Log,
     journal: Result<Journal, journal::Error>,
-) -> Result<Active, Error> {
+) -> Result<(Active, Option<Error>), Error> {
     let (name, number, origin) = (&log.tenant, log.number, log.origin.clone());
-    let keyring = Keyring::open(&options.keys_dir, name)?;
+    let (keyring, no_keys) = match Keyring::open(&options.keys_dir, name) {
+        Ok(keyring) => (keyring, None),
+        Err(error) => (Keyring::none(&options.keys_dir, name), Some(error)),
+    };
     let checkpoint = store.get(Family::Meta, &number.meta("checkpoint"))?;
     let checkpoint = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let mut published = writer::published(&log, checkpoint);
-    let verdict = match &journal {
-        Ok(_) => check_sealed_log(store, guard, &log, &published)?,
-        Err(error) => Check::Broken(error.to_string()),
+    let verdict = match (&journal, &no_keys) {
+        (_, Some(error)) => Check::Broken(error.to_string()),
+        (Ok(_), None) => check_sealed_log(store, guard, &log, &published)?,
+        (Err(error), None) => Check::Broken(error.to_string()),
     };
     let journal = journal.unwrap_or(Journal::Absent);
     let must_reach = match &verdict {
@@ -369,6 +384,7 @@ fn open_log(
     );
     let tenant = Arc::new(tenant);
     tenant.set_must_reach(must_reach.clone());
+    let mut no_keys = no_keys.map(Error::from);
     match verdict {
         Check::Broken(reason) => {
             tracing::error!(tenant = %name, reason, "log halted");
@@ -379,11 +395,20 @@ fn open_log(
         Check::Sound => {
             // A crash between commit and guard leaves the guard behind; a key may have come since the checkpoint.
             guard.advance(&[writer::mark(&log)])?;
-            published.checkpoint = writer::checkpoint(&log, &tenant).map_err(Error::Setup)?;
-            tenant.publish(Arc::new(published));
+            match writer::checkpoint(&log, &tenant) {
+                Ok(checkpoint) => {
+                    published.checkpoint = checkpoint;
+                    tenant.publish(Arc::new(published));
+                }
+                Err(reason) => {
+                    tracing::error!(tenant = %name, reason, "log halted");
+                    tenant.halt(reason.clone());
+                    no_keys = Some(Error::Setup(reason));
+                }
+            }
         }
     }
-    Ok(Active { log, tenant, must_reach })
+    Ok((Active { log, tenant, must_reach }, no_keys))
 }
 
 /// Refuses a log that must not sign: damaged, older than its guard, or of another history.

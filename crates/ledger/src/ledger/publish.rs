@@ -48,7 +48,12 @@ impl Ledger {
                 }
                 let ids = batch.iter().map(|append| event_id(&append.body)).collect();
                 let salts = batch.iter().filter_map(|append| append.headers.salt.clone()).collect();
-                let seqs = stream.append(batch).await?;
+                let appended = stream.append(batch).await;
+                // A broker that is away is seen elsewhere, and may be back at once.
+                if stream.connected() {
+                    tenant.note_append(&appended);
+                }
+                let seqs = appended?;
                 let done = self.wait_posted(tenant, seqs, salts).await?;
                 Ok(Batch { ids, done })
             }

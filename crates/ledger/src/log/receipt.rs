@@ -10,7 +10,7 @@
 //! ```
 
 use super::{
-    checkpoint,
+    checkpoint::{self, Checkpoint},
     merkle::{self, Hash},
     note,
     tile::ENTRY_BYTES_MAX,
@@ -101,6 +101,15 @@ impl Receipt {
         Ok(Self { entry, index, path, checkpoint: checkpoint.into() })
     }
 
+    /// Whether entry and path lead to `root`, and the checkpoint states it. (Its signature is not looked at.)
+    pub fn leads_to(&self, root: &Hash) -> bool {
+        let text = self.checkpoint.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
+        let Some(stated) = text.as_deref().and_then(Checkpoint::parse) else { return false };
+        let leaf = merkle::leaf_hash(&self.entry);
+        stated.root == *root
+            && merkle::verify_inclusion(leaf, self.index, stated.size, &self.path, root)
+    }
+
     /// Verifies the checkpoint's signature by one of `keys`, and the entry's place under its root.
     pub fn verify(&self, keys: &[note::Vkey]) -> Result<checkpoint::Opened, Error> {
         let opened = checkpoint::open(&self.checkpoint, keys)?;
@@ -118,7 +127,7 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{checkpoint::Checkpoint, note::Signer};
+    use crate::log::note::Signer;
 
     fn receipt() -> (Receipt, Signer) {
         let leaves = [b"zero".as_slice(), b"one", b"two"].map(merkle::leaf_hash);
@@ -137,6 +146,26 @@ mod tests {
         assert_eq!(receipt.verify(&[signer.vkey().clone()]).unwrap().checkpoint.size, 3);
         let stranger = Signer::new("log.example/v1/tenants/acme/logs/1", &[8; 32]);
         assert!(receipt.verify(&[stranger.vkey().clone()]).is_err());
+    }
+
+    #[test]
+    fn p5_what_would_not_verify_is_known_before_it_leaves() {
+        let (right, _) = receipt();
+        let stated =
+            Checkpoint::parse(&(right.checkpoint.split_once("\n\n").unwrap().0.to_owned() + "\n"));
+        let root = stated.unwrap().root;
+        assert!(right.leads_to(&root));
+        let wrong = [
+            Receipt { entry: b"two".to_vec(), ..right.clone() },
+            Receipt { index: 0, ..right.clone() },
+            Receipt { path: right.path[..1].to_vec(), ..right.clone() },
+            Receipt { checkpoint: String::new(), ..right.clone() },
+            Receipt { checkpoint: right.checkpoint.replace("\n3\n", "\n4\n"), ..right.clone() },
+        ];
+        for receipt in wrong {
+            assert!(!receipt.leads_to(&root), "{receipt:?}");
+        }
+        assert!(!right.leads_to(&merkle::leaf_hash(b"another root")));
     }
 
     #[test]

@@ -25,6 +25,10 @@ const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const WRITE_BUFFERS_TOTAL_BYTES: usize = 192 << 20;
 /// Size at which the write-ahead log forces a flush, in bytes.
 const WAL_BYTES_MAX: u64 = 256 << 20;
+/// Size at which the engine begins another list of its files, in bytes.
+const MANIFEST_BYTES_MAX: usize = 64 << 20;
+/// Size at which the engine begins another log of its own doings, in bytes; some of them are kept.
+const ENGINE_LOG_BYTES_MAX: usize = 16 << 20;
 
 /// How values are compressed on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct Opening {
     pub create: bool,
     /// How values are compressed.
     pub compression: Compression,
+    /// Table files kept open at once, at least 20; more are opened when they are read.
+    pub files_max: usize,
     /// For `bench`: append each `WriteBatch` to this file, as u32 length and bytes.
     pub record: Option<PathBuf>,
 }
@@ -246,6 +252,10 @@ fn options(opening: &Opening) -> (Options, Vec<ColumnFamilyDescriptor>) {
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(1 << 20);
     options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(ENGINE_LOG_BYTES_MAX);
+    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
+    // Without it the engine keeps every file open: their number grows with the data, the system's limit does not.
+    options.set_max_open_files(i32::try_from(opening.files_max).unwrap_or(i32::MAX));
     let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
     let families = Family::ALL
         .iter()

@@ -6,10 +6,12 @@ use crate::{
     post::{Arrival, Outcome, Prepared},
     reader::Published,
     store::LogNumber,
+    timing::Timings,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex},
+    time::Instant,
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -77,7 +79,7 @@ impl Work {
 
 #[derive(Default)]
 struct State {
-    queues: BTreeMap<LogNumber, VecDeque<Work>>,
+    queues: BTreeMap<LogNumber, VecDeque<(Instant, Work)>>,
     last: LogNumber,
     closed: bool,
 }
@@ -85,6 +87,8 @@ struct State {
 /// The queues.
 #[derive(Default)]
 pub struct Inbox {
+    /// How long the writer's steps take.
+    pub timings: Timings,
     state: Mutex<State>,
     ready: Condvar,
 }
@@ -93,7 +97,7 @@ impl Inbox {
     /// Adds work; the caller holds the permits for it.
     pub fn push(&self, number: LogNumber, work: Work) {
         let mut state = self.state.lock().expect("no holder of the lock panics");
-        state.queues.entry(number).or_default().push_back(work);
+        state.queues.entry(number).or_default().push_back((Instant::now(), work));
         self.ready.notify_one();
     }
 
@@ -102,7 +106,7 @@ impl Inbox {
         let mut state = self.state.lock().expect("no holder of the lock panics");
         let queue = state.queues.entry(number).or_default();
         for work in works.into_iter().rev() {
-            queue.push_front(work);
+            queue.push_front((Instant::now(), work));
         }
     }
 
@@ -133,8 +137,9 @@ impl Inbox {
             let queue = state.queues.get_mut(&number).expect("listed above");
             let (mut works, mut count) = (Vec::new(), 0);
             while count < share
-                && let Some(work) = queue.pop_front()
+                && let Some((since, work)) = queue.pop_front()
             {
+                self.timings.queue.observe(since.elapsed());
                 count += work.messages().max(1);
                 works.push(work);
             }

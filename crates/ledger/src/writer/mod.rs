@@ -10,7 +10,7 @@ pub use inbox::{Done, Error, Inbox, QUEUE_MESSAGES_MAX, ReceiptWanted, Work};
 pub use shown::{checkpoint, mark, published, put_checkpoint};
 
 use crate::{
-    guard::{Guard, Mark},
+    guard::{self, Guard, Mark},
     journal::{
         self, Journal,
         embedded::{self, Draft, Volume, now},
@@ -20,7 +20,7 @@ use crate::{
     store::{Changes, LogNumber, Write, rocks::Rocks},
     tenant::{Followed, Tenant},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// About how many messages one commit takes.
@@ -114,6 +114,8 @@ impl Writer {
     }
 
     fn commit(&mut self, taken: Vec<(LogNumber, Vec<Work>)>) {
+        let (begun, inbox) = (Instant::now(), Arc::clone(&self.inbox));
+        self.check_guard_is_in_place();
         let store = Arc::clone(&self.store);
         let mut parts = Vec::with_capacity(taken.len());
         let mut permits = Vec::new();
@@ -129,19 +131,34 @@ impl Writer {
             writes.extend(changes.into_writes());
         }
         if !writes.is_empty() {
+            let before = Instant::now();
             self.store.commit(writes.into_iter()).unwrap_or_else(|e| end_process(&e));
+            inbox.timings.fsync.observe(before.elapsed());
         }
         // At this point the entries are in the ledger. A crash from here on is repaired by `Ledger::open`, which
         // advances the guard to the database and publishes.
         let marks: Vec<Mark> = parts.iter().filter_map(Part::mark).collect();
         if !marks.is_empty() {
+            let before = Instant::now();
             self.guard.advance(&marks).unwrap_or_else(|e| end_process(&e));
+            inbox.timings.guard.observe(before.elapsed());
         }
         // At this point no other history can be signed for these sizes: they may be shown.
         for part in parts {
             self.publish(part);
         }
         drop(permits);
+        inbox.timings.commit.observe(begun.elapsed());
+    }
+
+    /// What would be signed while the guard's file is gone could be signed anew after a restart: every log stops.
+    fn check_guard_is_in_place(&self) {
+        // A look that fails tells nothing: writing it will.
+        if let Err(error @ guard::Error::Replaced { .. }) = self.guard.place().check() {
+            let reason = error.to_string();
+            let going = self.logs.iter().filter(|(_, active)| active.tenant.halted().is_none());
+            going.for_each(|(number, _)| self.halt(*number, reason.clone()));
+        }
     }
 
     /// Posts one log's work into changes. A log that can't go on is halted, and its changes are dropped whole.

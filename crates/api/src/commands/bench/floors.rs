@@ -34,6 +34,7 @@ pub fn replay(record: &Path, dir: &Path, events: u64) -> Result<f64, Failed> {
         path: dir.to_owned(),
         create: true,
         compression: Compression::Full,
+        files_max: crate::limits::STORE_FILES_DEFAULT,
         record: None,
     };
     let store = Rocks::open(&opening)?;

@@ -70,7 +70,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Page>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let query: ListQuery = crate::routes::query(raw.as_deref())?;
+    let query: ListQuery = crate::routes::query::strict(raw.as_deref())?;
     let which = which(query.state.as_deref())?;
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {

@@ -28,7 +28,7 @@ struct EmbeddedPlace {
 
 fn opening(folder: &TempDir) -> Opening {
     let path = folder.path().join("db");
-    Opening { path, create: true, compression: Compression::Full, record: None }
+    Opening { path, create: true, compression: Compression::Full, files_max: 64, record: None }
 }
 
 impl EmbeddedPlace {

@@ -114,6 +114,11 @@ impl Jetstream {
         self.atomic
     }
 
+    /// Whether the server is connected now.
+    pub fn connected(&self) -> bool {
+        self.connection.connected()
+    }
+
     /// Who the journal is now, and how far it reaches. Compare `identity` with the one in genesis.
     ///
     /// Settings are checked again: a change by another hand is [`Error::Halt`], as at [`Jetstream::open`].

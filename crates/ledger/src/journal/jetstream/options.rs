@@ -2,13 +2,18 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
+use zeroize::Zeroizing;
 
 use super::REQUEST_TIMEOUT;
 use crate::journal::Error;
+
+/// Signed while the files are only looked at.
+const NONCE_OF_NOBODY: &[u8] = b"";
 
 /// Where the server is, and who we are. Secrets are given as paths of files that hold them.
 #[derive(Clone, Debug)]
@@ -49,30 +54,60 @@ impl Options {
         self.url.split(',').map(|one| server(one.trim())).collect()
     }
 
-    /// Reads the files.
+    /// How to connect. The files are read now, so that a mistake is told at once, and again at each connect: a password
+    /// that was changed at the broker and in its file needs no restart.
     pub(super) async fn read(&self) -> Result<ConnectOptions, Error> {
-        let mut connect = ConnectOptions::new();
-        if let Some(path) = &self.credentials_file {
-            connect =
-                connect.credentials_file(path).await.map_err(|error| unreadable(path, &error))?;
+        if self.user.is_some() != self.password_file.is_some() {
+            return Err(Error::Halt("a NATS user and its password file go together".into()));
         }
-        match (&self.user, &self.password_file) {
-            (Some(user), Some(path)) => {
-                connect = connect.user_and_password(user.clone(), secret(path).await?);
-            }
-            (None, None) => {}
-            (Some(_), None) | (None, Some(_)) => {
-                return Err(Error::Halt("a NATS user and its password file go together".into()));
-            }
-        }
-        if let Some(path) = &self.token_file {
-            connect = connect.token(secret(path).await?);
-        }
+        self.credentials(NONCE_OF_NOBODY).await?;
+        let options = Arc::new(self.clone());
+        let mut connect = ConnectOptions::with_auth_callback(move |nonce| {
+            let options = Arc::clone(&options);
+            async move { options.credentials(&nonce).await.map_err(AuthError::new) }
+        });
         if let Some(path) = &self.tls_ca_file {
             connect = connect.add_root_certificates(path.clone()).require_tls(true);
         }
         Ok(connect)
     }
+
+    /// Who we are, by the files as they are now; `nonce`: what the server wants signed.
+    async fn credentials(&self, nonce: &[u8]) -> Result<Auth, Error> {
+        let mut auth = Auth::new();
+        if let Some(path) = &self.credentials_file {
+            let text = Zeroizing::new(read(path).await?);
+            let (jwt, pair) = read_credentials(&text).ok_or_else(|| {
+                Error::Halt(format!(
+                    "{} is not a NATS credentials file: it has a JWT and the seed of a user's nkey",
+                    path.display()
+                ))
+            })?;
+            let signature = pair.sign(nonce).map_err(|error| Error::Halt(error.to_string()))?;
+            (auth.jwt, auth.signature) = (Some(jwt), Some(signature));
+        }
+        if let (Some(user), Some(path)) = (&self.user, &self.password_file) {
+            (auth.username, auth.password) = (Some(user.clone()), Some(secret(path).await?));
+        }
+        if let Some(path) = &self.token_file {
+            auth.token = Some(secret(path).await?);
+        }
+        Ok(auth)
+    }
+}
+
+/// The user's JWT and key pair of a `.creds` file.
+fn read_credentials(text: &str) -> Option<(String, nkeys::KeyPair)> {
+    let between = |begin: &str, end: &str| {
+        let (_, rest) = text.split_once(begin)?;
+        let (_, rest) = rest.split_once('\n')?;
+        let (body, _) = rest.split_once(end)?;
+        // The line of `end` begins with dashes.
+        Some(body.trim_end_matches('-').trim().to_owned())
+    };
+    let jwt = between("-----BEGIN NATS USER JWT", "END NATS USER JWT")?;
+    let seed = Zeroizing::new(between("-----BEGIN USER NKEY SEED", "END USER NKEY SEED")?);
+    Some((jwt, nkeys::KeyPair::from_seed(&seed).ok()?))
 }
 
 fn server(text: &str) -> Result<ServerAddr, Error> {
@@ -88,8 +123,11 @@ fn server(text: &str) -> Result<ServerAddr, Error> {
 }
 
 async fn secret(path: &Path) -> Result<String, Error> {
-    let text = tokio::fs::read_to_string(path).await.map_err(|error| unreadable(path, &error))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(read(path).await?.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn read(path: &Path) -> Result<String, Error> {
+    tokio::fs::read_to_string(path).await.map_err(|error| unreadable(path, &error))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
@@ -102,6 +140,42 @@ mod tests {
 
     fn servers(url: &str) -> Result<Vec<ServerAddr>, Error> {
         Options { url: url.into(), ..Options::default() }.servers()
+    }
+
+    #[test]
+    fn credentials_files_are_read() {
+        let pair = nkeys::KeyPair::new_user();
+        let seed = pair.seed().unwrap();
+        let file = format!(
+            "-----BEGIN NATS USER JWT-----\neyJ0.e30.c2ln\n------END NATS USER JWT------\n\n\
+             ************************* IMPORTANT *************************\n\n\
+             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        );
+        for text in [file.clone(), file.replace('\n', "\r\n")] {
+            let (jwt, read) = read_credentials(&text).unwrap();
+            assert_eq!((jwt.as_str(), read.public_key()), ("eyJ0.e30.c2ln", pair.public_key()));
+        }
+        assert!(read_credentials("").is_none());
+        assert!(read_credentials(&file.replace(&seed, "SUAX")).is_none());
+    }
+
+    #[tokio::test]
+    async fn credentials_are_those_of_the_files_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        let options = Options {
+            user: Some("countersign".into()),
+            password_file: Some(path.clone()),
+            ..Options::default()
+        };
+        assert!(matches!(options.read().await, Err(Error::Halt(_))), "told at once");
+        for password in ["old", "new"] {
+            std::fs::write(&path, format!("{password}\n")).unwrap();
+            let auth = options.credentials(b"nonce").await.unwrap();
+            assert_eq!(auth.password.as_deref(), Some(password));
+        }
+        let alone = Options { user: Some("x".into()), ..Options::default() };
+        assert!(alone.read().await.is_err());
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! What is read when it is asked for: how long the writer's steps take, and what the system says of this process.
+
+use ledger::{
+    ledger::Ledger,
+    timing::{Histogram, Reading},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet},
+    metrics::MetricType,
+};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The writer's steps.
+pub struct Steps(pub Arc<Ledger>);
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Steps")
+    }
+}
+
+impl Collector for Steps {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let timings = self.0.timings();
+        let mut register = |name: &str, help: &str, histogram: &Histogram| {
+            let Reading { sum, count, buckets } = histogram.read();
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        };
+        let help = "Seconds that work waits for its commit";
+        register("queue_wait_seconds", help, &timings.queue)?;
+        let help = "Seconds of a commit: posting, signing, both fsyncs, publishing";
+        register("commit_seconds", help, &timings.commit)?;
+        register("fsync_seconds", "Seconds of the database's write and fsync", &timings.fsync)?;
+        let help = "Seconds of the guard's write and fdatasync";
+        register("guard_fsync_seconds", help, &timings.guard)
+    }
+}
+
+/// This process, by the names that every Prometheus exporter uses.
+#[derive(Debug)]
+pub struct Process {
+    started: u64,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started: started.as_secs() }
+    }
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let files = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let gauges = [
+            ("process_start_time_seconds", "Start, in seconds since 1970", self.started),
+            ("process_resident_memory_bytes", "Resident memory", status("VmRSS:") * 1024),
+            ("process_virtual_memory_bytes", "Address space", status("VmSize:") * 1024),
+            ("process_threads", "Threads", status("Threads:")),
+            ("process_open_fds", "Open files", files as u64),
+            (
+                "process_max_fds",
+                "Open files that the system allows",
+                limit.unwrap_or(i64::MAX.unsigned_abs()),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+        let help = "Seconds of processor time, user and system";
+        let mut cpu =
+            encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
+        cpu.encode_counter::<NoLabelSet, _, u64>(&cpu_seconds(), None)
+    }
+}
+
+/// A number of `/proc/self/status`, 0 if there is none.
+fn status(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in brackets, may hold anything. User and system time are the 14th and 15th field, in hundredths.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_system_is_read() {
+        assert!(super::status("VmRSS:") > 100);
+        assert!(super::status("Threads:") >= 1);
+        assert!(super::cpu_seconds() < 1e6);
+    }
+}

@@ -1,0 +1,77 @@
+//! Signals: what ends the server, what makes it read files again, and what must not kill it.
+
+use crate::{app::App, config::Config, log};
+use std::{io, sync::Arc};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGXFSZ: a file would grow beyond the limit. Caught, so that the write fails and says why.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// The signals that are listened to.
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Listens from now on; before that, each of them ends the process.
+    pub fn listen() -> io::Result<Self> {
+        let harmless =
+            [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()];
+        for kind in harmless.into_iter().chain([SignalKind::from_raw(FILE_TOO_LARGE)]) {
+            // Listening once is enough: the default, which kills, never comes back.
+            drop(signal(kind)?);
+        }
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Completes on SIGTERM or SIGINT; on each SIGHUP the files are read again meanwhile.
+    pub async fn until_stopped(mut self, app: Arc<App>, log: log::Handle) {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.int.recv() => return,
+                _ = self.hangup.recv() => tokio::task::block_in_place(|| reload(&app, &log)),
+            }
+        }
+    }
+}
+
+/// Reads again what may change under a running server: certificate and key of TLS, the metrics key, the log's level.
+/// What is wrong is said in the log, and what held before stays. (Passwords of NATS are read at each connect.)
+fn reload(app: &App, log: &log::Handle) {
+    let file = match Config::load(&app.config.path) {
+        Ok(config) => config.file,
+        Err(mistakes) => {
+            let mistakes = mistakes.join("; ");
+            tracing::error!(
+                mistakes,
+                "SIGHUP: the configuration is wrong; what was read before stays"
+            );
+            return;
+        }
+    };
+    log.set(&file.log);
+    let mut wrong = Vec::new();
+    match (&app.config.file.tls, &file.tls) {
+        (Some(_), Some(tls)) => wrong.extend(app.greeting.read(tls).err().map(|e| e.to_string())),
+        (None, None) => {}
+        _ => wrong.push("[tls] was added or removed: restart".into()),
+    }
+    if let Some(path) = &file.metrics_key_file {
+        wrong.extend(app.metrics_key.read(path).err());
+    }
+    if wrong.is_empty() {
+        tracing::info!(
+            "SIGHUP: the log's level, the metrics key and the files of TLS were read again"
+        );
+    } else {
+        let wrong = wrong.join("; ");
+        tracing::error!(wrong, "SIGHUP: what was read before stays");
+    }
+}

@@ -1,0 +1,158 @@
+//! Queries: nothing in them is ignored, and what is wrong is said in plain words, with what there is.
+
+use crate::problem::Problem;
+use axum::extract::{Query, rejection::QueryRejection};
+use ledger::time::Nanos;
+use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
+
+/// Most characters of a foreign word that are repeated to its sender.
+const WORD_CHARS_MAX: usize = 64;
+
+/// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
+///
+/// Errors: 400 `bad_request` for a name that the route does not document, a name given twice, a value of another type.
+pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, Problem> {
+    let pairs: Vec<(String, String)> = read(raw).map_err(|text| wrong(&text))?;
+    let names: Vec<String> = T::into_params(|| None).into_iter().map(|known| known.name).collect();
+    for (at, (name, _)) in pairs.iter().enumerate() {
+        if !names.contains(name) {
+            let (name, known) = (word(name), names.join(", "));
+            return Err(wrong(&format!(
+                "There is no query parameter {name} here; there is {known}."
+            )));
+        }
+        if pairs[..at].iter().any(|(before, _)| before == name) {
+            return Err(wrong(&format!("{name}: given more than once.")));
+        }
+    }
+    read(raw).map_err(|text| {
+        let value = pairs.iter().find(|(name, _)| text.starts_with(&format!("{name}: ")));
+        let missing = text.split_once("missing field `").and_then(|(_, rest)| rest.split_once('`'));
+        wrong(&match (value, missing) {
+            (Some((name, value)), _) => match words_of(&text) {
+                Some(words) => format!("{name}: there is no {}; there is {words}.", word(value)),
+                None => format!("{name}: {} is not a whole number.", word(value)),
+            },
+            (None, Some((name, _))) => format!("{name}: is missing."),
+            (None, None) => text,
+        })
+    })
+}
+
+/// A query as the pages read it.
+pub fn lenient<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
+    read(raw).map_err(|text| wrong(&text))
+}
+
+fn read<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, String> {
+    let uri = format!("/?{}", raw.unwrap_or_default()).parse();
+    let uri = uri.map_err(|_| "The query can't be read.".to_owned())?;
+    let query = Query::try_from_uri(&uri).map_err(|rejected: QueryRejection| {
+        let text = rejected.body_text();
+        text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
+    });
+    Ok(query?.0)
+}
+
+/// The words that a value could be, where it is none of them.
+fn words_of(text: &str) -> Option<String> {
+    let (_, words) = text.split_once("unknown variant `")?.1.rsplit_once("`, expected ")?;
+    Some(words.trim_start_matches("one of ").replace('`', ""))
+}
+
+fn wrong(detail: &str) -> Problem {
+    Problem::new("bad_request", detail)
+}
+
+/// A foreign word as it may be repeated: quoted, escaped, not too long.
+fn word(text: &str) -> String {
+    let more = if text.chars().nth(WORD_CHARS_MAX).is_some() { "…" } else { "" };
+    format!("{:?}", text.chars().take(WORD_CHARS_MAX).collect::<String>() + more)
+}
+
+/// A value that must be one of a closed set of words.
+pub fn one_of(name: &str, value: Option<&str>, words: &[&str]) -> Result<(), Problem> {
+    match value {
+        Some(value) if !words.contains(&value) => {
+            let (value, words) = (word(value), words.join(", "));
+            Err(wrong(&format!("{name}: there is no {value}; there is {words}.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A value that must be a time.
+pub fn time(name: &str, value: Option<&str>) -> Result<Option<Nanos>, Problem> {
+    let not = |value: &str| {
+        wrong(&format!(
+            "{name}: {} is not an RFC 3339 time with a zone, such as 2026-11-28T09:30:00Z or \
+             2026-11-28T10:30:00%2B01:00 (in a URL, + is written %2B).",
+            word(value)
+        ))
+    };
+    value.map(|value| Nanos::parse(value).ok_or_else(|| not(value))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize, IntoParams)]
+    struct Sample {
+        index: u64,
+        kind: Option<String>,
+        part: Option<Part>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize, utoipa::ToSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Part {
+        Half,
+        Whole,
+    }
+
+    fn check(raw: &str, expected: Result<(u64, Option<&str>), &str>) {
+        match (strict::<Sample>(Some(raw)), expected) {
+            (Ok(read), Ok((index, kind))) => {
+                assert_eq!((read.index, read.kind.as_deref()), (index, kind));
+            }
+            (Err(problem), Err(detail)) => assert_eq!(problem.detail(), detail, "{raw}"),
+            (read, expected) => panic!("{raw}: {read:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_is_ignored() {
+        check("index=7&kind=a%20b", Ok((7, Some("a b"))));
+        check(
+            "index=7&kinds=a",
+            Err("There is no query parameter \"kinds\" here; there is index, kind, part."),
+        );
+        check("index=7&kind=a&kind=b", Err("kind: given more than once."));
+        check("index=seven", Err("index: \"seven\" is not a whole number."));
+        check("index=-1", Err("index: \"-1\" is not a whole number."));
+        check("index=7&part=half", Ok((7, None)));
+        check("index=7&part=ful", Err("part: there is no \"ful\"; there is half or whole."));
+        check("kind=a", Err("index: is missing."));
+        check("", Err("index: is missing."));
+        check(
+            "%1b=1",
+            Err("There is no query parameter \"\\u{1b}\" here; there is index, kind, part."),
+        );
+    }
+
+    #[test]
+    fn words_and_times() {
+        assert!(one_of("kind", Some("a"), &["a", "b"]).is_ok());
+        assert!(one_of("kind", None, &["a"]).is_ok());
+        let problem = one_of("kind", Some("c"), &["a", "b"]).unwrap_err();
+        assert_eq!(problem.detail(), "kind: there is no \"c\"; there is a, b.");
+        assert!(time("since", Some("2026-11-28T10:30:00+01:00")).unwrap().is_some());
+        for wrong in ["2026-11-28", "2026-11-28T10:30:00 01:00", ""] {
+            let problem = time("since", Some(wrong)).unwrap_err();
+            assert!(problem.detail().contains("%2B"), "{}", problem.detail());
+        }
+    }
+}

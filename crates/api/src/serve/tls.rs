@@ -1,0 +1,52 @@
+//! TLS: certificate and key from their files, read again when they are told to be.
+
+use crate::config::Tls;
+use std::{
+    io,
+    sync::{Arc, RwLock},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+
+/// What new connections are met with; `None`: plaintext.
+#[derive(Default)]
+pub struct Greeting(RwLock<Option<TlsAcceptor>>);
+
+impl Greeting {
+    /// Reads the files; what was read before stays where they are wrong.
+    pub fn read(&self, files: &Tls) -> io::Result<()> {
+        let acceptor = acceptor(files)?;
+        *self.0.write().expect("no holder of the lock panics") = Some(acceptor);
+        Ok(())
+    }
+
+    /// How the next connection is met.
+    pub fn now(&self) -> Option<TlsAcceptor> {
+        self.0.read().expect("no holder of the lock panics").clone()
+    }
+}
+
+fn acceptor(files: &Tls) -> io::Result<TlsAcceptor> {
+    let unreadable = |what: &str, error: &dyn std::fmt::Display| {
+        io::Error::other(format!("tls {what}: {error}"))
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .map_err(|e| unreadable("certificate", &e))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| unreadable("certificate", &e))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unreadable("key", &e))?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| unreadable("certificate and key", &e))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
