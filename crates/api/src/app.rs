@@ -61,7 +61,8 @@ impl App {
         let chats = Arc::new(if create { Chats::default() } else { chats::open(&config)? });
         let broker = match config.jetstream() {
             None => None,
-            Some((options, _)) => Some(jetstream::Connection::open(&options).await?),
+            Some((options, _)) if create => Some(jetstream::Connection::open(&options).await?),
+            Some((options, _)) => Some(jetstream::Connection::open_later(&options).await?),
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
@@ -147,6 +148,19 @@ impl App {
         let workers = self.workers.read().expect("no holder of the lock panics");
         let without = workers.iter().filter(|(_, worker)| !worker.follows_rules());
         without.map(|(tenant, _)| tenant.clone()).collect()
+    }
+
+    /// Tenants for which no deadline can be judged, and why.
+    pub fn wrong_clocks(&self) -> Vec<(String, String)> {
+        let wrong = |tenant: &Arc<Tenant>| {
+            let found = tenant.time_wrong().map(|wrong| wrong.to_string());
+            found.or_else(|| self.worker(&tenant.name)?.clock_wrong())
+        };
+        let tenants = self.ledger.tenants();
+        tenants
+            .iter()
+            .filter_map(|tenant| Some((tenant.name.to_string(), wrong(tenant)?)))
+            .collect()
     }
 
     /// The approvals worker of a tenant, if approvals are set up.

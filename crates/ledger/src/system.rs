@@ -1,6 +1,6 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
-use crate::{ident::Ident, log::note::Vkey};
+use crate::{ident::Ident, log::note::Vkey, time::Nanos};
 use serde::{Deserialize, Serialize};
 
 /// Largest body of a signed message, in bytes: with its frame it must fit into one entry.
@@ -154,6 +154,17 @@ pub struct Rules {
     pub rules_digest: String,
     /// base64url keyed digest of the people and channels that go with them.
     pub people_digest: String,
+}
+
+/// Furthest a `system.clock` message's own time may be from the journal's, in seconds: otherwise nothing is begun by it.
+pub const CLOCK_APART_SECONDS_MAX: u64 = 30;
+
+/// `system.clock`: a clock was wrong; `journal.time` begins anew with this message (`countersign clock reset`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockReset {
+    /// What the server's clock said when an admin said that it is right.
+    pub at: Nanos,
 }
 
 /// `system.journal`: the journal begins anew (`recover --accept-journal-loss`).

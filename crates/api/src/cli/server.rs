@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Key, Rules, Slack, Teams};
+use super::{Clock, Key, Rules, Slack, Teams};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -42,6 +42,8 @@ Examples:
     Export(Export),
     /// Erase the payload of an entry, on disk and in the journal
     Erase(Erase),
+    /// After a clock was wrong: begin time anew
+    Clock(Clock),
     /// Write a consistent copy of the database to a new directory on the server
     Backup(Backup),
     /// The ways out of a halt
@@ -151,7 +153,7 @@ pub struct Fsck {
     /// Check this database directory (a backup) instead of the configured one
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Also post the retained embedded journal again from its beginning and compare every leaf (P6)
+    /// Also post the retained journal again from its beginning and compare every leaf (P6); asks NATS where it is there
     #[arg(long)]
     pub replay: bool,
     /// Answer as JSON

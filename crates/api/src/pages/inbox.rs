@@ -144,12 +144,11 @@ fn decided_by(session: &Session) -> Vec<Arc<Approval>> {
 
 /// The order: oldest deadline first; of what was decided, the last answer first.
 fn key(approval: &Approval, decided: bool) -> (u64, &str) {
-    let requested = approval.state.requested.as_ref();
     let sort = if decided {
         let last = approval.state.reviews.iter().map(|review| review.at.0).max();
         u64::MAX - last.unwrap_or_default()
     } else {
-        requested.map_or(u64::MAX, |requested| requested.approval_deadline.0)
+        approval.state.approval_deadline().map_or(u64::MAX, |deadline| deadline.0)
     };
     (sort, approval.id.as_str())
 }

@@ -1,8 +1,8 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
 use super::{
-    approvals, entries, events, jwks, keys, log, opa, operate, receipts, rules, slack, teams,
-    tokens,
+    approvals, clock, entries, events, jwks, keys, log, opa, operate, receipts, rules, slack,
+    teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{
@@ -17,7 +17,7 @@ use utoipa::{
     paths(
         events::publish, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
-        keys::remove, keys::rotate, operate::create_tenant, operate::erase, operate::backup, operate::healthz,
+        keys::remove, keys::rotate, operate::create_tenant, operate::erase, clock::reset, operate::backup, operate::healthz,
         operate::readyz, operate::metrics, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::back::cancel, approvals::back::revoke,
         approvals::back::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,

@@ -214,8 +214,11 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     let catching_up = tenants.iter().filter(|t| t.must_reach().is_some()).count();
     let scrubbed: Vec<_> = tenants.iter().map(|t| (t, app.scrub.status(&t.name))).collect();
     let damaged = scrubbed.iter().filter(|(_, scrub)| !scrub.findings.is_empty()).count();
-    let green =
-        halted.is_empty() && unsigned.is_empty() && catching_up == 0 && connected && damaged == 0;
+    let waiting: Vec<_> =
+        tenants.iter().filter_map(|t| Some((t.name.to_string(), t.waiting()?))).collect();
+    let clocks = app.wrong_clocks();
+    let posts = halted.is_empty() && catching_up == 0 && connected && waiting.is_empty();
+    let green = posts && unsigned.is_empty() && damaged == 0 && clocks.is_empty();
     let mut answer = json!({
         "status": if green { "green" } else { "red" },
         "halted_logs": halted.len(),
@@ -223,6 +226,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "unsigned_messages": !unsigned.is_empty(),
         "journal_connected": connected,
         "damaged_logs": damaged,
+        "logs_waiting": waiting.len(),
+        "wrong_clocks": clocks.len(),
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
         "warnings": app.config.warnings,
     });
@@ -242,6 +247,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         answer["scrub"] = scrub.collect::<Vec<_>>().into();
         let unsigned = unsigned.into_iter().map(|(tenant, count)| (tenant, count.to_string()));
         answer["unsigned"] = list(unsigned.collect()).into();
+        answer["clocks"] = list(clocks).into();
+        answer["waiting"] = list(waiting).into();
     }
     let status = if green { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(answer)).into_response())
@@ -252,7 +259,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, body = Object), (status = 503, body = Object)))]
 pub async fn readyz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
+    let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent) || t.waiting().is_some();
     let connected =
         app.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected);
     let serves =

@@ -209,11 +209,6 @@ impl Room {
         self.pending_count
     }
 
-    /// Any of those that are not over.
-    pub fn any_open(&self) -> Option<Ident> {
-        self.open.keys().next().cloned()
-    }
-
     /// The one that was opened by the decision at a leaf index.
     pub fn by_opening(&self, index: u64) -> Option<&Arc<Approval>> {
         let opening = |a: &Approval| a.state.requested.as_ref().map(|r| r.opening.index);
@@ -242,7 +237,7 @@ impl Room {
 
     /// The wanted ones of those that are not over, by approval deadline, then id.
     pub fn by_deadline(&self, wanted: impl Fn(&Approval) -> bool) -> Vec<Arc<Approval>> {
-        let deadline = |a: &Approval| a.state.requested.as_ref().map(|r| r.approval_deadline);
+        let deadline = |a: &Approval| a.state.approval_deadline();
         let open = self.open.values().filter(|approval| wanted(approval));
         let mut open: Vec<_> = open.map(|approval| (deadline(approval), approval)).collect();
         // Equal deadlines stay in the order of ids.

@@ -121,8 +121,10 @@ impl Worker {
         request: &RedeemRequest<'_>,
     ) -> Result<Redeemed, Error> {
         let iss = self.issuer();
-        let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
         let claims = token::read(request.token, &self.token_keys())?;
+        // A clock that is wrong makes no token old.
+        self.clock_stands().await?;
+        let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
         let CallInHand { nonce, agent, run, tool, action, params } = request.call;
         let tenant = &self.tenant.name;
         let digest = Call { nonce, tenant, agent, run, tool, action, params }.digest();

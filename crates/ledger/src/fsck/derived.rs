@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     disclosure::Scope,
-    entry::{Kind, Payload, View},
+    entry::{Kind, View},
     ident::Ident,
     journal::Subject,
     post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
@@ -194,8 +194,7 @@ impl Derived {
         view: &View<'_>,
         report: &mut Report,
     ) -> Result<(), store::Error> {
-        let kept = store.get(Family::Payload, &log.number.numbered(index))?;
-        let Some(payload) = kept.and_then(|bytes| Payload::decode(&bytes)) else {
+        let Ok(Some(payload)) = crate::erased::left(store, log.number, index) else {
             report.find(format!("entry {index}: its payload is unreadable"));
             return Ok(());
         };

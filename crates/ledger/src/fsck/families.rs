@@ -2,7 +2,7 @@
 
 use super::{Report, derived::Derived};
 use crate::{
-    entry::{Payload, View},
+    entry::View,
     journal::embedded::{self, Volume},
     log::checkpoint,
     post::{Erasing, Keys, Log, digest_of_access, digest_of_keys},
@@ -108,8 +108,7 @@ pub(crate) fn payloads(
         report.find(format!("entry {index}: payload is missing, and no erasure says why"));
     }
     for (index, erased) in &derived.erased {
-        let kept = store.get(Family::Payload, &log.number.numbered(*index))?;
-        let payload = kept.and_then(|bytes| Payload::decode(&bytes));
+        let payload = crate::erased::left(store, log.number, *index)?;
         let missing = derived.less.get(index).copied().unwrap_or_default();
         if let Some(what) = payload.and_then(|payload| erased.judge(&payload, missing)) {
             report.find(format!("entry {index}: {what}"));

@@ -1,6 +1,6 @@
 //! Opening the ledger: every log is checked before it may sign again. And making the first log of a tenant.
 
-use super::{Error, Journals, Ledger, Options, RECEIPTS_WAITING_MAX};
+use super::{Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX};
 use crate::{
     envelope::{self, Place},
     guard::{Guard, Mark},
@@ -43,10 +43,12 @@ impl Ledger {
             Arc::new(keyring::seal_key(&options.keys_dir, list_logs(&store)?.is_empty())?);
         let mut logs = HashMap::new();
         let mut tenants = BTreeMap::new();
+        let mut waiting = None;
         for (name, number) in list_logs(&store)? {
             let mut log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
             log.seal_key = Some(Arc::clone(&seal_key));
-            let journal = journals.open(&store, &log).await;
+            let journal = journals.open(&store, &log, waiting.clone()).await;
+            waiting = journal.as_ref().map_or(waiting, |(_, why)| why.clone());
             let active = open_log(&store, &mut guard, &options, log, journal)?;
             tenants.insert(name, Arc::clone(&active.tenant));
             logs.insert(number, active);
@@ -334,7 +336,7 @@ fn open_log(
     guard: &mut Guard,
     options: &Options,
     log: Log,
-    journal: Result<Journal, journal::Error>,
+    journal: Opened,
 ) -> Result<Active, Error> {
     let (name, number, origin) = (&log.tenant, log.number, log.origin.clone());
     let keyring = Keyring::open(&options.keys_dir, name)?;
@@ -345,7 +347,7 @@ fn open_log(
         Ok(_) => check_sealed_log(store, guard, &log, &published)?,
         Err(error) => Check::Broken(error.to_string()),
     };
-    let journal = journal.unwrap_or(Journal::Absent);
+    let (journal, waiting) = journal.unwrap_or((Journal::Absent, None));
     let must_reach = match &verdict {
         Check::Behind(mark) => Some(mark.clone()),
         Check::Sound | Check::Broken(_) => None,
@@ -360,6 +362,9 @@ fn open_log(
     );
     let tenant = Arc::new(tenant);
     tenant.set_must_reach(must_reach.clone());
+    if let Some(why) = waiting {
+        tenant.wait_for_journal(why);
+    }
     match verdict {
         Check::Broken(reason) => {
             tracing::error!(tenant = %name, reason, "log halted");
