@@ -333,7 +333,9 @@ def check_message(message, what):
     status = message["outcome"]["status"]
     if message["subject"].startswith("decisions."):
         codes = ("json_", "not_an_object", "payload_fields", "subject")
-        if status == "rejected" and not message["outcome"]["reason"].startswith(codes):
+        if status == "rejected" and "Countersign-Refused" in message["headers"]:
+            expect(message["outcome"]["reason"] == message["headers"]["Countersign-Refused"], f"{what}: told another reason")
+        elif status == "rejected" and not message["outcome"]["reason"].startswith(codes):
             fits("event", strict(body), what, fit=False)
         elif status != "rejected":
             fits("event", strict(body), what)

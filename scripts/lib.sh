@@ -8,8 +8,8 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/countersign"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 export COUNTERSIGN_BIN="$CARGO_TARGET_DIR/release/countersign"
 
-# One selection of packages and targets everywhere: another one would give other features to the build tools that
-# RocksDB is bound with, and compile it again.
+# Everything that is built here. What ships is a part of it, with the same features (`tests/test_builds.py`), so RocksDB
+# is compiled once.
 selection=(--release --locked --workspace --all-targets)
 
 say() { printf '\n== %s\n' "$*"; }

@@ -139,8 +139,11 @@ def test_every_command_has_help_with_examples() -> None:
         assert done.out.startswith(done.out[:1]) and "Usage: countersign " in done.out
         plain(done.out)
     assert "Examples:" in cli("--help").ok().out
-    for command in ["verify", "publish", "serve", "init", "recover"]:
-        assert "Example" in cli(command, "--help").out, command
+    assert cli("--help").out.startswith("Proof and human approval"), "it speaks to its users"
+    groups = {"key": ["add", "list", "remove", "rotate"], "rules": ["test", "apply", "show"], "slack": ["manifest"], "teams": ["package"]}
+    for command in [*COMMANDS, *groups]:
+        for words in [[command, one] for one in groups[command]] if command in groups else [[command]]:
+            assert "Example" in cli(*words, "--help").ok().out, words
     assert cli().code == 2 and cli("nonsense").code == 2
     assert re.fullmatch(r"countersign \d+\.\d+\.\d+\n", cli("--version").ok().out)
 
@@ -188,6 +191,80 @@ def test_p13_config_that_is_none(tmp_path: Path) -> None:
     assert done.code == 64 and "guard_path" in done.err
     example = Path(__file__).parent.parent / "example.toml"
     assert cli("check-config", "--config", example).code == 0
+
+
+def test_p13_check_config_tells_all_toml_mistakes_at_once(tmp_path: Path) -> None:
+    """Unknown keys, wrong types and bad values, each with its line, and what the rest of the file has wrong besides."""
+    server = Server(tmp_path / "s", listen="127.0.0.1:847x", public_url="127.0.0.1:8470", keys_dirr="/k", journal_retention_days="many")
+    server.sections = {"limits": {"connections": "x", "request_seconds": 0}, "logg": {"level": "info"}, "log": {"format": "xml"}}
+    server.write_config()
+    done = server.run("check-config")
+    assert done.code == 64
+    for said in ["847x", "as in \"127.0.0.1:8470\"", "public_url", '"127.0.0.1:8470" is not one', "keys_dirr", "journal_retention_days", "connections",
+                 "limits.request_seconds", "logg", "log.format"]:  # fmt: skip
+        assert said in done.err, (said, done.err)
+    assert done.err.count("public_url:") == 1 and "missing" not in done.err
+    plain(done.err)
+    (tmp_path / "c.toml").write_text("[limits]\nconnections = 5\n")
+    done = cli("check-config", "--config", tmp_path / "c.toml")
+    for name in ("data_dir", "keys_dir", "guard_path", "public_url"):
+        assert f"{name}: " in done.err and "missing" in done.err, done.err
+
+
+def test_check_config_prints_the_configuration_as_toml(tmp_path: Path) -> None:
+    """What it prints is a configuration again: the same one, with every default."""
+    import tomllib
+
+    server = Server(tmp_path / "s")
+    server.sections = {"limits": {"connections": 7}}
+    server.write_config()
+    told = server.run("check-config").ok().out
+    values = tomllib.loads(told)
+    assert values["limits"]["connections"] == 7 and values["listen"] == server.settings["listen"] and values["log"]["format"] == "text"
+    (tmp_path / "again.toml").write_text(told)
+    again = cli("check-config", "--config", tmp_path / "again.toml").ok().out
+    assert again.split("\n", 1)[1] == told.split("\n", 1)[1]
+
+
+def test_p13_the_start_says_what_is_wrong_with_the_data_directory(tmp_path: Path) -> None:
+    """Not there, empty, a file, somebody else's: each has its own way out, and none is made on the way."""
+    with Server(tmp_path / "s") as server:
+        for command in ("serve", "fsck"):
+            done = server.run(command)
+            assert done.code not in (0, 101) and "is not there" in done.err and "countersign init" in done.err and "data_dir" in done.err, done
+            assert not server.data_dir.exists()
+        server.data_dir.mkdir()
+        done = server.run("serve")
+        assert "holds no database" in done.err and "countersign init" in done.err and not list(server.data_dir.iterdir()), done
+        server.data_dir.rmdir()
+        server.data_dir.write_text("mine")
+        for command, args in (("serve", []), ("init", ["--tenant", "acme"])):
+            done = server.run(command, *args)
+            assert done.code == 1 and "not a directory" in done.err and server.data_dir.read_text() == "mine", done
+
+
+def test_p13_the_start_says_when_the_owner_is_wrong(tmp_path: Path) -> None:
+    """After a command as root the files are root's: told as that, not as a broken disk."""
+    import tempfile
+
+    if os.getuid() != 0:
+        pytest.skip("needs root, to be somebody else")
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        root = Path(place)
+        root.chmod(0o755)
+        with Server(root / "s") as server:
+            server.init()
+            for folder in (root / "s", server.data_dir):
+                folder.chmod(0o755)
+            binary = os.open(countersign_bin(), os.O_RDONLY)
+            try:
+                command = [f"/proc/self/fd/{binary}", "serve", "--config", str(server.config)]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=60, pass_fds=[binary], user=65534, group=65534,
+                                      extra_groups=[], check=False)  # fmt: skip
+            finally:
+                os.close(binary)
+            assert done.returncode not in (0, 101) and "disk space" not in done.stderr, done
+            assert "chown" in done.stderr or "user of the server" in done.stderr, done
 
 
 def test_init_and_serve_refuse_what_is_wrong(tmp_path: Path) -> None:
@@ -301,7 +378,7 @@ def test_p2_publish_resumes_after_kill(server: Server, tmp_path: Path) -> None:
                "--resume", str(mark), str(tmp_path / "events")]  # fmt: skip
 
     def progress() -> int:
-        return int(mark.read_text()) if mark.exists() else 0
+        return int(json.loads(mark.read_text())["lines"]) if mark.exists() else 0
 
     for at, victim in [(200, "publish"), (900, "server"), (1500, "publish")]:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -145,6 +145,7 @@ def test_p9_silence_is_not_a_yes(scripted: Callable[..., Any]) -> None:
     script, done = scripted("pending", wait=0.2)
     assert (done.code, done.out) == (1, "")
     assert script.bodies("cancel") == [{"reason": "gave_up"}] and not script.bodies("token")
+    assert "cancelled (gave_up)" in done.err and "pending" not in done.err, "how it ended, not how it was"
 
 
 def test_p8_every_step_is_repeated_as_it_was(scripted: Callable[..., Any]) -> None:

@@ -180,32 +180,51 @@ def test_p3_odd_but_good(opa: Opa, book: Book, size: int) -> None:
     assert data[-1]["verdict"] == "deny" and data[-1]["agent"]["id"] == "agt-7"
 
 
-POISON: list[tuple[str, bytes]] = [
-    ("not an object", b"5"), ("null", b"null"), ("text", b'"x"'), ("empty object", b"{}"),
-    ("no decision_id", json.dumps(decision(decision_id=...)).encode()),
-    ("decision_id is a number", json.dumps(decision(decision_id=5)).encode()),
-    ("no labels", json.dumps(decision(labels=...)).encode()),
-    ("no time", json.dumps(decision(timestamp=...)).encode()), ("bad time", json.dumps(decision(timestamp="now")).encode()),
-    ("2^53+1", json.dumps(decision(input={"n": 2**53 + 1})).encode()),
-    ("duplicate key", json.dumps(decision()).replace('"req_id"', '"path": "x", "req_id"').encode()),
-    ("depth 33", json.dumps(decision(input=[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]])).encode()),
-    ("invalid UTF-8", json.dumps(decision(path="XX")).encode().replace(b"XX", b"\xff\xfe")),
-    ("65 members", json.dumps(decision(**{f"m{n}": n for n in range(70)})).encode()),
-    ("control character in an id", json.dumps(decision(decision_id="a\x00b")).encode()),
-    ("member with a slash", json.dumps(decision(**{"/x": 1})).encode()), ("no element", b""),
+POISON: list[tuple[str, str, bytes]] = [
+    ("not an object", "not_an_object", b"5"), ("null", "not_an_object", b"null"), ("text", "not_an_object", b'"x"'), ("empty object", "opa", b"{}"),
+    ("no decision_id", "opa", json.dumps(decision(decision_id=...)).encode()),
+    ("decision_id is a number", "opa", json.dumps(decision(decision_id=5)).encode()),
+    ("no labels", "opa", json.dumps(decision(labels=...)).encode()),
+    ("depth 32, too deep for an event", "json_depth", json.dumps(decision(input="NEST")).encode().replace(b'"NEST"', b"[" * 31 + b"]" * 31)),
+    ("no id in labels", "opa", json.dumps(decision(labels={"app": "x"})).encode()), ("long decision_id", "opa", json.dumps(decision(decision_id="d" * 257)).encode()),
+    ("a time without a zone", "opa", json.dumps(decision(timestamp="2026-11-20T05:48:01")).encode()), ("a space for T", "opa", json.dumps(decision(timestamp="2026-11-20 05:48:01Z")).encode()),
+    ("no time", "opa", json.dumps(decision(timestamp=...)).encode()), ("bad time", "opa", json.dumps(decision(timestamp="now")).encode()),
+    ("2^53+1", "json_number", json.dumps(decision(input={"n": 2**53 + 1})).encode()),
+    ("duplicate key", "json_duplicate_key", json.dumps(decision()).replace('"req_id"', '"path": "x", "req_id"').encode()),
+    ("depth 33", "json_depth", json.dumps(decision(input=[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]])).encode()),
+    ("invalid UTF-8", "json_utf8", json.dumps(decision(path="XX")).encode().replace(b"XX", b"\xff\xfe")),
+    ("65 members", "payload_fields", json.dumps(decision(**{f"m{n}": n for n in range(70)})).encode()),
+    ("control character in an id", "control_character", json.dumps(decision(decision_id="a\x00b")).encode()),
+    ("member with a slash", "payload_name", json.dumps(decision(**{"/x": 1})).encode()), ("no element", "json_syntax", b""),
 ]  # fmt: skip
 
 
 def test_p3_poison_never_4xx(opa: Opa, book: Book, size: int) -> None:
-    """Each poison element becomes a rejected entry with its bytes in the payload; the good ones around it are posted."""
-    sent = [part for _, poison in POISON for part in (decision(), poison)]
+    """Each poison element becomes a rejected entry with what is wrong with it, as OPA's element, and its bytes in the payload; the good
+    ones around it are posted."""
+    sent = [part for *_, poison in POISON for part in (decision(), poison)]
     opa.send(*sent)
     entries = since(book.server, size)
     kinds = [entry["kind"] for entry in entries]
     assert kinds == ["decision", "rejected"] * len(POISON), [POISON[n // 2][0] for n, k in enumerate(kinds) if k != ("decision", "rejected")[n % 2]]
-    for number, (name, poison) in enumerate(POISON):
+    assert [entry["event"]["reason"] for entry in entries[1::2]] == [reason for _, reason, _ in POISON]
+    for number, (name, _, poison) in enumerate(POISON):
         raw = disclosed(book.server, size + 2 * number + 1)["raw"]
         assert base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)) == poison, name
+
+
+NUMBERS = {
+    "lat": ("117.63331139400017",) * 2, "w": ("51.248178375505404",) * 2, "r": ("0.09144338512092887",) * 2, "n": ("9007199254740991.0", "9007199254740991"),
+    "e": ("1E+2", "100"), "s": ("5e-324",) * 2, "z": ("-0.0", "0"), "t": ("0.10", "0.1"),
+}  # fmt: skip
+
+
+def test_p5_numbers_are_committed_as_they_were_sent(opa: Opa, book: Book, size: int) -> None:
+    """Whatever reads JSON in a build: what is disclosed is the RFC 8785 form of the number that OPA sent."""
+    element = json.dumps(decision(input="NUMBERS")).replace('"NUMBERS"', "{%s}" % ",".join(f'"{name}":{sent}' for name, (sent, _) in NUMBERS.items()))
+    opa.send(element.encode())
+    shown = book.server.as_("discloser").disclosures(size).replace("}", ",")
+    assert [name for name, (_, right) in NUMBERS.items() if f'"{name}":{right},' not in shown] == []
 
 
 @pytest.mark.parametrize(
@@ -217,9 +236,17 @@ def test_p3_bodies_that_are_no_array(opa: Opa, book: Book, size: int, body: byte
     answer = opa.raw(body, compress=compress)
     assert 200 <= answer.status_code < 300, answer.text
     (entry,) = since(book.server, size)
-    assert entry["kind"] == "rejected"
+    assert entry["kind"] == "rejected" and entry["event"]["reason"] in ("opa", "json_syntax", "json_utf8", "json_depth")
     raw = disclosed(book.server, size)["raw"]
     assert base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)) == body
+
+
+def test_p13_what_is_too_big_is_rejected_as_that(opa: Opa, book: Book, size: int) -> None:
+    """An element, and a body that is no array, beyond what an entry can hold of them."""
+    opa.send(decision(input="x" * 300_000), decision())
+    opa.raw(b'{"a":"' + b"x" * 300_000 + b'"}')
+    entries = since(book.server, size)
+    assert [(e["kind"], e["event"].get("reason")) for e in entries] == [("rejected", "too_big"), ("decision", None), ("rejected", "too_big")]
 
 
 def test_p2_retries_are_duplicates(opa: Opa, book: Book, size: int) -> None:

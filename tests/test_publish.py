@@ -232,7 +232,7 @@ REJECTED: list[tuple[str, bytes, str]] = [
     ("not an object", b'"event"', "not_an_object"),
     ("not JSON", b"event", "json_syntax"),
     ("cut off", text().encode()[:-1], "json_syntax"),
-    ("two values", text().encode() + b"{}", "json_syntax"),
+    ("something after the event", text().encode() + b" 5", "json_syntax"),
     ("byte order mark", b"\xef\xbb\xbf" + text().encode(), "json_syntax"),
     ("NaN", text(payload={"n": float("nan")}).encode(), "json_syntax"),
     ("no id", text(id=...).encode(), "attribute"),

@@ -34,15 +34,6 @@ NO_COMMANDS = ("text", "ini", "toml")
 #: Ports that the README names; here they are free ones.
 PORTS = ("8470", "8471", "4222")
 BLOCK_SECONDS = 120
-#: The binary, with the one default that depends on a port: where the server is.
-WRAPPER = """\
-#!/bin/sh
-case " $* " in
-    *" --server "*) ;;
-    " key "* | " rules apply "* | " publish "* | " export "* | " erase "* | " backup "*) set -- "$@" --server http://127.0.0.1:{port} ;;
-esac
-exec {bin} "$@"
-"""
 
 
 @dataclass(frozen=True)
@@ -91,8 +82,7 @@ class Reader:
         # Where `./scripts/demo` builds.
         release = root / "target/release"
         release.mkdir(parents=True)
-        (release / "countersign").write_text(WRAPPER.format(bin=countersign_bin(), port=self.ports["8470"]))
-        (release / "countersign").chmod(0o755)
+        (release / "countersign").symlink_to(countersign_bin())
         tools = root / "tools"
         tools.mkdir()
         (tools / "nats-server").symlink_to(nats_server_bin())

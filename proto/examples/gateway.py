@@ -30,7 +30,7 @@ def problem(error):
 
 
 def ask(options, method, path, body=None):
-    """The JSON answer. 503 and silence are repeated, byte for byte, for up to 30 s: every step here is safe to repeat."""
+    """The JSON answer. 429, 5xx and silence are repeated, byte for byte, for up to 30 s: every step here is safe to repeat."""
     headers = {"Authorization": "Bearer " + options.key, "Content-Type": "application/json"}
     deadline = time.monotonic() + RETRY_SECONDS_MAX
     while True:
@@ -40,7 +40,7 @@ def ask(options, method, path, body=None):
             with urllib.request.urlopen(request, timeout=POLL_SECONDS + 15) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            if error.code < 500:
+            if error.code < 500 and error.code != 429:
                 raise Refused(problem(error)) from None
             pause = error.headers.get("Retry-After", "1")
         except (OSError, ValueError, http.client.HTTPException):
@@ -97,6 +97,7 @@ def through(options, call):
     state = wait(options, approval)
     if state == "pending":
         ask(options, "POST", approval + "/cancel", {"reason": "gave_up"})
+        state = "cancelled (gave_up), for nobody answered in time"
     if state not in ("granted", "minted"):
         say(f"not approved: {state}")
         return 1

@@ -12,6 +12,7 @@ import argparse, http.client, json, pathlib, random, sys, time, urllib.error, ur
 TRIES_MAX = 8
 WAIT_SECONDS_MAX = 30.0
 ANSWER_SECONDS_MAX = 60.0
+AGAIN = (0, 429, 502, 503, 504)  # 0: no answer came
 
 
 def post(url, key, body):
@@ -24,8 +25,8 @@ def post(url, key, body):
     except urllib.error.HTTPError as error:
         with error:
             try:
-                return error.code, error.headers, json.load(error)
-            except ValueError:
+                return error.code, error.headers, dict(json.load(error))
+            except (ValueError, TypeError):
                 return error.code, error.headers, {"detail": error.reason}
     except (OSError, ValueError, http.client.HTTPException) as error:
         return 0, {}, {"detail": str(error)}
@@ -37,8 +38,9 @@ def publish(url, key, body):
         status, headers, answer = post(url, key, body)
         if status == 200:
             return status, answer["results"][0]
-        # 503 and no answer at all: nothing was posted, or it is unknown. Both may be repeated as they are.
-        if status not in (0, 503):
+        # No answer, or one that may be other next time (also of a proxy): nothing was posted, or it is unknown. The same
+        # event is posted once, however often it is sent.
+        if status not in AGAIN or answer.get("code") == "log_halted":
             return status, answer
         pause = min(WAIT_SECONDS_MAX, 0.2 * 2**attempt) * random.uniform(0.5, 1.0)
         wished = headers.get("Retry-After", "")
@@ -66,7 +68,7 @@ def main():
         sys.stdout.write(result["receipt"])
         return 0
     print(json.dumps(result, indent=1), file=sys.stderr)
-    return 69 if status in (0, 503) else 1
+    return 69 if status in AGAIN else 1
 
 
 if __name__ == "__main__":

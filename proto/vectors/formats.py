@@ -72,6 +72,11 @@ OURS = ("dev.countersign.decision.v1", "dev.countersign.heartbeat.v1", "dev.coun
 token = lambda name: name.replace("~", "~0").replace("/", "~1")
 
 
+def stated(event):
+    """The event without attributes that are null: what is committed."""
+    return {name: value for name, value in event.items() if name == "data" or value is not None}
+
+
 def split(event):
     """The plain part, and the payload by name."""
     plain, fields = {}, {}

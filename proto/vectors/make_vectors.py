@@ -66,11 +66,12 @@ class Log:
         })
         return index
 
-    def begin(self, subject, body, time, salted=True, signature=None, missing=0):
+    def begin(self, subject, body, time, salted=True, signature=None, missing=0, told=None):
         seq = self.posted + 1 + missing
         seed = hashlib.sha256(f"{self.epoch} {seq}".encode()).digest()[:16]
         headers = {"Countersign-Salt": b64url(seed)} if salted else {}
         headers |= {"Countersign-Signature": signature} if signature else {}
+        headers |= {"Countersign-Refused": told} if told else {}
         self.seed = seed if salted else hmac256(SALT_KEY, struct.pack(">QQ", self.epoch, seq))
         self.message = {"epoch": self.epoch, "seq": seq, "time": time, "subject": subject, "headers": headers}
         try:
@@ -100,6 +101,7 @@ class Log:
 
     def publish(self, event, time, body=None, producer=PRODUCER, **options):
         self.begin(f"decisions.{producer}", body or json.dumps(event, ensure_ascii=False).encode(), time, **options)
+        event = stated(event)
         scope = (producer, event["source"], event["id"])
         if scope in self.keys:
             first = self.keys[scope]
@@ -225,6 +227,7 @@ def make_entries():
     log.publish(other | {"id": "b-3", "data_base64": "AAEC"}, at(10))
     done = {"agent": {"id": "agt-payments"}, "tool": {"name": "bank", "action": "transfer"}, "approval_id": "apr-1", "status": "completed", "payload": {"result": {"ok": True}}}
     log.publish(other | {"id": "x-1", "type": OURS[2], "data": done}, at(11))
+    log.publish(other | {"id": "b-4", "subject": None, "datacontenttype": "text/plain; charset=\"utf-8\"", "data": None}, at(12))
     log.write("event")
 
     log = Log("Messages that are refused: code and size are plain, the bytes are payload. A rejected event takes no key.")
@@ -246,6 +249,12 @@ def make_entries():
     log.reject("decisions.GW", b"{}", at(31), "subject")
     log.reject("system.access", b'{"op":"remove","key_id":"00"}', at(32), "signature")
     log.reject("decisions.gw-1", b"{", at(33), "json_syntax", salted=False)
+    log.reject("decisions.gw-1", text(id="r-2", time="2026-11-20 05:48:01Z"), at(34), "attribute")
+    log.reject("decisions.gw-1", b"\xef\xbb\xbf" + text(id="r-2"), at(35), "json_syntax")
+    log.reject("decisions.gw-1", b'{"decision_id":"o-1"}', at(36), "opa", told="opa")
+    log.reject("decisions.gw-1", text(id="r-2"), at(37), "binary_mode", told="binary_mode")
+    # A code that no sender may say is not believed.
+    log.publish(good | {"id": "r-2"}, at(38), told="signature")
     log.write("rejected")
 
     log = Log("Numbers of a source: base 5; 9 opens a gap; 7 splits it; 9 again; 4 below the base; a heartbeat; 6 closes.")
@@ -258,11 +267,12 @@ def make_entries():
     log.publish(decision("o-9", 9, source="/gateways/us-1"), at(9))
     log.write("sequence")
 
-    log = Log("P2: the same event again is no entry, and its later time moves nothing; another body under its key is a conflict; another producer has keys of its own.")
+    log = Log("P2: the same event again is no entry, and its later time moves nothing; another body under its key is a conflict; another producer has keys of its own. An attribute that is null is not there.")
     log.publish(decision("e-1"), at(1))
     log.publish(decision("e-1"), at(9), body=json.dumps(decision("e-1"), indent=2, sort_keys=True).encode())
     log.publish(decision("e-1", time="2026-11-20T05:48:02Z"), at(3))
     log.publish(decision("e-1"), at(4), producer="gw-2")
+    log.publish(decision("e-1") | {"sequence": None, "traceparent": None, "datacontenttype": None, "subject": None}, at(5))
     log.write("repeated")
 
     log = Log("Signed messages of every topic, an erasure and what it leaves, a hole in the journal, a new log key.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -64,6 +65,38 @@ def test_p7_the_page_shows_the_call_as_it_was_hashed(desk: Office) -> None:
     assert re.search(r"<b>in (1 h|59 min)</b>", page.text)
     assert "<script>x" not in page.text and "<img" not in page.text
     assert not set("\u202e\u2066\u200b") & set(page.text)
+
+
+#: What somebody writes to have one name taken for another, and how it must be shown.
+DISGUISED = {
+    " payments": "\\u{20}payments", "payments ": "payments\\u{20}", "pay  out": "pay \\u{20}out", "pay\u00a0out": "pay\\u{a0}out",
+    "p\u0430yments": "p\\u{430}yments", "\u0440\u0430\u0443": "\\u{440}\\u{430}\\u{443}", "pay\u200bments": "pay\\u{200b}ments",
+    "\u202estnemyap": "\\u{202e}stnemyap", "\uff50ayments": "\\u{ff50}ayments", "cafe\u0301": "cafe\\u{301}", "pay\u2011out": "pay\\u{2011}out",
+    "pay\\u{20}": "pay\\u{5c}u{20}",
+}
+
+
+@pytest.mark.parametrize("name", DISGUISED)
+def test_p7_what_is_shown_is_what_is_compared(desk: Office, name: str) -> None:
+    """Tool, action, agent and names of params, on every page that asks for an answer; ordinary names as they are."""
+    shown = html.escape(DISGUISED[name], quote=False)
+    visitor = desk.visitor("p-maria")
+    for role in ("tool", "action", "agent", "param"):
+        over = {} if role == "param" else {role: name}
+        param = name if role == "param" else "to"
+        paused = desk.pause({param: "\u0410CME  Ltd\u00a0"}, **over)
+        path = f"/approvals/{paused.id}"
+        page = visitor.get(path).text
+        confirm = visitor.post(f"{path}/confirm", visitor.fields(path) | {"decision": "approve"}).text
+        for text in (page, confirm):
+            assert f">{shown}<" in text or f">/{shown}<" in text, (role, name)
+            assert "&#34;\\u{410}CME \\u{20}Ltd\\u{a0}&#34;" in text
+        # As hashed, too, in its own place.
+        assert "CME  Ltd" in re.findall(r'class="hashed"[^>]*>.*?</pre>', page, re.DOTALL)[0]
+    plain = desk.pause({"платёж": "Müller, 東京 · 5 €"}, tool="支払い", action="Überweisung", agent="оплата 2")
+    page = visitor.get(f"/approvals/{plain.id}").text
+    for text in ("/платёж", "Müller, 東京 · 5 €", "支払い", "Überweisung", "оплата 2"):
+        assert text in page
 
 
 @pytest.mark.parametrize(
@@ -274,6 +307,15 @@ def test_cookie_attributes(desk: Office, tmp_path: Path) -> None:
     assert mode == 0o600
 
 
+def test_cookies_of_neighbours_sign_nobody_out(desk: Office) -> None:
+    """Another application's cookie may have any bytes (RFC 9110, 5.5)."""
+    visitor = desk.visitor("p-maria")
+    ours = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.http.cookies.jar).encode()
+    for cookie in (ours, b"city=Zurich; " + ours, "city=Zürich; ".encode() + ours, ours + b"; x=\xff", b"\x80;" + ours + b";=;"):
+        answer = httpx.get(f"{desk.server.url}/", headers=[("Cookie", cookie)], trust_env=False)
+        assert answer.status_code == 200 and not is_sign_in(answer), cookie
+
+
 def test_cookies_that_are_not_ours_are_nobody(desk: Office) -> None:
     visitor = desk.visitor("p-maria")
     value = visitor.http.cookies["countersign"]
@@ -365,6 +407,19 @@ def test_forms_of_others_are_refused(desk: Office) -> None:
     assert maria.post(path, good, Origin="null", Sec_Fetch_Site="same-origin").status_code == 303, "as Chromium sends it"
 
 
+def test_another_address_than_public_url_says_so(desk: Office) -> None:
+    """Doing it again would never help. Strangers' forms are told nothing."""
+    elsewhere = f"http://localhost:{desk.server.port}"
+    visitor = Visitor(desk.server, origin=elsewhere)
+    key = desk.key("p-maria").text
+    for site in ("same-origin", ""):
+        answer = visitor.sign_in("p-maria", key, Host=f"localhost:{desk.server.port}", Sec_Fetch_Site=site)
+        assert answer.status_code == 403 and f"{desk.server.url}/ (public_url)" in answer.text, answer.text
+        assert "set-cookie" not in answer.headers
+    forged = visitor.sign_in("p-maria", key, Host=f"localhost:{desk.server.port}", Sec_Fetch_Site="cross-site")
+    assert forged.status_code == 403 and "public_url" not in forged.text
+
+
 def test_p13_big_forms_are_refused(desk: Office) -> None:
     visitor = desk.visitor("p-maria")
     answer = visitor.post("/signin", {"username": "x" * 40_000, "password": "y"})
@@ -397,6 +452,10 @@ def test_p13_guessing_behind_a_proxy_counts_the_last_hop(tmp_path: Path) -> None
             guess.sign_in(f"p-{number}", "cs_wrong", X_Forwarded_For=f"198.51.100.9:{1000 + number}")
         assert guess.sign_in("p-maria", key, X_Forwarded_For="198.51.100.9:7").status_code == 429, "with a port"
         assert guess.sign_in("p-maria", key, X_Forwarded_For="[2001:db8::1]:7").status_code == 303
+        # What the client wrote itself, of whatever bytes, does not change who it is.
+        foreign = [("X-Forwarded-For", "Zürich, 198.51.100.7".encode()), ("Origin", guess.origin.encode())]
+        fields = {"username": "p-maria", "password": key, "next": "/"}
+        assert guess.http.post("/signin", data=fields, headers=foreign).status_code == 429
         for number in range(50):
             guess.sign_in("p-jonas", "cs_wrong", X_Forwarded_For=f"203.0.113.{number}")
         key = desk.key("p-jonas").text
@@ -466,6 +525,13 @@ def test_the_inbox_is_in_order_small_and_complete(own_desk: Office) -> None:
     assert paused[0].id not in visitor.get("/").text
     assert paused[0].id in visitor.get("/?show=decided").text
     assert visitor.get("/new?after=x").status_code == 400
+    cursor = following[1].removeprefix("/?after=")
+    for query in (f"?show=decided&after={cursor}", "?after=nonsense", "?after=w1", "?after=w1.NOT", "?after=wx.apr-1", "?show=all",
+                  f"?after={cursor[1:]}"):
+        assert visitor.get(f"/{query}").status_code == 400, query
+    # What the first page ended with is over: the next page is the same.
+    visitor.review(paused[49], "deny")
+    assert re.findall(r'href="/approvals/(apr-[a-z0-9]+)"', visitor.get(following[1]).text)[:2] == [p.id for p in paused[50:]]
     assert Visitor(desk.server).get("/new?after=0").status_code == 286, "signed out: no more polling"
 
 

@@ -79,7 +79,7 @@ def test_p7_a_card_shows_the_call_and_slacks_own_client_reads_it_back(office: Of
         model.validate_json()
     text = json.dumps(card["blocks"])
     digest = office.desk.history(approval)[0]["call"]["digest"]
-    for shown in ("/amount", "125000", "DE02120300000000202051", "payments transfer", "agent-", digest[:8], approval):
+    for shown in ("/amount", "125000", "DE02120300000000202051", r"Tool\npayments", r"Action\ntransfer", "agent-", digest[:8], approval):
         assert shown in text, shown
     assert office.buttons(approval) == ALL
     posted = [call.args for call in office.slack.called("chat.postMessage")]

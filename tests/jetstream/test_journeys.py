@@ -166,6 +166,30 @@ def test_p3_malformed_messages_become_entries(journey: Journey) -> None:
     ends_sound(journey)
 
 
+def test_p3_binary_mode_is_not_misread(journey: Journey) -> None:
+    """A CloudEvent whose attributes are headers is rejected as that, also where its data looks like an event; in structured mode
+    such headers say nothing. `Countersign-Refused` refuses the sender's own message, by codes about events only."""
+    attributes = {"ce_specversion": "1.0", "ce_id": "outer", "ce_source": "/x", "ce_type": "com.example.a"}
+    structured = {"Content_Type": "application/cloudevents+json; charset=utf-8"}
+    size = journey.server.admin.size()
+    with journey.peer("acme-gw-1") as producer:
+        producer.listen(f"{OUT}.>")
+        producer.publish(b'{"a":1}', **attributes)
+        producer.publish(event(id="inner"), **attributes, Content_Type="application/json", Countersign_Receipt_To=f"{OUT}.r")
+        producer.publish(event(id="inner"), CE_ID="outer")
+        producer.publish(event(id="structured"), **attributes, **structured)
+        producer.publish(event(id="extension"), ce_tenant="x")
+        producer.publish(event(id="told"), Countersign_Refused="data")
+        producer.publish(event(id="not-believed"), Countersign_Refused="signature")
+        result = json.loads(producer.heard(1)[0][1])
+    assert (result["status"], result["reason"], result["id"]) == ("rejected", "binary_mode", None)
+    assert "structured mode" in result["detail"]
+    found = [entry["event"].get("reason") or entry["event"]["id"] for entry in new_entries(journey, size, "after")]
+    assert found == ["binary_mode"] * 3 + ["structured", "extension", "data", "not-believed"]
+    assert health(journey.server)["status"] == "green"
+    ends_sound(journey)
+
+
 def test_p3_p12_hostile_headers(journey: Journey) -> None:
     """Header blocks that no library sends: each message is posted, once, in order; the other tenant notices nothing."""
     beta = journey.server.add_tenant("beta")

@@ -6,6 +6,7 @@
     client   its HTTP interface
     pages    the pages as a browser asks for them
     events   valid events to publish
+    front    a proxy before a server, which fails as proxies do
     nats     a real nats-server
     waits    deadlines instead of sleeps
 """
@@ -14,11 +15,12 @@ from .binary import Finished, cli, countersign_bin
 from .book import Book
 from .client import Client, Key
 from .events import event, heartbeat, new_id
+from .front import FlakyFront
 from .nats import NatsServer
 from .server import Server, ServerExited
 from .waits import free_port, until
 
 __all__ = [
-    "Book", "Client", "Finished", "Key", "NatsServer", "Server", "ServerExited", "cli", "countersign_bin", "event",
-    "free_port", "heartbeat", "new_id", "until",
+    "Book", "Client", "Finished", "FlakyFront", "Key", "NatsServer", "Server", "ServerExited", "cli", "countersign_bin",
+    "event", "free_port", "heartbeat", "new_id", "until",
 ]

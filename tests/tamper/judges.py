@@ -88,12 +88,15 @@ def health(server: Server) -> dict[str, Any] | None:
         return None
 
 
+def start_again(server: Server) -> None:
+    """Starts it and waits until it answers or has ended."""
+    server.start(ready=False)
+    until("an answer of the server", lambda: not server.alive() or health(server) is not None)
+
+
 def serve(server: Server) -> str:
     """Waits for the start; how it refuses, if it does."""
-    def answers() -> bool:
-        return not server.alive() or health(server) is not None
-
-    until("an answer of the server", answers)
+    until("an answer of the server", lambda: not server.alive() or health(server) is not None)
     if not server.alive():
         code = server.wait_exit()
         return f"exit {code}: {server.log.strip().splitlines()[-1] if server.log.strip() else ''}"

@@ -14,7 +14,7 @@ from support.house import House, Paused
 
 from .attacks import FORGED, Row, forge_grant, forge_key, key_works, redeemed
 from .database import LOG, Database, b64, u64
-from .judges import Verdicts, judge
+from .judges import Verdicts, judge, start_again
 from .sound import AMOUNT, RULES, Evidence, Sound, World, keep, numbered
 
 
@@ -120,7 +120,7 @@ def message_deleted(world: World) -> str:
     """Whether the replay from the broker fails: the message is gone."""
     world.server.stop()
     done = world.server.run("fsck", "--json")
-    world.server.start(ready=False)
+    start_again(world.server)
     return "a broker's message was deleted" if "is missing, and no entry says why" in done.out else ""
 
 

@@ -29,7 +29,8 @@ def verdict(row: Row, found: Verdicts, repository: Path) -> None:
     if row.name == "0":
         assert not found.caught() and not found.gain, said
         return
-    missed = row.caught - found.caught()
+    # A log that stands still is not read again: what use has noticed, the scrub need not.
+    missed = row.caught - found.caught() - ({"scrub"} if found.serve else set())
     assert not missed, f"missed by {', '.join(sorted(missed))}: {said}"
     if found.gain:
         assert row.admitted, f"the attacker got: {found.gain}. {said}"

@@ -18,10 +18,12 @@ use ledger::{
 };
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+use zeroize::Zeroizing;
 
 /// How often unfinished erasures and old journal messages are looked for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
@@ -30,6 +32,8 @@ const HOUSE_EVERY: Duration = Duration::from_secs(60);
 const SCRUB_EVERY: Duration = Duration::from_secs(1);
 /// Keys that the scrub reads in that time, at least, over all tenants: about 2 % of a core.
 const SCRUB_KEYS_MIN: u64 = 2_000;
+/// Longest wait for the approvals workers when the server stops.
+const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// The running server's shared parts.
 pub struct App {
@@ -49,10 +53,14 @@ pub struct App {
     pub body_room: routes::body::Room,
     /// The web pages; with approvals alone.
     pub pages: Option<Pages>,
+    /// Makes the keys of tenants that do not exist.
+    pub decoy_key: Zeroizing<[u8; 32]>,
     /// One erasure, rotation or tenant at a time.
     pub slow: AsyncMutex<()>,
     workers: RwLock<BTreeMap<Ident, Arc<Worker>>>,
     tasks: Mutex<JoinSet<()>>,
+    /// The tasks of [`App::workers`].
+    working: Mutex<JoinSet<()>>,
 }
 
 impl App {
@@ -67,11 +75,12 @@ impl App {
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
         let metrics = Metrics::new();
-        let (slow, tasks) = (AsyncMutex::new(()), Mutex::new(JoinSet::new()));
+        let (slow, tasks, working) = (AsyncMutex::new(()), Mutex::default(), Mutex::default());
         let body_room = routes::body::Room::default();
         let workers = RwLock::default();
         let pages = config.file.approvals.as_ref().map(|_| Pages::open(&config.file.keys_dir));
         let pages = pages.transpose()?;
+        let decoy_key = if create { keyring::random32() } else { decoy_key(&config.file.keys_dir) };
         Ok(Arc::new(Self {
             ledger,
             config,
@@ -81,9 +90,11 @@ impl App {
             metrics,
             body_room,
             pages,
+            decoy_key,
             slow,
             workers,
             tasks,
+            working,
         }))
     }
 
@@ -107,9 +118,23 @@ impl App {
         self.tasks.lock().expect("no holder of the lock panics").spawn(task);
     }
 
-    /// Ends the tasks; they hold the ledger.
-    pub fn stop_tasks(&self) {
-        self.tasks.lock().expect("no holder of the lock panics").abort_all();
+    /// Ends the tasks, and waits until they have ended: they hold the ledger, and use the runtime's timers.
+    pub async fn stop_tasks(&self) {
+        for worker in self.workers.read().expect("no holder of the lock panics").values() {
+            worker.stop();
+        }
+        let take = |tasks: &Mutex<JoinSet<()>>| {
+            std::mem::take(&mut *tasks.lock().expect("no holder of the lock panics"))
+        };
+        let (mut tasks, mut working) = (take(&self.tasks), take(&self.working));
+        tasks.shutdown().await;
+        let ended = async { while working.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+            tracing::warn!(
+                "approvals workers were still busy after {STOP_WAIT:?}; they are cut off"
+            );
+        }
+        working.shutdown().await;
     }
 
     fn start_follower(&self, tenant: &Arc<Tenant>) {
@@ -140,7 +165,8 @@ impl App {
         let mut workers = self.workers.write().expect("no holder of the lock panics");
         workers.insert(tenant.name.clone(), Arc::clone(&worker));
         drop(workers);
-        self.spawn(worker.run());
+        let mut working = self.working.lock().expect("no holder of the lock panics");
+        working.spawn(worker.run());
     }
 
     /// Tenants whose files are not the rules and people that were applied: nothing is decided for them here.
@@ -287,6 +313,15 @@ impl App {
             other => Err(Error::Setup(format!("system.{topic} was not posted: {other:?}"))),
         }
     }
+}
+
+/// The key of the sessions, which all servers of one installation share. Where it can't be read or made, decoys last until
+/// the next start.
+fn decoy_key(keys_dir: &Path) -> Zeroizing<[u8; 32]> {
+    keyring::session_key(keys_dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "key sets of tenants that do not exist are made with a key of this start");
+        keyring::random32()
+    })
 }
 
 /// Tells data planes that an approval has changed: `countersign-out.<tenant>.<producer>.approvals`. It may be lost.

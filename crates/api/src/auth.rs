@@ -127,7 +127,8 @@ impl App {
         let store = self.ledger.store();
         let number = store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
         let number = number.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-        let Some(number) = number.map(LogNumber) else { return Ok(None) };
+        let number = number.map(LogNumber).filter(|n| self.ledger.keys_are_believed(*n));
+        let Some(number) = number else { return Ok(None) };
         let key = store.get(Family::Access, &number.key(id.as_bytes()))?;
         key.map(|key| Ok((number, read_json(&key, "access")?))).transpose()
     }

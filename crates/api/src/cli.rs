@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// Proof and human approval for what AI agents do.
 #[derive(Parser, Debug)]
-#[command(name = "countersign", version, about, max_term_width = 100)]
+#[command(name = "countersign", version, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
   countersign demo                                   see it work in a fresh directory
@@ -48,7 +48,10 @@ Examples:
   countersign verify --key log.vkey --checkpoint checkpoint
   countersign verify --key log.vkey --checkpoint old --checkpoint new --proof proof.json
   countersign verify --key log.vkey --export ./export
-  countersign verify --key log.vkey --approval ./apr-33f4htoag2cmmf5w5lugpo2h2e")]
+  countersign verify --key log.vkey --export ./export --checkpoint old --approval ./history receipt.tlog-proof
+  countersign verify --key log.vkey --approval ./apr-33f4htoag2cmmf5w5lugpo2h2e
+
+Everything given to one command is one claim: parts that contradict each other are refused.")]
 pub struct Verify {
     /// The log's public key: `name+hash+base64`, or a file that holds it
     #[arg(long, value_name = "VKEY|FILE")]
@@ -62,18 +65,18 @@ pub struct Verify {
     /// Disclosures that go with the one receipt, one per line
     #[arg(long, value_name = "FILE")]
     pub disclosures: Option<PathBuf>,
-    /// A checkpoint; given twice (older first) with --proof, also that the older log is a prefix of the newer
+    /// A checkpoint; may be given many times
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Vec<PathBuf>,
-    /// A consistency proof (`GET …/proofs/consistency?from=…&to=…`)
+    /// A consistency proof (`GET …/proofs/consistency?from=…&to=…`) between two sizes of which checkpoints or receipts are given
     #[arg(long, value_name = "FILE")]
-    pub proof: Option<PathBuf>,
-    /// A whole export (directory)
+    pub proof: Vec<PathBuf>,
+    /// A whole export (directory); may be given many times
     #[arg(long, value_name = "DIR")]
-    pub export: Option<PathBuf>,
-    /// The history of one approval (directory that `export --approval` wrote)
-    #[arg(long, value_name = "DIR", conflicts_with = "export")]
-    pub approval: Option<PathBuf>,
+    pub export: Vec<PathBuf>,
+    /// The history of one approval (directory that `export --approval` wrote); may be given many times
+    #[arg(long, value_name = "DIR")]
+    pub approval: Vec<PathBuf>,
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,

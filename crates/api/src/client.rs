@@ -1,132 +1,171 @@
 //! A small client of our own HTTP interface, for the commands that speak to a running server.
 
+mod again;
+mod failure;
+mod key;
+mod whom;
+
+pub use failure::Error;
+
 use crate::cli::Remote;
+use again::{Again, Pauses};
+use key::ApiKey;
 use serde_json::Value;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{cell::Cell, path::Path, time::Duration};
 use ureq::{Agent, http::Response, tls};
-use zeroize::Zeroizing;
+use whom::Whom;
 
 /// Longest wait for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(90);
+/// Longest wait for the first answer of an address that is tried.
+const PROBE_WAIT: Duration = Duration::from_secs(10);
 /// Largest answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
-/// How often a request is repeated when the server says 503.
-const TRIES_MAX: u32 = 8;
-
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The key file can't be read.
-    #[error("{path}: {source}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// No answer.
-    #[error("the server can't be reached: {0}")]
-    Unreachable(String),
-    /// The server refused; the detail says what to do.
-    #[error("{status} {code}: {detail}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// Stable code.
-        code: String,
-        /// What to do.
-        detail: String,
-    },
-}
 
 /// A server and a key.
 pub struct Client {
     agent: Agent,
     server: String,
-    key: Zeroizing<String>,
+    key: ApiKey,
+    /// Whether it has answered: from then on a broken connection is an interruption, not a wrong address.
+    has_answered: Cell<bool>,
 }
 
 impl Client {
-    /// Reads the key file and prepares connections.
+    /// Reads the key file, finds out whom it may be sent to, and prepares connections. Sends nothing with the key yet.
     pub fn new(remote: &Remote) -> Result<Self, Error> {
-        let read = |path: &Path| {
-            std::fs::read_to_string(path)
-                .map_err(|source| Error::File { path: path.to_owned(), source })
-        };
-        let key = Zeroizing::new(read(&remote.api_key_file)?.trim().to_owned());
-        let mut config = Agent::config_builder()
-            .timeout_global(Some(ANSWER_WAIT))
-            .http_status_as_error(false)
-            .max_redirects(0);
-        if let Some(path) = &remote.ca {
-            let pem = read(path)?;
-            let certificate = tls::Certificate::from_pem(pem.as_bytes())
-                .map_err(|e| Error::Unreachable(format!("{}: {e}", path.display())))?;
-            let roots = tls::RootCerts::new_with_certs(&[certificate]);
-            config = config.tls_config(tls::TlsConfig::builder().root_certs(roots).build());
+        let key = ApiKey::read(remote.api_key_file.as_deref())?;
+        let whom = Whom::of(remote)?;
+        let mut agents =
+            whom.addresses.iter().map(|address| (address, agent(address, whom.roots.as_deref())));
+        let (server, agent) = match whom.addresses.len() {
+            1 => agents.next(),
+            // Any answer will do: only whoever holds the certificate can give one.
+            _ => agents.find(|(address, agent)| {
+                let probe = agent.get(format!("{address}/readyz")).config();
+                probe.timeout_global(Some(PROBE_WAIT)).build().call().is_ok()
+            }),
         }
-        let server = remote.server.trim_end_matches('/').to_owned();
-        Ok(Self { agent: Agent::new_with_config(config.build()), server, key })
+        .ok_or_else(|| Error::nobody(&whom.addresses))?;
+        Ok(Self { server: server.clone(), agent, key, has_answered: Cell::new(false) })
+    }
+
+    /// A server on this machine that we have started.
+    pub fn of_ours(url: &str, key: &Path) -> Result<Self, Error> {
+        Self::new(&Remote {
+            server: Some(url.into()),
+            config: None,
+            api_key_file: Some(key.to_owned()),
+            ca: None,
+            allow_http: false,
+        })
     }
 
     /// GET; the answer's bytes.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
-        let bearer = Zeroizing::new(format!("Bearer {}", self.key.as_str()));
-        let url = format!("{}{path}", self.server);
-        Self::try_again(|| self.agent.get(&url).header("Authorization", bearer.as_str()).call())
+        let bearer = self.key.bearer();
+        let send = |url: &str| self.agent.get(url).header("Authorization", &*bearer).call();
+        self.try_again(path, Again::Harmless, send)
     }
 
     /// DELETE.
     pub fn delete(&self, path: &str) -> Result<Vec<u8>, Error> {
-        let bearer = Zeroizing::new(format!("Bearer {}", self.key.as_str()));
-        let url = format!("{}{path}", self.server);
-        Self::try_again(|| self.agent.delete(&url).header("Authorization", bearer.as_str()).call())
+        let bearer = self.key.bearer();
+        let send = |url: &str| self.agent.delete(url).header("Authorization", &*bearer).call();
+        self.try_again(path, Again::Refused, send)
     }
 
-    /// POST of bytes with a content type.
-    pub fn post(&self, path: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
-        let bearer = Zeroizing::new(format!("Bearer {}", self.key.as_str()));
-        let url = format!("{}{path}", self.server);
-        Self::try_again(|| {
-            let request = self.agent.post(&url).header("Authorization", bearer.as_str());
-            request.header("Content-Type", kind).send(body)
-        })
+    /// POST of events, which are posted once however often they are sent: repeated whatever went wrong on the way.
+    pub fn post_events(&self, path: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+        self.post(path, kind, body, Again::Whatever)
     }
 
     /// POST of JSON, answered by JSON.
     pub fn post_json(&self, path: &str, body: &Value) -> Result<Value, Error> {
-        let answer = self.post(path, "application/json", body.to_string().as_bytes())?;
-        serde_json::from_slice(&answer).map_err(|e| Error::Unreachable(e.to_string()))
+        let body = body.to_string();
+        let answer = self.post(path, "application/json", body.as_bytes(), Again::Refused)?;
+        serde_json::from_slice(&answer).map_err(|_| Error::not_ours(&self.server, 200, &answer))
     }
 
-    /// Repeats while the server says 503: safe, because events are posted once and the rest is refused whole.
+    /// GET, answered by JSON.
+    pub fn get_json(&self, path: &str) -> Result<Value, Error> {
+        let answer = self.get(path)?;
+        serde_json::from_slice(&answer).map_err(|_| Error::not_ours(&self.server, 200, &answer))
+    }
+
+    /// An answer that is not what a server of ours says.
+    pub fn strange(&self, answer: &[u8]) -> Error {
+        Error::not_ours(&self.server, 200, answer)
+    }
+
+    fn post(&self, path: &str, kind: &str, body: &[u8], again: Again) -> Result<Vec<u8>, Error> {
+        let bearer = self.key.bearer();
+        let send = |url: &str| {
+            let request = self.agent.post(url).header("Authorization", &*bearer);
+            request.header("Content-Type", kind).send(body)
+        };
+        self.try_again(path, again, send)
+    }
+
+    /// Sends until there is an answer that stands, with bounded growing pauses.
     fn try_again(
-        send: impl Fn() -> Result<Response<ureq::Body>, ureq::Error>,
+        &self,
+        path: &str,
+        again: Again,
+        send: impl Fn(&str) -> Result<Response<ureq::Body>, ureq::Error>,
     ) -> Result<Vec<u8>, Error> {
-        let mut pause = Duration::from_millis(200);
-        for last in (0..TRIES_MAX).map(|n| n + 1 == TRIES_MAX) {
-            let mut response = send().map_err(|e| Error::Unreachable(e.to_string()))?;
-            let status = response.status().as_u16();
-            let reader = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-            let bytes = reader.read_to_vec().map_err(|e| Error::Unreachable(e.to_string()))?;
-            if (200..300).contains(&status) {
-                return Ok(bytes);
+        let url = format!("{}{path}", self.server);
+        let mut pauses = Pauses::new();
+        loop {
+            let (failed, wished) = match answer(send(&url)) {
+                Ok((200..300, _, bytes)) => {
+                    self.has_answered.set(true);
+                    return Ok(bytes);
+                }
+                Ok((status, wished, bytes)) => {
+                    self.has_answered.set(true);
+                    (Error::refused(&self.server, &self.key, status, &bytes), wished)
+                }
+                Err(error) => (Error::unreachable(&self.server, &error), None),
+            };
+            if !again.after(&failed, self.has_answered.get()) {
+                return Err(failed);
             }
-            if status != 503 || last {
-                return Err(refused(status, &bytes));
+            let Some(pause) = pauses.next(wished) else { return Err(failed) };
+            if again == Again::Whatever {
+                let text = crate::terminal::harmless(&failed.to_string());
+                let seconds = pause.as_secs_f32();
+                crate::terminal::warn(&format!("{text}; again in {seconds:.1} s"));
             }
             std::thread::sleep(pause);
-            pause *= 2;
         }
-        unreachable!("the last try returns")
     }
 }
 
-fn refused(status: u16, bytes: &[u8]) -> Error {
-    let problem: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let text = |name: &str| problem[name].as_str().unwrap_or("").to_owned();
-    Error::Refused { status, code: text("code"), detail: text("detail") }
+fn agent(address: &str, roots: Option<&[tls::Certificate<'static>]>) -> Agent {
+    let mut config = Agent::config_builder()
+        .timeout_global(Some(ANSWER_WAIT))
+        .http_status_as_error(false)
+        // Nobody but the one who was named gets the key.
+        .max_redirects(0);
+    if whom::is_this_machine(address) {
+        config = config.proxy(None);
+    }
+    if let Some(roots) = roots {
+        let roots = tls::RootCerts::new_with_certs(roots);
+        config = config.tls_config(tls::TlsConfig::builder().root_certs(roots).build());
+    }
+    Agent::new_with_config(config.build())
+}
+
+/// Status, the pause that the server asks for, and bytes of an answer.
+fn answer(
+    sent: Result<Response<ureq::Body>, ureq::Error>,
+) -> Result<(u16, Option<Duration>, Vec<u8>), ureq::Error> {
+    let mut response = sent?;
+    let status = response.status().as_u16();
+    let wished = response.headers().get("Retry-After");
+    let wished = wished.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let reader = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+    Ok((status, wished.map(Duration::from_secs), reader.read_to_vec()?))
 }

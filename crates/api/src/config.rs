@@ -2,6 +2,7 @@
 
 mod check;
 mod file;
+mod mistakes;
 
 pub use file::*;
 
@@ -20,6 +21,9 @@ use std::{
 /// Exit status for a bad configuration: `EX_CONFIG` would be 78; 64 is what operators' scripts know as "wrong usage".
 pub const EXIT_CONFIG: u8 = 64;
 
+/// Where the configuration is looked for when nobody says.
+pub const DEFAULT_PATH: &str = "countersign.toml";
+
 /// A configuration that was checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,10 +40,25 @@ pub struct Config {
 impl Config {
     /// Reads and checks a file; all mistakes at once, each a line that says what to do.
     pub fn load(path: &Path) -> Result<Self, Vec<String>> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| vec![format!("{}: {e}; copy example.toml and edit it", path.display())])?;
-        let file: File = toml::from_str(&text).map_err(|e| vec![e.to_string()])?;
-        Self::check(file)
+        let text = text(path)?;
+        let read = mistakes::read(&text);
+        // What could not be read is not checked on top of that.
+        match (Self::check(read.file), read.wrong) {
+            (checked, wrong) if wrong.is_empty() => checked,
+            (checked, mut wrong) => {
+                let more = checked.err().unwrap_or_default();
+                let is_new =
+                    |line: &String| !read.left_out.iter().any(|name| line.starts_with(name));
+                wrong.extend(more.into_iter().filter(is_new));
+                Err(wrong)
+            }
+        }
+    }
+
+    /// Reads a file without looking at what it names: for those who only ask a server.
+    pub fn file(path: &Path) -> Result<File, Vec<String>> {
+        let read = mistakes::read(&text(path)?);
+        if read.wrong.is_empty() { Ok(read.file) } else { Err(read.wrong) }
     }
 
     /// How the ledger is opened.
@@ -110,4 +129,10 @@ impl Config {
     pub fn journal_retention(&self) -> Duration {
         Duration::from_secs(u64::from(self.file.journal_retention_days) * 24 * 3600)
     }
+}
+
+fn text(path: &Path) -> Result<String, Vec<String>> {
+    let text = std::fs::read_to_string(path);
+    let hint = "name the configuration with --config, or copy example.toml and edit it";
+    text.map_err(|e| vec![format!("{}: {e}; {hint}", path.display())])
 }

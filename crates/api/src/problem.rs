@@ -33,6 +33,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Box<serde_json::Value>>,
+    /// Whether the body's coding is the reason.
+    #[serde(skip)]
+    is_coding: bool,
 }
 
 /// Every code, its status and title.
@@ -52,6 +55,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("unsupported_media_type", 415, "This content type is not read"),
     ("internal", 500, "The server failed"),
     ("busy", 503, "Too much is waiting"),
+    ("behind", 503, "Not all is posted here yet"),
     ("outcome_unknown", 503, "It is not known whether it was done"),
     ("log_halted", 503, "The log stands still"),
     ("journal_unavailable", 503, "The journal is not available"),
@@ -97,7 +101,16 @@ impl Problem {
         let outcome = (code == "outcome_unknown").then_some("unknown");
         let kind = format!("urn:countersign:error:{code}");
         let detail = detail.into();
-        Self { kind, title, status: *status, detail, code, outcome, approval: None }
+        Self {
+            kind,
+            title,
+            status: *status,
+            detail,
+            code,
+            outcome,
+            approval: None,
+            is_coding: false,
+        }
     }
 
     /// Why a command on an approval was refused.
@@ -111,10 +124,24 @@ impl Problem {
         }
     }
 
+    /// The same, with a sentence more.
+    #[must_use]
+    pub fn also(mut self, sentence: &str) -> Self {
+        self.detail = format!("{} {sentence}", self.detail);
+        self
+    }
+
     /// The same, with the approval as it stands.
     #[must_use]
     pub fn with_approval<T: Serialize>(mut self, approval: &T) -> Self {
         self.approval = serde_json::to_value(approval).ok().map(Box::new);
+        self
+    }
+
+    /// The same, because of the coding of a body: names those that are read (RFC 9110 §15.5.16).
+    #[must_use]
+    pub fn with_accept_encoding(mut self) -> Self {
+        self.is_coding = true;
         self
     }
 
@@ -145,6 +172,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         if self.status == 503 {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        if self.is_coding {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"));
         }
         if self.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -182,6 +212,11 @@ impl From<LedgerError> for Problem {
             LedgerError::Busy => Self::new(
                 "busy",
                 "Too much is waiting for this tenant. Nothing was written; try again.",
+            ),
+            LedgerError::Behind => Self::new(
+                "behind",
+                "This server has not posted yet what the journal holds, so it can't say what there is. Nothing was done; \
+                 try again.",
             ),
             LedgerError::Unknown => Self::new(
                 "outcome_unknown",

@@ -1,18 +1,35 @@
-//! `countersign verify`: prints what was checked, and what was not.
+//! `countersign verify`: prints what was checked, and what was not. Everything given to one command is one claim.
 
 mod approval;
+mod export;
+mod fields;
+mod file;
+mod names;
+mod report;
 
 use crate::{
     cli::Verify,
-    terminal::{bad, dim, good, harmless, say, strong, warn},
+    terminal::{harmless, warn},
 };
+use approval::History;
+use export::Whole;
+use fields::Fields;
+use file::Form;
 use ledger::{
-    entry::View,
-    log::{checkpoint::Checkpoint, note::Vkey},
-    verify::{self, KeysDocument, Trusted},
+    log::{
+        checkpoint::Checkpoint,
+        note::{self, Vkey},
+        receipt,
+    },
+    verify::{self, Claim, ConsistencyProof, Entries, KeysDocument, Trust, Trusted, Unconnected},
 };
-use serde_json::{Value, json};
-use std::{fmt::Display, io::Read as _, path::Path, process::ExitCode};
+use report::Report;
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Refused.
 const EXIT_REFUSED: u8 = 1;
@@ -20,11 +37,10 @@ const EXIT_REFUSED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 /// A file can't be read.
 const EXIT_UNREADABLE: u8 = 3;
-/// Largest single file that is read whole, in bytes.
-const FILE_BYTES_MAX: u64 = 64 << 20;
 
 enum Failure {
     Refused { place: String, error: String },
+    Contradiction(String),
     Usage(String),
     Unreadable(String),
 }
@@ -34,314 +50,290 @@ fn refused(place: &str, error: &impl Display) -> Failure {
     Failure::Refused { place: place.to_owned(), error: error.to_string() }
 }
 
+/// What is wrong with parts that hold alone.
+fn contradiction(error: &impl Display) -> Failure {
+    Failure::Contradiction(error.to_string())
+}
+
 /// Verifies what the arguments name.
 pub fn run(arguments: &Verify) -> ExitCode {
-    let mut report = Report { json: arguments.json, items: Vec::new() };
-    let result = check(arguments, &mut report);
-    let code = match &result {
+    let mut report = Report::default();
+    let code = match check(arguments, &mut report) {
         Ok(()) => 0,
         Err(Failure::Refused { place, error }) => {
-            report.refused(place, error);
+            report.refused(&place, &error);
+            EXIT_REFUSED
+        }
+        Err(Failure::Contradiction(error)) => {
+            report.contradiction(&error);
             EXIT_REFUSED
         }
         Err(Failure::Usage(text)) => {
-            warn(&format!("countersign verify: {text}"));
+            report.unusable(&text);
+            warn(&format!("countersign verify: {}", harmless(&text)));
             EXIT_USAGE
         }
         Err(Failure::Unreadable(text)) => {
-            warn(&format!("countersign verify: {text}"));
+            report.unusable(&text);
+            warn(&format!("countersign verify: {}", harmless(&text)));
             EXIT_UNREADABLE
         }
     };
-    if arguments.json {
-        say(&json!({"verified": code == 0, "items": report.items}).to_string());
-    }
+    report.print(arguments.json, code == 0);
     ExitCode::from(code)
 }
 
+/// What was verified so far, to be held against what comes.
+struct Given {
+    keys: Vec<Trusted>,
+    /// A keys document was given: a signature by another key is no forgotten `--keys`.
+    documented: bool,
+    claim: Claim,
+    /// Checkpoints by size.
+    checkpoints: BTreeMap<u64, Checkpoint>,
+    /// Every entry that a receipt proves.
+    entries: Entries,
+    /// Every signed note and where it stands.
+    notes: Vec<(String, String)>,
+    fields: Fields,
+}
+
 fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
-    let nothing = arguments.receipts.is_empty()
-        && arguments.checkpoint.is_empty()
-        && arguments.export.is_none()
-        && arguments.approval.is_none();
-    if nothing {
+    let Verify { receipts, checkpoint, export, approval, disclosures, proof, .. } = arguments;
+    let parts = receipts.len() + checkpoint.len() + export.len() + approval.len();
+    if parts == 0 {
         let text = "name a receipt, --checkpoint, --export or --approval";
         return Err(Failure::Usage(text.into()));
     }
-    if arguments.disclosures.is_some() && arguments.receipts.len() != 1 {
+    if disclosures.is_some() && receipts.len() != 1 {
         return Err(Failure::Usage("--disclosures goes with exactly one receipt".into()));
     }
-    let trusted = trusted(arguments)?;
-    for path in &arguments.receipts {
-        receipt(path, arguments.disclosures.as_deref(), &trusted, report)?;
+    let mut given = Given::new(arguments)?;
+    for path in receipts {
+        given.take_receipt(path, disclosures.as_deref(), report)?;
     }
-    let mut checkpoints = Vec::new();
-    for path in &arguments.checkpoint {
-        let place = path.display().to_string();
-        let checkpoint = verify::checkpoint(&read_text(path)?, &trusted);
-        let checkpoint = checkpoint.map_err(|error| refused(&place, &error))?;
+    for path in checkpoint {
+        let (place, text) = (path.display().to_string(), file::read(path, Form::Checkpoint)?);
+        let checkpoint = given.take_checkpoint(&place, &text)?;
         report.checkpoint(&place, &checkpoint);
-        checkpoints.push(checkpoint);
     }
-    if let Some(path) = &arguments.proof {
-        let [old, new] = &checkpoints[..] else {
-            return Err(Failure::Usage(
-                "--proof goes with two --checkpoint, the older first".into(),
-            ));
+    let histories: Result<Vec<History>, Failure> =
+        approval.iter().map(|folder| History::read(folder, &mut given)).collect();
+    let wholes: Result<Vec<Whole>, Failure> =
+        export.iter().map(|folder| export::read(folder, &mut given)).collect();
+    let (histories, wholes) = (histories?, wholes?);
+    for path in proof {
+        given.take_proof(path, report)?;
+    }
+    for whole in &wholes {
+        export::compare(whole, &mut given)?;
+        report.export(whole, &given.fields.erased(whole));
+    }
+    for history in &histories {
+        let later = history.compare(&histories, &wholes, &given)?;
+        report.history(history, later.as_deref());
+    }
+    let open = given.finish()?;
+    report.together(parts + proof.len(), &open);
+    Ok(())
+}
+
+impl Given {
+    fn new(arguments: &Verify) -> Result<Self, Failure> {
+        let first = key(&arguments.key)?;
+        let mut given = Self {
+            keys: vec![Trusted { vkey: first.clone(), first_size: 0, last_size: None }],
+            documented: false,
+            claim: Claim::default(),
+            entries: Entries::default(),
+            checkpoints: BTreeMap::new(),
+            notes: Vec::new(),
+            fields: Fields::default(),
         };
+        // An export carries its own keys document; the chain in it begins with the given key.
+        let folders = arguments.export.iter().chain(&arguments.approval);
+        let carried = folders.map(|folder| folder.join("keys.json")).filter(|path| path.exists());
+        let paths: Vec<PathBuf> = arguments.keys.iter().cloned().chain(carried).collect();
+        let mut from: Option<&Path> = None;
+        for path in &paths {
+            let Trust { keys, handovers } = document(path, &first)?;
+            let place = path.display().to_string();
+            for (n, handover) in handovers.iter().enumerate() {
+                let place = format!("{place} (key {})", n + 2);
+                given.claim.receipt(&place, handover).map_err(|error| contradiction(&error))?;
+                let (index, entry) = (handover.receipt.index, &handover.receipt.entry);
+                given.entries.take(&place, index, entry).map_err(|error| contradiction(&error))?;
+            }
+            if let Some(other) = from.filter(|_| !agree(&given.keys, &keys)) {
+                let text = format!(
+                    "{} and {place} contradict each other: they hand over from the given key to different keys, or at different sizes",
+                    other.display()
+                );
+                return Err(Failure::Contradiction(text));
+            }
+            if from.is_none() || keys.len() > given.keys.len() {
+                given.keys = keys;
+            }
+            from = from.or(Some(path.as_path()));
+            given.documented = true;
+        }
+        Ok(given)
+    }
+
+    fn take_checkpoint(&mut self, place: &str, text: &str) -> Result<Checkpoint, Failure> {
+        let checkpoint = verify::checkpoint(text, &self.keys);
+        let checkpoint =
+            checkpoint.map_err(|error| self.explain(place, Form::Checkpoint, text, &error))?;
+        self.claim.checkpoint(place, &checkpoint).map_err(|error| contradiction(&error))?;
+        self.note(place, text, &checkpoint);
+        Ok(checkpoint)
+    }
+
+    /// A receipt on its own; it is part of the claim from now on.
+    fn receipt(&mut self, place: &str, text: &str) -> Result<verify::Verified, Failure> {
+        let verified = verify::receipt(text, &self.keys);
+        let verified =
+            verified.map_err(|error| self.explain(place, Form::Receipt, text, &error))?;
+        self.claim.receipt(place, &verified).map_err(|error| contradiction(&error))?;
+        let (index, entry) = (verified.receipt.index, &verified.receipt.entry);
+        self.entries.take(place, index, entry).map_err(|error| contradiction(&error))?;
+        self.note(place, &verified.receipt.checkpoint, &verified.checkpoint);
+        Ok(verified)
+    }
+
+    fn take_receipt(
+        &mut self,
+        path: &Path,
+        disclosures: Option<&Path>,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
         let place = path.display().to_string();
-        let proven = verify::consistency(&read_text(path)?, old, new);
-        proven.map_err(|error| refused(&place, &error))?;
-        report.consistency(&place, old, new);
+        let verified = self.receipt(&place, &file::read(path, Form::Receipt)?)?;
+        let shown = disclosures.map(|path| -> Result<_, Failure> {
+            let place = path.display().to_string();
+            let shown =
+                verify::disclosures(&file::read(path, Form::Disclosures)?, &verified.receipt.entry);
+            let shown = shown.map_err(|error| refused(&place, &error))?;
+            self.fields.take(&place, verified.receipt.index, &shown)?;
+            Ok(shown)
+        });
+        report.receipt(&place, &verified, shown.transpose()?.as_deref());
+        Ok(())
     }
-    if let Some(folder) = &arguments.export {
-        export(folder, &trusted, report)?;
+
+    fn take_proof(&mut self, path: &Path, report: &mut Report) -> Result<(), Failure> {
+        let place = path.display().to_string();
+        let proof = ConsistencyProof::parse(&file::read(path, Form::Proof)?);
+        let proof = proof.map_err(|error| refused(&place, &error))?;
+        let (from, to) = (proof.from, proof.to);
+        let (Some(old), Some(new)) = (self.checkpoints.get(&from), self.checkpoints.get(&to))
+        else {
+            let sizes: Vec<String> = self.checkpoints.keys().take(8).map(u64::to_string).collect();
+            let text = format!(
+                "it is for sizes {from} and {to}; what you gave is of {}. Give checkpoints or receipts of both sizes",
+                sizes.join(", ")
+            );
+            return Err(refused(&place, &text));
+        };
+        let hashes = proof.verify(old, new).map_err(|error| refused(&place, &error))?;
+        self.claim
+            .consistency(&place, (from, to), &hashes)
+            .map_err(|error| contradiction(&error))?;
+        report.consistency(&place, from, to);
+        Ok(())
     }
-    if let Some(folder) = &arguments.approval {
-        approval::check(folder, &trusted, report)?;
+
+    fn note(&mut self, place: &str, text: &str, checkpoint: &Checkpoint) {
+        if self.notes.last().is_none_or(|(_, last)| last != text) {
+            self.notes.push((place.to_owned(), text.to_owned()));
+        }
+        self.checkpoints.entry(checkpoint.size).or_insert_with(|| checkpoint.clone());
     }
-    Ok(())
+
+    /// What only shows when everything is there. Returns the trees that nothing connects with the largest.
+    fn finish(&self) -> Result<Vec<Unconnected>, Failure> {
+        self.entries.finish().map_err(|error| contradiction(&error))?;
+        if let Some((place, keys)) = self.entries.retired(&self.keys) {
+            self.signed_by(place, &keys)?;
+        }
+        self.claim.finish().map_err(|error| contradiction(&error))
+    }
+
+    /// Whether every checkpoint is signed by one of these keys, which `place` tells of.
+    fn signed_by(&self, place: &str, keys: &[Trusted]) -> Result<(), Failure> {
+        for (note_place, note) in &self.notes {
+            verify::checkpoint(note, keys).map_err(|error| {
+                let text = format!("{place} and {note_place} contradict each other: by the keys that the log itself names there, {error}");
+                Failure::Contradiction(text)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Why a text is refused, and what may have happened to it or to the keys.
+    fn explain(&self, place: &str, form: Form, text: &str, error: &verify::Error) -> Failure {
+        let unsigned = match error {
+            verify::Error::Checkpoint(error)
+            | verify::Error::Receipt(receipt::Error::Checkpoint(error)) => Some(error),
+            _ => None,
+        };
+        let hint = match unsigned {
+            Some(note::Error::Unsigned { by, .. }) => self.other_signer(by),
+            _ => file::after(form, text),
+        };
+        refused(place, &format!("{error}{hint}"))
+    }
+
+    fn other_signer(&self, by: &str) -> &'static str {
+        let name = self.keys.first().map_or("", |key| key.vkey.name());
+        let same_log =
+            by.split(", ").any(|signer| signer.rsplit_once('+').is_some_and(|(of, _)| of == name));
+        match (same_log, self.documented) {
+            (false, _) => ". It is of another log",
+            (true, false) => {
+                ". Was the key rotated? Then give the keys document by --keys (GET T/logs/1/keys, or keys.json of an export)"
+            }
+            (true, true) => {
+                ". The keys document does not hand over to that key: is it older than this? Fetch it again"
+            }
+        }
+    }
 }
 
-/// The key on the command line or in its file, and what the keys document hands over to.
-fn trusted(arguments: &Verify) -> Result<Vec<Trusted>, Failure> {
-    let text = match Vkey::parse(&arguments.key) {
-        Ok(_) => arguments.key.clone(),
-        Err(_) => read_text(Path::new(&arguments.key))?,
-    };
-    let key = Vkey::parse(text.trim_end())
-        .map_err(|e| Failure::Unreadable(format!("--key {}: {e}", arguments.key)))?;
-    // An export carries its own keys document; the chain in it begins with the given key.
-    let in_export = arguments.export.as_ref().or(arguments.approval.as_ref());
-    let in_export = in_export.map(|folder| folder.join("keys.json"));
-    let path = arguments.keys.clone().or_else(|| in_export.filter(|path| path.exists()));
-    let document = path.as_ref().map(read_text).transpose()?;
-    let document: Option<KeysDocument> = document
-        .map(|text| serde_json::from_str(&text))
-        .transpose()
-        .map_err(|e| Failure::Unreadable(format!("keys document: {e}")))?;
-    verify::trust(&key, document.as_ref()).map_err(|error| refused("keys document", &error))
+/// The key on the command line or in its file.
+fn key(given: &str) -> Result<Vkey, Failure> {
+    let unusable = |what: &str| Err::<Vkey, _>(Failure::Unreadable(format!("--key: {what}")));
+    if let Some(what) = file::secret(given.trim()) {
+        return unusable(what);
+    }
+    match Vkey::parse(given.trim()) {
+        Ok(key) => Ok(key),
+        Err(error) if !Path::new(given).exists() && given.contains('+') => {
+            unusable(&format!("{given}: {error}. There is no file of that name either"))
+        }
+        Err(_) if !Path::new(given).exists() => unusable(&format!(
+            "{given}: no such file, and no key: give the log's public key (name+8 hex digits+base64), or a file that holds it"
+        )),
+        Err(_) => Vkey::parse(file::read(given, Form::Key)?.trim())
+            .or_else(|error| unusable(&format!("{given}: {error}"))),
+    }
 }
 
-fn receipt(
-    path: &Path,
-    disclosures: Option<&Path>,
-    trusted: &[Trusted],
-    report: &mut Report,
-) -> Result<(), Failure> {
+/// A keys document, followed from the given key.
+fn document(path: &Path, first: &Vkey) -> Result<Trust, Failure> {
     let place = path.display().to_string();
-    let refused = |error| refused(&place, &error);
-    let verified = verify::receipt(&read_text(path)?, trusted).map_err(refused)?;
-    let shown = disclosures.map(read_text).transpose()?;
-    let shown = shown
-        .map(|text| verify::disclosures(&text, &verified.receipt.entry))
-        .transpose()
-        .map_err(refused)?;
-    report.receipt(&place, &verified, shown.unwrap_or_default(), disclosures.is_some());
-    Ok(())
+    let document: Result<KeysDocument, _> = serde_json::from_str(&file::read(path, Form::Keys)?);
+    let document =
+        document.map_err(|e| Failure::Unreadable(format!("{place}: no keys document: {e}")))?;
+    verify::trust(first, Some(&document)).map_err(|error| refused(&place, &error))
 }
 
-fn export(folder: &Path, trusted: &[Trusted], report: &mut Report) -> Result<(), Failure> {
-    let place = folder.display().to_string();
-    let checkpoint = read_text(folder.join("checkpoint"))?;
-    let read = |path: &str| std::fs::read(folder.join(path)).ok();
-    let done = verify::export(trusted, &checkpoint, read, |_| {});
-    let (checkpoint, summary) = done.map_err(|error| refused(&place, &error))?;
-    let disclosed = export_disclosures(folder)?;
-    report.export(&place, &checkpoint, &summary, disclosed);
-    Ok(())
-}
-
-/// Checks every disclosure file of an export against its entry; returns how many lines there were.
-fn export_disclosures(folder: &Path) -> Result<usize, Failure> {
-    let Ok(files) = std::fs::read_dir(folder.join("disclosures")) else { return Ok(0) };
-    let mut lines = 0;
-    for file in files {
-        let path = file.map_err(|e| Failure::Unreadable(e.to_string()))?.path();
-        let place = path.display().to_string();
-        let index = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        let index =
-            index.ok_or_else(|| Failure::Unreadable(format!("{place}: not named by an index")))?;
-        let entry = entry_of_export(folder, index).ok_or_else(|| {
-            Failure::Unreadable(format!("{place}: its entry is not in the export"))
-        })?;
-        let shown = verify::disclosures(&read_text(&path)?, &entry);
-        lines += shown.map_err(|error| refused(&place, &error))?.len();
-    }
-    Ok(lines)
-}
-
-fn entry_of_export(folder: &Path, index: u64) -> Option<Vec<u8>> {
-    let checkpoint = std::fs::read_to_string(folder.join("checkpoint")).ok()?;
-    let size = checkpoint.lines().nth(1)?.parse().ok()?;
-    let number = index / 256;
-    let width = ledger::log::tile::Tile::width_at(None, number, size);
-    let tile = ledger::log::tile::Tile { level: None, number, width };
-    let bundle = std::fs::read(folder.join(format!("tile/{tile}"))).ok()?;
-    let entries = ledger::log::tile::read_bundle(&bundle)?;
-    entries.get(usize::try_from(index % 256).ok()?).map(|entry| entry.to_vec())
-}
-
-fn read_text(path: impl AsRef<Path>) -> Result<String, Failure> {
-    let path = path.as_ref();
-    let unreadable = |what: String| Failure::Unreadable(format!("{}: {what}", path.display()));
-    let mut bytes = Vec::new();
-    let read = if path == "-" {
-        std::io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes))
-    };
-    read.map_err(|e| unreadable(e.to_string()))?;
-    String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8 text".into()))
-}
-
-struct Report {
-    json: bool,
-    items: Vec<Value>,
-}
-
-impl Report {
-    fn line(&self, text: &str) {
-        if !self.json {
-            say(text);
-        }
-    }
-
-    fn refused(&mut self, place: &str, error: &str) {
-        let (place, text) = (harmless(place), harmless(error));
-        self.line(&format!("{} {place}\n  {text}", bad("REFUSED")));
-        self.items.push(json!({"place": place, "verified": false, "error": text}));
-    }
-
-    fn checkpoint(&mut self, place: &str, checkpoint: &Checkpoint) {
-        let Checkpoint { origin, size, root } = checkpoint;
-        self.line(&format!("{} {}", good("verified"), harmless(place)));
-        self.line(&format!("  checkpoint of {}: {size} entries, root {root}", harmless(origin)));
-        self.line(&dim(
-            "  checked: the log's signature. Not checked: that it is consistent with other checkpoints, or that \
-             others were shown the same (compare it with theirs)",
-        ));
-        self.items.push(json!({
-            "place": place, "verified": true, "origin": origin, "size": size, "root": root.to_string(),
-            "checked": ["log_signature"],
-            "not_checked": ["consistency_with_other_checkpoints", "same_view_for_everybody"],
-        }));
-    }
-
-    fn consistency(&mut self, place: &str, old: &Checkpoint, new: &Checkpoint) {
-        self.line(&format!("{} {}", good("verified"), harmless(place)));
-        self.line(&format!(
-            "  the log of {} entries is a prefix of the log of {}",
-            old.size, new.size
-        ));
-        self.items.push(json!({
-            "place": place, "verified": true, "from": old.size, "to": new.size, "checked": ["consistency"],
-        }));
-    }
-
-    fn receipt(
-        &mut self,
-        place: &str,
-        verified: &verify::Verified,
-        shown: Vec<(String, String)>,
-        disclosed: bool,
-    ) {
-        let (receipt, checkpoint) = (&verified.receipt, &verified.checkpoint);
-        let view = View::parse(&receipt.entry);
-        let kind = view.as_ref().map_or("unreadable", |view| view.kind.as_str());
-        self.line(&format!("{} {}", good("verified"), harmless(place)));
-        self.line(&format!(
-            "  entry {} of {} ({} entries): {}",
-            receipt.index,
-            harmless(&checkpoint.origin),
-            checkpoint.size,
-            strong(kind)
-        ));
-        if let Some(view) = &view {
-            self.line(&format!("  {}", describe(view)));
-        }
-        for (name, value) in &shown {
-            self.line(&format!("  {} = {}", harmless(name), harmless(value)));
-        }
-        let mut checked = vec!["log_signature", "inclusion", "entry_bytes"];
-        let mut not_checked = vec![
-            "consistency_with_other_checkpoints",
-            "same_view_for_everybody",
-            "truth_of_the_event",
-        ];
-        if disclosed {
-            checked.push("disclosures");
-        } else {
-            not_checked.push("payload");
-        }
-        self.line(&dim(&format!(
-            "  checked: the log's signature, the entry's bytes and place{}. Not checked: whether others were shown \
-             the same log, whether what the producer wrote is true{}",
-            if disclosed { ", the disclosures" } else { "" },
-            if disclosed { "" } else { ", the payload (no disclosures given)" },
-        )));
-        let shown: serde_json::Map<String, Value> = shown
-            .into_iter()
-            .map(|(name, value)| (name, serde_json::from_str(&value).unwrap_or(Value::Null)))
-            .collect();
-        self.items.push(json!({
-            "place": place, "verified": true, "origin": checkpoint.origin, "size": checkpoint.size,
-            "root": checkpoint.root.to_string(), "index": receipt.index, "kind": kind,
-            "entry": serde_json::from_slice::<Value>(&receipt.entry).unwrap_or(Value::Null),
-            "disclosed": shown, "checked": checked, "not_checked": not_checked,
-        }));
-    }
-
-    fn export(
-        &mut self,
-        place: &str,
-        checkpoint: &Checkpoint,
-        summary: &verify::Summary,
-        disclosed: usize,
-    ) {
-        self.line(&format!("{} {}", good("verified"), harmless(place)));
-        self.line(&format!(
-            "  whole log {}: {} entries, root {}",
-            harmless(&checkpoint.origin),
-            checkpoint.size,
-            checkpoint.root
-        ));
-        for (kind, count) in &summary.kinds {
-            self.line(&format!("  {count:>10} {kind}"));
-        }
-        let missing = summary.open_gaps.values().fold(0_u64, |sum, open| sum.saturating_add(*open));
-        self.line(&format!(
-            "  numbers of sources that never arrived: {missing}; journal sequences missing: {}; journal epochs: {}",
-            summary.journal_gaps, summary.epochs
-        ));
-        self.line(&dim(&format!(
-            "  checked: every entry, every tile, the root, the log's signature, {disclosed} disclosures. Not checked: \
-             what came after this checkpoint, whether others were shown the same log, whether what producers wrote \
-             is true",
-        )));
-        self.items.push(json!({
-            "place": place, "verified": true, "origin": checkpoint.origin, "size": checkpoint.size,
-            "root": checkpoint.root.to_string(), "summary": summary, "disclosures": disclosed,
-            "checked": ["log_signature", "every_entry", "every_tile", "root", "disclosures"],
-            "not_checked": ["later_entries", "same_view_for_everybody", "truth_of_the_events"],
-        }));
-    }
-}
-
-/// One line about an entry, for people.
-fn describe(view: &View<'_>) -> String {
-    let text = |path: &[&str]| harmless(view.text(path).unwrap_or("-"));
-    let when = view.origin.time;
-    match view.kind {
-        ledger::entry::Kind::Decision => format!(
-            "{} {} {}/{} by agent {}, from {} at {when}",
-            text(&["event", "data", "verdict"]),
-            text(&["event", "id"]),
-            text(&["event", "data", "tool", "name"]),
-            text(&["event", "data", "tool", "action"]),
-            text(&["event", "data", "agent", "id"]),
-            text(&["producer"]),
-        ),
-        _ => format!("posted at {when}, producer {}", text(&["producer"])),
-    }
+/// Whether two chains from one key are one: the shorter may have been read before later keys came.
+fn agree(one: &[Trusted], other: &[Trusted]) -> bool {
+    one.iter().zip(other).all(|(one, other)| {
+        let lasts = [one.last_size, other.last_size];
+        one.vkey == other.vkey
+            && (one.first_size == other.first_size || one.first_size == 0)
+            && (lasts[0] == lasts[1] || lasts.contains(&None))
+    })
 }

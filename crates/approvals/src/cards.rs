@@ -12,7 +12,8 @@ use decider::approval::{Decision, Phase};
 use ledger::{ident::Ident, time::Nanos};
 use std::time::Duration;
 
-/// What a card or page shows. Every foreign string in it is cleaned: no control, bidi or zero-width characters.
+/// What a card or page shows. Every foreign string in it was made visible by [`ledger::foreign`]: names and params so that
+/// two that differ never look the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
     /// Whose.
@@ -102,9 +103,12 @@ pub enum SendError {
     /// Nothing was posted; try again, after this time if the other side said so.
     #[error("try again later ({0})")]
     Later(String, Option<Duration>),
-    /// The message is gone or can't be changed: post anew.
+    /// The message is gone: post anew.
     #[error("the message is gone ({0})")]
     Gone(String),
+    /// The message can't be changed, or is gone: post anew where people are still asked, try again where they are not.
+    #[error("the message can't be changed ({0})")]
+    Locked(String),
     /// This channel does not take our cards: a person must repair it.
     #[error("the channel refuses ({0})")]
     Refused(String),

@@ -5,12 +5,16 @@
 //! Out of scope: salts (`disclosure`), the leaf (`entry`), order and repetition (`post`).
 
 mod plain;
+mod refused;
 
 pub use plain::VERDICTS;
+pub use refused::{Fault, Refused};
 
 use crate::{
     canonical,
     json::{self, Member, Value},
+    media::Media,
+    time,
 };
 use plain::{Split, pointer};
 
@@ -18,6 +22,8 @@ use plain::{Split, pointer};
 pub const ID_BYTES_MAX: usize = 256;
 /// Longest `source`, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 512;
+/// Longest `time`, in bytes.
+pub const TIME_BYTES_MAX: usize = 64;
 /// Longest other plain text, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Largest plain part (RFC 8785 form), in bytes.
@@ -39,78 +45,6 @@ pub const HEARTBEAT: &str = "dev.countersign.heartbeat.v1";
 pub const EXECUTION: &str = "dev.countersign.execution.v1";
 /// Types that begin so are ours; unknown ones are refused.
 const RESERVED: &str = "dev.countersign.";
-
-/// Why input is refused. Stable codes; `proto/errors.md` explains each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Not strict JSON.
-    #[error(transparent)]
-    Json(#[from] json::Error),
-    /// Longer than an event may be.
-    #[error("the event is longer than 262144 bytes")]
-    TooBig,
-    /// Not a JSON object.
-    #[error("an event is a JSON object")]
-    NotAnObject,
-    /// A CloudEvents attribute is missing or not as the format says.
-    #[error("attribute `{0}` is missing or not as proto/formats/event.md says")]
-    Attribute(&'static str),
-    /// A `dev.countersign.*` type that this version does not know.
-    #[error("this `dev.countersign.` type is not known")]
-    UnknownType,
-    /// A listed member of `data` is missing or not as the format says.
-    #[error("`{0}` is missing or not as proto/formats/event.md says")]
-    Data(&'static str),
-    /// A control character outside the payload.
-    #[error("a control character outside the payload")]
-    Control,
-    /// The plain part is too big.
-    #[error("the plain part is larger than 16384 bytes")]
-    PlainTooBig,
-    /// Too many payload fields.
-    #[error("more than 64 payload fields")]
-    TooManyFields,
-    /// A payload name is empty, begins with `/` or holds a control character.
-    #[error("a payload field's name is empty, begins with / or holds a control character")]
-    FieldName,
-    /// A message outside `decisions.` without a valid signature of a journal key.
-    #[error("not signed by a journal key of this log for this place in its subject")]
-    Signature,
-    /// A signed message whose body is not what its subject demands.
-    #[error("the body is not what its subject demands")]
-    SystemBody,
-    /// A subject outside the four families.
-    #[error("the subject is none of decisions, approvals, evidence and system")]
-    Subject,
-}
-
-impl Refused {
-    /// The stable code that enters the `rejected` entry and the answer.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Json(error) => match error.kind {
-                json::ErrorKind::Syntax => "json_syntax",
-                json::ErrorKind::Utf8 => "json_utf8",
-                json::ErrorKind::DuplicateKey => "json_duplicate_key",
-                json::ErrorKind::Depth => "json_depth",
-                json::ErrorKind::Number => "json_number",
-                json::ErrorKind::Surrogate => "json_surrogate",
-            },
-            Self::TooBig => "too_big",
-            Self::NotAnObject => "not_an_object",
-            Self::Attribute(_) => "attribute",
-            Self::UnknownType => "type_unknown",
-            Self::Data(_) => "data",
-            Self::Control => "control_character",
-            Self::PlainTooBig => "plain_too_big",
-            Self::TooManyFields => "payload_fields",
-            Self::FieldName => "payload_name",
-            Self::Signature => "signature",
-            Self::SystemBody => "system_body",
-            Self::Subject => "subject",
-        }
-    }
-}
 
 /// One payload field: committed by a salted digest, stored apart, erasable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,9 +92,12 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
     if bytes.len() > crate::journal::BODY_BYTES_MAX {
         return Err(Refused::TooBig);
     }
-    let value = json::parse(bytes)?;
-    let whole = canonical::to_vec(&value);
-    let Value::Object(members) = value else { return Err(Refused::NotAnObject) };
+    let Value::Object(mut members) = json::parse(bytes)? else { return Err(Refused::NotAnObject) };
+    // An attribute that is null is unset (CloudEvents, JSON format §2.2): the same event with or without it.
+    members.retain(|(name, value)| name == "data" || *value != Value::Null);
+    let event = Value::Object(members);
+    let whole = canonical::to_vec(&event);
+    let Value::Object(members) = event else { unreachable!("made just so") };
     let mut split = Split::default();
     let attributes = Attributes::read(&members)?;
     let mut plain = Vec::with_capacity(members.len());
@@ -177,12 +114,13 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
         }
     }
     if attributes.kind == Type::Decision || attributes.kind == Type::Execution {
-        plain.iter().find(|(name, _)| name == "data").ok_or(Refused::Data("/data"))?;
+        let has_data = plain.iter().any(|(name, _)| name == "data");
+        has_data.then_some(()).ok_or(Refused::Data(plain::DATA_FAULT.missing()))?;
+    }
+    if let Some((name, value)) = plain.iter().find(|(_, value)| value.has_control()) {
+        return Err(Refused::Control(plain::place_of_control(name, value)));
     }
     let plain = Value::Object(plain);
-    if plain.has_control() {
-        return Err(Refused::Control);
-    }
     let plain = canonical::to_vec(&plain);
     if plain.len() > PLAIN_BYTES_MAX {
         return Err(Refused::PlainTooBig);
@@ -199,47 +137,101 @@ struct Attributes {
     sequence: Option<u64>,
 }
 
+/// What each attribute must be.
+const fn attribute(at: &'static str, must: &'static str) -> Fault {
+    Fault { at, must, is_missing: false }
+}
+const SPECVERSION: Fault = attribute("specversion", "must be \"1.0\"");
+const ID: Fault = attribute("id", "must be a text of 1 to 256 bytes");
+const SOURCE: Fault = attribute("source", "must be a text of 1 to 512 bytes");
+const TYPE: Fault = attribute("type", "must be a text of 1 to 256 bytes");
+const TIME: Fault = attribute(
+    "time",
+    "must be a text of at most 64 bytes, a time of RFC 3339: \"2026-11-20T05:48:01.25Z\"",
+);
+const SEQUENCE: Fault = attribute(
+    "sequence",
+    "must be a text of 1 to 20 decimal digits, \"9007199254740991\" at most; a heartbeat must have it",
+);
+const TRACEPARENT: Fault = attribute(
+    "traceparent",
+    "must be as W3C Trace Context says: 2, 32, 16 and 2 lower-case hex digits, joined by `-`",
+);
+const DATACONTENTTYPE: Fault = attribute(
+    "datacontenttype",
+    "must be a media type, and of JSON for our types: \"application/json\"",
+);
+
 impl Attributes {
     fn read(members: &[Member<'_>]) -> Result<Self, Refused> {
         let find = |name: &str| members.iter().find(|(n, _)| n == name).map(|(_, value)| value);
-        let text = |name: &'static str, max: usize| {
-            let text = find(name).and_then(Value::as_str);
-            text.filter(|t| (1..=max).contains(&t.len())).ok_or(Refused::Attribute(name))
+        let text = |fault: Fault, max: usize| {
+            let value = find(fault.at).ok_or(Refused::Attribute(fault.missing()))?;
+            let text = value.as_str().filter(|text| (1..=max).contains(&text.len()));
+            text.ok_or(Refused::Attribute(fault))
         };
-        if text("specversion", 3)? != "1.0" {
-            return Err(Refused::Attribute("specversion"));
+        if text(SPECVERSION, 3)? != "1.0" {
+            return Err(Refused::Attribute(SPECVERSION));
         }
-        let id = text("id", ID_BYTES_MAX)?.to_owned();
-        let source = text("source", SOURCE_BYTES_MAX)?.to_owned();
-        let kind = match text("type", TEXT_BYTES_MAX)? {
+        let id = text(ID, ID_BYTES_MAX)?.to_owned();
+        let source = text(SOURCE, SOURCE_BYTES_MAX)?.to_owned();
+        let kind = match text(TYPE, TEXT_BYTES_MAX)? {
             DECISION => Type::Decision,
             HEARTBEAT => Type::Heartbeat,
             EXECUTION => Type::Execution,
             other if other.starts_with(RESERVED) => return Err(Refused::UnknownType),
             _ => Type::Other,
         };
-        let time = text("time", 64)?;
-        if chrono::DateTime::parse_from_rfc3339(time).is_err() {
-            return Err(Refused::Attribute("time"));
+        if time::rfc3339(text(TIME, TIME_BYTES_MAX)?).is_none() {
+            return Err(Refused::Attribute(TIME));
         }
         let sequence = find("sequence").map(|value| {
             let digits = value
                 .as_str()
                 .filter(|t| (1..=20).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit()));
             let number = digits.and_then(|digits| digits.parse::<u64>().ok());
-            number.filter(|n| *n <= SEQUENCE_MAX).ok_or(Refused::Attribute("sequence"))
+            number.filter(|n| *n <= SEQUENCE_MAX).ok_or(Refused::Attribute(SEQUENCE))
         });
         if kind == Type::Heartbeat && sequence.is_none() {
-            return Err(Refused::Attribute("sequence"));
+            return Err(Refused::Attribute(SEQUENCE.missing()));
         }
         if find("traceparent").is_some_and(|v| !v.as_str().is_some_and(is_traceparent)) {
-            return Err(Refused::Attribute("traceparent"));
+            return Err(Refused::Attribute(TRACEPARENT));
         }
-        if find("datacontenttype").is_some_and(|v| v.as_str() != Some("application/json")) {
-            return Err(Refused::Attribute("datacontenttype"));
+        if find("datacontenttype").is_some_and(|v| !v.as_str().is_some_and(|t| fits(kind, t))) {
+            return Err(Refused::Attribute(DATACONTENTTYPE));
         }
         Ok(Self { id, source, kind, sequence: sequence.transpose()? })
     }
+}
+
+/// Whether `data` may be of this media type. What is not ours is not looked into, whatever it is.
+fn fits(kind: Type, media: &str) -> bool {
+    let media = Media::parse(media).filter(|_| media.len() <= TEXT_BYTES_MAX);
+    media.is_some_and(|media| kind == Type::Other || media.is_json() && media.is_utf8())
+}
+
+/// Whether a header of this name is one of CloudEvents' binary mode: one of the attributes that it must have.
+pub fn is_attribute_header(name: &str) -> bool {
+    let attributes = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
+    attributes.iter().any(|attribute| name.eq_ignore_ascii_case(attribute))
+}
+
+/// Whether a content type says that the body is a whole event, or a batch of them; headers beside it do not count.
+pub fn is_structured(content_type: &str) -> bool {
+    let prefix = content_type.trim_start().get(.."application/cloudevents".len());
+    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case("application/cloudevents"))
+}
+
+/// The `id` of something that was refused, for its sender: read from whatever JSON it is.
+pub fn legible_id(bytes: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Legible {
+        id: String,
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let legible = text.starts_with(b"{").then(|| serde_json::from_slice::<Legible>(text).ok());
+    legible.flatten().map(|legible| legible.id).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))
 }
 
 /// W3C Trace Context: `00-<32 hex>-<16 hex>-<2 hex>`, lower case.

@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     fs::{File, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -93,8 +93,13 @@ impl Guard {
     pub fn open(path: &Path, writer: u64) -> Result<Self, Error> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
         let mut open = File::options();
-        let file = open.read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(failed)?;
+        open.read(true).write(true).create(true).truncate(false).mode(0o600);
+        if path.is_symlink() {
+            let why = "it is a link: name in guard_path what it leads to";
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
+        let file = open.open(path).map_err(failed)?;
+        make_private(&file);
         Self::held(file, path, writer)
     }
 
@@ -227,6 +232,17 @@ impl Guard {
             }),
             None => Err(Error::Damaged(self.path.clone())),
         }
+    }
+}
+
+/// A guard that an earlier version made readable for others is so no longer. Only its owner can do that.
+fn make_private(file: &File) {
+    let permissions = file.metadata().map(|meta| meta.permissions());
+    if let Ok(mut permissions) = permissions
+        && permissions.mode() & 0o077 != 0
+    {
+        permissions.set_mode(0o600);
+        let _ = file.set_permissions(permissions);
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! One grammar for tenants, producers, approvals and connections: `[a-z0-9][a-z0-9-]{0,62}`.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Longest [`Ident`], in bytes.
 pub const IDENT_BYTES_MAX: usize = 63;
 
-/// A tenant, producer, approval or connection name: `[a-z0-9][a-z0-9-]{0,62}`.
+/// A tenant, producer, approval or connection name: `[a-z0-9][a-z0-9-]{0,62}`. Copies share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ident(Box<str>);
+pub struct Ident(Arc<str>);
 
 /// The text is not an [`Ident`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

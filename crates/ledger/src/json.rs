@@ -47,6 +47,12 @@ pub enum ErrorKind {
     /// Not RFC 8259.
     #[error("not JSON")]
     Syntax,
+    /// EF BB BF in front, as some editors write it; RFC 8259 §8.1 forbids it.
+    #[error("a byte order mark (EF BB BF), which JSON must not have,")]
+    ByteOrderMark,
+    /// A whole value, and then something more.
+    #[error("something follows the JSON value, where only one may be,")]
+    Trailing,
     /// Not UTF-8.
     #[error("not UTF-8")]
     Utf8,
@@ -77,10 +83,13 @@ pub fn parse_kept(bytes: &[u8]) -> Result<Value<'_>, Error> {
 fn parse_to(bytes: &[u8], depth_max: usize) -> Result<Value<'_>, Error> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| Error { kind: ErrorKind::Utf8, offset: e.valid_up_to() })?;
+    if text.starts_with('\u{feff}') {
+        return Err(Error { kind: ErrorKind::ByteOrderMark, offset: 0 });
+    }
     let mut reader = Reader { text, at: 0, depth_max };
     let value = reader.value(0)?;
     reader.space();
-    if reader.at == bytes.len() { Ok(value) } else { Err(reader.error(ErrorKind::Syntax)) }
+    if reader.at == bytes.len() { Ok(value) } else { Err(reader.error(ErrorKind::Trailing)) }
 }
 
 /// RFC 8785 order of member names: by UTF-16 code units.
@@ -89,6 +98,12 @@ pub fn name_order(a: &str, b: &str) -> Ordering {
 }
 
 impl<'a> Value<'a> {
+    /// An object of members in any order, each name once.
+    pub fn object(mut members: Vec<Member<'a>>) -> Self {
+        members.sort_by(|(a, _), (b, _)| name_order(a, b));
+        Value::Object(members)
+    }
+
     /// The member `name` of an object.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         let Value::Object(members) = self else { return None };

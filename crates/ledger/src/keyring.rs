@@ -3,6 +3,7 @@
 //! Private keys are read into memory that is wiped when dropped; they are never logged and never leave the process.
 
 use crate::{
+    atomic,
     ident::Ident,
     log::note::{Signer, Vkey},
     seal::SealKey,
@@ -11,9 +12,8 @@ use crate::{
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -75,7 +75,7 @@ pub fn seal_key(keys_dir: &Path, may_make: bool) -> Result<SealKey, Error> {
     let path = keys_dir.join("seal.key");
     if may_make && !path.exists() {
         let failed = |source| Error::Io { path: keys_dir.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(keys_dir).map_err(failed)?;
+        atomic::make_folder(keys_dir).map_err(failed)?;
         write_private(&path, new_key_text().as_bytes())?;
     }
     if !path.exists() {
@@ -89,8 +89,7 @@ impl Keyring {
     pub fn create(keys_dir: &Path, tenant: &Ident, origin: &str) -> Result<Self, Error> {
         let folder = keys_dir.join(tenant.as_str());
         let failed = |source| Error::Io { path: folder.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(keys_dir).map_err(failed)?;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        atomic::make_folder(&folder).map_err(failed)?;
         let path = folder.join("salt.key");
         if !path.exists() {
             write_private(&path, new_key_text().as_bytes())?;
@@ -169,18 +168,9 @@ impl Keyring {
     }
 }
 
+/// The name appears when the bytes are on the disk. An existing key is never replaced.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let failed = |source| Error::Io { path: path.to_owned(), source };
-    // Written whole or not at all: the name appears when the bytes are on the disk. An existing key is never replaced.
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    let mut file =
-        fs::File::options().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::hard_link(&new, path).map_err(failed)?;
-    fs::remove_file(&new).map_err(failed)?;
-    let folder = path.parent().map_or_else(|| Ok(()), |folder| fs::File::open(folder)?.sync_all());
-    folder.map_err(failed)
+    atomic::create(path, bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// The text of a key file with 32 new random bytes.

@@ -3,10 +3,12 @@
 //! In scope: opening with all checks, making tenants, publishing and waiting for the entry. Out of scope: who may
 //! (`api::auth`), how it looks on the wire (`api::routes`).
 
+mod catch_up;
 mod open;
 mod proven;
 mod publish;
 
+pub use catch_up::CATCH_UP_WAIT;
 #[cfg(feature = "jetstream")]
 pub(crate) use open::check_sound;
 pub(crate) use open::load_access;
@@ -23,13 +25,13 @@ use crate::{
     proven::ProvenTiles,
     reader::{Published, Reader},
     seal::SealKey,
-    store::{self, Family, Read as _, rocks::Opening, rocks::Rocks},
+    store::{self, Family, LogNumber, Read as _, rocks::Opening, rocks::Rocks},
     system::Rules,
     tenant::Tenant,
     writer::{Inbox, ReceiptWanted},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, RwLock},
     thread::JoinHandle,
@@ -77,6 +79,9 @@ pub enum Error {
     /// Too much waits already; nothing was written.
     #[error("too much waits for this tenant; try again later")]
     Busy,
+    /// The journal holds what is not posted here yet; nothing was done.
+    #[error("this server has not posted yet what the journal holds; try again")]
+    Behind,
     /// It is not known whether it was written; repeating is safe.
     #[error(
         "no answer in time; it is unknown whether the events were posted; repeat the same request"
@@ -134,6 +139,8 @@ pub struct Ledger {
     options: Options,
     store: Arc<Rocks>,
     seal_key: Arc<SealKey>,
+    /// Logs whose API keys are not those that the sealed record vouches for.
+    doubted: BTreeSet<LogNumber>,
     proven_tiles: ProvenTiles,
     inbox: Arc<Inbox>,
     /// What the guard held when it was opened, by origin.
@@ -162,6 +169,11 @@ impl Ledger {
     /// All tenants, by name.
     pub fn tenants(&self) -> Vec<Arc<Tenant>> {
         self.tenants.read().expect("no holder of the lock panics").values().cloned().collect()
+    }
+
+    /// Whether the API keys that the database holds for a log are those that its entries gave.
+    pub fn keys_are_believed(&self, number: LogNumber) -> bool {
+        !self.doubted.contains(&number)
     }
 
     /// The store, for reading.

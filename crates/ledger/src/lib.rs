@@ -3,6 +3,8 @@
 //! Pure core: [`ident`], [`time`], the event, entry, tree and proof formats: no clock, no I/O.
 //! Edges, each behind a cargo feature: the journal adapters and the RocksDB store.
 
+#[cfg(feature = "rocksdb")]
+pub mod atomic;
 pub mod canonical;
 #[cfg(feature = "rocksdb")]
 pub mod chores;
@@ -28,6 +30,7 @@ pub mod keyring;
 #[cfg(feature = "rocksdb")]
 pub mod ledger;
 pub mod log;
+pub mod media;
 pub mod post;
 pub mod proven;
 pub mod reader;

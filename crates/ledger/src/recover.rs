@@ -115,7 +115,7 @@ async fn publish(
         tenant.with_keys(|ring| ring.signer(newest).map(|s| envelope::sign(s, place, &body)))?;
     let salt = random_salt();
     let seed = Seed::from_header(&salt).expect("made just so");
-    let headers = Headers { salt: Some(salt), signature: Some(signature), receipt_to: None };
+    let headers = Headers { salt: Some(salt), signature: Some(signature), ..Headers::default() };
     let message = Prepared::new(Some(subject.clone()), headers.clone(), body.clone(), seed);
     let expected = Some(last.map_or(0, |message| message.seq));
     let seqs = stream.append(vec![Append { subject, headers, body, expected }]).await?;

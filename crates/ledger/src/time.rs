@@ -1,6 +1,6 @@
 //! Points in time: nanoseconds since 1970-01-01T00:00:00Z, written as RFC 3339 UTC with nine decimals.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, SecondsFormat, Timelike as _, Utc};
 
 /// Nanoseconds since the Unix epoch, UTC. Reaches to the year 2262 (`i64` nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -20,9 +20,45 @@ impl Nanos {
 
     /// Reads any RFC 3339 time from 1970 on; finer digits than a nanosecond are cut off.
     pub fn parse(text: &str) -> Option<Self> {
-        let parsed = DateTime::parse_from_rfc3339(text).ok()?;
-        parsed.timestamp_nanos_opt()?.try_into().ok().map(Self)
+        rfc3339(text)?.timestamp_nanos_opt()?.try_into().ok().map(Self)
     }
+}
+
+/// Reads RFC 3339 and nothing else: no space for `T`, no time without a zone, no hour 24, no leap second but at the end
+/// of a month. `T` and `Z` may be in lower case, as its grammar says.
+pub fn rfc3339(text: &str) -> Option<DateTime<FixedOffset>> {
+    // chrono takes a space, other minus signs, and a second 60 at any minute.
+    let (date_time, rest) = text.as_bytes().split_first_chunk::<19>()?;
+    let fits = |pattern: &[u8], text: &[u8]| {
+        pattern.iter().zip(text).all(|(wanted, byte)| match wanted {
+            b'0' => byte.is_ascii_digit(),
+            _ => wanted.eq_ignore_ascii_case(byte),
+        })
+    };
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let zone = match rest.strip_prefix(b".") {
+        None => rest,
+        Some(fraction) => {
+            let count = digits(fraction);
+            (count > 0).then_some(&fraction[count..])?
+        }
+    };
+    let is_zone = match zone {
+        b"Z" | b"z" => true,
+        [b'+' | b'-', offset @ ..] => offset.len() == 5 && fits(b"00:00", offset),
+        _ => false,
+    };
+    if !fits(b"0000-00-00T00:00:00", date_time) || !is_zone {
+        return None;
+    }
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    let utc = time.naive_utc();
+    let is_leap = utc.nanosecond() >= 1_000_000_000;
+    let ends_month = || {
+        let next = utc.date().succ_opt().map(|day| day.day());
+        (utc.hour(), utc.minute(), next) == (23, 59, Some(1))
+    };
+    (!is_leap || ends_month()).then_some(time)
 }
 
 impl std::fmt::Display for Nanos {
@@ -62,5 +98,62 @@ mod tests {
         check("1969-12-31T23:59:59Z", None);
         check("9999-12-31T23:59:59Z", None);
         check("yesterday", None);
+    }
+
+    #[test]
+    fn rfc_3339_and_nothing_else() {
+        let good = |text: &str| assert!(rfc3339(text).is_some(), "{text}");
+        let bad = |text: &str| assert!(rfc3339(text).is_none(), "{text}");
+        for text in [
+            "2026-11-20t05:48:00z",
+            "2026-11-20T05:48:00-00:00",
+            "2026-11-20T05:48:00+23:59",
+            "2026-11-20T05:48:00.123456789012345678901234567890Z",
+            "2024-02-29T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999Z",
+            "1990-12-31T23:59:60Z",
+            "1990-12-31T15:59:60-08:00",
+            "2017-01-01T08:59:60.5+09:00",
+        ] {
+            good(text);
+        }
+        for text in [
+            "",
+            "2026-11-20",
+            "2026-11-20T05:48:00",
+            "2026-11-20T05:48Z",
+            "2026-11-20 05:48:00Z",
+            "2026-11-20_05:48:00Z",
+            "2026-11-20T24:00:00Z",
+            "2026-11-20T05:60:00Z",
+            "2026-11-20T05:48:61Z",
+            "2026-11-20T05:48:60Z",
+            "2026-11-20T23:59:60Z",
+            "1990-12-31T23:59:60+01:00",
+            "2023-02-29T00:00:00Z",
+            "2026-00-10T00:00:00Z",
+            "2026-11-31T00:00:00Z",
+            "2026-11-20T05:48:00.Z",
+            "2026-11-20T05:48:00,5Z",
+            "2026-11-20T05:48:00+0100",
+            "2026-11-20T05:48:00+01",
+            "2026-11-20T05:48:00+24:00",
+            "2026-11-20T05:48:00+01:60",
+            "2026-11-20T05:48:00\u{2212}01:00",
+            "2026-11-20T05:48:00 Z",
+            " 2026-11-20T05:48:00Z",
+            "2026-11-20T05:48:00Z ",
+            "2026-11-20T05:48:00Z\n",
+            "2026-11-20T05:48:00UTC",
+            "+2026-11-20T05:48:00Z",
+            "12026-11-20T05:48:00Z",
+            "2026-11-20T5:48:00Z",
+            "20261120T054800Z",
+            "2026-W47-5T05:48:00Z",
+            "2026-11-20T05:48:00+\u{661}\u{661}:00",
+        ] {
+            bad(text);
+        }
     }
 }

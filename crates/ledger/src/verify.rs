@@ -2,6 +2,18 @@
 //!
 //! Pure: files come in as bytes. Every answer says what was checked; the caller prints what was not.
 
+mod claim;
+mod entries;
+mod keys;
+mod payload;
+mod whole;
+
+pub use claim::{Claim, Unconnected};
+pub use entries::Entries;
+pub use keys::{DocumentedKey, KeysDocument, Trust, Trusted, trust};
+pub use payload::{Erased, Standing};
+pub use whole::{Export, export};
+
 use crate::{
     canonical, disclosure,
     entry::{Kind, Payload, Prior, View},
@@ -11,50 +23,14 @@ use crate::{
         merkle::{Edge, FullTile, Hash, leaf_hash, verify_consistency},
         note::{self, Vkey},
         receipt::{self, Receipt},
-        tile::{Tile, read_bundle},
     },
-    system::KeyText,
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The keys that sign a log's checkpoints, oldest first (`T/logs/1/keys`, `keys.json` of an export).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeysDocument {
-    /// The log.
-    pub origin: String,
-    /// Its keys.
-    pub keys: Vec<DocumentedKey>,
-}
-
-/// One key, and the proof that its predecessor handed over to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DocumentedKey {
-    /// The key.
-    pub vkey: KeyText,
-    /// First tree size it signs.
-    pub first_size: u64,
-    /// Last tree size it signs; null while in force.
-    pub last_size: Option<u64>,
-    /// Leaf index of its `key` entry; 0 for a key of the genesis.
-    pub index: u64,
-    /// Receipt of that entry, under a checkpoint of the previous key; null for a key of the genesis.
-    pub receipt: Option<String>,
-}
-
-/// A key that may be believed, and for which tree sizes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trusted {
-    /// The key.
-    pub vkey: Vkey,
-    /// First tree size it signs.
-    pub first_size: u64,
-    /// Last tree size it signs.
-    pub last_size: Option<u64>,
-}
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Why something is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +46,61 @@ pub enum Error {
     Keys {
         /// 0-based place in the document.
         position: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The keys document.
+    #[error("keys: the document is of {document}, the key of {given}")]
+    KeysOfAnotherLog {
+        /// The document's origin.
+        document: String,
+        /// The key's name.
+        given: String,
+    },
+    /// The keys document.
+    #[error("keys: the given key {given} is not in the document")]
+    KeyNotInDocument {
+        /// The key's name and id.
+        given: String,
+    },
+    /// A key that is believed, and the log whose content is known.
+    #[error(
+        "the log itself does not hand over to {given}, or for other sizes: neither its genesis nor a key entry says so"
+    )]
+    KeyNotInLog {
+        /// The key's name and id.
+        given: String,
+    },
+    /// Not a consistency proof.
+    #[error("not a consistency proof: {0}")]
+    Proof(String),
+    /// Two parts of what was given.
+    #[error(
+        "{one} and {other} contradict each other: {what} is not the same in both. Keep both: each is signed by the log's key, so whoever holds it has shown two histories"
+    )]
+    Contradiction {
+        /// Who said one thing.
+        one: String,
+        /// Who said another.
+        other: String,
+        /// What they said it of.
+        what: String,
+    },
+    /// Two parts of what was given.
+    #[error("{one} and {other} contradict each other: {what}")]
+    Conflict {
+        /// Who said one thing.
+        one: String,
+        /// Who said another.
+        other: String,
+        /// What can't be.
+        what: String,
+    },
+    /// An entry that is proven, and that this log can't have.
+    #[error("entry {index} is proven, but {what}")]
+    Entry {
+        /// Its leaf index.
+        index: u64,
         /// What is wrong.
         what: &'static str,
     },
@@ -105,42 +136,15 @@ pub enum Error {
         /// The file, or the entry.
         place: String,
         /// What is wrong.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
 }
 
-/// The keys to believe: `first` alone, or what the document's chain of receipts hands over from it.
-pub fn trust(first: &Vkey, document: Option<&KeysDocument>) -> Result<Vec<Trusted>, Error> {
-    let alone = Trusted { vkey: first.clone(), first_size: 0, last_size: None };
-    let Some(document) = document else { return Ok(vec![alone]) };
-    let wrong = |position, what| Error::Keys { position, what };
-    let begin = document.keys.iter().position(|key| key.vkey.0 == *first);
-    let begin = begin.ok_or_else(|| wrong(0, "the given key is not in the document"))?;
-    let mut trusted = vec![Trusted { first_size: document.keys[begin].first_size, ..alone }];
-    for (position, key) in document.keys.iter().enumerate().skip(begin + 1) {
-        let last = trusted.len() - 1;
-        let text =
-            key.receipt.as_deref().ok_or_else(|| wrong(position, "its receipt is missing"))?;
-        let receipt = Receipt::parse(text)?;
-        let opened = receipt.verify(&[trusted[last].vkey.clone()])?;
-        let view = View::parse(&receipt.entry).filter(|view| view.kind == Kind::Key);
-        let view = view.ok_or_else(|| wrong(position, "its receipt is not of a key entry"))?;
-        let number = |name| view.at(&["event", name]).and_then(json::Value::as_u64);
-        let says = view.text(&["event", "use"]) == Some("log")
-            && view.text(&["event", "vkey"]) == Some(&key.vkey.0.to_string())
-            && number("first_size") == Some(key.first_size)
-            && receipt.index == key.index
-            && key.vkey.0.name() == document.origin;
-        let old_last = number("old_last_size").filter(|_| says);
-        let old_last = old_last.ok_or_else(|| wrong(position, "its entry says something else"))?;
-        if opened.checkpoint.size > old_last || old_last < key.first_size {
-            return Err(wrong(position, "its receipt is from after the hand-over"));
-        }
-        trusted[last].last_size = Some(old_last);
-        let vkey = key.vkey.0.clone();
-        trusted.push(Trusted { vkey, first_size: key.first_size, last_size: None });
+impl Error {
+    /// Something in an export, at a file or an entry.
+    pub fn export(place: impl Into<String>, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Export { place: place.into(), what: what.into() }
     }
-    Ok(trusted)
 }
 
 /// A checkpoint, signed by a key that signs trees of its size.
@@ -151,16 +155,12 @@ pub fn checkpoint(text: &str, trusted: &[Trusted]) -> Result<Checkpoint, Error> 
 
 fn in_range(opened: checkpoint::Opened, trusted: &[Trusted]) -> Result<Checkpoint, Error> {
     let size = opened.checkpoint.size;
-    let fits = opened.signers.iter().any(|at| {
-        let key = &trusted[*at];
-        key.first_size <= size && key.last_size.is_none_or(|last| size <= last)
-    });
+    let fits = opened.signers.iter().any(|at| trusted[*at].signs(size));
     if fits { Ok(opened.checkpoint) } else { Err(Error::KeyOutOfRange { size }) }
 }
 
-/// A consistency proof as `T/proofs/consistency` serves it.
+/// A consistency proof as `T/proofs/consistency` serves it. It may grow: members that are not known are not looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ConsistencyProof {
     /// Smaller tree size.
     pub from: u64,
@@ -170,22 +170,28 @@ pub struct ConsistencyProof {
     pub proof: Vec<String>,
 }
 
-/// Verifies that the log of `old` is a prefix of the log of `new`; both are verified checkpoints.
-pub fn consistency(text: &str, old: &Checkpoint, new: &Checkpoint) -> Result<(), Error> {
-    let refused = |what| Error::Consistency { from: old.size, to: new.size, what };
-    let proof: ConsistencyProof =
-        serde_json::from_str(text).map_err(|_| refused("not a consistency proof"))?;
-    if (proof.from, proof.to) != (old.size, new.size) || old.origin != new.origin {
-        return Err(refused("of other sizes, or the checkpoints are of two logs"));
+impl ConsistencyProof {
+    /// Reads the JSON text.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|e| Error::Proof(e.to_string()))
     }
-    let hashes: Option<Vec<Hash>> = proof.proof.iter().map(|hash| Hash::parse(hash)).collect();
-    let hashes = hashes.ok_or_else(|| refused("a hash that is not 32 bytes in base64"))?;
-    if verify_consistency(old.size, new.size, &hashes, &old.root, &new.root) {
-        Ok(())
-    } else {
-        Err(refused(
-            "the older log is not a prefix of the newer: one was forked, or the proof was changed",
-        ))
+
+    /// Verifies that the log of `old` is a prefix of the log of `new`; both are verified checkpoints of the proof's
+    /// sizes. Returns the proof's hashes.
+    pub fn verify(&self, old: &Checkpoint, new: &Checkpoint) -> Result<Vec<Hash>, Error> {
+        let refused = |what| Error::Consistency { from: old.size, to: new.size, what };
+        if (self.from, self.to) != (old.size, new.size) || old.origin != new.origin {
+            return Err(refused("of other sizes, or the checkpoints are of two logs"));
+        }
+        let hashes: Option<Vec<Hash>> = self.proof.iter().map(|hash| Hash::parse(hash)).collect();
+        let hashes = hashes.ok_or_else(|| refused("a hash that is not 32 bytes in base64"))?;
+        if verify_consistency(old.size, new.size, &hashes, &old.root, &new.root) {
+            Ok(hashes)
+        } else {
+            Err(refused(
+                "the older log is not a prefix of the newer: one was forked, or the proof was changed",
+            ))
+        }
     }
 }
 
@@ -203,7 +209,23 @@ pub fn receipt(text: &str, trusted: &[Trusted]) -> Result<Verified, Error> {
     let receipt = Receipt::parse(text)?;
     let keys: Vec<Vkey> = trusted.iter().map(|key| key.vkey.clone()).collect();
     let checkpoint = in_range(receipt.verify(&keys)?, trusted)?;
+    let (index, origin) = (receipt.index, &checkpoint.origin);
+    is_of_log(index, &receipt.entry, origin).map_err(|what| Error::Entry { index, what })?;
     Ok(Verified { receipt, checkpoint })
+}
+
+/// Whether an entry can stand in the log of this origin, at this index.
+fn is_of_log(index: u64, entry: &[u8], origin: &str) -> Result<(), &'static str> {
+    let view = View::parse(entry).ok_or("it is not an entry of version 1")?;
+    let tenant = view.text(&["tenant"]).unwrap_or_default();
+    let genesis_of = view.text(&["event", "origin"]).filter(|_| view.kind == Kind::Genesis);
+    if !origin.contains(&format!("/tenants/{tenant}/logs/")) {
+        Err("it is of another tenant than the log")
+    } else if view.kind == Kind::Genesis && (index != 0 || genesis_of != Some(origin)) {
+        Err("it is the genesis of another log, or not its first entry")
+    } else {
+        Ok(())
+    }
 }
 
 /// Verifies disclosures (one per line) against an entry; returns name and value of each.
@@ -253,6 +275,7 @@ pub struct Walk {
     edge: Edge,
     time: Nanos,
     prior: Prior,
+    message: Option<(u64, u64, bool)>,
     summary: Summary,
 }
 
@@ -265,7 +288,7 @@ impl Walk {
     /// As [`Walk::entry`]; also hands back what the entry says, for whoever looks further.
     pub(crate) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(View<'a>, Vec<FullTile>), Error> {
         let index = self.edge.size();
-        let wrong = |what| Error::Export { place: format!("entry {index}"), what };
+        let wrong = |what| Error::export(format!("entry {index}"), what);
         let value = json::parse_kept(bytes).map_err(|_| wrong("not strict JSON"))?;
         if canonical::to_vec(&value) != bytes {
             return Err(wrong("not in RFC 8785 form"));
@@ -284,10 +307,31 @@ impl Walk {
         }
         self.time = view.origin.time;
         self.prior.note(view.kind, index);
+        self.follow(&view).map_err(wrong)?;
         self.count(&view);
         let mut full = Vec::new();
         self.edge.append(leaf_hash(bytes), &mut full);
         Ok((view, full))
+    }
+
+    /// Entries follow the journal, and a message has one entry of its own beside those about gaps.
+    fn follow(&mut self, view: &View<'_>) -> Result<(), &'static str> {
+        let is_gap = matches!(view.kind, Kind::JournalGap | Kind::GapOpened | Kind::GapClosed);
+        let (epoch, seq) = (view.origin.epoch, view.origin.seq);
+        let mut own = !is_gap;
+        if let Some((last_epoch, last_seq, had_own)) = self.message {
+            if (epoch, seq) < (last_epoch, last_seq) {
+                return Err("its place in the journal is before that of the entry before");
+            }
+            if (epoch, seq) == (last_epoch, last_seq) {
+                if own && had_own {
+                    return Err("one journal message can't be two entries");
+                }
+                own |= had_own;
+            }
+        }
+        self.message = Some((epoch, seq, own));
+        Ok(())
     }
 
     fn count(&mut self, view: &View<'_>) {
@@ -341,63 +385,6 @@ impl Walk {
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
-}
-
-/// Verifies a whole export: `read` gives the bytes of a file by its path in the export.
-///
-/// Every bundle and tile is read and re-derived; `progress` is told the number of entries done.
-pub fn export(
-    trusted: &[Trusted],
-    checkpoint_text: &str,
-    mut read: impl FnMut(&str) -> Option<Vec<u8>>,
-    mut progress: impl FnMut(u64),
-) -> Result<(Checkpoint, Summary), Error> {
-    let checkpoint = checkpoint(checkpoint_text, trusted)?;
-    let mut walk = Walk::default();
-    let wrong = |place: String, what| Error::Export { place, what };
-    while walk.size() < checkpoint.size {
-        let number = walk.size() / 256;
-        let width = Tile::width_at(None, number, checkpoint.size);
-        let path = format!("tile/{}", Tile { level: None, number, width });
-        let bundle = read(&path).ok_or_else(|| wrong(path.clone(), "missing"))?;
-        let entries = read_bundle(&bundle).filter(|entries| entries.len() == width);
-        let entries = entries.ok_or_else(|| wrong(path.clone(), "not a bundle of that width"))?;
-        for entry in entries {
-            for tile in walk.entry(entry)? {
-                let place = Tile { level: Some(tile.level), number: tile.number, width: 256 };
-                compare(&mut read, &place, &tile.bytes)?;
-            }
-        }
-        progress(walk.size());
-    }
-    for level in 0..8 {
-        let hashes = walk.edge().partial(level);
-        let number = (checkpoint.size >> (8 * u32::from(level))) / 256;
-        if !hashes.is_empty() {
-            let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-            compare(&mut read, &Tile { level: Some(level), number, width: hashes.len() }, &bytes)?;
-        }
-    }
-    if walk.root() != checkpoint.root {
-        let place = format!("entries 0 to {}", checkpoint.size.saturating_sub(1));
-        return Err(wrong(place, "they do not give the root the checkpoint signs"));
-    }
-    Ok((checkpoint, walk.summary().clone()))
-}
-
-fn compare(
-    read: &mut impl FnMut(&str) -> Option<Vec<u8>>,
-    tile: &Tile,
-    expected: &[u8],
-) -> Result<(), Error> {
-    let path = format!("tile/{tile}");
-    let found = read(&path);
-    let what = match found {
-        Some(bytes) if bytes == expected => return Ok(()),
-        Some(_) => "not the hashes of the entries",
-        None => "missing",
-    };
-    Err(Error::Export { place: path, what })
 }
 
 /// Names of the fields that a payload still discloses.

@@ -42,6 +42,9 @@ pub enum KeyCommand {
         json: bool,
     },
     /// List API keys
+    #[command(
+        after_help = "Example:\n  countersign key list --tenant acme --api-key-file admin.key"
+    )]
     List {
         #[command(flatten)]
         remote: Remote,
@@ -53,6 +56,9 @@ pub enum KeyCommand {
         json: bool,
     },
     /// Remove an API key
+    #[command(
+        after_help = "Example:\n  countersign key remove --tenant acme --api-key-file admin.key 0123456789abcdef"
+    )]
     Remove {
         #[command(flatten)]
         remote: Remote,
@@ -63,6 +69,9 @@ pub enum KeyCommand {
         key_id: String,
     },
     /// Rotate a signing key: log, journal or token
+    #[command(
+        after_help = "Example:\n  countersign key rotate --tenant acme --api-key-file admin.key --use log"
+    )]
     Rotate {
         #[command(flatten)]
         remote: Remote,
@@ -140,8 +149,6 @@ Example:
     )]
     Apply {
         #[command(flatten)]
-        config: WithConfig,
-        #[command(flatten)]
         remote: Remote,
         /// The tenant
         #[arg(long)]
@@ -151,6 +158,9 @@ Example:
         json: bool,
     },
     /// Show the rules in force, and whether the server's files are the same
+    #[command(
+        after_help = "Example:\n  countersign rules show --tenant acme --api-key-file admin.key"
+    )]
     Show {
         #[command(flatten)]
         remote: Remote,

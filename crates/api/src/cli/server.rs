@@ -11,6 +11,10 @@ pub enum ServerCommand {
     #[command(after_help = "Example:\n  countersign serve --config /etc/countersign.toml")]
     Serve(Serve),
     /// Show it all in a fresh directory: publish, receipt, verify, hold a payment, approve it, spend it once
+    #[command(after_help = "\
+Examples:
+  countersign demo           and keep the server up to look around
+  countersign demo --once    and end")]
     Demo(Demo),
     /// Make the data directory and a tenant; prints the first admin key once
     #[command(
@@ -20,19 +24,30 @@ pub enum ServerCommand {
     )]
     Init(Init),
     /// Read the configuration and tell every mistake in it
+    #[command(after_help = "Example:\n  countersign check-config --config /etc/countersign.toml")]
     CheckConfig(WithConfig),
     /// Issue, list and remove API keys; rotate signing keys
     Key(Key),
     /// Who must approve what: test the files, put them in force, show what is in force
     Rules(Rules),
-    /// Publish events from a file or standard input (NDJSON), with resume
+    /// Publish events from a file or standard input, with resume; or check them first
     #[command(after_help = "\
+Exit codes: 0 all are in the log, 1 some were rejected or in conflict, or the server refused, 2 wrong usage,
+3 the file or the position can't be used, 69 the server can't be reached: repeat later.
+
 Examples:
-  countersign publish --server http://127.0.0.1:8470 --tenant acme --api-key-file gw.key events.ndjson
+  countersign publish --check events.ndjson                    sends nothing, needs no server
+  countersign publish --server https://log.example.com --tenant acme --api-key-file gw.key events.ndjson
+  countersign publish --tenant acme --api-key-file gw.key --resume events.position events.ndjson
   tail -f decisions.ndjson | countersign publish --tenant acme --api-key-file gw.key -")]
     Publish(Publish),
     /// Re-derive everything from the entries: tiles, roots, checkpoints, indexes (server stopped, or a backup)
-    #[command(after_help = "Exit codes: 0 sound, 1 damage found, 3 can't be read.")]
+    #[command(after_help = "\
+Exit codes: 0 sound, 1 damage found, 3 can't be read.
+
+Examples:
+  countersign fsck --config /etc/countersign.toml                            the server is stopped
+  countersign fsck --config /etc/countersign.toml --data-dir ./backups/nightly-1")]
     Fsck(Fsck),
     /// Write a static copy of a tenant's log that any tile verifier reads, or the history of one approval
     #[command(after_help = "\
@@ -41,10 +56,15 @@ Examples:
   countersign export --tenant acme --api-key-file auditor.key --approval apr-33f4htoag2cmmf5w5lugpo2h2e ./approval")]
     Export(Export),
     /// Erase the payload of an entry, on disk and in the journal
+    #[command(after_help = "\
+Examples:
+  countersign erase --tenant acme --api-key-file admin.key 4711                  the whole payload
+  countersign erase --tenant acme --api-key-file admin.key --field params 4711   one field of it")]
     Erase(Erase),
     /// After a clock was wrong: begin time anew
     Clock(Clock),
     /// Write a consistent copy of the database to a new directory on the server
+    #[command(after_help = "Example:\n  countersign backup --api-key-file operator.key nightly-1")]
     Backup(Backup),
     /// The ways out of a halt
     Recover(Recover),
@@ -53,6 +73,7 @@ Examples:
     /// Set up a Microsoft Teams bot
     Teams(Teams),
     /// Measure, against floors measured in the same run
+    #[command(after_help = "Example:\n  countersign bench ingest --seconds 10")]
     Bench(Bench),
     /// Print the OpenAPI document
     #[command(hide = true)]
@@ -63,7 +84,7 @@ Examples:
 #[derive(Args, Debug, Clone)]
 pub struct WithConfig {
     /// The configuration file (TOML)
-    #[arg(long, value_name = "FILE", default_value = "countersign.toml")]
+    #[arg(long, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
     pub config: PathBuf,
 }
 
@@ -80,21 +101,34 @@ pub struct Serve {
 /// Where the running server is, and who asks.
 #[derive(Args, Debug, Clone)]
 pub struct Remote {
-    /// Base URL of the server
-    #[arg(long, default_value = "http://127.0.0.1:8470")]
-    pub server: String,
+    /// Base URL of the server; without it, --config says where it is
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The server's configuration: where it listens, and its certificate (default: ./countersign.toml, if it is yours)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// File with the API key
     #[arg(long, value_name = "FILE")]
-    pub api_key_file: PathBuf,
-    /// PEM file with the certificate authority of the server
+    pub api_key_file: Option<PathBuf>,
+    /// PEM file with the certificates of the authorities that may vouch for the server (default: the public ones)
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Send the API key over plain http:// to another machine: only where nobody else is on the way
+    #[arg(long)]
+    pub allow_http: bool,
+}
+
+impl Remote {
+    /// The configuration file, for a command that also reads other things in it.
+    pub fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| crate::config::DEFAULT_PATH.into())
+    }
 }
 
 /// Arguments of `demo`.
 #[derive(Args, Debug)]
 pub struct Demo {
-    /// Directory to use (default: a fresh one)
+    /// Directory to make and use, or an empty one (default: a fresh one)
     #[arg(long)]
     pub dir: Option<PathBuf>,
     /// End after the story instead of staying up
@@ -130,14 +164,17 @@ pub struct Publish {
     #[command(flatten)]
     pub remote: Remote,
     /// The tenant
-    #[arg(long)]
-    pub tenant: String,
-    /// NDJSON file; `-` reads standard input
+    #[arg(long, required_unless_present = "check")]
+    pub tenant: Option<String>,
+    /// Events: one a line, or JSON as a person writes it (one event, several, an array); `-` reads standard input
     pub file: PathBuf,
+    /// Check the events as the server would, and send nothing
+    #[arg(long, conflicts_with = "resume")]
+    pub check: bool,
     /// Events per request, 1 to 1000
     #[arg(long, default_value_t = 500)]
     pub batch: usize,
-    /// Remember here how many lines are published, and go on from there
+    /// Remember in this file how far the events are published, and go on from there; only for the same file, or a longer one
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
     /// Write one JSON line per event to standard output
@@ -169,7 +206,7 @@ pub struct Export {
     /// The tenant
     #[arg(long)]
     pub tenant: String,
-    /// Directory to write; an unfinished export in it is completed
+    /// Directory to write: a new or empty one, or an earlier export of the same log, which is brought up to date
     pub dir: PathBuf,
     /// Only the history of this approval (needs a key of role auditor or admin)
     #[arg(long, value_name = "ID")]

@@ -17,13 +17,11 @@ use crate::{
     cli::Bench,
     terminal::{dim, say, strong},
 };
+use ledger::atomic;
 use load::{Latencies, Load};
 use serde_json::{Value, json};
 use site::Site;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 /// Connections and events a request of the batch measurement.
 const INGEST_CONNECTIONS: usize = 4;
@@ -59,10 +57,13 @@ pub fn run(arguments: &Bench) -> Result<(), Failed> {
         return Err(Failed::new(2, format!("measure one of: {}", known.join(", "))));
     }
     let dir = match &arguments.dir {
-        Some(dir) => dir.clone(),
-        None => PathBuf::from(format!("countersign-bench-{}", std::process::id())),
+        Some(dir) => {
+            atomic::make_folder(dir)?;
+            dir.clone()
+        }
+        // It is removed afterwards: it must be one that we made.
+        None => super::fresh_folder(Path::new("."), "countersign-bench-")?,
     };
-    std::fs::create_dir_all(&dir)?;
     let dir = dir.canonicalize()?;
     let mut report = Report { as_json: arguments.json, rows: Vec::new() };
     if !arguments.json {

@@ -4,10 +4,11 @@ mod approval;
 
 use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed, terminate};
 use crate::{
-    cli::{Demo, Remote},
+    cli::Demo,
     client::{self, Client},
     terminal::{dim, good, harmless, say, strong},
 };
+use ledger::atomic;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -38,10 +39,9 @@ impl Drop for Server {
 /// Tells the story.
 pub fn run(arguments: &Demo) -> Result<(), Failed> {
     let dir = match &arguments.dir {
-        Some(dir) => dir.clone(),
-        None => fresh_dir(),
+        Some(dir) => empty(dir)?,
+        None => super::fresh_folder(&std::env::temp_dir(), "countersign-demo-")?,
     };
-    fs::create_dir_all(&dir)?;
     let dir = dir.canonicalize()?;
     let port = if arguments.port == 0 { free_port()? } else { arguments.port };
     let url = format!("http://127.0.0.1:{port}");
@@ -53,15 +53,15 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
         ours(&["init", "--tenant", "acme", "--json", "--config", &config.to_string_lossy()])?;
     let made: Value = serde_json::from_str(&made).unwrap_or_default();
     let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
-    fs::write(dir.join("log.vkey"), text("vkey"))?;
-    fs::write(dir.join("admin.key"), text("admin_key"))?;
+    atomic::create(&dir.join("log.vkey"), text("vkey").as_bytes())?;
+    atomic::create(&dir.join("admin.key"), text("admin_key").as_bytes())?;
     say(&format!("   log         {}", text("origin")));
     say(&format!("   public key  {}", text("vkey")));
 
     let server = start(&config, &dir, &url)?;
-    let admin = client(&url, &dir.join("admin.key"))?;
+    let admin = Client::of_ours(&url, &dir.join("admin.key"))?;
     add_keys(&admin, &dir)?;
-    let gateway = client(&url, &dir.join("gateway.key"))?;
+    let gateway = Client::of_ours(&url, &dir.join("gateway.key"))?;
 
     say(&strong("\n2. A gateway publishes its decisions; each answer comes after the fsync"));
     let index = publish(&gateway)?;
@@ -71,8 +71,8 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
     for line in String::from_utf8_lossy(&checkpoint).lines() {
         say(&format!("   {}", dim(line)));
     }
-    prove(&admin, &client(&url, &dir.join("auditor.key"))?, &dir, index)?;
-    let person = client(&url, &dir.join("ana.key"))?;
+    prove(&admin, &Client::of_ours(&url, &dir.join("auditor.key"))?, &dir, index)?;
+    let person = Client::of_ours(&url, &dir.join("ana.key"))?;
     let (admin, gateway, person) = (&admin, &gateway, &person);
     approval::tell(
         &approval::Stage { dir: &dir, url: &url, admin, gateway, person },
@@ -96,7 +96,8 @@ fn add_keys(admin: &Client, dir: &Path) -> Result<(), Failed> {
         ("ana.key", json!({"roles": ["reviewer"], "person": "p-ana", "name": "Ana Lima"})),
     ] {
         let answer = admin.post_json("/v1/tenants/acme/keys", &key)?;
-        fs::write(dir.join(file), answer["key"].as_str().unwrap_or_default())?;
+        let text = answer["key"].as_str().unwrap_or_default();
+        atomic::create(&dir.join(file), text.as_bytes())?;
     }
     Ok(())
 }
@@ -118,8 +119,8 @@ fn prove(admin: &Client, auditor: &Client, dir: &Path, index: u64) -> Result<(),
     let receipt = admin.get(&format!("/v1/tenants/acme/receipts?index={index}"))?;
     let disclosures = auditor.get(&format!("/v1/tenants/acme/entries/{index}/disclosures"))?;
     let (path, shown) = (dir.join("receipt.tlog-proof"), dir.join("receipt.disclosures"));
-    fs::write(&path, &receipt)?;
-    fs::write(&shown, disclosures)?;
+    atomic::create(&path, &receipt)?;
+    atomic::create(&shown, &disclosures)?;
     let (key, path, shown) = (
         dir.join("log.vkey").to_string_lossy().into_owned(),
         path.to_string_lossy().into_owned(),
@@ -133,8 +134,9 @@ fn prove(admin: &Client, auditor: &Client, dir: &Path, index: u64) -> Result<(),
     let mut forged = receipt;
     // Within the entry: the line that begins with `extra `.
     forged[100] = if forged[100] == b'A' { b'B' } else { b'A' };
-    let forged_path = dir.join("forged.tlog-proof").to_string_lossy().into_owned();
-    fs::write(&forged_path, forged)?;
+    let forged_path = dir.join("forged.tlog-proof");
+    atomic::create(&forged_path, &forged)?;
+    let forged_path = forged_path.to_string_lossy().into_owned();
     say(&dim(&format!("   $ countersign verify --key {key} {forged_path}")));
     let output = Command::new(std::env::current_exe()?)
         .args(["verify", "--key", &key, &forged_path])
@@ -151,7 +153,7 @@ fn prove(admin: &Client, auditor: &Client, dir: &Path, index: u64) -> Result<(),
 
 fn publish(gateway: &Client) -> Result<u64, Failed> {
     let path = "/v1/tenants/acme/events";
-    let answer = gateway.post(path, "application/x-ndjson", EVENTS.as_bytes())?;
+    let answer = gateway.post_events(path, "application/x-ndjson", EVENTS.as_bytes())?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     let results = answer["results"].as_array().cloned().unwrap_or_default();
     let mut shown = None;
@@ -203,7 +205,7 @@ fn ours(arguments: &[&str]) -> Result<String, Failed> {
 }
 
 fn start(config: &Path, dir: &Path, url: &str) -> Result<Server, Failed> {
-    let log = fs::File::create(dir.join("server.log"))?;
+    let log = atomic::create_open(&dir.join("server.log"))?;
     let child = Command::new(std::env::current_exe()?)
         .args(["serve", "--config", &config.to_string_lossy()])
         .stdin(Stdio::null())
@@ -213,7 +215,7 @@ fn start(config: &Path, dir: &Path, url: &str) -> Result<Server, Failed> {
     let mut server = Server(child);
     let key = dir.join("admin.key");
     let begin = Instant::now();
-    while client(url, &key)?.get("/readyz").is_err() {
+    while Client::of_ours(url, &key)?.get("/readyz").is_err() {
         if begin.elapsed() > START_WAIT || server.0.try_wait()?.is_some() {
             let log = fs::read_to_string(dir.join("server.log")).unwrap_or_default();
             return Err(Failed::new(EXIT_UNAVAILABLE, format!("the server did not start:\n{log}")));
@@ -223,19 +225,21 @@ fn start(config: &Path, dir: &Path, url: &str) -> Result<Server, Failed> {
     Ok(server)
 }
 
-fn client(url: &str, key: &Path) -> Result<Client, client::Error> {
-    let remote = Remote { server: url.into(), api_key_file: key.to_owned(), ca: None };
-    Client::new(&remote)
-}
-
 fn free_port() -> Result<u16, Failed> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A new folder below the system's place for temporary files.
-fn fresh_dir() -> PathBuf {
-    let mark = data_encoding::HEXLOWER.encode(&ledger::keyring::random32()[..6]);
-    std::env::temp_dir().join(format!("countersign-demo-{mark}"))
+/// A folder with nothing in it: the demo overwrites nobody's files.
+fn empty(dir: &Path) -> Result<PathBuf, Failed> {
+    atomic::make_folder(dir)?;
+    if fs::read_dir(dir)?.next().is_some() {
+        let text = format!(
+            "{}: not empty; the demo takes a new directory, or an empty one",
+            dir.display()
+        );
+        return Err(Failed::new(EXIT_FAILED, text));
+    }
+    Ok(dir.to_owned())
 }
 
 fn write_config(dir: &Path, path: &Path, port: u16, url: &str) -> Result<(), Failed> {
@@ -250,5 +254,5 @@ fn write_config(dir: &Path, path: &Path, port: u16, url: &str) -> Result<(), Fai
         at("approvals"),
     );
     approval::write_files(dir)?;
-    Ok(fs::write(path, text)?)
+    Ok(atomic::create(path, text.as_bytes())?)
 }

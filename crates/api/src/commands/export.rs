@@ -1,19 +1,31 @@
 //! `countersign export`: a static tlog-tiles directory, with keys and disclosures (`proto/formats/export.md`).
 
 mod approval;
+mod target;
 
 use super::{EXIT_FAILED, Failed};
 use crate::{
     cli::Export,
     client::Client,
-    terminal::{dim, say},
+    terminal::{dim, harmless, say, warn},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use ledger::log::{checkpoint::Checkpoint, tile::Tile};
-use std::{fs, path::Path};
+use ledger::log::{
+    checkpoint::Checkpoint,
+    tile::{Tile, read_bundle},
+};
+use target::{Target, Verdict};
 
-const README: &str = "\
+/// How a README of ours begins.
+const KIND: &[u8] = b"This is a complete copy of one Countersign log,";
+
+/// For people, and what the export is known by.
+fn readme(origin: &str) -> String {
+    format!(
+        "\
 This is a complete copy of one Countersign log, as C2SP tlog-tiles.
+
+  log                   {}
 
   checkpoint            the signed tree head: https://c2sp.org/tlog-checkpoint
   tile/entries/...      the entries, 256 in a bundle: https://c2sp.org/tlog-tiles
@@ -23,45 +35,100 @@ This is a complete copy of one Countersign log, as C2SP tlog-tiles.
 
 Check it with the log's public key, which you must have from somewhere else:
   countersign verify --key <vkey> --export .
-";
+
+Only its owner can read these files: they may hold payload. To serve them, give others the right to.
+",
+        harmless(origin)
+    )
+}
 
 /// Writes an export; what is complete in the directory already is not fetched again.
 pub fn run(arguments: &Export) -> Result<(), Failed> {
     let client = Client::new(&arguments.remote)?;
+    let Export { tenant, dir, disclosures: disclosed, .. } = arguments;
     if let Some(id) = &arguments.approval {
-        let Export { tenant, dir, disclosures, .. } = arguments;
-        return approval::run(&client, tenant, id, dir, *disclosures);
+        return approval::run(&client, tenant, id, dir, *disclosed);
     }
-    let base = format!("/v1/tenants/{}", arguments.tenant);
+    let base = format!("/v1/tenants/{tenant}");
     let log = format!("{base}/logs/1");
-    let dir = &arguments.dir;
-    fs::create_dir_all(dir)?;
     let note = client.get(&format!("{log}/checkpoint"))?;
     let checkpoint = checkpoint_of(&note)?;
-    let tiles = tiles(checkpoint.size);
-    let bar = ProgressBar::new(tiles.len() as u64);
+    let Checkpoint { origin, size, .. } = &checkpoint;
+    let target = Target::open(dir, &readme(origin))?;
+    if let Some(before) = &target.before {
+        goes_on(before, &checkpoint)?;
+    }
+    target.begin()?;
+    let bar = ProgressBar::new(tiles(*size).map(|(_, count)| count).sum());
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} tiles eta {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    for tile in tiles {
-        let path = format!("tile/{tile}");
-        // A full tile never changes; a partial one is small. Both are written whole, so what is there is right.
-        if !dir.join(&path).exists() {
-            write(dir, &path, &client.get(&format!("{log}/{path}"))?)?;
+    for (level, count) in tiles(*size) {
+        for number in 0..count {
+            let tile = Tile { level, number, width: Tile::width_at(level, number, *size) };
+            let path = format!("tile/{tile}");
+            // A tile of one width never changes: one that is there whole is right.
+            if !target.read(&path)?.is_some_and(|bytes| is_whole(&tile, &bytes)) {
+                let bytes = client.get(&format!("{log}/{path}"))?;
+                if !is_whole(&tile, &bytes) {
+                    return Err(client.strange(&bytes).into());
+                }
+                target.write(&path, &bytes)?;
+            }
+            bar.inc(1);
         }
-        remove_older(dir, &tile)?;
-        bar.inc(1);
     }
     bar.finish_and_clear();
-    write(dir, "keys.json", &client.get(&format!("{log}/keys"))?)?;
-    write(dir, "README.txt", README.as_bytes())?;
-    if arguments.disclosures {
-        disclosures(&client, &base, dir, checkpoint.size)?;
+    target.write("keys.json", &client.get(&format!("{log}/keys"))?)?;
+    if *disclosed {
+        disclosures(&client, &base, &target, *size)?;
     }
-    // Last: a directory with a checkpoint is complete.
-    write(dir, "checkpoint", &note)?;
-    say(&format!("{} entries of {} in {}", checkpoint.size, checkpoint.origin, dir.display()));
+    let removed = target.sweep(&|path| verdict(path, *size, *disclosed))?;
+    if removed > 0 && !disclosed {
+        warn(&format!(
+            "note: {removed} disclosures of an earlier export were removed; --disclosures keeps them up to date"
+        ));
+    }
+    target.finish(&note)?;
+    say(&format!("{size} entries of {} in {}", harmless(origin), dir.display()));
     say(&dim(&format!("Check it: countersign verify --key <vkey> --export {}", dir.display())));
     Ok(())
+}
+
+/// A log only grows. What was exported of it is evidence, and stays if the server says otherwise.
+fn goes_on(before: &Checkpoint, now: &Checkpoint) -> Result<(), Failed> {
+    let same_size_other_root = before.size == now.size && before.root != now.root;
+    if now.size >= before.size && !same_size_other_root {
+        return Ok(());
+    }
+    let text = format!(
+        "the directory holds {} entries of this log with the root {}, the server has {} with the root {}: the log went \
+         back or was forked. Nothing was changed: keep the directory, it is evidence, and export into another one",
+        before.size, before.root, now.size, now.root
+    );
+    Err(Failed::new(EXIT_FAILED, text))
+}
+
+/// What a file in the folder of an export of this size is.
+fn verdict(path: &str, size: u64, disclosed: bool) -> Verdict {
+    let index = |text: &str| text.parse().ok().filter(|index: &u64| index.to_string() == text);
+    let keep = |is: bool| if is { Verdict::Keep } else { Verdict::Remove };
+    if matches!(path, "README.txt" | "keys.json" | "checkpoint") {
+        return Verdict::Keep;
+    }
+    if let Some(tile) = path.strip_prefix("tile/").and_then(Tile::parse) {
+        let Tile { level, number, width } = tile;
+        let is_there = tiles(size).any(|(of, count)| of == level && number < count);
+        return keep(is_there && width == Tile::width_at(level, number, size));
+    }
+    let Some(name) = path.strip_prefix("disclosures/") else { return Verdict::Foreign };
+    if let Some(index) = name.strip_suffix(".disclosures").and_then(index) {
+        return keep(disclosed && index < size);
+    }
+    // So a killed export of an earlier version left them.
+    if name.strip_suffix(".new").and_then(index).is_some() {
+        return Verdict::Remove;
+    }
+    Verdict::Foreign
 }
 
 /// What a signed note commits to; its signatures are for the verifier, who has the key.
@@ -72,46 +139,30 @@ fn checkpoint_of(note: &[u8]) -> Result<Checkpoint, Failed> {
         .ok_or_else(|| Failed::new(EXIT_FAILED, "the server's checkpoint can't be read"))
 }
 
-/// Removes the narrower forms of a tile that an earlier export into this directory left.
-fn remove_older(dir: &Path, tile: &Tile) -> Result<(), Failed> {
-    let full = Tile { width: 256, ..*tile };
-    let folder = dir.join(format!("tile/{full}.p"));
-    let Ok(files) = fs::read_dir(&folder) else { return Ok(()) };
-    let keep = dir.join(format!("tile/{tile}"));
-    for file in files {
-        let path = file?.path();
-        if path != keep {
-            fs::remove_file(path)?;
-        }
-    }
-    if tile.width == 256 {
-        fs::remove_dir(folder)?;
-    }
-    Ok(())
+/// Levels of a tree's tiles, bundles first, and how many there are.
+fn tiles(size: u64) -> impl Iterator<Item = (Option<u8>, u64)> {
+    let levels = std::iter::once(None).chain((0..8).map(Some));
+    levels.map(move |level| (level, (size >> (8 * u32::from(level.unwrap_or(0)))).div_ceil(256)))
 }
 
-/// Every bundle and tile of a tree.
-fn tiles(size: u64) -> Vec<Tile> {
-    let mut tiles = Vec::new();
-    for level in [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5), Some(6), Some(7)] {
-        let count = size >> (8 * u32::from(level.unwrap_or(0)));
-        for number in 0..count.div_ceil(256) {
-            tiles.push(Tile { level, number, width: Tile::width_at(level, number, size) });
-        }
+/// Whether these are all the bytes of a tile.
+fn is_whole(tile: &Tile, bytes: &[u8]) -> bool {
+    match tile.level {
+        None => read_bundle(bytes).is_some_and(|entries| entries.len() == tile.width),
+        Some(_) => bytes.len() == 32 * tile.width,
     }
-    tiles
 }
 
-fn disclosures(client: &Client, base: &str, dir: &Path, size: u64) -> Result<(), Failed> {
+fn disclosures(client: &Client, base: &str, target: &Target, size: u64) -> Result<(), Failed> {
     let bar = ProgressBar::new(size);
     for index in 0..size {
         let path = format!("disclosures/{index}.disclosures");
         // Asked for every time: an erasure since an earlier export must take them from here too.
         let bytes = client.get(&format!("{base}/entries/{index}/disclosures"))?;
-        if !bytes.is_empty() {
-            write(dir, &path, &bytes)?;
-        } else if dir.join(&path).exists() {
-            fs::remove_file(dir.join(&path))?;
+        if bytes.is_empty() {
+            target.remove(&path)?;
+        } else {
+            target.write(&path, &bytes)?;
         }
         bar.inc(1);
     }
@@ -119,13 +170,57 @@ fn disclosures(client: &Client, base: &str, dir: &Path, size: u64) -> Result<(),
     Ok(())
 }
 
-/// Replaces a file whole.
-fn write(dir: &Path, path: &str, bytes: &[u8]) -> Result<(), Failed> {
-    let path = dir.join(path);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, expected: Verdict) {
+        assert_eq!(verdict(path, 300, true), expected, "{path}");
     }
-    let new = path.with_extension("new");
-    fs::write(&new, bytes)?;
-    Ok(fs::rename(new, path)?)
+
+    #[test]
+    fn what_is_ours_and_what_is_not() {
+        for path in [
+            "README.txt",
+            "tile/0/000",
+            "tile/0/001.p/44",
+            "tile/entries/000",
+            "tile/1/000.p/1",
+            "disclosures/299.disclosures",
+        ] {
+            check(path, Verdict::Keep);
+        }
+        for path in [
+            "tile/0/000.p/7",
+            "tile/0/001",
+            "tile/entries/002",
+            "tile/2/000.p/1",
+            "disclosures/300.disclosures",
+            "disclosures/7.new",
+        ] {
+            check(path, Verdict::Remove);
+        }
+        for path in [
+            "notes",
+            "README.txt~",
+            "tile/0/7",
+            "tile/x",
+            "disclosures/07.disclosures",
+            "disclosures/7",
+            "disclosures/a.new",
+            "x/7.disclosures",
+        ] {
+            check(path, Verdict::Foreign);
+        }
+        assert_eq!(verdict("disclosures/7.disclosures", 300, false), Verdict::Remove);
+    }
+
+    #[test]
+    fn every_tile_of_a_tree() {
+        let count = |size| tiles(size).map(|(_, count)| count).sum::<u64>();
+        assert_eq!([0, 1, 256, 257, 65_536].map(count), [0, 2, 3, 5, 514]);
+        let known = |size| tiles(size).filter(|(_, count)| *count > 0).count();
+        assert_eq!([0, 1, 256, 65_536].map(known), [0, 2, 3, 4]);
+        assert!(tiles(u64::MAX).all(|(_, count)| count > 0), "and no more memory for it");
+    }
 }

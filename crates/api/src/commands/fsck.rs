@@ -40,10 +40,9 @@ pub fn run(arguments: &Fsck) -> Result<(), Failed> {
     // Opening for writing takes the lock: a running server is noticed. A backup may lie on a read-only disk.
     let store = if is_backup { Rocks::open_read_only(&opening) } else { Rocks::open(&opening) };
     let store = store.map_err(|e| {
-        Failed::new(
-            EXIT_UNREADABLE,
-            format!("{e} (is the server still running? `fsck` needs it stopped, or a backup)"),
-        )
+        let hint =
+            if matches!(e, ledger::store::Error::Held) { " (or check a backup)" } else { "" };
+        Failed::new(EXIT_UNREADABLE, format!("{e}{hint}"))
     })?;
     let guard = if is_backup { None } else { Some(Guard::look(&config.file.guard_path)) };
     let guard = guard.transpose().map_err(|e| Failed::new(EXIT_UNREADABLE, e.to_string()))?;

@@ -6,7 +6,7 @@ use crate::{
     cli::Init,
     terminal::{dim, say, strong},
 };
-use ledger::{ident::Ident, journal::Journal};
+use ledger::{atomic, ident::Ident, journal::Journal};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
     let name =
         Ident::new(&arguments.tenant).map_err(|e| Failed::new(2, format!("--tenant: {e}")))?;
     for folder in [&config.file.data_dir, &config.file.keys_dir] {
-        make_private(folder)?;
+        atomic::make_folder(folder)?;
     }
     if let Some(folder) = config.file.guard_path.parent() {
-        make_private(folder)?;
+        atomic::make_folder(folder)?;
     }
     super::runtime()?.block_on(async {
         let app = App::open(config, true).await?;
@@ -28,17 +28,10 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
         } else {
             create(&app, &name, (arguments.new_admin_key, arguments.json)).await
         };
-        app.stop_tasks();
+        app.stop_tasks().await;
         tokio::task::block_in_place(|| drop(app));
         result
     })
-}
-
-/// A folder only we may enter.
-fn make_private(folder: &std::path::Path) -> Result<(), Failed> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|e| Failed::new(super::EXIT_FAILED, format!("{}: {e}", folder.display())))
 }
 
 async fn create(

@@ -20,12 +20,14 @@ use crate::{
 };
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ExitCode},
 };
 
 /// Damage was found, or a request was refused.
 pub const EXIT_FAILED: u8 = 1;
+/// The arguments are wrong.
+pub const EXIT_USAGE: u8 = 2;
 /// Something can't be read.
 pub const EXIT_UNREADABLE: u8 = 3;
 /// The server can't be reached.
@@ -68,7 +70,9 @@ impl From<crate::client::Error> for Failed {
     fn from(error: crate::client::Error) -> Self {
         let code = match &error {
             crate::client::Error::File { .. } => EXIT_UNREADABLE,
-            crate::client::Error::Unreachable(_) => EXIT_UNAVAILABLE,
+            crate::client::Error::Usage(_) => EXIT_USAGE,
+            crate::client::Error::Config(_) => EXIT_CONFIG,
+            crate::client::Error::Unreachable { .. } => EXIT_UNAVAILABLE,
             crate::client::Error::Refused { .. } => EXIT_FAILED,
         };
         Self::new(code, error.to_string())
@@ -77,6 +81,9 @@ impl From<crate::client::Error> for Failed {
 
 /// Runs a command of the full build.
 pub fn run(command: ServerCommand) -> ExitCode {
+    // Whatever is written, by the database too, is its owner's alone.
+    use rustix::fs::Mode;
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let result = match command {
         ServerCommand::Serve(arguments) => serve::run(&arguments),
         ServerCommand::Demo(arguments) => demo::run(&arguments),
@@ -124,9 +131,20 @@ fn check_config(path: &Path) -> Result<(), Failed> {
         warn(&format!("warning: {warning}"));
     }
     rules::check_all(&config)?;
-    say(&format!("{} is right. Effective configuration:", path.display()));
-    say(&format!("{:#?}", config.file));
+    say(&format!("# {} is right. Effective configuration:", path.display()));
+    let text = toml::to_string(&config.file);
+    say(text.map_err(|e| Failed::new(EXIT_FAILED, e.to_string()))?.trim_end());
     Ok(())
+}
+
+/// A new folder in another one, that only we may enter.
+fn fresh_folder(place: &Path, begin: &str) -> Result<PathBuf, Failed> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mark = data_encoding::HEXLOWER.encode(&ledger::keyring::random32()[..8]);
+    let folder = place.join(format!("{begin}{mark}"));
+    // Not one that somebody made before us.
+    std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
 }
 
 /// A runtime for commands that need one.

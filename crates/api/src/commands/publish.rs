@@ -1,138 +1,167 @@
-//! `countersign publish`: NDJSON from a file or a pipe, in batches, with progress and resume.
+//! `countersign publish`: events from a file or a pipe, in batches, with progress and resume; or a check of them.
 
-use super::Failed;
+mod check;
+mod lines;
+mod position;
+mod whole;
+
+use super::{EXIT_FAILED, EXIT_UNREADABLE, EXIT_USAGE, Failed};
 use crate::{
     cli::Publish,
     client::Client,
-    terminal::{bad, harmless, say, warn},
+    terminal::{bad, harmless, say, say_json, warn},
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use ledger::journal::BATCH_MESSAGES_MAX;
+use lines::{Begin, Input, Lines};
+use position::Resume;
 use serde_json::Value;
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader, Read},
-    path::Path,
-};
 
-/// Longest line, in bytes: an event has at most 256 KiB.
-const LINE_BYTES_MAX: u64 = 512 << 10;
 /// A request ends with the event that reaches this size; the server takes 8 MiB.
 const REQUEST_BYTES: usize = 7 << 20;
-/// Bytes read at once.
-const READ_BYTES: usize = 1 << 20;
 
-/// Publishes every line; exits 1 if any was rejected or in conflict.
+/// Publishes every event; exits 1 if any was rejected or in conflict.
 pub fn run(arguments: &Publish) -> Result<(), Failed> {
-    if !(1..=1000).contains(&arguments.batch) {
-        return Err(Failed::new(2, "--batch: 1 to 1000"));
+    if !(1..=BATCH_MESSAGES_MAX).contains(&arguments.batch) {
+        return Err(Failed::new(EXIT_USAGE, "--batch: 1 to 1000"));
     }
+    if arguments.check {
+        return check::run(arguments);
+    }
+    let input = Input::open(&arguments.file)?;
     let client = Client::new(&arguments.remote)?;
-    let mut done = arguments.resume.as_deref().map_or(Ok(0), read_resume)?;
-    let (input, bar): (Box<dyn Read>, ProgressBar) = if arguments.file == Path::new("-") {
-        (Box::new(std::io::stdin()), ProgressBar::new_spinner())
-    } else {
-        let file = File::open(&arguments.file)
-            .map_err(|e| Failed::new(3, format!("{}: {e}", arguments.file.display())))?;
-        let bar = ProgressBar::new(file.metadata()?.len());
-        let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg} eta {eta}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        (Box::new(file), bar)
-    };
-    let is_pipe = arguments.file == Path::new("-");
-    let reader = BufReader::with_capacity(READ_BYTES, input);
-    let mut lines = Lines { reader, is_pipe, number: 0, bytes: 0 };
-    for _ in 0..done {
-        lines.next()?;
+    let tenant = arguments.tenant.as_deref().unwrap_or_default();
+    let mut publisher = Publisher::new(arguments, client, tenant, &input);
+    let resume = arguments.resume.as_deref().map(|path| Resume::open(path, &input)).transpose()?;
+    let mut lines = Lines::new(input);
+    if let Some(resume) = &resume {
+        resume.skip(&mut lines, &publisher.client, tenant)?;
     }
-    let mut tally = Tally::default();
-    loop {
-        let batch = lines.batch(arguments.batch)?;
-        if batch.is_empty() {
-            break;
+    match lines.begin()? {
+        Begin::Lines => publisher.lines(&mut lines, resume)?,
+        Begin::Whole if resume.is_some() => {
+            let text = "--resume goes line by line: write one event a line (`jq -c . FILE` does), or publish without it";
+            return Err(Failed::new(EXIT_USAGE, text));
         }
-        let path = format!("/v1/tenants/{}/events", arguments.tenant);
-        let (numbers, events): (Vec<u64>, Vec<Vec<u8>>) = batch.into_iter().unzip();
-        let answer = client.post(&path, "application/x-ndjson", &events.join(&b'\n'))?;
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-        tally.add(&answer, &numbers, arguments.json, &bar);
-        done = lines.number;
-        if let Some(path) = &arguments.resume {
-            write_resume(path, done)?;
+        Begin::Whole => {
+            let events = whole::read(&mut lines)?;
+            publisher.whole(&events.texts())?;
         }
-        bar.set_position(lines.bytes);
-        bar.set_message(tally.to_string());
     }
-    bar.finish_and_clear();
-    if !arguments.json {
-        say(&tally.to_string());
+    if lines.done.bytes == 0 && publisher.tally.is_empty() {
+        warn(&format!("note: there is no event in {}", lines.path().display()));
     }
-    if tally.rejected + tally.conflict > 0 {
-        return Err(Failed::new(
-            super::EXIT_FAILED,
-            "not every event was posted; see the lines above",
-        ));
-    }
-    Ok(())
+    publisher.end()
 }
 
-/// How many lines an earlier run published.
-fn read_resume(path: &Path) -> Result<u64, Failed> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => text.trim().parse().map_err(|_| {
-            Failed::new(
-                3,
-                format!("{}: not a number of lines; remove it to begin anew", path.display()),
-            )
-        }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        Err(e) => Err(Failed::new(3, format!("{}: {e}", path.display()))),
-    }
+/// Sends batches and counts what became of them.
+struct Publisher<'a> {
+    arguments: &'a Publish,
+    client: Client,
+    path: String,
+    bar: ProgressBar,
+    tally: Tally,
 }
 
-/// Replaced whole: a crash leaves the old number or the new one, and repeating lines is harmless.
-fn write_resume(path: &Path, lines: u64) -> Result<(), Failed> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, format!("{lines}\n"))?;
-    Ok(std::fs::rename(new, path)?)
-}
-
-struct Lines {
-    reader: BufReader<Box<dyn Read>>,
-    is_pipe: bool,
-    number: u64,
-    bytes: u64,
-}
-
-impl Lines {
-    fn next(&mut self) -> Result<Option<Vec<u8>>, Failed> {
-        let mut line = Vec::new();
-        let read = self.reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if read as u64 == LINE_BYTES_MAX {
-            let text = format!("line {}: longer than any event", self.number + 1);
-            return Err(Failed::new(super::EXIT_FAILED, text));
-        }
-        self.bytes += read as u64;
-        self.number += u64::from(read > 0);
-        Ok((read > 0).then_some(line))
+impl<'a> Publisher<'a> {
+    fn new(arguments: &'a Publish, client: Client, tenant: &str, input: &Input) -> Self {
+        let bar = match input.length() {
+            None => ProgressBar::new_spinner(),
+            Some(length) => {
+                let bar = ProgressBar::new(length);
+                let style =
+                    ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg} eta {eta}");
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar
+            }
+        };
+        let path = format!("/v1/tenants/{tenant}/events");
+        Self { arguments, client, path, bar, tally: Tally::default() }
     }
 
-    /// Up to `max` lines that are not empty, with their 1-based numbers. A pipe is not waited for once there is one.
-    fn batch(&mut self, max: usize) -> Result<Vec<(u64, Vec<u8>)>, Failed> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < max && bytes < REQUEST_BYTES {
-            let at_hand = !self.is_pipe || self.reader.buffer().contains(&b'\n');
-            if !batch.is_empty() && !at_hand {
+    /// One event a line, however many there are and will be.
+    fn lines(&mut self, lines: &mut Lines, mut resume: Option<Resume>) -> Result<(), Failed> {
+        loop {
+            let batch = lines.batch(self.arguments.batch)?;
+            if batch.is_empty() {
                 break;
             }
-            let Some(line) = self.next()? else { break };
-            let line = line.trim_ascii().to_vec();
-            if !line.is_empty() {
-                bytes += line.len();
-                batch.push((self.number, line));
+            let (numbers, events): (Vec<u64>, Vec<Vec<u8>>) = batch.into_iter().unzip();
+            let places: Vec<String> =
+                numbers.iter().map(|number| format!("line {number}")).collect();
+            let answer = self.send("application/x-ndjson", &events.join(&b'\n'), &places)?;
+            lines.still_there()?;
+            if let Some(resume) = &mut resume {
+                let log = position::log_of(answer["checkpoint"].as_str().unwrap_or_default());
+                resume.reached(lines, log.ok_or_else(|| self.strange(&answer))?)?;
+            }
+            self.bar.set_position(lines.done.bytes);
+            self.bar.set_message(self.tally.to_string());
+        }
+        lines.still_there()?;
+        if let Some(torn) = lines.torn_line() {
+            let text = format!(
+                "line {torn} ends in the middle, so it was not sent: is the file still being written?"
+            );
+            // Whoever resumes comes back for it.
+            if resume.is_none() {
+                return Err(Failed::new(EXIT_FAILED, text));
+            }
+            warn(&format!("{text} It is tried again next time."));
+        }
+        Ok(())
+    }
+
+    /// Events that were read as a whole.
+    fn whole(&mut self, events: &[&str]) -> Result<(), Failed> {
+        let mut first = 1;
+        for batch in whole::batches(events, self.arguments.batch) {
+            let places: Vec<String> =
+                (first..first + batch.len()).map(|number| format!("event {number}")).collect();
+            let body = format!("[{}]", batch.join(","));
+            self.send("application/cloudevents-batch+json", body.as_bytes(), &places)?;
+            first += batch.len();
+        }
+        Ok(())
+    }
+
+    /// Sends one batch; its answer must tell of every event.
+    fn send(&mut self, kind: &str, body: &[u8], places: &[String]) -> Result<Value, Failed> {
+        let bytes = self.client.post_events(&self.path, kind, body)?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let results = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
+        let is_told = |result: &Value| Tally::default().count(result).is_some();
+        if results.len() != places.len() || !results.iter().all(is_told) {
+            return Err(self.client.strange(&bytes).into());
+        }
+        for (place, result) in places.iter().zip(results) {
+            let is_good = self.tally.count(result).unwrap_or(false);
+            if self.arguments.json {
+                say_json(result);
+            } else if !is_good {
+                let text = |name: &str| harmless(result[name].as_str().unwrap_or(""));
+                let status = bad(&text("status"));
+                let line = format!("{place}: {status} {} {}", text("reason"), text("detail"));
+                self.bar.suspend(|| warn(line.trim_end()));
             }
         }
-        Ok(batch)
+        Ok(answer)
+    }
+
+    fn strange(&self, answer: &Value) -> Failed {
+        self.client.strange(answer.to_string().as_bytes()).into()
+    }
+
+    fn end(&self) -> Result<(), Failed> {
+        self.bar.finish_and_clear();
+        if !self.arguments.json {
+            say(&self.tally.to_string());
+        }
+        if self.tally.rejected + self.tally.conflict > 0 {
+            let text = "not every event was posted; see the lines above";
+            return Err(Failed::new(EXIT_FAILED, text));
+        }
+        Ok(())
     }
 }
 
@@ -145,24 +174,21 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, answer: &Value, lines: &[u64], as_json: bool, bar: &ProgressBar) {
-        for (line, result) in lines.iter().zip(answer["results"].as_array().into_iter().flatten()) {
-            match result["status"].as_str() {
-                Some("posted") => self.posted += 1,
-                Some("duplicate") => self.duplicate += 1,
-                Some("conflict") => self.conflict += 1,
-                _ => self.rejected += 1,
-            }
-            if as_json {
-                say(&result.to_string());
-            } else if matches!(result["status"].as_str(), Some("rejected" | "conflict")) {
-                let text = |name: &str| harmless(result[name].as_str().unwrap_or(""));
-                let status = bad(&text("status"));
-                bar.suspend(|| {
-                    warn(&format!("line {line}: {status} {} {}", text("reason"), text("detail")));
-                });
-            }
-        }
+    fn is_empty(&self) -> bool {
+        self.posted + self.duplicate + self.conflict + self.rejected == 0
+    }
+
+    /// Counts a result and says whether its event is in the log; `None` if it tells nothing that we know.
+    fn count(&mut self, result: &Value) -> Option<bool> {
+        let (counter, is_good) = match result["status"].as_str()? {
+            "posted" => (&mut self.posted, true),
+            "duplicate" => (&mut self.duplicate, true),
+            "conflict" => (&mut self.conflict, false),
+            "rejected" => (&mut self.rejected, false),
+            _ => return None,
+        };
+        *counter += 1;
+        Some(is_good)
     }
 }
 

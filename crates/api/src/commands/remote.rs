@@ -1,10 +1,10 @@
 //! Commands that ask a running server: `key`, `erase`, `clock`, `backup`.
 
-use super::Failed;
+use super::{EXIT_FAILED, EXIT_USAGE, Failed};
 use crate::{
     cli::{Backup, ClockCommand, Erase, KeyCommand},
-    client::Client,
-    terminal::{dim, harmless, say, strong},
+    client::{self, Client},
+    terminal::{dim, harmless, say, say_json, strong, warn},
 };
 use serde_json::{Value, json};
 
@@ -12,27 +12,28 @@ use serde_json::{Value, json};
 pub fn key(command: &KeyCommand) -> Result<(), Failed> {
     match command {
         KeyCommand::Add { remote, tenant, roles, producer, person, name, json: as_json } => {
+            belongs(roles, producer.is_some(), person.is_some())?;
             let body =
                 json!({"roles": roles, "producer": producer, "person": person, "name": name});
             let answer =
                 Client::new(remote)?.post_json(&format!("/v1/tenants/{tenant}/keys"), &body)?;
             if *as_json {
-                say(&answer.to_string());
+                say_json(&answer);
             } else {
-                say(answer["key"].as_str().unwrap_or(""));
-                crate::terminal::warn(&dim("Shown this once and stored nowhere: keep it."));
+                say(&shown(&answer["key"]));
+                warn(&dim("Shown this once and stored nowhere: keep it."));
                 if let Some(note) = answer["note"].as_str() {
-                    crate::terminal::warn(note);
+                    warn(&harmless(note));
                 }
             }
         }
         KeyCommand::List { remote, tenant, json: as_json } => {
-            let answer = Client::new(remote)?.get(&format!("/v1/tenants/{tenant}/keys"))?;
-            let keys: Vec<Value> = serde_json::from_slice(&answer).unwrap_or_default();
-            if *as_json {
-                say(&Value::Array(keys).to_string());
-            } else {
-                list(&keys);
+            let client = Client::new(remote)?;
+            let keys = client.get_json(&format!("/v1/tenants/{tenant}/keys"))?;
+            match &keys {
+                keys if *as_json => say_json(keys),
+                Value::Array(keys) => list(keys),
+                strange => return Err(client.strange(strange.to_string().as_bytes()).into()),
             }
         }
         KeyCommand::Remove { remote, tenant, key_id } => {
@@ -43,27 +44,69 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             let body = json!({"use": usage, "overlap": overlap});
             let path = format!("/v1/tenants/{tenant}/keys/rotate");
             let answer = Client::new(remote)?.post_json(&path, &body)?;
-            say(&format!("new {usage} key {}", answer["vkey"].as_str().unwrap_or("")));
-            say(&format!("recorded in entry {}", answer["index"]));
+            say(&format!("new {usage} key {}", shown(&answer["vkey"])));
+            say(&format!("recorded in entry {}", shown(&answer["index"])));
             say(&dim("Copy its new file in keys_dir to where the others are kept."));
         }
     }
     Ok(())
 }
 
+/// A key belongs to a producer or a person exactly where its roles say so; told before the server is asked.
+fn belongs(roles: &[String], producer: bool, person: bool) -> Result<(), Failed> {
+    let any = |of: &[&str]| roles.iter().find(|role| of.contains(&role.as_str()));
+    let of_producer = any(&["publisher", "enforcer"]);
+    let of_person = any(&["reviewer", "author", "responder"]);
+    let text = match (of_producer, producer, of_person, person) {
+        (Some(role), false, ..) => {
+            format!(
+                "a key of role {role} belongs to one producer: add --producer NAME, e.g. --producer gw-1"
+            )
+        }
+        (None, true, ..) => "--producer: only for the roles publisher and enforcer".into(),
+        (.., Some(role), false) => {
+            format!(
+                "a key of role {role} belongs to one person: add --person ID, e.g. --person p-ana"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Failed::new(EXIT_USAGE, text))
+}
+
+/// Text that a server sent, on one line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => harmless(text),
+        Value::Null => "-".into(),
+        other => harmless(&other.to_string()),
+    }
+}
+
+/// A table with a heading; a column is as wide as what stands in it.
 fn list(keys: &[Value]) {
-    for key in keys {
-        let text = |name: &str| harmless(key[name].as_str().unwrap_or("-"));
-        let roles: Vec<&str> =
-            key["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        say(&format!(
-            "{}  {:<28} producer {:<16} person {:<16} {}",
-            strong(&text("key_id")),
+    const COLUMNS: [&str; 5] = ["key id", "roles", "producer", "person", "name"];
+    let row = |key: &Value| {
+        let roles: Vec<String> = key["roles"].as_array().into_iter().flatten().map(shown).collect();
+        [
+            shown(&key["key_id"]),
             roles.join(","),
-            text("producer"),
-            text("person"),
-            text("name")
-        ));
+            shown(&key["producer"]),
+            shown(&key["person"]),
+            shown(&key["name"]),
+        ]
+    };
+    let rows: Vec<[String; 5]> = keys.iter().map(row).collect();
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(|at| width(at).max(COLUMNS[at].len()));
+    let line = |cells: [&str; 5]| {
+        let cells: Vec<String> =
+            cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    say(&strong(&line(COLUMNS)));
+    for row in &rows {
+        say(&line(row.each_ref().map(String::as_str)));
     }
 }
 
@@ -81,8 +124,8 @@ pub fn erase(arguments: &Erase) -> Result<(), Failed> {
     say(&format!(
         "erasure of entry {} is {}, recorded in entry {}",
         arguments.index,
-        answer["status"].as_str().unwrap_or("unknown"),
-        answer["index"]
+        shown(&answer["status"]),
+        shown(&answer["index"])
     ));
     Ok(())
 }
@@ -103,9 +146,16 @@ pub fn clock(command: &ClockCommand) -> Result<(), Failed> {
 
 /// `countersign backup`.
 pub fn backup(arguments: &Backup) -> Result<(), Failed> {
-    let answer = Client::new(&arguments.remote)?
-        .post_json("/v1/backup", &json!({"name": arguments.name}))?;
-    say(&format!("backup written to {}", answer["path"].as_str().unwrap_or("")));
+    let made =
+        Client::new(&arguments.remote)?.post_json("/v1/backup", &json!({"name": arguments.name}));
+    let answer = made.map_err(|error| match error {
+        client::Error::Refused { status: 401 | 403 | 404, .. } => {
+            let hint = "a backup holds every tenant, so it takes the operator key, which the first `init` printed";
+            Failed::new(EXIT_FAILED, format!("{error}\n{hint}"))
+        }
+        other => other.into(),
+    })?;
+    say(&format!("backup written to {}", shown(&answer["path"])));
     say(&dim(
         "Check it with `countersign fsck --data-dir …`. Keys and guard are not in it: keep them apart.",
     ));

@@ -5,7 +5,7 @@ use crate::{
     cli::RulesCommand,
     client::Client,
     config::{Config, EXIT_CONFIG},
-    terminal::{bad, dim, good, harmless, say, strong, warn},
+    terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
 use approvals::setup::{self, Named, Plan, Setup};
 use ledger::{ident::Ident, journal::BODY_BYTES_MAX};
@@ -21,29 +21,32 @@ pub fn run(command: &RulesCommand) -> Result<(), Failed> {
             let setup = files(&config, &tenant)?;
             let plan = Plan::of(&setup, &tenant, &read(event)?);
             let plan = plan.map_err(|why| Failed::new(EXIT_FAILED, why.to_string()))?;
-            if *json { say(&json!(plan).to_string()) } else { tell(&plan) }
+            if *json { say_json(&json!(plan)) } else { tell(&plan) }
         }
-        RulesCommand::Apply { config, remote, tenant, json: as_json } => {
-            let config = load(&config.config)?;
+        RulesCommand::Apply { remote, tenant, json: as_json } => {
+            let config = load(&remote.config_path())?;
             let setup = files(&config, &tenant_of(&config, Some(tenant))?)?;
             let client = Client::new(remote)?;
             let path = format!("/v1/tenants/{tenant}/rules");
-            let before: Value = parse(&client.get(&path)?)?;
+            let before = client.get_json(&path)?;
             let (rules_digest, people_sha256) = (setup.rules_digest(), setup.people_sha256());
             let wanted = json!({"rules_digest": rules_digest, "people_sha256": people_sha256});
             let answer = client.post_json(&path, &wanted)?;
             if *as_json {
-                say(&answer.to_string());
+                say_json(&answer);
                 return Ok(());
             }
             changes(&before["applied"]["rules"], &json!(setup.rules));
             let status = answer["status"].as_str().unwrap_or("unknown");
-            say(&format!("{}, recorded in entry {}", good(&harmless(status)), answer["index"]));
+            say(&format!(
+                "{}, recorded in entry {}",
+                good(&harmless(status)),
+                shown(&answer["index"])
+            ));
         }
         RulesCommand::Show { remote, tenant, json: as_json } => {
-            let answer = Client::new(remote)?.get(&format!("/v1/tenants/{tenant}/rules"))?;
-            let answer = parse(&answer)?;
-            if *as_json { say(&answer.to_string()) } else { show(&answer) }
+            let answer = Client::new(remote)?.get_json(&format!("/v1/tenants/{tenant}/rules"))?;
+            if *as_json { say_json(&answer) } else { show(&answer) }
         }
     }
     Ok(())
@@ -127,11 +130,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Failed> {
     Ok(bytes)
 }
 
-fn parse(answer: &[u8]) -> Result<Value, Failed> {
-    serde_json::from_slice(answer)
-        .map_err(|e| Failed::new(EXIT_FAILED, format!("the server's answer can't be read: {e}")))
-}
-
 /// A plan, for people.
 fn tell(plan: &Plan) {
     let rule = &plan.rule;
@@ -197,7 +195,7 @@ fn show(answer: &Value) {
     if applied.is_null() {
         say("No rules were applied yet: nobody is asked. Run `countersign rules apply`.");
     } else {
-        say(&format!("in force since entry {}", applied["index"]));
+        say(&format!("in force since entry {}", shown(&applied["index"])));
         say(&format!("rules   {}", harmless(applied["rules_digest"].as_str().unwrap_or(""))));
         say(&format!("people  {}", harmless(applied["people_digest"].as_str().unwrap_or(""))));
     }

@@ -31,7 +31,7 @@ pub async fn serve_app(app: Arc<App>, ready: impl FnOnce(SocketAddr)) -> Result<
     app.start_tasks();
     ready(listener.local_addr()?);
     let served = serve::serve(Arc::clone(&app), listener, stopped()).await;
-    app.stop_tasks();
+    app.stop_tasks().await;
     // The last holder of the ledger joins the writer: what was accepted is committed.
     tokio::task::block_in_place(|| drop(app));
     tracing::info!("stopped");

@@ -1,6 +1,6 @@
 //! `countersign teams`: what a Teams admin needs of us.
 
-use super::{EXIT_FAILED, Failed, load};
+use super::{Failed, load};
 use crate::{cli::TeamsCommand, config::EXIT_CONFIG, terminal::say};
 use approvals::teams::package;
 
@@ -14,8 +14,7 @@ pub fn run(command: &TeamsCommand) -> Result<(), Failed> {
     })?;
     let bytes = package::app_package(&bot.app_id, &config.file.public_url);
     let bytes = bytes.map_err(|error| Failed::new(EXIT_CONFIG, error.to_string()))?;
-    std::fs::write(output, bytes)
-        .map_err(|e| Failed::new(EXIT_FAILED, format!("{}: {e}", output.display())))?;
+    ledger::atomic::replace(output, &bytes)?;
     let url = config.file.public_url.trim_end_matches('/');
     say(&format!("{} is written. Two steps are left:", output.display()));
     say("  1. Teams admin center, Manage apps, Upload: this file.");

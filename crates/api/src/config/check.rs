@@ -13,9 +13,11 @@ impl Config {
         let host = https.or_else(|| url.strip_prefix("http://")).unwrap_or_default();
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '+' | '?' | '#' | '@');
         if host.is_empty() || !host.chars().all(plain) {
-            wrong.push(
-                "public_url: an http:// or https:// URL without user, query and fragment".into(),
-            );
+            let is = format!("{:?} is not one", file.public_url);
+            let is = if file.public_url.is_empty() { "it is missing" } else { &is };
+            wrong.push(format!(
+                "public_url: an http:// or https:// URL without user, query and fragment; {is}"
+            ));
         }
         let room = ledger::guard::ORIGIN_BYTES_MAX - ledger::ident::IDENT_BYTES_MAX - 32;
         if host.len() > room {
@@ -54,16 +56,7 @@ impl Config {
                 "log.level: a level (error, warn, info, debug, trace) or a tracing filter".into(),
             );
         }
-        let Limits { connections, request_seconds, commit_messages } = file.limits;
-        if !(1..=65_536).contains(&connections) {
-            wrong.push("limits.connections: 1 to 65536".into());
-        }
-        if !(1..=600).contains(&request_seconds) {
-            wrong.push("limits.request_seconds: 1 to 600".into());
-        }
-        if !(1..=100_000).contains(&commit_messages) {
-            wrong.push("limits.commit_messages: 1 to 100000".into());
-        }
+        check_limits(&file.limits, &mut wrong);
         connections_wrong(&file, &mut wrong);
         if let Journal::Jetstream { replicas, .. } = &file.journal
             && ![1, 3, 5].contains(replicas)
@@ -76,6 +69,19 @@ impl Config {
         } else {
             Err(wrong)
         }
+    }
+}
+
+fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
+    let Limits { connections, request_seconds, commit_messages } = *limits;
+    if !(1..=65_536).contains(&connections) {
+        wrong.push("limits.connections: 1 to 65536".into());
+    }
+    if !(1..=600).contains(&request_seconds) {
+        wrong.push("limits.request_seconds: 1 to 600".into());
+    }
+    if !(1..=100_000).contains(&commit_messages) {
+        wrong.push("limits.commit_messages: 1 to 100000".into());
     }
 }
 
@@ -140,7 +146,9 @@ fn check_paths(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>)
         ("keys_dir", &file.keys_dir),
         ("guard_path", &file.guard_path),
     ] {
-        if !path.is_absolute() {
+        if path.as_os_str().is_empty() {
+            wrong.push(format!("{name}: it is missing; an absolute path"));
+        } else if !path.is_absolute() {
             wrong.push(format!("{name}: an absolute path, {} is not", path.display()));
         }
     }

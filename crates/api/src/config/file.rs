@@ -1,26 +1,30 @@
 //! The configuration file, as written. `example.toml` lists every key.
 
 use ledger::writer::COMMIT_MESSAGES_MAX;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 /// The file, as written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// The database. Made by `init`.
+    #[serde(default)]
     pub data_dir: PathBuf,
     /// A folder of key files for each tenant, mode 0600. Back it up apart from the database.
+    #[serde(default)]
     pub keys_dir: PathBuf,
     /// The fork guard: a small file outside `data_dir`, best on another device. Never restore it from a backup.
+    #[serde(default)]
     pub guard_path: PathBuf,
     /// Where `countersign backup` writes; none: backups are refused.
     #[serde(default)]
     pub backup_dir: Option<PathBuf>,
     /// Address and port.
-    #[serde(default = "default_listen")]
+    #[serde(default = "default_listen", deserialize_with = "address")]
     pub listen: SocketAddr,
     /// What clients see, e.g. `https://log.example.com`. Its host begins every log's origin: fixed for ever at `init`.
+    #[serde(default)]
     pub public_url: String,
     /// A proxy in front terminates TLS; without this and without `[tls]` only loopback is served.
     #[serde(default)]
@@ -63,6 +67,20 @@ pub struct File {
     pub log: Log,
 }
 
+impl Default for File {
+    /// A file with nothing in it: what must be there is empty.
+    fn default() -> Self {
+        toml::from_str("").expect("every member has a default")
+    }
+}
+
+/// An address with its port, and a word on what that is.
+fn address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    let wrong = format!("{text:?} is not an IP address with a port, as in \"127.0.0.1:8470\"");
+    text.parse().map_err(|_| serde::de::Error::custom(wrong))
+}
+
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8470))
 }
@@ -76,7 +94,7 @@ fn default_scrub() -> u32 {
 }
 
 /// How values are compressed on disk.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CompressionName {
     /// LZ4 for young files, Zstandard for old ones.
@@ -87,7 +105,7 @@ pub enum CompressionName {
 }
 
 /// TLS files.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// PEM certificate chain.
@@ -97,7 +115,7 @@ pub struct Tls {
 }
 
 /// Which journal every tenant has.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Journal {
     /// On our own store.
@@ -133,7 +151,7 @@ fn default_replicas() -> usize {
 }
 
 /// Where rules and people are.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approvals {
     /// A folder for each tenant with `rules.toml` and `people.toml`.
@@ -141,7 +159,7 @@ pub struct Approvals {
 }
 
 /// One Slack app in one workspace or organisation, for one tenant.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slack {
     /// Whose approvals.
@@ -164,7 +182,7 @@ fn default_slack_api() -> String {
 }
 
 /// One Teams bot, for one tenant.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Teams {
     /// Whose approvals.
@@ -206,7 +224,7 @@ fn default_service_url() -> String {
 }
 
 /// A Workflows webhook of Teams: one card with a link, nothing more.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Whose approvals.
@@ -216,7 +234,7 @@ pub struct Webhook {
 }
 
 /// Limits an operator may change.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Connections at once; more wait in the kernel.
@@ -234,7 +252,7 @@ impl Default for Limits {
 }
 
 /// What is logged.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `text` or `json`.

@@ -8,7 +8,7 @@ use super::{
     view::{self, Moment, Told},
     visitor,
 };
-use crate::app::App;
+use crate::{app::App, routes::approvals::NOTHING_AFTER};
 use approvals::{
     cards::{Card, in_words},
     history::{Approval, Step},
@@ -22,7 +22,7 @@ use axum::{
 use decider::approval::{Decision, Event, Phase};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// What this person can do now.
 pub(super) struct Ways {
@@ -159,9 +159,13 @@ pub(super) async fn seen(
     id: &str,
 ) -> Result<(Session, Approval), Stop> {
     let session = visitor(app, headers)?;
+    let asked = Instant::now();
     let id = Ident::new(id).map_err(|_| Stop::NotFound)?;
-    let approval = session.worker.get(&id).await?.ok_or(Stop::NotFound)?;
-    if session.may_see(&approval) { Ok((session, approval)) } else { Err(Stop::NotFound) }
+    if let Some(approval) = session.worker.find(&id, |found| session.may_see(found)).await? {
+        return Ok((session, approval));
+    }
+    tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
+    Err(Stop::NotFound)
 }
 
 pub(super) fn to_page(app: &App, id: &str) -> Response {

@@ -7,14 +7,17 @@ use super::{
     visitor,
 };
 use crate::app::App;
-use approvals::history::Approval;
+use approvals::{
+    history::Approval,
+    worker::{Brief, Parties as _},
+};
 use askama::Template;
 use axum::{
     extract::{RawQuery, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use ledger::time::Nanos;
+use ledger::{ident::Ident, time::Nanos};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -66,7 +69,7 @@ struct Query {
     /// `decided`
     #[serde(default)]
     show: String,
-    /// `<sort key>.<id>` of the last one on the page before.
+    /// Of the last one on the page before: `<list><sort key>.<id>`, the list `w` or `d`.
     #[serde(default)]
     after: String,
 }
@@ -78,24 +81,31 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
     let session = visitor(&app, &headers)?;
-    let query: Query = crate::routes::query(raw.as_deref()).unwrap_or_default();
-    let decided = query.show == "decided";
+    let query: Query = crate::routes::query(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    let decided = match query.show.as_str() {
+        "" => false,
+        "decided" => true,
+        _ => return Err(Stop::Unreadable),
+    };
+    let after = place(&query.after, decided)?;
     let waiting = session.worker.waiting_for(&session.person);
-    let newest = waiting.iter().filter_map(|a| opened(a)).max().unwrap_or(0);
+    let newest = waiting.iter().map(|a| a.opening).max().unwrap_or(0);
     let count = waiting.len();
     let all = if decided { decided_by(&session) } else { waiting };
-    let begin =
-        place(&query.after).map_or(0, |after| all.partition_point(|a| key(a, decided) <= after));
+    let by = decided.then_some(&session.person);
+    let begin = after.map_or(0, |after| all.partition_point(|a| key(a, by) <= after));
     let shown = &all[begin..all.len().min(begin + PAGE_MAX)];
     let more = begin + shown.len() < all.len();
     let next = shown.last().filter(|_| more).map(|last| {
-        let (sort, id) = key(last, decided);
-        format!("{sort}.{id}")
+        let (sort, id) = key(last, by);
+        format!("{}{sort}.{id}", mark(decided))
     });
     let now = super::now();
     let mut items = Vec::with_capacity(shown.len());
-    for approval in shown {
-        items.push(item(&session, approval, now)?);
+    for brief in shown {
+        if let Some(approval) = session.worker.get(&brief.id).await? {
+            items.push(item(&session, &approval, now)?);
+        }
     }
     let title = if decided { "Decided by me" } else { "Waiting for me" };
     let top = Top::new(&app, title, Some(&session));
@@ -122,40 +132,48 @@ pub async fn news(
         Err(Stop::SignIn(_)) => return Ok(super::signed_out()),
         session => session?,
     };
-    let newer = |a: &&Arc<Approval>| opened(a).is_some_and(|index| index > since.after);
     let waiting = session.worker.waiting_for(&session.person);
-    let count = waiting.iter().filter(newer).count();
+    let count = waiting.iter().filter(|a| a.opening > since.after).count();
     Ok(page(StatusCode::OK, &News { base, count }))
 }
 
-/// Leaf index of the event that opened it.
-fn opened(approval: &Approval) -> Option<u64> {
-    Some(approval.state.requested.as_ref()?.opening.index)
-}
-
 /// What this person decided, in order: all that is not over, and what ended lately.
-fn decided_by(session: &Session) -> Vec<Arc<Approval>> {
+fn decided_by(session: &Session) -> Vec<Arc<Brief>> {
+    let person = &session.person;
     let mut all = session.worker.open_approvals();
     all.extend(session.worker.recent());
-    all.retain(|approval| approval.state.review_by(&session.person).is_some());
-    all.sort_unstable_by(|a, b| key(a, true).cmp(&key(b, true)));
+    all.retain(|approval| approval.answered(person).is_some());
+    all.sort_unstable_by(|a, b| key(a, Some(person)).cmp(&key(b, Some(person))));
     all
 }
 
-/// The order: oldest deadline first; of what was decided, the last answer first.
-fn key(approval: &Approval, decided: bool) -> (u64, &str) {
-    let sort = if decided {
-        let last = approval.state.reviews.iter().map(|review| review.at.0).max();
-        u64::MAX - last.unwrap_or_default()
-    } else {
-        approval.state.approval_deadline().map_or(u64::MAX, |deadline| deadline.0)
+/// The order: oldest deadline first; of what a person decided, their last answer first.
+fn key<'a>(approval: &'a Brief, decided_by: Option<&Ident>) -> (u64, &'a str) {
+    let answered = |person| approval.answered(person).unwrap_or_default();
+    let sort = match decided_by {
+        Some(person) => u64::MAX - answered(person).0,
+        None => approval.deadline.0,
     };
     (sort, approval.id.as_str())
 }
 
-fn place(after: &str) -> Option<(u64, &str)> {
-    let (sort, id) = after.split_once('.')?;
-    Some((sort.parse().ok()?, id))
+/// With what cursors of a list begin: one of the other list is none of this.
+fn mark(decided: bool) -> char {
+    if decided { 'd' } else { 'w' }
+}
+
+/// The place that a cursor names; none: the first page.
+fn place(after: &str, decided: bool) -> Result<Option<(u64, &str)>, Stop> {
+    if after.is_empty() {
+        return Ok(None);
+    }
+    let (sort, id) = after
+        .strip_prefix(mark(decided))
+        .and_then(|place| place.split_once('.'))
+        .ok_or(Stop::Unreadable)?;
+    let fits = Ident::new(id).is_ok() && sort.bytes().all(|byte| byte.is_ascii_digit());
+    let sort = sort.parse().ok().filter(|_| fits).ok_or(Stop::Unreadable)?;
+    Ok(Some((sort, id)))
 }
 
 fn item(session: &Session, approval: &Approval, now: Nanos) -> Result<Item, Stop> {

@@ -75,10 +75,11 @@ pub fn router(app: Arc<App>) -> Router {
 /// On every page: forms only from our own pages; nothing cached, framed, sniffed or loaded from elsewhere.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = if changes && !is_ours(&app, request.headers()) {
-        Stop::Forged.into_response()
-    } else {
-        next.run(request).await
+    let from = if changes { origin_of_form(&app, request.headers()) } else { FormOf::Ours };
+    let mut response = match from {
+        FormOf::Ours => next.run(request).await,
+        FormOf::OtherAddress => Stop::Elsewhere(app.config.file.public_url.clone()).into_response(),
+        FormOf::Stranger => Stop::Forged.into_response(),
     };
     let ready =
         response.headers().contains_key(HARDENED) || response.extensions().get::<Said>().is_some();
@@ -96,18 +97,42 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Whether a form comes from a page of ours.
+/// Where a form comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum FormOf {
+    /// A page of ours.
+    Ours,
+    /// A page of ours that was opened at another address than `public_url`.
+    OtherAddress,
+    /// Nobody knows, or a page of somebody else.
+    Stranger,
+}
+
+/// Where a form comes from.
 ///
 /// Browsers say so by `Sec-Fetch-Site`; older ones by `Origin`, which our `no-referrer` turns into `null` where the
-/// former is known. One of them must say it, and neither may say otherwise.
-fn is_ours(app: &App, headers: &HeaderMap) -> bool {
+/// former is known. One of them must say that it is ours, and neither may say otherwise.
+fn origin_of_form(app: &App, headers: &HeaderMap) -> FormOf {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let site = text(HeaderName::from_static("sec-fetch-site"));
-    let origin = text(header::ORIGIN).filter(|origin| *origin != "null");
-    let same = |origin: &str| origin == origin_of(&app.config.file.public_url);
-    match (site, origin) {
-        (None, None) => false,
-        (site, origin) => site.is_none_or(|s| s == "same-origin") && origin.is_none_or(same),
+    let (origin, host) = (text(header::ORIGIN), text(header::HOST).unwrap_or_default());
+    judge(site, origin, host, &app.config.file.public_url)
+}
+
+fn judge(site: Option<&str>, origin: Option<&str>, host: &str, public_url: &str) -> FormOf {
+    let ours = origin_of(public_url);
+    let origin = origin.filter(|origin| *origin != "null");
+    let may = site.is_none_or(|site| site == "same-origin");
+    match origin {
+        Some(origin) if may && origin == ours => FormOf::Ours,
+        // The address that the form was sent to is the one that the page was opened at.
+        Some(origin)
+            if may && ["http", "https"].iter().any(|s| origin == format!("{s}://{host}")) =>
+        {
+            FormOf::OtherAddress
+        }
+        None if may && site.is_some() => FormOf::Ours,
+        Some(_) | None => FormOf::Stranger,
     }
 }
 
@@ -120,7 +145,7 @@ fn origin_of(url: &str) -> String {
 }
 
 /// The path of `public_url` before our own paths: empty, or `/countersign` behind a proxy that takes it off.
-fn base(app: &App) -> &str {
+pub fn base(app: &App) -> &str {
     let (_, rest) = app.config.file.public_url.split_once("://").unwrap_or_default();
     rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
 }
@@ -167,8 +192,9 @@ fn visitor(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
 /// `X-Forwarded-For` is the client's own word.
 fn address(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
-        let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-        let last = last.rsplit(',').next()?.trim();
+        let all = headers.get_all("x-forwarded-for").iter().next_back()?.as_bytes();
+        // What stands before the last comma may be of any bytes.
+        let last = std::str::from_utf8(all.rsplit(|byte| *byte == b',').next()?).ok()?.trim();
         // Some proxies append the port.
         last.parse().ok().or_else(|| Some(last.parse::<SocketAddr>().ok()?.ip()))
     };
@@ -276,6 +302,8 @@ enum Stop {
     NotFound,
     /// A form that was not sent from a page of this session.
     Forged,
+    /// A form of a page that was opened at another address than this one, `public_url`.
+    Elsewhere(String),
     /// A form that can't be read.
     Unreadable,
     /// Too many sign-ins failed.
@@ -326,6 +354,15 @@ impl IntoResponse for Stop {
                 "This form does not belong to your present sign-in. Nothing was recorded."
                     .to_owned(),
             ),
+            Self::Elsewhere(address) => (
+                StatusCode::FORBIDDEN,
+                "Please use another address",
+                format!(
+                    "These pages work at one address only: {}/ (public_url). Open it there, and do that again. Nothing was \
+                     recorded.",
+                    address.trim_end_matches('/')
+                ),
+            ),
             Self::Unreadable => (
                 StatusCode::BAD_REQUEST,
                 "That could not be read",
@@ -358,5 +395,34 @@ mod tests {
         check("https://log.example.com:443/c", "https://log.example.com");
         check("http://127.0.0.1:8470", "http://127.0.0.1:8470");
         check("http://localhost:80", "http://localhost");
+    }
+
+    fn check_form(site: Option<&str>, origin: Option<&str>, host: &str, from: &FormOf) {
+        let judged = judge(site, origin, host, "http://127.0.0.1:8470");
+        assert_eq!(&judged, from, "{site:?} {origin:?} {host}");
+    }
+
+    #[test]
+    fn forms_come_from_our_own_pages_at_our_own_address() {
+        let (ours, host, same) = ("http://127.0.0.1:8470", "127.0.0.1:8470", Some("same-origin"));
+        check_form(same, Some(ours), host, &FormOf::Ours);
+        check_form(same, Some("null"), host, &FormOf::Ours);
+        check_form(same, None, host, &FormOf::Ours);
+        check_form(None, Some(ours), host, &FormOf::Ours);
+        check_form(None, None, host, &FormOf::Stranger);
+        check_form(None, Some("null"), host, &FormOf::Stranger);
+        for site in ["cross-site", "same-site", "none", "?"] {
+            check_form(Some(site), Some(ours), host, &FormOf::Stranger);
+            check_form(
+                Some(site),
+                Some("http://localhost:8470"),
+                "localhost:8470",
+                &FormOf::Stranger,
+            );
+        }
+        check_form(same, Some("http://localhost:8470"), "localhost:8470", &FormOf::OtherAddress);
+        check_form(None, Some("https://a.example"), "a.example", &FormOf::OtherAddress);
+        check_form(same, Some("http://evil.example"), "localhost:8470", &FormOf::Stranger);
+        check_form(None, Some("http://evil.example"), host, &FormOf::Stranger);
     }
 }

@@ -124,14 +124,9 @@ fn mac(pages: &Pages, domain: &[u8], text: &[u8]) -> Hmac<Sha256> {
 
 /// Who asks; `None`: nobody is signed in, or no more.
 pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<Session>, Stop> {
-    let name = cookie_name(app);
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let values = cookies.flat_map(|line| line.split(';')).filter_map(|pair| {
-        let (found, value) = pair.trim().split_once('=')?;
-        (found == name && value.len() <= COOKIE_BYTES_MAX).then_some(value)
-    });
     // Another page of the same host may have set one of this name: ours is the one with our signature.
-    let Some(content) = values.into_iter().find_map(|value| read(pages, value)) else {
+    let Some(content) = cookies(headers, cookie_name(app)).find_map(|value| read(pages, value))
+    else {
         return Ok(None);
     };
     let age = super::now().0.checked_sub(content.signed_in_at.0);
@@ -153,6 +148,15 @@ pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<S
         worker,
         setup,
     }))
+}
+
+/// The values of the cookies with this name. Cookies of other applications stand beside ours, of any bytes (RFC 9110, 5.5).
+fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
+        let (found, value) = std::str::from_utf8(pair).ok()?.trim_ascii().split_once('=')?;
+        (found == name && value.len() <= COOKIE_BYTES_MAX).then_some(value)
+    })
 }
 
 /// Whether a key is a reviewer's, of this person.
@@ -179,4 +183,25 @@ fn read(pages: &Pages, value: &str) -> Option<Content> {
     let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
     mac(pages, SESSION, content.as_bytes()).verify_slice(&signature).ok()?;
     serde_json::from_slice(&BASE64URL_NOPAD.decode(content.as_bytes()).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(lines: &[&[u8]], found: &[&str]) {
+        let lines = lines.iter().map(|line| HeaderValue::from_bytes(line).unwrap());
+        let headers: HeaderMap = lines.map(|line| (header::COOKIE, line)).collect();
+        assert_eq!(cookies(&headers, "countersign").collect::<Vec<_>>(), found, "{headers:?}");
+    }
+
+    #[test]
+    fn neighbours_of_any_bytes_do_not_sign_out() {
+        check(&[b"countersign=a.b"], &["a.b"]);
+        check(&["city=Z\u{fc}rich; countersign=a.b".as_bytes()], &["a.b"]);
+        check(&[b"x=\xff\xfe;countersign=a.b ;\x80; y"], &["a.b"]);
+        check(&[b"\xe9=1", b"countersign=1; countersign=2"], &["1", "2"]);
+        check(&[b"countersign=\xff; countersign=2"], &["2"]);
+        check(&[b"Countersign=1; countersign; xcountersign=3"], &[]);
+    }
 }

@@ -3,15 +3,17 @@
 //! Whoever may not see an approval gets the answer for one that does not exist, whatever the request is.
 
 pub mod back;
+mod list;
 mod view;
 
+pub use list::{__path_list, list};
 pub use view::View;
 
 use super::{body, events};
 use crate::{app::App, auth::ANY, auth::Caller, problem::Problem};
 use approvals::{
     history::Approval,
-    worker::{self, Done, Worker},
+    worker::{self, Done, Parties, Worker},
 };
 use axum::{
     Json,
@@ -32,10 +34,9 @@ use std::{
 
 /// Longest `wait`, in seconds.
 const WAIT_SECONDS_MAX: u64 = 60;
-/// Most approvals of one page.
-const PAGE_MAX: usize = 200;
-/// Approvals of a page that does not say how many.
-const PAGE: usize = 50;
+/// When a caller is told that there is nothing, counted from the question: an approval that is there and not for this
+/// caller takes as long as one that is not there.
+pub const NOTHING_AFTER: Duration = Duration::from_millis(5);
 /// Longest comment, in bytes.
 pub const COMMENT_BYTES_MAX: usize = 2000;
 
@@ -77,18 +78,17 @@ impl Asking {
     }
 
     /// Whether the caller opened it, with a key of this role.
-    fn opened(&self, approval: &Approval, role: Role) -> bool {
-        let requested = approval.state.requested.as_ref();
-        let opener = requested.map(|requested| &requested.opening.producer);
+    fn opened(&self, approval: &impl Parties, role: Role) -> bool {
+        let opener = approval.opener();
         opener.is_some() && self.producer(role) == opener
     }
 
-    fn reviews(&self, approval: &Approval) -> bool {
+    fn reviews(&self, approval: &impl Parties) -> bool {
         let may = |person| self.worker.may_review(person, approval);
-        self.person().is_some_and(|person| may(person) || Worker::did_review(person, approval))
+        self.person().is_some_and(|person| may(person) || approval.answered(person).is_some())
     }
 
-    fn may_see(&self, approval: &Approval) -> bool {
+    fn may_see(&self, approval: &impl Parties) -> bool {
         self.is(Role::Auditor)
             || self.is(Role::Admin)
             || self.opened(approval, Role::Enforcer)
@@ -106,9 +106,13 @@ impl Asking {
         id: &str,
         may: impl Fn(&Self, &Approval) -> bool,
     ) -> Result<Approval, Problem> {
+        let asked = Instant::now();
         let id = Ident::new(id).map_err(|_| Problem::not_found())?;
-        let approval = self.worker.get(&id).await?.ok_or_else(Problem::not_found)?;
-        if may(self, &approval) { Ok(approval) } else { Err(Problem::not_found()) }
+        if let Some(approval) = self.worker.find(&id, |found| may(self, found)).await? {
+            return Ok(approval);
+        }
+        tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
+        Err(Problem::not_found())
     }
 
     /// The approval that an enforcer opened, and that enforcer.
@@ -130,7 +134,7 @@ impl Asking {
         let view = self.view(&done.approval)?;
         match done.refused {
             None => Ok(Json(view)),
-            Some(refusal) => Err(Problem::refusal(refusal).with_approval(&view)),
+            Some(refusal) => Err(view.refusal(refusal)),
         }
     }
 }
@@ -153,7 +157,9 @@ pub async fn open(
     let producer = asking.producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
     asking.worker.decides().await?;
     let max = ledger::journal::BODY_BYTES_MAX;
+    events::content_type(&headers)?;
     let event = body::read(&app, &headers, body, max).await?;
+    events::one(&event)?;
     let batch = events::append_events(&app, &asking.tenant, &producer, vec![event]).await?;
     let (index, status) = match batch.done.outcomes.first() {
         Some(Posted::Posted { index }) => (*index, StatusCode::CREATED),
@@ -174,65 +180,18 @@ pub async fn open(
             let (_, frozen) = asking.worker.opening(&approval)?;
             Ok((status, Json(View::new(&asking.worker, &approval, frozen.as_ref())?)))
         }
-        Err(reason) => Err(Problem::new("not_opened", reason.advice())),
-    }
-}
-
-/// Query of a list.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// `pending` (people are asked), `open` (not over) or `recent` (ended lately, at most 1000 are known); `open`.
-    state: Option<String>,
-    /// At most 200; 50.
-    limit: Option<usize>,
-    /// The `next` of the page before.
-    after: Option<String>,
-}
-
-/// One page of approvals.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct Page {
-    /// By approval deadline; recent ones: the last one first.
-    approvals: Vec<View>,
-    /// Give it as `after`; null: there are no more.
-    next: Option<String>,
-}
-
-/// List approvals: what the key opened, may answer, or may see
-#[utoipa::path(get, path = "/v1/tenants/{tenant}/approvals", tag = "approvals",
-    params(("tenant" = String, Path), ListQuery),
-    responses((status = 200, body = Page), (status = "4XX", body = Problem)), security(("key" = [])))]
-pub async fn list(
-    State(app): State<Arc<App>>,
-    Path(tenant): Path<String>,
-    RawQuery(raw): RawQuery,
-    headers: HeaderMap,
-) -> Result<Json<Page>, Problem> {
-    let asking = Asking::new(&app, &headers, &tenant)?;
-    let query: ListQuery = super::query(raw.as_deref())?;
-    let state = query.state.as_deref().unwrap_or("open");
-    let all = match state {
-        "recent" => asking.worker.recent(),
-        "open" | "pending" => asking.worker.open_approvals(),
-        _ => return Err(Problem::new("bad_request", "state: pending, open or recent.")),
-    };
-    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    let mine = all.iter().filter(|approval| {
-        (state != "pending" || approval.is_pending()) && asking.may_see(approval)
-    });
-    let mut from: Vec<_> = match &query.after {
-        None => mine.take(limit + 1).collect(),
-        Some(after) => {
-            mine.skip_while(|a| a.id.as_str() != after).skip(1).take(limit + 1).collect()
+        Err(reason) => {
+            let digest = asking.worker.digest_at(index)?.filter(|_| reason.0 == "digest_mismatch");
+            let advice = reason.advice();
+            let computed = digest.map(|digest| {
+                format!(
+                    " From what you sent this server computes {digest}. If yours differs, compare the RFC 8785 forms: \
+                     there 12.0 is written 12, and 1e-7 is 1e-7."
+                )
+            });
+            Err(Problem::new("not_opened", format!("{advice}{}", computed.unwrap_or_default())))
         }
-    };
-    let more = from.len() > limit;
-    from.truncate(limit);
-    let next = from.last().filter(|_| more).map(|approval| approval.id.to_string());
-    let approvals = from.into_iter().map(|approval| asking.view(approval));
-    Ok(Json(Page { approvals: approvals.collect::<Result<_, _>>()?, next }))
+    }
 }
 
 /// Query of one approval.
@@ -240,7 +199,7 @@ pub async fn list(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OneQuery {
-    /// Seconds to wait for something newer than `after`, at most 60.
+    /// Seconds to wait for something newer than `after`. More than 60 counts as 60.
     wait: Option<u64>,
     /// The version that is known.
     after: Option<u64>,
@@ -260,8 +219,17 @@ pub async fn one(
     let mut changes = asking.worker.watch();
     let mut approval = asking.find(&id, Asking::may_see).await?;
     let query: OneQuery = super::query(raw.as_deref())?;
-    let wait = Duration::from_secs(query.wait.unwrap_or(0).min(WAIT_SECONDS_MAX));
-    let (until, after) = (Instant::now() + wait, query.after.unwrap_or(0));
+    let wait = query.wait.unwrap_or(0);
+    if wait > WAIT_SECONDS_MAX {
+        let detail = format!("wait: 0 to {WAIT_SECONDS_MAX} seconds.");
+        return Err(Problem::new("bad_request", detail));
+    }
+    let (until, after) = (Instant::now() + Duration::from_secs(wait), query.after.unwrap_or(0));
+    if approval.state.version < after {
+        // Another server told of a version that is not posted here yet.
+        asking.worker.catch_up_with_journal().await?;
+        approval = asking.find(&id, Asking::may_see).await?;
+    }
     while approval.state.version <= after && Instant::now() < until {
         let news = asking.worker.newer(&approval.id, after, &mut changes);
         if tokio::time::timeout_at(until.into(), news).await.is_err() {

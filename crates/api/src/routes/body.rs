@@ -113,6 +113,7 @@ async fn receive(
     max: usize,
     wait: Duration,
 ) -> Result<Vec<u8>, Problem> {
+    let coding = Coding::read(headers)?;
     let collected = tokio::time::timeout(wait, Limited::new(body, max).collect()).await;
     let late = || Problem::new("bad_request", "The body did not arrive in time.");
     let collected = collected.map_err(|_| late())?.map_err(|error| {
@@ -123,16 +124,45 @@ async fn receive(
         }
     })?;
     let bytes = collected.to_bytes();
-    match headers.get(header::CONTENT_ENCODING).map(axum::http::HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(bytes.to_vec()),
-        Some(b"gzip") => {
+    match coding {
+        Coding::None => Ok(bytes.to_vec()),
+        Coding::Gzip => {
             let mut plain = Vec::new();
             let limit = max as u64 + 1;
             let read = MultiGzDecoder::new(&bytes[..]).take(limit).read_to_end(&mut plain);
             read.map_err(|_| Problem::new("body_syntax", "The body is not gzip, as it says."))?;
             if plain.len() > max { Err(too_big(max)) } else { Ok(plain) }
         }
-        Some(_) => Err(Problem::new("unsupported_media_type", "Content-Encoding: gzip or none.")),
+    }
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    None,
+    Gzip,
+}
+
+impl Coding {
+    /// All fields `Content-Encoding` are one list, its names have no case, `identity` and empty elements say nothing
+    /// (RFC 9110 §8.4, §5.6.1).
+    fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut coding = Self::None;
+        for value in headers.get_all(header::CONTENT_ENCODING) {
+            for name in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+                if name.is_empty() || is("identity") {
+                    continue;
+                }
+                if coding != Self::None || !is("gzip") && !is("x-gzip") {
+                    let detail = "Content-Encoding: gzip, once, or none.";
+                    let problem = Problem::new("unsupported_media_type", detail);
+                    return Err(problem.with_accept_encoding());
+                }
+                coding = Self::Gzip;
+            }
+        }
+        Ok(coding)
     }
 }
 
@@ -165,7 +195,20 @@ pub async fn json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Problem> {
     let bytes = read(app, headers, body, SMALL_BYTES_MAX).await?;
     serde_json::from_slice(&bytes)
-        .map_err(|e| Problem::new("bad_request", format!("The body: {e}.")))
+        .map_err(|error| Problem::new("bad_request", format!("The body: {}.", wrong(&error))))
+}
+
+/// What is wrong with a JSON body, for whoever made it: a place in the text only where the text itself is wrong.
+pub fn wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if !error.is_data() {
+        return text;
+    }
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    match what.strip_prefix("missing field ") {
+        Some(name) => format!("{name} is missing"),
+        None => what.to_owned(),
+    }
 }
 
 /// Why an array was not split.
@@ -218,6 +261,37 @@ fn split_to(bytes: &[u8], max: usize) -> Option<Vec<&[u8]>> {
     (depth == 0 && !in_string).then_some(parts)
 }
 
+/// Whether `bytes` are several JSON texts: after the first object or array, found by brackets and quotes alone, another
+/// one begins, with or without a comma or record separator (RFC 7464) between.
+pub fn is_several(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | 0x1e);
+    let Some(begin) = bytes.iter().position(|byte| !is_between(byte)) else { return false };
+    if bytes[..begin].contains(&0x1e) {
+        return true;
+    }
+    if !matches!(bytes[begin], b'{' | b'[') {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for (at, byte) in bytes.iter().enumerate().skip(begin) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            let rest = bytes[at + 1..].iter().copied().find(|byte| !is_between(byte));
+            return matches!(rest, Some(b'{' | b'['));
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +302,59 @@ mod tests {
             parts.into_iter().map(|p| std::str::from_utf8(p).unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(found.as_deref(), parts, "{text}");
+    }
+
+    #[test]
+    fn several_are_seen() {
+        let several = |text: &str| assert!(is_several(text.as_bytes()), "{text}");
+        let one = |text: &str| assert!(!is_several(text.as_bytes()), "{text}");
+        several("{}\n{}");
+        several("{\"a\":\"}{\"}{\"b\":[1]}");
+        several(" {} , {} ");
+        several("{}\r{}\r");
+        several("\u{feff}{}\n{}");
+        several("\u{1e}{}\n\u{1e}{}\n");
+        several("[{}]\n[{}]");
+        for text in [
+            "",
+            "{}",
+            "{}\n",
+            "{",
+            "{} x",
+            "5 {}",
+            "\"a\" \"b\"",
+            "{\"a\":\"}\\\"{\"}",
+            "}{",
+            ",{}",
+        ] {
+            one(text);
+        }
+    }
+
+    #[test]
+    fn codings() {
+        let check = |values: &[&'static str], expected: Option<Coding>| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_ENCODING, value.parse().unwrap());
+            }
+            assert_eq!(Coding::read(&headers).ok(), expected, "{values:?}");
+        };
+        check(&[], Some(Coding::None));
+        check(&[""], Some(Coding::None));
+        check(&["identity"], Some(Coding::None));
+        check(&["Identity, ,identity"], Some(Coding::None));
+        check(&["GZip"], Some(Coding::Gzip));
+        check(&["x-gzip"], Some(Coding::Gzip));
+        check(&["gzip,identity"], Some(Coding::Gzip));
+        check(&["identity\t,\tgzip ,"], Some(Coding::Gzip));
+        check(&["identity", "gzip"], Some(Coding::Gzip));
+        check(&["gzip, gzip"], None);
+        check(&["gzip", "gzip"], None);
+        check(&["br"], None);
+        check(&["gzip, br"], None);
+        check(&["*"], None);
+        check(&["gzip;q=1"], None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The feed: entries in index order from a cursor (`proto/formats/feed.md`), single entries, their disclosures.
 
 use super::text;
-use crate::{app::App, auth::READERS, problem::Problem};
+use crate::{app::App, auth::READERS, pages, problem::Problem};
 use axum::{
     extract::{Path, RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
@@ -37,8 +37,10 @@ pub struct FeedQuery {
     /// Cursor of an earlier page (`next`).
     after: Option<String>,
     /// Entries on a page, 1 to 1000; 100 where not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Seconds to wait for an entry when there is none yet, 0 to 30.
+    #[param(maximum = 30)]
     wait: Option<u64>,
     /// First `journal.time`, RFC 3339, inclusive.
     since: Option<String>,
@@ -127,12 +129,15 @@ pub async fn feed(
     let (since, until) =
         (time("since", query.since.as_ref())?, time("until", query.until.as_ref())?);
     let from = query.after.as_deref().map(|cursor| query.position(cursor)).transpose()?;
+    if let Some(scanned) = from.and_then(|from| from.checked_sub(1)) {
+        super::published_with(&app, &tenant, scanned).await?;
+    }
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
     // Up to 20,000 entries are read: not on a thread that serves others.
     let page = tokio::task::block_in_place(|| {
         page(&app.ledger, &tenant, &published, &query, &Bounds { from, since, until, limit })
     })?;
-    Ok(page.response(&query, &tenant))
+    Ok(page.response(&query, &tenant, pages::base(&app)))
 }
 
 /// The published state, once it holds `index` or the time is over.
@@ -200,7 +205,8 @@ fn page(
 }
 
 impl Page {
-    fn response(self, query: &FeedQuery, tenant: &Tenant) -> Response {
+    /// `base`: the path of `public_url`, before our own.
+    fn response(self, query: &FeedQuery, tenant: &Tenant, base: &str) -> Response {
         let next = (!self.ended).then(|| query.cursor(self.scanned.1));
         let closing = serde_json::json!({
             "next": next, "scanned": [self.scanned.0, self.scanned.1], "size": self.size,
@@ -208,7 +214,7 @@ impl Page {
         let mut response = text("application/x-ndjson", format!("{}{closing}\n", self.lines));
         if let Some(next) = next {
             let link = format!(
-                "</v1/tenants/{}/entries?{}>; rel=\"next\"",
+                "<{base}/v1/tenants/{}/entries?{}>; rel=\"next\"",
                 tenant.name,
                 query.next(&next)
             );
@@ -268,8 +274,9 @@ pub async fn entry(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, READERS)?;
-    let published = tenant.published();
-    let entry = app.ledger.reader(&tenant, &published).entry(index_of(&index)?)?;
+    let index = index_of(&index)?;
+    let published = super::published_with(&app, &tenant, index).await?;
+    let entry = app.ledger.reader(&tenant, &published).entry(index)?;
     Ok(text("application/json", entry.ok_or_else(Problem::not_found)?))
 }
 
@@ -284,8 +291,9 @@ pub async fn disclosures(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, &[Role::Discloser])?;
-    let published = tenant.published();
-    let payload = app.ledger.reader(&tenant, &published).payload(index_of(&index)?)?;
+    let index = index_of(&index)?;
+    let published = super::published_with(&app, &tenant, index).await?;
+    let payload = app.ledger.reader(&tenant, &published).payload(index)?;
     let payload = payload.ok_or_else(Problem::not_found)?;
     let mut body = Vec::new();
     for disclosure in payload.disclosures {

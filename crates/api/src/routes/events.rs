@@ -9,9 +9,11 @@ use axum::{
     http::{HeaderMap, header},
 };
 use ledger::{
+    event::Refused,
     ident::Ident,
     journal::{Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Headers, Subject},
     ledger::Batch,
+    media::Media,
     post::Outcome,
     system::Role,
     tenant::Tenant,
@@ -22,9 +24,19 @@ use std::sync::Arc;
 /// Query of `POST T/events`.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// `full`: each result carries its receipt.
-    receipts: Option<String>,
+    #[param(inline)]
+    receipts: Option<Receipts>,
+}
+
+/// Which receipts.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Receipts {
+    /// Of each event.
+    Full,
 }
 
 /// What became of each event.
@@ -81,7 +93,7 @@ pub async fn publish(
     let held = body::events(&app, &headers, body, &tenant.name).await?;
     let events = split(&headers, &held.bytes)?;
     let batch = append_events(&app, &tenant, &producer, events).await?;
-    let receipts = query.receipts.as_deref() == Some("full");
+    let receipts = query.receipts == Some(Receipts::Full);
     // A thousand receipts are some 20,000 reads: not on a thread that serves others.
     tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts)).map(Json)
 }
@@ -93,10 +105,34 @@ pub async fn append_events(
     producer: &Ident,
     events: Vec<Vec<u8>>,
 ) -> Result<Batch, Problem> {
+    append_bodies(app, tenant, producer, events.into_iter().map(Brought::from).collect()).await
+}
+
+/// What is appended as a producer's message.
+pub struct Brought {
+    /// An event, or what should have become one.
+    pub body: Vec<u8>,
+    /// Why it can't be one, if that is known already and the body alone does not say it.
+    pub refused: Option<Refused>,
+}
+
+impl From<Vec<u8>> for Brought {
+    fn from(body: Vec<u8>) -> Self {
+        Self { body, refused: None }
+    }
+}
+
+/// Appends messages of one producer.
+pub async fn append_bodies(
+    app: &App,
+    tenant: &Tenant,
+    producer: &Ident,
+    events: Vec<Brought>,
+) -> Result<Batch, Problem> {
     if events.len() > BATCH_MESSAGES_MAX {
         return Err(too_many());
     }
-    if let Some(at) = events.iter().position(|event| event.len() > BODY_BYTES_MAX) {
+    if let Some(at) = events.iter().position(|event| event.body.len() > BODY_BYTES_MAX) {
         let detail = format!(
             "Event {at} (counted from 0) has more than {BODY_BYTES_MAX} bytes; none was published."
         );
@@ -104,9 +140,12 @@ pub async fn append_events(
     }
     let batch = events
         .into_iter()
-        .map(|body| Append {
+        .map(|Brought { body, refused }| Append {
             subject: Subject::Decisions(producer.clone()),
-            headers: Headers::default(),
+            headers: Headers {
+                refused: refused.map(|refused| refused.code().to_owned()),
+                ..Headers::default()
+            },
             body,
             expected: None,
         })
@@ -116,31 +155,70 @@ pub async fn append_events(
 
 /// The events of a body, by its content type.
 fn split(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
-    let kind =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let kind = content_type(headers)?.ok_or_else(unread)?;
     let is_array = bytes.trim_ascii_start().starts_with(b"[");
-    let parts: Vec<&[u8]> = match kind.as_str() {
+    let parts: Vec<&[u8]> = match kind.essence.as_str() {
         "application/x-ndjson" | "application/jsonl" => {
             let lines = bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
             // One more than may be is enough to know.
-            lines.filter(|line| !line.is_empty()).take(BATCH_MESSAGES_MAX + 1).collect()
+            let lines = lines.filter(|line| !line.is_empty()).take(BATCH_MESSAGES_MAX + 1);
+            let lines: Vec<&[u8]> = lines.collect();
+            if let [line] = lines[..] {
+                one(line)?;
+            }
+            lines
         }
         "application/cloudevents-batch+json" => array(bytes)?,
         "application/json" if is_array => array(bytes)?,
-        "application/json" | "application/cloudevents+json" => vec![bytes],
-        _ => {
-            return Err(Problem::new(
-                "unsupported_media_type",
-                "Send Content-Type: application/cloudevents+json (one event), application/cloudevents-batch+json (an \
-                 array) or application/x-ndjson (one per line).",
-            ));
-        }
+        "application/json" | "application/cloudevents+json" => vec![one(bytes)?],
+        _ => return Err(unread()),
     };
     if parts.is_empty() || parts.iter().all(|part| part.is_empty()) {
         return Err(Problem::new("body_syntax", "There is no event in the body."));
     }
     Ok(parts.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+/// The content type of a request; none where there is none. Refuses what can't be a whole event: binary mode, another
+/// charset, two types.
+pub fn content_type(headers: &HeaderMap) -> Result<Option<Media>, Problem> {
+    let refuse = |detail: &str| Problem::new("unsupported_media_type", detail);
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let value = values.next().and_then(|value| value.to_str().ok());
+    let is_structured = value.is_some_and(ledger::event::is_structured);
+    let mut names = headers.keys().map(header::HeaderName::as_str);
+    if !is_structured && names.any(ledger::event::is_attribute_header) {
+        return Err(refuse(
+            "CloudEvents in binary mode (`ce-` headers) are not read. Send each event whole (structured mode), with \
+             Content-Type: application/cloudevents+json; nothing was published.",
+        ));
+    }
+    if values.next().is_some() {
+        return Err(refuse("Send one Content-Type; this request has several."));
+    }
+    let Some(value) = value else { return Ok(None) };
+    let media = Media::parse(value);
+    let media = media.ok_or_else(|| refuse("The Content-Type is not a media type (RFC 9110)."))?;
+    if !media.is_utf8() {
+        return Err(refuse("JSON is UTF-8: send no other charset in the Content-Type."));
+    }
+    Ok(Some(media))
+}
+
+fn unread() -> Problem {
+    let detail = "Send Content-Type: application/cloudevents+json (one event), application/cloudevents-batch+json (an \
+                  array) or application/x-ndjson (one per line).";
+    Problem::new("unsupported_media_type", detail)
+}
+
+/// A body or a line that is one event, whatever is wrong with it; not one that is several, for each wants an answer.
+pub fn one(bytes: &[u8]) -> Result<&[u8], Problem> {
+    if body::is_several(bytes) || bytes.trim_ascii_start().starts_with(b"[") {
+        let detail = "The body holds several events where one is expected. Send them as lines \
+                      (application/x-ndjson) or as an array (application/cloudevents-batch+json); nothing was published.";
+        return Err(Problem::new("body_syntax", detail));
+    }
+    Ok(bytes)
 }
 
 fn array(bytes: &[u8]) -> Result<Vec<&[u8]>, Problem> {
@@ -208,7 +286,7 @@ fn result(id: Option<String>, outcome: &Outcome) -> EventResult {
         status,
         index: outcome.index().unwrap_or(0),
         first,
-        reason: refused.map(ledger::event::Refused::code),
+        reason: refused.map(Refused::code),
         detail: refused.map(ToString::to_string),
         receipt: None,
     }

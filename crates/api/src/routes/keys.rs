@@ -128,7 +128,14 @@ pub async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    if !access_keys(&app, &tenant)?.iter().any(|key| key.key_id == key_id) {
+    let known = || -> Result<bool, Problem> {
+        Ok(access_keys(&app, &tenant)?.iter().any(|key| key.key_id == key_id))
+    };
+    if !known()? {
+        // It may have been made at another server a moment ago.
+        app.ledger.catch_up(&tenant).await?;
+    }
+    if !known()? {
         return Err(Problem::not_found());
     }
     app.record(&tenant, "access", &Access::Remove { key_id }).await?;

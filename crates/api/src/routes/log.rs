@@ -80,7 +80,12 @@ pub async fn tile(
     // One spelling for one tile: a path that had to be decoded is another spelling.
     let plain = uri.path().ends_with(&format!("/tile/{path}"));
     let tile = Tile::parse(&path).filter(|_| plain).ok_or_else(Problem::not_found)?;
-    let published = tenant.published();
+    // The last leaf below it; a tile that no tree can have asks for nothing.
+    let leaves = 256_u64.checked_pow(u32::from(tile.level.unwrap_or(0)));
+    let end = tile.number.checked_mul(256).and_then(|first| first.checked_add(tile.width as u64));
+    let last = end.zip(leaves).and_then(|(end, leaves)| end.checked_mul(leaves)?.checked_sub(1));
+    let last = last.ok_or_else(Problem::not_found)?;
+    let published = super::published_with(&app, &tenant, last).await?;
     let bytes = app.ledger.reader(&tenant, &published).tile(&tile)?;
     let response = text("application/octet-stream", bytes.ok_or_else(Problem::not_found)?);
     // What was served once never changes.

@@ -29,6 +29,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
+use ledger::{reader::Published, tenant::Tenant};
 use std::sync::Arc;
 
 /// Every route.
@@ -105,6 +106,15 @@ async fn harden(request: Request, next: Next) -> Response {
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The published state, once it holds the leaf at `index` or all is posted here that the journal holds: the caller may have
+/// been told of that leaf by another server.
+async fn published_with(app: &App, tenant: &Tenant, index: u64) -> Result<Arc<Published>, Problem> {
+    if tenant.published().size <= index {
+        app.ledger.catch_up(tenant).await?;
+    }
+    Ok(tenant.published())
 }
 
 /// Text with a media type.

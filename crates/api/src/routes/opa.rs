@@ -3,7 +3,10 @@
 //! OPA repeats a chunk for ever unless it gets 2xx, so a poison event is never a 4xx: it is published as it came and
 //! becomes a `rejected` entry.
 
-use super::{body, events};
+use super::{
+    body,
+    events::{self, Brought},
+};
 use crate::{app::App, problem::Problem};
 use axum::{
     body::Body,
@@ -11,20 +14,22 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use ledger::{
-    event::{DECISION, LABELS_MAX, TEXT_BYTES_MAX},
+    canonical,
+    event::{DECISION, Fault, LABELS_MAX, Refused, TEXT_BYTES_MAX, TIME_BYTES_MAX},
     journal::{BATCH_MESSAGES_MAX, BODY_BYTES_MAX},
-    json::{self, Value},
+    json::{self, Member, Value},
     system::Role,
+    time,
 };
-use serde_json::{Map, Value as Json, json as object};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Most elements of one upload: OPA's default chunk holds some hundred.
 const ELEMENTS_MAX: usize = 20_000;
 
 /// Take decision logs of an OPA
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/opa/logs", tag = "events",
-    params(("tenant" = String, Path)), request_body(content = Vec<Object>, description = "gzip or plain JSON array"),
+    params(("tenant" = String, Path)), request_body(content = Option<Vec<Object>>, description = "gzip or plain JSON array; \
+        whatever else it is becomes a rejected entry, an empty body too"),
     responses((status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem)),
     security(("key" = [])))]
 pub async fn logs(
@@ -59,77 +64,121 @@ async fn take(
     let (tenant, caller) = app.caller(headers, tenant, &[Role::Publisher])?;
     let producer = caller.producer()?.clone();
     let held = body::events(app, headers, body, &tenant.name).await?;
-    let bytes = &held.bytes;
-    // Not an array: the whole body is one poison event.
-    let mut events: Vec<Vec<u8>> = match body::split_array(bytes, ELEMENTS_MAX) {
-        Ok(parts) => parts.into_iter().map(to_event).collect(),
-        // Not an array, or too long a one: one poison event, because OPA would repeat a refusal for ever.
-        Err(_) => vec![cut(bytes)],
-    };
+    let mut events = elements(&held.bytes);
+    let refused = events.iter().filter_map(|event| event.refused.as_ref());
+    if let Some(first) = refused.clone().next() {
+        // OPA gets 204, so nobody else is told what is wrong.
+        let (count, tenant) = (refused.count(), &tenant.name);
+        tracing::warn!(%tenant, %producer, count, %first, "elements of an OPA decision log are rejected");
+    }
     while !events.is_empty() {
         let rest = events.split_off(events.len().min(BATCH_MESSAGES_MAX));
         let part = std::mem::replace(&mut events, rest);
-        let batch = events::append_events(app, &tenant, &producer, part).await?;
+        let batch = events::append_bodies(app, &tenant, &producer, part).await?;
         events::results(app, &tenant, batch, false)?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Our event for one of OPA's; what can't be mapped is passed on as it came, at most what a journal takes of it.
-fn to_event(bytes: &[u8]) -> Vec<u8> {
-    let mapped = json::parse(bytes).ok().and_then(|value| map(&value, bytes));
-    // What the mapping could not make acceptable is passed on as it came, not as we rewrote it.
-    let mapped = mapped.filter(|event| ledger::event::parse(event).is_ok());
-    mapped.unwrap_or_else(|| cut(bytes))
-}
-
-fn cut(bytes: &[u8]) -> Vec<u8> {
-    bytes[..bytes.len().min(BODY_BYTES_MAX)].to_vec()
-}
-
-fn map(value: &Value<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-    let text = |value: Option<&Value<'_>>| value.and_then(Value::as_str).map(str::to_owned);
-    let fits = |text: &String| (1..=TEXT_BYTES_MAX).contains(&text.len());
-    let id = text(value.get("decision_id")).filter(fits)?;
-    let labels = value.get("labels");
-    let source = text(labels.and_then(|labels| labels.get("id"))).filter(fits)?;
-    let time = text(value.get("timestamp"))?;
-    let path = text(value.get("path")).map(|path| path.trim_start_matches('/').to_owned());
-    let action = path.filter(fits).unwrap_or_else(|| "query".into());
-    let header = value.get("request_context").and_then(|context| {
-        context.get("http")?.get("headers")?.get("x-agent-id")?.as_array()?.first()
-    });
-    let agent = text(header).filter(fits).unwrap_or_else(|| "unknown".into());
-    let mut data = object!({
-        "agent": {"id": agent},
-        "tool": {"name": "opa", "action": action},
-        "verdict": verdict(value.get("result")),
-    });
-    if let Some((name, revision)) = bundle(value) {
-        data["policy"] = object!({"id": name});
-        if let Some(revision) = revision.filter(fits) {
-            data["policy"]["version"] = revision.into();
+/// Every element of a body. A body that is no array, or too long a one, is one poison element, because OPA would repeat
+/// a refusal for ever.
+fn elements(bytes: &[u8]) -> Vec<Brought> {
+    match body::split_array(bytes, ELEMENTS_MAX) {
+        Ok(parts) => parts.into_iter().map(to_event).collect(),
+        Err(_) if bytes.len() > BODY_BYTES_MAX => vec![poison(bytes, Refused::TooBig)],
+        Err(_) => {
+            let whole = json::parse(bytes).map(drop);
+            vec![poison(bytes, whole.map_or_else(Refused::Json, |()| Refused::Opa(BODY)))]
         }
     }
-    let plain = plain_labels(labels);
-    if !plain.is_empty() {
-        data["labels"] = Json::Object(plain);
-    }
-    // Strict JSON holds no number that this reading would change, and no name twice.
-    let Json::Object(mut rest) = serde_json::from_slice(bytes).ok()? else { return None };
-    for taken in ["decision_id", "timestamp"] {
-        rest.remove(taken);
-    }
-    // All of them stand in plain: `id` is the source.
-    let count = |labels: &Json| labels.as_object().map_or(0, Map::len);
-    if rest.get("labels").is_some_and(|labels| count(labels) == count(&data["labels"]) + 1) {
-        rest.remove("labels");
-    }
-    data["payload"] = Json::Object(rest);
-    let event = object!({
-        "specversion": "1.0", "id": id, "source": source, "type": DECISION, "time": time, "data": data,
+}
+
+/// Our event for one of OPA's; what can't be mapped is passed on as it came, not as we rewrote it, with the reason.
+fn to_event(bytes: &[u8]) -> Brought {
+    let mapped = json::parse(bytes).map_err(Refused::Json).and_then(|value| {
+        let event = canonical::to_vec(&map(value)?);
+        ledger::event::parse(&event).map(|_| event)
     });
-    serde_json::to_vec(&event).ok()
+    match mapped {
+        Ok(body) => Brought { body, refused: None },
+        Err(_) if bytes.len() > BODY_BYTES_MAX => poison(bytes, Refused::TooBig),
+        Err(refused) => poison(bytes, refused),
+    }
+}
+
+/// At most what a journal takes of it.
+fn poison(bytes: &[u8], refused: Refused) -> Brought {
+    Brought { body: bytes[..bytes.len().min(BODY_BYTES_MAX)].to_vec(), refused: Some(refused) }
+}
+
+const fn must(at: &'static str, must: &'static str) -> Fault {
+    Fault { at, must, is_missing: false }
+}
+const BODY: Fault = must("", "must be one JSON array of at most 20000 elements");
+const DECISION_ID: Fault = must("/decision_id", "must be a text of 1 to 256 bytes");
+const LABELS_ID: Fault = must("/labels/id", "must be a text of 1 to 256 bytes");
+const TIMESTAMP: Fault = must("/timestamp", "must be a time of RFC 3339");
+
+/// One element as an event (`proto/formats/opa.md`). All of it is kept: what is not named elsewhere is payload.
+fn map(element: Value<'_>) -> Result<Value<'_>, Refused> {
+    let fits = |text: &&str| (1..=TEXT_BYTES_MAX).contains(&text.len());
+    let text =
+        |value: Option<&Value<'_>>| value.and_then(Value::as_str).filter(fits).map(str::to_owned);
+    let Value::Object(_) = element else { return Err(Refused::NotAnObject) };
+    let labels = element.get("labels");
+    let id = text(element.get("decision_id")).ok_or(Refused::Opa(DECISION_ID))?;
+    let source = text(labels.and_then(|labels| labels.get("id"))).ok_or(Refused::Opa(LABELS_ID))?;
+    let time = text(element.get("timestamp")).filter(|time| time.len() <= TIME_BYTES_MAX);
+    let time = time.filter(|time| time::rfc3339(time).is_some()).ok_or(Refused::Opa(TIMESTAMP))?;
+    let path = element.get("path").and_then(Value::as_str).map(|path| path.trim_start_matches('/'));
+    let action = path.filter(fits).unwrap_or("query").to_owned();
+    let header = element.get("request_context").and_then(|context| {
+        context.get("http")?.get("headers")?.get("x-agent-id")?.as_array()?.first()
+    });
+    let agent = text(header).unwrap_or_else(|| "unknown".into());
+    let mut data = vec![
+        member("agent", object([("id", agent)])),
+        member("tool", object([("name", "opa".into()), ("action", action)])),
+        member("verdict", said(verdict(element.get("result")))),
+    ];
+    if let Some((name, revision)) = bundle(&element) {
+        let version = revision.filter(|text| fits(&text.as_str())).map(|text| ("version", text));
+        data.push(member("policy", object([("id", name)].into_iter().chain(version))));
+    }
+    let plain = plain_labels(labels);
+    // All of them stand in plain: `id` is the source.
+    let count = if let Some(Value::Object(labels)) = labels { labels.len() } else { 0 };
+    let all_plain = count == plain.len() + 1;
+    if !plain.is_empty() {
+        data.push(member("labels", Value::object(plain)));
+    }
+    let Value::Object(mut rest) = element else { unreachable!("seen above") };
+    rest.retain(|(name, _)| match name.as_ref() {
+        "decision_id" | "timestamp" => false,
+        "labels" => !all_plain,
+        _ => true,
+    });
+    data.push(member("payload", Value::Object(rest)));
+    Ok(Value::object(vec![
+        member("specversion", said("1.0")),
+        member("id", said(id)),
+        member("source", said(source)),
+        member("type", said(DECISION)),
+        member("time", said(time)),
+        member("data", Value::object(data)),
+    ]))
+}
+
+fn member<'a>(name: &'static str, value: Value<'a>) -> Member<'a> {
+    (name.into(), value)
+}
+
+fn said<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
+    Value::String(text.into())
+}
+
+fn object<'a>(texts: impl IntoIterator<Item = (&'static str, String)>) -> Value<'a> {
+    Value::object(texts.into_iter().map(|(name, text)| member(name, said(text))).collect())
 }
 
 /// The mapping table of `proto/formats/opa.md`. An absent result is OPA's "undefined".
@@ -160,29 +209,29 @@ fn bundle(value: &Value<'_>) -> Option<(String, Option<String>)> {
     (1..=TEXT_BYTES_MAX).contains(&name.len()).then(|| (name.clone().into_owned(), revision))
 }
 
-fn plain_labels(labels: Option<&Value<'_>>) -> Map<String, Json> {
-    let Some(Value::Object(labels)) = labels else { return Map::new() };
+fn plain_labels<'a>(labels: Option<&Value<'_>>) -> Vec<Member<'a>> {
+    let Some(Value::Object(labels)) = labels else { return Vec::new() };
     let fits = |text: &str| text.len() <= TEXT_BYTES_MAX && !json::text_has_control(text);
     labels
         .iter()
         .filter(|(name, _)| name != "id" && !name.is_empty() && fits(name))
-        .filter_map(|(name, value)| Some((name.clone().into_owned(), value.as_str()?)))
-        .filter(|(_, value)| fits(value))
+        .filter_map(|(name, value)| Some((name, value.as_str().filter(|text| fits(text))?)))
         .take(LABELS_MAX)
-        .map(|(name, value)| (name, value.into()))
+        .map(|(name, value)| (name.clone().into_owned().into(), said(value.to_owned())))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value as Json, json as object};
 
     fn check(result: &str, expected: &str) {
         let text = format!(
             r#"{{"decision_id":"d1","labels":{{"id":"opa-1","region":"eu"}},"timestamp":"2026-11-20T05:48:00.5Z",
             "path":"/agents/allow","bundles":{{"b":{{"revision":"7"}}}},"input":{{"iban":"DE1"}}{result}}}"#
         );
-        let event = ledger::event::parse(&to_event(text.as_bytes())).unwrap();
+        let event = ledger::event::parse(&to_event(text.as_bytes()).body).unwrap();
         let plain: Json = serde_json::from_slice(&event.plain).unwrap();
         assert_eq!(plain["data"]["verdict"], expected, "{result}");
         assert_eq!(plain["data"]["tool"]["action"], "agents/allow");
@@ -204,9 +253,58 @@ mod tests {
         check(r#","result":"yes""#, "unspecified");
     }
 
+    /// Passed on as it came, with what is wrong with it.
+    fn check_poison(body: &[u8], reason: &str) {
+        let brought = elements(body);
+        let [one] = &brought[..] else { panic!("one element") };
+        let element = body.trim_ascii().strip_prefix(b"[").and_then(|b| b.strip_suffix(b"]"));
+        let sent = element.unwrap_or(body);
+        assert_eq!(one.body, sent[..sent.len().min(BODY_BYTES_MAX)], "{}", body.escape_ascii());
+        assert_eq!(
+            one.refused.map(|refused| refused.code()),
+            Some(reason),
+            "{}",
+            body.escape_ascii()
+        );
+        assert!(Refused::told(reason).is_some(), "posting believes it");
+    }
+
     #[test]
-    fn poison_is_passed_on() {
-        assert_eq!(to_event(b"{\"a\":1,\"a\":2}"), b"{\"a\":1,\"a\":2}");
-        assert_eq!(to_event(b"5"), b"5");
+    fn p3_poison_is_passed_on_with_its_own_reason() {
+        let element = |more: &str| {
+            format!(
+                r#"[{{"decision_id":"d","labels":{{"id":"o"}},"timestamp":"2026-11-20T05:48:00Z"{more}}}]"#
+            )
+        };
+        let deep = format!(r#","input":{}{}"#, "[".repeat(31), "]".repeat(31));
+        let many: Vec<String> = (0..70).map(|n| format!(",\"m{n}\":{n}")).collect();
+        let many = many.concat();
+        let long = format!(r#","input":"{}""#, "x".repeat(300_000));
+        check_poison(b"[{\"a\":1,\"a\":2}]", "json_duplicate_key");
+        check_poison(b"[5]", "not_an_object");
+        check_poison(element(&deep).as_bytes(), "json_depth");
+        check_poison(element(&many).as_bytes(), "payload_fields");
+        check_poison(element(&long).as_bytes(), "too_big");
+        check_poison(element(r#","/x":1"#).as_bytes(), "payload_name");
+        check_poison(element(r#","input":9007199254740993"#).as_bytes(), "json_number");
+        check_poison(element("").replace("\"d\"", "\"a\\u0000\"").as_bytes(), "control_character");
+        check_poison(element("").replace("decision_id", "id").as_bytes(), "opa");
+        check_poison(element("").replace("\"o\"", "5").as_bytes(), "opa");
+        check_poison(element("").replace("05:48:00Z", "05:48:00").as_bytes(), "opa");
+        check_poison(b"{}", "opa");
+        check_poison(b"", "json_syntax");
+        check_poison(&vec![b' '; 300_000], "too_big");
+    }
+
+    #[test]
+    fn p6_numbers_are_those_that_were_sent() {
+        let numbers =
+            "117.63331139400017,51.248178375505404,9007199254740991.0,0.09144338512092887";
+        let text = format!(
+            r#"{{"decision_id":"d","labels":{{"id":"o"}},"timestamp":"2026-11-20T05:48:00Z","input":[{numbers}]}}"#
+        );
+        let event = ledger::event::parse(&to_event(text.as_bytes()).body).unwrap();
+        let shown = numbers.replace("991.0", "991");
+        assert_eq!(event.fields[0].value, format!("[{shown}]").into_bytes());
     }
 }

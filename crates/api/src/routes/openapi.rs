@@ -7,7 +7,11 @@ use super::{
 use axum::response::Response;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Content, PathItem, Ref, RefOr, Response as Documented, ResponseBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 #[derive(OpenApi)]
@@ -18,12 +22,12 @@ use utoipa::{
         events::publish, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
         keys::remove, keys::rotate, operate::create_tenant, operate::erase, clock::reset, operate::backup, operate::healthz,
-        operate::readyz, operate::metrics, jwks::jwks, approvals::open,
+        operate::readyz, operate::metrics, serve, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::back::cancel, approvals::back::revoke,
         approvals::back::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
         slack::interactions,
     ),
-    modifiers(&BearerKey))]
+    modifiers(&BearerKey, &Problems))]
 struct Document;
 
 struct BearerKey;
@@ -37,6 +41,42 @@ impl Modify for BearerKey {
     }
 }
 
+/// Every operation may fail, and every failure is a problem (`proto/errors.md`), but for the health checks, whose 503 is
+/// an answer.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            let responses = &mut operation.responses.responses;
+            responses.retain(|status, response| status != "503" || is_an_answer(response));
+            for (status, description) in [
+                ("4XX", "Refused: the request must change"),
+                ("5XX", "Try again later, or tell the operator"),
+            ] {
+                let content = Content::new(Some(Ref::from_schema_name("Problem")));
+                let problem = ResponseBuilder::new().description(description);
+                let problem = problem.content("application/problem+json", content).build();
+                responses.insert(status.into(), RefOr::T(problem));
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, post, delete, .. } = item;
+    [get, post, delete].into_iter().flatten()
+}
+
+/// Whether it has a body that is not a problem.
+fn is_an_answer(response: &RefOr<Documented>) -> bool {
+    let RefOr::T(response) = response else { return true };
+    response.content.values().any(|content| {
+        let RefOr::T(content) = content else { return true };
+        !matches!(&content.schema, Some(RefOr::Ref(to)) if to.ref_location.ends_with("/Problem"))
+    })
+}
+
 /// The document as JSON text.
 pub fn document() -> String {
     let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
@@ -44,13 +84,42 @@ pub fn document() -> String {
     text
 }
 
-/// `GET /openapi.json`.
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, body = Object)))]
 pub async fn serve() -> Response {
     super::text("application/json", document())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    /// Path and methods of each `.route(…)` of the router are those of the document.
+    #[test]
+    fn every_route_is_documented() {
+        let source = include_str!("mod.rs").replace(char::is_whitespace, "");
+        let (tenant, rest) = source.split_once("letpages=").unwrap();
+        let mut routed = BTreeSet::new();
+        for (part, before) in [(tenant, "/v1/tenants/{tenant}"), (rest, "")] {
+            for route in part.split(".route(\"").skip(1) {
+                let (path, handlers) = route.split_once("\",").unwrap();
+                let handlers = handlers.split(';').next().unwrap();
+                let path = format!("{before}{}", path.replace("{*", "{"));
+                for method in ["get", "post", "delete", "put", "patch"] {
+                    if format!(".{handlers}").contains(&format!(".{method}(")) {
+                        routed.insert(format!("{method} {path}"));
+                    }
+                }
+            }
+        }
+        let document: serde_json::Value = serde_json::from_str(&super::document()).unwrap();
+        let mut documented = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            documented.extend(item.as_object().unwrap().keys().map(|m| format!("{m} {path}")));
+        }
+        assert_eq!(routed, documented);
+    }
+
     /// After a change: `countersign openapi > proto/openapi.json`.
     #[test]
     fn the_checked_in_copy_is_this_one() {

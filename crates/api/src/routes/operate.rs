@@ -101,7 +101,7 @@ pub async fn erase(
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let Erase { index, fields, cancel } = body::json(&app, &headers, body).await?;
     let erasure = Erasure { index, fields };
-    if erasure.index >= tenant.published().size {
+    if erasure.index >= super::published_with(&app, &tenant, erasure.index).await?.size {
         return Err(Problem::not_found());
     }
     check_erasure(&app, &tenant, &erasure)?;
@@ -233,22 +233,23 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     });
     if operator {
         let list = |pairs: Vec<(String, String)>| {
-            pairs
-                .into_iter()
-                .map(|(tenant, reason)| json!({"tenant": tenant, "reason": reason}))
-                .collect::<Vec<_>>()
+            let pairs = pairs.into_iter();
+            let pairs = pairs.map(|(tenant, reason)| json!({"tenant": tenant, "reason": reason}));
+            pairs.collect::<serde_json::Value>()
         };
-        answer["halted"] = list(halted).into();
+        answer["halted"] = list(halted);
+        answer["clocks"] = list(clocks);
+        answer["waiting"] = list(waiting);
+        let unsigned = unsigned
+            .into_iter()
+            .map(|(tenant, count)| json!({"tenant": tenant, "messages": count}));
+        answer["unsigned"] = unsigned.collect();
         let scrub = scrubbed.into_iter().map(|(t, scrub)| {
             let age = app.scrub.age(&t.name).as_secs();
             json!({"tenant": t.name, "passes": scrub.passes, "age_seconds": age, "read": scrub.read,
                 "findings": scrub.findings})
         });
         answer["scrub"] = scrub.collect::<Vec<_>>().into();
-        let unsigned = unsigned.into_iter().map(|(tenant, count)| (tenant, count.to_string()));
-        answer["unsigned"] = list(unsigned.collect()).into();
-        answer["clocks"] = list(clocks).into();
-        answer["waiting"] = list(waiting).into();
     }
     let status = if green { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(answer)).into_response())

@@ -12,13 +12,14 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use ledger::{disclosure::Scope, entry::View};
+use ledger::{disclosure::Scope, entry::View, reader::Published, tenant::Tenant};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Which receipt: by index, or by what makes an event unique.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct ReceiptQuery {
     /// Leaf index.
     index: Option<u64>,
@@ -43,18 +44,19 @@ pub async fn receipt(
 ) -> Result<Response, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
     let query: ReceiptQuery = super::query(raw.as_deref())?;
-    let published = tenant.published();
-    let reader = app.ledger.reader(&tenant, &published);
-    let index = match (&query.index, &query.producer, &query.source, &query.id) {
-        (Some(index), None, None, None) => Some(*index),
+    let (published, index) = match (&query.index, &query.producer, &query.source, &query.id) {
+        (Some(index), None, None, None) => {
+            (super::published_with(&app, &tenant, *index).await?, Some(*index))
+        }
         (None, Some(producer), Some(source), Some(id)) => {
-            reader.find(Scope { producer, source, id })?
+            find(&app, &tenant, Scope { producer, source, id }).await?
         }
         _ => {
             let detail = "Give either index, or producer, source and id.";
             return Err(Problem::new("bad_request", detail));
         }
     };
+    let reader = app.ledger.reader(&tenant, &published);
     let receipt = index.map(|index| reader.receipt(index)).transpose()?.flatten();
     let receipt = receipt.ok_or_else(Problem::not_found)?;
     // A publisher's key reads what its own producer published, nothing else.
@@ -69,11 +71,30 @@ pub async fn receipt(
     Ok(text("text/plain; charset=utf-8", receipt.to_string()))
 }
 
+/// The leaf index of an event, and the state that it was found in; `None` only once all is posted here that the journal
+/// holds.
+async fn find(
+    app: &App,
+    tenant: &Tenant,
+    scope: Scope<'_>,
+) -> Result<(Arc<Published>, Option<u64>), Problem> {
+    let published = tenant.published();
+    if let Some(index) = app.ledger.reader(tenant, &published).find(scope)? {
+        return Ok((published, Some(index)));
+    }
+    app.ledger.catch_up(tenant).await?;
+    let published = tenant.published();
+    let index = app.ledger.reader(tenant, &published).find(scope)?;
+    Ok((published, index))
+}
+
 /// Between which sizes.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct ConsistencyQuery {
     /// Smaller tree size, at least 1.
+    #[param(minimum = 1)]
     from: u64,
     /// Larger tree size, at most the published one.
     to: u64,
@@ -100,7 +121,7 @@ pub async fn consistency(
 ) -> Result<Json<Consistency>, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, ANY)?;
     let ConsistencyQuery { from, to } = super::query(raw.as_deref())?;
-    let published = tenant.published();
+    let published = super::published_with(&app, &tenant, to.saturating_sub(1)).await?;
     let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;
     let proof = proof.ok_or_else(|| {
         let size = published.size;

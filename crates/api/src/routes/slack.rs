@@ -94,21 +94,28 @@ fn of_click(click: &Click, decision: Decision) -> Answer<'_> {
 }
 
 impl Desk<'_> {
+    /// Nobody clicks and reads nothing: where no text arrives, and where it was not done, Slack is answered an error, and
+    /// shows that beside the card.
     async fn click(&self, click: &Click) -> Result<Response, Problem> {
         let text = match click.act {
-            Act::DenyWithComment => self.ask_why(click).await?,
-            Act::Approve => self.answer(&of_click(click, Decision::Approve)).await?,
-            Act::Deny => self.answer(&of_click(click, Decision::Deny)).await?,
+            Act::DenyWithComment => self.ask_why(click).await,
+            Act::Approve => self.answer(&of_click(click, Decision::Approve)).await,
+            Act::Deny => self.answer(&of_click(click, Decision::Deny)).await,
         };
-        if let Some(text) = text {
-            self.tell(click, &text).await;
+        match text {
+            Ok(None) => {}
+            Ok(Some(text)) => self.tell(click, &text).await?,
+            Err(problem) => {
+                let _ = self.tell(click, problem.detail()).await;
+                return Err(problem);
+            }
         }
         Ok(StatusCode::OK.into_response())
     }
 
     /// Opens the dialog: at once, because the trigger lives for 3 s. Returns what the clicker is told instead.
     async fn ask_why(&self, click: &Click) -> Result<Option<String>, Problem> {
-        if !self.is_our_card(&click.shown.approval, &click.at)? {
+        if !self.is_our_card(&click.shown.approval, &click.at).await? {
             return Ok(Some(NOT_OUR_CARD.into()));
         }
         if self.person(&click.clicker)?.is_none() {
@@ -146,7 +153,7 @@ impl Desk<'_> {
     /// Hands an answer to the worker; returns what only the clicker is told.
     async fn answer(&self, answer: &Answer<'_>) -> Result<Option<String>, Problem> {
         let Answer { clicker, shown, at, decision, comment } = *answer;
-        if !self.is_our_card(&shown.approval, at)? {
+        if !self.is_our_card(&shown.approval, at).await? {
             let (connection, approval) = (&self.slack.name, &shown.approval);
             tracing::warn!(%connection, %approval, "a click on a message that is no card of ours");
             return Ok(Some(NOT_OUR_CARD.into()));
@@ -175,8 +182,12 @@ impl Desk<'_> {
     }
 
     /// A button means something only in the message that we posted for this approval.
-    fn is_our_card(&self, approval: &Ident, at: &Posted) -> Result<bool, Problem> {
-        Ok(self.worker.posted(approval, &self.slack.name)?.contains(at))
+    async fn is_our_card(&self, approval: &Ident, at: &Posted) -> Result<bool, Problem> {
+        let looked = self.worker.is_posted(approval, &self.slack.name, |card| card == at);
+        match tokio::time::timeout(REVIEW_WAIT, looked).await {
+            Ok(found) => Ok(found?),
+            Err(_) => Err(Problem::new("behind", "It took too long. Click again.")),
+        }
     }
 
     /// The one person linked to whoever clicked; nobody, if that is not clear.
@@ -188,14 +199,11 @@ impl Desk<'_> {
         Ok(first.filter(|_| same).map(|person| person.id.clone()))
     }
 
-    async fn tell(&self, click: &Click, text: &str) {
-        let told = match &click.response_url {
-            Some(url) => self.slack.tell(url, text).await,
-            None => self.slack.whisper(&click.at, &click.clicker.member.user, text).await,
-        };
-        if let Err(error) = told {
-            tracing::info!(connection = %self.slack.name, %error, "the clicker could not be told");
-        }
+    async fn tell(&self, click: &Click, text: &str) -> Result<(), Problem> {
+        self.slack.tell(click, text).await.map_err(|error| {
+            tracing::warn!(connection = %self.slack.name, %error, "the clicker could not be told");
+            Problem::new("busy", "The person who clicked could not be told what came of it.")
+        })
     }
 
     /// Nothing for an answer that was recorded: the card itself will show it.

@@ -12,7 +12,8 @@ use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
-use ledger::{json, system::Role};
+use decider::approval::Refusal;
+use ledger::{ident::Ident, json, system::Role};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub struct Redeem {
     call: CallBody,
 }
 
-/// A call; `run` is null or absent where there is none.
+/// A call; `run` is null or absent where there is none. The `frozen` call of an approval can be sent as it is.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallBody {
@@ -44,6 +45,20 @@ pub struct CallBody {
     action: String,
     #[schema(value_type = Object)]
     params: Box<RawValue>,
+    /// 1, as in the frozen call; may be left out.
+    #[serde(default)]
+    v: Option<u64>,
+    /// The tenant of the address, as in the frozen call; may be left out.
+    #[serde(default)]
+    tenant: Option<String>,
+}
+
+impl CallBody {
+    /// Whether what a frozen call has beside the call fits.
+    fn fits(&self, tenant: &Ident) -> bool {
+        self.v.is_none_or(|v| v == 1)
+            && self.tenant.as_ref().is_none_or(|named| named == tenant.as_str())
+    }
 }
 
 /// A token that was spent.
@@ -72,7 +87,12 @@ pub async fn redeem(
     let bytes = body::read(&app, &headers, body, REDEEM_BYTES_MAX).await?;
     let wrong = |detail: String| Problem::new("bad_request", detail);
     json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
-    let redeem: Redeem = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let redeem: Redeem =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(body::wrong(&error)))?;
+    if !redeem.call.fits(&asking.tenant.name) {
+        let detail = "call: `v` is 1 and `tenant` that of the address, or leave them out.";
+        return Err(wrong(detail.into()));
+    }
     let params = json::parse(redeem.call.params.get().as_bytes());
     let params = params.map_err(|error| wrong(format!("call.params: {error}")))?;
     let call = CallInHand {
@@ -88,7 +108,10 @@ pub async fn redeem(
     let redeemed = asking.worker.redeem(enforcer, &request).await?;
     let approval = &redeemed.done.approval;
     if let Some(refusal) = redeemed.done.refused {
-        return Err(Problem::refusal(refusal).with_approval(&asking.view(approval)?));
+        let problem = asking.view(approval)?.refusal(refusal);
+        let digests = format!("The call that you sent has the digest {}.", redeemed.digest);
+        let other = refusal == Refusal::DigestMismatch;
+        return Err(if other { problem.also(&digests) } else { problem });
     }
     let view = View::new(&asking.worker, approval, redeemed.frozen.as_ref())?;
     let call = redeemed.frozen.and_then(|frozen| RawValue::from_string(frozen.canonical).ok());

@@ -1,12 +1,15 @@
 //! `verify --approval`: the life of one approval, told again from its entries alone (`proto/formats/approval-export.md`).
 
-use super::{Failure, Report, read_text, refused};
-use crate::terminal::{bad, dim, good, harmless, say, strong};
-use decider::approval::{Audit, Event, Phase, State, Step};
-use ledger::{
-    log::checkpoint::Checkpoint,
-    verify::{self, Trusted},
+use super::{
+    Failure, Given,
+    export::Whole,
+    file::{self, Form, is_dropping},
+    refused,
+    report::Report,
 };
+use crate::terminal::{bad, dim, good, harmless, name, strong};
+use decider::approval::{Audit, Event, Phase, State, Step};
+use ledger::{log::checkpoint::Checkpoint, verify};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path};
 
@@ -26,58 +29,152 @@ const CHECKED: [&str; 12] = [
     "one_redemption",
 ];
 /// What these entries can't show, as codes.
-const NOT_CHECKED: [&str; 8] = [
-    "later_messages",
+const NOT_CHECKED: [&str; 6] = [
     "people_and_groups",
     "owners_of_the_agent",
-    "rule_in_force",
     "sign_in_age",
     "truth_of_the_execution_report",
     "consistency_with_other_checkpoints",
     "same_view_for_everybody",
 ];
 
-/// Verifies the folder that `export --approval` wrote.
-pub(super) fn check(
-    folder: &Path,
-    trusted: &[Trusted],
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let place = |name: &str| folder.join(name).display().to_string();
-    let note = read_text(folder.join("checkpoint"))?;
-    let checkpoint = verify::checkpoint(&note, trusted);
-    let checkpoint = checkpoint.map_err(|error| refused(&place("checkpoint"), &error))?;
-    let proven = |name: &str| -> Result<(u64, Vec<u8>), Failure> {
-        let verified = verify::receipt(&read_text(folder.join(name))?, trusted);
-        let receipt = verified.map_err(|error| refused(&place(name), &error))?.receipt;
-        if receipt.checkpoint != note {
-            return Err(refused(&place(name), &"its checkpoint is not the one beside it"));
+/// What the whole log shows beside it, as codes.
+const BY_WHOLE_LOG: [&str; 2] = ["later_messages", "rule_in_force"];
+
+/// A message that stands in the log after those of a history.
+pub(super) struct Later {
+    /// 1, 2, …
+    n: u64,
+    /// Leaf index.
+    index: u64,
+}
+
+/// A history that holds.
+pub(super) struct History {
+    place: String,
+    checkpoint: Checkpoint,
+    audit: Audit,
+    /// The call itself was disclosed.
+    disclosed: bool,
+    ignored: Vec<String>,
+}
+
+impl History {
+    /// Verifies the folder that `export --approval` wrote.
+    pub(super) fn read(folder: &Path, given: &mut Given) -> Result<Self, Failure> {
+        let place = |name: &str| folder.join(name).display().to_string();
+        complete(folder)?;
+        let note = file::read(folder.join("checkpoint"), Form::Checkpoint)?;
+        let checkpoint = given.take_checkpoint(&place("checkpoint"), &note)?;
+        let mut proven = |name: &str| -> Result<(u64, Vec<u8>), Failure> {
+            let text = file::read(folder.join(name), Form::Receipt)?;
+            let receipt = given.receipt(&place(name), &text)?.receipt;
+            if receipt.checkpoint != note {
+                return Err(refused(&place(name), &"its checkpoint is not the one beside it"));
+            }
+            Ok((receipt.index, receipt.entry))
+        };
+        let opening = "opening.tlog-proof";
+        let (index, decision) = proven(opening)?;
+        let begun = Audit::begin(index, &decision);
+        let mut audit = begun.map_err(|error| refused(&place(opening), &error))?;
+        let (last, ignored) = last_number(folder)?;
+        for n in 1..=last {
+            let name = format!("{n}.tlog-proof");
+            let (index, entry) = proven(&name)?;
+            audit.follow(index, &entry).map_err(|error| refused(&place(&name), &error))?;
         }
-        Ok((receipt.index, receipt.entry))
-    };
-    let opening = "opening.tlog-proof";
-    let (index, decision) = proven(opening)?;
-    let mut audit =
-        Audit::begin(index, &decision).map_err(|error| refused(&place(opening), &error))?;
-    for n in 1..=last_number(folder)? {
-        let name = format!("{n}.tlog-proof");
-        let (index, entry) = proven(&name)?;
-        audit.follow(index, &entry).map_err(|error| refused(&place(&name), &error))?;
+        let shown = folder.join("opening.disclosures");
+        let disclosed = shown.exists() && disclosed_call(&shown, &decision, &audit, given)?;
+        let place = folder.display().to_string();
+        Ok(Self { place, checkpoint, audit, disclosed, ignored })
     }
-    let shown = folder.join("opening.disclosures");
-    let disclosed = if shown.exists() { disclosed_call(&shown, &decision, &audit)? } else { false };
-    report.history(&folder.display().to_string(), &checkpoint, &audit, disclosed);
+
+    /// Holds it against every other history of the same approval, every whole log and every single receipt: it has each
+    /// message that the log had at its checkpoint, and none that the log has not. Returns what the largest whole log holds
+    /// after it, if one was given.
+    pub(super) fn compare(
+        &self,
+        histories: &[Self],
+        wholes: &[Whole],
+        given: &Given,
+    ) -> Result<Option<Vec<Later>>, Failure> {
+        let (id, own) = (self.audit.id(), self.audit.indexes());
+        for other in histories.iter().filter(|other| other.audit.id() == id) {
+            self.against(&other.place, other.checkpoint.size, &other.audit.indexes())?;
+        }
+        for whole in wholes {
+            self.against(whole.place(), whole.size(), &whole.messages(id))?;
+        }
+        for (index, n, place) in given.entries.messages(id.as_str()) {
+            let nth = usize::try_from(n).ok().and_then(|n| own.get(n.checked_sub(1)?));
+            let is_hidden = index < self.checkpoint.size && !own.contains(&index);
+            if is_hidden || nth.is_some_and(|known| *known != index) {
+                return Err(self.hides(place, n, index));
+            }
+        }
+        let largest = wholes.iter().max_by_key(|whole| whole.size());
+        Ok(largest.map(|whole| self.later(&whole.messages(id))))
+    }
+
+    /// Holds it against somebody who knows all messages below a tree size.
+    fn against(&self, place: &str, size: u64, all: &[u64]) -> Result<(), Failure> {
+        for (at, index) in self.audit.indexes().iter().enumerate() {
+            if *index < size && all.get(at) != Some(index) {
+                let (id, n) = (self.audit.id(), at + 1);
+                let text = format!(
+                    "{} and {place} contradict each other about approval {id}: message {n} is entry {index} in the one, and not in the other",
+                    self.place
+                );
+                return Err(Failure::Contradiction(text));
+            }
+        }
+        let later = self.later(all);
+        let hidden = later.iter().find(|later| later.index < self.checkpoint.size);
+        hidden.map_or(Ok(()), |hidden| Err(self.hides(place, hidden.n, hidden.index)))
+    }
+
+    fn hides(&self, place: &str, n: u64, index: u64) -> Failure {
+        Failure::Contradiction(format!(
+            "{} and {place} contradict each other about approval {}: message {n} (entry {index}) is not in the history as that message, though the log of {} entries, whose checkpoint the history carries, held it",
+            self.place,
+            self.audit.id(),
+            self.checkpoint.size
+        ))
+    }
+
+    fn later(&self, all: &[u64]) -> Vec<Later> {
+        let numbered = (1..).zip(all).map(|(n, index)| Later { n, index: *index });
+        numbered.skip(self.audit.indexes().len()).collect()
+    }
+}
+
+/// Whether the folder can be a history at all.
+fn complete(folder: &Path) -> Result<(), Failure> {
+    let unreadable = |what: &str| Failure::Unreadable(format!("{}: {what}", folder.display()));
+    if folder.join("tile").exists() {
+        return Err(unreadable("it is the export of a whole log: give it by --export"));
+    }
+    if folder.is_dir() && !folder.join("checkpoint").exists() {
+        return Err(unreadable(
+            "there is no file `checkpoint`: it is no export of an approval, or was not finished. Run `countersign export --approval` again",
+        ));
+    }
     Ok(())
 }
 
-/// How many messages there are: their files are numbered 1, 2, … without a hole.
-fn last_number(folder: &Path) -> Result<u64, Failure> {
+/// How many messages there are: their files are numbered 1, 2, … without a hole. And what an operating system left.
+fn last_number(folder: &Path) -> Result<(u64, Vec<String>), Failure> {
     let place = folder.display().to_string();
     let unreadable = |error: std::io::Error| Failure::Unreadable(format!("{place}: {error}"));
-    let mut numbers = BTreeSet::new();
+    let (mut numbers, mut ignored) = (BTreeSet::new(), Vec::new());
     for file in std::fs::read_dir(folder).map_err(unreadable)? {
         let name = file.map_err(unreadable)?.file_name();
         let name = name.to_string_lossy();
+        if is_dropping(&name) {
+            ignored.push(name.into_owned());
+            continue;
+        }
         let Some(stem) = name.strip_suffix(".tlog-proof").filter(|stem| *stem != "opening") else {
             continue;
         };
@@ -87,7 +184,7 @@ fn last_number(folder: &Path) -> Result<u64, Failure> {
     }
     let missing = (1..).zip(&numbers).find(|(n, number)| n != *number).map(|(n, _)| n);
     match (missing, numbers.last()) {
-        (None, Some(last)) => Ok(*last),
+        (None, Some(last)) => Ok((*last, ignored)),
         (missing, _) => {
             let n = missing.unwrap_or(1);
             Err(refused(&place, &format!("message {n} is missing: there is no {n}.tlog-proof")))
@@ -96,10 +193,16 @@ fn last_number(folder: &Path) -> Result<u64, Failure> {
 }
 
 /// Whether the call itself was disclosed. If so, its digest is that of the approval.
-fn disclosed_call(path: &Path, decision: &[u8], audit: &Audit) -> Result<bool, Failure> {
+fn disclosed_call(
+    path: &Path,
+    decision: &[u8],
+    audit: &Audit,
+    given: &mut Given,
+) -> Result<bool, Failure> {
     let place = path.display().to_string();
-    let shown = verify::disclosures(&read_text(path)?, decision);
+    let shown = verify::disclosures(&file::read(path, Form::Disclosures)?, decision);
     let shown = shown.map_err(|error| refused(&place, &error))?;
+    given.fields.take(&place, audit.opening(), &shown)?;
     let field = |name| shown.iter().find(|(field, _)| field == name).map(|(_, value)| value);
     if let Some(owner) = field("owner") {
         audit.check_owner(owner).map_err(|error| refused(&place, &error))?;
@@ -110,69 +213,87 @@ fn disclosed_call(path: &Path, decision: &[u8], audit: &Audit) -> Result<bool, F
 }
 
 impl Report {
-    fn history(&mut self, place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) {
-        self.items.push(item(place, checkpoint, audit, disclosed));
-        if !self.json {
-            tell(place, checkpoint, audit, disclosed);
+    /// Tells a history; `later` is what the whole log holds after it, where the whole log was given.
+    pub(super) fn history(&mut self, history: &History, later: Option<&[Later]>) {
+        self.item(item(history, later));
+        let state = history.audit.state();
+        self.tell_life(history);
+        let phase = word(&state.phase);
+        let phase = if is_over_badly(state) { bad(&phase) } else { strong(&phase) };
+        self.line(&format!("  After message {}: {phase}", state.n));
+        for Later { n, index } in later.unwrap_or_default() {
+            self.line(&format!("  The log holds a later message: {n}, entry {index}"));
+        }
+        if !history.ignored.is_empty() {
+            self.line(&dim(&format!("  ignored: {}", harmless(&history.ignored.join(", ")))));
+        }
+        self.line(&dim(&format!(
+            "  checked: the log's signature, each entry's bytes and place, messages 1 to {} without a hole, the id from the \
+             decision, the rule's digest, who may follow whom, deadlines by the journal's time, the quorum of distinct \
+             people, none of them an owner, each shown this digest, at most one redemption{}{}",
+            state.n,
+            if history.disclosed { ", the digest of the disclosed call" } else { "" },
+            if later.is_some() { ", that the whole log holds no other message of it, that the rule was in force" } else { "" },
+        )));
+        let whole = if later.is_some() {
+            String::new()
+        } else {
+            format!(
+                "whether a message {} follows and whether this rule was in force (that needs the whole log: give --export too), ",
+                state.n.saturating_add(1)
+            )
+        };
+        self.line(&dim(&format!(
+            "  not checked: {whole}who the people are, their groups and who owns the agent, how fresh a sign-in was, \
+             whether the execution report is true, whether others were shown the same log{}",
+            if history.disclosed { "" } else { ", the params (not disclosed)" },
+        )));
+    }
+
+    fn tell_life(&mut self, history: &History) {
+        let audit = &history.audit;
+        self.line(&format!("{} {}", good("verified"), harmless(&history.place)));
+        self.line(&format!(
+            "  approval {} of {}",
+            audit.id(),
+            harmless(&history.checkpoint.origin)
+        ));
+        if let Some(requested) = &audit.state().requested {
+            let call = &requested.call;
+            let (agent, tool, action) = (&call.agent, &call.tool, &call.action);
+            self.line(&format!("  {} · {} by agent {}", name(tool), name(action), name(agent)));
+            self.line(&format!("  call digest {}", harmless(&call.digest)));
+            let rule = harmless(&format!("{:?}", requested.rule.name));
+            self.line(&format!("  rule {rule} ({})", requested.rule_digest));
+        }
+        for Step { n, index, at, events, phase } in audit.steps() {
+            let events: Vec<String> = events.iter().map(describe).collect();
+            let told = format!("{:>3}  {at}  entry {index}  {}", n, events.join(", "));
+            self.line(&format!("  {told} {}", dim(&format!("→ {}", word(phase)))));
         }
     }
 }
 
-fn item(place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) -> Value {
+fn item(history: &History, later: Option<&[Later]>) -> Value {
+    let History { place, checkpoint, audit, .. } = history;
     let state = audit.state();
     let step = |step: &Step| json!({"n": step.n, "index": step.index, "at": step.at, "events": step.events, "state": step.phase});
     let steps: Vec<Value> = audit.steps().iter().map(step).collect();
-    let call = "call_digest_of_params";
     let mut checked = CHECKED.to_vec();
     let mut not_checked = NOT_CHECKED.to_vec();
-    if disclosed { &mut checked } else { &mut not_checked }.push(call);
+    if history.disclosed { &mut checked } else { &mut not_checked }.push("call_digest_of_params");
+    if later.is_some() { &mut checked } else { &mut not_checked }.extend(BY_WHOLE_LOG);
+    let later = later.map(|later| -> Vec<Value> {
+        later.iter().map(|later| json!({"n": later.n, "index": later.index})).collect()
+    });
     json!({
         "place": place, "verified": true, "origin": checkpoint.origin, "size": checkpoint.size,
         "root": checkpoint.root.to_string(), "approval_id": audit.id(), "tenant": audit.tenant(),
         "state": state.phase, "n": state.n, "requested": state.requested, "granted_by": state.granted_by,
         "redemption": state.redeemed.as_ref().map(|(id, jti, at)| json!({"redemption_id": id, "jti": jti, "at": at})),
-        "report": state.report, "end_reason": state.end_reason, "messages": steps,
+        "report": state.report, "end_reason": state.end_reason, "messages": steps, "later_messages": later,
         "checked": checked, "not_checked": not_checked,
     })
-}
-
-fn tell(place: &str, checkpoint: &Checkpoint, audit: &Audit, disclosed: bool) {
-    let state = audit.state();
-    let phase = word(&state.phase);
-    say(&format!("{} {}", good("verified"), harmless(place)));
-    say(&format!("  approval {} of {}", audit.id(), harmless(&checkpoint.origin)));
-    if let Some(requested) = &state.requested {
-        let call = &requested.call;
-        let (agent, tool, action) = (&call.agent, &call.tool, &call.action);
-        say(&format!("  {} by agent {}", harmless(&format!("{tool}/{action}")), harmless(agent)));
-        say(&format!("  call digest {}", harmless(&call.digest)));
-        say(&format!(
-            "  rule {} ({})",
-            harmless(&format!("{:?}", requested.rule.name)),
-            requested.rule_digest
-        ));
-    }
-    for Step { n, index, at, events, phase } in audit.steps() {
-        let events: Vec<String> = events.iter().map(describe).collect();
-        let told = format!("{:>3}  {at}  entry {index}  {}", n, events.join(", "));
-        say(&format!("  {told} {}", dim(&format!("→ {}", word(phase)))));
-    }
-    let phase = if is_over_badly(state) { bad(&phase) } else { strong(&phase) };
-    say(&format!("  After message {}: {phase}", state.n));
-    say(&dim(&format!(
-        "  checked: the log's signature, each entry's bytes and place, messages 1 to {} without a hole, the id from the \
-         decision, the rule's digest, who may follow whom, deadlines by the journal's time, the quorum of distinct \
-         people, none of them an owner, each shown this digest, at most one redemption{}",
-        state.n,
-        if disclosed { ", the digest of the disclosed call" } else { "" },
-    )));
-    say(&dim(&format!(
-        "  not checked: whether a message {} follows (that needs the whole log), who the people are, their groups and \
-         who owns the agent, whether this rule was in force, how fresh a sign-in was, whether the execution report is true, whether others \
-         were shown the same log{}",
-        state.n.saturating_add(1),
-        if disclosed { "" } else { ", the params (not disclosed)" },
-    )));
 }
 
 fn is_over_badly(state: &State) -> bool {

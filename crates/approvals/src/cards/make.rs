@@ -6,7 +6,11 @@ use decider::{
     approval::{Decision, Phase, State},
     rule::Amount,
 };
-use ledger::{foreign::harmless, ident::Ident, time::Nanos};
+use ledger::{
+    foreign::{self, harmless},
+    ident::Ident,
+    time::Nanos,
+};
 
 /// What is left of the frozen call's payload.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +49,9 @@ impl Card {
         let amount = requested.rule.matches.amount.as_ref();
         let amount = amount.zip(rows.as_ref()).and_then(|(at, rows)| amount_at(at, rows));
         let complete = !state.corrupt && rows.as_ref().is_some_and(|rows| rows.complete);
-        let clean = |(pointer, value): (String, String)| (harmless(&pointer), harmless(&value));
+        let clean = |(pointer, value): (String, String)| {
+            (foreign::pointer(&pointer), foreign::value(&value))
+        };
         Some(Self {
             tenant: tenant.clone(),
             approval: approval.clone(),
@@ -53,10 +59,10 @@ impl Card {
             shown_at: now,
             phase: state.phase,
             end_reason: state.end_reason.as_deref().map(harmless),
-            tool: harmless(&requested.call.tool),
-            action: harmless(&requested.call.action),
-            agent: harmless(&requested.call.agent),
-            run: requested.call.run.as_deref().map(harmless),
+            tool: foreign::name(&requested.call.tool),
+            action: foreign::name(&requested.call.action),
+            agent: foreign::name(&requested.call.agent),
+            run: requested.call.run.as_deref().map(foreign::name),
             amount,
             params: rows.map(|r| r.rows.into_iter().map(clean).collect()).unwrap_or_default(),
             complete,
@@ -184,6 +190,22 @@ mod tests {
         assert_eq!(card.needed, ["1 of finance"]);
         assert_eq!(card.url, "https://log.example.com/approvals/apr-1");
         assert!(card.decidable());
+    }
+
+    #[test]
+    fn p7_names_are_shown_as_they_are_compared() {
+        let mut state = state();
+        let call = &mut state.requested.as_mut().unwrap().call;
+        call.tool = "payments ".into();
+        call.action = "tr\u{430}nsfer".into();
+        call.run = Some("run  1".into());
+        let card = card(&state, Some("{\"\u{a0}to\":\"\u{410}CME\"}"), 10);
+        assert_eq!(
+            (card.tool.as_str(), card.action.as_str()),
+            ("payments\\u{20}", "tr\\u{430}nsfer")
+        );
+        assert_eq!(card.run.as_deref(), Some("run \\u{20}1"));
+        assert_eq!(card.params, [("/\\u{a0}to".to_owned(), "\"\\u{410}CME\"".to_owned())]);
     }
 
     #[test]

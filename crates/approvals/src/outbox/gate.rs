@@ -12,10 +12,14 @@ pub const BURST_WINDOW: Duration = Duration::from_secs(60);
 /// Shortest time between two messages to one channel: Slack's limit for posting.
 const PACE: Duration = Duration::from_secs(1);
 
-/// First pause after a failure that tells no time; each further one doubles it.
-const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// Longest such pause.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Pauses after failures: the first one, doubled by each further failure up to the longest.
+#[derive(Clone, Copy, Debug)]
+pub struct Pauses(Duration, Duration);
+
+/// The other side can't be reached, or fails, and tells no time.
+pub const AWAY: Pauses = Pauses(Duration::from_secs(5), Duration::from_secs(60));
+/// The other side refuses: a person must repair that.
+pub const REFUSED: Pauses = Pauses(Duration::from_secs(30), Duration::from_secs(300));
 
 /// What was written to a channel lately.
 #[derive(Debug, Default)]
@@ -26,6 +30,8 @@ pub struct Gate {
     digest: Option<Instant>,
     /// The last pause after a failure, until a message is taken.
     pause: Option<Duration>,
+    /// Why the other side refuses, once that is kept as evidence; until a message is taken.
+    refusal: Option<String>,
 }
 
 impl Gate {
@@ -55,7 +61,22 @@ impl Gate {
 
     /// The other side took a message.
     pub fn worked(&mut self) {
-        self.pause = None;
+        (self.pause, self.refusal) = (None, None);
+    }
+
+    /// Whether the last message was not taken.
+    pub fn is_in_trouble(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// Whether it is kept as evidence that the other side refuses for this reason.
+    pub fn is_kept(&self, code: &str) -> bool {
+        self.refusal.as_deref() == Some(code)
+    }
+
+    /// It is kept as evidence that the other side refuses for this reason.
+    pub fn keeps(&mut self, code: &str) {
+        self.refusal = Some(code.to_owned());
     }
 
     /// A new card was sent.
@@ -70,17 +91,18 @@ impl Gate {
         self.sent(now);
     }
 
-    /// The other side failed and did not say for how long; returns the pause.
-    pub fn wait_longer(&mut self, now: Instant) -> Duration {
-        let pause = self.pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
-        self.pause = Some(pause);
+    /// The other side failed or refused and did not say for how long; returns the pause.
+    pub fn wait_longer(&mut self, now: Instant, Pauses(first, longest): Pauses) -> Duration {
+        let pause = self.pause.map_or(first, |pause| (pause * 2).clamp(first, longest));
         self.wait(now + pause);
+        self.pause = Some(pause);
         pause
     }
 
     /// The other side asks for patience.
     pub fn wait(&mut self, until: Instant) {
         self.not_before = self.not_before.max(Some(until));
+        self.pause.get_or_insert(AWAY.0);
     }
 }
 
@@ -110,12 +132,20 @@ mod tests {
     #[test]
     fn pauses_grow_until_something_is_taken() {
         let (mut gate, now) = (Gate::default(), Instant::now());
-        let pauses: Vec<u64> = (0..6).map(|_| gate.wait_longer(now).as_secs()).collect();
+        let pauses: Vec<u64> = (0..6).map(|_| gate.wait_longer(now, AWAY).as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
-        assert_eq!(gate.closed_until(now), Some(now + PAUSE_MAX));
+        assert_eq!(gate.closed_until(now), Some(now + AWAY.1));
         gate.sent(now);
-        assert_eq!(gate.wait_longer(now), PAUSE_MAX);
+        assert_eq!(gate.wait_longer(now, AWAY), AWAY.1);
+        let pauses: Vec<u64> = (0..3).map(|_| gate.wait_longer(now, REFUSED).as_secs()).collect();
+        assert_eq!(pauses, [120, 240, 300]);
+        gate.keeps("is_archived");
+        assert!(gate.is_in_trouble() && gate.is_kept("is_archived") && !gate.is_kept("no_team"));
         gate.worked();
-        assert_eq!(gate.wait_longer(now), PAUSE_MIN);
+        assert!(!gate.is_in_trouble() && !gate.is_kept("is_archived"));
+        assert_eq!(gate.wait_longer(now, REFUSED), REFUSED.0);
+        gate.worked();
+        gate.wait(now);
+        assert!(gate.is_in_trouble());
     }
 }

@@ -4,6 +4,7 @@
 //! is afterwards, and which version it shows. So a crash between any two steps loses nothing: whoever looks next finds
 //! a claim without a place, looks for the card in the chat, and posts it if it is not there. A second card is harmless.
 
+mod chat;
 mod gate;
 mod send;
 
@@ -63,9 +64,10 @@ pub(crate) enum Step {
     },
     /// It is one of many: a link to the inbox stands for it.
     InDigest,
-    /// The message is gone; it is posted anew.
+    /// The message is gone; while people are asked, it is posted anew.
     Gone,
-    /// The channel does not take it: a person must repair that. It is tried again now and then.
+    /// The channel does not take it: a person must repair that. It is tried again, with growing pauses; told once for a
+    /// channel and reason, until a message is taken.
     Refused {
         /// The other side's code.
         code: String,
@@ -98,6 +100,13 @@ pub(crate) struct Seen {
     pub refused: Option<String>,
 }
 
+impl Seen {
+    /// Whether people may have it before them.
+    fn may_be_there(&self) -> bool {
+        self.posted.is_some() || self.planned.is_some()
+    }
+}
+
 /// Cards of one approval, by line.
 pub(crate) type Cards = BTreeMap<String, Seen>;
 
@@ -114,9 +123,9 @@ pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
             seen.posted = Some(Posted { conversation, message });
             seen.version = version;
         }
-        Step::Updated { version } => seen.version = version,
+        Step::Updated { version } => (seen.version, seen.refused) = (version, None),
         Step::InDigest => (seen.in_digest, seen.planned) = (true, None),
-        Step::Gone => (seen.posted, seen.planned, seen.version) = (None, None, 0),
+        Step::Gone => *seen = Seen { connection: seen.connection.take(), ..Seen::default() },
         Step::Refused { code } => (seen.refused, seen.planned) = (Some(code), None),
     }
 }
@@ -128,6 +137,13 @@ pub(crate) struct Line {
     pub name: String,
     /// Where.
     pub channel: Channel,
+}
+
+impl Line {
+    /// Whether it tells an owner what became of it, and asks nobody.
+    fn is_owners(&self) -> bool {
+        self.name.starts_with("owner/")
+    }
 }
 
 /// The cards that an approval should have.
@@ -146,7 +162,7 @@ pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &Chats, had: &Ca
         let reminder = format!("{name}/reminder");
         // Nobody is asked anew about what is over; what was shown is kept right.
         for (line, new) in [(name.clone(), pending), (reminder, pending && state.reminded)] {
-            if new || had.contains_key(&line) {
+            if new || had.get(&line).is_some_and(Seen::may_be_there) {
                 lines.push(Line { name: line, channel: channel.clone() });
             }
         }

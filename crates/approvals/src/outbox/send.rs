@@ -1,8 +1,14 @@
 //! The outbox at work: one approval at a time, until what is seen is what should be seen.
 
-use super::{Cards, Chats, Line, Seen, Step, Told, fold, wanted};
+use super::{
+    Cards, Line, Seen, Step, Told,
+    chat::Chat,
+    fold,
+    gate::{self, Gate},
+    wanted,
+};
 use crate::{
-    cards::{Card, Digest, Posted, SendError},
+    cards::{Digest, Posted, SendError},
     fault,
     history::Approval,
     setup::Channel,
@@ -32,16 +38,22 @@ const CLAIM_LEFT: Duration = Duration::from_secs(25);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Pause while another message to the channel is under way, or after a claim was lost.
 const SOON: Duration = Duration::from_millis(500);
-/// Pause before a channel that refuses our cards is tried again.
-const REFUSED_AGAIN: Duration = Duration::from_secs(300);
+/// Pause before an approval is looked at again while no rules are in force.
+const NO_RULES_AGAIN: Duration = Duration::from_secs(300);
+/// A card that was refused is tried so much later than others of its channel: it may be the card that is not taken.
+const BEHIND: Duration = Duration::from_secs(1);
+/// A message that can't be changed is tried again after between these times, growing with how long it is over.
+const LOCKED_AGAIN: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(30)..=Duration::from_secs(3600);
+/// How long after its end an approval's cards are still brought up to date.
+const KEPT_RIGHT: Duration = Duration::from_secs(7 * 86_400);
 
 /// What came of looking at one card: done, or when to look again.
 type Again = Option<Duration>;
 
 impl Worker {
     /// Brings cards up to date, for ever.
-    pub(crate) async fn send_cards(self: Arc<Self>) {
-        let mut running = JoinSet::new();
+    pub(crate) async fn send_cards(self: Arc<Self>, running: &mut JoinSet<()>) {
         loop {
             while running.try_join_next().is_some() {}
             let (due, next) = self.outbox().take(AT_ONCE_MAX.saturating_sub(running.len()));
@@ -75,7 +87,7 @@ impl Worker {
 
     async fn bring_up_once(&self, id: &Ident) -> Result<Again, Error> {
         // Without rules in force nothing is sent; once they are, everything is looked at.
-        let Ok(setup) = self.ready() else { return Ok(Some(REFUSED_AGAIN)) };
+        let Ok(setup) = self.ready() else { return Ok(Some(NO_RULES_AGAIN)) };
         let Some(approval) = self.get(id).await? else { return Ok(None) };
         let (expected, cards) = self.cards_of(id)?;
         let chats = self.chats();
@@ -110,12 +122,25 @@ impl Worker {
         Ok((expected, cards))
     }
 
-    /// Where cards of an approval were posted through a connection: a click on any other message is none of ours.
-    pub fn posted(&self, id: &Ident, connection: &Ident) -> Result<Vec<Posted>, Error> {
-        let (_, cards) = self.cards_of(id)?;
-        let through =
-            cards.into_values().filter(|seen| seen.connection.as_ref() == Some(connection));
-        Ok(through.filter_map(|seen| seen.posted).collect())
+    /// Whether a card of an approval that was posted through a connection is the one that `is` knows: a click on any other
+    /// message is none of ours. `false` only once everything is posted here that the journal holds.
+    pub async fn is_posted(
+        &self,
+        id: &Ident,
+        connection: &Ident,
+        is: impl Fn(&Posted) -> bool,
+    ) -> Result<bool, Error> {
+        let known = || -> Result<bool, Error> {
+            let (_, cards) = self.cards_of(id)?;
+            let through =
+                cards.into_values().filter(|seen| seen.connection.as_ref() == Some(connection));
+            Ok(through.filter_map(|seen| seen.posted).any(|posted| is(&posted)))
+        };
+        if known()? {
+            return Ok(true);
+        }
+        self.ledger().catch_up(self.tenant()).await?;
+        known()
     }
 
     /// Whether an approval should be shown in chats, and no chat has taken a card of it.
@@ -136,17 +161,21 @@ impl Worker {
         if seen.in_digest || (seen.posted.is_some() && seen.version >= version) {
             return Ok(None);
         }
+        let over_for = over_for(approval);
+        if over_for.is_some_and(|age| age > KEPT_RIGHT) {
+            return Ok(None);
+        }
         let gate = self.outbox().gate(&line.channel);
         let Ok(mut gate) = gate.try_lock() else { return Ok(Some(SOON)) };
         let now = Instant::now();
         if let Some(until) = gate.closed_until(now) {
             return Ok(Some(until.duration_since(now)));
         }
-        let sending = Sending { worker: self, approval, line };
+        let sending = Sending { worker: self, approval, line, seen, over_for };
         if let Some(posted) = &seen.posted {
             let updated = sending.update(posted).await;
             gate.sent(Instant::now());
-            return sending.updated(updated, &mut gate, version).await;
+            return sending.updated(updated, &mut gate).await;
         }
         // Whose claim holds, and for how long still.
         let held = seen.planned.as_ref().and_then(|(worker, at)| {
@@ -155,8 +184,10 @@ impl Worker {
         });
         match held {
             Some((ours, left)) if !ours || left < CLAIM_LEFT => return Ok(Some(left)),
-            // Tried again: every claim is an entry for ever.
+            // Tried again: every claim is an entry for ever. So is no claim made while a chat is in trouble: at worst two
+            // workers post one card each, when it is mended.
             Some(_) => {}
+            None if gate.is_in_trouble() => {}
             None => {
                 let begun = Instant::now();
                 if !sending.claim(expected).await? || begun.elapsed() + CLAIM_LEFT > CLAIM_TIME {
@@ -165,7 +196,7 @@ impl Worker {
                 fault::point("card_planned");
             }
         }
-        sending.post(&mut gate, seen.planned.is_some()).await
+        sending.post(&mut gate).await
     }
 }
 
@@ -174,6 +205,9 @@ struct Sending<'a> {
     worker: &'a Worker,
     approval: &'a Approval,
     line: &'a Line,
+    seen: &'a Seen,
+    /// Since when nobody is asked any more.
+    over_for: Option<Duration>,
 }
 
 impl Sending<'_> {
@@ -203,15 +237,24 @@ impl Sending<'_> {
         Ok(Some(Duration::ZERO))
     }
 
-    async fn post(&self, gate: &mut super::gate::Gate, late: bool) -> Result<Again, Error> {
+    async fn post(&self, gate: &mut Gate) -> Result<Again, Error> {
         let (card, _) = self.worker.card(self.approval)?;
         let chat = self.chat()?;
+        // Nobody is asked anew about what is over; what may be there is looked for, to be kept right.
+        let only_look = self.over_for.is_some() && !self.line.is_owners();
+        let late = self.seen.planned.is_some() || self.seen.refused.is_some();
         // A reminder is a second card of the same approval: the first one must not be taken for it.
         if late && !self.line.name.contains('/') {
-            let found = chat.find(&self.line.channel.to, &self.approval.id).await;
-            if let Ok(Some(posted)) = found {
-                return self.tell(posted_step(posted, 0)).await;
+            match chat.find(&self.line.channel.to, &self.approval.id).await {
+                Ok(Some(posted)) => return self.tell(posted_step(posted, 0)).await,
+                Err(error @ (SendError::Later(..) | SendError::Unknown)) if only_look => {
+                    return self.failed(error, gate).await;
+                }
+                Ok(None) | Err(_) => {}
             }
+        }
+        if only_look {
+            return Ok(None);
         }
         let now = Instant::now();
         let answer = if self.approval.is_pending() && gate.is_burst(now) {
@@ -249,25 +292,30 @@ impl Sending<'_> {
     async fn updated(
         &self,
         updated: Result<(), SendError>,
-        gate: &mut super::gate::Gate,
-        version: u64,
+        gate: &mut Gate,
     ) -> Result<Again, Error> {
         match updated {
             Ok(()) => {
                 gate.worked();
-                self.tell(Step::Updated { version }).await
+                self.tell(Step::Updated { version: self.approval.state.version }).await
             }
-            // Only people who are still asked need a new card.
-            Err(SendError::Gone(_)) if self.approval.is_pending() => self.tell(Step::Gone).await,
-            Err(SendError::Gone(_) | SendError::Refused(_)) => {
-                self.tell(Step::Updated { version }).await
-            }
+            Err(SendError::Gone(_)) => self.tell(Step::Gone).await,
+            Err(SendError::Locked(code)) => match self.over_for {
+                // Only people who are still asked need a new card.
+                None => self.tell(Step::Gone).await,
+                Some(age) => {
+                    if self.seen.refused.as_ref() != Some(&code) {
+                        self.tell(Step::Refused { code }).await?;
+                    }
+                    Ok(Some((age / 2).clamp(*LOCKED_AGAIN.start(), *LOCKED_AGAIN.end())))
+                }
+            },
             Err(error) => self.failed(error, gate).await,
         }
     }
 
     /// What to do after a failure.
-    async fn failed(&self, error: SendError, gate: &mut super::gate::Gate) -> Result<Again, Error> {
+    async fn failed(&self, error: SendError, gate: &mut Gate) -> Result<Again, Error> {
         let (tenant, approval) = (&self.worker.tenant().name, &self.approval.id);
         let line = &self.line.name;
         tracing::warn!(%tenant, %approval, line, %error, "a card was not sent");
@@ -277,11 +325,15 @@ impl Sending<'_> {
                 Ok(Some(wait))
             }
             SendError::Later(_, None) | SendError::Unknown => {
-                Ok(Some(gate.wait_longer(Instant::now())))
+                Ok(Some(gate.wait_longer(Instant::now(), gate::AWAY)))
             }
-            SendError::Gone(code) | SendError::Refused(code) => {
-                self.tell(Step::Refused { code }).await?;
-                Ok(Some(REFUSED_AGAIN))
+            SendError::Gone(code) | SendError::Locked(code) | SendError::Refused(code) => {
+                let pause = gate.wait_longer(Instant::now(), gate::REFUSED);
+                if !gate.is_kept(&code) && self.seen.refused.as_ref() != Some(&code) {
+                    self.tell(Step::Refused { code: code.clone() }).await?;
+                }
+                gate.keeps(&code);
+                Ok(Some(pause + BEHIND))
             }
         }
     }
@@ -296,57 +348,14 @@ impl Sending<'_> {
     }
 }
 
+/// How long nobody is asked any more; `None`: people are asked.
+fn over_for(approval: &Approval) -> Option<Duration> {
+    let state = &approval.state;
+    let since = state.ended_at.or_else(|| approval.steps.last().map(|step| step.at));
+    let age = embedded::now().0.saturating_sub(since.unwrap_or_default().0);
+    (!approval.is_pending()).then_some(Duration::from_nanos(age))
+}
+
 fn posted_step(posted: Posted, version: u64) -> Step {
     Step::Posted { conversation: posted.conversation, message: posted.message, version }
-}
-
-/// One of the connections.
-enum Chat<'a> {
-    Slack(&'a crate::slack::Connection),
-    Teams(&'a crate::teams::Connection),
-    Webhook(&'a crate::teams::webhook::Webhook),
-}
-
-impl Chats {
-    fn get(&self, connection: &Ident) -> Option<Chat<'_>> {
-        let name = connection.as_str();
-        let slack = self.slack.get(name).map(Chat::Slack);
-        let teams = || self.teams.get(name).map(Chat::Teams);
-        slack.or_else(teams).or_else(|| self.webhooks.get(name).map(Chat::Webhook))
-    }
-}
-
-impl Chat<'_> {
-    async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
-        match self {
-            Self::Slack(slack) => slack.post(to, card).await,
-            Self::Teams(teams) => teams.post(to, card).await,
-            Self::Webhook(webhook) => webhook.post(card).await,
-        }
-    }
-
-    async fn post_digest(&self, to: &str, digest: &Digest) -> Result<Posted, SendError> {
-        match self {
-            Self::Slack(slack) => slack.post_digest(to, digest).await,
-            Self::Teams(teams) => teams.post_digest(to, digest).await,
-            Self::Webhook(webhook) => webhook.post_digest(digest).await,
-        }
-    }
-
-    async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
-        match self {
-            Self::Slack(slack) => slack.update(posted, card).await,
-            Self::Teams(teams) => teams.update(posted, card).await,
-            // A link leads to what is true now.
-            Self::Webhook(_) => Ok(()),
-        }
-    }
-
-    /// Looks for a card after a post without an answer. Only Slack can be asked.
-    async fn find(&self, to: &str, approval: &Ident) -> Result<Option<Posted>, SendError> {
-        match self {
-            Self::Slack(slack) => slack.find(to, approval).await,
-            Self::Teams(_) | Self::Webhook(_) => Ok(None),
-        }
-    }
 }

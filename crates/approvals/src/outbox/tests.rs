@@ -38,6 +38,13 @@ fn p9_what_was_told_is_what_is_known() {
     check(&[planned.clone(), posted.clone()], &there);
     let updated = step(json!({"op": "updated", "version": 3}));
     check(&[planned.clone(), posted.clone(), updated], &Seen { version: 3, ..there.clone() });
+    let refused = step(json!({"op": "refused", "code": "invalid_auth"}));
+    let stale = Seen { refused: Some("invalid_auth".into()), ..there.clone() };
+    check(&[planned.clone(), posted.clone(), refused.clone()], &stale);
+    check(
+        &[planned.clone(), posted.clone(), refused, step(json!({"op": "updated", "version": 2}))],
+        &Seen { version: 2, ..there.clone() },
+    );
     let gone = step(json!({"op": "gone"}));
     check(&[planned.clone(), posted.clone(), gone], &Seen::default());
     let refused = step(json!({"op": "refused", "code": "not_in_channel"}));

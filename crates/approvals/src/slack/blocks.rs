@@ -52,14 +52,14 @@ pub(super) struct Message {
 
 /// Whether a card in Slack has buttons to decide: it may be decided in chat, and all of the call fits.
 pub fn is_decidable(card: &Card) -> bool {
-    card.decidable() && param_cells(card).is_some()
+    card.decidable() && names_fit(card) && param_cells(card).is_some()
 }
 
 /// The card.
 pub(super) fn message(card: &Card) -> Message {
     let title = title(card);
-    let what = format!("{} {}", short(&card.tool), short(&card.action));
-    let mut blocks = vec![header(&title), fields(&summary(card, &what))];
+    let what = format!("{} \u{b7} {}", short(&card.tool), short(&card.action));
+    let mut blocks = vec![header(&title), fields(&summary(card))];
     blocks.extend(params(card));
     if let Some(text) = &card.agent_says {
         let text = cut(&one_line(text), AGENT_CHARS_MAX);
@@ -76,6 +76,16 @@ pub(super) fn message(card: &Card) -> Message {
     let foot = format!("{} \u{b7} call {digest} \u{b7} version {}", card.approval, card.version);
     blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&foot)]}));
     Message { text: escape(&format!("{title}: {what}")), blocks }
+}
+
+/// What is left of a card that Slack finds wrong or too long: where it stands, and the way to the page.
+pub(super) fn told(card: &Card) -> Message {
+    let title = title(card);
+    let what = format!("{} \u{b7} {}", short(&card.tool), short(&card.action));
+    let cells = [cell("Tool", &short(&card.tool)), cell("Action", &short(&card.action))];
+    let open = json!({"type": "actions", "block_id": "decide", "elements": [open(card)]});
+    let text = escape(&format!("{title}: {what}"));
+    Message { text, blocks: vec![header(&title), fields(&cells), open] }
 }
 
 /// One card for many.
@@ -143,8 +153,8 @@ fn title(card: &Card) -> String {
     text.to_owned()
 }
 
-fn summary(card: &Card, what: &str) -> Vec<Value> {
-    let mut cells = vec![cell("Call", what)];
+fn summary(card: &Card) -> Vec<Value> {
+    let mut cells = vec![cell("Tool", &short(&card.tool)), cell("Action", &short(&card.action))];
     cells.extend(card.amount.as_deref().map(|amount| cell("Amount", &short(amount))));
     cells.push(cell("Agent", &short(&card.agent)));
     cells.extend(card.run.as_deref().map(|run| cell("Run", &short(run))));
@@ -169,6 +179,12 @@ fn params(card: &Card) -> Vec<Value> {
             vec![section("The parameters can't be shown any more: this call can't be approved.")]
         }
     }
+}
+
+/// Whether what names the call stands on the card uncut: two calls whose names begin alike must not look the same.
+fn names_fit(card: &Card) -> bool {
+    let names = [Some(&card.tool), Some(&card.action), Some(&card.agent), card.run.as_ref()];
+    names.into_iter().flatten().all(|name| short(name) == *name)
 }
 
 /// `None` if one of them is missing or does not fit.
@@ -232,9 +248,14 @@ fn buttons(card: &Card, what: &str) -> Value {
             "type": "button", "action_id": DENY_WITH_COMMENT, "text": plain("Deny with comment"), "value": value,
         }));
     }
-    let open = if card.phase == Phase::Pending { "Review in browser" } else { "Open in browser" };
-    elements.push(link(open, &card.url));
+    elements.push(open(card));
     json!({"type": "actions", "block_id": "decide", "elements": elements})
+}
+
+/// The way to the page.
+fn open(card: &Card) -> Value {
+    let text = if card.phase == Phase::Pending { "Review in browser" } else { "Open in browser" };
+    link(text, &card.url)
 }
 
 fn link(text: &str, url: &str) -> Value {

@@ -3,7 +3,7 @@
 
 mod trouble;
 
-use super::{Connection, OpenError, Shown, blocks};
+use super::{Click, Connection, OpenError, Shown, blocks};
 use crate::cards::{Card, Digest, Posted, SendError};
 use ledger::ident::Ident;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -15,7 +15,7 @@ use slack_morphism::{
     hyper_tokio::{SlackClientHyperConnector, SlackHyperClient, SlackHyperHttpsConnector},
 };
 use std::{sync::RwLock, time::Duration};
-use trouble::Trouble;
+use trouble::{Trouble, is_about_content};
 use url::Url;
 
 /// Longest wait for an answer when nobody waits for us.
@@ -26,8 +26,8 @@ const CLICK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else
 const HISTORY_PAGE: usize = 100;
 /// Most pages looked through: an unknown outcome is looked up soon after.
 const HISTORY_PAGES_MAX: usize = 3;
-/// Host of Slack's response URLs.
-const RESPONSE_HOST: &str = "hooks.slack.com";
+/// Hosts of Slack's response URLs; the second one is `GovSlack`'s.
+const RESPONSE_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 
 /// The client of one app.
 pub(super) struct Client {
@@ -158,24 +158,33 @@ impl Client {
 
     /// Whether a response URL is Slack's, or that of the configured stand-in on this machine.
     fn may_respond_to(&self, url: &Url) -> bool {
-        let slack = url.scheme() == "https" && url.host_str() == Some(RESPONSE_HOST);
+        let host = url.host_str().unwrap_or_default();
+        let slack = url.scheme() == "https" && RESPONSE_HOSTS.contains(&host);
         let loopback = match self.api.host() {
             Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
             Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
             _ => false,
         };
         let plain = url.username().is_empty() && url.password().is_none();
-        plain
-            && ((slack && url.port().is_none()) || (loopback && url.origin() == self.api.origin()))
+        let may = if loopback {
+            url.origin() == self.api.origin()
+        } else {
+            slack && url.port().is_none()
+        };
+        plain && may
     }
 }
 
 impl Connection {
     /// Posts a card.
     pub async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
-        let message = blocks::message(card);
-        let metadata = blocks::metadata(&card.approval);
-        self.post_message(to, &message, Some(metadata)).await
+        let metadata = || Some(blocks::metadata(&card.approval));
+        match self.post_message(to, &blocks::message(card), metadata()).await {
+            Err(SendError::Refused(code)) if is_about_content(&code) => {
+                self.post_message(to, &blocks::told(card), metadata()).await
+            }
+            done => done,
+        }
     }
 
     /// Posts the one card that stands for many.
@@ -201,9 +210,24 @@ impl Connection {
         Ok(Posted { conversation: answer.channel, message: answer.ts })
     }
 
-    /// Makes a posted card show how it stands now.
+    /// Makes a posted card show how it stands now; one that Slack finds wrong or too long becomes a link to the page, so
+    /// that no button stays on what is over.
     pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
-        let mut body = body(&posted.conversation, &blocks::message(card));
+        match self.replace(posted, card, &blocks::message(card)).await {
+            Err(SendError::Refused(code)) if is_about_content(&code) => {
+                self.replace(posted, card, &blocks::told(card)).await
+            }
+            done => done,
+        }
+    }
+
+    async fn replace(
+        &self,
+        posted: &Posted,
+        card: &Card,
+        message: &blocks::Message,
+    ) -> Result<(), SendError> {
+        let mut body = body(&posted.conversation, message);
         body["ts"] = posted.message.as_str().into();
         body["metadata"] = blocks::metadata(&card.approval);
         let answer = self.client.post::<Value>("chat.update", &body, CALL_WAIT).await;
@@ -233,8 +257,25 @@ impl Connection {
         Ok(None)
     }
 
-    /// Tells something to whoever clicked, and to nobody else; goes to Slack's response URLs only.
-    pub async fn tell(&self, response_url: &str, text: &str) -> Result<(), SendError> {
+    /// Tells something to whoever clicked, and to nobody else: by the click's response URL; where that can't be used, in
+    /// the channel for them alone; and where that is refused too, in a direct message.
+    pub async fn tell(&self, click: &Click, text: &str) -> Result<(), SendError> {
+        let first = match &click.response_url {
+            Some(url) => self.respond(url, text).await,
+            None => Err(SendError::Refused("no response URL".into())),
+        };
+        let Err(error) = first else { return Ok(()) };
+        tracing::debug!(connection = %self.name, %error, "a response URL could not be used");
+        let user = &click.clicker.member.user;
+        let Err(error) = self.whisper(&click.at, user, text).await else { return Ok(()) };
+        tracing::debug!(connection = %self.name, %error, "nobody could be told in the channel");
+        let body = json!({"channel": user, "text": blocks::escape(text)});
+        let answer = self.client.post::<Value>("chat.postMessage", &body, CLICK_WAIT).await;
+        answer.map(drop).map_err(Trouble::of_post)
+    }
+
+    /// Goes to Slack's response URLs only.
+    async fn respond(&self, response_url: &str, text: &str) -> Result<(), SendError> {
         let url = Url::parse(response_url).ok().filter(|url| self.client.may_respond_to(url));
         let url = url.ok_or_else(|| SendError::Refused("response_url".into()))?;
         let body = json!({"response_type": "ephemeral", "replace_original": false, "text": blocks::escape(text)});
@@ -252,8 +293,7 @@ impl Connection {
         told.map(drop).map_err(Trouble::of_change)
     }
 
-    /// Tells something to one member in a channel, where there is no response URL.
-    pub async fn whisper(&self, at: &Posted, user: &str, text: &str) -> Result<(), SendError> {
+    async fn whisper(&self, at: &Posted, user: &str, text: &str) -> Result<(), SendError> {
         let body = json!({"channel": at.conversation, "user": user, "text": blocks::escape(text)});
         let answer = self.client.post::<Value>("chat.postEphemeral", &body, CLICK_WAIT).await;
         answer.map(drop).map_err(Trouble::of_change)

@@ -220,7 +220,9 @@ fn call_words(card: &Card) -> String {
 fn about(card: &Card) -> Value {
     let run = card.run.as_deref().unwrap_or("none");
     let rows = [
-        ("Agent", card.agent.as_str()),
+        ("Tool", card.tool.as_str()),
+        ("Action", &card.action),
+        ("Agent", &card.agent),
         ("Run", run),
         ("Rule", &card.rule),
         ("Digest", card.digest_prefix()),
@@ -332,7 +334,7 @@ fn foreign(text: &str, look: Look) -> Value {
 /// Whether Teams shows every foreign text of the call as it is.
 fn shown_exactly(card: &Card) -> bool {
     let params = card.params.iter().flat_map(|(name, value)| [name, value]);
-    params.chain([&card.tool, &card.action]).all(|text| visible(text) == *text)
+    params.chain([&card.tool, &card.action, &card.agent]).all(|text| visible(text) == *text)
 }
 
 /// A text without hidden characters (the last of several edges that see to it) and without `{{`.

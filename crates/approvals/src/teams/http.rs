@@ -89,7 +89,12 @@ impl Answer {
         match self.status {
             // Microsoft asks to repeat these (Teams bot rate limits).
             408 | 412 | 429 | 502 | 503 | 504 => SendError::Later(self.says(), self.retry_after),
-            404 | 410 if gone => SendError::Gone(self.says()),
+            404 | 410 if gone => {
+                let says = self.says();
+                // The message itself, or the conversation with it: as when a bot was taken out of a team.
+                let message = ["Activity", "Message"].iter().any(|what| says.contains(what));
+                if message { SendError::Gone(says) } else { SendError::Locked(says) }
+            }
             500..600 => SendError::Unknown,
             _ => SendError::Refused(self.says()),
         }
@@ -153,7 +158,10 @@ mod tests {
         let answer = |status, body: &str| Answer { status, retry_after: None, body: body.into() };
         let error = answer(403, r#"{"error":{"code":"BotNotIn<b>\u202eRoster"}}"#).error(false);
         assert_eq!(error, SendError::Refused("403 BotNotInbRoster".into()));
-        assert_eq!(answer(404, "").error(true), SendError::Gone("404".into()));
+        assert_eq!(answer(404, "").error(true), SendError::Locked("404".into()));
+        let gone =
+            answer(404, r#"{"error":{"code":"ActivityNotFoundInConversation"}}"#).error(true);
+        assert_eq!(gone, SendError::Gone("404 ActivityNotFoundInConversation".into()));
         assert_eq!(answer(404, "").error(false), SendError::Refused("404".into()));
         assert_eq!(answer(412, "").error(true), SendError::Later("412".into(), None));
         assert_eq!(answer(302, "").error(false), SendError::Refused("302".into()));

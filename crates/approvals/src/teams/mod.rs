@@ -148,8 +148,7 @@ impl Connection {
             let members = client.members(&to, card::REFRESH_MAX);
             let full = card::message(&card::full(&card, &card::View::everybody(&members)));
             match client.post(&to, &full) {
-                // The limit that Teams documents is not the one it keeps.
-                Err(SendError::Refused(why)) if why.starts_with("413") => {
+                Err(SendError::Refused(why)) if is_about_content(&why) => {
                     client.post(&to, &card::message(&card::link(&card)))
                 }
                 done => done,
@@ -158,13 +157,19 @@ impl Connection {
         .await
     }
 
-    /// Shows a card as it is now, in the place of a posted one.
+    /// Shows a card as it is now, in the place of a posted one; one that Teams finds too big becomes a link to the page, so
+    /// that no button stays on what is over.
     pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
         let (client, posted, card) = (Arc::clone(&self.client), posted.clone(), card.clone());
         blocking(move || {
             let members = client.members(&posted.conversation, card::REFRESH_MAX);
             let full = card::full(&card, &card::View::everybody(&members));
-            client.update(&posted, &card::message(&full))
+            match client.update(&posted, &card::message(&full)) {
+                Err(SendError::Refused(why)) if is_about_content(&why) => {
+                    client.update(&posted, &card::message(&card::link(&card)))
+                }
+                done => done,
+            }
         })
         .await
     }
@@ -189,6 +194,12 @@ impl Connection {
         speaker.may_bring(&activity, &self.directory, &self.service_hosts)?;
         Ok(activity)
     }
+}
+
+/// Whether a refusal is about what the message holds: wrong, or too big. The limit that Teams documents is not the one it
+/// keeps.
+fn is_about_content(says: &str) -> bool {
+    says.starts_with("413") || says.starts_with("400")
 }
 
 /// Runs a blocking call beside the runtime.

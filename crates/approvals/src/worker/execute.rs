@@ -255,7 +255,7 @@ impl Worker {
                 // Compare-and-swap: there is nothing between what was read before and this entry.
                 let approval = entry.and_then(|entry| approval.after(*index, &entry));
                 let approval = approval.ok_or(Error::Unknown)?;
-                self.learn(approval.clone());
+                self.learn(&approval);
                 let overtaken = approval.state.phase != hoped;
                 Ok(Some((approval, overtaken.then_some(Refusal::TooLate))))
             }
@@ -270,23 +270,22 @@ impl Worker {
     /// Reads an approval after a change, keeps it in memory and tells whoever waits.
     pub(super) async fn read_again(&self, id: &Ident) -> Result<Approval, Error> {
         let approval = self.get(id).await?.ok_or(Error::NotFound)?;
-        self.learn(approval.clone());
+        self.learn(&approval);
         Ok(approval)
     }
 
     /// Keeps what an approval has become in memory, and tells whoever waits.
-    pub(super) fn learn(&self, approval: Approval) {
+    pub(super) fn learn(&self, approval: &Approval) {
         let hint = approval.state.requested.as_ref().map(|requested| Hint {
             producer: requested.opening.producer.clone(),
             approval: approval.id.clone(),
             version: approval.state.version,
             phase: approval.state.phase,
         });
-        let id = approval.id.clone();
         if !self.room.lock().expect("no holder of the lock panics").put(approval) {
             return;
         }
-        self.outbox.look_at(&id, Instant::now());
+        self.outbox.look_at(&approval.id, Instant::now());
         self.cards.notify_one();
         self.changed.send_modify(|count| *count += 1);
         self.ticks.notify_one();

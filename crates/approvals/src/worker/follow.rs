@@ -42,6 +42,7 @@ impl Worker {
                 0
             }
         };
+        self.followed.send_replace(cursor);
         let mut states = self.tenant.watch();
         let mut kept = Instant::now();
         self.look_at_rules();
@@ -59,6 +60,7 @@ impl Worker {
                 }
                 cursor = to;
                 self.room.lock().expect("no holder of the lock panics").followed = cursor;
+                self.followed.send_replace(cursor);
                 tokio::task::yield_now().await;
             }
             if !self.is_caught_up() {
@@ -151,7 +153,7 @@ impl Worker {
         let read = tokio::task::block_in_place(|| self.read(id));
         let complete = |approval: &Approval| approval.last_index() >= last;
         match read {
-            Ok(Some(approval)) if complete(&approval) => self.learn(approval),
+            Ok(Some(approval)) if complete(&approval) => self.learn(&approval),
             Ok(_) => drop(self.distrust(rows_missing())),
             Err(error) => {
                 tracing::error!(tenant = %self.tenant.name, approval = %id, %error, "an approval can't be read");

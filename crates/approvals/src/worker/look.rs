@@ -1,6 +1,10 @@
 //! What is seen of approvals: lists, cards, who is asked, what must be kept.
 
-use super::{Error, Worker, now};
+use super::{
+    Error, Worker,
+    brief::{Brief, Parties},
+    now,
+};
 use crate::{
     cards::{Card, FrozenCall, Making},
     history::Approval,
@@ -8,12 +12,13 @@ use crate::{
     setup::Setup,
 };
 use decider::approval::Phase;
-use ledger::{ident::Ident, store};
+use ledger::{ident::Ident, ledger::CATCH_UP_WAIT, store};
 use std::sync::Arc;
 use tokio::sync::watch;
 
 impl Worker {
-    /// An approval as it stands in the ledger, once that is published.
+    /// An approval as it stands in the ledger, once that is published. It may be known elsewhere and not be posted here
+    /// yet: see [`Worker::find`].
     pub async fn get(&self, id: &Ident) -> Result<Option<Approval>, Error> {
         let approval = self.read(id)?;
         if let Some(approval) = &approval {
@@ -22,13 +27,39 @@ impl Worker {
         Ok(approval)
     }
 
+    /// An approval that `may` be told of; `None` only once everything is posted here that the journal holds. One that may
+    /// not be told of is looked for as long as one that does not exist.
+    pub async fn find(
+        &self,
+        id: &Ident,
+        may: impl Fn(&Approval) -> bool,
+    ) -> Result<Option<Approval>, Error> {
+        if let Some(approval) = self.get(id).await?.filter(&may) {
+            return Ok(Some(approval));
+        }
+        self.ledger.catch_up(&self.tenant).await?;
+        Ok(self.get(id).await?.filter(&may))
+    }
+
+    /// Waits until everything is posted here that the journal holds, and was looked at for the lists.
+    pub async fn catch_up_with_journal(&self) -> Result<(), Error> {
+        self.ledger.catch_up(&self.tenant).await?;
+        let size = self.tenant.published().size;
+        let mut followed = self.followed.subscribe();
+        let reached = followed.wait_for(|followed| *followed >= size);
+        match tokio::time::timeout(CATCH_UP_WAIT, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(ledger::ledger::Error::Behind.into()),
+        }
+    }
+
     /// All approvals that are not over, by approval deadline, then id.
-    pub fn open_approvals(&self) -> Vec<Arc<Approval>> {
+    pub fn open_approvals(&self) -> Vec<Arc<Brief>> {
         self.room.lock().expect("no holder of the lock panics").by_deadline(|_| true)
     }
 
     /// Approvals that ended lately, the last one first.
-    pub fn recent(&self) -> Vec<Arc<Approval>> {
+    pub fn recent(&self) -> Vec<Arc<Brief>> {
         self.room.lock().expect("no holder of the lock panics").recent()
     }
 
@@ -37,7 +68,7 @@ impl Worker {
         loop {
             let version = {
                 let room = self.room.lock().expect("no holder of the lock panics");
-                room.find(id).map(|approval| approval.state.version)
+                room.find(id).map(|approval| approval.version)
             };
             // One that is not known ended long ago, or is not followed yet.
             if version.is_some_and(|version| version > after) || changes.changed().await.is_err() {
@@ -46,9 +77,14 @@ impl Worker {
         }
     }
 
-    /// The approval whose token that lives has this id.
-    pub fn with_token(&self, jti: &str) -> Option<Ident> {
-        self.room.lock().expect("no holder of the lock panics").with_token(jti)
+    /// The approval whose token that lives has this id; `None` only once everything is posted here that the journal holds.
+    pub async fn with_token(&self, jti: &str) -> Result<Option<Ident>, Error> {
+        let known = || self.room.lock().expect("no holder of the lock panics").with_token(jti);
+        if let Some(id) = known() {
+            return Ok(Some(id));
+        }
+        self.catch_up_with_journal().await?;
+        Ok(known())
     }
 
     /// How many approvals are pending.
@@ -60,7 +96,7 @@ impl Worker {
     pub fn needs_params_of(&self, index: u64) -> Option<Ident> {
         let room = self.room.lock().expect("no holder of the lock panics");
         let found = room.by_opening(index)?;
-        let needs = matches!(found.state.phase, Phase::Pending | Phase::Granted | Phase::Minted);
+        let needs = matches!(found.phase, Phase::Pending | Phase::Granted | Phase::Minted);
         needs.then(|| found.id.clone())
     }
 
@@ -109,6 +145,12 @@ impl Worker {
         Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
+    /// The digest of the call in the decision at a leaf index, as we compute it.
+    pub fn digest_at(&self, index: u64) -> Result<Option<String>, Error> {
+        let found = self.opening_at(index)?;
+        Ok(found.and_then(|(_, frozen)| frozen).map(|frozen| frozen.digest))
+    }
+
     /// The decision at a leaf index, if it needs approval.
     pub(super) fn opening_at(
         &self,
@@ -134,34 +176,27 @@ impl Worker {
     }
 
     /// Whether a person is asked about an approval: in a group of its rule, active, not an owner.
-    pub fn may_review(&self, person: &Ident, approval: &Approval) -> bool {
+    pub fn may_review(&self, person: &Ident, approval: &impl Parties) -> bool {
         self.setup().is_ok_and(|setup| is_asked(&setup, person, approval))
     }
 
     /// What waits for a person: pending, they are asked and have not answered; by approval deadline, then id.
-    pub fn waiting_for(&self, person: &Ident) -> Vec<Arc<Approval>> {
+    pub fn waiting_for(&self, person: &Ident) -> Vec<Arc<Brief>> {
         let Ok(setup) = self.setup() else { return Vec::new() };
-        let waits = |approval: &Approval| {
+        let waits = |approval: &Brief| {
             approval.is_pending()
-                && !Self::did_review(person, approval)
+                && approval.answered(person).is_none()
                 && is_asked(&setup, person, approval)
         };
         self.room.lock().expect("no holder of the lock panics").by_deadline(waits)
     }
-
-    /// Whether a person answered.
-    pub fn did_review(person: &Ident, approval: &Approval) -> bool {
-        approval.state.reviews.iter().any(|review| review.by == *person)
-    }
 }
 
 /// Whether a person is asked: in a group of the rule, active, not an owner (P10).
-fn is_asked(setup: &Setup, person: &Ident, approval: &Approval) -> bool {
+fn is_asked(setup: &Setup, person: &Ident, approval: &impl Parties) -> bool {
     let known = setup.people.get(person).filter(|known| !known.disabled);
-    let Some((requested, known)) = approval.state.requested.as_deref().zip(known) else {
+    let Some(((agent, quorum), known)) = approval.asks().zip(known) else {
         return false;
     };
-    requested.rule.quorum.asks(&known.groups)
-        && !requested.owners.contains(person)
-        && !known.owns.contains(&requested.call.agent)
+    quorum.asks(&known.groups) && !approval.is_owner(person) && !known.owns.contains(agent)
 }

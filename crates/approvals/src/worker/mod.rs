@@ -4,6 +4,7 @@
 //! subject decides between workers. What it keeps in memory (the approvals that are not over) is for listing and for
 //! timers only; every decision reads the ledger.
 
+mod brief;
 mod clock;
 mod execute;
 mod follow;
@@ -16,6 +17,7 @@ mod rules;
 mod tick;
 mod token;
 
+pub use brief::{Brief, Parties, over_since};
 pub use execute::{Done, Review};
 pub use open::NotOpened;
 pub use token::{CallInHand, Minted, RedeemRequest, Redeemed};
@@ -47,7 +49,10 @@ use std::{
     sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
+};
 
 /// Hints for data planes that wait to be sent; more are dropped, for they may be lost.
 const HINTS_MAX: usize = 4096;
@@ -126,6 +131,9 @@ pub struct Worker {
     room: Mutex<Room>,
     /// Counts every change of the room.
     changed: watch::Sender<u64>,
+    /// Entries before this index were looked at.
+    followed: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
     /// Random: tells this worker's claims from those of others.
     name: String,
     outbox: Outbox,
@@ -158,6 +166,8 @@ impl Worker {
             in_force,
             room: Mutex::default(),
             changed: watch::Sender::new(0),
+            followed: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
             name: HEXLOWER.encode(&keyring::random32()[..8]),
             outbox: Outbox::default(),
             cards: Notify::new(),
@@ -171,11 +181,29 @@ impl Worker {
         })
     }
 
-    /// Follows the log, opens approvals and lets time pass, until it is dropped.
+    /// Follows the log, opens approvals and lets time pass, until it is told to stop. Afterwards nothing of it runs.
     pub async fn run(self: Arc<Self>) {
-        let (follow, cards) = (Arc::clone(&self).follow(), Arc::clone(&self).send_cards());
-        let openings = Arc::clone(&self).open_found();
-        tokio::join!(follow, openings, cards, self.pass_time());
+        let (mut opening, mut sending) = (JoinSet::new(), JoinSet::new());
+        let mut stopping = self.stopping.subscribe();
+        let work = async {
+            tokio::join!(
+                Arc::clone(&self).follow(),
+                Arc::clone(&self).open_found(&mut opening),
+                Arc::clone(&self).send_cards(&mut sending),
+                self.pass_time(),
+            )
+        };
+        tokio::select! {
+            _ = work => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        // They use the runtime's timers, and must not outlive them.
+        tokio::join!(opening.shutdown(), sending.shutdown());
+    }
+
+    /// Makes [`Worker::run`] end.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// Whose.

@@ -65,8 +65,7 @@ impl Openings {
 
 impl Worker {
     /// Opens what the follower finds, for ever.
-    pub(super) async fn open_found(self: Arc<Self>) {
-        let mut running = JoinSet::new();
+    pub(super) async fn open_found(self: Arc<Self>, running: &mut JoinSet<()>) {
         loop {
             while running.try_join_next().is_some() {}
             // Nothing is read before: where no rules are in force, decisions may pile up.

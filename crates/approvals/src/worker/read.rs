@@ -4,7 +4,7 @@
 //! So what the index gives is held against what the follower has seen, which reads every entry of the log in order,
 //! from a sealed place on.
 
-use super::{Error, Worker, room::is_over};
+use super::{Error, Worker, brief::over_since};
 use crate::{history::Approval, opening::Opening};
 use ledger::{
     ident::Ident,
@@ -22,7 +22,7 @@ impl Worker {
         // First what is known, then what is read: it can only have become more in between.
         let (known, followed) = {
             let room = self.room.lock().expect("no holder of the lock panics");
-            (room.find(id).map(|approval| approval.last_index()), room.followed)
+            (room.find(id).map(|approval| approval.last), room.followed)
         };
         let read = Approval::read(&self.ledger, &self.tenant, id);
         let read = read.map_err(|error| self.distrust(error))?;
@@ -30,7 +30,9 @@ impl Worker {
             (Some(last), Some(approval)) => approval.last_index() >= last,
             (Some(_), None) => false,
             // The follower would know it, were it not over.
-            (None, Some(approval)) => is_over(approval) || approval.last_index() >= followed,
+            (None, Some(approval)) => {
+                over_since(approval).is_some() || approval.last_index() >= followed
+            }
             (None, None) => true,
         };
         if sound { Ok(read) } else { Err(self.distrust(rows_missing())) }

@@ -1,10 +1,8 @@
 //! What the worker keeps in memory: approvals that are not over, their timers, and who was refused lately.
 
+use super::brief::{Brief, Briefs};
 use crate::history::Approval;
-use decider::{
-    Decider as _,
-    approval::{Approval as Lifecycle, Phase, next_tick},
-};
+use decider::approval::{Phase, next_tick};
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -29,29 +27,30 @@ type Kind = (String, String, String);
 #[derive(Default)]
 pub struct Room {
     /// Not over.
-    open: BTreeMap<Ident, Arc<Approval>>,
+    open: BTreeMap<Ident, Open>,
     /// Ended lately, oldest first.
     ended: VecDeque<Ident>,
     /// The same by id.
-    recent: HashMap<Ident, Arc<Approval>>,
-    /// Pending, or about to be, by agent.
-    pending: HashMap<String, BTreeSet<Ident>>,
+    recent: HashMap<Ident, Arc<Brief>>,
+    briefs: Briefs,
+    /// Pending, or about to be, by agent: at most [`PENDING_PER_AGENT_MAX`] each.
+    pending: HashMap<Box<str>, Vec<Ident>>,
     pending_count: usize,
     /// When a kind of call was refused by people.
     refused: HashMap<Kind, Nanos>,
     /// When each open approval must be looked at.
     ticks: BTreeSet<(Nanos, Ident)>,
-    due: BTreeMap<Ident, Nanos>,
     /// The log was read to its end once.
     pub caught_up: bool,
     /// Every entry before this index was looked at.
     pub followed: u64,
 }
 
-/// Whether nobody must wait for it: also when no report came, though a late one is still taken.
-pub fn is_over(approval: &Approval) -> bool {
-    let state = &approval.state;
-    Lifecycle::is_terminal(state) || state.phase == Phase::Unknown || state.corrupt
+/// One that is not over.
+struct Open {
+    brief: Arc<Brief>,
+    /// When it must be looked at.
+    due: Option<Nanos>,
 }
 
 /// What of it is kept across a restart; all of it follows from the log.
@@ -68,11 +67,12 @@ pub struct Snapshot {
 
 impl Room {
     /// Takes what an approval has become, unless something newer is known. Returns whether that is news.
-    pub fn put(&mut self, approval: Approval) -> bool {
+    pub fn put(&mut self, approval: &Approval) -> bool {
         if self.knows(&approval.id, approval.state.n) {
             return false;
         }
-        let Some(requested) = approval.state.requested.clone() else { return false };
+        let Some(requested) = approval.state.requested.as_deref() else { return false };
+        let Some(brief) = self.briefs.of(approval).map(Arc::new) else { return false };
         let id = approval.id.clone();
         let pending = approval.state.phase == Phase::Pending;
         self.set_pending(&requested.call.agent, &id, pending);
@@ -83,12 +83,11 @@ impl Room {
             let last = self.refused.entry(kind).or_default();
             *last = at.max(*last);
         }
-        let approval = Arc::new(approval);
-        if is_over(&approval) {
-            self.open.remove(&id);
+        if brief.over_since.is_some() {
             self.set_due(&id, None);
+            self.open.remove(&id);
             // A late report changes what ended; it keeps its place.
-            if self.recent.insert(id.clone(), approval).is_none() {
+            if self.recent.insert(id.clone(), brief).is_none() {
                 self.ended.push_back(id);
             }
             if self.ended.len() > RECENT_MAX
@@ -97,25 +96,32 @@ impl Room {
                 self.recent.remove(&oldest);
             }
         } else {
+            self.set_due(&id, None);
+            self.open.insert(id.clone(), Open { brief, due: None });
             self.set_due(&id, next_tick(&approval.state));
-            self.open.insert(id, approval);
         }
         true
     }
 
     /// Whether it is known with this message or a newer one.
     pub fn knows(&self, id: &Ident, n: u64) -> bool {
-        self.find(id).is_some_and(|approval| approval.state.n >= n)
+        self.find(id).is_some_and(|approval| approval.n >= n)
     }
 
     /// One that is not over, or ended lately.
-    pub fn find(&self, id: &Ident) -> Option<&Arc<Approval>> {
-        self.open.get(id).or_else(|| self.recent.get(id))
+    pub fn find(&self, id: &Ident) -> Option<&Arc<Brief>> {
+        self.get(id).or_else(|| self.recent.get(id))
     }
 
     fn set_pending(&mut self, agent: &str, id: &Ident, pending: bool) {
-        let ids = self.pending.entry(agent.to_owned()).or_default();
-        let changed = if pending { ids.insert(id.clone()) } else { ids.remove(id) };
+        let ids = self.pending.entry(agent.into()).or_default();
+        let place = ids.iter().position(|known| known == id);
+        let changed = place.is_some() != pending;
+        match place {
+            Some(place) if !pending => drop(ids.swap_remove(place)),
+            None if pending => ids.push(id.clone()),
+            Some(_) | None => {}
+        }
         if ids.is_empty() {
             self.pending.remove(agent);
         }
@@ -126,21 +132,15 @@ impl Room {
         }
     }
 
-    /// Sets when an open approval must be looked at.
+    /// Sets when an approval must be looked at, unless it is over.
     pub fn set_due(&mut self, id: &Ident, at: Option<Nanos>) {
-        if let Some(before) = self.due.remove(id) {
+        let Some(open) = self.open.get_mut(id) else { return };
+        if let Some(before) = open.due {
             self.ticks.remove(&(before, id.clone()));
         }
+        open.due = at;
         if let Some(at) = at {
-            self.ticks.insert((at, id.clone()));
-            self.due.insert(id.clone(), at);
-        }
-    }
-
-    /// Sets when an approval must be looked at again, unless it is over.
-    pub fn set_due_if_open(&mut self, id: &Ident, at: Option<Nanos>) {
-        if self.open.contains_key(id) {
-            self.set_due(id, at);
+            self.ticks.insert((at, open.brief.id.clone()));
         }
     }
 
@@ -188,7 +188,7 @@ impl Room {
             return Err("cooling_down");
         }
         // It may have a place already: the same decision is seen by whoever published it and in the log.
-        let others = |ids: &BTreeSet<Ident>| ids.len() - usize::from(ids.contains(id));
+        let others = |ids: &Vec<Ident>| ids.len() - usize::from(ids.contains(id));
         let of_agent = self.pending.get(agent).map_or(0, others);
         if of_agent >= PENDING_PER_AGENT_MAX || self.pending_count >= PENDING_MAX {
             return Err("too_many");
@@ -210,52 +210,51 @@ impl Room {
     }
 
     /// The one that was opened by the decision at a leaf index.
-    pub fn by_opening(&self, index: u64) -> Option<&Arc<Approval>> {
-        let opening = |a: &Approval| a.state.requested.as_ref().map(|r| r.opening.index);
-        self.open.values().find(|approval| opening(approval) == Some(index))
+    pub fn by_opening(&self, index: u64) -> Option<&Arc<Brief>> {
+        self.briefs().find(|approval| approval.opening == index)
+    }
+
+    fn briefs(&self) -> impl Iterator<Item = &Arc<Brief>> {
+        self.open.values().map(|open| &open.brief)
     }
 
     /// The one whose token that lives has this id.
     pub fn with_token(&self, jti: &str) -> Option<Ident> {
-        let lives = |approval: &Approval| {
-            let token = approval.state.token.as_ref();
-            approval.state.phase == Phase::Minted && token.is_some_and(|token| token.jti == jti)
-        };
-        let found = self.open.values().find(|approval| lives(approval));
-        found.map(|approval| approval.id.clone())
+        let lives = |a: &Brief| a.phase == Phase::Minted && a.jti.as_deref() == Some(jti);
+        self.briefs().find(|approval| lives(approval)).map(|approval| approval.id.clone())
     }
 
     /// One of those that are not over.
-    pub fn get(&self, id: &Ident) -> Option<&Arc<Approval>> {
-        self.open.get(id)
+    pub fn get(&self, id: &Ident) -> Option<&Arc<Brief>> {
+        self.open.get(id).map(|open| &open.brief)
     }
 
-    /// Those that ended lately, the last one first.
-    pub fn recent(&self) -> Vec<Arc<Approval>> {
-        self.ended.iter().rev().filter_map(|id| self.recent.get(id).cloned()).collect()
+    /// Those that ended lately, the last one first, then by id.
+    pub fn recent(&self) -> Vec<Arc<Brief>> {
+        let mut recent: Vec<_> = self.recent.values().cloned().collect();
+        recent
+            .sort_unstable_by(|a, b| b.over_since.cmp(&a.over_since).then_with(|| a.id.cmp(&b.id)));
+        recent
     }
 
     /// The wanted ones of those that are not over, by approval deadline, then id.
-    pub fn by_deadline(&self, wanted: impl Fn(&Approval) -> bool) -> Vec<Arc<Approval>> {
-        let deadline = |a: &Approval| a.state.approval_deadline();
-        let open = self.open.values().filter(|approval| wanted(approval));
-        let mut open: Vec<_> = open.map(|approval| (deadline(approval), approval)).collect();
-        // Equal deadlines stay in the order of ids.
-        open.sort_by_key(|(deadline, _)| *deadline);
-        open.into_iter().map(|(_, approval)| Arc::clone(approval)).collect()
+    pub fn by_deadline(&self, wanted: impl Fn(&Brief) -> bool) -> Vec<Arc<Brief>> {
+        let mut open: Vec<_> = self.briefs().filter(|approval| wanted(approval)).cloned().collect();
+        open.sort_unstable_by(|a, b| a.deadline.cmp(&b.deadline).then_with(|| a.id.cmp(&b.id)));
+        open
     }
 
     /// The first journal sequence of those that are not over.
     pub fn first_seq(&self) -> Option<u64> {
-        self.open.values().map(|approval| approval.first_seq()).min()
+        self.briefs().map(|approval| approval.first_seq).min()
     }
 
     /// What is kept across a restart.
     pub fn snapshot(&self, cursor: u64) -> Snapshot {
         Snapshot {
             cursor,
-            open: self.open.values().map(|a| (a.id.clone(), a.last_index())).collect(),
-            recent: self.recent().iter().rev().map(|a| (a.id.clone(), a.last_index())).collect(),
+            open: self.briefs().map(|a| (a.id.clone(), a.last)).collect(),
+            recent: self.recent().iter().rev().map(|a| (a.id.clone(), a.last)).collect(),
             refused: self.refused.iter().map(|(kind, at)| (kind.clone(), at.0)).collect(),
         }
     }

@@ -80,12 +80,12 @@ impl Worker {
 
     /// Whether the approval deadline passed and no chat took a card, though the rule names some.
     fn nobody_could_be_asked(&self, id: &Ident) -> bool {
-        let approval = self.room.lock().expect("no holder of the lock panics").get(id).cloned();
-        let Some(approval) = approval.filter(|approval| approval.is_pending()) else {
+        let known = self.room.lock().expect("no holder of the lock panics").get(id).cloned();
+        if !known.is_some_and(|known| known.is_pending() && known.deadline <= now()) {
             return false;
-        };
-        let over = approval.state.approval_deadline().is_some_and(|deadline| deadline <= now());
-        over && self.is_undeliverable(&approval).unwrap_or(false)
+        }
+        let approval = self.read(id).ok().flatten();
+        approval.is_some_and(|approval| self.is_undeliverable(&approval).unwrap_or(false))
     }
 
     /// Lets time pass for one approval, and sets when it is due again.
@@ -102,7 +102,7 @@ impl Worker {
                 Some(later(AGAIN))
             }
         };
-        self.room.lock().expect("no holder of the lock panics").set_due_if_open(id, again);
+        self.room.lock().expect("no holder of the lock panics").set_due(id, again);
     }
 }
 

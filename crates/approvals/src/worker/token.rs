@@ -61,6 +61,8 @@ pub struct Redeemed {
     pub done: Done,
     /// The frozen call, when it was not refused: execute that.
     pub frozen: Option<Frozen>,
+    /// The digest of the call in hand.
+    pub digest: String,
 }
 
 impl Worker {
@@ -121,7 +123,14 @@ impl Worker {
         request: &RedeemRequest<'_>,
     ) -> Result<Redeemed, Error> {
         let iss = self.issuer();
-        let claims = token::read(request.token, &self.token_keys())?;
+        let claims = match token::read(request.token, &self.token_keys()) {
+            // Another server may have begun to sign with a key whose entry is not posted here yet.
+            Err(token::Error::UnknownKey) => {
+                self.ledger.catch_up(&self.tenant).await?;
+                token::read(request.token, &self.token_keys())?
+            }
+            read => read?,
+        };
         // A clock that is wrong makes no token old.
         self.clock_stands().await?;
         let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
@@ -146,10 +155,10 @@ impl Worker {
         let done = self.execute(&claims.apr.id, command).await?;
         fault::point("redeemed");
         if done.refused.is_some() {
-            return Ok(Redeemed { done, frozen: None });
+            return Ok(Redeemed { done, frozen: None, digest });
         }
         let (_, frozen) = self.opening(&done.approval)?;
-        Ok(Redeemed { done, frozen })
+        Ok(Redeemed { done, frozen, digest })
     }
 
     /// What a redemption with a token that has expired since came to; with another call in hand it is refused as ever.
@@ -159,13 +168,14 @@ impl Worker {
         redemption_id: &str,
         digest: &str,
     ) -> Result<Redeemed, Error> {
-        let approval = self.get(&claims.apr.id).await?.ok_or(token::Error::Expired)?;
+        let approval = self.find(&claims.apr.id, |_| true).await?.ok_or(token::Error::Expired)?;
         if !approval.state.is_redeemed_by(redemption_id, &claims.jti) {
             let behind = self.catch_up_with(&approval.id, approval.expected).await?;
             return Err(if behind { Error::Contended } else { token::Error::Expired.into() });
         }
         let refused = (digest != claims.call.dig).then_some(Refusal::DigestMismatch);
         let frozen = if refused.is_none() { self.opening(&approval)?.1 } else { None };
-        Ok(Redeemed { done: Done { approval, refused, written: false }, frozen })
+        let digest = digest.to_owned();
+        Ok(Redeemed { done: Done { approval, refused, written: false }, frozen, digest })
     }
 }

@@ -48,6 +48,9 @@ pub enum Fault {
     /// The disclosed call.
     #[error("the disclosed call: {0}")]
     Call(&'static str),
+    /// What only the whole log shows.
+    #[error("{0}")]
+    Log(&'static str),
 }
 
 /// What one message made happen.
@@ -176,6 +179,16 @@ impl Audit {
         &self.state
     }
 
+    /// Leaf index of the decision.
+    pub fn opening(&self) -> u64 {
+        self.opened.index
+    }
+
+    /// Leaf index of every message so far.
+    pub fn indexes(&self) -> Vec<u64> {
+        self.steps.iter().map(|step| step.index).collect()
+    }
+
     /// Every message so far.
     pub fn steps(&self) -> &[Step] {
         &self.steps
@@ -285,7 +298,7 @@ fn view(entry: &[u8]) -> Option<View<'_>> {
 }
 
 /// The name on the wire of an event or a phase.
-fn word<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     let name = value.get("type").unwrap_or(&value);
     name.as_str().unwrap_or_default().to_owned()

@@ -204,7 +204,7 @@ impl Refusal {
             Self::Corrupt => {
                 "This approval stands still: its history can't have happened. Tell the operator; publish a new decision."
             }
-            Self::NotNow => "The approval is not at a point where this can be done; see its state.",
+            Self::NotNow => "The approval is not at a point where this can be done.",
             Self::TooLate => "The deadline is over. Nothing was permitted; publish a new decision.",
             Self::NotLinked => "This account is linked to no person. Give its id to an admin.",
             Self::NotEligible => "This person is in no group that is asked, or is disabled.",

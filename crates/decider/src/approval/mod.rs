@@ -11,6 +11,7 @@
 //! ```
 
 mod audit;
+mod audit_all;
 mod command;
 mod decide;
 mod event;
@@ -18,6 +19,7 @@ mod evolve;
 mod state;
 
 pub use audit::{Audit, Fault, Step};
+pub use audit_all::AuditAll;
 pub use command::{Answer, Command, Refusal, World};
 pub use event::{
     Auth, DISPLAYED_DIGEST_MIN, Decision, Event, Message, Method, Opening, Outcome, Reason,

@@ -1,6 +1,6 @@
 //! Which members of `data` stay plain in the leaf: the one table of them, and the split along it.
 
-use super::{CHAIN_MAX, FIELDS_MAX, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type};
+use super::{CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type};
 use crate::{
     canonical,
     json::{Member, Value, text_has_control},
@@ -11,16 +11,31 @@ use std::borrow::Cow;
 enum Shape {
     /// Text of 1 to [`TEXT_BYTES_MAX`] bytes.
     Text,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
+    /// One of these words; how they are told.
+    OneOf(&'static [&'static str], &'static str),
     /// An integer, 0 to 2^53-1.
     Count,
     /// 1 to [`CHAIN_MAX`] texts.
     Chain,
     /// At most [`LABELS_MAX`] texts by name.
     Labels,
-    /// An object with these members.
-    Object(&'static [Rule]),
+    /// An object with these members; how it is told.
+    Object(&'static [Rule], &'static str),
+}
+
+impl Shape {
+    /// The rule, as it is told to the sender.
+    const fn must(&self) -> &'static str {
+        match self {
+            Self::Text => "must be a text of 1 to 256 bytes",
+            Self::Count => "must be an integer, 0 to 9007199254740991",
+            Self::Chain => "must be an array of 1 to 16 texts, each of 1 to 256 bytes",
+            Self::Labels => {
+                "must be an object of at most 16 texts: names of 1 to 256 bytes, values of at most 256 bytes"
+            }
+            Self::OneOf(_, must) | Self::Object(_, must) => must,
+        }
+    }
 }
 
 /// A listed member: its name, its JSON Pointer, whether a decision must have it, its shape.
@@ -29,6 +44,12 @@ struct Rule {
     at: &'static str,
     required: bool,
     shape: Shape,
+}
+
+impl Rule {
+    const fn fault(&self) -> Fault {
+        Fault { at: self.at, must: self.shape.must(), is_missing: false }
+    }
 }
 
 const fn must(name: &'static str, at: &'static str, shape: Shape) -> Rule {
@@ -42,48 +63,78 @@ const fn may(name: &'static str, at: &'static str, shape: Shape) -> Rule {
 /// The verdicts of design §4, and `unspecified`: an OPA result that says none of them.
 pub const VERDICTS: &[&str] = &["allow", "deny", "sanitize", "approval_needed", "unspecified"];
 
+const VERDICT: &str = "must be one of \"allow\", \"deny\", \"sanitize\", \"approval_needed\"; \"unspecified\" in translated logs";
+const OBJECT: &str = "must be an object";
+
+/// `data` itself.
+pub(super) const DATA_FAULT: Fault = Fault { at: "/data", must: OBJECT, is_missing: false };
+
 /// The plain members of `data` (design §6). In no other place are member names listed.
 const DATA: &[Rule] = &[
     must(
         "agent",
         "/data/agent",
-        Shape::Object(&[
-            must("id", "/data/agent/id", Shape::Text),
-            may("run", "/data/agent/run", Shape::Text),
-            may("session", "/data/agent/session", Shape::Text),
-            may("chain", "/data/agent/chain", Shape::Chain),
-        ]),
+        Shape::Object(
+            &[
+                must("id", "/data/agent/id", Shape::Text),
+                may("run", "/data/agent/run", Shape::Text),
+                may("session", "/data/agent/session", Shape::Text),
+                may("chain", "/data/agent/chain", Shape::Chain),
+            ],
+            "must be an object with `id`",
+        ),
     ),
     must(
         "tool",
         "/data/tool",
-        Shape::Object(&[
-            must("name", "/data/tool/name", Shape::Text),
-            must("action", "/data/tool/action", Shape::Text),
-        ]),
+        Shape::Object(
+            &[
+                must("name", "/data/tool/name", Shape::Text),
+                must("action", "/data/tool/action", Shape::Text),
+            ],
+            "must be an object with `name` and `action`",
+        ),
     ),
-    must("verdict", "/data/verdict", Shape::OneOf(VERDICTS)),
-    may("mode", "/data/mode", Shape::OneOf(&["enforce", "shadow"])),
-    may("reason", "/data/reason", Shape::Object(&[may("code", "/data/reason/code", Shape::Text)])),
+    must("verdict", "/data/verdict", Shape::OneOf(VERDICTS, VERDICT)),
+    may(
+        "mode",
+        "/data/mode",
+        Shape::OneOf(&["enforce", "shadow"], "must be \"enforce\" or \"shadow\""),
+    ),
+    may(
+        "reason",
+        "/data/reason",
+        Shape::Object(&[may("code", "/data/reason/code", Shape::Text)], OBJECT),
+    ),
     may(
         "policy",
         "/data/policy",
-        Shape::Object(&[
-            may("id", "/data/policy/id", Shape::Text),
-            may("version", "/data/policy/version", Shape::Text),
-            may("digest", "/data/policy/digest", Shape::Text),
-        ]),
+        Shape::Object(
+            &[
+                may("id", "/data/policy/id", Shape::Text),
+                may("version", "/data/policy/version", Shape::Text),
+                may("digest", "/data/policy/digest", Shape::Text),
+            ],
+            OBJECT,
+        ),
     ),
-    may("call", "/data/call", Shape::Object(&[may("digest", "/data/call/digest", Shape::Text)])),
+    may(
+        "call",
+        "/data/call",
+        Shape::Object(&[may("digest", "/data/call/digest", Shape::Text)], OBJECT),
+    ),
     may("approval_id", "/data/approval_id", Shape::Text),
     may("token_id", "/data/token_id", Shape::Text),
     may(
         "cost",
         "/data/cost",
-        Shape::Object(&[
-            may("amount", "/data/cost/amount", Shape::Text),
-            may("currency", "/data/cost/currency", Shape::Text),
-        ]),
+        Shape::Object(
+            &[
+                may("amount", "/data/cost/amount", Shape::Text),
+                may("currency", "/data/cost/currency", Shape::Text),
+            ],
+            OBJECT,
+        ),
     ),
     may("latency_us", "/data/latency_us", Shape::Count),
     may("labels", "/data/labels", Shape::Labels),
@@ -119,7 +170,7 @@ impl Split {
                 self.field("/data".into(), &other)?;
                 return Ok(None);
             }
-            _ => return Err(Refused::Data("/data")),
+            _ => return Err(Refused::Data(DATA_FAULT)),
         };
         let (payload, mut rest): (Vec<_>, Vec<_>) = members
             .into_iter()
@@ -167,7 +218,7 @@ impl Split {
             .iter()
             .find(|rule| complete && rule.required && !members.iter().any(|(n, _)| n == rule.name));
         if let Some(rule) = missing {
-            return Err(Refused::Data(rule.at));
+            return Err(Refused::Data(rule.fault().missing()));
         }
         let mut plain = Vec::with_capacity(members.len());
         for (name, value) in members {
@@ -181,12 +232,12 @@ impl Split {
 
     fn shape<'a>(&mut self, rule: &'static Rule, value: Value<'a>) -> Result<Value<'a>, Refused> {
         let fits = match (&rule.shape, &value) {
-            (Shape::Object(rules), Value::Object(_)) => {
+            (Shape::Object(rules, _), Value::Object(_)) => {
                 let Value::Object(members) = value else { unreachable!("matched above") };
                 return self.object(rules, members, rule.at, true);
             }
             (Shape::Text, value) => is_text(value),
-            (Shape::OneOf(words), Value::String(text)) => words.contains(&text.as_ref()),
+            (Shape::OneOf(words, _), Value::String(text)) => words.contains(&text.as_ref()),
             (Shape::Count, value) => value.as_u64().is_some(),
             (Shape::Chain, Value::Array(links)) => {
                 (1..=CHAIN_MAX).contains(&links.len()) && links.iter().all(is_text)
@@ -200,8 +251,32 @@ impl Split {
             }
             _ => false,
         };
-        if fits { Ok(value) } else { Err(Refused::Data(rule.at)) }
+        if fits { Ok(value) } else { Err(Refused::Data(rule.fault())) }
     }
+}
+
+/// JSON Pointer of a plain member that holds a control character, as far as the table has names.
+pub(super) fn place_of_control(attribute: &str, value: &Value<'_>) -> &'static str {
+    const ATTRIBUTES: &[(&str, &str)] = &[
+        ("id", "/id"),
+        ("source", "/source"),
+        ("type", "/type"),
+        ("datacontenttype", "/datacontenttype"),
+    ];
+    // All other attributes have a form of their own.
+    let at = ATTRIBUTES.iter().find(|(name, _)| *name == attribute).map_or("/data", |(_, at)| at);
+    if attribute == "data" { in_object(DATA, value).unwrap_or(at) } else { at }
+}
+
+fn in_object(rules: &'static [Rule], value: &Value<'_>) -> Option<&'static str> {
+    let Value::Object(members) = value else { return None };
+    let (name, value) = members.iter().find(|(_, value)| value.has_control())?;
+    let rule = rules.iter().find(|rule| rule.name == name)?;
+    let inner = match &rule.shape {
+        Shape::Object(rules, _) => in_object(rules, value),
+        _ => None,
+    };
+    inner.or(Some(rule.at))
 }
 
 fn is_text(value: &Value<'_>) -> bool {

@@ -66,6 +66,83 @@ fn p3_refuses_with_a_code() {
 }
 
 #[test]
+fn p3_says_which_member_and_what_it_must_be() {
+    let says = |text: String, words: &str| {
+        let refused = parse(text.as_bytes()).unwrap_err();
+        assert!(refused.to_string().contains(words), "{refused}");
+    };
+    says(event(&DATA.replace("deny", "allowed"), ""), "`/data/verdict` must be one of \"allow\"");
+    says(
+        event(&DATA.replace("\"verdict\"", "\"v\""), ""),
+        "`/data/verdict` is missing: it must be",
+    );
+    says(event(&DATA.replace("\"id\":\"a\"", "\"id\":5"), ""), "`/data/agent/id` must be a text");
+    says(event(&DATA.replace("\"x\":1", "\"cost\":{\"amount\":0.1}"), ""), "`/data/cost/amount`");
+    says(event(DATA, "").replace(":00Z", ":00"), "`time` must be");
+    says(event(DATA, "").replace("\"id\":\"1\",", ""), "attribute `id` is missing");
+    says(event(DATA, r#","sequence":1"#), "`sequence` must be a text of 1 to 20 decimal digits");
+    says(event(DATA, "").replace("\"/gw\"", "\"\\u0007\""), "`/source` holds a control");
+    says(event(&DATA.replace("\"send\"", "\"\\u0085\""), ""), "`/data/tool/action` holds");
+    let label = DATA.replace("\"x\":1", "\"labels\":{\"a\\u0000\":\"\"}");
+    says(event(&label, ""), "`/data/labels` holds");
+    says(format!("\u{feff}{}", event(DATA, "")), "byte order mark");
+    says(event(DATA, "") + "{}", "something follows");
+    for verdict in VERDICTS {
+        check(&event(&DATA.replace("deny", verdict), ""), None);
+        says(event(&DATA.replace("deny", "?"), ""), &format!("\"{verdict}\""));
+    }
+}
+
+#[test]
+fn p2_an_attribute_that_is_null_is_not_there() {
+    let plain = parse(event(DATA, "").as_bytes()).unwrap();
+    let nulls =
+        r#","sequence":null,"traceparent":null,"datacontenttype":null,"subject":null,"ext":null"#;
+    assert_eq!(parse(event(DATA, nulls).as_bytes()).unwrap(), plain);
+    for name in ["specversion", "id", "source", "type", "time"] {
+        let text =
+            event(DATA, "").replace(&format!("\"{name}\":"), &format!("\"{name}\":null,\"_\":"));
+        check(&text, Some("attribute"));
+    }
+    check(&event("null", ""), Some("data"));
+    let other = event("null", "").replace(DECISION, "com.example.x");
+    assert_eq!(parse(other.as_bytes()).unwrap().fields[0].value, b"null");
+}
+
+#[test]
+fn p3_the_id_of_what_was_refused() {
+    let check = |text: &str, id: Option<&str>| {
+        assert_eq!(legible_id(text.as_bytes()).as_deref(), id, "{text:.80}");
+    };
+    check(r#"{"id":"a","specversion":"0.3"}"#, Some("a"));
+    check("\u{feff} {\"n\":9007199254740993,\"id\":\"a\"}", Some("a"));
+    check(r#"{"id":"a","b":1,"b":2,"c":"\ud800"}"#, Some("a"));
+    check(r#"{"id":5}"#, None);
+    check(r#"{"id":""}"#, None);
+    check(r#"{"id":"a","id":"b"}"#, None);
+    check(r#"{"data":{"id":"a"}}"#, None);
+    check(r#"["a"]"#, None);
+    check(r#"{"id":"a""#, None);
+    check(&format!(r#"{{"id":"{}"}}"#, "i".repeat(257)), None);
+}
+
+#[test]
+fn datacontenttype_is_a_media_type() {
+    let kind = |of: &str, value: &str| {
+        let more = format!(r#","datacontenttype":"{value}""#);
+        event(DATA, &more).replace(DECISION, of)
+    };
+    for good in ["application/json", "Application/JSON; charset=UTF-8", "application/x+json"] {
+        check(&kind(DECISION, good), None);
+    }
+    for bad in ["text/plain", "application/json; charset=latin1", "json", ""] {
+        check(&kind(DECISION, bad), Some("attribute"));
+    }
+    check(&kind("com.example.x", "text/plain"), None);
+    check(&kind("com.example.x", "json"), Some("attribute"));
+}
+
+#[test]
 fn p13_plain_part_has_a_limit() {
     let labels: Vec<String> = (0..16).map(|n| format!("\"{n}\":\"{}\"", "x".repeat(256))).collect();
     let chain: Vec<String> = (0..16).map(|_| format!("\"{}\"", "\\\\".repeat(128))).collect();

@@ -294,6 +294,7 @@ pub(super) async fn headers<P: Place>() {
         salt: Some("AAAAAAAAAAAAAAAAAAAAAA".into()),
         signature: Some("c2lnbmF0dXJl".into()),
         receipt_to: Some("countersign-out.acme.gw-1.receipts".into()),
+        refused: Some("json_depth".into()),
     };
     let append = Append { headers: headers.clone(), ..message("decisions.gw-1", "x") };
     journal.append(vec![append.clone()]).await.unwrap();

@@ -35,6 +35,9 @@ pub const HEADER_SIGNATURE: &str = "Countersign-Signature";
 /// Header with the subject the receipt shall be sent to after posting.
 pub const HEADER_RECEIPT_TO: &str = "Countersign-Receipt-To";
 
+/// Header with a code of `proto/errors.md`: what sends the body knows that it is no event, and why.
+pub const HEADER_REFUSED: &str = "Countersign-Refused";
+
 /// What a message is about. The subject decides the kind, never the body (design §5).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
@@ -83,6 +86,8 @@ pub struct Headers {
     pub signature: Option<String>,
     /// [`HEADER_RECEIPT_TO`], as sent.
     pub receipt_to: Option<String>,
+    /// [`HEADER_REFUSED`], as sent; `binary_mode` where the headers say that the body is data alone.
+    pub refused: Option<String>,
 }
 
 /// One message as the journal holds it.

@@ -68,13 +68,14 @@ fn p3_refuses() {
         "'a'",
         "\"\u{0}\"",
         "\"\n\"",
-        "1 2",
-        "\u{feff}1",
         r#""\x41""#,
         r#""\u12"#,
     ] {
         check(text, Some(ErrorKind::Syntax));
     }
+    check("1 2", Some(ErrorKind::Trailing));
+    check("{}\n{}", Some(ErrorKind::Trailing));
+    check("\u{feff}1", Some(ErrorKind::ByteOrderMark));
     assert_eq!(parse(b"\"\xff\"").unwrap_err().kind, ErrorKind::Utf8);
 }
 

@@ -93,7 +93,7 @@ impl Ledger {
     ) -> Result<Append, Error> {
         let signature = Self::sign_at(tenant, subject, body, expected)?;
         let headers =
-            Headers { salt: Some(random_salt()), signature: Some(signature), receipt_to: None };
+            Headers { salt: Some(random_salt()), signature: Some(signature), ..Headers::default() };
         Ok(Append {
             subject: subject.clone(),
             headers,

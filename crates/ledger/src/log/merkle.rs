@@ -191,7 +191,7 @@ fn complete<T: Tiles>(tiles: &T, height: u32, number: u64) -> Result<Hash, T::Er
 }
 
 /// The RFC 6962 hash of leaves `begin..end`, a range that some split of a tree produced.
-fn range<T: Tiles>(tiles: &T, begin: u64, end: u64) -> Result<Hash, T::Error> {
+pub fn range<T: Tiles>(tiles: &T, begin: u64, end: u64) -> Result<Hash, T::Error> {
     let size = end - begin;
     if size.is_power_of_two() {
         let height = size.trailing_zeros();
@@ -202,7 +202,7 @@ fn range<T: Tiles>(tiles: &T, begin: u64, end: u64) -> Result<Hash, T::Error> {
 }
 
 /// The largest power of two below `size` (which is at least 2).
-fn split(size: u64) -> u64 {
+pub fn split(size: u64) -> u64 {
     1 << (size - 1).ilog2()
 }
 

@@ -18,14 +18,20 @@ pub enum Error {
     /// Not the shape of a signed note; the text says where.
     #[error("not a signed note: {0}")]
     Malformed(&'static str),
-    /// Not `name+hash+key` of an Ed25519 key.
-    #[error(
-        "not an Ed25519 verifier key (name+8 hex digits+base64), or its digits do not match its key"
-    )]
-    Key,
+    /// Not `name+hash+key` of an Ed25519 key; the text says why.
+    #[error("not an Ed25519 verifier key (name+8 hex digits+base64): {0}")]
+    Key(&'static str),
+    /// Not the text of a private key, or its digits do not fit.
+    #[error("not a private key (PRIVATE+KEY+name+8 hex digits+base64)")]
+    PrivateKey,
     /// No signature line names one of the given keys.
-    #[error("not signed by any of the given keys")]
-    Unsigned,
+    #[error("signed by {by}; you gave {given}")]
+    Unsigned {
+        /// Name and id of each key that signed.
+        by: String,
+        /// Name and id of each given key.
+        given: String,
+    },
     /// A line names a given key, and its signature is wrong.
     #[error("the signature of {0} is wrong")]
     BadSignature(String),
@@ -54,21 +60,39 @@ impl Vkey {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(_), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Error::Key);
+            return Err(Error::Key("it has three parts, with `+` between them"));
         };
-        let bytes = BASE64.decode(key.as_bytes()).map_err(|_| Error::Key)?;
-        let (&algorithm, key) = bytes.split_first().ok_or(Error::Key)?;
-        let key = <&[u8; 32]>::try_from(key).map_err(|_| Error::Key)?;
-        let key = VerifyingKey::from_bytes(key).map_err(|_| Error::Key)?;
+        let bytes = BASE64.decode(key.as_bytes());
+        let bytes = bytes.map_err(|_| Error::Key("its base64 was cut off or changed"))?;
+        let short = Error::Key("its base64 is not of 33 bytes: it was cut off or changed");
+        let (&algorithm, key) = bytes.split_first().ok_or_else(|| short.clone())?;
+        let key = <&[u8; 32]>::try_from(key).map_err(|_| short)?;
+        let key = VerifyingKey::from_bytes(key).map_err(|_| Error::Key("no point of the curve"))?;
         let vkey = Self::new(name, key);
+        if algorithm != ED25519 {
+            return Err(Error::Key("it is of another algorithm"));
+        }
         // A weak key would let anybody sign; the text form must be the one we would write.
-        let sound = algorithm == ED25519 && name_fits(name) && !key.is_weak();
-        if sound && vkey.to_string() == text { Ok(vkey) } else { Err(Error::Key) }
+        if !name_fits(name) || key.is_weak() {
+            return Err(Error::Key("its name is no key's name, or its key is weak"));
+        }
+        if vkey.to_string() == text {
+            Ok(vkey)
+        } else {
+            Err(Error::Key(
+                "its digits do not fit its name and key: a character was changed or lost",
+            ))
+        }
     }
 
     /// The name; for a log it is its origin.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Name and id, without the key: enough to tell keys apart.
+    pub fn label(&self) -> String {
+        label(&self.name, self.id)
     }
 
     /// The public key: RFC 8032 encoding.
@@ -81,7 +105,7 @@ impl std::fmt::Display for Vkey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut key = vec![ED25519];
         key.extend_from_slice(self.key.as_bytes());
-        write!(f, "{}+{:08x}+{}", self.name, u32::from_be_bytes(self.id), BASE64.encode(&key))
+        write!(f, "{}+{}", self.label(), BASE64.encode(&key))
     }
 }
 
@@ -105,20 +129,20 @@ impl Signer {
 
     /// Reads `PRIVATE+KEY+name+hex(id)+base64(0x01 ‖ seed)`, the form Go's `note` uses.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let rest = text.trim_end().strip_prefix("PRIVATE+KEY+").ok_or(Error::Key)?;
+        let rest = text.trim_end().strip_prefix("PRIVATE+KEY+").ok_or(Error::PrivateKey)?;
         let mut parts = rest.splitn(3, '+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Error::Key);
+            return Err(Error::PrivateKey);
         };
-        let bytes = Zeroizing::new(BASE64.decode(key.as_bytes()).map_err(|_| Error::Key)?);
-        let (&algorithm, seed) = bytes.split_first().ok_or(Error::Key)?;
-        let seed = <&[u8; 32]>::try_from(seed).map_err(|_| Error::Key)?;
+        let bytes = Zeroizing::new(BASE64.decode(key.as_bytes()).map_err(|_| Error::PrivateKey)?);
+        let (&algorithm, seed) = bytes.split_first().ok_or(Error::PrivateKey)?;
+        let seed = <&[u8; 32]>::try_from(seed).map_err(|_| Error::PrivateKey)?;
         let signer = Self::new(name, seed);
         let matches = format!("{:08x}", u32::from_be_bytes(signer.vkey.id)) == id;
         if algorithm == ED25519 && name_fits(name) && matches {
             Ok(signer)
         } else {
-            Err(Error::Key)
+            Err(Error::PrivateKey)
         }
     }
 
@@ -200,7 +224,22 @@ pub fn open<'a>(note: &'a str, keys: &[Vkey]) -> Result<Opened<'a>, Error> {
         }
     }
     opened.signers.sort_unstable();
-    if opened.signers.is_empty() { Err(Error::Unsigned) } else { Ok(opened) }
+    if opened.signers.is_empty() {
+        let by: Vec<String> = lines.split('\n').filter_map(signed_by).collect();
+        let given: Vec<String> = keys.iter().map(Vkey::label).collect();
+        return Err(Error::Unsigned { by: by.join(", "), given: given.join(", ") });
+    }
+    Ok(opened)
+}
+
+/// Name and id of the key of a signature line.
+fn signed_by(line: &str) -> Option<String> {
+    let (name, bytes) = signature_line(line).ok()?;
+    Some(label(name, *bytes.first_chunk()?))
+}
+
+fn label(name: &str, id: [u8; 4]) -> String {
+    format!("{name}+{:08x}", u32::from_be_bytes(id))
 }
 
 /// `— name base64(id[4] ‖ signature)`.
@@ -276,7 +315,7 @@ mod tests {
         for key in
             ["", "a+b", "a+00000000+AQ==", &PETER.replace("c74f", "C74F"), &PETER.replace('P', "Q")]
         {
-            assert_eq!(Vkey::parse(key), Err(Error::Key), "{key}");
+            assert!(matches!(Vkey::parse(key), Err(Error::Key(_))), "{key}");
         }
     }
 
@@ -287,6 +326,6 @@ mod tests {
         neutral[0] = 1;
         let weak = Vkey::new("x", VerifyingKey::from_bytes(&neutral).unwrap());
         assert!(!verify_bytes(&weak, b"anything", &[neutral, [0; 32]].concat()));
-        assert_eq!(Vkey::parse(&weak.to_string()), Err(Error::Key));
+        assert!(matches!(Vkey::parse(&weak.to_string()), Err(Error::Key(_))));
     }
 }

@@ -434,7 +434,8 @@ pub fn tail_digest(
     let subject = subject.map(ToString::to_string);
     digest.update(arrival.seq.to_be_bytes());
     digest.update(arrival.time.0.to_be_bytes());
-    for part in [&subject, &headers.salt, &headers.signature, &headers.receipt_to] {
+    for part in [&subject, &headers.salt, &headers.signature, &headers.receipt_to, &headers.refused]
+    {
         let part = part.as_deref().unwrap_or("");
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);

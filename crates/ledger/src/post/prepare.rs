@@ -48,7 +48,7 @@ impl Prepared {
     pub fn new(subject: Option<Subject>, headers: Headers, body: Vec<u8>, seed: Seed) -> Self {
         let content = match &subject {
             None => Content::Refused(Refused::Subject),
-            Some(Subject::Decisions(producer)) => match event::parse(&body) {
+            Some(Subject::Decisions(producer)) => match read(&headers, &body) {
                 Err(refused) => Content::Refused(refused),
                 Ok(event) => {
                     let scope =
@@ -68,6 +68,10 @@ impl Prepared {
         };
         let id = match &content {
             Content::Event(accepted) => Some(accepted.event.id.clone()),
+            // What is no event by its headers may hold one, with an id that is not this message's.
+            Content::Refused(refused) if subject.is_some() && !refused.is_told() => {
+                event::legible_id(&body)
+            }
             _ => None,
         };
         Self { subject, headers, body, seed, id, content }
@@ -97,6 +101,12 @@ impl Prepared {
         let salts = (&self.seed, scope);
         Draft::new(Kind::Rejected, producer.clone(), event.into_bytes(), &value, &fields, salts)
     }
+}
+
+/// The event in a message, unless what sent it says that it is none.
+fn read(headers: &Headers, body: &[u8]) -> Result<Event, Refused> {
+    let told = headers.refused.as_deref().and_then(Refused::told);
+    told.map_or_else(|| event::parse(body), Err)
 }
 
 /// `SHA-256(JCS[producer, source, id])`.

@@ -99,6 +99,9 @@ pub enum Error {
         "the store failed: {0}; check disk space and health, then start again; if its files are damaged, restore a backup"
     )]
     Io(String),
+    /// The directory is not what it must be; the text says what to do.
+    #[error("{0}")]
+    Place(String),
     /// Somebody else has it open.
     #[error(
         "the data directory is held by another process: only one server may use it; stop the other one first"

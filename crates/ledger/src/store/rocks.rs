@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{ErrorKind, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -69,12 +70,43 @@ fn io(error: rocksdb::Error) -> Error {
     if text.contains("lock file") || text.contains("lock hold by") {
         return Error::Held;
     }
+    if text.contains("Permission denied") {
+        return Error::Place(format!(
+            "{text}: the user of the server must own every file there. Was a command run as another user, e.g. root? \
+             Put it right with `chown -R`, and run every command as that user"
+        ));
+    }
     Error::Io(text)
+}
+
+/// Looks at the directory before RocksDB does: it knows no words for those who set it up.
+fn look(opening: &Opening) -> Result<(), Error> {
+    let path = opening.path.display();
+    let wrong = |why: &str| Err(Error::Place(format!("the data directory {path} {why}")));
+    let hint = "run `countersign init`, or correct data_dir in the configuration";
+    match std::fs::metadata(&opening.path) {
+        Ok(meta) if !meta.is_dir() => {
+            wrong("is not a directory: correct data_dir in the configuration")
+        }
+        Ok(_) if opening.create || opening.path.join("CURRENT").exists() => Ok(()),
+        Ok(_) if std::fs::read_dir(&opening.path).is_err() => wrong(
+            "can't be read by this user: run the command as the user of the server, or put its owner right",
+        ),
+        Ok(_) => wrong(&format!("holds no database: {hint}")),
+        Err(_) if opening.create => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            wrong(&format!("is not there: {hint}"))
+        }
+        Err(e) => wrong(&format!(
+            "can't be reached by this user ({e}): put the owner and mode of the folders above right"
+        )),
+    }
 }
 
 impl Rocks {
     /// Opens the directory.
     pub fn open(opening: &Opening) -> Result<Self, Error> {
+        look(opening)?;
         let (mut options, families) = options(opening);
         options.create_if_missing(opening.create);
         options.create_missing_column_families(opening.create);
@@ -86,13 +118,14 @@ impl Rocks {
 
     /// Opens the directory for reading while nobody writes (`fsck`).
     pub fn open_read_only(opening: &Opening) -> Result<Self, Error> {
+        look(opening)?;
         let (options, families) = options(opening);
         let db = DB::open_cf_descriptors_read_only(&options, &opening.path, families, false);
         Self::opened(db.map_err(io)?, opening)
     }
 
     fn opened(db: DB, opening: &Opening) -> Result<Self, Error> {
-        let open = |path| File::options().create(true).append(true).open(path);
+        let open = |path| File::options().create(true).append(true).mode(0o600).open(path);
         let record = opening.record.as_ref().map(open).transpose();
         let record = record.map_err(|e| Error::Io(e.to_string()))?.map(Mutex::new);
         Ok(Self { db, rewriting: Mutex::new(()), record })

@@ -75,7 +75,7 @@ async fn on(
     if !report.as_json {
         say(&dim(&format!("approvals on the journal: {name}")));
     }
-    std::fs::create_dir_all(home)?;
+    ledger::atomic::make_folder(home)?;
     calls::write_files(&home.join("approvals"))?;
     let files = home.join("approvals").to_string_lossy().into_owned();
     let sections = format!("{journal}[approvals]\ndir = {files:?}\n");

@@ -3,9 +3,9 @@
 use super::Failed;
 use data_encoding::BASE64URL_NOPAD;
 use decider::call::{Call, approval_id};
-use ledger::{disclosure::Scope, ident::Ident, json};
+use ledger::{atomic, disclosure::Scope, ident::Ident, json};
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::path::Path;
 
 /// One of finance says yes; long deadlines, so that nothing ends while it is measured.
 const RULES: &str = r#"
@@ -102,7 +102,7 @@ impl Paused {
 /// Writes the tenant's files below `dir`.
 pub fn write_files(dir: &Path) -> Result<(), Failed> {
     let folder = dir.join("bench");
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("rules.toml"), RULES)?;
-    Ok(fs::write(folder.join("people.toml"), PEOPLE)?)
+    atomic::make_folder(&folder)?;
+    atomic::replace(&folder.join("rules.toml"), RULES.as_bytes())?;
+    Ok(atomic::replace(&folder.join("people.toml"), PEOPLE.as_bytes())?)
 }

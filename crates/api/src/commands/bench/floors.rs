@@ -15,7 +15,7 @@ const SYNCS: usize = 1000;
 /// `write` of 4 KiB and `fdatasync`, appended to one file.
 pub fn fdatasync(dir: &Path) -> Result<Latencies, Failed> {
     let path = dir.join("fdatasync");
-    let mut file = File::create(&path)?;
+    let mut file = ledger::atomic::create_open(&path)?;
     let mut latencies = Latencies::default();
     for _ in 0..SYNCS {
         let begin = Instant::now();

@@ -1,6 +1,7 @@
 //! A server of our own in a directory of its own, as a child process.
 
 use super::super::{EXIT_UNAVAILABLE, Failed, terminate};
+use ledger::atomic;
 use serde_json::Value;
 use std::{
     cell::RefCell,
@@ -37,7 +38,7 @@ impl Site {
         record: Option<&Path>,
         sections: Option<&str>,
     ) -> Result<Self, Failed> {
-        fs::create_dir_all(dir)?;
+        atomic::make_folder(dir)?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let config = dir.join("countersign.toml");
         let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
@@ -49,7 +50,7 @@ impl Site {
             at("guard/guard"),
             sections.unwrap_or(""),
         );
-        fs::write(&config, text)?;
+        atomic::replace(&config, text.as_bytes())?;
         if !dir.join("admin.key").exists() {
             let made = ours(&[
                 "init",
@@ -60,8 +61,10 @@ impl Site {
                 &at("countersign.toml"),
             ])?;
             let made: Value = serde_json::from_str(&made).unwrap_or_default();
-            fs::write(dir.join("admin.key"), made["admin_key"].as_str().unwrap_or_default())?;
-            fs::write(dir.join("operator.key"), made["operator_key"].as_str().unwrap_or_default())?;
+            for (file, key) in [("admin.key", "admin_key"), ("operator.key", "operator_key")] {
+                let text = made[key].as_str().unwrap_or_default();
+                atomic::replace(&dir.join(file), text.as_bytes())?;
+            }
         }
         let begin = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
@@ -69,7 +72,8 @@ impl Site {
         if let Some(record) = record {
             command.arg("--record").arg(record);
         }
-        let log = fs::File::create(dir.join("server.log"))?;
+        atomic::replace(&dir.join("server.log"), b"")?;
+        let log = fs::File::options().append(true).open(dir.join("server.log"))?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
         while TcpStream::connect(address).is_err() {
             if begin.elapsed() > START_WAIT {
@@ -106,7 +110,7 @@ impl Site {
             let at = self.remote();
             let add =
                 ["key", "add", "--tenant", "bench", "--server", &at.0, "--api-key-file", &at.1];
-            fs::write(&path, ours(&[&add[..], arguments].concat())?.trim())?;
+            atomic::replace(&path, ours(&[&add[..], arguments].concat())?.trim().as_bytes())?;
         }
         Ok(fs::read_to_string(path)?.trim().to_owned())
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use decider::call::Call;
-use ledger::{ident::Ident, journal::embedded, json, keyring::random32};
+use ledger::{atomic, ident::Ident, journal::embedded, json, keyring::random32};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
@@ -70,9 +70,9 @@ pub struct Stage<'a> {
 /// Writes the files of the tenant `acme` below `dir`.
 pub fn write_files(dir: &Path) -> Result<(), Failed> {
     let folder = dir.join("approvals/acme");
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("rules.toml"), RULES)?;
-    Ok(fs::write(folder.join("people.toml"), PEOPLE)?)
+    atomic::make_folder(&folder)?;
+    atomic::create(&folder.join("rules.toml"), RULES.as_bytes())?;
+    Ok(atomic::create(&folder.join("people.toml"), PEOPLE.as_bytes())?)
 }
 
 /// Tells it, with the answer of whoever decides on the page; with `once` Ana's, given at once.

@@ -1,24 +1,33 @@
 //! `countersign export --approval`: the history of one approval as a folder (`proto/formats/approval-export.md`).
 
-use super::{checkpoint_of, write};
+use super::{Target, Verdict, checkpoint_of};
 use crate::{
     client::Client,
     commands::{EXIT_FAILED, Failed},
-    terminal::{dim, say},
+    terminal::{dim, harmless, say},
 };
 use ledger::{
     ident::Ident,
     log::{
+        checkpoint::Checkpoint,
         merkle::{self, Hash, Tiles},
         receipt::Receipt,
         tile::Tile,
     },
 };
 use serde_json::Value;
-use std::{cell::RefCell, collections::BTreeMap, fs, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, path::Path};
 
-const README: &str = "\
+/// How a README of ours begins.
+pub const KIND: &[u8] = b"This is the whole history of one approval,";
+
+/// For people, and what the export is known by.
+fn readme(origin: &str) -> String {
+    format!(
+        "\
 This is the whole history of one approval, from one Countersign log.
+
+  log                   {}
 
   checkpoint            the signed tree head: https://c2sp.org/tlog-checkpoint
   keys.json             the keys that sign, with the proofs that hand over between them
@@ -28,7 +37,10 @@ This is the whole history of one approval, from one Countersign log.
 
 Check it with the log's public key, which you must have from somewhere else:
   countersign verify --key <vkey> --approval .
-";
+",
+        harmless(origin)
+    )
+}
 
 /// Writes the history of approval `id` as it is now. Everything is proven under one checkpoint.
 pub fn run(
@@ -44,7 +56,7 @@ pub fn run(
     let approval = json(&client.get(&format!("{base}/approvals/{id}"))?)?;
     let log = format!("{base}/logs/1");
     let note = client.get(&format!("{log}/checkpoint"))?;
-    let size = checkpoint_of(&note)?.size;
+    let Checkpoint { origin, size, .. } = checkpoint_of(&note)?;
     let tiles = Remote { client, log: &log, size, kept: RefCell::default() };
     let checkpoint = String::from_utf8_lossy(&note).into_owned();
     let proof = |index: u64| -> Result<String, Failed> {
@@ -56,38 +68,40 @@ pub fn run(
     let opening = index_of(&approval["opening"]).ok_or_else(unreadable)?;
     let history = approval["history"].as_array().ok_or_else(unreadable)?;
 
-    empty(dir)?;
-    write(dir, "opening.tlog-proof", proof(opening)?.as_bytes())?;
+    let target = Target::open(dir, &readme(&origin))?;
+    target.begin()?;
+    target.write("opening.tlog-proof", proof(opening)?.as_bytes())?;
     for (n, step) in (1..).zip(history) {
         let index = index_of(step).ok_or_else(unreadable)?;
-        write(dir, &format!("{n}.tlog-proof"), proof(index)?.as_bytes())?;
+        target.write(&format!("{n}.tlog-proof"), proof(index)?.as_bytes())?;
     }
     if disclosures {
         let shown = client.get(&format!("{base}/entries/{opening}/disclosures"))?;
-        write(dir, "opening.disclosures", &shown)?;
+        target.write("opening.disclosures", &shown)?;
     }
-    write(dir, "keys.json", &client.get(&format!("{log}/keys"))?)?;
-    write(dir, "README.txt", README.as_bytes())?;
-    // Last: a folder with a checkpoint is complete.
-    write(dir, "checkpoint", &note)?;
-    let state = approval["state"].as_str().unwrap_or("unknown");
+    target.write("keys.json", &client.get(&format!("{log}/keys"))?)?;
     let n = history.len();
+    target.sweep(&|path| verdict(path, n, disclosures))?;
+    target.finish(&note)?;
+    let state = harmless(approval["state"].as_str().unwrap_or("unknown"));
     say(&format!("approval {id}, {state} after {n} messages, in {}", dir.display()));
     say(&dim(&format!("Check it: countersign verify --key <vkey> --approval {}", dir.display())));
     Ok(())
 }
 
-/// Makes the folder, without what an earlier export of an approval left in it.
-fn empty(dir: &Path) -> Result<(), Failed> {
-    fs::create_dir_all(dir)?;
-    for file in fs::read_dir(dir)? {
-        let path = file?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name == "checkpoint" || name == "opening.disclosures" || name.ends_with(".tlog-proof") {
-            fs::remove_file(path)?;
-        }
+/// What a file in the folder of a history of `n` messages is.
+fn verdict(path: &str, n: usize, disclosed: bool) -> Verdict {
+    let keep = |is: bool| if is { Verdict::Keep } else { Verdict::Remove };
+    if matches!(path, "README.txt" | "keys.json" | "checkpoint" | "opening.tlog-proof") {
+        return Verdict::Keep;
     }
-    Ok(())
+    if path == "opening.disclosures" {
+        return keep(disclosed);
+    }
+    let number = path.strip_suffix(".tlog-proof");
+    let number =
+        number.and_then(|text| text.parse().ok().filter(|n: &usize| n.to_string() == text));
+    number.map_or(Verdict::Foreign, |number| keep((1..=n).contains(&number)))
 }
 
 fn unreadable() -> Failed {

@@ -74,7 +74,7 @@ pub async fn revoke_token(
     body: Body,
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let id = asking.worker.with_token(&jti).ok_or_else(Problem::not_found)?;
+    let id = asking.worker.with_token(&jti).await?.ok_or_else(Problem::not_found)?;
     let approval = asking.find(id.as_str(), may_revoke).await?;
     revoke_found(&app, &asking, &approval, &headers, body).await
 }

@@ -4,9 +4,9 @@ use crate::problem::Problem;
 use approvals::{
     history::{Approval, Step},
     opening::Frozen,
-    worker::Worker,
+    worker::{Worker, over_since},
 };
-use decider::approval::{Event, Phase, State};
+use decider::approval::{Event, Phase, Refusal, State};
 use ledger::time::Nanos;
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
@@ -54,6 +54,11 @@ pub struct View {
     report: Option<Value>,
     /// Why it ended, as a code.
     end_reason: Option<String>,
+    /// Whether nothing is to be waited for any more. What is over and not `completed` permits nothing.
+    over: bool,
+    /// What to do about a call that nobody was asked about, because it was cancelled at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
     /// Whether its history is one that can't have happened: it stands still.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     corrupt: bool,
@@ -96,10 +101,44 @@ impl View {
             redemption: state.redeemed.as_ref().map(redemption),
             report: state.report.map(|outcome| json!(outcome)),
             end_reason: state.end_reason.clone(),
+            over: over_since(approval).is_some(),
+            advice: cancelled_at_once(approval),
             corrupt: state.corrupt,
             history: approval.steps.iter().map(step).collect(),
         })
     }
+}
+
+impl View {
+    /// Why a command was refused, and how the approval stands.
+    pub fn refusal(&self, refusal: Refusal) -> Problem {
+        let word = serde_json::to_value(self.state).unwrap_or_default();
+        let word = word.as_str().unwrap_or_default();
+        let why = self.end_reason.as_deref().map(|reason| format!(" (`{reason}`)"));
+        let stands = format!("It is `{word}` now{}.", why.unwrap_or_default());
+        Problem::refusal(refusal).also(&stands).with_approval(self)
+    }
+}
+
+/// What to do about an approval that was cancelled in the message that requested it.
+fn cancelled_at_once(approval: &Approval) -> Option<&'static str> {
+    let first = approval.steps.first()?;
+    let cancelled = |event: &Event| matches!(event, Event::Cancelled { .. });
+    first.events.iter().any(cancelled).then_some(match approval.state.end_reason.as_deref() {
+        Some("owner_unknown") => {
+            "Nobody is asked: no person in force owns this agent, and the rule wants an owner. Execute nothing. An admin \
+             adds the agent to `owns` of a person, or the event names an `owner`; then publish a new decision."
+        }
+        Some("cooling_down") => {
+            "Nobody is asked: people denied the same agent, tool and action less than 10 minutes ago. Execute nothing; \
+             ask later with a new decision."
+        }
+        Some("too_many") => {
+            "Nobody is asked: too many approvals of this agent or tenant wait already. Execute nothing; ask with a new \
+             decision once some are answered."
+        }
+        _ => "Nobody is asked: it was cancelled at once. Execute nothing.",
+    })
 }
 
 /// Places that are still to be filled, while people are asked.

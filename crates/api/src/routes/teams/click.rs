@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use approvals::{
+    cards::Posted,
     history::Approval,
     setup::TeamsMember,
     teams::{
@@ -109,10 +110,12 @@ impl Incoming<'_> {
     /// The approval of a card that we posted in this connection, where the click says it is.
     async fn card_of(&self, shown: &Shown) -> Result<(Arc<Worker>, Approval), Trouble> {
         let worker = self.app.worker(&self.bot.tenant).ok_or(Trouble::NotOurs)?;
+        let ours = |card: &Posted| inbound::is_card(card, &shown.conversation, &shown.message);
+        if !worker.is_posted(&shown.approval, &self.bot.name, ours).await? {
+            return Err(Trouble::NotOurs);
+        }
         let approval = worker.get(&shown.approval).await?.ok_or(Trouble::NotOurs)?;
-        let posted = worker.posted(&shown.approval, &self.bot.name)?;
-        let ours = |card| inbound::is_card(card, &shown.conversation, &shown.message);
-        if posted.iter().any(ours) { Ok((worker, approval)) } else { Err(Trouble::NotOurs) }
+        Ok((worker, approval))
     }
 
     async fn review(&self, click: Click) -> Result<Response, Trouble> {

@@ -145,11 +145,13 @@ fn p9_only_a_pending_card_has_buttons_and_expiry_is_no_refusal() {
 #[test]
 fn p13_everything_at_its_most_is_within_the_limits_of_slack() {
     let long = "&".repeat(5000);
+    // Longer ones are decided on the page.
+    let name = "&".repeat(CELL_CHARS_MAX / 5);
     let card = Card {
-        tool: long.clone(),
-        action: long.clone(),
-        agent: long.clone(),
-        run: Some(long.clone()),
+        tool: name.clone(),
+        action: name.clone(),
+        agent: name.clone(),
+        run: Some(name),
         amount: Some(long.clone()),
         rule: long.clone(),
         agent_says: Some(long.clone()),
@@ -188,4 +190,31 @@ fn the_dialog_carries_the_card_it_came_from() {
     let carried = dialog["private_metadata"].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Origin>(carried).unwrap(), Origin::new(&shown, &at));
     assert!(carried.len() < 3000);
+}
+
+/// Two names that begin alike must not look the same where somebody decides.
+#[test]
+fn p7_names_that_do_not_fit_are_decided_on_the_page() {
+    let long = "x".repeat(CELL_CHARS_MAX + 1);
+    let cut = |change: fn(&mut Card, String)| {
+        let mut card = card(Phase::Pending);
+        change(&mut card, long.clone());
+        assert!(!is_decidable(&card));
+        assert_eq!(action_ids(&card), ["open"]);
+    };
+    cut(|card, long| card.tool = long);
+    cut(|card, long| card.action = long);
+    cut(|card, long| card.agent = long);
+    cut(|card, long| card.run = Some(long));
+    assert!(is_decidable(&card(Phase::Pending)));
+}
+
+#[test]
+fn p9_what_is_left_of_a_card_has_no_way_to_decide() {
+    for phase in [Phase::Pending, Phase::Cancelled] {
+        let Message { blocks, .. } = told(&card(phase));
+        let buttons = blocks.last().unwrap()["elements"].as_array().unwrap().clone();
+        assert_eq!(buttons.len(), 1);
+        assert!(buttons[0].get("url").is_some() && buttons[0].get("value").is_none());
+    }
 }

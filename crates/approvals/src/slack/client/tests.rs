@@ -15,6 +15,8 @@ fn check_respond(api: &str, url: &str, may: bool) {
 fn answers_go_to_slack_alone() {
     let (slack, fake) = ("https://slack.com/api", "http://127.0.0.1:4003/api");
     check_respond(slack, "https://hooks.slack.com/actions/T1/1/x", true);
+    check_respond(slack, "https://hooks.slack-gov.com/actions/T1/1/x", true);
+    check_respond(fake, "https://hooks.slack.com/actions/T1/1/x", false);
     check_respond(slack, "http://hooks.slack.com/actions/T1/1/x", false);
     check_respond(slack, "https://hooks.slack.com:8443/actions/T1/1/x", false);
     check_respond(slack, "https://hooks.slack.com@evil.example/x", false);
@@ -131,7 +133,7 @@ async fn whoever_is_not_reached_got_nothing() {
 async fn a_response_url_never_gets_the_token() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
     let (connection, url, mut requests) = connection(ok).await;
-    connection.tell(&format!("{url}/response/1"), "a < b").await.unwrap();
+    connection.respond(&format!("{url}/response/1"), "a < b").await.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(request.contains(r#""text":"a &lt; b""#), "{request}");
     assert!(!request.contains("xoxb") && !request.contains("authorization"), "{request}");

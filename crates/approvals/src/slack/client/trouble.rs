@@ -48,9 +48,8 @@ impl Trouble {
                 | "rate_limited"
                 | "team_added_to_org"
                 | "http_408" => SendError::Later(code, None),
-                "message_not_found" | "cant_update_message" | "edit_window_closed" => {
-                    SendError::Gone(code)
-                }
+                "message_not_found" => SendError::Gone(code),
+                "cant_update_message" | "edit_window_closed" => SendError::Locked(code),
                 _ => SendError::Refused(code),
             },
         }
@@ -81,6 +80,23 @@ impl From<SlackClientError> for Trouble {
             | SlackClientError::SocketModeProtocolError(_) => Self::Unknown("the connection broke"),
         }
     }
+}
+
+/// Whether a refusal is about what the message holds, not about the channel or us: a smaller one may be taken.
+pub(super) fn is_about_content(code: &str) -> bool {
+    [
+        "block_mismatch",
+        "invalid_attachments",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "metadata_too_large",
+        "msg_blocks_too_long",
+        "msg_too_long",
+        "no_text",
+    ]
+    .contains(&code)
 }
 
 /// Errors that come only before a byte is sent.
@@ -131,6 +147,8 @@ mod tests {
         check(&code("internal_error"), &SendError::Unknown, &later("internal_error"));
         let gone = SendError::Gone("message_not_found".into());
         check(&code("message_not_found"), &gone, &gone);
+        let locked = SendError::Locked("cant_update_message".into());
+        check(&code("cant_update_message"), &locked, &locked);
         for refused in ["channel_not_found", "is_archived", "not_in_channel", "invalid_auth"] {
             let error = SendError::Refused(refused.into());
             check(&code(refused), &error, &error);

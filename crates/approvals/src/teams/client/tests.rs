@@ -199,7 +199,7 @@ fn every_answer_says_what_to_do() {
     assert_eq!(answered("412 No"), (again.clone(), Err(again)));
     let refused = SendError::Refused("403 Code".into());
     assert_eq!(answered("403 No"), (refused.clone(), Err(refused)));
-    let gone = SendError::Gone("404 Code".into());
+    let gone = SendError::Locked("404 Code".into());
     assert_eq!(answered("404 No"), (SendError::Refused("404 Code".into()), Err(gone)));
     assert_eq!(answered("500 No"), (SendError::Unknown, Err(SendError::Unknown)));
     // Posted, but with no id to change it by.

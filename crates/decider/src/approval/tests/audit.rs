@@ -9,20 +9,20 @@ use ledger::{canonical, disclosure::Scope, json, log::merkle::leaf_hash};
 use serde_json::{Value, json};
 
 /// Leaf index and entry.
-type Leaf = (u64, Value);
+pub(super) type Leaf = (u64, Value);
 
-fn entry(kind: &str, seq: u64, event: &Value) -> Value {
+pub(super) fn entry(kind: &str, seq: u64, event: &Value) -> Value {
     let journal = json!({"epoch": 1, "seq": seq, "time": seconds(1_800_000_000 + seq)});
     json!({"v": 1, "tenant": "acme", "kind": kind, "producer": "gw", "journal": journal, "commit": "", "payload": [], "prior": {},
         "event": event})
 }
 
-fn id() -> ledger::ident::Ident {
+pub(super) fn id() -> ledger::ident::Ident {
     approval_id(&ident("acme"), Scope { producer: "gw", source: "/gw", id: "1" })
 }
 
 /// The decision, a request and a reminder, at indexes 7, 8 and 10.
-fn told() -> Vec<Leaf> {
+pub(super) fn told() -> Vec<Leaf> {
     let data = json!({"agent": {"id": "agt-1"}, "tool": {"name": "bank", "action": "transfer"},
         "verdict": "approval_needed", "call": {"digest": DIGEST}});
     let event = json!({"type": ledger::event::DECISION, "source": "/gw", "id": "1", "data": data});
@@ -38,7 +38,7 @@ fn told() -> Vec<Leaf> {
 }
 
 /// Links each message to the entry before it.
-fn chain(leaves: &mut [Leaf]) {
+pub(super) fn chain(leaves: &mut [Leaf]) {
     for at in 1..leaves.len() {
         let before = leaf_hash(&canonical::of(&leaves[at - 1].1));
         leaves[at].1["event"]["prev"] = json!(before.to_string());

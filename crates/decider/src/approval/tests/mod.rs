@@ -1,4 +1,5 @@
 mod audit;
+mod audit_all;
 mod chain;
 mod desk;
 mod edges;

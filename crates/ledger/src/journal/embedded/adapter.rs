@@ -4,7 +4,8 @@ use super::{Draft, SCAN_MESSAGES_MAX, Volume, decode, stage, stage::too_far, sub
 use crate::{
     journal::{
         Append, Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, HEADER_RECEIPT_TO,
-        HEADER_SALT, HEADER_SIGNATURE, Headers, Message, SUBJECT_MESSAGES_MAX, State, Subject,
+        HEADER_REFUSED, HEADER_SALT, HEADER_SIGNATURE, Headers, Message, SUBJECT_MESSAGES_MAX,
+        State, Subject,
         limits::{check_header, check_limits},
     },
     post::is_signed,
@@ -108,11 +109,12 @@ impl Embedded {
     pub fn append(&self, batch: &[Append]) -> Result<Vec<u64>, Error> {
         check_limits(batch)?;
         for append in batch {
-            let Headers { salt, signature, receipt_to } = &append.headers;
+            let Headers { salt, signature, receipt_to, refused } = &append.headers;
             for (name, value) in [
                 (HEADER_SALT, salt),
                 (HEADER_SIGNATURE, signature),
                 (HEADER_RECEIPT_TO, receipt_to),
+                (HEADER_REFUSED, refused),
             ] {
                 value.as_deref().map(|value| check_header(name, value)).transpose()?;
             }

@@ -4,7 +4,7 @@
 //! Out of scope: posting; the ledger's writer stages and posts in one commit.
 //!
 //! Value of `journal`: `time u64 ‖ flags u8 ‖ (u16 length ‖ header)* ‖ u16 length ‖ subject ‖ body`, big-endian; the
-//! flags say which of the three headers follow, lowest bit first.
+//! flags say which of the four headers follow, lowest bit first.
 
 #[cfg(feature = "rocksdb")]
 mod adapter;
@@ -28,7 +28,7 @@ use crate::time::Nanos;
 /// A message as stored.
 pub fn encode(time: Nanos, message: &Draft<'_>) -> Vec<u8> {
     let headers = message.headers;
-    let headers = [&headers.salt, &headers.signature, &headers.receipt_to];
+    let headers = [&headers.salt, &headers.signature, &headers.receipt_to, &headers.refused];
     let mut out = Vec::with_capacity(message.body.len() + 64);
     out.extend_from_slice(&time.0.to_be_bytes());
     let flags = headers.iter().enumerate().map(|(bit, header)| u8::from(header.is_some()) << bit);
@@ -50,7 +50,7 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
 /// What [`encode`] wrote, borrowed.
 struct Parts<'a> {
     time: Nanos,
-    headers: [Option<&'a str>; 3],
+    headers: [Option<&'a str>; 4],
     subject: &'a str,
     body: &'a [u8],
 }
@@ -58,7 +58,7 @@ struct Parts<'a> {
 fn parts(bytes: &[u8]) -> Option<Parts<'_>> {
     let (time, rest) = bytes.split_first_chunk::<8>()?;
     let (flags, mut rest) = rest.split_first()?;
-    let mut headers = [None, None, None];
+    let mut headers = [None; 4];
     for (bit, text) in headers.iter_mut().enumerate() {
         if flags & (1 << bit) != 0 {
             *text = Some(take_text(&mut rest)?);
@@ -78,8 +78,8 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 /// Reads what [`encode`] wrote.
 pub fn decode(seq: u64, bytes: &[u8]) -> Option<Message> {
     let parts = parts(bytes)?;
-    let [salt, signature, receipt_to] = parts.headers.map(|text| text.map(str::to_owned));
-    let headers = Headers { salt, signature, receipt_to };
+    let [salt, signature, receipt_to, refused] = parts.headers.map(|text| text.map(str::to_owned));
+    let headers = Headers { salt, signature, receipt_to, refused };
     let subject = Subject::parse(parts.subject);
     Some(Message { seq, time: parts.time, subject, headers, body: parts.body.to_vec() })
 }

@@ -11,7 +11,7 @@ use super::{
     wire::{Found, decode, split},
 };
 use crate::journal::{
-    Append, Error, HEADER_RECEIPT_TO, HEADER_SALT, HEADER_SIGNATURE, Headers,
+    Append, Error, HEADER_RECEIPT_TO, HEADER_REFUSED, HEADER_SALT, HEADER_SIGNATURE, Headers,
     limits::{check_header, check_limits},
 };
 
@@ -175,10 +175,13 @@ impl Jetstream {
     /// The headers of one message: ours, and the conditions of its storing.
     fn headers(&self, append: &Append) -> Result<HeaderMap, Error> {
         let mut map = HeaderMap::new();
-        let Headers { salt, signature, receipt_to } = &append.headers;
-        for (name, value) in
-            [(HEADER_SALT, salt), (HEADER_SIGNATURE, signature), (HEADER_RECEIPT_TO, receipt_to)]
-        {
+        let Headers { salt, signature, receipt_to, refused } = &append.headers;
+        for (name, value) in [
+            (HEADER_SALT, salt),
+            (HEADER_SIGNATURE, signature),
+            (HEADER_RECEIPT_TO, receipt_to),
+            (HEADER_REFUSED, refused),
+        ] {
             if let Some(value) = value {
                 map.insert(name, check_header(name, value)?);
             }

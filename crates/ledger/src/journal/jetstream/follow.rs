@@ -16,11 +16,9 @@ use tokio::{
 
 use super::{
     Connection, Jetstream, get,
-    wire::{Delivery, Found, keep_header},
+    wire::{Delivery, Found, HeaderReader},
 };
-use crate::journal::{
-    Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Headers, Message, State,
-};
+use crate::journal::{Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Message, State};
 
 /// Messages asked for at once.
 const PULL_MESSAGES: u64 = 2000;
@@ -260,12 +258,13 @@ impl Consumer<'_> {
         }
         self.delivered = delivery.nth;
         self.on_their_way = self.on_their_way.saturating_sub(1);
-        let mut headers = Headers::default();
+        let mut headers = HeaderReader::default();
         for (name, values) in incoming.headers.iter().flat_map(|map| map.iter()) {
-            if let Some(value) = values.first() {
-                keep_header(&mut headers, name.as_ref(), value.as_str());
+            for value in values {
+                headers.keep(name.as_ref(), value.as_str());
             }
         }
+        let headers = headers.finish();
         Ok(Some(Message {
             seq: delivery.seq,
             time: delivery.time,

@@ -8,8 +8,12 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 
 use crate::{
+    event::{Refused, is_attribute_header, is_structured},
     ident::Ident,
-    journal::{Error, HEADER_RECEIPT_TO, HEADER_SALT, HEADER_SIGNATURE, Headers, Message, Subject},
+    journal::{
+        Error, HEADER_RECEIPT_TO, HEADER_REFUSED, HEADER_SALT, HEADER_SIGNATURE, Headers, Message,
+        Subject,
+    },
     time::Nanos,
 };
 
@@ -149,7 +153,7 @@ impl Delivery {
 fn read_headers(block: &[u8]) -> Headers {
     let text = String::from_utf8_lossy(block);
     let mut lines = text.lines().skip(1).peekable(); // the first line is `NATS/1.0`
-    let mut headers = Headers::default();
+    let mut headers = HeaderReader::default();
     while let Some(line) = lines.next() {
         let Some((name, value)) = line.split_once(':') else { continue };
         let mut value = value.trim_start().to_owned();
@@ -157,20 +161,46 @@ fn read_headers(block: &[u8]) -> Headers {
             value.push_str(more);
         }
         value.truncate(value.trim_end().len());
-        keep_header(&mut headers, name, &value);
+        headers.keep(name, &value);
     }
-    headers
+    headers.finish()
 }
 
-/// Keeps `value` if it is the first one of a named header.
-pub(super) fn keep_header(headers: &mut Headers, name: &str, value: &str) {
-    let slot = match name {
-        HEADER_SALT => &mut headers.salt,
-        HEADER_SIGNATURE => &mut headers.signature,
-        HEADER_RECEIPT_TO => &mut headers.receipt_to,
-        _ => return,
-    };
-    slot.get_or_insert_with(|| value.to_owned());
+/// Collects the named headers; the order in which names come does not matter.
+#[derive(Default)]
+pub(super) struct HeaderReader {
+    headers: Headers,
+    content_types: Vec<String>,
+    has_attributes: bool,
+}
+
+impl HeaderReader {
+    /// Takes one value. Of a named header the first one is kept.
+    pub(super) fn keep(&mut self, name: &str, value: &str) {
+        let headers = &mut self.headers;
+        let slot = match name {
+            HEADER_SALT => &mut headers.salt,
+            HEADER_SIGNATURE => &mut headers.signature,
+            HEADER_RECEIPT_TO => &mut headers.receipt_to,
+            HEADER_REFUSED => &mut headers.refused,
+            _ if name.eq_ignore_ascii_case("content-type") => {
+                return self.content_types.push(value.to_owned());
+            }
+            _ => return self.has_attributes |= is_attribute_header(name),
+        };
+        slot.get_or_insert_with(|| value.to_owned());
+    }
+
+    /// All that were taken.
+    pub(super) fn finish(self) -> Headers {
+        let Self { mut headers, content_types, has_attributes } = self;
+        let mut kinds = content_types.iter().map(String::as_str);
+        if has_attributes && !kinds.any(is_structured) {
+            let code = Refused::BinaryMode.code();
+            headers.refused.get_or_insert_with(|| code.to_owned());
+        }
+        headers
+    }
 }
 
 /// Whether a header block has the plain shape that every client can read: `NATS/1.0`, then `Name: value` lines.
@@ -221,6 +251,22 @@ mod tests {
         assert_eq!(headers(b"NATS/1.0\r\nno colon\r\n\r\n"), (None, false));
         assert_eq!(headers("NATS/1.0\r\nÄ: b\r\n\r\n".as_bytes()), (None, false));
         assert_eq!(headers(b"NATS/1.0\r\nA b: c\r\n\r\n"), (None, false));
+    }
+
+    #[test]
+    fn p3_binary_mode_is_seen() {
+        let check = |lines: &str, refused: Option<&str>| {
+            let block = format!("NATS/1.0\r\n{lines}\r\n\r\n");
+            assert_eq!(read_headers(block.as_bytes()).refused.as_deref(), refused, "{lines}");
+        };
+        check("Content-Type: application/json", None);
+        check("ce-extension: x", None);
+        check("ce-specversion: 1.0", Some("binary_mode"));
+        check("Ce-Id: 1\r\nContent-Type: application/json", Some("binary_mode"));
+        check("Content-Type: application/json\r\nCE-TYPE: x", Some("binary_mode"));
+        check("ce-id: 1\r\nContent-Type: application/cloudevents+json; charset=utf-8", None);
+        check("content-type: Application/CloudEvents+JSON\r\nce-id: 1", None);
+        check("Countersign-Refused: data\r\nce-id: 1", Some("data"));
     }
 
     #[test]

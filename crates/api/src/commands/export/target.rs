@@ -1,0 +1,196 @@
+//! The folder that an export is written to: new, empty, or an earlier export of the same log.
+//!
+//! `README.txt`, which is written first and names the log, is what an export is known by. Nothing else is overwritten or
+//! removed, nothing is reached through a link, and two exports into one folder do not meet. `checkpoint` is taken away
+//! before anything is changed and comes back last: a folder without it is not finished.
+
+use super::checkpoint_of;
+use crate::{
+    commands::{EXIT_FAILED, Failed},
+    terminal::{harmless, warn},
+};
+use ledger::{
+    atomic::{self, Folder, Found},
+    log::checkpoint::Checkpoint,
+};
+use std::path::Path;
+
+/// Largest README and checkpoint, in bytes.
+const TEXT_BYTES_MAX: u64 = 64 << 10;
+/// Largest entry bundle, in bytes: 256 entries of 65,535 bytes and their lengths.
+const BUNDLE_BYTES_MAX: u64 = 256 * (65_535 + 2);
+/// How many foreign names are told.
+const TOLD_MAX: usize = 5;
+/// How many folders deep an export is at most.
+const DEPTH_MAX: usize = 12;
+/// Lines of the README by which an export is known: what it is, nothing, and the log.
+const MARK_LINES: usize = 3;
+
+/// What becomes of a file that is found in the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It belongs to the export.
+    Keep,
+    /// An export wrote it, and it no longer belongs to it.
+    Remove,
+    /// Somebody else's.
+    Foreign,
+}
+
+/// A folder that is ours.
+pub struct Target {
+    root: Folder,
+    /// What was exported before, if that was finished.
+    pub before: Option<Checkpoint>,
+}
+
+impl Target {
+    /// Makes the folder or takes it up again. `readme` begins with what makes the export known: its kind and its log.
+    pub fn open(dir: &Path, readme: &str) -> Result<Self, Failed> {
+        if !dir.is_symlink() && !dir.exists() {
+            atomic::make_folder(dir)?;
+        }
+        let root = Folder::open(dir)?;
+        let refused = |why: &str| Failed::new(EXIT_FAILED, format!("{}: {why}", dir.display()));
+        if !root.lock()? {
+            return Err(refused("another export is writing there"));
+        }
+        let mut names = root.names()?;
+        names.retain(|name| !atomic::is_leftover(name));
+        let found = match root.found("README.txt")? {
+            Some(Found::File(_)) => root.read("README.txt", TEXT_BYTES_MAX).ok().flatten(),
+            _ => None,
+        };
+        let known = |text: &[u8]| mark(text).map(<[u8]>::to_vec);
+        match found.as_deref().and_then(known) {
+            Some(mark) if Some(&mark) == known(readme.as_bytes()).as_ref() => {}
+            Some(mark)
+                if mark.starts_with(super::KIND) || mark.starts_with(super::approval::KIND) =>
+            {
+                return Err(refused(
+                    "it holds an export of another kind or log, or of another version: take a new directory",
+                ));
+            }
+            _ if names.is_empty() => {}
+            _ => {
+                names.truncate(TOLD_MAX);
+                let text = format!(
+                    "it holds what no export wrote ({}): take a new or empty directory",
+                    names.join(", ")
+                );
+                return Err(refused(&text));
+            }
+        }
+        let before = root.read("checkpoint", TEXT_BYTES_MAX)?;
+        let before = before.and_then(|note| checkpoint_of(&note).ok());
+        root.replace("README.txt", readme.as_bytes())?;
+        Ok(Self { root, before })
+    }
+
+    /// From here to [`Self::finish`] the folder is not what any checkpoint says.
+    pub fn begin(&self) -> Result<(), Failed> {
+        Ok(self.root.remove("checkpoint")?)
+    }
+
+    /// The bytes of a file that is there.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failed> {
+        let (folders, name) = split(path);
+        let Some(folder) = self.folder(folders, false)? else { return Ok(None) };
+        Ok(folder.read(name, BUNDLE_BYTES_MAX)?)
+    }
+
+    /// Writes a file, and the folders above it.
+    pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), Failed> {
+        let (folders, name) = split(path);
+        if let Some(folder) = self.folder(folders, true)? {
+            folder.replace_unsynced(name, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove(&self, path: &str) -> Result<(), Failed> {
+        let (folders, name) = split(path);
+        match self.folder(folders, false)? {
+            Some(folder) => Ok(folder.remove(name)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The innermost of some folders, each within the one before.
+    fn folder(&self, folders: &str, make: bool) -> Result<Option<Folder>, Failed> {
+        let mut at = self.root.again()?;
+        for name in folders.split('/').filter(|name| !name.is_empty()) {
+            let next = if make { Some(at.make(name)?) } else { at.folder(name)? };
+            match next {
+                Some(next) => at = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// Removes what does not belong to the export any more, and what a killed one left; what is not ours is named and
+    /// stays. Gives the number of disclosures that were removed.
+    pub fn sweep(&self, verdict: &dyn Fn(&str) -> Verdict) -> Result<u64, Failed> {
+        sweep(&self.root, "", DEPTH_MAX, verdict)
+    }
+
+    /// Everything is on the disk, then the checkpoint.
+    pub fn finish(&self, note: &[u8]) -> Result<(), Failed> {
+        self.root.sync_everything()?;
+        Ok(self.root.replace("checkpoint", note)?)
+    }
+}
+
+fn sweep(
+    folder: &Folder,
+    at: &str,
+    depth: usize,
+    verdict: &dyn Fn(&str) -> Verdict,
+) -> Result<u64, Failed> {
+    let mut removed = 0;
+    let mut folders = Vec::new();
+    folder.each(|name| {
+        let path = if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
+        match folder.found(name)? {
+            Some(Found::File(_)) if atomic::is_leftover(name) => folder.remove(name)?,
+            Some(Found::File(_)) if verdict(&path) == Verdict::Keep => {}
+            Some(Found::File(_)) if verdict(&path) == Verdict::Remove => {
+                folder.remove(name)?;
+                removed += u64::from(at == "disclosures");
+            }
+            Some(Found::Folder) if depth > 0 && is_of_an_export(&path) => {
+                folders.push((name.to_owned(), path));
+            }
+            _ => warn(&format!(
+                "note: {} is not part of the export and stays as it is",
+                harmless(&folder.path().join(name).display().to_string())
+            )),
+        }
+        Ok(())
+    })?;
+    for (name, path) in folders {
+        if let Some(inner) = folder.folder(&name)? {
+            removed += sweep(&inner, &path, depth - 1, verdict)?;
+            // Empty ones are of no use: partial tiles have become full.
+            folder.remove_folder(&name)?;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether a folder is one that an export has.
+fn is_of_an_export(path: &str) -> bool {
+    path == "tile" || path == "disclosures" || path.starts_with("tile/")
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// The lines by which an export is known.
+fn mark(readme: &[u8]) -> Option<&[u8]> {
+    let ends = readme.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    ends.map(|(at, _)| at).nth(MARK_LINES - 1).map(|end| &readme[..end])
+}

@@ -1,0 +1,343 @@
+//! `verify --export`: a whole log, every approval in it, and what its payload still discloses (`proto/formats/export.md`).
+
+use super::{
+    Failure, Given, contradiction,
+    file::{self, Form},
+    names::{self, Names},
+    refused,
+    report::Report,
+};
+use crate::terminal::{dim, good, harmless};
+use decider::approval::AuditAll;
+use ledger::{
+    entry::View,
+    ident::Ident,
+    log::{
+        merkle::{self, Hash, Tiles},
+        tile::{Tile, read_bundle},
+    },
+    verify::{self, Erased, Error, Export},
+};
+use serde_json::json;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// Most tiles or bundles that are kept in memory: of entries 16 MB each at the very most.
+const KEPT_MAX: usize = 16;
+/// Most sources and entries that are named, in the text for people.
+const NAMED_MAX: usize = 10;
+
+/// An export that holds.
+pub(super) struct Whole {
+    place: String,
+    files: Files,
+    export: Export,
+    audit: AuditAll,
+    names: Names,
+    payload: Payload,
+}
+
+/// What the disclosures of an export are.
+#[derive(Default)]
+struct Payload {
+    lines: usize,
+    /// Erased fields that are disclosed all the same, by entry.
+    still_here: BTreeMap<u64, Vec<String>>,
+}
+
+impl Whole {
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.export.checkpoint.size
+    }
+
+    /// What was erased, by its own entries.
+    pub(super) fn erased(&self) -> &Erased {
+        &self.export.erased
+    }
+
+    /// Leaf indexes of the messages of an approval, in order.
+    pub(super) fn messages(&self, id: &Ident) -> Vec<u64> {
+        self.audit.messages(id)
+    }
+}
+
+/// Verifies an export on its own.
+pub(super) fn read(folder: &Path, given: &mut Given) -> Result<Whole, Failure> {
+    let place = folder.display().to_string();
+    complete(folder)?;
+    let note = file::read(folder.join("checkpoint"), Form::Checkpoint)?;
+    let signed = folder.join("checkpoint").display().to_string();
+    let checkpoint = given.take_checkpoint(&signed, &note)?;
+    let names = names::read(folder, checkpoint.size)?;
+    let files = Files::new(folder, checkpoint.size);
+    let mut audit = AuditAll::default();
+    let each = |index: u64, entry: &[u8], view: &View<'_>| {
+        let told = audit.take(index, entry, view, |earlier| files.entry(earlier));
+        told.map_err(|fault| {
+            let id = view.text(&["event", "approval_id"]).unwrap_or("?");
+            Error::export(format!("entry {index}"), format!("approval {id}: {fault}"))
+        })
+    };
+    let done = verify::export(&given.keys, &note, |path| files.bytes(path), each);
+    let mut export = match (done, files.trouble.borrow_mut().take()) {
+        (Ok(export), _) => export,
+        (Err(_), Some(trouble)) => return Err(Failure::Unreadable(trouble)),
+        (Err(error), None) => return Err(refused(&place, &error)),
+    };
+    // An erasure after this checkpoint, which a receipt proves, explains what was gone when the export was made.
+    export.erased.add(given.entries.erased());
+    let payload = if names.disclosures {
+        disclosures(folder, &files, &export, given)?
+    } else {
+        Payload::default()
+    };
+    Ok(Whole { place, files, export, audit, names, payload })
+}
+
+/// Holds everything else against the whole log: each root, entry and range, and each signature against the keys that
+/// the log itself names.
+pub(super) fn compare(whole: &Whole, given: &mut Given) -> Result<(), Failure> {
+    let Export { checkpoint, keys, .. } = &whole.export;
+    let compared = given.claim.export(&whole.place, checkpoint, &whole.files);
+    compared.map_err(|error| contradiction(&error))?;
+    given.signed_by(&whole.place, keys)
+}
+
+/// Whether the folder can be an export at all.
+fn complete(folder: &Path) -> Result<(), Failure> {
+    let unreadable = |what: &str| Failure::Unreadable(format!("{}: {what}", folder.display()));
+    if folder.is_file() {
+        return Err(unreadable("an export is a folder; unpack an archive first"));
+    }
+    if folder.join("opening.tlog-proof").exists() {
+        return Err(unreadable("it is the history of one approval: give it by --approval"));
+    }
+    if folder.is_dir() && !folder.join("checkpoint").exists() {
+        return Err(unreadable(
+            "there is no file `checkpoint`: it is no export, or was not finished. Run `countersign export` into it again",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks every disclosure of an export against its entry, and every entry's payload against the disclosures: what is
+/// missing must have been erased.
+fn disclosures(
+    folder: &Path,
+    files: &Files,
+    export: &Export,
+    given: &Given,
+) -> Result<Payload, Failure> {
+    let mut payload = Payload::default();
+    for index in 0..export.checkpoint.size {
+        let path = folder.join(format!("disclosures/{index}.disclosures"));
+        let place = path.display().to_string();
+        let entry = files.entry(index).unwrap_or_default();
+        let committed = View::parse(&entry).map_or(0, |view| view.payload().count());
+        let exists = path.exists();
+        if committed == 0 && !exists {
+            continue;
+        }
+        let text = if exists { file::read(&path, Form::Disclosures)? } else { String::new() };
+        let shown = verify::disclosures(&text, &entry).map_err(|error| refused(&place, &error))?;
+        given.fields.compare(&place, index, &shown)?;
+        let standing = export.erased.judge(index, committed, &shown);
+        if standing.missing > 0 {
+            let missing = standing.missing;
+            return Err(refused(
+                &place,
+                &format!(
+                    "{missing} of the {committed} fields that entry {index} commits to are not disclosed, and no erasure entry says why: they were removed from this export or from the log's payload; or they were erased while it was written: then export again, or give the receipt of the erasure's entry too"
+                ),
+            ));
+        }
+        if exists && text.is_empty() {
+            return Err(refused(&place, &"it is empty; an entry without disclosures has no file"));
+        }
+        payload.lines += shown.len();
+        if !standing.still_here.is_empty() {
+            payload.still_here.insert(index, standing.still_here);
+        }
+    }
+    Ok(payload)
+}
+
+/// The tiles and bundles of an export, some of them kept in memory.
+struct Files {
+    folder: PathBuf,
+    size: u64,
+    kept: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// The first file that is there and can't be read.
+    trouble: RefCell<Option<String>>,
+}
+
+impl Files {
+    fn new(folder: &Path, size: u64) -> Self {
+        let (kept, trouble) = (RefCell::default(), RefCell::default());
+        Self { folder: folder.to_owned(), size, kept, trouble }
+    }
+
+    fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        let path = self.folder.join(path);
+        match file::bytes(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(Failure::Unreadable(trouble)) if path.exists() => {
+                self.trouble.borrow_mut().get_or_insert(trouble);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Hands the bytes of a tile or bundle to `read`.
+    fn with<T>(&self, tile: Tile, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        let width = Tile::width_at(tile.level, tile.number, self.size);
+        let path = format!("tile/{}", Tile { width, ..tile });
+        let mut kept = self.kept.borrow_mut();
+        if !kept.contains_key(&path) {
+            let bytes = self.bytes(&path)?;
+            if kept.len() == KEPT_MAX {
+                kept.pop_first();
+            }
+            kept.insert(path.clone(), bytes);
+        }
+        read(&kept[&path])
+    }
+
+    fn entry(&self, index: u64) -> Option<Vec<u8>> {
+        let tile = Tile { level: None, number: index / 256, width: 0 };
+        let within = usize::try_from(index % 256).ok()?;
+        self.with(tile, |bundle| read_bundle(bundle)?.get(within).map(|entry| entry.to_vec()))
+    }
+}
+
+impl Tiles for Files {
+    type Error = ();
+
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash>, ()> {
+        let tile = Tile { level: Some(level), number: first / merkle::TILE_WIDTH as u64, width: 0 };
+        let within = (first % merkle::TILE_WIDTH as u64) as usize;
+        let hashes = self.with(tile, |bytes| {
+            let part = bytes.get(within * 32..(within + count) * 32)?;
+            Some(part.chunks_exact(32).filter_map(Hash::from_slice).collect())
+        });
+        hashes.ok_or(())
+    }
+}
+
+impl Report {
+    /// Tells an export; `elsewhere` are fields that it erased and that other files disclose.
+    pub(super) fn export(&mut self, whole: &Whole, elsewhere: &[String]) {
+        let Whole { place, export, names, payload, .. } = whole;
+        let Export { checkpoint, summary, .. } = export;
+        self.line(&format!("{} {}", good("verified"), harmless(place)));
+        self.line(&format!(
+            "  whole log {}: {} entries, root {}",
+            harmless(&checkpoint.origin),
+            checkpoint.size,
+            checkpoint.root
+        ));
+        for (kind, count) in &summary.kinds {
+            self.line(&format!("  {count:>10} {kind}"));
+        }
+        let phases = whole.audit.phases();
+        let approvals: u64 = phases.values().sum();
+        if approvals > 0 {
+            let each: Vec<String> =
+                phases.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
+            self.line(&format!("  approvals: {approvals} ({})", each.join(", ")));
+        }
+        self.gaps(summary);
+        self.payload(whole);
+        for field in elsewhere.iter().take(NAMED_MAX) {
+            self.line(&format!(
+                "  ERASED, AND STILL HERE: {}. The log says that it was erased",
+                harmless(field)
+            ));
+        }
+        let all = "every entry, every tile, the root, the log's signature, that the log names itself and its keys, that no event and no message of the journal stands twice, every approval's life and rule";
+        self.line(&dim(&format!(
+            "  checked: {all}{}. Not checked: what came after this checkpoint, whether others were shown the same log, \
+             whether what producers wrote is true{}",
+            if names.disclosures { format!(", {} disclosures, that nothing but what was erased is missing", payload.lines) } else { String::new() },
+            if names.disclosures { "" } else { ", the payload (the export carries no disclosures)" },
+        )));
+        let mut item = item(whole);
+        item["erased_and_disclosed_elsewhere"] = json!(elsewhere);
+        self.item(item);
+    }
+
+    fn gaps(&mut self, summary: &verify::Summary) {
+        let missing = summary.open_gaps.values().fold(0_u64, |sum, open| sum.saturating_add(*open));
+        self.line(&format!(
+            "  numbers of sources that never arrived: {missing}; journal sequences missing: {}; journal epochs: {}",
+            summary.journal_gaps, summary.epochs
+        ));
+        for (source, open) in summary.open_gaps.iter().take(NAMED_MAX) {
+            self.line(&format!("  {open:>10} of {}", harmless(source)));
+        }
+        if summary.open_gaps.len() > NAMED_MAX {
+            let rest = summary.open_gaps.len() - NAMED_MAX;
+            self.line(&format!("             and of {rest} more sources (--json lists all)"));
+        }
+    }
+
+    fn payload(&mut self, whole: &Whole) {
+        let Whole { names, payload, .. } = whole;
+        for (index, fields) in payload.still_here.iter().take(NAMED_MAX) {
+            let fields = harmless(&fields.join(", "));
+            self.line(&format!(
+                "  ERASED, AND STILL HERE: {fields} of entry {index}. The log says that it was erased: delete it from this export"
+            ));
+        }
+        if payload.still_here.len() > NAMED_MAX {
+            let rest = payload.still_here.len() - NAMED_MAX;
+            self.line(&format!(
+                "  ERASED, AND STILL HERE: fields of {rest} more entries (--json lists all)"
+            ));
+        }
+        if !names.ignored.is_empty() {
+            let ignored = harmless(&names.ignored.join(", "));
+            self.line(&dim(&format!("  ignored, as left by an operating system: {ignored}")));
+        }
+        if !names.unknown.is_empty() {
+            let unknown = harmless(&names.unknown.join(", "));
+            self.line(&dim(&format!("  not looked at, as not of an export: {unknown}")));
+        }
+    }
+}
+
+fn item(whole: &Whole) -> serde_json::Value {
+    let Whole { place, export, names, payload, .. } = whole;
+    let checkpoint = &export.checkpoint;
+    let mut checked = vec![
+        "log_signature",
+        "every_entry",
+        "every_tile",
+        "root",
+        "genesis",
+        "keys_named_by_the_log",
+        "no_event_twice",
+        "every_approval",
+    ];
+    let mut not_checked = vec!["later_entries", "same_view_for_everybody", "truth_of_the_events"];
+    if names.disclosures {
+        checked.extend(["disclosures", "nothing_missing_but_erased"]);
+    } else {
+        not_checked.push("payload");
+    }
+    json!({
+        "place": place, "verified": true, "origin": checkpoint.origin, "size": checkpoint.size,
+        "root": checkpoint.root.to_string(), "summary": export.summary, "approvals": whole.audit.phases(),
+        "disclosures": payload.lines, "erased_and_still_here": payload.still_here,
+        "ignored": names.ignored, "not_looked_at": names.unknown,
+        "checked": checked, "not_checked": not_checked,
+    })
+}

@@ -1,0 +1,148 @@
+//! Every approval of one log, judged while its entries pass by in order: what no single history can show.
+//!
+//! Beside each history ([`Audit`]): that an approval has no second one, and that the rule which was asked by was in force
+//! at some moment between the decision and the request.
+
+use super::{Approval, Audit, Event, Fault, Message, Phase};
+use crate::Decider as _;
+use ledger::{
+    canonical, disclosure,
+    entry::{Kind, View},
+    ident::Ident,
+    json::Value,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One approval, as far as the entries have passed by.
+#[derive(Clone, Debug)]
+enum Course {
+    /// Not over yet.
+    Open(Box<Audit>),
+    /// Over: enough to begin the audit again, should a message follow.
+    Over { opening: u64, messages: Vec<u64>, phase: Phase },
+}
+
+/// The rules of one `rules` entry.
+#[derive(Clone, Debug)]
+struct InForce {
+    from: u64,
+    digests: BTreeSet<String>,
+}
+
+/// All approvals of a log. Memory grows with the approvals that are open, and by some hundred bytes with each other.
+#[derive(Clone, Debug, Default)]
+pub struct AuditAll {
+    courses: BTreeMap<Ident, Course>,
+    rules: Vec<InForce>,
+}
+
+impl AuditAll {
+    /// Takes the next entry; `read` gives the bytes of an earlier one. After an error the audit is over.
+    pub fn take(
+        &mut self,
+        index: u64,
+        entry: &[u8],
+        view: &View<'_>,
+        mut read: impl FnMut(u64) -> Option<Vec<u8>>,
+    ) -> Result<(), Fault> {
+        match view.kind {
+            Kind::Rules => {
+                let rules = view.at(&["event", "rules"]).and_then(Value::as_array).unwrap_or(&[]);
+                let digest = |rule| disclosure::digest(&canonical::to_vec(rule));
+                self.rules
+                    .push(InForce { from: index, digests: rules.iter().map(digest).collect() });
+                Ok(())
+            }
+            Kind::Approval => self.approval(index, entry, view, &mut read),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many approvals stand where.
+    pub fn phases(&self) -> BTreeMap<String, u64> {
+        let mut phases = BTreeMap::new();
+        for course in self.courses.values() {
+            let phase = match course {
+                Course::Open(audit) => audit.state().phase,
+                Course::Over { phase, .. } => *phase,
+            };
+            *phases.entry(super::audit::word(&phase)).or_default() += 1;
+        }
+        phases
+    }
+
+    /// The leaf indexes of an approval's messages, in order; none if the log does not hold it.
+    pub fn messages(&self, id: &Ident) -> Vec<u64> {
+        match self.courses.get(id) {
+            None => Vec::new(),
+            Some(Course::Open(audit)) => audit.indexes(),
+            Some(Course::Over { messages, .. }) => messages.clone(),
+        }
+    }
+
+    fn approval(
+        &mut self,
+        index: u64,
+        entry: &[u8],
+        view: &View<'_>,
+        read: &mut impl FnMut(u64) -> Option<Vec<u8>>,
+    ) -> Result<(), Fault> {
+        let unreadable = || Fault::Log("not an approval message as formats/approval.md has it");
+        let message: Message = view.event_as().ok_or_else(unreadable)?;
+        let mut audit = match self.courses.remove(&message.approval_id) {
+            None => Box::new(self.begin(index, &message, read)?),
+            Some(Course::Open(audit)) => audit,
+            Some(Course::Over { opening, messages, .. }) => {
+                Box::new(again(opening, &messages, read)?)
+            }
+        };
+        audit.follow(index, entry)?;
+        let id = audit.id().clone();
+        let course = if Approval::is_terminal(audit.state()) {
+            let (opening, messages) = (audit.opening(), audit.indexes());
+            Course::Over { opening, messages, phase: audit.state().phase }
+        } else {
+            Course::Open(audit)
+        };
+        self.courses.insert(id, course);
+        Ok(())
+    }
+
+    /// The first message of an approval names its decision, and a rule that was in force.
+    fn begin(
+        &self,
+        index: u64,
+        message: &Message,
+        read: &mut impl FnMut(u64) -> Option<Vec<u8>>,
+    ) -> Result<Audit, Fault> {
+        let Some(Event::Requested(requested)) = message.events.first() else {
+            return Err(Fault::Log("the first message of an approval must be its request"));
+        };
+        let opening = requested.opening.index;
+        let decision = if opening < index { read(opening) } else { None };
+        let decision =
+            decision.ok_or(Fault::Log("the decision that it names is no earlier entry"))?;
+        let ended = |at: usize| self.rules.get(at + 1).is_some_and(|next| next.from <= opening);
+        let mut known = self.rules.iter().enumerate().filter(|(at, _)| !ended(*at));
+        if !known.any(|(_, rules)| rules.digests.contains(&requested.rule_digest)) {
+            return Err(Fault::Log(
+                "its rule was not in force between the decision and the request",
+            ));
+        }
+        Audit::begin(opening, &decision)
+    }
+}
+
+/// The audit of messages that were judged before.
+fn again(
+    opening: u64,
+    messages: &[u64],
+    read: &mut impl FnMut(u64) -> Option<Vec<u8>>,
+) -> Result<Audit, Fault> {
+    let gone = || Fault::Log("an entry before it can't be read again");
+    let mut audit = Audit::begin(opening, &read(opening).ok_or_else(gone)?)?;
+    for index in messages {
+        audit.follow(*index, &read(*index).ok_or_else(gone)?)?;
+    }
+    Ok(audit)
+}

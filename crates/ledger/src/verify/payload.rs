@@ -1,0 +1,104 @@
+//! What an export discloses, against what its entries commit to and what its erasure entries took away (P11).
+
+use crate::{entry::View, json::Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was erased, as the erasure entries of a log say.
+#[derive(Clone, Debug, Default)]
+pub struct Erased {
+    whole: BTreeSet<u64>,
+    fields: BTreeMap<u64, BTreeSet<String>>,
+}
+
+/// How the disclosures of one entry stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Fields that the entry commits to, that are not disclosed, and that no erasure explains.
+    pub missing: usize,
+    /// Names of fields that were erased and are disclosed all the same.
+    pub still_here: Vec<String>,
+}
+
+impl Erased {
+    /// Takes the erasure entry at index `at`.
+    pub(super) fn take(&mut self, at: u64, view: &View<'_>) -> Result<(), &'static str> {
+        let index =
+            view.at(&["event", "index"]).and_then(Value::as_u64).filter(|index| *index < at);
+        let index = index.ok_or("an erasure of no earlier entry")?;
+        match view.at(&["event", "fields"]).and_then(Value::as_array) {
+            None => drop(self.whole.insert(index)),
+            Some(names) => {
+                let names = names.iter().filter_map(Value::as_str).map(str::to_owned);
+                self.fields.entry(index).or_default().extend(names);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what other entries erased.
+    pub fn add(&mut self, other: &Self) {
+        self.whole.extend(&other.whole);
+        for (index, names) in &other.fields {
+            self.fields.entry(*index).or_default().extend(names.iter().cloned());
+        }
+    }
+
+    /// Judges what is `shown` (names and values, verified) of entry `index`, which commits to so many fields.
+    ///
+    /// A digest does not tell its name, so of an erasure of named fields only the number is compared.
+    pub fn judge(&self, index: u64, committed: usize, shown: &[(String, String)]) -> Standing {
+        let names = || shown.iter().map(|(name, _)| name);
+        if self.whole.contains(&index) {
+            return Standing { missing: 0, still_here: names().cloned().collect() };
+        }
+        let none = BTreeSet::new();
+        let erased = self.fields.get(&index).unwrap_or(&none);
+        let still_here: Vec<String> =
+            names().filter(|name| erased.contains(*name)).cloned().collect();
+        let explained = erased.len() - still_here.len();
+        let missing = committed.saturating_sub(shown.len()).saturating_sub(explained);
+        Standing { missing, still_here }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(
+        fields: Option<&[&str]>,
+        committed: usize,
+        shown: &[&str],
+        missing: usize,
+        here: &[&str],
+    ) {
+        let mut erased = Erased::default();
+        match fields {
+            None => drop(erased.whole.insert(7)),
+            Some([]) => {}
+            Some(names) => {
+                erased.fields.insert(7, names.iter().map(|name| (*name).to_owned()).collect());
+            }
+        }
+        let shown: Vec<_> = shown.iter().map(|name| ((*name).to_owned(), "1".into())).collect();
+        let standing = erased.judge(7, committed, &shown);
+        assert_eq!(
+            (standing.missing, standing.still_here),
+            (missing, here.iter().map(|name| (*name).to_owned()).collect())
+        );
+    }
+
+    #[test]
+    fn p11_what_is_missing_was_erased() {
+        check(Some(&[]), 2, &["a", "b"], 0, &[]);
+        check(Some(&[]), 2, &["a"], 1, &[]);
+        check(Some(&[]), 2, &[], 2, &[]);
+        check(None, 2, &[], 0, &[]);
+        check(None, 2, &["a"], 0, &["a"]);
+        check(Some(&["a"]), 2, &["b"], 0, &[]);
+        check(Some(&["a"]), 2, &[], 1, &[]);
+        check(Some(&["a"]), 2, &["a"], 1, &["a"]);
+        check(Some(&["a"]), 2, &["a", "b"], 0, &["a"]);
+        check(Some(&["a", "no such"]), 2, &["b"], 0, &[]);
+    }
+}

@@ -1,0 +1,155 @@
+//! A whole export: every entry, every tile, and what the entries say about the log that they are.
+
+use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
+use crate::{
+    disclosure::Scope,
+    entry::{Kind, View},
+    log::{
+        checkpoint::Checkpoint,
+        tile::{Tile, read_bundle},
+    },
+    post::event_key,
+    system::Genesis,
+};
+use std::collections::HashSet;
+
+/// A whole log that holds.
+#[derive(Debug)]
+pub struct Export {
+    /// What its checkpoint commits to.
+    pub checkpoint: Checkpoint,
+    /// The keys to believe, as its own entries name them; those that a newer keys document adds come after.
+    pub keys: Vec<Trusted>,
+    /// What it says about itself.
+    pub summary: Summary,
+    /// What was erased.
+    pub erased: Erased,
+}
+
+/// What the entries say about their own log, so far.
+#[derive(Default)]
+struct Told {
+    origin: String,
+    tenant: String,
+    keys: Named,
+    erased: Erased,
+    /// The first half of each event's key: 128 bits are enough to tell two apart.
+    events: HashSet<[u8; 16]>,
+}
+
+impl Told {
+    fn take(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        let tenant = view.text(&["tenant"]).unwrap_or_default();
+        if view.kind == Kind::Genesis {
+            let genesis: Genesis = view.event_as().ok_or("not a genesis of version 1")?;
+            self.keys.genesis(&genesis);
+            self.origin = genesis.origin;
+            self.tenant = genesis.tenant.to_string();
+        }
+        if tenant != self.tenant {
+            return Err("it is of another tenant than the genesis");
+        }
+        match view.kind {
+            Kind::Key => self.keys.key(view),
+            Kind::Erasure => self.erased.take(index, view),
+            Kind::Decision | Kind::Event => self.event(view),
+            _ => Ok(()),
+        }
+    }
+
+    /// An event is one entry for ever (P2).
+    fn event(&mut self, view: &View<'_>) -> Result<(), &'static str> {
+        let text = |path: &[&str]| view.text(path).unwrap_or_default();
+        let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
+        let key = event_key(Scope { producer: text(&["producer"]), source, id });
+        let half = key.first_chunk().copied().unwrap_or_default();
+        if self.events.insert(half) {
+            Ok(())
+        } else {
+            Err(
+                "an earlier entry is of the same producer, source and id: the event was posted twice",
+            )
+        }
+    }
+}
+
+/// Verifies a whole export: `read` gives the bytes of a file by its path in the export.
+///
+/// Every bundle and tile is read and derived again; `each` sees every entry with its index, in order, and may refuse it.
+pub fn export(
+    trusted: &[Trusted],
+    checkpoint_text: &str,
+    mut read: impl FnMut(&str) -> Option<Vec<u8>>,
+    mut each: impl FnMut(u64, &[u8], &View<'_>) -> Result<(), Error>,
+) -> Result<Export, Error> {
+    let signed = checkpoint(checkpoint_text, trusted)?;
+    let mut walk = Walk::default();
+    let mut told = Told::default();
+    while walk.size() < signed.size {
+        let number = walk.size() / 256;
+        let width = Tile::width_at(None, number, signed.size);
+        let path = format!("tile/{}", Tile { level: None, number, width });
+        let bundle = read(&path).ok_or_else(|| Error::export(path.clone(), "missing"))?;
+        let entries = read_bundle(&bundle).filter(|entries| entries.len() == width);
+        let entries = entries.ok_or_else(|| Error::export(path, "not a bundle of that width"))?;
+        for entry in entries {
+            let index = walk.size();
+            let (view, full) = walk.read(entry)?;
+            for tile in full {
+                let place = Tile { level: Some(tile.level), number: tile.number, width: 256 };
+                compare(&mut read, &place, &tile.bytes)?;
+            }
+            let wrong = |what: &'static str| Error::export(format!("entry {index}"), what);
+            told.take(index, &view).map_err(wrong)?;
+            each(index, entry, &view)?;
+        }
+    }
+    for level in 0..8 {
+        let hashes = walk.edge().partial(level);
+        let number = (signed.size >> (8 * u32::from(level))) / 256;
+        if !hashes.is_empty() {
+            let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
+            compare(&mut read, &Tile { level: Some(level), number, width: hashes.len() }, &bytes)?;
+        }
+    }
+    if walk.root() != signed.root {
+        let place = format!("entries 0 to {}", signed.size.saturating_sub(1));
+        return Err(Error::export(place, "they do not give the root the checkpoint signs"));
+    }
+    let keys = names_itself(&told, &signed, trusted)?;
+    checkpoint(checkpoint_text, &keys)?;
+    let Told { erased, .. } = told;
+    Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased })
+}
+
+/// The genesis names the log that the checkpoint is of; the log names the keys that sign it.
+fn names_itself(
+    told: &Told,
+    signed: &Checkpoint,
+    trusted: &[Trusted],
+) -> Result<Vec<Trusted>, Error> {
+    if signed.size == 0 {
+        return Ok(trusted.to_vec());
+    }
+    if told.origin != signed.origin {
+        return Err(Error::export(
+            "entry 0",
+            "the genesis is that of another log than the checkpoint",
+        ));
+    }
+    told.keys.reconcile(trusted, signed.size)
+}
+
+fn compare(
+    read: &mut impl FnMut(&str) -> Option<Vec<u8>>,
+    tile: &Tile,
+    expected: &[u8],
+) -> Result<(), Error> {
+    let path = format!("tile/{tile}");
+    let what = match read(&path) {
+        Some(bytes) if bytes == expected => return Ok(()),
+        Some(_) => "not the hashes of the entries",
+        None => "missing",
+    };
+    Err(Error::export(path, what))
+}
