@@ -95,6 +95,8 @@ def test_p13_parameters_have_the_limits_that_stand_there(filled: Server) -> None
                 if "from" == parameter["name"]:
                     continue  # needs its other half; see test_access
                 real = path.replace("{tenant}", "acme")
+                if "approvals" in real:
+                    continue  # this server has none; see tests/approvals
                 get = lambda value: filled.admin.http.get(f"{real}?{parameter['name']}={value}").status_code  # noqa: B023, E731
                 assert get(schema[name]) == 200, (path, parameter)
                 assert get(schema[name] + beyond) == 400, (path, parameter)

@@ -199,7 +199,8 @@ pub async fn open(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OneQuery {
-    /// Seconds to wait for something newer than `after`. More than 60 counts as 60.
+    /// Seconds to wait for something newer than `after`, 0 to 60.
+    #[param(maximum = 60)]
     wait: Option<u64>,
     /// The version that is known.
     after: Option<u64>,
