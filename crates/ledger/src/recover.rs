@@ -8,7 +8,7 @@ use crate::{
     journal::{self, Append, Headers, Subject, jetstream::Jetstream},
     ledger::{self, Error, random_salt},
     post::{Log, Prepared},
-    store::{Changes, Family, Read as _, rocks::Rocks},
+    store::{Changes, rocks::Rocks},
     system::NewEpoch,
     tenant::Tenant,
     writer,

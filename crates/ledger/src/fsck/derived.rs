@@ -35,6 +35,8 @@ pub(crate) struct Derived {
     pub approvals: u64,
     /// The last `rules` entry.
     pub rules: Option<u64>,
+    /// The last `clock` entry.
+    pub clock: Option<u64>,
     /// Journal identity and epoch.
     pub journal: (String, u64),
     /// Epoch and sequence of the last message that gave an entry.
@@ -74,6 +76,7 @@ impl Derived {
             }
             Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
             Kind::Rules => self.rules = Some(index),
+            Kind::Clock => self.clock = Some(index),
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.rejected.insert(self.last);
             }

@@ -94,9 +94,7 @@ fn look(opening: &Opening) -> Result<(), Error> {
         ),
         Ok(_) => wrong(&format!("holds no database: {hint}")),
         Err(_) if opening.create => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            wrong(&format!("is not there: {hint}"))
-        }
+        Err(e) if e.kind() == ErrorKind::NotFound => wrong(&format!("is not there: {hint}")),
         Err(e) => wrong(&format!(
             "can't be reached by this user ({e}): put the owner and mode of the folders above right"
         )),
