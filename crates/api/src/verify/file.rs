@@ -133,7 +133,7 @@ fn wrong(form: Form, text: &str) -> Option<String> {
     if let Some(what) = secret(trimmed) {
         return Some(what.into());
     }
-    if text.contains('\r') && matches!(form, Form::Receipt | Form::Checkpoint) {
+    if trimmed.contains('\r') && matches!(form, Form::Receipt | Form::Checkpoint) {
         let what = "its lines end with CR LF (Windows line ends), which mail programs and git's autocrlf make: fetch it again, or remove the CRs (`tr -d '\\r'`)";
         return Some(what.into());
     }

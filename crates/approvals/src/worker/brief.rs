@@ -1,7 +1,5 @@
 //! What is kept in memory of an approval: who has to do with it, where it stands and when it is due. Everything else is
 //! read from the ledger by whoever needs it.
-//!
-//! Measured with 100,000 that wait, of 5,000 agents: see README, "Memory and start".
 
 use crate::history::Approval;
 use decider::{
