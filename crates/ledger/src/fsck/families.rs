@@ -84,7 +84,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
         report.find("the last rules are not those of the last rules entry");
     }
     if position.clock != derived.clock {
-        report.find("the commit record says that time began anew elsewhere than at the last clock entry");
+        report.find(
+            "the commit record says that time began anew elsewhere than at the last clock entry",
+        );
     }
     if position.keys != digest_of_keys(&derived.signing) {
         report.find("the commit record vouches for other signing keys than the entries give");
