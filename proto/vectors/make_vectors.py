@@ -20,7 +20,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock"}
 
 
 class Log:
@@ -156,6 +156,8 @@ class Log:
         self.begin(subject, body, time, signature=sign_place(key, TENANT, self.epoch, subject, expected, body))
         if kind is None:
             return self.done("nothing")
+        if kind == "clock":
+            self.time = time
         if opens:
             self.message["opens_epoch"] = True
             self.time, self.posted, self.subjects = self.entry_time, content["from"] - 1, {}
@@ -358,6 +360,15 @@ def make_entries():
     assert log.message["headers"] == again["headers"]
     log.publish(decision("e-1"), "2026-11-21T09:00:02.000000000Z")
     log.write("epoch")
+
+    log = Log("Time begins anew: a clock was a day ahead; a message whose own time is more than 30 s from the journal's begins nothing.")
+    log.publish(decision("e-1"), "2026-11-21T05:48:01.000000000Z")
+    log.publish(decision("e-2"), at(2))
+    wrong = jcs({"at": at(33)})
+    log.reject("system.clock", wrong, at(2), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.clock", 0, wrong))
+    log.signed("system.clock", {"at": at(33)}, at(3), "clock")
+    log.publish(decision("e-3"), at(4))
+    log.write("clock")
 
 
 def make_signature():

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 ENDS = {"denied", "expired", "cancelled", "superseded", "revoked", "lapsed"}
@@ -19,7 +20,7 @@ FOLLOWS = {
     "escalated": {"pending"}, "granted": {"pending"}, "denied": {"pending"}, "expired": {"pending"}, "superseded": {"pending"},
     "cancelled": {"pending", "granted", "minted"}, "token_minted": {"granted"}, "token_lapsed": {"minted"}, "redeemed": {"minted"},
     "redeem_rejected": {"granted", "minted", "redeemed"}, "revoked": {"granted", "minted"}, "lapsed": {"granted", "minted"},
-    "report_missed": {"redeemed"}, "execution_reported": {"redeemed", "unknown"},
+    "clock_reset": {"pending", "granted", "minted", "redeemed"}, "report_missed": {"redeemed"}, "execution_reported": {"redeemed", "unknown"},
 }  # fmt: skip
 #: event → phase after it
 LEADS = {"requested": "pending", "granted": "granted", "token_minted": "minted", "token_lapsed": "granted", "redeemed": "redeemed",
@@ -78,7 +79,7 @@ class Life:
 
     def overtaken(self, kind: str, at: str) -> bool:
         """Whether time came first: then a message is void, whatever it says."""
-        if self.phase == "pending" and at >= self.asked["approval_deadline"] and kind != "expired":
+        if self.phase == "pending" and at >= self.expiry and kind != "expired":
             self.phase = "expired"
         elif self.phase in ("granted", "minted") and at >= self.deadline and kind != "lapsed":
             self.phase = "lapsed"
@@ -101,8 +102,16 @@ class Life:
         assert self.count["review_rejected"] + self.count["redeem_rejected"] <= REFUSALS_MAX
 
     def _requested(self, event: dict[str, Any], _: str) -> None:
-        self.asked = event
+        self.asked, self.expiry, self.clock = event, event["approval_deadline"], event["opening"]["index"]
         assert event["requested_at"] < event["approval_deadline"]
+
+    def _clock_reset(self, event: dict[str, Any], at: str) -> None:
+        assert event["clock"] > self.clock, "time began anew before it was asked for, or twice"
+        self.clock = event["clock"]
+        rule = self.asked["rule"]
+        self.expiry, self.deadline = plus(at, rule["approve_within"]), plus(at, rule["execute_within"])
+        if self.phase == "minted":
+            self.phase = "granted"
 
     def _reviewed(self, event: dict[str, Any], _: str) -> None:
         assert event["by"] not in self.asked["owners"], "P10: an owner answered"
@@ -130,6 +139,11 @@ class Life:
 
     def _redeemed(self, event: dict[str, Any], _: str) -> None:
         assert event["jti"] == self.token and event["enforcer"] == self.asked["opening"]["producer"]
+
+
+def plus(time: str, seconds: int) -> str:
+    """So many seconds later."""
+    return (datetime.fromisoformat(time[:19]) + timedelta(seconds=seconds)).isoformat() + time[19:]
 
 
 def least(quorum: dict[str, Any]) -> int:

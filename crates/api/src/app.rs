@@ -96,7 +96,8 @@ impl App {
         let chats = Arc::new(if create { Chats::default() } else { chats::open(&config)? });
         let broker = match config.jetstream() {
             None => None,
-            Some((options, _)) => Some(jetstream::Connection::open(&options).await?),
+            Some((options, _)) if create => Some(jetstream::Connection::open(&options).await?),
+            Some((options, _)) => Some(jetstream::Connection::open_later(&options).await?),
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);

@@ -212,7 +212,7 @@ impl App {
         }
         let tenants = self.ledger.tenants();
         let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
-        let away = |t: &Arc<Tenant>| self.vitals.away(t).is_some();
+        let away = |t: &Arc<Tenant>| t.waiting().is_some() || self.vitals.away(t).is_some();
         let connected = self.journal_connected();
         if !connected || (!tenants.is_empty() && tenants.iter().all(|t| absent(t) || away(t))) {
             add("journal_unavailable", "No journal answers: look at the broker and its quorum.");
@@ -239,7 +239,8 @@ impl App {
                 format!("A restored database posts the journal again up to size {size}; wait."),
             );
         }
-        if let Some(why) = self.vitals.away(tenant).filter(|_| tenant.halted().is_none()) {
+        let away = tenant.waiting().or_else(|| self.vitals.away(tenant));
+        if let Some(why) = away.filter(|_| tenant.halted().is_none()) {
             let look = "look at the broker and its quorum";
             add("journal_unavailable", format!("The journal does not answer ({why}): {look}."));
         }
@@ -251,10 +252,12 @@ impl App {
                 ),
             );
         }
-        if let Some(worker) = self.worker(&tenant.name).filter(|_| tenant.halted().is_none()) {
-            if !worker.clock_is_right() {
-                add("clock", "This machine's clock and the journal's are more than 30 s apart: set the clock.".into());
-            }
+        let worker = self.worker(&tenant.name).filter(|_| tenant.halted().is_none());
+        let wrong = tenant.time_wrong().map(|wrong| wrong.to_string());
+        if let Some(why) = wrong.or_else(|| worker.as_ref()?.clock_wrong()) {
+            add("clock", why);
+        }
+        if let Some(worker) = worker {
             if !worker.has_looked() {
                 add("starting", "Open approvals are being read; wait.".into());
             } else if !worker.follows_rules() {

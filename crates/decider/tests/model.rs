@@ -152,6 +152,7 @@ impl Race {
             rule: Some(rule.to_owned()),
             people: Arc::new(People::from(["ann", "bob", "cid", "owen"].map(person))),
             owners: vec![],
+            clock: None,
         }
     }
 

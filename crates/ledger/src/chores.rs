@@ -2,14 +2,15 @@
 
 use crate::{
     entry::View,
+    erased,
     journal::{self, Journal, embedded},
     ledger::{Error, Ledger},
     post::Erasing,
-    store::{self, Family, LogNumber},
+    store::{self, Family, LogNumber, rocks::Values},
     tenant::Tenant,
     time::Nanos,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Most messages trimmed in one go.
 const TRIM_MESSAGES_MAX: u64 = 1_000_000;
@@ -19,6 +20,8 @@ const TRIM_MESSAGES_MAX: u64 = 1_000_000;
 /// Returns how many journal messages still have to go: 0 means that the bytes are nowhere in the data directory. A
 /// message that is the last one posted waits for its successor, because it is what a reconnect compares (P4).
 pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
+    // Whoever comes second finds nothing to do.
+    let _alone = tenant.erasing.lock().await;
     let marked = pending(ledger, tenant.number)?;
     if marked.is_empty() {
         return Ok(0);
@@ -28,12 +31,15 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
     check_named(ledger, tenant, &erasings).await?;
     erasings.sort_unstable_by_key(|erasing| (erasing.epoch, erasing.seq));
     let mut waiting = Vec::new();
+    let mut gone: BTreeMap<Family, Values> = BTreeMap::new();
     match tenant.journal() {
         Journal::Embedded(journal) => {
             for erasings in erasings.chunk_by(|a, b| a.epoch == b.epoch) {
                 let journal = journal.in_epoch(erasings[0].epoch);
                 let seqs = erasings.iter().map(|erasing| erasing.seq);
-                tokio::task::block_in_place(|| journal.erase_all(seqs))?;
+                for (family, key) in tokio::task::block_in_place(|| journal.places(seqs))? {
+                    gone.entry(family).or_default().insert(key, None);
+                }
             }
         }
         #[cfg(feature = "jetstream")]
@@ -55,7 +61,16 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
     let waits =
         |key: &&Vec<u8>| waiting.iter().all(|w| !key.starts_with(&tenant.number.numbered(w.index)));
     tokio::task::block_in_place(|| {
-        ledger.store().purge()?;
+        let payloads = gone.entry(Family::Payload).or_default();
+        for erasing in &marked {
+            let left = erased::left(ledger.store(), tenant.number, erasing.index)?;
+            let key = tenant.number.numbered(erasing.index);
+            payloads.extend(left.map(|payload| (key, Some(payload.encode()))));
+        }
+        ledger.store().flush()?;
+        for (family, values) in &gone {
+            ledger.store().rewrite(*family, values)?;
+        }
         let marks =
             marked.iter().filter(is_done).map(|e| ((Family::Meta, e.key(tenant.number)), None));
         let repeats = keys.iter().filter(waits).map(|key| ((Family::Repeats, key.clone()), None));
@@ -206,7 +221,15 @@ pub async fn trim(
         return Ok(0);
     }
     let age = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
-    let before = Nanos(embedded::now().0.saturating_sub(age));
+    // A clock that is ahead must not make messages look old.
+    let now = match journal {
+        Journal::Embedded(_) => match tenant.clock().look() {
+            Ok(now) => now,
+            Err(_) => return Ok(0),
+        },
+        _ => journal.time().await?.min(embedded::now()),
+    };
+    let before = Nanos(now.0.saturating_sub(age));
     let posted = tenant.published().posted.min(keep_from.unwrap_or(u64::MAX));
     let first = journal.state().await?.first;
     let end = posted.clamp(first, first.saturating_add(TRIM_MESSAGES_MAX));

@@ -47,11 +47,13 @@ pub enum Kind {
     Rules,
     /// A new journal epoch.
     Journal,
+    /// Time begins anew.
+    Clock,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -67,6 +69,7 @@ impl Kind {
         (Self::Key, "key"),
         (Self::Rules, "rules"),
         (Self::Journal, "journal"),
+        (Self::Clock, "clock"),
     ];
 
     /// Its name in entries.
@@ -88,7 +91,8 @@ impl Kind {
             | Self::Access
             | Self::Key
             | Self::Rules
-            | Self::Journal => true,
+            | Self::Journal
+            | Self::Clock => true,
             Self::Decision
             | Self::Event
             | Self::Approval
@@ -160,7 +164,7 @@ pub struct Origin {
     pub epoch: u64,
     /// Journal sequence.
     pub seq: u64,
-    /// Not before the previous entry's.
+    /// Not before the previous entry's; a `clock` entry alone may go back.
     pub time: Nanos,
 }
 

@@ -13,35 +13,52 @@ use tokio::sync::mpsc;
 
 /// Batches that wait between the broker and the writer's queue.
 const BATCHES_WAITING_MAX: usize = 4;
-/// Pause after a follow that brought nothing.
+/// Pause after a follow that failed; twice as long after each that brought nothing.
 const PAUSE: Duration = Duration::from_millis(500);
+/// No longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 /// Most messages handed to the writer at once.
 const HANDED_MESSAGES_MAX: usize = 1000;
 
 /// Follows until the task is dropped or the log must halt.
 pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream) {
+    let mut pause = PAUSE;
     loop {
-        match follow_once(&ledger, &tenant, &stream).await {
+        let mut connected = false;
+        match follow_once(&ledger, &tenant, &stream, &mut connected).await {
             Ok(()) => return,
             Err(Error::Halt(reason)) => {
                 ledger.inbox().push(tenant.number, Work::Halt { reason });
                 return;
             }
             Err(error) => {
-                tracing::warn!(tenant = %tenant.name, %error, "journal lost; connecting again");
-                tokio::time::sleep(PAUSE).await;
+                // One that was lost and is there again at once is not waited for.
+                pause = if connected { PAUSE } else { PAUSE_MAX.min(pause * 2) };
+                if connected || tenant.waiting().is_none() {
+                    tracing::warn!(tenant = %tenant.name, %error, "journal lost; connecting again");
+                }
+                if !connected {
+                    tenant.set_waiting(Some(error.to_string()));
+                }
+                tokio::time::sleep(pause).await;
             }
         }
     }
 }
 
-async fn follow_once(ledger: &Ledger, tenant: &Tenant, stream: &Jetstream) -> Result<(), Error> {
+/// `connected` tells that the journal was reached, and is the one that was posted.
+async fn follow_once(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    stream: &Jetstream,
+    connected: &mut bool,
+) -> Result<(), Error> {
     // Everything handed over before is posted once the whole queue is free: only then is the position settled.
     settle(tenant).await;
     let position = tenant.position();
     let (sink, batches) = mpsc::channel(BATCHES_WAITING_MAX);
     let reading = stream.follow(position.posted + 1, sink);
-    let posting = post_all(ledger, tenant, stream, &position, batches);
+    let posting = post_all(ledger, tenant, (stream, connected), &position, batches);
     // `posting` ends first when it finds the journal wrong: the reader must not run on.
     tokio::select! {
         biased;
@@ -67,7 +84,7 @@ fn cannot_catch_up(tenant: &Tenant) -> Error {
 async fn post_all(
     ledger: &Ledger,
     tenant: &Tenant,
-    stream: &Jetstream,
+    (stream, connected): (&Jetstream, &mut bool),
     position: &Position,
     mut batches: mpsc::Receiver<Followed>,
 ) -> Result<(), Error> {
@@ -80,6 +97,8 @@ async fn post_all(
                     return Err(cannot_catch_up(tenant));
                 }
                 end = state.last;
+                *connected = true;
+                tenant.set_waiting(None);
             }
             Followed::Messages(mut messages) => {
                 next = messages.last().map_or(next, |message| message.seq + 1);

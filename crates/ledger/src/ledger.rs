@@ -90,6 +90,9 @@ pub enum Error {
     Unknown,
 }
 
+/// A journal, and why it can't be asked yet.
+type Opened = Result<(Journal, Option<String>), journal::Error>;
+
 /// How tenants' journals are opened.
 pub enum Journals {
     /// All on our own store.
@@ -100,14 +103,27 @@ pub enum Journals {
 }
 
 impl Journals {
-    /// Opens the journal of a log that exists.
-    async fn open(&self, store: &Arc<Rocks>, log: &Log) -> Result<Journal, journal::Error> {
+    /// Opens the journal of a log that exists. One that can't be asked now is waited for: the reason comes along, and
+    /// whoever follows it compares it first. `waiting`: another one could not be asked just now; don't wait again.
+    async fn open(&self, store: &Arc<Rocks>, log: &Log, waiting: Option<String>) -> Opened {
         match self {
-            Self::Embedded => Ok(embedded(store, log)),
+            Self::Embedded => Ok((embedded(store, log), None)),
             #[cfg(feature = "jetstream")]
             Self::JetStream(connection) => {
-                let stream = journal::jetstream::Jetstream::open(connection, &log.tenant).await;
-                stream.map(Journal::JetStream)
+                use journal::{Error as JournalError, jetstream::Jetstream};
+                let later = |why| {
+                    let identity = log.position.journal.clone();
+                    let stream = Jetstream::expected(connection, &log.tenant, identity);
+                    Ok((Journal::JetStream(stream), Some(why)))
+                };
+                if let Some(why) = waiting {
+                    return later(why);
+                }
+                match Jetstream::open(connection, &log.tenant).await {
+                    Ok(stream) => Ok((Journal::JetStream(stream), None)),
+                    Err(JournalError::Unavailable(why) | JournalError::Unknown(why)) => later(why),
+                    Err(error) => Err(error),
+                }
             }
         }
     }

@@ -8,9 +8,12 @@ pub mod atomic;
 pub mod canonical;
 #[cfg(feature = "rocksdb")]
 pub mod chores;
+#[cfg(feature = "rocksdb")]
+pub mod clock;
 pub mod disclosure;
 pub mod entry;
 pub mod envelope;
+pub mod erased;
 pub mod event;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod follow;

@@ -3,6 +3,7 @@
 use crate::{
     disclosure::Scope,
     entry::{Payload, View},
+    erased,
     log::{
         merkle::{self, Edge, Hash, Tiles},
         receipt::Receipt,
@@ -28,6 +29,8 @@ pub struct Published {
     pub epoch: u64,
     /// Last journal sequence that is in it.
     pub posted: u64,
+    /// Leaf index of the last `clock` entry.
+    pub clock: Option<u64>,
     /// The keys in force.
     pub keys: Keys,
 }
@@ -126,21 +129,25 @@ impl Reader<'_> {
         if index >= self.at.size {
             return Ok(None);
         }
-        let bytes = self.store.get(Family::Payload, &self.number.numbered(index))?;
-        let payload = bytes.and_then(|bytes| Payload::decode(&bytes));
+        let payload = erased::left(self.store, self.number, index)?;
         payload.map(Some).ok_or_else(|| corrupt("payload", "a payload"))
     }
 
     /// The first index whose `journal.time` is at or after `time`; the published size if there is none.
     pub fn first_at(&self, time: Nanos) -> Result<u64, store::Error> {
-        // Journal times never run backwards within a log.
+        let time_at = |index| -> Result<Nanos, store::Error> {
+            let entry = self.entry(index)?;
+            let view = entry.as_deref().and_then(View::parse);
+            Ok(view.ok_or_else(|| corrupt("entries", "an entry"))?.origin.time)
+        };
+        // Journal times run backwards at a `clock` entry alone: the newest stretch that begins early enough is searched.
         let (mut low, mut high) = (0, self.at.size);
+        if let Some(clock) = self.at.clock {
+            if time_at(clock)? <= time { low = clock } else { high = clock }
+        }
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.entry(middle)?;
-            let view = entry.as_deref().and_then(View::parse);
-            let view = view.ok_or_else(|| corrupt("entries", "an entry"))?;
-            if view.origin.time < time { low = middle + 1 } else { high = middle }
+            if time_at(middle)? < time { low = middle + 1 } else { high = middle }
         }
         Ok(low)
     }

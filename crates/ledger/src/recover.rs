@@ -192,7 +192,7 @@ fn was_posted(
     epoch: u64,
     message: &journal::Message,
 ) -> Result<bool, Error> {
-    use crate::entry::{Payload, View};
+    use crate::entry::View;
     let published = writer::published(log, String::new());
     let reader = crate::reader::Reader { store, number: log.number, at: &published };
     let (mut low, mut high) = (0, log.position.size);
@@ -212,8 +212,7 @@ fn was_posted(
         if (view.origin.epoch, view.origin.seq) != (epoch, message.seq) {
             break;
         }
-        let payload = store.get(Family::Payload, &log.number.numbered(index))?;
-        let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
+        let payload = crate::erased::left(store, log.number, index)?.unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
             // Erased: the time decides. In doubt the message is posted again, and found to be a duplicate.
             return Ok(view.origin.time == message.time);

@@ -3,6 +3,7 @@
 use crate::{
     ident::Ident,
     log::{merkle::Hash, note::Vkey},
+    time::Nanos,
 };
 use serde::{Deserialize, Serialize};
 
@@ -290,6 +291,17 @@ pub struct Rules {
     /// Why.
     #[serde(default)]
     pub reason: Option<Reason>,
+}
+
+/// Furthest a `system.clock` message's own time may be from the journal's, in seconds: otherwise nothing is begun by it.
+pub const CLOCK_APART_SECONDS_MAX: u64 = 30;
+
+/// `system.clock`: a clock was wrong; `journal.time` begins anew with this message (`countersign clock reset`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockReset {
+    /// What the server's clock said when an admin said that it is right.
+    pub at: Nanos,
 }
 
 /// `system.journal`: the journal begins anew (`recover --accept-journal-loss`).

@@ -1,9 +1,10 @@
 //! One tenant's log as everybody but the writer sees it: what is published, whether it is halted, who may come in.
 
 use crate::{
+    clock::{APART_MAX, Clock, Wrong, later},
     guard::Mark,
     ident::Ident,
-    journal::{self, Journal},
+    journal::{self, Journal, embedded},
     keyring::{self, Keyring},
     log::{checkpoint::Checkpoint, note::Vkey},
     post::{Outcome, Position},
@@ -16,7 +17,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -49,12 +50,19 @@ pub struct Tenant {
     pub origin: String,
     /// Room in its queue, in messages.
     pub queue: Arc<Semaphore>,
+    /// One at a time completes erasures.
+    pub(crate) erasing: tokio::sync::Mutex<()>,
     keyring: RwLock<Keyring>,
     journal: Journal,
+    clock: Clock,
     position: Mutex<Position>,
     opened_size: u64,
     published: watch::Sender<Arc<Published>>,
     halted: RwLock<Option<String>>,
+    /// Why its journal can't be followed now.
+    waiting: RwLock<Option<String>>,
+    /// Whether its journal was compared with what is posted since start.
+    compared: AtomicBool,
     outcomes: Mutex<VecDeque<Followed>>,
     must_reach: Mutex<Option<Mark>>,
     unsigned: AtomicU64,
@@ -80,12 +88,16 @@ impl Tenant {
             number,
             origin,
             queue: Arc::new(Semaphore::new(QUEUE_MESSAGES_MAX)),
+            erasing: tokio::sync::Mutex::new(()),
             keyring: RwLock::new(keyring),
             journal,
+            clock: Clock::new(position.time),
             position: Mutex::new(position),
             opened_size: published.size,
             published: watch::Sender::new(Arc::new(published)),
             halted: RwLock::new(None),
+            waiting: RwLock::new(None),
+            compared: AtomicBool::new(true),
             outcomes: Mutex::default(),
             must_reach: Mutex::default(),
             unsigned: AtomicU64::new(0),
@@ -103,6 +115,23 @@ impl Tenant {
     /// Its journal.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// What its log knows about time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What is wrong with time, as far as this machine can tell: then no deadline can be judged.
+    pub fn time_wrong(&self) -> Option<Wrong> {
+        if let Journal::Embedded(_) = self.journal
+            && let Err(wrong) = self.clock.look()
+        {
+            return Some(wrong);
+        }
+        let newest = self.position.lock().expect("no holder of the lock panics").time;
+        let now = embedded::now();
+        (newest > later(now, APART_MAX)).then_some(Wrong::Ahead { now, newest })
     }
 
     /// Where posting stands; ahead of what is published only while a restored backup catches up.
@@ -146,6 +175,34 @@ impl Tenant {
         drop(halted);
         // Whoever waits for a new state must look.
         self.published.send_modify(|_| {});
+    }
+
+    /// Its journal could not be asked at start: nothing is appended before it was followed and compared.
+    pub(crate) fn wait_for_journal(&self, why: String) {
+        tracing::warn!(tenant = %self.name, why, "the log waits for its journal");
+        self.compared.store(false, Ordering::Release);
+        self.set_waiting(Some(why));
+    }
+
+    /// Why its journal can't be followed now; `None`: it is followed.
+    pub(crate) fn set_waiting(&self, why: Option<String>) {
+        if why.is_none() {
+            self.compared.store(true, Ordering::Release);
+        }
+        *self.waiting.write().expect("no holder of the lock panics") = why;
+    }
+
+    /// Why the log waits for its journal, if it does: it is late, has no quorum, or is full. It goes on by itself.
+    pub fn waiting(&self) -> Option<String> {
+        self.waiting.read().expect("no holder of the lock panics").clone()
+    }
+
+    /// Refuses to append to a journal that nobody compared yet with what is posted.
+    pub(crate) fn may_append(&self) -> Result<(), journal::Error> {
+        if self.compared.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(journal::Error::Unavailable(self.waiting().unwrap_or_default()))
     }
 
     /// Signs a checkpoint with each of `keys`.

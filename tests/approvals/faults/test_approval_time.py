@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rig.life import RETRY_SECONDS, approve, ask, kinds, rules, told, until_told
-from support import NatsServer, free_port, until
+from support import NatsServer, event, free_port, until
+from support.binary import cli
 from support.fakeslack import FakeSlack
 from support.faketime import Clock
-from support.house import House, code
+from support.house import House, at, code
+from support.lifecycle import judge
 from support.slack_office import connection
 
 HOUR = 3600
+DAY = 24 * HOUR
+YEAR = 365 * DAY
+LONG = '[[rule]]\nname = "long"\nmatch = {action = "long"}\nquorum = {at_least = 1, of = "finance"}\nowner = "none"\napprove_within = "2d"\n'
 SHORT_SECONDS = 18
 
 
@@ -24,6 +32,32 @@ def clock(tmp_path: Path) -> Clock:
     return Clock(tmp_path)
 
 
+def health(house: House) -> dict[str, Any]:
+    """`/healthz` as the operator sees it."""
+    headers = {"Authorization": f"Bearer {house.server.operator_key.text}"}
+    return dict(httpx.get(f"{house.server.url}/healthz", headers=headers, timeout=20, trust_env=False).json())
+
+
+def is_wrong(house: House) -> bool:
+    """Whether health says that a clock is wrong; not while the server starts."""
+    try:
+        return health(house)["wrong_clocks"] == 1
+    except httpx.TransportError:
+        assert house.server.alive(), house.server.log
+        return False
+
+
+def reset(house: House, reason: str) -> dict[str, Any]:
+    """`countersign clock reset`; the `clock` entry."""
+    house.server.remote("clock reset", "--tenant", "acme", "--reason", reason).ok()
+    return house.server.admin.entries(kind="clock")[-1]
+
+
+def said(ahead: int) -> str:
+    """What a producer's clock says that is so many seconds ahead."""
+    return datetime.fromtimestamp(time.time() + ahead, UTC).isoformat()
+
+
 def with_clock(house: House, clock: Clock) -> House:
     """The same house, by this clock."""
     house.server.stop()
@@ -31,54 +65,92 @@ def with_clock(house: House, clock: Clock) -> House:
     return house
 
 
-def test_p9_a_jump_of_an_hour(make_house: Callable[..., House], clock: Clock) -> None:
-    """P9: the clock jumps an hour ahead: what waited is expired, what was granted has lapsed, a token is worth nothing; and
-    back again, nothing of it comes to life."""
+@pytest.mark.parametrize("by", [HOUR, -HOUR, 10 * YEAR])
+def test_p9_a_jump(by: int, make_house: Callable[..., House], clock: Clock) -> None:
+    """P9: the clock jumps while the server runs: nothing is decided, and nothing ends, neither by a request nor by time. Events are
+    still taken, and dated as if it had not jumped. Back again, everything goes on."""
     house = with_clock(make_house(rules(approve_within="30m", execute_within="20m", token_life="600s")), clock)
     waiting, granted, minted = ask(house), ask(house), ask(house)
     told(lambda: approve(house, granted))
     told(lambda: approve(house, minted))
     token = told(lambda: house.token(minted))["token"]
-    clock.set(HOUR)
-    assert code(house.redeem(minted, token))[1] in ("token_expired", "too_late", "not_now")
-    assert code(approve(house, waiting))[1] in ("too_late", "not_now")
-    assert code(house.token(granted))[1] in ("too_late", "not_now")
-    house.until_state(waiting, "expired")
-    for call in (granted, minted):
-        house.until_state(call, "lapsed")
-    ended = {call.id: kinds(house.events(call)) for call in (waiting, granted, minted)}
-    assert ended[waiting.id] == ["requested", "expired"]
-    for call in (granted, minted):
-        assert ended[call.id][-1] == "lapsed" and "redeemed" not in ended[call.id]
+    before = {call.id: kinds(house.events(call)) for call in (waiting, granted, minted)}
+    clock.set(by)
+    for refused in (house.redeem(minted, token), approve(house, waiting), house.token(granted), house.open(house.new())):
+        assert code(refused) == (503, "not_ready") and "clock" in refused.json()["detail"], refused.text
+    until("health to say so", lambda: is_wrong(house))
+    assert health(house)["status"] == "red" and health(house)["halted_logs"] == 0
+    (taken,) = house.server.as_("publisher").publish(event())
+    entry = house.server.admin.entry(taken["index"])
+    assert abs(at(entry["journal"]["time"]) - time.time()) < HOUR / 2
+    until("the log to say so", lambda: "no deadline can be judged" in house.server.log)
+    assert {call.id: kinds(house.events(call)) for call in (waiting, granted, minted)} == before
     clock.set(0)
-    assert house.redeem(minted, token).status_code in (403, 409, 503)
-    assert approve(house, waiting).status_code in (409, 503)
-    assert house.token(granted).status_code in (409, 503)
-    assert {call.id: kinds(house.events(call)) for call in (waiting, granted, minted)} == ended
+    told(lambda: approve(house, waiting))
+    told(lambda: house.redeem(minted, token))
+    told(lambda: house.token(granted))
+    until("health to be green", lambda: health(house)["status"] == "green")
+    house.close()
+
+
+def test_p9_a_jump_that_is_right(make_house: Callable[..., House], clock: Clock) -> None:
+    """P9: an admin says that the clock is right after its jump: what is over by it is over, and the rest is decided again."""
+    house = with_clock(make_house(LONG + rules(approve_within="30m", execute_within="20m")), clock)
+    waiting, long = ask(house), ask(house, action="long")
+    clock.set(HOUR)
+    assert code(approve(house, long)) == (503, "not_ready")
+    reset(house, "The machine slept for an hour.")
+    told(lambda: house.review(long, "p-ann"))
+    house.until_state(waiting, "expired")
+    assert kinds(house.events(waiting)) == ["requested", "expired"]
+    assert kinds(house.events(long))[:3] == ["requested", "clock_reset", "reviewed"]
     house.close()
 
 
 @pytest.mark.parametrize("off", [40, -40])
 def test_p9_a_clock_that_is_wrong(off: int, nats: NatsServer, make_house: Callable[..., House], clock: Clock) -> None:
-    """P9: 40 s off the journal's, which judges: nothing is decided (503 `not_ready`), by whatever road. One decision may
-    come first, by which the clocks are compared; it is judged by the journal's. Nothing new is opened either."""
+    """P9: 40 s off the journal's, which judges: nothing is decided (503 `not_ready`), by whatever road, from the first request on.
+    Nothing new is opened either, and nothing is written to find it out."""
     house = with_clock(make_house(nats=nats.url), clock)
     calls = [ask(house) for _ in range(3)]
     granted = ask(house)
     told(lambda: approve(house, granted))
     token = told(lambda: house.token(granted))["token"]
+    size = house.server.admin.size()
     clock.set(off)
-    approve(house, calls[0])
-    spent = house.redeem(granted, token)
-    # A token that is older than now is not looked at any further.
-    assert code(spent) in ((503, "not_ready"), (403, "token_not_yet_valid")), spent.text
-    for refused in (approve(house, calls[1]), house.token(calls[0]), house.open(house.new())):
+    refusals = [approve(house, call) for call in calls]
+    refusals += [house.redeem(granted, token), house.token(calls[0]), house.open(house.new())]
+    for refused in refusals:
         assert code(refused) == (503, "not_ready") and "clock" in refused.json()["detail"], refused.text
-    assert [kinds(house.events(call)) for call in calls[1:]] == [["requested"]] * 2
-    assert "redeemed" not in kinds(house.events(granted))
+    until("health to say so", lambda: is_wrong(house))
+    assert house.server.admin.size() == size
     house.server.stop()
     house.server.start()
-    for call in calls[1:]:
+    for call in calls:
+        told(lambda: approve(house, call))  # noqa: B023: called at once
+    told(lambda: house.redeem(granted, token))
+    house.close()
+
+
+@pytest.mark.parametrize("when", ["at start", "while it runs"])
+def test_p9_a_server_that_is_an_hour_ahead(when: str, nats: NatsServer, make_house: Callable[..., House], clock: Clock) -> None:
+    """P9: its clock is an hour ahead of the broker's. Nothing that waits is reminded, expires or lapses: the clocks are compared before
+    the first of it, not after. When the clock is right, all of it goes on."""
+    house = with_clock(make_house(rules(approve_within="30m", execute_within="20m", token_life="600s"), nats=nats.url), clock)
+    waiting, granted = [ask(house) for _ in range(10)], ask(house)
+    told(lambda: approve(house, granted))
+    token = told(lambda: house.token(granted))["token"]
+    before = {call.id: kinds(house.events(call)) for call in (*waiting, granted)}
+    if when == "at start":
+        house.server.stop()
+    clock.set(HOUR)
+    if when == "at start":
+        house.server.start(ready=False, env=clock.env)
+    until("the log to say so", lambda: house.server.log.rfind("no deadline can be judged") > house.server.log.rfind("serving"))
+    until("health to say so", lambda: is_wrong(house))
+    assert {call.id: kinds(house.events(call)) for call in (*waiting, granted)} == before
+    clock.set(0)
+    for call in waiting:
         told(lambda: approve(house, call))  # noqa: B023: called at once
     told(lambda: house.redeem(granted, token))
     house.close()
@@ -106,6 +178,109 @@ def test_p9_a_clock_that_is_a_little_wrong(nats: NatsServer, make_house: Callabl
     told(lambda: house.token(second))
     until("a warning", lambda: "clock and the journal's differ" in house.server.log)
     house.close()
+
+
+# Entries from the future
+
+
+@pytest.mark.parametrize("off", [10 * YEAR, -20 * YEAR])
+def test_p9_a_start_at_an_impossible_time(off: int, make_house: Callable[..., House], clock: Clock) -> None:
+    """P9: a clock that can't be right at start, on the embedded journal: nothing is posted, 503, and health is red. Once it is right,
+    all goes on as if nothing had been."""
+    house = make_house()
+    waiting = ask(house)
+    house.server.stop()
+    clock.set(off)
+    house.server.start(ready=False, env=clock.env)
+    until("health to say so", lambda: is_wrong(house))
+    refused = house.server.as_("publisher").http.post(f"{house.server.admin.t}/events", json=event())
+    assert code(refused) == (503, "journal_unavailable")
+    assert code(approve(house, waiting)) == (503, "not_ready")
+    clock.set(0)
+    house.server.as_("publisher").publish(event())
+    told(lambda: approve(house, waiting))
+    until("health to be green", lambda: health(house)["status"] == "green")
+    assert house.server.admin.entries(kind="clock") == [] == house.server.admin.entries(kind="evidence")
+    house.close()
+
+
+def test_p9_a_start_after_a_long_silence(make_house: Callable[..., House], clock: Clock) -> None:
+    """P9: nothing ran for 40 days, and the clock is right: an admin says so, and that is an entry. Whatever waited is over."""
+    house = make_house()
+    waiting = ask(house)
+    house.server.stop()
+    clock.set(40 * DAY)
+    house.server.start(ready=False, env=clock.env)
+    until("health to say so", lambda: is_wrong(house))
+    assert code(approve(house, waiting)) == (503, "not_ready")
+    entry = reset(house, "It was switched off for the summer.")
+    assert at(entry["journal"]["time"]) > time.time() + 39 * DAY
+    house.until_state(waiting, "expired", seconds=90)
+    late = ask(house, time=said(40 * DAY))
+    told(lambda: approve(house, late))
+    house.close()
+
+
+def test_p9_time_begins_anew(make_house: Callable[..., House], clock: Clock, tmp_path: Path) -> None:
+    """P9: entries were dated a day ahead. With the clock right again nothing is decided, events are taken, and no entry is written by
+    itself; until an admin begins time anew, by an entry. Then what waits has its whole time again, from now on, and everything
+    verifies."""
+    house = with_clock(make_house(), clock)
+    early = ask(house)
+    house.server.stop()
+    clock.set(DAY)
+    house.server.start(env=clock.env)
+    house.until_state(early, "expired", seconds=90)
+    waiting, granted, minted = (ask(house, time=said(DAY)) for _ in range(3))
+    told(lambda: approve(house, granted))
+    told(lambda: approve(house, minted))
+    void = told(lambda: house.token(minted))["token"]
+    house.server.stop()
+    house.server.start()
+    for refused in (approve(house, waiting), house.redeem(minted, void), house.token(granted)):
+        assert code(refused) == (503, "not_ready") and "clock reset" in refused.json()["detail"], refused.text
+    size = house.server.admin.size()
+    house.server.as_("publisher").publish(event())
+    assert health(house)["status"] == "red" and house.server.admin.size() == size + 1
+    house.server.restart()
+    assert code(approve(house, waiting)) == (503, "not_ready")
+    entry = reset(house, "The clock was a day ahead.")
+    assert abs(at(entry["journal"]["time"]) - time.time()) < HOUR
+    assert entry["event"].keys() >= {"at"}
+    until("health to be green", lambda: health(house)["status"] == "green")
+    told(lambda: house.review(waiting, "p-bob"))
+    assert abs(at(house.state(waiting)["approval_deadline"]) - time.time() - HOUR) < HOUR / 2
+    told(lambda: house.token(granted))
+    assert house.redeem(minted, void).status_code in (403, 409)
+    told(lambda: house.redeem(minted, told(lambda: house.token(minted))["token"]))
+    assert [kind for kind in kinds(house.events(waiting)) if kind != "reminded"] == ["requested", "clock_reset", "reviewed", "granted"]
+    again = house.server.remote("clock reset", "--tenant", "acme", "--reason", "Once more.")
+    assert again.code == 1 and "Nothing is wrong" in again.err, again
+    export = tmp_path / "approval"
+    house.server.remote("export", "--tenant", "acme", "--approval", waiting.id, export).ok()
+    key = tmp_path / "log.vkey"
+    key.write_text(house.server.vkey + "\n")
+    cli("verify", "--key", key, "--approval", export).ok()
+    house.server.remote("export", "--tenant", "acme", tmp_path / "export").ok()
+    cli("verify", "--key", key, "--export", tmp_path / "export").ok()
+    since = house.server.admin.entries(since=entry["journal"]["time"])
+    assert [found["kind"] for found in since][0] == "clock"
+    judge(house.server.admin.feed())
+    house.server.stop()
+    house.server.fsck("--replay").ok()
+
+
+def test_clock_resets_say_why(make_house: Callable[..., House]) -> None:
+    """A reason of 1 to 1,000 bytes, by an admin; and only where something is wrong."""
+    house = make_house()
+    admin, path = house.server.admin, "/v1/tenants/acme/clock"
+    for body, expected in (
+        ({}, "bad_request"), ({"reason": ""}, "bad_request"), ({"reason": " "}, "bad_request"), ({"reason": "x" * 1001}, "bad_request"),
+        ({"reason": "x", "more": 1}, "bad_request"), ({"reason": "It is right."}, "conflict"),
+    ):  # fmt: skip
+        assert code(admin.http.post(path, json=body))[1] == expected, body
+    assert code(house.gateway().http.post(path, json={"reason": "x"})) == (403, "role_missing")
+    assert admin.entries(kind="clock") == []
 
 
 # Chats that are away

@@ -99,6 +99,33 @@ pub enum KeyCommand {
     },
 }
 
+/// Arguments of `clock`.
+#[derive(Args, Debug)]
+pub struct Clock {
+    #[command(subcommand)]
+    pub command: ClockCommand,
+}
+
+/// Commands of `clock`.
+#[derive(Subcommand, Debug)]
+pub enum ClockCommand {
+    /// Say that the server's clock is right now; open approvals have their whole time again
+    #[command(
+        after_help = "Example:\n  countersign clock reset --tenant acme --api-key-file admin.key --reason 'The clock \
+                      was a day ahead until 14:05; NTP is set up now.'"
+    )]
+    Reset {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// What happened, for those who read the log
+        #[arg(long)]
+        reason: String,
+    },
+}
+
 /// Arguments of `rules`.
 #[derive(Args, Debug)]
 pub struct Rules {

@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Key, Rules, Slack, Teams};
+use super::{Clock, Key, Rules, Slack, Teams};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -61,6 +61,8 @@ Examples:
   countersign erase --tenant acme --api-key-file admin.key 4711                  the whole payload
   countersign erase --tenant acme --api-key-file admin.key --field params 4711   one field of it")]
     Erase(Erase),
+    /// After a clock was wrong: begin time anew
+    Clock(Clock),
     /// Write a consistent copy of the database to a new directory on the server
     #[command(after_help = "Example:\n  countersign backup --api-key-file operator.key nightly-1")]
     Backup(Backup),
@@ -191,7 +193,7 @@ pub struct Fsck {
     /// Check this database directory (a backup) instead of the configured one
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Also post the retained embedded journal again from its beginning and compare every leaf (P6)
+    /// Also post the retained journal again from its beginning and compare every leaf (P6); asks NATS where it is there
     #[arg(long)]
     pub replay: bool,
     /// Answer as JSON

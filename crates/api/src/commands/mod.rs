@@ -96,6 +96,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),
         ServerCommand::Export(arguments) => export::run(&arguments),
         ServerCommand::Erase(arguments) => remote::erase(&arguments),
+        ServerCommand::Clock(arguments) => remote::clock(&arguments.command),
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),

@@ -1,8 +1,8 @@
-//! Commands that ask a running server: `key`, `erase`, `backup`.
+//! Commands that ask a running server: `key`, `erase`, `clock`, `backup`.
 
 use super::{EXIT_FAILED, EXIT_USAGE, Failed};
 use crate::{
-    cli::{Backup, Erase, KeyCommand},
+    cli::{Backup, ClockCommand, Erase, KeyCommand},
     client::{self, Client},
     terminal::{dim, harmless, say, say_json, strong, warn},
 };
@@ -140,6 +140,20 @@ pub fn erase(arguments: &Erase) -> Result<(), Failed> {
         shown(&answer["status"]),
         shown(&answer["index"])
     ));
+    Ok(())
+}
+
+/// `countersign clock …`.
+pub fn clock(command: &ClockCommand) -> Result<(), Failed> {
+    let ClockCommand::Reset { remote, tenant, reason } = command;
+    let path = format!("/v1/tenants/{tenant}/clock");
+    let answer = Client::new(remote)?.post_json(&path, &json!({"reason": reason}))?;
+    say(&format!(
+        "time begins anew at {}, recorded in entry {}",
+        harmless(answer["at"].as_str().unwrap_or("")),
+        answer["index"]
+    ));
+    say(&dim("Approvals that are open have their whole time again, from now on."));
     Ok(())
 }
 

@@ -153,6 +153,9 @@ pub fn told(event: &Event, setup: &Setup) -> Told {
             let by = Ident::new(by).map_or_else(|_| harmless(by), |id| name(&id));
             line("bad", format!("Taken back by {by}: {}", code(reason)))
         }
+        Event::ClockReset { .. } => {
+            line("", "A clock had been wrong: the time counts anew from here".into())
+        }
         Event::Lapsed => line("over", "Not used in time".into()),
     }
 }

@@ -155,7 +155,7 @@ pub async fn open(
 ) -> Result<(StatusCode, Json<View>), Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let producer = asking.producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
-    asking.worker.ready()?;
+    asking.worker.decides().await?;
     let max = ledger::journal::BODY_BYTES_MAX;
     events::content_type(&headers)?;
     let event = body::read(&app, &headers, body, max).await?;

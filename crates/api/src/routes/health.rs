@@ -91,7 +91,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "posting_stuck": with("posting_stuck"),
         "posting_behind": with("posting_behind"),
         "rules_not_in_force": with("rules_not_in_force"),
-        "clocks_apart": with("clock"),
+        "wrong_clocks": with("clock"),
         "damaged_logs": with("damaged"),
         "guard_in_place": guard.is_ok(),
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,

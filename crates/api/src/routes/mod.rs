@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod body;
+mod clock;
 mod entries;
 pub mod events;
 mod health;
@@ -55,6 +56,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/rules", get(rules::show).post(rules::apply))
         .route("/readyz", get(health::tenant_readyz))
         .route("/erasures", post(operate::erase))
+        .route("/clock", post(clock::reset))
         .route("/approvals", get(approvals::list).post(approvals::open))
         .route("/approvals/{id}", get(approvals::one))
         .route("/approvals/{id}/reviews", post(approvals::review))

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
 use super::{
-    approvals, entries, events, health, jwks, keys, log, opa, operate, receipts, rules, slack,
+    approvals, clock, entries, events, health, jwks, keys, log, opa, operate, receipts, rules, slack,
     teams, tokens,
 };
 use axum::response::Response;
@@ -21,8 +21,8 @@ use utoipa::{
     paths(
         events::publish, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
-        keys::remove, keys::rotate, operate::create_tenant, operate::erase, operate::backup, health::healthz, health::livez,
-        health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
+        keys::remove, keys::rotate, operate::create_tenant, operate::erase, clock::reset, operate::backup, health::healthz,
+        health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::back::cancel, approvals::back::revoke,
         approvals::back::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
         slack::interactions,

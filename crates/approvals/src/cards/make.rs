@@ -71,7 +71,7 @@ impl Card {
             rule: harmless(&requested.rule.name),
             reviews: reviews(state, setup),
             needed: still_needed(state),
-            deadline: requested.approval_deadline,
+            deadline: state.approval_deadline()?,
             execution_deadline: state.execution_deadline,
             url: format!("{}/approvals/{approval}", public_url.trim_end_matches('/')),
             browser_only: requested.rule.step_up.is_some(),

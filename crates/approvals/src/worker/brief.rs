@@ -135,7 +135,7 @@ impl Briefs {
             version: state.version,
             phase: state.phase,
             opening: requested.opening.index,
-            deadline: requested.approval_deadline,
+            deadline: state.approval_deadline()?,
             over_since: over_since(approval),
             first_seq: approval.first_seq(),
             last: approval.last_index(),

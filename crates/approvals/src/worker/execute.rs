@@ -183,16 +183,17 @@ impl Worker {
 
     /// An approval as it is posted, and the world at this moment: what every decision is made from.
     async fn at_hand(&self, id: &Ident) -> Result<(Approval, World), Error> {
-        self.ready()?;
+        self.decides().await?;
         let approval = self.latest(id).await?;
         if let Some(requested) = &approval.state.requested {
             // What is posted can be read a moment later, when it is published.
             self.published_with(requested.opening.index).await?;
         }
         // Once more: there may have been a wait.
-        let setup = self.ready()?;
+        let setup = self.decides().await?;
         let (opening, frozen) = self.opening(&approval)?;
-        let world = Self::world(&setup, &opening, frozen.as_ref());
+        let clock = self.tenant.position().clock;
+        let world = Self::world(&setup, (&opening, frozen.as_ref()), clock);
         Ok((approval, world))
     }
 
@@ -254,9 +255,6 @@ impl Worker {
                 // Compare-and-swap: there is nothing between what was read before and this entry.
                 let approval = entry.and_then(|entry| approval.after(*index, &entry));
                 let approval = approval.ok_or(Error::Unknown)?;
-                if let Some(step) = approval.steps.last() {
-                    self.compare_clocks(decided_at, step.at);
-                }
                 self.learn(&approval);
                 let overtaken = approval.state.phase != hoped;
                 Ok(Some((approval, overtaken.then_some(Refusal::TooLate))))

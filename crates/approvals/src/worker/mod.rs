@@ -5,6 +5,7 @@
 //! timers only; every decision reads the ledger.
 
 mod brief;
+mod clock;
 mod execute;
 mod follow;
 mod look;
@@ -45,10 +46,7 @@ use openings::Openings;
 use room::Room;
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 use tokio::{
@@ -56,10 +54,6 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Further apart than this, our clock and the journal's are worth a warning.
-const SKEW_WARN: Duration = Duration::from_secs(5);
-/// Further apart than this, nothing is decided: deadlines could not be judged.
-const SKEW_MAX: Duration = Duration::from_secs(30);
 /// Hints for data planes that wait to be sent; more are dropped, for they may be lost.
 const HINTS_MAX: usize = 4096;
 /// Pause while nothing is decided here.
@@ -153,8 +147,8 @@ pub struct Worker {
     ready_again: Notify,
     hints: mpsc::Sender<Hint>,
     hints_out: Mutex<Option<mpsc::Receiver<Hint>>>,
-    /// Milliseconds between our clock and the journal's, at the last message.
-    skew_ms: AtomicU64,
+    /// Our clock and the journal's.
+    compared: clock::Compared,
     /// Decisions that opened nothing since start, by reason.
     not_opened: Mutex<std::collections::BTreeMap<&'static str, u64>>,
 }
@@ -182,7 +176,7 @@ impl Worker {
             ready_again: Notify::new(),
             hints,
             hints_out: Mutex::new(Some(hints_out)),
-            skew_ms: AtomicU64::new(0),
+            compared: clock::Compared::default(),
             not_opened: Mutex::default(),
         })
     }
@@ -254,18 +248,21 @@ impl Worker {
         self.hints_out.lock().expect("no holder of the lock panics").take()
     }
 
-    /// Whether it can decide: the clock is right, everything posted at start was looked at, and the files are the rules
-    /// of the last entry.
+    /// What decides now: as [`Worker::ready`], with clocks that were compared a moment ago.
+    pub async fn decides(&self) -> Result<Arc<Setup>, Error> {
+        if self.tenant.halted().is_none() {
+            self.clock_stands().await?;
+        }
+        self.ready()
+    }
+
+    /// Whether it can decide, by what is known: the clocks were together, everything posted at start was looked at, and
+    /// the files are the rules of the last entry.
     pub fn ready(&self) -> Result<Arc<Setup>, Error> {
         if let Some(reason) = self.tenant.halted() {
             return Err(ledger::ledger::Error::Halted(reason).into());
         }
-        if self.is_skewed() {
-            let skew = self.skew_ms.load(Ordering::Relaxed);
-            return Err(Error::NotReady(format!(
-                "This machine's clock and the journal's are {skew} ms apart: set the clock, then repeat."
-            )));
-        }
+        self.judge_clock()?;
         if !self.is_caught_up() {
             return Err(Error::NotReady("The log is being read; try again in a moment.".into()));
         }
@@ -295,13 +292,17 @@ impl Worker {
     }
 
     /// The world at this moment, as far as this approval is concerned.
-    fn world(setup: &Setup, opening: &Opening, frozen: Option<&Frozen>) -> World {
+    fn world(
+        setup: &Setup,
+        (opening, frozen): (&Opening, Option<&Frozen>),
+        clock: Option<u64>,
+    ) -> World {
         let rule = frozen.and_then(|frozen| {
             opening.with_facts(frozen, |facts| setup.rule_for(facts).map(Rule::digest))
         });
         let named = frozen.and_then(|frozen| frozen.owner.as_deref());
         let owners = setup.owners(&opening.agent, named);
-        World { now: now(), rule: rule.flatten(), people: setup.active(), owners }
+        World { now: now(), rule: rule.flatten(), people: setup.active(), owners, clock }
     }
 
     /// Waits until an entry is published: before that nothing of it is told to anybody (P8).
@@ -311,29 +312,6 @@ impl Worker {
         match tokio::time::timeout(PUBLISHED_WAIT, reached).await {
             Ok(Ok(published)) => Ok(Arc::clone(&published)),
             _ => Err(Error::Unknown),
-        }
-    }
-
-    /// Whether our clock was too far from the journal's when they were compared last.
-    fn is_skewed(&self) -> bool {
-        Duration::from_millis(self.skew_ms.load(Ordering::Relaxed)) > SKEW_MAX
-    }
-
-    /// Compares our clock with the time the journal gave a message that was appended between `before` and now.
-    fn compare_clocks(&self, before: Nanos, at: Nanos) {
-        // Between our two looks at the clock every time is right.
-        let now = now();
-        let apart = if (before..=now).contains(&at) { 0 } else { now.0.abs_diff(at.0) };
-        let apart = Duration::from_nanos(apart);
-        let millis = u64::try_from(apart.as_millis()).unwrap_or(u64::MAX);
-        let was_skewed = self.is_skewed();
-        self.skew_ms.store(millis, Ordering::Relaxed);
-        if was_skewed && !self.is_skewed() {
-            self.look_at_all();
-        }
-        if apart > SKEW_WARN {
-            let tenant = &self.tenant.name;
-            tracing::warn!(%tenant, millis, "this machine's clock and the journal's differ");
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     fault,
     history::Approval,
     opening::{Frozen, Opening},
+    setup::Setup,
 };
 use decider::{
     Decider as _,
@@ -52,7 +53,8 @@ impl Worker {
             return Ok(Ok(known));
         }
         self.never_opened(&opening)?;
-        let (requested, cancel) = match self.requested(&opening, frozen.as_ref())? {
+        let setup = self.decides().await?;
+        let (requested, cancel) = match self.requested(&setup, &opening, frozen.as_ref()) {
             Ok(found) => found,
             Err(reason) => {
                 self.count_not_opened(&opening, reason);
@@ -78,25 +80,25 @@ impl Worker {
     /// What is asked, and why it can't be asked for after all; or why it opens nothing.
     fn requested(
         &self,
+        setup: &Setup,
         opening: &Opening,
         frozen: Option<&Frozen>,
-    ) -> Result<Result<(Requested, Option<String>), &'static str>, Error> {
+    ) -> Result<(Requested, Option<String>), &'static str> {
         if opening.shadow {
-            return Ok(Err("shadow"));
+            return Err("shadow");
         }
-        let Some(frozen) = frozen else { return Ok(Err("no_call")) };
+        let Some(frozen) = frozen else { return Err("no_call") };
         match &opening.declared {
-            None => return Ok(Err("no_digest")),
-            Some(declared) if *declared != frozen.digest => return Ok(Err("digest_mismatch")),
+            None => return Err("no_digest"),
+            Some(declared) if *declared != frozen.digest => return Err("digest_mismatch"),
             Some(_) => {}
         }
-        let setup = self.ready()?;
         let rule = opening.with_facts(frozen, |facts| setup.rule_for(facts).cloned()).flatten();
-        let Some(rule) = rule else { return Ok(Err("no_rule")) };
+        let Some(rule) = rule else { return Err("no_rule") };
         // A backfill of old decisions comes to the journal now: nobody is paged for what is long over.
         let asked = opening.said_at.map_or(opening.at, |said_at| said_at.min(opening.at));
         if now() >= rule.approval_deadline(asked) {
-            return Ok(Err("too_old"));
+            return Err("too_old");
         }
         let by = OpeningRef { producer: opening.producer.clone(), index: opening.index };
         let call = Summary {
@@ -109,7 +111,7 @@ impl Worker {
         let owners = setup.owners(&opening.agent, frozen.owner.as_deref());
         // Rules were checked when they were read.
         let requested = Requested::new(by, call, rule, owners, opening.at);
-        let Ok(requested) = requested else { return Ok(Err("no_rule")) };
+        let Ok(requested) = requested else { return Err("no_rule") };
         let cancel = if requested.lacks_owner() {
             Some("owner_unknown".to_owned())
         } else {
@@ -117,7 +119,7 @@ impl Worker {
             let mut room = self.room.lock().expect("no holder of the lock panics");
             room.reserve(&opening.id, kind, now()).err().map(str::to_owned)
         };
-        Ok(Ok((requested, cancel)))
+        Ok((requested, cancel))
     }
 
     /// Appends the first message; somebody else's, if that came first.

@@ -209,11 +209,6 @@ impl Room {
         self.pending_count
     }
 
-    /// Any of those that are not over.
-    pub fn any_open(&self) -> Option<Ident> {
-        self.open.keys().next().cloned()
-    }
-
     /// The one that was opened by the decision at a leaf index.
     pub fn by_opening(&self, index: u64) -> Option<&Arc<Brief>> {
         self.briefs().find(|approval| approval.opening == index)

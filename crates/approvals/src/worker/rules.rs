@@ -46,11 +46,6 @@ impl Worker {
         self.is_caught_up()
     }
 
-    /// Whether our clock was near the journal's when they were compared last.
-    pub fn clock_is_right(&self) -> bool {
-        !self.is_skewed()
-    }
-
     /// Reads the files again, and puts them in force if they are the ones that were applied last; says in the log of
     /// this process what is wrong otherwise.
     pub fn look_at_rules(&self) {

@@ -1,30 +1,33 @@
 //! Time passes: expiry, lapse, reminder, escalation, missed reports, and rules that have changed.
 
-use super::{Error, NOT_READY_AGAIN, Worker, now};
+use super::{
+    Error, NOT_READY_AGAIN, Worker,
+    clock::{AGAIN as COMPARE_AGAIN, WHILE_IDLE},
+    now,
+};
 use decider::approval::{Command, next_tick};
-use ledger::{entry::View, ident::Ident, time::Nanos};
-use std::time::{Duration, Instant};
+use ledger::{ident::Ident, time::Nanos};
+use std::time::Duration;
 
 /// Longest sleep: a clock that is set is noticed within this time.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Most approvals that are looked at at once.
 const AT_ONCE_MAX: usize = 64;
-/// How often a clock that is wrong is compared with the journal's again.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Pause before an approval that could not be decided is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Looks at every approval when it is due.
     pub(super) async fn pass_time(&self) {
-        let mut measured = Instant::now();
+        let mut stands = true;
         loop {
-            // A clock that was found wrong is compared again: nothing that decides may do it.
-            if self.is_skewed() && measured.elapsed() >= MEASURE_EVERY {
-                measured = Instant::now();
-                if let Err(error) = self.measure_clock().await {
-                    tracing::warn!(tenant = %self.tenant.name, %error, "the clock could not be compared");
-                }
+            // Nothing is due by a clock that may be wrong.
+            if !stands || self.is_anything_due() || !self.is_compared(WHILE_IDLE) {
+                stands = self.look_at_clock(stands).await;
+            }
+            if !stands {
+                tokio::time::sleep(COMPARE_AGAIN).await;
+                continue;
             }
             let due = self
                 .room
@@ -40,18 +43,30 @@ impl Worker {
         }
     }
 
-    /// Compares our clock with the time the journal gives to a note of it, kept as evidence of some approval.
-    async fn measure_clock(&self) -> Result<(), Error> {
-        let id = self.room.lock().expect("no holder of the lock panics").any_open();
-        let Some(id) = id.or_else(|| Ident::new("clock").ok()) else { return Ok(()) };
-        let before = now();
-        let note = serde_json::Map::from_iter([("clock".to_owned(), serde_json::json!(before))]);
-        let index = self.keep_evidence(&id, &note).await?;
-        let published = self.tenant.published();
-        let entry = self.ledger.reader(&self.tenant, &published).entry(index)?;
-        let view = entry.as_deref().and_then(View::parse).ok_or(Error::Unknown)?;
-        self.compare_clocks(before, view.origin.time);
-        Ok(())
+    /// Whether the timer would look at something now, if the clock is right.
+    fn is_anything_due(&self) -> bool {
+        let next = self.room.lock().expect("no holder of the lock panics").next_due();
+        next.is_some_and(|at| at <= now())
+    }
+
+    /// Whether time passes here; said once when it stops, and once when it goes on.
+    async fn look_at_clock(&self, stood: bool) -> bool {
+        let tenant = &self.tenant.name;
+        match self.clock_stands().await {
+            Ok(()) => {
+                if !stood {
+                    tracing::info!(%tenant, "the clocks are together again: deadlines are judged");
+                    self.look_at_all();
+                }
+                true
+            }
+            Err(error) => {
+                if stood {
+                    tracing::warn!(%tenant, %error, "no deadline can be judged, nothing is decided");
+                }
+                false
+            }
+        }
     }
 
     async fn sleep_until_due(&self) {

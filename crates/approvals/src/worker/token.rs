@@ -123,7 +123,6 @@ impl Worker {
         request: &RedeemRequest<'_>,
     ) -> Result<Redeemed, Error> {
         let iss = self.issuer();
-        let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
         let claims = match token::read(request.token, &self.token_keys()) {
             // Another server may have begun to sign with a key whose entry is not posted here yet.
             Err(token::Error::UnknownKey) => {
@@ -132,6 +131,9 @@ impl Worker {
             }
             read => read?,
         };
+        // A clock that is wrong makes no token old.
+        self.clock_stands().await?;
+        let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
         let CallInHand { nonce, agent, run, tool, action, params } = request.call;
         let tenant = &self.tenant.name;
         let digest = Call { nonce, tenant, agent, run, tool, action, params }.digest();

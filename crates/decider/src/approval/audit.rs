@@ -108,10 +108,18 @@ impl Audit {
         let n = self.state.n + 1;
         let wrong = |what| Fault::Message { n, what };
         let view = view(entry).ok_or_else(|| wrong("not an entry of version 1"))?;
-        self.check_place(index, &view).map_err(wrong)?;
         let event = view.at(&["event"]).map(canonical::to_vec).unwrap_or_default();
-        let message = Message::read(&event)
+        let message = Message::read(&event);
+        let first = message.as_ref().and_then(|message| message.events.first());
+        let anew = matches!(first, Some(Event::ClockReset { .. }));
+        self.check_place((index, anew), &view).map_err(wrong)?;
+        let message = message
             .ok_or_else(|| wrong("not an approval message as formats/approval.md has it"))?;
+        if let Some(Event::ClockReset { clock }) = message.events.first()
+            && *clock >= index
+        {
+            return Err(wrong("it says that time began anew by an entry that comes after it"));
+        }
         self.check_chain(&message).map_err(wrong)?;
         if let Some(Event::Requested(requested)) = message.events.first() {
             self.opened.check(requested).map_err(wrong)?;
@@ -187,7 +195,8 @@ impl Audit {
     }
 
     /// Kind, tenant, and that it came later than the one before, in the log and in the journal.
-    fn check_place(&self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+    /// Where time began anew, it may go back.
+    fn check_place(&self, (index, anew): (u64, bool), view: &View<'_>) -> Result<(), &'static str> {
         let (last_index, last) = &self.last;
         let order = |origin: &Origin| (origin.epoch, origin.seq);
         if view.kind != Kind::Approval {
@@ -196,7 +205,7 @@ impl Audit {
             Err("it is of another tenant than the decision")
         } else if index <= *last_index || order(&view.origin) <= order(last) {
             Err("it does not come after the one before, in the log or in the journal")
-        } else if view.origin.time < last.time {
+        } else if view.origin.time < last.time && !anew {
             Err("its journal time is before that of the one before")
         } else {
             Ok(())

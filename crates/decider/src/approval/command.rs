@@ -16,6 +16,8 @@ pub struct World {
     pub people: Arc<People>,
     /// Who owns the agent now, beside those in `Requested`.
     pub owners: Vec<Ident>,
+    /// Leaf index of the last `clock` entry: deadlines that were set before it count anew.
+    pub clock: Option<u64>,
 }
 
 /// What is wanted. Each carries the [`World`] of its moment.
@@ -108,6 +110,22 @@ pub enum Command {
         /// What.
         outcome: Outcome,
     },
+}
+
+impl Command {
+    /// The world of its moment; a request has none.
+    pub fn world(&self) -> Option<&World> {
+        match self {
+            Self::Request { .. } => None,
+            Self::Review { world, .. }
+            | Self::Tick { world, .. }
+            | Self::Cancel { world, .. }
+            | Self::Revoke { world, .. }
+            | Self::Mint { world, .. }
+            | Self::Redeem { world, .. }
+            | Self::Report { world, .. } => Some(world),
+        }
+    }
 }
 
 /// Why a command is refused; every word is also its code on the wire.

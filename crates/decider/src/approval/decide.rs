@@ -9,6 +9,7 @@ mod token;
 use super::{
     Answer, Command, Refusal, World,
     event::{Event, Outcome, Reason, Requested},
+    evolve::evolve,
     is_code, is_id,
     state::{Phase, State},
 };
@@ -16,8 +17,20 @@ use ledger::{ident::Ident, time::Nanos};
 use review::Click;
 use token::{MintCall, RedeemCall};
 
-/// See [`crate::Decider::decide`].
+/// See [`crate::Decider::decide`]. Where time began anew, that comes first, and the command is judged by the new deadlines.
 pub(super) fn decide(state: &State, command: &Command) -> Answer {
+    let reset = command.world().and_then(|world| {
+        let clock = world.clock.filter(|clock| !state.corrupt && state.is_behind(*clock))?;
+        // What is over by the new time as well is over.
+        state.overdue(world.now).is_none().then_some((Event::ClockReset { clock }, world.now))
+    });
+    let Some((reset, now)) = reset else { return decide_now(state, command) };
+    let mut answer = decide_now(&evolve(state.clone(), &reset, now), command);
+    answer.events.insert(0, reset);
+    answer
+}
+
+fn decide_now(state: &State, command: &Command) -> Answer {
     if state.corrupt {
         return refuse(Refusal::Corrupt);
     }

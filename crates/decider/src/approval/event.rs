@@ -151,6 +151,12 @@ pub enum Event {
     },
     /// The execution deadline passed.
     Lapsed,
+    /// Time began anew after the call was paused, because a clock had been wrong: what it waits for now has its whole time
+    /// again, from this message on. A token that was made before is void.
+    ClockReset {
+        /// Leaf index of the `clock` entry.
+        clock: u64,
+    },
 }
 
 /// How an approval begins: everything about it that never changes.

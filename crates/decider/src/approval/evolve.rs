@@ -123,6 +123,7 @@ fn apply(state: &mut State, event: &Event, at: Nanos) -> Option<()> {
             redeemed(state, event, (redemption_id, jti), enforcer, at)
         }
         Event::ExecutionReported { outcome } => reported(state, *outcome, at),
+        Event::ClockReset { clock } => begin_anew(state, *clock, at),
         Event::ReportMissed => end(state, &[Phase::Redeemed], Phase::Unknown, None, at),
     }
 }
@@ -211,7 +212,21 @@ fn redeemed(
     } else {
         state.phase = Phase::Redeemed;
         state.redeemed = Some((id.to_owned(), jti.to_owned(), at));
+        state.report_from = Some(at);
     }
+    Some(())
+}
+
+/// Its deadlines count from now on. A token of the wrong time is void: another one may be made.
+fn begin_anew(state: &mut State, clock: u64, at: Nanos) -> Option<()> {
+    holds(state.is_behind(clock))?;
+    let execute_within = state.requested.as_deref()?.rule.execute_within;
+    if matches!(state.phase, Phase::Granted | Phase::Minted) {
+        state.execution_deadline = Some(at.plus_seconds(execute_within));
+        state.phase = Phase::Granted;
+    }
+    state.report_from = state.report_from.map(|_| at);
+    state.clock = Some((clock, at));
     Some(())
 }
 

@@ -97,8 +97,12 @@ pub struct State {
     pub mints: u32,
     /// The redemption: `(redemption id, jti, when)`.
     pub redeemed: Option<(String, String, Nanos)>,
+    /// From when a report is awaited: the redemption, or when time began anew after it.
+    pub report_from: Option<Nanos>,
     /// What the enforcer said became of the call.
     pub report: Option<Outcome>,
+    /// The last `clock` entry from which its deadlines count: its leaf index, and when the message that says so was taken.
+    pub clock: Option<(u64, Nanos)>,
     /// Whether the reminder was sent.
     pub reminded: bool,
     /// Whether it was escalated.
@@ -156,27 +160,43 @@ impl State {
 
     /// When a missing report counts as unknown; `None` before the redemption.
     pub fn report_deadline(&self) -> Option<Nanos> {
-        let (requested, (_, _, at)) = (self.requested.as_ref()?, self.redeemed.as_ref()?);
-        Some(at.plus_seconds(requested.rule.report_within))
+        Some(self.report_from?.plus_seconds(self.requested.as_ref()?.rule.report_within))
+    }
+
+    /// When the time to approve began: when it was asked for, or when time began anew.
+    fn asked_at(&self) -> Option<Nanos> {
+        let asked = self.requested.as_ref()?.requested_at;
+        Some(self.clock.map_or(asked, |(_, at)| at))
+    }
+
+    /// From then on nothing grants.
+    pub fn approval_deadline(&self) -> Option<Nanos> {
+        let requested = self.requested.as_ref()?;
+        Some(requested.rule.approval_deadline(self.asked_at()?))
+    }
+
+    /// Whether time began anew, by the `clock` entry at this leaf index, since its deadlines were set.
+    pub(super) fn is_behind(&self, clock: u64) -> bool {
+        let since = self.clock.map(|(clock, _)| clock);
+        let opened = self.requested.as_ref().map(|requested| requested.opening.index);
+        self.phase.is_open() && since.or(opened).is_some_and(|since| since < clock)
     }
 
     /// When half of the time to approve is over.
     pub fn reminder_at(&self) -> Option<Nanos> {
-        let requested = self.requested.as_ref()?;
-        Some(requested.rule.reminder_at(requested.requested_at))
+        Some(self.requested.as_ref()?.rule.reminder_at(self.asked_at()?))
     }
 
     /// When two thirds of the time to approve are over; `None` if the rule escalates to nobody.
     pub fn escalation_at(&self) -> Option<Nanos> {
-        let requested = self.requested.as_ref()?;
-        requested.rule.escalation_at(requested.requested_at)
+        self.requested.as_ref()?.rule.escalation_at(self.asked_at()?)
     }
 
     /// What a deadline that passed by `now` makes of it: `Expired`, `Lapsed` or nothing.
     pub(super) fn overdue(&self, now: Nanos) -> Option<Event> {
         match self.phase {
             Phase::Pending => {
-                let passed = now >= self.requested.as_ref()?.approval_deadline;
+                let passed = now >= self.approval_deadline()?;
                 passed.then_some(Event::Expired { reason: Reason::Deadline })
             }
             Phase::Granted | Phase::Minted => {
@@ -187,8 +207,9 @@ impl State {
     }
 
     /// What people see of it: a message that changes this makes a new version.
-    pub(super) fn seen(&self) -> (Phase, usize, usize, Option<Outcome>, bool) {
-        (self.phase, self.reviews.len(), self.deniers().len(), self.report, self.corrupt)
+    pub(super) fn seen(&self) -> impl PartialEq + use<> {
+        let said = (self.reviews.len(), self.deniers().len(), self.report);
+        (self.phase, said, self.clock, self.corrupt)
     }
 }
 
@@ -200,7 +221,7 @@ pub fn next_tick(state: &State) -> Option<Nanos> {
     let token_end = state.token.as_ref().map(|token| token.exp);
     let times = match state.phase {
         Phase::Pending => [
-            state.requested.as_ref().map(|requested| requested.approval_deadline),
+            state.approval_deadline(),
             state.reminder_at().filter(|_| !state.reminded),
             state.escalation_at().filter(|_| !state.escalated),
         ],

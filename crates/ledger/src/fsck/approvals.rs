@@ -74,10 +74,9 @@ fn whole(store: &Rocks, log: &Log, id: Ident, indexes: Vec<u64>) -> Result<Whole
     let named = messages.first().and_then(|(_, bytes)| opening_of(bytes));
     let opening = named.map(entry).transpose()?.flatten();
     let payload = match &opening {
-        Some((index, _)) => store.get(Family::Payload, &log.number.numbered(*index))?,
-        None => None,
+        Some((index, _)) => crate::erased::left(store, log.number, *index)?.unwrap_or_default(),
+        None => Payload::default(),
     };
-    let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
     Ok(Whole { id, opening, disclosed: payload.values(), messages })
 }
 

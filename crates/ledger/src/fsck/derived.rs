@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     disclosure::Scope,
-    entry::{Kind, Payload, View},
+    entry::{Kind, View},
     ident::Ident,
     journal::Subject,
     post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
@@ -35,6 +35,8 @@ pub(crate) struct Derived {
     pub approvals: u64,
     /// The last `rules` entry.
     pub rules: Option<u64>,
+    /// The last `clock` entry.
+    pub clock: Option<u64>,
     /// Journal identity and epoch.
     pub journal: (String, u64),
     /// Epoch and sequence of the last message that gave an entry.
@@ -76,6 +78,7 @@ impl Derived {
             Kind::Evidence if is_reason(view) => {}
             Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
             Kind::Rules => self.rules = Some(index),
+            Kind::Clock => self.clock = Some(index),
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.rejected.insert(self.last);
             }
@@ -196,8 +199,7 @@ impl Derived {
         view: &View<'_>,
         report: &mut Report,
     ) -> Result<(), store::Error> {
-        let kept = store.get(Family::Payload, &log.number.numbered(index))?;
-        let Some(payload) = kept.and_then(|bytes| Payload::decode(&bytes)) else {
+        let Ok(Some(payload)) = crate::erased::left(store, log.number, index) else {
             report.find(format!("entry {index}: its payload is unreadable"));
             return Ok(());
         };

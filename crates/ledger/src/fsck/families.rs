@@ -2,7 +2,7 @@
 
 use super::{Report, derived::Derived};
 use crate::{
-    entry::{Payload, View},
+    entry::View,
     journal::embedded::{self, Volume},
     log::checkpoint,
     post::{Erasing, Keys, Log, digest_of_access, digest_of_keys},
@@ -83,6 +83,11 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     if position.rules != derived.rules {
         report.find("the last rules are not those of the last rules entry");
     }
+    if position.clock != derived.clock {
+        report.find(
+            "the commit record says that time began anew elsewhere than at the last clock entry",
+        );
+    }
     if position.keys != digest_of_keys(&derived.signing) {
         report.find("the commit record vouches for other signing keys than the entries give");
     }
@@ -108,8 +113,7 @@ pub(crate) fn payloads(
         report.find(format!("entry {index}: payload is missing, and no erasure says why"));
     }
     for (index, erased) in &derived.erased {
-        let kept = store.get(Family::Payload, &log.number.numbered(*index))?;
-        let payload = kept.and_then(|bytes| Payload::decode(&bytes));
+        let payload = crate::erased::left(store, log.number, *index)?;
         let missing = derived.less.get(index).copied().unwrap_or_default();
         if let Some(what) = payload.and_then(|payload| erased.judge(&payload, missing)) {
             report.find(format!("entry {index}: {what}"));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     disclosure::Seed,
-    entry::{Kind, Payload, View},
+    entry::{Kind, View},
     envelope,
     journal::{Headers, Message, Subject},
     json::Value,
@@ -199,8 +199,8 @@ impl<'a> Messages<'a> {
     /// A message that gave nothing because its event is in the log: an erasure must find it, and one that was in
     /// conflict with an event that was erased since gave an entry.
     fn repeated(&mut self, seq: u64, first: u64) -> Result<(), store::Error> {
-        let payload = self.store.get(Family::Payload, &self.again.number.numbered(first))?;
-        let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
+        let payload =
+            crate::erased::left(self.store, self.again.number, first)?.unwrap_or_default();
         if payload.commit_salt.is_none() {
             let index = self.again.position.size;
             let Some(bytes) = self.entry(index)? else { return Ok(()) };

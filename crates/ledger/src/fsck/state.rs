@@ -72,7 +72,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
             let approval = view.kind == Kind::Approval;
             return Some(if approval { Subject::Approvals(id) } else { Subject::Evidence(id) });
         }
-        Kind::Genesis | Kind::Erasure | Kind::Access | Kind::Key | Kind::Rules => {
+        Kind::Genesis | Kind::Erasure | Kind::Access | Kind::Key | Kind::Rules | Kind::Clock => {
             view.kind.as_str()
         }
         // The message that opened an epoch comes along in its place, and gives nothing there.

@@ -1,6 +1,7 @@
 //! The calls that are the same for either adapter, for whoever holds a tenant's [`Journal`].
 
-use super::{Error, Journal, Message, State};
+use super::{Error, Journal, Message, State, embedded};
+use crate::time::Nanos;
 use tokio::task::block_in_place;
 
 fn absent() -> Error {
@@ -15,6 +16,25 @@ impl Journal {
             #[cfg(feature = "jetstream")]
             Self::JetStream(stream) => stream.state().await,
             Self::Absent => Err(absent()),
+        }
+    }
+
+    /// The clock that gives its messages their time, as it stands now. Nothing is appended.
+    pub async fn time(&self) -> Result<Nanos, Error> {
+        match self {
+            Self::Embedded(_) => Ok(embedded::now()),
+            #[cfg(feature = "jetstream")]
+            Self::JetStream(stream) => stream.time().await,
+            Self::Absent => Err(absent()),
+        }
+    }
+
+    /// How often the way to it was made: another number means that it was away in between.
+    pub fn connects(&self) -> u64 {
+        match self {
+            #[cfg(feature = "jetstream")]
+            Self::JetStream(stream) => stream.connects(),
+            Self::Embedded(_) | Self::Absent => 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Opening the ledger: every log is checked before it may sign again. And making the first log of a tenant.
 
-use super::{Error, Journals, Ledger, Options, RECEIPTS_WAITING_MAX};
+use super::{Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX};
 use crate::{
     envelope::{self, Place},
     guard::{Guard, Mark},
@@ -45,6 +45,7 @@ impl Ledger {
         let mut tenants = BTreeMap::new();
         let mut without_keys = Vec::new();
         let mut doubted = BTreeSet::new();
+        let mut waiting = None;
         for (name, number) in list_logs(&store)? {
             let mut log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
             log.seal_key = Some(Arc::clone(&seal_key));
@@ -52,7 +53,8 @@ impl Ledger {
             if check_seal(&store, &log, &seal_key, false)?.is_some() {
                 doubted.insert(number);
             }
-            let journal = journals.open(&store, &log).await;
+            let journal = journals.open(&store, &log, waiting.clone()).await;
+            waiting = journal.as_ref().map_or(waiting, |(_, why)| why.clone());
             let (active, no_keys) = open_log(&store, &mut guard, &options, log, journal)?;
             without_keys.extend(no_keys);
             tenants.insert(name, Arc::clone(&active.tenant));
@@ -354,7 +356,7 @@ fn open_log(
     guard: &mut Guard,
     options: &Options,
     log: Log,
-    journal: Result<Journal, journal::Error>,
+    journal: Opened,
 ) -> Result<(Active, Option<Error>), Error> {
     let (name, number, origin) = (&log.tenant, log.number, log.origin.clone());
     let (keyring, no_keys) = match Keyring::open(&options.keys_dir, name) {
@@ -369,7 +371,7 @@ fn open_log(
         (Ok(_), None) => check_sealed_log(store, guard, &log, &published)?,
         (Err(error), None) => Check::Broken(error.to_string()),
     };
-    let journal = journal.unwrap_or(Journal::Absent);
+    let (journal, waiting) = journal.unwrap_or((Journal::Absent, None));
     let must_reach = match &verdict {
         Check::Behind(mark) => Some(mark.clone()),
         Check::Sound | Check::Broken(_) => None,
@@ -385,6 +387,9 @@ fn open_log(
     let tenant = Arc::new(tenant);
     tenant.set_must_reach(must_reach.clone());
     let mut no_keys = no_keys.map(Error::from);
+    if let Some(why) = waiting {
+        tenant.wait_for_journal(why);
+    }
     match verdict {
         Check::Broken(reason) => {
             tracing::error!(tenant = %name, reason, "log halted");

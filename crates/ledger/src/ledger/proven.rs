@@ -70,8 +70,7 @@ impl Ledger {
         index: u64,
         entry: &[u8],
     ) -> Result<Payload, store::Error> {
-        let bytes = self.store.get(Family::Payload, &tenant.number.numbered(index))?;
-        let payload = bytes.and_then(|bytes| Payload::decode(&bytes));
+        let payload = crate::erased::left(&*self.store, tenant.number, index)?;
         let payload = payload.ok_or_else(|| corrupt("payload", "a payload"))?;
         let view = View::parse(entry).ok_or_else(|| corrupt("entries", "an entry"))?;
         let mut digests: BTreeSet<&str> = view.payload().collect();

@@ -43,6 +43,7 @@ impl Ledger {
                 if let Some(reason) = tenant.halted() {
                     return Err(Error::Halted(reason));
                 }
+                tenant.may_append()?;
                 for append in &mut batch {
                     append.headers.salt.get_or_insert_with(random_salt);
                 }

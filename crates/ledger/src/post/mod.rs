@@ -15,6 +15,7 @@ use crate::{
     canonical,
     disclosure::{Scope, digest_of},
     entry::{Draft, Kind, Origin, Payload, SequenceNote, View},
+    erased,
     event::{self, Refused, Type},
     ident::Ident,
     journal::{Headers, Subject},
@@ -184,7 +185,7 @@ impl Log {
                 self.post_event(changes, origin, message, *accepted)?
             }
             (Content::Signed, Some(subject)) => {
-                self.post_signed(changes, origin, message, subject)?
+                self.post_signed(changes, (origin, arrival.time), message, subject)?
             }
             (Content::Refused(refused), _) => self.reject(changes, origin, message, refused),
             (Content::Signed | Content::Posted, _) => {
@@ -314,8 +315,7 @@ impl Log {
         let corrupt = || store::Error::Corrupt { family: "keys", what: "another event's entry" };
         let view = View::parse(&entry).filter(|view| is_of(view, &accepted.draft, &accepted.event));
         let view = view.ok_or_else(corrupt)?;
-        let payload = changes.get(Family::Payload, &at)?;
-        let payload = payload.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
+        let payload = erased::left(changes, self.number, first)?.unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
             // Erased: nothing is left to compare with, and this message must not bring the bytes back.
             self.mark_erasing(

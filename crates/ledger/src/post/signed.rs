@@ -8,15 +8,17 @@ use crate::{
     disclosure::{SEED_BYTES, Scope},
     entry::{Draft, Kind, Origin, Payload, View},
     envelope::{self, Place},
+    erased,
     event::{Field, Refused},
     ident::Ident,
     journal::Subject,
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
     system::{
-        self, Access, AccessKey, Erasure, Genesis, KeyChange, KeyUse, NewEpoch, OVERLAP_MAX,
-        Reason, Rules,
+        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, ClockReset, Erasure, Genesis, KeyChange,
+        KeyUse, NewEpoch, OVERLAP_MAX, Reason, Rules,
     },
+    time::Nanos,
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
@@ -93,7 +95,7 @@ impl Log {
     pub(super) fn post_signed(
         &mut self,
         changes: &mut Changes<'_>,
-        origin: Origin,
+        (origin, arrived): (Origin, Nanos),
         message: &Prepared,
         subject: &Subject,
     ) -> Result<Outcome, Error> {
@@ -116,6 +118,9 @@ impl Log {
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
                 "key" => self.post_key(changes, origin, message, subject),
                 "rules" => self.post_rules(changes, origin, message, subject),
+                "clock" => {
+                    self.post_clock(changes, Origin { time: arrived, ..origin }, message, subject)
+                }
                 "journal" if self.is_open_epoch(message) => return Ok(Outcome::Nothing),
                 _ => None,
             },
@@ -170,6 +175,25 @@ impl Log {
         Some(index)
     }
 
+    /// Time begins anew: the journal's own time counts again, whatever the newest entry says.
+    fn post_clock(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Option<u64> {
+        let reset: ClockReset = read(&message.body)?;
+        let apart = reset.at.0.abs_diff(origin.time.0);
+        if apart > Nanos::default().plus_seconds(CLOCK_APART_SECONDS_MAX).0 {
+            return None;
+        }
+        let draft = plain_draft(Kind::Clock, message, subject)?;
+        let index = self.append(changes, draft, origin, None);
+        self.position.clock = Some(index);
+        Some(index)
+    }
+
     fn post_access(
         &mut self,
         changes: &mut Changes<'_>,
@@ -220,21 +244,12 @@ impl Log {
             return Ok(None);
         }
         let Some(draft) = plain_draft(Kind::Erasure, message, subject) else { return Ok(None) };
-        let at = self.number.numbered(erasure.index);
         if erasure.index >= self.position.size {
             return Ok(None);
         }
         let entry = self.proven(changes, erasure.index)?;
         let Some(view) = View::parse(&entry) else { return Ok(None) };
-        let kept = changes.get(Family::Payload, &at)?;
-        let mut payload = kept.and_then(|bytes| Payload::decode(&bytes)).unwrap_or_default();
-        payload.commit_salt = None;
-        payload.disclosures.retain(|text| {
-            let name = Payload::name(text);
-            let listed = |names: &Vec<String>| name.is_some_and(|name| names.contains(&name));
-            erasure.fields.as_ref().is_some_and(|names| !listed(names))
-        });
-        changes.put(Family::Payload, at, payload.encode());
+        erased::hide(changes, self.number, erasure.index, erasure.fields.as_deref())?;
         // Kept until the journal message is gone and the files are rewritten, across restarts.
         let (epoch, seq) = (view.origin.epoch, view.origin.seq);
         self.mark_erasing(changes, Erasing { index: erasure.index, epoch, seq });

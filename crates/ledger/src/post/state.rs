@@ -32,6 +32,8 @@ pub struct Position {
     /// `journal.time` of the last message.
     #[serde(with = "nanos_number")]
     pub time: Nanos,
+    /// Leaf index of the last `clock` entry.
+    pub clock: Option<u64>,
     /// Digest of the last message; `None` once that message was erased.
     #[serde(with = "optional_hash_text")]
     pub tail: Option<Hash>,
@@ -76,6 +78,7 @@ impl Position {
             epoch: 1,
             posted: 0,
             time: Nanos::default(),
+            clock: None,
             tail: None,
             prior: Prior::default(),
             rules: None,

@@ -10,6 +10,7 @@
 //! | `meta` | `"keys" ‖ log` | [`crate::post::Keys`] as JSON |
 //! | `meta` | `"checkpoint" ‖ log` | newest checkpoint, verbatim |
 //! | `meta` | `"erasing" ‖ log ‖ epoch u64 ‖ seq u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
+//! | `meta` | `"erased" ‖ log ‖ index u64` | JSON: the payload names of that entry that were erased, `null` for all |
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |

@@ -6,12 +6,13 @@
 use super::{Error, Family, Read, Write};
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
-    CompactOptions, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options,
-    WriteBatch, WriteOptions,
+    CompactOptions, DB, DBCompressionType, DBRecoveryMode, Direction, IngestExternalFileOptions,
+    IteratorMode, Options, SstFileWriter, WriteBatch, WriteOptions,
 };
 use std::{
+    collections::BTreeMap,
     fs::File,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -29,6 +30,13 @@ const WAL_BYTES_MAX: u64 = 256 << 20;
 const MANIFEST_BYTES_MAX: usize = 64 << 20;
 /// Size at which the engine begins another log of its own doings, in bytes; some of them are kept.
 const ENGINE_LOG_BYTES_MAX: usize = 16 << 20;
+
+/// Name of the file in the data directory that an erasure writes before the store takes it over.
+const REWRITE_FILE: &str = "rewrite.new";
+
+/// Values by key; `None`: deleted.
+pub type Values = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+type Pair<'v> = (&'v Vec<u8>, &'v Option<Vec<u8>>);
 
 /// How values are compressed on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +66,8 @@ pub struct Opening {
 /// An open store. One process at a time: RocksDB locks the directory.
 pub struct Rocks {
     db: DB,
+    /// One at a time: they share a file name.
+    rewriting: Mutex<()>,
     record: Option<Mutex<File>>,
 }
 
@@ -90,9 +100,7 @@ fn look(opening: &Opening) -> Result<(), Error> {
         ),
         Ok(_) => wrong(&format!("holds no database: {hint}")),
         Err(_) if opening.create => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            wrong(&format!("is not there: {hint}"))
-        }
+        Err(e) if e.kind() == ErrorKind::NotFound => wrong(&format!("is not there: {hint}")),
         Err(e) => wrong(&format!(
             "can't be reached by this user ({e}): put the owner and mode of the folders above right"
         )),
@@ -107,6 +115,8 @@ impl Rocks {
         options.create_if_missing(opening.create);
         options.create_missing_column_families(opening.create);
         let db = DB::open_cf_descriptors(&options, &opening.path, families).map_err(io)?;
+        // Left by a process that was killed while it erased; the erasure is done again.
+        remove_if_there(&opening.path.join(REWRITE_FILE))?;
         Self::opened(db, opening)
     }
 
@@ -122,7 +132,7 @@ impl Rocks {
         let open = |path| File::options().create(true).append(true).mode(0o600).open(path);
         let record = opening.record.as_ref().map(open).transpose();
         let record = record.map_err(|e| Error::Io(e.to_string()))?.map(Mutex::new);
-        Ok(Self { db, record })
+        Ok(Self { db, rewriting: Mutex::new(()), record })
     }
 
     fn family(&self, family: Family) -> &ColumnFamily {
@@ -194,18 +204,74 @@ impl Rocks {
         Ok(())
     }
 
-    /// Removes all traces of deleted payload and journal messages: rewrites their families and drops old logs.
-    pub fn purge(&self) -> Result<(), Error> {
+    /// Moves the newest writes of every family from memory into files: the write-ahead logs before that are dropped.
+    pub fn flush(&self) -> Result<(), Error> {
         for (family, _) in Family::ALL {
             self.db.flush_cf(self.family(family)).map_err(io)?;
         }
+        Ok(())
+    }
+
+    /// Puts values in place of others, or deletes them, and removes every older version from the files. Call
+    /// [`Rocks::flush`] first; nobody else may write these keys meanwhile.
+    ///
+    /// Only the files that hold these keys are rewritten. That takes a file of their own for the new values: a key written
+    /// the usual way lies in one file with the newest keys, and that file overlaps with everything in between.
+    pub fn rewrite(&self, family: Family, values: &Values) -> Result<(), Error> {
+        let _turn = self.rewriting.lock().expect("no holder of the lock panics");
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        for family in [Family::Payload, Family::Journal, Family::SubjectIndex] {
-            let all = None::<&[u8]>;
-            self.db.compact_range_cf_opt(self.family(family), all, all, &options);
+        options.set_exclusive_manual_compaction(false);
+        let handle = self.family(family);
+        for group in self.by_file(family, values)? {
+            let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else {
+                continue;
+            };
+            self.ingest(handle, &group)?;
+            self.db.compact_range_cf_opt(
+                handle,
+                Some(first.as_slice()),
+                Some(last.as_slice()),
+                &options,
+            );
         }
         Ok(())
+    }
+
+    /// Values whose keys lie in the same one of the oldest files belong together.
+    fn by_file<'v>(&self, family: Family, values: &'v Values) -> Result<Vec<Vec<Pair<'v>>>, Error> {
+        let name = Family::ALL.iter().find(|(f, _)| *f == family).map_or("", |(_, name)| name);
+        let files = self.db.live_files().map_err(io)?;
+        let files = files.into_iter().filter(|file| file.column_family_name == name);
+        let files: Vec<_> = files.collect();
+        let oldest = files.iter().map(|file| file.level).max().unwrap_or(0);
+        let oldest = files.into_iter().filter(|file| file.level == oldest && oldest > 0);
+        let mut starts: Vec<Vec<u8>> = oldest.filter_map(|file| file.start_key).collect();
+        starts.sort_unstable();
+        let file_of = |key: &[u8]| starts.partition_point(|start| start.as_slice() <= key);
+        let all: Vec<Pair<'v>> = values.iter().collect();
+        Ok(all.chunk_by(|a, b| file_of(a.0) == file_of(b.0)).map(<[_]>::to_vec).collect())
+    }
+
+    /// Adds a file with these values alone.
+    fn ingest(&self, handle: &ColumnFamily, group: &[Pair<'_>]) -> Result<(), Error> {
+        let path = self.db.path().join(REWRITE_FILE);
+        remove_if_there(&path)?;
+        let mut options = Options::default();
+        options.set_compression_type(DBCompressionType::None);
+        let mut file = SstFileWriter::create(&options);
+        file.open(&path).map_err(io)?;
+        for (key, value) in group {
+            let written = match value {
+                Some(value) => file.put(key, value),
+                None => file.delete(key),
+            };
+            written.map_err(io)?;
+        }
+        file.finish().map_err(io)?;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.db.ingest_external_file_cf_opts(handle, &options, vec![path]).map_err(io)
     }
 
     /// Deletes the keys `from..to` of a family and what goes with them (trimming); they leave the disk with the next
@@ -233,6 +299,13 @@ impl Rocks {
         let name = "rocksdb.total-sst-files-size";
         let size = |family| self.db.property_int_value_cf(self.family(family), name).ok().flatten();
         Family::ALL.iter().filter_map(|(family, _)| size(*family)).sum()
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Io(error.to_string())),
+        _ => Ok(()),
     }
 }
 
@@ -295,3 +368,6 @@ fn family_options(family: Family, opening: &Opening, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&blocks);
     options
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::{
     guard::{self, Guard, Mark},
     journal::{
         self, Journal,
-        embedded::{self, Draft, Volume, now},
+        embedded::{self, Draft, Volume},
     },
     post::{self, Arrival, Log, Outcome, Position, Prepared},
     reader::Published,
@@ -202,7 +202,10 @@ impl Writer {
         };
         part.log.unsigned = 0;
         part.log.rotated = false;
-        match part.post_all(messages, permits).and_then(|()| part.sign(&active.tenant)) {
+        match part
+            .post_all(&active.tenant, messages, permits)
+            .and_then(|()| part.sign(&active.tenant))
+        {
             Ok(()) => {
                 if !part.later.is_empty() {
                     self.inbox.put_back(number, std::mem::take(&mut part.later));
@@ -282,6 +285,7 @@ fn refuse_all(works: Vec<Work>, error: &Error) {
 impl Part<'_> {
     fn post_all(
         &mut self,
+        tenant: &Tenant,
         works: Vec<Work>,
         permits: &mut Vec<tokio::sync::OwnedSemaphorePermit>,
     ) -> Result<(), Stop> {
@@ -294,7 +298,7 @@ impl Part<'_> {
             match work {
                 Work::Append { messages, reply, permit } => {
                     permits.push(permit);
-                    last = self.append(messages, reply)?.or(last);
+                    last = self.append(tenant, messages, reply)?.or(last);
                 }
                 Work::Post { messages, permit } => {
                     permits.push(permit);
@@ -318,13 +322,22 @@ impl Part<'_> {
     /// Appends to the embedded journal and posts, or refuses; returns the last message.
     fn append(
         &mut self,
+        tenant: &Tenant,
         messages: Vec<(Option<u64>, Prepared)>,
         reply: oneshot::Sender<Result<Done, Error>>,
     ) -> Result<Option<(Arrival, Prepared)>, Stop> {
         let Position { epoch, posted, .. } = self.log.position;
         let end = (Volume { number: self.number, epoch }, posted);
         let drafts = messages.iter().map(Draft::from);
-        let given = match embedded::stage(&mut self.changes, end, now, drafts) {
+        let time = match tenant.clock().stamp() {
+            Ok(time) => time,
+            Err(wrong) => {
+                let error = journal::Error::Unavailable(wrong.to_string());
+                self.answers.push(Answer::Refused(Error::Refused(error), reply));
+                return Ok(None);
+            }
+        };
+        let given = match embedded::stage(&mut self.changes, end, || time, drafts) {
             Ok(given) => given,
             Err(error) => {
                 self.answers.push(Answer::Refused(Error::Refused(error.clone()), reply));

@@ -20,6 +20,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         edge: log.edge.clone(),
         epoch: position.epoch,
         posted: position.posted,
+        clock: position.clock,
         keys: log.keys.clone(),
     }
 }

@@ -181,7 +181,13 @@ impl Inside {
     fn world(&self, life: &Life) -> World {
         let requested = life.state.requested.as_ref();
         let rule = requested.map(|requested| requested.rule_digest.clone());
-        World { now: embedded::now(), rule, people: self.setup.active(), owners: vec![] }
+        World {
+            now: embedded::now(),
+            rule,
+            people: self.setup.active(),
+            owners: vec![],
+            clock: None,
+        }
     }
 
     fn review(&self, life: &Life) -> Command {

@@ -134,13 +134,13 @@ impl Asking {
             404 => wrong(),
             _ => problem,
         })?;
-        let requested = approval.state.requested.as_deref().ok_or_else(wrong)?;
         Ok(match which {
             Which::Recent => {
                 Place::Ended(Reverse(over_since(&approval).ok_or_else(wrong)?), approval.id)
             }
             Which::Open | Which::Pending => {
-                Place::Deadline(requested.approval_deadline, approval.id)
+                let deadline = approval.state.approval_deadline().ok_or_else(wrong)?;
+                Place::Deadline(deadline, approval.id)
             }
         })
     }

@@ -88,7 +88,7 @@ impl View {
             frozen: frozen.and_then(|text| RawValue::from_string(text).ok()),
             rule: json!({"name": requested.rule.name, "digest": requested.rule_digest}),
             requested_at: requested.requested_at.to_string(),
-            approval_deadline: requested.approval_deadline.to_string(),
+            approval_deadline: state.approval_deadline().unwrap_or_default().to_string(),
             execution_deadline: state.execution_deadline.map(|at| at.to_string()),
             reviews: state
                 .reviews

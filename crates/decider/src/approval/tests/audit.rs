@@ -147,6 +147,28 @@ fn requests_about_something_else() {
 }
 
 #[test]
+fn p9_time_goes_back_only_where_it_begins_anew() {
+    let back = |events: Value, expected: &str| {
+        check(
+            |leaves| {
+                leaves[2].1["journal"]["time"] = json!(seconds(1_700_000_000));
+                leaves[2].1["event"]["events"] = events.clone();
+            },
+            expected,
+        );
+    };
+    back(json!([{"type": "reminded"}]), "its journal time is before");
+    back(json!([{"type": "clock_reset", "clock": 10}]), "an entry that comes after it");
+    back(json!([{"type": "clock_reset", "clock": 7}]), "`clock_reset` can't have happened");
+    let mut leaves = told();
+    leaves[2].1["journal"]["time"] = json!(seconds(1_700_000_000));
+    leaves[2].1["event"]["events"] = json!([{"type": "clock_reset", "clock": 9}]);
+    chain(&mut leaves);
+    let deadline = seconds(1_700_003_600);
+    assert_eq!(audit(&leaves).unwrap().state().approval_deadline(), Some(deadline));
+}
+
+#[test]
 fn the_event_that_could_not_follow_is_named() {
     let events = json!([{"type": "reminded"}, {"type": "lapsed"}]);
     check(

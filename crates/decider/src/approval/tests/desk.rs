@@ -69,6 +69,7 @@ impl Desk {
                 "ann:finance,legal bob:finance cid:finance dan:legal owen:finance",
             )),
             owners: vec![],
+            clock: None,
         };
         let (log, journal_ahead) = (vec![], Nanos(1_000_000));
         Self { state: State::begin("opening"), world, requested, log, journal_ahead }
@@ -112,6 +113,7 @@ impl Desk {
             ["rule", "same"] => self.world.rule = Some(self.requested.rule_digest.clone()),
             ["rule", "gone"] => self.world.rule = None,
             ["rule", other] => self.world.rule = Some(other.to_owned()),
+            ["clock", index] => self.world.clock = Some(index.parse().unwrap()),
             ["people", ..] => self.world.people = Arc::new(people(&line["people".len()..])),
             ["owners", ref names @ ..] => {
                 self.world.owners = names.iter().copied().map(ident).collect();

@@ -313,6 +313,69 @@ fn l9_after_the_approval_deadline() {
 }
 
 #[test]
+fn p9_time_begins_anew() {
+    // A clock that was a year ahead when the call was paused: the whole time again, from now on.
+    pending(
+        "{}",
+        &[
+            ("ann approve", "reviewed"),
+            ("clock 9", ""),
+            ("at 3000", ""),
+            ("tick", "clock_reset"),
+            ("tick", ""),
+            ("phase", "pending v3"),
+            ("next", "4800"),
+            ("at 6599", ""),
+            ("tick", "reminded escalated"),
+            ("at 6601", ""),
+            ("bob approve", "expired(deadline) !too_late"),
+        ],
+    );
+    // Whatever is wanted first brings it along.
+    pending(
+        "{}",
+        &[
+            ("at 3000", ""),
+            ("ann approve", "reviewed"),
+            ("clock 9", ""),
+            ("at 10", ""),
+            ("ann approve", "clock_reset"),
+            ("clock 12", ""),
+            ("bob approve", "clock_reset reviewed granted"),
+            ("next", "910"),
+            ("phase", "granted v4"),
+        ],
+    );
+    pending(
+        "{}",
+        &[("clock 9", ""), ("owen approve", "clock_reset review_rejected(own_call) !own_call")],
+    );
+    // What is over by the right time too is over; an entry from before it was asked for says nothing.
+    pending("{}", &[("clock 9", ""), ("at 3600", ""), ("tick", "expired(deadline)")]);
+    pending("{}", &[("clock 7", ""), ("tick", "")]);
+    pending("{}", &[("cancel gone", "cancelled(gone)"), ("clock 9", ""), ("tick", "")]);
+}
+
+#[test]
+fn p9_time_begins_anew_after_the_grant() {
+    // A token of the wrong time is void, and the next one has its whole life.
+    minted(&[
+        ("clock 9", ""),
+        ("at 5", ""),
+        ("redeem gw j1 r1", "clock_reset redeem_rejected(token_not_live) !token_not_live"),
+        ("next", "905"),
+        ("mint gw j2", "token_minted"),
+        ("redeem gw j2 r1", "redeemed"),
+        ("next", "605"),
+        ("clock 12", ""),
+        ("at 300", ""),
+        ("redeem gw j2 r1", "clock_reset"),
+        ("next", "900"),
+        ("report gw succeeded", "execution_reported"),
+    ]);
+}
+
+#[test]
 fn l9_the_journal_s_clock_judges_again() {
     // Decided before the deadline, written at it.
     pending(

@@ -142,6 +142,7 @@ fn event() -> impl Strategy<Value = Event> {
         5 => select(vec![Outcome::Succeeded, Outcome::NotStarted, Outcome::Unknown])
             .prop_map(|outcome| Event::ExecutionReported { outcome }),
         1 => select(vec![Event::Lapsed, Event::ReportMissed, Event::Superseded { rule: None }]),
+        1 => (6..12_u64).prop_map(|clock| Event::ClockReset { clock }),
         1 => select(vec![Reason::Deadline, Reason::Undeliverable])
             .prop_map(|reason| Event::Expired { reason }),
         1 => (text(), text()).prop_map(|(by, reason)| Event::Cancelled { by, reason }),
@@ -337,7 +338,7 @@ proptest! {
     fn l9_nothing_after_a_deadline(states in any_history(), late in 0..10_000_u64, line in line(), event in event()) {
         for state in states {
             let Some(requested) = &state.requested else { continue };
-            let deadline = state.execution_deadline.unwrap_or(requested.approval_deadline);
+            let deadline = state.execution_deadline.or(state.approval_deadline()).unwrap();
             let at = Nanos(deadline.0 + late * 1_000_000_000);
             let evolved = Approval::evolve(state.clone(), &event, at);
             let mut desk = Desk::new("{}");

@@ -274,6 +274,23 @@ impl Embedded {
         Ok(erased)
     }
 
+    /// Where messages lie, with their places in the index of subjects: what must go when they are erased.
+    pub fn places(
+        &self,
+        seqs: impl IntoIterator<Item = u64>,
+    ) -> Result<Vec<(Family, Vec<u8>)>, Error> {
+        let mut places = Vec::new();
+        for seq in seqs {
+            let key = self.volume.message(seq);
+            let Some(bytes) = self.store.get(Family::Journal, &key)? else { continue };
+            if let Some(subject) = subject_of(&bytes).filter(is_signed) {
+                places.push((Family::SubjectIndex, self.volume.indexed(&subject, seq)));
+            }
+            places.push((Family::Journal, key));
+        }
+        Ok(places)
+    }
+
     /// Removes every message with a sequence below `below`. Repeating it is harmless.
     pub fn trim(&self, below: u64) -> Result<(), Error> {
         let mut more = true;

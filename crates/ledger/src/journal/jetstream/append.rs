@@ -85,7 +85,7 @@ impl Jetstream {
                 }
                 Ok(Some(seqs))
             }
-            _ if self.atomic => self.append_atomic(batch).await,
+            _ if self.atomic() => self.append_atomic(batch).await,
             _ => self.append_each(batch).await,
         }
     }

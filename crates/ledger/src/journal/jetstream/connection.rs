@@ -49,18 +49,35 @@ impl Connection {
     /// [`Error::Unavailable`] when the server cannot be reached now; [`Error::Halt`] when it or the options
     /// are unfit. Once open, the connection comes back by itself.
     pub async fn open(options: &Options) -> Result<Self, Error> {
-        Self::connect(Arc::new(options.clone()), None).await
+        Self::connect(Arc::new(options.clone()), None, false).await
+    }
+
+    /// As [`Connection::open`]; a server that can't be reached now is connected once it can be, in the background. Then
+    /// it is checked by whoever follows: until that, nothing may be appended.
+    pub async fn open_later(options: &Options) -> Result<Self, Error> {
+        match Self::open(options).await {
+            Err(Error::Unavailable(why)) => {
+                tracing::warn!(why, "NATS can't be reached yet; it is waited for");
+                Self::connect(Arc::new(options.clone()), None, true).await
+            }
+            other => other,
+        }
     }
 
     /// A connection of its own with the same options, for one reader: what a hostile message does to it
     /// stays with the tenant who sent it (P12).
     pub(super) async fn dedicated(&self) -> Result<Self, Error> {
-        Self::connect(self.options.clone(), Some(DEDICATED_RECONNECTS_MAX)).await
+        Self::connect(self.options.clone(), Some(DEDICATED_RECONNECTS_MAX), false).await
     }
 
-    async fn connect(options: Arc<Options>, reconnects_max: Option<usize>) -> Result<Self, Error> {
+    /// `later`: the first connection is made in the background, and not checked here.
+    async fn connect(
+        options: Arc<Options>,
+        reconnects_max: Option<usize>,
+        later: bool,
+    ) -> Result<Self, Error> {
         let (losses, lost) = watch::channel(0_u64);
-        let connect_options = options
+        let mut connect_options = options
             .read()
             .await?
             .name("countersign")
@@ -73,13 +90,18 @@ impl Connection {
                 }
                 std::future::ready(())
             });
+        if later {
+            connect_options = connect_options.retry_on_initial_connect();
+        }
         let servers = options.servers()?;
         let client = connect_options
             .connect(servers)
             .await
             .map_err(|error| Error::Unavailable(format!("cannot connect to NATS: {error}")))?;
         let connection = Self { client, options, lost };
-        connection.check_server()?;
+        if !later {
+            connection.check_server()?;
+        }
         Ok(connection)
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Connection, Jetstream, get, known_stream,
+    Connection, Jetstream, get,
     wire::{Delivery, Found, HeaderReader},
 };
 use crate::journal::{Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Message, State};
@@ -98,9 +98,9 @@ impl Jetstream {
         Ok(careful)
     }
 
-    /// The stream's state, if it is still the stream that was opened.
+    /// The stream's state, if it is still the stream that was opened, set up as it must be.
     async fn same_stream(&self, reader: &Connection) -> Result<State, Error> {
-        let state = known_stream(reader, &self.address).await?.state(&self.address)?;
+        let state = self.look(reader).await?;
         if state.identity == self.identity {
             return Ok(state);
         }

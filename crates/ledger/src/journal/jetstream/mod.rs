@@ -18,7 +18,13 @@ mod tests;
 #[cfg(test)]
 mod testserver;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,8 +65,8 @@ pub struct Jetstream {
     address: Address,
     /// The stream that was opened; another creation time is another journal.
     identity: String,
-    /// Whether the stream takes atomic batches (server 2.12 and `allow_atomic`).
-    atomic: bool,
+    /// Whether the stream takes atomic batches (server 2.12 and `allow_atomic`), as of the last look at it.
+    atomic: Arc<AtomicBool>,
 }
 
 impl Jetstream {
@@ -99,19 +105,32 @@ impl Jetstream {
     ///
     /// [`Error::Halt`] names all differences at once (setting, found, wanted), or that there is no stream.
     pub async fn open(connection: &Connection, tenant: &Ident) -> Result<Self, Error> {
-        let address = Address::new(tenant);
-        let info = known_stream(connection, &address).await?;
-        settings::check(&address, &info.config)?;
+        let mut stream = Self::expected(connection, tenant, String::new());
+        stream.identity = stream.look(connection).await?.identity;
+        Ok(stream)
+    }
+
+    /// The tenant's stream as it was known, before anybody could look at it: [`Jetstream::follow`] compares it, settings and
+    /// identity, before it delivers anything.
+    pub fn expected(connection: &Connection, tenant: &Ident, identity: String) -> Self {
+        let (connection, address) = (connection.clone(), Address::new(tenant));
+        Self { connection, address, identity, atomic: Arc::default() }
+    }
+
+    /// The stream as it is now, after comparing every setting with design §5.
+    async fn look(&self, connection: &Connection) -> Result<State, Error> {
+        let info = known_stream(connection, &self.address).await?;
+        settings::check(&self.address, &info.config)?;
         let atomic = info.config.get("allow_atomic").and_then(Value::as_bool).unwrap_or(false)
             && connection.server_version()? >= SERVER_ATOMIC;
-        let identity = info.state(&address)?.identity;
-        Ok(Self { connection: connection.clone(), address, identity, atomic })
+        self.atomic.store(atomic, Ordering::Relaxed);
+        info.state(&self.address)
     }
 
     /// Whether a batch of several messages is all or nothing: server 2.12 or newer, and `allow_atomic`
     /// set on the stream. See [`Jetstream::append`].
     pub fn atomic(&self) -> bool {
-        self.atomic
+        self.atomic.load(Ordering::Relaxed)
     }
 
     /// Whether the server is connected now.
@@ -123,9 +142,21 @@ impl Jetstream {
     ///
     /// Settings are checked again: a change by another hand is [`Error::Halt`], as at [`Jetstream::open`].
     pub async fn state(&self) -> Result<State, Error> {
+        self.look(&self.connection).await
+    }
+
+    /// The clock of the stream's leader, which gives messages their time. Nothing is written.
+    pub async fn time(&self) -> Result<Nanos, Error> {
         let info = known_stream(&self.connection, &self.address).await?;
-        settings::check(&self.address, &info.config)?;
-        info.state(&self.address)
+        info.ts
+            .as_deref()
+            .and_then(Nanos::parse)
+            .ok_or_else(|| Error::Unavailable("the server does not say what its clock says".into()))
+    }
+
+    /// How often the connection was made.
+    pub(crate) fn connects(&self) -> u64 {
+        self.connection.connects()
     }
 
     /// The message at `seq`, read from the stream's leader; `None` when it was erased, trimmed or never given.
@@ -213,6 +244,8 @@ struct Info {
     config: serde_json::Map<String, Value>,
     created: String,
     state: InfoState,
+    /// The leader's clock when it answered.
+    ts: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,82 @@
+//! Time begins anew, after a clock was wrong.
+
+use super::body;
+use crate::{app::App, problem::Problem};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use ledger::{
+    clock::{APART_MAX, apart},
+    journal::{Subject, embedded::now},
+    system::{ClockReset, Role},
+    time::Nanos,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1000;
+
+/// That this machine's clock is right now, and what happened.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RightClock {
+    /// For those who read the log later: 1 to 1,000 bytes. Kept as evidence, and erasable.
+    reason: String,
+}
+
+/// What became of it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct BegunAnew {
+    /// Leaf index of the `clock` entry.
+    index: u64,
+    /// The time that the server's clock says: deadlines of approvals that are open count from here.
+    #[schema(value_type = String)]
+    at: Nanos,
+}
+
+/// Begin time anew: the clock was wrong and is right now
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/clock", tag = "operation",
+    params(("tenant" = String, Path)), request_body = RightClock,
+    responses((status = 200, body = BegunAnew), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn reset(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<BegunAnew>, Problem> {
+    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let RightClock { reason } = body::json(&app, &headers, body).await?;
+    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
+        let detail = format!("reason: 1 to {REASON_BYTES_MAX} bytes, for those who read the log.");
+        return Err(Problem::new("bad_request", detail));
+    }
+    let _alone = app.slow.lock().await;
+    // Else anybody could give every open approval its whole time again.
+    if tenant.time_wrong().is_none() {
+        let detail = "Nothing is wrong with the time of this log: its newest entry is not ahead of the server's clock, \
+                      and nobody set that clock while the server ran.";
+        return Err(Problem::new("conflict", detail));
+    }
+    let theirs = tenant.journal().time().await?;
+    let apart = apart(theirs, now());
+    if apart > APART_MAX {
+        let detail = format!(
+            "The broker's clock and the server's are {} s apart: set the one that is wrong first.",
+            apart.as_secs()
+        );
+        return Err(Problem::new("conflict", detail));
+    }
+    tenant.clock().accept();
+    let at = now();
+    let subject = Subject::parse("evidence.system").expect("a subject");
+    let evidence = ledger::canonical::of(&json!({"act": "clock", "reason": reason}));
+    app.ledger.publish_signed(&tenant, &subject, &evidence).await?;
+    let index = app.record(&tenant, "clock", &ClockReset { at }).await?;
+    Ok(Json(BegunAnew { index, at }))
+}

@@ -1,0 +1,169 @@
+//! Whether deadlines can be judged: our clock is compared with the journal's before anything is decided, again after every
+//! pause, and nothing is appended for it.
+
+use super::{Error, Worker, now};
+use ledger::{
+    clock::{APART_MAX, apart, since_boot},
+    journal,
+    ledger::Error as LedgerError,
+    time::Nanos,
+};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+/// Further apart than this, the two clocks are worth a warning.
+const APART_WARN: Duration = Duration::from_secs(5);
+/// How long a comparison lets anything be decided.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+/// How soon clocks are compared again that were too far apart, or could not be compared.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
+/// How often they are compared while nothing is to be decided.
+pub(super) const WHILE_IDLE: Duration = Duration::from_secs(60);
+/// Differing by more from the clock that counts since boot, ours was set: comparisons from before are worth nothing.
+const SET_BY_MAX: Duration = Duration::from_secs(1);
+
+/// The last comparison.
+#[derive(Default)]
+pub(super) struct Compared {
+    last: Mutex<Option<Comparison>>,
+    /// One at a time; the others take what it finds.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Comparison {
+    /// Our clock, and the one since boot, when it was made.
+    at: (Nanos, Duration),
+    /// How often the connection had been made.
+    connects: u64,
+    /// How far the clocks were apart; or why that is not known.
+    found: Result<Duration, String>,
+}
+
+impl Comparison {
+    /// Whether it still counts: recent enough, and nothing was paused or set since.
+    fn counts(&self, (ours, boot): (Nanos, Duration), connects: u64, within: Duration) -> bool {
+        let stands = self.found.as_ref().is_ok_and(|apart| *apart <= APART_MAX);
+        let within = if stands { within } else { within.min(AGAIN) };
+        let passed = boot.saturating_sub(self.at.1);
+        let expected = ledger::clock::later(self.at.0, passed);
+        connects == self.connects && passed <= within && apart(ours, expected) <= SET_BY_MAX
+    }
+}
+
+impl Compared {
+    fn lock(&self) -> MutexGuard<'_, Option<Comparison>> {
+        self.last.lock().expect("no holder of the lock panics")
+    }
+}
+
+impl Worker {
+    /// Completes once the clocks were compared a moment ago and are together: before that nothing is decided.
+    pub(super) async fn clock_stands(&self) -> Result<(), Error> {
+        if !self.is_compared(GOOD_FOR) {
+            let _turn = self.compared.turn.lock().await;
+            if !self.is_compared(GOOD_FOR) {
+                self.compare_clocks().await;
+            }
+        }
+        self.judge_clock()
+    }
+
+    /// Whether the last comparison is at most so old, and nothing was paused since.
+    pub(super) fn is_compared(&self, within: Duration) -> bool {
+        let (here, connects) = ((now(), since_boot()), self.tenant.journal().connects());
+        let last = self.compared.lock();
+        last.as_ref().is_some_and(|last| last.counts(here, connects, within))
+    }
+
+    /// What the last comparison says, whenever it was made.
+    pub(super) fn judge_clock(&self) -> Result<(), Error> {
+        let last = self.compared.lock().as_ref().map(|last| last.found.clone());
+        match last {
+            None => {
+                let text = "The clocks were not compared yet; try again in a moment.";
+                return Err(Error::NotReady(text.into()));
+            }
+            Some(Err(why)) => {
+                return Err(LedgerError::Journal(journal::Error::Unavailable(why)).into());
+            }
+            Some(Ok(apart)) if apart > APART_MAX => {
+                return Err(Error::NotReady(format!(
+                    "This machine's clock and the journal's are {} ms apart: set the one that is wrong, then repeat.",
+                    apart.as_millis()
+                )));
+            }
+            Some(Ok(_)) => {}
+        }
+        self.tenant.time_wrong().map_or(Ok(()), |wrong| Err(Error::NotReady(wrong.to_string())))
+    }
+
+    /// What is wrong with a clock, so that nothing is decided; as far as is known.
+    pub fn clock_wrong(&self) -> Option<String> {
+        self.compared.lock().as_ref()?;
+        match self.judge_clock() {
+            Err(Error::NotReady(why)) => Some(why),
+            _ => None,
+        }
+    }
+
+    async fn compare_clocks(&self) {
+        let connects = self.tenant.journal().connects();
+        let before = now();
+        let theirs = self.tenant.journal().time().await;
+        let (after, boot) = (now(), since_boot());
+        // Between our two looks at the clock every time is right.
+        let found = theirs.map_err(|error| error.to_string()).map(|theirs| match theirs {
+            theirs if theirs < before => apart(theirs, before),
+            theirs if theirs > after => apart(theirs, after),
+            _ => Duration::ZERO,
+        });
+        let new = Comparison { at: (after, boot), connects, found };
+        let old = self.compared.lock().replace(new.clone());
+        let said = old.and_then(|old| old.found.ok()).unwrap_or_default();
+        // Whoever waits until something can be decided looks again.
+        self.ready_again.notify_waiters();
+        let tenant = &self.tenant.name;
+        match new.found {
+            Ok(found) if found > APART_WARN && said.abs_diff(found) > SET_BY_MAX => {
+                let millis = found.as_millis();
+                tracing::warn!(%tenant, millis, "this machine's clock and the journal's differ");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%tenant, error, "the clocks could not be compared"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Nanos = Nanos(1_800_000_000_000_000_000);
+
+    fn check(found: Result<u64, &str>, passed: u64, set_by: i64, reconnected: bool, counts: bool) {
+        let found = found.map(Duration::from_secs).map_err(str::to_owned);
+        let last = Comparison { at: (NOON, Duration::from_secs(50)), connects: 1, found };
+        let moved = i64::try_from(passed).unwrap() + set_by;
+        let ours = Nanos(NOON.0.checked_add_signed(moved * 1_000_000_000).unwrap());
+        let here = (ours, Duration::from_secs(50 + passed));
+        let answer = last.counts(here, 1 + u64::from(reconnected), GOOD_FOR);
+        assert_eq!(answer, counts, "{:?} {passed} {set_by} {reconnected}", last.found);
+    }
+
+    #[test]
+    fn p9_a_comparison_counts_until_something_was_paused() {
+        check(Ok(0), 0, 0, false, true);
+        check(Ok(30), 5, 1, false, true);
+        check(Ok(0), 6, 0, false, false);
+        check(Ok(0), 3, 2, false, false);
+        check(Ok(0), 3, -3600, false, false);
+        check(Ok(0), 3, 0, true, false);
+        check(Ok(31), 1, 0, false, true);
+        check(Ok(31), 2, 0, false, false);
+        check(Err("away"), 1, 0, false, true);
+        check(Err("away"), 2, 0, false, false);
+    }
+}

@@ -1,0 +1,230 @@
+//! This machine's clock, judged without another one: by the clock that counts since boot, and by the newest time that a
+//! log knows.
+//!
+//! In scope: the time of embedded messages, and whether deadlines may be judged by this clock. Out of scope: the broker's
+//! clock, which the approvals worker compares with ours.
+
+use crate::{journal::embedded::now, time::Nanos};
+use rustix::time::{ClockId, clock_gettime};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+/// Further off than this, no deadline is judged.
+pub const APART_MAX: Duration = Duration::from_secs(30);
+/// A start so long after the newest time that a log knows needs the word of an admin.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// 2025-01-01: no log is older.
+const EARLIEST: Nanos = Nanos(1_735_689_600_000_000_000);
+
+/// What is wrong with time; the text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// Before any log was begun.
+    #[error(
+        "This machine's clock says {0}, which is before any log was begun: set it. If it is right after all, an admin \
+         says so with `countersign clock reset`."
+    )]
+    Early(Nanos),
+    /// Far beyond what the log knows.
+    #[error(
+        "This machine's clock says {now}, but the newest time that the log knows is {known}: set the clock. If it is \
+         right, because nothing ran for so long, an admin says so with `countersign clock reset`."
+    )]
+    Far {
+        /// The clock.
+        now: Nanos,
+        /// The newest time that is certain.
+        known: Nanos,
+    },
+    /// Set while the process ran.
+    #[error(
+        "This machine's clock was set from {expected} to {now} while the server ran: set it right. If it is right now, \
+         an admin says so with `countersign clock reset`, or restart the server."
+    )]
+    Stepped {
+        /// The clock.
+        now: Nanos,
+        /// What it would say by the clock that counts since boot.
+        expected: Nanos,
+    },
+    /// An entry from the future.
+    #[error(
+        "The newest entry is dated {newest}, but this machine's clock says {now}: a clock was wrong when it was written, \
+         or this one is. Set the clock if it is wrong; if it is right, an admin begins time anew with `countersign clock \
+         reset`."
+    )]
+    Ahead {
+        /// The clock.
+        now: Nanos,
+        /// `journal.time` of the newest entry.
+        newest: Nanos,
+    },
+}
+
+/// What one tenant's log knows about time. Every look at the clock is judged by it.
+pub struct Clock {
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    /// The newest time that is certain; 0 for a new log.
+    known: Nanos,
+    /// The clock and the one since boot, when they were looked at together last and the clock was right.
+    base: Option<(Nanos, Duration)>,
+}
+
+/// Time since this machine was booted, also while it slept: nobody sets it.
+pub fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
+}
+
+impl Clock {
+    /// A clock of a log whose newest entry is dated `known`.
+    pub fn new(known: Nanos) -> Self {
+        Self { state: Mutex::new(State { known, base: None }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the lock panics")
+    }
+
+    /// It is certain that `time` has been.
+    pub fn has_been(&self, time: Nanos) {
+        let mut state = self.lock();
+        state.known = state.known.max(time);
+    }
+
+    /// An admin says that the clock is right now.
+    pub fn accept(&self) {
+        let now = now();
+        *self.lock() = State { known: now, base: Some((now, since_boot())) };
+    }
+
+    /// Whether the clock is right, as far as this machine can tell.
+    pub fn look(&self) -> Result<Nanos, Wrong> {
+        let (now, boot) = (now(), since_boot());
+        let mut state = self.lock();
+        let (next, wrong) = state.look(now, boot);
+        *state = next;
+        wrong.map_or(Ok(now), Err)
+    }
+
+    /// The time to give to a message. While the clock is wrong, time goes on as the clock since boot has it; a clock that
+    /// was wrong from the beginning gives none.
+    pub fn stamp(&self) -> Result<Nanos, Wrong> {
+        self.look().or_else(|wrong| {
+            let expected = self.lock().expected(since_boot());
+            expected.ok_or(wrong)
+        })
+    }
+}
+
+impl State {
+    /// What the clock would say at `boot` if nobody had set it.
+    fn expected(&self, boot: Duration) -> Option<Nanos> {
+        let (wall, at) = self.base?;
+        Some(later(wall, boot.saturating_sub(at)))
+    }
+
+    /// What is known after a look, and what is wrong.
+    fn look(self, now: Nanos, boot: Duration) -> (Self, Option<Wrong>) {
+        let expected = self.expected(boot);
+        let known = self.known.max(expected.unwrap_or_default());
+        if now < EARLIEST {
+            (self, Some(Wrong::Early(now)))
+        } else if known > Nanos(0) && now > later(known, SILENCE_MAX) {
+            (self, Some(Wrong::Far { now, known }))
+        } else if let Some(expected) = expected.filter(|expected| apart(*expected, now) > APART_MAX)
+        {
+            (self, Some(Wrong::Stepped { now, expected }))
+        } else {
+            // Small corrections are what a clock is set right by: the next one counts from here.
+            (Self { known: self.known, base: Some((now, boot)) }, None)
+        }
+    }
+}
+
+/// How far two times are apart.
+pub fn apart(one: Nanos, other: Nanos) -> Duration {
+    Duration::from_nanos(one.0.abs_diff(other.0))
+}
+
+/// The time after a while; the end of time where that is too far.
+pub fn later(time: Nanos, by: Duration) -> Nanos {
+    Nanos(time.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Nanos = Nanos(EARLIEST.0 + 1_000_000_000_000_000_000);
+    const DAY: u64 = 24 * 3600;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A log that knows `NOON`; a process whose clock was right then (`running`) or that is just starting; the clock says
+    /// `NOON` and `ahead` seconds, `passed` seconds after.
+    fn check(running: bool, passed: u64, ahead: i64, wrong: &str) {
+        let base = running.then_some((NOON, secs(100)));
+        let state = State { known: NOON, base };
+        let now = Nanos(NOON.0.checked_add_signed(ahead * 1_000_000_000).unwrap());
+        let (next, found) = state.look(now, secs(100 + passed));
+        let name = format!("{found:?}");
+        assert!(name.starts_with(wrong), "{running} {passed} {ahead}: {name}");
+        assert_eq!(next == state, found.is_some() || (passed == 0 && ahead == 0));
+    }
+
+    #[test]
+    fn p9_a_clock_is_judged_by_what_is_known() {
+        check(true, 0, 0, "None");
+        check(true, 3600, 3600, "None");
+        check(true, 3600, 3610, "None");
+        check(true, 0, 31, "Some(Stepped");
+        check(true, 10, 3610, "Some(Stepped");
+        check(true, 3600, -20, "Some(Stepped");
+        check(true, 90 * DAY, 90 * 86_400, "None");
+        check(true, 1, 10 * 365 * 86_400, "Some(Far");
+        check(false, 0, 10 * 365 * 86_400, "Some(Far");
+        check(false, 0, 31 * 86_400, "Some(Far");
+        check(false, 0, 29 * 86_400, "None");
+        check(false, 0, -3600, "None");
+        check(false, 0, -20 * 365 * 86_400, "Some(Early");
+    }
+
+    #[test]
+    fn p9_a_new_log_takes_the_clock_as_it_is() {
+        let (next, wrong) = State { known: Nanos(0), base: None }.look(NOON, secs(1));
+        assert_eq!((next.base, wrong), (Some((NOON, secs(1))), None));
+    }
+
+    #[test]
+    fn p9_small_corrections_add_up() {
+        let mut state = State { known: NOON, base: Some((NOON, secs(0))) };
+        for n in 1..100 {
+            let (next, wrong) = state.look(later(NOON, secs(30 * n)), secs(n));
+            assert_eq!(wrong, None);
+            state = next;
+        }
+    }
+
+    #[test]
+    fn p9_time_goes_on_while_the_clock_is_wrong() {
+        let clock = Clock::new(Nanos(0));
+        assert!(clock.stamp().is_ok());
+        let (wall, at) = clock.lock().base.unwrap();
+        // The clock was an hour behind when it was looked at: now it is an hour ahead of what is expected.
+        clock.lock().base = Some((Nanos(wall.0 - 3_600_000_000_000), at));
+        assert!(matches!(clock.look(), Err(Wrong::Stepped { .. })));
+        assert!(apart(clock.stamp().unwrap(), now()) > secs(3500));
+        clock.accept();
+        assert!(apart(clock.look().unwrap(), now()) < secs(60));
+    }
+}

@@ -1,0 +1,113 @@
+//! What was erased of an entry's payload. It is hidden from all reading by the commit that holds the `erasure` entry; the
+//! bytes leave the files a moment later ([`crate::chores`]), because a payload that is rewritten in place would make the
+//! store rewrite everything after it.
+
+use crate::{
+    entry::Payload,
+    store::{self, Changes, Family, LogNumber, Read},
+};
+
+/// `"erased" ‖ log ‖ index`, in `meta`: a JSON list of the names that were erased, or `null` for all.
+fn key(number: LogNumber, index: u64) -> Vec<u8> {
+    [number.meta("erased"), index.to_be_bytes().to_vec()].concat()
+}
+
+/// The names that were erased, if anything was; `None` inside: all of them.
+type Names = Option<Vec<String>>;
+
+fn names(read: &dyn Read, number: LogNumber, index: u64) -> Result<Option<Names>, store::Error> {
+    let bytes = read.get(Family::Meta, &key(number, index))?;
+    bytes.map(|bytes| store::read_json(&bytes, "meta")).transpose()
+}
+
+/// Hides `fields` (all of them when absent) of an entry's payload, beside what was hidden before.
+pub fn hide(
+    changes: &mut Changes<'_>,
+    number: LogNumber,
+    index: u64,
+    fields: Option<&[String]>,
+) -> Result<(), store::Error> {
+    let before = names(changes, number, index)?;
+    let after: Names = match (before, fields) {
+        (Some(None), _) | (_, None) => None,
+        (before, Some(fields)) => {
+            let mut all = before.flatten().unwrap_or_default();
+            all.extend(fields.iter().cloned());
+            all.sort();
+            all.dedup();
+            Some(all)
+        }
+    };
+    changes.put(Family::Meta, key(number, index), store::to_json(&after));
+    Ok(())
+}
+
+/// What is left of an entry's payload; `None` if none is kept for it.
+pub fn left(
+    read: &dyn Read,
+    number: LogNumber,
+    index: u64,
+) -> Result<Option<Payload>, store::Error> {
+    let Some(bytes) = read.get(Family::Payload, &number.numbered(index))? else { return Ok(None) };
+    let corrupt = store::Error::Corrupt { family: "payload", what: "a payload" };
+    let mut payload = Payload::decode(&bytes).ok_or(corrupt)?;
+    if let Some(erased) = names(read, number, index)? {
+        payload.commit_salt = None;
+        payload.disclosures.retain(|text| {
+            let name = Payload::name(text);
+            let listed = |names: &Vec<String>| name.is_some_and(|name| names.contains(&name));
+            erased.as_ref().is_some_and(|names| !listed(names))
+        });
+    }
+    Ok(Some(payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disclosure::{Scope, Seed, text},
+        store::Memory,
+    };
+
+    const LOG: LogNumber = LogNumber(1);
+
+    fn store() -> Memory {
+        let seed = Seed::derive(&[1; 32], 1, 1);
+        let scope = Scope { producer: "gw-1", source: "/s", id: "1" };
+        let salt = |name| seed.salt(&scope, name);
+        let disclosures = ["a", "b"].map(|name| text(&salt(name), name, b"1")).to_vec();
+        let payload = Payload { commit_salt: Some(salt("")), disclosures };
+        let mut memory = Memory::default();
+        let key = (Family::Payload, LOG.numbered(7));
+        memory.apply(std::iter::once((key, Some(payload.encode()))));
+        memory
+    }
+
+    /// Erases one list of fields after the other; tells whether the salt is there, and how many fields.
+    fn check(erasures: &[Option<&[&str]>], salt: bool, fields: usize) {
+        let mut memory = store();
+        for erasure in erasures {
+            let mut changes = Changes::new(&memory);
+            let names: Option<Vec<String>> =
+                erasure.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            hide(&mut changes, LOG, 7, names.as_deref()).unwrap();
+            let writes: Vec<_> = changes.into_writes().collect();
+            memory.apply(writes.into_iter());
+        }
+        let left = left(&memory, LOG, 7).unwrap().unwrap();
+        assert_eq!((left.commit_salt.is_some(), left.disclosures.len()), (salt, fields));
+        assert!(super::left(&memory, LOG, 8).unwrap().is_none());
+    }
+
+    #[test]
+    fn p11_what_is_erased_is_hidden_at_once() {
+        check(&[], true, 2);
+        check(&[None], false, 0);
+        check(&[Some(&["a"])], false, 1);
+        check(&[Some(&["a"]), Some(&["b", "a"])], false, 0);
+        check(&[Some(&["other"])], false, 2);
+        check(&[Some(&["a"]), None], false, 0);
+        check(&[None, Some(&["a"])], false, 0);
+    }
+}
