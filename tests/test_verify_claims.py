@@ -511,9 +511,25 @@ def test_names_of_files_in_an_export(kit: Kit) -> None:
     assert "ignored" in told and "disclosures/Thumbs.db" in told and "not looked at" in told and "notes.txt" in told
     item = kit.verify("--json", "--export", copy).json()["items"][0]
     assert item["not_looked_at"] == ["notes.txt"] and len(item["ignored"]) == 5
+    fresh = ".countersign-" + "0f" * 16 + ".new"
+    left = [f"disclosures/{shown}.new", fresh, f"disclosures/{fresh}", f"tile/0/{fresh}", f"tile/entries/{fresh}"]
+    for name in left:
+        (copy / name).write_text(text[:-9])
+    told = kit.verify("--export", copy).ok().out
+    assert all(name in told for name in left), told
+    item = kit.verify("--json", "--export", copy).json()["items"][0]
+    assert len(item["ignored"]) == 5 + len(left) and set(left) < set(item["ignored"])
+    for name in (f"disclosures/0{shown}.new", f"disclosures/{fresh}.disclosures", "disclosures/.countersign-0f.new"):
+        (copy / name).write_text(text)
+        kit.refused("--export", copy, names=(copy / name,))
+        (copy / name).unlink()
+    (copy / left[0]).unlink()
+    (copy / left[0]).symlink_to(copy / "notes.txt")
+    kit.refused("--export", copy, names=(copy / left[0],), word="link")
     history = kit.folder / "history"
     shutil.copytree(kit.late, history)
     (history / "._1.tlog-proof").write_bytes(b"\0")
+    (history / fresh).write_text(text[:-9])
     assert "ignored" in kit.verify("--approval", history).ok().out
 
 

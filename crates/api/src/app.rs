@@ -1,8 +1,8 @@
 //! What every request handler shares, and what runs beside them.
 
 use crate::{
-    act::Act, auth::MetricsKey, chats, config::Config, log, metrics::Metrics, pages::Pages, reading::Readings,
-    routes, serve::Greeting, vitals::Vitals,
+    act::Act, auth::MetricsKey, chats, config::Config, log, metrics::Metrics, pages::Pages,
+    reading::Readings, routes, serve::Greeting, vitals::Vitals,
 };
 use approvals::{
     outbox::Chats,

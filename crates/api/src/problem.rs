@@ -296,7 +296,7 @@ impl From<store::Error> for Problem {
         );
         let damage = match &error {
             store::Error::Corrupt { .. } => Some(Box::new(Damage(error.to_string()))),
-            store::Error::Io(_) | store::Error::Held => None,
+            store::Error::Io(_) | store::Error::Place(_) | store::Error::Held => None,
         };
         Self { damage, ..problem }
     }

@@ -5,7 +5,7 @@
 //! held open and its names are looked up in it alone, so nothing is read, written or removed through a link: what a name
 //! stands for must be a regular file, or a folder where one is meant. Errors name the path and say what to do.
 
-use data_encoding::HEXLOWER;
+use crate::leftover;
 use rustix::{
     fd::OwnedFd,
     fs::{self, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags},
@@ -17,11 +17,6 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
-
-/// A file that is being written has a name that begins so; a crash may leave one.
-const FRESH_BEGIN: &str = ".countersign-";
-const FRESH_END: &str = ".new";
-const RANDOM_BYTES: usize = 16;
 
 /// What a name in a folder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,9 +241,9 @@ impl Folder {
 
     /// The bytes under a name that nobody has.
     fn fresh(&self, bytes: &[u8], sync: bool) -> io::Result<Fresh<'_>> {
-        let mut random = [0; RANDOM_BYTES];
+        let mut random = [0; leftover::RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
-        let name = format!("{FRESH_BEGIN}{}{FRESH_END}", HEXLOWER.encode(&random));
+        let name = leftover::name(random);
         let mut file = self.open_new(&name)?;
         let fresh = Fresh { folder: self, name, is_gone: false };
         let written =
@@ -303,14 +298,6 @@ impl Folder {
         }
         Ok(path)
     }
-}
-
-/// Whether a name is that of a file that was being written when its writer ended.
-pub fn is_leftover(name: &str) -> bool {
-    let random = name.strip_prefix(FRESH_BEGIN).and_then(|rest| rest.strip_suffix(FRESH_END));
-    random.is_some_and(|hex| {
-        HEXLOWER.decode(hex.as_bytes()).is_ok_and(|bytes| bytes.len() == RANDOM_BYTES)
-    })
 }
 
 /// A file that is being written; gone again unless it was renamed.

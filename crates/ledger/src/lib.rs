@@ -29,6 +29,7 @@ pub mod json;
 pub mod keyring;
 #[cfg(feature = "rocksdb")]
 pub mod ledger;
+pub mod leftover;
 pub mod log;
 pub mod media;
 pub mod post;

@@ -332,7 +332,7 @@ pub async fn disclosures(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Discloser])?;
-    let ReadingQuery { through } = super::query(raw.as_deref())?;
+    let ReadingQuery { through } = super::query::strict(raw.as_deref())?;
     let index = index_of(&index)?;
     super::published_with(&app, &tenant, index).await?;
     let left = || {

@@ -305,7 +305,8 @@ impl Report {
         }
         if !names.ignored.is_empty() {
             let ignored = harmless(&names.ignored.join(", "));
-            self.line(&dim(&format!("  ignored, as left by an operating system: {ignored}")));
+            let by = "an operating system or a killed export";
+            self.line(&dim(&format!("  ignored, as left by {by}: {ignored}")));
         }
         if !names.unknown.is_empty() {
             let unknown = harmless(&names.unknown.join(", "));

@@ -1,7 +1,7 @@
-//! Names in an export: which files belong to it, which an operating system left, which nobody knows.
+//! Names in an export: which files belong to it, which an operating system or a killed export left, which nobody knows.
 
 use super::{Failure, file::is_dropping, refused};
-use ledger::log::tile::Tile;
+use ledger::{leftover, log::tile::Tile};
 use std::{fs, path::Path};
 
 /// Deepest folder of an export: `tile/7/x000/x000/…`, seven groups of digits at most.
@@ -10,7 +10,7 @@ const DEPTH_MAX: usize = 12;
 /// What stands in the folder of an export beside the export.
 #[derive(Default)]
 pub(super) struct Names {
-    /// Left by an operating system; not read.
+    /// Left by an operating system, or by an export that was killed while it wrote; not read.
     pub(super) ignored: Vec<String>,
     /// Not of an export; not read.
     pub(super) unknown: Vec<String>,
@@ -35,7 +35,7 @@ fn walk(folder: &Path, within: &str, size: u64, names: &mut Names) -> Result<(),
         let name = file.file_name().to_string_lossy().into_owned();
         let place = if within.is_empty() { name.clone() } else { format!("{within}/{name}") };
         let kind = file.file_type().map_err(unreadable)?;
-        if is_dropping(&name) {
+        if is_dropping(&name) || (kind.is_file() && is_leftover(&place)) {
             names.ignored.push(place);
             continue;
         }
@@ -63,6 +63,19 @@ fn is_folder(place: &str) -> bool {
     place == "tile" || place == "disclosures" || place.starts_with("tile/")
 }
 
+/// Whether a file was being written when an export was killed. The next export into the folder removes it.
+fn is_leftover(place: &str) -> bool {
+    let name = place.rsplit('/').next().unwrap_or(place);
+    // `300.new` was left by earlier versions.
+    let old = place.strip_prefix("disclosures/").and_then(|name| name.strip_suffix(".new"));
+    leftover::is_leftover(name) || old.and_then(index).is_some()
+}
+
+/// The index of an entry as an export writes it: without zeros or a sign before it.
+fn index(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|n: &u64| n.to_string() == text)
+}
+
 /// Whether a file below `tile/` or `disclosures/` is one of an export of this size.
 fn belongs(place: &str, size: u64) -> Result<(), String> {
     if let Some(path) = place.strip_prefix("tile/") {
@@ -72,11 +85,9 @@ fn belongs(place: &str, size: u64) -> Result<(), String> {
         let what = "it is no tile or bundle of this size, and a reader might take it for proven: remove it";
         return if fits { Ok(()) } else { Err(what.into()) };
     }
-    let index =
+    let name =
         place.strip_prefix("disclosures/").and_then(|name| name.strip_suffix(".disclosures"));
-    let number =
-        index.and_then(|index| index.parse::<u64>().ok().filter(|n| n.to_string() == index));
-    match number {
+    match name.and_then(index) {
         None => Err("not named as an export names them (`300.disclosures`): remove it".into()),
         Some(n) if n >= size => Err(format!(
             "entry {n} is not in the export, which ends with entry {}",
@@ -117,5 +128,29 @@ mod tests {
         }
         check("disclosures/299", false);
         check("disclosures/299.disclosures.bak", false);
+    }
+
+    #[test]
+    fn what_a_killed_export_left() {
+        let check = |place: &str, left: bool| assert_eq!(is_leftover(place), left, "{place}");
+        let fresh = format!(".countersign-{}.new", "0f".repeat(16));
+        for folder in ["", "tile/", "tile/0/", "tile/entries/000.p/", "disclosures/"] {
+            check(&format!("{folder}{fresh}"), true);
+            check(&format!("{folder}{fresh}.disclosures"), false);
+        }
+        check("disclosures/0.new", true);
+        check("disclosures/300.new", true);
+        for place in [
+            "300.new",
+            "tile/0/000.new",
+            "disclosures/0300.new",
+            "disclosures/+3.new",
+            "disclosures/.new",
+            "disclosures/a.new",
+            "disclosures/3.new.disclosures",
+            "disclosures/.countersign-0f.new",
+        ] {
+            check(place, false);
+        }
     }
 }

@@ -142,16 +142,6 @@ fn devices_and_folders_are_no_files() {
 }
 
 #[test]
-fn leftovers_are_known_by_their_names() {
-    let check = |name: &str, is: bool| assert_eq!(is_leftover(name), is, "{name}");
-    check(".countersign-000102030405060708090a0b0c0d0e0f.new", true);
-    check(".countersign-000102030405060708090a0b0c0d0e0F.new", false);
-    check(".countersign-00.new", false);
-    check("f.new", false);
-    check(".countersign-.new", false);
-}
-
-#[test]
 fn one_at_a_time() {
     let house = House::new();
     let (first, second) = (house.ours(), house.ours());

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     canonical,
     disclosure::{SEED_BYTES, Scope},
-    entry::{Draft, Kind, Origin, Payload, View},
+    entry::{Draft, Kind, Origin, View},
     envelope::{self, Place},
     erased,
     event::{Field, Refused},

@@ -11,6 +11,7 @@ use crate::{
 };
 use ledger::{
     atomic::{self, Folder, Found},
+    leftover,
     log::checkpoint::Checkpoint,
 };
 use std::path::Path;
@@ -56,7 +57,7 @@ impl Target {
             return Err(refused("another export is writing there"));
         }
         let mut names = root.names()?;
-        names.retain(|name| !atomic::is_leftover(name));
+        names.retain(|name| !leftover::is_leftover(name));
         let found = match root.found("README.txt")? {
             Some(Found::File(_)) => root.read("README.txt", TEXT_BYTES_MAX).ok().flatten(),
             _ => None,
@@ -154,7 +155,7 @@ fn sweep(
     folder.each(|name| {
         let path = if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") };
         match folder.found(name)? {
-            Some(Found::File(_)) if atomic::is_leftover(name) => folder.remove(name)?,
+            Some(Found::File(_)) if leftover::is_leftover(name) => folder.remove(name)?,
             Some(Found::File(_)) if verdict(&path) == Verdict::Keep => {}
             Some(Found::File(_)) if verdict(&path) == Verdict::Remove => {
                 folder.remove(name)?;

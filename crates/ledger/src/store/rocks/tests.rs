@@ -8,7 +8,7 @@ const VALUE_BYTES: usize = 64 << 10;
 
 fn opened(path: &Path) -> Rocks {
     let (path, compression) = (path.to_owned(), Compression::None);
-    Rocks::open(&Opening { path, create: true, compression, record: None }).unwrap()
+    Rocks::open(&Opening { path, create: true, compression, files_max: 64, record: None }).unwrap()
 }
 
 /// Bytes that say which key they belong to.
