@@ -364,9 +364,12 @@ def make_entries():
     log = Log("Time begins anew: a clock was a day ahead; a message whose own time is more than 30 s from the journal's begins nothing.")
     log.publish(decision("e-1"), "2026-11-21T05:48:01.000000000Z")
     log.publish(decision("e-2"), at(2))
-    wrong = jcs({"at": at(33)})
+    who = {"by": {"key": "fedcba9876543210"}, "reason": None}
+    wrong = jcs({"at": at(33)} | who)
     log.reject("system.clock", wrong, at(2), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.clock", 0, wrong))
-    log.signed("system.clock", {"at": at(33)}, at(3), "clock")
+    nobody = jcs({"at": at(33)})
+    log.reject("system.clock", nobody, at(3), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.clock", log.subjects.get("system.clock", 0), nobody))
+    log.signed("system.clock", {"at": at(33)} | who, at(3), "clock")
     log.publish(decision("e-3"), at(4))
     log.write("clock")
 

@@ -187,7 +187,7 @@ fn entries(
             }
         }
         let taken = derived.entry((store, log), index, &view, &mut report);
-        let taken = taken.and_then(|()| derived.payload((store, log), index, &view, &mut report));
+        let taken = taken.map(|()| derived.payload((store, log), index, &view, &mut report));
         if let Err(error) = taken {
             failed = Some(error);
             return false;

@@ -302,6 +302,11 @@ pub const CLOCK_APART_SECONDS_MAX: u64 = 30;
 pub struct ClockReset {
     /// What the server's clock said when an admin said that it is right.
     pub at: Nanos,
+    /// Who said so.
+    pub by: By,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Reason>,
 }
 
 /// `system.journal`: the journal begins anew (`recover --accept-journal-loss`).

@@ -1,7 +1,7 @@
 //! Time begins anew, after a clock was wrong.
 
 use super::body;
-use crate::{app::App, problem::Problem};
+use crate::{act::Why, app::App, problem::Problem};
 use axum::{
     Json,
     body::Body,
@@ -10,23 +10,20 @@ use axum::{
 };
 use ledger::{
     clock::{APART_MAX, apart},
-    journal::{Subject, embedded::now},
+    journal::embedded::now,
     system::{ClockReset, Role},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::sync::Arc;
-
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 1000;
 
 /// That this machine's clock is right now, and what happened.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RightClock {
-    /// For those who read the log later: 1 to 1,000 bytes. Kept as evidence, and erasable.
-    reason: String,
+    /// For those who read the log later: 1 to 2000 characters, kept as erasable evidence.
+    #[schema(value_type = String)]
+    reason: Why,
 }
 
 /// What became of it.
@@ -50,12 +47,8 @@ pub async fn reset(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<BegunAnew>, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let RightClock { reason } = body::json(&app, &headers, body).await?;
-    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
-        let detail = format!("reason: 1 to {REASON_BYTES_MAX} bytes, for those who read the log.");
-        return Err(Problem::new("bad_request", detail));
-    }
     let _alone = app.slow.lock().await;
     // Else anybody could give every open approval its whole time again.
     if tenant.time_wrong().is_none() {
@@ -74,9 +67,8 @@ pub async fn reset(
     }
     tenant.clock().accept();
     let at = now();
-    let subject = Subject::parse("evidence.system").expect("a subject");
-    let evidence = ledger::canonical::of(&json!({"act": "clock", "reason": reason}));
-    app.ledger.publish_signed(&tenant, &subject, &evidence).await?;
-    let index = app.record(&tenant, "clock", &ClockReset { at }).await?;
+    let reason = app.keep_reason(&tenant, "clock", Some(&reason)).await?;
+    let body = ClockReset { at, by: caller.by(), reason };
+    let index = app.record(&tenant, "clock", &body).await?;
     Ok(Json(BegunAnew { index, at }))
 }

@@ -185,7 +185,8 @@ impl Log {
     ) -> Option<u64> {
         let reset: ClockReset = read(&message.body)?;
         let apart = reset.at.0.abs_diff(origin.time.0);
-        if apart > Nanos::default().plus_seconds(CLOCK_APART_SECONDS_MAX).0 {
+        let far = apart > Nanos::default().plus_seconds(CLOCK_APART_SECONDS_MAX).0;
+        if far || !self.is_earlier(reset.reason.as_ref()) {
             return None;
         }
         let draft = plain_draft(Kind::Clock, message, subject)?;
