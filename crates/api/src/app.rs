@@ -229,7 +229,8 @@ impl App {
                 }
                 let retention = self.config.journal_retention();
                 let keep_from = self.worker(&tenant.name).and_then(|worker| worker.keep_from());
-                if let Err(error) = chores::trim(&tenant, retention, keep_from).await {
+                if let Err(error) = chores::trim(&self.ledger, &tenant, retention, keep_from).await
+                {
                     tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
                 }
             }

@@ -1,40 +1,50 @@
 //! What happens beside posting: erasures are completed, old journal messages are trimmed.
 
 use crate::{
+    canonical,
     entry::View,
     erased,
-    journal::{self, Journal, embedded},
+    gone::{Erasure, Trim},
+    journal::{self, Journal, Subject, embedded},
     ledger::{Error, Ledger},
-    post::Erasing,
+    post::{Erasing, Outcome},
     store::{self, Family, LogNumber, rocks::Values},
+    system::{By, Duty},
     tenant::Tenant,
     time::Nanos,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Most messages trimmed in one go.
 const TRIM_MESSAGES_MAX: u64 = 1_000_000;
+/// So many old messages are worth an entry.
+const TRIM_MESSAGES_MIN: u64 = 10_000;
+/// Most repetitions that one erasure message names.
+pub const REPEATS_MAX: usize = 200;
 
-/// Completes every erasure of `tenant` whose entry is posted: the journal messages go, then all old files.
+/// Completes every erasure of `tenant` whose entry is posted: the journal messages go, then all old files. Repetitions
+/// that no erasure entry names are named by one first.
 ///
-/// Returns how many journal messages still have to go: 0 means that the bytes are nowhere in the data directory. A
-/// message that is the last one posted waits for its successor, because it is what a reconnect compares (P4).
+/// Returns how many journal messages still have to go: 0 means that the bytes are nowhere in the data directory.
 pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
     // Whoever comes second finds nothing to do.
     let _alone = tenant.erasing.lock().await;
-    let marked = pending(ledger, tenant.number)?;
+    name_repetitions(ledger, tenant).await?;
+    let mut marked = pending(ledger, tenant.number, "erasing")?;
     if marked.is_empty() {
         return Ok(0);
     }
-    let (repeats, keys) = repeats(ledger, tenant.number, &marked)?;
-    let mut erasings: Vec<Erasing> = marked.iter().chain(&repeats).copied().collect();
-    check_named(ledger, tenant, &erasings).await?;
-    erasings.sort_unstable_by_key(|erasing| (erasing.epoch, erasing.seq));
-    let mut waiting = Vec::new();
+    marked.sort_unstable_by_key(|erasing| (erasing.epoch, erasing.seq));
+    let keys = repeats(ledger, tenant.number, &marked)?.into_iter().map(|(key, _)| key);
+    let keys: Vec<Vec<u8>> = keys.collect();
+    check_named(ledger, tenant, &marked)?;
     let mut gone: BTreeMap<Family, Values> = BTreeMap::new();
     match tenant.journal() {
         Journal::Embedded(journal) => {
-            for erasings in erasings.chunk_by(|a, b| a.epoch == b.epoch) {
+            for erasings in marked.chunk_by(|a, b| a.epoch == b.epoch) {
                 let journal = journal.in_epoch(erasings[0].epoch);
                 let seqs = erasings.iter().map(|erasing| erasing.seq);
                 for (family, key) in tokio::task::block_in_place(|| journal.places(seqs))? {
@@ -44,22 +54,17 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
         }
         #[cfg(feature = "jetstream")]
         Journal::JetStream(stream) => {
-            let position = tenant.position();
-            for erasing in &erasings {
-                let here = erasing.epoch == position.epoch;
-                if here && erasing.seq == position.posted {
-                    waiting.push(*erasing);
-                } else if here || is_still_there(ledger, tenant, stream, erasing).await? {
+            let epoch = tenant.position().epoch;
+            for erasing in &marked {
+                let here = erasing.epoch == epoch;
+                if here || is_still_there(ledger, tenant, stream, erasing).await? {
                     stream.erase(erasing.seq).await?;
                 }
             }
         }
-        Journal::Absent => waiting.clone_from(&erasings),
+        Journal::Absent => return Ok(marked.len()),
     }
     // Whoever dies in here finds the erasures pending again at the next start.
-    let is_done = |erasing: &&Erasing| !waiting.iter().any(|w| w.index == erasing.index);
-    let waits =
-        |key: &&Vec<u8>| waiting.iter().all(|w| !key.starts_with(&tenant.number.numbered(w.index)));
     tokio::task::block_in_place(|| {
         let payloads = gone.entry(Family::Payload).or_default();
         for erasing in &marked {
@@ -71,35 +76,65 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
         for (family, values) in &gone {
             ledger.store().rewrite(*family, values)?;
         }
-        let marks =
-            marked.iter().filter(is_done).map(|e| ((Family::Meta, e.key(tenant.number)), None));
-        let repeats = keys.iter().filter(waits).map(|key| ((Family::Repeats, key.clone()), None));
+        let marks = marked.iter().map(|e| ((Family::Meta, e.key(tenant.number)), None));
+        let repeats = keys.iter().map(|key| ((Family::Repeats, key.clone()), None));
         ledger.store().commit(marks.chain(repeats))
     })?;
-    Ok(waiting.len())
+    Ok(0)
+}
+
+/// Repetitions of erased events that no erasure entry names yet get erasure messages of their own: a replica that comes
+/// later must know what stood in their place.
+async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error> {
+    let number = tenant.number;
+    let marked = pending(ledger, number, "erasing")?;
+    let named: BTreeSet<(u64, u64)> = marked.iter().map(|e| (e.epoch, e.seq)).collect();
+    let mut unnamed: BTreeMap<u64, BTreeSet<(u64, u64)>> = BTreeMap::new();
+    let repeats = repeats(ledger, number, &marked)?.into_iter().map(|(_, repeat)| repeat);
+    for erasing in pending(ledger, number, "unnamed")?.into_iter().chain(repeats) {
+        let place = (erasing.epoch, erasing.seq);
+        if !named.contains(&place) {
+            unnamed.entry(erasing.index).or_default().insert(place);
+        }
+    }
+    if unnamed.is_empty() || !tenant.may_act() {
+        return Ok(());
+    }
+    let subject = Subject::parse("system.erasure").expect("a subject");
+    for (index, places) in unnamed {
+        let by = By::Server { server: Duty::Repetition };
+        let fields = erased::fields(ledger.store(), number, index)?;
+        let places: Vec<_> = places.into_iter().collect();
+        for places in places.chunks(REPEATS_MAX) {
+            let erasure = ledger.erasure(tenant, index, places, by.clone()).await?;
+            let erasure = Erasure { fields: fields.clone(), ..erasure };
+            let body = canonical::of(&erasure);
+            let done = ledger.publish_signed(tenant, &subject, &body).await?;
+            if !matches!(done.outcomes.first(), Some(Outcome::Posted { .. })) {
+                let text = format!("the erasure of a repetition of entry {index} was not posted");
+                return Err(Error::Setup(text));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to delete what no posted erasure names: rows of the database alone delete nothing.
 ///
-/// Each message must lie at or below `posted`, belong to an entry that an `erasure` entry names (found by walking
-/// `prior.system` back from the last leaf), and be the message of that entry or a repetition of its event.
-async fn check_named(ledger: &Ledger, tenant: &Tenant, erasings: &[Erasing]) -> Result<(), Error> {
-    let wanted = erasings.iter().map(|erasing| erasing.index).collect();
-    let named = tokio::task::block_in_place(|| ledger.erased_among(tenant, wanted));
-    let named = named.map_err(|error| distrust(ledger, tenant, error))?;
-    let position = tenant.position();
-    for erasing in erasings {
-        let posted = (erasing.epoch, erasing.seq) <= (position.epoch, position.posted);
-        if !posted
-            || !named.contains(&erasing.index)
-            || !is_its_message(ledger, tenant, erasing).await?
-        {
+/// Each message must be named by an `erasure` entry (found by walking `prior.system` back from the last leaf). Posting has
+/// compared there what it gave.
+fn check_named(ledger: &Ledger, tenant: &Tenant, erasings: &[Erasing]) -> Result<(), Error> {
+    let wanted = erasings.iter().map(|e| (e.index, (e.epoch, e.seq))).collect();
+    let unnamed = tokio::task::block_in_place(|| ledger.unnamed_among(tenant, wanted));
+    let error = match unnamed {
+        Ok(unnamed) if unnamed.is_empty() => return Ok(()),
+        Ok(_) => {
             let what = "a message to be erased that no erasure entry names";
-            let error = store::Error::Corrupt { family: "meta", what };
-            return Err(distrust(ledger, tenant, error));
+            store::Error::Corrupt { family: "meta", what }
         }
-    }
-    Ok(())
+        Err(error) => error,
+    };
+    Err(distrust(ledger, tenant, error))
 }
 
 /// What the database holds is not what was posted.
@@ -110,64 +145,18 @@ fn distrust(ledger: &Ledger, tenant: &Tenant, error: store::Error) -> Error {
     error.into()
 }
 
-/// Whether the journal message that is to be erased is the one of the erased entry, or one that repeats its event.
-async fn is_its_message(
-    ledger: &Ledger,
-    tenant: &Tenant,
-    erasing: &Erasing,
-) -> Result<bool, Error> {
-    let entry = ledger.entry(tenant, erasing.index);
-    let Some(entry) = entry.map_err(|error| distrust(ledger, tenant, error))? else {
-        return Ok(false);
-    };
-    let Some(view) = View::parse(&entry) else { return Ok(false) };
-    if (view.origin.epoch, view.origin.seq) == (erasing.epoch, erasing.seq) {
-        return Ok(true);
-    }
-    let message = match tenant.journal() {
-        Journal::Embedded(journal) => {
-            let journal = journal.in_epoch(erasing.epoch);
-            tokio::task::block_in_place(|| journal.get(erasing.seq))?
-        }
-        // In an earlier epoch the number may be another message's by now: `is_still_there` looks before it deletes.
-        _ if erasing.epoch != tenant.position().epoch => return Ok(true),
-        journal => journal.get(erasing.seq).await?,
-    };
-    let Some(message) = message else { return Ok(true) };
-    let event = crate::json::parse(&message.body).ok();
-    let same = |name| {
-        let sent = event.as_ref().and_then(|event| event.get(name)?.as_str());
-        sent.is_some() && sent == view.text(&["event", name])
-    };
-    let producer = match &message.subject {
-        Some(journal::Subject::Decisions(producer)) => Some(producer.as_str()),
-        _ => None,
-    };
-    Ok(same("id") && same("source") && producer == view.text(&["producer"]))
-}
-
 /// Where else the journal holds the events of these erasures, and the keys that say so.
 fn repeats(
     ledger: &Ledger,
     number: LogNumber,
     marked: &[Erasing],
-) -> Result<(Vec<Erasing>, Vec<Vec<u8>>), Error> {
-    let (mut repeats, mut keys) = (Vec::new(), Vec::new());
-    for erasing in marked {
-        let prefix = number.numbered(erasing.index);
-        ledger.store().scan(Family::Repeats, &prefix, |key, _| {
-            let place =
-                key.strip_prefix(&prefix[..]).and_then(|rest| rest.split_first_chunk::<8>());
-            let Some((epoch, seq)) = place else { return false };
-            if let Ok(seq) = <[u8; 8]>::try_from(seq) {
-                let (epoch, seq) = (u64::from_be_bytes(*epoch), u64::from_be_bytes(seq));
-                repeats.push(Erasing { index: erasing.index, epoch, seq });
-                keys.push(key.to_vec());
-            }
-            true
-        })?;
+) -> Result<Vec<(Vec<u8>, Erasing)>, Error> {
+    let mut repeats = Vec::new();
+    let indexes: BTreeSet<u64> = marked.iter().map(|erasing| erasing.index).collect();
+    for index in indexes {
+        repeats.extend(ledger.repeats_of(number, index)?);
     }
-    Ok((repeats, keys))
+    Ok(repeats)
 }
 
 /// Whether the stream holds, under the number it had in an earlier epoch, the message of an erased entry: so it is when
@@ -190,8 +179,8 @@ async fn is_still_there(
     Ok(view.origin.time == message.time || (same("id") && same("source")))
 }
 
-fn pending(ledger: &Ledger, number: LogNumber) -> Result<Vec<Erasing>, Error> {
-    let prefix = number.meta("erasing");
+fn pending(ledger: &Ledger, number: LogNumber, what: &str) -> Result<Vec<Erasing>, Error> {
+    let prefix = number.meta(what);
     let mut pending = Vec::new();
     let mut unreadable = None;
     ledger.store().scan(Family::Meta, &prefix, |key, value| {
@@ -207,37 +196,61 @@ fn pending(ledger: &Ledger, number: LogNumber) -> Result<Vec<Erasing>, Error> {
     unreadable.map_or(Ok(pending), |error| Err(error.into()))
 }
 
-/// Removes journal messages that are posted, guarded and older than `retention`. The last posted one always stays.
+/// Removes journal messages that are posted, guarded and older than `retention`, after an entry says so. The last posted
+/// one always stays.
 ///
 /// Returns the first sequence that is kept.
 /// `keep_from`: the first journal sequence of an approval that is not over, if there is one.
 pub async fn trim(
+    ledger: &Ledger,
     tenant: &Tenant,
     retention: Duration,
     keep_from: Option<u64>,
 ) -> Result<u64, Error> {
     let journal = tenant.journal();
-    if let Journal::Absent = journal {
+    if matches!(journal, Journal::Absent) || !tenant.may_act() {
         return Ok(0);
     }
+    let first = journal.state().await?.first;
+    let keep = to_keep(tenant, retention, keep_from).await?;
+    // Not an entry for every message that grows old: many at once, or those that are a tenth too old.
+    let due = keep > first
+        && (keep - first >= TRIM_MESSAGES_MIN
+            || to_keep(tenant, retention + retention / 10, keep_from).await? > first);
+    if !due {
+        return Ok(first);
+    }
+    let body = Trim { below: keep, by: By::Server { server: Duty::Retention } };
+    let subject = Subject::parse("system.trim").expect("a subject");
+    let done = ledger.publish_signed(tenant, &subject, &canonical::of(&body)).await?;
+    if !matches!(done.outcomes.first(), Some(Outcome::Posted { .. })) {
+        return Err(Error::Setup("system.trim was not posted".into()));
+    }
+    journal.trim(keep).await?;
+    Ok(keep)
+}
+
+/// The first sequence that stays.
+pub async fn to_keep(
+    tenant: &Tenant,
+    retention: Duration,
+    keep_from: Option<u64>,
+) -> Result<u64, journal::Error> {
+    let journal = tenant.journal();
     let age = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
+    let first = journal.state().await?.first;
     // A clock that is ahead must not make messages look old.
     let now = match journal {
         Journal::Embedded(_) => match tenant.clock().look() {
             Ok(now) => now,
-            Err(_) => return Ok(0),
+            Err(_) => return Ok(first),
         },
         _ => journal.time().await?.min(embedded::now()),
     };
     let before = Nanos(now.0.saturating_sub(age));
     let posted = tenant.published().posted.min(keep_from.unwrap_or(u64::MAX));
-    let first = journal.state().await?.first;
     let end = posted.clamp(first, first.saturating_add(TRIM_MESSAGES_MAX));
-    let keep = first_kept(journal, (first, end), before).await?;
-    if keep > first {
-        journal.trim(keep).await?;
-    }
-    Ok(keep)
+    first_kept(journal, (first, end), before).await
 }
 
 /// The first message of `low..high` that was stored at `before` or later; `high` if all are older.

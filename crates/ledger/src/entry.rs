@@ -49,11 +49,13 @@ pub enum Kind {
     Journal,
     /// Time begins anew.
     Clock,
+    /// Old journal messages go.
+    Trim,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -70,6 +72,7 @@ impl Kind {
         (Self::Rules, "rules"),
         (Self::Journal, "journal"),
         (Self::Clock, "clock"),
+        (Self::Trim, "trim"),
     ];
 
     /// Its name in entries.
@@ -92,7 +95,8 @@ impl Kind {
             | Self::Key
             | Self::Rules
             | Self::Journal
-            | Self::Clock => true,
+            | Self::Clock
+            | Self::Trim => true,
             Self::Decision
             | Self::Event
             | Self::Approval

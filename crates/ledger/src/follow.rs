@@ -1,13 +1,20 @@
 //! Following a tenant's stream into the writer, with the checks of P4 on every connect.
 
+mod holes;
+
+pub use holes::append_gap;
+
 use crate::{
     disclosure::Seed,
+    gone::{self, Erasure, Leaf},
     journal::{Error, Followed, Message, State, Subject, jetstream::Jetstream},
     ledger::Ledger,
-    post::{Arrival, Position, Prepared, tail_digest},
+    log::merkle::Hash,
+    post::{Arrival, Explained, Position, Prepared, last_leaves, tail_digest},
     tenant::Tenant,
     writer::{QUEUE_MESSAGES_MAX, Work},
 };
+use holes::Holes;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
@@ -89,25 +96,35 @@ async fn post_all(
     mut batches: mpsc::Receiver<Followed>,
 ) -> Result<(), Error> {
     let (mut next, mut end) = (position.posted + 1, 0);
+    let mut holes = Holes::new(position);
     while let Some(followed) = batches.recv().await {
         match followed {
             Followed::Connected(state) => {
-                check_journal(stream, position, &state).await?;
-                if tenant.must_reach().is_some() && state.first > next {
-                    return Err(cannot_catch_up(tenant));
-                }
+                let leaves = last_leaves(ledger.store(), tenant.number, position)?;
+                check_journal(stream, (position, &leaves), &state).await?;
                 end = state.last;
                 *connected = true;
                 tenant.set_waiting(None);
+                // A hole at the end, which no message would ever show.
+                if end >= next && stream.next_from(next).await?.is_none() {
+                    let stood = holes.fill((ledger, tenant, stream), (next, end)).await?;
+                    hand_over_explained(ledger, tenant, stood).await;
+                    next = end + 1;
+                }
             }
             Followed::Messages(mut messages) => {
-                next = messages.last().map_or(next, |message| message.seq + 1);
-                while !messages.is_empty() {
-                    // A key entry ends a commit, so it ends what is handed over at once.
+                while let Some(first) = messages.first().map(|message| message.seq) {
+                    if first > next {
+                        let stood = holes.fill((ledger, tenant, stream), (next, first - 1)).await?;
+                        hand_over_explained(ledger, tenant, stood).await;
+                    }
+                    // A key entry ends a commit, so it ends what is handed over at once; a hole is filled first.
                     let key =
                         messages.iter().position(is_key_change).map_or(usize::MAX, |at| at + 1);
-                    let rest = messages.split_off(messages.len().min(HANDED_MESSAGES_MAX).min(key));
+                    let run = (first..).zip(&messages).take_while(|(seq, m)| m.seq == *seq).count();
+                    let rest = messages.split_off(run.min(HANDED_MESSAGES_MAX).min(key));
                     let part = std::mem::replace(&mut messages, rest);
+                    next = first + part.len() as u64;
                     hand_over(ledger, tenant, position.epoch, part).await;
                 }
             }
@@ -134,6 +151,16 @@ async fn hand_over(ledger: &Ledger, tenant: &Tenant, epoch: u64, messages: Vec<M
     ledger.inbox().push(tenant.number, Work::Post { messages, permit });
 }
 
+async fn hand_over_explained(ledger: &Ledger, tenant: &Tenant, mut holes: Vec<Explained>) {
+    while !holes.is_empty() {
+        let rest = holes.split_off(holes.len().min(HANDED_MESSAGES_MAX));
+        let part = std::mem::replace(&mut holes, rest);
+        let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let Ok(permit) = Arc::clone(&tenant.queue).acquire_many_owned(count).await else { return };
+        ledger.inbox().push(tenant.number, Work::Explained { holes: part, permit });
+    }
+}
+
 /// A followed message, ready to post; without a salt of its own it gets one from the tenant's salt key.
 pub fn prepare(tenant: &Tenant, epoch: u64, message: Message) -> (Arrival, Prepared) {
     let arrival = Arrival { seq: message.seq, time: message.time };
@@ -144,10 +171,12 @@ pub fn prepare(tenant: &Tenant, epoch: u64, message: Message) -> (Arrival, Prepa
     (arrival, Prepared::new(message.subject, message.headers, message.body, seed))
 }
 
-/// P4: is this still the journal that was posted, up to its last posted message?
+/// P4: is this still the journal that was posted, up to its last posted message? `leaves`: what that message gave.
+///
+/// Where that message was erased, an erasure message further on must name it with the leaves that stand here.
 pub async fn check_journal(
     stream: &Jetstream,
-    position: &Position,
+    (position, leaves): (&Position, &[Hash]),
     state: &State,
 ) -> Result<(), Error> {
     let Position { journal, posted, tail, .. } = position;
@@ -166,7 +195,10 @@ pub async fn check_journal(
         )));
     }
     let Some(tail) = tail.filter(|_| *posted >= state.first) else { return Ok(()) };
-    let same = stream.get(*posted).await?.is_some_and(|message| digest(&message) == tail);
+    let same = match stream.get(*posted).await? {
+        Some(message) => digest(&message) == tail,
+        None => is_erased(stream, position, leaves).await?,
+    };
     if same {
         return Ok(());
     }
@@ -176,8 +208,29 @@ pub async fn check_journal(
     )))
 }
 
+/// Whether an erasure message says that the last posted message is gone, and gave these leaves.
+async fn is_erased(
+    stream: &Jetstream,
+    position: &Position,
+    leaves: &[Hash],
+) -> Result<bool, Error> {
+    let subject = Subject::parse("system.erasure").expect("a subject");
+    let mut next = position.posted + 1;
+    while let Some(message) = stream.next_on(&subject, next).await? {
+        next = message.seq + 1;
+        let erasure = gone::read::<Erasure<Leaf>>(&message.body);
+        let messages = erasure.map(|erasure| erasure.messages).unwrap_or_default();
+        let place = (position.epoch, position.posted);
+        let mut its = messages.iter().filter(|gone| (gone.epoch, gone.seq) == place);
+        if its.any(|gone| gone.hashes() == leaves) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The digest that the commit record keeps of the last posted message.
-pub fn digest(message: &Message) -> crate::log::merkle::Hash {
+pub fn digest(message: &Message) -> Hash {
     let arrival = Arrival { seq: message.seq, time: message.time };
     tail_digest(arrival, message.subject.as_ref(), &message.headers, &message.body)
 }

@@ -4,6 +4,7 @@ mod approvals;
 mod before;
 pub(crate) mod derived;
 pub(crate) mod families;
+mod gone;
 mod messages;
 mod payload;
 mod replay;
@@ -12,8 +13,9 @@ mod state;
 mod stream;
 
 pub use approvals::{Whole, approvals};
+pub use gone::Gone;
 pub use messages::{Compared, Messages, Outcomes};
-pub use payload::Erased;
+use payload::Erased;
 pub use replay::{Replay, replay};
 #[cfg(feature = "jetstream")]
 pub use stream::stream;
@@ -57,6 +59,9 @@ pub struct Report {
     /// What erasure entries name, by leaf index: it explains what is gone from a journal.
     #[serde(skip)]
     pub erased: BTreeMap<u64, Erased>,
+    /// Which journal messages may be gone.
+    #[serde(skip)]
+    pub gone: Gone,
     /// What is wrong; empty for a sound log.
     pub findings: Vec<String>,
     /// How much is wrong.
@@ -120,7 +125,7 @@ pub fn check(
         let mut report = entries(store, log, mark, progress)?;
         if let Some(messages) = messages {
             let messages = messages.join().expect("no panic in the other thread")?;
-            let outcomes = messages.finish(&report.erased)?;
+            let outcomes = messages.finish(&report.gone)?;
             report.find_all(outcomes.findings);
             report.find_all(outcomes.missing);
             report.journal = Some(outcomes.compared);
@@ -216,6 +221,7 @@ fn entries(
     families::checkpoints(store, log, behind, &mut report)?;
     families::compare(store, log, &walk, &derived, &mut report)?;
     report.erased = derived.erased;
+    report.gone = derived.gone;
     Ok(report)
 }
 

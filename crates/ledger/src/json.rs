@@ -75,6 +75,11 @@ pub fn parse(bytes: &[u8]) -> Result<Value<'_>, Error> {
     parse_to(bytes, DEPTH_MAX)
 }
 
+/// Reads a message that holds entries ([`crate::gone`]): four levels around an entry.
+pub fn parse_nested(bytes: &[u8]) -> Result<Value<'_>, Error> {
+    parse_to(bytes, DEPTH_MAX + 6)
+}
+
 /// Reads what we wrote ourselves: an entry or a disclosure wraps what was accepted in up to two more levels.
 pub fn parse_kept(bytes: &[u8]) -> Result<Value<'_>, Error> {
     parse_to(bytes, DEPTH_MAX + 2)

@@ -4,6 +4,7 @@
 //! (`api::auth`), how it looks on the wire (`api::routes`).
 
 mod catch_up;
+mod erasing;
 mod open;
 mod proven;
 mod publish;

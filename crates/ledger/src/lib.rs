@@ -20,6 +20,7 @@ pub mod follow;
 pub mod foreign;
 #[cfg(feature = "rocksdb")]
 pub mod fsck;
+pub mod gone;
 pub mod guard;
 
 pub mod ident;

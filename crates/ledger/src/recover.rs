@@ -8,7 +8,7 @@ use crate::{
     journal::{self, Append, Headers, Subject, jetstream::Jetstream},
     ledger::{self, Error, random_salt},
     log::{merkle, note::Vkey},
-    post::{Log, Prepared},
+    post::{Log, Prepared, last_leaves},
     store::{Changes, Family, Read as _, rocks::Rocks},
     system::{By, Command, LeafAt, NewEpoch},
     tenant::Tenant,
@@ -45,7 +45,8 @@ pub async fn accept_journal_loss(
 ) -> Result<Recovered, Error> {
     let state = stream.state().await?;
     let position = log.position.clone();
-    match follow::check_journal(stream, &position, &state).await {
+    let leaves = last_leaves(store, log.number, &position)?;
+    match follow::check_journal(stream, (&position, &leaves), &state).await {
         Err(journal::Error::Halt(_)) => {}
         Err(error) => return Err(error.into()),
         Ok(()) => {

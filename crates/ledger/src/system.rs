@@ -107,6 +107,10 @@ pub enum Command {
 pub enum Duty {
     /// Old journal messages go, as the configuration says.
     Retention,
+    /// An event that was erased came once more, and goes.
+    Repetition,
+    /// Journal messages are gone that nothing explains.
+    Journal,
 }
 
 /// Why: member `reason` of an administrative body names the `evidence` entry that holds the words, which can be erased.
@@ -255,22 +259,6 @@ pub struct KeyChange {
     pub reason: Option<Reason>,
 }
 
-/// `system.erasure`: payload of one entry is forgotten.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Erasure {
-    /// The entry whose payload goes.
-    pub index: u64,
-    /// Which fields; all of them when absent.
-    #[serde(default)]
-    pub fields: Option<Vec<String>>,
-    /// Who erased.
-    pub by: By,
-    /// Why.
-    #[serde(default)]
-    pub reason: Option<Reason>,
-}
-
 /// `system.rules`: the rules in force from this entry on (`proto/formats/rules.md`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -348,12 +336,13 @@ mod tests {
         let add = r#""op":"add","key_id":"0123456789abcdef","sha256":"x","name":"n""#;
         check::<Access>(&format!(r#"{{{add},"roles":["publisher"],"producer":"gw-1",{BY}}}"#));
         check::<Access>(&format!(r#"{{"op":"remove","key_id":"0123456789abcdef",{BY}}}"#));
-        check::<Erasure>(&format!(r#"{{"index":5,{BY},"reason":null}}"#));
+        check::<ClockReset>(&format!(
+            r#"{{"at":"2026-01-02T03:04:05.000000000Z",{BY},"reason":null}}"#
+        ));
         check::<NewEpoch>(&format!(
             r#"{{"epoch":2,"journal":"a","from":1,"previous_journal":"b","previous_posted":9,{BY}}}"#
         ));
         refused::<Access>(&format!(r#"{{{add},"roles":[],{BY},"more":1}}"#));
-        refused::<Erasure>(&format!(r#"{{"index":5,{BY},"all":true}}"#));
     }
 
     #[test]
@@ -378,18 +367,17 @@ mod tests {
             r#"{"server":"retention","more":1}"#,
         ] {
             refused::<By>(by);
-            refused::<Erasure>(&format!(r#"{{"index":5,"by":{by}}}"#));
+            refused::<Access>(&format!(
+                r#"{{"op":"remove","key_id":"0123456789abcdef","by":{by}}}"#
+            ));
         }
-        refused::<Erasure>(r#"{"index":5}"#);
+        refused::<Access>(r#"{"op":"remove","key_id":"0123456789abcdef"}"#);
         let hash = "vCrs/DjTZkXWx9l82PPCmDkGd1rE2hje/lz+WpHhXyg=";
-        check::<Erasure>(&format!(
-            r#"{{"index":5,{BY},"reason":{{"index":4,"leaf_hash":"{hash}"}}}}"#
-        ));
-        refused::<Erasure>(&format!(r#"{{"index":5,{BY},"reason":{{"leaf_hash":"{hash}"}}}}"#));
-        refused::<Erasure>(&format!(
-            r#"{{"index":5,{BY},"reason":{{"index":4,"leaf_hash":"{}"}}}}"#,
-            &hash[1..]
-        ));
-        refused::<Erasure>(&format!(r#"{{"index":5,{BY},"reason":"asked"}}"#));
+        let removal = r#""op":"remove","key_id":"0123456789abcdef""#;
+        let reason = |reason: &str| format!(r#"{{{removal},{BY},"reason":{reason}}}"#);
+        check::<Access>(&reason(&format!(r#"{{"index":4,"leaf_hash":"{hash}"}}"#)));
+        refused::<Access>(&reason(&format!(r#"{{"leaf_hash":"{hash}"}}"#)));
+        refused::<Access>(&reason(&format!(r#"{{"index":4,"leaf_hash":"{}"}}"#, &hash[1..])));
+        refused::<Access>(&reason(r#""asked""#));
     }
 }

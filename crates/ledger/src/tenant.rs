@@ -192,6 +192,15 @@ impl Tenant {
         *self.waiting.write().expect("no holder of the lock panics") = why;
     }
 
+    /// Whether the server may append messages of its own now: the log is not halted, waits for nothing, and has reached
+    /// what was signed before.
+    pub fn may_act(&self) -> bool {
+        self.halted().is_none()
+            && self.waiting().is_none()
+            && self.must_reach().is_none()
+            && self.position().provisional.is_empty()
+    }
+
     /// Why the log waits for its journal, if it does: it is late, has no quorum, or is full. It goes on by itself.
     pub fn waiting(&self) -> Option<String> {
         self.waiting.read().expect("no holder of the lock panics").clone()

@@ -15,8 +15,9 @@ use axum::{
 };
 use ledger::{
     chores,
+    gone::{Erasure, Leaf},
     ident::Ident,
-    system::{Erasure, Role},
+    system::{By, Role},
     tenant::Tenant,
     verify,
 };
@@ -109,10 +110,11 @@ pub async fn erase(
 ) -> Result<Json<Erased>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let Erase { index, fields, cancel, reason: why } = body::json(&app, &headers, body).await?;
-    let mut erasure = Erasure { index, fields, by: caller.by(), reason: None };
-    if erasure.index >= super::published_with(&app, &tenant, erasure.index).await?.size {
+    if index >= super::published_with(&app, &tenant, index).await?.size {
         return Err(Problem::not_found());
     }
+    let mut erasure = what_goes(&app, &tenant, index, caller.by()).await?;
+    erasure.fields = fields;
     check_erasure(&app, &tenant, &erasure)?;
     let _alone = app.slow.lock().await;
     spare_live_call(&app, &tenant, &erasure, cancel.then_some(&caller)).await?;
@@ -129,11 +131,25 @@ pub async fn erase(
     Ok(Json(Erased { index, status }))
 }
 
+/// The erasure of a whole entry: its journal message and its repetitions. More of these are named right after it.
+async fn what_goes(
+    app: &App,
+    tenant: &Tenant,
+    index: u64,
+    by: By,
+) -> Result<Erasure<Leaf>, Problem> {
+    let repeats = app.ledger.places_of_repeats(tenant, index, chores::REPEATS_MAX)?;
+    app.ledger.erasure(tenant, index, &repeats, by).await.map_err(|error| match error {
+        ledger::ledger::Error::Setup(detail) => Problem::new("bad_request", detail),
+        other => other.into(),
+    })
+}
+
 /// People who are asked, and an enforcer that will redeem, need the call: it is erased only with its approval cancelled.
 async fn spare_live_call(
     app: &App,
     tenant: &Tenant,
-    erasure: &Erasure,
+    erasure: &Erasure<Leaf>,
     cancel: Option<&Caller>,
 ) -> Result<(), Problem> {
     let call = ["params", "nonce"];
@@ -155,7 +171,7 @@ async fn spare_live_call(
 
 /// A misspelt field must not look erased. Once something of the entry is gone, its name is unknown: then asking again
 /// for it is harmless.
-fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure) -> Result<(), Problem> {
+fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Result<(), Problem> {
     let Some(fields) = &erasure.fields else { return Ok(()) };
     let published = tenant.published();
     let payload = app.ledger.reader(tenant, &published).payload(erasure.index)?.unwrap_or_default();

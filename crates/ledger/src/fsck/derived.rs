@@ -2,17 +2,20 @@
 
 use super::{
     Report,
+    gone::Gone,
     payload::{self, Erased, Holds},
     state::{Sources, is_reason, subject_of, take_key, take_number},
 };
 use crate::{
     disclosure::Scope,
     entry::{Kind, View},
+    gone::{Erasure, Hole, Trim},
     ident::Ident,
     journal::Subject,
+    log::merkle::Hash,
     post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Erasure, Genesis, KeyId, NewEpoch},
+    system::{Access, AccessKey, Genesis, KeyId, NewEpoch},
     time::Nanos,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +32,8 @@ pub(crate) struct Derived {
     pub access: BTreeMap<KeyId, AccessKey>,
     /// What erasure entries name.
     pub erased: BTreeMap<u64, Erased>,
+    /// Messages that may be gone.
+    pub gone: Gone,
     /// Entries whose payload is not whole, and how many fields are missing.
     pub less: BTreeMap<u64, usize>,
     /// Entries of approvals.
@@ -82,9 +87,21 @@ impl Derived {
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.rejected.insert(self.last);
             }
-            Kind::Erasure => match view.event_as::<Erasure>() {
-                Some(erasure) => self.erased.entry(erasure.index).or_default().add(erasure),
+            Kind::Erasure => match view.event_as::<Erasure<Hash>>() {
+                Some(erasure) => {
+                    let messages = erasure.messages.iter().map(|gone| (gone.epoch, gone.seq));
+                    self.gone.erased.extend(messages);
+                    self.erased.entry(erasure.index).or_default().add(erasure);
+                }
                 None => report.find(format!("entry {index}: not an erasure entry")),
+            },
+            Kind::Trim => match view.event_as::<Trim>() {
+                Some(trim) => self.gone.trimmed(view.origin.epoch, trim.below),
+                None => report.find(format!("entry {index}: not a trim entry")),
+            },
+            Kind::JournalGap => match view.event_as::<Hole>() {
+                Some(hole) => self.gone.holes.push((view.origin.epoch, hole.from, hole.to)),
+                None => report.find(format!("entry {index}: not a journal_gap entry")),
             },
             _ => {}
         }

@@ -5,7 +5,7 @@ use crate::{
     entry::View,
     journal::embedded::{self, Volume},
     log::checkpoint,
-    post::{Erasing, Keys, Log, digest_of_access, digest_of_keys},
+    post::{Erasing, Keys, Log, digest_of_access, digest_of_keys, missing_key},
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
     system::{AccessKey, KeyId},
@@ -40,7 +40,8 @@ pub(super) fn compare(
     sources(store, log.number, derived, report)?;
     values(store, (log.number, &log.keys), derived, report)?;
     repeats(store, log, report)?;
-    erasing(store, log, derived, report)?;
+    erasing(store, log, (derived, true), report)?;
+    erasing(store, log, (derived, false), report)?;
     journal(store, log, report)
 }
 
@@ -110,16 +111,31 @@ pub(crate) fn payloads(
     report: &mut Report,
 ) -> Result<(), store::Error> {
     for index in derived.less.keys().filter(|index| !derived.erased.contains_key(index)) {
-        report.find(format!("entry {index}: payload is missing, and no erasure says why"));
+        if never_was_here(store, log, *index)? {
+            report.unchecked(format!(
+                "the payload of entry {index} never was in this database: its journal message was erased before it was \
+                 posted here"
+            ));
+        } else {
+            report.find(format!("entry {index}: payload is missing, and no erasure says why"));
+        }
     }
     for (index, erased) in &derived.erased {
         let payload = crate::erased::left(store, log.number, *index)?;
-        let missing = derived.less.get(index).copied().unwrap_or_default();
+        let mut missing = derived.less.get(index).copied().unwrap_or_default();
+        if never_was_here(store, log, *index)? {
+            missing = 0;
+        }
         if let Some(what) = payload.and_then(|payload| erased.judge(&payload, missing)) {
             report.find(format!("entry {index}: {what}"));
         }
     }
     Ok(())
+}
+
+/// Whether an entry's message was erased before this database posted it.
+fn never_was_here(store: &Rocks, log: &Log, index: u64) -> Result<bool, store::Error> {
+    Ok(store.get(Family::Meta, &missing_key(log.number, index))?.is_some())
 }
 
 /// Each signed subject stands at the last message that gave an entry, or at one that was rejected.
@@ -271,28 +287,29 @@ fn repeats(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::E
     Ok(())
 }
 
-/// What waits to be deleted from the journal is what an erasure entry names.
+/// Messages that go: `named` ones stand in erasure entries, the others repeat what was erased.
 fn erasing(
     store: &Rocks,
     log: &Log,
-    derived: &Derived,
+    (derived, named): (&Derived, bool),
     report: &mut Report,
 ) -> Result<(), store::Error> {
-    let prefix = log.number.meta("erasing");
+    let prefix = log.number.meta(if named { "erasing" } else { "unnamed" });
     let mut rows = Vec::new();
     store.scan(Family::Meta, &prefix, |key, value| {
         let ours = key.starts_with(&prefix);
         if ours {
-            rows.push(
-                serde_json::from_slice::<Erasing>(value)
-                    .ok()
-                    .filter(|row| row.key(log.number) == key),
-            );
+            let row = serde_json::from_slice::<Erasing>(value).ok();
+            let its = |row: &Erasing| {
+                if named { row.key(log.number) } else { row.unnamed_key(log.number) }
+            };
+            rows.push(row.filter(|row| its(row) == key));
         }
         ours
     })?;
     for row in rows {
         let explained = match &row {
+            Some(row) if named => derived.gone.erased.contains(&(row.epoch, row.seq)),
             Some(row) => derived.erased.contains_key(&row.index) && names(store, log, row)?,
             None => false,
         };

@@ -6,7 +6,7 @@
 
 use super::{
     before::{Before, short},
-    payload::Erased,
+    gone::Gone,
     state::{subject_of, take_key, take_number},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     system::NewEpoch,
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Most holes that are remembered until the end of the log says which of them an erasure explains.
 const HOLES_MAX: usize = 1_000_000;
@@ -48,14 +48,6 @@ pub struct Outcomes {
     pub missing: Vec<String>,
 }
 
-/// Sequences that the journal no longer holds.
-struct Hole {
-    from: u64,
-    to: u64,
-    /// The entries that came from there.
-    entries: Vec<(u64, u64)>,
-}
-
 /// Compares; feed it every message that the journal holds, in order.
 pub struct Messages<'a> {
     store: &'a Rocks,
@@ -64,9 +56,8 @@ pub struct Messages<'a> {
     before: Before<'a>,
     /// Rejected messages whose subject is not known, because they are gone.
     unknown: BTreeSet<u64>,
-    holes: Vec<Hole>,
-    /// Numbers that never were in the journal, by `journal_gap` entries.
-    gaps: Vec<(u64, u64)>,
+    /// Sequences that the journal no longer holds: from, to.
+    holes: Vec<(u64, u64)>,
     compared: Compared,
     findings: Vec<String>,
     ended: bool,
@@ -84,7 +75,6 @@ impl<'a> Messages<'a> {
             before: Before::new(store, number),
             unknown: BTreeSet::new(),
             holes: Vec::new(),
-            gaps: Vec::new(),
             compared: Compared::default(),
             findings: Vec::new(),
             ended: false,
@@ -264,7 +254,6 @@ impl<'a> Messages<'a> {
         if seq == posted + 1 || self.ended {
             return Ok(());
         }
-        let mut entries = Vec::new();
         loop {
             let index = self.again.position.size;
             let Some(bytes) = self.entry(index)? else { break };
@@ -272,31 +261,20 @@ impl<'a> Messages<'a> {
                 self.ended = true;
                 return Ok(());
             };
-            let at = view.origin.seq;
-            if at >= seq {
-                if let Some((from, to)) = gap_of(&view).filter(|_| at == seq) {
-                    // The gap that this message begins with is written again when it is posted.
-                    self.hole(posted + 1, from - 1, entries);
-                    self.gaps.push((from, to));
-                    self.again.position.posted = from - 1;
-                    return Ok(());
-                }
+            if view.origin.seq >= seq {
                 break;
             }
-            entries.push((at, index));
-            self.gaps.extend(gap_of(&view));
             self.skip(index, &bytes);
         }
-        self.hole(posted + 1, seq - 1, entries);
+        self.hole(posted + 1, seq - 1);
         self.again.position.posted = seq - 1;
         Ok(())
     }
 
-    /// Messages are missing. Those before the first that is there were trimmed.
-    fn hole(&mut self, from: u64, to: u64, entries: Vec<(u64, u64)>) {
-        let trimmed = self.compared.first.is_some_and(|first| to < first);
-        if from <= to && !trimmed && self.holes.len() < HOLES_MAX {
-            self.holes.push(Hole { from, to, entries });
+    /// Messages are missing.
+    fn hole(&mut self, from: u64, to: u64) {
+        if from <= to && self.holes.len() < HOLES_MAX {
+            self.holes.push((from, to));
         }
     }
 
@@ -345,8 +323,8 @@ impl<'a> Messages<'a> {
         self.before.subjects.insert(short(&key), seq);
     }
 
-    /// After the last message. `erased`: what erasure entries name.
-    pub fn finish(mut self, erased: &BTreeMap<u64, Erased>) -> Result<Outcomes, store::Error> {
+    /// After the last message. `gone`: what the log says of its holes.
+    pub fn finish(mut self, gone: &Gone) -> Result<Outcomes, store::Error> {
         let posted = self.log.position.posted;
         self.begin_epoch()?;
         if !self.ended && self.log.position.size > 0 {
@@ -357,32 +335,11 @@ impl<'a> Messages<'a> {
             let index = self.again.position.size;
             self.findings.push(format!("entry {index} comes from no message of the journal"));
         }
-        let missing = self.holes.iter().filter_map(|hole| self.unexplained(hole, erased)).collect();
+        let epoch = self.log.position.epoch;
+        let unexplained = self.holes.iter().filter_map(|hole| gone.unexplained(epoch, *hole));
+        let missing = unexplained
+            .map(|seq| format!("journal message {seq} is missing, and no entry says why"))
+            .collect();
         Ok(Outcomes { compared: self.compared, findings: self.findings, missing })
     }
-
-    /// The first message of a hole that neither an erasure nor a `journal_gap` explains.
-    fn unexplained(&self, hole: &Hole, erased: &BTreeMap<u64, Erased>) -> Option<String> {
-        let mut gone: BTreeMap<u64, bool> = BTreeMap::new();
-        for (seq, index) in &hole.entries {
-            *gone.entry(*seq).or_default() |= erased.contains_key(index);
-        }
-        let missing = gone.iter().find(|(_, explained)| !**explained).map(|(seq, _)| *seq);
-        // Messages that gave no entry repeated one: they go with its erasure.
-        let silent = (hole.to - hole.from + 1).saturating_sub(gone.len() as u64);
-        let in_gaps = self.gaps.iter().map(|(from, to)| {
-            let (from, to) = ((*from).max(hole.from), (*to).min(hole.to));
-            (to + 1).saturating_sub(from)
-        });
-        let silent = silent.saturating_sub(in_gaps.sum()) > 0 && erased.is_empty();
-        let missing = missing.or_else(|| silent.then_some(hole.from))?;
-        Some(format!("journal message {missing} is missing, and no entry says why"))
-    }
-}
-
-/// The sequences that a `journal_gap` entry says never were there.
-fn gap_of(view: &View<'_>) -> Option<(u64, u64)> {
-    let number = |name| view.at(&["event", name]).and_then(Value::as_u64);
-    let gap = view.kind == Kind::JournalGap;
-    gap.then(|| number("from").zip(number("to"))).flatten().filter(|(from, _)| *from > 0)
 }

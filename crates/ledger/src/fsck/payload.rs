@@ -4,8 +4,8 @@ use crate::{
     canonical,
     disclosure::{self, digest_of},
     entry::{Kind, Payload, View},
+    gone::Erasure,
     json::{self, Value, name_order},
-    system::Erasure,
 };
 use std::{
     borrow::Cow,
@@ -23,7 +23,7 @@ pub struct Erased {
 
 impl Erased {
     /// One more erasure entry.
-    pub fn add(&mut self, erasure: Erasure) {
+    pub fn add<L>(&mut self, erasure: Erasure<L>) {
         match erasure.fields {
             None => self.whole = true,
             Some(names) => self.names.extend(names),

@@ -72,9 +72,14 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
             let approval = view.kind == Kind::Approval;
             return Some(if approval { Subject::Approvals(id) } else { Subject::Evidence(id) });
         }
-        Kind::Genesis | Kind::Erasure | Kind::Access | Kind::Key | Kind::Rules | Kind::Clock => {
-            view.kind.as_str()
-        }
+        Kind::Genesis
+        | Kind::Erasure
+        | Kind::Access
+        | Kind::Key
+        | Kind::Rules
+        | Kind::Clock
+        | Kind::Trim => view.kind.as_str(),
+        Kind::JournalGap => "gap",
         // The message that opened an epoch comes along in its place, and gives nothing there.
         Kind::Journal
         | Kind::Decision
@@ -82,8 +87,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Rejected
         | Kind::DuplicateConflict
         | Kind::GapOpened
-        | Kind::GapClosed
-        | Kind::JournalGap => return None,
+        | Kind::GapClosed => return None,
     };
     Ident::new(topic).ok().map(Subject::System)
 }

@@ -6,7 +6,7 @@ use crate::{
     follow::check_journal,
     journal::{Error, Followed, jetstream::Jetstream},
     keyring::Keyring,
-    post::Log,
+    post::{Log, last_leaves},
     store::rocks::Rocks,
 };
 use tokio::sync::mpsc;
@@ -29,7 +29,8 @@ pub async fn stream(
         return Ok(());
     }
     let state = stream.state().await?;
-    match check_journal(stream, position, &state).await {
+    let leaves = last_leaves(store, log.number, position)?;
+    match check_journal(stream, (position, &leaves), &state).await {
         Err(Error::Halt(why)) => {
             report.find(why);
             return Ok(());
@@ -58,7 +59,7 @@ pub async fn stream(
         compared = compare => compared?,
         read = stream.follow(state.first, sink) => read?,
     }
-    let outcomes = messages.finish(&report.erased)?;
+    let outcomes = messages.finish(&report.gone)?;
     report.find_all(outcomes.findings);
     // Somebody with rights on the broker deleted them; the log, which is the record, holds what they gave.
     for what in outcomes.missing {

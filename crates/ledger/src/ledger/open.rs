@@ -396,7 +396,8 @@ fn open_log(
             tenant.halt(reason);
         }
         Check::Behind(_) => {}
-        Check::Sound if log.position.size == 0 => {}
+        // What rests on a message that is not posted yet is not signed.
+        Check::Sound if log.position.size == 0 || !log.position.provisional.is_empty() => {}
         Check::Sound => {
             // A crash between commit and guard leaves the guard behind; a key may have come since the checkpoint.
             guard.advance(&[writer::mark(&log)])?;

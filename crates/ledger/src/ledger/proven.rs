@@ -4,8 +4,9 @@ use super::Ledger;
 use crate::{
     disclosure,
     entry::{Kind, Payload, View},
+    gone::Erasure,
     ident::Ident,
-    json::Value,
+    log::merkle::Hash,
     post::APPROVAL,
     proven::Tree,
     reader::Published,
@@ -101,30 +102,31 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Which of these entries an `erasure` entry names: found by walking `prior.system` back from the last leaf.
-    pub fn erased_among(
+    /// Which of these (entry, and epoch and sequence of a message) no `erasure` entry names: found by walking
+    /// `prior.system` back from the last leaf.
+    pub fn unnamed_among(
         &self,
         tenant: &Tenant,
-        mut wanted: BTreeSet<u64>,
-    ) -> Result<BTreeSet<u64>, store::Error> {
-        let mut named = BTreeSet::new();
+        mut wanted: BTreeSet<(u64, (u64, u64))>,
+    ) -> Result<BTreeSet<(u64, (u64, u64))>, store::Error> {
         let mut next = tenant.position().prior.system;
         // An erasure comes after what it erases.
-        while let (Some(index), Some(first)) = (next, wanted.first().copied())
+        while let (Some(index), Some((first, _))) = (next, wanted.first().copied())
             && index > first
         {
             let entry = self.entry(tenant, index)?;
             let view = entry.as_deref().and_then(View::parse);
             let view = view.ok_or_else(|| corrupt("entries", "a system entry"))?;
             if view.kind == Kind::Erasure
-                && let Some(erased) = view.at(&["event", "index"]).and_then(Value::as_u64)
-                && wanted.remove(&erased)
+                && let Some(erasure) = view.event_as::<Erasure<Hash>>()
             {
-                named.insert(erased);
+                for gone in erasure.messages {
+                    wanted.remove(&(erasure.index, (gone.epoch, gone.seq)));
+                }
             }
             next = view.prior.system.filter(|prior| *prior < index);
         }
-        Ok(named)
+        Ok(wanted)
     }
 
     /// The `approval` entries of `id` that the index names, oldest first. The index is not proven: a row may be gone.

@@ -3,10 +3,12 @@
 //! Everything here is a pure function of the messages, in their order, and of earlier entries: no clock, no
 //! randomness, no order of maps, no borders of batches. What is read and written goes through [`Changes`].
 
+mod holes;
 mod prepare;
 mod signed;
 mod state;
 
+pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
 pub use prepare::{Prepared, event_key, source_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
 pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
@@ -85,6 +87,38 @@ pub enum Error {
     /// The first message is not this log's genesis.
     #[error("the first journal message is not the genesis of {0}: this is another log's journal")]
     Genesis(String),
+    /// Journal messages are gone, and nothing told what stood there.
+    #[error(
+        "journal messages {from} to {to} are gone, and nothing was posted for them: follow the journal again"
+    )]
+    Hole {
+        /// The first one.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// A message told what stood in a hole, and was refused itself.
+    #[error(
+        "what journal message {told} tells of message {seq} is not what stood there: this database rests on it and must \
+         not sign. Restore a newer backup"
+    )]
+    Explanation {
+        /// Where.
+        seq: u64,
+        /// By which message.
+        told: u64,
+    },
+    /// Whether it repeats an event or contradicts it can't be told without payload that is not here.
+    #[error(
+        "journal message {seq} has the key of entry {first}, whose payload was erased before this database posted it: \
+         only a newer database knows whether it is the same event. Restore a newer backup"
+    )]
+    Untold {
+        /// The message.
+        seq: u64,
+        /// The entry that holds its key.
+        first: u64,
+    },
     /// Sequences run backwards: the journal is not the one that was posted.
     #[error("journal sequence {got} after {posted}: the journal was rewound or replaced")]
     Backwards {
@@ -149,7 +183,8 @@ impl Log {
         }
     }
 
-    /// Posts one message, which gives up its draft; 0 to 3 entries, and one more when journal sequences are missing before it.
+    /// Posts one message, which gives up its draft; 0 to 3 entries. Nothing may be missing before it: what stood in a hole
+    /// is posted by [`Log::post_explained`] first.
     pub fn post(
         &mut self,
         changes: &mut Changes<'_>,
@@ -171,12 +206,7 @@ impl Log {
             return Ok(Outcome::Posted { index: 0 });
         }
         if arrival.seq > posted + 1 {
-            self.post_journal_gap(
-                changes,
-                origin,
-                message,
-                Gap { from: posted + 1, to: arrival.seq - 1 },
-            );
+            return Err(Error::Hole { from: posted + 1, to: arrival.seq - 1 });
         }
         // The draft moves into its entry; the rest of the message stays for the commit record.
         let content = std::mem::replace(&mut message.content, Content::Posted);
@@ -193,6 +223,8 @@ impl Log {
             }
         };
         self.finish(changes, origin, message);
+        let accepted = !matches!(outcome, Outcome::Rejected { .. });
+        self.settle_explanation(arrival.seq, accepted)?;
         Ok(outcome)
     }
 
@@ -217,13 +249,18 @@ impl Log {
 
     /// After each message: how far posting came, and what the last message was.
     fn finish(&mut self, changes: &mut Changes<'_>, origin: Origin, message: &Prepared) {
-        self.position.posted = origin.seq;
-        let Some(subject) = message.subject.as_ref().filter(|s| is_signed(s)) else { return };
+        self.pass(changes, origin.seq, message.subject.as_ref());
+    }
+
+    /// Posting came as far as `seq`, a message on `subject`.
+    fn pass(&mut self, changes: &mut Changes<'_>, seq: u64, subject: Option<&Subject>) {
+        self.position.posted = seq;
+        let Some(subject) = subject.filter(|s| is_signed(s)) else { return };
         if let Subject::System(topic) = subject {
-            self.position.topics.insert(topic.to_string(), origin.seq);
+            self.position.topics.insert(topic.to_string(), seq);
         }
-        let key = self.number.in_epoch(origin.epoch, subject.to_string().as_bytes());
-        changes.put(Family::Subjects, key, origin.seq.to_be_bytes().to_vec());
+        let key = self.number.in_epoch(self.position.epoch, subject.to_string().as_bytes());
+        changes.put(Family::Subjects, key, seq.to_be_bytes().to_vec());
     }
 
     /// Appends one entry and all that follows from it; returns its index.
@@ -234,8 +271,21 @@ impl Log {
         origin: Origin,
         note: Option<SequenceNote>,
     ) -> u64 {
-        let index = self.position.size;
         let bytes = draft.finish(&self.tenant, (origin, self.position.prior), note);
+        let payload =
+            Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
+        self.append_bytes(changes, (draft.kind, origin.time), bytes, &payload)
+    }
+
+    /// Appends the bytes of an entry; returns its index.
+    fn append_bytes(
+        &mut self,
+        changes: &mut Changes<'_>,
+        (kind, time): (Kind, Nanos),
+        bytes: Vec<u8>,
+        payload: &Payload,
+    ) -> u64 {
+        let index = self.position.size;
         let mut full = Vec::new();
         self.edge.append(merkle::leaf_hash(&bytes), &mut full);
         for tile in full {
@@ -243,12 +293,10 @@ impl Log {
         }
         let key = self.number.numbered(index);
         changes.put(Family::Entries, key.clone(), bytes);
-        let payload =
-            Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
         changes.put(Family::Payload, key, payload.encode());
         self.position.size += 1;
-        self.position.time = origin.time;
-        self.position.prior.note(draft.kind, index);
+        self.position.time = time;
+        self.position.prior.note(kind, index);
         index
     }
 
@@ -317,11 +365,16 @@ impl Log {
         let view = view.ok_or_else(corrupt)?;
         let payload = erased::left(changes, self.number, first)?.unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
-            // Erased: nothing is left to compare with, and this message must not bring the bytes back.
-            self.mark_erasing(
-                changes,
-                Erasing { index: first, epoch: origin.epoch, seq: origin.seq },
-            );
+            let missing = changes.get(Family::Meta, &missing_key(self.number, first))?;
+            let told = missing.map(|bytes| store::read_u64(&bytes, "meta")).transpose()?;
+            if told.is_some_and(|told| origin.seq < told) {
+                return Err(Error::Untold { seq: origin.seq, first });
+            }
+            // Erased: nothing is left to compare with, and this message must not bring the bytes back. An erasure
+            // message of its own names it before it goes.
+            let erasing = Erasing { index: first, epoch: origin.epoch, seq: origin.seq };
+            let key = erasing.unnamed_key(self.number);
+            changes.put(Family::Meta, key, store::to_json(&erasing));
             return Ok(Outcome::Duplicate { index: first });
         };
         if view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole)) {
@@ -391,21 +444,6 @@ impl Log {
         };
         changes.put(Family::Sources, key, store::to_json(&sequence));
         Ok(facts)
-    }
-
-    /// Journal sequences between the last posted one and this one do not exist: somebody removed them, or never wrote them.
-    fn post_journal_gap(
-        &mut self,
-        changes: &mut Changes<'_>,
-        origin: Origin,
-        message: &Prepared,
-        gap: Gap,
-    ) {
-        let event = canonical::of(&json!({"from": gap.from, "to": gap.to}));
-        let scope = Scope { producer: "", source: "journal_gap", id: "" };
-        let draft =
-            Draft::new(Kind::JournalGap, None, event.clone(), &event, &[], (&message.seed, scope));
-        self.append(changes, draft, origin, None);
     }
 }
 

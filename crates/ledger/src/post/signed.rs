@@ -1,22 +1,19 @@
 //! Messages outside `decisions.`: verified against the journal keys in force at that place, then posted.
 
-use super::{
-    Erasing, Error, Keys, Log, LogKey, Outcome, Prepared, digest_of_access, digest_of_keys,
-};
+use super::{Error, Keys, Log, LogKey, Outcome, Prepared, digest_of_access, digest_of_keys};
 use crate::{
     canonical,
     disclosure::{SEED_BYTES, Scope},
-    entry::{Draft, Kind, Origin, View},
+    entry::{Draft, Kind, Origin},
     envelope::{self, Place},
-    erased,
     event::{Field, Refused},
     ident::Ident,
     journal::Subject,
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
     system::{
-        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, ClockReset, Erasure, Genesis, KeyChange,
-        KeyUse, NewEpoch, OVERLAP_MAX, Reason, Rules,
+        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, ClockReset, Genesis, KeyChange, KeyUse,
+        NewEpoch, OVERLAP_MAX, Reason, Rules,
     },
     time::Nanos,
 };
@@ -118,6 +115,8 @@ impl Log {
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
                 "key" => self.post_key(changes, origin, message, subject),
                 "rules" => self.post_rules(changes, origin, message, subject),
+                "gap" => self.post_hole(changes, origin, message, subject)?,
+                "trim" => self.post_trim(changes, origin, message, subject),
                 "clock" => {
                     self.post_clock(changes, Origin { time: arrived, ..origin }, message, subject)
                 }
@@ -144,7 +143,7 @@ impl Log {
     }
 
     /// A reason is an earlier entry. What it says is for people: nothing is decided by it, so it is not read here.
-    fn is_earlier(&self, reason: Option<&Reason>) -> bool {
+    pub(super) fn is_earlier(&self, reason: Option<&Reason>) -> bool {
         reason.is_none_or(|reason| reason.index < self.position.size)
     }
 
@@ -231,35 +230,6 @@ impl Log {
         }
         self.position.access = digest_of_access(&self.access);
         Some(self.append(changes, draft, origin, None))
-    }
-
-    fn post_erasure(
-        &mut self,
-        changes: &mut Changes<'_>,
-        origin: Origin,
-        message: &Prepared,
-        subject: &Subject,
-    ) -> Result<Option<u64>, Error> {
-        let Some(erasure) = read::<Erasure>(&message.body) else { return Ok(None) };
-        if !self.is_earlier(erasure.reason.as_ref()) {
-            return Ok(None);
-        }
-        let Some(draft) = plain_draft(Kind::Erasure, message, subject) else { return Ok(None) };
-        if erasure.index >= self.position.size {
-            return Ok(None);
-        }
-        let entry = self.proven(changes, erasure.index)?;
-        let Some(view) = View::parse(&entry) else { return Ok(None) };
-        erased::hide(changes, self.number, erasure.index, erasure.fields.as_deref())?;
-        // Kept until the journal message is gone and the files are rewritten, across restarts.
-        let (epoch, seq) = (view.origin.epoch, view.origin.seq);
-        self.mark_erasing(changes, Erasing { index: erasure.index, epoch, seq });
-        Ok(Some(self.append(changes, draft, origin, None)))
-    }
-
-    /// Remembers a journal message that holds erased bytes.
-    pub(super) fn mark_erasing(&self, changes: &mut Changes<'_>, erasing: Erasing) {
-        changes.put(Family::Meta, erasing.key(self.number), store::to_json(&erasing));
     }
 
     /// A new key takes over. For the log key the entry states the sizes: the tree that holds it is the first one signed anew.
@@ -358,7 +328,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }
 
-fn scope(subject: &Subject) -> Scope<'static> {
+pub(super) fn scope(subject: &Subject) -> Scope<'static> {
     // The family keeps salts of one seed apart; a signed message has its own random seed.
     let source = match subject {
         Subject::Decisions(_) => "decisions",
@@ -370,7 +340,7 @@ fn scope(subject: &Subject) -> Scope<'static> {
 }
 
 /// The body itself becomes the entry's `event`.
-fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
+pub(super) fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
     let value = json::parse(&message.body).ok()?;
     let event = canonical::to_vec(&value);
     let fits = matches!(value, Value::Object(_)) && event.len() <= system::BODY_BYTES_MAX;

@@ -12,7 +12,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The commit record of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct Position {
     /// Digest of the last message; `None` once that message was erased.
     #[serde(with = "optional_hash_text")]
     pub tail: Option<Hash>,
+    /// Sequences of messages further on that told what stood in holes: nothing is signed before they are posted.
+    pub provisional: BTreeSet<u64>,
     /// What the next entry carries as its `prior`.
     pub prior: Prior,
     /// Leaf index of the last `rules` entry.
@@ -80,6 +82,7 @@ impl Position {
             time: Nanos::default(),
             clock: None,
             tail: None,
+            provisional: BTreeSet::new(),
             prior: Prior::default(),
             rules: None,
             topics: BTreeMap::new(),
@@ -171,10 +174,19 @@ pub struct Erasing {
 }
 
 impl Erasing {
-    /// `"erasing" ‖ log ‖ epoch ‖ seq`, in `meta`.
+    /// `"erasing" ‖ log ‖ epoch ‖ seq`, in `meta`: an erasure entry names this message, so it may go.
     pub fn key(&self, number: LogNumber) -> Vec<u8> {
+        self.place(number.meta("erasing"))
+    }
+
+    /// `"unnamed" ‖ log ‖ epoch ‖ seq`, in `meta`: this message must go, and no erasure entry names it yet.
+    pub fn unnamed_key(&self, number: LogNumber) -> Vec<u8> {
+        self.place(number.meta("unnamed"))
+    }
+
+    fn place(&self, prefix: Vec<u8>) -> Vec<u8> {
         let (epoch, seq) = (self.epoch.to_be_bytes(), self.seq.to_be_bytes());
-        [&number.meta("erasing")[..], &epoch, &seq].concat()
+        [&prefix[..], &epoch, &seq].concat()
     }
 }
 

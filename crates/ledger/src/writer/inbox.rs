@@ -3,7 +3,7 @@
 use crate::{
     ident::Ident,
     journal,
-    post::{Arrival, Outcome, Prepared},
+    post::{Arrival, Explained, Outcome, Prepared},
     reader::Published,
     store::LogNumber,
     timing::Timings,
@@ -58,6 +58,13 @@ pub enum Work {
         /// Its share of the tenant's queue.
         permit: OwnedSemaphorePermit,
     },
+    /// Post what stood in holes of another journal, as messages further on tell it.
+    Explained {
+        /// In journal order.
+        holes: Vec<Explained>,
+        /// Its share of the tenant's queue.
+        permit: OwnedSemaphorePermit,
+    },
     /// Stop posting to this log.
     Halt {
         /// What a person must know.
@@ -72,6 +79,7 @@ impl Work {
         match self {
             Self::Append { messages, .. } => messages.len(),
             Self::Post { messages, .. } => messages.len(),
+            Self::Explained { holes, .. } => holes.len(),
             Self::Halt { .. } | Self::Open(_) => 0,
         }
     }

@@ -309,6 +309,17 @@ impl Part<'_> {
                         last = Some((arrival, message));
                     }
                 }
+                Work::Explained { holes, permit } => {
+                    permits.push(permit);
+                    for hole in holes {
+                        self.log.post_explained(&mut self.changes, &hole)?;
+                        self.check_mark()?;
+                    }
+                    // Of what is gone there is no digest to compare with.
+                    last = None;
+                    self.log.position.root = self.log.edge.root();
+                    self.log.save_position(&mut self.changes);
+                }
                 Work::Halt { .. } | Work::Open(_) => {}
             }
         }
@@ -363,12 +374,7 @@ impl Part<'_> {
 
     fn post_one(&mut self, arrival: Arrival, message: &mut Prepared) -> Result<Outcome, Stop> {
         let outcome = self.log.post(&mut self.changes, arrival, message)?;
-        if let Some(mark) = self.must_reach.take_if(|mark| mark.size <= self.log.position.size) {
-            let position = &self.log.position;
-            if position.size != mark.size || self.log.edge.root() != mark.root {
-                return Err(Stop::Fork(mark));
-            }
-        }
+        self.check_mark()?;
         if let (Some(to), Some(journal::Subject::Decisions(producer))) =
             (&message.headers.receipt_to, &message.subject)
         {
@@ -383,9 +389,22 @@ impl Part<'_> {
         Ok(outcome)
     }
 
-    /// Signs the new size, unless nothing was posted or a mark must be reached first.
+    /// Where the size that was signed before is reached, its root must be there.
+    fn check_mark(&mut self) -> Result<(), Stop> {
+        if let Some(mark) = self.must_reach.take_if(|mark| mark.size <= self.log.position.size) {
+            let position = &self.log.position;
+            if position.size != mark.size || self.log.edge.root() != mark.root {
+                return Err(Stop::Fork(mark));
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs the new size, unless nothing was posted, a mark must be reached first, or what was posted rests on a message
+    /// that is not posted yet.
     fn sign(&mut self, tenant: &Tenant) -> Result<(), Stop> {
-        if self.changes.is_empty() || self.must_reach.is_some() {
+        let waits = self.must_reach.is_some() || !self.log.position.provisional.is_empty();
+        if self.changes.is_empty() || waits {
             return Ok(());
         }
         let checkpoint = checkpoint(&self.log, tenant).map_err(Stop::Keys)?;

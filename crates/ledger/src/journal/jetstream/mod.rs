@@ -177,13 +177,9 @@ impl Jetstream {
 
     /// All messages on `subject`, in order. More than [`SUBJECT_MESSAGES_MAX`] is [`Error::TooBig`].
     pub async fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
-        let subject = self.address.subject(subject);
         let mut messages = Vec::new();
         let mut next = 1;
-        while let Some(raw) =
-            get(&self.connection, &self.address, &json!({ "seq": next, "next_by_subj": subject }))
-                .await?
-        {
+        while let Some(message) = self.next_on(subject, next).await? {
             if messages.len() == SUBJECT_MESSAGES_MAX {
                 return Err(Error::TooBig {
                     what: "messages per subject read at once",
@@ -191,10 +187,25 @@ impl Jetstream {
                     max: SUBJECT_MESSAGES_MAX,
                 });
             }
-            next = raw.message.seq + 1;
-            messages.push(raw.message);
+            next = message.seq + 1;
+            messages.push(message);
         }
         Ok(messages)
+    }
+
+    /// The first message at `from` or later.
+    pub async fn next_from(&self, from: u64) -> Result<Option<Message>, Error> {
+        let query = json!({ "seq": from.max(1), "next_by_subj": self.address.everything() });
+        let found = get(&self.connection, &self.address, &query).await?;
+        Ok(found.map(|raw| raw.message))
+    }
+
+    /// The first message on `subject` at `from` or later.
+    pub async fn next_on(&self, subject: &Subject, from: u64) -> Result<Option<Message>, Error> {
+        let subject = self.address.subject(subject);
+        let query = json!({ "seq": from.max(1), "next_by_subj": subject });
+        let found = get(&self.connection, &self.address, &query).await?;
+        Ok(found.map(|raw| raw.message))
     }
 
     /// Erases one message, overwriting its bytes in the stream's file; its sequence stays a hole.

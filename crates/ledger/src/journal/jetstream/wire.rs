@@ -39,6 +39,11 @@ impl Address {
         format!("{}{local}", self.prefix)
     }
 
+    /// `countersign.<tenant>.>`.
+    pub(super) fn everything(&self) -> String {
+        format!("{}>", self.prefix)
+    }
+
     /// `countersign.<tenant>.<family>.*` for each family.
     pub(super) fn patterns(&self) -> [String; 4] {
         FAMILIES.map(|family| format!("{}{family}.*", self.prefix))

@@ -1,0 +1,193 @@
+//! Holes in a stream: what messages further on tell of them. What nothing explains is never posted over in silence.
+
+use crate::{
+    envelope::{self, Place},
+    gone::{self, Erasure, Hole, Leaf, Trim},
+    journal::{Append, Error, Headers, Message, Subject, jetstream::Jetstream},
+    ledger::{Ledger, random_salt},
+    post::{Explained, Position, Was},
+    system::{By, Duty},
+    tenant::Tenant,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most erased messages that are remembered from one look ahead.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// `system.<topic>` that tells of holes.
+const TOPICS: [&str; 3] = ["erasure", "gap", "trim"];
+
+/// What was read ahead so far, from one connection.
+pub struct Holes {
+    epoch: u64,
+    /// Sequence from which each topic is read on.
+    next: BTreeMap<&'static str, u64>,
+    gone: BTreeMap<u64, Explained>,
+    gaps: VecDeque<(u64, u64, u64)>,
+    below: u64,
+}
+
+impl Holes {
+    /// Nothing was read yet; messages up to `position.posted` are posted.
+    pub fn new(position: &Position) -> Self {
+        let next = TOPICS.map(|topic| (topic, position.posted + 1)).into();
+        let (gone, gaps) = (BTreeMap::new(), VecDeque::new());
+        Self { epoch: position.epoch, next, gone, gaps, below: 0 }
+    }
+
+    /// What stood at `seq`, where a message further on tells it; nothing is known about it otherwise.
+    async fn at(&mut self, stream: &Jetstream, seq: u64) -> Result<Option<Explained>, Error> {
+        loop {
+            if let Some(known) = self.known(seq) {
+                return Ok(Some(known));
+            }
+            if !self.read_on(stream, seq).await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn known(&mut self, seq: u64) -> Option<Explained> {
+        if let Some(explained) = self.gone.remove(&seq) {
+            return Some(explained);
+        }
+        let (_, to, told) = *self.gaps.iter().find(|(from, to, _)| (*from..=*to).contains(&seq))?;
+        Some(Explained { told, what: Was::Nobodys { to } })
+    }
+
+    /// Reads one more message that may tell of `wanted`; `false` if there is none.
+    async fn read_on(&mut self, stream: &Jetstream, wanted: u64) -> Result<bool, Error> {
+        for topic in TOPICS {
+            let subject = Subject::parse(&format!("system.{topic}")).expect("a subject");
+            let next = self.next.entry(topic).or_insert(wanted);
+            // What tells of a hole lies behind it.
+            let Some(message) = stream.next_on(&subject, (*next).max(wanted + 1)).await? else {
+                continue;
+            };
+            *next = message.seq + 1;
+            self.take(topic, &message)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn take(&mut self, topic: &str, message: &Message) -> Result<(), Error> {
+        let told = message.seq;
+        match topic {
+            "erasure" => {
+                let erasure = gone::read::<Erasure<Leaf>>(&message.body);
+                let messages = erasure.map(|erasure| erasure.messages).unwrap_or_default();
+                for gone in messages.into_iter().filter(|gone| gone.epoch == self.epoch) {
+                    let explained = || Explained { told, what: Was::Message(gone.clone()) };
+                    self.gone.entry(gone.seq).or_insert_with(explained);
+                }
+                if self.gone.len() > REMEMBERED_MAX {
+                    let text = "more than 10,000 erased messages lie ahead: restore a newer backup";
+                    return Err(Error::Halt(text.into()));
+                }
+            }
+            "gap" => {
+                let hole = gone::read::<Hole>(&message.body);
+                self.gaps.extend(hole.map(|hole| (hole.from, hole.to, told)));
+            }
+            _ => {
+                let below = gone::read::<Trim>(&message.body).map_or(0, |trim| trim.below);
+                self.below = self.below.max(below);
+            }
+        }
+        Ok(())
+    }
+
+    /// What stood at the sequences `from..=to`, which the stream no longer holds.
+    ///
+    /// [`Error::Halt`]: it was trimmed, or nothing tells and this database must not say so itself.
+    pub async fn fill(
+        &mut self,
+        (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
+        (from, to): (u64, u64),
+    ) -> Result<Vec<Explained>, Error> {
+        let mut stood = Vec::new();
+        let mut next = from;
+        while next <= to {
+            let Some(mut explained) = self.at(stream, next).await? else {
+                if next < self.below {
+                    return Err(trimmed(self.below));
+                }
+                self.declare((ledger, tenant, stream), (next, to)).await?;
+                continue;
+            };
+            if let Was::Nobodys { to: last } = &mut explained.what {
+                // Where it reaches further, a message that is there contradicts it: posting finds that.
+                *last = to.min(*last);
+            }
+            next = explained.what.last() + 1;
+            stood.push(explained);
+        }
+        Ok(stood)
+    }
+
+    /// Says in the journal that messages are gone which nothing explains. A database that is behind what was signed must
+    /// not: what it misses was posted.
+    async fn declare(
+        &mut self,
+        (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
+        (from, mut to): (u64, u64),
+    ) -> Result<(), Error> {
+        // Up to the next one that something explains.
+        for seq in from + 1..=to.min(from + REMEMBERED_MAX as u64) {
+            if self.known_ahead(seq) {
+                to = seq - 1;
+                break;
+            }
+        }
+        if tenant.must_reach().is_some() {
+            return Err(Error::Halt(format!(
+                "journal messages {from} to {to} are gone, nothing in the journal explains it, and this database is older \
+                 than what was signed: what they held may have been posted. Restore a newer backup; or, if there is none, \
+                 `countersign recover --accept-hole`"
+            )));
+        }
+        let by = By::Server { server: Duty::Journal };
+        tracing::warn!(tenant = %tenant.name, from, to, "journal messages are gone, and nothing explains it");
+        append_gap((ledger, tenant, stream), Hole { from, to, by }).await
+    }
+
+    fn known_ahead(&self, seq: u64) -> bool {
+        let in_gap = self.gaps.iter().any(|(from, to, _)| (*from..=*to).contains(&seq));
+        in_gap || self.gone.contains_key(&seq)
+    }
+}
+
+fn trimmed(below: u64) -> Error {
+    Error::Halt(format!(
+        "the journal was trimmed below {below}, and this database has not posted what stood there: restore a newer backup"
+    ))
+}
+
+/// Appends `system.gap` behind what the stream holds; posting judges it when it comes there. Another server that says
+/// the same first is as good.
+pub async fn append_gap(
+    (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
+    hole: Hole,
+) -> Result<(), Error> {
+    let subject = Subject::parse("system.gap").expect("a subject");
+    let body = crate::canonical::of(&hole);
+    let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
+    let posted = ledger.last_on(tenant, &subject)?;
+    // The signature names the message before it on this subject as posting will find it.
+    let expected = held.max(posted);
+    let published = tenant.published();
+    let journal = published.keys.journal();
+    let newest = journal.last().ok_or_else(|| Error::Unavailable("no journal key".into()))?;
+    let epoch = tenant.position().epoch;
+    let place = Place { tenant: &tenant.name, epoch, subject: &subject, expected };
+    let signature =
+        tenant.with_keys(|ring| ring.signer(newest).map(|s| envelope::sign(s, place, &body)));
+    let signature = signature.map_err(|error| Error::Halt(error.to_string()))?;
+    let headers =
+        Headers { salt: Some(random_salt()), signature: Some(signature), ..Headers::default() };
+    match stream.append(vec![Append { subject, headers, body, expected: Some(held) }]).await {
+        Ok(_) | Err(Error::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,154 @@
+//! Journal messages that are deleted, and what they gave: nothing is inferred from absence (`proto/formats/system.md`,
+//! *Holes*). Whoever meets a hole reads here what stood there, or stops.
+
+use crate::{
+    canonical, json,
+    log::merkle::{Hash, leaf_hash},
+    system::{By, Reason},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// A leaf inside a message: the entry as nested JSON. Both are RFC 8785, so its bytes come back exactly.
+pub type Leaf = serde_json::Value;
+
+/// `system.erasure`: payload of one entry is forgotten, and the journal messages that held it go.
+///
+/// `L` is a whole [`Leaf`] in the message, which is trimmed one day, and its [`Hash`] in the entry, which stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure<L> {
+    /// The entry whose payload goes.
+    pub index: u64,
+    /// Its leaf hash: refused where another entry stands.
+    pub leaf_hash: Hash,
+    /// Which fields; all of them when absent.
+    #[serde(default)]
+    pub fields: Option<Vec<String>>,
+    /// Who erased.
+    pub by: By,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+    /// Every journal message that goes: the entry's own one, and those that repeat its event, in journal order.
+    pub messages: Vec<Gone<L>>,
+}
+
+/// One journal message that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gone<L> {
+    /// Journal epoch.
+    pub epoch: u64,
+    /// Journal sequence.
+    pub seq: u64,
+    /// The local subject, as `decisions.gw-1`; `null` for one that is none of ours.
+    pub subject: Option<String>,
+    /// All leaves that it gave, in order; none for a repetition.
+    pub leaves: Vec<L>,
+}
+
+impl Erasure<Leaf> {
+    /// As its entry says it: leaf hashes in the place of leaves.
+    pub fn hashed(&self) -> Erasure<Hash> {
+        let hashed = |gone: &Gone<Leaf>| Gone {
+            epoch: gone.epoch,
+            seq: gone.seq,
+            subject: gone.subject.clone(),
+            leaves: gone.hashes(),
+        };
+        Erasure {
+            index: self.index,
+            leaf_hash: self.leaf_hash,
+            fields: self.fields.clone(),
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+            messages: self.messages.iter().map(hashed).collect(),
+        }
+    }
+}
+
+impl Gone<Leaf> {
+    /// The bytes of its leaves.
+    pub fn entries(&self) -> Vec<Vec<u8>> {
+        self.leaves.iter().map(canonical::of).collect()
+    }
+
+    /// Their leaf hashes.
+    pub fn hashes(&self) -> Vec<Hash> {
+        self.entries().iter().map(|entry| leaf_hash(entry)).collect()
+    }
+}
+
+/// `system.gap`: journal messages are gone that nothing explains, and this log has no entry of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hole {
+    /// The first sequence that is gone.
+    pub from: u64,
+    /// The last one.
+    pub to: u64,
+    /// Who says so: the server that met the hole, or `recover --accept-hole`.
+    pub by: By,
+}
+
+/// `system.trim`: posted messages are old, and go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trim {
+    /// Every message of this epoch with a lower sequence goes.
+    pub below: u64,
+    /// Who says so.
+    pub by: By,
+}
+
+/// What a body says: strict JSON that is exactly one of these, deep enough for nested leaves.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    json::parse_nested(body).ok()?;
+    serde_json::from_slice(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Numbers, texts and depths of leaves come back as they were.
+    fn check(value: &str) {
+        let leaf = canonical::to_vec(&json::parse(value.as_bytes()).unwrap());
+        let text = String::from_utf8(leaf.clone()).unwrap();
+        let body = format!(r#"{{"epoch":1,"leaves":[{text}],"seq":9,"subject":null}}"#);
+        let gone: Gone<Leaf> = read(body.as_bytes()).unwrap();
+        assert_eq!(gone.entries(), [leaf], "{value}");
+        assert_eq!(canonical::of(&gone), body.into_bytes());
+    }
+
+    #[test]
+    fn p6_a_nested_leaf_gives_its_bytes() {
+        check(r#"{"a":1e21,"b":-0,"c":0.1,"d":5e-324,"e":9007199254740991,"f":"\u0007é"}"#);
+        check(&format!("{}1{}", "[".repeat(json::DEPTH_MAX), "]".repeat(json::DEPTH_MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn p6_any_number_comes_back(bits in any::<u64>()) {
+            let number = f64::from_bits(bits);
+            let whole = number.abs() <= json::INTEGER_MAX || number.fract() != 0.0;
+            prop_assume!(number.is_finite() && whole);
+            let text = serde_json::to_string(&number).unwrap();
+            if json::parse(text.as_bytes()).is_ok() {
+                check(&format!(r#"{{"n":{text}}}"#));
+            }
+        }
+    }
+
+    #[test]
+    fn p3_what_is_not_strict_is_no_message() {
+        let check = |body: &str, reads: bool| {
+            assert_eq!(read::<Gone<Leaf>>(body.as_bytes()).is_some(), reads, "{body}");
+        };
+        check(r#"{"epoch":1,"seq":2,"subject":null,"leaves":[]}"#, true);
+        check(r#"{"epoch":1,"seq":2,"subject":null,"leaves":[],"more":1}"#, false);
+        check(r#"{"epoch":1,"seq":2,"subject":null,"leaves":[{"a":1,"a":2}]}"#, false);
+        check(r#"{"epoch":1,"seq":2,"subject":null}"#, false);
+    }
+}

@@ -1,0 +1,325 @@
+//! Holes: journal messages that are gone. Nothing is inferred from absence: an erasure message, a gap message or a trim
+//! message says what was there, and until that message is posted itself by the ordinary rules nothing is signed.
+
+use super::{Erasing, Error, Log, Prepared, event_key, signed::plain_draft, source_key};
+use crate::{
+    canonical,
+    disclosure::Scope,
+    entry::{Draft, Kind, Origin, Payload, View},
+    erased, event,
+    gone::{self, Erasure, Gone, Hole, Leaf, Trim},
+    ident::Ident,
+    journal::Subject,
+    json::Value,
+    log::merkle::{Hash, leaf_hash},
+    sequence::Sequence,
+    store::{self, Changes, Family, Read as _},
+    system::BODY_BYTES_MAX,
+};
+use std::ops::Range;
+
+/// A message gives at most four entries.
+const LEAVES_MAX: usize = 4;
+
+/// What a message further on says about a hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// Sequence of the message that says so.
+    pub told: u64,
+    /// What stood here.
+    pub what: Was,
+}
+
+/// What stood in a hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Was {
+    /// One message, erased since.
+    Message(Gone<Leaf>),
+    /// Messages that nobody posted, up to this sequence.
+    Nobodys {
+        /// The last one.
+        to: u64,
+    },
+}
+
+impl Was {
+    /// The last sequence that it covers.
+    pub fn last(&self) -> u64 {
+        match self {
+            Self::Message(gone) => gone.seq,
+            Self::Nobodys { to } => *to,
+        }
+    }
+}
+
+/// Whether an entry of this kind has payload, which can be erased.
+pub fn is_erasable(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Decision | Kind::Event | Kind::Evidence | Kind::Rejected | Kind::DuplicateConflict
+    )
+}
+
+/// Where an entry stands in the journal. What opens an epoch lies in the new journal behind those posted after it.
+fn place(view: &View<'_>) -> (u64, u64) {
+    let from = view.at(&["event", "from"]).and_then(Value::as_u64);
+    let from = from.filter(|_| view.kind == Kind::Journal);
+    (view.origin.epoch, from.map_or(view.origin.seq, |from| from.saturating_sub(1)))
+}
+
+impl Log {
+    /// The leaf indexes of what the journal messages `from..=to` of an epoch gave: neighbours, because a log follows its
+    /// journal. Reads `2 log₂ size` proven entries.
+    pub fn leaves_of(
+        &self,
+        changes: &Changes<'_>,
+        epoch: u64,
+        (from, to): (u64, u64),
+    ) -> Result<Range<u64>, store::Error> {
+        let begin = self.first_from(changes, (epoch, from))?;
+        let end = self.first_from(changes, (epoch, to.saturating_add(1)))?;
+        Ok(begin..end)
+    }
+
+    /// The first entry whose place in the journal is at least this one.
+    fn first_from(&self, changes: &Changes<'_>, wanted: (u64, u64)) -> Result<u64, store::Error> {
+        let (mut low, mut high) = (0, self.position.size);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = self.proven(changes, middle)?;
+            let corrupt = store::Error::Corrupt { family: "entries", what: "an entry" };
+            let view = View::parse(&entry).ok_or(corrupt)?;
+            if place(&view) < wanted { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// Payload is forgotten. What goes from the journal is named with all that it gave, and refused where that differs.
+    pub(super) fn post_erasure(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Result<Option<u64>, Error> {
+        let Some(erasure) = gone::read::<Erasure<Leaf>>(&message.body) else { return Ok(None) };
+        if !self.fits(changes, &erasure)? {
+            return Ok(None);
+        }
+        let event = canonical::of(&erasure.hashed());
+        if event.len() > BODY_BYTES_MAX {
+            return Ok(None);
+        }
+        erased::hide(changes, self.number, erasure.index, erasure.fields.as_deref())?;
+        // Kept until the journal messages are gone and the files are rewritten, across restarts.
+        for gone in &erasure.messages {
+            let erasing = Erasing { index: erasure.index, epoch: gone.epoch, seq: gone.seq };
+            changes.delete(Family::Meta, erasing.unnamed_key(self.number));
+            changes.put(Family::Meta, erasing.key(self.number), store::to_json(&erasing));
+        }
+        let salts = (&message.seed, super::signed::scope(subject));
+        let draft = Draft::new(Kind::Erasure, None, event.clone(), &event, &[], salts);
+        Ok(Some(self.append(changes, draft, origin, None)))
+    }
+
+    /// Whether an erasure names what stands here: the entry, and of each message all leaves.
+    fn fits(&self, changes: &Changes<'_>, erasure: &Erasure<Leaf>) -> Result<bool, store::Error> {
+        let earlier = erasure.index < self.position.size;
+        if !earlier || !self.is_earlier(erasure.reason.as_ref()) {
+            return Ok(false);
+        }
+        let entry = self.proven(changes, erasure.index)?;
+        let view = View::parse(&entry).filter(|view| is_erasable(view.kind));
+        if view.is_none() || leaf_hash(&entry) != erasure.leaf_hash {
+            return Ok(false);
+        }
+        let here = (self.position.epoch, self.position.posted);
+        let mut before = (0, 0);
+        let mut own = false;
+        for gone in &erasure.messages {
+            let place = (gone.epoch, gone.seq);
+            let subject = gone.subject.as_deref();
+            if place <= before
+                || place > here
+                || subject.is_some_and(|s| Subject::parse(s).is_none())
+            {
+                return Ok(false);
+            }
+            before = place;
+            let leaves = self.leaves_of(changes, gone.epoch, (gone.seq, gone.seq))?;
+            let mut stand = Vec::with_capacity(LEAVES_MAX);
+            for index in leaves.clone().take(LEAVES_MAX + 1) {
+                stand.push(leaf_hash(&self.proven(changes, index)?));
+            }
+            // A message that gave entries holds this one, or it is none of this erasure's.
+            if stand != gone.hashes() || !(stand.is_empty() || leaves.contains(&erasure.index)) {
+                return Ok(false);
+            }
+            own |= leaves.contains(&erasure.index);
+        }
+        Ok(own)
+    }
+
+    /// Journal messages are gone that nothing explains: an entry says so, in the place of the message that says so. It
+    /// is refused where one of them was posted.
+    pub(super) fn post_hole(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Result<Option<u64>, Error> {
+        let Some(hole) = gone::read::<Hole>(&message.body) else { return Ok(None) };
+        let fits = hole.from > 0 && hole.from <= hole.to && hole.to < origin.seq;
+        if !fits || !self.leaves_of(changes, origin.epoch, (hole.from, hole.to))?.is_empty() {
+            return Ok(None);
+        }
+        let draft = plain_draft(Kind::JournalGap, message, subject);
+        Ok(draft.map(|draft| self.append(changes, draft, origin, None)))
+    }
+
+    /// Old messages go: said before it is done, so that a hole at the beginning is explained.
+    pub(super) fn post_trim(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Option<u64> {
+        let trim = gone::read::<Trim>(&message.body)?;
+        if trim.below == 0 || trim.below > origin.seq {
+            return None;
+        }
+        let draft = plain_draft(Kind::Trim, message, subject)?;
+        Some(self.append(changes, draft, origin, None))
+    }
+
+    /// Posts what stood in a hole, as a message further on tells it; provisional until that one is posted.
+    ///
+    /// Payload that was not erased is missing here from now on.
+    pub fn post_explained(
+        &mut self,
+        changes: &mut Changes<'_>,
+        explained: &Explained,
+    ) -> Result<(), Error> {
+        let (seq, told) = (self.position.posted + 1, explained.told);
+        let wrong = || Error::Explanation { seq, told };
+        match &explained.what {
+            Was::Nobodys { to } if *to > self.position.posted => self.position.posted = *to,
+            Was::Nobodys { .. } => return Err(wrong()),
+            Was::Message(gone) => {
+                let next = (self.position.epoch, self.position.posted + 1);
+                let subject = gone.subject.as_deref().map(Subject::parse);
+                if (gone.epoch, gone.seq) != next || matches!(subject, Some(None)) {
+                    return Err(wrong());
+                }
+                for entry in gone.entries() {
+                    if !self.post_leaf(changes, gone, entry, explained.told)? {
+                        return Err(wrong());
+                    }
+                }
+                self.pass(changes, gone.seq, subject.flatten().as_ref());
+            }
+        }
+        self.position.tail = None;
+        self.position.provisional.insert(explained.told);
+        Ok(())
+    }
+
+    /// Appends one leaf as it was; `false` where it can't have stood here.
+    fn post_leaf(
+        &mut self,
+        changes: &mut Changes<'_>,
+        gone: &Gone<Leaf>,
+        entry: Vec<u8>,
+        told: u64,
+    ) -> Result<bool, Error> {
+        let Some(view) = View::parse(&entry) else { return Ok(false) };
+        let gaps = matches!(view.kind, Kind::GapOpened | Kind::GapClosed);
+        let fits = (is_erasable(view.kind) || gaps)
+            && (view.origin.epoch, view.origin.seq) == (gone.epoch, gone.seq)
+            && view.origin.time >= self.position.time
+            && view.prior == self.position.prior
+            && view.text(&["tenant"]) == Some(self.tenant.as_str());
+        if !fits {
+            return Ok(false);
+        }
+        let (kind, time, index) = (view.kind, view.origin.time, self.position.size);
+        let text = |path: &[&str]| view.text(path).unwrap_or("");
+        if matches!(kind, Kind::Decision | Kind::Event) {
+            let (producer, source) = (text(&["producer"]), text(&["event", "source"]));
+            let scope = Scope { producer, source, id: text(&["event", "id"]) };
+            let key = self.number.key(&event_key(scope));
+            changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
+            self.take_number(changes, &view)?;
+        }
+        if let Some(id) = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok())
+            && kind == Kind::Evidence
+        {
+            let key = self.number.approval(&id, Some(index));
+            changes.put(Family::Approvals, key, vec![super::EVIDENCE]);
+        }
+        if !gaps {
+            changes.put(Family::Meta, missing_key(self.number, index), told.to_be_bytes().to_vec());
+        }
+        self.append_bytes(changes, (kind, time), entry, &Payload::default());
+        Ok(true)
+    }
+
+    /// The numbers of a source after an event whose message is gone.
+    fn take_number(&self, changes: &mut Changes<'_>, view: &View<'_>) -> Result<(), store::Error> {
+        let text = |path: &[&str]| view.text(path).unwrap_or("");
+        let Ok(number) = text(&["event", "sequence"]).parse() else { return Ok(()) };
+        let (producer, source) = (text(&["producer"]), text(&["event", "source"]));
+        let key = self.number.key(&source_key(Scope { producer, source, id: "" }));
+        let known = changes.get(Family::Sources, &key)?;
+        let known =
+            known.map(|bytes| store::read_json::<Sequence>(&bytes, "sources")).transpose()?;
+        let heartbeat = text(&["event", "type"]) == event::HEARTBEAT;
+        let sequence = match known {
+            None => Sequence::begin(number),
+            Some(mut known) => {
+                if heartbeat {
+                    known.heartbeat(number);
+                } else {
+                    known.observe(number);
+                }
+                known
+            }
+        };
+        changes.put(Family::Sources, key, store::to_json(&sequence));
+        Ok(())
+    }
+
+    /// The message that explained a hole must be posted by the ordinary rules: what was signed nowhere rests on it.
+    pub(super) fn settle_explanation(&mut self, seq: u64, posted: bool) -> Result<(), Error> {
+        if self.position.provisional.remove(&seq) && !posted {
+            return Err(Error::Explanation { seq, told: seq });
+        }
+        Ok(())
+    }
+}
+
+/// `"missing" ‖ log ‖ index`, in `meta`: this payload never was here; the value is the sequence of the message that told
+/// what stood here.
+pub fn missing_key(number: store::LogNumber, index: u64) -> Vec<u8> {
+    [number.meta("missing"), index.to_be_bytes().to_vec()].concat()
+}
+
+/// The leaf hashes of the last posted message, without proof: what a stream is compared with where that message is gone.
+pub fn last_leaves(
+    read: &dyn store::Read,
+    number: store::LogNumber,
+    position: &super::Position,
+) -> Result<Vec<Hash>, store::Error> {
+    let mut hashes = Vec::new();
+    for index in (0..position.size).rev().take(LEAVES_MAX) {
+        let Some(entry) = read.get(Family::Entries, &number.numbered(index))? else { break };
+        let stands = View::parse(&entry).map(|view| place(&view));
+        if stands != Some((position.epoch, position.posted)) {
+            break;
+        }
+        hashes.insert(0, leaf_hash(&entry));
+    }
+    Ok(hashes)
+}
