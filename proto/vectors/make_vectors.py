@@ -20,7 +20,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim"}
 
 
 class Log:
@@ -85,8 +85,23 @@ class Log:
         if not subject.startswith("decisions."):
             self.subjects[subject] = seq
         if missing:
-            gap = {"from": seq - missing, "to": seq - 1}
-            self.put("journal_gap", None, gap, gap, {}, ("", "journal_gap", ""))
+            # A message further on says what stood there: `told` is its sequence.
+            self.message["hole"] = {"from": seq - missing, "to": seq - 1, "told": None}
+
+    def gone(self, seq):
+        """A message with all leaves that it gave, as an erasure message names it."""
+        message = next(m for m in self.file["messages"] if (m["epoch"], m["seq"]) == (self.epoch, seq))
+        leaves = [json.loads(entry["entry"]) for entry in message["entries"]]
+        return {"epoch": self.epoch, "seq": seq, "subject": message["subject"], "leaves": leaves}
+
+    def erase(self, index, fields, seqs, who, time):
+        """`system.erasure` of an entry: the message holds the leaves, its entry their hashes."""
+        body = {"index": index, "leaf_hash": b64(leaf_hash(self.entries[index])), "fields": fields, "messages": list(map(self.gone, seqs))} | who
+        short = [gone | {"leaves": [b64(leaf_hash(jcs(leaf))) for leaf in gone["leaves"]]} for gone in body["messages"]]
+        self.signed("system.erasure", body, time, "erasure", event=body | {"messages": short}, whole=body | {"messages": short})
+        self.kept[index]["commit_salt"] = None
+        left = [d for d in self.kept[index]["disclosures"] if fields is not None and json.loads(d)[1] not in fields]
+        self.message["left"] = {"index": index, "commit_salt": None, "disclosures": left}
 
     def done(self, status, index=None, **more):
         self.message["outcome"] = {"status": status} | ({} if index is None else {"index": index}) | more
@@ -148,7 +163,7 @@ class Log:
                 return None, None, {"number": n, "from": a, "to": b, "open": rest}
         return None, "reused", None
 
-    def signed(self, subject, content, time, kind, event=None, fields=None, opens=False, key=JKEY):
+    def signed(self, subject, content, time, kind, event=None, fields=None, opens=False, key=JKEY, whole=None):
         """A message outside `decisions.`; `event` where the entry does not hold the body itself."""
         if opens:
             self.epoch, self.posted, self.subjects = content["epoch"], 0, {}
@@ -161,7 +176,7 @@ class Log:
         if opens:
             self.message["opens_epoch"] = True
             self.time, self.posted, self.subjects = self.entry_time, content["from"] - 1, {}
-        family, whole = subject.partition(".")[0], content
+        family, whole = subject.partition(".")[0], whole or content
         if kind == "key":
             whole = event
         return self.done("posted", self.put(kind, None, event or content, whole, fields or {}, ("", family, "")))
@@ -291,10 +306,7 @@ def make_entries():
     words = {"act": "erasure", "reason": "Request 2026-117 of the person concerned."}
     why = log.signed("evidence.system", words, at(3), "evidence", event={"subject": "system"}, fields=words)
     reason = {"index": why, "leaf_hash": b64(leaf_hash(log.entries[why]))}
-    erasure = {"index": index, "fields": ["/data/agent/owner", "prompt"], "by": admin, "reason": reason}
-    log.signed("system.erasure", erasure, at(3), "erasure")
-    log.kept[index]["commit_salt"] = None
-    log.message["left"] = {"index": index, "commit_salt": None, "disclosures": [d for d in log.kept[index]["disclosures"] if json.loads(d)[1] not in ("/data/agent/owner", "prompt")]}
+    log.erase(index, ["/data/agent/owner", "prompt"], [3], {"by": admin, "reason": reason}, at(3))
     log.publish(payment() | {"time": "2026-11-20T05:48:59Z"}, at(4))
     id = approval_id(TENANT, "gw-1", payment()["source"], payment()["id"])
     rule = {
@@ -338,6 +350,10 @@ def make_entries():
         {"vkey": LOG2.vkey, "first_size": size, "last_size": None, "index": key_index, "receipt": receipt(log.entries[key_index], key_index, hashes, signed)},
     ]})
     log.publish(decision("after-the-hole"), at(10), missing=2)
+    hole = log.message["hole"]
+    log.signed("system.gap", {"from": hole["from"], "to": hole["to"], "by": {"server": "journal"}}, at(10), "journal_gap")
+    hole["told"] = log.message["seq"]
+    log.signed("system.trim", {"below": 3, "by": {"server": "retention"}}, at(10), "trim")
     log.signed("system.access", {"op": "remove", "key_id": "0123456789abcdef", "by": {"key": "fedcba9876543210"}, "reason": None}, at(11), "access")
     log.signed("system.access", {"op": "read", "from": 2, "to": 3, "seconds": 600, "by": admin}, at(12), "access")
     for wrong in (
@@ -350,6 +366,42 @@ def make_entries():
         body = jcs(wrong)
         log.reject("system.access", body, at(12), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.access", log.subjects["system.access"], body))
     log.write("system")
+
+    log = Log("Holes. `late` are messages that were deleted before a replica posted them: it posts the leaves that the message `told` holds, and has the same log.")
+    who = {"by": admin, "reason": None}
+    log.publish(decision("e-1", 1), at(1))
+    late = log.publish(decision("e-2", 4), at(2))
+    log.publish(decision("e-2", 4), at(3))
+    log.reject("decisions.gw-1", b"{", at(4), "json_syntax")
+    refused = len(log.entries) - 1
+    words = {"comment": "I know this supplier."}
+    said = log.signed("evidence.apr-1", words, at(5), "evidence", event={"approval_id": "apr-1"}, fields=words)
+    log.publish(decision("e-3", 2), at(6))
+    log.erase(late, None, [3, 4], who, at(7))
+    log.erase(refused, ["raw"], [5], who, at(8))
+    log.erase(said, None, [6], who, at(9))
+    log.publish(decision("e-2", 4), at(10))
+    log.erase(late, None, [3, log.posted], {"by": {"server": "repetition"}, "reason": None}, at(11))
+    log.signed("evidence.apr-1", words, at(12), "evidence", event={"approval_id": "apr-1"}, fields=words)
+    log.publish(decision("e-4", 3), at(13))
+    good = {"index": late, "leaf_hash": b64(leaf_hash(log.entries[late])), "fields": None, "messages": [log.gone(3)]} | who
+    for wrong in (
+        good | {"leaf_hash": b64(leaf_hash(log.entries[1]))}, good | {"messages": []}, good | {"messages": [log.gone(3), log.gone(3)]}, good | {"messages": [log.gone(4)]},
+        good | {"messages": [log.gone(3) | {"leaves": log.gone(3)["leaves"][1:]}]}, good | {"messages": [log.gone(3) | {"seq": 2}]}, good | {"messages": [log.gone(3), log.gone(8)]},
+        good | {"messages": [log.gone(3) | {"subject": "other.gw-1"}]}, good | {"index": 0, "leaf_hash": b64(leaf_hash(log.entries[0])), "messages": [log.gone(1)]},
+        good | {"messages": [log.gone(3), {"epoch": 1, "seq": 99, "subject": "decisions.gw-1", "leaves": []}]}, {name: value for name, value in good.items() if name != "messages"},
+    ):
+        body = jcs(wrong)
+        log.reject("system.erasure", body, at(14), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.erasure", log.subjects["system.erasure"], body))
+    for topic, wrong in (
+        ("gap", {"from": 3, "to": 4, "by": {"server": "journal"}}), ("gap", {"from": 0, "to": 1, "by": {"server": "journal"}}), ("gap", {"from": 99, "to": 98, "by": {"server": "journal"}}),
+        ("gap", {"from": 99, "to": 99, "by": {"server": "journal"}}), ("gap", {"from": 4, "to": 4}),
+        ("trim", {"below": 0, "by": {"server": "retention"}}), ("trim", {"below": 99, "by": {"server": "retention"}}), ("trim", {"below": 2}),
+    ):
+        body = jcs(wrong)
+        log.reject(f"system.{topic}", body, at(14), "system_body", signature=sign_place(JKEY, TENANT, 1, f"system.{topic}", log.subjects.get(f"system.{topic}", 0), body))
+    log.file["late"] = [{"seq": 3, "told": 8}, {"seq": 4, "told": 8}, {"seq": 5, "told": 9}, {"seq": 6, "told": 10}, {"seq": 11, "told": 12}]
+    log.write("holes")
 
     log = Log("A new journal epoch: `recover` posts the message first; it is no entry when it comes along in its place.")
     second = "jetstream:COUNTERSIGN_acme:2026-11-21T09:00:00.000000000Z"

@@ -2,7 +2,7 @@
 
 mod holes;
 
-pub use holes::append_gap;
+pub use holes::{append_gap, unexplained};
 
 use crate::{
     disclosure::Seed,

@@ -264,6 +264,9 @@ pub struct Recover {
     /// The broker lost messages for good: begin a new journal epoch by an entry that says what is missing
     #[arg(long)]
     pub accept_journal_loss: bool,
+    /// Journal messages are gone that nothing explains, and there is no newer backup: say so in the log, and go on
+    #[arg(long, conflicts_with_all = ["accept_journal_loss", "new_guard"])]
+    pub accept_hole: bool,
     /// The guard file is lost for good: begin a new one at the database's size
     #[arg(long, conflicts_with = "accept_journal_loss")]
     pub new_guard: bool,

@@ -9,7 +9,8 @@ use crate::{
     terminal::{dim, say, warn},
 };
 use ledger::{
-    fsck,
+    follow, fsck,
+    gone::Hole,
     guard::Guard,
     ident::Ident,
     journal::{Journal, jetstream},
@@ -27,8 +28,9 @@ use std::sync::Arc;
 
 /// Runs one way out for one tenant.
 pub fn run(arguments: &Recover) -> Result<(), Failed> {
-    if !arguments.accept_journal_loss && !arguments.new_guard {
-        return Err(Failed::new(2, "say which: --accept-journal-loss or --new-guard (see --help)"));
+    if !arguments.accept_journal_loss && !arguments.new_guard && !arguments.accept_hole {
+        let text = "say which: --accept-journal-loss, --accept-hole or --new-guard (see --help)";
+        return Err(Failed::new(2, text));
     }
     let why = super::ask_why(arguments.reason.as_deref())?;
     let config = load(&arguments.config.config)?;
@@ -47,6 +49,9 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
         new_guard(&store, &mut guard, &log)?;
         drop((store, guard));
         return super::runtime()?.block_on(keep_why(config, &name, why.as_ref()));
+    }
+    if arguments.accept_hole {
+        return super::runtime()?.block_on(accept_hole(&config, &log));
     }
     super::runtime()?.block_on(journal_loss(&config, &store, &mut guard, log, why))
 }
@@ -97,6 +102,38 @@ async fn keep_why(config: Config, name: &Ident, why: Option<&Why>) -> Result<(),
         Ok(index) => say(&format!("recorded in entry {index}")),
         Err(error) => warn(&format!("The guard is made, but no entry says so: {error}")),
     }
+    Ok(())
+}
+
+/// Says in the journal that messages are gone which nothing explains: the next `serve` posts on from there.
+async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
+    let Some((options, _)) = config.jetstream() else {
+        return Err(Failed::new(
+            EXIT_FAILED,
+            "the embedded journal lies in the database: restore a backup",
+        ));
+    };
+    let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
+    let stream = jetstream::Jetstream::open(&broker, &log.tenant).await.map_err(Error::from)?;
+    let holes = follow::unexplained(&stream, &log.position).await.map_err(Error::from)?;
+    if holes.is_empty() {
+        let text = "every message that is gone is explained: there is nothing to accept";
+        return Err(Failed::new(EXIT_FAILED, text));
+    }
+    let keyring = Keyring::open(&config.file.keys_dir, &log.tenant).map_err(Error::from)?;
+    let published = writer::published(log, String::new());
+    let journal = (Journal::JetStream(stream.clone()), log.position.clone());
+    let (name, origin) = (log.tenant.clone(), log.origin.clone());
+    let tenant = Tenant::new(name, log.number, origin, keyring, journal, published);
+    let posted = log.position.topics.get("gap").copied().unwrap_or(0);
+    for (from, to) in holes {
+        let hole = Hole { from, to, by: By::Command { command: Command::Recover } };
+        follow::append_gap((&tenant, &stream), posted, hole).await.map_err(Error::from)?;
+        say(&format!("journal messages {from} to {to} are given up: an entry will say so"));
+    }
+    say(&dim(
+        "Start the server. If what was signed before can't be reached without them, it halts: restore a newer backup.",
+    ));
     Ok(())
 }
 

@@ -3,13 +3,14 @@
 use crate::{
     envelope::{self, Place},
     gone::{self, Erasure, Hole, Leaf, Trim},
-    journal::{Append, Error, Headers, Message, Subject, jetstream::Jetstream},
+    journal::{Append, Error, Followed, Headers, Message, Subject, jetstream::Jetstream},
     ledger::{Ledger, random_salt},
     post::{Explained, Position, Was},
     system::{By, Duty},
     tenant::Tenant,
 };
 use std::collections::{BTreeMap, VecDeque};
+use tokio::sync::mpsc;
 
 /// Most erased messages that are remembered from one look ahead.
 const REMEMBERED_MAX: usize = 10_000;
@@ -149,7 +150,8 @@ impl Holes {
         }
         let by = By::Server { server: Duty::Journal };
         tracing::warn!(tenant = %tenant.name, from, to, "journal messages are gone, and nothing explains it");
-        append_gap((ledger, tenant, stream), Hole { from, to, by }).await
+        let posted = ledger.last_on(tenant, &Subject::parse("system.gap").expect("a subject"))?;
+        append_gap((tenant, stream), posted, Hole { from, to, by }).await
     }
 
     fn known_ahead(&self, seq: u64) -> bool {
@@ -165,15 +167,15 @@ fn trimmed(below: u64) -> Error {
 }
 
 /// Appends `system.gap` behind what the stream holds; posting judges it when it comes there. Another server that says
-/// the same first is as good.
+/// the same first is as good. `posted`: the last posted sequence on that subject.
 pub async fn append_gap(
-    (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
+    (tenant, stream): (&Tenant, &Jetstream),
+    posted: u64,
     hole: Hole,
 ) -> Result<(), Error> {
     let subject = Subject::parse("system.gap").expect("a subject");
     let body = crate::canonical::of(&hole);
     let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
-    let posted = ledger.last_on(tenant, &subject)?;
     // The signature names the message before it on this subject as posting will find it.
     let expected = held.max(posted);
     let published = tenant.published();
@@ -190,4 +192,57 @@ pub async fn append_gap(
         Ok(_) | Err(Error::Conflict) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Holes behind what is posted that nothing explains, each `from..=to`, up to the end that the stream has now.
+pub async fn unexplained(
+    stream: &Jetstream,
+    position: &Position,
+) -> Result<Vec<(u64, u64)>, Error> {
+    let end = stream.state().await?.last;
+    let mut gone = Vec::new();
+    let (sink, mut batches) = mpsc::channel(1);
+    let mut next = position.posted + 1;
+    let look = async {
+        while next <= end
+            && let Some(followed) = batches.recv().await
+        {
+            let Followed::Messages(messages) = followed else {
+                // Nothing is left of it: no message will come.
+                if stream.next_from(next).await?.is_none() {
+                    break;
+                }
+                continue;
+            };
+            for message in messages {
+                if message.seq > next {
+                    gone.push((next, message.seq - 1));
+                }
+                next = message.seq + 1;
+            }
+        }
+        Ok::<(), Error>(())
+    };
+    tokio::select! {
+        biased;
+        looked = look => looked?,
+        read = stream.follow(position.posted + 1, sink) => read?,
+    }
+    if next <= end {
+        gone.push((next, end));
+    }
+    let mut holes = Holes::new(position);
+    let mut left: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in gone {
+        for seq in from..=to {
+            if seq < holes.below || holes.at(stream, seq).await?.is_some() {
+                continue;
+            }
+            match left.last_mut() {
+                Some((_, last)) if *last + 1 == seq => *last = seq,
+                _ => left.push((seq, seq)),
+            }
+        }
+    }
+    Ok(left)
 }

@@ -259,9 +259,7 @@ impl Log {
             let key = self.number.approval(&id, Some(index));
             changes.put(Family::Approvals, key, vec![super::EVIDENCE]);
         }
-        if !gaps {
-            changes.put(Family::Meta, missing_key(self.number, index), told.to_be_bytes().to_vec());
-        }
+        changes.put(Family::Meta, missing_key(self.number, index), told.to_be_bytes().to_vec());
         self.append_bytes(changes, (kind, time), entry, &Payload::default());
         Ok(true)
     }

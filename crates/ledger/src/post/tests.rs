@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     disclosure::Seed,
+    gone::{self, Erasure, Gone, Leaf},
     journal::Headers,
     log::merkle::leaf_hash,
     store::{Memory, Read},
@@ -67,6 +68,12 @@ fn post_all(journal: &Value, ends: &[usize]) -> (Log, Memory, Vec<(String, Optio
                 outcomes.push(("posted".to_owned(), index));
                 continue;
             }
+            if let Some(hole) = vector.get("hole") {
+                let to = hole["to"].as_u64().unwrap();
+                let told = hole["told"].as_u64().unwrap();
+                let what = Was::Nobodys { to };
+                log.post_explained(&mut changes, &Explained { told, what }).unwrap();
+            }
             let outcome = log.post(&mut changes, arrival, &mut message).unwrap();
             outcomes.push((status(&outcome).to_owned(), outcome.index()));
             last = Some((arrival, message));
@@ -102,11 +109,123 @@ fn check(name: &str) {
 
 #[test]
 fn p6_golden_journals_give_the_golden_logs() {
-    for name in
-        ["decision", "derived", "event", "rejected", "sequence", "repeated", "system", "epoch"]
-    {
+    for name in [
+        "decision", "derived", "event", "rejected", "sequence", "repeated", "system", "epoch",
+        "clock", "holes",
+    ] {
         check(&format!("{name}.json"));
     }
+}
+
+/// The message of a journal under this number, and what it says was erased.
+fn erased_by(journal: &Value, seq: u64) -> Erasure<Leaf> {
+    let messages = journal["messages"].as_array().unwrap();
+    let message = messages.iter().find(|message| message["seq"] == seq).unwrap();
+    let body = BASE64.decode(message["body"].as_str().unwrap().as_bytes()).unwrap();
+    gone::read(&body).unwrap()
+}
+
+/// Posts `holes.json` as a replica that comes late: `late` messages are gone, and it goes by what others tell. `forge`
+/// changes what they tell.
+fn post_late(forge: impl Fn(&mut Gone<Leaf>)) -> Result<(Log, Memory), Error> {
+    let journal = journal("holes.json");
+    let text = |name: &str| journal[name].as_str().unwrap().to_owned();
+    let salt_key = HEXLOWER.decode(text("salt_key").as_bytes()).unwrap().try_into().unwrap();
+    let tenant = Ident::new(&text("tenant")).unwrap();
+    let mut log = Log::new(tenant, LogNumber(1), text("origin"), text("journal"));
+    let mut memory = Memory::default();
+    for vector in journal["messages"].as_array().unwrap() {
+        let (arrival, mut message) = message(vector, &salt_key);
+        let late = journal["late"].as_array().unwrap();
+        let late = late.iter().find(|late| late["seq"] == arrival.seq);
+        let mut changes = Changes::new(&memory);
+        match late {
+            Some(late) => {
+                let told = late["told"].as_u64().unwrap();
+                let erasure = erased_by(&journal, told);
+                let mut gone = erasure.messages.into_iter().find(|g| g.seq == arrival.seq).unwrap();
+                forge(&mut gone);
+                let what = Was::Message(gone);
+                log.post_explained(&mut changes, &Explained { told, what })?;
+                assert!(!log.position.provisional.is_empty(), "nothing may be signed");
+            }
+            None => drop(log.post(&mut changes, arrival, &mut message)?),
+        }
+        let writes: Vec<_> = changes.into_writes().collect();
+        memory.apply(writes.into_iter());
+    }
+    Ok((log, memory))
+}
+
+#[test]
+fn p6_a_late_replica_posts_what_was_erased_before_it_came() {
+    let whole = journal("holes.json");
+    let (log, late) = post_late(|_| {}).unwrap();
+    assert_eq!(log.edge.root().to_string(), whole["root"].as_str().unwrap());
+    assert!(log.position.provisional.is_empty(), "all of it was posted");
+    let (soon, memory, _) = post_all(&whole, &[]);
+    assert_eq!(log.position.topics, soon.position.topics);
+    for index in 0..log.position.size {
+        let missing = late.get(Family::Meta, &missing_key(log.number, index)).unwrap().is_some();
+        let kept = |memory: &Memory| erased::left(memory, log.number, index).unwrap().unwrap();
+        assert!(missing || kept(&late) == kept(&memory), "entry {index}");
+        assert_eq!(missing, [2, 3, 4, 5].contains(&index), "entry {index}");
+    }
+}
+
+#[test]
+fn p6_what_is_told_of_a_hole_must_be_what_stood_there() {
+    let check = |what: &str, forge: fn(&mut Gone<Leaf>)| {
+        let refused = post_late(forge).err();
+        assert!(matches!(refused, Some(Error::Explanation { .. })), "{what}: {refused:?}");
+    };
+    check("another text", |gone| {
+        if let Some(leaf) = gone.leaves.first_mut() {
+            leaf["event"]["more"] = Value::from(1);
+        }
+    });
+    check("a leaf less", |gone| drop(gone.leaves.pop()));
+    check("a leaf twice", |gone| gone.leaves.extend(gone.leaves.last().cloned()));
+    check("of another place", |gone| gone.seq += 1);
+    check("of another epoch", |gone| gone.epoch += 1);
+    check("of no subject of ours", |gone| gone.subject = Some("other.gw-1".into()));
+    check("a system entry", |gone| {
+        if let Some(leaf) = gone.leaves.first_mut() {
+            leaf["kind"] = Value::from("access");
+        }
+    });
+}
+
+/// Whether it repeats an erased event or contradicts it can't be known without its payload: nothing is guessed.
+#[test]
+fn p6_a_repetition_that_no_erasure_names_stops_a_late_replica() {
+    let journal = journal("holes.json");
+    let (mut log, mut memory, _) = post_all(&journal, &[]);
+    let erased = 3;
+    let first = (Family::Meta, missing_key(log.number, erased));
+    let told = (log.position.posted + 9).to_be_bytes().to_vec();
+    memory.apply(std::iter::once((first, Some(told))));
+    let messages = journal["messages"].as_array().unwrap();
+    let again = messages.iter().find(|message| message["seq"] == 11).unwrap();
+    let salt_key = HEXLOWER.decode(journal["salt_key"].as_str().unwrap().as_bytes()).unwrap();
+    let (arrival, mut message) = message(again, &salt_key.try_into().unwrap());
+    let arrival = Arrival { seq: log.position.posted + 1, ..arrival };
+    let mut changes = Changes::new(&memory);
+    let posted = log.post(&mut changes, arrival, &mut message);
+    assert!(matches!(posted, Err(Error::Untold { .. })), "{posted:?}");
+}
+
+#[test]
+fn p3_nothing_is_posted_over_a_hole() {
+    let journal = journal("holes.json");
+    let (mut log, memory, _) = post_all(&journal, &[]);
+    let salt_key = HEXLOWER.decode(journal["salt_key"].as_str().unwrap().as_bytes()).unwrap();
+    let (arrival, mut message) = message(&journal["messages"][1], &salt_key.try_into().unwrap());
+    let posted = log.position.posted;
+    let arrival = Arrival { seq: posted + 3, ..arrival };
+    let mut changes = Changes::new(&memory);
+    let refused = log.post(&mut changes, arrival, &mut message);
+    assert_eq!(refused, Err(Error::Hole { from: posted + 1, to: posted + 2 }));
 }
 
 #[test]
@@ -120,7 +239,7 @@ proptest! {
     /// The same journal gives the same log, wherever the commits were cut.
     #[test]
     fn p6_batch_borders_do_not_show(ends in proptest::collection::vec(0_usize..40, 0..12)) {
-        for name in ["sequence.json", "repeated.json", "system.json"] {
+        for name in ["sequence.json", "repeated.json", "system.json", "holes.json"] {
             let journal = journal(name);
             let count = journal["messages"].as_array().unwrap().len();
             let mut ends: Vec<usize> = ends.iter().map(|end| end % count).collect();
