@@ -64,7 +64,7 @@ def test_p9_no_button_stays_after_an_update_was_refused(office: Office) -> None:
     for code, approval in asked.items():
         office.shows(approval, "Cancelled", HEALED_SECONDS)
         assert office.buttons(approval) == ["open"], code
-        until("the log knows", lambda: steps(office, approval)[-1] == "updated")  # noqa: B023: called at once
+        until("the log knows", lambda: "updated" in steps(office, approval))  # noqa: B023: called at once
         told = steps(office, approval)
         # Whoever owns the agent is told beside the card.
         assert told.count(f"refused {code}") == 1 and told.count("updated") == 1, told

@@ -236,7 +236,7 @@ impl Pass {
                 return Ok(width);
             };
             self.derived.entry((ledger.store(), &log), index, &view, &mut found.decides)?;
-            self.derived.payload((ledger.store(), &log), index, &view, &mut found.other)?;
+            self.derived.payload((ledger.store(), &log), index, &view, &mut found.other);
         }
         if !is_in_tree(&reader, first, &hashes)? {
             found.decides.find(format!(
