@@ -213,7 +213,7 @@ def test_alarms_are_those_of_the_code() -> None:
         return [row.split("|")[1] for row in rows]
 
     metrics = {name.removesuffix("_total").removesuffix("_info") for name in re.findall(r"`countersign_(\w+)", text)}
-    assert metrics == set(re.findall(r'(?:register\(\s*|by_tenant\(\s*)"(\w+)"', code)), metrics
+    assert metrics == set(re.findall(r'(?:register|named|by_tenant)\(\s*"(\w+)"', code)), metrics
     halts = firsts("| the halt message begins with |")
     assert len(halts) > 8
     for halt in halts:
