@@ -222,7 +222,7 @@ def test_p12_a_publisher_reads_its_own_receipts_only(house: Server) -> None:
     "body",
     [
         {"roles": []}, {"roles": ["king"]}, {"roles": ["publisher"]}, {"roles": ["auditor"], "producer": "gw-1"},
-        {"roles": ["reviewer"]}, {"roles": ["reviewer", "admin"], "person": "kim"}, {"roles": ["auditor"], "person": "kim"},
+        {"roles": ["reviewer"]}, {"roles": ["reviewer", "admin"], "person": "kim"}, {"roles": ["publisher"], "producer": "gw-1", "person": "kim"},
         {"roles": ["publisher"], "producer": "GW"}, {"roles": ["publisher"], "producer": "../x"},
         {"roles": ["publisher"], "producer": "a" * 64}, {"roles": ["publisher"], "producer": "a.b"},
         {"roles": ["auditor"], "name": "\x1b[31m"}, {"roles": ["auditor"], "name": "x" * 129}, {"roles": ["auditor"], "extra": 1},
@@ -250,7 +250,7 @@ def test_p12_a_removed_key_is_dead_at_once(house: Server) -> None:
     house.restart(kill=True)
     assert house.client(key).get("/entries").status_code == 401
     entry = house.admin.entries(kind="access")[-1]
-    assert entry["event"] == {"op": "remove", "key_id": key.id}
+    assert entry["event"] == {"op": "remove", "key_id": key.id, "by": {"key": house.keys["admin"].id}, "reason": None}
     other = house.client(house.keys["other admin"], "other")
     assert other.http.delete(f"/v1/tenants/other/keys/{house.admin_key.id}").status_code == 404, "another tenant's key"
     assert house.admin.get("/keys").status_code == 200

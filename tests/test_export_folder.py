@@ -189,6 +189,8 @@ def test_p5_a_killed_export_is_taken_up(log: Server, tmp_path: Path) -> None:
     assert tree(folder) == tree(fresh)
     # A whole one that is brought up to date and killed is not whole either.
     log.as_("publisher").publish(*(event() for _ in range(300)))
+    # The first export says in the log what it reads. What follows is covered by that, and adds nothing that a later one would have more.
+    export(log, fresh, "--disclosures").ok()
     with FlakyFront(log.url) as front:
         command[3] = front.url
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -18,6 +18,7 @@ from slack_sdk.models.blocks import Block
 from support import NatsServer, cli, until
 from support.fakeslack import FakeSlack, Json
 from support.h2_front import H2Front
+from support.house import seen
 from support.slack_clicks import Clicks, Member
 from support.slack_office import CHANNELS, SECRET, Office, connection
 
@@ -362,8 +363,7 @@ def test_p12_an_unknown_connection_is_nothing(office: Office) -> None:
     body, headers = office.clicks.signed(office.payload(approval, "approve", office.bob))
     nowhere = Clicks(office.slack, f"{office.server.url}/slack/nobody/interactions", SECRET).post(body, headers)
     nothing = Clicks(office.slack, f"{office.server.url}/invented", SECRET).post(body, headers)
-    same = lambda answer: (answer.status_code, answer.content)  # noqa: E731
-    assert same(nowhere) == same(nothing) and nowhere.status_code == 404
+    assert seen(nowhere) == seen(nothing) and nowhere.status_code == 404
 
 
 def test_p13_a_big_unsigned_body_is_refused_before_it_is_there(office: Office) -> None:

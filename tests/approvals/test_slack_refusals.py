@@ -64,7 +64,7 @@ def test_p9_no_button_stays_after_an_update_was_refused(office: Office) -> None:
     for code, approval in asked.items():
         office.shows(approval, "Cancelled", HEALED_SECONDS)
         assert office.buttons(approval) == ["open"], code
-        until("the log knows", lambda: steps(office, approval)[-1] == "updated")  # noqa: B023: called at once
+        until("the log knows", lambda: "updated" in steps(office, approval))  # noqa: B023: called at once
         told = steps(office, approval)
         # Whoever owns the agent is told beside the card.
         assert told.count(f"refused {code}") == 1 and told.count("updated") == 1, told
@@ -81,7 +81,7 @@ def test_a_channel_that_refuses_is_told_of_once_for_each_reason(office: Office) 
     assert steps(office) == ["planned", "refused is_archived", "refused channel_not_found"]
     # Healed: everything that waited is there.
     until("ten cards and a link", lambda: len(office.slack.channel(CHANNELS[0]).messages) >= 11, HEALED_SECONDS)
-    until("all is told", lambda: len(steps(office)) >= 3 + len(waiting), HEALED_SECONDS)
+    until("all is told", lambda: sum(step in ("posted", "in_digest") for step in steps(office)) >= len(waiting), HEALED_SECONDS)
     told = steps(office)
     assert told.count("posted") == 10 and told.count("in_digest") == 2
     assert [step for step in told if step.startswith("refused")] == ["refused is_archived", "refused channel_not_found"]

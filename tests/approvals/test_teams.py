@@ -112,7 +112,7 @@ class Office:
         """Raw clicks that are kept as evidence."""
         reader = self.server.as_("discloser")
         kept = [reader.disclosures(index) for index, leaf in reader.feed(kind="evidence")
-                if json.loads(leaf)["event"]["approval_id"] == approval]
+                if json.loads(leaf)["event"].get("approval_id") == approval]
         return [text for text in kept if "adaptiveCard/action" in text]
 
     def where(self, approval: str) -> tuple[str, str] | None:

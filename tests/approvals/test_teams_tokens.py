@@ -24,6 +24,7 @@ from botframework.connector.auth.jwt_token_extractor import JwtTokenExtractor
 
 from support import Server
 from support.fakebot import ISSUER, FakeBot, Member, SigningKey
+from support.house import seen
 
 CONVERSATION = "19:abc@thread.tacv2;messageid=1"
 
@@ -193,7 +194,7 @@ def test_p12_an_unknown_connection_is_nothing(bot: FakeBot, server: Server) -> N
     answers = [bot.send(f"{server.url}/teams/{name}/messages", activity) for name in ("nobody", "acme", "..%2fx")]
     answers.append(bot.send(f"{server.url}/teams", activity))
     assert {a.status_code for a in answers} == {404}
-    assert len({a.content for a in answers}) == 1
+    assert all(seen(answer) == seen(answers[0]) for answer in answers)
 
 
 def test_unknown_keys_are_looked_for_once_in_five_minutes(tmp_path: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support import Server
-from support.house import House, Paused, code
+from support.house import House, Paused, code, seen
 
 VECTORS = json.loads((Path(__file__).parents[2] / "proto/vectors/override-token.json").read_text())
 RULES = """
@@ -186,7 +186,7 @@ def test_p8_another_enforcer_hears_the_same_after_the_redemption(house: House) -
     before = house.redeem(approval, token, by=house.gateway("gw-2"))
     assert house.redeem(approval, token).status_code == 200
     after = house.redeem(approval, token, by=house.gateway("gw-2"))
-    assert (code(before), before.content) == (code(after), after.content)
+    assert code(before) == (403, "token_audience") and seen(before) == seen(after)
     assert house.kinds_of(approval)[-1] == "redeemed"
 
 

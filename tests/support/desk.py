@@ -93,7 +93,7 @@ class Desk:
 
     def evidence(self, approval: str) -> list[dict[str, Any]]:
         """Its evidence entries."""
-        return [entry for _, entry in self._leaves("evidence") if entry["event"]["approval_id"] == approval]
+        return [entry for _, entry in self._leaves("evidence") if entry["event"].get("approval_id") == approval]
 
     def _opens(self, entry: dict[str, Any]) -> str:
         return approval_id(self.tenant, entry["producer"], entry["event"])

@@ -14,7 +14,7 @@ use prometheus_client::{
         histogram::{Histogram, exponential_buckets},
         info::Info,
     },
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 use std::{
     path::Path,
@@ -60,21 +60,24 @@ fn request_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
 
-/// The counters of this process.
-pub struct Metrics {
-    registry: Registry,
-    events: Family<ByStatus, Counter>,
-    requests: Family<ByRoute, Histogram, fn() -> Histogram>,
-    receipts: Histogram,
+/// A name, and its row in the registry.
+trait Named {
+    fn named<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M;
+}
+
+impl Named for Registry {
+    fn named<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.register(name, help, metric.clone());
+        metric
+    }
+}
+
+/// What each tenant has of its own.
+struct Tenants {
     ready: Family<ByTenant, Gauge>,
     troubles: Family<ByCode, Gauge>,
     lag: Family<ByTenant, Gauge>,
     cards_due: Family<ByTenant, Gauge>,
-    guard_in_place: Gauge,
-    backup: Gauge,
-    disk_free: Family<ByPlace, Gauge>,
-    receipts_refused: Counter,
-    connections: Gauge,
     entries: Family<ByTenant, Gauge>,
     posted: Family<ByTenant, Gauge>,
     halted: Family<ByTenant, Gauge>,
@@ -86,7 +89,72 @@ pub struct Metrics {
     approvals_pending: Family<ByTenant, Gauge>,
     approvals_ready: Family<ByTenant, Gauge>,
     approvals_not_opened: Family<ByReason, Gauge>,
+}
+
+impl Tenants {
+    fn new(registry: &mut Registry) -> Self {
+        let approvals_not_opened = registry.named(
+            "approvals_not_opened",
+            "Decisions that needed approval and opened none since start, by reason",
+            Family::default(),
+        );
+        let troubles = registry.named(
+            "trouble",
+            "1 while something is not as it must be with a tenant, by code (proto/errors.md)",
+            Family::default(),
+        );
+        let mut by_tenant = |name, help| registry.named(name, help, Family::default());
+        Self {
+            entries: by_tenant("entries", "Published entries"),
+            posted: by_tenant("journal_posted", "Last journal sequence that is posted"),
+            halted: by_tenant("halted", "1 if the log stands still: a person must act"),
+            unsigned: by_tenant(
+                "unsigned_messages",
+                "Messages outside decisions. without our signature since start: somebody else writes to the journal",
+            ),
+            queue_room: by_tenant("queue_room", "Messages that may still be queued"),
+            receipts_dropped: by_tenant(
+                "receipts_dropped",
+                "Receipts by message that were not sent",
+            ),
+            scrub_age: by_tenant(
+                "scrub_age_seconds",
+                "Time since everything that is stored was read again; without a whole pass, since the start",
+            ),
+            scrub_findings: by_tenant(
+                "scrub_findings",
+                "What the scrub found damaged: a person must act",
+            ),
+            approvals_pending: by_tenant("approvals_pending", "Approvals that wait for people"),
+            approvals_ready: by_tenant(
+                "approvals_ready",
+                "1 if approvals are decided: the rules applied are those of the files, the clock is right",
+            ),
+            ready: by_tenant("ready", "1 if a tenant's requests are served here"),
+            lag: by_tenant("journal_lag", "Messages of the journal that wait to be posted"),
+            cards_due: by_tenant(
+                "cards_due",
+                "Approvals whose cards in chats are to be looked at now",
+            ),
+            troubles,
+            approvals_not_opened,
+        }
+    }
+}
+
+/// The counters of this process.
+pub struct Metrics {
+    registry: Registry,
+    events: Family<ByStatus, Counter>,
+    requests: Family<ByRoute, Histogram, fn() -> Histogram>,
+    receipts: Histogram,
+    receipts_refused: Counter,
+    connections: Gauge,
+    guard_in_place: Gauge,
+    backup: Gauge,
+    disk_free: Family<ByPlace, Gauge>,
     disk_bytes: Gauge,
+    tenants: Tenants,
 }
 
 impl Metrics {
@@ -98,103 +166,50 @@ impl Metrics {
         registry.register_collector(Box::new(own::Steps(ledger)));
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "This version", build);
-        let receipts = Histogram::new(exponential_buckets(0.0001, 2.0, 16));
-        let help = "Seconds to make one receipt, with its check";
-        registry.register("receipt_seconds", help, receipts.clone());
-        let events = Family::<ByStatus, Counter>::default();
-        registry.register("events", "Events answered over HTTP, by status", events.clone());
-        let requests = Family::new_with_constructor(request_seconds as fn() -> Histogram);
-        registry.register(
-            "request_seconds",
-            "Seconds from a request's head to its answer's, by route and class of status; waiting (`wait`) included",
-            requests.clone(),
-        );
-        let receipts_refused = Counter::default();
-        registry.register(
-            "receipts_refused",
-            "Receipts asked for at a subject that is not the sender's",
-            receipts_refused.clone(),
-        );
-        let connections = Gauge::default();
-        registry.register("connections", "Open HTTP connections", connections.clone());
-        let mut by_tenant = |name: &str, help: &str| {
-            let family = Family::<ByTenant, Gauge>::default();
-            registry.register(name, help, family.clone());
-            family
-        };
-        let entries = by_tenant("entries", "Published entries");
-        let posted = by_tenant("journal_posted", "Last journal sequence that is posted");
-        let halted = by_tenant("halted", "1 if the log stands still: a person must act");
-        let unsigned = by_tenant(
-            "unsigned_messages",
-            "Messages outside decisions. without our signature since start: somebody else writes to the journal",
-        );
-        let queue_room = by_tenant("queue_room", "Messages that may still be queued");
-        let receipts_dropped =
-            by_tenant("receipts_dropped", "Receipts by message that were not sent");
-        let scrub_age = by_tenant(
-            "scrub_age_seconds",
-            "Time since everything that is stored was read again; without a whole pass, since the start",
-        );
-        let scrub_findings =
-            by_tenant("scrub_findings", "What the scrub found damaged: a person must act");
-        let approvals_pending = by_tenant("approvals_pending", "Approvals that wait for people");
-        let approvals_ready = by_tenant(
-            "approvals_ready",
-            "1 if approvals are decided: the rules applied are those of the files, the clock is right",
-        );
-        let ready = by_tenant("ready", "1 if a tenant's requests are served here");
-        let lag = by_tenant("journal_lag", "Messages of the journal that wait to be posted");
-        let cards_due =
-            by_tenant("cards_due", "Approvals whose cards in chats are to be looked at now");
-        let approvals_not_opened = Family::<ByReason, Gauge>::default();
-        registry.register(
-            "approvals_not_opened",
-            "Decisions that needed approval and opened none since start, by reason",
-            approvals_not_opened.clone(),
-        );
-        let guard_in_place = Gauge::default();
-        let help = "1 if the guard's path still names the file that is advanced";
-        registry.register("guard_in_place", help, guard_in_place.clone());
-        let backup = Gauge::default();
-        let help =
-            "When the newest backup in backup_dir was written, in seconds since 1970; 0: none";
-        registry.register("backup_timestamp_seconds", help, backup.clone());
-        let disk_free = Family::<ByPlace, Gauge>::default();
-        let help = "Bytes that may still be written where the database, the guard and backups lie";
-        registry.register("disk_free_bytes", help, disk_free.clone());
-        let troubles = Family::<ByCode, Gauge>::default();
-        let help =
-            "1 while something is not as it must be with a tenant, by code (proto/errors.md)";
-        registry.register("trouble", help, troubles.clone());
-        let disk_bytes = Gauge::default();
-        registry.register("disk_bytes", "Bytes of the database's files", disk_bytes.clone());
         Self {
+            events: registry.named(
+                "events",
+                "Events answered over HTTP, by status",
+                Family::default(),
+            ),
+            requests: registry.named(
+                "request_seconds",
+                "Seconds from a request's head to its answer's, by route and class of status; waiting (`wait`) included",
+                Family::new_with_constructor(request_seconds as fn() -> Histogram),
+            ),
+            receipts: registry.named(
+                "receipt_seconds",
+                "Seconds to make one receipt, with its check",
+                Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
+            ),
+            receipts_refused: registry.named(
+                "receipts_refused",
+                "Receipts asked for at a subject that is not the sender's",
+                Counter::default(),
+            ),
+            connections: registry.named("connections", "Open HTTP connections", Gauge::default()),
+            guard_in_place: registry.named(
+                "guard_in_place",
+                "1 if the guard's path still names the file that is advanced",
+                Gauge::default(),
+            ),
+            backup: registry.named(
+                "backup_timestamp_seconds",
+                "When the newest backup in backup_dir was written, in seconds since 1970; 0: none",
+                Gauge::default(),
+            ),
+            disk_free: registry.named(
+                "disk_free_bytes",
+                "Bytes that may still be written where the database, the guard and backups lie",
+                Family::default(),
+            ),
+            disk_bytes: registry.named(
+                "disk_bytes",
+                "Bytes of the database's files",
+                Gauge::default(),
+            ),
+            tenants: Tenants::new(registry),
             registry: all,
-            events,
-            requests,
-            receipts,
-            ready,
-            troubles,
-            lag,
-            cards_due,
-            guard_in_place,
-            backup,
-            disk_free,
-            receipts_refused,
-            connections,
-            entries,
-            posted,
-            halted,
-            unsigned,
-            queue_room,
-            receipts_dropped,
-            scrub_age,
-            scrub_findings,
-            approvals_pending,
-            approvals_ready,
-            approvals_not_opened,
-            disk_bytes,
         }
     }
 
@@ -206,9 +221,9 @@ impl Metrics {
     /// Measures an answered request; `route`: as it is documented, empty for none.
     pub fn answered(&self, route: &str, status: StatusCode, took: Duration) {
         let status = match status.as_u16() {
-            ..300 => "2xx",
-            ..400 => "3xx",
-            ..500 => "4xx",
+            ..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
             _ => "5xx",
         };
         let by = ByRoute { route: route.to_owned(), status };
@@ -236,12 +251,12 @@ impl Metrics {
             let name = tenant.name.to_string();
             let mut troubles = app.troubles(&tenant);
             let ready = troubles.is_empty();
-            self.ready.get_or_create(&ByTenant { tenant: name.clone() }).set(ready.into());
+            self.tenants.ready.get_or_create(&ByTenant { tenant: name.clone() }).set(ready.into());
             troubles.extend(app.alarms(&tenant));
             for code in CODES {
                 let by = ByCode { tenant: name.clone(), code };
                 let is = troubles.iter().any(|trouble| trouble.code == code);
-                self.troubles.get_or_create(&by).set(is.into());
+                self.tenants.troubles.get_or_create(&by).set(is.into());
             }
         }
     }
@@ -277,22 +292,22 @@ impl Metrics {
             let set = |family: &Family<ByTenant, Gauge>, value: u64| {
                 family.get_or_create(&by).set(i64::try_from(value).unwrap_or(i64::MAX));
             };
-            set(&self.entries, published.size);
-            set(&self.posted, published.posted);
-            set(&self.halted, u64::from(tenant.halted().is_some()));
-            set(&self.unsigned, tenant.unsigned());
-            set(&self.queue_room, tenant.queue.available_permits() as u64);
-            set(&self.receipts_dropped, tenant.receipts_dropped());
-            set(&self.scrub_age, app.scrub.age(&tenant.name).as_secs());
-            set(&self.scrub_findings, app.scrub.status(&tenant.name).findings.len() as u64);
-            set(&self.lag, app.vitals.lag(&tenant.name).unwrap_or(0));
+            set(&self.tenants.entries, published.size);
+            set(&self.tenants.posted, published.posted);
+            set(&self.tenants.halted, u64::from(tenant.halted().is_some()));
+            set(&self.tenants.unsigned, tenant.unsigned());
+            set(&self.tenants.queue_room, tenant.queue.available_permits() as u64);
+            set(&self.tenants.receipts_dropped, tenant.receipts_dropped());
+            set(&self.tenants.scrub_age, app.scrub.age(&tenant.name).as_secs());
+            set(&self.tenants.scrub_findings, app.scrub.status(&tenant.name).findings.len() as u64);
+            set(&self.tenants.lag, app.vitals.lag(&tenant.name).unwrap_or(0));
             let Some(worker) = app.worker(&tenant.name) else { continue };
-            set(&self.cards_due, worker.cards_due() as u64);
-            set(&self.approvals_pending, worker.pending() as u64);
-            set(&self.approvals_ready, u64::from(worker.ready().is_ok()));
+            set(&self.tenants.cards_due, worker.cards_due() as u64);
+            set(&self.tenants.approvals_pending, worker.pending() as u64);
+            set(&self.tenants.approvals_ready, u64::from(worker.ready().is_ok()));
             for (reason, count) in worker.not_opened() {
                 let by = ByReason { tenant: tenant.name.to_string(), reason };
-                let gauge = self.approvals_not_opened.get_or_create(&by);
+                let gauge = self.tenants.approvals_not_opened.get_or_create(&by);
                 gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }

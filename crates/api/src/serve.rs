@@ -134,10 +134,11 @@ struct Visit {
 
 async fn meet(app: &App, stream: TcpStream, visit: Visit) {
     let Some(tls) = app.greeting.now() else { return converse(stream, visit).await };
-    match tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, visit).await,
-        _ => tracing::debug!("a TLS handshake failed"),
-    }
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await else {
+        tracing::debug!("a TLS handshake failed");
+        return;
+    };
+    converse(stream, visit).await;
 }
 
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, visit: Visit) {

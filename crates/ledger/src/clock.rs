@@ -196,7 +196,7 @@ mod tests {
         check(false, 0, 31 * 86_400, "Some(Far");
         check(false, 0, 29 * 86_400, "None");
         check(false, 0, -3600, "None");
-        check(false, 0, -20 * 365 * 86_400, "Some(Early");
+        check(false, 0, -40 * 365 * 86_400, "Some(Early");
     }
 
     #[test]

@@ -239,9 +239,16 @@ fn uncompared(log: &Log, mark: Option<&Mark>, due: Due, report: &mut Report) {
     let size = log.position.size;
     for (at, what) in due.into_iter().filter(|(at, _)| *at > 0) {
         if at > size && mark.is_some_and(|mark| mark.size == at) {
-            report.find(format!(
-                "the guard says that size {at} was signed, and the commit record ends at {size}: the newest entries                  were lost, or an older copy of the database was put back"
-            ));
+            let older = format!(
+                "size {at} was signed, by the guard, and the commit record ends at {size}: the newest entries were lost, \
+                 or this is an older copy of the database"
+            );
+            if log.position.journal.starts_with("embedded:") {
+                report.find(older);
+            } else {
+                // What a backup is: `serve` posts the rest, and signs only if that gives the root of the guard.
+                report.unchecked(format!("{older}; `serve` posts the journal again up to there"));
+            }
             continue;
         }
         for (_, what) in what {

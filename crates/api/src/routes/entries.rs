@@ -66,7 +66,7 @@ pub struct FeedQuery {
     kind: Option<String>,
     /// Only decisions of this agent.
     agent: Option<String>,
-    /// Only decisions with this verdict: allow, deny, sanitize, approval_needed, unspecified.
+    /// Only decisions with this verdict: allow, deny, sanitize, `approval_needed`, unspecified.
     verdict: Option<String>,
     /// Only entries of this producer.
     producer: Option<String>,

@@ -75,7 +75,7 @@ impl NewKey {
 pub struct IssuedKey {
     /// The key: shown once, stored nowhere.
     key: String,
-    /// What is still missing before it opens anything.
+    /// What is to be known of the person that it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -104,11 +104,14 @@ pub async fn add(
     let stranger = person
         .as_ref()
         .filter(|person| setup.as_ref().is_none_or(|setup| !setup.people.contains_key(*person)));
+    let reviews = roles.contains(&Role::Reviewer);
     let note = stranger.map(|person| {
-        format!(
-            "{person} is not among the people in force: until they stand in people.toml and `countersign rules apply` \
-             was run, this key opens nothing."
-        )
+        let so = if reviews {
+            "until they stand in people.toml and `countersign rules apply` was run, this key opens nothing."
+        } else {
+            "the key works, and entries will name them all the same."
+        };
+        format!("{person} is not among the people in force: {so}")
     });
     let wanted = KeyWanted { roles, producer, person, name };
     let key = app.issue_key(&tenant, wanted, Act { by: caller.by(), why }).await?;

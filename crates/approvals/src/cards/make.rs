@@ -118,6 +118,9 @@ mod tests {
 
     const PARAMS: &str = r#"{"amount":125000,"currency":"EUR","to":"\u202eACME"}"#;
 
+    /// An hour after it was asked for.
+    const DEADLINE: Nanos = Nanos(3_600_000_000_000);
+
     fn state() -> State {
         let rule = r#"{"name":"big","match":{"amount":{"minor":"/amount","currency":"/currency","over":{}}},
             "quorum":{"at_least":2,"of":"finance"},"deny":1,"approve_within":3600,"execute_within":900,
@@ -136,7 +139,7 @@ mod tests {
             rule_digest: String::new(),
             owners: Vec::new(),
             requested_at: Nanos(0),
-            approval_deadline: Nanos(3_600),
+            approval_deadline: DEADLINE,
         };
         let (by, groups) = (Ident::new("ann").unwrap(), vec!["finance".into()]);
         State {
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn p9_no_buttons_without_params_after_the_deadline_or_in_doubt() {
         assert!(!card(&state(), None, 10).decidable());
-        assert!(!card(&state(), Some(PARAMS), 3_600).decidable_on_page());
+        assert!(!card(&state(), Some(PARAMS), DEADLINE.0).decidable_on_page());
         let corrupt = State { corrupt: true, ..state() };
         assert!(!card(&corrupt, Some(PARAMS), 10).decidable());
         let mut stepped = state();

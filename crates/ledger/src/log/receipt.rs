@@ -160,7 +160,7 @@ mod tests {
             Receipt { index: 0, ..right.clone() },
             Receipt { path: right.path[..1].to_vec(), ..right.clone() },
             Receipt { checkpoint: String::new(), ..right.clone() },
-            Receipt { checkpoint: right.checkpoint.replace("\n3\n", "\n4\n"), ..right.clone() },
+            Receipt { checkpoint: right.checkpoint.replace("\n3\n", "\n5\n"), ..right.clone() },
         ];
         for receipt in wrong {
             assert!(!receipt.leads_to(&root), "{receipt:?}");

@@ -362,7 +362,7 @@ fn p9_time_begins_anew_after_the_grant() {
     minted(&[
         ("clock 9", ""),
         ("at 5", ""),
-        ("redeem gw j1 r1", "clock_reset redeem_rejected(token_not_live) !token_not_live"),
+        ("redeem gw j1 r1", "clock_reset redeem_rejected(too_late) !too_late"),
         ("next", "905"),
         ("mint gw j2", "token_minted"),
         ("redeem gw j2 r1", "redeemed"),

@@ -416,7 +416,7 @@ fn the_generators_reach_every_phase() {
     let mut runner = TestRunner::deterministic();
     let mut by_commands = std::collections::BTreeSet::new();
     let mut by_events = std::collections::BTreeSet::new();
-    for _ in 0..500 {
+    for _ in 0..2000 {
         let desk = life().new_tree(&mut runner).unwrap().current();
         by_commands.extend(history(&desk).iter().map(|state| format!("{:?}", state.phase)));
         let states = states().new_tree(&mut runner).unwrap().current();
