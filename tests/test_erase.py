@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import NatsServer, Server, ServerExited, cli, event, until
+from support.faketime import Clock
 from support.files import holding
 
 
@@ -173,7 +174,8 @@ def test_p11_erasures_that_can_not_be(server: Server) -> None:
     assert admin.erase(index, "params")["status"] == "complete", "its name is gone with it: again is harmless"
     assert admin.erase(index)["status"] == "complete"
     assert admin.erase(index)["status"] == "complete", "again is harmless"
-    assert admin.erase(0)["status"] == "complete", "an entry without payload"
+    answer = admin.http.post(f"{admin.t}/erasures", json={"index": 0})
+    assert answer.status_code == 400 and "no payload" in answer.text, "its journal message is what the log begins with"
     assert server.as_("publisher").publish(event())[0]["status"] == "posted"
     server.stop()
     server.fsck().ok()
@@ -325,3 +327,22 @@ def test_p4_a_backup_that_was_damaged_is_found(server: Server) -> None:
         assert done.code in (1, 3), (path, done)
         path.write_bytes(good)
     server.run("fsck", "--data-dir", copy).ok()
+
+
+def test_p3_trimming_is_an_entry_first(make_server: Any, tmp_path: Path) -> None:
+    """Old journal messages go after an entry says so; nothing of the log goes with them."""
+    clock = Clock(tmp_path)
+    server = make_server("trimmed", journal_retention_days=1)
+    published = [server.as_("publisher").publish(event())[0]["index"] for _ in range(5)]
+    size = server.admin.size()
+    server.stop()
+    clock.set(2 * 24 * 3600)
+    server.start(env=clock.env)
+    until("old messages to be trimmed", lambda: any(entry["kind"] == "trim" for entry in server.admin.entries()), 180)
+    trim = next(entry for entry in server.admin.entries() if entry["kind"] == "trim")
+    assert trim["event"]["by"] == {"server": "retention"} and size - 1 <= trim["event"]["below"] <= trim["journal"]["seq"], trim
+    for index in published:
+        assert server.admin.receipt(index=index)
+    server.stop()
+    report = server.fsck().ok().json()
+    assert report["journal"]["first"] >= trim["event"]["below"], report["journal"]

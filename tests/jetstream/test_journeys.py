@@ -590,7 +590,8 @@ def test_p3_deleted_message_above_the_posted_position(journey: Journey) -> None:
     fence(journey, "after")
     entries = server.admin.entries()
     gaps = [entry["event"] for entry in entries if entry["kind"] == "journal_gap"]
-    assert gaps == [{"from": seqs[2], "to": seqs[3]}, {"from": seqs[7], "to": seqs[7]}]
+    by = {"by": {"server": "journal"}}
+    assert gaps == [by | {"from": seqs[2], "to": seqs[3]}, by | {"from": seqs[7], "to": seqs[7]}]
     ids = [entry["event"].get("id") for entry in entries if entry["kind"] == "decision"]
     assert ids[1:-1] == [f"g{n}" for n in range(10) if n not in (2, 3, 7)]
     assert health(server)["status"] == "green"

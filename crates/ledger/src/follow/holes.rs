@@ -144,8 +144,8 @@ impl Holes {
         if tenant.must_reach().is_some() {
             return Err(Error::Halt(format!(
                 "journal messages {from} to {to} are gone, nothing in the journal explains it, and this database is older \
-                 than what was signed: what they held may have been posted. Restore a newer backup; or, if there is none, \
-                 `countersign recover --accept-hole`"
+                 than what was signed: what they held may have been posted, so it must not sign. Restore a newer backup; \
+                 or, if there is none, `countersign recover --accept-hole`"
             )));
         }
         let by = By::Server { server: Duty::Journal };
@@ -162,7 +162,8 @@ impl Holes {
 
 fn trimmed(below: u64) -> Error {
     Error::Halt(format!(
-        "the journal was trimmed below {below}, and this database has not posted what stood there: restore a newer backup"
+        "the journal was trimmed below {below}, and this database has not posted what stood there: it must not sign. \
+         Restore a newer backup"
     ))
 }
 
