@@ -4,7 +4,7 @@ use crate::{
     canonical,
     entry::View,
     erased,
-    gone::{Erasure, Trim},
+    gone::{Erasure, Leaf, Trim},
     journal::{self, Journal, Subject, embedded},
     ledger::{Error, Ledger},
     post::{Erasing, Outcome},
@@ -100,7 +100,6 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error>
     if unnamed.is_empty() || !tenant.may_act() {
         return Ok(());
     }
-    let subject = Subject::parse("system.erasure").expect("a subject");
     for (index, places) in unnamed {
         let by = By::Server { server: Duty::Repetition };
         let fields = erased::fields(ledger.store(), number, index)?;
@@ -108,15 +107,26 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error>
         for places in places.chunks(REPEATS_MAX) {
             let erasure = ledger.erasure(tenant, index, places, by.clone()).await?;
             let erasure = Erasure { fields: fields.clone(), ..erasure };
-            let body = canonical::of(&erasure);
-            let done = ledger.publish_signed(tenant, &subject, &body).await?;
-            if !matches!(done.outcomes.first(), Some(Outcome::Posted { .. })) {
-                let text = format!("the erasure of a repetition of entry {index} was not posted");
-                return Err(Error::Setup(text));
-            }
+            erase(ledger, tenant, &erasure).await?;
         }
     }
     Ok(())
+}
+
+/// Publishes an erasure and waits for its entry; returns its index. One that posting refuses names what the log does not:
+/// the database's index of repetitions was changed, and the log halts.
+pub async fn erase(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    erasure: &Erasure<Leaf>,
+) -> Result<u64, Error> {
+    let subject = Subject::parse("system.erasure").expect("a subject");
+    let done = ledger.publish_signed(tenant, &subject, &canonical::of(erasure)).await?;
+    if let Some(Outcome::Posted { index }) = done.outcomes.first() {
+        return Ok(*index);
+    }
+    let what = "a repetition that is none";
+    Err(distrust(ledger, tenant, store::Error::Corrupt { family: "repeats", what }))
 }
 
 /// Refuses to delete what no posted erasure names: rows of the database alone delete nothing.

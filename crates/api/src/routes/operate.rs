@@ -119,7 +119,7 @@ pub async fn erase(
     let _alone = app.slow.lock().await;
     spare_live_call(&app, &tenant, &erasure, cancel.then_some(&caller)).await?;
     erasure.reason = app.keep_reason(&tenant, "erasure", why.as_ref()).await?;
-    let index = app.record(&tenant, "erasure", &erasure).await?;
+    let index = chores::erase(&app.ledger, &tenant, &erasure).await?;
     let status = match chores::complete_erasures(&app.ledger, &tenant).await {
         Ok(0) => "complete",
         Ok(_) => "pending",

@@ -2,11 +2,13 @@
 
 use crate::{
     disclosure::Seed,
-    journal::embedded,
-    post::{Arrival, Log, Prepared},
+    gone::{self, Erasure, Leaf},
+    journal::{Message, embedded},
+    post::{self, Arrival, Explained, Log, Prepared, Was},
     store::{self, Changes, Family, Memory, Read as _, rocks::Rocks},
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// What posting the retained embedded journal again gives.
 #[derive(Debug, Serialize)]
@@ -17,8 +19,49 @@ pub struct Replay {
     pub entries: u64,
     /// The first difference.
     pub difference: Option<String>,
-    /// Why it could not be posted to the end: messages were trimmed or erased.
+    /// Why it could not be posted to the end: messages were trimmed.
     pub impossible: Option<String>,
+}
+
+/// What erasure messages of the embedded journal tell, by sequence.
+fn erased(store: &Rocks, log: &Log) -> Result<BTreeMap<u64, Explained>, store::Error> {
+    let mut erased = BTreeMap::new();
+    let prefix = log.number.numbered(1);
+    store.scan(Family::Journal, &prefix, |key, value| {
+        let Some(told) = key.strip_prefix(&prefix[..]).and_then(|rest| rest.try_into().ok()) else {
+            return false;
+        };
+        let told = u64::from_be_bytes(told);
+        let message = embedded::decode(told, value);
+        let subject = |message: &Message| message.subject.as_ref().map(ToString::to_string);
+        let body = message.filter(|m| subject(m).as_deref() == Some("system.erasure"));
+        let erasure = body.and_then(|message| gone::read::<Erasure<Leaf>>(&message.body));
+        for gone in erasure.map(|erasure| erasure.messages).unwrap_or_default() {
+            let seq = gone.seq;
+            erased.entry(seq).or_insert(Explained { told, what: Was::Message(gone) });
+        }
+        true
+    })?;
+    Ok(erased)
+}
+
+/// Posts what stood between the last message and `seq`, or says why that is impossible.
+fn fill(
+    again: &mut Log,
+    memory: &mut Memory,
+    erased: &mut BTreeMap<u64, Explained>,
+    seq: u64,
+) -> Result<(), String> {
+    for gone in again.position.posted + 1..seq {
+        let explained = erased.remove(&gone).ok_or_else(|| {
+            format!("journal message {gone} was trimmed or lost: a replica starts from a backup")
+        })?;
+        let mut changes = Changes::new(memory);
+        again.post_explained(&mut changes, &explained).map_err(|error| error.to_string())?;
+        let writes: Vec<_> = changes.into_writes().collect();
+        memory.apply(writes.into_iter());
+    }
+    Ok(())
 }
 
 /// P6: posts the embedded journal again from its beginning, in memory, and compares every leaf.
@@ -33,17 +76,15 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
         answer.impossible = Some("its journal lies on NATS, not in this database".into());
         return Ok(answer);
     }
+    let mut erased = erased(store, log)?;
     let prefix = log.number.numbered(1);
     store.scan(Family::Journal, &prefix, |key, value| {
         let Some(seq) = key.strip_prefix(&prefix[..]).and_then(|rest| rest.try_into().ok()) else {
             return false;
         };
         let seq = u64::from_be_bytes(seq);
-        if seq != again.position.posted + 1 {
-            answer.impossible = Some(format!(
-                "journal message {} was trimmed or erased: a replica starts from a backup",
-                seq - 1
-            ));
+        if let Err(why) = fill(&mut again, &mut memory, &mut erased, seq) {
+            answer.impossible = Some(why);
             return false;
         }
         let Some(message) = embedded::decode(seq, value) else {
@@ -61,10 +102,12 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
         let writes: Vec<_> = changes.into_writes().collect();
         memory.apply(writes.into_iter());
         answer.messages += 1;
-        if let Err(error) = posted {
-            answer.difference = Some(error.to_string());
+        match posted {
+            Ok(_) => {}
+            Err(error @ post::Error::Untold { .. }) => answer.impossible = Some(error.to_string()),
+            Err(error) => answer.difference = Some(error.to_string()),
         }
-        answer.difference.is_none()
+        answer.difference.is_none() && answer.impossible.is_none()
     })?;
     for index in 0..again.position.size {
         let key = log.number.numbered(index);
