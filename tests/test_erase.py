@@ -345,4 +345,4 @@ def test_p3_trimming_is_an_entry_first(make_server: Any, tmp_path: Path) -> None
         assert server.admin.receipt(index=index)
     server.stop()
     report = server.fsck().ok().json()
-    assert report["journal"]["first"] >= trim["event"]["below"], report["journal"]
+    assert report["logs"][0]["log"]["journal"]["first"] >= trim["event"]["below"], report["logs"][0]["log"]["journal"]

@@ -19,6 +19,9 @@ fn corrupt(family: &'static str, what: &'static str) -> store::Error {
     store::Error::Corrupt { family, what }
 }
 
+/// An entry, and epoch and sequence of a journal message that goes with its payload.
+pub type ToErase = (u64, (u64, u64));
+
 impl Ledger {
     fn tree<'a>(&'a self, number: LogNumber, at: &'a Published) -> Tree<'a> {
         Tree { store: &*self.store, number, edge: &at.edge, known: &self.proven_tiles }
@@ -107,8 +110,8 @@ impl Ledger {
     pub fn unnamed_among(
         &self,
         tenant: &Tenant,
-        mut wanted: BTreeSet<(u64, (u64, u64))>,
-    ) -> Result<BTreeSet<(u64, (u64, u64))>, store::Error> {
+        mut wanted: BTreeSet<ToErase>,
+    ) -> Result<BTreeSet<ToErase>, store::Error> {
         let mut next = tenant.position().prior.system;
         // An erasure comes after what it erases.
         while let (Some(index), Some((first, _))) = (next, wanted.first().copied())

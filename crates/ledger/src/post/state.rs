@@ -176,17 +176,17 @@ pub struct Erasing {
 impl Erasing {
     /// `"erasing" ‖ log ‖ epoch ‖ seq`, in `meta`: an erasure entry names this message, so it may go.
     pub fn key(&self, number: LogNumber) -> Vec<u8> {
-        self.place(number.meta("erasing"))
+        self.place(&number.meta("erasing"))
     }
 
     /// `"unnamed" ‖ log ‖ epoch ‖ seq`, in `meta`: this message must go, and no erasure entry names it yet.
     pub fn unnamed_key(&self, number: LogNumber) -> Vec<u8> {
-        self.place(number.meta("unnamed"))
+        self.place(&number.meta("unnamed"))
     }
 
-    fn place(&self, prefix: Vec<u8>) -> Vec<u8> {
+    fn place(&self, prefix: &[u8]) -> Vec<u8> {
         let (epoch, seq) = (self.epoch.to_be_bytes(), self.seq.to_be_bytes());
-        [&prefix[..], &epoch, &seq].concat()
+        [prefix, &epoch, &seq].concat()
     }
 }
 

@@ -149,7 +149,9 @@ fn post_late(forge: impl Fn(&mut Gone<Leaf>)) -> Result<(Log, Memory), Error> {
                 log.post_explained(&mut changes, &Explained { told, what })?;
                 assert!(!log.position.provisional.is_empty(), "nothing may be signed");
             }
-            None => drop(log.post(&mut changes, arrival, &mut message)?),
+            None => {
+                log.post(&mut changes, arrival, &mut message)?;
+            }
         }
         let writes: Vec<_> = changes.into_writes().collect();
         memory.apply(writes.into_iter());
