@@ -257,7 +257,14 @@ def test_p2_receipts_that_one_log_could_not_write(kit: Kit) -> None:
     refuse(lambda o: o.append(o.entries[7]), 7, -1, word="posted twice")
     refuse(lambda o: o.append(spent(o, kit, 2)), kit.operator.of_approval(kit.spent)[-2], -1, word="message")
     refuse(lambda o: o.entries[9]["journal"].update(seq=1), 8, 9, word="before it in the journal")
+    refuse(lambda o: o.entries[9]["journal"].update(time="2025-01-01T00:00:00.000000000Z"), 8, 9, word="before it in the journal")
     refuse(lambda o: o.entries[9].update(journal=dict(o.entries[8]["journal"])), 8, 9, word="one message of the journal")
+    # Time runs back where it began anew; the entry that says so need not be given.
+    branch = kit.operator.copy()
+    branch.entries[9]["kind"] = "clock"
+    branch.entries[10]["journal"]["time"] = "2025-01-01T00:00:00.000000000Z"
+    branch.chain()
+    assert kit.verify(*(kit.file(f"anew-{index}.tlog-proof", branch.receipt(index)) for index in (8, 10))).code == 0
     branch = kit.operator.copy()
     branch.entries[9]["tenant"] = "globex"
     kit.refused(kit.file("foreign", branch.receipt(9)), word="another tenant")

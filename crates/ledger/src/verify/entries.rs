@@ -66,6 +66,11 @@ impl Seen {
         (self.origin.epoch, self.from.map_or(self.origin.seq, |from| from.saturating_sub(1)))
     }
 
+    /// Whether time may have begun anew after the entry at `last`: here, or by a system entry between that was not seen.
+    fn may_be_anew(&self, last: u64) -> bool {
+        self.kind == Kind::Clock || self.prior.system > Some(last)
+    }
+
     fn is_gap(&self) -> bool {
         matches!(self.kind, Kind::JournalGap | Kind::GapOpened | Kind::GapClosed)
     }
@@ -122,7 +127,9 @@ impl Entries {
         for (index, seen) in &self.seen {
             if let Some((last_index, last)) = before {
                 let (at, last_at) = (seen.place_in_journal(), last.place_in_journal());
-                if at < last_at || seen.origin.time < last.origin.time {
+                if at < last_at
+                    || seen.origin.time < last.origin.time && !seen.may_be_anew(last_index)
+                {
                     let what = format!(
                         "entry {index} comes after entry {last_index} in the log, and before it in the journal"
                     );
