@@ -41,7 +41,7 @@ def reason_of(server: Server, index: int) -> dict[str, Any]:
     assert leaf_hash(leaf) == at["leaf_hash"], "an act names its reason by what that entry holds"
     assert at["index"] < index, "the reason comes first"
     entry = json.loads(leaf)
-    assert (entry["kind"], entry["event"]) == ("evidence", {"subject": "system"})
+    assert (entry["kind"], entry["event"]) == ("evidence", {"approval_id": None})
     return words(server.as_("discloser"), at["index"])
 
 

@@ -304,7 +304,7 @@ def make_entries():
     index = log.publish(payment(), at(2))
     admin = {"key": "fedcba9876543210", "person": "p-dan"}
     words = {"act": "erasure", "reason": "Request 2026-117 of the person concerned."}
-    why = log.signed("evidence.system", words, at(3), "evidence", event={"subject": "system"}, fields=words)
+    why = log.signed("evidence.system", words, at(3), "evidence", event={"approval_id": None}, fields=words)
     reason = {"index": why, "leaf_hash": b64(leaf_hash(log.entries[why]))}
     log.erase(index, ["/data/agent/owner", "prompt"], [3], {"by": admin, "reason": reason}, at(3))
     log.publish(payment() | {"time": "2026-11-20T05:48:59Z"}, at(4))
@@ -331,7 +331,7 @@ def make_entries():
     nonce = b64url(sha256(b"people")[:16])
     people_salt = b64url(hmac256(hmac256(SALT_KEY, b"countersign-people-v1"), nonce.encode()))
     words = {"act": "rules", "people_salt": people_salt, "reason": "Two of finance, as decided on 2026-11-19."}
-    why = log.signed("evidence.system", words, at(8), "evidence", event={"subject": "system"}, fields=words)
+    why = log.signed("evidence.system", words, at(8), "evidence", event={"approval_id": None}, fields=words)
     rules = {
         "v": 1, "rules": rules, "rules_digest": b64url(sha256(jcs(rules))), "people_digest": digest(jcs_text([people_salt, "people", people])),
         "people_nonce": nonce, "by": admin, "reason": {"index": why, "leaf_hash": b64(leaf_hash(log.entries[why]))},

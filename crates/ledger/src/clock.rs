@@ -65,6 +65,8 @@ pub enum Wrong {
 
 /// What one tenant's log knows about time. Every look at the clock is judged by it.
 pub struct Clock {
+    /// The newest time that the log knew when the process opened it, and the time since boot then.
+    begun: (Nanos, Duration),
     state: Mutex<State>,
 }
 
@@ -86,7 +88,7 @@ pub fn since_boot() -> Duration {
 impl Clock {
     /// A clock of a log whose newest entry is dated `known`.
     pub fn new(known: Nanos) -> Self {
-        Self { state: Mutex::new(State { known, base: None }) }
+        Self { begun: (known, since_boot()), state: Mutex::new(State { known, base: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -114,12 +116,15 @@ impl Clock {
         wrong.map_or(Ok(now), Err)
     }
 
-    /// The time to give to a message. While the clock is wrong, time goes on as the clock since boot has it; a clock that
-    /// was wrong from the beginning gives none.
+    /// The time to give to a message. While the clock is wrong, time goes on as the clock since boot has it: from when it
+    /// was right, or else from the newest time that the log knows. So no entry is dated ahead; a new log gets none.
     pub fn stamp(&self) -> Result<Nanos, Wrong> {
         self.look().or_else(|wrong| {
-            let expected = self.lock().expected(since_boot());
-            expected.ok_or(wrong)
+            let (state, boot) = (*self.lock(), since_boot());
+            let (known, at) = self.begun;
+            let known = (state.known > Nanos(0))
+                .then(|| later(known, boot.saturating_sub(at)).max(state.known));
+            state.expected(boot).or(known).ok_or(wrong)
         })
     }
 }
@@ -203,6 +208,17 @@ mod tests {
     fn p9_a_new_log_takes_the_clock_as_it_is() {
         let (next, wrong) = State { known: Nanos(0), base: None }.look(NOON, secs(1));
         assert_eq!((next.base, wrong), (Some((NOON, secs(1))), None));
+    }
+
+    #[test]
+    fn p9_a_clock_that_is_wrong_from_the_start_dates_nothing_ahead() {
+        let long_ago = Nanos(now().0 - later(Nanos(0), SILENCE_MAX).0 * 2);
+        let clock = Clock::new(long_ago);
+        assert!(matches!(clock.look(), Err(Wrong::Far { .. })));
+        let stamped = clock.stamp().unwrap();
+        assert!(stamped >= long_ago && apart(stamped, long_ago) < secs(600));
+        clock.accept();
+        assert!(apart(clock.stamp().unwrap(), now()) < secs(600));
     }
 
     #[test]

@@ -320,6 +320,11 @@ impl<'a> View<'a> {
     }
 }
 
+/// Whether it is evidence of no approval: what somebody said about an administrative act.
+pub fn is_reason(view: &View<'_>) -> bool {
+    view.kind == Kind::Evidence && matches!(view.at(&["event", "approval_id"]), Some(Value::Null))
+}
+
 /// The erasable side of an entry, kept apart from it: the salt of `commit`, and the disclosures that are left.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Payload {

@@ -4,11 +4,11 @@ use super::{
     Report,
     gone::Gone,
     payload::{self, Erased, Holds},
-    state::{Sources, is_reason, subject_of, take_key, take_number},
+    state::{Sources, subject_of, take_key, take_number},
 };
 use crate::{
     disclosure::Scope,
-    entry::{Kind, View},
+    entry::{Kind, View, is_reason},
     gone::{Erasure, Hole, Trim},
     ident::Ident,
     journal::Subject,

@@ -2,7 +2,7 @@
 
 use crate::{
     disclosure::Scope,
-    entry::{Kind, View},
+    entry::{Kind, View, is_reason},
     event,
     ident::Ident,
     journal::Subject,
@@ -54,11 +54,6 @@ pub fn take_number(sources: &mut Sources, view: &View<'_>) {
         Some(known) if heartbeat => drop(known.heartbeat(number)),
         Some(known) => drop(known.observe(number)),
     }
-}
-
-/// Whether it is evidence of no approval: what somebody said about an administrative act.
-pub fn is_reason(view: &View<'_>) -> bool {
-    view.kind == Kind::Evidence && view.text(&["event", "subject"]) == Some(SYSTEM)
 }
 
 /// The signed subject that an entry's message came on; `None` for what came on `decisions.` and for what was rejected.

@@ -105,7 +105,7 @@ impl Log {
             Subject::Approvals(id) => approval_draft(message, subject, id)
                 .map(|draft| self.append_to_approval(changes, draft, origin, (id, APPROVAL))),
             Subject::Evidence(name) if name.as_str() == SYSTEM => {
-                let draft = evidence_draft(message, subject, &json!({"subject": SYSTEM}));
+                let draft = evidence_draft(message, subject, &json!({"approval_id": null}));
                 draft.map(|draft| self.append(changes, draft, origin, None))
             }
             Subject::Evidence(id) => evidence_draft(message, subject, &json!({"approval_id": id}))

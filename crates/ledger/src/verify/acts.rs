@@ -2,9 +2,8 @@
 
 use crate::{
     canonical,
-    entry::{Kind, View},
+    entry::{Kind, View, is_reason},
     log::merkle::Hash,
-    post::SYSTEM,
     system::Reason,
 };
 use std::collections::BTreeMap;
@@ -21,7 +20,7 @@ impl Reasons {
         view: &View<'_>,
         hash: Hash,
     ) -> Result<(), &'static str> {
-        if view.kind == Kind::Evidence && view.text(&["event", "subject"]) == Some(SYSTEM) {
+        if is_reason(view) {
             self.0.insert(index, hash);
         }
         match named(view) {
@@ -66,7 +65,7 @@ mod tests {
 
     #[test]
     fn p5_a_reason_that_is_not_there_is_found() {
-        let words = ("evidence", r#"{"subject":"system"}"#);
+        let words = ("evidence", r#"{"approval_id":null}"#);
         let other = ("evidence", r#"{"approval_id":"apr-1"}"#);
         let hash = |entry_of: (&str, &str)| leaf_hash(entry(entry_of.0, entry_of.1).as_bytes());
         let names = |index: u64, hash: Hash| {
