@@ -181,6 +181,21 @@ def test_p11_erasures_that_can_not_be(server: Server) -> None:
     server.fsck().ok()
 
 
+def test_p11_the_deepest_event_can_be_erased(server: Server) -> None:
+    """An erasure message holds the whole entry: it is deeper than anything that is taken from outside."""
+    deep: Any = 1
+    for _ in range(28):
+        deep = [deep]
+    made = event(payload={"prompt": "x"})
+    made["data"]["agent"]["run"] = made["data"]["agent"].get("run", "r")
+    made["data"]["more"] = deep
+    answer = server.as_("publisher").post_events(json.dumps(made).encode())
+    index = answer.json()["results"][0]["index"]
+    entry = server.admin.entry(index)
+    assert entry["kind"] == "decision", entry
+    assert server.admin.erase(index)["status"] == "complete"
+
+
 def test_p11_kill_during_an_erasure(bare: Server, rng: random.Random) -> None:
     """kill -9 at random moments of an erasure: if its entry is there, it is completed after the restart by itself."""
     for _ in range(6):
@@ -329,10 +344,12 @@ def test_p4_a_backup_that_was_damaged_is_found(server: Server) -> None:
     server.run("fsck", "--data-dir", copy).ok()
 
 
-def test_p3_trimming_is_an_entry_first(make_server: Any, tmp_path: Path) -> None:
-    """Old journal messages go after an entry says so; nothing of the log goes with them."""
+def test_p3_p11_trimming_is_an_entry_first(make_server: Any, rng: random.Random, tmp_path: Path) -> None:
+    """Old journal messages go after an entry says so; nothing of the log goes with them. What is erased afterwards is nowhere."""
     clock = Clock(tmp_path)
-    server = make_server("trimmed", journal_retention_days=1)
+    server = make_server("trimmed", journal_retention_days=1, compression="none")
+    word = secret(rng)
+    old = server.as_("publisher").publish(event(payload={"prompt": word}))[0]["index"]
     published = [server.as_("publisher").publish(event())[0]["index"] for _ in range(5)]
     size = server.admin.size()
     server.stop()
@@ -343,6 +360,33 @@ def test_p3_trimming_is_an_entry_first(make_server: Any, tmp_path: Path) -> None
     assert trim["event"]["by"] == {"server": "retention"} and size - 1 <= trim["event"]["below"] <= trim["journal"]["seq"], trim
     for index in published:
         assert server.admin.receipt(index=index)
+    assert places([server.data_dir], word)
+    assert server.admin.erase(old)["status"] == "complete"
+    assert not places([server.data_dir], word)
     server.stop()
     report = server.fsck().ok().json()
     assert report["logs"][0]["log"]["journal"]["first"] >= trim["event"]["below"], report["logs"][0]["log"]["journal"]
+
+
+def test_p11_many_names_and_many_repetitions(server: Server) -> None:
+    """Names of fields and repetitions share the room of an entry: too many names at once are refused, and what is erased in parts is
+    erased whatever is repeated before and after."""
+    names = [f"{number:02}" + "n" * 900 for number in range(50)]
+    made = event(payload={name: 1 for name in names})
+    publisher = server.as_("publisher")
+    index = publisher.publish(made)[0]["index"]
+    for _ in range(250):
+        assert publisher.publish(made)[0]["status"] == "duplicate"
+    answer = server.admin.http.post(f"{server.admin.t}/erasures", json={"index": index, "fields": names})
+    assert answer.status_code == 400 and "parts" in answer.text, answer.text
+    for part in (names[:15], names[15:30], names[30:45]):
+        assert server.admin.erase(index, *part)["status"] == "complete"
+    for _ in range(250):
+        assert publisher.publish(made)[0]["status"] == "duplicate"
+    server.restart(kill=True)
+    assert server.admin.erase(index, names[46])["status"] == "complete"
+    assert [json.loads(line)[1] for line in server.as_("discloser").disclosures(index).splitlines()] == sorted(set(names) - set(names[:45]) - {names[46]})
+    server.stop()
+    server.fsck().ok()
+    replay = server.fsck("--replay").ok().json()["logs"][0]["replay"]
+    assert replay["impossible"] is None and replay["difference"] is None, replay

@@ -239,6 +239,14 @@ impl App {
                 format!("A restored database posts the journal again up to size {size}; wait."),
             );
         }
+        if let Some(seq) = tenant.rests_on() {
+            add(
+                "catching_up",
+                format!(
+                    "Journal messages are gone; message {seq}, which says what they were, is not posted yet; wait."
+                ),
+            );
+        }
         let away = tenant.waiting().or_else(|| self.vitals.away(tenant));
         if let Some(why) = away.filter(|_| tenant.halted().is_none()) {
             let look = "look at the broker and its quorum";

@@ -31,7 +31,8 @@ pub fn to_vec(value: &Value<'_>) -> Vec<u8> {
 /// The RFC 8785 form of one of our own types. Panics if it does not serialize to strict JSON: a defect of the type.
 pub fn of<T: serde::Serialize>(value: &T) -> Vec<u8> {
     let text = serde_json::to_vec(value).expect("our own types serialize");
-    to_vec(&json::parse(&text).expect("our own types are strict JSON"))
+    // They may hold whole entries (`crate::gone`), which are deeper than what is taken from outside.
+    to_vec(&json::parse_nested(&text).expect("our own types are strict JSON"))
 }
 
 /// Appends `text` as a JSON string (RFC 8785 §3.2.2.2).

@@ -102,11 +102,11 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error>
     }
     for (index, places) in unnamed {
         let by = By::Server { server: Duty::Repetition };
-        let fields = erased::fields(ledger.store(), number, index)?;
         let places: Vec<_> = places.into_iter().collect();
         for places in places.chunks(REPEATS_MAX) {
             let erasure = ledger.erasure(tenant, index, places, by.clone()).await?;
-            let erasure = Erasure { fields: fields.clone(), ..erasure };
+            // No more payload goes: only these messages.
+            let erasure = Erasure { fields: Some(Vec::new()), ..erasure };
             erase(ledger, tenant, &erasure).await?;
         }
     }

@@ -20,15 +20,6 @@ fn names(read: &dyn Read, number: LogNumber, index: u64) -> Result<Option<Names>
     bytes.map(|bytes| store::read_json(&bytes, "meta")).transpose()
 }
 
-/// Which fields of an entry's payload were erased; `None`: all of it, or nothing was.
-pub fn fields(
-    read: &dyn Read,
-    number: LogNumber,
-    index: u64,
-) -> Result<Option<Vec<String>>, store::Error> {
-    Ok(names(read, number, index)?.flatten())
-}
-
 /// Hides `fields` (all of them when absent) of an entry's payload, beside what was hidden before.
 pub fn hide(
     changes: &mut Changes<'_>,

@@ -6,11 +6,13 @@ pub use holes::{append_gap, unexplained};
 
 use crate::{
     disclosure::Seed,
+    envelope::{self, Place},
     gone::{self, Erasure, Leaf},
     journal::{Error, Followed, Message, State, Subject, jetstream::Jetstream},
     ledger::Ledger,
-    log::merkle::Hash,
+    log::{merkle::Hash, note::Vkey},
     post::{Arrival, Explained, Position, Prepared, last_leaves, tail_digest},
+    system::NewEpoch,
     tenant::Tenant,
     writer::{QUEUE_MESSAGES_MAX, Work},
 };
@@ -96,10 +98,12 @@ async fn post_all(
     mut batches: mpsc::Receiver<Followed>,
 ) -> Result<(), Error> {
     let (mut next, mut end) = (position.posted + 1, 0);
-    let mut holes = Holes::new(position);
+    let keys = tenant.keys_at_hand();
+    let mut holes = Holes::new(&tenant.name, position, keys.clone());
     while let Some(followed) = batches.recv().await {
         match followed {
             Followed::Connected(state) => {
+                check_epoch(stream, tenant, (position, &keys)).await?;
                 let leaves = last_leaves(ledger.store(), tenant.number, position)?;
                 check_journal(stream, (position, &leaves), &state).await?;
                 end = state.last;
@@ -205,6 +209,29 @@ pub async fn check_journal(
     Err(Error::Halt(format!(
         "journal message {posted} is not the one that was posted: the broker was restored from an older copy and \
          gave its numbers again. {exit}"
+    )))
+}
+
+/// A database of an earlier epoch must not post the new one's messages as its own: `recover` began it elsewhere.
+async fn check_epoch(
+    stream: &Jetstream,
+    tenant: &Tenant,
+    (position, keys): (&Position, &[Vkey]),
+) -> Result<(), Error> {
+    let subject = Subject::parse("system.journal").expect("a subject");
+    let Some(message) = stream.last_on(&subject).await? else { return Ok(()) };
+    let new = serde_json::from_slice::<NewEpoch>(&message.body).ok();
+    let Some(new) = new.filter(|new| new.epoch > position.epoch) else { return Ok(()) };
+    let place = Place { tenant: &tenant.name, epoch: new.epoch, subject: &subject, expected: 0 };
+    let header = message.headers.signature.as_deref().unwrap_or("");
+    if !envelope::verify(keys, place, &message.body, header) {
+        return Ok(());
+    }
+    Err(Error::Halt(format!(
+        "the journal is in epoch {}, this database in epoch {}: `countersign recover --accept-journal-loss` began it \
+         with another database, or was interrupted with this one. Restore a newer backup; if this is the newest one, run \
+         it again",
+        new.epoch, position.epoch
     )))
 }
 

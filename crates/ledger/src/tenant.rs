@@ -192,13 +192,26 @@ impl Tenant {
         *self.waiting.write().expect("no holder of the lock panics") = why;
     }
 
+    /// The journal message that told what stood in a hole, and is not posted yet: nothing is signed before.
+    pub fn rests_on(&self) -> Option<u64> {
+        self.position().provisional.last().copied()
+    }
+
+    /// Keys whose signature says that a journal message is ours: those in force, and those whose files are here.
+    pub(crate) fn keys_at_hand(&self) -> Vec<Vkey> {
+        let mut keys = self.published().keys.journal();
+        keys.extend(self.with_keys(|ring| ring.vkeys(KeyUse::Journal)));
+        keys.dedup();
+        keys
+    }
+
     /// Whether the server may append messages of its own now: the log is not halted, waits for nothing, and has reached
     /// what was signed before.
     pub fn may_act(&self) -> bool {
         self.halted().is_none()
             && self.waiting().is_none()
             && self.must_reach().is_none()
-            && self.position().provisional.is_empty()
+            && self.rests_on().is_none()
     }
 
     /// Why the log waits for its journal, if it does: it is late, has no quorum, or is full. It goes on by itself.

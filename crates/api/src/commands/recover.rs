@@ -115,7 +115,9 @@ async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
     };
     let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
     let stream = jetstream::Jetstream::open(&broker, &log.tenant).await.map_err(Error::from)?;
-    let holes = follow::unexplained(&stream, &log.position).await.map_err(Error::from)?;
+    let holes = follow::unexplained(&stream, &log.tenant, (&log.position, log.keys.journal()))
+        .await
+        .map_err(Error::from)?;
     if holes.is_empty() {
         let text = "every message that is gone is explained: there is nothing to accept";
         return Err(Failed::new(EXIT_FAILED, text));

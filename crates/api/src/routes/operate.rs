@@ -72,6 +72,9 @@ pub async fn create_tenant(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
+/// Most bytes of names of fields in one erasure, as JSON: with the messages that go they must fit into an entry.
+const FIELDS_BYTES_MAX: usize = 16 * 1024;
+
 /// What shall be erased.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -173,6 +176,12 @@ async fn spare_live_call(
 /// for it is harmless.
 fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Result<(), Problem> {
     let Some(fields) = &erasure.fields else { return Ok(()) };
+    if ledger::canonical::of(fields).len() > FIELDS_BYTES_MAX {
+        let detail = format!(
+            "fields: at most {FIELDS_BYTES_MAX} bytes of names at once. Erase them in parts, or leave it out for all."
+        );
+        return Err(Problem::new("bad_request", detail));
+    }
     let published = tenant.published();
     let payload = app.ledger.reader(tenant, &published).payload(erasure.index)?.unwrap_or_default();
     let names = verify::disclosed_names(&payload);

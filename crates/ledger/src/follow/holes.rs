@@ -3,10 +3,12 @@
 use crate::{
     envelope::{self, Place},
     gone::{self, Erasure, Hole, Leaf, Trim},
+    ident::Ident,
     journal::{Append, Error, Followed, Headers, Message, Subject, jetstream::Jetstream},
     ledger::{Ledger, random_salt},
+    log::note::Vkey,
     post::{Explained, Position, Was},
-    system::{By, Duty},
+    system::{By, Duty, KeyChange, KeyUse},
     tenant::Tenant,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -20,9 +22,12 @@ const TOPICS: [&str; 3] = ["erasure", "gap", "trim"];
 
 /// What was read ahead so far, from one connection.
 pub struct Holes {
+    tenant: Ident,
     epoch: u64,
     /// Sequence from which each topic is read on.
     next: BTreeMap<&'static str, u64>,
+    keys: Vec<Vkey>,
+    key_next: u64,
     gone: BTreeMap<u64, Explained>,
     gaps: VecDeque<(u64, u64, u64)>,
     below: u64,
@@ -30,10 +35,14 @@ pub struct Holes {
 
 impl Holes {
     /// Nothing was read yet; messages up to `position.posted` are posted.
-    pub fn new(position: &Position) -> Self {
+    ///
+    /// `keys` are the journal keys in force there; later ones are read from `system.key`. What carries none of their
+    /// signatures tells nothing.
+    pub fn new(tenant: &Ident, position: &Position, keys: Vec<Vkey>) -> Self {
+        let (tenant, key_next) = (tenant.clone(), position.posted + 1);
         let next = TOPICS.map(|topic| (topic, position.posted + 1)).into();
         let (gone, gaps) = (BTreeMap::new(), VecDeque::new());
-        Self { epoch: position.epoch, next, gone, gaps, below: 0 }
+        Self { tenant, epoch: position.epoch, next, keys, key_next, gone, gaps, below: 0 }
     }
 
     /// What stood at `seq`, where a message further on tells it; nothing is known about it otherwise.
@@ -66,10 +75,47 @@ impl Holes {
                 continue;
             };
             *next = message.seq + 1;
-            self.take(topic, &message)?;
+            if self.is_signed(&subject, &message)
+                || self.learn_keys(stream, &subject, &message).await?
+            {
+                self.take(topic, &message)?;
+            }
             return Ok(true);
         }
         Ok(false)
+    }
+
+    fn is_signed(&self, subject: &Subject, message: &Message) -> bool {
+        let header = message.headers.signature.as_deref().unwrap_or("");
+        let Some(expected) = envelope::expected(header) else { return false };
+        let place = Place { tenant: &self.tenant, epoch: self.epoch, subject, expected };
+        envelope::verify(&self.keys, place, &message.body, header)
+    }
+
+    /// Takes the journal keys of the rotations before `message`; whether one of them signed it.
+    async fn learn_keys(
+        &mut self,
+        stream: &Jetstream,
+        subject: &Subject,
+        message: &Message,
+    ) -> Result<bool, Error> {
+        let topic = Subject::parse("system.key").expect("a subject");
+        while self.key_next < message.seq {
+            let Some(rotation) = stream.next_on(&topic, self.key_next).await? else {
+                self.key_next = message.seq;
+                break;
+            };
+            self.key_next = rotation.seq.min(message.seq - 1) + 1;
+            let change = serde_json::from_slice::<KeyChange>(&rotation.body).ok();
+            let journal = change.filter(|change| change.usage == KeyUse::Journal);
+            if let Some(change) = journal
+                && rotation.seq < message.seq
+                && self.is_signed(&topic, &rotation)
+            {
+                self.keys.push(change.vkey.0);
+            }
+        }
+        Ok(self.is_signed(subject, message))
     }
 
     fn take(&mut self, topic: &str, message: &Message) -> Result<(), Error> {
@@ -198,7 +244,8 @@ pub async fn append_gap(
 /// Holes behind what is posted that nothing explains, each `from..=to`, up to the end that the stream has now.
 pub async fn unexplained(
     stream: &Jetstream,
-    position: &Position,
+    tenant: &Ident,
+    (position, keys): (&Position, Vec<Vkey>),
 ) -> Result<Vec<(u64, u64)>, Error> {
     let end = stream.state().await?.last;
     let mut gone = Vec::new();
@@ -232,7 +279,7 @@ pub async fn unexplained(
     if next <= end {
         gone.push((next, end));
     }
-    let mut holes = Holes::new(position);
+    let mut holes = Holes::new(tenant, position, keys);
     let mut left: Vec<(u64, u64)> = Vec::new();
     for (from, to) in gone {
         for seq in from..=to {

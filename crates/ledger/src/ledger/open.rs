@@ -359,8 +359,13 @@ fn open_log(
     journal: Opened,
 ) -> Result<(Active, Option<Error>), Error> {
     let (name, number, origin) = (&log.tenant, log.number, log.origin.clone());
+    let signs = [log.keys.journal(), log.keys.token()].map(|keys| keys.last().cloned());
     let (keyring, no_keys) = match Keyring::open(&options.keys_dir, name) {
-        Ok(keyring) => (keyring, None),
+        Ok(keyring) => {
+            let mut signs = signs.iter().flatten();
+            let missing = signs.find_map(|key| keyring.signer(key).err());
+            (keyring, missing)
+        }
         Err(error) => (Keyring::none(&options.keys_dir, name), Some(error)),
     };
     let checkpoint = store.get(Family::Meta, &number.meta("checkpoint"))?;
@@ -401,6 +406,9 @@ fn open_log(
         Check::Sound => {
             // A crash between commit and guard leaves the guard behind; a key may have come since the checkpoint.
             guard.advance(&[writer::mark(&log)])?;
+            let handovers =
+                writer::missing_handovers(store, &log, &tenant).map_err(Error::Setup)?;
+            store.commit(handovers.into_iter())?;
             match writer::checkpoint(&log, &tenant) {
                 Ok(checkpoint) => {
                     published.checkpoint = checkpoint;
@@ -447,7 +455,8 @@ fn check_sealed_log(
     let verdict = check_log(store, guard, log, published)?;
     let signing = match verdict {
         Check::Broken(_) => return Ok(verdict),
-        Check::Sound => true,
+        // What rests on a message that is not posted yet was never signed.
+        Check::Sound => log.position.provisional.is_empty(),
         Check::Behind(_) => false,
     };
     let key = log.seal_key.as_deref().ok_or_else(|| Error::Setup("no key of the seal".into()))?;

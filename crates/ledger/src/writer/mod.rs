@@ -7,7 +7,7 @@ mod inbox;
 mod shown;
 
 pub use inbox::{Done, Error, Inbox, QUEUE_MESSAGES_MAX, ReceiptWanted, Work};
-pub use shown::{checkpoint, mark, published, put_checkpoint};
+pub use shown::{checkpoint, mark, missing_handovers, published, put_checkpoint};
 
 use crate::{
     guard::{self, Guard, Mark},
@@ -230,6 +230,7 @@ impl Writer {
 
     fn publish(&mut self, part: Part<'_>) {
         let Some(active) = self.logs.get_mut(&part.number) else { return };
+        let waited = active.must_reach.is_some() || !active.log.position.provisional.is_empty();
         active.tenant.set_must_reach(part.must_reach.clone());
         active.must_reach = part.must_reach;
         active.log = part.log;
@@ -246,6 +247,15 @@ impl Writer {
             active.tenant.remember(part.outcomes);
             return answer(part.answers, &published);
         };
+        if waited {
+            // It caught up just now. What this fails to keep, the next start makes.
+            match missing_handovers(&self.store, &active.log, &active.tenant) {
+                Ok(writes) => {
+                    self.store.commit(writes.into_iter()).unwrap_or_else(|e| end_process(&e));
+                }
+                Err(error) => tracing::error!(tenant = %active.tenant.name, error, "handovers"),
+            }
+        }
         // First what became of each message, then the state that holds them, then the answers: whoever waits for one
         // finds the others.
         let published = Arc::new(published(&active.log, checkpoint));

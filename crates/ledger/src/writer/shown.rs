@@ -3,10 +3,10 @@
 use crate::{
     guard::Mark,
     journal::embedded::now,
-    log::checkpoint::Checkpoint,
+    log::{checkpoint::Checkpoint, merkle},
     post::Log,
-    reader::Published,
-    store::{Changes, Family},
+    reader::{Published, Reader},
+    store::{Changes, Family, Read as _, Write, rocks::Rocks},
     tenant::Tenant,
 };
 
@@ -47,4 +47,29 @@ pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str) {
     if log.rotated {
         changes.put(Family::Rotations, number.numbered(log.position.size), bytes);
     }
+}
+
+/// The checkpoints that prove key entries and are missing: nothing was signed while the log caught up. Afterwards, once the
+/// whole log leads to what was signed, they are made from its tiles.
+pub fn missing_handovers(store: &Rocks, log: &Log, tenant: &Tenant) -> Result<Vec<Write>, String> {
+    let shown = published(log, String::new());
+    let reader = Reader { store, number: log.number, at: &shown };
+    let mut writes = Vec::new();
+    for size in log.keys.log.iter().filter(|key| key.index > 0).map(|key| key.index + 1) {
+        let place = log.number.numbered(size);
+        let kept = store.get(Family::Rotations, &place).map_err(|e| e.to_string())?;
+        if kept.is_some() || size > log.position.size {
+            continue;
+        }
+        let root = merkle::root_at(&reader, size).map_err(|e| e.to_string())?;
+        let checkpoint = Checkpoint { origin: log.origin.clone(), size, root };
+        match tenant.sign(&checkpoint, log.keys.signing(size)) {
+            Ok(text) => writes.push(((Family::Rotations, place), Some(text.into_bytes()))),
+            // The file of a key that signs no more may be gone by right.
+            Err(error) => {
+                tracing::warn!(tenant = %tenant.name, size, %error, "no checkpoint proves a log key")
+            }
+        }
+    }
+    Ok(writes)
 }

@@ -274,7 +274,8 @@ impl Embedded {
         Ok(erased)
     }
 
-    /// Where messages lie, with their places in the index of subjects: what must go when they are erased.
+    /// Where messages lie, with their places in the index of subjects: what must go when they are erased. Also of those
+    /// that are deleted already, by trimming or by an erasure that a crash ended: their bytes may still be in old files.
     pub fn places(
         &self,
         seqs: impl IntoIterator<Item = u64>,
@@ -282,8 +283,8 @@ impl Embedded {
         let mut places = Vec::new();
         for seq in seqs {
             let key = self.volume.message(seq);
-            let Some(bytes) = self.store.get(Family::Journal, &key)? else { continue };
-            if let Some(subject) = subject_of(&bytes).filter(is_signed) {
+            let bytes = self.store.get(Family::Journal, &key)?;
+            if let Some(subject) = bytes.as_deref().and_then(subject_of).filter(is_signed) {
                 places.push((Family::SubjectIndex, self.volume.indexed(&subject, seq)));
             }
             places.push((Family::Journal, key));
