@@ -67,7 +67,7 @@ pub fn missing_handovers(store: &Rocks, log: &Log, tenant: &Tenant) -> Result<Ve
             Ok(text) => writes.push(((Family::Rotations, place), Some(text.into_bytes()))),
             // The file of a key that signs no more may be gone by right.
             Err(error) => {
-                tracing::warn!(tenant = %tenant.name, size, %error, "no checkpoint proves a log key")
+                tracing::warn!(tenant = %tenant.name, size, %error, "no checkpoint proves a log key");
             }
         }
     }
