@@ -359,13 +359,8 @@ fn open_log(
     journal: Opened,
 ) -> Result<(Active, Option<Error>), Error> {
     let (name, number, origin) = (&log.tenant, log.number, log.origin.clone());
-    let signs = [log.keys.journal(), log.keys.token()].map(|keys| keys.last().cloned());
     let (keyring, no_keys) = match Keyring::open(&options.keys_dir, name) {
-        Ok(keyring) => {
-            let mut signs = signs.iter().flatten();
-            let missing = signs.find_map(|key| keyring.signer(key).err());
-            (keyring, missing)
-        }
+        Ok(keyring) => (keyring, None),
         Err(error) => (Keyring::none(&options.keys_dir, name), Some(error)),
     };
     let checkpoint = store.get(Family::Meta, &number.meta("checkpoint"))?;
@@ -408,7 +403,9 @@ fn open_log(
             guard.advance(&[writer::mark(&log)])?;
             let handovers =
                 writer::missing_handovers(store, &log, &tenant).map_err(Error::Setup)?;
-            store.commit(handovers.into_iter())?;
+            if !handovers.is_empty() {
+                store.commit(handovers.into_iter())?;
+            }
             match writer::checkpoint(&log, &tenant) {
                 Ok(checkpoint) => {
                     published.checkpoint = checkpoint;

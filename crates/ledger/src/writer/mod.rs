@@ -250,6 +250,7 @@ impl Writer {
         if waited {
             // It caught up just now. What this fails to keep, the next start makes.
             match missing_handovers(&self.store, &active.log, &active.tenant) {
+                Ok(writes) if writes.is_empty() => {}
                 Ok(writes) => {
                     self.store.commit(writes.into_iter()).unwrap_or_else(|e| end_process(&e));
                 }
