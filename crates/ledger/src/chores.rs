@@ -32,7 +32,10 @@ pub const REPEATS_MAX: usize = 200;
 pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
     // Whoever comes second finds nothing to do.
     let _alone = tenant.erasing.lock().await;
-    name_repetitions(ledger, tenant).await?;
+    let unnamed = name_repetitions(ledger, tenant).await?;
+    if unnamed > 0 {
+        return Ok(unnamed);
+    }
     let mut marked = pending(ledger, tenant.number, "erasing")?;
     if marked.is_empty() {
         return Ok(0);
@@ -85,7 +88,10 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
 
 /// Repetitions of erased events that no erasure entry names yet get erasure messages of their own: a replica that comes
 /// later must know what stood in their place.
-async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error> {
+///
+/// Returns how many are left without a name, because the log can't take messages now: until they have one, what leads to
+/// them must stay.
+async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
     let number = tenant.number;
     let marked = pending(ledger, number, "erasing")?;
     let named: BTreeSet<(u64, u64)> = marked.iter().map(|e| (e.epoch, e.seq)).collect();
@@ -97,8 +103,8 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error>
             unnamed.entry(erasing.index).or_default().insert(place);
         }
     }
-    if unnamed.is_empty() || !tenant.may_act() {
-        return Ok(());
+    if !tenant.may_act() {
+        return Ok(unnamed.values().map(BTreeSet::len).sum());
     }
     for (index, places) in unnamed {
         let by = By::Server { server: Duty::Repetition };
@@ -110,7 +116,7 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error>
             erase(ledger, tenant, &erasure).await?;
         }
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Publishes an erasure and waits for its entry; returns its index. One that posting refuses names what the log does not:
