@@ -43,6 +43,17 @@ pub enum Seen {
 }
 
 impl Sequence {
+    /// The numbers of a source after one more of them, whatever it says.
+    pub fn after(before: Option<Self>, number: u64, heartbeat: bool) -> Self {
+        let Some(mut known) = before else { return Self::begin(number) };
+        if heartbeat {
+            known.heartbeat(number);
+        } else {
+            known.observe(number);
+        }
+        known
+    }
+
     /// The first number of a source.
     pub fn begin(number: u64) -> Self {
         Self { base: number, last: number, gaps: Vec::new() }

@@ -4,8 +4,8 @@ use crate::{
     envelope::{self, Place},
     gone::{self, Erasure, Hole, Leaf, Trim},
     ident::Ident,
-    journal::{Append, Error, Followed, Headers, Message, Subject, jetstream::Jetstream},
-    ledger::{Ledger, random_salt},
+    journal::{Append, Error, Followed, Message, Subject, jetstream::Jetstream},
+    ledger::Ledger,
     log::note::Vkey,
     post::{Explained, Position, Was},
     system::{By, Duty, KeyChange, KeyUse},
@@ -225,17 +225,9 @@ pub async fn append_gap(
     let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
     // The signature names the message before it on this subject as posting will find it.
     let expected = held.max(posted);
-    let published = tenant.published();
-    let journal = published.keys.journal();
-    let newest = journal.last().ok_or_else(|| Error::Unavailable("no journal key".into()))?;
-    let epoch = tenant.position().epoch;
-    let place = Place { tenant: &tenant.name, epoch, subject: &subject, expected };
-    let signature =
-        tenant.with_keys(|ring| ring.signer(newest).map(|s| envelope::sign(s, place, &body)));
-    let signature = signature.map_err(|error| Error::Halt(error.to_string()))?;
-    let headers =
-        Headers { salt: Some(random_salt()), signature: Some(signature), ..Headers::default() };
-    match stream.append(vec![Append { subject, headers, body, expected: Some(held) }]).await {
+    let append = Ledger::after(tenant, &subject, &body, expected);
+    let append = append.map_err(|error| Error::Halt(error.to_string()))?;
+    match stream.append(vec![Append { expected: Some(held), ..append }]).await {
         Ok(_) | Err(Error::Conflict) => Ok(()),
         Err(error) => Err(error),
     }

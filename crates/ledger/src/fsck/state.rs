@@ -49,11 +49,9 @@ pub fn take_number(sources: &mut Sources, view: &View<'_>) {
     let Some(number) = number else { return };
     let scope = Scope { producer: text(&["producer"]), source: text(&["event", "source"]), id: "" };
     let heartbeat = text(&["event", "type"]) == event::HEARTBEAT;
-    match sources.get_mut(&source_key(scope)) {
-        None => drop(sources.insert(source_key(scope), Sequence::begin(number))),
-        Some(known) if heartbeat => drop(known.heartbeat(number)),
-        Some(known) => drop(known.observe(number)),
-    }
+    let key = source_key(scope);
+    let known = sources.remove(&key);
+    sources.insert(key, Sequence::after(known, number, heartbeat));
 }
 
 /// The signed subject that an entry's message came on; `None` for what came on `decisions.` and for what was rejected.

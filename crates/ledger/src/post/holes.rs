@@ -1,7 +1,7 @@
 //! Holes: journal messages that are gone. Nothing is inferred from absence: an erasure message, a gap message or a trim
 //! message says what was there, and until that message is posted itself by the ordinary rules nothing is signed.
 
-use super::{Erasing, Error, Log, Prepared, event_key, signed::plain_draft, source_key};
+use super::{Erasing, Error, Log, Prepared, event_key, source_key};
 use crate::{
     canonical,
     disclosure::Scope,
@@ -174,8 +174,7 @@ impl Log {
         if !fits || !self.leaves_of(changes, origin.epoch, (hole.from, hole.to))?.is_empty() {
             return Ok(None);
         }
-        let draft = plain_draft(Kind::JournalGap, message, subject);
-        Ok(draft.map(|draft| self.append(changes, draft, origin, None)))
+        Ok(self.append_plain(changes, (Kind::JournalGap, origin), message, subject))
     }
 
     /// Old messages go: said before it is done, so that a hole at the beginning is explained.
@@ -190,8 +189,7 @@ impl Log {
         if trim.below == 0 || trim.below > origin.seq {
             return None;
         }
-        let draft = plain_draft(Kind::Trim, message, subject)?;
-        Some(self.append(changes, draft, origin, None))
+        self.append_plain(changes, (Kind::Trim, origin), message, subject)
     }
 
     /// Posts what stood in a hole, as a message further on tells it; provisional until that one is posted.
@@ -274,18 +272,11 @@ impl Log {
         let known =
             known.map(|bytes| store::read_json::<Sequence>(&bytes, "sources")).transpose()?;
         let heartbeat = text(&["event", "type"]) == event::HEARTBEAT;
-        let sequence = match known {
-            None => Sequence::begin(number),
-            Some(mut known) => {
-                if heartbeat {
-                    known.heartbeat(number);
-                } else {
-                    known.observe(number);
-                }
-                known
-            }
-        };
-        changes.put(Family::Sources, key, store::to_json(&sequence));
+        changes.put(
+            Family::Sources,
+            key,
+            store::to_json(&Sequence::after(known, number, heartbeat)),
+        );
         Ok(())
     }
 

@@ -142,6 +142,18 @@ impl Log {
         index
     }
 
+    /// Appends the entry whose `event` is the body; `None` where the body can't be one.
+    pub(super) fn append_plain(
+        &mut self,
+        changes: &mut Changes<'_>,
+        (kind, origin): (Kind, Origin),
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Option<u64> {
+        let draft = plain_draft(kind, message, subject)?;
+        Some(self.append(changes, draft, origin, None))
+    }
+
     /// A reason is an earlier entry. What it says is for people: nothing is decided by it, so it is not read here.
     pub(super) fn is_earlier(&self, reason: Option<&Reason>) -> bool {
         reason.is_none_or(|reason| reason.index < self.position.size)
@@ -168,8 +180,7 @@ impl Log {
         if !fits {
             return None;
         }
-        let draft = plain_draft(Kind::Rules, message, subject)?;
-        let index = self.append(changes, draft, origin, None);
+        let index = self.append_plain(changes, (Kind::Rules, origin), message, subject)?;
         self.position.rules = Some(index);
         Some(index)
     }
@@ -188,8 +199,7 @@ impl Log {
         if far || !self.is_earlier(reset.reason.as_ref()) {
             return None;
         }
-        let draft = plain_draft(Kind::Clock, message, subject)?;
-        let index = self.append(changes, draft, origin, None);
+        let index = self.append_plain(changes, (Kind::Clock, origin), message, subject)?;
         self.position.clock = Some(index);
         Some(index)
     }
@@ -340,7 +350,7 @@ pub(super) fn scope(subject: &Subject) -> Scope<'static> {
 }
 
 /// The body itself becomes the entry's `event`.
-pub(super) fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
+fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
     let value = json::parse(&message.body).ok()?;
     let event = canonical::to_vec(&value);
     let fits = matches!(value, Value::Object(_)) && event.len() <= system::BODY_BYTES_MAX;
