@@ -38,7 +38,8 @@ def verdicts(
     request: pytest.FixtureRequest, made: sound.Sound, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, "Future[Verdicts]"]]:
     """By the name of the attack; those that were selected alone."""
-    names = {item.callspec.params["row"].name for item in request.session.items if "row" in getattr(getattr(item, "callspec", None), "params", {})}
+    chosen = [getattr(item, "callspec", None) for item in request.session.items]
+    names = {spec.params["row"].name for spec in chosen if spec and isinstance(spec.params.get("row"), Row)}
     where = tmp_path_factory.mktemp("worlds")
     with ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 2))) as pool:
         yield {row.name: pool.submit(run, made, row, where / row.name) for row in ROWS if row.name in names}

@@ -12,13 +12,15 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 /// How often journals are asked how far they are, and how soon again one that did not answer.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A journal that did not answer so often is away.
-const AWAY_AFTER: u32 = 2;
+/// A journal that did not answer for so long is away; a broker that starts anew is back sooner.
+const AWAY_AFTER: Duration = Duration::from_secs(3);
+/// A look that takes longer got no answer.
+const LOOK_MAX: Duration = Duration::from_secs(20);
 /// Messages wait, and none was posted for so long: posting is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 /// Messages waited at every look for so long: posting is behind.
@@ -62,8 +64,8 @@ pub struct Vitals {
 /// What was seen of one journal.
 #[derive(Clone, Debug)]
 struct Seen {
-    /// Why it did not answer, how often, and what was posted then: what is posted since shows that it is back.
-    away: Option<(String, u32, u64)>,
+    /// Why it did not answer, since when, and what was posted then: what is posted since shows that it is back.
+    away: Option<(String, Instant, u64)>,
     progress: Progress,
 }
 
@@ -137,16 +139,16 @@ impl Vitals {
                 seen.progress.look(now, queued.max(last.saturating_sub(posted)), posted);
             }
             Err(why) => {
-                let times = seen.away.as_ref().map_or(0, |(_, times, _)| *times);
-                seen.away = Some((why, times.saturating_add(1), posted));
+                let since = seen.away.as_ref().map_or(now, |(_, since, _)| *since);
+                seen.away = Some((why, since, posted));
             }
         }
     }
 
     /// Why a tenant's journal did not answer at the last look, if nothing was posted since.
     fn away(&self, tenant: &Tenant) -> Option<String> {
-        let (why, times, posted) = self.seen(&tenant.name)?.away?;
-        (times >= AWAY_AFTER && posted == tenant.position().posted).then_some(why)
+        let (why, since, posted) = self.seen(&tenant.name)?.away?;
+        (since.elapsed() >= AWAY_AFTER && posted == tenant.position().posted).then_some(why)
     }
 
     /// Messages of a tenant's journal that were not posted at the last look; `None`: it did not answer.
@@ -179,14 +181,14 @@ impl App {
             tokio::task::block_in_place(|| worker.look_again());
         }
         let last = match tenant.journal() {
-            Journal::JetStream(stream) => stream.state().await.map(|state| state.last),
+            Journal::JetStream(stream) => match timeout(LOOK_MAX, stream.state()).await {
+                Ok(state) => state.map(|state| state.last).map_err(|error| error.to_string()),
+                Err(_) => Err("no answer in time".to_owned()),
+            },
             Journal::Embedded(_) | Journal::Absent => Ok(0),
         };
         let answered = last.is_ok();
-        // A broker that is not connected is told of by itself, and may be back at once.
-        if answered || self.journal_connected() {
-            self.vitals.note(tenant, last.map_err(|error| error.to_string()));
-        }
+        self.vitals.note(tenant, last);
         answered
     }
 
