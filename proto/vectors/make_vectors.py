@@ -20,7 +20,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer"}
 
 
 class Log:
@@ -412,6 +412,17 @@ def make_entries():
     assert log.message["headers"] == again["headers"]
     log.publish(decision("e-1"), "2026-11-21T09:00:02.000000000Z")
     log.write("epoch")
+
+    log = Log("Two servers claim the log, one after the other; what is no claim is rejected.")
+    log.publish(decision("e-1"), at(1))
+    claim = {"id": "000102030405060708090a0b0c0d0e0f", "by": {"server": "signing"}}
+    log.signed("system.signer", claim, at(2), "signer")
+    log.publish(decision("e-2"), at(3))
+    log.signed("system.signer", claim | {"id": "ff0102030405060708090a0b0c0d0e0f"}, at(4), "signer")
+    for wrong in (claim | {"id": "FF0102030405060708090A0B0C0D0E0F"}, claim | {"id": "ff"}, claim | {"reason": None}, {"id": claim["id"]}):
+        body = jcs(wrong)
+        log.reject("system.signer", body, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.signer", log.subjects["system.signer"], body))
+    log.write("signer")
 
     log = Log("Time begins anew: a clock was a day ahead; a message whose own time is more than 30 s from the journal's begins nothing.")
     log.publish(decision("e-1"), "2026-11-21T05:48:01.000000000Z")

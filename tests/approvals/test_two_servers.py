@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support import NatsServer, Server, event
+from support.binary import fault_bin
 from support.client import Client
 from support.edges import RULES, people
 from support.house import INVENTED, House, code
@@ -19,13 +20,22 @@ ROUNDS = 60
 
 
 @pytest.fixture(scope="module")
+def faults() -> Path:
+    """A build with fault points: the shipped one has one signer."""
+    path = fault_bin()
+    if path is None:
+        pytest.skip("set COUNTERSIGN_FAULT_BIN to a build with --features api/fault-points; scripts/test makes one")
+    return path
+
+
+@pytest.fixture(scope="module")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     with NatsServer(tmp_path_factory.mktemp("nats")) as nats:
         yield nats
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, nats: NatsServer) -> Iterator[tuple[House, House]]:
+def pair(tmp_path_factory: pytest.TempPathFactory, nats: NatsServer, faults: Path) -> Iterator[tuple[House, House]]:
     """Two processes, copies of one directory, each with its own database and guard."""
     root = tmp_path_factory.mktemp("pair")
     first = House.ready(root / "first", RULES, people(), nats=nats.url)
@@ -38,6 +48,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, nats: NatsServer) -> Iterator
     second = House(server, RULES, people())
     houses = (first, second)
     for house in houses:
+        house.server.signs_beside_others(faults)
         house.server.start()
         house.patient = False
     yield houses

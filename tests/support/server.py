@@ -67,6 +67,8 @@ class Server:
         if nats:
             self.sections["journal"] = {"kind": "jetstream", "url": nats} | self.sections.get("journal", {})
         self.process: subprocess.Popen[bytes] | None = None
+        self.binary: Path | None = None
+        self.env: dict[str, str] | None = None
         self.vkey = ""
         self.origin = ""
         self.keys: dict[str, Key] = {}
@@ -131,6 +133,7 @@ class Server:
               seconds: float = 60.0, binary: Path | None = None) -> "Server":
         """Starts `serve`; `prefix` is put before it (`("strace", "-f", …)`); `binary`: another build of it."""
         assert self.process is None
+        binary, env = binary or self.binary, env or self.env
         self._wrapped = bool(prefix)
         command = [*prefix, str(binary or countersign_bin()), "serve", "--config", str(self.config)]
         with self.log_path.open("ab") as log:
@@ -141,6 +144,11 @@ class Server:
         if ready:
             self.wait_ready(seconds)
         return self
+
+    def signs_beside_others(self, faults: Path) -> None:
+        """From its next start on it does not claim its logs, so that several servers sign and decide side by side: what is
+        to come, and what a build with fault points allows."""
+        self.binary, self.env = faults, {"COUNTERSIGN_SEVERAL_SIGNERS": "1"}
 
     def wait_ready(self, seconds: float = 60.0) -> None:
         """Waits until `/readyz` answers 200; raises `ServerExited` if the process ends before that."""

@@ -98,6 +98,7 @@ impl Config {
             guard_path: self.file.guard_path.clone(),
             public_host: self.public_host.clone(),
             commit_messages_max: self.file.limits.commit_messages,
+            one_signer: one_signer(),
         }
     }
 
@@ -155,4 +156,17 @@ fn text(path: &Path) -> Result<String, Vec<String>> {
     let text = std::fs::read_to_string(path);
     let hint = "name the configuration with --config, or copy example.toml and edit it";
     text.map_err(|e| vec![format!("{}: {e}; {hint}", path.display())])
+}
+
+/// Several servers post and decide on one journal only in tests of what is to come.
+#[cfg(feature = "fault-points")]
+#[allow(clippy::disallowed_methods, reason = "a test's switch, absent from the shipped binary")]
+fn one_signer() -> bool {
+    std::env::var_os("COUNTERSIGN_SEVERAL_SIGNERS").is_none()
+}
+
+/// One log has one signer.
+#[cfg(not(feature = "fault-points"))]
+const fn one_signer() -> bool {
+    true
 }

@@ -31,7 +31,7 @@ const ON_THEIR_WAY: u64 = 4096;
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 11] = [
+pub const CODES: [&str; 12] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -41,6 +41,7 @@ pub const CODES: [&str; 11] = [
     "clock",
     "starting",
     "rules_not_in_force",
+    "key_missing",
     "damaged",
     "unsigned_messages",
 ];
@@ -249,6 +250,10 @@ impl App {
                 ),
             );
         }
+        if !tenant.signs() && tenant.waiting().is_none() && tenant.halted().is_none() {
+            let wait = "The journal is read to its end; then this server claims the log and signs it; wait.";
+            add("catching_up", wait.into());
+        }
         let away = tenant.waiting().or_else(|| self.vitals.away(tenant));
         if let Some(why) = away.filter(|_| tenant.halted().is_none()) {
             let look = "look at the broker and its quorum";
@@ -290,6 +295,10 @@ impl App {
     /// What is wrong with a tenant and keeps nobody from being served; a person must look all the same.
     pub fn alarms(&self, tenant: &Tenant) -> Vec<Trouble> {
         let mut troubles = Vec::new();
+        if let Some(missing) = tenant.missing_key() {
+            let detail = format!("{missing}. Put it back, and start the server again.");
+            troubles.push(Trouble { code: "key_missing", detail });
+        }
         let found = !self.scrub.status(&tenant.name).findings.is_empty();
         let found = found.then(|| "the scrub found what does not agree".to_owned());
         if let Some(what) = tenant.damage().or(found) {

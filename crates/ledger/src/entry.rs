@@ -51,11 +51,13 @@ pub enum Kind {
     Clock,
     /// Old journal messages go.
     Trim,
+    /// A server says that it signs the log from here on.
+    Signer,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -73,6 +75,7 @@ impl Kind {
         (Self::Journal, "journal"),
         (Self::Clock, "clock"),
         (Self::Trim, "trim"),
+        (Self::Signer, "signer"),
     ];
 
     /// Its name in entries.
@@ -96,7 +99,8 @@ impl Kind {
             | Self::Rules
             | Self::Journal
             | Self::Clock
-            | Self::Trim => true,
+            | Self::Trim
+            | Self::Signer => true,
             Self::Decision
             | Self::Event
             | Self::Approval

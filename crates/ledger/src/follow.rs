@@ -5,14 +5,15 @@ mod holes;
 pub use holes::{append_gap, unexplained};
 
 use crate::{
+    canonical,
     disclosure::Seed,
     envelope::{self, Place},
     gone::{self, Erasure, Leaf},
-    journal::{Error, Followed, Message, State, Subject, jetstream::Jetstream},
+    journal::{Append, Error, Followed, Message, State, Subject, jetstream::Jetstream},
     ledger::Ledger,
     log::{merkle::Hash, note::Vkey},
     post::{Arrival, Explained, Position, Prepared, last_leaves, tail_digest},
-    system::NewEpoch,
+    system::{By, Claim, Duty, NewEpoch},
     tenant::Tenant,
     writer::{QUEUE_MESSAGES_MAX, Work},
 };
@@ -97,7 +98,7 @@ async fn post_all(
     position: &Position,
     mut batches: mpsc::Receiver<Followed>,
 ) -> Result<(), Error> {
-    let (mut next, mut end) = (position.posted + 1, 0);
+    let (mut next, mut end, mut claimed) = (position.posted + 1, 0, false);
     let keys = tenant.keys_at_hand();
     let mut holes = Holes::new(&tenant.name, position, keys.clone());
     while let Some(followed) = batches.recv().await {
@@ -139,8 +140,51 @@ async fn post_all(
                 return Err(cannot_catch_up(tenant));
             }
         }
+        if !claimed && next > end {
+            claimed = claim(tenant, stream).await?;
+        }
     }
     Err(Error::Unavailable("the stream ended".into()))
+}
+
+/// Claims the log, once all is posted that the journal held; whether nothing is left to be done for it.
+///
+/// Not at the beginning: whoever signs now goes on until then.
+async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<bool, Error> {
+    if tenant.unposted_claim().is_none() {
+        return Ok(true);
+    }
+    settle(tenant).await;
+    let (Some(id), position) = (tenant.unposted_claim(), tenant.position()) else {
+        return Ok(true);
+    };
+    let waits = tenant.must_reach().is_some() || !position.provisional.is_empty();
+    if position.size == 0 || waits || tenant.halted().is_some() {
+        return Ok(false);
+    }
+    let claim = Claim { id, by: By::Server { server: Duty::Signing } };
+    let posted = position.topics.get("signer").copied().unwrap_or(0);
+    append_last((tenant, stream), "system.signer", posted, &canonical::of(&claim)).await
+}
+
+/// Appends a signed message behind what the stream holds on its subject; whether it was that one, and not another server's
+/// that came first. `posted`: the last posted sequence on that subject.
+pub async fn append_last(
+    (tenant, stream): (&Tenant, &Jetstream),
+    subject: &str,
+    posted: u64,
+    body: &[u8],
+) -> Result<bool, Error> {
+    let subject = Subject::parse(subject).expect("a subject");
+    let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
+    // The signature names the message before it on this subject as posting will find it.
+    let append = Ledger::after(tenant, &subject, body, held.max(posted));
+    let append = append.map_err(|error| Error::Halt(error.to_string()))?;
+    match stream.append(vec![Append { expected: Some(held), ..append }]).await {
+        Ok(_) => Ok(true),
+        Err(Error::Conflict) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_key_change(message: &Message) -> bool {

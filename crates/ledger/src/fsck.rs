@@ -216,7 +216,7 @@ fn entries(
     report.summary = walk.summary().clone();
     edge(store, log, &walk, &mut report);
     uncompared(log, mark, due, &mut report);
-    let behind = (mark.is_none_or(|mark| mark.size > size) || !log.position.provisional.is_empty())
+    let behind = (mark.is_none_or(|mark| mark.size > size) || !log.position.signed)
         && !log.position.journal.starts_with("embedded:");
     families::checkpoints(store, log, behind, &mut report)?;
     families::compare(store, log, &walk, &derived, &mut report)?;

@@ -55,6 +55,8 @@ pub struct Options {
     pub public_host: String,
     /// About how many messages one commit takes.
     pub commit_messages_max: usize,
+    /// Whether this process is the only one that signs: on a journal that others reach it claims each log first.
+    pub one_signer: bool,
 }
 
 /// Why the ledger refuses.

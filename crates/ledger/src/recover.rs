@@ -123,6 +123,7 @@ fn commit(
     mut changes: Changes<'_>,
 ) -> Result<(), Error> {
     log.position.root = log.edge.root();
+    log.position.signed = true;
     log.save_position(&mut changes);
     let checkpoint = writer::checkpoint(&log, tenant).map_err(Error::Setup)?;
     writer::put_checkpoint(&mut changes, &log, &checkpoint);

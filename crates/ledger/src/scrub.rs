@@ -113,7 +113,7 @@ impl Scrub {
     ///
     /// What it finds in a family that decides halts the log.
     pub fn step(&self, ledger: &Ledger, tenant: &Tenant, rest: Duration) -> u64 {
-        if tenant.halted().is_some() || tenant.must_reach().is_some() {
+        if tenant.halted().is_some() || tenant.must_reach().is_some() || !tenant.signs() {
             return 0;
         }
         let mut pass =

@@ -5,6 +5,7 @@ use crate::{
     log::{merkle::Hash, note::Vkey},
     time::Nanos,
 };
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 /// Largest body of a signed message, in bytes: with its frame it must fit into one entry.
@@ -111,6 +112,8 @@ pub enum Duty {
     Repetition,
     /// Journal messages are gone that nothing explains.
     Journal,
+    /// It signs the log from now on.
+    Signing,
 }
 
 /// Why: member `reason` of an administrative body names the `evidence` entry that holds the words, which can be erased.
@@ -315,6 +318,43 @@ pub struct NewEpoch {
     pub by: By,
 }
 
+/// `system.signer`: a server says that it alone signs the log from now on. Whoever signed before stops at this entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Which one: 16 random bytes of each start, as 32 lower-case hex digits.
+    pub id: ClaimId,
+    /// Who says so.
+    pub by: By,
+}
+
+/// Names one start of a server: 32 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ClaimId(String);
+
+impl ClaimId {
+    /// Of 16 random bytes.
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(HEXLOWER.encode(&random))
+    }
+}
+
+impl TryFrom<String> for ClaimId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let fits = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        fits.then_some(Self(text)).ok_or("the id of a claim is 32 lower-case hex digits")
+    }
+}
+
+impl std::fmt::Display for ClaimId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,6 +379,11 @@ mod tests {
         check::<ClockReset>(&format!(
             r#"{{"at":"2026-01-02T03:04:05.000000000Z",{BY},"reason":null}}"#
         ));
+        check::<Claim>(
+            r#"{"id":"000102030405060708090a0b0c0d0e0f","by":{"server":"signing"}}"#,
+        );
+        refused::<Claim>(r#"{"id":"00010203","by":{"server":"signing"}}"#);
+        refused::<Claim>(r#"{"id":"000102030405060708090A0B0C0D0E0F","by":{"server":"signing"}}"#);
         check::<NewEpoch>(&format!(
             r#"{{"epoch":2,"journal":"a","from":1,"previous_journal":"b","previous_posted":9,{BY}}}"#
         ));

@@ -7,10 +7,10 @@ use crate::{
     journal::{self, Journal, embedded},
     keyring::{self, Keyring},
     log::{checkpoint::Checkpoint, note::Vkey},
-    post::{Outcome, Position},
+    post::{Log, Outcome, Position},
     reader::Published,
     store::LogNumber,
-    system::KeyUse,
+    system::{ClaimId, KeyUse},
     writer::QUEUE_MESSAGES_MAX,
 };
 use std::{
@@ -54,8 +54,12 @@ pub struct Tenant {
     pub(crate) erasing: tokio::sync::Mutex<()>,
     keyring: RwLock<Keyring>,
     journal: Journal,
+    /// What this process claims the log by, where other processes could post to its journal as well.
+    claim: Option<ClaimId>,
     clock: Clock,
     position: Mutex<Position>,
+    /// The journal keys in force where posting stands, oldest first.
+    journal_keys: Mutex<Vec<Vkey>>,
     opened_size: u64,
     published: watch::Sender<Arc<Published>>,
     halted: RwLock<Option<String>>,
@@ -91,9 +95,11 @@ impl Tenant {
             erasing: tokio::sync::Mutex::new(()),
             keyring: RwLock::new(keyring),
             journal,
+            claim: None,
             clock: Clock::new(position.time),
+            opened_size: position.size,
             position: Mutex::new(position),
-            opened_size: published.size,
+            journal_keys: Mutex::new(published.keys.journal()),
             published: watch::Sender::new(Arc::new(published)),
             halted: RwLock::new(None),
             waiting: RwLock::new(None),
@@ -105,6 +111,32 @@ impl Tenant {
             refused: Mutex::default(),
             damage: Mutex::default(),
         }
+    }
+
+    /// The same, of a process that signs: where other processes may post to the journal, it claims the log first.
+    #[must_use]
+    pub(crate) fn claiming(mut self) -> Self {
+        if matches!(self.journal, Journal::JetStream(_)) {
+            let random: [u8; 32] = *keyring::random32();
+            self.claim = Some(ClaimId::new(std::array::from_fn(|at| random[at])));
+        }
+        self
+    }
+
+    /// The claim that this process still has to post before it signs anything.
+    pub(crate) fn unposted_claim(&self) -> Option<ClaimId> {
+        let signs = self.is_signer(&self.position.lock().expect("no holder of the lock panics"));
+        self.claim.clone().filter(|_| !signs)
+    }
+
+    /// Whether the last claim that was posted is this process's, or it needs none: nobody else reaches its journal.
+    pub(crate) fn is_signer(&self, position: &Position) -> bool {
+        self.claim.is_none() || self.claim == position.signer
+    }
+
+    /// Whether this process may sign, as far as claims go.
+    pub fn signs(&self) -> bool {
+        self.unposted_claim().is_none()
     }
 
     /// Tree size when this process opened the log: entries from there on were written by it.
@@ -144,8 +176,15 @@ impl Tenant {
         self.position.lock().expect("no holder of the lock panics").rules
     }
 
-    pub(crate) fn set_position(&self, position: Position) {
-        *self.position.lock().expect("no holder of the lock panics") = position;
+    /// The journal keys in force where posting stands, oldest first.
+    pub(crate) fn journal_keys(&self) -> Vec<Vkey> {
+        self.journal_keys.lock().expect("no holder of the lock panics").clone()
+    }
+
+    /// Posting came so far.
+    pub(crate) fn set_posted(&self, log: &Log) {
+        *self.position.lock().expect("no holder of the lock panics") = log.position.clone();
+        *self.journal_keys.lock().expect("no holder of the lock panics") = log.keys.journal();
     }
 
     /// The newest published state.
@@ -199,7 +238,7 @@ impl Tenant {
 
     /// Keys whose signature says that a journal message is ours: those in force, and those whose files are here.
     pub(crate) fn keys_at_hand(&self) -> Vec<Vkey> {
-        let mut keys = self.published().keys.journal();
+        let mut keys = self.journal_keys();
         keys.extend(self.with_keys(|ring| ring.vkeys(KeyUse::Journal)));
         keys.dedup();
         keys
@@ -212,6 +251,7 @@ impl Tenant {
             && self.waiting().is_none()
             && self.must_reach().is_none()
             && self.rests_on().is_none()
+            && self.signs()
     }
 
     /// Why the log waits for its journal, if it does: it is late, has no quorum, or is full. It goes on by itself.
@@ -244,6 +284,16 @@ impl Tenant {
     /// Looks at the keys.
     pub fn with_keys<T>(&self, look: impl FnOnce(&Keyring) -> T) -> T {
         look(&self.keyring.read().expect("no holder of the lock panics"))
+    }
+
+    /// A key that is in force and signs messages or tokens, and whose file is not here.
+    pub fn missing_key(&self) -> Option<keyring::Error> {
+        if self.halted().is_some() {
+            return None;
+        }
+        let published = self.published();
+        let newest = [published.keys.journal().pop(), published.keys.token().pop()];
+        self.with_keys(|ring| newest.iter().flatten().find_map(|key| ring.signer(key).err()))
     }
 
     /// Makes the next key of a use; it signs nothing before its entry is posted.

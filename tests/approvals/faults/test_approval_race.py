@@ -83,7 +83,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def deciders(cluster: Cluster, make_house: Callable[..., House]) -> Iterator[list[House]]:
+def deciders(cluster: Cluster, make_house: Callable[..., House], faults: Path) -> Iterator[list[House]]:
     """Three processes that decide for one tenant: copies of one directory, each with its own database and guard."""
     first = make_house(nats=cluster.url, sections={"journal": {"replicas": 3}})
     first.server.stop()
@@ -96,6 +96,7 @@ def deciders(cluster: Cluster, make_house: Callable[..., House]) -> Iterator[lis
         server.keys, server.vkey, server.origin = dict(first.server.keys), first.server.vkey, first.server.origin
         houses.append(House(server, rules(), PEOPLE))
     for house in houses:
+        house.server.signs_beside_others(faults)
         house.server.start()
         house.gateway().http.timeout = httpx.Timeout(ANSWER_SECONDS)
     yield houses

@@ -1,10 +1,11 @@
 //! Holes in a stream: what messages further on tell of them. What nothing explains is never posted over in silence.
 
+use super::append_last;
 use crate::{
     envelope::{self, Place},
     gone::{self, Erasure, Hole, Leaf, Trim},
     ident::Ident,
-    journal::{Append, Error, Followed, Message, Subject, jetstream::Jetstream},
+    journal::{Error, Followed, Message, Subject, jetstream::Jetstream},
     ledger::Ledger,
     log::note::Vkey,
     post::{Explained, Position, Was},
@@ -220,17 +221,8 @@ pub async fn append_gap(
     posted: u64,
     hole: Hole,
 ) -> Result<(), Error> {
-    let subject = Subject::parse("system.gap").expect("a subject");
     let body = crate::canonical::of(&hole);
-    let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
-    // The signature names the message before it on this subject as posting will find it.
-    let expected = held.max(posted);
-    let append = Ledger::after(tenant, &subject, &body, expected);
-    let append = append.map_err(|error| Error::Halt(error.to_string()))?;
-    match stream.append(vec![Append { expected: Some(held), ..append }]).await {
-        Ok(_) | Err(Error::Conflict) => Ok(()),
-        Err(error) => Err(error),
-    }
+    append_last((tenant, stream), "system.gap", posted, &body).await.map(|_| ())
 }
 
 /// Holes behind what is posted that nothing explains, each `from..=to`, up to the end that the stream has now.

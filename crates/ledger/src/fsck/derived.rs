@@ -15,7 +15,7 @@ use crate::{
     log::merkle::Hash,
     post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Genesis, KeyId, NewEpoch},
+    system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
     time::Nanos,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,8 @@ pub(crate) struct Derived {
     pub approvals: u64,
     /// The last `rules` entry.
     pub rules: Option<u64>,
+    /// The claim of the last `signer` entry.
+    pub signer: Option<ClaimId>,
     /// The last `clock` entry.
     pub clock: Option<u64>,
     /// Journal identity and epoch.
@@ -84,6 +86,10 @@ impl Derived {
             Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
             Kind::Rules => self.rules = Some(index),
             Kind::Clock => self.clock = Some(index),
+            Kind::Signer => match view.event_as::<Claim>() {
+                Some(claim) => self.signer = Some(claim.id),
+                None => report.find(format!("entry {index}: not a signer entry")),
+            },
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.rejected.insert(self.last);
             }

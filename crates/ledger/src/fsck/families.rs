@@ -89,6 +89,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
             "the commit record says that time began anew elsewhere than at the last clock entry",
         );
     }
+    if position.signer != derived.signer {
+        report.find("the commit record names another claim to sign than the last signer entry");
+    }
     if position.keys != digest_of_keys(&derived.signing) {
         report.find("the commit record vouches for other signing keys than the entries give");
     }

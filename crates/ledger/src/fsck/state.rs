@@ -71,7 +71,8 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Key
         | Kind::Rules
         | Kind::Clock
-        | Kind::Trim => view.kind.as_str(),
+        | Kind::Trim
+        | Kind::Signer => view.kind.as_str(),
         Kind::JournalGap => "gap",
         // The message that opened an epoch comes along in its place, and gives nothing there.
         Kind::Journal

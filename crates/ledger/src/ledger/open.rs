@@ -175,14 +175,10 @@ impl Ledger {
         self.store.commit(changes.into_writes())?;
         let published = writer::published(&log, String::new());
         let journal = journal.unwrap_or_else(|| super::embedded(&self.store, &log));
-        let tenant = Arc::new(Tenant::new(
-            name.clone(),
-            number,
-            origin,
-            keyring,
-            (journal, log.position.clone()),
-            published,
-        ));
+        let at = (journal, log.position.clone());
+        let tenant = Tenant::new(name.clone(), number, origin, keyring, at, published);
+        let tenant =
+            Arc::new(if self.options.one_signer { tenant.claiming() } else { tenant });
         // A replica beside its old guard signs nothing before it has posted as far as was signed.
         let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
         tenant.set_must_reach(must_reach.clone());
@@ -366,6 +362,7 @@ fn open_log(
     let checkpoint = store.get(Family::Meta, &number.meta("checkpoint"))?;
     let checkpoint = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let mut published = writer::published(&log, checkpoint);
+    let shown = shown(store, &log, &published)?;
     let verdict = match (&journal, &no_keys) {
         (_, Some(error)) => Check::Broken(error.to_string()),
         (Ok(_), None) => check_sealed_log(store, guard, &log, &published)?,
@@ -382,9 +379,9 @@ fn open_log(
         origin,
         keyring,
         (journal, log.position.clone()),
-        published.clone(),
+        shown,
     );
-    let tenant = Arc::new(tenant);
+    let tenant = Arc::new(if options.one_signer { tenant.claiming() } else { tenant });
     tenant.set_must_reach(must_reach.clone());
     let mut no_keys = no_keys.map(Error::from);
     if let Some(why) = waiting {
@@ -396,8 +393,8 @@ fn open_log(
             tenant.halt(reason);
         }
         Check::Behind(_) => {}
-        // What rests on a message that is not posted yet is not signed.
-        Check::Sound if log.position.size == 0 || !log.position.provisional.is_empty() => {}
+        // What was not signed when it was posted had to wait for something that comes by the journal.
+        Check::Sound if log.position.size == 0 || !log.position.signed => {}
         Check::Sound => {
             // A crash between commit and guard leaves the guard behind; a key may have come since the checkpoint.
             guard.advance(&[writer::mark(&log)])?;
@@ -420,6 +417,22 @@ fn open_log(
         }
     }
     Ok((Active { log, tenant, must_reach }, no_keys))
+}
+
+/// What is shown of a log at start: what its newest checkpoint covers. What was posted beyond it was never signed, and
+/// nobody was told of it.
+fn shown(store: &Rocks, log: &Log, posted: &Published) -> Result<Published, Error> {
+    if log.position.signed || log.position.size == 0 {
+        return Ok(posted.clone());
+    }
+    let keys: Vec<_> = log.keys.log.iter().map(|key| key.vkey.0.clone()).collect();
+    let opened = checkpoint::open(&posted.checkpoint, &keys).ok().map(|opened| opened.checkpoint);
+    // Whether it is ours is judged by `check_log` and the seal; one that can't be read shows nothing.
+    let (size, root) = opened.map_or((0, merkle::empty_root()), |signed| (signed.size, signed.root));
+    let size = size.min(log.position.size);
+    let edge = reader::load_edge(store, log.number, size)?;
+    // Up to which message that was is not known: whoever waits for one waits for the next checkpoint.
+    Ok(Published { size, root, edge, posted: 0, ..posted.clone() })
 }
 
 /// Refuses a log that must not sign: damaged, older than its guard, or of another history.
@@ -452,8 +465,7 @@ fn check_sealed_log(
     let verdict = check_log(store, guard, log, published)?;
     let signing = match verdict {
         Check::Broken(_) => return Ok(verdict),
-        // What rests on a message that is not posted yet was never signed.
-        Check::Sound => log.position.provisional.is_empty(),
+        Check::Sound => log.position.signed,
         Check::Behind(_) => false,
     };
     let key = log.seal_key.as_deref().ok_or_else(|| Error::Setup("no key of the seal".into()))?;

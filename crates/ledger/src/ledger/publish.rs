@@ -164,10 +164,10 @@ impl Ledger {
         body: &[u8],
         expected: u64,
     ) -> Result<String, Error> {
-        let published = tenant.published();
-        let journal = published.keys.journal();
+        let journal = tenant.journal_keys();
         let newest = journal.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
-        let place = Place { tenant: &tenant.name, epoch: published.epoch, subject, expected };
+        let epoch = tenant.position().epoch;
+        let place = Place { tenant: &tenant.name, epoch, subject, expected };
         let header = tenant.with_keys(|ring| {
             ring.signer(newest).map(|signer| envelope::sign(signer, place, body))
         })?;

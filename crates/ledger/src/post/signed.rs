@@ -12,7 +12,7 @@ use crate::{
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
     system::{
-        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, ClockReset, Genesis, KeyChange, KeyUse,
+        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange, KeyUse,
         NewEpoch, OVERLAP_MAX, Reason, Rules,
     },
     time::Nanos,
@@ -117,6 +117,7 @@ impl Log {
                 "rules" => self.post_rules(changes, origin, message, subject),
                 "gap" => self.post_hole(changes, origin, message, subject)?,
                 "trim" => self.post_trim(changes, origin, message, subject),
+                "signer" => self.post_claim(changes, origin, message, subject),
                 "clock" => {
                     self.post_clock(changes, Origin { time: arrived, ..origin }, message, subject)
                 }
@@ -201,6 +202,20 @@ impl Log {
         }
         let index = self.append_plain(changes, (Kind::Clock, origin), message, subject)?;
         self.position.clock = Some(index);
+        Some(index)
+    }
+
+    /// A server takes the log over.
+    fn post_claim(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Option<u64> {
+        let claim: Claim = read(&message.body)?;
+        let index = self.append_plain(changes, (Kind::Signer, origin), message, subject)?;
+        self.position.signer = Some(claim.id);
         Some(index)
     }
 

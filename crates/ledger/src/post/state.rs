@@ -7,7 +7,7 @@ use crate::{
         note::Vkey,
     },
     store::LogNumber,
-    system::{AccessKey, Genesis, KeyId, KeyText},
+    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,10 @@ pub struct Position {
     pub tail: Option<Hash>,
     /// Sequences of messages further on that told what stood in holes: nothing is signed before they are posted.
     pub provisional: BTreeSet<u64>,
+    /// Whether the commit that wrote this also signed `size`: not while anything had to be waited for.
+    pub signed: bool,
+    /// The last claim to sign this log that is posted.
+    pub signer: Option<ClaimId>,
     /// What the next entry carries as its `prior`.
     pub prior: Prior,
     /// Leaf index of the last `rules` entry.
@@ -83,6 +87,8 @@ impl Position {
             clock: None,
             tail: None,
             provisional: BTreeSet::new(),
+            signed: false,
+            signer: None,
             prior: Prior::default(),
             rules: None,
             topics: BTreeMap::new(),

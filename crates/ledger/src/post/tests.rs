@@ -111,7 +111,7 @@ fn check(name: &str) {
 fn p6_golden_journals_give_the_golden_logs() {
     for name in [
         "decision", "derived", "event", "rejected", "sequence", "repeated", "system", "epoch",
-        "clock", "holes",
+        "clock", "holes", "signer",
     ] {
         check(&format!("{name}.json"));
     }

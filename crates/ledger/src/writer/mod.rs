@@ -79,6 +79,8 @@ enum Stop {
     Post(post::Error),
     Journal(journal::Error),
     Fork(Mark),
+    /// Another server signs the log from this message on.
+    Fenced(u64),
     Keys(String),
 }
 
@@ -88,6 +90,11 @@ impl std::fmt::Display for Stop {
             Self::Post(error) => write!(f, "{error}"),
             Self::Journal(error) => write!(f, "{error}"),
             Self::Keys(error) => f.write_str(error),
+            Self::Fenced(seq) => write!(
+                f,
+                "another server signs this log since journal message {seq}: one log has one signer, and the one that \
+                 started last is it. Stop this server; if the other one is gone, start this one again"
+            ),
             Self::Fork(mark) => write!(
                 f,
                 "the journal does not lead to what was signed before (size {}, root {}): the database was restored \
@@ -230,11 +237,11 @@ impl Writer {
 
     fn publish(&mut self, part: Part<'_>) {
         let Some(active) = self.logs.get_mut(&part.number) else { return };
-        let waited = active.must_reach.is_some() || !active.log.position.provisional.is_empty();
+        let waited = !active.log.position.signed;
         active.tenant.set_must_reach(part.must_reach.clone());
         active.must_reach = part.must_reach;
         active.log = part.log;
-        active.tenant.set_position(active.log.position.clone());
+        active.tenant.set_posted(&active.log);
         if let Journal::Embedded(journal) = active.tenant.journal() {
             journal.appended();
         }
@@ -309,15 +316,15 @@ impl Part<'_> {
             match work {
                 Work::Append { messages, reply, permit } => {
                     permits.push(permit);
-                    last = self.append(tenant, messages, reply)?.or(last);
+                    last = self.append(tenant, messages, reply)?.map(Some).or(last);
                 }
                 Work::Post { messages, permit } => {
                     permits.push(permit);
                     for (arrival, mut message) in messages {
-                        let outcome = self.post_one(arrival, &mut message)?;
+                        let outcome = self.post_one(tenant, arrival, &mut message)?;
                         let salt = message.headers.salt.clone();
                         self.outcomes.push(Followed { seq: arrival.seq, salt, outcome });
-                        last = Some((arrival, message));
+                        last = Some(Some((arrival, message)));
                     }
                 }
                 Work::Explained { holes, permit } => {
@@ -325,18 +332,24 @@ impl Part<'_> {
                     for hole in holes {
                         self.log.post_explained(&mut self.changes, &hole)?;
                         self.check_mark()?;
+                        // Of what is gone there is no digest to compare with.
+                        last = Some(None);
                     }
-                    // Of what is gone there is no digest to compare with.
-                    last = None;
-                    self.log.position.root = self.log.edge.root();
-                    self.log.save_position(&mut self.changes);
                 }
                 Work::Halt { .. } | Work::Open(_) => {}
             }
         }
         self.later.extend(works);
-        if let Some((arrival, message)) = &last {
-            self.log.seal(&mut self.changes, (*arrival, message));
+        self.log.position.signed = !self.waits(tenant);
+        match &last {
+            Some(Some((arrival, message))) => {
+                self.log.seal(&mut self.changes, (*arrival, message));
+            }
+            Some(None) => {
+                self.log.position.root = self.log.edge.root();
+                self.log.save_position(&mut self.changes);
+            }
+            None => {}
         }
         Ok(())
     }
@@ -374,7 +387,7 @@ impl Part<'_> {
         for ((_, mut message), (seq, time)) in messages.into_iter().zip(given) {
             let arrival = Arrival { seq, time };
             seqs.push(seq);
-            outcomes.push(self.post_one(arrival, &mut message)?);
+            outcomes.push(self.post_one(tenant, arrival, &mut message)?);
             last = Some((arrival, message));
         }
         if let Some(Answer::Done(s, o, _)) = self.answers.last_mut() {
@@ -383,9 +396,18 @@ impl Part<'_> {
         Ok(last)
     }
 
-    fn post_one(&mut self, arrival: Arrival, message: &mut Prepared) -> Result<Outcome, Stop> {
+    fn post_one(
+        &mut self,
+        tenant: &Tenant,
+        arrival: Arrival,
+        message: &mut Prepared,
+    ) -> Result<Outcome, Stop> {
+        let signed = tenant.is_signer(&self.log.position);
         let outcome = self.log.post(&mut self.changes, arrival, message)?;
         self.check_mark()?;
+        if signed && !tenant.is_signer(&self.log.position) {
+            return Err(Stop::Fenced(arrival.seq));
+        }
         if let (Some(to), Some(journal::Subject::Decisions(producer))) =
             (&message.headers.receipt_to, &message.subject)
         {
@@ -411,11 +433,18 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Signs the new size, unless nothing was posted, a mark must be reached first, or what was posted rests on a message
-    /// that is not posted yet.
+    /// Whether nothing may be signed yet: a mark must be reached first, what was posted rests on a message that is not
+    /// posted yet, or the claim of this server is not.
+    fn waits(&self, tenant: &Tenant) -> bool {
+        let position = &self.log.position;
+        self.must_reach.is_some()
+            || !position.provisional.is_empty()
+            || !tenant.is_signer(position)
+    }
+
+    /// Signs the new size, unless nothing was posted, or something must be waited for.
     fn sign(&mut self, tenant: &Tenant) -> Result<(), Stop> {
-        let waits = self.must_reach.is_some() || !self.log.position.provisional.is_empty();
-        if self.changes.is_empty() || waits {
+        if self.changes.is_empty() || self.waits(tenant) {
             return Ok(());
         }
         let checkpoint = checkpoint(&self.log, tenant).map_err(Stop::Keys)?;
