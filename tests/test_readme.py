@@ -108,11 +108,11 @@ def test_the_demo_is_shown_as_it_is() -> None:
     lines = shown.text.splitlines()[1:]
     assert len(lines) > 20
     at = 0
-    for line in lines:
+    for line in (line for line in lines if line.strip() != "…"):
         form = ".*".join(map(re.escape, line.rstrip().split("…")))
         found = [n for n, real in enumerate(said) if n >= at and re.fullmatch(form, real.rstrip())]
         assert found, f"the demo does not print, in this place: {line!r}"
-        at = found[0] + (line.strip() != "…")
+        at = found[0] + 1
 
 
 def known_tests() -> set[str]:
