@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import countersign_bin
-from support.manual import ROOT, Block, Reader, anchors, blocks, links, pages, plan, table, text_of
+from support.manual import ROOT, Block, Reader, anchors, blocks, links, pages, plan, table, text_of, unquoted
 
 #: First command of a block → why it is not run here.
 NOT_RUN = {
@@ -82,6 +82,19 @@ def test_pages_that_run_commands_say_where_they_begin() -> None:
         assert "**Before you begin:**" in text.split(first.text)[0], page
         assert "try/env" in first.text or ". ./env" in first.text, page
         assert plan(page)[0].page == "docs/quickstart.md", page
+
+
+#: Idioms that CONTRIBUTING.md drops.
+DROPPED = r"\b(?:is|are|was|were|be) told\b|\bstands? (?:still|in)\b|\blives\b|\blooks? at\b|\bcan't be told\b|\bso many\b|\bsome hundred\b|\bWhoever\b"
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page not in ("CONTRIBUTING.md", "docs/glossary.md")])
+def test_pages_are_in_plain_words(page: str) -> None:
+    """None of the idioms that we dropped, and no sentence of more than 60 words."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", unquoted(page))
+    assert not re.findall(DROPPED, text), page
+    for sentence in re.split(r"(?<=[.:;!?])\s|\n(?=[|#\d-])|\n\n|\|", text):
+        assert len(sentence.split()) <= 60, f"{page}: {sentence!r}"
 
 
 def test_readme_is_a_front_door() -> None:
