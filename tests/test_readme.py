@@ -180,7 +180,14 @@ def test_alarms_are_those_of_the_code() -> None:
     assert [code.strip("`") for code in firsts("| code | means | do | ends |")] == re.findall(r'"(\w+)"', listed[1])
 
 
-#: Constants of the code that SECURITY.md tells.
+@pytest.mark.parametrize("page", pages())
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """A path in backticks is a file or folder of the checkout."""
+    for named in re.findall(r"`((?:crates|tests|proto|scripts|docs)/[\w./-]+)`", unquoted(page)):
+        assert (ROOT / named).exists(), f"{page}: {named}"
+
+
+#: Constants of the code that SECURITY.md names.
 LIMITS = {
     "PENDING_PER_AGENT_MAX": 20, "PENDING_MAX": 100_000, "COOL_DOWN": 600, "MINTS_MAX": 3, "REFUSALS_RECORDED_MAX": 20,
     "LIFE_SECONDS_MAX": 900, "TOKEN_LIFE": 120, "ADDRESS_TRIES_MAX": 20, "PERSON_TRIES_MAX": 50, "BURST_MAX": 10, "COMMENT_BYTES_MAX": 2000,
