@@ -17,8 +17,9 @@ from support import Book, NatsServer, Server, countersign_bin  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long`. Here, because pytest asks only the topmost folder for options."""
+    """`--long`, `--pictures`. Here, because pytest asks only the topmost folder for options."""
     parser.addoption("--long", action="store_true", help="more rounds where tests are random")
+    parser.addoption("--pictures", action="store_true", help="write the pictures in docs/images again")
 
 
 def pytest_report_header() -> str:

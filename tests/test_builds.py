@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import cli
 
-#: The selections of packages: the server as it ships, the verifier alone (both as README says), and all that the tests build.
+#: The selections of packages: the server as it ships, the verifier alone (both as the pages say), and all that the tests build.
 SERVER, VERIFIER, TESTS = ["-p", "api"], ["-p", "api", "--no-default-features"], ["--workspace"]
 #: Features that the verifier does without: package → feature → why no result depends on it.
 WITHOUT = {

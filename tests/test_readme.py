@@ -1,23 +1,18 @@
-"""The README is true: every command block in it is run, in order, as a reader would; or it is listed here with a reason."""
+"""The pages for people are true: README.md, CONTRIBUTING.md and docs/. Every command block in them is run as a reader runs it, or
+is listed here with a reason; links lead somewhere; tables say what the code says."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from support import countersign_bin, free_port
-from support.nats import nats_server_bin
-
-ROOT = Path(__file__).parent.parent
+from support import countersign_bin
+from support.manual import ROOT, Block, Reader, anchors, blocks, links, pages, plan, table, text_of, unquoted
 
 #: First command of a block → why it is not run here.
 NOT_RUN = {
@@ -29,151 +24,108 @@ NOT_RUN = {
     "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
     "countersign clock": "needs a clock that was wrong; tests/approvals/faults has one",
     "countersign recover": "needs a halted log; the fault tests halt one and recover it",
+    "cargo fmt": "`.ci/run` does it",
+    "python -m pytest": "it is these tests",
 }
 #: Info strings of blocks that hold no commands.
-NO_COMMANDS = ("text", "ini", "toml")
-#: Ports that the README names; here they are free ones.
-PORTS = ("8470", "8471", "4222")
-BLOCK_SECONDS = 120
-
-
-@dataclass(frozen=True)
-class Block:
-    """A code block of the README."""
-
-    line: int
-    info: str
-    text: str
-
-    def option(self, name: str, default: str = "") -> str:
-        """`name=value` of the info string; a value has no spaces."""
-        found = re.search(rf"(?:^| ){name}=(\S+)", self.info)
-        return found.group(1) if found else default
-
-    @property
-    def is_run(self) -> bool:
-        """Whether it is marked `run=<name>`."""
-        return bool(self.option("run"))
-
-
-def blocks() -> list[Block]:
-    """All code blocks of the README."""
-    text = (ROOT / "README.md").read_text()
-    found = re.finditer(r"^```([^\n]*)\n(.*?)^```$", text, re.M | re.S)
-    return [Block(text.count("\n", 0, match.start()) + 1, *match.groups()) for match in found]
-
-
-RUN = [block for block in blocks() if block.is_run]
-
-
-class Reader:
-    """Follows the README in a copy of the checkout: one directory, one environment, from block to block."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.checkout, self.state = root, root / "checkout", root / "state"
-        self.done, self.broken = 0, ""
-        self.groups: list[int] = []
-        self.ports = {port: str(free_port()) for port in PORTS}
-        self.checkout.mkdir(parents=True)
-        for name in ("proto", "example.toml"):
-            (self.checkout / name).symlink_to(ROOT / name)
-        (self.checkout / "scripts").mkdir()
-        conf = (ROOT / "scripts/nats.conf").read_text()
-        (self.checkout / "scripts/nats.conf").write_text(self.free(conf))
-        # Where `./scripts/demo` builds.
-        release = root / "target/release"
-        release.mkdir(parents=True)
-        (release / "countersign").symlink_to(countersign_bin())
-        tools = root / "tools"
-        tools.mkdir()
-        (tools / "nats-server").symlink_to(nats_server_bin())
-        self.environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}:{tools}:{os.environ['PATH']}",
-            "CARGO_TARGET_DIR": str(root / "target"),
-            "GOPROXY": "off",  # nothing is fetched
-            "GOFLAGS": "",
-            "GOTOOLCHAIN": "local",
-            "NO_PROXY": "127.0.0.1",
-        }
-        self.state.write_text(f"cd {self.checkout}\n")
-
-    def free(self, text: str) -> str:
-        """The text with free ports."""
-        for port, free in self.ports.items():
-            text = re.sub(rf"\b{port}\b", free, text)
-        return text
-
-    def reach(self, block: Block) -> None:
-        """Runs everything up to this block."""
-        if self.broken:
-            pytest.skip(f"an earlier block failed: {self.broken}")
-        while self.done <= RUN.index(block):
-            self.done += 1
-            self.run(RUN[self.done - 1])
-
-    def run(self, block: Block) -> None:
-        """Runs one block in bash; what it exports, and where it went, is there for the next one."""
-        self.broken = block.option("run")
-        keep = f'\ntrap - EXIT\n{{ export -p; umask -p; printf "cd %q\\n" "$PWD"; }} > {self.state}\n'
-        script = f"set -euo pipefail\nsource {self.state}\n{self.free(block.text)}{keep}"
-        output = self.root / "output"
-        with output.open("wb") as out:
-            process = subprocess.Popen(
-                ["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                env=self.environment, start_new_session=True,
-            )
-            # What a block leaves running stays in its group.
-            self.groups.append(process.pid)
-            try:
-                code = str(process.wait(timeout=BLOCK_SECONDS))
-            except subprocess.TimeoutExpired:
-                code = f"none after {BLOCK_SECONDS} s"
-        said = output.read_text(errors="replace")
-        with (self.root / "transcript").open("a") as transcript:
-            transcript.write(f"\n== {self.broken}\n{said}")
-        where = f"README.md line {block.line}, `{self.broken}`"
-        assert code == block.option("exit", "0"), f"{where}: exit {code}\n{said}"
-        assert block.option("expect") in said, f"{where}: no {block.option('expect')!r} in\n{said}"
-        self.broken = ""
-
-    def close(self) -> None:
-        """Ends what the blocks left running."""
-        for group in self.groups:
-            try:
-                os.killpg(group, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+NO_COMMANDS = ("text", "ini", "toml", "mermaid")
+RUN = [block for page in pages() for block in plan(page) if block.page == page]
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """One reader for the whole README."""
+def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Reader]]:
+    """One reader for each page, made when its first block is run."""
     missing = [tool for tool in ("bash", "curl", "openssl", "gzip") if not shutil.which(tool)]
     assert not missing, f"install {missing}"
-    made = Reader(tmp_path_factory.mktemp("readme"))
+
+    class Readers(dict[str, Reader]):
+        def __missing__(self, page: str) -> Reader:
+            self[page] = Reader(tmp_path_factory.mktemp("reader"), page)
+            return self[page]
+
+    made = Readers()
     yield made
-    made.close()
+    for reader in made.values():
+        reader.close()
 
 
-@pytest.mark.parametrize("block", RUN, ids=lambda block: block.option("run"))
-def test_readme_block(reader: Reader, block: Block) -> None:
-    """A command block does what the README says."""
+@pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page}-{block.option('run')}")
+def test_readme_block(readers: dict[str, Reader], block: Block) -> None:
+    """A command block does what its page says, for a reader who begins with this page."""
+    reader = readers[block.page]
     reader.reach(block)
+    if reader.is_done:
+        reader.close()
 
 
 def test_every_block_is_run_or_has_a_reason() -> None:
-    """No command in the README is left out silently."""
-    left = dict(NOT_RUN)
-    for block in blocks():
-        if block.info in NO_COMMANDS or block.is_run and block.info.startswith("sh "):
-            continue
-        assert block.info == "sh not-run", f"README.md line {block.line}: {block.info!r}"
-        reasons = [first for first in left if block.text.startswith(first)]
-        assert reasons, f"README.md line {block.line}: not run, and no reason in NOT_RUN"
-        del left[reasons[0]]
+    """No command is left out silently."""
+    left = set(NOT_RUN)
+    for page in pages():
+        for block in blocks(page):
+            if block.info in NO_COMMANDS or block.is_run and block.info.startswith("sh "):
+                continue
+            assert block.info == "sh not-run", f"{block.where}: {block.info!r}"
+            reasons = [first for first in NOT_RUN if block.text.startswith(first)]
+            assert reasons, f"{block.where}: not run, and no reason in NOT_RUN"
+            left.discard(reasons[0])
+        names = [block.option("run") for block in blocks(page) if block.is_run]
+        assert len(names) == len(set(names)), f"{page}: two blocks of one name"
     assert not left, f"reasons for blocks that are not there: {left}"
-    names = [block.option("run") for block in RUN]
-    assert len(names) == len(set(names)), "two blocks of one name"
+
+
+def test_pages_that_run_commands_say_where_they_begin() -> None:
+    """All but the quickstart name what comes first, and begin in the checkout, in a new shell."""
+    for page in sorted({block.page for block in RUN} - {"docs/quickstart.md"}):
+        text = text_of(page)
+        first = next(block for block in blocks(page) if block.is_run)
+        assert "**Before you begin:**" in text.split(first.text)[0], page
+        assert "try/env" in first.text or ". ./env" in first.text, page
+        assert plan(page)[0].page == "docs/quickstart.md", page
+
+
+#: Idioms that CONTRIBUTING.md drops.
+DROPPED = r"\b(?:is|are|was|were|be) told\b|\bstands? (?:still|in)\b|\blives\b|\blooks? at\b|\bcan't be told\b|\bso many\b|\bsome hundred\b|\bWhoever\b"
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page not in ("CONTRIBUTING.md", "docs/glossary.md")])
+def test_pages_are_in_plain_words(page: str) -> None:
+    """None of the idioms that we dropped, and no sentence of more than 60 words."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", unquoted(page))
+    assert not re.findall(DROPPED, text), page
+    for sentence in re.split(r"(?<=[.:;!?])\s|\n(?=[|#\d-])|\n\n|\|", text):
+        assert len(sentence.split()) <= 60, f"{page}: {sentence!r}"
+
+
+def test_readme_is_a_front_door() -> None:
+    """It is short, and every page is found from it by links."""
+    assert len(text_of("README.md").splitlines()) <= 150
+    seen: set[Path] = set()
+    queue = [ROOT / "README.md"]
+    while queue:
+        path = queue.pop().resolve()
+        if path in seen or not path.is_relative_to(ROOT):
+            continue
+        seen.add(path)
+        if path.suffix == ".md":
+            queue += [target for _, target, _ in links(str(path.relative_to(ROOT)))]
+    lost = {page for page in pages() if (ROOT / page).resolve() not in seen}
+    assert not lost, f"no link leads to {lost}"
+
+
+def test_the_demo_is_shown_as_it_is() -> None:
+    """What README shows of the demo is what it prints, in this order; `…` stands for what is left out."""
+    shown = next(block for block in blocks("README.md") if block.info == "text" and "scripts/demo" in block.text)
+    command = [str(countersign_bin()), "demo", "--once"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout.splitlines()
+    lines = shown.text.splitlines()[1:]
+    assert len(lines) > 20
+    at = 0
+    for line in (line for line in lines if line.strip() != "…"):
+        form = ".*".join(map(re.escape, line.rstrip().split("…")))
+        found = [n for n, real in enumerate(said) if n >= at and re.fullmatch(form, real.rstrip())]
+        assert found, f"the demo does not print, in this place: {line!r}"
+        at = found[0] + 1
 
 
 def known_tests() -> set[str]:
@@ -184,14 +136,16 @@ def known_tests() -> set[str]:
 
 
 def test_promises_name_tests_that_exist() -> None:
-    """The table of promises names tests, and each is there."""
-    rows = re.findall(r"^\| (P\d+) \|.*\| ([^|]*) \|$", (ROOT / "README.md").read_text(), re.M)
-    assert [name for name, _ in rows] == [f"P{number}" for number in range(1, 14)]
-    for promise, tests in rows:
-        names = re.findall(r"`(\w+)`", tests)
-        assert names, f"{promise} names no test"
-        assert set(names) <= known_tests(), f"{promise}: {set(names) - known_tests()}"
-        assert all(promise.lower() in name.split("_") for name in names), f"{promise}: {names}"
+    """The page of promises has each of P1 to P13, and names tests of it by file and name."""
+    sections = re.split(r"^## (P\d+) ", text_of("docs/promises.md"), flags=re.M)[1:]
+    assert sections[::2] == [f"P{number}" for number in range(1, 14)]
+    for promise, text in zip(sections[::2], sections[1::2], strict=True):
+        rows = table(text, "| test | shows |")
+        assert len(rows) >= 2, f"{promise} names no tests"
+        for test, shows in rows:
+            file, name = re.fullmatch(r"`([\w/.-]+)::(\w+)`", test).groups()  # type: ignore[union-attr]
+            assert re.search(rf"\b(?:def|fn) {name}\s*\(", text_of(file)), f"{promise}: {test} is not there"
+            assert promise.lower() in name.split("_") and shows, f"{promise}: {test}"
 
 
 def test_threats_name_tests_that_exist() -> None:
@@ -203,14 +157,13 @@ def test_threats_name_tests_that_exist() -> None:
 
 
 def test_alarms_are_those_of_the_code() -> None:
-    """Halt messages, metrics, exit codes and fields of `/healthz` in the README are what the code says."""
-    text = (ROOT / "README.md").read_text()
+    """Halt messages, metrics, exit codes, codes of trouble and fields of `/healthz` in the runbook are what the code says."""
+    text = text_of("docs/operate/runbook.md")
     code = "\n".join(path.read_text() for path in (ROOT / "crates").rglob("*.rs"))
     code = re.sub(r"\\\n\s*", "", code)
 
     def firsts(heading: str) -> list[str]:
-        rows = text.split(heading)[1].split("\n\n")[0].splitlines()[2:]
-        return [row.split("|")[1] for row in rows]
+        return [row[0] for row in table(text, heading)]
 
     metrics = {name.removesuffix("_total").removesuffix("_info") for name in re.findall(r"`countersign_(\w+)", text)}
     assert metrics == set(re.findall(r'(?:register|named|by_tenant)\(\s*"(\w+)"', code)), metrics
@@ -222,9 +175,19 @@ def test_alarms_are_those_of_the_code() -> None:
         assert f'"{field}":' in code, field
     for status in map(int, re.findall(r"\d+", " ".join(firsts("| exit status of `serve` |")))):
         assert status in (0, 1) or re.search(rf"const EXIT_\w+: \w+ = {status};", code), status
+    listed = re.search(r"pub const CODES: \[&str; \d+\] = \[(.*?)\];", code, re.S)
+    assert listed
+    assert [code.strip("`") for code in firsts("| code | means | do | ends |")] == re.findall(r'"(\w+)"', listed[1])
 
 
-#: Constants of the code that SECURITY.md tells.
+@pytest.mark.parametrize("page", pages())
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """A path in backticks is a file or folder of the checkout."""
+    for named in re.findall(r"`((?:crates|tests|proto|scripts|docs)/[\w./-]+)`", unquoted(page)):
+        assert (ROOT / named).exists(), f"{page}: {named}"
+
+
+#: Constants of the code that SECURITY.md names.
 LIMITS = {
     "PENDING_PER_AGENT_MAX": 20, "PENDING_MAX": 100_000, "COOL_DOWN": 600, "MINTS_MAX": 3, "REFUSALS_RECORDED_MAX": 20,
     "LIFE_SECONDS_MAX": 900, "TOKEN_LIFE": 120, "ADDRESS_TRIES_MAX": 20, "PERSON_TRIES_MAX": 50, "BURST_MAX": 10, "COMMENT_BYTES_MAX": 2000,
@@ -243,14 +206,10 @@ def test_limits_of_approvals_are_those_of_the_code() -> None:
         assert re.search(rf"\b{shown}\b", table), f"{name}: {shown} is not in the table"
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*pages(), "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(page: str) -> None:
-    """Every link to a file or heading is right."""
-    text = (ROOT / page).read_text()
-    for file, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
-        target = ROOT / (file or page)
-        assert target.exists(), f"{page}: {file}"
+    """Every link to a file or heading is right, and every picture is there."""
+    for written, target, heading in links(page):
+        assert target.exists(), f"{page}: {written}"
         if heading:
-            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
-            slugs = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings}
-            assert heading in slugs, f"{page}: {file}#{heading}"
+            assert heading in anchors(target), f"{page}: {written}"

@@ -7,6 +7,7 @@
     pages    the pages as a browser asks for them
     events   valid events to publish
     front    a proxy before a server, which fails as proxies do
+    manual   the pages for people, and a reader who runs their commands
     nats     a real nats-server
     waits    deadlines instead of sleeps
 """
