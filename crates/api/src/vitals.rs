@@ -193,15 +193,18 @@ impl App {
         answered
     }
 
-    /// Whether everything that was open was read since the start. Once true, it stays.
+    /// Whether everything that was open was read since the start, and the logs are claimed. Once true, it stays.
     fn has_started(&self) -> bool {
         let vitals = &self.vitals;
         if vitals.started.load(Ordering::Relaxed) {
             return true;
         }
-        let workers = self.ledger.tenants().into_iter().filter(|t| t.halted().is_none());
-        let mut workers = workers.filter_map(|tenant| self.worker(&tenant.name));
-        let started = vitals.since.elapsed() >= START_MAX || workers.all(|w| w.has_looked());
+        let mut tenants = self.ledger.tenants().into_iter().filter(|t| t.halted().is_none());
+        let has_looked = |t: &Tenant| self.worker(&t.name).is_none_or(|w| w.has_looked());
+        // A tenant without a genesis has nothing to sign yet.
+        let signs = |t: &Tenant| t.signs() || t.position().size == 0;
+        let started = vitals.since.elapsed() >= START_MAX
+            || tenants.all(|tenant| has_looked(&tenant) && signs(&tenant));
         vitals.started.fetch_or(started, Ordering::Relaxed);
         started
     }
@@ -211,7 +214,7 @@ impl App {
         let mut troubles = Vec::new();
         let mut add = |code, detail: &str| troubles.push(Trouble { code, detail: detail.into() });
         if !self.has_started() {
-            add("starting", "The log is being read; wait.");
+            add("starting", "The log is being read, or is not claimed yet; wait.");
         }
         let tenants = self.ledger.tenants();
         let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
