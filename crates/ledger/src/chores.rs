@@ -228,6 +228,11 @@ pub async fn trim(
         return Ok(0);
     }
     let first = journal.state().await?.first;
+    // An entry says so already, and the journal did not follow: no further entry before it has.
+    if let Some(below) = last_trim(tenant).await?.filter(|below| *below > first) {
+        journal.trim(below).await?;
+        return Ok(below);
+    }
     let keep = to_keep(tenant, retention, keep_from).await?;
     // Not an entry for every message that grows old: many at once, or those that are a tenth too old.
     let due = keep > first
@@ -244,6 +249,13 @@ pub async fn trim(
     }
     journal.trim(keep).await?;
     Ok(keep)
+}
+
+/// Up to where the last trim entry says that messages go; `None`: there is none, or its message is gone.
+async fn last_trim(tenant: &Tenant) -> Result<Option<u64>, journal::Error> {
+    let Some(seq) = tenant.position().topics.get("trim").copied() else { return Ok(None) };
+    let message = tenant.journal().get(seq).await?;
+    Ok(message.and_then(|message| gone::read::<Trim>(&message.body)).map(|trim| trim.below))
 }
 
 /// The first sequence that stays.

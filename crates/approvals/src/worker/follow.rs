@@ -15,12 +15,21 @@ use std::{
 
 /// Most entries that are looked at in one go.
 const ENTRIES_MAX: u64 = 4096;
+/// So many approvals are read before others may run: some 10 ms.
+const APPROVALS_AT_ONCE: usize = 16;
 /// How often the place reached is kept, while entries come.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Pause before the log, or the journal, is looked at again that could not be read.
 const AGAIN: Duration = Duration::from_secs(1);
 /// `meta` key of the place reached, and of what was open there; also what it is sealed as.
 const SNAPSHOT: &str = "approvals";
+
+/// Lets others run now and then while many approvals are read: a stop above all, which must not wait for the last one.
+async fn rest_after(nth: usize) {
+    if nth.is_multiple_of(APPROVALS_AT_ONCE) {
+        tokio::task::yield_now().await;
+    }
+}
 
 /// What an entry asks of the worker.
 enum Task {
@@ -35,7 +44,7 @@ enum Task {
 impl Worker {
     /// Follows the log for ever.
     pub(super) async fn follow(self: Arc<Self>) {
-        let mut cursor = match self.restore() {
+        let mut cursor = match self.restore().await {
             Ok(cursor) => cursor,
             Err(error) => {
                 tracing::warn!(tenant = %self.tenant.name, %error, "approvals are read from the log's beginning");
@@ -51,7 +60,7 @@ impl Worker {
             while cursor < size {
                 let to = size.min(cursor + ENTRIES_MAX);
                 match tokio::task::block_in_place(|| self.tasks(cursor, to)) {
-                    Ok(tasks) => self.carry_out(tasks),
+                    Ok(tasks) => self.carry_out(tasks).await,
                     Err(error) => {
                         tracing::error!(tenant = %self.tenant.name, %error, "the log can't be followed");
                         tokio::time::sleep(AGAIN).await;
@@ -137,8 +146,9 @@ impl Worker {
         }
     }
 
-    fn carry_out(&self, tasks: Vec<Task>) {
-        for task in tasks {
+    async fn carry_out(&self, tasks: Vec<Task>) {
+        for (nth, task) in (1_usize..).zip(tasks) {
+            rest_after(nth).await;
             match task {
                 Task::Open(index) => self.openings.add(index),
                 Task::Read(id, last) => self.read_and_learn(&id, last),
@@ -175,14 +185,15 @@ impl Worker {
 
     /// Reads what was open at the place kept; returns that place. A place without our seal is no place: then the log is
     /// read from its beginning.
-    fn restore(&self) -> Result<u64, Error> {
+    async fn restore(&self) -> Result<u64, Error> {
         let key = self.tenant.number.meta(SNAPSHOT);
         let kept = self.ledger.sealed(SNAPSHOT, self.tenant.name.as_str(), &key)?;
         let Some(bytes) = kept else { return Ok(0) };
         let snapshot: Snapshot = ledger::store::read_json(&bytes, "meta")?;
         // Before the approvals are read: what happened to them since is newer.
         self.room.lock().expect("no holder of the lock panics").restore(&snapshot);
-        for (id, last) in snapshot.recent.iter().chain(&snapshot.open) {
+        for (nth, (id, last)) in (1_usize..).zip(snapshot.recent.iter().chain(&snapshot.open)) {
+            rest_after(nth).await;
             self.read_and_learn(id, *last);
         }
         Ok(snapshot.cursor)
