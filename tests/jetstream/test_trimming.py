@@ -227,3 +227,33 @@ def test_p4_a_strangers_trim_message_trims_nothing(below: int, journey: Journey,
     reason = health(server)["halted"][0]["reason"]
     assert "trimmed" not in reason and "--accept-hole" in reason, reason
     assert server.admin.size() < size
+
+
+def test_p3_a_broker_that_trims_nothing_costs_no_entry_for_a_retry(make_journey: Callable[..., Journey]) -> None:
+    """The entry stands before anything goes; while the broker refuses, nothing goes, and nothing is written again."""
+    journey = make_journey(journal_retention_days=30)
+    told, server, nats = Ledger(), journey.server, journey.nats
+    publish(journey, told, events(1, 5))
+    erased = told.index["/p4", "p4-0001"]
+    server.admin.erase(erased)
+    server.stop()
+    gone = old(journey, events(6, 30))
+    whole = nats.config.read_text()
+    user = "{ user: countersign, password: "
+    line = next(line for line in whole.splitlines() if user in line)
+    denied = line.rstrip().removesuffix("}") + f', permissions: {{ publish: {{ deny: "$JS.API.STREAM.PURGE.{STREAM}" }} }} }}'
+    nats.config.write_text(whole.replace(line, denied))
+    nats.restart(kill=False)
+    set_retention(journey, 1)
+    server.start()
+    until("the entry", lambda: trims(journey), TRIMMED_SECONDS)
+    looked_at(journey, erased)
+    looked_at(journey, erased)
+    assert first(journey) == 1, "the entry came first"
+    assert len(trims(journey)) == 1, trims(journey)
+    nats.config.write_text(whole)
+    nats.restart(kill=False)
+    until("old messages to be trimmed", lambda: first(journey) >= gone[-1], TRIMMED_SECONDS)
+    assert len(trims(journey)) <= 2
+    publish(journey, told, events(36, 2))
+    until("health to be green", lambda: health(server)["status"] == "green", 120)
