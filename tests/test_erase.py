@@ -227,6 +227,38 @@ def test_p11_kill_during_an_erasure(bare: Server, rng: random.Random) -> None:
     bare.fsck().ok()
 
 
+def test_p11_kill_while_repetitions_are_named(bare: Server, rng: random.Random) -> None:
+    """More repetitions than one erasure message names; kill -9 at random moments: they go as well, by themselves."""
+    for _ in range(6):
+        word = secret(rng)
+        made = event(payload={"params": word})
+        index = bare.as_("publisher").publish(made)[0]["index"]
+        for repetitions in (105, 105):
+            bare.as_("publisher").publish(*[made] * repetitions)
+        before = len(bare.admin.entries(kind="erasure"))
+        client = bare.client(bare.admin_key)
+
+        def erase(client: Any = client, index: int = index) -> None:
+            try:
+                client.erase(index)
+            except Exception:  # noqa: BLE001  the server dies under it
+                pass
+
+        thread = threading.Thread(target=erase)
+        thread.start()
+        thread.join(rng.uniform(0, 0.15))
+        bare.kill9()
+        thread.join()
+        bare.start()
+        if len(bare.admin.entries(kind="erasure")) == before:
+            assert places([bare.data_dir], word)
+            bare.admin.erase(index)
+        until("the bytes to go", lambda word=word: not places([bare.data_dir], word), 120)
+        assert bare.as_("publisher").publish(made)[0]["status"] == "duplicate"
+    bare.stop()
+    bare.fsck().ok()
+
+
 def test_p11_erasure_reaches_jetstream(nats: NatsServer, make_server: Any, rng: random.Random) -> None:
     """With JetStream as the journal: neither our directory nor the broker's holds the bytes; then publishing goes on."""
     server = make_server(nats=nats.url, compression="none")

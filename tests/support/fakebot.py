@@ -53,6 +53,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     hang: float = 0.0
     kept: bool = False  # it is carried out, and the answer is lost
+    code: str = "Fault"
 
 
 def b64(data: bytes) -> str:
@@ -148,10 +149,11 @@ class FakeBot:
 
     # what others do to us
 
-    def fail(self, status: int = 0, times: int = 1, *, hang: float = 0.0, kept: bool = False, **headers: str) -> None:
+    def fail(self, status: int = 0, times: int = 1, *, hang: float = 0.0, kept: bool = False, code: str = "Fault",
+             **headers: str) -> None:
         """The next `times` calls of the connector fail so."""
         for _ in range(times):
-            self.faults.put(Fault(status, {k.replace("_", "-"): v for k, v in headers.items()}, hang, kept))
+            self.faults.put(Fault(status, {k.replace("_", "-"): v for k, v in headers.items()}, hang, kept, code))
 
     # tokens that come with activities
 
@@ -298,7 +300,7 @@ class FakeBot:
             request.close_connection = True
             return None
         call.status = fault.status
-        return reply(request, fault.status, {"error": {"code": "Fault", "message": "on demand"}}, fault.headers)
+        return reply(request, fault.status, error(fault.code, "on demand"), fault.headers)
 
     def _connect(self, call: Call) -> tuple[int, dict[str, Any]]:
         bearer = call.headers.get("authorization", "")

@@ -6,4 +6,5 @@
     shim     one chosen system call of the server fails, happens and fails, or is its last
     trace    strace: reading what the server did, in order
     broker   a nats-server with accounts and old copies of its store; raw publishers
+    backdate stored messages of a nats-server become older
 """
