@@ -180,17 +180,7 @@ pub async fn open(
             let (_, frozen) = asking.worker.opening(&approval)?;
             Ok((status, Json(View::new(&asking.worker, &approval, frozen.as_ref())?)))
         }
-        Err(reason) => {
-            let digest = asking.worker.digest_at(index)?.filter(|_| reason.0 == "digest_mismatch");
-            let advice = reason.advice();
-            let computed = digest.map(|digest| {
-                format!(
-                    " From what you sent this server computes {digest}. If yours differs, compare the RFC 8785 forms: \
-                     there 12.0 is written 12, and 1e-7 is 1e-7."
-                )
-            });
-            Err(Problem::new("not_opened", format!("{advice}{}", computed.unwrap_or_default())))
-        }
+        Err(why) => Err(Problem::new("not_opened", why.advice())),
     }
 }
 

@@ -3,10 +3,12 @@
 use crate::problem::Problem;
 use approvals::{
     history::{Approval, Step},
-    opening::Frozen,
     worker::{Worker, over_since},
 };
-use decider::approval::{Event, Phase, Refusal, State};
+use decider::{
+    approval::{Event, Phase, Refusal, State},
+    decision::Frozen,
+};
 use ledger::time::Nanos;
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
