@@ -5,7 +5,12 @@ use super::{
     request::Sent,
     text,
 };
-use crate::{app::App, auth::READERS, pages, problem::Problem};
+use crate::{
+    app::App,
+    auth::READERS,
+    pages,
+    problem::{Code, Problem},
+};
 use axum::{
     body::Body,
     extract::{Path, RawQuery, State},
@@ -97,7 +102,7 @@ impl FeedQuery {
         one_of("verdict", self.verdict.as_deref(), VERDICTS)?;
         if self.producer.as_deref().is_some_and(|name| Ident::new(name).is_err()) {
             let detail = "producer: a name of a-z, 0-9 and -, at most 63 characters.";
-            return Err(Problem::new("bad_request", detail));
+            return Err(Problem::new(Code::BadRequest, detail));
         }
         Ok(())
     }
@@ -118,7 +123,7 @@ impl FeedQuery {
         let wrong = || {
             let detail = "after: not a cursor of this tenant's feed with the same filters. Give `next` of the page before \
                           as it is, with the same since, until, kind, agent, verdict, producer and tool.";
-            Problem::new("bad_request", detail)
+            Problem::new(Code::BadRequest, detail)
         };
         let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).map_err(|_| wrong())?;
         let (Some((&[CURSOR_FORM], rest)), 17) = (bytes.split_first_chunk::<1>(), bytes.len())
@@ -151,7 +156,7 @@ pub async fn feed(
     let wait = query.wait.unwrap_or(0);
     if !(1..=LIMIT_MAX).contains(&limit) || wait > WAIT_SECONDS_MAX {
         let detail = format!("limit: 1 to {LIMIT_MAX}; wait: 0 to {WAIT_SECONDS_MAX} seconds.");
-        return Err(Problem::new("bad_request", detail));
+        return Err(Problem::new(Code::BadRequest, detail));
     }
     query.check()?;
     let (since, until) =

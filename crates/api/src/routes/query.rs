@@ -1,6 +1,6 @@
 //! Queries: nothing in them is ignored, and what is wrong is said in plain words, with what there is.
 
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use axum::extract::{Query, rejection::QueryRejection};
 use ledger::time::Nanos;
 use serde::de::DeserializeOwned;
@@ -42,7 +42,12 @@ pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, 
 
 /// A query as the pages read it.
 pub fn lenient<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
-    read(raw).map_err(|text| wrong(&text))
+    fields(raw.unwrap_or_default()).map_err(|text| wrong(&text))
+}
+
+/// The fields of a form, or of a query: `application/x-www-form-urlencoded`.
+fn fields<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_urlencoded::from_str(text).map_err(|error| error.to_string())
 }
 
 fn read<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, String> {
@@ -62,7 +67,7 @@ fn words_of(text: &str) -> Option<String> {
 }
 
 fn wrong(detail: &str) -> Problem {
-    Problem::new("bad_request", detail)
+    Problem::new(Code::BadRequest, detail)
 }
 
 /// A foreign word as it may be repeated: quoted, escaped, not too long.

@@ -151,7 +151,7 @@ impl Worker {
     pub fn comment(&self, index: u64) -> Result<Option<String>, Error> {
         let published = self.tenant.published();
         let payload = self.ledger.reader(&self.tenant, &published).payload(index)?;
-        let text = payload.and_then(|payload| payload.values().remove("comment"));
+        let text = payload.and_then(|payload| payload.value("comment"));
         Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 

@@ -166,7 +166,7 @@ impl Ledger {
     ) -> Result<String, Error> {
         let published = tenant.published();
         let journal = published.keys.journal();
-        let newest = journal.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
+        let newest = journal.last().ok_or(Error::NoKey("journal"))?;
         let place = Place { tenant: &tenant.name, epoch: published.epoch, subject, expected };
         let header = tenant.with_keys(|ring| {
             ring.signer(newest).map(|signer| envelope::sign(signer, place, body))
