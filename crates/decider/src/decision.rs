@@ -11,7 +11,7 @@ use ledger::{
     canonical,
     disclosure::Scope,
     entry::{Kind, Origin, View},
-    event::{self, Event, Type},
+    event::{self, Event, Type, Verdict},
     ident::Ident,
     json::{self, Value},
     log::merkle::leaf_hash,
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 /// How long `payload.nonce` may be, in bytes; 16 random bytes in base64url are 22.
 pub const NONCE_BYTES: RangeInclusive<usize> = 1..=64;
 /// The verdict that pauses a call.
-pub const APPROVAL_NEEDED: &str = "approval_needed";
+pub const APPROVAL_NEEDED: &str = Verdict::ApprovalNeeded.as_str();
 
 /// Payload fields by name, each in RFC 8785 form.
 pub type Fields = BTreeMap<String, Vec<u8>>;
