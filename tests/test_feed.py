@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import json
 import random
@@ -16,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
 import pytest
+import rfc8785
 from support import Key, Server, event, heartbeat
 from support.client import Client, Page
 
@@ -220,6 +223,23 @@ def test_p3_since_ahead_of_now_gives_nothing_older_on_any_page(make_server: Any)
     cursor = client.page(**query).next
     posted = publisher.publish(event())[0]["index"]
     assert client.page(after=cursor, **query).indexes == [posted]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"kind": "decision", "verdict": "deny"}, {"since": "2026-01-01T01:00:00+01:00", "agent": "agent é", "tool": "tool/1", "producer": "gw-1"}],
+    ids=str,
+)
+def test_p5_the_cursor_is_as_its_page_says(reader: Client, query: dict[str, str]) -> None:
+    """Made again from proto/formats/feed.md alone: whoever keeps one can read how far it came."""
+    page = reader.page(**query, limit=3)
+    asked = query | ({"since": "2026-01-01T00:00:00.000000000Z"} if "since" in query else {})
+    origin = reader.checkpoint().split("\n")[0]
+    mark = hashlib.sha256(rfc8785.dumps(asked | {"origin": origin})).digest()[:8]
+    expected = b"\x03" + struct.pack(">Q", page.end["scanned"][1]) + mark
+    assert page.next == base64.urlsafe_b64encode(expected).rstrip(b"=").decode()
+    # Another spelling of the same moment is the same question.
+    assert reader.page(**asked, after=page.next).end["scanned"][0] == page.end["scanned"][1]
 
 
 def test_p12_a_cursor_is_of_one_log(make_server: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support import Server, event, new_id, until
+from support import Server, cli, event, new_id, until
 from support.desk import call_digest
 from support.edges import CATCH_ALL, at_once, people, rule
 from support.house import House, Paused, at, code
@@ -78,6 +79,24 @@ def test_p7_what_can_not_be_shown_opens_nothing(house: House, what: str) -> None
     assert code(house.open(made)) == (422, "not_opened")
     assert code(house.gateway().get(f"/approvals/{made.id}")) == (404, "not_found")
     assert house.messages(made) == []
+
+
+@pytest.mark.parametrize("nonce", ["", "n", "n" * 64, "é" * 32, "n" * 65, "é" * 33], ids=lambda nonce: f"{len(nonce.encode())} bytes of {nonce[:1]!r}")
+def test_p7_a_nonce_is_1_to_64_bytes_for_every_reader(house: House, tmp_path: Path, nonce: str) -> None:
+    """The server opens what `rules test` plans, and nothing else; each says what to send. The digest always fits."""
+    made = house.new(payload={"nonce": nonce})
+    payload = made.event["data"]["payload"]
+    made.event["data"]["call"]["digest"] = call_digest(house.tenant, nonce, made.event, payload["params"])
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(made.event))
+    planned = cli("rules", "test", "--config", house.server.config, file)
+    opened = house.open(made)
+    if 1 <= len(nonce.encode()) <= 64:
+        assert planned.ok() and opened.status_code == 201
+    else:
+        assert planned.code == 1 and "data.payload.nonce must be a text of 1 to 64 bytes" in planned.err
+        assert code(opened) == (422, "not_opened") and "data.payload.nonce as a text of 1 to 64 bytes" in opened.json()["detail"]
+        assert house.messages(made) == []
 
 
 def test_p7_the_digest_of_another_tenant_opens_nothing(house: House) -> None:

@@ -6,7 +6,7 @@ use ledger::{
     journal::Subject,
     ledger::Error,
     log::merkle::Tiles as _,
-    post::{Outcome, SYSTEM},
+    post::SYSTEM,
     system::{By, Command, Reason},
     tenant::Tenant,
 };
@@ -103,14 +103,10 @@ impl App {
         subject: &str,
         body: &T,
     ) -> Result<u64, Error> {
-        let place = Subject::parse(subject);
-        let place = place.ok_or_else(|| Error::Setup(format!("{subject} is not a subject")))?;
+        let subject = Subject::parse(subject).expect("a topic of ours");
         let body = ledger::canonical::of(body);
-        let done = self.ledger.publish_signed(tenant, &place, &body).await?;
-        match done.outcomes.first() {
-            Some(Outcome::Posted { index }) => Ok(*index),
-            other => Err(Error::Setup(format!("{subject} was not posted: {other:?}"))),
-        }
+        let done = self.ledger.publish_signed(tenant, &subject, &body).await?;
+        Error::unless_posted(&subject, done.outcomes.first())
     }
 }
 

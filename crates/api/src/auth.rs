@@ -1,6 +1,9 @@
 //! Who asks: API keys `cs_<keyid>_<256 random bits>`, stored as SHA-256, compared in constant time (design §7).
 
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::{Code, Problem},
+};
 use axum::http::{HeaderMap, header};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ledger::{
@@ -99,7 +102,7 @@ impl Caller {
 
     /// The producer of a publisher or enforcer key.
     pub fn producer(&self) -> Result<&Ident, Problem> {
-        let missing = || Problem::new("role_missing", "This key names no producer.");
+        let missing = || Problem::new(Code::RoleMissing, "This key names no producer.");
         self.key.producer.as_ref().ok_or_else(missing)
     }
 }
@@ -118,7 +121,7 @@ fn key_id(text: &str) -> Option<&str> {
 
 fn unauthenticated() -> Problem {
     Problem::new(
-        "unauthenticated",
+        Code::Unauthenticated,
         "Send `Authorization: Bearer cs_…` with a key that is in force.",
     )
 }
@@ -141,7 +144,7 @@ impl App {
         }
         let names: Vec<String> = roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
         Err(Problem::new(
-            "role_missing",
+            Code::RoleMissing,
             format!("This needs a key with one of: {}.", names.join(", ")),
         ))
     }

@@ -37,12 +37,13 @@ pub fn open(config: &Config) -> Result<Chats, Error> {
 }
 
 fn open_slack(name: &str, app: &Slack) -> Result<slack::Connection, String> {
+    let secrets = app.signing_secret_files.iter().map(|path| read_secret(path));
     let options = slack::Options {
         tenant: ident(&app.tenant)?,
         app_id: app.app_id.clone(),
         workspaces: app.workspaces.clone(),
-        bot_token_file: app.bot_token_file.clone(),
-        signing_secret_files: app.signing_secret_files.clone(),
+        bot_token: read_secret(&app.bot_token_file)?,
+        signing_secrets: secrets.collect::<Result<_, _>>()?,
         api_url: app.api_url.clone(),
     };
     slack::Connection::open(ident(name)?, options).map_err(|error| error.to_string())

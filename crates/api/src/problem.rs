@@ -1,7 +1,7 @@
 //! Errors on the wire: RFC 9457 `application/problem+json` with stable codes (`proto/errors.md`).
 
 use crate::routes::request;
-use approvals::worker;
+use approvals::{token, worker};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -59,76 +59,145 @@ enum Unclear {
 #[derive(Clone, Debug)]
 pub struct Damage(pub String);
 
-/// Every code, its status and title.
-pub const CODES: &[(&str, u16, &str)] = &[
-    ("bad_request", 400, "The request is not as documented"),
-    ("body_syntax", 400, "The body can't be read as events"),
-    ("unauthenticated", 401, "No valid API key"),
-    ("role_missing", 403, "The key does not carry the role"),
-    ("not_trusted", 403, "The token may not bring this"),
-    ("not_found", 404, "Nothing here"),
-    ("method_not_allowed", 405, "Not this method"),
-    ("conflict", 409, "It exists already, or has moved on"),
-    ("rules_wrong", 409, "The rules or people can't be applied"),
-    ("rules_differ", 409, "Other rules or people than yours"),
-    ("too_big", 413, "The body is too big"),
-    ("too_many_events", 413, "Too many events in one request"),
-    ("unsupported_media_type", 415, "This content type is not read"),
-    ("internal", 500, "The server failed"),
-    ("busy", 503, "Too much is waiting"),
-    ("behind", 503, "Not all is posted here yet"),
-    ("outcome_unknown", 503, "It is not known whether it was done"),
-    ("log_halted", 503, "The log stands still"),
-    ("journal_unavailable", 503, "The journal is not available"),
-    ("shutting_down", 503, "The server is stopping"),
-    ("not_opened", 422, "The decision opens no approval"),
-    ("not_ready", 503, "Approvals are not decided here now"),
-    ("malformed", 400, "A code or id is not well-formed"),
-    ("not_linked", 403, "Nobody we know"),
-    ("not_eligible", 403, "This person is not asked"),
-    ("own_call", 403, "Nobody approves their own agent's call"),
-    ("owner_unknown", 403, "Nobody knows whose agent it is"),
-    ("step_up", 403, "A fresh sign-in on the web page is needed"),
-    ("not_now", 409, "Not in this state"),
-    ("too_late", 409, "Its time is over"),
-    ("already_reviewed", 409, "This person answered differently before"),
-    ("digest_mismatch", 409, "It is another call"),
-    ("not_shown", 409, "Not all of it can be shown"),
-    ("stale", 409, "Something newer happened"),
-    ("rule_changed", 409, "Another rule is in force"),
-    ("too_many_mints", 409, "No more tokens for this approval"),
-    ("token_not_live", 409, "This token does not live"),
-    ("already_redeemed", 409, "It was spent"),
-    ("already_reported", 409, "Another report was given"),
-    ("corrupt", 409, "Its history can't have happened"),
-    ("token_too_big", 403, "The token is refused"),
-    ("token_malformed", 403, "The token is refused"),
-    ("token_header", 403, "The token is refused"),
-    ("token_unknown_key", 403, "The token is refused"),
-    ("token_signature", 403, "The token is refused"),
-    ("token_claims", 403, "The token is refused"),
-    ("token_issuer", 403, "The token is refused"),
-    ("token_tenant", 403, "The token is refused"),
-    ("token_audience", 403, "The token is refused"),
-    ("token_not_yet_valid", 403, "The token is refused"),
-    ("token_expired", 403, "The token is refused"),
-];
+macro_rules! codes {
+    ($($variant:ident = $name:literal, $status:literal, $title:literal;)*) => {
+        /// What went wrong: stable (`proto/errors.md`). The one table of codes, HTTP statuses and titles.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code.
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name on the wire.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The HTTP status that it is answered with.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// The code in words, for people.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest = "bad_request", 400, "The request is not as documented";
+    BodySyntax = "body_syntax", 400, "The body can't be read as events";
+    Unauthenticated = "unauthenticated", 401, "No valid API key";
+    RoleMissing = "role_missing", 403, "The key does not carry the role";
+    NotTrusted = "not_trusted", 403, "The token may not bring this";
+    NotFound = "not_found", 404, "Nothing here";
+    MethodNotAllowed = "method_not_allowed", 405, "Not this method";
+    Conflict = "conflict", 409, "It exists already, or has moved on";
+    RulesWrong = "rules_wrong", 409, "The rules or people can't be applied";
+    RulesDiffer = "rules_differ", 409, "Other rules or people than yours";
+    TooBig = "too_big", 413, "The body is too big";
+    TooManyEvents = "too_many_events", 413, "Too many events in one request";
+    UnsupportedMediaType = "unsupported_media_type", 415, "This content type is not read";
+    Internal = "internal", 500, "The server failed";
+    Busy = "busy", 503, "Too much is waiting";
+    Behind = "behind", 503, "Not all is posted here yet";
+    OutcomeUnknown = "outcome_unknown", 503, "It is not known whether it was done";
+    LogHalted = "log_halted", 503, "The log stands still";
+    JournalUnavailable = "journal_unavailable", 503, "The journal is not available";
+    NotOpened = "not_opened", 422, "The decision opens no approval";
+    NotReady = "not_ready", 503, "Approvals are not decided here now";
+    Malformed = "malformed", 400, "A code or id is not well-formed";
+    NotLinked = "not_linked", 403, "Nobody we know";
+    NotEligible = "not_eligible", 403, "This person is not asked";
+    OwnCall = "own_call", 403, "Nobody approves their own agent's call";
+    OwnerUnknown = "owner_unknown", 403, "Nobody knows whose agent it is";
+    StepUp = "step_up", 403, "A fresh sign-in on the web page is needed";
+    NotNow = "not_now", 409, "Not in this state";
+    TooLate = "too_late", 409, "Its time is over";
+    AlreadyReviewed = "already_reviewed", 409, "This person answered differently before";
+    DigestMismatch = "digest_mismatch", 409, "It is another call";
+    NotShown = "not_shown", 409, "Not all of it can be shown";
+    Stale = "stale", 409, "Something newer happened";
+    RuleChanged = "rule_changed", 409, "Another rule is in force";
+    TooManyMints = "too_many_mints", 409, "No more tokens for this approval";
+    TokenNotLive = "token_not_live", 409, "This token does not live";
+    AlreadyRedeemed = "already_redeemed", 409, "It was spent";
+    AlreadyReported = "already_reported", 409, "Another report was given";
+    Corrupt = "corrupt", 409, "Its history can't have happened";
+    TokenTooBig = "token_too_big", 403, "The token is refused";
+    TokenMalformed = "token_malformed", 403, "The token is refused";
+    TokenHeader = "token_header", 403, "The token is refused";
+    TokenUnknownKey = "token_unknown_key", 403, "The token is refused";
+    TokenSignature = "token_signature", 403, "The token is refused";
+    TokenClaims = "token_claims", 403, "The token is refused";
+    TokenIssuer = "token_issuer", 403, "The token is refused";
+    TokenTenant = "token_tenant", 403, "The token is refused";
+    TokenAudience = "token_audience", 403, "The token is refused";
+    TokenNotYetValid = "token_not_yet_valid", 403, "The token is refused";
+    TokenExpired = "token_expired", 403, "The token is refused";
+}
+
+impl From<Refusal> for Code {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            // Whoever may not know of an approval is told what everybody is told.
+            Refusal::NotFound | Refusal::NotYours => Self::NotFound,
+            Refusal::Malformed => Self::Malformed,
+            Refusal::Corrupt => Self::Corrupt,
+            Refusal::NotNow => Self::NotNow,
+            Refusal::TooLate => Self::TooLate,
+            Refusal::NotLinked => Self::NotLinked,
+            Refusal::NotEligible => Self::NotEligible,
+            Refusal::OwnCall => Self::OwnCall,
+            Refusal::OwnerUnknown => Self::OwnerUnknown,
+            Refusal::AlreadyReviewed => Self::AlreadyReviewed,
+            Refusal::DigestMismatch => Self::DigestMismatch,
+            Refusal::NotShown => Self::NotShown,
+            Refusal::Stale => Self::Stale,
+            Refusal::StepUp => Self::StepUp,
+            Refusal::RuleChanged => Self::RuleChanged,
+            Refusal::TooManyMints => Self::TooManyMints,
+            Refusal::TokenNotLive => Self::TokenNotLive,
+            Refusal::AlreadyRedeemed => Self::AlreadyRedeemed,
+            Refusal::AlreadyReported => Self::AlreadyReported,
+        }
+    }
+}
+
+impl From<token::Error> for Code {
+    fn from(error: token::Error) -> Self {
+        match error {
+            token::Error::TooBig => Self::TokenTooBig,
+            token::Error::Malformed => Self::TokenMalformed,
+            token::Error::Header => Self::TokenHeader,
+            token::Error::UnknownKey => Self::TokenUnknownKey,
+            token::Error::Signature => Self::TokenSignature,
+            token::Error::Claims => Self::TokenClaims,
+            token::Error::Issuer => Self::TokenIssuer,
+            token::Error::Tenant => Self::TokenTenant,
+            token::Error::Audience => Self::TokenAudience,
+            token::Error::NotYetValid => Self::TokenNotYetValid,
+            token::Error::Expired => Self::TokenExpired,
+        }
+    }
+}
 
 impl Problem {
-    /// A problem with one of [`CODES`].
-    pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        let known = CODES.iter().find(|(known, _, _)| *known == code);
-        let (_, status, title) = known.expect("a code of the table");
-        let outcome = (code == "outcome_unknown").then_some(Unclear::Unknown);
-        let kind = format!("urn:countersign:error:{code}");
-        let detail = detail.into();
+    /// A problem, and what the caller must do.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
-            kind,
-            title,
-            status: *status,
-            detail,
-            code,
-            outcome,
+            kind: format!("urn:countersign:error:{}", code.name()),
+            title: code.title(),
+            status: code.status(),
+            detail: detail.into(),
+            code: code.name(),
+            outcome: (code == Code::OutcomeUnknown).then_some(Unclear::Unknown),
             approval: None,
             request_id: None,
             damage: None,
@@ -138,13 +207,16 @@ impl Problem {
 
     /// Why a command on an approval was refused.
     pub fn refusal(refusal: Refusal) -> Self {
-        let word = refusal.to_string();
-        let code = CODES.iter().map(|(code, ..)| *code).find(|code| *code == word);
-        match refusal {
-            // Whoever may not know of an approval is told what everybody is told.
-            Refusal::NotFound | Refusal::NotYours => Self::not_found(),
-            _ => Self::new(code.expect("every refusal is in the table"), refusal.advice()),
+        match Code::from(refusal) {
+            Code::NotFound => Self::not_found(),
+            code => Self::new(code, refusal.advice()),
         }
+    }
+
+    /// The server failed, for a reason that is none of the caller's business: it goes to the log, never into an answer.
+    pub fn internal(error: impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "request failed");
+        Self::new(Code::Internal, "The server failed; its operator finds the reason in the log.")
     }
 
     /// The same, with a sentence more.
@@ -180,7 +252,7 @@ impl Problem {
 
     /// The one answer for what does not exist and for what is somebody else's.
     pub fn not_found() -> Self {
-        Self::new("not_found", "There is nothing at this address for this key.")
+        Self::new(Code::NotFound, "There is nothing at this address for this key.")
     }
 }
 
@@ -214,15 +286,15 @@ impl From<worker::Error> for Problem {
     fn from(error: worker::Error) -> Self {
         match error {
             worker::Error::NotFound => Self::not_found(),
-            worker::Error::NotReady(text) => Self::new("not_ready", text),
-            worker::Error::Contended => Self::new("busy", error.to_string()),
+            worker::Error::NotReady(text) => Self::new(Code::NotReady, text),
+            worker::Error::Contended => Self::new(Code::Busy, error.to_string()),
             worker::Error::Unknown => Self::new(
-                "outcome_unknown",
+                Code::OutcomeUnknown,
                 "It is not known whether it was done. Repeat the same request.",
             ),
             worker::Error::Ledger(error) => error.into(),
             worker::Error::Store(error) => error.into(),
-            worker::Error::Token(error) => Self::new(error.code(), error.to_string()),
+            worker::Error::Token(error) => Self::new(error.into(), error.to_string()),
         }
     }
 }
@@ -233,30 +305,31 @@ impl From<LedgerError> for Problem {
             LedgerError::Journal(error) => error.into(),
             LedgerError::Store(error) => error.into(),
             LedgerError::Halted(_) => Self::new(
-                "log_halted",
+                Code::LogHalted,
                 "This log was stopped because its integrity is in doubt. Its operator must act; nothing was written.",
             ),
             LedgerError::Busy => Self::new(
-                "busy",
+                Code::Busy,
                 "Too much is waiting for this tenant. Nothing was written; try again.",
             ),
             LedgerError::Behind => Self::new(
-                "behind",
+                Code::Behind,
                 "This server has not posted yet what the journal holds, so it can't say what there is. Nothing was done; \
                  try again.",
             ),
             LedgerError::Unknown => Self::new(
-                "outcome_unknown",
+                Code::OutcomeUnknown,
                 "No answer in time. Repeat the same request: events are posted once, whatever happened.",
             ),
-            LedgerError::Setup(text) => Self::new("conflict", text),
-            LedgerError::Guard(_) | LedgerError::Keys(_) => {
-                tracing::error!(%error, "request failed");
-                Self::new(
-                    "internal",
-                    "The server failed; its operator finds the reason in the log.",
-                )
+            LedgerError::Taken(text) => Self::new(Code::Conflict, text),
+            LedgerError::NotErasable { .. } => Self::new(Code::BadRequest, error.to_string()),
+            LedgerError::NotPosted { .. } => {
+                Self::new(Code::Conflict, format!("{error}. Read again and decide anew."))
             }
+            LedgerError::Setup(_)
+            | LedgerError::NoKey(_)
+            | LedgerError::Guard(_)
+            | LedgerError::Keys(_) => Self::internal(error),
         }
     }
 }
@@ -265,23 +338,26 @@ impl From<journal::Error> for Problem {
     fn from(error: journal::Error) -> Self {
         match error {
             journal::Error::Conflict => {
-                Self::new("conflict", "Another change came first. Read again and decide anew.")
+                Self::new(Code::Conflict, "Another change came first. Read again and decide anew.")
             }
-            journal::Error::TooBig { .. } => Self::new("too_big", error.to_string()),
+            journal::Error::TooBig { .. } => Self::new(Code::TooBig, error.to_string()),
             journal::Error::Unavailable(_) => {
                 tracing::warn!(%error, "journal unavailable");
                 Self::new(
-                    "journal_unavailable",
+                    Code::JournalUnavailable,
                     "The journal is not available. Nothing was written; try again.",
                 )
             }
             journal::Error::Unknown(_) => Self::new(
-                "outcome_unknown",
+                Code::OutcomeUnknown,
                 "The journal did not answer in time. Repeat the same request: events are posted once.",
             ),
             journal::Error::Halt(_) => {
                 tracing::error!(%error, "journal refused");
-                Self::new("log_halted", "The journal is not as it must be; its operator must act.")
+                Self::new(
+                    Code::LogHalted,
+                    "The journal is not as it must be; its operator must act.",
+                )
             }
         }
     }
@@ -291,7 +367,7 @@ impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         tracing::error!(%error, "reading failed");
         let problem = Self::new(
-            "internal",
+            Code::Internal,
             "The server could not read its store; its operator finds the reason in the log.",
         );
         let damage = match &error {
@@ -299,5 +375,83 @@ impl From<store::Error> for Problem {
             store::Error::Io(_) | store::Error::Place(_) | store::Error::Held => None,
         };
         Self { damage, ..problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_on_the_page_with_its_status() {
+        let page = include_str!("../../../proto/errors.md");
+        // Codes that mean the same to a caller share a row.
+        let rows = |code: &str| {
+            let named = format!("`{code}`");
+            let names = |line: &str| line.split('|').nth(1).unwrap_or_default().contains(&named);
+            page.lines().filter(move |line| names(line)).collect::<Vec<_>>()
+        };
+        for code in Code::ALL {
+            let status = format!("| {} |", code.status());
+            let found = rows(code.name());
+            assert!(found.iter().any(|row| row.contains(&status)), "{}: {found:?}", code.name());
+            assert!(!code.title().is_empty());
+        }
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    /// The word of a refusal is its code (`proto/errors.md`); one alone is told as something else.
+    #[test]
+    fn refusals_and_tokens_keep_their_words() {
+        use Refusal::*;
+        for refusal in [
+            NotFound,
+            Malformed,
+            Corrupt,
+            NotNow,
+            TooLate,
+            NotLinked,
+            NotEligible,
+            OwnCall,
+            OwnerUnknown,
+            AlreadyReviewed,
+            DigestMismatch,
+            NotShown,
+            Stale,
+            StepUp,
+            RuleChanged,
+            TooManyMints,
+            TokenNotLive,
+            AlreadyRedeemed,
+            AlreadyReported,
+        ] {
+            assert_eq!(Code::from(refusal).name(), refusal.to_string());
+        }
+        assert_eq!(Code::from(NotYours), Code::NotFound);
+        for error in [token::Error::TooBig, token::Error::NotYetValid, token::Error::UnknownKey] {
+            assert_eq!(Code::from(error).name(), error.code());
+        }
+    }
+
+    /// What an answer says is for the caller: nothing of the server's insides.
+    #[test]
+    fn setups_and_keys_stay_inside() {
+        let check = |error: LedgerError, status: u16, says: &str| {
+            let problem = Problem::from(error);
+            assert_eq!(problem.status().as_u16(), status);
+            assert!(problem.detail().contains(says), "{}", problem.detail());
+        };
+        check(LedgerError::Setup("/var/lib/secret".into()), 500, "finds the reason in the log");
+        check(LedgerError::NoKey("seal"), 500, "finds the reason in the log");
+        check(LedgerError::Taken("tenant acme exists already".into()), 409, "exists already");
+        let kind = ledger::entry::Kind::Key;
+        check(LedgerError::NotErasable { index: 7, kind }, 400, "entry 7 (key) has no payload");
+        let subject = journal::Subject::parse("system.key").unwrap();
+        let refused = ledger::event::Refused::Signature;
+        let outcome = ledger::post::Outcome::Rejected { index: 9, refused };
+        let error = LedgerError::unless_posted(&subject, Some(&outcome)).unwrap_err();
+        check(error, 409, "system.key was not posted: not signed by");
     }
 }

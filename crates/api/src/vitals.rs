@@ -2,7 +2,11 @@
 //! decided. Liveness, readiness and alarms are three questions; this is what the last two are answered from.
 
 use crate::app::App;
-use ledger::{ident::Ident, journal::Journal, tenant::Tenant, writer::QUEUE_MESSAGES_MAX};
+use ledger::{
+    ident::Ident,
+    journal::Journal,
+    tenant::{QUEUE_MESSAGES_MAX, Tenant},
+};
 use serde::Serialize;
 use std::{
     collections::HashMap,

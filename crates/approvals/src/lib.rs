@@ -6,7 +6,6 @@
 pub mod cards;
 pub mod fault;
 pub mod history;
-pub mod opening;
 pub mod outbox;
 pub mod secret;
 pub mod setup;

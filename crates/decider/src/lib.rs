@@ -5,6 +5,7 @@
 
 pub mod approval;
 pub mod call;
+pub mod decision;
 pub mod quorum;
 pub mod rule;
 

@@ -244,9 +244,7 @@ pub async fn trim(
     let body = Trim { below: keep, by: By::Server { server: Duty::Retention } };
     let subject = Subject::parse("system.trim").expect("a subject");
     let done = ledger.publish_signed(tenant, &subject, &canonical::of(&body)).await?;
-    if !matches!(done.outcomes.first(), Some(Outcome::Posted { .. })) {
-        return Err(Error::Setup("system.trim was not posted".into()));
-    }
+    Error::unless_posted(&subject, done.outcomes.first())?;
     journal.trim(keep).await?;
     Ok(keep)
 }

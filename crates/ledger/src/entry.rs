@@ -383,6 +383,14 @@ impl Payload {
         self.disclosures.iter().filter_map(named).collect()
     }
 
+    /// One value of it in RFC 8785 form; the others are read past.
+    pub fn value(&self, name: &str) -> Option<Vec<u8>> {
+        self.disclosures.iter().find_map(|text| match json::parse_kept(text).ok()?.as_array()? {
+            [_, Value::String(found), value] if found == name => Some(canonical::to_vec(value)),
+            _ => None,
+        })
+    }
+
     /// The name inside a disclosure text.
     pub fn name(disclosure: &[u8]) -> Option<String> {
         match json::parse_kept(disclosure).ok()?.as_array()? {

@@ -7,7 +7,6 @@
 mod plain;
 mod refused;
 
-pub use plain::VERDICTS;
 pub use refused::{Fault, Refused};
 
 use crate::{
@@ -45,6 +44,49 @@ pub const HEARTBEAT: &str = "dev.countersign.heartbeat.v1";
 pub const EXECUTION: &str = "dev.countersign.execution.v1";
 /// Types that begin so are ours; unknown ones are refused.
 const RESERVED: &str = "dev.countersign.";
+
+/// How a gateway judged a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It may be made.
+    Allow,
+    /// It may not be made.
+    Deny,
+    /// It may be made with parts of it taken out.
+    Sanitize,
+    /// People decide.
+    ApprovalNeeded,
+    /// A translated log does not say.
+    Unspecified,
+}
+
+impl Verdict {
+    /// Every verdict with its name in events.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Allow, Self::Allow.as_str()),
+        (Self::Deny, Self::Deny.as_str()),
+        (Self::Sanitize, Self::Sanitize.as_str()),
+        (Self::ApprovalNeeded, Self::ApprovalNeeded.as_str()),
+        (Self::Unspecified, Self::Unspecified.as_str()),
+    ];
+
+    /// Its name in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Sanitize => "sanitize",
+            Self::ApprovalNeeded => "approval_needed",
+            Self::Unspecified => "unspecified",
+        }
+    }
+}
+
+/// The names of all verdicts.
+const VERDICTS: [&str; 5] = {
+    let [(_, a), (_, b), (_, c), (_, d), (_, e)] = Verdict::ALL;
+    [a, b, c, d, e]
+};
 
 /// One payload field: committed by a salted digest, stored apart, erasable.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use crate::{
     log::{merkle::Hash, note::Vkey},
     post::{Arrival, Explained, Position, Prepared, last_leaves, tail_digest},
     system::{By, Claim, Duty, NewEpoch},
-    tenant::Tenant,
-    writer::{QUEUE_MESSAGES_MAX, Work},
+    tenant::{QUEUE_MESSAGES_MAX, Tenant},
+    writer::Work,
 };
 use holes::Holes;
 use std::{sync::Arc, time::Duration};

@@ -12,6 +12,15 @@ use unicode_security::{
 /// Most combining marks on one letter that are shown as such; more would cover the lines around it.
 const MARKS_MAX: usize = 3;
 
+/// Most characters of a [`word`].
+const WORD_CHARS_MAX: usize = 64;
+
+/// A word as it may be repeated to whoever sent it: quoted, escaped, at most 64 characters of it.
+pub fn word(text: &str) -> String {
+    let more = if text.chars().nth(WORD_CHARS_MAX).is_some() { "…" } else { "" };
+    format!("{:?}", text.chars().take(WORD_CHARS_MAX).collect::<String>() + more)
+}
+
 /// The text with every character that can't be seen or that changes its surroundings shown as `\u{…}`: control, bidi,
 /// zero-width, filler, variation and private characters, and separators of lines.
 pub fn harmless(text: &str) -> String {

@@ -17,12 +17,12 @@ pub use open::{check_seal, list_logs, load_log, origin};
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 
 use crate::{
-    entry::View,
+    entry::{Kind, View},
     guard,
     ident::Ident,
     journal::{self, Journal, Subject, embedded::Embedded},
     keyring,
-    post::{Log, Position},
+    post::{Log, Outcome, Position},
     proven::ProvenTiles,
     reader::{Published, Reader},
     seal::SealKey,
@@ -74,9 +74,31 @@ pub enum Error {
     /// The journal refused or failed.
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    /// Not set up as it must be; the text says what to do.
+    /// Files or configuration are not as they must be, at the start or in a command; the text says what to do.
     #[error("{0}")]
     Setup(String),
+    /// The name of a tenant is taken, or was; the text says by what.
+    #[error("{0}")]
+    Taken(String),
+    /// The entry has no payload that could be erased.
+    #[error("entry {index} ({kind}) has no payload to erase", kind = kind.as_str())]
+    NotErasable {
+        /// Leaf index.
+        index: u64,
+        /// What it records.
+        kind: Kind,
+    },
+    /// A message of our own gave no entry, or one that says why it was refused: something changed in between.
+    #[error("{subject} was not posted: {why}")]
+    NotPosted {
+        /// Where to.
+        subject: String,
+        /// Why.
+        why: String,
+    },
+    /// A key that must be there is not.
+    #[error("there is no {0} key")]
+    NoKey(&'static str),
     /// The log stands still.
     #[error("the log is halted: {0}")]
     Halted(String),
@@ -91,6 +113,19 @@ pub enum Error {
         "no answer in time; it is unknown whether the events were posted; repeat the same request"
     )]
     Unknown,
+}
+
+impl Error {
+    /// The leaf index of a message of our own; an error if it gave another entry, or none.
+    pub fn unless_posted(subject: &Subject, outcome: Option<&Outcome>) -> Result<u64, Self> {
+        let why = match outcome {
+            Some(Outcome::Posted { index }) => return Ok(*index),
+            Some(Outcome::Rejected { refused, .. }) => refused.to_string(),
+            Some(Outcome::Duplicate { .. } | Outcome::Conflict { .. } | Outcome::Nothing)
+            | None => "it gave no entry of its own".to_owned(),
+        };
+        Err(Self::NotPosted { subject: subject.to_string(), why })
+    }
 }
 
 /// A journal, and why it can't be asked yet.

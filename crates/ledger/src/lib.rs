@@ -15,6 +15,7 @@ pub mod entry;
 pub mod envelope;
 pub mod erased;
 pub mod event;
+pub mod feed;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod follow;
 pub mod foreign;

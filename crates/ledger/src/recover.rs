@@ -100,7 +100,7 @@ async fn publish_reason(
     // What the stream holds from before the new epoch is not posted in it.
     let expected = if held < new.from { 0 } else { held };
     let place = Place { tenant: &tenant.name, epoch: new.epoch, subject: &subject, expected };
-    let newest = keys.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
+    let newest = keys.last().ok_or(Error::NoKey("journal"))?;
     let signature =
         tenant.with_keys(|ring| ring.signer(newest).map(|s| envelope::sign(s, place, &body)))?;
     let headers = Headers {
@@ -154,7 +154,7 @@ async fn publish(
         }
     }
     let newest = log.keys.journal();
-    let newest = newest.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
+    let newest = newest.last().ok_or(Error::NoKey("journal"))?;
     let signature =
         tenant.with_keys(|ring| ring.signer(newest).map(|s| envelope::sign(s, place, &body)))?;
     let salt = random_salt();

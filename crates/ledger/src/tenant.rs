@@ -11,7 +11,6 @@ use crate::{
     reader::Published,
     store::LogNumber,
     system::{ClaimId, KeyUse},
-    writer::QUEUE_MESSAGES_MAX,
 };
 use std::{
     collections::VecDeque,
@@ -22,6 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, watch};
+
+/// Most messages of one tenant that may wait; more must wait outside.
+pub const QUEUE_MESSAGES_MAX: usize = 8192;
 
 /// Outcomes of a followed journal that are remembered for whoever appended the messages.
 const OUTCOMES_MAX: usize = 65_536;

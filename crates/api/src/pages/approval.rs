@@ -106,12 +106,28 @@ struct ApprovalPage {
     deadline: Moment,
     execution_deadline: Option<Moment>,
     rule_words: String,
-    answers: Vec<(String, (&'static str, &'static str), Moment)>,
+    answers: Vec<AnswerShown>,
     mine: Option<(&'static str, &'static str)>,
     steps: Vec<StepShown>,
     ways: Ways,
     reasons: &'static [(&'static str, &'static str)],
     token: String,
+}
+
+/// What one person answered.
+struct AnswerShown {
+    name: String,
+    /// In words, and the class of its colour.
+    words: &'static str,
+    class: &'static str,
+    at: Moment,
+}
+
+impl AnswerShown {
+    fn new(name: &str, decision: Decision, at: Moment) -> Self {
+        let (words, class) = view::answer(decision);
+        Self { name: name.to_owned(), words, class, at }
+    }
 }
 
 /// Renders it; `notice`: why what was wanted was not done.
@@ -128,7 +144,7 @@ pub(super) fn render(
     let answers = card
         .reviews
         .iter()
-        .map(|(name, decision, at)| (name.clone(), view::answer(*decision), Moment::new(*at, now)));
+        .map(|(name, decision, at)| AnswerShown::new(name, *decision, Moment::new(*at, now)));
     let mine = approval.state.review_by(&session.person);
     let title = format!("{} · {}", view::short(&card.tool, 40), view::short(&card.action, 40));
     let page_of = ApprovalPage {

@@ -10,7 +10,12 @@ pub use list::{__path_list, list};
 pub use view::View;
 
 use super::{body, events};
-use crate::{app::App, auth::ANY, auth::Caller, problem::Problem};
+use crate::{
+    app::App,
+    auth::ANY,
+    auth::Caller,
+    problem::{Code, Problem},
+};
 use approvals::{
     history::Approval,
     worker::{self, Done, Parties, Worker},
@@ -168,29 +173,19 @@ pub async fn open(
             let detail = format!(
                 "Entry {first} holds this source and id with another content. Use a new id for a new call."
             );
-            return Err(Problem::new("conflict", detail));
+            return Err(Problem::new(Code::Conflict, detail));
         }
         Some(Posted::Rejected { refused, .. }) => {
-            return Err(Problem::new("not_opened", refused.to_string()));
+            return Err(Problem::new(Code::NotOpened, refused.to_string()));
         }
-        Some(Posted::Nothing) | None => return Err(Problem::new("internal", "No outcome.")),
+        Some(Posted::Nothing) | None => return Err(Problem::internal("an event has no outcome")),
     };
     match asking.worker.open(index).await? {
         Ok(approval) => {
             let (_, frozen) = asking.worker.opening(&approval)?;
             Ok((status, Json(View::new(&asking.worker, &approval, frozen.as_ref())?)))
         }
-        Err(reason) => {
-            let digest = asking.worker.digest_at(index)?.filter(|_| reason.0 == "digest_mismatch");
-            let advice = reason.advice();
-            let computed = digest.map(|digest| {
-                format!(
-                    " From what you sent this server computes {digest}. If yours differs, compare the RFC 8785 forms: \
-                     there 12.0 is written 12, and 1e-7 is 1e-7."
-                )
-            });
-            Err(Problem::new("not_opened", format!("{advice}{}", computed.unwrap_or_default())))
-        }
+        Err(why) => Err(Problem::new(Code::NotOpened, why.advice())),
     }
 }
 
@@ -223,7 +218,7 @@ pub async fn one(
     let wait = query.wait.unwrap_or(0);
     if wait > WAIT_SECONDS_MAX {
         let detail = format!("wait: 0 to {WAIT_SECONDS_MAX} seconds.");
-        return Err(Problem::new("bad_request", detail));
+        return Err(Problem::new(Code::BadRequest, detail));
     }
     let (until, after) = (Instant::now() + Duration::from_secs(wait), query.after.unwrap_or(0));
     if approval.state.version < after {
@@ -275,7 +270,7 @@ pub async fn review(
     let new: NewReview = body::json(&app, &headers, body).await?;
     if new.comment.as_ref().is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX) {
         let detail = format!("comment: at most {COMMENT_BYTES_MAX} bytes.");
-        return Err(Problem::new("bad_request", detail));
+        return Err(Problem::new(Code::BadRequest, detail));
     }
     let now = embedded::now();
     let review = worker::Review {
@@ -319,7 +314,7 @@ pub async fn token(
     let (approval, enforcer) = asking.find_own(&id).await?;
     let (done, minted) = asking.worker.mint(&approval.id, enforcer).await?;
     let Json(view) = asking.done(&done)?;
-    let minted = minted.ok_or_else(|| Problem::new("outcome_unknown", "Ask again."))?;
+    let minted = minted.ok_or_else(|| Problem::new(Code::OutcomeUnknown, "Ask again."))?;
     let (jti, exp) = (minted.claims.jti.clone(), minted.claims.exp);
     Ok(Json(TokenAnswer { token: minted.token, jti, exp, approval: view }))
 }

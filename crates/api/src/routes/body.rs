@@ -1,6 +1,9 @@
 //! Request bodies: bounded in size and time before anything looks at them, gzip included.
 
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::{Code, Problem},
+};
 use axum::{
     body::Body,
     http::{HeaderMap, header},
@@ -77,7 +80,7 @@ impl Room {
         let busy = || {
             let detail =
                 "Too many large pages are being read at once. Try again, with a smaller `limit`.";
-            Problem::new("busy", detail)
+            Problem::new(Code::Busy, detail)
         };
         let own = self.of_tenant(tenant).answers.acquire_many_owned(kib);
         let own = tokio::time::timeout(PAGE_WAIT, own).await.ok().and_then(Result::ok);
@@ -166,12 +169,12 @@ async fn receive(
 ) -> Result<Vec<u8>, Problem> {
     let coding = Coding::read(headers)?;
     let collected = tokio::time::timeout(wait, Limited::new(body, max).collect()).await;
-    let late = || Problem::new("bad_request", "The body did not arrive in time.");
+    let late = || Problem::new(Code::BadRequest, "The body did not arrive in time.");
     let collected = collected.map_err(|_| late())?.map_err(|error| {
         if error.is::<LengthLimitError>() {
             too_big(max)
         } else {
-            Problem::new("bad_request", "The body was cut off.")
+            Problem::new(Code::BadRequest, "The body was cut off.")
         }
     })?;
     let bytes = collected.to_bytes();
@@ -181,7 +184,7 @@ async fn receive(
             let _turn = INFLATING.acquire().await;
             // Up to a tenth of a second of work: not on a thread that serves others.
             let inflated = tokio::task::spawn_blocking(move || inflate(&bytes, max)).await;
-            inflated.unwrap_or_else(|e| Err(Problem::new("internal", e.to_string())))
+            inflated.unwrap_or_else(|e| Err(Problem::internal(e)))
         }
     }
 }
@@ -206,7 +209,7 @@ impl Coding {
                 }
                 if coding != Self::None || !is("gzip") && !is("x-gzip") {
                     let detail = "Content-Encoding: gzip, once, or none.";
-                    let problem = Problem::new("unsupported_media_type", detail);
+                    let problem = Problem::new(Code::UnsupportedMediaType, detail);
                     return Err(problem.with_accept_encoding());
                 }
                 coding = Self::Gzip;
@@ -218,7 +221,7 @@ impl Coding {
 
 /// The members of a gzip file, one after the other, decompressed: at most `max` bytes.
 fn inflate(mut rest: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
-    let wrong = |detail: &str| Problem::new("body_syntax", detail);
+    let wrong = |detail: &str| Problem::new(Code::BodySyntax, detail);
     let mut plain = Vec::new();
     for _ in 0..GZIP_MEMBERS_MAX {
         let mut member = GzDecoder::new(rest);
@@ -247,13 +250,14 @@ async fn room(
     let length = length.filter(|_| !headers.contains_key(header::CONTENT_ENCODING));
     let kib = length.unwrap_or(max).min(max) / 1024 + 1;
     let permits = Arc::clone(room).acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
-    let busy =
-        || Problem::new("busy", "Too many large requests at once. Nothing was written; try again.");
+    let busy = || {
+        Problem::new(Code::Busy, "Too many large requests at once. Nothing was written; try again.")
+    };
     tokio::time::timeout(wait, permits).await.ok().and_then(Result::ok).ok_or_else(busy)
 }
 
 fn too_big(max: usize) -> Problem {
-    Problem::new("too_big", format!("A body here has at most {max} bytes, decompressed."))
+    Problem::new(Code::TooBig, format!("A body here has at most {max} bytes, decompressed."))
 }
 
 /// Reads a small JSON body as one of our types.
@@ -264,7 +268,7 @@ pub async fn json<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Problem> {
     let bytes = read(app, headers, body, SMALL_BYTES_MAX).await?;
     serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::new("bad_request", format!("The body: {}.", wrong(&error))))
+        .map_err(|error| Problem::new(Code::BadRequest, format!("The body: {}.", wrong(&error))))
 }
 
 /// What is wrong with a JSON body, for whoever made it: a place in the text only where the text itself is wrong.
@@ -291,7 +295,7 @@ pub async fn json_if_any<T: serde::de::DeserializeOwned + Default>(
         return Ok(T::default());
     }
     serde_json::from_slice(&bytes)
-        .map_err(|e| Problem::new("bad_request", format!("The body: {e}.")))
+        .map_err(|e| Problem::new(Code::BadRequest, format!("The body: {e}.")))
 }
 
 /// Why an array was not split.

@@ -1,7 +1,11 @@
 //! Time begins anew, after a clock was wrong.
 
 use super::body;
-use crate::{act::Why, app::App, problem::Problem};
+use crate::{
+    act::Why,
+    app::App,
+    problem::{Code, Problem},
+};
 use axum::{
     Json,
     body::Body,
@@ -54,7 +58,7 @@ pub async fn reset(
     if tenant.time_wrong().is_none() {
         let detail = "Nothing is wrong with the time of this log: its newest entry is not ahead of the server's clock, \
                       and nobody set that clock while the server ran.";
-        return Err(Problem::new("conflict", detail));
+        return Err(Problem::new(Code::Conflict, detail));
     }
     let theirs = tenant.journal().time().await?;
     let apart = apart(theirs, now());
@@ -63,7 +67,7 @@ pub async fn reset(
             "The broker's clock and the server's are {} s apart: set the one that is wrong first.",
             apart.as_secs()
         );
-        return Err(Problem::new("conflict", detail));
+        return Err(Problem::new(Code::Conflict, detail));
     }
     tenant.clock().accept();
     let at = now();

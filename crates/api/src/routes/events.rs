@@ -1,7 +1,10 @@
 //! `POST T/events`: one event, an array, or NDJSON; answered after the fsync.
 
 use super::body::{self, Unsplit};
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::{Code, Problem},
+};
 use axum::{
     Json,
     body::Body,
@@ -136,7 +139,7 @@ pub async fn append_bodies(
         let detail = format!(
             "Event {at} (counted from 0) has more than {BODY_BYTES_MAX} bytes; none was published."
         );
-        return Err(Problem::new("too_big", detail));
+        return Err(Problem::new(Code::TooBig, detail));
     }
     let batch = events
         .into_iter()
@@ -174,7 +177,7 @@ fn split(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
         _ => return Err(unread()),
     };
     if parts.is_empty() || parts.iter().all(|part| part.is_empty()) {
-        return Err(Problem::new("body_syntax", "There is no event in the body."));
+        return Err(Problem::new(Code::BodySyntax, "There is no event in the body."));
     }
     Ok(parts.into_iter().map(<[u8]>::to_vec).collect())
 }
@@ -182,7 +185,7 @@ fn split(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
 /// The content type of a request; none where there is none. Refuses what can't be a whole event: binary mode, another
 /// charset, two types.
 pub fn content_type(headers: &HeaderMap) -> Result<Option<Media>, Problem> {
-    let refuse = |detail: &str| Problem::new("unsupported_media_type", detail);
+    let refuse = |detail: &str| Problem::new(Code::UnsupportedMediaType, detail);
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let value = values.next().and_then(|value| value.to_str().ok());
     let is_structured = value.is_some_and(ledger::event::is_structured);
@@ -208,7 +211,7 @@ pub fn content_type(headers: &HeaderMap) -> Result<Option<Media>, Problem> {
 fn unread() -> Problem {
     let detail = "Send Content-Type: application/cloudevents+json (one event), application/cloudevents-batch+json (an \
                   array) or application/x-ndjson (one per line).";
-    Problem::new("unsupported_media_type", detail)
+    Problem::new(Code::UnsupportedMediaType, detail)
 }
 
 /// A body or a line that is one event, whatever is wrong with it; not one that is several, for each wants an answer.
@@ -216,21 +219,21 @@ pub fn one(bytes: &[u8]) -> Result<&[u8], Problem> {
     if body::is_several(bytes) || bytes.trim_ascii_start().starts_with(b"[") {
         let detail = "The body holds several events where one is expected. Send them as lines \
                       (application/x-ndjson) or as an array (application/cloudevents-batch+json); nothing was published.";
-        return Err(Problem::new("body_syntax", detail));
+        return Err(Problem::new(Code::BodySyntax, detail));
     }
     Ok(bytes)
 }
 
 fn array(bytes: &[u8]) -> Result<Vec<&[u8]>, Problem> {
     body::split_array(bytes, BATCH_MESSAGES_MAX).map_err(|unsplit| match unsplit {
-        Unsplit::Syntax => Problem::new("body_syntax", "The body is not a complete JSON array."),
+        Unsplit::Syntax => Problem::new(Code::BodySyntax, "The body is not a complete JSON array."),
         Unsplit::TooMany => too_many(),
     })
 }
 
 fn too_many() -> Problem {
     let detail = format!("At most {BATCH_MESSAGES_MAX} events a request; send more requests.");
-    Problem::new("too_many_events", detail)
+    Problem::new(Code::TooManyEvents, detail)
 }
 
 /// The answer to a posted batch.
@@ -273,7 +276,7 @@ pub fn receipt_message(
     let mut result = result(id, outcome);
     let receipt = app.ledger.reader(tenant, &published).receipt(result.index)?;
     result.receipt = receipt.map(|receipt| receipt.to_string());
-    serde_json::to_vec(&result).map_err(|e| Problem::new("internal", e.to_string()))
+    serde_json::to_vec(&result).map_err(Problem::internal)
 }
 
 fn result(id: Option<String>, outcome: &Outcome) -> EventResult {

@@ -4,7 +4,7 @@ use super::{body, log::access_keys};
 use crate::{
     act::{Act, Why},
     app::{App, KeyWanted},
-    problem::Problem,
+    problem::{Code, Problem},
 };
 use axum::{
     Json,
@@ -47,7 +47,7 @@ pub struct NewKey {
 
 impl NewKey {
     fn check(&self) -> Result<(), Problem> {
-        let wrong = |detail: &str| Err(Problem::new("bad_request", detail));
+        let wrong = |detail: &str| Err(Problem::new(Code::BadRequest, detail));
         let is = |role| self.roles.contains(&role);
         if self.roles.is_empty() {
             return wrong("roles: at least one.");
@@ -94,7 +94,7 @@ pub async fn add(
     let new: NewKey = body::json(&app, &headers, body).await?;
     new.check()?;
     if access_keys(&app, &tenant)?.len() >= KEYS_MAX {
-        return Err(Problem::new("conflict", "A tenant has at most 10000 keys; remove some."));
+        return Err(Problem::new(Code::Conflict, "A tenant has at most 10000 keys; remove some."));
     }
     let NewKey { mut roles, producer, person, name, reason: why } = new;
     roles.sort_unstable();
@@ -179,7 +179,7 @@ pub async fn remove(
         let detail = "This is the tenant's last admin key: without one, only `countersign init --new-admin-key` on the \
                       server's machine makes another. Issue another one first; or, if you mean it, repeat with \
                       ?last_admin=true (`countersign key remove --last-admin`).";
-        return Err(Problem::new("conflict", detail));
+        return Err(Problem::new(Code::Conflict, detail));
     }
     let reason = app.keep_reason(&tenant, "access", why.as_ref()).await?;
     app.record(&tenant, "access", &Access::Remove { key_id, by: caller.by(), reason }).await?;
@@ -225,7 +225,7 @@ pub async fn rotate(
     let Rotation { usage, overlap, reason: why } = body::json(&app, &headers, body).await?;
     if overlap > OVERLAP_MAX {
         return Err(Problem::new(
-            "bad_request",
+            Code::BadRequest,
             format!("overlap: at most {OVERLAP_MAX} entries."),
         ));
     }
@@ -233,7 +233,7 @@ pub async fn rotate(
     let published = tenant.published();
     if usage == KeyUse::Log && published.keys.signing(published.size + 1).count() > 1 {
         let detail = "The last rotation still overlaps: two keys sign. Rotate when it is over.";
-        return Err(Problem::new("conflict", detail));
+        return Err(Problem::new(Code::Conflict, detail));
     }
     let vkey = tenant.generate_key(usage).map_err(ledger::ledger::Error::from)?;
     let text = vkey.to_string();

@@ -23,7 +23,11 @@ mod unread;
 
 pub use openapi::document;
 
-use crate::{app::App, pages, problem::Problem};
+use crate::{
+    app::App,
+    pages,
+    problem::{Code, Problem},
+};
 use axum::{
     Router,
     extract::Request,
@@ -81,7 +85,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/openapi.json", get(openapi::serve))
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async {
-            Problem::new("method_not_allowed", "This address does not take this method.")
+            Problem::new(Code::MethodNotAllowed, "This address does not take this method.")
         })
         .layer(middleware::from_fn(harden))
         .with_state(app);

@@ -5,7 +5,7 @@ use crate::{
     act::{Act, Why},
     app::App,
     auth::Caller,
-    problem::Problem,
+    problem::{Code, Problem},
 };
 use axum::{
     Json,
@@ -142,10 +142,7 @@ async fn what_goes(
     by: By,
 ) -> Result<Erasure<Leaf>, Problem> {
     let repeats = app.ledger.places_of_repeats(tenant, index, chores::REPEATS_MAX)?;
-    app.ledger.erasure(tenant, index, &repeats, by).await.map_err(|error| match error {
-        ledger::ledger::Error::Setup(detail) => Problem::new("bad_request", detail),
-        other => other.into(),
-    })
+    Ok(app.ledger.erasure(tenant, index, &repeats, by).await?)
 }
 
 /// People who are asked, and an enforcer that will redeem, need the call: it is erased only with its approval cancelled.
@@ -166,7 +163,7 @@ async fn spare_live_call(
         let detail = format!(
             "Approval {id} is not over and needs this call. Wait for its end, or send \"cancel\": true (`countersign erase --cancel`) to cancel it too."
         );
-        return Err(Problem::new("conflict", detail));
+        return Err(Problem::new(Code::Conflict, detail));
     };
     let done = worker.cancel(&id, &format!("admin:{}", caller.key.key_id), "erased").await?;
     done.refused.map_or(Ok(()), |refusal| Err(Problem::refusal(refusal)))
@@ -180,7 +177,7 @@ fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Result<
         let detail = format!(
             "fields: at most {FIELDS_BYTES_MAX} bytes of names at once. Erase them in parts, or leave it out for all."
         );
-        return Err(Problem::new("bad_request", detail));
+        return Err(Problem::new(Code::BadRequest, detail));
     }
     let published = tenant.published();
     let payload = app.ledger.reader(tenant, &published).payload(erasure.index)?.unwrap_or_default();
@@ -189,7 +186,7 @@ fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Result<
     let unknown = fields.iter().any(|field| !names.contains(field));
     if fields.is_empty() || (intact && unknown) {
         let detail = format!("fields: some of {}; leave it out for all.", names.join(", "));
-        return Err(Problem::new("bad_request", detail));
+        return Err(Problem::new(Code::BadRequest, detail));
     }
     Ok(())
 }
@@ -214,15 +211,15 @@ pub async fn backup(
     app.operator(&headers)?;
     let NewBackup { name } = body::json(&app, &headers, body).await?;
     let Some(folder) = &app.config.file.backup_dir else {
-        return Err(Problem::new("conflict", "Set backup_dir in the configuration first."));
+        return Err(Problem::new(Code::Conflict, "Set backup_dir in the configuration first."));
     };
     let _alone = app.slow.lock().await;
     let path = folder.join(name.as_str());
     if path.exists() {
-        return Err(Problem::new("conflict", "A backup of that name exists."));
+        return Err(Problem::new(Code::Conflict, "A backup of that name exists."));
     }
     tokio::task::block_in_place(|| {
-        let failed = |e: std::io::Error| Problem::new("internal", format!("backup_dir: {e}"));
+        let failed = |e: std::io::Error| Problem::new(Code::Internal, format!("backup_dir: {e}"));
         let private = Permissions::from_mode(0o700);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         app.ledger.store().copy_to(&path)?;

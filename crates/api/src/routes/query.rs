@@ -1,13 +1,10 @@
 //! Queries: nothing in them is ignored, and what is wrong is said in plain words, with what there is.
 
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use axum::extract::{Query, rejection::QueryRejection};
-use ledger::time::Nanos;
+use ledger::foreign::word;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
-
-/// Most characters of a foreign word that are repeated to its sender.
-const WORD_CHARS_MAX: usize = 64;
 
 /// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
 ///
@@ -42,7 +39,12 @@ pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, 
 
 /// A query as the pages read it.
 pub fn lenient<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
-    read(raw).map_err(|text| wrong(&text))
+    fields(raw.unwrap_or_default()).map_err(|text| wrong(&text))
+}
+
+/// The fields of a form, or of a query: `application/x-www-form-urlencoded`.
+fn fields<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_urlencoded::from_str(text).map_err(|error| error.to_string())
 }
 
 fn read<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, String> {
@@ -62,13 +64,7 @@ fn words_of(text: &str) -> Option<String> {
 }
 
 fn wrong(detail: &str) -> Problem {
-    Problem::new("bad_request", detail)
-}
-
-/// A foreign word as it may be repeated: quoted, escaped, not too long.
-fn word(text: &str) -> String {
-    let more = if text.chars().nth(WORD_CHARS_MAX).is_some() { "…" } else { "" };
-    format!("{:?}", text.chars().take(WORD_CHARS_MAX).collect::<String>() + more)
+    Problem::new(Code::BadRequest, detail)
 }
 
 /// A value that must be one of a closed set of words.
@@ -80,18 +76,6 @@ pub fn one_of(name: &str, value: Option<&str>, words: &[&str]) -> Result<(), Pro
         }
         _ => Ok(()),
     }
-}
-
-/// A value that must be a time.
-pub fn time(name: &str, value: Option<&str>) -> Result<Option<Nanos>, Problem> {
-    let not = |value: &str| {
-        wrong(&format!(
-            "{name}: {} is not an RFC 3339 time with a zone, such as 2026-11-28T09:30:00Z or \
-             2026-11-28T10:30:00%2B01:00 (in a URL, + is written %2B).",
-            word(value)
-        ))
-    };
-    value.map(|value| Nanos::parse(value).ok_or_else(|| not(value))).transpose()
 }
 
 #[cfg(test)]
@@ -144,15 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn words_and_times() {
+    fn words() {
         assert!(one_of("kind", Some("a"), &["a", "b"]).is_ok());
         assert!(one_of("kind", None, &["a"]).is_ok());
         let problem = one_of("kind", Some("c"), &["a", "b"]).unwrap_err();
         assert_eq!(problem.detail(), "kind: there is no \"c\"; there is a, b.");
-        assert!(time("since", Some("2026-11-28T10:30:00+01:00")).unwrap().is_some());
-        for wrong in ["2026-11-28", "2026-11-28T10:30:00 01:00", ""] {
-            let problem = time("since", Some(wrong)).unwrap_err();
-            assert!(problem.detail().contains("%2B"), "{}", problem.detail());
-        }
     }
 }

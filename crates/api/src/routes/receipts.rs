@@ -4,7 +4,7 @@ use super::text;
 use crate::{
     app::App,
     auth::{ANY, READERS},
-    problem::Problem,
+    problem::{Code, Problem},
 };
 use axum::{
     Json,
@@ -58,7 +58,7 @@ pub async fn receipt(
         }
         _ => {
             let detail = "Give either index, or producer, source and id.";
-            return Err(Problem::new("bad_request", detail));
+            return Err(Problem::new(Code::BadRequest, detail));
         }
     };
     let begun = Instant::now();
@@ -132,7 +132,7 @@ pub async fn consistency(
     let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;
     let proof = proof.ok_or_else(|| {
         let size = published.size;
-        Problem::new("bad_request", format!("1 ≤ from ≤ to ≤ {size}, the published size."))
+        Problem::new(Code::BadRequest, format!("1 ≤ from ≤ to ≤ {size}, the published size."))
     })?;
     Ok(Json(Consistency { from, to, proof: proof.iter().map(ToString::to_string).collect() }))
 }

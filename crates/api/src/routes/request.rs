@@ -4,7 +4,7 @@
 use crate::{
     app::App,
     limits::CONNECTIONS_APART,
-    problem::{Damage, Problem},
+    problem::{Code, Damage, Problem},
 };
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -70,7 +70,7 @@ impl Room {
         let busy = || {
             let detail = "As many requests as the server takes at once are being answered. Nothing was written; try \
                           again.";
-            Problem::new("busy", detail)
+            Problem::new(Code::Busy, detail)
         };
         if let Ok(place) = Arc::clone(&self.serving).try_acquire_owned() {
             return Ok(place);
@@ -163,7 +163,7 @@ fn check_host(request: &Request) -> Result<(), Problem> {
     if hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11) {
         return Ok(());
     }
-    Err(Problem::new("bad_request", format!("Send one Host header; this request has {hosts}.")))
+    Err(Problem::new(Code::BadRequest, format!("Send one Host header; this request has {hosts}.")))
 }
 
 fn closing(problem: Problem) -> Response {

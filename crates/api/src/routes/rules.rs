@@ -1,7 +1,11 @@
 //! Rules and people of a tenant: what is in force, and putting the server's files in force.
 
 use super::body;
-use crate::{act::Why, app::App, problem::Problem};
+use crate::{
+    act::Why,
+    app::App,
+    problem::{Code, Problem},
+};
 use approvals::setup::{Setup, people_salt};
 use axum::{
     Json,
@@ -114,11 +118,11 @@ pub async fn apply(
     let wanted: WantedRules = body::json(&app, &headers, body).await?;
     let _alone = app.slow.lock().await;
     let setup =
-        load(&app, &tenant).map_err(|wrong| Problem::new("rules_wrong", wrong.join("\n")))?;
+        load(&app, &tenant).map_err(|wrong| Problem::new(Code::RulesWrong, wrong.join("\n")))?;
     let seen = (wanted.rules_digest, wanted.people_sha256);
     if seen != (setup.rules_digest(), setup.people_sha256()) {
         return Err(Problem::new(
-            "rules_differ",
+            Code::RulesDiffer,
             "The server's files are not the ones you see. Bring both to the same state, then apply again.",
         ));
     }

@@ -2,7 +2,10 @@
 //! seconds. The card itself is brought up to date by the outbox afterwards.
 
 use super::body;
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::{Code, Problem},
+};
 use approvals::{
     cards::Posted,
     slack::{self, Act, Click, Clicker, Comment, Connection, Interaction, Shown},
@@ -64,9 +67,9 @@ pub async fn interactions(
 fn refused(slack: &Connection, why: slack::Refused) -> Problem {
     tracing::warn!(connection = %slack.name, %why, "a request from Slack was refused");
     match why {
-        slack::Refused::Body => Problem::new("bad_request", "This is not an interaction."),
+        slack::Refused::Body => Problem::new(Code::BadRequest, "This is not an interaction."),
         slack::Refused::Signature | slack::Refused::App => {
-            Problem::new("unauthenticated", "This needs Slack's signature.")
+            Problem::new(Code::Unauthenticated, "This needs Slack's signature.")
         }
     }
 }
@@ -175,7 +178,7 @@ impl Desk<'_> {
             Ok(Err(worker::Error::NotFound)) => Ok(Some(NOT_OUR_CARD.into())),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Problem::new(
-                "outcome_unknown",
+                Code::OutcomeUnknown,
                 "It took too long. Click again: an answer is recorded once.",
             )),
         }
@@ -186,7 +189,7 @@ impl Desk<'_> {
         let looked = self.worker.is_posted(approval, &self.slack.name, |card| card == at);
         match tokio::time::timeout(REVIEW_WAIT, looked).await {
             Ok(found) => Ok(found?),
-            Err(_) => Err(Problem::new("behind", "It took too long. Click again.")),
+            Err(_) => Err(Problem::new(Code::Behind, "It took too long. Click again.")),
         }
     }
 
@@ -202,7 +205,7 @@ impl Desk<'_> {
     async fn tell(&self, click: &Click, text: &str) -> Result<(), Problem> {
         self.slack.tell(click, text).await.map_err(|error| {
             tracing::warn!(connection = %self.slack.name, %error, "the clicker could not be told");
-            Problem::new("busy", "The person who clicked could not be told what came of it.")
+            Problem::new(Code::Busy, "The person who clicked could not be told what came of it.")
         })
     }
 

@@ -6,7 +6,10 @@
 mod click;
 
 use super::body;
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::{Code, Problem},
+};
 use approvals::teams::{Refused, inbound};
 use axum::{
     body::Body,
@@ -55,16 +58,16 @@ fn problem(connection: &str, refused: &Refused) -> Problem {
     tracing::warn!(connection, %refused, "Teams: an activity was refused");
     match refused {
         Refused::Untrusted(why) if why.is_token() => Problem::new(
-            "unauthenticated",
+            Code::Unauthenticated,
             "This address takes activities with a valid token of the Bot Framework.",
         ),
         Refused::Untrusted(_) => Problem::new(
-            "not_trusted",
+            Code::NotTrusted,
             "This token may not bring this activity to this connection.",
         ),
-        Refused::NotActivity => Problem::new("bad_request", "The body is not an activity."),
+        Refused::NotActivity => Problem::new(Code::BadRequest, "The body is not an activity."),
         Refused::Unavailable(_) => Problem::new(
-            "busy",
+            Code::Busy,
             "The keys of the Bot Framework can't be fetched. Nothing was written; try again.",
         ),
     }

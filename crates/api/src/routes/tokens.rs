@@ -4,7 +4,10 @@ use super::{
     approvals::{Asking, View},
     body,
 };
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::{Code, Problem},
+};
 use approvals::worker::{CallInHand, RedeemRequest};
 use axum::{
     Json,
@@ -85,7 +88,7 @@ pub async fn redeem(
     let asking = Asking::new(&app, &headers, &tenant)?;
     let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
     let bytes = body::read(&app, &headers, body, REDEEM_BYTES_MAX).await?;
-    let wrong = |detail: String| Problem::new("bad_request", detail);
+    let wrong = |detail: String| Problem::new(Code::BadRequest, detail);
     json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
     let redeem: Redeem =
         serde_json::from_slice(&bytes).map_err(|error| wrong(body::wrong(&error)))?;
@@ -115,6 +118,7 @@ pub async fn redeem(
     }
     let view = View::new(&asking.worker, approval, redeemed.frozen.as_ref())?;
     let call = redeemed.frozen.and_then(|frozen| RawValue::from_string(frozen.canonical).ok());
-    let gone = || Problem::new("conflict", "It was redeemed; its parameters were erased since.");
+    let gone =
+        || Problem::new(Code::Conflict, "It was redeemed; its parameters were erased since.");
     Ok(Json(Redeemed { call: call.ok_or_else(gone)?, approval: view }))
 }

@@ -290,7 +290,7 @@ fn item(history: &History, later: Option<&[Later]>) -> Value {
         "place": place, "verified": true, "origin": checkpoint.origin, "size": checkpoint.size,
         "root": checkpoint.root.to_string(), "approval_id": audit.id(), "tenant": audit.tenant(),
         "state": state.phase, "n": state.n, "requested": state.requested, "granted_by": state.granted_by,
-        "redemption": state.redeemed.as_ref().map(|(id, jti, at)| json!({"redemption_id": id, "jti": jti, "at": at})),
+        "redemption": state.redeemed,
         "report": state.report, "end_reason": state.end_reason, "messages": steps, "later_messages": later,
         "checked": checked, "not_checked": not_checked,
     })

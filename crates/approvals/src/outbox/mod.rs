@@ -112,7 +112,7 @@ pub(crate) type Cards = BTreeMap<String, Seen>;
 
 /// Folds what was told of cards; evidence that was erased, or is about something else, tells nothing.
 pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
-    let told = payload.values().remove("card").map(|card| serde_json::from_slice::<Told>(&card));
+    let told = payload.value("card").map(|card| serde_json::from_slice::<Told>(&card));
     let Some(Ok(Told { line, connection, step })) = told else { return };
     let seen = cards.entry(line).or_default();
     seen.connection = Some(connection);

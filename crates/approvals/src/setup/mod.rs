@@ -14,7 +14,7 @@ mod tests;
 
 pub use applied::people_salt;
 pub use people::{AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
-pub use plan::{Named, NotPaused, PassedOver, Place, Plan, Times};
+pub use plan::{Named, NotPlanned, PassedOver, Place, Plan, Times};
 pub use rules::{CHANNELS_MAX, RULES_MAX, TO_BYTES_MAX};
 
 use decider::{

@@ -2,49 +2,23 @@
 
 use super::{Person, Setup};
 use decider::{
-    call::Call,
+    decision::{NotPaused, PausedCall},
     quorum::{People, Quorum},
     rule::{Facts, Owner, Rule},
 };
-use ledger::{
-    event::{self, Event, Type},
-    ident::Ident,
-    json::{self, Value},
-    time::Nanos,
-};
+use ledger::{event, ident::Ident, time::Nanos};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Why an event pauses no call, and what to change.
+/// Why nothing can be planned for an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotPaused {
+pub enum NotPlanned {
     /// The event would be rejected.
     #[error("the event would be rejected: {0}")]
     Refused(#[from] event::Refused),
-    /// Another type of event.
-    #[error("only events of type {decision} pause a call", decision = event::DECISION)]
-    NotADecision,
-    /// The gateway decided without people.
-    #[error("the verdict is {0:?}: only `approval_needed` pauses a call")]
-    Verdict(String),
-    /// The gateway only watches.
-    #[error("data.mode is `shadow`: nothing is paused and nobody is asked")]
-    Shadow,
-    /// Without it nobody can see what is asked, and no digest can be computed.
-    #[error("data.payload.{0} is absent: the call can't be shown and its digest can't be checked")]
-    Absent(&'static str),
-    /// The digest is another call's.
-    #[error(
-        "data.call.digest is {said:?}, but the digest of this call of tenant {tenant} is {computed}"
-    )]
-    Digest {
-        /// What the event says.
-        said: String,
-        /// For whom it was computed.
-        tenant: Ident,
-        /// What it is.
-        computed: String,
-    },
+    /// It would be posted and pause no call.
+    #[error(transparent)]
+    NotPaused(#[from] NotPaused),
 }
 
 /// A person, for people.
@@ -118,30 +92,28 @@ pub struct Plan {
 
 impl Plan {
     /// What `setup` does with an event as a producer publishes it.
-    pub fn of(setup: &Setup, tenant: &Ident, bytes: &[u8]) -> Result<Self, NotPaused> {
+    pub fn of(setup: &Setup, tenant: &Ident, bytes: &[u8]) -> Result<Self, NotPlanned> {
         let event = event::parse(bytes)?;
-        let paused = Paused::read(tenant, &event)?;
-        let params = kept(&paused.params);
-        let facts = Facts {
-            tool: &paused.tool,
-            action: &paused.action,
-            labels: &paused.labels,
-            params: &params,
-        };
+        let call = PausedCall::of_event(tenant, &event)?;
+        let fields = event.fields.into_iter().map(|field| (field.name, field.value)).collect();
+        let frozen = call.asked(&fields)?;
         let mut passed_over = Vec::new();
-        let rule = setup.rules.iter().find(|rule| match rule.matches(&facts) {
-            Ok(()) => true,
-            Err(why) => {
-                passed_over.push(PassedOver { rule: rule.name.clone(), why });
-                false
-            }
-        });
+        let mut first = |facts: &Facts<'_>| {
+            setup.rules.iter().find(|rule| match rule.matches(facts) {
+                Ok(()) => true,
+                Err(why) => {
+                    passed_over.push(PassedOver { rule: rule.name.clone(), why });
+                    false
+                }
+            })
+        };
+        let rule = call.with_facts(&frozen, &mut first).flatten();
         let rule = rule.expect("the last rule matches everything: the files were checked").clone();
-        let owners = setup.owners(&paused.agent, paused.owner.as_deref());
+        let owners = setup.owners(&call.agent, frozen.owner.as_deref());
         let mut reviewers = People::clone(&setup.active());
         reviewers.retain(|person, _| !owners.contains(person));
         Ok(Self {
-            call_digest: paused.digest,
+            call_digest: frozen.digest,
             rule_digest: rule.digest(),
             passed_over,
             owner_unknown: rule.owner == Owner::Known && owners.is_empty(),
@@ -149,7 +121,7 @@ impl Plan {
             asked: asked(setup, &rule.quorum, &reviewers),
             lacking: rule.quorum.needed(&reviewers),
             places: places(setup, &rule),
-            times: Times::of(&rule, paused.at),
+            times: Times::of(&rule, call.said_at.unwrap_or_default()),
             rule,
         })
     }
@@ -187,68 +159,4 @@ fn places(setup: &Setup, rule: &Rule) -> Vec<Place> {
         Some(Place { channel: name.clone(), connection, to, on_escalation })
     };
     at_once.chain(later).filter_map(place).collect()
-}
-
-/// What an event says of the call it pauses.
-struct Paused {
-    agent: String,
-    tool: String,
-    action: String,
-    labels: BTreeMap<String, String>,
-    params: Vec<u8>,
-    owner: Option<String>,
-    digest: String,
-    at: Nanos,
-}
-
-impl Paused {
-    fn read(tenant: &Ident, event: &Event) -> Result<Self, NotPaused> {
-        if event.kind != Type::Decision {
-            return Err(NotPaused::NotADecision);
-        }
-        let plain = kept(&event.plain);
-        let at = |path: &[&str]| path.iter().try_fold(&plain, |value, name| value.get(name));
-        let text = |path: &[&str]| at(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let verdict = text(&["data", "verdict"]);
-        if verdict != "approval_needed" {
-            return Err(NotPaused::Verdict(verdict));
-        }
-        if text(&["data", "mode"]) == "shadow" {
-            return Err(NotPaused::Shadow);
-        }
-        let field = |name: &str| event.fields.iter().find(|field| field.name == name);
-        let said = |name: &str| kept(&field(name)?.value).as_str().map(str::to_owned);
-        let params = field("params").ok_or(NotPaused::Absent("params"))?.value.clone();
-        let nonce = said("nonce").ok_or(NotPaused::Absent("nonce"))?;
-        let (agent, run) = (text(&["data", "agent", "id"]), at(&["data", "agent", "run"]));
-        let (tool, action) = (text(&["data", "tool", "name"]), text(&["data", "tool", "action"]));
-        let call = Call {
-            nonce: &nonce,
-            tenant,
-            agent: &agent,
-            run: run.and_then(Value::as_str),
-            tool: &tool,
-            action: &action,
-            params: &kept(&params),
-        };
-        let (computed, said_digest) = (call.digest(), text(&["data", "call", "digest"]));
-        if said_digest != computed {
-            return Err(NotPaused::Digest { said: said_digest, tenant: tenant.clone(), computed });
-        }
-        let labels = match at(&["data", "labels"]) {
-            Some(Value::Object(members)) => {
-                let text = |value: &Value<'_>| value.as_str().unwrap_or_default().to_owned();
-                members.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
-            }
-            _ => BTreeMap::new(),
-        };
-        let at = Nanos::parse(&text(&["time"])).unwrap_or_default();
-        let owner = said("owner");
-        Ok(Self { agent, tool, action, labels, params, owner, digest: computed, at })
-    }
-}
-
-/// What the strict reader accepted before.
-fn kept(bytes: &[u8]) -> Value<'_> {
-    json::parse_kept(bytes).expect("the event was read strictly")
 }

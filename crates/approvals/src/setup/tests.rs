@@ -1,4 +1,5 @@
 use super::*;
+use decider::decision::NotPaused;
 use ledger::time::Nanos;
 
 const RULES: &str = include_str!("../../../../proto/examples/rules.toml");
@@ -214,7 +215,7 @@ fn files_are_read_from_the_tenants_folder() {
 }
 
 /// What the example event is planned as, after a change of its text.
-fn plan(change: (&str, &str)) -> Result<Plan, NotPaused> {
+fn plan(change: (&str, &str)) -> Result<Plan, NotPlanned> {
     let event = include_str!("../../../../proto/examples/approval-needed.json");
     assert!(event.contains(change.0), "{} is not in the example", change.0);
     Plan::of(&example(), &acme(), event.replacen(change.0, change.1, 1).as_bytes())
@@ -253,13 +254,34 @@ fn p10_the_owner_that_the_data_plane_names_is_not_asked_either() {
 #[test]
 fn p7_events_that_pause_nothing_say_why() {
     let why = |from: &str, to: &str| plan((from, to)).unwrap_err();
-    assert_eq!(why("approval_needed", "allow"), NotPaused::Verdict("allow".into()));
-    assert_eq!(why("enforce", "shadow"), NotPaused::Shadow);
-    assert_eq!(why("\"params\"", "\"parameters\""), NotPaused::Absent("params"));
-    assert_eq!(why("\"nonce\"", "\"once\""), NotPaused::Absent("nonce"));
-    assert_eq!(why("decision.v1", "execution.v1"), NotPaused::NotADecision);
-    assert!(matches!(why("125000", "125001"), NotPaused::Digest { .. }));
-    assert!(matches!(why("\"1.0\"", "\"0.3\""), NotPaused::Refused(_)));
+    let check = |from: &str, to: &str, expected: NotPaused| {
+        assert_eq!(why(from, to), NotPlanned::NotPaused(expected));
+    };
+    check("approval_needed", "allow", NotPaused::Verdict("allow".into()));
+    check("enforce", "shadow", NotPaused::Shadow);
+    check("\"params\"", "\"parameters\"", NotPaused::Absent("params"));
+    check("\"nonce\"", "\"once\"", NotPaused::Absent("nonce"));
+    check("decision.v1", "execution.v1", NotPaused::NotADecision);
+    let digest = |why| matches!(why, NotPlanned::NotPaused(NotPaused::Digest { .. }));
+    assert!(digest(why("125000", "125001")));
+    assert!(matches!(why("\"1.0\"", "\"0.3\""), NotPlanned::Refused(_)));
+    let no_digest = |why| matches!(why, NotPlanned::NotPaused(NotPaused::NoDigest { .. }));
+    assert!(no_digest(why("\"digest\"", "\"hash\"")));
+}
+
+/// The same limits as where the server opens: `p7_nonces` of `decider::decision`.
+#[test]
+fn p7_a_nonce_that_the_server_refuses_is_refused_here() {
+    let nonce = |length: usize| plan(("jTpoYW8Bq-YAcKlaQG6vrw", &"n".repeat(length))).unwrap_err();
+    let refused = NotPlanned::NotPaused(NotPaused::Nonce);
+    for length in [0, 65, 1000] {
+        assert_eq!(nonce(length), refused, "{length} bytes");
+    }
+    // It is read; only the digest in the example is that of another nonce.
+    for length in [1, 64] {
+        let why = nonce(length);
+        assert!(matches!(why, NotPlanned::NotPaused(NotPaused::Digest { .. })), "{length} bytes");
+    }
 }
 
 /// The `rules` entry of the vectors was made by other code, from the same people, channel and rule.

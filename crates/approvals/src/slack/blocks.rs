@@ -3,19 +3,16 @@
 //! Foreign text stands only in `plain_text`, each value in a cell of its own, so that it can form no link, no mention
 //! and no line that looks like ours. If anything of the call does not fit, nothing can be decided here.
 
-use super::{Origin, Shown, inbound::COMMENT_CHARS_MAX};
+use super::{
+    Origin, Shown,
+    words::{APPROVE, COMMENT, COMMENT_CHARS_MAX, DENY, DENY_WITH_COMMENT},
+};
 use crate::cards::{Card, Digest, Posted};
 use chrono::DateTime;
 use decider::approval::{Decision, Phase};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 use serde_json::{Value, json};
 
-/// `action_id` of the buttons.
-pub(super) const APPROVE: &str = "approve";
-pub(super) const DENY: &str = "deny";
-pub(super) const DENY_WITH_COMMENT: &str = "deny_with_comment";
-/// `callback_id` of the dialog, and block and action of its input.
-pub const COMMENT: &str = "comment";
 /// `metadata.event_type` of a card.
 pub(super) const EVENT_TYPE: &str = "countersign_approval";
 

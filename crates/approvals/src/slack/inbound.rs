@@ -1,14 +1,15 @@
 //! What Slack posts to us: verified over the raw bytes first, read tolerantly after, and never trusted to say who may
 //! decide. Unknown kinds of payloads, blocks and members are let pass; what decides is read strictly.
 
-use super::{Connection, Origin, Shown, blocks};
+use super::{
+    Connection, Origin, Shown,
+    words::{self, COMMENT_CHARS_MAX},
+};
 use crate::{cards::Posted, setup::SlackMember};
 use ledger::time::Nanos;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Most characters kept of a comment; the dialog allows as many.
-pub(super) const COMMENT_CHARS_MAX: usize = 1000;
 /// Longest id, timestamp or trigger of Slack's that is taken, in bytes.
 const ID_BYTES_MAX: usize = 255;
 /// Longest `response_url`, in bytes.
@@ -240,13 +241,13 @@ impl Payload {
 
     fn comment(self, workspaces: &[String]) -> Result<Interaction, Refused> {
         let view = self.view.as_ref().ok_or(Refused::Body)?;
-        if view.callback_id != blocks::COMMENT {
+        if view.callback_id != words::COMMENT {
             return Ok(Interaction::Ignored);
         }
         let origin: Origin =
             serde_json::from_str(&view.private_metadata).map_err(|_| Refused::Body)?;
         let inputs = view.state.as_ref().map(|state| &state.values);
-        let input = inputs.and_then(|values| values.get(blocks::COMMENT)?.get(blocks::COMMENT));
+        let input = inputs.and_then(|values| values.get(words::COMMENT)?.get(words::COMMENT));
         let text = input.and_then(|input| input.value.as_deref()).unwrap_or_default().trim();
         Ok(Interaction::Comment(Comment {
             clicker: self.clicker(workspaces)?,
@@ -279,9 +280,9 @@ impl Payload {
 
 fn act(action_id: &str) -> Option<Act> {
     match action_id {
-        blocks::APPROVE => Some(Act::Approve),
-        blocks::DENY => Some(Act::Deny),
-        blocks::DENY_WITH_COMMENT => Some(Act::DenyWithComment),
+        words::APPROVE => Some(Act::Approve),
+        words::DENY => Some(Act::Deny),
+        words::DENY_WITH_COMMENT => Some(Act::DenyWithComment),
         _ => None,
     }
 }

@@ -8,29 +8,31 @@ mod client;
 mod inbound;
 mod manifest;
 mod signature;
+mod words;
 
-pub use blocks::{COMMENT as COMMENT_BLOCK, is_decidable};
+pub use blocks::is_decidable;
 pub use inbound::{Act, Click, Clicker, Comment, Headers, Interaction, Refused, read};
 pub use manifest::manifest;
+pub use words::COMMENT as COMMENT_BLOCK;
 
-use crate::{cards::Posted, secret, setup::SlackMember};
+use crate::{cards::Posted, setup::SlackMember};
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use zeroize::Zeroizing;
 
-/// How one Slack app is reached, as the configuration says it.
-#[derive(Clone, Debug)]
+/// How one Slack app is reached. Not `Debug`: it holds secrets.
+#[derive(Clone)]
 pub struct Options {
-    /// Whose approvals.
+    /// The tenant whose approvals it shows.
     pub tenant: Ident,
     /// The app's id, `A…`.
     pub app_id: String,
     /// Workspaces (`T…`) or organisations (`E…`) whose members may click.
     pub workspaces: Vec<String>,
-    /// File with the bot token, `xoxb-…`.
-    pub bot_token_file: PathBuf,
-    /// Files with the signing secret: one, or two while it is changed.
-    pub signing_secret_files: Vec<PathBuf>,
+    /// The bot token, `xoxb-…`.
+    pub bot_token: Zeroizing<String>,
+    /// The signing secret: one, or two while it is changed.
+    pub signing_secrets: Vec<Zeroizing<String>>,
     /// Slack's Web API: `https://slack.com/api`; http only on loopback.
     pub api_url: String,
 }
@@ -38,9 +40,6 @@ pub struct Options {
 /// Why a connection can't be opened; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A secret.
-    #[error(transparent)]
-    Secret(#[from] secret::Unreadable),
     /// The address of the Web API.
     #[error("api_url: {0} is not a URL")]
     Url(String),
@@ -71,13 +70,11 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Reads the secrets; makes no call.
+    /// Makes no call.
     pub fn open(name: Ident, options: Options) -> Result<Self, OpenError> {
-        let secrets = options.signing_secret_files.iter().map(|path| secret::read(path));
-        let signature = signature::Verifiers::new(secrets.collect::<Result<Vec<_>, _>>()?);
-        let token = secret::read(&options.bot_token_file)?;
-        let client = client::Client::new(&options.api_url, &token)?;
-        let Options { tenant, app_id, workspaces, .. } = options;
+        let client = client::Client::new(&options.api_url, &options.bot_token)?;
+        let Options { tenant, app_id, workspaces, signing_secrets, .. } = options;
+        let signature = signature::Verifiers::new(signing_secrets);
         Ok(Self { name, tenant, app_id, workspaces, signature, client })
     }
 
@@ -130,18 +127,13 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &str| {
-            let path = dir.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            path
-        };
+        let secret = |text: &str| Zeroizing::new(text.to_owned());
         let options = Options {
             tenant: Ident::new("acme").unwrap(),
             app_id: "A1".into(),
             workspaces: vec!["T1".into()],
-            bot_token_file: file("token", "xoxb-hidden"),
-            signing_secret_files: vec![file("one", "hidden-one"), file("two", "hidden-two")],
+            bot_token: secret("xoxb-hidden"),
+            signing_secrets: vec![secret("hidden-one"), secret("hidden-two")],
             api_url: "http://127.0.0.1:1/api".into(),
         };
         let connection = Connection::open(Ident::new("acme-slack").unwrap(), options).unwrap();

@@ -191,9 +191,9 @@ impl Worker {
         }
         // Once more: there may have been a wait.
         let setup = self.decides().await?;
-        let (opening, frozen) = self.opening(&approval)?;
+        let (decision, frozen) = self.opening(&approval)?;
         let clock = self.tenant.position().clock;
-        let world = Self::world(&setup, (&opening, frozen.as_ref()), clock);
+        let world = Self::world(&setup, &decision.call, frozen.as_ref(), clock);
         Ok((approval, world))
     }
 

@@ -1,7 +1,8 @@
 //! Following the log: what was posted since, and what must be done about it.
 
 use super::{Error, Worker, read::rows_missing, room::Snapshot};
-use crate::{history::Approval, opening::Opening};
+use crate::history::Approval;
+use decider::decision::{APPROVAL_NEEDED, Decision};
 use ledger::{
     entry::{Kind, View},
     ident::Ident,
@@ -122,11 +123,8 @@ impl Worker {
     fn task(&self, index: u64, entry: &[u8]) -> Option<Task> {
         // Most entries are none of these: a look at their bytes is a hundred times faster than parsing them.
         let text = std::str::from_utf8(entry).ok()?;
-        if text.contains(r#""approval_needed""#) {
-            let opening = Opening::of_entry(&self.tenant.name, index, entry);
-            if opening.is_some() {
-                return Some(Task::Open(index));
-            }
+        if text.contains(APPROVAL_NEEDED) && Decision::of_entry(index, entry).is_ok() {
+            return Some(Task::Open(index));
         }
         if !text.contains(r#""kind":"approval""#) && !text.contains(r#""kind":"rules""#) {
             return None;

@@ -8,10 +8,12 @@ use super::{
 use crate::{
     cards::{Card, FrozenCall, Making},
     history::Approval,
-    opening::{Frozen, Opening},
     setup::Setup,
 };
-use decider::approval::Phase;
+use decider::{
+    approval::Phase,
+    decision::{Decision, Fields, Frozen},
+};
 use ledger::{ident::Ident, ledger::CATCH_UP_WAIT, store};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -113,9 +115,12 @@ impl Worker {
     }
 
     /// The decision that opened an approval, and what is left of its call.
-    pub fn opening(&self, approval: &Approval) -> Result<(Opening, Option<Frozen>), Error> {
+    pub fn opening(&self, approval: &Approval) -> Result<(Decision, Option<Frozen>), Error> {
         let requested = approval.state.requested.as_ref().ok_or(Error::NotFound)?;
-        self.opening_at(requested.opening.index)?.ok_or(Error::NotFound)
+        let (decision, payload) =
+            self.decision_at(requested.opening.index)?.ok_or(Error::NotFound)?;
+        let frozen = decision.call.frozen(&payload).ok();
+        Ok((decision, frozen))
     }
 
     /// The approval as people see it now, and its frozen call while that is the call that was hashed.
@@ -146,21 +151,12 @@ impl Worker {
     pub fn comment(&self, index: u64) -> Result<Option<String>, Error> {
         let published = self.tenant.published();
         let payload = self.ledger.reader(&self.tenant, &published).payload(index)?;
-        let text = payload.and_then(|payload| payload.values().remove("comment"));
+        let text = payload.and_then(|payload| payload.value("comment"));
         Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
-    /// The digest of the call in the decision at a leaf index, as we compute it.
-    pub fn digest_at(&self, index: u64) -> Result<Option<String>, Error> {
-        let found = self.opening_at(index)?;
-        Ok(found.and_then(|(_, frozen)| frozen).map(|frozen| frozen.digest))
-    }
-
-    /// The decision at a leaf index, if it needs approval.
-    pub(super) fn opening_at(
-        &self,
-        index: u64,
-    ) -> Result<Option<(Opening, Option<Frozen>)>, Error> {
+    /// The decision at a leaf index, if it needs approval, and what is left of its payload.
+    pub(super) fn decision_at(&self, index: u64) -> Result<Option<(Decision, Fields)>, Error> {
         let published = self.tenant.published();
         if index >= published.size {
             return Ok(None);
@@ -173,11 +169,7 @@ impl Worker {
         let Some((entry, payload)) = proven().map_err(|error| self.distrust(error))? else {
             return Ok(None);
         };
-        let opening = Opening::of_entry(&self.tenant.name, index, &entry);
-        Ok(opening.map(|opening| {
-            let frozen = opening.frozen(&payload);
-            (opening, frozen)
-        }))
+        Ok(Decision::of_entry(index, &entry).ok().map(|decision| (decision, payload.values())))
     }
 
     /// Whether a person is asked about an approval: in a group of its rule, active, not an owner.

@@ -23,13 +23,13 @@ pub use open::NotOpened;
 pub use token::{CallInHand, Minted, RedeemRequest, Redeemed};
 
 use crate::{
-    opening::{Frozen, Opening},
     outbox::{Chats, Outbox},
     setup::{Connections, Setup},
 };
 use data_encoding::HEXLOWER;
 use decider::{
     approval::{Phase, World},
+    decision::{Frozen, PausedCall},
     rule::Rule,
 };
 use ledger::{
@@ -294,14 +294,15 @@ impl Worker {
     /// The world at this moment, as far as this approval is concerned.
     fn world(
         setup: &Setup,
-        (opening, frozen): (&Opening, Option<&Frozen>),
+        call: &PausedCall,
+        frozen: Option<&Frozen>,
         clock: Option<u64>,
     ) -> World {
         let rule = frozen.and_then(|frozen| {
-            opening.with_facts(frozen, |facts| setup.rule_for(facts).map(Rule::digest))
+            call.with_facts(frozen, |facts| setup.rule_for(facts).map(Rule::digest))
         });
         let named = frozen.and_then(|frozen| frozen.owner.as_deref());
-        let owners = setup.owners(&opening.agent, named);
+        let owners = setup.owners(&call.agent, named);
         World { now: now(), rule: rule.flatten(), people: setup.active(), owners, clock }
     }
 

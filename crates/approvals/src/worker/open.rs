@@ -1,144 +1,195 @@
 //! Opening: a decision that needs approval becomes a paused call that people are asked about.
 
 use super::{Error, PUBLISHED_WAIT, Worker, is_conflict, now};
-use crate::{
-    fault,
-    history::Approval,
-    opening::{Frozen, Opening},
-    setup::Setup,
-};
+use crate::{fault, history::Approval, setup::Setup};
 use decider::{
     Decider as _,
     approval::{
         Approval as Lifecycle, Command, Message, Opening as OpeningRef, Requested, State, Summary,
     },
+    decision::{Decision, Fields, NONCE_BYTES, NotPaused},
 };
 use ledger::{canonical, journal::Subject};
 
-/// Why a decision opened nothing: a stable code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotOpened(pub &'static str);
+/// Why a decision opened nothing (`proto/errors.md`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// It needs no approval.
+    NotNeeded,
+    /// Its gateway only watches.
+    Shadow,
+    /// Its call can't be shown: params or nonce are absent, erased, or of another form.
+    NoCall,
+    /// It names no digest.
+    NoDigest,
+    /// It names the digest of another call.
+    DigestMismatch {
+        /// The digest that we compute.
+        computed: String,
+    },
+    /// Its approval deadline was over before anybody could be asked.
+    TooOld,
+    /// No rule is for its call.
+    NoRule,
+}
 
 impl NotOpened {
-    /// What the data plane must do.
-    pub fn advice(self) -> &'static str {
-        match self.0 {
-            "not_needed" => "Only a decision with verdict approval_needed opens an approval.",
-            "shadow" => "A decision in shadow mode pauses nothing.",
-            "no_call" => {
-                "Send data.payload.params and data.payload.nonce: without them nobody can see what to approve."
-            }
-            "no_digest" => "Send data.call.digest, computed as proto/formats/event.md says.",
-            "digest_mismatch" => {
-                "data.call.digest is not the digest of this call; compute it as proto/formats/event.md says."
-            }
-            "too_old" => {
-                "The decision is older than its approval deadline, by its own time or the journal's: publish a new one."
-            }
-            _ => "No rule is in force for this call; its operator must apply rules.",
+    /// Its stable name, as the metric has it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotNeeded => "not_needed",
+            Self::Shadow => "shadow",
+            Self::NoCall => "no_call",
+            Self::NoDigest => "no_digest",
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::TooOld => "too_old",
+            Self::NoRule => "no_rule",
         }
     }
+
+    /// What the data plane must do.
+    pub fn advice(&self) -> String {
+        let advice = match self {
+            Self::NotNeeded => "Only a decision with verdict approval_needed opens an approval.",
+            Self::Shadow => "A decision in shadow mode pauses nothing.",
+            Self::NoCall => {
+                let (min, max) = (NONCE_BYTES.start(), NONCE_BYTES.end());
+                return format!(
+                    "Send data.payload.params, and data.payload.nonce as a text of {min} to {max} bytes: without them \
+                     nobody can see what to approve."
+                );
+            }
+            Self::NoDigest => "Send data.call.digest, computed as proto/formats/event.md says.",
+            Self::DigestMismatch { computed } => {
+                return format!(
+                    "data.call.digest is not the digest of this call; compute it as proto/formats/event.md says. From \
+                     what you sent this server computes {computed}. If yours differs, compare the RFC 8785 forms: there \
+                     12.0 is written 12, and 1e-7 is 1e-7."
+                );
+            }
+            Self::TooOld => {
+                "The decision is older than its approval deadline, by its own time or the journal's: publish a new one."
+            }
+            Self::NoRule => "No rule is in force for this call; its operator must apply rules.",
+        };
+        advice.to_owned()
+    }
+}
+
+impl From<NotPaused> for NotOpened {
+    fn from(why: NotPaused) -> Self {
+        match why {
+            NotPaused::NotAnEntry | NotPaused::NotADecision | NotPaused::Verdict(_) => {
+                Self::NotNeeded
+            }
+            NotPaused::Shadow => Self::Shadow,
+            NotPaused::Malformed(_) | NotPaused::Absent(_) | NotPaused::Nonce => Self::NoCall,
+            NotPaused::NoDigest { .. } => Self::NoDigest,
+            NotPaused::Digest { computed, .. } => Self::DigestMismatch { computed },
+        }
+    }
+}
+
+/// What the first message of an approval says.
+struct Asked {
+    requested: Requested,
+    /// Why it can't be asked for after all: it is cancelled in the same message.
+    cancel: Option<String>,
 }
 
 impl Worker {
     /// Opens the approval of the decision at a leaf index; what it is now, if it was opened before.
     pub async fn open(&self, index: u64) -> Result<Result<Approval, NotOpened>, Error> {
-        let Some((opening, frozen)) = self.opening_at(index)? else {
-            return Ok(Err(NotOpened("not_needed")));
+        let Some((decision, payload)) = self.decision_at(index)? else {
+            return Ok(Err(NotOpened::NotNeeded));
         };
         // First the number to follow, then whether there is something: see `Approval::read`.
         let expected =
-            self.ledger.last_on(&self.tenant, &Subject::Approvals(opening.id.clone()))?;
-        if let Some(known) = self.get(&opening.id).await? {
+            self.ledger.last_on(&self.tenant, &Subject::Approvals(decision.id.clone()))?;
+        if let Some(known) = self.get(&decision.id).await? {
             return Ok(Ok(known));
         }
-        self.never_opened(&opening)?;
+        self.never_opened(&decision)?;
         let setup = self.decides().await?;
-        let (requested, cancel) = match self.requested(&setup, &opening, frozen.as_ref()) {
-            Ok(found) => found,
-            Err(reason) => {
-                self.count_not_opened(&opening, reason);
-                return Ok(Err(NotOpened(reason)));
+        let asked = match self.asked(&setup, &decision, &payload) {
+            Ok(asked) => asked,
+            Err(why) => {
+                self.count_not_opened(index, why.code());
+                return Ok(Err(why));
             }
         };
-        let opened = self.append_first(&opening, requested, cancel, expected).await;
+        let opened = self.append_first(&decision, asked, expected).await;
         self.room
             .lock()
             .expect("no holder of the lock panics")
-            .release(&opening.id, &opening.agent);
+            .release(&decision.id, &decision.call.agent);
         opened.map(Ok)
     }
 
-    fn count_not_opened(&self, opening: &Opening, reason: &'static str) {
+    fn count_not_opened(&self, index: u64, reason: &'static str) {
         let mut counts = self.not_opened.lock().expect("no holder of the lock panics");
         *counts.entry(reason).or_default() += 1;
         drop(counts);
-        let (tenant, index) = (&self.tenant.name, opening.index);
+        let tenant = &self.tenant.name;
         tracing::warn!(%tenant, index, reason, "a decision that needs approval opened nothing");
     }
 
-    /// What is asked, and why it can't be asked for after all; or why it opens nothing.
-    fn requested(
+    /// What is asked, or why the decision opens nothing.
+    fn asked(
         &self,
         setup: &Setup,
-        opening: &Opening,
-        frozen: Option<&Frozen>,
-    ) -> Result<(Requested, Option<String>), &'static str> {
-        if opening.shadow {
-            return Err("shadow");
-        }
-        let Some(frozen) = frozen else { return Err("no_call") };
-        match &opening.declared {
-            None => return Err("no_digest"),
-            Some(declared) if *declared != frozen.digest => return Err("digest_mismatch"),
-            Some(_) => {}
-        }
-        let rule = opening.with_facts(frozen, |facts| setup.rule_for(facts).cloned()).flatten();
-        let Some(rule) = rule else { return Err("no_rule") };
+        decision: &Decision,
+        payload: &Fields,
+    ) -> Result<Asked, NotOpened> {
+        let paused = &decision.call;
+        let frozen = paused.asked(payload)?;
+        let rule = paused.with_facts(&frozen, |facts| setup.rule_for(facts).cloned()).flatten();
+        let rule = rule.ok_or(NotOpened::NoRule)?;
         // A backfill of old decisions comes to the journal now: nobody is paged for what is long over.
-        let asked = opening.said_at.map_or(opening.at, |said_at| said_at.min(opening.at));
+        let at = decision.at();
+        let asked = paused.said_at.map_or(at, |said_at| said_at.min(at));
         if now() >= rule.approval_deadline(asked) {
-            return Err("too_old");
+            return Err(NotOpened::TooOld);
         }
-        let by = OpeningRef { producer: opening.producer.clone(), index: opening.index };
+        let by = OpeningRef { producer: decision.producer.clone(), index: decision.index };
         let call = Summary {
-            agent: opening.agent.clone(),
-            run: opening.run.clone(),
-            tool: opening.tool.clone(),
-            action: opening.action.clone(),
-            digest: frozen.digest.clone(),
+            agent: paused.agent.clone(),
+            run: paused.run.clone(),
+            tool: paused.tool.clone(),
+            action: paused.action.clone(),
+            digest: frozen.digest,
         };
-        let owners = setup.owners(&opening.agent, frozen.owner.as_deref());
+        let owners = setup.owners(&paused.agent, frozen.owner.as_deref());
         // Rules were checked when they were read.
-        let requested = Requested::new(by, call, rule, owners, opening.at);
-        let Ok(requested) = requested else { return Err("no_rule") };
+        let requested = Requested::new(by, call, rule, owners, at);
+        let requested = requested.map_err(|_| NotOpened::NoRule)?;
         let cancel = if requested.lacks_owner() {
             Some("owner_unknown".to_owned())
         } else {
-            let kind = (opening.agent.as_str(), opening.tool.as_str(), opening.action.as_str());
+            let kind = (paused.agent.as_str(), paused.tool.as_str(), paused.action.as_str());
             let mut room = self.room.lock().expect("no holder of the lock panics");
-            room.reserve(&opening.id, kind, now()).err().map(str::to_owned)
+            room.reserve(&decision.id, kind, now()).err().map(str::to_owned)
         };
-        Ok((requested, cancel))
+        Ok(Asked { requested, cancel })
     }
 
     /// Appends the first message; somebody else's, if that came first.
     async fn append_first(
         &self,
-        opening: &Opening,
-        requested: Requested,
-        cancel: Option<String>,
+        decision: &Decision,
+        asked: Asked,
         expected: u64,
     ) -> Result<Approval, Error> {
+        let Asked { requested, cancel } = asked;
         let command = Command::Request { requested: Box::new(requested), cancel };
-        let decided = Lifecycle::decide(&State::begin(&opening.leaf), &command);
+        let decided = Lifecycle::decide(&State::begin(&decision.leaf), &command);
         let message = Message {
-            approval_id: opening.id.clone(),
+            approval_id: decision.id.clone(),
             n: 1,
-            prev: opening.leaf.clone(),
+            prev: decision.leaf.clone(),
             events: decided.events,
         };
-        let subject = Subject::Approvals(opening.id.clone());
+        let subject = Subject::Approvals(decision.id.clone());
         let mut states = self.tenant.watch();
         fault::point("opening");
         let body = canonical::of(&message);
@@ -151,7 +202,7 @@ impl Worker {
         // Whoever lost compare-and-swap waits until the winner's message is posted.
         let posted = async {
             loop {
-                match self.read_again(&opening.id).await {
+                match self.read_again(&decision.id).await {
                     Err(Error::NotFound) if states.changed().await.is_ok() => {}
                     other => return other,
                 }

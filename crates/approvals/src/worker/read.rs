@@ -5,7 +5,8 @@
 //! from a sealed place on.
 
 use super::{Error, Worker, brief::over_since};
-use crate::{history::Approval, opening::Opening};
+use crate::history::Approval;
+use decider::decision::Decision;
 use ledger::{
     ident::Ident,
     store::{self, Error::Corrupt},
@@ -40,14 +41,15 @@ impl Worker {
 
     /// Before a decision that was posted by an earlier process is opened: no approval of it was ever posted. Proven by
     /// walking back from the last leaf, because the index may lack all its rows.
-    pub(super) fn never_opened(&self, opening: &Opening) -> Result<(), Error> {
-        if opening.index >= self.tenant.opened_size() {
+    pub(super) fn never_opened(&self, decision: &Decision) -> Result<(), Error> {
+        if decision.index >= self.tenant.opened_size() {
             return Ok(());
         }
-        let walk = || self.ledger.approval_entries_after(&self.tenant, &opening.id, opening.index);
+        let walk =
+            || self.ledger.approval_entries_after(&self.tenant, &decision.id, decision.index);
         let found = tokio::task::block_in_place(walk).map_err(|error| self.distrust(error))?;
         // One that another worker has opened just now is in the index by now.
-        let indexed = self.ledger.indexed_approval(&self.tenant, &opening.id)?;
+        let indexed = self.ledger.indexed_approval(&self.tenant, &decision.id)?;
         if found.iter().all(|index| indexed.contains(index)) {
             return Ok(());
         }

@@ -4,13 +4,13 @@ use super::{Done, Error, Worker, now};
 use crate::{
     fault,
     history::Approval,
-    opening::Frozen,
     token::{self, Claims, Expected, Granted},
 };
 use data_encoding::BASE64URL_NOPAD;
 use decider::{
     approval::{Command, Refusal},
     call::Call,
+    decision::Frozen,
 };
 use ledger::{ident::Ident, json, keyring, log::note::Vkey};
 

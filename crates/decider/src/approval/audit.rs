@@ -6,13 +6,11 @@
 use super::{Event, Message, Phase, Requested, State, fold};
 use crate::{
     Decider as _,
-    call::{Call, approval_id},
+    decision::{Decision, Fields, NotPaused, exact_view},
 };
 use ledger::{
     canonical,
-    disclosure::Scope,
     entry::{Kind, Origin, View},
-    event::DECISION,
     ident::Ident,
     json,
     log::merkle::leaf_hash,
@@ -24,7 +22,7 @@ use ledger::{
 pub enum Fault {
     /// The decision's entry.
     #[error("the decision's entry: {0}")]
-    Opening(&'static str),
+    Opening(NotPaused),
     /// One message.
     #[error("message {n}: {what}")]
     Message {
@@ -48,6 +46,9 @@ pub enum Fault {
     /// The disclosed call.
     #[error("the disclosed call: {0}")]
     Call(&'static str),
+    /// The disclosed call can't be hashed.
+    #[error("the disclosed call: {0}")]
+    NotFrozen(NotPaused),
     /// What only the whole log shows.
     #[error("{0}")]
     Log(&'static str),
@@ -68,25 +69,10 @@ pub struct Step {
     pub phase: Phase,
 }
 
-/// The decision, as its entry tells it.
-#[derive(Clone, Debug)]
-struct Opened {
-    id: Ident,
-    index: u64,
-    tenant: Ident,
-    producer: Ident,
-    origin: Origin,
-    agent: String,
-    run: Option<String>,
-    tool: String,
-    action: String,
-    digest: String,
-}
-
 /// A history that holds so far.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    opened: Opened,
+    decision: Decision,
     state: State,
     steps: Vec<Step>,
     last: (u64, Origin),
@@ -95,11 +81,16 @@ pub struct Audit {
 impl Audit {
     /// Begins with the decision's entry: its leaf index and bytes, both proven by a receipt.
     pub fn begin(index: u64, entry: &[u8]) -> Result<Self, Fault> {
-        let view = view(entry).ok_or(Fault::Opening("not an entry of version 1"))?;
-        let opened = Opened::read(index, &view).map_err(Fault::Opening)?;
-        let last = (index, opened.origin);
-        let state = State::begin(&leaf_hash(entry).to_string());
-        Ok(Self { opened, state, steps: Vec::new(), last })
+        let decision = Decision::of_entry(index, entry).map_err(Fault::Opening)?;
+        if decision.call.shadow {
+            return Err(Fault::Opening(NotPaused::Shadow));
+        }
+        if decision.call.declared.is_none() {
+            return Err(Fault::Opening(NotPaused::Malformed("data.call.digest")));
+        }
+        let last = (index, decision.origin);
+        let state = State::begin(&decision.leaf);
+        Ok(Self { decision, state, steps: Vec::new(), last })
     }
 
     /// Takes the next message: its leaf index and its entry's bytes, both proven by a receipt. After an error the audit
@@ -107,7 +98,7 @@ impl Audit {
     pub fn follow(&mut self, index: u64, entry: &[u8]) -> Result<(), Fault> {
         let n = self.state.n + 1;
         let wrong = |what| Fault::Message { n, what };
-        let view = view(entry).ok_or_else(|| wrong("not an entry of version 1"))?;
+        let view = exact_view(entry).ok_or_else(|| wrong("not an entry of version 1"))?;
         let event = view.at(&["event"]).map(canonical::to_vec).unwrap_or_default();
         let message = Message::read(&event);
         let first = message.as_ref().and_then(|message| message.events.first());
@@ -122,7 +113,7 @@ impl Audit {
         }
         self.check_chain(&message).map_err(wrong)?;
         if let Some(Event::Requested(requested)) = message.events.first() {
-            self.opened.check(requested).map_err(wrong)?;
+            check_request(requested, &self.decision).map_err(wrong)?;
         }
         let (at, leaf) = (view.origin.time, leaf_hash(entry).to_string());
         let after = fold(self.state.clone(), &message, &leaf, at);
@@ -139,14 +130,10 @@ impl Audit {
     /// The frozen call, given back by disclosures of the decision's payload: its digest must be the one that was
     /// approved. `nonce` and `params` are the RFC 8785 forms of these fields.
     pub fn check_call(&self, nonce: &str, params: &str) -> Result<(), Fault> {
-        let wrong = || Fault::Call("nonce or params can't be read");
-        let nonce = json::parse_kept(nonce.as_bytes()).map_err(|_| wrong())?;
-        let params = json::parse_kept(params.as_bytes()).map_err(|_| wrong())?;
-        let Opened { tenant, agent, run, tool, action, digest, .. } = &self.opened;
-        let nonce = nonce.as_str().ok_or_else(wrong)?;
-        let run = run.as_deref();
-        let call = Call { nonce, tenant, agent, run, tool, action, params: &params };
-        if call.digest() == *digest {
+        let field = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        let shown = Fields::from([field("nonce", nonce), field("params", params)]);
+        let frozen = self.decision.call.frozen(&shown).map_err(Fault::NotFrozen)?;
+        if Some(&frozen.digest) == self.decision.call.declared.as_ref() {
             Ok(())
         } else {
             Err(Fault::Call("its digest is not the one that was approved"))
@@ -166,12 +153,12 @@ impl Audit {
 
     /// Which approval it is.
     pub fn id(&self) -> &Ident {
-        &self.opened.id
+        &self.decision.id
     }
 
     /// Whose.
     pub fn tenant(&self) -> &Ident {
-        &self.opened.tenant
+        &self.decision.call.tenant
     }
 
     /// What has become of it, as far as these messages tell.
@@ -181,7 +168,7 @@ impl Audit {
 
     /// Leaf index of the decision.
     pub fn opening(&self) -> u64 {
-        self.opened.index
+        self.decision.index
     }
 
     /// Leaf index of every message so far.
@@ -201,7 +188,7 @@ impl Audit {
         let order = |origin: &Origin| (origin.epoch, origin.seq);
         if view.kind != Kind::Approval {
             Err("its entry is not of kind approval")
-        } else if view.text(&["tenant"]) != Some(self.opened.tenant.as_str()) {
+        } else if view.text(&["tenant"]) != Some(self.decision.call.tenant.as_str()) {
             Err("it is of another tenant than the decision")
         } else if index <= *last_index || order(&view.origin) <= order(last) {
             Err("it does not come after the one before, in the log or in the journal")
@@ -214,7 +201,7 @@ impl Audit {
 
     /// Whose message, which number, and what it follows.
     fn check_chain(&self, message: &Message) -> Result<(), &'static str> {
-        if message.approval_id != self.opened.id {
+        if message.approval_id != self.decision.id {
             Err("it is of another approval: the id must follow from the decision's event")
         } else if message.n != self.state.n + 1 {
             Err("its number is another: a message is missing, or they are out of order")
@@ -239,62 +226,25 @@ impl Audit {
     }
 }
 
-impl Opened {
-    fn read(index: u64, view: &View<'_>) -> Result<Self, &'static str> {
-        let data = |path: &[&str]| view.text(&[&["event", "data"], path].concat());
-        let is_opening = view.kind == Kind::Decision
-            && view.text(&["event", "type"]) == Some(DECISION)
-            && data(&["verdict"]) == Some("approval_needed")
-            && data(&["mode"]) != Some("shadow");
-        if !is_opening {
-            return Err("not a decision that asks for approval");
-        }
-        let ident = |path: &[&str]| Ident::new(view.text(path)?).ok();
-        let missing = "a member is missing";
-        let (tenant, producer) = (ident(&["tenant"]), ident(&["producer"]));
-        let (tenant, producer) = (tenant.ok_or(missing)?, producer.ok_or(missing)?);
-        let source = view.text(&["event", "source"]).ok_or(missing)?;
-        let id = view.text(&["event", "id"]).ok_or(missing)?;
-        let text = |path: &[&str]| data(path).map(str::to_owned).ok_or(missing);
-        Ok(Self {
-            id: approval_id(&tenant, Scope { producer: producer.as_str(), source, id }),
-            index,
-            origin: view.origin,
-            agent: text(&["agent", "id"])?,
-            run: data(&["agent", "run"]).map(str::to_owned),
-            tool: text(&["tool", "name"])?,
-            action: text(&["tool", "action"])?,
-            digest: data(&["call", "digest"]).map(str::to_owned).ok_or("it has no call digest")?,
-            tenant,
-            producer,
-        })
+/// Whether a request is about this decision, and this call.
+fn check_request(requested: &Requested, decision: &Decision) -> Result<(), &'static str> {
+    let (opening, call) = (&requested.opening, &requested.call);
+    let paused = &decision.call;
+    let same_call = (&call.agent, &call.run) == (&paused.agent, &paused.run)
+        && (&call.tool, &call.action) == (&paused.tool, &paused.action);
+    if opening.index != decision.index || opening.producer != decision.producer {
+        Err("`opening` does not name the decision's entry and producer")
+    } else if requested.requested_at != decision.at() {
+        Err("`requested_at` is not the decision's journal time")
+    } else if !same_call {
+        Err("`call` has another agent, run, tool or action than the decision")
+    } else if Some(&call.digest) != paused.declared.as_ref() {
+        Err("`call.digest` is not that of the decision")
+    } else if requested.rule_digest != requested.rule.digest() {
+        Err("`rule_digest` is not the digest of the rule")
+    } else {
+        Ok(())
     }
-
-    /// Whether the request is about this decision, and this call.
-    fn check(&self, requested: &Requested) -> Result<(), &'static str> {
-        let (opening, call) = (&requested.opening, &requested.call);
-        let same_call = (&call.agent, &call.run) == (&self.agent, &self.run)
-            && (&call.tool, &call.action) == (&self.tool, &self.action);
-        if opening.index != self.index || opening.producer != self.producer {
-            Err("`opening` does not name the decision's entry and producer")
-        } else if requested.requested_at != self.origin.time {
-            Err("`requested_at` is not the decision's journal time")
-        } else if !same_call {
-            Err("`call` has another agent, run, tool or action than the decision")
-        } else if call.digest != self.digest {
-            Err("`call.digest` is not that of the decision")
-        } else if requested.rule_digest != requested.rule.digest() {
-            Err("`rule_digest` is not the digest of the rule")
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// An entry whose bytes are in RFC 8785 form: nothing stands in it that nobody reads.
-fn view(entry: &[u8]) -> Option<View<'_>> {
-    let form = canonical::to_vec(&json::parse_kept(entry).ok()?);
-    View::parse(entry).filter(|_| form == entry)
 }
 
 /// The name on the wire of an event or a phase.

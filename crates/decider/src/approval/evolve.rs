@@ -6,7 +6,7 @@
 use super::{
     MINTS_MAX, REFUSALS_RECORDED_MAX,
     event::{Decision, Event, Message, Method, Outcome, Reason, Requested, Via},
-    state::{Phase, Review, State, Token},
+    state::{Phase, Redemption, Review, State, Token},
 };
 use ledger::{ident::Ident, time::Nanos};
 
@@ -211,7 +211,8 @@ fn redeemed(
         state.phase = Phase::Granted;
     } else {
         state.phase = Phase::Redeemed;
-        state.redeemed = Some((id.to_owned(), jti.to_owned(), at));
+        let (redemption_id, jti) = (id.to_owned(), jti.to_owned());
+        state.redeemed = Some(Redemption { redemption_id, jti, at });
         state.report_from = Some(at);
     }
     Some(())

@@ -26,7 +26,7 @@ pub use event::{
     Requested, Summary, VERSION, Via,
 };
 pub use evolve::fold;
-pub use state::{Phase, Review, State, Token, next_tick};
+pub use state::{Phase, Redemption, Review, State, Token, next_tick};
 
 use crate::{Decided, Decider};
 use ledger::time::Nanos;

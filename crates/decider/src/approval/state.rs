@@ -95,8 +95,8 @@ pub struct State {
     pub token: Option<Token>,
     /// Tokens made so far.
     pub mints: u32,
-    /// The redemption: `(redemption id, jti, when)`.
-    pub redeemed: Option<(String, String, Nanos)>,
+    /// The redemption.
+    pub redeemed: Option<Redemption>,
     /// From when a report is awaited: the redemption, or when time began anew after it.
     pub report_from: Option<Nanos>,
     /// What the enforcer said became of the call.
@@ -121,6 +121,17 @@ pub struct State {
     pub leaf: String,
     /// The history is not one that could have happened.
     pub corrupt: bool,
+}
+
+/// A token that was spent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Redemption {
+    /// The enforcer's id of it: with the same one it may be asked again what came of it.
+    pub redemption_id: String,
+    /// The token's id.
+    pub jti: String,
+    /// When the journal took it.
+    pub at: Nanos,
 }
 
 impl State {
@@ -155,7 +166,9 @@ impl State {
     /// Whether this redemption, and no other, is the one that spent the token. To be asked after a `Redeemed` is in
     /// the log: by the journal's time it may have come too late.
     pub fn is_redeemed_by(&self, redemption_id: &str, jti: &str) -> bool {
-        self.redeemed.as_ref().is_some_and(|(id, token, _)| id == redemption_id && token == jti)
+        self.redeemed
+            .as_ref()
+            .is_some_and(|done| done.redemption_id == redemption_id && done.jti == jti)
     }
 
     /// When a missing report counts as unknown; `None` before the redemption.

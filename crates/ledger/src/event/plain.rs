@@ -1,6 +1,8 @@
 //! Which members of `data` stay plain in the leaf: the one table of them, and the split along it.
 
-use super::{CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type};
+use super::{
+    CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type, VERDICTS,
+};
 use crate::{
     canonical,
     json::{Member, Value, text_has_control},
@@ -64,9 +66,6 @@ const fn may(name: &'static str, at: &'static str, shape: Shape) -> Rule {
     Rule { name, at, required: false, shape }
 }
 
-/// The verdicts of design §4, and `unspecified`: an OPA result that says none of them.
-pub const VERDICTS: &[&str] = &["allow", "deny", "sanitize", "approval_needed", "unspecified"];
-
 const VERDICT: &str = "must be one of \"allow\", \"deny\", \"sanitize\", \"approval_needed\"; \"unspecified\" in translated logs";
 const OBJECT: &str = "must be an object";
 
@@ -99,7 +98,7 @@ const DATA: &[Rule] = &[
             "must be an object with `name` and `action`",
         ),
     ),
-    must("verdict", "/data/verdict", Shape::OneOf(VERDICTS, VERDICT)),
+    must("verdict", "/data/verdict", Shape::OneOf(&VERDICTS, VERDICT)),
     may(
         "mode",
         "/data/mode",

@@ -16,7 +16,7 @@ use crate::{
     journal::{Headers, Message, Subject},
     json::Value,
     log::merkle::leaf_hash,
-    post::{Arrival, Log, Outcome, Prepared, is_signed, tail_digest},
+    post::{Arrival, Log, Outcome, Prepared, tail_digest},
     sequence::Sequence,
     store::{self, Changes, Family, Read as _, rocks::Rocks},
     system::NewEpoch,
@@ -107,7 +107,7 @@ impl<'a> Messages<'a> {
         if seq == self.log.position.posted {
             self.compare_tail(Arrival { seq, time }, subject.as_ref(), (&headers, &body));
         }
-        if let Some(subject) = subject.as_ref().filter(|subject| is_signed(subject)) {
+        if let Some(subject) = subject.as_ref().filter(|subject| subject.is_signed()) {
             let said = headers.signature.as_deref().and_then(envelope::expected);
             if let Some(said) = said.filter(|said| self.unknown.contains(said)) {
                 self.stands_at(self.again.position.epoch, subject, said);

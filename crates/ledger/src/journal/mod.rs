@@ -64,6 +64,11 @@ impl Subject {
             _ => None,
         }
     }
+
+    /// Whether messages on it must be signed by us.
+    pub fn is_signed(&self) -> bool {
+        !matches!(self, Self::Decisions(_))
+    }
 }
 
 impl std::fmt::Display for Subject {

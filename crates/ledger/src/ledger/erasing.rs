@@ -19,7 +19,7 @@ impl Ledger {
     /// The erasure of the payload of entry `index` with the messages at `repeats` (epoch and sequence, in order): its own
     /// message comes from its entries.
     ///
-    /// Errors: [`Error::Unknown`] where no entry stands, [`Error::Setup`] for one that has no payload.
+    /// Errors: [`Error::Unknown`] where no entry stands, [`Error::NotErasable`] for one that has no payload.
     pub async fn erasure(
         &self,
         tenant: &Tenant,
@@ -30,8 +30,7 @@ impl Ledger {
         let entry = self.entry(tenant, index)?.ok_or(Error::Unknown)?;
         let view = View::parse(&entry).ok_or_else(|| corrupt("an entry"))?;
         if !is_erasable(view.kind) {
-            let text = format!("entry {index} ({}) has no payload to erase", view.kind.as_str());
-            return Err(Error::Setup(text));
+            return Err(Error::NotErasable { index, kind: view.kind });
         }
         let subject = self.subject_of(tenant, &view).await?;
         let own = Gone {

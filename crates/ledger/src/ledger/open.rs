@@ -117,10 +117,10 @@ impl Ledger {
     /// the same name and key would be another history (P4).
     pub fn may_create(&self, name: &Ident) -> Result<(), Error> {
         if self.tenant(name.as_str()).is_some() {
-            return Err(Error::Setup(format!("tenant {name} exists already")));
+            return Err(Error::Taken(format!("tenant {name} exists already")));
         }
         match self.marks.get(&origin(&self.options.public_host, name)) {
-            Some(mark) if mark.size > 0 => Err(Error::Setup(format!(
+            Some(mark) if mark.size > 0 => Err(Error::Taken(format!(
                 "the log {} was signed up to size {}, but this database does not hold it: restore a backup. If that \
                  log is lost for ever, choose another tenant name; this one must never begin again",
                 mark.origin, mark.size
@@ -161,7 +161,7 @@ impl Ledger {
     ) -> Result<Arc<Tenant>, Error> {
         let mut tenants = self.tenants.write().expect("no holder of the lock panics");
         if tenants.contains_key(name) {
-            return Err(Error::Setup(format!("tenant {name} exists already")));
+            return Err(Error::Taken(format!("tenant {name} exists already")));
         }
         let next = tenants.values().map(|tenant| tenant.number.0).max().unwrap_or(0) + 1;
         let number = LogNumber(next);
@@ -197,7 +197,7 @@ impl Ledger {
         let body = crate::canonical::of(genesis);
         let subject = Subject::parse("system.genesis").expect("a subject");
         let place = Place { tenant: &tenant.name, epoch: 1, subject: &subject, expected: 0 };
-        let key = &genesis.journal_keys.first().ok_or_else(|| Error::Setup("no key".into()))?.0;
+        let key = &genesis.journal_keys.first().ok_or(Error::NoKey("journal"))?.0;
         let signature =
             tenant.with_keys(|ring| ring.signer(key).map(|s| envelope::sign(s, place, &body)))?;
         let salt = Some(super::random_salt());
@@ -468,7 +468,7 @@ fn check_sealed_log(
         Check::Sound => log.position.signed,
         Check::Behind(_) => false,
     };
-    let key = log.seal_key.as_deref().ok_or_else(|| Error::Setup("no key of the seal".into()))?;
+    let key = log.seal_key.as_deref().ok_or(Error::NoKey("seal"))?;
     let fault = check_seal(store, log, key, signing)?;
     Ok(fault.map_or(verdict, Check::Broken))
 }

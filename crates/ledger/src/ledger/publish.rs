@@ -165,7 +165,7 @@ impl Ledger {
         expected: u64,
     ) -> Result<String, Error> {
         let journal = tenant.journal_keys();
-        let newest = journal.last().ok_or_else(|| Error::Setup("no journal key".into()))?;
+        let newest = journal.last().ok_or(Error::NoKey("journal"))?;
         let epoch = tenant.position().epoch;
         let place = Place { tenant: &tenant.name, epoch, subject, expected };
         let header = tenant.with_keys(|ring| {

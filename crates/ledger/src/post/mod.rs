@@ -255,7 +255,7 @@ impl Log {
     /// Posting came as far as `seq`, a message on `subject`.
     fn pass(&mut self, changes: &mut Changes<'_>, seq: u64, subject: Option<&Subject>) {
         self.position.posted = seq;
-        let Some(subject) = subject.filter(|s| is_signed(s)) else { return };
+        let Some(subject) = subject.filter(|subject| subject.is_signed()) else { return };
         if let Subject::System(topic) = subject {
             self.position.topics.insert(topic.to_string(), seq);
         }
@@ -454,11 +454,6 @@ fn is_of(view: &View<'_>, draft: &Draft, event: &event::Event) -> bool {
         && view.text(&["producer"]) == producer
         && view.text(&["event", "source"]) == Some(&event.source)
         && view.text(&["event", "id"]) == Some(&event.id)
-}
-
-/// Whether messages on this subject must be signed by us.
-pub fn is_signed(subject: &Subject) -> bool {
-    !matches!(subject, Subject::Decisions(_))
 }
 
 /// What identifies a message when the journal is asked again: sequence, time, subject, named headers and body.

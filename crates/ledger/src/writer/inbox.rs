@@ -15,9 +15,6 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Most messages of one tenant that may wait; more must wait outside.
-pub const QUEUE_MESSAGES_MAX: usize = 8192;
-
 /// Why messages were not taken. Nothing of them was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

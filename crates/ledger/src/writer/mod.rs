@@ -6,7 +6,7 @@
 mod inbox;
 mod shown;
 
-pub use inbox::{Done, Error, Inbox, QUEUE_MESSAGES_MAX, ReceiptWanted, Work};
+pub use inbox::{Done, Error, Inbox, ReceiptWanted, Work};
 pub use shown::{checkpoint, mark, missing_handovers, published, put_checkpoint};
 
 use crate::{

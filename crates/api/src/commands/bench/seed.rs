@@ -2,13 +2,14 @@
 
 use super::{Failed, calls::Paused};
 use crate::commands::{EXIT_FAILED, load};
-use approvals::{opening::Opening, setup::Setup};
+use approvals::setup::Setup;
 use decider::{
     Decider as _,
     approval::{
         self, Auth, Command, Decision, Message, Method, Opening as OpeningRef, Outcome, Requested,
         State, Summary, Via, World,
     },
+    decision,
 };
 use ledger::{
     canonical,
@@ -99,11 +100,10 @@ impl Inside {
         let mut lives = Vec::with_capacity(calls.len());
         let mut begins = Vec::with_capacity(calls.len());
         for (call, (index, entry)) in calls.iter().zip(&openings) {
-            let opening = Opening::of_entry(&self.tenant.name, *index, entry);
-            let opening = opening.ok_or_else(|| broken("not an opening"))?;
-            let state = State::begin(&opening.leaf);
+            let decision = decision::Decision::of_entry(*index, entry).map_err(broken)?;
+            let state = State::begin(&decision.leaf);
             begins.push(Command::Request {
-                requested: Box::new(self.requested(&opening, &call.digest)?),
+                requested: Box::new(self.requested(&decision, &call.digest)?),
                 cancel: None,
             });
             lives.push(Life {
@@ -123,17 +123,17 @@ impl Inside {
         Ok(())
     }
 
-    fn requested(&self, opening: &Opening, digest: &str) -> Result<Requested, Failed> {
+    fn requested(&self, decision: &decision::Decision, digest: &str) -> Result<Requested, Failed> {
         let rule = self.setup.rules.first().cloned().ok_or_else(|| broken("no rule"))?;
         let call = Summary {
-            agent: opening.agent.clone(),
-            run: opening.run.clone(),
-            tool: opening.tool.clone(),
-            action: opening.action.clone(),
+            agent: decision.call.agent.clone(),
+            run: decision.call.run.clone(),
+            tool: decision.call.tool.clone(),
+            action: decision.call.action.clone(),
             digest: digest.to_owned(),
         };
-        let reference = OpeningRef { producer: opening.producer.clone(), index: opening.index };
-        Requested::new(reference, call, rule, vec![], opening.at).map_err(broken)
+        let reference = OpeningRef { producer: decision.producer.clone(), index: decision.index };
+        Requested::new(reference, call, rule, vec![], decision.at()).map_err(broken)
     }
 
     /// One message of each approval, in one batch.

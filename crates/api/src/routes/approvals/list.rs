@@ -1,7 +1,10 @@
 //! Lists of approvals, in pages that lose nothing when what they began at has ended.
 
 use super::{Asking, View};
-use crate::{app::App, problem::Problem};
+use crate::{
+    app::App,
+    problem::{Code, Problem},
+};
 use approvals::{
     history::Approval,
     worker::{Brief, over_since},
@@ -74,7 +77,7 @@ pub async fn list(
     let which = which(query.state.as_deref())?;
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::new("bad_request", format!("limit: 1 to {PAGE_MAX}.")));
+        return Err(Problem::new(Code::BadRequest, format!("limit: 1 to {PAGE_MAX}.")));
     }
     let after = match &query.after {
         None => None,
@@ -110,7 +113,7 @@ fn which(state: Option<&str>) -> Result<Which, Problem> {
         None | Some("open") => Ok(Which::Open),
         Some("pending") => Ok(Which::Pending),
         Some("recent") => Ok(Which::Recent),
-        Some(_) => Err(Problem::new("bad_request", "state: pending, open or recent.")),
+        Some(_) => Err(Problem::new(Code::BadRequest, "state: pending, open or recent.")),
     }
 }
 
@@ -127,8 +130,9 @@ impl Asking {
     /// The place that a cursor names: the id of the last approval of a page. Where that stood follows from the log, which
     /// forgets nothing; what became of it since does not matter.
     async fn place_of(&self, which: Which, cursor: &str) -> Result<Place, Problem> {
-        let wrong =
-            || Problem::new("bad_request", "after: not the `next` of a list with the same state.");
+        let wrong = || {
+            Problem::new(Code::BadRequest, "after: not the `next` of a list with the same state.")
+        };
         let found = self.find(cursor, Self::may_see).await;
         let approval = found.map_err(|problem| match problem.status().as_u16() {
             404 => wrong(),

@@ -3,11 +3,12 @@
 use crate::problem::Problem;
 use approvals::{
     history::{Approval, Step},
-    opening::Frozen,
     worker::{Worker, over_since},
 };
-use decider::approval::{Event, Phase, Refusal, State};
-use ledger::time::Nanos;
+use decider::{
+    approval::{Event, Phase, Refusal, State},
+    decision::Frozen,
+};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -98,7 +99,7 @@ impl View {
             needed: needed(state),
             granted_by: state.granted_by.iter().map(ToString::to_string).collect(),
             token: state.token.as_ref().map(|t| json!({"jti": t.jti, "exp": t.exp})),
-            redemption: state.redeemed.as_ref().map(redemption),
+            redemption: state.redeemed.as_ref().map(|redemption| json!(redemption)),
             report: state.report.map(|outcome| json!(outcome)),
             end_reason: state.end_reason.clone(),
             over: over_since(approval).is_some(),
@@ -148,10 +149,6 @@ fn needed(state: &State) -> Vec<Value> {
     }
     let places = state.needed().into_iter();
     places.map(|(count, group)| json!({"at_least": count, "of": group})).collect()
-}
-
-fn redemption((redemption_id, jti, at): &(String, String, Nanos)) -> Value {
-    json!({"redemption_id": redemption_id, "jti": jti, "at": at})
 }
 
 /// One entry, with the names of its events.

@@ -5,6 +5,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     sync::mpsc,
 };
+use zeroize::Zeroizing;
 
 fn check_respond(api: &str, url: &str, may: bool) {
     let client = Client::new(api, "xoxb-1").unwrap();
@@ -56,18 +57,13 @@ fn is_whole(request: &[u8]) -> bool {
 }
 
 fn open(api_url: &str) -> Connection {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |content: &str| {
-        let path = dir.path().join(content);
-        std::fs::write(&path, content).unwrap();
-        path
-    };
+    let secret = |text: &str| Zeroizing::new(text.to_owned());
     let options = Options {
         tenant: Ident::new("acme").unwrap(),
         app_id: "A1".into(),
         workspaces: vec!["T1".into()],
-        bot_token_file: file("xoxb-hidden"),
-        signing_secret_files: vec![file("secret")],
+        bot_token: secret("xoxb-hidden"),
+        signing_secrets: vec![secret("secret")],
         api_url: api_url.into(),
     };
     Connection::open(Ident::new("acme-slack").unwrap(), options).unwrap()

@@ -4,22 +4,18 @@ use hmac::{Hmac, Mac as _};
 use ledger::ident::Ident;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 const SECRETS: [&str; 2] = ["new-secret", "old-secret"];
 
 fn connection() -> Connection {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, name).unwrap();
-        path
-    };
+    let secret = |text: &str| Zeroizing::new(text.to_owned());
     let options = Options {
         tenant: Ident::new("acme").unwrap(),
         app_id: "A1".into(),
         workspaces: vec!["T1".into(), "E1".into()],
-        bot_token_file: file("xoxb-1"),
-        signing_secret_files: SECRETS.map(file).to_vec(),
+        bot_token: secret("xoxb-1"),
+        signing_secrets: SECRETS.map(secret).to_vec(),
         api_url: "https://slack.com/api".into(),
     };
     Connection::open(Ident::new("acme-slack").unwrap(), options).unwrap()

@@ -4,6 +4,7 @@ use super::desk::{DIGEST, ident, requested, rule, seconds};
 use crate::{
     approval::*,
     call::{Call, approval_id},
+    decision::NotPaused,
 };
 use ledger::{canonical, disclosure::Scope, json, log::merkle::leaf_hash};
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ fn decisions_that_open_nothing() {
     decision("/event/data/agent/id", json!(null));
     decision("/event/id", json!(null));
     decision("/tenant", json!("A"));
-    check(|leaves| leaves[0].1["event"]["data"]["mode"] = json!("shadow"), "not a decision");
+    check(|leaves| leaves[0].1["event"]["data"]["mode"] = json!("shadow"), "`shadow`");
     let mut leaves = told();
     leaves[0].1["event"]["data"]["mode"] = json!("enforce");
     chain(&mut leaves);
@@ -193,8 +194,35 @@ fn p7_the_disclosed_call() {
     for (nonce, params) in
         [(&*nonce, r#"{"amount":2}"#), (r#""B""#, r#"{"amount":1}"#), ("1", "{}"), (&nonce, "")]
     {
-        assert!(matches!(audit.check_call(nonce, params), Err(Fault::Call(_))));
+        let fault = audit.check_call(nonce, params).unwrap_err();
+        assert!(matches!(fault, Fault::Call(_) | Fault::NotFrozen(_)), "{fault}");
     }
+}
+
+/// The auditor takes no nonce that the server would not have taken, though the digest fits.
+#[test]
+fn p7_disclosed_nonces() {
+    let check = |length: usize| {
+        let params = json::parse(br#"{"amount":1}"#).unwrap();
+        let (nonce, tenant) = ("n".repeat(length), ident("acme"));
+        let (agent, tool, action) = ("agt-1", "bank", "transfer");
+        let call = Call {
+            nonce: &nonce,
+            tenant: &tenant,
+            agent,
+            run: None,
+            tool,
+            action,
+            params: &params,
+        };
+        let mut leaves = told();
+        leaves[0].1["event"]["data"]["call"]["digest"] = json!(call.digest());
+        leaves.truncate(1);
+        audit(&leaves).unwrap().check_call(&format!("{nonce:?}"), r#"{"amount":1}"#)
+    };
+    assert_eq!((check(1), check(64)), (Ok(()), Ok(())));
+    let refused = Err(Fault::NotFrozen(NotPaused::Nonce));
+    assert_eq!((check(0), check(65)), (refused.clone(), refused));
 }
 
 /// Nobody whom the decision names as the owner may have answered; what names nobody is no reason to refuse.

@@ -8,7 +8,6 @@ use crate::{
         State, Subject,
         limits::{check_header, check_limits},
     },
-    post::is_signed,
     store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks},
     time::Nanos,
 };
@@ -132,7 +131,7 @@ impl Embedded {
         let end = (self.volume, self.last()?);
         let given = stage(&mut changes, end, now, batch.iter().map(Draft::from))?;
         // What posting does where a log is.
-        for (append, (seq, _)) in batch.iter().zip(&given).filter(|(a, _)| is_signed(&a.subject)) {
+        for (append, (seq, _)) in batch.iter().zip(&given).filter(|(a, _)| a.subject.is_signed()) {
             let key = self.volume.last_on(&append.subject);
             changes.put(Family::Subjects, key, seq.to_be_bytes().to_vec());
         }
@@ -152,7 +151,7 @@ impl Embedded {
     /// is not among the last [`SCAN_MESSAGES_MAX`].
     pub fn last_on(&self, subject: &Subject) -> Result<Option<Message>, Error> {
         let mut found = Ok(None);
-        if is_signed(subject) {
+        if subject.is_signed() {
             let prefix = self.volume.index(subject);
             let end = self.volume.indexed(subject, u64::MAX);
             self.store.scan_down(Family::SubjectIndex, &end, |key, _| {
@@ -182,7 +181,7 @@ impl Embedded {
     /// decisions subject in a journal of more than [`SCAN_MESSAGES_MAX`].
     pub fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
         let mut seqs = Vec::new();
-        if is_signed(subject) {
+        if subject.is_signed() {
             let prefix = self.volume.index(subject);
             self.store.scan(Family::SubjectIndex, &prefix, |key, _| {
                 let seq = key.strip_prefix(&prefix[..]).and_then(|seq| seq.try_into().ok());
@@ -262,7 +261,7 @@ impl Embedded {
         for seq in seqs {
             let key = self.volume.message(seq);
             let Some(bytes) = changes.get(Family::Journal, &key)? else { continue };
-            if let Some(subject) = subject_of(&bytes).filter(is_signed) {
+            if let Some(subject) = subject_of(&bytes).filter(Subject::is_signed) {
                 changes.delete(Family::SubjectIndex, self.volume.indexed(&subject, seq));
             }
             changes.delete(Family::Journal, key);
@@ -284,7 +283,8 @@ impl Embedded {
         for seq in seqs {
             let key = self.volume.message(seq);
             let bytes = self.store.get(Family::Journal, &key)?;
-            if let Some(subject) = bytes.as_deref().and_then(subject_of).filter(is_signed) {
+            if let Some(subject) = bytes.as_deref().and_then(subject_of).filter(Subject::is_signed)
+            {
                 places.push((Family::SubjectIndex, self.volume.indexed(&subject, seq)));
             }
             places.push((Family::Journal, key));
@@ -305,7 +305,7 @@ impl Embedded {
                     return false;
                 }
                 (to, seen) = (seq + 1, seen + 1);
-                let subject = subject_of(value).filter(is_signed);
+                let subject = subject_of(value).filter(Subject::is_signed);
                 indexed.extend(subject.map(|subject| self.volume.indexed(&subject, seq)));
                 true
             })?;

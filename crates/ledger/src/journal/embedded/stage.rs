@@ -3,7 +3,7 @@
 use super::{encode, subject_of};
 use crate::{
     journal::{Append, Error, Headers, Subject},
-    post::{Prepared, is_signed},
+    post::Prepared,
     store::{self, Changes, Family, LogNumber, Read},
     time::Nanos,
 };
@@ -102,7 +102,7 @@ pub fn stage<'m>(
     for (message, seq) in messages.zip(last + 1..) {
         let time = clock();
         changes.put(Family::Journal, volume.message(seq), encode(time, &message));
-        if let Some(subject) = message.subject.filter(|subject| is_signed(subject)) {
+        if let Some(subject) = message.subject.filter(|subject| subject.is_signed()) {
             changes.put(Family::SubjectIndex, volume.indexed(subject, seq), Vec::new());
         }
         given.push((seq, time));
@@ -120,7 +120,7 @@ fn stands_at(
     subject: &Subject,
     expected: u64,
 ) -> Result<bool, Error> {
-    if is_signed(subject) {
+    if subject.is_signed() {
         let found = read.get(Family::Subjects, &volume.last_on(subject))?;
         let found = found.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))?;
         return Ok(found == expected);
