@@ -9,7 +9,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ledger::{
     ident::Ident,
     keyring, seal,
-    store::{self, Family, LogNumber, Read as _, read_json},
+    store::{self, LogNumber},
     system::{AccessKey, By, KeyId, Role},
     tenant::Tenant,
 };
@@ -158,20 +158,9 @@ impl App {
     /// The key in force that has this text, and its log; `None`: there is none.
     pub fn key_by_text(&self, text: &str) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
         let id = key_id(text).filter(|_| text.len() <= KEY_BYTES_MAX);
-        let found = id.map(|id| self.key_by_id(id)).transpose()?.flatten();
+        let found = id.map(|id| self.ledger.access_key(id)).transpose()?.flatten();
         let right = |key: &AccessKey| stored_form(text).as_bytes().ct_eq(key.sha256.as_bytes());
         Ok(found.filter(|(_, key)| right(key).into()))
-    }
-
-    /// The key in force with this id, and its log.
-    pub fn key_by_id(&self, id: &str) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
-        let store = self.ledger.store();
-        let number = store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
-        let number = number.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-        let number = number.map(LogNumber).filter(|n| self.ledger.keys_are_believed(*n));
-        let Some(number) = number else { return Ok(None) };
-        let key = store.get(Family::Access, &number.key(id.as_bytes()))?;
-        key.map(|key| Ok((number, read_json(&key, "access")?))).transpose()
     }
 
     /// Whether the operator asks.

@@ -277,7 +277,7 @@ impl Metrics {
                 gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
             }
         }
-        self.disk_bytes.set(i64::try_from(app.ledger.store().disk_bytes()).unwrap_or(i64::MAX));
+        self.disk_bytes.set(i64::try_from(app.ledger.disk_bytes()).unwrap_or(i64::MAX));
         self.guard_in_place.set(app.ledger.check_guard().is_ok().into());
         self.backup.set(file.backup_dir.as_deref().map_or(0, newest_backup));
     }

@@ -4,7 +4,7 @@ use crate::{
     canonical,
     entry::View,
     erased,
-    gone::{Erasure, Leaf, Trim},
+    gone::{self, Erasure, Leaf, Trim},
     journal::{self, Journal, Subject, embedded},
     ledger::{Error, Ledger},
     post::{Erasing, Outcome},

@@ -27,14 +27,14 @@ use crate::{
     reader::{Published, Reader},
     seal::SealKey,
     store::{self, Family, LogNumber, Read as _, rocks::Opening, rocks::Rocks},
-    system::Rules,
+    system::{AccessKey, Rules},
     tenant::Tenant,
     timing::Timings,
     writer::{Inbox, ReceiptWanted},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, RwLock},
     thread::JoinHandle,
 };
@@ -217,8 +217,50 @@ impl Ledger {
     }
 
     /// The store, for reading.
-    pub fn store(&self) -> &Rocks {
+    pub(crate) fn store(&self) -> &Rocks {
         &self.store
+    }
+
+    /// Bytes of the database on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.store.disk_bytes()
+    }
+
+    /// Copies the database into `folder`, which must not exist: a backup, consistent at this moment.
+    pub fn copy_to(&self, folder: &Path) -> Result<(), store::Error> {
+        self.store.copy_to(folder)
+    }
+
+    /// The API key in force with this id, and its log; never one of a log whose keys are in doubt.
+    pub fn access_key(&self, id: &str) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
+        let number = self.store.get(Family::Access, &LogNumber::ALL.key(id.as_bytes()))?;
+        let number = number.and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        let number = number.map(LogNumber).filter(|number| self.keys_are_believed(*number));
+        let Some(number) = number else { return Ok(None) };
+        let key = self.store.get(Family::Access, &number.key(id.as_bytes()))?;
+        key.map(|key| Ok((number, store::read_json(&key, "access")?))).transpose()
+    }
+
+    /// The API keys in force of a tenant, in the order of their ids.
+    pub fn access_keys(&self, tenant: &Tenant) -> Result<Vec<AccessKey>, store::Error> {
+        Ok(load_access(&self.store, tenant.number)?.into_values().collect())
+    }
+
+    /// The first checkpoint that is kept of a tree of `size` or larger because a log key took over there: its size, and
+    /// its text, signed by the old key and the new one.
+    pub fn handover(
+        &self,
+        tenant: &Tenant,
+        size: u64,
+    ) -> Result<Option<(u64, String)>, store::Error> {
+        let mut found = None;
+        self.store.scan(Family::Rotations, &tenant.number.numbered(size), |key, value| {
+            let size = key.strip_prefix(&tenant.number.0.to_be_bytes()[..]);
+            let size = size.and_then(|size| size.try_into().ok()).map(u64::from_be_bytes);
+            found = size.map(|size| (size, String::from_utf8_lossy(value).into_owned()));
+            false
+        })?;
+        Ok(found)
     }
 
     /// How long the writer's steps take.

@@ -379,9 +379,7 @@ mod tests {
         check::<ClockReset>(&format!(
             r#"{{"at":"2026-01-02T03:04:05.000000000Z",{BY},"reason":null}}"#
         ));
-        check::<Claim>(
-            r#"{"id":"000102030405060708090a0b0c0d0e0f","by":{"server":"signing"}}"#,
-        );
+        check::<Claim>(r#"{"id":"000102030405060708090a0b0c0d0e0f","by":{"server":"signing"}}"#);
         refused::<Claim>(r#"{"id":"00010203","by":{"server":"signing"}}"#);
         refused::<Claim>(r#"{"id":"000102030405060708090A0B0C0D0E0F","by":{"server":"signing"}}"#);
         check::<NewEpoch>(&format!(

@@ -133,7 +133,7 @@ pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<S
     if age.is_none_or(|age| age >= LIFE_SECONDS * 1_000_000_000) {
         return Ok(None);
     }
-    let Some((number, key)) = app.key_by_id(&content.key_id)? else { return Ok(None) };
+    let Some((number, key)) = app.ledger.access_key(&content.key_id)? else { return Ok(None) };
     let tenant = app.ledger.tenant(content.tenant.as_str()).filter(|t| t.number == number);
     let Some(tenant) = tenant.filter(|_| is_of(&key, &content.person)) else { return Ok(None) };
     let Some((worker, setup)) = with_person(app, &tenant, &content.person)? else {

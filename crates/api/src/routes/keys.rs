@@ -1,6 +1,6 @@
 //! API keys and signing keys of a tenant; only admins.
 
-use super::{body, log::access_keys};
+use super::body;
 use crate::{
     act::{Act, Why},
     app::{App, KeyWanted},
@@ -93,7 +93,7 @@ pub async fn add(
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let new: NewKey = body::json(&app, &headers, body).await?;
     new.check()?;
-    if access_keys(&app, &tenant)?.len() >= KEYS_MAX {
+    if app.ledger.access_keys(&tenant)?.len() >= KEYS_MAX {
         return Err(Problem::new(Code::Conflict, "A tenant has at most 10000 keys; remove some."));
     }
     let NewKey { mut roles, producer, person, name, reason: why } = new;
@@ -128,7 +128,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Vec<AccessKey>>, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    access_keys(&app, &tenant).map(Json)
+    Ok(Json(app.ledger.access_keys(&tenant)?))
 }
 
 /// How a key shall be removed.
@@ -166,11 +166,11 @@ pub async fn remove(
     let key_id = KeyId::new(&key_id).ok_or_else(Problem::not_found)?;
     // Two admins that remove each other would leave none.
     let _alone = app.key_removal.lock().await;
-    let mut keys = access_keys(&app, &tenant)?;
+    let mut keys = app.ledger.access_keys(&tenant)?;
     if !keys.iter().any(|key| key.key_id == key_id) {
         // It may have been made at another server a moment ago.
         app.ledger.catch_up(&tenant).await?;
-        keys = access_keys(&app, &tenant)?;
+        keys = app.ledger.access_keys(&tenant)?;
     }
     let key = keys.iter().find(|key| key.key_id == key_id).ok_or_else(Problem::not_found)?;
     let is_admin = |key: &AccessKey| key.roles.contains(&Role::Admin);

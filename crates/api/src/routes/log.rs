@@ -16,7 +16,7 @@ use ledger::{
     ledger::Error,
     log::{checkpoint::Checkpoint, merkle, receipt::Receipt, tile::Tile},
     reader::Reader,
-    store::{self, Family, read_json},
+    store,
     system::Role,
     tenant::Tenant,
     verify::{DocumentedKey, KeysDocument},
@@ -136,18 +136,9 @@ fn hand_over(
     reader: &Reader<'_>,
     index: u64,
 ) -> Result<Option<String>, Problem> {
-    let from = tenant.number.numbered(index + 1);
-    let mut found = None;
-    app.ledger.store().scan(Family::Rotations, &from, |key, value| {
-        let size = key.strip_prefix(&tenant.number.0.to_be_bytes()[..]);
-        found = size
-            .and_then(|size| size.try_into().ok())
-            .map(|size| (u64::from_be_bytes(size), String::from_utf8_lossy(value).into_owned()));
-        false
-    })?;
     let Some(entry) = reader.entry(index)? else { return Ok(None) };
     // Not kept: a backup from before the rotation was restored and has caught up. Signed again while the old key is there.
-    let (size, checkpoint) = match found {
+    let (size, checkpoint) = match app.ledger.handover(tenant, index + 1)? {
         Some(found) => found,
         None => match sign_again(tenant, reader, index + 1)? {
             Some(checkpoint) => (index + 1, checkpoint),
@@ -169,18 +160,4 @@ fn sign_again(tenant: &Tenant, reader: &Reader<'_>, size: u64) -> Result<Option<
     let root = merkle::root_at(reader, size)?;
     let checkpoint = Checkpoint { origin: tenant.origin.clone(), size, root };
     Ok(tenant.sign(&checkpoint, reader.at.keys.signing(size)).ok())
-}
-
-/// The API keys of a tenant.
-pub fn access_keys(app: &App, tenant: &Tenant) -> Result<Vec<ledger::system::AccessKey>, Problem> {
-    let prefix = tenant.number.0.to_be_bytes();
-    let mut keys = Vec::new();
-    app.ledger.store().scan(Family::Access, &prefix, |key, value| {
-        let ours = key.starts_with(&prefix);
-        if ours {
-            keys.extend(read_json(value, "access").ok());
-        }
-        ours
-    })?;
-    Ok(keys)
 }

@@ -222,7 +222,7 @@ pub async fn backup(
         let failed = |e: std::io::Error| Problem::new(Code::Internal, format!("backup_dir: {e}"));
         let private = Permissions::from_mode(0o700);
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        app.ledger.store().copy_to(&path)?;
+        app.ledger.copy_to(&path)?;
         std::fs::set_permissions(&path, private).map_err(failed)
     })?;
     Ok(Json(json!({"path": path})))

@@ -177,8 +177,7 @@ impl Ledger {
         let journal = journal.unwrap_or_else(|| super::embedded(&self.store, &log));
         let at = (journal, log.position.clone());
         let tenant = Tenant::new(name.clone(), number, origin, keyring, at, published);
-        let tenant =
-            Arc::new(if self.options.one_signer { tenant.claiming() } else { tenant });
+        let tenant = Arc::new(if self.options.one_signer { tenant.claiming() } else { tenant });
         // A replica beside its old guard signs nothing before it has posted as far as was signed.
         let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
         tenant.set_must_reach(must_reach.clone());
@@ -373,14 +372,8 @@ fn open_log(
         Check::Behind(mark) => Some(mark.clone()),
         Check::Sound | Check::Broken(_) => None,
     };
-    let tenant = Tenant::new(
-        name.clone(),
-        number,
-        origin,
-        keyring,
-        (journal, log.position.clone()),
-        shown,
-    );
+    let tenant =
+        Tenant::new(name.clone(), number, origin, keyring, (journal, log.position.clone()), shown);
     let tenant = Arc::new(if options.one_signer { tenant.claiming() } else { tenant });
     tenant.set_must_reach(must_reach.clone());
     let mut no_keys = no_keys.map(Error::from);
@@ -428,7 +421,8 @@ fn shown(store: &Rocks, log: &Log, posted: &Published) -> Result<Published, Erro
     let keys: Vec<_> = log.keys.log.iter().map(|key| key.vkey.0.clone()).collect();
     let opened = checkpoint::open(&posted.checkpoint, &keys).ok().map(|opened| opened.checkpoint);
     // Whether it is ours is judged by `check_log` and the seal; one that can't be read shows nothing.
-    let (size, root) = opened.map_or((0, merkle::empty_root()), |signed| (signed.size, signed.root));
+    let (size, root) =
+        opened.map_or((0, merkle::empty_root()), |signed| (signed.size, signed.root));
     let size = size.min(log.position.size);
     let edge = reader::load_edge(store, log.number, size)?;
     // Up to which message that was is not known: whoever waits for one waits for the next checkpoint.

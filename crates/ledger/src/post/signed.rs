@@ -12,8 +12,8 @@ use crate::{
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
     system::{
-        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange, KeyUse,
-        NewEpoch, OVERLAP_MAX, Reason, Rules,
+        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange,
+        KeyUse, NewEpoch, OVERLAP_MAX, Reason, Rules,
     },
     time::Nanos,
 };

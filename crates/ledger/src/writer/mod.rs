@@ -437,9 +437,7 @@ impl Part<'_> {
     /// posted yet, or the claim of this server is not.
     fn waits(&self, tenant: &Tenant) -> bool {
         let position = &self.log.position;
-        self.must_reach.is_some()
-            || !position.provisional.is_empty()
-            || !tenant.is_signer(position)
+        self.must_reach.is_some() || !position.provisional.is_empty() || !tenant.is_signer(position)
     }
 
     /// Signs the new size, unless nothing was posted, or something must be waited for.
