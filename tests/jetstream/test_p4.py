@@ -263,7 +263,7 @@ def test_p4_restored_backup_posts_up_to_the_guard_and_signs_again(journey: Journ
     shutil.copytree(tmp_path / "backup", journey.server.data_dir)
     journey.server.start()
     until("the log to catch up", lambda: journey.server.admin.size() >= int(newest.split("\n")[1]))
-    assert journey.server.admin.checkpoint().split("\n")[:3] == newest.split("\n")[:3]
+    told.checkpoints.add(newest)
     publish(journey, told, events(40, 2))
     assert health(journey.server)["status"] == "green"
     audit.everything(journey.server, told, tmp_path / "receipts")

@@ -69,11 +69,21 @@ async fn follow_once(
     let (sink, batches) = mpsc::channel(BATCHES_WAITING_MAX);
     let reading = stream.follow(position.posted + 1, sink);
     let posting = post_all(ledger, tenant, (stream, connected), &position, batches);
+    tokio::pin!(posting);
     // `posting` ends first when it finds the journal wrong: the reader must not run on.
-    tokio::select! {
+    let read = tokio::select! {
         biased;
-        posted = posting => posted,
+        posted = &mut posting => return posted,
         read = reading => read,
+    };
+    if let Err(Error::Halt(_)) = read {
+        return read;
+    }
+    // What was read before the reader failed is posted first: otherwise a message that the reader can't pass keeps those
+    // before it from being posted, for ever.
+    match posting.await {
+        Err(halt @ Error::Halt(_)) => Err(halt),
+        _ => read,
     }
 }
 
@@ -177,8 +187,9 @@ pub async fn append_last(
 ) -> Result<bool, Error> {
     let subject = Subject::parse(subject).expect("a subject");
     let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
-    // The signature names the message before it on this subject as posting will find it.
-    let append = Ledger::after(tenant, &subject, body, held.max(posted));
+    // The signature names the message before it on this subject as posting will find it: not one of an earlier epoch.
+    let expected = if held > tenant.position().posted { held } else { posted };
+    let append = Ledger::after(tenant, &subject, body, expected);
     let append = append.map_err(|error| Error::Halt(error.to_string()))?;
     match stream.append(vec![Append { expected: Some(held), ..append }]).await {
         Ok(_) => Ok(true),
