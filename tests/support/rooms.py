@@ -180,7 +180,7 @@ LONG = {
     "tests/approvals/test_teams.py": 577,
     "tests/faults/test_disk.py": 543,
     "tests/faults/test_strace.py": 418,
-    "tests/jetstream/test_journeys.py": 615,
+    "tests/jetstream/test_journeys.py": 613,
     "tests/jetstream/test_p4.py": 437,
     "tests/support/fakebot.py": 469,
     "tests/support/fakeslack.py": 431,
