@@ -15,6 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support import Book, NatsServer, Server, countersign_bin  # noqa: E402
 
+#: Prints what the tamper matrix found. Here, because where several processes test only this folder's hooks run in the one that prints.
+pytest_plugins = ["tamper.table"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long`, `--pictures`. Here, because pytest asks only the topmost folder for options."""
