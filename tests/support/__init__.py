@@ -10,6 +10,7 @@
     manual   the pages for people, and a reader who runs their commands
     nats     a real nats-server
     rooms, sources  the Rust sources as text, and what is so in them today
+    side_by_side  which tests stay together when several processes run them
     waits    deadlines instead of sleeps
 """
 
