@@ -13,7 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import Book, NatsServer, Server, countersign_bin  # noqa: E402
+from support import Book, NatsServer, Server, countersign_bin, side_by_side  # noqa: E402
+
+#: Prints what the tamper matrix found. Here, because with `pytest -n` only this folder's hooks run where the summary is printed.
+pytest_plugins = ["tamper.table"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +28,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header() -> str:
     """Says what is tested."""
     return f"countersign: {countersign_bin()}"
+
+
+# With `pytest -n`: who runs what, and in which order.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Who runs what."""
+    return side_by_side.Scheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Gives a worker the file for its groups."""
+    node.workerinput[side_by_side.GROUPS_FILE] = str(side_by_side.groups_file(node.config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker: writes it."""
+    if hasattr(config, "workerinput"):
+        side_by_side.share_out(config, items)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,13 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Read
         reader.close()
 
 
-@pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page}-{block.option('run')}")
+def of_a_page(block: Block) -> object:
+    """A block as parameter. The blocks of a page stay together: one reader runs them in order."""
+    group = pytest.mark.xdist_group(f"page {block.page}")
+    return pytest.param(block, id=f"{block.page}-{block.option('run')}", marks=group)
+
+
+@pytest.mark.parametrize("block", [of_a_page(block) for block in RUN])
 def test_readme_block(readers: dict[str, Reader], block: Block) -> None:
     """A command block does what its page says, for a reader who begins with this page."""
     reader = readers[block.page]

@@ -9,6 +9,8 @@
     front    a proxy before a server, which fails as proxies do
     manual   the pages for people, and a reader who runs their commands
     nats     a real nats-server
+    rooms, sources  the Rust sources as text, and what is so in them today
+    side_by_side  which tests stay together when several processes run them
     waits    deadlines instead of sleeps
 """
 

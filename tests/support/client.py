@@ -91,8 +91,10 @@ class Client:
         headers = {"Authorization": f"Bearer {key.text}"} if key else {}
         self.base, self.tenant, self.key = base, tenant, key
         # Without TLS there is nothing to verify; loading the system's authorities would take longer than a request.
+        # All connections are kept: closing those that are too many, httpx may meet one that another thread was just given.
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
         self.http = httpx.Client(
-            base_url=base, headers=headers, timeout=60.0, verify=ca or False, http2=http2, trust_env=False
+            base_url=base, headers=headers, timeout=60.0, verify=ca or False, http2=http2, trust_env=False, limits=limits
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Runs the attacks that were asked for side by side, and prints the table at the end."""
+"""Runs the attacks that were asked for side by side."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from . import attacks, sound, stream
 from .attacks import ROWS, Row
 from .database import Database
 from .judges import Verdicts, judge
-
-TABLE = pytest.StashKey[dict[str, Verdicts]]()
-COLUMNS = ("fsck", "serve", "scrub", "verify", "third")
 
 
 def run(made: sound.Sound, row: Row, root: Path) -> Verdicts:
@@ -54,26 +51,3 @@ def on_stream(
     where = tmp_path_factory.mktemp("streams")
     with ThreadPoolExecutor(3) as pool:
         yield {row.name: pool.submit(stream.run, made, row, where / row.name) for row in stream.ROWS}
-
-
-@pytest.fixture(scope="session")
-def table(request: pytest.FixtureRequest) -> dict[str, Verdicts]:
-    """What was found, for the table at the end."""
-    return request.config.stash.setdefault(TABLE, {})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The matrix: who noticed what, and what the attacker got."""
-    found = config.stash.get(TABLE, {})
-    if not found:
-        return
-    terminalreporter.section("tamper matrix: attack x who notices")
-    rows = [*ROWS, *stream.ROWS]
-    width = max(len(row.what) for row in rows)
-    head = " ".join(f"{name:<7}" for name in COLUMNS)
-    terminalreporter.write_line(f"{'':<4} {'attack':<{width}} {head} got")
-    for row in rows:
-        if row.name in found:
-            seen = found[row.name]
-            marks = " ".join(f"{('-' if said == '-' else 'caught' if said else 'missed'):<7}" for said in (getattr(seen, c) for c in COLUMNS))
-            terminalreporter.write_line(f"{row.name:<4} {row.what:<{width}} {marks} {seen.gain or 'nothing'}")

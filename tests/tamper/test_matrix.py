@@ -6,6 +6,7 @@ server that is started on it, by `countersign verify` and by a verifier that is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import pytest
 from . import sound, stream
 from .attacks import ROWS, Row
 from .judges import Verdicts
-
 
 
 def cases(rows: list[Row]) -> list[object]:
@@ -41,19 +41,21 @@ def verdict(row: Row, found: Verdicts, repository: Path) -> None:
 
 @pytest.mark.parametrize("row", cases(ROWS))
 def test_p4_p8_whoever_writes_the_disk_is_noticed(
-    row: Row, verdicts: dict[str, "Future[Verdicts]"], table: dict[str, Verdicts], repository: Path
+    row: Row, verdicts: dict[str, "Future[Verdicts]"], to_table: Callable[[str, Verdicts], None], repository: Path
 ) -> None:
     """An attack on the embedded journal's directory."""
-    found = table[row.name] = verdicts[row.name].result(timeout=600)
+    found = verdicts[row.name].result(timeout=600)
+    to_table(row.name, found)
     verdict(row, found, repository)
 
 
 @pytest.mark.parametrize("row", cases(stream.ROWS))
 def test_p4_p8_whoever_writes_the_disk_is_noticed_on_jetstream(
-    row: Row, on_stream: dict[str, "Future[Verdicts]"], table: dict[str, Verdicts], repository: Path
+    row: Row, on_stream: dict[str, "Future[Verdicts]"], to_table: Callable[[str, Verdicts], None], repository: Path
 ) -> None:
     """An attack on the directory of a server whose journal lies on NATS."""
-    found = table[row.name] = on_stream[row.name].result(timeout=600)
+    found = on_stream[row.name].result(timeout=600)
+    to_table(row.name, found)
     verdict(row, found, repository)
 
 

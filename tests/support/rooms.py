@@ -1,0 +1,214 @@
+"""What is so in the house today: the lists that `test_house.py` holds the sources to.
+
+Each may only get shorter: a new place fails, and a place that is gone must leave its list.
+"""
+
+from __future__ import annotations
+
+#: Crate → crates of ours that it depends on.
+TOWER = {
+    "ledger": set(),
+    "decider": {"ledger"},
+    "approvals": {"decider", "ledger"},
+    "api": {"approvals", "decider", "ledger"},
+}
+
+#: What any module may name: it is no foreign system, and nothing to decide.
+ANYWHERE = {"chrono", "data_encoding", "serde", "serde_json", "sha2", "thiserror", "tracing", "zeroize"}
+#: Any other foreign crate → the rooms that alone name it. A room is a module with its parts.
+ALONE = {
+    "askama": {"api/pages"},
+    "async_nats": {"ledger/journal/jetstream"},
+    "axum": {"api/auth", "api/config/check", "api/metrics", "api/pages", "api/problem", "api/routes", "api/serve"},
+    "clap": {"api/cli", "api/main"},
+    "ed25519_dalek": {"ledger/log/note"},
+    "flate2": {"api/routes/body"},
+    "futures_util": {"approvals/worker/tick", "ledger/journal/jetstream"},
+    "getrandom": {"ledger/atomic", "ledger/keyring"},
+    "hmac": {"api/pages/session", "api/routes/jwks", "approvals/setup/applied", "ledger/disclosure", "ledger/seal"},
+    "http_body_util": {"api/routes/body", "api/routes/unread"},
+    "hyper": {"api/routes/request", "api/routes/unread", "api/serve"},
+    "hyper_util": {"api/serve"},
+    "indicatif": {"api/commands"},
+    "iso_currency": {"approvals/cards/money", "approvals/setup/rules"},
+    "jsonwebtoken": {"approvals/teams/jwt"},
+    "nkeys": {"ledger/journal/jetstream/options"},
+    "prometheus_client": {"api/metrics"},
+    "rocksdb": {"ledger/store/rocks"},
+    "rs_merkle": {"ledger/log/merkle"},
+    "rustix": {"api/client/whom", "api/commands", "api/limits", "api/metrics", "ledger/atomic", "ledger/clock"},
+    "ryu_js": {"ledger/canonical", "ledger/json"},
+    "serde_urlencoded": {"approvals/slack/inbound", "approvals/teams/client"},
+    "slack_morphism": {"approvals/slack/client", "approvals/slack/signature"},
+    "socket2": {"api/serve"},
+    "subtle": {"api/auth", "api/pages/session"},
+    "tokio": {
+        "api", "approvals/outbox", "approvals/slack/client", "approvals/teams", "approvals/worker", "ledger/chores", "ledger/follow",
+        "ledger/fsck/stream", "ledger/journal/embedded/adapter", "ledger/journal/jetstream", "ledger/journal/port", "ledger/ledger",
+        "ledger/tenant", "ledger/writer",
+    },
+    "tokio_rustls": {"api/serve/tls"},
+    "toml": {"api/commands", "api/config", "approvals/setup"},
+    "tracing_subscriber": {"api/config/check", "api/log"},
+    "unicode_normalization": {"ledger/foreign"},
+    "unicode_security": {"ledger/foreign"},
+    "ureq": {"api/client", "api/commands/bench/jetstream", "approvals/teams"},
+    "url": {"approvals/slack/client", "approvals/teams"},
+    "utoipa": {"api"},
+    "zip": {"approvals/teams/package"},
+}  # fmt: skip
+
+#: Dependencies that no module names → why they are there.
+UNNAMED = {("ledger", "num_traits"): "its features are then those that the tests' packages switch on (Cargo.toml of the workspace)"}
+
+#: Files that lead to each other in a circle. (A part that uses what its own room defines is none.)
+CIRCLES: list[set[str]] = [
+    # An event's size limit is the journal's; the embedded journal takes from `post` what is signed, and `post` its subjects.
+    {
+        "ledger/entry", "ledger/envelope", "ledger/erased", "ledger/event", "ledger/journal", "ledger/journal/embedded/adapter",
+        "ledger/journal/embedded/stage", "ledger/journal/jetstream", "ledger/journal/jetstream/connection",
+        "ledger/journal/jetstream/settings", "ledger/journal/jetstream/wire", "ledger/post", "ledger/post/holes",
+        "ledger/post/prepare", "ledger/post/signed", "ledger/post/state",
+    },
+    # Names of buttons one way, the longest comment the other.
+    {"approvals/slack/blocks", "approvals/slack/inbound"},
+    # `App` is what every handler takes, and knows handlers.
+    {
+        "api/act", "api/app", "api/auth", "api/log", "api/metrics", "api/pages", "api/pages/answer", "api/pages/approval",
+        "api/pages/inbox", "api/pages/session", "api/pages/signin", "api/problem", "api/reading", "api/routes",
+        "api/routes/approvals", "api/routes/approvals/back", "api/routes/approvals/list", "api/routes/approvals/view",
+        "api/routes/body", "api/routes/clock", "api/routes/entries", "api/routes/events", "api/routes/health", "api/routes/jwks",
+        "api/routes/keys", "api/routes/log", "api/routes/opa", "api/routes/openapi", "api/routes/operate", "api/routes/query",
+        "api/routes/receipts", "api/routes/request", "api/routes/rules", "api/routes/slack", "api/routes/teams",
+        "api/routes/teams/click", "api/routes/tokens", "api/serve", "api/vitals",
+    },
+    {"api/client/failure", "api/client/key"},
+    {"api/commands/export/approval", "api/commands/export/target"},
+]  # fmt: skip
+#: The same for rooms of a crate as wholes, whatever files are in them.
+ROOM_CIRCLES: list[set[str]] = [
+    {"ledger/entry", "ledger/envelope", "ledger/erased", "ledger/event", "ledger/journal", "ledger/post"},
+    {"ledger/tenant", "ledger/writer"},
+    {"approvals/outbox", "approvals/worker"},
+    {
+        "api/act", "api/app", "api/auth", "api/log", "api/metrics", "api/pages", "api/problem", "api/reading", "api/routes",
+        "api/serve", "api/vitals",
+    },
+]  # fmt: skip
+
+#: Who reads or writes files → what.
+FILES = {
+    "api/client/key": "the file of an API key",
+    "api/client/whom": "remembers, in a file of the user, which server got a key",
+    "api/commands": "makes folders and sets the umask",
+    "api/commands/bench": "removes its own folder",
+    "api/commands/bench/floors": "measures the disk alone",
+    "api/commands/bench/jetstream": "removes its own files",
+    "api/commands/bench/site": "starts a server in its own folder",
+    "api/commands/demo": "shows what it has written",
+    "api/commands/demo/approval": "shows what it has written",
+    "api/commands/export/target": "the folder that it writes into",
+    "api/commands/publish/lines": "the file that it publishes, and its place in it",
+    "api/commands/rules": "rules and people on the command line, before they are applied",
+    "api/config": "the configuration, and the folders that it names",
+    "api/config/check": "whether what the configuration names is there",
+    "api/limits": "what the kernel allows this process",
+    "api/metrics": "free space and backups",
+    "api/metrics/own": "/proc of this process",
+    "api/routes/operate": "makes the folder of a backup",
+    "api/verify": "whether an argument is a file",
+    "api/verify/approval": "the folder that it verifies",
+    "api/verify/export": "the folder that it verifies",
+    "api/verify/file": "the file that it verifies",
+    "api/verify/names": "the files that it is given",
+    "approvals/secret": "the secret of a chat",
+    "approvals/setup": "rules and people",
+    "ledger/atomic": "writes each file whole",
+    "ledger/guard": "the guard's slots",
+    "ledger/journal/jetstream/options": "the broker's password",
+    "ledger/keyring": "the keys of a tenant",
+    "ledger/store/rocks": "the database's folder",
+}
+ENVIRONMENT = {
+    "api/commands/bench/site": "where this program is: it starts it once more",
+    "api/commands/demo": "as above, and the folder for temporary files",
+    "api/config": "`COUNTERSIGN_SEVERAL_SIGNERS`, in builds with fault points",
+    "api/terminal": "`NO_COLOR`",
+    "approvals/fault": "`COUNTERSIGN_FAULT`, in builds with fault points",
+}
+CLOCK = {
+    "api/commands/bench/calls": "makes events of now",
+    "api/commands/bench/jetstream": "numbers that no earlier run has used",
+    "api/commands/bench/load": "numbers that no earlier run has used",
+    "api/commands/bench/seed": "makes approvals of now",
+    "api/commands/demo/approval": "makes an event of now",
+    "api/metrics/own": "when this process was started",
+    "api/pages": "how old a session is",
+    "api/routes/approvals": "when a person reviewed",
+    "api/routes/clock": "how far a clock is from ours",
+    "api/routes/entries": "which entries are old enough for all to be in order",
+    "api/routes/slack": "how old a click is, and when a person reviewed",
+    "api/routes/teams/click": "when a person reviewed",
+    "approvals/outbox/send": "when a card is tried again",
+    "approvals/worker": "deadlines",
+    "ledger/chores": "which journal messages are old",
+    "ledger/clock": "whether this machine's clock can be right",
+    "ledger/journal/embedded/adapter": "the embedded journal's clock: the one reading of it",
+    "ledger/journal/port": "the journal's time where it is embedded",
+    "ledger/tenant": "whether the clock is behind the newest entry",
+    "ledger/writer/shown": "the second under which a checkpoint is filed",
+}
+#: Longer files, with the lines that they have today.
+LONG = {
+    "crates/api/src/pages/mod.rs": 428,
+    "crates/api/src/routes/body.rs": 477,
+    "crates/decider/src/approval/tests/edges.rs": 755,
+    "crates/decider/src/approval/tests/laws.rs": 427,
+    "crates/ledger/src/entry.rs": 437,
+    "crates/ledger/src/guard.rs": 426,
+    "crates/ledger/src/journal/conformance.rs": 418,
+    "crates/ledger/src/json.rs": 409,
+    "crates/ledger/src/ledger/open.rs": 520,
+    "crates/ledger/src/post/mod.rs": 498,
+    "crates/ledger/src/system.rs": 428,
+    "crates/ledger/src/verify.rs": 403,
+    "crates/ledger/src/writer/mod.rs": 472,
+    "tests/approvals/test_approval_limits.py": 416,
+    "tests/approvals/test_history.py": 458,
+    "tests/approvals/test_pages.py": 540,
+    "tests/approvals/test_slack.py": 571,
+    "tests/approvals/test_teams.py": 577,
+    "tests/faults/test_disk.py": 543,
+    "tests/faults/test_strace.py": 418,
+    "tests/jetstream/test_journeys.py": 613,
+    "tests/jetstream/test_p4.py": 437,
+    "tests/support/fakebot.py": 469,
+    "tests/support/fakeslack.py": 431,
+    "tests/tamper/attacks.py": 569,
+    "tests/test_cli.py": 447,
+    "tests/test_feed.py": 449,
+    "tests/test_limits.py": 408,
+    "tests/test_publish.py": 466,
+    "tests/test_third_party.py": 511,
+    "tests/test_verify_claims.py": 560,
+}
+#: Files of a room that are called `mod.rs`; all other rooms are `room.rs` beside `room/`.
+MOD_FILES = {
+    "crates/api/src/commands/mod.rs",
+    "crates/api/src/pages/mod.rs",
+    "crates/api/src/routes/mod.rs",
+    "crates/approvals/src/outbox/mod.rs",
+    "crates/approvals/src/setup/mod.rs",
+    "crates/approvals/src/slack/mod.rs",
+    "crates/approvals/src/teams/mod.rs",
+    "crates/approvals/src/worker/mod.rs",
+    "crates/decider/src/approval/mod.rs",
+    "crates/decider/src/approval/tests/mod.rs",
+    "crates/ledger/src/journal/embedded/mod.rs",
+    "crates/ledger/src/journal/jetstream/mod.rs",
+    "crates/ledger/src/journal/mod.rs",
+    "crates/ledger/src/log/mod.rs",
+    "crates/ledger/src/post/mod.rs",
+    "crates/ledger/src/store/mod.rs",
+    "crates/ledger/src/writer/mod.rs",
+}
