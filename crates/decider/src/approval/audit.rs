@@ -1,7 +1,8 @@
-//! The whole history of one approval, judged from its entries alone (`proto/formats/approval-export.md`).
-//!
-//! In scope: everything that follows from the decision's entry and the approval's own entries. Out of scope: that they
-//! are in a log at all (receipts show that), and whatever stands elsewhere in it, which the caller must say.
+//! Judges the whole history of one approval from its entries alone (`proto/formats/approval-export.md`).
+//! ||
+//! In scope: everything that follows from the decision's entry and the approval's own entries. Out of scope:
+//! whether these entries are in a log (receipts show that), and what other entries of the log say. The caller
+//! must supply that.
 
 use super::{Event, Message, Phase, Requested, State, fold};
 use crate::{
@@ -22,53 +23,53 @@ use ledger::{
 /// Why a history is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The decision's entry.
+    /// What is wrong with the decision's entry.
     #[error("the decision's entry: {0}")]
     Opening(&'static str),
-    /// One message.
+    /// One message of the history is wrong.
     #[error("message {n}: {what}")]
     Message {
-        /// Which: the place that it was given at, 1 for the first.
+        /// Number of the message by position: 1 for the first one given.
         n: u64,
         /// What is wrong.
         what: &'static str,
     },
-    /// One event that could not have happened then.
+    /// A message holds an event that could not happen at that point.
     #[error(
         "message {n}: `{event}` can't have happened while the approval was {phase}, as the messages before tell it"
     )]
     CantFollow {
-        /// In which message.
+        /// Number of the message that holds the event.
         n: u64,
-        /// Its name.
+        /// Name of the event on the wire.
         event: String,
-        /// The state before.
+        /// Phase of the approval before the event, by its name on the wire.
         phase: String,
     },
-    /// The disclosed call.
+    /// What is wrong with the disclosed call.
     #[error("the disclosed call: {0}")]
     Call(&'static str),
-    /// What only the whole log shows.
+    /// A contradiction that only the whole log shows.
     #[error("{0}")]
     Log(&'static str),
 }
 
-/// What one message made happen.
+/// One message of the history, with the state after it.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// 1, 2, …
+    /// Number of the message, from 1.
     pub n: u64,
     /// Leaf index.
     pub index: u64,
-    /// `journal.time`, by which it is judged.
+    /// The entry's `journal.time`. Deadlines are judged by it.
     pub at: Nanos,
-    /// The events as they are written. After a deadline they may be void: the phase says what is true.
+    /// The events as the message lists them. After a deadline they may be void; `phase` says what is true.
     pub events: Vec<Event>,
-    /// The phase after it.
+    /// Phase after this message.
     pub phase: Phase,
 }
 
-/// The decision, as its entry tells it.
+/// The decision, as read from its entry.
 #[derive(Clone, Debug)]
 struct Opened {
     id: Ident,
@@ -83,7 +84,7 @@ struct Opened {
     digest: String,
 }
 
-/// A history that holds so far.
+/// The audit of a history. No message so far contradicts it.
 #[derive(Clone, Debug)]
 pub struct Audit {
     opened: Opened,
@@ -93,7 +94,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Begins with the decision's entry: its leaf index and bytes, both proven by a receipt.
+    /// Begins with the leaf index and the bytes of the decision's entry. The caller has proven both by a
+    /// receipt.
     pub fn begin(index: u64, entry: &[u8]) -> Result<Self, Fault> {
         let view = view(entry).ok_or(Fault::Opening("not an entry of version 1"))?;
         let opened = Opened::read(index, &view).map_err(Fault::Opening)?;
@@ -102,8 +104,8 @@ impl Audit {
         Ok(Self { opened, state, steps: Vec::new(), last })
     }
 
-    /// Takes the next message: its leaf index and its entry's bytes, both proven by a receipt. After an error the audit
-    /// is over.
+    /// Takes the next message: leaf index and bytes of its entry. The caller has proven both by a receipt.
+    /// After an error, do not use this audit any more.
     pub fn follow(&mut self, index: u64, entry: &[u8]) -> Result<(), Fault> {
         let n = self.state.n + 1;
         let wrong = |what| Fault::Message { n, what };
@@ -136,8 +138,8 @@ impl Audit {
         Ok(())
     }
 
-    /// The frozen call, given back by disclosures of the decision's payload: its digest must be the one that was
-    /// approved. `nonce` and `params` are the RFC 8785 forms of these fields.
+    /// Checks the call that disclosures of the decision's payload give: its digest must be the approved one.
+    /// `nonce` and `params` are the RFC 8785 forms of these fields.
     pub fn check_call(&self, nonce: &str, params: &str) -> Result<(), Fault> {
         let wrong = || Fault::Call("nonce or params can't be read");
         let nonce = json::parse_kept(nonce.as_bytes()).map_err(|_| wrong())?;
@@ -153,8 +155,9 @@ impl Audit {
         }
     }
 
-    /// The owner that the decision names, given back by a disclosure, in RFC 8785 form: no review of theirs may stand
-    /// (P10). Whoever else owns the agent is nowhere in the log.
+    /// Checks the owner that a disclosure of the decision's payload gives, in RFC 8785 form: no review by this
+    /// owner may be there (P10). Owners that only the people file names are not in the log, so they can't be
+    /// checked.
     pub fn check_owner(&self, owner: &str) -> Result<(), Fault> {
         let owner = json::parse_kept(owner.as_bytes());
         let owner = owner.as_ref().ok().and_then(json::Value::as_str);
@@ -164,17 +167,17 @@ impl Audit {
         }
     }
 
-    /// Which approval it is.
+    /// Id of the approval.
     pub fn id(&self) -> &Ident {
         &self.opened.id
     }
 
-    /// Whose.
+    /// Tenant of the approval.
     pub fn tenant(&self) -> &Ident {
         &self.opened.tenant
     }
 
-    /// What has become of it, as far as these messages tell.
+    /// State of the approval after the messages so far.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -184,18 +187,18 @@ impl Audit {
         self.opened.index
     }
 
-    /// Leaf index of every message so far.
+    /// Leaf indexes of the messages so far.
     pub fn indexes(&self) -> Vec<u64> {
         self.steps.iter().map(|step| step.index).collect()
     }
 
-    /// Every message so far.
+    /// The messages so far.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// Kind, tenant, and that it came later than the one before, in the log and in the journal.
-    /// Where time began anew, it may go back.
+    /// Checks kind and tenant, and that the entry comes later than the one before, in the log and in the
+    /// journal. Journal time may go back where a `clock` entry restarted time.
     fn check_place(&self, (index, anew): (u64, bool), view: &View<'_>) -> Result<(), &'static str> {
         let (last_index, last) = &self.last;
         let order = |origin: &Origin| (origin.epoch, origin.seq);
@@ -212,7 +215,7 @@ impl Audit {
         }
     }
 
-    /// Whose message, which number, and what it follows.
+    /// Checks that the message belongs to this approval, has the next number, and names the entry before it.
     fn check_chain(&self, message: &Message) -> Result<(), &'static str> {
         if message.approval_id != self.opened.id {
             Err("it is of another approval: the id must follow from the decision's event")
@@ -225,7 +228,7 @@ impl Audit {
         }
     }
 
-    /// Names the event by which a message can't be true.
+    /// Finds the event of a message that could not happen.
     fn cant_follow(&self, n: u64, message: &Message, at: Nanos) -> Fault {
         let mut state = self.state.clone();
         for event in &message.events {
@@ -270,7 +273,7 @@ impl Opened {
         })
     }
 
-    /// Whether the request is about this decision, and this call.
+    /// Checks that the request is about this decision and this call.
     fn check(&self, requested: &Requested) -> Result<(), &'static str> {
         let (opening, call) = (&requested.opening, &requested.call);
         let same_call = (&call.agent, &call.run) == (&self.agent, &self.run)
@@ -291,7 +294,7 @@ impl Opened {
     }
 }
 
-/// An entry whose bytes are in RFC 8785 form: nothing stands in it that nobody reads.
+/// Reads an entry. Its bytes must be in RFC 8785 form, so that it holds nothing that readers skip.
 fn view(entry: &[u8]) -> Option<View<'_>> {
     let form = canonical::to_vec(&json::parse_kept(entry).ok()?);
     View::parse(entry).filter(|_| form == entry)
