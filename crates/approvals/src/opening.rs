@@ -1,4 +1,4 @@
-//! The decision event that pauses a call, read back from the ledger: what may be asked about it, and its frozen call.
+//! The decision event that pauses a call, read back from the ledger, with its frozen call.
 
 use decider::{
     call::{Call, approval_id},
@@ -15,25 +15,25 @@ use ledger::{
 };
 use std::collections::BTreeMap;
 
-/// Longest `payload.nonce`, in bytes; 22 are 16 random bytes in base64url.
+/// Longest `payload.nonce`, in bytes. 16 random bytes in base64url take 22.
 const NONCE_BYTES_MAX: usize = 64;
 
 /// A decision event with verdict `approval_needed`, from its entry.
 #[derive(Clone, Debug)]
 pub struct Opening {
-    /// The approval it opens.
+    /// Id of its approval.
     pub id: Ident,
-    /// Leaf index.
+    /// Leaf index of the decision.
     pub index: u64,
-    /// Leaf hash, base64: what the first message of the approval names as `prev`.
+    /// Leaf hash, base64. The approval's first message names it as `prev`.
     pub leaf: String,
     /// `journal.time`
     pub at: Nanos,
-    /// CloudEvents `time`: when the data plane says it judged the call.
+    /// CloudEvents `time`: when the data plane judged the call, by its own word.
     pub said_at: Option<Nanos>,
-    /// Whose gateway.
+    /// Producer that published the decision.
     pub producer: Ident,
-    /// Whose agent.
+    /// Tenant of the agent.
     pub tenant: Ident,
     /// `data.agent.id`
     pub agent: String,
@@ -45,31 +45,31 @@ pub struct Opening {
     pub action: String,
     /// `data.labels`
     pub labels: BTreeMap<String, String>,
-    /// `data.call.digest`, as the data plane computed it.
+    /// `data.call.digest`: the digest that the data plane computed.
     pub declared: Option<String>,
-    /// `data.mode` is `shadow`: the gateway only watches.
+    /// True if `data.mode` is `shadow`: the gateway only observes.
     pub shadow: bool,
 }
 
-/// What of a paused call is erasable.
+/// The erasable part of a paused call.
 #[derive(Clone, Debug)]
 pub struct Frozen {
     /// `payload.nonce`
     pub nonce: String,
     /// `payload.params`, in RFC 8785 form.
     pub params: String,
-    /// `payload.owner`: the principal id that the data plane knows.
+    /// `payload.owner`: the agent's owner, as the data plane names it: a principal id.
     pub owner: Option<String>,
     /// `payload.reason`: the agent's own words.
     pub agent_says: Option<String>,
-    /// The whole call in RFC 8785 form, as it is hashed and executed.
+    /// The whole call in RFC 8785 form: what is hashed and executed.
     pub canonical: String,
-    /// Its digest, computed by us.
+    /// The call digest, computed by this server.
     pub digest: String,
 }
 
 impl Opening {
-    /// Reads an entry; `None` if it is not a decision that needs approval.
+    /// Reads an entry. `None` if it is not a decision with verdict `approval_needed`.
     pub fn of_entry(tenant: &Ident, index: u64, entry: &[u8]) -> Option<Self> {
         let view = View::parse(entry).filter(|view| view.kind == Kind::Decision)?;
         let data = |path: &[&str]| view.text(&[&["event", "data"], path].concat());
@@ -107,7 +107,7 @@ impl Opening {
         })
     }
 
-    /// The frozen call from what is left of the payload; `None` when params or nonce are absent or erased.
+    /// The frozen call from the payload. `None` if params or nonce are absent or erased.
     pub fn frozen(&self, payload: &Payload) -> Option<Frozen> {
         let fields = payload.values();
         let text = |name: &str| -> Option<String> {
@@ -132,7 +132,7 @@ impl Opening {
         Some(Frozen { nonce, params, owner, agent_says, canonical, digest })
     }
 
-    /// Calls `look` with what rules see of the call.
+    /// Calls `look` with the parts of the call that rules can see.
     pub fn with_facts<T>(&self, frozen: &Frozen, look: impl FnOnce(&Facts<'_>) -> T) -> Option<T> {
         let params = json::parse_kept(frozen.params.as_bytes()).ok()?;
         let (tool, action) = (self.tool.as_str(), self.action.as_str());

@@ -1,4 +1,4 @@
-//! Opening: a decision that needs approval becomes a paused call that people are asked about.
+//! Opens approvals: a decision that needs approval becomes a paused call, and people are asked.
 
 use super::{Error, PUBLISHED_WAIT, Worker, is_conflict, now};
 use crate::{
@@ -15,12 +15,12 @@ use decider::{
 };
 use ledger::{canonical, journal::Subject};
 
-/// Why a decision opened nothing: a stable code.
+/// Why a decision opened no approval: a stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotOpened(pub &'static str);
 
 impl NotOpened {
-    /// What the data plane must do.
+    /// What the data plane must do about it.
     pub fn advice(self) -> &'static str {
         match self.0 {
             "not_needed" => "Only a decision with verdict approval_needed opens an approval.",
@@ -41,12 +41,12 @@ impl NotOpened {
 }
 
 impl Worker {
-    /// Opens the approval of the decision at a leaf index; what it is now, if it was opened before.
+    /// Opens the approval of the decision at a leaf index. If it was opened before, returns it as it is now.
     pub async fn open(&self, index: u64) -> Result<Result<Approval, NotOpened>, Error> {
         let Some((opening, frozen)) = self.opening_at(index)? else {
             return Ok(Err(NotOpened("not_needed")));
         };
-        // First the number to follow, then whether there is something: see `Approval::read`.
+        // Read the expected sequence before the entries: see `Approval::read`.
         let expected =
             self.ledger.last_on(&self.tenant, &Subject::Approvals(opening.id.clone()))?;
         if let Some(known) = self.get(&opening.id).await? {
@@ -77,7 +77,8 @@ impl Worker {
         tracing::warn!(%tenant, index, reason, "a decision that needs approval opened nothing");
     }
 
-    /// What is asked, and why it can't be asked for after all; or why it opens nothing.
+    /// The request, and the reason to cancel it at once, if there is one. Or why the decision opens no
+    /// approval.
     fn requested(
         &self,
         setup: &Setup,
@@ -95,7 +96,8 @@ impl Worker {
         }
         let rule = opening.with_facts(frozen, |facts| setup.rule_for(facts).cloned()).flatten();
         let Some(rule) = rule else { return Err("no_rule") };
-        // A backfill of old decisions comes to the journal now: nobody is paged for what is long over.
+        // Old decisions that are published late count from the time they were made, so that nobody is asked
+        // about calls that are long over.
         let asked = opening.said_at.map_or(opening.at, |said_at| said_at.min(opening.at));
         if now() >= rule.approval_deadline(asked) {
             return Err("too_old");
@@ -109,7 +111,7 @@ impl Worker {
             digest: frozen.digest.clone(),
         };
         let owners = setup.owners(&opening.agent, frozen.owner.as_deref());
-        // Rules were checked when they were read.
+        // The rule's limits were checked when its file was read.
         let requested = Requested::new(by, call, rule, owners, opening.at);
         let Ok(requested) = requested else { return Err("no_rule") };
         let cancel = if requested.lacks_owner() {
@@ -122,7 +124,7 @@ impl Worker {
         Ok((requested, cancel))
     }
 
-    /// Appends the first message; somebody else's, if that came first.
+    /// Appends the first message. If another worker's message came first, returns that approval.
     async fn append_first(
         &self,
         opening: &Opening,
@@ -148,7 +150,7 @@ impl Worker {
             Err(error) => return Err(error.into()),
         }
         fault::point("opened");
-        // Whoever lost compare-and-swap waits until the winner's message is posted.
+        // A worker that lost compare-and-swap waits until the winner's message is posted here.
         let posted = async {
             loop {
                 match self.read_again(&opening.id).await {
