@@ -279,7 +279,7 @@ pub fn verify(text: &str, keys: &[Vkey], expected: &Expected<'_>) -> Result<Clai
     Ok(claims)
 }
 
-/// Reads a token that one of `keys` signed; whose it is and when it lives is not looked at ([`Claims::check`]).
+/// Reads a token that one of `keys` signed. Does not check issuer, audience or times: see [`Claims::check`].
 pub fn read(text: &str, keys: &[Vkey]) -> Result<Claims, Error> {
     if text.len() > TOKEN_BYTES_MAX {
         return Err(Error::TooBig);
@@ -301,7 +301,7 @@ fn decode(part: &str) -> Result<Vec<u8>, Error> {
     BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| Error::Malformed)
 }
 
-/// Before and after the key id in a header.
+/// The parts of a header before and after the key id.
 const HEADER: (&str, &str) = (r#"{"alg":"EdDSA","kid":""#, r#"","typ":"ovr+jwt"}"#);
 
 fn header(kid: &str) -> String {
@@ -311,7 +311,7 @@ fn header(kid: &str) -> String {
 fn key_of_header<'a>(header: &[u8], keys: &'a [Vkey]) -> Result<&'a Vkey, Error> {
     let kid = header.strip_prefix(HEADER.0.as_bytes());
     let kid = kid.and_then(|rest| rest.strip_suffix(HEADER.1.as_bytes())).ok_or(Error::Header)?;
-    // A thumbprint is 32 bytes: what is not one may be more members of a header, and is no key id.
+    // A thumbprint has 32 bytes. A longer text could smuggle other members into the header.
     let is_thumbprint = BASE64URL_NOPAD.decode(kid).is_ok_and(|bytes| bytes.len() == 32);
     let kid = std::str::from_utf8(kid).ok().filter(|_| is_thumbprint).ok_or(Error::Header)?;
     key_of(keys, kid).ok_or(Error::UnknownKey)
@@ -322,7 +322,7 @@ pub fn key_of<'a>(keys: &'a [Vkey], kid: &str) -> Option<&'a Vkey> {
     keys.iter().find(|key| self::kid(key) == kid)
 }
 
-/// Key id: base64url SHA-256 of the public key's required JWK members in order of names (RFC 7638, RFC 8037).
+/// Key id: base64url SHA-256 of the public key's required JWK members, sorted by name (RFC 7638, RFC 8037).
 pub fn kid(key: &Vkey) -> String {
     let x = BASE64URL_NOPAD.encode(key.public_bytes());
     let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);

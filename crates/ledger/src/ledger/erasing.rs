@@ -1,4 +1,4 @@
-//! What an erasure message says: the entry, and every journal message that goes with all that it gave.
+//! Makes erasure messages: the entry, and every journal message that goes, with all the entries that it gave.
 
 use super::{Error, Ledger};
 use crate::{
@@ -16,10 +16,10 @@ fn corrupt(what: &'static str) -> store::Error {
 }
 
 impl Ledger {
-    /// The erasure of the payload of entry `index` with the messages at `repeats` (epoch and sequence, in order): its own
-    /// message comes from its entries.
-    ///
-    /// Errors: [`Error::Unknown`] where no entry stands, [`Error::Setup`] for one that has no payload.
+    /// The erasure of the payload of entry `index`, with the messages at `repeats` (epoch and sequence, in
+    /// order). The entry's own message is found from its entries.
+    /// ||
+    /// Errors: [`Error::Unknown`] if there is no such entry, [`Error::Setup`] if it has no payload.
     pub async fn erasure(
         &self,
         tenant: &Tenant,
@@ -53,7 +53,7 @@ impl Ledger {
         Ok(Erasure { index, leaf_hash, fields: None, by, reason: None, messages })
     }
 
-    /// All leaves of the message that gave this entry: its neighbours.
+    /// All leaves of the message that gave this entry. They are its neighbours.
     fn leaves_beside(
         &self,
         tenant: &Tenant,
@@ -80,7 +80,7 @@ impl Ledger {
         Ok(leaves)
     }
 
-    /// The subject that an entry's message came on; `None` where the entry does not say, and the message is gone.
+    /// The subject of an entry's message. `None` if the entry does not name it and the message is gone.
     async fn subject_of(&self, tenant: &Tenant, view: &View<'_>) -> Result<Option<String>, Error> {
         if let Some(producer) = view.text(&["producer"]) {
             return Ok(Some(format!("decisions.{producer}")));
@@ -96,7 +96,7 @@ impl Ledger {
         Ok(message.and_then(|message| message.subject).map(|subject| subject.to_string()))
     }
 
-    /// Where the journal holds the event of entry `index` once more, and the keys that say so.
+    /// Other journal messages with the event of entry `index`, and the keys of the index rows that name them.
     pub(crate) fn repeats_of(
         &self,
         number: LogNumber,
@@ -117,7 +117,7 @@ impl Ledger {
         Ok(repeats)
     }
 
-    /// As [`Ledger::repeats_of`]: epoch and sequence, the first `max` of them.
+    /// As [`Ledger::repeats_of`]: epoch and sequence of the first `max` of them.
     pub fn places_of_repeats(
         &self,
         tenant: &Tenant,
