@@ -33,7 +33,7 @@ enum Task {
 }
 
 impl Worker {
-    /// Follows the log until the ledger closes.
+    /// Follows the log until the worker stops.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut cursor = match self.restore() {
             Ok(cursor) => cursor,
