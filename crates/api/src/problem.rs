@@ -136,32 +136,32 @@ impl Problem {
         }
     }
 
-    /// Why a command on an approval was refused.
+    /// The problem for a refused command on an approval.
     pub fn refusal(refusal: Refusal) -> Self {
         let word = refusal.to_string();
         let code = CODES.iter().map(|(code, ..)| *code).find(|code| *code == word);
         match refusal {
-            // Whoever may not know of an approval is told what everybody is told.
+            // A caller who may not know of an approval gets the same answer as for one that does not exist.
             Refusal::NotFound | Refusal::NotYours => Self::not_found(),
             _ => Self::new(code.expect("every refusal is in the table"), refusal.advice()),
         }
     }
 
-    /// The same, with a sentence more.
+    /// Adds a sentence.
     #[must_use]
     pub fn also(mut self, sentence: &str) -> Self {
         self.detail = format!("{} {sentence}", self.detail);
         self
     }
 
-    /// The same, with the approval as it stands.
+    /// Adds the approval as it is now.
     #[must_use]
     pub fn with_approval<T: Serialize>(mut self, approval: &T) -> Self {
         self.approval = serde_json::to_value(approval).ok().map(Box::new);
         self
     }
 
-    /// The same, because of the coding of a body: names those that are read (RFC 9110 §15.5.16).
+    /// For a problem with the coding of a body: names the accepted ones (RFC 9110 §15.5.16).
     #[must_use]
     pub fn with_accept_encoding(mut self) -> Self {
         self.is_coding = true;
@@ -178,7 +178,7 @@ impl Problem {
         &self.detail
     }
 
-    /// The one answer for what does not exist and for what is somebody else's.
+    /// The only answer both for what does not exist and for what belongs to somebody else.
     pub fn not_found() -> Self {
         Self::new("not_found", "There is nothing at this address for this key.")
     }
