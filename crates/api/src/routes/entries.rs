@@ -30,17 +30,18 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-/// Entries on a page where the query says nothing.
+/// Entries on a page, unless the query says how many.
 const LIMIT_DEFAULT: usize = 100;
 /// Most entries on a page.
 const LIMIT_MAX: usize = 1000;
-/// Most entries that are looked at for one page.
+/// Most entries that are read for one page.
 const SCANNED_MAX: u64 = 20_000;
-/// Largest page, in bytes; the entry that reaches it is the last.
+/// Size at which a page ends, in bytes. The entry that reaches it is the last.
 const PAGE_BYTES_MAX: usize = 8 << 20;
-/// How far the journal's clock may be behind ours before a bounded feed on a quiet log ends too early.
+/// How far the journal's clock may be behind ours. Beyond it, a bounded feed on a quiet log would end too
+/// early.
 const CLOCK_MARGIN: Duration = Duration::from_secs(5);
-/// First byte of a cursor: how the rest is read.
+/// First byte of a cursor: the version of its form.
 const CURSOR_FORM: u8 = 2;
 /// Longest wait for news, in seconds.
 const WAIT_SECONDS_MAX: u64 = 30;
@@ -91,7 +92,8 @@ impl FeedQuery {
         filters.iter().any(|filter| filter.is_some())
     }
 
-    /// A word that no entry has would give a feed that is silent for ever, and looks like proof that there is nothing.
+    /// A word that no entry has would give a feed that stays empty for ever, and looks like proof that there
+    /// is nothing.
     fn check(&self) -> Result<(), Problem> {
         one_of("kind", self.kind.as_deref(), &Kind::ALL.map(|(_, name)| name))?;
         one_of("verdict", self.verdict.as_deref(), VERDICTS)?;
@@ -102,7 +104,7 @@ impl FeedQuery {
         Ok(())
     }
 
-    /// Marks cursors, so that one is not used with another question, or for another log.
+    /// Value in a cursor that ties it to its filters and its log.
     fn mark(&self, origin: &str) -> [u8; 8] {
         let Self { since, until, kind, agent, verdict, producer, tool, .. } = self;
         let text = format!("{:?}", (origin, since, until, kind, agent, verdict, producer, tool));
@@ -163,7 +165,7 @@ pub async fn feed(
     }
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
     let mut room = app.body_room.page(&tenant.name, PAGE_BYTES_MAX + ENTRY_BYTES_MAX).await?;
-    // Up to 20,000 entries are read: not on a thread that serves others.
+    // Up to 20,000 entries are read, so not on a thread that serves others.
     let page = tokio::task::block_in_place(|| {
         page(&app.ledger, &tenant, &published, &query, &Bounds { from, since, until, limit })
     })?;
@@ -172,7 +174,7 @@ pub async fn feed(
     Ok(response.map(|body| Body::new(Sent::new(body, room))))
 }
 
-/// The published state, once it holds `index` or the time is over.
+/// The published state, once it holds `index` or the wait is over.
 async fn wait_for(tenant: &Tenant, index: u64, wait: Duration) -> Arc<Published> {
     let mut states = tenant.watch();
     let grown = states.wait_for(|published| published.size > index);
@@ -193,7 +195,7 @@ struct Page {
     lines: String,
     scanned: (u64, u64),
     size: u64,
-    /// Bounded, and everything was scanned: there is no next page.
+    /// True if the feed is bounded and was read to its end: there is no next page.
     ended: bool,
 }
 
@@ -205,7 +207,7 @@ fn page(
     bounds: &Bounds,
 ) -> Result<Page, Problem> {
     let reader = ledger.reader(tenant, published);
-    // Each page begins at `since`, not the first one alone: what was posted between two pages may lie before it.
+    // Apply `since` to each page, not only to the first: messages posted between two pages may be older.
     let since = bounds.since.map(|since| reader.first_at(since)).transpose()?;
     let from = bounds.from.or(since).unwrap_or(0);
     let first = from.max(since.unwrap_or(0));
@@ -219,7 +221,7 @@ fn page(
         let wanted = !query.is_filtered()
             || View::parse(entry.as_bytes()).is_some_and(|view| query.matches(&view));
         if wanted {
-            // The leaf's bytes are JSON already; they stand here verbatim.
+            // The leaf's bytes are JSON already, so they are copied.
             let _ = writeln!(lines, "{{\"index\":{index},\"entry\":{entry}}}");
             count += 1;
         }
@@ -228,7 +230,7 @@ fn page(
             break;
         }
     }
-    // The end is where nothing can come before `until` any more: the log has passed it, or the clock has.
+    // The feed ends once nothing can come before `until`: the log has passed it, or the clock has.
     let settled = Nanos(embedded::now().0.saturating_sub(CLOCK_MARGIN.as_nanos() as u64));
     let passed = last < published.size || bounds.until.is_some_and(|until| until <= settled);
     let ended = end.is_some() && index >= last && passed;
@@ -258,7 +260,7 @@ impl Page {
 }
 
 impl FeedQuery {
-    /// The query of the next page.
+    /// Query of the next page.
     fn next(&self, cursor: &str) -> String {
         let mut parts = vec![format!("after={cursor}")];
         let texts = [
@@ -343,7 +345,7 @@ pub async fn disclosures(
     let mut disclosures = left()?;
     if !disclosures.is_empty() {
         app.note_reading(&tenant, &caller, index, through).await?;
-        // Read again: what was erased meanwhile does not leave.
+        // Read again, so that payload that was erased meanwhile is not sent.
         disclosures = left()?;
     }
     let mut body = Vec::new();

@@ -1,4 +1,4 @@
-//! Queries: nothing in them is ignored, and what is wrong is said in plain words, with what there is.
+//! Reads queries strictly: every parameter counts, and errors list what is possible.
 
 use crate::problem::Problem;
 use axum::extract::{Query, rejection::QueryRejection};
@@ -6,12 +6,13 @@ use ledger::time::Nanos;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-/// Most characters of a foreign word that are repeated to its sender.
+/// Most characters of a foreign word that are shown to its sender.
 const WORD_CHARS_MAX: usize = 64;
 
-/// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
-///
-/// Errors: 400 `bad_request` for a name that the route does not document, a name given twice, a value of another type.
+/// Reads a query. Called once the caller is known, so that strangers learn nothing from errors.
+/// ||
+/// Errors: 400 `bad_request` for a name that the route does not document, a name given twice, or a value of
+/// another type.
 pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, Problem> {
     let pairs: Vec<(String, String)> = read(raw).map_err(|text| wrong(&text))?;
     let names: Vec<String> = T::into_params(|| None).into_iter().map(|known| known.name).collect();
@@ -40,7 +41,7 @@ pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, 
     })
 }
 
-/// A query as the pages read it.
+/// Reads a query of a page.
 pub fn lenient<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
     read(raw).map_err(|text| wrong(&text))
 }
@@ -55,7 +56,7 @@ fn read<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, String> {
     Ok(query?.0)
 }
 
-/// The words that a value could be, where it is none of them.
+/// The possible words, if a value is none of them.
 fn words_of(text: &str) -> Option<String> {
     let (_, words) = text.split_once("unknown variant `")?.1.rsplit_once("`, expected ")?;
     Some(words.trim_start_matches("one of ").replace('`', ""))
@@ -65,13 +66,13 @@ fn wrong(detail: &str) -> Problem {
     Problem::new("bad_request", detail)
 }
 
-/// A foreign word as it may be repeated: quoted, escaped, not too long.
+/// A foreign word as it may be shown: quoted, escaped, cut.
 fn word(text: &str) -> String {
     let more = if text.chars().nth(WORD_CHARS_MAX).is_some() { "…" } else { "" };
     format!("{:?}", text.chars().take(WORD_CHARS_MAX).collect::<String>() + more)
 }
 
-/// A value that must be one of a closed set of words.
+/// Checks that a value is one of a closed set of words.
 pub fn one_of(name: &str, value: Option<&str>, words: &[&str]) -> Result<(), Problem> {
     match value {
         Some(value) if !words.contains(&value) => {
@@ -82,7 +83,7 @@ pub fn one_of(name: &str, value: Option<&str>, words: &[&str]) -> Result<(), Pro
     }
 }
 
-/// A value that must be a time.
+/// Reads a time.
 pub fn time(name: &str, value: Option<&str>) -> Result<Option<Nanos>, Problem> {
     let not = |value: &str| {
         wrong(&format!(
