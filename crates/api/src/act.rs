@@ -62,7 +62,7 @@ impl Act {
 
 impl App {
     /// Appends the reason for an act of `topic` as evidence. The result goes into the act's body.
-    /// ||
+    ///
     /// A crash in between leaves a reason without an act. It says what somebody was about to do.
     pub async fn keep_reason(
         &self,

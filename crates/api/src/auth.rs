@@ -126,7 +126,7 @@ fn unauthenticated() -> Problem {
 
 impl App {
     /// The caller of a tenant's route, with at least one of `roles`.
-    /// ||
+    ///
     /// Without a valid key the answer is 401, whatever the tenant. A valid key of another tenant gets the same
     /// 404 as a tenant that does not exist.
     pub fn caller(

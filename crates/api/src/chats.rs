@@ -11,7 +11,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Opens all chats. Sends nothing.
-/// ||
+///
 /// Errors: every mistake, each a line that says what to change.
 pub fn open(config: &Config) -> Result<Chats, Error> {
     let (mut chats, mut wrong) = (Chats::default(), Vec::new());

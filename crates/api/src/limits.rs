@@ -44,7 +44,7 @@ impl Default for Shares {
 }
 
 /// Raises the limits of this process as far as the system allows, and divides them.
-/// ||
+///
 /// `wanted`: `limits.connections`, if given. `followers`: tenants whose journal is a stream. Errors: each
 /// mistake, a line that says which limit is too low and where it is set.
 pub fn claim(wanted: Option<usize>, followers: usize) -> Result<Shares, Vec<String>> {

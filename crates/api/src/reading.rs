@@ -1,5 +1,5 @@
 //! Reading payload: an entry records it before the payload leaves (`proto/formats/access.md`).
-//! ||
+//!
 //! One entry for every request would double the log of a reader who reads all of it. So an entry covers a
 //! range of indexes for some minutes: a lease. Reads within it need no further entry. A crash hides nothing,
 //! because the entry comes first. The range is what the reader announced, or the one index. For a reader who
@@ -91,7 +91,7 @@ impl Readings {
 impl App {
     /// Makes sure that an entry says that `caller` reads the payload of `index`. Only then may the payload
     /// leave.
-    /// ||
+    ///
     /// `through`: the last index that the caller announces to read, at most [`ANNOUNCED_MAX`] of them at once.
     pub async fn note_reading(
         &self,

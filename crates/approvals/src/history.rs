@@ -44,7 +44,7 @@ pub struct Step {
 
 impl Approval {
     /// Reads and folds an approval. `None` if nothing is posted for this id.
-    /// ||
+    ///
     /// The result may be ahead of what is published: wait for [`Approval::last_index`] before answering
     /// anybody.
     pub fn read(

@@ -1,5 +1,5 @@
 //! Approvals, from the moment a call is paused until its token is redeemed.
-//! ||
+//!
 //! In scope: rules and people, the worker, the override token, cards in Slack and Teams. Out of scope: what
 //! may happen (`decider`), what happened (`ledger`), HTTP (`api`).
 

@@ -185,7 +185,7 @@ pub fn issuer(public_url: &str, tenant: &Ident) -> String {
 impl Claims {
     /// Claims of the valid token in `state`. `None` if no token is valid. The same state gives the same
     /// claims.
-    /// ||
+    ///
     /// Both times are rounded down to seconds, so that a token is never valid longer than its entry says.
     pub fn new(iss: &str, tenant: &Ident, granted: Granted<'_>, state: &State) -> Option<Self> {
         let requested = state.requested.as_ref()?;

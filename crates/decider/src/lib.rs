@@ -1,5 +1,5 @@
 //! Decides what may happen: pure functions over plain data.
-//! ||
+//!
 //! No clock, no randomness, no I/O, no async: time, ids, people and rules come in as data. The same input
 //! gives the same bytes for everybody: a worker now, another worker at the same moment, an auditor in ten
 //! years.
@@ -10,7 +10,7 @@ pub mod quorum;
 pub mod rule;
 
 /// A life cycle that consists of events (J. Chassaing's *decider*, 2021).
-/// ||
+///
 /// Two functions must agree: [`evolve`](Decider::evolve) accepts every event that [`decide`](Decider::decide)
 /// gives.
 pub trait Decider {

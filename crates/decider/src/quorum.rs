@@ -1,6 +1,6 @@
 //! Quorums: how many people of which groups must approve, and whether they have. Each person fills one place
 //! only.
-//! ||
+//!
 //! In scope: limits, who fills the places (bipartite matching), who is still needed. Out of scope: who may
 //! review at all. `approval` decides that before it asks here.
 

@@ -1,5 +1,5 @@
 //! Writes files whole or not at all, and only where they were meant to be.
-//! ||
+//!
 //! Everything that the product writes beside its database and the guard's slots is written here. A file is
 //! written under a new random name (`O_EXCL`), readable by its owner alone (0600; folders 0700), and then
 //! renamed; both steps are fsynced. A folder is held open, and names are looked up in it alone, so nothing is

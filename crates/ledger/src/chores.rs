@@ -27,7 +27,7 @@ pub const REPEATS_MAX: usize = 200;
 
 /// Completes every erasure of `tenant` whose entry is posted: deletes the journal messages, then rewrites all
 /// old files. Repetitions that no erasure entry names are first named by one.
-/// ||
+///
 /// Returns the number of journal messages that still have to go. 0 means that the bytes are nowhere in the
 /// data directory.
 pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
@@ -89,7 +89,7 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
 
 /// Publishes erasure messages for repetitions of erased events that no erasure entry names yet. A replica that
 /// comes later must know what was in their place.
-/// ||
+///
 /// Returns how many are still not named, because the log takes no messages now. Until they are named, the rows
 /// that lead to them must stay.
 async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
@@ -138,7 +138,7 @@ pub async fn erase(
 
 /// Refuses to delete a message that no posted erasure names: rows of the database alone must not delete
 /// anything.
-/// ||
+///
 /// Each message must be named by an `erasure` entry, found by walking `prior.system` back from the last leaf.
 /// When that entry was posted, what the message gave was compared.
 fn check_named(ledger: &Ledger, tenant: &Tenant, erasings: &[Erasing]) -> Result<(), Error> {
@@ -216,7 +216,7 @@ fn pending(ledger: &Ledger, number: LogNumber, what: &str) -> Result<Vec<Erasing
 
 /// Removes journal messages that are posted, guarded and older than `retention`, after an entry says so. The
 /// last posted message always stays.
-/// ||
+///
 /// Returns the first sequence that is kept. `keep_from`: the first journal sequence that an open approval
 /// needs, if there is one.
 pub async fn trim(

@@ -1,6 +1,6 @@
 //! Judges this machine's clock without another clock: by the clock that counts since boot, and by the newest
 //! time that a log knows.
-//! ||
+//!
 //! In scope: the time of embedded messages, and whether deadlines may be judged by this clock. Out of scope:
 //! the broker's clock, which the approvals worker compares with ours.
 

@@ -30,7 +30,7 @@ impl Seed {
     }
 
     /// The seed of a message without the header: `HMAC(tenant salt key, epoch ‖ seq)`, both u64 big-endian.
-    /// ||
+    ///
     /// A holder of the salt key can recompute it and test guesses, even after erasure. The entry says
     /// `derived`.
     pub fn derive(salt_key: &[u8; 32], epoch: u64, seq: u64) -> Self {

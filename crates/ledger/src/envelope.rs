@@ -1,5 +1,5 @@
 //! The signature of every journal message outside `decisions.`.
-//! ||
+//!
 //! Header `Countersign-Signature: <expected>.<base64url Ed25519 signature>`, over `countersign-journal-v1 \n
 //! tenant \n epoch \n subject \n expected \n body`. `expected` is the last sequence on the subject before this
 //! message, and `epoch` is the journal's. So a message can't be repeated in another place.

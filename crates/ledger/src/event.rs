@@ -1,5 +1,5 @@
 //! Events: what a producer publishes, a CloudEvents 1.0 event in structured JSON (`proto/formats/event.md`).
-//! ||
+//!
 //! In scope: which members stay plain in the leaf, and which are committed as payload. Only the listed members
 //! are plain; everything else, at any place, becomes a payload [`Field`], so nothing is lost and nothing
 //! leaks. Out of scope: salts (`disclosure`), the leaf (`entry`), order and repetition (`post`).

@@ -149,7 +149,7 @@ async fn post_all(
 }
 
 /// Claims the log once everything that the journal held is posted. True if nothing remains to be done.
-/// ||
+///
 /// It does not claim at the beginning, because the present signer may go on until then.
 async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<bool, Error> {
     if tenant.unposted_claim().is_none() {
@@ -222,7 +222,7 @@ pub fn prepare(tenant: &Tenant, epoch: u64, message: Message) -> (Arrival, Prepa
 
 /// P4: checks that this is still the journal that was posted, up to its last posted message. `leaves`: the
 /// leaf hashes that the message gave.
-/// ||
+///
 /// If that message was erased, a later erasure message must name it with exactly these leaves.
 pub async fn check_journal(
     stream: &Jetstream,

@@ -1,6 +1,6 @@
 //! Makes foreign strings safe to show: nothing in them moves, hides or reorders the text beside them, and two
 //! different ones never look the same where people compare them.
-//! ||
+//!
 //! Page, Slack, Teams and terminal all show foreign strings by this module. A dangerous character is replaced
 //! by its number, `\u{…}`; everything else is shown as it is.
 
@@ -23,7 +23,7 @@ pub fn harmless(text: &str) -> String {
 }
 
 /// A name that rules, people and machines compare: a tool, action, agent, run or member of params.
-/// ||
+///
 /// Beyond [`harmless`], it shows by numbers: blanks at either end, a second blank, and every other kind of
 /// blank; characters that no identifier has (UTS 39); and, if the name mixes scripts, is not composed or looks
 /// like ASCII without being ASCII, all characters that are not ASCII. Different names give different texts.

@@ -113,7 +113,7 @@ pub fn load(
 }
 
 /// Checks one log. `mark` is the guard's mark, if it is known. `progress` receives the number of entries done.
-/// ||
+///
 /// In a second thread, messages of the embedded journal are posted again.
 pub fn check(
     store: &Rocks,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub type Leaf = serde_json::Value;
 
 /// `system.erasure`: the payload of one entry is erased, and the journal messages that held it are deleted.
-/// ||
+///
 /// `L` is a whole [`Leaf`] in the message, which is trimmed one day, and its [`Hash`] in the entry, which
 /// stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
 //! The fork guard: how far each log was signed, stored outside the database.
-//! ||
+//!
 //! After the database's fsync and before anything is published, each changed log's `{origin, size, root,
 //! writer}` is advanced here by compare-and-swap. So published ≤ guard ≤ database, always. A restored backup
 //! or a second writer finds a guard that is ahead of it, and refuses to sign another history.
-//! ||
+//!
 //! File: two slots of 512 bytes for each log, written alternately, one `fdatasync` for all logs of a commit.
 //! Slot: `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖
 //! SHA-256[32]`.

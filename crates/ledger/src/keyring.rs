@@ -57,7 +57,7 @@ pub fn random32() -> Zeroizing<[u8; 32]> {
 }
 
 /// The key that signs sessions on the web pages, `<keys_dir>/session.key`. It is made if it is not there.
-/// ||
+///
 /// It belongs to the installation, not to a tenant. If it is lost, everybody signs in again, so no backup
 /// needs it.
 pub fn session_key(keys_dir: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
@@ -70,7 +70,7 @@ pub fn session_key(keys_dir: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
 
 /// The key of the seal, `<keys_dir>/seal.key`. It is made if it is not there and nothing is sealed yet
 /// (`may_make`).
-/// ||
+///
 /// It belongs to the installation. Somebody who has it and can write the database can make the server believe
 /// what no entry says. So it is kept with the other keys, never in a backup of the data directory.
 pub fn seal_key(keys_dir: &Path, may_make: bool) -> Result<SealKey, Error> {

@@ -1,5 +1,5 @@
 //! The ledger: every tenant's log over one store, one guard and one writer.
-//! ||
+//!
 //! In scope: opening with all checks, making tenants, publishing and waiting for the entry. Out of scope: who
 //! may do it (`api::auth`), and its form on the wire (`api::routes`).
 

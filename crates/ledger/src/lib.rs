@@ -1,5 +1,5 @@
 //! The provable record of what happened.
-//! ||
+//!
 //! Pure core: [`ident`], [`time`], the event, entry, tree and proof formats, without clock and I/O. Edges,
 //! each behind a cargo feature: the journal adapters and the RocksDB store.
 

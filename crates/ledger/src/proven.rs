@@ -1,5 +1,5 @@
 //! Proven reads: an entry that decides anything is used only after it was proven to the root in memory.
-//! ||
+//!
 //! That root came from the sealed commit record at start, and from our own posting since. So an entry or a
 //! tile that was changed in the database gives an error here, never an answer.
 

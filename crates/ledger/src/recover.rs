@@ -34,7 +34,7 @@ pub struct Recovered {
 
 /// Begins epoch n+1 on the stream as it is now. The server must be stopped; `log` is as loaded, `guard` is
 /// held.
-/// ||
+///
 /// Messages of the new journal that are already posted are left out (a broker restored from an older copy
 /// still has the beginning). The next `serve` posts everything after them, with `why`. This is the only reason
 /// that comes after its act, because the old journal accepts nothing more.

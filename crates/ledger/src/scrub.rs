@@ -1,6 +1,6 @@
 //! The scrub: a running server reads everything that it stores again, in small steps, and compares it with the
 //! root in memory (P4).
-//! ||
+//!
 //! In scope: entries and tiles against the root, payload against its leaf, and each index both ways. Every
 //! step reads a few hundred keys one by one, or one short scan, so no snapshot is held while others write. Out
 //! of scope: when and how often (`api::app`), and what needs the journal (`fsck`).
@@ -112,7 +112,7 @@ impl Scrub {
 
     /// Does one step for a log: at most a few hundred reads. Returns the number of keys that were checked. 0
     /// if nothing is to be done until `rest` has passed since the last pass began.
-    /// ||
+    ///
     /// A finding in a family that decides halts the log.
     pub fn step(&self, ledger: &Ledger, tenant: &Tenant, rest: Duration) -> u64 {
         if tenant.halted().is_some() || tenant.must_reach().is_some() || !tenant.signs() {

@@ -1,9 +1,9 @@
 //! The seal: a MAC over the records from which the server starts. Its key is not in the database.
-//! ||
+//!
 //! Somebody who can write the database but holds no key can change everything in it. So the record from which
 //! posting starts, and the few others that the log does not prove, are trusted only under this seal. The seal
 //! does not show that a record is the newest one. The guard does, which is outside the database.
-//! ||
+//!
 //! Form: `value ‖ "\n" ‖ base64url HMAC-SHA256(key, "countersign-seal-v1\n" ‖ what ‖ "\n" ‖ place ‖ "\n" ‖
 //! value)`.
 

@@ -1,6 +1,6 @@
 //! The numbers of one source: which were seen, which are missing (P3). Pure: a jump opens a gap at once,
 //! without a timer.
-//! ||
+//!
 //! The first number seen is the base. Numbers below it, and numbers seen before, are never gaps.
 
 /// Most gaps of one source that are tracked. Beyond that the oldest is forgotten, and stays open in the log

@@ -1,6 +1,6 @@
 //! What an auditor does: checks receipts, disclosures, checkpoints and whole exports with the log's public key
 //! alone.
-//! ||
+//!
 //! Pure: files come in as bytes. Every answer says what was checked; the caller prints what was not.
 
 mod acts;
@@ -271,7 +271,7 @@ pub struct Summary {
 }
 
 /// Verifies a log from its first entry to its checkpoint, for exports and for `fsck`.
-/// ||
+///
 /// Give it the entries in order, then compare [`Walk::root`]. It returns full tiles, to be compared with
 /// stored ones.
 #[derive(Default)]

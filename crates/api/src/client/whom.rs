@@ -1,6 +1,6 @@
 //! Decides where an API key may be sent: to an address that somebody named, by a connection that nobody else
 //! can read.
-//! ||
+//!
 //! `--server` names the address. Otherwise the configuration does (`--config`, or `countersign.toml` in the
 //! current directory if it belongs to this user): its listening address, or `public_url`. There is no other
 //! default.

@@ -1,5 +1,5 @@
 //! `countersign bench`: shows each figure beside a floor that the same run measured on the same disk.
-//! ||
+//!
 //! The server is a child process of the same binary. This process drives it over HTTP; both share the machine.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]

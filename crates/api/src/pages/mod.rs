@@ -1,5 +1,5 @@
 //! The web pages: an inbox, an approval, one confirmation. Rendered here, and complete without JavaScript.
-//! ||
+//!
 //! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what
 //! (`decider`), doing it (`approvals`).
 
@@ -110,7 +110,7 @@ enum FormOf {
 }
 
 /// Determines the origin of a form.
-/// ||
+///
 /// Browsers send it in `Sec-Fetch-Site`; older ones in `Origin`, which our `no-referrer` turns into `null` if
 /// the browser knows the former. One of them must say that the page is ours, and neither may say otherwise.
 fn origin_of_form(app: &App, headers: &HeaderMap) -> FormOf {

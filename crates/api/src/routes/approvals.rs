@@ -1,5 +1,5 @@
 //! Approvals: request, read, review, mint, cancel, revoke, report. Who may do what: `proto/formats/access.md`.
-//! ||
+//!
 //! A caller who may not see an approval gets the answer for one that does not exist, whatever the request is.
 
 pub mod back;

@@ -307,7 +307,7 @@ pub enum Unsplit {
 }
 
 /// The elements of a JSON array, at most `max`, as byte ranges. Only brackets and quotes are read.
-/// ||
+///
 /// Each element is read strictly later, so that a bad one is rejected by itself.
 pub fn split_array(bytes: &[u8], max: usize) -> Result<Vec<&[u8]>, Unsplit> {
     let parts = split_to(bytes, max).ok_or(Unsplit::Syntax)?;

@@ -83,7 +83,7 @@ pub async fn tile(
     // A tile has one spelling. A path that had to be decoded is another spelling.
     let plain = uri.path().ends_with(&format!("/tile/{path}"));
     let tile = Tile::parse(&path).filter(|_| plain).ok_or_else(Problem::not_found)?;
-    // Index of the last leaf below it. No tree can have the tile if this overflows.
+    // Index of the last leaf below the tile. An overflow means that no tree can have the tile.
     let leaves = 256_u64.checked_pow(u32::from(tile.level.unwrap_or(0)));
     let end = tile.number.checked_mul(256).and_then(|first| first.checked_add(tile.width as u64));
     let last = end.zip(leaves).and_then(|(end, leaves)| end.checked_mul(leaves)?.checked_sub(1));

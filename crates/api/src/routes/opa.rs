@@ -1,5 +1,5 @@
 //! `POST T/opa/logs`: uploads of an Open Policy Agent's decision-log plugin (`proto/formats/opa.md`).
-//! ||
+//!
 //! OPA repeats a chunk for ever until it gets 2xx, so a bad event never gives a 4xx. It is published as it
 //! came, and becomes a `rejected` entry.
 

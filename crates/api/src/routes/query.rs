@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 const WORD_CHARS_MAX: usize = 64;
 
 /// Reads a query. Called once the caller is known, so that strangers learn nothing from errors.
-/// ||
+///
 /// Errors: 400 `bad_request` for a name that the route does not document, a name given twice, or a value of
 /// another type.
 pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, Problem> {

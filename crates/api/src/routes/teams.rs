@@ -1,5 +1,5 @@
 //! Clicks in Microsoft Teams: `POST /teams/{connection}/messages`, called by the Bot Framework.
-//! ||
+//!
 //! Order: size, the token and its claims, the card (one that we posted), the person, evidence, the review. A
 //! step that fails changes nothing.
 

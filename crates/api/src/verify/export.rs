@@ -1,4 +1,5 @@
-//! `verify --export`: a whole log, every approval in it, and what its payload still discloses (`proto/formats/export.md`).
+//! `verify --export`: checks a whole log, every approval in it, and what its payload still discloses
+//! (`proto/formats/export.md`).
 
 use super::{
     Failure, Given, contradiction,

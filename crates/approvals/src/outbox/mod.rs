@@ -1,5 +1,5 @@
 //! Cards in chats: which should be shown, compared with what was sent, again after every change.
-//! ||
+//!
 //! What was sent is evidence of the approval (`evidence.<id>`, member `card`): a claim before a card is
 //! posted, then its place, then the version it shows. So a crash between two steps loses nothing: the next
 //! worker finds a claim without a place, searches for the card in the chat, and posts it if it is not there. A
@@ -148,7 +148,7 @@ impl Line {
 }
 
 /// The cards that an approval should have.
-/// ||
+///
 /// The rule's channels at once; those of `escalate` after the escalation; each of them a second time as a
 /// reminder, while people are still asked; and the agent's owners once the approval has ended. Owners are
 /// informed and can't answer.

@@ -1,6 +1,6 @@
 //! A tenant's rules, people and channels: two TOML files. They are in force once they are applied
 //! (`proto/formats/rules.md`).
-//! ||
+//!
 //! In scope: reading and checking the files, queries, digests. Out of scope: which rule matches and what a
 //! quorum is (`decider`), what was applied when (the `rules` entry, `ledger`).
 

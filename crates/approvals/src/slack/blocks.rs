@@ -1,5 +1,5 @@
 //! A card as Block Kit. Pure: the same card gives the same bytes.
-//! ||
+//!
 //! Foreign text appears only in `plain_text`, each value in a cell of its own, so it can form no link, no
 //! mention and no line that looks like ours. If any part of the call does not fit, the card has no buttons.
 

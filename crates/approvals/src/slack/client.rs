@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// Waits for a call, for at most `wait`.
-    /// ||
+    ///
     /// All calls share one HTTP/2 connection. If it is dead but was not closed, every call waits until the
     /// kernel gives up, which takes a quarter of an hour. So after a call without an answer, the next one
     /// makes a new connection.
@@ -237,7 +237,7 @@ impl Connection {
 
     /// Searches for the card of an approval among the newest messages of a channel, after a post without an
     /// answer.
-    /// ||
+    ///
     /// Direct messages are not searched: our scopes do not allow it, and a second card does no harm.
     pub async fn find(&self, to: &str, approval: &Ident) -> Result<Option<Posted>, SendError> {
         if to.starts_with(['U', 'W']) {

@@ -1,6 +1,6 @@
 //! Slack: cards out, clicks in. Only this module uses Slack's terms; `client` and `signature` alone name
 //! slack-morphism.
-//! ||
+//!
 //! In scope: Block Kit of a card, calls of the Web API, the signature and the meaning of a click, the app
 //! manifest. Out of scope: when a card is sent or repaired (the outbox), whether a click counts (the worker),
 //! HTTP (`api`).

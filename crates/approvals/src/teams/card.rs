@@ -1,5 +1,5 @@
 //! A card as an Adaptive Card, schema 1.5 (the newest that Teams shows). Pure.
-//! ||
+//!
 //! Foreign text appears only in `TextRun`s. Unlike `TextBlock` and `FactSet` they have no Markdown, so no
 //! agent can forge a link, a mention or an "Approved by" line. Each foreign text is a block of its own, so
 //! that right-to-left text can't reorder its neighbours. What a `TextRun` would still interpret

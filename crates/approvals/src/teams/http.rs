@@ -15,7 +15,7 @@ pub(super) const ANSWER_BYTES_MAX: u64 = 256 << 10;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// A URL to which a secret may be sent: https, or http within this machine; no user, no fragment.
-/// ||
+///
 /// Connections always use the parsed form, so that two readers can't see two hosts in one text.
 pub(super) fn safe_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
@@ -36,7 +36,7 @@ pub(super) fn host_of(url: &Url) -> String {
 }
 
 /// An HTTP client without redirects, without proxies from the environment and without kept connections.
-/// ||
+///
 /// If the other side had closed a kept connection, the outcome of a sent card would be unknown. At the rate of
 /// cards, a new connection costs nothing.
 pub(super) fn agent() -> Agent {

@@ -224,7 +224,7 @@ pub(super) fn is_guid(text: &str) -> bool {
 }
 
 /// True if a click on `message` in `conversation` is on the card that was posted.
-/// ||
+///
 /// Teams names a thread of a channel `<channel>;messageid=<its first message>`, but not always when the thread
 /// is made.
 pub fn is_card(posted: &crate::cards::Posted, conversation: &str, message: &str) -> bool {

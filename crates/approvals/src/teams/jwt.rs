@@ -1,5 +1,5 @@
 //! Verifies the token that comes with every activity: that Microsoft's Bot Framework issued it, and for us.
-//! ||
+//!
 //! In scope: the checks, pure but for the clock of `jsonwebtoken`. Out of scope: fetching the keys
 //! ([`super::keys`]). No option leaves a check out. Source: Bot Connector authentication, "connector to bot".
 

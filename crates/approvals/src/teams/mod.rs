@@ -1,5 +1,5 @@
 //! Microsoft Teams: a bot that shows cards and receives clicks, and a webhook that only informs.
-//! ||
+//!
 //! In scope: everything that Microsoft's formats and tokens need. Out of scope: who may review (`decider`),
 //! and when a card is shown (the worker). Sources: Bot Connector REST API, Universal Actions for Adaptive
 //! Cards.

@@ -1,5 +1,5 @@
 //! The worker of one tenant: opens approvals, records reviews, mints and redeems tokens, applies deadlines.
-//! ||
+//!
 //! It holds nothing that can't be read again. What happened is in the ledger, and compare-and-swap on the
 //! approval's subject decides between workers. The open approvals that it keeps in memory serve lists and
 //! timers only; every decision reads the ledger.

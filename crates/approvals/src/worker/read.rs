@@ -1,5 +1,5 @@
 //! Reads approvals so that a writer of the database can't change what they are.
-//! ||
+//!
 //! Entries are proven to the root in memory (`Ledger::entry`). The index that names them is not proven: rows
 //! may be missing. So its answer is compared with what the follower knows, which reads every entry of the log
 //! in order from a sealed position on.

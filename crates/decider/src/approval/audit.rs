@@ -1,5 +1,5 @@
 //! Judges the whole history of one approval from its entries alone (`proto/formats/approval-export.md`).
-//! ||
+//!
 //! In scope: everything that follows from the decision's entry and the approval's own entries. Out of scope:
 //! whether these entries are in a log (receipts show that), and what other entries of the log say. The caller
 //! must supply that.

@@ -1,6 +1,6 @@
 //! Judges every approval of one log while its entries pass by in order. This finds what no single history can
 //! show.
-//! ||
+//!
 //! It checks each history ([`Audit`]), that no approval has a second history, and that the rule of each
 //! request was in force at some moment between the decision and the request.
 

@@ -1,6 +1,6 @@
 //! Turns commands into events. Each command is judged by the world of its moment: the worker's clock, the
 //! people and the rule now.
-//! ||
+//!
 //! Four things hold for every command. A corrupt approval refuses everything. A command whose effect is
 //! already in the log gives no event and no refusal. A deadline that has passed, or a rule that has changed,
 //! makes its event happen, and the command itself is refused.

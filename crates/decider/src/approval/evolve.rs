@@ -1,5 +1,5 @@
 //! Turns events into states, the same way for a worker now and for an auditor in ten years.
-//! ||
+//!
 //! A verifier can make every check here from the log alone. An event that can't follow marks the state as
 //! corrupt and changes nothing else.
 

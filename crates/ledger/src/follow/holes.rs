@@ -36,7 +36,7 @@ pub struct Holes {
 
 impl Holes {
     /// Nothing is read ahead yet. Messages up to `position.posted` are posted.
-    /// ||
+    ///
     /// `keys` are the journal keys in force there; later keys are read from `system.key`. A message without a
     /// signature by one of them explains nothing.
     pub fn new(tenant: &Ident, position: &Position, keys: Vec<Vkey>) -> Self {
@@ -147,7 +147,7 @@ impl Holes {
     }
 
     /// Explains the sequences `from..=to`, which the stream no longer holds.
-    /// ||
+    ///
     /// [`Error::Halt`] if they were trimmed, or if nothing explains them and this database must not declare
     /// them lost.
     pub async fn fill(

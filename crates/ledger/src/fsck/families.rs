@@ -1,5 +1,4 @@
-//! Checks that need the whole log: every family is derived again and compared, and no row may be without an
-//! entry.
+//! Checks that need the whole log: every family is derived again, and no row may be without an entry.
 
 use super::{Report, derived::Derived};
 use crate::{
@@ -292,8 +291,7 @@ fn repeats(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::E
     Ok(())
 }
 
-/// Checks messages that are to be deleted: erasure entries name the `named` ones; the others repeat what was
-/// erased.
+/// Checks messages to delete: erasure entries name the `named` ones; the others repeat what was erased.
 fn erasing(
     store: &Rocks,
     log: &Log,
@@ -356,7 +354,7 @@ fn journal(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::E
 
 /// The newest checkpoint must be of exactly this log at its present size, filed under its second, and each
 /// rotation must have its own checkpoint.
-/// ||
+///
 /// `behind`: a restored backup that follows its journal signs nothing until it has caught up.
 pub(super) fn checkpoints(
     store: &Rocks,

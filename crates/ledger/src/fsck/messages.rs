@@ -1,6 +1,6 @@
 //! Compares journal messages with entries. Each message that still exists is posted again after the entries
 //! before it, signatures included, and must give exactly the entries in the log (P3, P6).
-//! ||
+//!
 //! Memory is needed for the numbers of sources and for 24 bytes a signed subject, not for the log. If messages
 //! are gone, their entries are taken as they are, and something must explain why the messages are gone.
 

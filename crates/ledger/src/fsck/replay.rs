@@ -65,7 +65,7 @@ fn fill(
 }
 
 /// P6: posts the embedded journal again from its beginning, in memory, and compares every leaf.
-/// ||
+///
 /// It holds the whole state in memory, about 2 KiB an event.
 pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
     let mut again =

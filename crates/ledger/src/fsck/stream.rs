@@ -16,7 +16,7 @@ const BATCHES_WAITING_MAX: usize = 4;
 
 /// Posts every message that the stream still holds again, up to the last posted one, and notes differences in
 /// `report`. `keyring` gives the salts of messages that brought none; without it those messages are left out.
-/// ||
+///
 /// [`Error::Unavailable`] if the broker can't be asked. Then nothing was compared.
 pub async fn stream(
     stream: &Jetstream,

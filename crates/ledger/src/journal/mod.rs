@@ -1,5 +1,5 @@
 //! The journal: a tenant's ordered durable input. One port, two adapters.
-//! ||
+//!
 //! In scope: messages, subjects, the port's errors. Out of scope: what a message means (`post`). Subjects here
 //! are *local*: `decisions.gw-1`, `system.genesis`. The JetStream adapter adds its prefix.
 

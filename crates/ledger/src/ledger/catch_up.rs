@@ -10,9 +10,9 @@ pub const CATCH_UP_WAIT: Duration = Duration::from_secs(10);
 
 impl Ledger {
     /// Waits until everything that the journal holds now is published here. Returns at once if it already is.
-    /// ||
+    ///
     /// Only after this may a caller be told that something does not exist.
-    /// ||
+    ///
     /// Errors: [`Error::Behind`] if it takes longer than [`CATCH_UP_WAIT`], [`Error::Halted`], and
     /// [`Error::Journal`] if the journal can't be asked.
     pub async fn catch_up(&self, tenant: &Tenant) -> Result<(), Error> {

@@ -18,7 +18,7 @@ fn corrupt(what: &'static str) -> store::Error {
 impl Ledger {
     /// The erasure of the payload of entry `index`, with the messages at `repeats` (epoch and sequence, in
     /// order). The entry's own message is found from its entries.
-    /// ||
+    ///
     /// Errors: [`Error::Unknown`] if there is no such entry, [`Error::Setup`] if it has no payload.
     pub async fn erasure(
         &self,

@@ -30,7 +30,7 @@ const LOG_PREFIX: &[u8] = b"log";
 
 impl Ledger {
     /// Opens the store and the guard, checks every log against both, and starts the writer.
-    /// ||
+    ///
     /// A log that fails its check is halted, with the reason in its health. The others work.
     pub async fn open(options: Options, journals: &Journals) -> Result<Self, Error> {
         let store = Arc::new(Rocks::open(&options.store)?);
@@ -96,7 +96,7 @@ impl Ledger {
     }
 
     /// Makes keys and an empty log for a tenant in `journal`. Returns its handle and the genesis to publish.
-    /// ||
+    ///
     /// Without a journal it uses the embedded one, which comes with the log. `identity` is the journal's, for
     /// example `embedded:<random>`. `by`: who makes the tenant.
     pub fn create_tenant(
@@ -315,7 +315,7 @@ pub(crate) fn load_access(
 /// Checks that everything from which posting starts is what this server wrote last: the commit record is
 /// sealed, it covers the signing keys and API keys beside it, and the newest checkpoint is ours and of exactly
 /// this tree.
-/// ||
+///
 /// Returns what is wrong. `signing`: a log that is behind its guard does not sign, so its checkpoint may be
 /// older.
 pub fn check_seal(

@@ -135,7 +135,7 @@ impl Ledger {
 
     /// A signed message that follows what is posted now. `None` while the journal holds messages on the
     /// subject that are not posted yet.
-    /// ||
+    ///
     /// Two numbers differ here. The signature names the last *posted* sequence on the subject;
     /// compare-and-swap names the last one that the *journal* still holds, which is none after trimming or
     /// erasing.
@@ -190,7 +190,7 @@ impl Ledger {
     }
 
     /// Appends to the embedded journal and posts. Returns once the entries are fsynced, guarded and published.
-    /// ||
+    ///
     /// Takes 1 to [`BATCH_MESSAGES_MAX`] messages, all or none. Messages without a salt get a random one.
     async fn append_embedded(&self, tenant: &Tenant, batch: Vec<Append>) -> Result<Batch, Error> {
         check_batch(&batch)?;
@@ -214,7 +214,7 @@ impl Ledger {
     }
 
     /// Waits until the followed journal is posted up to the last of `seqs`. Returns the outcome of each.
-    /// ||
+    ///
     /// The random salts prove that the messages posted under these numbers are ours. A broker that was
     /// restored from an older copy assigns numbers again that were posted with other content.
     async fn wait_posted(

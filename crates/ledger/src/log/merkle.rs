@@ -293,7 +293,7 @@ pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: 
 
 /// True if `path` proves that `old_root` of `from` leaves is a prefix of `new_root` of `to` (RFC 9162
 /// §2.1.4.2).
-/// ||
+///
 /// From the empty tree, and from a size to itself, the path must be empty.
 pub fn verify_consistency(
     from: u64,

@@ -1,6 +1,6 @@
 //! The log's public formats, one module for each specification: RFC 6962 trees and the C2SP notes,
 //! checkpoints, tiles and proofs.
-//! ||
+//!
 //! Pure. In scope: strict conversion between bytes and values. Out of scope: where tiles are stored (`store`),
 //! who asks for them.
 

@@ -197,7 +197,7 @@ pub struct Opened<'a> {
 
 /// Verifies `note` against `keys`. At least one of them must have signed; a wrong signature by a given key
 /// refuses the note.
-/// ||
+///
 /// Lines of other keys are ignored, as the specification demands; [`Opened::unknown`] counts them.
 pub fn open<'a>(note: &'a str, keys: &[Vkey]) -> Result<Opened<'a>, Error> {
     if note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n') {

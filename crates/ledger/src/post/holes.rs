@@ -155,8 +155,8 @@ impl Log {
             for index in leaves.clone().take(LEAVES_MAX + 1) {
                 stand.push(leaf_hash(&self.proven(changes, index)?));
             }
-            // If a message gave entries, this one must be among them. Otherwise the message is not part of
-            // this erasure.
+            // If a message gave entries, the erased entry must be one of them. Otherwise the message is not
+            // part of this erasure.
             if stand != gone.hashes() || !(stand.is_empty() || leaves.contains(&erasure.index)) {
                 return Ok(false);
             }
@@ -199,7 +199,7 @@ impl Log {
 
     /// Posts what was in a hole, as a later message gives it. This is provisional until that later message is
     /// posted.
-    /// ||
+    ///
     /// Payload that was not erased is missing here from now on.
     pub fn post_explained(
         &mut self,

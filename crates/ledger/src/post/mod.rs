@@ -1,5 +1,5 @@
 //! Posting: journal messages become entries (P2, P3, P6).
-//! ||
+//!
 //! Everything here is a pure function of the messages in their order and of earlier entries. It uses no clock
 //! and no randomness, and depends on no order of maps and no borders of batches. All reads and writes go
 //! through [`Changes`].

@@ -1,5 +1,5 @@
 //! The store on RocksDB. Only this module names `rocksdb`.
-//! ||
+//!
 //! A commit is one `WriteBatch` with `sync`: it returns after the write-ahead log was fdatasynced. RocksDB may
 //! drop a torn tail of that log when it opens again; the guard notices if fsynced commits are gone.
 
@@ -215,7 +215,7 @@ impl Rocks {
 
     /// Replaces or deletes values, and removes every older version from the files. Call [`Rocks::flush`]
     /// first; nobody else may write these keys meanwhile.
-    /// ||
+    ///
     /// Only the files that hold these keys are rewritten. For that, the new values need a file of their own: a
     /// key that is written the usual way is in one file with the newest keys, and that file overlaps with
     /// everything in between.

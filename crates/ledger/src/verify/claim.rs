@@ -1,5 +1,5 @@
 //! One claim: everything that was given to one verification, compared with each other (P4).
-//! ||
+//!
 //! Every proof about a log states hashes of ranges of its leaves. A checkpoint states that of all leaves; a
 //! receipt that of one leaf and of the ranges along its path; a consistency proof some more. The hash of a
 //! range depends only on its leaves. So two proofs that state different hashes for one range can't be of one

@@ -45,7 +45,7 @@ impl Erased {
     }
 
     /// Judges the verified names and values `shown` of entry `index`, which commits to `committed` fields.
-    /// ||
+    ///
     /// A digest does not reveal its name, so for an erasure of named fields only their number is compared.
     pub fn judge(&self, index: u64, committed: usize, shown: &[(String, String)]) -> Standing {
         let names = || shown.iter().map(|(name, _)| name);

@@ -74,7 +74,7 @@ impl Told {
 }
 
 /// Verifies a whole export. `read` gives the bytes of a file by its path in the export.
-/// ||
+///
 /// Every bundle and tile is read and derived again. `each` receives every entry with its index, in order, and
 /// may refuse it.
 pub fn export(

@@ -1,5 +1,5 @@
 //! The one thread that writes. Comments at each step say what survives a crash there (`ARCHITECTURE.md`).
-//! ||
+//!
 //! take → post → sign → **commit (fsync)** → **guard (fsync)** → publish → answer. One commit serves every
 //! tenant that has work. Nothing is answered before both fsyncs. A failed write ends the process, because what
 //! is on disk is unknown.

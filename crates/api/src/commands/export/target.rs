@@ -1,5 +1,5 @@
 //! The folder of an export: new, empty, or an earlier export of the same log.
-//! ||
+//!
 //! An export is recognised by `README.txt`, which is written first and names the log. Nothing else is
 //! overwritten or removed, nothing is reached through a link, and two exports into one folder exclude each
 //! other. `checkpoint` is removed before anything is changed, and written last: a folder without it is

@@ -1,5 +1,5 @@
 //! The position up to which a file was published, and the identity of that file.
-//! ||
+//!
 //! A number of lines alone would skip events of another file that later has the same name. So a position also
 //! has the number of bytes of those lines, their digest, and the log that took them.
 

@@ -4,7 +4,7 @@ use super::desk::{Desk, ident, requested, rule, seconds};
 use crate::approval::*;
 use ledger::canonical;
 
-/// A begun approval, and the next message that would be right.
+/// A new approval, and its next message.
 fn begun() -> (State, Message) {
     let mut desk = Desk::new("{}");
     desk.say("request");
@@ -178,7 +178,7 @@ fn what_pages_ask() {
 
 #[test]
 fn every_refusal_says_what_to_do() {
-    assert_eq!(Refusal::NotFound.advice(), Refusal::NotYours.advice()); // nobody learns what is not theirs
+    assert_eq!(Refusal::NotFound.advice(), Refusal::NotYours.advice()); // the answer does not reveal that it exists
     let said = [Refusal::Stale, Refusal::StepUp, Refusal::TooLate].map(Refusal::advice);
     assert!(said.iter().all(|advice| advice.ends_with('.')));
     assert!(said[0] != said[1] && said[1] != said[2]);

@@ -105,7 +105,7 @@ impl Embedded {
     }
 
     /// Appends a batch, all or nothing. Returns the sequence of each message once they are durable.
-    /// ||
+    ///
     /// [`Error::Halt`] for the journal of a log, where the commit that posts messages also appends them.
     pub fn append(&self, batch: &[Append]) -> Result<Vec<u64>, Error> {
         check_limits(batch)?;
@@ -209,7 +209,7 @@ impl Embedded {
     }
 
     /// Sends every message from sequence `from` on into `sink`, in order, as messages are stored.
-    /// ||
+    ///
     /// First it sends one [`Followed::Connected`], then [`Followed::Messages`]. A full sink stops the reading.
     /// Returns `Ok` when the sink's receiver is dropped.
     pub async fn follow(&self, from: u64, sink: mpsc::Sender<Followed>) -> Result<(), Error> {
@@ -251,7 +251,7 @@ impl Embedded {
     }
 
     /// Erases one message; its sequence remains a hole. `false` if it was already gone.
-    /// ||
+    ///
     /// Its bytes leave the disk with [`Rocks::purge`].
     pub fn erase(&self, seq: u64) -> Result<bool, Error> {
         Ok(self.erase_all([seq])? == 1)

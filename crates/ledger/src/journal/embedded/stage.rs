@@ -82,7 +82,7 @@ impl<'a> From<&'a (Option<u64>, Prepared)> for Draft<'a> {
 }
 
 /// Adds `messages` to a commit, after sequence `last`: all of them, or [`Error::Conflict`] and none.
-/// ||
+///
 /// Each `expected` is compared with the state before the first of them. For a signed subject that state is in
 /// the family `subjects`, which trimming and erasing do not change. It is not written here: posting writes it,
 /// after comparing the signature with the same number.

@@ -40,18 +40,18 @@ pub(super) struct Ack {
 
 impl Jetstream {
     /// Appends a batch. Returns the sequence of each message. An empty batch is `Ok` and does nothing.
-    /// ||
+    ///
     /// One message is stored or not. Several are all or nothing, with consecutive sequences, if
     /// [`Jetstream::atomic`] holds. If it does not hold, they are sent one after the other without waiting:
     /// some may be stored when the call fails ([`Error::Unknown`]), and messages of others may be between
     /// them. A batch with any `expected` is then refused with [`Error::Halt`], because half a decision is
     /// none.
-    /// ||
+    ///
     /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each,
     /// [`super::Options::request_timeout`] for an answer. In an atomic batch only the first message on a
     /// subject may carry `expected`; others are [`Error::Halt`]. A `Nats-Msg-Id` is never sent; an
     /// acknowledgement that says "duplicate" is [`Error::Halt`].
-    /// ||
+    ///
     /// [`Error::Conflict`] says that another message *is stored*. If the replicas have not agreed on one yet,
     /// they are asked again until [`super::Options::request_timeout`] is over; then it is
     /// [`Error::Unavailable`].

@@ -45,7 +45,7 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects. Refuses a server below [`SERVER_FLOOR`] or with too small a `max_payload`.
-    /// ||
+    ///
     /// [`Error::Unavailable`] if the server cannot be reached now; [`Error::Halt`] if it or the options are
     /// unfit. An open connection reconnects by itself.
     pub async fn open(options: &Options) -> Result<Self, Error> {
@@ -111,7 +111,7 @@ impl Connection {
     }
 
     /// Sends `body` to `subject`, which must begin with `countersign-out.`. No stream stores it.
-    /// ||
+    ///
     /// Fire and forget: `Ok` means queued here. If a hint is lost, its reader asks again.
     /// [`Error::Unavailable`] if not connected, or if the subject has another prefix.
     pub async fn publish_out(&self, subject: &str, body: Vec<u8>) -> Result<(), Error> {
@@ -231,7 +231,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for its answer, at most [`Options::request_timeout`].
-    /// ||
+    ///
     /// [`Error::Unavailable`]: it was not sent, or there is no responder. [`Error::Unknown`]: it was sent and
     /// no answer came.
     pub(super) async fn request(
@@ -269,7 +269,7 @@ impl Connection {
     }
 
     /// Sends all requests in order, then waits for all answers, at most [`Options::request_timeout`].
-    /// ||
+    ///
     /// [`Error::Unknown`] if an answer is missing. A request without a responder gets an empty answer.
     pub(super) async fn request_each(
         &self,

@@ -1,5 +1,5 @@
 //! Follows the stream: every message from a sequence on, in order, while the connection lasts.
-//! ||
+//!
 //! Each follow uses one TCP connection and one consumer in the server's memory. It never survives what could
 //! change the stream: a lost connection, a restarted server or a deleted stream ends it with an error, and the
 //! caller checks the journal again before it goes on (P4).
@@ -42,17 +42,17 @@ struct SinkClosed;
 
 impl Jetstream {
     /// Sends every message from sequence `from` on into `sink`, in stream order, as messages are stored.
-    /// ||
+    ///
     /// First it sends one [`Followed::Connected`], then [`Followed::Messages`] of 1 to [`FOLLOW_MESSAGES_MAX`]
     /// messages. On `Connected` the caller checks the journal (identity, last sequence, last posted message)
     /// **before it handles what follows**: the later messages are read on a connection that existed before
     /// that check. Missing sequences are messages that were erased, trimmed or lost; nothing hides them.
-    /// ||
+    ///
     /// A full sink stops the reading. Returns `Ok` when the sink's receiver is dropped, and otherwise only
     /// errors: [`Error::Unavailable`] if the connection, the server or the consumer was lost (call again with
     /// the next sequence; at once if messages came, after a pause if none did), [`Error::Halt`] if the stream
     /// is not the one that was opened.
-    /// ||
+    ///
     /// A header block that the client library cannot read ends the connection. The next call passes it,
     /// because each call begins with some messages that are read one by one. So such a message costs its
     /// sender's tenant one reconnect.
@@ -248,7 +248,7 @@ impl Consumer<'_> {
     }
 
     /// Reads a message of the stream, a status of the server (`None`), or the end.
-    /// ||
+    ///
     /// They are distinguished by the reply subject, never by the status: a producer can send a status line
     /// too.
     fn take(&mut self, incoming: async_nats::Message) -> Result<Option<Message>, Error> {

@@ -1,8 +1,8 @@
 //! The journal on NATS JetStream: one stream for each tenant. Only this module names `async-nats`.
-//! ||
+//!
 //! In scope: the connection, the stream and its settings, append, read, follow, erase, trim. Out of scope:
 //! what a message means, and whether the log may go on after a reconnect (`post`).
-//! ||
+//!
 //! Only core NATS of the client library is used. The JetStream protocol is spoken here, in JSON, because
 //! settings must be compared one by one, including those that a library does not know yet.
 
@@ -73,7 +73,7 @@ pub struct Jetstream {
 
 impl Jetstream {
     /// Creates the tenant's stream with exactly the required settings and `replicas` copies (1, 3 or 5).
-    /// ||
+    ///
     /// [`Error::Halt`] if a stream of that name exists: an `init` never adopts a journal that it did not make.
     pub async fn create(
         connection: &Connection,
@@ -104,7 +104,7 @@ impl Jetstream {
     }
 
     /// Opens the tenant's stream, after comparing every setting with the required one.
-    /// ||
+    ///
     /// [`Error::Halt`] names all differences at once (setting, found, wanted), or says that there is no
     /// stream.
     pub async fn open(connection: &Connection, tenant: &Ident) -> Result<Self, Error> {
@@ -142,7 +142,7 @@ impl Jetstream {
     }
 
     /// Identity and extent of the journal. Compare `identity` with the one in genesis.
-    /// ||
+    ///
     /// Settings are checked again: a change by somebody else is [`Error::Halt`], as at [`Jetstream::open`].
     pub async fn state(&self) -> Result<State, Error> {
         self.look(&self.connection).await
@@ -212,7 +212,7 @@ impl Jetstream {
     }
 
     /// Erases one message and overwrites its bytes in the stream's file. Its sequence remains a hole.
-    /// ||
+    ///
     /// `false` if it was already gone. After [`Error::Unknown`] the call may be repeated.
     pub async fn erase(&self, seq: u64) -> Result<bool, Error> {
         if self.get(seq).await?.is_none() {

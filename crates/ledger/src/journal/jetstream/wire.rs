@@ -1,5 +1,5 @@
 //! Parts of the JetStream protocol: subjects, API answers, stored messages, header blocks.
-//! ||
+//!
 //! Everything here is a pure function of bytes that others may have chosen. Nothing may panic.
 
 use std::borrow::Cow;
@@ -153,7 +153,7 @@ impl Delivery {
 }
 
 /// Reads the named headers from a raw block, the first value of each. Malformed lines are ignored.
-/// ||
+///
 /// Every block that the client library accepts is read as the library reads it. The same message may come
 /// either way and must be the same (P6); a test compares the two.
 fn read_headers(block: &[u8]) -> Headers {
@@ -211,7 +211,7 @@ impl HeaderReader {
 
 /// True if a header block has the plain shape that every client can read: `NATS/1.0`, then `Name: value`
 /// lines.
-/// ||
+///
 /// The server stores whatever a producer sends, and the client library drops its connection on bytes that it
 /// cannot read (or panics in its own task: on a lone carriage return in a value). Such a message would break
 /// every consumer, again and again.
