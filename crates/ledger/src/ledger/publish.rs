@@ -108,8 +108,9 @@ impl Ledger {
         })
     }
 
-    /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the first),
-    /// and waits for its entry. [`journal::Error::Conflict`]: another message came first; read again, decide anew.
+    /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the
+    /// first), and waits for its entry. [`journal::Error::Conflict`] if another message came first: read again
+    /// and decide again.
     pub async fn publish_after(
         &self,
         tenant: &Tenant,
