@@ -113,8 +113,8 @@ impl Kind {
     }
 }
 
-/// The last entries of two sorts before an entry (member `prior`). Walking back from the last leaf proves,
-/// without the whole log, that there is no later one.
+/// The last entries of two sorts before an entry (member `prior`). Walking back from the last leaf proves, without the
+/// whole log, that there is no later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prior {
@@ -329,8 +329,7 @@ pub fn is_reason(view: &View<'_>) -> bool {
     view.kind == Kind::Evidence && matches!(view.at(&["event", "approval_id"]), Some(Value::Null))
 }
 
-/// The erasable part of an entry, stored apart from it: the salt of `commit`, and the disclosures that are not
-/// erased.
+/// The erasable part of an entry, stored apart from it: the salt of `commit`, and the disclosures that are not erased.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Payload {
     /// Absent after an erasure.

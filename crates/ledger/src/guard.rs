@@ -1,12 +1,11 @@
 //! The fork guard: how far each log was signed, stored outside the database.
 //!
-//! After the database's fsync and before anything is published, each changed log's `{origin, size, root,
-//! writer}` is advanced here by compare-and-swap. So published ≤ guard ≤ database, always. A restored backup
-//! or a second writer finds a guard that is ahead of it, and refuses to sign another history.
+//! After the database's fsync and before anything is published, each changed log's `{origin, size, root, writer}` is
+//! advanced here by compare-and-swap. So published ≤ guard ≤ database, always. A restored backup or a second writer
+//! finds a guard that is ahead of it, and refuses to sign another history.
 //!
-//! File: two slots of 512 bytes for each log, written alternately, one `fdatasync` for all logs of a commit.
-//! Slot: `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖
-//! SHA-256[32]`.
+//! File: two slots of 512 bytes for each log, written alternately, one `fdatasync` for all logs of a commit. Slot:
+//! `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖ SHA-256[32]`.
 
 use crate::log::merkle::Hash;
 use sha2::{Digest, Sha256};
@@ -148,8 +147,7 @@ impl Guard {
         Self::held(file, path, writer)
     }
 
-    /// Opens the file for reading only and locks it (`fsck`). `None` if it does not exist. Nothing is created
-    /// or changed.
+    /// Opens the file for reading only and locks it (`fsck`). `None` if there is none. Nothing is made or changed.
     pub fn look(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
         let file = match File::open(path) {
@@ -232,8 +230,7 @@ impl Guard {
         self.places.values().map(|place| &place.mark)
     }
 
-    /// Advances these logs and returns once that is durable. Compares all slots first, then does one
-    /// `fdatasync`.
+    /// Advances these logs and returns once that is durable. Compares all slots first, then does one `fdatasync`.
     pub fn advance(&mut self, marks: &[Mark]) -> Result<(), Error> {
         let mut next = Vec::with_capacity(marks.len());
         let mut end = self.pairs;
@@ -347,8 +344,7 @@ mod tests {
         Mark { origin: origin.into(), size, root: leaf_hash(&size.to_be_bytes()) }
     }
 
-    /// Opens the file after it was closed. A process that another test has just started holds our lock until
-    /// it executes.
+    /// Opens the file again. A process that another test has just started holds our lock until it executes.
     fn open_again(path: &Path, writer: u64) -> Guard {
         let started = std::time::Instant::now();
         loop {

@@ -371,8 +371,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The double that `text` (a JSON number) stands for exactly, as RFC 8785 would write it. `None` if it would
-/// be changed.
+/// The double that `text` (a JSON number) stands for exactly. `None` if RFC 8785 would write another number.
 fn exact(text: &str) -> Option<f64> {
     let number: f64 = text.parse().ok()?;
     if !number.is_finite() || (number.fract() == 0.0 && number.abs() > INTEGER_MAX) {
@@ -387,8 +386,7 @@ fn exact(text: &str) -> Option<f64> {
     (decimal(text) == decimal(buffer.format_finite(number))).then_some(number)
 }
 
-/// A decimal number as (negative, significant digits, power of ten of the last digit). Equal numbers give
-/// equal triples.
+/// A decimal number as (negative, significant digits, power of ten of the last one). Equal numbers, equal triples.
 fn decimal(text: &str) -> (bool, Vec<u8>, i64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let negative = mantissa.starts_with('-');

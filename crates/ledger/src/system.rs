@@ -116,8 +116,7 @@ pub enum Duty {
     Signing,
 }
 
-/// Why it was done: member `reason` of an administrative body. It names the `evidence` entry with the words,
-/// which can be erased.
+/// Why it was done: member `reason` of a body. It names the `evidence` entry with the words, which can be erased.
 pub type Reason = LeafAt;
 
 /// An earlier entry of the same log: its place and its content.
@@ -275,8 +274,8 @@ pub struct Rules {
     pub rules_digest: String,
     /// base64url salted digest of the people and channels that go with them.
     pub people_digest: String,
-    /// Identifies the salt: 16 random bytes, base64url. Holders of the tenant's salt key derive the salt from
-    /// it; others need the evidence that `reason` names.
+    /// Identifies the salt: 16 random bytes, base64url. Holders of the tenant's salt key derive the salt from it;
+    /// others need the evidence that `reason` names.
     pub people_nonce: String,
     /// Who applied them.
     pub by: By,
@@ -285,12 +284,10 @@ pub struct Rules {
     pub reason: Option<Reason>,
 }
 
-/// Largest difference between a `system.clock` message's own time and the journal's, in seconds. Beyond it,
-/// the message has no effect.
+/// Largest difference between a `system.clock` message's time and the journal's, in seconds; beyond, no effect.
 pub const CLOCK_APART_SECONDS_MAX: u64 = 30;
 
-/// `system.clock`: a clock was wrong, and `journal.time` restarts with this message (`countersign clock
-/// reset`).
+/// `system.clock`: a clock was wrong, and `journal.time` restarts with this message (`countersign clock reset`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockReset {
@@ -317,13 +314,11 @@ pub struct NewEpoch {
     pub previous_journal: String,
     /// Last sequence of the old epoch that is in the ledger. What the old journal held after it is lost.
     pub previous_posted: u64,
-    /// Who began it. The reason comes after it, on `evidence.system` of the new journal, because the old one
-    /// accepts nothing.
+    /// Who began it. The reason follows on `evidence.system` of the new journal, because the old one is lost.
     pub by: By,
 }
 
-/// `system.signer`: from now on, this server alone signs the log. A server that signed before stops at this
-/// entry.
+/// `system.signer`: from now on, this server alone signs the log. A server that signed before stops at this entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {

@@ -1,5 +1,4 @@
-//! What an auditor does: checks receipts, disclosures, checkpoints and whole exports with the log's public key
-//! alone.
+//! What an auditor does: checks receipts, disclosures, checkpoints and whole exports with the log's public key alone.
 //!
 //! Pure: files come in as bytes. Every answer says what was checked; the caller prints what was not.
 
@@ -179,8 +178,8 @@ impl ConsistencyProof {
         serde_json::from_str(text).map_err(|e| Error::Proof(e.to_string()))
     }
 
-    /// Verifies that the log of `old` is a prefix of the log of `new`. Both are verified checkpoints of the
-    /// proof's sizes. Returns the proof's hashes.
+    /// Verifies that the log of `old` is a prefix of the log of `new`. Both are verified checkpoints of the proof's
+    /// sizes. Returns the proof's hashes.
     pub fn verify(&self, old: &Checkpoint, new: &Checkpoint) -> Result<Vec<Hash>, Error> {
         let refused = |what| Error::Consistency { from: old.size, to: new.size, what };
         if (self.from, self.to) != (old.size, new.size) || old.origin != new.origin {
@@ -272,8 +271,7 @@ pub struct Summary {
 
 /// Verifies a log from its first entry to its checkpoint, for exports and for `fsck`.
 ///
-/// Give it the entries in order, then compare [`Walk::root`]. It returns full tiles, to be compared with
-/// stored ones.
+/// Give it the entries in order, then compare [`Walk::root`]. It returns full tiles, to be compared with stored ones.
 #[derive(Default)]
 pub struct Walk {
     edge: Edge,

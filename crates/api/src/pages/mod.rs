@@ -1,7 +1,7 @@
 //! The web pages: an inbox, an approval, one confirmation. Rendered here, and complete without JavaScript.
 //!
-//! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what
-//! (`decider`), doing it (`approvals`).
+//! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what (`decider`), doing
+//! it (`approvals`).
 
 mod answer;
 mod approval;
@@ -72,8 +72,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new().route("/assets/{name}", get(assets::serve)).merge(pages).with_state(app)
 }
 
-/// For every page: accepts forms from our own pages only; nothing may be cached, framed, sniffed or loaded
-/// from elsewhere.
+/// For every page: accepts only our own forms; nothing is cached, framed, sniffed or loaded from elsewhere.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let from = if changes { origin_of_form(&app, request.headers()) } else { FormOf::Ours };
@@ -111,8 +110,8 @@ enum FormOf {
 
 /// Determines the origin of a form.
 ///
-/// Browsers send it in `Sec-Fetch-Site`; older ones in `Origin`, which our `no-referrer` turns into `null` if
-/// the browser knows the former. One of them must say that the page is ours, and neither may say otherwise.
+/// Browsers send it in `Sec-Fetch-Site`; older ones in `Origin`, which our `no-referrer` turns into `null` if the
+/// browser knows the former. One of them must say that the page is ours, and neither may say otherwise.
 fn origin_of_form(app: &App, headers: &HeaderMap) -> FormOf {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let site = text(HeaderName::from_static("sec-fetch-site"));
@@ -145,8 +144,7 @@ fn origin_of(url: &str) -> String {
     format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(&host))
 }
 
-/// The path of `public_url` before our own paths: empty, or for example `/countersign` behind a proxy that
-/// removes it.
+/// The path of `public_url` before our own paths: empty, or for example `/countersign` behind a proxy that removes it.
 pub fn base(app: &App) -> &str {
     let (_, rest) = app.config.file.public_url.split_once("://").unwrap_or_default();
     rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
@@ -190,8 +188,8 @@ fn visitor(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
     session::current(app, pages(app), headers)?.ok_or_else(|| Stop::sign_in(app))
 }
 
-/// The client's address: that of the connection, or the last one in `X-Forwarded-For`, which the proxy in
-/// front appended. Earlier values there are the client's own claim.
+/// The client's address: that of the connection, or the last one in `X-Forwarded-For`, which the proxy in front
+/// appended. Earlier values there are the client's own claim.
 fn address(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let all = headers.get_all("x-forwarded-for").iter().next_back()?.as_bytes();

@@ -18,11 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Largest body of events, in bytes, after decompression.
 pub const EVENTS_BYTES_MAX: usize = 8 << 20;
-/// Most memory for small bodies that are being received, in KiB: one amount for clients with keys, one for all
-/// others.
+/// Most memory for small bodies that are being received, in KiB: one amount for clients with keys, one for all others.
 const SMALL_KIB_MAX: usize = 64 << 10;
-/// Most memory for bodies of events until they are answered, in KiB: of all clients together, and of one
-/// tenant.
+/// Most memory for bodies of events until they are answered, in KiB: of all clients together, and of one tenant.
 const EVENTS_KIB_MAX: usize = 192 << 10;
 const TENANT_KIB_MAX: usize = 64 << 10;
 /// Most members of a gzip body. Each costs time, even if it is empty.
@@ -38,8 +36,7 @@ pub const SMALL_BYTES_MAX: usize = 64 << 10;
 /// Longest wait for memory for a page.
 const PAGE_WAIT: Duration = Duration::from_secs(10);
 
-/// Memory for bodies, divided so that nobody takes all of it (P12): small bodies of clients with keys, of
-/// strangers, and events.
+/// Memory for bodies, in parts so that nobody takes it all (P12): small ones with a key, of strangers, and events.
 pub struct Room {
     small: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
@@ -197,8 +194,8 @@ enum Coding {
 }
 
 impl Coding {
-    /// Reads the `Content-Encoding`: all of its fields are one list, case does not matter, and `identity` and
-    /// empty elements have no effect (RFC 9110 §8.4, §5.6.1).
+    /// Reads the `Content-Encoding`: all of its fields are one list, case does not matter, and `identity` and empty
+    /// elements have no effect (RFC 9110 §8.4, §5.6.1).
     fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut coding = Self::None;
         for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -347,8 +344,8 @@ fn split_to(bytes: &[u8], max: usize) -> Option<Vec<&[u8]>> {
     (depth == 0 && !in_string).then_some(parts)
 }
 
-/// True if `bytes` are several JSON texts: after the first object or array, another one begins, with or
-/// without a comma or record separator (RFC 7464) between. Only brackets and quotes are read.
+/// True if `bytes` are several JSON texts: after the first object or array, another one begins, with or without a comma
+/// or record separator (RFC 7464) between. Only brackets and quotes are read.
 pub fn is_several(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | 0x1e);

@@ -141,8 +141,7 @@ fn never_was_here(store: &Rocks, log: &Log, index: u64) -> Result<bool, store::E
     Ok(store.get(Family::Meta, &missing_key(log.number, index))?.is_some())
 }
 
-/// The last sequence of each signed subject must be that of its last message that gave an entry, or of one
-/// that was rejected.
+/// The last sequence of each signed subject is that of its last message with an entry, or of a rejected one.
 pub(crate) fn subjects(
     store: &Rocks,
     log: &Log,
@@ -352,8 +351,8 @@ fn journal(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::E
     Ok(())
 }
 
-/// The newest checkpoint must be of exactly this log at its present size, filed under its second, and each
-/// rotation must have its own checkpoint.
+/// The newest checkpoint must be of exactly this log at its present size, filed under its second, and each rotation
+/// must have its own checkpoint.
 ///
 /// `behind`: a restored backup that follows its journal signs nothing until it has caught up.
 pub(super) fn checkpoints(

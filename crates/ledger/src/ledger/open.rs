@@ -60,8 +60,7 @@ impl Ledger {
             tenants.insert(name, Arc::clone(&active.tenant));
             logs.insert(number, active);
         }
-        // A fault in one tenant's files must not stop the others (P12). If all tenants have faults, the start
-        // is refused.
+        // One tenant's faulty files must not stop the others (P12). If all are faulty, the start is refused.
         if without_keys.len() == tenants.len()
             && let Some(error) = without_keys.into_iter().next()
         {
@@ -97,8 +96,8 @@ impl Ledger {
 
     /// Makes keys and an empty log for a tenant in `journal`. Returns its handle and the genesis to publish.
     ///
-    /// Without a journal it uses the embedded one, which comes with the log. `identity` is the journal's, for
-    /// example `embedded:<random>`. `by`: who makes the tenant.
+    /// Without a journal it uses the embedded one, which comes with the log. `identity` is the journal's, for example
+    /// `embedded:<random>`. `by`: who makes the tenant.
     pub fn create_tenant(
         &self,
         name: &Ident,
@@ -108,15 +107,14 @@ impl Ledger {
     ) -> Result<(Arc<Tenant>, Genesis), Error> {
         let origin = origin(&self.options.public_host, name);
         self.may_create(name)?;
-        // Keys that an interrupted creation left behind have signed nothing: no log names them, and the guard
-        // has no mark.
+        // Keys of an interrupted creation have signed nothing: no log names them, and the guard has no mark.
         let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
         let genesis = genesis(name, &origin, identity, &keyring, by);
         self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
     }
 
-    /// Refuses a tenant that exists, and one whose log was signed before. In the second case its database is
-    /// lost, and a new genesis under the same name and key would be another history (P4).
+    /// Refuses a tenant that exists, and one whose log was signed before. In the second case its database is lost, and
+    /// a new genesis under the same name and key would be another history (P4).
     pub fn may_create(&self, name: &Ident) -> Result<(), Error> {
         if self.tenant(name.as_str()).is_some() {
             return Err(Error::Setup(format!("tenant {name} exists already")));
@@ -137,8 +135,8 @@ impl Ledger {
         tenant.with_keys(|ring| genesis(&tenant.name, &tenant.origin, &journal, ring, by))
     }
 
-    /// Makes an empty log for a tenant whose keys are in the keys directory and whose journal exists: a
-    /// replica that posts that journal again (P6).
+    /// Makes an empty log for a tenant whose keys are in the keys directory and whose journal exists: a replica that
+    /// posts that journal again (P6).
     pub fn adopt_tenant(
         &self,
         name: &Ident,
@@ -312,12 +310,10 @@ pub(crate) fn load_access(
     rows.into_iter().map(read).collect()
 }
 
-/// Checks that everything from which posting starts is what this server wrote last: the commit record is
-/// sealed, it covers the signing keys and API keys beside it, and the newest checkpoint is ours and of exactly
-/// this tree.
+/// Checks that everything from which posting starts is what this server wrote last: the commit record is sealed, it
+/// covers the signing keys and API keys beside it, and the newest checkpoint is ours and of exactly this tree.
 ///
-/// Returns what is wrong. `signing`: a log that is behind its guard does not sign, so its checkpoint may be
-/// older.
+/// Returns what is wrong. `signing`: a log that is behind its guard does not sign, so its checkpoint may be older.
 pub fn check_seal(
     store: &Rocks,
     log: &Log,
@@ -400,8 +396,7 @@ fn open_log(
         // This log was not signed after its last posting: it waits for a message that comes by the journal.
         Check::Sound if log.position.size == 0 || !log.position.signed => {}
         Check::Sound => {
-            // A crash between commit and guard leaves the guard behind. A key may have come after the
-            // checkpoint.
+            // A crash between commit and guard leaves the guard behind. A key may have come after the checkpoint.
             guard.advance(&[writer::mark(&log)])?;
             let handovers =
                 writer::missing_handovers(store, &log, &tenant).map_err(Error::Setup)?;
@@ -424,8 +419,8 @@ fn open_log(
     Ok((Active { log, tenant, must_reach }, no_keys))
 }
 
-/// The part of a log that is shown at start: what its newest checkpoint covers. Later entries were never
-/// signed, and nobody was shown them.
+/// The part of a log that is shown at start: what its newest checkpoint covers. Later entries were never signed, and
+/// nobody was shown them.
 fn shown(store: &Rocks, log: &Log, posted: &Published) -> Result<Published, Error> {
     if log.position.signed || log.position.size == 0 {
         return Ok(posted.clone());
@@ -436,8 +431,7 @@ fn shown(store: &Rocks, log: &Log, posted: &Published) -> Result<Published, Erro
     let (size, root) = opened.map_or((0, merkle::empty_root()), |signed| (signed.size, signed.root));
     let size = size.min(log.position.size);
     let edge = reader::load_edge(store, log.number, size)?;
-    // The posted message that it covers is unknown, so tasks that wait for a message wait for the next
-    // checkpoint.
+    // The posted message that it covers is unknown, so tasks that wait for a message wait for the next checkpoint.
     Ok(Published { size, root, edge, posted: 0, ..posted.clone() })
 }
 

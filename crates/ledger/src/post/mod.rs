@@ -1,8 +1,7 @@
 //! Posting: journal messages become entries (P2, P3, P6).
 //!
-//! Everything here is a pure function of the messages in their order and of earlier entries. It uses no clock
-//! and no randomness, and depends on no order of maps and no borders of batches. All reads and writes go
-//! through [`Changes`].
+//! Everything here is a pure function of the messages in their order and of earlier entries. It uses no clock and no
+//! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
 mod holes;
 mod prepare;
@@ -109,8 +108,7 @@ pub enum Error {
         /// Sequence of the message that explained it.
         told: u64,
     },
-    /// An event has the key of an entry whose payload is not here. Without it, it is unknown whether it
-    /// repeats that event or contradicts it.
+    /// An event has the key of an entry whose payload is not here, so it may repeat that event or contradict it.
     #[error(
         "journal message {seq} has the key of entry {first}, whose payload was erased before this database posted it: \
          only a newer database knows whether it is the same event. Restore a newer backup"
@@ -161,8 +159,7 @@ pub struct Log {
     pub proven_tiles: Arc<ProvenTiles>,
     /// Key that seals the commit record. `None` for a log that is derived only to be compared.
     pub seal_key: Option<Arc<SealKey>>,
-    /// Number of messages in this batch that claim to be ours but have no signature of ours: somebody else
-    /// writes to the journal.
+    /// Messages of this batch on signed subjects without our signature: somebody else writes to the journal.
     pub unsigned: u64,
     /// True if this batch posted a key entry: its checkpoint is kept for ever.
     pub rotated: bool,
@@ -186,8 +183,8 @@ impl Log {
         }
     }
 
-    /// Posts one message, which gives 0 to 3 entries and gives up its draft. No earlier message may be
-    /// missing: holes are posted by [`Log::post_explained`] first.
+    /// Posts one message, which gives 0 to 3 entries and gives up its draft. No earlier message may be missing: holes
+    /// are posted by [`Log::post_explained`] first.
     pub fn post(
         &mut self,
         changes: &mut Changes<'_>,
@@ -373,8 +370,8 @@ impl Log {
             if told.is_some_and(|told| origin.seq < told) {
                 return Err(Error::Untold { seq: origin.seq, first });
             }
-            // The payload was erased, so there is nothing to compare with, and this message must not bring the
-            // bytes back. An erasure message of its own names it before it is deleted.
+            // The payload was erased, so there is nothing to compare with, and this message must not bring the bytes
+            // back. An erasure message of its own names it before it is deleted.
             let erasing = Erasing { index: first, epoch: origin.epoch, seq: origin.seq };
             let key = erasing.unnamed_key(self.number);
             changes.put(Family::Meta, key, store::to_json(&erasing));
@@ -464,8 +461,7 @@ pub fn is_signed(subject: &Subject) -> bool {
     !matches!(subject, Subject::Decisions(_))
 }
 
-/// Digest by which a message is recognised when the journal is read again: sequence, time, subject, named
-/// headers and body.
+/// Digest that identifies a message when it is read again: sequence, time, subject, named headers and body.
 pub fn tail_digest(
     arrival: Arrival,
     subject: Option<&Subject>,

@@ -257,8 +257,7 @@ impl Log {
         Some(self.append(changes, draft, origin, None))
     }
 
-    /// Puts a new key in force. For a log key the entry states the sizes: the tree that contains it is the
-    /// first that the new key signs.
+    /// Puts a new key in force. A log key's entry states the sizes: the tree with it is the first of the new key.
     fn post_key(
         &mut self,
         changes: &mut Changes<'_>,
@@ -310,16 +309,15 @@ impl Log {
         Some(self.append(changes, draft, origin, None))
     }
 
-    /// `recover` opens an epoch by this message before the earlier messages of the new journal are posted.
-    /// When posting later reaches the message at its own place, it changes nothing.
+    /// `recover` opens an epoch by this message before the earlier messages of the new journal are posted. When posting
+    /// later reaches the message at its own place, it changes nothing.
     fn is_open_epoch(&self, message: &Prepared) -> bool {
         read::<NewEpoch>(&message.body).is_some_and(|new| {
             new.epoch == self.position.epoch && new.journal == self.position.journal
         })
     }
 
-    /// Begins a journal epoch by `message`, which has sequence `seq` in the new journal. `None` if the message
-    /// does not fit.
+    /// Begins a journal epoch by `message`, at sequence `seq` of the new journal. `None` if it does not fit.
     pub fn post_epoch(
         &mut self,
         changes: &mut Changes<'_>,

@@ -1,8 +1,8 @@
 //! The one thread that writes. Comments at each step say what survives a crash there (`ARCHITECTURE.md`).
 //!
-//! take → post → sign → **commit (fsync)** → **guard (fsync)** → publish → answer. One commit serves every
-//! tenant that has work. Nothing is answered before both fsyncs. A failed write ends the process, because what
-//! is on disk is unknown.
+//! take → post → sign → **commit (fsync)** → **guard (fsync)** → publish → answer. One commit serves every tenant that
+//! has work. Nothing is answered before both fsyncs. A failed write ends the process, because what is on disk is
+//! unknown.
 
 mod inbox;
 mod shown;
@@ -143,8 +143,8 @@ impl Writer {
             self.store.commit(writes.into_iter()).unwrap_or_else(|e| end_process(&e));
             inbox.timings.fsync.observe(before.elapsed());
         }
-        // At this point the entries are in the database. After a crash from here on, `Ledger::open` advances
-        // the guard to the database and publishes.
+        // At this point the entries are in the database. After a crash from here on, `Ledger::open` advances the guard
+        // to the database and publishes.
         let marks: Vec<Mark> = parts.iter().filter_map(Part::mark).collect();
         if !marks.is_empty() {
             let before = Instant::now();
@@ -159,8 +159,7 @@ impl Writer {
         inbox.timings.commit.observe(begun.elapsed());
     }
 
-    /// Halts every log if the guard's file was removed or replaced: after a restart, other roots could be
-    /// signed for what is signed now.
+    /// Halts every log if the guard's file is gone: after a restart, these sizes could be signed with other roots.
     fn check_guard_is_in_place(&self) {
         // If the check itself fails, do nothing: the guard's next write will show the fault.
         if let Err(error @ guard::Error::Replaced { .. }) = self.guard.place().check() {
@@ -170,8 +169,7 @@ impl Writer {
         }
     }
 
-    /// Posts one log's work into changes. If the log can't go on, it is halted and all of its changes are
-    /// dropped.
+    /// Posts one log's work into changes. If the log can't go on, it is halted and all of its changes are dropped.
     fn prepare<'a>(
         &mut self,
         store: &'a Rocks,
@@ -267,8 +265,7 @@ impl Writer {
                 Err(error) => tracing::error!(tenant = %active.tenant.name, error, "handovers"),
             }
         }
-        // Order matters: first the outcomes, then the state that contains them, then the answers. A task that
-        // wakes by one finds the others.
+        // Outcomes first, then the state with them, then the answers: a task that wakes by one finds the others.
         let published = Arc::new(published(&active.log, checkpoint));
         active.tenant.remember(part.outcomes);
         active.tenant.publish(Arc::clone(&published));
@@ -312,8 +309,7 @@ impl Part<'_> {
     ) -> Result<(), Stop> {
         let mut last = None;
         let mut works = works.into_iter();
-        // The old key must sign the checkpoint of the commit that ends with a key entry, so nothing may follow
-        // that entry in it.
+        // The old key must sign the checkpoint of a commit with a key entry, so that entry must be the last.
         while !self.log.rotated
             && let Some(work) = works.next()
         {
@@ -437,8 +433,8 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// True if nothing may be signed yet: a mark must be reached first, the log rests on an explanation that
-    /// is not posted yet, or this server's claim is not posted yet.
+    /// True if nothing may be signed yet: a mark must be reached first, the log rests on an explanation that is not
+    /// posted yet, or this server's claim is not posted yet.
     fn waits(&self, tenant: &Tenant) -> bool {
         let position = &self.log.position;
         self.must_reach.is_some()

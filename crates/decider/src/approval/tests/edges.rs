@@ -189,8 +189,7 @@ fn a_role_lost_between_review_and_grant() {
             ("ann approve", "reviewed"),
         ],
     );
-    // Ann and Bob would have been enough while both were bosses. Now three of finance are needed, and the log
-    // says so.
+    // Ann and Bob would have been enough while both were bosses. Now three of finance are needed, and the log says so.
     let ways = r#"{"quorum":{"any":[{"at_least":2,"of":"boss"},{"at_least":3,"of":"finance"}]}}"#;
     pending(
         ways,
@@ -351,8 +350,7 @@ fn p9_time_begins_anew() {
         "{}",
         &[("clock 9", ""), ("owen approve", "clock_reset review_rejected(own_call) !own_call")],
     );
-    // An approval that is over by the right time too stays over; an entry from before the request has no
-    // effect.
+    // An approval that is over by the right time too stays over; an entry from before the request has no effect.
     pending("{}", &[("clock 9", ""), ("at 3600", ""), ("tick", "expired(deadline)")]);
     pending("{}", &[("clock 7", ""), ("tick", "")]);
     pending("{}", &[("cancel gone", "cancelled(gone)"), ("clock 9", ""), ("tick", "")]);
@@ -554,8 +552,7 @@ fn minting() {
         ("redeem gw j3 r1", "redeemed"),
         ("mint gw j4", "!not_now"),
     ]);
-    // A token has whole seconds, so in the last part of a second before the execution deadline none can be
-    // made.
+    // A token has whole seconds, so in the last part of a second before the execution deadline none can be made.
     pending(
         ONE,
         &[

@@ -150,8 +150,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Every state of a log that nobody decided: a life with arbitrary events put into it. Events that can't
-/// follow are left out, so that the log gets far.
+/// Every state of a log that nobody decided: a life with arbitrary events put into it. Events that can't follow are
+/// left out, so that the log gets far.
 fn states() -> impl Strategy<Value = Vec<State>> {
     (life(), vec((any::<Index>(), event()), 0..40)).prop_map(|(desk, strange)| {
         let said = |(message, _, at): &(Message, String, Nanos)| {
@@ -296,8 +296,7 @@ proptest! {
         }
     }
 
-    /// Every decided event is accepted, in any state to which a log can lead. (`Desk::obey` checks it in every
-    /// other test.)
+    /// Every decided event is accepted, in any state of a log. (`Desk::obey` checks it in every other test.)
     #[test]
     fn l7_what_decide_gives_evolve_accepts(states in states(), at: Index, lines in vec(line(), 1..30)) {
         let mut desk = Desk::new(RULES[0]);
@@ -389,8 +388,7 @@ proptest! {
         }
     }
 
-    /// A refused command changes nothing itself. Its events record the refusal, or are caused by time and
-    /// rules.
+    /// A refused command changes nothing itself. Its events record the refusal, or are caused by time and rules.
     #[test]
     fn l12_a_refused_command_changes_nothing((mut desk, lines) in script()) {
         for line in &lines {
