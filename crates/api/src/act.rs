@@ -1,5 +1,6 @@
-//! Administrative acts: who does it, and why (`proto/formats/system.md`). The words of a reason are evidence, which can
-//! be erased; the message that acts only names their entry, because it stays for ever (P11).
+//! Administrative acts: who does them, and why (`proto/formats/system.md`). The words of a reason are
+//! evidence, which can be erased. The message that acts only names their entry, because the message stays for
+//! ever (P11).
 
 use crate::app::App;
 use ledger::{
@@ -17,7 +18,7 @@ use std::sync::Arc;
 /// Longest reason, in characters.
 pub const WHY_CHARS_MAX: usize = 2000;
 
-/// Why somebody acts, in their own words: 1 to [`WHY_CHARS_MAX`] characters, line breaks among them.
+/// A reason in the actor's own words: 1 to [`WHY_CHARS_MAX`] characters, line breaks included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Why(String);
@@ -43,26 +44,26 @@ impl std::fmt::Display for Why {
     }
 }
 
-/// Who acts, and why.
+/// The actor of an act, and the reason.
 #[derive(Clone, Debug)]
 pub struct Act {
-    /// Who.
+    /// The actor.
     pub by: By,
-    /// Why, if they say.
+    /// The reason, if one was given.
     pub why: Option<Why>,
 }
 
 impl Act {
-    /// Somebody at the machine, with a command.
+    /// An act by somebody at the machine, with a command.
     pub fn of_command(command: Command, why: Option<Why>) -> Self {
         Self { by: By::Command { command }, why }
     }
 }
 
 impl App {
-    /// Appends the reason for an act of `topic` as evidence; the answer goes into the act's body.
+    /// Appends the reason for an act of `topic` as evidence. The result goes into the act's body.
     ///
-    /// A crash in between leaves a reason without an act: it says what somebody was about to do.
+    /// A crash in between leaves a reason without an act. It says what somebody was about to do.
     pub async fn keep_reason(
         &self,
         tenant: &Arc<Tenant>,
@@ -73,7 +74,7 @@ impl App {
         self.keep_words(tenant, &json!({"act": topic, "reason": text})).await.map(Some)
     }
 
-    /// Appends evidence that belongs to no approval: every member is erasable payload of its entry.
+    /// Appends evidence that belongs to no approval. Every member is erasable payload of its entry.
     pub async fn keep_words(
         &self,
         tenant: &Arc<Tenant>,
@@ -81,13 +82,13 @@ impl App {
     ) -> Result<Reason, Error> {
         let index = self.append_signed(tenant, &format!("evidence.{SYSTEM}"), words).await?;
         let published = tenant.published();
-        // From the tree, not from the entry: what the act names is what was hashed.
+        // Read the hash from the tree, not from the entry, because the act must name what was hashed.
         let hash = self.ledger.reader(tenant, &published).hashes(0, index, 1)?;
         let leaf_hash = hash.first().copied().ok_or(Error::Unknown)?;
         Ok(Reason { index, leaf_hash })
     }
 
-    /// Publishes one of our own bodies on `system.<topic>` and waits for its entry; returns its index.
+    /// Publishes one of our own bodies on `system.<topic>`, and waits for its entry. Returns its leaf index.
     pub async fn record<T: Serialize + Sync>(
         &self,
         tenant: &Arc<Tenant>,

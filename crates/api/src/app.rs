@@ -1,4 +1,4 @@
-//! What every request handler shares, and what runs beside them.
+//! The state that all request handlers share, and the tasks that run beside them.
 
 use crate::{
     act::Act, auth::MetricsKey, chats, config::Config, log, metrics::Metrics, pages::Pages,
@@ -28,29 +28,29 @@ use std::{
 use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
 use zeroize::Zeroizing;
 
-/// How often unfinished erasures and old journal messages are looked for.
+/// How often unfinished erasures and old journal messages are searched for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
 
-/// How often the scrub goes on.
+/// How often the scrub does a step.
 const SCRUB_EVERY: Duration = Duration::from_secs(1);
-/// Keys that the scrub reads in that time, at least, over all tenants: about 2 % of a core.
+/// Least number of keys that one step of the scrub reads, over all tenants: about 2 % of a core.
 const SCRUB_KEYS_MIN: u64 = 2_000;
 /// Longest wait for the approvals workers when the server stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// What a new API key shall be.
+/// A new API key, as requested.
 pub struct KeyWanted {
-    /// What it allows.
+    /// Roles of the key.
     pub roles: Vec<Role>,
-    /// Who publishes or redeems with it.
+    /// Producer as which it publishes or redeems.
     pub producer: Option<Ident>,
-    /// Whose it is.
+    /// Person of the key.
     pub person: Option<Ident>,
-    /// A label for people.
+    /// Label for people.
     pub name: String,
 }
 
-/// The running server's shared parts.
+/// The shared state of the running server.
 pub struct App {
     /// The ledger.
     pub ledger: Arc<Ledger>,
@@ -58,31 +58,31 @@ pub struct App {
     pub config: Config,
     /// The broker, if there is one.
     pub broker: Option<jetstream::Connection>,
-    /// Slack, Teams and webhooks.
+    /// Slack, Teams and webhook connections.
     pub chats: Arc<Chats>,
-    /// What is read again in the background.
+    /// The scrub of stored data.
     pub scrub: Scrub,
-    /// Counters.
+    /// Counters and histograms.
     pub metrics: Metrics,
     /// The key that reads metrics.
     pub metrics_key: MetricsKey,
-    /// What was seen of the journals.
+    /// What was observed of the journals.
     pub vitals: Vitals,
-    /// Room for requests that are served at once.
+    /// Limit of requests that are served at once.
     pub requests: routes::request::Room,
-    /// What new connections are met with.
+    /// TLS for new connections.
     pub greeting: Greeting,
-    /// Room for bodies.
+    /// Memory for request bodies.
     pub body_room: routes::body::Room,
-    /// What readers of payload were told of already.
+    /// Payload reading that entries already cover.
     pub readings: Readings,
-    /// The web pages; with approvals alone.
+    /// The web pages. `None` without approvals.
     pub pages: Option<Pages>,
-    /// One removal of an API key at a time.
+    /// Allows one removal of an API key at a time.
     pub key_removal: AsyncMutex<()>,
-    /// Makes the keys of tenants that do not exist.
+    /// Makes the key sets of tenants that do not exist.
     pub decoy_key: Zeroizing<[u8; 32]>,
-    /// One erasure, rotation or tenant at a time.
+    /// Allows one erasure, rotation or creation of a tenant at a time.
     pub slow: AsyncMutex<()>,
     workers: RwLock<BTreeMap<Ident, Arc<Worker>>>,
     tasks: Mutex<JoinSet<()>>,
@@ -91,7 +91,7 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the ledger (made new with `create`) and connects the broker.
+    /// Opens the ledger (with `create`, makes it) and connects to the broker.
     pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
         let chats = Arc::new(if create { Chats::default() } else { chats::open(&config)? });
         let broker = match config.jetstream() {
@@ -136,7 +136,7 @@ impl App {
         }))
     }
 
-    /// Starts what runs beside requests: followers, receipts by message, unfinished erasures, trimming.
+    /// Starts the tasks beside requests: followers, receipts by message, unfinished erasures, trimming.
     pub fn start_tasks(self: &Arc<Self>) {
         for tenant in self.ledger.tenants() {
             self.start_follower(&tenant);
@@ -163,7 +163,7 @@ impl App {
         self.tasks.lock().expect("no holder of the lock panics").spawn(task);
     }
 
-    /// Ends the tasks, and waits until they have ended: they hold the ledger, and use the runtime's timers.
+    /// Stops the tasks and waits for their end: they hold the ledger and use the runtime's timers.
     pub async fn stop_tasks(&self) {
         for worker in self.workers.read().expect("no holder of the lock panics").values() {
             worker.stop();
@@ -182,7 +182,7 @@ impl App {
         working.shutdown().await;
     }
 
-    /// Follows a tenant's journal, where that is a stream.
+    /// Follows a tenant's journal, if it is a stream.
     pub fn start_follower(&self, tenant: &Arc<Tenant>) {
         if tenant.halted().is_some() {
             return;
@@ -238,13 +238,13 @@ impl App {
         }
     }
 
-    /// Reads everything again in half of `scrub_days`, one log after the other, a little every second.
+    /// Reads everything again within half of `scrub_days`, one log after the other, a little every second.
     async fn keep_scrubbing(&self) {
         let period = self.config.scrub_period() / 2;
         loop {
             tokio::time::sleep(SCRUB_EVERY).await;
             let tenants = self.ledger.tenants();
-            // A leaf is read with its payload, and found again by an index.
+            // Each leaf is read with its payload, and once more by an index.
             let keys: u64 = tenants.iter().map(|tenant| 3 * tenant.published().size).sum();
             let mut room = SCRUB_KEYS_MIN.max(keys / period.as_secs().max(1));
             for tenant in &tenants {
@@ -261,7 +261,7 @@ impl App {
         }
     }
 
-    /// Makes a tenant: keys, journal, genesis, and its first admin key, which is returned once.
+    /// Makes a tenant: keys, journal, genesis, and its first admin key. The key is returned once.
     pub async fn create_tenant(&self, name: &Ident, act: Act) -> Result<String, Error> {
         self.ledger.may_create(name)?;
         let (journal, identity) = self.make_journal(name).await?;
@@ -274,7 +274,8 @@ impl App {
         self.first_admin(&tenant, act).await
     }
 
-    /// Finishes a tenant's creation that was cut off, or issues one more admin key: for who holds the disk.
+    /// Completes an interrupted creation of a tenant, or issues another admin key, for somebody with access to
+    /// the disk.
     pub async fn admin_again(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
@@ -289,7 +290,7 @@ impl App {
         self.first_admin(tenant, act).await
     }
 
-    /// An admin key of a tenant, without asking another admin.
+    /// Issues an admin key of a tenant without another admin.
     async fn first_admin(&self, tenant: &Arc<Tenant>, act: Act) -> Result<String, Error> {
         let roles = vec![Role::Admin, Role::Auditor];
         let wanted = KeyWanted { roles, producer: None, person: None, name: "first admin".into() };
@@ -304,7 +305,7 @@ impl App {
         let replicas = self.config.jetstream().map_or(1, |(_, replicas)| replicas);
         let stream = match jetstream::Jetstream::create(broker, name, replicas).await {
             Ok(made) => made,
-            // An interrupted creation left it, still empty.
+            // An interrupted creation left this stream, still empty.
             Err(error) => match jetstream::Jetstream::open(broker, name).await {
                 Ok(stream) if stream.state().await?.last == 0 => stream,
                 _ => return Err(error.into()),
@@ -314,7 +315,7 @@ impl App {
         Ok((Some(Journal::JetStream(stream)), identity))
     }
 
-    /// Makes an API key, records it, and returns its text: the only time anybody sees it.
+    /// Makes an API key, records it, and returns its text. The text is never shown again.
     pub async fn issue_key(
         &self,
         tenant: &Arc<Tenant>,
@@ -331,8 +332,8 @@ impl App {
     }
 }
 
-/// The key of the sessions, which all servers of one installation share. Where it can't be read or made, decoys last until
-/// the next start.
+/// The session key, which all servers of an installation share. If it can't be read or made, decoys change
+/// with each start.
 fn decoy_key(keys_dir: &Path) -> Zeroizing<[u8; 32]> {
     keyring::session_key(keys_dir).unwrap_or_else(|error| {
         tracing::warn!(%error, "key sets of tenants that do not exist are made with a key of this start");
@@ -340,7 +341,8 @@ fn decoy_key(keys_dir: &Path) -> Zeroizing<[u8; 32]> {
     })
 }
 
-/// Tells data planes that an approval has changed: `countersign-out.<tenant>.<producer>.approvals`. It may be lost.
+/// Tells data planes that an approval has changed, on `countersign-out.<tenant>.<producer>.approvals`. Hints
+/// may be lost.
 async fn send_hints(
     tenant: Ident,
     broker: jetstream::Connection,
@@ -355,7 +357,7 @@ async fn send_hints(
     }
 }
 
-/// Sends receipts to the `countersign-out` subjects that messages named.
+/// Sends receipts to the `countersign-out` subjects that messages name.
 async fn send_receipts(
     app: &App,
     broker: &jetstream::Connection,
@@ -369,7 +371,7 @@ async fn send_receipts(
             !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>')
         };
         if to.len() > 255 || !rest.split('.').all(token) {
-            // Not below the sender's own prefix: counted and ignored.
+            // The subject is not below the sender's own prefix: count it and ignore it.
             app.metrics.receipt_refused();
             continue;
         }

@@ -1,4 +1,5 @@
-//! Who asks: API keys `cs_<keyid>_<256 random bits>`, stored as SHA-256, compared in constant time (design §7).
+//! Authentication by API keys `cs_<keyid>_<256 random bits>`. They are stored as SHA-256 and compared in
+//! constant time.
 
 use crate::{
     app::App,
@@ -37,17 +38,17 @@ pub fn new_key() -> (KeyId, Zeroizing<String>) {
     (id, text)
 }
 
-/// What is kept of a key.
+/// The stored form of a key.
 pub fn stored_form(text: &str) -> String {
     BASE64URL_NOPAD.encode(&Sha256::digest(text))
 }
 
-/// The key that reads metrics and nothing else, from a file of the configuration.
+/// The key that only reads metrics, from a file that the configuration names.
 #[derive(Default)]
 pub struct MetricsKey(RwLock<Option<String>>);
 
 impl MetricsKey {
-    /// Reads the file; what was read before stays where it is wrong.
+    /// Reads the file. If it is wrong, the previous key stays.
     pub fn read(&self, path: &Path) -> Result<(), String> {
         let text = approvals::secret::read(path).map_err(|error| error.to_string())?;
         if !(METRICS_KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&text.len()) {
@@ -61,7 +62,7 @@ impl MetricsKey {
         Ok(())
     }
 
-    /// Whether the request brings it.
+    /// True if the request brings this key.
     pub fn opens(&self, headers: &HeaderMap) -> bool {
         let kept = self.0.read().expect("no holder of the lock panics");
         let (Some(text), Some(kept)) = (bearer(headers), kept.as_ref()) else { return false };
@@ -90,12 +91,12 @@ pub const ANY: &[Role] = &[
 ];
 
 impl Caller {
-    /// Whether the key carries one of these roles.
+    /// True if the key has one of these roles.
     pub fn has(&self, roles: &[Role]) -> bool {
         self.key.roles.iter().any(|role| roles.contains(role))
     }
 
-    /// Who an entry says that it was.
+    /// The caller, as entries name it.
     pub fn by(&self) -> By {
         By::Key { key: self.key.key_id.clone(), person: self.key.person.clone() }
     }
@@ -129,7 +130,8 @@ fn unauthenticated() -> Problem {
 impl App {
     /// The caller of a tenant's route, with at least one of `roles`.
     ///
-    /// No valid key: 401, whatever the tenant. A valid key of another tenant, or no such tenant: the same 404.
+    /// Without a valid key the answer is 401, whatever the tenant. A valid key of another tenant gets the same
+    /// 404 as a tenant that does not exist.
     pub fn caller(
         &self,
         headers: &HeaderMap,
@@ -155,7 +157,7 @@ impl App {
         Ok((number, Caller { key }))
     }
 
-    /// The key in force that has this text, and its log; `None`: there is none.
+    /// The key in force with this text, and its log. `None` if there is none.
     pub fn key_by_text(&self, text: &str) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
         let id = key_id(text).filter(|_| text.len() <= KEY_BYTES_MAX);
         let found = id.map(|id| self.ledger.access_key(id)).transpose()?.flatten();
@@ -163,14 +165,14 @@ impl App {
         Ok(found.filter(|(_, key)| right(key).into()))
     }
 
-    /// Whether the operator asks.
+    /// True if the request brings the operator key.
     pub fn is_operator(&self, headers: &HeaderMap) -> Result<bool, Problem> {
         let Some(text) = bearer(headers) else { return Ok(false) };
         let kept = self.ledger.sealed(seal::OPERATOR, "", OPERATOR)?.unwrap_or_default();
         Ok(stored_form(text).as_bytes().ct_eq(&kept).into())
     }
 
-    /// Refuses everybody but the operator; who an entry says that it was.
+    /// Refuses everybody but the operator. Returns the operator as entries name it.
     pub fn operator(&self, headers: &HeaderMap) -> Result<By, Problem> {
         let operator = bearer(headers).and_then(key_id).and_then(KeyId::new);
         match (self.is_operator(headers)?, operator) {
@@ -179,7 +181,7 @@ impl App {
         }
     }
 
-    /// Makes the operator key, unless there is one; returns its text once.
+    /// Makes the operator key, unless there is one. Returns its text once.
     pub fn make_operator_key(&self) -> Result<Option<String>, store::Error> {
         if self.ledger.sealed(seal::OPERATOR, "", OPERATOR)?.is_some() {
             return Ok(None);

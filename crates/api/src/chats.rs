@@ -1,4 +1,4 @@
-//! The chats of the configuration, opened: secrets read from their files, addresses checked.
+//! Opens the chats in the configuration: reads secrets from files, checks addresses.
 
 use crate::config::{Config, Slack, Teams, Webhook};
 use approvals::{
@@ -10,7 +10,7 @@ use ledger::{ident::Ident, ledger::Error};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Opens all of them; nothing is sent yet.
+/// Opens all chats. Sends nothing.
 ///
 /// Errors: every mistake, each a line that says what to change.
 pub fn open(config: &Config) -> Result<Chats, Error> {

@@ -1,4 +1,4 @@
-//! A small client of our own HTTP interface, for the commands that speak to a running server.
+//! A small client of our own HTTP interface, for commands that call a running server.
 
 mod again;
 mod failure;
@@ -17,22 +17,24 @@ use whom::Whom;
 
 /// Longest wait for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(90);
-/// Longest wait for the first answer of an address that is tried.
+/// Longest wait for the first answer of an address that is being tried.
 const PROBE_WAIT: Duration = Duration::from_secs(10);
 /// Largest answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// A server and a key.
+/// A client for one server with one key.
 pub struct Client {
     agent: Agent,
     server: String,
     key: ApiKey,
-    /// Whether it has answered: from then on a broken connection is an interruption, not a wrong address.
+    /// True once the server has answered. From then on a broken connection is an interruption, not a wrong
+    /// address.
     has_answered: Cell<bool>,
 }
 
 impl Client {
-    /// Reads the key file, finds out whom it may be sent to, and prepares connections. Sends nothing with the key yet.
+    /// Reads the key file, determines where the key may be sent, and prepares connections. Does not send the
+    /// key yet.
     pub fn new(remote: &Remote) -> Result<Self, Error> {
         let key = ApiKey::read(remote.api_key_file.as_deref())?;
         let whom = Whom::of(remote)?;
@@ -40,7 +42,7 @@ impl Client {
             whom.addresses.iter().map(|address| (address, agent(address, whom.roots.as_deref())));
         let (server, agent) = match whom.addresses.len() {
             1 => agents.next(),
-            // Any answer will do: only whoever holds the certificate can give one.
+            // Any answer is enough: only the holder of the certificate can give one.
             _ => agents.find(|(address, agent)| {
                 let probe = agent.get(format!("{address}/readyz")).config();
                 probe.timeout_global(Some(PROBE_WAIT)).build().call().is_ok()
@@ -50,7 +52,7 @@ impl Client {
         Ok(Self { server: server.clone(), agent, key, has_answered: Cell::new(false) })
     }
 
-    /// A server on this machine that we have started.
+    /// A client for a server on this machine that this process started.
     pub fn of_ours(url: &str, key: &Path) -> Result<Self, Error> {
         Self::new(&Remote {
             server: Some(url.into()),
@@ -61,14 +63,14 @@ impl Client {
         })
     }
 
-    /// GET; the answer's bytes.
+    /// Sends a GET. Returns the answer's bytes.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
         let bearer = self.key.bearer();
         let send = |url: &str| self.agent.get(url).header("Authorization", &*bearer).call();
         self.try_again(path, Again::Harmless, send)
     }
 
-    /// DELETE, with what is said about it as JSON.
+    /// Sends a DELETE with a JSON body.
     pub fn delete(&self, path: &str, body: &Value) -> Result<Vec<u8>, Error> {
         let bearer = self.key.bearer();
         let body = body.to_string();
@@ -80,25 +82,25 @@ impl Client {
         self.try_again(path, Again::Refused, send)
     }
 
-    /// POST of events, which are posted once however often they are sent: repeated whatever went wrong on the way.
+    /// Posts events. Repeats after any failure on the way, because repeated events are posted once.
     pub fn post_events(&self, path: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
         self.post(path, kind, body, Again::Whatever)
     }
 
-    /// POST of JSON, answered by JSON.
+    /// Sends a POST of JSON. The answer is JSON.
     pub fn post_json(&self, path: &str, body: &Value) -> Result<Value, Error> {
         let body = body.to_string();
         let answer = self.post(path, "application/json", body.as_bytes(), Again::Refused)?;
         serde_json::from_slice(&answer).map_err(|_| Error::not_ours(&self.server, 200, &answer))
     }
 
-    /// GET, answered by JSON.
+    /// Sends a GET. The answer is JSON.
     pub fn get_json(&self, path: &str) -> Result<Value, Error> {
         let answer = self.get(path)?;
         serde_json::from_slice(&answer).map_err(|_| Error::not_ours(&self.server, 200, &answer))
     }
 
-    /// An answer that is not what a server of ours says.
+    /// The error for an answer that no server of ours gives.
     pub fn strange(&self, answer: &[u8]) -> Error {
         Error::not_ours(&self.server, 200, answer)
     }
@@ -112,7 +114,7 @@ impl Client {
         self.try_again(path, again, send)
     }
 
-    /// Sends until there is an answer that stands, with bounded growing pauses.
+    /// Sends until there is a final answer, with growing pauses up to a limit.
     fn try_again(
         &self,
         path: &str,
@@ -151,7 +153,7 @@ fn agent(address: &str, roots: Option<&[tls::Certificate<'static>]>) -> Agent {
     let mut config = Agent::config_builder()
         .timeout_global(Some(ANSWER_WAIT))
         .http_status_as_error(false)
-        // Nobody but the one who was named gets the key.
+        // Only the server that was named may get the key.
         .max_redirects(0);
     if whom::is_this_machine(address) {
         config = config.proxy(None);
@@ -163,7 +165,7 @@ fn agent(address: &str, roots: Option<&[tls::Certificate<'static>]>) -> Agent {
     Agent::new_with_config(config.build())
 }
 
-/// Status, the pause that the server asks for, and bytes of an answer.
+/// Status, requested pause, and bytes of an answer.
 fn answer(
     sent: Result<Response<ureq::Body>, ureq::Error>,
 ) -> Result<(u16, Option<Duration>, Vec<u8>), ureq::Error> {

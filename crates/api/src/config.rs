@@ -1,4 +1,5 @@
-//! The configuration: one TOML file, no hidden layers; every mistake is told at once. `example.toml` lists every key.
+//! The configuration: one TOML file without hidden layers. Every mistake is reported at once. `example.toml`
+//! lists every key.
 
 mod check;
 mod file;
@@ -19,35 +20,36 @@ use std::{
     time::Duration,
 };
 
-/// Exit status for a bad configuration: `EX_CONFIG` would be 78; 64 is what operators' scripts know as "wrong usage".
+/// Exit status for a bad configuration. sysexits has `EX_CONFIG` (78), but operators' scripts know 64 as
+/// "wrong usage".
 pub const EXIT_CONFIG: u8 = 64;
 
-/// Where the configuration is looked for when nobody says.
+/// Path of the configuration, unless another one is given.
 pub const DEFAULT_PATH: &str = "countersign.toml";
 
 /// A configuration that was checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// As written.
+    /// The file, as written.
     pub file: File,
-    /// `public_url` without its scheme and trailing slash: the beginning of every origin.
+    /// `public_url` without its scheme and trailing slash. It begins every origin.
     pub public_host: String,
-    /// What is allowed but should be thought about.
+    /// Settings that are allowed but doubtful.
     pub warnings: Vec<String>,
-    /// For `bench`: every write is appended to this file.
+    /// For `bench`: file to which every write is appended.
     pub record: Option<PathBuf>,
     /// The file it was read from.
     pub path: PathBuf,
-    /// How the open files of this process are shared out; `serve` finds out.
+    /// Shares of this process's open files. `serve` determines them.
     pub shares: Shares,
 }
 
 impl Config {
-    /// Reads and checks a file; all mistakes at once, each a line that says what to do.
+    /// Reads and checks a file. Reports all mistakes at once, each a line that says what to do.
     pub fn load(path: &Path) -> Result<Self, Vec<String>> {
         let text = text(path)?;
         let read = mistakes::read(&text);
-        // What could not be read is not checked on top of that.
+        // A value that could not be read is not also checked.
         match (Self::check(read.file), read.wrong) {
             (checked, wrong) if wrong.is_empty() => Ok(Self { path: path.to_owned(), ..checked? }),
             (checked, mut wrong) => {
@@ -60,17 +62,17 @@ impl Config {
         }
     }
 
-    /// Reads a file without looking at what it names: for those who only ask a server.
+    /// Reads a file without checking what it names, for commands that only call a server.
     pub fn file(path: &Path) -> Result<File, Vec<String>> {
         let read = mistakes::read(&text(path)?);
         if read.wrong.is_empty() { Ok(read.file) } else { Err(read.wrong) }
     }
 
-    /// Raises this process's limits as far as the system lets it, and shares them out.
+    /// Raises this process's limits as far as the system allows, and divides them.
     pub fn claim_limits(&mut self) -> Result<(), Vec<String>> {
         let followers = match self.file.journal {
             Journal::Embedded => 0,
-            // A folder for each tenant, and some tenants to come.
+            // One follower for each tenant's folder, and some for future tenants.
             Journal::Jetstream { .. } => {
                 std::fs::read_dir(&self.file.keys_dir).map_or(0, Iterator::count) + 8
             }
@@ -80,7 +82,7 @@ impl Config {
         Ok(())
     }
 
-    /// How the ledger is opened.
+    /// Options with which to open the ledger.
     pub fn ledger_options(&self, create: bool) -> Options {
         let compression = match self.file.compression {
             CompressionName::Full => Compression::Full,
@@ -102,7 +104,7 @@ impl Config {
         }
     }
 
-    /// How the broker is reached; `None` with the embedded journal.
+    /// Options of the broker, and the replicas. `None` with the embedded journal.
     pub fn jetstream(&self) -> Option<(jetstream::Options, usize)> {
         let Journal::Jetstream {
             url,
@@ -128,7 +130,7 @@ impl Config {
         Some((options, replicas))
     }
 
-    /// The connections by name: whose each is, and which chat it leads to. Names were checked.
+    /// The connections by name, each with its tenant and its chat. The names were checked.
     pub fn connections(&self) -> Connections {
         let File { slack, teams, webhook, .. } = &self.file;
         let slack = slack.iter().map(|(name, c)| (name, &c.tenant, Chat::Slack));
@@ -141,7 +143,7 @@ impl Config {
         all.filter_map(known).collect()
     }
 
-    /// In what time the scrub reads everything once.
+    /// Time in which the scrub reads everything once.
     pub fn scrub_period(&self) -> Duration {
         Duration::from_secs(u64::from(self.file.scrub_days) * 24 * 3600)
     }
@@ -158,7 +160,7 @@ fn text(path: &Path) -> Result<String, Vec<String>> {
     text.map_err(|e| vec![format!("{}: {e}; {hint}", path.display())])
 }
 
-/// Several servers post and decide on one journal only in tests of what is to come.
+/// Only in tests may several servers post and decide on one journal.
 #[cfg(feature = "fault-points")]
 #[allow(clippy::disallowed_methods, reason = "a test's switch, absent from the shipped binary")]
 fn one_signer() -> bool {

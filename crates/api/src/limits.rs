@@ -1,33 +1,34 @@
-//! What the system allows this process: raised at start as far as it may be, then shared out, so that clients never
-//! take what the store needs.
+//! Limits of the system for this process. They are raised at start as far as the system allows, and then
+//! divided, so that clients never take what the store needs.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Connections where the configuration says nothing and the system allows as many.
+/// Number of connections, unless configured, if the system allows so many.
 pub const CONNECTIONS_DEFAULT: usize = 1024;
 /// Most connections.
 pub const CONNECTIONS_MAX: usize = 65_536;
-/// Connections beyond those: for health, metrics, and who is told that there is no room.
+/// Connections beyond those, for health, metrics, and for refusals when all are taken.
 pub const CONNECTIONS_APART: usize = 16;
-/// Table files that the store keeps open while another command has it.
+/// Table files that the store keeps open while a command other than `serve` uses it.
 pub const STORE_FILES_DEFAULT: usize = 256;
-/// Fewest connections that are worth a server.
+/// Fewest connections with which a server may start.
 const CONNECTIONS_MIN: usize = 8;
 /// Fewest and most table files that the running server's store keeps open.
 const STORE_FILES_MIN: usize = 64;
 const STORE_FILES_MAX: usize = 4096;
-/// Open files of our own: logs, guard, write-ahead logs and manifest of the store, the broker, chats, name lookups.
+/// Open files of the server itself: logs, guard, write-ahead logs and manifest of the store, the broker,
+/// chats, name lookups.
 const OWN_FILES: usize = 96;
-/// Open files of a tenant on JetStream: its reader's connection, and one that is just being made.
+/// Open files of a tenant on JetStream: its reader's connection, and one that is being made.
 const FILES_A_FOLLOWER: usize = 2;
-/// The store writes files of up to 256 MiB, and larger ones when it joins them.
+/// Least allowed file size. The store writes files of up to 256 MiB, and larger ones when it joins them.
 const FILE_BYTES_MIN: u64 = 1 << 30;
-/// Address space, and data, that a loaded server was seen to need.
+/// Least allowed address space and data: what a loaded server was measured to need.
 const MEMORY_BYTES_MIN: u64 = 1 << 30;
-/// Threads of a loaded server, and of whatever else this user runs.
+/// Threads of a loaded server, and of other programs of this user.
 const THREADS_MIN: u64 = 256;
 
-/// How the open files are shared out.
+/// Shares of the open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Connections at once.
@@ -42,10 +43,10 @@ impl Default for Shares {
     }
 }
 
-/// Raises the limits of this process as far as the system lets it, and shares them out.
+/// Raises the limits of this process as far as the system allows, and divides them.
 ///
-/// `wanted`: `limits.connections`, where it is given; `followers`: tenants whose journal is a stream of their own.
-/// Errors: each mistake, a line that says which limit is too low and where it is set.
+/// `wanted`: `limits.connections`, if given. `followers`: tenants whose journal is a stream. Errors: each
+/// mistake, a line that says which limit is too low and where it is set.
 pub fn claim(wanted: Option<usize>, followers: usize) -> Result<Shares, Vec<String>> {
     let mut wrong = Vec::new();
     for (resource, least, what) in [
@@ -73,7 +74,7 @@ pub fn claim(wanted: Option<usize>, followers: usize) -> Result<Shares, Vec<Stri
     Err(wrong)
 }
 
-/// What to think about: the memory that this process's control group allows.
+/// A warning about the memory limit of this process's control group.
 pub fn warning() -> Option<String> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
@@ -84,10 +85,10 @@ pub fn warning() -> Option<String> {
     })
 }
 
-/// Sets the soft limit to the hard one; returns what holds then, `None` for no limit.
+/// Sets the soft limit to the hard one. Returns the resulting limit, `None` for no limit.
 fn raise(resource: Resource) -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(resource);
-    // Who may not raise it keeps what there is.
+    // If raising is not permitted, the present limit stays.
     let raised = setrlimit(resource, Rlimit { current: maximum, maximum });
     if raised.is_ok() { maximum } else { current }
 }

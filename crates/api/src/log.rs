@@ -1,5 +1,5 @@
-//! What is logged: one line for each thing that happened, on standard error. Its level changes without a restart, and a
-//! line that comes again and again is counted instead of printed.
+//! The server's log: one line for each thing that happened, on standard error. Its level changes without a
+//! restart, and a line that keeps repeating is counted instead of printed.
 
 use crate::{config::Log, routes::request};
 use std::{
@@ -20,18 +20,18 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// How often it is said how many lines were counted.
+/// How often the counts of unprinted lines are printed.
 pub const TELL_EVERY: Duration = Duration::from_secs(10);
-/// Warnings of one kind and tenant that are printed in that time.
+/// Most warnings of one kind and tenant that are printed in that time.
 const PRINTED_MAX: u64 = 5;
-/// Kinds of warnings that are told apart; beyond, they are printed.
+/// Most kinds of warnings that are counted apart. Further kinds are printed.
 const KINDS_MAX: usize = 4096;
-/// Target of the lines that say how many were counted.
+/// Target of the lines that give counts.
 const COUNTED: &str = "countersign::counted";
 
 static REPEATS: Mutex<Option<HashMap<(Identifier, String), Repeats>>> = Mutex::new(None);
 
-/// Lines of one kind and tenant since the last telling.
+/// Lines of one kind and tenant since the last count was printed.
 #[derive(Debug)]
 struct Repeats {
     since: Instant,
@@ -39,7 +39,7 @@ struct Repeats {
     message: String,
 }
 
-/// Changes the level of a running log.
+/// Handle that changes the level of the running log.
 pub struct Handle(reload::Handle<EnvFilter, Registry>);
 
 impl Handle {
@@ -65,7 +65,7 @@ pub fn start(log: &Log) -> Handle {
         use std::io::IsTerminal as _;
         lines.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
-    // A second start in one process keeps the first.
+    // A second start in one process has no effect.
     let _ = Registry::default().with(filter).with(Counting).with(lines).try_init();
     Handle(handle)
 }
@@ -99,7 +99,7 @@ fn is_printed(key: (Identifier, String), message: String) -> bool {
     kind.count <= PRINTED_MAX
 }
 
-/// Says how many lines were counted, of each kind whose time is over; `all`: of every kind.
+/// Prints the count of each kind whose time is over. `all`: of every kind.
 pub fn tell(all: bool) {
     let mut counted = Vec::new();
     if let Some(repeats) = REPEATS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
@@ -117,7 +117,7 @@ pub fn tell(all: bool) {
     }
 }
 
-/// The words of an event that tell its kind.
+/// The parts of an event that identify its kind.
 #[derive(Default)]
 struct Words {
     message: String,

@@ -1,4 +1,4 @@
-//! `countersign`: one binary, every role. The only place that wires.
+//! `countersign`: one binary with every role. Only this crate connects the parts.
 
 mod cli;
 mod terminal;

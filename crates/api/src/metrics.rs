@@ -1,4 +1,4 @@
-//! Every metric, named here: Prometheus text at `/metrics`.
+//! All metrics: Prometheus text at `/metrics`.
 
 mod own;
 
@@ -60,7 +60,7 @@ fn request_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
 
-/// A name, and its row in the registry.
+/// A metric's name, and its registration.
 trait Named {
     fn named<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M;
 }
@@ -72,7 +72,7 @@ impl Named for Registry {
     }
 }
 
-/// What each tenant has of its own.
+/// Metrics of each tenant.
 struct Tenants {
     ready: Family<ByTenant, Gauge>,
     troubles: Family<ByCode, Gauge>,
@@ -142,7 +142,7 @@ impl Tenants {
     }
 }
 
-/// The counters of this process.
+/// Metrics of this process.
 pub struct Metrics {
     registry: Registry,
     events: Family<ByStatus, Counter>,
@@ -158,7 +158,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics, at zero.
     pub fn new(ledger: Arc<Ledger>) -> Self {
         let mut all = Registry::default();
         all.register_collector(Box::new(own::Process::default()));
@@ -218,7 +218,7 @@ impl Metrics {
         self.events.get_or_create(&ByStatus { status }).inc_by(count);
     }
 
-    /// Measures an answered request; `route`: as it is documented, empty for none.
+    /// Measures an answered request. `route`: as documented, empty if there is none.
     pub fn answered(&self, route: &str, status: StatusCode, took: Duration) {
         let status = match status.as_u16() {
             ..=299 => "2xx",
@@ -230,22 +230,22 @@ impl Metrics {
         self.requests.get_or_create(&by).observe(took.as_secs_f64());
     }
 
-    /// Counts a receipt that was asked for where it may not go.
+    /// Counts a receipt that was requested for a forbidden subject.
     pub fn receipt_refused(&self) {
         self.receipts_refused.inc();
     }
 
-    /// A connection was opened (1) or closed (-1).
+    /// Counts a connection that was opened (1) or closed (-1).
     pub fn connection(&self, change: i64) {
         self.connections.inc_by(change);
     }
 
-    /// Measures the making of a receipt.
+    /// Measures the time to make a receipt.
     pub fn receipt(&self, took: Duration) {
         self.receipts.observe(took.as_secs_f64());
     }
 
-    /// What is wrong with whom: what is over is 0, not gone.
+    /// Sets the troubles of each tenant. A trouble that is over becomes 0 and stays listed.
     fn set_troubles(&self, app: &App) {
         for tenant in app.ledger.tenants() {
             let name = tenant.name.to_string();
@@ -318,7 +318,7 @@ impl Metrics {
     }
 }
 
-/// When the newest folder in `dir` was written, in seconds since 1970; 0: there is none.
+/// Time of the newest folder in `dir`, in seconds since 1970. 0 if there is none.
 fn newest_backup(dir: &Path) -> i64 {
     let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let written = folders.filter_map(|folder| {

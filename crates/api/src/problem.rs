@@ -205,7 +205,7 @@ impl Problem {
         }
     }
 
-    /// Why a command on an approval was refused.
+    /// The problem for a refused command on an approval.
     pub fn refusal(refusal: Refusal) -> Self {
         match Code::from(refusal) {
             Code::NotFound => Self::not_found(),
@@ -219,21 +219,21 @@ impl Problem {
         Self::new(Code::Internal, "The server failed; its operator finds the reason in the log.")
     }
 
-    /// The same, with a sentence more.
+    /// Adds a sentence.
     #[must_use]
     pub fn also(mut self, sentence: &str) -> Self {
         self.detail = format!("{} {sentence}", self.detail);
         self
     }
 
-    /// The same, with the approval as it stands.
+    /// Adds the approval as it is now.
     #[must_use]
     pub fn with_approval<T: Serialize>(mut self, approval: &T) -> Self {
         self.approval = serde_json::to_value(approval).ok().map(Box::new);
         self
     }
 
-    /// The same, because of the coding of a body: names those that are read (RFC 9110 §15.5.16).
+    /// For a problem with the coding of a body: names the accepted ones (RFC 9110 §15.5.16).
     #[must_use]
     pub fn with_accept_encoding(mut self) -> Self {
         self.is_coding = true;
@@ -250,7 +250,7 @@ impl Problem {
         &self.detail
     }
 
-    /// The one answer for what does not exist and for what is somebody else's.
+    /// The only answer both for what does not exist and for what belongs to somebody else.
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "There is nothing at this address for this key.")
     }
@@ -379,79 +379,4 @@ impl From<store::Error> for Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_code_is_on_the_page_with_its_status() {
-        let page = include_str!("../../../proto/errors.md");
-        // Codes that mean the same to a caller share a row.
-        let rows = |code: &str| {
-            let named = format!("`{code}`");
-            let names = |line: &str| line.split('|').nth(1).unwrap_or_default().contains(&named);
-            page.lines().filter(move |line| names(line)).collect::<Vec<_>>()
-        };
-        for code in Code::ALL {
-            let status = format!("| {} |", code.status());
-            let found = rows(code.name());
-            assert!(found.iter().any(|row| row.contains(&status)), "{}: {found:?}", code.name());
-            assert!(!code.title().is_empty());
-        }
-        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
-        assert_eq!(names.len(), Code::ALL.len());
-    }
-
-    /// The word of a refusal is its code (`proto/errors.md`); one alone is told as something else.
-    #[test]
-    fn refusals_and_tokens_keep_their_words() {
-        use Refusal::*;
-        for refusal in [
-            NotFound,
-            Malformed,
-            Corrupt,
-            NotNow,
-            TooLate,
-            NotLinked,
-            NotEligible,
-            OwnCall,
-            OwnerUnknown,
-            AlreadyReviewed,
-            DigestMismatch,
-            NotShown,
-            Stale,
-            StepUp,
-            RuleChanged,
-            TooManyMints,
-            TokenNotLive,
-            AlreadyRedeemed,
-            AlreadyReported,
-        ] {
-            assert_eq!(Code::from(refusal).name(), refusal.to_string());
-        }
-        assert_eq!(Code::from(NotYours), Code::NotFound);
-        for error in [token::Error::TooBig, token::Error::NotYetValid, token::Error::UnknownKey] {
-            assert_eq!(Code::from(error).name(), error.code());
-        }
-    }
-
-    /// What an answer says is for the caller: nothing of the server's insides.
-    #[test]
-    fn setups_and_keys_stay_inside() {
-        let check = |error: LedgerError, status: u16, says: &str| {
-            let problem = Problem::from(error);
-            assert_eq!(problem.status().as_u16(), status);
-            assert!(problem.detail().contains(says), "{}", problem.detail());
-        };
-        check(LedgerError::Setup("/var/lib/secret".into()), 500, "finds the reason in the log");
-        check(LedgerError::NoKey("seal"), 500, "finds the reason in the log");
-        check(LedgerError::Taken("tenant acme exists already".into()), 409, "exists already");
-        let kind = ledger::entry::Kind::Key;
-        check(LedgerError::NotErasable { index: 7, kind }, 400, "entry 7 (key) has no payload");
-        let subject = journal::Subject::parse("system.key").unwrap();
-        let refused = ledger::event::Refused::Signature;
-        let outcome = ledger::post::Outcome::Rejected { index: 9, refused };
-        let error = LedgerError::unless_posted(&subject, Some(&outcome)).unwrap_err();
-        check(error, 409, "system.key was not posted: not signed by");
-    }
-}
+mod tests;

@@ -1,9 +1,9 @@
-//! Who reads payload: an entry says it before the payload leaves (`proto/formats/access.md`).
+//! Reading payload: an entry records it before the payload leaves (`proto/formats/access.md`).
 //!
-//! An entry for every request would double the log of a reader who reads it all. So an entry covers a range of indexes
-//! for some minutes: a lease. What is read under it needs no further entry; a crash hides nothing, because the entry
-//! comes first. The range is what the reader announced, or the one index; for a reader who goes on from entry to entry it
-//! grows.
+//! One entry for every request would double the log of a reader who reads all of it. So an entry covers a
+//! range of indexes for some minutes: a lease. Reads within it need no further entry. A crash hides nothing,
+//! because the entry comes first. The range is what the reader announced, or the one index. For a reader who
+//! goes on from entry to entry it grows.
 
 use crate::{app::App, auth::Caller};
 use ledger::{
@@ -19,26 +19,26 @@ use std::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-/// How long one entry covers reads, in seconds.
+/// Time that one entry covers, in seconds.
 const LEASE_SECONDS: u32 = 600;
 /// Most indexes that a reader may announce at once.
 pub const ANNOUNCED_MAX: u64 = 1_000_000;
-/// Leases of one tenant that are remembered; beyond it the oldest one is forgotten, which costs an entry.
+/// Most leases of one tenant that are remembered. Beyond that the oldest is forgotten, which costs an entry.
 const LEASES_MAX: usize = 1024;
-/// After so many entries in a row that went on where the one before ended, ranges grow.
+/// Number of entries in a row, each continuing the one before, after which ranges grow.
 const STEPS_BEFORE_GROWTH: u32 = 16;
-/// Largest range that was not announced, in indexes.
+/// Largest range without an announcement, in indexes.
 const GROWN_MAX: u64 = 4096;
-/// Entries between two reads that still count as going on: most entries between have no payload.
+/// Most entries between two reads that still count as continuing: most entries between have no payload.
 const STEP_MAX: u64 = 16;
 
-/// What one entry covers.
+/// The range and time that one entry covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Lease {
     key: KeyId,
     from: u64,
     to: u64,
-    /// How many leases in a row went on where the one before ended.
+    /// Number of leases in a row, each continuing the one before.
     steps: u32,
     until: Instant,
 }
@@ -55,7 +55,7 @@ impl Leases {
         self.0.iter().rev().any(covers)
     }
 
-    /// What an entry must cover for `index`, read as the first of the range up to `through`.
+    /// The lease that a read of `index` needs, as the first of the range up to `through`.
     fn next(&self, key: &KeyId, index: u64, through: Option<u64>, now: Instant) -> Lease {
         let goes_on =
             |lease: &&Lease| lease.key == *key && (lease.to..=lease.to + STEP_MAX).contains(&index);
@@ -89,7 +89,8 @@ impl Readings {
 }
 
 impl App {
-    /// Sees to it that an entry says that `caller` reads the payload of `index`; only then may it leave.
+    /// Makes sure that an entry says that `caller` reads the payload of `index`. Only then may the payload
+    /// leave.
     ///
     /// `through`: the last index that the caller announces to read, at most [`ANNOUNCED_MAX`] of them at once.
     pub async fn note_reading(
@@ -100,7 +101,7 @@ impl App {
         through: Option<u64>,
     ) -> Result<(), Error> {
         let leases = self.readings.of(&tenant.name);
-        // Held while the entry is made: who reads the same range at the same time waits for that one entry.
+        // Held while the entry is made: another reader of the same range waits for that one entry.
         let mut leases = leases.lock().await;
         let key = &caller.key.key_id;
         if leases.covers(key, index, Instant::now()) {

@@ -1,13 +1,13 @@
-//! Signals: what ends the server, what makes it read files again, and what must not kill it.
+//! Signals: those that end the server, that make it read files again, and that must not kill it.
 
 use crate::{app::App, config::Config, log};
 use std::{io, sync::Arc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGXFSZ: a file would grow beyond the limit. Caught, so that the write fails and says why.
+/// SIGXFSZ: a file would grow beyond the limit. It is caught, so that the write fails with an error.
 const FILE_TOO_LARGE: i32 = 25;
 
-/// The signals that are listened to.
+/// The signals that the server handles.
 pub struct Signals {
     term: Signal,
     int: Signal,
@@ -15,12 +15,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on; before that, each of them ends the process.
+    /// Handles the signals from now on. Before that, each of them ends the process.
     pub fn listen() -> io::Result<Self> {
         let harmless =
             [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()];
         for kind in harmless.into_iter().chain([SignalKind::from_raw(FILE_TOO_LARGE)]) {
-            // Listening once is enough: the default, which kills, never comes back.
+            // Handling it once is enough: the default, which kills, never comes back.
             drop(signal(kind)?);
         }
         Ok(Self {
@@ -30,7 +30,7 @@ impl Signals {
         })
     }
 
-    /// Completes on SIGTERM or SIGINT; on each SIGHUP the files are read again meanwhile.
+    /// Waits for SIGTERM or SIGINT. Until then, each SIGHUP makes the server read its files again.
     pub async fn until_stopped(mut self, app: Arc<App>, log: log::Handle) {
         loop {
             tokio::select! {
@@ -42,8 +42,8 @@ impl Signals {
     }
 }
 
-/// Reads again what may change under a running server: certificate and key of TLS, the metrics key, the log's level.
-/// What is wrong is said in the log, and what held before stays. (Passwords of NATS are read at each connect.)
+/// Reads again what may change under a running server: TLS certificate and key, the metrics key, the log's
+/// level. Mistakes are logged, and the previous values stay. (NATS passwords are read at each connect.)
 fn reload(app: &App, log: &log::Handle) {
     let file = match Config::load(&app.config.path) {
         Ok(config) => config.file,

@@ -1,4 +1,4 @@
-//! The listener: TLS or plaintext, a bound on connections, time limits, and a drain at the end.
+//! The listener: TLS or plaintext, a limit of connections, time limits, and a drain at the end.
 
 mod seats;
 mod tls;
@@ -32,7 +32,7 @@ use tokio::{
 
 /// Longest wait for a request's headers, and so for the next request on a connection.
 const HEADER_WAIT: Duration = Duration::from_secs(20);
-/// Longest time that bytes may wait for a reader.
+/// Longest time that sent bytes may stay unread by the client.
 const STALL_WAIT: Duration = Duration::from_secs(20);
 /// Longest TLS handshake.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
@@ -45,11 +45,11 @@ const HEADERS_MAX: usize = 64;
 /// Pause after the system refused a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who is at the other end of the connection; every request carries it as an extension.
+/// Address of the client. Every request carries it as an extension.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Serves until `stop` completes, then lets open requests end.
+/// Serves until `stop` completes, then waits for open requests.
 pub async fn serve(
     app: Arc<App>,
     listener: TcpListener,
@@ -65,7 +65,7 @@ pub async fn serve(
         let accepted = tokio::select! {
             () = &mut stop => break,
             accepted = accept(&listener) => accepted,
-            // Forget connections that ended.
+            // Remove connections that ended.
             Some(_) = connections.join_next() => continue,
         };
         let (stream, peer) = match accepted {
@@ -99,7 +99,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// An open connection in the metrics, also when its handler panics.
+/// Counts an open connection in the metrics, even if its handler panics.
 struct Counted<'a>(&'a App);
 
 impl<'a> Counted<'a> {
@@ -119,12 +119,12 @@ impl Drop for Counted<'_> {
 async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    // A reader that takes nothing: the kernel ends the connection when sent bytes stay unread for so long.
+    // For a client that reads nothing: the kernel ends the connection if sent bytes stay unread for this long.
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALL_WAIT))?;
     Ok((stream, Peer(address.ip())))
 }
 
-/// What a connection needs.
+/// What serving a connection needs.
 struct Visit {
     peer: Peer,
     seat: Arc<Seat>,
@@ -143,7 +143,8 @@ async fn meet(app: &App, stream: TcpStream, visit: Visit) {
 
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, visit: Visit) {
     let Visit { peer, seat, router, watcher } = visit;
-    // HTTP/1.1 alone: its head has a time limit from the first byte on, so silence frees the connection.
+    // HTTP/1.1 only: its head has a time limit from the first byte on, so a silent client loses its
+    // connection.
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

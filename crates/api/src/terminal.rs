@@ -1,9 +1,9 @@
-//! Text for people: colours only on a terminal, foreign strings made harmless.
+//! Text for people on a terminal: colours where they are supported, foreign strings made safe.
 
 pub use ledger::foreign::{harmless, name};
 use std::io::IsTerminal as _;
 
-/// Whether standard output shows colours: a terminal, and `NO_COLOR` is not set.
+/// True if standard output shows colours: it is a terminal, and `NO_COLOR` is not set.
 fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
@@ -32,14 +32,14 @@ pub fn strong(text: &str) -> String {
     painted("1", text)
 }
 
-/// Writes a line to standard output; a closed pipe is no error.
+/// Writes a line to standard output. A closed pipe is not an error.
 pub fn say(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Writes JSON on one line. What can't be seen in it is escaped as JSON does, so a terminal shows it and a program reads
-/// the same.
+/// Writes JSON on one line. Invisible characters are escaped as JSON allows, so a terminal shows them and a
+/// program reads the same value.
 #[cfg(feature = "server")]
 pub fn say_json(value: &serde_json::Value) {
     use ledger::foreign::is_hidden;

@@ -1,4 +1,4 @@
-//! `countersign verify`: prints what was checked, and what was not. Everything given to one command is one claim.
+//! `countersign verify`: prints what was checked, and what was not. All files of one command form one claim.
 
 mod approval;
 mod export;
@@ -31,11 +31,11 @@ use std::{
     process::ExitCode,
 };
 
-/// Refused.
+/// Exit status: something was refused.
 const EXIT_REFUSED: u8 = 1;
-/// Wrong usage.
+/// Exit status: wrong usage.
 const EXIT_USAGE: u8 = 2;
-/// A file can't be read.
+/// Exit status: a file can't be read.
 const EXIT_UNREADABLE: u8 = 3;
 
 enum Failure {
@@ -45,17 +45,17 @@ enum Failure {
     Unreadable(String),
 }
 
-/// What is wrong, and where.
+/// The failure of one part, with its place.
 fn refused(place: &str, error: &impl Display) -> Failure {
     Failure::Refused { place: place.to_owned(), error: error.to_string() }
 }
 
-/// What is wrong with parts that hold alone.
+/// The failure of parts that are valid alone but contradict each other.
 fn contradiction(error: &impl Display) -> Failure {
     Failure::Contradiction(error.to_string())
 }
 
-/// Verifies what the arguments name.
+/// Verifies the files that the arguments name.
 pub fn run(arguments: &Verify) -> ExitCode {
     let mut report = Report::default();
     let code = match check(arguments, &mut report) {
@@ -83,17 +83,18 @@ pub fn run(arguments: &Verify) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// What was verified so far, to be held against what comes.
+/// Everything verified so far, to be compared with what follows.
 struct Given {
     keys: Vec<Trusted>,
-    /// A keys document was given: a signature by another key is no forgotten `--keys`.
+    /// True if a keys document was given. Then a signature by another key is not caused by a forgotten
+    /// `--keys`.
     documented: bool,
     claim: Claim,
     /// Checkpoints by size.
     checkpoints: BTreeMap<u64, Checkpoint>,
     /// Every entry that a receipt proves.
     entries: Entries,
-    /// Every signed note and where it stands.
+    /// Every signed note, with its place.
     notes: Vec<(String, String)>,
     fields: Fields,
 }
@@ -150,7 +151,7 @@ impl Given {
             notes: Vec::new(),
             fields: Fields::default(),
         };
-        // An export carries its own keys document; the chain in it begins with the given key.
+        // An export carries its own keys document; its chain begins with the given key.
         let folders = arguments.export.iter().chain(&arguments.approval);
         let carried = folders.map(|folder| folder.join("keys.json")).filter(|path| path.exists());
         let paths: Vec<PathBuf> = arguments.keys.iter().cloned().chain(carried).collect();
@@ -189,7 +190,7 @@ impl Given {
         Ok(checkpoint)
     }
 
-    /// A receipt on its own; it is part of the claim from now on.
+    /// Verifies a receipt on its own, and adds it to the claim.
     fn receipt(&mut self, place: &str, text: &str) -> Result<verify::Verified, Failure> {
         let verified = verify::receipt(text, &self.keys);
         let verified =
@@ -250,7 +251,7 @@ impl Given {
         self.checkpoints.entry(checkpoint.size).or_insert_with(|| checkpoint.clone());
     }
 
-    /// What only shows when everything is there. Returns the trees that nothing connects with the largest.
+    /// Checks what needs all parts. Returns the trees that nothing connects with the largest.
     fn finish(&self) -> Result<Vec<Unconnected>, Failure> {
         self.entries.finish().map_err(|error| contradiction(&error))?;
         if let Some((place, keys)) = self.entries.retired(&self.keys) {
@@ -259,7 +260,7 @@ impl Given {
         self.claim.finish().map_err(|error| contradiction(&error))
     }
 
-    /// Whether every checkpoint is signed by one of these keys, which `place` tells of.
+    /// Checks that one of these keys, which `place` names, has signed every checkpoint.
     fn signed_by(&self, place: &str, keys: &[Trusted]) -> Result<(), Failure> {
         for (note_place, note) in &self.notes {
             verify::checkpoint(note, keys).map_err(|error| {
@@ -270,7 +271,7 @@ impl Given {
         Ok(())
     }
 
-    /// Why a text is refused, and what may have happened to it or to the keys.
+    /// Says why a text was refused, and what may have happened to it or to the keys.
     fn explain(&self, place: &str, form: Form, text: &str, error: &verify::Error) -> Failure {
         let unsigned = match error {
             verify::Error::Checkpoint(error)
@@ -300,7 +301,7 @@ impl Given {
     }
 }
 
-/// The key on the command line or in its file.
+/// Reads the key from the command line or from its file.
 fn key(given: &str) -> Result<Vkey, Failure> {
     let unusable = |what: &str| Err::<Vkey, _>(Failure::Unreadable(format!("--key: {what}")));
     if let Some(what) = file::secret(given.trim()) {
@@ -319,7 +320,7 @@ fn key(given: &str) -> Result<Vkey, Failure> {
     }
 }
 
-/// A keys document, followed from the given key.
+/// Reads a keys document, and follows it from the given key.
 fn document(path: &Path, first: &Vkey) -> Result<Trust, Failure> {
     let place = path.display().to_string();
     let document: Result<KeysDocument, _> = serde_json::from_str(&file::read(path, Form::Keys)?);
@@ -328,7 +329,8 @@ fn document(path: &Path, first: &Vkey) -> Result<Trust, Failure> {
     verify::trust(first, Some(&document)).map_err(|error| refused(&place, &error))
 }
 
-/// Whether two chains from one key are one: the shorter may have been read before later keys came.
+/// True if one of two chains from one key begins the other: the shorter may have been read before later keys
+/// came.
 fn agree(one: &[Trusted], other: &[Trusted]) -> bool {
     one.iter().zip(other).all(|(one, other)| {
         let lasts = [one.last_size, other.last_size];

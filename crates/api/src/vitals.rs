@@ -1,5 +1,6 @@
-//! How each tenant stands: whether its log is signed, its journal takes messages, posting keeps up, and approvals are
-//! decided. Liveness, readiness and alarms are three questions; this is what the last two are answered from.
+//! The state of each tenant: whether its log is signed, its journal accepts messages, posting keeps up, and
+//! approvals are decided. Liveness, readiness and alarms are three questions; the last two are answered from
+//! here.
 
 use crate::app::App;
 use ledger::{
@@ -18,20 +19,20 @@ use std::{
 };
 use tokio::{task::JoinSet, time::timeout};
 
-/// How often journals are asked how far they are, and how soon again one that did not answer.
+/// How often journals are asked for their extent, and the pause after one that did not answer.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A journal that did not answer for so long is away; a broker that starts anew is back sooner.
+/// A journal that did not answer for this long is unreachable. A restarting broker is back sooner.
 const AWAY_AFTER: Duration = Duration::from_secs(3);
-/// A look that takes longer got no answer.
+/// Longest wait for a journal's answer.
 const LOOK_MAX: Duration = Duration::from_secs(20);
-/// Messages wait, and none was posted for so long: posting is stuck.
+/// If messages wait and none was posted for this long, posting is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
-/// Messages waited at every look for so long: posting is behind.
+/// If messages waited at every check for this long, posting is behind.
 const BEHIND_AFTER: Duration = Duration::from_secs(120);
-/// So few waiting messages are just on their way.
+/// Up to this many waiting messages are normal.
 const ON_THEIR_WAY: u64 = 4096;
-/// A start is over after this, whatever a single tenant still reads (P12).
+/// A start is over after this time, even if a single tenant still reads (P12).
 const START_MAX: Duration = Duration::from_secs(60);
 
 /// Every code of a [`Trouble`].
@@ -50,39 +51,39 @@ pub const CODES: [&str; 12] = [
     "unsigned_messages",
 ];
 
-/// Something that is not as it must be with a tenant.
+/// A fault of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// A stable word (`proto/errors.md`).
+    /// Stable code (`proto/errors.md`).
     pub code: &'static str,
-    /// For the operator: what it is, and what to do.
+    /// For the operator: what is wrong, and what to do.
     pub detail: String,
 }
 
-/// What was seen of the journals.
+/// What was observed of the journals.
 pub struct Vitals {
     since: Instant,
     started: AtomicBool,
     journals: Mutex<HashMap<Ident, Seen>>,
 }
 
-/// What was seen of one journal.
+/// What was observed of one journal.
 #[derive(Clone, Debug)]
 struct Seen {
-    /// Why it did not answer, since when, and what was posted then: what is posted since shows that it is back.
+    /// Why it did not answer, since when, and what was posted then. Later posting shows that it is back.
     away: Option<(String, Instant, u64)>,
     progress: Progress,
 }
 
-/// How posting keeps up.
+/// The progress of posting.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
-    /// Messages that wait.
+    /// Number of messages that wait.
     waiting: u64,
     posted: u64,
-    /// When something was posted, or nothing waited.
+    /// Last time at which something was posted or nothing waited.
     moved: Instant,
-    /// When few waited.
+    /// Last time at which few messages waited.
     level: Instant,
 }
 
@@ -150,13 +151,14 @@ impl Vitals {
         }
     }
 
-    /// Why a tenant's journal did not answer at the last look, if nothing was posted since.
+    /// Why a tenant's journal did not answer at the last check, if nothing was posted since.
     fn away(&self, tenant: &Tenant) -> Option<String> {
         let (why, since, posted) = self.seen(&tenant.name)?.away?;
         (since.elapsed() >= AWAY_AFTER && posted == tenant.position().posted).then_some(why)
     }
 
-    /// Messages of a tenant's journal that were not posted at the last look; `None`: it did not answer.
+    /// Number of messages in a tenant's journal that were not posted at the last check. `None` if it did not
+    /// answer.
     pub fn lag(&self, tenant: &Ident) -> Option<u64> {
         let seen = self.seen(tenant)?;
         seen.away.is_none().then_some(seen.progress.waiting)
@@ -164,7 +166,7 @@ impl Vitals {
 }
 
 impl App {
-    /// Looks at all journals, for ever; and at the files of rules that are not in force.
+    /// Checks all journals, and the files of rules that are not in force, until the task ends.
     pub async fn watch_journals(self: Arc<Self>) {
         loop {
             let mut looks = JoinSet::new();
@@ -180,7 +182,7 @@ impl App {
         }
     }
 
-    /// Looks at one tenant; whether its journal answered.
+    /// Checks one tenant. True if its journal answered.
     async fn look(&self, tenant: &Tenant) -> bool {
         if let Some(worker) = self.worker(&tenant.name) {
             tokio::task::block_in_place(|| worker.look_again());
@@ -213,7 +215,7 @@ impl App {
         started
     }
 
-    /// Why requests should go elsewhere, whoever's they are; empty: this server is ready.
+    /// Why requests of all tenants should go elsewhere. Empty if this server is ready.
     pub fn not_ready(&self) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         let mut add = |code, detail: &str| troubles.push(Trouble { code, detail: detail.into() });
@@ -230,12 +232,12 @@ impl App {
         troubles
     }
 
-    /// Whether the broker is connected; true with the embedded journal.
+    /// True if the broker is connected, and always with the embedded journal.
     pub fn journal_connected(&self) -> bool {
         self.broker.as_ref().is_none_or(ledger::journal::jetstream::Connection::connected)
     }
 
-    /// What is wrong with a tenant; the first ones keep its requests from being served.
+    /// Faults of a tenant. While it has any of the first ones, its requests are not served.
     pub fn troubles(&self, tenant: &Tenant) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         let mut add = |code, detail: String| troubles.push(Trouble { code, detail });
@@ -299,7 +301,7 @@ impl App {
         troubles
     }
 
-    /// What is wrong with a tenant and keeps nobody from being served; a person must look all the same.
+    /// Faults of a tenant that stop no requests. A person must act all the same.
     pub fn alarms(&self, tenant: &Tenant) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         if let Some(missing) = tenant.missing_key() {

@@ -1,4 +1,4 @@
-//! An approval as people see it: what is asked, of whom, how it stands. The same for the page, Slack and Teams.
+//! An approval as people see it: the call, who is asked, the phase. The same for the page, Slack and Teams.
 
 mod make;
 mod money;
@@ -12,21 +12,21 @@ use decider::approval::{Decision, Phase};
 use ledger::{ident::Ident, time::Nanos};
 use std::time::Duration;
 
-/// What a card or page shows. Every foreign string in it was made visible by [`ledger::foreign`]: names and params so that
-/// two that differ never look the same.
+/// What a card or page shows. [`ledger::foreign`] has made every foreign string in it visible; for names and
+/// params, two different strings never look the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
-    /// Whose.
+    /// Tenant of the approval.
     pub tenant: Ident,
-    /// Which.
+    /// Id of the approval.
     pub approval: Ident,
-    /// The version shown; a click carries it.
+    /// Version that is shown. A click carries it.
     pub version: u64,
-    /// When it was made.
+    /// When the card was made.
     pub shown_at: Nanos,
-    /// Where it stands.
+    /// Phase of the approval.
     pub phase: Phase,
-    /// Why it ended, as a code.
+    /// Reason code of the end.
     pub end_reason: Option<String>,
     /// `data.tool.name`
     pub tool: String,
@@ -36,59 +36,61 @@ pub struct Card {
     pub agent: String,
     /// `data.agent.run`
     pub run: Option<String>,
-    /// `EUR 1,250.00`, where the rule says which params are amount and currency.
+    /// For example `EUR 1,250.00`, if the rule says which params are amount and currency.
     pub amount: Option<String>,
-    /// The frozen params, flattened: JSON Pointer and value as it was hashed. Empty when they are gone.
+    /// The frozen params, flattened: JSON Pointer and value as it was hashed. Empty if they were erased.
     pub params: Vec<(String, String)>,
-    /// Whether `params` is all of them, in full. Without that there is no approve button anywhere.
+    /// True if `params` has all params in full. Otherwise no approve button is shown anywhere.
     pub complete: bool,
-    /// What the agent says about it (`data.payload.reason`); not checked by anybody.
+    /// The agent's own words (`data.payload.reason`). Nobody has checked them.
     pub agent_says: Option<String>,
     /// The call digest.
     pub digest: String,
-    /// The rule's name.
+    /// Name of the rule.
     pub rule: String,
-    /// Who answered: name, answer, when.
+    /// Reviews: person's name, choice, time.
     pub reviews: Vec<(String, Decision, Nanos)>,
-    /// Who is still needed: `1 of finance`.
+    /// People still needed, for example `1 of finance`.
     pub needed: Vec<String>,
     /// Approval deadline.
     pub deadline: Nanos,
     /// Execution deadline, once granted.
     pub execution_deadline: Option<Nanos>,
-    /// The page.
+    /// Address of the approval's page.
     pub url: String,
-    /// Whether a review must happen on the page.
+    /// True if the rule demands a review on the page.
     pub browser_only: bool,
 }
 
 impl Card {
-    /// The digest's first 8 characters: the same on card, page and token, for people to compare.
+    /// First 8 characters of the digest. They are the same on card, page and token, so people can compare
+    /// them.
     pub fn digest_prefix(&self) -> &str {
         self.digest.get(..8).unwrap_or(&self.digest)
     }
 
-    /// Whether the card has buttons to decide: in chat only if all fits and no step-up is asked.
+    /// True if a chat card has buttons: the whole call fits on it and the rule demands no step-up.
     pub fn decidable(&self) -> bool {
         self.decidable_on_page() && !self.browser_only
     }
 
-    /// Whether the page has them: people are still asked, in time, and all of the call is there to see.
+    /// True if the page has buttons: people are still asked, the deadline has not passed, and the whole call
+    /// is shown.
     pub fn decidable_on_page(&self) -> bool {
         self.phase == Phase::Pending && self.complete && self.shown_at < self.deadline
     }
 }
 
-/// More than ten new cards a minute become one of these.
+/// One card that stands for many, sent when a channel has had ten new cards in a minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Digest {
-    /// How many wait.
+    /// Number of approvals that wait.
     pub waiting: usize,
-    /// The inbox.
+    /// Address of the inbox.
     pub url: String,
 }
 
-/// A card that was posted.
+/// Place of a posted card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posted {
     /// Slack: channel id. Teams: conversation id.
@@ -97,22 +99,23 @@ pub struct Posted {
     pub message: String,
 }
 
-/// Why a card was not posted or updated, by what must be done.
+/// Why a card was not posted or updated, sorted by what must be done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Nothing was posted; try again, after this time if the other side said so.
+    /// Nothing was posted. Try again, after this time if the chat gave one.
     #[error("try again later ({0})")]
     Later(String, Option<Duration>),
-    /// The message is gone: post anew.
+    /// The message no longer exists: post a new one.
     #[error("the message is gone ({0})")]
     Gone(String),
-    /// The message can't be changed, or is gone: post anew where people are still asked, try again where they are not.
+    /// The message can't be changed or no longer exists. Post a new one if people are still asked; otherwise
+    /// try again.
     #[error("the message can't be changed ({0})")]
     Locked(String),
-    /// This channel does not take our cards: a person must repair it.
+    /// The channel refuses our cards: a person must repair that.
     #[error("the channel refuses ({0})")]
     Refused(String),
-    /// No answer: it may have been posted.
+    /// No answer came: the card may have been posted.
     #[error("no answer")]
     Unknown,
 }

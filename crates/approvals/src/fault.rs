@@ -1,4 +1,5 @@
-//! Points at which a test may end the process. Only with the feature `fault-points`; a shipped binary has none.
+//! Points at which a test may end the process. They exist only with the feature `fault-points`, never in a
+//! shipped binary.
 
 /// Ends the process here, as `kill -9` would, when the environment variable `COUNTERSIGN_FAULT` names this point.
 ///
@@ -15,7 +16,7 @@ pub fn point(name: &str) {
     }
 }
 
-/// Nothing: this build has no fault points.
+/// Does nothing: this build has no fault points.
 #[cfg(not(feature = "fault-points"))]
 #[inline]
 pub fn point(_name: &str) {}

@@ -1,4 +1,4 @@
-//! One approval as the ledger holds it: its entries, folded.
+//! One approval as the ledger holds it: its entries and their fold.
 
 use decider::approval::{Event, Message, Phase, State, fold};
 use ledger::{
@@ -13,45 +13,47 @@ use ledger::{
     time::Nanos,
 };
 
-/// An approval and how it became what it is.
+/// An approval and its history.
 #[derive(Clone, Debug)]
 pub struct Approval {
-    /// Which.
+    /// Id of the approval.
     pub id: Ident,
-    /// What has become of it.
+    /// State after all entries.
     pub state: State,
-    /// What happened, one step an entry.
+    /// What happened, one step for each entry.
     pub steps: Vec<Step>,
-    /// Last journal sequence that was posted on its subject when this was read: what a new message must follow.
+    /// Last journal sequence posted on its subject when this was read. A new message must follow exactly that
+    /// one.
     pub expected: u64,
 }
 
 /// One entry of an approval.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// 1, 2, …
+    /// Number of the message, from 1.
     pub n: u64,
-    /// Leaf index.
+    /// Leaf index of the decision.
     pub index: u64,
-    /// Journal sequence.
+    /// Journal sequence of the message.
     pub seq: u64,
-    /// When the journal took it.
+    /// `journal.time` of the message.
     pub at: Nanos,
-    /// What happened.
+    /// Events of the message.
     pub events: Vec<Event>,
 }
 
 impl Approval {
-    /// Reads and folds; `None` if nothing was posted for this id.
+    /// Reads and folds an approval. `None` if nothing is posted for this id.
     ///
-    /// It may be ahead of what is published: wait for [`Approval::last_index`] before telling anybody.
+    /// The result may be ahead of what is published: wait for [`Approval::last_index`] before answering
+    /// anybody.
     pub fn read(
         ledger: &Ledger,
         tenant: &Tenant,
         id: &Ident,
     ) -> Result<Option<Self>, store::Error> {
-        // First the number to follow, then the entries: whatever came in between makes the number too old, never the
-        // entries, and compare-and-swap notices.
+        // Read the expected sequence before the entries. A message that comes in between makes the sequence
+        // too old, and compare-and-swap notices that; the entries can't be too old.
         let expected = ledger.last_on(tenant, &Subject::Approvals(id.clone()))?;
         let corrupt = |what| store::Error::Corrupt { family: "approvals", what };
         let mut approval: Option<Self> = None;
@@ -72,8 +74,8 @@ impl Approval {
         Ok(approval)
     }
 
-    /// What it is after one more message, whose posted entry stands at `index`: the same as reading all of it again.
-    /// `None` if these are not the bytes of an approval's entry.
+    /// The approval after one more message, whose posted entry is at `index`. It equals a new reading of all
+    /// entries. `None` if these are not the bytes of an approval's entry.
     pub fn after(mut self, index: u64, entry: &[u8]) -> Option<Self> {
         let (message, origin) = read_entry(entry)?;
         self.expected = origin.seq;
@@ -87,12 +89,12 @@ impl Approval {
         self
     }
 
-    /// The leaf index of its last entry.
+    /// Leaf index of its last entry.
     pub fn last_index(&self) -> u64 {
         self.steps.last().map_or(0, |step| step.index)
     }
 
-    /// The first journal sequence of it.
+    /// Journal sequence of its first message.
     pub fn first_seq(&self) -> u64 {
         self.steps.first().map_or(u64::MAX, |step| step.seq)
     }
@@ -103,13 +105,13 @@ impl Approval {
         self.steps.iter().find(|step| step.events.iter().any(granted)).map(|step| step.seq)
     }
 
-    /// Whether people can still answer.
+    /// True if people can still answer.
     pub fn is_pending(&self) -> bool {
         self.state.phase == Phase::Pending
     }
 }
 
-/// The message of an entry, and where it comes from.
+/// The message in an entry, and its place in the journal.
 fn read_entry(entry: &[u8]) -> Option<(Message, Origin)> {
     let view = View::parse(entry)?;
     Some((view.event_as()?, view.origin))
@@ -128,7 +130,7 @@ fn opening_leaf(
     Ok(leaf_hash(&entry).to_string())
 }
 
-/// A posted entry, published or not, proven to be the one in the tree.
+/// A posted entry, published or not, proven to be in the tree.
 fn entry_at(ledger: &Ledger, tenant: &Tenant, index: u64) -> Result<Vec<u8>, store::Error> {
     let entry = ledger.entry(tenant, index)?;
     entry.ok_or(store::Error::Corrupt { family: "entries", what: "an entry is missing" })

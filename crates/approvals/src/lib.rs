@@ -1,7 +1,7 @@
-//! Who said yes: approvals from the moment a call is paused until its token is spent.
+//! Approvals, from the moment a call is paused until its token is redeemed.
 //!
-//! In scope: rules and people, the worker, the override token, cards in Slack and Teams. Out of scope: what may happen
-//! (`decider`), what happened (`ledger`), HTTP (`api`).
+//! In scope: rules and people, the worker, the override token, cards in Slack and Teams. Out of scope: what
+//! may happen (`decider`), what happened (`ledger`), HTTP (`api`).
 
 pub mod cards;
 pub mod fault;

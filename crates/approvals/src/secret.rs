@@ -1,4 +1,4 @@
-//! Secrets of chats: one line in a small file.
+//! Reads secrets of chats: one line in a small file.
 
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 /// Largest file with a token, secret or URL, in bytes.
 const SECRET_BYTES_MAX: u64 = 4096;
 
-/// A file is missing, empty or too big; the text says what to do.
+/// The file is missing, empty or too big. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {why}", path.display())]
 pub struct Unreadable {
@@ -14,7 +14,7 @@ pub struct Unreadable {
     why: String,
 }
 
-/// What a secret's file holds, without the line break at its end.
+/// The content of a secret's file, without the line break at its end.
 pub fn read(path: &Path) -> Result<Zeroizing<String>, Unreadable> {
     let wrong = |why: String| Unreadable { path: path.to_owned(), why };
     let size = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?.len();
@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, Unreadable> {
     }
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
     let line = text.trim();
-    // They travel in headers, keys and addresses: a second line or a blank would be a mistake of copying.
+    // Secrets go into headers, keys and addresses. A second line or a blank can only be a copying mistake.
     if line.is_empty() || !line.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(wrong("put the token or secret alone into it, on one line".into()));
     }

@@ -34,22 +34,23 @@ use sha2::{Digest, Sha256};
 
 /// Longest token, in bytes: room for 128 people, and names of 256 bytes.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
-/// Longest life of a token, in seconds.
+/// Longest validity of a token, in seconds.
 pub const LIFE_SECONDS_MAX: u64 = 900;
-/// How far our clock may be behind the one that wrote `iat` and `nbf`, in seconds. `exp` has no grace.
+/// How far our clock may be behind the one that wrote `iat` and `nbf`, in seconds. `exp` has no tolerance.
 pub const SKEW_SECONDS: u64 = 30;
-/// How `call.dig` is made: the domain of the call digest (design §6).
+/// Name of the form of the call digest, as `call.alg` gives it.
 pub const DIGEST_ALG: &str = "countersign-call-v1";
 /// Bytes of a token id.
 const JTI_BYTES: usize = 16;
 
-/// What a token says. Times are whole seconds since 1970 (RFC 7519 `NumericDate`). No parameters, no personal data.
+/// Claims of a token. Times are whole seconds since 1970 (RFC 7519 `NumericDate`). No parameters, no personal
+/// data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
     /// [`issuer`].
     pub iss: String,
-    /// The one enforcer that may redeem it: the producer that opened the approval.
+    /// The one enforcer that may redeem it: the producer that paused the call.
     pub aud: Ident,
     /// `data.agent.id`.
     pub sub: String,
@@ -57,21 +58,21 @@ pub struct Claims {
     pub tid: Ident,
     /// Token id: 16 random bytes, base64url.
     pub jti: String,
-    /// When it was minted.
+    /// Time of minting.
     pub iat: u64,
-    /// From when it is valid: `iat`.
+    /// Start of validity: equal to `iat`.
     pub nbf: u64,
-    /// From then on it is not; at most [`LIFE_SECONDS_MAX`] after `iat`.
+    /// End of validity: not valid at this time or later. At most [`LIFE_SECONDS_MAX`] after `iat`.
     pub exp: u64,
     /// The approval.
     pub apr: Apr,
     /// The call.
     pub call: CallClaim,
-    /// How often it can be redeemed: 1.
+    /// Number of possible redemptions: 1.
     pub max: u32,
 }
 
-/// Claim `apr`: where the proof of the grant is.
+/// Claim `apr`: where the grant is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Apr {
@@ -79,17 +80,17 @@ pub struct Apr {
     pub id: Ident,
     /// `journal.seq` of the entry that holds `granted`.
     pub seq: u64,
-    /// Digest of the rule it was granted under: base64url SHA-256.
+    /// Digest of the rule under which it was granted: base64url SHA-256.
     pub rule: String,
-    /// Principal ids of those whose reviews count, ascending; 1 or more.
+    /// Principal ids of the people whose reviews fill the quorum, ascending; at least one.
     pub by: Vec<Ident>,
 }
 
-/// Claim `call`: what was approved.
+/// Claim `call`: the approved call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallClaim {
-    /// `<tool.name>/<tool.action>`, for people and logs. Names may hold a `/`: only `dig` binds.
+    /// `<tool.name>/<tool.action>`, for people and logs. Names may contain a `/`: only `dig` is binding.
     pub tool: String,
     /// Call digest: base64url SHA-256.
     pub dig: String,
@@ -97,7 +98,7 @@ pub struct CallClaim {
     pub alg: String,
 }
 
-/// Where an approval was granted.
+/// The grant of an approval.
 #[derive(Clone, Copy, Debug)]
 pub struct Granted<'a> {
     /// Approval id.
@@ -106,59 +107,59 @@ pub struct Granted<'a> {
     pub seq: u64,
 }
 
-/// What whoever verifies a token knows without it.
+/// What the verifier knows without the token.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// [`issuer`] of this server and tenant.
     pub iss: &'a str,
     /// The tenant of the request.
     pub tid: &'a Ident,
-    /// The enforcer that is authenticated.
+    /// The authenticated enforcer.
     pub aud: &'a Ident,
-    /// The clock.
+    /// Current time.
     pub now: Nanos,
 }
 
-/// Why a token is refused. Never works again, but for [`Error::NotYetValid`].
+/// Why a token is refused. Only [`Error::NotYetValid`] may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Error {
-    /// More than [`TOKEN_BYTES_MAX`].
+    /// The token is longer than [`TOKEN_BYTES_MAX`].
     #[error("a token has at most 16384 bytes")]
     TooBig,
-    /// Not three parts of canonical base64url.
+    /// The token is not three parts of canonical base64url.
     #[error("not a compact JWS: send the token exactly as it was minted")]
     Malformed,
-    /// Not the one header of override tokens.
+    /// The header is not the one header of override tokens.
     #[error("not the header of an override token; no other algorithm, type or order is read")]
     Header,
-    /// Signed by a key that is not in the JWKS.
+    /// The key that the token names is not in the JWKS.
     #[error("its key is not, or no longer, one of the tenant's: ask for a new token")]
     UnknownKey,
-    /// Changed, or not signed by the key it names.
+    /// The signature is wrong: the token was changed, or another key signed it.
     #[error("the signature is wrong")]
     Signature,
-    /// Signed by us, and not what this version mints.
+    /// We signed it, but this version mints no such claims.
     #[error("its claims are not those of an override token of this version")]
     Claims,
-    /// Another server's.
+    /// Another server minted the token.
     #[error("it was issued elsewhere")]
     Issuer,
-    /// Another tenant's.
+    /// The token belongs to another tenant.
     #[error("it is another tenant's")]
     Tenant,
-    /// Another enforcer's.
+    /// The token belongs to another enforcer.
     #[error("it was minted for another enforcer, and only that one can redeem it")]
     Audience,
-    /// More than [`SKEW_SECONDS`] too early.
+    /// The token is not valid yet, by more than [`SKEW_SECONDS`].
     #[error("it is not valid yet: set the clock right")]
     NotYetValid,
-    /// At or after `exp`.
+    /// The token's validity has ended.
     #[error("it has expired: ask for a new one")]
     Expired,
 }
 
 impl Error {
-    /// Its stable code.
+    /// Stable code of the error.
     pub fn code(self) -> &'static str {
         match self {
             Self::TooBig => "token_too_big",
@@ -182,9 +183,10 @@ pub fn issuer(public_url: &str, tenant: &Ident) -> String {
 }
 
 impl Claims {
-    /// The claims of the token that lives in `state`; `None` if none does. The same state gives the same claims.
+    /// Claims of the valid token in `state`. `None` if no token is valid. The same state gives the same
+    /// claims.
     ///
-    /// Seconds are cut off at both ends, so that a token never lives longer than its entry says.
+    /// Both times are rounded down to seconds, so that a token is never valid longer than its entry says.
     pub fn new(iss: &str, tenant: &Ident, granted: Granted<'_>, state: &State) -> Option<Self> {
         let requested = state.requested.as_ref()?;
         let token = state.token.as_ref().filter(|_| state.phase == Phase::Minted)?;
@@ -215,7 +217,7 @@ impl Claims {
         })
     }
 
-    /// Reads what [`mint`] wrote, and nothing else: exactly these members, in their RFC 8785 form.
+    /// Reads what [`mint`] wrote and nothing else: exactly these members, in RFC 8785 form.
     fn read(bytes: &[u8]) -> Option<Self> {
         json::parse(bytes).ok()?;
         let claims: Self = serde_json::from_slice(bytes).ok()?;
@@ -239,7 +241,7 @@ impl Claims {
             && self.apr.by.windows(2).all(|pair| pair[0] < pair[1])
     }
 
-    /// Whether it was minted here, for whoever asks, and lives now.
+    /// Checks that the token was minted here, for this enforcer and tenant, and is valid now.
     pub fn check(&self, expected: &Expected<'_>) -> Result<(), Error> {
         if self.iss != expected.iss {
             return Err(Error::Issuer);
@@ -250,7 +252,7 @@ impl Claims {
         if self.aud != *expected.aud {
             return Err(Error::Audience);
         }
-        // Whole seconds of the clock suffice: the claims have no finer ones.
+        // Whole seconds are enough: the claims have no finer ones.
         let now = expected.now.seconds();
         if self.nbf.max(self.iat) > now.saturating_add(SKEW_SECONDS) {
             return Err(Error::NotYetValid);
@@ -277,7 +279,7 @@ pub fn verify(text: &str, keys: &[Vkey], expected: &Expected<'_>) -> Result<Clai
     Ok(claims)
 }
 
-/// Reads a token that one of `keys` signed; whose it is and when it lives is not looked at ([`Claims::check`]).
+/// Reads a token that one of `keys` signed. Does not check issuer, audience or times: see [`Claims::check`].
 pub fn read(text: &str, keys: &[Vkey]) -> Result<Claims, Error> {
     if text.len() > TOKEN_BYTES_MAX {
         return Err(Error::TooBig);
@@ -299,7 +301,7 @@ fn decode(part: &str) -> Result<Vec<u8>, Error> {
     BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| Error::Malformed)
 }
 
-/// Before and after the key id in a header.
+/// The parts of a header before and after the key id.
 const HEADER: (&str, &str) = (r#"{"alg":"EdDSA","kid":""#, r#"","typ":"ovr+jwt"}"#);
 
 fn header(kid: &str) -> String {
@@ -309,7 +311,7 @@ fn header(kid: &str) -> String {
 fn key_of_header<'a>(header: &[u8], keys: &'a [Vkey]) -> Result<&'a Vkey, Error> {
     let kid = header.strip_prefix(HEADER.0.as_bytes());
     let kid = kid.and_then(|rest| rest.strip_suffix(HEADER.1.as_bytes())).ok_or(Error::Header)?;
-    // A thumbprint is 32 bytes: what is not one may be more members of a header, and is no key id.
+    // A thumbprint has 32 bytes. A longer text could smuggle other members into the header.
     let is_thumbprint = BASE64URL_NOPAD.decode(kid).is_ok_and(|bytes| bytes.len() == 32);
     let kid = std::str::from_utf8(kid).ok().filter(|_| is_thumbprint).ok_or(Error::Header)?;
     key_of(keys, kid).ok_or(Error::UnknownKey)
@@ -320,7 +322,7 @@ pub fn key_of<'a>(keys: &'a [Vkey], kid: &str) -> Option<&'a Vkey> {
     keys.iter().find(|key| self::kid(key) == kid)
 }
 
-/// Key id: base64url SHA-256 of the public key's required JWK members in order of names (RFC 7638, RFC 8037).
+/// Key id: base64url SHA-256 of the public key's required JWK members, sorted by name (RFC 7638, RFC 8037).
 pub fn kid(key: &Vkey) -> String {
     let x = BASE64URL_NOPAD.encode(key.public_bytes());
     let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);

@@ -1,4 +1,4 @@
-//! The call: what exactly is approved, and the digest that stands for it everywhere (design §6).
+//! The call that people approve, and the digest that identifies it everywhere.
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use ledger::{
@@ -9,17 +9,17 @@ use ledger::{
 };
 use sha2::{Digest, Sha256};
 
-/// What the hashed bytes begin with: another version of the form gives another digest.
+/// Prefix of the hashed bytes. Another version of the form gives another digest.
 const DOMAIN: &[u8] = b"countersign-call-v1\0";
-/// Characters of the hash in an approval id: 130 bits.
+/// Number of hash characters in an approval id: 130 bits.
 const ID_CHARACTERS: usize = 26;
 
-/// What an agent wants to do. In the hashed form every member is there; absent is `null`.
+/// A call that an agent wants to make. The hashed form has every member; an absent one is `null`.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// 16 random bytes, base64url, chosen by the data plane once per call.
+    /// 16 random bytes, base64url. The data plane chooses them once for each call.
     pub nonce: &'a str,
-    /// Whose agent.
+    /// Tenant of the agent.
     pub tenant: &'a Ident,
     /// `data.agent.id`
     pub agent: &'a str,
@@ -29,16 +29,16 @@ pub struct Call<'a> {
     pub tool: &'a str,
     /// `data.tool.action`
     pub action: &'a str,
-    /// Its parameters, from the strict reader.
+    /// Parameters, as the strict reader gave them.
     pub params: &'a Value<'a>,
 }
 
 impl Call<'_> {
-    /// RFC 8785 form: what is hashed, and what the enforcer executes.
+    /// RFC 8785 form: the hashed bytes, and what the enforcer executes.
     pub fn canonical(&self) -> Vec<u8> {
         let text = |text: &str| Value::String(text.to_owned().into());
         let member = |name: &'static str, value| -> Member<'_> { (name.into(), value) };
-        // In RFC 8785 order.
+        // Members are in RFC 8785 order.
         canonical::to_vec(&Value::Object(vec![
             member("action", text(self.action)),
             member("agent", text(self.agent)),
@@ -58,7 +58,8 @@ impl Call<'_> {
     }
 }
 
-/// `apr-` and 26 characters: both sides compute it from the opening event, so that redelivery opens nothing twice.
+/// Approval id: `apr-` and 26 characters. Both sides compute it from the decision event, so a redelivered
+/// decision opens no second approval.
 pub fn approval_id(tenant: &Ident, opening: Scope<'_>) -> Ident {
     let key = [tenant.as_str(), opening.producer, opening.source, opening.id];
     let hash = BASE32_NOPAD.encode(&Sha256::digest(canonical::of(&key))).to_ascii_lowercase();

@@ -32,9 +32,9 @@ pub type Fields = BTreeMap<String, Vec<u8>>;
 pub struct Decision {
     /// The approval it opens: follows from tenant, producer, source and id.
     pub id: Ident,
-    /// Leaf index.
+    /// Leaf index of the decision.
     pub index: u64,
-    /// Leaf hash, base64: what the first message of the approval names as `prev`.
+    /// Leaf hash, base64. The approval's first message names it as `prev`.
     pub leaf: String,
     /// When and where the journal took it.
     pub origin: Origin,
@@ -59,11 +59,11 @@ pub struct PausedCall {
     pub action: String,
     /// `data.labels`
     pub labels: BTreeMap<String, String>,
-    /// `data.call.digest`, as the data plane computed it.
+    /// `data.call.digest`: the digest that the data plane computed.
     pub declared: Option<String>,
     /// CloudEvents `time`: when the data plane says it judged the call. `None`: before 1970, or after 2554.
     pub said_at: Option<Nanos>,
-    /// `data.mode` is `shadow`: the gateway only watches.
+    /// True if `data.mode` is `shadow`: the gateway only observes.
     pub shadow: bool,
 }
 
@@ -74,17 +74,17 @@ pub struct Frozen {
     pub nonce: String,
     /// `payload.params`, in RFC 8785 form.
     pub params: String,
-    /// `payload.owner`: the principal id that the data plane knows.
+    /// `payload.owner`: the agent's owner, as the data plane names it: a principal id.
     pub owner: Option<String>,
     /// `payload.reason`: the agent's own words.
     pub agent_says: Option<String>,
-    /// The whole call in RFC 8785 form, as it is hashed and executed.
+    /// The whole call in RFC 8785 form: what is hashed and executed.
     pub canonical: String,
-    /// Its digest, computed by us.
+    /// The call digest, computed by this server.
     pub digest: String,
 }
 
-/// Why an event pauses no call, and what to change.
+/// Why an event pauses no call. The text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPaused {
     /// These bytes are no entry that a log of ours holds.
@@ -93,16 +93,16 @@ pub enum NotPaused {
     /// Another kind of entry, or another type of event.
     #[error("only events of type {decision} pause a call", decision = event::DECISION)]
     NotADecision,
-    /// The gateway decided without people.
+    /// The gateway's verdict is not `approval_needed`.
     #[error("the verdict is {0:?}: only `approval_needed` pauses a call")]
     Verdict(String),
     /// No decision that was posted is so.
     #[error("{0} is absent, or not of the form that proto/formats/event.md gives it")]
     Malformed(&'static str),
-    /// The gateway only watches.
+    /// The gateway only observes.
     #[error("data.mode is `shadow`: nothing is paused and nobody is asked")]
     Shadow,
-    /// Without it nobody can see what is asked, and no digest can be computed.
+    /// A member is absent that people must see, or that the digest needs.
     #[error("data.payload.{0} is absent: the call can't be shown and its digest can't be checked")]
     Absent(&'static str),
     /// A nonce that no digest is computed with.
@@ -120,16 +120,16 @@ pub enum NotPaused {
         /// What it would be.
         computed: String,
     },
-    /// The digest is another call's.
+    /// The digest belongs to another call.
     #[error(
         "data.call.digest is {said:?}, but the digest of this call of tenant {tenant} is {computed}"
     )]
     Digest {
-        /// What the event says.
+        /// Digest in the event.
         said: String,
         /// The tenant for which it was computed.
         tenant: Ident,
-        /// What it is.
+        /// Digest that was computed.
         computed: String,
     },
 }

@@ -1,7 +1,8 @@
-//! What may happen: pure decisions over plain data.
+//! Decides what may happen: pure functions over plain data.
 //!
-//! No clock, no randomness, no I/O, no async: time, ids, people and rules enter as data. The same input gives the same
-//! bytes, whoever computes it: a worker now, another worker at the same moment, an auditor in ten years.
+//! No clock, no randomness, no I/O, no async: time, ids, people and rules come in as data. The same input
+//! gives the same bytes for everybody: a worker now, another worker at the same moment, an auditor in ten
+//! years.
 
 pub mod approval;
 pub mod call;
@@ -9,50 +10,51 @@ pub mod decision;
 pub mod quorum;
 pub mod rule;
 
-/// A life that is told by events (J. Chassaing's *decider*, 2021).
+/// A life cycle that consists of events (J. Chassaing's *decider*, 2021).
 ///
-/// Two functions must agree: what [`decide`](Decider::decide) gives is what [`evolve`](Decider::evolve) accepts.
+/// Two functions must agree: [`evolve`](Decider::evolve) accepts every event that [`decide`](Decider::decide)
+/// gives.
 pub trait Decider {
-    /// What has become of it.
+    /// State, folded from the events.
     type State;
-    /// What somebody wants, with everything that the decision needs.
+    /// A command, with everything that is needed to decide it.
     type Command;
-    /// What happened.
+    /// Something that happened.
     type Event;
     /// Why a command is refused.
     type Refusal;
 
-    /// Before anything happened.
+    /// The state before any event.
     fn initial() -> Self::State;
 
-    /// What happens on a command. A refusal may come with events: a click after the deadline makes the expiry happen
-    /// and is refused. Nothing and no refusal: it had happened already.
+    /// The events that a command causes. A refusal may come with events: a click after the deadline makes the
+    /// expiry happen and is refused. No events and no refusal mean that the effect is already in the log.
     fn decide(state: &Self::State, command: &Self::Command) -> Decided<Self::Event, Self::Refusal>;
 
-    /// The state after an event that the journal took at `at`. Total: an event that can't follow leaves the state and
-    /// marks it as corrupt.
+    /// The state after an event with `journal.time` `at`. Total: an event that can't follow marks the state as
+    /// corrupt and changes nothing else.
     fn evolve(state: Self::State, event: &Self::Event, at: ledger::time::Nanos) -> Self::State;
 
-    /// Whether nothing can change any more.
+    /// True if nothing can change any more.
     fn is_terminal(state: &Self::State) -> bool;
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided<E, R> {
-    /// To be appended as one message, in this order; none: nothing is written.
+    /// Events to append as one message, in this order. If empty, write nothing.
     pub events: Vec<E>,
-    /// Why the command itself was not carried out.
+    /// Why the command itself was refused.
     pub refused: Option<R>,
 }
 
 impl<E, R> Decided<E, R> {
-    /// Carried out: this happens. Nothing in it: it had happened already.
+    /// The command is accepted and causes these events. No events mean that its effect is already in the log.
     pub fn events(events: impl Into<Vec<E>>) -> Self {
         Self { events: events.into(), refused: None }
     }
 
-    /// Not carried out; the events happen all the same.
+    /// The command is refused. The events happen all the same.
     pub fn refused(why: R, events: impl Into<Vec<E>>) -> Self {
         Self { events: events.into(), refused: Some(why) }
     }

@@ -1,32 +1,33 @@
-//! How many of which groups must say yes, and whether they have: distinct people, each filling one place.
+//! Quorums: how many people of which groups must approve, and whether they have. Each person fills one place
+//! only.
 //!
-//! In scope: limits, who fills the places (bipartite matching), who is still needed. Out of scope: who may review at
-//! all, which `approval` decides before it asks here.
+//! In scope: limits, who fills the places (bipartite matching), who is still needed. Out of scope: who may
+//! review at all. `approval` decides that before it asks here.
 
 use ledger::ident::Ident;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Groups of each active person.
+/// Active people, each with their groups.
 pub type People = BTreeMap<Ident, BTreeSet<String>>;
 
-/// Who must say yes. Depth at most 2: `all` and `any` hold leaves, or each other once.
+/// People who must approve. Depth at most 2: `all` and `any` hold leaves, or hold each other once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Quorum {
-    /// So many people of one group.
+    /// A number of people of one group.
     AtLeast {
-        /// 1 to [`PLACES_MAX`].
+        /// Number of people, 1 to [`PLACES_MAX`].
         at_least: u32,
         /// A group of the people file.
         of: String,
     },
-    /// Every part, each by other people.
+    /// Every part must be met, each by different people.
     All {
         /// 1 to [`PARTS_MAX`] parts.
         all: Vec<Quorum>,
     },
-    /// One of the parts.
+    /// One of the parts must be met.
     Any {
         /// 1 to [`PARTS_MAX`] parts.
         any: Vec<Quorum>,
@@ -39,9 +40,9 @@ pub const PLACES_MAX: u32 = 16;
 pub const PARTS_MAX: usize = 8;
 /// Deepest nesting: a leaf alone is 0, `all` or `any` of leaves 1.
 pub const DEPTH_MAX: usize = 2;
-/// Most ways to meet a quorum, multiplied over the `any` within an `all`: each is tried.
+/// Most ways to meet a quorum: the product over each `any` within an `all`. Every way is tried.
 pub const WAYS_MAX: usize = 256;
-/// Most people that any way asks for: a token names all of them.
+/// Most people that one way may need. A token names all of them.
 pub const NEEDED_MAX: usize = 64;
 /// Longest name of a group, in bytes.
 pub const GROUP_BYTES_MAX: usize = 64;
@@ -58,7 +59,7 @@ pub enum QuorumError {
     /// `all` in `any` in `all`, or the like.
     #[error("`all` and `any` may be nested once: write the inner one out")]
     Depth,
-    /// The parts multiply.
+    /// The parts give too many ways: see [`WAYS_MAX`].
     #[error("there are more than {WAYS_MAX} ways to meet it: use fewer `any` within `all`")]
     Ways,
     /// A way to meet it needs too many people.
@@ -69,11 +70,11 @@ pub enum QuorumError {
     Group,
 }
 
-/// One way to meet a quorum: the group asked for each place.
+/// One way to meet a quorum: the group needed for each place.
 type Way<'a> = Vec<&'a str>;
 
 impl Quorum {
-    /// Whether it keeps the limits. The other methods expect one that does.
+    /// Checks the limits. The other methods expect a quorum that keeps them.
     pub fn check(&self) -> Result<(), QuorumError> {
         self.check_to(DEPTH_MAX)?;
         if self.way_count() > WAYS_MAX {
@@ -110,7 +111,7 @@ impl Quorum {
         }
     }
 
-    /// How many people the longest way needs.
+    /// Number of people that the longest way needs.
     fn people_max(&self) -> usize {
         match self {
             Self::AtLeast { at_least, .. } => *at_least as usize,
@@ -119,7 +120,7 @@ impl Quorum {
         }
     }
 
-    /// Every group that is asked.
+    /// Every group that the quorum names.
     pub fn groups(&self) -> BTreeSet<&str> {
         match self {
             Self::AtLeast { of, .. } => BTreeSet::from([of.as_str()]),
@@ -129,7 +130,7 @@ impl Quorum {
         }
     }
 
-    /// Whether it asks any of these groups.
+    /// True if the quorum names any of these groups.
     pub fn asks(&self, groups: &BTreeSet<String>) -> bool {
         match self {
             Self::AtLeast { of, .. } => groups.contains(of),
@@ -139,8 +140,8 @@ impl Quorum {
         }
     }
 
-    /// Who fills the places, in order of names, if these people with these groups are enough. The first way in the
-    /// order of the rule counts.
+    /// The people who fill the places, sorted by name, if these people with these groups are enough. The first
+    /// way in the order of the rule counts.
     pub fn met(&self, approvers: &People) -> Option<Vec<Ident>> {
         self.ways().iter().find_map(|way| {
             let filled = fill(way, approvers);
@@ -150,15 +151,15 @@ impl Quorum {
         })
     }
 
-    /// Whether these people fill one way, each of them one place: what [`Quorum::met`] gives does. More groups than
-    /// were counted then do no harm.
+    /// True if these people fill one way exactly, one place each. The result of [`Quorum::met`] does. It does
+    /// no harm if they have more groups now than when they were counted.
     pub fn is_filled_by(&self, people: &People) -> bool {
         let mut ways = self.ways().into_iter().filter(|way| way.len() == people.len());
         ways.any(|way| fill(&way, people).iter().all(Option::is_some))
     }
 
-    /// Who is still needed beside these approvers, by the way that needs the fewest: `(how many, of which group)` in
-    /// order of groups. Empty when it is met.
+    /// People still needed beside these approvers: `(how many, of which group)`, sorted by group, for the way
+    /// that needs the fewest. Empty once the quorum is met.
     pub fn needed(&self, approvers: &People) -> Vec<(u32, String)> {
         let missing = self.ways().into_iter().map(|way| {
             let filled = fill(&way, approvers);
@@ -172,8 +173,9 @@ impl Quorum {
         counts.into_iter().map(|(group, count)| (count, group.to_owned())).collect()
     }
 
-    /// Those without whom these people can't meet it, in order of names; `None`: they can't even together. Any of
-    /// them may be the owner of a call and then may not review it, so a rule should have none.
+    /// The people whose absence alone would make the quorum unreachable, sorted by name. `None` if even all of
+    /// them together cannot meet it. Any of them may own the agent of a call and then may not review it, so a
+    /// rule should have none.
     pub fn indispensable(&self, people: &People) -> Option<Vec<Ident>> {
         let by = self.met(people)?; // without anybody else it is still met
         let lost = |person: &Ident| {
@@ -199,8 +201,9 @@ impl Quorum {
     }
 }
 
-/// Fills as many places as these people can, each one at most. Kuhn's algorithm: a place takes somebody free, or
-/// somebody whose place another can take. Places and people are tried in order, so the result is always the same.
+/// Fills as many places as possible, each person at most one (Kuhn's algorithm): a place takes a free person,
+/// or a person whose place another can take. Places and people are tried in order, so the result is
+/// deterministic.
 fn fill<'a>(way: &Way<'_>, people: &'a People) -> Vec<Option<&'a Ident>> {
     let people: Vec<_> = people.iter().collect();
     let mut place_of = vec![None; people.len()];

@@ -1,4 +1,4 @@
-//! Who must approve what: ordered rules, the first match wins (`proto/formats/rules.md`).
+//! Rules: who must approve which calls. They are ordered; the first match wins (`proto/formats/rules.md`).
 
 mod check;
 mod matching;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 /// Longest name of a rule, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
-/// Most refusals that a rule may ask for to end an approval.
+/// Most denials that a rule may need to end an approval.
 pub const DENY_MAX: u32 = 16;
 /// Longest time to approve, in seconds: 7 days.
 pub const APPROVE_WITHIN_MAX: u64 = 7 * 86_400;
@@ -33,56 +33,57 @@ pub const LIST_MAX: usize = 64;
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Deepest nesting of a value in a `params` condition.
 pub const VALUE_DEPTH_MAX: usize = 8;
-/// Longest RFC 8785 form of a rule, in bytes: it stands whole in every approval.
+/// Longest RFC 8785 form of a rule, in bytes. Every approval holds the whole rule.
 pub const RULE_BYTES_MAX: usize = 16_384;
 
-/// One rule, as it is applied and copied whole into an approval. Times are whole seconds.
+/// One rule, as it was applied. Every approval holds a copy. Times are whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// A name for people, unique within the file.
+    /// Name for people, unique within the file.
     pub name: String,
-    /// Which calls; everything absent matches every call.
+    /// Calls that the rule is for. An absent condition matches every call.
     #[serde(rename = "match", default)]
     pub matches: Match,
-    /// Who must say yes.
+    /// People who must approve.
     pub quorum: Quorum,
-    /// How many refusals end it.
+    /// Number of denials that end the approval.
     pub deny: u32,
-    /// From the decision event to the approval deadline.
+    /// Seconds from the decision event to the approval deadline.
     pub approve_within: u64,
-    /// From the grant to the execution deadline.
+    /// Seconds from the grant to the execution deadline.
     pub execute_within: u64,
-    /// From the redemption until a missing execution report counts as unknown.
+    /// Seconds from the redemption until a missing report counts as unknown.
     pub report_within: u64,
-    /// Life of an override token, 1 to 900.
+    /// Validity of an override token in seconds, 1 to 900.
     pub token_life: u64,
-    /// Channels asked at once, by their names in the channels table; the web page is always there.
+    /// Channels that are asked at once, by their names in the channels table. The web page always shows the
+    /// call too.
     #[serde(default)]
     pub channels: Vec<String>,
-    /// Channels asked too at 2/3 of the time.
+    /// Channels that are also asked at 2/3 of the time.
     #[serde(default)]
     pub escalate: Vec<String>,
-    /// A review only on the web page, by a sign-in younger than this.
+    /// If given, people answer on the web page only, with a sign-in of at most this many seconds ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_up: Option<u64>,
-    /// Whether the agent must have a known owner.
+    /// What the rule demands about the agent's owner.
     #[serde(default)]
     pub owner: Owner,
 }
 
-/// Whether an agent without known owner can be approved (P10).
+/// Whether an agent without a known owner can be approved (P10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
-    /// An owner must be known, and never reviews.
+    /// An owner must be known. Owners never review.
     #[default]
     Known,
-    /// The rule allows agents that nobody owns. A known owner still never reviews.
+    /// Agents without a known owner are allowed. A known owner still never reviews.
     None,
 }
 
-/// Which calls a rule is for. Every given condition must hold.
+/// Calls that a rule is for. Every given condition must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Match {
@@ -92,42 +93,43 @@ pub struct Match {
     /// `tool.action`: one of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub action: Vec<String>,
-    /// Plain labels with exactly these values.
+    /// Plain labels that must have exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// JSON Pointers into the frozen params, with exactly these values.
+    /// JSON Pointers into the frozen params, which must have exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, serde_json::Value>,
-    /// An amount above a limit.
+    /// An amount that must be above a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
 }
 
-/// Holds when the amount is above the limit of its currency. An absent or non-integer amount, an absent or unlisted
-/// currency count as above.
+/// True if the amount is above the limit of its currency. An amount that is absent or not an integer, and a
+/// currency that is absent or not listed, count as above.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
-    /// JSON Pointer to the amount in integer minor units.
+    /// JSON Pointer to the amount, an integer in minor units.
     pub minor: String,
-    /// JSON Pointer to the ISO 4217 code.
+    /// JSON Pointer to the ISO 4217 currency code.
     pub currency: String,
-    /// Limit by currency, in minor units.
+    /// Limit for each currency, in minor units.
     pub over: BTreeMap<String, u64>,
 }
 
 impl Rule {
-    /// From then on nothing grants what was asked for at `asked`.
+    /// The approval deadline of a request made at `asked`: from this time on, nothing grants it.
     pub fn approval_deadline(&self, asked: Nanos) -> Nanos {
         asked.plus_seconds(self.approve_within)
     }
 
-    /// When half of the time to approve is over.
+    /// Time at which half of the time to approve is over.
     pub fn reminder_at(&self, asked: Nanos) -> Nanos {
         self.part_of_time(asked, 1, 2)
     }
 
-    /// When two thirds of the time to approve are over; `None` if it escalates to nobody.
+    /// Time at which two thirds of the time to approve are over. `None` if the rule has no `escalate`
+    /// channels.
     pub fn escalation_at(&self, asked: Nanos) -> Option<Nanos> {
         (!self.escalate.is_empty()).then(|| self.part_of_time(asked, 2, 3))
     }
@@ -137,8 +139,8 @@ impl Rule {
         Nanos(asked.0.saturating_add(whole / of * part))
     }
 
-    /// What names this rule everywhere: base64url SHA-256 of its RFC 8785 form, 43 characters. Of a rule that keeps
-    /// the limits ([`Rule::check`]); numbers that RFC 8785 would change make it panic.
+    /// The digest that identifies this rule everywhere: base64url SHA-256 of its RFC 8785 form, 43 characters.
+    /// The rule must keep the limits ([`Rule::check`]): numbers that RFC 8785 would change make this panic.
     pub fn digest(&self) -> String {
         BASE64URL_NOPAD.encode(&Sha256::digest(canonical::of(self)))
     }

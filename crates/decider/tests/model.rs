@@ -1,8 +1,9 @@
-//! Every order of everything: three deciders that race on one approval, with and without compare-and-swap.
+//! Every order of events: three deciders race on one approval, with and without compare-and-swap.
 //!
-//! A decider decides on what it has read, and later appends; in between the others may append, the rule may change and
-//! time may pass. With compare-and-swap an append that is not based on the last message is refused. The checker visits
-//! every reachable state; without compare-and-swap it must find the double redemption, or it would prove nothing.
+//! A decider decides on what it has read, and appends later. In between the others may append, the rule may
+//! change and time may pass. With compare-and-swap, an append that is not based on the last message is
+//! refused. The checker visits every reachable state. Without compare-and-swap it must find the double
+//! redemption, or it would prove nothing.
 
 use decider::{
     Decider,
@@ -21,17 +22,17 @@ use std::{
     sync::Arc,
 };
 
-/// Deciders that may have something decided and not yet appended.
+/// Number of deciders that may have a decision that is not appended yet.
 const DECIDERS: usize = 3;
 /// Seconds that can pass: enough for every time of [`RULE`], one after the other.
 const TIME_MAX: u64 = 5;
-/// Refused attempts that are looked at, of those that are recorded.
+/// Number of recorded refusals that are explored.
 const REFUSALS_MAX: u32 = 1;
 const DIGEST: &str = "daHInlbkNmfOsploZOOJj4dRqKv08fmS6ouQxznXZa4";
 const RULE: &str = r#"{"name":"r","quorum":{"at_least":2,"of":"finance"},"deny":1,"approve_within":2,
     "execute_within":2,"report_within":1,"token_life":1}"#;
 
-/// What somebody wants of the approval.
+/// A command on the approval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wish {
     Approve(&'static str),
@@ -68,16 +69,16 @@ enum Step {
     RuleChanges,
 }
 
-/// Decided on `base` messages, not yet appended.
+/// Decided after `base` messages, not appended yet.
 #[derive(Clone, Debug, PartialEq)]
 struct Decided {
     base: u64,
     events: Vec<Event>,
-    /// The same as text: for order and identity.
+    /// The same as text, for order and identity.
     text: String,
 }
 
-/// The journal, what waits to be appended, and what was told to anybody.
+/// The journal, the decisions that wait to be appended, and the answers that callers got.
 #[derive(Clone, Debug, PartialEq)]
 struct Race {
     cas: bool,
@@ -86,12 +87,12 @@ struct Race {
     truth: State,
     decided: Vec<Decided>,
     redemptions: usize,
-    /// `granted`, `denied`, and what must never be: `late`, `after an end`.
+    /// `granted`, `denied`, and answers that must never occur: `late`, `after an end`.
     told: BTreeSet<&'static str>,
 }
 
-/// Two races are the same if the same can still happen: neither the numbers of messages count, nor when somebody
-/// answered, nor, with compare-and-swap, what exactly is stale, as it is only refused.
+/// Two races are equal if the same can still happen. Numbers of messages do not count, nor times of reviews,
+/// nor, with compare-and-swap, the content of stale decisions, because they are only refused.
 impl Hash for Race {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let state = &self.truth;
@@ -198,7 +199,7 @@ impl Race {
         }
     }
 
-    /// The journal takes it, or refuses it; what has happened is told to whoever asked.
+    /// The journal accepts or refuses the message; the caller gets the result.
     fn append(&mut self, base: u64, events: Vec<Event>) {
         if self.cas && base != self.truth.n {
             return; // refused: whoever it was reads again and decides anew
@@ -213,7 +214,8 @@ impl Race {
     }
 
     fn tell(&mut self, event: &Event, before: &State, at: Nanos) {
-        // With compare-and-swap the log is read again first: by the journal's time it may have come too late.
+        // With compare-and-swap the log is read again first: by the journal's time the message may have come
+        // too late.
         let became = |phase| !self.cas || (self.truth.phase == phase && before.phase != phase);
         let late = |deadline| (at >= deadline).then_some("late");
         match event {

@@ -1,4 +1,5 @@
-//! `proto/formats/approval.md` says what the code does: its example is a life, and its table of codes is complete.
+//! Checks `proto/formats/approval.md` against the code: its example is a whole life, and its table of codes is
+//! complete.
 
 use decider::approval::{Message, Phase, Refusal, State, fold};
 use ledger::{ident::Ident, time::Nanos};

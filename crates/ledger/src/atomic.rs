@@ -1,9 +1,10 @@
-//! Files that are written whole or not at all, and nowhere but where they were meant to be.
+//! Writes files whole or not at all, and only where they were meant to be.
 //!
-//! Whatever the product writes beside its database and the guard's slots is written here: under a new random name that
-//! nobody has (`O_EXCL`), readable by its owner alone (0600; folders 0700), then renamed; both are fsynced. A folder is
-//! held open and its names are looked up in it alone, so nothing is read, written or removed through a link: what a name
-//! stands for must be a regular file, or a folder where one is meant. Errors name the path and say what to do.
+//! Everything that the product writes beside its database and the guard's slots is written here. A file is
+//! written under a new random name (`O_EXCL`), readable by its owner alone (0600; folders 0700), and then
+//! renamed; both steps are fsynced. A folder is held open, and names are looked up in it alone, so nothing is
+//! read, written or removed through a link: each name must be a regular file, or a folder where one is
+//! expected. Errors name the path and say what to do.
 
 use crate::leftover;
 use rustix::{
@@ -18,51 +19,51 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a name in a folder stands for.
+/// What a name in a folder refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A regular file of this many bytes.
     File(u64),
     /// A folder.
     Folder,
-    /// A link, wherever it leads.
+    /// A link, whatever its target.
     Link,
     /// A device, a pipe, a socket.
     Other,
 }
 
-/// A folder that is held open.
+/// An open folder.
 #[derive(Debug)]
 pub struct Folder {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// Replaces a file whole, or makes it: a crash leaves the old bytes or the new ones.
+/// Replaces a whole file, or makes it. A crash leaves the old bytes or the new ones.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (folder, name) = place(path)?;
     folder.replace(&name, bytes)
 }
 
-/// Makes a file that must not be there yet.
+/// Makes a file that must not exist yet.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (folder, name) = place(path)?;
     folder.create(&name, bytes)
 }
 
-/// Makes an empty file that must not be there yet, to be written bit by bit: a log.
+/// Makes an empty file that must not exist yet, to be written in parts: a log.
 pub fn create_open(path: &Path) -> io::Result<File> {
     let (folder, name) = place(path)?;
     folder.open_new(&name)
 }
 
-/// The bytes of a regular file, at most `max`; `None` if there is none.
+/// Reads a regular file of at most `max` bytes. `None` if it does not exist.
 pub fn read(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     let (folder, name) = place(path)?;
     folder.read(&name, max)
 }
 
-/// Makes a folder that only its owner may enter, and what is missing above it. One that is there stays as it is.
+/// Makes a folder that only its owner may enter, with missing parents. An existing folder is left as it is.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| match e.kind() {
@@ -73,7 +74,7 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     })
 }
 
-/// The folder of a file, reached as the path says (the folder may be a link that its user has made), and the file's name.
+/// The folder of a file and the file's name. The path to the folder may contain links that its user has made.
 fn place(path: &Path) -> io::Result<(Folder, String)> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| wrong(path, "not the name of a file (in UTF-8)"))?;
@@ -85,9 +86,9 @@ fn place(path: &Path) -> io::Result<(Folder, String)> {
 }
 
 impl Folder {
-    /// Opens a folder. The last part of its path may not be a link.
+    /// Opens a folder. The last part of its path must not be a link.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Without a slash at its end, which would follow a link.
+        // Removes a slash at the end, which would follow a link.
         let path: PathBuf = path.components().collect();
         let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
         Self::open_at(&CWD, &path, path.clone())
@@ -107,12 +108,12 @@ impl Folder {
         }
     }
 
-    /// Its path, for messages.
+    /// Path of the folder, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A folder in it; `None` if there is none.
+    /// Opens a folder in it. `None` if it does not exist.
     pub fn folder(&self, name: &str) -> io::Result<Option<Self>> {
         let path = self.named(name)?;
         match Self::open_at(&self.fd, Path::new(name), path) {
@@ -122,7 +123,7 @@ impl Folder {
         }
     }
 
-    /// A folder in it, made where there is none.
+    /// Opens a folder in it, and makes it if it does not exist.
     pub fn make(&self, name: &str) -> io::Result<Self> {
         let path = self.named(name)?;
         match fs::mkdirat(&self.fd, name, Mode::RWXU) {
@@ -131,7 +132,7 @@ impl Folder {
         }
     }
 
-    /// What a name stands for; `None` if it is not there.
+    /// What a name refers to. `None` if it does not exist.
     pub fn found(&self, name: &str) -> io::Result<Option<Found>> {
         let path = self.named(name)?;
         let stat = match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -147,7 +148,7 @@ impl Folder {
         }))
     }
 
-    /// Every name in it, sorted; names that are not UTF-8 with their bytes replaced (so they are nobody's).
+    /// All names in it, sorted. Bytes that are not UTF-8 are replaced, so such names match no file of ours.
     pub fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         self.each(|name| {
@@ -158,7 +159,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Goes through its names one by one, in any order; what is read may be removed on the way.
+    /// Visits its names one by one, in any order. Names may be removed meanwhile.
     pub fn each(&self, mut take: impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
         let failed = |e: Errno| told(&self.path, &e.into());
         for entry in fs::Dir::read_from(&self.fd).map_err(failed)? {
@@ -171,13 +172,13 @@ impl Folder {
         Ok(())
     }
 
-    /// The same folder once more.
+    /// A second handle on the same folder.
     pub fn again(&self) -> io::Result<Self> {
         let fd = self.fd.try_clone().map_err(|e| told(&self.path, &e))?;
         Ok(Self { fd, path: self.path.clone() })
     }
 
-    /// The bytes of a regular file, at most `max`; `None` if there is none.
+    /// Reads a regular file of at most `max` bytes. `None` if it does not exist.
     pub fn read(&self, name: &str, max: u64) -> io::Result<Option<Vec<u8>>> {
         let path = self.named(name)?;
         match self.found(name)? {
@@ -196,20 +197,20 @@ impl Folder {
         Ok(Some(bytes))
     }
 
-    /// Replaces a file whole, or makes it.
+    /// Replaces a whole file, or makes it.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.write(name, bytes, true)?;
         self.sync()
     }
 
-    /// As [`Self::replace`], but on the disk only after [`Self::sync_everything`]: for many files at once.
+    /// As [`Self::replace`], but durable only after [`Self::sync_everything`]: for many files at once.
     pub fn replace_unsynced(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.write(name, bytes, false)
     }
 
     fn write(&self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
         let path = self.named(name)?;
-        // A rename would not follow a link but put a file in its place: whoever made it did not mean that.
+        // A rename would replace a link with a file, which the maker of the link did not expect.
         match self.found(name)? {
             None | Some(Found::File(_)) => {}
             Some(other) => return Err(not_a_file(&path, other)),
@@ -220,7 +221,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Makes a file that must not be there yet.
+    /// Makes a file that must not exist yet.
     pub fn create(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.named(name)?;
         let fresh = self.fresh(bytes, true)?;
@@ -230,7 +231,7 @@ impl Folder {
         self.sync()
     }
 
-    /// Makes an empty file that must not be there yet.
+    /// Makes an empty file that must not exist yet.
     fn open_new(&self, name: &str) -> io::Result<File> {
         let path = self.named(name)?;
         let flags =
@@ -239,7 +240,7 @@ impl Folder {
         fd.map(File::from).map_err(|e| told(&path, &e.into()))
     }
 
-    /// The bytes under a name that nobody has.
+    /// Writes the bytes under a new random name.
     fn fresh(&self, bytes: &[u8], sync: bool) -> io::Result<Fresh<'_>> {
         let mut random = [0; leftover::RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
@@ -252,7 +253,7 @@ impl Folder {
         Ok(fresh)
     }
 
-    /// Removes a regular file, or a link (never what it leads to); nothing there is no error.
+    /// Removes a regular file, or a link (never its target). Succeeds if nothing is there.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         let path = self.named(name)?;
         match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -261,7 +262,7 @@ impl Folder {
         }
     }
 
-    /// Removes a folder if it is empty; says whether it is gone.
+    /// Removes a folder if it is empty. True if it is gone.
     pub fn remove_folder(&self, name: &str) -> io::Result<bool> {
         let path = self.named(name)?;
         match fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
@@ -271,10 +272,10 @@ impl Folder {
         }
     }
 
-    /// Takes the folder for this process, as long as it is held; says whether nobody else has it.
+    /// Locks the folder for this process until it is closed. True if no other process holds it.
     pub fn lock(&self) -> io::Result<bool> {
         match fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
-            // Also on a file system without locks: nobody can be told from us there.
+            // A file system without locks can't show whether another process holds the folder.
             Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(e) => Err(told(&self.path, &e.into())),
@@ -285,12 +286,12 @@ impl Folder {
         fs::fsync(&self.fd).map_err(|e| told(&self.path, &e.into()))
     }
 
-    /// Brings to the disk whatever was written to this file system.
+    /// Syncs everything that was written to this file system.
     pub fn sync_everything(&self) -> io::Result<()> {
         fs::syncfs(&self.fd).map_err(|e| told(&self.path, &e.into()))
     }
 
-    /// The path of a name in it; the name is one name, never a path.
+    /// The path of a name in it. The name must be a single name, not a path.
     fn named(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
@@ -300,7 +301,7 @@ impl Folder {
     }
 }
 
-/// A file that is being written; gone again unless it was renamed.
+/// A file that is being written. Removed when dropped, unless it was renamed.
 struct Fresh<'a> {
     folder: &'a Folder,
     name: String,
@@ -332,7 +333,7 @@ fn wrong(path: &Path, why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", path.display()))
 }
 
-/// What the system said, and of which path.
+/// The system's error, with the path.
 fn told(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

@@ -28,10 +28,11 @@ pub fn to_vec(value: &Value<'_>) -> Vec<u8> {
     out
 }
 
-/// The RFC 8785 form of one of our own types. Panics if it does not serialize to strict JSON: a defect of the type.
+/// The RFC 8785 form of one of our own types. Panics if it does not serialize to strict JSON, which is a
+/// defect of the type.
 pub fn of<T: serde::Serialize>(value: &T) -> Vec<u8> {
     let text = serde_json::to_vec(value).expect("our own types serialize");
-    // They may hold whole entries (`crate::gone`), which are deeper than what is taken from outside.
+    // Our types may hold whole entries (`crate::gone`), which are deeper than outside input may be.
     to_vec(&json::parse_nested(&text).expect("our own types are strict JSON"))
 }
 
@@ -146,7 +147,7 @@ mod tests {
     }
 
     proptest! {
-        /// Somebody else's canonicaliser agrees on everything the strict reader lets through.
+        /// Another implementation agrees on everything that the strict reader accepts.
         #[test]
         fn p5_agrees_with_another_implementation(value in value()) {
             let text = serde_json::to_vec(&value).unwrap();

@@ -1,4 +1,4 @@
-//! What happens beside posting: erasures are completed, old journal messages are trimmed.
+//! Work beside posting: completes erasures and trims old journal messages.
 
 use crate::{
     canonical,
@@ -18,19 +18,20 @@ use std::{
     time::Duration,
 };
 
-/// Most messages trimmed in one go.
+/// Most messages that one trim removes.
 const TRIM_MESSAGES_MAX: u64 = 1_000_000;
-/// So many old messages are worth an entry.
+/// Number of old messages from which a trim is worth an entry.
 const TRIM_MESSAGES_MIN: u64 = 10_000;
 /// Most repetitions that one erasure message names.
 pub const REPEATS_MAX: usize = 200;
 
-/// Completes every erasure of `tenant` whose entry is posted: the journal messages go, then all old files. Repetitions
-/// that no erasure entry names are named by one first.
+/// Completes every erasure of `tenant` whose entry is posted: deletes the journal messages, then rewrites all
+/// old files. Repetitions that no erasure entry names are first named by one.
 ///
-/// Returns how many journal messages still have to go: 0 means that the bytes are nowhere in the data directory.
+/// Returns the number of journal messages that still have to go. 0 means that the bytes are nowhere in the
+/// data directory.
 pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
-    // Whoever comes second finds nothing to do.
+    // A second caller waits here, and then finds nothing to do.
     let _alone = tenant.erasing.lock().await;
     let unnamed = name_repetitions(ledger, tenant).await?;
     if unnamed > 0 {
@@ -67,7 +68,7 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
         }
         Journal::Absent => return Ok(marked.len()),
     }
-    // Whoever dies in here finds the erasures pending again at the next start.
+    // After a crash in here, the next start finds the erasures still pending.
     tokio::task::block_in_place(|| {
         let payloads = gone.entry(Family::Payload).or_default();
         for erasing in &marked {
@@ -86,11 +87,11 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
     Ok(0)
 }
 
-/// Repetitions of erased events that no erasure entry names yet get erasure messages of their own: a replica that comes
-/// later must know what stood in their place.
+/// Publishes erasure messages for repetitions of erased events that no erasure entry names yet. A replica that
+/// comes later must know what was in their place.
 ///
-/// Returns how many are left without a name, because the log can't take messages now: until they have one, what leads to
-/// them must stay.
+/// Returns how many are still not named, because the log takes no messages now. Until they are named, the rows
+/// that lead to them must stay.
 async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
     let number = tenant.number;
     let marked = pending(ledger, number, "erasing")?;
@@ -111,7 +112,7 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Err
         let places: Vec<_> = places.into_iter().collect();
         for places in places.chunks(REPEATS_MAX) {
             let erasure = ledger.erasure(tenant, index, places, by.clone()).await?;
-            // No more payload goes: only these messages.
+            // This erases no more payload, only these messages.
             let erasure = Erasure { fields: Some(Vec::new()), ..erasure };
             erase(ledger, tenant, &erasure).await?;
         }
@@ -119,8 +120,8 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Err
     Ok(0)
 }
 
-/// Publishes an erasure and waits for its entry; returns its index. One that posting refuses names what the log does not:
-/// the database's index of repetitions was changed, and the log halts.
+/// Publishes an erasure and waits for its entry. Returns its leaf index. If posting refuses it, the database's
+/// index of repetitions was changed, and the log halts.
 pub async fn erase(
     ledger: &Ledger,
     tenant: &Tenant,
@@ -135,10 +136,11 @@ pub async fn erase(
     Err(distrust(ledger, tenant, store::Error::Corrupt { family: "repeats", what }))
 }
 
-/// Refuses to delete what no posted erasure names: rows of the database alone delete nothing.
+/// Refuses to delete a message that no posted erasure names: rows of the database alone must not delete
+/// anything.
 ///
-/// Each message must be named by an `erasure` entry (found by walking `prior.system` back from the last leaf). Posting has
-/// compared there what it gave.
+/// Each message must be named by an `erasure` entry, found by walking `prior.system` back from the last leaf.
+/// When that entry was posted, what the message gave was compared.
 fn check_named(ledger: &Ledger, tenant: &Tenant, erasings: &[Erasing]) -> Result<(), Error> {
     let wanted = erasings.iter().map(|e| (e.index, (e.epoch, e.seq))).collect();
     let unnamed = tokio::task::block_in_place(|| ledger.unnamed_among(tenant, wanted));
@@ -153,7 +155,7 @@ fn check_named(ledger: &Ledger, tenant: &Tenant, erasings: &[Erasing]) -> Result
     Err(distrust(ledger, tenant, error))
 }
 
-/// What the database holds is not what was posted.
+/// Halts the log: the database does not hold what was posted.
 fn distrust(ledger: &Ledger, tenant: &Tenant, error: store::Error) -> Error {
     if matches!(error, store::Error::Corrupt { .. }) {
         ledger.halt(tenant, format!("{error}; nothing is erased any more. Restore a backup"));
@@ -161,7 +163,7 @@ fn distrust(ledger: &Ledger, tenant: &Tenant, error: store::Error) -> Error {
     error.into()
 }
 
-/// Where else the journal holds the events of these erasures, and the keys that say so.
+/// Other messages with the events of these erasures, and the keys of the index rows that name them.
 fn repeats(
     ledger: &Ledger,
     number: LogNumber,
@@ -175,8 +177,8 @@ fn repeats(
     Ok(repeats)
 }
 
-/// Whether the stream holds, under the number it had in an earlier epoch, the message of an erased entry: so it is when
-/// that epoch ended by a broker that was restored from an older copy.
+/// True if the current stream still holds the erased message under its old sequence. That happens when the
+/// epoch ended because the broker was restored from an older copy.
 #[cfg(feature = "jetstream")]
 async fn is_still_there(
     ledger: &Ledger,
@@ -212,11 +214,11 @@ fn pending(ledger: &Ledger, number: LogNumber, what: &str) -> Result<Vec<Erasing
     unreadable.map_or(Ok(pending), |error| Err(error.into()))
 }
 
-/// Removes journal messages that are posted, guarded and older than `retention`, after an entry says so. The last posted
-/// one always stays.
+/// Removes journal messages that are posted, guarded and older than `retention`, after an entry says so. The
+/// last posted message always stays.
 ///
-/// Returns the first sequence that is kept.
-/// `keep_from`: the first journal sequence of an approval that is not over, if there is one.
+/// Returns the first sequence that is kept. `keep_from`: the first journal sequence that an open approval
+/// needs, if there is one.
 pub async fn trim(
     ledger: &Ledger,
     tenant: &Tenant,
@@ -234,7 +236,7 @@ pub async fn trim(
         return Ok(below);
     }
     let keep = to_keep(tenant, retention, keep_from).await?;
-    // Not an entry for every message that grows old: many at once, or those that are a tenth too old.
+    // Not one entry for every message that grows old: only for many at once, or if some are a tenth too old.
     let due = keep > first
         && (keep - first >= TRIM_MESSAGES_MIN
             || to_keep(tenant, retention + retention / 10, keep_from).await? > first);
@@ -256,7 +258,7 @@ async fn last_trim(tenant: &Tenant) -> Result<Option<u64>, journal::Error> {
     Ok(message.and_then(|message| gone::read::<Trim>(&message.body)).map(|trim| trim.below))
 }
 
-/// The first sequence that stays.
+/// The first sequence to keep.
 pub async fn to_keep(
     tenant: &Tenant,
     retention: Duration,
@@ -279,7 +281,7 @@ pub async fn to_keep(
     first_kept(journal, (first, end), before).await
 }
 
-/// The first message of `low..high` that was stored at `before` or later; `high` if all are older.
+/// The first message in `low..high` that was stored at `before` or later. `high` if all are older.
 async fn first_kept(
     journal: &Journal,
     (mut low, mut high): (u64, u64),
@@ -287,7 +289,7 @@ async fn first_kept(
 ) -> Result<u64, journal::Error> {
     while low < high {
         let middle = low + (high - low) / 2;
-        // An erased message has no time: the next one that is there decides.
+        // An erased message has no time, so the next existing one decides.
         let mut at = middle;
         let mut found = None;
         while at < high && found.is_none() {

@@ -1,8 +1,8 @@
-//! This machine's clock, judged without another one: by the clock that counts since boot, and by the newest time that a
-//! log knows.
+//! Judges this machine's clock without another clock: by the clock that counts since boot, and by the newest
+//! time that a log knows.
 //!
-//! In scope: the time of embedded messages, and whether deadlines may be judged by this clock. Out of scope: the broker's
-//! clock, which the approvals worker compares with ours.
+//! In scope: the time of embedded messages, and whether deadlines may be judged by this clock. Out of scope:
+//! the broker's clock, which the approvals worker compares with ours.
 
 use crate::{journal::embedded::now, time::Nanos};
 use rustix::time::{ClockId, clock_gettime};
@@ -11,74 +11,74 @@ use std::{
     time::Duration,
 };
 
-/// Further off than this, no deadline is judged.
+/// Beyond this difference no deadline is judged.
 pub const APART_MAX: Duration = Duration::from_secs(30);
-/// A start so long after the newest time that a log knows needs the word of an admin.
+/// If a start comes this long after the newest time that a log knows, an admin must confirm the clock.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// 2025-01-01: no log is older.
+/// 2025-01-01. No log is older.
 const EARLIEST: Nanos = Nanos(1_735_689_600_000_000_000);
 
-/// What is wrong with time; the text says what to do.
+/// What is wrong with the clock. The text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
-    /// Before any log was begun.
+    /// The clock is before the time of any log.
     #[error(
         "This machine's clock says {0}, which is before any log was begun: set it. If it is right after all, an admin \
          says so with `countersign clock reset`."
     )]
     Early(Nanos),
-    /// Far beyond what the log knows.
+    /// The clock is far beyond what the log knows.
     #[error(
         "This machine's clock says {now}, but the newest time that the log knows is {known}: set the clock. If it is \
          right, because nothing ran for so long, an admin says so with `countersign clock reset`."
     )]
     Far {
-        /// The clock.
+        /// The clock's time.
         now: Nanos,
         /// The newest time that is certain.
         known: Nanos,
     },
-    /// Set while the process ran.
+    /// The clock was set while the process ran.
     #[error(
         "This machine's clock was set from {expected} to {now} while the server ran: set it right. If it is right now, \
          an admin says so with `countersign clock reset`, or restart the server."
     )]
     Stepped {
-        /// The clock.
+        /// The clock's time.
         now: Nanos,
-        /// What it would say by the clock that counts since boot.
+        /// The time that follows from the clock since boot.
         expected: Nanos,
     },
-    /// An entry from the future.
+    /// The newest entry is from the future.
     #[error(
         "The newest entry is dated {newest}, but this machine's clock says {now}: a clock was wrong when it was written, \
          or this one is. Set the clock if it is wrong; if it is right, an admin begins time anew with `countersign clock \
          reset`."
     )]
     Ahead {
-        /// The clock.
+        /// The clock's time.
         now: Nanos,
         /// `journal.time` of the newest entry.
         newest: Nanos,
     },
 }
 
-/// What one tenant's log knows about time. Every look at the clock is judged by it.
+/// What one tenant's log knows about time. Every reading of the clock is judged by it.
 pub struct Clock {
-    /// The newest time that the log knew when the process opened it, and the time since boot then.
+    /// The newest time that the log knew when the process opened it, and the time since boot at that moment.
     begun: (Nanos, Duration),
     state: Mutex<State>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
-    /// The newest time that is certain; 0 for a new log.
+    /// The newest time that is certain. 0 for a new log.
     known: Nanos,
-    /// The clock and the one since boot, when they were looked at together last and the clock was right.
+    /// The clock and the clock since boot, when they were last read together while the clock was right.
     base: Option<(Nanos, Duration)>,
 }
 
-/// Time since this machine was booted, also while it slept: nobody sets it.
+/// Time since the machine booted, sleep included. Nobody can set it.
 pub fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     let part = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -86,7 +86,7 @@ pub fn since_boot() -> Duration {
 }
 
 impl Clock {
-    /// A clock of a log whose newest entry is dated `known`.
+    /// The clock of a log whose newest entry has the time `known`.
     pub fn new(known: Nanos) -> Self {
         Self { begun: (known, since_boot()), state: Mutex::new(State { known, base: None }) }
     }
@@ -95,19 +95,19 @@ impl Clock {
         self.state.lock().expect("no holder of the lock panics")
     }
 
-    /// It is certain that `time` has been.
+    /// Notes that `time` is certainly in the past.
     pub fn has_been(&self, time: Nanos) {
         let mut state = self.lock();
         state.known = state.known.max(time);
     }
 
-    /// An admin says that the clock is right now.
+    /// Notes that an admin confirmed the clock.
     pub fn accept(&self) {
         let now = now();
         *self.lock() = State { known: now, base: Some((now, since_boot())) };
     }
 
-    /// Whether the clock is right, as far as this machine can tell.
+    /// The clock's time, if it is right as far as this machine can know.
     pub fn look(&self) -> Result<Nanos, Wrong> {
         let (now, boot) = (now(), since_boot());
         let mut state = self.lock();
@@ -116,8 +116,9 @@ impl Clock {
         wrong.map_or(Ok(now), Err)
     }
 
-    /// The time to give to a message. While the clock is wrong, time goes on as the clock since boot has it: from when it
-    /// was right, or else from the newest time that the log knows. So no entry is dated ahead; a new log gets none.
+    /// The time for a message. While the clock is wrong, time continues by the clock since boot: from when the
+    /// clock was right, or else from the newest time that the log knows. So no entry gets a future time. A new
+    /// log gets none.
     pub fn stamp(&self) -> Result<Nanos, Wrong> {
         self.look().or_else(|wrong| {
             let (state, boot) = (*self.lock(), since_boot());
@@ -130,13 +131,13 @@ impl Clock {
 }
 
 impl State {
-    /// What the clock would say at `boot` if nobody had set it.
+    /// The time that the clock would show at `boot` if nobody had set it.
     fn expected(&self, boot: Duration) -> Option<Nanos> {
         let (wall, at) = self.base?;
         Some(later(wall, boot.saturating_sub(at)))
     }
 
-    /// What is known after a look, and what is wrong.
+    /// What is known after a reading, and what is wrong.
     fn look(self, now: Nanos, boot: Duration) -> (Self, Option<Wrong>) {
         let expected = self.expected(boot);
         let known = self.known.max(expected.unwrap_or_default());
@@ -148,18 +149,18 @@ impl State {
         {
             (self, Some(Wrong::Stepped { now, expected }))
         } else {
-            // Small corrections are what a clock is set right by: the next one counts from here.
+            // Small corrections are normal (NTP). The next reading counts from here.
             (Self { known: self.known, base: Some((now, boot)) }, None)
         }
     }
 }
 
-/// How far two times are apart.
+/// Difference of two times.
 pub fn apart(one: Nanos, other: Nanos) -> Duration {
     Duration::from_nanos(one.0.abs_diff(other.0))
 }
 
-/// The time after a while; the end of time where that is too far.
+/// The time `by` later, at most the end of time.
 pub fn later(time: Nanos, by: Duration) -> Nanos {
     Nanos(time.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }
@@ -175,8 +176,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// A log that knows `NOON`; a process whose clock was right then (`running`) or that is just starting; the clock says
-    /// `NOON` and `ahead` seconds, `passed` seconds after.
+    /// A log that knows `NOON`; a process whose clock was right then (`running`) or that is just starting.
+    /// After `passed` seconds the clock shows `NOON` and `ahead` seconds.
     fn check(running: bool, passed: u64, ahead: i64, wrong: &str) {
         let base = running.then_some((NOON, secs(100)));
         let state = State { known: NOON, base };
@@ -236,7 +237,7 @@ mod tests {
         let clock = Clock::new(Nanos(0));
         assert!(clock.stamp().is_ok());
         let (wall, at) = clock.lock().base.unwrap();
-        // The clock was an hour behind when it was looked at: now it is an hour ahead of what is expected.
+        // The clock was an hour behind at the last reading, so now it is an hour ahead of what is expected.
         clock.lock().base = Some((Nanos(wall.0 - 3_600_000_000_000), at));
         assert!(matches!(clock.look(), Err(Wrong::Stepped { .. })));
         assert!(apart(clock.stamp().unwrap(), now()) > secs(3500));

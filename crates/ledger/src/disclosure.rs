@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Bytes of the random seed in the `Countersign-Salt` header.
 pub const SEED_BYTES: usize = 16;
 
-/// Where the salts of one event come from. Wiped when dropped.
+/// Seed of the salts of one event. Wiped when dropped.
 #[derive(Clone)]
 pub struct Seed {
     bytes: Zeroizing<[u8; 32]>,
@@ -31,7 +31,8 @@ impl Seed {
 
     /// The seed of a message without the header: `HMAC(tenant salt key, epoch ‖ seq)`, both u64 big-endian.
     ///
-    /// Whoever holds the salt key can recompute it and test guesses even after erasure; the entry says `derived`.
+    /// A holder of the salt key can recompute it and test guesses, even after erasure. The entry says
+    /// `derived`.
     pub fn derive(salt_key: &[u8; 32], epoch: u64, seq: u64) -> Self {
         let mut mac = keyed(salt_key);
         mac.update(&epoch.to_be_bytes());
@@ -43,7 +44,7 @@ impl Seed {
         }
     }
 
-    /// Whether it came from the salt key instead of the producer.
+    /// True if it was derived from the salt key; false if the producer sent it.
     pub fn is_derived(&self) -> bool {
         self.derived
     }
@@ -68,7 +69,7 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of every length")
 }
 
-/// Whose fields are salted; empty parts where a message has none.
+/// The event whose fields are salted. Parts are empty if a message has none.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// The producer, or "" for a message that has none.
@@ -96,7 +97,7 @@ pub fn text(salt: &Salt, name: &str, value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The digest that stands in the leaf: base64url SHA-256, 43 characters.
+/// The digest in the leaf: base64url SHA-256, 43 characters.
 pub fn digest(text: &[u8]) -> String {
     BASE64URL_NOPAD.encode(&Sha256::digest(text))
 }

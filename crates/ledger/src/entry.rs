@@ -25,33 +25,33 @@ pub enum Kind {
     Event,
     /// Approval and token events.
     Approval,
-    /// Erasable matter of an approval.
+    /// Erasable evidence about an approval or an administrative act.
     Evidence,
-    /// A message that could not be accepted.
+    /// A message that was not accepted.
     Rejected,
-    /// Another body under a key that was taken.
+    /// Another body under a key that is taken.
     DuplicateConflict,
-    /// Numbers of a source are missing.
+    /// Numbers of a source did not come.
     GapOpened,
     /// A missing number arrived.
     GapClosed,
-    /// Sequences of the journal itself are missing.
+    /// Messages of the journal itself are gone.
     JournalGap,
     /// Payload was erased.
     Erasure,
-    /// An API key appeared or disappeared.
+    /// An API key was added or removed.
     Access,
     /// A signing key took over.
     Key,
     /// Rules took effect.
     Rules,
-    /// A new journal epoch.
+    /// A new journal epoch began.
     Journal,
-    /// Time begins anew.
+    /// Time was restarted.
     Clock,
-    /// Old journal messages go.
+    /// Old journal messages are removed.
     Trim,
-    /// A server says that it signs the log from here on.
+    /// A server signs the log from here on.
     Signer,
 }
 
@@ -88,7 +88,7 @@ impl Kind {
         Self::ALL.iter().find(|(_, n)| *n == name).map(|(kind, _)| *kind)
     }
 
-    /// Whether it is on the chain `prior.system`: what it says decides how later messages are posted or judged.
+    /// True if it is on the chain `prior.system`: it decides how later messages are posted or judged.
     pub fn is_system(self) -> bool {
         match self {
             Self::Genesis
@@ -113,21 +113,21 @@ impl Kind {
     }
 }
 
-/// The last entries of two sorts before an entry (member `prior`): walking back from the last leaf proves that there is
-/// no later one, without the whole log.
+/// The last entries of two sorts before an entry (member `prior`). Walking back from the last leaf proves, without the
+/// whole log, that there is no later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prior {
-    /// Leaf index of the last `approval` entry; absent before the first.
+    /// Leaf index of the last `approval` entry. Absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<u64>,
-    /// Leaf index of the last entry whose kind [is a system one](Kind::is_system); absent in the genesis alone.
+    /// Leaf index of the last entry whose kind [is a system one](Kind::is_system). Absent in the genesis only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<u64>,
 }
 
 impl Prior {
-    /// What the entries after the one at `index` carry.
+    /// Updates it after the entry at `index`, for the next one.
     pub fn note(&mut self, kind: Kind, index: u64) {
         if kind == Kind::Approval {
             self.approval = Some(index);
@@ -137,12 +137,12 @@ impl Prior {
     }
 }
 
-/// Everything of an entry but its place: made before the journal sequence is known.
+/// An entry without its place. It is made before the journal sequence is known.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// What it records.
     pub kind: Kind,
-    /// Who published it.
+    /// Producer that published it.
     pub producer: Option<Ident>,
     /// RFC 8785 form of the member `event`, an object.
     pub event: Vec<u8>,
@@ -150,9 +150,9 @@ pub struct Draft {
     pub commit: String,
     /// The salt of `commit`.
     pub commit_salt: Salt,
-    /// The disclosures of the payload, in the order of their names.
+    /// Disclosures of the payload, sorted by name.
     pub disclosures: Vec<Vec<u8>>,
-    /// The salts came from the tenant's salt key.
+    /// True if the salts were derived from the tenant's salt key.
     pub derived: bool,
 }
 
@@ -165,19 +165,19 @@ pub enum SequenceNote {
     BelowBase,
 }
 
-/// Where an entry comes from.
+/// Place of an entry in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Journal epoch, 1 or later.
     pub epoch: u64,
-    /// Journal sequence.
+    /// Journal sequence of the message.
     pub seq: u64,
-    /// Not before the previous entry's; a `clock` entry alone may go back.
+    /// Time of the message. Not before the previous entry's, except in a `clock` entry.
     pub time: Nanos,
 }
 
 impl Draft {
-    /// Commits to `whole` and to `fields` with salts from `seed`.
+    /// Commits to `whole` and to `fields`, with salts from `seed`.
     pub fn new(
         kind: Kind,
         producer: Option<Ident>,
@@ -251,35 +251,35 @@ impl Draft {
     }
 }
 
-/// The name under which `commit` is salted; entries of one message must not share a salt.
+/// The name under which `commit` is salted. Entries of one message must not share a salt.
 fn commit_name(kind: Kind) -> &'static str {
     match kind {
-        // No payload field is named so: bare names do not begin with `/`, and no pointer begins with `//`.
+        // No payload field has these names: bare names do not begin with `/`, and no pointer begins with `//`.
         Kind::GapOpened => "//gap_opened",
         Kind::GapClosed => "//gap_closed",
         _ => "",
     }
 }
 
-/// What an entry says, read from its bytes.
+/// An entry, read from its bytes.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
     value: Value<'a>,
     /// What it records.
     pub kind: Kind,
-    /// Where it comes from.
+    /// Its place in the journal.
     pub origin: Origin,
     /// The last approval and system entries before it.
     pub prior: Prior,
 }
 
 impl<'a> View<'a> {
-    /// Reads an entry; `None` if these are not bytes that [`Draft::finish`] writes.
+    /// Reads an entry. `None` if [`Draft::finish`] would not write these bytes.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         Self::of(json::parse_kept(bytes).ok()?)
     }
 
-    /// What a value says that was read from an entry's bytes.
+    /// Reads an entry from its parsed value.
     pub(crate) fn of(value: Value<'a>) -> Option<Self> {
         let kind = Kind::parse(value.get("kind")?.as_str()?)?;
         let journal = value.get("journal")?;
@@ -324,17 +324,17 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether it is evidence of no approval: what somebody said about an administrative act.
+/// True if it is evidence about an administrative act, not about an approval.
 pub fn is_reason(view: &View<'_>) -> bool {
     view.kind == Kind::Evidence && matches!(view.at(&["event", "approval_id"]), Some(Value::Null))
 }
 
-/// The erasable side of an entry, kept apart from it: the salt of `commit`, and the disclosures that are left.
+/// The erasable part of an entry, stored apart from it: the salt of `commit`, and the disclosures that are not erased.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Payload {
     /// Absent after an erasure.
     pub commit_salt: Option<Salt>,
-    /// Disclosure texts.
+    /// Texts of the disclosures.
     pub disclosures: Vec<Vec<u8>>,
 }
 
@@ -372,7 +372,7 @@ impl Payload {
         Some(Self { commit_salt, disclosures })
     }
 
-    /// What is left of it: RFC 8785 values by name.
+    /// The remaining fields: RFC 8785 values by name.
     pub fn values(&self) -> BTreeMap<String, Vec<u8>> {
         let named = |disclosure: &Vec<u8>| match json::parse_kept(disclosure).ok()?.as_array()? {
             [_, Value::String(name), value] => {
@@ -401,45 +401,4 @@ impl Payload {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn p6_bytes_are_canonical_and_read_back() {
-        let seed = Seed::derive(&[1; 32], 1, 2);
-        let scope = Scope { producer: "gw-1", source: "/gw", id: "1" };
-        let fields = [
-            Field { name: "params".into(), value: b"{}".to_vec() },
-            Field { name: "nonce".into(), value: b"\"n\"".to_vec() },
-        ];
-        let draft = Draft::new(
-            Kind::Decision,
-            Ident::new("gw-1").ok(),
-            br#"{"id":"1","source":"/gw"}"#.to_vec(),
-            b"{}",
-            &fields,
-            (&seed, scope),
-        );
-        let origin = Origin { epoch: 1, seq: 2, time: Nanos(3) };
-        let tenant = Ident::new("acme").unwrap();
-        let prior = Prior { approval: Some(1), system: Some(0) };
-        let bytes = draft.finish(&tenant, (origin, prior), Some(SequenceNote::Reused));
-        assert_eq!(canonical::to_vec(&json::parse(&bytes).unwrap()), bytes);
-        let view = View::parse(&bytes).unwrap();
-        assert_eq!((view.kind, view.origin, view.prior), (Kind::Decision, origin, prior));
-        for prior in [Prior::default(), Prior { approval: None, system: Some(7) }] {
-            let bytes = draft.finish(&tenant, (origin, prior), None);
-            assert_eq!(canonical::to_vec(&json::parse(&bytes).unwrap()), bytes);
-            assert_eq!(View::parse(&bytes).unwrap().prior, prior);
-        }
-        assert_eq!(view.text(&["event", "source"]), Some("/gw"));
-        assert_eq!(view.payload().count(), 2);
-        let payload =
-            Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
-        assert_eq!(Payload::decode(&payload.encode()), Some(payload.clone()));
-        assert_eq!(Payload::name(&payload.disclosures[0]).as_deref(), Some("params"));
-        let empty = Payload::default();
-        assert_eq!(Payload::decode(&empty.encode()), Some(empty));
-        assert_eq!(Payload::decode(b"\x01\0\x05abc"), None);
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
-//! The signature that every journal message outside `decisions.` carries (design §5).
+//! The signature of every journal message outside `decisions.`.
 //!
-//! Header `Countersign-Signature: <expected>.<base64url Ed25519 signature>`, over
-//! `countersign-journal-v1 \n tenant \n epoch \n subject \n expected \n body`. `expected` is the last sequence on the
-//! subject before this message, and `epoch` the journal's: so a message can't be repeated in another place.
+//! Header `Countersign-Signature: <expected>.<base64url Ed25519 signature>`, over `countersign-journal-v1 \n
+//! tenant \n epoch \n subject \n expected \n body`. `expected` is the last sequence on the subject before this
+//! message, and `epoch` is the journal's. So a message can't be repeated in another place.
 
 use crate::{
     ident::Ident,
@@ -13,16 +13,16 @@ use data_encoding::BASE64URL_NOPAD;
 
 const DOMAIN: &str = "countersign-journal-v1";
 
-/// Where a signed message stands.
+/// Place of a signed message.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// Whose journal.
+    /// Tenant of the journal.
     pub tenant: &'a Ident,
     /// The journal's epoch, 1 or later.
     pub epoch: u64,
-    /// The subject it is published on.
+    /// Subject on which it is published.
     pub subject: &'a Subject,
-    /// The last sequence on that subject before it; 0 for none.
+    /// The last sequence on that subject before it. 0 if none.
     pub expected: u64,
 }
 
@@ -42,7 +42,7 @@ pub fn sign(signer: &Signer, place: Place<'_>, body: &[u8]) -> String {
     format!("{}.{}", place.expected, BASE64URL_NOPAD.encode(&signature))
 }
 
-/// Whether `header` is the signature of one of `keys` over `body` at exactly this place.
+/// True if `header` is the signature of one of `keys` over `body` at exactly this place.
 pub fn verify(keys: &[Vkey], place: Place<'_>, body: &[u8], header: &str) -> bool {
     let Some((expected, signature)) = header.split_once('.') else { return false };
     let Ok(signature) = BASE64URL_NOPAD.decode(signature.as_bytes()) else { return false };
@@ -50,7 +50,7 @@ pub fn verify(keys: &[Vkey], place: Place<'_>, body: &[u8], header: &str) -> boo
         && keys.iter().any(|key| verify_bytes(key, &place.message(body), &signature))
 }
 
-/// The sequence that a header says its message follows.
+/// The sequence that the message must follow, by its header.
 pub fn expected(header: &str) -> Option<u64> {
     header.split_once('.')?.0.parse().ok()
 }

@@ -1,6 +1,6 @@
-//! What was erased of an entry's payload. It is hidden from all reading by the commit that holds the `erasure` entry; the
-//! bytes leave the files a moment later ([`crate::chores`]), because a payload that is rewritten in place would make the
-//! store rewrite everything after it.
+//! Erased payload. The commit with the `erasure` entry hides it from all reading. Its bytes leave the files a
+//! moment later ([`crate::chores`]), because rewriting a payload in place would make the store rewrite
+//! everything after it.
 
 use crate::{
     entry::Payload,
@@ -12,7 +12,7 @@ fn key(number: LogNumber, index: u64) -> Vec<u8> {
     [number.meta("erased"), index.to_be_bytes().to_vec()].concat()
 }
 
-/// The names that were erased, if anything was; `None` inside: all of them.
+/// The erased names. `None` means all of them.
 type Names = Option<Vec<String>>;
 
 fn names(read: &dyn Read, number: LogNumber, index: u64) -> Result<Option<Names>, store::Error> {
@@ -20,7 +20,7 @@ fn names(read: &dyn Read, number: LogNumber, index: u64) -> Result<Option<Names>
     bytes.map(|bytes| store::read_json(&bytes, "meta")).transpose()
 }
 
-/// Hides `fields` (all of them when absent) of an entry's payload, beside what was hidden before.
+/// Hides `fields` (all if absent) of an entry's payload, in addition to what is hidden.
 pub fn hide(
     changes: &mut Changes<'_>,
     number: LogNumber,
@@ -42,7 +42,7 @@ pub fn hide(
     Ok(())
 }
 
-/// What is left of an entry's payload; `None` if none is kept for it.
+/// The remaining payload of an entry. `None` if none is stored for it.
 pub fn left(
     read: &dyn Read,
     number: LogNumber,
@@ -84,7 +84,7 @@ mod tests {
         memory
     }
 
-    /// Erases one list of fields after the other; tells whether the salt is there, and how many fields.
+    /// Erases one list of fields after the other; checks whether the salt remains, and how many fields.
     fn check(erasures: &[Option<&[&str]>], salt: bool, fields: usize) {
         let mut memory = store();
         for erasure in erasures {

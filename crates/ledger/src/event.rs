@@ -1,8 +1,8 @@
-//! What a producer publishes: a CloudEvents 1.0 event in structured JSON (design §6, `proto/formats/event.md`).
+//! Events: what a producer publishes, a CloudEvents 1.0 event in structured JSON (`proto/formats/event.md`).
 //!
-//! In scope: which members stay plain in the leaf, and which are committed as payload. Only the listed members are
-//! plain; everything else, at any place, becomes a payload [`Field`], so nothing is lost and nothing leaks.
-//! Out of scope: salts (`disclosure`), the leaf (`entry`), order and repetition (`post`).
+//! In scope: which members stay plain in the leaf, and which are committed as payload. Only the listed members
+//! are plain; everything else, at any place, becomes a payload [`Field`], so nothing is lost and nothing
+//! leaks. Out of scope: salts (`disclosure`), the leaf (`entry`), order and repetition (`post`).
 
 mod plain;
 mod refused;
@@ -33,16 +33,16 @@ pub const FIELDS_MAX: usize = 64;
 pub const LABELS_MAX: usize = 16;
 /// Longest agent chain.
 pub const CHAIN_MAX: usize = 16;
-/// Highest `sequence`, 2^53-1: it stands as a JSON number in gap entries.
+/// Highest `sequence`, 2^53-1, because gap entries hold it as a JSON number.
 pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
 
 /// Event type of a decision.
 pub const DECISION: &str = "dev.countersign.decision.v1";
-/// Event type of a heartbeat: its `sequence` is the last number its source has published.
+/// Event type of a heartbeat. Its `sequence` is the last number that its source has published.
 pub const HEARTBEAT: &str = "dev.countersign.heartbeat.v1";
 /// Event type of an execution report.
 pub const EXECUTION: &str = "dev.countersign.execution.v1";
-/// Types that begin so are ours; unknown ones are refused.
+/// Prefix of our own types. Unknown ones are refused.
 const RESERVED: &str = "dev.countersign.";
 
 /// How a gateway judged a call.
@@ -91,13 +91,14 @@ const VERDICTS: [&str; 5] = {
 /// One payload field: committed by a salted digest, stored apart, erasable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// A member of `data.payload`: its bare name. Anything else: its JSON Pointer in the event, beginning with `/`.
+    /// For a member of `data.payload`, its bare name. For anything else, its JSON Pointer in the event,
+    /// beginning with `/`.
     pub name: String,
     /// RFC 8785 form of the value.
     pub value: Vec<u8>,
 }
 
-/// Which of our types an event has.
+/// The type of an event, if it is one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     /// [`DECISION`]
@@ -106,7 +107,7 @@ pub enum Type {
     Heartbeat,
     /// [`EXECUTION`]
     Execution,
-    /// Somebody else's type.
+    /// A type that is not ours.
     Other,
 }
 
@@ -117,15 +118,15 @@ pub struct Event {
     pub id: String,
     /// CloudEvents `source`.
     pub source: String,
-    /// What it is.
+    /// Its type.
     pub kind: Type,
-    /// Number of this event within `(producer, source)`; of a heartbeat: the last number published.
+    /// Number of this event within `(producer, source)`. For a heartbeat, the last number published.
     pub sequence: Option<u64>,
-    /// RFC 8785 form of the plain part: itself a `CloudEvent`.
+    /// RFC 8785 form of the plain part, which is itself a `CloudEvent`.
     pub plain: Vec<u8>,
-    /// Everything else, in order of names.
+    /// Everything else, sorted by name.
     pub fields: Vec<Field>,
-    /// RFC 8785 form of the whole event: what `commit` commits to.
+    /// RFC 8785 form of the whole event, to which `commit` commits.
     pub whole: Vec<u8>,
 }
 
@@ -135,7 +136,8 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
         return Err(Refused::TooBig);
     }
     let Value::Object(mut members) = json::parse(bytes)? else { return Err(Refused::NotAnObject) };
-    // An attribute that is null is unset (CloudEvents, JSON format §2.2): the same event with or without it.
+    // An attribute that is null counts as unset (CloudEvents, JSON format §2.2): the event is the same without
+    // it.
     members.retain(|(name, value)| name == "data" || *value != Value::Null);
     let event = Value::Object(members);
     let whole = canonical::to_vec(&event);
@@ -179,7 +181,7 @@ struct Attributes {
     sequence: Option<u64>,
 }
 
-/// What each attribute must be.
+/// The rule for each attribute.
 const fn attribute(at: &'static str, must: &'static str) -> Fault {
     Fault { at, must, is_missing: false }
 }
@@ -247,25 +249,26 @@ impl Attributes {
     }
 }
 
-/// Whether `data` may be of this media type. What is not ours is not looked into, whatever it is.
+/// True if `data` may have this media type. Data that is not ours may have any.
 fn fits(kind: Type, media: &str) -> bool {
     let media = Media::parse(media).filter(|_| media.len() <= TEXT_BYTES_MAX);
     media.is_some_and(|media| kind == Type::Other || media.is_json() && media.is_utf8())
 }
 
-/// Whether a header of this name is one of CloudEvents' binary mode: one of the attributes that it must have.
+/// True if a header of this name belongs to CloudEvents' binary mode: it is one of the required attributes.
 pub fn is_attribute_header(name: &str) -> bool {
     let attributes = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
     attributes.iter().any(|attribute| name.eq_ignore_ascii_case(attribute))
 }
 
-/// Whether a content type says that the body is a whole event, or a batch of them; headers beside it do not count.
+/// True if the content type says that the body is a whole event, or a batch of them. Then headers beside it do
+/// not count.
 pub fn is_structured(content_type: &str) -> bool {
     let prefix = content_type.trim_start().get(.."application/cloudevents".len());
     prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case("application/cloudevents"))
 }
 
-/// The `id` of something that was refused, for its sender: read from whatever JSON it is.
+/// The `id` of a refused event, for its sender, read from any JSON.
 pub fn legible_id(bytes: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Legible {

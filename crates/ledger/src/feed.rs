@@ -28,7 +28,8 @@ const LINES_BYTES: usize = 8 << 20;
 pub const PAGE_BYTES_MAX: usize = LINES_BYTES + ENTRY_BYTES_MAX + LINE_BYTES;
 /// Most bytes that a line has beside its entry: `{"index":`, 20 digits, `,"entry":`, `}` and the end of the line.
 const LINE_BYTES: usize = 40;
-/// How far the journal's clock may be behind ours before a bounded feed on a quiet log ends too early.
+/// How far the journal's clock may be behind ours. Beyond it, a bounded feed on a quiet log would end too
+/// early.
 const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// First byte of a cursor: how the rest is read.
 const CURSOR_FORM: u8 = 3;

@@ -1,4 +1,4 @@
-//! Following a tenant's stream into the writer, with the checks of P4 on every connect.
+//! Follows a tenant's stream and hands its messages to the writer, with the checks of P4 on every connect.
 
 mod holes;
 
@@ -21,13 +21,13 @@ use holes::Holes;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
-/// Batches that wait between the broker and the writer's queue.
+/// Most batches that wait between the broker and the writer's queue.
 const BATCHES_WAITING_MAX: usize = 4;
-/// Pause after a follow that failed; twice as long after each that brought nothing.
+/// First pause after a failure. It doubles after each attempt that brings nothing.
 const PAUSE: Duration = Duration::from_millis(500);
-/// No longer than this.
+/// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
-/// Most messages handed to the writer at once.
+/// Most messages that are handed to the writer at once.
 const HANDED_MESSAGES_MAX: usize = 1000;
 
 /// Follows until the task is dropped or the log must halt.
@@ -42,7 +42,7 @@ pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream)
                 return;
             }
             Err(error) => {
-                // One that was lost and is there again at once is not waited for.
+                // A connection that worked and was lost is tried again without a longer pause.
                 pause = if connected { PAUSE } else { PAUSE_MAX.min(pause * 2) };
                 if connected || tenant.waiting().is_none() {
                     tracing::warn!(tenant = %tenant.name, %error, "journal lost; connecting again");
@@ -56,14 +56,15 @@ pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream)
     }
 }
 
-/// `connected` tells that the journal was reached, and is the one that was posted.
+/// Sets `connected` once the journal is reached and is known to be the one that was posted.
 async fn follow_once(
     ledger: &Ledger,
     tenant: &Tenant,
     stream: &Jetstream,
     connected: &mut bool,
 ) -> Result<(), Error> {
-    // Everything handed over before is posted once the whole queue is free: only then is the position settled.
+    // The position is settled only once everything that was handed over is posted, that is, when the whole
+    // queue is free.
     settle(tenant).await;
     let position = tenant.position();
     let (sink, batches) = mpsc::channel(BATCHES_WAITING_MAX);
@@ -87,7 +88,7 @@ async fn follow_once(
     }
 }
 
-/// Waits until all that was handed over is committed.
+/// Waits until everything that was handed over is committed.
 async fn settle(tenant: &Tenant) {
     let all = u32::try_from(QUEUE_MESSAGES_MAX).unwrap_or(u32::MAX);
     drop(tenant.queue.acquire_many(all).await);
@@ -120,7 +121,7 @@ async fn post_all(
                 end = state.last;
                 *connected = true;
                 tenant.set_waiting(None);
-                // A hole at the end, which no message would ever show.
+                // A hole at the end: no later message would show it.
                 if end >= next && stream.next_from(next).await?.is_none() {
                     let stood = holes.fill((ledger, tenant, stream), (next, end)).await?;
                     hand_over_explained(ledger, tenant, stood).await;
@@ -133,7 +134,7 @@ async fn post_all(
                         let stood = holes.fill((ledger, tenant, stream), (next, first - 1)).await?;
                         hand_over_explained(ledger, tenant, stood).await;
                     }
-                    // A key entry ends a commit, so it ends what is handed over at once; a hole is filled first.
+                    // A key entry ends a commit, so it also ends a part. Holes are filled first.
                     let key =
                         messages.iter().position(is_key_change).map_or(usize::MAX, |at| at + 1);
                     let run = (first..).zip(&messages).take_while(|(seq, m)| m.seq == *seq).count();
@@ -157,9 +158,9 @@ async fn post_all(
     Err(Error::Unavailable("the stream ended".into()))
 }
 
-/// Claims the log, once all is posted that the journal held; whether nothing is left to be done for it.
+/// Claims the log once everything that the journal held is posted. True if nothing remains to be done.
 ///
-/// Not at the beginning: whoever signs now goes on until then.
+/// It does not claim at the beginning, because the present signer may go on until then.
 async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<bool, Error> {
     if tenant.unposted_claim().is_none() {
         return Ok(true);
@@ -177,8 +178,8 @@ async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<bool, Error> {
     append_last((tenant, stream), "system.signer", posted, &canonical::of(&claim)).await
 }
 
-/// Appends a signed message behind what the stream holds on its subject; whether it was that one, and not another server's
-/// that came first. `posted`: the last posted sequence on that subject.
+/// Appends a signed message after the last one that the stream holds on its subject. True if this message was
+/// appended, and not another server's first. `posted`: the last posted sequence on that subject.
 pub async fn append_last(
     (tenant, stream): (&Tenant, &Jetstream),
     subject: &str,
@@ -220,7 +221,7 @@ async fn hand_over_explained(ledger: &Ledger, tenant: &Tenant, mut holes: Vec<Ex
     }
 }
 
-/// A followed message, ready to post; without a salt of its own it gets one from the tenant's salt key.
+/// Prepares a followed message for posting. If it has no salt, it gets one from the tenant's salt key.
 pub fn prepare(tenant: &Tenant, epoch: u64, message: Message) -> (Arrival, Prepared) {
     let arrival = Arrival { seq: message.seq, time: message.time };
     let sent = message.headers.salt.as_deref().and_then(Seed::from_header);
@@ -230,9 +231,10 @@ pub fn prepare(tenant: &Tenant, epoch: u64, message: Message) -> (Arrival, Prepa
     (arrival, Prepared::new(message.subject, message.headers, message.body, seed))
 }
 
-/// P4: is this still the journal that was posted, up to its last posted message? `leaves`: what that message gave.
+/// P4: checks that this is still the journal that was posted, up to its last posted message. `leaves`: the
+/// leaf hashes that the message gave.
 ///
-/// Where that message was erased, an erasure message further on must name it with the leaves that stand here.
+/// If that message was erased, a later erasure message must name it with exactly these leaves.
 pub async fn check_journal(
     stream: &Jetstream,
     (position, leaves): (&Position, &[Hash]),
@@ -267,7 +269,8 @@ pub async fn check_journal(
     )))
 }
 
-/// A database of an earlier epoch must not post the new one's messages as its own: `recover` began it elsewhere.
+/// A database of an earlier epoch must not post messages of the new epoch as its own: `recover` began the
+/// epoch on another database.
 async fn check_epoch(
     stream: &Jetstream,
     tenant: &Tenant,
@@ -290,7 +293,7 @@ async fn check_epoch(
     )))
 }
 
-/// Whether an erasure message says that the last posted message is gone, and gave these leaves.
+/// True if an erasure message says that the last posted message is gone and gave these leaves.
 async fn is_erased(
     stream: &Jetstream,
     position: &Position,
@@ -311,7 +314,7 @@ async fn is_erased(
     Ok(false)
 }
 
-/// The digest that the commit record keeps of the last posted message.
+/// Digest of a message. The commit record holds that of the last posted one.
 pub fn digest(message: &Message) -> Hash {
     let arrival = Arrival { seq: message.seq, time: message.time };
     tail_digest(arrival, message.subject.as_ref(), &message.headers, &message.body)

@@ -1,15 +1,15 @@
-//! Strings that others wrote, made harmless to look at: nothing in them moves, hides or reorders what stands beside them,
-//! and two that differ never look the same where somebody compares them.
+//! Makes foreign strings safe to show: nothing in them moves, hides or reorders the text beside them, and two
+//! different ones never look the same where people compare them.
 //!
-//! Page, Slack, Teams and terminal all show them through this module. What stands in the place of a character is its
-//! number, `\u{…}`; everything else is shown as it is.
+//! Page, Slack, Teams and terminal all show foreign strings by this module. A dangerous character is replaced
+//! by its number, `\u{…}`; everything else is shown as it is.
 
 use unicode_normalization::{char::is_combining_mark, is_nfc};
 use unicode_security::{
     GeneralSecurityProfile as _, RestrictionLevel, RestrictionLevelDetection as _, skeleton,
 };
 
-/// Most combining marks on one letter that are shown as such; more would cover the lines around it.
+/// Most combining marks on one letter that are shown. More would cover the lines around it.
 const MARKS_MAX: usize = 3;
 
 /// Most characters of a [`word`].
@@ -21,8 +21,8 @@ pub fn word(text: &str) -> String {
     format!("{:?}", text.chars().take(WORD_CHARS_MAX).collect::<String>() + more)
 }
 
-/// The text with every character that can't be seen or that changes its surroundings shown as `\u{…}`: control, bidi,
-/// zero-width, filler, variation and private characters, and separators of lines.
+/// The text with every character that is invisible or changes its surroundings shown as `\u{…}`: control,
+/// bidi, zero-width, filler, variation and private characters, and line separators.
 pub fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -33,9 +33,9 @@ pub fn harmless(text: &str) -> String {
 
 /// A name that rules, people and machines compare: a tool, action, agent, run or member of params.
 ///
-/// Beside what [`harmless`] shows: blanks at either end, a second one, and every other kind of blank; characters that no
-/// identifier has (UTS 39); and, where the name mixes scripts, is not composed or looks like ASCII without being it, all
-/// that is not ASCII. Different names give different texts.
+/// Beyond [`harmless`], it shows by numbers: blanks at either end, a second blank, and every other kind of
+/// blank; characters that no identifier has (UTS 39); and, if the name mixes scripts, is not composed or looks
+/// like ASCII without being ASCII, all characters that are not ASCII. Different names give different texts.
 pub fn name(text: &str) -> String {
     let disguised = is_disguised(text);
     let mut out = String::with_capacity(text.len());
@@ -45,9 +45,9 @@ pub fn name(text: &str) -> String {
         let next = chars.peek().copied();
         let by_number = match c {
             ' ' => seen.before.is_none_or(|before| before == ' ') || next.is_none(),
-            // Or a name could be written as others are shown.
+            // Otherwise a name could contain what looks like a replaced character.
             '\\' => next == Some('u'),
-            // Stands between a tool and its action.
+            // This character separates a tool from its action.
             '\u{b7}' => true,
             c if c.is_ascii() => is_hidden(c),
             c => disguised || !c.identifier_allowed() || seen.hides(c),
@@ -62,9 +62,9 @@ pub fn pointer(text: &str) -> String {
     text.split('/').map(name).collect::<Vec<_>>().join("/")
 }
 
-/// The RFC 8785 text of one value of a call. Free text of any language stays readable: only a second blank, every other
-/// kind of blank, a word that mixes scripts or is not composed, and a value that as a whole looks like ASCII without being
-/// it are shown by numbers.
+/// The RFC 8785 text of one value of a call. Free text of any language stays readable. Only these are shown by
+/// numbers: a second blank, every other kind of blank, a word that mixes scripts or is not composed, and a
+/// value that as a whole looks like ASCII without being ASCII.
 pub fn value(json: &str) -> String {
     let whole = looks_like_ascii(json);
     let mut out = String::with_capacity(json.len());
@@ -88,7 +88,7 @@ pub fn value(json: &str) -> String {
     out
 }
 
-/// What was read of a text.
+/// State while a text is read.
 #[derive(Default)]
 struct Seen {
     before: Option<char>,
@@ -97,7 +97,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether a character that is not ASCII can't be seen in this place for what it is.
+    /// True if a character that is not ASCII can't be recognised at this place.
     fn hides(&self, c: char) -> bool {
         let mark = is_combining_mark(c);
         let carried = self.before.is_some_and(is_of_word) && self.marks < MARKS_MAX;
@@ -111,12 +111,12 @@ impl Seen {
     }
 }
 
-/// A letter, digit or mark.
+/// True for a letter, digit or mark.
 fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || is_combining_mark(c)
 }
 
-/// Whether a name is not what it looks like.
+/// True if a name looks like another one.
 fn is_disguised(text: &str) -> bool {
     if text.is_ascii() {
         return false;
@@ -129,14 +129,14 @@ fn is_disguised(text: &str) -> bool {
         || (latin && text.chars().any(poses))
 }
 
-/// Whether letters, digits and marks are of several scripts that are not written together.
+/// True if letters, digits and marks are of several scripts that are not written together.
 fn mixes_scripts(text: &str) -> bool {
     let letters: String =
         text.chars().filter(|c| c.is_alphabetic() || is_combining_mark(*c)).collect();
     letters.as_str().detect_restriction_level() > RestrictionLevel::HighlyRestrictive
 }
 
-/// Whether a text without one ASCII letter would be read as one of ASCII letters and digits.
+/// True if a text without any ASCII letter could be read as ASCII letters and digits.
 fn looks_like_ascii(text: &str) -> bool {
     let mut letters = text.chars().filter(|c| is_of_word(*c)).peekable();
     letters.peek().is_some()
@@ -146,15 +146,15 @@ fn looks_like_ascii(text: &str) -> bool {
         && letters.all(|c| c.is_ascii() || is_one_ascii(c))
 }
 
-/// Whether a character has the shape of one of ASCII.
+/// True if a character has the shape of an ASCII one.
 fn is_one_ascii(c: char) -> bool {
     let text = c.to_string();
     let mut shape = skeleton(&text);
     shape.next().is_some_and(|c| c.is_ascii()) && shape.next().is_none()
 }
 
-/// Whether a character is invisible, looks as a font likes, or has an effect beyond its own place (Unicode `Cc`, `Co`,
-/// `Default_Ignorable`, `Zl`, `Zp`, blank letters).
+/// True if a character is invisible, looks different in each font, or has an effect beyond its own place
+/// (Unicode `Cc`, `Co`, `Default_Ignorable`, `Zl`, `Zp`, blank letters).
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

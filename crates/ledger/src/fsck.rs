@@ -1,4 +1,5 @@
-//! Re-derives everything a log keeps from its entry bytes: tiles, root, checkpoints, indexes. The judge of every test.
+//! Derives everything that a log stores from its entry bytes: tiles, root, checkpoints, indexes. Every test is
+//! judged by it.
 
 mod approvals;
 mod before;
@@ -36,35 +37,36 @@ use derived::Derived;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Most findings that are listed; more are only counted.
+/// Most findings that are listed. Further ones are counted.
 const FINDINGS_MAX: usize = 100;
 
-/// What was found in one log.
+/// The findings in one log.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// The log.
+    /// Origin of the log.
     pub origin: String,
     /// Entries that were read.
     pub entries: u64,
     /// Root hash of those entries.
     pub root: String,
-    /// Checkpoints that were compared and whose signatures hold.
+    /// Checkpoints that were compared and whose signatures are right.
     pub checkpoints: u64,
-    /// What the entries say.
+    /// Totals from the entries.
     pub summary: Summary,
-    /// Messages of the journal that were posted again, with their signatures; none if it lies elsewhere.
+    /// Messages of the journal that were posted again, signatures included. `None` if the journal is
+    /// elsewhere.
     pub journal: Option<Compared>,
     /// What could not be checked, and why.
     pub unchecked: Vec<String>,
-    /// What erasure entries name, by leaf index: it explains what is gone from a journal.
+    /// What erasure entries name, by leaf index. It explains what is gone from a journal.
     #[serde(skip)]
     pub erased: BTreeMap<u64, Erased>,
     /// Which journal messages may be gone.
     #[serde(skip)]
     pub gone: Gone,
-    /// What is wrong; empty for a sound log.
+    /// Faults. Empty for a sound log.
     pub findings: Vec<String>,
-    /// How much is wrong.
+    /// Number of faults.
     pub damage: u64,
 }
 
@@ -74,14 +76,14 @@ impl Report {
         self.unchecked.push(what.into());
     }
 
-    /// Notes everything that is wrong.
+    /// Notes several faults.
     fn find_all(&mut self, findings: Vec<String>) {
         for finding in findings {
             self.find(finding);
         }
     }
 
-    /// Notes something that is wrong.
+    /// Notes a fault.
     pub fn find(&mut self, what: impl Into<String>) {
         self.damage += 1;
         if self.findings.len() < FINDINGS_MAX {
@@ -90,7 +92,7 @@ impl Report {
     }
 }
 
-/// Reads a log's commit record, signing keys and API keys, and nothing else: the rest is what is judged.
+/// Reads a log's commit record, signing keys and API keys, and nothing else, because the rest is being judged.
 pub fn load(
     store: &Rocks,
     name: &Ident,
@@ -110,9 +112,9 @@ pub fn load(
     Ok(log)
 }
 
-/// Checks one log. `mark` is what the guard holds, if it is at hand; `progress` is told entries done.
+/// Checks one log. `mark` is the guard's mark, if it is known. `progress` receives the number of entries done.
 ///
-/// Messages of the embedded journal are posted again beside it, in a second thread.
+/// In a second thread, messages of the embedded journal are posted again.
 pub fn check(
     store: &Rocks,
     log: &Log,
@@ -154,7 +156,7 @@ fn all_messages<'a>(store: &'a Rocks, log: &'a Log) -> Result<Messages<'a>, stor
     failed.map_or(Ok(messages), Err)
 }
 
-/// Walks through the entries and compares everything that follows from them.
+/// Reads all entries, and compares everything that follows from them.
 fn entries(
     store: &Rocks,
     log: &Log,
@@ -225,7 +227,7 @@ fn entries(
     Ok(report)
 }
 
-/// The tiles and last entries give the root that the server would begin with.
+/// Checks that tiles and last entries give the root from which the server would start.
 fn edge(store: &Rocks, log: &Log, walk: &Walk, report: &mut Report) {
     match reader::load_edge(store, log.number, walk.size()) {
         Ok(edge) if edge.root() == walk.root() => {}
@@ -234,7 +236,7 @@ fn edge(store: &Rocks, log: &Log, walk: &Walk, report: &mut Report) {
     }
 }
 
-/// Checkpoints and the guard's mark of sizes that the entries do not reach.
+/// Reports checkpoints, and a guard's mark, of sizes beyond the entries.
 fn uncompared(log: &Log, mark: Option<&Mark>, due: Due, report: &mut Report) {
     let size = log.position.size;
     for (at, what) in due.into_iter().filter(|(at, _)| *at > 0) {
@@ -246,7 +248,7 @@ fn uncompared(log: &Log, mark: Option<&Mark>, due: Due, report: &mut Report) {
             if log.position.journal.starts_with("embedded:") {
                 report.find(older);
             } else {
-                // What a backup is: `serve` posts the rest, and signs only if that gives the root of the guard.
+                // This is a backup: `serve` posts the rest, and signs only if that gives the guard's root.
                 report.unchecked(format!("{older}; `serve` posts the journal again up to there"));
             }
             continue;
@@ -260,7 +262,7 @@ fn uncompared(log: &Log, mark: Option<&Mark>, due: Due, report: &mut Report) {
 
 type Due = BTreeMap<u64, Vec<(Hash, String)>>;
 
-/// Every stored checkpoint by size; those whose signature does not hold are findings at once.
+/// Every stored checkpoint, by size. Wrong signatures become findings at once.
 fn checkpoints(store: &Rocks, log: &Log, report: &mut Report) -> Result<Due, store::Error> {
     let number = log.number;
     let mut notes: Vec<(String, Vec<u8>)> = Vec::new();

@@ -1,5 +1,5 @@
-//! Journal messages that are deleted, and what they gave: nothing is inferred from absence (`proto/formats/system.md`,
-//! *Holes*). Whoever meets a hole reads here what stood there, or stops.
+//! Journal messages that are deleted, and what they gave. Nothing is inferred from absence
+//! (`proto/formats/system.md`, *Holes*): a server that meets a hole reads here what was in it, or stops.
 
 use crate::{
     canonical, json,
@@ -8,47 +8,49 @@ use crate::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// A leaf inside a message: the entry as nested JSON. Both are RFC 8785, so its bytes come back exactly.
+/// A leaf inside a message: the entry as nested JSON. Both are RFC 8785, so the bytes are restored exactly.
 pub type Leaf = serde_json::Value;
 
-/// `system.erasure`: payload of one entry is forgotten, and the journal messages that held it go.
+/// `system.erasure`: the payload of one entry is erased, and the journal messages that held it are deleted.
 ///
-/// `L` is a whole [`Leaf`] in the message, which is trimmed one day, and its [`Hash`] in the entry, which stays.
+/// `L` is a whole [`Leaf`] in the message, which is trimmed one day, and its [`Hash`] in the entry, which
+/// stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Erasure<L> {
-    /// The entry whose payload goes.
+    /// Leaf index of the entry whose payload is erased.
     pub index: u64,
-    /// Its leaf hash: refused where another entry stands.
+    /// Its leaf hash. The erasure is refused if another entry is at that index.
     pub leaf_hash: Hash,
-    /// Which fields; all of them when absent.
+    /// Names of the fields. Absent means all of them.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
-    /// Who erased.
+    /// Who erases it.
     pub by: By,
-    /// Why.
+    /// Evidence that says why.
     #[serde(default)]
     pub reason: Option<Reason>,
-    /// Every journal message that goes: the entry's own one, and those that repeat its event, in journal order.
+    /// Every journal message that is deleted, in journal order: the entry's own, and those that repeat its
+    /// event.
     pub messages: Vec<Gone<L>>,
 }
 
-/// One journal message that goes.
+/// One journal message that is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gone<L> {
     /// Journal epoch.
     pub epoch: u64,
-    /// Journal sequence.
+    /// Journal sequence of the message.
     pub seq: u64,
-    /// The local subject, as `decisions.gw-1`; `null` for one that is none of ours.
+    /// The local subject, for example `decisions.gw-1`. `null` if it is not one of ours.
     pub subject: Option<String>,
-    /// All leaves that it gave, in order; none for a repetition.
+    /// All leaves that it gave, in order. Empty for a repetition.
     pub leaves: Vec<L>,
 }
 
 impl Erasure<Leaf> {
-    /// As its entry says it: leaf hashes in the place of leaves.
+    /// The form in the entry, with leaf hashes instead of leaves.
     pub fn hashed(&self) -> Erasure<Hash> {
         let hashed = |gone: &Gone<Leaf>| Gone {
             epoch: gone.epoch,
@@ -79,29 +81,29 @@ impl Gone<Leaf> {
     }
 }
 
-/// `system.gap`: journal messages are gone that nothing explains, and this log has no entry of them.
+/// `system.gap`: journal messages are gone, nothing explains it, and this log has no entry of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hole {
-    /// The first sequence that is gone.
+    /// The first missing sequence.
     pub from: u64,
-    /// The last one.
+    /// The last missing sequence.
     pub to: u64,
-    /// Who says so: the server that met the hole, or `recover --accept-hole`.
+    /// Who declares it: the server that met the hole, or `recover --accept-hole`.
     pub by: By,
 }
 
-/// `system.trim`: posted messages are old, and go.
+/// `system.trim`: posted messages are old and are removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trim {
-    /// Every message of this epoch with a lower sequence goes.
+    /// Every message of this epoch with a lower sequence is removed.
     pub below: u64,
-    /// Who says so.
+    /// Who removes them.
     pub by: By,
 }
 
-/// What a body says: strict JSON that is exactly one of these, deep enough for nested leaves.
+/// Reads a body: strict JSON that is exactly one of these types, deep enough for nested leaves.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     json::parse_nested(body).ok()?;
     serde_json::from_slice(body).ok()
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Numbers, texts and depths of leaves come back as they were.
+    /// Numbers, texts and depths of leaves survive the round trip.
     fn check(value: &str) {
         let leaf = canonical::to_vec(&json::parse(value.as_bytes()).unwrap());
         let text = String::from_utf8(leaf.clone()).unwrap();

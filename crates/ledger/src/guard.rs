@@ -1,11 +1,11 @@
-//! The fork guard: how far each log was signed, kept outside the database (design §6).
+//! The fork guard: how far each log was signed, stored outside the database.
 //!
 //! After the database's fsync and before anything is published, each changed log's `{origin, size, root, writer}` is
-//! advanced here by compare-and-swap. So published ≤ guard ≤ database, always; a restored backup or a second writer
-//! finds a guard that is ahead of it and refuses to sign another history.
+//! advanced here by compare-and-swap. So published ≤ guard ≤ database, always. A restored backup or a second writer
+//! finds a guard that is ahead of it, and refuses to sign another history.
 //!
-//! File: two slots of 512 bytes for each log, written alternately, one `fdatasync` for all logs of a commit.
-//! Slot: `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖ SHA-256[32]`.
+//! File: two slots of 512 bytes for each log, written alternately, one `fdatasync` for all logs of a commit. Slot:
+//! `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖ SHA-256[32]`.
 
 use crate::log::merkle::Hash;
 use sha2::{Digest, Sha256};
@@ -23,13 +23,13 @@ use std::{
 const SLOT_BYTES: usize = 512;
 const MAGIC: &[u8; 8] = b"csguard1";
 const HEAD_BYTES: usize = 8 + 8 + 8 + 32 + 8 + 2;
-/// Longest origin a guard holds, in bytes.
+/// Longest origin that a slot can hold, in bytes.
 pub const ORIGIN_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES - 32;
 
-/// How far a log was signed. It never goes back, and one size never has two roots.
+/// How far a log was signed. It never goes back, and a size never has two roots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The log.
+    /// Origin of the log.
     pub origin: String,
     /// Tree size.
     pub size: u64,
@@ -45,44 +45,44 @@ pub enum Error {
     Io {
         /// The guard's file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Somebody else holds it.
+    /// Another process holds it.
     #[error("the guard {0} is held by another process: only one server may sign for these logs")]
     Held(PathBuf),
-    /// A log's slots are both unreadable.
+    /// Both slots of a log are unreadable.
     #[error(
         "the guard {0} is damaged: restore it from its copy, or look at SECURITY.md before you delete it"
     )]
     Damaged(PathBuf),
-    /// The path names another file than the open one, or none.
+    /// The path no longer names the open file.
     #[error(
         "the guard {path} was removed or replaced while the server ran: what it holds would not be found at the next \
          start, so nothing more is signed. Put it back (while this process lives, /proc/{pid}/fd/{descriptor} has its \
          content), then restart"
     )]
     Replaced {
-        /// Where the guard should be.
+        /// Path of the guard.
         path: PathBuf,
         /// This process.
         pid: u32,
-        /// The open file.
+        /// Descriptor of the open file.
         descriptor: i32,
     },
-    /// Compare-and-swap lost.
+    /// Compare-and-swap was lost.
     #[error(
         "the guard was advanced by another writer: {origin} stands at {found}, expected {expected}"
     )]
     Moved {
         /// The log.
         origin: String,
-        /// Size this process had written.
+        /// Size that this process had written.
         expected: u64,
-        /// Size found.
+        /// Size in the slot.
         found: u64,
     },
-    /// The origin does not fit.
+    /// The origin is too long for a slot.
     #[error("an origin has at most {ORIGIN_BYTES_MAX} bytes")]
     OriginTooLong,
 }
@@ -94,7 +94,7 @@ struct Place {
     mark: Mark,
 }
 
-/// Where an open guard's file lies, to see whether it is still there.
+/// Path of an open guard file, to check whether it is still there.
 #[derive(Clone, Debug)]
 pub struct PlaceOfFile {
     path: PathBuf,
@@ -104,7 +104,7 @@ pub struct PlaceOfFile {
 }
 
 impl PlaceOfFile {
-    /// Whether the path still names the open file.
+    /// Checks that the path still names the open file.
     pub fn check(&self) -> Result<(), Error> {
         match std::fs::metadata(&self.path) {
             Ok(now) if (now.dev(), now.ino()) == self.identity => Ok(()),
@@ -128,12 +128,12 @@ pub struct Guard {
     place: PlaceOfFile,
     writer: u64,
     places: HashMap<String, Place>,
-    /// Pairs of slots in the file; a new log gets the next.
+    /// Number of slot pairs in the file. A new log gets the next pair.
     pairs: u64,
 }
 
 impl Guard {
-    /// Opens or creates the file and locks it. `writer` marks this process in the slots (random).
+    /// Opens or creates the file and locks it. `writer` identifies this process in the slots (random).
     pub fn open(path: &Path, writer: u64) -> Result<Self, Error> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
         let mut open = File::options();
@@ -147,7 +147,7 @@ impl Guard {
         Self::held(file, path, writer)
     }
 
-    /// Opens the file for reading alone and locks it (`fsck`); `None` if there is none. Nothing is made or changed.
+    /// Opens the file for reading only and locks it (`fsck`). `None` if there is none. Nothing is made or changed.
     pub fn look(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
         let file = match File::open(path) {
@@ -176,7 +176,7 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Where its file lies.
+    /// Path of its file.
     pub fn place(&self) -> &PlaceOfFile {
         &self.place
     }
@@ -188,7 +188,7 @@ impl Guard {
     fn load(&mut self) -> Result<(), Error> {
         let length = self.file.metadata().map_err(|e| self.failed(e))?.len();
         self.pairs = length.div_ceil(2 * SLOT_BYTES as u64);
-        // A pair that was only begun when the machine stopped was never relied on.
+        // Nothing has relied on a pair that was only begun when the machine stopped.
         for at in (0..length).step_by(2 * SLOT_BYTES) {
             let first = self.read_slot(at)?;
             let second = self.read_slot(at + SLOT_BYTES as u64)?;
@@ -204,7 +204,7 @@ impl Guard {
         Ok(())
     }
 
-    /// A pair that was given a place but whose first write never reached the disk.
+    /// True for a pair that was assigned but whose first write never reached the disk.
     fn is_blank(&self, at: u64) -> Result<bool, Error> {
         let mut pair = [0; 2 * SLOT_BYTES];
         self.file.read_exact_at(&mut pair, at).map_err(|e| self.failed(e))?;
@@ -220,17 +220,17 @@ impl Guard {
         }
     }
 
-    /// How far `origin` was signed.
+    /// The mark of `origin`.
     pub fn mark(&self, origin: &str) -> Option<&Mark> {
         self.places.get(origin).map(|place| &place.mark)
     }
 
-    /// Every log it knows.
+    /// The marks of all logs.
     pub fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.places.values().map(|place| &place.mark)
     }
 
-    /// Advances these logs and returns once that is on the disk. All slots are compared first; one `fdatasync`.
+    /// Advances these logs and returns once that is durable. Compares all slots first, then does one `fdatasync`.
     pub fn advance(&mut self, marks: &[Mark]) -> Result<(), Error> {
         let mut next = Vec::with_capacity(marks.len());
         let mut end = self.pairs;
@@ -272,7 +272,7 @@ impl Guard {
         Ok(())
     }
 
-    /// The slot on disk is the one this process knows.
+    /// Checks that the slot on disk is the one that this process knows.
     fn compare(&self, place: &Place) -> Result<(), Error> {
         let at = place.at + (place.generation % 2) * SLOT_BYTES as u64;
         let found = self.read_slot(at)?;
@@ -290,7 +290,7 @@ impl Guard {
     }
 }
 
-/// A guard that an earlier version made readable for others is so no longer. Only its owner can do that.
+/// Makes a guard private that an earlier version made readable for others. Only its owner can do that.
 fn make_private(file: &File) {
     let permissions = file.metadata().map(|meta| meta.permissions());
     if let Ok(mut permissions) = permissions
@@ -336,91 +336,4 @@ fn decode(slot: &[u8; SLOT_BYTES]) -> Option<(u64, Mark)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log::merkle::leaf_hash;
-
-    fn mark(origin: &str, size: u64) -> Mark {
-        Mark { origin: origin.into(), size, root: leaf_hash(&size.to_be_bytes()) }
-    }
-
-    /// Opens it after it was closed. A process that another test has just begun holds our lock until it executes.
-    fn open_again(path: &Path, writer: u64) -> Guard {
-        let started = std::time::Instant::now();
-        loop {
-            match Guard::open(path, writer) {
-                Err(Error::Held(_)) if started.elapsed().as_secs() < 60 => std::thread::yield_now(),
-                other => return other.unwrap(),
-            }
-        }
-    }
-
-    #[test]
-    fn p4_advances_and_survives() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("guard");
-        let mut guard = Guard::open(&path, 1).unwrap();
-        guard.advance(&[mark("a", 1), mark("b", 1)]).unwrap();
-        for size in 2..9 {
-            guard.advance(&[mark("b", size), mark("c", size)]).unwrap();
-        }
-        assert!(matches!(Guard::open(&path, 2), Err(Error::Held(_))));
-        assert!(matches!(guard.advance(&[mark("b", 3)]), Err(Error::Moved { .. })), "never back");
-        let other = Mark { root: leaf_hash(b"other"), ..mark("b", 8) };
-        assert!(matches!(guard.advance(&[other]), Err(Error::Moved { .. })), "one root a size");
-        drop(guard);
-        let guard = open_again(&path, 2);
-        assert_eq!(guard.mark("a"), Some(&mark("a", 1)));
-        assert_eq!(guard.mark("b"), Some(&mark("b", 8)));
-        assert_eq!(guard.mark("c"), Some(&mark("c", 8)));
-        assert_eq!(guard.mark("d"), None);
-    }
-
-    #[test]
-    fn p4_who_looks_makes_no_guard() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("guard");
-        assert!(Guard::look(&path).unwrap().is_none());
-        assert!(!path.exists());
-        Guard::open(&path, 1).unwrap().advance(&[mark("a", 1)]).unwrap();
-        let looked = loop {
-            match Guard::look(&path) {
-                Err(Error::Held(_)) => std::thread::yield_now(),
-                other => break other.unwrap().unwrap(),
-            }
-        };
-        assert_eq!(looked.mark("a"), Some(&mark("a", 1)));
-    }
-
-    #[test]
-    fn p4_a_file_that_is_gone_or_another_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, aside) = (dir.path().join("guard"), dir.path().join("aside"));
-        let mut guard = Guard::open(&path, 1).unwrap();
-        guard.advance(&[mark("a", 1)]).unwrap();
-        assert!(guard.place().check().is_ok());
-        std::fs::copy(&path, &aside).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        assert!(matches!(guard.place().check(), Err(Error::Replaced { .. })), "gone");
-        std::fs::rename(&aside, &path).unwrap();
-        assert!(matches!(guard.place().check(), Err(Error::Replaced { .. })), "a copy");
-    }
-
-    #[test]
-    fn p4_a_torn_slot_falls_back_and_another_writer_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("guard");
-        let mut guard = Guard::open(&path, 1).unwrap();
-        guard.advance(&[mark("a", 1)]).unwrap();
-        guard.advance(&[mark("a", 2)]).unwrap();
-        let other = File::options().write(true).open(&path).unwrap();
-        // Generation 1 lies in the second slot: tear it.
-        other.write_all_at(&[0xff; 100], SLOT_BYTES as u64).unwrap();
-        assert!(matches!(guard.advance(&[mark("a", 3)]), Err(Error::Damaged(_))));
-        drop(guard);
-        let mut guard = open_again(&path, 1);
-        assert_eq!(guard.mark("a"), Some(&mark("a", 1)));
-        other.write_all_at(&encode(0, 9, &mark("a", 7)), 0).unwrap();
-        assert!(matches!(guard.advance(&[mark("a", 2)]), Err(Error::Moved { found: 7, .. })));
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 /// Longest [`Ident`], in bytes.
 pub const IDENT_BYTES_MAX: usize = 63;
 
-/// A tenant, producer, approval or connection name: `[a-z0-9][a-z0-9-]{0,62}`. Copies share the text.
+/// Name of a tenant, producer, approval or connection: `[a-z0-9][a-z0-9-]{0,62}`. Copies share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ident(Arc<str>);
 

@@ -31,26 +31,26 @@ pub enum Value<'a> {
 /// Name and value of one object member.
 pub type Member<'a> = (Cow<'a, str>, Value<'a>);
 
-/// Why a text is refused; `offset` is the byte where reading stopped.
+/// Why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]
 pub struct Error {
-    /// What is wrong.
+    /// The fault.
     pub kind: ErrorKind,
-    /// 0-based byte position.
+    /// Byte at which reading stopped, from 0.
     pub offset: usize,
 }
 
-/// The ways in which a text is not strict JSON.
+/// Faults that make a text not strict JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ErrorKind {
-    /// Not RFC 8259.
+    /// The text is not RFC 8259 JSON.
     #[error("not JSON")]
     Syntax,
     /// EF BB BF in front, as some editors write it; RFC 8259 §8.1 forbids it.
     #[error("a byte order mark (EF BB BF), which JSON must not have,")]
     ByteOrderMark,
-    /// A whole value, and then something more.
+    /// More text follows a whole value.
     #[error("something follows the JSON value, where only one may be,")]
     Trailing,
     /// Not UTF-8.
@@ -62,7 +62,7 @@ pub enum ErrorKind {
     /// More than [`DEPTH_MAX`] levels.
     #[error("nested more than 32 levels")]
     Depth,
-    /// RFC 8785 would change this number.
+    /// RFC 8785 would change a number.
     #[error("number that RFC 8785 would change (not a double, or integral beyond 2^53-1)")]
     Number,
     /// `\ud800` without its other half.
@@ -75,12 +75,12 @@ pub fn parse(bytes: &[u8]) -> Result<Value<'_>, Error> {
     parse_to(bytes, DEPTH_MAX)
 }
 
-/// Reads a message that holds entries ([`crate::gone`]): four levels around an entry.
+/// Reads a message that contains entries ([`crate::gone`]), which allows four more levels around an entry.
 pub fn parse_nested(bytes: &[u8]) -> Result<Value<'_>, Error> {
     parse_to(bytes, DEPTH_MAX + 6)
 }
 
-/// Reads what we wrote ourselves: an entry or a disclosure wraps what was accepted in up to two more levels.
+/// Reads what we wrote ourselves: an entry or a disclosure adds up to two levels to what was accepted.
 pub fn parse_kept(bytes: &[u8]) -> Result<Value<'_>, Error> {
     parse_to(bytes, DEPTH_MAX + 2)
 }
@@ -95,7 +95,7 @@ fn parse_to(bytes: &[u8], depth_max: usize) -> Result<Value<'_>, Error> {
     let value = reader.value(0)?;
     let end = reader.at;
     reader.space();
-    // `01` is no number followed by another, but a mistake in one.
+    // `01` is one malformed number, not two numbers.
     let broken = end == reader.at
         && matches!(value, Value::Number(_))
         && bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
@@ -146,7 +146,7 @@ impl<'a> Value<'a> {
         if let Value::Array(elements) = self { Some(elements) } else { None }
     }
 
-    /// Whether any string or name in it holds a control character (C0, DEL, C1).
+    /// True if any string or name in it has a control character (C0, DEL, C1).
     pub fn has_control(&self) -> bool {
         match self {
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
@@ -159,7 +159,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Whether `text` holds a control character (C0, DEL, C1).
+/// True if `text` has a control character (C0, DEL, C1).
 pub fn text_has_control(text: &str) -> bool {
     text.chars().any(char::is_control)
 }
@@ -371,7 +371,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The double that `text` (a JSON number) names exactly, as RFC 8785 would write it; `None` if it would be changed.
+/// The double that `text` (a JSON number) stands for exactly. `None` if RFC 8785 would write another number.
 fn exact(text: &str) -> Option<f64> {
     let number: f64 = text.parse().ok()?;
     if !number.is_finite() || (number.fract() == 0.0 && number.abs() > INTEGER_MAX) {
@@ -386,11 +386,11 @@ fn exact(text: &str) -> Option<f64> {
     (decimal(text) == decimal(buffer.format_finite(number))).then_some(number)
 }
 
-/// A decimal number as (negative, significant digits, power of ten of the last digit): equal numbers, equal triples.
+/// A decimal number as (negative, significant digits, power of ten of the last one). Equal numbers, equal triples.
 fn decimal(text: &str) -> (bool, Vec<u8>, i64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let negative = mantissa.starts_with('-');
-    // An exponent too long for i64 is as wrong as i64's largest: no double has either.
+    // An exponent too long for i64 is as wrong as i64's largest: no double has either one.
     let exponent: i64 = exponent.parse().unwrap_or(i64::MAX / 2);
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let mut digits: Vec<u8> =

@@ -24,20 +24,20 @@ pub enum Error {
     /// A file can't be read or written.
     #[error("key file {path}: {source}")]
     Io {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Others may read it.
+    /// Others may read the file.
     #[error(
         "key file {0} can be read by others: run `chmod 600` on it, and think about who has read it"
     )]
     Open(PathBuf),
-    /// Not a key.
+    /// The file does not contain a key.
     #[error("key file {0} does not hold a key of this kind")]
     Unreadable(PathBuf),
-    /// A key the log demands is not there.
+    /// A key that the log needs is not there.
     #[error("no key file for {0}: restore the keys directory from its copy")]
     Missing(String),
 }
@@ -56,9 +56,10 @@ pub fn random32() -> Zeroizing<[u8; 32]> {
     bytes
 }
 
-/// The key that signs sessions on the web pages, `<keys_dir>/session.key`; made when it is not there.
+/// The key that signs sessions on the web pages, `<keys_dir>/session.key`. It is made if it is not there.
 ///
-/// It belongs to the installation, not to a tenant. Without it everybody signs in again: no backup needs it.
+/// It belongs to the installation, not to a tenant. If it is lost, everybody signs in again, so no backup
+/// needs it.
 pub fn session_key(keys_dir: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
     let path = keys_dir.join("session.key");
     if !path.exists() {
@@ -67,10 +68,11 @@ pub fn session_key(keys_dir: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
     read_key(&path)
 }
 
-/// The key of the seal, `<keys_dir>/seal.key`; made when it is not there and nothing is sealed yet (`may_make`).
+/// The key of the seal, `<keys_dir>/seal.key`. It is made if it is not there and nothing is sealed yet
+/// (`may_make`).
 ///
-/// It belongs to the installation. Whoever has it and can write the database can make the server believe what no entry
-/// says; so it lies with the other keys, never in a backup of the data directory.
+/// It belongs to the installation. Somebody who has it and can write the database can make the server believe
+/// what no entry says. So it is kept with the other keys, never in a backup of the data directory.
 pub fn seal_key(keys_dir: &Path, may_make: bool) -> Result<SealKey, Error> {
     let path = keys_dir.join("seal.key");
     if may_make && !path.exists() {
@@ -85,7 +87,7 @@ pub fn seal_key(keys_dir: &Path, may_make: bool) -> Result<SealKey, Error> {
 }
 
 impl Keyring {
-    /// Makes the folder with a new key of each kind; what an interrupted creation made already is kept.
+    /// Makes the folder with a new key of each kind. Keys that an interrupted creation made are kept.
     pub fn create(keys_dir: &Path, tenant: &Ident, origin: &str) -> Result<Self, Error> {
         let folder = keys_dir.join(tenant.as_str());
         let failed = |source| Error::Io { path: folder.clone(), source };
@@ -103,7 +105,7 @@ impl Keyring {
         Ok(ring)
     }
 
-    /// Reads the folder.
+    /// Reads the keys in the folder.
     pub fn open(keys_dir: &Path, tenant: &Ident) -> Result<Self, Error> {
         let folder = keys_dir.join(tenant.as_str());
         let salt = read_key(&folder.join("salt.key"))?;
@@ -121,12 +123,13 @@ impl Keyring {
         Ok(ring)
     }
 
-    /// No key at all, for a log that is halted because its files can't be used. Its salts are of nobody.
+    /// A keyring without keys, for a log that is halted because its files can't be used. Its salt key is zero
+    /// and never used.
     pub fn none(keys_dir: &Path, tenant: &Ident) -> Self {
         Self { folder: keys_dir.join(tenant.as_str()), signers: Vec::new(), salt: random32() }
     }
 
-    /// Makes the next key for a use and writes its file.
+    /// Makes the next key of a use, and writes its file.
     pub fn generate(&mut self, usage: KeyUse, origin: &str) -> Result<Vkey, Error> {
         let name = match usage {
             KeyUse::Log => origin.to_owned(),
@@ -150,19 +153,19 @@ impl Keyring {
         self.folder.join(format!("{name}-{number}.key"))
     }
 
-    /// The signer of a public key.
+    /// The signer for a public key.
     pub fn signer(&self, vkey: &Vkey) -> Result<&Signer, Error> {
         let found = self.signers.iter().find(|(_, signer)| signer.vkey() == vkey);
         found.map(|(_, signer)| signer).ok_or_else(|| Error::Missing(vkey.to_string()))
     }
 
-    /// Public keys for a use, oldest first.
+    /// Public keys of a use, oldest first.
     pub fn vkeys(&self, usage: KeyUse) -> Vec<Vkey> {
         let fits = self.signers.iter().filter(|(u, _)| *u == usage);
         fits.map(|(_, signer)| signer.vkey().clone()).collect()
     }
 
-    /// The key that salts are derived from where a producer sent none.
+    /// The key from which salts are derived if a producer sent none.
     pub fn salt_key(&self) -> &[u8; 32] {
         &self.salt
     }
@@ -173,7 +176,7 @@ impl Keyring {
     }
 }
 
-/// The name appears when the bytes are on the disk. An existing key is never replaced.
+/// Writes a key file. Its name appears once the bytes are durable. An existing key is never replaced.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     atomic::create(path, bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
@@ -183,7 +186,7 @@ fn new_key_text() -> Zeroizing<String> {
     Zeroizing::new(HEXLOWER.encode(random32().as_ref()) + "\n")
 }
 
-/// A key file with 32 bytes.
+/// Reads a key file of 32 bytes.
 fn read_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Error> {
     let text = read_private(path)?;
     let bytes = HEXLOWER.decode(text.trim_end().as_bytes()).map(Zeroizing::new);

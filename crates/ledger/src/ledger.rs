@@ -1,7 +1,7 @@
 //! The ledger: every tenant's log over one store, one guard and one writer.
 //!
-//! In scope: opening with all checks, making tenants, publishing and waiting for the entry. Out of scope: who may
-//! (`api::auth`), how it looks on the wire (`api::routes`).
+//! In scope: opening with all checks, making tenants, publishing and waiting for the entry. Out of scope: who
+//! may do it (`api::auth`), and its form on the wire (`api::routes`).
 
 mod catch_up;
 mod erasing;
@@ -42,24 +42,25 @@ use tokio::sync::mpsc;
 
 /// Most receipts that wait to be sent to `countersign-out`.
 const RECEIPTS_WAITING_MAX: usize = 16_384;
-/// Where everything lies.
+/// Paths and limits of the ledger.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The database.
     pub store: Opening,
-    /// Folder with a folder of keys for each tenant.
+    /// Folder that has a folder of keys for each tenant.
     pub keys_dir: PathBuf,
     /// The fork guard, outside the database's directory.
     pub guard_path: PathBuf,
-    /// `host[:port][/path]` under which tiles are served: the beginning of every origin.
+    /// `host[:port][/path]` at which tiles are served. It begins every origin.
     pub public_host: String,
     /// About how many messages one commit takes.
     pub commit_messages_max: usize,
-    /// Whether this process is the only one that signs: on a journal that others reach it claims each log first.
+    /// True if this process must be the only signer: if other servers can reach the journal, it claims each
+    /// log first.
     pub one_signer: bool,
 }
 
-/// Why the ledger refuses.
+/// Why the ledger refuses or fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store failed.
@@ -83,7 +84,7 @@ pub enum Error {
     /// The entry has no payload that could be erased.
     #[error("entry {index} ({kind}) has no payload to erase", kind = kind.as_str())]
     NotErasable {
-        /// Leaf index.
+        /// Leaf index of the entry.
         index: u64,
         /// What it records.
         kind: Kind,
@@ -99,16 +100,16 @@ pub enum Error {
     /// A key that must be there is not.
     #[error("there is no {0} key")]
     NoKey(&'static str),
-    /// The log stands still.
+    /// The log is halted.
     #[error("the log is halted: {0}")]
     Halted(String),
-    /// Too much waits already; nothing was written.
+    /// The queue is full. Nothing was written.
     #[error("too much waits for this tenant; try again later")]
     Busy,
-    /// The journal holds what is not posted here yet; nothing was done.
+    /// The journal holds messages that are not posted here yet. Nothing was done.
     #[error("this server has not posted yet what the journal holds; try again")]
     Behind,
-    /// It is not known whether it was written; repeating is safe.
+    /// The outcome is unknown. It is safe to repeat the request.
     #[error(
         "no answer in time; it is unknown whether the events were posted; repeat the same request"
     )]
@@ -128,21 +129,22 @@ impl Error {
     }
 }
 
-/// A journal, and why it can't be asked yet.
+/// A journal, and why it can't be asked yet, if so.
 type Opened = Result<(Journal, Option<String>), journal::Error>;
 
-/// How tenants' journals are opened.
+/// How journals of tenants are opened.
 pub enum Journals {
-    /// All on our own store.
+    /// Each journal is embedded in our own store.
     Embedded,
-    /// All on one NATS server or cluster.
+    /// Each journal is a stream of one NATS server or cluster.
     #[cfg(feature = "jetstream")]
     JetStream(journal::jetstream::Connection),
 }
 
 impl Journals {
-    /// Opens the journal of a log that exists. One that can't be asked now is waited for: the reason comes along, and
-    /// whoever follows it compares it first. `waiting`: another one could not be asked just now; don't wait again.
+    /// Opens the journal of an existing log. If it can't be asked now, it is opened all the same, and the
+    /// reason is returned: the follower checks the journal before it posts. `waiting`: another journal could
+    /// not be asked just now, so do not try.
     async fn open(&self, store: &Arc<Rocks>, log: &Log, waiting: Option<String>) -> Opened {
         match self {
             Self::Embedded => Ok((embedded(store, log), None)),
@@ -167,23 +169,23 @@ impl Journals {
     }
 }
 
-/// The journal of a log on its own store.
+/// The embedded journal of a log.
 fn embedded(store: &Arc<Rocks>, log: &Log) -> Journal {
     let Position { epoch, journal, .. } = &log.position;
     Journal::Embedded(Embedded::of_log(Arc::clone(store), log.number, *epoch, journal.clone()))
 }
 
-/// The open ledger. Dropping it ends the writer after what it has.
+/// The open ledger. When it is dropped, the writer finishes its work and ends.
 pub struct Ledger {
     options: Options,
     store: Arc<Rocks>,
     seal_key: Arc<SealKey>,
-    /// Logs whose API keys are not those that the sealed record vouches for.
+    /// Logs whose API keys are not those that the sealed record covers.
     doubted: BTreeSet<LogNumber>,
     proven_tiles: ProvenTiles,
     inbox: Arc<Inbox>,
     guard_place: guard::PlaceOfFile,
-    /// What the guard held when it was opened, by origin.
+    /// The guard's marks when it was opened, by origin.
     marks: BTreeMap<String, guard::Mark>,
     tenants: RwLock<BTreeMap<Ident, Arc<Tenant>>>,
     receipts: Mutex<Option<mpsc::Receiver<ReceiptWanted>>>,
@@ -211,7 +213,7 @@ impl Ledger {
         self.tenants.read().expect("no holder of the lock panics").values().cloned().collect()
     }
 
-    /// Whether the API keys that the database holds for a log are those that its entries gave.
+    /// True if the API keys in the database are those that the log's entries gave.
     pub fn keys_are_believed(&self, number: LogNumber) -> bool {
         !self.doubted.contains(&number)
     }
@@ -263,17 +265,17 @@ impl Ledger {
         Ok(found)
     }
 
-    /// How long the writer's steps take.
+    /// Time that the writer's steps take.
     pub fn timings(&self) -> &Timings {
         &self.inbox.timings
     }
 
-    /// Whether the guard's path still names the file that is advanced.
+    /// Checks that the guard's path still names the file that is being advanced.
     pub fn check_guard(&self) -> Result<(), guard::Error> {
         self.guard_place.check()
     }
 
-    /// Where everything lies.
+    /// Paths and limits of the ledger.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -283,7 +285,7 @@ impl Ledger {
         Reader { store: &*self.store, number: tenant.number, at }
     }
 
-    /// A record of `meta` that nothing in the log proves, checked under the seal; `None` if there is none.
+    /// A record of `meta` that the log does not prove, checked against its seal. `None` if there is none.
     pub fn sealed(
         &self,
         what: &str,
@@ -296,7 +298,7 @@ impl Ledger {
         value.ok_or(corrupt).map(Some)
     }
 
-    /// Writes a record of `meta` under the seal.
+    /// Writes a record of `meta` with a seal.
     pub fn put_sealed(
         &self,
         what: &str,
@@ -308,22 +310,22 @@ impl Ledger {
         self.store.commit(std::iter::once(((Family::Meta, key), Some(record))))
     }
 
-    /// The messages that asked for receipts; the first caller gets them.
+    /// Messages whose producers asked for receipts. Only the first caller gets the receiver.
     pub fn receipts_wanted(&self) -> Option<mpsc::Receiver<ReceiptWanted>> {
         self.receipts.lock().expect("no holder of the lock panics").take()
     }
 
-    /// Stops a log whose database is not to be believed; what was published before stays served.
+    /// Halts a log whose database can't be trusted. What was published before is still served.
     pub fn halt(&self, tenant: &Tenant, reason: String) {
         self.inbox.push(tenant.number, crate::writer::Work::Halt { reason });
     }
 
-    /// Where work for the writer goes.
+    /// The queues of the writer.
     pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
-    /// The last journal sequence that was posted on a signed subject in this epoch; 0 for none.
+    /// The last posted journal sequence on a signed subject in this epoch. 0 if none.
     pub fn last_on(&self, tenant: &Tenant, subject: &Subject) -> Result<u64, store::Error> {
         if let Subject::System(topic) = subject {
             return Ok(tenant.position().topics.get(topic.as_str()).copied().unwrap_or(0));
@@ -334,7 +336,7 @@ impl Ledger {
         last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))
     }
 
-    /// The last message on a signed subject, if the journal holds one that is newer than `posted`: another process wrote
+    /// The last message on a signed subject, if the journal holds one after `posted`. Another process wrote
     /// it, and it may not be posted here yet.
     pub async fn newer(
         &self,
@@ -348,12 +350,12 @@ impl Ledger {
                 let last = stream.last_on(subject).await?.map(|message| message.seq);
                 Ok(last.filter(|seq| *seq > posted))
             }
-            // Nobody but our writer appends, and what it appends it posts.
+            // Only our writer appends to this journal, and it posts what it appends.
             Journal::Embedded(_) | Journal::Absent => Ok(None),
         }
     }
 
-    /// Leaf index of the last `rules` entry that is posted. It may be ahead of what is published.
+    /// Leaf index of the last posted `rules` entry. It may be ahead of what is published.
     pub fn rules_index(&self, tenant: &Tenant) -> Option<u64> {
         tenant.last_rules()
     }
@@ -367,8 +369,8 @@ impl Ledger {
         rules.ok_or(corrupt).map(|rules| Some((index, rules)))
     }
 
-    /// The entries of an approval that are posted, in order: leaf index, and [`crate::post::APPROVAL`] or
-    /// [`crate::post::EVIDENCE`]. It may be ahead of what is published.
+    /// Posted entries of an approval, in order: leaf index, and [`crate::post::APPROVAL`] or
+    /// [`crate::post::EVIDENCE`]. They may be ahead of what is published.
     pub fn of_approval(&self, tenant: &Tenant, id: &Ident) -> Result<Vec<(u64, u8)>, store::Error> {
         let prefix = tenant.number.approval(id, None);
         let mut entries = Vec::new();

@@ -1,11 +1,12 @@
-//! Names of files that were being written when a crash came: what writes whole files makes them, and readers skip them.
+//! Names of files that were being written when a crash came. Writers of whole files make them, and readers
+//! skip them.
 
 use data_encoding::HEXLOWER;
 
 const BEGIN: &str = ".countersign-";
 const END: &str = ".new";
 
-/// Random bytes in such a name: nobody else has it.
+/// Number of random bytes in such a name, so that it is unique.
 pub const RANDOM_BYTES: usize = 16;
 
 /// The name of a file that is being written: `.countersign-<32 hex digits>.new`.
@@ -13,7 +14,7 @@ pub fn name(random: [u8; RANDOM_BYTES]) -> String {
     format!("{BEGIN}{}{END}", HEXLOWER.encode(&random))
 }
 
-/// Whether this is the name of a file that was being written, and nothing else.
+/// True if this is the name of a file that was being written.
 pub fn is_leftover(name: &str) -> bool {
     let random = name.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END));
     random.is_some_and(|hex| {

@@ -1,7 +1,7 @@
-//! What happened, provably.
+//! The provable record of what happened.
 //!
-//! Pure core: [`ident`], [`time`], the event, entry, tree and proof formats: no clock, no I/O.
-//! Edges, each behind a cargo feature: the journal adapters and the RocksDB store.
+//! Pure core: [`ident`], [`time`], the event, entry, tree and proof formats, without clock and I/O. Edges,
+//! each behind a cargo feature: the journal adapters and the RocksDB store.
 
 #[cfg(feature = "rocksdb")]
 pub mod atomic;

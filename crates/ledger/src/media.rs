@@ -1,6 +1,6 @@
-//! Media types (RFC 9110 §8.3.1): `type/subtype`, then parameters. Names are compared without case.
+//! Media types (RFC 9110 §8.3.1): `type/subtype`, then parameters. Names are compared without regard to case.
 
-/// A media type, read.
+/// A parsed media type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
     /// `type/subtype` in lower case.
@@ -10,7 +10,7 @@ pub struct Media {
 }
 
 impl Media {
-    /// Reads a value of `Content-Type`; `None` if it is not one media type.
+    /// Reads a `Content-Type`. `None` if it is not exactly one media type.
     pub fn parse(text: &str) -> Option<Self> {
         let mut rest = text.trim_matches([' ', '\t']);
         let main = token(&mut rest)?;
@@ -41,18 +41,18 @@ impl Media {
         }
     }
 
-    /// Whether its text is UTF-8: it names no charset, or that one.
+    /// True if its text is UTF-8: it names no charset, or that one.
     pub fn is_utf8(&self) -> bool {
         self.charsets.iter().all(|name| matches!(name.as_str(), "utf-8" | "utf8" | "us-ascii"))
     }
 
-    /// Whether it is JSON (RFC 6839): `application/json`, `…/…+json`.
+    /// True for JSON (RFC 6839): `application/json` or `…/…+json`.
     pub fn is_json(&self) -> bool {
         self.essence.ends_with("/json") || self.essence.ends_with("+json")
     }
 }
 
-/// A token (RFC 9110 §5.6.2), taken off the front.
+/// Takes a token (RFC 9110 §5.6.2) from the front.
 fn token<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let is_end = |c: char| !c.is_ascii_alphanumeric() && !"!#$%&'*+-.^_`|~".contains(c);
     let (token, tail) = rest.split_at(rest.find(is_end).unwrap_or(rest.len()));
@@ -60,7 +60,7 @@ fn token<'a>(rest: &mut &'a str) -> Option<&'a str> {
     (!token.is_empty()).then_some(token)
 }
 
-/// What follows the first `"` of a quoted-string (RFC 9110 §5.6.4), to the other one, taken off the front.
+/// Takes a quoted-string (RFC 9110 §5.6.4) from the front, after its first `"`.
 fn unquote(rest: &mut &str) -> Option<String> {
     let text = *rest;
     let (mut value, mut chars) = (String::new(), text.char_indices());

@@ -1,7 +1,7 @@
 //! Proven reads: an entry that decides anything is used only after it was proven to the root in memory.
 //!
-//! The root came from the sealed commit record at start, and from our own posting since. So an entry or a tile that
-//! somebody changed in the database is an error here, never an answer.
+//! That root came from the sealed commit record at start, and from our own posting since. So an entry or a
+//! tile that was changed in the database gives an error here, never an answer.
 
 use crate::{
     log::{
@@ -15,25 +15,25 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Most proven tiles that are kept, 8 KiB each.
+/// Most proven tiles kept in memory, 8 KiB each.
 const TILES_MAX: usize = 1024;
 
 /// Log, level and number of a full tile.
 type TileKey = (LogNumber, u8, u64);
 
-/// Full tiles that were proven: a full tile never changes, so once is enough.
+/// Full tiles that were proven. A full tile never changes, so one proof is enough.
 #[derive(Default)]
 pub struct ProvenTiles(Mutex<HashMap<TileKey, Arc<Vec<Hash>>>>);
 
-/// A tree whose right edge is believed, over tiles and entries that are not.
+/// A tree whose right edge is trusted, and whose tiles and entries are not.
 pub struct Tree<'a> {
-    /// Where tiles and entries are kept.
+    /// The store of tiles and entries.
     pub store: &'a dyn Read,
-    /// Which log.
+    /// Number of the log.
     pub number: LogNumber,
-    /// The right edge; it fixes the root.
+    /// The right edge, which fixes the root.
     pub edge: &'a Edge,
-    /// What was proven before.
+    /// Tiles that were proven before.
     pub known: &'a ProvenTiles,
 }
 
@@ -42,8 +42,8 @@ fn corrupt(family: &'static str, what: &'static str) -> Error {
 }
 
 impl Tree<'_> {
-    /// The entry at `index`, which is below the tree's size. One that is not there, or not the one in the tree, is
-    /// [`Error::Corrupt`].
+    /// The entry at `index`, which must be below the tree's size. [`Error::Corrupt`] if it is missing or is
+    /// not the one in the tree.
     pub fn entry(&self, index: u64) -> Result<Vec<u8>, Error> {
         let entry = self.store.get(Family::Entries, &self.number.numbered(index))?;
         let entry = entry.ok_or_else(|| corrupt("entries", "an entry is missing"))?;
@@ -137,7 +137,8 @@ mod tests {
             check(&memory, &known, index, false);
         }
         check(&memory, &known, 301, true);
-        // A forger who makes the tile fit as well must fit the tiles above it, and then the edge, which is in memory.
+        // A forger who also makes the tile fit must fit the tiles above it, and finally the edge, which is in
+        // memory.
         let mut tile = memory.get(Family::Tiles, &NUMBER.tile(0, 1)).unwrap().unwrap();
         tile[32 * 44..32 * 45].copy_from_slice(&merkle::leaf_hash(b"forged").0);
         memory.apply(put(Family::Tiles, NUMBER.tile(0, 1), &tile));

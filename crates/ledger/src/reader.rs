@@ -1,4 +1,4 @@
-//! Reading what was published: tiles, bundles, proofs, receipts, entries. Never beyond the published checkpoint.
+//! Reads what is published: tiles, bundles, proofs, receipts, entries. Never beyond the published checkpoint.
 
 use crate::{
     disclosure::Scope,
@@ -14,20 +14,20 @@ use crate::{
     time::Nanos,
 };
 
-/// One published state of a log. Immutable; a newer one replaces it whole.
+/// One published state of a log. Immutable: a newer state replaces it as a whole.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// Tree size.
     pub size: u64,
     /// Root hash.
     pub root: Hash,
-    /// The signed checkpoint; empty before the first one.
+    /// The signed checkpoint. Empty before the first one.
     pub checkpoint: String,
     /// The right edge at `size`.
     pub edge: Edge,
     /// Journal epoch.
     pub epoch: u64,
-    /// Last journal sequence that is in it.
+    /// Last journal sequence that it includes.
     pub posted: u64,
     /// Leaf index of the last `clock` entry.
     pub clock: Option<u64>,
@@ -37,11 +37,11 @@ pub struct Published {
 
 /// A consistent view of one log at one published state.
 pub struct Reader<'a> {
-    /// Where tiles and entries are kept.
+    /// The store of tiles and entries.
     pub store: &'a dyn Read,
-    /// Which log.
+    /// Number of the log.
     pub number: LogNumber,
-    /// The state to read at.
+    /// The state at which to read.
     pub at: &'a Published,
 }
 
@@ -67,7 +67,7 @@ impl Tiles for Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// The bytes of a leaf; `None` beyond the published size. A hole below it is damage, not absence.
+    /// The bytes of a leaf. `None` beyond the published size. A missing entry below it is damage, not absence.
     pub fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
         if index >= self.at.size {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Reader<'_> {
         entry.map(Some).ok_or_else(|| corrupt("entries", "an entry is missing"))
     }
 
-    /// The bytes of a tile or bundle; `None` if this tree does not have that much of it.
+    /// The bytes of a tile or bundle. `None` if this tree does not reach so far.
     pub fn tile(&self, tile: &Tile) -> Result<Option<Vec<u8>>, store::Error> {
         if tile.width > Tile::width_at(tile.level, tile.number, self.at.size) {
             return Ok(None);
@@ -94,7 +94,8 @@ impl Reader<'_> {
         Ok(Some(hashes.iter().flat_map(|hash| hash.0).collect()))
     }
 
-    /// The receipt of a leaf under the published checkpoint; `None` beyond its size. Never one that does not hold.
+    /// The receipt of a leaf under the published checkpoint. `None` beyond its size. A receipt that would not
+    /// verify is never given.
     pub fn receipt(&self, index: u64) -> Result<Option<Receipt>, store::Error> {
         let Some(entry) = self.entry(index)? else { return Ok(None) };
         let Published { size, root, checkpoint, .. } = self.at;
@@ -124,7 +125,7 @@ impl Reader<'_> {
         merkle::consistency(self, from, to).map(Some)
     }
 
-    /// What is left of a leaf's payload.
+    /// The remaining payload of a leaf.
     pub fn payload(&self, index: u64) -> Result<Option<Payload>, store::Error> {
         if index >= self.at.size {
             return Ok(None);
@@ -133,14 +134,15 @@ impl Reader<'_> {
         payload.map(Some).ok_or_else(|| corrupt("payload", "a payload"))
     }
 
-    /// The first index whose `journal.time` is at or after `time`; the published size if there is none.
+    /// The first index whose `journal.time` is `time` or later. The published size if there is none.
     pub fn first_at(&self, time: Nanos) -> Result<u64, store::Error> {
         let time_at = |index| -> Result<Nanos, store::Error> {
             let entry = self.entry(index)?;
             let view = entry.as_deref().and_then(View::parse);
             Ok(view.ok_or_else(|| corrupt("entries", "an entry"))?.origin.time)
         };
-        // Journal times run backwards at a `clock` entry alone: the newest stretch that begins early enough is searched.
+        // Journal times go backwards only at a `clock` entry: search the newest stretch that begins early
+        // enough.
         let (mut low, mut high) = (0, self.at.size);
         if let Some(clock) = self.at.clock {
             if time_at(clock)? <= time { low = clock } else { high = clock }

@@ -1,4 +1,5 @@
-//! The exit from a lost journal: a new epoch, begun by an entry that says what is missing. Never a repair in silence.
+//! Recovers from a lost journal: begins a new epoch by an entry that says what is missing. It never repairs
+//! silently.
 
 use crate::{
     disclosure::Seed,
@@ -16,7 +17,7 @@ use crate::{
 };
 use serde_json::json;
 
-/// What was done.
+/// The result.
 #[derive(Debug)]
 pub struct Recovered {
     /// The new epoch.
@@ -27,15 +28,16 @@ pub struct Recovered {
     pub from: u64,
     /// Last sequence of the old journal that is in the ledger.
     pub previous_posted: u64,
-    /// What went wrong when the reason was appended, if something did: the epoch has begun all the same.
+    /// The error, if appending the reason failed. The epoch has begun all the same.
     pub reason_lost: Option<Error>,
 }
 
-/// Begins epoch n+1 on the stream as it is now. The server must be stopped; `log` is as loaded, `guard` is held.
+/// Begins epoch n+1 on the stream as it is now. The server must be stopped; `log` is as loaded, `guard` is
+/// held.
 ///
-/// Messages of the new journal that are posted already (a broker restored from an older copy keeps the beginning) are
-/// left out; everything after them is posted by the next `serve`, with `why`: the only reason that comes after its act,
-/// because the old journal takes nothing more.
+/// Messages of the new journal that are already posted are left out (a broker restored from an older copy
+/// still has the beginning). The next `serve` posts everything after them, with `why`. This is the only reason
+/// that comes after its act, because the old journal accepts nothing more.
 pub async fn accept_journal_loss(
     store: &Rocks,
     guard: &mut Guard,
@@ -54,7 +56,8 @@ pub async fn accept_journal_loss(
             return Err(Error::Setup(text.into()));
         }
     }
-    // Neither a database that is older than what was signed nor another history may begin an epoch: that would fork.
+    // A database that is older than what was signed, or of another history, must not begin an epoch: that
+    // would fork the log.
     ledger::check_sound(store, guard, &log)?;
     let from = if state.identity == position.journal {
         first_unposted(store, &log, stream, state.last).await?
@@ -97,7 +100,7 @@ async fn publish_reason(
     let subject = Subject::parse("evidence.system").expect("a subject");
     let body = crate::canonical::of(&json!({"act": "journal", "entry": act, "reason": why}));
     let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
-    // What the stream holds from before the new epoch is not posted in it.
+    // Messages from before the new epoch are in the stream but not posted in this epoch.
     let expected = if held < new.from { 0 } else { held };
     let place = Place { tenant: &tenant.name, epoch: new.epoch, subject: &subject, expected };
     let newest = keys.last().ok_or(Error::NoKey("journal"))?;
@@ -114,7 +117,7 @@ async fn publish_reason(
     Ok(())
 }
 
-/// Writes what `recover` changed, in the order of every commit: database, then guard.
+/// Writes the changes of `recover` in the order of every commit: database, then guard.
 fn commit(
     store: &Rocks,
     guard: &mut Guard,
@@ -131,7 +134,7 @@ fn commit(
     Ok(guard.advance(&[writer::mark(&log)])?)
 }
 
-/// Publishes the message that opens the epoch; one that an interrupted `recover` left there is taken up again.
+/// Publishes the message that opens the epoch. If an interrupted `recover` left one there, uses that.
 async fn publish(
     tenant: &Tenant,
     log: &Log,
@@ -166,7 +169,7 @@ async fn publish(
     Ok((seqs.first().copied().unwrap_or(0), message))
 }
 
-/// The first sequence of the same stream whose message is not the one that was posted under that number.
+/// The first sequence of the same stream whose message is not the one that was posted under it.
 async fn first_unposted(
     store: &Rocks,
     log: &Log,
@@ -174,7 +177,8 @@ async fn first_unposted(
     last: u64,
 ) -> Result<u64, Error> {
     let mut seq = last;
-    // Backwards from the end: the beginning of a stream that was restored from an older copy is unchanged.
+    // Search backwards from the end: a stream that was restored from an older copy has its beginning
+    // unchanged.
     while seq > 0 {
         let Some(message) = stream.get(seq).await? else { break };
         let epochs = (1..=log.position.epoch).rev();
@@ -187,7 +191,7 @@ async fn first_unposted(
     Ok(seq + 1)
 }
 
-/// Whether an entry of this epoch and sequence holds just this message.
+/// True if an entry of this epoch and sequence holds exactly this message.
 fn was_posted(
     store: &Rocks,
     log: &Log,
@@ -207,7 +211,7 @@ fn was_posted(
         let middle = low + (high - low) / 2;
         if place(middle)? < Some((epoch, message.seq)) { low = middle + 1 } else { high = middle }
     }
-    // One message gives up to four neighbouring entries; the one that commits to the body decides.
+    // A message gives up to four neighbouring entries. The one that commits to the body decides.
     for index in low..(low + 4).min(log.position.size) {
         let Some(entry) = reader.entry(index)? else { break };
         let Some(view) = View::parse(&entry) else { break };
@@ -216,7 +220,8 @@ fn was_posted(
         }
         let payload = crate::erased::left(store, log.number, index)?.unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
-            // Erased: the time decides. In doubt the message is posted again, and found to be a duplicate.
+            // Its payload is erased, so the time decides. If in doubt, the message is posted again and found
+            // to be a duplicate.
             return Ok(view.origin.time == message.time);
         };
         let raw = format!("\"{}\"", data_encoding::BASE64URL_NOPAD.encode(&message.body));

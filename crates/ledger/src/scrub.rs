@@ -1,8 +1,9 @@
-//! The scrub: a running server reads all that it holds again, bit by bit, and compares it with the root in memory (P4).
+//! The scrub: a running server reads everything that it stores again, in small steps, and compares it with the
+//! root in memory (P4).
 //!
-//! In scope: entries and tiles against the root, payload against its leaf, and each index both ways. Every step reads a
-//! few hundred keys one by one, or one short scan: no snapshot is held while others write. Out of scope: when and how
-//! often (`api::app`), and what needs the journal (`fsck`).
+//! In scope: entries and tiles against the root, payload against its leaf, and each index both ways. Every
+//! step reads a few hundred keys one by one, or one short scan, so no snapshot is held while others write. Out
+//! of scope: when and how often (`api::app`), and what needs the journal (`fsck`).
 
 use crate::{
     disclosure::Scope,
@@ -27,28 +28,29 @@ use std::{
 
 /// Leaves of one step.
 const LEAVES: u64 = 256;
-/// Rows of an index looked at in one step.
+/// Index rows in one step.
 const ROWS: usize = 256;
 /// Most findings that are kept for a log.
 const FINDINGS_MAX: usize = 20;
-/// The small families change with commits that are not published yet: what differs is looked at so often.
+/// Number of times a difference in the small families is checked again: they change with commits that are not
+/// published yet.
 const LOOKS: u32 = 8;
 
-/// What the scrub says of one log.
+/// Status of the scrub of one log.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Status {
-    /// Whole passes since the start.
+    /// Number of whole passes since the start.
     pub passes: u64,
-    /// When the last whole pass ended.
+    /// Time at which the last whole pass ended.
     #[serde(skip)]
     pub since: Option<Instant>,
     /// Leaves read in this pass.
     pub read: u64,
-    /// What does not agree.
+    /// Differences found.
     pub findings: Vec<String>,
 }
 
-/// Everything it has under way, for all logs.
+/// The scrub of all logs.
 pub struct Scrub {
     started: Instant,
     passes: Mutex<BTreeMap<Ident, Pass>>,
@@ -60,27 +62,27 @@ struct Pass {
     begun: Instant,
     stage: Stage,
     derived: Derived,
-    /// Something could not be read: it was not a whole pass.
+    /// True if something could not be read, so that the pass is not whole.
     failed: bool,
-    /// The indexes were looked through.
+    /// True once the indexes were checked.
     indexed: bool,
     looks: u32,
 }
 
 enum Stage {
-    /// The next leaf.
+    /// Read leaves, beginning with this one.
     Leaves(u64),
-    /// The next row of an index.
+    /// Read rows of this index, beginning with this key.
     Rows(Family, Vec<u8>),
     Small,
-    /// Until the next pass is due.
+    /// Wait until the next pass is due.
     Rest,
 }
 
-/// What one step found.
+/// Findings of one step.
 #[derive(Default)]
 struct Found {
-    /// In what decides: the log must stand still.
+    /// In families that decide: the log must halt.
     decides: Report,
     /// Elsewhere: health turns red.
     other: Report,
@@ -93,7 +95,7 @@ impl Default for Scrub {
 }
 
 impl Scrub {
-    /// What is known of a log.
+    /// The status of a log.
     pub fn status(&self, tenant: &Ident) -> Status {
         self.told
             .lock()
@@ -103,15 +105,15 @@ impl Scrub {
             .unwrap_or_default()
     }
 
-    /// Time since the last whole pass over a log; without one, since the start.
+    /// Time since the last whole pass over a log. Without one, time since the start.
     pub fn age(&self, tenant: &Ident) -> Duration {
         self.status(tenant).since.unwrap_or(self.started).elapsed()
     }
 
-    /// Goes one step on with a log; at most a few hundred reads. Returns how many keys were looked at: 0 when there is
-    /// nothing to do before `rest` after the last pass began.
+    /// Does one step for a log: at most a few hundred reads. Returns the number of keys that were checked. 0
+    /// if nothing is to be done until `rest` has passed since the last pass began.
     ///
-    /// What it finds in a family that decides halts the log.
+    /// A finding in a family that decides halts the log.
     pub fn step(&self, ledger: &Ledger, tenant: &Tenant, rest: Duration) -> u64 {
         if tenant.halted().is_some() || tenant.must_reach().is_some() || !tenant.signs() {
             return 0;
@@ -125,7 +127,7 @@ impl Scrub {
         let Some(mut pass) = pass else { return 0 };
         let mut found = Found::default();
         let done = pass.step(ledger, tenant, &mut found).unwrap_or_else(|error| {
-            // What is missing decides; what the disk does not give is looked at again in the next pass.
+            // Missing data halts the log. What the disk fails to read is tried again in the next pass.
             match error {
                 store::Error::Corrupt { .. } => found.decides.find(error.to_string()),
                 _ => found.other.find(error.to_string()),
@@ -205,7 +207,8 @@ impl Pass {
         }
     }
 
-    /// The leaves of one tile: their hashes are the tile's, and the tile is part of the tree whose root is in memory.
+    /// Checks the leaves of one tile: their hashes must be the tile's, and the tile must be part of the tree
+    /// whose root is in memory.
     fn leaves(
         &mut self,
         ledger: &Ledger,
@@ -252,13 +255,13 @@ impl Pass {
         self.stage = Stage::Leaves(next);
     }
 
-    /// A log as far as the indexes are named by it.
+    /// The parts of a log that its index keys need.
     fn log(&self, tenant: &Tenant) -> Log {
         let (journal, origin) = (self.derived.journal.0.clone(), tenant.origin.clone());
         Log::new(tenant.name.clone(), tenant.number, origin, journal)
     }
 
-    /// Some rows of an index: each names an entry that it is about.
+    /// Checks some rows of an index: each must name an entry that it is about.
     fn rows(
         &mut self,
         ledger: &Ledger,
@@ -311,7 +314,7 @@ impl Pass {
         };
         let Some(index) = index else { return Ok(false) };
         let entry = ledger.store().get(Family::Entries, &tenant.number.numbered(index))?;
-        // Written in one commit: whatever row is there, its entry is.
+        // A row and its entry were written in one commit, so the entry must exist.
         let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(false) };
         let text = |path: &[&str]| view.text(path).unwrap_or("");
         Ok(match (family, view.kind) {
@@ -331,7 +334,7 @@ impl Pass {
         })
     }
 
-    /// What is small and changes with every commit, compared with what all entries gave.
+    /// Compares the small families, which change with every commit, with what all entries gave.
     fn small(
         &mut self,
         ledger: &Ledger,
@@ -349,7 +352,7 @@ impl Pass {
         }
         families::payloads(ledger.store(), &log, &self.derived, &mut other)?;
         if decides.damage + other.damage > 0 && self.looks < LOOKS {
-            // A commit may have come meanwhile: first what it brought.
+            // A commit may have come meanwhile: first read what it brought.
             self.looks += 1;
             let next = self.derived.read;
             let more = next < tenant.published().size;
@@ -363,13 +366,13 @@ impl Pass {
     }
 }
 
-/// Whether these are all leaf hashes of a tile of the tree.
+/// True if these are all leaf hashes of a tile of the tree.
 fn is_in_tree(reader: &Reader<'_>, first: u64, hashes: &[Hash]) -> Result<bool, store::Error> {
     let size = reader.at.size;
     if reader.hashes(0, first, hashes.len())? != hashes {
         return Ok(false);
     }
-    // The path goes through the whole tile: it commits to every hash of it.
+    // The path goes through the whole tile, so it commits to every hash of it.
     let path = merkle::inclusion(reader, first, size)?;
     Ok(hashes
         .first()

@@ -1,10 +1,11 @@
-//! The seal: what the server starts from lies in the database under a MAC whose key does not.
+//! The seal: a MAC over the records from which the server starts. Its key is not in the database.
 //!
-//! Whoever can write the database but holds no key can change everything in it. So the record that posting starts from
-//! (and the few others that nothing in the log proves) is believed only under this seal. It does not show that a record
-//! is the newest: the guard does, which lies outside the database.
+//! Somebody who can write the database but holds no key can change everything in it. So the record from which
+//! posting starts, and the few others that the log does not prove, are trusted only under this seal. The seal
+//! does not show that a record is the newest one. The guard does, which is outside the database.
 //!
-//! Form: `value ‖ "\n" ‖ base64url HMAC-SHA256(key, "countersign-seal-v1\n" ‖ what ‖ "\n" ‖ place ‖ "\n" ‖ value)`.
+//! Form: `value ‖ "\n" ‖ base64url HMAC-SHA256(key, "countersign-seal-v1\n" ‖ what ‖ "\n" ‖ place ‖ "\n" ‖
+//! value)`.
 
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac};
@@ -34,8 +35,7 @@ impl SealKey {
         mac
     }
 
-    /// `value` under the seal. `what` says which record it is, `place` whose: a tenant's name, or nothing. Neither may
-    /// hold a line end.
+    /// Seals `value`. `what` names the record, `place` its tenant, or nothing. Neither may contain a line end.
     pub fn seal(&self, what: &str, place: &str, value: &[u8]) -> Vec<u8> {
         let tag = self.mac(what, place, value).finalize().into_bytes();
         let mut out = value.to_vec();
@@ -44,7 +44,7 @@ impl SealKey {
         out
     }
 
-    /// The value of a record that this key sealed as `what` of `place`; `None` for everything else.
+    /// The value of a record that this key sealed as `what` of `place`. `None` for anything else.
     pub fn open<'a>(&self, what: &str, place: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
         let (value, tag) = split(sealed)?;
         let tag = BASE64URL_NOPAD.decode(tag).ok()?;
@@ -52,7 +52,7 @@ impl SealKey {
     }
 }
 
-/// The value of a sealed record, unchecked: for a judge without the key, who derives it again.
+/// The value of a sealed record, unchecked. For a judge without the key, who derives the value again.
 pub fn value(sealed: &[u8]) -> &[u8] {
     split(sealed).map_or(sealed, |(value, _)| value)
 }

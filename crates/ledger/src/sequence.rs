@@ -1,8 +1,10 @@
-//! The numbers of one source: what was seen, what is missing (P3). Pure; a jump opens a gap at once, no timer.
+//! The numbers of one source: which were seen, which are missing (P3). Pure: a jump opens a gap at once,
+//! without a timer.
 //!
 //! The first number seen is the base. Numbers below it, and numbers seen before, are never gaps.
 
-/// Most gaps of one source that are tracked; beyond it the oldest is forgotten (it stays open in the log for ever).
+/// Most gaps of one source that are tracked. Beyond that the oldest is forgotten, and stays open in the log
+/// for ever.
 pub const GAPS_MAX: usize = 1024;
 
 /// A run of missing numbers, both ends included.
@@ -14,7 +16,7 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// What is known of one `(producer, source)`.
+/// State of one `(producer, source)`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Sequence {
     base: u64,
@@ -22,28 +24,28 @@ pub struct Sequence {
     gaps: Vec<Gap>,
 }
 
-/// What one number says.
+/// What one number means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// The one expected, or the first of all.
+    /// The expected number, or the first of all.
     Next,
-    /// Later than expected: these are missing now.
+    /// A later number than expected: these are missing now.
     Jump(Gap),
-    /// One that was missing: the gap it was in, and what is still missing of it.
+    /// A missing number: the gap that it was in, and what remains of it.
     Late {
         /// The gap as it was.
         gap: Gap,
-        /// 0 to 2 gaps that remain.
+        /// The 0 to 2 gaps that remain.
         open: Vec<Gap>,
     },
-    /// Seen before, or in a gap that is no longer tracked.
+    /// The number was seen before, or is in a gap that is no longer tracked.
     Reused,
-    /// Before the first one ever seen.
+    /// The number is before the first one ever seen.
     BelowBase,
 }
 
 impl Sequence {
-    /// The numbers of a source after one more of them, whatever it says.
+    /// The state after one more number, whatever it means.
     pub fn after(before: Option<Self>, number: u64, heartbeat: bool) -> Self {
         let Some(mut known) = before else { return Self::begin(number) };
         if heartbeat {
@@ -54,7 +56,7 @@ impl Sequence {
         known
     }
 
-    /// The first number of a source.
+    /// The state after the first number.
     pub fn begin(number: u64) -> Self {
         Self { base: number, last: number, gaps: Vec::new() }
     }
@@ -85,7 +87,8 @@ impl Sequence {
         Seen::Late { gap, open }
     }
 
-    /// Takes a heartbeat: the last number its source has published. Returns the tail that never arrived.
+    /// Takes a heartbeat: the last number that its source has published. Returns the missing numbers at the
+    /// end.
     pub fn heartbeat(&mut self, last: u64) -> Option<Gap> {
         if last <= self.last {
             return None;

@@ -8,7 +8,7 @@ use crate::{
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-/// Largest body of a signed message, in bytes: with its frame it must fit into one entry.
+/// Largest body of a signed message, in bytes. With its frame it must fit into one entry.
 pub const BODY_BYTES_MAX: usize = 60 * 1024;
 
 /// A verifier key as text in JSON.
@@ -27,7 +27,7 @@ mod vkey_text {
     }
 }
 
-/// A verifier key inside JSON: its text form.
+/// A verifier key, in JSON as its text form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyText(#[serde(with = "vkey_text")] pub Vkey);
 
@@ -37,13 +37,13 @@ pub struct KeyText(#[serde(with = "vkey_text")] pub Vkey);
 pub struct KeyId(String);
 
 impl KeyId {
-    /// `None`: not 16 lower-case hex digits.
+    /// `None` if it is not 16 lower-case hex digits.
     pub fn new(text: &str) -> Option<Self> {
         let fits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// Its text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -63,31 +63,31 @@ impl std::fmt::Display for KeyId {
     }
 }
 
-/// Who did an administrative act: member `by` of every such body, and nothing else says it.
+/// Who did an administrative act. It is the member `by` of every such body; nothing else says it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum By {
     /// The holder of an API key.
     Key {
-        /// Which key.
+        /// Id of the key.
         key: KeyId,
-        /// Whose it is, if it says.
+        /// The person of the key, if it names one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         person: Option<Ident>,
     },
     /// The holder of the server's operator key.
     Operator {
-        /// The id in that key.
+        /// Id of the operator key.
         operator: KeyId,
     },
-    /// Whoever ran a command beside the stopped server: somebody with its disk.
+    /// Somebody with access to the disk, who ran a command while the server was stopped.
     Command {
-        /// Which one.
+        /// The command.
         command: Command,
     },
-    /// The server, by itself.
+    /// The server itself.
     Server {
-        /// What for.
+        /// Its reason.
         server: Duty,
     },
 }
@@ -102,34 +102,34 @@ pub enum Command {
     Recover,
 }
 
-/// What the server does by itself.
+/// Reasons for which the server acts by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duty {
-    /// Old journal messages go, as the configuration says.
+    /// Old journal messages are removed, as configured.
     Retention,
-    /// An event that was erased came once more, and goes.
+    /// A message that repeats an erased event is removed.
     Repetition,
-    /// Journal messages are gone that nothing explains.
+    /// Journal messages are gone, and nothing explains it.
     Journal,
-    /// It signs the log from now on.
+    /// The server signs the log from now on.
     Signing,
 }
 
-/// Why: member `reason` of an administrative body names the `evidence` entry that holds the words, which can be erased.
+/// Why it was done: member `reason` of a body. It names the `evidence` entry with the words, which can be erased.
 pub type Reason = LeafAt;
 
 /// An earlier entry of the same log: its place and its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeafAt {
-    /// Leaf index.
+    /// Leaf index of the decision.
     pub index: u64,
     /// Leaf hash.
     pub leaf_hash: Hash,
 }
 
-/// `system.genesis`: leaf 0 of a log. Names everything that posting trusts from then on.
+/// `system.genesis`: leaf 0 of a log. It names everything that posting trusts from then on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
@@ -139,7 +139,7 @@ pub struct Genesis {
     pub origin: String,
     /// The tenant.
     pub tenant: Ident,
-    /// Which journal: `jetstream:…` or `embedded:…`.
+    /// Identity of the journal: `jetstream:…` or `embedded:…`.
     pub journal: String,
     /// Keys that sign checkpoints; named like the origin.
     pub log_keys: Vec<KeyText>,
@@ -147,15 +147,15 @@ pub struct Genesis {
     pub journal_keys: Vec<KeyText>,
     /// Keys that sign override tokens.
     pub token_keys: Vec<KeyText>,
-    /// First 8 bytes of the SHA-256 of the salt key, hex: which key derived salts come from.
+    /// First 8 bytes of the SHA-256 of the salt key, hex. It identifies the key from which salts are derived.
     pub salt_key_id: String,
-    /// The last checkpoint of the log this one succeeds.
+    /// The last checkpoint of the log that this one succeeds.
     pub predecessor: Option<String>,
-    /// Who made the tenant. No entry comes before it, so its reason stands with the first API key.
+    /// Who made the tenant. No entry can come before it, so its reason is with the first API key.
     pub by: By,
 }
 
-/// What a caller's key allows (design §7).
+/// What an API key allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -163,7 +163,7 @@ pub enum Role {
     Publisher,
     /// Redeems override tokens as its producer.
     Enforcer,
-    /// Reviews approvals as its person; carries nothing else.
+    /// Reviews approvals as its person. Not combined with other roles.
     Reviewer,
     /// Reads the feed.
     Exporter,
@@ -175,29 +175,29 @@ pub enum Role {
     Admin,
 }
 
-/// `system.access`: an API key appears or disappears, or payload is read.
+/// `system.access`: an API key is added or removed, or payload is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Access {
-    /// A new key.
+    /// A key is added.
     Add(AccessKey),
-    /// The key is dead from this entry on.
+    /// A key is not valid from this entry on.
     Remove {
-        /// Which.
+        /// Id of the key.
         key_id: KeyId,
         /// Who removed it.
         by: By,
-        /// Why.
+        /// Evidence that says why.
         #[serde(default)]
         reason: Option<Reason>,
     },
-    /// Somebody reads payload: from this entry on, for some time.
+    /// Somebody reads payload from this entry on, for some time.
     Read {
         /// The first leaf index.
         from: u64,
-        /// The leaf index after the last one. It may be beyond the entries that there are.
+        /// The leaf index after the last one. It may be beyond the present entries.
         to: u64,
-        /// How long the entry covers it.
+        /// Seconds for which this entry covers the reading.
         seconds: u32,
         /// Who reads.
         by: By,
@@ -208,28 +208,28 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessKey {
-    /// The part of the key that is no secret.
+    /// The part of the key that is not secret.
     pub key_id: KeyId,
-    /// SHA-256 of the whole key text, base64url; the secret in it has 256 random bits, so this can't be guessed.
+    /// SHA-256 of the whole key text, base64url. The key has 256 random bits, so it can't be guessed.
     pub sha256: String,
-    /// What it allows.
+    /// Roles of the key.
     pub roles: Vec<Role>,
-    /// Who publishes or redeems with it.
+    /// Producer as which it publishes or redeems.
     #[serde(default)]
     pub producer: Option<Ident>,
-    /// Whose it is; a reviewer's key always says so.
+    /// Person of the key. A reviewer's key always has one.
     #[serde(default)]
     pub person: Option<Ident>,
-    /// A label for people.
+    /// Label for people.
     pub name: String,
     /// Who issued it.
     pub by: By,
-    /// Why.
+    /// Evidence that says why.
     #[serde(default)]
     pub reason: Option<Reason>,
 }
 
-/// What a signing key is for.
+/// Use of a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyUse {
@@ -248,16 +248,16 @@ pub const OVERLAP_MAX: u64 = 1_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyChange {
-    /// For what.
+    /// Use of the key.
     #[serde(rename = "use")]
     pub usage: KeyUse,
     /// The new key.
     pub vkey: KeyText,
-    /// For a log key: how many more entries the old key signs beside it.
+    /// For a log key: number of further entries that the old key also signs.
     pub overlap: u64,
     /// Who rotated.
     pub by: By,
-    /// Why.
+    /// Evidence that says why.
     #[serde(default)]
     pub reason: Option<Reason>,
 }
@@ -268,63 +268,63 @@ pub struct KeyChange {
 pub struct Rules {
     /// Version of this form: 1.
     pub v: u32,
-    /// Every rule, whole, in order; what is in one is not looked at here.
+    /// Every rule, whole, in order. Their content is not checked here.
     pub rules: Vec<serde_json::Value>,
     /// base64url SHA-256 of the RFC 8785 form of `rules`.
     pub rules_digest: String,
     /// base64url salted digest of the people and channels that go with them.
     pub people_digest: String,
-    /// Which salt: 16 random bytes, base64url. Holders of the tenant's salt key find the salt by it; others need the
-    /// evidence that `reason` names.
+    /// Identifies the salt: 16 random bytes, base64url. Holders of the tenant's salt key derive the salt from it;
+    /// others need the evidence that `reason` names.
     pub people_nonce: String,
     /// Who applied them.
     pub by: By,
-    /// Why.
+    /// Evidence that says why.
     #[serde(default)]
     pub reason: Option<Reason>,
 }
 
-/// Furthest a `system.clock` message's own time may be from the journal's, in seconds: otherwise nothing is begun by it.
+/// Largest difference between a `system.clock` message's time and the journal's, in seconds; beyond, no effect.
 pub const CLOCK_APART_SECONDS_MAX: u64 = 30;
 
-/// `system.clock`: a clock was wrong; `journal.time` begins anew with this message (`countersign clock reset`).
+/// `system.clock`: a clock was wrong, and `journal.time` restarts with this message (`countersign clock reset`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockReset {
-    /// What the server's clock said when an admin said that it is right.
+    /// Time of the server's clock when an admin confirmed it.
     pub at: Nanos,
-    /// Who said so.
+    /// Who confirmed it.
     pub by: By,
-    /// Why.
+    /// Evidence that says why.
     #[serde(default)]
     pub reason: Option<Reason>,
 }
 
-/// `system.journal`: the journal begins anew (`recover --accept-journal-loss`).
+/// `system.journal`: a new journal begins (`recover --accept-journal-loss`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewEpoch {
-    /// The epoch that begins.
+    /// Number of the new epoch.
     pub epoch: u64,
-    /// The journal from now on.
+    /// Identity of the new journal.
     pub journal: String,
-    /// First sequence of it that is posted.
+    /// First sequence of the new journal that is posted.
     pub from: u64,
-    /// The journal until now.
+    /// Identity of the old journal.
     pub previous_journal: String,
-    /// Last sequence of the previous epoch that is in the ledger; what it held after that is lost.
+    /// Last sequence of the old epoch that is in the ledger. What the old journal held after it is lost.
     pub previous_posted: u64,
-    /// Who began it. The reason comes after it, on `evidence.system` of the new journal: the old one takes nothing.
+    /// Who began it. The reason follows on `evidence.system` of the new journal, because the old one is lost.
     pub by: By,
 }
 
-/// `system.signer`: a server says that it alone signs the log from now on. Whoever signed before stops at this entry.
+/// `system.signer`: from now on, this server alone signs the log. A server that signed before stops at this entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Which one: 16 random bytes of each start, as 32 lower-case hex digits.
+    /// Id of the claim: 16 random bytes of each start, as 32 lower-case hex digits.
     pub id: ClaimId,
-    /// Who says so.
+    /// Who claims it.
     pub by: By,
 }
 
@@ -334,7 +334,7 @@ pub struct Claim {
 pub struct ClaimId(String);
 
 impl ClaimId {
-    /// Of 16 random bytes.
+    /// Makes an id from 16 random bytes.
     pub fn new(random: [u8; 16]) -> Self {
         Self(HEXLOWER.encode(&random))
     }
@@ -356,71 +356,4 @@ impl std::fmt::Display for ClaimId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check<T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug>(text: &str) {
-        let value: T = serde_json::from_str(text).unwrap();
-        let again: T = serde_json::from_slice(&crate::canonical::of(&value)).unwrap();
-        assert_eq!(value, again);
-    }
-
-    fn refused<T: for<'de> Deserialize<'de>>(text: &str) {
-        assert!(serde_json::from_str::<T>(text).is_err(), "{text}");
-    }
-
-    const BY: &str = r#""by":{"key":"0123456789abcdef"}"#;
-
-    #[test]
-    fn bodies_read_back() {
-        let add = r#""op":"add","key_id":"0123456789abcdef","sha256":"x","name":"n""#;
-        check::<Access>(&format!(r#"{{{add},"roles":["publisher"],"producer":"gw-1",{BY}}}"#));
-        check::<Access>(&format!(r#"{{"op":"remove","key_id":"0123456789abcdef",{BY}}}"#));
-        check::<ClockReset>(&format!(
-            r#"{{"at":"2026-01-02T03:04:05.000000000Z",{BY},"reason":null}}"#
-        ));
-        check::<Claim>(r#"{"id":"000102030405060708090a0b0c0d0e0f","by":{"server":"signing"}}"#);
-        refused::<Claim>(r#"{"id":"00010203","by":{"server":"signing"}}"#);
-        refused::<Claim>(r#"{"id":"000102030405060708090A0B0C0D0E0F","by":{"server":"signing"}}"#);
-        check::<NewEpoch>(&format!(
-            r#"{{"epoch":2,"journal":"a","from":1,"previous_journal":"b","previous_posted":9,{BY}}}"#
-        ));
-        refused::<Access>(&format!(r#"{{{add},"roles":[],{BY},"more":1}}"#));
-    }
-
-    #[test]
-    fn an_act_says_who_and_why_in_one_closed_shape() {
-        check::<By>(r#"{"key":"0123456789abcdef"}"#);
-        check::<By>(r#"{"key":"0123456789abcdef","person":"p-ana"}"#);
-        check::<By>(r#"{"operator":"0123456789abcdef"}"#);
-        check::<By>(r#"{"command":"init"}"#);
-        check::<By>(r#"{"server":"retention"}"#);
-        for by in [
-            r"{}",
-            r"null",
-            r#""admin""#,
-            r#"{"key":"0123456789ABCDEF"}"#,
-            r#"{"key":"0123"}"#,
-            r#"{"person":"p-ana"}"#,
-            r#"{"key":"0123456789abcdef","person":"Ana Lima"}"#,
-            r#"{"key":"0123456789abcdef","name":"n"}"#,
-            r#"{"key":"0123456789abcdef","operator":"0123456789abcdef"}"#,
-            r#"{"command":"serve"}"#,
-            r#"{"command":"init","key":"0123456789abcdef"}"#,
-            r#"{"server":"retention","more":1}"#,
-        ] {
-            refused::<By>(by);
-            refused::<Access>(&format!(
-                r#"{{"op":"remove","key_id":"0123456789abcdef","by":{by}}}"#
-            ));
-        }
-        refused::<Access>(r#"{"op":"remove","key_id":"0123456789abcdef"}"#);
-        let hash = "vCrs/DjTZkXWx9l82PPCmDkGd1rE2hje/lz+WpHhXyg=";
-        let removal = r#""op":"remove","key_id":"0123456789abcdef""#;
-        let reason = |reason: &str| format!(r#"{{{removal},{BY},"reason":{reason}}}"#);
-        check::<Access>(&reason(&format!(r#"{{"index":4,"leaf_hash":"{hash}"}}"#)));
-        refused::<Access>(&reason(&format!(r#"{{"leaf_hash":"{hash}"}}"#)));
-        refused::<Access>(&reason(&format!(r#"{{"index":4,"leaf_hash":"{}"}}"#, &hash[1..])));
-        refused::<Access>(&reason(r#""asked""#));
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! One tenant's log as everybody but the writer sees it: what is published, whether it is halted, who may come in.
+//! One tenant's log as all but the writer see it: what is published, whether it is halted, whether it may
+//! append.
 
 use crate::{
     clock::{APART_MAX, Clock, Wrong, later},
@@ -22,27 +23,27 @@ use std::{
 };
 use tokio::sync::{Semaphore, watch};
 
-/// Most messages of one tenant that may wait; more must wait outside.
+/// Most messages of one tenant that may wait here. Further ones wait in their callers.
 pub const QUEUE_MESSAGES_MAX: usize = 8192;
 
-/// Outcomes of a followed journal that are remembered for whoever appended the messages.
+/// Most outcomes of followed messages that are remembered for the tasks that appended them.
 const OUTCOMES_MAX: usize = 65_536;
 
-/// A message that the journal did not take is told of for so long; whoever sends on is refused again.
+/// Time for which a refusal by the journal is reported. If the tenant keeps sending, it is refused again.
 const REFUSED_LATELY: Duration = Duration::from_secs(30);
 
-/// What became of one followed message; the salt says which message it was.
+/// Outcome of one followed message. The salt identifies the message.
 #[derive(Clone, Debug)]
 pub struct Followed {
-    /// Journal sequence.
+    /// Journal sequence of the message.
     pub seq: u64,
     /// Its `Countersign-Salt` header.
     pub salt: Option<String>,
-    /// What became of it.
+    /// Outcome of the message.
     pub outcome: Outcome,
 }
 
-/// A tenant's handle. Shared; holds no lock while waiting.
+/// A handle on a tenant. Shared; holds no lock while waiting.
 pub struct Tenant {
     /// Its name.
     pub name: Ident,
@@ -50,32 +51,32 @@ pub struct Tenant {
     pub number: LogNumber,
     /// Its log's origin.
     pub origin: String,
-    /// Room in its queue, in messages.
+    /// Free places in its queue, in messages.
     pub queue: Arc<Semaphore>,
-    /// One at a time completes erasures.
+    /// Lets one task at a time complete erasures.
     pub(crate) erasing: tokio::sync::Mutex<()>,
     keyring: RwLock<Keyring>,
     journal: Journal,
-    /// What this process claims the log by, where other processes could post to its journal as well.
+    /// The claim by which this process signs the log. `None` if no other process can reach its journal.
     claim: Option<ClaimId>,
     clock: Clock,
     position: Mutex<Position>,
-    /// The journal keys in force where posting stands, oldest first.
+    /// The journal keys in force where posting is now, oldest first.
     journal_keys: Mutex<Vec<Vkey>>,
     opened_size: u64,
     published: watch::Sender<Arc<Published>>,
     halted: RwLock<Option<String>>,
     /// Why its journal can't be followed now.
     waiting: RwLock<Option<String>>,
-    /// Whether its journal was compared with what is posted since start.
+    /// True once its journal was compared, since start, with what is posted.
     compared: AtomicBool,
     outcomes: Mutex<VecDeque<Followed>>,
     must_reach: Mutex<Option<Mark>>,
     unsigned: AtomicU64,
     receipts_dropped: AtomicU64,
-    /// Why the journal took nothing, the last time it was asked to.
+    /// Why the journal accepted nothing at the last attempt, and when.
     refused: Mutex<Option<(Instant, String)>>,
-    /// What was found in the database that can't be.
+    /// The first damage found in the database.
     damage: Mutex<Option<String>>,
 }
 
@@ -115,7 +116,7 @@ impl Tenant {
         }
     }
 
-    /// The same, of a process that signs: where other processes may post to the journal, it claims the log first.
+    /// The same for a process that signs. If other processes can reach the journal, it claims the log first.
     #[must_use]
     pub(crate) fn claiming(mut self) -> Self {
         if matches!(self.journal, Journal::JetStream(_)) {
@@ -125,23 +126,24 @@ impl Tenant {
         self
     }
 
-    /// The claim that this process still has to post before it signs anything.
+    /// The claim that this process must post before it signs anything.
     pub(crate) fn unposted_claim(&self) -> Option<ClaimId> {
         let signs = self.is_signer(&self.position.lock().expect("no holder of the lock panics"));
         self.claim.clone().filter(|_| !signs)
     }
 
-    /// Whether the last claim that was posted is this process's, or it needs none: nobody else reaches its journal.
+    /// True if the last posted claim is this process's, or if it needs none because no other process reaches
+    /// its journal.
     pub(crate) fn is_signer(&self, position: &Position) -> bool {
         self.claim.is_none() || self.claim == position.signer
     }
 
-    /// Whether this process may sign, as far as claims go.
+    /// True if claims allow this process to sign.
     pub fn signs(&self) -> bool {
         self.unposted_claim().is_none()
     }
 
-    /// Tree size when this process opened the log: entries from there on were written by it.
+    /// Tree size when this process opened the log. It wrote all later entries itself.
     pub fn opened_size(&self) -> u64 {
         self.opened_size
     }
@@ -156,7 +158,8 @@ impl Tenant {
         &self.clock
     }
 
-    /// What is wrong with time, as far as this machine can tell: then no deadline can be judged.
+    /// What is wrong with the clock, as far as this machine can know. While this is set, no deadline can be
+    /// judged.
     pub fn time_wrong(&self) -> Option<Wrong> {
         if let Journal::Embedded(_) = self.journal
             && let Err(wrong) = self.clock.look()
@@ -168,7 +171,7 @@ impl Tenant {
         (newest > later(now, APART_MAX)).then_some(Wrong::Ahead { now, newest })
     }
 
-    /// Where posting stands; ahead of what is published only while a restored backup catches up.
+    /// The commit record. It is ahead of what is published only while a restored backup catches up.
     pub fn position(&self) -> Position {
         self.position.lock().expect("no holder of the lock panics").clone()
     }
@@ -178,12 +181,12 @@ impl Tenant {
         self.position.lock().expect("no holder of the lock panics").rules
     }
 
-    /// The journal keys in force where posting stands, oldest first.
+    /// The journal keys in force where posting is now, oldest first.
     pub(crate) fn journal_keys(&self) -> Vec<Vkey> {
         self.journal_keys.lock().expect("no holder of the lock panics").clone()
     }
 
-    /// Posting came so far.
+    /// Notes how far posting came.
     pub(crate) fn set_posted(&self, log: &Log) {
         *self.position.lock().expect("no holder of the lock panics") = log.position.clone();
         *self.journal_keys.lock().expect("no holder of the lock panics") = log.keys.journal();
@@ -194,38 +197,38 @@ impl Tenant {
         Arc::clone(&self.published.borrow())
     }
 
-    /// Every state from now on.
+    /// Receives every state from now on.
     pub fn watch(&self) -> watch::Receiver<Arc<Published>> {
         self.published.subscribe()
     }
 
-    /// Shows a newer state.
+    /// Publishes a newer state.
     pub(crate) fn publish(&self, published: Arc<Published>) {
         self.published.send_replace(published);
     }
 
-    /// Why the log stands still, if it does.
+    /// Why the log is halted, if it is.
     pub fn halted(&self) -> Option<String> {
         self.halted.read().expect("no holder of the lock panics").clone()
     }
 
-    /// Stops the log; only a restart after `recover` starts it again. The first reason is kept.
+    /// Halts the log. Only a restart after `recover` ends it. The first reason is kept.
     pub(crate) fn halt(&self, reason: String) {
         let mut halted = self.halted.write().expect("no holder of the lock panics");
         halted.get_or_insert(reason);
         drop(halted);
-        // Whoever waits for a new state must look.
+        // Wake the tasks that wait for a new state, so that they see the halt.
         self.published.send_modify(|_| {});
     }
 
-    /// Its journal could not be asked at start: nothing is appended before it was followed and compared.
+    /// Its journal could not be asked at start. Nothing is appended before it was followed and compared.
     pub(crate) fn wait_for_journal(&self, why: String) {
         tracing::warn!(tenant = %self.name, why, "the log waits for its journal");
         self.compared.store(false, Ordering::Release);
         self.set_waiting(Some(why));
     }
 
-    /// Why its journal can't be followed now; `None`: it is followed.
+    /// Sets why its journal can't be followed now. `None` if it is followed.
     pub(crate) fn set_waiting(&self, why: Option<String>) {
         if why.is_none() {
             self.compared.store(true, Ordering::Release);
@@ -233,12 +236,13 @@ impl Tenant {
         *self.waiting.write().expect("no holder of the lock panics") = why;
     }
 
-    /// The journal message that told what stood in a hole, and is not posted yet: nothing is signed before.
+    /// Sequence of the message that explained a hole and is not posted yet. Nothing is signed before it is
+    /// posted.
     pub fn rests_on(&self) -> Option<u64> {
         self.position().provisional.last().copied()
     }
 
-    /// Keys whose signature says that a journal message is ours: those in force, and those whose files are here.
+    /// Keys whose signature marks a journal message as ours: those in force, and those whose files are here.
     pub(crate) fn keys_at_hand(&self) -> Vec<Vkey> {
         let mut keys = self.journal_keys();
         keys.extend(self.with_keys(|ring| ring.vkeys(KeyUse::Journal)));
@@ -246,8 +250,8 @@ impl Tenant {
         keys
     }
 
-    /// Whether the server may append messages of its own now: the log is not halted, waits for nothing, and has reached
-    /// what was signed before.
+    /// True if the server may append messages of its own now: the log is not halted, waits for nothing, and
+    /// has reached what was signed before.
     pub fn may_act(&self) -> bool {
         self.halted().is_none()
             && self.waiting().is_none()
@@ -256,12 +260,13 @@ impl Tenant {
             && self.signs()
     }
 
-    /// Why the log waits for its journal, if it does: it is late, has no quorum, or is full. It goes on by itself.
+    /// Why the log waits for its journal, if it does: the journal is late, has no quorum, or is full. The log
+    /// continues by itself.
     pub fn waiting(&self) -> Option<String> {
         self.waiting.read().expect("no holder of the lock panics").clone()
     }
 
-    /// Refuses to append to a journal that nobody compared yet with what is posted.
+    /// Refuses to append before the journal was compared with what is posted.
     pub(crate) fn may_append(&self) -> Result<(), journal::Error> {
         if self.compared.load(Ordering::Acquire) {
             return Ok(());
@@ -283,12 +288,12 @@ impl Tenant {
         Ok(checkpoint.sign(signers))
     }
 
-    /// Looks at the keys.
+    /// Calls `look` with the keyring.
     pub fn with_keys<T>(&self, look: impl FnOnce(&Keyring) -> T) -> T {
         look(&self.keyring.read().expect("no holder of the lock panics"))
     }
 
-    /// A key that is in force and signs messages or tokens, and whose file is not here.
+    /// A key that is in force for messages or tokens, but whose file is missing.
     pub fn missing_key(&self) -> Option<keyring::Error> {
         if self.halted().is_some() {
             return None;
@@ -298,13 +303,13 @@ impl Tenant {
         self.with_keys(|ring| newest.iter().flatten().find_map(|key| ring.signer(key).err()))
     }
 
-    /// Makes the next key of a use; it signs nothing before its entry is posted.
+    /// Makes the next key of a use. It signs nothing before its entry is posted.
     pub fn generate_key(&self, usage: KeyUse) -> Result<Vkey, keyring::Error> {
         let mut ring = self.keyring.write().expect("no holder of the lock panics");
         ring.generate(usage, &self.origin)
     }
 
-    /// Keeps what became of followed messages for a while.
+    /// Remembers outcomes of followed messages for a while.
     pub(crate) fn remember(&self, new: Vec<Followed>) {
         let mut outcomes = self.outcomes.lock().expect("no holder of the lock panics");
         outcomes.extend(new);
@@ -312,11 +317,11 @@ impl Tenant {
         outcomes.drain(..excess);
     }
 
-    /// What became of the message at `seq` that carried `salt`; `None` if that was too long ago, or if the message
-    /// that was posted under that number is another one: then the broker gave the number twice.
+    /// Outcome of the message at `seq` that carried `salt`. `None` if it was too long ago, or if another
+    /// message was posted under that sequence because the broker assigned it twice.
     pub fn outcome(&self, seq: u64, salt: &str) -> Option<Outcome> {
         let outcomes = self.outcomes.lock().expect("no holder of the lock panics");
-        // Ascending: a new epoch, where numbers come again, begins with a new process.
+        // They are ascending, because a new epoch, which assigns sequences again, begins with a new process.
         let at = outcomes.partition_point(|followed| followed.seq < seq);
         let found = outcomes.get(at).filter(|followed| followed.seq == seq)?;
         (found.salt.as_deref() == Some(salt)).then(|| found.outcome.clone())
@@ -335,12 +340,12 @@ impl Tenant {
         self.unsigned.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Messages outside `decisions.` without our signature since start: more than 0 is an alarm.
+    /// Number of messages outside `decisions.` without our signature since start. More than 0 is an alarm.
     pub fn unsigned(&self) -> u64 {
         self.unsigned.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the journal took what was appended.
+    /// Notes whether the journal accepted an append.
     #[cfg(feature = "jetstream")]
     pub(crate) fn note_append<T>(&self, appended: &Result<T, journal::Error>) {
         let refused = match appended {
@@ -348,19 +353,20 @@ impl Tenant {
             Err(journal::Error::Unavailable(why) | journal::Error::Unknown(why)) => {
                 Some((Instant::now(), why.clone()))
             }
-            // It answered: it is there.
+            // It answered, so it is reachable.
             Err(_) => return,
         };
         *self.refused.lock().expect("no holder of the lock panics") = refused;
     }
 
-    /// Why the journal took nothing, if it did not take the last message, lately: out of room, without quorum, away.
+    /// Why the journal accepted nothing, if it refused the last message recently: no space, no quorum,
+    /// unreachable.
     pub fn journal_refuses(&self) -> Option<String> {
         let refused = self.refused.lock().expect("no holder of the lock panics").clone();
         refused.filter(|(at, _)| at.elapsed() < REFUSED_LATELY).map(|(_, why)| why)
     }
 
-    /// Notes that the database holds something that can't be; the first finding is kept.
+    /// Notes damage in the database. The first finding is kept.
     pub fn note_damage(&self, what: &str) {
         let mut damage = self.damage.lock().expect("no holder of the lock panics");
         if damage.is_none() {
@@ -369,7 +375,7 @@ impl Tenant {
         damage.get_or_insert_with(|| what.to_owned());
     }
 
-    /// What was found in the database that can't be, since start.
+    /// The first damage found in the database since start.
     pub fn damage(&self) -> Option<String> {
         self.damage.lock().expect("no holder of the lock panics").clone()
     }
@@ -378,7 +384,7 @@ impl Tenant {
         self.receipts_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Receipts that were asked for by header and not sent, since start.
+    /// Number of receipts since start that were requested by header and not sent.
     pub fn receipts_dropped(&self) -> u64 {
         self.receipts_dropped.load(Ordering::Relaxed)
     }

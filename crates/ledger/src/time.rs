@@ -12,22 +12,22 @@ impl Nanos {
         self.0 / 1_000_000_000
     }
 
-    /// So many seconds later; the end of time where that is too far.
+    /// The time `seconds` later, at most the end of time.
     #[must_use]
     pub fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
     }
 
-    /// Reads any RFC 3339 time from 1970 on; finer digits than a nanosecond are cut off.
+    /// Reads any RFC 3339 time from 1970 on. Digits finer than a nanosecond are cut off.
     pub fn parse(text: &str) -> Option<Self> {
         rfc3339(text)?.timestamp_nanos_opt()?.try_into().ok().map(Self)
     }
 }
 
-/// Reads RFC 3339 and nothing else: no space for `T`, no time without a zone, no hour 24, no leap second but at the end
-/// of a month. `T` and `Z` may be in lower case, as its grammar says.
+/// Reads RFC 3339 and nothing else: no space for `T`, no time without a zone, no hour 24, a leap second only
+/// at the end of a month. As the grammar says, `T` and `Z` may be in lower case.
 pub fn rfc3339(text: &str) -> Option<DateTime<FixedOffset>> {
-    // chrono takes a space, other minus signs, and a second 60 at any minute.
+    // chrono also accepts a space, other minus signs, and a second 60 at any minute.
     let (date_time, rest) = text.as_bytes().split_first_chunk::<19>()?;
     let fits = |pattern: &[u8], text: &[u8]| {
         pattern.iter().zip(text).all(|(wanted, byte)| match wanted {

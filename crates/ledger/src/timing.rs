@@ -1,4 +1,4 @@
-//! How long the writer's steps take: counts by upper bound, for whoever shows them.
+//! Measures how long the writer's steps take, as counts by upper bound.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -11,22 +11,23 @@ const BOUNDS_MICROS: [u64; 18] = [
     819_200, 1_638_400, 3_276_800, 6_553_600, 13_107_200,
 ];
 
-/// A histogram. Reading it while it is written may miss the newest observation.
+/// A histogram. A reading during a write may miss the newest observation.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// One for each bound, and one for what is longer than all.
+    /// One count for each bound, and one for everything longer.
     counts: [AtomicU64; BOUNDS_MICROS.len() + 1],
     sum_micros: AtomicU64,
 }
 
-/// What a histogram holds.
+/// Content of a histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// Sum of all observations, in seconds.
     pub sum: f64,
-    /// Their number.
+    /// Number of observations.
     pub count: u64,
-    /// Upper bound in seconds (the last one infinite), and how many fell between it and the one before.
+    /// Upper bound in seconds (the last one infinite), and the number of observations between it and the bound
+    /// before.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -39,7 +40,7 @@ impl Histogram {
         self.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// What it holds now.
+    /// The present content.
     pub fn read(&self) -> Reading {
         let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
         let bounds = BOUNDS_MICROS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
@@ -53,7 +54,7 @@ impl Histogram {
 /// The steps of a commit.
 #[derive(Debug, Default)]
 pub struct Timings {
-    /// From handing work over to its turn.
+    /// From handing over work to its turn.
     pub queue: Histogram,
     /// A whole commit: posting, signing, both fsyncs, publishing.
     pub commit: Histogram,

@@ -1,4 +1,4 @@
-//! What an auditor does: receipts, disclosures, checkpoints and whole exports, checked with the log's public key alone.
+//! What an auditor does: checks receipts, disclosures, checkpoints and whole exports with the log's public key alone.
 //!
 //! Pure: files come in as bytes. Every answer says what was checked; the caller prints what was not.
 
@@ -34,71 +34,71 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-/// Why something is refused.
+/// Why a file, or all of them together, are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The receipt.
+    /// The receipt is wrong.
     #[error("receipt: {0}")]
     Receipt(#[from] receipt::Error),
-    /// The checkpoint.
+    /// The checkpoint is wrong.
     #[error("checkpoint: {0}")]
     Checkpoint(#[from] note::Error),
-    /// The keys document.
+    /// A key of the keys document is wrong.
     #[error("keys: key {position} ({what})")]
     Keys {
-        /// 0-based place in the document.
+        /// Position in the document, from 0.
         position: usize,
         /// What is wrong.
         what: &'static str,
     },
-    /// The keys document.
+    /// The keys document belongs to another log.
     #[error("keys: the document is of {document}, the key of {given}")]
     KeysOfAnotherLog {
-        /// The document's origin.
+        /// Origin in the document.
         document: String,
-        /// The key's name.
+        /// Name of the given key.
         given: String,
     },
-    /// The keys document.
+    /// The given key is not in the keys document.
     #[error("keys: the given key {given} is not in the document")]
     KeyNotInDocument {
-        /// The key's name and id.
+        /// Name and id of the key.
         given: String,
     },
-    /// A key that is believed, and the log whose content is known.
+    /// The whole log is known, and it does not name a trusted key.
     #[error(
         "the log itself does not hand over to {given}, or for other sizes: neither its genesis nor a key entry says so"
     )]
     KeyNotInLog {
-        /// The key's name and id.
+        /// Name and id of the key.
         given: String,
     },
-    /// Not a consistency proof.
+    /// The file is not a consistency proof.
     #[error("not a consistency proof: {0}")]
     Proof(String),
-    /// Two parts of what was given.
+    /// Two files state different values for the same thing.
     #[error(
         "{one} and {other} contradict each other: {what} is not the same in both. Keep both: each is signed by the log's key, so whoever holds it has shown two histories"
     )]
     Contradiction {
-        /// Who said one thing.
+        /// The first file.
         one: String,
-        /// Who said another.
+        /// The second file.
         other: String,
-        /// What they said it of.
+        /// What both state a value of.
         what: String,
     },
-    /// Two parts of what was given.
+    /// Two files can't both be of one log.
     #[error("{one} and {other} contradict each other: {what}")]
     Conflict {
-        /// Who said one thing.
+        /// The first file.
         one: String,
-        /// Who said another.
+        /// The second file.
         other: String,
-        /// What can't be.
+        /// What is impossible.
         what: String,
     },
-    /// An entry that is proven, and that this log can't have.
+    /// An entry is proven, but this log can't have it.
     #[error("entry {index} is proven, but {what}")]
     Entry {
         /// Its leaf index.
@@ -106,23 +106,23 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// Signed by a key that does not sign trees of this size.
+    /// Only a key that does not sign trees of this size has signed the checkpoint.
     #[error(
         "checkpoint of size {size}: signed only by a key that does not sign trees of that size"
     )]
     KeyOutOfRange {
-        /// The checkpoint's size.
+        /// Tree size of the checkpoint.
         size: u64,
     },
-    /// A disclosure.
+    /// A disclosure is wrong.
     #[error("disclosure in line {line}: {what}")]
     Disclosure {
-        /// 1-based line.
+        /// Line of the disclosure, from 1.
         line: usize,
         /// What is wrong.
         what: &'static str,
     },
-    /// Two checkpoints.
+    /// Two checkpoints are not consistent.
     #[error("consistency of {from} and {to}: {what}")]
     Consistency {
         /// Smaller tree size.
@@ -132,10 +132,10 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// Something in an export.
+    /// An export is wrong at one place.
     #[error("{place}: {what}")]
     Export {
-        /// The file, or the entry.
+        /// Path of the file, or the entry.
         place: String,
         /// What is wrong.
         what: Cow<'static, str>,
@@ -143,13 +143,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Something in an export, at a file or an entry.
+    /// The error for an export at a file or an entry.
     pub fn export(place: impl Into<String>, what: impl Into<Cow<'static, str>>) -> Self {
         Self::Export { place: place.into(), what: what.into() }
     }
 }
 
-/// A checkpoint, signed by a key that signs trees of its size.
+/// Verifies a checkpoint: a key that signs trees of its size must have signed it.
 pub fn checkpoint(text: &str, trusted: &[Trusted]) -> Result<Checkpoint, Error> {
     let keys: Vec<Vkey> = trusted.iter().map(|key| key.vkey.clone()).collect();
     in_range(checkpoint::open(text, &keys)?, trusted)
@@ -161,14 +161,14 @@ fn in_range(opened: checkpoint::Opened, trusted: &[Trusted]) -> Result<Checkpoin
     if fits { Ok(opened.checkpoint) } else { Err(Error::KeyOutOfRange { size }) }
 }
 
-/// A consistency proof as `T/proofs/consistency` serves it. It may grow: members that are not known are not looked at.
+/// A consistency proof as `T/proofs/consistency` serves it. It may grow: unknown members are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsistencyProof {
     /// Smaller tree size.
     pub from: u64,
     /// Larger tree size.
     pub to: u64,
-    /// Hashes in base64, RFC 6962 §2.1.2 order.
+    /// Hashes in base64, in the order of RFC 6962 §2.1.2.
     pub proof: Vec<String>,
 }
 
@@ -178,7 +178,7 @@ impl ConsistencyProof {
         serde_json::from_str(text).map_err(|e| Error::Proof(e.to_string()))
     }
 
-    /// Verifies that the log of `old` is a prefix of the log of `new`; both are verified checkpoints of the proof's
+    /// Verifies that the log of `old` is a prefix of the log of `new`. Both are verified checkpoints of the proof's
     /// sizes. Returns the proof's hashes.
     pub fn verify(&self, old: &Checkpoint, new: &Checkpoint) -> Result<Vec<Hash>, Error> {
         let refused = |what| Error::Consistency { from: old.size, to: new.size, what };
@@ -197,16 +197,16 @@ impl ConsistencyProof {
     }
 }
 
-/// A receipt that holds.
+/// A receipt that verifies.
 #[derive(Debug)]
 pub struct Verified {
     /// The receipt.
     pub receipt: Receipt,
-    /// What its checkpoint commits to.
+    /// Its checkpoint.
     pub checkpoint: Checkpoint,
 }
 
-/// Verifies a receipt: signature, range of the key, inclusion, and that the entry is one of this log.
+/// Verifies a receipt: signature, range of the key, inclusion, and that the entry belongs to this log.
 pub fn receipt(text: &str, trusted: &[Trusted]) -> Result<Verified, Error> {
     let receipt = Receipt::parse(text)?;
     let keys: Vec<Vkey> = trusted.iter().map(|key| key.vkey.clone()).collect();
@@ -216,7 +216,7 @@ pub fn receipt(text: &str, trusted: &[Trusted]) -> Result<Verified, Error> {
     Ok(Verified { receipt, checkpoint })
 }
 
-/// Whether an entry can stand in the log of this origin, at this index.
+/// Checks that the log of this origin can have this entry at this index.
 fn is_of_log(index: u64, entry: &[u8], origin: &str) -> Result<(), &'static str> {
     let view = View::parse(entry).ok_or("it is not an entry of version 1")?;
     let tenant = view.text(&["tenant"]).unwrap_or_default();
@@ -230,7 +230,7 @@ fn is_of_log(index: u64, entry: &[u8], origin: &str) -> Result<(), &'static str>
     }
 }
 
-/// Verifies disclosures (one per line) against an entry; returns name and value of each.
+/// Verifies disclosures (one for each line) against an entry. Returns name and value of each.
 pub fn disclosures(text: &str, entry: &[u8]) -> Result<Vec<(String, String)>, Error> {
     let view = View::parse(entry);
     let digests: BTreeSet<&str> = view.iter().flat_map(View::payload).collect();
@@ -256,22 +256,22 @@ pub fn disclosures(text: &str, entry: &[u8]) -> Result<Vec<(String, String)>, Er
     Ok(shown)
 }
 
-/// What a whole log says about itself.
+/// Totals of a whole log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Entries by kind.
     pub kinds: BTreeMap<&'static str, u64>,
-    /// Missing numbers of sources that never arrived, by producer and source: gaps and numbers.
+    /// Open gaps: the missing numbers of each producer and source.
     pub open_gaps: BTreeMap<String, u64>,
-    /// Journal sequences that never existed or were removed before posting.
+    /// Number of journal sequences that never existed or were removed before posting.
     pub journal_gaps: u64,
-    /// Journal epochs.
+    /// Number of journal epochs.
     pub epochs: u64,
 }
 
-/// Verifies a log from its first entry to its checkpoint: the judge of exports and of `fsck`.
+/// Verifies a log from its first entry to its checkpoint, for exports and for `fsck`.
 ///
-/// Feed it entries in order, then compare [`Walk::root`]; full tiles are handed back to be compared with stored ones.
+/// Give it the entries in order, then compare [`Walk::root`]. It returns full tiles, to be compared with stored ones.
 #[derive(Default)]
 pub struct Walk {
     edge: Edge,
@@ -283,12 +283,12 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Takes the next entry; returns the tiles that became full.
+    /// Takes the next entry. Returns the tiles that became full.
     pub fn entry(&mut self, bytes: &[u8]) -> Result<Vec<FullTile>, Error> {
         self.read(bytes).map(|(_, full)| full)
     }
 
-    /// As [`Walk::entry`]; also hands back what the entry says, for whoever looks further.
+    /// As [`Walk::entry`]. Also returns the parsed entry, for further checks.
     pub(crate) fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<(View<'a>, Vec<FullTile>), Error> {
         let index = self.edge.size();
         let wrong = |what| Error::export(format!("entry {index}"), what);
@@ -319,7 +319,7 @@ impl Walk {
         Ok((view, full))
     }
 
-    /// Entries follow the journal, and a message has one entry of its own beside those about gaps.
+    /// Entries must follow the journal, and a message has one entry of its own beside those about gaps.
     fn follow(&mut self, view: &View<'_>) -> Result<(), &'static str> {
         let is_gap = matches!(view.kind, Kind::JournalGap | Kind::GapOpened | Kind::GapClosed);
         let (epoch, seq) = (view.origin.epoch, view.origin.seq);
@@ -335,7 +335,7 @@ impl Walk {
                 own |= had_own;
             }
         }
-        // The message that opens an epoch lies in the new journal behind those that are posted after it.
+        // The message that opens an epoch comes, in the new journal, after earlier messages of it.
         let from = view.at(&["event", "from"]).and_then(json::Value::as_u64);
         self.message = match from.filter(|_| view.kind == Kind::Journal) {
             Some(from) => Some((epoch, from.saturating_sub(1), false)),
@@ -386,12 +386,12 @@ impl Walk {
         &self.edge
     }
 
-    /// What the next entry must carry as `prior`.
+    /// The `prior` that the next entry must have.
     pub fn prior(&self) -> Prior {
         self.prior
     }
 
-    /// What the entries say.
+    /// Totals of the entries so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }

@@ -1,30 +1,31 @@
-//! What is sent again, and when.
+//! When a request is sent again.
 
 use super::Error;
 use std::time::{Duration, Instant};
 
-/// How often a request is sent at most.
+/// Most attempts of a request.
 const TRIES_MAX: u32 = 8;
-/// The first pause; each is twice the one before.
+/// The first pause. Each further one is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// Longest pause, whatever a server asks for.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// After this long nothing is sent again.
+/// After this time nothing is sent again.
 const TRYING_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// What may be sent again.
+/// Which failures allow a repetition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// What the server itself said it has not done.
+    /// Only a refusal by which the server says that it did nothing.
     Refused,
-    /// Also what was answered by a proxy, or not at all once the server had answered: asking changes nothing.
+    /// Also an answer by a proxy, or no answer once the server had answered before: the request changes
+    /// nothing.
     Harmless,
-    /// Whatever the network did, from the first: what arrives twice counts once.
+    /// Every failure of the network: the server counts a repeated request once.
     Whatever,
 }
 
 impl Again {
-    /// Whether it is worth sending again after this failure.
+    /// True if the request should be sent again after this failure.
     pub fn after(self, failed: &Error, has_answered: bool) -> bool {
         match failed {
             Error::Refused { status: 429 | 502..=504, code, outcome_known, .. } => match self {
@@ -42,7 +43,7 @@ impl Again {
     }
 }
 
-/// Growing pauses between tries.
+/// Growing pauses between attempts.
 pub struct Pauses {
     begin: Instant,
     next: Duration,
@@ -50,17 +51,17 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// Begins with the first try.
+    /// Begins with the first attempt.
     pub fn new() -> Self {
         Self { begin: Instant::now(), next: PAUSE_FIRST, tries: 1 }
     }
 
-    /// The pause before the next try, at least what the server wishes; `None`: give up.
+    /// The pause before the next attempt, at least as long as the server asks. `None` to give up.
     pub fn next(&mut self, wished: Option<Duration>) -> Option<Duration> {
         if self.tries == TRIES_MAX || self.begin.elapsed() > TRYING_MAX {
             return None;
         }
-        // Between half of it and all of it, so that many clients do not come back at the same moment.
+        // Between half of the pause and all of it, so that many clients do not return at the same moment.
         let part = f64::from(ledger::keyring::random32()[0]) / 255.0;
         let pause = self.next.mul_f64(0.5 + part / 2.0);
         self.tries += 1;

@@ -5,65 +5,65 @@ use serde_json::Value;
 use std::path::PathBuf;
 use ureq::Error as Cause;
 
-/// How much of a strange answer is shown, in characters.
+/// Most characters of an unexpected answer that are shown.
 const SHOWN_CHARS: usize = 80;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file can't be read, or does not hold what it should.
+    /// A file can't be read, or has the wrong content.
     #[error("{}: {why}", path.display())]
     File {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// The arguments do not say enough, or too much.
+    /// The arguments say too little or too much.
     #[error("{0}")]
     Usage(String),
-    /// The configuration that should say where the server is can't be used.
+    /// The configuration that should name the server can't be used.
     #[error("{0}")]
     Config(String),
-    /// No answer.
+    /// No answer came.
     #[error("{server} can't be reached: {why}")]
     Unreachable {
         /// Base URL.
         server: String,
-        /// What happened.
+        /// The cause.
         why: String,
-        /// Whether it may work later without anybody doing anything.
+        /// True if it may pass by itself.
         passing: bool,
     },
-    /// The server refused; the detail says what to do.
+    /// The server refused. The detail says what to do.
     #[error("{status} {code}: {detail}")]
     Refused {
         /// HTTP status.
         status: u16,
-        /// Stable code; empty if the answer is not one of ours.
+        /// Stable code. Empty if the answer is not one of ours.
         code: String,
-        /// What to do.
+        /// Text that says what to do.
         detail: String,
-        /// Whether it is certain that nothing was done.
+        /// True if it is certain that nothing was done.
         outcome_known: bool,
     },
 }
 
 impl Error {
-    /// None of several addresses answers.
+    /// The error if none of several addresses answers.
     pub fn nobody(addresses: &[String]) -> Self {
         let why = "nobody answers there with a certificate that fits; name the server with --server, and its \
                    certificate authority with --ca";
         Self::Unreachable { server: addresses.join(" or "), why: why.into(), passing: false }
     }
 
-    /// No answer came.
+    /// The error if no answer came.
     pub fn unreachable(server: &str, cause: &Cause) -> Self {
         let (why, passing) = told(cause);
         Self::Unreachable { server: server.into(), why, passing }
     }
 
-    /// An answer that says no.
+    /// The error for a refusal.
     pub fn refused(server: &str, key: &ApiKey, status: u16, bytes: &[u8]) -> Self {
         let problem: Value = serde_json::from_slice(bytes).unwrap_or_default();
         let text = |name: &str| problem[name].as_str().unwrap_or("").to_owned();
@@ -79,7 +79,7 @@ impl Error {
         Self::Refused { status, code, detail, outcome_known: problem["outcome"] != "unknown" }
     }
 
-    /// An answer that no server of ours gives.
+    /// The error for an answer that no server of ours gives.
     pub fn not_ours(server: &str, status: u16, bytes: &[u8]) -> Self {
         let begin: String = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHOWN_CHARS)])
             .split_whitespace()
@@ -100,7 +100,7 @@ impl Error {
     }
 }
 
-/// What happened, and whether it may pass.
+/// The cause in words, and whether it may pass.
 fn told(cause: &Cause) -> (String, bool) {
     let text = cause.to_string();
     let hint = [

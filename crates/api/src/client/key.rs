@@ -1,15 +1,15 @@
-//! The file that holds an API key.
+//! Reads the file that holds an API key.
 
 use super::Error;
 use std::{fmt, fs::File, io::Read as _, path::Path, path::PathBuf};
 use zeroize::Zeroizing;
 
-/// More than a key file can have, in bytes.
+/// Largest key file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4096;
 const BEGIN: &str = "cs_";
 const ID_CHARS: usize = 16;
 
-/// An API key and the file that it came from.
+/// An API key, with the file it came from.
 pub struct ApiKey {
     text: Zeroizing<String>,
     file: PathBuf,
@@ -34,7 +34,7 @@ impl ApiKey {
         }
     }
 
-    /// The header's value.
+    /// Value of the `Authorization` header.
     pub fn bearer(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("Bearer {}", self.text.as_str()))
     }
@@ -46,7 +46,7 @@ impl ApiKey {
     }
 }
 
-/// What may be shown of it: its id and its file.
+/// The parts that may be shown: key id and file.
 impl fmt::Display for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.text.get(..BEGIN.len() + ID_CHARS).unwrap_or(BEGIN);

@@ -1,7 +1,9 @@
-//! Whom an API key may be sent to: an address that somebody named, over a way that nobody else reads.
+//! Decides where an API key may be sent: to an address that somebody named, by a connection that nobody else
+//! can read.
 //!
-//! `--server` names it; else the configuration does (`--config`, or `countersign.toml` in the current directory if that is
-//! this user's own): where it listens, or `public_url`. There is no other default.
+//! `--server` names the address. Otherwise the configuration does (`--config`, or `countersign.toml` in the
+//! current directory if it belongs to this user): its listening address, or `public_url`. There is no other
+//! default.
 
 use super::Error;
 use crate::{
@@ -20,16 +22,16 @@ use ureq::{http::Uri, tls};
 /// Largest file of certificates, in bytes.
 const CA_BYTES_MAX: u64 = 4 << 20;
 
-/// Addresses that were named, best first, and the certificate authorities that vouch for them (`None`: the public ones).
+/// Named addresses, best first, with the certificate authorities for them (`None`: the public ones).
 pub struct Whom {
-    /// Base URLs without a slash at their end.
+    /// Base URLs, without a slash at their end.
     pub addresses: Vec<String>,
-    /// Roots of trust.
+    /// Trusted certificates.
     pub roots: Option<Vec<tls::Certificate<'static>>>,
 }
 
 impl Whom {
-    /// Finds out from the arguments.
+    /// Determines the addresses from the arguments.
     pub fn of(remote: &Remote) -> Result<Self, Error> {
         let given = remote.ca.as_deref().map(certificates).transpose()?;
         let mut whom = match &remote.server {
@@ -53,7 +55,8 @@ impl Whom {
         Self::of_file(&file, path)
     }
 
-    /// Where a server with this configuration is. With TLS the certificate tells which of its two addresses it has.
+    /// Address of a server with this configuration. With TLS, the certificate shows which of the two addresses
+    /// it has.
     fn of_file(file: &config::File, path: &Path) -> Result<Self, Error> {
         let public = file.public_url.trim_end_matches('/').to_owned();
         let local = on_this_machine(file.listen);
@@ -67,7 +70,8 @@ impl Whom {
                     .into_iter()
                     .filter(|address| address.starts_with("https://"))
                     .collect(),
-                // Our own certificate is trusted for our own server; where it can't be read, the public authorities are.
+                // The server's own certificate is trusted for it. If it can't be read, the public authorities
+                // are.
                 roots: certificates(&tls.certificate).ok(),
             },
             None if local.ip().is_loopback() => {
@@ -85,7 +89,7 @@ fn config_path(remote: &Remote) -> Result<PathBuf, Error> {
     }
     let here = Path::new(config::DEFAULT_PATH);
     let say = "say which server: --server URL, or --config FILE with its configuration";
-    // Also of a link that leads to it.
+    // Check both a link and its target.
     let (Ok(name), Ok(file)) = (fs::symlink_metadata(here), fs::metadata(here)) else {
         return Err(Error::Usage(say.into()));
     };
@@ -99,7 +103,7 @@ fn config_path(remote: &Remote) -> Result<PathBuf, Error> {
     Ok(here.to_owned())
 }
 
-/// How a listening address is reached from its own machine.
+/// A listening address as this machine reaches it.
 fn on_this_machine(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -109,7 +113,7 @@ fn on_this_machine(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// A base URL that a key may be sent to.
+/// Checks that a key may be sent to a base URL.
 fn checked(address: &str, allow_http: bool) -> Result<String, Error> {
     let wrong = |why: &str| Error::Usage(format!("the server {address:?}: {why}"));
     let uri: Uri = address.parse().map_err(|_| wrong("not a URL; e.g. https://log.example.com"))?;
@@ -133,7 +137,7 @@ fn checked(address: &str, allow_http: bool) -> Result<String, Error> {
     Ok(address.trim_end_matches('/').to_owned())
 }
 
-/// Whether a URL leads to the machine we are on, whatever any name server says.
+/// True if a URL leads to this machine, independent of any name server.
 pub fn is_this_machine(address: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);

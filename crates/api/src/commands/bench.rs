@@ -1,6 +1,6 @@
-//! `countersign bench`: each figure beside a floor that the same run measured on the same disk.
+//! `countersign bench`: shows each figure beside a floor that the same run measured on the same disk.
 //!
-//! The server is a child process of the same binary, driven over HTTP by this one; both share the machine.
+//! The server is a child process of the same binary. This process drives it over HTTP; both share the machine.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
@@ -35,7 +35,7 @@ const PROOF_INGEST_RATE: u64 = 2000;
 /// Clients that ask for proofs.
 const PROOF_CLIENTS: usize = 4;
 
-/// One measurement: what, how much, against what, and what was asked for.
+/// One measurement: name, value, floor and target.
 struct Report {
     as_json: bool,
     rows: Vec<Value>,
@@ -50,7 +50,7 @@ impl Report {
     }
 }
 
-/// Measures what the arguments name.
+/// Runs the measurements that the arguments name.
 pub fn run(arguments: &Bench) -> Result<(), Failed> {
     let known = ["all", "ingest", "single", "open-loop", "proofs", "approvals", "jetstream"];
     if !known.contains(&arguments.what.as_str()) {
@@ -61,7 +61,7 @@ pub fn run(arguments: &Bench) -> Result<(), Failed> {
             atomic::make_folder(dir)?;
             dir.clone()
         }
-        // It is removed afterwards: it must be one that we made.
+        // It is removed afterwards, so it must be a folder that this run made.
         None => super::fresh_folder(Path::new("."), "countersign-bench-")?,
     };
     let dir = dir.canonicalize()?;
@@ -119,7 +119,7 @@ fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Batches over HTTP, against the very writes of that run replayed with sync.
+/// Batches over HTTP. The floor is the same writes, replayed with sync.
 async fn ingest(report: &mut Report, dir: &Path, time: Duration) -> Result<(), Failed> {
     let record = dir.join("ingest.writes");
     let site = Site::start(&dir.join("ingest"), Some(&record), None).await?;
@@ -188,7 +188,7 @@ async fn single(
     Ok(())
 }
 
-/// One event a request at a fixed rate; latency from the time it was meant to be sent.
+/// One event in a request, at a fixed rate. Latency counts from the intended time of sending.
 async fn open_loop(
     report: &mut Report,
     dir: &Path,
@@ -217,7 +217,7 @@ async fn open_loop(
     Ok(())
 }
 
-/// Receipts of random entries of a large log while events come in; then a start on that log.
+/// Receipts of random entries of a large log while events come in. Then a start on that log.
 async fn proofs(
     report: &mut Report,
     dir: &Path,

@@ -1,4 +1,4 @@
-//! `countersign demo`: the whole story in a fresh directory, with the real commands and a real server.
+//! `countersign demo`: shows everything in a new directory, with the real commands and a real server.
 
 mod approval;
 
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Thirty decisions: payments, health, deployments, egress; all verdicts; agents that call agents.
+/// Thirty decisions: payments, health, deployments, egress. All verdicts, and agents that call agents.
 const EVENTS: &str = include_str!("../../../../proto/examples/events.ndjson");
 /// Longest wait for the server.
 const START_WAIT: Duration = Duration::from_secs(20);
@@ -30,13 +30,13 @@ struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It drains; the wait reaps it.
+        // The server drains its requests, then the wait reaps it.
         let _ = terminate(&self.0);
         let _ = self.0.wait();
     }
 }
 
-/// Tells the story.
+/// Runs the demo.
 pub fn run(arguments: &Demo) -> Result<(), Failed> {
     let dir = match &arguments.dir {
         Some(dir) => empty(dir)?,
@@ -85,7 +85,7 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
     stay(server, &url, &dir)
 }
 
-/// A key for each party, each in its file.
+/// Makes a key for each party, each in its own file.
 fn add_keys(admin: &Client, dir: &Path) -> Result<(), Failed> {
     for (file, key) in [
         (
@@ -102,7 +102,7 @@ fn add_keys(admin: &Client, dir: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What must be refused, with this code, or there is a defect.
+/// Checks that a call is refused with this code.
 fn refused(answer: Result<Value, client::Error>, code: &str) -> Result<(), Failed> {
     match answer {
         Err(client::Error::Refused { code: given, .. }) if given == code => Ok(()),
@@ -111,7 +111,7 @@ fn refused(answer: Result<Value, client::Error>, code: &str) -> Result<(), Faile
     }
 }
 
-/// A receipt, verified with the public key alone, and once more with one byte flipped.
+/// Shows a receipt, verified with the public key alone, and again with one byte changed.
 fn prove(admin: &Client, auditor: &Client, dir: &Path, index: u64) -> Result<(), Failed> {
     say(&strong(
         "\n4. An auditor gets one receipt, and checks it offline with the public key alone",
@@ -132,7 +132,7 @@ fn prove(admin: &Client, auditor: &Client, dir: &Path, index: u64) -> Result<(),
 
     say(&strong("\n5. Somebody changes one byte of it"));
     let mut forged = receipt;
-    // Within the entry: the line that begins with `extra `.
+    // This byte is in the entry, on the line that begins with `extra `.
     forged[100] = if forged[100] == b'A' { b'B' } else { b'A' };
     let forged_path = dir.join("forged.tlog-proof");
     atomic::create(&forged_path, &forged)?;
@@ -161,7 +161,7 @@ fn publish(gateway: &Client) -> Result<u64, Failed> {
         let event: Value = serde_json::from_str(line).unwrap_or_default();
         let data = &event["data"];
         let text = |value: &Value| harmless(value.as_str().unwrap_or("-"));
-        // `dev.countersign.heartbeat.v1` has no verdict: show what it is.
+        // `dev.countersign.heartbeat.v1` has no verdict, so show the type.
         let kind = event["type"].as_str().and_then(|kind| kind.rsplit('.').nth(1)).unwrap_or("-");
         let verdict = data["verdict"].as_str().unwrap_or(kind);
         if result["status"] != "posted" {
@@ -194,7 +194,7 @@ fn stay(mut server: Server, url: &str, dir: &Path) -> Result<(), Failed> {
     if ended.success() { Ok(()) } else { Err(Failed::new(EXIT_FAILED, "the server ended")) }
 }
 
-/// Runs one of our own commands and returns what it printed.
+/// Runs one of our commands. Returns its output.
 fn ours(arguments: &[&str]) -> Result<String, Failed> {
     let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
     if output.status.success() {
@@ -229,7 +229,7 @@ fn free_port() -> Result<u16, Failed> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A folder with nothing in it: the demo overwrites nobody's files.
+/// An empty folder, so that the demo overwrites no files.
 fn empty(dir: &Path) -> Result<PathBuf, Failed> {
     atomic::make_folder(dir)?;
     if fs::read_dir(dir)?.next().is_some() {

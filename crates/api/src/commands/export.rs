@@ -16,10 +16,10 @@ use ledger::log::{
 };
 use target::{Target, Verdict};
 
-/// How a README of ours begins.
+/// Beginning of a README of ours.
 const KIND: &[u8] = b"This is a complete copy of one Countersign log,";
 
-/// For people, and what the export is known by.
+/// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
     format!(
         "\
@@ -42,7 +42,7 @@ Only its owner can read these files: they may hold payload. To serve them, give 
     )
 }
 
-/// Writes an export; what is complete in the directory already is not fetched again.
+/// Writes an export. What is already complete in the directory is not fetched again.
 pub fn run(arguments: &Export) -> Result<(), Failed> {
     let client = Client::new(&arguments.remote)?;
     let Export { tenant, dir, disclosures: disclosed, .. } = arguments;
@@ -66,7 +66,7 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
         for number in 0..count {
             let tile = Tile { level, number, width: Tile::width_at(level, number, *size) };
             let path = format!("tile/{tile}");
-            // A tile of one width never changes: one that is there whole is right.
+            // A tile of one width never changes, so a complete one is right.
             if !target.read(&path)?.is_some_and(|bytes| is_whole(&tile, &bytes)) {
                 let bytes = client.get(&format!("{log}/{path}"))?;
                 if !is_whole(&tile, &bytes) {
@@ -94,7 +94,7 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A log only grows. What was exported of it is evidence, and stays if the server says otherwise.
+/// A log only grows. Earlier exported parts are evidence, and stay if the server contradicts them.
 fn goes_on(before: &Checkpoint, now: &Checkpoint) -> Result<(), Failed> {
     let same_size_other_root = before.size == now.size && before.root != now.root;
     if now.size >= before.size && !same_size_other_root {
@@ -124,14 +124,14 @@ fn verdict(path: &str, size: u64, disclosed: bool) -> Verdict {
     if let Some(index) = name.strip_suffix(".disclosures").and_then(index) {
         return keep(disclosed && index < size);
     }
-    // So a killed export of an earlier version left them.
+    // An earlier version left this if its export was killed.
     if name.strip_suffix(".new").and_then(index).is_some() {
         return Verdict::Remove;
     }
     Verdict::Foreign
 }
 
-/// What a signed note commits to; its signatures are for the verifier, who has the key.
+/// Content of a signed note. Signatures are checked by the verifier, who has the key.
 fn checkpoint_of(note: &[u8]) -> Result<Checkpoint, Failed> {
     let text = String::from_utf8_lossy(note);
     let signed = text.split_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
@@ -139,13 +139,13 @@ fn checkpoint_of(note: &[u8]) -> Result<Checkpoint, Failed> {
         .ok_or_else(|| Failed::new(EXIT_FAILED, "the server's checkpoint can't be read"))
 }
 
-/// Levels of a tree's tiles, bundles first, and how many there are.
+/// Levels of a tree's tiles, bundles first, with their numbers.
 fn tiles(size: u64) -> impl Iterator<Item = (Option<u8>, u64)> {
     let levels = std::iter::once(None).chain((0..8).map(Some));
     levels.map(move |level| (level, (size >> (8 * u32::from(level.unwrap_or(0)))).div_ceil(256)))
 }
 
-/// Whether these are all the bytes of a tile.
+/// True if these are all bytes of a tile.
 fn is_whole(tile: &Tile, bytes: &[u8]) -> bool {
     match tile.level {
         None => read_bundle(bytes).is_some_and(|entries| entries.len() == tile.width),
@@ -157,7 +157,7 @@ fn disclosures(client: &Client, base: &str, target: &Target, size: u64) -> Resul
     let bar = ProgressBar::new(size);
     for index in 0..size {
         let path = format!("disclosures/{index}.disclosures");
-        // Asked for every time: an erasure since an earlier export must take them from here too.
+        // Fetched each time, so that an erasure since an earlier export also removes them here.
         let through = size - 1;
         let bytes = client.get(&format!("{base}/entries/{index}/disclosures?through={through}"))?;
         if bytes.is_empty() {

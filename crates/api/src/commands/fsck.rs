@@ -1,4 +1,4 @@
-//! `countersign fsck`: on a stopped server's directory or a backup.
+//! `countersign fsck`: checks a stopped server's directory, or a backup.
 
 use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed, load};
 use crate::{
@@ -21,15 +21,15 @@ use ledger::{
 };
 use serde_json::json;
 
-/// What `fsck` has at hand beside the database.
+/// What `fsck` can use beside the database.
 struct Beside {
     config: Config,
     is_backup: bool,
-    /// The guard belongs to the newest state; a backup is older.
+    /// `None` for a backup: the guard belongs to the newest state.
     guard: Option<Guard>,
 }
 
-/// Checks every log; exits 1 if any is damaged.
+/// Checks every log. Exit status 1 if any is damaged.
 pub fn run(arguments: &Fsck) -> Result<(), Failed> {
     let config = load(&arguments.config.config)?;
     let mut opening = config.ledger_options(false).store;
@@ -37,7 +37,7 @@ pub fn run(arguments: &Fsck) -> Result<(), Failed> {
     if let Some(path) = &arguments.data_dir {
         opening.path.clone_from(path);
     }
-    // Opening for writing takes the lock: a running server is noticed. A backup may lie on a read-only disk.
+    // Opening for writing takes the lock, which detects a running server. A backup may be on a read-only disk.
     let store = if is_backup { Rocks::open_read_only(&opening) } else { Rocks::open(&opening) };
     let store = store.map_err(|e| {
         let hint =
@@ -91,7 +91,7 @@ impl Beside {
         let origin = origin(&self.config.public_host, name);
         let log = match fsck::load(store, name, number, origin.clone()) {
             Ok(log) => log,
-            // Without its commit record nothing else of a log can be judged.
+            // Without its commit record, nothing else of a log can be judged.
             Err(error) => {
                 let mut report = Report { origin, ..Report::default() };
                 report.find(error.to_string());
@@ -120,7 +120,7 @@ impl Beside {
         Ok((report, replay))
     }
 
-    /// Whether the commit record is one that this installation wrote, if its key is here.
+    /// Checks that this installation wrote the commit record, if its key is here.
     fn seal(
         &self,
         store: &Rocks,
@@ -128,7 +128,8 @@ impl Beside {
         mark: Option<&Mark>,
         report: &mut Report,
     ) -> Result<(), Failed> {
-        // A backup that lies behind its guard may have been copied while it caught up: its checkpoint is then older.
+        // A backup that is behind its guard may have been copied while it caught up. Its checkpoint is then
+        // older.
         let signing = mark.is_none_or(|mark| mark.size <= log.position.size);
         match keyring::seal_key(&self.config.file.keys_dir, false) {
             Ok(key) => {
@@ -139,7 +140,7 @@ impl Beside {
         Ok(())
     }
 
-    /// Whether the operator key's digest is one that this installation wrote, if the key of the seal is here.
+    /// Checks that this installation wrote the operator key's digest, if the seal's key is here.
     fn operator(&self, store: &Rocks) -> Result<Option<String>, Failed> {
         let kept = store.get(Family::Meta, crate::auth::OPERATOR)?;
         let (Some(kept), Ok(key)) = (kept, keyring::seal_key(&self.config.file.keys_dir, false))
@@ -150,7 +151,7 @@ impl Beside {
         Ok((!ours).then(|| "the operator key's digest was not written by this server".into()))
     }
 
-    /// Logs that were signed, by the guard, and that the database does not hold.
+    /// Logs that have a mark in the guard but are not in the database.
     fn lost(&self, logs: &[(Ident, LogNumber)]) -> Vec<String> {
         let host = &self.config.public_host;
         let held = |held: &str| logs.iter().any(|(name, _)| held == origin(host, name));
@@ -162,7 +163,7 @@ impl Beside {
         .collect()
     }
 
-    /// Posts what a stream still holds again, where the broker can be asked.
+    /// Posts again what a stream still holds, if the broker answers.
     fn stream(&self, store: &Rocks, log: &Log, mark: Option<&Mark>, report: &mut Report) {
         if log.position.journal.starts_with("embedded:") {
             return;
@@ -197,7 +198,7 @@ impl Beside {
     }
 }
 
-/// Tells the life of every approval again: what its entries say must be able to have happened.
+/// Checks the life of every approval: the events in its entries must be possible.
 pub fn audit(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), Failed> {
     fsck::approvals(store, log, |approval| {
         if let Err(fault) = judge(&approval) {

@@ -1,4 +1,4 @@
-//! `countersign init`: the data directory, a tenant, its journal and genesis, its first admin key.
+//! `countersign init`: makes the data directory, a tenant with journal and genesis, and its first admin key.
 
 use super::{Failed, load};
 use crate::{
@@ -77,7 +77,7 @@ async fn create(
     Ok(())
 }
 
-/// A replica: posts an existing journal again with the tenant's keys.
+/// Makes a replica: posts an existing journal again with the tenant's keys.
 async fn adopt(app: &Arc<App>, name: &Ident) -> Result<(), Failed> {
     let Some(broker) = &app.broker else {
         return Err(Failed::new(

@@ -1,4 +1,4 @@
-//! What the commands do. Each ends with an exit status that scripts can rely on (`proto/errors.md`).
+//! The commands. Each ends with an exit status on which scripts can rely (`proto/errors.md`).
 
 mod bench;
 mod demo;
@@ -36,9 +36,9 @@ pub const EXIT_UNAVAILABLE: u8 = 69;
 
 /// Why a command failed: exit status and text.
 pub struct Failed {
-    /// Exit status.
+    /// Exit status of the process.
     pub code: u8,
-    /// For people.
+    /// Text for people.
     pub text: String,
 }
 
@@ -82,7 +82,7 @@ impl From<crate::client::Error> for Failed {
 
 /// Runs a command of the full build.
 pub fn run(command: ServerCommand) -> ExitCode {
-    // Whatever is written, by the database too, is its owner's alone.
+    // Everything that is written, also by the database, may be read by its owner only.
     use rustix::fs::Mode;
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let result = match command {
@@ -110,7 +110,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { code, text }) => {
-            // Our own line breaks separate mistakes; what a line quotes is foreign.
+            // Line breaks of ours separate mistakes. The text of a line may be foreign.
             let lines: Vec<String> = text.lines().map(crate::terminal::harmless).collect();
             warn(&format!("countersign: {}", lines.join("\n")));
             ExitCode::from(code)
@@ -118,7 +118,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
     }
 }
 
-/// Reads the configuration, or fails with every mistake.
+/// Reads the configuration. Fails with every mistake.
 pub fn load(path: &Path) -> Result<Config, Failed> {
     Config::load(path).map_err(|wrong| {
         let lines: Vec<String> = wrong.iter().map(|line| format!("\n  {line}")).collect();
@@ -126,7 +126,7 @@ pub fn load(path: &Path) -> Result<Config, Failed> {
     })
 }
 
-/// Who did it, for people: member `by` of an entry.
+/// The actor in words, from the member `by` of an entry.
 fn who(by: &serde_json::Value) -> String {
     let text = |name: &str| by[name].as_str().map(crate::terminal::harmless);
     match (text("key"), text("person"), text("operator"), text("command"), text("server")) {
@@ -139,13 +139,13 @@ fn who(by: &serde_json::Value) -> String {
     }
 }
 
-/// A `--reason`, checked as the server checks it.
+/// Checks a `--reason` as the server does.
 pub fn why(text: Option<&str>) -> Result<Option<Why>, Failed> {
     let why = text.map(|text| Why::try_from(text.to_owned())).transpose();
     why.map_err(|wrong| Failed::new(2, format!("--{wrong}")))
 }
 
-/// As [`why`], for acts that can't be taken back: at a terminal the person is asked.
+/// As [`why`], for acts that can't be undone: asks the person if there is a terminal.
 pub fn ask_why(text: Option<&str>) -> Result<Option<Why>, Failed> {
     use std::io::{BufRead as _, IsTerminal as _};
     if text.is_some() {
@@ -173,12 +173,12 @@ fn check_config(path: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A new folder in another one, that only we may enter.
+/// Makes a new folder in another one, which only this user may enter.
 fn fresh_folder(place: &Path, begin: &str) -> Result<PathBuf, Failed> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mark = data_encoding::HEXLOWER.encode(&ledger::keyring::random32()[..8]);
     let folder = place.join(format!("{begin}{mark}"));
-    // Not one that somebody made before us.
+    // It fails if somebody made the folder before.
     std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
     Ok(folder)
 }
@@ -188,7 +188,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// Asks a server that we have started to end (SIGTERM).
+/// Asks a server that this process started to end (SIGTERM).
 fn terminate(child: &Child) -> io::Result<()> {
     use rustix::process::{Pid, Signal, kill_process};
     Ok(kill_process(Pid::from_child(child), Signal::TERM)?)

@@ -1,4 +1,5 @@
-//! `countersign publish`: events from a file or a pipe, in batches, with progress and resume; or a check of them.
+//! `countersign publish`: sends events from a file or a pipe in batches, with progress and resume; or only
+//! checks them.
 
 mod check;
 mod lines;
@@ -17,10 +18,10 @@ use lines::{Begin, Input, Lines};
 use position::Resume;
 use serde_json::Value;
 
-/// A request ends with the event that reaches this size; the server takes 8 MiB.
+/// A request ends with the event that reaches this size. The server accepts 8 MiB.
 const REQUEST_BYTES: usize = 7 << 20;
 
-/// Publishes every event; exits 1 if any was rejected or in conflict.
+/// Publishes every event. Exit status 1 if any was rejected or in conflict.
 pub fn run(arguments: &Publish) -> Result<(), Failed> {
     if !(1..=BATCH_MESSAGES_MAX).contains(&arguments.batch) {
         return Err(Failed::new(EXIT_USAGE, "--batch: 1 to 1000"));
@@ -54,7 +55,7 @@ pub fn run(arguments: &Publish) -> Result<(), Failed> {
     publisher.end()
 }
 
-/// Sends batches and counts what became of them.
+/// Sends batches and counts results.
 struct Publisher<'a> {
     arguments: &'a Publish,
     client: Client,
@@ -79,7 +80,7 @@ impl<'a> Publisher<'a> {
         Self { arguments, client, path, bar, tally: Tally::default() }
     }
 
-    /// One event a line, however many there are and will be.
+    /// Publishes one event a line, until the input ends.
     fn lines(&mut self, lines: &mut Lines, mut resume: Option<Resume>) -> Result<(), Failed> {
         loop {
             let batch = lines.batch(self.arguments.batch)?;
@@ -103,7 +104,7 @@ impl<'a> Publisher<'a> {
             let text = format!(
                 "line {torn} ends in the middle, so it was not sent: is the file still being written?"
             );
-            // Whoever resumes comes back for it.
+            // A resumed run publishes it later.
             if resume.is_none() {
                 return Err(Failed::new(EXIT_FAILED, text));
             }
@@ -112,7 +113,7 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Events that were read as a whole.
+    /// Publishes events that were read as a whole.
     fn whole(&mut self, events: &[&str]) -> Result<(), Failed> {
         let mut first = 1;
         for batch in whole::batches(events, self.arguments.batch) {
@@ -125,7 +126,7 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Sends one batch; its answer must tell of every event.
+    /// Sends one batch. The answer must have a result for every event.
     fn send(&mut self, kind: &str, body: &[u8], places: &[String]) -> Result<Value, Failed> {
         let bytes = self.client.post_events(&self.path, kind, body)?;
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -178,7 +179,7 @@ impl Tally {
         self.posted + self.duplicate + self.conflict + self.rejected == 0
     }
 
-    /// Counts a result and says whether its event is in the log; `None` if it tells nothing that we know.
+    /// Counts a result. Returns whether its event is in the log, `None` if the result is unknown.
     fn count(&mut self, result: &Value) -> Option<bool> {
         let (counter, is_good) = match result["status"].as_str()? {
             "posted" => (&mut self.posted, true),

@@ -1,4 +1,4 @@
-//! `countersign recover`: the ways out of a halt, each by an explicit word of the operator.
+//! `countersign recover`: the exits from a halt. Each needs an explicit argument of the operator.
 
 use super::{EXIT_FAILED, Failed, load};
 use crate::{
@@ -26,7 +26,7 @@ use ledger::{
 use serde_json::json;
 use std::sync::Arc;
 
-/// Runs one way out for one tenant.
+/// Runs one exit for one tenant.
 pub fn run(arguments: &Recover) -> Result<(), Failed> {
     if !arguments.accept_journal_loss && !arguments.new_guard && !arguments.accept_hole {
         let text = "say which: --accept-journal-loss, --accept-hole or --new-guard (see --help)";
@@ -62,7 +62,7 @@ fn new_guard(store: &Rocks, guard: &mut Guard, log: &Log) -> Result<(), Failed> 
         let text = format!("the guard knows this log at size {}: nothing to recover", mark.size);
         return Err(Failed::new(EXIT_FAILED, text));
     }
-    // Signing begins again from what is here: it must be what this server wrote last.
+    // Signing restarts from this state, so it must be what this server wrote last.
     if let Some(key) = &log.seal_key
         && let Some(fault) = check_seal(store, log, key, true)?
     {
@@ -84,7 +84,7 @@ fn new_guard(store: &Rocks, guard: &mut Guard, log: &Log) -> Result<(), Failed> 
     Ok(())
 }
 
-/// A new guard is no entry: what was done, and why, is kept as evidence, by the log that it is about.
+/// Keeps what was done and why as evidence in the log, because a new guard is not an entry.
 async fn keep_why(config: Config, name: &Ident, why: Option<&Why>) -> Result<(), Failed> {
     let app = App::open(config, false).await?;
     let kept = match app.ledger.tenant(name.as_str()) {
@@ -105,7 +105,8 @@ async fn keep_why(config: Config, name: &Ident, why: Option<&Why>) -> Result<(),
     Ok(())
 }
 
-/// Says in the journal that messages are gone which nothing explains: the next `serve` posts on from there.
+/// Declares in the journal that messages are gone and nothing explains it. The next `serve` posts on from
+/// there.
 async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
     let Some((options, _)) = config.jetstream() else {
         return Err(Failed::new(
@@ -153,7 +154,7 @@ async fn journal_loss(
         ));
     };
     let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
-    // Deleted and not made again: the new epoch begins on a new stream.
+    // The stream was deleted and not made again: the new epoch begins on a new stream.
     let stream = match jetstream::Jetstream::create(&broker, &log.tenant, replicas).await {
         Ok(made) => made,
         Err(_) => jetstream::Jetstream::open(&broker, &log.tenant).await.map_err(Error::from)?,

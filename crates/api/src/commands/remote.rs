@@ -1,4 +1,4 @@
-//! Commands that ask a running server: `key`, `erase`, `clock`, `backup`.
+//! Commands that call a running server: `key`, `erase`, `clock`, `backup`.
 
 use super::{EXIT_FAILED, EXIT_USAGE, Failed};
 use crate::{
@@ -64,7 +64,7 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A key belongs to a producer or a person exactly where its roles say so; told before the server is asked.
+/// A key has a producer or a person exactly if its roles need one. Checked before the server is asked.
 fn belongs(roles: &[String], producer: bool, person: bool) -> Result<(), Failed> {
     let any = |of: &[&str]| roles.iter().find(|role| of.contains(&role.as_str()));
     let of_producer = any(&["publisher", "enforcer"]);
@@ -95,7 +95,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// A table with a heading; a column is as wide as what stands in it.
+/// Prints a table with a heading. Columns fit their content.
 fn list(keys: &[Value]) {
     const COLUMNS: [&str; 5] = ["key id", "roles", "producer", "person", "name"];
     let row = |key: &Value| {

@@ -1,4 +1,4 @@
-//! `countersign rules …`: what the files of a tenant would do, and putting them in force.
+//! `countersign rules …`: shows what the files of a tenant would do, and puts them in force.
 
 use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed, load};
 use crate::{
@@ -70,7 +70,7 @@ pub fn run(command: &RulesCommand) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Files by themselves, from somebody who runs no server.
+/// Reads files without a server's configuration.
 fn given(rules: &Path, people: &Path) -> Result<Setup, Failed> {
     let text = |path: &Path, max: u64| {
         let mut text = String::new();
@@ -89,7 +89,7 @@ fn given(rules: &Path, people: &Path) -> Result<Setup, Failed> {
     setup.map_err(|wrong| Failed::new(EXIT_CONFIG, wrong.join("\n")))
 }
 
-/// Tells digests, and fails if one is not the expected one.
+/// Prints digests. Fails if one differs from the expected one.
 fn digests(
     computed: &[(&str, Option<String>, Option<&String>)],
     as_json: bool,
@@ -124,7 +124,7 @@ fn digests(
     Err(Failed::new(EXIT_FAILED, text))
 }
 
-/// Checks the files of every tenant, for `check-config`. A tenant that a connection names must have some.
+/// Checks the files of every tenant, for `check-config`. A tenant that a connection names must have files.
 pub fn check_all(config: &Config) -> Result<(), Failed> {
     let Some(approvals) = &config.file.approvals else { return Ok(()) };
     let connections = config.connections();
@@ -153,7 +153,7 @@ pub fn check_all(config: &Config) -> Result<(), Failed> {
     if wrong.is_empty() { Ok(()) } else { Err(mistakes(&approvals.dir, &wrong)) }
 }
 
-/// Folders that are named like tenants.
+/// Folders whose names can be tenants.
 fn folders(dir: &Path) -> BTreeSet<Ident> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.path().is_dir());
@@ -191,7 +191,7 @@ fn files(config: &Config, tenant: &Ident) -> Result<Setup, Failed> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Failed> {
     let mut bytes = Vec::new();
-    // One byte more than an event may have: whoever reads it says so.
+    // One byte more than an event may have, so that the reader reports the excess.
     let limit = BODY_BYTES_MAX as u64 + 1;
     let done = if path.as_os_str() == "-" {
         std::io::stdin().take(limit).read_to_end(&mut bytes)
@@ -202,7 +202,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failed> {
     Ok(bytes)
 }
 
-/// A plan, for people.
+/// Prints what the rules would do, for people.
 fn tell(plan: &Plan) {
     let rule = &plan.rule;
     for over in &plan.passed_over {
@@ -261,7 +261,7 @@ fn person(person: &Named) -> String {
     format!("{} ({})", harmless(&person.name), person.id)
 }
 
-/// What is in force, for people.
+/// Prints what is in force, for people.
 fn show(answer: &Value) {
     let applied = &answer["applied"];
     if applied.is_null() {
@@ -292,7 +292,7 @@ fn shown(value: &Value) -> String {
     harmless(&value.to_string())
 }
 
-/// Which rules are new, changed or gone, by their names.
+/// Lists rules that are new, changed or gone, by name.
 fn changes(before: &Value, after: &Value) {
     let list = |rules: &Value| rules.as_array().cloned().unwrap_or_default();
     let (before, after) = (list(before), list(after));

@@ -21,7 +21,7 @@ pub fn run(arguments: &Serve) -> Result<(), Failed> {
     })
 }
 
-/// Serves an open app; `ready` is told the address.
+/// Serves an open app. `ready` receives the address.
 async fn serve_app(
     app: Arc<App>,
     (signals, log): (Signals, log::Handle),
@@ -41,7 +41,7 @@ async fn serve_app(
     let stopped = signals.until_stopped(Arc::clone(&app), log);
     let served = serve::serve(Arc::clone(&app), listener, stopped).await;
     app.stop_tasks().await;
-    // The last holder of the ledger joins the writer: what was accepted is committed.
+    // Dropping the last holder of the ledger joins the writer, so everything accepted is committed.
     tokio::task::block_in_place(|| drop(app));
     log::tell(true);
     tracing::info!("stopped");

@@ -1,4 +1,4 @@
-//! `slack`: what its console needs of us.
+//! `countersign slack`: makes what Slack's console needs.
 
 use super::{EXIT_FAILED, Failed, load};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use ledger::ident::Ident;
 
-/// Prints the app manifest of a connection; the connection need not be configured yet, because the app's id, token and
+/// Prints the app manifest of a connection. The connection need not be configured yet, because id, token and
 /// secret exist only once the app does.
 pub fn run(command: &SlackCommand) -> Result<(), Failed> {
     let SlackCommand::Manifest { config, connection } = command;

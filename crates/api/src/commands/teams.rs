@@ -1,4 +1,4 @@
-//! `countersign teams`: what a Teams admin needs of us.
+//! `countersign teams`: makes what a Teams admin needs.
 
 use super::{Failed, load};
 use crate::{cli::TeamsCommand, config::EXIT_CONFIG, terminal::say};

@@ -1,4 +1,4 @@
-//! Every mistake in a configuration, each a line that says what to do.
+//! Finds every mistake in a configuration. Each is a line that says what to do.
 
 use super::{Config, File, Journal, Limits};
 use crate::limits::{CONNECTIONS_MAX, Shares};
@@ -87,7 +87,8 @@ fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
     }
 }
 
-/// Connections: names, tenants, addresses. What their secrets hold is looked at when they are opened.
+/// Checks names, tenants and addresses of connections. The content of secrets is checked when connections are
+/// opened.
 fn connections_wrong(file: &File, wrong: &mut Vec<String>) {
     let slack = file.slack.iter().map(|(name, c)| ("slack", name, &c.tenant, vec![&c.api_url]));
     let teams = file.teams.iter().map(|(name, c)| {
@@ -130,7 +131,7 @@ fn connections_wrong(file: &File, wrong: &mut Vec<String>) {
     }
 }
 
-/// Secrets travel over https, or within this machine.
+/// Secrets may be sent only over https, or within this machine.
 fn is_safe_url(url: &str) -> bool {
     let Ok(uri) = url.replace(['{', '}'], "x").parse::<axum::http::Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -174,7 +175,7 @@ fn check_paths(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>)
     }
 }
 
-/// Whether both lie on one device, as far as their nearest existing folders tell.
+/// True if both are on one device, as far as their nearest existing folders show.
 fn same_device(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let device = |path: &Path| {

@@ -4,7 +4,7 @@ use ledger::writer::COMMIT_MESSAGES_MAX;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-/// The file, as written.
+/// The content of the configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "fields are called what the file calls them")]
@@ -18,25 +18,27 @@ pub struct File {
     /// The fork guard: a small file outside `data_dir`, best on another device. Never restore it from a backup.
     #[serde(default)]
     pub guard_path: PathBuf,
-    /// Where `countersign backup` writes; none: backups are refused.
+    /// Folder to which `countersign backup` writes. Without it backups are refused.
     #[serde(default)]
     pub backup_dir: Option<PathBuf>,
-    /// Address and port.
+    /// Address and port on which the server listens.
     #[serde(default = "default_listen", deserialize_with = "address")]
     pub listen: SocketAddr,
-    /// File with the key that reads `/metrics` and nothing else, 32 characters or more. None: the operator key alone.
+    /// File with the key that only reads `/metrics`, 32 characters or more. Without it only the operator key
+    /// reads them.
     #[serde(default)]
     pub metrics_key_file: Option<PathBuf>,
-    /// What clients see, e.g. `https://log.example.com`. Its host begins every log's origin: fixed for ever at `init`.
+    /// Address as clients see it, for example `https://log.example.com`. Its host begins every log's origin,
+    /// so it can't change after `init`.
     #[serde(default)]
     pub public_url: String,
-    /// A proxy in front terminates TLS; without this and without `[tls]` only loopback is served.
+    /// True if a proxy in front terminates TLS. Without this and without `[tls]`, only loopback is served.
     #[serde(default)]
     pub plaintext_behind_proxy: bool,
     /// Days that posted journal messages are kept.
     #[serde(default = "default_retention")]
     pub journal_retention_days: u32,
-    /// Days in which the scrub reads everything that is stored once.
+    /// Days within which the scrub reads everything that is stored.
     #[serde(default = "default_scrub")]
     pub scrub_days: u32,
     /// `full` (LZ4, then Zstandard) or `none`.
@@ -45,13 +47,13 @@ pub struct File {
     /// Tenants whose checkpoints and hash tiles anybody may read. Entries are never public.
     #[serde(default)]
     pub public_tiles: Vec<String>,
-    /// Certificate and key; TLS is on when they are given.
+    /// Certificate and key. If given, the server uses TLS.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// Which journal.
+    /// The journal of every tenant.
     #[serde(default)]
     pub journal: Journal,
-    /// Approvals; without it nothing is asked, and calls that need approval stay paused.
+    /// Approvals. Without them nobody is asked, and calls that need approval stay paused.
     #[serde(default)]
     pub approvals: Option<Approvals>,
     /// Slack workspaces, by the name of the connection.
@@ -66,19 +68,19 @@ pub struct File {
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,
-    /// What is logged.
+    /// Settings of the server's log.
     #[serde(default)]
     pub log: Log,
 }
 
 impl Default for File {
-    /// A file with nothing in it: what must be there is empty.
+    /// An empty configuration: required values are empty.
     fn default() -> Self {
         toml::from_str("").expect("every member has a default")
     }
 }
 
-/// An address with its port, and a word on what that is.
+/// Reads an address with its port. The error says what that is.
 fn address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(from)?;
     let wrong = format!("{text:?} is not an IP address with a port, as in \"127.0.0.1:8470\"");
@@ -104,7 +106,7 @@ pub enum CompressionName {
     /// LZ4 for young files, Zstandard for old ones.
     #[default]
     Full,
-    /// None.
+    /// No compression.
     None,
 }
 
@@ -118,14 +120,14 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// Which journal every tenant has.
+/// The journal of every tenant.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Journal {
-    /// On our own store.
+    /// The journal is in our own store.
     #[default]
     Embedded,
-    /// NATS JetStream.
+    /// The journal is on NATS JetStream.
     Jetstream {
         /// `nats://host:port`, several separated by commas.
         url: String,
@@ -144,7 +146,7 @@ pub enum Journal {
         /// Certificate authority of the server.
         #[serde(default)]
         tls_ca_file: Option<PathBuf>,
-        /// Copies of each stream that `init` makes: 1, 3 or 5.
+        /// Number of copies of each stream that `init` makes: 1, 3 or 5.
         #[serde(default = "default_replicas")]
         replicas: usize,
     },
@@ -154,7 +156,7 @@ fn default_replicas() -> usize {
     1
 }
 
-/// Where rules and people are.
+/// Settings of approvals.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approvals {
@@ -166,7 +168,7 @@ pub struct Approvals {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slack {
-    /// Whose approvals.
+    /// Tenant whose approvals it shows.
     pub tenant: String,
     /// The app's id, `A…`.
     pub app_id: String,
@@ -174,9 +176,9 @@ pub struct Slack {
     pub workspaces: Vec<String>,
     /// File with the bot token, `xoxb-…`.
     pub bot_token_file: PathBuf,
-    /// Files with the signing secret: one, or two while it is changed.
+    /// Files with the signing secret. There are two while it is being changed.
     pub signing_secret_files: Vec<PathBuf>,
-    /// Slack's Web API.
+    /// Address of Slack's Web API.
     #[serde(default = "default_slack_api")]
     pub api_url: String,
 }
@@ -189,21 +191,22 @@ fn default_slack_api() -> String {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Teams {
-    /// Whose approvals.
+    /// Tenant whose approvals it shows.
     pub tenant: String,
     /// The bot's app id.
     pub app_id: String,
     /// The directory (tenant) whose members may click.
     pub directory: String,
-    /// Files with the app's password (client secret): one, or two while it is changed; the first is used first.
+    /// Files with the app's password (client secret), in the order of use. There are two while it is being
+    /// changed.
     pub password_files: Vec<PathBuf>,
-    /// Where tokens for us are issued; `{directory}` stands for the directory.
+    /// URL that issues our tokens. `{directory}` stands for the directory.
     #[serde(default = "default_authority")]
     pub token_url: String,
     /// `OpenID` metadata of the tokens that come with clicks.
     #[serde(default = "default_metadata")]
     pub metadata_url: String,
-    /// Hosts that may be sent a token; a service URL with another host is refused.
+    /// Hosts to which a token may be sent. A service URL with another host is refused.
     #[serde(default = "default_service_hosts")]
     pub service_hosts: Vec<String>,
     /// Service URL for the first card in a conversation.
@@ -227,22 +230,22 @@ fn default_service_url() -> String {
     "https://smba.trafficmanager.net/teams/".into()
 }
 
-/// A Workflows webhook of Teams: one card with a link, nothing more.
+/// A Workflows webhook of Teams: one card with a link.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
-    /// Whose approvals.
+    /// Tenant whose approvals it shows.
     pub tenant: String,
-    /// File with the URL: it is a secret.
+    /// File with the URL, which is a secret.
     pub url_file: PathBuf,
 }
 
-/// Limits an operator may change.
+/// Limits that an operator may change.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once; none: 1024, or what the system's limit of open files allows. Beyond them, some for health
-    /// and metrics.
+    /// Most connections at once. Without it, 1024, or what the system's limit of open files allows. Some more
+    /// are kept for health and metrics.
     pub connections: Option<usize>,
     /// Seconds a client may take to send a request.
     pub request_seconds: u64,
@@ -256,7 +259,7 @@ impl Default for Limits {
     }
 }
 
-/// What is logged.
+/// Settings of the server's log.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {

@@ -1,22 +1,22 @@
-//! Every mistake in the TOML at once: what can't be read is left out, and the rest is read again.
+//! Finds every mistake in the TOML at once: what can't be read is left out, and the rest is read again.
 
 use super::File;
 use std::ops::Range;
 
-/// Most mistakes that are told.
+/// Most mistakes that are reported.
 const TOLD_MAX: usize = 50;
 
-/// What could be read of a configuration.
+/// The readable parts of a configuration.
 pub struct Read {
-    /// What was read, without what is wrong.
+    /// The values that were read, without the wrong ones.
     pub file: File,
     /// A text for each mistake.
     pub wrong: Vec<String>,
-    /// How lines of `check` begin that would only say so again.
+    /// Beginnings of those lines of `check` that would only repeat these mistakes.
     pub left_out: Vec<String>,
 }
 
-/// Reads the text; a mistake takes out its line, or its table.
+/// Reads the text. A mistake removes its line, or its table.
 pub fn read(text: &str) -> Read {
     let mut left = text.to_owned();
     let mut wrong: Vec<(usize, String)> = Vec::new();
@@ -38,7 +38,7 @@ pub fn read(text: &str) -> Read {
             break;
         }
         left_out.extend(names(&left, lines.start));
-        // Lines stay where they are, bytes too: every character becomes as many blanks as it has bytes.
+        // Keep all places: every character is replaced by as many blanks as it has bytes.
         let blank: String =
             left[lines.clone()].bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
         if blank == left[lines.clone()] {
@@ -46,30 +46,30 @@ pub fn read(text: &str) -> Read {
         }
         left.replace_range(lines, &blank);
     }
-    // Nothing more can be said before this is corrected.
+    // Nothing more can be checked before this is corrected.
     Read { file: File::default(), wrong: told(wrong), left_out: vec![String::new()] }
 }
 
-/// Whether something begins and nobody knows where it ends: what follows would only seem wrong.
+/// True if something begins and its end is unknown: what follows would only seem wrong.
 fn is_open(text: &str) -> bool {
     let Err(error) = toml::from_str::<toml::Table>(text) else { return false };
     let open = ["array", "inline table", "string", "unclosed"];
     open.iter().any(|word| error.message().contains(word))
 }
 
-/// The whole lines of a span; none if that would be everything.
+/// The whole lines of a span. `None` if that would be everything.
 fn lines_of(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     let begin = text.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
     let from = span.end.max(span.start + 1).min(text.len());
     let end = text.get(from - 1..)?.find('\n').map_or(text.len(), |at| from - 1 + at);
-    // A table goes with all that stands in it.
+    // A table is removed with all of its content.
     let is_table = text[begin..end].trim_start().starts_with('[');
     let table_end = || text[end..].find("\n[").map_or(text.len(), |at| end + at);
     let end = if is_table { table_end() } else { end };
     (begin < end && !(begin == 0 && end == text.len())).then_some(begin..end)
 }
 
-/// How `check` would name what stands in the line at `at`.
+/// The names that `check` would use for the line at `at`.
 fn names(text: &str, at: usize) -> Vec<String> {
     let line = text[at..].lines().next().unwrap_or("");
     let key = line.split('=').next().unwrap_or("").trim();
@@ -82,7 +82,7 @@ fn names(text: &str, at: usize) -> Vec<String> {
         (None, None) => format!("{key}:"),
     };
     let mut names = vec![name];
-    // Where TLS is wrong, it is not missing.
+    // If TLS is wrong, it is not also missing.
     if own == Some("tls") || own.is_none() && table == Some("tls") {
         names.extend(["listen:".to_owned(), "tls".to_owned()]);
     }

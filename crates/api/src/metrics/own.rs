@@ -1,4 +1,5 @@
-//! What is read when it is asked for: how long the writer's steps take, and what the system says of this process.
+//! Values that are read when metrics are requested: the times of the writer's steps, and what the system knows
+//! about this process.
 
 use ledger::{
     ledger::Ledger,
@@ -15,7 +16,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The writer's steps.
+/// Times of the writer's steps.
 pub struct Steps(pub Arc<Ledger>);
 
 impl fmt::Debug for Steps {
@@ -42,7 +43,7 @@ impl Collector for Steps {
     }
 }
 
-/// This process, by the names that every Prometheus exporter uses.
+/// This process, under the names that every Prometheus exporter uses.
 #[derive(Debug)]
 pub struct Process {
     started: u64,
@@ -90,7 +91,8 @@ fn status(name: &str) -> u64 {
 
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name, in brackets, may hold anything. User and system time are the 14th and 15th field, in hundredths.
+    // The name, in brackets, may contain anything. User and system time are the 14th and 15th field, in
+    // hundredths.
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }

@@ -1,4 +1,4 @@
-//! What people send from an approval's page: an answer, asked about once more, and taking a grant back.
+//! The forms of an approval's page: a review, with one confirmation, and the revocation of a grant.
 
 use super::{
     Stop, Top,
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// Longest comment, in characters.
 const COMMENT_MAX: usize = 2_000;
-/// Why somebody takes an approval back: codes, and how they read.
+/// Reasons for a revocation: codes, and their words.
 pub(super) const REVOKE_REASONS: [(&str, &str); 4] = [
     ("mistake", "It was a mistake"),
     ("not_needed", "It is not needed any more"),
@@ -31,7 +31,7 @@ pub(super) const REVOKE_REASONS: [(&str, &str); 4] = [
     ("other", "Another reason"),
 ];
 
-/// What the approval's page sends on: an answer, and what was shown.
+/// A review, with what was shown.
 #[derive(Deserialize)]
 struct Answer {
     token: String,
@@ -53,7 +53,7 @@ impl Answer {
     }
 }
 
-/// A grant that is taken back, and why.
+/// The revocation of a grant, with its reason.
 #[derive(Deserialize)]
 struct Revocation {
     token: String,
@@ -61,9 +61,9 @@ struct Revocation {
     reason: String,
 }
 
-/// What a form of these pages holds, beside its own fields.
+/// A form of these pages.
 trait Form: DeserializeOwned {
-    /// What shows that the form was made for this session.
+    /// The token that shows that the form was made for this session.
     fn token(&self) -> &str;
 }
 
@@ -79,8 +79,8 @@ impl Form for Revocation {
     }
 }
 
-/// Who sent a form about which approval, if they may see it. Signed out meanwhile: on to the page, which asks for the
-/// sign-in.
+/// The sender of a form and the approval, if the person may see it. If the session has ended, redirects to the
+/// page, which asks for the sign-in.
 async fn sent<F: Form>(
     app: &App,
     headers: &HeaderMap,
@@ -108,7 +108,7 @@ struct Confirm {
     comment_max: usize,
 }
 
-/// `POST /approvals/{id}/confirm`: asks once more, and changes nothing.
+/// `POST /approvals/{id}/confirm`: asks for a confirmation, and changes nothing.
 pub async fn confirm(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -135,7 +135,7 @@ pub async fn confirm(
     if let Some(refusal) = refused {
         return render(&app, &session, &approval, Some(view::refusal(refusal)));
     }
-    // The moment at which all of it was shown goes on to the answer.
+    // The review carries the time at which the whole call was shown.
     card.shown_at =
         Nanos::parse(&answer.shown_at).filter(|at| *at <= now).ok_or(Stop::Unreadable)?;
     let title = if approve { "Approve?" } else { "Deny?" };
@@ -152,7 +152,7 @@ pub async fn confirm(
     Ok(page(StatusCode::OK, &confirm))
 }
 
-/// `POST /approvals/{id}/review`: the answer.
+/// `POST /approvals/{id}/review`: records the review.
 pub async fn review(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -179,7 +179,7 @@ pub async fn review(
     after(&app, &session, &done)
 }
 
-/// `POST /approvals/{id}/revoke`: takes a grant back that was not used yet.
+/// `POST /approvals/{id}/revoke`: takes back a grant that was not redeemed yet.
 pub async fn revoke(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -202,7 +202,8 @@ pub async fn revoke(
     after(&app, &session, &done)
 }
 
-/// Done: to the page, so that a reload sends nothing again. Refused: the page as it is now, and why.
+/// If done, redirects to the page, so that a reload sends nothing again. If refused, shows the present page
+/// and the reason.
 fn after(app: &App, session: &Session, done: &worker::Done) -> Result<Response, Stop> {
     match done.refused {
         None => Ok(to_page(app, done.approval.id.as_str())),

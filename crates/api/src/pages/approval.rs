@@ -1,4 +1,5 @@
-//! `/approvals/{id}`: the frozen call, who must answer, and the way to an answer: page, one confirming page, done.
+//! `/approvals/{id}`: the frozen call, the people who must answer, and the forms: page, one confirmation,
+//! done.
 
 use super::{
     Stop, Top,
@@ -29,7 +30,7 @@ pub(super) struct Ways {
     pub approve: bool,
     pub deny: bool,
     pub revoke: bool,
-    /// A sign-in younger than so many minutes is wanted first.
+    /// If set, a sign-in younger than this many minutes is needed first.
     pub sign_in: Option<u64>,
     /// Why nothing can be done.
     why: &'static str,
@@ -73,7 +74,7 @@ struct StepShown {
     n: u64,
     at: Moment,
     lines: Vec<Told>,
-    /// What was written beside an answer.
+    /// The comment beside a review.
     comment: Option<String>,
 }
 
@@ -98,7 +99,7 @@ impl StepShown {
 struct ApprovalPage {
     top: Top,
     card: Card,
-    /// The frozen call, exactly as it was hashed, made harmless to look at; `None` when it is gone.
+    /// The frozen call, exactly as it was hashed, made safe to show. `None` if it was erased.
     hashed: Option<String>,
     phase: (&'static str, &'static str),
     notice: Option<&'static str>,
@@ -130,7 +131,7 @@ impl AnswerShown {
     }
 }
 
-/// Renders it; `notice`: why what was wanted was not done.
+/// Renders the page. `notice`: why the requested act was not done.
 pub(super) fn render(
     app: &App,
     session: &Session,
@@ -168,7 +169,8 @@ pub(super) fn render(
     Ok(page(status, &page_of))
 }
 
-/// The session and the approval, if this person may see it. Signed out: the form, before anything is looked for.
+/// The session and the approval, if this person may see it. If nobody is signed in, the form, before anything
+/// is looked up.
 pub(super) async fn seen(
     app: &App,
     headers: &HeaderMap,
@@ -201,7 +203,7 @@ pub async fn show(
     render(&app, &session, &approval, None)
 }
 
-/// `GET` of what only takes forms (a reload, a sign-in in between): the page.
+/// `GET` of an address that only takes forms (after a reload or a sign-in): redirects to the page.
 pub async fn back(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
     to_page(&app, &id)
 }
@@ -218,7 +220,7 @@ struct Since {
     version: u64,
 }
 
-/// `GET /approvals/{id}/changed?version=…`: whether the page is still as it was.
+/// `GET /approvals/{id}/changed?version=…`: whether the page is still current.
 pub async fn changed(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -236,7 +238,7 @@ pub async fn changed(
     Ok(page(StatusCode::OK, &Changed { href, changed }))
 }
 
-/// `GET /approvals/{id}/receipts/{n}`: the receipt of its n-th message; 0: of the event that opened it.
+/// `GET /approvals/{id}/receipts/{n}`: the receipt of message n. For 0, that of the decision.
 pub async fn receipt(
     State(app): State<Arc<App>>,
     Path((id, n)): Path<(String, String)>,

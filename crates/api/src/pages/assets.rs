@@ -1,4 +1,5 @@
-//! What the pages are served with, embedded in the binary. A name holds the content's hash, so it is cached for ever.
+//! Files that the pages need, embedded in the binary. Each name holds the content's hash, so files are cached
+//! for ever.
 
 use axum::{
     extract::Path,
@@ -11,15 +12,15 @@ use std::sync::LazyLock;
 
 /// One embedded file.
 pub struct Asset {
-    /// Where it is served: `/assets/<name>-<hash>.<ending>`.
+    /// Path at which it is served: `/assets/<name>-<hash>.<ending>`.
     pub path: String,
-    /// Subresource integrity.
+    /// Hash for subresource integrity.
     pub integrity: String,
     kind: &'static str,
     bytes: &'static [u8],
 }
 
-/// All of them.
+/// All embedded files.
 pub struct Assets {
     /// The style sheet.
     pub css: Asset,
@@ -29,7 +30,7 @@ pub struct Assets {
     pub icon: Asset,
 }
 
-/// Read once.
+/// The embedded files, hashed once.
 pub static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     css: Asset::new("countersign", "css", CSS, include_bytes!("../../assets/countersign.css")),
     htmx: Asset::new("htmx", "js", JS, include_bytes!("../../assets/htmx-2.0.11.min.js")),
@@ -48,7 +49,7 @@ impl Asset {
     }
 }
 
-/// `GET /assets/{name}`: anybody may read them.
+/// `GET /assets/{name}`: public.
 pub async fn serve(Path(name): Path<String>) -> Response {
     let Assets { css, htmx, icon } = &*ASSETS;
     let found = [css, htmx, icon].into_iter().find(|asset| asset.path[8..] == name);

@@ -1,4 +1,5 @@
-//! `/`: what I may decide, oldest deadline first, and what I did decide. It never approves anything.
+//! `/`: the approvals that I may decide, oldest deadline first, and those that I decided. Nothing is approved
+//! here.
 
 use super::{
     Stop, Top, page,
@@ -29,21 +30,21 @@ const TEXT_MAX: usize = 64;
 #[template(path = "inbox.html")]
 struct Inbox {
     top: Top,
-    /// What I did decide, instead of what I may.
+    /// True to list what I decided instead of what waits for me.
     decided: bool,
     items: Vec<Item>,
-    /// All that wait for me.
+    /// Number of approvals that wait for me.
     waiting: usize,
-    /// The newest that wait; what comes later is new.
+    /// Leaf index of the newest waiting approval. A later one is news.
     newest: u64,
-    /// Where the next page begins.
+    /// Cursor of the next page.
     next: Option<String>,
-    /// Whether this is not the first page.
+    /// True if this is not the first page.
     later: bool,
     news: News,
 }
 
-/// One line.
+/// One approval in the list.
 struct Item {
     id: String,
     headline: String,
@@ -51,12 +52,12 @@ struct Item {
     agent: String,
     when: Moment,
     phase: (&'static str, &'static str),
-    /// My answer.
+    /// My review.
     mine: Option<(&'static str, &'static str)>,
     needed: String,
 }
 
-/// What became known since the list was made.
+/// Approvals that came since the list was made.
 #[derive(Template)]
 #[template(path = "inbox_new.html")]
 struct News {
@@ -69,7 +70,7 @@ struct Query {
     /// `decided`
     #[serde(default)]
     show: String,
-    /// Of the last one on the page before: `<list><sort key>.<id>`, the list `w` or `d`.
+    /// Cursor of the last approval on the page before: `<list><sort key>.<id>`, the list `w` or `d`.
     #[serde(default)]
     after: String,
 }
@@ -121,7 +122,7 @@ struct Since {
     after: u64,
 }
 
-/// `GET /new?after=<leaf index>`: how many more wait than the list shows, for the button above it.
+/// `GET /new?after=<leaf index>`: number of waiting approvals beyond the list, for the button above it.
 pub async fn news(
     State(app): State<Arc<App>>,
     RawQuery(raw): RawQuery,
@@ -139,7 +140,7 @@ pub async fn news(
     Ok(page(StatusCode::OK, &News { base, count }))
 }
 
-/// What this person decided, in order: all that is not over, and what ended lately.
+/// Approvals that this person decided, in order: those that are open, and those that ended recently.
 fn decided_by(session: &Session) -> Vec<Arc<Brief>> {
     let person = &session.person;
     let mut all = session.worker.open_approvals();
@@ -149,7 +150,7 @@ fn decided_by(session: &Session) -> Vec<Arc<Brief>> {
     all
 }
 
-/// The order: oldest deadline first; of what a person decided, their last answer first.
+/// Sort key: oldest deadline first. For decided approvals, the person's last review first.
 fn key<'a>(approval: &'a Brief, decided_by: Option<&Ident>) -> (u64, &'a str) {
     let answered = |person| approval.answered(person).unwrap_or_default();
     let sort = match decided_by {
@@ -159,12 +160,12 @@ fn key<'a>(approval: &'a Brief, decided_by: Option<&Ident>) -> (u64, &'a str) {
     (sort, approval.id.as_str())
 }
 
-/// With what cursors of a list begin: one of the other list is none of this.
+/// First letter of a list's cursors, so that a cursor of one list is refused for the other.
 fn mark(decided: bool) -> char {
     if decided { 'd' } else { 'w' }
 }
 
-/// The place that a cursor names; none: the first page.
+/// The place that a cursor names. `None` for the first page.
 fn place(after: &str, decided: bool) -> Result<Option<(u64, &str)>, Stop> {
     if after.is_empty() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The web pages: an inbox, an approval, one confirming page. Rendered here, and whole without JavaScript.
+//! The web pages: an inbox, an approval, one confirmation. Rendered here, and complete without JavaScript.
 //!
 //! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what (`decider`), doing
 //! it (`approvals`).
@@ -38,21 +38,21 @@ use zeroize::Zeroizing;
 /// Largest form, in bytes: a comment of 2,000 characters, each up to 12 bytes when encoded, and the rest.
 const FORM_BYTES_MAX: usize = 32 << 10;
 
-/// What the pages keep.
+/// State of the pages.
 pub struct Pages {
     session_key: Zeroizing<[u8; 32]>,
     tries: tries::Tries,
 }
 
 impl Pages {
-    /// Reads the key of the sessions, or makes it.
+    /// Reads the session key, or makes it.
     pub fn open(keys_dir: &Path) -> Result<Self, keyring::Error> {
         let session_key = keyring::session_key(keys_dir)?;
         Ok(Self { session_key, tries: tries::Tries::default() })
     }
 }
 
-/// Every page.
+/// The routes of all pages.
 pub fn router(app: Arc<App>) -> Router {
     let approval = Router::new()
         .route("/", get(approval::show).post(signin::at_approval))
@@ -72,7 +72,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new().route("/assets/{name}", get(assets::serve)).merge(pages).with_state(app)
 }
 
-/// On every page: forms only from our own pages; nothing cached, framed, sniffed or loaded from elsewhere.
+/// For every page: accepts only our own forms; nothing is cached, framed, sniffed or loaded from elsewhere.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     let from = if changes { origin_of_form(&app, request.headers()) } else { FormOf::Ours };
@@ -84,7 +84,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let ready =
         response.headers().contains_key(HARDENED) || response.extensions().get::<Said>().is_some();
     if response.status().is_client_error() && !ready {
-        // An address that can't be decoded: axum's own words.
+        // axum itself answered, because the address can't be decoded.
         response = Stop::NotFound.into_response();
     }
     if let Some(said) = response.extensions_mut().remove::<Said>() {
@@ -97,21 +97,21 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Where a form comes from.
+/// The origin of a form.
 #[derive(Debug, PartialEq, Eq)]
 enum FormOf {
-    /// A page of ours.
+    /// One of our pages.
     Ours,
-    /// A page of ours that was opened at another address than `public_url`.
+    /// One of our pages that was opened at another address than `public_url`.
     OtherAddress,
-    /// Nobody knows, or a page of somebody else.
+    /// Unknown, or somebody else's page.
     Stranger,
 }
 
-/// Where a form comes from.
+/// Determines the origin of a form.
 ///
-/// Browsers say so by `Sec-Fetch-Site`; older ones by `Origin`, which our `no-referrer` turns into `null` where the
-/// former is known. One of them must say that it is ours, and neither may say otherwise.
+/// Browsers send it in `Sec-Fetch-Site`; older ones in `Origin`, which our `no-referrer` turns into `null` if the
+/// browser knows the former. One of them must say that the page is ours, and neither may say otherwise.
 fn origin_of_form(app: &App, headers: &HeaderMap) -> FormOf {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let site = text(HeaderName::from_static("sec-fetch-site"));
@@ -125,7 +125,7 @@ fn judge(site: Option<&str>, origin: Option<&str>, host: &str, public_url: &str)
     let may = site.is_none_or(|site| site == "same-origin");
     match origin {
         Some(origin) if may && origin == ours => FormOf::Ours,
-        // The address that the form was sent to is the one that the page was opened at.
+        // The form was sent to the address at which the page was opened.
         Some(origin)
             if may && ["http", "https"].iter().any(|s| origin == format!("{s}://{host}")) =>
         {
@@ -136,7 +136,7 @@ fn judge(site: Option<&str>, origin: Option<&str>, host: &str, public_url: &str)
     }
 }
 
-/// Scheme, host and port of a URL, as browsers write an origin.
+/// Scheme, host and port of a URL, in the form that browsers use for an origin.
 fn origin_of(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
@@ -144,16 +144,16 @@ fn origin_of(url: &str) -> String {
     format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(&host))
 }
 
-/// The path of `public_url` before our own paths: empty, or `/countersign` behind a proxy that takes it off.
+/// The path of `public_url` before our own paths: empty, or for example `/countersign` behind a proxy that removes it.
 pub fn base(app: &App) -> &str {
     let (_, rest) = app.config.file.public_url.split_once("://").unwrap_or_default();
     rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
 }
 
-/// Marks answers that are pages; taken off before they leave.
+/// Marks answers that are pages. Removed before the answer is sent.
 const HARDENED: HeaderName = HeaderName::from_static("x-page");
 
-/// On every page.
+/// Headers of every page.
 const HEADERS: [(HeaderName, &str); 9] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -173,27 +173,27 @@ const HEADERS: [(HeaderName, &str); 9] = [
     (HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
-/// Now, by the clock that the embedded journal has too.
+/// The present time, by the clock of the embedded journal.
 fn now() -> Nanos {
     ledger::journal::embedded::now()
 }
 
-/// The parts of the pages; their routes exist only with them.
+/// State of the pages. Their routes exist only with it.
 fn pages(app: &App) -> &Pages {
     app.pages.as_ref().expect("the routes of the pages exist only with them")
 }
 
-/// Who asks; nobody is signed in: the sign-in form, whatever was asked for.
+/// The session of the request. If nobody is signed in, the sign-in form, whatever was requested.
 fn visitor(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
     session::current(app, pages(app), headers)?.ok_or_else(|| Stop::sign_in(app))
 }
 
-/// Where the request came from: the connection, or what the proxy in front appended last. What stands before that in
-/// `X-Forwarded-For` is the client's own word.
+/// The client's address: that of the connection, or the last one in `X-Forwarded-For`, which the proxy in front
+/// appended. Earlier values there are the client's own claim.
 fn address(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
     let forwarded = || {
         let all = headers.get_all("x-forwarded-for").iter().next_back()?.as_bytes();
-        // What stands before the last comma may be of any bytes.
+        // The bytes before the last comma may be anything.
         let last = std::str::from_utf8(all.rsplit(|byte| *byte == b',').next()?).ok()?.trim();
         // Some proxies append the port.
         last.parse().ok().or_else(|| Some(last.parse::<SocketAddr>().ok()?.ip()))
@@ -203,7 +203,7 @@ fn address(app: &App, peer: Option<&Peer>, headers: &HeaderMap) -> IpAddr {
     forwarded.or(peer.map(|peer| peer.0)).unwrap_or(IpAddr::from([0, 0, 0, 0]))
 }
 
-/// A form's fields.
+/// Reads the fields of a form.
 async fn form<T: serde::de::DeserializeOwned>(
     app: &App,
     headers: &HeaderMap,
@@ -214,15 +214,15 @@ async fn form<T: serde::de::DeserializeOwned>(
     routes::query::lenient(Some(&text)).map_err(|_| Stop::Unreadable)
 }
 
-/// What every page has.
+/// Values that every page needs.
 struct Top {
-    /// Style sheet, htmx and icon.
+    /// The style sheet, htmx and the icon.
     assets: &'static Assets,
-    /// Of the window.
+    /// Title of the window.
     title: String,
-    /// Before every path of ours.
+    /// Path before all of our paths.
     base: String,
-    /// Who is signed in: name, and what forms carry.
+    /// The person who is signed in: name, and the token for forms.
     person: Option<(String, String)>,
 }
 
@@ -233,7 +233,7 @@ impl Top {
     }
 }
 
-/// A page.
+/// Answers with a page.
 fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(text) => {
@@ -248,26 +248,26 @@ fn page(status: StatusCode, template: &impl Template) -> Response {
     }
 }
 
-/// What takes the place of news when nobody is signed in any more; the page stays as it is.
+/// Replaces a request for news when nobody is signed in any more. The page stays as it is.
 #[derive(Template)]
 #[template(path = "signed_out.html")]
 struct SignedOut;
 
-/// htmx: take this, and stop asking.
+/// Status by which htmx shows the content and stops polling.
 const STOP_POLLING: u16 = 286;
 
 fn signed_out() -> Response {
     page(StatusCode::from_u16(STOP_POLLING).unwrap_or(StatusCode::OK), &SignedOut)
 }
 
-/// On to another page of ours, by GET.
+/// Redirects to another page of ours, by GET.
 fn go(app: &App, path: &str) -> Response {
     let to = HeaderValue::from_str(&format!("{}{path}", base(app)));
     let Ok(to) = to else { return Stop::NotFound.into_response() };
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }
 
-/// A page that only says something.
+/// A page with only a message.
 #[derive(Template)]
 #[template(path = "message.html")]
 struct Message {
@@ -275,7 +275,7 @@ struct Message {
     said: Said,
 }
 
-/// What a message says; [`guard`] makes the page, for it knows where our paths begin.
+/// Content of a message. [`guard`] makes the page, because it knows the path before our paths.
 #[derive(Clone)]
 struct Said {
     heading: &'static str,
@@ -283,7 +283,7 @@ struct Said {
 }
 
 impl Said {
-    /// The page, with the status and the headers of the answer that carried this.
+    /// Makes the page, with status and headers of the answer that carried this.
     fn into_page(self, app: &App, carrier: Response) -> Response {
         let top = Top::new(app, self.heading, None);
         let mut response = page(carrier.status(), &Message { top, said: self });
@@ -292,23 +292,23 @@ impl Said {
     }
 }
 
-/// Why there is no page as asked for.
+/// Why the requested page is not shown.
 enum Stop {
-    /// Nobody is signed in: the form, ready made, the same for every address.
+    /// Nobody is signed in: the finished form, the same for every address.
     SignIn(Box<Response>),
-    /// On to another page of ours.
+    /// Redirect to another page of ours.
     Go(Box<Response>),
-    /// There is none, or it is not for this person: nobody learns which.
+    /// It does not exist, or is not for this person. Nobody learns which.
     NotFound,
-    /// A form that was not sent from a page of this session.
+    /// The form was not sent from a page of this session.
     Forged,
-    /// A form of a page that was opened at another address than this one, `public_url`.
+    /// The form was sent from a page at another address than this one, `public_url`.
     Elsewhere(String),
-    /// A form that can't be read.
+    /// The form can't be read.
     Unreadable,
-    /// Too many sign-ins failed.
+    /// Too many sign-ins have failed.
     Wait(Duration),
-    /// It was not done, for a reason that the text gives.
+    /// It was not done. The text says why.
     Failed(StatusCode, String),
 }
 
@@ -382,47 +382,4 @@ impl IntoResponse for Stop {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(url: &str, origin: &str) {
-        assert_eq!(origin_of(url), origin);
-    }
-
-    #[test]
-    fn origins_are_as_browsers_write_them() {
-        check("https://Log.example.com/", "https://log.example.com");
-        check("https://log.example.com:443/c", "https://log.example.com");
-        check("http://127.0.0.1:8470", "http://127.0.0.1:8470");
-        check("http://localhost:80", "http://localhost");
-    }
-
-    fn check_form(site: Option<&str>, origin: Option<&str>, host: &str, from: &FormOf) {
-        let judged = judge(site, origin, host, "http://127.0.0.1:8470");
-        assert_eq!(&judged, from, "{site:?} {origin:?} {host}");
-    }
-
-    #[test]
-    fn forms_come_from_our_own_pages_at_our_own_address() {
-        let (ours, host, same) = ("http://127.0.0.1:8470", "127.0.0.1:8470", Some("same-origin"));
-        check_form(same, Some(ours), host, &FormOf::Ours);
-        check_form(same, Some("null"), host, &FormOf::Ours);
-        check_form(same, None, host, &FormOf::Ours);
-        check_form(None, Some(ours), host, &FormOf::Ours);
-        check_form(None, None, host, &FormOf::Stranger);
-        check_form(None, Some("null"), host, &FormOf::Stranger);
-        for site in ["cross-site", "same-site", "none", "?"] {
-            check_form(Some(site), Some(ours), host, &FormOf::Stranger);
-            check_form(
-                Some(site),
-                Some("http://localhost:8470"),
-                "localhost:8470",
-                &FormOf::Stranger,
-            );
-        }
-        check_form(same, Some("http://localhost:8470"), "localhost:8470", &FormOf::OtherAddress);
-        check_form(None, Some("https://a.example"), "a.example", &FormOf::OtherAddress);
-        check_form(same, Some("http://evil.example"), "localhost:8470", &FormOf::Stranger);
-        check_form(None, Some("http://evil.example"), host, &FormOf::Stranger);
-    }
-}
+mod tests;

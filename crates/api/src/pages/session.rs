@@ -1,4 +1,4 @@
-//! Who is signed in: a signed cookie, checked against keys and people at every request.
+//! Sessions: a signed cookie, checked against keys and people at every request.
 
 use super::{Pages, Stop};
 use crate::app::App;
@@ -18,15 +18,15 @@ use sha2::Sha256;
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
-/// How long a sign-in lasts, in seconds.
+/// Length of a session, in seconds.
 pub const LIFE_SECONDS: u64 = 8 * 3600;
-/// Longest cookie value that is looked at, in bytes.
+/// Longest cookie value that is read, in bytes.
 const COOKIE_BYTES_MAX: usize = 1024;
-/// What is signed begins with one of these: a session never passes as a form's token.
+/// Prefixes of signed texts, so that a session can never pass as a form's token.
 const SESSION: &[u8] = b"countersign-session-v1\0";
 const FORM: &[u8] = b"countersign-form-v1\0";
 
-/// What the cookie holds, beside its signature.
+/// Content of the cookie, beside its signature.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
@@ -34,23 +34,23 @@ struct Content {
     key_id: String,
     person: Ident,
     signed_in_at: Nanos,
-    /// Makes the forms' token another one at each sign-in.
+    /// Random value that makes the forms' token different at each sign-in.
     seed: String,
 }
 
-/// A person who is signed in, with a key and a person that are in force now.
+/// A person who is signed in. Both key and person are in force now.
 pub struct Session {
-    /// Whose approvals.
+    /// Tenant of the approvals.
     pub tenant: Arc<Tenant>,
-    /// Who.
+    /// The person.
     pub person: Ident,
-    /// When.
+    /// Time of the sign-in.
     pub signed_in_at: Nanos,
-    /// What every form carries.
+    /// Token that every form carries.
     pub form_token: String,
     /// The tenant's worker.
     pub worker: Arc<Worker>,
-    /// Its rules and people.
+    /// The tenant's rules and people in force.
     pub setup: Arc<Setup>,
 }
 
@@ -60,7 +60,7 @@ impl Session {
         self.setup.name_of(&self.person)
     }
 
-    /// Whether this person may see an approval: who is asked, and who answered.
+    /// True if this person may see an approval: people who are asked, and people who answered.
     pub fn may_see(&self, approval: &Approval) -> bool {
         self.worker.may_review(&self.person, approval)
             || approval.state.review_by(&self.person).is_some()
@@ -94,7 +94,7 @@ pub fn begin(
     set_cookie(app, &format!("{content}.{mac}"), LIFE_SECONDS)
 }
 
-/// Ends it in the browser, as a `Set-Cookie` header.
+/// Ends the session in the browser, as a `Set-Cookie` header.
 pub fn end(app: &App) -> Option<HeaderValue> {
     set_cookie(app, "", 0)
 }
@@ -112,7 +112,7 @@ fn is_https(app: &App) -> bool {
     app.config.file.public_url.starts_with("https://")
 }
 
-/// With https the browser itself holds us to Secure, Path=/ and no Domain.
+/// With https, the browser enforces Secure, Path=/ and no Domain for this name.
 fn cookie_name(app: &App) -> &'static str {
     if is_https(app) { "__Host-countersign" } else { "countersign" }
 }
@@ -122,9 +122,9 @@ fn mac(pages: &Pages, domain: &[u8], text: &[u8]) -> Hmac<Sha256> {
     mac.expect("HMAC takes keys of every length").chain_update(domain).chain_update(text)
 }
 
-/// Who asks; `None`: nobody is signed in, or no more.
+/// The session of a request. `None` if nobody is signed in, or not any more.
 pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<Session>, Stop> {
-    // Another page of the same host may have set one of this name: ours is the one with our signature.
+    // Another page of the same host may have set a cookie of this name. Ours has our signature.
     let Some(content) = cookies(headers, cookie_name(app)).find_map(|value| read(pages, value))
     else {
         return Ok(None);
@@ -150,7 +150,8 @@ pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<S
     }))
 }
 
-/// The values of the cookies with this name. Cookies of other applications stand beside ours, of any bytes (RFC 9110, 5.5).
+/// Values of the cookies with this name. Cookies of other applications beside ours may contain any bytes (RFC
+/// 9110, 5.5).
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
@@ -159,7 +160,7 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a s
     })
 }
 
-/// Whether a key is a reviewer's, of this person.
+/// True if the key is a reviewer key of this person.
 pub fn is_of(key: &AccessKey, person: &Ident) -> bool {
     key.roles == [Role::Reviewer] && key.person.as_ref() == Some(person)
 }
@@ -177,7 +178,7 @@ pub fn with_person(app: &App, tenant: &Tenant, person: &Ident) -> Result<Option<
     Ok(active.then_some((worker, setup)))
 }
 
-/// The content of a cookie that we signed.
+/// Content of a cookie that has our signature.
 fn read(pages: &Pages, value: &str) -> Option<Content> {
     let (content, signature) = value.split_once('.')?;
     let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;

@@ -1,4 +1,4 @@
-//! Signing in with a reviewer key, and out.
+//! Signing in with a reviewer key, and signing out.
 
 use super::{Stop, Top, address, form, go, now, page, pages, session, visitor};
 use crate::{app::App, serve::Peer};
@@ -14,27 +14,27 @@ use ledger::{ident::Ident, system::AccessKey, tenant::Tenant};
 use serde::Deserialize;
 use std::{sync::Arc, time::Instant};
 
-/// The form. Without `to` it posts to where it is shown, so that it is the same at every address.
+/// The form. Without `to` it posts to its own address, so it is the same at every address.
 #[derive(Template)]
 #[template(path = "signin.html")]
 struct Form {
     top: Top,
-    /// `Some`: posts to `/signin`, and goes on to there.
+    /// If set, the form posts to `/signin` and leads there.
     to: Option<String>,
-    /// Why it is shown again.
+    /// True if it is shown again after a failure.
     wrong: bool,
-    /// Already in the field.
+    /// Name that is already filled in.
     username: String,
 }
 
-/// The sign-in page; `to` as in [`own`], `failed` after a try under that name.
+/// The sign-in page. `to` as in [`own`]; `failed`: the name of a failed attempt.
 pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Response {
     let status = if failed.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
     let (wrong, username) = (failed.is_some(), failed.unwrap_or_default());
     page(status, &Form { top: Top::new(app, "Sign in", None), to, wrong, username })
 }
 
-/// Where a sign-in may lead: the inbox, or the page of an approval. Everything else is the inbox.
+/// Where a sign-in may lead: to the inbox or to the page of an approval. Anything else becomes the inbox.
 fn own(path: &str) -> String {
     let approval = path.strip_prefix("/approvals/").and_then(|id| Ident::new(id).ok());
     approval.map_or_else(|| "/".to_owned(), |id| format!("/approvals/{id}"))
@@ -46,7 +46,7 @@ struct Next {
     next: String,
 }
 
-/// `GET /signin?next=…`: signing in again, for a rule that wants a fresh one.
+/// `GET /signin?next=…`: signs in again, for a rule that needs a recent sign-in.
 pub async fn show(
     State(app): State<Arc<App>>,
     RawQuery(raw): RawQuery,
@@ -60,7 +60,7 @@ pub async fn show(
     page(StatusCode::OK, &form)
 }
 
-/// What the form sends.
+/// Fields of the form.
 #[derive(Deserialize)]
 struct Fields {
     username: String,
@@ -100,7 +100,7 @@ pub async fn at_approval(
     sign_in(&app, peer, &headers, body, Some(format!("/approvals/{id}"))).await
 }
 
-/// Looks at name and key; `here`: where the form was shown, if it was not `/signin`.
+/// Checks name and key. `here`: address of the form, if it was not `/signin`.
 async fn sign_in(
     app: &App,
     peer: Option<Extension<Peer>>,
@@ -111,7 +111,7 @@ async fn sign_in(
     let fields: Fields = form(app, headers, body).await?;
     let (username, password) = (fields.username.trim(), fields.password.trim());
     let address = address(app, peer.as_deref(), headers);
-    // What is no id is nobody's: it counts for the address alone.
+    // A text that can't be an id belongs to nobody, so the attempt counts for the address only.
     let person = Ident::new(username).ok().map(|_| username);
     let tries = &pages(app).tries;
     if let Some(wait) = tries.wait(address, person, Instant::now()) {
@@ -163,7 +163,7 @@ pub async fn out(
     Ok(with_cookie(go(&app, "/"), session::end(&app)))
 }
 
-/// `GET /signout`: whoever types it.
+/// `GET /signout`, for people who type it.
 pub async fn after_out(State(app): State<Arc<App>>) -> Response {
     go(&app, "/")
 }

@@ -1,4 +1,4 @@
-//! Failed sign-ins, counted for each address and each person, in bounded memory.
+//! Counts failed sign-ins of each address and each person, in bounded memory.
 
 use std::{
     collections::HashMap,
@@ -7,17 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Failed tries from one address within [`WINDOW`].
+/// Failed attempts from one address within [`WINDOW`].
 pub const ADDRESS_TRIES_MAX: u32 = 20;
-/// Failed tries under one person's name within [`WINDOW`]. More than one address has: a stranger who wants to shut a
-/// person out needs several. Whoever is signed in is not touched.
+/// Failed attempts under one person's name within [`WINDOW`]. Keys can't be guessed, so a low limit would only
+/// let attackers lock people out. It is higher than that of an address, so that one address is not enough.
+/// Existing sessions are unaffected.
 pub const PERSON_TRIES_MAX: u32 = 50;
-/// How long failed tries count.
+/// Time for which failed attempts count.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Addresses and persons that are remembered, each; beyond, the oldest is forgotten.
+/// Most addresses, and most persons, that are remembered. Beyond that the oldest is forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// What failed lately.
+/// Recent failures.
 #[derive(Default)]
 pub struct Tries {
     kept: Mutex<Kept>,
@@ -36,7 +37,7 @@ struct Failed {
 }
 
 impl Tries {
-    /// How long this address, or anybody under this name, must wait; `None`: it may try.
+    /// Time that this address, or anybody under this name, must wait. `None` if it may try.
     pub fn wait(&self, address: IpAddr, person: Option<&str>, now: Instant) -> Option<Duration> {
         let kept = self.kept.lock().expect("no holder of the lock panics");
         let address =
@@ -46,7 +47,7 @@ impl Tries {
         address.max(person)
     }
 
-    /// Counts a failed try.
+    /// Counts a failed attempt.
     pub fn failed(&self, address: IpAddr, person: Option<&str>, now: Instant) {
         let mut kept = self.kept.lock().expect("no holder of the lock panics");
         count(&mut kept.addresses, subnet(address), now);
@@ -63,7 +64,7 @@ impl Failed {
     }
 }
 
-/// One household or server has a whole /64 of IPv6.
+/// An IPv6 address counts as its /64, which one household or server owns.
 fn subnet(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),

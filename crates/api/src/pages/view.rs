@@ -1,27 +1,27 @@
-//! What stands in the pages: words for states and events, moments, rows.
+//! Content of the pages: words for states and events, times, rows.
 
 use approvals::{cards::Card, setup::Setup};
 use chrono::{DateTime, Utc};
 use decider::approval::{Decision, Event, Outcome, Phase, Reason, Refusal, Via};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 
-/// A time as people read it, with its zone and how far away it is.
+/// A time as people read it, with its zone and its distance from now.
 pub struct Moment {
-    /// For machines: RFC 3339, whole seconds.
+    /// RFC 3339 in whole seconds, for machines.
     pub iso: String,
     /// `20 Nov 2026, 10:14 UTC`
     pub text: String,
     /// `in 12 min`, `3 h ago`
     pub relative: String,
-    /// It comes within ten minutes.
+    /// True if it is less than ten minutes ahead.
     pub soon: bool,
 }
 
-/// Below this a deadline is marked, in seconds.
+/// A deadline closer than this is marked, in seconds.
 const SOON_SECONDS: u64 = 600;
 
 impl Moment {
-    /// A time, seen from `now`.
+    /// A time as seen at `now`.
     pub fn new(at: Nanos, now: Nanos) -> Self {
         let nanos = i64::try_from(at.0).unwrap_or(i64::MAX);
         let time = DateTime::<Utc>::from_timestamp_nanos(nanos);
@@ -44,7 +44,7 @@ impl Moment {
     }
 }
 
-/// A state in words, and its colour.
+/// A phase in words, and its colour.
 pub fn phase(phase: Phase) -> (&'static str, &'static str) {
     match phase {
         Phase::None | Phase::Pending => ("Waiting for people", "waiting"),
@@ -63,7 +63,7 @@ pub fn phase(phase: Phase) -> (&'static str, &'static str) {
     }
 }
 
-/// Why an answer was not taken, and what to do.
+/// Why a review was not recorded, and what to do.
 pub fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::NotShown => {
@@ -103,11 +103,11 @@ pub fn refusal(refusal: Refusal) -> &'static str {
 
 /// One line of the history.
 pub struct Told {
-    /// Who, if a person.
+    /// The person, if there is one.
     pub who: Option<String>,
-    /// What.
+    /// What happened.
     pub what: String,
-    /// Its colour.
+    /// Colour of the line.
     pub tone: &'static str,
 }
 
@@ -170,7 +170,7 @@ fn reported(outcome: Outcome) -> Told {
     Told { who: None, what: what.into(), tone }
 }
 
-/// An answer in words, and its colour.
+/// A choice in words, and its colour.
 pub fn answer(decision: Decision) -> (&'static str, &'static str) {
     match decision {
         Decision::Approve => ("Approved", "good"),
@@ -187,17 +187,17 @@ fn place(via: Via) -> &'static str {
     }
 }
 
-/// A code as words.
+/// A code in words.
 pub fn code(code: &str) -> String {
     harmless(code).replace('_', " ")
 }
 
-/// The digest without its first eight characters.
+/// The digest after its first eight characters.
 pub fn after_prefix(digest: &str) -> &str {
     digest.get(8..).unwrap_or_default()
 }
 
-/// At most `max` characters, with `…` where there were more.
+/// At most `max` characters. `…` stands for the rest.
 pub fn short(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text.to_owned(),
@@ -205,7 +205,7 @@ pub fn short(text: &str, max: usize) -> String {
     }
 }
 
-/// Names of params that usually say who gets something; the confirming page repeats the first that a call has.
+/// Names of params that usually name a payee. The confirmation repeats the first that a call has.
 const PAYEES: [&str; 14] = [
     "to",
     "payee",
@@ -223,7 +223,7 @@ const PAYEES: [&str; 14] = [
     "customer",
 ];
 
-/// The rows the confirming page repeats: who gets something, else the first few.
+/// The rows that the confirmation repeats: the payee, or else the first few.
 pub fn payees(card: &Card) -> Vec<&(String, String)> {
     let last = |pointer: &str| pointer.rsplit('/').next().unwrap_or_default().to_lowercase();
     let named: Vec<_> =
@@ -232,7 +232,7 @@ pub fn payees(card: &Card) -> Vec<&(String, String)> {
     all.into_iter().take(REPEATED_MAX).collect()
 }
 
-/// Most rows that the confirming page repeats.
+/// Most rows that the confirmation repeats.
 const REPEATED_MAX: usize = 4;
 
 #[cfg(test)]
@@ -254,7 +254,7 @@ mod tests {
         check(1_000_000, 0, "12 Jan 1970, 13:46 UTC", "in 11 days");
     }
 
-    /// An expiry is never shown as a refusal by a human.
+    /// An expiry is never shown as a denial.
     #[test]
     fn p9_expired_is_not_denied() {
         assert!(!phase(Phase::Expired).0.contains("Denied"));

@@ -1,6 +1,6 @@
-//! Approvals: open, look, answer, mint, cancel, revoke, report. Who may do what: `proto/formats/access.md`.
+//! Approvals: request, read, review, mint, cancel, revoke, report. Who may do what: `proto/formats/access.md`.
 //!
-//! Whoever may not see an approval gets the answer for one that does not exist, whatever the request is.
+//! A caller who may not see an approval gets the answer for one that does not exist, whatever the request is.
 
 pub mod back;
 mod list;
@@ -39,24 +39,24 @@ use std::{
 
 /// Longest `wait`, in seconds.
 const WAIT_SECONDS_MAX: u64 = 60;
-/// When a caller is told that there is nothing, counted from the question: an approval that is there and not for this
-/// caller takes as long as one that is not there.
+/// Time after which a caller gets "not found", counted from the request. So an approval that exists but is not
+/// for this caller takes as long as one that does not exist.
 pub const NOTHING_AFTER: Duration = Duration::from_millis(5);
 /// Longest comment, in bytes.
 pub const COMMENT_BYTES_MAX: usize = 2000;
 
-/// Who asks, of whose approvals.
+/// The caller of an approvals route, with the tenant.
 pub struct Asking {
-    /// The tenant.
+    /// The tenant in the path.
     pub tenant: Arc<Tenant>,
-    /// Its worker.
+    /// The tenant's worker.
     pub worker: Arc<Worker>,
-    /// The key.
+    /// The caller's key.
     pub caller: Caller,
 }
 
 impl Asking {
-    /// The caller of any approvals route. Without a key: 401. Everything else that is wrong is decided later.
+    /// The caller of any approvals route. Without a key the answer is 401. All other checks come later.
     pub fn new(app: &App, headers: &HeaderMap, tenant: &str) -> Result<Self, Problem> {
         let (tenant, caller) = app.caller(headers, tenant, ANY)?;
         if let Some(reason) = tenant.halted() {
@@ -75,14 +75,14 @@ impl Asking {
         self.caller.key.producer.as_ref().filter(|_| self.is(role))
     }
 
-    /// The person of a reviewer key, unless disabled.
+    /// The person of a reviewer key, unless the person is disabled.
     pub fn person(&self) -> Option<&Ident> {
         let person = self.caller.key.person.as_ref().filter(|_| self.is(Role::Reviewer))?;
         let active = self.worker.setup().is_ok_and(|setup| setup.active().contains_key(person));
         active.then_some(person)
     }
 
-    /// Whether the caller opened it, with a key of this role.
+    /// True if the caller paused the call, with a key of this role.
     fn opened(&self, approval: &impl Parties, role: Role) -> bool {
         let opener = approval.opener();
         opener.is_some() && self.producer(role) == opener
@@ -105,7 +105,7 @@ impl Asking {
         self.opened(approval, Role::Enforcer) || self.person().is_some_and(asked)
     }
 
-    /// The approval, if `may` says so; otherwise there is none.
+    /// The approval, if `may` allows it. Otherwise "not found".
     async fn find(
         &self,
         id: &str,
@@ -120,14 +120,14 @@ impl Asking {
         Err(Problem::not_found())
     }
 
-    /// The approval that an enforcer opened, and that enforcer.
+    /// The approval whose call an enforcer paused, and that enforcer.
     async fn find_own(&self, id: &str) -> Result<(Approval, &Ident), Problem> {
         let enforcer = self.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
         let approval = self.find(id, |asking, a| asking.opened(a, Role::Enforcer)).await?;
         Ok((approval, enforcer))
     }
 
-    /// How an approval stands, as the caller may see it.
+    /// The approval as the caller may see it.
     pub fn view(&self, approval: &Approval) -> Result<View, Problem> {
         let frozen =
             if self.may_see_params(approval) { self.worker.opening(approval)?.1 } else { None };
@@ -222,7 +222,7 @@ pub async fn one(
     }
     let (until, after) = (Instant::now() + Duration::from_secs(wait), query.after.unwrap_or(0));
     if approval.state.version < after {
-        // Another server told of a version that is not posted here yet.
+        // Another server has shown the caller a version that is not posted here yet.
         asking.worker.catch_up_with_journal().await?;
         approval = asking.find(&id, Asking::may_see).await?;
     }

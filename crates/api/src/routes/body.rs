@@ -1,4 +1,4 @@
-//! Request bodies: bounded in size and time before anything looks at them, gzip included.
+//! Request bodies. Their size and time are limited before anything reads them, also if they are gzip.
 
 use crate::{
     app::App,
@@ -21,25 +21,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Largest body of events, in bytes, after decompression.
 pub const EVENTS_BYTES_MAX: usize = 8 << 20;
-/// Most memory for small bodies that are being received, in KiB: of clients with keys, and of everybody else.
+/// Most memory for small bodies that are being received, in KiB: one amount for clients with keys, one for all others.
 const SMALL_KIB_MAX: usize = 64 << 10;
-/// Most memory for bodies of events, of all clients together and of one tenant, in KiB: until they are answered.
+/// Most memory for bodies of events until they are answered, in KiB: of all clients together, and of one tenant.
 const EVENTS_KIB_MAX: usize = 192 << 10;
 const TENANT_KIB_MAX: usize = 64 << 10;
-/// Most members of a gzip body: each costs time, also an empty one.
+/// Most members of a gzip body. Each costs time, even if it is empty.
 const GZIP_MEMBERS_MAX: usize = 64;
-/// Bodies that are decompressed at once.
+/// Allows this many bodies to be decompressed at once.
 static INFLATING: Semaphore = Semaphore::const_new(2);
-/// Most memory for pages that are read or sent, of all clients together and of one tenant, in KiB.
+/// Most memory for pages that are being read or sent, in KiB: of all clients together, and of one tenant.
 const ANSWERS_KIB_MAX: usize = 256 << 10;
 const TENANT_ANSWERS_KIB_MAX: usize = 64 << 10;
 /// Largest other body, in bytes.
 pub const SMALL_BYTES_MAX: usize = 64 << 10;
 
-/// Longest wait for room for a page.
+/// Longest wait for memory for a page.
 const PAGE_WAIT: Duration = Duration::from_secs(10);
 
-/// Room for bodies, so that nobody takes all of it (P12): small ones of clients with keys, of strangers, and events.
+/// Memory for bodies, in parts so that nobody takes it all (P12): small ones with a key, of strangers, and events.
 pub struct Room {
     small: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
@@ -48,7 +48,7 @@ pub struct Room {
     tenants: Mutex<HashMap<Ident, OfTenant>>,
 }
 
-/// What one tenant may take.
+/// The amount that one tenant may take.
 #[derive(Clone)]
 struct OfTenant {
     events: Arc<Semaphore>,
@@ -74,7 +74,7 @@ impl Room {
         own.or_insert_with(new).clone()
     }
 
-    /// Room for a page of at most `bytes` of a tenant; to be held until it was sent.
+    /// Reserves memory for a tenant's page of at most `bytes`. Held until the page is sent.
     pub async fn page(&self, tenant: &Ident, bytes: usize) -> Result<Reserved, Problem> {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         let busy = || {
@@ -91,11 +91,11 @@ impl Room {
     }
 }
 
-/// Room that a page takes.
+/// Memory that a page uses.
 pub struct Reserved([OwnedSemaphorePermit; 2]);
 
 impl Reserved {
-    /// Gives back what a page of `bytes` does not need.
+    /// Returns what a page of `bytes` does not need.
     pub fn shrink(&mut self, bytes: usize) {
         for room in &mut self.0 {
             let more = room.num_permits().saturating_sub(bytes / 1024 + 1);
@@ -104,9 +104,9 @@ impl Reserved {
     }
 }
 
-/// A body of events, and its room; to be held until the events are answered.
+/// A body of events with its memory. Held until the events are answered.
 pub struct Held {
-    /// Decompressed.
+    /// The bytes, decompressed.
     pub bytes: Vec<u8>,
     _room: [OwnedSemaphorePermit; 2],
 }
@@ -119,14 +119,14 @@ pub async fn events(
     tenant: &Ident,
 ) -> Result<Held, Problem> {
     let (max, wait) = (EVENTS_BYTES_MAX, wait(app));
-    // First the tenant's own: whoever waits for that keeps nobody else up.
+    // First reserve the tenant's own share: a caller that waits for it does not delay others.
     let own = room(&app.body_room.of_tenant(tenant).events, headers, max, wait).await?;
     let all = room(&app.body_room.events, headers, max, wait).await?;
     let bytes = receive(headers, body, max, wait).await?;
     Ok(Held { bytes, _room: [own, all] })
 }
 
-/// As [`read`], of somebody who is not known before it is read: a chat's click, a form.
+/// As [`read`], for a sender who is known only once the body is read: a chat's click, a form.
 pub async fn read_of_stranger(
     app: &App,
     headers: &HeaderMap,
@@ -136,7 +136,7 @@ pub async fn read_of_stranger(
     small(&app.body_room.strangers, wait(app), headers, body, max).await
 }
 
-/// Reads a small body of at most `max` bytes, decompressed if it says gzip.
+/// Reads a small body of at most `max` bytes, and decompresses gzip.
 pub async fn read(
     app: &App,
     headers: &HeaderMap,
@@ -182,14 +182,14 @@ async fn receive(
         Coding::None => Ok(bytes.to_vec()),
         Coding::Gzip => {
             let _turn = INFLATING.acquire().await;
-            // Up to a tenth of a second of work: not on a thread that serves others.
+            // This takes up to a tenth of a second, so not on a thread that serves others.
             let inflated = tokio::task::spawn_blocking(move || inflate(&bytes, max)).await;
             inflated.unwrap_or_else(|e| Err(Problem::internal(e)))
         }
     }
 }
 
-/// How a body is compressed.
+/// Compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
     None,
@@ -197,8 +197,8 @@ enum Coding {
 }
 
 impl Coding {
-    /// All fields `Content-Encoding` are one list, its names have no case, `identity` and empty elements say nothing
-    /// (RFC 9110 §8.4, §5.6.1).
+    /// Reads the `Content-Encoding`: all of its fields are one list, case does not matter, and `identity` and empty
+    /// elements have no effect (RFC 9110 §8.4, §5.6.1).
     fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut coding = Self::None;
         for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -219,7 +219,7 @@ impl Coding {
     }
 }
 
-/// The members of a gzip file, one after the other, decompressed: at most `max` bytes.
+/// Decompresses the members of a gzip file, one after the other, to at most `max` bytes.
 fn inflate(mut rest: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
     let wrong = |detail: &str| Problem::new(Code::BodySyntax, detail);
     let mut plain = Vec::new();
@@ -238,7 +238,7 @@ fn inflate(mut rest: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
     Err(wrong("The gzip body has more than 64 members: compress it in one piece."))
 }
 
-/// Room for a body: what it says of its length, or the most it may have.
+/// Reserves memory for a body: its stated length, or the maximum.
 async fn room(
     room: &Arc<Semaphore>,
     headers: &HeaderMap,
@@ -246,7 +246,7 @@ async fn room(
     wait: Duration,
 ) -> Result<OwnedSemaphorePermit, Problem> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
-    // What is compressed says nothing of its length.
+    // The Content-Length of a compressed body is its compressed size, so reserve the maximum.
     let length = length.filter(|_| !headers.contains_key(header::CONTENT_ENCODING));
     let kib = length.unwrap_or(max).min(max) / 1024 + 1;
     let permits = Arc::clone(room).acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
@@ -271,7 +271,7 @@ pub async fn json<T: serde::de::DeserializeOwned>(
         .map_err(|error| Problem::new(Code::BadRequest, format!("The body: {}.", wrong(&error))))
 }
 
-/// What is wrong with a JSON body, for whoever made it: a place in the text only where the text itself is wrong.
+/// What is wrong with a JSON body, for its author. It names a place only if the text itself is wrong.
 pub fn wrong(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if !error.is_data() {
@@ -284,7 +284,7 @@ pub fn wrong(error: &serde_json::Error) -> String {
     }
 }
 
-/// As [`json`]; no body at all stands for nothing said.
+/// As [`json`]; an absent body gives the default.
 pub async fn json_if_any<T: serde::de::DeserializeOwned + Default>(
     app: &App,
     headers: &HeaderMap,
@@ -303,11 +303,11 @@ pub async fn json_if_any<T: serde::de::DeserializeOwned + Default>(
 pub enum Unsplit {
     /// Brackets or quotes do not match.
     Syntax,
-    /// More elements than may be.
+    /// There are too many elements.
     TooMany,
 }
 
-/// The elements of a JSON array, at most `max`, as byte ranges, found by brackets and quotes alone.
+/// The elements of a JSON array, at most `max`, as byte ranges. Only brackets and quotes are read.
 ///
 /// Each element is read strictly later, so that a bad one is rejected by itself.
 pub fn split_array(bytes: &[u8], max: usize) -> Result<Vec<&[u8]>, Unsplit> {
@@ -318,7 +318,7 @@ pub fn split_array(bytes: &[u8], max: usize) -> Result<Vec<&[u8]>, Unsplit> {
     }
 }
 
-/// As [`split_array`], and one element more where there are too many; `None` if brackets or quotes do not match.
+/// As [`split_array`], with one element more if there are too many. `None` if brackets or quotes do not match.
 fn split_to(bytes: &[u8], max: usize) -> Option<Vec<&[u8]>> {
     let inner = bytes.trim_ascii().strip_prefix(b"[")?.strip_suffix(b"]")?;
     if inner.trim_ascii().is_empty() {
@@ -348,8 +348,8 @@ fn split_to(bytes: &[u8], max: usize) -> Option<Vec<&[u8]>> {
     (depth == 0 && !in_string).then_some(parts)
 }
 
-/// Whether `bytes` are several JSON texts: after the first object or array, found by brackets and quotes alone, another
-/// one begins, with or without a comma or record separator (RFC 7464) between.
+/// True if `bytes` are several JSON texts: after the first object or array, another one begins, with or without a comma
+/// or record separator (RFC 7464) between. Only brackets and quotes are read.
 pub fn is_several(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let is_between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | 0x1e);
@@ -380,102 +380,4 @@ pub fn is_several(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str, parts: Option<&[&str]>) {
-        let found = split_array(text.as_bytes(), 3);
-        let found = found.ok().map(|parts| {
-            parts.into_iter().map(|p| std::str::from_utf8(p).unwrap()).collect::<Vec<_>>()
-        });
-        assert_eq!(found.as_deref(), parts, "{text}");
-    }
-
-    #[test]
-    fn p13_gzip_members_are_bounded() {
-        use std::io::Write as _;
-        let gzip = |text: &[u8]| {
-            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            packer.write_all(text).unwrap();
-            packer.finish().unwrap()
-        };
-        let code = |bytes: &[u8], max| inflate(bytes, max).map_err(|p| p.status().as_u16());
-        assert_eq!(
-            code(&[gzip(b"one "), gzip(b""), gzip(b"two")].concat(), 7),
-            Ok(b"one two".to_vec())
-        );
-        assert_eq!(code(&[gzip(b"one "), gzip(b"two")].concat(), 6), Err(413));
-        assert_eq!(code(&gzip(b"").repeat(GZIP_MEMBERS_MAX), 1), Ok(Vec::new()));
-        assert_eq!(code(&gzip(b"").repeat(GZIP_MEMBERS_MAX + 1), 1), Err(400));
-        assert_eq!(code(b"", 1), Err(400));
-        let whole = gzip(b"text");
-        assert_eq!(code(&whole[..whole.len() - 1], 100), Err(400), "cut off");
-        assert_eq!(code(&[&whole[..], b"x"].concat(), 100), Err(400), "something behind it");
-    }
-
-    #[test]
-    fn several_are_seen() {
-        let several = |text: &str| assert!(is_several(text.as_bytes()), "{text}");
-        let one = |text: &str| assert!(!is_several(text.as_bytes()), "{text}");
-        several("{}\n{}");
-        several("{\"a\":\"}{\"}{\"b\":[1]}");
-        several(" {} , {} ");
-        several("{}\r{}\r");
-        several("\u{feff}{}\n{}");
-        several("\u{1e}{}\n\u{1e}{}\n");
-        several("[{}]\n[{}]");
-        for text in [
-            "",
-            "{}",
-            "{}\n",
-            "{",
-            "{} x",
-            "5 {}",
-            "\"a\" \"b\"",
-            "{\"a\":\"}\\\"{\"}",
-            "}{",
-            ",{}",
-        ] {
-            one(text);
-        }
-    }
-
-    #[test]
-    fn codings() {
-        let check = |values: &[&'static str], expected: Option<Coding>| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(header::CONTENT_ENCODING, value.parse().unwrap());
-            }
-            assert_eq!(Coding::read(&headers).ok(), expected, "{values:?}");
-        };
-        check(&[], Some(Coding::None));
-        check(&[""], Some(Coding::None));
-        check(&["identity"], Some(Coding::None));
-        check(&["Identity, ,identity"], Some(Coding::None));
-        check(&["GZip"], Some(Coding::Gzip));
-        check(&["x-gzip"], Some(Coding::Gzip));
-        check(&["gzip,identity"], Some(Coding::Gzip));
-        check(&["identity\t,\tgzip ,"], Some(Coding::Gzip));
-        check(&["identity", "gzip"], Some(Coding::Gzip));
-        check(&["gzip, gzip"], None);
-        check(&["gzip", "gzip"], None);
-        check(&["br"], None);
-        check(&["gzip, br"], None);
-        check(&["*"], None);
-        check(&["gzip;q=1"], None);
-    }
-
-    #[test]
-    fn arrays_are_split() {
-        check("[]", Some(&[]));
-        check(r#" [ {"a":[1,2]} , "x,]" ,3] "#, Some(&[r#"{"a":[1,2]}"#, r#""x,]""#, "3"]));
-        check(r#"["\"",{}]"#, Some(&[r#""\"""#, "{}"]));
-        check("[1,,2]", Some(&["1", "", "2"]));
-        check("[1,2,3,4]", None);
-        assert_eq!(split_array(b"[1,2,3,4]", 3), Err(Unsplit::TooMany));
-        check("[1", None);
-        check("[}]", None);
-        check("[\"]", None);
-    }
-}
+mod tests;

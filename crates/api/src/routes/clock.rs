@@ -1,4 +1,4 @@
-//! Time begins anew, after a clock was wrong.
+//! Restarts time after a clock was wrong.
 
 use super::body;
 use crate::{
@@ -54,7 +54,7 @@ pub async fn reset(
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
     let RightClock { reason } = body::json(&app, &headers, body).await?;
     let _alone = app.slow.lock().await;
-    // Else anybody could give every open approval its whole time again.
+    // Otherwise anybody could give every open approval its whole time again.
     if tenant.time_wrong().is_none() {
         let detail = "Nothing is wrong with the time of this log: its newest entry is not ahead of the server's clock, \
                       and nobody set that clock while the server ran.";

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-/// Entries on a page where the query says nothing.
+/// Entries on a page, unless the query says how many.
 const LIMIT_DEFAULT: usize = 100;
 /// Longest wait for news, in seconds.
 const WAIT_SECONDS_MAX: u64 = 30;
@@ -69,7 +69,7 @@ impl FeedQuery {
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }
 
-    /// The query of the next page.
+    /// Query of the next page.
     fn next(&self, cursor: &str) -> String {
         let mut pairs = vec![("after", cursor.to_owned())];
         pairs.extend(self.texts().map(|(name, value)| (name, value.to_owned())));
@@ -137,7 +137,7 @@ pub async fn feed(
     Ok(response.map(|body| Body::new(Sent::new(body, room))))
 }
 
-/// The published state, once it holds `index` or the time is over.
+/// The published state, once it holds `index` or the wait is over.
 async fn wait_for(tenant: &Tenant, index: u64, wait: Duration) -> Arc<Published> {
     let mut states = tenant.watch();
     let grown = states.wait_for(|published| published.size > index);
@@ -199,7 +199,7 @@ pub async fn disclosures(
     let mut disclosures = left()?;
     if !disclosures.is_empty() {
         app.note_reading(&tenant, &caller, index, through).await?;
-        // Read again: what was erased meanwhile does not leave.
+        // Read again, so that payload that was erased meanwhile is not sent.
         disclosures = left()?;
     }
     let mut body = Vec::new();

@@ -97,7 +97,7 @@ pub async fn publish(
     let events = split(&headers, &held.bytes)?;
     let batch = append_events(&app, &tenant, &producer, events).await?;
     let receipts = query.receipts == Some(Receipts::Full);
-    // A thousand receipts are some 20,000 reads: not on a thread that serves others.
+    // A thousand receipts need about 20,000 reads, so not on a thread that serves others.
     tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts)).map(Json)
 }
 
@@ -111,11 +111,11 @@ pub async fn append_events(
     append_bodies(app, tenant, producer, events.into_iter().map(Brought::from).collect()).await
 }
 
-/// What is appended as a producer's message.
+/// The input for one message of a producer.
 pub struct Brought {
-    /// An event, or what should have become one.
+    /// An event, or what should have been one.
     pub body: Vec<u8>,
-    /// Why it can't be one, if that is known already and the body alone does not say it.
+    /// Why it can't be an event, if that is known and the body alone does not show it.
     pub refused: Option<Refused>,
 }
 
@@ -156,14 +156,14 @@ pub async fn append_bodies(
     Ok(app.ledger.publish(tenant, batch).await?)
 }
 
-/// The events of a body, by its content type.
+/// Splits a body into events, by its content type.
 fn split(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
     let kind = content_type(headers)?.ok_or_else(unread)?;
     let is_array = bytes.trim_ascii_start().starts_with(b"[");
     let parts: Vec<&[u8]> = match kind.essence.as_str() {
         "application/x-ndjson" | "application/jsonl" => {
             let lines = bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
-            // One more than may be is enough to know.
+            // One more than allowed is enough to see the excess.
             let lines = lines.filter(|line| !line.is_empty()).take(BATCH_MESSAGES_MAX + 1);
             let lines: Vec<&[u8]> = lines.collect();
             if let [line] = lines[..] {
@@ -182,8 +182,8 @@ fn split(headers: &HeaderMap, bytes: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
     Ok(parts.into_iter().map(<[u8]>::to_vec).collect())
 }
 
-/// The content type of a request; none where there is none. Refuses what can't be a whole event: binary mode, another
-/// charset, two types.
+/// The content type of a request, `None` without one. Refuses what can't be a whole event: binary mode,
+/// another charset, two types.
 pub fn content_type(headers: &HeaderMap) -> Result<Option<Media>, Problem> {
     let refuse = |detail: &str| Problem::new(Code::UnsupportedMediaType, detail);
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
@@ -214,7 +214,8 @@ fn unread() -> Problem {
     Problem::new(Code::UnsupportedMediaType, detail)
 }
 
-/// A body or a line that is one event, whatever is wrong with it; not one that is several, for each wants an answer.
+/// A body or a line as one event, even if it is wrong. Refuses several events in one, because each needs a
+/// result.
 pub fn one(bytes: &[u8]) -> Result<&[u8], Problem> {
     if body::is_several(bytes) || bytes.trim_ascii_start().starts_with(b"[") {
         let detail = "The body holds several events where one is expected. Send them as lines \
@@ -265,7 +266,7 @@ pub fn results(
     Ok(Results { results, checkpoint: published.checkpoint.clone() })
 }
 
-/// What a producer gets that asked for its receipt by message: one result, with the receipt.
+/// The message for a producer that asked for its receipt: one result, with the receipt.
 pub fn receipt_message(
     app: &App,
     tenant: &Tenant,

@@ -1,5 +1,5 @@
-//! Three questions: does the process run (`/livez`), should requests come here (`/readyz`, and `T/readyz` for one
-//! tenant), must a person look (`/healthz`). And metrics.
+//! Three questions: does the process run (`/livez`), should requests come here (`/readyz`, and `T/readyz` for
+//! one tenant), must a person act (`/healthz`). And metrics.
 
 use super::text;
 use crate::{app::App, auth::ANY, problem::Problem, vitals::Trouble};
@@ -76,7 +76,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     };
     let guard = app.ledger.check_guard();
     let connected = app.journal_connected();
-    // A start is no alarm: it ends by itself.
+    // A start is no alarm, because it ends by itself.
     let alarm = |trouble: &Trouble| trouble.code != "starting";
     let quiet = standing.iter().all(|(_, troubles)| !troubles.iter().any(alarm));
     let green = quiet && connected && guard.is_ok();
@@ -138,6 +138,6 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         app.operator(&headers)?;
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    // It reads files of the system.
+    // This reads files of the system.
     Ok(text(kind, tokio::task::block_in_place(|| app.metrics.render(&app))))
 }

@@ -1,4 +1,4 @@
-//! The keys that verify override tokens, for whoever wants to look at a token without us.
+//! The keys that verify override tokens, for everybody who wants to check a token without us.
 
 use crate::{app::App, problem::Problem};
 use approvals::token;
@@ -15,12 +15,13 @@ use ledger::{
 use sha2::Sha256;
 use std::sync::Arc;
 
-/// What a decoy is made of begins with this.
+/// Prefix of the text from which a decoy is made.
 const DECOY: &[u8] = b"countersign-decoy-v1\0";
-/// How long a key set may be kept by anybody. A new key signs at once: an unknown key id is a reason to fetch again.
+/// How long a key set may be cached. A new key signs at once, so an unknown key id is a reason to fetch the
+/// set again.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// A key that signs nothing, for a tenant that does not exist: always the same one for a name.
+/// A key that signs nothing, for a tenant that does not exist. A name always gives the same key.
 fn decoy(app: &App, nobody: &Ident) -> Vkey {
     let mac = Hmac::<Sha256>::new_from_slice(app.decoy_key.as_ref());
     let mac = mac.expect("HMAC takes keys of every length");

@@ -1,4 +1,4 @@
-//! API keys and signing keys of a tenant; only admins.
+//! API keys and signing keys of a tenant, for admins only.
 
 use super::body;
 use crate::{
@@ -164,11 +164,11 @@ pub async fn remove(
     super::query::one_of("last_admin", last_admin.as_deref(), &["true", "false"])?;
     let Removal { reason: why } = body::json_if_any(&app, &headers, body).await?;
     let key_id = KeyId::new(&key_id).ok_or_else(Problem::not_found)?;
-    // Two admins that remove each other would leave none.
+    // Two admins that remove each other at once would leave none.
     let _alone = app.key_removal.lock().await;
     let mut keys = app.ledger.access_keys(&tenant)?;
     if !keys.iter().any(|key| key.key_id == key_id) {
-        // It may have been made at another server a moment ago.
+        // Another server may have made it a moment ago.
         app.ledger.catch_up(&tenant).await?;
         keys = app.ledger.access_keys(&tenant)?;
     }

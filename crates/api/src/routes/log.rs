@@ -1,4 +1,4 @@
-//! The log as C2SP tlog-tiles serves it: checkpoint, tiles, entry bundles; and the keys document.
+//! The log as C2SP tlog-tiles serves it: checkpoint, tiles, entry bundles. Also the keys document.
 
 use super::text;
 use crate::{
@@ -80,10 +80,10 @@ pub async fn tile(
     let roles = if is_bundle { READERS } else { ANY };
     let public = app.config.file.public_tiles.contains(&tenant) && !is_bundle;
     let tenant = tenant_of(&app, &headers, &tenant, &n, roles, !is_bundle)?;
-    // One spelling for one tile: a path that had to be decoded is another spelling.
+    // A tile has one spelling. A path that had to be decoded is another spelling.
     let plain = uri.path().ends_with(&format!("/tile/{path}"));
     let tile = Tile::parse(&path).filter(|_| plain).ok_or_else(Problem::not_found)?;
-    // The last leaf below it; a tile that no tree can have asks for nothing.
+    // Index of the last leaf below the tile. An overflow means that no tree can have the tile.
     let leaves = 256_u64.checked_pow(u32::from(tile.level.unwrap_or(0)));
     let end = tile.number.checked_mul(256).and_then(|first| first.checked_add(tile.width as u64));
     let last = end.zip(leaves).and_then(|(end, leaves)| end.checked_mul(leaves)?.checked_sub(1));
@@ -91,7 +91,7 @@ pub async fn tile(
     let published = super::published_with(&app, &tenant, last).await?;
     let bytes = app.ledger.reader(&tenant, &published).tile(&tile)?;
     let response = text("application/octet-stream", bytes.ok_or_else(Problem::not_found)?);
-    // What was served once never changes.
+    // A tile that was served once never changes.
     Ok(cached(
         response,
         if public {
@@ -129,7 +129,7 @@ pub async fn keys(
     Ok(Json(KeysDocument { origin: tenant.origin.clone(), keys }))
 }
 
-/// The receipt of a key entry under the checkpoint of its own commit, which both keys signed.
+/// The receipt of a key entry, under the checkpoint of its own commit, which both keys signed.
 fn hand_over(
     app: &App,
     tenant: &Tenant,

@@ -97,12 +97,12 @@ pub fn router(app: Arc<App>) -> Router {
     router.layer(middleware::from_fn(unread::take_off)).layer(around)
 }
 
-/// Every answer: not cached by others, not sniffed; and every error a problem.
+/// For every answer: other caches may not store it, browsers may not sniff it; and every error is a problem.
 async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if response.status().is_client_error() && kind != Some(b"application/problem+json") {
-        // An address that can't be decoded: axum's own words.
+        // axum itself answered, because the address can't be decoded.
         response = Problem::not_found().into_response();
     }
     let headers = response.headers_mut();
@@ -111,8 +111,8 @@ async fn harden(request: Request, next: Next) -> Response {
     response
 }
 
-/// The published state, once it holds the leaf at `index` or all is posted here that the journal holds: the caller may have
-/// been told of that leaf by another server.
+/// The published state, once it holds the leaf at `index` or everything in the journal is posted here. Another
+/// server may have shown the caller that leaf.
 async fn published_with(app: &App, tenant: &Tenant, index: u64) -> Result<Arc<Published>, Problem> {
     if tenant.published().size <= index {
         app.ledger.catch_up(tenant).await?;

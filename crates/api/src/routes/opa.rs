@@ -1,7 +1,7 @@
-//! `POST T/opa/logs`: what an Open Policy Agent's decision-log plugin sends (`proto/formats/opa.md`).
+//! `POST T/opa/logs`: uploads of an Open Policy Agent's decision-log plugin (`proto/formats/opa.md`).
 //!
-//! OPA repeats a chunk for ever unless it gets 2xx, so a poison event is never a 4xx: it is published as it came and
-//! becomes a `rejected` entry.
+//! OPA repeats a chunk for ever until it gets 2xx, so a bad event never gives a 4xx. It is published as it
+//! came, and becomes a `rejected` entry.
 
 use super::{
     body,
@@ -23,7 +23,7 @@ use ledger::{
 };
 use std::{borrow::Cow, sync::Arc};
 
-/// Most elements of one upload: OPA's default chunk holds some hundred.
+/// Most elements of one upload. OPA's default chunk has a few hundred.
 const ELEMENTS_MAX: usize = 20_000;
 
 /// Take decision logs of an OPA
@@ -67,7 +67,7 @@ async fn take(
     let mut events = elements(&held.bytes);
     let refused = events.iter().filter_map(|event| event.refused.as_ref());
     if let Some(first) = refused.clone().next() {
-        // OPA gets 204, so nobody else is told what is wrong.
+        // OPA gets 204, so nobody else is shown what is wrong.
         let (count, tenant) = (refused.count(), &tenant.name);
         tracing::warn!(%tenant, %producer, count, %first, "elements of an OPA decision log are rejected");
     }
@@ -80,8 +80,8 @@ async fn take(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Every element of a body. A body that is no array, or too long a one, is one poison element, because OPA would repeat
-/// a refusal for ever.
+/// The elements of a body. A body that is not an array, or has too many elements, becomes one bad element,
+/// because OPA would repeat a refused upload for ever.
 fn elements(bytes: &[u8]) -> Vec<Brought> {
     match body::split_array(bytes, ELEMENTS_MAX) {
         Ok(parts) => parts.into_iter().map(to_event).collect(),
@@ -93,7 +93,7 @@ fn elements(bytes: &[u8]) -> Vec<Brought> {
     }
 }
 
-/// Our event for one of OPA's; what can't be mapped is passed on as it came, not as we rewrote it, with the reason.
+/// Our event for one of OPA's. An element that can't be mapped is passed on as it came, with the reason.
 fn to_event(bytes: &[u8]) -> Brought {
     let mapped = json::parse(bytes).map_err(Refused::Json).and_then(|value| {
         let event = canonical::to_vec(&map(value)?);
@@ -106,7 +106,7 @@ fn to_event(bytes: &[u8]) -> Brought {
     }
 }
 
-/// At most what a journal takes of it.
+/// The part of a bad element that a journal accepts.
 fn poison(bytes: &[u8], refused: Refused) -> Brought {
     Brought { body: bytes[..bytes.len().min(BODY_BYTES_MAX)].to_vec(), refused: Some(refused) }
 }
@@ -119,7 +119,8 @@ const DECISION_ID: Fault = must("/decision_id", "must be a text of 1 to 256 byte
 const LABELS_ID: Fault = must("/labels/id", "must be a text of 1 to 256 bytes");
 const TIMESTAMP: Fault = must("/timestamp", "must be a time of RFC 3339");
 
-/// One element as an event (`proto/formats/opa.md`). All of it is kept: what is not named elsewhere is payload.
+/// Maps one element to an event (`proto/formats/opa.md`). Everything is kept: members without a place of their
+/// own become payload.
 fn map(element: Value<'_>) -> Result<Value<'_>, Refused> {
     let fits = |text: &&str| (1..=TEXT_BYTES_MAX).contains(&text.len());
     let text =
@@ -146,7 +147,7 @@ fn map(element: Value<'_>) -> Result<Value<'_>, Refused> {
         data.push(member("policy", object([("id", name)].into_iter().chain(version))));
     }
     let plain = plain_labels(labels);
-    // All of them stand in plain: `id` is the source.
+    // All labels are plain already: `id` is the source.
     let count = if let Some(Value::Object(labels)) = labels { labels.len() } else { 0 };
     let all_plain = count == plain.len() + 1;
     if !plain.is_empty() {

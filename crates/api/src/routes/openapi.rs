@@ -41,8 +41,8 @@ impl Modify for BearerKey {
     }
 }
 
-/// Every operation may fail, and every failure is a problem (`proto/errors.md`), but for the health checks, whose 503 is
-/// an answer.
+/// Adds to every operation that it may fail with a problem (`proto/errors.md`). The 503 of a health check is
+/// not a problem.
 struct Problems;
 
 impl Modify for Problems {
@@ -68,7 +68,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, post, delete].into_iter().flatten()
 }
 
-/// Whether it has a body that is not a problem.
+/// True if its body is not a problem.
 fn is_an_answer(response: &RefOr<Documented>) -> bool {
     let RefOr::T(response) = response else { return true };
     response.content.values().any(|content| {

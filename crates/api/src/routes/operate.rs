@@ -72,7 +72,8 @@ pub async fn create_tenant(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
-/// Most bytes of names of fields in one erasure, as JSON: with the messages that go they must fit into an entry.
+/// Most bytes of field names in one erasure, as JSON. With the messages that it names, they must fit into an
+/// entry.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
 /// What shall be erased.
@@ -134,7 +135,8 @@ pub async fn erase(
     Ok(Json(Erased { index, status }))
 }
 
-/// The erasure of a whole entry: its journal message and its repetitions. More of these are named right after it.
+/// The erasure of an entry's payload: its journal message and its repetitions. Further repetitions are named
+/// right after it.
 async fn what_goes(
     app: &App,
     tenant: &Tenant,
@@ -145,7 +147,8 @@ async fn what_goes(
     Ok(app.ledger.erasure(tenant, index, &repeats, by).await?)
 }
 
-/// People who are asked, and an enforcer that will redeem, need the call: it is erased only with its approval cancelled.
+/// Reviewers, and an enforcer that will redeem, need the call: it is erased only if its approval is cancelled
+/// too.
 async fn spare_live_call(
     app: &App,
     tenant: &Tenant,
@@ -169,8 +172,8 @@ async fn spare_live_call(
     done.refused.map_or(Ok(()), |refusal| Err(Problem::refusal(refusal)))
 }
 
-/// A misspelt field must not look erased. Once something of the entry is gone, its name is unknown: then asking again
-/// for it is harmless.
+/// Refuses a misspelt field, which must not look erased. Once some fields of the entry are gone, their names
+/// are unknown; then asking for them again does no harm.
 fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Result<(), Problem> {
     let Some(fields) = &erasure.fields else { return Ok(()) };
     if ledger::canonical::of(fields).len() > FIELDS_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! Queries: nothing in them is ignored, and what is wrong is said in plain words, with what there is.
+//! Reads queries strictly: every parameter counts, and errors list what is possible.
 
 use crate::problem::{Code, Problem};
 use axum::extract::{Query, rejection::QueryRejection};
@@ -6,9 +6,10 @@ use ledger::foreign::word;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-/// A query, read after the caller is known: a stranger learns nothing from how it is wrong.
+/// Reads a query. Called once the caller is known, so that strangers learn nothing from errors.
 ///
-/// Errors: 400 `bad_request` for a name that the route does not document, a name given twice, a value of another type.
+/// Errors: 400 `bad_request` for a name that the route does not document, a name given twice, or a value of
+/// another type.
 pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, Problem> {
     let pairs: Vec<(String, String)> = read(raw).map_err(|text| wrong(&text))?;
     let names: Vec<String> = T::into_params(|| None).into_iter().map(|known| known.name).collect();
@@ -37,7 +38,7 @@ pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, 
     })
 }
 
-/// A query as the pages read it.
+/// Reads a query of a page.
 pub fn lenient<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Problem> {
     fields(raw.unwrap_or_default()).map_err(|text| wrong(&text))
 }
@@ -57,7 +58,7 @@ fn read<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, String> {
     Ok(query?.0)
 }
 
-/// The words that a value could be, where it is none of them.
+/// The possible words, if a value is none of them.
 fn words_of(text: &str) -> Option<String> {
     let (_, words) = text.split_once("unknown variant `")?.1.rsplit_once("`, expected ")?;
     Some(words.trim_start_matches("one of ").replace('`', ""))
@@ -67,7 +68,7 @@ fn wrong(detail: &str) -> Problem {
     Problem::new(Code::BadRequest, detail)
 }
 
-/// A value that must be one of a closed set of words.
+/// Checks that a value is one of a closed set of words.
 pub fn one_of(name: &str, value: Option<&str>, words: &[&str]) -> Result<(), Problem> {
     match value {
         Some(value) if !words.contains(&value) => {

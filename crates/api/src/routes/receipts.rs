@@ -66,7 +66,7 @@ pub async fn receipt(
     let receipt = index.map(|index| reader.receipt(index)).transpose()?.flatten();
     app.metrics.receipt(begun.elapsed());
     let receipt = receipt.ok_or_else(Problem::not_found)?;
-    // A publisher's key reads what its own producer published, nothing else.
+    // A publisher's key reads what its own producer published, and nothing else.
     if !caller.has(READERS) {
         let own = caller.key.producer.as_ref().map(ledger::ident::Ident::as_str);
         let view = View::parse(&receipt.entry);
@@ -78,8 +78,8 @@ pub async fn receipt(
     Ok(text("text/plain; charset=utf-8", receipt.to_string()))
 }
 
-/// The leaf index of an event, and the state that it was found in; `None` only once all is posted here that the journal
-/// holds.
+/// The leaf index of an event, and the state in which it was found. `None` only after everything in the
+/// journal is posted here.
 async fn find(
     app: &App,
     tenant: &Tenant,

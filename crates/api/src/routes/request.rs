@@ -1,5 +1,5 @@
-//! One request, from its head to the last byte of its answer: its id, its place among those served at once, what is
-//! measured and logged of it.
+//! One request, from its head to the last byte of its answer: its id, its place among the requests served at
+//! once, its metrics and its log line.
 
 use crate::{
     app::App,
@@ -27,11 +27,11 @@ use tracing::Instrument as _;
 
 /// The header that carries the id of a request, and of its answer.
 const ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id that is taken over from a client or proxy.
+/// Longest id of a client or proxy that is adopted.
 const ID_BYTES_MAX: usize = 64;
-/// Longest wait for others to be answered.
+/// Longest wait for a place.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
-/// What is answered however many others are being served.
+/// Paths that are answered even if all places are taken.
 const OPERATION: [&str; 3] = ["/livez", "/healthz", "/metrics"];
 
 tokio::task_local! {
@@ -41,9 +41,9 @@ tokio::task_local! {
 /// What is known of the request that this task serves.
 #[derive(Debug)]
 pub struct Known {
-    /// Its id.
+    /// Id of the request.
     pub id: String,
-    /// The tenant that its path names, whether there is one or not.
+    /// The tenant in its path, whether it exists or not.
     pub tenant: Option<Ident>,
 }
 
@@ -52,16 +52,16 @@ pub fn current() -> Option<Arc<Known>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// Room for requests that are served at once.
+/// Places for requests that are served at once.
 pub struct Room {
     serving: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
 impl Room {
-    /// For `max` requests.
+    /// Places for `max` requests.
     pub fn new(max: usize) -> Self {
-        // Half of the seats apart stay for health and metrics.
+        // Half of the extra connections stay for health and metrics.
         let waiting = Semaphore::new(CONNECTIONS_APART / 2);
         Self { serving: Arc::new(Semaphore::new(max)), waiting }
     }
@@ -81,7 +81,7 @@ impl Room {
     }
 }
 
-/// A body with something that is held until it was sent.
+/// A body with a value that is held until the body is sent.
 pub struct Sent<T> {
     body: Body,
     _held: T,
@@ -114,7 +114,7 @@ impl<T: Unpin> HttpBody for Sent<T> {
     }
 }
 
-/// Around everything: names the request, finds room for it, measures it, and says in the log what failed.
+/// Wraps every request: gives it an id, waits for a place, measures it, and logs failures.
 pub async fn serve(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = given(request.headers()).unwrap_or_else(new_id);
@@ -157,7 +157,7 @@ pub async fn serve(State(app): State<Arc<App>>, request: Request, next: Next) ->
     response
 }
 
-/// RFC 9112, 3.2: exactly one Host, or another server in front may have understood another request.
+/// RFC 9112, 3.2: exactly one Host. Otherwise a server in front may have understood another request.
 fn check_host(request: &Request) -> Result<(), Problem> {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11) {
@@ -172,7 +172,7 @@ fn closing(problem: Problem) -> Response {
     response
 }
 
-/// The id that a client or proxy gave, if it is one that may stand in a log.
+/// The id that a client or proxy gave, if it may be in a log.
 fn given(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(ID)?.to_str().ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);

@@ -1,4 +1,4 @@
-//! Rules and people of a tenant: what is in force, and putting the server's files in force.
+//! Rules and people of a tenant: shows what is in force, and puts the server's files in force.
 
 use super::body;
 use crate::{
@@ -91,7 +91,7 @@ pub async fn show(
     let files = match load(&app, &tenant) {
         Ok(setup) => {
             let same = last.as_ref().is_some_and(|(_, body)| is_applied(&tenant, &setup, body));
-            // What is said here holds: the applied files may have been put back just now.
+            // Make the answer true: the applied files may have been put back just now.
             if let Some(worker) = app.worker(&tenant.name).filter(|_| same) {
                 tokio::task::block_in_place(|| worker.look_again());
             }
@@ -134,7 +134,7 @@ pub async fn apply(
         let body = put_in_force(&app, &tenant, &setup, caller.by(), wanted.reason).await?;
         (app.record(&tenant, "rules", &body).await?, "applied", body)
     };
-    // Files that had mistakes, and are the applied ones again, write no entry that the worker would follow.
+    // If wrong files were changed back to the applied ones, no entry is written that the worker could follow.
     if let Some(worker) = app.worker(&tenant.name) {
         tokio::task::block_in_place(|| worker.look_at_rules());
     }
@@ -146,8 +146,8 @@ fn is_applied(tenant: &Tenant, setup: &Setup, body: &Rules) -> bool {
     tenant.with_keys(|ring| setup.is_applied(body, ring.salt_key()))
 }
 
-/// The body that puts `setup` in force. First its evidence: the salt, with which whoever is given the people file checks
-/// it, and the reason. Both can be erased.
+/// The body that puts `setup` in force. Its evidence is written first: the salt, with which a holder of the
+/// people file can check the digest, and the reason. Both can be erased.
 async fn put_in_force(
     app: &App,
     tenant: &Arc<Tenant>,

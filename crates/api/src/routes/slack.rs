@@ -1,5 +1,5 @@
-//! Clicks from Slack. Order: size, signature, the card we posted, the person, the answer; all within Slack's three
-//! seconds. The card itself is brought up to date by the outbox afterwards.
+//! Clicks from Slack. Order: size, signature, the card that we posted, the person, the answer; all within
+//! Slack's three seconds. Afterwards the outbox updates the card.
 
 use super::body;
 use crate::{
@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 
 /// Largest interaction, in bytes: a journal message, less the other members of its evidence.
 const INTERACTION_BYTES_MAX: usize = 248 << 10;
-/// Longest wait for an answer to be recorded: Slack gives 3 s for everything.
+/// Longest wait until an answer is recorded: Slack allows 3 s for everything.
 const REVIEW_WAIT: Duration = Duration::from_millis(1500);
 
 /// A button of a card was clicked, or its dialog was sent
@@ -63,7 +63,7 @@ pub async fn interactions(
     }
 }
 
-/// Whoever is not Slack learns nothing more; the operator reads why.
+/// A sender that is not Slack gets only the status. The reason is logged for the operator.
 fn refused(slack: &Connection, why: slack::Refused) -> Problem {
     tracing::warn!(connection = %slack.name, %why, "a request from Slack was refused");
     match why {
@@ -74,16 +74,16 @@ fn refused(slack: &Connection, why: slack::Refused) -> Problem {
     }
 }
 
-/// One request that Slack signed.
+/// One request with Slack's signature.
 struct Desk<'a> {
     slack: &'a Connection,
     worker: &'a Worker,
     now: Nanos,
-    /// The body as it came.
+    /// The raw body.
     raw: String,
 }
 
-/// An answer, from a button or the dialog.
+/// A review, from a button or the dialog.
 struct Answer<'a> {
     clicker: &'a Clicker,
     shown: &'a Shown,
@@ -97,8 +97,8 @@ fn of_click(click: &Click, decision: Decision) -> Answer<'_> {
 }
 
 impl Desk<'_> {
-    /// Nobody clicks and reads nothing: where no text arrives, and where it was not done, Slack is answered an error, and
-    /// shows that beside the card.
+    /// A person who clicks always gets a text. If no text can be sent, or nothing was done, Slack gets an
+    /// error, which it shows beside the card.
     async fn click(&self, click: &Click) -> Result<Response, Problem> {
         let text = match click.act {
             Act::DenyWithComment => self.ask_why(click).await,
@@ -116,7 +116,8 @@ impl Desk<'_> {
         Ok(StatusCode::OK.into_response())
     }
 
-    /// Opens the dialog: at once, because the trigger lives for 3 s. Returns what the clicker is told instead.
+    /// Opens the dialog at once, because the trigger is valid for 3 s. Returns a text for the clicker if that
+    /// fails.
     async fn ask_why(&self, click: &Click) -> Result<Option<String>, Problem> {
         if !self.is_our_card(&click.shown.approval, &click.at).await? {
             return Ok(Some(NOT_OUR_CARD.into()));
@@ -137,7 +138,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The dialog was sent: empty closes it; a refusal is shown in it.
+    /// The dialog was submitted. An empty answer closes it; a refusal is shown in it.
     async fn comment(&self, comment: &Comment) -> Result<Response, Problem> {
         let answer = Answer {
             clicker: &comment.clicker,
@@ -153,7 +154,7 @@ impl Desk<'_> {
         Ok(Json(errors).into_response())
     }
 
-    /// Hands an answer to the worker; returns what only the clicker is told.
+    /// Gives a review to the worker. Returns the text for the clicker, if there is one.
     async fn answer(&self, answer: &Answer<'_>) -> Result<Option<String>, Problem> {
         let Answer { clicker, shown, at, decision, comment } = *answer;
         if !self.is_our_card(&shown.approval, at).await? {
@@ -184,7 +185,7 @@ impl Desk<'_> {
         }
     }
 
-    /// A button means something only in the message that we posted for this approval.
+    /// A button counts only in the message that we posted for this approval.
     async fn is_our_card(&self, approval: &Ident, at: &Posted) -> Result<bool, Problem> {
         let looked = self.worker.is_posted(approval, &self.slack.name, |card| card == at);
         match tokio::time::timeout(REVIEW_WAIT, looked).await {
@@ -193,7 +194,7 @@ impl Desk<'_> {
         }
     }
 
-    /// The one person linked to whoever clicked; nobody, if that is not clear.
+    /// The one person linked to the member who clicked. `None` if there is none, or more than one.
     fn person(&self, clicker: &Clicker) -> Result<Option<Ident>, Problem> {
         let setup = self.worker.setup()?;
         let mut linked = clicker.members().filter_map(|member| setup.by_slack(member));
@@ -209,7 +210,7 @@ impl Desk<'_> {
         })
     }
 
-    /// Nothing for an answer that was recorded: the card itself will show it.
+    /// The text for the clicker. `None` for a recorded review, because the card itself shows it.
     fn told(&self, clicker: &Clicker, done: &Done) -> Option<String> {
         let id = &done.approval.id;
         let page = format!("{}/approvals/{id}", self.worker.public_url());
@@ -222,10 +223,10 @@ impl Desk<'_> {
     }
 }
 
-/// Told to whoever clicked elsewhere.
+/// Text for a click on another message.
 const NOT_OUR_CARD: &str = "This message is not a card of an approval here. Nothing was decided.";
 
-/// What an administrator needs to link somebody.
+/// Text with the ids that an administrator needs to link somebody.
 fn not_linked(clicker: &Clicker) -> String {
     let approvals::setup::SlackMember { workspace, user } = &clicker.member;
     if clicker.is_foreign {

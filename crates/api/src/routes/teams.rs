@@ -1,7 +1,7 @@
 //! Clicks in Microsoft Teams: `POST /teams/{connection}/messages`, called by the Bot Framework.
 //!
-//! In this order: size, the token and all it must say, the card (one we posted), the person, evidence, the review. A
-//! step that fails leaves everything as it was.
+//! Order: size, the token and its claims, the card (one that we posted), the person, evidence, the review. A
+//! step that fails changes nothing.
 
 mod click;
 
@@ -44,7 +44,7 @@ pub async fn messages(
     let activity = received.map_err(|refused| problem(&name, &refused))?;
     let wanted = activity.wanted(bot.directory());
     if wanted == inbound::Wanted::Nothing {
-        // An admin looks here for the conversation to put into the channels table.
+        // An admin finds here the conversation to put into the channels table.
         let conversation: String =
             activity.conversation_id().unwrap_or_default().chars().take(LOGGED_CHARS_MAX).collect();
         let conversation = harmless(&conversation);

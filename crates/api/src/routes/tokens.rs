@@ -1,4 +1,4 @@
-//! Spending an override token.
+//! Redeems override tokens.
 
 use super::{
     approvals::{Asking, View},
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-/// Largest request: an event's worth of parameters, and the token.
+/// Largest request: parameters as large as an event's, and the token.
 const REDEEM_BYTES_MAX: usize = ledger::journal::BODY_BYTES_MAX + (32 << 10);
 
 /// What shall be spent, for which call.
@@ -57,7 +57,7 @@ pub struct CallBody {
 }
 
 impl CallBody {
-    /// Whether what a frozen call has beside the call fits.
+    /// True if the members that a frozen call has beside the call are right.
     fn fits(&self, tenant: &Ident) -> bool {
         self.v.is_none_or(|v| v == 1)
             && self.tenant.as_ref().is_none_or(|named| named == tenant.as_str())

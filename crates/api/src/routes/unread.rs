@@ -1,5 +1,5 @@
-//! What a refused request still sends: taken off the connection, if it is little, so that the next request finds it
-//! clean and the answer is not lost by a reset (RFC 9112, 9.6).
+//! Drains the rest of a refused request, if it is small, so that the next request finds the connection clean
+//! and a reset does not lose the answer (RFC 9112, 9.6).
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -17,12 +17,12 @@ use std::{
     time::Duration,
 };
 
-/// Most bytes that are taken off.
+/// Most bytes that are drained.
 const UNREAD_BYTES_MAX: usize = 64 << 10;
 /// Longest wait for them.
 const UNREAD_WAIT: Duration = Duration::from_millis(250);
 
-/// A body that its handler and we hold.
+/// A body that its handler and this module share.
 #[derive(Clone)]
 struct Held(Arc<Mutex<Body>>);
 
@@ -52,13 +52,14 @@ impl HttpBody for Held {
     }
 }
 
-/// After an error: the rest of the body is read and dropped; where that is too much, the connection says that it ends.
+/// After an error, reads and drops the rest of the body. If that is too much, the answer says that the
+/// connection ends.
 pub async fn take_off(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    // Whoever asks first whether to send a body is not told to.
+    // A client that asks first whether to send a body is not told to send it.
     let asks = parts.headers.contains_key(header::EXPECT);
     let held = Held(Arc::new(Mutex::new(body)));
     let mut response = next.run(Request::from_parts(parts, Body::new(held.clone()))).await;

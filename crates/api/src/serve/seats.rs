@@ -1,5 +1,5 @@
-//! Room for connections. When all seats are taken, one that has been silent for a while is given to who comes: of the
-//! address that holds the most, the one that has been silent for longest.
+//! The limit of connections. If all seats are taken, a new client gets the seat of a connection that has been
+//! silent for a while: the longest silent one of the address that holds the most seats.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,9 +12,9 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Whoever was silent for less keeps its seat.
+/// A connection that was silent for less keeps its seat.
 const SILENCE_MIN: Duration = Duration::from_secs(5);
-/// How soon silence is looked for again while nobody leaves.
+/// How often silent connections are searched for while no seat becomes free.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// All seats.
@@ -34,21 +34,21 @@ struct Taken {
 pub struct Seat {
     from: IpAddr,
     since: Instant,
-    /// Requests that are not answered yet.
+    /// Number of requests that are not answered yet.
     asking: AtomicUsize,
-    /// When it fell silent, in milliseconds after `since`.
+    /// Time at which it fell silent, in milliseconds after `since`.
     silent_at: AtomicU64,
     leave: Notify,
 }
 
-/// A taken seat; dropping it frees it.
+/// A taken seat. Dropping it frees the seat.
 pub struct Ticket {
     seats: Arc<Seats>,
     number: u64,
     seat: Arc<Seat>,
 }
 
-/// A request that is not answered yet; dropping it says that its answer was sent.
+/// A request that is not answered yet. Dropping it notes that its answer was sent.
 pub struct Asking(Arc<Seat>);
 
 impl Seats {
@@ -61,7 +61,7 @@ impl Seats {
         self.taken.lock().expect("no holder of the lock panics")
     }
 
-    /// A seat, once one is free; one caller at a time.
+    /// Takes a seat once one is free. Serves one caller at a time.
     pub async fn take(self: &Arc<Self>, from: IpAddr) -> Ticket {
         let from = neighbourhood(from);
         loop {
@@ -108,13 +108,13 @@ impl Seat {
         Self { from, since, asking, silent_at, leave: Notify::new() }
     }
 
-    /// A request begins.
+    /// Notes that a request begins.
     pub fn ask(self: &Arc<Self>) -> Asking {
         self.asking.fetch_add(1, Ordering::SeqCst);
         Asking(Arc::clone(self))
     }
 
-    /// How long nothing was asked here; `None` while something is.
+    /// Time since the last request ended. `None` while there is one.
     fn silence(&self, now: Instant) -> Option<Duration> {
         if self.asking.load(Ordering::SeqCst) > 0 {
             return None;
@@ -123,7 +123,7 @@ impl Seat {
         Some(now.saturating_duration_since(self.since + silent_at))
     }
 
-    /// Completes when the seat is wanted for somebody else, and nothing is being asked here.
+    /// Completes when another client needs the seat and no request is open here.
     pub async fn wanted(&self) {
         loop {
             self.leave.notified().await;
@@ -142,7 +142,7 @@ impl Drop for Asking {
     }
 }
 
-/// Who counts as one client: an address; of IPv6 the network that one customer gets.
+/// What counts as one client: an address; for IPv6, the network that one customer gets.
 fn neighbourhood(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => {
@@ -187,7 +187,7 @@ mod tests {
             let seat = longest_silent(seats.iter(), now);
             seat.and_then(|seat| seats.iter().position(|other| Arc::ptr_eq(other, seat)))
         };
-        // The second holds two, the first has been silent for longer.
+        // The second address holds two, of which the first has been silent for longer.
         let mut seats = vec![seat("192.0.2.1", 0), seat("192.0.2.2", 9), seat("192.0.2.2", 5)];
         assert_eq!(leaves(&seats), Some(2));
         let asking = seats[2].ask();

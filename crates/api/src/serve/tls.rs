@@ -1,4 +1,4 @@
-//! TLS: certificate and key from their files, read again when they are told to be.
+//! TLS: certificate and key from their files. They can be read again.
 
 use crate::config::Tls;
 use std::{
@@ -13,19 +13,19 @@ use tokio_rustls::{
     },
 };
 
-/// What new connections are met with; `None`: plaintext.
+/// TLS for new connections. `None` for plaintext.
 #[derive(Default)]
 pub struct Greeting(RwLock<Option<TlsAcceptor>>);
 
 impl Greeting {
-    /// Reads the files; what was read before stays where they are wrong.
+    /// Reads the files. If they are wrong, the previous ones stay.
     pub fn read(&self, files: &Tls) -> io::Result<()> {
         let acceptor = acceptor(files)?;
         *self.0.write().expect("no holder of the lock panics") = Some(acceptor);
         Ok(())
     }
 
-    /// How the next connection is met.
+    /// The present TLS settings, for the next connection.
     pub fn now(&self) -> Option<TlsAcceptor> {
         self.0.read().expect("no holder of the lock panics").clone()
     }

@@ -1,4 +1,5 @@
-//! `verify --approval`: the life of one approval, told again from its entries alone (`proto/formats/approval-export.md`).
+//! `verify --approval`: checks the life of one approval from its entries alone
+//! (`proto/formats/approval-export.md`).
 
 use super::{
     Failure, Given,
@@ -13,7 +14,7 @@ use ledger::{log::checkpoint::Checkpoint, verify};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path};
 
-/// What holds when a history is not refused, as codes.
+/// What is checked when a history is not refused, as codes.
 const CHECKED: [&str; 12] = [
     "log_signature",
     "inclusion",
@@ -38,23 +39,23 @@ const NOT_CHECKED: [&str; 6] = [
     "same_view_for_everybody",
 ];
 
-/// What the whole log shows beside it, as codes.
+/// What the whole log shows in addition, as codes.
 const BY_WHOLE_LOG: [&str; 2] = ["later_messages", "rule_in_force"];
 
-/// A message that stands in the log after those of a history.
+/// A message in the log after those of a history.
 pub(super) struct Later {
-    /// 1, 2, …
+    /// Number of the message, from 1.
     n: u64,
-    /// Leaf index.
+    /// Leaf index of the entry.
     index: u64,
 }
 
-/// A history that holds.
+/// A history that verifies.
 pub(super) struct History {
     place: String,
     checkpoint: Checkpoint,
     audit: Audit,
-    /// The call itself was disclosed.
+    /// True if the call itself was disclosed.
     disclosed: bool,
     ignored: Vec<String>,
 }
@@ -90,9 +91,9 @@ impl History {
         Ok(Self { place, checkpoint, audit, disclosed, ignored })
     }
 
-    /// Holds it against every other history of the same approval, every whole log and every single receipt: it has each
-    /// message that the log had at its checkpoint, and none that the log has not. Returns what the largest whole log holds
-    /// after it, if one was given.
+    /// Compares it with every other history of the same approval, every whole log and every single receipt. It
+    /// must have each message that the log had at its checkpoint, and no other. Returns the later messages of
+    /// the largest whole log, if one was given.
     pub(super) fn compare(
         &self,
         histories: &[Self],
@@ -117,7 +118,7 @@ impl History {
         Ok(largest.map(|whole| self.later(&whole.messages(id))))
     }
 
-    /// Holds it against somebody who knows all messages below a tree size.
+    /// Compares it with a source that has all messages below a tree size.
     fn against(&self, place: &str, size: u64, all: &[u64]) -> Result<(), Failure> {
         for (at, index) in self.audit.indexes().iter().enumerate() {
             if *index < size && all.get(at) != Some(index) {
@@ -149,7 +150,7 @@ impl History {
     }
 }
 
-/// Whether the folder can be a history at all.
+/// Checks that the folder can be a history at all.
 fn complete(folder: &Path) -> Result<(), Failure> {
     let unreadable = |what: &str| Failure::Unreadable(format!("{}: {what}", folder.display()));
     if folder.join("tile").exists() {
@@ -163,7 +164,8 @@ fn complete(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many messages there are: their files are numbered 1, 2, … without a hole. And what an operating system left.
+/// Number of messages: their files are numbered 1, 2, … without a hole. Also returns files that an operating
+/// system left.
 fn last_number(folder: &Path) -> Result<(u64, Vec<String>), Failure> {
     let place = folder.display().to_string();
     let unreadable = |error: std::io::Error| Failure::Unreadable(format!("{place}: {error}"));
@@ -192,7 +194,7 @@ fn last_number(folder: &Path) -> Result<(u64, Vec<String>), Failure> {
     }
 }
 
-/// Whether the call itself was disclosed. If so, its digest is that of the approval.
+/// True if the call itself was disclosed. Then its digest must be that of the approval.
 fn disclosed_call(
     path: &Path,
     decision: &[u8],
@@ -213,7 +215,7 @@ fn disclosed_call(
 }
 
 impl Report {
-    /// Tells a history; `later` is what the whole log holds after it, where the whole log was given.
+    /// Reports a history. `later`: the later messages of the whole log, if it was given.
     pub(super) fn history(&mut self, history: &History, later: Option<&[Later]>) {
         self.item(item(history, later));
         let state = history.audit.state();
@@ -303,7 +305,7 @@ fn is_over_badly(state: &State) -> bool {
     )
 }
 
-/// One event, for people.
+/// Describes one event in words.
 fn describe(event: &Event) -> String {
     let name = word(event).replace('_', " ");
     let more = match event {

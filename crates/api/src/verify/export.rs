@@ -1,4 +1,5 @@
-//! `verify --export`: a whole log, every approval in it, and what its payload still discloses (`proto/formats/export.md`).
+//! `verify --export`: checks a whole log, every approval in it, and what its payload still discloses
+//! (`proto/formats/export.md`).
 
 use super::{
     Failure, Given, contradiction,
@@ -25,12 +26,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Most tiles or bundles that are kept in memory: of entries 16 MB each at the very most.
+/// Most tiles or bundles kept in memory. Entry bundles take at most 16 MB each.
 const KEPT_MAX: usize = 16;
-/// Most sources and entries that are named, in the text for people.
+/// Most sources and entries that are named in the text for people.
 const NAMED_MAX: usize = 10;
 
-/// An export that holds.
+/// An export that verifies.
 pub(super) struct Whole {
     place: String,
     files: Files,
@@ -40,11 +41,11 @@ pub(super) struct Whole {
     payload: Payload,
 }
 
-/// What the disclosures of an export are.
+/// The state of an export's disclosures.
 #[derive(Default)]
 struct Payload {
     lines: usize,
-    /// Erased fields that are disclosed all the same, by entry.
+    /// Names of erased fields that are still disclosed, by entry.
     still_here: BTreeMap<u64, Vec<String>>,
 }
 
@@ -57,7 +58,7 @@ impl Whole {
         self.export.checkpoint.size
     }
 
-    /// What was erased, by its own entries.
+    /// What was erased, by the export's own entries.
     pub(super) fn erased(&self) -> &Erased {
         &self.export.erased
     }
@@ -91,7 +92,8 @@ pub(super) fn read(folder: &Path, given: &mut Given) -> Result<Whole, Failure> {
         (Err(_), Some(trouble)) => return Err(Failure::Unreadable(trouble)),
         (Err(error), None) => return Err(refused(&place, &error)),
     };
-    // An erasure after this checkpoint, which a receipt proves, explains what was gone when the export was made.
+    // A receipt may prove an erasure after this checkpoint. It explains what was gone when the export was
+    // made.
     export.erased.add(given.entries.erased());
     let payload = if names.disclosures {
         disclosures(folder, &files, &export, given)?
@@ -101,8 +103,8 @@ pub(super) fn read(folder: &Path, given: &mut Given) -> Result<Whole, Failure> {
     Ok(Whole { place, files, export, audit, names, payload })
 }
 
-/// Holds everything else against the whole log: each root, entry and range, and each signature against the keys that
-/// the log itself names.
+/// Compares everything else with the whole log: each root, entry and range, and each signature with the keys
+/// that the log itself names.
 pub(super) fn compare(whole: &Whole, given: &mut Given) -> Result<(), Failure> {
     let Export { checkpoint, keys, .. } = &whole.export;
     let compared = given.claim.export(&whole.place, checkpoint, &whole.files);
@@ -110,7 +112,7 @@ pub(super) fn compare(whole: &Whole, given: &mut Given) -> Result<(), Failure> {
     given.signed_by(&whole.place, keys)
 }
 
-/// Whether the folder can be an export at all.
+/// Checks that the folder can be an export at all.
 fn complete(folder: &Path) -> Result<(), Failure> {
     let unreadable = |what: &str| Failure::Unreadable(format!("{}: {what}", folder.display()));
     if folder.is_file() {
@@ -127,8 +129,8 @@ fn complete(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks every disclosure of an export against its entry, and every entry's payload against the disclosures: what is
-/// missing must have been erased.
+/// Checks every disclosure of an export against its entry, and every entry's payload against the disclosures:
+/// what is missing must have been erased.
 fn disclosures(
     folder: &Path,
     files: &Files,
@@ -169,12 +171,12 @@ fn disclosures(
     Ok(payload)
 }
 
-/// The tiles and bundles of an export, some of them kept in memory.
+/// Tiles and bundles of an export. Some are kept in memory.
 struct Files {
     folder: PathBuf,
     size: u64,
     kept: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// The first file that is there and can't be read.
+    /// The first file that exists and can't be read.
     trouble: RefCell<Option<String>>,
 }
 
@@ -196,7 +198,7 @@ impl Files {
         }
     }
 
-    /// Hands the bytes of a tile or bundle to `read`.
+    /// Gives the bytes of a tile or bundle to `read`.
     fn with<T>(&self, tile: Tile, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         let width = Tile::width_at(tile.level, tile.number, self.size);
         let path = format!("tile/{}", Tile { width, ..tile });
@@ -233,7 +235,7 @@ impl Tiles for Files {
 }
 
 impl Report {
-    /// Tells an export; `elsewhere` are fields that it erased and that other files disclose.
+    /// Reports an export. `elsewhere`: fields that it erased and that other files disclose.
     pub(super) fn export(&mut self, whole: &Whole, elsewhere: &[String]) {
         let Whole { place, export, names, payload, .. } = whole;
         let Export { checkpoint, summary, .. } = export;

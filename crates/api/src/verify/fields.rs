@@ -1,17 +1,17 @@
-//! Disclosed fields of entries: one name of one entry has one value, wherever it was disclosed.
+//! Disclosed fields of entries: each name of an entry has one value, wherever it was disclosed.
 
 use super::{Failure, export::Whole};
 use std::collections::BTreeMap;
 
-/// Where a field was disclosed, and its value.
+/// The file that disclosed a field, and the value.
 type Said = (String, String);
 
-/// What was disclosed outside of an export.
+/// Disclosures outside of an export.
 #[derive(Default)]
 pub(super) struct Fields(BTreeMap<u64, BTreeMap<String, Said>>);
 
 impl Fields {
-    /// Takes verified disclosures of an entry.
+    /// Adds verified disclosures of an entry.
     pub(super) fn take(
         &mut self,
         place: &str,
@@ -26,7 +26,8 @@ impl Fields {
         Ok(())
     }
 
-    /// Holds disclosures against those that were taken. The leaf commits to each; two of one name are a log's lie.
+    /// Compares disclosures with those that were added. The leaf commits to each, so two values of one name
+    /// mean that the log lies.
     pub(super) fn compare(
         &self,
         place: &str,
@@ -45,7 +46,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Where fields were disclosed that a log erased: `name of entry 7 (file)`.
+    /// Disclosed fields that a log erased, in the form `name of entry 7 (file)`.
     pub(super) fn erased(&self, whole: &Whole) -> Vec<String> {
         let mut told = Vec::new();
         for (index, fields) in &self.0 {

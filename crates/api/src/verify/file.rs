@@ -1,17 +1,18 @@
-//! Reading what an auditor was given; where it is not what it should be, saying what it is instead, and what to do.
+//! Reads the files that an auditor gives. If one is not of the expected form, says what it is instead, and
+//! what to do.
 
 use super::Failure;
 use ledger::log::note::Vkey;
 use serde_json::Value;
 use std::{io::Read as _, path::Path};
 
-/// Largest single file that is read whole, in bytes.
+/// Largest single file that is read as a whole, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// What operating systems put into folders that people look at. Nothing in them is read.
+/// Files that operating systems put into folders. They are not read.
 const DROPPINGS: [&str; 6] =
     [".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini", ".directory", "__MACOSX"];
 
-/// What a file should be.
+/// Expected form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Key,
@@ -51,12 +52,12 @@ impl Form {
     }
 }
 
-/// Whether a name is one that an operating system leaves behind.
+/// True for the name of a file that an operating system leaves behind.
 pub(super) fn is_dropping(name: &str) -> bool {
     name.starts_with("._") || DROPPINGS.contains(&name)
 }
 
-/// Reads a text file (`-` is standard input) that should be of this form.
+/// Reads a text file (`-` is standard input), which should have this form.
 pub(super) fn read(path: impl AsRef<Path>, form: Form) -> Result<String, Failure> {
     let path = path.as_ref();
     let place = path.display().to_string();
@@ -76,13 +77,13 @@ pub(super) fn read(path: impl AsRef<Path>, form: Form) -> Result<String, Failure
     })?;
     match wrong(form, &text) {
         None => Ok(text),
-        // Without its keys nothing was looked at yet: that is no verdict about what was given.
+        // Without its keys nothing was checked yet, so this is no verdict about the files.
         Some(what) if matches!(form, Form::Key | Form::Keys) => Err(unreadable(&what)),
         Some(error) => Err(Failure::Refused { place, error }),
     }
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
@@ -96,7 +97,7 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// What a file is that begins as no text does.
+/// What a file is if it does not begin as text.
 fn binary(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(
@@ -108,11 +109,11 @@ fn binary(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with a text before anything in it is read, and what to do.
+/// What is wrong with a text, before anything in it is read, and what to do.
 fn wrong(form: Form, text: &str) -> Option<String> {
     let name = form.name();
     if text.is_empty() {
-        // Of an entry without payload, or when all was erased, nothing is left to disclose.
+        // An entry without payload, or with everything erased, has nothing to disclose.
         return (form != Form::Disclosures)
             .then(|| format!("it is empty; {name} was expected. Fetch it again"));
     }
@@ -145,7 +146,7 @@ fn wrong(form: Form, text: &str) -> Option<String> {
     Some(format!("it is {}, not {name}: {}", found.name(), found.how()))
 }
 
-/// Which of our text forms this seems to be.
+/// The form of ours that this text seems to have.
 fn looks_like(text: &str) -> Option<Form> {
     if text.starts_with("c2sp.org/tlog-proof@") {
         Some(Form::Receipt)
@@ -160,7 +161,7 @@ fn looks_like(text: &str) -> Option<Form> {
     }
 }
 
-/// A secret that stands where a public key or a receipt should. It is never shown.
+/// A secret where a public key or a receipt is expected. It is never shown.
 pub(super) fn secret(text: &str) -> Option<&'static str> {
     if text.starts_with("PRIVATE+KEY+") {
         Some(
@@ -175,7 +176,7 @@ pub(super) fn secret(text: &str) -> Option<&'static str> {
     }
 }
 
-/// What a JSON object is that may not be of the form.
+/// What a JSON object is, if it can't have the form.
 fn json(form: Form, text: &str) -> Option<String> {
     let name = form.name();
     let value: Value = match serde_json::from_str(text) {
@@ -203,7 +204,7 @@ fn json(form: Form, text: &str) -> Option<String> {
             "it is the answer to publishing, not {name}: with `?receipts=full` each of its `results` has a `receipt`; save that text"
         ));
     } else if form.is_json() {
-        // What is missing in it is told by who reads it.
+        // The reader of the form reports what is missing in it.
         return None;
     } else {
         return Some(format!("it is JSON, not {name}"));
@@ -211,7 +212,7 @@ fn json(form: Form, text: &str) -> Option<String> {
     (found != form).then(|| format!("it is {}, not {name}: {}", found.name(), found.how()))
 }
 
-/// What to add to the reason why a text was refused: what may have happened to it.
+/// What to add to the reason for a refusal: what may have happened to the text.
 pub(super) fn after(form: Form, text: &str) -> &'static str {
     let cut = !text.ends_with('\n');
     match form {

@@ -1,24 +1,25 @@
-//! Names in an export: which files belong to it, which an operating system or a killed export left, which nobody knows.
+//! File names in an export: those that belong to it, those that an operating system or a killed export left,
+//! and unknown ones.
 
 use super::{Failure, file::is_dropping, refused};
 use ledger::{leftover, log::tile::Tile};
 use std::{fs, path::Path};
 
-/// Deepest folder of an export: `tile/7/x000/x000/…`, seven groups of digits at most.
+/// Deepest folder of an export: `tile/7/x000/x000/…` has at most seven groups of digits.
 const DEPTH_MAX: usize = 12;
 
-/// What stands in the folder of an export beside the export.
+/// Files in the folder of an export that do not belong to it.
 #[derive(Default)]
 pub(super) struct Names {
-    /// Left by an operating system, or by an export that was killed while it wrote; not read.
+    /// Left by an operating system, or by an export that was killed. Not read.
     pub(super) ignored: Vec<String>,
-    /// Not of an export; not read.
+    /// Unknown. Not read.
     pub(super) unknown: Vec<String>,
-    /// There are disclosures.
+    /// True if there are disclosures.
     pub(super) disclosures: bool,
 }
 
-/// Reads all names. What could be taken for a part of the export, and is none for this size, is refused.
+/// Reads all names. Refuses a name that looks like a part of the export but can't be one at this size.
 pub(super) fn read(folder: &Path, size: u64) -> Result<Names, Failure> {
     let mut names = Names::default();
     walk(folder, "", size, &mut names)?;
@@ -63,7 +64,7 @@ fn is_folder(place: &str) -> bool {
     place == "tile" || place == "disclosures" || place.starts_with("tile/")
 }
 
-/// Whether a file was being written when an export was killed. The next export into the folder removes it.
+/// True if a killed export was writing this file. The next export into the folder removes it.
 fn is_leftover(place: &str) -> bool {
     let name = place.rsplit('/').next().unwrap_or(place);
     // `300.new` was left by earlier versions.
@@ -71,12 +72,12 @@ fn is_leftover(place: &str) -> bool {
     leftover::is_leftover(name) || old.and_then(index).is_some()
 }
 
-/// The index of an entry as an export writes it: without zeros or a sign before it.
+/// The index of an entry as an export writes it: without leading zeros or a sign.
 fn index(text: &str) -> Option<u64> {
     text.parse().ok().filter(|n: &u64| n.to_string() == text)
 }
 
-/// Whether a file below `tile/` or `disclosures/` is one of an export of this size.
+/// Checks whether a file below `tile/` or `disclosures/` belongs to an export of this size.
 fn belongs(place: &str, size: u64) -> Result<(), String> {
     if let Some(path) = place.strip_prefix("tile/") {
         let tile = Tile::parse(path);

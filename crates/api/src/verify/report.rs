@@ -1,4 +1,5 @@
-//! What `verify` says: of each part what was checked and what was not, and at the end how the parts go together.
+//! The output of `verify`: what was checked of each part and what was not, and at the end how the parts fit
+//! together.
 
 use crate::terminal::{bad, dim, good, harmless, say, strong};
 use ledger::{
@@ -11,7 +12,8 @@ use serde_json::{Map, Value, json};
 /// Most trees that are named as not compared, in the text for people.
 const NAMED_MAX: usize = 5;
 
-/// Lines for people and items for programs, printed at the end: a contradiction takes back what was said before it.
+/// Lines for people and items for programs. They are printed at the end, because a contradiction withdraws
+/// earlier ones.
 #[derive(Default)]
 pub(super) struct Report {
     lines: Vec<String>,
@@ -46,14 +48,14 @@ impl Report {
         }
     }
 
-    /// One part does not hold.
+    /// Reports a part that was refused.
     pub(super) fn refused(&mut self, place: &str, error: &str) {
         let (place, text) = (harmless(place), harmless(error));
         self.line(&format!("{} {place}\n  {text}", bad("REFUSED")));
         self.items.push(json!({"place": place, "verified": false, "error": text}));
     }
 
-    /// The parts hold alone, and not together: then none of them counts.
+    /// Reports parts that are valid alone but contradict each other. Then none of them counts.
     pub(super) fn contradiction(&mut self, error: &str) {
         self.lines.clear();
         self.items.clear();
@@ -62,7 +64,7 @@ impl Report {
         self.items.push(json!({"place": "together", "verified": false, "error": text}));
     }
 
-    /// Nothing could be judged.
+    /// Reports that nothing could be judged.
     pub(super) fn unusable(&mut self, error: &str) {
         self.error = Some(harmless(error));
     }
@@ -130,7 +132,7 @@ impl Report {
         self.items.push(receipt_item(place, verified, shown));
     }
 
-    /// How the parts go together: what was compared, and which trees nothing shows to be of one log.
+    /// Reports how the parts fit together: what was compared, and which trees nothing proves to be of one log.
     pub(super) fn together(&mut self, parts: usize, open: &[Unconnected]) {
         if parts < 2 {
             return;
@@ -189,7 +191,7 @@ fn receipt_item(place: &str, verified: &Verified, shown: Option<&[(String, Strin
     })
 }
 
-/// One line about an entry, for people.
+/// Describes an entry in one line.
 fn describe(view: &View<'_>) -> String {
     let text = |path: &[&str]| harmless(view.text(path).unwrap_or("-"));
     let when = view.origin.time;

@@ -1,4 +1,4 @@
-//! A card from an approval: foreign strings cleaned, params flattened, people named.
+//! Makes a card from an approval: cleans foreign strings, flattens params, names people.
 
 use super::{Card, money, params};
 use crate::setup::Setup;
@@ -12,36 +12,36 @@ use ledger::{
     time::Nanos,
 };
 
-/// What is left of the frozen call's payload.
+/// The parts of the frozen call's payload that are not erased.
 #[derive(Clone, Copy, Debug)]
 pub struct FrozenCall<'a> {
-    /// RFC 8785 text.
+    /// Params as RFC 8785 text.
     pub params: &'a str,
     /// `data.payload.reason`
     pub agent_says: Option<&'a str>,
 }
 
-/// What a card is made of.
+/// The parts from which a card is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Making<'a> {
-    /// Whose.
+    /// Tenant of the approval.
     pub tenant: &'a Ident,
-    /// Which.
+    /// Id of the approval.
     pub approval: &'a Ident,
-    /// As it stands.
+    /// State of the approval.
     pub state: &'a State,
-    /// `None` when the params are gone.
+    /// `None` if the params were erased.
     pub call: Option<FrozenCall<'a>>,
-    /// The people in force, for their names.
+    /// Rules and people in force, for names.
     pub setup: Option<&'a Setup>,
     /// `public_url` of the configuration.
     pub public_url: &'a str,
-    /// The moment that is shown.
+    /// Time that the card shows as its own.
     pub now: Nanos,
 }
 
 impl Card {
-    /// The card of an approval; `None` before it was requested.
+    /// The card of an approval. `None` before the request.
     pub fn of(making: &Making<'_>) -> Option<Self> {
         let Making { tenant, approval, state, call, setup, public_url, now } = *making;
         let requested = state.requested.as_deref()?;
@@ -80,13 +80,13 @@ impl Card {
 }
 
 impl Setup {
-    /// A person's name, cleaned; the id where nobody is known under it.
+    /// A person's name, cleaned. The id, if no such person is known.
     pub fn name_of(&self, person: &Ident) -> String {
         self.people.get(person).map_or_else(|| person.to_string(), |known| harmless(&known.name))
     }
 }
 
-/// Free text on one line: its line breaks are shown, and can't make text look as if it were ours.
+/// Free text on one line. Its line breaks are shown, so that it can't look like a line of ours.
 fn one_line(text: &str) -> String {
     harmless(&text.replace("\r\n", "\n").replace('\n', " ⏎ ").replace('\t', " "))
 }
@@ -102,7 +102,7 @@ fn reviews(state: &State, setup: Option<&Setup>) -> Vec<(String, Decision, Nanos
     state.reviews.iter().map(|review| (name(&review.by), review.decision, review.at)).collect()
 }
 
-/// Who is still needed while people are asked: `1 of finance`.
+/// People still needed while people are asked, for example `1 of finance`.
 fn still_needed(state: &State) -> Vec<String> {
     let asked = state.phase == Phase::Pending;
     let needed = if asked { state.needed() } else { Vec::new() };
@@ -118,7 +118,7 @@ mod tests {
 
     const PARAMS: &str = r#"{"amount":125000,"currency":"EUR","to":"\u202eACME"}"#;
 
-    /// An hour after it was asked for.
+    /// One hour after the request.
     const DEADLINE: Nanos = Nanos(3_600_000_000_000);
 
     fn state() -> State {

@@ -1,8 +1,9 @@
-//! Amounts for people, from integer minor units (ISO 4217).
+//! Shows amounts, from integer minor units (ISO 4217).
 
 use iso_currency::Currency;
 
-/// `EUR 1,250.00` for 125000 minor units; `None` for an unknown code, or one without minor units (gold, test codes).
+/// `EUR 1,250.00` for 125000 minor units. `None` for an unknown code, or one without minor units (gold, test
+/// codes).
 pub fn format(minor: i64, code: &str) -> Option<String> {
     let exponent = usize::from(Currency::from_code(code)?.exponent()?);
     let sign = if minor < 0 { "-" } else { "" };

@@ -5,18 +5,18 @@ use ledger::{
     json::{self, Value},
 };
 
-/// Most rows that are shown; a call with more can't be shown in full, and so can't be approved (P7).
+/// Most rows that are shown. A call with more can't be shown in full, and so can't be approved (P7).
 pub const ROWS_MAX: usize = 2_000;
 
-/// JSON Pointer (RFC 6901) and RFC 8785 text of each value that has no members; not yet cleaned.
+/// JSON Pointer (RFC 6901) and RFC 8785 text of each value that has no members. Not cleaned yet.
 pub struct Rows {
     /// In order of the canonical form.
     pub rows: Vec<(String, String)>,
-    /// Whether these are all.
+    /// True if these are all rows.
     pub complete: bool,
 }
 
-/// Reads and flattens canonical params. What can't be read gives no row.
+/// Reads canonical params and flattens them. Params that can't be read give no row.
 pub fn flatten(params: &str) -> Rows {
     let mut rows = Rows { rows: Vec::new(), complete: true };
     match json::parse_kept(params.as_bytes()) {

@@ -1,4 +1,4 @@
-//! Quorums in words, for people to read.
+//! Quorums in words.
 
 use decider::quorum::Quorum;
 use ledger::foreign::harmless;
@@ -12,7 +12,7 @@ pub fn in_words(quorum: &Quorum) -> String {
     }
 }
 
-/// Parts with parts of their own stand in brackets.
+/// Parts that have parts of their own are put in brackets.
 fn joined(parts: &[Quorum], by: &str) -> String {
     let part = |part: &Quorum| match part {
         Quorum::AtLeast { .. } => in_words(part),

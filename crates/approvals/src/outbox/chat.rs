@@ -1,4 +1,4 @@
-//! The chats behind one face: what is posted, changed and looked for.
+//! One interface to all chats: post, update and find cards.
 
 use super::Chats;
 use crate::{
@@ -44,12 +44,12 @@ impl Chat<'_> {
         match self {
             Self::Slack(slack) => slack.update(posted, card).await,
             Self::Teams(teams) => teams.update(posted, card).await,
-            // A link leads to what is true now.
+            // A webhook's card is only a link, and the page shows the current state.
             Self::Webhook(_) => Ok(()),
         }
     }
 
-    /// Looks for a card after a post without an answer. Only Slack can be asked.
+    /// Searches for a card after a post without an answer. Only Slack can search.
     pub(super) async fn find(
         &self,
         to: &str,

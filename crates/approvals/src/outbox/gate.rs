@@ -1,47 +1,48 @@
-//! How fast one channel is written to: a message a second, and ten new cards a minute.
+//! The pace of one channel: one message a second, and ten new cards a minute.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// Most new cards of one channel within [`BURST_WINDOW`]; the rest becomes one card with a link to the inbox.
+/// Most new cards of one channel within [`BURST_WINDOW`]. Further ones become one card with a link to the
+/// inbox.
 pub const BURST_MAX: usize = 10;
 /// The window of [`BURST_MAX`].
 pub const BURST_WINDOW: Duration = Duration::from_secs(60);
 /// Shortest time between two messages to one channel: Slack's limit for posting.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Pauses after failures: the first one, doubled by each further failure up to the longest.
+/// Pauses after failures: the first pause, doubled with each further failure, up to the longest.
 #[derive(Clone, Copy, Debug)]
 pub struct Pauses(Duration, Duration);
 
-/// The other side can't be reached, or fails, and tells no time.
+/// Pauses if the chat is unreachable or fails and does not say how long to wait.
 pub const AWAY: Pauses = Pauses(Duration::from_secs(5), Duration::from_secs(60));
-/// The other side refuses: a person must repair that.
+/// Pauses if the chat refuses: a person must repair that.
 pub const REFUSED: Pauses = Pauses(Duration::from_secs(30), Duration::from_secs(300));
 
-/// What was written to a channel lately.
+/// What was recently sent to a channel.
 #[derive(Debug, Default)]
 pub struct Gate {
     new: VecDeque<Instant>,
     last: Option<Instant>,
     not_before: Option<Instant>,
     digest: Option<Instant>,
-    /// The last pause after a failure, until a message is taken.
+    /// The last pause after a failure. Cleared when a message is accepted.
     pause: Option<Duration>,
-    /// Why the other side refuses, once that is kept as evidence; until a message is taken.
+    /// The refusal that was recorded as evidence. Cleared when a message is accepted.
     refusal: Option<String>,
 }
 
 impl Gate {
-    /// When the next message may go; `None`: now.
+    /// Time at which the next message may go. `None` if it may go now.
     pub fn closed_until(&self, now: Instant) -> Option<Instant> {
         let pace = self.last.map(|last| last + PACE);
         pace.max(self.not_before).filter(|until| *until > now)
     }
 
-    /// Whether one more new card would be more than people can read.
+    /// True if one more new card would be more than people can read.
     pub fn is_burst(&mut self, now: Instant) -> bool {
         while self.new.front().is_some_and(|at| now.duration_since(*at) >= BURST_WINDOW) {
             self.new.pop_front();
@@ -49,49 +50,49 @@ impl Gate {
         self.new.len() >= BURST_MAX
     }
 
-    /// Whether the link to the inbox was sent for this burst already.
+    /// True if the link to the inbox was already sent for this burst.
     pub fn has_digest(&self, now: Instant) -> bool {
         self.digest.is_some_and(|at| now.duration_since(at) < BURST_WINDOW)
     }
 
-    /// A message was sent.
+    /// Notes that a message was sent.
     pub fn sent(&mut self, now: Instant) {
         self.last = Some(now);
     }
 
-    /// The other side took a message.
+    /// Notes that a message was accepted.
     pub fn worked(&mut self) {
         (self.pause, self.refusal) = (None, None);
     }
 
-    /// Whether the last message was not taken.
+    /// True if the last message was not accepted.
     pub fn is_in_trouble(&self) -> bool {
         self.pause.is_some()
     }
 
-    /// Whether it is kept as evidence that the other side refuses for this reason.
+    /// True if evidence already records a refusal for this reason.
     pub fn is_kept(&self, code: &str) -> bool {
         self.refusal.as_deref() == Some(code)
     }
 
-    /// It is kept as evidence that the other side refuses for this reason.
+    /// Notes that evidence records a refusal for this reason.
     pub fn keeps(&mut self, code: &str) {
         self.refusal = Some(code.to_owned());
     }
 
-    /// A new card was sent.
+    /// Notes that a new card was sent.
     pub fn sent_new(&mut self, now: Instant) {
         self.new.push_back(now);
         self.sent(now);
     }
 
-    /// The link to the inbox was sent.
+    /// Notes that the link to the inbox was sent.
     pub fn sent_digest(&mut self, now: Instant) {
         self.digest = Some(now);
         self.sent(now);
     }
 
-    /// The other side failed or refused and did not say for how long; returns the pause.
+    /// Pauses after a failure or refusal without a given time. Returns the pause.
     pub fn wait_longer(&mut self, now: Instant, Pauses(first, longest): Pauses) -> Duration {
         let pause = self.pause.map_or(first, |pause| (pause * 2).clamp(first, longest));
         self.wait(now + pause);
@@ -99,7 +100,7 @@ impl Gate {
         pause
     }
 
-    /// The other side asks for patience.
+    /// Pauses until the time that the chat asked for.
     pub fn wait(&mut self, until: Instant) {
         self.not_before = self.not_before.max(Some(until));
         self.pause.get_or_insert(AWAY.0);

@@ -1,8 +1,9 @@
-//! Cards in chats: what should be seen against what was sent, compared again whenever something changes.
+//! Cards in chats: which should be shown, compared with what was sent, again after every change.
 //!
-//! What was sent is evidence of the approval (`evidence.<id>`, member `card`): a claim before a card is posted, where it
-//! is afterwards, and which version it shows. So a crash between any two steps loses nothing: whoever looks next finds
-//! a claim without a place, looks for the card in the chat, and posts it if it is not there. A second card is harmless.
+//! What was sent is evidence of the approval (`evidence.<id>`, member `card`): a claim before a card is
+//! posted, then its place, then the version it shows. So a crash between two steps loses nothing: the next
+//! worker finds a claim without a place, searches for the card in the chat, and posts it if it is not there. A
+//! second card does no harm.
 
 mod chat;
 mod gate;
@@ -26,7 +27,7 @@ use std::{
     time::Instant,
 };
 
-/// The chats of the configuration, opened, by the names of their connections.
+/// The opened chats of the configuration, by name of their connection.
 #[derive(Default)]
 pub struct Chats {
     /// Slack apps.
@@ -37,51 +38,51 @@ pub struct Chats {
     pub webhooks: BTreeMap<String, Webhook>,
 }
 
-/// What happened to one card, as it stands in the evidence.
+/// One event of a card, as its evidence records it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Step {
-    /// A worker is about to post it.
+    /// A worker is about to post the card.
     Planned {
-        /// Which worker: random at its start.
+        /// Random name of the worker.
         worker: String,
-        /// When.
+        /// Time of the claim.
         at: Nanos,
     },
-    /// It is there, and shows this version.
+    /// The card is posted and shows this version.
     Posted {
-        /// Where.
+        /// Conversation that holds the card.
         conversation: String,
-        /// Which message.
+        /// Message that is the card.
         message: String,
         /// `State::version`
         version: u64,
     },
-    /// It shows this version now.
+    /// The card shows this version now.
     Updated {
         /// `State::version`
         version: u64,
     },
-    /// It is one of many: a link to the inbox stands for it.
+    /// The card was not posted: a link to the inbox stands for it and others.
     InDigest,
-    /// The message is gone; while people are asked, it is posted anew.
+    /// The message no longer exists. While people are asked, a new one is posted.
     Gone,
-    /// The channel does not take it: a person must repair that. It is tried again, with growing pauses; told once for a
-    /// channel and reason, until a message is taken.
+    /// The channel refuses the card; a person must repair that. It is tried again with growing pauses. This is
+    /// recorded once for each channel and reason, until a message is accepted.
     Refused {
-        /// The other side's code.
+        /// The chat's error code.
         code: String,
     },
 }
 
-/// One step with the card it belongs to.
+/// One event with the card it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
-    /// Which card of the approval: see [`Line`].
+    /// Name of the card within the approval: see [`Line`].
     pub line: String,
-    /// Through which connection.
+    /// Connection through which it was sent.
     pub connection: Ident,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub step: Step,
 }
@@ -90,27 +91,27 @@ pub(crate) struct Told {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub connection: Option<Ident>,
-    /// A claim without an outcome.
+    /// A claim without an outcome: worker and time.
     pub planned: Option<(String, Nanos)>,
-    /// Where it is.
+    /// Place of the posted card.
     pub posted: Option<Posted>,
-    /// The version it shows.
+    /// Version that the card shows.
     pub version: u64,
     pub in_digest: bool,
     pub refused: Option<String>,
 }
 
 impl Seen {
-    /// Whether people may have it before them.
+    /// True if people may see the card.
     fn may_be_there(&self) -> bool {
         self.posted.is_some() || self.planned.is_some()
     }
 }
 
-/// Cards of one approval, by line.
+/// Cards of one approval, by name.
 pub(crate) type Cards = BTreeMap<String, Seen>;
 
-/// Folds what was told of cards; evidence that was erased, or is about something else, tells nothing.
+/// Folds evidence about cards. Evidence that was erased, or is about something else, changes nothing.
 pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
     let told = payload.value("card").map(|card| serde_json::from_slice::<Told>(&card));
     let Some(Ok(Told { line, connection, step })) = told else { return };
@@ -130,17 +131,17 @@ pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
     }
 }
 
-/// A card that should be there: its name within the approval, and where.
+/// A card that an approval should have: its name within the approval, and its channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     /// `<channel>`, `<channel>/reminder`, or `owner/<person>/<connection>`.
     pub name: String,
-    /// Where.
+    /// Channel for the card.
     pub channel: Channel,
 }
 
 impl Line {
-    /// Whether it tells an owner what became of it, and asks nobody.
+    /// True if the card informs an owner of the outcome. It asks for nothing.
     fn is_owners(&self) -> bool {
         self.name.starts_with("owner/")
     }
@@ -148,8 +149,9 @@ impl Line {
 
 /// The cards that an approval should have.
 ///
-/// Channels of the rule at once; those of `escalate` once it is escalated; every one of them a second time once people
-/// were reminded and are still asked; and the agent's owners, once it is decided: they are told, and can do nothing.
+/// The rule's channels at once; those of `escalate` after the escalation; each of them a second time as a
+/// reminder, while people are still asked; and the agent's owners once the approval has ended. Owners are
+/// informed and can't answer.
 pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &Chats, had: &Cards) -> Vec<Line> {
     let state = &approval.state;
     let Some(requested) = &state.requested else { return Vec::new() };
@@ -160,14 +162,14 @@ pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &Chats, had: &Ca
     for name in names {
         let Some(channel) = setup.channels.get(name) else { continue };
         let reminder = format!("{name}/reminder");
-        // Nobody is asked anew about what is over; what was shown is kept right.
+        // Post new cards only while pending; keep updating cards that already exist.
         for (line, new) in [(name.clone(), pending), (reminder, pending && state.reminded)] {
             if new || had.get(&line).is_some_and(Seen::may_be_there) {
                 lines.push(Line { name: line, channel: channel.clone() });
             }
         }
     }
-    // Nobody was asked where it was cancelled at once.
+    // An approval that was cancelled when it was opened (version 1) asked nobody, so its owners need no card.
     if !pending && state.version > 1 {
         let owners = requested.owners.iter().filter_map(|owner| setup.people.get(owner));
         lines.extend(owners.flat_map(|owner| chats.of_person(owner)));
@@ -176,7 +178,7 @@ pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &Chats, had: &Ca
 }
 
 impl Chats {
-    /// Where a person can be told something.
+    /// Direct messages to a person, through each connection that reaches them.
     fn of_person(&self, person: &Person) -> Vec<Line> {
         let slack = person.slack.iter().flat_map(|member| {
             let knows = self.slack.iter().filter(|(_, connection)| connection.knows(member));
@@ -196,8 +198,8 @@ impl Chats {
     }
 }
 
-/// The outbox of one tenant's worker, in memory: when each approval must be looked at, and how fast each channel may be
-/// written to.
+/// The outbox of one tenant's worker, in memory: when each approval must be checked, and the pace of each
+/// channel.
 #[derive(Default)]
 pub(crate) struct Outbox {
     due: Mutex<Due>,
@@ -211,7 +213,7 @@ struct Due {
 }
 
 impl Outbox {
-    /// An approval must be looked at, at `at` or earlier.
+    /// Schedules a check of an approval at `at` or earlier.
     pub fn look_at(&self, id: &Ident, at: Instant) {
         let mut due = self.due.lock().expect("no holder of the lock panics");
         match due.of.get(id).copied() {
@@ -223,14 +225,14 @@ impl Outbox {
         due.of.insert(id.clone(), at);
     }
 
-    /// How many approvals must be looked at now.
+    /// Number of approvals that must be checked now.
     pub fn due(&self) -> usize {
         let due = self.due.lock().expect("no holder of the lock panics");
         let now = Instant::now();
         due.by_time.iter().take_while(|(at, _)| *at <= now).count()
     }
 
-    /// Takes what is due, at most `max`; and when the next one is.
+    /// Takes at most `max` approvals that are due, and the time of the next one.
     fn take(&self, max: usize) -> (Vec<Ident>, Option<Instant>) {
         let mut due = self.due.lock().expect("no holder of the lock panics");
         let now = Instant::now();
@@ -244,7 +246,7 @@ impl Outbox {
         (ready.into_iter().map(|(_, id)| id).collect(), next)
     }
 
-    /// How fast a channel may be written to; one message at a time.
+    /// The pace of a channel. Its lock lets one message go at a time.
     fn gate(&self, channel: &Channel) -> std::sync::Arc<tokio::sync::Mutex<gate::Gate>> {
         let mut gates = self.gates.lock().expect("no holder of the lock panics");
         std::sync::Arc::clone(gates.entry(channel.clone()).or_default())

@@ -1,4 +1,4 @@
-//! The outbox at work: one approval at a time, until what is seen is what should be seen.
+//! Sends cards: one approval at a time, until its cards show what they should.
 
 use super::{
     Cards, Line, Seen, Step, Told,
@@ -26,33 +26,34 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Approvals looked at at once.
+/// Most approvals that are checked at once.
 const AT_ONCE_MAX: usize = 16;
-/// Longest sleep without anything due.
+/// Longest sleep while nothing is due.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// A claim of another worker without an outcome is taken over after this time: no call to a chat takes longer.
+/// Age at which another worker's claim without an outcome is taken over. No call to a chat takes longer.
 const CLAIM_TIME: Duration = Duration::from_secs(60);
-/// Nothing is posted on a claim that may end before the chat has answered: it holds this long still.
+/// Minimum time left on our claim before we post; a chat call may take this long.
 const CLAIM_LEFT: Duration = Duration::from_secs(25);
-/// Pause after a failure that tells no time.
+/// Pause after a failure that gives no time.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Pause while another message to the channel is under way, or after a claim was lost.
+/// Pause while another message to the channel is being sent, or after a claim was lost.
 const SOON: Duration = Duration::from_millis(500);
-/// Pause before an approval is looked at again while no rules are in force.
+/// Pause before the next check while no rules are in force.
 const NO_RULES_AGAIN: Duration = Duration::from_secs(300);
-/// A card that was refused is tried so much later than others of its channel: it may be the card that is not taken.
+/// Extra delay for a refused card, so that the channel's other cards go first: perhaps only this card is
+/// refused.
 const BEHIND: Duration = Duration::from_secs(1);
-/// A message that can't be changed is tried again after between these times, growing with how long it is over.
+/// Range of the pause before a locked message is tried again. It grows with the time since the approval's end.
 const LOCKED_AGAIN: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(30)..=Duration::from_secs(3600);
-/// How long after its end an approval's cards are still brought up to date.
+/// Time after an approval's end in which its cards are still updated.
 const KEPT_RIGHT: Duration = Duration::from_secs(7 * 86_400);
 
-/// What came of looking at one card: done, or when to look again.
+/// When to check again. `None` if the card is done.
 type Again = Option<Duration>;
 
 impl Worker {
-    /// Brings cards up to date, for ever.
+    /// Keeps cards up to date until the worker stops.
     pub(crate) async fn send_cards(self: Arc<Self>, running: &mut JoinSet<()>) {
         loop {
             while running.try_join_next().is_some() {}
@@ -70,7 +71,7 @@ impl Worker {
         }
     }
 
-    /// Looks at every card of an approval, and says when to look again.
+    /// Checks every card of an approval, and schedules the next check.
     async fn bring_up(&self, id: &Ident) {
         let again = match self.bring_up_once(id).await {
             Ok(again) => again,
@@ -86,7 +87,7 @@ impl Worker {
     }
 
     async fn bring_up_once(&self, id: &Ident) -> Result<Again, Error> {
-        // Without rules in force nothing is sent; once they are, everything is looked at.
+        // Send nothing without rules in force. Once rules are, every approval is checked.
         let Ok(setup) = self.ready() else { return Ok(Some(NO_RULES_AGAIN)) };
         let Some(approval) = self.get(id).await? else { return Ok(None) };
         let (expected, cards) = self.cards_of(id)?;
@@ -97,16 +98,16 @@ impl Worker {
             let looked = self.bring_up_line(&approval, &line, &seen, expected).await?;
             again = again.into_iter().chain(looked).min();
             if looked.is_some_and(|soon| soon.is_zero()) {
-                // Evidence was written: what is known of the other cards is old.
+                // Evidence was written, so what is known of the other cards may be stale: start again.
                 return Ok(Some(Duration::ZERO));
             }
         }
         Ok(again)
     }
 
-    /// The last journal sequence of an approval's evidence, and what it tells of cards.
+    /// The last journal sequence of an approval's evidence, and the cards that the evidence describes.
     pub(crate) fn cards_of(&self, id: &Ident) -> Result<(u64, Cards), Error> {
-        // First the number, then the entries: see `Approval::read`.
+        // Read the sequence before the entries: see `Approval::read`.
         let (ledger, tenant) = (self.ledger(), self.tenant());
         let expected = ledger.last_on(tenant, &Subject::Evidence(id.clone()))?;
         let published = tenant.published();
@@ -122,8 +123,8 @@ impl Worker {
         Ok((expected, cards))
     }
 
-    /// Whether a card of an approval that was posted through a connection is the one that `is` knows: a click on any other
-    /// message is none of ours. `false` only once everything is posted here that the journal holds.
+    /// True if the approval has a card, posted through this connection, that `is` accepts. A click on any
+    /// other message is not on our card. Returns `false` only after everything in the journal is posted here.
     pub async fn is_posted(
         &self,
         id: &Ident,
@@ -143,7 +144,7 @@ impl Worker {
         known()
     }
 
-    /// Whether an approval should be shown in chats, and no chat has taken a card of it.
+    /// True if the approval should have cards in chats and no chat has taken one.
     pub(crate) fn is_undeliverable(&self, approval: &Approval) -> Result<bool, Error> {
         let asked = approval.state.requested.as_ref().is_some_and(|r| !r.rule.channels.is_empty());
         let (_, cards) = self.cards_of(&approval.id)?;
@@ -177,15 +178,15 @@ impl Worker {
             gate.sent(Instant::now());
             return sending.updated(updated, &mut gate).await;
         }
-        // Whose claim holds, and for how long still.
+        // Who holds the claim, and for how much longer.
         let held = seen.planned.as_ref().and_then(|(worker, at)| {
             let age = Duration::from_nanos(embedded::now().0.saturating_sub(at.0));
             Some((worker == self.name(), CLAIM_TIME.checked_sub(age)?))
         });
         match held {
             Some((ours, left)) if !ours || left < CLAIM_LEFT => return Ok(Some(left)),
-            // Tried again: every claim is an entry for ever. So is no claim made while a chat is in trouble: at worst two
-            // workers post one card each, when it is mended.
+            // A retry makes no new claim, since every claim is an entry for ever. Likewise while a chat is in
+            // trouble. At worst two workers post one card each when the chat works again.
             Some(_) => {}
             None if gate.is_in_trouble() => {}
             None => {
@@ -200,18 +201,18 @@ impl Worker {
     }
 }
 
-/// One card on its way.
+/// One card that is being sent.
 struct Sending<'a> {
     worker: &'a Worker,
     approval: &'a Approval,
     line: &'a Line,
     seen: &'a Seen,
-    /// Since when nobody is asked any more.
+    /// Time since people were last asked. `None` while they are asked.
     over_for: Option<Duration>,
 }
 
 impl Sending<'_> {
-    /// Claims the card; false: another worker wrote evidence first.
+    /// Claims the card. False if another worker wrote evidence first.
     async fn claim(&self, expected: u64) -> Result<bool, Error> {
         let step = Step::Planned { worker: self.worker.name().to_owned(), at: embedded::now() };
         let body = canonical::of(&self.evidence(step));
@@ -231,7 +232,7 @@ impl Sending<'_> {
         serde_json::Map::from_iter([("card".to_owned(), told)])
     }
 
-    /// Tells what happened; the next look sees it.
+    /// Records an event of the card. The next check reads it.
     async fn tell(&self, step: Step) -> Result<Again, Error> {
         self.worker.keep_evidence(&self.approval.id, &self.evidence(step)).await?;
         Ok(Some(Duration::ZERO))
@@ -240,10 +241,11 @@ impl Sending<'_> {
     async fn post(&self, gate: &mut Gate) -> Result<Again, Error> {
         let (card, _) = self.worker.card(self.approval)?;
         let chat = self.chat()?;
-        // Nobody is asked anew about what is over; what may be there is looked for, to be kept right.
+        // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
         let only_look = self.over_for.is_some() && !self.line.is_owners();
         let late = self.seen.planned.is_some() || self.seen.refused.is_some();
-        // A reminder is a second card of the same approval: the first one must not be taken for it.
+        // Search only for first cards: a reminder is a second card of the same approval, and the search would
+        // find the first.
         if late && !self.line.name.contains('/') {
             match chat.find(&self.line.channel.to, &self.approval.id).await {
                 Ok(Some(posted)) => return self.tell(posted_step(posted, 0)).await,
@@ -301,7 +303,7 @@ impl Sending<'_> {
             }
             Err(SendError::Gone(_)) => self.tell(Step::Gone).await,
             Err(SendError::Locked(code)) => match self.over_for {
-                // Only people who are still asked need a new card.
+                // Post a new card only while people are asked.
                 None => self.tell(Step::Gone).await,
                 Some(age) => {
                     if self.seen.refused.as_ref() != Some(&code) {
@@ -314,7 +316,7 @@ impl Sending<'_> {
         }
     }
 
-    /// What to do after a failure.
+    /// Decides what to do after a failure.
     async fn failed(&self, error: SendError, gate: &mut Gate) -> Result<Again, Error> {
         let (tenant, approval) = (&self.worker.tenant().name, &self.approval.id);
         let line = &self.line.name;
@@ -348,7 +350,7 @@ impl Sending<'_> {
     }
 }
 
-/// How long nobody is asked any more; `None`: people are asked.
+/// Time since people were last asked. `None` while they are asked.
 fn over_for(approval: &Approval) -> Option<Duration> {
     let state = &approval.state;
     let since = state.ended_at.or_else(|| approval.steps.last().map(|step| step.at));

@@ -1,4 +1,4 @@
-//! What stands in the log of a tenant's files: the rules whole, everything else as a salted digest.
+//! What the log holds of a tenant's files: the rules in full, everything else as a salted digest.
 
 use super::Setup;
 use data_encoding::BASE64URL_NOPAD;
@@ -10,11 +10,11 @@ use ledger::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Keeps salts of people apart from everything else that is derived from the salt key.
+/// Separates salts of people from everything else that is derived from the salt key.
 const PEOPLE_DOMAIN: &[u8] = b"countersign-people-v1";
 
-/// The salt of one applied version of people and channels. People can be guessed: whoever has the salt can test guesses of
-/// that version, and check its files; nobody else can (P11).
+/// The salt of one applied version of people and channels. People can be guessed: with the salt one can test
+/// guesses of that version, and check its files. Without it nobody can (P11).
 pub fn people_salt(salt_key: &[u8; 32], nonce: &str) -> Salt {
     let keyed = |key: &[u8], text: &[u8]| {
         let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
@@ -25,13 +25,13 @@ pub fn people_salt(salt_key: &[u8; 32], nonce: &str) -> Salt {
 }
 
 impl Setup {
-    /// Whether these are the files that `body` put in force, but for comments, spelling and order of keys.
+    /// True if these are the files that `body` put in force, apart from comments, spelling and order of keys.
     pub fn is_applied(&self, body: &Rules, salt_key: &[u8; 32]) -> bool {
         let salt = people_salt(salt_key, &body.people_nonce);
         self.rules_digest() == body.rules_digest && self.people_digest(&salt) == body.people_digest
     }
 
-    /// The body that puts it in force (`system.rules`). `load` sees to it that it fits into an entry.
+    /// The body that puts these files in force (`system.rules`). `load` makes sure that it fits into an entry.
     pub fn body(
         &self,
         salt_key: &[u8; 32],
@@ -45,22 +45,25 @@ impl Setup {
         Rules { v: 1, rules, rules_digest, people_digest, people_nonce, by, reason }
     }
 
-    /// base64url SHA-256 of the RFC 8785 form of the rules. No personal data: it may stand anywhere.
+    /// base64url SHA-256 of the RFC 8785 form of the rules. It contains no personal data, so it may be shown
+    /// anywhere.
     pub fn rules_digest(&self) -> String {
         BASE64URL_NOPAD.encode(&Sha256::digest(canonical::of(&self.rules)))
     }
 
-    /// base64url SHA-256 of `[salt, "people", …]`, people and channels: made like the digest of a payload field.
+    /// base64url SHA-256 of `[salt, "people", …]`, people and channels. It is made like the digest of a
+    /// payload field.
     pub fn people_digest(&self, salt: &Salt) -> String {
         disclosure::digest_of(salt, "people", &self.people_form())
     }
 
-    /// base64url SHA-256 of people and channels. Guessable: it is sent to the server to compare, and never recorded.
+    /// base64url SHA-256 of people and channels. It can be guessed, so it is only sent to the server to
+    /// compare, and never recorded.
     pub fn people_sha256(&self) -> String {
         BASE64URL_NOPAD.encode(&Sha256::digest(self.people_form()))
     }
 
-    /// RFC 8785 form of people, in order of ids, and channels.
+    /// RFC 8785 form of people, sorted by id, and channels.
     fn people_form(&self) -> Vec<u8> {
         let people: Vec<_> = self.people.values().collect();
         canonical::of(&serde_json::json!({"channels": self.channels, "people": people, "v": 1}))

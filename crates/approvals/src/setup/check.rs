@@ -1,4 +1,5 @@
-//! What no single table shows: groups without members, quorums that nobody can meet, channels that lead nowhere.
+//! Checks that need several tables: groups without members, quorums that nobody can meet, channels that lead
+//! nowhere.
 
 use super::{
     Chat, Connections, Setup,
@@ -9,10 +10,10 @@ use decider::{quorum::Quorum, rule::RuleError};
 use ledger::{canonical, ident::Ident, system};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Room in a `rules` entry for all but the rules, in bytes.
+/// Space in a `rules` entry for everything but the rules, in bytes.
 const FRAME_BYTES: usize = 1024;
 
-/// Channels name connections of this tenant. Somebody else's connection is as unknown as none (P12).
+/// Channels must name connections of this tenant. Another tenant's connection is as unknown as none (P12).
 pub(super) fn connections(file: &File<'_>, read: &Read, tenant: &Ident, known: &Connections) {
     for (name, (channel, at)) in &read.channels {
         let connection = known.get(&channel.connection).filter(|(owner, _)| owner == tenant);
@@ -45,7 +46,7 @@ fn is_slack_channel(to: &str) -> bool {
         && to.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
-/// Each rule by itself, and against the people and channels of `setup`.
+/// Checks each rule by itself, and against the people and channels of `setup`.
 pub(super) fn rules(file: &File<'_>, rules: &[Placed], setup: &Setup) {
     let mut sound = true;
     for Placed { rule, at, quorum_at, channels_at } in rules {
@@ -65,7 +66,7 @@ pub(super) fn rules(file: &File<'_>, rules: &[Placed], setup: &Setup) {
         }
     }
     let whole: Vec<_> = rules.iter().map(|placed| &placed.rule).collect();
-    // Only rules that keep their limits have an RFC 8785 form.
+    // Only a rule that keeps its limits has an RFC 8785 form.
     let bytes = if sound { canonical::of(&whole).len() } else { 0 };
     let max = system::BODY_BYTES_MAX - FRAME_BYTES;
     if bytes > max {
@@ -77,7 +78,7 @@ pub(super) fn rules(file: &File<'_>, rules: &[Placed], setup: &Setup) {
     }
 }
 
-/// Why the members of its groups, less any one of them who may own the agent (P10), can't meet a quorum.
+/// Why the members of its groups can't meet a quorum if any one of them owns the agent (P10).
 fn cannot_be_met(quorum: &Quorum, setup: &Setup) -> Option<String> {
     let groups = quorum.groups();
     let active = setup.active();

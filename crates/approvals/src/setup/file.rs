@@ -1,4 +1,4 @@
-//! One TOML file, read so that every mistake in it is told at once, each with its line.
+//! Reads one TOML file, and reports every mistake in it at once, each with its line.
 
 use serde::de::DeserializeOwned;
 use std::{cell::RefCell, ops::Range};
@@ -7,21 +7,21 @@ use toml::{
     de::{DeTable, DeValue, ValueDeserializer},
 };
 
-/// A file while it is read.
+/// A file that is being read.
 pub(super) struct File<'a> {
     path: &'a str,
     text: &'a str,
-    /// Tables are read one inside the other, and each finds mistakes.
+    /// Tables are read one inside the other, and each may find mistakes.
     mistakes: RefCell<Vec<(usize, String)>>,
 }
 
 impl<'a> File<'a> {
-    /// `path` is what mistakes begin with.
+    /// `path` begins the text of each mistake.
     pub(super) fn new(path: &'a str, text: &'a str) -> Self {
         Self { path, text, mistakes: RefCell::default() }
     }
 
-    /// The outermost table; `None`, with mistakes, if the text is not TOML.
+    /// The outermost table. `None`, with mistakes, if the text is not TOML.
     pub(super) fn table(&self) -> Option<Table<'_>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
@@ -46,10 +46,10 @@ impl<'a> File<'a> {
     }
 }
 
-/// A table while it is read: what was taken out is known, what is left at the end is not.
+/// A table that is being read. Members that remain at the end are unknown.
 pub(super) struct Table<'a> {
     file: &'a File<'a>,
-    /// Where it begins, in bytes.
+    /// Byte at which it begins.
     pub(super) at: usize,
     members: DeTable<'a>,
 }
@@ -64,8 +64,8 @@ impl<'a> Table<'a> {
         self.members.remove(name)
     }
 
-    /// The member `name` and where it is; `None` if it is absent or, with a mistake that says what is `expected`, is
-    /// something else.
+    /// Takes the member `name` and its place. `None` if it is absent, or, with a mistake that says what is
+    /// `expected`, if it is of another type.
     pub(super) fn take<T: DeserializeOwned>(
         &mut self,
         name: &str,
@@ -80,7 +80,7 @@ impl<'a> Table<'a> {
         Some((read.ok()?, start))
     }
 
-    /// As [`take`](Self::take), and its absence is a mistake too.
+    /// As [`take`](Self::take); an absent member is a mistake too.
     pub(super) fn must<T: DeserializeOwned>(
         &mut self,
         name: &str,
@@ -109,7 +109,7 @@ impl<'a> Table<'a> {
         elements.into_iter().filter_map(|element| self.inner(name, element)).collect()
     }
 
-    /// Every member, each of which is a table with a name of its own.
+    /// Every member; each must be a table.
     pub(super) fn named_tables(mut self) -> Vec<(String, Table<'a>)> {
         let members = std::mem::take(&mut self.members);
         let named = members.into_iter().map(|(name, value)| {
@@ -129,12 +129,12 @@ impl<'a> Table<'a> {
         None
     }
 
-    /// Whether there is a member of this name that was not taken yet.
+    /// True if there is a member of this name that was not taken yet.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
     }
 
-    /// What was not taken is a mistake: a misspelt name must not look like a rule that is in force.
+    /// Reports members that were not taken: a misspelt name must not look like a rule that is in force.
     pub(super) fn finish(self, known: &str) {
         for name in self.members.keys() {
             let what = format!("{:?} is not known here; there is {known}", name.get_ref());

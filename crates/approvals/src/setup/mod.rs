@@ -1,7 +1,8 @@
-//! A tenant's rules, people and channels: two TOML files, in force once they are applied (`proto/formats/rules.md`).
+//! A tenant's rules, people and channels: two TOML files. They are in force once they are applied
+//! (`proto/formats/rules.md`).
 //!
-//! In scope: reading and checking the files, looking things up in them, their digests. Out of scope: which rule matches
-//! and what a quorum is (`decider`), what is applied when (the `rules` entry, `ledger`).
+//! In scope: reading and checking the files, queries, digests. Out of scope: which rule matches and what a
+//! quorum is (`decider`), what was applied when (the `rules` entry, `ledger`).
 
 mod applied;
 mod check;
@@ -43,19 +44,19 @@ pub const PEOPLE_BYTES_MAX: u64 = 8 << 20;
 /// One person who may be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Person {
-    /// Opaque principal id: the only thing of a person that stands in the log.
+    /// Opaque principal id. The log holds nothing else of a person.
     pub id: Ident,
-    /// For pages and cards.
+    /// Name, for pages and cards.
     pub name: String,
-    /// Groups that rules ask.
+    /// Groups that rules can ask.
     pub groups: BTreeSet<String>,
-    /// Agents this person owns, by `agent.id`: never reviews their calls.
+    /// Agents that this person owns, by `agent.id`. The person never reviews their calls.
     pub owns: BTreeSet<String>,
     /// Linked member of a Slack workspace.
     pub slack: Option<SlackMember>,
     /// Linked member of a Microsoft directory.
     pub teams: Option<TeamsMember>,
-    /// Asked nothing, and signed in nowhere.
+    /// True if the person is not asked and can't sign in.
     pub disabled: bool,
 }
 
@@ -77,16 +78,16 @@ pub struct TeamsMember {
     pub object: String,
 }
 
-/// Where a card can be shown, under a name that rules use.
+/// A place for cards, under a name that rules use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Channel {
-    /// A connection of the server's configuration, of this tenant.
+    /// A connection of this tenant in the server's configuration.
     pub connection: Ident,
     /// Slack: channel id. Teams: conversation id. Webhook: empty.
     pub to: String,
 }
 
-/// Which chat a connection of the server's configuration leads to.
+/// The chat of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chat {
     /// A Slack app.
@@ -97,17 +98,17 @@ pub enum Chat {
     Webhook,
 }
 
-/// The connections of the server's configuration: each belongs to one tenant.
+/// The connections in the server's configuration. Each belongs to one tenant.
 pub type Connections = BTreeMap<Ident, (Ident, Chat)>;
 
-/// What is in force, or would be.
+/// Rules, people and channels that were checked, whether in force or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setup {
-    /// In order; the first match wins; the last matches everything.
+    /// Rules in order. The first match wins; the last one matches everything.
     pub rules: Vec<Rule>,
-    /// By id.
+    /// People by id.
     pub people: BTreeMap<Ident, Person>,
-    /// By name.
+    /// Channels by name.
     pub channels: BTreeMap<String, Channel>,
     active: Arc<People>,
     owners: BTreeMap<String, Vec<Ident>>,
@@ -116,7 +117,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Rules, people and channels that were checked, ready for looking things up.
+    /// Takes rules, people and channels that were checked, and prepares queries.
     pub fn new(
         rules: Vec<Rule>,
         people: BTreeMap<Ident, Person>,
@@ -145,7 +146,7 @@ impl Setup {
         connections: &Connections,
     ) -> Result<Self, Vec<String>> {
         let folder = folder(dir, tenant);
-        // Named from `dir` on: whoever applies them over the network learns nothing of the server's disk.
+        // Paths begin at `dir`, so that a client that applies rules learns nothing about the server's disk.
         let (rules_path, people_path) =
             (format!("{tenant}/{RULES_FILE}"), format!("{tenant}/{PEOPLE_FILE}"));
         let rules = read_text(&folder.join(RULES_FILE), &rules_path, RULES_BYTES_MAX);
@@ -159,7 +160,7 @@ impl Setup {
         Self::parse((&rules_path, &rules), (&people_path, &people), tenant, connections)
     }
 
-    /// As [`load`](Self::load), from texts: each with the name that mistakes begin with.
+    /// As [`load`](Self::load), from texts. Each comes with the name that begins its mistakes.
     pub fn parse(
         (rules_path, rules): (&str, &str),
         (people_path, people): (&str, &str),
@@ -172,8 +173,8 @@ impl Setup {
         Self::read((rules_path, rules), (people_path, people), connected)
     }
 
-    /// As [`parse`](Self::parse) for somebody without the server's configuration, such as an auditor: which connections
-    /// there are is not looked at.
+    /// As [`parse`](Self::parse), without the server's configuration: for an auditor, for example. Connections
+    /// are not checked.
     pub fn of_files(rules: (&str, &str), people: (&str, &str)) -> Result<Self, Vec<String>> {
         Self::read(rules, people, |_, _| ())
     }
@@ -200,23 +201,24 @@ impl Setup {
         setup.filter(|_| wrong.is_empty()).ok_or(wrong)
     }
 
-    /// The rule for a call: the first that matches. `None` only of a setup without a last rule that matches everything.
+    /// The rule for a call: the first that matches. `None` only if no last rule matches everything.
     pub fn rule_for(&self, facts: &Facts<'_>) -> Option<&Rule> {
         first_match(&self.rules, facts)
     }
 
-    /// Groups of everybody who may be asked: people who are not disabled.
+    /// People who may be asked, with their groups: everybody who is not disabled.
     pub fn active(&self) -> Arc<People> {
         Arc::clone(&self.active)
     }
 
-    /// Who owns this agent, in order of ids. Disabled people stay owners: nobody else becomes one by that.
+    /// Owners of this agent, sorted by id. Disabled people remain owners, so that disabling them makes nobody
+    /// else an owner.
     pub fn owners_of(&self, agent: &str) -> Vec<Ident> {
         self.owners.get(agent).cloned().unwrap_or_default()
     }
 
-    /// Who never reviews a call of this agent, in order of ids: its owners by the people file, and the one that the data
-    /// plane names (`payload.owner`), if that is a person we know.
+    /// People who never review a call of this agent, sorted by id: its owners in the people file, and the one
+    /// that the data plane names (`payload.owner`), if that person is in the file.
     pub fn owners(&self, agent: &str, named: Option<&str>) -> Vec<Ident> {
         let named = named.and_then(|id| Ident::new(id).ok());
         let mut owners: BTreeSet<Ident> = self.owners_of(agent).into_iter().collect();
@@ -224,12 +226,13 @@ impl Setup {
         owners.into_iter().collect()
     }
 
-    /// The person linked to this member of Slack, also if disabled.
+    /// The person linked to this Slack member, even if disabled.
     pub fn by_slack(&self, member: &SlackMember) -> Option<&Person> {
         self.people.get(self.slack.get(member)?)
     }
 
-    /// The person linked to this member of a Microsoft directory, also if disabled. Ids in any case.
+    /// The person linked to this member of a Microsoft directory, even if disabled. Upper and lower case are
+    /// equal.
     pub fn by_teams(&self, member: &TeamsMember) -> Option<&Person> {
         let directory = member.directory.to_ascii_lowercase();
         let object = member.object.to_ascii_lowercase();
@@ -237,12 +240,12 @@ impl Setup {
     }
 }
 
-/// Where a tenant's files are.
+/// Folder of a tenant's files.
 pub fn folder(dir: &Path, tenant: &Ident) -> PathBuf {
     dir.join(tenant.as_str())
 }
 
-/// What a file holds; `name` is what a mistake begins with.
+/// Reads a file. `name` begins the text of a mistake.
 fn read_text(path: &Path, name: &str, max: u64) -> Result<String, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|e| {

@@ -1,4 +1,4 @@
-//! `people.toml`: who may be asked.
+//! Reads `people.toml`: the people who may be asked.
 
 use super::{
     Person, SlackMember, TeamsMember,
@@ -16,12 +16,12 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const GROUPS_MAX: usize = 64;
 /// Most agents of one person.
 pub const AGENTS_MAX: usize = 1000;
-/// Longest `agent.id`, in bytes: what an event may carry.
+/// Longest `agent.id`, in bytes: the limit of an event.
 const AGENT_BYTES_MAX: usize = ledger::event::TEXT_BYTES_MAX;
 /// Longest id of a member or workspace in Slack, in bytes.
 const SLACK_BYTES_MAX: usize = 32;
 
-/// Reads the file as far as it goes; mistakes are noted in it. `None`: it is not TOML.
+/// Reads the file and notes its mistakes. `None` if it is not TOML.
 pub(super) fn read(file: &File<'_>) -> Option<BTreeMap<Ident, Person>> {
     let mut table = file.table()?;
     let tables = table.tables("person");
@@ -34,7 +34,7 @@ pub(super) fn read(file: &File<'_>) -> Option<BTreeMap<Ident, Person>> {
     for table in tables.into_iter().take(PEOPLE_MAX) {
         let at = table.at;
         let Some(person) = person(table) else { continue };
-        // Two people behind one account could count twice in a quorum (P10).
+        // Two people with the same account could count twice in a quorum (P10).
         let linked = |other: Option<Ident>, chat: &str| {
             if let Some(other) = other {
                 let id = &person.id;
@@ -74,7 +74,7 @@ fn person(mut table: Table<'_>) -> Option<Person> {
     Some(Person { id, name, groups, owns, slack, teams, disabled })
 }
 
-/// A list of distinct texts: so many, so long.
+/// A list of distinct texts, limited in number and length.
 fn names(table: &mut Table<'_>, name: &str, (count, bytes): (usize, usize)) -> BTreeSet<String> {
     let Some((list, at)) = table.take::<Vec<String>>(name, "a list of texts") else {
         return BTreeSet::new();

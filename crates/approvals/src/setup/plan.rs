@@ -1,4 +1,5 @@
-//! What the rules would do with one call: `countersign rules test`. Pure, from the files and an event alone.
+//! What the rules would do with one call (`countersign rules test`). Pure: it uses only the files and an
+//! event.
 
 use super::{Person, Setup};
 use decider::{
@@ -21,72 +22,72 @@ pub enum NotPlanned {
     NotPaused(#[from] NotPaused),
 }
 
-/// A person, for people.
+/// A person, by id and name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Named {
     /// Principal id.
     pub id: Ident,
-    /// Name.
+    /// The person's name.
     pub name: String,
 }
 
-/// A rule that is not for this call.
+/// A rule that does not match the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PassedOver {
-    /// Its name.
+    /// Name of the rule.
     pub rule: String,
     /// The first condition that does not hold.
     pub why: &'static str,
 }
 
-/// Where a card would be shown.
+/// A place where a card would be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// Name in `[channels]`.
     pub channel: String,
-    /// The connection it uses.
+    /// Connection that it uses.
     pub connection: Ident,
-    /// Where to in that chat.
+    /// Destination in that chat.
     pub to: String,
-    /// Only when the approval is escalated.
+    /// True if it is used only after an escalation.
     pub on_escalation: bool,
 }
 
-/// When what would happen, if the journal took the event at its own `time`.
+/// The times of the approval, if the journal took the event at the event's own `time`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Times {
     /// The event's `time`.
     pub asked: Nanos,
-    /// At 1/2 of the time to approve.
+    /// Half of the time to approve is over.
     pub reminder: Nanos,
-    /// At 2/3 of the time to approve; `None`: the rule escalates to nobody.
+    /// Two thirds of the time to approve are over. `None` if the rule has no `escalate` channels.
     pub escalation: Option<Nanos>,
-    /// From then on nothing grants.
+    /// From this time on, nothing grants it.
     pub approval_deadline: Nanos,
 }
 
-/// What would happen with one paused call.
+/// What would happen to one paused call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// Its call digest.
+    /// Digest of the call.
     pub call_digest: String,
-    /// The rule for it, whole.
+    /// The whole rule that matches.
     pub rule: Rule,
-    /// Its digest.
+    /// Digest of the rule.
     pub rule_digest: String,
-    /// The rules before it, in order.
+    /// The rules before it, in order, and why they do not match.
     pub passed_over: Vec<PassedOver>,
-    /// Who owns the agent: they are not asked.
+    /// Owners of the agent. They are not asked.
     pub owners: Vec<Named>,
-    /// The rule demands a known owner and there is none: the approval would be cancelled at once.
+    /// True if the rule demands a known owner and none is known: the approval would be cancelled at once.
     pub owner_unknown: bool,
-    /// Who is asked, by group of the quorum.
+    /// People who are asked, by group of the quorum.
     pub asked: BTreeMap<String, Vec<Named>>,
-    /// Whom the quorum still lacks if everybody who is asked says yes; empty: it can be met.
+    /// What the quorum lacks even if everybody who is asked approves. Empty if it can be met.
     pub lacking: Vec<(u32, String)>,
-    /// Where, beside the web page.
+    /// Places of cards, beside the web page.
     pub places: Vec<Place>,
-    /// When.
+    /// Times of the approval.
     pub times: Times,
 }
 

@@ -1,4 +1,4 @@
-//! `rules.toml`: channels, and the ordered rules.
+//! Reads `rules.toml`: channels, and the ordered rules.
 
 use super::{
     Channel,
@@ -20,24 +20,24 @@ pub const CHANNELS_MAX: usize = 100;
 /// Longest conversation or channel id of a chat, in bytes.
 pub const TO_BYTES_MAX: usize = 256;
 
-/// Defaults of a rule that does not say it.
+/// Defaults for members that a rule leaves out.
 mod default {
-    /// Refusals that end it.
+    /// Number of denials that end an approval.
     pub(super) const DENY: u32 = 1;
-    /// Seconds to approve.
+    /// Seconds from the decision to the approval deadline.
     pub(super) const APPROVE_WITHIN: u64 = 3600;
-    /// Seconds to execute.
+    /// Seconds from the grant to the execution deadline.
     pub(super) const EXECUTE_WITHIN: u64 = 15 * 60;
-    /// Seconds to report.
+    /// Seconds from the redemption until a missing report counts as unknown.
     pub(super) const REPORT_WITHIN: u64 = 3600;
-    /// Seconds that a token lives.
+    /// Validity of a token in seconds.
     pub(super) const TOKEN_LIFE: u64 = 120;
 }
 
 const DURATION: &str = "a time such as \"90s\", \"15m\", \"1h\" or \"7d\"";
 const TEXTS: &str = "a text or a list of texts";
 
-/// A rule, and where its quorum and channels stand in the file.
+/// A rule, with the places of its quorum and channels in the file.
 pub(super) struct Placed {
     pub(super) rule: Rule,
     pub(super) at: usize,
@@ -45,13 +45,13 @@ pub(super) struct Placed {
     pub(super) channels_at: usize,
 }
 
-/// What the file holds: rules in order, channels with their places.
+/// Content of the file: rules in order, channels with their places.
 pub(super) struct Read {
     pub(super) rules: Vec<Placed>,
     pub(super) channels: BTreeMap<String, (Channel, usize)>,
 }
 
-/// Reads the file as far as it goes; mistakes are noted in it. `None`: it is not TOML.
+/// Reads the file and notes its mistakes. `None` if it is not TOML.
 pub(super) fn read(file: &File<'_>) -> Option<Read> {
     let mut table = file.table()?;
     let channels = table.table("channels").map(channels).unwrap_or_default();
@@ -157,7 +157,7 @@ fn rule(mut table: Table<'_>) -> Option<Placed> {
     Some(Placed { rule, at, quorum_at, channels_at })
 }
 
-/// The seconds of `name`, or `otherwise` if it is absent or, with a mistake, is not a time.
+/// The seconds of `name`. `otherwise` if it is absent or, with a mistake, is not a time.
 fn duration(table: &mut Table<'_>, name: &str, otherwise: u64) -> u64 {
     let Some((text, at)) = table.take::<String>(name, DURATION) else { return otherwise };
     seconds(&text).unwrap_or_else(|| {
@@ -180,7 +180,7 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
     number.flatten().map(|number| u64::from(number) * unit)
 }
 
-/// `at_least` and `of`, or `all`, or `any`, each in the other.
+/// `at_least` with `of`, or `all`, or `any`; the last two hold quorums.
 fn quorum(mut table: Table<'_>) -> Option<Quorum> {
     let at = table.at;
     let known = "at_least and of, or all, or any";
@@ -202,7 +202,7 @@ fn quorum(mut table: Table<'_>) -> Option<Quorum> {
     read
 }
 
-/// A text, or several.
+/// One text or several.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Texts {
@@ -216,7 +216,7 @@ fn texts(table: &mut Table<'_>, name: &str) -> Vec<String> {
         Some((Texts::One(text), _)) => vec![text],
         Some((Texts::Many(texts), at)) => {
             if texts.is_empty() {
-                // An empty list would read as "any" where its author meant "none".
+                // An empty list would mean "any", but its author probably meant "none".
                 table.mistake(
                     at,
                     format!("{name} is empty: name some, or leave it out to match all"),

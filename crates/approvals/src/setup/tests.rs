@@ -29,7 +29,7 @@ fn example() -> Setup {
     parse(RULES, PEOPLE).unwrap()
 }
 
-/// The examples with one change: there is a mistake in that line with these words.
+/// The examples with one change: the mistake must be in that line, and have these words.
 fn check(change: (&str, &str), line: &str, words: &str) {
     let in_rules = RULES.contains(change.0);
     assert!(in_rules || PEOPLE.contains(change.0), "{} is in no example", change.0);
@@ -181,18 +181,18 @@ fn digests_follow_meaning_not_spelling() {
     let other_person = of(RULES, &PEOPLE.replace("Bob", "Rob"));
     assert_eq!(applied.rules_digest, other_person.rules_digest);
     assert_ne!(applied.people_digest, other_person.people_digest);
-    // Where cards go is covered too.
+    // The digest also covers the destinations of cards.
     let other_channel = of(&RULES.replace("C0123456789", "C0123456788"), PEOPLE);
     assert_ne!(applied.people_digest, other_channel.people_digest);
     for other in [&other_rule, &other_person, &other_channel] {
         assert!(!setup.is_applied(other, &key));
     }
-    // P11: who does not hold the key, or the salt of just this version, can't test guesses of people.
+    // P11: without the key, or the salt of exactly this version, guesses of people can't be tested.
     assert_ne!(applied.people_digest, setup.body(&[8; 32], nonce(), by(), None).people_digest);
     let again = setup.body(&key, nonce().replace('9', "8"), by(), None);
     assert_ne!(applied.people_digest, again.people_digest);
     assert_ne!(applied.people_digest, setup.people_sha256());
-    // Who is given files and salt can: no configuration of a server is needed.
+    // With files and salt they can, without a server's configuration.
     let read = Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap();
     let salt = people_salt(&key, &applied.people_nonce);
     assert_eq!(read.people_digest(&salt), applied.people_digest);

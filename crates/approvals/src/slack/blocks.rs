@@ -1,7 +1,7 @@
 //! A card as Block Kit. Pure: the same card gives the same bytes.
 //!
-//! Foreign text stands only in `plain_text`, each value in a cell of its own, so that it can form no link, no mention
-//! and no line that looks like ours. If anything of the call does not fit, nothing can be decided here.
+//! Foreign text appears only in `plain_text`, each value in a cell of its own, so it can form no link, no
+//! mention and no line that looks like ours. If any part of the call does not fit, the card has no buttons.
 
 use super::{
     Origin, Shown,
@@ -41,13 +41,13 @@ const REVIEWS_MAX: usize = 10;
 /// Most characters of the list of those who are still needed.
 const NEEDED_CHARS_MAX: usize = 500;
 
-/// A message: the text of its notification, and its blocks.
+/// A message: its notification text and its blocks.
 pub(super) struct Message {
     pub(super) text: String,
     pub(super) blocks: Vec<Value>,
 }
 
-/// Whether a card in Slack has buttons to decide: it may be decided in chat, and all of the call fits.
+/// True if a card in Slack has buttons: the rule allows a review in chat, and the whole call fits.
 pub fn is_decidable(card: &Card) -> bool {
     card.decidable() && names_fit(card) && param_cells(card).is_some()
 }
@@ -75,7 +75,7 @@ pub(super) fn message(card: &Card) -> Message {
     Message { text: escape(&format!("{title}: {what}")), blocks }
 }
 
-/// What is left of a card that Slack finds wrong or too long: where it stands, and the way to the page.
+/// The fallback for a card that Slack finds wrong or too long: its phase, and a link to the page.
 pub(super) fn told(card: &Card) -> Message {
     let title = title(card);
     let what = format!("{} \u{b7} {}", short(&card.tool), short(&card.action));
@@ -85,7 +85,7 @@ pub(super) fn told(card: &Card) -> Message {
     Message { text, blocks: vec![header(&title), fields(&cells), open] }
 }
 
-/// One card for many.
+/// One card that stands for many.
 pub(super) fn digest(digest: &Digest) -> Message {
     let title = format!("{} approvals wait", digest.waiting);
     let text = "More came in one minute than this channel is shown one by one.";
@@ -93,7 +93,7 @@ pub(super) fn digest(digest: &Digest) -> Message {
     Message { text: title.clone(), blocks: vec![header(&title), section(text), open] }
 }
 
-/// By what a card is found again whose posting had no answer.
+/// Metadata by which a card is found after a post without an answer.
 pub(super) fn metadata(approval: &Ident) -> Value {
     json!({"event_type": EVENT_TYPE, "event_payload": {"approval_id": approval}})
 }
@@ -126,7 +126,7 @@ pub(super) fn comment_dialog(shown: &Shown, at: &Posted) -> Value {
     })
 }
 
-/// What is asked, or what became of it. Expiry is never worded as a refusal.
+/// Title: what is asked, or how it ended. An expiry never reads like a denial.
 fn title(card: &Card) -> String {
     let text = match card.phase {
         Phase::None | Phase::Pending => "Approval needed",
@@ -164,7 +164,7 @@ fn summary(card: &Card) -> Vec<Value> {
     cells
 }
 
-/// The frozen params, one cell each; or a line that says why they are not here.
+/// The frozen params, one cell each; or a line that says why they are not shown.
 fn params(card: &Card) -> Vec<Value> {
     match param_cells(card) {
         Some(cells) if cells.is_empty() => vec![section("No parameters.")],
@@ -178,16 +178,16 @@ fn params(card: &Card) -> Vec<Value> {
     }
 }
 
-/// Whether what names the call stands on the card uncut: two calls whose names begin alike must not look the same.
+/// True if the names of the call are shown uncut: two calls whose names begin alike must not look the same.
 fn names_fit(card: &Card) -> bool {
     let names = [Some(&card.tool), Some(&card.action), Some(&card.agent), card.run.as_ref()];
     names.into_iter().flatten().all(|name| short(name) == *name)
 }
 
-/// `None` if one of them is missing or does not fit.
+/// The params as cells. `None` if one of them is missing or does not fit.
 fn param_cells(card: &Card) -> Option<Vec<Value>> {
     let texts = card.params.iter().map(|(name, value)| {
-        // The whole params as one value have the empty pointer.
+        // The empty pointer names the params as a whole.
         let name = if name.is_empty() { "(params)" } else { name };
         format!("{}\n{}", harmless(name), harmless(value))
     });
@@ -249,7 +249,7 @@ fn buttons(card: &Card, what: &str) -> Value {
     json!({"type": "actions", "block_id": "decide", "elements": elements})
 }
 
-/// The way to the page.
+/// A link to the page.
 fn open(card: &Card) -> Value {
     let text = if card.phase == Phase::Pending { "Review in browser" } else { "Open in browser" };
     link(text, &card.url)
@@ -275,7 +275,8 @@ fn cell(label: &str, value: &str) -> Value {
     plain(&cut(&format!("{label}\n{value}"), FIELD_CHARS_MAX))
 }
 
-/// A time that Slack shows in the reader's own zone. The one place with markup: it holds nothing but our own numbers.
+/// A time that Slack shows in the reader's own zone. Only here is markup used, and it contains only our own
+/// numbers.
 fn moment(label: &str, at: Nanos) -> Value {
     let text =
         format!("{label}\n<!date^{}^{{date_short_pretty}} {{time}}|{}>", at.seconds(), utc(at));
@@ -301,12 +302,12 @@ fn short(text: &str) -> String {
     cut(&one_line(text), CELL_CHARS_MAX)
 }
 
-/// Slack's three control characters as entities; it shows the characters.
+/// Slack's three control characters as entities. Slack shows them as the characters.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Length on the wire as Slack may count it: UTF-16 units, escaped.
+/// Length as Slack may count it: UTF-16 units after escaping.
 fn length(text: &str) -> usize {
     text.chars().map(width).sum()
 }
@@ -319,7 +320,7 @@ fn width(c: char) -> usize {
     }
 }
 
-/// At most `max` of [`length`], with an ellipsis where something is left out.
+/// Cuts to at most `max` of [`length`]. An ellipsis shows that something is left out.
 fn cut(text: &str, max: usize) -> String {
     if length(text) <= max {
         return text.to_owned();
@@ -334,7 +335,8 @@ fn cut(text: &str, max: usize) -> String {
     text.chars().take_while(fits).collect::<String>() + "\u{2026}"
 }
 
-/// Any white space as one blank: no line of its own, no gap that looks like one; and nothing hidden.
+/// White space becomes one blank, so that the text has no line breaks or gaps; hidden characters become
+/// visible.
 fn one_line(text: &str) -> String {
     harmless(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -1,5 +1,5 @@
-//! Calls of Slack's Web API, by slack-morphism's client: it has no time limits and puts bodies into its errors, so
-//! every call here has a limit, and every error is reduced to a code.
+//! Calls of Slack's Web API, with slack-morphism's client. That client has no time limits and puts bodies into
+//! its errors, so every call here has a time limit, and every error is reduced to a code.
 
 mod trouble;
 
@@ -18,15 +18,15 @@ use std::{sync::RwLock, time::Duration};
 use trouble::{Trouble, is_about_content};
 use url::Url;
 
-/// Longest wait for an answer when nobody waits for us.
+/// Longest wait for an answer in the background.
 const CALL_WAIT: Duration = Duration::from_secs(10);
-/// Longest wait while a click is answered: Slack gives 3 s for all of it.
+/// Longest wait while a click is being answered. Slack allows 3 s for the whole answer.
 const CLICK_WAIT: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else { 1200 });
-/// Messages asked for at once when a card is looked for.
+/// Messages read at once in a search for a card.
 const HISTORY_PAGE: usize = 100;
-/// Most pages looked through: an unknown outcome is looked up soon after.
+/// Most pages read in a search: a post with unknown outcome is looked up soon after.
 const HISTORY_PAGES_MAX: usize = 3;
-/// Hosts of Slack's response URLs; the second one is `GovSlack`'s.
+/// Hosts of Slack's response URLs. The second one belongs to `GovSlack`.
 const RESPONSE_HOSTS: [&str; 2] = ["hooks.slack.com", "hooks.slack-gov.com"];
 
 /// The client of one app.
@@ -56,7 +56,7 @@ struct Next {
     next_cursor: Option<String>,
 }
 
-/// A message of a history, as far as it matters.
+/// The parts of a message in a history that matter here.
 #[derive(Deserialize)]
 struct Found {
     ts: String,
@@ -83,7 +83,7 @@ struct Metadata {
 }
 
 impl Found {
-    /// Ours, not one that another app dressed up with our metadata.
+    /// True if this app sent the message. Another app could copy our metadata.
     fn is_card_of(&self, approval: &Ident, app_id: &str) -> bool {
         let profile = self.bot_profile.as_ref().and_then(|profile| profile.app_id.as_deref());
         let by_us = self.app_id.as_deref().or(profile) == Some(app_id);
@@ -99,7 +99,7 @@ impl Client {
     pub(super) fn new(api_url: &str, token: &str) -> Result<Self, OpenError> {
         let api_url = api_url.trim_end_matches('/');
         let api = Url::parse(api_url).map_err(|_| OpenError::Url(api_url.to_owned()))?;
-        // https, and http for an address on loopback; `api_url` is checked for that by the configuration.
+        // Allows https, and http for addresses on loopback. The configuration checks `api_url` for that.
         let roots = SlackHyperHttpsConnector::builder().with_native_roots();
         let connector =
             roots.map_err(OpenError::Certificates)?.https_or_http().enable_all_versions().build();
@@ -108,10 +108,11 @@ impl Client {
         Ok(Self { connector, http, token, api })
     }
 
-    /// Waits for a call, and no longer than `wait`.
+    /// Waits for a call, for at most `wait`.
     ///
-    /// All calls share one HTTP/2 connection. If it is dead without having been closed, every call waits in vain until
-    /// the kernel gives up, a quarter of an hour: after a call without an answer the next one makes a new connection.
+    /// All calls share one HTTP/2 connection. If it is dead but was not closed, every call waits until the
+    /// kernel gives up, which takes a quarter of an hour. So after a call without an answer, the next one
+    /// makes a new connection.
     async fn in_time<A>(
         &self,
         wait: Duration,
@@ -156,7 +157,7 @@ impl Client {
         self.in_time(CALL_WAIT, call).await
     }
 
-    /// Whether a response URL is Slack's, or that of the configured stand-in on this machine.
+    /// True if a response URL is Slack's, or that of the configured stand-in on this machine.
     fn may_respond_to(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         let slack = url.scheme() == "https" && RESPONSE_HOSTS.contains(&host);
@@ -210,8 +211,8 @@ impl Connection {
         Ok(Posted { conversation: answer.channel, message: answer.ts })
     }
 
-    /// Makes a posted card show how it stands now; one that Slack finds wrong or too long becomes a link to the page, so
-    /// that no button stays on what is over.
+    /// Updates a posted card to the current state. A card that Slack finds wrong or too long becomes a link to
+    /// the page, so that no button remains on an approval that is over.
     pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
         match self.replace(posted, card, &blocks::message(card)).await {
             Err(SendError::Refused(code)) if is_about_content(&code) => {
@@ -234,9 +235,10 @@ impl Connection {
         answer.map(drop).map_err(Trouble::of_change)
     }
 
-    /// Looks for the card of an approval among the newest messages of a channel: after a post without an answer.
+    /// Searches for the card of an approval among the newest messages of a channel, after a post without an
+    /// answer.
     ///
-    /// Not among a member's direct messages: our rights do not reach there, and a second one is harmless.
+    /// Direct messages are not searched: our scopes do not allow it, and a second card does no harm.
     pub async fn find(&self, to: &str, approval: &Ident) -> Result<Option<Posted>, SendError> {
         if to.starts_with(['U', 'W']) {
             return Ok(None);
@@ -257,8 +259,8 @@ impl Connection {
         Ok(None)
     }
 
-    /// Tells something to whoever clicked, and to nobody else: by the click's response URL; where that can't be used, in
-    /// the channel for them alone; and where that is refused too, in a direct message.
+    /// Tells something to the person who clicked, and to nobody else: by the click's response URL; if that
+    /// fails, in the channel, visible to that person only; if that is refused too, in a direct message.
     pub async fn tell(&self, click: &Click, text: &str) -> Result<(), SendError> {
         let first = match &click.response_url {
             Some(url) => self.respond(url, text).await,
@@ -274,13 +276,13 @@ impl Connection {
         answer.map(drop).map_err(Trouble::of_post)
     }
 
-    /// Goes to Slack's response URLs only.
+    /// Sends to Slack's response URLs only.
     async fn respond(&self, response_url: &str, text: &str) -> Result<(), SendError> {
         let url = Url::parse(response_url).ok().filter(|url| self.client.may_respond_to(url));
         let url = url.ok_or_else(|| SendError::Refused("response_url".into()))?;
         let body = json!({"response_type": "ephemeral", "replace_original": false, "text": blocks::escape(text)});
         let span = tracing::debug_span!("slack response");
-        // Without the token: a response URL is its own authority.
+        // Sends no bot token: a response URL needs no other authority.
         let context = SlackClientApiCallContext {
             rate_control_params: None,
             token: None,
@@ -299,7 +301,7 @@ impl Connection {
         answer.map(drop).map_err(Trouble::of_change)
     }
 
-    /// Opens the dialog for a refusal with a comment. A trigger works once, for 3 s.
+    /// Opens the dialog for a denial with a comment. A trigger works once, for 3 s.
     pub async fn open_comment(
         &self,
         trigger_id: &str,
@@ -312,14 +314,14 @@ impl Connection {
     }
 }
 
-/// What posting and updating have in common. Nothing in `text` is turned into links, names or markup.
+/// The common part of posting and updating. Slack turns nothing in `text` into links, names or markup.
 fn body(to: &str, message: &blocks::Message) -> Value {
     json!({
         "channel": to, "text": message.text, "blocks": message.blocks, "parse": "none", "link_names": false,
     })
 }
 
-/// A client without connections yet.
+/// A client that has not connected yet.
 fn pool(connector: &SlackHyperHttpsConnector, api: &Url) -> SlackHyperClient {
     let connector = SlackClientHyperConnector::with_connector(connector.clone());
     SlackClient::new(connector.with_slack_api_url(api.as_str().trim_end_matches('/')))

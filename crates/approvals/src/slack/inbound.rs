@@ -1,5 +1,6 @@
-//! What Slack posts to us: verified over the raw bytes first, read tolerantly after, and never trusted to say who may
-//! decide. Unknown kinds of payloads, blocks and members are let pass; what decides is read strictly.
+//! Requests that Slack posts to us. The signature over the raw bytes is verified first. Then the body is read:
+//! unknown payloads, blocks and members are ignored, but what a review rests on is read strictly. Slack is
+//! never trusted to say who may review.
 
 use super::{
     Connection, Origin, Shown,
@@ -10,12 +11,12 @@ use ledger::time::Nanos;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Longest id, timestamp or trigger of Slack's that is taken, in bytes.
+/// Longest id, timestamp or trigger of Slack that is accepted, in bytes.
 const ID_BYTES_MAX: usize = 255;
 /// Longest `response_url`, in bytes.
 const URL_BYTES_MAX: usize = 1024;
 
-/// The two headers that sign a request, as they came.
+/// The two headers that sign a request, as received.
 #[derive(Clone, Copy, Debug)]
 pub struct Headers<'a> {
     /// `X-Slack-Request-Timestamp`
@@ -24,89 +25,90 @@ pub struct Headers<'a> {
     pub signature: Option<&'a str>,
 }
 
-/// What somebody did.
+/// A person's action in Slack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Interaction {
     /// A button of a card.
     Click(Click),
-    /// The comment dialog was sent.
+    /// The comment dialog was submitted.
     Comment(Comment),
-    /// Nothing that concerns us: a link button, another kind of payload.
+    /// Nothing for us: a link button, or another kind of payload.
     Ignored,
 }
 
-/// A button.
+/// The button that was clicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Yes.
+    /// Approve.
     Approve,
-    /// No.
+    /// Deny.
     Deny,
-    /// No, after the dialog.
+    /// Deny, with a comment from the dialog.
     DenyWithComment,
 }
 
 /// A click on a card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Click {
-    /// Who.
+    /// The member who submitted it.
     pub clicker: Clicker,
-    /// Which button.
+    /// The button.
     pub act: Act,
-    /// What the card had shown.
+    /// What the card showed.
     pub shown: Shown,
-    /// The message with the button. Whether we posted it as a card of this approval is for the caller to find out.
+    /// The message that has the button. The caller must check that we posted it as a card of this approval.
     pub at: Posted,
-    /// Where the clicker alone is answered.
+    /// URL by which the clicker alone is answered.
     pub response_url: Option<String>,
     /// Opens one dialog, within 3 s.
     pub trigger_id: Option<String>,
 }
 
-/// A refusal with its reason, from the dialog.
+/// A denial with a comment, from the dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment {
-    /// Who.
+    /// The member who submitted it.
     pub clicker: Clicker,
-    /// What the card had shown.
+    /// What the card showed.
     pub shown: Shown,
     /// The card whose button opened the dialog.
     pub at: Posted,
-    /// The words; empty when there are none.
+    /// The comment; may be empty.
     pub text: String,
 }
 
-/// Whoever clicked, by Slack's word.
+/// The member who clicked, as Slack names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clicker {
     /// Workspace or organisation, and member: what an administrator writes into `people.toml`.
     pub member: SlackMember,
-    /// The same person by the organisation that this workspace belongs to, if Slack says so.
+    /// The same person under the organisation that the workspace belongs to, if Slack says so.
     pub organisation: Option<SlackMember>,
-    /// Not a member of a workspace or organisation of this connection: a guest through Slack Connect.
+    /// True if the person is not a member of this connection's workspaces or organisations: a guest by Slack
+    /// Connect.
     pub is_foreign: bool,
 }
 
 impl Clicker {
-    /// The names under which this person may be linked: only of workspaces that this connection lists.
+    /// The ids under which this person may be linked. Only workspaces of this connection count.
     pub fn members(&self) -> impl Iterator<Item = &SlackMember> {
         let all = std::iter::once(&self.member).chain(&self.organisation);
         all.filter(|_| !self.is_foreign)
     }
 }
 
-/// Why a request is not answered. Whoever sent it learns no more than the status.
+/// Why a request is refused. The sender sees only the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not from Slack, or too old.
+    /// Slack did not sign it, or it is too old.
     #[error(
         "the signature or its time is wrong: check signing_secret_files and this machine's clock"
     )]
     Signature,
-    /// Signed, but of another app.
+    /// It is signed, but for another app.
     #[error("it is for another app: check app_id")]
     App,
-    /// Signed, but not to be read as an interaction.
+    /// It is signed, but can't be read as an interaction.
     #[error("the body is not an interaction")]
     Body,
 }
@@ -142,14 +144,14 @@ struct Form {
     payload: String,
 }
 
-/// The members that matter, of all kinds of payloads together.
+/// The members that matter here, for all kinds of payloads.
 #[derive(Deserialize)]
 struct Payload {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
     api_app_id: String,
-    /// Null where an app is installed for a whole organisation.
+    /// Null if an app is installed for a whole organisation.
     #[serde(default)]
     team: Option<Team>,
     #[serde(default)]
@@ -257,7 +259,7 @@ impl Payload {
         }))
     }
 
-    /// Membership is what Slack says of the *user*; where the click happened says nothing about who it was.
+    /// The membership that Slack states for the *user*. The place of the click does not show who clicked.
     fn clicker(&self, workspaces: &[String]) -> Result<Clicker, Refused> {
         let user = self.user.as_ref().filter(|user| is_id(&user.id)).ok_or(Refused::Body)?;
         let home = user.team_id.clone().filter(|id| is_id(id)).unwrap_or_default();
@@ -287,7 +289,7 @@ fn act(action_id: &str) -> Option<Act> {
     }
 }
 
-/// Ids, timestamps and triggers of Slack: short and printable.
+/// True for ids, timestamps and triggers of Slack: short and printable.
 fn is_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -1,9 +1,9 @@
-//! What Slack's console imports to make the app: one bot, three scopes, one address for clicks.
+//! The manifest from which Slack's console makes the app: one bot, three scopes, one address for clicks.
 
 use ledger::ident::Ident;
 use serde_json::{Value, json};
 
-/// `chat:write` posts and updates; the histories find a card again whose posting had no answer.
+/// `chat:write` posts and updates; the histories are for finding a card after a post without an answer.
 const SCOPES: [&str; 3] = ["chat:write", "channels:history", "groups:history"];
 
 /// The manifest of the app of one connection, for *Create New App → From a manifest*.

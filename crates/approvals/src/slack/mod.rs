@@ -1,7 +1,9 @@
-//! Slack: cards out, clicks in. Nobody else names Slack's words; `client` and `signature` alone name slack-morphism.
+//! Slack: cards out, clicks in. Only this module uses Slack's terms; `client` and `signature` alone name
+//! slack-morphism.
 //!
-//! In scope: Block Kit of a card, calls of the Web API, the signature and the meaning of a click, the app manifest.
-//! Out of scope: when a card is sent or repaired (the outbox), whether a click counts (the worker), HTTP (`api`).
+//! In scope: Block Kit of a card, calls of the Web API, the signature and the meaning of a click, the app
+//! manifest. Out of scope: when a card is sent or repaired (the outbox), whether a click counts (the worker),
+//! HTTP (`api`).
 
 mod blocks;
 mod client;
@@ -33,26 +35,27 @@ pub struct Options {
     pub bot_token: Zeroizing<String>,
     /// The signing secret: one, or two while it is changed.
     pub signing_secrets: Vec<Zeroizing<String>>,
-    /// Slack's Web API: `https://slack.com/api`; http only on loopback.
+    /// Address of Slack's Web API: `https://slack.com/api`; http only on loopback.
     pub api_url: String,
 }
 
-/// Why a connection can't be opened; each says what to do.
+/// Why a connection can't be opened. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The address of the Web API.
+    /// The address of the Web API is wrong.
     #[error("api_url: {0} is not a URL")]
     Url(String),
-    /// No certificates of this system.
+    /// The system's certificates can't be read.
     #[error("no certificate authorities on this system: install the package ca-certificates ({0})")]
     Certificates(std::io::Error),
 }
 
-/// One Slack app in one workspace or organisation, for one tenant. Holds its secrets for as long as it lives.
+/// One Slack app in one workspace or organisation, for one tenant. It holds its secrets in memory until it is
+/// dropped.
 pub struct Connection {
-    /// Its name in the configuration, and in the address that Slack posts clicks to.
+    /// Name in the configuration, and in the address to which Slack posts clicks.
     pub name: Ident,
-    /// Whose approvals.
+    /// Tenant whose approvals the app shows.
     pub tenant: Ident,
     app_id: String,
     workspaces: Vec<String>,
@@ -78,23 +81,23 @@ impl Connection {
         Ok(Self { name, tenant, app_id, workspaces, signature, client })
     }
 
-    /// Whether this connection leads to the workspace of a member.
+    /// True if this connection serves the member's workspace.
     pub fn knows(&self, member: &SlackMember) -> bool {
         self.workspaces.contains(&member.workspace)
     }
 }
 
-/// What the buttons of a card know: which approval it was, and what of it was shown.
+/// What the buttons of a card carry: the approval, and what the card showed of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shown {
-    /// The approval.
+    /// Id of the approval.
     #[serde(rename = "a")]
     pub approval: Ident,
     /// First 8 characters of the call digest.
     #[serde(rename = "d")]
     pub digest: String,
-    /// The version.
+    /// Version that the card showed.
     #[serde(rename = "v")]
     pub version: u64,
     /// When the card was made.
@@ -102,7 +105,7 @@ pub struct Shown {
     pub shown_at: Nanos,
 }
 
-/// What a comment dialog carries in its `private_metadata`: the card it was opened from.
+/// The `private_metadata` of a comment dialog: the card from which it was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Origin {

@@ -1,9 +1,10 @@
 //! A card as an Adaptive Card, schema 1.5 (the newest that Teams shows). Pure.
 //!
-//! Foreign text stands in `TextRun`s only: unlike `TextBlock` and `FactSet` they know no Markdown, so no agent can forge
-//! a link, a mention or an "Approved by" line. Each foreign text is a block of its own, so that right-to-left text can't
-//! reorder its neighbours. What a `TextRun` would still interpret (`{{DATE(…)}}`) is broken up, and a call that contains
-//! it has no buttons, because it can't be shown exactly.
+//! Foreign text appears only in `TextRun`s. Unlike `TextBlock` and `FactSet` they have no Markdown, so no
+//! agent can forge a link, a mention or an "Approved by" line. Each foreign text is a block of its own, so
+//! that right-to-left text can't reorder its neighbours. What a `TextRun` would still interpret
+//! (`{{DATE(…)}}`) is broken up, and a call that contains it has no buttons, because it can't be shown
+//! exactly.
 
 use crate::cards::{Card, Digest};
 use decider::approval::{Decision, Phase};
@@ -12,36 +13,36 @@ use serde_json::{Value, json};
 
 /// Media type of the cards.
 pub const CONTENT_TYPE: &str = "application/vnd.microsoft.card.adaptive";
-/// Most members whose view is refreshed by itself: Teams takes no more.
+/// Most members whose view refreshes by itself. Teams allows no more.
 pub const REFRESH_MAX: usize = 60;
 /// Largest message, in bytes of UTF-16, as Teams counts. Documented limits are 28 KB for webhooks and more for bots.
 pub const MESSAGE_BYTES_MAX: usize = 28 << 10;
-/// What the message around a card may take of that.
+/// Part of that which the message around a card may take.
 const ENVELOPE_BYTES: usize = 2 << 10;
-/// Longest text of an agent that is shown, in characters; it is no part of the call.
+/// Longest text of an agent that is shown, in characters. It is not part of the call.
 const AGENT_SAYS_CHARS_MAX: usize = 600;
 /// Longest comment, in characters.
 const COMMENT_CHARS_MAX: usize = super::inbound::COMMENT_CHARS_MAX;
 
-/// For whom a card is drawn.
+/// The reader for whom a card is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// Members (`29:…`) whose client asks for their own view.
+    /// Members (`29:…`) whose client asks for a view of their own.
     pub members: &'a [String],
-    /// Whether there may be buttons. A convenience: what counts is decided at the click.
+    /// True to show buttons. This is only a convenience: the click decides what counts.
     pub buttons: bool,
-    /// A line for this reader alone.
+    /// A line for this reader only.
     pub note: Option<&'a str>,
 }
 
 impl<'a> View<'a> {
-    /// The posted card.
+    /// The posted card, for all readers.
     pub fn everybody(members: &'a [String]) -> Self {
         Self { members, buttons: true, note: None }
     }
 }
 
-/// The whole card. One that is too big for Teams, or can't be shown exactly, only leads to the page.
+/// The whole card. A card that is too big for Teams, or can't be shown exactly, only links to the page.
 pub fn full(card: &Card, view: &View<'_>) -> Value {
     let exact = shown_exactly(card);
     let buttons = view.buttons && card.decidable() && exact;
@@ -54,12 +55,12 @@ pub fn full(card: &Card, view: &View<'_>) -> Value {
     draw(card, view, false, Some(hint), false)
 }
 
-/// A card that only tells, and leads to the page.
+/// A card without buttons that links to the page.
 pub fn link(card: &Card) -> Value {
     told(card, None)
 }
 
-/// As [`link`], with a line for this reader alone: for those who are not asked.
+/// As [`link`], with a line for this reader only: for people who are not asked.
 pub fn told(card: &Card, note: Option<&str>) -> Value {
     let (heading, colour) = heading(card);
     let mut body = vec![title(heading, colour), foreign(&call_words(card), Look::Strong)];
@@ -70,14 +71,14 @@ pub fn told(card: &Card, note: Option<&str>) -> Value {
     sheet(&body, &[open("Review in browser", &card.url)], heading)
 }
 
-/// Many cards in one.
+/// One card that stands for many.
 pub fn digest(digest: &Digest) -> Value {
     let waiting = format!("{} approvals are waiting", digest.waiting);
     let body = [title("Approvals needed", "accent"), ours(&waiting)];
     sheet(&body, &[open("Open the inbox", &digest.url)], "Approvals needed")
 }
 
-/// The message that carries a card.
+/// A message with the card.
 pub fn message(card: &Value) -> Value {
     json!({
         "type": "message",
@@ -132,7 +133,7 @@ fn sheet(body: &[Value], actions: &[Value], heading: &str) -> Value {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.5",
-        // Notifications, and clients that can't show this version.
+        // Shown in notifications, and by clients that can't show this version.
         "fallbackText": heading,
         "msteams": {"width": "Full"},
         "body": body,
@@ -140,8 +141,8 @@ fn sheet(body: &[Value], actions: &[Value], heading: &str) -> Value {
     })
 }
 
-/// A button that comes back to us as an `invoke`. An old client shows none: there `Action.Submit` would come as a
-/// message, which decides nothing.
+/// A button whose click comes to us as an `invoke`. An old client shows no button: with `Action.Submit` its
+/// click would come as a message, which never counts as a review.
 fn execute(title: &str, verb: &str, style: &str, card: &Card) -> Value {
     json!({
         "type": "Action.Execute", "title": title, "verb": verb, "style": style, "fallback": "drop",
@@ -167,7 +168,7 @@ fn refresh(card: &Card, members: &[String]) -> Value {
     refresh
 }
 
-/// Words for where it stands, and their colour. An expiry never reads as somebody's refusal.
+/// The phase in words, and their colour. An expiry never reads like a denial.
 fn heading(card: &Card) -> (&'static str, &'static str) {
     match card.phase {
         Phase::None | Phase::Pending => ("Approval needed", "accent"),
@@ -216,7 +217,7 @@ fn call_words(card: &Card) -> String {
     format!("{} · {}", card.tool, card.action)
 }
 
-/// Agent, rule and digest, each value apart from its label.
+/// Agent, rule and digest, each value in a block of its own.
 fn about(card: &Card) -> Value {
     let run = card.run.as_deref().unwrap_or("none");
     let rows = [
@@ -283,12 +284,12 @@ fn title(text: &str, colour: &str) -> Value {
     })
 }
 
-/// Our own words, without anything foreign in them.
+/// A text of ours, without any foreign part.
 fn ours(text: &str) -> Value {
     json!({"type": "TextBlock", "text": text, "wrap": true, "isSubtle": true, "spacing": "small"})
 }
 
-/// A time of ours: in the reader's own zone, and in UTC.
+/// A time, in the reader's own zone and in UTC.
 fn deadline(label: &str, at: Nanos) -> Value {
     let second = format!("{}Z", at.to_string().get(..19).unwrap_or_default());
     let local = format!("{{{{DATE({second}, COMPACT)}}}} {{{{TIME({second})}}}}");
@@ -301,7 +302,7 @@ fn utc(at: Nanos) -> String {
     format!("{day} {time} UTC")
 }
 
-/// How a foreign text looks.
+/// How a foreign text is styled.
 #[derive(Clone, Copy)]
 enum Look {
     Plain,
@@ -331,13 +332,13 @@ fn foreign(text: &str, look: Look) -> Value {
     json!({"type": "RichTextBlock", "spacing": "small", "inlines": [run]})
 }
 
-/// Whether Teams shows every foreign text of the call as it is.
+/// True if Teams shows every foreign text of the call exactly.
 fn shown_exactly(card: &Card) -> bool {
     let params = card.params.iter().flat_map(|(name, value)| [name, value]);
     params.chain([&card.tool, &card.action, &card.agent]).all(|text| visible(text) == *text)
 }
 
-/// A text without hidden characters (the last of several edges that see to it) and without `{{`.
+/// The text without hidden characters (a last check after several others) and without `{{`.
 fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in harmless(text).chars() {
@@ -349,7 +350,7 @@ fn visible(text: &str) -> String {
     out
 }
 
-/// Bytes of UTF-16 JSON.
+/// Size as UTF-16 JSON, in bytes.
 fn size(card: &Value) -> usize {
     2 * card.to_string().encode_utf16().count()
 }

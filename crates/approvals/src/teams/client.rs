@@ -1,5 +1,5 @@
-//! The Bot Connector, as we call it: a token for us, then messages with cards. Blocking; [`super::Connection`] moves
-//! it off the runtime.
+//! Calls of the Bot Connector: a token for us, then messages with cards. They block; [`super::Connection`]
+//! moves them off the runtime.
 
 use super::{Options, http, inbound::is_guid};
 use crate::cards::{Posted, SendError};
@@ -13,22 +13,22 @@ use ureq::Agent;
 use url::Url;
 use zeroize::Zeroizing;
 
-/// What our token is for.
+/// Scope of our token.
 const SCOPE: &str = "https://api.botframework.com/.default";
-/// How long before its end a token is not used any more.
+/// A token is no longer used this long before its end.
 const TOKEN_RESERVE: Duration = Duration::from_secs(300);
-/// Longest life of a token that is believed.
+/// Longest validity of a token that is accepted.
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Longest access token, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// Longest conversation and activity id, in bytes.
 const ID_BYTES_MAX: usize = 512;
-/// How long the members of a conversation are remembered.
+/// Time for which the members of a conversation are remembered.
 const MEMBERS_LIFE: Duration = Duration::from_secs(3600);
 /// Most conversations whose members are remembered.
 const MEMBERS_CONVERSATIONS_MAX: usize = 1000;
 
-/// The connector, for one bot.
+/// Client of the connector, for one bot.
 pub(super) struct Client {
     options: Options,
     token_url: Url,
@@ -38,14 +38,14 @@ pub(super) struct Client {
     members: Mutex<BTreeMap<String, (Vec<String>, Instant)>>,
 }
 
-/// What a channels table may name.
+/// Destinations that a channels table may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// A channel of a team: every card begins a thread.
+    /// A channel of a team. Every card begins a thread.
     Channel,
-    /// A person: their chat with the bot.
+    /// A person, by their chat with the bot.
     Person,
-    /// A chat or thread that exists.
+    /// An existing chat or thread.
     Conversation,
 }
 
@@ -61,13 +61,13 @@ fn place(to: &str) -> Place {
 }
 
 impl Client {
-    /// The URLs were checked; `service_url`'s host is listed.
+    /// The caller has checked the URLs; the host of `service_url` is in the list.
     pub(super) fn new(options: Options, token_url: Url, service_url: Url, agent: Agent) -> Self {
         let (token, members) = (Mutex::default(), Mutex::default());
         Self { options, token_url, service_url, agent, token, members }
     }
 
-    /// Posts a message; in a channel as a new thread, to a person in their chat with the bot.
+    /// Posts a message: in a channel as a new thread, to a person in their chat with the bot.
     pub(super) fn post(&self, to: &str, message: &Value) -> Result<Posted, SendError> {
         let to = plain_id(to)?;
         match place(to) {
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// Puts another message in the place of a posted one.
+    /// Replaces a posted message.
     pub(super) fn update(&self, posted: &Posted, message: &Value) -> Result<(), SendError> {
         let (conversation, id) = (plain_id(&posted.conversation)?, plain_id(&posted.message)?);
         let url = self.url(&["conversations", conversation, "activities", id]);
@@ -90,7 +90,7 @@ impl Client {
         if answer.is_success() { Ok(()) } else { Err(answer.error(true)) }
     }
 
-    /// Members whose view can be refreshed (`29:…`), at most `max`. None where Teams does not tell.
+    /// Members whose view can be refreshed (`29:…`), at most `max`. Empty if Teams does not answer.
     pub(super) fn members(&self, to: &str, max: usize) -> Vec<String> {
         if place(to) == Place::Person {
             return to.starts_with("29:").then(|| to.to_owned()).into_iter().collect();
@@ -104,7 +104,7 @@ impl Client {
         }
         let mut url = self.url(&["conversations", channel, "pagedmembers"]);
         url.query_pairs_mut().append_pair("pageSize", &max.to_string());
-        // A convenience: without it the card is posted all the same.
+        // This is optional: without members, the card is posted all the same.
         let members = match self.call(Call::Get, &url) {
             Ok(answer) if answer.is_success() => members_of(&answer.body, max),
             Ok(_) | Err(_) => Vec::new(),
@@ -128,12 +128,12 @@ impl Client {
         if !answer.is_success() {
             return Err(answer.error(false));
         }
-        // It was posted, but without its id it can never be changed.
+        // It was posted, but without its id it can never be updated.
         let message = answer.text("id").ok_or(SendError::Unknown)?;
         Ok(Posted { conversation: conversation.to_owned(), message })
     }
 
-    /// As Microsoft's own clients fill in an activity.
+    /// Adds the address, as Microsoft's own clients do.
     fn addressed(&self, conversation: &str, message: &Value) -> Value {
         let mut message = message.clone();
         message["channelId"] = super::jwt::CHANNEL.into();
@@ -159,7 +159,7 @@ impl Client {
         Ok(Posted { conversation, message })
     }
 
-    /// The chat of a person with the bot: the same one every time.
+    /// A person's chat with the bot. It is always the same one.
     fn chat_with(&self, person: &str) -> Result<String, SendError> {
         let body = json!({
             "isGroup": false,
@@ -184,7 +184,7 @@ impl Client {
         url
     }
 
-    /// One call with our token, and one more with a new token where the first is not taken.
+    /// Makes a call with our token. If the token is refused, repeats it once with a new token.
     fn call(&self, call: Call<'_>, url: &Url) -> Result<http::Answer, SendError> {
         let answer = self.call_with(call, url, &self.token(false)?)?;
         if answer.status != 401 {
@@ -194,7 +194,7 @@ impl Client {
     }
 
     fn call_with(&self, call: Call<'_>, url: &Url, token: &str) -> Result<http::Answer, SendError> {
-        // The last check before the token leaves, whatever made the URL.
+        // The last check before the token is sent, wherever the URL came from.
         if !self.options.service_hosts.contains(&http::host_of(url)) {
             return Err(SendError::Refused("a host that is not in service_hosts".into()));
         }
@@ -214,9 +214,9 @@ impl Client {
         http::answer(sent)
     }
 
-    /// Our token; `anew`: the one at hand was not taken.
+    /// Our token. `anew`: the cached token was refused.
     fn token(&self, anew: bool) -> Result<Zeroizing<String>, SendError> {
-        // Held while it is fetched, so that a hundred cards ask for one token.
+        // Held during the fetch, so that a hundred cards ask for one token.
         let mut held = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((token, until)) = held.as_ref()
             && !anew
@@ -232,7 +232,7 @@ impl Client {
                     *held = Some((token.clone(), Instant::now() + life));
                     return Ok(token);
                 }
-                // Only a refused password makes the next one worth trying.
+                // Only if the password is refused, try the next one.
                 Err(SendError::Refused(why)) => {
                     last = SendError::Refused(format!("the app's password: {why}"));
                 }
@@ -253,7 +253,7 @@ impl Client {
         let form = Zeroizing::new(form.map_err(|_| SendError::Refused("form".into()))?);
         let request = self.agent.post(self.token_url.as_str());
         let request = request.header("Content-Type", "application/x-www-form-urlencoded");
-        // No answer to this request leaves nothing behind.
+        // This request changes nothing, so it may be repeated if no answer came.
         let again = |error| match error {
             SendError::Unknown => SendError::Later("no token in time".into(), None),
             other => other,
@@ -298,7 +298,7 @@ fn members_of(body: &[u8], max: usize) -> Vec<String> {
         .collect()
 }
 
-/// An id that is one segment of a path and nothing else.
+/// An id that is exactly one segment of a path.
 fn plain_id(id: &str) -> Result<&str, SendError> {
     let fits = (1..=ID_BYTES_MAX).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_graphic())

@@ -1,4 +1,4 @@
-//! Calls to Microsoft: bounded in time and size, never redirected, errors sorted by what must be done.
+//! Calls to Microsoft: limited in time and size, without redirects, with errors sorted by what must be done.
 
 use crate::cards::SendError;
 use std::time::Duration;
@@ -11,12 +11,12 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Largest answer, in bytes.
 pub(super) const ANSWER_BYTES_MAX: u64 = 256 << 10;
-/// Longest time that a `Retry-After` is believed.
+/// Longest `Retry-After` that is accepted.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// A URL that a secret may be sent to: https, or http within this machine; no user, no fragment.
+/// A URL to which a secret may be sent: https, or http within this machine; no user, no fragment.
 ///
-/// What is connected to is always the parsed form, so that nobody reads another host out of the same text.
+/// Connections always use the parsed form, so that two readers can't see two hosts in one text.
 pub(super) fn safe_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let loopback = match url.host()? {
@@ -29,16 +29,16 @@ pub(super) fn safe_url(text: &str) -> Option<Url> {
     (scheme && plain).then_some(url)
 }
 
-/// Host, and port where it is not the scheme's own: what a list of hosts is compared with.
+/// Host, with the port if it is not the scheme's default: the form that is compared with a list of hosts.
 pub(super) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     url.port().map_or(host.clone(), |port| format!("{host}:{port}"))
 }
 
-/// An HTTP client without redirects, proxies from the environment and kept connections.
+/// An HTTP client without redirects, without proxies from the environment and without kept connections.
 ///
-/// A kept connection that the other side has closed makes a sent card look unknown; at the rate of cards a new one
-/// costs nothing.
+/// If the other side had closed a kept connection, the outcome of a sent card would be unknown. At the rate of
+/// cards, a new connection costs nothing.
 pub(super) fn agent() -> Agent {
     let config = Agent::config_builder()
         .timeout_global(Some(ANSWER_WAIT))
@@ -51,18 +51,18 @@ pub(super) fn agent() -> Agent {
     Agent::new_with_config(config.build())
 }
 
-/// What was answered.
+/// An answer to a call.
 pub(super) struct Answer {
     /// HTTP status.
     pub(super) status: u16,
-    /// When to try again, if it says so in seconds.
+    /// Time after which to try again, if the answer says it in seconds.
     pub(super) retry_after: Option<Duration>,
-    /// At most [`ANSWER_BYTES_MAX`].
+    /// Body, at most [`ANSWER_BYTES_MAX`].
     pub(super) body: Vec<u8>,
 }
 
 impl Answer {
-    /// A status of success.
+    /// True for a status of success.
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -75,7 +75,7 @@ impl Answer {
         (plain && !text.is_empty()).then(|| text.to_owned())
     }
 
-    /// Status and the other side's error code: no more of a foreign text gets into a log.
+    /// Status and the other side's error code. No other foreign text gets into a log.
     pub(super) fn says(&self) -> String {
         let json: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let code = json["error"]["code"].as_str().or_else(|| json["error"].as_str());
@@ -84,14 +84,15 @@ impl Answer {
         format!("{} {code}", self.status).trim_end().to_owned()
     }
 
-    /// The error of an answer that is no success; `gone`: whether 404 and 410 mean a lost message.
+    /// The error of an answer without success. `gone`: whether 404 and 410 mean a lost message.
     pub(super) fn error(&self, gone: bool) -> SendError {
         match self.status {
-            // Microsoft asks to repeat these (Teams bot rate limits).
+            // Microsoft says to repeat these (Teams bot rate limits).
             408 | 412 | 429 | 502 | 503 | 504 => SendError::Later(self.says(), self.retry_after),
             404 | 410 if gone => {
                 let says = self.says();
-                // The message itself, or the conversation with it: as when a bot was taken out of a team.
+                // The message itself is gone, or its conversation: for example after the bot was removed from
+                // a team.
                 let message = ["Activity", "Message"].iter().any(|what| says.contains(what));
                 if message { SendError::Gone(says) } else { SendError::Locked(says) }
             }
@@ -112,7 +113,8 @@ pub(super) fn answer(sent: Result<Response<Body>, ureq::Error>) -> Result<Answer
     Ok(Answer { status, retry_after, body })
 }
 
-/// Whether a request that failed may have arrived. The text of an error can hold the URL, so it is not repeated.
+/// Sorts errors by whether the request may have arrived. The text of an error can contain the URL, so it is
+/// not repeated.
 fn failure(error: &ureq::Error) -> SendError {
     use std::io::ErrorKind;
     use ureq::{Error, Timeout};

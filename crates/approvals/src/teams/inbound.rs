@@ -1,4 +1,4 @@
-//! What Teams sends: activities, read tolerantly, of which only clicks and refreshes matter.
+//! Activities that Teams sends. Unknown parts are ignored; only clicks and refreshes matter.
 
 use decider::approval::Decision;
 use ledger::{ident::Ident, time::Nanos};
@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 /// Largest body of an activity, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 << 10;
-/// Longest comment, in characters; the field of the card takes no more.
+/// Longest comment, in characters. The card's field allows no more.
 pub const COMMENT_CHARS_MAX: usize = 500;
-/// The invoke that a button of a card makes.
+/// Name of the invoke that a button of a card makes.
 const CARD_ACTION: &str = "adaptiveCard/action";
 
-/// An activity of the Bot Framework, as far as it is read here. Everything may be absent; more is ignored.
+/// The parts of a Bot Framework activity that are read here. Each may be absent; others are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Activity {
@@ -22,17 +22,17 @@ pub struct Activity {
     pub name: Option<String>,
     /// `msteams`
     pub channel_id: Option<String>,
-    /// Where answers would go.
+    /// URL to which answers would go.
     pub service_url: Option<String>,
-    /// Who did it.
+    /// The account that acted.
     pub from: Option<Account>,
-    /// Where.
+    /// The conversation of the activity.
     pub conversation: Option<Conversation>,
-    /// What Teams adds.
+    /// Data that Teams adds.
     pub channel_data: Option<ChannelData>,
-    /// The message with the card.
+    /// Id of the message that has the card.
     pub reply_to_id: Option<String>,
-    /// What a button carries.
+    /// Data of the button.
     pub value: Option<serde_json::Value>,
 }
 
@@ -44,7 +44,7 @@ pub struct Account {
     pub id: Option<String>,
     /// Object id in the directory.
     pub aad_object_id: Option<String>,
-    /// The member's own directory, where Teams tells it.
+    /// Directory of the member, if Teams names it.
     pub tenant_id: Option<String>,
 }
 
@@ -54,15 +54,15 @@ pub struct Account {
 pub struct Conversation {
     /// `19:…@thread.tacv2;messageid=…`, `a:…`
     pub id: Option<String>,
-    /// Directory it belongs to.
+    /// Directory that it belongs to.
     pub tenant_id: Option<String>,
 }
 
-/// What Teams adds to an activity.
+/// Data that Teams adds to an activity.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ChannelData {
-    /// Directory it comes from.
+    /// Directory that the activity comes from.
     pub tenant: Option<TenantInfo>,
 }
 
@@ -74,63 +74,63 @@ pub struct TenantInfo {
     pub id: Option<String>,
 }
 
-/// Who clicked, as the directory knows them.
+/// The person who clicked, as the directory knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clicker {
     /// Directory id, lower case.
     pub directory: String,
     /// Object id in it, lower case.
     pub object: String,
-    /// `29:…`: whose view of the card may be refreshed.
+    /// `29:…`: the member whose view of the card may be refreshed.
     pub member: Option<String>,
 }
 
-/// A card on somebody's screen.
+/// A card that a person has open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// Which approval its button names.
+    /// Approval that the button names.
     pub approval: Ident,
-    /// Conversation id, as Teams says it.
+    /// Conversation id, as Teams gives it.
     pub conversation: String,
     /// Activity id of the card.
     pub message: String,
-    /// Who.
+    /// The person.
     pub by: Clicker,
 }
 
 /// A click on Approve or Deny.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Click {
-    /// Which card, and who.
+    /// The card and the person.
     pub shown: Shown,
-    /// Yes or no.
+    /// The person's choice.
     pub decision: Decision,
     /// The call digest that the card showed.
     pub digest: String,
-    /// The version that it showed.
+    /// Version that the card showed.
     pub version: u64,
-    /// When it was made.
+    /// When the card was made.
     pub shown_at: Nanos,
-    /// What the person wrote.
+    /// The person's comment.
     pub comment: Option<String>,
 }
 
-/// What an activity wants of us.
+/// What an activity asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// A person decides.
+    /// Record a review.
     Review(Click),
-    /// Somebody's screen asks how the card looks now. Never a review.
+    /// Show the card as it is now. Never a review.
     Refresh(Shown),
-    /// Nothing: messages, members that come and go, other bots' business.
+    /// Nothing: messages, members that join and leave, other bots' activities.
     Nothing,
-    /// A card's button that we never made.
+    /// A button that we never made.
     Unknown,
 }
 
 impl Activity {
-    /// Whether the activity and whoever did it are of this directory. All that is said must agree, and something
-    /// must be said.
+    /// True if the activity and its account belong to this directory. Every directory that it names must be
+    /// this one, and it must name at least one.
     pub fn is_from(&self, directory: &str) -> bool {
         let channel = self.channel_data.as_ref().and_then(|data| data.tenant.as_ref()?.id.as_ref());
         let conversation = self.conversation.as_ref().and_then(|place| place.tenant_id.as_ref());
@@ -145,7 +145,7 @@ impl Activity {
         self.conversation.as_ref()?.id.as_deref()
     }
 
-    /// What is wanted; the directory was checked before.
+    /// What the activity asks for. The caller has checked the directory.
     pub fn wanted(&self, directory: &str) -> Wanted {
         if self.kind.as_deref() != Some("invoke") || self.name.as_deref() != Some(CARD_ACTION) {
             return Wanted::Nothing;
@@ -170,7 +170,7 @@ impl Activity {
         };
         let decision = match verb.as_str() {
             "refresh" => return Some(Wanted::Refresh(shown)),
-            // What a client does by itself decides nothing, whatever it says.
+            // An automatic request of a client is never a review, whatever it says.
             _ if value.trigger.as_deref() == Some("automatic") => return None,
             "approve" => Decision::Approve,
             "deny" => Decision::Deny,
@@ -202,7 +202,7 @@ struct Action {
     data: Data,
 }
 
-/// What [`super::card`] puts into a button, and its comment field.
+/// What [`super::card`] puts into a button, with the comment field.
 #[derive(Deserialize)]
 struct Data {
     approval: String,
@@ -216,16 +216,17 @@ struct Data {
     comment: Option<String>,
 }
 
-/// Whether a text is a GUID, as Microsoft writes object and directory ids.
+/// True if the text is a GUID, as Microsoft writes object and directory ids.
 pub(super) fn is_guid(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
     lengths == [8, 4, 4, 4, 12] && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
-/// Whether a click in `conversation` on `message` is one on the card that was posted.
+/// True if a click on `message` in `conversation` is on the card that was posted.
 ///
-/// Teams names a thread of a channel `<channel>;messageid=<its first message>`, and not always so when it is made.
+/// Teams names a thread of a channel `<channel>;messageid=<its first message>`, but not always when the thread
+/// is made.
 pub fn is_card(posted: &crate::cards::Posted, conversation: &str, message: &str) -> bool {
     fn channel(id: &str) -> &str {
         id.split_once(";messageid=").map_or(id, |(channel, _)| channel)

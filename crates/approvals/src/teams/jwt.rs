@@ -1,56 +1,56 @@
-//! The token that comes with every activity: whether Microsoft's Bot Framework really says it, and to us.
+//! Verifies the token that comes with every activity: that Microsoft's Bot Framework issued it, and for us.
 //!
-//! In scope: the checks, pure but for the clock of `jsonwebtoken`. Out of scope: fetching the keys ([`super::keys`]).
-//! There is no switch that leaves a check out. Source: Bot Connector authentication, "connector to bot".
+//! In scope: the checks, pure but for the clock of `jsonwebtoken`. Out of scope: fetching the keys
+//! ([`super::keys`]). No option leaves a check out. Source: Bot Connector authentication, "connector to bot".
 
 use super::{http, inbound::Activity};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 
-/// Who issues these tokens, in every cloud that this release knows.
+/// Issuer of these tokens, in every cloud that this release knows.
 pub const ISSUER: &str = "https://api.botframework.com";
-/// Seconds that clocks may differ. `jsonwebtoken` lets the last second pass, so it is given one less.
+/// Largest clock difference in seconds. `jsonwebtoken` also accepts the last second, so it is given one less.
 pub const SKEW_SECONDS: u64 = 300;
-/// The one channel that cards are sent to.
+/// The channel to which cards are sent.
 pub const CHANNEL: &str = "msteams";
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// Shortest modulus, in bits, that a signature is believed of.
+/// Shortest modulus of an accepted key, in bits.
 const MODULUS_BITS_MIN: usize = 2048;
-/// Most keys that are read of one set.
+/// Most keys that are read from one set.
 const KEYS_MAX: usize = 64;
 
-/// Why an activity is not believed. For our log; its sender learns the status alone.
+/// Why an activity is not accepted. For our log; the sender sees only the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
-    /// No `Authorization: Bearer …`.
+    /// The request has no `Authorization: Bearer …`.
     #[error("no bearer token")]
     NoToken,
-    /// Not three parts, not RS256, no key id, or an extension that must be understood.
+    /// The token is not three parts, not RS256, has no key id, or has a critical extension.
     #[error("a token of another form than RS256 with a key id")]
     Form,
-    /// No key of the set has this id.
+    /// No key of the set has the token's key id.
     #[error("a token of an unknown key")]
     UnknownKey,
-    /// The signature does not fit.
+    /// The signature is wrong.
     #[error("a token with a bad signature")]
     Signature,
     /// Issuer, audience, times or service URL of the token are missing or wrong.
     #[error("a token with a wrong issuer, audience, time or claim")]
     Claims,
-    /// The key may not speak for the activity's channel.
+    /// The key is not endorsed for the activity's channel.
     #[error("a key that is not endorsed for this channel")]
     Endorsement,
-    /// The activity names another service URL than the token, or one that is not listed.
+    /// The activity's service URL differs from the token's, or is not in the list.
     #[error("a service URL that is not the token's or is not in service_hosts")]
     ServiceUrl,
-    /// The activity comes from another directory than the connection's.
+    /// The activity belongs to another directory than the connection.
     #[error("another directory than the connection's")]
     Directory,
 }
 
 impl Untrusted {
-    /// Whether the token itself is bad (401), not what it is used for (403).
+    /// True if the token itself is bad (401); false if it may not be used for this (403).
     pub fn is_token(self) -> bool {
         match self {
             Self::NoToken | Self::Form | Self::UnknownKey | Self::Signature | Self::Claims => true,
@@ -68,14 +68,14 @@ pub struct Key {
 }
 
 impl Key {
-    /// Its id.
+    /// Id of the key.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 }
 
-/// Reads a key set (RFC 7517 with Microsoft's `endorsements`). Keys that are not RSA for signatures, or too short,
-/// are left out: nothing they sign is believed.
+/// Reads a key set (RFC 7517 with Microsoft's `endorsements`). Keys that are too short, or are not RSA keys
+/// for signatures, are left out: nothing that they sign is accepted.
 pub fn key_set(json: &[u8]) -> Option<Vec<Key>> {
     #[derive(Deserialize)]
     struct Set {
@@ -108,14 +108,14 @@ pub fn key_set(json: &[u8]) -> Option<Vec<Key>> {
     Some(set.keys.into_iter().take(KEYS_MAX).filter_map(read).collect())
 }
 
-/// The token of an `Authorization` header.
+/// The token in an `Authorization` header.
 pub fn bearer(header: Option<&str>) -> Result<&str, Untrusted> {
     let token = header.and_then(|header| header.strip_prefix("Bearer "));
     let fits = |token: &&str| (1..=TOKEN_BYTES_MAX).contains(&token.len()) && !token.contains(' ');
     token.filter(fits).ok_or(Untrusted::NoToken)
 }
 
-/// Which key a token says it is signed with.
+/// The key id in a token's header.
 pub fn key_id(token: &str) -> Result<String, Untrusted> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| Untrusted::Form)?;
     if header.alg != Algorithm::RS256 || header.crit.is_some() {
@@ -124,14 +124,14 @@ pub fn key_id(token: &str) -> Result<String, Untrusted> {
     header.kid.filter(|kid| !kid.is_empty()).ok_or(Untrusted::Form)
 }
 
-/// What a token says, once it is believed.
+/// What a verified token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Speaker {
     service_url: String,
     endorsements: Vec<String>,
 }
 
-/// What must be in a token. Lists of issuers or audiences are not read as text, and so are refused.
+/// Required claims. A list of issuers or audiences can't be read as text, and so is refused.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -145,7 +145,7 @@ struct Claims {
     azp: Option<String>,
 }
 
-/// Checks signature, issuer, audience and times, by the clock of this machine.
+/// Checks signature, issuer, audience and times, by this machine's clock.
 pub fn verify(token: &str, key: &Key, app_id: &str) -> Result<Speaker, Untrusted> {
     use jsonwebtoken::errors::ErrorKind;
     let mut rules = Validation::new(Algorithm::RS256);
@@ -173,7 +173,7 @@ pub fn verify(token: &str, key: &Key, app_id: &str) -> Result<Speaker, Untrusted
 }
 
 impl Speaker {
-    /// Whether this token may bring this activity: channel, service URL and directory.
+    /// Checks that the token is valid for this activity: channel, service URL and directory.
     pub fn may_bring(
         &self,
         activity: &Activity,

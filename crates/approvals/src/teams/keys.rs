@@ -1,4 +1,5 @@
-//! The Bot Framework's public keys: fetched when they are needed, and not at the wish of whoever sends tokens.
+//! The Bot Framework's public keys. They are fetched on demand, but a sender of tokens can't cause many
+//! fetches.
 
 use super::{
     http,
@@ -12,20 +13,20 @@ use std::{
 use ureq::Agent;
 use url::Url;
 
-/// How long keys are believed; then they must be fetched anew.
+/// Time for which fetched keys are used. Afterwards they must be fetched again.
 const KEYS_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// Pause before a fetch when the last one brought keys: an unknown key id causes no more than this.
+/// Least time after a successful fetch. An unknown key id causes no fetch before that.
 pub const REFETCH_AFTER: Duration = Duration::from_secs(300);
-/// Pause before a fetch when the last one failed.
+/// Least time after a failed fetch.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// Why there is no key.
+/// Why no key was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The set has no such key.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    /// There is no set to look into: try again.
+    /// No set could be fetched: try again.
     #[error("Microsoft's keys can't be fetched ({0})")]
     Unavailable(String),
 }
@@ -50,19 +51,19 @@ struct Tried {
 }
 
 impl Keys {
-    /// No keys yet.
+    /// Holds no keys yet.
     pub(super) fn new(metadata: Url, agent: Agent) -> Self {
         let (known, fetching) = (RwLock::default(), tokio::sync::Mutex::new(None));
         Self { metadata, agent, known, fetching }
     }
 
-    /// The key with this id. A known one is found without waiting for anybody's fetch.
+    /// The key with this id. A known key is found without waiting for another task's fetch.
     pub async fn find(&self, kid: &str) -> Result<Key, Error> {
         if let Some(key) = self.known(kid)? {
             return Ok(key);
         }
         let mut tried = self.fetching.lock().await;
-        // Somebody else may have fetched it while this one waited.
+        // Another task may have fetched it during the wait.
         if let Some(key) = self.known(kid)? {
             return Ok(key);
         }
@@ -90,7 +91,7 @@ impl Keys {
         let mut found = known.keys.iter().filter(|key| fresh && key.kid() == kid);
         match (found.next(), found.next()) {
             (key, None) => Ok(key.cloned()),
-            // Two keys of one name: nobody can tell whose signature it is.
+            // Two keys have the same id, so it is unknown which one signed.
             (_, Some(_)) => Err(Untrusted::UnknownKey.into()),
         }
     }
@@ -103,7 +104,7 @@ impl Tried {
     }
 }
 
-/// Metadata, then the key set it names, which must lie on the same host.
+/// Fetches the metadata, then the key set that it names. Both must be on the same host.
 fn fetch(metadata: &Url, agent: &Agent) -> Result<Vec<Key>, String> {
     let body = get(metadata, agent)?;
     let json: serde_json::Value = serde_json::from_slice(&body).map_err(|_| "metadata: no JSON")?;

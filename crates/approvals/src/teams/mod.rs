@@ -1,7 +1,8 @@
-//! Microsoft Teams: a bot that shows cards and takes clicks, and a webhook that only tells.
+//! Microsoft Teams: a bot that shows cards and receives clicks, and a webhook that only informs.
 //!
-//! In scope: everything that Microsoft's formats and tokens need. Out of scope: who may decide (`decider`), and when a
-//! card is shown (the worker). Sources: Bot Connector REST API, Universal Actions for Adaptive Cards.
+//! In scope: everything that Microsoft's formats and tokens need. Out of scope: who may review (`decider`),
+//! and when a card is shown (the worker). Sources: Bot Connector REST API, Universal Actions for Adaptive
+//! Cards.
 
 pub mod card;
 mod client;
@@ -19,54 +20,54 @@ use ledger::ident::Ident;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// How a bot is reached. Not `Debug`: it holds passwords.
+/// A bot, as configured. Not `Debug`, because it holds passwords.
 #[derive(Clone)]
 pub struct Options {
-    /// Whose approvals.
+    /// Tenant whose approvals the bot shows.
     pub tenant: Ident,
     /// The bot's app id.
     pub app_id: String,
     /// The directory whose members may click.
     pub directory: String,
-    /// The app's passwords, first used first: one, or two while it is changed.
+    /// The app's passwords, in the order of use. There are two while the password is being changed.
     pub passwords: Vec<Zeroizing<String>>,
-    /// Where tokens for us are issued; `{directory}` stands for the directory.
+    /// URL that issues our tokens. `{directory}` stands for the directory.
     pub token_url: String,
     /// `OpenID` metadata of the tokens that come with clicks.
     pub metadata_url: String,
-    /// Hosts, with a port where it is not the scheme's own, that may be sent a token.
+    /// Hosts to which a token may be sent, with the port if it is not the scheme's default.
     pub service_hosts: Vec<String>,
-    /// Service URL that cards are posted to.
+    /// Service URL to which cards are posted.
     pub service_url: String,
 }
 
 /// Why a connection can't be opened; the text says what to change in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Not a GUID.
+    /// An id is not a GUID.
     #[error("{0}: a GUID, as the portal shows it")]
     NotGuid(&'static str),
-    /// Not https.
+    /// A URL is not https.
     #[error("{0}: an https URL, or http on a loopback address")]
     BadUrl(&'static str),
-    /// The service URL is not listed.
+    /// The service URL is not in the list.
     #[error("service_hosts: add {0:?}, or change service_url")]
     NotListed(String),
-    /// No password.
+    /// There is no password.
     #[error("password_files: at least one password that is not empty")]
     NoPassword,
 }
 
-/// Why an activity is not taken.
+/// Why an activity is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Nobody we believe sent it.
+    /// It does not come from a trusted sender.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    /// A believed sender sent what can't be read.
+    /// The sender is trusted, but the activity can't be read.
     #[error("not an activity")]
     NotActivity,
-    /// Whether to believe it can't be told now: try again.
+    /// It can't be checked at this moment: try again.
     #[error("Microsoft's keys can't be fetched ({0})")]
     Unavailable(String),
 }
@@ -80,11 +81,11 @@ impl From<keys::Error> for Refused {
     }
 }
 
-/// One bot, for one tenant of ours. Holds its secrets for as long as it lives.
+/// One bot, for one tenant. It holds its secrets in memory until it is dropped.
 pub struct Connection {
-    /// Its name in the configuration, and in the address that activities come to.
+    /// Name in the configuration, and in the address to which activities come.
     pub name: Ident,
-    /// Whose approvals.
+    /// Tenant whose approvals the bot shows.
     pub tenant: Ident,
     app_id: String,
     directory: String,
@@ -103,7 +104,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Checks the options; nothing is sent yet.
+    /// Checks the options. Sends nothing.
     pub fn open(name: Ident, mut options: Options) -> Result<Self, OpenError> {
         for (key, id) in [("app_id", &options.app_id), ("directory", &options.directory)] {
             if !inbound::is_guid(id) {
@@ -141,7 +142,7 @@ impl Connection {
         &self.directory
     }
 
-    /// Posts a card. `to`: a channel (`19:…@thread.tacv2`), a chat, or a person's object id.
+    /// Posts a card to a channel (`19:…@thread.tacv2`), a chat, or a person's object id.
     pub async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
         let (client, to, card) = (Arc::clone(&self.client), to.to_owned(), card.clone());
         blocking(move || {
@@ -157,8 +158,8 @@ impl Connection {
         .await
     }
 
-    /// Shows a card as it is now, in the place of a posted one; one that Teams finds too big becomes a link to the page, so
-    /// that no button stays on what is over.
+    /// Updates a posted card to the current state. A card that Teams finds too big becomes a link to the page,
+    /// so that no button remains on an approval that is over.
     pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
         let (client, posted, card) = (Arc::clone(&self.client), posted.clone(), card.clone());
         blocking(move || {
@@ -174,14 +175,15 @@ impl Connection {
         .await
     }
 
-    /// Posts a link to the inbox, in the place of many cards.
+    /// Posts a link to the inbox, instead of many cards.
     pub async fn post_digest(&self, to: &str, digest: &Digest) -> Result<Posted, SendError> {
         let (client, to) = (Arc::clone(&self.client), to.to_owned());
         let message = card::message(&card::digest(digest));
         blocking(move || client.post(&to, &message)).await
     }
 
-    /// Believes an activity, or says why not. Nothing of the body is read before the token's signature fits.
+    /// Verifies an activity and reads it. Nothing of the body is read before the token's signature is
+    /// verified.
     pub async fn receive(
         &self,
         authorization: Option<&str>,
@@ -196,16 +198,16 @@ impl Connection {
     }
 }
 
-/// Whether a refusal is about what the message holds: wrong, or too big. The limit that Teams documents is not the one it
-/// keeps.
+/// True if Teams refuses the content of the message: wrong, or too big. Teams does not keep to the limit that
+/// it documents.
 fn is_about_content(says: &str) -> bool {
     says.starts_with("413") || says.starts_with("400")
 }
 
-/// Runs a blocking call beside the runtime.
+/// Runs a blocking call outside the runtime.
 async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, SendError> + Send + 'static,
 ) -> Result<T, SendError> {
-    // A call that panicked may have sent.
+    // A call that panicked may have sent its request.
     tokio::task::spawn_blocking(call).await.unwrap_or(Err(SendError::Unknown))
 }

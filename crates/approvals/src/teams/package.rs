@@ -6,18 +6,18 @@ use std::io::{Cursor, Write as _};
 use url::Url;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-/// 192 × 192.
+/// The icon of 192 × 192.
 const COLOR: &[u8] = include_bytes!("color.png");
-/// 32 × 32, white on transparent.
+/// The icon of 32 × 32, white on transparent.
 const OUTLINE: &[u8] = include_bytes!("outline.png");
 
 /// Why there is no package.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not a GUID.
+    /// The app id is not a GUID.
     #[error("app_id: a GUID, as the portal shows it")]
     AppId,
-    /// Teams opens our pages, so they need a name.
+    /// The public URL has no name. Teams opens our pages, so they need one.
     #[error("public_url: Teams needs a host name here, {0:?} has none")]
     PublicUrl(String),
     /// The archive could not be made.
@@ -28,7 +28,7 @@ pub enum Error {
     Write(#[from] std::io::Error),
 }
 
-/// The package's bytes: the same for the same bot and address.
+/// The package's bytes. The same bot and address give the same bytes.
 pub fn app_package(app_id: &str, public_url: &str) -> Result<Vec<u8>, Error> {
     let manifest = manifest(app_id, public_url)?;
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));

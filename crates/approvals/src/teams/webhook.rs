@@ -1,4 +1,4 @@
-//! A Workflows webhook of Teams: one card with a link, nothing to decide with.
+//! A Workflows webhook of Teams: one card with a link and no buttons.
 
 use super::{card, http};
 use crate::cards::{Card, Digest, Posted, SendError};
@@ -8,17 +8,17 @@ use std::sync::Arc;
 use ureq::Agent;
 use url::Url;
 
-/// The URL in the file is not one.
+/// The file does not contain a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the webhook's file must hold one https URL, as Workflows shows it")]
 pub struct BadUrl;
 
-/// One webhook. Whoever knows its URL can post, so the URL is in no error, log or `Debug`.
+/// One webhook. Anybody who knows its URL can post, so the URL appears in no error, log or `Debug`.
 #[derive(Clone)]
 pub struct Webhook {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     pub name: Ident,
-    /// Whose approvals.
+    /// Tenant whose approvals it shows.
     pub tenant: Ident,
     url: Arc<Url>,
     agent: Agent,
@@ -31,13 +31,13 @@ impl std::fmt::Debug for Webhook {
 }
 
 impl Webhook {
-    /// Takes the content of the URL file.
+    /// Reads the content of the URL file.
     pub fn open(name: Ident, tenant: Ident, secret: &str) -> Result<Self, BadUrl> {
         let url = http::safe_url(secret.trim()).ok_or(BadUrl)?;
         Ok(Self { name, tenant, url: Arc::new(url), agent: http::agent() })
     }
 
-    /// Posts a link to the approval. It can't be changed later: nothing tells its id.
+    /// Posts a link to the approval. It can't be updated later, because a webhook returns no id.
     pub async fn post(&self, card: &Card) -> Result<Posted, SendError> {
         self.send(&card::link(card)).await
     }

@@ -43,7 +43,7 @@ fn p7_vectors() {
     }
 }
 
-/// A redemption that is tried again after `exp` is told what became of it: so `exp` is looked at last, and alone.
+/// A redemption that is repeated after `exp` gets its result, so `exp` is checked last, and by itself.
 #[test]
 fn p8_expired_tokens_can_be_read() {
     let file = vectors();
@@ -107,7 +107,7 @@ fn key_ids_are_thumbprints() {
 fn too_much_is_not_minted() {
     let signer = Signer::new("x", &[1; 32]);
     let mut claims: Claims = serde_json::from_value(vectors()["claims"].clone()).unwrap();
-    // The longest names, and 128 people: it fits.
+    // The longest names and 128 people fit.
     let longest = |n: usize| ident(&format!("p-{n:061}"));
     claims.sub = "\"".repeat(256);
     claims.call.tool = format!("{}/{}", "\"".repeat(256), "\"".repeat(256));
@@ -118,7 +118,7 @@ fn too_much_is_not_minted() {
     assert_eq!(mint(&claims, &signer), Err(Error::TooBig));
 }
 
-/// A state with a token that lived from `iat` to `exp`, in nanoseconds.
+/// A state with a token that was valid from `iat` to `exp`, in nanoseconds.
 fn state(phase: Phase, iat: u64, exp: u64) -> State {
     let rule = Rule {
         name: "all".into(),

@@ -1,5 +1,5 @@
-//! What is kept in memory of an approval: who has to do with it, where it stands and when it is due. Everything else is
-//! read from the ledger by whoever needs it.
+//! The part of an approval that is kept in memory: its people, its phase and its deadline. Everything else is
+//! read from the ledger when it is needed.
 
 use crate::history::Approval;
 use decider::{
@@ -13,18 +13,18 @@ use std::{
     sync::Arc,
 };
 
-/// Most quorums that are kept for sharing before those that nobody uses are let go.
+/// Most quorums kept for sharing. Beyond that, unused ones are dropped.
 const QUORUMS_KEPT: usize = 256;
 
-/// Who has to do with an approval: the same of one that was read and of what is kept of it.
+/// The people of an approval. Both the full approval and the part kept in memory answer these questions.
 pub trait Parties {
-    /// The producer that opened it; `None` before it was requested.
+    /// The producer that published the decision. `None` before the request.
     fn opener(&self) -> Option<&Ident>;
-    /// The agent, and whose groups its rule asks.
+    /// The agent, and the quorum of the rule.
     fn asks(&self) -> Option<(&str, &Quorum)>;
-    /// Whether a person owns its agent by what was requested.
+    /// True if the person owns the agent, as recorded in the request.
     fn is_owner(&self, person: &Ident) -> bool;
-    /// When a person answered last.
+    /// Time of the person's last review.
     fn answered(&self, person: &Ident) -> Option<Nanos>;
 }
 
@@ -47,8 +47,8 @@ impl Parties for Approval {
     }
 }
 
-/// Since when nobody must wait for an approval; `None`: it is open. Also when no report came, though a late one is still
-/// taken.
+/// The time from which nobody needs to wait for the approval. `None` while it is open. An approval whose
+/// report is missing counts as over, though a late report is still accepted.
 pub fn over_since(approval: &Approval) -> Option<Nanos> {
     let state = &approval.state;
     let over = Lifecycle::is_terminal(state) || state.phase == Phase::Unknown || state.corrupt;
@@ -56,28 +56,28 @@ pub fn over_since(approval: &Approval) -> Option<Nanos> {
     over.then(|| state.ended_at.or_else(last).unwrap_or_default())
 }
 
-/// One approval in memory.
+/// The part of an approval that is kept in memory.
 #[derive(Clone, Debug)]
 pub struct Brief {
-    /// Which.
+    /// Id of the approval.
     pub id: Ident,
     /// Number of its last message.
     pub n: u64,
     /// `State::version`
     pub version: u64,
-    /// Where it stands.
+    /// Phase of the approval.
     pub phase: Phase,
-    /// Leaf index of the decision that opened it.
+    /// Leaf index of its decision.
     pub opening: u64,
     /// Approval deadline.
     pub deadline: Nanos,
     /// See [`over_since`].
     pub over_since: Option<Nanos>,
-    /// Its first journal sequence.
+    /// Journal sequence of its first message.
     pub first_seq: u64,
     /// Leaf index of its last entry.
     pub last: u64,
-    /// Its newest token's id.
+    /// Id of its newest token.
     pub jti: Option<Box<str>>,
     agent: Box<str>,
     producer: Ident,
@@ -87,7 +87,7 @@ pub struct Brief {
 }
 
 impl Brief {
-    /// Whether people can still answer.
+    /// True if people can still answer.
     pub fn is_pending(&self) -> bool {
         self.phase == Phase::Pending
     }
@@ -111,16 +111,16 @@ impl Parties for Brief {
     }
 }
 
-/// Makes briefs; what many approvals have in common is kept once.
+/// Makes briefs. Values that many approvals share are stored once.
 #[derive(Default)]
 pub struct Briefs {
-    /// By the rule's digest.
+    /// Quorums by digest of their rule.
     quorums: BTreeMap<String, Arc<Quorum>>,
     producers: BTreeSet<Ident>,
 }
 
 impl Briefs {
-    /// What is kept of an approval; `None` before it was requested.
+    /// The brief of an approval. `None` before the request.
     pub fn of(&mut self, approval: &Approval) -> Option<Brief> {
         let state = &approval.state;
         let requested = state.requested.as_deref()?;
@@ -149,8 +149,8 @@ impl Briefs {
     }
 
     fn quorum(&mut self, digest: &str, quorum: &Quorum) -> Arc<Quorum> {
-        // A digest is the rule's own: the log was read, and what does not fit its rule is corrupt. The quorum is
-        // compared all the same, for what is corrupt must not ask others.
+        // The digest identifies the rule, so the quorum should be the same. Compare it all the same: a corrupt
+        // approval must not change which people others ask.
         if let Some(kept) = self.quorums.get(digest).filter(|kept| ***kept == *quorum) {
             return Arc::clone(kept);
         }

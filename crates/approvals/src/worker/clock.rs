@@ -1,5 +1,5 @@
-//! Whether deadlines can be judged: our clock is compared with the journal's before anything is decided, again after every
-//! pause, and nothing is appended for it.
+//! Whether deadlines can be judged. Our clock is compared with the journal's before anything is decided and
+//! again after every pause. The comparison writes nothing to the journal.
 
 use super::{Error, Worker, now};
 use ledger::{
@@ -13,37 +13,39 @@ use std::{
     time::Duration,
 };
 
-/// Further apart than this, the two clocks are worth a warning.
+/// Beyond this difference the two clocks are worth a warning.
 const APART_WARN: Duration = Duration::from_secs(5);
-/// How long a comparison lets anything be decided.
+/// Age up to which a comparison allows decisions.
 const GOOD_FOR: Duration = Duration::from_secs(5);
-/// How soon clocks are compared again that were too far apart, or could not be compared.
+/// Pause before the clocks are compared again if they were too far apart or could not be compared.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
-/// How often they are compared while nothing is to be decided.
+/// Time between comparisons while nothing is to be decided.
 pub(super) const WHILE_IDLE: Duration = Duration::from_secs(60);
-/// Differing by more from the clock that counts since boot, ours was set: comparisons from before are worth nothing.
+/// If our clock drifts by more than this from the clock since boot, it was set. Earlier comparisons then no
+/// longer count.
 const SET_BY_MAX: Duration = Duration::from_secs(1);
 
 /// The last comparison.
 #[derive(Default)]
 pub(super) struct Compared {
     last: Mutex<Option<Comparison>>,
-    /// One at a time; the others take what it finds.
+    /// One task compares at a time; the others use its result.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
 struct Comparison {
-    /// Our clock, and the one since boot, when it was made.
+    /// Our clock and the clock since boot, at the comparison.
     at: (Nanos, Duration),
-    /// How often the connection had been made.
+    /// Number of connects to the journal before the comparison.
     connects: u64,
-    /// How far the clocks were apart; or why that is not known.
+    /// The difference of the clocks, or why it is unknown.
     found: Result<Duration, String>,
 }
 
 impl Comparison {
-    /// Whether it still counts: recent enough, and nothing was paused or set since.
+    /// True if the comparison is recent enough, and since then the machine did not sleep, no clock was set and
+    /// the journal did not reconnect.
     fn counts(&self, (ours, boot): (Nanos, Duration), connects: u64, within: Duration) -> bool {
         let stands = self.found.as_ref().is_ok_and(|apart| *apart <= APART_MAX);
         let within = if stands { within } else { within.min(AGAIN) };
@@ -60,7 +62,7 @@ impl Compared {
 }
 
 impl Worker {
-    /// Completes once the clocks were compared a moment ago and are together: before that nothing is decided.
+    /// Succeeds if the clocks were compared within the last seconds and agree. Nothing is decided before that.
     pub(super) async fn clock_stands(&self) -> Result<(), Error> {
         if !self.is_compared(GOOD_FOR) {
             let _turn = self.compared.turn.lock().await;
@@ -71,14 +73,14 @@ impl Worker {
         self.judge_clock()
     }
 
-    /// Whether the last comparison is at most so old, and nothing was paused since.
+    /// True if the last comparison is not older than `within` and still counts.
     pub(super) fn is_compared(&self, within: Duration) -> bool {
         let (here, connects) = ((now(), since_boot()), self.tenant.journal().connects());
         let last = self.compared.lock();
         last.as_ref().is_some_and(|last| last.counts(here, connects, within))
     }
 
-    /// What the last comparison says, whenever it was made.
+    /// The result of the last comparison, however old.
     pub(super) fn judge_clock(&self) -> Result<(), Error> {
         let last = self.compared.lock().as_ref().map(|last| last.found.clone());
         match last {
@@ -100,7 +102,7 @@ impl Worker {
         self.tenant.time_wrong().map_or(Ok(()), |wrong| Err(Error::NotReady(wrong.to_string())))
     }
 
-    /// What is wrong with a clock, so that nothing is decided; as far as is known.
+    /// What is wrong with a clock, as far as is known. While this is set, nothing is decided.
     pub fn clock_wrong(&self) -> Option<String> {
         self.compared.lock().as_ref()?;
         match self.judge_clock() {
@@ -114,7 +116,8 @@ impl Worker {
         let before = now();
         let theirs = self.tenant.journal().time().await;
         let (after, boot) = (now(), since_boot());
-        // Between our two looks at the clock every time is right.
+        // The journal's time may be anywhere between our two readings, so any value between them counts as
+        // equal.
         let found = theirs.map_err(|error| error.to_string()).map(|theirs| match theirs {
             theirs if theirs < before => apart(theirs, before),
             theirs if theirs > after => apart(theirs, after),
@@ -123,7 +126,7 @@ impl Worker {
         let new = Comparison { at: (after, boot), connects, found };
         let old = self.compared.lock().replace(new.clone());
         let said = old.and_then(|old| old.found.ok()).unwrap_or_default();
-        // Whoever waits until something can be decided looks again.
+        // Wake the tasks that wait until decisions are possible.
         self.ready_again.notify_waiters();
         let tenant = &self.tenant.name;
         match new.found {

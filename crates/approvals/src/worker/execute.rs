@@ -1,4 +1,5 @@
-//! One command on one approval: read, decide, append with compare-and-swap, answer from what the ledger then holds.
+//! Runs one command on one approval: read, decide, append with compare-and-swap, answer from the resulting
+//! ledger.
 
 use super::{Error, Hint, PUBLISHED_WAIT, Worker, is_conflict};
 use crate::{fault, history::Approval};
@@ -20,42 +21,42 @@ use ledger::{
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
-/// How often a command is decided anew after it lost compare-and-swap.
+/// Number of attempts to decide a command that keeps losing compare-and-swap.
 const TRIES_MAX: usize = 8;
-/// Longest wait for whatever won to be posted.
+/// Longest wait until the message that won is posted here.
 const CONFLICT_WAIT: Duration = Duration::from_secs(1);
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The approval as it is now.
+    /// The approval after the command.
     pub approval: Approval,
     /// Why the command was not carried out.
     pub refused: Option<Refusal>,
-    /// Whether an entry was written for it.
+    /// True if an entry was written for it.
     pub written: bool,
 }
 
 /// A person's answer.
 #[derive(Clone, Debug)]
 pub struct Review {
-    /// Who; none: whoever clicked is linked to nobody.
+    /// The person. `None` if the chat account that clicked is not linked to a person.
     pub by: Option<Ident>,
-    /// Yes or no.
+    /// The person's choice.
     pub decision: Decision,
-    /// Where.
+    /// Where the person answered.
     pub via: Via,
-    /// How we know who it is.
+    /// How the person was authenticated.
     pub auth: Auth,
-    /// The digest that was shown, or its first 8 characters or more.
+    /// The digest that was shown: whole, or at least its first 8 characters.
     pub displayed_dig: String,
-    /// The version that was shown.
+    /// The version of the approval that was shown.
     pub version: u64,
-    /// When that was made.
+    /// When the page or card was made.
     pub shown_at: Nanos,
-    /// Their own words: kept as evidence.
+    /// The person's comment. It is kept as evidence.
     pub comment: Option<String>,
-    /// The request as it came from a chat: kept as evidence.
+    /// The raw request of the chat. It is kept as evidence.
     pub raw: Option<String>,
 }
 
@@ -75,7 +76,7 @@ impl Review {
         }
     }
 
-    /// What is kept of it as evidence.
+    /// The parts of the review that are kept as evidence.
     fn evidence(&self) -> Option<Map<String, Value>> {
         let kept = [("comment", &self.comment), ("raw", &self.raw)];
         let mut body: Map<String, Value> = kept
@@ -92,7 +93,7 @@ impl Review {
 }
 
 impl Worker {
-    /// Takes a person's answer. Evidence is written first, and only for an answer that would be recorded.
+    /// Records a person's answer. Its evidence is written first, and only if the answer would be recorded.
     pub async fn review(&self, id: &Ident, review: Review) -> Result<Done, Error> {
         let (approval, world) = self.at_hand(id).await?;
         let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
@@ -110,7 +111,7 @@ impl Worker {
         self.execute(id, |world| review.command(world, evidence)).await
     }
 
-    /// The call is not wanted any more. `by`: `producer:<name>` or `admin:<key id>`; `reason`: a code.
+    /// Withdraws the call. `by`: `producer:<name>` or `admin:<key id>`; `reason`: a code.
     pub async fn cancel(&self, id: &Ident, by: &str, reason: &str) -> Result<Done, Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         let command =
@@ -126,7 +127,7 @@ impl Worker {
         self.execute(id, command).await
     }
 
-    /// Says what became of the call.
+    /// Reports the outcome of the call.
     pub async fn report(
         &self,
         id: &Ident,
@@ -155,13 +156,13 @@ impl Worker {
         command: impl Fn(World) -> Command,
     ) -> Result<Done, Error> {
         for _ in 0..TRIES_MAX {
-            // Before reading: what is posted from now on wakes whoever loses compare-and-swap.
+            // Subscribe before reading: a message that is posted after the read then wakes this task.
             let mut states = self.tenant.watch();
             let (approval, world) = self.at_hand(id).await?;
             let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
-                // Nothing is refused from what is old.
+                // Never refuse from stale state: first catch up with the journal, then decide again.
                 if decided.refused.is_some() && self.catch_up_with(id, approval.expected).await? {
                     continue;
                 }
@@ -173,7 +174,7 @@ impl Worker {
                 let refused = decided.refused.or(overtaken);
                 return Ok(Done { approval, refused, written: true });
             }
-            // Whoever won may not be posted here yet.
+            // The message that won may not be posted here yet.
             if !self.catch_up_with(id, expected).await? {
                 let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
             }
@@ -181,15 +182,15 @@ impl Worker {
         Err(Error::Contended)
     }
 
-    /// An approval as it is posted, and the world at this moment: what every decision is made from.
+    /// The approval as posted here, and the world at this moment: the input of every decision.
     async fn at_hand(&self, id: &Ident) -> Result<(Approval, World), Error> {
         self.decides().await?;
         let approval = self.latest(id).await?;
         if let Some(requested) = &approval.state.requested {
-            // What is posted can be read a moment later, when it is published.
+            // A posted entry can be read only once it is published, a moment later.
             self.published_with(requested.opening.index).await?;
         }
-        // Once more: there may have been a wait.
+        // Check again, because the wait may have taken time.
         let setup = self.decides().await?;
         let (decision, frozen) = self.opening(&approval)?;
         let clock = self.tenant.position().clock;
@@ -197,7 +198,7 @@ impl Worker {
         Ok((approval, world))
     }
 
-    /// An approval as it is posted; what another worker has opened just now is waited for.
+    /// The approval as posted here. If it is unknown here, waits for what another worker has just written.
     async fn latest(&self, id: &Ident) -> Result<Approval, Error> {
         let posted = self.tenant.published().posted;
         let read = || self.read(id);
@@ -208,8 +209,8 @@ impl Worker {
         read()?.ok_or(Error::NotFound)
     }
 
-    /// Waits until everything is posted here that the journal holds about an approval behind sequence `posted`; `false`:
-    /// it holds nothing newer. [`Error::Contended`]: it is not posted in time.
+    /// Waits until every message on the approval's subject after sequence `posted` is posted here. `false` if
+    /// the journal holds none. [`Error::Contended`] if they are not posted in time.
     pub(super) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
         let subject = Subject::Approvals(id.clone());
         let Some(held) = self.ledger.newer(&self.tenant, &subject, posted).await? else {
@@ -226,8 +227,8 @@ impl Worker {
         }
     }
 
-    /// Appends one message. `None`: another one came first. Else the approval with it, and whether time overtook it:
-    /// the journal took it after a deadline that our clock had not reached.
+    /// Appends one message. `None` if another message came first. Otherwise the approval after it, and whether
+    /// time overtook it: the journal took it after a deadline that our clock had not reached.
     async fn append(
         &self,
         approval: Approval,
@@ -252,7 +253,7 @@ impl Worker {
                     return Err(Error::Unknown);
                 };
                 let entry = self.ledger.reader(&self.tenant, &done.published).entry(*index)?;
-                // Compare-and-swap: there is nothing between what was read before and this entry.
+                // Compare-and-swap guarantees that nothing lies between the last entry read and this one.
                 let approval = entry.and_then(|entry| approval.after(*index, &entry));
                 let approval = approval.ok_or(Error::Unknown)?;
                 self.learn(&approval);
@@ -267,14 +268,14 @@ impl Worker {
         }
     }
 
-    /// Reads an approval after a change, keeps it in memory and tells whoever waits.
+    /// Reads an approval after a change, updates memory and wakes waiting tasks.
     pub(super) async fn read_again(&self, id: &Ident) -> Result<Approval, Error> {
         let approval = self.get(id).await?.ok_or(Error::NotFound)?;
         self.learn(&approval);
         Ok(approval)
     }
 
-    /// Keeps what an approval has become in memory, and tells whoever waits.
+    /// Updates an approval in memory and wakes waiting tasks.
     pub(super) fn learn(&self, approval: &Approval) {
         let hint = approval.state.requested.as_ref().map(|requested| Hint {
             producer: requested.opening.producer.clone(),
@@ -290,7 +291,7 @@ impl Worker {
         self.changed.send_modify(|count| *count += 1);
         self.ticks.notify_one();
         if let Some(hint) = hint {
-            // May be lost: the truth is what the data plane asks for.
+            // A hint may be lost: the data plane also asks for the state itself.
             let _ = self.hints.try_send(hint);
         }
     }

@@ -1,4 +1,4 @@
-//! Following the log: what was posted since, and what must be done about it.
+//! Follows the log: reads what was posted since, and does what it asks for.
 
 use super::{Error, Worker, read::rows_missing, room::Snapshot};
 use crate::history::Approval;
@@ -14,15 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Most entries that are looked at in one go.
+/// Most entries read in one go.
 const ENTRIES_MAX: u64 = 4096;
 /// So many approvals are read before others may run: some 10 ms.
 const APPROVALS_AT_ONCE: usize = 16;
-/// How often the place reached is kept, while entries come.
+/// How often the reached position is stored while entries come in.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
-/// Pause before the log, or the journal, is looked at again that could not be read.
+/// Pause before the log or the journal is read again after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
-/// `meta` key of the place reached, and of what was open there; also what it is sealed as.
+/// `meta` key of the reached position and of what was open there; also the name under which it is sealed.
 const SNAPSHOT: &str = "approvals";
 
 /// Lets others run now and then while many approvals are read: a stop above all, which must not wait for the last one.
@@ -32,18 +32,18 @@ async fn rest_after(nth: usize) {
     }
 }
 
-/// What an entry asks of the worker.
+/// What an entry asks the worker to do.
 enum Task {
-    /// The decision at this index may open an approval.
+    /// Open an approval for the decision at this leaf index.
     Open(u64),
-    /// This approval has a new entry, at this index.
+    /// Read this approval: it has a new entry at this leaf index.
     Read(Ident, u64),
-    /// Rules were applied, here or by another process.
+    /// Read the rules: they were applied, here or by another process.
     Rules,
 }
 
 impl Worker {
-    /// Follows the log for ever.
+    /// Follows the log until the worker stops.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut cursor = match self.restore().await {
             Ok(cursor) => cursor,
@@ -90,7 +90,8 @@ impl Worker {
         }
     }
 
-    /// All that is posted was looked at. Decided is only once the journal holds no rules that are not posted yet.
+    /// Called once every posted entry has been processed. Starts deciding only when the journal holds no
+    /// `rules` message that is not posted here yet.
     async fn catch_up(&self) {
         let Ok(topic) = Ident::new("rules") else { return };
         let (rules, posted) = (Subject::System(topic), self.tenant.published().posted);
@@ -106,7 +107,7 @@ impl Worker {
         }
     }
 
-    /// What the entries `from..to` ask for, in their order; an approval once.
+    /// The tasks of the entries `from..to`, in order. Each approval is read once.
     fn tasks(&self, from: u64, to: u64) -> Result<Vec<Task>, Error> {
         let mut tasks = Vec::new();
         let mut read = BTreeMap::new();
@@ -121,7 +122,7 @@ impl Worker {
     }
 
     fn task(&self, index: u64, entry: &[u8]) -> Option<Task> {
-        // Most entries are none of these: a look at their bytes is a hundred times faster than parsing them.
+        // Most entries are none of these. Searching their bytes is a hundred times faster than parsing them.
         let text = std::str::from_utf8(entry).ok()?;
         if text.contains(APPROVAL_NEEDED) && Decision::of_entry(index, entry).is_ok() {
             return Some(Task::Open(index));
@@ -134,7 +135,7 @@ impl Worker {
             Kind::Approval => {
                 let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
                 let n = view.at(&["event", "n"]).and_then(ledger::json::Value::as_u64);
-                // What this process wrote it knows already.
+                // This process already knows what it wrote itself.
                 let room = self.room.lock().expect("no holder of the lock panics");
                 let known = n.is_some_and(|n| room.knows(&id, n));
                 (!known).then_some(Task::Read(id, index))
@@ -150,13 +151,14 @@ impl Worker {
             match task {
                 Task::Open(index) => self.openings.add(index),
                 Task::Read(id, last) => self.read_and_learn(&id, last),
-                // Unless they are in force by now: a log read from its beginning has many.
+                // Read them unless they are already in force: a log that is read from its beginning has many
+                // `rules` entries.
                 Task::Rules => drop(self.setup_now()),
             }
         }
     }
 
-    /// Reads an approval whose last entry is known to stand at `last` or later.
+    /// Reads an approval whose last entry is at leaf index `last` or later.
     fn read_and_learn(&self, id: &Ident, last: u64) {
         let read = tokio::task::block_in_place(|| self.read(id));
         let complete = |approval: &Approval| approval.last_index() >= last;
@@ -169,7 +171,8 @@ impl Worker {
         }
     }
 
-    /// Keeps the place reached, so that the next start need not read the whole log. Nothing but time is lost without it.
+    /// Stores the reached position, so that the next start need not read the whole log. Losing it costs only
+    /// time.
     fn keep_place(&self, cursor: u64) {
         let snapshot = self.room.lock().expect("no holder of the lock panics").snapshot(cursor);
         let key = self.tenant.number.meta(SNAPSHOT);
@@ -188,7 +191,7 @@ impl Worker {
         let kept = self.ledger.sealed(SNAPSHOT, self.tenant.name.as_str(), &key)?;
         let Some(bytes) = kept else { return Ok(0) };
         let snapshot: Snapshot = ledger::store::read_json(&bytes, "meta")?;
-        // Before the approvals are read: what happened to them since is newer.
+        // Restore this before reading the approvals, because what is read is newer.
         self.room.lock().expect("no holder of the lock panics").restore(&snapshot);
         for (nth, (id, last)) in (1_usize..).zip(snapshot.recent.iter().chain(&snapshot.open)) {
             rest_after(nth).await;

@@ -1,4 +1,4 @@
-//! What is seen of approvals: lists, cards, who is asked, what must be kept.
+//! Queries: lists, cards, who may review, what must be kept.
 
 use super::{
     Error, Worker,
@@ -19,8 +19,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 impl Worker {
-    /// An approval as it stands in the ledger, once that is published. It may be known elsewhere and not be posted here
-    /// yet: see [`Worker::find`].
+    /// The approval as published here. Another server may know it before it is posted here: see
+    /// [`Worker::find`].
     pub async fn get(&self, id: &Ident) -> Result<Option<Approval>, Error> {
         let approval = self.read(id)?;
         if let Some(approval) = &approval {
@@ -29,8 +29,9 @@ impl Worker {
         Ok(approval)
     }
 
-    /// An approval that `may` be told of; `None` only once everything is posted here that the journal holds. One that may
-    /// not be told of is looked for as long as one that does not exist.
+    /// The approval, if `may` allows the caller to see it. Returns `None` only after everything in the journal
+    /// is posted here. A forbidden approval takes as long as one that does not exist, so that the caller can't
+    /// tell them apart.
     pub async fn find(
         &self,
         id: &Ident,
@@ -43,7 +44,7 @@ impl Worker {
         Ok(self.get(id).await?.filter(&may))
     }
 
-    /// Waits until everything is posted here that the journal holds, and was looked at for the lists.
+    /// Waits until everything in the journal is posted here and is in the lists.
     pub async fn catch_up_with_journal(&self) -> Result<(), Error> {
         self.ledger.catch_up(&self.tenant).await?;
         let size = self.tenant.published().size;
@@ -60,26 +61,26 @@ impl Worker {
         self.room.lock().expect("no holder of the lock panics").by_deadline(|_| true)
     }
 
-    /// Approvals that ended lately, the last one first.
+    /// Approvals that ended recently, the last one first.
     pub fn recent(&self) -> Vec<Arc<Brief>> {
         self.room.lock().expect("no holder of the lock panics").recent()
     }
 
-    /// Waits until an approval has a newer version than `after`, as far as the list knows.
+    /// Waits until the list knows a newer version than `after` of this approval.
     pub async fn newer(&self, id: &Ident, after: u64, changes: &mut watch::Receiver<u64>) {
         loop {
             let version = {
                 let room = self.room.lock().expect("no holder of the lock panics");
                 room.find(id).map(|approval| approval.version)
             };
-            // One that is not known ended long ago, or is not followed yet.
+            // An unknown approval ended long ago, or the follower has not reached it yet.
             if version.is_some_and(|version| version > after) || changes.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    /// The approval whose token that lives has this id; `None` only once everything is posted here that the journal holds.
+    /// The approval whose valid token has this id. `None` only after everything in the journal is posted here.
     pub async fn with_token(&self, jti: &str) -> Result<Option<Ident>, Error> {
         let known = || self.room.lock().expect("no holder of the lock panics").with_token(jti);
         if let Some(id) = known() {
@@ -89,12 +90,12 @@ impl Worker {
         Ok(known())
     }
 
-    /// How many approvals have cards that must be looked at now.
+    /// Number of approvals whose cards must be checked now.
     pub fn cards_due(&self) -> usize {
         self.outbox.due()
     }
 
-    /// How many approvals are pending.
+    /// Number of pending approvals.
     pub fn pending(&self) -> usize {
         self.room.lock().expect("no holder of the lock panics").pending()
     }
@@ -107,10 +108,10 @@ impl Worker {
         needs.then(|| found.id.clone())
     }
 
-    /// The first journal sequence that an approval which is not over still needs.
+    /// The first journal sequence that an open approval still needs.
     pub fn keep_from(&self) -> Option<u64> {
         let room = self.room.lock().expect("no holder of the lock panics");
-        // Before the log was read nobody knows.
+        // Before the log was read, this is unknown: keep everything.
         if room.caught_up { room.first_seq() } else { Some(0) }
     }
 
@@ -123,7 +124,7 @@ impl Worker {
         Ok((decision, frozen))
     }
 
-    /// The approval as people see it now, and its frozen call while that is the call that was hashed.
+    /// The approval as people see it now, and its frozen call if that is the call that was hashed.
     pub fn card(&self, approval: &Approval) -> Result<(Card, Option<Frozen>), Error> {
         let (_, frozen) = self.opening(approval)?;
         let call = frozen.as_ref().map(|frozen| FrozenCall {
@@ -142,12 +143,13 @@ impl Worker {
         });
         let mut card = card.ok_or(Error::NotFound)?;
         let hashed = frozen.filter(|frozen| frozen.digest == card.digest);
-        // What can't be shown to be the hashed call is not approved (P7).
+        // A call that can't be shown to be the hashed one must not be approved (P7).
         card.complete &= hashed.is_some();
         Ok((card, hashed))
     }
 
-    /// What somebody wrote beside an answer, until it is erased; `index`: of the evidence that the answer names.
+    /// The comment beside a review, until it is erased. `index`: leaf index of the evidence that the review
+    /// names.
     pub fn comment(&self, index: u64) -> Result<Option<String>, Error> {
         let published = self.tenant.published();
         let payload = self.ledger.reader(&self.tenant, &published).payload(index)?;
@@ -172,12 +174,13 @@ impl Worker {
         Ok(Decision::of_entry(index, &entry).ok().map(|decision| (decision, payload.values())))
     }
 
-    /// Whether a person is asked about an approval: in a group of its rule, active, not an owner.
+    /// True if the person may review: in a group of the rule, active, and not an owner.
     pub fn may_review(&self, person: &Ident, approval: &impl Parties) -> bool {
         self.setup().is_ok_and(|setup| is_asked(&setup, person, approval))
     }
 
-    /// What waits for a person: pending, they are asked and have not answered; by approval deadline, then id.
+    /// Approvals that wait for a person: pending, the person may review and has not. Sorted by approval
+    /// deadline, then id.
     pub fn waiting_for(&self, person: &Ident) -> Vec<Arc<Brief>> {
         let Ok(setup) = self.setup() else { return Vec::new() };
         let waits = |approval: &Brief| {
@@ -189,7 +192,7 @@ impl Worker {
     }
 }
 
-/// Whether a person is asked: in a group of the rule, active, not an owner (P10).
+/// True if the person may review: in a group of the rule, active, and not an owner (P10).
 fn is_asked(setup: &Setup, person: &Ident, approval: &impl Parties) -> bool {
     let known = setup.people.get(person).filter(|known| !known.disabled);
     let Some(((agent, quorum), known)) = approval.asks().zip(known) else {

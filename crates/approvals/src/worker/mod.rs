@@ -1,7 +1,7 @@
-//! The worker of one tenant: opens approvals, takes answers, mints and redeems, lets time pass.
+//! The worker of one tenant: opens approvals, records reviews, mints and redeems tokens, applies deadlines.
 //!
-//! It holds nothing that can't be read again: what happened is in the ledger, and compare-and-swap on the approval's
-//! subject decides between workers. What it keeps in memory (the approvals that are not over) is for listing and for
+//! It holds nothing that can't be read again. What happened is in the ledger, and compare-and-swap on the
+//! approval's subject decides between workers. The open approvals that it keeps in memory serve lists and
 //! timers only; every decision reads the ledger.
 
 mod brief;
@@ -54,11 +54,11 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Hints for data planes that wait to be sent; more are dropped, for they may be lost.
+/// Most hints for data planes that wait to be sent. Further ones are dropped: hints may be lost.
 const HINTS_MAX: usize = 4096;
-/// Pause while nothing is decided here.
+/// Pause while decisions are not possible here.
 const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
-/// Longest wait for the entry of a state to be published.
+/// Longest wait until an entry is published.
 const PUBLISHED_WAIT: Duration = Duration::from_secs(20);
 
 /// Why the worker can't do what it was asked.
@@ -67,16 +67,16 @@ pub enum Error {
     /// There is no such approval.
     #[error("there is no such approval")]
     NotFound,
-    /// Rules and people are not in force, or the clock is wrong; the text says what to do.
+    /// Rules and people are not in force, or a clock is wrong. The text says what to do.
     #[error("{0}")]
     NotReady(String),
-    /// Other workers were faster, again and again; nothing was done.
+    /// Other workers won every attempt. Nothing was done.
     #[error("other changes of this approval came first; try again")]
     Contended,
-    /// It is not known whether it was done; asking again is safe.
+    /// The outcome is unknown. It is safe to ask again.
     #[error("it is not known whether it was done; ask again")]
     Unknown,
-    /// The ledger refuses or failed.
+    /// The ledger refused or failed.
     #[error(transparent)]
     Ledger(#[from] ledger::ledger::Error),
     /// Reading failed.
@@ -87,38 +87,38 @@ pub enum Error {
     Token(#[from] crate::token::Error),
 }
 
-/// That an approval has changed, for the data plane that opened it.
+/// Tells the data plane that paused a call that its approval has changed.
 #[derive(Clone, Debug)]
 pub struct Hint {
-    /// Whose.
+    /// The producer to tell.
     pub producer: Ident,
-    /// Which.
+    /// Id of the approval.
     pub approval: Ident,
-    /// Its version.
+    /// Its new version.
     pub version: u64,
-    /// Where it stands.
+    /// Its new phase.
     pub phase: Phase,
 }
 
-/// Where a worker finds what is not in the log.
+/// What the worker needs beside the log.
 #[derive(Clone)]
 pub struct Options {
-    /// What clients see as our address, without a slash at the end.
+    /// Our address as clients see it, without a slash at the end.
     pub public_url: String,
-    /// The folder with a folder of rules and people for each tenant.
+    /// The folder that holds a folder of rules and people for each tenant.
     pub dir: PathBuf,
-    /// Slack, Teams and webhook connections of the configuration.
+    /// Slack, Teams and webhook connections in the configuration.
     pub connections: Connections,
-    /// The same, opened.
+    /// The same connections, opened.
     pub chats: Arc<Chats>,
 }
 
-/// Rules, people and channels that decide.
+/// The rules, people and channels in force.
 #[derive(Clone)]
 struct InForce {
-    /// Leaf index of the `rules` entry that the files were compared with; none: there was none.
+    /// Leaf index of the `rules` entry that the files were compared with. `None` if the log has none.
     entry: Option<u64>,
-    /// Them; or why nothing is decided.
+    /// The rules in force, or why nothing is decided.
     setup: Result<Arc<Setup>, String>,
 }
 
@@ -129,32 +129,32 @@ pub struct Worker {
     options: Options,
     in_force: RwLock<InForce>,
     room: Mutex<Room>,
-    /// Counts every change of the room.
+    /// Counts the changes of the approvals in memory.
     changed: watch::Sender<u64>,
-    /// Entries before this index were looked at.
+    /// Entries before this leaf index have been read.
     followed: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
-    /// Random: tells this worker's claims from those of others.
+    /// Random name that tells this worker's claims from those of other workers.
     name: String,
     outbox: Outbox,
-    /// Wakes the outbox.
+    /// Wakes the task that sends cards.
     cards: Notify,
-    /// Wakes the timer.
+    /// Wakes the task that applies deadlines.
     ticks: Notify,
-    /// Decisions that are still to be opened.
+    /// Decisions whose approvals are still to be opened.
     openings: Openings,
-    /// Wakes whoever waits until something can be decided.
+    /// Wakes tasks that wait until decisions are possible.
     ready_again: Notify,
     hints: mpsc::Sender<Hint>,
     hints_out: Mutex<Option<mpsc::Receiver<Hint>>>,
-    /// Our clock and the journal's.
+    /// The last comparison of our clock with the journal's.
     compared: clock::Compared,
-    /// Decisions that opened nothing since start, by reason.
+    /// Number of decisions since start that opened no approval, by reason.
     not_opened: Mutex<std::collections::BTreeMap<&'static str, u64>>,
 }
 
 impl Worker {
-    /// A worker that knows nothing yet; [`Worker::run`] makes it work.
+    /// A worker that has read nothing yet. [`Worker::run`] starts it.
     pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, options: Options) -> Arc<Self> {
         let (hints, hints_out) = mpsc::channel(HINTS_MAX);
         let setup = Err("The rules were not read yet; try again in a moment.".to_owned());
@@ -181,7 +181,8 @@ impl Worker {
         })
     }
 
-    /// Follows the log, opens approvals and lets time pass, until it is told to stop. Afterwards nothing of it runs.
+    /// Follows the log, opens approvals and applies deadlines until [`Worker::stop`]. No task of it runs
+    /// afterwards.
     pub async fn run(self: Arc<Self>) {
         let (mut opening, mut sending) = (JoinSet::new(), JoinSet::new());
         let mut stopping = self.stopping.subscribe();
@@ -197,7 +198,7 @@ impl Worker {
             _ = work => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
-        // They use the runtime's timers, and must not outlive them.
+        // These tasks use the runtime's timers, so they must end before the runtime does.
         tokio::join!(opening.shutdown(), sending.shutdown());
     }
 
@@ -206,7 +207,7 @@ impl Worker {
         self.stopping.send_replace(true);
     }
 
-    /// Whose.
+    /// The worker's tenant.
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
     }
@@ -215,7 +216,7 @@ impl Worker {
         &self.ledger
     }
 
-    /// The name under which this worker claims cards.
+    /// The name in this worker's claims on cards.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -228,27 +229,28 @@ impl Worker {
         &self.options.chats
     }
 
-    /// Completes when cards may have to be sent.
+    /// Waits until cards may have to be sent.
     pub(crate) async fn cards_changed(&self) {
         self.cards.notified().await;
     }
 
-    /// What clients see as our address, without a slash at the end.
+    /// Our address as clients see it, without a slash at the end.
     pub fn public_url(&self) -> &str {
         &self.options.public_url
     }
 
-    /// Changes of the approvals that are listed; every change wakes.
+    /// Counts changes of the listed approvals. Every change wakes the receiver.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Hints for data planes; the first caller gets them.
+    /// Hints for data planes. Only the first caller gets the receiver.
     pub fn hints(&self) -> Option<mpsc::Receiver<Hint>> {
         self.hints_out.lock().expect("no holder of the lock panics").take()
     }
 
-    /// What decides now: as [`Worker::ready`], with clocks that were compared a moment ago.
+    /// What is in force, as [`Worker::ready`] gives it, after a comparison of the clocks within the last
+    /// seconds.
     pub async fn decides(&self) -> Result<Arc<Setup>, Error> {
         if self.tenant.halted().is_none() {
             self.clock_stands().await?;
@@ -256,8 +258,8 @@ impl Worker {
         self.ready()
     }
 
-    /// Whether it can decide, by what is known: the clocks were together, everything posted at start was looked at, and
-    /// the files are the rules of the last entry.
+    /// What is in force, if decisions are possible as far as is known: the clocks agree, everything posted at
+    /// start has been read, and the files hold the rules of the last `rules` entry.
     pub fn ready(&self) -> Result<Arc<Setup>, Error> {
         if let Some(reason) = self.tenant.halted() {
             return Err(ledger::ledger::Error::Halted(reason).into());
@@ -269,7 +271,7 @@ impl Worker {
         self.setup_now()
     }
 
-    /// Completes when [`Worker::ready`] may have changed its mind for the better.
+    /// Waits until [`Worker::ready`] succeeds.
     async fn until_ready(&self) {
         loop {
             let again = self.ready_again.notified();
@@ -280,18 +282,18 @@ impl Worker {
         }
     }
 
-    /// Whether everything that was in the log at start was looked at.
+    /// True once everything that was in the log at start has been read.
     fn is_caught_up(&self) -> bool {
         self.room.lock().expect("no holder of the lock panics").caught_up
     }
 
-    /// Decisions that needed approval and opened nothing since start, by reason.
+    /// Number of decisions since start that needed approval and opened none, by reason.
     pub fn not_opened(&self) -> Vec<(&'static str, u64)> {
         let counts = self.not_opened.lock().expect("no holder of the lock panics");
         counts.iter().map(|(reason, count)| (*reason, *count)).collect()
     }
 
-    /// The world at this moment, as far as this approval is concerned.
+    /// The world at this moment, for this approval.
     fn world(
         setup: &Setup,
         call: &PausedCall,
@@ -306,7 +308,7 @@ impl Worker {
         World { now: now(), rule: rule.flatten(), people: setup.active(), owners, clock }
     }
 
-    /// Waits until an entry is published: before that nothing of it is told to anybody (P8).
+    /// Waits until an entry is published. Nothing of it may be answered before (P8).
     async fn published_with(&self, index: u64) -> Result<Arc<Published>, Error> {
         let mut states = self.tenant.watch();
         let reached = states.wait_for(|published| published.size > index);
@@ -322,7 +324,7 @@ fn now() -> Nanos {
     embedded::now()
 }
 
-/// Whether an append lost compare-and-swap.
+/// True if an append lost compare-and-swap.
 pub(crate) fn is_conflict(error: &ledger::ledger::Error) -> bool {
     matches!(error, ledger::ledger::Error::Journal(journal::Error::Conflict))
 }

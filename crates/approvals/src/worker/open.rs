@@ -1,4 +1,4 @@
-//! Opening: a decision that needs approval becomes a paused call that people are asked about.
+//! Opens approvals: a decision that needs approval becomes a paused call, and people are asked.
 
 use super::{Error, PUBLISHED_WAIT, Worker, is_conflict, now};
 use crate::{fault, history::Approval, setup::Setup};
@@ -98,12 +98,12 @@ struct Asked {
 }
 
 impl Worker {
-    /// Opens the approval of the decision at a leaf index; what it is now, if it was opened before.
+    /// Opens the approval of the decision at a leaf index. If it was opened before, returns it as it is now.
     pub async fn open(&self, index: u64) -> Result<Result<Approval, NotOpened>, Error> {
         let Some((decision, payload)) = self.decision_at(index)? else {
             return Ok(Err(NotOpened::NotNeeded));
         };
-        // First the number to follow, then whether there is something: see `Approval::read`.
+        // Read the expected sequence before the entries: see `Approval::read`.
         let expected =
             self.ledger.last_on(&self.tenant, &Subject::Approvals(decision.id.clone()))?;
         if let Some(known) = self.get(&decision.id).await? {
@@ -173,7 +173,7 @@ impl Worker {
         Ok(Asked { requested, cancel })
     }
 
-    /// Appends the first message; somebody else's, if that came first.
+    /// Appends the first message. If another worker's message came first, returns that approval.
     async fn append_first(
         &self,
         decision: &Decision,
@@ -199,7 +199,7 @@ impl Worker {
             Err(error) => return Err(error.into()),
         }
         fault::point("opened");
-        // Whoever lost compare-and-swap waits until the winner's message is posted.
+        // A worker that lost compare-and-swap waits until the winner's message is posted here.
         let posted = async {
             loop {
                 match self.read_again(&decision.id).await {

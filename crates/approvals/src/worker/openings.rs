@@ -1,5 +1,6 @@
-//! Decisions that are still to be opened: found by the follower, opened by a few at once, as soon as anything is decided
-//! here. The follower does not wait for it, because what it waits for (rules that are applied) comes along the same log.
+//! Decisions whose approvals are still to be opened. The follower finds them; a few tasks open them at once,
+//! as soon as decisions are possible here. The follower must not wait for that: the rules that are missing
+//! arrive by the same log.
 
 use super::{Error, Worker};
 use std::{
@@ -9,12 +10,12 @@ use std::{
 };
 use tokio::{sync::Notify, task::JoinSet};
 
-/// Most approvals that are being opened at once.
+/// Most approvals that are opened at once.
 const OPENING_MAX: usize = 64;
-/// Pause before a decision is looked at again that could not be opened.
+/// Pause before a failed opening is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Leaf indexes of decisions; some ten bytes each, so that a log with many of them and no rules does no harm.
+/// Leaf indexes of decisions, about ten bytes each. So a log with many of them and no rules does no harm.
 #[derive(Default)]
 pub(super) struct Openings {
     found: Mutex<Found>,
@@ -23,9 +24,9 @@ pub(super) struct Openings {
 
 #[derive(Default)]
 struct Found {
-    /// Not taken up yet, the next one first.
+    /// Indexes that no task has taken yet, the next one first.
     waiting: VecDeque<u64>,
-    /// These, and those that are being opened.
+    /// The waiting indexes, and those that tasks are opening.
     all: BTreeSet<u64>,
 }
 
@@ -43,7 +44,7 @@ impl Openings {
         self.news.notify_one();
     }
 
-    /// The first that is not opened yet: the place kept never passes it.
+    /// The first decision that is not opened yet. The stored position never passes it.
     pub(super) fn first(&self) -> Option<u64> {
         self.lock().all.first().copied()
     }
@@ -56,7 +57,7 @@ impl Openings {
         self.lock().all.remove(&index);
     }
 
-    /// At the end, so that one that fails again and again keeps up no other.
+    /// Re-queues at the back, so that one decision that keeps failing does not block the others.
     fn again(&self, index: u64) {
         self.lock().waiting.push_back(index);
         self.news.notify_one();
@@ -64,11 +65,11 @@ impl Openings {
 }
 
 impl Worker {
-    /// Opens what the follower finds, for ever.
+    /// Opens what the follower finds, until the worker stops.
     pub(super) async fn open_found(self: Arc<Self>, running: &mut JoinSet<()>) {
         loop {
             while running.try_join_next().is_some() {}
-            // Nothing is read before: where no rules are in force, decisions may pile up.
+            // Take nothing from the queue before that: without rules in force, many decisions may wait.
             self.until_ready().await;
             let next = if running.len() < OPENING_MAX { self.openings.take() } else { None };
             if let Some(index) = next {
@@ -86,7 +87,7 @@ impl Worker {
         match self.open(index).await {
             Ok(_) => self.openings.done(index),
             Err(error) => {
-                // That nothing is decided is told where rules and clocks are looked at.
+                // `NotReady` is already logged where rules and clocks are checked.
                 if !matches!(error, Error::NotReady(_)) {
                     let tenant = &self.tenant.name;
                     tracing::warn!(%tenant, index, %error, "an approval could not be opened yet");

@@ -1,8 +1,8 @@
-//! Reading an approval so that nobody who can write the database decides what it is.
+//! Reads approvals so that a writer of the database can't change what they are.
 //!
-//! Entries are proven to the root in memory (`Ledger::entry`). The index that names them is not: a row of it may be gone.
-//! So what the index gives is held against what the follower has seen, which reads every entry of the log in order,
-//! from a sealed place on.
+//! Entries are proven to the root in memory (`Ledger::entry`). The index that names them is not proven: rows
+//! may be missing. So its answer is compared with what the follower knows, which reads every entry of the log
+//! in order from a sealed position on.
 
 use super::{Error, Worker, brief::over_since};
 use crate::history::Approval;
@@ -12,15 +12,16 @@ use ledger::{
     store::{self, Error::Corrupt},
 };
 
-/// What a missing row of the index of approvals is reported as.
+/// The error for a missing row in the index of approvals.
 pub(super) fn rows_missing() -> store::Error {
     Corrupt { family: "approvals", what: "an approval's entries are not all in the index" }
 }
 
 impl Worker {
-    /// An approval as it is posted; `None` if nothing was posted for this id. What is known to be missing halts the log.
+    /// The approval as posted here. `None` if nothing is posted for this id. A row that is known to be missing
+    /// halts the log.
     pub(super) fn read(&self, id: &Ident) -> Result<Option<Approval>, Error> {
-        // First what is known, then what is read: it can only have become more in between.
+        // First copy what is known, then read the index: in between it can only have gained rows.
         let (known, followed) = {
             let room = self.room.lock().expect("no holder of the lock panics");
             (room.find(id).map(|approval| approval.last), room.followed)
@@ -30,7 +31,7 @@ impl Worker {
         let sound = match (known, &read) {
             (Some(last), Some(approval)) => approval.last_index() >= last,
             (Some(_), None) => false,
-            // The follower would know it, were it not over.
+            // The follower would know this approval if it were open.
             (None, Some(approval)) => {
                 over_since(approval).is_some() || approval.last_index() >= followed
             }
@@ -56,7 +57,8 @@ impl Worker {
         Err(self.distrust(rows_missing()))
     }
 
-    /// What the database holds is not what was posted: from now on nothing is decided about this tenant's calls.
+    /// Halts the log: the database does not hold what was posted, so nothing more is decided about this
+    /// tenant's calls.
     pub(super) fn distrust(&self, error: store::Error) -> Error {
         if matches!(error, Corrupt { .. }) {
             let reason = format!("{error}; nothing is decided any more. Restore a backup");

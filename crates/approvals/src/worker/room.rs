@@ -1,4 +1,4 @@
-//! What the worker keeps in memory: approvals that are not over, their timers, and who was refused lately.
+//! Approvals in memory: those that are open with their timers, those that ended recently, and recent denials.
 
 use super::brief::{Brief, Briefs};
 use crate::history::Approval;
@@ -11,13 +11,13 @@ use std::{
     time::Duration,
 };
 
-/// Most approvals that ended lately.
+/// Most approvals kept after their end.
 const RECENT_MAX: usize = 1_000;
-/// Most pending approvals of one agent (design of the issue: it can't flood people).
+/// Most pending approvals of one agent, so that an agent can't flood people.
 pub const PENDING_PER_AGENT_MAX: usize = 20;
 /// Most pending approvals of one tenant.
 pub const PENDING_MAX: usize = 100_000;
-/// How long after a refusal the same agent is not asked about the same tool and action again.
+/// After a denial, the time in which the same agent is not asked about the same tool and action again.
 pub const COOL_DOWN: Duration = Duration::from_secs(600);
 
 /// Agent, tool and action.
@@ -26,47 +26,47 @@ type Kind = (String, String, String);
 /// Approvals in memory.
 #[derive(Default)]
 pub struct Room {
-    /// Not over.
+    /// Approvals that are not over.
     open: BTreeMap<Ident, Open>,
-    /// Ended lately, oldest first.
+    /// Approvals that ended recently, oldest first.
     ended: VecDeque<Ident>,
-    /// The same by id.
+    /// The ended approvals by id.
     recent: HashMap<Ident, Arc<Brief>>,
     briefs: Briefs,
-    /// Pending, or about to be, by agent: at most [`PENDING_PER_AGENT_MAX`] each.
+    /// Approvals that are pending or are being opened, by agent: at most [`PENDING_PER_AGENT_MAX`] each.
     pending: HashMap<Box<str>, Vec<Ident>>,
     pending_count: usize,
-    /// When a kind of call was refused by people.
+    /// Time of the last denial of each kind of call.
     refused: HashMap<Kind, Nanos>,
-    /// When each open approval must be looked at.
+    /// Time at which each open approval must be checked.
     ticks: BTreeSet<(Nanos, Ident)>,
-    /// The log was read to its end once.
+    /// True once the log was read to its end.
     pub caught_up: bool,
-    /// Every entry before this index was looked at.
+    /// Entries before this leaf index have been read.
     pub followed: u64,
 }
 
-/// One that is not over.
+/// An approval that is not over.
 struct Open {
     brief: Arc<Brief>,
-    /// When it must be looked at.
+    /// Time at which it must be checked.
     due: Option<Nanos>,
 }
 
-/// What of it is kept across a restart; all of it follows from the log.
+/// What is stored for a restart. All of it follows from the log.
 #[derive(Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Entries before this index were looked at.
+    /// Entries before this leaf index have been read.
     pub cursor: u64,
-    /// Not over, each with the leaf index of its last entry.
+    /// Open approvals, each with the leaf index of its last entry.
     pub open: Vec<(Ident, u64)>,
-    /// Ended lately, likewise.
+    /// Approvals that ended recently, each with the leaf index of its last entry.
     pub recent: Vec<(Ident, u64)>,
     refused: Vec<(Kind, u64)>,
 }
 
 impl Room {
-    /// Takes what an approval has become, unless something newer is known. Returns whether that is news.
+    /// Stores an approval unless a newer version is known. Returns true if it was new.
     pub fn put(&mut self, approval: &Approval) -> bool {
         if self.knows(&approval.id, approval.state.n) {
             return false;
@@ -86,7 +86,7 @@ impl Room {
         if brief.over_since.is_some() {
             self.set_due(&id, None);
             self.open.remove(&id);
-            // A late report changes what ended; it keeps its place.
+            // A late report changes an approval after its end; it keeps its place in the list.
             if self.recent.insert(id.clone(), brief).is_none() {
                 self.ended.push_back(id);
             }
@@ -103,12 +103,12 @@ impl Room {
         true
     }
 
-    /// Whether it is known with this message or a newer one.
+    /// True if this message of the approval, or a newer one, is known.
     pub fn knows(&self, id: &Ident, n: u64) -> bool {
         self.find(id).is_some_and(|approval| approval.n >= n)
     }
 
-    /// One that is not over, or ended lately.
+    /// An approval that is open or ended recently.
     pub fn find(&self, id: &Ident) -> Option<&Arc<Brief>> {
         self.get(id).or_else(|| self.recent.get(id))
     }
@@ -132,7 +132,7 @@ impl Room {
         }
     }
 
-    /// Sets when an approval must be looked at, unless it is over.
+    /// Sets the time at which an approval must be checked, unless it is over.
     pub fn set_due(&mut self, id: &Ident, at: Option<Nanos>) {
         let Some(open) = self.open.get_mut(id) else { return };
         if let Some(before) = open.due {
@@ -144,7 +144,7 @@ impl Room {
         }
     }
 
-    /// Everything that is not over must be looked at now; returns that, and what ended lately.
+    /// Makes every open approval due now. Returns their ids, and those of approvals that ended recently.
     pub fn all_due(&mut self, now: Nanos) -> Vec<Ident> {
         let mut ids: Vec<Ident> = self.open.keys().cloned().collect();
         for id in &ids {
@@ -154,7 +154,7 @@ impl Room {
         ids
     }
 
-    /// What must be looked at by `now`, at most `max`; it is not due any more.
+    /// Takes the approvals that are due by `now`, at most `max`. They are no longer due.
     pub fn take_due(&mut self, now: Nanos, max: usize) -> Vec<Ident> {
         let due: Vec<Ident> = self
             .ticks
@@ -169,12 +169,12 @@ impl Room {
         due
     }
 
-    /// When something is due next.
+    /// Time of the next check.
     pub fn next_due(&self) -> Option<Nanos> {
         self.ticks.first().map(|(at, _)| *at)
     }
 
-    /// Takes a place for an approval that is about to be opened, or says why it can't be asked for.
+    /// Reserves a place for an approval that is being opened. Refuses if a limit is reached.
     pub fn reserve(
         &mut self,
         id: &Ident,
@@ -187,7 +187,7 @@ impl Room {
         if self.refused.contains_key(&kind) {
             return Err("cooling_down");
         }
-        // It may have a place already: the same decision is seen by whoever published it and in the log.
+        // It may hold a place already: both the publisher's request and the follower see the same decision.
         let others = |ids: &Vec<Ident>| ids.len() - usize::from(ids.contains(id));
         let of_agent = self.pending.get(agent).map_or(0, others);
         if of_agent >= PENDING_PER_AGENT_MAX || self.pending_count >= PENDING_MAX {
@@ -197,19 +197,19 @@ impl Room {
         Ok(())
     }
 
-    /// Gives back a place that was reserved and not used.
+    /// Returns a reserved place that was not used.
     pub fn release(&mut self, id: &Ident, agent: &str) {
         if !self.open.contains_key(id) {
             self.set_pending(agent, id, false);
         }
     }
 
-    /// How many are pending.
+    /// Number of pending approvals.
     pub fn pending(&self) -> usize {
         self.pending_count
     }
 
-    /// The one that was opened by the decision at a leaf index.
+    /// The open approval of the decision at a leaf index.
     pub fn by_opening(&self, index: u64) -> Option<&Arc<Brief>> {
         self.briefs().find(|approval| approval.opening == index)
     }
@@ -218,18 +218,18 @@ impl Room {
         self.open.values().map(|open| &open.brief)
     }
 
-    /// The one whose token that lives has this id.
+    /// The approval whose valid token has this id.
     pub fn with_token(&self, jti: &str) -> Option<Ident> {
         let lives = |a: &Brief| a.phase == Phase::Minted && a.jti.as_deref() == Some(jti);
         self.briefs().find(|approval| lives(approval)).map(|approval| approval.id.clone())
     }
 
-    /// One of those that are not over.
+    /// An open approval.
     pub fn get(&self, id: &Ident) -> Option<&Arc<Brief>> {
         self.open.get(id).map(|open| &open.brief)
     }
 
-    /// Those that ended lately, the last one first, then by id.
+    /// Approvals that ended recently, the last one first, then by id.
     pub fn recent(&self) -> Vec<Arc<Brief>> {
         let mut recent: Vec<_> = self.recent.values().cloned().collect();
         recent
@@ -237,19 +237,19 @@ impl Room {
         recent
     }
 
-    /// The wanted ones of those that are not over, by approval deadline, then id.
+    /// The open approvals that `wanted` selects, by approval deadline, then id.
     pub fn by_deadline(&self, wanted: impl Fn(&Brief) -> bool) -> Vec<Arc<Brief>> {
         let mut open: Vec<_> = self.briefs().filter(|approval| wanted(approval)).cloned().collect();
         open.sort_unstable_by(|a, b| a.deadline.cmp(&b.deadline).then_with(|| a.id.cmp(&b.id)));
         open
     }
 
-    /// The first journal sequence of those that are not over.
+    /// The smallest journal sequence of an open approval.
     pub fn first_seq(&self) -> Option<u64> {
         self.briefs().map(|approval| approval.first_seq).min()
     }
 
-    /// What is kept across a restart.
+    /// What to store for a restart.
     pub fn snapshot(&self, cursor: u64) -> Snapshot {
         Snapshot {
             cursor,
@@ -259,7 +259,7 @@ impl Room {
         }
     }
 
-    /// Takes back the part of a snapshot that is not read from the ledger.
+    /// Restores the part of a snapshot that is not read from the ledger.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         let refused = snapshot.refused.iter();
         self.refused = refused.map(|(kind, at)| (kind.clone(), Nanos(*at))).collect();

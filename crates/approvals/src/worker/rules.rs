@@ -1,4 +1,4 @@
-//! Which rules are in force: those of the files, if they are the ones that were applied last.
+//! The rules in force: those in the files, if they are the ones that were applied last.
 
 use super::{Error, InForce, Options, Worker, now};
 use crate::setup::Setup;
@@ -6,7 +6,7 @@ use ledger::system::Rules;
 use std::{sync::Arc, time::Instant};
 
 impl Worker {
-    /// Rules, people and channels in force, or why there are none.
+    /// Rules, people and channels in force, or why none are.
     pub fn setup(&self) -> Result<Arc<Setup>, Error> {
         self.in_force().setup.map_err(Error::NotReady)
     }
@@ -15,7 +15,7 @@ impl Worker {
         self.in_force.read().expect("no holder of the lock panics").clone()
     }
 
-    /// As [`Worker::setup`], and certainly those of the last `rules` entry that is posted.
+    /// As [`Worker::setup`], after checking that they are those of the last posted `rules` entry.
     pub(super) fn setup_now(&self) -> Result<Arc<Setup>, Error> {
         let entry = self.in_force.read().expect("no holder of the lock panics").entry;
         if self.ledger.rules_index(&self.tenant) != entry {
@@ -24,16 +24,16 @@ impl Worker {
         self.setup()
     }
 
-    /// Whether the log was read to its end, and the rules that were applied, if any were, are in force here; otherwise
-    /// this process is not ready.
+    /// True if the log was read to its end and the applied rules, if there are any, are in force here.
+    /// Otherwise this process is not ready.
     pub fn follows_rules(&self) -> bool {
         let InForce { entry, setup } = self.in_force();
         let current = self.ledger.rules_index(&self.tenant) == entry;
         self.is_caught_up() && current && (entry.is_none() || setup.is_ok())
     }
 
-    /// As [`Worker::look_at_rules`], if the rules that were applied last are not in force: the applied files may have
-    /// been put back, which needs no other apply.
+    /// As [`Worker::look_at_rules`], if the rules that were applied last are not in force. The applied files
+    /// may be back in place, which needs no new apply.
     pub fn look_again(&self) {
         let InForce { entry, setup } = self.in_force();
         if entry.is_some() && setup.is_err() {
@@ -41,21 +41,22 @@ impl Worker {
         }
     }
 
-    /// Whether everything that was open at start was looked at.
+    /// True if everything that was open at start has been read.
     pub fn has_looked(&self) -> bool {
         self.is_caught_up()
     }
 
-    /// Reads the files again, and puts them in force if they are the ones that were applied last; says in the log of
-    /// this process what is wrong otherwise.
+    /// Reads the files again and puts them in force if they are the ones that were applied last. Otherwise
+    /// logs what is wrong.
     pub fn look_at_rules(&self) {
         self.read_rules(false);
     }
 
-    /// `quiet`: what is still wrong was said before.
+    /// `quiet`: do not log a fault that was logged before.
     fn read_rules(&self, quiet: bool) {
         let tenant = &self.tenant.name;
-        // First the entry, then the files: what is applied in between is looked at again.
+        // Read the entry before the files: if rules are applied in between, their entry causes another
+        // reading.
         let last = match self.ledger.rules(&self.tenant) {
             Ok(last) => last,
             Err(error) => return tracing::error!(%tenant, %error, "the rules can't be read"),
@@ -76,7 +77,7 @@ impl Worker {
                 "No rules were applied for {tenant} yet. Run `countersign rules apply --tenant {tenant}`."
             )),
             (Err(mistakes), _) => {
-                // They name people and groups: whoever publishes or clicks does not read them.
+                // Mistakes name people and groups, so publishers and reviewers must not see them.
                 let mistakes = mistakes.join("; ");
                 if !quiet {
                     tracing::warn!(%tenant, mistakes, "the files of rules and people can't be used");
@@ -99,7 +100,7 @@ impl Worker {
         self.look_at_all();
     }
 
-    /// Something can be decided that could not before: everything open is looked at again.
+    /// Decisions may be possible that were not before: check every open approval again.
     pub(super) fn look_at_all(&self) {
         let known = self.room.lock().expect("no holder of the lock panics").all_due(now());
         for id in known {

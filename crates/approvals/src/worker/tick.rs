@@ -1,4 +1,4 @@
-//! Time passes: expiry, lapse, reminder, escalation, missed reports, and rules that have changed.
+//! Applies what time makes happen: expiry, lapse, reminder, escalation, missed reports, and changed rules.
 
 use super::{
     Error, NOT_READY_AGAIN, Worker,
@@ -9,19 +9,19 @@ use decider::approval::{Command, next_tick};
 use ledger::{ident::Ident, time::Nanos};
 use std::time::Duration;
 
-/// Longest sleep: a clock that is set is noticed within this time.
+/// Longest sleep. A clock that is set is noticed within this time.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// Most approvals that are looked at at once.
+/// Most approvals that are checked at once.
 const AT_ONCE_MAX: usize = 64;
-/// Pause before an approval that could not be decided is looked at again.
+/// Pause before an approval is checked again after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// Looks at every approval when it is due.
+    /// Checks every approval when it is due.
     pub(super) async fn pass_time(&self) {
         let mut stands = true;
         loop {
-            // Nothing is due by a clock that may be wrong.
+            // While the clock is off no command runs, so nothing else would compare it again: do it here.
             if !stands || self.is_anything_due() || !self.is_compared(WHILE_IDLE) {
                 stands = self.look_at_clock(stands).await;
             }
@@ -43,13 +43,13 @@ impl Worker {
         }
     }
 
-    /// Whether the timer would look at something now, if the clock is right.
+    /// True if an approval is due by this clock.
     fn is_anything_due(&self) -> bool {
         let next = self.room.lock().expect("no holder of the lock panics").next_due();
         next.is_some_and(|at| at <= now())
     }
 
-    /// Whether time passes here; said once when it stops, and once when it goes on.
+    /// True if deadlines can be judged. Logs each change once.
     async fn look_at_clock(&self, stood: bool) -> bool {
         let tenant = &self.tenant.name;
         match self.clock_stands().await {
@@ -78,7 +78,7 @@ impl Worker {
         }
     }
 
-    /// Whether the approval deadline passed and no chat took a card, though the rule names some.
+    /// True if the approval deadline has passed and no chat took a card, though the rule names channels.
     fn nobody_could_be_asked(&self, id: &Ident) -> bool {
         let known = self.room.lock().expect("no holder of the lock panics").get(id).cloned();
         if !known.is_some_and(|known| known.is_pending() && known.deadline <= now()) {
@@ -88,13 +88,13 @@ impl Worker {
         approval.is_some_and(|approval| self.is_undeliverable(&approval).unwrap_or(false))
     }
 
-    /// Lets time pass for one approval, and sets when it is due again.
+    /// Applies deadlines to one approval, and sets its next check.
     async fn look_at(&self, id: &Ident) {
         let undeliverable = self.nobody_could_be_asked(id);
         let again = match self.execute(id, |world| Command::Tick { world, undeliverable }).await {
             Ok(done) => next_tick(&done.approval.state),
             Err(Error::NotFound) => None,
-            // Told where rules and clocks are looked at; rules that are applied make everything due.
+            // `NotReady` is logged where rules and clocks are checked; applying rules makes everything due.
             Err(Error::NotReady(_)) => Some(later(NOT_READY_AGAIN)),
             Err(error) => {
                 let tenant = &self.tenant.name;
@@ -106,7 +106,7 @@ impl Worker {
     }
 }
 
-/// The time after a pause.
+/// The time after a pause from now.
 fn later(pause: Duration) -> Nanos {
     Nanos(now().0.saturating_add(pause.as_nanos() as u64))
 }

@@ -1,4 +1,4 @@
-//! Minting on demand, and spending once.
+//! Mints tokens on demand and redeems them once.
 
 use super::{Done, Error, Worker, now};
 use crate::{
@@ -17,27 +17,27 @@ use ledger::{ident::Ident, json, keyring, log::note::Vkey};
 /// Random bytes in a token's id.
 const JTI_BYTES: usize = 16;
 
-/// A token that lives.
+/// A valid token.
 #[derive(Clone, Debug)]
 pub struct Minted {
     /// The compact JWS.
     pub token: String,
-    /// What it says.
+    /// Claims of the token.
     pub claims: Claims,
 }
 
-/// What an enforcer sends to spend a token.
+/// A redemption request.
 #[derive(Debug)]
 pub struct RedeemRequest<'a> {
     /// The compact JWS.
     pub token: &'a str,
     /// The enforcer's own id of this redemption.
     pub redemption_id: &'a str,
-    /// The call in hand.
+    /// The call that the enforcer holds.
     pub call: CallInHand<'a>,
 }
 
-/// The call as the enforcer has it; the digest is computed by us.
+/// The call as the enforcer sends it. This server computes its digest.
 #[derive(Debug)]
 pub struct CallInHand<'a> {
     /// `nonce`
@@ -54,14 +54,14 @@ pub struct CallInHand<'a> {
     pub params: &'a json::Value<'a>,
 }
 
-/// What a redemption came to.
+/// The result of a redemption.
 #[derive(Debug)]
 pub struct Redeemed {
-    /// The approval, and why it was refused.
+    /// The approval, and why the redemption was refused, if it was.
     pub done: Done,
-    /// The frozen call, when it was not refused: execute that.
+    /// The frozen call, unless refused. The enforcer executes exactly this.
     pub frozen: Option<Frozen>,
-    /// The digest of the call in hand.
+    /// The digest of the call that the enforcer sent.
     pub digest: String,
 }
 
@@ -76,7 +76,7 @@ impl Worker {
         self.tenant.published().keys.token()
     }
 
-    /// Makes a token for the enforcer that opened the approval, or gives the one that lives.
+    /// Mints a token for the enforcer that paused the call, or returns the valid one.
     pub async fn mint(
         &self,
         id: &Ident,
@@ -100,7 +100,7 @@ impl Worker {
         Ok((done, Some(minted)))
     }
 
-    /// The token that lives in an approval. It is not kept: the same state and key give the same text.
+    /// The valid token of an approval. It is not stored: the same state and key give the same text.
     fn token_of(&self, approval: &Approval) -> Result<Minted, Error> {
         let seq = approval.granted_seq().ok_or(Error::NotFound)?;
         let granted = Granted { id: &approval.id, seq };
@@ -116,7 +116,7 @@ impl Worker {
         Ok(Minted { token, claims })
     }
 
-    /// Spends a token for the call in hand.
+    /// Redeems a token for the call that the enforcer sent.
     pub async fn redeem(
         &self,
         enforcer: &Ident,
@@ -124,14 +124,14 @@ impl Worker {
     ) -> Result<Redeemed, Error> {
         let iss = self.issuer();
         let claims = match token::read(request.token, &self.token_keys()) {
-            // Another server may have begun to sign with a key whose entry is not posted here yet.
+            // Another server may already sign with a key whose entry is not posted here yet.
             Err(token::Error::UnknownKey) => {
                 self.ledger.catch_up(&self.tenant).await?;
                 token::read(request.token, &self.token_keys())?
             }
             read => read?,
         };
-        // A clock that is wrong makes no token old.
+        // Compare the clocks first: a wrong clock must not make a token look expired.
         self.clock_stands().await?;
         let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
         let CallInHand { nonce, agent, run, tool, action, params } = request.call;
@@ -139,7 +139,7 @@ impl Worker {
         let digest = Call { nonce, tenant, agent, run, tool, action, params }.digest();
         match claims.check(&expected) {
             Ok(()) => {}
-            // Whoever does not know what became of a redemption asks again, perhaps after the token's end.
+            // An enforcer that did not get the answer asks again, perhaps after the token's end.
             Err(token::Error::Expired) => {
                 return self.redeemed_before(&claims, request.redemption_id, &digest).await;
             }
@@ -161,7 +161,8 @@ impl Worker {
         Ok(Redeemed { done, frozen, digest })
     }
 
-    /// What a redemption with a token that has expired since came to; with another call in hand it is refused as ever.
+    /// The result of an earlier redemption with a token that has expired since. A different call is refused as
+    /// usual.
     async fn redeemed_before(
         &self,
         claims: &Claims,

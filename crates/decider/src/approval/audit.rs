@@ -1,7 +1,8 @@
-//! The whole history of one approval, judged from its entries alone (`proto/formats/approval-export.md`).
+//! Judges the whole history of one approval from its entries alone (`proto/formats/approval-export.md`).
 //!
-//! In scope: everything that follows from the decision's entry and the approval's own entries. Out of scope: that they
-//! are in a log at all (receipts show that), and whatever stands elsewhere in it, which the caller must say.
+//! In scope: everything that follows from the decision's entry and the approval's own entries. Out of scope:
+//! whether these entries are in a log (receipts show that), and what other entries of the log say. The caller
+//! must supply that.
 
 use super::{Event, Message, Phase, Requested, State, fold};
 use crate::{
@@ -23,53 +24,53 @@ pub enum Fault {
     /// The decision's entry.
     #[error("the decision's entry: {0}")]
     Opening(NotPaused),
-    /// One message.
+    /// One message of the history is wrong.
     #[error("message {n}: {what}")]
     Message {
-        /// Which: the place that it was given at, 1 for the first.
+        /// Number of the message by position: 1 for the first one given.
         n: u64,
         /// What is wrong.
         what: &'static str,
     },
-    /// One event that could not have happened then.
+    /// A message holds an event that could not happen at that point.
     #[error(
         "message {n}: `{event}` can't have happened while the approval was {phase}, as the messages before tell it"
     )]
     CantFollow {
-        /// In which message.
+        /// Number of the message that holds the event.
         n: u64,
-        /// Its name.
+        /// Name of the event on the wire.
         event: String,
-        /// The state before.
+        /// Phase of the approval before the event, by its name on the wire.
         phase: String,
     },
-    /// The disclosed call.
+    /// What is wrong with the disclosed call.
     #[error("the disclosed call: {0}")]
     Call(&'static str),
     /// The disclosed call can't be hashed.
     #[error("the disclosed call: {0}")]
     NotFrozen(NotPaused),
-    /// What only the whole log shows.
+    /// A contradiction that only the whole log shows.
     #[error("{0}")]
     Log(&'static str),
 }
 
-/// What one message made happen.
+/// One message of the history, with the state after it.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// 1, 2, …
+    /// Number of the message, from 1.
     pub n: u64,
-    /// Leaf index.
+    /// Leaf index of the decision.
     pub index: u64,
-    /// `journal.time`, by which it is judged.
+    /// The entry's `journal.time`. Deadlines are judged by it.
     pub at: Nanos,
-    /// The events as they are written. After a deadline they may be void: the phase says what is true.
+    /// The events as the message lists them. After a deadline they may be void; `phase` says what is true.
     pub events: Vec<Event>,
-    /// The phase after it.
+    /// Phase after this message.
     pub phase: Phase,
 }
 
-/// A history that holds so far.
+/// The audit of a history. No message so far contradicts it.
 #[derive(Clone, Debug)]
 pub struct Audit {
     decision: Decision,
@@ -79,7 +80,8 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Begins with the decision's entry: its leaf index and bytes, both proven by a receipt.
+    /// Begins with the leaf index and the bytes of the decision's entry. The caller has proven both by a
+    /// receipt.
     pub fn begin(index: u64, entry: &[u8]) -> Result<Self, Fault> {
         let decision = Decision::of_entry(index, entry).map_err(Fault::Opening)?;
         if decision.call.shadow {
@@ -93,8 +95,8 @@ impl Audit {
         Ok(Self { decision, state, steps: Vec::new(), last })
     }
 
-    /// Takes the next message: its leaf index and its entry's bytes, both proven by a receipt. After an error the audit
-    /// is over.
+    /// Takes the next message: leaf index and bytes of its entry. The caller has proven both by a receipt.
+    /// After an error, do not use this audit any more.
     pub fn follow(&mut self, index: u64, entry: &[u8]) -> Result<(), Fault> {
         let n = self.state.n + 1;
         let wrong = |what| Fault::Message { n, what };
@@ -127,8 +129,8 @@ impl Audit {
         Ok(())
     }
 
-    /// The frozen call, given back by disclosures of the decision's payload: its digest must be the one that was
-    /// approved. `nonce` and `params` are the RFC 8785 forms of these fields.
+    /// Checks the call that disclosures of the decision's payload give: its digest must be the approved one.
+    /// `nonce` and `params` are the RFC 8785 forms of these fields.
     pub fn check_call(&self, nonce: &str, params: &str) -> Result<(), Fault> {
         let field = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
         let shown = Fields::from([field("nonce", nonce), field("params", params)]);
@@ -140,8 +142,9 @@ impl Audit {
         }
     }
 
-    /// The owner that the decision names, given back by a disclosure, in RFC 8785 form: no review of theirs may stand
-    /// (P10). Whoever else owns the agent is nowhere in the log.
+    /// Checks the owner that a disclosure of the decision's payload gives, in RFC 8785 form: no review by this
+    /// owner may be there (P10). Owners that only the people file names are not in the log, so they can't be
+    /// checked.
     pub fn check_owner(&self, owner: &str) -> Result<(), Fault> {
         let owner = json::parse_kept(owner.as_bytes());
         let owner = owner.as_ref().ok().and_then(json::Value::as_str);
@@ -151,17 +154,17 @@ impl Audit {
         }
     }
 
-    /// Which approval it is.
+    /// Id of the approval.
     pub fn id(&self) -> &Ident {
         &self.decision.id
     }
 
-    /// Whose.
+    /// Tenant of the approval.
     pub fn tenant(&self) -> &Ident {
         &self.decision.call.tenant
     }
 
-    /// What has become of it, as far as these messages tell.
+    /// State of the approval after the messages so far.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -171,18 +174,18 @@ impl Audit {
         self.decision.index
     }
 
-    /// Leaf index of every message so far.
+    /// Leaf indexes of the messages so far.
     pub fn indexes(&self) -> Vec<u64> {
         self.steps.iter().map(|step| step.index).collect()
     }
 
-    /// Every message so far.
+    /// The messages so far.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// Kind, tenant, and that it came later than the one before, in the log and in the journal.
-    /// Where time began anew, it may go back.
+    /// Checks kind and tenant, and that the entry comes later than the one before, in the log and in the
+    /// journal. Journal time may go back where a `clock` entry restarted time.
     fn check_place(&self, (index, anew): (u64, bool), view: &View<'_>) -> Result<(), &'static str> {
         let (last_index, last) = &self.last;
         let order = |origin: &Origin| (origin.epoch, origin.seq);
@@ -199,7 +202,7 @@ impl Audit {
         }
     }
 
-    /// Whose message, which number, and what it follows.
+    /// Checks that the message belongs to this approval, has the next number, and names the entry before it.
     fn check_chain(&self, message: &Message) -> Result<(), &'static str> {
         if message.approval_id != self.decision.id {
             Err("it is of another approval: the id must follow from the decision's event")
@@ -212,7 +215,7 @@ impl Audit {
         }
     }
 
-    /// Names the event by which a message can't be true.
+    /// Finds the event of a message that could not happen.
     fn cant_follow(&self, n: u64, message: &Message, at: Nanos) -> Fault {
         let mut state = self.state.clone();
         for event in &message.events {

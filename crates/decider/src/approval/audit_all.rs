@@ -1,7 +1,8 @@
-//! Every approval of one log, judged while its entries pass by in order: what no single history can show.
+//! Judges every approval of one log while its entries pass by in order. This finds what no single history can
+//! show.
 //!
-//! Beside each history ([`Audit`]): that an approval has no second one, and that the rule which was asked by was in force
-//! at some moment between the decision and the request.
+//! It checks each history ([`Audit`]), that no approval has a second history, and that the rule of each
+//! request was in force at some moment between the decision and the request.
 
 use super::{Approval, Audit, Event, Fault, Message, Phase};
 use crate::Decider as _;
@@ -13,12 +14,12 @@ use ledger::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One approval, as far as the entries have passed by.
+/// State of one approval's audit.
 #[derive(Clone, Debug)]
 enum Course {
-    /// Not over yet.
+    /// The approval is not over.
     Open(Box<Audit>),
-    /// Over: enough to begin the audit again, should a message follow.
+    /// The approval is over. This is enough to begin the audit again if another message follows.
     Over { opening: u64, messages: Vec<u64>, phase: Phase },
 }
 
@@ -29,7 +30,8 @@ struct InForce {
     digests: BTreeSet<String>,
 }
 
-/// All approvals of a log. Memory grows with the approvals that are open, and by some hundred bytes with each other.
+/// Audits all approvals of a log. Memory grows with the open approvals, and by a few hundred bytes for each
+/// finished one.
 #[derive(Clone, Debug, Default)]
 pub struct AuditAll {
     courses: BTreeMap<Ident, Course>,
@@ -37,7 +39,8 @@ pub struct AuditAll {
 }
 
 impl AuditAll {
-    /// Takes the next entry; `read` gives the bytes of an earlier one. After an error the audit is over.
+    /// Takes the next entry. `read` gives the bytes of an earlier entry. After an error, do not use this audit
+    /// any more.
     pub fn take(
         &mut self,
         index: u64,
@@ -58,7 +61,7 @@ impl AuditAll {
         }
     }
 
-    /// How many approvals stand where.
+    /// Number of approvals in each phase.
     pub fn phases(&self) -> BTreeMap<String, u64> {
         let mut phases = BTreeMap::new();
         for course in self.courses.values() {
@@ -71,7 +74,7 @@ impl AuditAll {
         phases
     }
 
-    /// The leaf indexes of an approval's messages, in order; none if the log does not hold it.
+    /// Leaf indexes of an approval's messages, in order. Empty if the log does not hold the approval.
     pub fn messages(&self, id: &Ident) -> Vec<u64> {
         match self.courses.get(id) {
             None => Vec::new(),
@@ -108,7 +111,7 @@ impl AuditAll {
         Ok(())
     }
 
-    /// The first message of an approval names its decision, and a rule that was in force.
+    /// Begins an approval. Its first message must name its decision and a rule that was in force.
     fn begin(
         &self,
         index: u64,
@@ -133,7 +136,7 @@ impl AuditAll {
     }
 }
 
-/// The audit of messages that were judged before.
+/// Repeats the audit of messages that passed before.
 fn again(
     opening: u64,
     messages: &[u64],

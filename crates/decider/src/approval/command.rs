@@ -1,119 +1,122 @@
-//! What somebody wants of an approval, and why it may be refused.
+//! Commands on an approval, and why they may be refused.
 
 use super::event::{Auth, Decision, Outcome, Requested, Via};
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
 use std::sync::Arc;
 
-/// The world at the moment of a command, as the worker sees it: it decides, not what was true when the call was paused.
+/// The world at the moment of a command, as the worker sees it. A command is judged by this, not by what was
+/// true when the call was paused.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// The worker's clock.
+    /// The worker's clock at this moment.
     pub now: Nanos,
-    /// Digest of the rule that matches this call now; `None`: it can't be told (params gone, no rules applied).
+    /// Digest of the rule that matches this call now. `None` if that is unknown: the params are erased, or no
+    /// rules are applied.
     pub rule: Option<String>,
-    /// Active people and their groups.
+    /// Active people and their groups at this moment.
     pub people: Arc<People>,
-    /// Who owns the agent now, beside those in `Requested`.
+    /// People who own the agent now, beside those in `Requested`.
     pub owners: Vec<Ident>,
-    /// Leaf index of the last `clock` entry: deadlines that were set before it count anew.
+    /// Leaf index of the last `clock` entry. Deadlines that were set before it count again from the start.
     pub clock: Option<u64>,
 }
 
-/// What is wanted. Each carries the [`World`] of its moment.
+/// A command. Each one but `Request` carries the [`World`] of its moment.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Pause the call. `cancel`: record it and cancel it at once, with this code (`too_many`, `cooling_down`,
-    /// `owner_unknown`).
+    /// Pauses the call. With `cancel`, records it and cancels it at once with that code (`too_many`,
+    /// `cooling_down`, `owner_unknown`).
     Request {
-        /// All that never changes.
+        /// Everything about the approval that never changes.
         requested: Box<Requested>,
-        /// Why it can't be asked for.
+        /// Code of the reason to cancel at once, if there is one.
         cancel: Option<String>,
     },
-    /// A person answers.
+    /// Records a person's answer.
     Review {
-        /// Now.
+        /// The world at this moment.
         world: World,
-        /// Who; `None`: whoever clicked is not linked to anybody we know.
+        /// The person. `None` if the chat account that clicked is not linked to a person.
         by: Option<Ident>,
-        /// What.
+        /// The person's choice.
         decision: Decision,
-        /// Where.
+        /// Where the person answered.
         via: Via,
-        /// How we know.
+        /// How the person was authenticated.
         auth: Auth,
-        /// What was shown: the digest, or at least its first 8 characters.
+        /// Call digest that the page or card showed: whole, or at least its first 8 characters.
         displayed_dig: String,
-        /// The version that was shown.
+        /// Version of the approval that the page or card showed.
         version: u64,
-        /// When that was made.
+        /// When the page or card was made.
         shown_at: Nanos,
-        /// Leaf index of the evidence.
+        /// Leaf index of the evidence entry about this answer.
         evidence: Option<u64>,
     },
-    /// Time passes: expiry, lapse, reminder, escalation, a missed report, another rule.
+    /// Applies what time or another rule makes happen: expiry, lapse, reminder, escalation, a missed report,
+    /// supersession.
     Tick {
-        /// Now.
+        /// The world at this moment.
         world: World,
-        /// Whether every channel failed so far (an expiry then reads `undeliverable`).
+        /// True if every channel has failed so far. An expiry then has the reason `undeliverable`.
         undeliverable: bool,
     },
-    /// The call is not wanted any more.
+    /// Withdraws the call.
     Cancel {
-        /// Now.
+        /// The world at this moment.
         world: World,
-        /// Who: `producer:<name>`, `admin:<key id>`. At most [`super::ID_BYTES_MAX`] bytes.
+        /// Who withdraws it: `producer:<name>` or `admin:<key id>`. At most [`super::ID_BYTES_MAX`] bytes.
         by: String,
-        /// A code of [`super::is_code`]'s form.
+        /// Reason code, in the form that [`super::is_code`] checks.
         reason: String,
     },
-    /// The grant is taken back.
+    /// Takes the grant back.
     Revoke {
-        /// Now.
+        /// The world at this moment.
         world: World,
-        /// A principal id or `admin:<key id>`.
+        /// Who takes it back: a principal id or `admin:<key id>`.
         by: String,
-        /// A code.
+        /// Reason code, in the form that [`super::is_code`] checks.
         reason: String,
     },
-    /// Make a token, or give the one that lives.
+    /// Makes a token, or returns the valid one.
     Mint {
-        /// Now.
+        /// The world at this moment.
         world: World,
-        /// Who asks.
+        /// The enforcer that asks.
         enforcer: Ident,
-        /// Id for a new one.
+        /// Id for a new token.
         jti: String,
-        /// The key that will sign it.
+        /// Id of the key that will sign a new token.
         kid: String,
     },
-    /// Spend the token.
+    /// Redeems the token.
     Redeem {
-        /// Now.
+        /// The world at this moment.
         world: World,
-        /// Who asks.
+        /// The enforcer that asks.
         enforcer: Ident,
-        /// Which token, of a token that verified.
+        /// Id of the token. Its signature was verified.
         jti: String,
-        /// Digest of the call in hand, computed by us.
+        /// Digest of the call that the enforcer sent. This server computed it.
         digest: String,
-        /// The enforcer's id of this redemption, 1 to [`super::ID_BYTES_MAX`] characters of printable ASCII.
+        /// The enforcer's id of this redemption: 1 to [`super::ID_BYTES_MAX`] characters of printable ASCII.
         redemption_id: String,
     },
-    /// Say what became of the call.
+    /// Reports the outcome of the call.
     Report {
-        /// Now.
+        /// The world at this moment.
         world: World,
-        /// Who says it.
+        /// The enforcer that reports.
         enforcer: Ident,
-        /// What.
+        /// The reported outcome.
         outcome: Outcome,
     },
 }
 
 impl Command {
-    /// The world of its moment; a request has none.
+    /// The world of the command's moment. `None` for a request, which has none.
     pub fn world(&self) -> Option<&World> {
         match self {
             Self::Request { .. } => None,
@@ -128,25 +131,26 @@ impl Command {
     }
 }
 
-/// Why a command is refused; every word is also its code on the wire.
+/// Why a command is refused. Each name in snake case is also the code on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// There is no such approval.
     #[error("not_found")]
     NotFound,
-    /// What is said is not well-formed: a reason is not a code, an id is too long, `requested` does not hold together.
+    /// The command is not well-formed: a reason is not a code, an id is too long, or `requested` contradicts
+    /// itself.
     #[error("malformed")]
     Malformed,
-    /// Its history is not one that could have happened: it stands still.
+    /// The approval's history could not have happened. The approval is halted.
     #[error("corrupt")]
     Corrupt,
-    /// It is over, or not at the point where this can be done: the phase says where it is.
+    /// The approval is over, or is in another phase than the command needs. The phase is in the answer.
     #[error("not_now")]
     NotNow,
     /// The approval or execution deadline passed.
     #[error("too_late")]
     TooLate,
-    /// Whoever clicked is not linked to a person.
+    /// The chat account that clicked is not linked to a person.
     #[error("not_linked")]
     NotLinked,
     /// The person is in no group that is asked, or is disabled.
@@ -155,46 +159,46 @@ pub enum Refusal {
     /// The person owns the agent.
     #[error("own_call")]
     OwnCall,
-    /// The rule demands a known owner and there is none: nobody may approve.
+    /// The rule demands a known owner, and no owner is known: nobody may approve.
     #[error("owner_unknown")]
     OwnerUnknown,
-    /// The person answered before, and differently.
+    /// The person already gave a different answer.
     #[error("already_reviewed")]
     AlreadyReviewed,
-    /// What was shown is not this call.
+    /// The page or card showed another call.
     #[error("digest_mismatch")]
     DigestMismatch,
-    /// Not all of the call can be shown: nobody may approve.
+    /// The call can't be shown whole: nobody may approve.
     #[error("not_shown")]
     NotShown,
-    /// Something newer happened than what was shown.
+    /// The approval has changed since the page or card was made.
     #[error("stale")]
     Stale,
-    /// The rule demands the web page and a fresh sign-in.
+    /// The rule demands the web page and a recent sign-in.
     #[error("step_up")]
     StepUp,
-    /// Another rule is in force.
+    /// Another rule is in force for this call now.
     #[error("rule_changed")]
     RuleChanged,
-    /// Only the enforcer that paused the call may.
+    /// Only the enforcer that paused the call may do this.
     #[error("not_yours")]
     NotYours,
-    /// No more tokens for this approval.
+    /// The approval has used up its tokens.
     #[error("too_many_mints")]
     TooManyMints,
-    /// This token is not the one that lives.
+    /// This is not the approval's valid token.
     #[error("token_not_live")]
     TokenNotLive,
-    /// It was spent before, by another redemption.
+    /// Another redemption has already redeemed the token.
     #[error("already_redeemed")]
     AlreadyRedeemed,
-    /// Another report was given before.
+    /// Another outcome was already reported.
     #[error("already_reported")]
     AlreadyReported,
 }
 
 impl Refusal {
-    /// What whoever asked can do.
+    /// What the caller can do about the refusal.
     pub fn advice(self) -> &'static str {
         match self {
             Self::NotFound | Self::NotYours => "There is nothing here for you.",
@@ -230,5 +234,5 @@ impl Refusal {
     }
 }
 
-/// What a command came to.
+/// Events and refusal that a command results in.
 pub type Answer = crate::Decided<super::Event, Refusal>;

@@ -1,7 +1,9 @@
-//! Commands into events. Each is judged by the world of its moment: the worker's clock, the people and the rule now.
+//! Turns commands into events. Each command is judged by the world of its moment: the worker's clock, the
+//! people and the rule now.
 //!
-//! What holds for all: a corrupt approval refuses everything; what happened already gives nothing and no refusal; a
-//! deadline that passed or a rule that changed makes its event happen, and the command itself is refused.
+//! Four things hold for every command. A corrupt approval refuses everything. A command whose effect is
+//! already in the log gives no event and no refusal. A deadline that has passed, or a rule that has changed,
+//! makes its event happen, and the command itself is refused.
 
 mod review;
 mod token;
@@ -17,11 +19,12 @@ use ledger::{ident::Ident, time::Nanos};
 use review::Click;
 use token::{MintCall, RedeemCall};
 
-/// See [`crate::Decider::decide`]. Where time began anew, that comes first, and the command is judged by the new deadlines.
+/// See [`crate::Decider::decide`]. If a `clock` entry restarted time, that event comes first, and the command
+/// is judged by the new deadlines.
 pub(super) fn decide(state: &State, command: &Command) -> Answer {
     let reset = command.world().and_then(|world| {
         let clock = world.clock.filter(|clock| !state.corrupt && state.is_behind(*clock))?;
-        // What is over by the new time as well is over.
+        // An approval that is also over by the new time stays over.
         state.overdue(world.now).is_none().then_some((Event::ClockReset { clock }, world.now))
     });
     let Some((reset, now)) = reset else { return decide_now(state, command) };
@@ -101,14 +104,15 @@ fn request(state: &State, requested: &Requested, cancel: Option<&str>) -> Answer
     Answer::events(events)
 }
 
-/// An approval that exists.
+/// An approval that has been requested.
 struct Case<'a> {
     state: &'a State,
     requested: &'a Requested,
 }
 
 impl Case<'_> {
-    /// The answer that time, the end or another phase give, before anything else is looked at.
+    /// The answer if the approval is in none of these phases, if a deadline has passed, or if it has ended.
+    /// Checked before anything else.
     fn not_in(&self, phases: &[Phase], now: Nanos) -> Option<Answer> {
         if let Some(passed) = self.state.overdue(now) {
             return Some(Answer::refused(Refusal::TooLate, [passed]));
@@ -116,7 +120,7 @@ impl Case<'_> {
         (!phases.contains(&self.state.phase)).then(|| refuse(self.why_not_now()))
     }
 
-    /// Whoever comes second hears the same as the one whose command made the end happen.
+    /// The refusal for a command that comes after the end: the same as for the command that caused the end.
     fn why_not_now(&self) -> Refusal {
         match self.state.phase {
             Phase::Expired | Phase::Lapsed => Refusal::TooLate,
@@ -128,7 +132,7 @@ impl Case<'_> {
         }
     }
 
-    /// Another rule, or none that can be told: not the one that was asked under.
+    /// True if another rule matches now. False if the rule is unknown.
     fn rule_changed(&self, world: &World) -> bool {
         world.rule.as_ref() != Some(&self.requested.rule_digest)
     }
@@ -137,7 +141,7 @@ impl Case<'_> {
         *who == self.requested.opening.producer
     }
 
-    /// Cancel or revoke: not after the redemption; a second time changes nothing.
+    /// Cancels or revokes. Not possible after the redemption; a repetition changes nothing.
     fn withdraw(&self, now: Nanos, to: Phase, said: (&str, &str), event: Event) -> Answer {
         if !is_id(said.0) || !is_code(said.1) {
             return refuse(Refusal::Malformed);
@@ -166,7 +170,7 @@ impl Case<'_> {
         }
     }
 
-    /// What time alone makes happen. A rule that can't be told now changes nothing here: it may be back in a moment.
+    /// Events that time alone causes. An unknown rule changes nothing here: it may be known again in a moment.
     fn tick(&self, world: &World, undeliverable: bool) -> Answer {
         let (state, now) = (self.state, world.now);
         let due = |time: Option<Nanos>| time.is_some_and(|time| now >= time);
@@ -196,14 +200,14 @@ impl Case<'_> {
         Answer::events(events)
     }
 
-    /// The end of the live token, once its time passed.
+    /// The event that ends the valid token, if its time has passed.
     fn token_lapse(&self, now: Nanos) -> Option<Event> {
         let live = self.state.token.as_ref().filter(|_| self.state.phase == Phase::Minted)?;
         (now >= live.exp).then(|| Event::TokenLapsed { jti: live.jti.clone() })
     }
 }
 
-/// Reason of a revocation by another rule.
+/// Reason code of a revocation by another rule.
 const RULE_CHANGED: &str = "rule_changed";
-/// Who revokes when another rule is in force.
+/// `by` of a revocation by another rule.
 const BY_RULE: &str = "rule";

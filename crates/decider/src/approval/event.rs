@@ -1,26 +1,26 @@
-//! What happened to an approval, as it stands in the log (`proto/formats/approval.md`).
+//! Events of an approval, as the log holds them (`proto/formats/approval.md`).
 
 use crate::rule::{Owner, Rule, RuleError};
 use ledger::{canonical, ident::Ident, json, time::Nanos};
 use serde::{Deserialize, Serialize};
 
-/// One message on an approval's subject: everything one command made happen. One message is one entry.
+/// One message on an approval's subject: everything that one command made happen. One message gives one entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Message {
-    /// Whose: also the last part of the subject it is published on.
+    /// The approval. Its id is also the last part of the subject.
     pub approval_id: Ident,
-    /// 1, 2, … without a hole.
+    /// Number of the message: 1, 2, … without a hole.
     pub n: u64,
     /// Leaf hash (RFC 6962, base64) of the entry with the previous message; of the decision's entry for `n` = 1.
     pub prev: String,
-    /// 1 or more.
+    /// At least one event.
     pub events: Vec<Event>,
 }
 
 impl Message {
-    /// Reads the `event` of an `approval` entry. Strict: what is read, written again in RFC 8785 form, must be the same
-    /// bytes, so that nothing stands in the log that nobody reads.
+    /// Reads the `event` of an `approval` entry. Strict: written again in RFC 8785 form, it must give the same
+    /// bytes, so that the log holds nothing that readers skip.
     pub fn read(event: &[u8]) -> Option<Self> {
         let message: Self = serde_json::from_slice(event).ok()?;
         let text = serde_json::to_vec(&message).ok()?;
@@ -29,155 +29,155 @@ impl Message {
     }
 }
 
-/// One thing that happened. Names on the wire are snake case.
+/// One event. Names on the wire are snake case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
-    /// The call is paused. Always the first.
+    /// The call is paused. Always the first event.
     Requested(Box<Requested>),
-    /// A person said yes or no.
+    /// A person approved or denied.
     Reviewed {
-        /// Who: an opaque principal id.
+        /// The person: an opaque principal id.
         by: Ident,
-        /// What.
+        /// The person's choice.
         decision: Decision,
-        /// Where.
+        /// Where the person tried to answer.
         via: Via,
-        /// How we knew who it was.
+        /// How the person was authenticated.
         auth: Auth,
-        /// Those of the person's groups at that moment that the quorum asks for, in order of names.
+        /// Those of the person's groups at that moment that the quorum asks for, sorted by name.
         groups: Vec<String>,
         /// The call digest on the card or page: base64url SHA-256, or at least its first 8 characters.
         displayed_dig: String,
-        /// When the page or card was made that was shown.
+        /// When the page or card that was shown was made.
         shown_at: Nanos,
-        /// Leaf index of the evidence (raw click, comment), if there is some.
+        /// Leaf index of the evidence entry (raw click, comment), if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<u64>,
     },
-    /// Somebody tried to review and must not.
+    /// A person tried to review and was refused.
     ReviewRejected {
-        /// Who, where that is known.
+        /// The person, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Ident>,
-        /// Where.
+        /// Where the person tried to answer.
         via: Via,
-        /// Why: a code of [`Refusal`](super::Refusal).
+        /// Why it was refused: a code of [`Refusal`](super::Refusal).
         why: String,
     },
-    /// Half of the time is over.
+    /// Half of the time to approve is over.
     Reminded,
-    /// Two thirds of the time are over: the rule's `escalate` channels are asked too.
+    /// Two thirds of the time to approve are over: the rule's `escalate` channels are asked too.
     Escalated,
     /// The quorum is met.
     Granted {
-        /// Whose reviews count, in order of names.
+        /// The people whose reviews fill the quorum, sorted by name.
         by: Vec<Ident>,
-        /// Until when it can be redeemed.
+        /// The grant can be redeemed before this time.
         execution_deadline: Nanos,
     },
-    /// Enough people said no.
+    /// Enough people denied.
     Denied {
-        /// Who.
+        /// The people who denied, sorted by name.
         by: Vec<Ident>,
     },
-    /// The approval deadline passed. Not a refusal by anybody.
+    /// The approval deadline passed. Nobody denied it.
     Expired {
-        /// Whether anybody could be asked.
+        /// Tells whether anybody could be asked.
         reason: Reason,
     },
-    /// Whoever paused the call, or an admin, or a limit of ours, does not want it any more.
+    /// The call was withdrawn by the gateway that paused it, by an admin, or by one of our limits.
     Cancelled {
-        /// Who.
+        /// Who withdrew it: `producer:<name>`, `admin:<key id>`, or the limit.
         by: String,
-        /// Why: a code.
+        /// Reason code.
         reason: String,
     },
-    /// Another rule is in force for this call; it must be asked for anew.
+    /// Another rule came into force for this call. The gateway must request approval again.
     Superseded {
-        /// Digest of the rule in force; absent: none can be told.
+        /// Digest of the rule that is in force now. Absent if it is unknown.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<String>,
     },
     /// A token was made.
     TokenMinted {
-        /// Its id: 128 random bits, base64url.
+        /// Id of the token: 128 random bits, base64url.
         jti: String,
-        /// Key it is signed with: RFC 7638 thumbprint.
+        /// Id of the key that signs the token: its RFC 7638 thumbprint.
         kid: String,
-        /// For whom.
+        /// The enforcer that may redeem it.
         enforcer: Ident,
-        /// From when.
+        /// Start of the token's validity.
         iat: Nanos,
-        /// Until when.
+        /// End of the token's validity.
         exp: Nanos,
     },
-    /// The token's time passed unused.
+    /// The token's validity ended before it was redeemed.
     TokenLapsed {
-        /// Which.
+        /// Id of the token.
         jti: String,
     },
-    /// The token was spent.
+    /// The token was redeemed.
     Redeemed {
-        /// Which.
+        /// Id of the token.
         jti: String,
-        /// The enforcer's own id of this redemption, the same in its retries.
+        /// The enforcer's id of this redemption. Retries carry the same id.
         redemption_id: String,
-        /// By whom.
+        /// The enforcer that asked.
         enforcer: Ident,
     },
-    /// A redemption was tried that must not be.
+    /// A redemption was refused.
     RedeemRejected {
-        /// Which token.
+        /// Id of the token in the request.
         jti: String,
-        /// By whom.
+        /// The enforcer that asked.
         enforcer: Ident,
-        /// Why: a code of [`Refusal`](super::Refusal).
+        /// Why it was refused: a code of [`Refusal`](super::Refusal).
         why: String,
     },
-    /// What became of the call.
+    /// The enforcer reported the outcome of the call.
     ExecutionReported {
-        /// What the enforcer says.
+        /// The reported outcome.
         outcome: Outcome,
     },
     /// No report came in time.
     ReportMissed,
-    /// Somebody took the grant back before it was redeemed.
+    /// The grant was taken back before its redemption.
     Revoked {
-        /// A principal id, `admin:<key id>`, or `rule` when another rule is in force.
+        /// Who took it back: a principal id, `admin:<key id>`, or `rule` when another rule is in force.
         by: String,
-        /// Why: a code.
+        /// Reason code.
         reason: String,
     },
-    /// The execution deadline passed.
+    /// The execution deadline passed before a redemption.
     Lapsed,
-    /// Time began anew after the call was paused, because a clock had been wrong: what it waits for now has its whole time
-    /// again, from this message on. A token that was made before is void.
+    /// An admin restarted time after the call was paused, because a clock had been wrong. What the approval
+    /// waits for now has its whole time again, from this message on. An earlier token is void.
     ClockReset {
         /// Leaf index of the `clock` entry.
         clock: u64,
     },
 }
 
-/// How an approval begins: everything about it that never changes.
+/// The beginning of an approval: everything about it that never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requested {
     /// Version of these events: 1.
     pub v: u32,
-    /// The decision event.
+    /// The decision event that paused the call.
     pub opening: Opening,
-    /// The call.
+    /// The parts of the call that the log may show.
     pub call: Summary,
-    /// The matched rule, whole.
+    /// The whole rule that matched.
     pub rule: Rule,
-    /// Its digest: base64url SHA-256 of its RFC 8785 form.
+    /// Digest of the rule: base64url SHA-256 of its RFC 8785 form.
     pub rule_digest: String,
-    /// Who owns the agent, in order of names: they never review.
+    /// Owners of the agent, sorted by name. They never review.
     pub owners: Vec<Ident>,
-    /// The opening's `journal.time`.
+    /// `journal.time` of the decision.
     pub requested_at: Nanos,
-    /// From then on nothing grants.
+    /// From this time on, nothing grants the approval.
     pub approval_deadline: Nanos,
 }
 
@@ -185,7 +185,7 @@ pub struct Requested {
 pub const VERSION: u32 = 1;
 
 impl Requested {
-    /// What the opening gives, with the digest and the deadline that follow from it. Owners are put in order.
+    /// Makes a request. Digest and deadline are computed from the parts; owners are sorted.
     pub fn new(
         opening: Opening,
         call: Summary,
@@ -202,7 +202,7 @@ impl Requested {
         Ok(Self { v, opening, call, rule, rule_digest, owners, requested_at, approval_deadline })
     }
 
-    /// Whether it is what [`Requested::new`] gives.
+    /// True if [`Requested::new`] would give the same value.
     pub fn is_sound(&self) -> bool {
         self.v == VERSION
             && self.rule.check().is_ok()
@@ -211,31 +211,31 @@ impl Requested {
             && self.approval_deadline == self.rule.approval_deadline(self.requested_at)
     }
 
-    /// Whether an owner must be known and none is: nobody may approve (P10).
+    /// True if the rule demands a known owner and none is known. Then nobody may approve (P10).
     pub fn lacks_owner(&self) -> bool {
         self.rule.owner == Owner::Known && self.owners.is_empty()
     }
 
-    /// Whether what was shown is this call: the digest, or at least its first 8 characters.
+    /// True if the shown digest is of this call: whole, or at least its first 8 characters.
     pub fn shows(&self, displayed_dig: &str) -> bool {
         displayed_dig.len() >= DISPLAYED_DIGEST_MIN && self.call.digest.starts_with(displayed_dig)
     }
 }
 
-/// Fewest characters of a digest that stand for it on a card.
+/// Fewest characters of the digest that a card may show.
 pub const DISPLAYED_DIGEST_MIN: usize = 8;
 
 /// The decision event that paused the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opening {
-    /// Who published it: the enforcer to be.
+    /// Producer that published the decision. The same gateway later redeems, as enforcer.
     pub producer: Ident,
-    /// Its leaf index.
+    /// Leaf index of the decision.
     pub index: u64,
 }
 
-/// What of a call may stand in the log.
+/// The parts of a call that the log may show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
@@ -251,63 +251,63 @@ pub struct Summary {
     pub digest: String,
 }
 
-/// Yes or no.
+/// A person's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// Yes.
+    /// Let the call through.
     Approve,
-    /// No.
+    /// Do not let it through.
     Deny,
 }
 
-/// Where a person decided.
+/// Where a person answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
-    /// Our page.
+    /// On our web page.
     Web,
-    /// A button in Slack.
+    /// By a button in Slack.
     Slack,
-    /// A button in Teams.
+    /// By a button in Teams.
     Teams,
     /// `POST T/approvals/{id}/reviews` with a reviewer key.
     Api,
 }
 
-/// How we knew who it was.
+/// How a person was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
-    /// By what.
+    /// The means of authentication.
     pub method: Method,
-    /// When: the sign-in, or the click itself.
+    /// Time of the sign-in, or of the click itself.
     pub at: Nanos,
 }
 
-/// What showed who somebody is.
+/// Means by which a person is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// A reviewer key, in a sign-in or with the request.
+    /// A reviewer key, in a sign-in or in the request.
     Key,
-    /// Slack's signature over a click of a linked member.
+    /// Slack's signature over a click by a linked member.
     Slack,
-    /// Microsoft's token over a click of a linked member.
+    /// Microsoft's token over a click by a linked member.
     Teams,
 }
 
-/// What became of a call, by the enforcer's word.
+/// Outcome of a call, as the enforcer reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Done.
+    /// The call succeeded.
     Succeeded,
-    /// Begun, and failed.
+    /// The call was started and failed.
     Failed,
-    /// Never begun.
+    /// The call was never started.
     NotStarted,
-    /// It can't tell.
+    /// The enforcer does not know.
     Unknown,
 }
 
@@ -315,7 +315,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Nobody, or too few, answered.
+    /// Nobody answered, or too few people approved.
     Deadline,
     /// No channel could be reached before the deadline.
     Undeliverable,

@@ -1,6 +1,6 @@
-//! Events into states: the same for a worker and for an auditor in ten years.
+//! Turns events into states, the same way for a worker now and for an auditor in ten years.
 //!
-//! Every check here is one that a verifier can make from the log alone. An event that can't follow marks the state as
+//! A verifier can make every check here from the log alone. An event that can't follow marks the state as
 //! corrupt and changes nothing else.
 
 use super::{
@@ -10,8 +10,9 @@ use super::{
 };
 use ledger::{ident::Ident, time::Nanos};
 
-/// The state after a message: chain, version, and every event of it. `leaf` is the leaf hash (base64) of its entry, `at`
-/// its `journal.time`. What comes at or after a deadline is `Expired` or `Lapsed`, whatever the message says.
+/// The state after a message. Checks chain and version, then applies each event. `leaf` is the leaf hash
+/// (base64) of the message's entry, `at` its `journal.time`. At or after a deadline the result is `Expired` or
+/// `Lapsed`, whatever the message says.
 pub fn fold(mut state: State, message: &Message, leaf: &str, at: Nanos) -> State {
     if state.corrupt {
         return state;
@@ -44,7 +45,7 @@ pub(super) fn evolve(mut state: State, event: &Event, at: Nanos) -> State {
         return state;
     }
     if let Some(passed) = state.overdue(at) {
-        // The event may itself say so, and then more precisely.
+        // The event may be the expiry itself; it then gives the reason.
         let said = matches!((event, &passed), (Event::Expired { .. }, Event::Expired { .. }));
         apply(&mut state, if said { event } else { &passed }, at);
         return state;
@@ -53,13 +54,14 @@ pub(super) fn evolve(mut state: State, event: &Event, at: Nanos) -> State {
     state
 }
 
-/// The token's own time has no grace either, whatever clock the worker had.
+/// True if the redemption comes after the token's end. There is no tolerance, whatever the worker's clock
+/// said.
 fn redeemed_too_late(state: &State, event: &Event, at: Nanos) -> bool {
     let token_over = state.token.as_ref().is_some_and(|token| at >= token.exp);
     matches!(event, Event::Redeemed { .. }) && state.phase == Phase::Minted && token_over
 }
 
-/// `None` if the event can't follow; then nothing was changed.
+/// Applies an event. `None` if it can't follow; then the state is unchanged.
 fn apply(state: &mut State, event: &Event, at: Nanos) -> Option<()> {
     match event {
         Event::Requested(requested) => begin(state, requested),
@@ -144,7 +146,7 @@ fn begin(state: &mut State, requested: &Requested) -> Option<()> {
     Some(())
 }
 
-/// One answer of each person; only a yes may become a no.
+/// Records a review. Each person has one answer; only an approve may become a deny.
 fn reviewed(state: &mut State, review: Review) -> Option<()> {
     let requested = state.requested.as_deref()?;
     let asked = requested.rule.quorum.groups();
@@ -170,8 +172,8 @@ fn refused(state: &mut State, phases: &[Phase]) -> Option<()> {
     Some(())
 }
 
-/// The quorum is counted anew, by those people alone who are named and the groups that were recorded. Where as many as
-/// the rule says have said no, it was denied, whatever a log says.
+/// Counts the quorum again, with the named people and their recorded groups only. If as many people have
+/// denied as the rule says, nothing is granted, whatever the log says.
 fn granted(state: &mut State, by: &[Ident], deadline: Nanos, at: Nanos) -> Option<()> {
     let requested = in_phase(state, &[Phase::Pending])?;
     holds(state.deniers().len() < requested.rule.deny as usize)?;
@@ -218,7 +220,7 @@ fn redeemed(
     Some(())
 }
 
-/// Its deadlines count from now on. A token of the wrong time is void: another one may be made.
+/// Restarts the deadlines at `at`. An earlier token is void; another one may be made.
 fn begin_anew(state: &mut State, clock: u64, at: Nanos) -> Option<()> {
     holds(state.is_behind(clock))?;
     let execute_within = state.requested.as_deref()?.rule.execute_within;
@@ -231,7 +233,7 @@ fn begin_anew(state: &mut State, clock: u64, at: Nanos) -> Option<()> {
     Some(())
 }
 
-/// Also after a missed report.
+/// Records a report. It may also come after the report was missed.
 fn reported(state: &mut State, outcome: Outcome, at: Nanos) -> Option<()> {
     holds(state.report.is_none())?;
     let phase = match outcome {

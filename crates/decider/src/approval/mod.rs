@@ -39,7 +39,7 @@ pub const REFUSALS_RECORDED_MAX: u32 = 20;
 pub const REASON_BYTES_MAX: usize = 64;
 /// Longest token id, redemption id, key id or name of who acts, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
-/// How far a token's `iat` may lie ahead of the worker's clock, in seconds: clocks of two workers differ.
+/// How far a token's `iat` may be ahead of the worker's clock, in seconds. Clocks of two workers differ.
 pub const CLOCK_SKEW_MAX: u64 = 30;
 
 /// The life of an approval.
@@ -64,7 +64,7 @@ impl Decider for Approval {
         evolve::evolve(state, event, at)
     }
 
-    /// A missed report may still come: until then `Unknown` can change.
+    /// A late report may still change `Unknown`, so `Unknown` is not terminal.
     fn is_terminal(state: &State) -> bool {
         match state.phase {
             Phase::None | Phase::Pending | Phase::Granted | Phase::Minted | Phase::Redeemed => {
@@ -83,13 +83,14 @@ impl Decider for Approval {
     }
 }
 
-/// Whether `text` may stand as a reason: 1 to [`REASON_BYTES_MAX`] of `a-z`, `0-9` and `_`. Never the sender's prose.
+/// True if `text` may be a reason: 1 to [`REASON_BYTES_MAX`] of `a-z`, `0-9` and `_`. Prose of the sender
+/// never fits.
 pub fn is_code(text: &str) -> bool {
     let code = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     (1..=REASON_BYTES_MAX).contains(&text.len()) && text.bytes().all(code)
 }
 
-/// Whether `text` may stand as an id: 1 to [`ID_BYTES_MAX`] printable ASCII characters.
+/// True if `text` may be an id: 1 to [`ID_BYTES_MAX`] printable ASCII characters.
 pub fn is_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -1,47 +1,48 @@
-//! What has become of an approval.
+//! The state of an approval, folded from its events.
 
 use super::event::{Decision, Event, Outcome, Reason, Requested};
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
 
-/// Where in its life an approval is.
+/// Phase of an approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Nothing happened yet.
+    /// Not requested yet.
     #[default]
     None,
-    /// People are asked.
+    /// Waits for reviews.
     Pending,
-    /// The quorum is met.
+    /// The quorum is met. No token is valid.
     Granted,
-    /// A token lives.
+    /// Granted, and a token is valid.
     Minted,
-    /// The token was spent; the report is awaited.
+    /// The token was redeemed. The outcome is awaited.
     Redeemed,
-    /// Reported as done.
+    /// Reported as succeeded.
     Completed,
-    /// Reported as failed or not begun.
+    /// Reported as failed or not started.
     Failed,
-    /// Nobody knows what became of the call.
+    /// Reported as unknown, or not reported in time.
     Unknown,
-    /// Refused by people.
+    /// Denied by people.
     Denied,
-    /// Time passed without a quorum.
+    /// The approval deadline passed without a quorum.
     Expired,
-    /// Not wanted any more.
+    /// Withdrawn by the gateway, an admin or a limit.
     Cancelled,
     /// Another rule came into force before the grant.
     Superseded,
-    /// Taken back after the grant.
+    /// The grant was taken back before its redemption.
     Revoked,
-    /// The execution deadline passed.
+    /// The execution deadline passed before a redemption.
     Lapsed,
 }
 
 impl Phase {
-    /// Whether it waits for something: people, a mint, a redemption, a report. Of an open approval nothing is trimmed.
+    /// True if the approval waits for something: people, a mint, a redemption, a report. Messages of an open
+    /// approval are never trimmed.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Granted | Self::Minted | Self::Redeemed)
     }
@@ -50,76 +51,79 @@ impl Phase {
 /// One person's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Review {
-    /// Who.
+    /// The person.
     pub by: Ident,
-    /// What.
+    /// The person's choice.
     pub decision: Decision,
-    /// Which groups counted then.
+    /// The person's groups that the quorum counted.
     pub groups: Vec<String>,
-    /// When the journal took it.
+    /// `journal.time` of the review.
     pub at: Nanos,
 }
 
 /// A token of this approval.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Token {
-    /// Its id.
+    /// Id of the token.
     pub jti: String,
-    /// Its key.
+    /// Id of the key that signs it.
     pub kid: String,
-    /// From when.
+    /// Start of its validity.
     pub iat: Nanos,
-    /// Until when.
+    /// End of its validity.
     pub exp: Nanos,
 }
 
-/// Everything that deciding needs, folded from the events. Serialized only in snapshots: no format for others.
+/// Everything that deciding needs, folded from the events. It is serialized only in snapshots; it is not a
+/// format for others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Where it is.
+    /// Current phase.
     pub phase: Phase,
-    /// Whose messages these are; `None` before the first.
+    /// Id of the approval. `None` before the first message.
     pub id: Option<Ident>,
-    /// How it began; `None` before that.
+    /// The request. `None` before it.
     pub requested: Option<Box<Requested>>,
     /// The last answer of each person, in order of names.
     pub reviews: Vec<Review>,
-    /// Whose reviews made the quorum.
+    /// The people whose reviews filled the quorum.
     pub granted_by: Vec<Ident>,
-    /// When it was granted.
+    /// `journal.time` of the grant.
     pub granted_at: Option<Nanos>,
-    /// From then on nothing is redeemed: as the grant says, or `execute_within` after the journal took it, whichever
-    /// is earlier.
+    /// From this time on, nothing can be redeemed. It is the deadline in the grant, or `execute_within` after
+    /// the grant's `journal.time`, whichever is earlier.
     pub execution_deadline: Option<Nanos>,
-    /// The newest token; it lives while the phase is `Minted`.
+    /// The newest token. It is valid only while the phase is `Minted`.
     pub token: Option<Token>,
     /// Tokens made so far.
     pub mints: u32,
     /// The redemption.
     pub redeemed: Option<Redemption>,
-    /// From when a report is awaited: the redemption, or when time began anew after it.
+    /// Start of the wait for a report: the redemption, or a later restart of time.
     pub report_from: Option<Nanos>,
-    /// What the enforcer said became of the call.
+    /// The outcome that the enforcer reported.
     pub report: Option<Outcome>,
-    /// The last `clock` entry from which its deadlines count: its leaf index, and when the message that says so was taken.
+    /// The last restart of time: leaf index of its `clock` entry, and `journal.time` of the message that
+    /// applied it. Deadlines count from there.
     pub clock: Option<(u64, Nanos)>,
-    /// Whether the reminder was sent.
+    /// True once the reminder event happened.
     pub reminded: bool,
-    /// Whether it was escalated.
+    /// True once the escalation event happened.
     pub escalated: bool,
-    /// Refused attempts recorded so far.
+    /// Number of refused attempts recorded so far.
     pub refusals: u32,
     /// Number of the last message.
     pub n: u64,
-    /// `n` of the last message that changed what people see: reviews and phases, not reminders and refused clicks.
+    /// `n` of the last message that changed what people see: reviews and phases, but not reminders and refused
+    /// clicks.
     pub version: u64,
-    /// When it ended.
+    /// `journal.time` of the end.
     pub ended_at: Option<Nanos>,
-    /// Why it ended: the code of a cancellation, revocation or expiry.
+    /// Why it ended: reason code of a cancellation, revocation or expiry.
     pub end_reason: Option<String>,
-    /// Leaf hash (base64) of the entry with the last message: what the next one names as `prev`.
+    /// Leaf hash (base64) of the entry with the last message. The next message names it as `prev`.
     pub leaf: String,
-    /// The history is not one that could have happened.
+    /// True if the history could not have happened.
     pub corrupt: bool,
 }
 
@@ -130,82 +134,84 @@ pub struct Redemption {
     pub redemption_id: String,
     /// The token's id.
     pub jti: String,
-    /// When the journal took it.
+    /// `journal.time` of the review.
     pub at: Nanos,
 }
 
 impl State {
-    /// Before anything happened; `opening_leaf` is the leaf hash (base64) of the decision's entry.
+    /// The state before the first message. `opening_leaf` is the leaf hash (base64) of the decision's entry.
     pub fn begin(opening_leaf: &str) -> Self {
         Self { leaf: opening_leaf.to_owned(), ..Self::default() }
     }
 
-    /// The answer of this person, if there is one.
+    /// The person's review, if there is one.
     pub fn review_by(&self, person: &Ident) -> Option<&Review> {
         self.reviews.iter().find(|review| review.by == *person)
     }
 
-    /// Who said no, in order of names.
+    /// People who denied, sorted by name.
     pub fn deniers(&self) -> Vec<Ident> {
         let no = self.reviews.iter().filter(|review| review.decision == Decision::Deny);
         no.map(|review| review.by.clone()).collect()
     }
 
-    /// Who said yes, with the groups that counted then.
+    /// People who approved, with the groups that were counted.
     pub fn approvers(&self) -> People {
         let yes = self.reviews.iter().filter(|review| review.decision == Decision::Approve);
         yes.map(|review| (review.by.clone(), review.groups.iter().cloned().collect())).collect()
     }
 
-    /// Who is still needed: `(how many, of which group)`. Empty before the request, and once the quorum is met.
+    /// People who are still needed: `(how many, of which group)`. Empty before the request, and once the
+    /// quorum is met.
     pub fn needed(&self) -> Vec<(u32, String)> {
         let requested = self.requested.as_ref();
         requested.map_or(vec![], |requested| requested.rule.quorum.needed(&self.approvers()))
     }
 
-    /// Whether this redemption, and no other, is the one that spent the token. To be asked after a `Redeemed` is in
-    /// the log: by the journal's time it may have come too late.
+    /// True if exactly this redemption redeemed the token. Ask only once a `Redeemed` event is in the log: by
+    /// the journal's time it may have come too late.
     pub fn is_redeemed_by(&self, redemption_id: &str, jti: &str) -> bool {
         self.redeemed
             .as_ref()
             .is_some_and(|done| done.redemption_id == redemption_id && done.jti == jti)
     }
 
-    /// When a missing report counts as unknown; `None` before the redemption.
+    /// Time at which a missing report counts as unknown. `None` before the redemption.
     pub fn report_deadline(&self) -> Option<Nanos> {
         Some(self.report_from?.plus_seconds(self.requested.as_ref()?.rule.report_within))
     }
 
-    /// When the time to approve began: when it was asked for, or when time began anew.
+    /// Start of the time to approve: the request, or a later restart of time.
     fn asked_at(&self) -> Option<Nanos> {
         let asked = self.requested.as_ref()?.requested_at;
         Some(self.clock.map_or(asked, |(_, at)| at))
     }
 
-    /// From then on nothing grants.
+    /// From this time on, nothing grants the approval.
     pub fn approval_deadline(&self) -> Option<Nanos> {
         let requested = self.requested.as_ref()?;
         Some(requested.rule.approval_deadline(self.asked_at()?))
     }
 
-    /// Whether time began anew, by the `clock` entry at this leaf index, since its deadlines were set.
+    /// True if the `clock` entry at this leaf index restarted time after the deadlines were set.
     pub(super) fn is_behind(&self, clock: u64) -> bool {
         let since = self.clock.map(|(clock, _)| clock);
         let opened = self.requested.as_ref().map(|requested| requested.opening.index);
         self.phase.is_open() && since.or(opened).is_some_and(|since| since < clock)
     }
 
-    /// When half of the time to approve is over.
+    /// Time at which half of the time to approve is over.
     pub fn reminder_at(&self) -> Option<Nanos> {
         Some(self.requested.as_ref()?.rule.reminder_at(self.asked_at()?))
     }
 
-    /// When two thirds of the time to approve are over; `None` if the rule escalates to nobody.
+    /// Time at which two thirds of the time to approve are over. `None` if the rule has no `escalate`
+    /// channels.
     pub fn escalation_at(&self) -> Option<Nanos> {
         self.requested.as_ref()?.rule.escalation_at(self.asked_at()?)
     }
 
-    /// What a deadline that passed by `now` makes of it: `Expired`, `Lapsed` or nothing.
+    /// The event for a deadline that passed by `now`: `Expired`, `Lapsed` or none.
     pub(super) fn overdue(&self, now: Nanos) -> Option<Event> {
         match self.phase {
             Phase::Pending => {
@@ -219,14 +225,14 @@ impl State {
         }
     }
 
-    /// What people see of it: a message that changes this makes a new version.
+    /// The part of the state that people see. A message that changes it makes a new version.
     pub(super) fn seen(&self) -> impl PartialEq + use<> {
         let said = (self.reviews.len(), self.deniers().len(), self.report);
         (self.phase, said, self.clock, self.corrupt)
     }
 }
 
-/// When something happens next by time alone: the moment for the next `Tick`. `None`: never.
+/// Time of the next `Tick` that will change something. `None` if time alone changes nothing.
 pub fn next_tick(state: &State) -> Option<Nanos> {
     if state.corrupt {
         return None;

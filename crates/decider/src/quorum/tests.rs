@@ -14,7 +14,7 @@ fn people(text: &str) -> People {
     text.split_whitespace().map(person).collect()
 }
 
-/// `by`: who fills the places, or who is still needed after a `-`.
+/// `by`: the people who fill the places, or, after a `-`, the people still needed.
 fn check(text: &str, approvers: &str, by: &str) {
     let (quorum, people) = (quorum(text), people(approvers));
     assert_eq!(quorum.check(), Ok(()));
@@ -113,7 +113,7 @@ fn p10_who_is_indispensable() {
     );
 }
 
-/// Every way to give places to people, tried one after the other.
+/// Tries every assignment of people to places.
 pub(crate) fn met_by_trying(quorum: &Quorum, people: &People) -> bool {
     fn seats(way: &[&str], people: &People, taken: &mut BTreeSet<Ident>) -> bool {
         let Some((place, rest)) = way.split_first() else { return true };
@@ -139,8 +139,8 @@ fn any_quorum() -> impl Strategy<Value = Quorum> {
 }
 
 proptest! {
-    /// Matching finds a way exactly when trying all of them does, with distinct people; what is said to be needed
-    /// is enough, and nobody more is needed.
+    /// Matching finds a way exactly if trying all of them does, with distinct people; the people said to be
+    /// needed are enough, and fewer are not.
     #[test]
     fn p10_matching_equals_trying(
         quorum in any_quorum(),

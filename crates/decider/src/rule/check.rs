@@ -1,4 +1,4 @@
-//! The limits of a rule.
+//! Checks the limits of a rule.
 
 use super::{
     APPROVE_WITHIN_MAX, Amount, DENY_MAX, EXECUTE_WITHIN_MAX, LIST_MAX, Match, NAME_BYTES_MAX,
@@ -9,35 +9,35 @@ use crate::quorum::QuorumError;
 use ledger::json;
 use serde_json::Value;
 
-/// Why a rule can't be used, and what to change.
+/// Why a rule can't be used. The text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// The name is empty, too long, or has control characters.
     #[error("`name` must have 1 to {NAME_BYTES_MAX} bytes and no control characters")]
     Name,
-    /// A number outside its limits.
+    /// A number is outside its limits.
     #[error("`{member}` must be 1 to {max}, not {got}")]
     Range {
-        /// Which.
+        /// Name of the member.
         member: &'static str,
         /// The limit.
         max: u64,
-        /// What it is.
+        /// The value it has.
         got: u64,
     },
-    /// The quorum.
+    /// The quorum can't be used.
     #[error("`quorum`: {0}")]
     Quorum(#[from] QuorumError),
-    /// Too many values, conditions, currencies or channels.
+    /// A list has too many values, conditions, currencies or channels.
     #[error("`{0}` has more than {LIST_MAX} items: split the rule")]
     List(&'static str),
     /// A text is empty, too long, or has control characters.
     #[error("`{0}`: each text must have 1 to {TEXT_BYTES_MAX} bytes and no control characters")]
     Text(&'static str),
-    /// Not a JSON Pointer.
+    /// A text is not a JSON Pointer.
     #[error("`{0}` is not a JSON Pointer (RFC 6901): write it like `/payee/iban`")]
     Pointer(String),
-    /// A value that no strict JSON has.
+    /// A value is not strict JSON.
     #[error(
         "`{0}`: the value must be what strict JSON can hold: integers up to 2^53-1, at most \
          {VALUE_DEPTH_MAX} levels; write anything else as text"
@@ -46,16 +46,16 @@ pub enum RuleError {
     /// A currency is not three capital letters.
     #[error("`{0}` is not an ISO 4217 code: write it like `EUR`")]
     Currency(String),
-    /// An amount without limit.
+    /// An `amount` has no limits by currency.
     #[error("`amount.over` names no currency: every amount would be over, so leave `amount` out")]
     NoCurrency,
-    /// Too big as a whole.
+    /// The rule as a whole is too big.
     #[error("the rule has {0} bytes as JSON, more than {RULE_BYTES_MAX}: split it")]
     Size(usize),
 }
 
 impl Rule {
-    /// Whether it keeps the limits. Whether groups and channels exist is not known here.
+    /// Checks the limits. Whether groups and channels exist is not known here.
     pub fn check(&self) -> Result<(), RuleError> {
         let name = 1..=NAME_BYTES_MAX;
         if !name.contains(&self.name.len()) || json::text_has_control(&self.name) {
@@ -146,7 +146,7 @@ fn is_pointer(text: &str) -> Result<(), RuleError> {
     }
 }
 
-/// Whether the strict reader takes it, nested at most `depth` levels deep.
+/// True if the strict reader accepts the value, nested at most `depth` levels deep.
 fn is_strict(value: &Value, depth: usize) -> bool {
     match value {
         Value::Array(items) => depth > 0 && items.iter().all(|item| is_strict(item, depth - 1)),

@@ -1,4 +1,4 @@
-//! Which rule is for a call.
+//! Finds the rule for a call.
 
 use super::{Amount, Match, Rule};
 use ledger::{
@@ -7,16 +7,16 @@ use ledger::{
 };
 use std::collections::BTreeMap;
 
-/// What rules see of a call.
+/// The parts of a call that rules can see.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// `data.tool.name`
     pub tool: &'a str,
     /// `data.tool.action`
     pub action: &'a str,
-    /// `data.labels`: plain members. Amounts are never read from them.
+    /// `data.labels`: plain members. Amounts are never read from here.
     pub labels: &'a BTreeMap<String, String>,
-    /// The frozen params, from the strict reader.
+    /// The frozen params, as the strict reader gave them.
     pub params: &'a Value<'a>,
 }
 
@@ -26,14 +26,15 @@ pub fn first_match<'a>(rules: &'a [Rule], facts: &Facts<'_>) -> Option<&'a Rule>
 }
 
 impl Rule {
-    /// Whether the rule is for this call; otherwise the first condition that does not hold, in words.
+    /// Succeeds if the rule is for this call. Otherwise returns the first condition that does not hold, in
+    /// words.
     pub fn matches(&self, facts: &Facts<'_>) -> Result<(), &'static str> {
         self.matches.check_call(facts)
     }
 }
 
 impl Match {
-    /// Whether every call matches, as the last rule of a file must.
+    /// True if the rule matches every call, as the last rule of a file must.
     pub fn is_catch_all(&self) -> bool {
         *self == Self::default()
     }
@@ -58,7 +59,7 @@ impl Match {
 }
 
 impl Amount {
-    /// Whether the amount is above its limit, or can't be told to be within it (P9).
+    /// True if the amount is above its limit, or can't be shown to be within it (P9).
     fn is_over(&self, params: &Value<'_>) -> bool {
         let within = || {
             let minor = resolve(params, &self.minor)?.as_u64()?;
@@ -69,14 +70,14 @@ impl Amount {
     }
 }
 
-/// Equal RFC 8785 forms. A value that is not strict JSON equals nothing.
+/// True if both have the same RFC 8785 form. A value that is not strict JSON equals nothing.
 fn same(found: &Value<'_>, wanted: &serde_json::Value) -> bool {
     let wanted = wanted.to_string();
     json::parse(wanted.as_bytes())
         .is_ok_and(|wanted| canonical::to_vec(found) == canonical::to_vec(&wanted))
 }
 
-/// What a JSON Pointer (RFC 6901) points to.
+/// The value that a JSON Pointer (RFC 6901) points to.
 fn resolve<'v, 'a>(value: &'v Value<'a>, pointer: &str) -> Option<&'v Value<'a>> {
     if pointer.is_empty() {
         return Some(value);

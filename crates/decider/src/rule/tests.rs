@@ -12,7 +12,8 @@ fn rule(members: &str) -> Rule {
     serde_json::from_value(rule).unwrap()
 }
 
-/// Whether a rule with this `match` is for the call bank.transfer, labelled `team: ops`, with these params.
+/// Checks whether a rule with this `match` is for the call bank.transfer, labelled `team: ops`, with these
+/// params.
 fn check(matches: &str, params: &str, expected: Result<(), &str>) {
     let rule = rule(&format!(r#"{{"match":{matches}}}"#));
     assert_eq!(rule.check(), Ok(()), "{matches}");

@@ -4,7 +4,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
 };
 
-/// A folder with the file `theirs`, and beside it the folder `elsewhere` with the file `precious`.
+/// A folder with the file `theirs`, beside the folder `elsewhere` with the file `precious`.
 struct House {
     dir: tempfile::TempDir,
 }
@@ -27,7 +27,7 @@ impl House {
         Folder::open(&self.at("ours")).unwrap()
     }
 
-    /// What was elsewhere is there as it was, and nothing else is.
+    /// Checks that `elsewhere` is unchanged.
     fn unharmed(&self) {
         assert_eq!(std_fs::read(self.at("elsewhere/precious")).unwrap(), b"precious");
         assert_eq!(std_fs::read_dir(self.at("elsewhere")).unwrap().count(), 1);

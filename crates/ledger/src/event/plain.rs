@@ -1,4 +1,4 @@
-//! Which members of `data` stay plain in the leaf: the one table of them, and the split along it.
+//! The table of the members of `data` that stay plain in the leaf, and the split along it.
 
 use super::{
     CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type, VERDICTS,
@@ -10,11 +10,11 @@ use crate::{
 };
 use std::borrow::Cow;
 
-/// What a plain member may be.
+/// The values that a plain member may have.
 enum Shape {
     /// Text of 1 to [`TEXT_BYTES_MAX`] bytes.
     Text,
-    /// One of these words; how they are told.
+    /// One of these words; then the rule in words.
     OneOf(&'static [&'static str], &'static str),
     /// An integer, 0 to 2^53-1.
     Count,
@@ -24,12 +24,12 @@ enum Shape {
     Chain,
     /// At most [`LABELS_MAX`] texts by name.
     Labels,
-    /// An object with these members; how it is told.
+    /// An object with these members; then the rule in words.
     Object(&'static [Rule], &'static str),
 }
 
 impl Shape {
-    /// The rule, as it is told to the sender.
+    /// The rule, in words for the sender.
     const fn must(&self) -> &'static str {
         match self {
             Self::Text => "must be a text of 1 to 256 bytes",
@@ -44,7 +44,7 @@ impl Shape {
     }
 }
 
-/// A listed member: its name, its JSON Pointer, whether a decision must have it, its shape.
+/// A listed member: name, JSON Pointer, whether a decision must have it, and shape.
 struct Rule {
     name: &'static str,
     at: &'static str,
@@ -72,7 +72,7 @@ const OBJECT: &str = "must be an object";
 /// `data` itself.
 pub(super) const DATA_FAULT: Fault = Fault { at: "/data", must: OBJECT, is_missing: false };
 
-/// The plain members of `data` (design §6). In no other place are member names listed.
+/// The plain members of `data`. This is the only list of their names.
 const DATA: &[Rule] = &[
     must(
         "agent",
@@ -154,7 +154,8 @@ const DATA: &[Rule] = &[
     may("labels", "/data/labels", Shape::Labels),
 ];
 
-/// Which decision an execution carried out. Plain in executions alone: elsewhere the name means something else.
+/// The decision that an execution carried out. It is plain in executions only; elsewhere the name means
+/// something else.
 const DECISION_LINK: &str = "decision";
 
 /// Collects payload fields while the plain part is cut out of an event.
@@ -201,7 +202,7 @@ impl Split {
             }
             return Ok(None);
         }
-        // A payload that is not an object is committed whole, like any member that is not listed.
+        // A payload that is not an object is committed as a whole, like any member that is not listed.
         let unlisted =
             |name: &str| name == "payload" || (name == DECISION_LINK && kind != Type::Execution);
         while let Some(at) = rest.iter().position(|(name, _)| unlisted(name)) {
@@ -225,7 +226,7 @@ impl Split {
         Ok(())
     }
 
-    /// Keeps what `rules` list, each in its shape; the rest becomes payload.
+    /// Keeps the members in `rules`, each in its shape. The rest becomes payload.
     fn object<'a>(
         &mut self,
         rules: &'static [Rule],
@@ -275,7 +276,7 @@ impl Split {
     }
 }
 
-/// JSON Pointer of a plain member that holds a control character, as far as the table has names.
+/// JSON Pointer of a plain member with a control character, as far as the table has names.
 pub(super) fn place_of_control(attribute: &str, value: &Value<'_>) -> &'static str {
     const ATTRIBUTES: &[(&str, &str)] = &[
         ("id", "/id"),
@@ -283,7 +284,7 @@ pub(super) fn place_of_control(attribute: &str, value: &Value<'_>) -> &'static s
         ("type", "/type"),
         ("datacontenttype", "/datacontenttype"),
     ];
-    // All other attributes have a form of their own.
+    // All other attributes have a form that allows no control characters.
     let at = ATTRIBUTES.iter().find(|(name, _)| *name == attribute).map_or("/data", |(_, at)| at);
     if attribute == "data" { in_object(DATA, value).unwrap_or(at) } else { at }
 }
@@ -303,7 +304,7 @@ fn is_text(value: &Value<'_>) -> bool {
     value.as_str().is_some_and(|text| (1..=TEXT_BYTES_MAX).contains(&text.len()))
 }
 
-/// RFC 6901: `parent` and one more reference token.
+/// RFC 6901: `parent` with one more reference token.
 pub(super) fn pointer(parent: &str, name: &str) -> String {
     let escaped: Cow<'_, str> = if name.contains(['~', '/']) {
         name.replace('~', "~0").replace('/', "~1").into()

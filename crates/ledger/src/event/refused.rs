@@ -1,21 +1,21 @@
-//! Why input is refused: stable codes, and for people what must change.
+//! Why input is refused: stable codes, and texts that say what must change.
 
 use super::{DECISION, EXECUTION, HEARTBEAT};
 use crate::json;
 
-/// A member that is not as it must be.
+/// A member that breaks its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// An attribute's name, or a JSON Pointer; empty: the whole body.
+    /// Name of an attribute, or a JSON Pointer. Empty for the whole body.
     pub at: &'static str,
     /// The rule: "must be …".
     pub must: &'static str,
-    /// Whether there is no such member.
+    /// True if the member is absent.
     pub is_missing: bool,
 }
 
 impl Fault {
-    /// The same, of a member that is not there.
+    /// The same fault for an absent member.
     pub(super) const fn missing(self) -> Self {
         Self { is_missing: true, ..self }
     }
@@ -77,10 +77,10 @@ pub enum Refused {
         "a CloudEvent in binary mode; send it whole (structured mode): Content-Type: application/cloudevents+json, no `ce-` headers"
     )]
     BinaryMode,
-    /// An element of an OPA decision log that can't become an event, or a body that is no array of them.
+    /// An element of an OPA decision log that can't become an event, or a body that is not an array of them.
     #[error("{0}")]
     Opa(Fault),
-    /// What brought it says so (`Countersign-Refused`), by one of [`Refused::told`]'s codes.
+    /// The sender says so itself (`Countersign-Refused`), with a code of [`Refused::told`].
     #[error("what brought it says that it is no event: {0}")]
     Told(&'static str),
     /// A message outside `decisions.` without a valid signature of a journal key.
@@ -126,19 +126,19 @@ impl Refused {
         }
     }
 
-    /// What a message's header `Countersign-Refused` says; `None` for what is no code that a sender may say.
+    /// Reads a `Countersign-Refused` header. `None` for a code that a sender may not give.
     pub fn told(code: &str) -> Option<Self> {
         let told = TOLD.iter().find(|known| **known == code).map(|known| Self::Told(known))?;
         Some(if code == Self::BinaryMode.code() { Self::BinaryMode } else { told })
     }
 
-    /// Whether a header said it, not the body.
+    /// True if a header gave the refusal, not the body.
     pub fn is_told(&self) -> bool {
         matches!(self, Self::Told(_) | Self::BinaryMode)
     }
 }
 
-/// Codes that a sender may say of its own message: all that are about events.
+/// Codes that a sender may give for its own message: all codes about events.
 const TOLD: &[&str] = &[
     "json_syntax",
     "json_utf8",

@@ -1,4 +1,4 @@
-//! Holes in a stream: what messages further on tell of them. What nothing explains is never posted over in silence.
+//! Holes in a stream: later messages explain them. A hole that nothing explains is never skipped silently.
 
 use super::append_last;
 use crate::{
@@ -15,17 +15,17 @@ use crate::{
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 
-/// Most erased messages that are remembered from one look ahead.
+/// Most erased messages that are remembered while looking ahead.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// `system.<topic>` that tells of holes.
+/// Topics `system.<topic>` of messages that explain holes.
 const TOPICS: [&str; 3] = ["erasure", "gap", "trim"];
 
-/// What was read ahead so far, from one connection.
+/// What was read ahead so far, over one connection.
 pub struct Holes {
     tenant: Ident,
     epoch: u64,
-    /// Sequence from which each topic is read on.
+    /// Sequence at which reading continues, by topic.
     next: BTreeMap<&'static str, u64>,
     keys: Vec<Vkey>,
     key_next: u64,
@@ -35,10 +35,10 @@ pub struct Holes {
 }
 
 impl Holes {
-    /// Nothing was read yet; messages up to `position.posted` are posted.
+    /// Nothing is read ahead yet. Messages up to `position.posted` are posted.
     ///
-    /// `keys` are the journal keys in force there; later ones are read from `system.key`. What carries none of their
-    /// signatures tells nothing.
+    /// `keys` are the journal keys in force there; later keys are read from `system.key`. A message without a
+    /// signature by one of them explains nothing.
     pub fn new(tenant: &Ident, position: &Position, keys: Vec<Vkey>) -> Self {
         let (tenant, key_next) = (tenant.clone(), position.posted + 1);
         let next = TOPICS.map(|topic| (topic, position.posted + 1)).into();
@@ -46,7 +46,7 @@ impl Holes {
         Self { tenant, epoch: position.epoch, next, keys, key_next, gone, gaps, below: 0 }
     }
 
-    /// What stood at `seq`, where a message further on tells it; nothing is known about it otherwise.
+    /// What was at `seq`, if a later message explains it.
     async fn at(&mut self, stream: &Jetstream, seq: u64) -> Result<Option<Explained>, Error> {
         loop {
             if let Some(known) = self.known(seq) {
@@ -66,12 +66,12 @@ impl Holes {
         Some(Explained { told, what: Was::Nobodys { to } })
     }
 
-    /// Reads one more message that may tell of `wanted`; `false` if there is none.
+    /// Reads one more message that may explain `wanted`. `false` if there is none.
     async fn read_on(&mut self, stream: &Jetstream, wanted: u64) -> Result<bool, Error> {
         for topic in TOPICS {
             let subject = Subject::parse(&format!("system.{topic}")).expect("a subject");
             let next = self.next.entry(topic).or_insert(wanted);
-            // What tells of a hole lies behind it.
+            // The explanation of a hole comes after the hole.
             let Some(message) = stream.next_on(&subject, (*next).max(wanted + 1)).await? else {
                 continue;
             };
@@ -93,7 +93,7 @@ impl Holes {
         envelope::verify(&self.keys, place, &message.body, header)
     }
 
-    /// Takes the journal keys of the rotations before `message`; whether one of them signed it.
+    /// Learns the journal keys of rotations before `message`. True if one of them signed it.
     async fn learn_keys(
         &mut self,
         stream: &Jetstream,
@@ -146,9 +146,10 @@ impl Holes {
         Ok(())
     }
 
-    /// What stood at the sequences `from..=to`, which the stream no longer holds.
+    /// Explains the sequences `from..=to`, which the stream no longer holds.
     ///
-    /// [`Error::Halt`]: it was trimmed, or nothing tells and this database must not say so itself.
+    /// [`Error::Halt`] if they were trimmed, or if nothing explains them and this database must not declare
+    /// them lost.
     pub async fn fill(
         &mut self,
         (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
@@ -165,7 +166,8 @@ impl Holes {
                 continue;
             };
             if let Was::Nobodys { to: last } = &mut explained.what {
-                // Where it reaches further, a message that is there contradicts it: posting finds that.
+                // Cut what reaches beyond this hole. If a message is there, it contradicts the explanation,
+                // and posting finds that.
                 *last = to.min(*last);
             }
             next = explained.what.last() + 1;
@@ -174,14 +176,14 @@ impl Holes {
         Ok(stood)
     }
 
-    /// Says in the journal that messages are gone which nothing explains. A database that is behind what was signed must
-    /// not: what it misses was posted.
+    /// Declares in the journal that messages are gone and nothing explains it. A database that is older than
+    /// what was signed must not do so: the missing messages were posted.
     async fn declare(
         &mut self,
         (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
         (from, mut to): (u64, u64),
     ) -> Result<(), Error> {
-        // Up to the next one that something explains.
+        // Stop before the next sequence that something explains.
         for seq in from + 1..=to.min(from + REMEMBERED_MAX as u64) {
             if self.known_ahead(seq) {
                 to = seq - 1;
@@ -214,8 +216,8 @@ fn trimmed(below: u64) -> Error {
     ))
 }
 
-/// Appends `system.gap` behind what the stream holds; posting judges it when it comes there. Another server that says
-/// the same first is as good. `posted`: the last posted sequence on that subject.
+/// Appends `system.gap` after the last message that the stream holds; posting judges it there. If another
+/// server appends the same first, that is as good. `posted`: the last posted sequence on that subject.
 pub async fn append_gap(
     (tenant, stream): (&Tenant, &Jetstream),
     posted: u64,
@@ -225,7 +227,7 @@ pub async fn append_gap(
     append_last((tenant, stream), "system.gap", posted, &body).await.map(|_| ())
 }
 
-/// Holes behind what is posted that nothing explains, each `from..=to`, up to the end that the stream has now.
+/// Holes after the posted messages that nothing explains, each `from..=to`, up to the stream's present end.
 pub async fn unexplained(
     stream: &Jetstream,
     tenant: &Ident,
@@ -240,7 +242,7 @@ pub async fn unexplained(
             && let Some(followed) = batches.recv().await
         {
             let Followed::Messages(messages) = followed else {
-                // Nothing is left of it: no message will come.
+                // The stream holds no further message, so none will arrive.
                 if stream.next_from(next).await?.is_none() {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! Every approval of a log, entry by entry, for whoever can judge one: this crate knows nothing of them.
+//! Hands over every approval of a log, entry by entry. This crate does not know how to judge one.
 
 use crate::{
     entry::{Kind, Payload, View},
@@ -10,19 +10,21 @@ use crate::{
 
 use std::collections::BTreeMap;
 
-/// One approval: its id, the entry of its decision if its first message names one, and its own entries, in order.
+/// One approval: its id, the entry of its decision if its first message names one, and its own entries in
+/// order.
 pub struct Whole {
-    /// Which.
+    /// Id of the approval.
     pub id: Ident,
     /// Leaf index and bytes of the decision.
     pub opening: Option<(u64, Vec<u8>)>,
-    /// What is left of the decision's payload: RFC 8785 values by name.
+    /// The remaining payload of the decision: RFC 8785 values by name.
     pub disclosed: BTreeMap<String, Vec<u8>>,
     /// Leaf index and bytes of each message.
     pub messages: Vec<(u64, Vec<u8>)>,
 }
 
-/// Hands over every approval of a log; an id twice or an entry in none shows in [`super::check`].
+/// Hands over every approval of a log. [`super::check`] finds an id that occurs twice, or an entry of no
+/// approval.
 pub fn approvals(
     store: &Rocks,
     log: &Log,

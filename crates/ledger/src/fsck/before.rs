@@ -1,30 +1,30 @@
-//! What posting finds stored when a message is posted again.
+//! The state that posting needs when a message is posted again.
 
 use super::state::Sources;
 use crate::store::{self, Family, LogNumber, Read, rocks::Rocks};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
-/// The state before a message: what is stored, as far as entries that stand before it gave it.
+/// The state before a message: what is stored, as far as entries before it gave it.
 pub(super) struct Before<'a> {
     store: &'a Rocks,
     number: LogNumber,
-    /// Entries before it.
+    /// Number of entries before it.
     pub size: u64,
     /// The numbers of each source.
     pub sources: Sources,
-    /// By [`short`] of the key of a signed subject: its last sequence.
+    /// The last sequence of each signed subject, by [`short`] of its key.
     pub subjects: HashMap<[u8; 16], u64>,
 }
 
-/// 16 bytes that stand for a key.
+/// 16 bytes that stand for a key in memory.
 pub(super) fn short(key: &[u8]) -> [u8; 16] {
     let digest: [u8; 32] = Sha256::digest(key).into();
     *digest.first_chunk().expect("16 of 32 bytes")
 }
 
 impl<'a> Before<'a> {
-    /// Before the first message.
+    /// The state before the first message.
     pub fn new(store: &'a Rocks, number: LogNumber) -> Self {
         Self { store, number, size: 0, sources: Sources::new(), subjects: HashMap::new() }
     }

@@ -1,4 +1,4 @@
-//! What the entries say the indexes must hold, and whether they do.
+//! What the indexes must hold by the entries, and whether they do.
 
 use super::{
     Report,
@@ -20,7 +20,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Collected entry by entry.
+/// Values collected from the entries.
 #[derive(Default)]
 pub(crate) struct Derived {
     /// Entries so far.
@@ -34,15 +34,15 @@ pub(crate) struct Derived {
     pub erased: BTreeMap<u64, Erased>,
     /// Messages that may be gone.
     pub gone: Gone,
-    /// Entries whose payload is not whole, and how many fields are missing.
+    /// Entries whose payload is incomplete, with the number of missing fields.
     pub less: BTreeMap<u64, usize>,
     /// Entries of approvals.
     pub approvals: u64,
-    /// The last `rules` entry.
+    /// Leaf index of the last `rules` entry.
     pub rules: Option<u64>,
     /// The claim of the last `signer` entry.
     pub signer: Option<ClaimId>,
-    /// The last `clock` entry.
+    /// Leaf index of the last `clock` entry.
     pub clock: Option<u64>,
     /// Journal identity and epoch.
     pub journal: (String, u64),
@@ -53,12 +53,12 @@ pub(crate) struct Derived {
     pub topics: BTreeMap<String, u64>,
     /// Signed subjects whose last message gave an entry.
     pub subjects: u64,
-    /// Messages that may have come on any signed subject: what was rejected there.
+    /// Places of rejected messages, which may have come on any signed subject.
     pub rejected: BTreeSet<(u64, u64)>,
 }
 
 impl Derived {
-    /// Takes one entry, and looks up each index that must lead to it.
+    /// Takes one entry, and checks that each index leads to it.
     pub fn entry(
         &mut self,
         (store, log): (&Rocks, &Log),
@@ -114,7 +114,7 @@ impl Derived {
         Ok(())
     }
 
-    /// Whose it is, which log it begins, and that the journal went forward.
+    /// Checks tenant and log, and that the journal only moved forward.
     fn place(&mut self, log: &Log, index: u64, view: &View<'_>, report: &mut Report) {
         if view.text(&["tenant"]) != Some(log.tenant.as_str()) {
             report.find(format!("entry {index}: of another tenant"));
@@ -134,7 +134,7 @@ impl Derived {
             let Some(new) = new.filter(|new| new.epoch == place.0) else {
                 return report.find(format!("entry {index}: not a journal entry"));
             };
-            // The message that opens an epoch lies behind the ones that precede it in the new journal.
+            // The message that opens an epoch comes after earlier ones of the new journal.
             self.last = (new.epoch, new.from - 1);
             self.topics.clear();
             self.journal = (new.journal, new.epoch);
@@ -147,7 +147,7 @@ impl Derived {
         self.time = view.origin.time;
     }
 
-    /// The last message on a signed subject is this one or a later one.
+    /// The last message on a signed subject must be this one or a later one.
     fn subject(
         &mut self,
         store: &Rocks,
@@ -171,7 +171,7 @@ impl Derived {
         Ok(())
     }
 
-    /// The index of approvals leads to each of their entries.
+    /// The index of approvals must lead to each of their entries.
     fn approval(
         &mut self,
         store: &Rocks,
@@ -214,7 +214,7 @@ impl Derived {
         Ok(())
     }
 
-    /// Compares its payload with it.
+    /// Compares an entry with its payload.
     pub fn payload(
         &mut self,
         (store, log): (&Rocks, &Log),

@@ -1,4 +1,4 @@
-//! What can be said only at the end: every family derived anew and compared, and nothing in it that no entry gave.
+//! Checks that need the whole log: every family is derived again, and no row may be without an entry.
 
 use super::{Report, derived::Derived};
 use crate::{
@@ -63,7 +63,7 @@ fn count(
     Ok(count)
 }
 
-/// The commit record says what the entries say.
+/// The commit record must agree with the entries.
 fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     let position = &log.position;
     if walk.size() != position.size {
@@ -106,7 +106,7 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     }
 }
 
-/// What is missing of a payload is what erasure entries name, no more and no less.
+/// Exactly what erasure entries name may be missing of a payload.
 pub(crate) fn payloads(
     store: &Rocks,
     log: &Log,
@@ -136,12 +136,12 @@ pub(crate) fn payloads(
     Ok(())
 }
 
-/// Whether an entry's message was erased before this database posted it.
+/// True if an entry's message was erased before this database posted it.
 fn never_was_here(store: &Rocks, log: &Log, index: u64) -> Result<bool, store::Error> {
     Ok(store.get(Family::Meta, &missing_key(log.number, index))?.is_some())
 }
 
-/// Each signed subject stands at the last message that gave an entry, or at one that was rejected.
+/// The last sequence of each signed subject is that of its last message with an entry, or of a rejected one.
 pub(crate) fn subjects(
     store: &Rocks,
     log: &Log,
@@ -152,7 +152,7 @@ pub(crate) fn subjects(
     let found = count(store, log.number, Family::Subjects, |key, value| {
         let epoch = key.first_chunk().map_or(0, |epoch| u64::from_be_bytes(*epoch));
         let seq = value.try_into().map_or(0, u64::from_be_bytes);
-        // The message that opened an epoch comes along in its place, and gives no entry there.
+        // The message that opened an epoch comes again at its own place, and gives no entry there.
         let opens = epoch > 1 && key.get(8..) == Some(&b"system.journal"[..]);
         others += u64::from(opens || derived.rejected.contains(&(epoch, seq)));
     })?;
@@ -175,7 +175,7 @@ pub(crate) fn subjects(
     Ok(())
 }
 
-/// The numbers of each source.
+/// Checks the numbers of each source.
 fn sources(
     store: &Rocks,
     number: LogNumber,
@@ -192,7 +192,7 @@ fn sources(
     Ok(())
 }
 
-/// The small families that decide: signing keys and API keys.
+/// Checks the small families that decide: signing keys and API keys.
 pub(crate) fn values(
     store: &Rocks,
     (number, keys): (LogNumber, &Keys),
@@ -226,7 +226,7 @@ pub(crate) fn values(
     Ok(())
 }
 
-/// A row of `repeats` or `erasing` names an event, and a message that gave no other entry.
+/// A row of `repeats` or `erasing` must name an event, and a message that gave no other entry.
 fn names(store: &Rocks, log: &Log, erasing: &Erasing) -> Result<bool, store::Error> {
     let Erasing { index, epoch, seq } = *erasing;
     let entry = store.get(Family::Entries, &log.number.numbered(index))?;
@@ -234,7 +234,7 @@ fn names(store: &Rocks, log: &Log, erasing: &Erasing) -> Result<bool, store::Err
     if (view.origin.epoch, view.origin.seq) == (epoch, seq) {
         return Ok(true);
     }
-    // A repetition: later than the event, of the same key if it is still there, and without an entry.
+    // A repetition is later than the event, has the same key if it still exists, and gave no entry.
     let volume = Volume { number: log.number, epoch };
     let message = store.get(Family::Journal, &volume.message(seq))?;
     let message = message.and_then(|bytes| embedded::decode(seq, &bytes));
@@ -254,7 +254,7 @@ fn names(store: &Rocks, log: &Log, erasing: &Erasing) -> Result<bool, store::Err
     Ok(later && same && !gave_entry(store, log, (epoch, seq))?)
 }
 
-/// Whether a message gave an entry: a search by halves, for entries lie in the order of the journal.
+/// True if a message gave an entry. A binary search, because entries are in journal order.
 fn gave_entry(store: &Rocks, log: &Log, wanted: (u64, u64)) -> Result<bool, store::Error> {
     let place = |index| -> Result<Option<(u64, u64)>, store::Error> {
         let entry = store.get(Family::Entries, &log.number.numbered(index))?;
@@ -290,7 +290,7 @@ fn repeats(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::E
     Ok(())
 }
 
-/// Messages that go: `named` ones stand in erasure entries, the others repeat what was erased.
+/// Checks messages to delete: erasure entries name the `named` ones; the others repeat what was erased.
 fn erasing(
     store: &Rocks,
     log: &Log,
@@ -326,7 +326,7 @@ fn erasing(
     Ok(())
 }
 
-/// The journal's own records, and nothing in it that belongs to another journal.
+/// Checks the journal's own records. None may belong to another journal.
 fn journal(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::Error> {
     let position = &log.position;
     let volume = Volume { number: log.number, epoch: position.epoch };
@@ -351,9 +351,10 @@ fn journal(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::E
     Ok(())
 }
 
-/// The newest checkpoint is of just this log as it stands, it is filed under its second, and each rotation has its own.
+/// The newest checkpoint must be of exactly this log at its present size, filed under its second, and each rotation
+/// must have its own checkpoint.
 ///
-/// `behind`: a restored backup that follows its journal signs nothing before it has caught up.
+/// `behind`: a restored backup that follows its journal signs nothing until it has caught up.
 pub(super) fn checkpoints(
     store: &Rocks,
     log: &Log,

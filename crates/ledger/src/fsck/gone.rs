@@ -1,4 +1,4 @@
-//! Which journal messages may be gone: what the log says of its own holes.
+//! Which journal messages may be gone, by what the log says about its own holes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Gone {
     /// Epoch and sequence of each erased message.
     pub erased: BTreeSet<(u64, u64)>,
-    /// Epoch, first and last sequence of each hole that nothing else explains.
+    /// Epoch, first and last sequence of each hole that only a `journal_gap` entry explains.
     pub holes: Vec<(u64, u64, u64)>,
-    /// For each epoch: everything below went.
+    /// For each epoch, the sequence below which everything was trimmed.
     below: BTreeMap<u64, u64>,
 }
 

@@ -1,8 +1,8 @@
-//! Journal messages and entries against each other: each message that is still there is posted again on top of the
-//! entries before it, signatures included, and must give just the entries that stand in the log (P3, P6).
+//! Compares journal messages with entries. Each message that still exists is posted again after the entries
+//! before it, signatures included, and must give exactly the entries in the log (P3, P6).
 //!
-//! Needs memory for the numbers of sources and for 24 bytes a signed subject, not for the log. Where messages are gone,
-//! the entries stand in for them, and something must say why they are gone.
+//! Memory is needed for the numbers of sources and for 24 bytes a signed subject, not for the log. If messages
+//! are gone, their entries are taken as they are, and something must explain why the messages are gone.
 
 use super::{
     before::{Before, short},
@@ -24,39 +24,39 @@ use crate::{
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Most holes that are remembered until the end of the log says which of them an erasure explains.
+/// Most holes that are remembered until the end of the log shows which of them an erasure explains.
 const HOLES_MAX: usize = 1_000_000;
 
-/// What was compared.
+/// Totals of the comparison.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Compared {
     /// Messages that were posted again.
     pub messages: u64,
     /// Entries that they gave.
     pub entries: u64,
-    /// The first message that is still there.
+    /// Sequence of the first message that still exists.
     pub first: Option<u64>,
 }
 
-/// What came of it.
+/// Result of the comparison.
 pub struct Outcomes {
     /// What was compared.
     pub compared: Compared,
-    /// What does not agree.
+    /// Differences.
     pub findings: Vec<String>,
-    /// Messages that are gone, and no entry says why.
+    /// Messages that are gone without an entry that says why.
     pub missing: Vec<String>,
 }
 
-/// Compares; feed it every message that the journal holds, in order.
+/// The comparison. Give it every message that the journal holds, in order.
 pub struct Messages<'a> {
     store: &'a Rocks,
     log: &'a Log,
     again: Log,
     before: Before<'a>,
-    /// Rejected messages whose subject is not known, because they are gone.
+    /// Sequences of rejected messages that are gone, so that their subject is unknown.
     unknown: BTreeSet<u64>,
-    /// Sequences that the journal no longer holds: from, to.
+    /// Sequences that the journal no longer holds, each from and to.
     holes: Vec<(u64, u64)>,
     compared: Compared,
     findings: Vec<String>,
@@ -64,7 +64,7 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    /// Before the first message.
+    /// The state before the first message.
     pub fn new(store: &'a Rocks, log: &'a Log) -> Self {
         let Log { tenant, number, origin, position, .. } = log;
         let number = *number;
@@ -81,8 +81,8 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// Takes the next message; `seed` is where its salts come from, `None` if that is not known here. `false`: no more
-    /// need be given.
+    /// Takes the next message. `seed`: seed of its salts, `None` if unknown here. Returns `false` once no more
+    /// messages are needed.
     pub fn take(&mut self, message: Message, seed: Option<Seed>) -> Result<bool, store::Error> {
         let Message { seq, time, subject, headers, body } = message;
         if seq > self.log.position.posted || self.ended {
@@ -91,14 +91,14 @@ impl<'a> Messages<'a> {
         if self.compared.first.is_none() {
             self.begin_epoch()?;
             if seq <= self.again.position.posted {
-                // Posted in an earlier epoch.
+                // It was posted in an earlier epoch.
                 return Ok(!self.ended);
             }
             self.compared.first = Some(seq);
         }
         self.skip_to(seq)?;
         let Some(seed) = seed.filter(|_| !self.ended) else {
-            // It is there, and nobody here can tell what it must have given.
+            // The message exists, but without its seed it is unknown what it must have given.
             let holes = self.holes.len();
             self.skip_to(seq + 1)?;
             self.holes.truncate(holes);
@@ -142,7 +142,7 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// The entries that were written again are those that stand in the log.
+    /// The entries that were made again must be those in the log.
     fn compare(
         &mut self,
         seq: u64,
@@ -186,8 +186,8 @@ impl<'a> Messages<'a> {
         Ok(!self.ended)
     }
 
-    /// A message that gave nothing because its event is in the log: an erasure must find it, and one that was in
-    /// conflict with an event that was erased since gave an entry.
+    /// A message gave no entry because its event is in the log: an erasure must be able to find it. One that
+    /// was in conflict with an event that was erased later gave an entry.
     fn repeated(&mut self, seq: u64, first: u64) -> Result<(), store::Error> {
         let payload =
             crate::erased::left(self.store, self.again.number, first)?.unwrap_or_default();
@@ -216,7 +216,7 @@ impl<'a> Messages<'a> {
         Ok(())
     }
 
-    /// A message that can't be read.
+    /// Notes a message that can't be read.
     pub fn unreadable(&mut self, seq: u64) {
         self.end(&format!("journal message {seq} is unreadable"));
     }
@@ -233,7 +233,7 @@ impl<'a> Messages<'a> {
         self.store.get(Family::Entries, &self.again.number.numbered(index))
     }
 
-    /// Passes the entries of earlier epochs: their journals are not this one.
+    /// Skips the entries of earlier epochs, whose journals are not this one.
     fn begin_epoch(&mut self) -> Result<(), store::Error> {
         while self.again.position.epoch != self.log.position.epoch {
             let index = self.again.position.size;
@@ -248,7 +248,7 @@ impl<'a> Messages<'a> {
         Ok(())
     }
 
-    /// Brings the state up to a message, past entries whose messages are gone.
+    /// Moves the state forward to a message, past entries whose messages are gone.
     fn skip_to(&mut self, seq: u64) -> Result<(), store::Error> {
         let posted = self.again.position.posted;
         if seq == posted + 1 || self.ended {
@@ -271,14 +271,14 @@ impl<'a> Messages<'a> {
         Ok(())
     }
 
-    /// Messages are missing.
+    /// Notes missing messages.
     fn hole(&mut self, from: u64, to: u64) {
         if from <= to && self.holes.len() < HOLES_MAX {
             self.holes.push((from, to));
         }
     }
 
-    /// Takes an entry whose message is gone as it stands.
+    /// Takes an entry as it is, because its message is gone.
     fn skip(&mut self, index: u64, bytes: &[u8]) {
         let Some(view) = View::parse(bytes) else { return };
         self.again.edge.append(leaf_hash(bytes), &mut Vec::new());
@@ -313,7 +313,7 @@ impl<'a> Messages<'a> {
         self.before.size = index + 1;
     }
 
-    /// The last message on a signed subject is the one at `seq`.
+    /// Checks that the last message on a signed subject is the one at `seq`.
     fn stands_at(&mut self, epoch: u64, subject: &Subject, seq: u64) {
         if let Subject::System(topic) = subject {
             self.again.position.topics.insert(topic.to_string(), seq);
@@ -323,12 +323,12 @@ impl<'a> Messages<'a> {
         self.before.subjects.insert(short(&key), seq);
     }
 
-    /// After the last message. `gone`: what the log says of its holes.
+    /// Ends the comparison after the last message. `gone`: what the log says about its holes.
     pub fn finish(mut self, gone: &Gone) -> Result<Outcomes, store::Error> {
         let posted = self.log.position.posted;
         self.begin_epoch()?;
         if !self.ended && self.log.position.size > 0 {
-            // The last message is never trimmed: without any, all of them are a hole.
+            // The last message is never trimmed, so a journal without messages is one hole.
             self.skip_to(posted + 1)?;
         }
         if !self.ended && self.again.position.size < self.log.position.size {

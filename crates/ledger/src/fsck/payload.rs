@@ -1,4 +1,5 @@
-//! The erasable side of one entry: what is there must be what the leaf commits to, whole, or an erasure says what is gone.
+//! Checks the erasable part of an entry: it must be what the leaf commits to, and whole, unless an erasure
+//! says what is gone.
 
 use crate::{
     canonical,
@@ -15,14 +16,14 @@ use std::{
 /// What erasure entries say about one entry.
 #[derive(Clone, Debug, Default)]
 pub struct Erased {
-    /// All of its payload went.
+    /// True if all of its payload was erased.
     pub whole: bool,
-    /// These fields went.
+    /// Names of erased fields.
     pub names: BTreeSet<String>,
 }
 
 impl Erased {
-    /// One more erasure entry.
+    /// Adds another erasure entry.
     pub fn add<L>(&mut self, erasure: Erasure<L>) {
         match erasure.fields {
             None => self.whole = true,
@@ -47,16 +48,16 @@ impl Erased {
     }
 }
 
-/// A payload that holds what its leaf commits to.
+/// Result for a payload that agrees with its leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// All of it.
+    /// All of it is there.
     Whole,
-    /// As far as it is there: an erasure must say why this many fields, or the salt of `commit`, are not.
+    /// The rest agrees. An erasure must say why this many fields, or the salt of `commit`, are missing.
     Less(usize),
 }
 
-/// Compares a payload with its leaf: digests, names, `commit`. Without knowing of erasures.
+/// Compares a payload with its leaf: digests, names, `commit`. Erasures are not considered.
 pub fn judge(view: &View<'_>, payload: &Payload) -> Result<Holds, &'static str> {
     let digests: HashSet<&str> = view.payload().collect();
     let (mut seen, mut fields) = (HashSet::new(), Vec::with_capacity(payload.disclosures.len()));
@@ -91,7 +92,8 @@ fn field(text: &[u8]) -> Option<Member<'_>> {
     Some((name, value))
 }
 
-/// What `commit` may commit to, put together from the leaf and all of its disclosures, the likeliest first.
+/// Everything that `commit` may commit to, composed from the leaf and all of its disclosures, the likeliest
+/// first.
 fn wholes(view: &View<'_>, mut fields: Vec<Member<'_>>) -> Vec<Vec<u8>> {
     let event = || view.at(&["event"]).cloned().unwrap_or(Value::Null);
     match view.kind {
@@ -104,7 +106,8 @@ fn wholes(view: &View<'_>, mut fields: Vec<Member<'_>>) -> Vec<Vec<u8>> {
     }
 }
 
-/// A published event. What leaves no trace in the leaf is tried: an empty `payload`, an empty `data`.
+/// Candidates for a published event. Members that leave no trace in the leaf are tried both ways: an empty
+/// `payload`, an empty `data`.
 fn events(plain: Value<'_>, fields: Vec<Member<'_>>) -> Vec<Vec<u8>> {
     let mut whole = plain;
     for (name, value) in fields {
@@ -129,7 +132,7 @@ fn unescape(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
 }
 
-/// Puts a value at a path of names where nothing is; `false` if something is there.
+/// Puts a value at a path of names where nothing is. `false` if something is there.
 fn insert<'a>(into: &mut Value<'a>, path: &[Cow<'a, str>], value: Value<'a>) -> bool {
     let (Value::Object(members), Some((name, rest))) = (into, path.split_first()) else {
         return false;

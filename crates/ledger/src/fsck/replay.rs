@@ -10,7 +10,7 @@ use crate::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What posting the retained embedded journal again gives.
+/// Result of posting the retained embedded journal again.
 #[derive(Debug, Serialize)]
 pub struct Replay {
     /// Messages posted again.
@@ -23,7 +23,7 @@ pub struct Replay {
     pub impossible: Option<String>,
 }
 
-/// What erasure messages of the embedded journal tell, by sequence.
+/// What erasure messages of the embedded journal explain, by sequence.
 fn erased(store: &Rocks, log: &Log) -> Result<BTreeMap<u64, Explained>, store::Error> {
     let mut erased = BTreeMap::new();
     let prefix = log.number.numbered(1);
@@ -45,7 +45,7 @@ fn erased(store: &Rocks, log: &Log) -> Result<BTreeMap<u64, Explained>, store::E
     Ok(erased)
 }
 
-/// Posts what stood between the last message and `seq`, or says why that is impossible.
+/// Posts what was between the last message and `seq`, or says why that is impossible.
 fn fill(
     again: &mut Log,
     memory: &mut Memory,
@@ -66,7 +66,7 @@ fn fill(
 
 /// P6: posts the embedded journal again from its beginning, in memory, and compares every leaf.
 ///
-/// Holds the whole state in memory: some 2 KiB an event.
+/// It holds the whole state in memory, about 2 KiB an event.
 pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
     let mut again =
         Log::new(log.tenant.clone(), log.number, log.origin.clone(), log.position.journal.clone());

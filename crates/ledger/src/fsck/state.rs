@@ -14,7 +14,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The signing keys after a genesis or key entry; `false` if it is neither.
+/// Updates the signing keys by a genesis or key entry. `false` if the entry is neither.
 pub fn take_key(keys: &mut Keys, index: u64, view: &View<'_>) -> bool {
     if view.kind == Kind::Genesis {
         let genesis = view.event_as::<Genesis>();
@@ -42,7 +42,7 @@ pub fn take_key(keys: &mut Keys, index: u64, view: &View<'_>) -> bool {
 /// The numbers of every source.
 pub type Sources = BTreeMap<[u8; 32], Sequence>;
 
-/// Takes the number of an event.
+/// Updates the numbers by an event.
 pub fn take_number(sources: &mut Sources, view: &View<'_>) {
     let text = |path: &[&str]| view.text(path).unwrap_or("");
     let number = view.text(&["event", "sequence"]).and_then(|text| text.parse().ok());
@@ -54,7 +54,7 @@ pub fn take_number(sources: &mut Sources, view: &View<'_>) {
     sources.insert(key, Sequence::after(known, number, heartbeat));
 }
 
-/// The signed subject that an entry's message came on; `None` for what came on `decisions.` and for what was rejected.
+/// The signed subject of an entry's message. `None` if it came on `decisions.` or was rejected.
 pub fn subject_of(view: &View<'_>) -> Option<Subject> {
     let topic = match view.kind {
         Kind::Evidence if is_reason(view) => {
@@ -74,7 +74,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Trim
         | Kind::Signer => view.kind.as_str(),
         Kind::JournalGap => "gap",
-        // The message that opened an epoch comes along in its place, and gives nothing there.
+        // The message that opened an epoch comes again at its own place, and gives no entry there.
         Kind::Journal
         | Kind::Decision
         | Kind::Event

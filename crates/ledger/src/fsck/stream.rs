@@ -1,4 +1,4 @@
-//! The same for a journal on JetStream, where it can be asked.
+//! Compares messages with entries for a journal on JetStream, if the broker answers.
 
 use super::{Messages, Report};
 use crate::{
@@ -11,13 +11,13 @@ use crate::{
 };
 use tokio::sync::mpsc;
 
-/// Batches that wait between the broker and the comparison.
+/// Most batches that wait between the broker and the comparison.
 const BATCHES_WAITING_MAX: usize = 4;
 
-/// Posts every message that the stream still holds again, up to the last one posted, and notes in `report` what does
-/// not agree. `keyring`: for the salts of messages that brought none; those are left out without it.
+/// Posts every message that the stream still holds again, up to the last posted one, and notes differences in
+/// `report`. `keyring` gives the salts of messages that brought none; without it those messages are left out.
 ///
-/// [`Error::Unavailable`]: the broker can't be asked, nothing was compared.
+/// [`Error::Unavailable`] if the broker can't be asked. Then nothing was compared.
 pub async fn stream(
     stream: &Jetstream,
     (store, log): (&Rocks, &Log),
@@ -61,7 +61,7 @@ pub async fn stream(
     }
     let outcomes = messages.finish(&report.gone)?;
     report.find_all(outcomes.findings);
-    // Somebody with rights on the broker deleted them; the log, which is the record, holds what they gave.
+    // Somebody with rights on the broker deleted them. The log, which is the authority, holds what they gave.
     for what in outcomes.missing {
         report.unchecked(what);
     }

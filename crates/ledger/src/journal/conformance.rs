@@ -1,4 +1,4 @@
-//! What every journal adapter must do, as tests: `conformance!(TypeOfPlace)` makes them for one adapter.
+//! The tests that every journal adapter must pass: `conformance!(TypeOfPlace)` makes them for one adapter.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{
     Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Error, Followed, Headers, Message, State, Subject,
 };
 
-/// How long a test waits for anything.
+/// Longest wait of a test for anything.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The port as the tests use it.
@@ -33,16 +33,16 @@ pub(super) trait Port: Clone + Send + Sync + 'static {
     fn trim(&self, below: u64) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Where a journal lives: made fresh for each test, removed when dropped.
+/// A place for a journal: made for each test, removed when dropped.
 pub(super) trait Place: Sized {
     type Journal: Port;
-    /// A new, empty journal.
+    /// Makes a new, empty journal.
     async fn make() -> Self;
-    /// Opens it.
+    /// Opens the journal.
     async fn open(&self) -> Self::Journal;
-    /// Ends what holds the data without warning and starts it again.
+    /// Ends the process that holds the data without warning, and starts it again.
     async fn restart(&mut self);
-    /// Deletes the journal and makes an empty one of the same name.
+    /// Deletes the journal, and makes an empty one with the same name.
     async fn make_anew(&mut self);
 }
 
@@ -80,7 +80,7 @@ fn numbered(count: usize) -> Vec<Append> {
     (1..=count).map(|n| message("decisions.gw-1", &n.to_string())).collect()
 }
 
-/// A follow in the background, with what it delivers.
+/// A follow in the background, and the messages that it delivers.
 pub(super) struct Following {
     pub(super) items: mpsc::Receiver<Followed>,
     pub(super) task: JoinHandle<Result<(), Error>>,
@@ -100,7 +100,7 @@ impl Following {
         }
     }
 
-    /// The next messages, `count` of them at least.
+    /// The next messages, at least `count` of them.
     pub(super) async fn messages(&mut self, count: usize) -> Vec<Message> {
         let mut all = Vec::new();
         while all.len() < count {
@@ -116,7 +116,7 @@ impl Following {
         all
     }
 
-    /// Stops listening; the follow must end well.
+    /// Stops listening. The follow must then end without an error.
     pub(super) async fn stop(self) {
         drop(self.items);
         let ended = timeout(DEADLINE, self.task).await.expect("in time").expect("no panic");
@@ -209,7 +209,7 @@ pub(super) async fn race<P: Place>() {
         for racer in racers.collect::<Vec<_>>() {
             match racer.await.expect("no panic") {
                 Ok(given) => winners.extend(given),
-                // A cluster that chose another leader: one of these may have won, or nobody.
+                // If a cluster chose another leader meanwhile, one of these may have won, or none.
                 Err(Error::Unknown(_)) => unknown = true,
                 Err(error) => assert_eq!(error, Error::Conflict),
             }

@@ -1,11 +1,11 @@
-//! What every adapter refuses before it writes anything.
+//! Checks that every adapter makes before it writes anything.
 
 use super::{Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Error};
 
 /// Longest value of a header, in bytes. A signature takes 86.
 pub(super) const HEADER_VALUE_BYTES_MAX: usize = 1024;
 
-/// Bodies and their number. An empty batch is fine.
+/// Checks the bodies and their number. An empty batch is allowed.
 pub(super) fn check_limits(batch: &[Append]) -> Result<(), Error> {
     if batch.len() > BATCH_MESSAGES_MAX {
         return Err(Error::TooBig {
@@ -20,8 +20,8 @@ pub(super) fn check_limits(batch: &[Append]) -> Result<(), Error> {
     }
 }
 
-/// A value that arrives as it was sent: printable ASCII without spaces. Ours are base64url or a subject; anything
-/// else was let through by a caller that should have refused it, and a client library would panic on it.
+/// Checks that a header value will arrive as it was sent: printable ASCII without spaces. Our own values are
+/// base64url or a subject. Any other value is a fault of the caller, and a client library would panic on it.
 pub(super) fn check_header<'a>(name: &str, value: &'a str) -> Result<&'a str, Error> {
     if value.len() > HEADER_VALUE_BYTES_MAX {
         let (got, max) = (value.len(), HEADER_VALUE_BYTES_MAX);

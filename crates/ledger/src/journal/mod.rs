@@ -1,7 +1,7 @@
 //! The journal: a tenant's ordered durable input. One port, two adapters.
 //!
-//! In scope: messages, subjects, the port's errors. Out of scope: what a message means (`post`).
-//! Subjects here are *local*: `decisions.gw-1`, `system.genesis`; the JetStream adapter adds its prefix.
+//! In scope: messages, subjects, the port's errors. Out of scope: what a message means (`post`). Subjects here
+//! are *local*: `decisions.gw-1`, `system.genesis`. The JetStream adapter adds its prefix.
 
 use crate::{ident::Ident, store, time::Nanos};
 
@@ -17,7 +17,7 @@ mod port;
 #[cfg(any(feature = "jetstream", feature = "rocksdb"))]
 mod conformance;
 
-/// Largest message body a journal takes, in bytes (design §6: an event is at most 256 KiB).
+/// Largest message body that a journal accepts, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Most messages of one atomic batch (the limit of a JetStream atomic batch).
 pub const BATCH_MESSAGES_MAX: usize = 1000;
@@ -30,15 +30,15 @@ pub const FOLLOW_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Header with 16 random bytes, base64url without padding: the seed of an event's salts.
 pub const HEADER_SALT: &str = "Countersign-Salt";
-/// Header with the journal-key signature that every message outside `decisions.` carries.
+/// Header with the journal key's signature. Every message outside `decisions.` has it.
 pub const HEADER_SIGNATURE: &str = "Countersign-Signature";
-/// Header with the subject the receipt shall be sent to after posting.
+/// Header with the subject to which the receipt is sent after posting.
 pub const HEADER_RECEIPT_TO: &str = "Countersign-Receipt-To";
 
-/// Header with a code of `proto/errors.md`: what sends the body knows that it is no event, and why.
+/// Header with a code of `proto/errors.md`: the sender says that the body is not an event, and why.
 pub const HEADER_REFUSED: &str = "Countersign-Refused";
 
-/// What a message is about. The subject decides the kind, never the body (design §5).
+/// Subject of a message. The subject decides the kind of the entry, never the body.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// `decisions.<producer>`: a data plane's events.
@@ -82,7 +82,7 @@ impl std::fmt::Display for Subject {
     }
 }
 
-/// The headers that posting reads; every other header is ignored and not part of the journal's content.
+/// The headers that posting reads. Other headers are ignored and are not part of the journal's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
     /// [`HEADER_SALT`], as sent.
@@ -91,98 +91,100 @@ pub struct Headers {
     pub signature: Option<String>,
     /// [`HEADER_RECEIPT_TO`], as sent.
     pub receipt_to: Option<String>,
-    /// [`HEADER_REFUSED`], as sent; `binary_mode` where the headers say that the body is data alone.
+    /// [`HEADER_REFUSED`], as sent. `binary_mode` if the headers say that the body is only the data of an
+    /// event.
     pub refused: Option<String>,
 }
 
 /// One message as the journal holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// 1-based sequence in the tenant's journal; never reused within one epoch.
+    /// Sequence in the tenant's journal, from 1. Never reused within an epoch.
     pub seq: u64,
-    /// When the journal stored it (the stream's clock).
+    /// When the journal stored it, by the stream's clock.
     pub time: Nanos,
-    /// What it is about; `None` when the stream delivered a subject outside the four families.
+    /// Subject of the message. `None` if the stream delivered a subject outside the four families.
     pub subject: Option<Subject>,
     /// The named headers.
     pub headers: Headers,
-    /// The bytes as sent.
+    /// Body, as sent.
     pub body: Vec<u8>,
 }
 
 /// One message to append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
-    /// Where to.
+    /// Subject of the message.
     pub subject: Subject,
     /// The named headers.
     pub headers: Headers,
-    /// At most [`BODY_BYTES_MAX`].
+    /// Body of at most [`BODY_BYTES_MAX`].
     pub body: Vec<u8>,
-    /// Compare-and-swap: the last sequence on this subject must be this one (0 = none yet).
+    /// For compare-and-swap: the last sequence on this subject must be this one (0: none yet).
     pub expected: Option<u64>,
 }
 
-/// Who the journal is, and how far it reaches. Two journals with equal `identity` are the same journal.
+/// Identity and extent of the journal. Two journals with equal `identity` are the same journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    /// JetStream: stream name and creation time. Embedded: a random id made at `init`.
+    /// JetStream: stream name and creation time. Embedded: a random id from `init`.
     pub identity: String,
-    /// First sequence still stored; `last + 1` when empty.
+    /// First sequence that is still stored. `last + 1` if the journal is empty.
     pub first: u64,
-    /// Last sequence ever given; 0 when nothing was appended yet.
+    /// Last sequence that was assigned. 0 if nothing was ever appended.
     pub last: u64,
 }
 
-/// What following a journal delivers.
+/// Items that following a journal delivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
-    /// Once, first: the journal as it was after the connection was made. Check it before handling the rest (P4).
+    /// Delivered once, first: the journal's state after the connection was made. Check it before handling the
+    /// rest (P4).
     Connected(State),
-    /// 1 or more messages in journal order, later ones after earlier ones.
+    /// One or more messages, in journal order.
     Messages(Vec<Message>),
 }
 
-/// Which journal a tenant has.
+/// The journal of a tenant.
 #[derive(Clone, Debug)]
 pub enum Journal {
-    /// On our own store.
+    /// The journal is in our own store.
     #[cfg(feature = "rocksdb")]
     Embedded(embedded::Embedded),
-    /// On a NATS JetStream stream.
+    /// The journal is a NATS JetStream stream.
     #[cfg(feature = "jetstream")]
     JetStream(jetstream::Jetstream),
-    /// On a stream that could not be opened at start; the log is halted.
+    /// The journal is a stream that could not be opened at start. The log is halted.
     Absent,
 }
 
-/// Why a journal call failed, by what the caller must do.
+/// Why a journal call failed, sorted by what the caller must do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Compare-and-swap lost: read the subject again and decide anew.
+    /// Compare-and-swap was lost: read the subject again and decide again.
     #[error(
         "the subject has moved on: another message was appended first; read it again and retry"
     )]
     Conflict,
-    /// Larger than the journal takes; never works.
+    /// Larger than the journal accepts. A repetition can't succeed.
     #[error("the journal takes at most {max} {what}, got {got}")]
     TooBig {
         /// "bytes per message" or "messages per batch".
         what: &'static str,
-        /// What was asked for.
+        /// The size or number that was given.
         got: usize,
         /// The limit.
         max: usize,
     },
-    /// Nothing was written (full, not connected, no permission): try again later.
+    /// Nothing was written (no space, not connected, no permission): try again later.
     #[error("the journal is not available: {0}")]
     Unavailable(String),
-    /// It may or may not have been written: repeat the call; repeating is safe because of `(producer, source, id)`.
+    /// The outcome is unknown. Repeat the call: that is safe because of `(producer, source, id)`.
     #[error(
         "the journal did not answer in time; it is unknown whether the message was stored: {0}"
     )]
     Unknown(String),
-    /// The journal is not set up as the design demands, or is another one: stop and tell a person.
+    /// The journal has wrong settings, or is another one: stop, and tell the operator.
     #[error("{0}")]
     Halt(String),
 }

@@ -1,4 +1,4 @@
-//! The calls that are the same for either adapter, for whoever holds a tenant's [`Journal`].
+//! The calls that are the same for both adapters.
 
 use super::{Error, Journal, Message, State, embedded};
 use crate::time::Nanos;
@@ -9,7 +9,7 @@ fn absent() -> Error {
 }
 
 impl Journal {
-    /// Who the journal is, and how far it reaches.
+    /// Identity and extent of the journal.
     pub async fn state(&self) -> Result<State, Error> {
         match self {
             Self::Embedded(journal) => block_in_place(|| journal.state()),
@@ -19,7 +19,7 @@ impl Journal {
         }
     }
 
-    /// The clock that gives its messages their time, as it stands now. Nothing is appended.
+    /// The present time by the clock that gives messages their time. Appends nothing.
     pub async fn time(&self) -> Result<Nanos, Error> {
         match self {
             Self::Embedded(_) => Ok(embedded::now()),
@@ -29,7 +29,7 @@ impl Journal {
         }
     }
 
-    /// How often the way to it was made: another number means that it was away in between.
+    /// Number of times the connection to the journal was made. A change means that it was lost in between.
     pub fn connects(&self) -> u64 {
         match self {
             #[cfg(feature = "jetstream")]
@@ -38,7 +38,7 @@ impl Journal {
         }
     }
 
-    /// The message at `seq`; `None` when it was erased, trimmed or never given.
+    /// The message at `seq`. `None` if it was erased, trimmed or never stored.
     pub async fn get(&self, seq: u64) -> Result<Option<Message>, Error> {
         match self {
             Self::Embedded(journal) => block_in_place(|| journal.get(seq)),
@@ -48,7 +48,7 @@ impl Journal {
         }
     }
 
-    /// Removes every message with a sequence below `below`. Repeating it is harmless.
+    /// Removes every message with a sequence below `below`. It may be repeated.
     pub async fn trim(&self, below: u64) -> Result<(), Error> {
         match self {
             Self::Embedded(journal) => block_in_place(|| journal.trim(below)),

@@ -1,19 +1,20 @@
-//! Waiting for what another process wrote: a caller may name what it was told of elsewhere, a moment ago.
+//! Waits for messages of other processes: a caller may ask for something that another server has just shown
+//! them.
 
 use super::{Error, Ledger};
 use crate::tenant::Tenant;
 use std::time::Duration;
 
-/// Longest wait until what the journal holds is published here.
+/// Longest wait until everything in the journal is published here.
 pub const CATCH_UP_WAIT: Duration = Duration::from_secs(10);
 
 impl Ledger {
-    /// Waits until all is published here that the journal holds at this moment; at once where that is so already.
+    /// Waits until everything that the journal holds now is published here. Returns at once if it already is.
     ///
-    /// Afterwards, and only then, may be said of what was not found that it does not exist.
+    /// Only after this may a caller be told that something does not exist.
     ///
-    /// Errors: [`Error::Behind`] when it took longer than [`CATCH_UP_WAIT`], [`Error::Halted`], and [`Error::Journal`]
-    /// when the journal can't be asked.
+    /// Errors: [`Error::Behind`] if it takes longer than [`CATCH_UP_WAIT`], [`Error::Halted`], and
+    /// [`Error::Journal`] if the journal can't be asked.
     pub async fn catch_up(&self, tenant: &Tenant) -> Result<(), Error> {
         if let Some(reason) = tenant.halted() {
             return Err(Error::Halted(reason));

@@ -1,4 +1,4 @@
-//! What an erasure message says: the entry, and every journal message that goes with all that it gave.
+//! Makes erasure messages: the entry, and every journal message that goes, with all the entries that it gave.
 
 use super::{Error, Ledger};
 use crate::{
@@ -52,7 +52,7 @@ impl Ledger {
         Ok(Erasure { index, leaf_hash, fields: None, by, reason: None, messages })
     }
 
-    /// All leaves of the message that gave this entry: its neighbours.
+    /// All leaves of the message that gave this entry. They are its neighbours.
     fn leaves_beside(
         &self,
         tenant: &Tenant,
@@ -79,7 +79,7 @@ impl Ledger {
         Ok(leaves)
     }
 
-    /// The subject that an entry's message came on; `None` where the entry does not say, and the message is gone.
+    /// The subject of an entry's message. `None` if the entry does not name it and the message is gone.
     async fn subject_of(&self, tenant: &Tenant, view: &View<'_>) -> Result<Option<String>, Error> {
         if let Some(producer) = view.text(&["producer"]) {
             return Ok(Some(format!("decisions.{producer}")));
@@ -95,7 +95,7 @@ impl Ledger {
         Ok(message.and_then(|message| message.subject).map(|subject| subject.to_string()))
     }
 
-    /// Where the journal holds the event of entry `index` once more, and the keys that say so.
+    /// Other journal messages with the event of entry `index`, and the keys of the index rows that name them.
     pub(crate) fn repeats_of(
         &self,
         number: LogNumber,
@@ -116,7 +116,7 @@ impl Ledger {
         Ok(repeats)
     }
 
-    /// As [`Ledger::repeats_of`]: epoch and sequence, the first `max` of them.
+    /// As [`Ledger::repeats_of`]: epoch and sequence of the first `max` of them.
     pub fn places_of_repeats(
         &self,
         tenant: &Tenant,

@@ -1,4 +1,4 @@
-//! Opening the ledger: every log is checked before it may sign again. And making the first log of a tenant.
+//! Opens the ledger: checks every log before it may sign again. Makes the first log of a tenant.
 
 use super::{Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX};
 use crate::{
@@ -31,7 +31,7 @@ const LOG_PREFIX: &[u8] = b"log";
 impl Ledger {
     /// Opens the store and the guard, checks every log against both, and starts the writer.
     ///
-    /// A log that fails its check is halted, with the reason in its health; the others work.
+    /// A log that fails its check is halted, with the reason in its health. The others work.
     pub async fn open(options: Options, journals: &Journals) -> Result<Self, Error> {
         let store = Arc::new(Rocks::open(&options.store)?);
         let writer = u64::from_be_bytes(keyring::random32()[..8].try_into().expect("8 bytes"));
@@ -49,7 +49,7 @@ impl Ledger {
         for (name, number) in list_logs(&store)? {
             let mut log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
             log.seal_key = Some(Arc::clone(&seal_key));
-            // Whatever else is wrong: only API keys that the sealed record vouches for open anything.
+            // Even if more is wrong: only API keys that the sealed record covers are accepted.
             if check_seal(&store, &log, &seal_key, false)?.is_some() {
                 doubted.insert(number);
             }
@@ -60,7 +60,7 @@ impl Ledger {
             tenants.insert(name, Arc::clone(&active.tenant));
             logs.insert(number, active);
         }
-        // One tenant's files are no reason to stop the others (P12); where there are no others, the start refuses.
+        // One tenant's faulty files must not stop the others (P12). If all are faulty, the start is refused.
         if without_keys.len() == tenants.len()
             && let Some(error) = without_keys.into_iter().next()
         {
@@ -94,10 +94,10 @@ impl Ledger {
         })
     }
 
-    /// Makes keys and an empty log for a tenant in `journal`; returns its handle and the genesis to publish.
+    /// Makes keys and an empty log for a tenant in `journal`. Returns its handle and the genesis to publish.
     ///
-    /// No journal: the embedded one, which comes with the log. `identity` is the journal's, e.g. `embedded:<random>`.
-    /// `by`: who makes it.
+    /// Without a journal it uses the embedded one, which comes with the log. `identity` is the journal's, for example
+    /// `embedded:<random>`. `by`: who makes the tenant.
     pub fn create_tenant(
         &self,
         name: &Ident,
@@ -107,14 +107,14 @@ impl Ledger {
     ) -> Result<(Arc<Tenant>, Genesis), Error> {
         let origin = origin(&self.options.public_host, name);
         self.may_create(name)?;
-        // Keys that an interrupted creation left have signed nothing: no log names them, and the guard knows none.
+        // Keys of an interrupted creation have signed nothing: no log names them, and the guard has no mark.
         let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
         let genesis = genesis(name, &origin, identity, &keyring, by);
         self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
     }
 
-    /// Refuses a tenant that exists, and one whose log was signed before: its database is lost, and a new genesis under
-    /// the same name and key would be another history (P4).
+    /// Refuses a tenant that exists, and one whose log was signed before. In the second case its database is lost, and
+    /// a new genesis under the same name and key would be another history (P4).
     pub fn may_create(&self, name: &Ident) -> Result<(), Error> {
         if self.tenant(name.as_str()).is_some() {
             return Err(Error::Taken(format!("tenant {name} exists already")));
@@ -129,13 +129,13 @@ impl Ledger {
         }
     }
 
-    /// The genesis of a tenant whose creation was interrupted before it was posted.
+    /// The genesis of a tenant, again, if its creation was interrupted before posting.
     pub fn genesis_again(&self, tenant: &Tenant, by: By) -> Genesis {
         let journal = tenant.position().journal;
         tenant.with_keys(|ring| genesis(&tenant.name, &tenant.origin, &journal, ring, by))
     }
 
-    /// Makes an empty log for a tenant whose keys lie in the keys directory and whose journal exists: a replica that
+    /// Makes an empty log for a tenant whose keys are in the keys directory and whose journal exists: a replica that
     /// posts that journal again (P6).
     pub fn adopt_tenant(
         &self,
@@ -178,7 +178,7 @@ impl Ledger {
         let at = (journal, log.position.clone());
         let tenant = Tenant::new(name.clone(), number, origin, keyring, at, published);
         let tenant = Arc::new(if self.options.one_signer { tenant.claiming() } else { tenant });
-        // A replica beside its old guard signs nothing before it has posted as far as was signed.
+        // A replica with its old guard signs nothing until it has posted as far as was signed.
         let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
         tenant.set_must_reach(must_reach.clone());
         let active = Active { log, tenant: Arc::clone(&tenant), must_reach };
@@ -187,7 +187,7 @@ impl Ledger {
         Ok(tenant)
     }
 
-    /// The genesis as a message for the journal: signed by the journal key it names.
+    /// The genesis as a journal message, signed by the journal key that it names.
     pub fn genesis_message(
         &self,
         tenant: &Tenant,
@@ -205,13 +205,13 @@ impl Ledger {
     }
 }
 
-/// The name of a tenant's log: where its tiles are served.
+/// Name of a tenant's log: the address of its tiles.
 pub fn origin(public_host: &str, name: &Ident) -> String {
     format!("{public_host}/v1/tenants/{name}/logs/1")
 }
 
 fn run(writer: Writer) {
-    // A panic in the writer leaves the outcome unknown, like a failed write.
+    // After a panic in the writer the outcome is unknown, as after a failed write.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
     if result.is_err() {
         tracing::error!("the writer panicked; ending the process, nothing was acknowledged");
@@ -309,10 +309,10 @@ pub(crate) fn load_access(
     rows.into_iter().map(read).collect()
 }
 
-/// Whether everything that posting starts from is what this server wrote last: the commit record is under the seal, it
-/// vouches for the signing keys and API keys beside it, and the newest checkpoint is ours, of just this tree.
+/// Checks that everything from which posting starts is what this server wrote last: the commit record is sealed, it
+/// covers the signing keys and API keys beside it, and the newest checkpoint is ours and of exactly this tree.
 ///
-/// Returns what is wrong. `signing`: a log that is behind its guard signs nothing, so its checkpoint may be older.
+/// Returns what is wrong. `signing`: a log that is behind its guard does not sign, so its checkpoint may be older.
 pub fn check_seal(
     store: &Rocks,
     log: &Log,
@@ -345,7 +345,7 @@ pub fn check_seal(
         .then(|| format!("the newest checkpoint is not one of ours over the whole log: {exit}")))
 }
 
-/// Reads and checks one log. What is wrong with it halts it; what is wrong with the disk is an error.
+/// Reads and checks one log. A fault of the log halts it; a fault of the disk is an error.
 fn open_log(
     store: &Arc<Rocks>,
     guard: &mut Guard,
@@ -386,10 +386,10 @@ fn open_log(
             tenant.halt(reason);
         }
         Check::Behind(_) => {}
-        // What was not signed when it was posted had to wait for something that comes by the journal.
+        // This log was not signed after its last posting: it waits for a message that comes by the journal.
         Check::Sound if log.position.size == 0 || !log.position.signed => {}
         Check::Sound => {
-            // A crash between commit and guard leaves the guard behind; a key may have come since the checkpoint.
+            // A crash between commit and guard leaves the guard behind. A key may have come after the checkpoint.
             guard.advance(&[writer::mark(&log)])?;
             let handovers =
                 writer::missing_handovers(store, &log, &tenant).map_err(Error::Setup)?;
@@ -412,8 +412,8 @@ fn open_log(
     Ok((Active { log, tenant, must_reach }, no_keys))
 }
 
-/// What is shown of a log at start: what its newest checkpoint covers. What was posted beyond it was never signed, and
-/// nobody was told of it.
+/// The part of a log that is shown at start: what its newest checkpoint covers. Later entries were never signed, and
+/// nobody was shown them.
 fn shown(store: &Rocks, log: &Log, posted: &Published) -> Result<Published, Error> {
     if log.position.signed || log.position.size == 0 {
         return Ok(posted.clone());
@@ -425,7 +425,7 @@ fn shown(store: &Rocks, log: &Log, posted: &Published) -> Result<Published, Erro
         opened.map_or((0, merkle::empty_root()), |signed| (signed.size, signed.root));
     let size = size.min(log.position.size);
     let edge = reader::load_edge(store, log.number, size)?;
-    // Up to which message that was is not known: whoever waits for one waits for the next checkpoint.
+    // The posted message that it covers is unknown, so tasks that wait for a message wait for the next checkpoint.
     Ok(Published { size, root, edge, posted: 0, ..posted.clone() })
 }
 
@@ -444,12 +444,12 @@ pub(crate) fn check_sound(store: &Rocks, guard: &Guard, log: &Log) -> Result<(),
 
 enum Check {
     Sound,
-    /// The database is older than what was signed; the journal may lead there again.
+    /// The database is older than what was signed. The journal may lead there again.
     Behind(Mark),
     Broken(String),
 }
 
-/// [`check_log`], then the seal: a log that may sign must be the one that this server wrote.
+/// [`check_log`], then the seal: only a log that this server wrote may sign.
 fn check_sealed_log(
     store: &Rocks,
     guard: &Guard,

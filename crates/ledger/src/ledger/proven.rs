@@ -1,4 +1,4 @@
-//! Reading what decides: entries proven to the published root, and their payload.
+//! Proven reads: entries proven to the published root, and their payload. Decisions rest on these only.
 
 use super::Ledger;
 use crate::{
@@ -19,7 +19,7 @@ fn corrupt(family: &'static str, what: &'static str) -> store::Error {
     store::Error::Corrupt { family, what }
 }
 
-/// An entry, and epoch and sequence of a journal message that goes with its payload.
+/// An entry, and the epoch and sequence of a journal message that goes with its payload.
 pub type ToErase = (u64, (u64, u64));
 
 impl Ledger {
@@ -27,8 +27,8 @@ impl Ledger {
         Tree { store: &*self.store, number, edge: &at.edge, known: &self.proven_tiles }
     }
 
-    /// A posted entry, proven to the published root; `None` if nothing is posted at `index`. Entries beyond the published
-    /// size were written by this process.
+    /// A posted entry, proven to the published root. `None` if nothing is posted at `index`. Entries beyond
+    /// the published size were written by this process.
     pub fn entry(&self, tenant: &Tenant, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
         let published = tenant.published();
         if index < published.size {
@@ -37,8 +37,8 @@ impl Ledger {
         self.store.get(Family::Entries, &tenant.number.numbered(index))
     }
 
-    /// Visits the published entries `from..to` in order: those of earlier processes proven, ours as they were written.
-    /// `to` is at most the published size.
+    /// Visits the published entries `from..to` in order. Those of earlier processes are proven; those of this
+    /// process are known. `to` is at most the published size.
     pub fn entries(
         &self,
         tenant: &Tenant,
@@ -67,7 +67,8 @@ impl Ledger {
         }
     }
 
-    /// What is left of the payload of `entry`, the proven bytes at `index`: every disclosure fits the leaf, none twice.
+    /// The remaining payload of `entry`, the proven bytes at `index`. Every disclosure must fit the leaf, and
+    /// none may be there twice.
     pub fn payload_of(
         &self,
         tenant: &Tenant,
@@ -83,8 +84,8 @@ impl Ledger {
         if fits { Ok(payload) } else { Err(corrupt("payload", "a disclosure of another leaf")) }
     }
 
-    /// The `approval` entries of `id` after leaf index `from`, the newest first, by walking `prior.approval` back from
-    /// the last leaf: proven to be all of them.
+    /// The `approval` entries of `id` after leaf index `from`, the newest first. Found by walking
+    /// `prior.approval` back from the last leaf, which proves that none is missing.
     pub fn approval_entries_after(
         &self,
         tenant: &Tenant,
@@ -105,15 +106,15 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Which of these (entry, and epoch and sequence of a message) no `erasure` entry names: found by walking
-    /// `prior.system` back from the last leaf.
+    /// Those of the given pairs (entry, and epoch and sequence of a message) that no `erasure` entry names.
+    /// Found by walking `prior.system` back from the last leaf.
     pub fn unnamed_among(
         &self,
         tenant: &Tenant,
         mut wanted: BTreeSet<ToErase>,
     ) -> Result<BTreeSet<ToErase>, store::Error> {
         let mut next = tenant.position().prior.system;
-        // An erasure comes after what it erases.
+        // An erasure comes after the entry that it erases.
         while let (Some(index), Some((first, _))) = (next, wanted.first().copied())
             && index > first
         {
@@ -132,7 +133,8 @@ impl Ledger {
         Ok(wanted)
     }
 
-    /// The `approval` entries of `id` that the index names, oldest first. The index is not proven: a row may be gone.
+    /// The `approval` entries of `id` that the index names, oldest first. The index is not proven: rows may be
+    /// missing.
     pub fn indexed_approval(&self, tenant: &Tenant, id: &Ident) -> Result<Vec<u64>, store::Error> {
         let all = self.of_approval(tenant, id)?;
         Ok(all.into_iter().filter(|(_, kind)| *kind == APPROVAL).map(|(index, _)| index).collect())

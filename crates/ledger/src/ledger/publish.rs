@@ -1,4 +1,5 @@
-//! Publishing: into the journal, and back once the entry is posted, fsynced and published.
+//! Publishes messages: appends them to the journal, and returns once their entries are posted, fsynced and
+//! published.
 
 use super::{Error, Ledger};
 use crate::{
@@ -14,21 +15,21 @@ use data_encoding::BASE64URL_NOPAD;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
-/// Longest wait for room in a tenant's queue.
+/// Longest wait for space in a tenant's queue.
 pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
-/// Longest wait for a followed message to be posted.
+/// Longest wait until a followed message is posted.
 pub const POST_WAIT: Duration = Duration::from_secs(20);
-/// Pause before such a new try.
+/// Pause before a signed append is tried again.
 const SIGNED_PAUSE: Duration = Duration::from_millis(20);
-/// How often a signed append is tried again after it lost compare-and-swap.
+/// Number of attempts of a signed append that keeps losing compare-and-swap.
 const SIGNED_TRIES_MAX: usize = 100;
 
-/// A batch that was posted.
+/// A posted batch.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Each event's `id`, where it could be read.
+    /// `id` of each event, if it could be read.
     pub ids: Vec<Option<String>>,
-    /// What became of each.
+    /// Outcome of each event.
     pub done: Done,
 }
 
@@ -50,7 +51,7 @@ impl Ledger {
                 let ids = batch.iter().map(|append| event_id(&append.body)).collect();
                 let salts = batch.iter().filter_map(|append| append.headers.salt.clone()).collect();
                 let appended = stream.append(batch).await;
-                // A broker that is away is seen elsewhere, and may be back at once.
+                // A lost connection to the broker is reported elsewhere, and may be back at once.
                 if stream.connected() {
                     tenant.note_append(&appended);
                 }
@@ -78,7 +79,7 @@ impl Ledger {
                 continue;
             };
             match self.publish(tenant, vec![append]).await {
-                // Another signed message came first, or one is not posted yet: look again.
+                // Another signed message came first, or one is not posted yet: read again.
                 Err(Error::Journal(journal::Error::Conflict)) => {
                     tokio::time::sleep(SIGNED_PAUSE).await;
                 }
@@ -88,8 +89,8 @@ impl Ledger {
         Err(Error::Busy)
     }
 
-    /// `body` as the message after journal sequence `expected` on a signed subject (0: as the first), ready to be
-    /// published, alone or with others.
+    /// `body` as the message after journal sequence `expected` on a signed subject (0: as the first), ready to
+    /// be published, alone or with others.
     pub fn after(
         tenant: &Tenant,
         subject: &Subject,
@@ -107,8 +108,9 @@ impl Ledger {
         })
     }
 
-    /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the first),
-    /// and waits for its entry. [`journal::Error::Conflict`]: another message came first; read again, decide anew.
+    /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the
+    /// first), and waits for its entry. [`journal::Error::Conflict`] if another message came first: read again
+    /// and decide again.
     pub async fn publish_after(
         &self,
         tenant: &Tenant,
@@ -124,18 +126,20 @@ impl Ledger {
             && let held = stream.last_on(subject).await?.map_or(0, |message| message.seq)
             && held < expected
         {
-            // Trimmed or erased: the broker knows of nothing so late on this subject; the signature still names what
-            // was posted.
+            // The last message was trimmed or erased, so the broker holds an earlier one or none on this
+            // subject. The signature still names the posted one.
             append.expected = Some(held);
             return self.publish(tenant, vec![append]).await.map(|batch| batch.done);
         }
         first.map(|batch| batch.done)
     }
 
-    /// A signed message that follows what is posted now; `None` while the journal holds more that is not posted yet.
+    /// A signed message that follows what is posted now. `None` while the journal holds messages on the
+    /// subject that are not posted yet.
     ///
-    /// Two numbers: the signature names the last *posted* sequence on the subject; compare-and-swap names the last one
-    /// the *journal* still holds, which is none after trimming or erasing.
+    /// Two numbers differ here. The signature names the last *posted* sequence on the subject;
+    /// compare-and-swap names the last one that the *journal* still holds, which is none after trimming or
+    /// erasing.
     async fn signed(
         &self,
         tenant: &Tenant,
@@ -157,7 +161,7 @@ impl Ledger {
         Ok(Some(Append { expected: Some(held.unwrap_or(posted)), ..append }))
     }
 
-    /// The header that lets `body` be posted as the message after `expected`.
+    /// The signature header of `body` as the message after `expected`.
     fn sign_at(
         tenant: &Tenant,
         subject: &Subject,
@@ -174,7 +178,7 @@ impl Ledger {
         Ok(header)
     }
 
-    /// Waits for room for `count` messages of this tenant.
+    /// Waits for space for `count` messages of this tenant.
     pub(crate) async fn room(
         &self,
         tenant: &Tenant,
@@ -186,9 +190,9 @@ impl Ledger {
         permits.map_err(|_| Error::Busy)
     }
 
-    /// Appends to the embedded journal and posts: returns once the entries are fsynced, guarded and published.
+    /// Appends to the embedded journal and posts. Returns once the entries are fsynced, guarded and published.
     ///
-    /// 1 to [`BATCH_MESSAGES_MAX`] messages, all or none. Messages without a salt get a random one.
+    /// Takes 1 to [`BATCH_MESSAGES_MAX`] messages, all or none. Messages without a salt get a random one.
     async fn append_embedded(&self, tenant: &Tenant, batch: Vec<Append>) -> Result<Batch, Error> {
         check_batch(&batch)?;
         if let Some(reason) = tenant.halted() {
@@ -196,7 +200,8 @@ impl Ledger {
         }
         let permit = self.room(tenant, batch.len()).await?;
         let prepare = || batch.into_iter().map(prepare_new).collect();
-        // An event costs some 10 µs of parsing and hashing; a batch would hold up the other tasks of this thread.
+        // Parsing and hashing take about 10 µs an event, so a batch would delay the other tasks of this
+        // thread.
         let messages: Vec<(Option<u64>, Prepared)> = tokio::task::block_in_place(prepare);
         let ids = messages.iter().map(|(_, message)| message.id.clone()).collect();
         let (reply, answer) = oneshot::channel();
@@ -209,10 +214,10 @@ impl Ledger {
         }
     }
 
-    /// Waits until the followed journal is posted up to the last of `seqs`; returns what became of each.
+    /// Waits until the followed journal is posted up to the last of `seqs`. Returns the outcome of each.
     ///
-    /// The random salts say that the messages posted under these numbers are ours: a broker that was restored from an
-    /// older copy gives numbers again that were posted with other content.
+    /// The random salts prove that the messages posted under these numbers are ours. A broker that was
+    /// restored from an older copy assigns numbers again that were posted with other content.
     async fn wait_posted(
         &self,
         tenant: &Tenant,
@@ -250,7 +255,7 @@ fn event_id(body: &[u8]) -> Option<String> {
     crate::json::parse(body).ok()?.get("id")?.as_str().map(str::to_owned)
 }
 
-/// A batch the journal would refuse is refused before anything is done.
+/// Refuses a batch that the journal would refuse, before anything is done.
 pub fn check_batch(batch: &[Append]) -> Result<(), journal::Error> {
     let (got, max) = (batch.len(), BATCH_MESSAGES_MAX);
     if got == 0 || got > max {

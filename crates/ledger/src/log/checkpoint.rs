@@ -19,7 +19,7 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, self.root)
     }
 
-    /// Reads the three lines; extension lines are refused, we never write any.
+    /// Reads the three lines. Extension lines are refused, because we never write any.
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let (origin, digits, root) = (lines.next()?, lines.next()?, lines.next()?);
@@ -37,14 +37,14 @@ impl Checkpoint {
     }
 }
 
-/// A checkpoint whose signatures were verified.
+/// A checkpoint with verified signatures.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// What was signed.
+    /// The verified checkpoint.
     pub checkpoint: Checkpoint,
-    /// Positions of the given keys that signed.
+    /// Positions in the given keys of those that signed.
     pub signers: Vec<usize>,
-    /// Signature lines nobody checked.
+    /// Number of signature lines by other keys, which were not checked.
     pub unknown: usize,
 }
 

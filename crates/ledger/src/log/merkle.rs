@@ -119,7 +119,8 @@ pub struct FullTile {
     pub bytes: Vec<u8>,
 }
 
-/// The right edge of a tree: for each level the hashes of its last, unfinished tile. Enough to append and to know the root.
+/// The right edge of a tree: the hashes of the last, unfinished tile of each level. It is enough to append and
+/// to know the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edge {
     size: u64,
@@ -148,12 +149,12 @@ impl Edge {
         self.size
     }
 
-    /// The hashes of the unfinished tile at `level`; empty where there is none.
+    /// The hashes of the unfinished tile at `level`. Empty if there is none.
     pub fn partial(&self, level: u8) -> &[Hash] {
         self.levels.get(usize::from(level)).map_or(&[], Vec::as_slice)
     }
 
-    /// Adds a leaf; tiles that became full are pushed to `full`, lowest level first.
+    /// Adds a leaf. Tiles that became full are pushed to `full`, lowest level first.
     pub fn append(&mut self, leaf: Hash, full: &mut Vec<FullTile>) {
         let mut hash = leaf;
         let mut number = self.size / 256;
@@ -187,7 +188,7 @@ impl Edge {
     }
 }
 
-/// Where proofs read hashes from: `hashes(level, first, count)` gives neighbours within one tile.
+/// Source of hashes for proofs: `hashes(level, first, count)` gives neighbours within one tile.
 pub trait Tiles {
     /// Why a tile could not be read.
     type Error;
@@ -264,7 +265,8 @@ pub fn consistency<T: Tiles>(tiles: &T, from: u64, to: u64) -> Result<Vec<Hash>,
     Ok(path)
 }
 
-/// Whether `path` proves that `leaf` is at `index` under `root` of `size` leaves (RFC 9162 §2.1.3.2). Every hash is used.
+/// True if `path` proves that `leaf` is at `index` under `root` of `size` leaves (RFC 9162 §2.1.3.2). Every
+/// hash must be used.
 pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> bool {
     if index >= size {
         return false;
@@ -289,9 +291,10 @@ pub fn verify_inclusion(leaf: Hash, index: u64, size: u64, path: &[Hash], root: 
     last == 0 && hash == *root
 }
 
-/// Whether `path` proves that `old_root` of `from` leaves is a prefix of `new_root` of `to` (RFC 9162 §2.1.4.2).
+/// True if `path` proves that `old_root` of `from` leaves is a prefix of `new_root` of `to` (RFC 9162
+/// §2.1.4.2).
 ///
-/// From the empty tree, and from a size to itself, the path is empty.
+/// From the empty tree, and from a size to itself, the path must be empty.
 pub fn verify_consistency(
     from: u64,
     to: u64,
@@ -314,7 +317,7 @@ pub fn verify_consistency(
         number >>= 1;
         last >>= 1;
     }
-    // The path leaves out the old root where the old tree is complete: then the walk begins with it.
+    // If the old tree is complete, the path leaves out its root, so the walk begins with that root.
     let first = if number == 0 { Some(*old_root) } else { hashes.next().copied() };
     let Some(first) = first else { return false };
     let (mut old, mut new) = (first, first);

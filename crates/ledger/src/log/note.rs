@@ -1,4 +1,4 @@
-//! C2SP signed-note, Ed25519 (type 0x01): verifier keys, signers, and notes that are read without a byte left unread.
+//! C2SP signed-note, Ed25519 (type 0x01): verifier keys, signers, and notes. No byte of a note is left unread.
 
 use data_encoding::BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// Algorithm byte of Ed25519 note signatures.
 const ED25519: u8 = 1;
-/// Most signature lines of a note; the page asks for at least 16.
+/// Most signature lines of a note. The specification asks for at least 16.
 pub const SIGNATURES_MAX: usize = 64;
 /// Largest note that is read, in bytes.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
@@ -15,13 +15,13 @@ pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 /// Why a note or a key is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Not the shape of a signed note; the text says where.
+    /// It is not a signed note. The text says where it differs.
     #[error("not a signed note: {0}")]
     Malformed(&'static str),
-    /// Not `name+hash+key` of an Ed25519 key; the text says why.
+    /// It is not `name+hash+key` of an Ed25519 key. The text says why.
     #[error("not an Ed25519 verifier key (name+8 hex digits+base64): {0}")]
     Key(&'static str),
-    /// Not the text of a private key, or its digits do not fit.
+    /// It is not the text of a private key, or the check of its digits fails.
     #[error("not a private key (PRIVATE+KEY+name+8 hex digits+base64)")]
     PrivateKey,
     /// No signature line names one of the given keys.
@@ -32,7 +32,7 @@ pub enum Error {
         /// Name and id of each given key.
         given: String,
     },
-    /// A line names a given key, and its signature is wrong.
+    /// A line names a given key, but its signature is wrong.
     #[error("the signature of {0} is wrong")]
     BadSignature(String),
 }
@@ -72,7 +72,7 @@ impl Vkey {
         if algorithm != ED25519 {
             return Err(Error::Key("it is of another algorithm"));
         }
-        // A weak key would let anybody sign; the text form must be the one we would write.
+        // A weak key would let anybody sign. The text must be exactly the one that we would write.
         if !name_fits(name) || key.is_weak() {
             return Err(Error::Key("its name is no key's name, or its key is weak"));
         }
@@ -90,7 +90,7 @@ impl Vkey {
         &self.name
     }
 
-    /// Name and id, without the key: enough to tell keys apart.
+    /// Name and id, without the key: enough to identify the key.
     pub fn label(&self) -> String {
         label(&self.name, self.id)
     }
@@ -166,7 +166,7 @@ impl Signer {
     }
 }
 
-/// Whether `signature` over `message` is `vkey`'s (strict: no small-order points, canonical scalars).
+/// True if `signature` over `message` is by `vkey` (strict: no small-order points, canonical scalars).
 pub fn verify_bytes(vkey: &Vkey, message: &[u8], signature: &[u8]) -> bool {
     Signature::from_slice(signature)
         .is_ok_and(|signature| vkey.key.verify_strict(message, &signature).is_ok())
@@ -184,20 +184,21 @@ pub fn sign<'a>(text: &str, signers: impl IntoIterator<Item = &'a Signer>) -> St
     note
 }
 
-/// A note that was verified: its text, and which of the given keys signed it.
+/// A verified note: its text, and which of the given keys signed it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened<'a> {
     /// The signed text, with its last newline.
     pub text: &'a str,
     /// Positions in `keys` of the keys that signed, ascending.
     pub signers: Vec<usize>,
-    /// Signature lines of keys that were not given: nobody checked them.
+    /// Number of signature lines by other keys, which were not checked.
     pub unknown: usize,
 }
 
-/// Verifies `note` against `keys`: at least one must have signed; a wrong signature by a given key refuses the note.
+/// Verifies `note` against `keys`. At least one of them must have signed; a wrong signature by a given key
+/// refuses the note.
 ///
-/// Lines of other keys are ignored, as the page demands; [`Opened::unknown`] counts them.
+/// Lines of other keys are ignored, as the specification demands; [`Opened::unknown`] counts them.
 pub fn open<'a>(note: &'a str, keys: &[Vkey]) -> Result<Opened<'a>, Error> {
     if note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n') {
         return Err(Error::Malformed("too long, or it holds control characters"));

@@ -21,7 +21,7 @@ const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// Largest receipt that is read, in bytes: an entry in base64, 64 hashes and a checkpoint.
 pub const RECEIPT_BYTES_MAX: usize = 256 * 1024;
 
-/// Why a receipt is refused, naming the place.
+/// Why a receipt is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not the format; the line is 1-based.
@@ -29,13 +29,13 @@ pub enum Error {
     Malformed {
         /// 1-based line of the receipt.
         line: usize,
-        /// What should be there.
+        /// What is expected there.
         what: &'static str,
     },
     /// The checkpoint inside is not acceptable.
     #[error("its checkpoint: {0}")]
     Checkpoint(#[from] note::Error),
-    /// Everything is well-formed, but the path does not lead to the root.
+    /// The format is right, but the path does not lead to the root.
     #[error(
         "entry {index} is not in the tree of {size} leaves that its checkpoint signs: the entry, its index or the path was changed"
     )]
@@ -71,7 +71,7 @@ impl std::fmt::Display for Receipt {
 }
 
 impl Receipt {
-    /// Reads the text; exactly the bytes [`Receipt`] would write.
+    /// Reads a receipt. The text must be exactly what [`Receipt`] would write.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let wrong = |line, what| Error::Malformed { line, what };
         if text.len() > RECEIPT_BYTES_MAX {
@@ -101,7 +101,8 @@ impl Receipt {
         Ok(Self { entry, index, path, checkpoint: checkpoint.into() })
     }
 
-    /// Whether entry and path lead to `root`, and the checkpoint states it. (Its signature is not looked at.)
+    /// True if entry and path lead to `root`, and the checkpoint states it. Does not check the checkpoint's
+    /// signature.
     pub fn leads_to(&self, root: &Hash) -> bool {
         let text = self.checkpoint.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
         let Some(stated) = text.as_deref().and_then(Checkpoint::parse) else { return false };

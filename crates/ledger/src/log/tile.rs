@@ -17,7 +17,8 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Reads what follows `tile/` in a path, e.g. `0/x001/234.p/5` or `entries/000`. Only the one canonical spelling is read.
+    /// Reads what follows `tile/` in a path, for example `0/x001/234.p/5` or `entries/000`. Only the canonical
+    /// spelling is accepted.
     pub fn parse(path: &str) -> Option<Self> {
         let (level, rest) = path.split_once('/')?;
         let level = if level == "entries" { None } else { Some(parse_decimal(level, 63)? as u8) };
@@ -29,7 +30,7 @@ impl Tile {
         (tile.width > 0 && level.is_none_or(|level| level <= LEVEL_MAX)).then_some(tile)
     }
 
-    /// How many hashes (or entries) this tile has in a tree of `size` leaves, 0..=256.
+    /// Number of hashes (or entries) of this tile in a tree of `size` leaves, 0..=256.
     pub fn width_at(level: Option<u8>, number: u64, size: u64) -> usize {
         let count = size >> (8 * u32::from(level.unwrap_or(0)));
         let within = count.saturating_sub(number.saturating_mul(256));
@@ -70,7 +71,7 @@ fn parse_number(text: &str) -> Option<u64> {
         let group = group.filter(|g| g.len() == 3 && g.bytes().all(|b| b.is_ascii_digit()))?;
         number = number.checked_mul(1000)?.checked_add(group.parse().ok()?)?;
     }
-    // No group of leading zeros: one spelling for one tile.
+    // No group of leading zeros, so that each tile has one spelling.
     (firsts.is_empty() || !text.starts_with("x000")).then_some(number)
 }
 
@@ -81,7 +82,7 @@ pub fn push_entry(bundle: &mut Vec<u8>, entry: &[u8]) {
     bundle.extend_from_slice(entry);
 }
 
-/// The entries of a bundle; `None` if bytes are missing or left over.
+/// The entries of a bundle. `None` if bytes are missing or left over.
 pub fn read_bundle(mut bundle: &[u8]) -> Option<Vec<&[u8]>> {
     let mut entries = Vec::new();
     while !bundle.is_empty() {

@@ -1,5 +1,6 @@
-//! Holes: journal messages that are gone. Nothing is inferred from absence: an erasure message, a gap message or a trim
-//! message says what was there, and until that message is posted itself by the ordinary rules nothing is signed.
+//! Posts holes: journal messages that are gone. Nothing is inferred from absence. An erasure, gap or trim
+//! message says what was there, and nothing is signed until that message is itself posted by the ordinary
+//! rules.
 
 use super::{Erasing, Error, Log, Prepared, event_key, source_key};
 use crate::{
@@ -18,32 +19,32 @@ use crate::{
 };
 use std::ops::Range;
 
-/// A message gives at most four entries.
+/// Most entries that one message gives.
 const LEAVES_MAX: usize = 4;
 
-/// What a message further on says about a hole.
+/// What a later message says about a hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// Sequence of the message that says so.
+    /// Sequence of that later message.
     pub told: u64,
-    /// What stood here.
+    /// What was in the hole.
     pub what: Was,
 }
 
-/// What stood in a hole.
+/// What was in a hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Was {
-    /// One message, erased since.
+    /// One message, which has been erased.
     Message(Gone<Leaf>),
-    /// Messages that nobody posted, up to this sequence.
+    /// Messages that no server posted, up to a sequence.
     Nobodys {
-        /// The last one.
+        /// The last sequence of the hole.
         to: u64,
     },
 }
 
 impl Was {
-    /// The last sequence that it covers.
+    /// The last sequence that this explains.
     pub fn last(&self) -> u64 {
         match self {
             Self::Message(gone) => gone.seq,
@@ -52,7 +53,7 @@ impl Was {
     }
 }
 
-/// Whether an entry of this kind has payload, which can be erased.
+/// True if entries of this kind have payload, which can be erased.
 pub fn is_erasable(kind: Kind) -> bool {
     matches!(
         kind,
@@ -60,7 +61,8 @@ pub fn is_erasable(kind: Kind) -> bool {
     )
 }
 
-/// Where an entry stands in the journal. What opens an epoch lies in the new journal behind those posted after it.
+/// The place of an entry in the journal. The entry that opens an epoch counts as before the entries of that
+/// epoch, though its message comes later in the new journal.
 fn place(view: &View<'_>) -> (u64, u64) {
     let from = view.at(&["event", "from"]).and_then(Value::as_u64);
     let from = from.filter(|_| view.kind == Kind::Journal);
@@ -68,8 +70,8 @@ fn place(view: &View<'_>) -> (u64, u64) {
 }
 
 impl Log {
-    /// The leaf indexes of what the journal messages `from..=to` of an epoch gave: neighbours, because a log follows its
-    /// journal. Reads `2 log₂ size` proven entries.
+    /// Leaf indexes of the entries that the journal messages `from..=to` of an epoch gave. They are
+    /// neighbours, because a log follows its journal. Reads `2 log₂ size` proven entries.
     pub fn leaves_of(
         &self,
         changes: &Changes<'_>,
@@ -81,7 +83,7 @@ impl Log {
         Ok(begin..end)
     }
 
-    /// The first entry whose place in the journal is at least this one.
+    /// Leaf index of the first entry whose place in the journal is at least this one.
     fn first_from(&self, changes: &Changes<'_>, wanted: (u64, u64)) -> Result<u64, store::Error> {
         let (mut low, mut high) = (0, self.position.size);
         while low < high {
@@ -94,7 +96,8 @@ impl Log {
         Ok(low)
     }
 
-    /// Payload is forgotten. What goes from the journal is named with all that it gave, and refused where that differs.
+    /// Erases payload. The erasure names every message that goes with all the entries that it gave; if they
+    /// differ, it is refused.
     pub(super) fn post_erasure(
         &mut self,
         changes: &mut Changes<'_>,
@@ -111,7 +114,8 @@ impl Log {
             return Ok(None);
         }
         erased::hide(changes, self.number, erasure.index, erasure.fields.as_deref())?;
-        // Kept until the journal messages are gone and the files are rewritten, across restarts.
+        // These rows survive restarts. They remain until the journal messages are gone and the old files are
+        // rewritten.
         for gone in &erasure.messages {
             let erasing = Erasing { index: erasure.index, epoch: gone.epoch, seq: gone.seq };
             changes.delete(Family::Meta, erasing.unnamed_key(self.number));
@@ -122,7 +126,7 @@ impl Log {
         Ok(Some(self.append(changes, draft, origin, None)))
     }
 
-    /// Whether an erasure names what stands here: the entry, and of each message all leaves.
+    /// True if the erasure names what is in the log: the entry, and all leaves of each message.
     fn fits(&self, changes: &Changes<'_>, erasure: &Erasure<Leaf>) -> Result<bool, store::Error> {
         let earlier = erasure.index < self.position.size;
         if !earlier || !self.is_earlier(erasure.reason.as_ref()) {
@@ -151,7 +155,8 @@ impl Log {
             for index in leaves.clone().take(LEAVES_MAX + 1) {
                 stand.push(leaf_hash(&self.proven(changes, index)?));
             }
-            // A message that gave entries holds this one, or it is none of this erasure's.
+            // If a message gave entries, the erased entry must be one of them. Otherwise the message is not
+            // part of this erasure.
             if stand != gone.hashes() || !(stand.is_empty() || leaves.contains(&erasure.index)) {
                 return Ok(false);
             }
@@ -160,8 +165,8 @@ impl Log {
         Ok(own)
     }
 
-    /// Journal messages are gone that nothing explains: an entry says so, in the place of the message that says so. It
-    /// is refused where one of them was posted.
+    /// Records that journal messages are gone and nothing explains it. The entry is at the place of the
+    /// message that declares it. Refused if one of the messages was posted.
     pub(super) fn post_hole(
         &mut self,
         changes: &mut Changes<'_>,
@@ -177,7 +182,7 @@ impl Log {
         Ok(self.append_plain(changes, (Kind::JournalGap, origin), message, subject))
     }
 
-    /// Old messages go: said before it is done, so that a hole at the beginning is explained.
+    /// Records a trim before it is done, so that the hole at the beginning of the journal is explained.
     pub(super) fn post_trim(
         &mut self,
         changes: &mut Changes<'_>,
@@ -192,7 +197,8 @@ impl Log {
         self.append_plain(changes, (Kind::Trim, origin), message, subject)
     }
 
-    /// Posts what stood in a hole, as a message further on tells it; provisional until that one is posted.
+    /// Posts what was in a hole, as a later message gives it. This is provisional until that later message is
+    /// posted.
     ///
     /// Payload that was not erased is missing here from now on.
     pub fn post_explained(
@@ -224,7 +230,7 @@ impl Log {
         Ok(())
     }
 
-    /// Appends one leaf as it was; `false` where it can't have stood here.
+    /// Appends one leaf as it was. `false` if it can't have been at this place.
     fn post_leaf(
         &mut self,
         changes: &mut Changes<'_>,
@@ -262,7 +268,7 @@ impl Log {
         Ok(true)
     }
 
-    /// The numbers of a source after an event whose message is gone.
+    /// Updates the numbers of a source for an event whose message is gone.
     fn take_number(&self, changes: &mut Changes<'_>, view: &View<'_>) -> Result<(), store::Error> {
         let text = |path: &[&str]| view.text(path).unwrap_or("");
         let Ok(number) = text(&["event", "sequence"]).parse() else { return Ok(()) };
@@ -280,7 +286,8 @@ impl Log {
         Ok(())
     }
 
-    /// The message that explained a hole must be posted by the ordinary rules: what was signed nowhere rests on it.
+    /// The message that explained a hole must itself be posted by the ordinary rules. Nothing that rests on it
+    /// is signed before.
     pub(super) fn settle_explanation(&mut self, seq: u64, posted: bool) -> Result<(), Error> {
         if self.position.provisional.remove(&seq) && !posted {
             return Err(Error::Explanation { seq, told: seq });
@@ -289,13 +296,14 @@ impl Log {
     }
 }
 
-/// `"missing" ‖ log ‖ index`, in `meta`: this payload never was here; the value is the sequence of the message that told
-/// what stood here.
+/// `meta` key `"missing" ‖ log ‖ index`: the payload of this entry was never here. The value is the sequence
+/// of the message that explained the hole.
 pub fn missing_key(number: store::LogNumber, index: u64) -> Vec<u8> {
     [number.meta("missing"), index.to_be_bytes().to_vec()].concat()
 }
 
-/// The leaf hashes of the last posted message, without proof: what a stream is compared with where that message is gone.
+/// Leaf hashes of the last posted message, without proof. The stream is compared with them if that message is
+/// gone.
 pub fn last_leaves(
     read: &dyn store::Read,
     number: store::LogNumber,

@@ -1,7 +1,7 @@
 //! Posting: journal messages become entries (P2, P3, P6).
 //!
-//! Everything here is a pure function of the messages, in their order, and of earlier entries: no clock, no
-//! randomness, no order of maps, no borders of batches. What is read and written goes through [`Changes`].
+//! Everything here is a pure function of the messages in their order and of earlier entries. It uses no clock and no
+//! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
 mod holes;
 mod prepare;
@@ -34,39 +34,39 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// What became of one message.
+/// Outcome of posting one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is the entry at this index.
+    /// A new entry holds it.
     Posted {
-        /// Leaf index.
+        /// Leaf index of the entry.
         index: u64,
     },
-    /// The same event is the entry at this index already.
+    /// An earlier entry holds the same event.
     Duplicate {
-        /// Leaf index of the first.
+        /// Leaf index of that entry.
         index: u64,
     },
-    /// Another event holds its `(producer, source, id)`; the entry at `index` says so.
+    /// Another event holds its `(producer, source, id)`. A `duplicate_conflict` entry records that.
     Conflict {
         /// Leaf index of the `duplicate_conflict` entry.
         index: u64,
         /// Leaf index of the event that holds the key.
         first: u64,
     },
-    /// The entry at this index says that it was refused.
+    /// It was refused. A `rejected` entry records that.
     Rejected {
         /// Leaf index of the `rejected` entry.
         index: u64,
-        /// Why.
+        /// Why it was refused.
         refused: Refused,
     },
-    /// It was posted before, or opens the epoch that is already open: no entry.
+    /// No entry: it was posted before, or it opens the epoch that is already open.
     Nothing,
 }
 
 impl Outcome {
-    /// The leaf index to ask a receipt for.
+    /// Leaf index of the entry that a receipt would prove.
     pub fn index(&self) -> Option<u64> {
         match self {
             Self::Posted { index }
@@ -78,76 +78,76 @@ impl Outcome {
     }
 }
 
-/// Why posting stopped.
+/// Why posting stops.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Reading what is kept failed.
+    /// Stored data could not be read.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The first message is not this log's genesis.
+    /// The first message is not the genesis of this log.
     #[error("the first journal message is not the genesis of {0}: this is another log's journal")]
     Genesis(String),
-    /// Journal messages are gone, and nothing told what stood there.
+    /// Journal messages are gone, and nothing explains what they were.
     #[error(
         "journal messages {from} to {to} are gone, and nothing was posted for them: follow the journal again"
     )]
     Hole {
-        /// The first one.
+        /// The first of them.
         from: u64,
-        /// The last one.
+        /// The last of them.
         to: u64,
     },
-    /// A message told what stood in a hole, and was refused itself.
+    /// A message explained a hole, and was then refused itself.
     #[error(
         "what journal message {told} tells of message {seq} is not what stood there: this database rests on it and must \
          not sign. Restore a newer backup"
     )]
     Explanation {
-        /// Where.
+        /// Sequence of the hole.
         seq: u64,
-        /// By which message.
+        /// Sequence of the message that explained it.
         told: u64,
     },
-    /// Whether it repeats an event or contradicts it can't be told without payload that is not here.
+    /// An event has the key of an entry whose payload is not here, so it may repeat that event or contradict it.
     #[error(
         "journal message {seq} has the key of entry {first}, whose payload was erased before this database posted it: \
          only a newer database knows whether it is the same event. Restore a newer backup"
     )]
     Untold {
-        /// The message.
+        /// Sequence of the message.
         seq: u64,
-        /// The entry that holds its key.
+        /// Leaf index of the entry that holds its key.
         first: u64,
     },
-    /// Sequences run backwards: the journal is not the one that was posted.
+    /// Sequences go backwards, so this is not the journal that was posted.
     #[error("journal sequence {got} after {posted}: the journal was rewound or replaced")]
     Backwards {
-        /// What arrived.
+        /// Sequence that arrived.
         got: u64,
-        /// What was posted last.
+        /// Sequence that was posted last.
         posted: u64,
     },
 }
 
-/// When and as what a message was stored in the journal.
+/// When a message was stored in the journal, and under which sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Journal sequence.
+    /// Journal sequence of the message.
     pub seq: u64,
-    /// The journal's clock.
+    /// Time by the journal's clock.
     pub time: Nanos,
 }
 
-/// One log being posted to: its position and right edge. Cloned before a batch, kept after its commit.
+/// A log while messages are posted to it. It is cloned before a batch and kept after the commit.
 #[derive(Clone)]
 pub struct Log {
-    /// Whose.
+    /// Tenant of the log.
     pub tenant: Ident,
     /// Its number in the store.
     pub number: LogNumber,
     /// `<host>/v1/tenants/<tenant>/logs/<n>`.
     pub origin: String,
-    /// Where posting stands.
+    /// The commit record.
     pub position: Position,
     /// The tree's right edge.
     pub edge: Edge,
@@ -155,13 +155,13 @@ pub struct Log {
     pub keys: Keys,
     /// The API keys in force, by key id.
     pub access: Arc<BTreeMap<KeyId, AccessKey>>,
-    /// Tiles of it that were proven.
+    /// Tiles of this log that were proven.
     pub proven_tiles: Arc<ProvenTiles>,
-    /// What the commit record is sealed with; none in a log that is only derived to compare.
+    /// Key that seals the commit record. `None` for a log that is derived only to be compared.
     pub seal_key: Option<Arc<SealKey>>,
-    /// Messages of this batch that claimed to be ours without our signature: somebody else writes to the journal.
+    /// Messages of this batch on signed subjects without our signature: somebody else writes to the journal.
     pub unsigned: u64,
-    /// A key entry was posted in this batch: its checkpoint is kept for ever.
+    /// True if this batch posted a key entry: its checkpoint is kept for ever.
     pub rotated: bool,
 }
 
@@ -183,8 +183,8 @@ impl Log {
         }
     }
 
-    /// Posts one message, which gives up its draft; 0 to 3 entries. Nothing may be missing before it: what stood in a hole
-    /// is posted by [`Log::post_explained`] first.
+    /// Posts one message, which gives 0 to 3 entries and gives up its draft. No earlier message may be missing: holes
+    /// are posted by [`Log::post_explained`] first.
     pub fn post(
         &mut self,
         changes: &mut Changes<'_>,
@@ -208,7 +208,7 @@ impl Log {
         if arrival.seq > posted + 1 {
             return Err(Error::Hole { from: posted + 1, to: arrival.seq - 1 });
         }
-        // The draft moves into its entry; the rest of the message stays for the commit record.
+        // The draft moves into its entry. The rest of the message is needed for the commit record.
         let content = std::mem::replace(&mut message.content, Content::Posted);
         let outcome = match (content, &message.subject) {
             (Content::Event(accepted), _) => {
@@ -228,7 +228,7 @@ impl Log {
         Ok(outcome)
     }
 
-    /// Writes the commit record; call once after a batch, with its last message.
+    /// Writes the commit record. Called once after a batch, with its last message.
     pub fn seal(&mut self, changes: &mut Changes<'_>, last: (Arrival, &Prepared)) {
         self.position.root = self.edge.root();
         let (arrival, message) = last;
@@ -237,7 +237,7 @@ impl Log {
         self.save_position(changes);
     }
 
-    /// The commit record as it is now, under the seal.
+    /// Writes the present commit record, sealed.
     pub fn save_position(&self, changes: &mut Changes<'_>) {
         let record = store::to_json(&self.position);
         let record = match &self.seal_key {
@@ -247,12 +247,12 @@ impl Log {
         changes.put(Family::Meta, self.number.meta("position"), record);
     }
 
-    /// After each message: how far posting came, and what the last message was.
+    /// Called after each message: notes its sequence and its digest.
     fn finish(&mut self, changes: &mut Changes<'_>, origin: Origin, message: &Prepared) {
         self.pass(changes, origin.seq, message.subject.as_ref());
     }
 
-    /// Posting came as far as `seq`, a message on `subject`.
+    /// Notes that posting has passed `seq`, a message on `subject`.
     fn pass(&mut self, changes: &mut Changes<'_>, seq: u64, subject: Option<&Subject>) {
         self.position.posted = seq;
         let Some(subject) = subject.filter(|subject| subject.is_signed()) else { return };
@@ -263,7 +263,7 @@ impl Log {
         changes.put(Family::Subjects, key, seq.to_be_bytes().to_vec());
     }
 
-    /// Appends one entry and all that follows from it; returns its index.
+    /// Appends one entry with its index rows. Returns its leaf index.
     fn append(
         &mut self,
         changes: &mut Changes<'_>,
@@ -277,7 +277,7 @@ impl Log {
         self.append_bytes(changes, (draft.kind, origin.time), bytes, &payload)
     }
 
-    /// Appends the bytes of an entry; returns its index.
+    /// Appends the bytes of an entry. Returns its leaf index.
     fn append_bytes(
         &mut self,
         changes: &mut Changes<'_>,
@@ -314,7 +314,7 @@ impl Log {
         Outcome::Rejected { index, refused }
     }
 
-    /// P2: one entry for a key, for ever.
+    /// P2: each key has one entry for ever.
     fn post_event(
         &mut self,
         changes: &mut Changes<'_>,
@@ -349,7 +349,7 @@ impl Log {
         Ok(Outcome::Posted { index })
     }
 
-    /// The key is taken: the same event again, or another one under its key?
+    /// The key is taken. Decides whether this is the same event again, or another one with the same key.
     fn post_repeated(
         &mut self,
         changes: &mut Changes<'_>,
@@ -370,8 +370,8 @@ impl Log {
             if told.is_some_and(|told| origin.seq < told) {
                 return Err(Error::Untold { seq: origin.seq, first });
             }
-            // Erased: nothing is left to compare with, and this message must not bring the bytes back. An erasure
-            // message of its own names it before it goes.
+            // The payload was erased, so there is nothing to compare with, and this message must not bring the bytes
+            // back. An erasure message of its own names it before it is deleted.
             let erasing = Erasing { index: first, epoch: origin.epoch, seq: origin.seq };
             let key = erasing.unnamed_key(self.number);
             changes.put(Family::Meta, key, store::to_json(&erasing));
@@ -396,7 +396,7 @@ impl Log {
         Ok(Outcome::Conflict { index, first })
     }
 
-    /// An earlier entry, proven to be the one in the tree.
+    /// An earlier entry, proven to be in the tree.
     pub(super) fn proven(
         &self,
         changes: &Changes<'_>,
@@ -406,13 +406,13 @@ impl Log {
         proven::Tree { store: changes, number, edge, known }.entry(index)
     }
 
-    /// Remembers that the journal holds this event once more, for its erasure.
+    /// Notes that the journal holds this event again, so that an erasure finds the message.
     fn note_repeat(changes: &mut Changes<'_>, at: &[u8], origin: Origin) {
         let key = [at, &origin.epoch.to_be_bytes(), &origin.seq.to_be_bytes()].concat();
         changes.put(Family::Repeats, key, Vec::new());
     }
 
-    /// P3: what the event's number says about its source.
+    /// P3: updates the numbers of the event's source, and opens or closes gaps.
     #[expect(clippy::type_complexity, reason = "three optional facts, named at the one caller")]
     fn observe(
         &mut self,
@@ -447,7 +447,7 @@ impl Log {
     }
 }
 
-/// Whether an entry holds the event that has this one's `(producer, source, id)`.
+/// True if the entry holds an event with this one's `(producer, source, id)`.
 fn is_of(view: &View<'_>, draft: &Draft, event: &event::Event) -> bool {
     let producer = draft.producer.as_ref().map(Ident::as_str);
     matches!(view.kind, Kind::Decision | Kind::Event)
@@ -456,7 +456,7 @@ fn is_of(view: &View<'_>, draft: &Draft, event: &event::Event) -> bool {
         && view.text(&["event", "id"]) == Some(&event.id)
 }
 
-/// What identifies a message when the journal is asked again: sequence, time, subject, named headers and body.
+/// Digest that identifies a message when it is read again: sequence, time, subject, named headers and body.
 pub fn tail_digest(
     arrival: Arrival,
     subject: Option<&Subject>,
@@ -482,7 +482,7 @@ fn scope_of(accepted: &Accepted) -> Scope<'_> {
     Scope { producer, source: &accepted.event.source, id: &accepted.event.id }
 }
 
-/// An entry that posting adds beside an event.
+/// Draft of an entry that posting adds beside an event.
 fn ours(kind: Kind, accepted: &Accepted, message: &Prepared, event: &serde_json::Value) -> Draft {
     let event = canonical::of(event);
     let salts = (&message.seed, scope_of(accepted));

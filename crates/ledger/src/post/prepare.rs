@@ -1,4 +1,4 @@
-//! The part of posting that needs no state: one message to a draft of its entry. Pure, so it runs on every core.
+//! The stateless part of posting: makes one message into a draft of its entry. Pure, so it runs on every core.
 
 use crate::{
     canonical,
@@ -10,15 +10,15 @@ use crate::{
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 
-/// A message, ready to be posted.
+/// A message that is ready to be posted.
 pub struct Prepared {
-    /// What it is about.
+    /// Subject of the message. `None` if it is not one of ours.
     pub subject: Option<Subject>,
     /// The named headers.
     pub headers: Headers,
-    /// As sent.
+    /// Body, as sent.
     pub body: Vec<u8>,
-    /// Where its salts come from.
+    /// Seed of its salts.
     pub seed: Seed,
     /// The event's `id`, if it could be read.
     pub id: Option<String>,
@@ -28,11 +28,11 @@ pub struct Prepared {
 pub(super) enum Content {
     /// An event that may be posted.
     Event(Box<Accepted>),
-    /// Refused without looking further.
+    /// Refused by the message alone.
     Refused(Refused),
-    /// Outside `decisions.`: posting decides, with the journal keys of that moment.
+    /// On a signed subject: posting decides, with the journal keys in force there.
     Signed,
-    /// It was posted: the draft has become an entry.
+    /// Already posted: the draft is now an entry.
     Posted,
 }
 
@@ -68,7 +68,8 @@ impl Prepared {
         };
         let id = match &content {
             Content::Event(accepted) => Some(accepted.event.id.clone()),
-            // What is no event by its headers may hold one, with an id that is not this message's.
+            // A message that its headers do not mark as an event may contain one. That event's id is not the
+            // message's id.
             Content::Refused(refused) if subject.is_some() && !refused.is_told() => {
                 event::legible_id(&body)
             }
@@ -77,7 +78,7 @@ impl Prepared {
         Self { subject, headers, body, seed, id, content }
     }
 
-    /// What it becomes, if it is an event that may be posted.
+    /// The draft, if the message is an acceptable event.
     #[cfg(test)]
     pub(crate) fn draft(&self) -> Option<&Draft> {
         match &self.content {
@@ -86,7 +87,8 @@ impl Prepared {
         }
     }
 
-    /// The entry that says it was refused: code and size plain, the bytes (at most 256 KiB of them) erasable.
+    /// The entry that records a refusal: code and size are plain, the bytes (at most 256 KiB of them) are
+    /// erasable.
     pub(super) fn rejected(&self, refused: &Refused) -> Draft {
         let producer = match &self.subject {
             Some(Subject::Decisions(producer)) => Some(producer.clone()),
@@ -103,7 +105,7 @@ impl Prepared {
     }
 }
 
-/// The event in a message, unless what sent it says that it is none.
+/// Reads the event in a message, unless the headers say that it is none.
 fn read(headers: &Headers, body: &[u8]) -> Result<Event, Refused> {
     let told = headers.refused.as_deref().and_then(Refused::told);
     told.map_or_else(|| event::parse(body), Err)

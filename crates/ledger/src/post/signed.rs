@@ -1,4 +1,4 @@
-//! Messages outside `decisions.`: verified against the journal keys in force at that place, then posted.
+//! Posts messages outside `decisions.`. Each is verified against the journal keys in force at its place.
 
 use super::{Error, Keys, Log, LogKey, Outcome, Prepared, digest_of_access, digest_of_keys};
 use crate::{
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub const APPROVAL: u8 = b'a';
 /// Value in the family `approvals` of an `evidence` entry.
 pub const EVIDENCE: u8 = b'e';
-/// The name on `evidence.` under which reasons of administrative acts are kept: no approval is called so.
+/// Name on `evidence.` for reasons of administrative acts. No approval has this name.
 pub const SYSTEM: &str = "system";
 /// Longest key in a `key` entry, in bytes.
 const VKEY_BYTES_MAX: usize = 1024;
@@ -43,7 +43,7 @@ impl Log {
         last.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))
     }
 
-    /// Leaf 0. It names the key that signs it; who it is for was fixed at `init`.
+    /// Posts leaf 0. The genesis names the key that signs it; `init` fixed its tenant.
     pub(super) fn post_genesis(
         &mut self,
         changes: &mut Changes<'_>,
@@ -143,7 +143,7 @@ impl Log {
         index
     }
 
-    /// Appends the entry whose `event` is the body; `None` where the body can't be one.
+    /// Appends an entry whose `event` is the body. `None` if the body can't be one.
     pub(super) fn append_plain(
         &mut self,
         changes: &mut Changes<'_>,
@@ -155,12 +155,12 @@ impl Log {
         Some(self.append(changes, draft, origin, None))
     }
 
-    /// A reason is an earlier entry. What it says is for people: nothing is decided by it, so it is not read here.
+    /// A reason must be an earlier entry. Its text is for people and decides nothing, so it is not read here.
     pub(super) fn is_earlier(&self, reason: Option<&Reason>) -> bool {
         reason.is_none_or(|reason| reason.index < self.position.size)
     }
 
-    /// Rules take effect. Their digest is checked here, so that whoever reads it in the entry may rely on it.
+    /// Puts rules in force. Their digest is checked here, so readers of the entry can rely on it.
     fn post_rules(
         &mut self,
         changes: &mut Changes<'_>,
@@ -186,7 +186,7 @@ impl Log {
         Some(index)
     }
 
-    /// Time begins anew: the journal's own time counts again, whatever the newest entry says.
+    /// Restarts time: the journal's own time counts again, even if the newest entry is later.
     fn post_clock(
         &mut self,
         changes: &mut Changes<'_>,
@@ -205,7 +205,7 @@ impl Log {
         Some(index)
     }
 
-    /// A server takes the log over.
+    /// Records that a server takes over the signing of the log.
     fn post_claim(
         &mut self,
         changes: &mut Changes<'_>,
@@ -257,7 +257,7 @@ impl Log {
         Some(self.append(changes, draft, origin, None))
     }
 
-    /// A new key takes over. For the log key the entry states the sizes: the tree that holds it is the first one signed anew.
+    /// Puts a new key in force. A log key's entry states the sizes: the tree with it is the first of the new key.
     fn post_key(
         &mut self,
         changes: &mut Changes<'_>,
@@ -279,7 +279,7 @@ impl Log {
         match change.usage {
             KeyUse::Log => {
                 let (all, in_force) = (&self.keys.log, self.keys.signing(first_size).count());
-                // Two keys may overlap, three may not: checkpoints have a bounded number of signatures.
+                // At most two keys may overlap, so that the number of a checkpoint's signatures is limited.
                 let known = all.iter().any(|key| key.vkey == change.vkey);
                 if change.vkey.0.name() != self.origin || known || in_force > 1 {
                     return None;
@@ -309,15 +309,15 @@ impl Log {
         Some(self.append(changes, draft, origin, None))
     }
 
-    /// `recover` opens an epoch by this message before the ones that precede it in the new journal are posted;
-    /// when they have been, it comes along in its own place and says nothing new.
+    /// `recover` opens an epoch by this message before the earlier messages of the new journal are posted. When posting
+    /// later reaches the message at its own place, it changes nothing.
     fn is_open_epoch(&self, message: &Prepared) -> bool {
         read::<NewEpoch>(&message.body).is_some_and(|new| {
             new.epoch == self.position.epoch && new.journal == self.position.journal
         })
     }
 
-    /// Begins a new journal epoch by `message`, stored at `seq` of the new journal. `None` if it does not fit.
+    /// Begins a journal epoch by `message`, at sequence `seq` of the new journal. `None` if it does not fit.
     pub fn post_epoch(
         &mut self,
         changes: &mut Changes<'_>,
@@ -347,14 +347,14 @@ impl Log {
     }
 }
 
-/// A body: strict JSON that is exactly one of our types.
+/// Reads a body: strict JSON that is exactly one of our types.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     json::parse(body).ok()?;
     serde_json::from_slice(body).ok()
 }
 
 pub(super) fn scope(subject: &Subject) -> Scope<'static> {
-    // The family keeps salts of one seed apart; a signed message has its own random seed.
+    // The source keeps the salts of one seed apart. A signed message has a random seed of its own.
     let source = match subject {
         Subject::Decisions(_) => "decisions",
         Subject::Approvals(_) => "approvals",
@@ -364,7 +364,7 @@ pub(super) fn scope(subject: &Subject) -> Scope<'static> {
     Scope { producer: "", source, id: "" }
 }
 
-/// The body itself becomes the entry's `event`.
+/// The entry's `event` is the body itself.
 fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
     let value = json::parse(&message.body).ok()?;
     let event = canonical::to_vec(&value);
@@ -373,14 +373,14 @@ fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draf
     fits.then(|| Draft::new(kind, None, event.clone(), &event, &[], salts))
 }
 
-/// The body names the approval whose subject it is on: the entry alone says whose it is.
+/// The body must name the approval of its subject, because the entry does not hold the subject.
 fn approval_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
     let body = json::parse(&message.body).ok()?;
     let named = body.get("approval_id").and_then(Value::as_str) == Some(id.as_str());
     named.then(|| plain_draft(Kind::Approval, message, subject)).flatten()
 }
 
-/// Every member of the body is payload; the entry says only what it belongs to.
+/// Every member of the body is payload. The entry itself only says what the evidence belongs to.
 fn evidence_draft(message: &Prepared, subject: &Subject, of: &serde_json::Value) -> Option<Draft> {
     let value = json::parse(&message.body).ok()?;
     let whole = canonical::to_vec(&value);

@@ -1,4 +1,4 @@
-//! Where posting stands, and which keys are in force: written in the same commit as the entries.
+//! The commit record and the keys in force. They are written in the same commit as the entries.
 
 use crate::{
     entry::Prior,
@@ -23,27 +23,27 @@ pub struct Position {
     /// Root hash at `size`.
     #[serde(with = "hash_text")]
     pub root: Hash,
-    /// The journal's identity.
+    /// Identity of the journal.
     pub journal: String,
     /// Journal epoch, 1 or later.
     pub epoch: u64,
-    /// Last journal sequence that was posted; 0 for none.
+    /// Last posted journal sequence. 0 if none.
     pub posted: u64,
     /// `journal.time` of the last message.
     #[serde(with = "nanos_number")]
     pub time: Nanos,
     /// Leaf index of the last `clock` entry.
     pub clock: Option<u64>,
-    /// Digest of the last message; `None` once that message was erased.
+    /// Digest of the last message. `None` if that message was erased.
     #[serde(with = "optional_hash_text")]
     pub tail: Option<Hash>,
-    /// Sequences of messages further on that told what stood in holes: nothing is signed before they are posted.
+    /// Sequences of the later messages that explained holes. Nothing is signed before they are posted.
     pub provisional: BTreeSet<u64>,
-    /// Whether the commit that wrote this also signed `size`: not while anything had to be waited for.
+    /// True if this commit also signed `size`. False while signing had to wait.
     pub signed: bool,
-    /// The last claim to sign this log that is posted.
+    /// The last posted claim to sign this log.
     pub signer: Option<ClaimId>,
-    /// What the next entry carries as its `prior`.
+    /// The `prior` of the next entry.
     pub prior: Prior,
     /// Leaf index of the last `rules` entry.
     pub rules: Option<u64>,
@@ -57,12 +57,12 @@ pub struct Position {
     pub access: Hash,
 }
 
-/// SHA-256 of the row `keys`: the commit record vouches for it.
+/// SHA-256 of the row `keys`. The commit record holds it.
 pub fn digest_of_keys(keys: &Keys) -> Hash {
     Hash(Sha256::digest(crate::store::to_json(keys)).into())
 }
 
-/// SHA-256 over the rows of the family `access` of one log, in the order of key ids: the commit record vouches for them.
+/// SHA-256 over the rows of the family `access` of one log, sorted by key id. The commit record holds it.
 pub fn digest_of_access(access: &BTreeMap<KeyId, AccessKey>) -> Hash {
     let mut digest = Sha256::new();
     for (id, key) in access {
@@ -75,7 +75,7 @@ pub fn digest_of_access(access: &BTreeMap<KeyId, AccessKey>) -> Hash {
 }
 
 impl Position {
-    /// Before the first message.
+    /// The record before the first message.
     pub fn begin(journal: String) -> Self {
         Self {
             size: 0,
@@ -102,13 +102,13 @@ impl Position {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogKey {
-    /// The key.
+    /// The public key.
     pub vkey: KeyText,
-    /// First tree size it signs.
+    /// First tree size that it signs.
     pub first_size: u64,
-    /// Last tree size it signs; open while it is in force.
+    /// Last tree size that it signs. `None` while it is in force.
     pub last_size: Option<u64>,
-    /// Leaf index of the `key` entry that brought it; 0 for the genesis.
+    /// Leaf index of its `key` entry. 0 for the key of the genesis.
     pub index: u64,
 }
 
@@ -116,17 +116,17 @@ pub struct LogKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
-    /// All that ever signed checkpoints, oldest first.
+    /// All keys that ever signed checkpoints, oldest first.
     pub log: Vec<LogKey>,
-    /// Those that sign journal messages now.
+    /// Keys that sign journal messages now.
     pub journal: Vec<KeyText>,
-    /// Those whose override tokens are accepted, newest last: that one signs, and the one before it verifies what it
-    /// signed until the next rotation.
+    /// Keys whose override tokens are accepted, newest last. The newest signs; the one before it verifies its
+    /// own tokens until the next rotation.
     pub token: Vec<KeyText>,
 }
 
 impl Keys {
-    /// What the genesis names.
+    /// The keys that the genesis names.
     pub fn of_genesis(genesis: &Genesis) -> Self {
         let first = |vkey: &KeyText| LogKey {
             vkey: vkey.clone(),
@@ -141,19 +141,19 @@ impl Keys {
         }
     }
 
-    /// The keys that sign a checkpoint of `size`: one, or two while they overlap.
+    /// The keys that sign a checkpoint of `size`: one, or two during an overlap.
     pub fn signing(&self, size: u64) -> impl Iterator<Item = &Vkey> {
         let in_force =
             move |key: &&LogKey| key.first_size <= size && key.last_size.is_none_or(|l| size <= l);
         self.log.iter().filter(in_force).map(|key| &key.vkey.0)
     }
 
-    /// The keys whose signature an override token may carry, newest last.
+    /// The keys that may have signed an override token, newest last.
     pub fn token(&self) -> Vec<Vkey> {
         self.token.iter().map(|key| key.0.clone()).collect()
     }
 
-    /// A new key signs override tokens; its predecessor, and no older one, still verifies.
+    /// Puts a new token key in force. Only its direct predecessor still verifies.
     pub(crate) fn rotate_token(&mut self, new: KeyText) {
         self.token.retain(|key| *key != new);
         let older = self.token.len().saturating_sub(1);
@@ -161,7 +161,7 @@ impl Keys {
         self.token.push(new);
     }
 
-    /// The keys whose signature a journal message may carry.
+    /// The keys that may have signed a journal message.
     pub fn journal(&self) -> Vec<Vkey> {
         self.journal.iter().map(|key| key.0.clone()).collect()
     }
@@ -171,21 +171,21 @@ impl Keys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Erasing {
-    /// The entry whose payload went.
+    /// Leaf index of the entry whose payload was erased.
     pub index: u64,
-    /// The journal epoch it came from.
+    /// Journal epoch of the message.
     pub epoch: u64,
-    /// The journal message that must go too.
+    /// Sequence of the journal message that must also go.
     pub seq: u64,
 }
 
 impl Erasing {
-    /// `"erasing" ‖ log ‖ epoch ‖ seq`, in `meta`: an erasure entry names this message, so it may go.
+    /// `meta` key `"erasing" ‖ log ‖ epoch ‖ seq`: an erasure entry names this message, so it may be deleted.
     pub fn key(&self, number: LogNumber) -> Vec<u8> {
         self.place(&number.meta("erasing"))
     }
 
-    /// `"unnamed" ‖ log ‖ epoch ‖ seq`, in `meta`: this message must go, and no erasure entry names it yet.
+    /// `meta` key `"unnamed" ‖ log ‖ epoch ‖ seq`: this message must go, but no erasure entry names it yet.
     pub fn unnamed_key(&self, number: LogNumber) -> Vec<u8> {
         self.place(&number.meta("unnamed"))
     }

@@ -125,8 +125,8 @@ fn erased_by(journal: &Value, seq: u64) -> Erasure<Leaf> {
     gone::read(&body).unwrap()
 }
 
-/// Posts `holes.json` as a replica that comes late: `late` messages are gone, and it goes by what others tell. `forge`
-/// changes what they tell.
+/// Posts `holes.json` as a replica that comes late: `late` messages are gone, and later messages explain them.
+/// `forge` changes the explanations.
 fn post_late(forge: impl Fn(&mut Gone<Leaf>)) -> Result<(Log, Memory), Error> {
     let journal = journal("holes.json");
     let text = |name: &str| journal[name].as_str().unwrap().to_owned();
@@ -198,7 +198,8 @@ fn p6_what_is_told_of_a_hole_must_be_what_stood_there() {
     });
 }
 
-/// Whether it repeats an erased event or contradicts it can't be known without its payload: nothing is guessed.
+/// Without its payload it is unknown whether a message repeats an erased event or contradicts it, so nothing
+/// is guessed.
 #[test]
 fn p6_a_repetition_that_no_erasure_names_stops_a_late_replica() {
     let journal = journal("holes.json");

@@ -35,13 +35,13 @@ use std::collections::HashMap;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 
-/// Version of the key layout; another one is refused.
+/// Version of the key layout. Another one is refused.
 pub const LAYOUT: u32 = 3;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
-    /// Directory, commit records, keys of logs.
+    /// Directory of logs, commit records, keys of logs.
     Meta,
     /// Leaf bytes.
     Entries,
@@ -49,21 +49,21 @@ pub enum Family {
     Tiles,
     /// Erasable disclosures.
     Payload,
-    /// Which event holds a `(producer, source, id)`.
+    /// The event of each `(producer, source, id)`.
     Keys,
-    /// Sequence state.
+    /// Numbers of each source.
     Sources,
-    /// Last sequence of signed subjects.
+    /// Last sequence of each signed subject.
     Subjects,
     /// API keys.
     Access,
-    /// One checkpoint a second.
+    /// The last checkpoint of each second.
     Checkpoints,
     /// Checkpoints that prove a key entry.
     Rotations,
     /// Messages of the embedded journal.
     Journal,
-    /// Where else in the journal an event came again.
+    /// Messages that repeated an event.
     Repeats,
     /// Messages of the embedded journal by signed subject.
     SubjectIndex,
@@ -91,7 +91,7 @@ impl Family {
     ];
 }
 
-/// Why the store failed. Always `Halt`: what is on disk is unknown until the next start.
+/// Why the store failed. Always a halt: what is on disk is unknown until the next start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The storage engine reported an error.
@@ -99,25 +99,25 @@ pub enum Error {
         "the store failed: {0}; check disk space and health, then start again; if its files are damaged, restore a backup"
     )]
     Io(String),
-    /// The directory is not what it must be; the text says what to do.
+    /// The directory is not as it must be. The text says what to do.
     #[error("{0}")]
     Place(String),
-    /// Somebody else has it open.
+    /// Another process has it open.
     #[error(
         "the data directory is held by another process: only one server may use it; stop the other one first"
     )]
     Held,
-    /// Bytes that this version did not write.
+    /// It contains bytes that this version did not write.
     #[error("the store holds something unreadable in {family} ({what}); run `countersign fsck`")]
     Corrupt {
-        /// Which family.
+        /// Name of the family.
         family: &'static str,
-        /// Which part.
+        /// Part of the value.
         what: &'static str,
     },
 }
 
-/// Reading one key. The port between posting and what is kept.
+/// Reads one key. This is the port between posting and the store.
 pub trait Read {
     /// The value of `key`, if it has one.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
@@ -126,7 +126,7 @@ pub trait Read {
 /// One write: a key and its new value; `None` deletes it.
 pub type Write = ((Family, Vec<u8>), Option<Vec<u8>>);
 
-/// Changes on top of what is kept: read here first, written all at once or not at all.
+/// Changes on top of what is stored. Reads see them first; they are written all at once or not at all.
 pub struct Changes<'a> {
     base: &'a dyn Read,
     writes: HashMap<(Family, Vec<u8>), Option<Vec<u8>>>,
@@ -148,12 +148,12 @@ impl<'a> Changes<'a> {
         self.writes.insert((family, key), None);
     }
 
-    /// Whether there is nothing to write.
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// The writes, in no order; each key once.
+    /// The writes, each key once, in no order.
     pub fn into_writes(self) -> impl Iterator<Item = Write> {
         self.writes.into_iter()
     }
@@ -161,7 +161,7 @@ impl<'a> Changes<'a> {
 
 impl Read for Changes<'_> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        // `HashMap` wants an owned key to look up a tuple; 44 bytes at most.
+        // `HashMap` needs an owned key to look up a tuple: at most 44 bytes.
         match self.writes.get(&(family, key.to_vec())) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(family, key),
@@ -196,7 +196,7 @@ impl Memory {
 pub struct LogNumber(pub u32);
 
 impl LogNumber {
-    /// Not a log: prefix of what is found without knowing the log.
+    /// Not a log: prefix of rows that are found without knowing the log.
     pub const ALL: Self = Self(u32::MAX);
 
     /// `log ‖ rest`.
@@ -223,7 +223,7 @@ impl LogNumber {
         key
     }
 
-    /// An entry of an approval; without `index`: what the keys of all of them begin with.
+    /// Key of an entry of an approval. Without `index`, the common prefix of all of them.
     pub fn approval(self, id: &Ident, index: Option<u64>) -> Vec<u8> {
         let mut key = self.key(id.as_str().as_bytes());
         key.push(0);

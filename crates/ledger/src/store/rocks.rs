@@ -1,7 +1,7 @@
-//! The store on RocksDB. The only module that names `rocksdb`.
+//! The store on RocksDB. Only this module names `rocksdb`.
 //!
-//! A commit is one `WriteBatch` with `sync`: it returns after the write-ahead log was fdatasynced. RocksDB may drop a
-//! torn tail of that log when it opens again; the guard notices if fsynced commits are gone.
+//! A commit is one `WriteBatch` with `sync`: it returns after the write-ahead log was fdatasynced. RocksDB may
+//! drop a torn tail of that log when it opens again; the guard notices if fsynced commits are gone.
 
 use super::{Error, Family, Read, Write};
 use rocksdb::{
@@ -26,15 +26,15 @@ const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const WRITE_BUFFERS_TOTAL_BYTES: usize = 192 << 20;
 /// Size at which the write-ahead log forces a flush, in bytes.
 const WAL_BYTES_MAX: u64 = 256 << 20;
-/// Size at which the engine begins another list of its files, in bytes.
+/// Size at which the engine begins a new list of its files, in bytes.
 const MANIFEST_BYTES_MAX: usize = 64 << 20;
-/// Size at which the engine begins another log of its own doings, in bytes; some of them are kept.
+/// Size at which the engine begins a new log of its own work, in bytes. Some of these logs are kept.
 const ENGINE_LOG_BYTES_MAX: usize = 16 << 20;
 
-/// Name of the file in the data directory that an erasure writes before the store takes it over.
+/// File in the data directory that an erasure writes before the store takes it over.
 const REWRITE_FILE: &str = "rewrite.new";
 
-/// Values by key; `None`: deleted.
+/// Values by key. `None` deletes the key.
 pub type Values = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 type Pair<'v> = (&'v Vec<u8>, &'v Option<Vec<u8>>);
 
@@ -44,20 +44,20 @@ pub enum Compression {
     /// LZ4 for young files, Zstandard for old ones.
     #[default]
     Full,
-    /// None: the file system does it, or somebody wants to read the bytes.
+    /// No compression: the file system compresses, or somebody wants to read the bytes.
     None,
 }
 
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Opening {
-    /// The directory.
+    /// Path of the directory.
     pub path: PathBuf,
-    /// Make it if it is not there (`init`); otherwise it must exist.
+    /// True to make it (`init`); otherwise it must exist.
     pub create: bool,
     /// How values are compressed.
     pub compression: Compression,
-    /// Table files kept open at once, at least 20; more are opened when they are read.
+    /// Table files kept open at once, at least 20. Others are opened when they are read.
     pub files_max: usize,
     /// For `bench`: append each `WriteBatch` to this file, as u32 length and bytes.
     pub record: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub struct Opening {
 /// An open store. One process at a time: RocksDB locks the directory.
 pub struct Rocks {
     db: DB,
-    /// One at a time: they share a file name.
+    /// Allows one rewrite at a time, because they share a file name.
     rewriting: Mutex<()>,
     record: Option<Mutex<File>>,
 }
@@ -85,7 +85,7 @@ fn io(error: rocksdb::Error) -> Error {
     Error::Io(text)
 }
 
-/// Looks at the directory before RocksDB does: it knows no words for those who set it up.
+/// Checks the directory before RocksDB does, whose errors do not say what to do.
 fn look(opening: &Opening) -> Result<(), Error> {
     let path = opening.path.display();
     let wrong = |why: &str| Err(Error::Place(format!("the data directory {path} {why}")));
@@ -115,7 +115,7 @@ impl Rocks {
         options.create_if_missing(opening.create);
         options.create_missing_column_families(opening.create);
         let db = DB::open_cf_descriptors(&options, &opening.path, families).map_err(io)?;
-        // Left by a process that was killed while it erased; the erasure is done again.
+        // A process that was killed during an erasure left it. The erasure is repeated.
         remove_if_there(&opening.path.join(REWRITE_FILE))?;
         Self::opened(db, opening)
     }
@@ -140,7 +140,7 @@ impl Rocks {
         self.db.cf_handle(name).expect("every family was opened")
     }
 
-    /// Writes all or nothing, and returns once it is on the disk.
+    /// Writes all or nothing. Returns once it is durable.
     pub fn commit(&self, writes: impl Iterator<Item = Write>) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
         for ((family, key), value) in writes {
@@ -204,7 +204,8 @@ impl Rocks {
         Ok(())
     }
 
-    /// Moves the newest writes of every family from memory into files: the write-ahead logs before that are dropped.
+    /// Moves the newest writes of every family from memory into files, so that older write-ahead logs are
+    /// dropped.
     pub fn flush(&self) -> Result<(), Error> {
         for (family, _) in Family::ALL {
             self.db.flush_cf(self.family(family)).map_err(io)?;
@@ -212,11 +213,12 @@ impl Rocks {
         Ok(())
     }
 
-    /// Puts values in place of others, or deletes them, and removes every older version from the files. Call
-    /// [`Rocks::flush`] first; nobody else may write these keys meanwhile.
+    /// Replaces or deletes values, and removes every older version from the files. Call [`Rocks::flush`]
+    /// first; nobody else may write these keys meanwhile.
     ///
-    /// Only the files that hold these keys are rewritten. That takes a file of their own for the new values: a key written
-    /// the usual way lies in one file with the newest keys, and that file overlaps with everything in between.
+    /// Only the files that hold these keys are rewritten. For that, the new values need a file of their own: a
+    /// key that is written the usual way is in one file with the newest keys, and that file overlaps with
+    /// everything in between.
     pub fn rewrite(&self, family: Family, values: &Values) -> Result<(), Error> {
         let _turn = self.rewriting.lock().expect("no holder of the lock panics");
         let mut options = CompactOptions::default();
@@ -238,7 +240,7 @@ impl Rocks {
         Ok(())
     }
 
-    /// Values whose keys lie in the same one of the oldest files belong together.
+    /// Groups the values by the oldest files that hold their keys.
     fn by_file<'v>(&self, family: Family, values: &'v Values) -> Result<Vec<Vec<Pair<'v>>>, Error> {
         let name = Family::ALL.iter().find(|(f, _)| *f == family).map_or("", |(_, name)| name);
         let files = self.db.live_files().map_err(io)?;
@@ -253,7 +255,7 @@ impl Rocks {
         Ok(all.chunk_by(|a, b| file_of(a.0) == file_of(b.0)).map(<[_]>::to_vec).collect())
     }
 
-    /// Adds a file with these values alone.
+    /// Adds a file with only these values.
     fn ingest(&self, handle: &ColumnFamily, group: &[Pair<'_>]) -> Result<(), Error> {
         let path = self.db.path().join(REWRITE_FILE);
         remove_if_there(&path)?;
@@ -274,8 +276,7 @@ impl Rocks {
         self.db.ingest_external_file_cf_opts(handle, &options, vec![path]).map_err(io)
     }
 
-    /// Deletes the keys `from..to` of a family and what goes with them (trimming); they leave the disk with the next
-    /// compactions.
+    /// Deletes the keys `from..to` of a family (trimming). They leave the disk with the next compactions.
     pub fn delete_range(
         &self,
         family: Family,
@@ -327,7 +328,8 @@ fn options(opening: &Opening) -> (Options, Vec<ColumnFamilyDescriptor>) {
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(ENGINE_LOG_BYTES_MAX);
     options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
-    // Without it the engine keeps every file open: their number grows with the data, the system's limit does not.
+    // By default the engine keeps every file open. Their number grows with the data, but the system's limit
+    // does not.
     options.set_max_open_files(i32::try_from(opening.files_max).unwrap_or(i32::MAX));
     let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
     let families = Family::ALL

@@ -1,4 +1,5 @@
-//! Whether the reasons that administrative entries name are there. Posting does not look: nothing is decided by a reason.
+//! Checks that the reasons which administrative entries name exist. Posting does not check this, because a
+//! reason decides nothing.
 
 use crate::{
     canonical,

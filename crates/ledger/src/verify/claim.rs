@@ -1,8 +1,9 @@
-//! One claim: everything that was given to one verification, held against each other (P4).
+//! One claim: everything that was given to one verification, compared with each other (P4).
 //!
-//! Whatever is proven about a log says hashes of ranges of its leaves: a checkpoint that of all leaves, a receipt that of
-//! one leaf and of the ranges along its path, a consistency proof some more. The hash of a range depends on nothing but
-//! its leaves. So two proofs that tell one range differently can't be of one history, whatever sizes they are for.
+//! Every proof about a log states hashes of ranges of its leaves. A checkpoint states that of all leaves; a
+//! receipt that of one leaf and of the ranges along its path; a consistency proof some more. The hash of a
+//! range depends only on its leaves. So two proofs that state different hashes for one range can't be of one
+//! history, whatever sizes they are for.
 
 use super::{Error, Verified};
 use crate::log::{
@@ -14,34 +15,34 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 /// Leaves `.0 .. .1`, as some split of a tree produces them.
 type Range = (u64, u64);
 
-/// The hash of a range, and who said it first.
+/// The hash of a range, and the first file that stated it.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     hash: Hash,
     place: usize,
 }
 
-/// What was given so far. Every part of it was verified on its own before.
+/// Everything that was given so far. Each part was verified on its own before.
 #[derive(Debug, Default)]
 pub struct Claim {
     places: Vec<String>,
     known: HashMap<Range, Known>,
-    /// Which ranges each tree size proves.
+    /// Ranges that each tree size proves.
     proven: BTreeMap<u64, HashSet<Range>>,
     /// Pairs of sizes, smaller first, that a proof or an export connects.
     connected: BTreeSet<(u64, u64)>,
 }
 
-/// A tree that nothing in the claim shows to be a prefix of the largest.
+/// A tree that nothing in the claim proves to be a prefix of the largest one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unconnected {
     /// Its size.
     pub size: u64,
-    /// Who told of it.
+    /// The file that stated it.
     pub place: String,
     /// Size of the largest tree.
     pub largest: u64,
-    /// Who told of that.
+    /// The file that stated that.
     pub largest_place: String,
 }
 
@@ -105,8 +106,8 @@ impl Claim {
         }
     }
 
-    /// Takes a whole export, after everything else: each range that anybody named is computed from its tiles. A tile
-    /// that can't be read again is passed over: the export itself was verified before.
+    /// Takes a whole export, after everything else: computes each stated range from its tiles. A tile that
+    /// can't be read again is skipped, because the export itself was verified before.
     pub fn export<T: Tiles>(
         &mut self,
         place: &str,
@@ -116,7 +117,7 @@ impl Claim {
         self.checkpoint(place, checkpoint)?;
         let mut ranges: Vec<_> = self.known.iter().map(|(range, known)| (*range, *known)).collect();
         ranges.retain(|((begin, end), _)| begin < end && *end <= checkpoint.size);
-        // A whole tree or one leaf says more to people than some range between them.
+        // A whole tree or one leaf tells people more than a range in between.
         ranges.sort_by_key(|((begin, end), _)| (*begin != 0 && end - begin > 1, *end, *begin));
         for ((begin, end), known) in ranges {
             let Ok(hash) = merkle::range(tiles, begin, end) else { continue };
@@ -130,8 +131,8 @@ impl Claim {
         Ok(())
     }
 
-    /// Compares what only follows from several parts together. Returns the trees that nothing shows to be a prefix of
-    /// the largest.
+    /// Compares what only follows from several parts together. Returns the trees that nothing proves to be a
+    /// prefix of the largest.
     pub fn finish(&self) -> Result<Vec<Unconnected>, Error> {
         let anybody = |range: &Range| self.known.contains_key(range);
         for (range, known) in &self.known {
@@ -185,7 +186,7 @@ impl Claim {
         Ok(())
     }
 
-    /// The hash of a range, said by anybody whose word counts or put together from its halves; and who said them.
+    /// The hash of a range, stated directly or computed from its halves, and who stated them.
     fn derived(
         &self,
         range: Range,
@@ -231,7 +232,7 @@ mod tests {
         receipt::Receipt,
     };
 
-    /// A log of `size` leaves; from leaf `fork` on those of another history.
+    /// A log of `size` leaves. From leaf `fork` on, they belong to another history.
     struct Log(Vec<Vec<u8>>);
 
     impl Log {
@@ -263,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Whether receipts of both logs (index, size) can stand in one claim.
+    /// Checks whether receipts of both logs (index, size) fit into one claim.
     fn check(one: (&Log, &[(u64, u64)]), other: (&Log, &[(u64, u64)]), agree: bool) {
         let mut claim = Claim::default();
         let parts = [("one", one), ("other", other)];
@@ -294,7 +295,7 @@ mod tests {
         check((&a, &[(3, 24)]), (&b, &[(24, 25)]), false);
         // Before the fork both are one history.
         check((&a, &[(3, 20)]), (&b, &[(3, 20), (19, 20)]), true);
-        // Nothing in common that could differ: this is what stays unsaid.
+        // They have nothing in common that could differ, so the fork stays undetected.
         check((&a, &[(3, 21)]), (&b, &[(3, 22)]), true);
     }
 

@@ -1,4 +1,4 @@
-//! Single entries that were proven, held against each other: a log that could write each could not write both.
+//! Compares single proven entries with each other: they must fit into one log.
 
 use super::{Erased, Error, Trusted};
 use crate::{
@@ -16,7 +16,7 @@ pub struct Entries {
     erased: Erased,
 }
 
-/// What of an entry others can contradict.
+/// The parts of an entry that others can contradict.
 #[derive(Debug)]
 struct Seen {
     place: String,
@@ -62,11 +62,12 @@ impl Seen {
     }
 
     fn place_in_journal(&self) -> (u64, u64) {
-        // The message that opens an epoch lies in the new journal behind those that are posted after it.
+        // The message that opens an epoch comes, in the new journal, after earlier messages of it.
         (self.origin.epoch, self.from.map_or(self.origin.seq, |from| from.saturating_sub(1)))
     }
 
-    /// Whether time may have begun anew after the entry at `last`: here, or by a system entry between that was not seen.
+    /// True if time may have restarted after the entry at `last`: here, or at a system entry in between that
+    /// was not given.
     fn may_be_anew(&self, last: u64) -> bool {
         self.kind == Kind::Clock || self.prior.system > Some(last)
     }
@@ -77,7 +78,8 @@ impl Seen {
 }
 
 impl Entries {
-    /// Takes an entry that a receipt proves. The same index again adds nothing: that both are one is the claim's matter.
+    /// Takes an entry that a receipt proves. The same index again adds nothing: [`super::claim`] checks that
+    /// both are the same.
     pub fn take(&mut self, place: &str, index: u64, entry: &[u8]) -> Result<(), Error> {
         let Some(view) = View::parse(entry) else { return Ok(()) };
         if view.kind == Kind::Erasure {
@@ -87,12 +89,12 @@ impl Entries {
         Ok(())
     }
 
-    /// What was erased, as far as these entries tell.
+    /// What was erased, as far as these entries say.
     pub fn erased(&self) -> &Erased {
         &self.erased
     }
 
-    /// The messages of an approval: leaf index, number and where they were read.
+    /// The messages of an approval: leaf index, number, and the file in which they were found.
     pub fn messages(&self, id: &str) -> impl Iterator<Item = (u64, u64, &str)> {
         self.seen.iter().filter_map(move |(index, seen)| {
             let (of, n) = seen.message.as_ref()?;
@@ -100,8 +102,8 @@ impl Entries {
         })
     }
 
-    /// Where these entries retire the last of `keys`, which is known from which size on it signs: where that was read,
-    /// and the keys with its end.
+    /// If these entries retire the last of `keys`, whose first size is known: the file that says so, and the
+    /// keys with that end.
     pub fn retired(&self, keys: &[Trusted]) -> Option<(&str, Vec<Trusted>)> {
         let last = keys.last().filter(|last| last.first_size > 0)?;
         let (seen, handover) = self
@@ -114,13 +116,13 @@ impl Entries {
         Some((&seen.place, keys))
     }
 
-    /// Compares every two neighbours, and what may stand in a log only once.
+    /// Compares every two neighbours, and whatever a log can hold only once.
     pub fn finish(&self) -> Result<(), Error> {
         let conflict = |one: &Seen, other: &Seen, what: String| {
             Err(Error::Conflict { one: one.place.clone(), other: other.place.clone(), what })
         };
         let mut before: Option<(u64, &Seen)> = None;
-        // The last approval and the last system entry that were seen: no later entry may have an earlier one as `prior`.
+        // The last approval and the last system entry given: no later entry may have an earlier `prior`.
         let mut last_seen = Prior::default();
         let mut events = BTreeMap::new();
         let mut messages = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! The keys that sign a log: the document that hands over from one to the next, and what the log itself says of them.
+//! The keys that sign a log: the document that hands over from one to the next, and what the log itself says
+//! about them.
 
 use super::{Error, Verified};
 use crate::{
@@ -9,11 +10,11 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The keys that sign a log's checkpoints, oldest first (`T/logs/1/keys`, `keys.json` of an export). It may grow: members
-/// that are not known are not looked at.
+/// The keys that sign a log's checkpoints, oldest first (`T/logs/1/keys`, `keys.json` of an export). The
+/// document may grow: unknown members are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeysDocument {
-    /// The log.
+    /// Origin of the log.
     pub origin: String,
     /// Its keys.
     pub keys: Vec<DocumentedKey>,
@@ -22,46 +23,46 @@ pub struct KeysDocument {
 /// One key, and the proof that its predecessor handed over to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentedKey {
-    /// The key.
+    /// The public key.
     pub vkey: KeyText,
-    /// First tree size it signs.
+    /// First tree size that it signs.
     pub first_size: u64,
-    /// Last tree size it signs; null while in force.
+    /// Last tree size that it signs. Null while it is in force.
     pub last_size: Option<u64>,
-    /// Leaf index of its `key` entry; 0 for a key of the genesis.
+    /// Leaf index of its `key` entry. 0 for a key of the genesis.
     pub index: u64,
-    /// Receipt of that entry, under a checkpoint of the previous key; null for a key of the genesis.
+    /// Receipt of that entry, under a checkpoint of the previous key. Null for a key of the genesis.
     pub receipt: Option<String>,
 }
 
-/// A key that may be believed, and for which tree sizes.
+/// A trusted key, and the tree sizes for which it is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     /// The key.
     pub vkey: Vkey,
-    /// First tree size it signs.
+    /// First tree size that it signs.
     pub first_size: u64,
-    /// Last tree size it signs.
+    /// Last tree size that it signs.
     pub last_size: Option<u64>,
 }
 
 impl Trusted {
-    /// Whether it signs trees of this size.
+    /// True if it signs trees of this size.
     pub fn signs(&self, size: u64) -> bool {
         self.first_size <= size && self.last_size.is_none_or(|last| size <= last)
     }
 }
 
-/// The keys to believe, and what made them so.
+/// Trusted keys, and the receipts that made them so.
 #[derive(Debug)]
 pub struct Trust {
-    /// Oldest first, beginning with the one that was given.
+    /// The keys, oldest first. The first is the one that was given.
     pub keys: Vec<Trusted>,
-    /// The receipts that hand over, one for each key but the first.
+    /// The receipts of each handover, one for each key but the first.
     pub handovers: Vec<Verified>,
 }
 
-/// The keys to believe: `first` alone, or what the document's chain of receipts hands over from it.
+/// The trusted keys: `first` alone, or with those to which the document's chain of receipts hands over.
 pub fn trust(first: &Vkey, document: Option<&KeysDocument>) -> Result<Trust, Error> {
     let alone = Trusted { vkey: first.clone(), first_size: 0, last_size: None };
     let Some(document) = document else {
@@ -98,7 +99,7 @@ pub fn trust(first: &Vkey, document: Option<&KeysDocument>) -> Result<Trust, Err
     Ok(trust)
 }
 
-/// What the `key` entry in a verified receipt says about the key before: the last size that it signs.
+/// The last size that the previous key signs, by the `key` entry in a verified receipt.
 fn handed_over(
     receipt: &Receipt,
     key: &DocumentedKey,
@@ -116,7 +117,7 @@ fn handed_over(
     number("old_last_size").filter(|_| says).ok_or("its entry says something else")
 }
 
-/// The signing keys as the log itself names them: its genesis, and every `key` entry since.
+/// The signing keys that the log itself names: in its genesis, and in every `key` entry since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Named(Vec<Trusted>);
 
@@ -127,7 +128,7 @@ impl Named {
         self.0 = genesis.log_keys.iter().map(first).collect();
     }
 
-    /// Takes a `key` entry. Keys that sign something else than the log are passed over.
+    /// Takes a `key` entry. Keys with another use are skipped.
     pub(super) fn key(&mut self, view: &View<'_>) -> Result<(), &'static str> {
         if view.text(&["event", "use"]) != Some("log") {
             return Ok(());
@@ -144,8 +145,9 @@ impl Named {
         Ok(())
     }
 
-    /// The keys to believe about a log of `size` entries whose whole content is known: those that it names, from the
-    /// given one on, and what a newer document hands over to. Where the document knows less, the log is believed.
+    /// The trusted keys for a log of `size` entries whose whole content is known: those that it names, from
+    /// the given one on, and those to which a newer document hands over. If the document knows less, the log
+    /// counts.
     pub(super) fn reconcile(&self, trusted: &[Trusted], size: u64) -> Result<Vec<Trusted>, Error> {
         let first = trusted.first().map(|key| &key.vkey);
         let begin = self.0.iter().position(|key| Some(&key.vkey) == first);

@@ -1,21 +1,22 @@
-//! What an export discloses, against what its entries commit to and what its erasure entries took away (P11).
+//! Compares what an export discloses with what its entries commit to and what its erasure entries erased
+//! (P11).
 
 use crate::{entry::View, json::Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What was erased, as the erasure entries of a log say.
+/// What was erased, by the erasure entries of a log.
 #[derive(Clone, Debug, Default)]
 pub struct Erased {
     whole: BTreeSet<u64>,
     fields: BTreeMap<u64, BTreeSet<String>>,
 }
 
-/// How the disclosures of one entry stand.
+/// State of one entry's disclosures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Fields that the entry commits to, that are not disclosed, and that no erasure explains.
+    /// Number of fields that the entry commits to, that are not disclosed, and that no erasure explains.
     pub missing: usize,
-    /// Names of fields that were erased and are disclosed all the same.
+    /// Names of fields that were erased and are still disclosed.
     pub still_here: Vec<String>,
 }
 
@@ -35,7 +36,7 @@ impl Erased {
         Ok(())
     }
 
-    /// Adds what other entries erased.
+    /// Adds erasures from other entries.
     pub fn add(&mut self, other: &Self) {
         self.whole.extend(&other.whole);
         for (index, names) in &other.fields {
@@ -43,9 +44,9 @@ impl Erased {
         }
     }
 
-    /// Judges what is `shown` (names and values, verified) of entry `index`, which commits to so many fields.
+    /// Judges the verified names and values `shown` of entry `index`, which commits to `committed` fields.
     ///
-    /// A digest does not tell its name, so of an erasure of named fields only the number is compared.
+    /// A digest does not reveal its name, so for an erasure of named fields only their number is compared.
     pub fn judge(&self, index: u64, committed: usize, shown: &[(String, String)]) -> Standing {
         let names = || shown.iter().map(|(name, _)| name);
         if self.whole.contains(&index) {

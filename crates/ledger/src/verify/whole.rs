@@ -1,4 +1,4 @@
-//! A whole export: every entry, every tile, and what the entries say about the log that they are.
+//! A whole export: every entry, every tile, and what the entries say about their own log.
 
 use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
 use crate::{
@@ -13,27 +13,27 @@ use crate::{
 };
 use std::collections::HashSet;
 
-/// A whole log that holds.
+/// A whole log that verifies.
 #[derive(Debug)]
 pub struct Export {
-    /// What its checkpoint commits to.
+    /// Its checkpoint.
     pub checkpoint: Checkpoint,
-    /// The keys to believe, as its own entries name them; those that a newer keys document adds come after.
+    /// The trusted keys, as its own entries name them. Keys that a newer document adds come after them.
     pub keys: Vec<Trusted>,
-    /// What it says about itself.
+    /// Totals from its entries.
     pub summary: Summary,
     /// What was erased.
     pub erased: Erased,
 }
 
-/// What the entries say about their own log, so far.
+/// What the entries so far say about their own log.
 #[derive(Default)]
 struct Told {
     origin: String,
     tenant: String,
     keys: Named,
     erased: Erased,
-    /// The first half of each event's key: 128 bits are enough to tell two apart.
+    /// The first half of each event's key. 128 bits are enough to distinguish them.
     events: HashSet<[u8; 16]>,
 }
 
@@ -57,7 +57,7 @@ impl Told {
         }
     }
 
-    /// An event is one entry for ever (P2).
+    /// Each event must be one entry for ever (P2).
     fn event(&mut self, view: &View<'_>) -> Result<(), &'static str> {
         let text = |path: &[&str]| view.text(path).unwrap_or_default();
         let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
@@ -73,9 +73,10 @@ impl Told {
     }
 }
 
-/// Verifies a whole export: `read` gives the bytes of a file by its path in the export.
+/// Verifies a whole export. `read` gives the bytes of a file by its path in the export.
 ///
-/// Every bundle and tile is read and derived again; `each` sees every entry with its index, in order, and may refuse it.
+/// Every bundle and tile is read and derived again. `each` receives every entry with its index, in order, and
+/// may refuse it.
 pub fn export(
     trusted: &[Trusted],
     checkpoint_text: &str,
@@ -122,7 +123,7 @@ pub fn export(
     Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased })
 }
 
-/// The genesis names the log that the checkpoint is of; the log names the keys that sign it.
+/// The genesis must name the log of the checkpoint; the log names the keys that sign it.
 fn names_itself(
     told: &Told,
     signed: &Checkpoint,

@@ -1,4 +1,4 @@
-//! What waits for the writer: a queue for each log, bounded, served in turn (P12, P13).
+//! Work that waits for the writer: a bounded queue for each log, served in turn (P12, P13).
 
 use crate::{
     ident::Ident,
@@ -15,25 +15,25 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Why messages were not taken. Nothing of them was written.
+/// Why messages were refused. Nothing of them was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Compare-and-swap lost, or could not be decided.
+    /// Compare-and-swap was lost, or its outcome could not be determined.
     #[error(transparent)]
     Refused(journal::Error),
-    /// The log stands still until a person acts.
+    /// The log is halted until a person acts.
     #[error("the log is halted: {0}")]
     Halted(String),
 }
 
-/// What became of an append.
+/// The result of an append.
 #[derive(Clone, Debug)]
 pub struct Done {
     /// Journal sequences, in order.
     pub seqs: Vec<u64>,
-    /// What became of each.
+    /// Outcome of each message.
     pub outcomes: Vec<Outcome>,
-    /// The published state that holds them.
+    /// The published state that contains them.
     pub published: Arc<Published>,
 }
 
@@ -41,33 +41,33 @@ pub struct Done {
 pub enum Work {
     /// Append to the embedded journal and post, in one commit.
     Append {
-        /// The last sequence each expects on its subject, and the message.
+        /// The messages, each with the last sequence that it expects on its subject.
         messages: Vec<(Option<u64>, Prepared)>,
-        /// Answered after fsync, guard and publishing.
+        /// Receives the answer after fsync, guard and publishing.
         reply: oneshot::Sender<Result<Done, Error>>,
-        /// Its share of the tenant's queue.
+        /// Their permits of the tenant's queue.
         permit: OwnedSemaphorePermit,
     },
-    /// Post messages that another journal holds already.
+    /// Post messages that are already in another journal.
     Post {
-        /// In journal order.
+        /// The messages, in journal order.
         messages: Vec<(Arrival, Prepared)>,
-        /// Its share of the tenant's queue.
+        /// Their permits of the tenant's queue.
         permit: OwnedSemaphorePermit,
     },
-    /// Post what stood in holes of another journal, as messages further on tell it.
+    /// Post what was in holes of another journal, as later messages explain it.
     Explained {
-        /// In journal order.
+        /// The explained holes, in journal order.
         holes: Vec<Explained>,
-        /// Its share of the tenant's queue.
+        /// Their permits of the tenant's queue.
         permit: OwnedSemaphorePermit,
     },
     /// Stop posting to this log.
     Halt {
-        /// What a person must know.
+        /// The reason, for the operator.
         reason: String,
     },
-    /// A log that was just made, or opened at start.
+    /// Begin to post to a log that was just made, or opened at start.
     Open(Box<super::Active>),
 }
 
@@ -89,24 +89,24 @@ struct State {
     closed: bool,
 }
 
-/// The queues.
+/// The queues of all logs.
 #[derive(Default)]
 pub struct Inbox {
-    /// How long the writer's steps take.
+    /// Time that the writer's steps take.
     pub timings: Timings,
     state: Mutex<State>,
     ready: Condvar,
 }
 
 impl Inbox {
-    /// Adds work; the caller holds the permits for it.
+    /// Adds work. The caller holds the permits for it.
     pub fn push(&self, number: LogNumber, work: Work) {
         let mut state = self.state.lock().expect("no holder of the lock panics");
         state.queues.entry(number).or_default().push_back((Instant::now(), work));
         self.ready.notify_one();
     }
 
-    /// Returns work that shall come first in the next commit.
+    /// Returns work that must come first in the next commit.
     pub fn put_back(&self, number: LogNumber, works: Vec<Work>) {
         let mut state = self.state.lock().expect("no holder of the lock panics");
         let queue = state.queues.entry(number).or_default();
@@ -115,14 +115,14 @@ impl Inbox {
         }
     }
 
-    /// No more work will come; the writer ends when it has done the rest.
+    /// Ends the queues. The writer finishes the remaining work and ends.
     pub fn close(&self) {
         self.state.lock().expect("no holder of the lock panics").closed = true;
         self.ready.notify_one();
     }
 
-    /// Waits for work and takes up to about `max` messages, an equal share of each log, beginning after the log served
-    /// first the last time. `None` when closed and empty.
+    /// Waits for work and takes about `max` messages, an equal share of each log. Begins after the log that
+    /// was served first the last time. `None` when closed and empty.
     pub fn take(&self, max: usize) -> Option<Vec<(LogNumber, Vec<Work>)>> {
         let mut state = self.state.lock().expect("no holder of the lock panics");
         while state.queues.is_empty() {
@@ -157,18 +157,18 @@ impl Inbox {
     }
 }
 
-/// A message that asked for its receipt, posted.
+/// A posted message whose producer asked for a receipt.
 #[derive(Clone, Debug)]
 pub struct ReceiptWanted {
-    /// Whose.
+    /// Tenant of the message.
     pub tenant: Ident,
-    /// The subject it was published on.
+    /// Producer, from the subject.
     pub producer: Ident,
-    /// Where the receipt shall go, as asked; not checked yet.
+    /// Subject for the receipt, as requested. Not checked yet.
     pub to: String,
     /// The event's `id`, if it could be read.
     pub id: Option<String>,
-    /// What became of the message.
+    /// Outcome of the message.
     pub outcome: Outcome,
 }
 

@@ -1,7 +1,8 @@
-//! The one thread that writes. Reads like a proof; what survives a crash stands at each step (`ARCHITECTURE.md`).
+//! The one thread that writes. Comments at each step say what survives a crash there (`ARCHITECTURE.md`).
 //!
 //! take → post → sign → **commit (fsync)** → **guard (fsync)** → publish → answer. One commit serves every tenant that
-//! has work. Nothing leaves before both fsyncs; a failed write ends the process, because what is on disk is unknown.
+//! has work. Nothing is answered before both fsyncs. A failed write ends the process, because what is on disk is
+//! unknown.
 
 mod inbox;
 mod shown;
@@ -28,33 +29,33 @@ pub const COMMIT_MESSAGES_MAX: usize = 1000;
 /// Exit status after a failed write: `EX_IOERR` of sysexits.
 pub const EXIT_WRITE_FAILED: i32 = 74;
 
-/// A log that the writer posts to.
+/// A log to which the writer posts.
 pub struct Active {
-    /// Where it stands.
+    /// State of the log.
     pub log: Log,
-    /// Everybody else's handle on it.
+    /// The handle that all other threads use.
     pub tenant: Arc<Tenant>,
-    /// A restored backup: sign nothing before this mark is reached with the same root.
+    /// After a restored backup: sign nothing until this mark is reached with the same root.
     pub must_reach: Option<Mark>,
 }
 
-/// Everything the thread owns.
+/// Everything that the thread owns.
 pub struct Writer {
     /// The database.
     pub store: Arc<Rocks>,
     /// The fork guard.
     pub guard: Guard,
-    /// Where work comes from.
+    /// Queues of work.
     pub inbox: Arc<Inbox>,
-    /// Messages that asked for a receipt.
+    /// Receives messages whose producer asked for a receipt.
     pub receipts: mpsc::Sender<ReceiptWanted>,
-    /// The logs it knows.
+    /// Active logs by number.
     pub logs: HashMap<LogNumber, Active>,
     /// About how many messages one commit takes.
     pub commit_messages_max: usize,
 }
 
-/// One log's part of a commit.
+/// The part of one log in a commit.
 struct Part<'a> {
     number: LogNumber,
     log: Log,
@@ -62,10 +63,10 @@ struct Part<'a> {
     must_reach: Option<Mark>,
     checkpoint: Option<String>,
     answers: Vec<Answer>,
-    /// What became of followed messages, by journal sequence.
+    /// Outcomes of followed messages, by journal sequence.
     outcomes: Vec<Followed>,
     receipts: Vec<ReceiptWanted>,
-    /// Work for the next commit.
+    /// Work that is left for the next commit.
     later: Vec<Work>,
 }
 
@@ -74,7 +75,7 @@ enum Answer {
     Refused(Error, oneshot::Sender<Result<Done, Error>>),
 }
 
-/// Why a log can't go on.
+/// Why a log must halt.
 enum Stop {
     Post(post::Error),
     Journal(journal::Error),
@@ -131,7 +132,7 @@ impl Writer {
                 parts.push(part);
             }
         }
-        // At this point nothing is on disk; a crash loses only what nobody was told.
+        // At this point nothing is on disk. A crash loses only messages that nobody was told about.
         let mut writes: Vec<Write> = Vec::new();
         for part in &mut parts {
             let changes = std::mem::replace(&mut part.changes, Changes::new(&*store));
@@ -142,15 +143,15 @@ impl Writer {
             self.store.commit(writes.into_iter()).unwrap_or_else(|e| end_process(&e));
             inbox.timings.fsync.observe(before.elapsed());
         }
-        // At this point the entries are in the ledger. A crash from here on is repaired by `Ledger::open`, which
-        // advances the guard to the database and publishes.
+        // At this point the entries are in the database. After a crash from here on, `Ledger::open` advances the guard
+        // to the database and publishes.
         let marks: Vec<Mark> = parts.iter().filter_map(Part::mark).collect();
         if !marks.is_empty() {
             let before = Instant::now();
             self.guard.advance(&marks).unwrap_or_else(|e| end_process(&e));
             inbox.timings.guard.observe(before.elapsed());
         }
-        // At this point no other history can be signed for these sizes: they may be shown.
+        // At this point no other history can be signed for these sizes, so they may be shown.
         for part in parts {
             self.publish(part);
         }
@@ -158,9 +159,9 @@ impl Writer {
         inbox.timings.commit.observe(begun.elapsed());
     }
 
-    /// What would be signed while the guard's file is gone could be signed anew after a restart: every log stops.
+    /// Halts every log if the guard's file is gone: after a restart, these sizes could be signed with other roots.
     fn check_guard_is_in_place(&self) {
-        // A look that fails tells nothing: writing it will.
+        // If the check itself fails, do nothing: the guard's next write will show the fault.
         if let Err(error @ guard::Error::Replaced { .. }) = self.guard.place().check() {
             let reason = error.to_string();
             let going = self.logs.iter().filter(|(_, active)| active.tenant.halted().is_none());
@@ -168,7 +169,7 @@ impl Writer {
         }
     }
 
-    /// Posts one log's work into changes. A log that can't go on is halted, and its changes are dropped whole.
+    /// Posts one log's work into changes. If the log can't go on, it is halted and all of its changes are dropped.
     fn prepare<'a>(
         &mut self,
         store: &'a Rocks,
@@ -180,7 +181,7 @@ impl Writer {
         for work in works {
             match work {
                 Work::Open(active) => {
-                    // From its first commit on, a log without a mark is one that lost its guard.
+                    // After its first commit, a log without a mark has lost its guard.
                     if self.guard.mark(&active.log.origin).is_none() {
                         let mark = mark(&active.log);
                         self.guard.advance(&[mark]).unwrap_or_else(|e| end_process(&e));
@@ -249,13 +250,13 @@ impl Writer {
             active.tenant.count_unsigned(active.log.unsigned);
         }
         let Some(checkpoint) = part.checkpoint else {
-            // Catching up with the guard, or nothing was posted: nothing new is shown.
+            // Nothing new is shown: nothing was posted, or the log waits before it may sign.
             let published = active.tenant.published();
             active.tenant.remember(part.outcomes);
             return answer(part.answers, &published);
         };
         if waited {
-            // It caught up just now. What this fails to keep, the next start makes.
+            // The log has just caught up. If this write fails, the next start repeats it.
             match missing_handovers(&self.store, &active.log, &active.tenant) {
                 Ok(writes) if writes.is_empty() => {}
                 Ok(writes) => {
@@ -264,14 +265,13 @@ impl Writer {
                 Err(error) => tracing::error!(tenant = %active.tenant.name, error, "handovers"),
             }
         }
-        // First what became of each message, then the state that holds them, then the answers: whoever waits for one
-        // finds the others.
+        // Outcomes first, then the state with them, then the answers: a task that wakes by one finds the others.
         let published = Arc::new(published(&active.log, checkpoint));
         active.tenant.remember(part.outcomes);
         active.tenant.publish(Arc::clone(&published));
         answer(part.answers, &published);
         for wanted in part.receipts {
-            // A receipt may be lost: whoever misses it publishes again, and gets it as a duplicate.
+            // A receipt may be lost: the producer publishes again, and gets it as a duplicate.
             if self.receipts.try_send(wanted).is_err() {
                 active.tenant.count_receipt_dropped();
             }
@@ -309,7 +309,7 @@ impl Part<'_> {
     ) -> Result<(), Stop> {
         let mut last = None;
         let mut works = works.into_iter();
-        // The checkpoint of the commit that holds a key entry must be signed by the old key: nothing may follow it.
+        // The old key must sign the checkpoint of a commit with a key entry, so that entry must be the last.
         while !self.log.rotated
             && let Some(work) = works.next()
         {
@@ -332,7 +332,7 @@ impl Part<'_> {
                     for hole in holes {
                         self.log.post_explained(&mut self.changes, &hole)?;
                         self.check_mark()?;
-                        // Of what is gone there is no digest to compare with.
+                        // A message that is gone has no digest to compare with.
                         last = Some(None);
                     }
                 }
@@ -354,7 +354,7 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Appends to the embedded journal and posts, or refuses; returns the last message.
+    /// Appends to the embedded journal and posts, or refuses. Returns the last message.
     fn append(
         &mut self,
         tenant: &Tenant,
@@ -380,7 +380,7 @@ impl Part<'_> {
                 return if halts { Err(Stop::Journal(error)) } else { Ok(None) };
             }
         };
-        // Kept before anything can fail, so that a halt answers it.
+        // Stored before anything can fail, so that a halt also answers it.
         self.answers.push(Answer::Done(Vec::new(), Vec::new(), reply));
         let mut last = None;
         let (mut seqs, mut outcomes) = (Vec::with_capacity(given.len()), Vec::new());
@@ -422,7 +422,7 @@ impl Part<'_> {
         Ok(outcome)
     }
 
-    /// Where the size that was signed before is reached, its root must be there.
+    /// At the size that was signed before, the root must be the same.
     fn check_mark(&mut self) -> Result<(), Stop> {
         if let Some(mark) = self.must_reach.take_if(|mark| mark.size <= self.log.position.size) {
             let position = &self.log.position;
@@ -433,14 +433,14 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Whether nothing may be signed yet: a mark must be reached first, what was posted rests on a message that is not
-    /// posted yet, or the claim of this server is not.
+    /// True if nothing may be signed yet: a mark must be reached first, the log rests on an explanation that is not
+    /// posted yet, or this server's claim is not posted yet.
     fn waits(&self, tenant: &Tenant) -> bool {
         let position = &self.log.position;
         self.must_reach.is_some() || !position.provisional.is_empty() || !tenant.is_signer(position)
     }
 
-    /// Signs the new size, unless nothing was posted, or something must be waited for.
+    /// Signs the new size, unless nothing was posted or signing must wait.
     fn sign(&mut self, tenant: &Tenant) -> Result<(), Stop> {
         if self.changes.is_empty() || self.waits(tenant) {
             return Ok(());
@@ -463,7 +463,7 @@ impl Part<'_> {
     }
 }
 
-/// A write failed: whether it happened is unknown, so nobody may be answered. The next start finds out.
+/// A write failed, so its outcome is unknown and nobody may be answered. The next start determines it.
 fn end_process(error: &dyn std::fmt::Display) -> ! {
     tracing::error!(%error, "write failed; ending the process, nothing was acknowledged");
     std::process::exit(EXIT_WRITE_FAILED);

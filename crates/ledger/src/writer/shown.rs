@@ -1,4 +1,4 @@
-//! What leaves the writer: a log's state, its checkpoint, its mark for the guard.
+//! What the writer publishes: a log's state, its checkpoint, and its mark for the guard.
 
 use crate::{
     guard::Mark,
@@ -10,7 +10,7 @@ use crate::{
     tenant::Tenant,
 };
 
-/// What is shown of a log.
+/// The published state of a log.
 pub fn published(log: &Log, checkpoint: String) -> Published {
     let position = &log.position;
     Published {
@@ -25,13 +25,13 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
     }
 }
 
-/// How far a log is, for the guard.
+/// The mark of a log, for the guard.
 pub fn mark(log: &Log) -> Mark {
     let position = &log.position;
     Mark { origin: log.origin.clone(), size: position.size, root: position.root }
 }
 
-/// The checkpoint of a log as it stands, signed by every key that must sign this size.
+/// The checkpoint of a log at its present size, signed by every key that must sign this size.
 pub fn checkpoint(log: &Log, tenant: &Tenant) -> Result<String, String> {
     let position = &log.position;
     let checkpoint =
@@ -39,7 +39,7 @@ pub fn checkpoint(log: &Log, tenant: &Tenant) -> Result<String, String> {
     tenant.sign(&checkpoint, log.keys.signing(position.size)).map_err(|e| e.to_string())
 }
 
-/// Keeps the newest checkpoint, the last of each second, and the one that proves a key entry.
+/// Stores the newest checkpoint, the last of each second, and the one that proves a key entry.
 pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str) {
     let (number, bytes) = (log.number, checkpoint.as_bytes().to_vec());
     changes.put(Family::Meta, number.meta("checkpoint"), bytes.clone());
@@ -49,8 +49,8 @@ pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str) {
     }
 }
 
-/// The checkpoints that prove key entries and are missing: nothing was signed while the log caught up. Afterwards, once the
-/// whole log leads to what was signed, they are made from its tiles.
+/// The missing checkpoints that prove key entries. Nothing was signed while the log caught up; once it leads
+/// to what was signed, they are made from its tiles.
 pub fn missing_handovers(store: &Rocks, log: &Log, tenant: &Tenant) -> Result<Vec<Write>, String> {
     let shown = published(log, String::new());
     let reader = Reader { store, number: log.number, at: &shown };
@@ -65,7 +65,7 @@ pub fn missing_handovers(store: &Rocks, log: &Log, tenant: &Tenant) -> Result<Ve
         let checkpoint = Checkpoint { origin: log.origin.clone(), size, root };
         match tenant.sign(&checkpoint, log.keys.signing(size)) {
             Ok(text) => writes.push(((Family::Rotations, place), Some(text.into_bytes()))),
-            // The file of a key that signs no more may be gone by right.
+            // The file of a key that no longer signs may have been removed rightly.
             Err(error) => {
                 tracing::warn!(tenant = %tenant.name, size, %error, "no checkpoint proves a log key");
             }

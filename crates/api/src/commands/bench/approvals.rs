@@ -1,4 +1,4 @@
-//! Approvals: how fast they are listed, answered, redeemed, and there again after a start.
+//! Measures approvals: how fast they are listed, answered and redeemed, and how fast a start finds them again.
 
 use super::{
     Failed, Report,
@@ -16,22 +16,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Decisions that come at once, then are answered.
+/// Number of decisions that are published at once and then answered.
 const BURST: u64 = 1_000;
-/// People who answer at once.
+/// Number of people who answer at once.
 const CLICK_CLIENTS: usize = 16;
-/// Tokens that are redeemed, and enforcers at once.
+/// Number of tokens that are redeemed, and of enforcers.
 const REDEMPTIONS: u64 = 2_000;
 const REDEEM_CLIENTS: usize = 64;
-/// Signed-in looks at the inbox.
+/// Number of requests for the inbox by a signed-in person.
 const LOOKS: usize = 200;
-/// Bare appends of the floor.
+/// Number of appends of the floor.
 const FLOOR_APPENDS: u64 = 5_000;
 /// Longest wait for something to be listed.
 const LISTED_WAIT: Duration = Duration::from_secs(900);
-/// The server keeps its place in the log at most this often, when entries come.
+/// Least time after which the server stores its position in the log when entries come.
 const PLACE_KEPT_AFTER: Duration = Duration::from_secs(11);
-/// What is asked for.
+/// Target.
 const CLICK_P99: Duration = Duration::from_millis(10);
 const LISTED_WITHIN: Duration = Duration::from_secs(2);
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ const REDEMPTIONS_A_SECOND: f64 = 1_000.0;
 /// The path of the bench's tenant.
 const TENANT: &str = "/v1/tenants/bench";
 
-/// Measures on the embedded journal, and on JetStream if a server is named and nothing else is measured there.
+/// Measures on the embedded journal, or on JetStream if a server is named and nothing else is measured there.
 pub async fn run(
     report: &mut Report,
     dir: &Path,
@@ -102,7 +102,7 @@ async fn on(
     inbox(report, &desk, open).await?;
     desk.site.stop()?;
     report.row("fsck", &desk.site.fsck()?, Value::Null);
-    // Last: on JetStream the floor's messages stay in the stream, and nobody posts them.
+    // Done last: on JetStream the floor's messages stay in the stream, and nobody posts them.
     let floor = floor(home, &sections, journal).await?;
     let asked =
         if journal.is_empty() { REDEMPTIONS_A_SECOND.max(floor / 2.0) } else { floor / 2.0 };
@@ -116,7 +116,7 @@ async fn on(
     Ok(())
 }
 
-/// A server and the keys of who uses it.
+/// A server, with the keys of its callers.
 struct Desk {
     site: Site,
     /// Header lines.
@@ -136,7 +136,7 @@ impl Desk {
         Ok(Self { site, gateway, person, operator, person_key })
     }
 
-    /// How many approvals are pending, by the metrics.
+    /// Number of pending approvals, by the metrics.
     async fn pending(&self, connection: &mut Connection) -> Result<u64, Failed> {
         connection.ask(&request("GET", "/metrics", &self.operator, "")).await?;
         let text = String::from_utf8_lossy(&connection.body);
@@ -147,7 +147,7 @@ impl Desk {
         Ok(line.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0))
     }
 
-    /// Waits until so many approvals are pending.
+    /// Waits until this many approvals are pending.
     async fn listed(&self, wanted: u64) -> Result<(), Failed> {
         let begin = Instant::now();
         let mut connection = Connection::open(self.site.address).await?;
@@ -163,7 +163,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Publishes decisions in one request, and waits until all are listed beside those that were.
+    /// Publishes decisions in one request, and waits until all of them are listed.
     async fn open(&self, calls: &[Paused], pending: u64) -> Result<Duration, Failed> {
         let body: Vec<&str> = calls.iter().map(|call| call.event.as_str()).collect();
         let headers = format!("{}Content-Type: application/x-ndjson\r\n", self.gateway);
@@ -174,7 +174,7 @@ impl Desk {
         Ok(begin.elapsed())
     }
 
-    /// A yes to each.
+    /// Approves each call.
     async fn approve(&self, calls: &[Paused]) -> Result<Done, Failed> {
         let headers = format!("{}Content-Type: application/json\r\n", self.person);
         let review = |call: &Paused| {
@@ -189,7 +189,7 @@ fn calls_of(range: std::ops::Range<u64>) -> Result<Vec<Paused>, Failed> {
     range.map(Paused::new).collect()
 }
 
-/// Many decisions at once: how long until all are asked about.
+/// Publishes many decisions at once, and measures the time until all are listed.
 async fn burst(report: &mut Report, desk: &Desk) -> Result<(), Failed> {
     let took = desk.open(&calls_of(0..BURST)?, 0).await?;
     let text = format!(
@@ -201,7 +201,7 @@ async fn burst(report: &mut Report, desk: &Desk) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The answer to a click: with journal and ledger fsynced.
+/// Measures the answer to a click, with journal and ledger fsynced.
 async fn clicks(report: &mut Report, desk: &Desk, sync: &Latencies) -> Result<(), Failed> {
     let done = desk.approve(&calls_of(0..BURST)?).await?;
     let (p50, p99) = (done.latencies.at(50), done.latencies.at(99));
@@ -222,7 +222,7 @@ async fn clicks(report: &mut Report, desk: &Desk, sync: &Latencies) -> Result<()
     Ok(())
 }
 
-/// Tokens that were minted before are spent; redemptions a second.
+/// Redeems tokens that were minted before. Returns redemptions a second.
 async fn redemptions(desk: &Desk) -> Result<f64, Failed> {
     let more = calls_of(BURST..REDEMPTIONS)?;
     desk.open(&more, 0).await?;
@@ -241,7 +241,7 @@ async fn redemptions(desk: &Desk) -> Result<f64, Failed> {
     };
     let spend = calls.iter().zip(&minted).map(redeem).collect();
     let (done, _) = each(desk.site.address, REDEEM_CLIENTS, spend).await?;
-    // Reported, so that they are over when starts are measured.
+    // Report the outcomes, so that the approvals are over when starts are measured.
     let report = |call: &Paused| {
         let path = format!("{TENANT}/approvals/{}/execution", call.approval);
         request("POST", &path, &headers, r#"{"outcome":"succeeded"}"#)
@@ -250,7 +250,7 @@ async fn redemptions(desk: &Desk) -> Result<f64, Failed> {
     Ok(done.events as f64 / done.seconds)
 }
 
-/// Two starts over many approvals: the first reads the whole log, the second begins at the place kept.
+/// Two starts with many approvals: the first reads the whole log, the second begins at the stored position.
 async fn starts(
     report: &mut Report,
     home: &Path,
@@ -259,7 +259,7 @@ async fn starts(
 ) -> Result<Desk, Failed> {
     let Bench { open, finished, .. } = arguments;
     let (desk, first) = start(home, sections, *open).await?;
-    // The place is kept when an entry comes some time after the last one was kept.
+    // The position is stored when an entry comes some time after it was stored last.
     tokio::time::sleep(PLACE_KEPT_AFTER).await;
     let headers = format!("{}Content-Type: application/x-ndjson\r\n", desk.gateway);
     let publish = request("POST", &format!("{TENANT}/events"), &headers, &super::load::event(0));
@@ -280,7 +280,7 @@ async fn starts(
     Ok(desk)
 }
 
-/// From the start of the process until it is ready and all open approvals are listed.
+/// Time from the start of the process until it is ready and lists all open approvals.
 async fn start(home: &Path, sections: &str, open: u64) -> Result<(Desk, Duration), Failed> {
     let begin = Instant::now();
     let desk = Desk::start(home, sections).await?;
@@ -295,7 +295,7 @@ async fn start(home: &Path, sections: &str, open: u64) -> Result<(Desk, Duration
     Ok((desk, begin.elapsed()))
 }
 
-/// The first page of the inbox, signed in, one look after the other.
+/// Requests the first page of the inbox, signed in, one after the other.
 async fn inbox(report: &mut Report, desk: &Desk, open: u64) -> Result<(), Failed> {
     let mut connection = Connection::open(desk.site.address).await?;
     let form = format!("username=p-1&password={}", desk.person_key);
@@ -327,7 +327,8 @@ fn count(text: &[u8], part: &[u8]) -> usize {
     text.windows(part.len()).filter(|window| *window == part).count()
 }
 
-/// Bare appends on the same kind of journal on the same disk: embedded in a fresh directory, JetStream on the very stream.
+/// Plain appends to the same kind of journal on the same disk: embedded in a new directory, JetStream on the
+/// same stream.
 async fn floor(home: &Path, sections: &str, journal: &str) -> Result<f64, Failed> {
     let config = if journal.is_empty() {
         let home = home.join("floor");

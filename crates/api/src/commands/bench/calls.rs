@@ -1,4 +1,4 @@
-//! Calls that need approval, as a gateway publishes and redeems them; and the rule they match.
+//! Calls that need approval, as a gateway publishes and redeems them, and the rule that they match.
 
 use super::Failed;
 use data_encoding::BASE64URL_NOPAD;
@@ -7,7 +7,7 @@ use ledger::{atomic, disclosure::Scope, ident::Ident, json};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// One of finance says yes; long deadlines, so that nothing ends while it is measured.
+/// One of finance must approve. Deadlines are long, so that nothing ends during a measurement.
 const RULES: &str = r#"
 [[rule]]
 name = "transfers"
@@ -18,7 +18,7 @@ report_within = "7d"
 token_life = "900s"
 owner = "none"
 "#;
-/// Two people, so that nobody is indispensable.
+/// Two people, because a quorum must not depend on one person.
 const PEOPLE: &str = r#"
 [[person]]
 id = "p-1"
@@ -30,24 +30,24 @@ id = "p-2"
 name = "Bob Ito"
 groups = ["finance"]
 "#;
-/// Calls of one agent: fewer than may be pending at once.
+/// Calls of one agent, fewer than may be pending at once.
 const CALLS_OF_AGENT: u64 = 10;
 const SOURCE: &str = "/gateways/bench";
 
 /// One call that waits for people.
 pub struct Paused {
-    /// Which approval it opens.
+    /// Id of its approval.
     pub approval: Ident,
-    /// Its digest.
+    /// Digest of the call.
     pub digest: String,
     /// The decision event.
     pub event: String,
-    /// As it is redeemed.
+    /// The call, as it is redeemed.
     call: Value,
 }
 
 impl Paused {
-    /// The call with this number: the same one every time.
+    /// The call with this number. The same number gives the same call.
     pub fn new(number: u64) -> Result<Self, Failed> {
         let nonce = BASE64URL_NOPAD.encode(&u128::from(number).to_be_bytes());
         let agent = format!("agt-payments-{}", number / CALLS_OF_AGENT);
@@ -88,12 +88,12 @@ impl Paused {
         })
     }
 
-    /// What its person says.
+    /// Body of a review.
     pub fn review(&self) -> String {
         json!({"decision": "approve", "digest": self.digest, "version": 1}).to_string()
     }
 
-    /// What its enforcer sends with the token.
+    /// Body of a redemption with the token.
     pub fn redemption(&self, token: &str) -> String {
         json!({"token": token, "redemption_id": self.approval, "call": self.call}).to_string()
     }

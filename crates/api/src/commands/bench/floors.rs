@@ -1,4 +1,4 @@
-//! What the machine can do without us.
+//! Floors: what the machine can do without this product.
 
 use super::{Failed, load::Latencies};
 use ledger::store::rocks::{Compression, Opening, Rocks};
@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-/// Writes of the fdatasync floor.
+/// Number of writes of the fdatasync floor.
 const SYNCS: usize = 1000;
 
 /// `write` of 4 KiB and `fdatasync`, appended to one file.
@@ -27,7 +27,8 @@ pub fn fdatasync(dir: &Path) -> Result<Latencies, Failed> {
     Ok(latencies.sorted())
 }
 
-/// The very writes of a run (every key, value and family), replayed with sync into a fresh store. Events a second.
+/// Replays the writes of a run (every key, value and family) with sync into a new store. Returns events a
+/// second.
 pub fn replay(record: &Path, dir: &Path, events: u64) -> Result<f64, Failed> {
     let _ = std::fs::remove_dir_all(dir);
     let opening = Opening {

@@ -1,4 +1,4 @@
-//! Posting from JetStream, against a bare consumer of the same stream and the replayed writes.
+//! Posting from JetStream. The floors are a plain consumer of the same stream, and the replayed writes.
 
 use super::{Report, floors, load, site::Site};
 use crate::commands::Failed;
@@ -15,14 +15,14 @@ use std::{
 
 /// Messages of one atomic batch.
 const BATCH: u64 = 1000;
-/// Batches on their way at once.
+/// Number of batches that are in flight at once.
 const BATCHES_AT_ONCE: usize = 4;
 
 /// Fills a stream for `time`, then measures a bare consumer and our posting over it.
 pub async fn run(report: &mut Report, dir: &Path, url: &str, time: Duration) -> Result<(), Failed> {
     let home = dir.join("jetstream");
     let journal = format!("[journal]\nkind = \"jetstream\"\nurl = {url:?}\n");
-    // Made and stopped: the stream fills while nobody posts.
+    // Started and stopped, so that the stream fills while nobody posts.
     Site::start(&home, None, Some(&journal)).await?.stop()?;
     let options = jetstream::Options { url: url.into(), ..jetstream::Options::default() };
     let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
@@ -95,7 +95,7 @@ fn append(number: u64) -> Append {
     }
 }
 
-/// Messages a second that arrive when nothing is done with them.
+/// Messages a second that a consumer receives without using them.
 async fn consume(stream: &jetstream::Jetstream, from: u64, count: u64) -> Result<f64, Failed> {
     let (sink, mut batches) = tokio::sync::mpsc::channel(4);
     let begin = Instant::now();

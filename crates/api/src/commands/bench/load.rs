@@ -1,4 +1,4 @@
-//! Load over HTTP/1.1, one request at a time on each connection, with as little of its own cost as possible.
+//! Load over HTTP/1.1: one request at a time on each connection, with as little overhead as possible.
 
 use super::{super::Failed, site::Site};
 use std::{
@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Connections of an open loop; more than ever wait at once.
+/// Connections of an open loop. They are more than ever wait at once.
 const OPEN_LOOP_CONNECTIONS: usize = 64;
 
 /// Times, for percentiles.
@@ -25,12 +25,12 @@ const OPEN_LOOP_CONNECTIONS: usize = 64;
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// Adds one.
+    /// Adds a time.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
 
-    /// Ready for [`Latencies::at`].
+    /// Sorts the times, for [`Latencies::at`].
     pub fn sorted(mut self) -> Self {
         self.0.sort_unstable();
         self
@@ -44,19 +44,19 @@ impl Latencies {
             .unwrap_or_default()
     }
 
-    /// How many.
+    /// Number of times.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 }
 
-/// What a load has done.
+/// Result of a load.
 pub struct Done {
-    /// Events or requests.
+    /// Number of events or requests.
     pub events: u64,
-    /// How long it took.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Of each request.
+    /// Latency of each request.
     pub latencies: Latencies,
 }
 
@@ -70,7 +70,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// For a site. Event numbers begin with the clock, so that a second load repeats none.
+    /// A load for a site. Event numbers begin with the clock, so that a second load repeats none.
     pub fn new(site: &Site) -> Self {
         let begin = ledger::journal::embedded::now().seconds() << 32;
         Self {
@@ -81,7 +81,7 @@ impl Load {
         }
     }
 
-    /// Bytes of one event.
+    /// Size of one event in bytes.
     pub fn event_bytes(&self) -> usize {
         event(self.next.load(Ordering::Relaxed)).len()
     }
@@ -145,7 +145,7 @@ impl Load {
         collect(tasks, begin, size as u64).await
     }
 
-    /// Sends `size` events `rate` times a second, whatever the answers do; latency counts from the meant time.
+    /// Sends `size` events `rate` times a second, whatever the answers. Latency counts from the intended time.
     pub async fn open_loop(&self, rate: u64, size: usize, time: Duration) -> Result<Done, Failed> {
         let begin = Instant::now();
         let total = rate * time.as_secs();
@@ -236,7 +236,7 @@ pub fn event(number: u64) -> String {
     )
 }
 
-/// Sends each request once, over `clients` connections; the answers in the order of the requests.
+/// Sends each request once, over `clients` connections. Returns the answers in the order of the requests.
 pub async fn each(
     address: SocketAddr,
     clients: usize,
@@ -270,7 +270,7 @@ pub async fn each(
     Ok((done, answers))
 }
 
-/// An HTTP/1.1 request; `headers` are whole lines, each with its end.
+/// An HTTP/1.1 request. `headers` are whole lines, each with its line end.
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {length}\r\n");
@@ -281,7 +281,7 @@ pub fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
 pub struct Connection {
     stream: BufReader<TcpStream>,
     line: String,
-    /// Of the last answer.
+    /// Body of the last answer.
     pub body: Vec<u8>,
     /// Name and value of the cookie that the last answer set.
     pub cookie: Option<String>,
@@ -296,7 +296,7 @@ impl Connection {
         Ok(Self { stream, line: String::new(), body: Vec::new(), cookie: None })
     }
 
-    /// Sends a request and reads its answer whole; anything but 200 or 303 is an error.
+    /// Sends a request and reads the whole answer. Any status but 200 or 303 is an error.
     pub async fn ask(&mut self, request: &[u8]) -> io::Result<()> {
         self.stream.write_all(request).await?;
         let mut length = 0;

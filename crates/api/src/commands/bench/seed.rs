@@ -1,4 +1,5 @@
-//! A stopped server's own ledger, opened in this process: whole lives written in batches, and bare appends as a floor.
+//! Opens a stopped server's ledger in this process: writes whole histories in batches, and plain appends as a
+//! floor.
 
 use super::{Failed, calls::Paused};
 use crate::commands::{EXIT_FAILED, load};
@@ -34,7 +35,7 @@ pub struct Inside {
     followers: JoinSet<()>,
 }
 
-/// One approval that is being written.
+/// One approval whose history is being written.
 struct Life {
     id: Ident,
     digest: String,
@@ -48,7 +49,7 @@ fn broken(what: impl std::fmt::Display) -> Failed {
 }
 
 impl Inside {
-    /// Opens the ledger that a stopped server's configuration names.
+    /// Opens the ledger of a stopped server, by its configuration.
     pub async fn open(config: &Path) -> Result<Self, Failed> {
         let config = load(config)?;
         let broker = match config.jetstream() {
@@ -70,12 +71,12 @@ impl Inside {
         Ok(Self { ledger, tenant, setup, followers })
     }
 
-    /// Ends what holds the ledger: afterwards a server may open it.
+    /// Closes the ledger. A server may open it afterwards.
     pub async fn close(mut self) {
         self.followers.shutdown().await;
     }
 
-    /// Writes approvals with the numbers `from..to`: whole lives, or opened alone.
+    /// Writes the approvals with the numbers `from..to`: with whole histories, or only opened.
     pub async fn write(&self, from: u64, to: u64, whole: bool) -> Result<(), Failed> {
         let mut number = from;
         while number < to {
@@ -226,9 +227,10 @@ impl Inside {
         Command::Report { world: self.world(life), enforcer: enforcer(life), outcome }
     }
 
-    /// Bare compare-and-swap appends, each the first on a subject of its own, as big as a redemption's. On the embedded
-    /// journal a message and its entry are one write, so an append is posted too; on JetStream it is the broker's
-    /// acknowledgement alone. Signed before the clock starts, no HTTP, no reading, no deciding. Appends a second.
+    /// Plain compare-and-swap appends, each the first on its own subject and as big as a redemption's. With
+    /// the embedded journal a message and its entry are one write, so an append is also posted; on JetStream
+    /// only the broker's acknowledgement is measured. Messages are signed before the clock starts; there is no
+    /// HTTP, reading or deciding. Returns appends a second.
     pub async fn floor(&self, tasks: usize, count: u64) -> Result<f64, Failed> {
         let appends = (0..count).map(|n| self.bare(n)).collect::<Result<Vec<_>, _>>()?;
         let mut shares: Vec<Vec<Append>> = (0..tasks).map(|_| Vec::new()).collect();
@@ -273,7 +275,7 @@ impl Inside {
     }
 }
 
-/// Whoever opened it.
+/// The enforcer that paused the call.
 fn enforcer(life: &Life) -> Ident {
     let requested = life.state.requested.as_ref().expect("its first message was folded");
     requested.opening.producer.clone()

@@ -1,4 +1,4 @@
-//! A server of our own in a directory of its own, as a child process.
+//! A server of the bench, in its own directory, as a child process.
 
 use super::super::{EXIT_UNAVAILABLE, Failed, terminate};
 use ledger::atomic;
@@ -21,9 +21,9 @@ const TICKS: f64 = 100.0;
 pub struct Site {
     dir: PathBuf,
     child: RefCell<Child>,
-    /// Where it listens.
+    /// Listening address.
     pub address: SocketAddr,
-    /// From the start of the process to the first answer.
+    /// Time from the start of the process to the first answer.
     pub started_in: Duration,
     /// A publisher's key.
     pub publisher: String,
@@ -32,7 +32,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts a server; an existing directory goes on. `sections` are those of the configuration beside the defaults.
+    /// Starts a server. An existing directory is used again. `sections` are added to the default
+    /// configuration.
     pub async fn start(
         dir: &Path,
         record: Option<&Path>,
@@ -103,7 +104,7 @@ impl Site {
         self.key("publisher.key", &roles)
     }
 
-    /// An API key that is kept in a file; made by `countersign key add` with these arguments, if there is none yet.
+    /// An API key from a file. If there is no file, `countersign key add` makes the key with these arguments.
     pub fn key(&self, file: &str, arguments: &[&str]) -> Result<String, Failed> {
         let path = self.dir.join(file);
         if !path.exists() {
@@ -139,7 +140,7 @@ impl Site {
         self.dir.join("countersign.toml")
     }
 
-    /// CPU seconds the server has used.
+    /// CPU seconds that the server has used.
     pub fn cpu(&self) -> f64 {
         let path = format!("/proc/{}/stat", self.child.borrow().id());
         let stat = fs::read_to_string(path).unwrap_or_default();
@@ -174,7 +175,7 @@ impl Site {
         Ok(())
     }
 
-    /// `fsck` of the stopped server, with its speed; and how fast hashing alone is.
+    /// Runs `fsck` on the stopped server. Returns its speed, and the speed of hashing alone.
     pub fn fsck(&self) -> Result<String, Failed> {
         let config = self.dir.join("countersign.toml").to_string_lossy().into_owned();
         let begin = Instant::now();

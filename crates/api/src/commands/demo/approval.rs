@@ -1,4 +1,5 @@
-//! The second half of the demo: a payment above the limit is held, a person decides, the call is let through once.
+//! The second half of the demo: a payment above the limit is paused, a person decides, and the call is
+//! released once.
 
 use super::{ours, refused};
 use crate::{
@@ -12,7 +13,7 @@ use ledger::{atomic, ident::Ident, journal::embedded, json, keyring::random32};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
-/// Two rules, and who is asked. Amounts are in minor units: 100000 is EUR 1,000.00.
+/// Two rules, and the people they ask. Amounts are in minor units: 100000 is EUR 1,000.00.
 const RULES: &str = r#"# Who must approve what. The first rule that matches a call counts.
 
 [[rule]]
@@ -41,9 +42,9 @@ id = "p-bob"
 name = "Bob Ito"
 groups = ["finance", "operations"]
 "#;
-/// What the agent wants to pay.
+/// The payment that the agent wants to make.
 const PARAMS: &str = r#"{"amount":125000,"creditor":"Nordwind GmbH","currency":"EUR","iban":"DE02120300000000202051","invoice":"4712"}"#;
-/// What somebody makes of it on the way.
+/// The same payment, changed on its way.
 const FORGED: &str = r#"{"amount":125000,"creditor":"Nordwind GmbH","currency":"EUR","iban":"GB33BUKB20201555555555","invoice":"4712"}"#;
 const AGENT: &str = "agt-payments";
 const RUN: &str = "run-8c21";
@@ -53,17 +54,17 @@ const SOURCE: &str = "/gateways/payments-eu-2";
 /// The path of the demo's tenant.
 const TENANT: &str = "/v1/tenants/acme";
 
-/// The parties, and where they are.
+/// The parties of the demo and their addresses.
 pub struct Stage<'a> {
     /// Folder with keys and files.
     pub dir: &'a Path,
     /// Base URL.
     pub url: &'a str,
-    /// Roles admin and auditor.
+    /// Client with the roles admin and auditor.
     pub admin: &'a Client,
-    /// Publisher and enforcer `gw-1`.
+    /// Client of publisher and enforcer `gw-1`.
     pub gateway: &'a Client,
-    /// Reviewer: Ana.
+    /// Client of the reviewer Ana.
     pub person: &'a Client,
 }
 
@@ -75,7 +76,7 @@ pub fn write_files(dir: &Path) -> Result<(), Failed> {
     Ok(atomic::create(&folder.join("people.toml"), PEOPLE.as_bytes())?)
 }
 
-/// Tells it, with the answer of whoever decides on the page; with `once` Ana's, given at once.
+/// Runs this half. The answer comes from the page, or with `once` from Ana at once.
 pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
     let (nonce, opened) = hold(stage)?;
     let id = text(&opened["id"]).to_owned();
@@ -106,7 +107,8 @@ pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
     take_away(stage, &id)
 }
 
-/// Puts the rules in force, and publishes the decision that pauses a call. The call's nonce and the approval.
+/// Applies the rules, and publishes the decision that pauses a call. Returns the call's nonce and the
+/// approval.
 fn hold(stage: &Stage<'_>) -> Result<(String, Value), Failed> {
     say(&strong("\n6. A payment above the limit is held until a person says yes"));
     let at = |name: &str| stage.dir.join(name).to_string_lossy().into_owned();
@@ -157,7 +159,7 @@ fn decision(nonce: &str) -> Result<Value, Failed> {
     Ok(event)
 }
 
-/// Waits until people decided, or time did.
+/// Waits until people have decided or the deadline has passed.
 fn answered(stage: &Stage<'_>, path: &str) -> Result<Value, Failed> {
     let mut answer: Value = read(&stage.admin.get(path)?);
     while answer["state"] == "pending" {
@@ -167,7 +169,7 @@ fn answered(stage: &Stage<'_>, path: &str) -> Result<Value, Failed> {
     Ok(answer)
 }
 
-/// One token, for this call, once.
+/// Mints one token and redeems it for this call, once.
 fn spend(stage: &Stage<'_>, path: &str, nonce: &str) -> Result<(), Failed> {
     say(&strong("\n7. The gateway gets one token, for exactly this call, and spends it once"));
     let minted = stage.gateway.post_json(&format!("{path}/token"), &json!({}))?;
@@ -198,7 +200,7 @@ fn spend(stage: &Stage<'_>, path: &str, nonce: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The auditor's copy, checked offline.
+/// Exports the auditor's copy and checks it offline.
 fn take_away(stage: &Stage<'_>, id: &str) -> Result<(), Failed> {
     say(&strong("\n8. The auditor takes the whole story along, and tells it again offline"));
     let at = |name: &str| stage.dir.join(name).to_string_lossy().into_owned();

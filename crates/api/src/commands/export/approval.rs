@@ -18,10 +18,10 @@ use ledger::{
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeMap, path::Path};
 
-/// How a README of ours begins.
+/// Beginning of a README of ours.
 pub const KIND: &[u8] = b"This is the whole history of one approval,";
 
-/// For people, and what the export is known by.
+/// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
     format!(
         "\
@@ -42,7 +42,7 @@ Check it with the log's public key, which you must have from somewhere else:
     )
 }
 
-/// Writes the history of approval `id` as it is now. Everything is proven under one checkpoint.
+/// Writes the history of approval `id` as it is now. One checkpoint proves all of it.
 pub fn run(
     client: &Client,
     tenant: &str,
@@ -52,7 +52,7 @@ pub fn run(
 ) -> Result<(), Failed> {
     let id = Ident::new(id).map_err(|_| Failed::new(EXIT_FAILED, "not the id of an approval"))?;
     let base = format!("/v1/tenants/{tenant}");
-    // First what there is, then the checkpoint: what was answered is published.
+    // Fetch the history before the checkpoint: what was answered is published by then.
     let approval = json(&client.get(&format!("{base}/approvals/{id}"))?)?;
     let log = format!("{base}/logs/1");
     let note = client.get(&format!("{log}/checkpoint"))?;
@@ -112,7 +112,7 @@ fn json(bytes: &[u8]) -> Result<Value, Failed> {
     serde_json::from_slice(bytes).map_err(|_| unreadable())
 }
 
-/// The hash tiles of a tree of one size, fetched when they are needed. A partial one is served for ever.
+/// The hash tiles of a tree of one size, fetched on demand. A partial tile is served for ever.
 struct Remote<'a> {
     client: &'a Client,
     log: &'a str,

@@ -1,8 +1,9 @@
-//! The folder that an export is written to: new, empty, or an earlier export of the same log.
+//! The folder of an export: new, empty, or an earlier export of the same log.
 //!
-//! `README.txt`, which is written first and names the log, is what an export is known by. Nothing else is overwritten or
-//! removed, nothing is reached through a link, and two exports into one folder do not meet. `checkpoint` is taken away
-//! before anything is changed and comes back last: a folder without it is not finished.
+//! An export is recognised by `README.txt`, which is written first and names the log. Nothing else is
+//! overwritten or removed, nothing is reached through a link, and two exports into one folder exclude each
+//! other. `checkpoint` is removed before anything is changed, and written last: a folder without it is
+//! incomplete.
 
 use super::checkpoint_of;
 use crate::{
@@ -20,33 +21,34 @@ use std::path::Path;
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 /// Largest entry bundle, in bytes: 256 entries of 65,535 bytes and their lengths.
 const BUNDLE_BYTES_MAX: u64 = 256 * (65_535 + 2);
-/// How many foreign names are told.
+/// Most foreign names that are reported.
 const TOLD_MAX: usize = 5;
-/// How many folders deep an export is at most.
+/// Deepest folder of an export.
 const DEPTH_MAX: usize = 12;
-/// Lines of the README by which an export is known: what it is, nothing, and the log.
+/// Lines of the README by which an export is recognised: its kind, an empty line, and the log.
 const MARK_LINES: usize = 3;
 
-/// What becomes of a file that is found in the folder.
+/// What to do with a file in the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It belongs to the export.
     Keep,
-    /// An export wrote it, and it no longer belongs to it.
+    /// An export wrote it, but it no longer belongs there.
     Remove,
-    /// Somebody else's.
+    /// Somebody else wrote it.
     Foreign,
 }
 
-/// A folder that is ours.
+/// The folder of an export.
 pub struct Target {
     root: Folder,
-    /// What was exported before, if that was finished.
+    /// Checkpoint of the earlier export, if that was completed.
     pub before: Option<Checkpoint>,
 }
 
 impl Target {
-    /// Makes the folder or takes it up again. `readme` begins with what makes the export known: its kind and its log.
+    /// Makes the folder, or uses an earlier one. `readme` begins with kind and log, by which the export is
+    /// recognised.
     pub fn open(dir: &Path, readme: &str) -> Result<Self, Failed> {
         if !dir.is_symlink() && !dir.exists() {
             atomic::make_folder(dir)?;
@@ -88,12 +90,12 @@ impl Target {
         Ok(Self { root, before })
     }
 
-    /// From here to [`Self::finish`] the folder is not what any checkpoint says.
+    /// Marks the folder as incomplete until [`Self::finish`].
     pub fn begin(&self) -> Result<(), Failed> {
         Ok(self.root.remove("checkpoint")?)
     }
 
-    /// The bytes of a file that is there.
+    /// Reads a file, if it exists.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failed> {
         let (folders, name) = split(path);
         let Some(folder) = self.folder(folders, false)? else { return Ok(None) };
@@ -109,7 +111,7 @@ impl Target {
         Ok(())
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub fn remove(&self, path: &str) -> Result<(), Failed> {
         let (folders, name) = split(path);
         match self.folder(folders, false)? {
@@ -118,7 +120,7 @@ impl Target {
         }
     }
 
-    /// The innermost of some folders, each within the one before.
+    /// Opens the innermost of several nested folders.
     fn folder(&self, folders: &str, make: bool) -> Result<Option<Folder>, Failed> {
         let mut at = self.root.again()?;
         for name in folders.split('/').filter(|name| !name.is_empty()) {
@@ -131,13 +133,13 @@ impl Target {
         Ok(Some(at))
     }
 
-    /// Removes what does not belong to the export any more, and what a killed one left; what is not ours is named and
-    /// stays. Gives the number of disclosures that were removed.
+    /// Removes what no longer belongs to the export, and what a killed export left. Foreign files are reported
+    /// and stay. Returns the number of disclosures that were removed.
     pub fn sweep(&self, verdict: &dyn Fn(&str) -> Verdict) -> Result<u64, Failed> {
         sweep(&self.root, "", DEPTH_MAX, verdict)
     }
 
-    /// Everything is on the disk, then the checkpoint.
+    /// Syncs everything, then writes the checkpoint.
     pub fn finish(&self, note: &[u8]) -> Result<(), Failed> {
         self.root.sync_everything()?;
         Ok(self.root.replace("checkpoint", note)?)
@@ -174,14 +176,14 @@ fn sweep(
     for (name, path) in folders {
         if let Some(inner) = folder.folder(&name)? {
             removed += sweep(&inner, &path, depth - 1, verdict)?;
-            // Empty ones are of no use: partial tiles have become full.
+            // Remove empty folders: their partial tiles have become full ones.
             folder.remove_folder(&name)?;
         }
     }
     Ok(removed)
 }
 
-/// Whether a folder is one that an export has.
+/// True for the path of a folder that an export may have.
 fn is_of_an_export(path: &str) -> bool {
     path == "tile" || path == "disclosures" || path.starts_with("tile/")
 }
@@ -190,7 +192,7 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// The lines by which an export is known.
+/// The lines by which an export is recognised.
 fn mark(readme: &[u8]) -> Option<&[u8]> {
     let ends = readme.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     ends.map(|(at, _)| at).nth(MARK_LINES - 1).map(|end| &readme[..end])

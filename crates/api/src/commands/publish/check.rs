@@ -1,4 +1,4 @@
-//! `countersign publish --check`: read as the server reads, and nothing sent.
+//! `countersign publish --check`: reads events as the server does, and sends nothing.
 
 use super::{
     EXIT_FAILED, Failed,
@@ -12,7 +12,7 @@ use crate::{
 use ledger::event;
 use serde_json::json;
 
-/// Checks every event; exits 1 if one is wrong.
+/// Checks every event. Exit status 1 if one is wrong.
 pub fn run(arguments: &Publish) -> Result<(), Failed> {
     let mut lines = Lines::new(Input::open(&arguments.file)?);
     let mut told = Told { as_json: arguments.json, right: 0, wrong: 0 };

@@ -1,4 +1,4 @@
-//! Reading events one a line, and knowing exactly what was read.
+//! Reads events one a line, and records exactly what was read.
 
 use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed, REQUEST_BYTES};
 use ledger::journal::BODY_BYTES_MAX;
@@ -11,17 +11,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Longest line, in bytes: an event, and some white space around it.
+/// Longest line, in bytes: an event with some white space around it.
 const LINE_BYTES_MAX: u64 = BODY_BYTES_MAX as u64 + 1024;
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
-/// A byte order mark, as Windows' programs put it before a file.
+/// A byte order mark, which some Windows programs put before a file.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// A file or standard input.
 pub struct Input {
     path: PathBuf,
-    /// Only of a regular file: it can become longer, shorter or another one.
+    /// Only for a regular file, which may grow, shrink or be replaced.
     file: Option<File>,
     reader: Box<dyn Read>,
 }
@@ -44,12 +44,12 @@ impl Input {
         Ok(Self { path: path.to_owned(), file: kept, reader: Box::new(file) })
     }
 
-    /// Bytes of a regular file.
+    /// Size of a regular file in bytes.
     pub fn length(&self) -> Option<u64> {
         self.file.as_ref().and_then(|file| file.metadata().ok()).map(|meta| meta.len())
     }
 
-    /// Whether another path is the same file.
+    /// True if another path leads to the same file.
     pub fn is(&self, other: &Path) -> bool {
         let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
         let theirs = std::fs::metadata(other).ok();
@@ -57,12 +57,12 @@ impl Input {
     }
 }
 
-/// A beginning of the input.
+/// How much of the input was read.
 #[derive(Clone, Default)]
 pub struct Progress {
-    /// Lines, also empty ones.
+    /// Number of lines, including empty ones.
     pub lines: u64,
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: u64,
     /// SHA-256 of those bytes.
     pub hash: Sha256,
@@ -70,42 +70,42 @@ pub struct Progress {
 
 /// A line that is not empty.
 struct Line {
-    /// Counted from 1.
+    /// Number of the line, from 1.
     number: u64,
-    /// Without white space around it.
+    /// Text without white space around it.
     text: Vec<u8>,
     ends: bool,
-    /// What was read with it.
+    /// How much was read up to and including this line.
     after: Progress,
 }
 
-/// What the input holds, as its first line tells.
+/// Form of the input, by its first line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin {
     /// One event a line.
     Lines,
-    /// JSON as people write it: over several lines, or an array.
+    /// JSON over several lines, or an array.
     Whole,
 }
 
 /// The lines of an input.
 pub struct Lines {
-    /// What was given out.
+    /// How much was returned to the caller.
     pub done: Progress,
-    /// What was read.
+    /// How much was read.
     ahead: Progress,
     input: Input,
     reader: BufReader<Box<dyn Read>>,
-    /// Read, but not given out.
+    /// A line that was read but not returned.
     waiting: Option<Line>,
-    /// The last line, which ends in the middle of a value and so was not given out.
+    /// Number of the last line, if it ends in the middle of a value and so was not returned.
     torn: Option<u64>,
-    /// Whether a line that is a JSON object was given out.
+    /// True once a line with a JSON object was returned.
     has_event: bool,
 }
 
 impl Lines {
-    /// Begins at the input's beginning.
+    /// Begins at the start of the input.
     pub fn new(mut input: Input) -> Self {
         let reader = std::mem::replace(&mut input.reader, Box::new(std::io::empty()));
         let reader = BufReader::with_capacity(READ_BYTES, reader);
@@ -113,12 +113,12 @@ impl Lines {
         Self { done, ahead, input, reader, waiting: None, torn: None, has_event: false }
     }
 
-    /// The input, for messages.
+    /// Name of the input, for messages.
     pub fn path(&self) -> &Path {
         &self.input.path
     }
 
-    /// Reads this many bytes, of lines that are done; fewer if the input ends before. They may be anything.
+    /// Skips this many bytes of finished lines, whatever they are. Fewer if the input ends before.
     pub fn skip(&mut self, bytes: u64) -> Result<(), Failed> {
         while self.ahead.bytes < bytes {
             let chunk = self.reader.fill_buf().map_err(|e| failed(&self.input.path, &e))?;
@@ -137,9 +137,9 @@ impl Lines {
         Ok(())
     }
 
-    /// Looks at the first line that is not empty, which is given out later all the same.
+    /// Reads the first line that is not empty, to determine the form. The line is still returned later.
     pub fn begin(&mut self) -> Result<Begin, Failed> {
-        // Whoever goes on has said before that there is one a line.
+        // A resumed run has seen before that there is one event a line.
         if self.has_event {
             return Ok(Begin::Lines);
         }
@@ -153,7 +153,7 @@ impl Lines {
         Ok(begin)
     }
 
-    /// Everything from here on, at most `max` bytes, with as many line ends before it as there were.
+    /// Returns the rest, at most `max` bytes, after as many line ends as came before it.
     pub fn rest(&mut self, max: u64) -> Result<Vec<u8>, Failed> {
         let mut all = Vec::new();
         if let Some(line) = self.waiting.take() {
@@ -173,7 +173,8 @@ impl Lines {
         Ok(all)
     }
 
-    /// Up to `max` lines that are not empty, with their 1-based numbers. A pipe is not waited for once there is one.
+    /// Up to `max` lines that are not empty, with their numbers. Does not wait for a pipe once there is one
+    /// line.
     pub fn batch(&mut self, max: usize) -> Result<Vec<(u64, Vec<u8>)>, Failed> {
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -190,7 +191,7 @@ impl Lines {
                         format!("line {}: {TOO_LONG}", line.number),
                     ));
                 }
-                // What stands before it is sent first.
+                // Send the lines before it first.
                 self.waiting = Some(line);
                 break;
             }
@@ -206,7 +207,7 @@ impl Lines {
         Ok(batch)
     }
 
-    /// The next line that is not empty, whatever it is; an error if it is longer than an event may be.
+    /// The next line that is not empty. An error if it is longer than an event may be.
     pub fn one(&mut self) -> Result<Option<(u64, Vec<u8>)>, Failed> {
         match self.next()? {
             Some(line) if line.text.len() > BODY_BYTES_MAX => {
@@ -216,9 +217,9 @@ impl Lines {
         }
     }
 
-    /// A file of something else would become one rejected entry a line, for ever.
+    /// Refuses input without events: each line of another file would become a rejected entry, for ever.
     fn must_hold_events(&mut self, batch: &[(u64, Vec<u8>)]) -> Result<(), Failed> {
-        // The one line that a pipe has given by now says nothing of those to come.
+        // The only line that a pipe has given so far does not show what follows.
         let says_enough = self.input.file.is_some() || batch.len() > 1;
         let is_event = |(_, line): &(u64, Vec<u8>)| {
             line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
@@ -239,12 +240,13 @@ impl Lines {
         Err(Failed::new(EXIT_FAILED, text))
     }
 
-    /// The number of the last line if it was left out because it ends in the middle.
+    /// Number of the last line, if it was left out because it ends in the middle.
     pub fn torn_line(&self) -> Option<u64> {
         self.torn
     }
 
-    /// A file that lost what was read from it is another file now; what follows there is not what follows here.
+    /// Checks that the file still holds what was read. Otherwise it is another file, and the rest does not
+    /// follow.
     pub fn still_there(&self) -> Result<(), Failed> {
         match self.input.length() {
             Some(length) if length < self.done.bytes => {
@@ -260,7 +262,7 @@ impl Lines {
         }
     }
 
-    /// What is waiting, or the next line.
+    /// The waiting line, or the next one.
     fn next(&mut self) -> Result<Option<Line>, Failed> {
         match self.waiting.take() {
             Some(line) => Ok(Some(line)),
@@ -283,7 +285,7 @@ impl Lines {
             self.ahead.bytes += read;
             self.ahead.lines += 1;
             let text = if is_first { line.strip_prefix(BOM).unwrap_or(&line) } else { &line };
-            // One that is too long goes on as it is: its length says so.
+            // A line that is too long is returned as it is: its length shows the fault.
             let is_whole = ends || read < LINE_BYTES_MAX;
             let text = if is_whole { text.trim_ascii() } else { text };
             if !text.is_empty() {
@@ -294,7 +296,7 @@ impl Lines {
     }
 }
 
-/// Whether a text is JSON that ends too early.
+/// True if a text is JSON that ends too early.
 fn is_torn(text: &[u8]) -> bool {
     text.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(text).is_err_and(|e| e.is_eof())
 }

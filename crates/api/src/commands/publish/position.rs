@@ -1,7 +1,7 @@
-//! How far a file was published, and which file that was.
+//! The position up to which a file was published, and the identity of that file.
 //!
-//! A number of lines alone would skip events of whatever lies under the file's name tomorrow. So a position also says how
-//! many bytes those lines had, their digest, and which log took them.
+//! A number of lines alone would skip events of another file that later has the same name. So a position also
+//! has the number of bytes of those lines, their digest, and the log that took them.
 
 use super::{
     EXIT_UNREADABLE, EXIT_USAGE, Failed,
@@ -14,32 +14,32 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use std::path::{Path, PathBuf};
 
-/// Largest file of a position, in bytes.
+/// Largest position file, in bytes.
 const FILE_BYTES_MAX: u64 = 4096;
 
-/// A position, as its file holds it.
+/// A position, as stored in its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Position {
     v: u8,
-    /// Name of the log that took them; empty while nothing was taken.
+    /// Name of the log that took the lines. Empty while nothing was taken.
     origin: String,
-    /// How many entries that log had at least.
+    /// Least number of entries that the log had.
     size: u64,
     lines: u64,
     bytes: u64,
-    /// Of those bytes, hex.
+    /// SHA-256 of those bytes, hex.
     sha256: String,
 }
 
-/// The file of a position, and what stands in it.
+/// The file of a position, and its content.
 pub struct Resume {
     path: PathBuf,
     position: Position,
 }
 
 impl Resume {
-    /// Reads the file, or makes it; so it can be written before anything is sent.
+    /// Reads the file, or makes it, so that a file that can't be written is found before anything is sent.
     pub fn open(path: &Path, input: &Input) -> Result<Self, Failed> {
         let unreadable = |why: String| Failed::new(EXIT_UNREADABLE, why);
         if input.is(path) {
@@ -64,7 +64,7 @@ impl Resume {
         Ok(resume)
     }
 
-    /// Passes over what is published, once that is known to be the same bytes, in the same log.
+    /// Skips what is published, after checking that it is the same bytes and the same log.
     pub fn skip(&self, lines: &mut Lines, client: &Client, tenant: &str) -> Result<(), Failed> {
         let position = &self.position;
         if position.bytes == 0 {
@@ -102,7 +102,7 @@ impl Resume {
         }
     }
 
-    /// Everything that `lines` gave out is published.
+    /// Stores that everything that `lines` returned is published.
     pub fn reached(&mut self, lines: &Lines, (origin, size): (String, u64)) -> Result<(), Failed> {
         let (done, sha256) = (&lines.done, digest(lines));
         self.position =

@@ -1,17 +1,17 @@
-//! Events as people write them: JSON over several lines, one after the other, or in an array. Read whole before any is sent.
+//! Events over several lines, one after the other, or in an array. All of them are read before any is sent.
 
 use super::{EXIT_FAILED, Failed, REQUEST_BYTES, lines::Lines};
 use ledger::journal::BODY_BYTES_MAX;
 use serde_json::value::RawValue;
 
-/// Most that is read whole, in bytes.
+/// Most bytes of such an input.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
 
 /// The text of every event, as written.
 pub struct Events(Vec<Box<RawValue>>);
 
 impl Events {
-    /// In order.
+    /// The texts, in order.
     pub fn texts(&self) -> Vec<&str> {
         self.0.iter().map(|value| value.get()).collect()
     }
@@ -26,7 +26,7 @@ pub fn read(lines: &mut Lines) -> Result<Events, Failed> {
     })
 }
 
-/// JSON values one after the other; the elements of an array stand for themselves.
+/// Reads JSON values one after the other. An array gives its elements.
 fn parse(text: &[u8]) -> Result<Vec<Box<RawValue>>, String> {
     let mut events = Vec::new();
     for value in serde_json::Deserializer::from_slice(text).into_iter::<Box<RawValue>>() {
@@ -50,7 +50,7 @@ fn parse(text: &[u8]) -> Result<Vec<Box<RawValue>>, String> {
     Ok(events)
 }
 
-/// Parts that one request takes.
+/// Splits events into parts that fit one request.
 pub fn batches<'a, 'b>(events: &'a [&'b str], max: usize) -> Vec<&'a [&'b str]> {
     let mut batches = Vec::new();
     let mut rest = events;

@@ -1,4 +1,4 @@
-//! Taking back: a call that is not wanted any more, a grant, a token.
+//! Withdrawals: of a call, of a grant, of a token.
 
 use super::{Asking, View};
 use crate::{app::App, problem::Problem, routes::body};

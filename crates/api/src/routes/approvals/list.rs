@@ -1,4 +1,4 @@
-//! Lists of approvals, in pages that lose nothing when what they began at has ended.
+//! Lists of approvals in pages. A page's cursor stays usable when its approval has ended.
 
 use super::{Asking, View};
 use crate::{
@@ -18,12 +18,12 @@ use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Reverse, sync::Arc};
 
-/// Most approvals of one page.
+/// Most approvals on a page.
 const PAGE_MAX: usize = 200;
-/// Approvals of a page that does not say how many.
+/// Approvals on a page, unless the query says how many.
 const PAGE: usize = 50;
 
-/// Which approvals.
+/// Approvals that a list has.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Which {
@@ -54,7 +54,7 @@ pub struct Page {
     next: Option<String>,
 }
 
-/// Where something stands in a list: the list is in this order, whatever comes and goes.
+/// A place in a list. The order is fixed, whatever approvals come and go.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Deadline(Nanos, Ident),
@@ -99,7 +99,7 @@ pub async fn list(
     let mut approvals = Vec::with_capacity(page.len());
     for brief in page {
         let approval = asking.worker.get(&brief.id).await?;
-        // It may have ended since.
+        // It may have ended since it was listed.
         let listed = |a: &&_| which != Which::Pending || Approval::is_pending(a);
         if let Some(approval) = approval.as_ref().filter(listed) {
             approvals.push(asking.view(approval)?);
@@ -127,8 +127,8 @@ fn place(which: Which, brief: &Brief) -> Place {
 }
 
 impl Asking {
-    /// The place that a cursor names: the id of the last approval of a page. Where that stood follows from the log, which
-    /// forgets nothing; what became of it since does not matter.
+    /// The place that a cursor names: the id of the last approval of a page. Its place follows from the log,
+    /// which forgets nothing; later events do not matter.
     async fn place_of(&self, which: Which, cursor: &str) -> Result<Place, Problem> {
         let wrong = || {
             Problem::new(Code::BadRequest, "after: not the `next` of a list with the same state.")

@@ -68,7 +68,7 @@ pub struct View {
 }
 
 impl View {
-    /// The view of an approval, with its frozen call if that is given.
+    /// The view of an approval, with its frozen call if one is given.
     pub fn new(
         worker: &Worker,
         approval: &Approval,
@@ -111,7 +111,7 @@ impl View {
 }
 
 impl View {
-    /// Why a command was refused, and how the approval stands.
+    /// The problem for a refused command, with the approval as it is now.
     pub fn refusal(&self, refusal: Refusal) -> Problem {
         let word = serde_json::to_value(self.state).unwrap_or_default();
         let word = word.as_str().unwrap_or_default();
@@ -121,7 +121,7 @@ impl View {
     }
 }
 
-/// What to do about an approval that was cancelled in the message that requested it.
+/// What to do about an approval that was cancelled by the message that requested it.
 fn cancelled_at_once(approval: &Approval) -> Option<&'static str> {
     let first = approval.steps.first()?;
     let cancelled = |event: &Event| matches!(event, Event::Cancelled { .. });
@@ -142,7 +142,7 @@ fn cancelled_at_once(approval: &Approval) -> Option<&'static str> {
     })
 }
 
-/// Places that are still to be filled, while people are asked.
+/// Places that are not filled, while people are asked.
 fn needed(state: &State) -> Vec<Value> {
     if state.phase != Phase::Pending {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! A click or a refresh that was believed.
+//! A click or a refresh, after its token was verified.
 
 use crate::app::App;
 use approvals::{
@@ -25,16 +25,16 @@ use ledger::{
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
-/// Longest time that a click may take: Teams tells the person of a failure soon after.
+/// Longest time for a click. Soon after, Teams shows the person a failure.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
-/// Why a click has no card for an answer.
+/// Why a click is not answered with a card.
 enum Trouble {
-    /// The button is none of ours, or on a message that we did not post.
+    /// The button is not ours, or is on a message that we did not post.
     NotOurs,
-    /// Nothing was changed; later it may work.
+    /// Nothing was changed. It may work later.
     Later(String),
-    /// It may have been taken.
+    /// The outcome is unknown.
     Unknown,
 }
 
@@ -81,16 +81,16 @@ impl IntoResponse for Trouble {
     }
 }
 
-/// An activity that was believed.
+/// An activity from a verified sender.
 pub(super) struct Incoming<'a> {
     pub(super) app: &'a App,
     pub(super) bot: &'a Connection,
-    /// The body as it came: evidence.
+    /// The raw body, for the evidence.
     pub(super) raw: &'a [u8],
 }
 
 impl Incoming<'_> {
-    /// The answer to a click or a refresh, in time.
+    /// Answers a click or a refresh in time.
     pub(super) async fn answer(&self, wanted: Wanted) -> Response {
         let answered = tokio::time::timeout(ANSWER_WAIT, self.try_answer(wanted)).await;
         answered.unwrap_or(Err(Trouble::Unknown)).unwrap_or_else(Trouble::into_response)
@@ -107,7 +107,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// The approval of a card that we posted in this connection, where the click says it is.
+    /// The approval of a card that we posted in this connection at the place of the click.
     async fn card_of(&self, shown: &Shown) -> Result<(Arc<Worker>, Approval), Trouble> {
         let worker = self.app.worker(&self.bot.tenant).ok_or(Trouble::NotOurs)?;
         let ours = |card: &Posted| inbound::is_card(card, &shown.conversation, &shown.message);
@@ -135,11 +135,11 @@ impl Incoming<'_> {
         let done = worker.review(&click.shown.approval, review).await?;
         let note = done.refused.map(|refusal| note(refusal, &click.shown.by));
         let shown = Self::show(&worker, &done.approval, &click.shown.by, note.as_deref());
-        // The answer was taken, or refused, whatever became of the card.
+        // The review was recorded or refused, whatever happened to the card.
         shown.map_err(|_| Trouble::Unknown)
     }
 
-    /// The card as this person may see it: all of it only for those who are asked.
+    /// The card as this person may see it: all of it only for people who are asked.
     fn show(
         worker: &Worker,
         approval: &Approval,

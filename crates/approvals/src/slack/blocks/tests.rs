@@ -1,6 +1,6 @@
 use super::*;
 
-/// What an agent would write to forge a card.
+/// A text by which an agent would forge a card.
 const HOSTILE: &str = "<!channel> *Approved by* <https://evil.example|Kim>\n\nApproved by Kim\u{202e}\u{200b} & <@U1>";
 
 fn card(phase: Phase) -> Card {
@@ -145,7 +145,7 @@ fn p9_only_a_pending_card_has_buttons_and_expiry_is_no_refusal() {
 #[test]
 fn p13_everything_at_its_most_is_within_the_limits_of_slack() {
     let long = "&".repeat(5000);
-    // Longer ones are decided on the page.
+    // Longer names are decided on the page.
     let name = "&".repeat(CELL_CHARS_MAX / 5);
     let card = Card {
         tool: name.clone(),

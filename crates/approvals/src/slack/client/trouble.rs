@@ -1,27 +1,27 @@
-//! What went wrong with a call, reduced to what must be done: the library's own error texts repeat bodies.
+//! Errors of a call, reduced to what must be done. The library's own error texts repeat bodies.
 
 use crate::cards::SendError;
 use slack_morphism::errors::SlackClientError;
 use std::{io, time::Duration};
 
-/// Longest error code of Slack's that is repeated, in bytes.
+/// Longest error code of Slack that is repeated, in bytes.
 const CODE_BYTES_MAX: usize = 64;
 
-/// What became of a call that did not succeed.
+/// Why a call did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// Too many calls.
+    /// Too many calls. Slack may say how long to wait.
     Limited(Option<Duration>),
-    /// Slack refused, by this code: nothing was done.
+    /// Slack refused with this code. Nothing was done.
     Code(String),
-    /// Slack failed, or answered what can't be read, or not at all: it may have been done.
+    /// Slack failed, sent an unreadable answer, or did not answer. The outcome is unknown.
     Unknown(&'static str),
-    /// Nobody was reached: nothing was done.
+    /// Slack was not reached. Nothing was done.
     Unreached,
 }
 
 impl Trouble {
-    /// What is to be done after a call that makes a message: made twice, it would be seen twice.
+    /// What to do after a call that makes a message. Repeating it could show the message twice.
     pub(super) fn of_post(self) -> SendError {
         match self {
             Self::Unknown(_) => SendError::Unknown,
@@ -33,7 +33,7 @@ impl Trouble {
         }
     }
 
-    /// What is to be done after any other call: doing it again is harmless.
+    /// What to do after any other call. Repeating it does no harm.
     pub(super) fn of_change(self) -> SendError {
         match self {
             Self::Limited(after) => SendError::Later("ratelimited".into(), after),
@@ -57,7 +57,7 @@ impl Trouble {
 }
 
 impl From<SlackClientError> for Trouble {
-    /// Without the error's text: that repeats bodies.
+    /// Drops the error's text, because it repeats bodies.
     fn from(error: SlackClientError) -> Self {
         match error {
             SlackClientError::RateLimitError(limit) => Self::Limited(limit.retry_after),
@@ -82,7 +82,8 @@ impl From<SlackClientError> for Trouble {
     }
 }
 
-/// Whether a refusal is about what the message holds, not about the channel or us: a smaller one may be taken.
+/// True if Slack refuses the content of the message, not the channel or the app. A smaller message may be
+/// accepted.
 pub(super) fn is_about_content(code: &str) -> bool {
     [
         "block_mismatch",
@@ -99,7 +100,7 @@ pub(super) fn is_about_content(code: &str) -> bool {
     .contains(&code)
 }
 
-/// Errors that come only before a byte is sent.
+/// Errors that can only happen before a byte is sent.
 fn was_not_reached(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -119,7 +120,7 @@ fn was_not_reached(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// A code of Slack's, if it looks like one.
+/// Slack's error code, if it looks like one.
 fn code(text: &str) -> String {
     let is_code = (1..=CODE_BYTES_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');

@@ -161,7 +161,7 @@ fn membership_is_the_users_own() {
     check_clicker(Value::Null, json!("E1"), &["E1"]);
     check_clicker(Value::Null, json!("T1"), &["T1"]);
     check_clicker(json!({"id": "T5", "enterprise_id": "E1"}), json!("T5"), &["E1"]);
-    // Guests: at home elsewhere, whatever the place of the click.
+    // Guests belong to another workspace, wherever they click.
     check_clicker(json!({"id": "T1", "enterprise_id": "E1"}), json!("T9"), &[]);
     check_clicker(json!({"id": "T1"}), Value::Null, &[]);
     check_clicker(json!({"id": "T9", "enterprise_id": "E9"}), json!("T9"), &[]);

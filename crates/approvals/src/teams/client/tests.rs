@@ -57,7 +57,7 @@ fn fake(answer: impl Fn(&str, &str) -> (String, Value) + Send + 'static) -> Fake
             let whole = format!(
                 "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{json}"
             );
-            // Before the answer: whoever has the answer finds the request in the list.
+            // Send before answering, so that a test that has the answer finds the request in the list.
             if sent.send(request).is_err() {
                 return;
             }
@@ -155,7 +155,7 @@ fn a_token_goes_to_listed_hosts_and_along_no_redirect() {
     });
     let first = client(&fake.url, &format!("{}/teams/", fake.url));
     assert_eq!(first.post(CHANNEL, &message()), Err(SendError::Refused("307".into())));
-    // Whatever led to the URL: the host is looked at again before the token leaves.
+    // Wherever the URL came from, the host is checked again before the token is sent.
     let unlisted = Url::parse(&catcher.url).unwrap();
     let refused = first.call(Call::Post(&message()), &unlisted).err();
     assert!(matches!(refused, Some(SendError::Refused(_))), "{refused:?}");
@@ -202,7 +202,7 @@ fn every_answer_says_what_to_do() {
     let gone = SendError::Locked("404 Code".into());
     assert_eq!(answered("404 No"), (SendError::Refused("404 Code".into()), Err(gone)));
     assert_eq!(answered("500 No"), (SendError::Unknown, Err(SendError::Unknown)));
-    // Posted, but with no id to change it by.
+    // Posted, but without an id by which to update it.
     assert_eq!(answered("201 Made").0, SendError::Unknown);
 }
 

@@ -1,4 +1,4 @@
-//! A person answers.
+//! Records a person's answer.
 
 use super::{Answer, Case, Refusal, refuse};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use ledger::{ident::Ident, time::Nanos};
 
-/// A review, as it came.
+/// A review as it came in.
 pub(super) struct Click<'a> {
     pub(super) world: &'a World,
     pub(super) by: Option<&'a Ident>,
@@ -25,8 +25,8 @@ pub(super) struct Click<'a> {
 }
 
 impl Case<'_> {
-    /// The same answer by the same person changes nothing, whenever it comes. Then time, the rule, who it is, what was
-    /// shown, how we know.
+    /// A repetition of the same person's same answer changes nothing, whenever it comes. Otherwise these are
+    /// checked in order: time, rule, person, what was shown, authentication.
     pub(super) fn review(&self, click: &Click<'_>) -> Answer {
         let before = click.by.and_then(|by| self.state.review_by(by));
         if before.is_some_and(|review| review.decision == click.decision) {
@@ -45,7 +45,7 @@ impl Case<'_> {
         }
     }
 
-    /// Who it is, and those of the person's groups that are asked.
+    /// Checks that the person may review. Returns the person and those of their groups that the rule asks.
     fn may_review<'c>(&self, click: &Click<'c>) -> Result<(&'c Ident, Vec<String>), Refusal> {
         let by = click.by.ok_or(Refusal::NotLinked)?;
         let groups = self.asked_groups(click.world, by);
@@ -67,7 +67,7 @@ impl Case<'_> {
         if !self.strong_enough(click) {
             return Err(Refusal::StepUp);
         }
-        // A yes may become a no while the quorum is not met; a no is final.
+        // An approve may become a deny until the quorum is met. A deny is final.
         let before = self.state.review_by(by);
         if before.is_some_and(|review| review.decision == Decision::Deny) {
             return Err(Refusal::AlreadyReviewed);
@@ -113,15 +113,15 @@ impl Case<'_> {
             evidence: click.evidence,
         }];
         events.extend(match click.decision {
-            // Whatever a log says: where enough said no, nothing is granted.
+            // If enough people have denied, grant nothing, whatever the log says.
             Decision::Approve => self.denial(None).or_else(|| self.grant(click.world, by, groups)),
             Decision::Deny => self.denial(Some(by)),
         });
         Answer::events(events)
     }
 
-    /// The grant, if the quorum is met by those who still may: active, no owner, and in groups that were theirs at the
-    /// review and are now.
+    /// Grants if the quorum is met by those who may still approve: they are active, do not own the agent, and
+    /// were in a needed group at their review and are in it now.
     fn grant(&self, world: &World, by: &Ident, groups: Vec<String>) -> Option<Event> {
         let mut approvers: People = self.state.approvers();
         approvers.insert(by.clone(), groups.into_iter().collect());
@@ -135,7 +135,7 @@ impl Case<'_> {
         Some(Event::Granted { by, execution_deadline })
     }
 
-    /// A no counts for ever: whoever loses the right to say yes has still said no.
+    /// A deny counts for ever, even if the person later loses the right to review.
     fn denial(&self, by: Option<&Ident>) -> Option<Event> {
         let mut deniers = self.state.deniers();
         deniers.extend(by.cloned());

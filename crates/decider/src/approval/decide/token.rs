@@ -1,4 +1,4 @@
-//! The token: made on demand, spent once.
+//! Tokens: made on demand, redeemed once.
 
 use super::{Answer, BY_RULE, Case, RULE_CHANGED, Refusal, refuse};
 use crate::approval::{
@@ -6,7 +6,7 @@ use crate::approval::{
 };
 use ledger::{ident::Ident, time::Nanos};
 
-/// What comes with a mint.
+/// Parts of a mint command.
 pub(super) struct MintCall<'a> {
     pub(super) world: &'a World,
     pub(super) enforcer: &'a Ident,
@@ -14,7 +14,7 @@ pub(super) struct MintCall<'a> {
     pub(super) kid: &'a str,
 }
 
-/// What comes with a redemption.
+/// Parts of a redeem command.
 pub(super) struct RedeemCall<'a> {
     pub(super) world: &'a World,
     pub(super) enforcer: &'a Ident,
@@ -24,7 +24,7 @@ pub(super) struct RedeemCall<'a> {
 }
 
 impl Case<'_> {
-    /// While a token lives, asking again gives nothing new: the worker signs the same one.
+    /// Makes a token. While one is valid, this gives no event: the worker signs the same token again.
     pub(super) fn mint(&self, call: &MintCall<'_>) -> Answer {
         if !self.is_enforcer(call.enforcer) {
             return refuse(Refusal::NotYours);
@@ -51,7 +51,7 @@ impl Case<'_> {
             return Answer::refused(Refusal::TooManyMints, events);
         }
         let life = now.plus_seconds(self.requested.rule.token_life);
-        // Tokens tell whole seconds: what is recorded is what they say.
+        // Times in a token are whole seconds, so record them as whole seconds too.
         let exp = whole_seconds(self.state.execution_deadline.map_or(life, |d| life.min(d)));
         if exp <= now {
             return Answer::refused(Refusal::TooLate, events); // less than a second is left
@@ -66,7 +66,8 @@ impl Case<'_> {
         Answer::events(events)
     }
 
-    /// Compare-and-swap makes one redemption win; here every other one is told why not.
+    /// Redeems the token. Compare-and-swap lets one redemption win; every other one is refused here, with the
+    /// reason.
     pub(super) fn redeem(&self, call: &RedeemCall<'_>) -> Answer {
         if !is_id(call.jti) || !is_id(call.redemption_id) {
             return refuse(Refusal::Malformed);
@@ -100,7 +101,8 @@ impl Case<'_> {
         }])
     }
 
-    /// A retry hears that it has won, whatever became of the call since; but only with the same call in hand.
+    /// A retry learns that its redemption won, whatever became of the call since. But only if it brings the
+    /// same call.
     fn redeemed_before(&self, call: &RedeemCall<'_>) -> Answer {
         if !self.state.is_redeemed_by(call.redemption_id, call.jti) {
             return self.redeem_rejected(call, Refusal::AlreadyRedeemed);
@@ -111,7 +113,8 @@ impl Case<'_> {
         Answer::events([])
     }
 
-    /// Why this token is not the one that lives. A token whose time passed is too late, not unknown.
+    /// Why this token is not the valid one. A token whose time has passed is refused as too late, not as
+    /// unknown.
     fn not_live(&self, call: &RedeemCall<'_>) -> Option<Refusal> {
         let token = self.state.token.as_ref().filter(|token| token.jti == call.jti);
         let Some(token) = token else { return Some(Refusal::TokenNotLive) };
@@ -121,7 +124,7 @@ impl Case<'_> {
         (call.world.now.plus_seconds(CLOCK_SKEW_MAX) < token.iat).then_some(Refusal::TokenNotLive)
     }
 
-    /// Recorded while something can still be redeemed or was and is awaited, within a limit.
+    /// Records a refused redemption, up to a limit, while the grant can be redeemed or its report is awaited.
     fn redeem_rejected(&self, call: &RedeemCall<'_>, why: Refusal) -> Answer {
         let recorded = [Phase::Granted, Phase::Minted, Phase::Redeemed];
         if !recorded.contains(&self.state.phase) || self.state.refusals >= REFUSALS_RECORDED_MAX {
@@ -141,7 +144,7 @@ fn revoked_by_rule() -> Answer {
     Answer::refused(Refusal::RuleChanged, [event])
 }
 
-/// The second in which `at` lies, at its beginning.
+/// `at` rounded down to a whole second.
 fn whole_seconds(at: Nanos) -> Nanos {
     Nanos(at.0 - at.0 % 1_000_000_000)
 }
@@ -154,7 +157,7 @@ mod tests {
         assert_eq!(whole_seconds(Nanos(at)), Nanos(expected));
     }
 
-    /// A token's times have no fraction, and `iat` is never later than the moment.
+    /// A token's times have no fraction, and `iat` is never later than the given moment.
     #[test]
     fn a_second_begins_where_it_begins() {
         check(7_000_000_000, 7_000_000_000);

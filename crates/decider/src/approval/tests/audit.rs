@@ -1,4 +1,5 @@
-//! Histories told by entries. What the events themselves may say is tested with `evolve`; here: everything around them.
+//! Tests of histories read from entries. What the events may say is tested with `evolve`; these tests are
+//! about everything around them.
 
 use super::desk::{DIGEST, ident, requested, rule, seconds};
 use crate::{
@@ -65,7 +66,7 @@ fn a_history_that_holds() {
     assert_eq!(audit.steps()[1].events, [Event::Reminded]);
 }
 
-/// Changes an entry (0: the decision) and tells what is wrong then; later entries follow the changed one.
+/// Changes an entry (0: the decision) and checks what is then wrong. Later entries follow the changed one.
 fn check(change: impl Fn(&mut Vec<Leaf>), expected: &str) {
     let mut leaves = told();
     change(&mut leaves);
@@ -112,7 +113,7 @@ fn messages_out_of_place() {
     let mut leaves = told();
     leaves[2].1["event"]["prev"] = json!("");
     assert!(audit(&leaves).unwrap_err().to_string().contains("`prev`"));
-    // A later epoch begins its own numbers; journal times may stand still.
+    // A later epoch has its own numbers; journal times may be equal.
     let mut leaves = told();
     leaves[2].1["journal"] = json!({"epoch": 2, "seq": 1, "time": seconds(1_800_000_001)});
     assert!(audit(&leaves).is_ok());
@@ -225,7 +226,7 @@ fn p7_disclosed_nonces() {
     assert_eq!((check(0), check(65)), (refused.clone(), refused));
 }
 
-/// Nobody whom the decision names as the owner may have answered; what names nobody is no reason to refuse.
+/// The owner whom the decision names must not have reviewed. A name of nobody is no reason to refuse.
 #[test]
 fn p10_the_disclosed_owner() {
     let mut leaves = told();

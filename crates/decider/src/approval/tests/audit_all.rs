@@ -1,4 +1,4 @@
-//! A whole log with approvals in it.
+//! Tests of a whole log with approvals.
 
 use super::{
     audit::{Leaf, chain, entry, id, told},
@@ -32,7 +32,7 @@ fn message(n: u64, event: &Value) -> Value {
     entry("approval", n, &json!({"approval_id": id(), "n": n, "prev": "", "events": [event]}))
 }
 
-/// Changes the log (0: rules, 1: decision, 2: request, 3: reminder) and tells what is wrong then.
+/// Changes the log (0: rules, 1: decision, 2: request, 3: reminder) and checks what is then wrong.
 fn check(change: impl Fn(&mut Vec<Leaf>), expected: &str) {
     let mut leaves = log();
     change(&mut leaves);
@@ -84,7 +84,7 @@ fn the_rule_was_in_force() {
     check(|log| drop(log.remove(0)), what);
     check(|log| log[0].1["event"]["rules"] = json!([]), what);
     check(|log| log.insert(1, (5, entry("rules", 0, &other))), what);
-    // Rules that change between the decision and the request: either may have been read.
+    // If rules change between the decision and the request, either version may have been read.
     let mut changed = log();
     let own = changed[0].1.clone();
     changed[0].1 = entry("rules", 0, &other);

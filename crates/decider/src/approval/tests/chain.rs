@@ -4,7 +4,7 @@ use super::desk::{Desk, ident, requested, rule, seconds};
 use crate::approval::*;
 use ledger::canonical;
 
-/// A begun approval, and the next message that would be right.
+/// A new approval, and its next message.
 fn begun() -> (State, Message) {
     let mut desk = Desk::new("{}");
     desk.say("request");

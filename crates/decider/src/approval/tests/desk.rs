@@ -1,4 +1,4 @@
-//! A worker's desk in words: commands as text, what came of them as text.
+//! A worker for tests, driven by text: commands go in as text, and their results come out as text.
 
 use super::super::*;
 use crate::{quorum::People, rule::Rule};
@@ -6,7 +6,7 @@ use ledger::ident::Ident;
 use std::sync::Arc;
 
 pub(super) const DIGEST: &str = "daHInlbkNmfOsploZOOJj4dRqKv08fmS6ouQxznXZa4";
-/// When every approval here begins, in seconds.
+/// Time at which every approval in these tests begins, in seconds.
 pub(super) const BEGIN: u64 = 1_800_000_000;
 
 pub(super) fn ident(text: &str) -> Ident {
@@ -47,13 +47,13 @@ pub(super) fn requested(rule: Rule) -> Requested {
     Requested::new(opening, call, rule, vec![ident("owen")], seconds(BEGIN)).unwrap()
 }
 
-/// One worker and the world around it.
+/// One worker, with its world.
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) state: State,
     pub(super) world: World,
     pub(super) requested: Requested,
-    /// What the journal took so far, with leaf and time.
+    /// Messages in the journal, with leaf and time.
     pub(super) log: Vec<(Message, String, Nanos)>,
     /// How far the journal's clock is ahead of the worker's.
     pub(super) journal_ahead: Nanos,
@@ -75,7 +75,7 @@ impl Desk {
         Self { state: State::begin("opening"), world, requested, log, journal_ahead }
     }
 
-    /// Takes one message into the journal.
+    /// Appends one message to the journal.
     pub(super) fn post(&mut self, events: Vec<Event>) {
         let at = Nanos(self.world.now.0 + self.journal_ahead.0);
         let approval_id = ident("apr-1");
@@ -86,7 +86,8 @@ impl Desk {
         self.log.push((message, leaf, at));
     }
 
-    /// Decides, writes, folds: `"reviewed granted"`, `"review_rejected !stale"`, `""` when it had happened already.
+    /// Decides, appends, folds. Returns for example `"reviewed granted"`, `"review_rejected !stale"`, or `""`
+    /// if it had no effect.
     pub(super) fn obey(&mut self, command: &Command) -> String {
         let answer = Approval::decide(&self.state, command);
         let mut said: Vec<_> = answer.events.iter().map(name).collect();
@@ -135,7 +136,7 @@ impl Desk {
         String::new()
     }
 
-    /// Says one line after the other.
+    /// Runs the lines one after the other.
     pub(super) fn run(&mut self, lines: &[impl AsRef<str>]) {
         for line in lines {
             self.say(line.as_ref());
@@ -186,7 +187,8 @@ impl Desk {
         }
     }
 
-    /// Signed in on the page a minute ago, having seen what is true now, unless said otherwise.
+    /// A review on the page after a sign-in one minute ago, with what is true now, unless options say
+    /// otherwise.
     fn review(&self, who: &str, decision: &str, options: &[&str]) -> Command {
         let parse = |text: &str| serde_json::from_value(text.into()).unwrap();
         let (mut via, mut method) = (Via::Web, Method::Key);
@@ -217,7 +219,7 @@ impl Desk {
     }
 }
 
-/// What a failing law prints: the commands beside it say the rest.
+/// Output of a failing law. The commands beside it show the rest.
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rule = String::from_utf8(ledger::canonical::of(&self.requested.rule)).unwrap();
@@ -230,7 +232,7 @@ impl std::fmt::Debug for Desk {
     }
 }
 
-/// The word of an event on the wire, with the codes that say why.
+/// Name of the event on the wire, with its reason codes.
 pub(super) fn name(event: &Event) -> String {
     let value = serde_json::to_value(event).unwrap();
     let why = value.get("why").or(value.get("reason")).and_then(|why| why.as_str());

@@ -1,9 +1,9 @@
-//! The edge cases of an approval's life, one table each: a command, and what comes of it.
+//! Edge cases of an approval's life, one table each: a command and its result.
 
 use super::desk::{DIGEST, Desk};
 use crate::approval::{MINTS_MAX, REFUSALS_RECORDED_MAX};
 
-/// Runs each command on one approval under the rule with these members changed, and compares what comes of it.
+/// Runs each command on one approval under the rule with these members changed, and compares the results.
 fn check(members: &str, script: &[(&str, &str)]) {
     let mut desk = Desk::new(members);
     for (line, (command, expected)) in script.iter().enumerate() {
@@ -179,7 +179,7 @@ fn a_role_lost_between_review_and_grant() {
             ("phase", "pending v3"),
         ],
     );
-    // A group that came after the review does not count; more groups at the review than now do no harm.
+    // A group that was added after the review does not count; additional groups at the review do no harm.
     pending(
         BOTH,
         &[
@@ -189,7 +189,7 @@ fn a_role_lost_between_review_and_grant() {
             ("ann approve", "reviewed"),
         ],
     );
-    // Ann and Bob would have been enough while both were bosses; now it takes three of finance, and the log says so.
+    // Ann and Bob would have been enough while both were bosses. Now three of finance are needed, and the log says so.
     let ways = r#"{"quorum":{"any":[{"at_least":2,"of":"boss"},{"at_least":3,"of":"finance"}]}}"#;
     pending(
         ways,
@@ -314,7 +314,7 @@ fn l9_after_the_approval_deadline() {
 
 #[test]
 fn p9_time_begins_anew() {
-    // A clock that was a year ahead when the call was paused: the whole time again, from now on.
+    // The clock was a year ahead when the call was paused: the approval has its whole time again from now on.
     pending(
         "{}",
         &[
@@ -331,7 +331,7 @@ fn p9_time_begins_anew() {
             ("bob approve", "expired(deadline) !too_late"),
         ],
     );
-    // Whatever is wanted first brings it along.
+    // Any first command also applies the reset.
     pending(
         "{}",
         &[
@@ -350,7 +350,7 @@ fn p9_time_begins_anew() {
         "{}",
         &[("clock 9", ""), ("owen approve", "clock_reset review_rejected(own_call) !own_call")],
     );
-    // What is over by the right time too is over; an entry from before it was asked for says nothing.
+    // An approval that is over by the right time too stays over; an entry from before the request has no effect.
     pending("{}", &[("clock 9", ""), ("at 3600", ""), ("tick", "expired(deadline)")]);
     pending("{}", &[("clock 7", ""), ("tick", "")]);
     pending("{}", &[("cancel gone", "cancelled(gone)"), ("clock 9", ""), ("tick", "")]);
@@ -358,7 +358,7 @@ fn p9_time_begins_anew() {
 
 #[test]
 fn p9_time_begins_anew_after_the_grant() {
-    // A token of the wrong time is void, and the next one has its whole life.
+    // A token of the wrong time is void, and the next one has its full validity.
     minted(&[
         ("clock 9", ""),
         ("at 5", ""),
@@ -377,7 +377,7 @@ fn p9_time_begins_anew_after_the_grant() {
 
 #[test]
 fn l9_the_journal_s_clock_judges_again() {
-    // Decided before the deadline, written at it.
+    // Decided before the deadline, appended at it.
     pending(
         "{}",
         &[
@@ -415,7 +415,7 @@ fn l9_the_journal_s_clock_judges_again() {
         ("phase", "lapsed v4"),
         ("redeem gw j1 r1", "!too_late"),
     ]);
-    // The token's end, too.
+    // The token's end is judged too.
     minted(&[
         ("at 139", ""),
         ("journal-ahead 1000", ""),
@@ -552,7 +552,7 @@ fn minting() {
         ("redeem gw j3 r1", "redeemed"),
         ("mint gw j4", "!not_now"),
     ]);
-    // A token tells whole seconds: in the last part of one before the execution deadline there is none to give.
+    // A token has whole seconds, so in the last part of a second before the execution deadline none can be made.
     pending(
         ONE,
         &[

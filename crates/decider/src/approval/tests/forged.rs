@@ -1,4 +1,5 @@
-//! What a log may not say: each event is put after a life of commands, and either follows or marks it as corrupt.
+//! Events that a log must not contain: each event is put after a series of commands, and either follows or
+//! marks the state as corrupt.
 
 use super::desk::{BEGIN, Desk, seconds};
 use crate::approval::{Event, MINTS_MAX, REFUSALS_RECORDED_MAX, State};
@@ -8,7 +9,7 @@ const ANY: &str =
     r#"{"quorum":{"any":[{"at_least":2,"of":"legal"},{"at_least":2,"of":"finance"}]}}"#;
 const TWO_DENY: &str = r#"{"deny":2}"#;
 
-/// Lives that end at each point.
+/// Series of commands that end in each phase.
 const PENDING: [&str; 1] = ["request"];
 const REVIEWED: [&str; 2] = ["request", "ann approve"];
 const GRANTED: [&str; 3] = ["request", "ann approve", "bob approve"];
@@ -94,7 +95,7 @@ fn l3_reviews_that_can_t_be() {
     refused(strong, &PENDING, &yes.replace(r#""key""#, r#""teams""#));
 }
 
-/// A log that tells of enough refusals and of no denial: nothing is granted there, by the log or by a decider.
+/// A log has enough denials but no `denied` event: neither the log nor a decider grants anything there.
 #[test]
 fn l3_no_grant_after_enough_said_no() {
     let check = |members: &str, corrupt: bool, next: &str| {

@@ -1,4 +1,4 @@
-//! L1 to L12: what holds for every life, whatever is commanded and whatever a log says.
+//! L1 to L12: laws that hold for every approval, for all commands and all logs.
 
 use super::desk::{DIGEST, Desk, ident, seconds};
 use crate::{approval::*, quorum::tests::met_by_trying};
@@ -16,7 +16,7 @@ const RULES: [&str; 4] = [
     r#"{"quorum":{"any":[{"at_least":2,"of":"legal"},{"at_least":2,"of":"finance"}]},"escalate":[]}"#,
 ];
 
-/// Lines of `Desk::say`, so that most lives get far.
+/// Lines for `Desk::say`, chosen so that most approvals get far.
 fn line() -> impl Strategy<Value = String> {
     let who = select(vec!["ann", "ann", "bob", "cid", "dan", "owen", "zed", "nobody"]);
     let shown = select(
@@ -51,7 +51,7 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A life that goes well, into which anything is put anywhere.
+/// A successful life, with arbitrary lines put into it anywhere.
 fn script() -> impl Strategy<Value = (Desk, Vec<String>)> {
     let well =
         ["request", "ann approve", "bob approve", "dan approve", "mint gw j1", "redeem gw j1 r1"];
@@ -73,7 +73,7 @@ fn script() -> impl Strategy<Value = (Desk, Vec<String>)> {
     )
 }
 
-/// A life as commands make it.
+/// A life that results from commands.
 fn life() -> impl Strategy<Value = Desk> {
     script().prop_map(|(mut desk, lines)| {
         desk.run(&lines);
@@ -108,7 +108,7 @@ fn reviewed() -> impl Strategy<Value = Event> {
     )
 }
 
-/// Anything that a log could say; seldom an end.
+/// Any event that a log could contain; rarely an end.
 fn event() -> impl Strategy<Value = Event> {
     let people = || vec(who(), 0..3);
     let jti = || select(vec!["j1", "j2"]).prop_map(str::to_owned);
@@ -150,8 +150,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Every state on the way through a log that nobody decided: a life with arbitrary events put into it. Those that can't
-/// follow are left out, so that it gets far.
+/// Every state of a log that nobody decided: a life with arbitrary events put into it. Events that can't follow are
+/// left out, so that the log gets far.
 fn states() -> impl Strategy<Value = Vec<State>> {
     (life(), vec((any::<Index>(), event()), 0..40)).prop_map(|(desk, strange)| {
         let said = |(message, _, at): &(Message, String, Nanos)| {
@@ -190,13 +190,13 @@ fn begun(phase: Phase) -> impl Fn(&&[State]) -> bool {
     move |pair| pair[0].phase != phase && pair[1].phase == phase
 }
 
-/// What deciding goes by: all but the count of messages and of refused attempts.
+/// The part of a state that decides: everything but the number of messages and of refused attempts.
 fn decisive(state: &State) -> State {
     State { n: 0, leaf: String::new(), refusals: 0, ..state.clone() }
 }
 
 proptest! {
-    /// At most one redemption in one approval.
+    /// An approval has at most one redemption.
     #[test]
     fn l1_spent_at_most_once(states in any_history()) {
         prop_assert!(states.windows(2).filter(begun(Phase::Redeemed)).count() <= 1);
@@ -205,7 +205,7 @@ proptest! {
         }
     }
 
-    /// No redemption but from a live token; so none after an end.
+    /// A redemption needs a valid token, so there is none after an end.
     #[test]
     fn l2_redeemed_only_from_a_live_token(states in any_history()) {
         for pair in states.windows(2).filter(begun(Phase::Redeemed)) {
@@ -219,7 +219,7 @@ proptest! {
         }
     }
 
-    /// A grant has a quorum of distinct people who said yes, were asked, and own nothing.
+    /// A grant has a quorum of distinct people who approved, were asked, and own nothing.
     #[test]
     fn l3_granted_by_a_quorum(states in any_history()) {
         for state in states.iter().filter(|state| !state.granted_by.is_empty()) {
@@ -233,7 +233,7 @@ proptest! {
         }
     }
 
-    /// What is over stays as it is, whatever is said or commanded.
+    /// An approval that is over never changes, whatever comes.
     #[test]
     fn l4_the_end_is_the_end(states in any_history(), events in vec((event(), moment()), 1..20)) {
         for state in states.iter().filter(|state| Approval::is_terminal(state)) {
@@ -246,7 +246,7 @@ proptest! {
         }
     }
 
-    /// An end gives no events any more.
+    /// After an end there are no more events.
     #[test]
     fn l4_nothing_is_decided_after_the_end((mut desk, lines) in script(), more in vec(line(), 1..10)) {
         desk.run(&lines);
@@ -279,7 +279,7 @@ proptest! {
         }
     }
 
-    /// The same input gives the same bytes, whoever computes it, also from what was written down and read again.
+    /// The same input gives the same bytes everywhere, also after it was stored and read again.
     #[test]
     fn l6_deciding_is_pure((mut desk, lines) in script()) {
         for line in &lines {
@@ -296,7 +296,7 @@ proptest! {
         }
     }
 
-    /// What is decided is accepted, in any state that a log can lead to. (`Desk::obey` checks it in every other test.)
+    /// Every decided event is accepted, in any state of a log. (`Desk::obey` checks it in every other test.)
     #[test]
     fn l7_what_decide_gives_evolve_accepts(states in states(), at: Index, lines in vec(line(), 1..30)) {
         let mut desk = Desk::new(RULES[0]);
@@ -309,7 +309,7 @@ proptest! {
         prop_assert!(!desk.state.corrupt);
     }
 
-    /// Another call is never redeemed: where the right one would be, the wrong one changes nothing.
+    /// Another call is never redeemed: where the right call would be redeemed, the wrong one changes nothing.
     #[test]
     fn l8_a_wrong_digest_changes_nothing((mut desk, lines) in script()) {
         for line in &lines {
@@ -361,7 +361,7 @@ proptest! {
         }
     }
 
-    /// What was done is not done again.
+    /// Nothing is done twice.
     #[test]
     fn l10_a_second_time_nothing_happens((mut desk, lines) in script()) {
         for line in lines.iter().filter(|line| !line.starts_with("journal-ahead")) {
@@ -374,7 +374,7 @@ proptest! {
         }
     }
 
-    /// A snapshot and what came after it give the same as everything from the beginning.
+    /// A snapshot with the later messages gives the same as all messages from the beginning.
     #[test]
     fn l11_snapshot_and_tail(desk in life()) {
         for (cut, snapshot) in history(&desk).iter().enumerate() {
@@ -388,7 +388,7 @@ proptest! {
         }
     }
 
-    /// A refused command changes nothing itself: what happens is recorded as refused, or time and rules made it happen.
+    /// A refused command changes nothing itself. Its events record the refusal, or are caused by time and rules.
     #[test]
     fn l12_a_refused_command_changes_nothing((mut desk, lines) in script()) {
         for line in &lines {
@@ -409,7 +409,7 @@ proptest! {
     }
 }
 
-/// The generators reach every phase: otherwise the laws above say little.
+/// The generators reach every phase. Otherwise the laws above would prove little.
 #[test]
 fn the_generators_reach_every_phase() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};

@@ -1,4 +1,5 @@
-//! The adapter: the port of [`crate::journal`] on our own store. Its calls block, but for [`Embedded::follow`].
+//! The adapter: implements the port of [`crate::journal`] on our own store. Its calls block, except
+//! [`Embedded::follow`].
 
 use super::{Draft, SCAN_MESSAGES_MAX, Volume, decode, stage, stage::too_far, subject_of};
 use crate::{
@@ -20,16 +21,16 @@ use tokio::{
     task::block_in_place,
 };
 
-/// Messages trimmed by one write.
+/// Most messages that one write trims.
 const TRIM_MESSAGES_AT_ONCE: usize = 100_000;
 
-/// The wall clock: gives embedded messages their time, as a broker would, and files checkpoints by second.
+/// The wall clock. It gives embedded messages their time, as a broker would, and checkpoints their second.
 pub fn now() -> Nanos {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// One tenant's journal on our own store. Cheap to clone; clones know of each other's appends.
+/// One tenant's journal on our own store. Cheap to clone; clones see each other's appends.
 #[derive(Clone)]
 pub struct Embedded {
     pub(super) store: Arc<Rocks>,
@@ -37,7 +38,7 @@ pub struct Embedded {
     identity: String,
     /// Marked as changed after every commit with new messages.
     news: watch::Sender<()>,
-    /// One append at a time; `None` where the ledger's writer appends.
+    /// Allows one append at a time. `None` if the ledger's writer appends.
     appending: Option<Arc<Mutex<()>>>,
 }
 
@@ -56,23 +57,23 @@ fn unreadable() -> store::Error {
 }
 
 impl Embedded {
-    /// A journal that nobody posts: [`Embedded::append`] commits by itself.
+    /// A journal without a log: [`Embedded::append`] commits by itself.
     pub fn alone(store: Arc<Rocks>, number: LogNumber, epoch: u64, identity: String) -> Self {
         let (news, appending) = (watch::Sender::new(()), Some(Arc::default()));
         Self { store, volume: Volume { number, epoch }, identity, news, appending }
     }
 
-    /// The journal of a log: its writer appends by [`stage`], everything else is done here.
+    /// The journal of a log. The log's writer appends by [`stage`]; this type does everything else.
     pub fn of_log(store: Arc<Rocks>, number: LogNumber, epoch: u64, identity: String) -> Self {
         Self { appending: None, ..Self::alone(store, number, epoch, identity) }
     }
 
-    /// Another epoch of the same journal.
+    /// The same journal in another epoch.
     pub(crate) fn in_epoch(&self, epoch: u64) -> Self {
         Self { volume: Volume { epoch, ..self.volume }, ..self.clone() }
     }
 
-    /// Wakes whoever follows: a commit brought new messages.
+    /// Wakes followers: a commit brought new messages.
     pub(crate) fn appended(&self) {
         self.news.send_replace(());
     }
@@ -90,9 +91,9 @@ impl Embedded {
         })?)
     }
 
-    /// Who the journal is, and how far it reaches.
+    /// Identity and extent of the journal.
     pub fn state(&self) -> Result<State, Error> {
-        // In this order: what is trimmed or appended in between only makes the journal look longer.
+        // Read in this order: what is trimmed or appended meanwhile can only make the journal look longer.
         let mut first = None;
         self.scan(0, |seq, _| {
             first = Some(seq);
@@ -102,9 +103,9 @@ impl Embedded {
         Ok(State { identity: self.identity.clone(), first: first.unwrap_or(last + 1), last })
     }
 
-    /// Appends a batch, all or nothing, and returns the sequence of each message once they are on the disk.
+    /// Appends a batch, all or nothing. Returns the sequence of each message once they are durable.
     ///
-    /// [`Error::Halt`] for the journal of a log: there messages are appended in the commit that posts them.
+    /// [`Error::Halt`] for the journal of a log, where the commit that posts messages also appends them.
     pub fn append(&self, batch: &[Append]) -> Result<Vec<u64>, Error> {
         check_limits(batch)?;
         for append in batch {
@@ -140,15 +141,15 @@ impl Embedded {
         Ok(given.into_iter().map(|(seq, _)| seq).collect())
     }
 
-    /// The message at `seq`; `None` when it was erased, trimmed or never given.
+    /// The message at `seq`. `None` if it was erased, trimmed or never stored.
     pub fn get(&self, seq: u64) -> Result<Option<Message>, Error> {
         let bytes = self.store.get(Family::Journal, &self.volume.message(seq))?;
         let message = bytes.map(|bytes| decode(seq, &bytes).ok_or_else(unreadable));
         Ok(message.transpose()?)
     }
 
-    /// The newest message on `subject` that the journal still holds. On a decisions subject, [`Error::TooBig`] if it
-    /// is not among the last [`SCAN_MESSAGES_MAX`].
+    /// The newest message on `subject` that the journal still holds. On a decisions subject, [`Error::TooBig`]
+    /// if it is not among the last [`SCAN_MESSAGES_MAX`].
     pub fn last_on(&self, subject: &Subject) -> Result<Option<Message>, Error> {
         let mut found = Ok(None);
         if subject.is_signed() {
@@ -158,7 +159,7 @@ impl Embedded {
                 let seq = key.strip_prefix(&prefix[..]).and_then(|seq| seq.try_into().ok());
                 let Some(seq) = seq.map(u64::from_be_bytes) else { return false };
                 found = self.get(seq);
-                // `None` if it was erased just now: the one before.
+                // It was erased just now, so take the one before.
                 matches!(found, Ok(None))
             })?;
             return found;
@@ -177,8 +178,8 @@ impl Embedded {
         found
     }
 
-    /// All messages on `subject`, in order. More than [`SUBJECT_MESSAGES_MAX`] is [`Error::TooBig`], and so is a
-    /// decisions subject in a journal of more than [`SCAN_MESSAGES_MAX`].
+    /// All messages on `subject`, in order. [`Error::TooBig`] for more than [`SUBJECT_MESSAGES_MAX`], and for
+    /// a decisions subject in a journal of more than [`SCAN_MESSAGES_MAX`].
     pub fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
         let mut seqs = Vec::new();
         if subject.is_signed() {
@@ -206,10 +207,10 @@ impl Embedded {
         seqs.into_iter().filter_map(|seq| self.get(seq).transpose()).collect()
     }
 
-    /// Sends every message from sequence `from` on into `sink`, in order, as they come.
+    /// Sends every message from sequence `from` on into `sink`, in order, as messages are stored.
     ///
-    /// First comes one [`Followed::Connected`], then [`Followed::Messages`]. A full sink stops the reading. Returns
-    /// `Ok` when the sink's receiver was dropped.
+    /// First it sends one [`Followed::Connected`], then [`Followed::Messages`]. A full sink stops the reading.
+    /// Returns `Ok` when the sink's receiver is dropped.
     pub async fn follow(&self, from: u64, sink: mpsc::Sender<Followed>) -> Result<(), Error> {
         let mut news = self.news.subscribe();
         let mut next = from;
@@ -219,7 +220,7 @@ impl Embedded {
                 return Ok(());
             }
             let messages = loop {
-                // Marked as seen before reading: what is committed after that is news again.
+                // Mark as seen before reading, so that a later commit counts as news again.
                 news.mark_unchanged();
                 let messages = block_in_place(|| self.read_on(next))?;
                 if !messages.is_empty() {
@@ -235,7 +236,7 @@ impl Embedded {
         }
     }
 
-    /// The next messages, as many as are delivered at once.
+    /// The next messages, as many as one delivery takes.
     fn read_on(&self, from: u64) -> Result<Vec<Message>, Error> {
         let (mut messages, mut bytes, mut damaged) = (Vec::new(), 0, false);
         self.scan(from, |seq, value| {
@@ -248,14 +249,14 @@ impl Embedded {
         if damaged { Err(unreadable().into()) } else { Ok(messages) }
     }
 
-    /// Erases one message; its sequence stays a hole. `false` if it was already gone.
+    /// Erases one message; its sequence remains a hole. `false` if it was already gone.
     ///
     /// Its bytes leave the disk with [`Rocks::purge`].
     pub fn erase(&self, seq: u64) -> Result<bool, Error> {
         Ok(self.erase_all([seq])? == 1)
     }
 
-    /// Erases messages in one write; returns how many were there.
+    /// Erases messages in one write. Returns how many existed.
     pub fn erase_all(&self, seqs: impl IntoIterator<Item = u64>) -> Result<usize, Error> {
         let (mut changes, mut erased) = (Changes::new(&*self.store), 0);
         for seq in seqs {
@@ -273,8 +274,9 @@ impl Embedded {
         Ok(erased)
     }
 
-    /// Where messages lie, with their places in the index of subjects: what must go when they are erased. Also of those
-    /// that are deleted already, by trimming or by an erasure that a crash ended: their bytes may still be in old files.
+    /// Keys of messages and of their rows in the index of subjects: what must go when the messages are erased.
+    /// It includes messages that are already deleted, by trimming or by an erasure that a crash ended, because
+    /// their bytes may still be in old files.
     pub fn places(
         &self,
         seqs: impl IntoIterator<Item = u64>,
@@ -292,7 +294,7 @@ impl Embedded {
         Ok(places)
     }
 
-    /// Removes every message with a sequence below `below`. Repeating it is harmless.
+    /// Removes every message with a sequence below `below`. It may be repeated.
     pub fn trim(&self, below: u64) -> Result<(), Error> {
         let mut more = true;
         while more {

@@ -1,4 +1,4 @@
-//! What `fsck` finds wrong with a journal's own records.
+//! Checks a journal's own records, for `fsck`.
 
 use super::{Volume, subject_of};
 use crate::{

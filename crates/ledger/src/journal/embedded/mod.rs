@@ -25,7 +25,7 @@ pub use stage::{Draft, SCAN_MESSAGES_MAX, Volume, stage};
 use super::{Headers, Message, Subject};
 use crate::time::Nanos;
 
-/// A message as stored.
+/// Encodes a message as it is stored.
 pub fn encode(time: Nanos, message: &Draft<'_>) -> Vec<u8> {
     let headers = message.headers;
     let headers = [&headers.salt, &headers.signature, &headers.receipt_to, &headers.refused];
@@ -47,7 +47,7 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// What [`encode`] wrote, borrowed.
+/// The parts of an encoded message, borrowed.
 struct Parts<'a> {
     time: Nanos,
     headers: [Option<&'a str>; 4],
@@ -75,7 +75,7 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(text).ok()
 }
 
-/// Reads what [`encode`] wrote.
+/// Decodes what [`encode`] wrote.
 pub fn decode(seq: u64, bytes: &[u8]) -> Option<Message> {
     let parts = parts(bytes)?;
     let [salt, signature, receipt_to, refused] = parts.headers.map(|text| text.map(str::to_owned));

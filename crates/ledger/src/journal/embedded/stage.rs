@@ -1,4 +1,5 @@
-//! Appending: compare-and-swap, sequences, times; all as changes of a commit that the caller makes.
+//! Appends messages: compare-and-swap, sequences, times. Everything becomes changes of a commit that the
+//! caller makes.
 
 use super::{encode, subject_of};
 use crate::{
@@ -8,46 +9,46 @@ use crate::{
     time::Nanos,
 };
 
-/// Most messages that are looked through for one on a decisions subject: those have no index.
+/// Most messages that are scanned for one on a decisions subject, which has no index.
 pub const SCAN_MESSAGES_MAX: usize = 10_000;
 
 /// One epoch of one log's journal: its keys in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// Whose.
+    /// Number of the log.
     pub number: LogNumber,
     /// Journal epoch, 1 or later.
     pub epoch: u64,
 }
 
 impl Volume {
-    /// Where the message with this sequence lies, in `journal`.
+    /// Key in `journal` of the message with this sequence.
     pub fn message(self, seq: u64) -> Vec<u8> {
         self.number.in_epoch(self.epoch, &seq.to_be_bytes())
     }
 
-    /// The sequence in a key of `journal`; `None` for another journal's.
+    /// The sequence in a key of `journal`. `None` if it belongs to another journal.
     pub fn seq(self, key: &[u8]) -> Option<u64> {
         let rest = key.strip_prefix(&self.number.numbered(self.epoch)[..])?;
         rest.try_into().ok().map(u64::from_be_bytes)
     }
 
-    /// Where the last sequence ever given is kept, in `meta`.
+    /// Key in `meta` of the last sequence that was assigned.
     pub fn last(self) -> Vec<u8> {
         [self.number.meta("journal"), self.epoch.to_be_bytes().to_vec()].concat()
     }
 
-    /// Where the last sequence on a signed subject is kept, in `subjects`.
+    /// Key in `subjects` of the last sequence on a signed subject.
     pub fn last_on(self, subject: &Subject) -> Vec<u8> {
         self.number.in_epoch(self.epoch, subject.to_string().as_bytes())
     }
 
-    /// What the keys of `subject_index` of one subject begin with. No subject holds a 0 byte.
+    /// Prefix of the keys in `subject_index` of one subject. No subject contains a 0 byte.
     pub fn index(self, subject: &Subject) -> Vec<u8> {
         [self.last_on(subject), vec![0]].concat()
     }
 
-    /// The key in `subject_index` of one message.
+    /// Key in `subject_index` of one message.
     pub fn indexed(self, subject: &Subject, seq: u64) -> Vec<u8> {
         [self.index(subject), seq.to_be_bytes().to_vec()].concat()
     }
@@ -56,13 +57,13 @@ impl Volume {
 /// A message to append, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {
-    /// Where to.
+    /// Subject of the message.
     pub subject: Option<&'a Subject>,
     /// The named headers.
     pub headers: &'a Headers,
-    /// As sent.
+    /// Body, as sent.
     pub body: &'a [u8],
-    /// Compare-and-swap: the last sequence on this subject must be this one (0 = none yet).
+    /// For compare-and-swap: the last sequence on this subject must be this one (0: none yet).
     pub expected: Option<u64>,
 }
 
@@ -82,9 +83,9 @@ impl<'a> From<&'a (Option<u64>, Prepared)> for Draft<'a> {
 
 /// Adds `messages` to a commit, after sequence `last`: all of them, or [`Error::Conflict`] and none.
 ///
-/// Each `expected` is compared with what was there before the first of them. On a signed subject that is the family
-/// `subjects`, which trimming and erasing leave alone. It is not written here: posting does that, after it compared
-/// the signature with the same number.
+/// Each `expected` is compared with the state before the first of them. For a signed subject that state is in
+/// the family `subjects`, which trimming and erasing do not change. It is not written here: posting writes it,
+/// after comparing the signature with the same number.
 pub fn stage<'m>(
     changes: &mut Changes<'_>,
     (volume, last): (Volume, u64),
@@ -113,7 +114,7 @@ pub fn stage<'m>(
     Ok(given)
 }
 
-/// Whether the last message on `subject` is the one at `expected` (0 = there is none).
+/// True if the last message on `subject` is the one at `expected` (0: there is none).
 fn stands_at(
     read: &dyn Read,
     (volume, last): (Volume, u64),
@@ -137,7 +138,7 @@ fn stands_at(
     Ok(expected == 0)
 }
 
-/// A decisions subject would need too long a look.
+/// The error for a decisions subject that would need too long a scan.
 pub(super) fn too_far() -> Error {
     let (got, max) = (SCAN_MESSAGES_MAX + 1, SCAN_MESSAGES_MAX);
     Error::TooBig { what: "messages looked through for one on a decisions subject", got, max }

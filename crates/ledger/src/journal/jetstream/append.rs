@@ -1,4 +1,4 @@
-//! Append: one message, an atomic batch, or (on a 2.11 server) several single messages.
+//! Appends to the stream: one message, an atomic batch, or (on a 2.11 server) several single messages.
 
 use std::time::Duration;
 
@@ -21,37 +21,40 @@ const BATCH_ID: &str = "Nats-Batch-Id";
 const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
 const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 
-/// How long to wait before asking again whether what is in flight has won; twice as long each time.
+/// First pause before asking again whether a message in flight has won. It doubles each time.
 const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(2);
-/// No longer than this.
+/// Longest such pause.
 const IN_FLIGHT_PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// The server's acknowledgement of a message or a batch.
 #[derive(Debug, Deserialize)]
 pub(super) struct Ack {
     stream: String,
-    /// Of the last message.
+    /// Sequence of the last message.
     seq: u64,
     #[serde(default)]
     duplicate: bool,
-    /// Messages in the batch; absent for a single message.
+    /// Number of messages in the batch. Absent for a single message.
     count: Option<u64>,
 }
 
 impl Jetstream {
-    /// Appends a batch; returns the sequence of each message. An empty batch is `Ok` and does nothing.
+    /// Appends a batch. Returns the sequence of each message. An empty batch is `Ok` and does nothing.
     ///
-    /// One message: stored or not. Several: all or nothing and with consecutive sequences where
-    /// [`Jetstream::atomic`] holds. Where it does not, they are sent one after the other without waiting;
-    /// some may be stored when the call fails ([`Error::Unknown`]), others' messages may lie between them, and
-    /// a batch with any `expected` is refused with [`Error::Halt`], because half a decision is none.
+    /// One message is stored or not. Several are all or nothing, with consecutive sequences, if
+    /// [`Jetstream::atomic`] holds. If it does not hold, they are sent one after the other without waiting:
+    /// some may be stored when the call fails ([`Error::Unknown`]), and messages of others may be between
+    /// them. A batch with any `expected` is then refused with [`Error::Halt`], because half a decision is
+    /// none.
     ///
-    /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each, [`super::Options::request_timeout`] for an answer. In an
-    /// atomic batch only the first message on a subject may carry `expected`; others are [`Error::Halt`].
-    /// A `Nats-Msg-Id` is never sent; an acknowledgement that says "duplicate" is [`Error::Halt`].
+    /// Limits: [`crate::journal::BATCH_MESSAGES_MAX`] messages, [`crate::journal::BODY_BYTES_MAX`] each,
+    /// [`super::Options::request_timeout`] for an answer. In an atomic batch only the first message on a
+    /// subject may carry `expected`; others are [`Error::Halt`]. A `Nats-Msg-Id` is never sent; an
+    /// acknowledgement that says "duplicate" is [`Error::Halt`].
     ///
-    /// [`Error::Conflict`] says that another message *is stored*. Replicas that have not agreed on one yet are asked
-    /// again, until [`super::Options::request_timeout`] is over; then it is [`Error::Unavailable`].
+    /// [`Error::Conflict`] says that another message *is stored*. If the replicas have not agreed on one yet,
+    /// they are asked again until [`super::Options::request_timeout`] is over; then it is
+    /// [`Error::Unavailable`].
     pub async fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, Error> {
         check_limits(&batch)?;
         if batch.iter().all(|append| append.expected.is_none()) {
@@ -71,9 +74,9 @@ impl Jetstream {
         }
     }
 
-    /// `None`: nothing was stored, because the replicas are still busy with an earlier message on the subject, and
-    /// nobody knows yet whether that one wins. Measured on 2.15.1: a lone writer is told this too, when it comes back
-    /// before the server has tidied up behind its last acknowledgement.
+    /// One attempt. `None` if nothing was stored because the replicas are still busy with an earlier message
+    /// on the subject, so that it is unknown whether that one wins. Measured on 2.15.1: a single writer gets
+    /// this answer too, if it appends again before the server has finished its last append.
     pub(super) async fn attempt(&self, batch: Vec<Append>) -> Result<Option<Vec<u64>>, Error> {
         match batch.len() {
             0 => Ok(Some(Vec::new())),
@@ -97,7 +100,7 @@ impl Jetstream {
         Ok(self.acknowledged(answer)?.map(|ack| ack.seq))
     }
 
-    /// All messages but the last are only sent; the answer to the last one tells the fate of all.
+    /// All messages but the last are only sent. The answer to the last one is the answer for all.
     async fn append_atomic(&self, batch: Vec<Append>) -> Result<Option<Vec<u64>>, Error> {
         for (n, append) in batch.iter().enumerate().filter(|(_, append)| append.expected.is_some())
         {
@@ -141,7 +144,7 @@ impl Jetstream {
         }
     }
 
-    /// The fallback without atomic batches: every message by itself, in order, without waiting in between.
+    /// Without atomic batches: sends each message by itself, in order, without waiting in between.
     async fn append_each(&self, batch: Vec<Append>) -> Result<Option<Vec<u64>>, Error> {
         if batch.iter().any(|append| append.expected.is_some()) {
             return Err(Error::Halt(
@@ -172,7 +175,7 @@ impl Jetstream {
             .collect()
     }
 
-    /// The headers of one message: ours, and the conditions of its storing.
+    /// The headers of one message: ours, and the conditions for storing it.
     fn headers(&self, append: &Append) -> Result<HeaderMap, Error> {
         let mut map = HeaderMap::new();
         let Headers { salt, signature, receipt_to, refused } = &append.headers;
@@ -193,7 +196,7 @@ impl Jetstream {
         Ok(map)
     }
 
-    /// Reads the answer to a message or a batch; `None` as in [`Jetstream::attempt`].
+    /// Reads the answer to a message or a batch. `None` as in [`Jetstream::attempt`].
     pub(super) fn acknowledged(&self, answer: Vec<u8>) -> Result<Option<Ack>, Error> {
         let ack: Ack = match split(answer)? {
             Found::Answer(answer) => decode(&answer)?,
@@ -222,19 +225,19 @@ impl Jetstream {
         Ok(Some(ack))
     }
 
-    /// A random name, unguessable and unique.
+    /// A random name that nobody can guess and nobody else uses.
     pub(super) fn random(&self) -> String {
         let inbox = self.connection.client().new_inbox();
         inbox.rsplit('.').next().unwrap_or_default().to_owned()
     }
 }
 
-/// The replicas did not agree in time on the message before ours.
+/// The error if the replicas did not agree in time on the message before ours.
 fn in_flight() -> Error {
     Error::Unavailable("the stream's replicas are still busy with another message there".into())
 }
 
-/// A negative acknowledgement: nothing was stored.
+/// The error of a negative acknowledgement: nothing was stored.
 fn refused(err_code: u64, description: &str) -> Error {
     match err_code {
         code::WRONG_LAST_SEQUENCE => Error::Conflict,

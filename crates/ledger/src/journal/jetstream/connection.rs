@@ -1,4 +1,4 @@
-//! The connection to the server: version floor, requests with a deadline, outbound messages.
+//! The connection to the server: minimum version, requests with a deadline, outbound messages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,11 +19,11 @@ use super::{
 };
 use crate::journal::{BODY_BYTES_MAX, Error};
 
-/// How often a silent connection is tested; two missed answers end it.
+/// How often a silent connection is tested. Two missed answers end it.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// A dropped [`Connection::dedicated`] connection stops trying to come back after this many attempts.
+/// Number of reconnects after which a dropped [`Connection::dedicated`] connection gives up.
 const DEDICATED_RECONNECTS_MAX: usize = 16;
-/// Outbound messages go below this subject and nowhere else.
+/// Prefix of every outbound subject.
 const OUTBOUND_PREFIX: &str = "countersign-out.";
 /// Longest outbound subject, in bytes.
 const OUTBOUND_SUBJECT_BYTES_MAX: usize = 255;
@@ -33,7 +33,7 @@ const OUTBOUND_SUBJECT_BYTES_MAX: usize = 255;
 pub struct Connection {
     client: Client,
     options: Arc<Options>,
-    /// Counts lost connections, to wake those who wait for an answer that will not come.
+    /// Counts lost connections, to wake tasks that wait for an answer that will not come.
     lost: watch::Receiver<u64>,
 }
 
@@ -44,16 +44,16 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, and refuses a server below [`SERVER_FLOOR`] or with too small a `max_payload`.
+    /// Connects. Refuses a server below [`SERVER_FLOOR`] or with too small a `max_payload`.
     ///
-    /// [`Error::Unavailable`] when the server cannot be reached now; [`Error::Halt`] when it or the options
-    /// are unfit. Once open, the connection comes back by itself.
+    /// [`Error::Unavailable`] if the server cannot be reached now; [`Error::Halt`] if it or the options are
+    /// unfit. An open connection reconnects by itself.
     pub async fn open(options: &Options) -> Result<Self, Error> {
         Self::connect(Arc::new(options.clone()), None, false).await
     }
 
-    /// As [`Connection::open`]; a server that can't be reached now is connected once it can be, in the background. Then
-    /// it is checked by whoever follows: until that, nothing may be appended.
+    /// As [`Connection::open`]. If the server can't be reached now, the connection is made later, in the
+    /// background. The follower then checks the server; nothing may be appended before that.
     pub async fn open_later(options: &Options) -> Result<Self, Error> {
         match Self::open(options).await {
             Err(Error::Unavailable(why)) => {
@@ -64,13 +64,13 @@ impl Connection {
         }
     }
 
-    /// A connection of its own with the same options, for one reader: what a hostile message does to it
-    /// stays with the tenant who sent it (P12).
+    /// A second connection with the same options, for one reader. So a hostile message breaks only the
+    /// connection of the tenant that sent it (P12).
     pub(super) async fn dedicated(&self) -> Result<Self, Error> {
         Self::connect(self.options.clone(), Some(DEDICATED_RECONNECTS_MAX), false).await
     }
 
-    /// `later`: the first connection is made in the background, and not checked here.
+    /// `later`: make the first connection in the background, without checks here.
     async fn connect(
         options: Arc<Options>,
         reconnects_max: Option<usize>,
@@ -105,15 +105,15 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Whether the server is connected now.
+    /// True if the server is connected now.
     pub fn connected(&self) -> bool {
         self.client.connection_state() == Link::Connected
     }
 
-    /// Sends `body` to `subject`, which must begin with `countersign-out.`; no stream keeps it.
+    /// Sends `body` to `subject`, which must begin with `countersign-out.`. No stream stores it.
     ///
-    /// Fire and forget: `Ok` means queued here. A hint that is lost is asked for again by its reader.
-    /// [`Error::Unavailable`] when not connected or when the subject is none of ours to send to.
+    /// Fire and forget: `Ok` means queued here. If a hint is lost, its reader asks again.
+    /// [`Error::Unavailable`] if not connected, or if the subject has another prefix.
     pub async fn publish_out(&self, subject: &str, body: Vec<u8>) -> Result<(), Error> {
         let fits = subject.starts_with(OUTBOUND_PREFIX)
             && subject.len() <= OUTBOUND_SUBJECT_BYTES_MAX
@@ -126,7 +126,7 @@ impl Connection {
         self.publish(subject.to_owned(), None, body).await
     }
 
-    /// Waits until everything sent so far has left this process.
+    /// Waits until this process has sent everything.
     pub async fn flush(&self) -> Result<(), Error> {
         match timeout(self.options.request_timeout, self.client.flush()).await {
             Ok(Ok(())) => Ok(()),
@@ -135,7 +135,7 @@ impl Connection {
         }
     }
 
-    /// Version of the server that is connected now.
+    /// Version of the connected server.
     pub(super) fn server_version(&self) -> Result<(u32, u32), Error> {
         let found = self.client.server_info().version;
         parse_version(&found).ok_or_else(|| {
@@ -143,7 +143,7 @@ impl Connection {
         })
     }
 
-    /// Checks what must hold for every server that this process talks to.
+    /// Checks the requirements for every server that this process uses.
     pub(super) fn check_server(&self) -> Result<(), Error> {
         let (major, minor) = SERVER_FLOOR;
         let info = self.client.server_info();
@@ -165,30 +165,30 @@ impl Connection {
         Ok(())
     }
 
-    /// How long an answer is waited for.
+    /// Longest wait for an answer.
     pub(super) fn request_timeout(&self) -> Duration {
         self.options.request_timeout
     }
 
-    /// The client underneath.
+    /// The client of the library.
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// How often this connection was made: 1 until it was lost for the first time.
+    /// Number of times this connection was made. 1 until it is first lost.
     pub(super) fn connects(&self) -> u64 {
         self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Returns when the connection has been lost after the call.
+    /// Returns when the connection is lost after the call.
     pub(super) async fn lost(&self) {
         let mut lost = self.lost.clone();
         lost.mark_unchanged();
-        // An error means that the client is gone, which is a loss too.
+        // An error means that the client is gone, which also counts as a loss.
         let _gone = lost.changed().await;
     }
 
-    /// Returns when the connection has been lost at least once since it was made.
+    /// Returns once the connection has been lost since it was made.
     pub(super) async fn lost_ever(&self) {
         let mut lost = self.lost.clone();
         let _gone = lost.wait_for(|count| *count > 0).await;
@@ -232,7 +232,8 @@ impl Connection {
 
     /// Sends a request and waits for its answer, at most [`Options::request_timeout`].
     ///
-    /// [`Error::Unavailable`]: it was not sent, or nobody listens. [`Error::Unknown`]: sent, no answer.
+    /// [`Error::Unavailable`]: it was not sent, or there is no responder. [`Error::Unknown`]: it was sent and
+    /// no answer came.
     pub(super) async fn request(
         &self,
         subject: String,
@@ -269,7 +270,7 @@ impl Connection {
 
     /// Sends all requests in order, then waits for all answers, at most [`Options::request_timeout`].
     ///
-    /// [`Error::Unknown`] when an answer is missing. A request that nobody listens to is answered with nothing.
+    /// [`Error::Unknown`] if an answer is missing. A request without a responder gets an empty answer.
     pub(super) async fn request_each(
         &self,
         requests: Vec<(String, HeaderMap, Vec<u8>)>,
@@ -322,7 +323,8 @@ impl Connection {
         split(self.request(format!("$JS.API.{name}"), HeaderMap::new(), body).await?)
     }
 
-    /// Calls the JetStream API with a request that changes nothing: no answer is just unavailable.
+    /// Calls the JetStream API with a request that changes nothing, so a missing answer only means
+    /// unavailable.
     pub(super) async fn api_read(&self, name: &str, request: &Value) -> Result<Found, Error> {
         self.api(name, request).await.map_err(unread)
     }
@@ -332,7 +334,7 @@ impl Connection {
     }
 }
 
-/// The error of a call that changes nothing: there is no unknown outcome.
+/// The error of a call that changes nothing: its outcome is never unknown.
 pub(super) fn unread(error: Error) -> Error {
     match error {
         Error::Unknown(why) => Error::Unavailable(why),

@@ -1,8 +1,8 @@
-//! Follow: every message from a sequence on, in order, for as long as the connection lasts.
+//! Follows the stream: every message from a sequence on, in order, while the connection lasts.
 //!
-//! One follow = one TCP connection = one consumer in the server's memory. It never survives what could change
-//! the stream under it: a lost connection, a restarted server, a deleted stream each end it with an error,
-//! and the caller looks at the journal again before it goes on (P4).
+//! Each follow uses one TCP connection and one consumer in the server's memory. It never survives what could
+//! change the stream: a lost connection, a restarted server or a deleted stream ends it with an error, and the
+//! caller checks the journal again before it goes on (P4).
 
 use std::time::Duration;
 
@@ -20,41 +20,42 @@ use super::{
 };
 use crate::journal::{Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, Message, State};
 
-/// Messages asked for at once.
+/// Messages in one pull.
 const PULL_MESSAGES: u64 = 2000;
-/// Bytes asked for at once; larger than any message, or a large one would never come.
+/// Bytes in one pull. It is larger than any message; otherwise a large message would never be delivered.
 const PULL_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// More is asked for when fewer messages than this are on their way.
+/// The next pull is sent when fewer requested messages than this have not arrived.
 const PULL_LOW_WATER: u64 = PULL_MESSAGES / 2;
 /// How long the server keeps an unanswered pull.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
-/// How often the server shows that it is there while it has no messages.
+/// How often the server sends a heartbeat while it has no messages.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Silence after which the journal counts as lost: three heartbeats.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// How long the server keeps a consumer that asks for nothing (a sink that takes nothing).
+/// How long the server keeps a consumer without pulls (while the sink takes nothing).
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(300);
-/// How many messages a follow reads one by one, with raw headers, before it trusts the fast way.
+/// Number of messages that a follow reads one by one, with raw headers, before it uses the fast way.
 const CAREFUL_MESSAGES: usize = 32;
 
-/// Why the loop ended without an error: nobody listens any more.
+/// The loop ended without an error: the receiver was dropped.
 struct SinkClosed;
 
 impl Jetstream {
-    /// Sends every message from sequence `from` on into `sink`, in stream order, as they come.
+    /// Sends every message from sequence `from` on into `sink`, in stream order, as messages are stored.
     ///
-    /// First comes one [`Followed::Connected`], then [`Followed::Messages`] of 1 to [`FOLLOW_MESSAGES_MAX`]
+    /// First it sends one [`Followed::Connected`], then [`Followed::Messages`] of 1 to [`FOLLOW_MESSAGES_MAX`]
     /// messages. On `Connected` the caller checks the journal (identity, last sequence, last posted message)
-    /// **before it handles what follows**: the messages after it are read on a connection that existed
-    /// before that check. Missing sequences are erased or trimmed messages or losses; nothing hides them.
+    /// **before it handles what follows**: the later messages are read on a connection that existed before
+    /// that check. Missing sequences are messages that were erased, trimmed or lost; nothing hides them.
     ///
-    /// A full sink stops the reading. Returns `Ok` when the sink's receiver was dropped; otherwise never but by
-    /// an error: [`Error::Unavailable`] when the connection, the server or the consumer was lost (call again
-    /// with the next sequence; at once if messages came, with a pause if none did), [`Error::Halt`] when the
-    /// stream is not the one that was opened.
+    /// A full sink stops the reading. Returns `Ok` when the sink's receiver is dropped, and otherwise only
+    /// errors: [`Error::Unavailable`] if the connection, the server or the consumer was lost (call again with
+    /// the next sequence; at once if messages came, after a pause if none did), [`Error::Halt`] if the stream
+    /// is not the one that was opened.
     ///
-    /// A header block that the client library cannot read ends the connection. The next call passes it: each
-    /// begins with some messages read one by one. So such a message costs its sender's tenant one reconnect.
+    /// A header block that the client library cannot read ends the connection. The next call passes it,
+    /// because each call begins with some messages that are read one by one. So such a message costs its
+    /// sender's tenant one reconnect.
     pub async fn follow(&self, from: u64, sink: mpsc::Sender<Followed>) -> Result<(), Error> {
         let reader = self.connection.dedicated().await?;
         let mut next = from.max(1);
@@ -64,7 +65,7 @@ impl Jetstream {
             next = careful.next;
             let consumer =
                 if careful.plain { Some(self.consumer(&reader, next).await?) } else { None };
-            // After the reads and the consumer: were they made on another stream, it shows here.
+            // Checked after the reads and the consumer: if they were made on another stream, it shows here.
             let state = self.same_stream(&reader).await?;
             let mut items = Vec::new();
             if !greeted {
@@ -98,7 +99,7 @@ impl Jetstream {
         Ok(careful)
     }
 
-    /// The stream's state, if it is still the stream that was opened, set up as it must be.
+    /// The stream's state, after checking that it is the stream that was opened and has the right settings.
     async fn same_stream(&self, reader: &Connection) -> Result<State, Error> {
         let state = self.look(reader).await?;
         if state.identity == self.identity {
@@ -113,7 +114,7 @@ impl Jetstream {
         )))
     }
 
-    /// Makes a consumer that begins at `from`: in memory, on one server, acknowledging nothing.
+    /// Makes a consumer that begins at `from`: in memory, on one server, without acknowledgements.
     async fn consumer<'a>(
         &'a self,
         reader: &'a Connection,
@@ -162,9 +163,9 @@ impl Jetstream {
 /// The first messages of a follow.
 struct Careful {
     messages: Vec<Message>,
-    /// The sequence to go on with.
+    /// The sequence at which to continue.
     next: u64,
-    /// Whether every header block was readable for the client library.
+    /// True if the client library can read every header block.
     plain: bool,
 }
 
@@ -175,7 +176,7 @@ struct Consumer<'a> {
     inbox: String,
     pull_subject: String,
     incoming: Subscriber,
-    /// Messages asked for and not yet come.
+    /// Number of requested messages that have not arrived.
     on_their_way: u64,
     /// Number of the last delivery.
     delivered: u64,
@@ -222,7 +223,8 @@ impl Consumer<'_> {
         sink.send(Followed::Messages(messages)).await.map_err(|_| SinkClosed)
     }
 
-    /// Takes `first` and what else has arrived, without waiting. A fault ends the batch and the follow.
+    /// Takes `first` and everything else that has arrived, without waiting. A fault ends the batch and the
+    /// follow.
     fn collect(&mut self, first: async_nats::Message) -> (Vec<Message>, Option<Error>) {
         let mut messages = Vec::new();
         let mut bytes = 0;
@@ -239,15 +241,16 @@ impl Consumer<'_> {
             if messages.len() == FOLLOW_MESSAGES_MAX || bytes >= FOLLOW_BYTES_MAX {
                 break;
             }
-            // Unconstrained: else the runtime's fairness budget cuts batches at 128 messages.
+            // Unconstrained, because the runtime's fairness budget would cut batches at 128 messages.
             incoming = tokio::task::unconstrained(self.incoming.next()).now_or_never().flatten();
         }
         (messages, None)
     }
 
-    /// A message of the stream, or a word of the server (`None`), or the end.
+    /// Reads a message of the stream, a status of the server (`None`), or the end.
     ///
-    /// The reply subject tells them apart, never the status: a producer can send a status line too.
+    /// They are distinguished by the reply subject, never by the status: a producer can send a status line
+    /// too.
     fn take(&mut self, incoming: async_nats::Message) -> Result<Option<Message>, Error> {
         let Some(delivery) = incoming.reply.as_deref().and_then(Delivery::parse) else {
             self.heed(&incoming)?;
@@ -274,7 +277,7 @@ impl Consumer<'_> {
         }))
     }
 
-    /// What the server says about our pulls.
+    /// Reads a status of the server about our pulls.
     fn heed(&mut self, incoming: &async_nats::Message) -> Result<(), Error> {
         const HEARTBEAT: u16 = 100;
         const NO_MESSAGES: u16 = 404;
@@ -283,10 +286,10 @@ impl Consumer<'_> {
         let status = incoming.status.map(|status| status.as_u16());
         let text = incoming.description.as_deref().unwrap_or_default();
         let pull_ended = match status {
-            // Nothing of the server's has no status: somebody else writes to our inbox. Ignored.
+            // The server always sends a status, so somebody else writes to our inbox. Ignore it.
             None | Some(HEARTBEAT) => return Ok(()),
             Some(NO_MESSAGES | TIMEOUT) => true,
-            // Words the protocol gives no number: the pull is full of bytes, or of messages.
+            // These texts have no number in the protocol: the pull is full of bytes, or of messages.
             Some(CONFLICT) => {
                 text.contains("MaxBytes") || text.eq_ignore_ascii_case("Batch Completed")
             }
@@ -308,7 +311,7 @@ impl Consumer<'_> {
         Ok(())
     }
 
-    /// Asks for more.
+    /// Requests more messages.
     async fn pull(&mut self) -> Result<(), Error> {
         let request = json!({
             "batch": PULL_MESSAGES,

@@ -1,9 +1,9 @@
-//! The journal on NATS JetStream: one stream per tenant. The only module that names `async-nats`.
+//! The journal on NATS JetStream: one stream for each tenant. Only this module names `async-nats`.
 //!
-//! In scope: the connection, the stream and its settings, append, read, follow, erase, trim.
-//! Out of scope: what a message means, and whether the log may go on after a reconnect (`post`).
+//! In scope: the connection, the stream and its settings, append, read, follow, erase, trim. Out of scope:
+//! what a message means, and whether the log may go on after a reconnect (`post`).
 //!
-//! Only core NATS of the client library is used; the JetStream protocol is spoken here, in JSON, because
+//! Only core NATS of the client library is used. The JetStream protocol is spoken here, in JSON, because
 //! settings must be compared one by one, including those that a library does not know yet.
 
 mod append;
@@ -37,16 +37,18 @@ use crate::{ident::Ident, time::Nanos};
 use connection::unread;
 use wire::{Address, Found};
 
-/// Oldest server that is accepted. Below it, several clients were measured to win one compare-and-swap.
+/// Oldest accepted server version. With older ones, several clients were measured to win one compare-and-swap.
 pub const SERVER_FLOOR: (u32, u32) = (2, 11);
 /// First server with atomic batches.
 const SERVER_ATOMIC: (u32, u32) = (2, 12);
-/// How long a request waits for its answer, unless [`Options`] say otherwise. A batch of 1,000 messages and its fsync fit in it many times.
+/// Longest wait for the answer to a request, unless [`Options`] say otherwise. A batch of 1,000 messages with
+/// its fsync takes a small part of it.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Room for headers beside a body, in bytes: the server must take `BODY_BYTES_MAX` plus this in one message.
+/// Space for headers beside a body, in bytes: the server must accept `BODY_BYTES_MAX` plus this in one
+/// message.
 pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 
-/// Error codes of the JetStream API (`err_code`) that are told apart.
+/// Error codes of the JetStream API (`err_code`) that are handled here.
 mod code {
     pub(super) const MESSAGE_NOT_FOUND: u64 = 10037;
     pub(super) const STREAM_NOT_FOUND: u64 = 10059;
@@ -63,16 +65,16 @@ mod code {
 pub struct Jetstream {
     connection: Connection,
     address: Address,
-    /// The stream that was opened; another creation time is another journal.
+    /// Identity of the stream that was opened. Another creation time means another journal.
     identity: String,
-    /// Whether the stream takes atomic batches (server 2.12 and `allow_atomic`), as of the last look at it.
+    /// True if the stream accepted atomic batches (server 2.12 and `allow_atomic`) when it was last checked.
     atomic: Arc<AtomicBool>,
 }
 
 impl Jetstream {
-    /// Creates the tenant's stream with exactly the settings of design §5, `replicas` copies (1, 3 or 5).
+    /// Creates the tenant's stream with exactly the required settings and `replicas` copies (1, 3 or 5).
     ///
-    /// [`Error::Halt`] if a stream of that name exists: an `init` never adopts a journal it did not make.
+    /// [`Error::Halt`] if a stream of that name exists: an `init` never adopts a journal that it did not make.
     pub async fn create(
         connection: &Connection,
         tenant: &Ident,
@@ -86,7 +88,7 @@ impl Jetstream {
                  choose another tenant name, or delete that stream yourself if nobody needs it"
             ))
         };
-        // STREAM.CREATE answers success for a stream that exists with equal settings: ask first.
+        // STREAM.CREATE also succeeds if a stream with equal settings exists, so ask first.
         if let Some(info) = stream_info(connection, &address).await? {
             return Err(exists(&format!(" since {}", info.created)));
         }
@@ -101,23 +103,24 @@ impl Jetstream {
         }
     }
 
-    /// Opens the tenant's stream after comparing every setting with design §5.
+    /// Opens the tenant's stream, after comparing every setting with the required one.
     ///
-    /// [`Error::Halt`] names all differences at once (setting, found, wanted), or that there is no stream.
+    /// [`Error::Halt`] names all differences at once (setting, found, wanted), or says that there is no
+    /// stream.
     pub async fn open(connection: &Connection, tenant: &Ident) -> Result<Self, Error> {
         let mut stream = Self::expected(connection, tenant, String::new());
         stream.identity = stream.look(connection).await?.identity;
         Ok(stream)
     }
 
-    /// The tenant's stream as it was known, before anybody could look at it: [`Jetstream::follow`] compares it, settings and
-    /// identity, before it delivers anything.
+    /// The tenant's stream as it was known, without a check now. [`Jetstream::follow`] checks settings and
+    /// identity before it delivers anything.
     pub fn expected(connection: &Connection, tenant: &Ident, identity: String) -> Self {
         let (connection, address) = (connection.clone(), Address::new(tenant));
         Self { connection, address, identity, atomic: Arc::default() }
     }
 
-    /// The stream as it is now, after comparing every setting with design §5.
+    /// The stream's present state, after comparing every setting with the required one.
     async fn look(&self, connection: &Connection) -> Result<State, Error> {
         let info = known_stream(connection, &self.address).await?;
         settings::check(&self.address, &info.config)?;
@@ -127,25 +130,25 @@ impl Jetstream {
         info.state(&self.address)
     }
 
-    /// Whether a batch of several messages is all or nothing: server 2.12 or newer, and `allow_atomic`
-    /// set on the stream. See [`Jetstream::append`].
+    /// True if a batch of several messages is all or nothing: server 2.12 or newer, and `allow_atomic` set on
+    /// the stream. See [`Jetstream::append`].
     pub fn atomic(&self) -> bool {
         self.atomic.load(Ordering::Relaxed)
     }
 
-    /// Whether the server is connected now.
+    /// True if the server is connected now.
     pub fn connected(&self) -> bool {
         self.connection.connected()
     }
 
-    /// Who the journal is now, and how far it reaches. Compare `identity` with the one in genesis.
+    /// Identity and extent of the journal. Compare `identity` with the one in genesis.
     ///
-    /// Settings are checked again: a change by another hand is [`Error::Halt`], as at [`Jetstream::open`].
+    /// Settings are checked again: a change by somebody else is [`Error::Halt`], as at [`Jetstream::open`].
     pub async fn state(&self) -> Result<State, Error> {
         self.look(&self.connection).await
     }
 
-    /// The clock of the stream's leader, which gives messages their time. Nothing is written.
+    /// The clock of the stream's leader, which gives messages their time. Writes nothing.
     pub async fn time(&self) -> Result<Nanos, Error> {
         let info = known_stream(&self.connection, &self.address).await?;
         info.ts
@@ -154,12 +157,12 @@ impl Jetstream {
             .ok_or_else(|| Error::Unavailable("the server does not say what its clock says".into()))
     }
 
-    /// How often the connection was made.
+    /// Number of times the connection was made.
     pub(crate) fn connects(&self) -> u64 {
         self.connection.connects()
     }
 
-    /// The message at `seq`, read from the stream's leader; `None` when it was erased, trimmed or never given.
+    /// The message at `seq`, read from the stream's leader. `None` if it was erased, trimmed or never stored.
     pub async fn get(&self, seq: u64) -> Result<Option<Message>, Error> {
         if seq == 0 {
             return Ok(None); // the server reads 0 as "not given"
@@ -208,9 +211,9 @@ impl Jetstream {
         Ok(found.map(|raw| raw.message))
     }
 
-    /// Erases one message, overwriting its bytes in the stream's file; its sequence stays a hole.
+    /// Erases one message and overwrites its bytes in the stream's file. Its sequence remains a hole.
     ///
-    /// `false` if it was already gone. [`Error::Unknown`] may be repeated.
+    /// `false` if it was already gone. After [`Error::Unknown`] the call may be repeated.
     pub async fn erase(&self, seq: u64) -> Result<bool, Error> {
         if self.get(seq).await?.is_none() {
             return Ok(false);
@@ -232,9 +235,9 @@ impl Jetstream {
         }
     }
 
-    /// Removes every message with a sequence below `below`. Repeating it is harmless.
+    /// Removes every message with a sequence below `below`. It may be repeated.
     pub async fn trim(&self, below: u64) -> Result<(), Error> {
-        // Two traps of STREAM.PURGE: `seq` 0 means "all", and a `seq` beyond the end moves the end.
+        // STREAM.PURGE has two traps: `seq` 0 means "all", and a `seq` beyond the end moves the end.
         let below = below.min(self.state().await?.last.saturating_add(1));
         if below <= 1 {
             return Ok(());
@@ -249,7 +252,7 @@ impl Jetstream {
     }
 }
 
-/// What `STREAM.INFO` says, as far as it is used here.
+/// The members of `STREAM.INFO` that are used here.
 #[derive(Debug, Deserialize)]
 struct Info {
     config: serde_json::Map<String, Value>,
@@ -282,7 +285,7 @@ impl Info {
     }
 }
 
-/// The stream's settings and state; `None` when there is no such stream.
+/// The stream's settings and state. `None` if there is no such stream.
 async fn stream_info(connection: &Connection, address: &Address) -> Result<Option<Info>, Error> {
     let subject = format!("STREAM.INFO.{}", address.stream);
     match connection.api_read(&subject, &json!({})).await? {
@@ -294,7 +297,7 @@ async fn stream_info(connection: &Connection, address: &Address) -> Result<Optio
     }
 }
 
-/// As [`stream_info`]; a missing stream is [`Error::Halt`].
+/// As [`stream_info`], but a missing stream is [`Error::Halt`].
 async fn known_stream(connection: &Connection, address: &Address) -> Result<Info, Error> {
     stream_info(connection, address).await?.ok_or_else(|| {
         Error::Halt(format!(
@@ -306,7 +309,7 @@ async fn known_stream(connection: &Connection, address: &Address) -> Result<Info
     })
 }
 
-/// One message by a `STREAM.MSG.GET` query. Only the stream's leader answers it, unlike a direct get.
+/// Reads one message by a `STREAM.MSG.GET` query. Unlike a direct get, only the stream's leader answers it.
 async fn get(
     connection: &Connection,
     address: &Address,

@@ -1,4 +1,4 @@
-//! Where the server is, and who we are to it.
+//! Address of the server, and our credentials there.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 use super::REQUEST_TIMEOUT;
 use crate::journal::Error;
 
-/// Signed while the files are only looked at.
+/// Signed only to check that the files can be used.
 const NONCE_OF_NOBODY: &[u8] = b"";
 
-/// Where the server is, and who we are. Secrets are given as paths of files that hold them.
+/// Address of the server, and our credentials there. Secrets are given as paths of files.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `nats://host:port` or `tls://host:port`; several servers of one cluster separated by commas.
@@ -30,7 +30,7 @@ pub struct Options {
     pub token_file: Option<PathBuf>,
     /// PEM file with the certificate authority of the server; makes TLS required.
     pub tls_ca_file: Option<PathBuf>,
-    /// How long a connection or an answer is waited for; [`REQUEST_TIMEOUT`] unless told otherwise.
+    /// Longest wait for a connection or an answer. The default is [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
 }
 
@@ -49,13 +49,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The server list. A password in it would end in process lists and logs: refused.
+    /// The list of servers. A password in it is refused, because it would appear in process lists and logs.
     pub(super) fn servers(&self) -> Result<Vec<ServerAddr>, Error> {
         self.url.split(',').map(|one| server(one.trim())).collect()
     }
 
-    /// How to connect. The files are read now, so that a mistake is told at once, and again at each connect: a password
-    /// that was changed at the broker and in its file needs no restart.
+    /// Reads the options for a connection. The files are read now, so that mistakes are reported at once, and
+    /// again at each connect: a password that was changed at the broker and in its file needs no restart.
     pub(super) async fn read(&self) -> Result<ConnectOptions, Error> {
         if self.user.is_some() != self.password_file.is_some() {
             return Err(Error::Halt("a NATS user and its password file go together".into()));
@@ -72,7 +72,7 @@ impl Options {
         Ok(connect)
     }
 
-    /// Who we are, by the files as they are now; `nonce`: what the server wants signed.
+    /// Our credentials, from the files as they are now. `nonce`: the bytes that the server wants signed.
     async fn credentials(&self, nonce: &[u8]) -> Result<Auth, Error> {
         let mut auth = Auth::new();
         if let Some(path) = &self.credentials_file {
@@ -102,7 +102,7 @@ fn read_credentials(text: &str) -> Option<(String, nkeys::KeyPair)> {
         let (_, rest) = text.split_once(begin)?;
         let (_, rest) = rest.split_once('\n')?;
         let (body, _) = rest.split_once(end)?;
-        // The line of `end` begins with dashes.
+        // The line of `end` begins with dashes, which the search leaves at the end.
         Some(body.trim_end_matches('-').trim().to_owned())
     };
     let jwt = between("-----BEGIN NATS USER JWT", "END NATS USER JWT")?;

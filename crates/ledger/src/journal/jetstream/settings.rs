@@ -1,16 +1,16 @@
-//! The stream's settings: what `init` sets, and what every start compares (design §5).
+//! The stream's settings: `init` sets them, and every start compares them.
 
 use serde_json::{Map, Value, json};
 
 use super::{HEADERS_BYTES_MAX, wire::Address};
 use crate::journal::{BODY_BYTES_MAX, Error};
 
-/// Smallest window that the server takes, in nanoseconds. Nobody sends `Nats-Msg-Id`; the smaller the window,
-/// the less a producer who does can disturb.
+/// Smallest duplicate window that the server accepts, in nanoseconds. We send no `Nats-Msg-Id`. The smaller
+/// the window, the less harm a producer can do with that header.
 const DUPLICATE_WINDOW_NS: u64 = 100_000_000;
 
-/// Settings that the operator may choose: they change how much, where and how compactly the stream stores,
-/// never what it stores. `allow_atomic` is absent on a stream made by a 2.11 server.
+/// Settings that the operator may choose. They change how much, where and how compactly the stream stores,
+/// never what it stores. `allow_atomic` is absent on a stream that a 2.11 server made.
 const FREE: [&str; 9] = [
     "allow_atomic",
     "compression",
@@ -23,9 +23,9 @@ const FREE: [&str; 9] = [
     "placement",
 ];
 
-/// Settings that have one right value. A setting of the server that is not listed here and not in [`FREE`]
-/// must be at its zero: sources, mirror, republish, transforms, rollup, TTL, counters, schedules and whatever
-/// comes later would each change what a stored message is.
+/// Settings that have one right value. Every setting that is neither here nor in [`FREE`] must have its zero
+/// value: sources, mirror, republish, transforms, rollup, TTL, counters, schedules and all future ones would
+/// change what a stored message is.
 fn fixed(address: &Address) -> [(&'static str, Value); 12] {
     [
         ("name", json!(address.stream)),
@@ -50,7 +50,7 @@ pub(super) fn wanted(address: &Address, replicas: usize, atomic: bool) -> Value 
     config.insert("num_replicas".into(), json!(replicas));
     config.insert("max_msgs".into(), json!(-1));
     config.insert("max_bytes".into(), json!(-1));
-    // Refused by the broker, so that an oversized message gets an error and never enters the journal.
+    // The broker refuses an oversized message, so it gets an error and never enters the journal.
     config.insert("max_msg_size".into(), json!(BODY_BYTES_MAX + HEADERS_BYTES_MAX));
     if atomic {
         config.insert("allow_atomic".into(), json!(true));
@@ -58,7 +58,7 @@ pub(super) fn wanted(address: &Address, replicas: usize, atomic: bool) -> Value 
     Value::Object(config)
 }
 
-/// Compares the settings found with those of design §5; [`Error::Halt`] lists every difference.
+/// Compares the settings found with the required ones. [`Error::Halt`] lists every difference.
 pub(super) fn check(address: &Address, found: &Map<String, Value>) -> Result<(), Error> {
     let fixed = fixed(address);
     let mut differences: Vec<String> = Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn check(address: &Address, found: &Map<String, Value>) -> Result<(),
     )))
 }
 
-/// Equal values; lists without regard to order; a missing value is the zero of its kind.
+/// True if the values are equal. Lists are compared without order; a missing value is the zero of its kind.
 fn same(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Array(found), Value::Array(wanted)) => {

@@ -17,9 +17,9 @@ use tempfile::TempDir;
 
 use super::{Connection, Options};
 
-/// How long a test waits for anything.
+/// Longest wait of a test for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(120);
-/// Between two looks at what is waited for.
+/// Pause between two checks while waiting.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running server; killed when dropped.
@@ -33,7 +33,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The current version. It syncs when it likes: a killed server's writes outlive it, and disks may be slow.
+    /// The current version. It syncs as it chooses: a killed server's writes survive it, and disks may be
+    /// slow.
     pub(super) fn start() -> Self {
         Self::start_program("nats-server", "max_payload: 512KB")
     }
@@ -85,13 +86,13 @@ impl Server {
         server
     }
 
-    /// As by `kill -9`; the data stay.
+    /// Kills it as `kill -9` does. The data stay.
     pub(super) fn kill(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
-    /// Lets it do nothing at all until [`Server::resume`].
+    /// Stops it from doing anything until [`Server::resume`].
     pub(super) fn pause(&self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.child.id());
@@ -140,7 +141,7 @@ impl Server {
         path
     }
 
-    /// A connection that speaks the protocol by hand, for what no client library would send.
+    /// A connection that speaks the protocol directly, to send what no client library would.
     pub(super) fn raw(&self) -> Raw {
         Raw::connect(self.port)
     }
@@ -214,7 +215,7 @@ impl Raw {
         raw
     }
 
-    /// Publishes with this header block, whatever it is.
+    /// Publishes with any header block.
     pub(super) fn publish(&mut self, subject: &str, block: &[u8], body: &[u8]) {
         let total = block.len() + body.len();
         let line = format!("HPUB {subject} {} {total}\r\n", block.len());

@@ -1,6 +1,6 @@
-//! The words of the JetStream protocol: subjects, API answers, stored messages, header blocks.
+//! Parts of the JetStream protocol: subjects, API answers, stored messages, header blocks.
 //!
-//! Everything here is a pure function of bytes that others may have chosen; nothing may panic.
+//! Everything here is a pure function of bytes that others may have chosen. Nothing may panic.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ use crate::{
 /// The subject families of a tenant's stream.
 const FAMILIES: [&str; 4] = ["decisions", "approvals", "evidence", "system"];
 
-/// Where one tenant's journal lives.
+/// Names of one tenant's journal on the server.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     /// `COUNTERSIGN_<tenant>`
@@ -85,14 +85,14 @@ impl Address {
     }
 }
 
-/// A message read with its raw header block.
+/// A message with its raw header block.
 pub(super) struct Raw {
     pub(super) message: Message,
-    /// Whether the client library can read the header block: see [`is_plain`].
+    /// True if the client library can read the header block: see [`is_plain`].
     pub(super) plain: bool,
 }
 
-/// What the JetStream API answered.
+/// An answer of the JetStream API.
 pub(super) enum Found {
     /// The whole answer, as JSON.
     Answer(Vec<u8>),
@@ -128,12 +128,12 @@ fn garbled(what: &str) -> Error {
     Error::Unknown(format!("the server's answer could not be read ({what})"))
 }
 
-/// The positions that a consumer writes into the reply subject of each message it delivers.
+/// The positions in the reply subject of each message that a consumer delivers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
     /// Sequence in the stream.
     pub(super) seq: u64,
-    /// Sequence of the delivery, from 1: a jump means that deliveries were lost on the way.
+    /// Sequence of the delivery, from 1. A jump means that deliveries were lost on the way.
     pub(super) nth: u64,
     /// When the stream stored it.
     pub(super) time: Nanos,
@@ -143,7 +143,8 @@ impl Delivery {
     /// Reads `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<tries>.<seq>.<nth>.<time>.<pending>[.…]`.
     pub(super) fn parse(reply: &str) -> Option<Self> {
         let rest = reply.strip_prefix("$JS.ACK.")?;
-        // Seven tokens in the old form; the newer one has domain and account in front and may grow behind.
+        // The old form has seven tokens. The newer form has domain and account in front, and may grow at the
+        // end.
         let in_front = if rest.split('.').count() == 7 { 0 } else { 2 };
         let mut numbers = rest.split('.').skip(in_front + 3).map(|token| token.parse().ok());
         let mut number = || numbers.next().flatten();
@@ -151,10 +152,10 @@ impl Delivery {
     }
 }
 
-/// Reads the named headers from a raw block, the first value of each; ignores what is malformed.
+/// Reads the named headers from a raw block, the first value of each. Malformed lines are ignored.
 ///
-/// Reads every block that the client library accepts as the library does, because the same message may
-/// come either way and must be the same (P6); a test compares the two.
+/// Every block that the client library accepts is read as the library reads it. The same message may come
+/// either way and must be the same (P6); a test compares the two.
 fn read_headers(block: &[u8]) -> Headers {
     let text = String::from_utf8_lossy(block);
     let mut lines = text.lines().skip(1).peekable(); // the first line is `NATS/1.0`
@@ -171,7 +172,7 @@ fn read_headers(block: &[u8]) -> Headers {
     headers.finish()
 }
 
-/// Collects the named headers; the order in which names come does not matter.
+/// Collects the named headers. The order of names does not matter.
 #[derive(Default)]
 pub(super) struct HeaderReader {
     headers: Headers,
@@ -180,7 +181,7 @@ pub(super) struct HeaderReader {
 }
 
 impl HeaderReader {
-    /// Takes one value. Of a named header the first one is kept.
+    /// Takes one value. For a named header, the first one counts.
     pub(super) fn keep(&mut self, name: &str, value: &str) {
         let headers = &mut self.headers;
         let slot = match name {
@@ -196,7 +197,7 @@ impl HeaderReader {
         slot.get_or_insert_with(|| value.to_owned());
     }
 
-    /// All that were taken.
+    /// The collected headers.
     pub(super) fn finish(self) -> Headers {
         let Self { mut headers, content_types, has_attributes } = self;
         let mut kinds = content_types.iter().map(String::as_str);
@@ -208,11 +209,12 @@ impl HeaderReader {
     }
 }
 
-/// Whether a header block has the plain shape that every client can read: `NATS/1.0`, then `Name: value` lines.
+/// True if a header block has the plain shape that every client can read: `NATS/1.0`, then `Name: value`
+/// lines.
 ///
-/// The server stores whatever a producer sends, and the client library drops its connection on bytes it
-/// cannot read (or panics in its own task: a lone carriage return in a value). Such a message is poison for
-/// everyone who consumes it, again and again.
+/// The server stores whatever a producer sends, and the client library drops its connection on bytes that it
+/// cannot read (or panics in its own task: on a lone carriage return in a value). Such a message would break
+/// every consumer, again and again.
 fn is_plain(block: &[u8]) -> bool {
     if block.is_empty() {
         return true;

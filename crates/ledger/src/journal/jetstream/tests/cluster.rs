@@ -1,4 +1,4 @@
-//! What depends on consensus, on three servers with three replicas; and the loss of one of them.
+//! Tests of consensus, on three servers with three replicas, and of the loss of one server.
 
 use std::{
     pin::pin,
@@ -49,7 +49,7 @@ async fn connect(servers: &[Server]) -> Connection {
     eventually(async || Connection::open(&options).await).await
 }
 
-/// Makes the stream; one whose making was not answered in time is there when it is tried again.
+/// Makes the stream. If its creation was not answered in time, the next attempt finds it.
 async fn create(connection: &Connection) {
     let made = async || match Jetstream::create(connection, &tenant(), 3).await {
         Err(Error::Halt(why)) if why.contains("exists already") => Ok(()),
@@ -58,7 +58,7 @@ async fn create(connection: &Connection) {
     eventually(made).await;
 }
 
-/// The journal for whoever has patience: what the servers could not do while they chose a leader is asked for again.
+/// A journal that asks again for what the servers could not do while they chose a leader.
 #[derive(Clone)]
 struct Patient(Jetstream);
 
@@ -93,7 +93,7 @@ impl Port for Patient {
     async fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
         patiently(|| self.0.read_subject(subject)).await
     }
-    /// Goes on behind what was delivered, as `ledger::follow` does; the state is told once.
+    /// Continues after what was delivered, as `ledger::follow` does. The state is delivered once.
     async fn follow(&self, from: u64, sink: mpsc::Sender<Followed>) -> Result<(), Error> {
         let (started, mut next, mut greeted) = (Instant::now(), from, false);
         loop {
@@ -190,7 +190,8 @@ impl Place for Cluster {
 
 conformance!(Cluster: race, compare_and_swap_in_a_batch, follow_live_and_resume);
 
-/// Whoever is told of a conflict finds the winner's message: while it is open who wins, nobody is told.
+/// A writer that gets a conflict finds the winner's message: nobody gets the answer while the winner is
+/// unknown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_flight_is_waited_for() {
     let place = Cluster::make().await;
@@ -233,7 +234,7 @@ async fn in_flight(leader: &Connection, followers: &[&Server], to: &str) -> Resu
     Ok(())
 }
 
-/// One of three servers dies and comes back; what was acknowledged is there, once, in its place.
+/// One of three servers dies and comes back. What was acknowledged is there once, in its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_three_dies() {
     let mut place = Cluster::make().await;

@@ -138,7 +138,8 @@ async fn appending_to_a_dead_server_writes_nothing_and_comes_back() {
     assert_eq!(journal.append(vec![numbered(1)]).await, Ok(vec![1]));
 }
 
-/// What is killed in the middle is either acknowledged and there, or not acknowledged; never acknowledged and lost.
+/// A message that was in flight when the server was killed is acknowledged and there, or not acknowledged. It
+/// is never acknowledged and lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_appending() {
     let mut place = Nats::make().await;
