@@ -210,7 +210,7 @@ def test_p5_every_changed_file_is_refused(house: House, lived: Path, tmp_path: P
             refused(lambda f, n=n, at=at: flip(f / f"{n}.tlog-proof", at), f"{n}.tlog-proof")
     refused(lambda f: shutil.copy(f / "2.tlog-proof", f / f"{count + 1}.tlog-proof"), f"{count + 1}.tlog-proof")
     refused(lambda f: shutil.copy(f / "opening.tlog-proof", f / "1.tlog-proof"), "not of kind approval")
-    refused(lambda f: shutil.copy(f / "1.tlog-proof", f / "opening.tlog-proof"), "not a decision")
+    refused(lambda f: shutil.copy(f / "1.tlog-proof", f / "opening.tlog-proof"), "only events of type dev.countersign.decision.v1")
     refused(lambda f: (f / "opening.tlog-proof").unlink(), "opening.tlog-proof")
     refused(lambda f: (f / "checkpoint").unlink(), "checkpoint")
     refused(lambda f: shutil.copy(other / "checkpoint", f / "checkpoint"), "not the one beside it")
@@ -367,8 +367,8 @@ LIES: dict[str, tuple[Callable[[Forge], object], str]] = {
     "an event to come": (lambda f: f.events(2).append({"type": "blessed"}), "approval message"),
     "a member more": (event_of(2, mood="good"), "approval message"),
     "a member of the message more": (lambda f: f.entries[2]["event"].update(mood="good"), "approval message"),
-    "an allow that was not paused": (lambda f: f.entries[0]["event"]["data"].update(verdict="allow"), "not a decision"),
-    "a shadow": (lambda f: f.entries[0]["event"]["data"].update(mode="shadow"), "not a decision"),
+    "an allow that was not paused": (lambda f: f.entries[0]["event"]["data"].update(verdict="allow"), 'the verdict is "allow"'),
+    "a shadow": (lambda f: f.entries[0]["event"]["data"].update(mode="shadow"), "data.mode is `shadow`"),
     "another event's id": (lambda f: f.entries[0]["event"].update(id="other"), "another approval"),
     "another tenant's decision": (lambda f: f.entries[0].update(tenant="globex"), "another tenant"),
     "another tenant's message": (lambda f: f.entries[2].update(tenant="globex"), "another tenant"),

@@ -20,12 +20,12 @@ def new_epoch(journey: Journey, told: Ledger, tmp_path: Path, *, lost: bool) -> 
     if lost:
         copy_of_broker(journey, tmp_path / "broker")
         publish(journey, told, events(6, 3))
-        keep(journey, tmp_path / "kept")
         size = server.admin.size()
+        keep(journey, tmp_path / "kept")
         publish(journey, told, events(9, 1))
     else:
-        keep(journey, tmp_path / "kept")
         size = server.admin.size()
+        keep(journey, tmp_path / "kept")
         copy_of_broker(journey, tmp_path / "broker")
         publish(journey, told, events(6, 4))
     server.stop()

@@ -111,7 +111,16 @@ def test_p4_a_start_before_the_stream_has_a_leader(tmp_path: Path) -> None:
             goes_on(server)
             for node in others:
                 node.kill9()
-            until("it to wait for its journal", lambda: health(server)["journals_away"] == 1, 120)
+            seen: dict[str, Any] = {}
+
+            def away() -> bool:
+                seen.update(health(server))
+                return bool(seen["journals_away"] == 1)
+
+            try:
+                until("it to wait for its journal", away, 120)
+            except AssertionError as late:
+                raise AssertionError(f"{late}; health: {seen}; log: {server.log[-4000:]}") from late
             for node in others:
                 node.start()
             goes_on(server)

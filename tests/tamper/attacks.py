@@ -269,7 +269,7 @@ def _goes_on(world: World) -> str:
 
 
 @row("6b", "older copies of the database and of the guard, other events", "verify third", probe=_goes_on,
-     admitted="put both back to an older state, let the server sign another continuation: **a fork**")  # fmt: skip
+     admitted="put both back to an older state and let the server sign another continuation: **a fork**")  # fmt: skip
 def _(db: Database, world: World) -> None:
     world.older = ("data", "guard")
 

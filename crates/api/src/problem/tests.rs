@@ -6,8 +6,8 @@ fn every_code_is_on_the_page_with_its_status() {
     let page = include_str!("../../../../proto/errors.md");
     // Codes that mean the same to a caller share a row.
     let rows = |code: &str| {
-        let named = format!("`{code}`");
-        let names = |line: &str| line.split('|').nth(1).unwrap_or_default().contains(&named);
+        let quoted = format!("`{code}`");
+        let names = |line: &str| line.split('|').nth(1).unwrap_or_default().contains(&quoted);
         page.lines().filter(move |line| names(line)).collect::<Vec<_>>()
     };
     for code in Code::ALL {
