@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support import Book, NatsServer, Server, countersign_bin, side_by_side  # noqa: E402
+from support.binary import fault_bin  # noqa: E402
 
 #: Prints what the tamper matrix found. Here, because with `pytest -n` only this folder's hooks run where the summary is printed.
 pytest_plugins = ["tamper.table"]
@@ -55,6 +56,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def repository() -> Path:
     """The top of the checkout."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def faults() -> Path:
+    """A build with fault points."""
+    path = fault_bin()
+    if path is None:
+        pytest.skip("set COUNTERSIGN_FAULT_BIN to a build with --features api/fault-points; scripts/test makes one")
+    return path
 
 
 @pytest.fixture(scope="session")

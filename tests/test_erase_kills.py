@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Any
 
 from support import Server, event, until
 from test_erase import bare, places, secret  # noqa: F401  `bare` is a fixture
+
+
+def killed_while_erasing(server: Server, index: int, seconds: float) -> None:
+    """Asks for an erasure, kills the server so much later, and starts it again."""
+    client = server.client(server.admin_key)
+
+    def erase() -> None:
+        try:
+            client.erase(index)
+        except Exception:  # noqa: BLE001  the server dies under it
+            pass
+
+    thread = threading.Thread(target=erase)
+    thread.start()
+    thread.join(seconds)
+    server.kill9()
+    thread.join()
+    server.start()
 
 
 def test_p11_kill_during_an_erasure(bare: Server, rng: random.Random) -> None:
@@ -16,21 +33,7 @@ def test_p11_kill_during_an_erasure(bare: Server, rng: random.Random) -> None:
         word = secret(rng)
         index = bare.as_("publisher").publish(event(payload={"params": word}))[0]["index"]
         before = len(bare.admin.entries(kind="erasure"))
-        key = bare.admin_key
-        client = bare.client(key)
-
-        def erase(client: Any = client, index: int = index) -> None:
-            try:
-                client.erase(index)
-            except Exception:  # noqa: BLE001  the server dies under it
-                pass
-
-        thread = threading.Thread(target=erase)
-        thread.start()
-        thread.join(rng.uniform(0, 0.05))
-        bare.kill9()
-        thread.join()
-        bare.start()
+        killed_while_erasing(bare, index, rng.uniform(0, 0.05))
         if len(bare.admin.entries(kind="erasure")) > before:
             until("the erasure is completed", lambda word=word: not places([bare.data_dir], word))
         else:
@@ -49,20 +52,7 @@ def test_p11_kill_while_repetitions_are_named(bare: Server, rng: random.Random) 
         index = bare.as_("publisher").publish(made)[0]["index"]
         for repetitions in (105, 105):
             bare.as_("publisher").publish(*[made] * repetitions)
-        client = bare.client(bare.admin_key)
-
-        def erase(client: Any = client, index: int = index) -> None:
-            try:
-                client.erase(index)
-            except Exception:  # noqa: BLE001  the server dies under it
-                pass
-
-        thread = threading.Thread(target=erase)
-        thread.start()
-        thread.join(rng.uniform(0, 0.15))
-        bare.kill9()
-        thread.join()
-        bare.start()
+        killed_while_erasing(bare, index, rng.uniform(0, 0.15))
         # What was published again in the round before is named by an erasure of its own at this start.
         if index not in {entry["event"]["index"] for entry in bare.admin.entries(kind="erasure")}:
             assert places([bare.data_dir], word)

@@ -10,22 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 from support import NatsServer, Server, event
-from support.binary import fault_bin
 from support.client import Client
 from support.edges import RULES, people
 from support.house import INVENTED, House, code
 
 #: Without a wait some of so many questions come too early, on any machine.
 ROUNDS = 60
-
-
-@pytest.fixture(scope="module")
-def faults() -> Path:
-    """A build with fault points: the shipped one has one signer."""
-    path = fault_bin()
-    if path is None:
-        pytest.skip("set COUNTERSIGN_FAULT_BIN to a build with --features api/fault-points; scripts/test makes one")
-    return path
 
 
 @pytest.fixture(scope="module")

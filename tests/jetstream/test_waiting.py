@@ -91,8 +91,10 @@ def test_p4_a_start_before_the_broker(how: str, nats: NatsServer, server: Server
     server.fsck().ok()
 
 
-def test_p4_a_start_before_the_stream_has_a_leader(tmp_path: Path) -> None:
-    """A power cut: servers and brokers start together. One node of three answers, and nobody leads the stream; then the others come."""
+@pytest.fixture
+def after_a_power_cut(tmp_path: Path) -> Iterator[tuple[Server, list[NatsServer]]]:
+    """Servers and brokers started together. One node of three answered, and nobody led the stream; then the others came, and
+    the server went on. With it, those others. Sound at the end."""
     with Cluster(tmp_path / "cluster") as cluster:
         server = Server.ready(tmp_path / "server", nats=cluster.url, sections={"journal": {"replicas": 3}})
         with server:
@@ -108,44 +110,36 @@ def test_p4_a_start_before_the_stream_has_a_leader(tmp_path: Path) -> None:
             for node in others:
                 node.start()
             goes_on(server)
+            yield server, others
             server.stop()
             server.fsck().ok()
+
+
+def test_p4_a_start_before_the_stream_has_a_leader(after_a_power_cut: tuple[Server, list[NatsServer]]) -> None:
+    """It waits, and goes on by itself."""
+    server, _ = after_a_power_cut
+    assert server.as_("publisher").publish(event())[0]["status"] == "posted"
 
 
 @pytest.mark.xfail(reason="an open fault: on a loaded machine health stays green, about once in four runs", strict=False)
-def test_p4_losing_the_quorum_after_a_start_without_it(tmp_path: Path) -> None:
+def test_p4_losing_the_quorum_after_a_start_without_it(after_a_power_cut: tuple[Server, list[NatsServer]]) -> None:
     """Losing the quorum later is the same to whoever asks."""
-    with Cluster(tmp_path / "cluster") as cluster:
-        server = Server.ready(tmp_path / "server", nats=cluster.url, sections={"journal": {"replicas": 3}})
-        with server:
-            server.as_("publisher").publish(event())
-            server.kill9()
-            for node in cluster.nodes.values():
-                node.kill9()
-            first, *others = cluster.nodes.values()
-            first.start()
-            server.start(ready=False)
-            waits(server)
-            for node in others:
-                node.start()
-            goes_on(server)
-            for node in others:
-                node.kill9()
-            seen: dict[str, Any] = {}
+    server, others = after_a_power_cut
+    for node in others:
+        node.kill9()
+    seen: dict[str, Any] = {}
 
-            def away() -> bool:
-                seen.update(health(server))
-                return bool(seen["journals_away"] == 1)
+    def away() -> bool:
+        seen.update(health(server))
+        return bool(seen["journals_away"] == 1)
 
-            try:
-                until("it to wait for its journal", away, 120)
-            except AssertionError as late:
-                raise AssertionError(f"{late}; health: {seen}; log: {server.log[-4000:]}") from late
-            for node in others:
-                node.start()
-            goes_on(server)
-            server.stop()
-            server.fsck().ok()
+    try:
+        until("it to wait for its journal", away, 120)
+    except AssertionError as late:
+        raise AssertionError(f"{late}; health: {seen}; log: {server.log[-4000:]}") from late
+    for node in others:
+        node.start()
+    goes_on(server)
 
 
 def test_p4_a_stream_that_changed_while_the_broker_was_away(nats: NatsServer, server: Server) -> None:

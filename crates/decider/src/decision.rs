@@ -285,8 +285,11 @@ fn labels(value: Option<&Value<'_>>) -> Result<BTreeMap<String, String>, NotPaus
 
 /// An entry whose bytes are in RFC 8785 form: it has no byte that this reader passes over.
 pub(crate) fn exact_view(entry: &[u8]) -> Option<View<'_>> {
-    let form = canonical::to_vec(&json::parse_kept(entry).ok()?);
-    View::parse(entry).filter(|_| form == entry)
+    let value = json::parse_kept(entry).ok()?;
+    if canonical::to_vec(&value) != entry {
+        return None;
+    }
+    View::of(value)
 }
 
 #[cfg(test)]

@@ -253,8 +253,7 @@ pub async fn trim(
 
 /// Up to where the last trim entry says that messages go; `None`: there is none, or its message is gone.
 async fn last_trim(tenant: &Tenant) -> Result<Option<u64>, journal::Error> {
-    let Some(seq) = tenant.position().topics.get("trim").copied() else { return Ok(None) };
-    let message = tenant.journal().get(seq).await?;
+    let message = tenant.journal().get(tenant.position().last_on("trim")).await?;
     Ok(message.and_then(|message| gone::read::<Trim>(&message.body)).map(|trim| trim.below))
 }
 

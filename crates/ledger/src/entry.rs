@@ -280,7 +280,7 @@ impl<'a> View<'a> {
     }
 
     /// Reads an entry from its parsed value.
-    pub(crate) fn of(value: Value<'a>) -> Option<Self> {
+    pub fn of(value: Value<'a>) -> Option<Self> {
         let kind = Kind::parse(value.get("kind")?.as_str()?)?;
         let journal = value.get("journal")?;
         let origin = Origin {

@@ -123,7 +123,7 @@ async fn post_all(
                 tenant.set_waiting(None);
                 // A hole at the end: no later message would show it.
                 if end >= next && stream.next_from(next).await?.is_none() {
-                    let stood = holes.fill((ledger, tenant, stream), (next, end)).await?;
+                    let stood = holes.fill((tenant, stream), (next, end)).await?;
                     hand_over_explained(ledger, tenant, stood).await;
                     next = end + 1;
                 }
@@ -131,7 +131,7 @@ async fn post_all(
             Followed::Messages(mut messages) => {
                 while let Some(first) = messages.first().map(|message| message.seq) {
                     if first > next {
-                        let stood = holes.fill((ledger, tenant, stream), (next, first - 1)).await?;
+                        let stood = holes.fill((tenant, stream), (next, first - 1)).await?;
                         hand_over_explained(ledger, tenant, stood).await;
                     }
                     // A key entry ends a commit, so it also ends a part. Holes are filled first.
@@ -166,30 +166,28 @@ async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<bool, Error> {
         return Ok(true);
     }
     settle(tenant).await;
-    let (Some(id), position) = (tenant.unposted_claim(), tenant.position()) else {
-        return Ok(true);
-    };
+    let Some(id) = tenant.unposted_claim() else { return Ok(true) };
+    let position = tenant.position();
     let waits = tenant.must_reach().is_some() || !position.provisional.is_empty();
     if position.size == 0 || waits || tenant.halted().is_some() {
         return Ok(false);
     }
     let claim = Claim { id, by: By::Server { server: Duty::Signing } };
-    let posted = position.topics.get("signer").copied().unwrap_or(0);
-    append_last((tenant, stream), "system.signer", posted, &canonical::of(&claim)).await
+    append_last(tenant, stream, ("signer", &canonical::of(&claim))).await
 }
 
-/// Appends a signed message after the last one that the stream holds on its subject. True if this message was
-/// appended, and not another server's first. `posted`: the last posted sequence on that subject.
-pub async fn append_last(
-    (tenant, stream): (&Tenant, &Jetstream),
-    subject: &str,
-    posted: u64,
-    body: &[u8],
+/// Appends a signed message after the last one that the stream holds on `system.<topic>`. True if this message was
+/// appended, and not another server's first.
+async fn append_last(
+    tenant: &Tenant,
+    stream: &Jetstream,
+    (topic, body): (&str, &[u8]),
 ) -> Result<bool, Error> {
-    let subject = Subject::parse(subject).expect("a subject");
+    let subject = Subject::parse(&format!("system.{topic}")).expect("a subject");
     let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
     // The signature names the message before it on this subject as posting will find it: not one of an earlier epoch.
-    let expected = if held > tenant.position().posted { held } else { posted };
+    let position = tenant.position();
+    let expected = if held > position.posted { held } else { position.last_on(topic) };
     let append = Ledger::after(tenant, &subject, body, expected);
     let append = append.map_err(|error| Error::Halt(error.to_string()))?;
     match stream.append(vec![Append { expected: Some(held), ..append }]).await {

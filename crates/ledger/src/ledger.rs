@@ -328,7 +328,7 @@ impl Ledger {
     /// The last posted journal sequence on a signed subject in this epoch. 0 if none.
     pub fn last_on(&self, tenant: &Tenant, subject: &Subject) -> Result<u64, store::Error> {
         if let Subject::System(topic) = subject {
-            return Ok(tenant.position().topics.get(topic.as_str()).copied().unwrap_or(0));
+            return Ok(tenant.position().last_on(topic.as_str()));
         }
         let epoch = tenant.published().epoch;
         let key = tenant.number.in_epoch(epoch, subject.to_string().as_bytes());

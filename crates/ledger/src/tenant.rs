@@ -118,8 +118,8 @@ impl Tenant {
 
     /// The same for a process that signs. If other processes can reach the journal, it claims the log first.
     #[must_use]
-    pub(crate) fn claiming(mut self) -> Self {
-        if matches!(self.journal, Journal::JetStream(_)) {
+    pub(crate) fn claiming(mut self, one_signer: bool) -> Self {
+        if one_signer && matches!(self.journal, Journal::JetStream(_)) {
             let random: [u8; 32] = *keyring::random32();
             self.claim = Some(ClaimId::new(std::array::from_fn(|at| random[at])));
         }

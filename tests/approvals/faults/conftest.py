@@ -15,7 +15,6 @@ from rig import shim  # noqa: E402
 from rig.life import PEOPLE, rules  # noqa: E402
 
 from support import NatsServer  # noqa: E402
-from support.binary import fault_bin  # noqa: E402
 from support.house import House  # noqa: E402
 
 
@@ -35,15 +34,6 @@ def make_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     yield make
     for house in made:
         house.server.__exit__()
-
-
-@pytest.fixture(scope="session")
-def faults() -> Path:
-    """A build with fault points."""
-    path = fault_bin()
-    if path is None:
-        pytest.skip("set COUNTERSIGN_FAULT_BIN to a build with --features api/fault-points; scripts/test makes one")
-    return path
 
 
 @pytest.fixture

@@ -128,10 +128,9 @@ async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
     let journal = (Journal::JetStream(stream.clone()), log.position.clone());
     let (name, origin) = (log.tenant.clone(), log.origin.clone());
     let tenant = Tenant::new(name, log.number, origin, keyring, journal, published);
-    let posted = log.position.topics.get("gap").copied().unwrap_or(0);
     for (from, to) in holes {
         let hole = Hole { from, to, by: By::Command { command: Command::Recover } };
-        follow::append_gap((&tenant, &stream), posted, hole).await.map_err(Error::from)?;
+        follow::append_gap(&tenant, &stream, &hole).await.map_err(Error::from)?;
         say(&format!("journal messages {from} to {to} are given up: an entry will say so"));
     }
     say(&dim(

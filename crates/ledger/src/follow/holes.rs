@@ -2,11 +2,11 @@
 
 use super::append_last;
 use crate::{
+    canonical,
     envelope::{self, Place},
     gone::{self, Erasure, Hole, Leaf, Trim},
     ident::Ident,
     journal::{Error, Followed, Message, Subject, jetstream::Jetstream},
-    ledger::Ledger,
     log::note::Vkey,
     post::{Explained, Position, Was},
     system::{By, Duty, KeyChange, KeyUse},
@@ -152,7 +152,7 @@ impl Holes {
     /// them lost.
     pub async fn fill(
         &mut self,
-        (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
+        (tenant, stream): (&Tenant, &Jetstream),
         (from, to): (u64, u64),
     ) -> Result<Vec<Explained>, Error> {
         let mut stood = Vec::new();
@@ -162,7 +162,7 @@ impl Holes {
                 if next < self.below {
                     return Err(trimmed(self.below));
                 }
-                self.declare((ledger, tenant, stream), (next, to)).await?;
+                self.declare((tenant, stream), (next, to)).await?;
                 continue;
             };
             if let Was::Nobodys { to: last } = &mut explained.what {
@@ -180,7 +180,7 @@ impl Holes {
     /// what was signed must not do so: the missing messages were posted.
     async fn declare(
         &mut self,
-        (ledger, tenant, stream): (&Ledger, &Tenant, &Jetstream),
+        (tenant, stream): (&Tenant, &Jetstream),
         (from, mut to): (u64, u64),
     ) -> Result<(), Error> {
         // Stop before the next sequence that something explains.
@@ -199,8 +199,7 @@ impl Holes {
         }
         let by = By::Server { server: Duty::Journal };
         tracing::warn!(tenant = %tenant.name, from, to, "journal messages are gone, and nothing explains it");
-        let posted = ledger.last_on(tenant, &Subject::parse("system.gap").expect("a subject"))?;
-        append_gap((tenant, stream), posted, Hole { from, to, by }).await
+        append_gap(tenant, stream, &Hole { from, to, by }).await
     }
 
     fn known_ahead(&self, seq: u64) -> bool {
@@ -217,14 +216,9 @@ fn trimmed(below: u64) -> Error {
 }
 
 /// Appends `system.gap` after the last message that the stream holds; posting judges it there. If another
-/// server appends the same first, that is as good. `posted`: the last posted sequence on that subject.
-pub async fn append_gap(
-    (tenant, stream): (&Tenant, &Jetstream),
-    posted: u64,
-    hole: Hole,
-) -> Result<(), Error> {
-    let body = crate::canonical::of(&hole);
-    append_last((tenant, stream), "system.gap", posted, &body).await.map(|_| ())
+/// server appends the same first, that is as good.
+pub async fn append_gap(tenant: &Tenant, stream: &Jetstream, hole: &Hole) -> Result<(), Error> {
+    append_last(tenant, stream, ("gap", &canonical::of(hole))).await.map(|_| ())
 }
 
 /// Holes after the posted messages that nothing explains, each `from..=to`, up to the stream's present end.

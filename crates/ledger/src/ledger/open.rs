@@ -177,7 +177,7 @@ impl Ledger {
         let journal = journal.unwrap_or_else(|| super::embedded(&self.store, &log));
         let at = (journal, log.position.clone());
         let tenant = Tenant::new(name.clone(), number, origin, keyring, at, published);
-        let tenant = Arc::new(if self.options.one_signer { tenant.claiming() } else { tenant });
+        let tenant = Arc::new(tenant.claiming(self.options.one_signer));
         // A replica with its old guard signs nothing until it has posted as far as was signed.
         let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
         tenant.set_must_reach(must_reach.clone());
@@ -374,7 +374,7 @@ fn open_log(
     };
     let tenant =
         Tenant::new(name.clone(), number, origin, keyring, (journal, log.position.clone()), shown);
-    let tenant = Arc::new(if options.one_signer { tenant.claiming() } else { tenant });
+    let tenant = Arc::new(tenant.claiming(options.one_signer));
     tenant.set_must_reach(must_reach.clone());
     let mut no_keys = no_keys.map(Error::from);
     if let Some(why) = waiting {

@@ -36,7 +36,7 @@ impl Log {
     /// The last journal sequence on a signed subject in this epoch; 0 for none.
     pub fn last_on(&self, changes: &Changes<'_>, subject: &Subject) -> Result<u64, store::Error> {
         if let Subject::System(topic) = subject {
-            return Ok(self.position.topics.get(topic.as_str()).copied().unwrap_or(0));
+            return Ok(self.position.last_on(topic.as_str()));
         }
         let key = self.number.in_epoch(self.position.epoch, subject.to_string().as_bytes());
         let last = changes.get(Family::Subjects, &key)?;

@@ -75,6 +75,11 @@ pub fn digest_of_access(access: &BTreeMap<KeyId, AccessKey>) -> Hash {
 }
 
 impl Position {
+    /// The last journal sequence on `system.<topic>` in this epoch; 0 if there is none.
+    pub fn last_on(&self, topic: &str) -> u64 {
+        self.topics.get(topic).copied().unwrap_or(0)
+    }
+
     /// The record before the first message.
     pub fn begin(journal: String) -> Self {
         Self {
