@@ -145,7 +145,7 @@ def test_p8_a_history_is_told_again(house: House, lived: Path, tmp_path: Path) -
             assert receipt.verify(key) and receipt.checkpoint == checkpoint
             assert house.server.admin.entry(receipt.index) == json.loads(receipt.entry)
     told = cli("verify", "--key", house.server.vkey, "--approval", lived).ok().out
-    assert "completed" in told and f"whether a message {count + 1} follows" in told and "p-bob (finance): approve" in told
+    assert "Completed" in told and f"whether a message {count + 1} follows" in told and "p-bob (finance): approve" in told
     alone = house.export(item["approval_id"], tmp_path / "alone")
     assert not (alone / "opening.disclosures").exists()
     assert "call_digest_of_params" in house.verify(alone)["not_checked"]
@@ -213,7 +213,7 @@ def test_p5_every_changed_file_is_refused(house: House, lived: Path, tmp_path: P
     refused(lambda f: shutil.copy(f / "1.tlog-proof", f / "opening.tlog-proof"), "only events of type dev.countersign.decision.v1")
     refused(lambda f: (f / "opening.tlog-proof").unlink(), "opening.tlog-proof")
     refused(lambda f: (f / "checkpoint").unlink(), "checkpoint")
-    refused(lambda f: shutil.copy(other / "checkpoint", f / "checkpoint"), "not the one beside it")
+    refused(lambda f: shutil.copy(other / "checkpoint", f / "checkpoint"), "not the one in the folder")
     refused(lambda f: (f / "01.tlog-proof").write_text(""), "01.tlog-proof")
     refused(lambda f: [path.unlink() for path in f.glob("[0-9]*.tlog-proof")], "message 1 is missing")
     shown = (lived / "opening.disclosures").read_text()

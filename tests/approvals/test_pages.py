@@ -58,7 +58,7 @@ def test_p7_the_page_shows_the_call_as_it_was_hashed(desk: Office) -> None:
     assert page.status_code == 200
     for shown in [
         "EUR 1,250.00", "&#34;\\u{202e}&#60;script&#62;x()&#60;/script&#62;&#34;", "/b~1\\u{200b}~0/1/c", "1.5",
-        "&#60;img src=x onerror=x()&#62;\\u{2066}urgent", "not checked by anybody", paused.digest[:8],
+        "&#60;img src=x onerror=x()&#62;\\u{2066}urgent", "nobody has checked this", paused.digest[:8],
         "2 of finance", "UTC",
     ]:
         assert shown in page.text, shown
@@ -135,7 +135,7 @@ def test_p8_two_people_approve_and_one_takes_it_back(desk: Office) -> None:
     assert "1 of finance" in page and "Maria Lindqvist" in page
     assert jonas.review(paused, "approve").headers["location"] == f"/approvals/{paused.id}"
     page = jonas.get(f"/approvals/{paused.id}").text
-    assert "Approved, not used yet" in page and 'value="approve"' not in page
+    assert "Approved, not redeemed yet" in page and 'value="approve"' not in page
     events = desk.entries(paused)
     assert [e["type"] for e in events] == ["requested", "reviewed", "reviewed", "granted"]
     first = events[1]
@@ -148,7 +148,7 @@ def test_p8_two_people_approve_and_one_takes_it_back(desk: Office) -> None:
     assert jonas.post(f"/approvals/{paused.id}/revoke", fields).status_code == 303
     assert desk.entries(paused)[-1] | {"type": "revoked", "by": "p-jonas", "reason": "suspicious"} == desk.entries(paused)[-1]
     again = jonas.post(f"/approvals/{paused.id}/revoke", fields)
-    assert again.status_code == 409 and "Taken back" in again.text
+    assert again.status_code == 409 and "Revoked" in again.text
 
 
 def test_p11_the_others_read_a_comment_until_it_is_erased(desk: Office) -> None:
@@ -183,7 +183,7 @@ def test_what_is_newer_than_shown_is_refused_with_the_new_state(desk: Office) ->
     before = len(desk.entries(paused))
     for step, form in [("confirm", fields), ("review", hidden(confirm.text))]:
         refused = maria.post(f"{path}/{step}", form)
-        assert refused.status_code == 409 and "Something newer happened" in refused.text
+        assert refused.status_code == 409 and "The approval has changed" in refused.text
         assert "Jonas Weber" in refused.text, "the new state"
     assert [e for e in desk.entries(paused)[before:] if e["type"] != "review_rejected"] == []
     other = hidden(maria.post(f"{path}/confirm", maria.fields(path) | {"decision": "approve"}).text)

@@ -142,7 +142,7 @@ def test_without_javascript_everything_works(desk: Office, context: Callable[...
     expect(page.get_by_text("EUR 1,250.00")).to_be_visible()
     answer(page, paused, "Approve")
     expect(page.get_by_text("Approved by you.")).to_be_visible()
-    page.get_by_role("link", name="Look for changes").click()
+    page.get_by_role("link", name="Check for changes").click()
     page.get_by_role("link", name="‹ Inbox").click()
     page.get_by_role("link", name="Decided").click()
     page.locator(f"a[href='/approvals/{paused.id}']").click()
@@ -210,7 +210,7 @@ def test_a_change_is_told_and_stale_answers_are_refused(desk: Office, context: C
     page.clock.run_for(11_000)
     expect(page.get_by_role("link", name="This has changed: show")).to_be_visible()
     page.get_by_role("button", name="Approve …").click()
-    expect(page.get_by_role("alert")).to_contain_text("Something newer happened")
+    expect(page.get_by_role("alert")).to_contain_text("The approval has changed")
     expect(page.get_by_text("Jonas Weber").first).to_be_visible()
 
 

@@ -104,7 +104,7 @@ def test_agent_text_forges_nothing(office: Office) -> None:
 
     card = office.card(approval)
     look(card["blocks"])
-    assert any("The agent's own words, checked by nobody" in text for _, text in found)
+    assert any("The agent says (nobody has checked this)" in text for _, text in found)
     for kind, text in [*found, ("plain_text", card["text"])]:
         assert not set(text) & {"\u202e", "\u200b"}
         if kind == "mrkdwn":
@@ -132,7 +132,7 @@ def test_p7_an_approval_by_a_click_is_recorded_and_shown(office: Office) -> None
     assert (reviewed["by"], reviewed["decision"], reviewed["via"]) == ("p-bob", "approve", "slack")
     assert reviewed["auth"]["method"] == "slack" and digest.startswith(reviewed["displayed_dig"])
     assert granted["by"] == ["p-bob"]
-    office.shows(approval, "Approved")
+    office.shows(approval, "Approved, not redeemed yet")
     assert office.buttons(approval) == ["open"]
     assert "Bob Ito" in json.dumps(office.card(approval))
     evidence = office.server.admin.entry(reviewed["evidence"])
@@ -232,7 +232,7 @@ def test_p10_the_owner(office: Office) -> None:
     approval = office.asked()
     office.click(approval, "approve", office.ana)
     assert office.events(approval) == ["requested", "review_rejected own_call"]
-    told(office, office.ana, "owns the agent")
+    told(office, office.ana, "You own this agent")
 
 
 @pytest.mark.parametrize("user_team", ["T9999999999", None])
@@ -253,7 +253,7 @@ def test_a_stale_card(office: Office) -> None:
     office.click(approval, "approve", office.bob)
     assert office.clicks.send(old).status_code == 200
     assert office.events(approval) == ["requested", "reviewed", "review_rejected stale"]
-    told(office, office.cem, "Something happened")
+    told(office, office.cem, "The approval has changed")
 
 
 def test_step_up_is_decided_on_the_page_only(office: Office) -> None:
@@ -450,7 +450,7 @@ def test_p9_expiry_is_not_a_refusal(make_office: Callable[..., Office]) -> None:
     approval = office.asked("soon")
     payload = office.payload(approval, "approve", office.bob)
     office.desk.wait_for(approval, "expired")
-    office.shows(approval, "Expired: nobody answered in time")
+    office.shows(approval, "Expired: too few people approved in time")
     assert office.buttons(approval) == ["open"]
     assert office.clicks.send(payload).status_code == 200
     assert "granted" not in office.events(approval) and "reviewed" not in office.events(approval)
@@ -474,7 +474,7 @@ def test_a_card_is_posted_once_whatever_slack_answers(make_office: Callable[...,
     until("a card that is known", lambda: len(office.desk.evidence(approval)) >= 2)
     office.click(approval, "approve", office.bob)
     assert office.events(approval) == ["requested", "reviewed", "granted"]
-    office.shows(approval, "Approved")
+    office.shows(approval, "Approved, not redeemed yet")
     assert len(office.cards(approval)) == 1
 
 
@@ -498,7 +498,7 @@ def test_an_update_is_repeated_until_it_is_seen(make_office: Callable[..., Offic
         if kind != "lost":
             office.slack.trouble("chat.update", kind, **options)
     office.click(approval, "approve", office.bob)
-    office.shows(approval, "Approved", 90)
+    office.shows(approval, "Approved, not redeemed yet", 90)
     assert len(office.cards(approval)) == 1
 
 
@@ -506,7 +506,7 @@ def test_the_owner_is_told_and_the_card_follows_to_the_end(make_office: Callable
     office = make_office()
     approval = office.asked()
     office.click(approval, "approve", office.bob)
-    office.shows(approval, "Approved")
+    office.shows(approval, "Approved, not redeemed yet")
     direct = office.slack.channel("D" + office.ana.id[1:])
     until("Ana is told", lambda: direct.messages)
     actions = next(block for block in direct.messages[0]["blocks"] if block["type"] == "actions")
@@ -552,7 +552,7 @@ def test_https_as_slack_has_it_and_a_connection_that_goes_dead(tmp_path: Path) -
             second = office.paused()
             until("a card", lambda: office.cards(second))
             office.click(second, "approve", office.bob)
-            office.shows(second, "Approved")
+            office.shows(second, "Approved, not redeemed yet")
             assert len(office.cards(second)) == 1
             assert len(front.requests) >= 2 and slack.violations == []
         finally:

@@ -292,7 +292,7 @@ def test_whoever_is_not_linked_reads_their_ids(office: Office) -> None:
 def test_p10_the_owner_never_decides(office: Office) -> None:
     approval, at = office.asked(agent="agent-7")
     text = as_text(card_of(office.click(office.cem, at, "approve")))
-    assert "owns the agent" in text and "Action.Execute" not in text
+    assert "You own this agent" in text and "Action.Execute" not in text
     assert [e["type"] for e in office.desk.history(approval)] == ["requested", "review_rejected"]
     assert office.desk.history(approval)[1]["why"] == "own_call"
 
@@ -314,7 +314,7 @@ def test_a_stale_card_decides_nothing(office: Office) -> None:
     card_of(office.click(office.ana, at, "approve"))
     before = office.desk.kinds(approval)
     text = as_text(card_of(office.bot.send(office.endpoint, office.bot.invoke(office.bob, at, old))))
-    assert "since this was shown" in text
+    assert "since it was shown" in text
     assert "granted" not in office.desk.kinds(approval) and office.desk.kinds(approval)[: len(before)] == before
 
 

@@ -9,6 +9,7 @@ pub mod call;
 pub mod decision;
 pub mod quorum;
 pub mod rule;
+pub mod words;
 
 /// A life cycle that consists of events (J. Chassaing's *decider*, 2021).
 ///

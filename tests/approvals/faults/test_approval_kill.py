@@ -147,7 +147,7 @@ def test_p8_dies_between_planning_and_posting_a_card(point: str, faults: Path, t
             # Somebody else may be at it: a planned card is left alone for a minute.
             until("the card to be known", lambda: len(office.desk.evidence(approval)) >= 3, 100)
             office.click(approval, "approve", office.bob)
-            office.shows(approval, "Approved")
+            office.shows(approval, "Approved, not redeemed yet")
             assert office.events(approval) == ["requested", "reviewed", "granted"]
             assert len(office.cards(approval)) == 1 and slack.violations == []
             server.stop()

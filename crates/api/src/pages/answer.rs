@@ -16,7 +16,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use decider::approval::{Auth, Decision, Method, Refusal, Via};
+use decider::{
+    approval::{Auth, Decision, Method, Refusal, Via},
+    words,
+};
 use ledger::time::Nanos;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -26,7 +29,7 @@ const COMMENT_MAX: usize = 2_000;
 /// Reasons for a revocation: codes, and their words.
 pub(super) const REVOKE_REASONS: [(&str, &str); 4] = [
     ("mistake", "It was a mistake"),
-    ("not_needed", "It is not needed any more"),
+    ("not_needed", "It is no longer needed"),
     ("suspicious", "Something is suspicious"),
     ("other", "Another reason"),
 ];
@@ -132,8 +135,8 @@ pub async fn confirm(
     } else {
         None
     };
-    if let Some(refusal) = refused {
-        return render(&app, &session, &approval, Some(view::refusal(refusal)));
+    if let Some(why) = refused {
+        return render(&app, &session, &approval, Some(words::review_refused(why)));
     }
     // The review carries the time at which the whole call was shown.
     card.shown_at =
@@ -176,7 +179,7 @@ pub async fn review(
         raw: None,
     };
     let done = session.worker.review(&approval.id, review).await?;
-    after(&app, &session, &done)
+    after(&app, &session, &done, words::review_refused)
 }
 
 /// `POST /approvals/{id}/revoke`: takes back a grant that was not redeemed yet.
@@ -194,19 +197,27 @@ pub async fn revoke(
         return Err(Stop::NotFound);
     }
     if wanted.version != approval.state.version {
-        let stale = view::refusal(Refusal::Stale);
-        return render(&app, &session, &approval, Some(stale));
+        return render(&app, &session, &approval, Some(not_revoked(Refusal::Stale)));
     }
     let by = session.person.as_str();
     let done = session.worker.revoke(&approval.id, by, &wanted.reason).await?;
-    after(&app, &session, &done)
+    after(&app, &session, &done, not_revoked)
 }
 
 /// If done, redirects to the page, so that a reload sends nothing again. If refused, shows the present page
 /// and the reason.
-fn after(app: &App, session: &Session, done: &worker::Done) -> Result<Response, Stop> {
+fn after(
+    app: &App,
+    session: &Session,
+    done: &worker::Done,
+    in_words: fn(Refusal) -> String,
+) -> Result<Response, Stop> {
     match done.refused {
         None => Ok(to_page(app, done.approval.id.as_str())),
-        Some(refusal) => render(app, session, &done.approval, Some(view::refusal(refusal))),
+        Some(why) => render(app, session, &done.approval, Some(in_words(why))),
     }
+}
+
+fn not_revoked(why: Refusal) -> String {
+    format!("The approval was not revoked. {}", words::refusal(why))
 }

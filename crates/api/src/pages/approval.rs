@@ -41,25 +41,25 @@ impl Ways {
         let nothing = |why| Self { approve: false, deny: false, revoke: false, sign_in: None, why };
         let state = &approval.state;
         if !session.worker.may_review(&session.person, approval) || state.corrupt {
-            return nothing("You can look at this, and not decide about it.");
+            return nothing("You can read this, but not review it.");
         }
         if matches!(card.phase, Phase::Granted | Phase::Minted) {
             return Self { revoke: true, ..nothing("") };
         }
         if card.phase != Phase::Pending {
-            return nothing("It is over. Nothing is left to decide.");
+            return nothing("The approval is over.");
         }
         if card.shown_at >= card.deadline {
-            return nothing("The deadline has passed. Nothing is left to decide.");
+            return nothing("The deadline has passed.");
         }
         if !card.complete {
             return nothing(
-                "The frozen call is gone or can't be shown in full, so it can't be decided.",
+                "The call was erased or can't be shown whole, so it can't be reviewed.",
             );
         }
         let mine = state.review_by(&session.person).map(|review| review.decision);
         if mine == Some(Decision::Deny) {
-            return nothing("You have answered.");
+            return nothing("You have already answered.");
         }
         let fresh = state.requested.as_ref().and_then(|requested| requested.rule.step_up);
         let age = card.shown_at.seconds().saturating_sub(session.signed_in_at.seconds());
@@ -102,7 +102,7 @@ struct ApprovalPage {
     /// The frozen call, exactly as it was hashed, made safe to show. `None` if it was erased.
     hashed: Option<String>,
     phase: (&'static str, &'static str),
-    notice: Option<&'static str>,
+    notice: Option<String>,
     requested: Moment,
     deadline: Moment,
     execution_deadline: Option<Moment>,
@@ -136,8 +136,9 @@ pub(super) fn render(
     app: &App,
     session: &Session,
     approval: &Approval,
-    notice: Option<&'static str>,
+    notice: Option<String>,
 ) -> Result<Response, Stop> {
+    let status = if notice.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     let (card, frozen) = session.worker.card(approval)?;
     let now = card.shown_at;
     let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
@@ -150,7 +151,7 @@ pub(super) fn render(
     let title = format!("{} · {}", view::short(&card.tool, 40), view::short(&card.action, 40));
     let page_of = ApprovalPage {
         top: Top::new(app, title, Some(session)),
-        phase: view::phase(card.phase),
+        phase: view::phase(&card),
         notice,
         requested: Moment::new(requested.requested_at, now),
         deadline: Moment::new(card.deadline, now),
@@ -165,7 +166,6 @@ pub(super) fn render(
         hashed: frozen.map(|frozen| harmless(&frozen.canonical)),
         card,
     };
-    let status = if notice.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     Ok(page(status, &page_of))
 }
 

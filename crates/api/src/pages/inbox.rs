@@ -191,7 +191,7 @@ fn item(session: &Session, approval: &Approval, now: Nanos) -> Result<Item, Stop
         call: if card.amount.is_some() { call } else { String::new() },
         agent: view::short(&card.agent, TEXT_MAX),
         when: Moment::new(at, now),
-        phase: view::phase(card.phase),
+        phase: view::phase(&card),
         mine: mine.map(|review| view::answer(review.decision)),
         needed: card.needed.join(" and "),
     })

@@ -345,14 +345,13 @@ impl IntoResponse for Stop {
             Self::SignIn(ready) | Self::Go(ready) => return *ready,
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
-                "Nothing here",
+                "Page not found",
                 "There is no such page, or it is not for you.".to_owned(),
             ),
             Self::Forged => (
                 StatusCode::FORBIDDEN,
-                "Please do that again",
-                "This form does not belong to your present sign-in. Nothing was recorded."
-                    .to_owned(),
+                "Please repeat that",
+                "This form was not made for your present sign-in. Nothing was recorded.".to_owned(),
             ),
             Self::Elsewhere(address) => (
                 StatusCode::FORBIDDEN,
@@ -365,7 +364,7 @@ impl IntoResponse for Stop {
             ),
             Self::Unreadable => (
                 StatusCode::BAD_REQUEST,
-                "That could not be read",
+                "Form not readable",
                 "A field is missing or too long. Nothing was recorded.".to_owned(),
             ),
             Self::Wait(wait) => {
@@ -375,7 +374,7 @@ impl IntoResponse for Stop {
                 let seconds = [(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))];
                 return (StatusCode::TOO_MANY_REQUESTS, seconds, said).into_response();
             }
-            Self::Failed(status, text) => (status, "That did not work", text),
+            Self::Failed(status, text) => (status, "Not done", text),
         };
         (status, Extension(Said { heading, text })).into_response()
     }

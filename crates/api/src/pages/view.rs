@@ -2,7 +2,10 @@
 
 use approvals::{cards::Card, setup::Setup};
 use chrono::{DateTime, Utc};
-use decider::approval::{Decision, Event, Outcome, Phase, Reason, Refusal, Via};
+use decider::{
+    approval::{Decision, Event, Outcome, Phase, Reason, Via},
+    words,
+};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 
 /// A time as people read it, with its zone and its distance from now.
@@ -44,60 +47,17 @@ impl Moment {
     }
 }
 
-/// A phase in words, and its colour.
-pub fn phase(phase: Phase) -> (&'static str, &'static str) {
-    match phase {
-        Phase::None | Phase::Pending => ("Waiting for people", "waiting"),
-        Phase::Granted => ("Approved, not used yet", "good"),
-        Phase::Minted => ("Approved, about to be used", "good"),
-        Phase::Redeemed => ("Used, outcome not reported yet", "good"),
-        Phase::Completed => ("Done", "good"),
-        Phase::Failed => ("Used, and the call failed", "bad"),
-        Phase::Unknown => ("Used, outcome unknown", "bad"),
-        Phase::Denied => ("Denied", "bad"),
-        Phase::Expired => ("Expired: too few answered in time", "over"),
-        Phase::Cancelled => ("Cancelled", "over"),
-        Phase::Superseded => ("Void: another rule is in force", "over"),
-        Phase::Revoked => ("Taken back", "bad"),
-        Phase::Lapsed => ("Approved, never used in time", "over"),
-    }
+/// The phase of a card in words, and its colour.
+pub fn phase(card: &Card) -> (&'static str, &'static str) {
+    (words::phase(card.phase, card.end_reason.as_deref()), tone(card.phase))
 }
 
-/// Why a review was not recorded, and what to do.
-pub fn refusal(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::NotShown => {
-            "Not all of this call can be shown, or it is gone, so it can't be approved. Nothing was recorded."
-        }
-        Refusal::Stale => {
-            "Something newer happened than what you were shown. Nothing was recorded. Look at it as it is now, then answer."
-        }
-        Refusal::DigestMismatch => {
-            "What you were shown is not this call. Nothing was recorded. Look at it as it is now."
-        }
-        Refusal::TooLate => "The deadline has passed. Your answer was not recorded.",
-        Refusal::NotNow | Refusal::AlreadyRedeemed => {
-            "It has moved on, so this can't be done any more. Nothing was recorded."
-        }
-        Refusal::AlreadyReviewed => {
-            "You have answered before. An answer stands; only an approval can still be turned into a denial."
-        }
-        Refusal::OwnCall => "You own this agent, so you can't decide about its calls.",
-        Refusal::NotEligible | Refusal::NotLinked => "You are not among the people this rule asks.",
-        Refusal::StepUp => "This rule wants a fresh sign-in. Sign in again, then answer.",
-        Refusal::RuleChanged => {
-            "Another rule is in force for this call now. It must be asked for anew."
-        }
-        Refusal::OwnerUnknown => {
-            "Nobody is known to own this agent, so its calls can't be approved."
-        }
-        Refusal::NotFound
-        | Refusal::Malformed
-        | Refusal::Corrupt
-        | Refusal::NotYours
-        | Refusal::TooManyMints
-        | Refusal::TokenNotLive
-        | Refusal::AlreadyReported => "This can't be done here. Nothing was recorded.",
+fn tone(phase: Phase) -> &'static str {
+    match phase {
+        Phase::None | Phase::Pending => "waiting",
+        Phase::Granted | Phase::Minted | Phase::Redeemed | Phase::Completed => "good",
+        Phase::Failed | Phase::Unknown | Phase::Denied | Phase::Revoked => "bad",
+        Phase::Expired | Phase::Cancelled | Phase::Superseded | Phase::Lapsed => "over",
     }
 }
 
@@ -116,6 +76,7 @@ pub fn told(event: &Event, setup: &Setup) -> Told {
     let name = |id: &Ident| setup.name_of(id);
     let names = |ids: &[Ident]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
     let line = |tone, what: String| Told { who: None, what, tone };
+    let ended = |phase, end_reason| words::phase(phase, end_reason).to_owned();
     match event {
         Event::Requested(_) => line("", "Call paused, people asked".into()),
         Event::Reviewed { by, decision, via, .. } => {
@@ -124,39 +85,37 @@ pub fn told(event: &Event, setup: &Setup) -> Told {
         }
         Event::ReviewRejected { by, via, why } => Told {
             who: by.as_ref().map(name),
-            what: format!("An answer was not taken ({}): {}", place(*via), code(why)),
+            what: format!("An answer was refused ({}): {}", place(*via), code(why)),
             tone: "over",
         },
         Event::Reminded => line("", "Reminder sent".into()),
         Event::Escalated => line("", "Escalated to more people".into()),
         Event::Granted { by, .. } => line("good", format!("Granted: {}", names(by))),
-        Event::Denied { by } => line("bad", format!("Refused: {}", names(by))),
-        Event::Expired { reason: Reason::Deadline } => {
-            line("over", "Expired: too few answered in time".into())
-        }
-        Event::Expired { reason: Reason::Undeliverable } => {
-            line("over", "Expired: nobody could be reached".into())
+        Event::Denied { by } => line("bad", format!("Denied: {}", names(by))),
+        Event::Expired { reason } => {
+            let unreached = *reason == Reason::Undeliverable;
+            line("over", ended(Phase::Expired, unreached.then_some("undeliverable")))
         }
         Event::Cancelled { by, reason } => {
             line("over", format!("Cancelled by {}: {}", harmless(by), code(reason)))
         }
-        Event::Superseded { .. } => line("over", "Void: another rule came into force".into()),
+        Event::Superseded { .. } => line("over", ended(Phase::Superseded, None)),
         Event::TokenMinted { enforcer, .. } => line("", format!("Token issued to {enforcer}")),
-        Event::TokenLapsed { .. } => line("", "Token ran out unused".into()),
-        Event::Redeemed { enforcer, .. } => line("good", format!("Used by {enforcer}, once")),
+        Event::TokenLapsed { .. } => line("", "Token expired before it was redeemed".into()),
+        Event::Redeemed { enforcer, .. } => line("good", format!("Redeemed by {enforcer}")),
         Event::RedeemRejected { enforcer, why, .. } => {
-            line("bad", format!("A use by {enforcer} was refused: {}", code(why)))
+            line("bad", format!("A redemption by {enforcer} was refused: {}", code(why)))
         }
         Event::ExecutionReported { outcome } => reported(*outcome),
-        Event::ReportMissed => line("bad", "No report on the outcome in time".into()),
+        Event::ReportMissed => line("bad", "No report of the outcome in time".into()),
         Event::Revoked { by, reason } => {
             let by = Ident::new(by).map_or_else(|_| harmless(by), |id| name(&id));
-            line("bad", format!("Taken back by {by}: {}", code(reason)))
+            line("bad", format!("Revoked by {by}: {}", code(reason)))
         }
         Event::ClockReset { .. } => {
-            line("", "A clock had been wrong: the time counts anew from here".into())
+            line("", "A clock was wrong: deadlines count again from here".into())
         }
-        Event::Lapsed => line("over", "Not used in time".into()),
+        Event::Lapsed => line("over", ended(Phase::Lapsed, None)),
     }
 }
 
@@ -164,7 +123,7 @@ fn reported(outcome: Outcome) -> Told {
     let (tone, what) = match outcome {
         Outcome::Succeeded => ("good", "The call was carried out"),
         Outcome::Failed => ("bad", "The call failed"),
-        Outcome::NotStarted => ("bad", "The call was never begun"),
+        Outcome::NotStarted => ("bad", "The call was never started"),
         Outcome::Unknown => ("bad", "The outcome is unknown"),
     };
     Told { who: None, what: what.into(), tone }
@@ -189,7 +148,7 @@ fn place(via: Via) -> &'static str {
 
 /// A code in words.
 pub fn code(code: &str) -> String {
-    harmless(code).replace('_', " ")
+    harmless(&words::code(code))
 }
 
 /// The digest after its first eight characters.
@@ -257,7 +216,6 @@ mod tests {
     /// An expiry is never shown as a denial.
     #[test]
     fn p9_expired_is_not_denied() {
-        assert!(!phase(Phase::Expired).0.contains("Denied"));
-        assert_ne!(phase(Phase::Expired).1, phase(Phase::Denied).1);
+        assert_ne!(tone(Phase::Expired), tone(Phase::Denied));
     }
 }

@@ -18,7 +18,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use decider::approval::{Auth, Decision, Method, Refusal, Via};
+use decider::{
+    approval::{Auth, Decision, Method, Refusal, Via},
+    words,
+};
 use ledger::{ident::Ident, journal::embedded, time::Nanos};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -131,7 +134,7 @@ impl Desk<'_> {
             Err(error) => {
                 tracing::warn!(connection = %self.slack.name, %error, "a dialog could not be opened");
                 Ok(Some(
-                    "The dialog did not open. Nothing was decided; click again, or use Deny."
+                    "The dialog did not open. Nothing was recorded. Click again, or use Deny."
                         .into(),
                 ))
             }
@@ -159,7 +162,7 @@ impl Desk<'_> {
         let Answer { clicker, shown, at, decision, comment } = *answer;
         if !self.is_our_card(&shown.approval, at).await? {
             let (connection, approval) = (&self.slack.name, &shown.approval);
-            tracing::warn!(%connection, %approval, "a click on a message that is no card of ours");
+            tracing::warn!(%connection, %approval, "a click on a message that is not one of our cards");
             return Ok(Some(NOT_OUR_CARD.into()));
         }
         let review = Review {
@@ -180,7 +183,7 @@ impl Desk<'_> {
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Problem::new(
                 Code::OutcomeUnknown,
-                "It took too long. Click again: an answer is recorded once.",
+                "It took too long. Click again; an answer is recorded only once.",
             )),
         }
     }
@@ -205,8 +208,8 @@ impl Desk<'_> {
 
     async fn tell(&self, click: &Click, text: &str) -> Result<(), Problem> {
         self.slack.tell(click, text).await.map_err(|error| {
-            tracing::warn!(connection = %self.slack.name, %error, "the clicker could not be told");
-            Problem::new(Code::Busy, "The person who clicked could not be told what came of it.")
+            tracing::warn!(connection = %self.slack.name, %error, "the person who clicked could not be answered");
+            Problem::new(Code::Busy, "The person who clicked could not be answered.")
         })
     }
 
@@ -216,15 +219,15 @@ impl Desk<'_> {
         let page = format!("{}/approvals/{id}", self.worker.public_url());
         match done.refused {
             None if done.written => None,
-            None => Some("Your answer was recorded already.".into()),
+            None => Some("Your answer was already recorded.".into()),
             Some(Refusal::NotLinked) => Some(not_linked(clicker)),
-            Some(refusal) => Some(format!("{} {page}", refusal.advice())),
+            Some(why) => Some(format!("{} {page}", words::review_refused(why))),
         }
     }
 }
 
 /// Text for a click on another message.
-const NOT_OUR_CARD: &str = "This message is not a card of an approval here. Nothing was decided.";
+const NOT_OUR_CARD: &str = "This message is not a card of an approval. Nothing was recorded.";
 
 /// Text with the ids that an administrator needs to link somebody.
 fn not_linked(clicker: &Clicker) -> String {

@@ -9,7 +9,10 @@ use super::{
     report::Report,
 };
 use crate::terminal::{bad, dim, good, harmless, name, strong};
-use decider::approval::{Audit, Event, Phase, State, Step};
+use decider::{
+    approval::{Audit, Event, Phase, State, Step},
+    words,
+};
 use ledger::{log::checkpoint::Checkpoint, verify};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, path::Path};
@@ -71,7 +74,7 @@ impl History {
             let text = file::read(folder.join(name), Form::Receipt)?;
             let receipt = given.receipt(&place(name), &text)?.receipt;
             if receipt.checkpoint != note {
-                return Err(refused(&place(name), &"its checkpoint is not the one beside it"));
+                return Err(refused(&place(name), &"its checkpoint is not the one in the folder"));
             }
             Ok((receipt.index, receipt.entry))
         };
@@ -158,7 +161,7 @@ fn complete(folder: &Path) -> Result<(), Failure> {
     }
     if folder.is_dir() && !folder.join("checkpoint").exists() {
         return Err(unreadable(
-            "there is no file `checkpoint`: it is no export of an approval, or was not finished. Run `countersign export --approval` again",
+            "there is no file `checkpoint`: it is not an export of an approval, or is incomplete. Run `countersign export --approval` again",
         ));
     }
     Ok(())
@@ -220,8 +223,8 @@ impl Report {
         self.item(item(history, later));
         let state = history.audit.state();
         self.tell_life(history);
-        let phase = word(&state.phase);
-        let phase = if is_over_badly(state) { bad(&phase) } else { strong(&phase) };
+        let phase = words::phase(state.phase, state.end_reason.as_deref());
+        let phase = if is_over_badly(state) { bad(phase) } else { strong(phase) };
         self.line(&format!("  After message {}: {phase}", state.n));
         for Later { n, index } in later.unwrap_or_default() {
             self.line(&format!("  The log holds a later message: {n}, entry {index}"));
@@ -268,10 +271,14 @@ impl Report {
             let rule = harmless(&format!("{:?}", requested.rule.name));
             self.line(&format!("  rule {rule} ({})", requested.rule_digest));
         }
-        for Step { n, index, at, events, phase } in audit.steps() {
+        let end_reason = audit.state().end_reason.as_deref();
+        for Step { n, index, at, events, phase: now } in audit.steps() {
             let events: Vec<String> = events.iter().map(describe).collect();
             let told = format!("{:>3}  {at}  entry {index}  {}", n, events.join(", "));
-            self.line(&format!("  {told} {}", dim(&format!("→ {}", word(phase)))));
+            self.line(&format!(
+                "  {told} {}",
+                dim(&format!("→ {}", words::phase(*now, end_reason)))
+            ));
         }
     }
 }
@@ -307,7 +314,7 @@ fn is_over_badly(state: &State) -> bool {
 
 /// Describes one event in words.
 fn describe(event: &Event) -> String {
-    let name = word(event).replace('_', " ");
+    let name = words::code(&word(event));
     let more = match event {
         Event::Reviewed { by, decision, groups, .. } => {
             return format!("{by} ({}): {}", harmless(&groups.join(", ")), word(decision));
@@ -315,7 +322,7 @@ fn describe(event: &Event) -> String {
         Event::Granted { by, .. } | Event::Denied { by } => {
             by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
-        Event::ReviewRejected { why, .. } | Event::RedeemRejected { why, .. } => why.clone(),
+        Event::ReviewRejected { why, .. } | Event::RedeemRejected { why, .. } => words::code(why),
         Event::Cancelled { by, reason } | Event::Revoked { by, reason } => {
             format!("{by}, {reason}")
         }

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::cards::{Card, Digest, Posted};
 use chrono::DateTime;
-use decider::approval::{Decision, Phase};
+use decider::{
+    approval::{Decision, Phase},
+    words::phase,
+};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 use serde_json::{Value, json};
 
@@ -61,7 +64,7 @@ pub(super) fn message(card: &Card) -> Message {
     if let Some(text) = &card.agent_says {
         let text = cut(&one_line(text), AGENT_CHARS_MAX);
         blocks.push(section(&format!(
-            "The agent's own words, checked by nobody:\n\u{201c}{text}\u{201d}"
+            "The agent says (nobody has checked this):\n\u{201c}{text}\u{201d}"
         )));
     }
     blocks.extend(reviews(card));
@@ -88,7 +91,7 @@ pub(super) fn told(card: &Card) -> Message {
 /// One card that stands for many.
 pub(super) fn digest(digest: &Digest) -> Message {
     let title = format!("{} approvals wait", digest.waiting);
-    let text = "More came in one minute than this channel is shown one by one.";
+    let text = "Too many came in one minute to show each of them here.";
     let open = json!({"type": "actions", "block_id": "decide", "elements": [link("Open the inbox", &digest.url)]});
     Message { text: title.clone(), blocks: vec![header(&title), section(text), open] }
 }
@@ -114,7 +117,7 @@ pub(super) fn comment_dialog(shown: &Shown, at: &Posted) -> Value {
                 "type": "input",
                 "block_id": COMMENT,
                 "label": plain("Why?"),
-                "hint": plain("Kept as evidence beside the log; can be erased."),
+                "hint": plain("Kept as evidence. It can be erased."),
                 "element": {
                     "type": "plain_text_input",
                     "action_id": COMMENT,
@@ -126,28 +129,9 @@ pub(super) fn comment_dialog(shown: &Shown, at: &Posted) -> Value {
     })
 }
 
-/// Title: what is asked, or how it ended. An expiry never reads like a denial.
+/// Title: what is asked, or how it ended.
 fn title(card: &Card) -> String {
-    let text = match card.phase {
-        Phase::None | Phase::Pending => "Approval needed",
-        Phase::Granted => "Approved",
-        Phase::Minted => "Approved, token made",
-        Phase::Redeemed => "Approved, the call is under way",
-        Phase::Completed => "Approved and done",
-        Phase::Failed => "Approved, but the call failed",
-        Phase::Unknown => "Approved; what became of the call is not known",
-        Phase::Denied => "Denied",
-        Phase::Expired if card.end_reason.as_deref() == Some("undeliverable") => {
-            "Expired: nobody could be asked in time"
-        }
-        Phase::Expired if card.reviews.is_empty() => "Expired: nobody answered in time",
-        Phase::Expired => "Expired: too few answered in time",
-        Phase::Cancelled => "Cancelled",
-        Phase::Superseded => "Superseded: the rule changed, it must be asked anew",
-        Phase::Revoked => "Revoked",
-        Phase::Lapsed => "Lapsed: approved, but not used in time",
-    };
-    text.to_owned()
+    phase(card.phase, card.end_reason.as_deref()).to_owned()
 }
 
 fn summary(card: &Card) -> Vec<Value> {
@@ -158,7 +142,7 @@ fn summary(card: &Card) -> Vec<Value> {
     cells.push(cell("Rule", &short(&card.rule)));
     match (card.phase, card.execution_deadline) {
         (Phase::Pending, _) => cells.push(moment("Answer by", card.deadline)),
-        (Phase::Granted | Phase::Minted, Some(at)) => cells.push(moment("To be used by", at)),
+        (Phase::Granted | Phase::Minted, Some(at)) => cells.push(moment("Redeem by", at)),
         _ => cells.extend(card.end_reason.as_deref().map(|code| cell("Reason", &short(code)))),
     }
     cells
@@ -173,7 +157,7 @@ fn params(card: &Card) -> Vec<Value> {
             vec![section("The parameters do not fit here. Review them in the browser.")]
         }
         None => {
-            vec![section("The parameters can't be shown any more: this call can't be approved.")]
+            vec![section("The parameters can't be shown, so this call can't be approved.")]
         }
     }
 }

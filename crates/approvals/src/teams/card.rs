@@ -7,7 +7,10 @@
 //! exactly.
 
 use crate::cards::{Card, Digest};
-use decider::approval::{Decision, Phase};
+use decider::{
+    approval::{Decision, Phase},
+    words,
+};
 use ledger::{foreign::harmless, time::Nanos};
 use serde_json::{Value, json};
 
@@ -51,7 +54,7 @@ pub fn full(card: &Card, view: &View<'_>) -> Value {
     if size(&drawn) <= MESSAGE_BYTES_MAX - ENVELOPE_BYTES {
         return drawn;
     }
-    let hint = "This call is too long to be shown here. Review it in the browser.";
+    let hint = "This call is too long to show here. Review it in the browser.";
     draw(card, view, false, Some(hint), false)
 }
 
@@ -66,7 +69,7 @@ pub fn told(card: &Card, note: Option<&str>) -> Value {
     let mut body = vec![title(heading, colour), foreign(&call_words(card), Look::Strong)];
     body.extend(note.map(|note| foreign(note, Look::Warning)));
     if card.phase == Phase::Pending {
-        body.push(deadline("Answer until", card.deadline));
+        body.push(deadline("Answer by", card.deadline));
     }
     sheet(&body, &[open("Review in browser", &card.url)], heading)
 }
@@ -105,10 +108,10 @@ fn draw(
     body.extend(card.agent_says.as_deref().map(agent_says));
     body.extend(history(card));
     if card.phase == Phase::Pending {
-        body.push(deadline("Answer until", card.deadline));
+        body.push(deadline("Answer by", card.deadline));
     }
     if let (Phase::Granted | Phase::Minted, Some(until)) = (card.phase, card.execution_deadline) {
-        body.push(deadline("To be executed until", until));
+        body.push(deadline("Redeem by", until));
     }
     body.extend(hint.map(ours));
     let mut actions = Vec::new();
@@ -168,26 +171,20 @@ fn refresh(card: &Card, members: &[String]) -> Value {
     refresh
 }
 
-/// The phase in words, and their colour. An expiry never reads like a denial.
+/// The phase in words, and its colour.
 fn heading(card: &Card) -> (&'static str, &'static str) {
-    match card.phase {
-        Phase::None | Phase::Pending => ("Approval needed", "accent"),
-        Phase::Granted => ("Approved", "good"),
-        Phase::Minted => ("Approved: a token is out", "good"),
-        Phase::Redeemed => ("Approved: the call is being executed", "good"),
-        Phase::Completed => ("Approved and executed", "good"),
-        Phase::Failed => ("Approved, but the call failed or was not begun", "warning"),
-        Phase::Unknown => ("Approved, but nobody reported what became of the call", "warning"),
-        Phase::Denied => ("Denied", "attention"),
-        Phase::Expired if card.end_reason.as_deref() == Some("undeliverable") => {
-            ("Expired: nobody could be asked in time", "warning")
-        }
-        Phase::Expired => ("Expired: too few people answered in time", "warning"),
-        Phase::Cancelled => ("Cancelled", "warning"),
-        Phase::Superseded => ("Superseded: another rule is in force now", "warning"),
-        Phase::Revoked => ("Revoked after it was approved", "attention"),
-        Phase::Lapsed => ("Lapsed: approved, but not executed in time", "warning"),
-    }
+    let colour = match card.phase {
+        Phase::None | Phase::Pending => "accent",
+        Phase::Granted | Phase::Minted | Phase::Redeemed | Phase::Completed => "good",
+        Phase::Denied | Phase::Revoked => "attention",
+        Phase::Failed
+        | Phase::Unknown
+        | Phase::Expired
+        | Phase::Cancelled
+        | Phase::Superseded
+        | Phase::Lapsed => "warning",
+    };
+    (words::phase(card.phase, card.end_reason.as_deref()), colour)
 }
 
 fn is_over(phase: Phase) -> bool {
@@ -207,9 +204,9 @@ fn is_over(phase: Phase) -> bool {
 
 fn why_not(card: &Card) -> &'static str {
     if card.complete && card.browser_only {
-        "The rule asks for a fresh sign-in. Review it in the browser."
+        "The rule needs a recent sign-in. Review it in the browser."
     } else {
-        "This call can't be shown here in full. Review it in the browser."
+        "This call can't be shown whole here. Review it in the browser."
     }
 }
 

@@ -27,25 +27,25 @@ pub enum Untrusted {
     #[error("no bearer token")]
     NoToken,
     /// The token is not three parts, not RS256, has no key id, or has a critical extension.
-    #[error("a token of another form than RS256 with a key id")]
+    #[error("the token is not RS256 with a key id")]
     Form,
     /// No key of the set has the token's key id.
-    #[error("a token of an unknown key")]
+    #[error("the token names an unknown key")]
     UnknownKey,
     /// The signature is wrong.
-    #[error("a token with a bad signature")]
+    #[error("the token's signature is wrong")]
     Signature,
     /// Issuer, audience, times or service URL of the token are missing or wrong.
-    #[error("a token with a wrong issuer, audience, time or claim")]
+    #[error("the token's issuer, audience, time or claims are wrong")]
     Claims,
     /// The key is not endorsed for the activity's channel.
-    #[error("a key that is not endorsed for this channel")]
+    #[error("the key is not endorsed for this channel")]
     Endorsement,
     /// The activity's service URL differs from the token's, or is not in the list.
-    #[error("a service URL that is not the token's or is not in service_hosts")]
+    #[error("the service URL is not the token's, or is not in service_hosts")]
     ServiceUrl,
     /// The activity belongs to another directory than the connection.
-    #[error("another directory than the connection's")]
+    #[error("the directory is not the connection's")]
     Directory,
 }
 

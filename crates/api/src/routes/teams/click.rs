@@ -17,7 +17,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use decider::approval::{Auth, Method, Refusal, Via};
+use decider::{
+    approval::{Auth, Method, Refusal, Via},
+    words,
+};
 use ledger::{
     ident::Ident,
     journal::{self, embedded},
@@ -50,7 +53,7 @@ impl From<worker::Error> for Trouble {
             worker::Error::NotReady(why) => Self::Later(why),
             error => {
                 tracing::warn!(%error, "Teams: a click could not be taken");
-                Self::Later("The log takes nothing at the moment.".into())
+                Self::Later("The log accepts nothing at the moment.".into())
             }
         }
     }
@@ -60,7 +63,8 @@ impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         let (http, status, code, text) = match self {
             Self::NotOurs => {
-                let text = "Countersign does not know this card, or not yet. Try again, or use the browser.";
+                let text =
+                    "This card is unknown here, or not known yet. Try again, or use the browser.";
                 (StatusCode::OK, 400, "BadRequest", text.to_owned())
             }
             Self::Later(why) => {
@@ -68,7 +72,7 @@ impl IntoResponse for Trouble {
                 (StatusCode::SERVICE_UNAVAILABLE, 500, "ServiceUnavailable", text)
             }
             Self::Unknown => {
-                let text = "It is not known whether your answer was taken. Look at the page.";
+                let text = "It is unknown whether your answer was recorded. Check the page.";
                 (StatusCode::SERVICE_UNAVAILABLE, 500, "OutcomeUnknown", text.to_owned())
             }
         };
@@ -169,10 +173,10 @@ fn person(worker: &Worker, by: &Clicker) -> Result<Option<Ident>, Trouble> {
 
 /// What a refusal means for this person, and what to do.
 fn note(refusal: Refusal, by: &Clicker) -> String {
-    let advice = refusal.advice();
+    let refused = words::review_refused(refusal);
     if refusal != Refusal::NotLinked {
-        return format!("Your answer was not taken. {advice}");
+        return refused;
     }
     let Clicker { directory, object, .. } = by;
-    format!("Your answer was not taken. {advice} Directory {directory}, object {object}.")
+    format!("{refused} Directory {directory}, object {object}.")
 }
