@@ -173,7 +173,7 @@ class House(Desk):
         return self.post(by or self.gateway(), f"/approvals/{approval.id}/token")
 
     def mint(self, approval: Paused) -> str:
-        """A token that lives."""
+        """A valid token."""
         answer = self.token(approval)
         assert answer.status_code == 200, answer.text
         return answer.json()["token"]

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use decider::approval::Refusal;
+use decider::{approval::Refusal, words};
 use ledger::{journal, ledger::Error as LedgerError, store};
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct Problem {
     /// `urn:countersign:error:<code>`.
     #[serde(rename = "type")]
     kind: String,
-    /// The code in words.
+    /// Title of the error.
     title: &'static str,
     /// HTTP status.
     status: u16,
@@ -31,7 +31,7 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     outcome: Option<Unclear>,
-    /// Of a refused command: how the approval stands now.
+    /// For a refused command: the approval as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Box<serde_json::Value>>,
@@ -209,14 +209,17 @@ impl Problem {
     pub fn refusal(refusal: Refusal) -> Self {
         match Code::from(refusal) {
             Code::NotFound => Self::not_found(),
-            code => Self::new(code, refusal.advice()),
+            code => Self::new(code, words::refusal(refusal)),
         }
     }
 
     /// The server failed, for a reason that is none of the caller's business: it goes to the log, never into an answer.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");
-        Self::new(Code::Internal, "The server failed; its operator finds the reason in the log.")
+        Self::new(
+            Code::Internal,
+            "The request failed. The reason is in the server's log, under the request's id.",
+        )
     }
 
     /// Adds a sentence.
@@ -252,7 +255,7 @@ impl Problem {
 
     /// The only answer both for what does not exist and for what belongs to somebody else.
     pub fn not_found() -> Self {
-        Self::new(Code::NotFound, "There is nothing at this address for this key.")
+        Self::new(Code::NotFound, "Nothing is at this address for this key.")
     }
 }
 
@@ -288,10 +291,9 @@ impl From<worker::Error> for Problem {
             worker::Error::NotFound => Self::not_found(),
             worker::Error::NotReady(text) => Self::new(Code::NotReady, text),
             worker::Error::Contended => Self::new(Code::Busy, error.to_string()),
-            worker::Error::Unknown => Self::new(
-                Code::OutcomeUnknown,
-                "It is not known whether it was done. Repeat the same request.",
-            ),
+            worker::Error::Unknown => {
+                Self::new(Code::OutcomeUnknown, "The outcome is unknown. Repeat the same request.")
+            }
             worker::Error::Ledger(error) => error.into(),
             worker::Error::Store(error) => error.into(),
             worker::Error::Token(error) => Self::new(error.into(), error.to_string()),
@@ -310,16 +312,16 @@ impl From<LedgerError> for Problem {
             ),
             LedgerError::Busy => Self::new(
                 Code::Busy,
-                "Too much is waiting for this tenant. Nothing was written; try again.",
+                "Too many requests wait for this tenant. Nothing was written; try again.",
             ),
             LedgerError::Behind => Self::new(
                 Code::Behind,
-                "This server has not posted yet what the journal holds, so it can't say what there is. Nothing was done; \
+                "The journal holds messages that this server has not posted yet, so it is unknown whether this exists. Nothing was done; \
                  try again.",
             ),
             LedgerError::Unknown => Self::new(
                 Code::OutcomeUnknown,
-                "No answer in time. Repeat the same request: events are posted once, whatever happened.",
+                "No answer came in time. Repeat the same request: events are posted once in any case.",
             ),
             LedgerError::Taken(text) => Self::new(Code::Conflict, text),
             LedgerError::NotErasable { .. } => Self::new(Code::BadRequest, error.to_string()),
@@ -337,9 +339,10 @@ impl From<LedgerError> for Problem {
 impl From<journal::Error> for Problem {
     fn from(error: journal::Error) -> Self {
         match error {
-            journal::Error::Conflict => {
-                Self::new(Code::Conflict, "Another change came first. Read again and decide anew.")
-            }
+            journal::Error::Conflict => Self::new(
+                Code::Conflict,
+                "Another change came first. Read the present state, then decide again.",
+            ),
             journal::Error::TooBig { .. } => Self::new(Code::TooBig, error.to_string()),
             journal::Error::Unavailable(_) => {
                 tracing::warn!(%error, "journal unavailable");
@@ -356,7 +359,7 @@ impl From<journal::Error> for Problem {
                 tracing::error!(%error, "journal refused");
                 Self::new(
                     Code::LogHalted,
-                    "The journal is not as it must be; its operator must act.",
+                    "The journal has wrong settings or is another one. Its operator must act.",
                 )
             }
         }
@@ -368,7 +371,7 @@ impl From<store::Error> for Problem {
         tracing::error!(%error, "reading failed");
         let problem = Self::new(
             Code::Internal,
-            "The server could not read its store; its operator finds the reason in the log.",
+            "The server could not read its database. The reason is in the server's log, under the request's id.",
         );
         let damage = match &error {
             store::Error::Corrupt { .. } => Some(Box::new(Damage(error.to_string()))),

@@ -104,10 +104,10 @@ pub enum Error {
     #[error("the log is halted: {0}")]
     Halted(String),
     /// The queue is full. Nothing was written.
-    #[error("too much waits for this tenant; try again later")]
+    #[error("too many requests wait for this tenant; try again later")]
     Busy,
     /// The journal holds messages that are not posted here yet. Nothing was done.
-    #[error("this server has not posted yet what the journal holds; try again")]
+    #[error("the journal holds messages that this server has not posted yet; try again")]
     Behind,
     /// The outcome is unknown. It is safe to repeat the request.
     #[error(

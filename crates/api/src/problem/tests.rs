@@ -61,8 +61,8 @@ fn setups_and_keys_stay_inside() {
         assert_eq!(problem.status().as_u16(), status);
         assert!(problem.detail().contains(says), "{}", problem.detail());
     };
-    check(LedgerError::Setup("/var/lib/secret".into()), 500, "finds the reason in the log");
-    check(LedgerError::NoKey("seal"), 500, "finds the reason in the log");
+    check(LedgerError::Setup("/var/lib/secret".into()), 500, "The reason is in the server's log");
+    check(LedgerError::NoKey("seal"), 500, "The reason is in the server's log");
     check(LedgerError::Taken("tenant acme exists already".into()), 409, "exists already");
     let kind = ledger::entry::Kind::Key;
     check(LedgerError::NotErasable { index: 7, kind }, 400, "entry 7 (key) has no payload");

@@ -201,7 +201,7 @@ pub struct OneQuery {
     after: Option<u64>,
 }
 
-/// How an approval stands; waits for news if asked to
+/// Get an approval; may wait for a newer version
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/approvals/{id}", tag = "approvals",
     params(("tenant" = String, Path), ("id" = String, Path), OneQuery),
     responses((status = 200, body = View), (status = "4XX", body = Problem)), security(("key" = [])))]
@@ -247,10 +247,10 @@ pub struct NewReview {
     digest: String,
     /// The version that the person saw.
     version: u64,
-    /// When it was shown; now if absent.
+    /// When the person saw it; now if absent.
     #[schema(value_type = Option<String>)]
     shown_at: Option<Nanos>,
-    /// Their own words, at most 2000 bytes: kept erasably.
+    /// Comment, at most 2000 bytes; can be erased.
     comment: Option<String>,
 }
 
@@ -287,7 +287,7 @@ pub async fn review(
     asking.done(&asking.worker.review(&approval.id, review).await?)
 }
 
-/// A token that lives.
+/// A valid token.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct TokenAnswer {
     /// The compact JWS.
@@ -296,11 +296,11 @@ pub struct TokenAnswer {
     jti: String,
     /// Seconds since 1970 at which it ends.
     exp: u64,
-    /// How the approval stands.
+    /// The approval as it is now.
     approval: View,
 }
 
-/// Mint an override token, or get the one that lives (the enforcer that opened the approval)
+/// Mint an override token, or get the valid one (the enforcer that paused the call)
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/token", tag = "approvals",
     params(("tenant" = String, Path), ("id" = String, Path)),
     responses((status = 200, body = TokenAnswer), (status = "4XX", body = Problem), (status = 503, body = Problem)),
@@ -319,7 +319,7 @@ pub async fn token(
     Ok(Json(TokenAnswer { token: minted.token, jti, exp, approval: view }))
 }
 
-/// What became of the call.
+/// Outcome of the call.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Execution {
@@ -328,7 +328,7 @@ pub struct Execution {
     outcome: Outcome,
 }
 
-/// Report what became of the call (the enforcer that opened the approval)
+/// Report the outcome of the call (the enforcer that paused it)
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/execution", tag = "approvals",
     params(("tenant" = String, Path), ("id" = String, Path)), request_body = Execution,
     responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),

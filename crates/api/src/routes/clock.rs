@@ -21,16 +21,16 @@ use ledger::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// That this machine's clock is right now, and what happened.
+/// Confirmation that the server's clock is right again.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RightClock {
-    /// For those who read the log later: 1 to 2000 characters, kept as erasable evidence.
+    /// What happened: 1 to 2000 characters, stored as erasable evidence.
     #[schema(value_type = String)]
     reason: Why,
 }
 
-/// What became of it.
+/// Result of the reset.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct BegunAnew {
     /// Leaf index of the `clock` entry.
@@ -40,7 +40,7 @@ pub struct BegunAnew {
     at: Nanos,
 }
 
-/// Begin time anew: the clock was wrong and is right now
+/// Restart time, when the clock was wrong and is right again
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/clock", tag = "operation",
     params(("tenant" = String, Path)), request_body = RightClock,
     responses((status = 200, body = BegunAnew), (status = "4XX", body = Problem), (status = 503, body = Problem)),

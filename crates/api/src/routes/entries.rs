@@ -167,16 +167,16 @@ pub async fn entry(
     Ok(text("application/json", entry.ok_or_else(Problem::not_found)?))
 }
 
-/// What else the reader will read.
+/// Range that the reader announces.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ReadingQuery {
-    /// The last index that this key will read in the next ten minutes: one entry says so for all of them.
+    /// The last index that this key will read in the next ten minutes; one entry then covers all of them.
     through: Option<u64>,
 }
 
-/// What is left of an entry's payload: one disclosure per line. An entry says first who reads it
+/// The payload of an entry, as far as it is not erased: one disclosure per line. An entry first records who reads it
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/entries/{index}/disclosures", tag = "feed",
     params(("tenant" = String, Path), ("index" = u64, Path), ReadingQuery),
     responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Problem)),

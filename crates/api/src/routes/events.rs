@@ -34,7 +34,7 @@ pub struct EventsQuery {
     receipts: Option<Receipts>,
 }
 
-/// Which receipts.
+/// Receipts in the results.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Receipts {
@@ -42,7 +42,7 @@ pub enum Receipts {
     Full,
 }
 
-/// What became of each event.
+/// Results of all events.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Results {
     /// In the order of the request.
@@ -51,7 +51,7 @@ pub struct Results {
     pub checkpoint: String,
 }
 
-/// What became of one event.
+/// Result of one event.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct EventResult {
     /// The event's `id`; null where it could not be read.
@@ -60,13 +60,13 @@ pub struct EventResult {
     pub status: &'static str,
     /// Leaf index: of the event, of the first one with its key (`duplicate`), or of the entry that says what was wrong.
     pub index: u64,
-    /// Of a conflict: leaf index of the event that holds the key.
+    /// For a conflict: leaf index of the event with the same key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<u64>,
-    /// Of a rejection: a stable code.
+    /// For a rejection: a stable code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// Of a rejection: what must change.
+    /// For a rejection: what must change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// With `receipts=full`: a C2SP tlog-proof.

@@ -29,7 +29,7 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     answer(ready, json!({"ready": ready, "reasons": codes}))
 }
 
-/// Whether a tenant's requests are served here: its log is signed, its journal takes messages, its approvals are decided
+/// Whether a tenant's requests are served here: its log is signed, its journal accepts messages, its approvals are decided
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/readyz", tag = "operation",
     params(("tenant" = String, Path)),
     responses((status = 200, body = Object), (status = 503, body = Object), (status = "4XX", body = Problem)),
@@ -57,7 +57,7 @@ pub async fn tenant_readyz(
     Ok(answer(ready, json!({"ready": ready, "reasons": reasons})))
 }
 
-/// Whether a person must look; names of tenants and reasons only for the operator
+/// Whether a person must act; names of tenants and reasons only for the operator
 #[utoipa::path(get, path = "/healthz", tag = "operation",
     responses((status = 200, body = Object), (status = 503, body = Object)))]
 pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {

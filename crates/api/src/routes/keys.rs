@@ -24,7 +24,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// Most API keys of a tenant.
 const KEYS_MAX: usize = 10_000;
 
-/// What a new key shall be.
+/// A new API key.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
@@ -34,7 +34,7 @@ pub struct NewKey {
     /// For publisher and enforcer.
     #[schema(value_type = Option<String>)]
     producer: Option<Ident>,
-    /// Whose it is: needed with reviewer, and not with publisher and enforcer.
+    /// Person of the key: required for reviewer, not allowed for publisher and enforcer.
     #[schema(value_type = Option<String>)]
     person: Option<Ident>,
     /// A label for people.
@@ -75,7 +75,7 @@ impl NewKey {
 pub struct IssuedKey {
     /// The key: shown once, stored nowhere.
     key: String,
-    /// What is to be known of the person that it names.
+    /// A note about the person, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -131,7 +131,7 @@ pub async fn list(
     Ok(Json(app.ledger.access_keys(&tenant)?))
 }
 
-/// How a key shall be removed.
+/// Options of a removal.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RemoveQuery {
@@ -139,7 +139,7 @@ pub struct RemoveQuery {
     last_admin: Option<String>,
 }
 
-/// What may be said with a removal.
+/// Body of a removal.
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Removal {
@@ -148,7 +148,7 @@ pub struct Removal {
     reason: Option<Why>,
 }
 
-/// Remove an API key; it is dead when this answers. A body may say why
+/// Remove an API key; it is not valid once this answers. The body may give a reason
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}/keys/{key_id}", tag = "operation",
     params(("tenant" = String, Path), ("key_id" = String, Path), RemoveQuery), request_body = Option<Removal>,
     responses((status = 204), (status = "4XX", body = Problem)), security(("key" = [])))]
@@ -186,7 +186,7 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Which signing key shall be replaced.
+/// The signing key to replace.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
@@ -202,7 +202,7 @@ pub struct Rotation {
     reason: Option<Why>,
 }
 
-/// What became of a rotation.
+/// Result of a rotation.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Rotated {
     /// The new public key.

@@ -16,7 +16,7 @@ use utoipa::{
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Countersign", description = "Proof and human approval for what AI agents do.",
+    info(title = "Countersign", description = "Proof and human approval for AI agents' calls.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         events::publish, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,

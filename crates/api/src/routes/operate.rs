@@ -29,7 +29,7 @@ use std::{
     sync::Arc,
 };
 
-/// Which tenant shall be made.
+/// A new tenant.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTenant {
@@ -41,7 +41,7 @@ pub struct NewTenant {
     reason: Option<Why>,
 }
 
-/// A tenant that was just made.
+/// The new tenant.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct MadeTenant {
     tenant: String,
@@ -76,13 +76,13 @@ pub async fn create_tenant(
 /// entry.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
-/// What shall be erased.
+/// Payload to erase.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Erase {
-    /// The entry whose payload goes.
+    /// Leaf index of the entry.
     index: u64,
-    /// Which fields; all of them when absent.
+    /// Names of the fields; all if absent.
     #[serde(default)]
     fields: Option<Vec<String>>,
     /// Whether an approval that still needs them is cancelled; otherwise the erasure is refused (409).
@@ -93,7 +93,7 @@ pub struct Erase {
     reason: Option<Why>,
 }
 
-/// What became of an erasure.
+/// Result of an erasure.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Erased {
     /// Leaf index of the `erasure` entry.
@@ -194,7 +194,7 @@ fn check_erasure(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Result<
     Ok(())
 }
 
-/// Where a backup goes.
+/// Destination of a backup.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBackup {

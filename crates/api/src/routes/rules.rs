@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 
-/// What an admin sees in the files, and wants in force.
+/// Digests of the files that the admin sees.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WantedRules {
@@ -35,7 +35,7 @@ pub struct WantedRules {
     reason: Option<Why>,
 }
 
-/// What became of it.
+/// Result of applying.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct AppliedRules {
     /// Leaf index of the `rules` entry.
@@ -48,7 +48,7 @@ pub struct AppliedRules {
     people_digest: String,
 }
 
-/// What is applied, and what the server's files are.
+/// The rules in force, and the state of the server's files.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct StandingRules {
     /// The last `rules` entry; `null`: none yet, and nobody is asked.
@@ -77,7 +77,7 @@ struct FilesNow {
     mistakes: Vec<String>,
 }
 
-/// Rules in force, and how the server's files stand to them
+/// Show the rules in force, and whether the server's files are the same
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/rules", tag = "approvals",
     params(("tenant" = String, Path)),
     responses((status = 200, body = StandingRules), (status = "4XX", body = Problem)), security(("key" = [])))]
@@ -104,7 +104,7 @@ pub async fn show(
     Ok(Json(StandingRules { applied, files }))
 }
 
-/// Put the server's files in force, if they are what the caller sees
+/// Put the server's files in force, if they are the ones that the caller sees
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/rules", tag = "approvals",
     params(("tenant" = String, Path)), request_body = WantedRules,
     responses((status = 200, body = AppliedRules), (status = "4XX", body = Problem)), security(("key" = [])))]

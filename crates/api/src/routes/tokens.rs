@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Largest request: parameters as large as an event's, and the token.
 const REDEEM_BYTES_MAX: usize = ledger::journal::BODY_BYTES_MAX + (32 << 10);
 
-/// What shall be spent, for which call.
+/// A token to redeem, and the call.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redeem {
@@ -32,7 +32,7 @@ pub struct Redeem {
     token: String,
     /// Your own id of this redemption, 1 to 128 characters; the same in every retry.
     redemption_id: String,
-    /// The call in hand, whole: a digest alone is refused.
+    /// The whole call; a digest alone is refused.
     call: CallBody,
 }
 
@@ -64,17 +64,17 @@ impl CallBody {
     }
 }
 
-/// A token that was spent.
+/// Result of a redemption.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Redeemed {
     /// The frozen call in RFC 8785 form: execute exactly this.
     #[schema(value_type = Object)]
     call: Box<RawValue>,
-    /// How the approval stands.
+    /// The approval as it is now.
     approval: View,
 }
 
-/// Spend a token, once; repeating with the same redemption id is safe (the enforcer it was minted for)
+/// Redeem a token once; repeating with the same redemption id is safe (the enforcer for which it was minted)
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/tokens/redeem", tag = "approvals",
     params(("tenant" = String, Path)), request_body = Redeem,
     responses((status = 200, body = Redeemed), (status = "4XX", body = Problem), (status = 503, body = Problem)),

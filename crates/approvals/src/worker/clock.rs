@@ -85,7 +85,7 @@ impl Worker {
         let last = self.compared.lock().as_ref().map(|last| last.found.clone());
         match last {
             None => {
-                let text = "The clocks were not compared yet; try again in a moment.";
+                let text = "The clocks have not been compared yet. Try again in a moment.";
                 return Err(Error::NotReady(text.into()));
             }
             Some(Err(why)) => {

@@ -74,7 +74,7 @@ pub enum Error {
     #[error("other changes of this approval came first; try again")]
     Contended,
     /// The outcome is unknown. It is safe to ask again.
-    #[error("it is not known whether it was done; ask again")]
+    #[error("the outcome is unknown; repeat the request")]
     Unknown,
     /// The ledger refused or failed.
     #[error(transparent)]

@@ -51,7 +51,7 @@ impl NotOpened {
     pub fn advice(&self) -> String {
         let advice = match self {
             Self::NotNeeded => "Only a decision with verdict approval_needed opens an approval.",
-            Self::Shadow => "A decision in shadow mode pauses nothing.",
+            Self::Shadow => "A decision in shadow mode pauses no call.",
             Self::NoCall => {
                 let (min, max) = (NONCE_BYTES.start(), NONCE_BYTES.end());
                 return format!(
@@ -131,7 +131,7 @@ impl Worker {
         *counts.entry(reason).or_default() += 1;
         drop(counts);
         let tenant = &self.tenant.name;
-        tracing::warn!(%tenant, index, reason, "a decision that needs approval opened nothing");
+        tracing::warn!(%tenant, index, reason, "a decision with the verdict approval_needed opened no approval");
     }
 
     /// What is asked, or why the decision opens nothing.

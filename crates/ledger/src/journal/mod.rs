@@ -162,9 +162,7 @@ pub enum Journal {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Compare-and-swap was lost: read the subject again and decide again.
-    #[error(
-        "the subject has moved on: another message was appended first; read it again and retry"
-    )]
+    #[error("another message was appended to this subject first; read it again and retry")]
     Conflict,
     /// Larger than the journal accepts. A repetition can't succeed.
     #[error("the journal takes at most {max} {what}, got {got}")]

@@ -13,7 +13,7 @@ use ledger::system::Role;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Why something is taken back.
+/// Reason of a withdrawal.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WithReason {
@@ -21,7 +21,7 @@ pub struct WithReason {
     reason: String,
 }
 
-/// Cancel an approval before it is redeemed (the producer that opened it, or an admin)
+/// Cancel an approval before it is redeemed (the producer that paused the call, or an admin)
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/cancel", tag = "approvals",
     params(("tenant" = String, Path), ("id" = String, Path)), request_body = WithReason,
     responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
@@ -46,7 +46,7 @@ pub async fn cancel(
     asking.done(&asking.worker.cancel(&approval.id, &by, &reason).await?)
 }
 
-/// Take a grant back before it is redeemed (who may review it, or an admin)
+/// Revoke a grant before it is redeemed (a person who may review it, or an admin)
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/approvals/{id}/revoke", tag = "approvals",
     params(("tenant" = String, Path), ("id" = String, Path)), request_body = WithReason,
     responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),
@@ -62,7 +62,7 @@ pub async fn revoke(
     revoke_found(&app, &asking, &approval, &headers, body).await
 }
 
-/// Take a token back before it is redeemed (who may review its approval, or an admin)
+/// Revoke a token before it is redeemed (a person who may review its approval, or an admin)
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/tokens/{jti}/revoke", tag = "approvals",
     params(("tenant" = String, Path), ("jti" = String, Path)), request_body = WithReason,
     responses((status = 200, body = View), (status = "4XX", body = Problem), (status = 503, body = Problem)),

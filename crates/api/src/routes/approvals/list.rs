@@ -50,7 +50,7 @@ pub struct ListQuery {
 pub struct Page {
     /// By approval deadline; recent ones: the last one first.
     approvals: Vec<View>,
-    /// Give it as `after`; null: there are no more.
+    /// Value for `after`; null if there are no more.
     next: Option<String>,
 }
 
@@ -61,7 +61,7 @@ enum Place {
     Ended(Reverse<Nanos>, Ident),
 }
 
-/// List approvals: what the key opened, may answer, or may see
+/// List the approvals that the key may see
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/approvals", tag = "approvals",
     params(("tenant" = String, Path), ListQuery),
     responses((status = 200, body = Page), (status = "4XX", body = Problem), (status = 503, body = Problem)),

@@ -12,7 +12,7 @@ use decider::{
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
-/// How an approval stands.
+/// State of an approval.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct View {
     /// `apr-…`
@@ -21,11 +21,11 @@ pub struct View {
     /// `superseded`, `revoked` or `lapsed`.
     #[schema(value_type = String)]
     state: Phase,
-    /// Grows whenever something happens that people must see; give it as `after`.
+    /// Grows with every change that people must see; use it as `after`.
     version: u64,
     /// The page where people answer.
     page: String,
-    /// Who opened it, and the leaf index of the decision.
+    /// Producer and leaf index of the decision.
     opening: Value,
     /// Agent, run, tool, action and digest.
     call: Value,
@@ -35,32 +35,32 @@ pub struct View {
     frozen: Option<Box<RawValue>>,
     /// Name and digest of the rule.
     rule: Value,
-    /// When it was asked for: RFC 3339.
+    /// Time of the request: RFC 3339.
     requested_at: String,
-    /// From then on nothing grants.
+    /// From this time on it can't be granted.
     approval_deadline: String,
-    /// From then on nothing is redeemed; once granted.
+    /// From this time on it can't be redeemed; set once it is granted.
     execution_deadline: Option<String>,
-    /// Who answered: `{by, decision, at}`.
+    /// Reviews: `{by, decision, at}`.
     reviews: Vec<Value>,
-    /// Who is still needed: `{at_least, of}`.
+    /// People still needed: `{at_least, of}`.
     needed: Vec<Value>,
-    /// Whose answers made the quorum.
+    /// People whose reviews fill the quorum.
     granted_by: Vec<String>,
     /// The newest token: `{jti, exp}`.
     token: Option<Value>,
     /// The redemption: `{redemption_id, jti, at}`.
     redemption: Option<Value>,
-    /// What the enforcer said became of the call.
+    /// Outcome that the enforcer reported.
     report: Option<Value>,
     /// Why it ended, as a code.
     end_reason: Option<String>,
-    /// Whether nothing is to be waited for any more. What is over and not `completed` permits nothing.
+    /// True if there is nothing more to wait for. An approval that is over and not `completed` permits nothing.
     over: bool,
-    /// What to do about a call that nobody was asked about, because it was cancelled at once.
+    /// What to do if nobody was asked because the call was cancelled at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
-    /// Whether its history is one that can't have happened: it stands still.
+    /// True if its history could not have happened; the approval is halted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     corrupt: bool,
     /// Each entry: `{n, index, at, events}`, the events by their names.
