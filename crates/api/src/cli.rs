@@ -11,7 +11,7 @@ pub use self::{groups::*, server::*};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Proof and human approval for what AI agents do.
+/// Proof and human approval for AI agents' calls.
 #[derive(Parser, Debug)]
 #[command(name = "countersign", version, max_term_width = 100)]
 #[command(after_help = "\
@@ -56,7 +56,7 @@ pub struct Verify {
     /// The log's public key: `name+hash+base64`, or a file that holds it
     #[arg(long, value_name = "VKEY|FILE")]
     pub key: String,
-    /// Keys document that hands over from that key to later ones (`GET …/logs/1/keys`, or `keys.json`)
+    /// Keys document that leads from that key to later ones (`GET …/logs/1/keys`, or `keys.json`)
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
     /// Receipts (C2SP tlog-proof with the entry in its `extra` line); `-` reads standard input
@@ -65,16 +65,16 @@ pub struct Verify {
     /// Disclosures that go with the one receipt, one per line
     #[arg(long, value_name = "FILE")]
     pub disclosures: Option<PathBuf>,
-    /// A checkpoint; may be given many times
+    /// A checkpoint; may be repeated
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Vec<PathBuf>,
-    /// A consistency proof (`GET …/proofs/consistency?from=…&to=…`) between two sizes of which checkpoints or receipts are given
+    /// A consistency proof (`GET …/proofs/consistency?from=…&to=…`) between the sizes of two given checkpoints or receipts
     #[arg(long, value_name = "FILE")]
     pub proof: Vec<PathBuf>,
-    /// A whole export (directory); may be given many times
+    /// A whole export (directory); may be repeated
     #[arg(long, value_name = "DIR")]
     pub export: Vec<PathBuf>,
-    /// The history of one approval (directory that `export --approval` wrote); may be given many times
+    /// The history of one approval (directory that `export --approval` wrote); may be repeated
     #[arg(long, value_name = "DIR")]
     pub approval: Vec<PathBuf>,
     /// Answer as JSON

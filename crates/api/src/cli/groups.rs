@@ -31,7 +31,7 @@ pub enum KeyCommand {
         /// The producer, for publisher and enforcer
         #[arg(long)]
         producer: Option<String>,
-        /// Whose it is: needed for reviewer; with admin and the like, entries then name the person too
+        /// The person of the key: required for reviewer; with other roles, entries then name the person too
         #[arg(long)]
         person: Option<String>,
         /// A label for people
@@ -73,7 +73,7 @@ pub enum KeyCommand {
         /// Why: kept beside the entry, and can be erased
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// Also if it is the tenant's last admin key
+        /// Remove it even if it is the tenant's last admin key
         #[arg(long)]
         last_admin: bool,
     },
@@ -109,7 +109,7 @@ pub struct Clock {
 /// Commands of `clock`.
 #[derive(Subcommand, Debug)]
 pub enum ClockCommand {
-    /// Say that the server's clock is right now; open approvals have their whole time again
+    /// Confirm that the server's clock is right again; open approvals have their whole time again
     #[command(
         after_help = "Example:\n  countersign clock reset --tenant acme --api-key-file admin.key --reason 'The clock \
                       was a day ahead until 14:05; NTP is set up now.'"
@@ -120,7 +120,7 @@ pub enum ClockCommand {
         /// The tenant
         #[arg(long)]
         tenant: String,
-        /// What happened, for those who read the log
+        /// What happened, for readers of the log
         #[arg(long)]
         reason: String,
     },
@@ -136,7 +136,7 @@ pub struct Rules {
 /// Commands of `rules`.
 #[derive(Subcommand, Debug)]
 pub enum RulesCommand {
-    /// Say what the files would do with an event: which rule, who is asked, where and when; needs no server
+    /// Show what the files would do with an event: which rule, who is asked, where and when; needs no server
     #[command(after_help = "\
 Exit codes: 0 it would be asked for, 1 the event pauses no call, 3 it can't be read, 64 the files have mistakes.
 
@@ -145,7 +145,7 @@ Example:
     Test {
         #[command(flatten)]
         config: WithConfig,
-        /// The tenant; may be left out where only one has files
+        /// The tenant; optional if only one has files
         #[arg(long)]
         tenant: Option<String>,
         /// A decision event as a producer publishes it; `-` reads standard input
@@ -172,7 +172,7 @@ Example:
         #[arg(long)]
         json: bool,
     },
-    /// Compute the digests that a `rules` entry has, from files alone: for whoever is given them to check
+    /// Compute the digests of a `rules` entry from files alone, to check them
     #[command(after_help = "\
 The salt stands in the evidence that the entry's `reason` names (GET …/entries/<index>/disclosures, member people_salt).
 

@@ -10,7 +10,7 @@ pub enum ServerCommand {
     /// Run the server
     #[command(after_help = "Example:\n  countersign serve --config /etc/countersign.toml")]
     Serve(Serve),
-    /// Show it all in a fresh directory: publish, receipt, verify, hold a payment, approve it, spend it once
+    /// Show everything in a new directory: publish, get a receipt, verify it, pause a payment, approve it, redeem it once
     #[command(after_help = "\
 Examples:
   countersign demo           and keep the server up to look around
@@ -23,12 +23,12 @@ Examples:
                       stored: keep them."
     )]
     Init(Init),
-    /// Read the configuration and tell every mistake in it
+    /// Check the configuration and report every mistake
     #[command(after_help = "Example:\n  countersign check-config --config /etc/countersign.toml")]
     CheckConfig(WithConfig),
     /// Issue, list and remove API keys; rotate signing keys
     Key(Key),
-    /// Who must approve what: test the files, put them in force, show what is in force
+    /// Test the files of rules and people, put them in force, show what is in force
     Rules(Rules),
     /// Publish events from a file or standard input, with resume; or check them first
     #[command(after_help = "\
@@ -61,18 +61,18 @@ Examples:
   countersign erase --tenant acme --api-key-file admin.key 4711                  the whole payload
   countersign erase --tenant acme --api-key-file admin.key --field params 4711   one field of it")]
     Erase(Erase),
-    /// After a clock was wrong: begin time anew
+    /// Restart time after a clock was wrong
     Clock(Clock),
     /// Write a consistent copy of the database to a new directory on the server
     #[command(after_help = "Example:\n  countersign backup --api-key-file operator.key nightly-1")]
     Backup(Backup),
-    /// The ways out of a halt
+    /// Leave a halt
     Recover(Recover),
     /// Set up a Slack app
     Slack(Slack),
     /// Set up a Microsoft Teams bot
     Teams(Teams),
-    /// Measure, against floors measured in the same run
+    /// Measure the speed, against floors of the same run
     #[command(after_help = "Example:\n  countersign bench ingest --seconds 10")]
     Bench(Bench),
     /// Print the OpenAPI document
@@ -80,7 +80,7 @@ Examples:
     Openapi,
 }
 
-/// Where the configuration is.
+/// Path of the configuration.
 #[derive(Args, Debug, Clone)]
 pub struct WithConfig {
     /// The configuration file (TOML)
@@ -101,19 +101,19 @@ pub struct Serve {
 /// Where the running server is, and who asks.
 #[derive(Args, Debug, Clone)]
 pub struct Remote {
-    /// Base URL of the server; without it, --config says where it is
+    /// Base URL of the server (default: from --config)
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
-    /// The server's configuration: where it listens, and its certificate (default: ./countersign.toml, if it is yours)
+    /// The server's configuration, for its address and certificate (default: ./countersign.toml, if you own it)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// File with the API key
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// PEM file with the certificates of the authorities that may vouch for the server (default: the public ones)
+    /// PEM file with the certificate authorities of the server (default: the public ones)
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Send the API key over plain http:// to another machine: only where nobody else is on the way
+    /// Allow the API key to be sent over plain http:// to another machine: only where nobody else can read the network
     #[arg(long)]
     pub allow_http: bool,
 }
@@ -128,10 +128,10 @@ impl Remote {
 /// Arguments of `demo`.
 #[derive(Args, Debug)]
 pub struct Demo {
-    /// Directory to make and use, or an empty one (default: a fresh one)
+    /// Directory to make, or an empty one (default: a new one)
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// End after the story instead of staying up
+    /// End when the demo is over
     #[arg(long)]
     pub once: bool,
     /// Port to listen on; 0 takes a free one
@@ -150,7 +150,7 @@ pub struct Init {
     /// Post an existing journal again with the tenant's existing keys (a replica)
     #[arg(long)]
     pub adopt: bool,
-    /// The tenant exists: finish an `init` that was cut off, or issue one more admin key
+    /// For an existing tenant: finish an interrupted `init`, or issue another admin key
     #[arg(long, conflicts_with = "adopt")]
     pub new_admin_key: bool,
     /// Why: kept beside the entry of the admin key, and can be erased
@@ -169,7 +169,7 @@ pub struct Publish {
     /// The tenant
     #[arg(long, required_unless_present = "check")]
     pub tenant: Option<String>,
-    /// Events: one a line, or JSON as a person writes it (one event, several, an array); `-` reads standard input
+    /// Events: one a line, or JSON over several lines (one event, several, an array); `-` reads standard input
     pub file: PathBuf,
     /// Check the events as the server would, and send nothing
     #[arg(long, conflicts_with = "resume")]
@@ -177,7 +177,7 @@ pub struct Publish {
     /// Events per request, 1 to 1000
     #[arg(long, default_value_t = 500)]
     pub batch: usize,
-    /// Remember in this file how far the events are published, and go on from there; only for the same file, or a longer one
+    /// Store the position in this file and continue from there; only for the same input file, which may have grown
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
     /// Write one JSON line per event to standard output
@@ -193,7 +193,7 @@ pub struct Fsck {
     /// Check this database directory (a backup) instead of the configured one
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Also post the retained journal again from its beginning and compare every leaf (P6); asks NATS where it is there
+    /// Also post the retained journal again from its beginning and compare every leaf (P6); asks NATS if it is configured
     #[arg(long)]
     pub replay: bool,
     /// Answer as JSON
@@ -209,7 +209,7 @@ pub struct Export {
     /// The tenant
     #[arg(long)]
     pub tenant: String,
-    /// Directory to write: a new or empty one, or an earlier export of the same log, which is brought up to date
+    /// Directory to write: a new or empty one, or an earlier export of the same log, which is updated
     pub dir: PathBuf,
     /// Only the history of this approval (needs a key of role auditor or admin)
     #[arg(long, value_name = "ID")]
@@ -229,13 +229,13 @@ pub struct Erase {
     pub tenant: String,
     /// Leaf index of the entry
     pub index: u64,
-    /// A field to erase; all of them when not given
+    /// A field to erase (default: all fields)
     #[arg(long = "field")]
     pub fields: Vec<String>,
-    /// Cancel an approval that still needs what is erased; refused otherwise
+    /// Cancel the approval that still needs the erased payload; otherwise the erasure is refused
     #[arg(long)]
     pub cancel: bool,
-    /// Why, e.g. the number of the request; asked for at a terminal. Kept beside the entry, and can be erased itself
+    /// Reason, for example the number of the request; asked for at a terminal. Stored as evidence that can be erased
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
@@ -261,13 +261,13 @@ pub struct Recover {
     /// The tenant
     #[arg(long)]
     pub tenant: String,
-    /// The broker lost messages for good: begin a new journal epoch by an entry that says what is missing
+    /// The broker lost messages permanently: begin a new journal epoch, by an entry that says what is missing
     #[arg(long)]
     pub accept_journal_loss: bool,
-    /// Journal messages are gone that nothing explains, and there is no newer backup: say so in the log, and go on
+    /// Journal messages are gone, nothing explains it, and there is no newer backup: record that in the log and continue
     #[arg(long, conflicts_with_all = ["accept_journal_loss", "new_guard"])]
     pub accept_hole: bool,
-    /// The guard file is lost for good: begin a new one at the database's size
+    /// The guard file is lost permanently: make a new one at the database's size
     #[arg(long, conflicts_with = "accept_journal_loss")]
     pub new_guard: bool,
     /// Why; asked for at a terminal. Kept in the log beside what was done, and can be erased
@@ -290,7 +290,7 @@ pub struct Bench {
     /// Leaves for the proof measurement
     #[arg(long, default_value_t = 10_000_000)]
     pub leaves: u64,
-    /// Finished approvals behind the open ones, for the start of approvals
+    /// Finished approvals beside the open ones, for the start of approvals
     #[arg(long, default_value_t = 200_000)]
     pub finished: u64,
     /// Open approvals, for the start of approvals and the inbox
