@@ -16,7 +16,7 @@ from support import cli, countersign_bin, free_port, until
 def test_p7_p8_the_whole_story(tmp_path: Path) -> None:
     """Refusals are shown as such, what is taken along verifies, and no colours go into a file."""
     done = cli("demo", "--once", "--dir", tmp_path / "d", seconds=180).ok()
-    parts = ["REFUSED", "pending", "granted by p-ana", "refused (digest_mismatch)", "let through", "refused (already_redeemed)", "completed", "not checked"]
+    parts = ["REFUSED", "pending", "granted by p-ana", "refused (digest_mismatch)", "released", "refused (already_redeemed)", "completed", "not checked"]
     places = [done.out.index(part) for part in parts]
     assert places == sorted(places) and "\x1b" not in done.out and done.err == ""
     verified = cli("verify", "--key", tmp_path / "d/log.vkey", "--approval", tmp_path / "d/approval", "--json").ok().json()
@@ -30,7 +30,7 @@ def test_p9_the_demo_waits_for_a_person(tmp_path: Path) -> None:
         command = [str(countersign_bin()), "demo", "--dir", str(tmp_path / "d"), "--port", str(port)]
         demo = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
-        until("the story waits", lambda: "goes on by itself" in said.read_text(), 120)
+        until("the story waits", lambda: "continues by itself" in said.read_text(), 120)
         told = said.read_text()
         page = re.search(r"page +(\S+)", told)
         sign_in = re.search(r"sign in +person (\S+) +key (\S+)", told)
@@ -45,7 +45,7 @@ def test_p9_the_demo_waits_for_a_person(tmp_path: Path) -> None:
             until("the story ends", lambda: "stays up at" in said.read_text())
             assert http.get("/readyz").status_code == 200
         told = said.read_text()
-        assert "denied: nothing is let through" in told and "After message 2: denied" in told and "7. The gateway" not in told
+        assert "denied: nothing is released" in told and "After message 2: Denied" in told and "7. The gateway" not in told
     finally:
         os.killpg(demo.pid, signal.SIGINT)  # as Ctrl-C does
         demo.wait(timeout=20)

@@ -336,7 +336,7 @@ LIES: dict[str, tuple[Callable[[Operator, Kit], object], str]] = {
     "the journal runs back": (lambda o, k: o.entries[9]["journal"].update(seq=o.entries[5]["journal"]["seq"]), "journal"),
     "P12: another tenant's entry": (lambda o, k: o.entries[9].update(tenant="globex"), "another tenant"),
     "another log's genesis": (lambda o, k: o.entries[0]["event"].update(origin="log.example.com/v1/tenants/acme/logs/2"), "another log"),
-    "keys that the log does not name": (lambda o, k: o.entries[0]["event"].update(log_keys=[]), "does not hand over"),
+    "keys that the log does not name": (lambda o, k: o.entries[0]["event"].update(log_keys=[]), "does not name"),
     "P11: an erasure of what comes later": (lambda o, k: the_last(o, "erasure")["event"].update(index=len(o.entries) - 1), "no earlier entry"),
 }  # fmt: skip
 
@@ -515,7 +515,7 @@ def test_names_of_files_in_an_export(kit: Kit) -> None:
         (copy / name).write_bytes(b"\0")
     (copy / "notes.txt").write_text("mine")
     told = kit.verify("--export", copy).ok().out
-    assert "ignored" in told and "disclosures/Thumbs.db" in told and "not looked at" in told and "notes.txt" in told
+    assert "ignored" in told and "disclosures/Thumbs.db" in told and "not read" in told and "notes.txt" in told
     item = kit.verify("--json", "--export", copy).json()["items"][0]
     assert item["not_looked_at"] == ["notes.txt"] and len(item["ignored"]) == 5
     fresh = ".countersign-" + "0f" * 16 + ".new"

@@ -158,8 +158,8 @@ def test_keys_that_are_none(kit: Path, shared: Server, tmp_path: Path) -> None:
 def test_folders_that_are_none(kit: Path, shared: Server, tmp_path: Path) -> None:
     """An unfinished export, an archive, an approval given as an export and the other way round."""
     verify = lambda *args: cli("verify", "--key", kit / "first", *args)  # noqa: E731
-    says(verify("--export", tmp_path), 3, tmp_path, "checkpoint", "not finished")
-    says(verify("--approval", tmp_path), 3, tmp_path, "checkpoint", "not finished")
+    says(verify("--export", tmp_path), 3, tmp_path, "checkpoint", "incomplete")
+    says(verify("--approval", tmp_path), 3, tmp_path, "checkpoint", "incomplete")
     archive = tmp_path / "export.zip"
     archive.write_bytes(b"PK\3\4")
     says(verify("--export", archive), 3, archive, "folder")

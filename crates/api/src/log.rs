@@ -113,7 +113,7 @@ pub fn tell(all: bool) {
     }
     for (tenant, line, times) in counted {
         let tenant = (!tenant.is_empty()).then_some(tenant);
-        tracing::warn!(target: COUNTED, line, tenant, times, "this line came more often; those were not printed");
+        tracing::warn!(target: COUNTED, line, tenant, times, "this line was repeated; the repetitions were not printed");
     }
 }
 

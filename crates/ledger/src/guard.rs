@@ -53,7 +53,7 @@ pub enum Error {
     Held(PathBuf),
     /// Both slots of a log are unreadable.
     #[error(
-        "the guard {0} is damaged: restore it from its copy, or look at SECURITY.md before you delete it"
+        "the guard {0} is damaged: restore it from its copy, or read SECURITY.md before you delete it"
     )]
     Damaged(PathBuf),
     /// The path no longer names the open file.
@@ -72,7 +72,7 @@ pub enum Error {
     },
     /// Compare-and-swap was lost.
     #[error(
-        "the guard was advanced by another writer: {origin} stands at {found}, expected {expected}"
+        "the guard was advanced by another writer: {origin} is at {found}, expected {expected}"
     )]
     Moved {
         /// The log.

@@ -67,7 +67,7 @@ pub enum Error {
     },
     /// The whole log is known, and it does not name a trusted key.
     #[error(
-        "the log itself does not hand over to {given}, or for other sizes: neither its genesis nor a key entry says so"
+        "the log itself does not name {given}, or names it for other sizes: neither its genesis nor a key entry does"
     )]
     KeyNotInLog {
         /// Name and id of the key.
@@ -78,7 +78,7 @@ pub enum Error {
     Proof(String),
     /// Two files state different values for the same thing.
     #[error(
-        "{one} and {other} contradict each other: {what} is not the same in both. Keep both: each is signed by the log's key, so whoever holds it has shown two histories"
+        "{one} and {other} contradict each other: {what} is not the same in both. Keep both: each is signed by the log's key, so the holder of that key has shown two histories"
     )]
     Contradiction {
         /// The first file.

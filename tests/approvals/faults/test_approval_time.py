@@ -83,7 +83,7 @@ def test_p9_a_jump(by: int, make_house: Callable[..., House], clock: Clock) -> N
     (taken,) = house.server.as_("publisher").publish(event())
     entry = house.server.admin.entry(taken["index"])
     assert abs(at(entry["journal"]["time"]) - time.time()) < HOUR / 2
-    until("the log to say so", lambda: "no deadline can be judged" in house.server.log)
+    until("the log to say so", lambda: "no deadline is applied" in house.server.log)
     assert {call.id: kinds(house.events(call)) for call in (waiting, granted, minted)} == before
     clock.set(0)
     told(lambda: approve(house, waiting))
@@ -146,7 +146,7 @@ def test_p9_a_server_that_is_an_hour_ahead(when: str, nats: NatsServer, make_hou
     clock.set(HOUR)
     if when == "at start":
         house.server.start(ready=False, env=clock.env)
-    until("the log to say so", lambda: house.server.log.rfind("no deadline can be judged") > house.server.log.rfind("serving"))
+    until("the log to say so", lambda: house.server.log.rfind("no deadline is applied") > house.server.log.rfind("serving"))
     until("health to say so", lambda: is_wrong(house))
     assert {call.id: kinds(house.events(call)) for call in (*waiting, granted)} == before
     clock.set(0)

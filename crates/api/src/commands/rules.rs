@@ -104,7 +104,7 @@ fn digests(
             Some(expected) if *expected == digest => good("as expected"),
             Some(_) => {
                 wrong.push(*name);
-                bad("another one than expected")
+                bad("not as expected")
             }
         };
         if !as_json {
@@ -216,7 +216,7 @@ fn tell(plan: &Plan) {
         say(&format!("owner   {}", bad(why)));
     }
     for owner in &plan.owners {
-        say(&format!("owner   {}: owns the agent, so is not asked", person(owner)));
+        say(&format!("owner   {}: owns the agent, and so is not asked", person(owner)));
     }
     say(&format!("quorum  {}", json!(rule.quorum)));
     for (group, people) in &plan.asked {
@@ -239,7 +239,7 @@ fn tell(plan: &Plan) {
         ));
     }
     if let Some(seconds) = rule.step_up {
-        say(&format!("where   only the web page decides, signed in less than {seconds} s ago"));
+        say(&format!("where   only on the web page, with a sign-in of the last {seconds} s"));
     }
     let times = &plan.times;
     say(&format!("when    {} asked (the event's own time)", times.asked));
@@ -248,11 +248,11 @@ fn tell(plan: &Plan) {
         say(&format!("when    {at} escalation"));
     }
     say(&format!(
-        "when    {} approval deadline; {} refusals end it before",
+        "when    {} approval deadline; {} denials end it before",
         times.approval_deadline, rule.deny
     ));
     say(&format!(
-        "then    {} s to execute after the grant, a token lives {} s, {} s to report",
+        "then    {} s to redeem after the grant, a token is valid for {} s, {} s to report",
         rule.execute_within, rule.token_life, rule.report_within
     ));
 }

@@ -123,7 +123,7 @@ fn complete(folder: &Path) -> Result<(), Failure> {
     }
     if folder.is_dir() && !folder.join("checkpoint").exists() {
         return Err(unreadable(
-            "there is no file `checkpoint`: it is no export, or was not finished. Run `countersign export` into it again",
+            "there is no file `checkpoint`: it is not an export, or is incomplete. Run `countersign export` into it again",
         ));
     }
     Ok(())
@@ -260,7 +260,7 @@ impl Report {
         self.payload(whole);
         for field in elsewhere.iter().take(NAMED_MAX) {
             self.line(&format!(
-                "  ERASED, AND STILL HERE: {}. The log says that it was erased",
+                "  ERASED, BUT STILL HERE: {}. The log says that it was erased",
                 harmless(field)
             ));
         }
@@ -312,7 +312,7 @@ impl Report {
         }
         if !names.unknown.is_empty() {
             let unknown = harmless(&names.unknown.join(", "));
-            self.line(&dim(&format!("  not looked at, as not of an export: {unknown}")));
+            self.line(&dim(&format!("  not read, because not part of an export: {unknown}")));
         }
     }
 }

@@ -138,7 +138,7 @@ impl Report {
             return;
         }
         let what =
-            "every root, entry and range of entries that two of these name is the same in both";
+            "every root, entry and range of entries that two of these state is the same in both";
         self.line(&dim(&format!("together\n  checked: {what}")));
         for one in open.iter().take(NAMED_MAX) {
             let (place, largest) = (harmless(&one.place), harmless(&one.largest_place));

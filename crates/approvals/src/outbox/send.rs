@@ -77,7 +77,7 @@ impl Worker {
             Ok(again) => again,
             Err(error) => {
                 let tenant = &self.tenant().name;
-                tracing::warn!(%tenant, approval = %id, %error, "cards could not be brought up to date");
+                tracing::warn!(%tenant, approval = %id, %error, "cards could not be updated");
                 Some(AGAIN)
             }
         };

@@ -180,7 +180,7 @@ impl Worker {
         let tenant = self.tenant.name.as_str();
         let put = || self.ledger.put_sealed(SNAPSHOT, tenant, key, &value);
         if let Err(error) = tokio::task::block_in_place(put) {
-            tracing::warn!(tenant = %self.tenant.name, %error, "the place reached was not kept");
+            tracing::warn!(tenant = %self.tenant.name, %error, "the reached position was not stored");
         }
     }
 

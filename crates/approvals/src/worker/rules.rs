@@ -69,7 +69,7 @@ impl Worker {
         let setup = match (Setup::load(dir, tenant, connections), applied) {
             (Ok(setup), Some(body)) if is_applied(&setup, &body) => Ok(Arc::new(setup)),
             (Ok(_), Some(_)) => Err(format!(
-                "The files of rules and people of {tenant} are not those that were applied. Look at them with \
+                "The files of rules and people of {tenant} are not those that were applied. Show them with \
                  `countersign rules show --tenant {tenant}`, then run `countersign rules apply --tenant {tenant}`, or put \
                  the applied ones back and apply those."
             )),

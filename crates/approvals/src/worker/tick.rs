@@ -55,14 +55,14 @@ impl Worker {
         match self.clock_stands().await {
             Ok(()) => {
                 if !stood {
-                    tracing::info!(%tenant, "the clocks are together again: deadlines are judged");
+                    tracing::info!(%tenant, "the clocks agree again: deadlines are applied");
                     self.look_at_all();
                 }
                 true
             }
             Err(error) => {
                 if stood {
-                    tracing::warn!(%tenant, %error, "no deadline can be judged, nothing is decided");
+                    tracing::warn!(%tenant, %error, "the clocks do not agree: no deadline is applied, nothing is decided");
                 }
                 false
             }
@@ -98,7 +98,7 @@ impl Worker {
             Err(Error::NotReady(_)) => Some(later(NOT_READY_AGAIN)),
             Err(error) => {
                 let tenant = &self.tenant.name;
-                tracing::warn!(%tenant, approval = %id, %error, "time could not pass for an approval");
+                tracing::warn!(%tenant, approval = %id, %error, "the deadlines of an approval could not be applied");
                 Some(later(AGAIN))
             }
         };

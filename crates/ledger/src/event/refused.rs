@@ -81,13 +81,13 @@ pub enum Refused {
     #[error("{0}")]
     Opa(Fault),
     /// The sender says so itself (`Countersign-Refused`), with a code of [`Refused::told`].
-    #[error("what brought it says that it is no event: {0}")]
+    #[error("its sender says that it is not an event: {0}")]
     Told(&'static str),
     /// A message outside `decisions.` without a valid signature of a journal key.
     #[error("not signed by a journal key of this log for this place in its subject")]
     Signature,
     /// A signed message whose body is not what its subject demands.
-    #[error("the body is not what its subject demands")]
+    #[error("the body does not have the form of its subject")]
     SystemBody,
     /// A subject outside the four families.
     #[error("the subject is none of decisions, approvals, evidence and system")]

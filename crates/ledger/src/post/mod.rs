@@ -99,7 +99,7 @@ pub enum Error {
     },
     /// A message explained a hole, and was then refused itself.
     #[error(
-        "what journal message {told} tells of message {seq} is not what stood there: this database rests on it and must \
+        "journal message {told} gives a wrong content of message {seq}: this database rests on it and must \
          not sign. Restore a newer backup"
     )]
     Explanation {

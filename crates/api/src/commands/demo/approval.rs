@@ -91,7 +91,7 @@ pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
         let review = json!({"decision": "approve", "digest": digest, "version": version});
         stage.person.post_json(&format!("{path}/reviews"), &review)?;
     } else {
-        say(&format!("   Decide there: {} goes on by itself.", strong("the story")));
+        say(&format!("   Review it there; {} continues by itself.", strong("the story")));
     }
     let answer = answered(stage, &path)?;
     if answer["state"] == "granted" {
@@ -100,7 +100,7 @@ pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
     } else {
         let ended = text(&answer["state"]);
         say(&format!(
-            "   {}: nothing is let through, and no token is ever made",
+            "   {}: nothing is released, and no token is ever made",
             bad(&harmless(ended))
         ));
     }
@@ -110,7 +110,7 @@ pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
 /// Applies the rules, and publishes the decision that pauses a call. Returns the call's nonce and the
 /// approval.
 fn hold(stage: &Stage<'_>) -> Result<(String, Value), Failed> {
-    say(&strong("\n6. A payment above the limit is held until a person says yes"));
+    say(&strong("\n6. A payment above the limit is paused until a person approves it"));
     let at = |name: &str| stage.dir.join(name).to_string_lossy().into_owned();
     let (config, key) = (at("countersign.toml"), at("admin.key"));
     say(&dim("   $ countersign rules apply --tenant acme"));
@@ -171,7 +171,7 @@ fn answered(stage: &Stage<'_>, path: &str) -> Result<Value, Failed> {
 
 /// Mints one token and redeems it for this call, once.
 fn spend(stage: &Stage<'_>, path: &str, nonce: &str) -> Result<(), Failed> {
-    say(&strong("\n7. The gateway gets one token, for exactly this call, and spends it once"));
+    say(&strong("\n7. The gateway gets one token, for exactly this call, and redeems it once"));
     let minted = stage.gateway.post_json(&format!("{path}/token"), &json!({}))?;
     let token = text(&minted["token"]);
     let shown: String = token.chars().take(24).collect();
@@ -189,7 +189,7 @@ fn spend(stage: &Stage<'_>, path: &str, nonce: &str) -> Result<(), Failed> {
     let amount = &released["call"]["params"]["amount"];
     say(&format!(
         "   the call Ana saw        {} ({amount} cents to {})",
-        good("let through"),
+        good("released"),
         text(&released["call"]["params"]["iban"])
     ));
     refused(redeem("r-3", PARAMS), "already_redeemed")?;
@@ -202,7 +202,7 @@ fn spend(stage: &Stage<'_>, path: &str, nonce: &str) -> Result<(), Failed> {
 
 /// Exports the auditor's copy and checks it offline.
 fn take_away(stage: &Stage<'_>, id: &str) -> Result<(), Failed> {
-    say(&strong("\n8. The auditor takes the whole story along, and tells it again offline"));
+    say(&strong("\n8. The auditor exports the whole history, and verifies it offline"));
     let at = |name: &str| stage.dir.join(name).to_string_lossy().into_owned();
     let (folder, auditor, key) = (at("approval"), at("auditor.key"), at("log.vkey"));
     say(&dim(&format!(
@@ -225,7 +225,7 @@ fn take_away(stage: &Stage<'_>, id: &str) -> Result<(), Failed> {
     let told = ours(&["verify", "--key", &key, "--approval", &folder])?;
     told.lines().for_each(|line| say(&format!("   {line}")));
     say(&good(
-        "\nWho approved what, under which rule, and that it was spent once: one folder, one public key.",
+        "\nWho approved what, under which rule, and that it was redeemed once: one folder, one public key.",
     ));
     Ok(())
 }
