@@ -6,6 +6,7 @@
 pub mod cards;
 pub mod fault;
 pub mod history;
+pub mod log;
 pub mod outbox;
 pub mod secret;
 pub mod setup;

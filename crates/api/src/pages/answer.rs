@@ -117,7 +117,7 @@ pub async fn confirm(
 ) -> Result<Response, Stop> {
     let (session, approval, answer): (_, _, Answer) = sent(&app, &headers, &id, body).await?;
     let decision = answer.decision()?;
-    let (mut card, _) = session.worker.card(&approval)?;
+    let (mut card, _) = session.worker.cards().card(&approval)?;
     let now = card.shown_at;
     let ways = Ways::of(&session, &approval, &card);
     let approve = decision == Decision::Approve;
@@ -175,7 +175,7 @@ pub async fn review(
         comment: Some(comment.trim().to_owned()).filter(|comment| !comment.is_empty()),
         raw: None,
     };
-    let done = session.worker.review(&approval.id, review).await?;
+    let done = session.worker.commands.review(&approval.id, review).await?;
     after(&app, &session, &done)
 }
 
@@ -190,7 +190,7 @@ pub async fn revoke(
     if !REVOKE_REASONS.iter().any(|(code, _)| *code == wanted.reason) {
         return Err(Stop::Unreadable);
     }
-    if !session.worker.may_review(&session.person, &approval) {
+    if !session.worker.lists.may_review(&session.person, &approval) {
         return Err(Stop::NotFound);
     }
     if wanted.version != approval.state.version {
@@ -198,7 +198,7 @@ pub async fn revoke(
         return render(&app, &session, &approval, Some(stale));
     }
     let by = session.person.as_str();
-    let done = session.worker.revoke(&approval.id, by, &wanted.reason).await?;
+    let done = session.worker.commands.revoke(&approval.id, by, &wanted.reason).await?;
     after(&app, &session, &done)
 }
 

@@ -40,7 +40,7 @@ impl Ways {
     pub fn of(session: &Session, approval: &Approval, card: &Card) -> Self {
         let nothing = |why| Self { approve: false, deny: false, revoke: false, sign_in: None, why };
         let state = &approval.state;
-        if !session.worker.may_review(&session.person, approval) || state.corrupt {
+        if !session.worker.lists.may_review(&session.person, approval) || state.corrupt {
             return nothing("You can look at this, and not decide about it.");
         }
         if matches!(card.phase, Phase::Granted | Phase::Minted) {
@@ -84,7 +84,8 @@ impl StepShown {
             Event::Reviewed { evidence, .. } => *evidence,
             _ => None,
         });
-        let comment = evidence.map(|index| session.worker.comment(index)).transpose()?.flatten();
+        let comment =
+            evidence.map(|index| session.worker.reader().comment(index)).transpose()?.flatten();
         Ok(Self {
             n: step.n,
             at: Moment::new(step.at, now),
@@ -138,7 +139,7 @@ pub(super) fn render(
     approval: &Approval,
     notice: Option<&'static str>,
 ) -> Result<Response, Stop> {
-    let (card, frozen) = session.worker.card(approval)?;
+    let (card, frozen) = session.worker.cards().card(approval)?;
     let now = card.shown_at;
     let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
     let steps = approval.steps.iter().rev().map(|step| StepShown::new(step, session, now));
@@ -179,7 +180,9 @@ pub(super) async fn seen(
     let session = visitor(app, headers)?;
     let asked = Instant::now();
     let id = Ident::new(id).map_err(|_| Stop::NotFound)?;
-    if let Some(approval) = session.worker.find(&id, |found| session.may_see(found)).await? {
+    if let Some(approval) =
+        session.worker.reader().find(&id, |found| session.may_see(found)).await?
+    {
         return Ok((session, approval));
     }
     tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;

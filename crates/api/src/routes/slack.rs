@@ -173,7 +173,8 @@ impl Desk<'_> {
             comment: comment.map(str::to_owned),
             raw: Some(self.raw.clone()),
         };
-        let done = tokio::time::timeout(REVIEW_WAIT, self.worker.review(&shown.approval, review));
+        let done =
+            tokio::time::timeout(REVIEW_WAIT, self.worker.commands.review(&shown.approval, review));
         match done.await {
             Ok(Ok(done)) => Ok(self.told(clicker, &done)),
             Ok(Err(worker::Error::NotFound)) => Ok(Some(NOT_OUR_CARD.into())),
@@ -187,7 +188,12 @@ impl Desk<'_> {
 
     /// A button counts only in the message that we posted for this approval.
     async fn is_our_card(&self, approval: &Ident, at: &Posted) -> Result<bool, Problem> {
-        let looked = self.worker.is_posted(approval, &self.slack.name, |card| card == at);
+        let looked = approvals::outbox::is_posted(
+            self.worker.reader(),
+            approval,
+            &self.slack.name,
+            |card| card == at,
+        );
         match tokio::time::timeout(REVIEW_WAIT, looked).await {
             Ok(found) => Ok(found?),
             Err(_) => Err(Problem::new(Code::Behind, "It took too long. Click again.")),
@@ -196,7 +202,7 @@ impl Desk<'_> {
 
     /// The one person linked to the member who clicked. `None` if there is none, or more than one.
     fn person(&self, clicker: &Clicker) -> Result<Option<Ident>, Problem> {
-        let setup = self.worker.setup()?;
+        let setup = self.worker.readiness().rules.known()?;
         let mut linked = clicker.members().filter_map(|member| setup.by_slack(member));
         let first = linked.next();
         let same = linked.all(|other| Some(&other.id) == first.map(|person| &person.id));
@@ -213,7 +219,7 @@ impl Desk<'_> {
     /// The text for the clicker. `None` for a recorded review, because the card itself shows it.
     fn told(&self, clicker: &Clicker, done: &Done) -> Option<String> {
         let id = &done.approval.id;
-        let page = format!("{}/approvals/{id}", self.worker.public_url());
+        let page = format!("{}/approvals/{id}", self.worker.cards().public_url());
         match done.refused {
             None if done.written => None,
             None => Some("Your answer was recorded already.".into()),

@@ -1,13 +1,52 @@
 //! The rules in force: those in the files, if they are the ones that were applied last.
 
-use super::{Error, InForce, Options, Worker, now};
-use crate::setup::Setup;
+use super::{Error, registry::Registry};
+use crate::{
+    log::{Clocks, Log},
+    setup::Setup,
+};
 use ledger::system::Rules;
-use std::{sync::Arc, time::Instant};
+use std::sync::{Arc, RwLock};
+use tokio::sync::Notify;
 
-impl Worker {
-    /// Rules, people and channels in force, or why none are.
-    pub fn setup(&self) -> Result<Arc<Setup>, Error> {
+/// The files of rules and people, and whether they are the given applied ones; or their mistakes.
+pub(super) type Files =
+    Box<dyn Fn(Option<&Rules>) -> Result<(Setup, bool), Vec<String>> + Send + Sync>;
+
+/// The rules, people and channels in force.
+#[derive(Clone)]
+struct InForce {
+    /// Leaf index of the `rules` entry that the files were compared with. `None` if the log has none.
+    entry: Option<u64>,
+    /// The rules in force, or why nothing is decided.
+    setup: Result<Arc<Setup>, String>,
+}
+
+/// Rules, people and channels, as far as the log says that they are in force.
+pub struct RulesInForce {
+    log: Arc<dyn Log>,
+    files: Files,
+    in_force: RwLock<InForce>,
+    wakes: Wakes,
+}
+
+/// Who is woken when rules come into force.
+pub(super) struct Wakes {
+    pub registry: Arc<Registry>,
+    pub clocks: Arc<dyn Clocks>,
+    pub again: Arc<Notify>,
+}
+
+impl RulesInForce {
+    /// No rules are in force before the files are read.
+    pub(super) fn new(log: Arc<dyn Log>, files: Files, wakes: Wakes) -> Self {
+        let setup = Err("The rules were not read yet; try again in a moment.".to_owned());
+        let in_force = RwLock::new(InForce { entry: None, setup });
+        Self { log, files, in_force, wakes }
+    }
+
+    /// Rules, people and channels in force, or why none are. They may be older than the last posted `rules` entry.
+    pub fn known(&self) -> Result<Arc<Setup>, Error> {
         self.in_force().setup.map_err(Error::NotReady)
     }
 
@@ -15,71 +54,59 @@ impl Worker {
         self.in_force.read().expect("no holder of the lock panics").clone()
     }
 
-    /// As [`Worker::setup`], after checking that they are those of the last posted `rules` entry.
-    pub(super) fn setup_now(&self) -> Result<Arc<Setup>, Error> {
+    /// As [`RulesInForce::known`], after checking that they are those of the last posted `rules` entry.
+    pub(super) fn current(&self) -> Result<Arc<Setup>, Error> {
         let entry = self.in_force.read().expect("no holder of the lock panics").entry;
-        if self.ledger.rules_index(&self.tenant) != entry {
-            self.look_at_rules();
+        if self.log.rules_index() != entry {
+            self.read();
         }
-        self.setup()
+        self.known()
     }
 
-    /// True if the log was read to its end and the applied rules, if there are any, are in force here.
-    /// Otherwise this process is not ready.
-    pub fn follows_rules(&self) -> bool {
+    /// True if the applied rules, if there are any, are in force here.
+    pub(super) fn are_current(&self) -> bool {
         let InForce { entry, setup } = self.in_force();
-        let current = self.ledger.rules_index(&self.tenant) == entry;
-        self.is_caught_up() && current && (entry.is_none() || setup.is_ok())
+        self.log.rules_index() == entry && (entry.is_none() || setup.is_ok())
     }
 
-    /// As [`Worker::look_at_rules`], if the rules that were applied last are not in force. The applied files
-    /// may be back in place, which needs no new apply.
-    pub fn look_again(&self) {
+    /// As [`RulesInForce::read`], if the rules that were applied last are not in force. The applied files
+    /// may be back in place, which needs no new apply. Logs no fault that was logged before.
+    pub fn read_if_absent(&self) {
         let InForce { entry, setup } = self.in_force();
         if entry.is_some() && setup.is_err() {
-            self.read_rules(true);
+            self.read_and_say(false);
         }
-    }
-
-    /// True if everything that was open at start has been read.
-    pub fn has_looked(&self) -> bool {
-        self.is_caught_up()
     }
 
     /// Reads the files again and puts them in force if they are the ones that were applied last. Otherwise
     /// logs what is wrong.
-    pub fn look_at_rules(&self) {
-        self.read_rules(false);
+    pub fn read(&self) {
+        self.read_and_say(true);
     }
 
-    /// `quiet`: do not log a fault that was logged before.
-    fn read_rules(&self, quiet: bool) {
-        let tenant = &self.tenant.name;
+    fn read_and_say(&self, say: bool) {
+        let tenant = self.log.tenant();
         // Read the entry before the files: if rules are applied in between, their entry causes another
         // reading.
-        let last = match self.ledger.rules(&self.tenant) {
+        let last = match self.log.rules() {
             Ok(last) => last,
             Err(error) => return tracing::error!(%tenant, %error, "the rules can't be read"),
         };
-        let Options { dir, connections, .. } = &self.options;
         let (entry, applied) = last.unzip();
-        let is_applied = |setup: &Setup, body: &Rules| {
-            self.tenant.with_keys(|ring| setup.is_applied(body, ring.salt_key()))
-        };
-        let setup = match (Setup::load(dir, tenant, connections), applied) {
-            (Ok(setup), Some(body)) if is_applied(&setup, &body) => Ok(Arc::new(setup)),
-            (Ok(_), Some(_)) => Err(format!(
+        let setup = match ((self.files)(applied.as_ref()), &applied) {
+            (Ok((setup, true)), _) => Ok(Arc::new(setup)),
+            (Ok((_, false)), Some(_)) => Err(format!(
                 "The files of rules and people of {tenant} are not those that were applied. Look at them with \
                  `countersign rules show --tenant {tenant}`, then run `countersign rules apply --tenant {tenant}`, or put \
                  the applied ones back and apply those."
             )),
-            (Ok(_), None) => Err(format!(
+            (Ok((_, false)), None) => Err(format!(
                 "No rules were applied for {tenant} yet. Run `countersign rules apply --tenant {tenant}`."
             )),
             (Err(mistakes), _) => {
                 // Mistakes name people and groups, so publishers and reviewers must not see them.
                 let mistakes = mistakes.join("; ");
-                if !quiet {
+                if say {
                     tracing::warn!(%tenant, mistakes, "the files of rules and people can't be used");
                 }
                 Err(format!(
@@ -89,25 +116,16 @@ impl Worker {
             }
         };
         if let Err(why) = &setup
-            && !quiet
+            && say
         {
             tracing::warn!(%tenant, why, "nothing is decided");
         }
-        if quiet && setup.is_err() {
+        if !say && setup.is_err() {
             return;
         }
         *self.in_force.write().expect("no holder of the lock panics") = InForce { entry, setup };
-        self.look_at_all();
-    }
-
-    /// Decisions may be possible that were not before: check every open approval again.
-    pub(super) fn look_at_all(&self) {
-        let known = self.room.lock().expect("no holder of the lock panics").all_due(now());
-        for id in known {
-            self.outbox.look_at(&id, Instant::now());
-        }
-        self.cards.notify_one();
-        self.ticks.notify_one();
-        self.ready_again.notify_waiters();
+        let Wakes { registry, clocks, again } = &self.wakes;
+        registry.check_all(clocks.now());
+        again.notify_waiters();
     }
 }
