@@ -4,6 +4,8 @@
 //! may happen (`decider`), what happened (`ledger`), HTTP (`api`).
 
 pub mod cards;
+pub mod commands;
+pub mod error;
 pub mod fault;
 pub mod history;
 pub mod log;

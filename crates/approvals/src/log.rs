@@ -1,13 +1,13 @@
 //! What the approvals worker needs of a tenant's log and of the clocks. [`OfTenant`] is the log that this server
 //! posts; the tests have a second one in memory, so that they can lose and delay what they like.
 
-use crate::worker::Error;
+use crate::error::Error;
 use futures_util::future::BoxFuture;
 use ledger::{
     clock,
     entry::Payload,
     ident::Ident,
-    journal::{self, Subject, embedded},
+    journal::{self, Subject},
     ledger::{Error as Failure, Ledger},
     post::Outcome,
     store,
@@ -274,7 +274,7 @@ impl Log for OfTenant {
 
 impl Clocks for OfTenant {
     fn now(&self) -> Nanos {
-        embedded::now()
+        self.ledger.now()
     }
 
     fn since_boot(&self) -> Duration {
@@ -282,7 +282,7 @@ impl Clocks for OfTenant {
     }
 
     fn of_journal(&self) -> BoxFuture<'_, Result<Nanos, journal::Error>> {
-        Box::pin(self.tenant.journal().time())
+        Box::pin(self.tenant.journal_time())
     }
 
     fn connects(&self) -> u64 {

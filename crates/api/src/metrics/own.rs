@@ -13,7 +13,6 @@ use prometheus_client::{
 use std::{
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// Times of the writer's steps.
@@ -51,8 +50,7 @@ pub struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: started.as_secs() }
+        Self { started: ledger::clock::wall_clock().seconds() }
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use decider::approval::{Auth, Decision, Method, Refusal, Via};
+use decider::approval::{Auth, Choice, Method, Refusal, Via};
 use ledger::time::Nanos;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -44,10 +44,10 @@ struct Answer {
 }
 
 impl Answer {
-    fn decision(&self) -> Result<Decision, Stop> {
+    fn decision(&self) -> Result<Choice, Stop> {
         match self.decision.as_str() {
-            "approve" => Ok(Decision::Approve),
-            "deny" => Ok(Decision::Deny),
+            "approve" => Ok(Choice::Approve),
+            "deny" => Ok(Choice::Deny),
             _ => Err(Stop::Unreadable),
         }
     }
@@ -120,7 +120,7 @@ pub async fn confirm(
     let (mut card, _) = session.worker.cards().card(&approval)?;
     let now = card.shown_at;
     let ways = Ways::of(&session, &approval, &card);
-    let approve = decision == Decision::Approve;
+    let approve = decision == Choice::Approve;
     let refused = if answer.version != card.version {
         Some(Refusal::Stale)
     } else if answer.digest != card.digest {

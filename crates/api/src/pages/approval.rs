@@ -20,7 +20,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use decider::approval::{Decision, Event, Phase};
+use decider::approval::{Choice, Event, Phase};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 use serde::Deserialize;
 use std::{sync::Arc, time::Instant};
@@ -58,7 +58,7 @@ impl Ways {
             );
         }
         let mine = state.review_by(&session.person).map(|review| review.decision);
-        if mine == Some(Decision::Deny) {
+        if mine == Some(Choice::Deny) {
             return nothing("You have answered.");
         }
         let fresh = state.requested.as_ref().and_then(|requested| requested.rule.step_up);
@@ -126,7 +126,7 @@ struct AnswerShown {
 }
 
 impl AnswerShown {
-    fn new(name: &str, decision: Decision, at: Moment) -> Self {
+    fn new(name: &str, decision: Choice, at: Moment) -> Self {
         let (words, class) = view::answer(decision);
         Self { name: name.to_owned(), words, class, at }
     }

@@ -102,7 +102,7 @@ pub async fn show(
         let (sort, id) = key(last, by);
         format!("{}{sort}.{id}", mark(decided))
     });
-    let now = super::now();
+    let now = app.ledger.now();
     let mut items = Vec::with_capacity(shown.len());
     for brief in shown {
         if let Some(approval) = session.worker.reader().get(&brief.id).await? {

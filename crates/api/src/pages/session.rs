@@ -129,7 +129,7 @@ pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<S
     else {
         return Ok(None);
     };
-    let age = super::now().0.checked_sub(content.signed_in_at.0);
+    let age = app.ledger.now().0.checked_sub(content.signed_in_at.0);
     if age.is_none_or(|age| age >= LIFE_SECONDS * 1_000_000_000) {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 
 use approvals::{cards::Card, setup::Setup};
 use chrono::{DateTime, Utc};
-use decider::approval::{Decision, Event, Outcome, Phase, Reason, Refusal, Via};
+use decider::approval::{Choice, Event, Outcome, Phase, Reason, Refusal, Via};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 
 /// A time as people read it, with its zone and its distance from now.
@@ -171,10 +171,10 @@ fn reported(outcome: Outcome) -> Told {
 }
 
 /// A choice in words, and its colour.
-pub fn answer(decision: Decision) -> (&'static str, &'static str) {
+pub fn answer(decision: Choice) -> (&'static str, &'static str) {
     match decision {
-        Decision::Approve => ("Approved", "good"),
-        Decision::Deny => ("Denied", "bad"),
+        Choice::Approve => ("Approved", "good"),
+        Choice::Deny => ("Denied", "bad"),
     }
 }
 

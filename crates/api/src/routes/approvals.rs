@@ -26,11 +26,8 @@ use axum::{
     extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
 };
-use decider::approval::{Auth, Decision, Method, Outcome, Via};
-use ledger::{
-    ident::Ident, journal::embedded, post::Outcome as Posted, system::Role, tenant::Tenant,
-    time::Nanos,
-};
+use decider::approval::{Auth, Choice, Method, Outcome, Via};
+use ledger::{ident::Ident, post::Outcome as Posted, system::Role, tenant::Tenant, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::{
     sync::Arc,
@@ -250,7 +247,7 @@ pub async fn one(
 pub struct NewReview {
     /// `approve` or `deny`.
     #[schema(value_type = String)]
-    decision: Decision,
+    decision: Choice,
     /// The call digest that the person saw.
     digest: String,
     /// The version that the person saw.
@@ -280,7 +277,7 @@ pub async fn review(
         let detail = format!("comment: at most {COMMENT_BYTES_MAX} bytes.");
         return Err(Problem::new(Code::BadRequest, detail));
     }
-    let now = embedded::now();
+    let now = asking.worker.readiness().clocks.now();
     let review = worker::Review {
         by: asking.person().cloned(),
         decision: new.decision,

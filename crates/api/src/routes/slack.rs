@@ -18,8 +18,8 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use decider::approval::{Auth, Decision, Method, Refusal, Via};
-use ledger::{ident::Ident, journal::embedded, time::Nanos};
+use decider::approval::{Auth, Choice, Method, Refusal, Via};
+use ledger::{ident::Ident, time::Nanos};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -51,7 +51,7 @@ pub async fn interactions(
         timestamp: header("x-slack-request-timestamp"),
         signature: header("x-slack-signature"),
     };
-    let now = embedded::now();
+    let now = app.ledger.now();
     let interaction = slack::read(slack, signed, &bytes, now).map_err(|why| refused(slack, why))?;
     let worker = app.worker(&slack.tenant).ok_or_else(Problem::not_found)?;
     let raw = String::from_utf8_lossy(&bytes).into_owned();
@@ -88,11 +88,11 @@ struct Answer<'a> {
     clicker: &'a Clicker,
     shown: &'a Shown,
     at: &'a Posted,
-    decision: Decision,
+    decision: Choice,
     comment: Option<&'a str>,
 }
 
-fn of_click(click: &Click, decision: Decision) -> Answer<'_> {
+fn of_click(click: &Click, decision: Choice) -> Answer<'_> {
     Answer { clicker: &click.clicker, shown: &click.shown, at: &click.at, decision, comment: None }
 }
 
@@ -102,8 +102,8 @@ impl Desk<'_> {
     async fn click(&self, click: &Click) -> Result<Response, Problem> {
         let text = match click.act {
             Act::DenyWithComment => self.ask_why(click).await,
-            Act::Approve => self.answer(&of_click(click, Decision::Approve)).await,
-            Act::Deny => self.answer(&of_click(click, Decision::Deny)).await,
+            Act::Approve => self.answer(&of_click(click, Choice::Approve)).await,
+            Act::Deny => self.answer(&of_click(click, Choice::Deny)).await,
         };
         match text {
             Ok(None) => {}
@@ -144,7 +144,7 @@ impl Desk<'_> {
             clicker: &comment.clicker,
             shown: &comment.shown,
             at: &comment.at,
-            decision: Decision::Deny,
+            decision: Choice::Deny,
             comment: Some(comment.text.as_str()).filter(|text| !text.is_empty()),
         };
         let Some(text) = self.answer(&answer).await? else {

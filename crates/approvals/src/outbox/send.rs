@@ -1,18 +1,18 @@
 //! Sends cards: one approval at a time, until its cards show what they should.
 
 use super::{
-    Chats, DueCards, Line, Seen, Step, Told, cards_of,
+    Chats, Line, Seen, Step, Told, cards_of,
     chat::Chat,
     gate::{self, Gate},
     wanted,
 };
 use crate::{
     cards::{Digest, Posted, SendError},
+    commands::{Commands, DueCards, Error},
     fault,
     history::Approval,
     log::Log,
     setup::Channel,
-    worker::{Commands, Error},
 };
 use data_encoding::HEXLOWER;
 use ledger::{canonical, ident::Ident, journal::Subject, keyring, time::Nanos};

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::cards::{Card, Digest, Posted};
 use chrono::DateTime;
-use decider::approval::{Decision, Phase};
+use decider::approval::{Choice, Phase};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 use serde_json::{Value, json};
 
@@ -202,8 +202,8 @@ fn param_cells(card: &Card) -> Option<Vec<Value>> {
 fn reviews(card: &Card) -> Option<Value> {
     let shown = card.reviews.iter().take(REVIEWS_MAX).map(|(name, decision, at)| {
         let said = match decision {
-            Decision::Approve => "approve",
-            Decision::Deny => "deny",
+            Choice::Approve => "approve",
+            Choice::Deny => "deny",
         };
         format!("{said} \u{b7} {} \u{b7} {}", cut(&one_line(name), NAME_CHARS_MAX), utc(*at))
     });

@@ -7,7 +7,7 @@
 //! exactly.
 
 use crate::cards::{Card, Digest};
-use decider::approval::{Decision, Phase};
+use decider::approval::{Choice, Phase};
 use ledger::{foreign::harmless, time::Nanos};
 use serde_json::{Value, json};
 
@@ -256,10 +256,10 @@ fn agent_says(text: &str) -> Value {
 }
 
 fn history(card: &Card) -> Vec<Value> {
-    let answered = |(name, decision, at): &(String, Decision, Nanos)| {
+    let answered = |(name, decision, at): &(String, Choice, Nanos)| {
         let word = match decision {
-            Decision::Approve => "approved",
-            Decision::Deny => "denied",
+            Choice::Approve => "approved",
+            Choice::Deny => "denied",
         };
         foreign(&format!("{name} {word}, {}", utc(*at)), Look::Plain)
     };

@@ -2,7 +2,7 @@
 //! as soon as decisions are possible here. The follower must not wait for that: the rules that are missing
 //! arrive by the same log.
 
-use super::{Error, commands::Commands};
+use crate::commands::{Commands, Error};
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
@@ -49,16 +49,16 @@ impl Backlog {
         self.lock().all.first().copied()
     }
 
-    fn take(&self) -> Option<u64> {
+    pub(super) fn take(&self) -> Option<u64> {
         self.lock().waiting.pop_front()
     }
 
-    fn done(&self, index: u64) {
+    pub(super) fn done(&self, index: u64) {
         self.lock().all.remove(&index);
     }
 
     /// Re-queues at the back, so that one decision that keeps failing does not block the others.
-    fn again(&self, index: u64) {
+    pub(super) fn again(&self, index: u64) {
         self.lock().waiting.push_back(index);
         self.news.notify_one();
     }

@@ -1,14 +1,11 @@
 //! Follows the log: reads what was posted since, and does what it asks for.
 
-use super::{
-    Error,
-    backlog::Backlog,
-    open_approvals::Snapshot,
-    reader::{ApprovalReader, rows_missing},
-    readiness::Readiness,
-    registry::Registry,
+use super::backlog::Backlog;
+use crate::{
+    commands::{ApprovalReader, Error, Readiness, Registry, Snapshot, rows_missing},
+    history::Approval,
+    log::Extent,
 };
-use crate::{history::Approval, log::Extent};
 use decider::decision::{APPROVAL_NEEDED, Decision};
 use ledger::{
     entry::{Kind, View},

@@ -1,13 +1,9 @@
 //! Applies what time makes happen: expiry, lapse, reminder, escalation, missed reports, and changed rules.
 
-use super::{
-    Error,
-    clocks::{AGAIN as COMPARE_AGAIN, ClockCheck, WHILE_IDLE},
-    commands::Commands,
-    readiness::NOT_READY_AGAIN,
-    registry::Registry,
+use crate::{
+    commands::{COMPARE_AGAIN, ClockCheck, Commands, Error, NOT_READY_AGAIN, Registry, WHILE_IDLE},
+    outbox,
 };
-use crate::outbox;
 use decider::approval::{Command, next_tick};
 use ledger::ident::Ident;
 use std::time::Duration;
@@ -102,7 +98,7 @@ impl Timers {
     }
 
     /// Applies deadlines to one approval, and sets its next check.
-    async fn check(&self, id: &Ident) {
+    pub(super) async fn check(&self, id: &Ident) {
         let undeliverable = self.nobody_could_be_asked(id);
         let again = match self
             .commands

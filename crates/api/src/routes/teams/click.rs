@@ -18,10 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use decider::approval::{Auth, Method, Refusal, Via};
-use ledger::{
-    ident::Ident,
-    journal::{self, embedded},
-};
+use ledger::{ident::Ident, journal};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -127,7 +124,7 @@ impl Incoming<'_> {
             by,
             decision: click.decision,
             via: Via::Teams,
-            auth: Auth { method: Method::Teams, at: embedded::now() },
+            auth: Auth { method: Method::Teams, at: worker.readiness().clocks.now() },
             displayed_dig: click.digest,
             version: click.version,
             shown_at: click.shown_at,

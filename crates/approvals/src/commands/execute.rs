@@ -6,8 +6,8 @@ use crate::{fault, history::Approval, log::Extent, setup::Setup};
 use decider::{
     Decider as _,
     approval::{
-        Approval as Lifecycle, Auth, Command, Decision, Event, Message, Outcome, Refusal, Via,
-        World, fold,
+        Approval as Lifecycle, Auth, Choice, Command, Event, Message, Outcome, Refusal, Via, World,
+        fold,
     },
     decision::Frozen,
     rule::Rule,
@@ -40,7 +40,7 @@ pub struct Review {
     /// The person. `None` if the chat account that clicked is not linked to a person.
     pub by: Option<Ident>,
     /// The person's choice.
-    pub decision: Decision,
+    pub decision: Choice,
     /// Where the person answered.
     pub via: Via,
     /// How the person was authenticated.
@@ -90,7 +90,7 @@ impl Review {
 }
 
 /// Everything that one command is decided from, read once.
-pub(super) struct Case {
+pub(crate) struct Case {
     pub approval: Approval,
     /// The call as it was hashed, unless it was erased.
     pub frozen: Option<Frozen>,
@@ -104,7 +104,7 @@ pub struct Commands {
     pub(crate) reader: ApprovalReader,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) cards: CardMaker,
-    pub(super) not_opened: super::open::NotOpenedCounts,
+    pub(crate) not_opened: super::open::NotOpenedCounts,
 }
 
 impl Commands {
@@ -114,7 +114,7 @@ impl Commands {
         let decided =
             Lifecycle::decide(&case.approval.state, &review.command(case.world.clone(), None));
         let approves =
-            |event: &Event| matches!(event, Event::Reviewed { decision: Decision::Approve, .. });
+            |event: &Event| matches!(event, Event::Reviewed { decision: Choice::Approve, .. });
         if decided.events.iter().any(approves) && !self.cards.of_case(&case)?.complete {
             let Case { approval, frozen, .. } = case;
             self.reader.until_published(approval.last_index()).await?;
@@ -163,7 +163,7 @@ impl Commands {
     }
 
     /// Carries out a command.
-    pub(super) async fn execute(
+    pub(crate) async fn execute(
         &self,
         id: &Ident,
         command: impl Fn(World) -> Command,
@@ -220,7 +220,7 @@ impl Commands {
     }
 
     /// The approval as posted here, and the world at this moment: the input of every decision.
-    pub(super) async fn case(&self, id: &Ident) -> Result<Case, Error> {
+    pub(crate) async fn case(&self, id: &Ident) -> Result<Case, Error> {
         self.readiness.decides().await?;
         let approval = self.reader.latest(id).await?;
         if let Some(requested) = &approval.state.requested {
@@ -279,7 +279,7 @@ impl Commands {
     }
 
     /// Reads an approval after a change, updates memory and wakes waiting tasks.
-    pub(super) async fn read_again(&self, id: &Ident) -> Result<Approval, Error> {
+    pub(crate) async fn read_again(&self, id: &Ident) -> Result<Approval, Error> {
         let approval = self.reader.get(id).await?.ok_or(Error::NotFound)?;
         self.reader.registry.learn(&approval);
         Ok(approval)

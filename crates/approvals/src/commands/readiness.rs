@@ -7,18 +7,18 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
 /// Pause before it is asked again whether decisions are possible.
-pub(super) const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
+pub(crate) const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What every decision needs.
 pub struct Readiness {
-    pub(super) log: Arc<dyn Log>,
+    pub(crate) log: Arc<dyn Log>,
     /// Our clock, compared with the journal's.
     pub clocks: ClockCheck,
     /// Rules, people and channels.
     pub rules: RulesInForce,
-    pub(super) registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     /// Wakes tasks that wait until decisions are possible.
-    pub(super) again: Arc<Notify>,
+    pub(crate) again: Arc<Notify>,
 }
 
 impl Readiness {
@@ -45,7 +45,7 @@ impl Readiness {
     }
 
     /// Waits until [`Readiness::ready`] succeeds.
-    pub(super) async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         loop {
             let again = self.again.notified();
             if self.ready().is_ok() {
@@ -67,7 +67,7 @@ impl Readiness {
     }
 
     /// Decisions may be possible that were not before: everything is checked again.
-    pub(super) fn check_all(&self) {
+    pub(crate) fn check_all(&self) {
         self.registry.check_all(self.clocks.now());
         self.again.notify_waiters();
     }

@@ -1,7 +1,7 @@
 //! The approvals that this process knows, and whoever waits for their changes.
 
-use super::open_approvals::OpenApprovals;
-use crate::{history::Approval, outbox::DueCards};
+use super::{due_cards::DueCards, open_approvals::OpenApprovals};
+use crate::history::Approval;
 use decider::approval::Phase;
 use ledger::ident::Ident;
 use std::{

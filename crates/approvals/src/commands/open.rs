@@ -1,6 +1,6 @@
 //! Opens approvals: a decision that needs approval becomes a paused call, and people are asked.
 
-use super::{Error, PUBLISHED_WAIT, commands::Commands};
+use super::{Error, PUBLISHED_WAIT, execute::Commands};
 use crate::{fault, history::Approval, setup::Setup};
 use decider::{
     Decider as _,
@@ -103,7 +103,7 @@ struct Asked {
 
 /// Number of decisions since start that needed approval and opened none, by reason.
 #[derive(Clone, Default)]
-pub(super) struct NotOpenedCounts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+pub(crate) struct NotOpenedCounts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
 
 impl Commands {
     /// Opens the approval of the decision at a leaf index. If it was opened before, returns it as it is now.

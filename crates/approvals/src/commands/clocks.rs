@@ -21,9 +21,9 @@ const APART_WARN: Duration = Duration::from_secs(5);
 /// Age up to which a comparison allows decisions.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// Pause before the clocks are compared again if they were too far apart or could not be compared.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 /// Time between comparisons while nothing is to be decided.
-pub(super) const WHILE_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const WHILE_IDLE: Duration = Duration::from_secs(60);
 /// If our clock drifts by more than this from the clock since boot, it was set. Earlier comparisons then no
 /// longer count.
 const SET_BY_MAX: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl Comparison {
 
 impl ClockCheck {
     /// Clocks that were not compared yet.
-    pub(super) fn new(clocks: Arc<dyn Clocks>, tenant: Ident, again: Arc<Notify>) -> Self {
+    pub(crate) fn new(clocks: Arc<dyn Clocks>, tenant: Ident, again: Arc<Notify>) -> Self {
         Self { clocks, tenant, last: Mutex::default(), turn: tokio::sync::Mutex::default(), again }
     }
 
@@ -77,12 +77,12 @@ impl ClockCheck {
     }
 
     /// The time after a pause from now.
-    pub(super) fn later(&self, pause: Duration) -> Nanos {
+    pub(crate) fn later(&self, pause: Duration) -> Nanos {
         ledger::clock::later(self.now(), pause)
     }
 
     /// Succeeds if the clocks were compared within the last seconds and agree. Nothing is decided before that.
-    pub(super) async fn stand(&self) -> Result<(), Error> {
+    pub(crate) async fn stand(&self) -> Result<(), Error> {
         if !self.are_compared(GOOD_FOR) {
             let _turn = self.turn.lock().await;
             if !self.are_compared(GOOD_FOR) {
@@ -93,14 +93,14 @@ impl ClockCheck {
     }
 
     /// True if the last comparison is not older than `within` and still counts.
-    pub(super) fn are_compared(&self, within: Duration) -> bool {
+    pub(crate) fn are_compared(&self, within: Duration) -> bool {
         let here = (self.now(), self.clocks.since_boot());
         let connects = self.clocks.connects();
         self.last().as_ref().is_some_and(|last| last.counts(here, connects, within))
     }
 
     /// The result of the last comparison, however old.
-    pub(super) fn judge(&self) -> Result<(), Error> {
+    pub(crate) fn judge(&self) -> Result<(), Error> {
         let last = self.last().as_ref().map(|last| last.found.clone());
         match last {
             None => {

@@ -5,85 +5,31 @@
 //! timers only; every decision reads the ledger.
 
 mod backlog;
-mod brief;
-mod cards;
-mod clocks;
-mod commands;
 mod follow;
-mod lists;
-mod open;
-mod open_approvals;
-mod reader;
-mod readiness;
-mod registry;
-mod rules;
+#[cfg(test)]
+mod simulation;
 mod timers;
-mod tokens;
 
-pub use brief::{Brief, Parties, over_since};
-pub use cards::CardMaker;
-pub use commands::{Commands, Done, Review};
-pub use lists::Lists;
-pub use open::NotOpened;
-pub use reader::ApprovalReader;
-pub use readiness::Readiness;
-pub use registry::Hint;
-pub use tokens::{CallInHand, Minted, RedeemRequest, Redeemed, Tokens};
-
-pub(crate) use registry::Registry;
+pub use crate::commands::{
+    Brief, CallInHand, Done, Error, Hint, Minted, NotOpened, Parties, RedeemRequest, Redeemed,
+    Review, over_since,
+};
 
 use crate::{
-    log::{Clocks, Log, OfTenant},
+    commands::{ApprovalReader, CardMaker, Commands, Files, Lists, Readiness, Tokens},
+    log::OfTenant,
     outbox::{Chats, Sender},
     setup::{Connections, Setup},
 };
 use backlog::{Backlog, Opener};
-use clocks::ClockCheck;
 use follow::Follower;
-use ledger::{ident::Ident, journal, ledger::Ledger, store, tenant::Tenant};
-use rules::{Files, RulesInForce, Wakes};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use ledger::{ledger::Ledger, tenant::Tenant};
+use std::{path::PathBuf, sync::Arc};
 use timers::Timers;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
-
-/// Longest wait until an entry is published.
-const PUBLISHED_WAIT: Duration = Duration::from_secs(20);
-
-/// Why the worker can't do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// There is no such approval.
-    #[error("there is no such approval")]
-    NotFound,
-    /// Rules and people are not in force, or a clock is wrong. The text says what to do.
-    #[error("{0}")]
-    NotReady(String),
-    /// Other workers won every attempt. Nothing was done.
-    #[error("other changes of this approval came first; try again")]
-    Contended,
-    /// The outcome is unknown. It is safe to ask again.
-    #[error("it is not known whether it was done; ask again")]
-    Unknown,
-    /// The ledger refused or failed.
-    #[error(transparent)]
-    Ledger(#[from] ledger::ledger::Error),
-    /// Reading failed.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// A token can't be made or read.
-    #[error(transparent)]
-    Token(#[from] crate::token::Error),
-}
-
-impl Error {
-    /// True if an append lost compare-and-swap.
-    pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Ledger(ledger::ledger::Error::Journal(journal::Error::Conflict)))
-    }
-}
 
 /// What the worker needs beside the log.
 #[derive(Clone)]
@@ -126,8 +72,7 @@ impl Worker {
         let Options { public_url, dir, connections, chats } = options;
         let log = Arc::new(OfTenant { ledger, tenant: Arc::clone(&tenant) });
         let files = files_of(Arc::clone(&tenant), dir, connections);
-        let parts = Parts::new(Arc::<OfTenant>::clone(&log), log, files, public_url.into());
-        let commands = parts.commands;
+        let commands = Commands::new(Arc::<OfTenant>::clone(&log), log, files, public_url.into());
         let backlog = Arc::<Backlog>::default();
         let follower = Follower {
             reader: commands.reader.clone(),
@@ -206,34 +151,4 @@ fn files_of(tenant: Arc<Tenant>, dir: PathBuf, connections: Connections) -> File
             .is_some_and(|body| tenant.with_keys(|ring| setup.is_applied(body, ring.salt_key())));
         Ok((setup, is_applied))
     })
-}
-
-/// The parts that work on any log.
-struct Parts {
-    commands: Commands,
-}
-
-impl Parts {
-    fn new(log: Arc<dyn Log>, clocks: Arc<dyn Clocks>, files: Files, public_url: Arc<str>) -> Self {
-        let (registry, again) = (Arc::<Registry>::default(), Arc::new(Notify::new()));
-        let wakes = Wakes {
-            registry: Arc::clone(&registry),
-            clocks: Arc::clone(&clocks),
-            again: Arc::clone(&again),
-        };
-        let tenant: Ident = log.tenant().clone();
-        let readiness = Arc::new(Readiness {
-            log: Arc::clone(&log),
-            clocks: ClockCheck::new(clocks, tenant, Arc::clone(&again)),
-            rules: RulesInForce::new(Arc::clone(&log), files, wakes),
-            registry: Arc::clone(&registry),
-            again,
-        });
-        let reader = ApprovalReader { log, registry };
-        let cards =
-            CardMaker { reader: reader.clone(), readiness: Arc::clone(&readiness), public_url };
-        let commands =
-            Commands { reader, readiness, cards, not_opened: open::NotOpenedCounts::default() };
-        Self { commands }
-    }
 }

@@ -16,7 +16,7 @@ use ledger::{
 use std::sync::Arc;
 
 /// The error for a missing row in the index of approvals.
-pub(super) fn rows_missing() -> store::Error {
+pub(crate) fn rows_missing() -> store::Error {
     Corrupt { family: "approvals", what: "an approval's entries are not all in the index" }
 }
 
@@ -30,7 +30,7 @@ pub struct ApprovalReader {
 impl ApprovalReader {
     /// The approval as posted here. `None` if nothing is posted for this id. A row that is known to be missing
     /// halts the log.
-    pub(super) fn posted(&self, id: &Ident) -> Result<Option<Approval>, Error> {
+    pub(crate) fn posted(&self, id: &Ident) -> Result<Option<Approval>, Error> {
         // First copy what is known, then read the index: in between it can only have gained rows.
         let (known, followed) = {
             let open = self.registry.open();
@@ -75,7 +75,7 @@ impl ApprovalReader {
     }
 
     /// The approval as posted here. If it is unknown here, waits for what another worker has just written.
-    pub(super) async fn latest(&self, id: &Ident) -> Result<Approval, Error> {
+    pub(crate) async fn latest(&self, id: &Ident) -> Result<Approval, Error> {
         let posted = self.log.extent().posted;
         if let Some(approval) = self.posted(id)? {
             return Ok(approval);
@@ -86,7 +86,7 @@ impl ApprovalReader {
 
     /// Waits until every message on the approval's subject after sequence `posted` is posted here. `false` if
     /// the journal holds none. [`Error::Contended`] if they are not posted in time.
-    pub(super) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
+    pub(crate) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
         let subject = Subject::Approvals(id.clone());
         let Some(held) = self.log.newer(&subject, posted).await? else { return Ok(false) };
         let is_posted = |extent: crate::log::Extent| extent.posted >= held;
@@ -99,7 +99,7 @@ impl ApprovalReader {
     }
 
     /// Waits until an entry is published. Nothing of it may be answered before (P8).
-    pub(super) async fn until_published(&self, index: u64) -> Result<(), Error> {
+    pub(crate) async fn until_published(&self, index: u64) -> Result<(), Error> {
         if self.log.extent().size > index {
             return Ok(());
         }
@@ -120,7 +120,7 @@ impl ApprovalReader {
     }
 
     /// The decision at a leaf index, if it needs approval, and what is left of its payload.
-    pub(super) fn decision_at(&self, index: u64) -> Result<Option<(Decision, Fields)>, Error> {
+    pub(crate) fn decision_at(&self, index: u64) -> Result<Option<(Decision, Fields)>, Error> {
         if index >= self.log.extent().size {
             return Ok(None);
         }
@@ -136,7 +136,7 @@ impl ApprovalReader {
     }
 
     /// Before a decision that was posted by an earlier process is opened: no approval of it was ever posted.
-    pub(super) fn never_opened(&self, decision: &Decision) -> Result<(), Error> {
+    pub(crate) fn never_opened(&self, decision: &Decision) -> Result<(), Error> {
         let lacks = self.log.lacks_rows(&decision.id, decision.index);
         match lacks.map_err(|error| self.distrust(error))? {
             false => Ok(()),
@@ -153,7 +153,7 @@ impl ApprovalReader {
 
     /// Halts the log: the database does not hold what was posted, so nothing more is decided about this
     /// tenant's calls.
-    pub(super) fn distrust(&self, error: store::Error) -> Error {
+    pub(crate) fn distrust(&self, error: store::Error) -> Error {
         if matches!(error, Corrupt { .. }) {
             self.log.halt(format!("{error}; nothing is decided any more. Restore a backup"));
         }

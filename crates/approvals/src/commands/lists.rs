@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 /// The approvals of one tenant as lists.
 pub struct Lists {
-    pub(super) log: Arc<dyn Log>,
-    pub(super) registry: Arc<Registry>,
-    pub(super) readiness: Arc<Readiness>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) readiness: Arc<Readiness>,
 }
 
 impl Lists {

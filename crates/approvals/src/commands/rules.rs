@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::Notify;
 
 /// The files of rules and people, and whether they are the given applied ones; or their mistakes.
-pub(super) type Files =
+pub(crate) type Files =
     Box<dyn Fn(Option<&Rules>) -> Result<(Setup, bool), Vec<String>> + Send + Sync>;
 
 /// The rules, people and channels in force.
@@ -31,7 +31,7 @@ pub struct RulesInForce {
 }
 
 /// Who is woken when rules come into force.
-pub(super) struct Wakes {
+pub(crate) struct Wakes {
     pub registry: Arc<Registry>,
     pub clocks: Arc<dyn Clocks>,
     pub again: Arc<Notify>,
@@ -39,7 +39,7 @@ pub(super) struct Wakes {
 
 impl RulesInForce {
     /// No rules are in force before the files are read.
-    pub(super) fn new(log: Arc<dyn Log>, files: Files, wakes: Wakes) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>, files: Files, wakes: Wakes) -> Self {
         let setup = Err("The rules were not read yet; try again in a moment.".to_owned());
         let in_force = RwLock::new(InForce { entry: None, setup });
         Self { log, files, in_force, wakes }
@@ -55,7 +55,7 @@ impl RulesInForce {
     }
 
     /// As [`RulesInForce::known`], after checking that they are those of the last posted `rules` entry.
-    pub(super) fn current(&self) -> Result<Arc<Setup>, Error> {
+    pub(crate) fn current(&self) -> Result<Arc<Setup>, Error> {
         let entry = self.in_force.read().expect("no holder of the lock panics").entry;
         if self.log.rules_index() != entry {
             self.read();
@@ -64,7 +64,7 @@ impl RulesInForce {
     }
 
     /// True if the applied rules, if there are any, are in force here.
-    pub(super) fn are_current(&self) -> bool {
+    pub(crate) fn are_current(&self) -> bool {
         let InForce { entry, setup } = self.in_force();
         self.log.rules_index() == entry && (entry.is_none() || setup.is_ok())
     }

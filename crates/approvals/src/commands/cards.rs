@@ -1,6 +1,6 @@
 //! Makes cards: the approval as people see it now.
 
-use super::{Error, commands::Case, reader::ApprovalReader, readiness::Readiness};
+use super::{Error, execute::Case, reader::ApprovalReader, readiness::Readiness};
 use crate::{
     cards::{Card, FrozenCall, Making},
     history::Approval,
@@ -16,7 +16,7 @@ pub struct CardMaker {
     pub(crate) reader: ApprovalReader,
     pub(crate) readiness: Arc<Readiness>,
     /// Our address as clients see it, without a slash at the end.
-    pub(super) public_url: Arc<str>,
+    pub(crate) public_url: Arc<str>,
 }
 
 impl CardMaker {
@@ -30,7 +30,7 @@ impl CardMaker {
     }
 
     /// The card of what was read for a command.
-    pub(super) fn of_case(&self, case: &Case) -> Result<Card, Error> {
+    pub(crate) fn of_case(&self, case: &Case) -> Result<Card, Error> {
         self.of(&case.approval, case.frozen.as_ref(), Some(&case.setup))
     }
 

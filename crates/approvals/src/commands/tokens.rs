@@ -1,6 +1,6 @@
 //! Mints tokens on demand and redeems them once.
 
-use super::{Done, Error, commands::Commands};
+use super::{Done, Error, execute::Commands};
 use crate::{
     fault,
     history::Approval,
@@ -68,8 +68,8 @@ pub struct Redeemed {
 
 /// Mints and redeems the tokens of one tenant.
 pub struct Tokens {
-    pub(super) commands: Commands,
-    pub(super) tenant: Arc<Tenant>,
+    pub(crate) commands: Commands,
+    pub(crate) tenant: Arc<Tenant>,
 }
 
 impl Tokens {
