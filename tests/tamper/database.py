@@ -47,7 +47,7 @@ def plain() -> Options:
 
 
 class Database:
-    """All families of one data directory (layout: `crates/ledger/src/store/mod.rs`)."""
+    """All families of one data directory (layout: `crates/ledger/src/store.rs`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

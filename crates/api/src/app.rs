@@ -228,7 +228,8 @@ impl App {
                     tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
                 }
                 let retention = self.config.journal_retention();
-                let keep_from = self.worker(&tenant.name).and_then(|worker| worker.keep_from());
+                let keep_from =
+                    self.worker(&tenant.name).and_then(|worker| worker.lists.keep_from());
                 if let Err(error) = chores::trim(&self.ledger, &tenant, retention, keep_from).await
                 {
                     tracing::warn!(tenant = %tenant.name, %error, "trimming failed");

@@ -100,6 +100,7 @@ impl Config {
             guard_path: self.file.guard_path.clone(),
             public_host: self.public_host.clone(),
             commit_messages_max: self.file.limits.commit_messages,
+            clock: ledger::clock::wall_clock,
             one_signer: one_signer(),
         }
     }

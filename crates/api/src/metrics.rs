@@ -302,10 +302,10 @@ impl Metrics {
             set(&self.tenants.scrub_findings, app.scrub.status(&tenant.name).findings.len() as u64);
             set(&self.tenants.lag, app.vitals.lag(&tenant.name).unwrap_or(0));
             let Some(worker) = app.worker(&tenant.name) else { continue };
-            set(&self.tenants.cards_due, worker.cards_due() as u64);
-            set(&self.tenants.approvals_pending, worker.pending() as u64);
-            set(&self.tenants.approvals_ready, u64::from(worker.ready().is_ok()));
-            for (reason, count) in worker.not_opened() {
+            set(&self.tenants.cards_due, worker.lists.cards_due() as u64);
+            set(&self.tenants.approvals_pending, worker.lists.pending() as u64);
+            set(&self.tenants.approvals_ready, u64::from(worker.readiness().ready().is_ok()));
+            for (reason, count) in worker.commands.not_opened() {
                 let by = ByReason { tenant: tenant.name.to_string(), reason };
                 let gauge = self.tenants.approvals_not_opened.get_or_create(&by);
                 gauge.set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -185,7 +185,7 @@ impl App {
     /// Checks one tenant. True if its journal answered.
     async fn look(&self, tenant: &Tenant) -> bool {
         if let Some(worker) = self.worker(&tenant.name) {
-            tokio::task::block_in_place(|| worker.look_again());
+            tokio::task::block_in_place(|| worker.readiness().rules.read_if_absent());
         }
         let last = match tenant.journal() {
             Journal::JetStream(stream) => match timeout(LOOK_MAX, stream.state()).await {
@@ -206,7 +206,8 @@ impl App {
             return true;
         }
         let mut tenants = self.ledger.tenants().into_iter().filter(|t| t.halted().is_none());
-        let has_looked = |t: &Tenant| self.worker(&t.name).is_none_or(|w| w.has_looked());
+        let has_looked =
+            |t: &Tenant| self.worker(&t.name).is_none_or(|w| w.readiness().has_read_log());
         // A tenant without a genesis has nothing to sign yet.
         let signs = |t: &Tenant| t.signs() || t.position().size == 0;
         let started = vitals.since.elapsed() >= START_MAX
@@ -278,17 +279,19 @@ impl App {
         }
         let worker = self.worker(&tenant.name).filter(|_| tenant.halted().is_none());
         let wrong = tenant.time_wrong().map(|wrong| wrong.to_string());
-        if let Some(why) = wrong.or_else(|| worker.as_ref()?.clock_wrong()) {
+        if let Some(why) = wrong.or_else(|| worker.as_ref()?.readiness().clocks.wrong()) {
             add("clock", why);
         }
         if let Some(worker) = worker {
-            if !worker.has_looked() {
+            if !worker.readiness().has_read_log() {
                 add("starting", "Open approvals are being read; wait.".into());
-            } else if !worker.follows_rules() {
+            } else if !worker.readiness().follows_rules() {
                 add(
                     "rules_not_in_force",
                     worker
-                        .setup()
+                        .readiness()
+                        .rules
+                        .known()
                         .err()
                         .map_or_else(|| "The rules are being read.".into(), |e| e.to_string()),
                 );

@@ -8,7 +8,7 @@ mod words;
 pub use make::{FrozenCall, Making};
 pub use words::in_words;
 
-use decider::approval::{Decision, Phase};
+use decider::approval::{Choice, Phase};
 use ledger::{ident::Ident, time::Nanos};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub struct Card {
     /// Name of the rule.
     pub rule: String,
     /// Reviews: person's name, choice, time.
-    pub reviews: Vec<(String, Decision, Nanos)>,
+    pub reviews: Vec<(String, Choice, Nanos)>,
     /// People still needed, for example `1 of finance`.
     pub needed: Vec<String>,
     /// Approval deadline.

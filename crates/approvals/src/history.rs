@@ -1,15 +1,14 @@
 //! One approval as the ledger holds it: its entries and their fold.
 
+use crate::log::Log;
 use decider::approval::{Event, Message, Phase, State, fold};
 use ledger::{
     entry::{Origin, View},
     ident::Ident,
     journal::Subject,
-    ledger::Ledger,
     log::merkle::leaf_hash,
     post::APPROVAL,
     store,
-    tenant::Tenant,
     time::Nanos,
 };
 
@@ -47,26 +46,22 @@ impl Approval {
     ///
     /// The result may be ahead of what is published: wait for [`Approval::last_index`] before answering
     /// anybody.
-    pub fn read(
-        ledger: &Ledger,
-        tenant: &Tenant,
-        id: &Ident,
-    ) -> Result<Option<Self>, store::Error> {
+    pub fn read(log: &dyn Log, id: &Ident) -> Result<Option<Self>, store::Error> {
         // Read the expected sequence before the entries. A message that comes in between makes the sequence
         // too old, and compare-and-swap notices that; the entries can't be too old.
-        let expected = ledger.last_on(tenant, &Subject::Approvals(id.clone()))?;
+        let expected = log.last_on(&Subject::Approvals(id.clone()))?;
         let corrupt = |what| store::Error::Corrupt { family: "approvals", what };
         let mut approval: Option<Self> = None;
-        for (index, kind) in ledger.of_approval(tenant, id)? {
+        for (index, kind) in log.of_approval(id)? {
             if kind != APPROVAL {
                 continue;
             }
-            let entry = entry_at(ledger, tenant, index)?;
+            let entry = entry_at(log, index)?;
             let (message, origin) = read_entry(&entry).ok_or_else(|| corrupt("an entry"))?;
             let known = if let Some(known) = approval {
                 known
             } else {
-                let state = State::begin(&opening_leaf(ledger, tenant, &message)?);
+                let state = State::begin(&opening_leaf(log, &message)?);
                 Self { id: id.clone(), state, steps: Vec::new(), expected }
             };
             approval = Some(known.push(index, &entry, (message, origin)));
@@ -118,20 +113,16 @@ fn read_entry(entry: &[u8]) -> Option<(Message, Origin)> {
 }
 
 /// The leaf hash of the decision that the first message names.
-fn opening_leaf(
-    ledger: &Ledger,
-    tenant: &Tenant,
-    message: &Message,
-) -> Result<String, store::Error> {
+fn opening_leaf(log: &dyn Log, message: &Message) -> Result<String, store::Error> {
     let Some(Event::Requested(requested)) = message.events.first() else {
         return Ok(String::new());
     };
-    let entry = entry_at(ledger, tenant, requested.opening.index)?;
+    let entry = entry_at(log, requested.opening.index)?;
     Ok(leaf_hash(&entry).to_string())
 }
 
 /// A posted entry, published or not, proven to be in the tree.
-fn entry_at(ledger: &Ledger, tenant: &Tenant, index: u64) -> Result<Vec<u8>, store::Error> {
-    let entry = ledger.entry(tenant, index)?;
+fn entry_at(log: &dyn Log, index: u64) -> Result<Vec<u8>, store::Error> {
+    let entry = log.entry(index)?;
     entry.ok_or(store::Error::Corrupt { family: "entries", what: "an entry is missing" })
 }

@@ -4,8 +4,11 @@
 //! may happen (`decider`), what happened (`ledger`), HTTP (`api`).
 
 pub mod cards;
+pub mod commands;
+pub mod error;
 pub mod fault;
 pub mod history;
+pub mod log;
 pub mod outbox;
 pub mod secret;
 pub mod setup;

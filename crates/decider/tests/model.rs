@@ -8,7 +8,7 @@
 use decider::{
     Decider,
     approval::{
-        Approval, Auth, Command, Decision, Event, Message, Method, Opening, Outcome, Phase,
+        Approval, Auth, Choice, Command, Event, Message, Method, Opening, Outcome, Phase,
         Requested, State, Summary, Via, World, fold,
     },
     quorum::People,
@@ -160,8 +160,8 @@ impl Race {
     fn command(&self, wish: Wish) -> Command {
         let (world, enforcer, reason) = (self.world(), ident("gw"), "x".to_owned());
         match wish {
-            Wish::Approve(by) => self.review(by, Decision::Approve),
-            Wish::Deny => self.review("cid", Decision::Deny),
+            Wish::Approve(by) => self.review(by, Choice::Approve),
+            Wish::Deny => self.review("cid", Choice::Deny),
             Wish::Tick => Command::Tick { world, undeliverable: false },
             Wish::Cancel => Command::Cancel { world, by: "producer:gw".to_owned(), reason },
             Wish::Revoke => Command::Revoke { world, by: "ann".to_owned(), reason },
@@ -175,7 +175,7 @@ impl Race {
         }
     }
 
-    fn review(&self, by: &str, decision: Decision) -> Command {
+    fn review(&self, by: &str, decision: Choice) -> Command {
         Command::Review {
             world: self.world(),
             by: Some(ident(by)),

@@ -5,7 +5,7 @@ use crate::{
     entry::View,
     erased,
     gone::{self, Erasure, Leaf, Trim},
-    journal::{self, Journal, Subject, embedded},
+    journal::{self, Journal, Subject},
     ledger::{Error, Ledger},
     post::{Erasing, Outcome},
     store::{self, Family, LogNumber, rocks::Values},
@@ -272,7 +272,7 @@ pub async fn to_keep(
             Ok(now) => now,
             Err(_) => return Ok(first),
         },
-        _ => journal.time().await?.min(embedded::now()),
+        _ => tenant.journal_time().await?.min(tenant.now()),
     };
     let before = Nanos(now.0.saturating_sub(age));
     let posted = tenant.published().posted.min(keep_from.unwrap_or(u64::MAX));

@@ -4,11 +4,11 @@
 //! In scope: the time of embedded messages, and whether deadlines may be judged by this clock. Out of scope:
 //! the broker's clock, which the approvals worker compares with ours.
 
-use crate::{journal::embedded::now, time::Nanos};
+use crate::time::Nanos;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::{Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// Beyond this difference no deadline is judged.
@@ -63,8 +63,20 @@ pub enum Wrong {
     },
 }
 
+/// A clock that says the present time. It enters where the ledger is opened ([`crate::ledger::Options`]); nothing else
+/// reads the time of day.
+pub type WallClock = fn() -> Nanos;
+
+/// This machine's clock.
+#[allow(clippy::disallowed_methods, reason = "the one reading of it")]
+pub fn wall_clock() -> Nanos {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// What one tenant's log knows about time. Every reading of the clock is judged by it.
 pub struct Clock {
+    wall: WallClock,
     /// The newest time that the log knew when the process opened it, and the time since boot at that moment.
     begun: (Nanos, Duration),
     state: Mutex<State>,
@@ -87,12 +99,17 @@ pub fn since_boot() -> Duration {
 
 impl Clock {
     /// The clock of a log whose newest entry has the time `known`.
-    pub fn new(known: Nanos) -> Self {
-        Self { begun: (known, since_boot()), state: Mutex::new(State { known, base: None }) }
+    pub fn new(wall: WallClock, known: Nanos) -> Self {
+        Self { wall, begun: (known, since_boot()), state: Mutex::new(State { known, base: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the lock panics")
+    }
+
+    /// What the clock says, right or wrong.
+    pub fn now(&self) -> Nanos {
+        (self.wall)()
     }
 
     /// Notes that `time` is certainly in the past.
@@ -103,13 +120,13 @@ impl Clock {
 
     /// Notes that an admin confirmed the clock.
     pub fn accept(&self) {
-        let now = now();
+        let now = self.now();
         *self.lock() = State { known: now, base: Some((now, since_boot())) };
     }
 
     /// The clock's time, if it is right as far as this machine can know.
     pub fn look(&self) -> Result<Nanos, Wrong> {
-        let (now, boot) = (now(), since_boot());
+        let (now, boot) = (self.now(), since_boot());
         let mut state = self.lock();
         let (next, wrong) = state.look(now, boot);
         *state = next;
@@ -213,13 +230,13 @@ mod tests {
 
     #[test]
     fn p9_a_clock_that_is_wrong_from_the_start_dates_nothing_ahead() {
-        let long_ago = Nanos(now().0 - later(Nanos(0), SILENCE_MAX).0 * 2);
-        let clock = Clock::new(long_ago);
+        let long_ago = Nanos(wall_clock().0 - later(Nanos(0), SILENCE_MAX).0 * 2);
+        let clock = Clock::new(wall_clock, long_ago);
         assert!(matches!(clock.look(), Err(Wrong::Far { .. })));
         let stamped = clock.stamp().unwrap();
         assert!(stamped >= long_ago && apart(stamped, long_ago) < secs(600));
         clock.accept();
-        assert!(apart(clock.stamp().unwrap(), now()) < secs(600));
+        assert!(apart(clock.stamp().unwrap(), wall_clock()) < secs(600));
     }
 
     #[test]
@@ -234,14 +251,14 @@ mod tests {
 
     #[test]
     fn p9_time_goes_on_while_the_clock_is_wrong() {
-        let clock = Clock::new(Nanos(0));
+        let clock = Clock::new(wall_clock, Nanos(0));
         assert!(clock.stamp().is_ok());
         let (wall, at) = clock.lock().base.unwrap();
         // The clock was an hour behind at the last reading, so now it is an hour ahead of what is expected.
         clock.lock().base = Some((Nanos(wall.0 - 3_600_000_000_000), at));
         assert!(matches!(clock.look(), Err(Wrong::Stepped { .. })));
-        assert!(apart(clock.stamp().unwrap(), now()) > secs(3500));
+        assert!(apart(clock.stamp().unwrap(), wall_clock()) > secs(3500));
         clock.accept();
-        assert!(apart(clock.look().unwrap(), now()) < secs(60));
+        assert!(apart(clock.look().unwrap(), wall_clock()) < secs(60));
     }
 }

@@ -17,6 +17,7 @@ pub use open::{check_seal, list_logs, load_log, origin};
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 
 use crate::{
+    clock::WallClock,
     entry::{Kind, View},
     guard,
     ident::Ident,
@@ -29,6 +30,7 @@ use crate::{
     store::{self, Family, LogNumber, Read as _, rocks::Opening, rocks::Rocks},
     system::{AccessKey, Rules},
     tenant::Tenant,
+    time::Nanos,
     timing::Timings,
     writer::{Inbox, ReceiptWanted},
 };
@@ -58,6 +60,8 @@ pub struct Options {
     /// True if this process must be the only signer: if other servers can reach the journal, it claims each
     /// log first.
     pub one_signer: bool,
+    /// This machine's clock.
+    pub clock: WallClock,
 }
 
 /// Why the ledger refuses or fails.
@@ -273,6 +277,11 @@ impl Ledger {
     /// Checks that the guard's path still names the file that is being advanced.
     pub fn check_guard(&self) -> Result<(), guard::Error> {
         self.guard_place.check()
+    }
+
+    /// What this machine's clock says.
+    pub fn now(&self) -> Nanos {
+        (self.options.clock)()
     }
 
     /// Paths and limits of the ledger.

@@ -129,7 +129,7 @@ fn commit(
     log.position.signed = true;
     log.save_position(&mut changes);
     let checkpoint = writer::checkpoint(&log, tenant).map_err(Error::Setup)?;
-    writer::put_checkpoint(&mut changes, &log, &checkpoint);
+    writer::put_checkpoint(&mut changes, &log, &checkpoint, tenant.now());
     store.commit(changes.into_writes())?;
     Ok(guard.advance(&[writer::mark(&log)])?)
 }

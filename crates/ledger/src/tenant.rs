@@ -2,16 +2,17 @@
 //! append.
 
 use crate::{
-    clock::{APART_MAX, Clock, Wrong, later},
+    clock::{APART_MAX, Clock, WallClock, Wrong, later},
     guard::Mark,
     ident::Ident,
-    journal::{self, Journal, embedded},
+    journal::{self, Journal},
     keyring::{self, Keyring},
     log::{checkpoint::Checkpoint, note::Vkey},
     post::{Log, Outcome, Position},
     reader::Published,
     store::LogNumber,
     system::{ClaimId, KeyUse},
+    time::Nanos,
 };
 use std::{
     collections::VecDeque,
@@ -89,6 +90,7 @@ impl Tenant {
         keyring: Keyring,
         (journal, position): (Journal, Position),
         published: Published,
+        clock: WallClock,
     ) -> Self {
         Self {
             name,
@@ -99,7 +101,7 @@ impl Tenant {
             keyring: RwLock::new(keyring),
             journal,
             claim: None,
-            clock: Clock::new(position.time),
+            clock: Clock::new(clock, position.time),
             opened_size: position.size,
             position: Mutex::new(position),
             journal_keys: Mutex::new(published.keys.journal()),
@@ -158,6 +160,21 @@ impl Tenant {
         &self.clock
     }
 
+    /// What this machine's clock says.
+    pub fn now(&self) -> Nanos {
+        self.clock.now()
+    }
+
+    /// The present time by the clock that gives messages of the journal their time. Appends nothing.
+    pub async fn journal_time(&self) -> Result<Nanos, journal::Error> {
+        match &self.journal {
+            Journal::Embedded(_) => Ok(self.now()),
+            #[cfg(feature = "jetstream")]
+            Journal::JetStream(stream) => stream.time().await,
+            Journal::Absent => Err(journal::port::absent()),
+        }
+    }
+
     /// What is wrong with the clock, as far as this machine can know. While this is set, no deadline can be
     /// judged.
     pub fn time_wrong(&self) -> Option<Wrong> {
@@ -167,7 +184,7 @@ impl Tenant {
             return Some(wrong);
         }
         let newest = self.position.lock().expect("no holder of the lock panics").time;
-        let now = embedded::now();
+        let now = self.now();
         (newest > later(now, APART_MAX)).then_some(Wrong::Ahead { now, newest })
     }
 

@@ -127,7 +127,15 @@ async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
     let published = writer::published(log, String::new());
     let journal = (Journal::JetStream(stream.clone()), log.position.clone());
     let (name, origin) = (log.tenant.clone(), log.origin.clone());
-    let tenant = Tenant::new(name, log.number, origin, keyring, journal, published);
+    let tenant = Tenant::new(
+        name,
+        log.number,
+        origin,
+        keyring,
+        journal,
+        published,
+        ledger::clock::wall_clock,
+    );
     for (from, to) in holes {
         let hole = Hole { from, to, by: By::Command { command: Command::Recover } };
         follow::append_gap(&tenant, &stream, &hole).await.map_err(Error::from)?;
@@ -162,7 +170,15 @@ async fn journal_loss(
     let published = writer::published(&log, String::new());
     let journal = (Journal::JetStream(stream.clone()), log.position.clone());
     let (name, origin) = (log.tenant.clone(), log.origin.clone());
-    let tenant = Tenant::new(name, log.number, origin, keyring, journal, published);
+    let tenant = Tenant::new(
+        name,
+        log.number,
+        origin,
+        keyring,
+        journal,
+        published,
+        ledger::clock::wall_clock,
+    );
     let why = why.map(|why| why.to_string());
     let done =
         recover::accept_journal_loss(store, guard, &tenant, log, (&stream, why.as_deref())).await?;

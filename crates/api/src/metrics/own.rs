@@ -10,11 +10,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
 };
-use std::{
-    fmt,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc};
 
 /// Times of the writer's steps.
 pub struct Steps(pub Arc<Ledger>);
@@ -51,8 +47,7 @@ pub struct Process {
 
 impl Default for Process {
     fn default() -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: started.as_secs() }
+        Self { started: ledger::clock::wall_clock().seconds() }
     }
 }
 

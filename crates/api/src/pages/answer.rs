@@ -17,7 +17,7 @@ use axum::{
     response::Response,
 };
 use decider::{
-    approval::{Auth, Decision, Method, Refusal, Via},
+    approval::{Auth, Choice, Method, Refusal, Via},
     words,
 };
 use ledger::time::Nanos;
@@ -47,10 +47,10 @@ struct Answer {
 }
 
 impl Answer {
-    fn decision(&self) -> Result<Decision, Stop> {
+    fn decision(&self) -> Result<Choice, Stop> {
         match self.decision.as_str() {
-            "approve" => Ok(Decision::Approve),
-            "deny" => Ok(Decision::Deny),
+            "approve" => Ok(Choice::Approve),
+            "deny" => Ok(Choice::Deny),
             _ => Err(Stop::Unreadable),
         }
     }
@@ -120,10 +120,10 @@ pub async fn confirm(
 ) -> Result<Response, Stop> {
     let (session, approval, answer): (_, _, Answer) = sent(&app, &headers, &id, body).await?;
     let decision = answer.decision()?;
-    let (mut card, _) = session.worker.card(&approval)?;
+    let (mut card, _) = session.worker.cards().card(&approval)?;
     let now = card.shown_at;
     let ways = Ways::of(&session, &approval, &card);
-    let approve = decision == Decision::Approve;
+    let approve = decision == Choice::Approve;
     let refused = if answer.version != card.version {
         Some(Refusal::Stale)
     } else if answer.digest != card.digest {
@@ -178,7 +178,7 @@ pub async fn review(
         comment: Some(comment.trim().to_owned()).filter(|comment| !comment.is_empty()),
         raw: None,
     };
-    let done = session.worker.review(&approval.id, review).await?;
+    let done = session.worker.commands.review(&approval.id, review).await?;
     after(&app, &session, &done, words::review_refused)
 }
 
@@ -193,14 +193,14 @@ pub async fn revoke(
     if !REVOKE_REASONS.iter().any(|(code, _)| *code == wanted.reason) {
         return Err(Stop::Unreadable);
     }
-    if !session.worker.may_review(&session.person, &approval) {
+    if !session.worker.lists.may_review(&session.person, &approval) {
         return Err(Stop::NotFound);
     }
     if wanted.version != approval.state.version {
         return render(&app, &session, &approval, Some(not_revoked(Refusal::Stale)));
     }
     let by = session.person.as_str();
-    let done = session.worker.revoke(&approval.id, by, &wanted.reason).await?;
+    let done = session.worker.commands.revoke(&approval.id, by, &wanted.reason).await?;
     after(&app, &session, &done, not_revoked)
 }
 

@@ -20,7 +20,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use decider::approval::{Decision, Event, Phase};
+use decider::approval::{Choice, Event, Phase};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 use serde::Deserialize;
 use std::{sync::Arc, time::Instant};
@@ -40,7 +40,7 @@ impl Ways {
     pub fn of(session: &Session, approval: &Approval, card: &Card) -> Self {
         let nothing = |why| Self { approve: false, deny: false, revoke: false, sign_in: None, why };
         let state = &approval.state;
-        if !session.worker.may_review(&session.person, approval) || state.corrupt {
+        if !session.worker.lists.may_review(&session.person, approval) || state.corrupt {
             return nothing("You can read this, but not review it.");
         }
         if matches!(card.phase, Phase::Granted | Phase::Minted) {
@@ -58,7 +58,7 @@ impl Ways {
             );
         }
         let mine = state.review_by(&session.person).map(|review| review.decision);
-        if mine == Some(Decision::Deny) {
+        if mine == Some(Choice::Deny) {
             return nothing("You have already answered.");
         }
         let fresh = state.requested.as_ref().and_then(|requested| requested.rule.step_up);
@@ -84,7 +84,8 @@ impl StepShown {
             Event::Reviewed { evidence, .. } => *evidence,
             _ => None,
         });
-        let comment = evidence.map(|index| session.worker.comment(index)).transpose()?.flatten();
+        let comment =
+            evidence.map(|index| session.worker.reader().comment(index)).transpose()?.flatten();
         Ok(Self {
             n: step.n,
             at: Moment::new(step.at, now),
@@ -125,7 +126,7 @@ struct AnswerShown {
 }
 
 impl AnswerShown {
-    fn new(name: &str, decision: Decision, at: Moment) -> Self {
+    fn new(name: &str, decision: Choice, at: Moment) -> Self {
         let (words, class) = view::answer(decision);
         Self { name: name.to_owned(), words, class, at }
     }
@@ -139,7 +140,7 @@ pub(super) fn render(
     notice: Option<String>,
 ) -> Result<Response, Stop> {
     let status = if notice.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
-    let (card, frozen) = session.worker.card(approval)?;
+    let (card, frozen) = session.worker.cards().card(approval)?;
     let now = card.shown_at;
     let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
     let steps = approval.steps.iter().rev().map(|step| StepShown::new(step, session, now));
@@ -179,7 +180,9 @@ pub(super) async fn seen(
     let session = visitor(app, headers)?;
     let asked = Instant::now();
     let id = Ident::new(id).map_err(|_| Stop::NotFound)?;
-    if let Some(approval) = session.worker.find(&id, |found| session.may_see(found)).await? {
+    if let Some(approval) =
+        session.worker.reader().find(&id, |found| session.may_see(found)).await?
+    {
         return Ok((session, approval));
     }
     tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;

@@ -90,7 +90,7 @@ pub async fn show(
         _ => return Err(Stop::Unreadable),
     };
     let after = place(&query.after, decided)?;
-    let waiting = session.worker.waiting_for(&session.person);
+    let waiting = session.worker.lists.waiting_for(&session.person);
     let newest = waiting.iter().map(|a| a.opening).max().unwrap_or(0);
     let count = waiting.len();
     let all = if decided { decided_by(&session) } else { waiting };
@@ -102,10 +102,10 @@ pub async fn show(
         let (sort, id) = key(last, by);
         format!("{}{sort}.{id}", mark(decided))
     });
-    let now = super::now();
+    let now = app.ledger.now();
     let mut items = Vec::with_capacity(shown.len());
     for brief in shown {
-        if let Some(approval) = session.worker.get(&brief.id).await? {
+        if let Some(approval) = session.worker.reader().get(&brief.id).await? {
             items.push(item(&session, &approval, now)?);
         }
     }
@@ -135,7 +135,7 @@ pub async fn news(
         Err(Stop::SignIn(_)) => return Ok(super::signed_out()),
         session => session?,
     };
-    let waiting = session.worker.waiting_for(&session.person);
+    let waiting = session.worker.lists.waiting_for(&session.person);
     let count = waiting.iter().filter(|a| a.opening > since.after).count();
     Ok(page(StatusCode::OK, &News { base, count }))
 }
@@ -143,8 +143,8 @@ pub async fn news(
 /// Approvals that this person decided, in order: those that are open, and those that ended recently.
 fn decided_by(session: &Session) -> Vec<Arc<Brief>> {
     let person = &session.person;
-    let mut all = session.worker.open_approvals();
-    all.extend(session.worker.recent());
+    let mut all = session.worker.lists.open();
+    all.extend(session.worker.lists.recent());
     all.retain(|approval| approval.answered(person).is_some());
     all.sort_unstable_by(|a, b| key(a, Some(person)).cmp(&key(b, Some(person))));
     all
@@ -180,7 +180,7 @@ fn place(after: &str, decided: bool) -> Result<Option<(u64, &str)>, Stop> {
 }
 
 fn item(session: &Session, approval: &Approval, now: Nanos) -> Result<Item, Stop> {
-    let (card, _) = session.worker.card(approval)?;
+    let (card, _) = session.worker.cards().card(approval)?;
     let call =
         format!("{} · {}", view::short(&card.tool, TEXT_MAX), view::short(&card.action, TEXT_MAX));
     let mine = approval.state.review_by(&session.person);

@@ -62,7 +62,7 @@ impl Session {
 
     /// True if this person may see an approval: people who are asked, and people who answered.
     pub fn may_see(&self, approval: &Approval) -> bool {
-        self.worker.may_review(&self.person, approval)
+        self.worker.lists.may_review(&self.person, approval)
             || approval.state.review_by(&self.person).is_some()
     }
 
@@ -129,7 +129,7 @@ pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<S
     else {
         return Ok(None);
     };
-    let age = super::now().0.checked_sub(content.signed_in_at.0);
+    let age = app.ledger.now().0.checked_sub(content.signed_in_at.0);
     if age.is_none_or(|age| age >= LIFE_SECONDS * 1_000_000_000) {
         return Ok(None);
     }
@@ -173,7 +173,7 @@ pub fn with_person(app: &App, tenant: &Tenant, person: &Ident) -> Result<Option<
     let text = "Approvals are not set up for this tenant.";
     let off = || Stop::Failed(StatusCode::SERVICE_UNAVAILABLE, text.into());
     let worker = app.worker(&tenant.name).ok_or_else(off)?;
-    let setup = worker.setup()?;
+    let setup = worker.readiness().rules.known()?;
     let active = setup.active().contains_key(person);
     Ok(active.then_some((worker, setup)))
 }

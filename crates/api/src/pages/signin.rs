@@ -1,6 +1,6 @@
 //! Signing in with a reviewer key, and signing out.
 
-use super::{Stop, Top, address, form, go, now, page, pages, session, visitor};
+use super::{Stop, Top, address, form, go, page, pages, session, visitor};
 use crate::{app::App, serve::Peer};
 use askama::Template;
 use axum::{
@@ -124,7 +124,7 @@ async fn sign_in(
         let to = here.is_none().then(|| own(&to));
         return Ok(form_page(app, to, Some(username.chars().take(64).collect())));
     };
-    let cookie = session::begin(app, pages(app), &tenant.name, &key, now());
+    let cookie = session::begin(app, pages(app), &tenant.name, &key, app.ledger.now());
     tracing::info!(tenant = %tenant.name, person, key = %key.key_id, "signed in");
     Ok(with_cookie(go(app, &own(&to)), cookie))
 }

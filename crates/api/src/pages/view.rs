@@ -3,7 +3,7 @@
 use approvals::{cards::Card, setup::Setup};
 use chrono::{DateTime, Utc};
 use decider::{
-    approval::{Decision, Event, Outcome, Phase, Reason, Via},
+    approval::{Choice, Event, Outcome, Phase, Reason, Via},
     words,
 };
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
@@ -130,10 +130,10 @@ fn reported(outcome: Outcome) -> Told {
 }
 
 /// A choice in words, and its colour.
-pub fn answer(decision: Decision) -> (&'static str, &'static str) {
+pub fn answer(decision: Choice) -> (&'static str, &'static str) {
     match decision {
-        Decision::Approve => ("Approved", "good"),
-        Decision::Deny => ("Denied", "bad"),
+        Choice::Approve => ("Approved", "good"),
+        Choice::Deny => ("Denied", "bad"),
     }
 }
 

@@ -26,11 +26,8 @@ use axum::{
     extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
 };
-use decider::approval::{Auth, Decision, Method, Outcome, Via};
-use ledger::{
-    ident::Ident, journal::embedded, post::Outcome as Posted, system::Role, tenant::Tenant,
-    time::Nanos,
-};
+use decider::approval::{Auth, Choice, Method, Outcome, Via};
+use ledger::{ident::Ident, post::Outcome as Posted, system::Role, tenant::Tenant, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::{
     sync::Arc,
@@ -78,7 +75,12 @@ impl Asking {
     /// The person of a reviewer key, unless the person is disabled.
     pub fn person(&self) -> Option<&Ident> {
         let person = self.caller.key.person.as_ref().filter(|_| self.is(Role::Reviewer))?;
-        let active = self.worker.setup().is_ok_and(|setup| setup.active().contains_key(person));
+        let active = self
+            .worker
+            .readiness()
+            .rules
+            .known()
+            .is_ok_and(|setup| setup.active().contains_key(person));
         active.then_some(person)
     }
 
@@ -89,7 +91,7 @@ impl Asking {
     }
 
     fn reviews(&self, approval: &impl Parties) -> bool {
-        let may = |person| self.worker.may_review(person, approval);
+        let may = |person| self.worker.lists.may_review(person, approval);
         self.person().is_some_and(|person| may(person) || approval.answered(person).is_some())
     }
 
@@ -101,7 +103,7 @@ impl Asking {
     }
 
     fn may_see_params(&self, approval: &Approval) -> bool {
-        let asked = |person| self.worker.may_review(person, approval);
+        let asked = |person| self.worker.lists.may_review(person, approval);
         self.opened(approval, Role::Enforcer) || self.person().is_some_and(asked)
     }
 
@@ -113,7 +115,7 @@ impl Asking {
     ) -> Result<Approval, Problem> {
         let asked = Instant::now();
         let id = Ident::new(id).map_err(|_| Problem::not_found())?;
-        if let Some(approval) = self.worker.find(&id, |found| may(self, found)).await? {
+        if let Some(approval) = self.worker.reader().find(&id, |found| may(self, found)).await? {
             return Ok(approval);
         }
         tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
@@ -129,8 +131,11 @@ impl Asking {
 
     /// The approval as the caller may see it.
     pub fn view(&self, approval: &Approval) -> Result<View, Problem> {
-        let frozen =
-            if self.may_see_params(approval) { self.worker.opening(approval)?.1 } else { None };
+        let frozen = if self.may_see_params(approval) {
+            self.worker.reader().opening(approval)?.1
+        } else {
+            None
+        };
         View::new(&self.worker, approval, frozen.as_ref())
     }
 
@@ -160,7 +165,7 @@ pub async fn open(
 ) -> Result<(StatusCode, Json<View>), Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let producer = asking.producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
-    asking.worker.decides().await?;
+    asking.worker.readiness().decides().await?;
     let max = ledger::journal::BODY_BYTES_MAX;
     events::content_type(&headers)?;
     let event = body::read(&app, &headers, body, max).await?;
@@ -180,9 +185,9 @@ pub async fn open(
         }
         Some(Posted::Nothing) | None => return Err(Problem::internal("an event has no outcome")),
     };
-    match asking.worker.open(index).await? {
+    match asking.worker.commands.open(index).await? {
         Ok(approval) => {
-            let (_, frozen) = asking.worker.opening(&approval)?;
+            let (_, frozen) = asking.worker.reader().opening(&approval)?;
             Ok((status, Json(View::new(&asking.worker, &approval, frozen.as_ref())?)))
         }
         Err(why) => Err(Problem::new(Code::NotOpened, why.advice())),
@@ -212,7 +217,7 @@ pub async fn one(
     headers: HeaderMap,
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let mut changes = asking.worker.watch();
+    let mut changes = asking.worker.lists.watch();
     let mut approval = asking.find(&id, Asking::may_see).await?;
     let query: OneQuery = super::query::strict(raw.as_deref())?;
     let wait = query.wait.unwrap_or(0);
@@ -223,11 +228,11 @@ pub async fn one(
     let (until, after) = (Instant::now() + Duration::from_secs(wait), query.after.unwrap_or(0));
     if approval.state.version < after {
         // Another server has shown the caller a version that is not posted here yet.
-        asking.worker.catch_up_with_journal().await?;
+        asking.worker.lists.catch_up_with_journal().await?;
         approval = asking.find(&id, Asking::may_see).await?;
     }
     while approval.state.version <= after && Instant::now() < until {
-        let news = asking.worker.newer(&approval.id, after, &mut changes);
+        let news = asking.worker.lists.newer(&approval.id, after, &mut changes);
         if tokio::time::timeout_at(until.into(), news).await.is_err() {
             break;
         }
@@ -242,7 +247,7 @@ pub async fn one(
 pub struct NewReview {
     /// `approve` or `deny`.
     #[schema(value_type = String)]
-    decision: Decision,
+    decision: Choice,
     /// The call digest that the person saw.
     digest: String,
     /// The version that the person saw.
@@ -272,7 +277,7 @@ pub async fn review(
         let detail = format!("comment: at most {COMMENT_BYTES_MAX} bytes.");
         return Err(Problem::new(Code::BadRequest, detail));
     }
-    let now = embedded::now();
+    let now = asking.worker.readiness().clocks.now();
     let review = worker::Review {
         by: asking.person().cloned(),
         decision: new.decision,
@@ -284,7 +289,7 @@ pub async fn review(
         comment: new.comment,
         raw: None,
     };
-    asking.done(&asking.worker.review(&approval.id, review).await?)
+    asking.done(&asking.worker.commands.review(&approval.id, review).await?)
 }
 
 /// A valid token.
@@ -312,7 +317,7 @@ pub async fn token(
 ) -> Result<Json<TokenAnswer>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let (approval, enforcer) = asking.find_own(&id).await?;
-    let (done, minted) = asking.worker.mint(&approval.id, enforcer).await?;
+    let (done, minted) = asking.worker.tokens.mint(&approval.id, enforcer).await?;
     let Json(view) = asking.done(&done)?;
     let minted = minted.ok_or_else(|| Problem::new(Code::OutcomeUnknown, "Ask again."))?;
     let (jti, exp) = (minted.claims.jti.clone(), minted.claims.exp);
@@ -342,5 +347,5 @@ pub async fn execution(
     let asking = Asking::new(&app, &headers, &tenant)?;
     let (approval, enforcer) = asking.find_own(&id).await?;
     let Execution { outcome } = body::json(&app, &headers, body).await?;
-    asking.done(&asking.worker.report(&approval.id, enforcer, outcome).await?)
+    asking.done(&asking.worker.commands.report(&approval.id, enforcer, outcome).await?)
 }

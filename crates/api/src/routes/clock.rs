@@ -14,7 +14,6 @@ use axum::{
 };
 use ledger::{
     clock::{APART_MAX, apart},
-    journal::embedded::now,
     system::{ClockReset, Role},
     time::Nanos,
 };
@@ -60,8 +59,8 @@ pub async fn reset(
                       and nobody set that clock while the server ran.";
         return Err(Problem::new(Code::Conflict, detail));
     }
-    let theirs = tenant.journal().time().await?;
-    let apart = apart(theirs, now());
+    let theirs = tenant.journal_time().await?;
+    let apart = apart(theirs, app.ledger.now());
     if apart > APART_MAX {
         let detail = format!(
             "The broker's clock and the server's are {} s apart: set the one that is wrong first.",
@@ -70,7 +69,7 @@ pub async fn reset(
         return Err(Problem::new(Code::Conflict, detail));
     }
     tenant.clock().accept();
-    let at = now();
+    let at = app.ledger.now();
     let reason = app.keep_reason(&tenant, "clock", Some(&reason)).await?;
     let body = ClockReset { at, by: caller.by(), reason };
     let index = app.record(&tenant, "clock", &body).await?;

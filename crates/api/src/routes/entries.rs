@@ -15,7 +15,6 @@ use axum::{
 };
 use ledger::{
     feed::{self, Question, Turn},
-    journal::embedded,
     reader::Published,
     system::Role,
     tenant::Tenant,
@@ -114,7 +113,7 @@ pub async fn feed(
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
     let mut room = app.body_room.page(&tenant.name, feed::PAGE_BYTES_MAX).await?;
     let reader = app.ledger.reader(&tenant, &published);
-    let turn = Turn { from, entries: limit, now: embedded::now() };
+    let turn = Turn { from, entries: limit, now: app.ledger.now() };
     let mut lines = String::new();
     // The leaf's bytes are JSON already; they stand here verbatim.
     let each = |index, entry: &str| {

@@ -100,7 +100,7 @@ pub async fn add(
     roles.sort_unstable();
     roles.dedup();
     let worker = app.worker(&tenant.name);
-    let setup = worker.and_then(|worker| worker.setup().ok());
+    let setup = worker.and_then(|worker| worker.readiness().rules.known().ok());
     let stranger = person
         .as_ref()
         .filter(|person| setup.as_ref().is_none_or(|setup| !setup.people.contains_key(*person)));

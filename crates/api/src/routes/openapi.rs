@@ -97,7 +97,7 @@ mod tests {
     /// Path and methods of each `.route(…)` of the router are those of the document.
     #[test]
     fn every_route_is_documented() {
-        let source = include_str!("mod.rs").replace(char::is_whitespace, "");
+        let source = include_str!("../routes.rs").replace(char::is_whitespace, "");
         let (tenant, rest) = source.split_once("letpages=").unwrap();
         let mut routed = BTreeSet::new();
         for (part, before) in [(tenant, "/v1/tenants/{tenant}"), (rest, "")] {

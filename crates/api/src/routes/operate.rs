@@ -161,14 +161,15 @@ async fn spare_live_call(
         return Ok(());
     }
     let Some(worker) = app.worker(&tenant.name) else { return Ok(()) };
-    let Some(id) = worker.needs_params_of(erasure.index) else { return Ok(()) };
+    let Some(id) = worker.lists.needs_params_of(erasure.index) else { return Ok(()) };
     let Some(caller) = cancel else {
         let detail = format!(
             "Approval {id} is not over and needs this call. Wait for its end, or send \"cancel\": true (`countersign erase --cancel`) to cancel it too."
         );
         return Err(Problem::new(Code::Conflict, detail));
     };
-    let done = worker.cancel(&id, &format!("admin:{}", caller.key.key_id), "erased").await?;
+    let done =
+        worker.commands.cancel(&id, &format!("admin:{}", caller.key.key_id), "erased").await?;
     done.refused.map_or(Ok(()), |refusal| Err(Problem::refusal(refusal)))
 }
 

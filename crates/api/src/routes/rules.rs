@@ -93,7 +93,7 @@ pub async fn show(
             let same = last.as_ref().is_some_and(|(_, body)| is_applied(&tenant, &setup, body));
             // Make the answer true: the applied files may have been put back just now.
             if let Some(worker) = app.worker(&tenant.name).filter(|_| same) {
-                tokio::task::block_in_place(|| worker.look_again());
+                tokio::task::block_in_place(|| worker.readiness().rules.read_if_absent());
             }
             let status = if same { "applied" } else { "different" };
             FilesNow { status, mistakes: Vec::new() }
@@ -136,7 +136,7 @@ pub async fn apply(
     };
     // If wrong files were changed back to the applied ones, no entry is written that the worker could follow.
     if let Some(worker) = app.worker(&tenant.name) {
-        tokio::task::block_in_place(|| worker.look_at_rules());
+        tokio::task::block_in_place(|| worker.readiness().rules.read());
     }
     let Rules { rules_digest, people_digest, .. } = body;
     Ok(Json(AppliedRules { index, status, rules_digest, people_digest }))

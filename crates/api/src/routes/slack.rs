@@ -19,10 +19,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use decider::{
-    approval::{Auth, Decision, Method, Refusal, Via},
+    approval::{Auth, Choice, Method, Refusal, Via},
     words,
 };
-use ledger::{ident::Ident, journal::embedded, time::Nanos};
+use ledger::{ident::Ident, time::Nanos};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -54,7 +54,7 @@ pub async fn interactions(
         timestamp: header("x-slack-request-timestamp"),
         signature: header("x-slack-signature"),
     };
-    let now = embedded::now();
+    let now = app.ledger.now();
     let interaction = slack::read(slack, signed, &bytes, now).map_err(|why| refused(slack, why))?;
     let worker = app.worker(&slack.tenant).ok_or_else(Problem::not_found)?;
     let raw = String::from_utf8_lossy(&bytes).into_owned();
@@ -91,11 +91,11 @@ struct Answer<'a> {
     clicker: &'a Clicker,
     shown: &'a Shown,
     at: &'a Posted,
-    decision: Decision,
+    decision: Choice,
     comment: Option<&'a str>,
 }
 
-fn of_click(click: &Click, decision: Decision) -> Answer<'_> {
+fn of_click(click: &Click, decision: Choice) -> Answer<'_> {
     Answer { clicker: &click.clicker, shown: &click.shown, at: &click.at, decision, comment: None }
 }
 
@@ -105,8 +105,8 @@ impl Desk<'_> {
     async fn click(&self, click: &Click) -> Result<Response, Problem> {
         let text = match click.act {
             Act::DenyWithComment => self.ask_why(click).await,
-            Act::Approve => self.answer(&of_click(click, Decision::Approve)).await,
-            Act::Deny => self.answer(&of_click(click, Decision::Deny)).await,
+            Act::Approve => self.answer(&of_click(click, Choice::Approve)).await,
+            Act::Deny => self.answer(&of_click(click, Choice::Deny)).await,
         };
         match text {
             Ok(None) => {}
@@ -147,7 +147,7 @@ impl Desk<'_> {
             clicker: &comment.clicker,
             shown: &comment.shown,
             at: &comment.at,
-            decision: Decision::Deny,
+            decision: Choice::Deny,
             comment: Some(comment.text.as_str()).filter(|text| !text.is_empty()),
         };
         let Some(text) = self.answer(&answer).await? else {
@@ -176,7 +176,8 @@ impl Desk<'_> {
             comment: comment.map(str::to_owned),
             raw: Some(self.raw.clone()),
         };
-        let done = tokio::time::timeout(REVIEW_WAIT, self.worker.review(&shown.approval, review));
+        let done =
+            tokio::time::timeout(REVIEW_WAIT, self.worker.commands.review(&shown.approval, review));
         match done.await {
             Ok(Ok(done)) => Ok(self.told(clicker, &done)),
             Ok(Err(worker::Error::NotFound)) => Ok(Some(NOT_OUR_CARD.into())),
@@ -190,7 +191,12 @@ impl Desk<'_> {
 
     /// A button counts only in the message that we posted for this approval.
     async fn is_our_card(&self, approval: &Ident, at: &Posted) -> Result<bool, Problem> {
-        let looked = self.worker.is_posted(approval, &self.slack.name, |card| card == at);
+        let looked = approvals::outbox::is_posted(
+            self.worker.reader(),
+            approval,
+            &self.slack.name,
+            |card| card == at,
+        );
         match tokio::time::timeout(REVIEW_WAIT, looked).await {
             Ok(found) => Ok(found?),
             Err(_) => Err(Problem::new(Code::Behind, "It took too long. Click again.")),
@@ -199,7 +205,7 @@ impl Desk<'_> {
 
     /// The one person linked to the member who clicked. `None` if there is none, or more than one.
     fn person(&self, clicker: &Clicker) -> Result<Option<Ident>, Problem> {
-        let setup = self.worker.setup()?;
+        let setup = self.worker.readiness().rules.known()?;
         let mut linked = clicker.members().filter_map(|member| setup.by_slack(member));
         let first = linked.next();
         let same = linked.all(|other| Some(&other.id) == first.map(|person| &person.id));
@@ -216,7 +222,7 @@ impl Desk<'_> {
     /// The text for the clicker. `None` for a recorded review, because the card itself shows it.
     fn told(&self, clicker: &Clicker, done: &Done) -> Option<String> {
         let id = &done.approval.id;
-        let page = format!("{}/approvals/{id}", self.worker.public_url());
+        let page = format!("{}/approvals/{id}", self.worker.cards().public_url());
         match done.refused {
             None if done.written => None,
             None => Some("Your answer was already recorded.".into()),

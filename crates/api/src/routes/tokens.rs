@@ -108,7 +108,7 @@ pub async fn redeem(
     };
     let (token, redemption_id) = (redeem.token.as_str(), redeem.redemption_id.as_str());
     let request = RedeemRequest { token, redemption_id, call };
-    let redeemed = asking.worker.redeem(enforcer, &request).await?;
+    let redeemed = asking.worker.tokens.redeem(enforcer, &request).await?;
     let approval = &redeemed.done.approval;
     if let Some(refusal) = redeemed.done.refused {
         let problem = asking.view(approval)?.refusal(refusal);

@@ -3,7 +3,7 @@
 use super::{Card, money, params};
 use crate::setup::Setup;
 use decider::{
-    approval::{Decision, Phase, State},
+    approval::{Choice, Phase, State},
     rule::Amount,
 };
 use ledger::{
@@ -97,7 +97,7 @@ fn amount_at(amount: &Amount, rows: &params::Rows) -> Option<String> {
     money::format(minor, code)
 }
 
-fn reviews(state: &State, setup: Option<&Setup>) -> Vec<(String, Decision, Nanos)> {
+fn reviews(state: &State, setup: Option<&Setup>) -> Vec<(String, Choice, Nanos)> {
     let name = |by: &Ident| setup.map_or_else(|| by.to_string(), |setup| setup.name_of(by));
     state.reviews.iter().map(|review| (name(&review.by), review.decision, review.at)).collect()
 }
@@ -145,7 +145,7 @@ mod tests {
         State {
             phase: Phase::Pending,
             requested: Some(Box::new(requested)),
-            reviews: vec![Review { by, decision: Decision::Approve, at: Nanos(5), groups }],
+            reviews: vec![Review { by, decision: Choice::Approve, at: Nanos(5), groups }],
             version: 2,
             ..State::default()
         }

@@ -1,27 +1,24 @@
 //! Sends cards: one approval at a time, until its cards show what they should.
 
 use super::{
-    Cards, Line, Seen, Step, Told,
+    Chats, Line, Seen, Step, Told, cards_of,
     chat::Chat,
-    fold,
     gate::{self, Gate},
     wanted,
 };
 use crate::{
     cards::{Digest, Posted, SendError},
+    commands::{Commands, DueCards, Error},
     fault,
     history::Approval,
+    log::Log,
     setup::Channel,
-    worker::{Error, Worker},
 };
-use ledger::{
-    canonical,
-    ident::Ident,
-    journal::{Subject, embedded},
-    post::EVIDENCE,
-};
+use data_encoding::HEXLOWER;
+use ledger::{canonical, ident::Ident, journal::Subject, keyring, time::Nanos};
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
@@ -52,23 +49,56 @@ const KEPT_RIGHT: Duration = Duration::from_secs(7 * 86_400);
 /// When to check again. `None` if the card is done.
 type Again = Option<Duration>;
 
-impl Worker {
+/// Sends the cards of one tenant.
+pub(crate) struct Sender {
+    commands: Commands,
+    chats: Arc<Chats>,
+    /// Random name that tells our claims on cards from those of other workers.
+    name: String,
+    /// The pace of each channel.
+    gates: Mutex<BTreeMap<Channel, Arc<tokio::sync::Mutex<Gate>>>>,
+}
+
+impl Sender {
+    pub fn new(commands: Commands, chats: Arc<Chats>) -> Self {
+        let name = HEXLOWER.encode(&keyring::random32()[..8]);
+        Self { commands, chats, name, gates: Mutex::default() }
+    }
+
     /// Keeps cards up to date until the worker stops.
-    pub(crate) async fn send_cards(self: Arc<Self>, running: &mut JoinSet<()>) {
+    pub async fn run(self: Arc<Self>, running: &mut JoinSet<()>) {
         loop {
             while running.try_join_next().is_some() {}
-            let (due, next) = self.outbox().take(AT_ONCE_MAX.saturating_sub(running.len()));
+            let (due, next) = self.due().take(AT_ONCE_MAX.saturating_sub(running.len()));
             for id in due {
-                let worker = Arc::clone(&self);
-                running.spawn(async move { worker.bring_up(&id).await });
+                let sender = Arc::clone(&self);
+                running.spawn(async move { sender.bring_up(&id).await });
             }
             let wait = next.map_or(SLEEP_MAX, |at| at.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = tokio::time::sleep(wait.clamp(Duration::from_millis(5), SLEEP_MAX)) => {}
-                () = self.cards_changed() => {}
+                () = self.due().changed() => {}
                 Some(_) = running.join_next(), if running.len() >= AT_ONCE_MAX => {}
             }
         }
+    }
+
+    fn due(&self) -> &DueCards {
+        &self.commands.reader.registry.cards
+    }
+
+    fn log(&self) -> &dyn Log {
+        &*self.commands.reader.log
+    }
+
+    fn now(&self) -> Nanos {
+        self.commands.readiness.clocks.now()
+    }
+
+    /// The pace of a channel. Its lock lets one message go at a time.
+    fn gate(&self, channel: &Channel) -> Arc<tokio::sync::Mutex<Gate>> {
+        let mut gates = self.gates.lock().expect("no holder of the lock panics");
+        Arc::clone(gates.entry(channel.clone()).or_default())
     }
 
     /// Checks every card of an approval, and schedules the next check.
@@ -76,24 +106,23 @@ impl Worker {
         let again = match self.bring_up_once(id).await {
             Ok(again) => again,
             Err(error) => {
-                let tenant = &self.tenant().name;
+                let tenant = self.log().tenant();
                 tracing::warn!(%tenant, approval = %id, %error, "cards could not be updated");
                 Some(AGAIN)
             }
         };
         if let Some(again) = again {
-            self.outbox().look_at(id, Instant::now() + again);
+            self.due().check_at(id, Instant::now() + again);
         }
     }
 
     async fn bring_up_once(&self, id: &Ident) -> Result<Again, Error> {
         // Send nothing without rules in force. Once rules are, every approval is checked.
-        let Ok(setup) = self.ready() else { return Ok(Some(NO_RULES_AGAIN)) };
-        let Some(approval) = self.get(id).await? else { return Ok(None) };
-        let (expected, cards) = self.cards_of(id)?;
-        let chats = self.chats();
+        let Ok(setup) = self.commands.readiness.ready() else { return Ok(Some(NO_RULES_AGAIN)) };
+        let Some(approval) = self.commands.reader.get(id).await? else { return Ok(None) };
+        let (expected, cards) = cards_of(self.log(), id)?;
         let mut again: Again = None;
-        for line in wanted(&approval, &setup, chats, &cards) {
+        for line in wanted(&approval, &setup, &self.chats, &cards) {
             let seen = cards.get(&line.name).cloned().unwrap_or_default();
             let looked = self.bring_up_line(&approval, &line, &seen, expected).await?;
             again = again.into_iter().chain(looked).min();
@@ -103,52 +132,6 @@ impl Worker {
             }
         }
         Ok(again)
-    }
-
-    /// The last journal sequence of an approval's evidence, and the cards that the evidence describes.
-    pub(crate) fn cards_of(&self, id: &Ident) -> Result<(u64, Cards), Error> {
-        // Read the sequence before the entries: see `Approval::read`.
-        let (ledger, tenant) = (self.ledger(), self.tenant());
-        let expected = ledger.last_on(tenant, &Subject::Evidence(id.clone()))?;
-        let published = tenant.published();
-        let reader = ledger.reader(tenant, &published);
-        let mut cards = Cards::new();
-        for (index, kind) in ledger.of_approval(tenant, id)? {
-            if kind == EVIDENCE
-                && let Some(payload) = reader.payload(index)?
-            {
-                fold(&mut cards, &payload);
-            }
-        }
-        Ok((expected, cards))
-    }
-
-    /// True if the approval has a card, posted through this connection, that `is` accepts. A click on any
-    /// other message is not on our card. Returns `false` only after everything in the journal is posted here.
-    pub async fn is_posted(
-        &self,
-        id: &Ident,
-        connection: &Ident,
-        is: impl Fn(&Posted) -> bool,
-    ) -> Result<bool, Error> {
-        let known = || -> Result<bool, Error> {
-            let (_, cards) = self.cards_of(id)?;
-            let through =
-                cards.into_values().filter(|seen| seen.connection.as_ref() == Some(connection));
-            Ok(through.filter_map(|seen| seen.posted).any(|posted| is(&posted)))
-        };
-        if known()? {
-            return Ok(true);
-        }
-        self.ledger().catch_up(self.tenant()).await?;
-        known()
-    }
-
-    /// True if the approval should have cards in chats and no chat has taken one.
-    pub(crate) fn is_undeliverable(&self, approval: &Approval) -> Result<bool, Error> {
-        let asked = approval.state.requested.as_ref().is_some_and(|r| !r.rule.channels.is_empty());
-        let (_, cards) = self.cards_of(&approval.id)?;
-        Ok(asked && !cards.values().any(|seen| seen.posted.is_some() || seen.in_digest))
     }
 
     async fn bring_up_line(
@@ -162,17 +145,17 @@ impl Worker {
         if seen.in_digest || (seen.posted.is_some() && seen.version >= version) {
             return Ok(None);
         }
-        let over_for = over_for(approval);
+        let over_for = over_for(approval, self.now());
         if over_for.is_some_and(|age| age > KEPT_RIGHT) {
             return Ok(None);
         }
-        let gate = self.outbox().gate(&line.channel);
+        let gate = self.gate(&line.channel);
         let Ok(mut gate) = gate.try_lock() else { return Ok(Some(SOON)) };
         let now = Instant::now();
         if let Some(until) = gate.closed_until(now) {
             return Ok(Some(until.duration_since(now)));
         }
-        let sending = Sending { worker: self, approval, line, seen, over_for };
+        let sending = Sending { sender: self, approval, line, seen, over_for };
         if let Some(posted) = &seen.posted {
             let updated = sending.update(posted).await;
             gate.sent(Instant::now());
@@ -180,8 +163,8 @@ impl Worker {
         }
         // Who holds the claim, and for how much longer.
         let held = seen.planned.as_ref().and_then(|(worker, at)| {
-            let age = Duration::from_nanos(embedded::now().0.saturating_sub(at.0));
-            Some((worker == self.name(), CLAIM_TIME.checked_sub(age)?))
+            let age = Duration::from_nanos(self.now().0.saturating_sub(at.0));
+            Some((*worker == self.name, CLAIM_TIME.checked_sub(age)?))
         });
         match held {
             Some((ours, left)) if !ours || left < CLAIM_LEFT => return Ok(Some(left)),
@@ -203,7 +186,7 @@ impl Worker {
 
 /// One card that is being sent.
 struct Sending<'a> {
-    worker: &'a Worker,
+    sender: &'a Sender,
     approval: &'a Approval,
     line: &'a Line,
     seen: &'a Seen,
@@ -214,14 +197,13 @@ struct Sending<'a> {
 impl Sending<'_> {
     /// Claims the card. False if another worker wrote evidence first.
     async fn claim(&self, expected: u64) -> Result<bool, Error> {
-        let step = Step::Planned { worker: self.worker.name().to_owned(), at: embedded::now() };
+        let step = Step::Planned { worker: self.sender.name.clone(), at: self.sender.now() };
         let body = canonical::of(&self.evidence(step));
         let subject = Subject::Evidence(self.approval.id.clone());
-        let (ledger, tenant) = (self.worker.ledger(), self.worker.tenant());
-        match ledger.publish_after(tenant, &subject, &body, expected).await {
+        match self.sender.log().append(&subject, &body, Some(expected)).await {
             Ok(_) => Ok(true),
-            Err(error) if crate::worker::is_conflict(&error) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) if error.is_conflict() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -234,12 +216,12 @@ impl Sending<'_> {
 
     /// Records an event of the card. The next check reads it.
     async fn tell(&self, step: Step) -> Result<Again, Error> {
-        self.worker.keep_evidence(&self.approval.id, &self.evidence(step)).await?;
+        self.sender.commands.keep_evidence(&self.approval.id, &self.evidence(step)).await?;
         Ok(Some(Duration::ZERO))
     }
 
     async fn post(&self, gate: &mut Gate) -> Result<Again, Error> {
-        let (card, _) = self.worker.card(self.approval)?;
+        let (card, _) = self.sender.commands.cards.card(self.approval)?;
         let chat = self.chat()?;
         // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
         let only_look = self.over_for.is_some() && !self.line.is_owners();
@@ -261,8 +243,8 @@ impl Sending<'_> {
         let now = Instant::now();
         let answer = if self.approval.is_pending() && gate.is_burst(now) {
             if !gate.has_digest(now) {
-                let waiting = self.worker.pending();
-                let url = format!("{}/", self.worker.public_url());
+                let waiting = self.sender.commands.reader.registry.open().pending();
+                let url = format!("{}/", self.sender.commands.cards.public_url());
                 let sent = chat.post_digest(&self.line.channel.to, &Digest { waiting, url }).await;
                 if let Err(error) = sent {
                     return self.failed(error, gate).await;
@@ -287,7 +269,7 @@ impl Sending<'_> {
 
     async fn update(&self, posted: &Posted) -> Result<(), SendError> {
         let wrong = |error: Error| SendError::Later(error.to_string(), None);
-        let (card, _) = self.worker.card(self.approval).map_err(wrong)?;
+        let (card, _) = self.sender.commands.cards.card(self.approval).map_err(wrong)?;
         self.chat().map_err(wrong)?.update(posted, &card).await
     }
 
@@ -318,7 +300,7 @@ impl Sending<'_> {
 
     /// Decides what to do after a failure.
     async fn failed(&self, error: SendError, gate: &mut Gate) -> Result<Again, Error> {
-        let (tenant, approval) = (&self.worker.tenant().name, &self.approval.id);
+        let (tenant, approval) = (self.sender.log().tenant(), &self.approval.id);
         let line = &self.line.name;
         tracing::warn!(%tenant, %approval, line, %error, "a card was not sent");
         match error {
@@ -342,7 +324,7 @@ impl Sending<'_> {
 
     fn chat(&self) -> Result<Chat<'_>, Error> {
         let Channel { connection, .. } = &self.line.channel;
-        self.worker.chats().get(connection).ok_or_else(|| {
+        self.sender.chats.get(connection).ok_or_else(|| {
             Error::NotReady(format!(
                 "The connection {connection} is not in the configuration: add it, then start again."
             ))
@@ -351,10 +333,10 @@ impl Sending<'_> {
 }
 
 /// Time since people were last asked. `None` while they are asked.
-fn over_for(approval: &Approval) -> Option<Duration> {
+fn over_for(approval: &Approval, now: Nanos) -> Option<Duration> {
     let state = &approval.state;
     let since = state.ended_at.or_else(|| approval.steps.last().map(|step| step.at));
-    let age = embedded::now().0.saturating_sub(since.unwrap_or_default().0);
+    let age = now.0.saturating_sub(since.unwrap_or_default().0);
     (!approval.is_pending()).then_some(Duration::from_nanos(age))
 }
 

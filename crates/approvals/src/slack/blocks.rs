@@ -10,7 +10,7 @@ use super::{
 use crate::cards::{Card, Digest, Posted};
 use chrono::DateTime;
 use decider::{
-    approval::{Decision, Phase},
+    approval::{Choice, Phase},
     words::phase,
 };
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
@@ -186,8 +186,8 @@ fn param_cells(card: &Card) -> Option<Vec<Value>> {
 fn reviews(card: &Card) -> Option<Value> {
     let shown = card.reviews.iter().take(REVIEWS_MAX).map(|(name, decision, at)| {
         let said = match decision {
-            Decision::Approve => "approve",
-            Decision::Deny => "deny",
+            Choice::Approve => "approve",
+            Choice::Deny => "deny",
         };
         format!("{said} \u{b7} {} \u{b7} {}", cut(&one_line(name), NAME_CHARS_MAX), utc(*at))
     });

@@ -8,7 +8,7 @@
 
 use crate::cards::{Card, Digest};
 use decider::{
-    approval::{Decision, Phase},
+    approval::{Choice, Phase},
     words,
 };
 use ledger::{foreign::harmless, time::Nanos};
@@ -253,10 +253,10 @@ fn agent_says(text: &str) -> Value {
 }
 
 fn history(card: &Card) -> Vec<Value> {
-    let answered = |(name, decision, at): &(String, Decision, Nanos)| {
+    let answered = |(name, decision, at): &(String, Choice, Nanos)| {
         let word = match decision {
-            Decision::Approve => "approved",
-            Decision::Deny => "denied",
+            Choice::Approve => "approved",
+            Choice::Deny => "denied",
         };
         foreign(&format!("{name} {word}, {}", utc(*at)), Look::Plain)
     };

@@ -1,6 +1,6 @@
 //! Activities that Teams sends. Unknown parts are ignored; only clicks and refreshes matter.
 
-use decider::approval::Decision;
+use decider::approval::Choice;
 use ledger::{ident::Ident, time::Nanos};
 use serde::Deserialize;
 
@@ -104,7 +104,7 @@ pub struct Click {
     /// The card and the person.
     pub shown: Shown,
     /// The person's choice.
-    pub decision: Decision,
+    pub decision: Choice,
     /// The call digest that the card showed.
     pub digest: String,
     /// Version that the card showed.
@@ -172,8 +172,8 @@ impl Activity {
             "refresh" => return Some(Wanted::Refresh(shown)),
             // An automatic request of a client is never a review, whatever it says.
             _ if value.trigger.as_deref() == Some("automatic") => return None,
-            "approve" => Decision::Approve,
-            "deny" => Decision::Deny,
+            "approve" => Choice::Approve,
+            "deny" => Choice::Deny,
             _ => return None,
         };
         let comment = data.comment.map(|text| text.trim().to_owned()).filter(|t| !t.is_empty());
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn clicks_and_refreshes() {
         let Wanted::Review(made) = wanted(|_| {}) else { panic!("not a review") };
-        assert_eq!((made.decision, made.version), (Decision::Approve, 1));
+        assert_eq!((made.decision, made.version), (Choice::Approve, 1));
         assert_eq!(made.comment.as_deref(), Some("ok"));
         assert_eq!(made.shown.by.object, "aaaaaaaa-0000-0000-0000-000000000001");
         assert!(matches!(

@@ -1,7 +1,11 @@
 //! Follows the log: reads what was posted since, and does what it asks for.
 
-use super::{Error, Worker, read::rows_missing, room::Snapshot};
-use crate::history::Approval;
+use super::backlog::Backlog;
+use crate::{
+    commands::{ApprovalReader, Error, Readiness, Registry, Snapshot, rows_missing},
+    history::Approval,
+    log::Extent,
+};
 use decider::decision::{APPROVAL_NEEDED, Decision};
 use ledger::{
     entry::{Kind, View},
@@ -22,8 +26,6 @@ const APPROVALS_AT_ONCE: usize = 16;
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Pause before the log or the journal is read again after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
-/// `meta` key of the reached position and of what was open there; also the name under which it is sealed.
-const SNAPSHOT: &str = "approvals";
 
 /// Lets others run now and then while many approvals are read: a stop above all, which must not wait for the last one.
 async fn rest_after(nth: usize) {
@@ -42,67 +44,86 @@ enum Task {
     Rules,
 }
 
-impl Worker {
+/// Follows the log of one tenant.
+pub(super) struct Follower {
+    pub reader: ApprovalReader,
+    pub readiness: Arc<Readiness>,
+    pub backlog: Arc<Backlog>,
+}
+
+impl Follower {
+    fn registry(&self) -> &Registry {
+        &self.reader.registry
+    }
+
+    fn tenant(&self) -> &Ident {
+        self.reader.log.tenant()
+    }
+
     /// Follows the log until the worker stops.
-    pub(super) async fn follow(self: Arc<Self>) {
+    pub(super) async fn run(&self) {
         let mut cursor = match self.restore().await {
             Ok(cursor) => cursor,
             Err(error) => {
-                tracing::warn!(tenant = %self.tenant.name, %error, "approvals are read from the log's beginning");
+                tracing::warn!(tenant = %self.tenant(), %error, "approvals are read from the log's beginning");
                 0
             }
         };
-        self.followed.send_replace(cursor);
-        let mut states = self.tenant.watch();
+        self.registry().followed.send_replace(cursor);
         let mut kept = Instant::now();
-        self.look_at_rules();
+        self.readiness.rules.read();
         loop {
-            let size = states.borrow_and_update().size;
+            let size = self.reader.log.extent().size;
             while cursor < size {
                 let to = size.min(cursor + ENTRIES_MAX);
-                match tokio::task::block_in_place(|| self.tasks(cursor, to)) {
-                    Ok(tasks) => self.carry_out(tasks).await,
-                    Err(error) => {
-                        tracing::error!(tenant = %self.tenant.name, %error, "the log can't be followed");
-                        tokio::time::sleep(AGAIN).await;
-                        continue;
-                    }
+                if let Err(error) = self.follow_to(cursor, to).await {
+                    tracing::error!(tenant = %self.tenant(), %error, "the log can't be followed");
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
                 }
                 cursor = to;
-                self.room.lock().expect("no holder of the lock panics").followed = cursor;
-                self.followed.send_replace(cursor);
                 tokio::task::yield_now().await;
             }
-            if !self.is_caught_up() {
+            if !self.registry().is_caught_up() {
                 self.catch_up().await;
             }
             if kept.elapsed() >= KEEP_EVERY {
-                self.keep_place(self.openings.first().unwrap_or(cursor));
+                self.keep_place(self.backlog.first().unwrap_or(cursor));
                 kept = Instant::now();
             }
-            let ended = tokio::select! {
-                changed = states.changed() => changed.is_err(),
-                () = tokio::time::sleep(AGAIN), if !self.is_caught_up() => false,
+            let grows = |extent: Extent| extent.size > cursor;
+            let closed = tokio::select! {
+                grown = self.reader.log.until(&grows) => !grown,
+                () = tokio::time::sleep(AGAIN), if !self.registry().is_caught_up() => false,
             };
-            if ended {
+            if closed {
                 return;
             }
         }
     }
 
-    /// Called once every posted entry has been processed. Starts deciding only when the journal holds no
+    /// Does what the published entries `from..to` ask for.
+    pub(super) async fn follow_to(&self, from: u64, to: u64) -> Result<(), Error> {
+        let tasks = self.tasks(from, to)?;
+        self.carry_out(tasks).await;
+        self.registry().open().followed = to;
+        self.registry().followed.send_replace(to);
+        Ok(())
+    }
+
+    /// Called once every published entry has been processed. Starts deciding only when the journal holds no
     /// `rules` message that is not posted here yet.
-    async fn catch_up(&self) {
+    pub(super) async fn catch_up(&self) {
         let Ok(topic) = Ident::new("rules") else { return };
-        let (rules, posted) = (Subject::System(topic), self.tenant.published().posted);
-        match self.ledger.newer(&self.tenant, &rules, posted).await {
+        let (rules, posted) = (Subject::System(topic), self.reader.log.extent().posted);
+        match self.reader.log.newer(&rules, posted).await {
             Ok(None) => {
-                self.room.lock().expect("no holder of the lock panics").caught_up = true;
-                self.look_at_all();
+                self.registry().open().caught_up = true;
+                self.readiness.check_all();
             }
             Ok(Some(_)) => {}
             Err(error) => {
-                tracing::debug!(tenant = %self.tenant.name, %error, "nothing is decided before the journal was asked");
+                tracing::debug!(tenant = %self.tenant(), %error, "nothing is decided before the journal was asked");
             }
         }
     }
@@ -111,12 +132,12 @@ impl Worker {
     fn tasks(&self, from: u64, to: u64) -> Result<Vec<Task>, Error> {
         let mut tasks = Vec::new();
         let mut read = BTreeMap::new();
-        let visit = |index, entry: &[u8]| match self.task(index, entry) {
+        let mut visit = |index, entry: &[u8]| match self.task(index, entry) {
             Some(Task::Read(id, last)) => drop(read.insert(id, last)),
             other => tasks.extend(other),
         };
-        let proven = self.ledger.entries(&self.tenant, (from, to), visit);
-        proven.map_err(|error| self.distrust(error))?;
+        let proven = self.reader.log.entries(from..to, &mut visit);
+        proven.map_err(|error| self.reader.distrust(error))?;
         tasks.extend(read.into_iter().map(|(id, last)| Task::Read(id, last)));
         Ok(tasks)
     }
@@ -136,8 +157,7 @@ impl Worker {
                 let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
                 let n = view.at(&["event", "n"]).and_then(ledger::json::Value::as_u64);
                 // This process already knows what it wrote itself.
-                let room = self.room.lock().expect("no holder of the lock panics");
-                let known = n.is_some_and(|n| room.knows(&id, n));
+                let known = n.is_some_and(|n| self.registry().open().knows(&id, n));
                 (!known).then_some(Task::Read(id, index))
             }
             Kind::Rules => Some(Task::Rules),
@@ -149,24 +169,23 @@ impl Worker {
         for (nth, task) in (1_usize..).zip(tasks) {
             rest_after(nth).await;
             match task {
-                Task::Open(index) => self.openings.add(index),
+                Task::Open(index) => self.backlog.add(index),
                 Task::Read(id, last) => self.read_and_learn(&id, last),
                 // Read them unless they are already in force: a log that is read from its beginning has many
                 // `rules` entries.
-                Task::Rules => drop(self.setup_now()),
+                Task::Rules => drop(self.readiness.rules.current()),
             }
         }
     }
 
     /// Reads an approval whose last entry is at leaf index `last` or later.
     fn read_and_learn(&self, id: &Ident, last: u64) {
-        let read = tokio::task::block_in_place(|| self.read(id));
         let complete = |approval: &Approval| approval.last_index() >= last;
-        match read {
-            Ok(Some(approval)) if complete(&approval) => self.learn(&approval),
-            Ok(_) => drop(self.distrust(rows_missing())),
+        match self.reader.posted(id) {
+            Ok(Some(approval)) if complete(&approval) => self.registry().learn(&approval),
+            Ok(_) => drop(self.reader.distrust(rows_missing())),
             Err(error) => {
-                tracing::error!(tenant = %self.tenant.name, approval = %id, %error, "an approval can't be read");
+                tracing::error!(tenant = %self.tenant(), approval = %id, %error, "an approval can't be read");
             }
         }
     }
@@ -174,25 +193,19 @@ impl Worker {
     /// Stores the reached position, so that the next start need not read the whole log. Losing it costs only
     /// time.
     fn keep_place(&self, cursor: u64) {
-        let snapshot = self.room.lock().expect("no holder of the lock panics").snapshot(cursor);
-        let key = self.tenant.number.meta(SNAPSHOT);
-        let value = ledger::store::to_json(&snapshot);
-        let tenant = self.tenant.name.as_str();
-        let put = || self.ledger.put_sealed(SNAPSHOT, tenant, key, &value);
-        if let Err(error) = tokio::task::block_in_place(put) {
-            tracing::warn!(tenant = %self.tenant.name, %error, "the reached position was not stored");
+        let snapshot = self.registry().open().snapshot(cursor);
+        if let Err(error) = self.reader.log.keep_place(&ledger::store::to_json(&snapshot)) {
+            tracing::warn!(tenant = %self.tenant(), %error, "the reached position was not stored");
         }
     }
 
     /// Reads what was open at the place kept; returns that place. A place without our seal is no place: then the log is
     /// read from its beginning.
     async fn restore(&self) -> Result<u64, Error> {
-        let key = self.tenant.number.meta(SNAPSHOT);
-        let kept = self.ledger.sealed(SNAPSHOT, self.tenant.name.as_str(), &key)?;
-        let Some(bytes) = kept else { return Ok(0) };
+        let Some(bytes) = self.reader.log.place()? else { return Ok(0) };
         let snapshot: Snapshot = ledger::store::read_json(&bytes, "meta")?;
         // Restore this before reading the approvals, because what is read is newer.
-        self.room.lock().expect("no holder of the lock panics").restore(&snapshot);
+        self.registry().open().restore(&snapshot);
         for (nth, (id, last)) in (1_usize..).zip(snapshot.recent.iter().chain(&snapshot.open)) {
             rest_after(nth).await;
             self.read_and_learn(id, *last);

@@ -1,6 +1,6 @@
 //! Commands on an approval, and why they may be refused.
 
-use super::event::{Auth, Decision, Outcome, Requested, Via};
+use super::event::{Auth, Choice, Outcome, Requested, Via};
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub enum Command {
         /// The person. `None` if the chat account that clicked is not linked to a person.
         by: Option<Ident>,
         /// The person's choice.
-        decision: Decision,
+        decision: Choice,
         /// Where the person answered.
         via: Via,
         /// How the person was authenticated.

@@ -40,7 +40,7 @@ pub enum Event {
         /// The person: an opaque principal id.
         by: Ident,
         /// The person's choice.
-        decision: Decision,
+        decision: Choice,
         /// Where the person tried to answer.
         via: Via,
         /// How the person was authenticated.
@@ -254,7 +254,7 @@ pub struct Summary {
 /// A person's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Decision {
+pub enum Choice {
     /// Let the call through.
     Approve,
     /// Do not let it through.

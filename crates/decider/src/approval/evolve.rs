@@ -5,7 +5,7 @@
 
 use super::{
     MINTS_MAX, REFUSALS_RECORDED_MAX,
-    event::{Decision, Event, Message, Method, Outcome, Reason, Requested, Via},
+    event::{Choice, Event, Message, Method, Outcome, Reason, Requested, Via},
     state::{Phase, Redemption, Review, State, Token},
 };
 use ledger::{ident::Ident, time::Nanos};
@@ -153,11 +153,11 @@ fn reviewed(state: &mut State, review: Review) -> Option<()> {
     let groups_fit = review.groups.windows(2).all(|pair| pair[0] < pair[1])
         && review.groups.iter().all(|group| asked.contains(group.as_str()));
     holds(!review.groups.is_empty() && groups_fit && !requested.owners.contains(&review.by))?;
-    let yes = review.decision == Decision::Approve;
+    let yes = review.decision == Choice::Approve;
     holds(!(yes && requested.lacks_owner()))?;
     match state.reviews.binary_search_by(|other| other.by.cmp(&review.by)) {
         Ok(at) => {
-            holds(!yes && state.reviews[at].decision == Decision::Approve)?;
+            holds(!yes && state.reviews[at].decision == Choice::Approve)?;
             state.reviews[at] = review;
         }
         Err(at) => state.reviews.insert(at, review),

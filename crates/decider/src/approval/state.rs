@@ -1,6 +1,6 @@
 //! The state of an approval, folded from its events.
 
-use super::event::{Decision, Event, Outcome, Reason, Requested};
+use super::event::{Choice, Event, Outcome, Reason, Requested};
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub struct Review {
     /// The person.
     pub by: Ident,
     /// The person's choice.
-    pub decision: Decision,
+    pub decision: Choice,
     /// The person's groups that the quorum counted.
     pub groups: Vec<String>,
     /// `journal.time` of the review.
@@ -151,13 +151,13 @@ impl State {
 
     /// People who denied, sorted by name.
     pub fn deniers(&self) -> Vec<Ident> {
-        let no = self.reviews.iter().filter(|review| review.decision == Decision::Deny);
+        let no = self.reviews.iter().filter(|review| review.decision == Choice::Deny);
         no.map(|review| review.by.clone()).collect()
     }
 
     /// People who approved, with the groups that were counted.
     pub fn approvers(&self) -> People {
-        let yes = self.reviews.iter().filter(|review| review.decision == Decision::Approve);
+        let yes = self.reviews.iter().filter(|review| review.decision == Choice::Approve);
         yes.map(|review| (review.by.clone(), review.groups.iter().cloned().collect())).collect()
     }
 

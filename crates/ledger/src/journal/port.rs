@@ -1,10 +1,9 @@
 //! The calls that are the same for both adapters.
 
-use super::{Error, Journal, Message, State, embedded};
-use crate::time::Nanos;
+use super::{Error, Journal, Message, State};
 use tokio::task::block_in_place;
 
-fn absent() -> Error {
+pub(crate) fn absent() -> Error {
     Error::Unavailable("it could not be opened at start".into())
 }
 
@@ -15,16 +14,6 @@ impl Journal {
             Self::Embedded(journal) => block_in_place(|| journal.state()),
             #[cfg(feature = "jetstream")]
             Self::JetStream(stream) => stream.state().await,
-            Self::Absent => Err(absent()),
-        }
-    }
-
-    /// The present time by the clock that gives messages their time. Appends nothing.
-    pub async fn time(&self) -> Result<Nanos, Error> {
-        match self {
-            Self::Embedded(_) => Ok(embedded::now()),
-            #[cfg(feature = "jetstream")]
-            Self::JetStream(stream) => stream.time().await,
             Self::Absent => Err(absent()),
         }
     }

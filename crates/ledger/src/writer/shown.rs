@@ -2,12 +2,12 @@
 
 use crate::{
     guard::Mark,
-    journal::embedded::now,
     log::{checkpoint::Checkpoint, merkle},
     post::Log,
     reader::{Published, Reader},
     store::{Changes, Family, Read as _, Write, rocks::Rocks},
     tenant::Tenant,
+    time::Nanos,
 };
 
 /// The published state of a log.
@@ -40,10 +40,10 @@ pub fn checkpoint(log: &Log, tenant: &Tenant) -> Result<String, String> {
 }
 
 /// Stores the newest checkpoint, the last of each second, and the one that proves a key entry.
-pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str) {
+pub fn put_checkpoint(changes: &mut Changes<'_>, log: &Log, checkpoint: &str, now: Nanos) {
     let (number, bytes) = (log.number, checkpoint.as_bytes().to_vec());
     changes.put(Family::Meta, number.meta("checkpoint"), bytes.clone());
-    changes.put(Family::Checkpoints, number.numbered(now().seconds()), bytes.clone());
+    changes.put(Family::Checkpoints, number.numbered(now.seconds()), bytes.clone());
     if log.rotated {
         changes.put(Family::Rotations, number.numbered(log.position.size), bytes);
     }

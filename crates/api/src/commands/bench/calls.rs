@@ -78,7 +78,7 @@ impl Paused {
             "verdict": "approval_needed", "mode": "enforce", "call": {"digest": digest},
             "payload": {"params": params, "nonce": nonce, "reason": "Invoice is overdue."}});
         let event = json!({"specversion": "1.0", "id": id, "source": SOURCE, "type": ledger::event::DECISION,
-            "time": ledger::journal::embedded::now(), "data": data});
+            "time": ledger::clock::wall_clock(), "data": data});
         let scope = Scope { producer: "gw-1", source: SOURCE, id: &id };
         Ok(Self {
             approval: approval_id(&tenant, scope),

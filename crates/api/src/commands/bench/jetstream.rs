@@ -69,7 +69,7 @@ pub async fn run(report: &mut Report, dir: &Path, url: &str, time: Duration) -> 
 async fn fill(stream: &jetstream::Jetstream, time: Duration) -> Result<(u64, f64), Failed> {
     let begin = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
-    let mut number = ledger::journal::embedded::now().seconds() << 32;
+    let mut number = ledger::clock::wall_clock().seconds() << 32;
     let mut messages = 0;
     while begin.elapsed() < time || !tasks.is_empty() {
         if begin.elapsed() < time && tasks.len() < BATCHES_AT_ONCE {

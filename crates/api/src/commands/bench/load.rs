@@ -72,7 +72,7 @@ pub struct Load {
 impl Load {
     /// A load for a site. Event numbers begin with the clock, so that a second load repeats none.
     pub fn new(site: &Site) -> Self {
-        let begin = ledger::journal::embedded::now().seconds() << 32;
+        let begin = ledger::clock::wall_clock().seconds() << 32;
         Self {
             address: site.address,
             publisher: site.publisher.trim().into(),

@@ -7,7 +7,7 @@ use approvals::setup::Setup;
 use decider::{
     Decider as _,
     approval::{
-        self, Auth, Command, Decision, Message, Method, Opening as OpeningRef, Outcome, Requested,
+        self, Auth, Choice, Command, Message, Method, Opening as OpeningRef, Outcome, Requested,
         State, Summary, Via, World,
     },
     decision,
@@ -17,7 +17,7 @@ use ledger::{
     entry::View,
     follow,
     ident::Ident,
-    journal::{Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject, embedded, jetstream},
+    journal::{Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject, jetstream},
     ledger::{Batch, Journals, Ledger},
     log::merkle::leaf_hash,
     post,
@@ -183,7 +183,7 @@ impl Inside {
         let requested = life.state.requested.as_ref();
         let rule = requested.map(|requested| requested.rule_digest.clone());
         World {
-            now: embedded::now(),
+            now: ledger::clock::wall_clock(),
             rule,
             people: self.setup.active(),
             owners: vec![],
@@ -197,7 +197,7 @@ impl Inside {
         Command::Review {
             world,
             by: self.setup.people.keys().next().cloned(),
-            decision: Decision::Approve,
+            decision: Choice::Approve,
             via: Via::Api,
             auth: Auth { method: Method::Key, at: now },
             displayed_dig: life.digest.clone(),

@@ -9,7 +9,7 @@ use crate::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use decider::call::Call;
-use ledger::{atomic, ident::Ident, journal::embedded, json, keyring::random32};
+use ledger::{atomic, ident::Ident, json, keyring::random32};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
@@ -147,7 +147,7 @@ fn decision(nonce: &str) -> Result<Value, Failed> {
     let call = Call { nonce, tenant: &tenant, agent, run, tool, action, params: &params };
     let mut event = json!({
         "specversion": "1.0", "type": ledger::event::DECISION, "source": SOURCE, "id": "pay-100001",
-        "time": embedded::now(),
+        "time": ledger::clock::wall_clock(),
     });
     event["data"] = json!({
         "agent": {"id": AGENT, "run": RUN}, "tool": {"name": TOOL, "action": ACTION},

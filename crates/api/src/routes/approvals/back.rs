@@ -43,7 +43,7 @@ pub async fn cancel(
         _ => format!("admin:{}", asking.caller.key.key_id),
     };
     let WithReason { reason } = body::json(&app, &headers, body).await?;
-    asking.done(&asking.worker.cancel(&approval.id, &by, &reason).await?)
+    asking.done(&asking.worker.commands.cancel(&approval.id, &by, &reason).await?)
 }
 
 /// Revoke a grant before it is redeemed (a person who may review it, or an admin)
@@ -74,14 +74,14 @@ pub async fn revoke_token(
     body: Body,
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let id = asking.worker.with_token(&jti).await?.ok_or_else(Problem::not_found)?;
+    let id = asking.worker.lists.with_token(&jti).await?.ok_or_else(Problem::not_found)?;
     let approval = asking.find(id.as_str(), may_revoke).await?;
     revoke_found(&app, &asking, &approval, &headers, body).await
 }
 
 fn may_revoke(asking: &Asking, approval: &Approval) -> bool {
     asking.is(Role::Admin)
-        || asking.person().is_some_and(|person| asking.worker.may_review(person, approval))
+        || asking.person().is_some_and(|person| asking.worker.lists.may_review(person, approval))
 }
 
 async fn revoke_found(
@@ -96,5 +96,5 @@ async fn revoke_found(
         None => format!("admin:{}", asking.caller.key.key_id),
     };
     let WithReason { reason } = body::json(app, headers, body).await?;
-    asking.done(&asking.worker.revoke(&approval.id, &by, &reason).await?)
+    asking.done(&asking.worker.commands.revoke(&approval.id, &by, &reason).await?)
 }

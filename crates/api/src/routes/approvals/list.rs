@@ -84,8 +84,8 @@ pub async fn list(
         Some(cursor) => Some(asking.place_of(which, cursor).await?),
     };
     let all = match which {
-        Which::Recent => asking.worker.recent(),
-        Which::Open | Which::Pending => asking.worker.open_approvals(),
+        Which::Recent => asking.worker.lists.recent(),
+        Which::Open | Which::Pending => asking.worker.lists.open(),
     };
     let wanted = |brief: &&Arc<Brief>| {
         (which != Which::Pending || brief.is_pending())
@@ -98,7 +98,7 @@ pub async fn list(
     let next = page.last().filter(|_| more).map(|brief| brief.id.to_string());
     let mut approvals = Vec::with_capacity(page.len());
     for brief in page {
-        let approval = asking.worker.get(&brief.id).await?;
+        let approval = asking.worker.reader().get(&brief.id).await?;
         // It may have ended since it was listed.
         let listed = |a: &&_| which != Which::Pending || Approval::is_pending(a);
         if let Some(approval) = approval.as_ref().filter(listed) {

@@ -21,10 +21,7 @@ use decider::{
     approval::{Auth, Method, Refusal, Via},
     words,
 };
-use ledger::{
-    ident::Ident,
-    journal::{self, embedded},
-};
+use ledger::{ident::Ident, journal};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -115,10 +112,12 @@ impl Incoming<'_> {
     async fn card_of(&self, shown: &Shown) -> Result<(Arc<Worker>, Approval), Trouble> {
         let worker = self.app.worker(&self.bot.tenant).ok_or(Trouble::NotOurs)?;
         let ours = |card: &Posted| inbound::is_card(card, &shown.conversation, &shown.message);
-        if !worker.is_posted(&shown.approval, &self.bot.name, ours).await? {
+        if !approvals::outbox::is_posted(worker.reader(), &shown.approval, &self.bot.name, ours)
+            .await?
+        {
             return Err(Trouble::NotOurs);
         }
-        let approval = worker.get(&shown.approval).await?.ok_or(Trouble::NotOurs)?;
+        let approval = worker.reader().get(&shown.approval).await?.ok_or(Trouble::NotOurs)?;
         Ok((worker, approval))
     }
 
@@ -129,14 +128,14 @@ impl Incoming<'_> {
             by,
             decision: click.decision,
             via: Via::Teams,
-            auth: Auth { method: Method::Teams, at: embedded::now() },
+            auth: Auth { method: Method::Teams, at: worker.readiness().clocks.now() },
             displayed_dig: click.digest,
             version: click.version,
             shown_at: click.shown_at,
             comment: click.comment,
             raw: String::from_utf8(self.raw.to_vec()).ok(),
         };
-        let done = worker.review(&click.shown.approval, review).await?;
+        let done = worker.commands.review(&click.shown.approval, review).await?;
         let note = done.refused.map(|refusal| note(refusal, &click.shown.by));
         let shown = Self::show(&worker, &done.approval, &click.shown.by, note.as_deref());
         // The review was recorded or refused, whatever happened to the card.
@@ -150,8 +149,9 @@ impl Incoming<'_> {
         by: &Clicker,
         note: Option<&str>,
     ) -> Result<Response, Trouble> {
-        let (card, _) = worker.card(approval)?;
-        let asked = person(worker, by)?.is_some_and(|person| worker.may_review(&person, approval));
+        let (card, _) = worker.cards().card(approval)?;
+        let asked =
+            person(worker, by)?.is_some_and(|person| worker.lists.may_review(&person, approval));
         let members: Vec<String> = by.member.clone().into_iter().collect();
         let drawn = if asked {
             card::full(&card, &View { members: &members, buttons: true, note })
@@ -168,7 +168,7 @@ fn answer(card: &Value) -> Value {
 
 fn person(worker: &Worker, by: &Clicker) -> Result<Option<Ident>, Trouble> {
     let member = TeamsMember { directory: by.directory.clone(), object: by.object.clone() };
-    Ok(worker.setup()?.by_teams(&member).map(|person| person.id.clone()))
+    Ok(worker.readiness().rules.known()?.by_teams(&member).map(|person| person.id.clone()))
 }
 
 /// What a refusal means for this person, and what to do.

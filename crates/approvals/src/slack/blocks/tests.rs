@@ -39,7 +39,7 @@ fn hostile() -> Card {
         params: vec![("/<!here>".into(), serde_json::to_string(HOSTILE).unwrap())],
         agent_says: Some(HOSTILE.into()),
         rule: HOSTILE.into(),
-        reviews: vec![(HOSTILE.into(), Decision::Deny, Nanos(0))],
+        reviews: vec![(HOSTILE.into(), Choice::Deny, Nanos(0))],
         needed: vec![HOSTILE.into()],
         ..card(Phase::Pending)
     }
@@ -153,7 +153,7 @@ fn p13_everything_at_its_most_is_within_the_limits_of_slack() {
         rule: long.clone(),
         agent_says: Some(long.clone()),
         needed: vec![long.clone(); 9],
-        reviews: vec![(long, Decision::Approve, Nanos(0)); 99],
+        reviews: vec![(long, Choice::Approve, Nanos(0)); 99],
         params: vec![("/a".into(), "x".repeat(22)); PARAMS_MAX],
         ..card(Phase::Pending)
     };

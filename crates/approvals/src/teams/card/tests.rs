@@ -101,7 +101,7 @@ fn foreign_text_is_never_markdown() {
         card.end_reason = Some(EVIL.into());
         card.needed = vec![EVIL.into()];
         card.params = vec![(EVIL.into(), EVIL.into())];
-        card.reviews = vec![(EVIL.into(), Decision::Deny, Nanos(1))];
+        card.reviews = vec![(EVIL.into(), Choice::Deny, Nanos(1))];
         card.phase = Phase::Denied;
     });
     let mut found = Vec::new();

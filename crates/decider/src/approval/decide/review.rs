@@ -4,7 +4,7 @@ use super::{Answer, Case, Refusal, refuse};
 use crate::{
     approval::{
         REFUSALS_RECORDED_MAX, World,
-        event::{Auth, Decision, Event, Method, Via},
+        event::{Auth, Choice, Event, Method, Via},
         state::Phase,
     },
     quorum::People,
@@ -15,7 +15,7 @@ use ledger::{ident::Ident, time::Nanos};
 pub(super) struct Click<'a> {
     pub(super) world: &'a World,
     pub(super) by: Option<&'a Ident>,
-    pub(super) decision: Decision,
+    pub(super) decision: Choice,
     pub(super) via: Via,
     pub(super) auth: Auth,
     pub(super) displayed_dig: &'a str,
@@ -55,7 +55,7 @@ impl Case<'_> {
         if self.owns(click.world, by) {
             return Err(Refusal::OwnCall);
         }
-        if click.decision == Decision::Approve && self.requested.lacks_owner() {
+        if click.decision == Choice::Approve && self.requested.lacks_owner() {
             return Err(Refusal::OwnerUnknown);
         }
         if !self.requested.shows(click.displayed_dig) {
@@ -69,7 +69,7 @@ impl Case<'_> {
         }
         // An approve may become a deny until the quorum is met. A deny is final.
         let before = self.state.review_by(by);
-        if before.is_some_and(|review| review.decision == Decision::Deny) {
+        if before.is_some_and(|review| review.decision == Choice::Deny) {
             return Err(Refusal::AlreadyReviewed);
         }
         Ok((by, groups))
@@ -114,8 +114,8 @@ impl Case<'_> {
         }];
         events.extend(match click.decision {
             // If enough people have denied, grant nothing, whatever the log says.
-            Decision::Approve => self.denial(None).or_else(|| self.grant(click.world, by, groups)),
-            Decision::Deny => self.denial(Some(by)),
+            Choice::Approve => self.denial(None).or_else(|| self.grant(click.world, by, groups)),
+            Choice::Deny => self.denial(Some(by)),
         });
         Answer::events(events)
     }

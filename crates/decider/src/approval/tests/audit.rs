@@ -233,7 +233,7 @@ fn p10_the_disclosed_owner() {
     let at = seconds(1_800_000_001);
     let reviewed = Event::Reviewed {
         by: ident("ann"),
-        decision: Decision::Approve,
+        decision: Choice::Approve,
         via: Via::Web,
         auth: Auth { method: Method::Key, at },
         groups: vec!["finance".into()],

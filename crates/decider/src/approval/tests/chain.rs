@@ -164,7 +164,7 @@ fn what_pages_ask() {
     assert_eq!(desk.state.needed(), [(2, "finance".to_owned())]);
     desk.say("ann approve");
     assert_eq!(desk.state.needed(), [(1, "finance".to_owned())]);
-    assert_eq!(desk.state.review_by(&ident("ann")).unwrap().decision, Decision::Approve);
+    assert_eq!(desk.state.review_by(&ident("ann")).unwrap().decision, Choice::Approve);
     assert_eq!(desk.state.review_by(&ident("bob")), None);
     assert_eq!(desk.state.report_deadline(), None);
     desk.say("bob approve");

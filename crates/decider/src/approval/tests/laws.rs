@@ -91,7 +91,7 @@ fn moment() -> impl Strategy<Value = Nanos> {
 }
 
 fn reviewed() -> impl Strategy<Value = Event> {
-    let decision = select(vec![Decision::Approve, Decision::Approve, Decision::Deny]);
+    let decision = select(vec![Choice::Approve, Choice::Approve, Choice::Deny]);
     let groups = select(vec![&["finance"][..], &["finance", "legal"], &["legal"], &["x"], &[]]);
     let shown = select(vec![DIGEST, "daHInlbk", "short"]);
     (who(), decision, groups, shown, select(vec![Via::Web, Via::Slack]), moment()).prop_map(

@@ -3,6 +3,7 @@
 
 use super::{Draft, SCAN_MESSAGES_MAX, Volume, decode, stage, stage::too_far, subject_of};
 use crate::{
+    clock::wall_clock,
     journal::{
         Append, Error, FOLLOW_BYTES_MAX, FOLLOW_MESSAGES_MAX, Followed, HEADER_RECEIPT_TO,
         HEADER_REFUSED, HEADER_SALT, HEADER_SIGNATURE, Headers, Message, SUBJECT_MESSAGES_MAX,
@@ -10,12 +11,8 @@ use crate::{
         limits::{check_header, check_limits},
     },
     store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks},
-    time::Nanos,
 };
-use std::{
-    sync::{Arc, Mutex},
-    time::SystemTime,
-};
+use std::sync::{Arc, Mutex};
 use tokio::{
     sync::{mpsc, watch},
     task::block_in_place,
@@ -23,12 +20,6 @@ use tokio::{
 
 /// Most messages that one write trims.
 const TRIM_MESSAGES_AT_ONCE: usize = 100_000;
-
-/// The wall clock. It gives embedded messages their time, as a broker would, and checkpoints their second.
-pub fn now() -> Nanos {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
 
 /// One tenant's journal on our own store. Cheap to clone; clones see each other's appends.
 #[derive(Clone)]
@@ -130,7 +121,7 @@ impl Embedded {
         let _turn = appending.lock().expect("no holder of the lock panics");
         let mut changes = Changes::new(&*self.store);
         let end = (self.volume, self.last()?);
-        let given = stage(&mut changes, end, now, batch.iter().map(Draft::from))?;
+        let given = stage(&mut changes, end, wall_clock, batch.iter().map(Draft::from))?;
         // What posting does where a log is.
         for (append, (seq, _)) in batch.iter().zip(&given).filter(|(a, _)| a.subject.is_signed()) {
             let key = self.volume.last_on(&append.subject);

@@ -177,6 +177,7 @@ async fn what_the_writer_commits_is_followed() {
         guard_path: folder.path().join("guard"),
         public_host: "log.example.com".into(),
         commit_messages_max: 1000,
+        clock: crate::clock::wall_clock,
         one_signer: true,
     };
     let ledger = Ledger::open(options, &Journals::Embedded).await.unwrap();

@@ -7,7 +7,7 @@ mod trouble;
 
 use tokio::sync::mpsc;
 
-use super::{Connection, Jetstream, testserver::Server};
+use super::{Connection, Info, Jetstream, testserver::Server};
 use crate::{
     ident::Ident,
     journal::{
@@ -95,3 +95,21 @@ impl Port for Jetstream {
 }
 
 conformance!(Nats);
+
+fn check_leader(cluster: &serde_json::Value, has_leader: bool) {
+    let state = serde_json::json!({"messages": 1, "first_seq": 1, "last_seq": 1});
+    let answer =
+        serde_json::json!({"config": {}, "created": "", "state": state, "cluster": cluster});
+    let info: Info = serde_json::from_value(answer).unwrap();
+    assert_eq!(info.of_leader().is_ok(), has_leader, "{cluster}");
+}
+
+/// A replica without a leader answers too, with what it holds; seen of nats-server 2.15.1.
+#[test]
+fn p4_a_stream_without_a_leader_is_away() {
+    check_leader(&serde_json::Value::Null, true);
+    check_leader(&serde_json::json!({"name": "c", "leader": "n1", "replicas": []}), true);
+    check_leader(&serde_json::json!({"name": "c", "leader": ""}), false);
+    let replicas = serde_json::json!([{"name": "n2", "current": false, "active": 0}]);
+    check_leader(&serde_json::json!({"name": "c", "replicas": replicas}), false);
+}

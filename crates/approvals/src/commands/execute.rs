@@ -1,25 +1,20 @@
 //! Runs one command on one approval: read, decide, append with compare-and-swap, answer from the resulting
 //! ledger.
 
-use super::{Error, Hint, PUBLISHED_WAIT, Worker, is_conflict};
-use crate::{fault, history::Approval};
+use super::{Error, cards::CardMaker, reader::ApprovalReader, readiness::Readiness};
+use crate::{fault, history::Approval, log::Extent, setup::Setup};
 use decider::{
     Decider as _,
     approval::{
-        Approval as Lifecycle, Auth, Command, Decision, Event, Message, Outcome, Refusal, Via,
-        World, fold,
+        Approval as Lifecycle, Auth, Choice, Command, Event, Message, Outcome, Refusal, Via, World,
+        fold,
     },
+    decision::Frozen,
+    rule::Rule,
 };
-use ledger::{
-    canonical,
-    ident::Ident,
-    journal::{self, Subject},
-    ledger::Error as LedgerError,
-    post::Outcome as Posted,
-    time::Nanos,
-};
+use ledger::{canonical, ident::Ident, journal::Subject, time::Nanos};
 use serde_json::{Map, Value, json};
-use std::time::{Duration, Instant};
+use std::{sync::Arc, time::Duration};
 
 /// Number of attempts to decide a command that keeps losing compare-and-swap.
 const TRIES_MAX: usize = 8;
@@ -35,6 +30,8 @@ pub struct Done {
     pub refused: Option<Refusal>,
     /// True if an entry was written for it.
     pub written: bool,
+    /// The call as it was hashed, unless it was erased.
+    pub frozen: Option<Frozen>,
 }
 
 /// A person's answer.
@@ -43,7 +40,7 @@ pub struct Review {
     /// The person. `None` if the chat account that clicked is not linked to a person.
     pub by: Option<Ident>,
     /// The person's choice.
-    pub decision: Decision,
+    pub decision: Choice,
     /// Where the person answered.
     pub via: Via,
     /// How the person was authenticated.
@@ -92,23 +89,45 @@ impl Review {
     }
 }
 
-impl Worker {
+/// Everything that one command is decided from, read once.
+pub(crate) struct Case {
+    pub approval: Approval,
+    /// The call as it was hashed, unless it was erased.
+    pub frozen: Option<Frozen>,
+    pub setup: Arc<Setup>,
+    pub world: World,
+}
+
+/// Carries out commands on approvals.
+#[derive(Clone)]
+pub struct Commands {
+    pub(crate) reader: ApprovalReader,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) cards: CardMaker,
+    pub(crate) not_opened: super::open::NotOpenedCounts,
+}
+
+impl Commands {
     /// Records a person's answer. Its evidence is written first, and only if the answer would be recorded.
     pub async fn review(&self, id: &Ident, review: Review) -> Result<Done, Error> {
-        let (approval, world) = self.at_hand(id).await?;
-        let decided = Lifecycle::decide(&approval.state, &review.command(world, None));
+        let case = self.case(id).await?;
+        let decided =
+            Lifecycle::decide(&case.approval.state, &review.command(case.world.clone(), None));
         let approves =
-            |event: &Event| matches!(event, Event::Reviewed { decision: Decision::Approve, .. });
-        if decided.events.iter().any(approves) && !self.card(&approval)?.0.complete {
-            self.published_with(approval.last_index()).await?;
-            return Ok(Done { approval, refused: Some(Refusal::NotShown), written: false });
+            |event: &Event| matches!(event, Event::Reviewed { decision: Choice::Approve, .. });
+        if decided.events.iter().any(approves) && !self.cards.of_case(&case)?.complete {
+            let Case { approval, frozen, .. } = case;
+            self.reader.until_published(approval.last_index()).await?;
+            let refused = Some(Refusal::NotShown);
+            return Ok(Done { approval, refused, written: false, frozen });
         }
         let mut evidence = None;
         if let Some(body) = review.evidence().filter(|_| !decided.events.is_empty()) {
             evidence = Some(self.keep_evidence(id, &body).await?);
             fault::point("evidence_kept");
         }
-        self.execute(id, |world| review.command(world, evidence)).await
+        let case = self.still_in_force(case).await?;
+        self.execute_on(case, id, |world| review.command(world, evidence)).await
     }
 
     /// Withdraws the call. `by`: `producer:<name>` or `admin:<key id>`; `reason`: a code.
@@ -140,91 +159,89 @@ impl Worker {
 
     /// Appends evidence: every member is erasable payload of its entry. Returns the leaf index.
     pub async fn keep_evidence(&self, id: &Ident, body: &Map<String, Value>) -> Result<u64, Error> {
-        let subject = Subject::Evidence(id.clone());
-        let body = canonical::of(body);
-        let done = self.ledger.publish_signed(&self.tenant, &subject, &body).await?;
-        match done.outcomes.first() {
-            Some(Posted::Posted { index }) => Ok(*index),
-            _ => Err(Error::Unknown),
-        }
+        self.reader.log.append(&Subject::Evidence(id.clone()), &canonical::of(body), None).await
     }
 
     /// Carries out a command.
-    pub(super) async fn execute(
+    pub(crate) async fn execute(
         &self,
         id: &Ident,
         command: impl Fn(World) -> Command,
     ) -> Result<Done, Error> {
+        self.execute_on(None, id, command).await
+    }
+
+    /// Carries out a command, the first time on what was read already. Compare-and-swap notices if that is stale.
+    async fn execute_on(
+        &self,
+        mut read: Option<Case>,
+        id: &Ident,
+        command: impl Fn(World) -> Command,
+    ) -> Result<Done, Error> {
         for _ in 0..TRIES_MAX {
-            // Subscribe before reading: a message that is posted after the read then wakes this task.
-            let mut states = self.tenant.watch();
-            let (approval, world) = self.at_hand(id).await?;
+            let before = self.reader.log.extent();
+            let Case { approval, frozen, world, .. } = match read.take() {
+                Some(case) => case,
+                None => self.case(id).await?,
+            };
             let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {
                 // Never refuse from stale state: first catch up with the journal, then decide again.
-                if decided.refused.is_some() && self.catch_up_with(id, approval.expected).await? {
+                if decided.refused.is_some()
+                    && self.reader.catch_up_with(id, approval.expected).await?
+                {
                     continue;
                 }
-                self.published_with(approval.last_index()).await?;
-                return Ok(Done { approval, refused: decided.refused, written: false });
+                self.reader.until_published(approval.last_index()).await?;
+                let refused = decided.refused;
+                return Ok(Done { approval, refused, written: false, frozen });
             }
             let expected = approval.expected;
             if let Some((approval, overtaken)) = self.append(approval, decided.events, at).await? {
                 let refused = decided.refused.or(overtaken);
-                return Ok(Done { approval, refused, written: true });
+                return Ok(Done { approval, refused, written: true, frozen });
             }
             // The message that won may not be posted here yet.
-            if !self.catch_up_with(id, expected).await? {
-                let _ = tokio::time::timeout(CONFLICT_WAIT, states.changed()).await;
+            if !self.reader.catch_up_with(id, expected).await? {
+                let grows = |extent: Extent| extent != before;
+                let _ = tokio::time::timeout(CONFLICT_WAIT, self.reader.log.until(&grows)).await;
             }
         }
         Err(Error::Contended)
     }
 
+    /// A case whose evidence was written meanwhile, at the time of now. `None` if other rules came into force.
+    async fn still_in_force(&self, mut case: Case) -> Result<Option<Case>, Error> {
+        let setup = self.readiness.decides().await?;
+        case.world.now = self.readiness.clocks.now();
+        case.world.clock = self.reader.log.last_clock();
+        Ok(Arc::ptr_eq(&setup, &case.setup).then_some(case))
+    }
+
     /// The approval as posted here, and the world at this moment: the input of every decision.
-    async fn at_hand(&self, id: &Ident) -> Result<(Approval, World), Error> {
-        self.decides().await?;
-        let approval = self.latest(id).await?;
+    pub(crate) async fn case(&self, id: &Ident) -> Result<Case, Error> {
+        self.readiness.decides().await?;
+        let approval = self.reader.latest(id).await?;
         if let Some(requested) = &approval.state.requested {
             // A posted entry can be read only once it is published, a moment later.
-            self.published_with(requested.opening.index).await?;
+            self.reader.until_published(requested.opening.index).await?;
         }
         // Check again, because the wait may have taken time.
-        let setup = self.decides().await?;
-        let (decision, frozen) = self.opening(&approval)?;
-        let clock = self.tenant.position().clock;
-        let world = Self::world(&setup, &decision.call, frozen.as_ref(), clock);
-        Ok((approval, world))
-    }
-
-    /// The approval as posted here. If it is unknown here, waits for what another worker has just written.
-    async fn latest(&self, id: &Ident) -> Result<Approval, Error> {
-        let posted = self.tenant.published().posted;
-        let read = || self.read(id);
-        if let Some(approval) = read()? {
-            return Ok(approval);
-        }
-        self.catch_up_with(id, posted).await?;
-        read()?.ok_or(Error::NotFound)
-    }
-
-    /// Waits until every message on the approval's subject after sequence `posted` is posted here. `false` if
-    /// the journal holds none. [`Error::Contended`] if they are not posted in time.
-    pub(super) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
-        let subject = Subject::Approvals(id.clone());
-        let Some(held) = self.ledger.newer(&self.tenant, &subject, posted).await? else {
-            return Ok(false);
+        let setup = self.readiness.decides().await?;
+        let (decision, frozen) = self.reader.opening(&approval)?;
+        let rule = frozen.as_ref().and_then(|frozen| {
+            decision.call.with_facts(frozen, |facts| setup.rule_for(facts).map(Rule::digest))
+        });
+        let named = frozen.as_ref().and_then(|frozen| frozen.owner.as_deref());
+        let world = World {
+            now: self.readiness.clocks.now(),
+            rule: rule.flatten(),
+            people: setup.active(),
+            owners: setup.owners(&decision.call.agent, named),
+            clock: self.reader.log.last_clock(),
         };
-        let mut states = self.tenant.watch();
-        let halted = || self.tenant.halted();
-        let reached = states.wait_for(|published| published.posted >= held || halted().is_some());
-        let reached = tokio::time::timeout(PUBLISHED_WAIT, reached).await;
-        match (reached, halted()) {
-            (_, Some(reason)) => Err(LedgerError::Halted(reason).into()),
-            (Ok(Ok(_)), None) => Ok(true),
-            _ => Err(Error::Contended),
-        }
+        Ok(Case { approval, frozen, setup, world })
     }
 
     /// Appends one message. `None` if another message came first. Otherwise the approval after it, and whether
@@ -245,54 +262,26 @@ impl Worker {
         let subject = Subject::Approvals(approval.id.clone());
         let hoped = fold(approval.state.clone(), &message, "", decided_at).phase;
         fault::point("decided");
-        let expected = approval.expected;
-        match self.ledger.publish_after(&self.tenant, &subject, &body, expected).await {
-            Ok(done) => {
+        match self.reader.log.append(&subject, &body, Some(approval.expected)).await {
+            Ok(index) => {
                 fault::point("published");
-                let Some(Posted::Posted { index }) = done.outcomes.first() else {
-                    return Err(Error::Unknown);
-                };
-                let entry = self.ledger.reader(&self.tenant, &done.published).entry(*index)?;
+                let entry = self.reader.log.entry(index)?;
                 // Compare-and-swap guarantees that nothing lies between the last entry read and this one.
-                let approval = entry.and_then(|entry| approval.after(*index, &entry));
+                let approval = entry.and_then(|entry| approval.after(index, &entry));
                 let approval = approval.ok_or(Error::Unknown)?;
-                self.learn(&approval);
+                self.reader.registry.learn(&approval);
                 let overtaken = approval.state.phase != hoped;
                 Ok(Some((approval, overtaken.then_some(Refusal::TooLate))))
             }
-            Err(error) if is_conflict(&error) => Ok(None),
-            Err(LedgerError::Unknown | LedgerError::Journal(journal::Error::Unknown(_))) => {
-                Err(Error::Unknown)
-            }
-            Err(error) => Err(error.into()),
+            Err(error) if error.is_conflict() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Reads an approval after a change, updates memory and wakes waiting tasks.
-    pub(super) async fn read_again(&self, id: &Ident) -> Result<Approval, Error> {
-        let approval = self.get(id).await?.ok_or(Error::NotFound)?;
-        self.learn(&approval);
+    pub(crate) async fn read_again(&self, id: &Ident) -> Result<Approval, Error> {
+        let approval = self.reader.get(id).await?.ok_or(Error::NotFound)?;
+        self.reader.registry.learn(&approval);
         Ok(approval)
-    }
-
-    /// Updates an approval in memory and wakes waiting tasks.
-    pub(super) fn learn(&self, approval: &Approval) {
-        let hint = approval.state.requested.as_ref().map(|requested| Hint {
-            producer: requested.opening.producer.clone(),
-            approval: approval.id.clone(),
-            version: approval.state.version,
-            phase: approval.state.phase,
-        });
-        if !self.room.lock().expect("no holder of the lock panics").put(approval) {
-            return;
-        }
-        self.outbox.look_at(&approval.id, Instant::now());
-        self.cards.notify_one();
-        self.changed.send_modify(|count| *count += 1);
-        self.ticks.notify_one();
-        if let Some(hint) = hint {
-            // A hint may be lost: the data plane also asks for the state itself.
-            let _ = self.hints.try_send(hint);
-        }
     }
 }

@@ -25,7 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use ledger::{keyring, store, time::Nanos};
+use ledger::{keyring, store};
 use session::Session;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -174,9 +174,6 @@ const HEADERS: [(HeaderName, &str); 9] = [
 ];
 
 /// The present time, by the clock of the embedded journal.
-fn now() -> Nanos {
-    ledger::journal::embedded::now()
-}
 
 /// State of the pages. Their routes exist only with it.
 fn pages(app: &App) -> &Pages {

@@ -10,22 +10,22 @@ mod gate;
 mod send;
 
 pub use gate::{BURST_MAX, BURST_WINDOW};
+pub(crate) use send::Sender;
 
 use crate::{
     cards::Posted,
+    commands::ApprovalReader,
+    error::Error,
     history::Approval,
+    log::Log,
     setup::{Channel, Person, Setup},
     slack, teams,
     teams::webhook::Webhook,
 };
 use decider::approval::Phase;
-use ledger::{entry::Payload, ident::Ident, time::Nanos};
+use ledger::{entry::Payload, ident::Ident, journal::Subject, post::EVIDENCE, store, time::Nanos};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
-    time::Instant,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The opened chats of the configuration, by name of their connection.
 #[derive(Default)]
@@ -198,59 +198,47 @@ impl Chats {
     }
 }
 
-/// The outbox of one tenant's worker, in memory: when each approval must be checked, and the pace of each
-/// channel.
-#[derive(Default)]
-pub(crate) struct Outbox {
-    due: Mutex<Due>,
-    gates: Mutex<BTreeMap<Channel, std::sync::Arc<tokio::sync::Mutex<gate::Gate>>>>,
+/// The last journal sequence of an approval's evidence, and the cards that the evidence describes.
+pub(crate) fn cards_of(log: &dyn Log, id: &Ident) -> Result<(u64, Cards), store::Error> {
+    // Read the sequence before the entries: see `Approval::read`.
+    let expected = log.last_on(&Subject::Evidence(id.clone()))?;
+    let mut cards = Cards::new();
+    for (index, kind) in log.of_approval(id)? {
+        if kind == EVIDENCE
+            && let Some(payload) = log.stored_payload(index)?
+        {
+            fold(&mut cards, &payload);
+        }
+    }
+    Ok((expected, cards))
 }
 
-#[derive(Default)]
-struct Due {
-    by_time: BTreeSet<(Instant, Ident)>,
-    of: BTreeMap<Ident, Instant>,
+/// True if the approval has a card, posted through this connection, that `is` accepts. A click on any
+/// other message is not on our card. Returns `false` only after everything in the journal is posted here.
+pub async fn is_posted(
+    reader: &ApprovalReader,
+    id: &Ident,
+    connection: &Ident,
+    is: impl Fn(&Posted) -> bool,
+) -> Result<bool, Error> {
+    let known = || -> Result<bool, Error> {
+        let (_, cards) = cards_of(&*reader.log, id)?;
+        let through =
+            cards.into_values().filter(|seen| seen.connection.as_ref() == Some(connection));
+        Ok(through.filter_map(|seen| seen.posted).any(|posted| is(&posted)))
+    };
+    if known()? {
+        return Ok(true);
+    }
+    reader.log.catch_up().await?;
+    known()
 }
 
-impl Outbox {
-    /// Schedules a check of an approval at `at` or earlier.
-    pub fn look_at(&self, id: &Ident, at: Instant) {
-        let mut due = self.due.lock().expect("no holder of the lock panics");
-        match due.of.get(id).copied() {
-            Some(known) if known <= at => return,
-            Some(known) => drop(due.by_time.remove(&(known, id.clone()))),
-            None => {}
-        }
-        due.by_time.insert((at, id.clone()));
-        due.of.insert(id.clone(), at);
-    }
-
-    /// Number of approvals that must be checked now.
-    pub fn due(&self) -> usize {
-        let due = self.due.lock().expect("no holder of the lock panics");
-        let now = Instant::now();
-        due.by_time.iter().take_while(|(at, _)| *at <= now).count()
-    }
-
-    /// Takes at most `max` approvals that are due, and the time of the next one.
-    fn take(&self, max: usize) -> (Vec<Ident>, Option<Instant>) {
-        let mut due = self.due.lock().expect("no holder of the lock panics");
-        let now = Instant::now();
-        let ready = due.by_time.iter().take_while(|(at, _)| *at <= now).take(max);
-        let ready: Vec<(Instant, Ident)> = ready.cloned().collect();
-        for (at, id) in &ready {
-            due.by_time.remove(&(*at, id.clone()));
-            due.of.remove(id);
-        }
-        let next = due.by_time.first().map(|(at, _)| *at);
-        (ready.into_iter().map(|(_, id)| id).collect(), next)
-    }
-
-    /// The pace of a channel. Its lock lets one message go at a time.
-    fn gate(&self, channel: &Channel) -> std::sync::Arc<tokio::sync::Mutex<gate::Gate>> {
-        let mut gates = self.gates.lock().expect("no holder of the lock panics");
-        std::sync::Arc::clone(gates.entry(channel.clone()).or_default())
-    }
+/// True if the approval should have cards in chats and no chat has taken one.
+pub(crate) fn is_undeliverable(log: &dyn Log, approval: &Approval) -> Result<bool, store::Error> {
+    let asked = approval.state.requested.as_ref().is_some_and(|r| !r.rule.channels.is_empty());
+    let (_, cards) = cards_of(log, &approval.id)?;
+    Ok(asked && !cards.values().any(|seen| seen.posted.is_some() || seen.in_digest))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub use audit::{Audit, Fault, Step};
 pub use audit_all::AuditAll;
 pub use command::{Answer, Command, Refusal, World};
 pub use event::{
-    Auth, DISPLAYED_DIGEST_MIN, Decision, Event, Message, Method, Opening, Outcome, Reason,
+    Auth, Choice, DISPLAYED_DIGEST_MIN, Event, Message, Method, Opening, Outcome, Reason,
     Requested, Summary, VERSION, Via,
 };
 pub use evolve::fold;

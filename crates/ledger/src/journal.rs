@@ -11,7 +11,7 @@ pub mod jetstream;
 #[cfg(any(feature = "jetstream", feature = "rocksdb"))]
 mod limits;
 #[cfg(feature = "rocksdb")]
-mod port;
+pub(crate) mod port;
 
 #[cfg(test)]
 #[cfg(any(feature = "jetstream", feature = "rocksdb"))]

@@ -2,7 +2,7 @@
 //! as soon as decisions are possible here. The follower must not wait for that: the rules that are missing
 //! arrive by the same log.
 
-use super::{Error, Worker};
+use crate::commands::{Commands, Error};
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
@@ -17,7 +17,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Leaf indexes of decisions, about ten bytes each. So a log with many of them and no rules does no harm.
 #[derive(Default)]
-pub(super) struct Openings {
+pub(super) struct Backlog {
     found: Mutex<Found>,
     news: Notify,
 }
@@ -30,7 +30,7 @@ struct Found {
     all: BTreeSet<u64>,
 }
 
-impl Openings {
+impl Backlog {
     fn lock(&self) -> MutexGuard<'_, Found> {
         self.found.lock().expect("no holder of the lock panics")
     }
@@ -49,51 +49,57 @@ impl Openings {
         self.lock().all.first().copied()
     }
 
-    fn take(&self) -> Option<u64> {
+    pub(super) fn take(&self) -> Option<u64> {
         self.lock().waiting.pop_front()
     }
 
-    fn done(&self, index: u64) {
+    pub(super) fn done(&self, index: u64) {
         self.lock().all.remove(&index);
     }
 
     /// Re-queues at the back, so that one decision that keeps failing does not block the others.
-    fn again(&self, index: u64) {
+    pub(super) fn again(&self, index: u64) {
         self.lock().waiting.push_back(index);
         self.news.notify_one();
     }
 }
 
-impl Worker {
+/// Opens what is in the backlog.
+pub(super) struct Opener {
+    pub backlog: Arc<Backlog>,
+    pub commands: Commands,
+}
+
+impl Opener {
     /// Opens what the follower finds, until the worker stops.
-    pub(super) async fn open_found(self: Arc<Self>, running: &mut JoinSet<()>) {
+    pub(super) async fn run(self: Arc<Self>, running: &mut JoinSet<()>) {
         loop {
             while running.try_join_next().is_some() {}
             // Take nothing from the queue before that: without rules in force, many decisions may wait.
-            self.until_ready().await;
-            let next = if running.len() < OPENING_MAX { self.openings.take() } else { None };
+            self.commands.readiness.until_ready().await;
+            let next = if running.len() < OPENING_MAX { self.backlog.take() } else { None };
             if let Some(index) = next {
                 running.spawn(Arc::clone(&self).open_one(index));
                 continue;
             }
             tokio::select! {
-                () = self.openings.news.notified(), if running.len() < OPENING_MAX => {}
+                () = self.backlog.news.notified(), if running.len() < OPENING_MAX => {}
                 Some(_) = running.join_next() => {}
             }
         }
     }
 
     async fn open_one(self: Arc<Self>, index: u64) {
-        match self.open(index).await {
-            Ok(_) => self.openings.done(index),
+        match self.commands.open(index).await {
+            Ok(_) => self.backlog.done(index),
             Err(error) => {
                 // `NotReady` is already logged where rules and clocks are checked.
                 if !matches!(error, Error::NotReady(_)) {
-                    let tenant = &self.tenant.name;
+                    let tenant = self.commands.reader.log.tenant();
                     tracing::warn!(%tenant, index, %error, "an approval could not be opened yet");
                 }
                 tokio::time::sleep(AGAIN).await;
-                self.openings.again(index);
+                self.backlog.again(index);
             }
         }
     }

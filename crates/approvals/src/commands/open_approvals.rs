@@ -25,7 +25,7 @@ type Kind = (String, String, String);
 
 /// Approvals in memory.
 #[derive(Default)]
-pub struct Room {
+pub struct OpenApprovals {
     /// Approvals that are not over.
     open: BTreeMap<Ident, Open>,
     /// Approvals that ended recently, oldest first.
@@ -65,7 +65,7 @@ pub struct Snapshot {
     refused: Vec<(Kind, u64)>,
 }
 
-impl Room {
+impl OpenApprovals {
     /// Stores an approval unless a newer version is known. Returns true if it was new.
     pub fn put(&mut self, approval: &Approval) -> bool {
         if self.knows(&approval.id, approval.state.n) {

@@ -446,7 +446,7 @@ impl Part<'_> {
             return Ok(());
         }
         let checkpoint = checkpoint(&self.log, tenant).map_err(Stop::Keys)?;
-        put_checkpoint(&mut self.changes, &self.log, &checkpoint);
+        put_checkpoint(&mut self.changes, &self.log, &checkpoint, tenant.now());
         self.checkpoint = Some(checkpoint);
         Ok(())
     }

@@ -17,7 +17,7 @@ mod stage;
 mod tests;
 
 #[cfg(feature = "rocksdb")]
-pub use adapter::{Embedded, now};
+pub use adapter::Embedded;
 #[cfg(feature = "rocksdb")]
 pub use check::check;
 pub use stage::{Draft, SCAN_MESSAGES_MAX, Volume, stage};

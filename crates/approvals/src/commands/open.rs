@@ -1,6 +1,6 @@
 //! Opens approvals: a decision that needs approval becomes a paused call, and people are asked.
 
-use super::{Error, PUBLISHED_WAIT, Worker, is_conflict, now};
+use super::{Error, PUBLISHED_WAIT, execute::Commands};
 use crate::{fault, history::Approval, setup::Setup};
 use decider::{
     Decider as _,
@@ -10,6 +10,10 @@ use decider::{
     decision::{Decision, Fields, NONCE_BYTES, NotPaused},
 };
 use ledger::{canonical, journal::Subject};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 /// Why a decision opened nothing (`proto/errors.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,20 +101,23 @@ struct Asked {
     cancel: Option<String>,
 }
 
-impl Worker {
+/// Number of decisions since start that needed approval and opened none, by reason.
+#[derive(Clone, Default)]
+pub(crate) struct NotOpenedCounts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Commands {
     /// Opens the approval of the decision at a leaf index. If it was opened before, returns it as it is now.
     pub async fn open(&self, index: u64) -> Result<Result<Approval, NotOpened>, Error> {
-        let Some((decision, payload)) = self.decision_at(index)? else {
+        let Some((decision, payload)) = self.reader.decision_at(index)? else {
             return Ok(Err(NotOpened::NotNeeded));
         };
         // Read the expected sequence before the entries: see `Approval::read`.
-        let expected =
-            self.ledger.last_on(&self.tenant, &Subject::Approvals(decision.id.clone()))?;
-        if let Some(known) = self.get(&decision.id).await? {
+        let expected = self.reader.log.last_on(&Subject::Approvals(decision.id.clone()))?;
+        if let Some(known) = self.reader.get(&decision.id).await? {
             return Ok(Ok(known));
         }
-        self.never_opened(&decision)?;
-        let setup = self.decides().await?;
+        self.reader.never_opened(&decision)?;
+        let setup = self.readiness.decides().await?;
         let asked = match self.asked(&setup, &decision, &payload) {
             Ok(asked) => asked,
             Err(why) => {
@@ -119,19 +126,22 @@ impl Worker {
             }
         };
         let opened = self.append_first(&decision, asked, expected).await;
-        self.room
-            .lock()
-            .expect("no holder of the lock panics")
-            .release(&decision.id, &decision.call.agent);
+        self.reader.registry.open().release(&decision.id, &decision.call.agent);
         opened.map(Ok)
     }
 
     fn count_not_opened(&self, index: u64, reason: &'static str) {
-        let mut counts = self.not_opened.lock().expect("no holder of the lock panics");
+        let mut counts = self.not_opened.0.lock().expect("no holder of the lock panics");
         *counts.entry(reason).or_default() += 1;
         drop(counts);
-        let tenant = &self.tenant.name;
+        let tenant = self.reader.log.tenant();
         tracing::warn!(%tenant, index, reason, "a decision with the verdict approval_needed opened no approval");
+    }
+
+    /// Number of decisions since start that needed approval and opened none, by reason.
+    pub fn not_opened(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.not_opened.0.lock().expect("no holder of the lock panics");
+        counts.iter().map(|(reason, count)| (*reason, *count)).collect()
     }
 
     /// What is asked, or why the decision opens nothing.
@@ -148,7 +158,7 @@ impl Worker {
         // A backfill of old decisions comes to the journal now: nobody is paged for what is long over.
         let at = decision.at();
         let asked = paused.said_at.map_or(at, |said_at| said_at.min(at));
-        if now() >= rule.approval_deadline(asked) {
+        if self.readiness.clocks.now() >= rule.approval_deadline(asked) {
             return Err(NotOpened::TooOld);
         }
         let by = OpeningRef { producer: decision.producer.clone(), index: decision.index };
@@ -167,8 +177,9 @@ impl Worker {
             Some("owner_unknown".to_owned())
         } else {
             let kind = (paused.agent.as_str(), paused.tool.as_str(), paused.action.as_str());
-            let mut room = self.room.lock().expect("no holder of the lock panics");
-            room.reserve(&decision.id, kind, now()).err().map(str::to_owned)
+            let now = self.readiness.clocks.now();
+            let reserved = self.reader.registry.open().reserve(&decision.id, kind, now);
+            reserved.err().map(str::to_owned)
         };
         Ok(Asked { requested, cancel })
     }
@@ -190,20 +201,23 @@ impl Worker {
             events: decided.events,
         };
         let subject = Subject::Approvals(decision.id.clone());
-        let mut states = self.tenant.watch();
         fault::point("opening");
-        let body = canonical::of(&message);
-        match self.ledger.publish_after(&self.tenant, &subject, &body, expected).await {
+        match self.reader.log.append(&subject, &canonical::of(&message), Some(expected)).await {
             Ok(_) => {}
-            Err(error) if is_conflict(&error) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
         }
         fault::point("opened");
         // A worker that lost compare-and-swap waits until the winner's message is posted here.
         let posted = async {
             loop {
+                let before = self.reader.log.extent();
                 match self.read_again(&decision.id).await {
-                    Err(Error::NotFound) if states.changed().await.is_ok() => {}
+                    Err(Error::NotFound) => {
+                        if !self.reader.log.until(&|extent| extent != before).await {
+                            return Err(Error::Unknown);
+                        }
+                    }
                     other => return other,
                 }
             }

@@ -260,6 +260,12 @@ struct Info {
     state: InfoState,
     /// The leader's clock when it answered.
     ts: Option<String>,
+    cluster: Option<InfoCluster>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InfoCluster {
+    leader: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -270,6 +276,17 @@ struct InfoState {
 }
 
 impl Info {
+    /// The answer, if the stream's leader gave it. Without a leader some other replica may answer for ever, green and
+    /// old: nats-server 2.15.1 does it after a start without quorum.
+    fn of_leader(self) -> Result<Self, Error> {
+        let leaderless =
+            |cluster: &InfoCluster| cluster.leader.as_ref().is_none_or(String::is_empty);
+        if self.cluster.as_ref().is_some_and(leaderless) {
+            return Err(Error::Unavailable("the stream has no leader".into()));
+        }
+        Ok(self)
+    }
+
     fn state(&self, address: &Address) -> Result<State, Error> {
         let created = Nanos::parse(&self.created).ok_or_else(|| {
             Error::Halt(format!(
@@ -289,7 +306,9 @@ impl Info {
 async fn stream_info(connection: &Connection, address: &Address) -> Result<Option<Info>, Error> {
     let subject = format!("STREAM.INFO.{}", address.stream);
     match connection.api_read(&subject, &json!({})).await? {
-        Found::Answer(answer) => wire::decode(&answer).map(Some).map_err(unread),
+        Found::Answer(answer) => {
+            wire::decode::<Info>(&answer).map_err(unread)?.of_leader().map(Some)
+        }
         Found::Refused { err_code: code::STREAM_NOT_FOUND, .. } => Ok(None),
         Found::Refused { err_code, description } => {
             Err(Error::Unavailable(format!("{description} ({err_code})")))

@@ -1,36 +1,42 @@
 //! Whether deadlines can be judged. Our clock is compared with the journal's before anything is decided and
 //! again after every pause. The comparison writes nothing to the journal.
 
-use super::{Error, Worker, now};
+use super::Error;
+use crate::log::Clocks;
 use ledger::{
-    clock::{APART_MAX, apart, since_boot},
+    clock::{APART_MAX, apart},
+    ident::Ident,
     journal,
     ledger::Error as LedgerError,
     time::Nanos,
 };
 use std::{
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
+use tokio::sync::Notify;
 
 /// Beyond this difference the two clocks are worth a warning.
 const APART_WARN: Duration = Duration::from_secs(5);
 /// Age up to which a comparison allows decisions.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// Pause before the clocks are compared again if they were too far apart or could not be compared.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 /// Time between comparisons while nothing is to be decided.
-pub(super) const WHILE_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const WHILE_IDLE: Duration = Duration::from_secs(60);
 /// If our clock drifts by more than this from the clock since boot, it was set. Earlier comparisons then no
 /// longer count.
 const SET_BY_MAX: Duration = Duration::from_secs(1);
 
-/// The last comparison.
-#[derive(Default)]
-pub(super) struct Compared {
+/// Our clock, and its last comparison with the journal's.
+pub struct ClockCheck {
+    clocks: Arc<dyn Clocks>,
+    tenant: Ident,
     last: Mutex<Option<Comparison>>,
     /// One task compares at a time; the others use its result.
     turn: tokio::sync::Mutex<()>,
+    /// Wakes tasks that wait until decisions are possible.
+    again: Arc<Notify>,
 }
 
 #[derive(Clone)]
@@ -55,34 +61,47 @@ impl Comparison {
     }
 }
 
-impl Compared {
-    fn lock(&self) -> MutexGuard<'_, Option<Comparison>> {
+impl ClockCheck {
+    /// Clocks that were not compared yet.
+    pub(crate) fn new(clocks: Arc<dyn Clocks>, tenant: Ident, again: Arc<Notify>) -> Self {
+        Self { clocks, tenant, last: Mutex::default(), turn: tokio::sync::Mutex::default(), again }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Comparison>> {
         self.last.lock().expect("no holder of the lock panics")
     }
-}
 
-impl Worker {
+    /// This machine's clock.
+    pub fn now(&self) -> Nanos {
+        self.clocks.now()
+    }
+
+    /// The time after a pause from now.
+    pub(crate) fn later(&self, pause: Duration) -> Nanos {
+        ledger::clock::later(self.now(), pause)
+    }
+
     /// Succeeds if the clocks were compared within the last seconds and agree. Nothing is decided before that.
-    pub(super) async fn clock_stands(&self) -> Result<(), Error> {
-        if !self.is_compared(GOOD_FOR) {
-            let _turn = self.compared.turn.lock().await;
-            if !self.is_compared(GOOD_FOR) {
-                self.compare_clocks().await;
+    pub(crate) async fn stand(&self) -> Result<(), Error> {
+        if !self.are_compared(GOOD_FOR) {
+            let _turn = self.turn.lock().await;
+            if !self.are_compared(GOOD_FOR) {
+                self.compare().await;
             }
         }
-        self.judge_clock()
+        self.judge()
     }
 
     /// True if the last comparison is not older than `within` and still counts.
-    pub(super) fn is_compared(&self, within: Duration) -> bool {
-        let (here, connects) = ((now(), since_boot()), self.tenant.journal().connects());
-        let last = self.compared.lock();
-        last.as_ref().is_some_and(|last| last.counts(here, connects, within))
+    pub(crate) fn are_compared(&self, within: Duration) -> bool {
+        let here = (self.now(), self.clocks.since_boot());
+        let connects = self.clocks.connects();
+        self.last().as_ref().is_some_and(|last| last.counts(here, connects, within))
     }
 
     /// The result of the last comparison, however old.
-    pub(super) fn judge_clock(&self) -> Result<(), Error> {
-        let last = self.compared.lock().as_ref().map(|last| last.found.clone());
+    pub(crate) fn judge(&self) -> Result<(), Error> {
+        let last = self.last().as_ref().map(|last| last.found.clone());
         match last {
             None => {
                 let text = "The clocks have not been compared yet. Try again in a moment.";
@@ -99,23 +118,23 @@ impl Worker {
             }
             Some(Ok(_)) => {}
         }
-        self.tenant.time_wrong().map_or(Ok(()), |wrong| Err(Error::NotReady(wrong.to_string())))
+        self.clocks.wrong().map_or(Ok(()), |wrong| Err(Error::NotReady(wrong)))
     }
 
     /// What is wrong with a clock, as far as is known. While this is set, nothing is decided.
-    pub fn clock_wrong(&self) -> Option<String> {
-        self.compared.lock().as_ref()?;
-        match self.judge_clock() {
+    pub fn wrong(&self) -> Option<String> {
+        self.last().as_ref()?;
+        match self.judge() {
             Err(Error::NotReady(why)) => Some(why),
             _ => None,
         }
     }
 
-    async fn compare_clocks(&self) {
-        let connects = self.tenant.journal().connects();
-        let before = now();
-        let theirs = self.tenant.journal().time().await;
-        let (after, boot) = (now(), since_boot());
+    async fn compare(&self) {
+        let connects = self.clocks.connects();
+        let before = self.now();
+        let theirs = self.clocks.of_journal().await;
+        let (after, boot) = (self.now(), self.clocks.since_boot());
         // The journal's time may be anywhere between our two readings, so any value between them counts as
         // equal.
         let found = theirs.map_err(|error| error.to_string()).map(|theirs| match theirs {
@@ -124,11 +143,10 @@ impl Worker {
             _ => Duration::ZERO,
         });
         let new = Comparison { at: (after, boot), connects, found };
-        let old = self.compared.lock().replace(new.clone());
+        let old = self.last().replace(new.clone());
         let said = old.and_then(|old| old.found.ok()).unwrap_or_default();
-        // Wake the tasks that wait until decisions are possible.
-        self.ready_again.notify_waiters();
-        let tenant = &self.tenant.name;
+        self.again.notify_waiters();
+        let tenant = &self.tenant;
         match new.found {
             Ok(found) if found > APART_WARN && said.abs_diff(found) > SET_BY_MAX => {
                 let millis = found.as_millis();

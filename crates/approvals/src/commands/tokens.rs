@@ -1,6 +1,6 @@
 //! Mints tokens on demand and redeems them once.
 
-use super::{Done, Error, Worker, now};
+use super::{Done, Error, execute::Commands};
 use crate::{
     fault,
     history::Approval,
@@ -12,7 +12,8 @@ use decider::{
     call::Call,
     decision::Frozen,
 };
-use ledger::{ident::Ident, json, keyring, log::note::Vkey};
+use ledger::{ident::Ident, json, keyring, log::note::Vkey, tenant::Tenant};
+use std::sync::Arc;
 
 /// Random bytes in a token's id.
 const JTI_BYTES: usize = 16;
@@ -65,10 +66,16 @@ pub struct Redeemed {
     pub digest: String,
 }
 
-impl Worker {
+/// Mints and redeems the tokens of one tenant.
+pub struct Tokens {
+    pub(crate) commands: Commands,
+    pub(crate) tenant: Arc<Tenant>,
+}
+
+impl Tokens {
     /// The issuer of this tenant's tokens.
     pub fn issuer(&self) -> String {
-        token::issuer(&self.options.public_url, &self.tenant.name)
+        token::issuer(self.commands.cards.public_url(), &self.tenant.name)
     }
 
     /// The token keys in force, newest last.
@@ -91,7 +98,7 @@ impl Worker {
             jti: jti.clone(),
             kid: kid.clone(),
         };
-        let done = self.execute(id, command).await?;
+        let done = self.commands.execute(id, command).await?;
         fault::point("token_recorded");
         if done.refused.is_some() {
             return Ok((done, None));
@@ -126,14 +133,15 @@ impl Worker {
         let claims = match token::read(request.token, &self.token_keys()) {
             // Another server may already sign with a key whose entry is not posted here yet.
             Err(token::Error::UnknownKey) => {
-                self.ledger.catch_up(&self.tenant).await?;
+                self.commands.reader.log.catch_up().await?;
                 token::read(request.token, &self.token_keys())?
             }
             read => read?,
         };
         // Compare the clocks first: a wrong clock must not make a token look expired.
-        self.clock_stands().await?;
-        let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now: now() };
+        self.commands.readiness.clocks.stand().await?;
+        let now = self.commands.readiness.clocks.now();
+        let expected = Expected { iss: &iss, tid: &self.tenant.name, aud: enforcer, now };
         let CallInHand { nonce, agent, run, tool, action, params } = request.call;
         let tenant = &self.tenant.name;
         let digest = Call { nonce, tenant, agent, run, tool, action, params }.digest();
@@ -152,12 +160,9 @@ impl Worker {
             digest: digest.clone(),
             redemption_id: request.redemption_id.to_owned(),
         };
-        let done = self.execute(&claims.apr.id, command).await?;
+        let mut done = self.commands.execute(&claims.apr.id, command).await?;
         fault::point("redeemed");
-        if done.refused.is_some() {
-            return Ok(Redeemed { done, frozen: None, digest });
-        }
-        let (_, frozen) = self.opening(&done.approval)?;
+        let frozen = done.frozen.take().filter(|_| done.refused.is_none());
         Ok(Redeemed { done, frozen, digest })
     }
 
@@ -169,14 +174,22 @@ impl Worker {
         redemption_id: &str,
         digest: &str,
     ) -> Result<Redeemed, Error> {
-        let approval = self.find(&claims.apr.id, |_| true).await?.ok_or(token::Error::Expired)?;
+        let approval = self
+            .commands
+            .reader
+            .find(&claims.apr.id, |_| true)
+            .await?
+            .ok_or(token::Error::Expired)?;
         if !approval.state.is_redeemed_by(redemption_id, &claims.jti) {
-            let behind = self.catch_up_with(&approval.id, approval.expected).await?;
+            let behind =
+                self.commands.reader.catch_up_with(&approval.id, approval.expected).await?;
             return Err(if behind { Error::Contended } else { token::Error::Expired.into() });
         }
         let refused = (digest != claims.call.dig).then_some(Refusal::DigestMismatch);
-        let frozen = if refused.is_none() { self.opening(&approval)?.1 } else { None };
+        let frozen =
+            if refused.is_none() { self.commands.reader.opening(&approval)?.1 } else { None };
         let digest = digest.to_owned();
-        Ok(Redeemed { done: Done { approval, refused, written: false }, frozen, digest })
+        let done = Done { approval, refused, written: false, frozen: None };
+        Ok(Redeemed { done, frozen, digest })
     }
 }

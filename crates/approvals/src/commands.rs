@@ -1,0 +1,73 @@
+//! Commands on approvals, and everything they are decided from: the approval as the log has it, rules and people in
+//! force, clocks. What is kept in memory serves lists and timers only; every command reads the log.
+
+mod brief;
+mod cards;
+mod clocks;
+mod due_cards;
+mod execute;
+mod lists;
+mod open;
+mod open_approvals;
+mod reader;
+mod readiness;
+mod registry;
+mod rules;
+mod tokens;
+
+pub use crate::error::Error;
+pub use brief::{Brief, Parties, over_since};
+pub use cards::CardMaker;
+pub use clocks::ClockCheck;
+pub use execute::{Commands, Done, Review};
+pub use lists::Lists;
+pub use open::NotOpened;
+pub use reader::ApprovalReader;
+pub use readiness::Readiness;
+pub use registry::Hint;
+pub use rules::RulesInForce;
+pub use tokens::{CallInHand, Minted, RedeemRequest, Redeemed, Tokens};
+
+pub(crate) use clocks::{AGAIN as COMPARE_AGAIN, WHILE_IDLE};
+pub(crate) use due_cards::DueCards;
+pub(crate) use open_approvals::Snapshot;
+pub(crate) use reader::rows_missing;
+pub(crate) use readiness::NOT_READY_AGAIN;
+pub(crate) use registry::Registry;
+pub(crate) use rules::Files;
+
+use crate::log::{Clocks, Log};
+use rules::Wakes;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+
+/// Longest wait until an entry is published.
+const PUBLISHED_WAIT: Duration = Duration::from_secs(20);
+
+impl Commands {
+    /// Commands on the approvals of a log that was not read yet.
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        clocks: Arc<dyn Clocks>,
+        files: Files,
+        public_url: Arc<str>,
+    ) -> Self {
+        let (registry, again) = (Arc::<Registry>::default(), Arc::new(Notify::new()));
+        let wakes = Wakes {
+            registry: Arc::clone(&registry),
+            clocks: Arc::clone(&clocks),
+            again: Arc::clone(&again),
+        };
+        let readiness = Arc::new(Readiness {
+            log: Arc::clone(&log),
+            clocks: ClockCheck::new(clocks, log.tenant().clone(), Arc::clone(&again)),
+            rules: RulesInForce::new(Arc::clone(&log), files, wakes),
+            registry: Arc::clone(&registry),
+            again,
+        });
+        let reader = ApprovalReader { log, registry };
+        let cards =
+            CardMaker { reader: reader.clone(), readiness: Arc::clone(&readiness), public_url };
+        Self { reader, readiness, cards, not_opened: open::NotOpenedCounts::default() }
+    }
+}

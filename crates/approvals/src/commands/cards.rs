@@ -1,0 +1,70 @@
+//! Makes cards: the approval as people see it now.
+
+use super::{Error, execute::Case, reader::ApprovalReader, readiness::Readiness};
+use crate::{
+    cards::{Card, FrozenCall, Making},
+    history::Approval,
+    setup::Setup,
+};
+use decider::decision::Frozen;
+use ledger::ident::Ident;
+use std::sync::Arc;
+
+/// Makes the cards of one tenant.
+#[derive(Clone)]
+pub struct CardMaker {
+    pub(crate) reader: ApprovalReader,
+    pub(crate) readiness: Arc<Readiness>,
+    /// Our address as clients see it, without a slash at the end.
+    pub(crate) public_url: Arc<str>,
+}
+
+impl CardMaker {
+    /// The approval as people see it now, and its frozen call if that is the call that was hashed.
+    pub fn card(&self, approval: &Approval) -> Result<(Card, Option<Frozen>), Error> {
+        let (_, frozen) = self.reader.opening(approval)?;
+        let setup = self.readiness.rules.known().ok();
+        let card = self.of(approval, frozen.as_ref(), setup.as_deref())?;
+        let hashed = frozen.filter(|frozen| frozen.digest == card.digest);
+        Ok((card, hashed))
+    }
+
+    /// The card of what was read for a command.
+    pub(crate) fn of_case(&self, case: &Case) -> Result<Card, Error> {
+        self.of(&case.approval, case.frozen.as_ref(), Some(&case.setup))
+    }
+
+    fn of(
+        &self,
+        approval: &Approval,
+        frozen: Option<&Frozen>,
+        setup: Option<&Setup>,
+    ) -> Result<Card, Error> {
+        let call = frozen.map(|frozen| FrozenCall {
+            params: &frozen.params,
+            agent_says: frozen.agent_says.as_deref(),
+        });
+        let card = Card::of(&Making {
+            tenant: self.tenant(),
+            approval: &approval.id,
+            state: &approval.state,
+            call,
+            setup,
+            public_url: &self.public_url,
+            now: self.readiness.clocks.now(),
+        });
+        let mut card = card.ok_or(Error::NotFound)?;
+        // A call that can't be shown to be the hashed one must not be approved (P7).
+        card.complete &= frozen.is_some_and(|frozen| frozen.digest == card.digest);
+        Ok(card)
+    }
+
+    fn tenant(&self) -> &Ident {
+        self.reader.log.tenant()
+    }
+
+    /// Our address as clients see it, without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+}

@@ -1,0 +1,162 @@
+//! Reads approvals so that a writer of the database can't change what they are.
+//!
+//! Entries are proven to the root in memory (`Ledger::entry`). The index that names them is not proven: rows
+//! may be missing. So its answer is compared with what the follower knows, which reads every entry of the log
+//! in order from a sealed position on.
+
+use super::{Error, PUBLISHED_WAIT, brief::over_since, registry::Registry};
+use crate::{history::Approval, log::Log};
+use decider::decision::{Decision, Fields, Frozen};
+use ledger::{
+    ident::Ident,
+    journal::Subject,
+    ledger::Error as LedgerError,
+    store::{self, Error::Corrupt},
+};
+use std::sync::Arc;
+
+/// The error for a missing row in the index of approvals.
+pub(crate) fn rows_missing() -> store::Error {
+    Corrupt { family: "approvals", what: "an approval's entries are not all in the index" }
+}
+
+/// Reads approvals and the decisions that opened them.
+#[derive(Clone)]
+pub struct ApprovalReader {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) registry: Arc<Registry>,
+}
+
+impl ApprovalReader {
+    /// The approval as posted here. `None` if nothing is posted for this id. A row that is known to be missing
+    /// halts the log.
+    pub(crate) fn posted(&self, id: &Ident) -> Result<Option<Approval>, Error> {
+        // First copy what is known, then read the index: in between it can only have gained rows.
+        let (known, followed) = {
+            let open = self.registry.open();
+            (open.find(id).map(|approval| approval.last), open.followed)
+        };
+        let read = Approval::read(&*self.log, id).map_err(|error| self.distrust(error))?;
+        let sound = match (known, &read) {
+            (Some(last), Some(approval)) => approval.last_index() >= last,
+            (Some(_), None) => false,
+            // The follower would know this approval if it were open.
+            (None, Some(approval)) => {
+                over_since(approval).is_some() || approval.last_index() >= followed
+            }
+            (None, None) => true,
+        };
+        if sound { Ok(read) } else { Err(self.distrust(rows_missing())) }
+    }
+
+    /// The approval as published here. Another server may know it before it is posted here: see
+    /// [`ApprovalReader::find`].
+    pub async fn get(&self, id: &Ident) -> Result<Option<Approval>, Error> {
+        let approval = self.posted(id)?;
+        if let Some(approval) = &approval {
+            self.until_published(approval.last_index()).await?;
+        }
+        Ok(approval)
+    }
+
+    /// The approval, if `may` allows the caller to see it. Returns `None` only after everything in the journal
+    /// is posted here. A forbidden approval takes as long as one that does not exist, so that the caller can't
+    /// tell them apart.
+    pub async fn find(
+        &self,
+        id: &Ident,
+        may: impl Fn(&Approval) -> bool,
+    ) -> Result<Option<Approval>, Error> {
+        if let Some(approval) = self.get(id).await?.filter(&may) {
+            return Ok(Some(approval));
+        }
+        self.log.catch_up().await?;
+        Ok(self.get(id).await?.filter(&may))
+    }
+
+    /// The approval as posted here. If it is unknown here, waits for what another worker has just written.
+    pub(crate) async fn latest(&self, id: &Ident) -> Result<Approval, Error> {
+        let posted = self.log.extent().posted;
+        if let Some(approval) = self.posted(id)? {
+            return Ok(approval);
+        }
+        self.catch_up_with(id, posted).await?;
+        self.posted(id)?.ok_or(Error::NotFound)
+    }
+
+    /// Waits until every message on the approval's subject after sequence `posted` is posted here. `false` if
+    /// the journal holds none. [`Error::Contended`] if they are not posted in time.
+    pub(crate) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
+        let subject = Subject::Approvals(id.clone());
+        let Some(held) = self.log.newer(&subject, posted).await? else { return Ok(false) };
+        let is_posted = |extent: crate::log::Extent| extent.posted >= held;
+        let reached = tokio::time::timeout(PUBLISHED_WAIT, self.log.until(&is_posted)).await;
+        match (reached, self.log.halted()) {
+            (_, Some(reason)) => Err(LedgerError::Halted(reason).into()),
+            (Ok(true), None) => Ok(true),
+            _ => Err(Error::Contended),
+        }
+    }
+
+    /// Waits until an entry is published. Nothing of it may be answered before (P8).
+    pub(crate) async fn until_published(&self, index: u64) -> Result<(), Error> {
+        if self.log.extent().size > index {
+            return Ok(());
+        }
+        let is_published = |extent: crate::log::Extent| extent.size > index;
+        match tokio::time::timeout(PUBLISHED_WAIT, self.log.until(&is_published)).await {
+            Ok(true) => Ok(()),
+            _ => Err(Error::Unknown),
+        }
+    }
+
+    /// The decision that opened an approval, and what is left of its call.
+    pub fn opening(&self, approval: &Approval) -> Result<(Decision, Option<Frozen>), Error> {
+        let requested = approval.state.requested.as_ref().ok_or(Error::NotFound)?;
+        let (decision, payload) =
+            self.decision_at(requested.opening.index)?.ok_or(Error::NotFound)?;
+        let frozen = decision.call.frozen(&payload).ok();
+        Ok((decision, frozen))
+    }
+
+    /// The decision at a leaf index, if it needs approval, and what is left of its payload.
+    pub(crate) fn decision_at(&self, index: u64) -> Result<Option<(Decision, Fields)>, Error> {
+        if index >= self.log.extent().size {
+            return Ok(None);
+        }
+        let proven = || -> Result<_, store::Error> {
+            let Some(entry) = self.log.entry(index)? else { return Ok(None) };
+            let payload = self.log.payload(index, &entry)?;
+            Ok(Some((entry, payload)))
+        };
+        let Some((entry, payload)) = proven().map_err(|error| self.distrust(error))? else {
+            return Ok(None);
+        };
+        Ok(Decision::of_entry(index, &entry).ok().map(|decision| (decision, payload.values())))
+    }
+
+    /// Before a decision that was posted by an earlier process is opened: no approval of it was ever posted.
+    pub(crate) fn never_opened(&self, decision: &Decision) -> Result<(), Error> {
+        let lacks = self.log.lacks_rows(&decision.id, decision.index);
+        match lacks.map_err(|error| self.distrust(error))? {
+            false => Ok(()),
+            true => Err(self.distrust(rows_missing())),
+        }
+    }
+
+    /// The comment beside a review, until it is erased. `index`: leaf index of the evidence that the review
+    /// names.
+    pub fn comment(&self, index: u64) -> Result<Option<String>, Error> {
+        let text = self.log.stored_payload(index)?.and_then(|payload| payload.value("comment"));
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
+    /// Halts the log: the database does not hold what was posted, so nothing more is decided about this
+    /// tenant's calls.
+    pub(crate) fn distrust(&self, error: store::Error) -> Error {
+        if matches!(error, Corrupt { .. }) {
+            self.log.halt(format!("{error}; nothing is decided any more. Restore a backup"));
+        }
+        error.into()
+    }
+}

@@ -1,0 +1,295 @@
+//! What the approvals worker needs of a tenant's log and of the clocks. [`OfTenant`] is the log that this server
+//! posts; the tests have a second one in memory, so that they can lose and delay what they like.
+
+use crate::error::Error;
+use futures_util::future::BoxFuture;
+use ledger::{
+    clock,
+    entry::Payload,
+    ident::Ident,
+    journal::{self, Subject},
+    ledger::{Error as Failure, Ledger},
+    post::Outcome,
+    store,
+    system::Rules,
+    tenant::Tenant,
+    time::Nanos,
+};
+use std::{ops::Range, sync::Arc, time::Duration};
+
+/// `meta` key of the worker's place in the log; also the name under which it is sealed.
+const PLACE: &str = "approvals";
+
+/// How far a log is published here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Number of entries.
+    pub size: u64,
+    /// Last journal sequence that is posted.
+    pub posted: u64,
+}
+
+/// The log of one tenant, as one server has it.
+pub trait Log: Send + Sync {
+    /// The tenant.
+    fn tenant(&self) -> &Ident;
+
+    /// What is published here.
+    fn extent(&self) -> Extent;
+
+    /// Waits until `reached` is true of the extent. False if it never will be: the log is halted or closed.
+    fn until<'a>(
+        &'a self,
+        reached: &'a (dyn Fn(Extent) -> bool + Send + Sync),
+    ) -> BoxFuture<'a, bool>;
+
+    /// Why the log is halted.
+    fn halted(&self) -> Option<String>;
+
+    /// Halts the log: the database does not hold what was posted.
+    fn halt(&self, reason: String);
+
+    /// A posted entry, proven if it is published.
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error>;
+
+    /// Visits published entries in order.
+    fn entries(
+        &self,
+        range: Range<u64>,
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), store::Error>;
+
+    /// What is left of the payload of `entry`, the bytes at `index`. It fits the entry.
+    fn payload(&self, index: u64, entry: &[u8]) -> Result<Payload, store::Error>;
+
+    /// What is left of the payload of a published entry, as it is stored.
+    fn stored_payload(&self, index: u64) -> Result<Option<Payload>, store::Error>;
+
+    /// Posted entries of an approval, in order: leaf index, and [`ledger::post::APPROVAL`] or
+    /// [`ledger::post::EVIDENCE`].
+    fn of_approval(&self, id: &Ident) -> Result<Vec<(u64, u8)>, store::Error>;
+
+    /// True if the index lacks a row of this approval, whose decision is at `opening`. Found by walking the log
+    /// itself.
+    fn lacks_rows(&self, id: &Ident, opening: u64) -> Result<bool, store::Error>;
+
+    /// Last posted journal sequence on a signed subject. 0 if none.
+    fn last_on(&self, subject: &Subject) -> Result<u64, store::Error>;
+
+    /// Leaf index of the last `clock` entry.
+    fn last_clock(&self) -> Option<u64>;
+
+    /// Leaf index of the last posted `rules` entry.
+    fn rules_index(&self) -> Option<u64>;
+
+    /// [`Log::rules_index`] and what that entry says.
+    fn rules(&self) -> Result<Option<(u64, Rules)>, store::Error>;
+
+    /// The place that [`Log::keep_place`] stored, with our seal.
+    fn place(&self) -> Result<Option<Vec<u8>>, store::Error>;
+
+    /// Stores the worker's place in the log.
+    fn keep_place(&self, place: &[u8]) -> Result<(), store::Error>;
+
+    /// The last message on a signed subject, if the journal holds one after `posted`.
+    fn newer<'a>(
+        &'a self,
+        subject: &'a Subject,
+        posted: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, Error>>;
+
+    /// Waits until everything that the journal holds now is published here.
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Appends a message of ours, and waits until it is published. Returns its leaf index. `expected`: the last
+    /// sequence on the subject; without it, whatever is last there. [`Error::is_conflict`] if another message came
+    /// first; [`Error::Unknown`] if it may be stored or not.
+    fn append<'a>(
+        &'a self,
+        subject: &'a Subject,
+        body: &'a [u8],
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, Error>>;
+}
+
+/// The clocks of one server.
+pub trait Clocks: Send + Sync {
+    /// This machine's clock.
+    fn now(&self) -> Nanos;
+
+    /// Time since this machine booted. Nobody can set it.
+    fn since_boot(&self) -> Duration;
+
+    /// The journal's clock.
+    fn of_journal(&self) -> BoxFuture<'_, Result<Nanos, journal::Error>>;
+
+    /// How often the journal was connected to.
+    fn connects(&self) -> u64;
+
+    /// What is wrong with this machine's clock, by what the log knows.
+    fn wrong(&self) -> Option<String>;
+}
+
+/// The log of a tenant that this server posts.
+pub struct OfTenant {
+    /// All logs.
+    pub ledger: Arc<Ledger>,
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+}
+
+impl Log for OfTenant {
+    fn tenant(&self) -> &Ident {
+        &self.tenant.name
+    }
+
+    fn extent(&self) -> Extent {
+        let published = self.tenant.published();
+        Extent { size: published.size, posted: published.posted }
+    }
+
+    fn until<'a>(
+        &'a self,
+        reached: &'a (dyn Fn(Extent) -> bool + Send + Sync),
+    ) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let mut states = self.tenant.watch();
+            let found = states.wait_for(|published| {
+                let extent = Extent { size: published.size, posted: published.posted };
+                reached(extent) || self.halted().is_some()
+            });
+            drop(found.await);
+            reached(self.extent())
+        })
+    }
+
+    fn halted(&self) -> Option<String> {
+        self.tenant.halted()
+    }
+
+    fn halt(&self, reason: String) {
+        self.ledger.halt(&self.tenant, reason);
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
+        self.ledger.entry(&self.tenant, index)
+    }
+
+    fn entries(
+        &self,
+        range: Range<u64>,
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), store::Error> {
+        tokio::task::block_in_place(|| {
+            self.ledger.entries(&self.tenant, (range.start, range.end), visit)
+        })
+    }
+
+    fn payload(&self, index: u64, entry: &[u8]) -> Result<Payload, store::Error> {
+        self.ledger.payload_of(&self.tenant, index, entry)
+    }
+
+    fn stored_payload(&self, index: u64) -> Result<Option<Payload>, store::Error> {
+        let published = self.tenant.published();
+        self.ledger.reader(&self.tenant, &published).payload(index)
+    }
+
+    fn of_approval(&self, id: &Ident) -> Result<Vec<(u64, u8)>, store::Error> {
+        self.ledger.of_approval(&self.tenant, id)
+    }
+
+    fn lacks_rows(&self, id: &Ident, opening: u64) -> Result<bool, store::Error> {
+        if opening >= self.tenant.opened_size() {
+            return Ok(false);
+        }
+        let walk = || self.ledger.approval_entries_after(&self.tenant, id, opening);
+        let found = tokio::task::block_in_place(walk)?;
+        // One that another worker has opened just now is in the index by now.
+        let indexed = self.ledger.indexed_approval(&self.tenant, id)?;
+        Ok(!found.iter().all(|index| indexed.contains(index)))
+    }
+
+    fn last_on(&self, subject: &Subject) -> Result<u64, store::Error> {
+        self.ledger.last_on(&self.tenant, subject)
+    }
+
+    fn last_clock(&self) -> Option<u64> {
+        self.tenant.position().clock
+    }
+
+    fn rules_index(&self) -> Option<u64> {
+        self.ledger.rules_index(&self.tenant)
+    }
+
+    fn rules(&self) -> Result<Option<(u64, Rules)>, store::Error> {
+        self.ledger.rules(&self.tenant)
+    }
+
+    fn place(&self) -> Result<Option<Vec<u8>>, store::Error> {
+        self.ledger.sealed(PLACE, self.tenant.name.as_str(), &self.tenant.number.meta(PLACE))
+    }
+
+    fn keep_place(&self, place: &[u8]) -> Result<(), store::Error> {
+        let (key, tenant) = (self.tenant.number.meta(PLACE), self.tenant.name.as_str());
+        tokio::task::block_in_place(|| self.ledger.put_sealed(PLACE, tenant, key, place))
+    }
+
+    fn newer<'a>(
+        &'a self,
+        subject: &'a Subject,
+        posted: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, Error>> {
+        Box::pin(async move { Ok(self.ledger.newer(&self.tenant, subject, posted).await?) })
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { Ok(self.ledger.catch_up(&self.tenant).await?) })
+    }
+
+    fn append<'a>(
+        &'a self,
+        subject: &'a Subject,
+        body: &'a [u8],
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            let (ledger, tenant) = (&self.ledger, &self.tenant);
+            let done = match expected {
+                Some(expected) => ledger.publish_after(tenant, subject, body, expected).await,
+                None => ledger.publish_signed(tenant, subject, body).await,
+            };
+            match done {
+                Ok(done) => match done.outcomes.first() {
+                    Some(Outcome::Posted { index }) => Ok(*index),
+                    _ => Err(Error::Unknown),
+                },
+                Err(Failure::Unknown | Failure::Journal(journal::Error::Unknown(_))) => {
+                    Err(Error::Unknown)
+                }
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+}
+
+impl Clocks for OfTenant {
+    fn now(&self) -> Nanos {
+        self.ledger.now()
+    }
+
+    fn since_boot(&self) -> Duration {
+        clock::since_boot()
+    }
+
+    fn of_journal(&self) -> BoxFuture<'_, Result<Nanos, journal::Error>> {
+        Box::pin(self.tenant.journal_time())
+    }
+
+    fn connects(&self) -> u64 {
+        self.tenant.journal().connects()
+    }
+
+    fn wrong(&self) -> Option<String> {
+        self.tenant.time_wrong().map(|wrong| wrong.to_string())
+    }
+}

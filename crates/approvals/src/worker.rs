@@ -1,0 +1,154 @@
+//! The worker of one tenant: opens approvals, records reviews, mints and redeems tokens, applies deadlines.
+//!
+//! It holds nothing that can't be read again. What happened is in the ledger, and compare-and-swap on the
+//! approval's subject decides between workers. The open approvals that it keeps in memory serve lists and
+//! timers only; every decision reads the ledger.
+
+mod backlog;
+mod follow;
+#[cfg(test)]
+mod simulation;
+mod timers;
+
+pub use crate::commands::{
+    Brief, CallInHand, Done, Error, Hint, Minted, NotOpened, Parties, RedeemRequest, Redeemed,
+    Review, over_since,
+};
+
+use crate::{
+    commands::{ApprovalReader, CardMaker, Commands, Files, Lists, Readiness, Tokens},
+    log::OfTenant,
+    outbox::{Chats, Sender},
+    setup::{Connections, Setup},
+};
+use backlog::{Backlog, Opener};
+use follow::Follower;
+use ledger::{ledger::Ledger, tenant::Tenant};
+use std::{path::PathBuf, sync::Arc};
+use timers::Timers;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// What the worker needs beside the log.
+#[derive(Clone)]
+pub struct Options {
+    /// Our address as clients see it, without a slash at the end.
+    pub public_url: String,
+    /// The folder that holds a folder of rules and people for each tenant.
+    pub dir: PathBuf,
+    /// Slack, Teams and webhook connections in the configuration.
+    pub connections: Connections,
+    /// The same connections, opened.
+    pub chats: Arc<Chats>,
+}
+
+/// The worker of one tenant: what handlers ask it, and the tasks that it runs.
+pub struct Worker {
+    /// Commands: reviews, cancellations, reports.
+    pub commands: Commands,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// Lists, and who may review.
+    pub lists: Lists,
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+    tasks: Arc<Tasks>,
+    stopping: watch::Sender<bool>,
+}
+
+/// What runs in the background.
+struct Tasks {
+    follower: Follower,
+    opener: Arc<Opener>,
+    timers: Timers,
+    sender: Arc<Sender>,
+}
+
+impl Worker {
+    /// A worker that has read nothing yet. [`Worker::run`] starts it.
+    pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, options: Options) -> Arc<Self> {
+        let Options { public_url, dir, connections, chats } = options;
+        let log = Arc::new(OfTenant { ledger, tenant: Arc::clone(&tenant) });
+        let files = files_of(Arc::clone(&tenant), dir, connections);
+        let commands = Commands::new(Arc::<OfTenant>::clone(&log), log, files, public_url.into());
+        let backlog = Arc::<Backlog>::default();
+        let follower = Follower {
+            reader: commands.reader.clone(),
+            readiness: Arc::clone(&commands.readiness),
+            backlog: Arc::clone(&backlog),
+        };
+        let tasks = Arc::new(Tasks {
+            follower,
+            opener: Arc::new(Opener { backlog, commands: commands.clone() }),
+            timers: Timers { commands: commands.clone() },
+            sender: Arc::new(Sender::new(commands.clone(), chats)),
+        });
+        let lists = Lists {
+            log: Arc::clone(&commands.reader.log),
+            registry: Arc::clone(&commands.reader.registry),
+            readiness: Arc::clone(&commands.readiness),
+        };
+        let tokens = Tokens { commands: commands.clone(), tenant: Arc::clone(&tenant) };
+        let stopping = watch::Sender::new(false);
+        Arc::new(Self { commands, tokens, lists, tenant, tasks, stopping })
+    }
+
+    /// Follows the log, opens approvals and applies deadlines until [`Worker::stop`]. No task of it runs
+    /// afterwards.
+    pub async fn run(self: Arc<Self>) {
+        let (mut opening, mut sending) = (JoinSet::new(), JoinSet::new());
+        let mut stopping = self.stopping.subscribe();
+        let Tasks { follower, opener, timers, sender } = &*self.tasks;
+        let work = async {
+            tokio::join!(
+                follower.run(),
+                Arc::clone(opener).run(&mut opening),
+                Arc::clone(sender).run(&mut sending),
+                timers.run(),
+            )
+        };
+        tokio::select! {
+            _ = work => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+        // These tasks use the runtime's timers, so they must end before the runtime does.
+        tokio::join!(opening.shutdown(), sending.shutdown());
+    }
+
+    /// Makes [`Worker::run`] end.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Reads approvals.
+    pub fn reader(&self) -> &ApprovalReader {
+        &self.commands.reader
+    }
+
+    /// Whether decisions are possible, and the rules in force.
+    pub fn readiness(&self) -> &Readiness {
+        &self.commands.readiness
+    }
+
+    /// Makes cards.
+    pub fn cards(&self) -> &CardMaker {
+        &self.commands.cards
+    }
+
+    /// Hints for data planes. Only the first caller gets the receiver.
+    pub fn hints(&self) -> Option<mpsc::Receiver<Hint>> {
+        self.commands.reader.registry.hints()
+    }
+}
+
+/// The rules and people in the folder of a tenant.
+fn files_of(tenant: Arc<Tenant>, dir: PathBuf, connections: Connections) -> Files {
+    Box::new(move |applied| {
+        let setup = Setup::load(&dir, &tenant.name, &connections)?;
+        let is_applied = applied
+            .is_some_and(|body| tenant.with_keys(|ring| setup.is_applied(body, ring.salt_key())));
+        Ok((setup, is_applied))
+    })
+}

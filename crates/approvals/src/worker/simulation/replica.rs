@@ -1,0 +1,425 @@
+//! One journal that loses, delays and doubles what is appended, and the replicas that post it. The log is the one that
+//! ships (`post::Log`), over a store in memory.
+
+use crate::{
+    error::Error,
+    log::{Clocks, Extent, Log as Port},
+};
+use futures_util::future::BoxFuture;
+use ledger::{
+    disclosure::Seed,
+    entry::{Kind, Payload, View},
+    envelope::{self, Place},
+    ident::Ident,
+    journal::{self, Headers, Subject},
+    keyring::Keyring,
+    ledger::Error as LedgerError,
+    post::{APPROVAL, Arrival, EVIDENCE, Log, Outcome, Prepared},
+    store::{self, Changes, Family, LogNumber, Memory, Read as _},
+    system::{KeyUse, Rules},
+    time::Nanos,
+};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard},
+    task::Poll,
+    time::Duration,
+};
+
+/// Random numbers that follow from a seed (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+
+    /// True once in `n` times.
+    pub fn once_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+#[derive(Clone)]
+struct Message {
+    subject: Subject,
+    headers: Headers,
+    body: Vec<u8>,
+    time: Nanos,
+    expected: Option<u64>,
+}
+
+/// What all servers share: the journal, its clock, and chance.
+pub struct World {
+    pub random: Random,
+    /// The true time, which is the journal's.
+    pub time: Nanos,
+    /// False once everything is to work again.
+    pub faults: bool,
+    messages: Vec<Message>,
+    last: BTreeMap<String, u64>,
+    /// Appends that the network still holds.
+    late: Vec<Message>,
+    /// How often each fault happened.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let time = Nanos(1_800_000_000_000_000_000);
+        let (messages, late) = (Vec::new(), Vec::new());
+        let (last, counts) = (BTreeMap::new(), BTreeMap::new());
+        Self { random: Random(seed), time, faults: true, messages, last, late, counts }
+    }
+
+    fn happens(&mut self, fault: &'static str, n: u64) -> bool {
+        let happens = self.faults && self.random.once_in(n);
+        *self.counts.entry(fault).or_default() += u64::from(happens);
+        happens
+    }
+
+    /// Stores a message. `None` if it lost compare-and-swap.
+    fn store(&mut self, mut message: Message) -> Option<u64> {
+        let name = message.subject.to_string();
+        let last = self.last.get(&name).copied().unwrap_or(0);
+        if message.expected.is_some_and(|expected| expected != last) {
+            return None;
+        }
+        message.time = self.time;
+        self.messages.push(message);
+        let seq = self.messages.len() as u64;
+        self.last.insert(name, seq);
+        Some(seq)
+    }
+
+    /// Publishes an event of a gateway.
+    pub fn publish(&mut self, body: Vec<u8>) {
+        let subject = Subject::parse("decisions.gw").expect("a subject");
+        let (headers, time) = (Headers::default(), self.time);
+        self.store(Message { subject, headers, body, time, expected: None });
+    }
+
+    /// One of the late appends arrives, if there is one.
+    pub fn deliver_late(&mut self) {
+        if !self.late.is_empty() {
+            let at = self.random.below(self.late.len() as u64) as usize;
+            let message = self.late.swap_remove(at);
+            self.store(message);
+        }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.messages.len() as u64
+    }
+}
+
+/// The log of one server, and its clock.
+pub struct Replica {
+    pub world: Arc<Mutex<World>>,
+    tenant: Ident,
+    keyring: Arc<Keyring>,
+    held: Mutex<Held>,
+    /// Nanoseconds by which this server's clock is ahead.
+    pub ahead: Mutex<i64>,
+}
+
+struct Held {
+    log: Log,
+    memory: Memory,
+    /// Outcomes by sequence.
+    outcomes: Vec<Outcome>,
+    approvals: BTreeMap<Ident, Vec<(u64, u8)>>,
+}
+
+impl Replica {
+    pub fn new(world: &Arc<Mutex<World>>, tenant: &Ident, keyring: &Arc<Keyring>) -> Self {
+        let held = Mutex::new(Held::new(tenant));
+        let (world, tenant) = (Arc::clone(world), tenant.clone());
+        Self { world, tenant, keyring: Arc::clone(keyring), held, ahead: Mutex::new(0) }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap()
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// The server lost what it had posted, and posts the journal again from its beginning.
+    pub fn forget(&self) {
+        *self.held() = Held::new(&self.tenant);
+    }
+
+    /// Posts at most `max` messages that the journal holds.
+    pub fn post(&self, max: u64) {
+        let mut held = self.held();
+        let from = held.log.position.posted;
+        let to = (from + max).min(self.world().len());
+        for seq in from + 1..=to {
+            let message = self.world().messages[seq as usize - 1].clone();
+            held.post(seq, message, self.keyring.salt_key());
+        }
+    }
+
+    /// The root, and all entries.
+    pub fn whole(&self) -> (String, Vec<Vec<u8>>) {
+        let held = self.held();
+        let size = held.log.position.size;
+        let entries = (0..size).map(|index| held.entry(index).expect("posted")).collect();
+        (held.log.edge.root().to_string(), entries)
+    }
+
+    fn message(&self, subject: &Subject, body: &[u8], expected: Option<u64>) -> Message {
+        let after = expected.unwrap_or_else(|| self.held().last_on(subject));
+        let place = Place { tenant: &self.tenant, epoch: 1, subject, expected: after };
+        let key = &self.keyring.vkeys(KeyUse::Journal)[0];
+        let signature = envelope::sign(self.keyring.signer(key).unwrap(), place, body);
+        let headers = Headers { signature: Some(signature), ..Headers::default() };
+        let (subject, body, expected) = (subject.clone(), body.to_vec(), Some(after));
+        Message { subject, headers, body, time: Nanos(0), expected }
+    }
+
+    /// Appends without faults, and posts here at once: how the log begins.
+    pub fn begin(&self, topic: &str, body: &[u8]) {
+        let subject = Subject::parse(topic).unwrap();
+        let message = self.message(&subject, body, None);
+        self.world().store(message).unwrap();
+        self.post(u64::MAX >> 1);
+    }
+
+    /// Appends once, with what may happen to it.
+    fn append_once(&self, message: Message) -> Result<u64, Error> {
+        let mut world = self.world();
+        if world.happens("lost", 12) {
+            return Err(Error::Unknown);
+        }
+        if world.happens("late", 12) {
+            world.late.push(message);
+            return Err(Error::Unknown);
+        }
+        let doubled = world.happens("doubled", 8).then(|| message.clone());
+        let stored = world.store(message);
+        if let Some(again) = doubled {
+            world.store(again);
+        }
+        let conflict = LedgerError::Journal(journal::Error::Conflict);
+        let seq = stored.ok_or(Error::Ledger(conflict))?;
+        if world.happens("answer lost", 12) { Err(Error::Unknown) } else { Ok(seq) }
+    }
+}
+
+impl Held {
+    fn new(tenant: &Ident) -> Self {
+        let log = Log::new(tenant.clone(), LogNumber(1), "log.example/acme".into(), "sim".into());
+        let (memory, outcomes, approvals) = (Memory::default(), Vec::new(), BTreeMap::new());
+        Self { log, memory, outcomes, approvals }
+    }
+
+    fn post(&mut self, seq: u64, message: Message, salt_key: &[u8; 32]) {
+        let Message { subject, headers, body, time, .. } = message;
+        let (arrival, seed) = (Arrival { seq, time }, Seed::derive(salt_key, 1, seq));
+        let mut prepared = Prepared::new(Some(subject), headers, body, seed);
+        let before = self.log.position.size;
+        let mut changes = Changes::new(&self.memory);
+        let outcome = self.log.post(&mut changes, arrival, &mut prepared).unwrap();
+        self.log.seal(&mut changes, (arrival, &prepared));
+        let writes: Vec<_> = changes.into_writes().collect();
+        self.memory.apply(writes.into_iter());
+        self.outcomes.push(outcome);
+        for index in before..self.log.position.size {
+            self.index(index);
+        }
+    }
+
+    fn index(&mut self, index: u64) {
+        let entry = self.entry(index).expect("posted");
+        let view = View::parse(&entry).unwrap();
+        let kind = match view.kind {
+            Kind::Approval => APPROVAL,
+            Kind::Evidence => EVIDENCE,
+            _ => return,
+        };
+        let named = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok());
+        if let Some(id) = named {
+            self.approvals.entry(id).or_default().push((index, kind));
+        }
+    }
+
+    fn entry(&self, index: u64) -> Option<Vec<u8>> {
+        self.memory.get(Family::Entries, &LogNumber(1).numbered(index)).unwrap()
+    }
+
+    fn last_on(&self, subject: &Subject) -> u64 {
+        self.log.last_on(&Changes::new(&self.memory), subject).unwrap()
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { size: self.log.position.size, posted: self.log.position.posted }
+    }
+
+    fn last_rules(&self) -> Option<(u64, Rules)> {
+        let of = |index: u64| -> Option<Rules> {
+            let entry = self.entry(index)?;
+            let view = View::parse(&entry)?;
+            (view.kind == Kind::Rules).then(|| view.event_as())?
+        };
+        (0..self.log.position.size).rev().find_map(|index| Some((index, of(index)?)))
+    }
+}
+
+impl Port for Replica {
+    fn tenant(&self) -> &Ident {
+        &self.tenant
+    }
+
+    fn extent(&self) -> Extent {
+        self.held().extent()
+    }
+
+    fn until<'a>(
+        &'a self,
+        reached: &'a (dyn Fn(Extent) -> bool + Send + Sync),
+    ) -> BoxFuture<'a, bool> {
+        // The schedule asks every waiting task again and again, so nobody must be woken.
+        Box::pin(std::future::poll_fn(move |_| {
+            if reached(self.extent()) { Poll::Ready(true) } else { Poll::Pending }
+        }))
+    }
+
+    fn halted(&self) -> Option<String> {
+        None
+    }
+
+    fn halt(&self, reason: String) {
+        panic!("the log was halted: {reason}");
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
+        Ok(self.held().entry(index))
+    }
+
+    fn entries(
+        &self,
+        range: Range<u64>,
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), store::Error> {
+        for index in range {
+            let entry = self.held().entry(index).expect("posted");
+            visit(index, &entry);
+        }
+        Ok(())
+    }
+
+    fn payload(&self, index: u64, _entry: &[u8]) -> Result<Payload, store::Error> {
+        Ok(self.stored_payload(index)?.expect("posted"))
+    }
+
+    fn stored_payload(&self, index: u64) -> Result<Option<Payload>, store::Error> {
+        let payload = self.held().memory.get(Family::Payload, &LogNumber(1).numbered(index))?;
+        Ok(payload.map(|bytes| Payload::decode(&bytes).expect("a payload")))
+    }
+
+    fn of_approval(&self, id: &Ident) -> Result<Vec<(u64, u8)>, store::Error> {
+        Ok(self.held().approvals.get(id).cloned().unwrap_or_default())
+    }
+
+    fn lacks_rows(&self, _id: &Ident, _opening: u64) -> Result<bool, store::Error> {
+        Ok(false)
+    }
+
+    fn last_on(&self, subject: &Subject) -> Result<u64, store::Error> {
+        Ok(self.held().last_on(subject))
+    }
+
+    fn last_clock(&self) -> Option<u64> {
+        self.held().log.position.clock
+    }
+
+    fn rules_index(&self) -> Option<u64> {
+        self.held().last_rules().map(|(index, _)| index)
+    }
+
+    fn rules(&self) -> Result<Option<(u64, Rules)>, store::Error> {
+        Ok(self.held().last_rules())
+    }
+
+    fn place(&self) -> Result<Option<Vec<u8>>, store::Error> {
+        Ok(None)
+    }
+
+    fn keep_place(&self, _place: &[u8]) -> Result<(), store::Error> {
+        Ok(())
+    }
+
+    fn newer<'a>(
+        &'a self,
+        subject: &'a Subject,
+        posted: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, Error>> {
+        Box::pin(async move {
+            let last = self.world().last.get(&subject.to_string()).copied();
+            Ok(last.filter(|seq| *seq > posted))
+        })
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let held = self.world().len();
+            self.until(&|extent| extent.posted >= held).await;
+            Ok(())
+        })
+    }
+
+    fn append<'a>(
+        &'a self,
+        subject: &'a Subject,
+        body: &'a [u8],
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            let seq = loop {
+                match self.append_once(self.message(subject, body, expected)) {
+                    Err(error) if error.is_conflict() && expected.is_none() => {
+                        self.catch_up().await?;
+                    }
+                    done => break done?,
+                }
+            };
+            self.until(&|extent| extent.posted >= seq).await;
+            match &self.held().outcomes[seq as usize - 1] {
+                Outcome::Posted { index } => Ok(*index),
+                _ => Err(Error::Unknown),
+            }
+        })
+    }
+}
+
+impl Clocks for Replica {
+    fn now(&self) -> Nanos {
+        let time = i128::from(self.world().time.0) + i128::from(*self.ahead.lock().unwrap());
+        Nanos(u64::try_from(time).unwrap_or(0))
+    }
+
+    fn since_boot(&self) -> Duration {
+        Duration::from_nanos(self.world().time.0)
+    }
+
+    fn of_journal(&self) -> BoxFuture<'_, Result<Nanos, journal::Error>> {
+        let time = self.world().time;
+        Box::pin(async move { Ok(time) })
+    }
+
+    fn connects(&self) -> u64 {
+        0
+    }
+
+    fn wrong(&self) -> Option<String> {
+        None
+    }
+}
