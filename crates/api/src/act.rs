@@ -4,8 +4,8 @@
 
 use crate::app::App;
 use ledger::{
+    Error,
     journal::Subject,
-    ledger::Error,
     log::merkle::Tiles as _,
     post::SYSTEM,
     system::{By, Command, Reason},

@@ -9,11 +9,10 @@ use approvals::{
     worker::{self, Worker},
 };
 use ledger::{
-    chores, follow,
+    Error, Journals, Ledger, chores, follow,
     ident::Ident,
     journal::{Journal, jetstream},
     keyring,
-    ledger::{Error, Journals, Ledger},
     scrub::Scrub,
     system::{Access, AccessKey, Role},
     tenant::Tenant,

@@ -6,7 +6,7 @@ use approvals::{
     secret, slack,
     teams::{self, webhook},
 };
-use ledger::{ident::Ident, ledger::Error};
+use ledger::{Error, ident::Ident};
 use std::path::Path;
 use zeroize::Zeroizing;
 

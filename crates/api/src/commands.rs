@@ -49,8 +49,8 @@ impl Failed {
     }
 }
 
-impl From<ledger::ledger::Error> for Failed {
-    fn from(error: ledger::ledger::Error) -> Self {
+impl From<ledger::Error> for Failed {
+    fn from(error: ledger::Error) -> Self {
         Self::new(EXIT_FAILED, error.to_string())
     }
 }

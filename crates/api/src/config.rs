@@ -10,9 +10,9 @@ pub use file::*;
 use crate::limits::{self, Shares};
 use approvals::setup::{Chat, Connections};
 use ledger::{
+    Options,
     ident::Ident,
     journal::jetstream,
-    ledger::Options,
     store::rocks::{Compression, Opening},
 };
 use std::{

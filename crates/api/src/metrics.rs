@@ -4,7 +4,7 @@ mod own;
 
 use crate::{app::App, vitals::CODES};
 use axum::http::StatusCode;
-use ledger::ledger::Ledger;
+use ledger::Ledger;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use decider::{approval::Refusal, words};
-use ledger::{journal, ledger::Error as LedgerError, store};
+use ledger::{Error as LedgerError, journal, store};
 use serde::Serialize;
 
 /// Seconds a caller shall wait before it tries again.

@@ -7,8 +7,8 @@
 
 use crate::{app::App, auth::Caller};
 use ledger::{
+    Error,
     ident::Ident,
-    ledger::Error,
     system::{Access, KeyId},
     tenant::Tenant,
 };

@@ -19,7 +19,7 @@ pub enum Error {
     Unknown,
     /// The ledger refused or failed.
     #[error(transparent)]
-    Ledger(#[from] ledger::ledger::Error),
+    Ledger(#[from] ledger::Error),
     /// Reading failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -31,6 +31,6 @@ pub enum Error {
 impl Error {
     /// True if an append lost compare-and-swap.
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Ledger(ledger::ledger::Error::Journal(journal::Error::Conflict)))
+        matches!(self, Self::Ledger(ledger::Error::Journal(journal::Error::Conflict)))
     }
 }

@@ -4,11 +4,10 @@
 use crate::error::Error;
 use futures_util::future::BoxFuture;
 use ledger::{
-    clock,
+    Error as Failure, Ledger, clock,
     entry::Payload,
     ident::Ident,
     journal::{self, Subject},
-    ledger::{Error as Failure, Ledger},
     post::Outcome,
     store,
     system::Rules,

@@ -23,7 +23,7 @@ use crate::{
 };
 use backlog::{Backlog, Opener};
 use follow::Follower;
-use ledger::{ledger::Ledger, tenant::Tenant};
+use ledger::{Ledger, tenant::Tenant};
 use std::{path::PathBuf, sync::Arc};
 use timers::Timers;
 use tokio::{

@@ -26,7 +26,51 @@ pub fn phase(phase: Phase, end_reason: Option<&str>) -> &'static str {
 
 /// A refusal in words, and what to do. `you` is the person or the gateway that sent the command.
 pub fn refusal(refusal: Refusal) -> &'static str {
-    refusal.advice()
+    match refusal {
+        Refusal::NotFound | Refusal::NotYours => "There is no approval here that you may see.",
+        Refusal::Malformed => {
+            "A reason is a code of 1 to 64 characters a-z, 0-9 and _; an id has 1 to 128 characters."
+        }
+        Refusal::Corrupt => {
+            "This approval is halted, because its history could not have happened. Tell the operator. The gateway must publish a new decision."
+        }
+        Refusal::NotNow => "This is not possible in the approval's present state. Read it again.",
+        Refusal::TooLate => {
+            "The deadline of the approval or of its token has passed: nothing was permitted. If the approval is over, the gateway must publish a new decision."
+        }
+        Refusal::NotLinked => "This account is not linked to a person. Give its id to an admin.",
+        Refusal::NotEligible => "You are in no group that is asked, or you are disabled.",
+        Refusal::OwnCall => "You own this agent, so somebody else must review the call.",
+        Refusal::OwnerUnknown => {
+            "The agent's owner is unknown, and the rule demands a known owner: nobody can approve."
+        }
+        Refusal::AlreadyReviewed => "You have already reviewed the call. A denial is final.",
+        Refusal::DigestMismatch => {
+            "This is not the call that was shown or approved. Read the approval again; another call needs a new decision."
+        }
+        Refusal::NotShown => {
+            "The call can't be shown whole, or was erased, so it can't be approved. The gateway must publish a smaller one."
+        }
+        Refusal::Stale => {
+            "The approval has changed since it was shown. Read it again, then repeat."
+        }
+        Refusal::StepUp => {
+            "The rule needs a recent sign-in on the web page. Sign in there again, then review."
+        }
+        Refusal::RuleChanged => {
+            "Another rule is in force for this call now. The gateway must publish a new decision."
+        }
+        Refusal::TooManyMints => {
+            "This approval has no tokens left. The gateway must publish a new decision."
+        }
+        Refusal::TokenNotLive => {
+            "This is not the valid token of the approval. Ask for the valid one."
+        }
+        Refusal::AlreadyRedeemed => {
+            "The token was already redeemed. Another redemption of it releases nothing."
+        }
+        Refusal::AlreadyReported => "Another outcome was already reported, and counts.",
+    }
 }
 
 /// For a person whose review was refused.

@@ -30,7 +30,7 @@ pub mod json;
 #[cfg(feature = "rocksdb")]
 pub mod keyring;
 #[cfg(feature = "rocksdb")]
-pub mod ledger;
+mod ledger;
 pub mod leftover;
 pub mod log;
 pub mod media;
@@ -53,3 +53,9 @@ pub mod timing;
 pub mod verify;
 #[cfg(feature = "rocksdb")]
 pub mod writer;
+
+#[cfg(feature = "rocksdb")]
+pub use ledger::{
+    Batch, CATCH_UP_WAIT, Error, Journals, Ledger, Options, POST_WAIT, QUEUE_WAIT, check_batch,
+    check_seal, list_logs, load_log, origin, random_salt,
+};

@@ -1,6 +1,10 @@
 //! One tenant's log as all but the writer see it: what is published, whether it is halted, whether it may
 //! append.
 
+mod outcomes;
+
+pub use outcomes::Followed;
+
 use crate::{
     clock::{APART_MAX, Clock, WallClock, Wrong, later},
     guard::Mark,
@@ -14,8 +18,8 @@ use crate::{
     system::{ClaimId, KeyUse},
     time::Nanos,
 };
+use outcomes::Outcomes;
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,22 +31,8 @@ use tokio::sync::{Semaphore, watch};
 /// Most messages of one tenant that may wait here. Further ones wait in their callers.
 pub const QUEUE_MESSAGES_MAX: usize = 8192;
 
-/// Most outcomes of followed messages that are remembered for the tasks that appended them.
-const OUTCOMES_MAX: usize = 65_536;
-
 /// Time for which a refusal by the journal is reported. If the tenant keeps sending, it is refused again.
 const REFUSED_LATELY: Duration = Duration::from_secs(30);
-
-/// Outcome of one followed message. The salt identifies the message.
-#[derive(Clone, Debug)]
-pub struct Followed {
-    /// Journal sequence of the message.
-    pub seq: u64,
-    /// Its `Countersign-Salt` header.
-    pub salt: Option<String>,
-    /// Outcome of the message.
-    pub outcome: Outcome,
-}
 
 /// A handle on a tenant. Shared; holds no lock while waiting.
 pub struct Tenant {
@@ -71,7 +61,7 @@ pub struct Tenant {
     waiting: RwLock<Option<String>>,
     /// True once its journal was compared, since start, with what is posted.
     compared: AtomicBool,
-    outcomes: Mutex<VecDeque<Followed>>,
+    outcomes: Outcomes,
     must_reach: Mutex<Option<Mark>>,
     unsigned: AtomicU64,
     receipts_dropped: AtomicU64,
@@ -82,20 +72,19 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A handle that shows `published`.
+    /// A handle on `log` that shows `published`.
     pub fn new(
-        name: Ident,
-        number: LogNumber,
-        origin: String,
+        log: &Log,
         keyring: Keyring,
-        (journal, position): (Journal, Position),
+        journal: Journal,
         published: Published,
         clock: WallClock,
     ) -> Self {
+        let position = log.position.clone();
         Self {
-            name,
-            number,
-            origin,
+            name: log.tenant.clone(),
+            number: log.number,
+            origin: log.origin.clone(),
             queue: Arc::new(Semaphore::new(QUEUE_MESSAGES_MAX)),
             erasing: tokio::sync::Mutex::new(()),
             keyring: RwLock::new(keyring),
@@ -109,7 +98,7 @@ impl Tenant {
             halted: RwLock::new(None),
             waiting: RwLock::new(None),
             compared: AtomicBool::new(true),
-            outcomes: Mutex::default(),
+            outcomes: Outcomes::default(),
             must_reach: Mutex::default(),
             unsigned: AtomicU64::new(0),
             receipts_dropped: AtomicU64::new(0),
@@ -328,20 +317,13 @@ impl Tenant {
 
     /// Remembers outcomes of followed messages for a while.
     pub(crate) fn remember(&self, new: Vec<Followed>) {
-        let mut outcomes = self.outcomes.lock().expect("no holder of the lock panics");
-        outcomes.extend(new);
-        let excess = outcomes.len().saturating_sub(OUTCOMES_MAX);
-        outcomes.drain(..excess);
+        self.outcomes.remember(new);
     }
 
     /// Outcome of the message at `seq` that carried `salt`. `None` if it was too long ago, or if another
     /// message was posted under that sequence because the broker assigned it twice.
     pub fn outcome(&self, seq: u64, salt: &str) -> Option<Outcome> {
-        let outcomes = self.outcomes.lock().expect("no holder of the lock panics");
-        // They are ascending, because a new epoch, which assigns sequences again, begins with a new process.
-        let at = outcomes.partition_point(|followed| followed.seq < seq);
-        let found = outcomes.get(at).filter(|followed| followed.seq == seq)?;
-        (found.salt.as_deref() == Some(salt)).then(|| found.outcome.clone())
+        self.outcomes.find(seq, salt)
     }
 
     /// The mark that a restored backup must reach before it signs again.

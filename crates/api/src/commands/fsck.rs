@@ -9,12 +9,13 @@ use crate::{
 use decider::approval::Audit;
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{
+    check_seal,
     fsck::{self, Replay, Report},
     guard::{Guard, Mark},
     ident::Ident,
     journal::{self, jetstream},
     keyring::{self, Keyring},
-    ledger::{check_seal, list_logs, origin},
+    list_logs, origin,
     post::Log,
     seal,
     store::{Family, LogNumber, Read as _, rocks::Rocks},

@@ -87,8 +87,8 @@ async fn adopt(app: &Arc<App>, name: &Ident) -> Result<(), Failed> {
     };
     let stream = ledger::journal::jetstream::Jetstream::open(broker, name)
         .await
-        .map_err(ledger::ledger::Error::from)?;
-    let identity = stream.state().await.map_err(ledger::ledger::Error::from)?.identity;
+        .map_err(ledger::Error::from)?;
+    let identity = stream.state().await.map_err(ledger::Error::from)?.identity;
     let tenant = app.ledger.adopt_tenant(name, Journal::JetStream(stream), &identity)?;
     say(&format!("{} will be posted again from its journal by `countersign serve`", tenant.origin));
     say(&dim(

@@ -9,13 +9,13 @@ use crate::{
     terminal::{dim, say, warn},
 };
 use ledger::{
-    follow, fsck,
+    Error, check_seal, follow, fsck,
     gone::Hole,
     guard::Guard,
     ident::Ident,
     journal::{Journal, jetstream},
     keyring::{self, Keyring},
-    ledger::{Error, check_seal, list_logs, load_log, origin},
+    list_logs, load_log, origin,
     post::Log,
     recover,
     store::rocks::Rocks,
@@ -125,17 +125,8 @@ async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
     }
     let keyring = Keyring::open(&config.file.keys_dir, &log.tenant).map_err(Error::from)?;
     let published = writer::published(log, String::new());
-    let journal = (Journal::JetStream(stream.clone()), log.position.clone());
-    let (name, origin) = (log.tenant.clone(), log.origin.clone());
-    let tenant = Tenant::new(
-        name,
-        log.number,
-        origin,
-        keyring,
-        journal,
-        published,
-        ledger::clock::wall_clock,
-    );
+    let (journal, clock) = (Journal::JetStream(stream.clone()), ledger::clock::wall_clock);
+    let tenant = Tenant::new(log, keyring, journal, published, clock);
     for (from, to) in holes {
         let hole = Hole { from, to, by: By::Command { command: Command::Recover } };
         follow::append_gap(&tenant, &stream, &hole).await.map_err(Error::from)?;
@@ -168,17 +159,8 @@ async fn journal_loss(
     };
     let keyring = Keyring::open(&config.file.keys_dir, &log.tenant).map_err(Error::from)?;
     let published = writer::published(&log, String::new());
-    let journal = (Journal::JetStream(stream.clone()), log.position.clone());
-    let (name, origin) = (log.tenant.clone(), log.origin.clone());
-    let tenant = Tenant::new(
-        name,
-        log.number,
-        origin,
-        keyring,
-        journal,
-        published,
-        ledger::clock::wall_clock,
-    );
+    let (journal, clock) = (Journal::JetStream(stream.clone()), ledger::clock::wall_clock);
+    let tenant = Tenant::new(&log, keyring, journal, published, clock);
     let why = why.map(|why| why.to_string());
     let done =
         recover::accept_journal_loss(store, guard, &tenant, log, (&stream, why.as_deref())).await?;

@@ -2,7 +2,7 @@
 //! about this process.
 
 use ledger::{
-    ledger::Ledger,
+    Ledger,
     timing::{Histogram, Reading},
 };
 use prometheus_client::{

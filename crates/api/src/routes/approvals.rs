@@ -57,7 +57,7 @@ impl Asking {
     pub fn new(app: &App, headers: &HeaderMap, tenant: &str) -> Result<Self, Problem> {
         let (tenant, caller) = app.caller(headers, tenant, ANY)?;
         if let Some(reason) = tenant.halted() {
-            return Err(ledger::ledger::Error::Halted(reason).into());
+            return Err(ledger::Error::Halted(reason).into());
         }
         let worker = app.worker(&tenant.name).ok_or_else(Problem::not_found)?;
         Ok(Self { tenant, worker, caller })

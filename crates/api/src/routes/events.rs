@@ -12,10 +12,10 @@ use axum::{
     http::{HeaderMap, header},
 };
 use ledger::{
+    Batch,
     event::Refused,
     ident::Ident,
     journal::{Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Headers, Subject},
-    ledger::Batch,
     media::Media,
     post::Outcome,
     system::Role,

@@ -235,7 +235,7 @@ pub async fn rotate(
         let detail = "The last rotation still overlaps: two keys sign. Rotate when it is over.";
         return Err(Problem::new(Code::Conflict, detail));
     }
-    let vkey = tenant.generate_key(usage).map_err(ledger::ledger::Error::from)?;
+    let vkey = tenant.generate_key(usage).map_err(ledger::Error::from)?;
     let text = vkey.to_string();
     let reason = app.keep_reason(&tenant, "key", why.as_ref()).await?;
     let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by: caller.by(), reason };

@@ -13,7 +13,7 @@ use axum::{
     response::Response,
 };
 use ledger::{
-    ledger::Error,
+    Error,
     log::{checkpoint::Checkpoint, merkle, receipt::Receipt, tile::Tile},
     reader::Reader,
     store,

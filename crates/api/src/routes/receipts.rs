@@ -47,7 +47,7 @@ pub async fn receipt(
     if tenant.published().checkpoint.is_empty()
         && let Some(reason) = tenant.halted()
     {
-        return Err(ledger::ledger::Error::Halted(reason).into());
+        return Err(ledger::Error::Halted(reason).into());
     }
     let (published, index) = match (&query.index, &query.producer, &query.source, &query.id) {
         (Some(index), None, None, None) => {

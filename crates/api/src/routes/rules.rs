@@ -14,7 +14,7 @@ use axum::{
     http::HeaderMap,
 };
 use ledger::{
-    ledger::random_salt,
+    random_salt,
     system::{By, Role, Rules},
     tenant::Tenant,
 };

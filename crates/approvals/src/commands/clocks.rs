@@ -4,10 +4,10 @@
 use super::Error;
 use crate::log::Clocks;
 use ledger::{
+    Error as LedgerError,
     clock::{APART_MAX, apart},
     ident::Ident,
     journal,
-    ledger::Error as LedgerError,
     time::Nanos,
 };
 use std::{

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{log::Log, setup::Setup};
 use decider::approval::Phase;
-use ledger::{ident::Ident, ledger::CATCH_UP_WAIT};
+use ledger::{CATCH_UP_WAIT, ident::Ident};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -28,7 +28,7 @@ impl Lists {
         let reached = followed.wait_for(|followed| *followed >= size);
         match tokio::time::timeout(CATCH_UP_WAIT, reached).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(ledger::ledger::Error::Behind.into()),
+            _ => Err(ledger::Error::Behind.into()),
         }
     }
 

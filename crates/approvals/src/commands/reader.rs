@@ -8,9 +8,9 @@ use super::{Error, PUBLISHED_WAIT, brief::over_since, registry::Registry};
 use crate::{history::Approval, log::Log};
 use decider::decision::{Decision, Fields, Frozen};
 use ledger::{
+    Error as LedgerError,
     ident::Ident,
     journal::Subject,
-    ledger::Error as LedgerError,
     store::{self, Error::Corrupt},
 };
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::{Error, clocks::ClockCheck, registry::Registry, rules::RulesInForce};
 use crate::{log::Log, setup::Setup};
-use ledger::ledger::Error as LedgerError;
+use ledger::Error as LedgerError;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 

@@ -117,7 +117,7 @@ impl Tokens {
         let kid = approval.state.token.as_ref().map_or("", |token| token.kid.as_str());
         let key = token::key_of(&keys, kid).ok_or(token::Error::UnknownKey)?;
         let token = self.tenant.with_keys(|ring| -> Result<String, Error> {
-            let signer = ring.signer(key).map_err(ledger::ledger::Error::from)?;
+            let signer = ring.signer(key).map_err(ledger::Error::from)?;
             Ok(token::mint(&claims, signer)?)
         })?;
         Ok(Minted { token, claims })

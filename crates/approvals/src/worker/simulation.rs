@@ -4,13 +4,16 @@
 //! Judged are the same things that an auditor judges: `AuditAll` over the entries, what callers were told against what
 //! the log says, equal roots on every replica; and that work still gets done.
 
+mod clients;
 mod replica;
+mod world;
 
 use super::{backlog::Backlog, follow::Follower, timers::Timers};
 use crate::{
     commands::{Commands, Done, Error, Review},
     setup::Setup,
 };
+use clients::{Paused, Told, word};
 use decider::{
     approval::{AuditAll, Auth, Choice, Command, Method, Outcome, Phase, Via},
     call::{Call, approval_id},
@@ -24,7 +27,7 @@ use ledger::{
     keyring::Keyring,
     system::{By, Command as ByCommand, Genesis, KeyText, KeyUse},
 };
-use replica::{Replica, World};
+use replica::Replica;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -32,6 +35,7 @@ use std::{
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
+use world::World;
 
 const RULES: &str = r#"
 [[rule]]
@@ -62,14 +66,6 @@ const STEPS: u64 = 1_500;
 const CALLS: u64 = 4;
 const SECOND: u64 = 1_000_000_000;
 
-/// What a caller was told.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
-    Redeemed { redemption_id: String },
-    Reviewed { by: Ident, choice: &'static str },
-    Reported { outcome: &'static str },
-}
-
 type Task = Pin<Box<dyn Future<Output = Option<(Ident, Told)>>>>;
 
 /// One worker's process: it loses all of this when it restarts.
@@ -79,14 +75,6 @@ struct Process {
     backlog: Arc<Backlog>,
     cursor: u64,
     tasks: Vec<Task>,
-}
-
-/// One call of an agent.
-#[derive(Clone)]
-struct Paused {
-    id: Ident,
-    digest: String,
-    event: Vec<u8>,
 }
 
 struct Simulation {
@@ -104,23 +92,6 @@ fn ident(text: &str) -> Ident {
 
 fn setup() -> Setup {
     Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap()
-}
-
-fn paused(number: u64) -> Paused {
-    let (tenant, id) = (ident("acme"), format!("c-{number}"));
-    let params = json::parse(br#"{"amount":125000}"#).unwrap();
-    let (agent, tool, action) = ("payments-bot", "bank", "transfer");
-    let nonce = format!("nonce-{number}");
-    let call =
-        Call { nonce: &nonce, tenant: &tenant, agent, run: None, tool, action, params: &params };
-    let digest = call.digest();
-    let event = serde_json::json!({"specversion": "1.0", "id": id, "source": "/gw",
-        "type": ledger::event::DECISION, "time": "2027-01-15T08:00:00Z",
-        "data": {"agent": {"id": agent}, "tool": {"name": tool, "action": action},
-            "verdict": "approval_needed", "mode": "enforce", "call": {"digest": digest},
-            "payload": {"params": {"amount": 125_000}, "nonce": nonce}}});
-    let scope = Scope { producer: "gw", source: "/gw", id: &id };
-    Paused { id: approval_id(&tenant, scope), digest, event: event.to_string().into_bytes() }
 }
 
 fn process(replica: &Arc<Replica>, setup: &Setup) -> Process {
@@ -162,7 +133,7 @@ impl Simulation {
         replicas[0].begin("system.genesis", &canonical::of(&genesis));
         replicas[0].begin("system.rules", &canonical::of(&rules));
         let processes = replicas.iter().map(|replica| process(replica, &setup)).collect();
-        let calls = (0..CALLS).map(paused).collect();
+        let calls = (0..CALLS).map(clients::paused).collect();
         Self { world, replicas, processes, setup, calls, told: BTreeSet::new() }
     }
 
@@ -227,11 +198,11 @@ impl Simulation {
         let (what, who, random) = (self.chance(12), self.chance(3), self.chance(u64::MAX));
         let commands = self.processes[at].commands.clone();
         let task: Task = match what {
-            0..=5 => Box::pin(review(commands, call, who, what == 5)),
-            6 | 7 => Box::pin(mint(commands, call, random)),
-            8 | 9 => Box::pin(redeem(commands, call, random)),
-            10 => Box::pin(report(commands, call, random)),
-            _ => Box::pin(give_up(commands, call, random)),
+            0..=5 => Box::pin(clients::review(commands, call, who, what == 5)),
+            6 | 7 => Box::pin(clients::mint(commands, call, random)),
+            8 | 9 => Box::pin(clients::redeem(commands, call, random)),
+            10 => Box::pin(clients::report(commands, call, random)),
+            _ => Box::pin(clients::give_up(commands, call, random)),
         };
         self.processes[at].tasks.push(task);
     }
@@ -332,10 +303,6 @@ impl Simulation {
     }
 }
 
-fn word(choice: Choice) -> &'static str {
-    if choice == Choice::Approve { "approve" } else { "deny" }
-}
-
 /// Runs a future that waits for nothing.
 fn run<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
@@ -346,79 +313,6 @@ fn run<T>(future: impl Future<Output = T>) -> T {
         }
     }
     panic!("it waits for something");
-}
-
-/// What the caller was told, if it was accepted.
-fn accepted(done: Result<Done, Error>, told: Told) -> Option<(Ident, Told)> {
-    let done = done.ok().filter(|done| done.refused.is_none())?;
-    Some((done.approval.id, told))
-}
-
-async fn review(commands: Commands, call: Paused, who: u64, deny: bool) -> Option<(Ident, Told)> {
-    let by = ident(["p-ann", "p-bob", "p-cid"][who as usize]);
-    let seen = commands.reader.get(&call.id).await.ok()??;
-    let now = commands.readiness.clocks.now();
-    let choice = if deny { Choice::Deny } else { Choice::Approve };
-    let review = Review {
-        by: Some(by.clone()),
-        decision: choice,
-        via: Via::Web,
-        auth: Auth { method: Method::Key, at: now },
-        displayed_dig: call.digest,
-        version: seen.state.version,
-        shown_at: now,
-        comment: Some("as agreed".into()),
-        raw: None,
-    };
-    let done = commands.review(&call.id, review).await;
-    accepted(done, Told::Reviewed { by, choice: word(choice) })
-}
-
-async fn mint(commands: Commands, call: Paused, random: u64) -> Option<(Ident, Told)> {
-    let (enforcer, jti) = (ident("gw"), format!("{random:022}"));
-    let command = |world| Command::Mint {
-        world,
-        enforcer: enforcer.clone(),
-        jti: jti.clone(),
-        kid: "token-1".into(),
-    };
-    drop(commands.execute(&call.id, command).await);
-    None
-}
-
-async fn redeem(commands: Commands, call: Paused, random: u64) -> Option<(Ident, Told)> {
-    let seen = commands.reader.get(&call.id).await.ok()??;
-    let jti = seen.state.token?.jti;
-    // Few ids, so that some requests are repetitions.
-    let redemption_id = format!("r-{}", random % 3);
-    let enforcer = ident("gw");
-    let command = |world| Command::Redeem {
-        world,
-        enforcer: enforcer.clone(),
-        jti: jti.clone(),
-        digest: call.digest.clone(),
-        redemption_id: redemption_id.clone(),
-    };
-    let done = commands.execute(&call.id, command).await;
-    accepted(done, Told::Redeemed { redemption_id: redemption_id.clone() })
-}
-
-async fn report(commands: Commands, call: Paused, random: u64) -> Option<(Ident, Told)> {
-    let failed = random.is_multiple_of(3);
-    let (outcome, word) =
-        if failed { (Outcome::Failed, "failed") } else { (Outcome::Succeeded, "completed") };
-    let done = commands.report(&call.id, &ident("gw"), outcome).await;
-    accepted(done, Told::Reported { outcome: word })
-}
-
-/// Seldom: it ends the approval.
-async fn give_up(commands: Commands, call: Paused, random: u64) -> Option<(Ident, Told)> {
-    match random % 8 {
-        0 => drop(commands.cancel(&call.id, "producer:gw", "not_needed").await),
-        1 => drop(commands.revoke(&call.id, "p-ann", "changed_mind").await),
-        _ => {}
-    }
-    None
 }
 
 /// Runs one schedule. Returns how many approvals are in which phase, how often which fault happened, and what was told.

@@ -197,56 +197,5 @@ pub enum Refusal {
     AlreadyReported,
 }
 
-impl Refusal {
-    /// What the caller can do about the refusal.
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::NotFound | Self::NotYours => "There is no approval here that you may see.",
-            Self::Malformed => {
-                "A reason is a code of 1 to 64 characters a-z, 0-9 and _; an id has 1 to 128 characters."
-            }
-            Self::Corrupt => {
-                "This approval is halted, because its history could not have happened. Tell the operator. The gateway must publish a new decision."
-            }
-            Self::NotNow => "This is not possible in the approval's present state. Read it again.",
-            Self::TooLate => {
-                "The deadline of the approval or of its token has passed: nothing was permitted. If the approval is over, the gateway must publish a new decision."
-            }
-            Self::NotLinked => "This account is not linked to a person. Give its id to an admin.",
-            Self::NotEligible => "You are in no group that is asked, or you are disabled.",
-            Self::OwnCall => "You own this agent, so somebody else must review the call.",
-            Self::OwnerUnknown => {
-                "The agent's owner is unknown, and the rule demands a known owner: nobody can approve."
-            }
-            Self::AlreadyReviewed => "You have already reviewed the call. A denial is final.",
-            Self::DigestMismatch => {
-                "This is not the call that was shown or approved. Read the approval again; another call needs a new decision."
-            }
-            Self::NotShown => {
-                "The call can't be shown whole, or was erased, so it can't be approved. The gateway must publish a smaller one."
-            }
-            Self::Stale => {
-                "The approval has changed since it was shown. Read it again, then repeat."
-            }
-            Self::StepUp => {
-                "The rule needs a recent sign-in on the web page. Sign in there again, then review."
-            }
-            Self::RuleChanged => {
-                "Another rule is in force for this call now. The gateway must publish a new decision."
-            }
-            Self::TooManyMints => {
-                "This approval has no tokens left. The gateway must publish a new decision."
-            }
-            Self::TokenNotLive => {
-                "This is not the valid token of the approval. Ask for the valid one."
-            }
-            Self::AlreadyRedeemed => {
-                "The token was already redeemed. Another redemption of it releases nothing."
-            }
-            Self::AlreadyReported => "Another outcome was already reported, and counts.",
-        }
-    }
-}
-
 /// Events and refusal that a command results in.
 pub type Answer = crate::Decided<super::Event, Refusal>;

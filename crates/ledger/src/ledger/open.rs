@@ -175,9 +175,7 @@ impl Ledger {
         self.store.commit(changes.into_writes())?;
         let published = writer::published(&log, String::new());
         let journal = journal.unwrap_or_else(|| super::embedded(&self.store, &log));
-        let at = (journal, log.position.clone());
-        let tenant =
-            Tenant::new(name.clone(), number, origin, keyring, at, published, self.options.clock);
+        let tenant = Tenant::new(&log, keyring, journal, published, self.options.clock);
         let tenant = Arc::new(tenant.claiming(self.options.one_signer));
         // A replica with its old guard signs nothing until it has posted as far as was signed.
         let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
@@ -373,8 +371,7 @@ fn open_log(
         Check::Behind(mark) => Some(mark.clone()),
         Check::Sound | Check::Broken(_) => None,
     };
-    let at = (journal, log.position.clone());
-    let tenant = Tenant::new(name.clone(), number, origin, keyring, at, shown, options.clock);
+    let tenant = Tenant::new(&log, keyring, journal, shown, options.clock);
     let tenant = Arc::new(tenant.claiming(options.one_signer));
     tenant.set_must_reach(must_reach.clone());
     let mut no_keys = no_keys.map(Error::from);

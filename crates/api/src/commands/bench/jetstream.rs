@@ -3,9 +3,9 @@
 use super::{Report, floors, load, site::Site};
 use crate::commands::Failed;
 use ledger::{
+    Error,
     ident::Ident,
     journal::{Append, Followed, Headers, Subject, jetstream},
-    ledger::Error,
 };
 use serde_json::json;
 use std::{
@@ -86,7 +86,7 @@ async fn fill(stream: &jetstream::Jetstream, time: Duration) -> Result<(u64, f64
 }
 
 fn append(number: u64) -> Append {
-    let salt = Some(ledger::ledger::random_salt());
+    let salt = Some(ledger::random_salt());
     Append {
         subject: Subject::parse("decisions.gw-1").expect("a subject"),
         headers: Headers { salt, ..Headers::default() },

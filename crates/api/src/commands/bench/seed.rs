@@ -13,12 +13,11 @@ use decider::{
     decision,
 };
 use ledger::{
-    canonical,
+    Batch, Journals, Ledger, canonical,
     entry::View,
     follow,
     ident::Ident,
     journal::{Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject, jetstream},
-    ledger::{Batch, Journals, Ledger},
     log::merkle::leaf_hash,
     post,
     tenant::Tenant,

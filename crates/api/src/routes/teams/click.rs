@@ -40,7 +40,7 @@ enum Trouble {
 
 impl From<worker::Error> for Trouble {
     fn from(error: worker::Error) -> Self {
-        use ledger::ledger::Error as LedgerError;
+        use ledger::Error as LedgerError;
         match error {
             worker::Error::NotFound => Self::NotOurs,
             worker::Error::Unknown

@@ -1,7 +1,7 @@
 //! The chain of messages, and how they are read.
 
 use super::desk::{Desk, ident, requested, rule, seconds};
-use crate::approval::*;
+use crate::{approval::*, words};
 use ledger::canonical;
 
 /// A new approval, and its next message.
@@ -178,8 +178,8 @@ fn what_pages_ask() {
 
 #[test]
 fn every_refusal_says_what_to_do() {
-    assert_eq!(Refusal::NotFound.advice(), Refusal::NotYours.advice()); // nobody learns what is not theirs
-    let said = [Refusal::Stale, Refusal::StepUp, Refusal::TooLate].map(Refusal::advice);
+    assert_eq!(words::refusal(Refusal::NotFound), words::refusal(Refusal::NotYours)); // nobody learns what is not theirs
+    let said = [Refusal::Stale, Refusal::StepUp, Refusal::TooLate].map(words::refusal);
     assert!(said.iter().all(|advice| advice.ends_with('.')));
     assert!(said[0] != said[1] && said[1] != said[2]);
 }
