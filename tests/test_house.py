@@ -242,6 +242,22 @@ def test_room_files_have_one_style() -> None:
     assert not found, "call it like its folder, beside it"
 
 
+def test_the_key_table_is_complete() -> None:
+    """`store.rs` names every family and every key of `meta` that the sources write, and no other."""
+    text = (ROOT / "crates/ledger/src/store.rs").read_text()
+    rows = re.findall(r'^//! \| `(\w+)` \| `(?:"(\w+)")?', text, re.MULTILINE)
+    compare(
+        re.findall(r'\(Self::\w+, "(\w+)"\)', text), (family for family, _ in rows),
+        "a family without a row in the key table", "a row of the key table without a family",
+    )  # fmt: skip
+    sources = [path.read_text() for path in ROOT.glob("crates/*/src/**/*.rs") if path.name != "tests.rs"]
+    constants = {name: value for source in sources for name, value in re.findall(r'const (\w+): &(?:str|\[u8\]) = b?"(\w+)";', source)}
+    written = {name.strip('"') if name.startswith('"') else constants[name] for source in sources for name in re.findall(r'\.meta\(("\w+"|[A-Z_]+)\)', source)}
+    # Those that belong to no log.
+    written |= {"format", constants["LOG_PREFIX"], constants["OPERATOR"]}
+    compare(written, (key for _, key in rows if key), "a key of `meta` without a row in the key table", "a row for a key that nothing writes")
+
+
 # How the sources are read
 
 

@@ -3,10 +3,12 @@
 
 mod brief;
 mod cards;
+mod case;
 mod clocks;
 mod due_cards;
 mod execute;
 mod lists;
+mod not_opened;
 mod open;
 mod open_approvals;
 mod reader;
@@ -21,7 +23,7 @@ pub use cards::CardMaker;
 pub use clocks::ClockCheck;
 pub use execute::{Commands, Done, Review};
 pub use lists::Lists;
-pub use open::NotOpened;
+pub use not_opened::NotOpened;
 pub use reader::ApprovalReader;
 pub use readiness::Readiness;
 pub use registry::Hint;
@@ -68,6 +70,6 @@ impl Commands {
         let reader = ApprovalReader { log, registry };
         let cards =
             CardMaker { reader: reader.clone(), readiness: Arc::clone(&readiness), public_url };
-        Self { reader, readiness, cards, not_opened: open::NotOpenedCounts::default() }
+        Self { reader, readiness, cards, not_opened: not_opened::NotOpenedCounts::default() }
     }
 }

@@ -10,6 +10,8 @@
 //! | `meta` | `"keys" ‖ log` | [`crate::post::Keys`] as JSON |
 //! | `meta` | `"checkpoint" ‖ log` | newest checkpoint, verbatim |
 //! | `meta` | `"erasing" ‖ log ‖ epoch u64 ‖ seq u64` | [`crate::post::Erasing`] as JSON, until that erasure is complete |
+//! | `meta` | `"unnamed" ‖ log ‖ epoch u64 ‖ seq u64` | the same, for a message that must go and that no erasure entry names yet |
+//! | `meta` | `"missing" ‖ log ‖ index u64` | sequence of the message that explained why the payload of that entry was never here, u64 |
 //! | `meta` | `"erased" ‖ log ‖ index u64` | JSON: the payload names of that entry that were erased, `null` for all |
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |

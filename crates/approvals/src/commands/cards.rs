@@ -1,6 +1,6 @@
 //! Makes cards: the approval as people see it now.
 
-use super::{Error, execute::Case, reader::ApprovalReader, readiness::Readiness};
+use super::{Error, case::Case, reader::ApprovalReader, readiness::Readiness};
 use crate::{
     cards::{Card, FrozenCall, Making},
     history::Approval,

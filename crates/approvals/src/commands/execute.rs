@@ -1,7 +1,10 @@
 //! Runs one command on one approval: read, decide, append with compare-and-swap, answer from the resulting
 //! ledger.
 
-use super::{Error, cards::CardMaker, reader::ApprovalReader, readiness::Readiness};
+use super::{
+    Error, cards::CardMaker, case::Case, not_opened::NotOpenedCounts, reader::ApprovalReader,
+    readiness::Readiness,
+};
 use crate::{fault, history::Approval, log::Extent, setup::Setup};
 use decider::{
     Decider as _,
@@ -89,22 +92,13 @@ impl Review {
     }
 }
 
-/// Everything that one command is decided from, read once.
-pub(crate) struct Case {
-    pub approval: Approval,
-    /// The call as it was hashed, unless it was erased.
-    pub frozen: Option<Frozen>,
-    pub setup: Arc<Setup>,
-    pub world: World,
-}
-
 /// Carries out commands on approvals.
 #[derive(Clone)]
 pub struct Commands {
     pub(crate) reader: ApprovalReader,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) cards: CardMaker,
-    pub(crate) not_opened: super::open::NotOpenedCounts,
+    pub(crate) not_opened: NotOpenedCounts,
 }
 
 impl Commands {
