@@ -173,8 +173,6 @@ const HEADERS: [(HeaderName, &str); 9] = [
     (HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
-/// The present time, by the clock of the embedded journal.
-
 /// State of the pages. Their routes exist only with it.
 fn pages(app: &App) -> &Pages {
     app.pages.as_ref().expect("the routes of the pages exist only with them")

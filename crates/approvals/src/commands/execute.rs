@@ -5,7 +5,7 @@ use super::{
     Error, cards::CardMaker, case::Case, not_opened::NotOpenedCounts, reader::ApprovalReader,
     readiness::Readiness,
 };
-use crate::{fault, history::Approval, log::Extent, setup::Setup};
+use crate::{fault, history::Approval, log::Extent};
 use decider::{
     Decider as _,
     approval::{

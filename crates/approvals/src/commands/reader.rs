@@ -138,10 +138,10 @@ impl ApprovalReader {
     /// Before a decision that was posted by an earlier process is opened: no approval of it was ever posted.
     pub(crate) fn never_opened(&self, decision: &Decision) -> Result<(), Error> {
         let lacks = self.log.lacks_rows(&decision.id, decision.index);
-        match lacks.map_err(|error| self.distrust(error))? {
-            false => Ok(()),
-            true => Err(self.distrust(rows_missing())),
+        if lacks.map_err(|error| self.distrust(error))? {
+            return Err(self.distrust(rows_missing()));
         }
+        Ok(())
     }
 
     /// The comment beside a review, until it is erased. `index`: leaf index of the evidence that the review

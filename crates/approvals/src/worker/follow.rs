@@ -91,9 +91,9 @@ impl Follower {
                 self.keep_place(self.backlog.first().unwrap_or(cursor));
                 kept = Instant::now();
             }
-            let grows = |extent: Extent| extent.size > cursor;
+            let has_more = |extent: Extent| extent.size > cursor;
             let closed = tokio::select! {
-                grown = self.reader.log.until(&grows) => !grown,
+                found = self.reader.log.until(&has_more) => !found,
                 () = tokio::time::sleep(AGAIN), if !self.registry().is_caught_up() => false,
             };
             if closed {
@@ -104,8 +104,8 @@ impl Follower {
 
     /// Does what the published entries `from..to` ask for.
     pub(super) async fn follow_to(&self, from: u64, to: u64) -> Result<(), Error> {
-        let tasks = self.tasks(from, to)?;
-        self.carry_out(tasks).await;
+        let found = self.tasks(from, to)?;
+        self.carry_out(found).await;
         self.registry().open().followed = to;
         self.registry().followed.send_replace(to);
         Ok(())

@@ -110,7 +110,7 @@ impl Ledger {
         // Keys of an interrupted creation have signed nothing: no log names them, and the guard has no mark.
         let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
         let genesis = genesis(name, &origin, identity, &keyring, by);
-        self.register(name, origin, (journal, identity), keyring).map(|tenant| (tenant, genesis))
+        self.register(name, (journal, identity), keyring).map(|tenant| (tenant, genesis))
     }
 
     /// Refuses a tenant that exists, and one whose log was signed before. In the second case its database is lost, and
@@ -144,18 +144,12 @@ impl Ledger {
         identity: &str,
     ) -> Result<Arc<Tenant>, Error> {
         let keyring = Keyring::open(&self.options.keys_dir, name)?;
-        self.register(
-            name,
-            origin(&self.options.public_host, name),
-            (Some(journal), identity),
-            keyring,
-        )
+        self.register(name, (Some(journal), identity), keyring)
     }
 
     fn register(
         &self,
         name: &Ident,
-        origin: String,
         (journal, identity): (Option<Journal>, &str),
         keyring: Keyring,
     ) -> Result<Arc<Tenant>, Error> {
@@ -164,8 +158,8 @@ impl Ledger {
             return Err(Error::Taken(format!("tenant {name} exists already")));
         }
         let next = tenants.values().map(|tenant| tenant.number.0).max().unwrap_or(0) + 1;
-        let number = LogNumber(next);
-        let mut log = Log::new(name.clone(), number, origin.clone(), identity.into());
+        let (number, origin) = (LogNumber(next), origin(&self.options.public_host, name));
+        let mut log = Log::new(name.clone(), number, origin, identity.into());
         log.seal_key = Some(Arc::clone(&self.seal_key));
         let mut changes = Changes::new(&*self.store);
         let key = [LOG_PREFIX, name.as_str().as_bytes()].concat();
@@ -352,7 +346,7 @@ fn open_log(
     log: Log,
     journal: Opened,
 ) -> Result<(Active, Option<Error>), Error> {
-    let (name, number, origin) = (&log.tenant, log.number, log.origin.clone());
+    let (name, number) = (&log.tenant, log.number);
     let (keyring, no_keys) = match Keyring::open(&options.keys_dir, name) {
         Ok(keyring) => (keyring, None),
         Err(error) => (Keyring::none(&options.keys_dir, name), Some(error)),

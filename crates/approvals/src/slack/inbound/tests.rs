@@ -22,14 +22,7 @@ fn connection() -> Connection {
 }
 
 fn now() -> Nanos {
-    Nanos(
-        u64::try_from(
-            chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now())
-                .timestamp_nanos_opt()
-                .unwrap(),
-        )
-        .unwrap(),
-    )
+    ledger::clock::wall_clock()
 }
 
 fn sign(secret: &str, timestamp: &str, body: &str) -> String {

@@ -21,7 +21,7 @@ pub enum Told {
 pub struct Paused {
     pub id: Ident,
     pub digest: String,
-    pub event: Vec<u8>,
+    pub event: serde_json::Value,
 }
 
 pub fn paused(number: u64) -> Paused {
@@ -33,12 +33,12 @@ pub fn paused(number: u64) -> Paused {
         Call { nonce: &nonce, tenant: &tenant, agent, run: None, tool, action, params: &params };
     let digest = call.digest();
     let event = serde_json::json!({"specversion": "1.0", "id": id, "source": "/gw",
-        "type": ledger::event::DECISION, "time": "2027-01-15T08:00:00Z",
+        "type": ledger::event::DECISION,
         "data": {"agent": {"id": agent}, "tool": {"name": tool, "action": action},
             "verdict": "approval_needed", "mode": "enforce", "call": {"digest": digest},
             "payload": {"params": {"amount": 125_000}, "nonce": nonce}}});
     let scope = Scope { producer: "gw", source: "/gw", id: &id };
-    Paused { id: approval_id(&tenant, scope), digest, event: event.to_string().into_bytes() }
+    Paused { id: approval_id(&tenant, scope), digest, event }
 }
 
 pub fn word(choice: Choice) -> &'static str {
@@ -115,7 +115,7 @@ pub async fn report(commands: Commands, call: Paused, random: u64) -> Option<(Id
 
 /// Seldom: it ends the approval.
 pub async fn give_up(commands: Commands, call: Paused, random: u64) -> Option<(Ident, Told)> {
-    match random % 8 {
+    match random % 24 {
         0 => drop(commands.cancel(&call.id, "producer:gw", "not_needed").await),
         1 => drop(commands.revoke(&call.id, "p-ann", "changed_mind").await),
         _ => {}

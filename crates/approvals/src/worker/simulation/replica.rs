@@ -43,6 +43,7 @@ struct Held {
     /// Outcomes by sequence.
     outcomes: Vec<Outcome>,
     approvals: BTreeMap<Ident, Vec<(u64, u8)>>,
+    rules: Option<(u64, Rules)>,
 }
 
 impl Replica {
@@ -127,7 +128,7 @@ impl Held {
     fn new(tenant: &Ident) -> Self {
         let log = Log::new(tenant.clone(), LogNumber(1), "log.example/acme".into(), "sim".into());
         let (memory, outcomes, approvals) = (Memory::default(), Vec::new(), BTreeMap::new());
-        Self { log, memory, outcomes, approvals }
+        Self { log, memory, outcomes, approvals, rules: None }
     }
 
     fn post(&mut self, seq: u64, message: Message, salt_key: &[u8; 32]) {
@@ -152,6 +153,10 @@ impl Held {
         let kind = match view.kind {
             Kind::Approval => APPROVAL,
             Kind::Evidence => EVIDENCE,
+            Kind::Rules => {
+                self.rules = Some((index, view.event_as().expect("posted")));
+                return;
+            }
             _ => return,
         };
         let named = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok());
@@ -170,15 +175,6 @@ impl Held {
 
     fn extent(&self) -> Extent {
         Extent { size: self.log.position.size, posted: self.log.position.posted }
-    }
-
-    fn last_rules(&self) -> Option<(u64, Rules)> {
-        let of = |index: u64| -> Option<Rules> {
-            let entry = self.entry(index)?;
-            let view = View::parse(&entry)?;
-            (view.kind == Kind::Rules).then(|| view.event_as())?
-        };
-        (0..self.log.position.size).rev().find_map(|index| Some((index, of(index)?)))
     }
 }
 
@@ -251,11 +247,11 @@ impl Port for Replica {
     }
 
     fn rules_index(&self) -> Option<u64> {
-        self.held().last_rules().map(|(index, _)| index)
+        self.held().rules.as_ref().map(|(index, _)| *index)
     }
 
     fn rules(&self) -> Result<Option<(u64, Rules)>, store::Error> {
-        Ok(self.held().last_rules())
+        Ok(self.held().rules.clone())
     }
 
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error> {

@@ -6,7 +6,7 @@ use ledger::{
 };
 use std::collections::BTreeMap;
 
-/// Random numbers that follow from a seed (SplitMix64).
+/// Random numbers that follow from a seed (`SplitMix64`).
 pub struct Random(pub u64);
 
 impl Random {
