@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx
 import pytest
 from support import new_id, until
-from support.edges import at_once, status
+from support.edges import RULES, at_once, people, status
 from support.house import House, Paused, code
 
 
@@ -135,3 +137,36 @@ def test_p7_other_params_are_refused_and_change_nothing(house: House) -> None:
     assert [event["why"] for event in rejected] == ["digest_mismatch"] * 6
     answer = house.redeem(approval, token)
     assert answer.status_code == 200 and answer.json()["call"] == {"v": 1, "tenant": "acme"} | approval.call
+
+
+def test_p10_nobody_has_the_last_word_after_the_rules_took_it(make_house: Callable[..., House]) -> None:
+    """`rules apply` disables a person while that person's answers come in: none of them follows the `rules` entry."""
+    house = make_house()
+    house.gateway()
+    ana = house.person("p-ana")
+    recorded = 0
+    for _ in range(ROUNDS):
+        house.change(RULES, people())
+        approvals = [house.pause(action="one") for _ in range(24)]
+        house.write(RULES, people(p_ana={"disabled": True}))
+
+        def reviews(mine: list[Paused]) -> Callable[[], None]:
+            def review_all() -> None:
+                for approval in mine:
+                    house.review(approval, ana, version=1)
+
+            return review_all
+
+        at_once(house.apply, *[reviews(approvals[at::6]) for at in range(6)])
+        entries = house.server.admin.entries()
+        changed = max(at for at, entry in enumerate(entries) if entry["kind"] == "rules")
+        said = [
+            (at, event["type"])
+            for at, entry in enumerate(entries) if entry["kind"] == "approval"
+            for event in entry["event"]["events"] if event.get("by") == "p-ana"
+        ]  # fmt: skip
+        late = [(at, kind) for at, kind in said if at > changed]
+        assert late == [], f"the rules changed at {changed}"
+        recorded += len([kind for at, kind in said if kind == "reviewed"])
+        house.change(RULES, people())
+    assert recorded, "no answer came in time: nothing was shown"

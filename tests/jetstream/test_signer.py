@@ -47,6 +47,13 @@ def has_stopped(server: Server) -> bool:
     return health(server)["halted_logs"] == 1
 
 
+def listens(server: Server) -> bool:
+    try:
+        return bool(health(server))
+    except httpx.TransportError:
+        return False
+
+
 def refuses(server: Server) -> None:
     answer = server.as_("publisher").post_events(json.dumps(event()).encode())
     assert (answer.status_code, answer.json()["code"]) == (503, "log_halted"), answer.text
@@ -73,6 +80,8 @@ def test_p4_the_one_that_starts_last_signs(pair: tuple[Server, Server]) -> None:
     until("the first to stop", lambda: has_stopped(first))
     assert "another server signs this log" in str(health(first)["halted"])
     refuses(first)
+    # It can write nothing, so a load balancer sends requests to the other one.
+    assert [httpx.get(f"{server.url}/readyz", timeout=30, trust_env=False).status_code for server in pair] == [503, 200]
     told.append(second.as_("publisher").publish(event())[0]["index"])
     size = first.admin.size()
     assert max(told[:3]) < size <= second.admin.size()
@@ -120,3 +129,55 @@ def test_p4_a_backup_claims_after_it_caught_up(pair: tuple[Server, Server]) -> N
     assert claims(second)[-1]["journal"]["seq"] > before["journal"]["seq"]
     second.stop()
     second.fsck().ok()
+
+
+def test_p4_a_server_that_ended_before_its_claim_left_nothing_damaged(pair: tuple[Server, Server]) -> None:
+    """It posted what another had signed, and signed nothing itself: its newest checkpoint is older than its log, and that is sound."""
+    first, second = pair
+    for _ in range(12):
+        first.as_("publisher").publish(*[event() for _ in range(900)])
+    first.stop()
+    fresh = Server(second.root.parent / "fresh", sections=copy.deepcopy(first.sections))
+    shutil.copytree(first.root / "keys", fresh.root / "keys")
+    fresh.run("init", "--adopt", "--tenant", "acme").ok()
+    fresh.keys, fresh.vkey, fresh.origin = dict(first.keys), first.vkey, first.origin
+    unsigned = 0
+    try:
+        for _ in range(8):
+            fresh.start(ready=False)
+            until("it to listen", lambda: listens(fresh))
+            fresh.kill9()
+            found = fresh.fsck()
+            assert found.code == 0, found.out
+            log = json.loads(found.out)["logs"][0]["log"]
+            unsigned += 0 < log["entries"] <= 10_800
+        assert unsigned, "it was never caught on its way"
+        fresh.start()
+        until("it to sign", lambda: fresh.as_("publisher").post_events(json.dumps(event()).encode()).status_code == 200)
+        fresh.stop()
+        fresh.fsck().ok()
+    finally:
+        fresh.__exit__()
+
+
+def test_p4_a_claim_that_a_rotation_overtook_is_made_again(pair: tuple[Server, Server]) -> None:
+    """The journal key is rotated while a starting server claims: a claim that the old key signed is rejected."""
+    server, _ = pair
+    for _ in range(6):
+        server.kill9()
+        server.start(ready=False)
+        headers = {"Authorization": f"Bearer {server.admin_key.text}"}
+        with httpx.Client(headers=headers, timeout=30, trust_env=False) as http:
+
+            def rotated(http: httpx.Client = http) -> bool:
+                try:
+                    answer = http.post(f"{server.url}/v1/tenants/acme/keys/rotate", json={"use": "journal"})
+                except httpx.TransportError:
+                    return False
+                return answer.status_code in (200, 503)
+
+            until("the rotation", rotated)
+        until("an event to be posted", lambda: server.as_("publisher").post_events(json.dumps(event()).encode()).status_code == 200, 60)
+        until("health to be green", lambda: health(server)["status"] == "green", 60)
+    server.stop()
+    server.fsck().ok()

@@ -308,7 +308,7 @@ impl From<LedgerError> for Problem {
             LedgerError::Store(error) => error.into(),
             LedgerError::Halted(_) => Self::new(
                 Code::LogHalted,
-                "This log was stopped because its integrity is in doubt. Its operator must act; nothing was written.",
+                "This server has stopped this log: its integrity is in doubt, or another server signs it now. Its operator must act; nothing was written.",
             ),
             LedgerError::Busy => Self::new(
                 Code::Busy,

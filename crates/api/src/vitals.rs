@@ -224,6 +224,13 @@ impl App {
             add("starting", "The log is being read, or is not claimed yet; wait.");
         }
         let tenants = self.ledger.tenants();
+        let unsigned =
+            |t: &Arc<Tenant>| t.halted().is_none() && !t.signs() && t.position().size > 0;
+        if !tenants.is_empty() && tenants.iter().all(|t| t.is_fenced()) {
+            add("log_halted", "Another server signs every log of this one: send requests there.");
+        } else if self.has_started() && !tenants.is_empty() && tenants.iter().all(unsigned) {
+            add("catching_up", "No log can be claimed: look at the broker's disk and quorum.");
+        }
         let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
         let away = |t: &Arc<Tenant>| t.waiting().is_some() || self.vitals.away(t).is_some();
         let connected = self.journal_connected();

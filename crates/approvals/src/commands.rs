@@ -41,7 +41,7 @@ pub(crate) use rules::Files;
 use crate::log::{Clocks, Log};
 use rules::Wakes;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 /// Longest wait until an entry is published.
 const PUBLISHED_WAIT: Duration = Duration::from_secs(20);
@@ -66,6 +66,7 @@ impl Commands {
             rules: RulesInForce::new(Arc::clone(&log), files, wakes),
             registry: Arc::clone(&registry),
             again,
+            rules_change: RwLock::default(),
         });
         let reader = ApprovalReader { log, registry };
         let cards =

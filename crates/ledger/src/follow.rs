@@ -109,7 +109,7 @@ async fn post_all(
     position: &Position,
     mut batches: mpsc::Receiver<Followed>,
 ) -> Result<(), Error> {
-    let (mut next, mut end, mut claimed) = (position.posted + 1, 0, false);
+    let (mut next, mut end, mut claim_at) = (position.posted + 1, 0, None);
     let keys = tenant.keys_at_hand();
     let mut holes = Holes::new(&tenant.name, position, keys.clone());
     while let Some(followed) = batches.recv().await {
@@ -151,38 +151,42 @@ async fn post_all(
                 return Err(cannot_catch_up(tenant));
             }
         }
-        if !claimed && next > end {
-            claimed = claim(tenant, stream).await?;
+        // A claim that was rejected, because the journal key was rotated before it was posted, is made again.
+        if next > end && claim_at.is_none_or(|at| next > at) {
+            claim_at = Some(claim(tenant, stream).await?.unwrap_or(next));
         }
     }
     Err(Error::Unavailable("the stream ended".into()))
 }
 
-/// Claims the log once everything that the journal held is posted. True if nothing remains to be done.
+/// Claims the log once everything that the journal held is posted. Returns the claim's sequence; `u64::MAX` if nothing
+/// remains to be claimed, `None` if another message came first.
 ///
 /// It does not claim at the beginning, because the present signer may go on until then.
-async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<bool, Error> {
+async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<Option<u64>, Error> {
     if tenant.unposted_claim().is_none() {
-        return Ok(true);
+        return Ok(Some(u64::MAX));
     }
     settle(tenant).await;
-    let Some(id) = tenant.unposted_claim() else { return Ok(true) };
+    let Some(id) = tenant.unposted_claim() else { return Ok(Some(u64::MAX)) };
     let position = tenant.position();
     let waits = tenant.must_reach().is_some() || !position.provisional.is_empty();
     if position.size == 0 || waits || tenant.halted().is_some() {
-        return Ok(false);
+        return Ok(None);
     }
     let claim = Claim { id, by: By::Server { server: Duty::Signing } };
-    append_last(tenant, stream, ("signer", &canonical::of(&claim))).await
+    let claimed = append_last(tenant, stream, ("signer", &canonical::of(&claim))).await;
+    tenant.note_append(&claimed);
+    claimed
 }
 
-/// Appends a signed message after the last one that the stream holds on `system.<topic>`. True if this message was
-/// appended, and not another server's first.
+/// Appends a signed message after the last one that the stream holds on `system.<topic>`. Returns its sequence;
+/// `None` if another server's message came first.
 async fn append_last(
     tenant: &Tenant,
     stream: &Jetstream,
     (topic, body): (&str, &[u8]),
-) -> Result<bool, Error> {
+) -> Result<Option<u64>, Error> {
     let subject = Subject::parse(&format!("system.{topic}")).expect("a subject");
     let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
     // The signature names the message before it on this subject as posting will find it: not one of an earlier epoch.
@@ -191,8 +195,8 @@ async fn append_last(
     let append = Ledger::after(tenant, &subject, body, expected);
     let append = append.map_err(|error| Error::Halt(error.to_string()))?;
     match stream.append(vec![Append { expected: Some(held), ..append }]).await {
-        Ok(_) => Ok(true),
-        Err(Error::Conflict) => Ok(false),
+        Ok(seqs) => Ok(seqs.first().copied()),
+        Err(Error::Conflict) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -50,6 +50,7 @@ pub struct Tenant {
     journal: Journal,
     /// The claim by which this process signs the log. `None` if no other process can reach its journal.
     claim: Option<ClaimId>,
+    fenced: AtomicBool,
     clock: Clock,
     position: Mutex<Position>,
     /// The journal keys in force where posting is now, oldest first.
@@ -90,6 +91,7 @@ impl Tenant {
             keyring: RwLock::new(keyring),
             journal,
             claim: None,
+            fenced: AtomicBool::new(false),
             clock: Clock::new(clock, position.time),
             opened_size: position.size,
             position: Mutex::new(position),
@@ -127,6 +129,15 @@ impl Tenant {
     /// its journal.
     pub(crate) fn is_signer(&self, position: &Position) -> bool {
         self.claim.is_none() || self.claim == position.signer
+    }
+
+    pub(crate) fn note_fenced(&self) {
+        self.fenced.store(true, Ordering::Relaxed);
+    }
+
+    /// True if another process has claimed the log since this one did.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Relaxed)
     }
 
     /// True if claims allow this process to sign.

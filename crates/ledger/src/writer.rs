@@ -406,6 +406,7 @@ impl Part<'_> {
         let outcome = self.log.post(&mut self.changes, arrival, message)?;
         self.check_mark()?;
         if signed && !tenant.is_signer(&self.log.position) {
+            tenant.note_fenced();
             return Err(Stop::Fenced(arrival.seq));
         }
         if let (Some(to), Some(journal::Subject::Decisions(producer))) =

@@ -129,9 +129,10 @@ impl Beside {
         mark: Option<&Mark>,
         report: &mut Report,
     ) -> Result<(), Failed> {
-        // A backup that is behind its guard may have been copied while it caught up. Its checkpoint is then
-        // older.
-        let signing = mark.is_none_or(|mark| mark.size <= log.position.size);
+        // A server that ended before its claim has posted what it never signed, and a backup that is behind its guard
+        // may have been copied while it caught up. The newest checkpoint is then older.
+        let behind = mark.is_some_and(|mark| mark.size > log.position.size);
+        let signing = log.position.signed && !behind;
         match keyring::seal_key(&self.config.file.keys_dir, false) {
             Ok(key) => {
                 check_seal(store, log, &key, signing)?.into_iter().for_each(|f| report.find(f));

@@ -126,6 +126,11 @@ pub async fn apply(
             "The server's files are not the ones you see. Bring both to the same state, then apply again.",
         ));
     }
+    let worker = app.worker(&tenant.name);
+    let _alone_with_rules = match &worker {
+        Some(worker) => Some(worker.readiness().change_rules().await),
+        None => None,
+    };
     let last = app.ledger.rules(&tenant)?;
     let same = last.filter(|(_, body)| is_applied(&tenant, &setup, body));
     let (index, status, body) = if let Some((index, body)) = same {
@@ -135,7 +140,7 @@ pub async fn apply(
         (app.record(&tenant, "rules", &body).await?, "applied", body)
     };
     // If wrong files were changed back to the applied ones, no entry is written that the worker could follow.
-    if let Some(worker) = app.worker(&tenant.name) {
+    if let Some(worker) = &worker {
         tokio::task::block_in_place(|| worker.readiness().rules.read());
     }
     let Rules { rules_digest, people_digest, .. } = body;

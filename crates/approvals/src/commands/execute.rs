@@ -102,7 +102,8 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Records a person's answer. Its evidence is written first, and only if the answer would be recorded.
+    /// Records a person's answer. Its evidence is written first, if the answer would be recorded as things stand. It
+    /// stays in the log even if another change of the approval then comes first and the answer is refused.
     pub async fn review(&self, id: &Ident, review: Review) -> Result<Done, Error> {
         let case = self.case(id).await?;
         let decided =
@@ -120,8 +121,7 @@ impl Commands {
             evidence = Some(self.keep_evidence(id, &body).await?);
             fault::point("evidence_kept");
         }
-        let case = self.still_in_force(case).await?;
-        self.execute_on(case, id, |world| review.command(world, evidence)).await
+        self.execute_on(Some(case), id, |world| review.command(world, evidence)).await
     }
 
     /// Withdraws the call. `by`: `producer:<name>` or `admin:<key id>`; `reason`: a code.
@@ -174,10 +174,16 @@ impl Commands {
     ) -> Result<Done, Error> {
         for _ in 0..TRIES_MAX {
             let before = self.reader.log.extent();
-            let Case { approval, frozen, world, .. } = match read.take() {
+            let _same_rules = self.readiness.keep_rules().await;
+            let read = match read.take() {
+                Some(case) => self.still_in_force(case).await?,
+                None => None,
+            };
+            let case = match read {
                 Some(case) => case,
                 None => self.case(id).await?,
             };
+            let Case { approval, frozen, world, .. } = case;
             let at = world.now;
             let decided = Lifecycle::decide(&approval.state, &command(world));
             if decided.events.is_empty() {

@@ -30,6 +30,7 @@ impl Commands {
             return Ok(Ok(known));
         }
         self.reader.never_opened(&decision)?;
+        let _same_rules = self.readiness.keep_rules().await;
         let setup = self.readiness.decides().await?;
         let asked = match self.asked(&setup, &decision, &payload) {
             Ok(asked) => asked,

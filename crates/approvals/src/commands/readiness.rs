@@ -4,7 +4,7 @@ use super::{Error, clocks::ClockCheck, registry::Registry, rules::RulesInForce};
 use crate::{log::Log, setup::Setup};
 use ledger::Error as LedgerError;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Pause before it is asked again whether decisions are possible.
 pub(crate) const NOT_READY_AGAIN: Duration = Duration::from_secs(10);
@@ -19,6 +19,9 @@ pub struct Readiness {
     pub(crate) registry: Arc<Registry>,
     /// Wakes tasks that wait until decisions are possible.
     pub(crate) again: Arc<Notify>,
+    /// Held for reading from judging a command by the rules until its message is posted, and for writing while other
+    /// rules come into force here.
+    pub(crate) rules_change: RwLock<()>,
 }
 
 impl Readiness {
@@ -42,6 +45,17 @@ impl Readiness {
             return Err(Error::NotReady("The log is being read; try again in a moment.".into()));
         }
         self.rules.current()
+    }
+
+    /// While it is held, no rules come into force here.
+    pub(crate) async fn keep_rules(&self) -> RwLockReadGuard<'_, ()> {
+        self.rules_change.read().await
+    }
+
+    /// Waits until every command that was judged by the rules in force is posted. While it is held, none is judged: who
+    /// is no longer asked by the new rules can't have the last word (P10).
+    pub async fn change_rules(&self) -> RwLockWriteGuard<'_, ()> {
+        self.rules_change.write().await
     }
 
     /// Waits until [`Readiness::ready`] succeeds.

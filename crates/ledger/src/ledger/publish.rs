@@ -232,8 +232,9 @@ impl Ledger {
                 if published.posted >= last {
                     return Ok(published);
                 }
-                if let Some(reason) = tenant.halted() {
-                    return Err(Error::Halted(reason));
+                // The journal holds the message: whoever posts it next, posts it.
+                if tenant.halted().is_some() {
+                    return Err(Error::Unknown);
                 }
                 if states.changed().await.is_err() {
                     return Err(Error::Unknown);
