@@ -194,7 +194,7 @@ def test_parts_are_those_of_the_lock_file(repository: Path, release: Path, parts
         (found,) = [part for (name, _), part in listed.items() if name == one]
         assert {"alg": "SHA-256", "content": locked[one, found["version"]]} in found["hashes"]
     assert parts["metadata"]["component"]["version"] == version(repository)
-    for path in release.glob("countersign-*.*"):
+    for path in (*release.glob("*.txt"), *release.glob("*.cdx.json")):
         assert str(Path.home()) not in path.read_text() and str(repository) not in path.read_text(), path
 
 
