@@ -12,6 +12,13 @@ export COUNTERSIGN_BIN="$CARGO_TARGET_DIR/release/countersign"
 # is compiled once.
 selection=(--release --locked --workspace --all-targets)
 
+# The compiler of rust-toolchain.toml; another one where rustup does not have it and can't fetch it.
+if command -v rustup >/dev/null && ! timeout 600 cargo --version >/dev/null 2>&1; then
+    RUSTUP_TOOLCHAIN=$(rustup default 2>/dev/null | cut -d' ' -f1)
+    export RUSTUP_TOOLCHAIN
+    echo "The compiler of rust-toolchain.toml can't be had here; taking $RUSTUP_TOOLCHAIN." >&2
+fi
+
 say() { printf '\n== %s\n' "$*"; }
 
 # need COMMAND-OR-FILE PACKAGE...: installs Debian packages whose command or file is missing.
@@ -48,6 +55,18 @@ need_build_tools() {
     need /etc/ssl/certs/ca-certificates.crt ca-certificates
     install_missing
 }
+
+# cargo_tool NAME VERSION: installs a cargo command, and prints the folder that has it.
+cargo_tool() {
+    local root="$cache/tools/$1-$2"
+    if [ ! -x "$root/bin/$1" ]; then
+        cargo install --quiet --locked "$1@$2" --root "$root" --target-dir "$cache/tools/target" >&2
+    fi
+    echo "$root/bin"
+}
+
+# Writes the list of the parts of a release (CycloneDX).
+parts_tool() { cargo_tool cargo-cyclonedx 0.5.9; }
 
 build() {
     say "building (the first time takes about 20 CPU minutes: RocksDB; target directory $CARGO_TARGET_DIR)"
