@@ -39,6 +39,8 @@ pub struct Followed {
     pub seq: u64,
     /// Its `Countersign-Salt` header.
     pub salt: Option<String>,
+    /// The event's `id`, if it could be read.
+    pub id: Option<String>,
     /// Outcome of the message.
     pub outcome: Outcome,
 }
@@ -317,14 +319,15 @@ impl Tenant {
         outcomes.drain(..excess);
     }
 
-    /// Outcome of the message at `seq` that carried `salt`. `None` if it was too long ago, or if another
-    /// message was posted under that sequence because the broker assigned it twice.
-    pub fn outcome(&self, seq: u64, salt: &str) -> Option<Outcome> {
+    /// The event's `id` and the outcome of the message at `seq` that carried `salt`. `None` if it was too long ago, or
+    /// if another message was posted under that sequence because the broker assigned it twice.
+    pub fn outcome(&self, seq: u64, salt: &str) -> Option<(Option<String>, Outcome)> {
         let outcomes = self.outcomes.lock().expect("no holder of the lock panics");
         // They are ascending, because a new epoch, which assigns sequences again, begins with a new process.
         let at = outcomes.partition_point(|followed| followed.seq < seq);
         let found = outcomes.get(at).filter(|followed| followed.seq == seq)?;
-        (found.salt.as_deref() == Some(salt)).then(|| found.outcome.clone())
+        let ours = found.salt.as_deref() == Some(salt);
+        ours.then(|| (found.id.clone(), found.outcome.clone()))
     }
 
     /// The mark that a restored backup must reach before it signs again.
