@@ -1,15 +1,16 @@
 //! Follows the log: reads what was posted since, and does what it asks for.
 
-use super::{Error, Worker, read::rows_missing, room::Snapshot};
-use crate::history::Approval;
-use decider::decision::{APPROVAL_NEEDED, Decision};
-use ledger::{
-    entry::{Kind, View},
-    ident::Ident,
-    journal::Subject,
+use super::{
+    Error, Worker, now,
+    read::rows_missing,
+    room::{COOL_DOWN, RECENT_MAX, Snapshot},
 };
+use crate::{
+    history::Approval,
+    unread::{Met, Unread, kind_of},
+};
+use ledger::{ident::Ident, journal::Subject};
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,15 +33,8 @@ async fn rest_after(nth: usize) {
     }
 }
 
-/// What an entry asks the worker to do.
-enum Task {
-    /// Open an approval for the decision at this leaf index.
-    Open(u64),
-    /// Read this approval: it has a new entry at this leaf index.
-    Read(Ident, u64),
-    /// Read the rules: they were applied, here or by another process.
-    Rules,
-}
+/// What a decision that pauses a call says in its entry. Labels may say it too: it is judged when it is opened.
+const PAUSES: &str = r#""verdict":"approval_needed""#;
 
 impl Worker {
     /// Follows the log until the worker stops.
@@ -58,21 +52,25 @@ impl Worker {
         self.look_at_rules();
         loop {
             let size = states.borrow_and_update().size;
+            let mut unread = Unread::new(RECENT_MAX);
             while cursor < size {
                 let to = size.min(cursor + ENTRIES_MAX);
-                match tokio::task::block_in_place(|| self.tasks(cursor, to)) {
-                    Ok(tasks) => self.carry_out(tasks).await,
-                    Err(error) => {
-                        tracing::error!(tenant = %self.tenant.name, %error, "the log can't be followed");
-                        tokio::time::sleep(AGAIN).await;
-                        continue;
-                    }
+                let met = tokio::task::block_in_place(|| self.meet_all((cursor, to), &mut unread));
+                if let Err(error) = met {
+                    tracing::error!(tenant = %self.tenant.name, %error, "the log can't be followed");
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
                 }
                 cursor = to;
-                self.room.lock().expect("no holder of the lock panics").followed = cursor;
-                self.followed.send_replace(cursor);
                 tokio::task::yield_now().await;
             }
+            // Read once, after the last entry: most approvals of a long log are over by then.
+            for (nth, (id, last)) in (1_usize..).zip(unread.into_read()) {
+                rest_after(nth).await;
+                self.read_and_learn(&id, last);
+            }
+            self.room.lock().expect("no holder of the lock panics").followed = cursor;
+            self.followed.send_replace(cursor);
             if !self.is_caught_up() {
                 self.catch_up().await;
             }
@@ -107,54 +105,47 @@ impl Worker {
         }
     }
 
-    /// The tasks of the entries `from..to`, in order. Each approval is read once.
-    fn tasks(&self, from: u64, to: u64) -> Result<Vec<Task>, Error> {
-        let mut tasks = Vec::new();
-        let mut read = BTreeMap::new();
-        let visit = |index, entry: &[u8]| match self.task(index, entry) {
-            Some(Task::Read(id, last)) => drop(read.insert(id, last)),
-            other => tasks.extend(other),
+    /// Takes the entries `from..to`, in order: decisions to open, rules, and approvals that must be read.
+    fn meet_all(&self, range: (u64, u64), unread: &mut Unread) -> Result<(), Error> {
+        let mut rules = false;
+        let visit = |index, entry: &[u8]| {
+            // Searching bytes is a hundred times faster than parsing them.
+            let text = std::str::from_utf8(entry).unwrap_or_default();
+            match kind_of(text) {
+                Some("decision") if text.contains(PAUSES) => self.openings.add(index),
+                Some("approval") => {
+                    if let Some(met) = Met::read(entry) {
+                        self.meet(index, met, unread);
+                    }
+                }
+                Some("rules") => rules = true,
+                _ => {}
+            }
         };
-        let proven = self.ledger.entries(&self.tenant, (from, to), visit);
+        let proven = self.ledger.entries(&self.tenant, range, visit);
         proven.map_err(|error| self.distrust(error))?;
-        tasks.extend(read.into_iter().map(|(id, last)| Task::Read(id, last)));
-        Ok(tasks)
+        if rules {
+            // Read them unless they are already in force.
+            drop(self.setup_now());
+        }
+        Ok(())
     }
 
-    fn task(&self, index: u64, entry: &[u8]) -> Option<Task> {
-        // Most entries are none of these. Searching their bytes is a hundred times faster than parsing them.
-        let text = std::str::from_utf8(entry).ok()?;
-        if text.contains(APPROVAL_NEEDED) && Decision::of_entry(index, entry).is_ok() {
-            return Some(Task::Open(index));
+    /// Notes an approval that must be read, and that its decision need not be opened.
+    fn meet(&self, index: u64, met: Met, unread: &mut Unread) {
+        let room = self.room.lock().expect("no holder of the lock panics");
+        // This process already knows what it wrote itself.
+        let (known, told) = (room.find(&met.message.id).is_some(), &met.message);
+        if room.knows(&told.id, told.n) {
+            return;
         }
-        if !text.contains(r#""kind":"approval""#) && !text.contains(r#""kind":"rules""#) {
-            return None;
-        }
-        let view = View::parse(entry)?;
-        match view.kind {
-            Kind::Approval => {
-                let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
-                let n = view.at(&["event", "n"]).and_then(ledger::json::Value::as_u64);
-                // This process already knows what it wrote itself.
-                let room = self.room.lock().expect("no holder of the lock panics");
-                let known = n.is_some_and(|n| room.knows(&id, n));
-                (!known).then_some(Task::Read(id, index))
-            }
-            Kind::Rules => Some(Task::Rules),
-            _ => None,
-        }
-    }
-
-    async fn carry_out(&self, tasks: Vec<Task>) {
-        for (nth, task) in (1_usize..).zip(tasks) {
-            rest_after(nth).await;
-            match task {
-                Task::Open(index) => self.openings.add(index),
-                Task::Read(id, last) => self.read_and_learn(&id, last),
-                // Read them unless they are already in force: a log that is read from its beginning has many
-                // `rules` entries.
-                Task::Rules => drop(self.setup_now()),
-            }
+        drop(room);
+        told.opening().inspect(|opening| self.openings.done(*opening));
+        let cools = told.denies() && met.at().plus_seconds(COOL_DOWN.as_secs()) > now();
+        if told.ends() && !known && !cools {
+            unread.add_over(met.message.id, index);
+        } else {
+            unread.add(met.message.id, index);
         }
     }
 

@@ -50,10 +50,12 @@ impl Openings {
     }
 
     fn take(&self) -> Option<u64> {
-        self.lock().waiting.pop_front()
+        let found = &mut *self.lock();
+        // Those that were opened by somebody else meanwhile are passed over.
+        std::iter::from_fn(|| found.waiting.pop_front()).find(|index| found.all.contains(index))
     }
 
-    fn done(&self, index: u64) {
+    pub(super) fn done(&self, index: u64) {
         self.lock().all.remove(&index);
     }
 
