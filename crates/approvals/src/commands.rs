@@ -32,7 +32,7 @@ pub use tokens::{CallInHand, Minted, RedeemRequest, Redeemed, Tokens};
 
 pub(crate) use clocks::{AGAIN as COMPARE_AGAIN, WHILE_IDLE};
 pub(crate) use due_cards::DueCards;
-pub(crate) use open_approvals::Snapshot;
+pub(crate) use open_approvals::{COOL_DOWN, RECENT_MAX, Snapshot};
 pub(crate) use reader::rows_missing;
 pub(crate) use readiness::NOT_READY_AGAIN;
 pub(crate) use registry::Registry;

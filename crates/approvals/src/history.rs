@@ -3,7 +3,7 @@
 use crate::log::Log;
 use decider::approval::{Event, Message, Phase, State, fold};
 use ledger::{
-    entry::{Origin, View},
+    entry::{Origin, Own},
     ident::Ident,
     journal::Subject,
     log::merkle::leaf_hash,
@@ -108,8 +108,8 @@ impl Approval {
 
 /// The message in an entry, and its place in the journal.
 fn read_entry(entry: &[u8]) -> Option<(Message, Origin)> {
-    let view = View::parse(entry)?;
-    Some((view.event_as()?, view.origin))
+    let Own { event, origin, .. } = Own::read(entry)?;
+    Some((event, origin))
 }
 
 /// The leaf hash of the decision that the first message names.

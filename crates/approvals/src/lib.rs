@@ -15,4 +15,5 @@ pub mod setup;
 pub mod slack;
 pub mod teams;
 pub mod token;
+pub mod unread;
 pub mod worker;

@@ -16,6 +16,7 @@ mod command;
 mod decide;
 mod event;
 mod evolve;
+mod glance;
 mod state;
 
 pub use audit::{Audit, Fault, Step};
@@ -26,6 +27,7 @@ pub use event::{
     Requested, Summary, VERSION, Via,
 };
 pub use evolve::fold;
+pub use glance::Glance;
 pub use state::{Phase, Redemption, Review, State, Token, next_tick};
 
 use crate::{Decided, Decider};

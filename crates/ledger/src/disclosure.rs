@@ -12,6 +12,16 @@ use zeroize::Zeroizing;
 /// Bytes of the random seed in the `Countersign-Salt` header.
 pub const SEED_BYTES: usize = 16;
 
+/// One payload field: committed by a salted digest, stored apart, erasable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// For a member of `data.payload`, its bare name. For anything else, its JSON Pointer in the event,
+    /// beginning with `/`.
+    pub name: String,
+    /// RFC 8785 form of the value.
+    pub value: Vec<u8>,
+}
+
 /// Seed of the salts of one event. Wiped when dropped.
 #[derive(Clone)]
 pub struct Seed {
@@ -51,16 +61,33 @@ impl Seed {
 
     /// The salt of one name: `HMAC-SHA256(seed, JCS[producer, source, id, name])`.
     pub fn salt(&self, scope: &Scope<'_>, name: &str) -> Salt {
-        let mut text = vec![b'['];
-        for (at, part) in [scope.producer, scope.source, scope.id, name].iter().enumerate() {
-            if at > 0 {
-                text.push(b',');
-            }
-            canonical::write_string(part, &mut text);
+        self.salts(scope).of(name)
+    }
+
+    /// The salts of one event. What they have in common is hashed once.
+    pub fn salts(&self, scope: &Scope<'_>) -> Salts {
+        let mut common = Vec::with_capacity(128);
+        common.push(b'[');
+        for part in [scope.producer, scope.source, scope.id] {
+            canonical::write_string(part, &mut common);
+            common.push(b',');
         }
-        text.push(b']');
         let mut mac = keyed(&self.bytes[..self.length]);
-        mac.update(&text);
+        mac.update(&common);
+        Salts(mac)
+    }
+}
+
+/// Makes the salts of one event.
+pub struct Salts(Hmac<Sha256>);
+
+impl Salts {
+    /// The salt of one name.
+    pub fn of(&self, name: &str) -> Salt {
+        let mut rest = Vec::with_capacity(name.len() + 3);
+        canonical::write_string(name, &mut rest);
+        rest.push(b']');
+        let mac = self.0.clone().chain_update(&rest);
         Salt(BASE64URL_NOPAD.encode(&mac.finalize().into_bytes()))
     }
 }
@@ -87,14 +114,23 @@ pub struct Salt(pub String);
 /// The text `[salt, name, value]`; `value` is already in RFC 8785 form.
 pub fn text(salt: &Salt, name: &str, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(salt.0.len() + name.len() + value.len() + 8);
-    out.push(b'[');
-    canonical::write_string(&salt.0, &mut out);
-    out.push(b',');
-    canonical::write_string(name, &mut out);
-    out.push(b',');
+    write(salt, name, value, &mut out);
+    out
+}
+
+/// Appends the text `[salt, name, value]`.
+pub fn write(salt: &Salt, name: &str, value: &[u8], out: &mut Vec<u8>) {
+    write_head(salt, name, out);
     out.extend_from_slice(value);
     out.push(b']');
-    out
+}
+
+fn write_head(salt: &Salt, name: &str, out: &mut Vec<u8>) {
+    out.push(b'[');
+    canonical::write_string(&salt.0, out);
+    out.push(b',');
+    canonical::write_string(name, out);
+    out.push(b',');
 }
 
 /// The digest in the leaf: base64url SHA-256, 43 characters.
@@ -102,9 +138,12 @@ pub fn digest(text: &[u8]) -> String {
     BASE64URL_NOPAD.encode(&Sha256::digest(text))
 }
 
-/// The digest of `[salt, name, value]` without keeping the text.
+/// The digest of `[salt, name, value]`, without making that text.
 pub fn digest_of(salt: &Salt, name: &str, value: &[u8]) -> String {
-    digest(&text(salt, name, value))
+    let mut head = Vec::with_capacity(salt.0.len() + name.len() + 8);
+    write_head(salt, name, &mut head);
+    let digest = Sha256::new().chain_update(&head).chain_update(value).chain_update(b"]");
+    BASE64URL_NOPAD.encode(&digest.finalize())
 }
 
 #[cfg(test)]

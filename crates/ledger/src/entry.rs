@@ -1,15 +1,19 @@
 //! An entry: the bytes of one leaf (`proto/formats/entry.md`). Hashed, stored and served exactly as written here.
 
+mod draft;
+mod own;
+mod payload;
+
+pub use draft::Draft;
+pub use own::Own;
+pub use payload::Payload;
+
 use crate::{
     canonical,
-    disclosure::{self, Salt, Scope, Seed},
-    event::Field,
-    ident::Ident,
     json::{self, Value},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Version of the entry format, member `v`.
 pub const VERSION: u32 = 1;
@@ -137,25 +141,6 @@ impl Prior {
     }
 }
 
-/// An entry without its place. It is made before the journal sequence is known.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// What it records.
-    pub kind: Kind,
-    /// Producer that published it.
-    pub producer: Option<Ident>,
-    /// RFC 8785 form of the member `event`, an object.
-    pub event: Vec<u8>,
-    /// Digest of `[salt, "", whole event]`.
-    pub commit: String,
-    /// The salt of `commit`.
-    pub commit_salt: Salt,
-    /// Disclosures of the payload, sorted by name.
-    pub disclosures: Vec<Vec<u8>>,
-    /// True if the salts were derived from the tenant's salt key.
-    pub derived: bool,
-}
-
 /// A remark on the number of an event (`sequence` member).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SequenceNote {
@@ -174,91 +159,6 @@ pub struct Origin {
     pub seq: u64,
     /// Time of the message. Not before the previous entry's, except in a `clock` entry.
     pub time: Nanos,
-}
-
-impl Draft {
-    /// Commits to `whole` and to `fields`, with salts from `seed`.
-    pub fn new(
-        kind: Kind,
-        producer: Option<Ident>,
-        event: Vec<u8>,
-        whole: &[u8],
-        fields: &[Field],
-        salts: (&Seed, Scope<'_>),
-    ) -> Self {
-        let (seed, scope) = salts;
-        let commit_salt = seed.salt(&scope, commit_name(kind));
-        let commit = disclosure::digest_of(&commit_salt, "", whole);
-        let disclosures = fields
-            .iter()
-            .map(|f| disclosure::text(&seed.salt(&scope, &f.name), &f.name, &f.value))
-            .collect();
-        let derived = seed.is_derived();
-        Self { kind, producer, event, commit, commit_salt, disclosures, derived }
-    }
-
-    /// The leaf's bytes: RFC 8785 JSON, members in order.
-    pub fn finish(
-        &self,
-        tenant: &Ident,
-        (origin, prior): (Origin, Prior),
-        note: Option<SequenceNote>,
-    ) -> Vec<u8> {
-        let mut digests: Vec<String> =
-            self.disclosures.iter().map(|text| disclosure::digest(text)).collect();
-        digests.sort_unstable();
-        let mut out = Vec::with_capacity(self.event.len() + 46 * digests.len() + 320);
-        let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
-        push("{\"commit\":\"");
-        push(&self.commit);
-        push("\",\"event\":");
-        out.extend_from_slice(&self.event);
-        let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
-        push(&format!(
-            ",\"journal\":{{\"epoch\":{},\"seq\":{},\"time\":\"{}\"}},\"kind\":\"{}\",\"payload\":[",
-            origin.epoch,
-            origin.seq,
-            origin.time,
-            self.kind.as_str()
-        ));
-        for (at, digest) in digests.iter().enumerate() {
-            push(if at == 0 { "\"" } else { ",\"" });
-            push(digest);
-            push("\"");
-        }
-        push("],\"prior\":{");
-        if let Some(index) = prior.approval {
-            push(&format!("\"approval\":{index}"));
-        }
-        if let Some(index) = prior.system {
-            let comma = if prior.approval.is_some() { "," } else { "" };
-            push(&format!("{comma}\"system\":{index}"));
-        }
-        match &self.producer {
-            Some(producer) => push(&format!("}},\"producer\":\"{producer}\"")),
-            None => push("},\"producer\":null"),
-        }
-        if self.derived {
-            push(",\"salt\":\"derived\"");
-        }
-        match note {
-            Some(SequenceNote::Reused) => push(",\"sequence\":\"reused\""),
-            Some(SequenceNote::BelowBase) => push(",\"sequence\":\"below_base\""),
-            None => {}
-        }
-        push(&format!(",\"tenant\":\"{tenant}\",\"v\":{VERSION}}}"));
-        out
-    }
-}
-
-/// The name under which `commit` is salted. Entries of one message must not share a salt.
-fn commit_name(kind: Kind) -> &'static str {
-    match kind {
-        // No payload field has these names: bare names do not begin with `/`, and no pointer begins with `//`.
-        Kind::GapOpened => "//gap_opened",
-        Kind::GapClosed => "//gap_closed",
-        _ => "",
-    }
 }
 
 /// An entry, read from its bytes.
@@ -327,77 +227,6 @@ impl<'a> View<'a> {
 /// True if it is evidence about an administrative act, not about an approval.
 pub fn is_reason(view: &View<'_>) -> bool {
     view.kind == Kind::Evidence && matches!(view.at(&["event", "approval_id"]), Some(Value::Null))
-}
-
-/// The erasable part of an entry, stored apart from it: the salt of `commit`, and the disclosures that are not erased.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Payload {
-    /// Absent after an erasure.
-    pub commit_salt: Option<Salt>,
-    /// Texts of the disclosures.
-    pub disclosures: Vec<Vec<u8>>,
-}
-
-impl Payload {
-    /// `1 ‖ u16 length ‖ commit salt ‖ (u32 length ‖ disclosure)*`, big-endian.
-    pub fn encode(&self) -> Vec<u8> {
-        let salt = self.commit_salt.as_ref().map_or("", |salt| salt.0.as_str());
-        let total: usize = self.disclosures.iter().map(|d| d.len() + 4).sum();
-        let mut out = Vec::with_capacity(3 + salt.len() + total);
-        out.push(1);
-        out.extend_from_slice(&u16::try_from(salt.len()).expect("43 characters").to_be_bytes());
-        out.extend_from_slice(salt.as_bytes());
-        for text in &self.disclosures {
-            let length = u32::try_from(text.len()).expect("an event is at most 256 KiB");
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(text);
-        }
-        out
-    }
-
-    /// Reads what [`Payload::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&[1, high, low], rest) = bytes.split_first_chunk::<3>()? else { return None };
-        let (salt, mut rest) =
-            rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
-        let salt = std::str::from_utf8(salt).ok()?;
-        let commit_salt = (!salt.is_empty()).then(|| Salt(salt.to_owned()));
-        let mut disclosures = Vec::new();
-        while !rest.is_empty() {
-            let (length, tail) = rest.split_first_chunk::<4>()?;
-            let (text, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-            disclosures.push(text.to_vec());
-            rest = tail;
-        }
-        Some(Self { commit_salt, disclosures })
-    }
-
-    /// The remaining fields: RFC 8785 values by name.
-    pub fn values(&self) -> BTreeMap<String, Vec<u8>> {
-        let named = |disclosure: &Vec<u8>| match json::parse_kept(disclosure).ok()?.as_array()? {
-            [_, Value::String(name), value] => {
-                Some((name.clone().into_owned(), canonical::to_vec(value)))
-            }
-            _ => None,
-        };
-        self.disclosures.iter().filter_map(named).collect()
-    }
-
-    /// One value of it in RFC 8785 form; the others are read past.
-    pub fn value(&self, name: &str) -> Option<Vec<u8>> {
-        self.disclosures.iter().find_map(|text| match json::parse_kept(text).ok()?.as_array()? {
-            [_, Value::String(found), value] if found == name => Some(canonical::to_vec(value)),
-            _ => None,
-        })
-    }
-
-    /// The name inside a disclosure text.
-    pub fn name(disclosure: &[u8]) -> Option<String> {
-        match json::parse_kept(disclosure).ok()?.as_array()? {
-            [_, Value::String(name), _] => Some(name.clone().into_owned()),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,11 +13,30 @@ fn key(number: LogNumber, index: u64) -> Vec<u8> {
 }
 
 /// The erased names. `None` means all of them.
-type Names = Option<Vec<String>>;
+pub type Names = Option<Vec<String>>;
 
 fn names(read: &dyn Read, number: LogNumber, index: u64) -> Result<Option<Names>, store::Error> {
     let bytes = read.get(Family::Meta, &key(number, index))?;
     bytes.map(|bytes| store::read_json(&bytes, "meta")).transpose()
+}
+
+/// What is erased of a log, by leaf index.
+#[cfg(feature = "rocksdb")]
+pub fn all(
+    store: &store::rocks::Rocks,
+    number: LogNumber,
+) -> Result<std::collections::BTreeMap<u64, Names>, store::Error> {
+    let (prefix, mut all, mut failed) = (number.meta("erased"), Vec::new(), None);
+    store.scan(Family::Meta, &prefix, |key, value| {
+        let Some(index) = key.strip_prefix(&prefix[..]) else { return false };
+        let index = store::read_u64(index, "meta");
+        match index.and_then(|index| Ok((index, store::read_json(value, "meta")?))) {
+            Ok(one) => all.push(one),
+            Err(error) => failed = Some(error),
+        }
+        failed.is_none()
+    })?;
+    failed.map_or(Ok(all.into_iter().collect()), Err)
 }
 
 /// Hides `fields` (all if absent) of an entry's payload, in addition to what is hidden.
@@ -49,9 +68,15 @@ pub fn left(
     index: u64,
 ) -> Result<Option<Payload>, store::Error> {
     let Some(bytes) = read.get(Family::Payload, &number.numbered(index))? else { return Ok(None) };
+    let names = names(read, number, index)?;
     let corrupt = store::Error::Corrupt { family: "payload", what: "a payload" };
-    let mut payload = Payload::decode(&bytes).ok_or(corrupt)?;
-    if let Some(erased) = names(read, number, index)? {
+    left_of(&bytes, names.as_ref()).map(Some).ok_or(corrupt)
+}
+
+/// What remains of a stored payload, of which this was erased. `None` if it can't be read.
+pub fn left_of(bytes: &[u8], erased: Option<&Names>) -> Option<Payload> {
+    let mut payload = Payload::decode(bytes)?;
+    if let Some(erased) = erased {
         payload.commit_salt = None;
         payload.disclosures.retain(|text| {
             let name = Payload::name(text);
@@ -59,7 +84,7 @@ pub fn left(
             erased.as_ref().is_some_and(|names| !listed(names))
         });
     }
-    Ok(Some(payload))
+    Some(payload)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod plain;
 mod refused;
 
+pub use crate::disclosure::Field;
 pub use refused::{Fault, Refused};
 
 use crate::{
@@ -87,16 +88,6 @@ const VERDICTS: [&str; 5] = {
     let [(_, a), (_, b), (_, c), (_, d), (_, e)] = Verdict::ALL;
     [a, b, c, d, e]
 };
-
-/// One payload field: committed by a salted digest, stored apart, erasable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// For a member of `data.payload`, its bare name. For anything else, its JSON Pointer in the event,
-    /// beginning with `/`.
-    pub name: String,
-    /// RFC 8785 form of the value.
-    pub value: Vec<u8>,
-}
 
 /// The type of an event, if it is one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

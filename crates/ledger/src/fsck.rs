@@ -4,14 +4,18 @@
 mod approvals;
 mod before;
 pub(crate) mod derived;
+mod events;
 pub(crate) mod families;
 mod gone;
 mod messages;
 mod payload;
+mod payloads;
 mod replay;
+mod rows;
 mod state;
 #[cfg(feature = "jetstream")]
 mod stream;
+mod tally;
 
 pub use approvals::{Whole, approvals};
 pub use gone::Gone;
@@ -34,8 +38,10 @@ use crate::{
     verify::{Summary, Walk},
 };
 use derived::Derived;
+use payloads::Payloads;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
+use tally::Tally;
 
 /// Most findings that are listed. Further ones are counted.
 const FINDINGS_MAX: usize = 100;
@@ -83,6 +89,13 @@ impl Report {
         }
     }
 
+    /// Adds the faults of another report.
+    fn add(&mut self, other: Self) {
+        self.damage += other.damage;
+        let room = FINDINGS_MAX.saturating_sub(self.findings.len());
+        self.findings.extend(other.findings.into_iter().take(room));
+    }
+
     /// Notes a fault.
     pub fn find(&mut self, what: impl Into<String>) {
         self.damage += 1;
@@ -114,32 +127,51 @@ pub fn load(
 
 /// Checks one log. `mark` is the guard's mark, if it is known. `progress` receives the number of entries done.
 ///
-/// In a second thread, messages of the embedded journal are posted again.
+/// In a second thread, messages of the embedded journal are posted again, and payloads are compared.
 pub fn check(
     store: &Rocks,
     log: &Log,
     mark: Option<&Mark>,
     progress: impl FnMut(u64),
 ) -> Result<Report, store::Error> {
-    let embedded = log.position.journal.starts_with("embedded:");
+    let (size, embedded) = (log.position.size, log.position.journal.starts_with("embedded:"));
     std::thread::scope(|scope| {
-        let messages = embedded.then(|| scope.spawn(|| all_messages(store, log)));
-        let mut report = entries(store, log, mark, progress)?;
+        let beside = scope.spawn(|| -> Result<_, store::Error> {
+            let mut payloads = Payloads::new(store, log.number)?;
+            if embedded {
+                return Ok((Some(all_messages(store, log, payloads)?), None));
+            }
+            payloads.judge_rest(size)?;
+            Ok((None, Some(payloads)))
+        });
+        let (mut report, mut derived) = entries(store, log, mark, progress)?;
+        let (messages, mut payloads) = beside.join().expect("no panic in the other thread")?;
         if let Some(messages) = messages {
-            let messages = messages.join().expect("no panic in the other thread")?;
-            let outcomes = messages.finish(&report.gone)?;
+            let outcomes = messages.finish(&derived.gone)?;
             report.find_all(outcomes.findings);
             report.find_all(outcomes.missing);
             report.journal = Some(outcomes.compared);
+            payloads = outcomes.payloads;
         }
+        if let Some(mut payloads) = payloads {
+            payloads.judge_rest(size)?;
+            derived.less = payloads.finish(report.entries, &mut report)?;
+        }
+        families::payloads(store, log, &derived, &mut report)?;
+        report.erased = derived.erased;
+        report.gone = derived.gone;
         Ok(report)
     })
 }
 
 /// Posts every message of the embedded journal again.
-fn all_messages<'a>(store: &'a Rocks, log: &'a Log) -> Result<Messages<'a>, store::Error> {
+fn all_messages<'a>(
+    store: &'a Rocks,
+    log: &'a Log,
+    payloads: Payloads<'a>,
+) -> Result<Messages<'a>, store::Error> {
     let volume = Volume { number: log.number, epoch: log.position.epoch };
-    let mut messages = Messages::new(store, log);
+    let mut messages = Messages::new(store, log).with(payloads);
     let mut failed = None;
     store.scan(Family::Journal, &volume.message(0), |key, value| {
         let Some(seq) = volume.seq(key) else { return false };
@@ -162,7 +194,7 @@ fn entries(
     log: &Log,
     mark: Option<&Mark>,
     mut progress: impl FnMut(u64),
-) -> Result<Report, store::Error> {
+) -> Result<(Report, Derived), store::Error> {
     let mut report = Report { origin: log.origin.clone(), ..Report::default() };
     let (number, size) = (log.number, log.position.size);
     let mut due = checkpoints(store, log, &mut report)?;
@@ -170,7 +202,7 @@ fn entries(
         due.entry(mark.size).or_default().push((mark.root, "the guard".into()));
     }
     let mut walk = Walk::default();
-    let mut derived = Derived::default();
+    let mut derived = Derived { events: Some(Tally::default()), ..Derived::default() };
     let mut failed = None;
     store.scan(Family::Entries, &number.key(&[]), |key, bytes| {
         let index = key.strip_prefix(&number.key(&[])[..]).and_then(|rest| rest.try_into().ok());
@@ -193,9 +225,7 @@ fn entries(
                 report.find(format!("{place} is not the entries' hashes"));
             }
         }
-        let taken = derived.entry((store, log), index, &view, &mut report);
-        let taken = taken.map(|()| derived.payload((store, log), index, &view, &mut report));
-        if let Err(error) = taken {
+        if let Err(error) = derived.entry((store, log), index, &view, &mut report) {
             failed = Some(error);
             return false;
         }
@@ -222,9 +252,7 @@ fn entries(
         && !log.position.journal.starts_with("embedded:");
     families::checkpoints(store, log, behind, &mut report)?;
     families::compare(store, log, &walk, &derived, &mut report)?;
-    report.erased = derived.erased;
-    report.gone = derived.gone;
-    Ok(report)
+    Ok((report, derived))
 }
 
 /// Checks that tiles and last entries give the root from which the server would start.

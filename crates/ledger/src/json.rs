@@ -4,6 +4,8 @@
 //! any depth, invalid UTF-8, lone surrogates, more than [`DEPTH_MAX`] levels, and every number that RFC 8785 would
 //! silently change (2^53+1, 0.1000000000000000055, 1e400). Out of scope: meaning (`event`), output (`canonical`).
 
+mod number;
+
 use std::{borrow::Cow, cmp::Ordering};
 
 /// Deepest nesting of objects and arrays; the outermost container is level 1.
@@ -161,7 +163,10 @@ impl<'a> Value<'a> {
 
 /// True if `text` has a control character (C0, DEL, C1).
 pub fn text_has_control(text: &str) -> bool {
-    text.chars().any(char::is_control)
+    // C1 is not ASCII. Most texts are ASCII without control characters; the compiler checks 16 bytes of them at a time.
+    let suspect = |byte: u8| !(0x20..0x7f).contains(&byte);
+    text.bytes().fold(false, |found, byte| found | suspect(byte))
+        && text.chars().any(char::is_control)
 }
 
 struct Reader<'a> {
@@ -272,6 +277,9 @@ impl<'a> Reader<'a> {
         let mut begin = self.at;
         let mut decoded: Option<String> = None;
         loop {
+            let plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
+            self.at +=
+                self.text.as_bytes()[self.at..].iter().take_while(|byte| plain(byte)).count();
             match self.peek() {
                 Some(b'"') => {
                     let tail = &self.text[begin..self.at];
@@ -289,8 +297,8 @@ impl<'a> Reader<'a> {
                     text.push(c);
                     begin = self.at;
                 }
-                None | Some(0..=0x1f) => return Err(self.error(ErrorKind::Syntax)),
-                Some(_) => self.at += 1,
+                // The end, or a control character.
+                _ => return Err(self.error(ErrorKind::Syntax)),
             }
         }
     }
@@ -367,42 +375,9 @@ impl<'a> Reader<'a> {
             }
             self.digits()?;
         }
-        exact(&self.text[begin..self.at]).ok_or(Error { kind: ErrorKind::Number, offset: begin })
+        number::exact(&self.text[begin..self.at])
+            .ok_or(Error { kind: ErrorKind::Number, offset: begin })
     }
-}
-
-/// The double that `text` (a JSON number) stands for exactly. `None` if RFC 8785 would write another number.
-fn exact(text: &str) -> Option<f64> {
-    let number: f64 = text.parse().ok()?;
-    if !number.is_finite() || (number.fract() == 0.0 && number.abs() > INTEGER_MAX) {
-        return None;
-    }
-    // Up to 15 digits without exponent always survive the round trip through a double.
-    let short = text.len() <= 15 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    if short {
-        return Some(number);
-    }
-    let mut buffer = ryu_js::Buffer::new();
-    (decimal(text) == decimal(buffer.format_finite(number))).then_some(number)
-}
-
-/// A decimal number as (negative, significant digits, power of ten of the last one). Equal numbers, equal triples.
-fn decimal(text: &str) -> (bool, Vec<u8>, i64) {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let negative = mantissa.starts_with('-');
-    // An exponent too long for i64 is as wrong as i64's largest: no double has either one.
-    let exponent: i64 = exponent.parse().unwrap_or(i64::MAX / 2);
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let mut digits: Vec<u8> =
-        whole.bytes().chain(fraction.bytes()).filter(u8::is_ascii_digit).collect();
-    let mut power = exponent.saturating_sub(i64::try_from(fraction.len()).unwrap_or(i64::MAX));
-    while digits.last() == Some(&b'0') {
-        digits.pop();
-        power = power.saturating_add(1);
-    }
-    let zeros = digits.iter().take_while(|d| **d == b'0').count();
-    digits.drain(..zeros);
-    if digits.is_empty() { (false, digits, 0) } else { (negative, digits, power) }
 }
 
 #[cfg(test)]

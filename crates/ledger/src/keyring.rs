@@ -56,6 +56,13 @@ pub fn random32() -> Zeroizing<[u8; 32]> {
     bytes
 }
 
+/// Random bytes from the operating system.
+pub fn random(count: usize) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(vec![0; count]);
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
 /// The key that signs sessions on the web pages, `<keys_dir>/session.key`. It is made if it is not there.
 ///
 /// It belongs to the installation, not to a tenant. If it is lost, everybody signs in again, so no backup

@@ -16,7 +16,7 @@ pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_key
 use crate::{
     canonical,
     disclosure::{Scope, digest_of},
-    entry::{Draft, Kind, Origin, Payload, SequenceNote, View},
+    entry::{Draft, Kind, Origin, SequenceNote, View},
     erased,
     event::{self, Refused, Type},
     ident::Ident,
@@ -272,18 +272,16 @@ impl Log {
         note: Option<SequenceNote>,
     ) -> u64 {
         let bytes = draft.finish(&self.tenant, (origin, self.position.prior), note);
-        let payload =
-            Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
-        self.append_bytes(changes, (draft.kind, origin.time), bytes, &payload)
+        self.append_bytes(changes, (draft.kind, origin.time), bytes, draft.payload)
     }
 
-    /// Appends the bytes of an entry. Returns its leaf index.
+    /// Appends the bytes of an entry, and its encoded payload. Returns its leaf index.
     fn append_bytes(
         &mut self,
         changes: &mut Changes<'_>,
         (kind, time): (Kind, Nanos),
         bytes: Vec<u8>,
-        payload: &Payload,
+        payload: Vec<u8>,
     ) -> u64 {
         let index = self.position.size;
         let mut full = Vec::new();
@@ -293,7 +291,7 @@ impl Log {
         }
         let key = self.number.numbered(index);
         changes.put(Family::Entries, key.clone(), bytes);
-        changes.put(Family::Payload, key, payload.encode());
+        changes.put(Family::Payload, key, payload);
         self.position.size += 1;
         self.position.time = time;
         self.position.prior.note(kind, index);

@@ -31,11 +31,14 @@
 //! | `approvals` | `log ‖ approval id ‖ 0x00 ‖ index u64` | `a`: an `approval` entry of that approval; `e`: an `evidence` entry |
 //! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
-use crate::ident::Ident;
-use std::collections::HashMap;
-
+mod changes;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+
+pub use changes::{Changes, Write};
+
+use crate::ident::Ident;
+use std::collections::HashMap;
 
 /// Version of the key layout. Another one is refused.
 pub const LAYOUT: u32 = 3;
@@ -123,52 +126,6 @@ pub enum Error {
 pub trait Read {
     /// The value of `key`, if it has one.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
-}
-
-/// One write: a key and its new value; `None` deletes it.
-pub type Write = ((Family, Vec<u8>), Option<Vec<u8>>);
-
-/// Changes on top of what is stored. Reads see them first; they are written all at once or not at all.
-pub struct Changes<'a> {
-    base: &'a dyn Read,
-    writes: HashMap<(Family, Vec<u8>), Option<Vec<u8>>>,
-}
-
-impl<'a> Changes<'a> {
-    /// No changes yet.
-    pub fn new(base: &'a dyn Read) -> Self {
-        Self { base, writes: HashMap::new() }
-    }
-
-    /// Sets a value.
-    pub fn put(&mut self, family: Family, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.insert((family, key), Some(value));
-    }
-
-    /// Deletes a value.
-    pub fn delete(&mut self, family: Family, key: Vec<u8>) {
-        self.writes.insert((family, key), None);
-    }
-
-    /// True if there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
-    }
-
-    /// The writes, each key once, in no order.
-    pub fn into_writes(self) -> impl Iterator<Item = Write> {
-        self.writes.into_iter()
-    }
-}
-
-impl Read for Changes<'_> {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        // `HashMap` needs an owned key to look up a tuple: at most 44 bytes.
-        match self.writes.get(&(family, key.to_vec())) {
-            Some(value) => Ok(value.clone()),
-            None => self.base.get(family, key),
-        }
-    }
 }
 
 /// A store in memory: for tests, and for posting a journal again to compare (`fsck --replay`).

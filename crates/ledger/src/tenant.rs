@@ -331,9 +331,9 @@ impl Tenant {
         self.outcomes.remember(new);
     }
 
-    /// Outcome of the message at `seq` that carried `salt`. `None` if it was too long ago, or if another
-    /// message was posted under that sequence because the broker assigned it twice.
-    pub fn outcome(&self, seq: u64, salt: &str) -> Option<Outcome> {
+    /// The event's `id` and the outcome of the message at `seq` that carried `salt`. `None` if it was too long ago, or
+    /// if another message was posted under that sequence because the broker assigned it twice.
+    pub fn outcome(&self, seq: u64, salt: &str) -> Option<(Option<String>, Outcome)> {
         self.outcomes.find(seq, salt)
     }
 

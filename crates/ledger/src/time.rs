@@ -1,6 +1,6 @@
 //! Points in time: nanoseconds since 1970-01-01T00:00:00Z, written as RFC 3339 UTC with nine decimals.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, SecondsFormat, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, Timelike as _, Utc};
 
 /// Nanoseconds since the Unix epoch, UTC. Reaches to the year 2262 (`i64` nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -65,7 +65,23 @@ impl std::fmt::Display for Nanos {
     /// `2026-11-20T05:48:00.123456789Z`: sorts as text in time order.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let time = DateTime::<Utc>::from_timestamp_nanos(i64::try_from(self.0).unwrap_or(i64::MAX));
-        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        for (at, digits, number) in [
+            (0, 4, time.year().unsigned_abs()),
+            (5, 2, time.month()),
+            (8, 2, time.day()),
+            (11, 2, time.hour()),
+            (14, 2, time.minute()),
+            (17, 2, time.second()),
+            (20, 9, time.nanosecond()),
+        ] {
+            let mut rest = number;
+            for digit in text[at..at + digits].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).expect("digits"))
     }
 }
 

@@ -322,8 +322,8 @@ impl Part<'_> {
                     permits.push(permit);
                     for (arrival, mut message) in messages {
                         let outcome = self.post_one(tenant, arrival, &mut message)?;
-                        let salt = message.headers.salt.clone();
-                        self.outcomes.push(Followed { seq: arrival.seq, salt, outcome });
+                        let (seq, salt) = (arrival.seq, message.headers.salt.clone());
+                        self.outcomes.push(Followed { seq, salt, id: message.id.take(), outcome });
                         last = Some(Some((arrival, message)));
                     }
                 }

@@ -119,31 +119,31 @@ fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Batches over HTTP. The floor is the same writes, replayed with sync.
+/// Batches over HTTP. The floor is the same writes, replayed with sync. They are recorded in a run of their own, because
+/// writing them a second time takes CPU that would be counted as the server's.
 async fn ingest(report: &mut Report, dir: &Path, time: Duration) -> Result<(), Failed> {
-    let record = dir.join("ingest.writes");
-    let site = Site::start(&dir.join("ingest"), Some(&record), None).await?;
+    let site = Site::start(&dir.join("ingest"), None, None).await?;
     let load = Load::new(&site);
     let before = site.cpu();
     let done = load.batches(INGEST_CONNECTIONS, INGEST_BATCH, time).await?;
-    let cpu = (site.cpu() - before) / done.seconds;
+    let cpu = site.cpu() - before;
     let disk = site.disk_bytes()?;
     let json_bytes = load.event_bytes();
     site.stop()?;
     let rate = done.events as f64 / done.seconds;
-    let floor = floors::replay(&record, &dir.join("ingest-replay"), done.events)?;
-    std::fs::remove_file(&record)?;
+    let floor = ingest_floor(dir, time).await?;
+    let cpu_us = cpu * 1e6 / done.events as f64;
     let text = format!(
         "{rate:.0} events/s durable ({INGEST_BATCH} a request, {INGEST_CONNECTIONS} connections, {:.0} s, server {:.0} % \
-         of a core); replayed floor {floor:.0}/s; ratio {:.2} (asked: 0.40)",
+         of a core, {cpu_us:.1} µs an event); replayed floor {floor:.0}/s; ratio {:.2} (asked: 0.60, 14 µs)",
         done.seconds,
-        cpu * 100.0,
+        cpu / done.seconds * 100.0,
         rate / floor
     );
     report.row(
         "batch ingest",
         &text,
-        json!({"rate": rate, "floor": floor, "ratio": rate / floor, "cpu": cpu}),
+        json!({"rate": rate, "floor": floor, "ratio": rate / floor, "cpu": cpu / done.seconds, "cpu_us": cpu_us}),
     );
     let each = disk as f64 / done.events as f64;
     let text = format!(
@@ -154,6 +154,18 @@ async fn ingest(report: &mut Report, dir: &Path, time: Duration) -> Result<(), F
     let text = site.fsck()?;
     report.row("fsck", &text, Value::Null);
     Ok(())
+}
+
+/// Events a second of the same load's writes alone.
+async fn ingest_floor(dir: &Path, time: Duration) -> Result<f64, Failed> {
+    let record = dir.join("ingest.writes");
+    let site = Site::start(&dir.join("ingest-recorded"), Some(&record), None).await?;
+    let done = Load::new(&site).batches(INGEST_CONNECTIONS, INGEST_BATCH, time).await?;
+    site.stop()?;
+    let floor = floors::replay(&record, &dir.join("ingest-replay"), done.events)?;
+    site.remove()?;
+    std::fs::remove_file(&record)?;
+    Ok(floor)
 }
 
 /// One event a request, many clients.

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Most approvals kept after their end.
-const RECENT_MAX: usize = 1_000;
+pub const RECENT_MAX: usize = 1_000;
 /// Most pending approvals of one agent, so that an agent can't flood people.
 pub const PENDING_PER_AGENT_MAX: usize = 20;
 /// Most pending approvals of one tenant.

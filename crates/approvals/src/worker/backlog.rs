@@ -50,7 +50,9 @@ impl Backlog {
     }
 
     pub(super) fn take(&self) -> Option<u64> {
-        self.lock().waiting.pop_front()
+        let found = &mut *self.lock();
+        // Those that were opened by somebody else meanwhile are passed over.
+        std::iter::from_fn(|| found.waiting.pop_front()).find(|index| found.all.contains(index))
     }
 
     pub(super) fn done(&self, index: u64) {

@@ -2,18 +2,16 @@
 
 use super::backlog::Backlog;
 use crate::{
-    commands::{ApprovalReader, Error, Readiness, Registry, Snapshot, rows_missing},
+    commands::{
+        ApprovalReader, COOL_DOWN, Error, RECENT_MAX, Readiness, Registry, Snapshot, rows_missing,
+    },
     history::Approval,
     log::Extent,
+    unread::{Met, Unread, kind_of},
 };
-use decider::decision::{APPROVAL_NEEDED, Decision};
-use ledger::{
-    entry::{Kind, View},
-    ident::Ident,
-    journal::Subject,
-};
+use ledger::{ident::Ident, journal::Subject};
 use std::{
-    collections::BTreeMap,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,15 +32,8 @@ async fn rest_after(nth: usize) {
     }
 }
 
-/// What an entry asks the worker to do.
-enum Task {
-    /// Open an approval for the decision at this leaf index.
-    Open(u64),
-    /// Read this approval: it has a new entry at this leaf index.
-    Read(Ident, u64),
-    /// Read the rules: they were applied, here or by another process.
-    Rules,
-}
+/// What a decision that pauses a call says in its entry. Labels may say it too: it is judged when it is opened.
+const PAUSES: &str = r#""verdict":"approval_needed""#;
 
 /// Follows the log of one tenant.
 pub(super) struct Follower {
@@ -74,15 +65,13 @@ impl Follower {
         self.readiness.rules.read();
         loop {
             let size = self.reader.log.extent().size;
-            while cursor < size {
-                let to = size.min(cursor + ENTRIES_MAX);
-                if let Err(error) = self.follow_to(cursor, to).await {
+            if cursor < size {
+                if let Err(error) = self.follow_to(cursor, size).await {
                     tracing::error!(tenant = %self.tenant(), %error, "the log can't be followed");
                     tokio::time::sleep(AGAIN).await;
                     continue;
                 }
-                cursor = to;
-                tokio::task::yield_now().await;
+                cursor = size;
             }
             if !self.registry().is_caught_up() {
                 self.catch_up().await;
@@ -102,10 +91,21 @@ impl Follower {
         }
     }
 
-    /// Does what the published entries `from..to` ask for.
+    /// Does what the published entries `from..to` ask for. After an error, nothing of it counts as read.
     pub(super) async fn follow_to(&self, from: u64, to: u64) -> Result<(), Error> {
-        let found = self.tasks(from, to)?;
-        self.carry_out(found).await;
+        let mut unread = Unread::new(RECENT_MAX);
+        let mut cursor = from;
+        while cursor < to {
+            let end = to.min(cursor + ENTRIES_MAX);
+            self.meet_all(cursor..end, &mut unread)?;
+            cursor = end;
+            tokio::task::yield_now().await;
+        }
+        // Read once, after the last entry: most approvals of a long log are over by then.
+        for (nth, (id, last)) in (1_usize..).zip(unread.into_read()) {
+            rest_after(nth).await;
+            self.read_and_learn(&id, last);
+        }
         self.registry().open().followed = to;
         self.registry().followed.send_replace(to);
         Ok(())
@@ -128,53 +128,50 @@ impl Follower {
         }
     }
 
-    /// The tasks of the entries `from..to`, in order. Each approval is read once.
-    fn tasks(&self, from: u64, to: u64) -> Result<Vec<Task>, Error> {
-        let mut tasks = Vec::new();
-        let mut read = BTreeMap::new();
-        let mut visit = |index, entry: &[u8]| match self.task(index, entry) {
-            Some(Task::Read(id, last)) => drop(read.insert(id, last)),
-            other => tasks.extend(other),
+    /// Takes the entries of a range, in order: decisions to open, rules, and approvals that must be read.
+    fn meet_all(&self, range: Range<u64>, unread: &mut Unread) -> Result<(), Error> {
+        let mut rules = false;
+        let mut visit = |index, entry: &[u8]| {
+            // Searching bytes is a hundred times faster than parsing them.
+            let text = std::str::from_utf8(entry).unwrap_or_default();
+            match kind_of(text) {
+                Some("decision") if text.contains(PAUSES) => self.backlog.add(index),
+                Some("approval") => {
+                    if let Some(met) = Met::read(entry) {
+                        self.meet(index, met, unread);
+                    }
+                }
+                Some("rules") => rules = true,
+                _ => {}
+            }
         };
-        let proven = self.reader.log.entries(from..to, &mut visit);
+        let proven = self.reader.log.entries(range, &mut visit);
         proven.map_err(|error| self.reader.distrust(error))?;
-        tasks.extend(read.into_iter().map(|(id, last)| Task::Read(id, last)));
-        Ok(tasks)
+        if rules {
+            // Read them unless they are already in force.
+            drop(self.readiness.rules.current());
+        }
+        Ok(())
     }
 
-    fn task(&self, index: u64, entry: &[u8]) -> Option<Task> {
-        // Most entries are none of these. Searching their bytes is a hundred times faster than parsing them.
-        let text = std::str::from_utf8(entry).ok()?;
-        if text.contains(APPROVAL_NEEDED) && Decision::of_entry(index, entry).is_ok() {
-            return Some(Task::Open(index));
+    /// Notes an approval that must be read, and that its decision need not be opened.
+    fn meet(&self, index: u64, met: Met, unread: &mut Unread) {
+        let told = &met.message;
+        let (known, ours) = {
+            let open = self.registry().open();
+            // This process already knows what it wrote itself.
+            (open.find(&told.id).is_some(), open.knows(&told.id, told.n))
+        };
+        if ours {
+            return;
         }
-        if !text.contains(r#""kind":"approval""#) && !text.contains(r#""kind":"rules""#) {
-            return None;
-        }
-        let view = View::parse(entry)?;
-        match view.kind {
-            Kind::Approval => {
-                let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
-                let n = view.at(&["event", "n"]).and_then(ledger::json::Value::as_u64);
-                // This process already knows what it wrote itself.
-                let known = n.is_some_and(|n| self.registry().open().knows(&id, n));
-                (!known).then_some(Task::Read(id, index))
-            }
-            Kind::Rules => Some(Task::Rules),
-            _ => None,
-        }
-    }
-
-    async fn carry_out(&self, tasks: Vec<Task>) {
-        for (nth, task) in (1_usize..).zip(tasks) {
-            rest_after(nth).await;
-            match task {
-                Task::Open(index) => self.backlog.add(index),
-                Task::Read(id, last) => self.read_and_learn(&id, last),
-                // Read them unless they are already in force: a log that is read from its beginning has many
-                // `rules` entries.
-                Task::Rules => drop(self.readiness.rules.current()),
-            }
+        told.opening().inspect(|opening| self.backlog.done(*opening));
+        let now = self.readiness.clocks.now();
+        let cools = told.denies() && met.at().plus_seconds(COOL_DOWN.as_secs()) > now;
+        if told.ends() && !known && !cools {
+            unread.add_over(met.message.id, index);
+        } else {
+            unread.add(met.message.id, index);
         }
     }
 

@@ -4,4 +4,5 @@ mod chain;
 mod desk;
 mod edges;
 mod forged;
+mod glance;
 mod laws;

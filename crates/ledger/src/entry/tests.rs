@@ -1,4 +1,8 @@
 use super::*;
+use crate::{
+    disclosure::{Field, Scope, Seed},
+    ident::Ident,
+};
 
 #[test]
 fn p6_bytes_are_canonical_and_read_back() {
@@ -30,10 +34,30 @@ fn p6_bytes_are_canonical_and_read_back() {
     }
     assert_eq!(view.text(&["event", "source"]), Some("/gw"));
     assert_eq!(view.payload().count(), 2);
-    let payload = Payload { commit_salt: Some(draft.commit_salt), disclosures: draft.disclosures };
-    assert_eq!(Payload::decode(&payload.encode()), Some(payload.clone()));
+    let payload = Payload::decode(&draft.payload).unwrap();
+    assert_eq!(payload.encode(), draft.payload);
+    assert_eq!(payload.commit_salt, Some(seed.salt(&scope, "")));
     assert_eq!(Payload::name(&payload.disclosures[0]).as_deref(), Some("params"));
     let empty = Payload::default();
     assert_eq!(Payload::decode(&empty.encode()), Some(empty));
     assert_eq!(Payload::decode(b"\x01\0\x05abc"), None);
+}
+
+#[test]
+fn an_entry_of_our_own_is_read_as_by_the_strict_reader() {
+    #[derive(serde::Deserialize)]
+    struct Event {
+        id: String,
+    }
+    let seed = Seed::derive(&[1; 32], 1, 2);
+    let scope = Scope { producer: "gw-1", source: "/gw", id: "1" };
+    let event = br#"{"id":"1"}"#.to_vec();
+    let draft = Draft::new(Kind::Approval, None, event, b"{}", &[], (&seed, scope));
+    let origin = Origin { epoch: 1, seq: 2, time: Nanos(3) };
+    let bytes = draft.finish(&Ident::new("acme").unwrap(), (origin, Prior::default()), None);
+    let own = Own::<Event>::read(&bytes).unwrap();
+    assert_eq!((own.kind, own.origin, own.event.id.as_str()), (Kind::Approval, origin, "1"));
+    assert!(Own::<Vec<u8>>::read(&bytes).is_none());
+    let newer = String::from_utf8(bytes).unwrap().replace("\"v\":1}", "\"v\":2}");
+    assert!(Own::<Event>::read(newer.as_bytes()).is_none());
 }

@@ -11,6 +11,9 @@ pub(super) struct Before<'a> {
     number: LogNumber,
     /// Number of entries before it.
     pub size: u64,
+    /// True if the next entry is that of this very message. Then its event was not posted before: every event's entry
+    /// has its row in the index of events, which is compared as a whole.
+    pub is_new: bool,
     /// The numbers of each source.
     pub sources: Sources,
     /// The last sequence of each signed subject, by [`short`] of its key.
@@ -26,7 +29,14 @@ pub(super) fn short(key: &[u8]) -> [u8; 16] {
 impl<'a> Before<'a> {
     /// The state before the first message.
     pub fn new(store: &'a Rocks, number: LogNumber) -> Self {
-        Self { store, number, size: 0, sources: Sources::new(), subjects: HashMap::new() }
+        Self {
+            store,
+            number,
+            size: 0,
+            is_new: false,
+            sources: Sources::new(),
+            subjects: HashMap::new(),
+        }
     }
 }
 
@@ -34,6 +44,7 @@ impl Read for Before<'_> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, store::Error> {
         let index = |bytes: &[u8]| bytes.try_into().map_or(u64::MAX, u64::from_be_bytes);
         match family {
+            Family::Keys if self.is_new => Ok(None),
             Family::Keys => {
                 let kept = self.store.get(family, key)?;
                 Ok(kept.filter(|bytes| index(bytes) < self.size))

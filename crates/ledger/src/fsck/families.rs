@@ -1,6 +1,6 @@
 //! Checks that need the whole log: every family is derived again, and no row may be without an entry.
 
-use super::{Report, derived::Derived};
+use super::{Report, derived::Derived, events, rows::count};
 use crate::{
     entry::View,
     journal::embedded::{self, Volume},
@@ -21,13 +21,13 @@ pub(super) fn compare(
     report: &mut Report,
 ) -> Result<(), store::Error> {
     position(log, walk, derived, report);
-    payloads(store, log, derived, report)?;
+    if let Some(events) = &derived.events {
+        events::compare(store, log, (events, derived.keys), report)?;
+    }
     let tiles: u64 = (1..8).map(|level| walk.size() >> (8 * level)).sum();
     for (family, expected, name) in [
-        (Family::Keys, derived.keys, "the index of events"),
         (Family::Approvals, derived.approvals, "the index of approvals"),
         (Family::Tiles, tiles, "the tiles"),
-        (Family::Payload, walk.size(), "the payloads"),
         (Family::Sources, derived.sources.len() as u64, "the sources"),
         (Family::Access, derived.access.len() as u64, "the API keys"),
     ] {
@@ -43,24 +43,6 @@ pub(super) fn compare(
     erasing(store, log, (derived, true), report)?;
     erasing(store, log, (derived, false), report)?;
     journal(store, log, report)
-}
-
-/// Visits and counts the rows of one log.
-fn count(
-    store: &Rocks,
-    number: LogNumber,
-    family: Family,
-    mut visit: impl FnMut(&[u8], &[u8]),
-) -> Result<u64, store::Error> {
-    let prefix = number.key(&[]);
-    let mut count = 0;
-    store.scan(family, &prefix, |key, value| {
-        let rest = key.strip_prefix(&prefix[..]);
-        rest.inspect(|rest| visit(rest, value));
-        count += u64::from(rest.is_some());
-        rest.is_some()
-    })?;
-    Ok(count)
 }
 
 /// The commit record must agree with the entries.

@@ -7,6 +7,7 @@
 use super::{
     before::{Before, short},
     gone::Gone,
+    payloads::Payloads,
     state::{subject_of, take_key, take_number},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     log::merkle::leaf_hash,
     post::{Arrival, Log, Outcome, Prepared, tail_digest},
     sequence::Sequence,
-    store::{self, Changes, Family, Read as _, rocks::Rocks},
+    store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks, rocks::Rows},
     system::NewEpoch,
 };
 use serde::Serialize;
@@ -39,13 +40,15 @@ pub struct Compared {
 }
 
 /// Result of the comparison.
-pub struct Outcomes {
+pub struct Outcomes<'a> {
     /// What was compared.
     pub compared: Compared,
     /// Differences.
     pub findings: Vec<String>,
     /// Messages that are gone without an entry that says why.
     pub missing: Vec<String>,
+    /// The comparison of payloads, as far as it came.
+    pub(super) payloads: Option<Payloads<'a>>,
 }
 
 /// The comparison. Give it every message that the journal holds, in order.
@@ -54,6 +57,8 @@ pub struct Messages<'a> {
     log: &'a Log,
     again: Log,
     before: Before<'a>,
+    entries: Entries<'a>,
+    payloads: Option<Payloads<'a>>,
     /// Sequences of rejected messages that are gone, so that their subject is unknown.
     unknown: BTreeSet<u64>,
     /// Sequences that the journal no longer holds, each from and to.
@@ -73,12 +78,21 @@ impl<'a> Messages<'a> {
             log,
             again: Log::new(tenant.clone(), number, origin.clone(), position.journal.clone()),
             before: Before::new(store, number),
+            entries: Entries { rows: store.rows(Family::Entries, &number.key(&[])), number },
+            payloads: None,
             unknown: BTreeSet::new(),
             holes: Vec::new(),
             compared: Compared::default(),
             findings: Vec::new(),
             ended: false,
         }
+    }
+
+    /// The same, which also compares payloads.
+    #[must_use]
+    pub(super) fn with(mut self, payloads: Payloads<'a>) -> Self {
+        self.payloads = Some(payloads);
+        self
     }
 
     /// Takes the next message. `seed`: seed of its salts, `None` if unknown here. Returns `false` once no more
@@ -115,6 +129,7 @@ impl<'a> Messages<'a> {
         }
         let mut prepared = Prepared::new(subject, headers, body, seed);
         let base = self.again.position.size;
+        self.before.is_new = self.entries.at(base).is_some_and(|entry| prepared.gave(entry));
         let mut changes = Changes::new(&self.before);
         let posted = self.again.post(&mut changes, Arrival { seq, time }, &mut prepared);
         let writes: Vec<store::Write> = changes.into_writes().collect();
@@ -154,15 +169,17 @@ impl<'a> Messages<'a> {
             let Some(value) = value else { continue };
             match family {
                 Family::Entries => {
-                    let kept = self.store.get(*family, key)?;
-                    if kept.as_ref() != Some(value) {
-                        let index = key.get(4..).and_then(|rest| rest.try_into().ok());
-                        let index = index.map_or(base, u64::from_be_bytes);
+                    let index = key.get(4..).and_then(|rest| rest.try_into().ok());
+                    let index = index.map_or(base, u64::from_be_bytes);
+                    if self.entries.at(index) != Some(value) {
                         self.end(&format!(
                             "journal message {seq} does not give entry {index}: one of the two was changed, added or \
                              removed"
                         ));
                         return Ok(false);
+                    }
+                    if let Some(payloads) = &mut self.payloads {
+                        payloads.judge(index, value, payload_of(writes, key));
                     }
                     self.compared.entries += 1;
                 }
@@ -226,11 +243,13 @@ impl<'a> Messages<'a> {
         self.ended = true;
     }
 
-    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
+    fn entry(&mut self, index: u64) -> Result<Option<Vec<u8>>, store::Error> {
         if index >= self.log.position.size {
             return Ok(None);
         }
-        self.store.get(Family::Entries, &self.again.number.numbered(index))
+        let entry = self.entries.at(index).map(<[u8]>::to_vec);
+        self.entries.rows.status()?;
+        Ok(entry)
     }
 
     /// Skips the entries of earlier epochs, whose journals are not this one.
@@ -280,6 +299,9 @@ impl<'a> Messages<'a> {
 
     /// Takes an entry as it is, because its message is gone.
     fn skip(&mut self, index: u64, bytes: &[u8]) {
+        if let Some(payloads) = &mut self.payloads {
+            payloads.judge(index, bytes, None);
+        }
         let Some(view) = View::parse(bytes) else { return };
         self.again.edge.append(leaf_hash(bytes), &mut Vec::new());
         let position = &mut self.again.position;
@@ -324,7 +346,7 @@ impl<'a> Messages<'a> {
     }
 
     /// Ends the comparison after the last message. `gone`: what the log says about its holes.
-    pub fn finish(mut self, gone: &Gone) -> Result<Outcomes, store::Error> {
+    pub fn finish(mut self, gone: &Gone) -> Result<Outcomes<'a>, store::Error> {
         let posted = self.log.position.posted;
         self.begin_epoch()?;
         if !self.ended && self.log.position.size > 0 {
@@ -340,6 +362,30 @@ impl<'a> Messages<'a> {
         let missing = unexplained
             .map(|seq| format!("journal message {seq} is missing, and no entry says why"))
             .collect();
-        Ok(Outcomes { compared: self.compared, findings: self.findings, missing })
+        let Self { compared, findings, payloads, .. } = self;
+        Ok(Outcomes { compared, findings, missing, payloads })
+    }
+}
+
+/// The payload that was made with the entry at `key`.
+fn payload_of<'w>(writes: &'w [store::Write], key: &[u8]) -> Option<&'w [u8]> {
+    let its = writes.iter().find(|((family, at), _)| *family == Family::Payload && at == key);
+    its?.1.as_deref()
+}
+
+/// The entries, read once and in order.
+struct Entries<'a> {
+    rows: Rows<'a>,
+    number: LogNumber,
+}
+
+impl Entries<'_> {
+    /// The entry at an index, not before the one that was asked for last.
+    fn at(&mut self, index: u64) -> Option<&[u8]> {
+        let key = self.number.numbered(index);
+        while self.rows.item().is_some_and(|(at, _)| at < key.as_slice()) {
+            self.rows.step();
+        }
+        self.rows.item().filter(|(at, _)| *at == key.as_slice()).map(|(_, entry)| entry)
     }
 }

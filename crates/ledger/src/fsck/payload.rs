@@ -171,8 +171,7 @@ mod tests {
         let draft = message.draft().expect("an event");
         let origin = Origin { epoch: 1, seq: 2, time: Nanos(3) };
         let bytes = draft.finish(&Ident::new("acme").unwrap(), (origin, Prior::default()), None);
-        let (salt, disclosures) = (draft.commit_salt.clone(), draft.disclosures.clone());
-        (bytes, Payload { commit_salt: Some(salt), disclosures })
+        (bytes, Payload::decode(&draft.payload).expect("just encoded"))
     }
 
     /// Every event comes back whole from leaf and disclosures; any change of the payload shows.

@@ -3,7 +3,7 @@
 
 use super::{Error, Ledger};
 use crate::{
-    disclosure::Seed,
+    disclosure::{SEED_BYTES, Seed},
     envelope::{self, Place},
     journal::{self, Append, BATCH_MESSAGES_MAX, Headers, Journal, Subject},
     keyring,
@@ -14,11 +14,14 @@ use crate::{
 use data_encoding::BASE64URL_NOPAD;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 /// Longest wait for space in a tenant's queue.
 pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait until a followed message is posted.
 pub const POST_WAIT: Duration = Duration::from_secs(20);
+/// Most bytes of a batch that are prepared on the thread that received them: about 0.1 ms.
+const PREPARED_HERE_BYTES_MAX: usize = 8 << 10;
 /// Pause before a signed append is tried again.
 const SIGNED_PAUSE: Duration = Duration::from_millis(20);
 /// Number of attempts of a signed append that keeps losing compare-and-swap.
@@ -48,7 +51,6 @@ impl Ledger {
                 for append in &mut batch {
                     append.headers.salt.get_or_insert_with(random_salt);
                 }
-                let ids = batch.iter().map(|append| event_id(&append.body)).collect();
                 let salts = batch.iter().filter_map(|append| append.headers.salt.clone()).collect();
                 let appended = stream.append(batch).await;
                 // A lost connection to the broker is reported elsewhere, and may be back at once.
@@ -56,8 +58,7 @@ impl Ledger {
                     tenant.note_append(&appended);
                 }
                 let seqs = appended?;
-                let done = self.wait_posted(tenant, seqs, salts).await?;
-                Ok(Batch { ids, done })
+                self.wait_posted(tenant, seqs, salts).await
             }
             Journal::Absent => {
                 batch.clear();
@@ -199,10 +200,12 @@ impl Ledger {
             return Err(Error::Halted(reason));
         }
         let permit = self.room(tenant, batch.len()).await?;
-        let prepare = || batch.into_iter().map(prepare_new).collect();
-        // Parsing and hashing take about 10 µs an event, so a batch would delay the other tasks of this
-        // thread.
-        let messages: Vec<(Option<u64>, Prepared)> = tokio::task::block_in_place(prepare);
+        let bytes: usize = batch.iter().map(|append| append.body.len()).sum();
+        let prepare = || prepare_all(batch);
+        // Parsing and hashing take about 10 µs a KiB, so a batch would delay the other tasks of this thread. For a small
+        // one, to hand those tasks to another thread takes longer than that, and delays them too.
+        let small = bytes <= PREPARED_HERE_BYTES_MAX;
+        let messages = if small { prepare() } else { tokio::task::block_in_place(prepare) };
         let ids = messages.iter().map(|(_, message)| message.id.clone()).collect();
         let (reply, answer) = oneshot::channel();
         self.inbox.push(tenant.number, Work::Append { messages, reply, permit });
@@ -214,7 +217,7 @@ impl Ledger {
         }
     }
 
-    /// Waits until the followed journal is posted up to the last of `seqs`. Returns the outcome of each.
+    /// Waits until the followed journal is posted up to the last of `seqs`. Returns what became of each.
     ///
     /// The random salts prove that the messages posted under these numbers are ours. A broker that was
     /// restored from an older copy assigns numbers again that were posted with other content.
@@ -223,7 +226,7 @@ impl Ledger {
         tenant: &Tenant,
         seqs: Vec<u64>,
         salts: Vec<String>,
-    ) -> Result<Done, Error> {
+    ) -> Result<Batch, Error> {
         let last = seqs.iter().max().copied().unwrap_or(0);
         let mut states = tenant.watch();
         let posted = async {
@@ -244,16 +247,11 @@ impl Ledger {
         let published =
             tokio::time::timeout(POST_WAIT, posted).await.map_err(|_| Error::Unknown)??;
         let messages = seqs.iter().zip(&salts);
-        let outcomes: Option<Vec<Outcome>> =
+        let posted: Option<(Vec<Option<String>>, Vec<Outcome>)> =
             messages.map(|(seq, salt)| tenant.outcome(*seq, salt)).collect();
-        let outcomes = outcomes.ok_or(Error::Unknown)?;
-        Ok(Done { seqs, outcomes, published })
+        let (ids, outcomes) = posted.ok_or(Error::Unknown)?;
+        Ok(Batch { ids, done: Done { seqs, outcomes, published } })
     }
-}
-
-#[cfg(feature = "jetstream")]
-fn event_id(body: &[u8]) -> Option<String> {
-    crate::json::parse(body).ok()?.get("id")?.as_str().map(str::to_owned)
 }
 
 /// Refuses a batch that the journal would refuse, before anything is done.
@@ -276,17 +274,38 @@ pub fn check_batch(batch: &[Append]) -> Result<(), journal::Error> {
 
 /// A random `Countersign-Salt`.
 pub fn random_salt() -> String {
-    BASE64URL_NOPAD.encode(&keyring::random32()[..crate::disclosure::SEED_BYTES])
+    Randoms::new(1).salt()
 }
 
-fn prepare_new(mut append: Append) -> (Option<u64>, Prepared) {
-    let sent = append.headers.salt.as_deref().and_then(Seed::from_header);
-    let seed = sent.unwrap_or_else(|| {
-        let salt = random_salt();
-        let seed = Seed::from_header(&salt).expect("made just so");
-        append.headers.salt = Some(salt);
-        seed
-    });
-    let Append { subject, headers, body, expected } = append;
-    (expected, Prepared::new(Some(subject), headers, body, seed))
+/// Random salts of a batch. The system is asked once for all of them.
+struct Randoms(Zeroizing<Vec<u8>>);
+
+impl Randoms {
+    fn new(count: usize) -> Self {
+        Self(keyring::random(count * SEED_BYTES))
+    }
+
+    fn salt(&mut self) -> String {
+        let rest = self.0.len().checked_sub(SEED_BYTES).expect("as many as messages");
+        let salt = BASE64URL_NOPAD.encode(&self.0[rest..]);
+        self.0.truncate(rest);
+        salt
+    }
+}
+
+/// Prepares messages. Those without a salt get a random one.
+fn prepare_all(batch: Vec<Append>) -> Vec<(Option<u64>, Prepared)> {
+    let mut random = Randoms::new(batch.len());
+    let prepare = |mut append: Append| {
+        let sent = append.headers.salt.as_deref().and_then(Seed::from_header);
+        let seed = sent.unwrap_or_else(|| {
+            let salt = random.salt();
+            let seed = Seed::from_header(&salt).expect("made just so");
+            append.headers.salt = Some(salt);
+            seed
+        });
+        let Append { subject, headers, body, expected } = append;
+        (expected, Prepared::new(Some(subject), headers, body, seed))
+    };
+    batch.into_iter().map(prepare).collect()
 }

@@ -264,7 +264,7 @@ impl Log {
             changes.put(Family::Approvals, key, vec![super::EVIDENCE]);
         }
         changes.put(Family::Meta, missing_key(self.number, index), told.to_be_bytes().to_vec());
-        self.append_bytes(changes, (kind, time), entry, &Payload::default());
+        self.append_bytes(changes, (kind, time), entry, Payload::default().encode());
         Ok(true)
     }
 

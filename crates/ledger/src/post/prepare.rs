@@ -50,17 +50,18 @@ impl Prepared {
             None => Content::Refused(Refused::Subject),
             Some(Subject::Decisions(producer)) => match read(&headers, &body) {
                 Err(refused) => Content::Refused(refused),
-                Ok(event) => {
+                Ok(mut event) => {
+                    // They move into the draft; nobody else needs them.
+                    let plain = std::mem::take(&mut event.plain);
+                    let fields = std::mem::take(&mut event.fields);
                     let scope =
                         Scope { producer: producer.as_str(), source: &event.source, id: &event.id };
                     let (key, source) = (event_key(scope), source_key(scope));
                     let kind =
                         if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
                     let producer = Some(producer.clone());
-                    let plain = event.plain.clone();
                     let salts = (&seed, scope);
-                    let draft =
-                        Draft::new(kind, producer, plain, &event.whole, &event.fields, salts);
+                    let draft = Draft::new(kind, producer, plain, &event.whole, &fields, salts);
                     Content::Event(Box::new(Accepted { event, draft, key, source }))
                 }
             },
@@ -76,6 +77,12 @@ impl Prepared {
             _ => None,
         };
         Self { subject, headers, body, seed, id, content }
+    }
+
+    /// True if `entry` is the one that this event gives, and not one about its number or about a conflict.
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn gave(&self, entry: &[u8]) -> bool {
+        matches!(&self.content, Content::Event(accepted) if accepted.draft.begins(entry))
     }
 
     /// The draft, if the message is an acceptable event.

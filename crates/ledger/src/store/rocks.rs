@@ -3,11 +3,16 @@
 //! A commit is one `WriteBatch` with `sync`: it returns after the write-ahead log was fdatasynced. RocksDB may
 //! drop a torn tail of that log when it opens again; the guard notices if fsynced commits are gone.
 
+mod options;
+mod rows;
+
+pub use rows::Rows;
+
 use super::{Error, Family, Read, Write};
+use options::options;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
-    CompactOptions, DB, DBCompressionType, DBRecoveryMode, Direction, IngestExternalFileOptions,
-    IteratorMode, Options, SstFileWriter, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBCompressionType, Direction,
+    IngestExternalFileOptions, Options, SstFileWriter, WriteBatch, WriteOptions,
 };
 use std::{
     collections::BTreeMap,
@@ -17,19 +22,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Mutex,
 };
-
-/// Memory for blocks read from disk, in bytes.
-const BLOCK_CACHE_BYTES: usize = 192 << 20;
-/// Memory of one family's newest writes, in bytes.
-const WRITE_BUFFER_BYTES: usize = 16 << 20;
-/// Memory of all families' newest writes, in bytes.
-const WRITE_BUFFERS_TOTAL_BYTES: usize = 192 << 20;
-/// Size at which the write-ahead log forces a flush, in bytes.
-const WAL_BYTES_MAX: u64 = 256 << 20;
-/// Size at which the engine begins a new list of its files, in bytes.
-const MANIFEST_BYTES_MAX: usize = 64 << 20;
-/// Size at which the engine begins a new log of its own work, in bytes. Some of these logs are kept.
-const ENGINE_LOG_BYTES_MAX: usize = 16 << 20;
 
 /// File in the data directory that an erasure writes before the store takes it over.
 const REWRITE_FILE: &str = "rewrite.new";
@@ -143,10 +135,17 @@ impl Rocks {
     /// Writes all or nothing. Returns once it is durable.
     pub fn commit(&self, writes: impl Iterator<Item = Write>) -> Result<(), Error> {
         let mut batch = WriteBatch::default();
+        // Writes come family by family; finding a family costs more than a write.
+        let mut last: Option<(Family, &ColumnFamily)> = None;
         for ((family, key), value) in writes {
+            let handle = match last {
+                Some((known, handle)) if known == family => handle,
+                _ => self.family(family),
+            };
+            last = Some((family, handle));
             match value {
-                Some(value) => batch.put_cf(self.family(family), key, value),
-                None => batch.delete_cf(self.family(family), key),
+                Some(value) => batch.put_cf(handle, key, value),
+                None => batch.delete_cf(handle, key),
             }
         }
         if let Some(record) = &self.record {
@@ -176,7 +175,7 @@ impl Rocks {
         from: &[u8],
         visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        self.walk(family, IteratorMode::From(from, Direction::Forward), visit)
+        self.walk(family, (from, Direction::Forward), visit)
     }
 
     /// As [`Rocks::scan`], descending.
@@ -186,22 +185,37 @@ impl Rocks {
         from: &[u8],
         visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        self.walk(family, IteratorMode::From(from, Direction::Reverse), visit)
+        self.walk(family, (from, Direction::Reverse), visit)
     }
 
     fn walk(
         &self,
         family: Family,
-        mode: IteratorMode<'_>,
+        (from, direction): (&[u8], Direction),
         mut visit: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        for item in self.db.iterator_cf(self.family(family), mode) {
-            let (key, value) = item.map_err(io)?;
-            if !visit(&key, &value) {
+        let mut rows = self.db.raw_iterator_cf(self.family(family));
+        match direction {
+            Direction::Forward => rows.seek(from),
+            Direction::Reverse => rows.seek_for_prev(from),
+        }
+        while let Some((key, value)) = rows.item() {
+            if !visit(key, value) {
                 break;
             }
+            match direction {
+                Direction::Forward => rows.next(),
+                Direction::Reverse => rows.prev(),
+            }
         }
-        Ok(())
+        rows.status().map_err(io)
+    }
+
+    /// The rows of a family from `from` on, ascending.
+    pub fn rows(&self, family: Family, from: &[u8]) -> Rows<'_> {
+        let mut rows = self.db.raw_iterator_cf(self.family(family));
+        rows.seek(from);
+        Rows::new(rows)
     }
 
     /// Moves the newest writes of every family from memory into files, so that older write-ahead logs are
@@ -314,61 +328,6 @@ impl Read for Rocks {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.db.get_cf(self.family(family), key).map_err(io)
     }
-}
-
-fn options(opening: &Opening) -> (Options, Vec<ColumnFamilyDescriptor>) {
-    let mut options = Options::default();
-    options.set_paranoid_checks(true);
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_total_wal_size(WAL_BYTES_MAX);
-    options.set_db_write_buffer_size(WRITE_BUFFERS_TOTAL_BYTES);
-    options.set_max_background_jobs(2);
-    options.set_bytes_per_sync(1 << 20);
-    options.set_keep_log_file_num(4);
-    options.set_max_log_file_size(ENGINE_LOG_BYTES_MAX);
-    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
-    // By default the engine keeps every file open. Their number grows with the data, but the system's limit
-    // does not.
-    options.set_max_open_files(i32::try_from(opening.files_max).unwrap_or(i32::MAX));
-    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-    let families = Family::ALL
-        .iter()
-        .map(|(family, name)| {
-            ColumnFamilyDescriptor::new(*name, family_options(*family, opening, &cache))
-        })
-        .collect();
-    (options, families)
-}
-
-fn family_options(family: Family, opening: &Opening, cache: &Cache) -> Options {
-    let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(cache);
-    blocks.set_format_version(6);
-    let mut options = Options::default();
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-    let text = matches!(family, Family::Entries | Family::Payload | Family::Journal);
-    if text {
-        blocks.set_block_size(16 << 10);
-        options.set_write_buffer_size(4 * WRITE_BUFFER_BYTES);
-    }
-    if family == Family::Keys {
-        blocks.set_bloom_filter(10.0, false);
-        blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        options.set_write_buffer_size(2 * WRITE_BUFFER_BYTES);
-    }
-    let compressible = text && opening.compression == Compression::Full;
-    options.set_compression_type(if compressible {
-        DBCompressionType::Lz4
-    } else {
-        DBCompressionType::None
-    });
-    if compressible {
-        options.set_bottommost_compression_type(DBCompressionType::Zstd);
-    }
-    options.set_block_based_table_factory(&blocks);
-    options
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub struct Followed {
     pub seq: u64,
     /// Its `Countersign-Salt` header.
     pub salt: Option<String>,
+    /// The event's `id`, if it could be read.
+    pub id: Option<String>,
     /// Outcome of the message.
     pub outcome: Outcome,
 }
@@ -28,11 +30,12 @@ impl Outcomes {
         outcomes.drain(..excess);
     }
 
-    pub fn find(&self, seq: u64, salt: &str) -> Option<Outcome> {
+    pub fn find(&self, seq: u64, salt: &str) -> Option<(Option<String>, Outcome)> {
         let outcomes = self.0.lock().expect("no holder of the lock panics");
         // They are ascending, because a new epoch, which assigns sequences again, begins with a new process.
         let at = outcomes.partition_point(|followed| followed.seq < seq);
         let found = outcomes.get(at).filter(|followed| followed.seq == seq)?;
-        (found.salt.as_deref() == Some(salt)).then(|| found.outcome.clone())
+        let ours = found.salt.as_deref() == Some(salt);
+        ours.then(|| (found.id.clone(), found.outcome.clone()))
     }
 }

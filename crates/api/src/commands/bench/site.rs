@@ -175,6 +175,26 @@ impl Site {
         Ok(())
     }
 
+    /// Copies the folder of a stopped server. Returns where the copy is.
+    pub fn copy(from: &Path, to: &Path) -> Result<PathBuf, Failed> {
+        atomic::make_folder(to)?;
+        for file in fs::read_dir(from)? {
+            let file = file?;
+            let place = to.join(file.file_name());
+            if file.file_type()?.is_dir() {
+                Self::copy(&file.path(), &place)?;
+            } else {
+                fs::copy(file.path(), place)?;
+            }
+        }
+        Ok(to.to_owned())
+    }
+
+    /// Removes the folder of the stopped server.
+    pub fn remove(&self) -> Result<(), Failed> {
+        Ok(fs::remove_dir_all(&self.dir)?)
+    }
+
     /// Runs `fsck` on the stopped server. Returns its speed, and the speed of hashing alone.
     pub fn fsck(&self) -> Result<String, Failed> {
         let config = self.dir.join("countersign.toml").to_string_lossy().into_owned();

@@ -81,11 +81,11 @@ fn life() -> impl Strategy<Value = Desk> {
     })
 }
 
-fn who() -> impl Strategy<Value = ledger::ident::Ident> {
+pub(super) fn who() -> impl Strategy<Value = ledger::ident::Ident> {
     select(vec!["ann", "bob", "dan", "owen"]).prop_map(ident)
 }
 
-fn moment() -> impl Strategy<Value = Nanos> {
+pub(super) fn moment() -> impl Strategy<Value = Nanos> {
     select(vec![0, 1, 100, 220, 900, 1000, 3599, 3600, 5000])
         .prop_map(|second| seconds(super::desk::BEGIN + second))
 }
@@ -109,7 +109,7 @@ fn reviewed() -> impl Strategy<Value = Event> {
 }
 
 /// Any event that a log could contain; rarely an end.
-fn event() -> impl Strategy<Value = Event> {
+pub(super) fn event() -> impl Strategy<Value = Event> {
     let people = || vec(who(), 0..3);
     let jti = || select(vec!["j1", "j2"]).prop_map(str::to_owned);
     let gw = || select(vec!["gw", "gw", "gw-2"]).prop_map(ident);
@@ -182,7 +182,7 @@ fn history(desk: &Desk) -> Vec<State> {
     states
 }
 
-fn any_history() -> impl Strategy<Value = Vec<State>> {
+pub(super) fn any_history() -> impl Strategy<Value = Vec<State>> {
     prop_oneof![life().prop_map(|desk| history(&desk)), states()]
 }
 
