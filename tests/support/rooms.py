@@ -149,7 +149,7 @@ LONG = {
     "crates/decider/src/approval/tests/edges.rs": 755,
     "crates/decider/src/approval/tests/laws.rs": 427,
     "crates/ledger/src/journal/conformance.rs": 418,
-    "crates/ledger/src/ledger/open.rs": 512,
+    "crates/ledger/src/ledger/open.rs": 506,
     "crates/ledger/src/post.rs": 491,
     "crates/ledger/src/verify.rs": 403,
     "crates/ledger/src/writer.rs": 470,

@@ -50,7 +50,8 @@ pub struct Tenant {
     journal: Journal,
     /// The claim by which this process signs the log. `None` if no other process can reach its journal.
     claim: Option<ClaimId>,
-    fenced: AtomicBool,
+    /// True once another process has claimed the log.
+    pub(crate) fenced: AtomicBool,
     clock: Clock,
     position: Mutex<Position>,
     /// The journal keys in force where posting is now, oldest first.
@@ -129,10 +130,6 @@ impl Tenant {
     /// its journal.
     pub(crate) fn is_signer(&self, position: &Position) -> bool {
         self.claim.is_none() || self.claim == position.signer
-    }
-
-    pub(crate) fn note_fenced(&self) {
-        self.fenced.store(true, Ordering::Relaxed);
     }
 
     /// True if another process has claimed the log since this one did.

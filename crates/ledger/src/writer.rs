@@ -80,8 +80,7 @@ enum Stop {
     Post(post::Error),
     Journal(journal::Error),
     Fork(Mark),
-    /// Another server signs the log from this message on.
-    Fenced(u64),
+    Fenced(u64), // by this message of another server
     Keys(String),
 }
 
@@ -406,7 +405,7 @@ impl Part<'_> {
         let outcome = self.log.post(&mut self.changes, arrival, message)?;
         self.check_mark()?;
         if signed && !tenant.is_signer(&self.log.position) {
-            tenant.note_fenced();
+            tenant.fenced.store(true, std::sync::atomic::Ordering::Relaxed);
             return Err(Stop::Fenced(arrival.seq));
         }
         if let (Some(to), Some(journal::Subject::Decisions(producer))) =
