@@ -134,7 +134,6 @@ ENVIRONMENT = {
 }
 CLOCK = {
     "api/commands/bench/calls": "makes events of now",
-    "api/commands/bench/jetstream": "numbers that no earlier run has used",
     "api/commands/bench/load": "numbers that no earlier run has used",
     "api/commands/bench/seed": "makes approvals of now",
     "api/commands/demo/approval": "makes an event of now",

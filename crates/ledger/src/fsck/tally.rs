@@ -47,7 +47,9 @@ mod tests {
             for (key, value) in [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")] {
                 first.add(key, value);
             }
-            rows.iter().for_each(|(key, value)| second.add(key, value));
+            for (key, value) in rows {
+                second.add(key, value);
+            }
             assert_eq!(first.is_same(&second), same, "{rows:?}");
         };
         check(&[(b"c", b"3"), (b"a", b"1"), (b"b", b"2")], true);

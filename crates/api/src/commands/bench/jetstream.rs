@@ -83,7 +83,7 @@ async fn until_posted(site: &Site, last: u64) -> Result<(), Failed> {
 async fn fill(stream: &jetstream::Jetstream, time: Duration) -> Result<(u64, f64), Failed> {
     let begin = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
-    let mut number = ledger::clock::wall_clock().seconds() << 32;
+    let mut number = load::first_number();
     let mut messages = 0;
     while begin.elapsed() < time || !tasks.is_empty() {
         if begin.elapsed() < time && tasks.len() < BATCHES_AT_ONCE {

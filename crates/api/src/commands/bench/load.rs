@@ -20,6 +20,10 @@ use tokio::{
 /// Connections of an open loop. They are more than ever wait at once.
 const OPEN_LOOP_CONNECTIONS: usize = 64;
 
+/// What the first result of an answer says, within its first bytes.
+const POSTED: &[u8] = b"\"posted\"";
+const FIRST_RESULT_BYTES: usize = 200;
+
 /// Times, for percentiles.
 #[derive(Default)]
 pub struct Latencies(Vec<Duration>);
@@ -70,9 +74,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// A load for a site. Event numbers begin with the clock, so that a second load repeats none.
+    /// A load for a site.
     pub fn new(site: &Site) -> Self {
-        let begin = ledger::clock::wall_clock().seconds() << 32;
+        let begin = first_number();
         Self {
             address: site.address,
             publisher: site.publisher.trim().into(),
@@ -138,6 +142,7 @@ impl Load {
                     let begin = Instant::now();
                     connection.ask(&request).await?;
                     latencies.add(begin.elapsed());
+                    connection.posted()?;
                 }
                 Ok::<_, io::Error>(latencies)
             });
@@ -224,6 +229,12 @@ async fn collect(
     Ok(Done { events, seconds, latencies: latencies.sorted() })
 }
 
+/// Where event numbers begin: with the clock, so that a second load repeats none. An event's number is below 2^53, and
+/// no load comes near four million events a second.
+pub fn first_number() -> u64 {
+    ledger::clock::wall_clock().seconds() << 22
+}
+
 /// A decision of about 800 bytes: plain part, labels, and a payload of four fields.
 pub fn event(number: u64) -> String {
     format!(
@@ -294,6 +305,15 @@ impl Connection {
         stream.set_nodelay(true)?;
         let stream = BufReader::with_capacity(64 << 10, stream);
         Ok(Self { stream, line: String::new(), body: Vec::new(), cookie: None })
+    }
+
+    /// Refuses an answer whose first event was not posted: another load than the one meant would be measured.
+    fn posted(&self) -> io::Result<()> {
+        let first = &self.body[..self.body.len().min(FIRST_RESULT_BYTES)];
+        if first.windows(POSTED.len()).any(|text| text == POSTED) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("not posted: {}", String::from_utf8_lossy(first))))
     }
 
     /// Sends a request and reads the whole answer. Any status but 200 or 303 is an error.
