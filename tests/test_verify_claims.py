@@ -337,6 +337,7 @@ LIES: dict[str, tuple[Callable[[Operator, Kit], object], str]] = {
     "P12: another tenant's entry": (lambda o, k: o.entries[9].update(tenant="globex"), "another tenant"),
     "another log's genesis": (lambda o, k: o.entries[0]["event"].update(origin="log.example.com/v1/tenants/acme/logs/2"), "another log"),
     "keys that the log does not name": (lambda o, k: o.entries[0]["event"].update(log_keys=[]), "does not name"),
+    "P11: an erasure of another leaf": (lambda o, k: the_last(o, "erasure")["event"].update(leaf_hash="A" * 43 + "="), "not that of the entry"),
     "P11: an erasure of what comes later": (lambda o, k: the_last(o, "erasure")["event"].update(index=len(o.entries) - 1), "no earlier entry"),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ use crate::{
     post::event_key,
     system::Genesis,
 };
+use data_encoding::BASE64;
 use std::collections::HashSet;
 
 /// A whole log that verifies.
@@ -33,6 +34,8 @@ struct Told {
     tenant: String,
     keys: Named,
     erased: Erased,
+    /// Of each erasure entry: its index, the index of the erased entry, and the leaf hash that it names.
+    erasures: Vec<(u64, u64, String)>,
     /// The first half of each event's key. 128 bits are enough to distinguish them.
     events: HashSet<[u8; 16]>,
 }
@@ -51,7 +54,12 @@ impl Told {
         }
         match view.kind {
             Kind::Key => self.keys.key(view),
-            Kind::Erasure => self.erased.take(index, view),
+            Kind::Erasure => {
+                let of = self.erased.take(index, view)?;
+                let leaf = view.text(&["event", "leaf_hash"]).unwrap_or_default();
+                self.erasures.push((index, of, leaf.to_owned()));
+                Ok(())
+            }
             Kind::Decision | Kind::Event => self.event(view),
             _ => Ok(()),
         }
@@ -117,10 +125,39 @@ pub fn export(
         let place = format!("entries 0 to {}", signed.size.saturating_sub(1));
         return Err(Error::export(place, "they do not give the root the checkpoint signs"));
     }
+    erasures_name_their_leaves(&told.erasures, &walk, &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
     checkpoint(checkpoint_text, &keys)?;
     let Told { erased, .. } = told;
     Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased })
+}
+
+/// Each erasure must name the leaf hash of the entry at its index. The tiles were compared with the entries before.
+fn erasures_name_their_leaves(
+    erasures: &[(u64, u64, String)],
+    walk: &Walk,
+    read: &mut impl FnMut(&str) -> Option<Vec<u8>>,
+) -> Result<(), Error> {
+    let mut last: Option<(u64, Vec<u8>)> = None;
+    for (at, of, leaf) in erasures {
+        let (number, place) = (of / 256, usize::try_from(of % 256).unwrap_or_default());
+        if last.as_ref().is_none_or(|(known, _)| *known != number) {
+            let bytes = if number == walk.size() / 256 {
+                walk.edge().partial(0).iter().flat_map(|hash| hash.0).collect()
+            } else {
+                read(&format!("tile/{}", Tile { level: Some(0), number, width: 256 }))
+                    .unwrap_or_default()
+            };
+            last = Some((number, bytes));
+        }
+        let hashes = last.as_ref().map_or(&[][..], |(_, bytes)| bytes);
+        let named = hashes.chunks_exact(32).nth(place).map(|hash| BASE64.encode(hash));
+        if named.as_ref() != Some(leaf) {
+            let what = "the leaf hash that the erasure names is not that of the entry at its index";
+            return Err(Error::export(format!("entry {at}"), what));
+        }
+    }
+    Ok(())
 }
 
 /// The genesis must name the log of the checkpoint; the log names the keys that sign it.
