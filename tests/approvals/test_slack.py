@@ -206,7 +206,7 @@ def test_the_opposite_answer_after_a_denial_is_refused(office: Office) -> None:
     until("Bob is on the card", lambda: "Bob Ito" in json.dumps(office.card(approval)))
     office.click(approval, "approve", office.bob)
     assert office.events(approval) == ["requested", "reviewed", "review_rejected already_reviewed"]
-    told(office, office.bob, "answered")
+    told(office, office.bob, "already reviewed")
 
 
 # who must not

@@ -260,7 +260,7 @@ impl Report {
         self.payload(whole);
         for field in elsewhere.iter().take(NAMED_MAX) {
             self.line(&format!(
-                "  ERASED, BUT STILL HERE: {}. The log says that it was erased",
+                "  ERASED, AND STILL HERE: {}. The log says that it was erased",
                 harmless(field)
             ));
         }
