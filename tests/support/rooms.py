@@ -169,5 +169,5 @@ LONG = {
     "tests/test_limits.py": 408,
     "tests/test_publish.py": 466,
     "tests/test_third_party.py": 511,
-    "tests/test_verify_claims.py": 560,
+    "tests/test_verify_claims.py": 561,
 }

@@ -230,6 +230,10 @@ pub async fn rotate(
         ));
     }
     let _alone = app.slow.lock().await;
+    // The claim on its way is signed with the key in force: rotated away before it is posted, it would be rejected.
+    if !tenant.signs() && tenant.halted().is_none() {
+        return Err(ledger::Error::Behind.into());
+    }
     let published = tenant.published();
     if usage == KeyUse::Log && published.keys.signing(published.size + 1).count() > 1 {
         let detail = "The last rotation still overlaps: two keys sign. Rotate when it is over.";
