@@ -90,7 +90,7 @@ def test_rules_test_says_who_is_asked(offline: Server, examples: Path) -> None:
         "large transfers", "Ana Lima (p-ana): owns the agent, and so is not asked", "finance: Bob Ito (p-bob), Cem Demir (p-cem)",
         "the web page", "finance: acme-slack C0123456789", "on escalation", "with a sign-in of the last 600 s",
         "2026-11-20T11:14:02.800000000Z reminder", "2026-11-20T11:54:02.800000000Z escalation",
-        "2026-11-20T13:14:02.800000000Z approval deadline", "900 s to execute",
+        "2026-11-20T13:14:02.800000000Z approval deadline", "900 s to redeem",
     ]:
         assert words in done.out, f"{words!r} is not in\n{done.out}"
     assert "Dan" not in done.out, "a disabled person is asked nothing"
