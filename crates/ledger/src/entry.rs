@@ -10,6 +10,7 @@ pub use payload::Payload;
 
 use crate::{
     canonical,
+    disclosure::Scope,
     json::{self, Value},
     time::Nanos,
 };
@@ -177,6 +178,13 @@ impl<'a> View<'a> {
     /// Reads an entry. `None` if [`Draft::finish`] would not write these bytes.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         Self::of(json::parse_kept(bytes).ok()?)
+    }
+
+    /// Producer, source and id of the event that it records; empty where it has none.
+    pub fn scope(&self) -> Scope<'_> {
+        let text = |path: &[&str]| self.text(path).unwrap_or_default();
+        let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
+        Scope { producer: text(&["producer"]), source, id }
     }
 
     /// Reads an entry from its parsed value.

@@ -159,16 +159,16 @@ async fn post_all(
     Err(Error::Unavailable("the stream ended".into()))
 }
 
-/// Claims the log once everything that the journal held is posted. Returns the claim's sequence; `u64::MAX` if nothing
-/// remains to be claimed, `None` if another message came first.
+/// Claims the log once everything that the journal held is posted. Returns the claim's sequence; `None` if nothing was
+/// claimed, because it is claimed already, can't be yet, or another message came first.
 ///
 /// It does not claim at the beginning, because the present signer may go on until then.
 async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<Option<u64>, Error> {
     if tenant.unposted_claim().is_none() {
-        return Ok(Some(u64::MAX));
+        return Ok(None);
     }
     settle(tenant).await;
-    let Some(id) = tenant.unposted_claim() else { return Ok(Some(u64::MAX)) };
+    let Some(id) = tenant.unposted_claim() else { return Ok(None) };
     let position = tenant.position();
     let waits = tenant.must_reach().is_some() || !position.provisional.is_empty();
     if position.size == 0 || waits || tenant.halted().is_some() {

@@ -6,7 +6,6 @@
 //! of scope: when and how often (`api::app`), and what needs the journal (`fsck`).
 
 use crate::{
-    disclosure::Scope,
     entry::{Kind, View},
     fsck::{Report, derived::Derived, families},
     ident::Ident,
@@ -318,14 +317,7 @@ impl Pass {
         let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(false) };
         let text = |path: &[&str]| view.text(path).unwrap_or("");
         Ok(match (family, view.kind) {
-            (Family::Keys, Kind::Decision | Kind::Event) => {
-                let scope = Scope {
-                    producer: text(&["producer"]),
-                    source: text(&["event", "source"]),
-                    id: text(&["event", "id"]),
-                };
-                event_key(scope) == rest
-            }
+            (Family::Keys, Kind::Decision | Kind::Event) => event_key(view.scope()) == rest,
             (Family::Approvals, Kind::Approval | Kind::Evidence) => {
                 rest.strip_suffix(&index.to_be_bytes()).and_then(|id| id.strip_suffix(&[0]))
                     == Some(text(&["event", "approval_id"]).as_bytes())

@@ -129,13 +129,11 @@ impl Beside {
         mark: Option<&Mark>,
         report: &mut Report,
     ) -> Result<(), Failed> {
-        // A server that ended before its claim has posted what it never signed, and a backup that is behind its guard
-        // may have been copied while it caught up. The newest checkpoint is then older.
+        // A backup that is behind its guard may have been copied while it caught up.
         let behind = mark.is_some_and(|mark| mark.size > log.position.size);
-        let signing = log.position.signed && !behind;
         match keyring::seal_key(&self.config.file.keys_dir, false) {
             Ok(key) => {
-                check_seal(store, log, &key, signing)?.into_iter().for_each(|f| report.find(f));
+                check_seal(store, log, &key, behind)?.into_iter().for_each(|f| report.find(f));
             }
             Err(error) => report.unchecked(format!("the seal of the commit record: {error}")),
         }

@@ -62,10 +62,9 @@ fn new_guard(store: &Rocks, guard: &mut Guard, log: &Log) -> Result<(), Failed> 
         let text = format!("the guard knows this log at size {}: nothing to recover", mark.size);
         return Err(Failed::new(EXIT_FAILED, text));
     }
-    // Signing restarts from this state, so it must be what this server wrote last. A server that ended before its claim
-    // has posted what it never signed.
+    // Signing restarts from this state, so it must be what this server wrote last.
     if let Some(key) = &log.seal_key
-        && let Some(fault) = check_seal(store, log, key, log.position.signed)?
+        && let Some(fault) = check_seal(store, log, key, false)?
     {
         return Err(Failed::new(EXIT_FAILED, fault));
     }

@@ -62,16 +62,15 @@ pub struct Review {
 
 impl Review {
     fn command(&self, world: World, evidence: Option<u64>) -> Command {
-        let Self { by, decision, via, auth, displayed_dig, version, shown_at, .. } = self.clone();
         Command::Review {
             world,
-            by,
-            decision,
-            via,
-            auth,
-            displayed_dig,
-            version,
-            shown_at,
+            by: self.by.clone(),
+            decision: self.decision,
+            via: self.via,
+            auth: self.auth,
+            displayed_dig: self.displayed_dig.clone(),
+            version: self.version,
+            shown_at: self.shown_at,
             evidence,
         }
     }

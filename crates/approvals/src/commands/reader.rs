@@ -5,7 +5,10 @@
 //! in order from a sealed position on.
 
 use super::{Error, PUBLISHED_WAIT, brief::over_since, registry::Registry};
-use crate::{history::Approval, log::Log};
+use crate::{
+    history::Approval,
+    log::{Extent, Log},
+};
 use decider::decision::{Decision, Fields, Frozen};
 use ledger::{
     Error as LedgerError,
@@ -89,7 +92,7 @@ impl ApprovalReader {
     pub(crate) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
         let subject = Subject::Approvals(id.clone());
         let Some(held) = self.log.newer(&subject, posted).await? else { return Ok(false) };
-        let is_posted = |extent: crate::log::Extent| extent.posted >= held;
+        let is_posted = |extent: Extent| extent.posted >= held;
         let reached = tokio::time::timeout(PUBLISHED_WAIT, self.log.until(&is_posted)).await;
         match (reached, self.log.halted()) {
             (_, Some(reason)) => Err(LedgerError::Halted(reason).into()),
@@ -103,7 +106,7 @@ impl ApprovalReader {
         if self.log.extent().size > index {
             return Ok(());
         }
-        let is_published = |extent: crate::log::Extent| extent.size > index;
+        let is_published = |extent: Extent| extent.size > index;
         match tokio::time::timeout(PUBLISHED_WAIT, self.log.until(&is_published)).await {
             Ok(true) => Ok(()),
             _ => Err(Error::Unknown),

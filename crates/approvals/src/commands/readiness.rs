@@ -79,10 +79,4 @@ impl Readiness {
     pub fn has_read_log(&self) -> bool {
         self.registry.is_caught_up()
     }
-
-    /// Decisions may be possible that were not before: everything is checked again.
-    pub(crate) fn check_all(&self) {
-        self.registry.check_all(self.clocks.now());
-        self.again.notify_waiters();
-    }
 }

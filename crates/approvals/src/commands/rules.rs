@@ -30,7 +30,7 @@ pub struct RulesInForce {
     wakes: Wakes,
 }
 
-/// Who is woken when rules come into force.
+/// Who is woken when decisions may be possible that were not before.
 pub(crate) struct Wakes {
     pub registry: Arc<Registry>,
     pub clocks: Arc<dyn Clocks>,
@@ -124,6 +124,11 @@ impl RulesInForce {
             return;
         }
         *self.in_force.write().expect("no holder of the lock panics") = InForce { entry, setup };
+        self.check_all();
+    }
+
+    /// Decisions may be possible that were not before: everything is checked again.
+    pub(crate) fn check_all(&self) {
         let Wakes { registry, clocks, again } = &self.wakes;
         registry.check_all(clocks.now());
         again.notify_waiters();

@@ -119,7 +119,7 @@ impl Follower {
         match self.reader.log.newer(&rules, posted).await {
             Ok(None) => {
                 self.registry().open().caught_up = true;
-                self.readiness.check_all();
+                self.readiness.rules.check_all();
             }
             Ok(Some(_)) => {}
             Err(error) => {

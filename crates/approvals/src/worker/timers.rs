@@ -64,7 +64,7 @@ impl Timers {
             Ok(()) => {
                 if !stood {
                     tracing::info!(%tenant, "the clocks agree again: deadlines are applied");
-                    self.commands.readiness.check_all();
+                    self.commands.readiness.rules.check_all();
                 }
                 true
             }

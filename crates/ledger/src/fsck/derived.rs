@@ -13,7 +13,7 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::merkle::Hash,
-    post::{APPROVAL, EVIDENCE, Keys, Log},
+    post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
     time::Nanos,
@@ -75,7 +75,7 @@ impl Derived {
         }
         match view.kind {
             Kind::Decision | Kind::Event => {
-                let key = events::key_of(view);
+                let key = event_key(view.scope());
                 self.keys += 1;
                 match &mut self.events {
                     Some(events) => events.add(&key, &index.to_be_bytes()),

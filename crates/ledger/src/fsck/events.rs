@@ -2,7 +2,6 @@
 
 use super::{Report, rows::count, tally::Tally};
 use crate::{
-    disclosure::Scope,
     entry::{Kind, View},
     post::{Log, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
@@ -24,13 +23,6 @@ pub(super) fn compare(
         report.find(format!("the index of events: {found} where the entries give {events}"));
     }
     Ok(())
-}
-
-/// The key of an event's entry in the index of events.
-pub(super) fn key_of(view: &View<'_>) -> [u8; 32] {
-    let text = |path: &[&str]| view.text(path).unwrap_or("");
-    let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
-    event_key(Scope { producer: text(&["producer"]), source, id })
 }
 
 /// The index of events must lead to an event's entry.
@@ -56,7 +48,7 @@ fn name_all(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::
         }
         let view = View::parse(entry);
         if let Some(view) = view.filter(|v| matches!(v.kind, Kind::Decision | Kind::Event)) {
-            failed = ask(store, log, (next, key_of(&view)), report).err();
+            failed = ask(store, log, (next, event_key(view.scope())), report).err();
         }
         next += 1;
         failed.is_none()

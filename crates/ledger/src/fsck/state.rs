@@ -1,7 +1,6 @@
 //! The small state that posting carries from entry to entry, derived from entries alone.
 
 use crate::{
-    disclosure::Scope,
     entry::{Kind, View, is_reason},
     event,
     ident::Ident,
@@ -47,9 +46,8 @@ pub fn take_number(sources: &mut Sources, view: &View<'_>) {
     let text = |path: &[&str]| view.text(path).unwrap_or("");
     let number = view.text(&["event", "sequence"]).and_then(|text| text.parse().ok());
     let Some(number) = number else { return };
-    let scope = Scope { producer: text(&["producer"]), source: text(&["event", "source"]), id: "" };
     let heartbeat = text(&["event", "type"]) == event::HEARTBEAT;
-    let key = source_key(scope);
+    let key = source_key(view.scope());
     let known = sources.remove(&key);
     sources.insert(key, Sequence::after(known, number, heartbeat));
 }

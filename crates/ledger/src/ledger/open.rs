@@ -49,8 +49,8 @@ impl Ledger {
         for (name, number) in list_logs(&store)? {
             let mut log = load_log(&store, &name, number, origin(&options.public_host, &name))?;
             log.seal_key = Some(Arc::clone(&seal_key));
-            // Even if more is wrong: only API keys that the sealed record covers are accepted.
-            if check_seal(&store, &log, &seal_key, false)?.is_some() {
+            // Even if more is wrong, only API keys that the sealed record covers are accepted; the rest comes later.
+            if check_seal(&store, &log, &seal_key, true)?.is_some() {
                 doubted.insert(number);
             }
             let journal = journals.open(&store, &log, waiting.clone()).await;
@@ -305,12 +305,13 @@ pub(crate) fn load_access(
 /// Checks that everything from which posting starts is what this server wrote last: the commit record is sealed, it
 /// covers the signing keys and API keys beside it, and the newest checkpoint is ours and of exactly this tree.
 ///
-/// Returns what is wrong. `signing`: a log that is behind its guard does not sign, so its checkpoint may be older.
+/// Returns what is wrong. The checkpoint may be older where the log is `behind` its guard, or where the server ended
+/// before its claim: both posted what they did not sign.
 pub fn check_seal(
     store: &Rocks,
     log: &Log,
     key: &SealKey,
-    signing: bool,
+    behind: bool,
 ) -> Result<Option<String>, store::Error> {
     let exit = "the data directory was edited, or `seal.key` in the keys directory is another installation's. Run \
                 `countersign fsck`, then restore a backup; nothing in this database may be signed";
@@ -324,7 +325,7 @@ pub fn check_seal(
     if log.position.access != digest_of_access(&log.access) {
         return Ok(Some(format!("the API keys are not those of the commit record: {exit}")));
     }
-    if !signing || log.position.size == 0 {
+    if behind || !log.position.signed || log.position.size == 0 {
         return Ok(None);
     }
     let text = store.get(Family::Meta, &log.number.meta("checkpoint"))?;
@@ -449,13 +450,12 @@ fn check_sealed_log(
     published: &Published,
 ) -> Result<Check, Error> {
     let verdict = check_log(store, guard, log, published)?;
-    let signing = match verdict {
-        Check::Broken(_) => return Ok(verdict),
-        Check::Sound => log.position.signed,
-        Check::Behind(_) => false,
-    };
+    if matches!(verdict, Check::Broken(_)) {
+        return Ok(verdict);
+    }
+    let behind = matches!(verdict, Check::Behind(_));
     let key = log.seal_key.as_deref().ok_or(Error::NoKey("seal"))?;
-    let fault = check_seal(store, log, key, signing)?;
+    let fault = check_seal(store, log, key, behind)?;
     Ok(fault.map_or(verdict, Check::Broken))
 }
 

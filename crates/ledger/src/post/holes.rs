@@ -5,7 +5,6 @@
 use super::{Erasing, Error, Log, Prepared, event_key, source_key};
 use crate::{
     canonical,
-    disclosure::Scope,
     entry::{Draft, Kind, Origin, Payload, View},
     erased, event,
     gone::{self, Erasure, Gone, Hole, Leaf, Trim},
@@ -249,11 +248,8 @@ impl Log {
             return Ok(false);
         }
         let (kind, time, index) = (view.kind, view.origin.time, self.position.size);
-        let text = |path: &[&str]| view.text(path).unwrap_or("");
         if matches!(kind, Kind::Decision | Kind::Event) {
-            let (producer, source) = (text(&["producer"]), text(&["event", "source"]));
-            let scope = Scope { producer, source, id: text(&["event", "id"]) };
-            let key = self.number.key(&event_key(scope));
+            let key = self.number.key(&event_key(view.scope()));
             changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
             self.take_number(changes, &view)?;
         }
@@ -272,8 +268,7 @@ impl Log {
     fn take_number(&self, changes: &mut Changes<'_>, view: &View<'_>) -> Result<(), store::Error> {
         let text = |path: &[&str]| view.text(path).unwrap_or("");
         let Ok(number) = text(&["event", "sequence"]).parse() else { return Ok(()) };
-        let (producer, source) = (text(&["producer"]), text(&["event", "source"]));
-        let key = self.number.key(&source_key(Scope { producer, source, id: "" }));
+        let key = self.number.key(&source_key(view.scope()));
         let known = changes.get(Family::Sources, &key)?;
         let known =
             known.map(|bytes| store::read_json::<Sequence>(&bytes, "sources")).transpose()?;

@@ -2,7 +2,6 @@
 
 use super::{Erased, Error, Trusted};
 use crate::{
-    disclosure::Scope,
     entry::{Kind, Origin, Prior, View},
     json::Value,
     post::event_key,
@@ -43,9 +42,7 @@ impl Seen {
     fn read(place: &str, view: &View<'_>) -> Self {
         let text = |path: &[&str]| view.text(path).unwrap_or_default();
         let number = |name| view.at(&["event", name]).and_then(Value::as_u64);
-        let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
         let is_event = matches!(view.kind, Kind::Decision | Kind::Event);
-        let scope = Scope { producer: text(&["producer"]), source, id };
         let approval = view.text(&["event", "approval_id"]).filter(|_| view.kind == Kind::Approval);
         let is_handover = view.kind == Kind::Key && text(&["event", "use"]) == "log";
         let handover = number("first_size").zip(number("old_last_size")).filter(|_| is_handover);
@@ -55,7 +52,7 @@ impl Seen {
             origin: view.origin,
             from: number("from").filter(|_| view.kind == Kind::Journal),
             prior: view.prior,
-            event: is_event.then(|| event_key(scope)),
+            event: is_event.then(|| event_key(view.scope())),
             message: approval.map(str::to_owned).zip(number("n")),
             handover: handover.map(|(first_size, old_last)| Handover { first_size, old_last }),
         }

@@ -2,7 +2,6 @@
 
 use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
 use crate::{
-    disclosure::Scope,
     entry::{Kind, View},
     log::{
         checkpoint::Checkpoint,
@@ -67,10 +66,7 @@ impl Told {
 
     /// Each event must be one entry for ever (P2).
     fn event(&mut self, view: &View<'_>) -> Result<(), &'static str> {
-        let text = |path: &[&str]| view.text(path).unwrap_or_default();
-        let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
-        let key = event_key(Scope { producer: text(&["producer"]), source, id });
-        let half = key.first_chunk().copied().unwrap_or_default();
+        let half = event_key(view.scope()).first_chunk().copied().unwrap_or_default();
         if self.events.insert(half) {
             Ok(())
         } else {
