@@ -46,7 +46,7 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "add key": (lambda: ("POST", f"{T}/keys", {"json": {"roles": ["auditor"]}}), {"admin"}, {201}),
     "remove key": (lambda: ("DELETE", f"{T}/keys/0123456789abcdef", {}), {"admin"}, {404}),
     "rotate": (lambda: ("POST", f"{T}/keys/rotate", {"json": {"use": "token"}}), {"admin"}, {200}),
-    "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"index": 10**9}}), {"admin"}, {404}),
+    "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
 }
 #: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.
 HIDDEN = {"receipt"}

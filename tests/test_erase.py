@@ -158,23 +158,44 @@ def test_p11_unlisted_members_and_rejected_bytes(bare: Server, rng: random.Rando
         assert not places([bare.data_dir], word), word
 
 
+def test_p11_several_at_once(bare: Server, rng: random.Random) -> None:
+    """All of one request go in one pass, each with an entry of its own; if one can't go, none goes."""
+    words = [secret(rng) for _ in range(6)]
+    results = bare.as_("publisher").publish(*(event(payload={"p": word}) for word in words))
+    indexes = [result["index"] for result in results]
+    size = bare.admin.size()
+    answer = bare.admin.http.post(f"{bare.admin.t}/erasures", json={"indexes": [*indexes, 0]})
+    assert answer.status_code == 400 and bare.admin.size() == size
+    assert all(places([bare.data_dir], word) for word in words)
+    done = bare.admin.erase(indexes[:4])
+    assert done["status"] == "complete"
+    assert [bare.admin.entry(entry)["event"]["index"] for entry in done["entries"]] == indexes[:4]
+    assert [bool(places([bare.data_dir], word)) for word in words] == [False] * 4 + [True] * 2
+    told = bare.remote("erase", "--tenant", bare.tenant, "--reason", "request 12", *map(str, indexes[4:])).ok().out
+    assert [f"erasure of entry {index} is complete" in told for index in indexes[4:]] == [True, True], told
+    assert not any(places([bare.data_dir], word) for word in words)
+    bare.stop()
+    bare.fsck().ok()
+
+
 def test_p11_erasures_that_can_not_be(server: Server) -> None:
     admin = server.admin
     index = server.as_("publisher").publish(event())[0]["index"]
     size = admin.size()
-    for body, status in [({"index": 10**6}, 404), ({"index": -1}, 400), ({}, 400), ({"index": index, "all": True}, 400), ({"index": "1"}, 400),
-                         ({"index": index, "fields": "params"}, 400), ([], 400)]:  # fmt: skip
+    for body, status in [({"indexes": [10**6]}, 404), ({"indexes": [-1]}, 400), ({}, 400), ({"indexes": [index], "all": True}, 400), ({"indexes": ["1"]}, 400),
+                         ({"indexes": []}, 400), ({"indexes": [index, index]}, 400), ({"indexes": list(range(101))}, 400), ({"indexes": [index, 0]}, 400),
+                         ({"indexes": [index], "fields": "params"}, 400), ([], 400)]:  # fmt: skip
         answer = admin.http.post(f"{admin.t}/erasures", json=body)
         assert answer.status_code == status, (body, answer.text)
     assert admin.size() == size
     for fields in [["params", "not there"], []]:
-        answer = admin.http.post(f"{admin.t}/erasures", json={"index": index, "fields": fields})
+        answer = admin.http.post(f"{admin.t}/erasures", json={"indexes": [index], "fields": fields})
         assert answer.status_code == 400, "a misspelt field must not look erased"
     assert admin.erase(index, "params")["status"] == "complete"
     assert admin.erase(index, "params")["status"] == "complete", "its name is gone with it: again is harmless"
     assert admin.erase(index)["status"] == "complete"
     assert admin.erase(index)["status"] == "complete", "again is harmless"
-    answer = admin.http.post(f"{admin.t}/erasures", json={"index": 0})
+    answer = admin.http.post(f"{admin.t}/erasures", json={"indexes": [0]})
     assert answer.status_code == 400 and "no payload" in answer.text, "its journal message is what the log begins with"
     assert server.as_("publisher").publish(event())[0]["status"] == "posted"
     server.stop()
@@ -346,7 +367,7 @@ def test_p11_many_names_and_many_repetitions(server: Server) -> None:
     index = publisher.publish(made)[0]["index"]
     for _ in range(250):
         assert publisher.publish(made)[0]["status"] == "duplicate"
-    answer = server.admin.http.post(f"{server.admin.t}/erasures", json={"index": index, "fields": names})
+    answer = server.admin.http.post(f"{server.admin.t}/erasures", json={"indexes": [index], "fields": names})
     assert answer.status_code == 400 and "parts" in answer.text, answer.text
     for part in (names[:15], names[15:30], names[30:45]):
         assert server.admin.erase(index, *part)["status"] == "complete"

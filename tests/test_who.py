@@ -69,7 +69,7 @@ def test_p5_every_act_over_http_names_its_key_and_its_reason(ruled: Server) -> N
     said = {
         "access": ("POST", "/keys", {"roles": ["exporter"]}),
         "key": ("POST", "/keys/rotate", {"use": "token"}),
-        "erasure": ("POST", "/erasures", {"index": index}),
+        "erasure": ("POST", "/erasures", {"indexes": [index]}),
         "removal": ("DELETE", f"/keys/{key.id}", {}),
     }
     for act, (method, path, body) in said.items():
@@ -116,7 +116,7 @@ def test_p13_a_reason_is_bounded_and_refused_before_anything_is_written(server: 
     assert admin.http.post(f"{admin.t}/keys", json=fits).status_code == 201
     size = admin.size()
     for wrong in ("", " \n", "x" * 2001, "red \x1b[31m", "a\rb", 7, ["x"], {"index": 1}):
-        for path, body in (("/keys", {"roles": ["auditor"]}), ("/keys/rotate", {"use": "token"}), ("/erasures", {"index": 0})):
+        for path, body in (("/keys", {"roles": ["auditor"]}), ("/keys/rotate", {"use": "token"}), ("/erasures", {"indexes": [0]})):
             answer = admin.http.post(f"{admin.t}{path}", json=body | {"reason": wrong})
             assert (answer.status_code, answer.json()["code"]) == (400, "bad_request"), (wrong, answer.text)
     answer = admin.http.request("DELETE", f"{admin.t}/keys/{server.admin_key.id}", json={"reason": ""})

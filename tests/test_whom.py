@@ -244,7 +244,7 @@ class Hostile(BaseHTTPRequestHandler):
         applied = {"index": NASTY, "rules_digest": NASTY, "people_digest": NASTY, "rules": [{"name": NASTY, "match": NASTY, "quorum": {NASTY: NASTY}}]}
         answers: dict[str, Any] = {
             "/checkpoint": note, "/logs/1/keys": {"keys": []}, "/keys": [key] if self.command == "GET" else {"key": NASTY, "note": NASTY},
-            "/keys/rotate": {"vkey": NASTY, "index": NASTY}, "/erasures": {"status": NASTY, "index": NASTY}, "/backup": {"path": NASTY},
+            "/keys/rotate": {"vkey": NASTY, "index": NASTY}, "/erasures": {"status": NASTY, "entries": [NASTY]}, "/backup": {"path": NASTY},
             "/rules": {"applied": applied, "files": {"status": NASTY, "mistakes": [NASTY]}},
             "/events": {"results": [{"id": NASTY, "status": "rejected", "reason": NASTY, "detail": NASTY, "index": 1}]},
         }  # fmt: skip

@@ -47,7 +47,7 @@ def secret() -> dict[str, Any]:
 def erase(house: House, approval: Paused, **body: Any) -> httpx.Response:
     """Erases payload of the decision that opened it."""
     index = house.state(approval)["opening"]["index"]
-    return house.post(house.server.admin, "/erasures", {"index": index} | body)
+    return house.post(house.server.admin, "/erasures", {"indexes": [index]} | body)
 
 
 def kept(house: House, approval: Paused) -> str:
@@ -164,10 +164,24 @@ def test_only_an_admin_erases_and_a_flag_is_a_flag(house: House) -> None:
     index = house.state(approval)["opening"]["index"]
     before = house.server.admin.size()
     for client in (house.gateway(), house.person("p-ana")):
-        assert house.post(client, "/erasures", {"index": index, "cancel": True}).status_code == 403
+        assert house.post(client, "/erasures", {"indexes": [index], "cancel": True}).status_code == 403
     wrong = [{"cancel": "yes"}, {"cancel": 1}, {"cancel": None, "extra": 1}, {"fields": ["no-such-field"], "cancel": True},
              {"fields": [], "cancel": True}]  # fmt: skip
     for body in wrong:
         assert code(erase(house, approval, **body)) == (400, "bad_request"), body
     assert house.server.admin.size() == before
     assert house.state(approval)["state"] == "pending"
+
+
+def test_p11_one_call_that_is_needed_keeps_all_of_a_request(house: House) -> None:
+    """A denied call may go, a pending one may not: together they stay, until the pending one is cancelled with it."""
+    over, live = pending(house), pending(house)
+    assert house.review(over, "p-ana", "deny").status_code == 200
+    indexes = [house.state(approval)["opening"]["index"] for approval in (over, live)]
+    before = house.server.admin.size()
+    answer = house.post(house.server.admin, "/erasures", {"indexes": indexes})
+    assert answer.status_code == 409 and live.id in answer.json()["detail"]
+    assert house.server.admin.size() == before and house.state(live)["state"] == "pending"
+    done = house.post(house.server.admin, "/erasures", {"indexes": indexes, "cancel": True})
+    assert done.status_code == 200 and len(done.json()["entries"]) == 2
+    assert house.state(live)["state"] == "cancelled" and not any(kept(house, approval) for approval in (over, live))

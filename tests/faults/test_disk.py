@@ -507,7 +507,7 @@ def test_p1_p11_table_files_that_can_not_be_written(
     server.start(env=shim.env)
     shim.arm(call, way, path="/data/", suffix=".sst", sticky=True)
     try:
-        done = server.admin.http.post(f"{server.admin.t}/erasures", json={"index": index})
+        done = server.admin.http.post(f"{server.admin.t}/erasures", json={"indexes": [index]})
     except httpx.TransportError:
         done = None
     struck = shim.struck

@@ -56,7 +56,7 @@ def died_in_the_middle(journey: Journey, shim: shims.Shim, word: str) -> int:
     admin = server.admin
     shim.arm("send", "dies before", path="socket", nth=2, data=b"HPUB countersign.acme.system.erasure")
     with pytest.raises(Exception):  # noqa: B017, PT011  the server dies under it
-        admin.http.post(f"{admin.t}/erasures", json={"index": index})
+        admin.http.post(f"{admin.t}/erasures", json={"indexes": [index]})
     shim.wait_struck()
     server.wait_exit()
     server.kill9()

@@ -201,9 +201,9 @@ class Client:
 
     # operation
 
-    def erase(self, index: int, *fields: str) -> dict[str, Any]:
-        """Erases payload of an entry."""
-        body: dict[str, Any] = {"index": index} | ({"fields": list(fields)} if fields else {})
+    def erase(self, index: int | list[int], *fields: str) -> dict[str, Any]:
+        """Erases payload of one entry or of several."""
+        body: dict[str, Any] = {"indexes": index if isinstance(index, list) else [index]} | ({"fields": list(fields)} if fields else {})
         answer = patiently(lambda: self.http.post(f"{self.t}/erasures", json=body))
         assert answer.status_code == 200, answer.text
         return answer.json()

@@ -23,7 +23,7 @@ ALONE = {
     "clap": {"api/cli", "api/main"},
     "ed25519_dalek": {"ledger/log/note"},
     "flate2": {"api/routes/body"},
-    "futures_util": {"approvals/log", "approvals/worker", "ledger/journal/jetstream"},
+    "futures_util": {"approvals/chats", "approvals/log", "approvals/worker", "ledger/journal/jetstream"},
     "getrandom": {"ledger/atomic", "ledger/keyring"},
     "hmac": {"api/pages/session", "api/routes/jwks", "approvals/setup/applied", "ledger/disclosure", "ledger/seal"},
     "http_body_util": {"api/routes/body", "api/routes/unread"},

@@ -1,13 +1,10 @@
 //! The state that all request handlers share, and the tasks that run beside them.
 
 use crate::{
-    act::Act, auth::MetricsKey, chats, config::Config, log, metrics::Metrics, pages::Pages,
+    act::Act, auth::MetricsKey, chats::Chats, config::Config, log, metrics::Metrics, pages::Pages,
     reading::Readings, routes, serve::Greeting, vitals::Vitals,
 };
-use approvals::{
-    outbox::Chats,
-    worker::{self, Worker},
-};
+use approvals::worker::{self, Worker};
 use ledger::{
     Error, Journals, Ledger, chores, follow,
     ident::Ident,
@@ -58,7 +55,7 @@ pub struct App {
     /// The broker, if there is one.
     pub broker: Option<jetstream::Connection>,
     /// Slack, Teams and webhook connections.
-    pub chats: Arc<Chats>,
+    pub chats: Chats,
     /// The scrub of stored data.
     pub scrub: Scrub,
     /// Counters and histograms.
@@ -92,7 +89,7 @@ pub struct App {
 impl App {
     /// Opens the ledger (with `create`, makes it) and connects to the broker.
     pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
-        let chats = Arc::new(if create { Chats::default() } else { chats::open(&config)? });
+        let chats = if create { Chats::default() } else { Chats::open(&config)? };
         let broker = match config.jetstream() {
             None => None,
             Some((options, _)) if create => Some(jetstream::Connection::open(&options).await?),
@@ -201,7 +198,7 @@ impl App {
             public_url: self.config.file.public_url.trim_end_matches('/').to_owned(),
             dir: approvals.dir.clone(),
             connections: self.config.connections(),
-            chats: Arc::clone(&self.chats),
+            chats: Arc::clone(&self.chats.cards),
         };
         let worker = Worker::new(Arc::clone(&self.ledger), Arc::clone(tenant), options);
         if let (Some(hints), Some(broker)) = (worker.hints(), self.broker.clone()) {

@@ -8,7 +8,7 @@ mod mistakes;
 pub use file::*;
 
 use crate::limits::{self, Shares};
-use approvals::setup::{Chat, Connections};
+use approvals::setup::{ChatKind, Connections};
 use ledger::{
     Options,
     ident::Ident,
@@ -134,11 +134,11 @@ impl Config {
     /// The connections by name, each with its tenant and its chat. The names were checked.
     pub fn connections(&self) -> Connections {
         let File { slack, teams, webhook, .. } = &self.file;
-        let slack = slack.iter().map(|(name, c)| (name, &c.tenant, Chat::Slack));
-        let teams = teams.iter().map(|(name, c)| (name, &c.tenant, Chat::Teams));
-        let webhook = webhook.iter().map(|(name, c)| (name, &c.tenant, Chat::Webhook));
+        let slack = slack.iter().map(|(name, c)| (name, &c.tenant, ChatKind::Slack));
+        let teams = teams.iter().map(|(name, c)| (name, &c.tenant, ChatKind::Teams));
+        let webhook = webhook.iter().map(|(name, c)| (name, &c.tenant, ChatKind::Webhook));
         let all = slack.chain(teams).chain(webhook);
-        let known = |(name, tenant, chat): (&String, &String, Chat)| {
+        let known = |(name, tenant, chat): (&String, &String, ChatKind)| {
             Some((Ident::new(name).ok()?, (Ident::new(tenant).ok()?, chat)))
         };
         all.filter_map(known).collect()

@@ -42,11 +42,12 @@ impl Signals {
     }
 }
 
-/// Reads again what may change under a running server: TLS certificate and key, the metrics key, the log's
-/// level. Mistakes are logged, and the previous values stay. (NATS passwords are read at each connect.)
+/// Reads again what may change under a running server: TLS certificate and key, the metrics key, secrets and
+/// options of chats, the log's level. Mistakes are logged, and the previous values stay. (NATS passwords are read
+/// at each connect.)
 fn reload(app: &App, log: &log::Handle) {
-    let file = match Config::load(&app.config.path) {
-        Ok(config) => config.file,
+    let config = match Config::load(&app.config.path) {
+        Ok(config) => config,
         Err(mistakes) => {
             let mistakes = mistakes.join("; ");
             tracing::error!(
@@ -56,6 +57,7 @@ fn reload(app: &App, log: &log::Handle) {
             return;
         }
     };
+    let file = &config.file;
     log.set(&file.log);
     let mut wrong = Vec::new();
     match (&app.config.file.tls, &file.tls) {
@@ -66,9 +68,10 @@ fn reload(app: &App, log: &log::Handle) {
     if let Some(path) = &file.metrics_key_file {
         wrong.extend(app.metrics_key.read(path).err());
     }
+    wrong.extend(app.chats.open_again(&app.config, &config).err().unwrap_or_default());
     if wrong.is_empty() {
         tracing::info!(
-            "SIGHUP: the log's level, the metrics key and the files of TLS were read again"
+            "SIGHUP: the log's level, the metrics key, the files of TLS and the secrets of chats were read again"
         );
     } else {
         let wrong = wrong.join("; ");

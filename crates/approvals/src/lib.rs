@@ -4,6 +4,7 @@
 //! may happen (`decider`), what happened (`ledger`), HTTP (`api`).
 
 pub mod cards;
+pub mod chats;
 pub mod commands;
 pub mod error;
 pub mod fault;

@@ -5,7 +5,6 @@
 //! worker finds a claim without a place, searches for the card in the chat, and posts it if it is not there. A
 //! second card does no harm.
 
-mod chat;
 mod gate;
 mod send;
 
@@ -14,29 +13,17 @@ pub(crate) use send::Sender;
 
 use crate::{
     cards::Posted,
+    chats::ByName,
     commands::ApprovalReader,
     error::Error,
     history::Approval,
     log::Log,
     setup::{Channel, Person, Setup},
-    slack, teams,
-    teams::webhook::Webhook,
 };
 use decider::approval::Phase;
 use ledger::{entry::Payload, ident::Ident, journal::Subject, post::EVIDENCE, store, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The opened chats of the configuration, by name of their connection.
-#[derive(Default)]
-pub struct Chats {
-    /// Slack apps.
-    pub slack: BTreeMap<String, slack::Connection>,
-    /// Teams bots.
-    pub teams: BTreeMap<String, teams::Connection>,
-    /// Workflows webhooks.
-    pub webhooks: BTreeMap<String, Webhook>,
-}
 
 /// One event of a card, as its evidence records it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +139,7 @@ impl Line {
 /// The rule's channels at once; those of `escalate` after the escalation; each of them a second time as a
 /// reminder, while people are still asked; and the agent's owners once the approval has ended. Owners are
 /// informed and can't answer.
-pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &Chats, had: &Cards) -> Vec<Line> {
+pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &ByName, had: &Cards) -> Vec<Line> {
     let state = &approval.state;
     let Some(requested) = &state.requested else { return Vec::new() };
     let escalate = requested.rule.escalate.iter().filter(|_| state.escalated);
@@ -172,30 +159,21 @@ pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &Chats, had: &Ca
     // An approval that was cancelled when it was opened (version 1) asked nobody, so its owners need no card.
     if !pending && state.version > 1 {
         let owners = requested.owners.iter().filter_map(|owner| setup.people.get(owner));
-        lines.extend(owners.flat_map(|owner| chats.of_person(owner)));
+        lines.extend(owners.flat_map(|owner| lines_of(chats, owner)));
     }
     lines
 }
 
-impl Chats {
-    /// Direct messages to a person, through each connection that reaches them.
-    fn of_person(&self, person: &Person) -> Vec<Line> {
-        let slack = person.slack.iter().flat_map(|member| {
-            let knows = self.slack.iter().filter(|(_, connection)| connection.knows(member));
-            knows.map(|(name, _)| (name, member.user.clone()))
-        });
-        let teams = person.teams.iter().flat_map(|member| {
-            let same = |directory: &str| directory.eq_ignore_ascii_case(&member.directory);
-            let knows = self.teams.iter().filter(move |(_, bot)| same(bot.directory()));
-            knows.map(|(name, _)| (name, member.object.clone()))
-        });
-        let line = |(connection, to): (&String, String)| {
-            let name = format!("owner/{}/{connection}", person.id);
-            let connection = Ident::new(connection).ok()?;
-            Some(Line { name, channel: Channel { connection, to } })
-        };
-        slack.chain(teams).filter_map(line).collect()
-    }
+/// Direct messages to a person, through each connection that reaches them.
+fn lines_of(chats: &ByName, person: &Person) -> Vec<Line> {
+    let of_chat = |(connection, to): (&Ident, String)| {
+        let name = format!("owner/{}/{connection}", person.id);
+        Line { name, channel: Channel { connection: connection.clone(), to } }
+    };
+    let direct = chats
+        .iter()
+        .flat_map(|(name, chat)| chat.direct(person).into_iter().map(move |to| (name, to)));
+    direct.map(of_chat).collect()
 }
 
 /// The last journal sequence of an approval's evidence, and the cards that the evidence describes.

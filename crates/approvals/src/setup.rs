@@ -87,9 +87,9 @@ pub struct Channel {
     pub to: String,
 }
 
-/// The chat of a connection.
+/// What kind of chat a connection leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chat {
+pub enum ChatKind {
     /// A Slack app.
     Slack,
     /// A Teams bot.
@@ -99,7 +99,7 @@ pub enum Chat {
 }
 
 /// The connections in the server's configuration. Each belongs to one tenant.
-pub type Connections = BTreeMap<Ident, (Ident, Chat)>;
+pub type Connections = BTreeMap<Ident, (Ident, ChatKind)>;
 
 /// Rules, people and channels that were checked, whether in force or not.
 #[derive(Clone, Debug, PartialEq)]

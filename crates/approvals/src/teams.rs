@@ -13,7 +13,11 @@ pub mod keys;
 pub mod package;
 pub mod webhook;
 
-use crate::cards::{Card, Digest, Posted, SendError};
+use crate::{
+    cards::{Card, Digest, Posted, SendError},
+    chats::{Chat, Sending},
+    setup::Person,
+};
 use inbound::Activity;
 use jwt::Untrusted;
 use ledger::ident::Ident;
@@ -142,46 +146,6 @@ impl Connection {
         &self.directory
     }
 
-    /// Posts a card to a channel (`19:…@thread.tacv2`), a chat, or a person's object id.
-    pub async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
-        let (client, to, card) = (Arc::clone(&self.client), to.to_owned(), card.clone());
-        blocking(move || {
-            let members = client.members(&to, card::REFRESH_MAX);
-            let full = card::message(&card::full(&card, &card::View::everybody(&members)));
-            match client.post(&to, &full) {
-                Err(SendError::Refused(why)) if is_about_content(&why) => {
-                    client.post(&to, &card::message(&card::link(&card)))
-                }
-                done => done,
-            }
-        })
-        .await
-    }
-
-    /// Updates a posted card to the current state. A card that Teams finds too big becomes a link to the page,
-    /// so that no button remains on an approval that is over.
-    pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
-        let (client, posted, card) = (Arc::clone(&self.client), posted.clone(), card.clone());
-        blocking(move || {
-            let members = client.members(&posted.conversation, card::REFRESH_MAX);
-            let full = card::full(&card, &card::View::everybody(&members));
-            match client.update(&posted, &card::message(&full)) {
-                Err(SendError::Refused(why)) if is_about_content(&why) => {
-                    client.update(&posted, &card::message(&card::link(&card)))
-                }
-                done => done,
-            }
-        })
-        .await
-    }
-
-    /// Posts a link to the inbox, instead of many cards.
-    pub async fn post_digest(&self, to: &str, digest: &Digest) -> Result<Posted, SendError> {
-        let (client, to) = (Arc::clone(&self.client), to.to_owned());
-        let message = card::message(&card::digest(digest));
-        blocking(move || client.post(&to, &message)).await
-    }
-
     /// Verifies an activity and reads it. Nothing of the body is read before the token's signature is
     /// verified.
     pub async fn receive(
@@ -195,6 +159,57 @@ impl Connection {
         let activity: Activity = serde_json::from_slice(body).map_err(|_| Refused::NotActivity)?;
         speaker.may_bring(&activity, &self.directory, &self.service_hosts)?;
         Ok(activity)
+    }
+}
+
+impl Chat for Connection {
+    /// `to`: a channel (`19:…@thread.tacv2`), a chat, or a person's object id. A card that Teams finds too big
+    /// becomes a link to the page.
+    fn post<'a>(&'a self, to: &'a str, card: &'a Card) -> Sending<'a, Posted> {
+        let (client, to, card) = (Arc::clone(&self.client), to.to_owned(), card.clone());
+        Box::pin(blocking(move || {
+            let members = client.members(&to, card::REFRESH_MAX);
+            let full = card::message(&card::full(&card, &card::View::everybody(&members)));
+            match client.post(&to, &full) {
+                Err(SendError::Refused(why)) if is_about_content(&why) => {
+                    client.post(&to, &card::message(&card::link(&card)))
+                }
+                done => done,
+            }
+        }))
+    }
+
+    fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
+        let (client, to) = (Arc::clone(&self.client), to.to_owned());
+        let message = card::message(&card::digest(digest));
+        Box::pin(blocking(move || client.post(&to, &message)))
+    }
+
+    /// A card that Teams finds too big becomes a link to the page, so that no button remains on an approval
+    /// that is over.
+    fn update<'a>(&'a self, posted: &'a Posted, card: &'a Card) -> Sending<'a, ()> {
+        let (client, posted, card) = (Arc::clone(&self.client), posted.clone(), card.clone());
+        Box::pin(blocking(move || {
+            let members = client.members(&posted.conversation, card::REFRESH_MAX);
+            let full = card::full(&card, &card::View::everybody(&members));
+            match client.update(&posted, &card::message(&full)) {
+                Err(SendError::Refused(why)) if is_about_content(&why) => {
+                    client.update(&posted, &card::message(&card::link(&card)))
+                }
+                done => done,
+            }
+        }))
+    }
+
+    /// A bot can't search.
+    fn find<'a>(&'a self, _: &'a str, _: &'a Ident) -> Sending<'a, Option<Posted>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn direct(&self, person: &Person) -> Vec<String> {
+        let same = |directory: &str| directory.eq_ignore_ascii_case(&self.directory);
+        let known = person.teams.iter().filter(|member| same(&member.directory));
+        known.map(|member| member.object.clone()).collect()
     }
 }
 

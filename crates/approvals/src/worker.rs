@@ -16,9 +16,10 @@ pub use crate::commands::{
 };
 
 use crate::{
+    chats::Chats,
     commands::{ApprovalReader, CardMaker, Commands, Files, Lists, Readiness, Tokens},
     log::OfTenant,
-    outbox::{Chats, Sender},
+    outbox::Sender,
     setup::{Connections, Setup},
 };
 use backlog::{Backlog, Opener};

@@ -59,7 +59,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   countersign erase --tenant acme --api-key-file admin.key 4711                  the whole payload
-  countersign erase --tenant acme --api-key-file admin.key --field params 4711   one field of it")]
+  countersign erase --tenant acme --api-key-file admin.key --field params 4711   one field of it
+  countersign erase --tenant acme --api-key-file admin.key 4711 4712 4713        several at once")]
     Erase(Erase),
     /// Restart time after a clock was wrong
     Clock(Clock),
@@ -227,8 +228,9 @@ pub struct Erase {
     /// The tenant
     #[arg(long)]
     pub tenant: String,
-    /// Leaf index of the entry
-    pub index: u64,
+    /// Leaf indexes of the entries: up to 100, which cost hardly more than one
+    #[arg(required = true, num_args = 1..=100, value_name = "INDEX")]
+    pub indexes: Vec<u64>,
     /// A field to erase (default: all fields)
     #[arg(long = "field")]
     pub fields: Vec<String>,

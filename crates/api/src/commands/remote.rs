@@ -125,7 +125,7 @@ fn list(keys: &[Value]) {
 /// `countersign erase`.
 pub fn erase(arguments: &Erase) -> Result<(), Failed> {
     let why = super::ask_why(arguments.reason.as_deref())?;
-    let mut body = json!({"index": arguments.index, "reason": why});
+    let mut body = json!({"indexes": arguments.indexes, "reason": why});
     if !arguments.fields.is_empty() {
         body["fields"] = json!(arguments.fields);
     }
@@ -134,12 +134,11 @@ pub fn erase(arguments: &Erase) -> Result<(), Failed> {
     }
     let path = format!("/v1/tenants/{}/erasures", arguments.tenant);
     let answer = Client::new(&arguments.remote)?.post_json(&path, &body)?;
-    say(&format!(
-        "erasure of entry {} is {}, recorded in entry {}",
-        arguments.index,
-        shown(&answer["status"]),
-        shown(&answer["index"])
-    ));
+    let status = shown(&answer["status"]);
+    let entries = answer["entries"].as_array().map_or(&[][..], Vec::as_slice);
+    for (index, entry) in arguments.indexes.iter().zip(entries) {
+        say(&format!("erasure of entry {index} is {status}, recorded in entry {}", shown(entry)));
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::{
     auth::Caller,
     problem::{Code, Problem},
 };
+use approvals::worker::Worker;
 use axum::{
     Json,
     body::Body,
@@ -76,12 +77,16 @@ pub async fn create_tenant(
 /// entry.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
+/// Most entries whose payload one request erases.
+const ERASED_AT_ONCE_MAX: usize = 100;
+
 /// Payload to erase.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Erase {
-    /// Leaf index of the entry.
-    index: u64,
+    /// Leaf indexes of the entries, 1 to 100. Old files are rewritten once for all of them.
+    #[schema(min_items = 1, max_items = 100)]
+    indexes: Vec<u64>,
     /// Names of the fields; all if absent.
     #[serde(default)]
     fields: Option<Vec<String>>,
@@ -96,13 +101,15 @@ pub struct Erase {
 /// Result of an erasure.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Erased {
-    /// Leaf index of the `erasure` entry.
-    index: u64,
+    /// Leaf indexes of the `erasure` entries, in the order of `indexes`.
+    entries: Vec<u64>,
     /// `complete`: the bytes are nowhere in the data directory; `pending`: the journal could not be reached yet.
     status: &'static str,
 }
 
-/// Erase payload of an entry: on disk, in the write-ahead log and in the journal
+/// Erase payload of entries: on disk, in the write-ahead log and in the journal
+///
+/// Nothing is erased unless all of it can be.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/erasures", tag = "operation",
     params(("tenant" = String, Path)), request_body = Erase,
     responses((status = 200, body = Erased), (status = "4XX", body = Problem)), security(("key" = [])))]
@@ -113,17 +120,34 @@ pub async fn erase(
     body: Body,
 ) -> Result<Json<Erased>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let Erase { index, fields, cancel, reason: why } = body::json(&app, &headers, body).await?;
-    if index >= super::published_with(&app, &tenant, index).await?.size {
+    let Erase { indexes, fields, cancel, reason: why } = body::json(&app, &headers, body).await?;
+    let last = last_of(&indexes)?;
+    if last >= super::published_with(&app, &tenant, last).await?.size {
         return Err(Problem::not_found());
     }
-    let mut erasure = what_goes(&app, &tenant, index, caller.by()).await?;
-    erasure.fields = fields;
-    check_erasure(&app, &tenant, &erasure)?;
+    let mut erasures = Vec::with_capacity(indexes.len());
+    for index in indexes {
+        let erasure = what_goes(&app, &tenant, index, caller.by()).await?;
+        let erasure = Erasure { fields: fields.clone(), ..erasure };
+        check_erasure(&app, &tenant, &erasure)?;
+        erasures.push(erasure);
+    }
     let _alone = app.slow.lock().await;
-    spare_live_call(&app, &tenant, &erasure, cancel.then_some(&caller)).await?;
-    erasure.reason = app.keep_reason(&tenant, "erasure", why.as_ref()).await?;
-    let index = chores::erase(&app.ledger, &tenant, &erasure).await?;
+    let cancel = cancel.then_some(&caller);
+    if cancel.is_none() {
+        erasures.iter().try_for_each(|erasure| spare_live_call(&app, &tenant, erasure))?;
+    }
+    let reason = app.keep_reason(&tenant, "erasure", why.as_ref()).await?;
+    let mut entries = Vec::with_capacity(erasures.len());
+    for mut erasure in erasures {
+        match cancel {
+            Some(caller) => cancel_live_call(&app, &tenant, &erasure, caller).await?,
+            // It may have been opened meanwhile.
+            None => spare_live_call(&app, &tenant, &erasure)?,
+        }
+        erasure.reason.clone_from(&reason);
+        entries.push(chores::erase(&app.ledger, &tenant, &erasure).await?);
+    }
     let status = match chores::complete_erasures(&app.ledger, &tenant).await {
         Ok(0) => "complete",
         Ok(_) => "pending",
@@ -132,7 +156,24 @@ pub async fn erase(
             "pending"
         }
     };
-    Ok(Json(Erased { index, status }))
+    Ok(Json(Erased { entries, status }))
+}
+
+/// The greatest of the indexes. Refuses too many, none, and one that is named twice.
+fn last_of(indexes: &[u64]) -> Result<u64, Problem> {
+    let mut sorted = indexes.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    match sorted.last() {
+        Some(last) if sorted.len() == indexes.len() && indexes.len() <= ERASED_AT_ONCE_MAX => {
+            Ok(*last)
+        }
+        _ => {
+            let detail =
+                format!("indexes: 1 to {ERASED_AT_ONCE_MAX} leaf indexes, none of them twice.");
+            Err(Problem::new(Code::BadRequest, detail))
+        }
+    }
 }
 
 /// The erasure of an entry's payload: its journal message and its repetitions. Further repetitions are named
@@ -147,29 +188,38 @@ async fn what_goes(
     Ok(app.ledger.erasure(tenant, index, &repeats, by).await?)
 }
 
-/// Reviewers, and an enforcer that will redeem, need the call: it is erased only if its approval is cancelled
-/// too.
-async fn spare_live_call(
-    app: &App,
-    tenant: &Tenant,
-    erasure: &Erasure<Leaf>,
-    cancel: Option<&Caller>,
-) -> Result<(), Problem> {
+/// The approval that is not over and needs what this erases: reviewers, and an enforcer that will redeem, need
+/// the call.
+fn live_call(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Option<(Arc<Worker>, Ident)> {
     let call = ["params", "nonce"];
     let fields = erasure.fields.as_ref();
     if fields.is_some_and(|fields| !fields.iter().any(|field| call.contains(&field.as_str()))) {
-        return Ok(());
+        return None;
     }
-    let Some(worker) = app.worker(&tenant.name) else { return Ok(()) };
-    let Some(id) = worker.lists.needs_params_of(erasure.index) else { return Ok(()) };
-    let Some(caller) = cancel else {
-        let detail = format!(
-            "Approval {id} is not over and needs this call. Wait for its end, or send \"cancel\": true (`countersign erase --cancel`) to cancel it too."
-        );
-        return Err(Problem::new(Code::Conflict, detail));
-    };
-    let done =
-        worker.commands.cancel(&id, &format!("admin:{}", caller.key.key_id), "erased").await?;
+    let worker = app.worker(&tenant.name)?;
+    let id = worker.lists.needs_params_of(erasure.index)?;
+    Some((worker, id))
+}
+
+/// Refuses to erase a call that an approval still needs.
+fn spare_live_call(app: &App, tenant: &Tenant, erasure: &Erasure<Leaf>) -> Result<(), Problem> {
+    let Some((_, id)) = live_call(app, tenant, erasure) else { return Ok(()) };
+    let detail = format!(
+        "Approval {id} is not over and needs this call. Wait for its end, or send \"cancel\": true (`countersign erase --cancel`) to cancel it too."
+    );
+    Err(Problem::new(Code::Conflict, detail))
+}
+
+/// Cancels the approval that still needs the call.
+async fn cancel_live_call(
+    app: &App,
+    tenant: &Tenant,
+    erasure: &Erasure<Leaf>,
+    caller: &Caller,
+) -> Result<(), Problem> {
+    let Some((worker, id)) = live_call(app, tenant, erasure) else { return Ok(()) };
+    let by = format!("admin:{}", caller.key.key_id);
+    let done = worker.commands.cancel(&id, &by, "erased").await?;
     done.refused.map_or(Ok(()), |refusal| Err(Problem::refusal(refusal)))
 }
 

@@ -47,7 +47,7 @@ pub async fn interactions(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let slack = app.chats.slack.get(&connection).ok_or_else(Problem::not_found)?;
+    let slack = &*app.chats.slack(&connection).ok_or_else(Problem::not_found)?;
     let bytes = body::read_of_stranger(&app, &headers, body, INTERACTION_BYTES_MAX).await?;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signed = slack::Headers {

@@ -37,7 +37,7 @@ pub async fn messages(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let bot = app.chats.teams.get(&name).ok_or_else(Problem::not_found)?;
+    let bot = &*app.chats.teams(&name).ok_or_else(Problem::not_found)?;
     let body = body::read_of_stranger(&app, &headers, body, inbound::BODY_BYTES_MAX).await?;
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let received = bot.receive(authorization, &body).await;

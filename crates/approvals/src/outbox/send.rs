@@ -1,13 +1,13 @@
 //! Sends cards: one approval at a time, until its cards show what they should.
 
 use super::{
-    Chats, Line, Seen, Step, Told, cards_of,
-    chat::Chat,
+    Line, Seen, Step, Told, cards_of,
     gate::{self, Gate},
     wanted,
 };
 use crate::{
     cards::{Digest, Posted, SendError},
+    chats::{Chat, Chats},
     commands::{Commands, DueCards, Error},
     fault,
     history::Approval,
@@ -122,7 +122,7 @@ impl Sender {
         let Some(approval) = self.commands.reader.get(id).await? else { return Ok(None) };
         let (expected, cards) = cards_of(self.log(), id)?;
         let mut again: Again = None;
-        for line in wanted(&approval, &setup, &self.chats, &cards) {
+        for line in wanted(&approval, &setup, &self.chats.now(), &cards) {
             let seen = cards.get(&line.name).cloned().unwrap_or_default();
             let looked = self.bring_up_line(&approval, &line, &seen, expected).await?;
             again = again.into_iter().chain(looked).min();
@@ -322,7 +322,7 @@ impl Sending<'_> {
         }
     }
 
-    fn chat(&self) -> Result<Chat<'_>, Error> {
+    fn chat(&self) -> Result<Arc<dyn Chat>, Error> {
         let Channel { connection, .. } = &self.line.channel;
         self.sender.chats.get(connection).ok_or_else(|| {
             Error::NotReady(format!(

@@ -2,7 +2,7 @@
 //! nowhere.
 
 use super::{
-    Chat, Connections, Setup,
+    ChatKind, Connections, Setup,
     file::File,
     rules::{Placed, Read},
 };
@@ -23,13 +23,13 @@ pub(super) fn connections(file: &File<'_>, read: &Read, tenant: &Ident, known: &
                 "is not a connection of this tenant in the server's configuration: add [slack.…], [teams.…] or \
                  [webhook.…] there, or write its name as there",
             ),
-            Some(Chat::Slack) if !is_slack_channel(to) => {
+            Some(ChatKind::Slack) if !is_slack_channel(to) => {
                 Some("leads to Slack: to must be a channel's id, C…, G… or D…")
             }
-            Some(Chat::Teams) if to.is_empty() => {
+            Some(ChatKind::Teams) if to.is_empty() => {
                 Some("leads to Teams: to must be the conversation's id, e.g. \"19:…@thread.tacv2\"")
             }
-            Some(Chat::Webhook) if !to.is_empty() => {
+            Some(ChatKind::Webhook) if !to.is_empty() => {
                 Some("is a webhook, which has its own place: leave to out")
             }
             Some(_) => None,

@@ -14,10 +14,10 @@ fn known() -> Connections {
         (Ident::new(name).unwrap(), (Ident::new(tenant).unwrap(), chat))
     };
     BTreeMap::from([
-        connection("acme-slack", "acme", Chat::Slack),
-        connection("acme-teams", "acme", Chat::Teams),
-        connection("acme-flow", "acme", Chat::Webhook),
-        connection("other-slack", "other", Chat::Slack),
+        connection("acme-slack", "acme", ChatKind::Slack),
+        connection("acme-teams", "acme", ChatKind::Teams),
+        connection("acme-flow", "acme", ChatKind::Webhook),
+        connection("other-slack", "other", ChatKind::Slack),
     ])
 }
 

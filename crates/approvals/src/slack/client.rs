@@ -4,7 +4,11 @@
 mod trouble;
 
 use super::{Click, Connection, OpenError, Shown, blocks};
-use crate::cards::{Card, Digest, Posted, SendError};
+use crate::{
+    cards::{Card, Digest, Posted, SendError},
+    chats::{Chat, Sending},
+    setup::Person,
+};
 use ledger::ident::Ident;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -176,23 +180,53 @@ impl Client {
     }
 }
 
-impl Connection {
-    /// Posts a card.
-    pub async fn post(&self, to: &str, card: &Card) -> Result<Posted, SendError> {
-        let metadata = || Some(blocks::metadata(&card.approval));
-        match self.post_message(to, &blocks::message(card), metadata()).await {
-            Err(SendError::Refused(code)) if is_about_content(&code) => {
-                self.post_message(to, &blocks::told(card), metadata()).await
+impl Chat for Connection {
+    /// A card that Slack finds wrong or too long becomes a link to the page.
+    fn post<'a>(&'a self, to: &'a str, card: &'a Card) -> Sending<'a, Posted> {
+        Box::pin(async move {
+            let metadata = || Some(blocks::metadata(&card.approval));
+            match self.post_message(to, &blocks::message(card), metadata()).await {
+                Err(SendError::Refused(code)) if is_about_content(&code) => {
+                    self.post_message(to, &blocks::told(card), metadata()).await
+                }
+                done => done,
             }
-            done => done,
-        }
+        })
     }
 
-    /// Posts the one card that stands for many.
-    pub async fn post_digest(&self, to: &str, digest: &Digest) -> Result<Posted, SendError> {
-        self.post_message(to, &blocks::digest(digest), None).await
+    fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
+        Box::pin(async move { self.post_message(to, &blocks::digest(digest), None).await })
     }
 
+    /// A card that Slack finds wrong or too long becomes a link to the page, so that no button remains on an
+    /// approval that is over.
+    fn update<'a>(&'a self, posted: &'a Posted, card: &'a Card) -> Sending<'a, ()> {
+        Box::pin(async move {
+            match self.replace(posted, card, &blocks::message(card)).await {
+                Err(SendError::Refused(code)) if is_about_content(&code) => {
+                    self.replace(posted, card, &blocks::told(card)).await
+                }
+                done => done,
+            }
+        })
+    }
+
+    /// Searches among the newest messages of a channel.
+    ///
+    /// Direct messages are not searched: our scopes do not allow it, and a second card does no harm.
+    fn find<'a>(&'a self, to: &'a str, approval: &'a Ident) -> Sending<'a, Option<Posted>> {
+        Box::pin(async move {
+            if to.starts_with(['U', 'W']) { Ok(None) } else { self.search(to, approval).await }
+        })
+    }
+
+    fn direct(&self, person: &Person) -> Vec<String> {
+        let known = person.slack.iter().filter(|member| self.knows(member));
+        known.map(|member| member.user.clone()).collect()
+    }
+}
+
+impl Connection {
     async fn post_message(
         &self,
         to: &str,
@@ -211,17 +245,6 @@ impl Connection {
         Ok(Posted { conversation: answer.channel, message: answer.ts })
     }
 
-    /// Updates a posted card to the current state. A card that Slack finds wrong or too long becomes a link to
-    /// the page, so that no button remains on an approval that is over.
-    pub async fn update(&self, posted: &Posted, card: &Card) -> Result<(), SendError> {
-        match self.replace(posted, card, &blocks::message(card)).await {
-            Err(SendError::Refused(code)) if is_about_content(&code) => {
-                self.replace(posted, card, &blocks::told(card)).await
-            }
-            done => done,
-        }
-    }
-
     async fn replace(
         &self,
         posted: &Posted,
@@ -235,14 +258,7 @@ impl Connection {
         answer.map(drop).map_err(Trouble::of_change)
     }
 
-    /// Searches for the card of an approval among the newest messages of a channel, after a post without an
-    /// answer.
-    ///
-    /// Direct messages are not searched: our scopes do not allow it, and a second card does no harm.
-    pub async fn find(&self, to: &str, approval: &Ident) -> Result<Option<Posted>, SendError> {
-        if to.starts_with(['U', 'W']) {
-            return Ok(None);
-        }
+    async fn search(&self, to: &str, approval: &Ident) -> Result<Option<Posted>, SendError> {
         let mut cursor: Option<String> = None;
         for _ in 0..HISTORY_PAGES_MAX {
             let page = self.client.history(to, cursor.as_deref()).await;

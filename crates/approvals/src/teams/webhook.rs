@@ -1,7 +1,11 @@
 //! A Workflows webhook of Teams: one card with a link and no buttons.
 
 use super::{card, http};
-use crate::cards::{Card, Digest, Posted, SendError};
+use crate::{
+    cards::{Card, Digest, Posted, SendError},
+    chats::{Chat, Sending},
+    setup::Person,
+};
 use ledger::ident::Ident;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,16 +41,6 @@ impl Webhook {
         Ok(Self { name, tenant, url: Arc::new(url), agent: http::agent() })
     }
 
-    /// Posts a link to the approval. It can't be updated later, because a webhook returns no id.
-    pub async fn post(&self, card: &Card) -> Result<Posted, SendError> {
-        self.send(&card::link(card)).await
-    }
-
-    /// Posts a link to the inbox.
-    pub async fn post_digest(&self, digest: &Digest) -> Result<Posted, SendError> {
-        self.send(&card::digest(digest)).await
-    }
-
     async fn send(&self, card: &Value) -> Result<Posted, SendError> {
         let body = json!({
             "type": "message",
@@ -63,6 +57,31 @@ impl Webhook {
             }
         })
         .await
+    }
+}
+
+impl Chat for Webhook {
+    /// Posts a link to the approval.
+    fn post<'a>(&'a self, _: &'a str, card: &'a Card) -> Sending<'a, Posted> {
+        Box::pin(async move { self.send(&card::link(card)).await })
+    }
+
+    fn post_digest<'a>(&'a self, _: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
+        Box::pin(async move { self.send(&card::digest(digest)).await })
+    }
+
+    /// Nothing to do: a webhook returns no id of its message, which is only a link; the page shows the present
+    /// state.
+    fn update<'a>(&'a self, _: &'a Posted, _: &'a Card) -> Sending<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn find<'a>(&'a self, _: &'a str, _: &'a Ident) -> Sending<'a, Option<Posted>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn direct(&self, _: &Person) -> Vec<String> {
+        Vec::new()
     }
 }
 
