@@ -1,8 +1,8 @@
 //! The state that all request handlers share, and the tasks that run beside them.
 
 use crate::{
-    act::Act, auth::MetricsKey, chats::Chats, config::Config, log, metrics::Metrics, pages::Pages,
-    reading::Readings, routes, serve::Greeting, vitals::Vitals,
+    act::Act, auth::MetricsKey, body::Bodies, chats::Chats, config::Config, log, metrics::Metrics,
+    pages::Pages, places::Places, reading::Readings, routes, tls::Greeting, vitals::Vitals,
 };
 use approvals::worker::{self, Worker};
 use ledger::{
@@ -64,12 +64,12 @@ pub struct App {
     pub metrics_key: MetricsKey,
     /// What was observed of the journals.
     pub vitals: Vitals,
-    /// Limit of requests that are served at once.
-    pub requests: routes::request::Room,
+    /// Places for requests that are served at once.
+    pub places: Places,
     /// TLS for new connections.
     pub greeting: Greeting,
-    /// Memory for request bodies.
-    pub body_room: routes::body::Room,
+    /// Receives bodies, and has the memory for them.
+    pub bodies: Bodies,
     /// Payload reading that entries already cover.
     pub readings: Readings,
     /// The web pages. `None` without approvals.
@@ -103,8 +103,8 @@ impl App {
             metrics_key.read(path).map_err(Error::Setup)?;
         }
         let (slow, tasks, working) = (AsyncMutex::new(()), Mutex::default(), Mutex::default());
-        let body_room = routes::body::Room::default();
-        let requests = routes::request::Room::new(config.shares.connections);
+        let bodies = Bodies::new(Duration::from_secs(config.file.limits.request_seconds));
+        let places = Places::new(config.shares.connections);
         let workers = RwLock::default();
         let pages = config.file.approvals.as_ref().map(|_| Pages::open(&config.file.keys_dir));
         let pages = pages.transpose()?;
@@ -118,9 +118,9 @@ impl App {
             metrics,
             metrics_key,
             vitals: Vitals::default(),
-            requests,
+            places,
             greeting: Greeting::default(),
-            body_room,
+            bodies,
             readings: Readings::default(),
             pages,
             key_removal: AsyncMutex::default(),

@@ -1,7 +1,7 @@
 //! The server's log: one line for each thing that happened, on standard error. Its level changes without a
 //! restart, and a line that keeps repeating is counted instead of printed.
 
-use crate::{config::Log, routes::request};
+use crate::{config::Log, request};
 use std::{
     collections::HashMap,
     fmt::Debug,

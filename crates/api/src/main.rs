@@ -11,6 +11,8 @@ mod app;
 #[cfg(feature = "server")]
 mod auth;
 #[cfg(feature = "server")]
+mod body;
+#[cfg(feature = "server")]
 mod chats;
 #[cfg(feature = "server")]
 mod client;
@@ -27,15 +29,23 @@ mod metrics;
 #[cfg(feature = "server")]
 mod pages;
 #[cfg(feature = "server")]
+mod places;
+#[cfg(feature = "server")]
 mod problem;
+#[cfg(feature = "server")]
+mod query;
 #[cfg(feature = "server")]
 mod reading;
 #[cfg(feature = "server")]
 mod reload;
 #[cfg(feature = "server")]
+mod request;
+#[cfg(feature = "server")]
 mod routes;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod tls;
 #[cfg(feature = "server")]
 mod vitals;
 

@@ -12,7 +12,7 @@ mod signin;
 mod tries;
 mod view;
 
-use crate::{app::App, problem::Problem, routes, serve::Peer};
+use crate::{app::App, problem::Problem, query, request::Peer};
 use approvals::worker;
 use askama::Template;
 use assets::{ASSETS, Assets};
@@ -204,9 +204,9 @@ async fn form<T: serde::de::DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, Stop> {
-    let bytes = routes::body::read_of_stranger(app, headers, body, FORM_BYTES_MAX).await?;
+    let bytes = app.bodies.read_of_stranger(headers, body, FORM_BYTES_MAX).await?;
     let text = String::from_utf8(bytes).map_err(|_| Stop::Unreadable)?;
-    routes::query::lenient(Some(&text)).map_err(|_| Stop::Unreadable)
+    query::lenient(Some(&text)).map_err(|_| Stop::Unreadable)
 }
 
 /// Values that every page needs.

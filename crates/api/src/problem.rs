@@ -1,6 +1,6 @@
 //! Errors on the wire: RFC 9457 `application/problem+json` with stable codes (`proto/errors.md`).
 
-use crate::routes::request;
+use crate::request;
 use approvals::{token, worker};
 use axum::{
     http::{HeaderValue, StatusCode, header},

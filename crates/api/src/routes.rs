@@ -1,7 +1,6 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
 pub mod approvals;
-pub mod body;
 mod clock;
 mod entries;
 pub mod events;
@@ -12,7 +11,6 @@ mod log;
 mod opa;
 mod openapi;
 mod operate;
-pub mod query;
 mod receipts;
 pub mod request;
 mod rules;

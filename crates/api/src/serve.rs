@@ -1,15 +1,8 @@
 //! The listener: TLS or plaintext, a limit of connections, time limits, and a drain at the end.
 
 mod seats;
-mod tls;
 
-pub use tls::Greeting;
-
-use crate::{
-    app::App,
-    limits::CONNECTIONS_APART,
-    routes::{self, request::Sent},
-};
+use crate::{app::App, body::Sent, limits::CONNECTIONS_APART, request::Peer, routes};
 use axum::{Router, body::Body};
 use hyper::{
     Request,
@@ -23,7 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use seats::{Seat, Seats};
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -44,10 +37,6 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 64;
 /// Pause after the system refused a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Address of the client. Every request carries it as an extension.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
 
 /// Serves until `stop` completes, then waits for open requests.
 pub async fn serve(

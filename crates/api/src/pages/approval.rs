@@ -9,7 +9,7 @@ use super::{
     view::{self, Moment, Told},
     visitor,
 };
-use crate::{app::App, routes::approvals::NOTHING_AFTER};
+use crate::{app::App, query, routes::approvals::NOTHING_AFTER};
 use approvals::{
     cards::{Card, in_words},
     history::{Approval, Step},
@@ -234,8 +234,7 @@ pub async fn changed(
         Err(Stop::SignIn(_)) => return Ok(super::signed_out()),
         found => found?.1,
     };
-    let since: Since =
-        crate::routes::query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    let since: Since = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
     let href = format!("{}/approvals/{}", super::base(&app), approval.id);
     let changed = approval.state.version != since.version;
     Ok(page(StatusCode::OK, &Changed { href, changed }))

@@ -7,7 +7,7 @@ use super::{
     view::{self, Moment},
     visitor,
 };
-use crate::app::App;
+use crate::{app::App, query};
 use approvals::{
     history::Approval,
     worker::{Brief, Parties as _},
@@ -82,8 +82,7 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
     let session = visitor(&app, &headers)?;
-    let query: Query =
-        crate::routes::query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    let query: Query = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
     let decided = match query.show.as_str() {
         "" => false,
         "decided" => true,
@@ -128,8 +127,7 @@ pub async fn news(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
-    let since: Since =
-        crate::routes::query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    let since: Since = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
     let base = super::base(&app).to_owned();
     let session = match visitor(&app, &headers) {
         Err(Stop::SignIn(_)) => return Ok(super::signed_out()),

@@ -1,7 +1,7 @@
 //! Signing in with a reviewer key, and signing out.
 
 use super::{Stop, Top, address, form, go, page, pages, session, visitor};
-use crate::{app::App, serve::Peer};
+use crate::{app::App, query, request::Peer};
 use askama::Template;
 use axum::{
     Extension,
@@ -52,7 +52,7 @@ pub async fn show(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let next: Next = crate::routes::query::lenient(raw.as_deref()).unwrap_or_default();
+    let next: Next = query::lenient(raw.as_deref()).unwrap_or_default();
     let who = visitor(&app, &headers).ok().map(|session| session.person.to_string());
     let top = Top::new(&app, "Sign in", None);
     let form =

@@ -9,12 +9,13 @@ mod view;
 pub use list::{__path_list, list};
 pub use view::View;
 
-use super::{body, events};
+use super::events;
 use crate::{
     app::App,
     auth::ANY,
     auth::Caller,
     problem::{Code, Problem},
+    query,
 };
 use approvals::{
     history::Approval,
@@ -168,7 +169,7 @@ pub async fn open(
     asking.worker.readiness().decides().await?;
     let max = ledger::journal::BODY_BYTES_MAX;
     events::content_type(&headers)?;
-    let event = body::read(&app, &headers, body, max).await?;
+    let event = app.bodies.read(&headers, body, max).await?;
     events::one(&event)?;
     let batch = events::append_events(&app, &asking.tenant, &producer, vec![event]).await?;
     let (index, status) = match batch.done.outcomes.first() {
@@ -219,7 +220,7 @@ pub async fn one(
     let asking = Asking::new(&app, &headers, &tenant)?;
     let mut changes = asking.worker.lists.watch();
     let mut approval = asking.find(&id, Asking::may_see).await?;
-    let query: OneQuery = super::query::strict(raw.as_deref())?;
+    let query: OneQuery = query::strict(raw.as_deref())?;
     let wait = query.wait.unwrap_or(0);
     if wait > WAIT_SECONDS_MAX {
         let detail = format!("wait: 0 to {WAIT_SECONDS_MAX} seconds.");
@@ -272,7 +273,7 @@ pub async fn review(
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let approval = asking.find(&id, Asking::reviews).await?;
-    let new: NewReview = body::json(&app, &headers, body).await?;
+    let new: NewReview = app.bodies.json(&headers, body).await?;
     if new.comment.as_ref().is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX) {
         let detail = format!("comment: at most {COMMENT_BYTES_MAX} bytes.");
         return Err(Problem::new(Code::BadRequest, detail));
@@ -346,6 +347,6 @@ pub async fn execution(
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let (approval, enforcer) = asking.find_own(&id).await?;
-    let Execution { outcome } = body::json(&app, &headers, body).await?;
+    let Execution { outcome } = app.bodies.json(&headers, body).await?;
     asking.done(&asking.worker.commands.report(&approval.id, enforcer, outcome).await?)
 }

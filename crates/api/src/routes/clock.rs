@@ -1,6 +1,5 @@
 //! Restarts time after a clock was wrong.
 
-use super::body;
 use crate::{
     act::Why,
     app::App,
@@ -51,7 +50,7 @@ pub async fn reset(
     body: Body,
 ) -> Result<Json<BegunAnew>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let RightClock { reason } = body::json(&app, &headers, body).await?;
+    let RightClock { reason } = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
     // Otherwise anybody could give every open approval its whole time again.
     if tenant.time_wrong().is_none() {

@@ -1,11 +1,13 @@
 //! The feed: entries in index order from a cursor (`proto/formats/feed.md`), single entries, their disclosures.
 
-use super::{request::Sent, text};
+use super::text;
 use crate::{
     app::App,
     auth::READERS,
+    body::Sent,
     pages,
     problem::{Code, Problem},
+    query,
 };
 use axum::{
     body::Body,
@@ -96,7 +98,7 @@ pub async fn feed(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, READERS)?;
-    let query: FeedQuery = super::query::strict(raw.as_deref())?;
+    let query: FeedQuery = query::strict(raw.as_deref())?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     let wait = query.wait.unwrap_or(0);
     if !(1..=feed::ENTRIES_MAX).contains(&limit) || wait > WAIT_SECONDS_MAX {
@@ -111,7 +113,7 @@ pub async fn feed(
         super::published_with(&app, &tenant, scanned).await?;
     }
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
-    let mut room = app.body_room.page(&tenant.name, feed::PAGE_BYTES_MAX).await?;
+    let mut room = app.bodies.page(&tenant.name, feed::PAGE_BYTES_MAX).await?;
     let reader = app.ledger.reader(&tenant, &published);
     let turn = Turn { from, entries: limit, now: app.ledger.now() };
     let mut lines = String::new();
@@ -187,7 +189,7 @@ pub async fn disclosures(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Discloser])?;
-    let ReadingQuery { through } = super::query::strict(raw.as_deref())?;
+    let ReadingQuery { through } = query::strict(raw.as_deref())?;
     let index = index_of(&index)?;
     super::published_with(&app, &tenant, index).await?;
     let left = || {

@@ -1,9 +1,10 @@
 //! `POST T/events`: one event, an array, or NDJSON; answered after the fsync.
 
-use super::body::{self, Unsplit};
 use crate::{
     app::App,
+    body::{self, Unsplit},
     problem::{Code, Problem},
+    query,
 };
 use axum::{
     Json,
@@ -91,9 +92,9 @@ pub async fn publish(
     body: Body,
 ) -> Result<Json<Results>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Publisher])?;
-    let query: EventsQuery = super::query::strict(raw.as_deref())?;
+    let query: EventsQuery = query::strict(raw.as_deref())?;
     let producer = caller.producer()?.clone();
-    let held = body::events(&app, &headers, body, &tenant.name).await?;
+    let held = app.bodies.events(&headers, body, &tenant.name).await?;
     let events = split(&headers, &held.bytes)?;
     let batch = append_events(&app, &tenant, &producer, events).await?;
     let receipts = query.receipts == Some(Receipts::Full);

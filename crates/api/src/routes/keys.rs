@@ -1,10 +1,10 @@
 //! API keys and signing keys of a tenant, for admins only.
 
-use super::body;
 use crate::{
     act::{Act, Why},
     app::{App, KeyWanted},
     problem::{Code, Problem},
+    query,
 };
 use axum::{
     Json,
@@ -91,7 +91,7 @@ pub async fn add(
     body: Body,
 ) -> Result<(StatusCode, Json<IssuedKey>), Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let new: NewKey = body::json(&app, &headers, body).await?;
+    let new: NewKey = app.bodies.json(&headers, body).await?;
     new.check()?;
     if app.ledger.access_keys(&tenant)?.len() >= KEYS_MAX {
         return Err(Problem::new(Code::Conflict, "A tenant has at most 10000 keys; remove some."));
@@ -160,9 +160,9 @@ pub async fn remove(
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let RemoveQuery { last_admin } = super::query::strict(raw.as_deref())?;
-    super::query::one_of("last_admin", last_admin.as_deref(), &["true", "false"])?;
-    let Removal { reason: why } = body::json_if_any(&app, &headers, body).await?;
+    let RemoveQuery { last_admin } = query::strict(raw.as_deref())?;
+    query::one_of("last_admin", last_admin.as_deref(), &["true", "false"])?;
+    let Removal { reason: why } = app.bodies.json_if_any(&headers, body).await?;
     let key_id = KeyId::new(&key_id).ok_or_else(Problem::not_found)?;
     // Two admins that remove each other at once would leave none.
     let _alone = app.key_removal.lock().await;
@@ -222,7 +222,7 @@ pub async fn rotate(
     body: Body,
 ) -> Result<Json<Rotated>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let Rotation { usage, overlap, reason: why } = body::json(&app, &headers, body).await?;
+    let Rotation { usage, overlap, reason: why } = app.bodies.json(&headers, body).await?;
     if overlap > OVERLAP_MAX {
         return Err(Problem::new(
             Code::BadRequest,

@@ -3,11 +3,8 @@
 //! OPA repeats a chunk for ever until it gets 2xx, so a bad event never gives a 4xx. It is published as it
 //! came, and becomes a `rejected` entry.
 
-use super::{
-    body,
-    events::{self, Brought},
-};
-use crate::{app::App, problem::Problem};
+use super::events::{self, Brought};
+use crate::{app::App, body, problem::Problem};
 use axum::{
     body::Body,
     extract::{Path, State},
@@ -63,7 +60,7 @@ async fn take(
 ) -> Result<StatusCode, Problem> {
     let (tenant, caller) = app.caller(headers, tenant, &[Role::Publisher])?;
     let producer = caller.producer()?.clone();
-    let held = body::events(app, headers, body, &tenant.name).await?;
+    let held = app.bodies.events(headers, body, &tenant.name).await?;
     let mut events = elements(&held.bytes);
     let refused = events.iter().filter_map(|event| event.refused.as_ref());
     if let Some(first) = refused.clone().next() {

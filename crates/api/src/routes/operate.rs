@@ -1,6 +1,5 @@
 //! Tenants, erasure, backup.
 
-use super::body;
 use crate::{
     act::{Act, Why},
     app::App,
@@ -63,7 +62,7 @@ pub async fn create_tenant(
     body: Body,
 ) -> Result<(StatusCode, Json<MadeTenant>), Problem> {
     let by = app.operator(&headers)?;
-    let NewTenant { tenant: name, reason: why } = body::json(&app, &headers, body).await?;
+    let NewTenant { tenant: name, reason: why } = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
     let key = app.create_tenant(&name, Act { by, why }).await?;
     let tenant = app.ledger.tenant(name.as_str()).ok_or_else(Problem::not_found)?;
@@ -120,7 +119,7 @@ pub async fn erase(
     body: Body,
 ) -> Result<Json<Erased>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let Erase { indexes, fields, cancel, reason: why } = body::json(&app, &headers, body).await?;
+    let Erase { indexes, fields, cancel, reason: why } = app.bodies.json(&headers, body).await?;
     let last = last_of(&indexes)?;
     if last >= super::published_with(&app, &tenant, last).await?.size {
         return Err(Problem::not_found());
@@ -263,7 +262,7 @@ pub async fn backup(
     body: Body,
 ) -> Result<Json<serde_json::Value>, Problem> {
     app.operator(&headers)?;
-    let NewBackup { name } = body::json(&app, &headers, body).await?;
+    let NewBackup { name } = app.bodies.json(&headers, body).await?;
     let Some(folder) = &app.config.file.backup_dir else {
         return Err(Problem::new(Code::Conflict, "Set backup_dir in the configuration first."));
     };

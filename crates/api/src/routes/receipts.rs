@@ -5,6 +5,7 @@ use crate::{
     app::App,
     auth::{ANY, READERS},
     problem::{Code, Problem},
+    query,
 };
 use axum::{
     Json,
@@ -43,7 +44,7 @@ pub async fn receipt(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
-    let query: ReceiptQuery = super::query::strict(raw.as_deref())?;
+    let query: ReceiptQuery = query::strict(raw.as_deref())?;
     if tenant.published().checkpoint.is_empty()
         && let Some(reason) = tenant.halted()
     {
@@ -127,7 +128,7 @@ pub async fn consistency(
     headers: HeaderMap,
 ) -> Result<Json<Consistency>, Problem> {
     let (tenant, _) = app.caller(&headers, &tenant, ANY)?;
-    let ConsistencyQuery { from, to } = super::query::strict(raw.as_deref())?;
+    let ConsistencyQuery { from, to } = query::strict(raw.as_deref())?;
     let published = super::published_with(&app, &tenant, to.saturating_sub(1)).await?;
     let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;
     let proof = proof.ok_or_else(|| {

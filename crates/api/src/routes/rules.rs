@@ -1,6 +1,5 @@
 //! Rules and people of a tenant: shows what is in force, and puts the server's files in force.
 
-use super::body;
 use crate::{
     act::Why,
     app::App,
@@ -115,7 +114,7 @@ pub async fn apply(
     body: Body,
 ) -> Result<Json<AppliedRules>, Problem> {
     let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
-    let wanted: WantedRules = body::json(&app, &headers, body).await?;
+    let wanted: WantedRules = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
     let setup =
         load(&app, &tenant).map_err(|wrong| Problem::new(Code::RulesWrong, wrong.join("\n")))?;

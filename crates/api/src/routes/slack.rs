@@ -1,7 +1,6 @@
 //! Clicks from Slack. Order: size, signature, the card that we posted, the person, the answer; all within
 //! Slack's three seconds. Afterwards the outbox updates the card.
 
-use super::body;
 use crate::{
     app::App,
     problem::{Code, Problem},
@@ -48,7 +47,7 @@ pub async fn interactions(
     body: Body,
 ) -> Result<Response, Problem> {
     let slack = &*app.chats.slack(&connection).ok_or_else(Problem::not_found)?;
-    let bytes = body::read_of_stranger(&app, &headers, body, INTERACTION_BYTES_MAX).await?;
+    let bytes = app.bodies.read_of_stranger(&headers, body, INTERACTION_BYTES_MAX).await?;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signed = slack::Headers {
         timestamp: header("x-slack-request-timestamp"),

@@ -5,7 +5,6 @@
 
 mod click;
 
-use super::body;
 use crate::{
     app::App,
     problem::{Code, Problem},
@@ -38,7 +37,7 @@ pub async fn messages(
     body: Body,
 ) -> Result<Response, Problem> {
     let bot = &*app.chats.teams(&name).ok_or_else(Problem::not_found)?;
-    let body = body::read_of_stranger(&app, &headers, body, inbound::BODY_BYTES_MAX).await?;
+    let body = app.bodies.read_of_stranger(&headers, body, inbound::BODY_BYTES_MAX).await?;
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let received = bot.receive(authorization, &body).await;
     let activity = received.map_err(|refused| problem(&name, &refused))?;

@@ -1,11 +1,9 @@
 //! Redeems override tokens.
 
-use super::{
-    approvals::{Asking, View},
-    body,
-};
+use super::approvals::{Asking, View};
 use crate::{
     app::App,
+    body,
     problem::{Code, Problem},
 };
 use approvals::worker::{CallInHand, RedeemRequest};
@@ -87,7 +85,7 @@ pub async fn redeem(
 ) -> Result<Json<Redeemed>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
-    let bytes = body::read(&app, &headers, body, REDEEM_BYTES_MAX).await?;
+    let bytes = app.bodies.read(&headers, body, REDEEM_BYTES_MAX).await?;
     let wrong = |detail: String| Problem::new(Code::BadRequest, detail);
     json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
     let redeem: Redeem =

@@ -1,7 +1,7 @@
 //! Withdrawals: of a call, of a grant, of a token.
 
 use super::{Asking, View};
-use crate::{app::App, problem::Problem, routes::body};
+use crate::{app::App, problem::Problem};
 use approvals::history::Approval;
 use axum::{
     Json,
@@ -42,7 +42,7 @@ pub async fn cancel(
         Some(producer) if opened(&asking, &approval) => format!("producer:{producer}"),
         _ => format!("admin:{}", asking.caller.key.key_id),
     };
-    let WithReason { reason } = body::json(&app, &headers, body).await?;
+    let WithReason { reason } = app.bodies.json(&headers, body).await?;
     asking.done(&asking.worker.commands.cancel(&approval.id, &by, &reason).await?)
 }
 
@@ -95,6 +95,6 @@ async fn revoke_found(
         Some(person) => person.to_string(),
         None => format!("admin:{}", asking.caller.key.key_id),
     };
-    let WithReason { reason } = body::json(app, headers, body).await?;
+    let WithReason { reason } = app.bodies.json(headers, body).await?;
     asking.done(&asking.worker.commands.revoke(&approval.id, &by, &reason).await?)
 }

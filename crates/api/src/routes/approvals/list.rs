@@ -4,6 +4,7 @@ use super::{Asking, View};
 use crate::{
     app::App,
     problem::{Code, Problem},
+    query,
 };
 use approvals::{
     history::Approval,
@@ -73,7 +74,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Page>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let query: ListQuery = crate::routes::query::strict(raw.as_deref())?;
+    let query: ListQuery = query::strict(raw.as_deref())?;
     let which = which(query.state.as_deref())?;
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
