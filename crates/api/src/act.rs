@@ -2,9 +2,8 @@
 //! evidence, which can be erased. The message that acts only names their entry, because the message stays for
 //! ever (P11).
 
-use crate::app::App;
 use ledger::{
-    Error,
+    Error, Ledger, canonical,
     journal::Subject,
     log::merkle::Tiles as _,
     post::SYSTEM,
@@ -60,55 +59,53 @@ impl Act {
     }
 }
 
-impl App {
-    /// Appends the reason for an act of `topic` as evidence. The result goes into the act's body.
-    ///
-    /// A crash in between leaves a reason without an act. It says what somebody was about to do.
-    pub async fn keep_reason(
-        &self,
-        tenant: &Arc<Tenant>,
-        topic: &str,
-        why: Option<&Why>,
-    ) -> Result<Option<Reason>, Error> {
-        let Some(Why(text)) = why else { return Ok(None) };
-        self.keep_words(tenant, &json!({"act": topic, "reason": text})).await.map(Some)
-    }
+/// Appends the reason for an act of `topic` as evidence. The result goes into the act's body.
+///
+/// A crash in between leaves a reason without an act. It says what somebody was about to do.
+pub async fn keep_reason(
+    ledger: &Ledger,
+    tenant: &Arc<Tenant>,
+    topic: &str,
+    why: Option<&Why>,
+) -> Result<Option<Reason>, Error> {
+    let Some(Why(text)) = why else { return Ok(None) };
+    keep_words(ledger, tenant, &json!({"act": topic, "reason": text})).await.map(Some)
+}
 
-    /// Appends evidence that belongs to no approval. Every member is erasable payload of its entry.
-    pub async fn keep_words(
-        &self,
-        tenant: &Arc<Tenant>,
-        words: &serde_json::Value,
-    ) -> Result<Reason, Error> {
-        let index = self.append_signed(tenant, &format!("evidence.{SYSTEM}"), words).await?;
-        let published = tenant.published();
-        // Read the hash from the tree, not from the entry, because the act must name what was hashed.
-        let hash = self.ledger.reader(tenant, &published).hashes(0, index, 1)?;
-        let leaf_hash = hash.first().copied().ok_or(Error::Unknown)?;
-        Ok(Reason { index, leaf_hash })
-    }
+/// Appends evidence that belongs to no approval. Every member is erasable payload of its entry.
+pub async fn keep_words(
+    ledger: &Ledger,
+    tenant: &Arc<Tenant>,
+    words: &serde_json::Value,
+) -> Result<Reason, Error> {
+    let index = append_signed(ledger, tenant, &format!("evidence.{SYSTEM}"), words).await?;
+    let published = tenant.published();
+    // Read the hash from the tree, not from the entry, because the act must name what was hashed.
+    let hash = ledger.reader(tenant, &published).hashes(0, index, 1)?;
+    let leaf_hash = hash.first().copied().ok_or(Error::Unknown)?;
+    Ok(Reason { index, leaf_hash })
+}
 
-    /// Publishes one of our own bodies on `system.<topic>`, and waits for its entry. Returns its leaf index.
-    pub async fn record<T: Serialize + Sync>(
-        &self,
-        tenant: &Arc<Tenant>,
-        topic: &str,
-        body: &T,
-    ) -> Result<u64, Error> {
-        self.append_signed(tenant, &format!("system.{topic}"), body).await
-    }
+/// Publishes one of our own bodies on `system.<topic>`, and waits for its entry. Returns its leaf index.
+pub async fn record<T: Serialize + Sync>(
+    ledger: &Ledger,
+    tenant: &Arc<Tenant>,
+    topic: &str,
+    body: &T,
+) -> Result<u64, Error> {
+    append_signed(ledger, tenant, &format!("system.{topic}"), body).await
+}
 
-    async fn append_signed<T: Serialize + Sync>(
-        &self,
-        tenant: &Arc<Tenant>,
-        subject: &str,
-        body: &T,
-    ) -> Result<u64, Error> {
-        let subject = Subject::parse(subject).expect("a topic of ours");
-        let body = ledger::canonical::of(body);
-        let done = self.ledger.publish_signed(tenant, &subject, &body).await?;
-        Error::unless_posted(&subject, done.outcomes.first())
-    }
+async fn append_signed<T: Serialize + Sync>(
+    ledger: &Ledger,
+    tenant: &Arc<Tenant>,
+    subject: &str,
+    body: &T,
+) -> Result<u64, Error> {
+    let subject = Subject::parse(subject).expect("a topic of ours");
+    let body = canonical::of(body);
+    let done = ledger.publish_signed(tenant, &subject, &body).await?;
+    Error::unless_posted(&subject, done.outcomes.first())
 }
 
 #[cfg(test)]

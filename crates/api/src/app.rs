@@ -1,8 +1,19 @@
 //! The state that all request handlers share, and the tasks that run beside them.
 
 use crate::{
-    act::Act, auth::MetricsKey, body::Bodies, chats::Chats, config::Config, log, metrics::Metrics,
-    pages::Pages, places::Places, reading::Readings, routes, tls::Greeting, vitals::Vitals,
+    act::{self, Act},
+    auth::MetricsKey,
+    body::Bodies,
+    chats::Chats,
+    config::Config,
+    log,
+    metrics::Metrics,
+    pages::Pages,
+    places::Places,
+    reading::Readings,
+    routes,
+    tls::Greeting,
+    vitals::Vitals,
 };
 use approvals::worker::{self, Worker};
 use ledger::{
@@ -322,9 +333,9 @@ impl App {
         let KeyWanted { roles, producer, person, name } = wanted;
         let (key_id, text) = crate::auth::new_key();
         let sha256 = crate::auth::stored_form(&text);
-        let reason = self.keep_reason(tenant, "access", act.why.as_ref()).await?;
+        let reason = act::keep_reason(&self.ledger, tenant, "access", act.why.as_ref()).await?;
         let key = AccessKey { key_id, sha256, roles, producer, person, name, by: act.by, reason };
-        self.record(tenant, "access", &Access::Add(key)).await?;
+        act::record(&self.ledger, tenant, "access", &Access::Add(key)).await?;
         Ok(text.to_string())
     }
 }

@@ -1,13 +1,11 @@
 //! Authentication by API keys `cs_<keyid>_<256 random bits>`. They are stored as SHA-256 and compared in
 //! constant time.
 
-use crate::{
-    app::App,
-    problem::{Code, Problem},
-};
+use crate::problem::{Code, Problem};
 use axum::http::{HeaderMap, header};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ledger::{
+    Ledger,
     ident::Ident,
     keyring, seal,
     store::{self, LogNumber},
@@ -18,6 +16,7 @@ use sha2::{Digest, Sha256};
 use std::{
     path::Path,
     sync::{Arc, RwLock},
+    time::Duration,
 };
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -77,6 +76,10 @@ pub struct Caller {
     pub key: AccessKey,
 }
 
+/// Time after which a caller gets "not found", counted from the request. So an approval that exists but is not
+/// for this caller takes as long as one that does not exist.
+pub const NOTHING_AFTER: Duration = Duration::from_millis(5);
+
 /// The roles that may read entries.
 pub const READERS: &[Role] = &[Role::Auditor, Role::Exporter, Role::Discloser, Role::Admin];
 /// Any role at all.
@@ -127,68 +130,69 @@ fn unauthenticated() -> Problem {
     )
 }
 
-impl App {
-    /// The caller of a tenant's route, with at least one of `roles`.
-    ///
-    /// Without a valid key the answer is 401, whatever the tenant. A valid key of another tenant gets the same
-    /// 404 as a tenant that does not exist.
-    pub fn caller(
-        &self,
-        headers: &HeaderMap,
-        tenant: &str,
-        roles: &[Role],
-    ) -> Result<(Arc<Tenant>, Caller), Problem> {
-        let (number, caller) = self.key_holder(headers)?;
-        let tenant = self.ledger.tenant(tenant).filter(|tenant| tenant.number == number);
-        let tenant = tenant.ok_or_else(Problem::not_found)?;
-        if caller.has(roles) {
-            return Ok((tenant, caller));
-        }
-        let names: Vec<String> = roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
-        Err(Problem::new(
-            Code::RoleMissing,
-            format!("This needs a key with one of: {}.", names.join(", ")),
-        ))
+/// The caller of a tenant's route, with at least one of `roles`.
+///
+/// Without a valid key the answer is 401, whatever the tenant. A valid key of another tenant gets the same
+/// 404 as a tenant that does not exist.
+pub fn caller(
+    ledger: &Ledger,
+    headers: &HeaderMap,
+    tenant: &str,
+    roles: &[Role],
+) -> Result<(Arc<Tenant>, Caller), Problem> {
+    let (number, caller) = key_holder(ledger, headers)?;
+    let tenant = ledger.tenant(tenant).filter(|tenant| tenant.number == number);
+    let tenant = tenant.ok_or_else(Problem::not_found)?;
+    if caller.has(roles) {
+        return Ok((tenant, caller));
     }
+    let names: Vec<String> = roles.iter().map(|r| format!("{r:?}").to_lowercase()).collect();
+    Err(Problem::new(
+        Code::RoleMissing,
+        format!("This needs a key with one of: {}.", names.join(", ")),
+    ))
+}
 
-    fn key_holder(&self, headers: &HeaderMap) -> Result<(LogNumber, Caller), Problem> {
-        let text = bearer(headers).ok_or_else(unauthenticated)?;
-        let (number, key) = self.key_by_text(text)?.ok_or_else(unauthenticated)?;
-        Ok((number, Caller { key }))
-    }
+fn key_holder(ledger: &Ledger, headers: &HeaderMap) -> Result<(LogNumber, Caller), Problem> {
+    let text = bearer(headers).ok_or_else(unauthenticated)?;
+    let (number, key) = key_by_text(ledger, text)?.ok_or_else(unauthenticated)?;
+    Ok((number, Caller { key }))
+}
 
-    /// The key in force with this text, and its log. `None` if there is none.
-    pub fn key_by_text(&self, text: &str) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
-        let id = key_id(text).filter(|_| text.len() <= KEY_BYTES_MAX);
-        let found = id.map(|id| self.ledger.access_key(id)).transpose()?.flatten();
-        let right = |key: &AccessKey| stored_form(text).as_bytes().ct_eq(key.sha256.as_bytes());
-        Ok(found.filter(|(_, key)| right(key).into()))
-    }
+/// The key in force with this text, and its log. `None` if there is none.
+pub fn key_by_text(
+    ledger: &Ledger,
+    text: &str,
+) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
+    let id = key_id(text).filter(|_| text.len() <= KEY_BYTES_MAX);
+    let found = id.map(|id| ledger.access_key(id)).transpose()?.flatten();
+    let right = |key: &AccessKey| stored_form(text).as_bytes().ct_eq(key.sha256.as_bytes());
+    Ok(found.filter(|(_, key)| right(key).into()))
+}
 
-    /// True if the request brings the operator key.
-    pub fn is_operator(&self, headers: &HeaderMap) -> Result<bool, Problem> {
-        let Some(text) = bearer(headers) else { return Ok(false) };
-        let kept = self.ledger.sealed(seal::OPERATOR, "", OPERATOR)?.unwrap_or_default();
-        Ok(stored_form(text).as_bytes().ct_eq(&kept).into())
-    }
+/// True if the request brings the operator key.
+pub fn is_operator(ledger: &Ledger, headers: &HeaderMap) -> Result<bool, Problem> {
+    let Some(text) = bearer(headers) else { return Ok(false) };
+    let kept = ledger.sealed(seal::OPERATOR, "", OPERATOR)?.unwrap_or_default();
+    Ok(stored_form(text).as_bytes().ct_eq(&kept).into())
+}
 
-    /// Refuses everybody but the operator. Returns the operator as entries name it.
-    pub fn operator(&self, headers: &HeaderMap) -> Result<By, Problem> {
-        let operator = bearer(headers).and_then(key_id).and_then(KeyId::new);
-        match (self.is_operator(headers)?, operator) {
-            (true, Some(operator)) => Ok(By::Operator { operator }),
-            _ => Err(unauthenticated()),
-        }
+/// Refuses everybody but the operator. Returns the operator as entries name it.
+pub fn operator(ledger: &Ledger, headers: &HeaderMap) -> Result<By, Problem> {
+    let operator = bearer(headers).and_then(key_id).and_then(KeyId::new);
+    match (is_operator(ledger, headers)?, operator) {
+        (true, Some(operator)) => Ok(By::Operator { operator }),
+        _ => Err(unauthenticated()),
     }
+}
 
-    /// Makes the operator key, unless there is one. Returns its text once.
-    pub fn make_operator_key(&self) -> Result<Option<String>, store::Error> {
-        if self.ledger.sealed(seal::OPERATOR, "", OPERATOR)?.is_some() {
-            return Ok(None);
-        }
-        let (_, text) = new_key();
-        let kept = stored_form(&text).into_bytes();
-        self.ledger.put_sealed(seal::OPERATOR, "", OPERATOR.to_vec(), &kept)?;
-        Ok(Some(text.to_string()))
+/// Makes the operator key, unless there is one. Returns its text once.
+pub fn make_operator_key(ledger: &Ledger) -> Result<Option<String>, store::Error> {
+    if ledger.sealed(seal::OPERATOR, "", OPERATOR)?.is_some() {
+        return Ok(None);
     }
+    let (_, text) = new_key();
+    let kept = stored_form(&text).into_bytes();
+    ledger.put_sealed(seal::OPERATOR, "", OPERATOR.to_vec(), &kept)?;
+    Ok(Some(text.to_string()))
 }

@@ -5,9 +5,9 @@
 //! because the entry comes first. The range is what the reader announced, or the one index. For a reader who
 //! goes on from entry to entry it grows.
 
-use crate::{app::App, auth::Caller};
+use crate::{act, auth::Caller};
 use ledger::{
-    Error,
+    Error, Ledger,
     ident::Ident,
     system::{Access, KeyId},
     tenant::Tenant,
@@ -86,21 +86,19 @@ impl Readings {
         let mut tenants = self.0.lock().expect("no holder of the lock panics");
         Arc::clone(tenants.entry(tenant.clone()).or_default())
     }
-}
-
-impl App {
     /// Makes sure that an entry says that `caller` reads the payload of `index`. Only then may the payload
     /// leave.
     ///
     /// `through`: the last index that the caller announces to read, at most [`ANNOUNCED_MAX`] of them at once.
-    pub async fn note_reading(
+    pub async fn note(
         &self,
+        ledger: &Ledger,
         tenant: &Arc<Tenant>,
         caller: &Caller,
         index: u64,
         through: Option<u64>,
     ) -> Result<(), Error> {
-        let leases = self.readings.of(&tenant.name);
+        let leases = self.of(&tenant.name);
         // Held while the entry is made: another reader of the same range waits for that one entry.
         let mut leases = leases.lock().await;
         let key = &caller.key.key_id;
@@ -110,7 +108,7 @@ impl App {
         let lease = leases.next(key, index, through, Instant::now());
         let (from, to, by) = (lease.from, lease.to, caller.by());
         let read = Access::Read { from, to, seconds: LEASE_SECONDS, by };
-        self.record(tenant, "access", &read).await?;
+        act::record(ledger, tenant, "access", &read).await?;
         leases.keep(lease);
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::{Failed, load};
 use crate::{
     act::{Act, Why},
     app::App,
+    auth,
     cli::Init,
     terminal::{dim, say, strong},
 };
@@ -52,7 +53,7 @@ async fn create(
         }
         None => app.create_tenant(name, act).await?,
     };
-    let operator = app.make_operator_key()?;
+    let operator = auth::make_operator_key(&app.ledger)?;
     let tenant = app.ledger.tenant(name.as_str());
     let tenant = tenant.ok_or_else(|| Failed::new(super::EXIT_FAILED, "the tenant vanished"))?;
     let published = tenant.published();

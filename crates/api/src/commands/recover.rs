@@ -2,7 +2,7 @@
 
 use super::{EXIT_FAILED, Failed, load};
 use crate::{
-    act::Why,
+    act::{self, Why},
     app::App,
     cli::Recover,
     config::Config,
@@ -92,7 +92,7 @@ async fn keep_why(config: Config, name: &Ident, why: Option<&Why>) -> Result<(),
             app.start_follower(&tenant);
             let by = By::Command { command: Command::Recover };
             let words = json!({"act": "new_guard", "by": by, "reason": why});
-            app.keep_words(&tenant, &words).await.map(|words| words.index)
+            act::keep_words(&app.ledger, &tenant, &words).await.map(|words| words.index)
         }
         None => Err(Error::Setup("the tenant vanished".into())),
     };

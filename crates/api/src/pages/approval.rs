@@ -9,7 +9,7 @@ use super::{
     view::{self, Moment, Told},
     visitor,
 };
-use crate::{app::App, query, routes::approvals::NOTHING_AFTER};
+use crate::{app::App, auth::NOTHING_AFTER, query};
 use approvals::{
     cards::{Card, in_words},
     history::{Approval, Step},

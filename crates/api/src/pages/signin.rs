@@ -1,7 +1,7 @@
 //! Signing in with a reviewer key, and signing out.
 
 use super::{Stop, Top, address, form, go, page, pages, session, visitor};
-use crate::{app::App, query, request::Peer};
+use crate::{app::App, auth, query, request::Peer};
 use askama::Template;
 use axum::{
     Extension,
@@ -135,7 +135,7 @@ fn right(
     username: &str,
     password: &str,
 ) -> Result<Option<(Arc<Tenant>, AccessKey)>, Stop> {
-    let Some((number, key)) = app.key_by_text(password)? else { return Ok(None) };
+    let Some((number, key)) = auth::key_by_text(&app.ledger, password)? else { return Ok(None) };
     let Some(person) = Ident::new(username).ok().filter(|person| session::is_of(&key, person))
     else {
         return Ok(None);

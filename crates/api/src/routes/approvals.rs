@@ -12,8 +12,7 @@ pub use view::View;
 use super::events;
 use crate::{
     app::App,
-    auth::ANY,
-    auth::Caller,
+    auth::{self, ANY, Caller, NOTHING_AFTER},
     problem::{Code, Problem},
     query,
 };
@@ -37,9 +36,6 @@ use std::{
 
 /// Longest `wait`, in seconds.
 const WAIT_SECONDS_MAX: u64 = 60;
-/// Time after which a caller gets "not found", counted from the request. So an approval that exists but is not
-/// for this caller takes as long as one that does not exist.
-pub const NOTHING_AFTER: Duration = Duration::from_millis(5);
 /// Longest comment, in bytes.
 pub const COMMENT_BYTES_MAX: usize = 2000;
 
@@ -56,7 +52,7 @@ pub struct Asking {
 impl Asking {
     /// The caller of any approvals route. Without a key the answer is 401. All other checks come later.
     pub fn new(app: &App, headers: &HeaderMap, tenant: &str) -> Result<Self, Problem> {
-        let (tenant, caller) = app.caller(headers, tenant, ANY)?;
+        let (tenant, caller) = auth::caller(&app.ledger, headers, tenant, ANY)?;
         if let Some(reason) = tenant.halted() {
             return Err(ledger::Error::Halted(reason).into());
         }

@@ -1,8 +1,9 @@
 //! Restarts time after a clock was wrong.
 
 use crate::{
-    act::Why,
+    act::{self, Why},
     app::App,
+    auth,
     problem::{Code, Problem},
 };
 use axum::{
@@ -49,7 +50,7 @@ pub async fn reset(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<BegunAnew>, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let RightClock { reason } = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
     // Otherwise anybody could give every open approval its whole time again.
@@ -69,8 +70,8 @@ pub async fn reset(
     }
     tenant.clock().accept();
     let at = app.ledger.now();
-    let reason = app.keep_reason(&tenant, "clock", Some(&reason)).await?;
+    let reason = act::keep_reason(&app.ledger, &tenant, "clock", Some(&reason)).await?;
     let body = ClockReset { at, by: caller.by(), reason };
-    let index = app.record(&tenant, "clock", &body).await?;
+    let index = act::record(&app.ledger, &tenant, "clock", &body).await?;
     Ok(Json(BegunAnew { index, at }))
 }

@@ -3,7 +3,7 @@
 use super::text;
 use crate::{
     app::App,
-    auth::READERS,
+    auth::{self, READERS},
     body::Sent,
     pages,
     problem::{Code, Problem},
@@ -97,7 +97,7 @@ pub async fn feed(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, READERS)?;
+    let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let query: FeedQuery = query::strict(raw.as_deref())?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
     let wait = query.wait.unwrap_or(0);
@@ -161,7 +161,7 @@ pub async fn entry(
     Path((tenant, index)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, READERS)?;
+    let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let index = index_of(&index)?;
     let published = super::published_with(&app, &tenant, index).await?;
     let entry = app.ledger.reader(&tenant, &published).entry(index)?;
@@ -188,7 +188,7 @@ pub async fn disclosures(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Discloser])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Discloser])?;
     let ReadingQuery { through } = query::strict(raw.as_deref())?;
     let index = index_of(&index)?;
     super::published_with(&app, &tenant, index).await?;
@@ -199,7 +199,7 @@ pub async fn disclosures(
     };
     let mut disclosures = left()?;
     if !disclosures.is_empty() {
-        app.note_reading(&tenant, &caller, index, through).await?;
+        app.readings.note(&app.ledger, &tenant, &caller, index, through).await?;
         // Read again, so that payload that was erased meanwhile is not sent.
         disclosures = left()?;
     }

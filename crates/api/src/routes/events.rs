@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    auth,
     body::{self, Unsplit},
     problem::{Code, Problem},
     query,
@@ -91,7 +92,7 @@ pub async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Results>, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Publisher])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Publisher])?;
     let query: EventsQuery = query::strict(raw.as_deref())?;
     let producer = caller.producer()?.clone();
     let held = app.bodies.events(&headers, body, &tenant.name).await?;

@@ -2,7 +2,12 @@
 //! one tenant), must a person act (`/healthz`). And metrics.
 
 use super::text;
-use crate::{app::App, auth::ANY, problem::Problem, vitals::Trouble};
+use crate::{
+    app::App,
+    auth::{self, ANY},
+    problem::Problem,
+    vitals::Trouble,
+};
 use axum::{
     Json,
     extract::{Path, State},
@@ -39,10 +44,10 @@ pub async fn tenant_readyz(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (tenant, details) = if app.is_operator(&headers)? {
+    let (tenant, details) = if auth::is_operator(&app.ledger, &headers)? {
         (app.ledger.tenant(&name).ok_or_else(Problem::not_found)?, true)
     } else {
-        let (tenant, caller) = app.caller(&headers, &name, ANY)?;
+        let (tenant, caller) = auth::caller(&app.ledger, &headers, &name, ANY)?;
         (tenant, caller.has(&[Role::Admin, Role::Auditor]))
     };
     let mut troubles = app.not_ready();
@@ -61,7 +66,7 @@ pub async fn tenant_readyz(
 #[utoipa::path(get, path = "/healthz", tag = "operation",
     responses((status = 200, body = Object), (status = 503, body = Object)))]
 pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let operator = app.is_operator(&headers)?;
+    let operator = auth::is_operator(&app.ledger, &headers)?;
     let tenants = app.ledger.tenants();
     let standing: Vec<(String, Vec<Trouble>)> = tenants
         .iter()
@@ -135,7 +140,7 @@ fn answer(well: bool, document: Value) -> Response {
     security(("key" = [])))]
 pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     if !app.metrics_key.opens(&headers) {
-        app.operator(&headers)?;
+        auth::operator(&app.ledger, &headers)?;
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     // This reads files of the system.

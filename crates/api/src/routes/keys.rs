@@ -1,8 +1,9 @@
 //! API keys and signing keys of a tenant, for admins only.
 
 use crate::{
-    act::{Act, Why},
+    act::{self, Act, Why},
     app::{App, KeyWanted},
+    auth,
     problem::{Code, Problem},
     query,
 };
@@ -90,7 +91,7 @@ pub async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<IssuedKey>), Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let new: NewKey = app.bodies.json(&headers, body).await?;
     new.check()?;
     if app.ledger.access_keys(&tenant)?.len() >= KEYS_MAX {
@@ -127,7 +128,7 @@ pub async fn list(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Vec<AccessKey>>, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     Ok(Json(app.ledger.access_keys(&tenant)?))
 }
 
@@ -159,7 +160,7 @@ pub async fn remove(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let RemoveQuery { last_admin } = query::strict(raw.as_deref())?;
     query::one_of("last_admin", last_admin.as_deref(), &["true", "false"])?;
     let Removal { reason: why } = app.bodies.json_if_any(&headers, body).await?;
@@ -181,8 +182,14 @@ pub async fn remove(
                       ?last_admin=true (`countersign key remove --last-admin`).";
         return Err(Problem::new(Code::Conflict, detail));
     }
-    let reason = app.keep_reason(&tenant, "access", why.as_ref()).await?;
-    app.record(&tenant, "access", &Access::Remove { key_id, by: caller.by(), reason }).await?;
+    let reason = act::keep_reason(&app.ledger, &tenant, "access", why.as_ref()).await?;
+    act::record(
+        &app.ledger,
+        &tenant,
+        "access",
+        &Access::Remove { key_id, by: caller.by(), reason },
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -221,7 +228,7 @@ pub async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Rotated>, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let Rotation { usage, overlap, reason: why } = app.bodies.json(&headers, body).await?;
     if overlap > OVERLAP_MAX {
         return Err(Problem::new(
@@ -241,8 +248,8 @@ pub async fn rotate(
     }
     let vkey = tenant.generate_key(usage).map_err(ledger::Error::from)?;
     let text = vkey.to_string();
-    let reason = app.keep_reason(&tenant, "key", why.as_ref()).await?;
+    let reason = act::keep_reason(&app.ledger, &tenant, "key", why.as_ref()).await?;
     let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by: caller.by(), reason };
-    let index = app.record(&tenant, "key", &change).await?;
+    let index = act::record(&app.ledger, &tenant, "key", &change).await?;
     Ok(Json(Rotated { vkey: text, index }))
 }

@@ -3,7 +3,7 @@
 use super::text;
 use crate::{
     app::App,
-    auth::{ANY, READERS},
+    auth::{self, ANY, READERS},
     problem::Problem,
 };
 use axum::{
@@ -35,7 +35,7 @@ fn tenant_of(
     let open = public && app.config.file.public_tiles.iter().any(|name| name == tenant);
     let tenant = match app.ledger.tenant(tenant) {
         Some(tenant) if open => tenant,
-        _ => app.caller(headers, tenant, roles)?.0,
+        _ => auth::caller(&app.ledger, headers, tenant, roles)?.0,
     };
     if n == "1" { Ok(tenant) } else { Err(Problem::not_found()) }
 }

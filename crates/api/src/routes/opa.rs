@@ -4,7 +4,7 @@
 //! came, and becomes a `rejected` entry.
 
 use super::events::{self, Brought};
-use crate::{app::App, body, problem::Problem};
+use crate::{app::App, auth, body, problem::Problem};
 use axum::{
     body::Body,
     extract::{Path, State},
@@ -58,7 +58,7 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let (tenant, caller) = app.caller(headers, tenant, &[Role::Publisher])?;
+    let (tenant, caller) = auth::caller(&app.ledger, headers, tenant, &[Role::Publisher])?;
     let producer = caller.producer()?.clone();
     let held = app.bodies.events(headers, body, &tenant.name).await?;
     let mut events = elements(&held.bytes);

@@ -1,9 +1,9 @@
 //! Tenants, erasure, backup.
 
 use crate::{
-    act::{Act, Why},
+    act::{self, Act, Why},
     app::App,
-    auth::Caller,
+    auth::{self, Caller},
     problem::{Code, Problem},
 };
 use approvals::worker::Worker;
@@ -61,7 +61,7 @@ pub async fn create_tenant(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<MadeTenant>), Problem> {
-    let by = app.operator(&headers)?;
+    let by = auth::operator(&app.ledger, &headers)?;
     let NewTenant { tenant: name, reason: why } = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
     let key = app.create_tenant(&name, Act { by, why }).await?;
@@ -118,7 +118,7 @@ pub async fn erase(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Erased>, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let Erase { indexes, fields, cancel, reason: why } = app.bodies.json(&headers, body).await?;
     let last = last_of(&indexes)?;
     if last >= super::published_with(&app, &tenant, last).await?.size {
@@ -136,7 +136,7 @@ pub async fn erase(
     if cancel.is_none() {
         erasures.iter().try_for_each(|erasure| spare_live_call(&app, &tenant, erasure))?;
     }
-    let reason = app.keep_reason(&tenant, "erasure", why.as_ref()).await?;
+    let reason = act::keep_reason(&app.ledger, &tenant, "erasure", why.as_ref()).await?;
     let mut entries = Vec::with_capacity(erasures.len());
     for mut erasure in erasures {
         match cancel {
@@ -261,7 +261,7 @@ pub async fn backup(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    app.operator(&headers)?;
+    auth::operator(&app.ledger, &headers)?;
     let NewBackup { name } = app.bodies.json(&headers, body).await?;
     let Some(folder) = &app.config.file.backup_dir else {
         return Err(Problem::new(Code::Conflict, "Set backup_dir in the configuration first."));

@@ -3,7 +3,7 @@
 use super::text;
 use crate::{
     app::App,
-    auth::{ANY, READERS},
+    auth::{self, ANY, READERS},
     problem::{Code, Problem},
     query,
 };
@@ -43,7 +43,7 @@ pub async fn receipt(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, ANY)?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, ANY)?;
     let query: ReceiptQuery = query::strict(raw.as_deref())?;
     if tenant.published().checkpoint.is_empty()
         && let Some(reason) = tenant.halted()
@@ -127,7 +127,7 @@ pub async fn consistency(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Consistency>, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, ANY)?;
+    let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, ANY)?;
     let ConsistencyQuery { from, to } = query::strict(raw.as_deref())?;
     let published = super::published_with(&app, &tenant, to.saturating_sub(1)).await?;
     let proof = app.ledger.reader(&tenant, &published).consistency(from, to)?;

@@ -1,8 +1,9 @@
 //! Rules and people of a tenant: shows what is in force, and puts the server's files in force.
 
 use crate::{
-    act::Why,
+    act::{self, Why},
     app::App,
+    auth,
     problem::{Code, Problem},
 };
 use approvals::setup::{Setup, people_salt};
@@ -85,7 +86,7 @@ pub async fn show(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<StandingRules>, Problem> {
-    let (tenant, _) = app.caller(&headers, &tenant, &[Role::Admin, Role::Auditor])?;
+    let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin, Role::Auditor])?;
     let last = app.ledger.rules(&tenant)?;
     let files = match load(&app, &tenant) {
         Ok(setup) => {
@@ -113,7 +114,7 @@ pub async fn apply(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AppliedRules>, Problem> {
-    let (tenant, caller) = app.caller(&headers, &tenant, &[Role::Admin])?;
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let wanted: WantedRules = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
     let setup =
@@ -136,7 +137,7 @@ pub async fn apply(
         (index, "unchanged", body)
     } else {
         let body = put_in_force(&app, &tenant, &setup, caller.by(), wanted.reason).await?;
-        (app.record(&tenant, "rules", &body).await?, "applied", body)
+        (act::record(&app.ledger, &tenant, "rules", &body).await?, "applied", body)
     };
     // If wrong files were changed back to the applied ones, no entry is written that the worker could follow.
     if let Some(worker) = &worker {
@@ -165,7 +166,7 @@ async fn put_in_force(
     if let Some(why) = why {
         words["reason"] = json!(why);
     }
-    let reason = app.keep_words(tenant, &words).await?;
+    let reason = act::keep_words(&app.ledger, tenant, &words).await?;
     Ok(tenant.with_keys(|ring| setup.body(ring.salt_key(), nonce, by, Some(reason))))
 }
 
