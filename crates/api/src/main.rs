@@ -11,6 +11,8 @@ mod app;
 #[cfg(feature = "server")]
 mod auth;
 #[cfg(feature = "server")]
+mod background;
+#[cfg(feature = "server")]
 mod body;
 #[cfg(feature = "server")]
 mod chats;
@@ -20,6 +22,10 @@ mod client;
 mod commands;
 #[cfg(feature = "server")]
 mod config;
+#[cfg(feature = "server")]
+mod event_result;
+#[cfg(feature = "server")]
+mod health;
 #[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]
@@ -45,7 +51,11 @@ mod routes;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod tenants;
+#[cfg(feature = "server")]
 mod tls;
+#[cfg(feature = "server")]
+mod trouble;
 #[cfg(feature = "server")]
 mod vitals;
 

@@ -1,8 +1,11 @@
-//! All metrics: Prometheus text at `/metrics`.
+//! All metrics: Prometheus text at `/metrics`. What is counted here, and the figures that somebody else collected.
 
+mod figures;
 mod own;
+mod tenants;
 
-use crate::{app::App, vitals::CODES};
+pub use figures::{Disks, Figures, OfApprovals, OfTenant, free_bytes, newest_backup};
+
 use axum::http::StatusCode;
 use ledger::Ledger;
 use prometheus_client::{
@@ -16,22 +19,8 @@ use prometheus_client::{
     },
     registry::{Metric, Registry},
 };
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByTenant {
-    tenant: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByReason {
-    tenant: String,
-    reason: &'static str,
-}
+use std::{sync::Arc, time::Duration};
+use tenants::Tenants;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByStatus {
@@ -42,12 +31,6 @@ struct ByStatus {
 struct ByRoute {
     route: String,
     status: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ByCode {
-    tenant: String,
-    code: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -69,76 +52,6 @@ impl Named for Registry {
     fn named<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
         self.register(name, help, metric.clone());
         metric
-    }
-}
-
-/// Metrics of each tenant.
-struct Tenants {
-    ready: Family<ByTenant, Gauge>,
-    troubles: Family<ByCode, Gauge>,
-    lag: Family<ByTenant, Gauge>,
-    cards_due: Family<ByTenant, Gauge>,
-    entries: Family<ByTenant, Gauge>,
-    posted: Family<ByTenant, Gauge>,
-    halted: Family<ByTenant, Gauge>,
-    unsigned: Family<ByTenant, Gauge>,
-    queue_room: Family<ByTenant, Gauge>,
-    receipts_dropped: Family<ByTenant, Gauge>,
-    scrub_age: Family<ByTenant, Gauge>,
-    scrub_findings: Family<ByTenant, Gauge>,
-    approvals_pending: Family<ByTenant, Gauge>,
-    approvals_ready: Family<ByTenant, Gauge>,
-    approvals_not_opened: Family<ByReason, Gauge>,
-}
-
-impl Tenants {
-    fn new(registry: &mut Registry) -> Self {
-        let approvals_not_opened = registry.named(
-            "approvals_not_opened",
-            "Decisions that needed approval and opened none since start, by reason",
-            Family::default(),
-        );
-        let troubles = registry.named(
-            "trouble",
-            "1 while something is not as it must be with a tenant, by code (proto/errors.md)",
-            Family::default(),
-        );
-        let mut by_tenant = |name, help| registry.named(name, help, Family::default());
-        Self {
-            entries: by_tenant("entries", "Published entries"),
-            posted: by_tenant("journal_posted", "Last journal sequence that is posted"),
-            halted: by_tenant("halted", "1 if the log stands still: a person must act"),
-            unsigned: by_tenant(
-                "unsigned_messages",
-                "Messages outside decisions. without our signature since start: somebody else writes to the journal",
-            ),
-            queue_room: by_tenant("queue_room", "Messages that may still be queued"),
-            receipts_dropped: by_tenant(
-                "receipts_dropped",
-                "Receipts by message that were not sent",
-            ),
-            scrub_age: by_tenant(
-                "scrub_age_seconds",
-                "Time since everything that is stored was read again; without a whole pass, since the start",
-            ),
-            scrub_findings: by_tenant(
-                "scrub_findings",
-                "What the scrub found damaged: a person must act",
-            ),
-            approvals_pending: by_tenant("approvals_pending", "Approvals that wait for people"),
-            approvals_ready: by_tenant(
-                "approvals_ready",
-                "1 if approvals are decided: the rules applied are those of the files, the clock is right",
-            ),
-            ready: by_tenant("ready", "1 if a tenant's requests are served here"),
-            lag: by_tenant("journal_lag", "Messages of the journal that wait to be posted"),
-            cards_due: by_tenant(
-                "cards_due",
-                "Approvals whose cards in chats are to be looked at now",
-            ),
-            troubles,
-            approvals_not_opened,
-        }
     }
 }
 
@@ -245,72 +158,21 @@ impl Metrics {
         self.receipts.observe(took.as_secs_f64());
     }
 
-    /// Sets the troubles of each tenant. A trouble that is over becomes 0 and stays listed.
-    fn set_troubles(&self, app: &App) {
-        for tenant in app.ledger.tenants() {
-            let name = tenant.name.to_string();
-            let mut troubles = app.troubles(&tenant);
-            let ready = troubles.is_empty();
-            self.tenants.ready.get_or_create(&ByTenant { tenant: name.clone() }).set(ready.into());
-            troubles.extend(app.alarms(&tenant));
-            for code in CODES {
-                let by = ByCode { tenant: name.clone(), code };
-                let is = troubles.iter().any(|trouble| trouble.code == code);
-                self.tenants.troubles.get_or_create(&by).set(is.into());
-            }
+    fn set_disks(&self, disks: &Disks) {
+        for (place, bytes) in &disks.free {
+            self.disk_free.get_or_create(&ByPlace { place }).set(gauged(*bytes));
         }
+        self.disk_bytes.set(gauged(disks.database));
+        self.guard_in_place.set(disks.guard_in_place.into());
+        self.backup.set(disks.newest_backup);
     }
 
-    fn set_disks(&self, app: &App) {
-        let file = &app.config.file;
-        let guard = file.guard_path.parent();
-        let places = [
-            ("data", Some(&*file.data_dir)),
-            ("guard", guard),
-            ("backup", file.backup_dir.as_deref()),
-        ];
-        for (place, path) in places {
-            let free = path.and_then(|path| rustix::fs::statvfs(path).ok());
-            if let Some(free) = free {
-                let bytes = free.f_bavail.saturating_mul(free.f_frsize);
-                let gauge = self.disk_free.get_or_create(&ByPlace { place });
-                gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-            }
+    /// The text of all metrics, with the figures of now.
+    pub fn render(&self, figures: &Figures) -> String {
+        for tenant in &figures.tenants {
+            self.tenants.set(tenant);
         }
-        self.disk_bytes.set(i64::try_from(app.ledger.disk_bytes()).unwrap_or(i64::MAX));
-        self.guard_in_place.set(app.ledger.check_guard().is_ok().into());
-        self.backup.set(file.backup_dir.as_deref().map_or(0, newest_backup));
-    }
-
-    /// The text of all metrics.
-    pub fn render(&self, app: &App) -> String {
-        self.set_troubles(app);
-        self.set_disks(app);
-        for tenant in app.ledger.tenants() {
-            let by = ByTenant { tenant: tenant.name.to_string() };
-            let published = tenant.published();
-            let set = |family: &Family<ByTenant, Gauge>, value: u64| {
-                family.get_or_create(&by).set(i64::try_from(value).unwrap_or(i64::MAX));
-            };
-            set(&self.tenants.entries, published.size);
-            set(&self.tenants.posted, published.posted);
-            set(&self.tenants.halted, u64::from(tenant.halted().is_some()));
-            set(&self.tenants.unsigned, tenant.unsigned());
-            set(&self.tenants.queue_room, tenant.queue.available_permits() as u64);
-            set(&self.tenants.receipts_dropped, tenant.receipts_dropped());
-            set(&self.tenants.scrub_age, app.scrub.age(&tenant.name).as_secs());
-            set(&self.tenants.scrub_findings, app.scrub.status(&tenant.name).findings.len() as u64);
-            set(&self.tenants.lag, app.vitals.lag(&tenant.name).unwrap_or(0));
-            let Some(worker) = app.worker(&tenant.name) else { continue };
-            set(&self.tenants.cards_due, worker.lists.cards_due() as u64);
-            set(&self.tenants.approvals_pending, worker.lists.pending() as u64);
-            set(&self.tenants.approvals_ready, u64::from(worker.readiness().ready().is_ok()));
-            for (reason, count) in worker.commands.not_opened() {
-                let by = ByReason { tenant: tenant.name.to_string(), reason };
-                let gauge = self.tenants.approvals_not_opened.get_or_create(&by);
-                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-        }
+        self.set_disks(&figures.disks);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -318,12 +180,7 @@ impl Metrics {
     }
 }
 
-/// Time of the newest folder in `dir`, in seconds since 1970. 0 if there is none.
-fn newest_backup(dir: &Path) -> i64 {
-    let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let written = folders.filter_map(|folder| {
-        let metadata = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
-        metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()
-    });
-    written.max().map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+/// A number as a gauge has it.
+fn gauged(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

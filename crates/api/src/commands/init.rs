@@ -6,6 +6,7 @@ use crate::{
     app::App,
     auth,
     cli::Init,
+    tenants,
     terminal::{dim, say, strong},
 };
 use ledger::{atomic, ident::Ident, journal::Journal, system::Command};
@@ -45,13 +46,13 @@ async fn create(
 ) -> Result<(), Failed> {
     let act = Act::of_command(Command::Init, why);
     let admin = match app.ledger.tenant(name.as_str()) {
-        Some(tenant) if again => app.admin_again(&tenant, act).await?,
+        Some(tenant) if again => tenants::admin_again(app, &tenant, act).await?,
         Some(_) => {
             let text =
                 format!("tenant {name} exists already; --new-admin-key issues an admin key for it");
             return Err(Failed::new(super::EXIT_FAILED, text));
         }
-        None => app.create_tenant(name, act).await?,
+        None => tenants::create(app, name, act).await?,
     };
     let operator = auth::make_operator_key(&app.ledger)?;
     let tenant = app.ledger.tenant(name.as_str());

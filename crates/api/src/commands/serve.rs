@@ -1,7 +1,7 @@
 //! `countersign serve`.
 
 use super::{Failed, load};
-use crate::{app::App, cli::Serve, config::EXIT_CONFIG, log, reload::Signals, serve};
+use crate::{app::App, background, cli::Serve, config::EXIT_CONFIG, log, reload::Signals, serve};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 
@@ -36,7 +36,7 @@ async fn serve_app(
     }
     let shares = app.config.shares;
     tracing::info!(shares.connections, shares.store_files, "open files are shared out");
-    app.start_tasks();
+    background::start(&app);
     ready(listener.local_addr()?);
     let stopped = signals.until_stopped(Arc::clone(&app), log);
     let served = serve::serve(Arc::clone(&app), listener, stopped).await;

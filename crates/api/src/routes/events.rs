@@ -4,6 +4,7 @@ use crate::{
     app::App,
     auth,
     body::{self, Unsplit},
+    event_result::EventResult,
     problem::{Code, Problem},
     query,
 };
@@ -19,7 +20,6 @@ use ledger::{
     ident::Ident,
     journal::{Append, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, Headers, Subject},
     media::Media,
-    post::Outcome,
     system::Role,
     tenant::Tenant,
 };
@@ -51,29 +51,6 @@ pub struct Results {
     pub results: Vec<EventResult>,
     /// The signed checkpoint that holds them all.
     pub checkpoint: String,
-}
-
-/// Result of one event.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct EventResult {
-    /// The event's `id`; null where it could not be read.
-    pub id: Option<String>,
-    /// `posted`, `duplicate`, `conflict` or `rejected`.
-    pub status: &'static str,
-    /// Leaf index: of the event, of the first one with its key (`duplicate`), or of the entry that says what was wrong.
-    pub index: u64,
-    /// For a conflict: leaf index of the event with the same key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first: Option<u64>,
-    /// For a rejection: a stable code.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// For a rejection: what must change.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// With `receipts=full`: a C2SP tlog-proof.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<String>,
 }
 
 /// Publish events and wait until they are fsynced and signed
@@ -251,7 +228,7 @@ pub fn results(
     let mut results = Vec::with_capacity(batch.ids.len());
     let mut counts = [("posted", 0), ("duplicate", 0), ("conflict", 0), ("rejected", 0)];
     for (id, outcome) in batch.ids.into_iter().zip(batch.done.outcomes) {
-        let mut result = result(id, &outcome);
+        let mut result = EventResult::new(id, &outcome);
         if receipts {
             let begun = Instant::now();
             result.receipt = reader.receipt(result.index)?.map(|receipt| receipt.to_string());
@@ -266,36 +243,4 @@ pub fn results(
         app.metrics.events(status, count);
     }
     Ok(Results { results, checkpoint: published.checkpoint.clone() })
-}
-
-/// The message for a producer that asked for its receipt: one result, with the receipt.
-pub fn receipt_message(
-    app: &App,
-    tenant: &Tenant,
-    id: Option<String>,
-    outcome: &Outcome,
-) -> Result<Vec<u8>, Problem> {
-    let published = tenant.published();
-    let mut result = result(id, outcome);
-    let receipt = app.ledger.reader(tenant, &published).receipt(result.index)?;
-    result.receipt = receipt.map(|receipt| receipt.to_string());
-    serde_json::to_vec(&result).map_err(Problem::internal)
-}
-
-fn result(id: Option<String>, outcome: &Outcome) -> EventResult {
-    let (status, first, refused) = match outcome {
-        Outcome::Posted { .. } => ("posted", None, None),
-        Outcome::Duplicate { .. } | Outcome::Nothing => ("duplicate", None, None),
-        Outcome::Conflict { first, .. } => ("conflict", Some(*first), None),
-        Outcome::Rejected { refused, .. } => ("rejected", None, Some(refused)),
-    };
-    EventResult {
-        id,
-        status,
-        index: outcome.index().unwrap_or(0),
-        first,
-        reason: refused.map(Refused::code),
-        detail: refused.map(ToString::to_string),
-        receipt: None,
-    }
 }

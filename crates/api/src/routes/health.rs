@@ -5,8 +5,9 @@ use super::text;
 use crate::{
     app::App,
     auth::{self, ANY},
+    health,
     problem::Problem,
-    vitals::Trouble,
+    trouble::Trouble,
 };
 use axum::{
     Json,
@@ -28,7 +29,7 @@ pub async fn livez() -> Json<Value> {
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, body = Object), (status = 503, body = Object)))]
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let troubles = app.not_ready();
+    let troubles = health::not_ready(&app);
     let ready = troubles.is_empty();
     let codes: Vec<_> = troubles.iter().map(|trouble| trouble.code).collect();
     answer(ready, json!({"ready": ready, "reasons": codes}))
@@ -50,8 +51,8 @@ pub async fn tenant_readyz(
         let (tenant, caller) = auth::caller(&app.ledger, &headers, &name, ANY)?;
         (tenant, caller.has(&[Role::Admin, Role::Auditor]))
     };
-    let mut troubles = app.not_ready();
-    let own = app.troubles(&tenant);
+    let mut troubles = health::not_ready(&app);
+    let own = health::troubles(&app, &tenant);
     troubles.retain(|trouble| own.iter().all(|other| other.code != trouble.code));
     troubles.extend(own);
     let ready = troubles.is_empty();
@@ -71,8 +72,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     let standing: Vec<(String, Vec<Trouble>)> = tenants
         .iter()
         .map(|tenant| {
-            let mut troubles = app.troubles(tenant);
-            troubles.extend(app.alarms(tenant));
+            let mut troubles = health::troubles(&app, tenant);
+            troubles.extend(health::alarms(&app, tenant));
             (tenant.name.to_string(), troubles)
         })
         .collect();
@@ -80,7 +81,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         standing.iter().filter(|(_, all)| all.iter().any(|trouble| trouble.code == code)).count()
     };
     let guard = app.ledger.check_guard();
-    let connected = app.journal_connected();
+    let connected = health::journal_connected(&app);
     // A start is no alarm, because it ends by itself.
     let alarm = |trouble: &Trouble| trouble.code != "starting";
     let quiet = standing.iter().all(|(_, troubles)| !troubles.iter().any(alarm));
@@ -144,5 +145,5 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     // This reads files of the system.
-    Ok(text(kind, tokio::task::block_in_place(|| app.metrics.render(&app))))
+    Ok(text(kind, tokio::task::block_in_place(|| app.metrics.render(&health::figures(&app)))))
 }

@@ -2,10 +2,11 @@
 
 use crate::{
     act::{self, Act, Why},
-    app::{App, KeyWanted},
+    app::App,
     auth,
     problem::{Code, Problem},
     query,
+    tenants::{self, KeyWanted},
 };
 use axum::{
     Json,
@@ -115,7 +116,7 @@ pub async fn add(
         format!("{person} is not among the people in force: {so}")
     });
     let wanted = KeyWanted { roles, producer, person, name };
-    let key = app.issue_key(&tenant, wanted, Act { by: caller.by(), why }).await?;
+    let key = tenants::issue_key(&app, &tenant, wanted, Act { by: caller.by(), why }).await?;
     Ok((StatusCode::CREATED, Json(IssuedKey { key, note })))
 }
 

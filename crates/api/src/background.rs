@@ -1,0 +1,146 @@
+//! The tasks beside requests: unfinished erasures and trimming, the scrub, watching journals, receipts by message.
+
+use crate::{app::App, event_result, log};
+use ledger::{
+    chores,
+    journal::{Journal, jetstream},
+    tenant::Tenant,
+    writer::ReceiptWanted,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::timeout};
+
+/// How often unfinished erasures and old journal messages are searched for.
+const HOUSE_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the scrub does a step.
+const SCRUB_EVERY: Duration = Duration::from_secs(1);
+/// Least number of keys that one step of the scrub reads, over all tenants: about 2 % of a core.
+const SCRUB_KEYS_MIN: u64 = 2_000;
+/// How often journals are asked for their extent, and the pause after one that did not answer.
+const JOURNALS_EVERY: Duration = Duration::from_secs(5);
+const JOURNALS_AGAIN: Duration = Duration::from_secs(1);
+/// Longest wait for a journal's answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// Starts the followers and workers of all tenants, and the tasks that serve them all.
+pub fn start(app: &Arc<App>) {
+    for tenant in app.ledger.tenants() {
+        app.start_follower(&tenant);
+        app.start_worker(&tenant);
+    }
+    if let (Some(wanted), Some(broker)) = (app.ledger.receipts_wanted(), app.broker.clone()) {
+        let shared = Arc::clone(app);
+        app.spawn(async move { send_receipts(&shared, &broker, wanted).await });
+    }
+    let shared = Arc::clone(app);
+    app.spawn(async move { keep_house(&shared).await });
+    let shared = Arc::clone(app);
+    app.spawn(async move { keep_scrubbing(&shared).await });
+    app.spawn(watch_journals(Arc::clone(app)));
+    app.spawn(async {
+        loop {
+            tokio::time::sleep(log::TELL_EVERY).await;
+            log::tell(false);
+        }
+    });
+}
+
+async fn keep_house(app: &App) {
+    loop {
+        for tenant in app.ledger.tenants() {
+            let done = chores::complete_erasures(&app.ledger, &tenant).await;
+            if let Err(error) = done {
+                tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
+            }
+            let retention = app.config.journal_retention();
+            let keep_from = app.worker(&tenant.name).and_then(|worker| worker.lists.keep_from());
+            if let Err(error) = chores::trim(&app.ledger, &tenant, retention, keep_from).await {
+                tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
+            }
+        }
+        tokio::time::sleep(HOUSE_EVERY).await;
+    }
+}
+
+/// Reads everything again within half of `scrub_days`, one log after the other, a little every second.
+async fn keep_scrubbing(app: &App) {
+    let period = app.config.scrub_period() / 2;
+    loop {
+        tokio::time::sleep(SCRUB_EVERY).await;
+        let tenants = app.ledger.tenants();
+        // Each leaf is read with its payload, and once more by an index.
+        let keys: u64 = tenants.iter().map(|tenant| 3 * tenant.published().size).sum();
+        let mut left = SCRUB_KEYS_MIN.max(keys / period.as_secs().max(1));
+        for tenant in &tenants {
+            while left > 0 {
+                let step = || app.scrub.step(&app.ledger, tenant, period);
+                let done = tokio::task::block_in_place(step);
+                left = left.saturating_sub(done);
+                if done == 0 {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Checks all journals, and the files of rules that are not in force, until the task ends.
+async fn watch_journals(app: Arc<App>) {
+    loop {
+        let mut checks = JoinSet::new();
+        for tenant in app.ledger.tenants().into_iter().filter(|t| t.halted().is_none()) {
+            let app = Arc::clone(&app);
+            checks.spawn(async move { observe(&app, &tenant).await });
+        }
+        let mut all_answer = true;
+        while let Some(answered) = checks.join_next().await {
+            all_answer &= answered.unwrap_or(true);
+        }
+        tokio::time::sleep(if all_answer { JOURNALS_EVERY } else { JOURNALS_AGAIN }).await;
+    }
+}
+
+/// Notes what is to be seen of one tenant. True if its journal answered.
+async fn observe(app: &App, tenant: &Tenant) -> bool {
+    if let Some(worker) = app.worker(&tenant.name) {
+        tokio::task::block_in_place(|| worker.readiness().rules.read_if_absent());
+    }
+    let last = match tenant.journal() {
+        Journal::JetStream(stream) => match timeout(ANSWER_WAIT, stream.state()).await {
+            Ok(state) => state.map(|state| state.last).map_err(|error| error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        },
+        Journal::Embedded(_) | Journal::Absent => Ok(0),
+    };
+    let answered = last.is_ok();
+    app.vitals.note(tenant, last);
+    answered
+}
+
+/// Sends receipts to the `countersign-out` subjects that messages name.
+async fn send_receipts(
+    app: &App,
+    broker: &jetstream::Connection,
+    mut wanted: tokio::sync::mpsc::Receiver<ReceiptWanted>,
+) {
+    while let Some(ReceiptWanted { tenant, producer, to, id, outcome }) = wanted.recv().await {
+        let prefix = format!("countersign-out.{tenant}.{producer}.");
+        let Some(tenant) = app.ledger.tenant(tenant.as_str()) else { continue };
+        let rest = to.strip_prefix(&prefix).unwrap_or("");
+        let token = |t: &str| {
+            !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic() && b != b'*' && b != b'>')
+        };
+        if to.len() > 255 || !rest.split('.').all(token) {
+            // The subject is not below the sender's own prefix: count it and ignore it.
+            app.metrics.receipt_refused();
+            continue;
+        }
+        let body = event_result::receipt_message(&app.ledger, &tenant, id, &outcome);
+        let Ok(body) = body else { continue };
+        if let Err(error) = broker.publish_out(&to, body).await {
+            tracing::warn!(%error, "a receipt could not be sent");
+        }
+    }
+}

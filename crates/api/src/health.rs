@@ -1,0 +1,145 @@
+//! Whether requests should come here, and whether a person must act: for all tenants, and for one. Its log is signed, its
+//! journal accepts messages, posting keeps up, and approvals are decided.
+//!
+//! In scope: the answers, and the figures of the metrics. Out of scope: observing journals (`background`), who may ask
+//! (`routes::health`).
+
+mod figures;
+
+pub use figures::figures;
+
+use crate::{app::App, trouble::Trouble};
+use ledger::{
+    journal::{Journal, jetstream},
+    tenant::Tenant,
+};
+use std::sync::Arc;
+
+/// Whether everything that was open was read since the start, and the logs are claimed. Once true, it stays.
+fn has_started(app: &App) -> bool {
+    let has_read = |t: &Tenant| app.worker(&t.name).is_none_or(|w| w.readiness().has_read_log());
+    // A tenant without a genesis has nothing to sign yet.
+    let signs = |t: &Tenant| t.signs() || t.position().size == 0;
+    app.vitals.has_started(|| {
+        let mut tenants = app.ledger.tenants().into_iter().filter(|t| t.halted().is_none());
+        tenants.all(|tenant| has_read(&tenant) && signs(&tenant))
+    })
+}
+
+/// Why requests of all tenants should go elsewhere. Empty if this server is ready.
+pub fn not_ready(app: &App) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    let mut add = |code, detail: &str| troubles.push(Trouble { code, detail: detail.into() });
+    if !has_started(app) {
+        add("starting", "The log is being read, or is not claimed yet; wait.");
+    }
+    let tenants = app.ledger.tenants();
+    let unsigned = |t: &Arc<Tenant>| t.halted().is_none() && !t.signs() && t.position().size > 0;
+    if !tenants.is_empty() && tenants.iter().all(|t| t.is_fenced()) {
+        add("log_halted", "Another server signs every log of this one: send requests there.");
+    } else if has_started(app) && !tenants.is_empty() && tenants.iter().all(unsigned) {
+        add("catching_up", "No log can be claimed: look at the broker's disk and quorum.");
+    }
+    let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
+    let away = |t: &Arc<Tenant>| t.waiting().is_some() || app.vitals.away(t).is_some();
+    let connected = journal_connected(app);
+    if !connected || (!tenants.is_empty() && tenants.iter().all(|t| absent(t) || away(t))) {
+        add("journal_unavailable", "No journal answers: look at the broker and its quorum.");
+    }
+    troubles
+}
+
+/// True if the broker is connected, and always with the embedded journal.
+pub fn journal_connected(app: &App) -> bool {
+    app.broker.as_ref().is_none_or(jetstream::Connection::connected)
+}
+
+/// Faults of a tenant. While it has any of the first ones, its requests are not served.
+pub fn troubles(app: &App, tenant: &Tenant) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    let mut add = |code, detail: String| troubles.push(Trouble { code, detail });
+    if let Some(reason) = tenant.halted() {
+        add("log_halted", reason);
+    }
+    if let Some(mark) = tenant.must_reach() {
+        let size = mark.size;
+        add(
+            "catching_up",
+            format!("A restored database posts the journal again up to size {size}; wait."),
+        );
+    }
+    if let Some(seq) = tenant.rests_on() {
+        add(
+            "catching_up",
+            format!(
+                "Journal messages are gone; message {seq}, which says what they were, is not posted yet; wait."
+            ),
+        );
+    }
+    if !tenant.signs() && tenant.waiting().is_none() && tenant.halted().is_none() {
+        let wait =
+            "The journal is read to its end; then this server claims the log and signs it; wait.";
+        add("catching_up", wait.into());
+    }
+    let away = tenant.waiting().or_else(|| app.vitals.away(tenant));
+    if let Some(why) = away.filter(|_| tenant.halted().is_none()) {
+        let look = "look at the broker and its quorum";
+        add("journal_unavailable", format!("The journal does not answer ({why}): {look}."));
+    }
+    if let Some(why) = tenant.journal_refuses() {
+        add(
+            "journal_refuses",
+            format!(
+                "The journal did not take the last message ({why}): look at the broker's disk and quorum."
+            ),
+        );
+    }
+    let worker = app.worker(&tenant.name).filter(|_| tenant.halted().is_none());
+    let wrong = tenant.time_wrong().map(|wrong| wrong.to_string());
+    if let Some(why) = wrong.or_else(|| worker.as_ref()?.readiness().clocks.wrong()) {
+        add("clock", why);
+    }
+    if let Some(worker) = worker {
+        if !worker.readiness().has_read_log() {
+            add("starting", "Open approvals are being read; wait.".into());
+        } else if !worker.readiness().follows_rules() {
+            add(
+                "rules_not_in_force",
+                worker
+                    .readiness()
+                    .rules
+                    .known()
+                    .err()
+                    .map_or_else(|| "The rules are being read.".into(), |e| e.to_string()),
+            );
+        }
+    }
+    if tenant.halted().is_none() {
+        troubles.extend(app.vitals.posting(&tenant.name));
+    }
+    troubles
+}
+
+/// Faults of a tenant that stop no requests. A person must act all the same.
+pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    if let Some(missing) = tenant.missing_key() {
+        let detail = format!("{missing}. Put it back, and start the server again.");
+        troubles.push(Trouble { code: "key_missing", detail });
+    }
+    let found = !app.scrub.status(&tenant.name).findings.is_empty();
+    let found = found.then(|| "the scrub found what does not agree".to_owned());
+    if let Some(what) = tenant.damage().or(found) {
+        let detail = format!(
+            "The database is damaged: {what}. Run `countersign fsck`, then restore a backup."
+        );
+        troubles.push(Trouble { code: "damaged", detail });
+    }
+    if tenant.unsigned() > 0 {
+        let count = tenant.unsigned();
+        let detail =
+            format!("{count} messages without our signature: somebody else writes to the journal.");
+        troubles.push(Trouble { code: "unsigned_messages", detail });
+    }
+    troubles
+}

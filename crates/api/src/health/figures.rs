@@ -1,0 +1,65 @@
+//! Collects the figures that the metrics show.
+
+use super::{alarms, troubles};
+use crate::{
+    app::App,
+    metrics::{Disks, Figures, OfApprovals, OfTenant, free_bytes, newest_backup},
+};
+use approvals::worker::Worker;
+use ledger::tenant::Tenant;
+
+/// The figures of now. Reads files of the system.
+pub fn figures(app: &App) -> Figures {
+    let tenants = app.ledger.tenants();
+    Figures {
+        tenants: tenants.iter().map(|tenant| of_tenant(app, tenant)).collect(),
+        disks: disks(app),
+    }
+}
+
+fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
+    let stops = troubles(app, tenant);
+    let ready = stops.is_empty();
+    let troubles = stops.iter().chain(&alarms(app, tenant)).map(|trouble| trouble.code).collect();
+    let published = tenant.published();
+    OfTenant {
+        name: tenant.name.to_string(),
+        ready,
+        troubles,
+        entries: published.size,
+        posted: published.posted,
+        halted: tenant.halted().is_some(),
+        unsigned: tenant.unsigned(),
+        queue_room: tenant.queue.available_permits() as u64,
+        receipts_dropped: tenant.receipts_dropped(),
+        scrub_age: app.scrub.age(&tenant.name).as_secs(),
+        scrub_findings: app.scrub.status(&tenant.name).findings.len() as u64,
+        lag: app.vitals.lag(&tenant.name).unwrap_or(0),
+        approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
+    }
+}
+
+fn of_approvals(worker: &Worker) -> OfApprovals {
+    OfApprovals {
+        cards_due: worker.lists.cards_due() as u64,
+        pending: worker.lists.pending() as u64,
+        ready: worker.readiness().ready().is_ok(),
+        not_opened: worker.commands.not_opened(),
+    }
+}
+
+fn disks(app: &App) -> Disks {
+    let file = &app.config.file;
+    let places = [
+        ("data", Some(&*file.data_dir)),
+        ("guard", file.guard_path.parent()),
+        ("backup", file.backup_dir.as_deref()),
+    ];
+    let free = |(place, path): (_, Option<_>)| Some((place, free_bytes(path?)?));
+    Disks {
+        free: places.into_iter().filter_map(free).collect(),
+        database: app.ledger.disk_bytes(),
+        guard_in_place: app.ledger.check_guard().is_ok(),
+        newest_backup: file.backup_dir.as_deref().map_or(0, newest_backup),
+    }
+}

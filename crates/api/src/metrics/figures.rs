@@ -1,0 +1,81 @@
+//! Figures that are collected when metrics are requested, and how those of disks are read.
+
+use std::{path::Path, time::UNIX_EPOCH};
+
+/// All figures of a moment.
+pub struct Figures {
+    /// Of each tenant.
+    pub tenants: Vec<OfTenant>,
+    /// Of the disks.
+    pub disks: Disks,
+}
+
+/// Figures of one tenant.
+pub struct OfTenant {
+    /// Its name.
+    pub name: String,
+    /// True if its requests are served here.
+    pub ready: bool,
+    /// Codes of its troubles, alarms included.
+    pub troubles: Vec<&'static str>,
+    /// Published entries.
+    pub entries: u64,
+    /// Last journal sequence that is posted.
+    pub posted: u64,
+    /// True if its log is halted.
+    pub halted: bool,
+    /// Messages without our signature.
+    pub unsigned: u64,
+    /// Messages that may still be queued.
+    pub queue_room: u64,
+    /// Receipts by message that were not sent.
+    pub receipts_dropped: u64,
+    /// Seconds since the scrub has read everything.
+    pub scrub_age: u64,
+    /// What the scrub found damaged.
+    pub scrub_findings: u64,
+    /// Messages of the journal that wait to be posted.
+    pub lag: u64,
+    /// Its approvals, if they are set up.
+    pub approvals: Option<OfApprovals>,
+}
+
+/// Figures of a tenant's approvals.
+pub struct OfApprovals {
+    /// Approvals whose cards are due.
+    pub cards_due: u64,
+    /// Approvals that wait for people.
+    pub pending: u64,
+    /// True if approvals are decided here.
+    pub ready: bool,
+    /// Decisions that opened no approval since the start, by reason.
+    pub not_opened: Vec<(&'static str, u64)>,
+}
+
+/// Figures of the disks.
+pub struct Disks {
+    /// Bytes that may still be written, by place.
+    pub free: Vec<(&'static str, u64)>,
+    /// Bytes of the database's files.
+    pub database: u64,
+    /// True if the guard's path names the file that is advanced.
+    pub guard_in_place: bool,
+    /// When the newest backup was written, in seconds since 1970. 0 if there is none.
+    pub newest_backup: i64,
+}
+
+/// Bytes that may still be written where `path` is. `None` if that is unknown.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let free = rustix::fs::statvfs(path).ok()?;
+    Some(free.f_bavail.saturating_mul(free.f_frsize))
+}
+
+/// Time of the newest folder in `dir`, in seconds since 1970. 0 if there is none.
+pub fn newest_backup(dir: &Path) -> i64 {
+    let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let written = folders.filter_map(|folder| {
+        let metadata = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
+        metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()
+    });
+    written.max().map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
