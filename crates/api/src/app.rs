@@ -1,8 +1,8 @@
 //! The state that all request handlers share: opening it, the followers and approvals workers of its tenants.
 
 use crate::{
-    auth::MetricsKey, body::Bodies, chats::Chats, config::Config, metrics::Metrics, pages::Pages,
-    places::Places, reading::Readings, tls::Greeting, vitals::Vitals,
+    auth::MetricsKey, body::Bodies, chats::Chats, config::Config, metrics::Metrics, places::Places,
+    reading::Readings, sessions::Sessions, tls::Greeting, vitals::Vitals,
 };
 use approvals::worker::{self, Worker};
 use ledger::{
@@ -51,8 +51,8 @@ pub struct App {
     pub bodies: Bodies,
     /// Payload reading that entries already cover.
     pub readings: Readings,
-    /// The web pages. `None` without approvals.
-    pub pages: Option<Pages>,
+    /// State of the sessions on the web pages. `None` without approvals, because there are no pages then.
+    pub sessions: Option<Sessions>,
     /// Allows one removal of an API key at a time.
     pub key_removal: AsyncMutex<()>,
     /// Makes the key sets of tenants that do not exist.
@@ -85,8 +85,8 @@ impl App {
         let bodies = Bodies::new(Duration::from_secs(config.file.limits.request_seconds));
         let places = Places::new(config.shares.connections);
         let workers = RwLock::default();
-        let pages = config.file.approvals.as_ref().map(|_| Pages::open(&config.file.keys_dir));
-        let pages = pages.transpose()?;
+        let has_pages = config.file.approvals.is_some();
+        let sessions = has_pages.then(|| Sessions::open(&config.file.keys_dir)).transpose()?;
         let decoy_key = if create { keyring::random32() } else { decoy_key(&config.file.keys_dir) };
         Ok(Arc::new(Self {
             ledger,
@@ -101,7 +101,7 @@ impl App {
             greeting: Greeting::default(),
             bodies,
             readings: Readings::default(),
-            pages,
+            sessions,
             key_removal: AsyncMutex::default(),
             decoy_key,
             slow,

@@ -144,6 +144,12 @@ impl Config {
         all.filter_map(known).collect()
     }
 
+    /// The path of `public_url` before our own paths: empty, or for example `/countersign` behind a proxy that removes it.
+    pub fn base(&self) -> &str {
+        let (_, rest) = self.file.public_url.split_once("://").unwrap_or_default();
+        rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
+    }
+
     /// Time in which the scrub reads everything once.
     pub fn scrub_period(&self) -> Duration {
         Duration::from_secs(u64::from(self.file.scrub_days) * 24 * 3600)

@@ -51,6 +51,8 @@ mod routes;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod sessions;
+#[cfg(feature = "server")]
 mod tenants;
 #[cfg(feature = "server")]
 mod tls;

@@ -9,10 +9,9 @@ mod assets;
 mod inbox;
 mod session;
 mod signin;
-mod tries;
 mod view;
 
-use crate::{app::App, problem::Problem, query, request::Peer};
+use crate::{app::App, problem::Problem, query, request::Peer, sessions::Sessions};
 use approvals::worker;
 use askama::Template;
 use assets::{ASSETS, Assets};
@@ -25,32 +24,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use ledger::{keyring, store};
+use ledger::store;
 use session::Session;
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
-use zeroize::Zeroizing;
 
 /// Largest form, in bytes: a comment of 2,000 characters, each up to 12 bytes when encoded, and the rest.
 const FORM_BYTES_MAX: usize = 32 << 10;
-
-/// State of the pages.
-pub struct Pages {
-    session_key: Zeroizing<[u8; 32]>,
-    tries: tries::Tries,
-}
-
-impl Pages {
-    /// Reads the session key, or makes it.
-    pub fn open(keys_dir: &Path) -> Result<Self, keyring::Error> {
-        let session_key = keyring::session_key(keys_dir)?;
-        Ok(Self { session_key, tries: tries::Tries::default() })
-    }
-}
 
 /// The routes of all pages.
 pub fn router(app: Arc<App>) -> Router {
@@ -144,12 +127,6 @@ fn origin_of(url: &str) -> String {
     format!("{scheme}://{}", host.strip_suffix(usual).unwrap_or(&host))
 }
 
-/// The path of `public_url` before our own paths: empty, or for example `/countersign` behind a proxy that removes it.
-pub fn base(app: &App) -> &str {
-    let (_, rest) = app.config.file.public_url.split_once("://").unwrap_or_default();
-    rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
-}
-
 /// Marks answers that are pages. Removed before the answer is sent.
 const HARDENED: HeaderName = HeaderName::from_static("x-page");
 
@@ -173,14 +150,14 @@ const HEADERS: [(HeaderName, &str); 9] = [
     (HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
-/// State of the pages. Their routes exist only with it.
-fn pages(app: &App) -> &Pages {
-    app.pages.as_ref().expect("the routes of the pages exist only with them")
+/// State of the sessions. The routes of the pages exist only with it.
+fn sessions(app: &App) -> &Sessions {
+    app.sessions.as_ref().expect("the routes of the pages exist only with it")
 }
 
 /// The session of the request. If nobody is signed in, the sign-in form, whatever was requested.
 fn visitor(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
-    session::current(app, pages(app), headers)?.ok_or_else(|| Stop::sign_in(app))
+    session::current(app, headers)?.ok_or_else(|| Stop::sign_in(app))
 }
 
 /// The client's address: that of the connection, or the last one in `X-Forwarded-For`, which the proxy in front
@@ -224,7 +201,7 @@ struct Top {
 impl Top {
     fn new(app: &App, title: impl Into<String>, session: Option<&Session>) -> Self {
         let person = session.map(|session| (session.name(), session.form_token.clone()));
-        Self { assets: &ASSETS, title: title.into(), base: base(app).to_owned(), person }
+        Self { assets: &ASSETS, title: title.into(), base: app.config.base().to_owned(), person }
     }
 }
 
@@ -257,7 +234,7 @@ fn signed_out() -> Response {
 
 /// Redirects to another page of ours, by GET.
 fn go(app: &App, path: &str) -> Response {
-    let to = HeaderValue::from_str(&format!("{}{path}", base(app)));
+    let to = HeaderValue::from_str(&format!("{}{path}", app.config.base()));
     let Ok(to) = to else { return Stop::NotFound.into_response() };
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }

@@ -1,9 +1,9 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
-pub mod approvals;
+mod approvals;
 mod clock;
 mod entries;
-pub mod events;
+mod events;
 mod health;
 mod jwks;
 mod keys;
@@ -12,18 +12,15 @@ mod opa;
 mod openapi;
 mod operate;
 mod receipts;
-pub mod request;
 mod rules;
 mod slack;
 mod teams;
 mod tokens;
-mod unread;
 
 pub use openapi::document;
 
 use crate::{
     app::App,
-    pages,
     problem::{Code, Problem},
 };
 use axum::{
@@ -37,7 +34,7 @@ use axum::{
 use ledger::{reader::Published, tenant::Tenant};
 use std::sync::Arc;
 
-/// Every route.
+/// Every route but those of the pages.
 pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
         .route("/events", post(events::publish))
@@ -68,9 +65,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/approvals/{id}/execution", post(approvals::execution))
         .route("/tokens/redeem", post(tokens::redeem))
         .route("/tokens/{jti}/revoke", post(approvals::back::revoke_token));
-    let around = Arc::clone(&app);
-    let pages = app.pages.is_some().then(|| pages::router(Arc::clone(&app)));
-    let router = Router::new()
+    Router::new()
         .nest("/v1/tenants/{tenant}", tenant)
         .route("/v1/tenants", post(operate::create_tenant))
         .route("/v1/backup", post(operate::backup))
@@ -86,13 +81,7 @@ pub fn router(app: Arc<App>) -> Router {
             Problem::new(Code::MethodNotAllowed, "This address does not take this method.")
         })
         .layer(middleware::from_fn(harden))
-        .with_state(app);
-    let router = match pages {
-        None => router,
-        Some(pages) => router.merge(pages),
-    };
-    let around = middleware::from_fn_with_state(around, request::serve);
-    router.layer(middleware::from_fn(unread::take_off)).layer(around)
+        .with_state(app)
 }
 
 /// For every answer: other caches may not store it, browsers may not sniff it; and every error is a problem.

@@ -1,9 +1,11 @@
 //! The listener: TLS or plaintext, a limit of connections, time limits, and a drain at the end.
 
+mod around;
+mod drain;
 mod seats;
 
-use crate::{app::App, body::Sent, limits::CONNECTIONS_APART, request::Peer, routes};
-use axum::{Router, body::Body};
+use crate::{app::App, body::Sent, limits::CONNECTIONS_APART, pages, request::Peer, routes};
+use axum::{Router, body::Body, middleware};
 use hyper::{
     Request,
     body::Incoming,
@@ -45,7 +47,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     app.config.file.tls.as_ref().map_or(Ok(()), |files| app.greeting.read(files))?;
-    let router = routes::router(Arc::clone(&app));
+    let router = router(Arc::clone(&app));
     let seats = Seats::new(app.config.shares.connections + CONNECTIONS_APART);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -86,6 +88,16 @@ pub async fn serve(
     }
     connections.shutdown().await;
     Ok(())
+}
+
+/// All routes, and what each of their requests passes.
+fn router(app: Arc<App>) -> Router {
+    let mut router = routes::router(Arc::clone(&app));
+    if app.sessions.is_some() {
+        router = router.merge(pages::router(Arc::clone(&app)));
+    }
+    let around = middleware::from_fn_with_state(app, around::serve);
+    router.layer(middleware::from_fn(drain::drain_rest)).layer(around)
 }
 
 /// Counts an open connection in the metrics, even if its handler panics.

@@ -2,7 +2,7 @@
 
 use super::{
     Stop, Top,
-    approval::{Ways, render, seen, to_page},
+    approval::{REVOKE_REASONS, Ways, render, seen, to_page},
     form, page,
     session::Session,
     view::{self, Moment},
@@ -26,13 +26,6 @@ use std::sync::Arc;
 
 /// Longest comment, in characters.
 const COMMENT_MAX: usize = 2_000;
-/// Reasons for a revocation: codes, and their words.
-pub(super) const REVOKE_REASONS: [(&str, &str); 4] = [
-    ("mistake", "It was a mistake"),
-    ("not_needed", "It is no longer needed"),
-    ("suspicious", "Something is suspicious"),
-    ("other", "Another reason"),
-];
 
 /// A review, with what was shown.
 #[derive(Deserialize)]

@@ -2,9 +2,7 @@
 //! done.
 
 use super::{
-    Stop, Top,
-    answer::REVOKE_REASONS,
-    go, page,
+    Stop, Top, go, page,
     session::Session,
     view::{self, Moment, Told},
     visitor,
@@ -24,6 +22,14 @@ use decider::approval::{Choice, Event, Phase};
 use ledger::{foreign::harmless, ident::Ident, time::Nanos};
 use serde::Deserialize;
 use std::{sync::Arc, time::Instant};
+
+/// Reasons for a revocation: codes, and their words.
+pub(super) const REVOKE_REASONS: [(&str, &str); 4] = [
+    ("mistake", "It was a mistake"),
+    ("not_needed", "It is no longer needed"),
+    ("suspicious", "Something is suspicious"),
+    ("other", "Another reason"),
+];
 
 /// What this person can do now.
 pub(super) struct Ways {
@@ -235,7 +241,7 @@ pub async fn changed(
         found => found?.1,
     };
     let since: Since = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
-    let href = format!("{}/approvals/{}", super::base(&app), approval.id);
+    let href = format!("{}/approvals/{}", app.config.base(), approval.id);
     let changed = approval.state.version != since.version;
     Ok(page(StatusCode::OK, &Changed { href, changed }))
 }

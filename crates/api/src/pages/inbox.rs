@@ -128,7 +128,7 @@ pub async fn news(
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
     let since: Since = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
-    let base = super::base(&app).to_owned();
+    let base = app.config.base().to_owned();
     let session = match visitor(&app, &headers) {
         Err(Stop::SignIn(_)) => return Ok(super::signed_out()),
         session => session?,

@@ -1,6 +1,6 @@
 //! Sessions: a signed cookie, checked against keys and people at every request.
 
-use super::{Pages, Stop};
+use super::{Stop, sessions};
 use crate::app::App;
 use approvals::{history::Approval, setup::Setup, worker::Worker};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -74,13 +74,7 @@ impl Session {
 }
 
 /// A new session's cookie, as a `Set-Cookie` header.
-pub fn begin(
-    app: &App,
-    pages: &Pages,
-    tenant: &Ident,
-    key: &AccessKey,
-    now: Nanos,
-) -> Option<HeaderValue> {
+pub fn begin(app: &App, tenant: &Ident, key: &AccessKey, now: Nanos) -> Option<HeaderValue> {
     let content = Content {
         tenant: tenant.clone(),
         key_id: key.key_id.to_string(),
@@ -90,7 +84,7 @@ pub fn begin(
     };
     let content = BASE64URL_NOPAD.encode(&serde_json::to_vec(&content).ok()?);
     let mac =
-        BASE64URL_NOPAD.encode(&mac(pages, SESSION, content.as_bytes()).finalize().into_bytes());
+        BASE64URL_NOPAD.encode(&mac(app, SESSION, content.as_bytes()).finalize().into_bytes());
     set_cookie(app, &format!("{content}.{mac}"), LIFE_SECONDS)
 }
 
@@ -117,15 +111,15 @@ fn cookie_name(app: &App) -> &'static str {
     if is_https(app) { "__Host-countersign" } else { "countersign" }
 }
 
-fn mac(pages: &Pages, domain: &[u8], text: &[u8]) -> Hmac<Sha256> {
-    let mac = Hmac::<Sha256>::new_from_slice(pages.session_key.as_ref());
+fn mac(app: &App, domain: &[u8], text: &[u8]) -> Hmac<Sha256> {
+    let mac = Hmac::<Sha256>::new_from_slice(sessions(app).key.as_ref());
     mac.expect("HMAC takes keys of every length").chain_update(domain).chain_update(text)
 }
 
 /// The session of a request. `None` if nobody is signed in, or not any more.
-pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<Session>, Stop> {
+pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> {
     // Another page of the same host may have set a cookie of this name. Ours has our signature.
-    let Some(content) = cookies(headers, cookie_name(app)).find_map(|value| read(pages, value))
+    let Some(content) = cookies(headers, cookie_name(app)).find_map(|value| read(app, value))
     else {
         return Ok(None);
     };
@@ -139,7 +133,7 @@ pub fn current(app: &App, pages: &Pages, headers: &HeaderMap) -> Result<Option<S
     let Some((worker, setup)) = with_person(app, &tenant, &content.person)? else {
         return Ok(None);
     };
-    let form_token = mac(pages, FORM, content.seed.as_bytes()).finalize().into_bytes();
+    let form_token = mac(app, FORM, content.seed.as_bytes()).finalize().into_bytes();
     Ok(Some(Session {
         tenant,
         person: content.person,
@@ -179,10 +173,10 @@ pub fn with_person(app: &App, tenant: &Tenant, person: &Ident) -> Result<Option<
 }
 
 /// Content of a cookie that has our signature.
-fn read(pages: &Pages, value: &str) -> Option<Content> {
+fn read(app: &App, value: &str) -> Option<Content> {
     let (content, signature) = value.split_once('.')?;
     let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
-    mac(pages, SESSION, content.as_bytes()).verify_slice(&signature).ok()?;
+    mac(app, SESSION, content.as_bytes()).verify_slice(&signature).ok()?;
     serde_json::from_slice(&BASE64URL_NOPAD.decode(content.as_bytes()).ok()?).ok()
 }
 

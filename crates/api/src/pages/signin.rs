@@ -1,6 +1,6 @@
 //! Signing in with a reviewer key, and signing out.
 
-use super::{Stop, Top, address, form, go, page, pages, session, visitor};
+use super::{Stop, Top, address, form, go, page, session, sessions, visitor};
 use crate::{app::App, auth, query, request::Peer};
 use askama::Template;
 use axum::{
@@ -113,18 +113,18 @@ async fn sign_in(
     let address = address(app, peer.as_deref(), headers);
     // A text that can't be an id belongs to nobody, so the attempt counts for the address only.
     let person = Ident::new(username).ok().map(|_| username);
-    let tries = &pages(app).tries;
-    if let Some(wait) = tries.wait(address, person, Instant::now()) {
+    let throttle = &sessions(app).throttle;
+    if let Some(wait) = throttle.wait(address, person, Instant::now()) {
         return Err(Stop::Wait(wait));
     }
     let to = here.clone().unwrap_or(fields.next);
     let Some((tenant, key)) = right(app, username, password)? else {
-        tries.failed(address, person, Instant::now());
+        throttle.failed(address, person, Instant::now());
         tracing::info!(%address, "a sign-in failed");
         let to = here.is_none().then(|| own(&to));
         return Ok(form_page(app, to, Some(username.chars().take(64).collect())));
     };
-    let cookie = session::begin(app, pages(app), &tenant.name, &key, app.ledger.now());
+    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
     tracing::info!(tenant = %tenant.name, person, key = %key.key_id, "signed in");
     Ok(with_cookie(go(app, &own(&to)), cookie))
 }

@@ -5,7 +5,6 @@ use crate::{
     app::App,
     auth::{self, READERS},
     body::Sent,
-    pages,
     problem::{Code, Problem},
     query,
 };
@@ -129,7 +128,7 @@ pub async fn feed(
     let mut response = text("application/x-ndjson", format!("{lines}{closing}\n"));
     if let Some(next) = next {
         // `base`: the path of `public_url`, before our own.
-        let (base, query) = (pages::base(&app), query.next(&next));
+        let (base, query) = (app.config.base(), query.next(&next));
         let link = format!("<{base}/v1/tenants/{}/entries?{query}>; rel=\"next\"", tenant.name);
         if let Ok(link) = HeaderValue::from_str(&link) {
             response.headers_mut().insert(header::LINK, link);

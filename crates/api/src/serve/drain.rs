@@ -18,9 +18,9 @@ use std::{
 };
 
 /// Most bytes that are drained.
-const UNREAD_BYTES_MAX: usize = 64 << 10;
+const REST_BYTES_MAX: usize = 64 << 10;
 /// Longest wait for them.
-const UNREAD_WAIT: Duration = Duration::from_millis(250);
+const REST_WAIT: Duration = Duration::from_millis(250);
 
 /// A body that its handler and this module share.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl HttpBody for Held {
 
 /// After an error, reads and drops the rest of the body. If that is too much, the answer says that the
 /// connection ends.
-pub async fn take_off(request: Request, next: Next) -> Response {
+pub async fn drain_rest(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
@@ -65,8 +65,8 @@ pub async fn take_off(request: Request, next: Next) -> Response {
     let mut response = next.run(Request::from_parts(parts, Body::new(held.clone()))).await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
     if refused && !held.is_end_stream() {
-        let rest = Limited::new(held, UNREAD_BYTES_MAX).collect();
-        if asks || !matches!(tokio::time::timeout(UNREAD_WAIT, rest).await, Ok(Ok(_))) {
+        let rest = Limited::new(held, REST_BYTES_MAX).collect();
+        if asks || !matches!(tokio::time::timeout(REST_WAIT, rest).await, Ok(Ok(_))) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }

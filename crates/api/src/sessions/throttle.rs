@@ -1,4 +1,4 @@
-//! Counts failed sign-ins of each address and each person, in bounded memory.
+//! Limits sign-ins: counts failed ones of each address and each person, in bounded memory.
 
 use std::{
     collections::HashMap,
@@ -18,9 +18,9 @@ pub const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Most addresses, and most persons, that are remembered. Beyond that the oldest is forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// Recent failures.
+/// Recent failures, and who must wait because of them.
 #[derive(Default)]
-pub struct Tries {
+pub struct Throttle {
     kept: Mutex<Kept>,
 }
 
@@ -36,7 +36,7 @@ struct Failed {
     count: u32,
 }
 
-impl Tries {
+impl Throttle {
     /// Time that this address, or anybody under this name, must wait. `None` if it may try.
     pub fn wait(&self, address: IpAddr, person: Option<&str>, now: Instant) -> Option<Duration> {
         let kept = self.kept.lock().expect("no holder of the lock panics");
@@ -94,42 +94,46 @@ fn count<K: Clone + Eq + std::hash::Hash>(kept: &mut HashMap<K, Failed>, key: K,
 mod tests {
     use super::*;
 
-    fn check(tries: &Tries, address: &str, person: &str, now: Instant, waits: bool) {
+    fn check(throttle: &Throttle, address: &str, person: &str, now: Instant, waits: bool) {
         let address = address.parse().unwrap();
-        assert_eq!(tries.wait(address, Some(person), now).is_some(), waits, "{address} {person}");
+        assert_eq!(
+            throttle.wait(address, Some(person), now).is_some(),
+            waits,
+            "{address} {person}"
+        );
     }
 
-    fn fail(tries: &Tries, count: u32, address: &str, person: &str, now: Instant) {
+    fn fail(throttle: &Throttle, count: u32, address: &str, person: &str, now: Instant) {
         for _ in 0..count {
-            tries.failed(address.parse().unwrap(), Some(person), now);
+            throttle.failed(address.parse().unwrap(), Some(person), now);
         }
     }
 
     #[test]
     fn p13_tries_are_limited_by_address_and_person() {
-        let (tries, begin) = (Tries::default(), Instant::now());
-        fail(&tries, ADDRESS_TRIES_MAX - 1, "192.0.2.1", "ann", begin);
-        check(&tries, "192.0.2.1", "ann", begin, false);
-        fail(&tries, 1, "192.0.2.1", "ann", begin);
-        check(&tries, "192.0.2.1", "ben", begin, true);
-        check(&tries, "::ffff:192.0.2.1", "ben", begin, true);
-        check(&tries, "192.0.2.2", "ann", begin, false);
-        check(&tries, "192.0.2.1", "ben", begin + WINDOW, false);
-        fail(&tries, ADDRESS_TRIES_MAX, "2001:db8::1", "ann", begin);
-        check(&tries, "2001:db8::2", "x", begin, true);
-        check(&tries, "2001:db8:1::2", "x", begin, false);
-        fail(&tries, PERSON_TRIES_MAX, "192.0.2.3", "ann", begin);
-        check(&tries, "192.0.2.4", "ann", begin, true);
+        let (throttle, begin) = (Throttle::default(), Instant::now());
+        fail(&throttle, ADDRESS_TRIES_MAX - 1, "192.0.2.1", "ann", begin);
+        check(&throttle, "192.0.2.1", "ann", begin, false);
+        fail(&throttle, 1, "192.0.2.1", "ann", begin);
+        check(&throttle, "192.0.2.1", "ben", begin, true);
+        check(&throttle, "::ffff:192.0.2.1", "ben", begin, true);
+        check(&throttle, "192.0.2.2", "ann", begin, false);
+        check(&throttle, "192.0.2.1", "ben", begin + WINDOW, false);
+        fail(&throttle, ADDRESS_TRIES_MAX, "2001:db8::1", "ann", begin);
+        check(&throttle, "2001:db8::2", "x", begin, true);
+        check(&throttle, "2001:db8:1::2", "x", begin, false);
+        fail(&throttle, PERSON_TRIES_MAX, "192.0.2.3", "ann", begin);
+        check(&throttle, "192.0.2.4", "ann", begin, true);
     }
 
     #[test]
     fn p13_memory_is_bounded() {
-        let (tries, begin) = (Tries::default(), Instant::now());
+        let (throttle, begin) = (Throttle::default(), Instant::now());
         for number in 0..u32::try_from(REMEMBERED_MAX).unwrap() + 5 {
             let now = begin + Duration::from_nanos(number.into());
-            tries.failed(IpAddr::V4(number.into()), Some(&number.to_string()), now);
+            throttle.failed(IpAddr::V4(number.into()), Some(&number.to_string()), now);
         }
-        let kept = tries.kept.lock().unwrap();
+        let kept = throttle.kept.lock().unwrap();
         assert_eq!((kept.addresses.len(), kept.persons.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
         assert!(!kept.persons.contains_key("0"));
     }

@@ -1,0 +1,26 @@
+//! What sessions on the web pages need between two requests: the key that signs them, and the limit of sign-ins.
+//!
+//! Sessions themselves are in cookies (`pages::session`).
+
+mod throttle;
+
+use ledger::keyring;
+use std::path::Path;
+use throttle::Throttle;
+use zeroize::Zeroizing;
+
+/// State of the sessions.
+pub struct Sessions {
+    /// Signs cookies and forms.
+    pub key: Zeroizing<[u8; 32]>,
+    /// Limits sign-ins.
+    pub throttle: Throttle,
+}
+
+impl Sessions {
+    /// Reads the key, or makes it.
+    pub fn open(keys_dir: &Path) -> Result<Self, keyring::Error> {
+        let key = keyring::session_key(keys_dir)?;
+        Ok(Self { key, throttle: Throttle::default() })
+    }
+}
