@@ -72,8 +72,6 @@ CIRCLES: list[set[str]] = [
         "ledger/journal/jetstream/settings", "ledger/journal/jetstream/wire",
         "ledger/post/prepare",
     },
-    {"api/client/failure", "api/client/key"},
-    {"api/commands/export/approval", "api/commands/export/target"},
 ]  # fmt: skip
 #: The same for rooms of a crate as wholes, whatever files are in them.
 ROOM_CIRCLES: list[set[str]] = [

@@ -1,8 +1,7 @@
 //! Why a call failed, in words that say what to do.
 
-use super::key::ApiKey;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::{fmt::Display, path::PathBuf};
 use ureq::Error as Cause;
 
 /// Most characters of an unexpected answer that are shown.
@@ -63,8 +62,8 @@ impl Error {
         Self::Unreachable { server: server.into(), why, passing }
     }
 
-    /// The error for a refusal.
-    pub fn refused(server: &str, key: &ApiKey, status: u16, bytes: &[u8]) -> Self {
+    /// The error for a refusal. `key`: the parts of the key that may be shown.
+    pub fn refused(server: &str, key: &dyn Display, status: u16, bytes: &[u8]) -> Self {
         let problem: Value = serde_json::from_slice(bytes).unwrap_or_default();
         let text = |name: &str| problem[name].as_str().unwrap_or("").to_owned();
         let code = text("code");
@@ -142,6 +141,7 @@ fn told(cause: &Cause) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::key::ApiKey;
 
     #[test]
     fn strange_answers_are_told_from_ours() {

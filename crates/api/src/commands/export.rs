@@ -16,9 +16,6 @@ use ledger::log::{
 };
 use target::{Target, Verdict};
 
-/// Beginning of a README of ours.
-const KIND: &[u8] = b"This is a complete copy of one Countersign log,";
-
 /// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
     format!(

@@ -18,9 +18,6 @@ use ledger::{
 use serde_json::Value;
 use std::{cell::RefCell, collections::BTreeMap, path::Path};
 
-/// Beginning of a README of ours.
-pub const KIND: &[u8] = b"This is the whole history of one approval,";
-
 /// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
     format!(

@@ -28,6 +28,12 @@ const DEPTH_MAX: usize = 12;
 /// Lines of the README by which an export is recognised: its kind, an empty line, and the log.
 const MARK_LINES: usize = 3;
 
+/// Beginnings of our READMEs: of a log, of an approval.
+const KINDS: [&[u8]; 2] = [
+    b"This is a complete copy of one Countersign log,",
+    b"This is the whole history of one approval,",
+];
+
 /// What to do with a file in the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -67,9 +73,7 @@ impl Target {
         let known = |text: &[u8]| mark(text).map(<[u8]>::to_vec);
         match found.as_deref().and_then(known) {
             Some(mark) if Some(&mark) == known(readme.as_bytes()).as_ref() => {}
-            Some(mark)
-                if mark.starts_with(super::KIND) || mark.starts_with(super::approval::KIND) =>
-            {
+            Some(mark) if KINDS.iter().any(|kind| mark.starts_with(kind)) => {
                 return Err(refused(
                     "it holds an export of another kind or log, or of another version: take a new directory",
                 ));
