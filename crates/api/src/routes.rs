@@ -60,11 +60,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/approvals/{id}", get(approvals::one))
         .route("/approvals/{id}/reviews", post(approvals::review))
         .route("/approvals/{id}/token", post(approvals::token))
-        .route("/approvals/{id}/cancel", post(approvals::back::cancel))
-        .route("/approvals/{id}/revoke", post(approvals::back::revoke))
+        .route("/approvals/{id}/cancel", post(approvals::withdraw::cancel))
+        .route("/approvals/{id}/revoke", post(approvals::withdraw::revoke))
         .route("/approvals/{id}/execution", post(approvals::execution))
         .route("/tokens/redeem", post(tokens::redeem))
-        .route("/tokens/{jti}/revoke", post(approvals::back::revoke_token));
+        .route("/tokens/{jti}/revoke", post(approvals::withdraw::revoke_token));
     Router::new()
         .nest("/v1/tenants/{tenant}", tenant)
         .route("/v1/tenants", post(operate::create_tenant))

@@ -5,10 +5,10 @@
 //! worker finds a claim without a place, searches for the card in the chat, and posts it if it is not there. A
 //! second card does no harm.
 
-mod gate;
+mod pace;
 mod send;
 
-pub use gate::{BURST_MAX, BURST_WINDOW};
+pub use pace::{BURST_MAX, BURST_WINDOW};
 pub(crate) use send::Sender;
 
 use crate::{

@@ -2,9 +2,9 @@
 //!
 //! A caller who may not see an approval gets the answer for one that does not exist, whatever the request is.
 
-pub mod back;
 mod list;
 mod view;
+pub mod withdraw;
 
 pub use list::{__path_list, list};
 pub use view::View;

@@ -23,8 +23,8 @@ use utoipa::{
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
         keys::remove, keys::rotate, operate::create_tenant, operate::erase, clock::reset, operate::backup, health::healthz,
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
-        approvals::list, approvals::one, approvals::review, approvals::token, approvals::back::cancel, approvals::back::revoke,
-        approvals::back::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
+        approvals::list, approvals::one, approvals::review, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
+        approvals::withdraw::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
         slack::interactions,
     ),
     modifiers(&BearerKey, &Problems))]

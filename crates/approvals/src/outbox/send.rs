@@ -2,7 +2,7 @@
 
 use super::{
     Line, Seen, Step, Told, cards_of,
-    gate::{self, Gate},
+    pace::{self, Pace},
     wanted,
 };
 use crate::{
@@ -56,13 +56,13 @@ pub(crate) struct Sender {
     /// Random name that tells our claims on cards from those of other workers.
     name: String,
     /// The pace of each channel.
-    gates: Mutex<BTreeMap<Channel, Arc<tokio::sync::Mutex<Gate>>>>,
+    paces: Mutex<BTreeMap<Channel, Arc<tokio::sync::Mutex<Pace>>>>,
 }
 
 impl Sender {
     pub fn new(commands: Commands, chats: Arc<Chats>) -> Self {
         let name = HEXLOWER.encode(&keyring::random32()[..8]);
-        Self { commands, chats, name, gates: Mutex::default() }
+        Self { commands, chats, name, paces: Mutex::default() }
     }
 
     /// Keeps cards up to date until the worker stops.
@@ -96,9 +96,9 @@ impl Sender {
     }
 
     /// The pace of a channel. Its lock lets one message go at a time.
-    fn gate(&self, channel: &Channel) -> Arc<tokio::sync::Mutex<Gate>> {
-        let mut gates = self.gates.lock().expect("no holder of the lock panics");
-        Arc::clone(gates.entry(channel.clone()).or_default())
+    fn pace(&self, channel: &Channel) -> Arc<tokio::sync::Mutex<Pace>> {
+        let mut paces = self.paces.lock().expect("no holder of the lock panics");
+        Arc::clone(paces.entry(channel.clone()).or_default())
     }
 
     /// Checks every card of an approval, and schedules the next check.
@@ -149,17 +149,17 @@ impl Sender {
         if over_for.is_some_and(|age| age > KEPT_RIGHT) {
             return Ok(None);
         }
-        let gate = self.gate(&line.channel);
-        let Ok(mut gate) = gate.try_lock() else { return Ok(Some(SOON)) };
+        let pace = self.pace(&line.channel);
+        let Ok(mut pace) = pace.try_lock() else { return Ok(Some(SOON)) };
         let now = Instant::now();
-        if let Some(until) = gate.closed_until(now) {
+        if let Some(until) = pace.waits_until(now) {
             return Ok(Some(until.duration_since(now)));
         }
         let sending = Sending { sender: self, approval, line, seen, over_for };
         if let Some(posted) = &seen.posted {
             let updated = sending.update(posted).await;
-            gate.sent(Instant::now());
-            return sending.updated(updated, &mut gate).await;
+            pace.sent(Instant::now());
+            return sending.updated(updated, &mut pace).await;
         }
         // Who holds the claim, and for how much longer.
         let held = seen.planned.as_ref().and_then(|(worker, at)| {
@@ -171,7 +171,7 @@ impl Sender {
             // A retry makes no new claim, since every claim is an entry for ever. Likewise while a chat is in
             // trouble. At worst two workers post one card each when the chat works again.
             Some(_) => {}
-            None if gate.is_in_trouble() => {}
+            None if pace.is_in_trouble() => {}
             None => {
                 let begun = Instant::now();
                 if !sending.claim(expected).await? || begun.elapsed() + CLAIM_LEFT > CLAIM_TIME {
@@ -180,7 +180,7 @@ impl Sender {
                 fault::point("card_planned");
             }
         }
-        sending.post(&mut gate).await
+        sending.post(&mut pace).await
     }
 }
 
@@ -220,7 +220,7 @@ impl Sending<'_> {
         Ok(Some(Duration::ZERO))
     }
 
-    async fn post(&self, gate: &mut Gate) -> Result<Again, Error> {
+    async fn post(&self, pace: &mut Pace) -> Result<Again, Error> {
         let (card, _) = self.sender.commands.cards.card(self.approval)?;
         let chat = self.chat()?;
         // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
@@ -232,7 +232,7 @@ impl Sending<'_> {
             match chat.find(&self.line.channel.to, &self.approval.id).await {
                 Ok(Some(posted)) => return self.tell(posted_step(posted, 0)).await,
                 Err(error @ (SendError::Later(..) | SendError::Unknown)) if only_look => {
-                    return self.failed(error, gate).await;
+                    return self.failed(error, pace).await;
                 }
                 Ok(None) | Err(_) => {}
             }
@@ -241,16 +241,16 @@ impl Sending<'_> {
             return Ok(None);
         }
         let now = Instant::now();
-        let answer = if self.approval.is_pending() && gate.is_burst(now) {
-            if !gate.has_digest(now) {
+        let answer = if self.approval.is_pending() && pace.is_burst(now) {
+            if !pace.has_digest(now) {
                 let waiting = self.sender.commands.reader.registry.open().pending();
                 let url = format!("{}/", self.sender.commands.cards.public_url());
                 let sent = chat.post_digest(&self.line.channel.to, &Digest { waiting, url }).await;
                 if let Err(error) = sent {
-                    return self.failed(error, gate).await;
+                    return self.failed(error, pace).await;
                 }
-                gate.sent_digest(now);
-                gate.worked();
+                pace.sent_digest(now);
+                pace.worked();
             }
             return self.tell(Step::InDigest).await;
         } else {
@@ -259,11 +259,11 @@ impl Sending<'_> {
         fault::point("card_posted");
         match answer {
             Ok(posted) => {
-                gate.sent_new(now);
-                gate.worked();
+                pace.sent_new(now);
+                pace.worked();
                 self.tell(posted_step(posted, card.version)).await
             }
-            Err(error) => self.failed(error, gate).await,
+            Err(error) => self.failed(error, pace).await,
         }
     }
 
@@ -276,11 +276,11 @@ impl Sending<'_> {
     async fn updated(
         &self,
         updated: Result<(), SendError>,
-        gate: &mut Gate,
+        pace: &mut Pace,
     ) -> Result<Again, Error> {
         match updated {
             Ok(()) => {
-                gate.worked();
+                pace.worked();
                 self.tell(Step::Updated { version: self.approval.state.version }).await
             }
             Err(SendError::Gone(_)) => self.tell(Step::Gone).await,
@@ -294,29 +294,29 @@ impl Sending<'_> {
                     Ok(Some((age / 2).clamp(*LOCKED_AGAIN.start(), *LOCKED_AGAIN.end())))
                 }
             },
-            Err(error) => self.failed(error, gate).await,
+            Err(error) => self.failed(error, pace).await,
         }
     }
 
     /// Decides what to do after a failure.
-    async fn failed(&self, error: SendError, gate: &mut Gate) -> Result<Again, Error> {
+    async fn failed(&self, error: SendError, pace: &mut Pace) -> Result<Again, Error> {
         let (tenant, approval) = (self.sender.log().tenant(), &self.approval.id);
         let line = &self.line.name;
         tracing::warn!(%tenant, %approval, line, %error, "a card was not sent");
         match error {
             SendError::Later(_, Some(wait)) => {
-                gate.wait(Instant::now() + wait);
+                pace.wait(Instant::now() + wait);
                 Ok(Some(wait))
             }
             SendError::Later(_, None) | SendError::Unknown => {
-                Ok(Some(gate.wait_longer(Instant::now(), gate::AWAY)))
+                Ok(Some(pace.wait_longer(Instant::now(), pace::AWAY)))
             }
             SendError::Gone(code) | SendError::Locked(code) | SendError::Refused(code) => {
-                let pause = gate.wait_longer(Instant::now(), gate::REFUSED);
-                if !gate.is_kept(&code) && self.seen.refused.as_ref() != Some(&code) {
+                let pause = pace.wait_longer(Instant::now(), pace::REFUSED);
+                if !pace.is_kept(&code) && self.seen.refused.as_ref() != Some(&code) {
                     self.tell(Step::Refused { code: code.clone() }).await?;
                 }
-                gate.keeps(&code);
+                pace.keeps(&code);
                 Ok(Some(pause + BEHIND))
             }
         }

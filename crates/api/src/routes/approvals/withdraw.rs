@@ -1,4 +1,4 @@
-//! Withdrawals: of a call, of a grant, of a token.
+//! Withdraws: cancels an approval, revokes a grant or a token.
 
 use super::{Asking, View};
 use crate::{app::App, problem::Problem};

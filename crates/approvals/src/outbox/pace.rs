@@ -11,7 +11,7 @@ pub const BURST_MAX: usize = 10;
 /// The window of [`BURST_MAX`].
 pub const BURST_WINDOW: Duration = Duration::from_secs(60);
 /// Shortest time between two messages to one channel: Slack's limit for posting.
-const PACE: Duration = Duration::from_secs(1);
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// Pauses after failures: the first pause, doubled with each further failure, up to the longest.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +22,9 @@ pub const AWAY: Pauses = Pauses(Duration::from_secs(5), Duration::from_secs(60))
 /// Pauses if the chat refuses: a person must repair that.
 pub const REFUSED: Pauses = Pauses(Duration::from_secs(30), Duration::from_secs(300));
 
-/// What was recently sent to a channel.
+/// What was recently sent to a channel, and when the next message may go.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct Pace {
     new: VecDeque<Instant>,
     last: Option<Instant>,
     not_before: Option<Instant>,
@@ -35,11 +35,11 @@ pub struct Gate {
     refusal: Option<String>,
 }
 
-impl Gate {
+impl Pace {
     /// Time at which the next message may go. `None` if it may go now.
-    pub fn closed_until(&self, now: Instant) -> Option<Instant> {
-        let pace = self.last.map(|last| last + PACE);
-        pace.max(self.not_before).filter(|until| *until > now)
+    pub fn waits_until(&self, now: Instant) -> Option<Instant> {
+        let next = self.last.map(|last| last + BETWEEN);
+        next.max(self.not_before).filter(|until| *until > now)
     }
 
     /// True if one more new card would be more than people can read.
@@ -113,40 +113,40 @@ mod tests {
 
     #[test]
     fn ten_new_cards_a_minute_and_one_message_a_second() {
-        let (mut gate, start) = (Gate::default(), Instant::now());
+        let (mut pace, start) = (Pace::default(), Instant::now());
         for n in 0..10 {
-            let at = start + PACE * n;
-            assert_eq!(gate.closed_until(at), None);
-            assert!(!gate.is_burst(at), "{n}");
-            gate.sent_new(at);
-            assert_eq!(gate.closed_until(at), Some(at + PACE));
+            let at = start + BETWEEN * n;
+            assert_eq!(pace.waits_until(at), None);
+            assert!(!pace.is_burst(at), "{n}");
+            pace.sent_new(at);
+            assert_eq!(pace.waits_until(at), Some(at + BETWEEN));
         }
-        let later = start + PACE * 20;
-        assert!(gate.is_burst(later) && !gate.has_digest(later));
-        gate.sent_digest(later);
-        assert!(gate.has_digest(later + PACE) && !gate.has_digest(later + BURST_WINDOW));
-        assert!(!gate.is_burst(start + BURST_WINDOW));
-        gate.wait(later + PACE * 30);
-        assert_eq!(gate.closed_until(later + PACE), Some(later + PACE * 30));
+        let later = start + BETWEEN * 20;
+        assert!(pace.is_burst(later) && !pace.has_digest(later));
+        pace.sent_digest(later);
+        assert!(pace.has_digest(later + BETWEEN) && !pace.has_digest(later + BURST_WINDOW));
+        assert!(!pace.is_burst(start + BURST_WINDOW));
+        pace.wait(later + BETWEEN * 30);
+        assert_eq!(pace.waits_until(later + BETWEEN), Some(later + BETWEEN * 30));
     }
 
     #[test]
     fn pauses_grow_until_something_is_taken() {
-        let (mut gate, now) = (Gate::default(), Instant::now());
-        let pauses: Vec<u64> = (0..6).map(|_| gate.wait_longer(now, AWAY).as_secs()).collect();
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let pauses: Vec<u64> = (0..6).map(|_| pace.wait_longer(now, AWAY).as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
-        assert_eq!(gate.closed_until(now), Some(now + AWAY.1));
-        gate.sent(now);
-        assert_eq!(gate.wait_longer(now, AWAY), AWAY.1);
-        let pauses: Vec<u64> = (0..3).map(|_| gate.wait_longer(now, REFUSED).as_secs()).collect();
+        assert_eq!(pace.waits_until(now), Some(now + AWAY.1));
+        pace.sent(now);
+        assert_eq!(pace.wait_longer(now, AWAY), AWAY.1);
+        let pauses: Vec<u64> = (0..3).map(|_| pace.wait_longer(now, REFUSED).as_secs()).collect();
         assert_eq!(pauses, [120, 240, 300]);
-        gate.keeps("is_archived");
-        assert!(gate.is_in_trouble() && gate.is_kept("is_archived") && !gate.is_kept("no_team"));
-        gate.worked();
-        assert!(!gate.is_in_trouble() && !gate.is_kept("is_archived"));
-        assert_eq!(gate.wait_longer(now, REFUSED), REFUSED.0);
-        gate.worked();
-        gate.wait(now);
-        assert!(gate.is_in_trouble());
+        pace.keeps("is_archived");
+        assert!(pace.is_in_trouble() && pace.is_kept("is_archived") && !pace.is_kept("no_team"));
+        pace.worked();
+        assert!(!pace.is_in_trouble() && !pace.is_kept("is_archived"));
+        assert_eq!(pace.wait_longer(now, REFUSED), REFUSED.0);
+        pace.worked();
+        pace.wait(now);
+        assert!(pace.is_in_trouble());
     }
 }
