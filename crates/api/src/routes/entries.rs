@@ -112,7 +112,7 @@ pub async fn feed(
         super::published_with(&app, &tenant, scanned).await?;
     }
     let published = wait_for(&tenant, from.unwrap_or(0), Duration::from_secs(wait)).await;
-    let mut room = app.bodies.page(&tenant.name, feed::PAGE_BYTES_MAX).await?;
+    let mut memory = app.bodies.page(&tenant.name, feed::PAGE_BYTES_MAX).await?;
     let reader = app.ledger.reader(&tenant, &published);
     let turn = Turn { from, entries: limit, now: app.ledger.now() };
     let mut lines = String::new();
@@ -122,7 +122,7 @@ pub async fn feed(
     };
     // Up to 20,000 entries are read: not on a thread that serves others.
     let page = tokio::task::block_in_place(|| feed::page(&reader, &question, turn, each))?;
-    room.shrink(lines.len());
+    memory.shrink(lines.len());
     let next = (!page.ended).then(|| question.cursor(&tenant.origin, page.scanned.1));
     let closing = json!({"next": next, "scanned": page.scanned, "size": page.size});
     let mut response = text("application/x-ndjson", format!("{lines}{closing}\n"));
@@ -134,7 +134,7 @@ pub async fn feed(
             response.headers_mut().insert(header::LINK, link);
         }
     }
-    Ok(response.map(|body| Body::new(Sent::new(body, room))))
+    Ok(response.map(|body| Body::new(Sent::new(body, memory))))
 }
 
 /// The published state, once it holds `index` or the wait is over.
