@@ -20,7 +20,7 @@ pub use rules::{CHANNELS_MAX, RULES_MAX, TO_BYTES_MAX};
 
 use decider::{
     quorum::People,
-    rule::{Facts, Rule, first_match},
+    rule::{Rule, Visible, first_match},
 };
 use file::File;
 use ledger::ident::Ident;
@@ -202,7 +202,7 @@ impl Setup {
     }
 
     /// The rule for a call: the first that matches. `None` only if no last rule matches everything.
-    pub fn rule_for(&self, facts: &Facts<'_>) -> Option<&Rule> {
+    pub fn rule_for(&self, facts: &Visible<'_>) -> Option<&Rule> {
         first_match(&self.rules, facts)
     }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     call::{Call, approval_id},
-    rule::Facts,
+    rule::Visible,
 };
 use ledger::{
     canonical,
@@ -263,10 +263,14 @@ impl PausedCall {
     }
 
     /// Calls `look` with what rules see of the call. `None` if these are no params that [`PausedCall::frozen`] gave.
-    pub fn with_facts<T>(&self, frozen: &Frozen, look: impl FnOnce(&Facts<'_>) -> T) -> Option<T> {
+    pub fn with_facts<T>(
+        &self,
+        frozen: &Frozen,
+        look: impl FnOnce(&Visible<'_>) -> T,
+    ) -> Option<T> {
         let params = json::parse_kept(frozen.params.as_bytes()).ok()?;
         let (tool, action) = (self.tool.as_str(), self.action.as_str());
-        Some(look(&Facts { tool, action, labels: &self.labels, params: &params }))
+        Some(look(&Visible { tool, action, labels: &self.labels, params: &params }))
     }
 }
 

@@ -4,7 +4,7 @@ mod check;
 mod matching;
 
 pub use check::RuleError;
-pub use matching::{Facts, first_match};
+pub use matching::{Visible, first_match};
 
 use crate::quorum::Quorum;
 use data_encoding::BASE64URL_NOPAD;

@@ -5,7 +5,7 @@ use super::{Person, Setup};
 use decider::{
     decision::{NotPaused, PausedCall},
     quorum::{People, Quorum},
-    rule::{Facts, Owner, Rule},
+    rule::{Owner, Rule, Visible},
 };
 use ledger::{event, ident::Ident, time::Nanos};
 use serde::Serialize;
@@ -99,7 +99,7 @@ impl Plan {
         let fields = event.fields.into_iter().map(|field| (field.name, field.value)).collect();
         let frozen = call.asked(&fields)?;
         let mut passed_over = Vec::new();
-        let mut first = |facts: &Facts<'_>| {
+        let mut first = |facts: &Visible<'_>| {
             setup.rules.iter().find(|rule| match rule.matches(facts) {
                 Ok(()) => true,
                 Err(why) => {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The parts of a call that rules can see.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct Visible<'a> {
     /// `data.tool.name`
     pub tool: &'a str,
     /// `data.tool.action`
@@ -21,14 +21,14 @@ pub struct Facts<'a> {
 }
 
 /// The first rule that is for this call.
-pub fn first_match<'a>(rules: &'a [Rule], facts: &Facts<'_>) -> Option<&'a Rule> {
+pub fn first_match<'a>(rules: &'a [Rule], facts: &Visible<'_>) -> Option<&'a Rule> {
     rules.iter().find(|rule| rule.matches(facts).is_ok())
 }
 
 impl Rule {
     /// Succeeds if the rule is for this call. Otherwise returns the first condition that does not hold, in
     /// words.
-    pub fn matches(&self, facts: &Facts<'_>) -> Result<(), &'static str> {
+    pub fn matches(&self, facts: &Visible<'_>) -> Result<(), &'static str> {
         self.matches.check_call(facts)
     }
 }
@@ -39,7 +39,7 @@ impl Match {
         *self == Self::default()
     }
 
-    fn check_call(&self, facts: &Facts<'_>) -> Result<(), &'static str> {
+    fn check_call(&self, facts: &Visible<'_>) -> Result<(), &'static str> {
         let listed =
             |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
         let holds = |condition: bool, otherwise| if condition { Ok(()) } else { Err(otherwise) };

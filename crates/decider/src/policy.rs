@@ -1,0 +1,55 @@
+//! Policies: what agents may do, as files that people review (`proto/formats/policy.md`).
+//!
+//! In scope: reading the files strictly, and judging a call. Pure: the same call, facts and files give the same
+//! verdict for ever (P15). Out of scope: reading folders, clocks and time zones (the edge hands in [`Facts`]),
+//! who must approve (`rule`).
+
+mod agents;
+mod bounds;
+mod bundle;
+pub mod cases;
+mod clause;
+mod condition;
+mod egress;
+mod facts;
+mod fields;
+mod judge;
+mod list;
+mod mistakes;
+mod param;
+mod pattern;
+mod pointer;
+mod request;
+mod times;
+mod tools;
+mod yaml;
+
+pub use bundle::{Bundle, BundleFile, Source};
+pub use clause::{Clause, Then};
+pub use facts::{Facts, Local, local};
+pub use judge::{ClauseTruth, Ground, Judgement};
+pub use mistakes::Mistake;
+pub use request::Request;
+
+/// The version of the language that the files are written in. A verifier keeps every version for ever.
+pub const LANGUAGE: i64 = 1;
+/// Largest file, in bytes: one part of a bundle is the payload of one entry.
+pub const FILE_BYTES_MAX: usize = 192 << 10;
+/// Most files of one bundle.
+pub const FILES_MAX: usize = 256;
+/// Most clauses of one bundle.
+pub const CLAUSES_MAX: usize = 1_000;
+/// Most agents.
+pub const AGENTS_MAX: usize = 10_000;
+/// Most items of all lists together.
+pub const ITEMS_MAX: usize = 100_000;
+/// Deepest nesting of a file.
+pub const DEPTH_MAX: usize = 32;
+/// Longest regular expression, in bytes.
+pub const PATTERN_BYTES_MAX: usize = 10 << 10;
+/// Most agents of a chain.
+pub const CHAIN_MAX: usize = 16;
+/// Longest id of a policy, clause, group, list or tier, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Longest title or message, in characters.
+pub const TEXT_CHARS_MAX: usize = 500;

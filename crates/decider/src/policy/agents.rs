@@ -1,0 +1,170 @@
+//! `agents.yaml`: who the agents are, their groups, owners and tiers.
+
+use super::{
+    AGENTS_MAX,
+    bounds::Truth,
+    fields::{MapReader, NAME_RULE, is_name, language},
+    mistakes::{Mistakes, Place},
+    yaml::Node,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The id of the entry that admits agents that are not registered.
+const ANYBODY: &str = "*";
+
+/// A registered agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Agent {
+    pub(super) groups: BTreeSet<String>,
+    pub(super) owners: BTreeSet<String>,
+    pub(super) tier: Option<String>,
+    /// Tools that it may see; all if empty.
+    pub(super) tools: BTreeSet<String>,
+    /// Prefixes of ids that inherit this entry, longest first.
+    spawns: Vec<String>,
+}
+
+/// All agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Agents {
+    by_id: BTreeMap<String, Agent>,
+    /// Prefix → id of the agent that spawns such agents.
+    spawned: BTreeMap<String, String>,
+    /// Lowest first.
+    tiers: Vec<String>,
+}
+
+impl Agents {
+    pub(super) fn read(node: Node, mistakes: &Mistakes<'_>) -> Self {
+        let mut agents = Self::default();
+        let Some(mut fields) = MapReader::of(node, "agents.yaml", mistakes) else { return agents };
+        language(&mut fields);
+        agents.tiers = fields.texts("tiers").unwrap_or_default().into_iter().map(|(tier, at)| {
+            if !is_name(&tier) || tier == "agent" {
+                mistakes.note(at, format!("{tier:?} is no name of a tier: {NAME_RULE}; `agent` has another meaning"));
+            }
+            tier
+        }).collect();
+        let at = fields.at;
+        let nodes = fields.list("agents").unwrap_or_default();
+        fields.finish();
+        if nodes.len() > AGENTS_MAX {
+            mistakes
+                .note(at, format!("at most {AGENTS_MAX} agents: use spawns for those of one kind"));
+        }
+        for node in nodes.into_iter().take(AGENTS_MAX) {
+            agents.read_one(node, mistakes);
+        }
+        agents
+    }
+
+    fn read_one(&mut self, node: Node, mistakes: &Mistakes<'_>) {
+        let Some(mut fields) = MapReader::of(node, "an agent", mistakes) else { return };
+        let id = fields.must("id", "the agent's id, as gateways send it");
+        let id = id.and_then(|node| super::fields::text_of(node, "id", mistakes));
+        let names = |fields: &mut MapReader<'_>, name: &'static str| -> Vec<(String, Place)> {
+            fields.texts(name).unwrap_or_default()
+        };
+        let mut agent = Agent::default();
+        for (group, at) in names(&mut fields, "groups") {
+            if !is_name(&group) || group == "unregistered" {
+                mistakes.note(at, format!("{group:?} is no name of a group: {NAME_RULE}; `unregistered` has another meaning"));
+            }
+            agent.groups.insert(group);
+        }
+        agent.owners = names(&mut fields, "owners").into_iter().map(|(owner, _)| owner).collect();
+        agent.tools = names(&mut fields, "tools").into_iter().map(|(tool, _)| tool).collect();
+        if let Some((tier, at)) = fields.text("tier") {
+            if !self.tiers.contains(&tier) {
+                mistakes.note(at, format!("{tier:?} is no tier: list it in `tiers`, lowest first"));
+            }
+            agent.tier = Some(tier);
+        }
+        let spawns = names(&mut fields, "spawns");
+        let at = fields.at;
+        fields.finish();
+        let Some((id, place)) = id else { return };
+        if id == ANYBODY && agent.owners.is_empty() {
+            mistakes.note(at, "the entry for agents that are not registered needs an owner: owners: [a person's id]");
+        }
+        if id != ANYBODY && !is_name(&id) {
+            mistakes.note(place, format!("{id:?}: {NAME_RULE}"));
+        }
+        for (form, at) in spawns {
+            let Some(prefix) = form.strip_suffix('*').filter(|prefix| is_name(prefix)) else {
+                mistakes.note(
+                    at,
+                    format!(
+                        "{form:?}: write the begin of the ids and a star, for example \"worker-*\""
+                    ),
+                );
+                continue;
+            };
+            if let Some(other) = self.spawned.insert(prefix.to_owned(), id.clone()) {
+                mistakes.note(
+                    at,
+                    format!("{other} spawns {form:?} already: one agent answers for an id"),
+                );
+            }
+            agent.spawns.push(prefix.to_owned());
+        }
+        if self.by_id.insert(id.clone(), agent).is_some() {
+            mistakes.note(place, format!("two agents are called {id:?}: remove one"));
+        }
+    }
+
+    /// The entry of an agent: its own, that of the agent that spawns such ids, or that of unregistered ones.
+    pub(super) fn find(&self, id: &str) -> Option<&Agent> {
+        self.registered(id).or_else(|| self.by_id.get(ANYBODY))
+    }
+
+    fn registered(&self, id: &str) -> Option<&Agent> {
+        if id == ANYBODY {
+            return None;
+        }
+        let spawner = || {
+            let prefixes =
+                self.spawned.iter().filter(|(prefix, _)| id.starts_with(prefix.as_str()));
+            prefixes
+                .max_by_key(|(prefix, _)| prefix.len())
+                .and_then(|(_, spawner)| self.by_id.get(spawner))
+        };
+        self.by_id.get(id).or_else(spawner)
+    }
+
+    /// True if a clause that names `who` means this agent: its id, `*`, `@group` or `@unregistered`.
+    pub(super) fn is(&self, id: &str, who: &str) -> bool {
+        match who.strip_prefix('@') {
+            Some("unregistered") => {
+                self.registered(id).is_none() && self.by_id.contains_key(ANYBODY)
+            }
+            Some(group) => self.registered(id).is_some_and(|agent| agent.groups.contains(group)),
+            None if who == ANYBODY => self.registered(id).is_some(),
+            None => id == who,
+        }
+    }
+
+    /// True if some agent is meant by `who`.
+    pub(super) fn knows(&self, who: &str) -> bool {
+        match who.strip_prefix('@') {
+            Some("unregistered") => self.by_id.contains_key(ANYBODY),
+            Some(group) => self.by_id.values().any(|agent| agent.groups.contains(group)),
+            None => who == ANYBODY || self.by_id.contains_key(who),
+        }
+    }
+
+    /// True if this tier is listed.
+    pub(super) fn has_tier(&self, tier: &str) -> bool {
+        self.tiers.iter().any(|other| other == tier)
+    }
+
+    /// Whether `tier` is at most `at_most`.
+    pub(super) fn reaches(&self, at_most: Option<&str>, tier: Option<&str>) -> Truth {
+        let rank =
+            |tier: Option<&str>| self.tiers.iter().position(|other| Some(other.as_str()) == tier);
+        match (rank(tier), rank(at_most)) {
+            (Some(tier), Some(at_most)) => (tier <= at_most).into(),
+            _ => Truth::Error("the tool or the agent has no tier"),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! A bundle: all files of a tenant's policies, read and checked against each other, under one digest.
+
+mod check;
+
+use super::{
+    CLAUSES_MAX, FILES_MAX, LANGUAGE,
+    agents::Agents,
+    clause::{Clause, digest},
+    condition::Condition,
+    fields::{MapReader, is_name, language},
+    list::NamedLists,
+    mistakes::{Mistake, Mistakes, Place},
+    tools::Tools,
+    yaml::{self, Node},
+};
+use ledger::canonical;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeSet, HashMap};
+
+/// Prefix of the hashed manifest. Another version of the form gives another digest.
+const DOMAIN: &[u8] = b"countersign-bundle-v1\0";
+
+/// One file of a bundle, as it was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Path below the tenant's folder, with `/`: `policies/payments.yaml`.
+    pub path: &'a str,
+    /// Content.
+    pub bytes: &'a [u8],
+}
+
+/// One file in the manifest of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct BundleFile {
+    /// Path below the tenant's folder.
+    pub path: String,
+    /// SHA-256 of the file, base64url.
+    pub sha256: String,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// The clauses of one tool.
+#[derive(Clone, Debug, Default)]
+struct OfTool {
+    any_action: Vec<usize>,
+    by_action: HashMap<String, Vec<usize>>,
+}
+
+/// Policies, agents, tools and lists, ready to judge.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// In the byte order of policy and clause.
+    pub(super) clauses: Vec<Clause>,
+    pub(super) agents: Agents,
+    pub(super) tools: Tools,
+    pub(super) lists: NamedLists,
+    digest: String,
+    parts: Vec<BundleFile>,
+    list_names: Vec<String>,
+    any_tool: Vec<usize>,
+    by_tool: HashMap<String, OfTool>,
+}
+
+/// What a path is for.
+enum FileKind<'a> {
+    Policy,
+    Agents,
+    Tools,
+    List(&'a str),
+    /// Test files are read by [`cases`](super::cases).
+    Cases,
+    Unknown,
+}
+
+impl<'a> FileKind<'a> {
+    fn of(path: &'a str) -> Self {
+        let stem =
+            |folder: &str| path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".yaml");
+        match path {
+            "agents.yaml" => Self::Agents,
+            "tools.yaml" => Self::Tools,
+            _ if stem("policies").is_some() => Self::Policy,
+            _ if stem("tests").is_some() => Self::Cases,
+            _ => stem("lists").map_or(Self::Unknown, Self::List),
+        }
+    }
+}
+
+impl Bundle {
+    /// Reads the files of a bundle.
+    ///
+    /// Errors: every mistake of every file, in the order of files and lines.
+    pub fn read(sources: &[Source<'_>]) -> Result<Self, Vec<Mistake>> {
+        let mut sources = sources.to_vec();
+        sources.sort_unstable_by_key(|source| source.path);
+        let mut found = Vec::new();
+        let mut bundle = Self::read_files(&sources, &mut found);
+        found.extend(bundle.check());
+        found.sort();
+        if !found.is_empty() {
+            return Err(found);
+        }
+        bundle.index();
+        bundle.seal(&sources);
+        Ok(bundle)
+    }
+
+    fn read_files(sources: &[Source<'_>], found: &mut Vec<Mistake>) -> Self {
+        let mut bundle = Self {
+            clauses: Vec::new(),
+            agents: Agents::default(),
+            tools: Tools::default(),
+            lists: NamedLists::default(),
+            digest: String::new(),
+            parts: Vec::new(),
+            list_names: Vec::new(),
+            any_tool: Vec::new(),
+            by_tool: HashMap::new(),
+        };
+        for needed in ["agents.yaml", "tools.yaml"] {
+            if !sources.iter().any(|source| source.path == needed) {
+                found.push(missing(needed));
+            }
+        }
+        if sources.len() > FILES_MAX {
+            found.push(Mistake {
+                file: ".".into(),
+                line: 1,
+                column: 1,
+                text: format!("a bundle has at most {FILES_MAX} files"),
+            });
+        }
+        // Tools name tiers, so agents come first: their path does, too.
+        for source in sources.iter().take(FILES_MAX) {
+            let mistakes = Mistakes::of(source.path);
+            bundle.read_file(source, &mistakes);
+            found.extend(mistakes.finish());
+        }
+        if !bundle.clauses.is_empty() || !found.is_empty() {
+            return bundle;
+        }
+        found.push(Mistake {
+            text: "add a policy: policies/<name>.yaml".into(),
+            ..missing("policies")
+        });
+        bundle
+    }
+
+    fn read_file(&mut self, source: &Source<'_>, mistakes: &Mistakes<'_>) {
+        let kind = FileKind::of(source.path);
+        if let FileKind::Unknown = kind {
+            let known = "agents.yaml, tools.yaml, policies/*.yaml, lists/*.yaml and tests/*.yaml";
+            mistakes.note(
+                Place { line: 1, column: 1 },
+                format!("this file has no meaning here: a bundle has {known}"),
+            );
+            return;
+        }
+        if let FileKind::Cases = kind {
+            return;
+        }
+        let Some(node) = yaml::read(source.bytes, mistakes) else { return };
+        match kind {
+            FileKind::Policy => self.read_policy(node, source.path, mistakes),
+            FileKind::Agents => self.agents = Agents::read(node, mistakes),
+            FileKind::Tools => {
+                self.tools = Tools::read(node, mistakes, |tier| self.agents.has_tier(tier));
+            }
+            FileKind::List(name) => {
+                if !is_name(name) {
+                    mistakes.note(node.at, format!("{name:?} is no name of a list"));
+                }
+                self.list_names.push(name.to_owned());
+                self.lists.read(name, node, mistakes);
+            }
+            FileKind::Cases | FileKind::Unknown => {}
+        }
+    }
+
+    fn read_policy(&mut self, node: Node, path: &str, mistakes: &Mistakes<'_>) {
+        let Some(mut fields) = MapReader::of(node, "a policy", mistakes) else { return };
+        language(&mut fields);
+        let policy = fields.must_name("policy", "the policy's name, unique in the bundle");
+        let _ = fields.words("title");
+        for later in ["budgets", "rates"] {
+            if let Some(node) = fields.take(later) {
+                mistakes.note(node.at, format!("{later} are not in this release"));
+            }
+        }
+        let at = fields.at;
+        let nodes = fields.must("clauses", "what this policy says: a list");
+        let nodes = nodes
+            .and_then(|node| super::fields::list_of(node, "clauses", mistakes))
+            .unwrap_or_default();
+        fields.finish();
+        let Some((policy, place)) = policy else { return };
+        if self.clauses.iter().any(|clause| clause.policy == policy) {
+            mistakes.note(place, format!("another file is the policy {policy:?} too: rename one"));
+        }
+        if nodes.is_empty() {
+            mistakes.note(at, "a policy has clauses");
+        }
+        let mut ids = BTreeSet::new();
+        for node in nodes {
+            if self.clauses.len() >= CLAUSES_MAX {
+                mistakes.note(node.at, format!("a bundle has at most {CLAUSES_MAX} clauses"));
+                return;
+            }
+            let Some(clause) = Clause::read(node, &policy, path, mistakes) else { continue };
+            if !ids.insert(clause.id.clone()) {
+                mistakes.note(
+                    clause.at,
+                    format!("two clauses of {policy} are called {:?}: rename one", clause.id),
+                );
+            }
+            self.clauses.push(clause);
+        }
+    }
+
+    fn index(&mut self) {
+        self.clauses.sort_by(|a, b| (&a.policy, &a.id).cmp(&(&b.policy, &b.id)));
+        for (at, clause) in self.clauses.iter().enumerate() {
+            let Some(tool) = &clause.tool else {
+                self.any_tool.push(at);
+                continue;
+            };
+            let of_tool = self.by_tool.entry(tool.clone()).or_default();
+            if clause.actions.is_empty() {
+                of_tool.any_action.push(at);
+            }
+            for action in &clause.actions {
+                of_tool.by_action.entry(action.clone()).or_default().push(at);
+            }
+        }
+    }
+
+    /// Makes the manifest and its digest. A list belongs to the bundle by its name alone: its items change under a
+    /// rule of their own.
+    fn seal(&mut self, sources: &[Source<'_>]) {
+        #[derive(Serialize)]
+        struct Manifest<'a> {
+            language: i64,
+            lists: &'a [String],
+            parts: &'a [BundleFile],
+        }
+        let is_part = |source: &&Source<'_>| {
+            matches!(
+                FileKind::of(source.path),
+                FileKind::Policy | FileKind::Agents | FileKind::Tools
+            )
+        };
+        let part = |source: &Source<'_>| BundleFile {
+            path: source.path.to_owned(),
+            sha256: digest(source.bytes),
+            bytes: source.bytes.len() as u64,
+        };
+        self.parts = sources.iter().filter(is_part).map(part).collect();
+        let manifest = Manifest { language: LANGUAGE, lists: &self.list_names, parts: &self.parts };
+        let hash =
+            Sha256::new_with_prefix(DOMAIN).chain_update(canonical::of(&manifest)).finalize();
+        self.digest = data_encoding::BASE64URL_NOPAD.encode(&hash);
+    }
+
+    /// SHA-256 of the manifest, base64url: it names the bundle.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The files that the digest covers, by path.
+    pub fn parts(&self) -> &[BundleFile] {
+        &self.parts
+    }
+
+    /// The clauses, in the byte order of policy and id.
+    pub fn clauses(&self) -> &[Clause] {
+        &self.clauses
+    }
+
+    /// The clauses that name this tool and action, in order.
+    pub(super) fn candidates(&self, tool: &str, action: &str) -> Vec<usize> {
+        let mut found = self.any_tool.clone();
+        if let Some(of_tool) = self.by_tool.get(tool) {
+            found.extend(&of_tool.any_action);
+            found.extend(of_tool.by_action.get(action).into_iter().flatten());
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// The time zones that clauses name: the facts hold the local time of each.
+    pub fn zones(&self) -> BTreeSet<&str> {
+        let mut zones = BTreeSet::new();
+        for when in self.clauses.iter().filter_map(|clause| clause.when.as_ref()) {
+            when.walk(&mut |part| {
+                if let Condition::Hours(hours) = part {
+                    zones.insert(hours.zone.as_str());
+                }
+            });
+        }
+        zones
+    }
+}
+
+fn missing(file: &str) -> Mistake {
+    Mistake {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        text: "this file is missing: docs/guides/policies.md shows what it holds".into(),
+    }
+}

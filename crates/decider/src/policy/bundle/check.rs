@@ -1,0 +1,91 @@
+//! What the files of a bundle must agree on, and what is probably not meant.
+
+use super::Bundle;
+use crate::policy::{
+    clause::{Clause, Then},
+    condition::Condition,
+    mistakes::{Mistake, Mistakes},
+};
+impl Bundle {
+    /// What clauses name must be there.
+    pub(super) fn check(&self) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        for clause in &self.clauses {
+            let mistakes = Mistakes::of(&clause.file);
+            self.check_clause(clause, |text| {
+                mistakes.note(clause.at, format!("{}: {text}", clause.id));
+            });
+            found.extend(mistakes.finish());
+        }
+        found
+    }
+
+    fn check_clause(&self, clause: &Clause, note: impl Fn(String)) {
+        for who in clause.agents.iter().filter(|who| !self.agents.knows(who)) {
+            note(match who.strip_prefix('@') {
+                Some("unregistered") => {
+                    "@unregistered needs an agent with id \"*\" in agents.yaml".into()
+                }
+                Some(group) => format!("no agent of agents.yaml is in the group {group}"),
+                None => format!("agents.yaml has no agent {who:?}; a group is written \"@{who}\""),
+            });
+        }
+        if let Some(tool) = &clause.tool {
+            if !self.tools.knows(tool) {
+                note(format!("tools.yaml has no tool {tool:?}: it has {}", self.tools.names()));
+            }
+            for action in clause
+                .actions
+                .iter()
+                .filter(|a| self.tools.knows(tool) && self.tools.action(tool, a).is_none())
+            {
+                note(format!(
+                    "tools.yaml has no action {action:?} of {tool}: it has {}",
+                    self.tools.actions(tool)
+                ));
+            }
+        }
+        let Some(when) = &clause.when else { return };
+        when.walk(&mut |part| {
+            for list in part.lists().into_iter().filter(|list| !self.lists.knows(list)) {
+                note(format!("there is no list {list:?}: add lists/{list}.yaml"));
+            }
+            if let Condition::Tier(Some(tier)) = part
+                && !self.agents.has_tier(tier)
+            {
+                note(format!("{tier:?} is no tier: list it in `tiers` of agents.yaml"));
+            }
+        });
+    }
+
+    /// What is no mistake, and probably not meant.
+    pub fn warnings(&self) -> Vec<Mistake> {
+        let mut warnings = Vec::new();
+        for clause in &self.clauses {
+            let mut warn = |text: &str| warnings.push(clause.mistake(text));
+            if clause.then == Then::Allow && clause.actions.is_empty() {
+                warn(
+                    "allows every action of the tool, also one that is added later: list the actions",
+                );
+            }
+            if clause.then != Then::Deny && clause.when.is_none() && clause.agents.is_empty() {
+                warn("permits every registered agent, without a condition: name the agents");
+            }
+        }
+        warnings.extend(self.idle_denies());
+        warnings.sort();
+        warnings
+    }
+
+    /// Deny clauses of tools that nothing permits.
+    fn idle_denies(&self) -> Vec<Mistake> {
+        let permits = |tool: &String| {
+            let mut permitting = self.clauses.iter().filter(|clause| clause.then != Then::Deny);
+            permitting.any(|clause| clause.tool.as_ref().is_none_or(|other| other == tool))
+        };
+        let denies = self.clauses.iter().filter(|clause| clause.then == Then::Deny);
+        let idle = denies.filter(|clause| clause.tool.as_ref().is_some_and(|tool| !permits(tool)));
+        let text = "nothing permits a call of this tool, so this deny clause changes nothing";
+        idle.map(|clause| clause.mistake(text)).collect()
+    }
+}

@@ -1,0 +1,337 @@
+//! Tests of policies (`tests/*.yaml`): calls with the verdict that is expected, coverage, and mutation.
+
+mod mutate;
+
+pub use mutate::{Survivor, survivors};
+
+use super::{
+    bundle::{Bundle, Source},
+    facts::{Facts, local},
+    fields::{MapReader, language, text_of},
+    mistakes::{Mistake, Mistakes, Place},
+    request::Request,
+    times::moment_of,
+    yaml::{self, Node, Yaml},
+};
+use ledger::{
+    event::Verdict,
+    json::{Member, Value},
+    time::Nanos,
+};
+use std::collections::BTreeMap;
+
+/// Most tests of one bundle.
+const CASES_MAX: usize = 10_000;
+
+/// One test: a call at a time, and the verdict that it must get.
+#[derive(Clone, Debug)]
+pub struct TestCase {
+    /// The test's own name, or that of its call.
+    pub name: String,
+    file: String,
+    at: Place,
+    request: Request<'static>,
+    now: Nanos,
+    verified: bool,
+    verdict: Verdict,
+    reason: Option<String>,
+    clause: Option<String>,
+    /// Every clause that must match, and no other.
+    clauses: Option<Vec<String>>,
+    shadow: Option<Verdict>,
+}
+
+/// A test that got something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongVerdict {
+    /// Where the test is, and what it got instead.
+    pub mistake: Mistake,
+    /// Name of the test.
+    pub name: String,
+}
+
+/// How often tests met each clause.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// It matched.
+    pub matched: u64,
+    /// It was for the call, and did not match.
+    pub not_matched: u64,
+    /// It was for the call, and could not be judged.
+    pub errors: u64,
+}
+
+/// Reads all test files of a bundle.
+///
+/// Errors: every mistake of every file.
+pub fn read(sources: &[Source<'_>]) -> Result<Vec<TestCase>, Vec<Mistake>> {
+    let (mut cases, mut found) = (Vec::new(), Vec::new());
+    for source in sources.iter().filter(|source| source.path.starts_with("tests/")) {
+        let mistakes = Mistakes::of(source.path);
+        if let Some(node) = yaml::read(source.bytes, &mistakes) {
+            cases.extend(read_file(node, source.path, &mistakes));
+        }
+        found.extend(mistakes.finish());
+    }
+    if cases.len() > CASES_MAX {
+        found.push(Mistake {
+            file: "tests".into(),
+            line: 1,
+            column: 1,
+            text: format!("at most {CASES_MAX} tests"),
+        });
+    }
+    if found.is_empty() { Ok(cases) } else { Err(found) }
+}
+
+/// Runs the tests.
+pub fn run(bundle: &Bundle, cases: &[TestCase]) -> Vec<WrongVerdict> {
+    cases.iter().filter_map(|case| case.run(bundle)).collect()
+}
+
+/// How often the tests met each clause, by name.
+pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverage> {
+    let mut met: BTreeMap<String, Coverage> =
+        bundle.clauses().iter().map(|clause| (clause.name.clone(), Coverage::default())).collect();
+    for case in cases {
+        for explained in bundle.explain(&case.request, &case.facts(bundle)) {
+            let Some(met) = met.get_mut(&explained.clause.name) else { continue };
+            match explained.matches {
+                Some(true) => met.matched += 1,
+                Some(false) => met.not_matched += 1,
+                None => met.errors += 1,
+            }
+        }
+    }
+    met
+}
+
+impl TestCase {
+    fn facts(&self, bundle: &Bundle) -> Facts {
+        let zones = bundle.zones().into_iter();
+        let local =
+            zones.filter_map(|zone| Some((zone.to_owned(), local(self.now, zone)?))).collect();
+        Facts { now: self.now, local, verified: self.verified }
+    }
+
+    /// `None` if the verdict is as expected.
+    fn run(&self, bundle: &Bundle) -> Option<WrongVerdict> {
+        let judged = bundle.judge(&self.request, &self.facts(bundle));
+        let code = judged.reason.code;
+        let clause = judged.reason.clause.map(|clause| clause.name.as_str());
+        let shadow = judged.shadow.as_ref().map(|(verdict, _)| *verdict);
+        let fits = judged.verdict == self.verdict
+            && self.reason.as_deref().is_none_or(|wanted| wanted == code)
+            && self.clause.as_deref().is_none_or(|wanted| Some(wanted) == clause)
+            && self
+                .clauses
+                .as_ref()
+                .is_none_or(|wanted| judged.clauses.iter().map(|c| &c.name).eq(wanted))
+            && self.shadow.is_none_or(|wanted| Some(wanted) == shadow);
+        if fits {
+            return None;
+        }
+        let error =
+            judged.reason.error.map(|(at, why)| format!(" ({at}: {why})")).unwrap_or_default();
+        let by = clause.map(|clause| format!(" by {clause}")).unwrap_or_default();
+        let shadow =
+            shadow.map(|verdict| format!("; in shadow {}", verdict.as_str())).unwrap_or_default();
+        let all: Vec<&str> = judged.clauses.iter().map(|clause| clause.name.as_str()).collect();
+        let all = self
+            .clauses
+            .as_ref()
+            .map(|_| format!("; clauses [{}]", all.join(", ")))
+            .unwrap_or_default();
+        let got = format!("{}{by}, reason {code}{error}{all}{shadow}", judged.verdict.as_str());
+        let text = format!("{}: expected {}, got {got}", self.name, self.expected());
+        let Place { line, column } = self.at;
+        let mistake = Mistake { file: self.file.clone(), line, column, text };
+        Some(WrongVerdict { mistake, name: self.name.clone() })
+    }
+
+    fn expected(&self) -> String {
+        let clause = self.clause.iter().map(|clause| format!(" by {clause}"));
+        let reason = self.reason.iter().map(|reason| format!(", reason {reason}"));
+        let clauses = self.clauses.iter().map(|all| format!("; clauses [{}]", all.join(", ")));
+        let shadow = self.shadow.iter().map(|verdict| format!("; in shadow {}", verdict.as_str()));
+        let rest: String = clause.chain(reason).chain(clauses).chain(shadow).collect();
+        format!("{}{rest}", self.verdict.as_str())
+    }
+}
+
+fn read_file(node: Node, file: &str, mistakes: &Mistakes<'_>) -> Vec<TestCase> {
+    let Some(mut fields) = MapReader::of(node, "a test file", mistakes) else { return Vec::new() };
+    language(&mut fields);
+    let now = moment(&mut fields, "now");
+    if now.is_none() && !fields.has("now") {
+        fields.wrong(
+            fields.at,
+            "add now: the time at which the calls are made, for example \"2026-11-27T10:00:00Z\"",
+        );
+    }
+    let mut calls = BTreeMap::new();
+    if let Some(mut named) = fields.fields("calls") {
+        for (name, _, node) in named.rest() {
+            calls.insert(name, node);
+        }
+    }
+    let nodes = fields.list("tests").unwrap_or_default();
+    fields.finish();
+    let now = now.unwrap_or_default();
+    nodes.into_iter().filter_map(|node| read_case(node, &calls, now, file, mistakes)).collect()
+}
+
+fn moment(fields: &mut MapReader<'_>, name: &'static str) -> Option<Nanos> {
+    let (text, at) = fields.text(name)?;
+    let found = moment_of(&text);
+    if found.is_none() {
+        fields.wrong(at, format!("{name} {text:?} is no moment: write \"2026-11-27T10:00:00Z\""));
+    }
+    Some(found.unwrap_or_default())
+}
+
+fn read_case(
+    node: Node,
+    calls: &BTreeMap<String, Node>,
+    now: Nanos,
+    file: &str,
+    mistakes: &Mistakes<'_>,
+) -> Option<TestCase> {
+    let mut fields = MapReader::of(node, "a test", mistakes)?;
+    let at = fields.at;
+    let call = fields
+        .must("call", "the name of one of `calls`")
+        .and_then(|node| text_of(node, "call", mistakes));
+    let name = fields.words("name");
+    let with = fields.fields("with");
+    let without = fields.texts("without").unwrap_or_default();
+    let own = moment(&mut fields, "now");
+    let verified = fields.flag("verified").unwrap_or(false);
+    let wanted = verdict(&mut fields, "verdict");
+    let shadow = verdict(&mut fields, "shadow");
+    let (reason, clause) =
+        (fields.text("reason").map(|(t, _)| t), fields.text("clause").map(|(t, _)| t));
+    let clauses = fields.texts("clauses").map(|names| {
+        let mut names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
+        names.sort_unstable_by(|a, b| a.split('/').cmp(b.split('/')));
+        names
+    });
+    if wanted.is_none() {
+        fields.wrong(at, "add verdict: allow, approval_needed or deny");
+    }
+    fields.finish();
+    let (call, place) = call?;
+    let Some(node) = calls.get(&call) else {
+        mistakes.note(place, format!("there is no call {call:?} in `calls`"));
+        return None;
+    };
+    let mut body = value_of(node);
+    for (pointer, at, node) in with.map(|mut with| with.rest()).unwrap_or_default() {
+        if !set(&mut body, &pointer, Some(value_of(&node))) {
+            mistakes.note(at, format!("{pointer:?} leads to nothing in the call: write a pointer such as /params/amount"));
+        }
+    }
+    for (pointer, at) in without {
+        if !set(&mut body, &pointer, None) {
+            mistakes.note(at, format!("{pointer:?} leads to nothing in the call"));
+        }
+    }
+    let body = sorted(body);
+    let request = Request::read(&body)
+        .map_err(|why| mistakes.note(node.at, format!("call {call}: {why}")))
+        .ok()?;
+    let verdict = wanted?;
+    let (name, file) = (name.unwrap_or(call), file.to_owned());
+    Some(TestCase {
+        name,
+        file,
+        at,
+        request,
+        now: own.unwrap_or(now),
+        verified,
+        verdict,
+        reason,
+        clause,
+        clauses,
+        shadow,
+    })
+}
+
+fn verdict(fields: &mut MapReader<'_>, name: &'static str) -> Option<Verdict> {
+    let (text, at) = fields.text(name)?;
+    let all = [Verdict::Allow, Verdict::ApprovalNeeded, Verdict::Deny];
+    let found = all.into_iter().find(|verdict| verdict.as_str() == text);
+    if found.is_none() {
+        fields.wrong(at, format!("{text:?}: {name} is allow, approval_needed or deny"));
+    }
+    found
+}
+
+/// The JSON value that a YAML value writes.
+fn value_of(node: &Node) -> Value<'static> {
+    match &node.value {
+        Yaml::Text(text) => Value::String(text.clone().into()),
+        #[expect(clippy::cast_precision_loss, reason = "the reader takes integers below 2^53 only")]
+        Yaml::Integer(number) => Value::Number(*number as f64),
+        Yaml::Bool(is) => Value::Bool(*is),
+        Yaml::List(items) => Value::Array(items.iter().map(value_of).collect()),
+        Yaml::Map(members) => {
+            let member = |(name, (_, node)): (&String, &(Place, Node))| -> Member<'static> {
+                (name.clone().into(), value_of(node))
+            };
+            Value::Object(members.iter().map(member).collect())
+        }
+    }
+}
+
+/// Objects in the order in which [`Value::get`] finds members.
+fn sorted(value: Value<'static>) -> Value<'static> {
+    match value {
+        Value::Object(members) => {
+            Value::object(members.into_iter().map(|(name, value)| (name, sorted(value))).collect())
+        }
+        Value::Array(elements) => Value::Array(elements.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// Sets or removes what a pointer leads to. `false` if its parent is not there, or what to remove is not.
+fn set(root: &mut Value<'static>, pointer: &str, new: Option<Value<'static>>) -> bool {
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
+    let mut at = root;
+    for step in parent.split('/').skip(1) {
+        let next = match at {
+            Value::Object(members) => {
+                members.iter_mut().find(|(name, _)| name == step).map(|(_, value)| value)
+            }
+            Value::Array(elements) => {
+                step.parse::<usize>().ok().and_then(|index| elements.get_mut(index))
+            }
+            _ => None,
+        };
+        let Some(next) = next else { return false };
+        at = next;
+    }
+    match (at, new) {
+        (Value::Object(members), None) => {
+            let before = members.len();
+            members.retain(|(other, _)| other != name);
+            members.len() < before
+        }
+        (Value::Object(members), Some(value)) => {
+            members.retain(|(other, _)| other != name);
+            members.push((name.to_owned().into(), value));
+            true
+        }
+        (Value::Array(elements), Some(value)) => name
+            .parse::<usize>()
+            .ok()
+            .and_then(|index| elements.get_mut(index))
+            .map(|slot| *slot = value)
+            .is_some(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

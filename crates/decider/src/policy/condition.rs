@@ -1,0 +1,322 @@
+//! Conditions of a clause. Each is true, false or an error (P16): an error never permits anything.
+
+mod read;
+
+use super::{
+    CHAIN_MAX,
+    agents::Agents,
+    bounds::{Bound, Bounds, Truth},
+    egress::Egress,
+    facts::Facts,
+    list::NamedLists,
+    param::{Test, Texts, integer, text},
+    pointer::Pointer,
+    request::Request,
+    times::{Hours, Period},
+    tools::Tools,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A condition.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    Param(Param),
+    Money(Money),
+    /// The call has this label with one of these values.
+    Label(String, Texts),
+    Purpose(Texts),
+    Environment(Texts),
+    Region(Texts),
+    Hours(Hours),
+    Period(Period),
+    Chain(Chain),
+    Egress(Egress),
+    Digest(Pointer, Texts),
+    /// The tool's tier is at most this one, or the agent's own.
+    Tier(Option<String>),
+    Classes(Texts),
+    ThirdParties(Texts),
+    Verified,
+}
+
+/// Tests of the values that a pointer reaches.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Param {
+    at: Pointer,
+    tests: Vec<Test>,
+    /// Whether the value must be there (`present`) or must not (`absent`): never an error.
+    presence: Option<bool>,
+    /// An absent value is false instead of an error.
+    optional: bool,
+}
+
+/// An amount of money within bounds, by currency.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Money {
+    minor: Pointer,
+    currency: Pointer,
+    bounds: BTreeMap<String, Bounds>,
+}
+
+/// Who called whom before this agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain {
+    only: Option<BTreeSet<String>>,
+    root: Option<BTreeSet<String>>,
+    through: Option<BTreeSet<String>>,
+    without: Option<BTreeSet<String>>,
+    depth_max: Option<usize>,
+    verified: bool,
+}
+
+/// What conditions look at.
+pub(super) struct Scene<'s> {
+    pub(super) request: &'s Request<'s>,
+    pub(super) facts: &'s Facts,
+    pub(super) agents: &'s Agents,
+    pub(super) tools: &'s Tools,
+    pub(super) lists: &'s NamedLists,
+}
+
+impl Condition {
+    /// Whether it holds for a call.
+    pub(super) fn holds(&self, scene: &Scene<'_>) -> Truth {
+        let Scene { request, facts, agents, tools, lists } = scene;
+        let named = |text: Option<&String>, set: &Texts, absent| match text {
+            None => Truth::Error(absent),
+            Some(text) => set.has(text, lists),
+        };
+        let all_in = |given: Option<&Vec<String>>, set: &Texts, absent| match given {
+            None => Truth::Error(absent),
+            Some(given) => Truth::all(given.iter().map(|one| set.has(one, lists))),
+        };
+        match self {
+            Self::All(parts) => Truth::all(parts.iter().map(|part| part.holds(scene))),
+            Self::Any(parts) => {
+                let mut any = Truth::False;
+                for part in parts {
+                    match part.holds(scene) {
+                        Truth::True => return Truth::True,
+                        error @ Truth::Error(_) if any == Truth::False => any = error,
+                        Truth::Error(_) | Truth::False => {}
+                    }
+                }
+                any
+            }
+            Self::Not(inner) => match inner.holds(scene) {
+                Truth::True => Truth::False,
+                Truth::False => Truth::True,
+                error @ Truth::Error(_) => error,
+            },
+            Self::Param(param) => param.holds(scene),
+            Self::Money(amount) => amount.holds(scene),
+            Self::Label(name, set) => named(request.labels.get(name), set, "the label is absent"),
+            Self::Purpose(set) => named(request.purpose.as_ref(), set, "the call names no purpose"),
+            Self::Environment(set) => {
+                named(request.environment.as_ref(), set, "the call names no environment")
+            }
+            Self::Region(set) => named(request.region.as_ref(), set, "the call names no region"),
+            Self::Hours(hours) => hours.holds(facts, lists),
+            Self::Period(period) => period.holds(facts.now),
+            Self::Chain(chain) => chain.holds(scene),
+            Self::Egress(egress) => egress.holds(&request.params, lists),
+            Self::Digest(at, set) => match at.find(&request.params).map(text) {
+                None => Truth::Error("no digest there"),
+                Some(Err(why)) => Truth::Error(why),
+                Some(Ok(text)) => match digest_of(text) {
+                    None => Truth::Error("no sha256 digest at the end of the text"),
+                    Some(digest) => set.has(digest, lists),
+                },
+            },
+            Self::Tier(at_most) => {
+                let agent = agents.find(&request.agent).and_then(|agent| agent.tier.as_deref());
+                let tool = tools.tier(&request.tool);
+                agents.reaches(at_most.as_deref().or(agent), tool)
+            }
+            Self::Classes(set) => {
+                all_in(request.classes.as_ref(), set, "the call names no classes of data")
+            }
+            Self::ThirdParties(set) => {
+                all_in(request.third_parties.as_ref(), set, "the call names no third parties")
+            }
+            Self::Verified => facts.verified.into(),
+        }
+    }
+
+    /// Every part, itself first.
+    pub(super) fn walk<'c>(&'c self, visit: &mut impl FnMut(&'c Self)) {
+        visit(self);
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.walk(visit)),
+            Self::Not(inner) => inner.walk(visit),
+            _ => {}
+        }
+    }
+
+    /// Each bound of the condition, with the place and name of it.
+    pub(super) fn each_bound(&mut self, visit: &mut dyn FnMut(Bound<'_>, &str)) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                {
+                    for part in parts {
+                        part.each_bound(visit);
+                    }
+                };
+            }
+            Self::Not(inner) => inner.each_bound(visit),
+            Self::Param(Param { at, tests, .. }) => {
+                for test in tests {
+                    test.each_bound(&mut |bound, name| visit(bound, &format!("{at}: {name}")));
+                }
+            }
+            Self::Money(Money { bounds, .. }) => {
+                for (currency, bounds) in bounds {
+                    bounds.each(1, &mut |bound, name| visit(bound, &format!("{name} {currency}")));
+                }
+            }
+            Self::Hours(hours) => {
+                hours.each_bound(&mut |bound, name| visit(bound, &format!("hours: {name}")));
+            }
+            _ => {}
+        }
+    }
+
+    /// `NamedLists` that this part itself names.
+    pub(super) fn lists(&self) -> Vec<&str> {
+        match self {
+            Self::Param(param) => param.tests.iter().flat_map(Test::lists).collect(),
+            Self::Label(_, set)
+            | Self::Purpose(set)
+            | Self::Environment(set)
+            | Self::Region(set)
+            | Self::Digest(_, set)
+            | Self::Classes(set)
+            | Self::ThirdParties(set) => set.list().into_iter().collect(),
+            Self::Hours(hours) => hours.holidays.as_deref().into_iter().collect(),
+            Self::Egress(egress) => egress.list().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where in the call it looks, for messages.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Param(param) => param.at.to_string(),
+            Self::Money(amount) => amount.minor.to_string(),
+            Self::Label(name, _) => format!("label {name}"),
+            Self::Purpose(_) => "purpose".into(),
+            Self::Environment(_) => "environment".into(),
+            Self::Region(_) => "region".into(),
+            Self::Hours(_) => "hours".into(),
+            Self::Period(_) => "period".into(),
+            Self::Chain(_) => "chain".into(),
+            Self::Egress(_) => "egress".into(),
+            Self::Digest(at, _) => at.to_string(),
+            Self::Tier(_) => "tier".into(),
+            Self::Classes(_) => "classes".into(),
+            Self::ThirdParties(_) => "third_parties".into(),
+            Self::Verified => "identity".into(),
+            Self::All(_) => "all".into(),
+            Self::Any(_) => "any".into(),
+            Self::Not(_) => "not".into(),
+        }
+    }
+}
+
+/// The digest at the end of an image reference.
+fn digest_of(text: &str) -> Option<&str> {
+    let at = text.rfind("sha256:")?;
+    let (before, digest) = text.split_at(at);
+    let hex = &digest["sha256:".len()..];
+    let plain = hex.len() == 64
+        && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (plain && (before.is_empty() || before.ends_with('@'))).then_some(digest)
+}
+
+impl Param {
+    fn holds(&self, scene: &Scene<'_>) -> Truth {
+        let lists = scene.lists;
+        let params = &scene.request.params;
+        let absent = || match self.presence {
+            Some(present) => (!present).into(),
+            None if self.optional => Truth::False,
+            None => Truth::Error("nothing there"),
+        };
+        if self.at.is_many() {
+            let Some(values) = self.at.reach(params) else { return absent() };
+            return self.tested(
+                values
+                    .iter()
+                    .flat_map(|value| self.tests.iter().map(move |test| test.holds(value, lists))),
+            );
+        }
+        let Some(value) = self.at.find(params) else { return absent() };
+        self.tested(self.tests.iter().map(|test| test.holds(value, lists)))
+    }
+
+    fn tested(&self, tests: impl Iterator<Item = Truth>) -> Truth {
+        if self.presence == Some(false) { Truth::False } else { Truth::all(tests) }
+    }
+}
+
+impl Money {
+    fn holds(&self, scene: &Scene<'_>) -> Truth {
+        let params = &scene.request.params;
+        let Some(currency) = self.currency.find(params) else {
+            return Truth::Error("no currency there");
+        };
+        let currency = match text(currency) {
+            Ok(currency) => currency,
+            Err(why) => return Truth::Error(why),
+        };
+        let Some(bounds) = self.bounds.get(currency) else {
+            return Truth::Error("a currency that is not listed");
+        };
+        let Some(minor) = self.minor.find(params) else { return Truth::Error("no amount there") };
+        match integer(minor) {
+            Some(minor) if minor >= 0 => bounds.hold(minor).into(),
+            Some(_) => Truth::Error("an amount below 0"),
+            None => Truth::Error("no whole number below 2^53"),
+        }
+    }
+}
+
+impl Chain {
+    /// An absent chain is an error, not "called directly".
+    fn holds(&self, scene: &Scene<'_>) -> Truth {
+        let Some(chain) = &scene.request.chain else {
+            return Truth::Error("the call names no chain");
+        };
+        if chain.is_empty() || chain.len() > CHAIN_MAX {
+            return Truth::Error("a chain of none or more than 16 agents");
+        }
+        if chain.last() != Some(&scene.request.agent) {
+            return Truth::Error("the chain does not end with the agent");
+        }
+        let distinct: BTreeSet<&String> = chain.iter().collect();
+        if distinct.len() != chain.len() {
+            return Truth::Error("a chain with an agent twice");
+        }
+        let agents = scene.agents;
+        let within =
+            |set: &BTreeSet<String>, agent: &str| set.iter().any(|who| agents.is(agent, who));
+        let before = &chain[..chain.len() - 1];
+        let holds =
+            self.only.as_ref().is_none_or(|only| chain.iter().all(|agent| within(only, agent)))
+                && self.root.as_ref().is_none_or(|root| within(root, &chain[0]))
+                && self
+                    .through
+                    .as_ref()
+                    .is_none_or(|through| before.iter().any(|agent| within(through, agent)))
+                && self
+                    .without
+                    .as_ref()
+                    .is_none_or(|without| !chain.iter().any(|agent| within(without, agent)))
+                && self.depth_max.is_none_or(|depth| chain.len() <= depth)
+                && (!self.verified || scene.facts.verified);
+        holds.into()
+    }
+}

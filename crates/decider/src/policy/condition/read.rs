@@ -1,0 +1,241 @@
+//! Reads conditions from a policy.
+
+use super::{Chain, Condition, Money, Param};
+use crate::policy::{
+    CHAIN_MAX,
+    bounds::{Bounds, by_currency},
+    egress::Egress,
+    fields::{MapReader, text_of},
+    mistakes::{Mistakes, Place},
+    param::{Test, Texts, nodes},
+    pointer::Pointer,
+    times::{Hours, Period},
+    yaml::{Node, Yaml},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Conditions that come with a later release, so that nobody looks for a typing mistake.
+const LATER: [&str; 3] = ["history", "detects", "parent"];
+
+impl Condition {
+    /// The conditions of a map; all must hold.
+    pub(in crate::policy) fn read(node: Node, name: &str, mistakes: &Mistakes<'_>) -> Option<Self> {
+        let mut fields = MapReader::of(node, name, mistakes)?;
+        let (at, empty) = (fields.at, fields.is_empty());
+        for later in LATER {
+            if let Some(node) = fields.take(later) {
+                fields.wrong(node.at, format!("{later} is not in this release"));
+            }
+        }
+        let mut parts = Vec::new();
+        parts.extend(fields.fields("amount").and_then(Money::read).map(Self::Money));
+        if let Some(params) = fields.fields("params") {
+            parts.extend(Param::read_each(params).into_iter().map(Self::Param));
+        }
+        if let Some(mut labels) = fields.fields("labels") {
+            for (name, _, node) in labels.rest() {
+                parts.push(Self::Label(name, set_of(node, "a label", mistakes)));
+            }
+        }
+        let mut set = |name| fields.take(name).map(|node| set_of(node, name, mistakes));
+        parts.extend(set("purpose").map(Self::Purpose));
+        parts.extend(set("environment").map(Self::Environment));
+        parts.extend(set("region").map(Self::Region));
+        parts.extend(fields.fields("hours").and_then(Hours::read).map(Self::Hours));
+        parts.extend(fields.fields("period").map(|period| Self::Period(Period::read(period))));
+        parts.extend(fields.fields("chain").map(|chain| Self::Chain(Chain::read(chain))));
+        parts.extend(fields.fields("egress").and_then(Egress::read).map(Self::Egress));
+        parts.extend(fields.fields("digest").and_then(digest));
+        parts.extend(fields.fields("tier").map(tier));
+        parts.extend(fields.fields("data").map(data).into_iter().flatten());
+        if let Some((word, at)) = fields.text("identity") {
+            if word != "verified" {
+                fields.wrong(at, "identity is `verified`");
+            }
+            parts.push(Self::Verified);
+        }
+        let read_all = |node: Node, name: &str| -> Vec<Self> {
+            nodes(node, name, mistakes)
+                .into_iter()
+                .filter_map(|node| Self::read(node, name, mistakes))
+                .collect()
+        };
+        parts.extend(fields.take("all").map(|node| Self::All(read_all(node, "all"))));
+        parts.extend(fields.take("any").map(|node| Self::Any(read_all(node, "any"))));
+        parts.extend(
+            fields
+                .take("not")
+                .and_then(|node| Self::read(node, "not", mistakes))
+                .map(|inner| Self::Not(Box::new(inner))),
+        );
+        if empty {
+            fields.wrong(at, format!("{name} has no condition: add one, or remove {name}"));
+        }
+        fields.finish();
+        Some(Self::All(parts))
+    }
+}
+
+/// `{classes: […], third_parties: […]}`
+fn data(mut fields: MapReader<'_>) -> Vec<Condition> {
+    let mistakes = fields.mistakes;
+    let mut set = |name| fields.take(name).map(|node| set_of(node, name, mistakes));
+    let classes = set("classes").map(Condition::Classes);
+    let parts: Vec<_> =
+        classes.into_iter().chain(set("third_parties").map(Condition::ThirdParties)).collect();
+    if parts.is_empty() {
+        fields.wrong(fields.at, "data has classes, third_parties, or both");
+    }
+    fields.finish();
+    parts
+}
+
+/// A set that may be written as one text.
+fn set_of(node: Node, name: &str, mistakes: &Mistakes<'_>) -> Texts {
+    if let Yaml::Text(_) = node.value {
+        return Texts::OneOf(
+            text_of(node, name, mistakes).into_iter().map(|(text, _)| text).collect(),
+        );
+    }
+    Texts::read(node, name, mistakes)
+}
+
+fn pointer(
+    fields: &mut MapReader<'_>,
+    name: &'static str,
+    expected: &str,
+) -> Option<(Pointer, Place)> {
+    let node = fields.must(name, expected)?;
+    let (text, at) = text_of(node, name, fields.mistakes)?;
+    let pointer = Pointer::new(&text).map_err(|why| fields.wrong(at, why)).ok()?;
+    Some((pointer, at))
+}
+
+/// `{at: /image, in_list: approved}` or `{at: /image, one_of: [sha256:…]}`.
+fn digest(mut fields: MapReader<'_>) -> Option<Condition> {
+    let at = pointer(&mut fields, "at", "the pointer of the text that ends with a digest: /image");
+    let set = match fields.text("in_list") {
+        Some((list, _)) => Some(Texts::InList(list)),
+        None => fields.take("one_of").map(|node| Texts::read(node, "one_of", fields.mistakes)),
+    };
+    if set.is_none() {
+        fields.wrong(fields.at, "a digest is one_of some, or in_list: add one");
+    }
+    fields.finish();
+    Some(Condition::Digest(at?.0, set?))
+}
+
+/// `{at_most: agent}` or `{at_most: internal}`.
+fn tier(mut fields: MapReader<'_>) -> Condition {
+    let at_most =
+        fields.must_name("at_most", "`agent`, or a tier of agents.yaml").map(|(name, _)| name);
+    fields.finish();
+    Condition::Tier(at_most.filter(|name| name != "agent"))
+}
+
+impl Param {
+    fn read_each(mut fields: MapReader<'_>) -> Vec<Self> {
+        let mistakes = fields.mistakes;
+        let mut params = Vec::new();
+        for (text, at, node) in fields.rest() {
+            let pointer = Pointer::new(&text).map_err(|why| mistakes.note(at, why));
+            let Some(mut fields) = MapReader::of(node, &text, mistakes) else { continue };
+            let tests = Test::read(&mut fields);
+            let (present, absent) = (fields.flag("present"), fields.flag("absent"));
+            let optional = fields.flag("optional").unwrap_or(false);
+            let presence = present.or(absent.map(|absent| !absent));
+            if present.is_some() && absent.is_some() {
+                fields.wrong(fields.at, "give present or absent, not both");
+            }
+            if tests.is_empty() && presence.is_none() {
+                fields.wrong(fields.at, "add a test: integer, decimal, one_of, in_list, equals, matches, contains_match, length, each, present or absent");
+            }
+            if presence == Some(false) && !tests.is_empty() {
+                fields.wrong(
+                    fields.at,
+                    "a value that must be absent can't be tested: remove the other tests",
+                );
+            }
+            fields.finish();
+            if let Ok(at) = pointer {
+                params.push(Self { at, tests, presence, optional });
+            }
+        }
+        params
+    }
+}
+
+impl Money {
+    fn read(mut fields: MapReader<'_>) -> Option<Self> {
+        let minor =
+            pointer(&mut fields, "minor", "the pointer of the amount in minor units: /amount");
+        let currency = pointer(&mut fields, "currency", "the pointer of the currency: /currency");
+        for (pointer, at) in [&minor, &currency].into_iter().flatten() {
+            if pointer.is_many() {
+                fields.wrong(*at, "an amount is one value: no `*` here");
+            }
+        }
+        let mut bounds: BTreeMap<String, Bounds> = BTreeMap::new();
+        let mut given: Vec<(&'static str, BTreeSet<String>, Place)> = Vec::new();
+        for name in ["over", "at_least", "under", "at_most"] {
+            let Some(node) = fields.take(name) else { continue };
+            let at = node.at;
+            let numbers = by_currency(node, name, fields.mistakes);
+            given.push((name, numbers.iter().map(|(currency, ..)| currency.clone()).collect(), at));
+            for (currency, number, _) in numbers {
+                let bound = bounds.entry(currency).or_default();
+                match name {
+                    "over" => bound.over = Some(number),
+                    "at_least" => bound.at_least = Some(number),
+                    "under" => bound.under = Some(number),
+                    _ => bound.at_most = Some(number),
+                }
+            }
+        }
+        if given.is_empty() {
+            fields.wrong(fields.at, "give one of over, at_least, under and at_most, each by currency: at_most: {EUR: 500000}");
+        }
+        // A currency that one bound lists and another does not would be bounded on one side only.
+        for (name, currencies, at) in &given {
+            for missing in bounds.keys().filter(|currency| !currencies.contains(*currency)) {
+                fields.wrong(
+                    *at,
+                    format!("{name} lists no {missing}, which another bound lists: add it"),
+                );
+            }
+        }
+        fields.finish();
+        Some(Self { minor: minor?.0, currency: currency?.0, bounds })
+    }
+}
+
+impl Chain {
+    fn read(mut fields: MapReader<'_>) -> Self {
+        let mut set = |name| {
+            let names = fields.texts(name)?;
+            Some(names.into_iter().map(|(name, _)| name).collect())
+        };
+        let mut chain = Self {
+            only: set("only"),
+            root: set("root"),
+            through: set("through"),
+            without: set("without"),
+            ..Self::default()
+        };
+        let depth = fields.integer("depth_max");
+        let fits = |depth: &usize| (1..=CHAIN_MAX).contains(depth);
+        chain.depth_max = depth.and_then(|depth| usize::try_from(depth).ok()).filter(fits);
+        chain.verified = fields.flag("verified").unwrap_or(false);
+        if depth.is_some() && chain.depth_max.is_none() {
+            fields.wrong(fields.at, format!("depth_max is 1 to {CHAIN_MAX}"));
+        }
+        if chain == Self::default() {
+            fields.wrong(
+                fields.at,
+                "a chain has only, root, through, without, depth_max or verified: true",
+            );
+        }
+        fields.finish();
+        chain
+    }
+}

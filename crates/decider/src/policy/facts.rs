@@ -1,0 +1,81 @@
+//! What a verdict depends on besides the call and the bundle. Facts hold values, so that they mean the same for
+//! ever: a local date and minute, not a zone whose rules may change.
+
+use chrono::{DateTime, Datelike as _, Offset as _, TimeZone as _, Timelike as _};
+use ledger::time::Nanos;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The facts of one verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The decider's clock.
+    pub now: Nanos,
+    /// The local time of each zone that the bundle's clauses name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub local: BTreeMap<String, Local>,
+    /// Whether the agent has proven its identity.
+    #[serde(default)]
+    pub verified: bool,
+}
+
+/// A moment as people at some place read it from calendar and clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// `2026-11-28`
+    pub date: String,
+    /// 0 is Monday.
+    pub weekday: u8,
+    /// Minutes since midnight.
+    pub minute: u16,
+    /// Seconds ahead of UTC.
+    pub offset: i32,
+}
+
+/// The local time of `now` in a zone of the IANA database (`Europe/Berlin`). `None` for an unknown zone, or a time
+/// beyond the calendar.
+pub fn local(now: Nanos, zone: &str) -> Option<Local> {
+    let zone: chrono_tz::Tz = zone.parse().ok()?;
+    let seconds = i64::try_from(now.0 / 1_000_000_000).ok()?;
+    let at = zone.from_utc_datetime(&DateTime::from_timestamp(seconds, 0)?.naive_utc());
+    Some(Local {
+        date: at.format("%Y-%m-%d").to_string(),
+        weekday: u8::try_from(at.weekday().num_days_from_monday()).ok()?,
+        minute: u16::try_from(at.hour() * 60 + at.minute()).ok()?,
+        offset: at.offset().fix().local_minus_utc(),
+    })
+}
+
+/// True if the zone is known.
+pub(super) fn is_zone(zone: &str) -> bool {
+    zone.parse::<chrono_tz::Tz>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(utc: &str, zone: &str, expected: Option<(&str, u8, u16, i32)>) {
+        let at = DateTime::parse_from_rfc3339(utc).unwrap();
+        let now = Nanos(u64::try_from(at.timestamp()).unwrap() * 1_000_000_000);
+        let found = local(now, zone);
+        let found = found.as_ref().map(|l| (l.date.as_str(), l.weekday, l.minute, l.offset));
+        assert_eq!(found, expected, "{utc} in {zone}");
+    }
+
+    #[test]
+    fn local_time_at_both_edges_of_daylight_saving() {
+        check("2026-03-29T00:59:59Z", "Europe/Berlin", Some(("2026-03-29", 6, 119, 3600)));
+        check("2026-03-29T01:00:00Z", "Europe/Berlin", Some(("2026-03-29", 6, 180, 7200)));
+        check("2026-10-25T00:59:59Z", "Europe/Berlin", Some(("2026-10-25", 6, 179, 7200)));
+        check("2026-10-25T01:00:00Z", "Europe/Berlin", Some(("2026-10-25", 6, 120, 3600)));
+        check("2026-03-08T06:59:59Z", "America/New_York", Some(("2026-03-08", 6, 119, -18_000)));
+        check("2026-03-08T07:00:00Z", "America/New_York", Some(("2026-03-08", 6, 180, -14_400)));
+        check("2026-11-01T05:59:59Z", "America/New_York", Some(("2026-11-01", 6, 119, -14_400)));
+        check("2026-11-01T06:00:00Z", "America/New_York", Some(("2026-11-01", 6, 60, -18_000)));
+        check("2026-12-31T23:30:00Z", "Europe/Berlin", Some(("2027-01-01", 4, 30, 3600)));
+        check("2026-12-31T23:30:00Z", "Mars/Olympus", None);
+    }
+}

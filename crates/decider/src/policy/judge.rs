@@ -1,0 +1,195 @@
+//! The verdict: a pure function of bundle, call and facts (P15). There is no default allow, and no condition that
+//! fails open (P16).
+
+use super::{
+    bounds::Truth,
+    bundle::Bundle,
+    clause::{Clause, Then},
+    condition::{Condition, Scene},
+    facts::Facts,
+    request::Request,
+    tools::RESERVED,
+};
+use ledger::event::Verdict;
+
+/// Why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ground<'b> {
+    /// A stable code: `allowed`, `approval`, `denied`, `condition_error`, `no_clause`, `unknown_agent`,
+    /// `tool_not_listed`, `schema_changed`, `reserved_tool`.
+    pub code: &'static str,
+    /// The first decisive clause by policy and id.
+    pub clause: Option<&'b Clause>,
+    /// For an error: where, and what is wrong there.
+    pub error: Option<(String, &'static str)>,
+}
+
+/// A verdict with its reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement<'b> {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Ground<'b>,
+    /// Every clause in force that matched, in order.
+    pub clauses: Vec<&'b Clause>,
+    /// What the verdict would be with every clause in force, if some clause is not.
+    pub shadow: Option<(Verdict, Ground<'b>)>,
+}
+
+/// A clause that is for the call, and whether it matches.
+struct Weighed<'b> {
+    clause: &'b Clause,
+    truth: Truth,
+    in_force: bool,
+}
+
+impl Bundle {
+    /// Judges a call.
+    pub fn judge<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Judgement<'b> {
+        if let Some(code) = self.refused_before_clauses(request) {
+            let reason = Ground { code, clause: None, error: None };
+            return Judgement { verdict: Verdict::Deny, reason, clauses: Vec::new(), shadow: None };
+        }
+        let weighed = self.weigh(request, facts);
+        let scene = self.scene(request, facts);
+        let (verdict, reason) = decide(&weighed, &scene, |weighed| weighed.in_force);
+        let shadow = weighed.iter().any(|weighed| !weighed.in_force);
+        let shadow = shadow.then(|| decide(&weighed, &scene, |_| true));
+        let matched = weighed.iter().filter(|w| w.in_force && w.truth == Truth::True);
+        Judgement { verdict, reason, clauses: matched.map(|w| w.clause).collect(), shadow }
+    }
+
+    fn scene<'s>(&'s self, request: &'s Request<'_>, facts: &'s Facts) -> Scene<'s> {
+        let Self { agents, tools, lists, .. } = self;
+        Scene { request, facts, agents, tools, lists }
+    }
+
+    /// What denies a call whatever the clauses say.
+    fn refused_before_clauses(&self, request: &Request<'_>) -> Option<&'static str> {
+        if request.tool.starts_with(RESERVED) {
+            return Some("reserved_tool");
+        }
+        let Some(agent) = self.agents.find(&request.agent) else { return Some("unknown_agent") };
+        if !agent.tools.is_empty() && !agent.tools.contains(&request.tool) {
+            return Some("tool_not_listed");
+        }
+        let known = self
+            .tools
+            .action(&request.tool, &request.action)
+            .and_then(|action| action.schema.as_ref());
+        let changed = known.zip(request.schema.as_ref()).is_some_and(|(known, sent)| known != sent);
+        changed.then_some("schema_changed")
+    }
+
+    /// The clauses that are for this call, each judged.
+    fn weigh<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Vec<Weighed<'b>> {
+        let scene = self.scene(request, facts);
+        let candidates = self.candidates(&request.tool, &request.action);
+        let clauses = candidates.into_iter().map(|at| &self.clauses[at]);
+        let applying = clauses.filter(|clause| clause.is_for(&self.agents, &request.agent));
+        let weigh = |clause: &'b Clause| {
+            let truth = clause.when.as_ref().map_or(Truth::True, |when| when.holds(&scene));
+            let in_force = !clause.has_shadow() || clause.in_force(&request.agent, facts.now);
+            Weighed { clause, truth, in_force }
+        };
+        applying.map(weigh).collect()
+    }
+
+    /// What each clause said that is for this call, in order: for `explain` and coverage.
+    pub fn explain(&self, request: &Request<'_>, facts: &Facts) -> Vec<ClauseTruth<'_>> {
+        if self.refused_before_clauses(request).is_some() {
+            return Vec::new();
+        }
+        let scene = self.scene(request, facts);
+        let explain = |weighed: Weighed<'_>| {
+            let blamed =
+                weighed.clause.when.as_ref().and_then(|when| blame(when, &weighed.truth, &scene));
+            let (matches, why) = match weighed.truth {
+                Truth::True => (Some(true), None),
+                Truth::False => (Some(false), None),
+                Truth::Error(why) => (None, Some(why)),
+            };
+            (matches, blamed.map(Condition::place), why, weighed.in_force)
+        };
+        let weighed = self.weigh(request, facts);
+        weighed
+            .into_iter()
+            .map(|weighed| {
+                let clause = weighed.clause;
+                let (matches, at, why, in_force) = explain(weighed);
+                ClauseTruth { clause, matches, at, why, in_force }
+            })
+            .collect()
+    }
+}
+
+/// What one clause said of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClauseTruth<'b> {
+    /// The clause.
+    pub clause: &'b Clause,
+    /// `None`: an error.
+    pub matches: Option<bool>,
+    /// Where the first condition looks that does not hold.
+    pub at: Option<String>,
+    /// What is wrong there.
+    pub why: Option<&'static str>,
+    /// Whether it is in force for this agent now.
+    pub in_force: bool,
+}
+
+/// The verdict of those clauses that `counts` accepts.
+fn decide<'b>(
+    weighed: &[Weighed<'b>],
+    scene: &Scene<'_>,
+    counts: impl Fn(&Weighed<'b>) -> bool,
+) -> (Verdict, Ground<'b>) {
+    let counting = || weighed.iter().filter(|weighed| counts(weighed));
+    let reason = |code, found: &Weighed<'b>| {
+        let error = if let Truth::Error(why) = found.truth {
+            let place =
+                found.clause.when.as_ref().and_then(|when| blame(when, &found.truth, scene));
+            Some((place.map(Condition::place).unwrap_or_default(), why))
+        } else {
+            None
+        };
+        Ground { code, clause: Some(found.clause), error }
+    };
+    // An error in a clause that would restrict the call denies, like a deny that matches.
+    let denies = |weighed: &&Weighed<'_>| match weighed.truth {
+        Truth::True => weighed.clause.then == Then::Deny,
+        Truth::Error(_) => weighed.clause.then != Then::Allow,
+        Truth::False => false,
+    };
+    if let Some(found) = counting().find(denies) {
+        let code = if found.truth == Truth::True { "denied" } else { "condition_error" };
+        return (Verdict::Deny, reason(code, found));
+    }
+    let matched = |then| counting().find(|w| w.truth == Truth::True && w.clause.then == then);
+    if let Some(found) = matched(Then::ApprovalNeeded) {
+        return (Verdict::ApprovalNeeded, reason("approval", found));
+    }
+    if let Some(found) = matched(Then::Allow) {
+        return (Verdict::Allow, reason("allowed", found));
+    }
+    match counting().find(|weighed| matches!(weighed.truth, Truth::Error(_))) {
+        Some(found) => (Verdict::Deny, reason("condition_error", found)),
+        None => (Verdict::Deny, Ground { code: "no_clause", clause: None, error: None }),
+    }
+}
+
+/// The first part of a condition that is the reason for its truth.
+fn blame<'c>(condition: &'c Condition, truth: &Truth, scene: &Scene<'_>) -> Option<&'c Condition> {
+    if *truth == Truth::True {
+        return None;
+    }
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => {
+            let found = parts.iter().find(|part| part.holds(scene) == *truth);
+            found.and_then(|part| blame(part, truth, scene))
+        }
+        Condition::Not(inner) if matches!(truth, Truth::Error(_)) => blame(inner, truth, scene),
+        other => Some(other),
+    }
+}

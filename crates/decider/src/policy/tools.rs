@@ -1,0 +1,159 @@
+//! `tools.yaml`: tools, their actions, effects, schemas and tiers.
+
+use super::{
+    fields::{MapReader, language, text_of},
+    mistakes::Mistakes,
+    yaml::Node,
+};
+use std::collections::BTreeMap;
+
+/// Names of tools that begin so are ours.
+pub(super) const RESERVED: &str = "countersign";
+/// Longest name of a tool or action, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// What an action does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Read,
+    Write,
+}
+
+/// An action of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Action {
+    pub(super) effect: Effect,
+    /// Digest of the input schema.
+    pub(super) schema: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tool {
+    tier: Option<String>,
+    actions: BTreeMap<String, Action>,
+}
+
+/// All tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tools(BTreeMap<String, Tool>);
+
+impl Tools {
+    pub(super) fn read(
+        node: Node,
+        mistakes: &Mistakes<'_>,
+        has_tier: impl Fn(&str) -> bool,
+    ) -> Self {
+        let mut tools = Self::default();
+        let Some(mut fields) = MapReader::of(node, "tools.yaml", mistakes) else { return tools };
+        language(&mut fields);
+        for node in fields.list("tools").unwrap_or_default() {
+            tools.read_one(node, mistakes, &has_tier);
+        }
+        fields.finish();
+        tools
+    }
+
+    fn read_one(&mut self, node: Node, mistakes: &Mistakes<'_>, has_tier: impl Fn(&str) -> bool) {
+        let Some(mut fields) = MapReader::of(node, "a tool", mistakes) else { return };
+        let name = fields.must("name", "the tool's name, as gateways send it");
+        let name = name.and_then(|node| text_of(node, "name", mistakes));
+        let mut tool = Tool::default();
+        if let Some((tier, at)) = fields.text("tier") {
+            if !has_tier(&tier) {
+                mistakes
+                    .note(at, format!("{tier:?} is no tier: list it in `tiers` of agents.yaml"));
+            }
+            tool.tier = Some(tier);
+        }
+        let _ = (fields.text("region"), fields.text("owner"));
+        for node in fields.list("actions").unwrap_or_default() {
+            tool.read_action(node, mistakes);
+        }
+        if tool.actions.is_empty() {
+            fields.wrong(fields.at, "a tool has actions: [{name: transfer, effect: write}]");
+        }
+        fields.finish();
+        let Some((name, at)) = name else { return };
+        if !is_tool_name(&name) {
+            mistakes.note(at, format!("{name:?} is no name of a tool: 1 to {NAME_BYTES_MAX} visible ASCII characters without blanks"));
+        }
+        if name.starts_with(RESERVED) {
+            mistakes
+                .note(at, format!("names that begin with {RESERVED:?} are ours: choose another"));
+        }
+        if self.0.insert(name.clone(), tool).is_some() {
+            mistakes.note(at, format!("two tools are called {name:?}: remove one"));
+        }
+    }
+
+    /// The action, if the file lists it.
+    pub(super) fn action(&self, tool: &str, action: &str) -> Option<&Action> {
+        self.0.get(tool)?.actions.get(action)
+    }
+
+    /// True if the file lists this tool.
+    pub(super) fn knows(&self, tool: &str) -> bool {
+        self.0.contains_key(tool)
+    }
+
+    pub(super) fn tier(&self, tool: &str) -> Option<&str> {
+        self.0.get(tool)?.tier.as_deref()
+    }
+
+    /// The actions of a tool, for hints.
+    pub(super) fn actions(&self, tool: &str) -> String {
+        let names = self.0.get(tool).map(|tool| tool.actions.keys().cloned().collect::<Vec<_>>());
+        names.unwrap_or_default().join(", ")
+    }
+
+    /// The names of all tools, for hints.
+    pub(super) fn names(&self) -> String {
+        self.0.keys().cloned().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Tool {
+    fn read_action(&mut self, node: Node, mistakes: &Mistakes<'_>) {
+        let Some(mut fields) = MapReader::of(node, "an action", mistakes) else { return };
+        let name = fields
+            .must("name", "the action's name")
+            .and_then(|node| text_of(node, "name", mistakes));
+        let effect = fields
+            .must("effect", "read or write")
+            .and_then(|node| text_of(node, "effect", mistakes));
+        let effect = effect.and_then(|(effect, at)| match &*effect {
+            "read" => Some(Effect::Read),
+            "write" => Some(Effect::Write),
+            _ => {
+                mistakes.note(at, "effect is read or write");
+                None
+            }
+        });
+        let schema = fields.text("schema").map(|(digest, at)| {
+            let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+            if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+                mistakes.note(at, "schema is `sha256:` and 64 hex digits, of the RFC 8785 form of the input schema");
+            }
+            digest
+        });
+        if let Some(money) = fields.list("money") {
+            for node in money {
+                let Some(mut one) = MapReader::of(node, "money", mistakes) else { continue };
+                let _ = (one.text("minor"), one.text("currency"));
+                one.finish();
+            }
+        }
+        fields.finish();
+        let (Some((name, at)), Some(effect)) = (name, effect) else { return };
+        if !is_tool_name(&name) {
+            mistakes.note(at, format!("{name:?} is no name of an action: 1 to {NAME_BYTES_MAX} visible ASCII characters without blanks"));
+        }
+        if self.actions.insert(name.clone(), Action { effect, schema }).is_some() {
+            mistakes.note(at, format!("two actions are called {name:?}: remove one"));
+        }
+    }
+}
+
+fn is_tool_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
