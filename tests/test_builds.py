@@ -22,6 +22,7 @@ WITHOUT = {
     "hmac": {"reset": "a trait"},
     "memchr": {"default": "std"},
     "num-traits": {"i128": "nothing since Rust 1.26", "libm": "std comes first"},
+    "regex-automata": {"dfa-build": "faster engines, same matches", "dfa-search": "as above"},
     "serde": {"alloc": "in std"},
     "serde_core": {"alloc": "in std", "default": "std"},
     "serde_json": {"alloc": "in std"},

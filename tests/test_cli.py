@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support import Server, cli, countersign_bin, event, until
 
-COMMANDS = ["verify", "serve", "demo", "init", "check-config", "key", "rules", "publish", "fsck", "export", "erase", "backup", "recover", "bench"]
+COMMANDS = ["verify", "serve", "demo", "init", "check-config", "key", "rules", "policy", "publish", "fsck", "export", "erase", "backup", "recover", "bench"]
 BIDI = "\u202e\u200b\u2066\u200f"
 
 

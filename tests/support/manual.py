@@ -101,7 +101,7 @@ class Reader:
         self.groups: list[int] = []
         self.ports = {port: str(free_port()) for port in PORTS}
         self.checkout.mkdir(parents=True)
-        for name in ("proto", "example.toml"):
+        for name in ("docs", "proto", "example.toml"):
             (self.checkout / name).symlink_to(ROOT / name)
         (self.checkout / "scripts").mkdir()
         conf = text_of("scripts/nats.conf")

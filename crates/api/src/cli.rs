@@ -3,10 +3,12 @@
 #[cfg(feature = "server")]
 mod groups;
 #[cfg(feature = "server")]
+mod policy;
+#[cfg(feature = "server")]
 mod server;
 
 #[cfg(feature = "server")]
-pub use self::{groups::*, server::*};
+pub use self::{groups::*, policy::*, server::*};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

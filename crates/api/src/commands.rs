@@ -5,6 +5,7 @@ mod demo;
 mod export;
 mod fsck;
 mod init;
+mod policy;
 mod publish;
 mod recover;
 mod remote;
@@ -92,6 +93,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::CheckConfig(arguments) => check_config(&arguments.config),
         ServerCommand::Key(arguments) => remote::key(&arguments.command),
         ServerCommand::Rules(arguments) => rules::run(&arguments.command),
+        ServerCommand::Policy(arguments) => policy::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),
         ServerCommand::Export(arguments) => export::run(&arguments),

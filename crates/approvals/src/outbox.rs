@@ -14,7 +14,7 @@ pub(crate) use send::Sender;
 use crate::{
     cards::Posted,
     chats::ByName,
-    commands::ApprovalReader,
+    commands::{ApprovalReader, Commands, Done, Review},
     error::Error,
     history::Approval,
     log::Log,
@@ -210,6 +210,28 @@ pub async fn is_posted(
     }
     reader.log.catch_up().await?;
     known()
+}
+
+/// A review by a button of a card, the same for every chat. The order is: the card, which must be one that we
+/// posted through this connection; the person; the review.
+///
+/// `None`: the message is no card of this approval, and nothing was recorded.
+pub async fn review_on_card(
+    commands: &Commands,
+    id: &Ident,
+    connection: &Ident,
+    is: impl Fn(&Posted) -> bool,
+    review: impl FnOnce(&Setup) -> Review,
+) -> Result<Option<Done>, Error> {
+    if !is_posted(&commands.reader, id, connection, is).await? {
+        return Ok(None);
+    }
+    let review = review(&*commands.readiness.rules.known()?);
+    match commands.review(id, review).await {
+        Ok(done) => Ok(Some(done)),
+        Err(Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// True if the approval should have cards in chats and no chat has taken one.

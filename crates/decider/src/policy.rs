@@ -10,6 +10,7 @@ mod bundle;
 pub mod cases;
 mod clause;
 mod condition;
+mod diff;
 mod egress;
 mod facts;
 mod fields;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use bundle::{Bundle, BundleFile, Source};
 pub use clause::{Clause, Then};
+pub use diff::{Change, Consequence, diff};
 pub use facts::{Facts, Local, local};
 pub use judge::{ClauseTruth, Ground, Judgement};
 pub use mistakes::Mistake;

@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Clock, Key, Rules, Slack, Teams};
+use super::{Clock, Key, Policy, Rules, Slack, Teams};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -30,6 +30,14 @@ Examples:
     Key(Key),
     /// Test the files of rules and people, put them in force, show what is in force
     Rules(Rules),
+    /// Check, test and explain policies: files that say what agents may do
+    #[command(after_help = "\
+Examples:
+  countersign policy check policies/acme
+  countersign policy test --mutate policies/acme
+  countersign policy diff policies/in-force policies/acme
+  countersign policy explain policies/acme call.json")]
+    Policy(Policy),
     /// Publish events from a file or standard input, with resume; or check them first
     #[command(after_help = "\
 Exit codes: 0 all are in the log, 1 some were rejected or in conflict, or the server refused, 2 wrong usage,

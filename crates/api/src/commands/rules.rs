@@ -189,7 +189,7 @@ fn files(config: &Config, tenant: &Ident) -> Result<Setup, Failed> {
     setup.map_err(|wrong| mistakes(&approvals.dir, &wrong))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failed> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failed> {
     let mut bytes = Vec::new();
     // One byte more than an event may have, so that the reader reports the excess.
     let limit = BODY_BYTES_MAX as u64 + 1;

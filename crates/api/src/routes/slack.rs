@@ -7,8 +7,10 @@ use crate::{
 };
 use approvals::{
     cards::Posted,
+    outbox::review_on_card,
+    setup::Setup,
     slack::{self, Act, Click, Clicker, Comment, Connection, Interaction, Shown},
-    worker::{self, Done, Review, Worker},
+    worker::{Done, Review, Worker},
 };
 use axum::{
     Json,
@@ -124,7 +126,8 @@ impl Desk<'_> {
         if !self.is_our_card(&click.shown.approval, &click.at).await? {
             return Ok(Some(NOT_OUR_CARD.into()));
         }
-        if self.person(&click.clicker)?.is_none() {
+        let setup = self.worker.readiness().rules.known()?;
+        if person(&setup, &click.clicker).is_none() {
             return Ok(Some(not_linked(&click.clicker)));
         }
         let trigger = click.trigger_id.as_deref().unwrap_or_default();
@@ -159,13 +162,8 @@ impl Desk<'_> {
     /// Gives a review to the worker. Returns the text for the clicker, if there is one.
     async fn answer(&self, answer: &Answer<'_>) -> Result<Option<String>, Problem> {
         let Answer { clicker, shown, at, decision, comment } = *answer;
-        if !self.is_our_card(&shown.approval, at).await? {
-            let (connection, approval) = (&self.slack.name, &shown.approval);
-            tracing::warn!(%connection, %approval, "a click on a message that is not one of our cards");
-            return Ok(Some(NOT_OUR_CARD.into()));
-        }
-        let review = Review {
-            by: self.person(clicker)?,
+        let review = |setup: &Setup| Review {
+            by: person(setup, clicker),
             decision,
             via: Via::Slack,
             auth: Auth { method: Method::Slack, at: self.now },
@@ -175,11 +173,16 @@ impl Desk<'_> {
             comment: comment.map(str::to_owned),
             raw: Some(self.raw.clone()),
         };
-        let done =
-            tokio::time::timeout(REVIEW_WAIT, self.worker.commands.review(&shown.approval, review));
-        match done.await {
-            Ok(Ok(done)) => Ok(self.told(clicker, &done)),
-            Ok(Err(worker::Error::NotFound)) => Ok(Some(NOT_OUR_CARD.into())),
+        let (commands, connection) = (&self.worker.commands, &self.slack.name);
+        let is_here = |card: &Posted| card == at;
+        let done = review_on_card(commands, &shown.approval, connection, is_here, review);
+        match tokio::time::timeout(REVIEW_WAIT, done).await {
+            Ok(Ok(Some(done))) => Ok(self.told(clicker, &done)),
+            Ok(Ok(None)) => {
+                let approval = &shown.approval;
+                tracing::warn!(%connection, %approval, "a click on a message that is not one of our cards");
+                Ok(Some(NOT_OUR_CARD.into()))
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Problem::new(
                 Code::OutcomeUnknown,
@@ -202,15 +205,6 @@ impl Desk<'_> {
         }
     }
 
-    /// The one person linked to the member who clicked. `None` if there is none, or more than one.
-    fn person(&self, clicker: &Clicker) -> Result<Option<Ident>, Problem> {
-        let setup = self.worker.readiness().rules.known()?;
-        let mut linked = clicker.members().filter_map(|member| setup.by_slack(member));
-        let first = linked.next();
-        let same = linked.all(|other| Some(&other.id) == first.map(|person| &person.id));
-        Ok(first.filter(|_| same).map(|person| person.id.clone()))
-    }
-
     async fn tell(&self, click: &Click, text: &str) -> Result<(), Problem> {
         self.slack.tell(click, text).await.map_err(|error| {
             tracing::warn!(connection = %self.slack.name, %error, "the person who clicked could not be answered");
@@ -229,6 +223,14 @@ impl Desk<'_> {
             Some(why) => Some(format!("{} {page}", words::review_refused(why))),
         }
     }
+}
+
+/// The one person linked to the member who clicked. `None` if there is none, or more than one.
+fn person(setup: &Setup, clicker: &Clicker) -> Option<Ident> {
+    let mut linked = clicker.members().filter_map(|member| setup.by_slack(member));
+    let first = linked.next();
+    let same = linked.all(|other| Some(&other.id) == first.map(|person| &person.id));
+    first.filter(|_| same).map(|person| person.id.clone())
 }
 
 /// Text for a click on another message.

@@ -4,7 +4,7 @@ use super::{
     AGENTS_MAX,
     bounds::Truth,
     fields::{MapReader, NAME_RULE, is_name, language},
-    mistakes::{Mistakes, Place},
+    mistakes::{Mistake, Mistakes, Place},
     yaml::Node,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,8 @@ pub(super) struct Agents {
     spawned: BTreeMap<String, String>,
     /// Lowest first.
     tiers: Vec<String>,
+    /// Where each agent is in the file.
+    places: BTreeMap<String, Place>,
 }
 
 impl Agents {
@@ -108,9 +110,22 @@ impl Agents {
             }
             agent.spawns.push(prefix.to_owned());
         }
+        self.places.insert(id.clone(), at);
         if self.by_id.insert(id.clone(), agent).is_some() {
             mistakes.note(place, format!("two agents are called {id:?}: remove one"));
         }
+    }
+
+    /// A mistake for each tool that an agent may see and that is not known.
+    pub(super) fn unknown_tools(&self, known: impl Fn(&str) -> bool) -> Vec<Mistake> {
+        let mistakes = Mistakes::of("agents.yaml");
+        for (id, agent) in &self.by_id {
+            for tool in agent.tools.iter().filter(|tool| !known(tool)) {
+                let at = self.places.get(id).copied().unwrap_or_default();
+                mistakes.note(at, format!("{id}: tools.yaml has no tool {tool:?}"));
+            }
+        }
+        mistakes.finish()
     }
 
     /// The entry of an agent: its own, that of the agent that spawns such ids, or that of unregistered ones.
@@ -167,4 +182,37 @@ impl Agents {
             _ => Truth::Error("the tool or the agent has no tier"),
         }
     }
+
+    /// Calls `note` with id and change of each agent that differs from `after`.
+    pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
+        for (id, agent) in &after.by_id {
+            match self.by_id.get(id) {
+                None => note(id, "new".into()),
+                Some(before) if before != agent => note(id, changed(before, agent)),
+                Some(_) => {}
+            }
+        }
+        for id in self.by_id.keys().filter(|id| !after.by_id.contains_key(*id)) {
+            note(id, "removed".into());
+        }
+    }
+}
+
+fn changed(before: &Agent, after: &Agent) -> String {
+    let set = |name: &str, old: &BTreeSet<String>, new: &BTreeSet<String>| {
+        let come = new.difference(old).map(|one| format!("{name} +{one}"));
+        let gone = old.difference(new).map(|one| format!("{name} -{one}"));
+        come.chain(gone).collect::<Vec<_>>()
+    };
+    let mut texts = set("group", &before.groups, &after.groups);
+    texts.extend(set("owner", &before.owners, &after.owners));
+    texts.extend(set("tool", &before.tools, &after.tools));
+    if before.tier != after.tier {
+        let tier = |tier: &Option<String>| tier.clone().unwrap_or_else(|| "none".into());
+        texts.push(format!("tier {} → {}", tier(&before.tier), tier(&after.tier)));
+    }
+    if before.spawns != after.spawns {
+        texts.push("other ids inherit from it".into());
+    }
+    texts.join(", ")
 }

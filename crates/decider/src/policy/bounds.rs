@@ -6,6 +6,8 @@ use super::{
     yaml::Node,
 };
 
+/// Minutes of a day.
+const DAY_MINUTES: u16 = 24 * 60;
 /// Digits of a decimal before and after its point.
 const DECIMAL_DIGITS_MAX: usize = 18;
 
@@ -24,6 +26,19 @@ impl From<bool> for Truth {
 }
 
 impl Truth {
+    /// True if any part is true, else an error if any is.
+    pub(super) fn any(parts: impl Iterator<Item = Self>) -> Self {
+        let mut any = Self::False;
+        for part in parts {
+            match part {
+                Self::True => return Self::True,
+                Self::Error(_) if any == Self::False => any = part,
+                Self::Error(_) | Self::False => {}
+            }
+        }
+        any
+    }
+
     /// False if any part is false, else an error if any is.
     pub(super) fn all(parts: impl Iterator<Item = Self>) -> Self {
         let mut all = Self::True;
@@ -69,8 +84,18 @@ impl Bounds {
         if bounds == Self::default() {
             fields.wrong(fields.at, "give one of over, at_least, under and at_most");
         }
+        if bounds.are_empty() {
+            fields.wrong(fields.at, "no number is within these bounds");
+        }
         fields.finish();
         bounds
+    }
+
+    /// True if no whole number is within them.
+    pub(super) fn are_empty(&self) -> bool {
+        let low = self.over.map(|over| over + 1).max(self.at_least);
+        let high = [self.under.map(|under| under - 1), self.at_most].into_iter().flatten().min();
+        low.zip(high).is_some_and(|(low, high)| low > high)
     }
 }
 
@@ -83,11 +108,27 @@ pub(super) enum Bound<'c> {
 }
 
 impl Bound<'_> {
-    /// Moves it by one step.
-    pub(super) fn move_by(self, steps: i8) {
+    /// Its number. It is 0 afterwards.
+    pub(super) fn take(self) -> i128 {
         match self {
-            Self::Number(number, step) => *number = number.saturating_add(step * i128::from(steps)),
-            Self::Minute(minute) => *minute = minute.saturating_add_signed(steps.into()),
+            Self::Number(number, _) => std::mem::take(number),
+            Self::Minute(minute) => std::mem::take(minute).into(),
+        }
+    }
+
+    /// Moves it by one step. False if there is nothing beyond it.
+    pub(super) fn move_by(self, steps: i8) -> bool {
+        match self {
+            Self::Number(number, step) => {
+                *number = number.saturating_add(step * i128::from(steps));
+                true
+            }
+            Self::Minute(minute) => {
+                let moved = minute.saturating_add_signed(steps.into());
+                let beyond = moved == *minute || moved > DAY_MINUTES;
+                *minute = moved;
+                !beyond
+            }
         }
     }
 }

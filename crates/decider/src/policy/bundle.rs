@@ -151,6 +151,10 @@ impl Bundle {
     fn read_file(&mut self, source: &Source<'_>, mistakes: &Mistakes<'_>) {
         let kind = FileKind::of(source.path);
         if let FileKind::Unknown = kind {
+            if source.path.rsplit('.').next() == Some("yml") {
+                mistakes.note(Place { line: 1, column: 1 }, "rename it: names end with .yaml");
+                return;
+            }
             let known = "agents.yaml, tools.yaml, policies/*.yaml, lists/*.yaml and tests/*.yaml";
             mistakes.note(
                 Place { line: 1, column: 1 },

@@ -6,6 +6,7 @@ pub use mutate::{Survivor, survivors};
 
 use super::{
     bundle::{Bundle, Source},
+    clause::Clause,
     facts::{Facts, local},
     fields::{MapReader, language, text_of},
     mistakes::{Mistake, Mistakes, Place},
@@ -59,6 +60,8 @@ pub struct Coverage {
     pub not_matched: u64,
     /// It was for the call, and could not be judged.
     pub errors: u64,
+    /// It has conditions, so it can fail to match.
+    pub is_conditional: bool,
 }
 
 /// Reads all test files of a bundle.
@@ -91,8 +94,11 @@ pub fn run(bundle: &Bundle, cases: &[TestCase]) -> Vec<WrongVerdict> {
 
 /// How often the tests met each clause, by name.
 pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverage> {
-    let mut met: BTreeMap<String, Coverage> =
-        bundle.clauses().iter().map(|clause| (clause.name.clone(), Coverage::default())).collect();
+    let new = |clause: &Clause| {
+        let is_conditional = clause.when.is_some();
+        (clause.name.clone(), Coverage { is_conditional, ..Coverage::default() })
+    };
+    let mut met: BTreeMap<String, Coverage> = bundle.clauses().iter().map(new).collect();
     for case in cases {
         for explained in bundle.explain(&case.request, &case.facts(bundle)) {
             let Some(met) = met.get_mut(&explained.clause.name) else { continue };
@@ -204,6 +210,7 @@ fn read_case(
         .and_then(|node| text_of(node, "call", mistakes));
     let name = fields.words("name");
     let with = fields.fields("with");
+    let with_json = fields.fields("with_json");
     let without = fields.texts("without").unwrap_or_default();
     let own = moment(&mut fields, "now");
     let verified = fields.flag("verified").unwrap_or(false);
@@ -211,8 +218,9 @@ fn read_case(
     let shadow = verdict(&mut fields, "shadow");
     let (reason, clause) =
         (fields.text("reason").map(|(t, _)| t), fields.text("clause").map(|(t, _)| t));
-    let clauses = fields.texts("clauses").map(|names| {
-        let mut names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
+    let clauses = fields.list("clauses").map(|names| {
+        let names = names.into_iter().filter_map(|node| text_of(node, "clauses", mistakes));
+        let mut names: Vec<String> = names.map(|(name, _)| name).collect();
         names.sort_unstable_by(|a, b| a.split('/').cmp(b.split('/')));
         names
     });
@@ -226,15 +234,24 @@ fn read_case(
         return None;
     };
     let mut body = value_of(node);
+    let mut change = |pointer: &str, at, new: Option<Value<'static>>| {
+        if !set(&mut body, pointer, new) {
+            let what = "leads to nothing in the call: the object or list around it must be there";
+            mistakes.note(at, format!("{pointer:?} {what}"));
+        }
+    };
     for (pointer, at, node) in with.map(|mut with| with.rest()).unwrap_or_default() {
-        if !set(&mut body, &pointer, Some(value_of(&node))) {
-            mistakes.note(at, format!("{pointer:?} leads to nothing in the call: write a pointer such as /params/amount"));
+        change(&pointer, at, Some(value_of(&node)));
+    }
+    for (pointer, at, node) in with_json.map(|mut with| with.rest()).unwrap_or_default() {
+        let Some((text, place)) = text_of(node, "with_json", mistakes) else { continue };
+        match ledger::json::parse(text.as_bytes()) {
+            Ok(value) => change(&pointer, at, Some(owned(value))),
+            Err(error) => mistakes.note(place, format!("{text:?} is no JSON: {error}")),
         }
     }
     for (pointer, at) in without {
-        if !set(&mut body, &pointer, None) {
-            mistakes.note(at, format!("{pointer:?} leads to nothing in the call"));
-        }
+        change(&pointer, at, None);
     }
     let body = sorted(body);
     let request = Request::read(&body)
@@ -300,9 +317,10 @@ fn set(root: &mut Value<'static>, pointer: &str, new: Option<Value<'static>>) ->
     let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
     let mut at = root;
     for step in parent.split('/').skip(1) {
+        let name = unescaped(step);
         let next = match at {
             Value::Object(members) => {
-                members.iter_mut().find(|(name, _)| name == step).map(|(_, value)| value)
+                members.iter_mut().find(|(other, _)| *other == name).map(|(_, value)| value)
             }
             Value::Array(elements) => {
                 step.parse::<usize>().ok().and_then(|index| elements.get_mut(index))
@@ -312,24 +330,48 @@ fn set(root: &mut Value<'static>, pointer: &str, new: Option<Value<'static>>) ->
         let Some(next) = next else { return false };
         at = next;
     }
+    let name = unescaped(name);
     match (at, new) {
-        (Value::Object(members), None) => {
+        (Value::Object(members), new) => {
             let before = members.len();
-            members.retain(|(other, _)| other != name);
-            members.len() < before
+            members.retain(|(other, _)| *other != name);
+            let removed = members.len() < before;
+            let added = new.map(|value| members.push((name.into(), value)));
+            removed || added.is_some()
         }
-        (Value::Object(members), Some(value)) => {
-            members.retain(|(other, _)| other != name);
-            members.push((name.to_owned().into(), value));
+        (Value::Array(elements), new) => {
+            let index = name.parse::<usize>().ok().filter(|index| *index < elements.len());
+            match (index, new) {
+                (Some(index), Some(value)) => elements[index] = value,
+                (Some(index), None) => drop(elements.remove(index)),
+                (None, Some(value)) if name == "-" => elements.push(value),
+                (None, _) => return false,
+            }
             true
         }
-        (Value::Array(elements), Some(value)) => name
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| elements.get_mut(index))
-            .map(|slot| *slot = value)
-            .is_some(),
         _ => false,
+    }
+}
+
+/// A step of a JSON Pointer as it names a member.
+fn unescaped(step: &str) -> String {
+    step.replace("~1", "/").replace("~0", "~")
+}
+
+/// The same value, without its text.
+fn owned(value: Value<'_>) -> Value<'static> {
+    match value {
+        Value::Null => Value::Null,
+        Value::Bool(is) => Value::Bool(is),
+        Value::Number(number) => Value::Number(number),
+        Value::String(text) => Value::String(text.into_owned().into()),
+        Value::Array(elements) => Value::Array(elements.into_iter().map(owned).collect()),
+        Value::Object(members) => {
+            let member = |(name, value): Member<'_>| -> Member<'static> {
+                (name.into_owned().into(), owned(value))
+            };
+            Value::Object(members.into_iter().map(member).collect())
+        }
     }
 }
 

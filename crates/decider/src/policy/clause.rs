@@ -11,7 +11,10 @@ use super::{
 use data_encoding::BASE64URL_NOPAD;
 use ledger::time::Nanos;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// What a clause says when it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub enum Then {
 
 /// For whom and since when a clause is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Enforcement {
+pub(super) enum Enforcement {
     Full,
     Shadow,
     /// Until each time, the share of agents for whom it is in force, in percent. The last step has no end.
@@ -57,7 +60,7 @@ pub struct Clause {
     pub(super) when: Option<Condition>,
     pub(super) file: String,
     pub(super) at: Place,
-    enforcement: Enforcement,
+    pub(super) enforcement: Enforcement,
 }
 
 /// Keys that come with a later release.
@@ -216,6 +219,20 @@ fn obligations(mut fields: MapReader<'_>) -> BTreeMap<String, serde_json::Value>
         found.insert(name, value);
     }
     found
+}
+
+impl fmt::Display for Enforcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("in force"),
+            Self::Shadow => f.write_str("in shadow"),
+            Self::Steps(steps) => {
+                let percents: Vec<String> =
+                    steps.iter().map(|(_, percent)| format!("{percent} %")).collect();
+                write!(f, "in steps of {}", percents.join(", "))
+            }
+        }
+    }
 }
 
 impl Enforcement {

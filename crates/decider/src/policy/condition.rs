@@ -13,8 +13,9 @@ use super::{
     pointer::Pointer,
     request::Request,
     times::{Hours, Period},
-    tools::Tools,
+    tools::{Effect, Tools},
 };
+use ledger::json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A condition.
@@ -40,6 +41,8 @@ pub(super) enum Condition {
     Classes(Texts),
     ThirdParties(Texts),
     Verified,
+    /// What tools.yaml says that the action does.
+    Effect(Effect),
 }
 
 /// Tests of the values that a pointer reaches.
@@ -47,10 +50,12 @@ pub(super) enum Condition {
 pub(super) struct Param {
     at: Pointer,
     tests: Vec<Test>,
-    /// Whether the value must be there (`present`) or must not (`absent`): never an error.
+    /// Whether the value must be there (`present`) or must not (`absent`).
     presence: Option<bool>,
     /// An absent value is false instead of an error.
     optional: bool,
+    /// One of the values is enough. Otherwise every one of them counts.
+    some: Option<bool>,
 }
 
 /// An amount of money within bounds, by currency.
@@ -95,17 +100,7 @@ impl Condition {
         };
         match self {
             Self::All(parts) => Truth::all(parts.iter().map(|part| part.holds(scene))),
-            Self::Any(parts) => {
-                let mut any = Truth::False;
-                for part in parts {
-                    match part.holds(scene) {
-                        Truth::True => return Truth::True,
-                        error @ Truth::Error(_) if any == Truth::False => any = error,
-                        Truth::Error(_) | Truth::False => {}
-                    }
-                }
-                any
-            }
+            Self::Any(parts) => Truth::any(parts.iter().map(|part| part.holds(scene))),
             Self::Not(inner) => match inner.holds(scene) {
                 Truth::True => Truth::False,
                 Truth::False => Truth::True,
@@ -123,13 +118,16 @@ impl Condition {
             Self::Period(period) => period.holds(facts.now),
             Self::Chain(chain) => chain.holds(scene),
             Self::Egress(egress) => egress.holds(&request.params, lists),
-            Self::Digest(at, set) => match at.find(&request.params).map(text) {
-                None => Truth::Error("no digest there"),
-                Some(Err(why)) => Truth::Error(why),
-                Some(Ok(text)) => match digest_of(text) {
-                    None => Truth::Error("no sha256 digest at the end of the text"),
-                    Some(digest) => set.has(digest, lists),
-                },
+            Self::Digest(at, set) => {
+                let found = at.must(&request.params, "no digest there").and_then(text);
+                let digest = found.and_then(|text| {
+                    digest_of(text).ok_or("no sha256 digest at the end of the text")
+                });
+                digest.map_or_else(Truth::Error, |digest| set.has(digest, lists))
+            }
+            Self::Effect(effect) => match tools.action(&request.tool, &request.action) {
+                None => Truth::Error("tools.yaml does not list the action"),
+                Some(action) => (action.effect == *effect).into(),
             },
             Self::Tier(at_most) => {
                 let agent = agents.find(&request.agent).and_then(|agent| agent.tier.as_deref());
@@ -184,7 +182,15 @@ impl Condition {
         }
     }
 
-    /// `NamedLists` that this part itself names.
+    /// The agents and groups that this part itself names.
+    pub(super) fn agents(&self) -> Vec<&String> {
+        let Self::Chain(Chain { only, root, through, without, .. }) = self else {
+            return Vec::new();
+        };
+        [only, root, through, without].into_iter().flatten().flatten().collect()
+    }
+
+    /// The lists that this part itself names.
     pub(super) fn lists(&self) -> Vec<&str> {
         match self {
             Self::Param(param) => param.tests.iter().flat_map(Test::lists).collect(),
@@ -205,7 +211,7 @@ impl Condition {
     pub(super) fn place(&self) -> String {
         match self {
             Self::Param(param) => param.at.to_string(),
-            Self::Money(amount) => amount.minor.to_string(),
+            Self::Money(Money { minor, currency, .. }) => format!("{minor} in {currency}"),
             Self::Label(name, _) => format!("label {name}"),
             Self::Purpose(_) => "purpose".into(),
             Self::Environment(_) => "environment".into(),
@@ -219,6 +225,7 @@ impl Condition {
             Self::Classes(_) => "classes".into(),
             Self::ThirdParties(_) => "third_parties".into(),
             Self::Verified => "identity".into(),
+            Self::Effect(_) => "effect".into(),
             Self::All(_) => "all".into(),
             Self::Any(_) => "any".into(),
             Self::Not(_) => "not".into(),
@@ -238,48 +245,42 @@ fn digest_of(text: &str) -> Option<&str> {
 
 impl Param {
     fn holds(&self, scene: &Scene<'_>) -> Truth {
-        let lists = scene.lists;
-        let params = &scene.request.params;
-        let absent = || match self.presence {
-            Some(present) => (!present).into(),
-            None if self.optional => Truth::False,
-            None => Truth::Error("nothing there"),
+        let values = match self.at.reach(&scene.request.params) {
+            Ok(values) => values,
+            Err(why) => return Truth::Error(why),
         };
-        if self.at.is_many() {
-            let Some(values) = self.at.reach(params) else { return absent() };
-            return self.tested(
-                values
-                    .iter()
-                    .flat_map(|value| self.tests.iter().map(move |test| test.holds(value, lists))),
-            );
-        }
-        let Some(value) = self.at.find(params) else { return absent() };
-        self.tested(self.tests.iter().map(|test| test.holds(value, lists)))
+        let each = values.into_iter().map(|value| self.holds_for(value, scene.lists));
+        if self.some == Some(true) { Truth::any(each) } else { Truth::all(each) }
     }
 
-    fn tested(&self, tests: impl Iterator<Item = Truth>) -> Truth {
-        if self.presence == Some(false) { Truth::False } else { Truth::all(tests) }
+    fn holds_for(&self, value: Option<&Value<'_>>, lists: &NamedLists) -> Truth {
+        match (value, self.presence) {
+            (None, Some(present)) => (!present).into(),
+            (None, None) if self.optional => Truth::False,
+            (None, None) => Truth::Error("nothing there"),
+            (Some(_), Some(false)) => Truth::False,
+            (Some(value), _) => Truth::all(self.tests.iter().map(|test| test.holds(value, lists))),
+        }
+    }
+
+    /// Whether it must say if one value is enough, and does not.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        (self.at.is_many() && self.some.is_none()) || self.tests.iter().any(Test::is_each)
     }
 }
 
 impl Money {
     fn holds(&self, scene: &Scene<'_>) -> Truth {
         let params = &scene.request.params;
-        let Some(currency) = self.currency.find(params) else {
-            return Truth::Error("no currency there");
-        };
-        let currency = match text(currency) {
-            Ok(currency) => currency,
-            Err(why) => return Truth::Error(why),
-        };
-        let Some(bounds) = self.bounds.get(currency) else {
-            return Truth::Error("a currency that is not listed");
-        };
-        let Some(minor) = self.minor.find(params) else { return Truth::Error("no amount there") };
-        match integer(minor) {
-            Some(minor) if minor >= 0 => bounds.hold(minor).into(),
-            Some(_) => Truth::Error("an amount below 0"),
-            None => Truth::Error("no whole number below 2^53"),
+        let currency = self.currency.must(params, "no currency there").and_then(text);
+        let bounds = currency
+            .and_then(|currency| self.bounds.get(currency).ok_or("a currency that is not listed"));
+        let minor = self.minor.must(params, "no amount there");
+        match (bounds, minor.map(integer)) {
+            (Err(why), _) | (_, Err(why)) => Truth::Error(why),
+            (Ok(bounds), Ok(Some(minor))) if minor >= 0 => bounds.hold(minor).into(),
+            (Ok(_), Ok(Some(_))) => Truth::Error("an amount below 0"),
+            (Ok(_), Ok(None)) => Truth::Error("no whole number below 2^53"),
         }
     }
 }

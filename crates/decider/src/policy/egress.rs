@@ -6,7 +6,7 @@
 
 use super::{
     bounds::Truth,
-    fields::{MapReader, integer_of, text_of},
+    fields::{MapReader, integer_of, text_of, texts_of},
     list::NamedLists,
     param::{Texts, one_or_more, text},
     pointer::Pointer,
@@ -64,12 +64,9 @@ impl Egress {
             let at = at.and_then(|(text, place)| {
                 Pointer::new(&text).map_err(|why| mistakes.note(place, why)).ok()
             });
-            let names = methods
-                .texts("one_of")
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(name, _)| name)
-                .collect();
+            let names = methods.must("one_of", "the methods: [GET]");
+            let names = names.map(|node| texts_of(node, "one_of", mistakes)).unwrap_or_default();
+            let names = names.into_iter().map(|(name, _)| name).collect();
             methods.finish();
             at.map(|at| (at, names))
         });
@@ -78,21 +75,18 @@ impl Egress {
     }
 
     pub(super) fn holds(&self, params: &Value<'_>, lists: &NamedLists) -> Truth {
-        let method = self.method.iter().map(|(at, names)| match at.find(params).map(text) {
-            None => Truth::Error("no method there"),
-            Some(Err(why)) => Truth::Error(why),
-            Some(Ok(method)) => names.iter().any(|name| name == method).into(),
+        let method = self.method.iter().map(|(at, names)| {
+            let method = at.must(params, "no method there").and_then(text);
+            method.map_or_else(Truth::Error, |method| names.iter().any(|n| n == method).into())
         });
-        let urls =
-            self.at.iter().map(|at| match at.reach(params) {
-                None => Truth::Error("no URL there"),
-                Some(values) => Truth::all(values.into_iter().map(|value| {
-                    match text(value).and_then(UrlParts::read) {
-                        Err(why) => Truth::Error(why),
-                        Ok(address) => self.allows(&address, lists),
-                    }
-                })),
-            });
+        let url = |value: Option<&Value<'_>>| {
+            let read = value.ok_or("no URL there").and_then(text).and_then(UrlParts::read);
+            read.map_or_else(Truth::Error, |address| self.allows(&address, lists))
+        };
+        let urls = self.at.iter().map(|at| match at.reach(params) {
+            Err(why) => Truth::Error(why),
+            Ok(values) => Truth::all(values.into_iter().map(url)),
+        });
         Truth::all(method.chain(urls))
     }
 
@@ -117,7 +111,7 @@ impl Egress {
             Texts::OneOf(patterns) => {
                 patterns.iter().any(|pattern| fits_host(pattern, &address.host)).into()
             }
-            Texts::InList(_) => self.hosts.has(&address.host, lists),
+            Texts::InList(name) => lists.has_host(name, &address.host),
         };
         Truth::all([(scheme && port && path).into(), host].into_iter())
     }
@@ -132,8 +126,9 @@ fn paths(fields: &mut MapReader<'_>) -> Vec<String> {
     let paths = fields.texts("paths").unwrap_or_default();
     for (path, place) in &paths {
         let star = path.strip_suffix('*').unwrap_or(path);
-        if !path.starts_with('/') || star.contains(['*', '?', '#', '%', ';', '\\']) {
-            let what = "is no path: begin with `/`; `*` may only be its end";
+        let is_pattern = star.len() == path.len() || star.ends_with('/');
+        if !path.starts_with('/') || !is_pattern || star.contains(['*', '?', '#', '%', ';', '\\']) {
+            let what = "is no path: begin with `/`; `*` may only be its end, after a `/`";
             fields.wrong(*place, format!("{path:?} {what}"));
         }
     }
@@ -170,7 +165,7 @@ fn fits_host(pattern: &str, host: &str) -> bool {
     }
 }
 
-fn is_host_pattern(text: &str) -> bool {
+pub(super) fn is_host_pattern(text: &str) -> bool {
     is_host(text.strip_prefix("*.").unwrap_or(text))
 }
 

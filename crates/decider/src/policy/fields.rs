@@ -187,6 +187,9 @@ pub(super) fn texts_of(node: Node, name: &str, mistakes: &Mistakes<'_>) -> Vec<P
     let mut texts: Vec<Placed> = Vec::new();
     for item in list_of(node, name, mistakes).unwrap_or_default() {
         let Some((text, at)) = text_of(item, name, mistakes) else { continue };
+        if text.is_empty() {
+            mistakes.note(at, format!("{name} has an empty text: remove it"));
+        }
         if texts.iter().any(|(other, _)| *other == text) {
             mistakes.note(at, format!("{name} has {text:?} twice: remove one"));
             continue;

@@ -193,3 +193,6 @@ fn blame<'c>(condition: &'c Condition, truth: &Truth, scene: &Scene<'_>) -> Opti
         other => Some(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! `NamedLists` by name: hosts, payees, image digests.
+//! Lists by name: hosts, payees, image digests.
 
 use super::{
     ITEMS_MAX,
@@ -50,8 +50,38 @@ impl NamedLists {
             .map_or(Truth::Error("a list that is not there"), |items| items.contains(text).into())
     }
 
+    /// As [`has`](Self::has) for a host: the list may hold patterns such as `*.bank.example`.
+    pub(super) fn has_host(&self, name: &str, host: &str) -> Truth {
+        let Some(items) = self.0.get(name) else { return Truth::Error("a list that is not there") };
+        let mut parents = host.match_indices('.').map(|(at, _)| format!("*{}", &host[at..]));
+        (items.contains(host) || parents.any(|pattern| items.contains(&pattern))).into()
+    }
+
+    /// The items of a list that `fits` refuses, in order.
+    pub(super) fn misfits(&self, name: &str, fits: impl Fn(&str) -> bool) -> Vec<&String> {
+        let items = self.0.get(name).into_iter().flatten();
+        let mut found: Vec<_> = items.filter(|item| !fits(item)).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// True if there is a list of this name.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.0.contains_key(name)
+    }
+
+    /// Calls `note` with name and change of each list that differs from `after`.
+    pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
+        for (name, items) in &after.0 {
+            let nothing = HashSet::new();
+            let before = self.0.get(name).unwrap_or(&nothing);
+            let (come, gone) = (items.difference(before).count(), before.difference(items).count());
+            if come + gone > 0 {
+                note(name, format!("{come} items are new, {gone} are gone"));
+            }
+        }
+        for name in self.0.keys().filter(|name| !after.0.contains_key(*name)) {
+            note(name, "removed".into());
+        }
     }
 }

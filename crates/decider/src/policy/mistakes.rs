@@ -28,6 +28,9 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// Most mistakes of one file that are reported.
+const SHOWN_MAX: usize = 30;
+
 /// Collects the mistakes of one file while it is read.
 pub(super) struct Mistakes<'a> {
     file: &'a str,
@@ -50,6 +53,13 @@ impl<'a> Mistakes<'a> {
     pub(super) fn finish(self) -> Vec<Mistake> {
         let mut found = self.found.into_inner();
         found.sort();
+        if let Some(first_left_out) = found.get(SHOWN_MAX).cloned() {
+            let more = found.len() - SHOWN_MAX;
+            found.truncate(SHOWN_MAX);
+            let text =
+                format!("{more} more mistakes follow in this file: mend the ones above first");
+            found.push(Mistake { text, ..first_left_out });
+        }
         found
     }
 }

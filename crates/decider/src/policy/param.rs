@@ -98,7 +98,10 @@ pub(super) enum Test {
     Equals(Plain),
     Matches(Pattern),
     ContainsMatch(Pattern),
+    /// Characters of a text.
     Length(Bounds),
+    /// Elements of a list.
+    Items(Bounds),
     Each(Vec<Test>),
 }
 
@@ -115,10 +118,10 @@ impl Test {
         if let Some(bounds) = fields.fields("decimal") {
             tests.push(Self::Decimal(Bounds::read(bounds, decimal_bound)));
         }
-        if let Some(nodes) = fields.list("one_of") {
-            tests.push(Self::OneOf(
-                nodes.into_iter().filter_map(|node| Plain::read(node, mistakes)).collect(),
-            ));
+        if let Some(node) = fields.take("one_of") {
+            let values = nodes(node, "one_of", mistakes);
+            let values = values.into_iter().filter_map(|node| Plain::read(node, mistakes));
+            tests.push(Self::OneOf(values.collect()));
         }
         if let Some((name, _)) = fields.text("in_list") {
             tests.push(Self::InList(name));
@@ -135,6 +138,10 @@ impl Test {
             tests.push(Self::Length(Bounds::read(bounds, |f, name| {
                 f.integer(name).map(i128::from)
             })));
+        }
+        if let Some(bounds) = fields.fields("items") {
+            tests
+                .push(Self::Items(Bounds::read(bounds, |f, name| f.integer(name).map(i128::from))));
         }
         if let Some(mut each) = fields.fields("each") {
             let inner = Self::read(&mut each);
@@ -179,12 +186,13 @@ impl Test {
             Self::Matches(pattern) | Self::ContainsMatch(pattern) => {
                 text(value).map_or_else(Truth::Error, |text| pattern.fits(text).into())
             }
-            Self::Length(bounds) => match value {
-                Value::String(_) => text(value).map_or_else(Truth::Error, |text| {
-                    bounds.hold(text.chars().count() as i128).into()
-                }),
+            Self::Length(bounds) => {
+                let length = text(value).map(|text| text.chars().count());
+                length.map_or_else(Truth::Error, |length| bounds.hold(length as i128).into())
+            }
+            Self::Items(bounds) => match value {
                 Value::Array(elements) => bounds.hold(elements.len() as i128).into(),
-                _ => Truth::Error("neither a text nor a list"),
+                _ => Truth::Error("no list"),
             },
             Self::Each(tests) => match value {
                 Value::Array(elements) => {
@@ -198,10 +206,17 @@ impl Test {
         }
     }
 
+    /// True for the test of every element.
+    pub(super) fn is_each(&self) -> bool {
+        matches!(self, Self::Each(_))
+    }
+
     /// Each bound of it, with its name.
     pub(super) fn each_bound(&mut self, visit: &mut dyn FnMut(Bound<'_>, &'static str)) {
         match self {
-            Self::Integer(bounds) | Self::Length(bounds) => bounds.each(1, visit),
+            Self::Integer(bounds) | Self::Length(bounds) | Self::Items(bounds) => {
+                bounds.each(1, visit);
+            }
             Self::Decimal(bounds) => bounds.each(DECIMAL_STEP, visit),
             Self::Each(tests) => tests.iter_mut().for_each(|test| test.each_bound(visit)),
             _ => {}

@@ -48,38 +48,58 @@ impl Pointer {
         self.steps.contains(&Step::Each)
     }
 
-    /// The values that it reaches. `None` where a member is absent, `*` meets no array, or it reaches too many.
-    /// `null` counts as absent.
-    pub(super) fn reach<'v, 'a>(&self, root: &'v Value<'a>) -> Option<Vec<&'v Value<'a>>> {
-        let mut found = vec![root];
+    /// The values that it reaches, in order; `None` for each place where a member is absent or `null`.
+    ///
+    /// Errors: a step meets a value of another type, or it reaches too many.
+    pub(super) fn reach<'v, 'a>(
+        &self,
+        root: &'v Value<'a>,
+    ) -> Result<Vec<Option<&'v Value<'a>>>, &'static str> {
+        let mut found = vec![Some(root)];
         for step in &self.steps {
             let mut next = Vec::with_capacity(found.len());
             for value in found {
                 match (step, value) {
-                    (Step::Each, Value::Array(elements)) => next.extend(elements),
-                    (Step::Member(name), Value::Object(_)) => next.push(value.get(name)?),
-                    (Step::Member(name), Value::Array(elements)) => {
-                        next.push(elements.get(index(name)?)?);
+                    (_, None | Some(Value::Null)) => next.push(None),
+                    (Step::Each, Some(Value::Array(elements))) => {
+                        next.extend(elements.iter().map(Some));
                     }
-                    _ => return None,
+                    (Step::Member(name), Some(object @ Value::Object(_))) => {
+                        next.push(object.get(name));
+                    }
+                    (Step::Member(name), Some(Value::Array(elements))) => {
+                        next.push(index(name).and_then(|index| elements.get(index)));
+                    }
+                    (Step::Each, Some(_)) => return Err("no list where the pointer has `*`"),
+                    (Step::Member(_), Some(_)) => return Err("no object on the way"),
                 }
             }
             if next.len() > REACHED_MAX {
-                return None;
+                return Err("more than 10,000 values");
             }
             found = next;
         }
-        (!found.contains(&&Value::Null)).then_some(found)
+        let there = |value: &&Value<'_>| **value != Value::Null;
+        Ok(found.into_iter().map(|value| value.filter(there)).collect())
     }
 
     /// The one value of a pointer without `*`. `None` if it is absent or `null`.
-    pub(super) fn find<'v, 'a>(&self, root: &'v Value<'a>) -> Option<&'v Value<'a>> {
-        let found = self.steps.iter().try_fold(root, |value, step| match (step, value) {
-            (Step::Member(name), Value::Object(_)) => value.get(name),
-            (Step::Member(name), Value::Array(elements)) => elements.get(index(name)?),
-            _ => None,
-        });
-        found.filter(|value| **value != Value::Null)
+    ///
+    /// Errors: as [`reach`](Self::reach).
+    pub(super) fn find<'v, 'a>(
+        &self,
+        root: &'v Value<'a>,
+    ) -> Result<Option<&'v Value<'a>>, &'static str> {
+        Ok(self.reach(root)?.into_iter().next().flatten())
+    }
+
+    /// The one value, which must be there.
+    pub(super) fn must<'v, 'a>(
+        &self,
+        root: &'v Value<'a>,
+        absent: &'static str,
+    ) -> Result<&'v Value<'a>, &'static str> {
+        self.find(root)?.ok_or(absent)
     }
 }
 
@@ -114,30 +134,35 @@ fn index(token: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn check(pointer: &str, json: &str, expected: Option<&str>) {
+    fn check(pointer: &str, json: &str, expected: Result<&str, ()>) {
         let root = ledger::json::parse(json.as_bytes()).unwrap();
-        let found = Pointer::new(pointer).unwrap().reach(&root).map(|values| {
-            let texts = values
-                .into_iter()
-                .map(|v| String::from_utf8(ledger::canonical::to_vec(v)).unwrap());
-            texts.collect::<Vec<_>>().join(" ")
-        });
-        assert_eq!(found.as_deref(), expected, "{pointer} in {json}");
+        let text = |value: Option<&Value<'_>>| {
+            value.map_or("-".into(), |v| String::from_utf8(ledger::canonical::to_vec(v)).unwrap())
+        };
+        let found = Pointer::new(pointer).unwrap().reach(&root);
+        let found = found.map(|all| all.into_iter().map(text).collect::<Vec<_>>().join(" "));
+        assert_eq!(found.as_deref().map_err(|_| ()), expected, "{pointer} in {json}");
     }
 
     #[test]
     fn pointers_reach_members_elements_and_each() {
-        check("/a", r#"{"a":1}"#, Some("1"));
-        check("/a/1", r#"{"a":[1,2]}"#, Some("2"));
-        check("/a/01", r#"{"a":[1,2]}"#, None);
-        check("/a/*/b", r#"{"a":[{"b":1},{"b":2}]}"#, Some("1 2"));
-        check("/a/*/b", r#"{"a":[{"b":1},{}]}"#, None);
-        check("/a/*", r#"{"a":[]}"#, Some(""));
-        check("/a/*", r#"{"a":{"b":1}}"#, None);
-        check("/a", r#"{"a":null}"#, None);
-        check("/a", r"{}", None);
-        check("/", r#"{"":1}"#, Some("1"));
-        check("/x~1y/m~0n", r#"{"x/y":{"m~n":3}}"#, Some("3"));
+        check("/a", r#"{"a":1}"#, Ok("1"));
+        check("/a/1", r#"{"a":[1,2]}"#, Ok("2"));
+        check("/a/01", r#"{"a":[1,2]}"#, Ok("-"));
+        check("/a/*/b", r#"{"a":[{"b":1},{"b":2}]}"#, Ok("1 2"));
+        check("/a/*/b", r#"{"a":[{"b":1},{},{"b":null}]}"#, Ok("1 - -"));
+        check("/a/*", r#"{"a":[]}"#, Ok(""));
+        check("/a/*", r#"{"a":[null,1]}"#, Ok("- 1"));
+        check("/a/*", r#"{"a":{"b":1}}"#, Err(()));
+        check("/a/*", r#"{"a":"b"}"#, Err(()));
+        check("/a/b", r#"{"a":"b"}"#, Err(()));
+        check("/a/*/b", "{}", Ok("-"));
+        check("/a", r#"{"a":null}"#, Ok("-"));
+        check("/a", "{}", Ok("-"));
+        check("/", r#"{"":1}"#, Ok("1"));
+        check("/x~1y/m~0n", r#"{"x/y":{"m~n":3}}"#, Ok("3"));
+        let many = format!(r#"{{"a":[{}]}}"#, vec!["1"; REACHED_MAX + 1].join(","));
+        check("/a/*", &many, Err(()));
     }
 
     #[test]

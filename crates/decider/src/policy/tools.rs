@@ -19,6 +19,17 @@ pub(super) enum Effect {
     Write,
 }
 
+impl Effect {
+    /// By its name in files.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        match word {
+            "read" => Some(Self::Read),
+            "write" => Some(Self::Write),
+            _ => None,
+        }
+    }
+}
+
 /// An action of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Action {
@@ -106,6 +117,20 @@ impl Tools {
         names.unwrap_or_default().join(", ")
     }
 
+    /// Calls `note` with name and change of each tool that differs from `after`.
+    pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
+        for (name, tool) in &after.0 {
+            match self.0.get(name) {
+                None => note(name, "new".into()),
+                Some(before) if before != tool => note(name, changed(before, tool)),
+                Some(_) => {}
+            }
+        }
+        for name in self.0.keys().filter(|name| !after.0.contains_key(*name)) {
+            note(name, "removed".into());
+        }
+    }
+
     /// The names of all tools, for hints.
     pub(super) fn names(&self) -> String {
         self.0.keys().cloned().collect::<Vec<_>>().join(", ")
@@ -121,13 +146,12 @@ impl Tool {
         let effect = fields
             .must("effect", "read or write")
             .and_then(|node| text_of(node, "effect", mistakes));
-        let effect = effect.and_then(|(effect, at)| match &*effect {
-            "read" => Some(Effect::Read),
-            "write" => Some(Effect::Write),
-            _ => {
+        let effect = effect.and_then(|(word, at)| {
+            let effect = Effect::of(&word);
+            if effect.is_none() {
                 mistakes.note(at, "effect is read or write");
-                None
             }
+            effect
         });
         let schema = fields.text("schema").map(|(digest, at)| {
             let hex = digest.strip_prefix("sha256:").unwrap_or_default();
@@ -152,6 +176,28 @@ impl Tool {
             mistakes.note(at, format!("two actions are called {name:?}: remove one"));
         }
     }
+}
+
+fn changed(before: &Tool, after: &Tool) -> String {
+    let mut texts = Vec::new();
+    for (name, action) in &after.actions {
+        match before.actions.get(name) {
+            None => texts.push(format!("action {name} is new")),
+            Some(before) if before.schema != action.schema => {
+                texts.push(format!("action {name} has another schema"));
+            }
+            Some(before) if before.effect != action.effect => {
+                texts.push(format!("action {name} has another effect"));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before.actions.keys().filter(|name| !after.actions.contains_key(*name));
+    texts.extend(gone.map(|name| format!("action {name} is gone")));
+    if before.tier != after.tier {
+        texts.push("another tier".into());
+    }
+    texts.join(", ")
 }
 
 fn is_tool_name(text: &str) -> bool {

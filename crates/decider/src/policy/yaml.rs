@@ -85,7 +85,9 @@ impl<'a> Reader<'a, '_> {
             Ok((event, span)) => Some((event, mark(span))),
             Err(error) => {
                 let at = Place { line: error.marker().line(), column: error.marker().col() + 1 };
-                self.wrong(at, format!("not YAML: {}", error.info()));
+                let why = error.info();
+                let why = if why.contains("recursion") { "nested too deep" } else { why };
+                self.wrong(at, format!("not YAML: {why}"));
                 None
             }
         }
@@ -231,7 +233,7 @@ impl Yaml {
         if WORDS.contains(&&*lower) || lower == "true" || lower == "false" {
             let shown = if text.is_empty() { "nothing" } else { text };
             return Err(format!(
-                "{shown}: readers of YAML disagree about it. Write true or false, a text in quotes, or remove the key"
+                "{shown}: readers of YAML disagree about it. Put it in quotes if it is a text; else write true or false, or remove the key"
             ));
         }
         let begins = digits.trim_start_matches(['.', '+']);

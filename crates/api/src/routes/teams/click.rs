@@ -4,7 +4,8 @@ use crate::app::App;
 use approvals::{
     cards::Posted,
     history::Approval,
-    setup::TeamsMember,
+    outbox::review_on_card,
+    setup::{Setup, TeamsMember},
     teams::{
         Connection,
         card::{self, View},
@@ -122,10 +123,11 @@ impl Incoming<'_> {
     }
 
     async fn review(&self, click: Click) -> Result<Response, Trouble> {
-        let (worker, _) = self.card_of(&click.shown).await?;
-        let by = person(&worker, &click.shown.by)?;
-        let review = Review {
-            by,
+        let worker = self.app.worker(&self.bot.tenant).ok_or(Trouble::NotOurs)?;
+        let shown = &click.shown;
+        let is_here = |card: &Posted| inbound::is_card(card, &shown.conversation, &shown.message);
+        let review = |setup: &Setup| Review {
+            by: person(setup, &shown.by),
             decision: click.decision,
             via: Via::Teams,
             auth: Auth { method: Method::Teams, at: worker.readiness().clocks.now() },
@@ -135,7 +137,10 @@ impl Incoming<'_> {
             comment: click.comment,
             raw: String::from_utf8(self.raw.to_vec()).ok(),
         };
-        let done = worker.commands.review(&click.shown.approval, review).await?;
+        let connection = &self.bot.name;
+        let done =
+            review_on_card(&worker.commands, &shown.approval, connection, is_here, review).await?;
+        let done = done.ok_or(Trouble::NotOurs)?;
         let note = done.refused.map(|refusal| note(refusal, &click.shown.by));
         let shown = Self::show(&worker, &done.approval, &click.shown.by, note.as_deref());
         // The review was recorded or refused, whatever happened to the card.
@@ -150,8 +155,8 @@ impl Incoming<'_> {
         note: Option<&str>,
     ) -> Result<Response, Trouble> {
         let (card, _) = worker.cards().card(approval)?;
-        let asked =
-            person(worker, by)?.is_some_and(|person| worker.lists.may_review(&person, approval));
+        let setup = worker.readiness().rules.known()?;
+        let asked = person(&setup, by).is_some_and(|who| worker.lists.may_review(&who, approval));
         let members: Vec<String> = by.member.clone().into_iter().collect();
         let drawn = if asked {
             card::full(&card, &View { members: &members, buttons: true, note })
@@ -166,9 +171,9 @@ fn answer(card: &Value) -> Value {
     json!({"statusCode": 200, "type": card::CONTENT_TYPE, "value": card})
 }
 
-fn person(worker: &Worker, by: &Clicker) -> Result<Option<Ident>, Trouble> {
+fn person(setup: &Setup, by: &Clicker) -> Option<Ident> {
     let member = TeamsMember { directory: by.directory.clone(), object: by.object.clone() };
-    Ok(worker.readiness().rules.known()?.by_teams(&member).map(|person| person.id.clone()))
+    setup.by_teams(&member).map(|person| person.id.clone())
 }
 
 /// What a refusal means for this person, and what to do.

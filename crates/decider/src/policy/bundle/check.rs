@@ -4,12 +4,16 @@ use super::Bundle;
 use crate::policy::{
     clause::{Clause, Then},
     condition::Condition,
+    egress::is_host_pattern,
     mistakes::{Mistake, Mistakes},
 };
+/// Most items of a list that are named in hints.
+const HINTS_MAX: usize = 5;
+
 impl Bundle {
     /// What clauses name must be there.
     pub(super) fn check(&self) -> Vec<Mistake> {
-        let mut found = Vec::new();
+        let mut found = self.agents.unknown_tools(|tool| self.tools.knows(tool));
         for clause in &self.clauses {
             let mistakes = Mistakes::of(&clause.file);
             self.check_clause(clause, |text| {
@@ -49,6 +53,23 @@ impl Bundle {
         when.walk(&mut |part| {
             for list in part.lists().into_iter().filter(|list| !self.lists.knows(list)) {
                 note(format!("there is no list {list:?}: add lists/{list}.yaml"));
+            }
+            for who in part.agents().into_iter().filter(|who| !self.agents.knows(who)) {
+                note(format!("the chain names {who:?}, which is no agent or group of agents.yaml"));
+            }
+            if let Condition::Egress(egress) = part
+                && let Some(list) = egress.list()
+            {
+                for item in self.lists.misfits(list, is_host_pattern).into_iter().take(HINTS_MAX) {
+                    note(format!("the list {list} names hosts, and {item:?} is none: write api.example.eu or *.bank.example"));
+                }
+            }
+            if let Condition::Param(param) = part
+                && clause.then != Then::Allow
+                && param.is_ambiguous()
+            {
+                let what = "say `some: true` (one value is enough) or `some: false` (every value) beside the tests";
+                note(format!("{}: in a clause that restricts, {what}; instead of `each` write a pointer that ends with /*", part.place()));
             }
             if let Condition::Tier(Some(tier)) = part
                 && !self.agents.has_tier(tier)

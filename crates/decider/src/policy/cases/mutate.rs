@@ -47,18 +47,21 @@ pub fn survivors(
         let Some(when) = &original.when else { continue };
         for nth in 0..bounds(when) {
             for step in [-1, 1] {
-                let mut moved = when.clone();
-                let (mut count, mut change) = (0, String::new());
-                moved.each_bound(&mut |bound, name| {
+                let mut other = when.clone();
+                let (mut count, mut change, mut moves) = (0, String::new(), false);
+                other.each_bound(&mut |bound, name| {
                     if count == nth {
-                        bound.move_by(step);
+                        moves = bound.move_by(step);
                         change =
                             format!("{name} is one {}", if step < 0 { "less" } else { "more" });
                     }
                     count += 1;
                 });
-                changed.clauses[at].when = Some(moved);
-                attempt(&changed, change);
+                changed.clauses[at].when = Some(other);
+                // A bound at the begin or end of the day has nothing beyond it.
+                if moves {
+                    attempt(&changed, change);
+                }
             }
         }
         changed.clauses[at].when.clone_from(&original.when);

@@ -135,3 +135,101 @@ fn all_mistakes_are_found_at_once_with_their_places() {
         ],
     );
 }
+
+/// The changes from the policy to the policy with `old` replaced by `new`.
+fn check_diff(old: &str, new: &str, expected: &[&str]) {
+    assert!(POLICY.contains(old), "{old}");
+    let (before, after) = (bundle(POLICY).unwrap(), bundle(&POLICY.replacen(old, new, 1)).unwrap());
+    let changes = crate::policy::diff(&before, &after);
+    let told: Vec<String> = changes
+        .iter()
+        .map(|c| format!("{}: {}: {}", c.what, c.text, c.consequence.as_str()))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+/// Each of these says something that nobody can mean.
+#[test]
+fn what_can_not_be_meant_is_a_mistake() {
+    let clause = |rest: &str| {
+        format!("language: 1\npolicy: p\nclauses:\n  - {{id: a, tool: payments, {rest}}}\n")
+    };
+    for (rest, says) in [
+        ("then: deny, when: {params: {/to/*: {equals: x}}}", "some: true"),
+        ("then: approval_needed, when: {params: {/to: {each: {equals: x}}}}", "some: true"),
+        ("then: deny, when: {chain: {through: [\"@plannres\"]}}", "no agent or group"),
+        ("then: deny, when: {chain: {through: [planer-bot]}}", "no agent or group"),
+        ("then: deny, when: {params: {/a: {integer: {over: 5, under: 6}}}}", "no number"),
+        (
+            "then: deny, when: {amount: {minor: /a, currency: /c, over: {EUR: 9}, at_most: {EUR: 9}}}",
+            "no amount in EUR",
+        ),
+        ("then: deny, when: {params: {/a: {one_of: []}}}", "one_of is empty"),
+        ("then: deny, when: {region: [\"\"]}", "empty text"),
+        (
+            "then: deny, when: {egress: {at: [/u], hosts: [a.example], methods: {at: /m}}}",
+            "add one_of",
+        ),
+        (
+            "then: deny, when: {egress: {at: [/u], hosts: [a.example], paths: [\"/v1*\"]}}",
+            "after a `/`",
+        ),
+        ("then: deny, when: {params: {/a: {equals: x, some: true}}}", "for pointers with `*`"),
+        ("then: deny, when: {history: {}}", "not in this release"),
+    ] {
+        let found = bundle(&clause(rest)).err().unwrap_or_default();
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|told| told.contains(says)), "{rest}: {told:?}");
+    }
+}
+
+#[test]
+fn a_reviewer_reads_what_changes_and_what_it_does() {
+    check_diff("large", "large", &[]);
+    check_diff(
+        "at_most: {EUR: 5000000,",
+        "at_most: {EUR: 10000000,",
+        &["payments/large: at_most EUR 5,000,000 → 10,000,000: more is allowed"],
+    );
+    check_diff(
+        "over: {EUR: 500000, USD: 550000}, ",
+        "over: {EUR: 600000, USD: 550000}, ",
+        &["payments/large: over EUR 500,000 → 600,000: less is allowed"],
+    );
+    check_diff(
+        "      params: {/reference: {matches: \"INV-[0-9]{6}\"}}\n",
+        "",
+        &["payments/small: conditions are gone: /reference: more is allowed"],
+    );
+    check_diff(
+        "INV-[0-9]{6}",
+        "INV-.*",
+        &["payments/small: other conditions: was /reference; is /reference: read it"],
+    );
+    check_diff(
+        "then: approval_needed",
+        "then: allow",
+        &[
+            "payments/large: was: ask people for payout, transfer of payments by @finance-bots, on conditions; is: allow payout, \
+           transfer of payments by @finance-bots, on conditions: more is allowed",
+        ],
+    );
+    check_diff(
+        "actions: [transfer, payout]",
+        "actions: [transfer]",
+        &["payments/small: actions: payout is gone: less is allowed"],
+    );
+    check_diff(
+        "    when: {chain: {through: [planner-bot]}}\n    then: deny",
+        "    when: {chain: {through: [planner-bot]}}\n    enforcement: {shadow: true}\n    then: deny",
+        &["payments/planner-never-pays: enforcement: was in force, is in shadow: read it"],
+    );
+    check_diff(
+        "id: planner-never-pays",
+        "id: no-planner",
+        &[
+            "payments/planner-never-pays: removed: deny every action of payments by every agent, on conditions: more is allowed",
+            "payments/no-planner: new: deny every action of payments by every agent, on conditions: less is allowed",
+        ],
+    );
+}

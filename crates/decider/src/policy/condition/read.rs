@@ -10,6 +10,7 @@ use crate::policy::{
     param::{Test, Texts, nodes},
     pointer::Pointer,
     times::{Hours, Period},
+    tools::Effect,
     yaml::{Node, Yaml},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,11 +23,6 @@ impl Condition {
     pub(in crate::policy) fn read(node: Node, name: &str, mistakes: &Mistakes<'_>) -> Option<Self> {
         let mut fields = MapReader::of(node, name, mistakes)?;
         let (at, empty) = (fields.at, fields.is_empty());
-        for later in LATER {
-            if let Some(node) = fields.take(later) {
-                fields.wrong(node.at, format!("{later} is not in this release"));
-            }
-        }
         let mut parts = Vec::new();
         parts.extend(fields.fields("amount").and_then(Money::read).map(Self::Money));
         if let Some(params) = fields.fields("params") {
@@ -68,6 +64,18 @@ impl Condition {
                 .and_then(|node| Self::read(node, "not", mistakes))
                 .map(|inner| Self::Not(Box::new(inner))),
         );
+        parts.extend(fields.text("effect").and_then(|(word, at)| {
+            let effect = Effect::of(&word);
+            if effect.is_none() {
+                mistakes.note(at, "effect is read or write");
+            }
+            effect.map(Self::Effect)
+        }));
+        for later in LATER {
+            if let Some(node) = fields.take(later) {
+                fields.wrong(node.at, format!("{later} is not in this release"));
+            }
+        }
         if empty {
             fields.wrong(at, format!("{name} has no condition: add one, or remove {name}"));
         }
@@ -137,18 +145,19 @@ impl Param {
     fn read_each(mut fields: MapReader<'_>) -> Vec<Self> {
         let mistakes = fields.mistakes;
         let mut params = Vec::new();
-        for (text, at, node) in fields.rest() {
-            let pointer = Pointer::new(&text).map_err(|why| mistakes.note(at, why));
+        for (text, place, node) in fields.rest() {
+            let pointer = Pointer::new(&text).map_err(|why| mistakes.note(place, why));
             let Some(mut fields) = MapReader::of(node, &text, mistakes) else { continue };
             let tests = Test::read(&mut fields);
             let (present, absent) = (fields.flag("present"), fields.flag("absent"));
             let optional = fields.flag("optional").unwrap_or(false);
+            let some = fields.flag("some");
             let presence = present.or(absent.map(|absent| !absent));
             if present.is_some() && absent.is_some() {
                 fields.wrong(fields.at, "give present or absent, not both");
             }
             if tests.is_empty() && presence.is_none() {
-                fields.wrong(fields.at, "add a test: integer, decimal, one_of, in_list, equals, matches, contains_match, length, each, present or absent");
+                fields.wrong(fields.at, "add a test: integer, decimal, one_of, in_list, equals, matches, contains_match, length, items, each, present or absent");
             }
             if presence == Some(false) && !tests.is_empty() {
                 fields.wrong(
@@ -158,7 +167,10 @@ impl Param {
             }
             fields.finish();
             if let Ok(at) = pointer {
-                params.push(Self { at, tests, presence, optional });
+                if some.is_some() && !at.is_many() {
+                    mistakes.note(place, "some is for pointers with `*`");
+                }
+                params.push(Self { at, tests, presence, optional, some });
             }
         }
         params
@@ -203,6 +215,10 @@ impl Money {
                     format!("{name} lists no {missing}, which another bound lists: add it"),
                 );
             }
+        }
+        for currency in bounds.iter().filter(|(_, bounds)| bounds.are_empty()).map(|(name, _)| name)
+        {
+            fields.wrong(fields.at, format!("no amount in {currency} is within these bounds"));
         }
         fields.finish();
         Some(Self { minor: minor?.0, currency: currency?.0, bounds })

@@ -1,0 +1,329 @@
+//! `countersign policy …`: reads a folder of policies, tests it, and says what it means. No server is needed.
+
+use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed};
+use crate::{
+    cli::{Folder, PolicyCommand},
+    config::EXIT_CONFIG,
+    terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
+};
+use decider::policy::{
+    self, Bundle, Change, ClauseTruth, Consequence, FILE_BYTES_MAX, FILES_MAX, Facts, Judgement,
+    Mistake, Request, Source,
+    cases::{self, Coverage, Survivor, TestCase, WrongVerdict},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use ledger::{clock, json as strict, time::Nanos};
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+/// Deepest folder below the tenant's.
+const DEPTH_MAX: usize = 4;
+
+/// The files of a folder, by their path below it.
+struct Files(Vec<(String, Vec<u8>)>);
+
+/// Runs one of them.
+pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
+    match command {
+        PolicyCommand::Check { folder } => check(folder),
+        PolicyCommand::Test { folder, mutate } => test(folder, *mutate),
+        PolicyCommand::Build { folder } => build(folder),
+        PolicyCommand::Diff { before, folder } => {
+            let (before, after) =
+                (Files::read(before)?.bundle()?, Files::read(&folder.folder)?.bundle()?);
+            tell_changes(&policy::diff(&before, &after), folder.json);
+            Ok(())
+        }
+        PolicyCommand::Explain { folder, call, at, verified } => {
+            explain(folder, call, at.as_deref(), *verified)
+        }
+    }
+}
+
+impl Files {
+    /// Reads every YAML file below a folder. Links are not followed.
+    fn read(folder: &Path) -> Result<Self, Failed> {
+        let mut files = Self(Vec::new());
+        files.read_below(folder, "", 0).map_err(|error| {
+            Failed::new(EXIT_UNREADABLE, format!("{}: {error}", folder.display()))
+        })?;
+        Ok(files)
+    }
+
+    fn read_below(&mut self, folder: &Path, prefix: &str, depth: usize) -> io::Result<()> {
+        let mut found: Vec<PathBuf> =
+            std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        found.sort();
+        for path in found {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let kind = path.symlink_metadata()?.file_type();
+            let below = format!("{prefix}{name}");
+            if name.starts_with('.') {
+                continue;
+            }
+            if kind.is_dir() && depth < DEPTH_MAX {
+                self.read_below(&path, &format!("{below}/"), depth + 1)?;
+            }
+            let is_yaml = [".yaml", ".yml"].iter().any(|end| name.ends_with(end));
+            if !kind.is_file() || !is_yaml {
+                continue;
+            }
+            if self.0.len() > FILES_MAX {
+                return Err(io::Error::other(format!(
+                    "more than {FILES_MAX} files: name the folder of one tenant"
+                )));
+            }
+            // One byte more than a file may have: the reader says that it is too long.
+            let mut bytes = Vec::new();
+            File::open(&path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+            self.0.push((below, bytes));
+        }
+        Ok(())
+    }
+
+    fn sources(&self) -> Vec<Source<'_>> {
+        self.0.iter().map(|(path, bytes)| Source { path, bytes }).collect()
+    }
+
+    /// Errors: every mistake, a line each.
+    fn bundle(&self) -> Result<Bundle, Failed> {
+        Bundle::read(&self.sources()).map_err(|mistakes| mistaken(&mistakes))
+    }
+}
+
+fn mistaken(mistakes: &[Mistake]) -> Failed {
+    let lines = mistakes.iter().map(|mistake| format!("\n{mistake}"));
+    Failed::new(EXIT_CONFIG, format!("{}:{}", counted(mistakes.len()), lines.collect::<String>()))
+}
+
+fn counted(mistakes: usize) -> String {
+    if mistakes == 1 { "1 mistake".into() } else { format!("{mistakes} mistakes") }
+}
+
+fn in_json(mistakes: &[Mistake]) -> Value {
+    let one = |Mistake { file, line, column, text }: &Mistake| json!({"file": file, "line": line, "column": column, "text": text});
+    mistakes.iter().map(one).collect()
+}
+
+fn check(folder: &Folder) -> Result<(), Failed> {
+    let files = Files::read(&folder.folder)?;
+    let (bundle, cases) = (Bundle::read(&files.sources()), cases::read(&files.sources()));
+    let mut mistakes = bundle.as_ref().err().cloned().unwrap_or_default();
+    mistakes.extend(cases.as_ref().err().cloned().unwrap_or_default());
+    let warnings = bundle.as_ref().map(Bundle::warnings).unwrap_or_default();
+    if folder.json {
+        say_json(&json!({"mistakes": in_json(&mistakes), "warnings": in_json(&warnings)}));
+    }
+    if !mistakes.is_empty() {
+        return Err(if folder.json {
+            Failed::new(EXIT_CONFIG, counted(mistakes.len()))
+        } else {
+            mistaken(&mistakes)
+        });
+    }
+    if !folder.json {
+        for warning in &warnings {
+            warn(&format!("{} {}", strong("warning:"), harmless(&warning.to_string())));
+        }
+        let clauses = bundle.map(|bundle| bundle.clauses().len()).unwrap_or_default();
+        say(&format!(
+            "{}: {clauses} clauses, {} tests",
+            good("no mistakes"),
+            cases.map(|c| c.len()).unwrap_or_default()
+        ));
+    }
+    Ok(())
+}
+
+fn test(folder: &Folder, mutate: bool) -> Result<(), Failed> {
+    let files = Files::read(&folder.folder)?;
+    let bundle = files.bundle()?;
+    let cases = cases::read(&files.sources()).map_err(|mistakes| mistaken(&mistakes))?;
+    let failures = cases::run(&bundle, &cases);
+    let coverage = cases::coverage(&bundle, &cases);
+    let survivors =
+        if mutate && failures.is_empty() { mutants(&bundle, &cases) } else { Vec::new() };
+    if folder.json {
+        let met = |met: &Coverage| json!({"matched": met.matched, "not_matched": met.not_matched, "errors": met.errors});
+        let coverage: Value = coverage
+            .iter()
+            .map(|(name, m)| (name.clone(), met(m)))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let failed: Vec<Value> = failures.iter().map(|f| json!({"name": f.name, "mistake": in_json(std::slice::from_ref(&f.mistake))[0]})).collect();
+        let left: Vec<Value> =
+            survivors.iter().map(|s| json!({"clause": s.clause, "change": s.change})).collect();
+        say_json(
+            &json!({"tests": cases.len(), "failed": failed, "coverage": coverage, "unnoticed": left}),
+        );
+    } else {
+        tell_tests(
+            &cases,
+            &failures,
+            &coverage.into_iter().collect::<Vec<_>>(),
+            &survivors,
+            mutate,
+        );
+    }
+    match (failures.len(), survivors.len()) {
+        (0, 0) => Ok(()),
+        (0, left) => Err(Failed::new(EXIT_FAILED, format!("changes that no test notices: {left}"))),
+        (failed, _) => Err(Failed::new(EXIT_FAILED, format!("tests that fail: {failed}"))),
+    }
+}
+
+fn mutants(bundle: &Bundle, cases: &[TestCase]) -> Vec<Survivor> {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} changes");
+    bar.set_style(style.expect("a template of ours"));
+    let survivors = cases::survivors(bundle, cases, |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    survivors
+}
+
+fn tell_tests(
+    cases: &[TestCase],
+    failures: &[WrongVerdict],
+    coverage: &[(String, Coverage)],
+    survivors: &[Survivor],
+    mutate: bool,
+) {
+    for failure in failures {
+        say(&format!("{} {}", bad("failed"), harmless(&failure.mistake.to_string())));
+    }
+    let width = coverage.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    say(&dim(&format!("{:width$}  matched  not matched  errors", "clause")));
+    for (name, met) in coverage {
+        let line =
+            format!("{name:width$}  {:7}  {:11}  {:6}", met.matched, met.not_matched, met.errors);
+        let hint = match (met.matched, met.not_matched) {
+            (0, _) => "  no test matches it",
+            (_, 0) if met.is_conditional => "  no test shows what it leaves out",
+            _ => "",
+        };
+        say(&format!("{line}{}", bad(hint)));
+    }
+    for Survivor { clause, change } in survivors {
+        say(&format!(
+            "{} {clause}: {change}: add a test that shows the difference",
+            bad("unnoticed")
+        ));
+    }
+    let passed = cases.len() - failures.len();
+    let noticed = if mutate && failures.is_empty() && survivors.is_empty() {
+        ", and notice every change"
+    } else {
+        ""
+    };
+    let summary = format!("{passed} of {} tests pass{noticed}", cases.len());
+    say(&if failures.is_empty() && survivors.is_empty() { good(&summary) } else { summary });
+}
+
+fn build(folder: &Folder) -> Result<(), Failed> {
+    let bundle = Files::read(&folder.folder)?.bundle()?;
+    if folder.json {
+        say_json(&json!({"digest": bundle.digest(), "parts": bundle.parts()}));
+        return Ok(());
+    }
+    for part in bundle.parts() {
+        say(&format!("{}  {}", dim(&part.sha256), harmless(&part.path)));
+    }
+    say(&format!("{}  the bundle", strong(bundle.digest())));
+    Ok(())
+}
+
+fn tell_changes(changes: &[Change], as_json: bool) {
+    if as_json {
+        let one = |c: &Change| json!({"what": c.what, "change": c.text, "consequence": c.consequence.as_str()});
+        say_json(&changes.iter().map(one).collect());
+        return;
+    }
+    for Change { consequence, what, text } in changes {
+        let says = match consequence {
+            Consequence::More => bad(consequence.as_str()),
+            Consequence::Unclear => strong(consequence.as_str()),
+            Consequence::Less => good(consequence.as_str()),
+        };
+        say(&format!("{}: {}: {says}", strong(&harmless(what)), harmless(text)));
+    }
+    if changes.is_empty() {
+        say("nothing changes");
+    }
+}
+
+fn explain(folder: &Folder, call: &Path, at: Option<&str>, verified: bool) -> Result<(), Failed> {
+    let bundle = Files::read(&folder.folder)?.bundle()?;
+    let now = match at {
+        None => clock::wall_clock(),
+        Some(text) => Nanos::parse(text).ok_or_else(|| {
+            Failed::new(
+                super::EXIT_USAGE,
+                format!("--at {text}: write a time such as 2026-12-24T18:00:00Z"),
+            )
+        })?,
+    };
+    let text = super::rules::read(call)?;
+    let body = strict::parse(&text)
+        .map_err(|error| Failed::new(EXIT_FAILED, format!("{}: {error}", call.display())))?;
+    let request = Request::read(&body)
+        .map_err(|why| Failed::new(EXIT_FAILED, format!("{}: {why}", call.display())))?;
+    let local = bundle
+        .zones()
+        .into_iter()
+        .filter_map(|zone| Some((zone.to_owned(), policy::local(now, zone)?)));
+    let facts = Facts { now, local: local.collect(), verified };
+    let (judged, explained) = (bundle.judge(&request, &facts), bundle.explain(&request, &facts));
+    if folder.json {
+        say_json(&explained_json(&judged, &explained, &facts, bundle.digest()));
+    } else {
+        tell(&judged, &explained);
+    }
+    Ok(())
+}
+
+fn explained_json(
+    judged: &Judgement<'_>,
+    clauses: &[ClauseTruth<'_>],
+    facts: &Facts,
+    digest: &str,
+) -> Value {
+    let clause = |c: &ClauseTruth<'_>| json!({"clause": c.clause.name, "matches": c.matches, "at": c.at, "error": c.why, "in_force": c.in_force});
+    let ground = &judged.reason;
+    json!({
+        "verdict": judged.verdict.as_str(),
+        "reason": {"code": ground.code, "clause": ground.clause.map(|c| &c.name), "message": ground.clause.and_then(|c| c.message.as_ref())},
+        "shadow": judged.shadow.as_ref().map(|(verdict, _)| verdict.as_str()),
+        "clauses": clauses.iter().map(clause).collect::<Vec<_>>(),
+        "facts": facts,
+        "policy": {"digest": digest},
+    })
+}
+
+fn tell(judged: &Judgement<'_>, clauses: &[ClauseTruth<'_>]) {
+    for told in clauses {
+        let at = told.at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+        let says = match (told.matches, told.why) {
+            (Some(true), _) => good("matches"),
+            (Some(false), _) => dim(&format!("does not match{at}")),
+            (None, why) => bad(&format!("error{at}: {}", why.unwrap_or("unknown"))),
+        };
+        let shadow = if told.in_force { "" } else { " (in shadow)" };
+        say(&format!("{}: {says}{shadow}", harmless(&told.clause.name)));
+    }
+    let ground = &judged.reason;
+    let by = ground.clause.map(|clause| format!(" by {}", clause.name)).unwrap_or_default();
+    say(&format!("{}{} ({})", strong(judged.verdict.as_str()), harmless(&by), ground.code));
+    if let Some(message) = ground.clause.and_then(|clause| clause.message.as_ref()) {
+        say(&harmless(message));
+    }
+    if let Some((verdict, _)) = &judged.shadow {
+        say(&dim(&format!("with every clause in force: {}", verdict.as_str())));
+    }
+}

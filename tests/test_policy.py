@@ -1,0 +1,148 @@
+"""`countersign policy`: what an author and a reviewer see. The verdict itself is tested beside its code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from support import cli
+from support.manual import ROOT
+
+PACK = sorted(path.parent for path in (ROOT / "docs" / "policies").glob("*/agents.yaml"))
+PAYMENTS = ROOT / "docs" / "policies" / "payments"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A copy of the payments policy."""
+    return Path(shutil.copytree(PAYMENTS, tmp_path / "mine"))
+
+
+def changed(folder: Path, old: str, new: str) -> None:
+    """Changes the policy's file."""
+    path = folder / "policies" / "payments.yaml"
+    text = path.read_text()
+    assert old in text, old
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("folder", PACK, ids=lambda path: path.name)
+def test_p16_each_policy_of_the_pack_notices_every_change(folder: Path) -> None:
+    checked = cli("policy", "check", folder).ok()
+    assert "no mistakes" in checked.out
+    tested = cli("policy", "test", "--mutate", "--json", folder).ok().json()
+    assert tested["failed"] == [] and tested["unnoticed"] == [] and tested["tests"] >= 5
+    assert all(met["matched"] for met in tested["coverage"].values()), "each clause matches in some test"
+
+
+SCHEMAS = {"policies": "policy", "lists": "policy-list", "tests": "policy-tests", "agents.yaml": "policy-agents", "tools.yaml": "policy-tools"}
+
+
+def fits(folder: Path) -> list[str]:
+    """What a reader of YAML and a validator that are not ours find wrong with the files of a folder."""
+    found = []
+    for path in sorted(folder.rglob("*.yaml")):
+        name = SCHEMAS[path.relative_to(folder).parts[0]]
+        schema = json.loads((ROOT / "proto" / "schemas" / f"{name}.schema.json").read_text())
+        validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+        found += [f"{path.name}: {error.message}" for error in validator.iter_errors(yaml.safe_load(path.read_text()))]
+    return found
+
+
+@pytest.mark.parametrize("folder", PACK, ids=lambda path: path.name)
+def test_the_pack_fits_the_published_schemas(folder: Path) -> None:
+    assert fits(folder) == []
+
+
+@pytest.mark.parametrize("old, new", [
+    ("then: allow", "then: alow"), ("then: allow", "then: allow\n    more: 1"), ("language: 1", "language: 2"),
+    ("/amount", "amount"), ("EUR: 100000", "EUR: \"100000\""), ("EUR: 100000", "eur: 100000"), ("policy: payments", "policy: pay ments"),
+])  # fmt: skip
+def test_program_and_schema_refuse_the_same(mine: Path, old: str, new: str) -> None:
+    changed(mine, old, new)
+    assert cli("policy", "check", mine).code == 64 and fits(mine) != []
+
+
+def test_the_pack_is_listed() -> None:
+    page = (ROOT / "docs" / "policies" / "README.md").read_text()
+    assert len(PACK) >= 15 and [folder.name for folder in PACK if f"({folder.name}" not in page] == []
+
+
+def test_p15_the_digest_is_that_of_the_page(mine: Path) -> None:
+    """Computed by hand as `proto/formats/policy.md` says; a test file, or a list's items, do not change it."""
+    built = cli("policy", "build", "--json", mine).ok().json()
+    names = ["agents.yaml", "policies/payments.yaml", "tools.yaml"]
+    b64 = lambda hashed: urlsafe_b64encode(hashed).decode().rstrip("=")  # noqa: E731
+    parts = [{"bytes": len(raw), "path": name, "sha256": b64(hashlib.sha256(raw).digest())}
+             for name in names for raw in [(mine / name).read_bytes()]]  # fmt: skip
+    assert built["parts"] == parts
+    lists = sorted(path.stem for path in (mine / "lists").glob("*.yaml")) if (mine / "lists").exists() else []
+    manifest = json.dumps({"language": 1, "lists": lists, "parts": parts}, separators=(",", ":"), sort_keys=True)
+    assert built["digest"] == b64(hashlib.sha256(b"countersign-bundle-v1\0" + manifest.encode()).digest())
+    (mine / "tests" / "payments.yaml").unlink()
+    assert cli("policy", "build", "--json", mine).ok().json() == built
+    changed(mine, "title:", "title: ")
+    assert cli("policy", "build", "--json", mine).ok().json()["digest"] != built["digest"]
+
+
+def test_all_mistakes_of_all_files_at_once(mine: Path) -> None:
+    changed(mine, "language: 1", "language: 2")
+    (mine / "agents.yaml").write_text("language: 1\nagents:\n  - {id: a, groups: [no]}\n")
+    (mine / "other.yml").write_text("x: 1\n")
+    done = cli("policy", "check", mine)
+    assert done.code == 64
+    for said in ("agents.yaml:3:22: no: readers of YAML disagree", "policies/payments.yaml:", "this program reads `language: 1`",
+                 "other.yml:1:1: rename it: names end with .yaml", "no agent of agents.yaml is in the group"):  # fmt: skip
+        assert said in done.err, done.err
+    told = cli("policy", "check", "--json", mine)
+    assert told.code == 64 and {"agents.yaml", "other.yml"} <= {mistake["file"] for mistake in told.json()["mistakes"]}
+    assert cli("policy", "check", mine / "nowhere").code == 3
+
+
+def test_what_would_take_ever_so_long_is_refused_soon(mine: Path) -> None:
+    """A bomb, a file of many megabytes, deep nesting, a link out of the folder."""
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{b}: &{b} [*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a}]\n" for a, b in zip("abcdefg", "bcdefgh"))
+    (mine / "policies" / "bomb.yaml").write_text(bomb)
+    (mine / "policies" / "long.yaml").write_text("x: " + "y" * 20_000_000)
+    (mine / "policies" / "deep.yaml").write_text("[" * 100_000)
+    (mine / "policies" / "link.yaml").symlink_to("/etc/hostname")
+    done = cli("policy", "check", mine)
+    assert done.code == 64
+    for said in ("bomb.yaml:1:4: an anchor", "long.yaml:1:1: a file has at most", "deep.yaml:1:256: not YAML: nested too deep"):
+        assert said in done.err, done.err
+    assert "link.yaml" not in done.err and len(done.err) < 10_000
+
+
+def test_a_test_that_fails_says_where_and_what_it_got(mine: Path) -> None:
+    changed(mine, "at_most: {EUR: 100000", "at_most: {EUR: 90000")
+    done = cli("policy", "test", mine)
+    assert done.code == 1 and "tests/payments.yaml:" in done.out and "expected allow" in done.out and "tests that fail" in done.err
+
+
+def test_a_reviewer_reads_what_a_change_does(mine: Path) -> None:
+    assert cli("policy", "diff", PAYMENTS, mine).ok().out.strip() == "nothing changes"
+    changed(mine, "at_most: {EUR: 100000", "at_most: {EUR: 200000")
+    told = cli("policy", "diff", PAYMENTS, mine).ok().out
+    assert "at_most EUR 100,000 → 200,000: more is allowed" in told
+    first = cli("policy", "diff", "--json", PAYMENTS, mine).ok().json()[0]
+    assert first["consequence"] == "more is allowed"
+
+
+def test_explain_names_the_condition_that_does_not_hold(mine: Path, tmp_path: Path) -> None:
+    call = {"agent": {"id": "payments-bot", "chain": ["payments-bot"]}, "tool": {"name": "payments", "action": "transfer"},
+            "params": {"amount": "5000", "currency": "EUR", "reference": "INV-004711"}}  # fmt: skip
+    path = tmp_path / "call.json"
+    path.write_text(json.dumps(call))
+    at = ("--at", "2026-11-27T10:00:00Z")
+    told = cli("policy", "explain", *at, mine, path).ok().out
+    assert "/amount in /currency: no whole number below 2^53" in told and "deny" in told and "condition_error" in told
+    shown = cli("policy", "explain", "--json", *at, mine, path).ok().json()
+    assert shown["verdict"] == "deny" and shown["policy"]["digest"] == cli("policy", "build", "--json", mine).ok().json()["digest"]
+    path.write_text("{")
+    assert cli("policy", "explain", mine, path).code == 1
