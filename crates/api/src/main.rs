@@ -5,6 +5,8 @@ mod terminal;
 mod verify;
 
 #[cfg(feature = "server")]
+mod access;
+#[cfg(feature = "server")]
 mod act;
 #[cfg(feature = "server")]
 mod app;

@@ -288,7 +288,7 @@ pub struct Recover {
 /// Arguments of `bench`.
 #[derive(Args, Debug, Clone)]
 pub struct Bench {
-    /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, or all of them
+    /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, decide, or all of them
     #[arg(default_value = "all")]
     pub what: String,
     /// Directory to work in, kept afterwards (default: a fresh one in the current directory, removed when all went well)

@@ -6,6 +6,7 @@
 
 mod approvals;
 mod calls;
+mod decide;
 mod floors;
 mod jetstream;
 mod load;
@@ -26,6 +27,8 @@ use std::{path::Path, time::Duration};
 /// Connections and events a request of the batch measurement.
 const INGEST_CONNECTIONS: usize = 4;
 const INGEST_BATCH: usize = 500;
+/// Longest measurement of pure evaluation: it varies little.
+const DECIDE_TIME: Duration = Duration::from_secs(5);
 /// Clients of the single-event measurement.
 const SINGLE_CLIENTS: usize = 128;
 /// Events a second of the open-loop measurement.
@@ -52,7 +55,8 @@ impl Report {
 
 /// Runs the measurements that the arguments name.
 pub fn run(arguments: &Bench) -> Result<(), Failed> {
-    let known = ["all", "ingest", "single", "open-loop", "proofs", "approvals", "jetstream"];
+    let known =
+        ["all", "ingest", "single", "open-loop", "proofs", "approvals", "jetstream", "decide"];
     if !known.contains(&arguments.what.as_str()) {
         return Err(Failed::new(2, format!("measure one of: {}", known.join(", "))));
     }
@@ -100,6 +104,9 @@ async fn measure(report: &mut Report, dir: &Path, arguments: &Bench) -> Result<(
     }
     if wanted("approvals") {
         approvals::run(report, dir, &sync, arguments).await?;
+    }
+    if wanted("decide") {
+        decide::run(report, time.min(DECIDE_TIME))?;
     }
     match &arguments.nats {
         Some(url) if wanted("jetstream") => jetstream::run(report, dir, url, time).await?,

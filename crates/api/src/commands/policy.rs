@@ -7,8 +7,8 @@ use crate::{
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
 use decider::policy::{
-    self, Bundle, Change, ClauseTruth, Consequence, FILE_BYTES_MAX, FILES_MAX, Facts, Judgement,
-    Mistake, Request, Source,
+    self, Bundle, Change, ClauseTruth, Consequence, FILE_BYTES_MAX, FILES_MAX, Facts, Ground,
+    Judgement, Mistake, Request, Source,
     cases::{self, Coverage, Survivor, TestCase, WrongVerdict},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,7 +45,7 @@ pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
 }
 
 impl Files {
-    /// Reads every YAML file below a folder. Links are not followed.
+    /// Reads every YAML file below a folder, also where a link leads to one.
     fn read(folder: &Path) -> Result<Self, Failed> {
         let mut files = Self(Vec::new());
         files.read_below(folder, "", 0).map_err(|error| {
@@ -60,7 +60,7 @@ impl Files {
         found.sort();
         for path in found {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let kind = path.symlink_metadata()?.file_type();
+            let kind = path.metadata()?.file_type();
             let below = format!("{prefix}{name}");
             if name.starts_with('.') {
                 continue;
@@ -68,7 +68,8 @@ impl Files {
             if kind.is_dir() && depth < DEPTH_MAX {
                 self.read_below(&path, &format!("{below}/"), depth + 1)?;
             }
-            let is_yaml = [".yaml", ".yml"].iter().any(|end| name.ends_with(end));
+            let lower = name.to_ascii_lowercase();
+            let is_yaml = [".yaml", ".yml"].iter().any(|end| lower.ends_with(end));
             if !kind.is_file() || !is_yaml {
                 continue;
             }
@@ -218,7 +219,7 @@ fn tell_tests(
     }
     let passed = cases.len() - failures.len();
     let noticed = if mutate && failures.is_empty() && survivors.is_empty() {
-        ", and notice every change"
+        ", and notice every change that was tried"
     } else {
         ""
     };
@@ -298,12 +299,17 @@ fn explained_json(
     let ground = &judged.reason;
     json!({
         "verdict": judged.verdict.as_str(),
-        "reason": {"code": ground.code, "clause": ground.clause.map(|c| &c.name), "message": ground.clause.and_then(|c| c.message.as_ref())},
+        "reason": {"code": ground.code, "clause": ground.clause.map(|c| &c.name), "message": message(ground)},
         "shadow": judged.shadow.as_ref().map(|(verdict, _)| verdict.as_str()),
         "clauses": clauses.iter().map(clause).collect::<Vec<_>>(),
         "facts": facts,
         "policy": {"digest": digest},
     })
+}
+
+/// The message of the decisive clause. If it could not be judged, its message would mislead.
+fn message<'b>(ground: &Ground<'b>) -> Option<&'b String> {
+    ground.clause.filter(|_| ground.error.is_none()).and_then(|clause| clause.message.as_ref())
 }
 
 fn tell(judged: &Judgement<'_>, clauses: &[ClauseTruth<'_>]) {
@@ -320,7 +326,7 @@ fn tell(judged: &Judgement<'_>, clauses: &[ClauseTruth<'_>]) {
     let ground = &judged.reason;
     let by = ground.clause.map(|clause| format!(" by {}", clause.name)).unwrap_or_default();
     say(&format!("{}{} ({})", strong(judged.verdict.as_str()), harmless(&by), ground.code));
-    if let Some(message) = ground.clause.and_then(|clause| clause.message.as_ref()) {
+    if let Some(message) = message(ground) {
         say(&harmless(message));
     }
     if let Some((verdict, _)) = &judged.shadow {

@@ -1,7 +1,7 @@
 //! Sessions: a signed cookie, checked against keys and people at every request.
 
 use super::{Stop, sessions};
-use crate::app::App;
+use crate::{access, app::App};
 use approvals::{history::Approval, setup::Setup, worker::Worker};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use data_encoding::BASE64URL_NOPAD;
@@ -62,8 +62,7 @@ impl Session {
 
     /// True if this person may see an approval: people who are asked, and people who answered.
     pub fn may_see(&self, approval: &Approval) -> bool {
-        self.worker.lists.may_review(&self.person, approval)
-            || approval.state.review_by(&self.person).is_some()
+        access::page(&self.worker, &self.person, approval)
     }
 
     /// Refuses a form that was not made for this session.

@@ -11,6 +11,7 @@ pub use view::View;
 
 use super::events;
 use crate::{
+    access::{self, Access},
     app::App,
     auth::{self, ANY, Caller, NOTHING_AFTER},
     problem::{Code, Problem},
@@ -18,7 +19,7 @@ use crate::{
 };
 use approvals::{
     history::Approval,
-    worker::{self, Done, Parties, Worker},
+    worker::{self, Done, Worker},
 };
 use axum::{
     Json,
@@ -60,59 +61,20 @@ impl Asking {
         Ok(Self { tenant, worker, caller })
     }
 
-    fn is(&self, role: Role) -> bool {
-        self.caller.has(&[role])
-    }
-
-    /// The producer of a key with this role.
-    pub fn producer(&self, role: Role) -> Option<&Ident> {
-        self.caller.key.producer.as_ref().filter(|_| self.is(role))
-    }
-
-    /// The person of a reviewer key, unless the person is disabled.
-    pub fn person(&self) -> Option<&Ident> {
-        let person = self.caller.key.person.as_ref().filter(|_| self.is(Role::Reviewer))?;
-        let active = self
-            .worker
-            .readiness()
-            .rules
-            .known()
-            .is_ok_and(|setup| setup.active().contains_key(person));
-        active.then_some(person)
-    }
-
-    /// True if the caller paused the call, with a key of this role.
-    fn opened(&self, approval: &impl Parties, role: Role) -> bool {
-        let opener = approval.opener();
-        opener.is_some() && self.producer(role) == opener
-    }
-
-    fn reviews(&self, approval: &impl Parties) -> bool {
-        let may = |person| self.worker.lists.may_review(person, approval);
-        self.person().is_some_and(|person| may(person) || approval.answered(person).is_some())
-    }
-
-    fn may_see(&self, approval: &impl Parties) -> bool {
-        self.is(Role::Auditor)
-            || self.is(Role::Admin)
-            || self.opened(approval, Role::Enforcer)
-            || self.reviews(approval)
-    }
-
-    fn may_see_params(&self, approval: &Approval) -> bool {
-        let asked = |person| self.worker.lists.may_review(person, approval);
-        self.opened(approval, Role::Enforcer) || self.person().is_some_and(asked)
+    /// What this caller may do.
+    pub fn access(&self) -> Access<'_> {
+        Access { worker: &self.worker, caller: &self.caller }
     }
 
     /// The approval, if `may` allows it. Otherwise "not found".
     async fn find(
         &self,
         id: &str,
-        may: impl Fn(&Self, &Approval) -> bool,
+        may: impl Fn(&Access<'_>, &Approval) -> bool,
     ) -> Result<Approval, Problem> {
-        let asked = Instant::now();
+        let (asked, access) = (Instant::now(), self.access());
         let id = Ident::new(id).map_err(|_| Problem::not_found())?;
-        if let Some(approval) = self.worker.reader().find(&id, |found| may(self, found)).await? {
+        if let Some(approval) = self.worker.reader().find(&id, |found| may(&access, found)).await? {
             return Ok(approval);
         }
         tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
@@ -121,14 +83,14 @@ impl Asking {
 
     /// The approval whose call an enforcer paused, and that enforcer.
     async fn find_own(&self, id: &str) -> Result<(Approval, &Ident), Problem> {
-        let enforcer = self.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
-        let approval = self.find(id, |asking, a| asking.opened(a, Role::Enforcer)).await?;
+        let enforcer = self.access().producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+        let approval = self.find(id, access::token).await?;
         Ok((approval, enforcer))
     }
 
     /// The approval as the caller may see it.
     pub fn view(&self, approval: &Approval) -> Result<View, Problem> {
-        let frozen = if self.may_see_params(approval) {
+        let frozen = if access::params(&self.access(), approval) {
             self.worker.reader().opening(approval)?.1
         } else {
             None
@@ -161,7 +123,8 @@ pub async fn open(
     body: Body,
 ) -> Result<(StatusCode, Json<View>), Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let producer = asking.producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
+    let producer =
+        asking.access().producer(Role::Publisher).ok_or_else(Problem::not_found)?.clone();
     asking.worker.readiness().decides().await?;
     let max = ledger::journal::BODY_BYTES_MAX;
     events::content_type(&headers)?;
@@ -215,7 +178,7 @@ pub async fn one(
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let mut changes = asking.worker.lists.watch();
-    let mut approval = asking.find(&id, Asking::may_see).await?;
+    let mut approval = asking.find(&id, access::state).await?;
     let query: OneQuery = query::strict(raw.as_deref())?;
     let wait = query.wait.unwrap_or(0);
     if wait > WAIT_SECONDS_MAX {
@@ -226,14 +189,14 @@ pub async fn one(
     if approval.state.version < after {
         // Another server has shown the caller a version that is not posted here yet.
         asking.worker.lists.catch_up_with_journal().await?;
-        approval = asking.find(&id, Asking::may_see).await?;
+        approval = asking.find(&id, access::state).await?;
     }
     while approval.state.version <= after && Instant::now() < until {
         let news = asking.worker.lists.newer(&approval.id, after, &mut changes);
         if tokio::time::timeout_at(until.into(), news).await.is_err() {
             break;
         }
-        approval = asking.find(&id, Asking::may_see).await?;
+        approval = asking.find(&id, access::state).await?;
     }
     Ok(Json(asking.view(&approval)?))
 }
@@ -268,7 +231,7 @@ pub async fn review(
     body: Body,
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let approval = asking.find(&id, Asking::reviews).await?;
+    let approval = asking.find(&id, access::review).await?;
     let new: NewReview = app.bodies.json(&headers, body).await?;
     if new.comment.as_ref().is_some_and(|comment| comment.len() > COMMENT_BYTES_MAX) {
         let detail = format!("comment: at most {COMMENT_BYTES_MAX} bytes.");
@@ -276,7 +239,7 @@ pub async fn review(
     }
     let now = asking.worker.readiness().clocks.now();
     let review = worker::Review {
-        by: asking.person().cloned(),
+        by: asking.access().person().cloned(),
         decision: new.decision,
         via: Via::Api,
         auth: Auth { method: Method::Key, at: now },

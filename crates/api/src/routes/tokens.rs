@@ -84,7 +84,7 @@ pub async fn redeem(
     body: Body,
 ) -> Result<Json<Redeemed>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let enforcer = asking.producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
+    let enforcer = asking.access().producer(Role::Enforcer).ok_or_else(Problem::not_found)?;
     let bytes = app.bodies.read(&headers, body, REDEEM_BYTES_MAX).await?;
     let wrong = |detail: String| Problem::new(Code::BadRequest, detail);
     json::parse(&bytes).map_err(|error| wrong(error.to_string()))?;

@@ -147,16 +147,19 @@ impl Agents {
         self.by_id.get(id).or_else(spawner)
     }
 
+    /// What clauses may call this agent: computed once for a call.
+    pub(super) fn standing<'s>(&'s self, id: &'s str) -> Standing<'s> {
+        let registered = self.registered(id);
+        Standing {
+            id,
+            registered,
+            is_admitted: registered.is_none() && self.by_id.contains_key(ANYBODY),
+        }
+    }
+
     /// True if a clause that names `who` means this agent: its id, `*`, `@group` or `@unregistered`.
     pub(super) fn is(&self, id: &str, who: &str) -> bool {
-        match who.strip_prefix('@') {
-            Some("unregistered") => {
-                self.registered(id).is_none() && self.by_id.contains_key(ANYBODY)
-            }
-            Some(group) => self.registered(id).is_some_and(|agent| agent.groups.contains(group)),
-            None if who == ANYBODY => self.registered(id).is_some(),
-            None => id == who,
-        }
+        self.standing(id).is(who)
     }
 
     /// True if some agent is meant by `who`.
@@ -185,8 +188,15 @@ impl Agents {
 
     /// Calls `note` with id and change of each agent that differs from `after`.
     pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
+        if self.tiers != after.tiers {
+            let (old, new) = (self.tiers.join(", "), after.tiers.join(", "));
+            note("tiers", format!("the order was {old}; is {new}"));
+        }
         for (id, agent) in &after.by_id {
             match self.by_id.get(id) {
+                None if id == ANYBODY => {
+                    note(id, "agents that are not registered are admitted".into());
+                }
                 None => note(id, "new".into()),
                 Some(before) if before != agent => note(id, changed(before, agent)),
                 Some(_) => {}
@@ -194,6 +204,27 @@ impl Agents {
         }
         for id in self.by_id.keys().filter(|id| !after.by_id.contains_key(*id)) {
             note(id, "removed".into());
+        }
+    }
+}
+
+/// An agent, as clauses may call it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing<'s> {
+    id: &'s str,
+    registered: Option<&'s Agent>,
+    /// Not registered, and admitted by the entry `*`.
+    is_admitted: bool,
+}
+
+impl Standing<'_> {
+    /// True if `who` means this agent: its id, `*`, `@group` or `@unregistered`.
+    pub(super) fn is(&self, who: &str) -> bool {
+        match who.strip_prefix('@') {
+            Some("unregistered") => self.is_admitted,
+            Some(group) => self.registered.is_some_and(|agent| agent.groups.contains(group)),
+            None if who == ANYBODY => self.registered.is_some(),
+            None => self.id == who,
         }
     }
 }
@@ -206,7 +237,11 @@ fn changed(before: &Agent, after: &Agent) -> String {
     };
     let mut texts = set("group", &before.groups, &after.groups);
     texts.extend(set("owner", &before.owners, &after.owners));
-    texts.extend(set("tool", &before.tools, &after.tools));
+    if !before.tools.is_empty() && after.tools.is_empty() {
+        texts.push("may use every tool".into());
+    } else {
+        texts.extend(set("tool", &before.tools, &after.tools));
+    }
     if before.tier != after.tier {
         let tier = |tier: &Option<String>| tier.clone().unwrap_or_else(|| "none".into());
         texts.push(format!("tier {} → {}", tier(&before.tier), tier(&after.tier)));

@@ -41,11 +41,12 @@ pub struct BundleFile {
     pub bytes: u64,
 }
 
-/// The clauses of one tool.
+/// The clauses that are for one tool, by their places, in order.
 #[derive(Clone, Debug, Default)]
 struct OfTool {
-    any_action: Vec<usize>,
     by_action: HashMap<String, Vec<usize>>,
+    /// For actions that no clause names.
+    other: Vec<usize>,
 }
 
 /// Policies, agents, tools and lists, ready to judge.
@@ -59,8 +60,9 @@ pub struct Bundle {
     digest: String,
     parts: Vec<BundleFile>,
     list_names: Vec<String>,
-    any_tool: Vec<usize>,
     by_tool: HashMap<String, OfTool>,
+    /// For tools that no clause names.
+    other: Vec<usize>,
 }
 
 /// What a path is for.
@@ -116,8 +118,8 @@ impl Bundle {
             digest: String::new(),
             parts: Vec::new(),
             list_names: Vec::new(),
-            any_tool: Vec::new(),
             by_tool: HashMap::new(),
+            other: Vec::new(),
         };
         for needed in ["agents.yaml", "tools.yaml"] {
             if !sources.iter().any(|source| source.path == needed) {
@@ -223,21 +225,33 @@ impl Bundle {
         }
     }
 
+    /// Files each clause under the tools and actions that it is for, so that a call meets these alone.
     fn index(&mut self) {
         self.clauses.sort_by(|a, b| (&a.policy, &a.id).cmp(&(&b.policy, &b.id)));
-        for (at, clause) in self.clauses.iter().enumerate() {
-            let Some(tool) = &clause.tool else {
-                self.any_tool.push(at);
-                continue;
-            };
-            let of_tool = self.by_tool.entry(tool.clone()).or_default();
-            if clause.actions.is_empty() {
-                of_tool.any_action.push(at);
-            }
-            for action in &clause.actions {
-                of_tool.by_action.entry(action.clone()).or_default().push(at);
-            }
-        }
+        let tools: BTreeSet<&String> =
+            self.clauses.iter().filter_map(|c| c.tool.as_ref()).collect();
+        let is_of = |clause: &Clause, tool: Option<&String>, action: Option<&String>| {
+            let tool = clause.tool.is_none() || clause.tool.as_ref() == tool;
+            tool && (clause.actions.is_empty()
+                || action.is_some_and(|a| clause.actions.contains(a)))
+        };
+        let filed = |tool: Option<&String>, action: Option<&String>| -> Vec<usize> {
+            let clauses = self.clauses.iter().enumerate();
+            clauses.filter(|(_, clause)| is_of(clause, tool, action)).map(|(at, _)| at).collect()
+        };
+        let of_tool = |tool: &&String| {
+            let tool: &String = tool;
+            let clauses = self.clauses.iter().filter(|clause| clause.tool.as_ref() == Some(tool));
+            let actions: BTreeSet<&String> = clauses.flat_map(|clause| &clause.actions).collect();
+            let by_action = actions.into_iter().map(|a| (a.clone(), filed(Some(tool), Some(a))));
+            (
+                tool.clone(),
+                OfTool { other: filed(Some(tool), None), by_action: by_action.collect() },
+            )
+        };
+        let by_tool = tools.iter().map(of_tool).collect();
+        let other = filed(None, None);
+        (self.by_tool, self.other) = (by_tool, other);
     }
 
     /// Makes the manifest and its digest. A list belongs to the bundle by its name alone: its items change under a
@@ -282,15 +296,10 @@ impl Bundle {
         &self.clauses
     }
 
-    /// The clauses that name this tool and action, in order.
-    pub(super) fn candidates(&self, tool: &str, action: &str) -> Vec<usize> {
-        let mut found = self.any_tool.clone();
-        if let Some(of_tool) = self.by_tool.get(tool) {
-            found.extend(&of_tool.any_action);
-            found.extend(of_tool.by_action.get(action).into_iter().flatten());
-        }
-        found.sort_unstable();
-        found
+    /// The clauses that are for this tool and action, in order.
+    pub(super) fn candidates(&self, tool: &str, action: &str) -> &[usize] {
+        let Some(of_tool) = self.by_tool.get(tool) else { return &self.other };
+        of_tool.by_action.get(action).unwrap_or(&of_tool.other)
     }
 
     /// The time zones that clauses name: the facts hold the local time of each.

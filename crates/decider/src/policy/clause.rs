@@ -1,7 +1,7 @@
 //! One clause: for which calls it is, when it matches, and what it then says.
 
 use super::{
-    agents::Agents,
+    agents::Standing,
     condition::Condition,
     fields::{MapReader, is_name, text_of},
     mistakes::{Mistake, Mistakes, Place},
@@ -58,6 +58,8 @@ pub struct Clause {
     /// Empty: every action.
     pub(super) actions: BTreeSet<String>,
     pub(super) when: Option<Condition>,
+    /// The text of each condition, for reviewers.
+    pub(super) shown: BTreeMap<String, String>,
     pub(super) file: String,
     pub(super) at: Place,
     pub(super) enforcement: Enforcement,
@@ -93,7 +95,9 @@ impl Clause {
             .into_iter()
             .map(|(action, _)| action)
             .collect();
-        let when = fields.take("when").and_then(|node| Condition::read(node, "when", mistakes));
+        let when = fields.take("when");
+        let shown = when.as_ref().map(shown).unwrap_or_default();
+        let when = when.and_then(|node| Condition::read(node, "when", mistakes));
         let then = fields
             .must("then", "allow, approval_needed or deny")
             .and_then(|node| then(node, mistakes));
@@ -131,6 +135,7 @@ impl Clause {
             tool: Some(tool).filter(|tool| tool != "*"),
             actions,
             when,
+            shown,
             file: file.to_owned(),
             at,
             enforcement,
@@ -139,11 +144,11 @@ impl Clause {
 
     /// True if the clause is for this agent. Without `agents` it is for every registered agent; a deny is then for
     /// those that are not registered too, because nobody who writes "deny" means to leave them out.
-    pub(super) fn is_for(&self, agents: &Agents, id: &str) -> bool {
+    pub(super) fn is_for(&self, agent: &Standing<'_>) -> bool {
         if self.agents.is_empty() {
-            return self.then == Then::Deny || agents.is(id, "*");
+            return self.then == Then::Deny || agent.is("*");
         }
-        self.agents.iter().any(|who| agents.is(id, who))
+        self.agents.iter().any(|who| agent.is(who))
     }
 
     /// True if it is in force for this agent at this time. Otherwise it is in shadow: judged and recorded.
@@ -285,6 +290,23 @@ fn step(node: Node, mistakes: &Mistakes<'_>) -> Option<(Option<Nanos>, u8)> {
     }
     fields.finish();
     Some((until, found?))
+}
+
+/// Each condition of a map with its text; those of `params` by their pointers.
+fn shown(when: &Node) -> BTreeMap<String, String> {
+    let Yaml::Map(members) = &when.value else { return BTreeMap::new() };
+    let mut shown = BTreeMap::new();
+    for (name, (_, node)) in members {
+        match &node.value {
+            Yaml::Map(params) if name == "params" => {
+                shown.extend(
+                    params.iter().map(|(at, (_, node))| (at.clone(), node.value.to_string())),
+                );
+            }
+            value => drop(shown.insert(name.clone(), value.to_string())),
+        }
+    }
+    shown
 }
 
 /// The digest of some bytes in a manifest.

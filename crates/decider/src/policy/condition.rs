@@ -146,10 +146,19 @@ impl Condition {
 
     /// Every part, itself first.
     pub(super) fn walk<'c>(&'c self, visit: &mut impl FnMut(&'c Self)) {
-        visit(self);
+        self.walk_turned(false, &mut |part, _| visit(part));
+    }
+
+    /// Every part, itself first, and whether an odd number of `not` is around it.
+    pub(super) fn walk_turned<'c>(&'c self, turned: bool, visit: &mut impl FnMut(&'c Self, bool)) {
+        visit(self, turned);
         match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.walk(visit)),
-            Self::Not(inner) => inner.walk(visit),
+            Self::All(parts) | Self::Any(parts) => {
+                for part in parts {
+                    part.walk_turned(turned, visit);
+                }
+            }
+            Self::Not(inner) => inner.walk_turned(!turned, visit),
             _ => {}
         }
     }
@@ -245,6 +254,10 @@ fn digest_of(text: &str) -> Option<&str> {
 
 impl Param {
     fn holds(&self, scene: &Scene<'_>) -> Truth {
+        if !self.at.is_many() {
+            let found = self.at.find(&scene.request.params);
+            return found.map_or_else(Truth::Error, |value| self.holds_for(value, scene.lists));
+        }
         let values = match self.at.reach(&scene.request.params) {
             Ok(values) => values,
             Err(why) => return Truth::Error(why),

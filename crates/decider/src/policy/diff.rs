@@ -28,9 +28,14 @@ impl Consequence {
         }
     }
 
-    /// Of a clause that is for more calls than before.
+    /// Of a clause that is for more calls than before. A clause that asks people may ask about what was denied, or
+    /// about what was allowed.
     fn of_wider(then: Then) -> Self {
-        if then == Then::Deny { Self::Less } else { Self::More }
+        match then {
+            Then::Allow => Self::More,
+            Then::ApprovalNeeded => Self::Unclear,
+            Then::Deny => Self::Less,
+        }
     }
 
     fn opposite(self) -> Self {
@@ -110,7 +115,9 @@ fn told(clause: &Clause) -> String {
         Then::Deny => "deny",
     };
     let when = if clause.when.is_some() { ", on conditions" } else { "" };
-    format!("{then} {actions} of {tool} by {agents}{when}")
+    let shadow =
+        if clause.has_shadow() { format!(" ({})", clause.enforcement) } else { String::new() };
+    format!("{then} {actions} of {tool} by {agents}{when}{shadow}")
 }
 
 fn joined(texts: &BTreeSet<String>) -> String {
@@ -144,16 +151,17 @@ fn clause(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
         (Some(_), None) => {
             note(Consequence::of_wider(new.then), "has no conditions any more".into());
         }
-        (Some(old), Some(new_when)) if old != new_when => {
-            conditions(old, new_when, new.then, &mut note);
-        }
+        (Some(_), Some(_)) if old.when != new.when => conditions(old, new, &mut note),
         _ => {}
     }
     if old.enforcement != new.enforcement {
-        note(
-            Consequence::Unclear,
-            format!("enforcement: was {}, is {}", old.enforcement, new.enforcement),
-        );
+        let weaker = Consequence::of_wider(new.then).opposite();
+        let consequence = match (old.has_shadow(), new.has_shadow()) {
+            (false, true) => weaker,
+            (true, false) => weaker.opposite(),
+            _ => Consequence::Unclear,
+        };
+        note(consequence, format!("enforcement: was {}, is {}", old.enforcement, new.enforcement));
     }
     for (changed, what) in [
         (old.message != new.message, "message"),
@@ -189,60 +197,60 @@ fn members(
     }
 }
 
-/// Changes of conditions: bounds one by one, if all else is the same.
-fn conditions(
-    old: &Condition,
-    new: &Condition,
-    then: Then,
-    note: &mut impl FnMut(Consequence, String),
-) {
-    let bounds = |condition: &Condition| {
-        let (mut bare, mut found) = (condition.clone(), Vec::new());
-        bare.each_bound(&mut |bound, name| found.push((name.to_owned(), bound.take())));
-        (bare, found)
-    };
-    let ((bare_old, old_bounds), (bare_new, new_bounds)) = (bounds(old), bounds(new));
-    if bare_old != bare_new {
-        let (old_parts, new_parts) = (parts(old), parts(new));
-        let gone: Vec<String> = old_parts
-            .iter()
-            .filter(|part| !new_parts.contains(part))
-            .map(Condition::place)
-            .collect();
-        let come: Vec<String> = new_parts
-            .iter()
-            .filter(|part| !old_parts.contains(part))
-            .map(Condition::place)
-            .collect();
-        let wider = Consequence::of_wider(then);
-        return match (gone.is_empty(), come.is_empty()) {
-            (true, false) => {
-                note(wider.opposite(), format!("further conditions: {}", come.join(", ")));
-            }
-            (false, true) => note(wider, format!("conditions are gone: {}", gone.join(", "))),
-            _ => note(
-                Consequence::Unclear,
-                format!("other conditions: was {}; is {}", gone.join(", "), come.join(", ")),
-            ),
-        };
-    }
+/// Changes of conditions: bounds one by one, and each other condition with its old and new text.
+fn conditions(old: &Clause, new: &Clause, note: &mut impl FnMut(Consequence, String)) {
+    let wider = Consequence::of_wider(new.then);
+    let (old_bounds, new_bounds) = (Bare::of(old), Bare::of(new));
     let mut inverted = false;
-    new.walk(&mut |part| inverted |= matches!(part, Condition::Not(_)));
-    for ((name, old), (_, new)) in
-        old_bounds.into_iter().zip(new_bounds).filter(|((_, old), (_, new))| old != new)
-    {
+    if let Some(when) = &new.when {
+        when.walk(&mut |part| inverted |= matches!(part, Condition::Not(_)));
+    }
+    for (name, new) in &new_bounds.bounds {
+        let Some(old) = old_bounds.bounds.get(name).filter(|old| *old != new) else { continue };
         let upper = name.split([' ', ':']).any(|word| matches!(word, "at_most" | "under" | "to"));
         let consequence = match (inverted || name.starts_with("hours"), (new > old) == upper) {
             (true, _) => Consequence::Unclear,
-            (false, true) => Consequence::of_wider(then),
-            (false, false) => Consequence::of_wider(then).opposite(),
+            (false, true) => wider,
+            (false, false) => wider.opposite(),
         };
-        note(consequence, format!("{name} {} → {}", grouped(old), grouped(new)));
+        let unit =
+            if name.contains('/') || name.starts_with("hours") { "" } else { " minor units" };
+        note(consequence, format!("{name} {} → {}{unit}", grouped(*old), grouped(*new)));
+    }
+    if old_bounds.rest == new_bounds.rest {
+        return;
+    }
+    for name in old.shown.keys().chain(new.shown.keys()).collect::<BTreeSet<_>>() {
+        match (old.shown.get(name), new.shown.get(name)) {
+            (Some(old), Some(new)) if old != new => {
+                note(Consequence::Unclear, format!("{name}: was {old}; is {new}"));
+            }
+            (Some(old), None) => note(wider, format!("{name}: the condition is gone; was {old}")),
+            (None, Some(new)) => {
+                note(wider.opposite(), format!("{name}: a further condition: {new}"));
+            }
+            _ => {}
+        }
     }
 }
 
-fn parts(condition: &Condition) -> &[Condition] {
-    if let Condition::All(parts) = condition { parts } else { std::slice::from_ref(condition) }
+/// Conditions without their bounds, and the bounds by name.
+struct Bare {
+    rest: Option<Condition>,
+    bounds: BTreeMap<String, i128>,
+}
+
+impl Bare {
+    fn of(clause: &Clause) -> Self {
+        let (mut rest, mut bounds) = (clause.when.clone(), BTreeMap::new());
+        if let Some(rest) = &mut rest {
+            rest.each_bound(&mut |bound, name| {
+                // The same name twice, in `any`: the texts show it.
+                bounds.insert(name.to_owned(), bound.take());
+            });
+        }
+        Self { rest, bounds }
+    }
 }
 
 /// `1,234,567`

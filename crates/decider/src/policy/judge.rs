@@ -85,9 +85,10 @@ impl Bundle {
     /// The clauses that are for this call, each judged.
     fn weigh<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Vec<Weighed<'b>> {
         let scene = self.scene(request, facts);
+        let standing = self.agents.standing(&request.agent);
         let candidates = self.candidates(&request.tool, &request.action);
-        let clauses = candidates.into_iter().map(|at| &self.clauses[at]);
-        let applying = clauses.filter(|clause| clause.is_for(&self.agents, &request.agent));
+        let clauses = candidates.iter().map(|at| &self.clauses[*at]);
+        let applying = clauses.filter(|clause| clause.is_for(&standing));
         let weigh = |clause: &'b Clause| {
             let truth = clause.when.as_ref().map_or(Truth::True, |when| when.holds(&scene));
             let in_force = !clause.has_shadow() || clause.in_force(&request.agent, facts.now);

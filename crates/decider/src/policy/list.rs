@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, HashSet};
 /// Longest item, in bytes.
 const ITEM_BYTES_MAX: usize = 256;
 
+/// Most items that a change of a list names.
+const NAMED_MAX: usize = 10;
+
 /// The lists of a bundle.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NamedLists(BTreeMap<String, HashSet<String>>);
@@ -75,13 +78,23 @@ impl NamedLists {
         for (name, items) in &after.0 {
             let nothing = HashSet::new();
             let before = self.0.get(name).unwrap_or(&nothing);
-            let (come, gone) = (items.difference(before).count(), before.difference(items).count());
-            if come + gone > 0 {
-                note(name, format!("{come} items are new, {gone} are gone"));
+            let (come, gone) = (named(items, before), named(before, items));
+            if !come.is_empty() || !gone.is_empty() {
+                note(name, format!("new: [{come}]; gone: [{gone}]"));
             }
         }
         for name in self.0.keys().filter(|name| !after.0.contains_key(*name)) {
             note(name, "removed".into());
         }
     }
+}
+
+/// The items that are in `set` alone, in order; the first of them, if there are many.
+fn named(set: &HashSet<String>, other: &HashSet<String>) -> String {
+    let mut items: Vec<&String> = set.difference(other).collect();
+    items.sort_unstable();
+    let shown: Vec<String> = items.iter().take(NAMED_MAX).map(|item| format!("{item:?}")).collect();
+    let more = items.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }

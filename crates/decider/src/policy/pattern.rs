@@ -41,8 +41,10 @@ impl Pattern {
             .parse(text)
             .map_err(|error| format!("no regular expression: {}", error.kind()))?;
         let ascii = ascii(text, &parsed)?;
-        let regex =
-            regex::RegexBuilder::new(&around(&ascii)).size_limit(COMPILED_BYTES_MAX).build();
+        let regex = regex::RegexBuilder::new(&around(&ascii))
+            .dot_matches_new_line(true)
+            .size_limit(COMPILED_BYTES_MAX)
+            .build();
         let regex = regex.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => {
                 "this expression is too large once it is compiled: use smaller repetitions"
@@ -159,6 +161,7 @@ mod tests {
         check(r"[\w.-]+", &["a.b-c"], &["a b", "\u{e9}"]);
         check(r"[^\d]+", &["abc", "\u{661}"], &["a1"]);
         check(r"\S+", &["abc"], &["a b"]);
+        check(r".*\.exe", &["a\nb.exe"], &["a.exe\n"]);
         check("a|b", &["a", "b"], &["ab", "ax"]);
         check("", &[""], &["a"]);
         assert!(Pattern::part("urgent").unwrap().fits("this is urgent!"));

@@ -64,14 +64,7 @@ impl Pointer {
                     (Step::Each, Some(Value::Array(elements))) => {
                         next.extend(elements.iter().map(Some));
                     }
-                    (Step::Member(name), Some(object @ Value::Object(_))) => {
-                        next.push(object.get(name));
-                    }
-                    (Step::Member(name), Some(Value::Array(elements))) => {
-                        next.push(index(name).and_then(|index| elements.get(index)));
-                    }
-                    (Step::Each, Some(_)) => return Err("no list where the pointer has `*`"),
-                    (Step::Member(_), Some(_)) => return Err("no object on the way"),
+                    (step, Some(value)) => next.push(step.on(value)?),
                 }
             }
             if next.len() > REACHED_MAX {
@@ -90,7 +83,14 @@ impl Pointer {
         &self,
         root: &'v Value<'a>,
     ) -> Result<Option<&'v Value<'a>>, &'static str> {
-        Ok(self.reach(root)?.into_iter().next().flatten())
+        let mut found = root;
+        for step in &self.steps {
+            match step.on(found)? {
+                Some(value) => found = value,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found).filter(|value| **value != Value::Null))
     }
 
     /// The one value, which must be there.
@@ -104,6 +104,20 @@ impl Pointer {
 }
 
 impl Step {
+    /// The member or element of a value; `None` if it is absent.
+    fn on<'v, 'a>(&self, value: &'v Value<'a>) -> Result<Option<&'v Value<'a>>, &'static str> {
+        match (self, value) {
+            (_, Value::Null) => Ok(None),
+            (Self::Member(name), Value::Object(_)) => Ok(value.get(name)),
+            (Self::Member(name), Value::Array(elements)) => {
+                let at = index(name).ok_or("a list where an object is meant")?;
+                Ok(elements.get(at))
+            }
+            (Self::Member(_), _) => Err("no object on the way"),
+            (Self::Each, _) => Err("no list where the pointer has `*`"),
+        }
+    }
+
     fn new(token: &str) -> Option<Self> {
         if token == "*" {
             return Some(Self::Each);
@@ -148,7 +162,9 @@ mod tests {
     fn pointers_reach_members_elements_and_each() {
         check("/a", r#"{"a":1}"#, Ok("1"));
         check("/a/1", r#"{"a":[1,2]}"#, Ok("2"));
-        check("/a/01", r#"{"a":[1,2]}"#, Ok("-"));
+        check("/a/2", r#"{"a":[1,2]}"#, Ok("-"));
+        check("/a/01", r#"{"a":[1,2]}"#, Err(()));
+        check("/a/b", r#"{"a":[{"b":1}]}"#, Err(()));
         check("/a/*/b", r#"{"a":[{"b":1},{"b":2}]}"#, Ok("1 2"));
         check("/a/*/b", r#"{"a":[{"b":1},{},{"b":null}]}"#, Ok("1 - -"));
         check("/a/*", r#"{"a":[]}"#, Ok(""));

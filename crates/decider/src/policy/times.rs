@@ -62,7 +62,7 @@ impl Hours {
         }
         let mut except = Vec::new();
         for (date, at) in fields.texts("except").unwrap_or_default() {
-            if NaiveDate::parse_from_str(&date, "%Y-%m-%d").is_err() || date.len() != 10 {
+            if !is_date(&date) {
                 fields.wrong(at, format!("{date:?} is no date: write \"2026-12-24\""));
             }
             except.push(date);
@@ -112,6 +112,11 @@ impl Hours {
             error @ Truth::Error(_) => error,
         }
     }
+}
+
+/// `2026-12-24`
+pub(super) fn is_date(text: &str) -> bool {
+    text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
 }
 
 /// `08:00`, `24:00`.

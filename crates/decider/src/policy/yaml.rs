@@ -12,7 +12,7 @@ use super::{
     mistakes::{Mistakes, Place},
 };
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -29,6 +29,27 @@ pub(super) enum Yaml {
     Bool(bool),
     List(Vec<Node>),
     Map(BTreeMap<String, (Place, Node)>),
+}
+
+impl fmt::Display for Yaml {
+    /// On one line, as an author would write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Bool(is) => write!(f, "{is}"),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.value.to_string()).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
+            Self::Map(members) => {
+                let member = |(name, (_, node)): (&String, &(Place, Node))| {
+                    format!("{name}: {}", node.value)
+                };
+                write!(f, "{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
 }
 
 impl Yaml {

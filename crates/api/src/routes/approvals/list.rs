@@ -2,6 +2,7 @@
 
 use super::{Asking, View};
 use crate::{
+    access,
     app::App,
     problem::{Code, Problem},
     query,
@@ -91,7 +92,7 @@ pub async fn list(
     let wanted = |brief: &&Arc<Brief>| {
         (which != Which::Pending || brief.is_pending())
             && after.as_ref().is_none_or(|after| place(which, brief) > *after)
-            && asking.may_see(brief.as_ref())
+            && access::state(&asking.access(), brief.as_ref())
     };
     let mut page: Vec<_> = all.iter().filter(wanted).take(limit + 1).collect();
     let more = page.len() > limit;
@@ -134,7 +135,7 @@ impl Asking {
         let wrong = || {
             Problem::new(Code::BadRequest, "after: not the `next` of a list with the same state.")
         };
-        let found = self.find(cursor, Self::may_see).await;
+        let found = self.find(cursor, access::state).await;
         let approval = found.map_err(|problem| match problem.status().as_u16() {
             404 => wrong(),
             _ => problem,

@@ -1,7 +1,7 @@
 //! Withdraws: cancels an approval, revokes a grant or a token.
 
 use super::{Asking, View};
-use crate::{app::App, problem::Problem};
+use crate::{access, app::App, problem::Problem};
 use approvals::history::Approval;
 use axum::{
     Json,
@@ -9,7 +9,6 @@ use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
-use ledger::system::Role;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -33,13 +32,11 @@ pub async fn cancel(
     body: Body,
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let opened = |asking: &Asking, approval: &Approval| {
-        asking.opened(approval, Role::Publisher) || asking.opened(approval, Role::Enforcer)
-    };
-    let may = |asking: &Asking, a: &Approval| asking.is(Role::Admin) || opened(asking, a);
-    let approval = asking.find(&id, may).await?;
+    let approval = asking.find(&id, access::cancel).await?;
     let by = match &asking.caller.key.producer {
-        Some(producer) if opened(&asking, &approval) => format!("producer:{producer}"),
+        Some(producer) if access::cancel_own(&asking.access(), &approval) => {
+            format!("producer:{producer}")
+        }
         _ => format!("admin:{}", asking.caller.key.key_id),
     };
     let WithReason { reason } = app.bodies.json(&headers, body).await?;
@@ -58,7 +55,7 @@ pub async fn revoke(
     body: Body,
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
-    let approval = asking.find(&id, may_revoke).await?;
+    let approval = asking.find(&id, access::revoke).await?;
     revoke_found(&app, &asking, &approval, &headers, body).await
 }
 
@@ -75,13 +72,8 @@ pub async fn revoke_token(
 ) -> Result<Json<View>, Problem> {
     let asking = Asking::new(&app, &headers, &tenant)?;
     let id = asking.worker.lists.with_token(&jti).await?.ok_or_else(Problem::not_found)?;
-    let approval = asking.find(id.as_str(), may_revoke).await?;
+    let approval = asking.find(id.as_str(), access::revoke).await?;
     revoke_found(&app, &asking, &approval, &headers, body).await
-}
-
-fn may_revoke(asking: &Asking, approval: &Approval) -> bool {
-    asking.is(Role::Admin)
-        || asking.person().is_some_and(|person| asking.worker.lists.may_review(person, approval))
 }
 
 async fn revoke_found(
@@ -91,7 +83,7 @@ async fn revoke_found(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Json<View>, Problem> {
-    let by = match asking.person() {
+    let by = match asking.access().person() {
         Some(person) => person.to_string(),
         None => format!("admin:{}", asking.caller.key.key_id),
     };

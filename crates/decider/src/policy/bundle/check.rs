@@ -6,6 +6,7 @@ use crate::policy::{
     condition::Condition,
     egress::is_host_pattern,
     mistakes::{Mistake, Mistakes},
+    times::is_date,
 };
 /// Most items of a list that are named in hints.
 const HINTS_MAX: usize = 5;
@@ -50,7 +51,7 @@ impl Bundle {
             }
         }
         let Some(when) = &clause.when else { return };
-        when.walk(&mut |part| {
+        when.walk_turned(false, &mut |part, turned| {
             for list in part.lists().into_iter().filter(|list| !self.lists.knows(list)) {
                 note(format!("there is no list {list:?}: add lists/{list}.yaml"));
             }
@@ -65,11 +66,23 @@ impl Bundle {
                 }
             }
             if let Condition::Param(param) = part
-                && clause.then != Then::Allow
+                && (clause.then != Then::Allow || turned)
                 && param.is_ambiguous()
             {
                 let what = "say `some: true` (one value is enough) or `some: false` (every value) beside the tests";
                 note(format!("{}: in a clause that restricts, {what}; instead of `each` write a pointer that ends with /*", part.place()));
+            }
+            if let Condition::Hours(hours) = part
+                && let Some(list) = &hours.holidays
+            {
+                for item in self.lists.misfits(list, is_date).into_iter().take(HINTS_MAX) {
+                    note(format!("the list {list} names dates, and {item:?} is none: write \"2026-12-25\""));
+                }
+            }
+            let says_all = matches!(part, Condition::Egress(_) | Condition::Classes(_) | Condition::ThirdParties(_));
+            if says_all && turned != (clause.then == Then::Deny) {
+                let what = if turned { "inside `not`, it would permit what is not listed: remove `not`" } else { "it is true if everything is within what is listed: in a deny clause write `not: {…}` around it" };
+                note(format!("{}: {what}", part.place()));
             }
             if let Condition::Tier(Some(tier)) = part
                 && !self.agents.has_tier(tier)

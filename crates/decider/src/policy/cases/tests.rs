@@ -175,6 +175,19 @@ fn what_can_not_be_meant_is_a_mistake() {
             "after a `/`",
         ),
         ("then: deny, when: {params: {/a: {equals: x, some: true}}}", "for pointers with `*`"),
+        (
+            "then: allow, actions: [payout], when: {not: {params: {/to/*: {equals: x}}}}",
+            "some: true",
+        ),
+        (
+            "then: deny, when: {egress: {at: [/u], hosts: [a.example]}}",
+            "in a deny clause write `not",
+        ),
+        (
+            "then: allow, actions: [payout], when: {not: {egress: {at: [/u], hosts: [a.example]}}}",
+            "remove `not`",
+        ),
+        ("then: deny, when: {data: {classes: [health]}}", "in a deny clause write `not"),
         ("then: deny, when: {history: {}}", "not in this release"),
     ] {
         let found = bundle(&clause(rest)).err().unwrap_or_default();
@@ -189,22 +202,26 @@ fn a_reviewer_reads_what_changes_and_what_it_does() {
     check_diff(
         "at_most: {EUR: 5000000,",
         "at_most: {EUR: 10000000,",
-        &["payments/large: at_most EUR 5,000,000 → 10,000,000: more is allowed"],
+        &["payments/large: at_most EUR 5,000,000 → 10,000,000 minor units: read it"],
     );
     check_diff(
         "over: {EUR: 500000, USD: 550000}, ",
         "over: {EUR: 600000, USD: 550000}, ",
-        &["payments/large: over EUR 500,000 → 600,000: less is allowed"],
+        &["payments/large: over EUR 500,000 → 600,000 minor units: read it"],
     );
     check_diff(
         "      params: {/reference: {matches: \"INV-[0-9]{6}\"}}\n",
         "",
-        &["payments/small: conditions are gone: /reference: more is allowed"],
+        &[
+            "payments/small: /reference: the condition is gone; was {matches: \"INV-[0-9]{6}\"}: more is allowed",
+        ],
     );
     check_diff(
         "INV-[0-9]{6}",
         "INV-.*",
-        &["payments/small: other conditions: was /reference; is /reference: read it"],
+        &[
+            "payments/small: /reference: was {matches: \"INV-[0-9]{6}\"}; is {matches: \"INV-.*\"}: read it",
+        ],
     );
     check_diff(
         "then: approval_needed",
@@ -222,7 +239,16 @@ fn a_reviewer_reads_what_changes_and_what_it_does() {
     check_diff(
         "    when: {chain: {through: [planner-bot]}}\n    then: deny",
         "    when: {chain: {through: [planner-bot]}}\n    enforcement: {shadow: true}\n    then: deny",
-        &["payments/planner-never-pays: enforcement: was in force, is in shadow: read it"],
+        &["payments/planner-never-pays: enforcement: was in force, is in shadow: more is allowed"],
+    );
+    check_diff(
+        "at_most: {EUR: 500000, USD: 550000}}",
+        "at_most: {EUR: 900000, USD: 550000, CHF: 1}}",
+        &[
+            "payments/small: at_most EUR 500,000 → 900,000 minor units: more is allowed",
+            "payments/small: amount: was {at_most: {EUR: 500000, USD: 550000}, currency: \"/currency\", minor: \"/amount\"}; is \
+             {at_most: {CHF: 1, EUR: 900000, USD: 550000}, currency: \"/currency\", minor: \"/amount\"}: read it",
+        ],
     );
     check_diff(
         "id: planner-never-pays",

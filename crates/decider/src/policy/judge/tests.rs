@@ -17,8 +17,9 @@ tools:
   - {name: t, tier: internal, actions: [{name: a, effect: write, schema: "sha256:0000000000000000000000000000000000000000000000000000000000000001"}]}
   - {name: untiered, actions: [{name: a, effect: read}]}
 "#;
-const LIST: &str = "language: 1\nitems: [\"x\", \"2026-11-27\"]\n";
+const LIST: &str = "language: 1\nitems: [\"x\"]\n";
 
+const DAYS: &str = "language: 1\nitems: [\"2026-11-27\"]\n";
 const HOSTS: &str = "language: 1\nitems: [api.example.eu, \"*.bank.example\"]\n";
 
 fn bundle(policies: &[(&str, String)]) -> Bundle {
@@ -26,6 +27,7 @@ fn bundle(policies: &[(&str, String)]) -> Bundle {
         Source { path: "agents.yaml", bytes: AGENTS.as_bytes() },
         Source { path: "tools.yaml", bytes: TOOLS.as_bytes() },
         Source { path: "lists/some.yaml", bytes: LIST.as_bytes() },
+        Source { path: "lists/days.yaml", bytes: DAYS.as_bytes() },
         Source { path: "lists/hosts.yaml", bytes: HOSTS.as_bytes() },
     ];
     sources.extend(policies.iter().map(|(path, text)| Source { path, bytes: text.as_bytes() }));
@@ -67,21 +69,27 @@ fn one(clauses: &[(&str, &str)]) -> Bundle {
 /// A condition that `good` fulfils, `no` does not, and that nothing of `bad` can be judged by.
 fn check(when: &str, good: &[&str], no: &[&str], bad: &[&str]) {
     let allow = one(&[(when, "allow")]);
-    let deny = one(&[("", "allow"), (when, "deny")]);
+    // "Everything is within what is listed": a deny clause says the opposite.
+    let turned = when.contains("egress") || when.contains("data:");
+    let restricting = if turned { format!("{{not: {when}}}") } else { when.to_owned() };
+    let deny = one(&[("", "allow"), (&restricting, "deny")]);
+    let verdict_of_deny = |matches: bool| {
+        if matches == turned { "allow allowed" } else { "deny denied" }
+    };
     let ask = one(&[("", "allow"), (when, "approval_needed")]);
     let shadow = format!(
         "language: 1\npolicy: p\nclauses:\n  - {{id: a, tool: t, actions: [a], then: allow}}\n  \
-                          - {{id: b, tool: t, when: {when}, then: deny, enforcement: {{shadow: true}}}}\n"
+                          - {{id: b, tool: t, when: {restricting}, then: deny, enforcement: {{shadow: true}}}}\n"
     );
     let shadow = bundle(&[("policies/p.yaml", shadow)]);
     for rest in good {
         assert_eq!(verdict(&allow, rest), "allow allowed", "{when} {rest}");
-        assert_eq!(verdict(&deny, rest), "deny denied", "{when} {rest}");
+        assert_eq!(verdict(&deny, rest), verdict_of_deny(true), "{when} {rest}");
         assert_eq!(verdict(&ask, rest), "approval_needed approval", "{when} {rest}");
     }
     for rest in no {
         assert_eq!(verdict(&allow, rest), "deny no_clause", "{when} {rest}");
-        assert_eq!(verdict(&deny, rest), "allow allowed", "{when} {rest}");
+        assert_eq!(verdict(&deny, rest), verdict_of_deny(false), "{when} {rest}");
         assert_eq!(verdict(&ask, rest), "allow allowed", "{when} {rest}");
     }
     for rest in bad {
@@ -300,7 +308,7 @@ fn p16_time_and_egress() {
         &[],
     );
     check(
-        "{hours: {from: \"08:00\", to: \"18:00\", zone: Europe/Berlin, holidays: some}}",
+        "{hours: {from: \"08:00\", to: \"18:00\", zone: Europe/Berlin, holidays: days}}",
         &[],
         &[""],
         &[],
