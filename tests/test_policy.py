@@ -123,6 +123,7 @@ def test_no_policy_is_left_out_silently(mine: Path) -> None:
     stop = mine.parent / "stop.yaml"
     stop.write_text("language: 1\npolicy: stop\nclauses:\n  - {id: all, tool: \"*\", then: deny}\n")
     (mine / "policies" / "stop.yaml").symlink_to(stop)
+    (mine / "policies" / ".#stop.yaml").symlink_to("nobody@nowhere")  # the lock of an editor
     assert "stop/all" in cli("policy", "test", mine).out
     (mine / "policies" / "stop.yaml").rename(mine / "policies" / "stop.YAML")
     assert "policies/stop.YAML:1:1" in cli("policy", "check", mine).err

@@ -28,7 +28,7 @@ mod yaml;
 pub use bundle::{Bundle, BundleFile, Source};
 pub use clause::{Clause, Then};
 pub use diff::{Change, Consequence, diff};
-pub use facts::{Facts, Local, local};
+pub use facts::{Facts, Local};
 pub use judge::{ClauseTruth, Ground, Judgement};
 pub use mistakes::Mistake;
 pub use request::Request;

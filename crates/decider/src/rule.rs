@@ -4,6 +4,7 @@ mod check;
 mod matching;
 
 pub use check::RuleError;
+pub(crate) use matching::index;
 pub use matching::{Visible, first_match};
 
 use crate::quorum::Quorum;

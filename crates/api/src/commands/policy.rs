@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{clock, json as strict, time::Nanos};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -60,11 +61,12 @@ impl Files {
         found.sort();
         for path in found {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let kind = path.metadata()?.file_type();
-            let below = format!("{prefix}{name}");
+            // Editors leave links that lead nowhere under such names.
             if name.starts_with('.') {
                 continue;
             }
+            let kind = path.metadata()?.file_type();
+            let below = format!("{prefix}{name}");
             if kind.is_dir() && depth < DEPTH_MAX {
                 self.read_below(&path, &format!("{below}/"), depth + 1)?;
             }
@@ -162,13 +164,7 @@ fn test(folder: &Folder, mutate: bool) -> Result<(), Failed> {
             &json!({"tests": cases.len(), "failed": failed, "coverage": coverage, "unnoticed": left}),
         );
     } else {
-        tell_tests(
-            &cases,
-            &failures,
-            &coverage.into_iter().collect::<Vec<_>>(),
-            &survivors,
-            mutate,
-        );
+        tell_tests(&cases, &failures, &coverage, &survivors, mutate);
     }
     match (failures.len(), survivors.len()) {
         (0, 0) => Ok(()),
@@ -192,14 +188,14 @@ fn mutants(bundle: &Bundle, cases: &[TestCase]) -> Vec<Survivor> {
 fn tell_tests(
     cases: &[TestCase],
     failures: &[WrongVerdict],
-    coverage: &[(String, Coverage)],
+    coverage: &BTreeMap<String, Coverage>,
     survivors: &[Survivor],
     mutate: bool,
 ) {
     for failure in failures {
         say(&format!("{} {}", bad("failed"), harmless(&failure.mistake.to_string())));
     }
-    let width = coverage.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let width = coverage.keys().map(String::len).max().unwrap_or_default();
     say(&dim(&format!("{:width$}  matched  not matched  errors", "clause")));
     for (name, met) in coverage {
         let line =
@@ -218,13 +214,10 @@ fn tell_tests(
         ));
     }
     let passed = cases.len() - failures.len();
-    let noticed = if mutate && failures.is_empty() && survivors.is_empty() {
-        ", and notice every change that was tried"
-    } else {
-        ""
-    };
+    let sound = failures.is_empty() && survivors.is_empty();
+    let noticed = if mutate && sound { ", and notice every change that was tried" } else { "" };
     let summary = format!("{passed} of {} tests pass{noticed}", cases.len());
-    say(&if failures.is_empty() && survivors.is_empty() { good(&summary) } else { summary });
+    say(&if sound { good(&summary) } else { summary });
 }
 
 fn build(folder: &Folder) -> Result<(), Failed> {
@@ -275,11 +268,7 @@ fn explain(folder: &Folder, call: &Path, at: Option<&str>, verified: bool) -> Re
         .map_err(|error| Failed::new(EXIT_FAILED, format!("{}: {error}", call.display())))?;
     let request = Request::read(&body)
         .map_err(|why| Failed::new(EXIT_FAILED, format!("{}: {why}", call.display())))?;
-    let local = bundle
-        .zones()
-        .into_iter()
-        .filter_map(|zone| Some((zone.to_owned(), policy::local(now, zone)?)));
-    let facts = Facts { now, local: local.collect(), verified };
+    let facts = bundle.facts(now, verified);
     let (judged, explained) = (bundle.judge(&request, &facts), bundle.explain(&request, &facts));
     if folder.json {
         say_json(&explained_json(&judged, &explained, &facts, bundle.digest()));

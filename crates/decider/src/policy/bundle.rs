@@ -5,15 +5,17 @@ mod check;
 use super::{
     CLAUSES_MAX, FILES_MAX, LANGUAGE,
     agents::Agents,
-    clause::{Clause, digest},
+    clause::Clause,
     condition::Condition,
+    facts::{Facts, local},
     fields::{MapReader, is_name, language},
     list::NamedLists,
     mistakes::{Mistake, Mistakes, Place},
     tools::Tools,
     yaml::{self, Node},
 };
-use ledger::canonical;
+use data_encoding::BASE64URL_NOPAD;
+use ledger::{canonical, time::Nanos};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeSet, HashMap};
@@ -271,14 +273,14 @@ impl Bundle {
         };
         let part = |source: &Source<'_>| BundleFile {
             path: source.path.to_owned(),
-            sha256: digest(source.bytes),
+            sha256: BASE64URL_NOPAD.encode(&Sha256::digest(source.bytes)),
             bytes: source.bytes.len() as u64,
         };
         self.parts = sources.iter().filter(is_part).map(part).collect();
         let manifest = Manifest { language: LANGUAGE, lists: &self.list_names, parts: &self.parts };
         let hash =
             Sha256::new_with_prefix(DOMAIN).chain_update(canonical::of(&manifest)).finalize();
-        self.digest = data_encoding::BASE64URL_NOPAD.encode(&hash);
+        self.digest = BASE64URL_NOPAD.encode(&hash);
     }
 
     /// SHA-256 of the manifest, base64url: it names the bundle.
@@ -302,8 +304,15 @@ impl Bundle {
         of_tool.by_action.get(action).unwrap_or(&of_tool.other)
     }
 
-    /// The time zones that clauses name: the facts hold the local time of each.
-    pub fn zones(&self) -> BTreeSet<&str> {
+    /// What a verdict of this bundle may depend on at `now`: the local time of each zone that a clause names.
+    pub fn facts(&self, now: Nanos, verified: bool) -> Facts {
+        let zones = self.zones().into_iter();
+        let local = zones.filter_map(|zone| Some((zone.to_owned(), local(now, zone)?)));
+        Facts { now, local: local.collect(), verified }
+    }
+
+    /// The time zones that clauses name.
+    fn zones(&self) -> BTreeSet<&str> {
         let mut zones = BTreeSet::new();
         for when in self.clauses.iter().filter_map(|clause| clause.when.as_ref()) {
             when.walk(&mut |part| {

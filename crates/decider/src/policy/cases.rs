@@ -7,7 +7,7 @@ pub use mutate::{Survivor, survivors};
 use super::{
     bundle::{Bundle, Source},
     clause::Clause,
-    facts::{Facts, local},
+    facts::Facts,
     fields::{MapReader, language, text_of},
     mistakes::{Mistake, Mistakes, Place},
     request::Request,
@@ -89,7 +89,7 @@ pub fn read(sources: &[Source<'_>]) -> Result<Vec<TestCase>, Vec<Mistake>> {
 
 /// Runs the tests.
 pub fn run(bundle: &Bundle, cases: &[TestCase]) -> Vec<WrongVerdict> {
-    cases.iter().filter_map(|case| case.run(bundle)).collect()
+    cases.iter().filter_map(|case| case.run(bundle, &case.facts(bundle))).collect()
 }
 
 /// How often the tests met each clause, by name.
@@ -114,15 +114,12 @@ pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverag
 
 impl TestCase {
     fn facts(&self, bundle: &Bundle) -> Facts {
-        let zones = bundle.zones().into_iter();
-        let local =
-            zones.filter_map(|zone| Some((zone.to_owned(), local(self.now, zone)?))).collect();
-        Facts { now: self.now, local, verified: self.verified }
+        bundle.facts(self.now, self.verified)
     }
 
     /// `None` if the verdict is as expected.
-    fn run(&self, bundle: &Bundle) -> Option<WrongVerdict> {
-        let judged = bundle.judge(&self.request, &self.facts(bundle));
+    fn run(&self, bundle: &Bundle, facts: &Facts) -> Option<WrongVerdict> {
+        let judged = bundle.judge(&self.request, facts);
         let code = judged.reason.code;
         let clause = judged.reason.clause.map(|clause| clause.name.as_str());
         let shadow = judged.shadow.as_ref().map(|(verdict, _)| *verdict);

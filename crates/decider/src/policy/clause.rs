@@ -8,7 +8,6 @@ use super::{
     times::moment_of,
     yaml::{Node, Yaml},
 };
-use data_encoding::BASE64URL_NOPAD;
 use ledger::time::Nanos;
 use sha2::{Digest, Sha256};
 use std::{
@@ -307,9 +306,4 @@ fn shown(when: &Node) -> BTreeMap<String, String> {
         }
     }
     shown
-}
-
-/// The digest of some bytes in a manifest.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    BASE64URL_NOPAD.encode(&Sha256::digest(bytes))
 }

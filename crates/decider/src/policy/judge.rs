@@ -51,8 +51,8 @@ impl Bundle {
             let reason = Ground { code, clause: None, error: None };
             return Judgement { verdict: Verdict::Deny, reason, clauses: Vec::new(), shadow: None };
         }
-        let weighed = self.weigh(request, facts);
         let scene = self.scene(request, facts);
+        let weighed = self.weigh(&scene);
         let (verdict, reason) = decide(&weighed, &scene, |weighed| weighed.in_force);
         let shadow = weighed.iter().any(|weighed| !weighed.in_force);
         let shadow = shadow.then(|| decide(&weighed, &scene, |_| true));
@@ -83,14 +83,14 @@ impl Bundle {
     }
 
     /// The clauses that are for this call, each judged.
-    fn weigh<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Vec<Weighed<'b>> {
-        let scene = self.scene(request, facts);
+    fn weigh<'b>(&'b self, scene: &Scene<'_>) -> Vec<Weighed<'b>> {
+        let Scene { request, facts, .. } = scene;
         let standing = self.agents.standing(&request.agent);
         let candidates = self.candidates(&request.tool, &request.action);
         let clauses = candidates.iter().map(|at| &self.clauses[*at]);
         let applying = clauses.filter(|clause| clause.is_for(&standing));
         let weigh = |clause: &'b Clause| {
-            let truth = clause.when.as_ref().map_or(Truth::True, |when| when.holds(&scene));
+            let truth = clause.when.as_ref().map_or(Truth::True, |when| when.holds(scene));
             let in_force = !clause.has_shadow() || clause.in_force(&request.agent, facts.now);
             Weighed { clause, truth, in_force }
         };
@@ -98,30 +98,22 @@ impl Bundle {
     }
 
     /// What each clause said that is for this call, in order: for `explain` and coverage.
-    pub fn explain(&self, request: &Request<'_>, facts: &Facts) -> Vec<ClauseTruth<'_>> {
+    pub fn explain<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Vec<ClauseTruth<'b>> {
         if self.refused_before_clauses(request).is_some() {
             return Vec::new();
         }
         let scene = self.scene(request, facts);
-        let explain = |weighed: Weighed<'_>| {
-            let blamed =
-                weighed.clause.when.as_ref().and_then(|when| blame(when, &weighed.truth, &scene));
-            let (matches, why) = match weighed.truth {
+        let explained = |weighed: Weighed<'b>| {
+            let Weighed { clause, truth, in_force } = weighed;
+            let blamed = clause.when.as_ref().and_then(|when| blame(when, &truth, &scene));
+            let (matches, why) = match truth {
                 Truth::True => (Some(true), None),
                 Truth::False => (Some(false), None),
                 Truth::Error(why) => (None, Some(why)),
             };
-            (matches, blamed.map(Condition::place), why, weighed.in_force)
+            ClauseTruth { clause, matches, at: blamed.map(Condition::place), why, in_force }
         };
-        let weighed = self.weigh(request, facts);
-        weighed
-            .into_iter()
-            .map(|weighed| {
-                let clause = weighed.clause;
-                let (matches, at, why, in_force) = explain(weighed);
-                ClauseTruth { clause, matches, at, why, in_force }
-            })
-            .collect()
+        self.weigh(&scene).into_iter().map(explained).collect()
     }
 }
 

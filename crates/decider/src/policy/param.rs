@@ -21,13 +21,11 @@ impl Texts {
     /// `[a, b]`, or `{in_list: name}`.
     pub(super) fn read(node: Node, name: &str, mistakes: &Mistakes<'_>) -> Self {
         if let Yaml::Map(_) = node.value {
-            let at = node.at;
             let Some(mut fields) = MapReader::of(node, name, mistakes) else {
                 return Self::OneOf(Vec::new());
             };
             let list = fields.must_name("in_list", "the name of a file in lists/");
             fields.finish();
-            let _ = at;
             return Self::InList(list.map(|(name, _)| name).unwrap_or_default());
         }
         let mut texts: Vec<String> =
@@ -164,19 +162,12 @@ impl Test {
                 number.map_or_else(Truth::Error, |n| bounds.hold(n).into())
             }
             Self::OneOf(values) => {
-                let mut any = Truth::False;
-                for wanted in values {
-                    match wanted.is(value) {
-                        Truth::True => return Truth::True,
-                        error @ Truth::Error(_) if any == Truth::False => any = error,
-                        _ => {}
+                // A value of one of their types that is none of them: false, not an error.
+                match Truth::any(values.iter().map(|wanted| wanted.is(value))) {
+                    Truth::Error(_) if values.iter().any(|w| w.is(value) == Truth::False) => {
+                        Truth::False
                     }
-                }
-                // A list of one type, and a value of that type that is not in it: false, not an error.
-                if values.iter().any(|wanted| wanted.is(value) == Truth::False) {
-                    Truth::False
-                } else {
-                    any
+                    any => any,
                 }
             }
             Self::InList(name) => {

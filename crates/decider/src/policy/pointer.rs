@@ -1,5 +1,6 @@
 //! JSON Pointers (RFC 6901) into the params of a call. A step `*` goes through all elements of an array.
 
+use crate::rule::index;
 use ledger::json::Value;
 use std::fmt;
 
@@ -136,12 +137,6 @@ impl Step {
         }
         Some(Self::Member(name))
     }
-}
-
-/// An array index of RFC 6901 §4: decimal digits without leading zeros.
-fn index(token: &str) -> Option<usize> {
-    let plain = token == "0" || !token.starts_with(['0', '+']);
-    if plain { token.parse().ok() } else { None }
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn resolve<'v, 'a>(value: &'v Value<'a>, pointer: &str) -> Option<&'v Value<'a>>
 }
 
 /// An array index of RFC 6901 §4: decimal digits without leading zeros.
-fn index(token: &str) -> Option<usize> {
+pub(crate) fn index(token: &str) -> Option<usize> {
     let plain = token == "0" || !token.starts_with(['0', '+']);
     if plain { token.parse().ok() } else { None }
 }

@@ -8,6 +8,7 @@ use crate::policy::{
     mistakes::{Mistake, Mistakes},
     times::is_date,
 };
+
 /// Most items of a list that are named in hints.
 const HINTS_MAX: usize = 5;
 

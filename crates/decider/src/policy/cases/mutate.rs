@@ -29,12 +29,14 @@ pub fn survivors(
     };
     let clauses = bundle.clauses.iter();
     let all = clauses.map(|clause| 1 + 2 * clause.when.as_ref().map_or(0, bounds)).sum();
+    // No change names another zone, so the facts stay.
+    let facts: Vec<_> = cases.iter().map(|case| case.facts(bundle)).collect();
     let (mut done, mut found) = (0, Vec::new());
     let mut changed = bundle.clone();
     for at in 0..bundle.clauses.len() {
         let original = &bundle.clauses[at];
         let mut attempt = |changed: &Bundle, change: String| {
-            if cases.iter().all(|case| case.run(changed).is_none()) {
+            if cases.iter().zip(&facts).all(|(case, facts)| case.run(changed, facts).is_none()) {
                 found.push(Survivor { clause: original.name.clone(), change });
             }
             done += 1;
