@@ -19,7 +19,7 @@ CHANGING = {
     r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])": "(digest)",
     r'"nonce":"[A-Za-z0-9_-]{22}"': '"nonce":"(nonce)"',
     r"\b(Answer in|Asked) [^(]*\(time\)": r"\1 (time)",
-    r"\bcall [A-Za-z0-9_-]{8}\b": "call (digest)",
+    r"\bcall [A-Za-z0-9_-]{8}(?![A-Za-z0-9_-])": "call (digest)",
 }
 KEYWORD = b"words"
 STYLE = """
