@@ -2,7 +2,7 @@
 
 use crate::auth::Caller;
 use approvals::worker::{Parties, Worker};
-use ledger::{ident::Ident, system::Role};
+use ledger::{event::RESERVED_TOOL, ident::Ident, system::Role};
 
 /// A caller of a tenant, before an approval of that tenant.
 #[derive(Clone, Copy)]
@@ -37,6 +37,12 @@ impl<'a> Access<'a> {
         opener.is_some() && self.producer(role) == opener
     }
 
+    /// True if the caller writes policies, and the approval is about policies.
+    fn proposes(&self, approval: &impl Parties) -> bool {
+        let ours = approval.opener().is_some_and(|opener| opener.as_str() == RESERVED_TOOL);
+        ours && self.is(Role::Author)
+    }
+
     /// True if the caller is a person who is asked.
     fn is_asked(&self, approval: &impl Parties) -> bool {
         self.person().is_some_and(|person| self.worker.lists.may_review(person, approval))
@@ -45,7 +51,11 @@ impl<'a> Access<'a> {
 
 /// Columns `list` and `state`.
 pub fn state(who: &Access<'_>, approval: &impl Parties) -> bool {
-    who.is(Role::Auditor) || who.is(Role::Admin) || token(who, approval) || review(who, approval)
+    who.is(Role::Auditor)
+        || who.is(Role::Admin)
+        || who.proposes(approval)
+        || token(who, approval)
+        || review(who, approval)
 }
 
 /// Column `params`.

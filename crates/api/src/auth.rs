@@ -90,6 +90,7 @@ pub const ANY: &[Role] = &[
     Role::Exporter,
     Role::Auditor,
     Role::Discloser,
+    Role::Author,
     Role::Admin,
 ];
 

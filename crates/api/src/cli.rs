@@ -33,9 +33,57 @@ pub struct Cli {
 pub enum Command {
     /// Check receipts, checkpoints and whole exports, offline, with the log's public key alone
     Verify(Verify),
+    /// Compute every recorded verdict of an export again, offline, from its entry and the policies that it names
+    Replay(Replay),
+    /// Show one recorded verdict of an export: its facts, and what each clause said
+    Explain(Explain),
     #[cfg(feature = "server")]
     #[command(flatten)]
     Server(ServerCommand),
+}
+
+/// An export to read, and the key to check it with.
+#[derive(Args, Debug)]
+pub struct Exported {
+    /// The log's public key: `name+hash+base64`, or a file that holds it
+    #[arg(long, value_name = "VKEY|FILE")]
+    pub key: String,
+    /// Keys document that leads from that key to later ones (default: the export's own `keys.json`)
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// The export (directory), with disclosures
+    #[arg(long, value_name = "DIR")]
+    pub export: PathBuf,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 every verdict that could be computed is the recorded one, 1 refused or another verdict, 2 wrong usage,
+3 a file can't be read.
+
+Example:
+  countersign replay --key log.vkey --export ./export")]
+pub struct Replay {
+    #[command(flatten)]
+    pub exported: Exported,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes: 0 computed and the same, 1 refused or another verdict, 2 wrong usage, 3 a file can't be read.
+
+Example:
+  countersign explain --key log.vkey --export ./export 811")]
+pub struct Explain {
+    #[command(flatten)]
+    pub exported: Exported,
+    /// Leaf index of the decision
+    pub index: u64,
 }
 
 /// Arguments of `verify`.

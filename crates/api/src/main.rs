@@ -70,6 +70,8 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match cli.command {
         cli::Command::Verify(arguments) => verify::run(&arguments),
+        cli::Command::Replay(arguments) => verify::replay(&arguments),
+        cli::Command::Explain(arguments) => verify::explain(&arguments),
         #[cfg(feature = "server")]
         cli::Command::Server(command) => commands::run(command),
     }

@@ -100,6 +100,9 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     Conflict = "conflict", 409, "Conflict with the present state";
     RulesWrong = "rules_wrong", 409, "Rules or people have mistakes";
+    DecisionStale = "decision_stale", 409, "Verdict no longer counts";
+    PolicyWrong = "policy_wrong", 422, "Policies have mistakes, or a test fails";
+    PolicyUnreadable = "policy_unreadable", 503, "Policies in force not usable";
     RulesDiffer = "rules_differ", 409, "Rules or people differ";
     TooBig = "too_big", 413, "Body too big";
     TooManyEvents = "too_many_events", 413, "Too many events in one request";

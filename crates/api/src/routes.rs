@@ -2,6 +2,7 @@
 
 mod approvals;
 mod clock;
+mod decisions;
 mod entries;
 mod events;
 mod health;
@@ -11,6 +12,7 @@ mod log;
 mod opa;
 mod openapi;
 mod operate;
+mod policies;
 mod receipts;
 mod rules;
 mod slack;
@@ -38,6 +40,10 @@ use std::sync::Arc;
 pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
         .route("/events", post(events::publish))
+        .route("/decisions", post(decisions::decide))
+        .route("/policies", get(policies::status).post(policies::propose))
+        .route("/policies/{version}", get(policies::version))
+        .route("/policies/{version}/rollback", post(policies::rollback))
         .route("/opa/logs", post(opa::logs))
         .route("/opa/logs/{partition}", post(opa::logs_partition))
         .route("/logs/{n}/checkpoint", get(log::checkpoint))

@@ -5,6 +5,7 @@ mod export;
 mod fields;
 mod file;
 mod names;
+mod replay;
 mod report;
 
 use crate::{
@@ -54,6 +55,8 @@ fn refused(place: &str, error: &impl Display) -> Failure {
 fn contradiction(error: &impl Display) -> Failure {
     Failure::Contradiction(error.to_string())
 }
+
+pub use replay::{explain, replay};
 
 /// Verifies the files that the arguments name.
 pub fn run(arguments: &Verify) -> ExitCode {

@@ -8,7 +8,7 @@ use ledger::{
     entry::Payload,
     ident::Ident,
     journal::{self, Subject},
-    post::Outcome,
+    post::{Outcome, Policies},
     store,
     system::Rules,
     tenant::Tenant,
@@ -84,6 +84,9 @@ pub trait Log: Send + Sync {
     /// [`Log::rules_index`] and what that entry says.
     fn rules(&self) -> Result<Option<(u64, Rules)>, store::Error>;
 
+    /// The policies in force at the last published entry, and the bundles that were proposed.
+    fn policies(&self) -> Policies;
+
     /// The place that [`Log::keep_place`] stored, with our seal.
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error>;
 
@@ -109,6 +112,13 @@ pub trait Log: Send + Sync {
         body: &'a [u8],
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<u64, Error>>;
+
+    /// Appends decisions of ours at once, and waits until what they gave is published. What each gave, in order.
+    fn propose<'a>(
+        &'a self,
+        subject: &'a Subject,
+        bodies: Vec<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Error>>;
 }
 
 /// The clocks of one server.
@@ -224,6 +234,10 @@ impl Log for OfTenant {
         self.ledger.rules(&self.tenant)
     }
 
+    fn policies(&self) -> Policies {
+        self.tenant.published().policies.clone()
+    }
+
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error> {
         self.ledger.sealed(PLACE, self.tenant.name.as_str(), &self.tenant.number.meta(PLACE))
     }
@@ -260,14 +274,39 @@ impl Log for OfTenant {
             match done {
                 Ok(done) => match done.outcomes.first() {
                     Some(Outcome::Posted { index }) => Ok(*index),
+                    rejected @ Some(Outcome::Rejected { .. }) => {
+                        Ok(Failure::unless_posted(subject, rejected)?)
+                    }
                     _ => Err(Error::Unknown),
                 },
-                Err(Failure::Unknown | Failure::Journal(journal::Error::Unknown(_))) => {
-                    Err(Error::Unknown)
-                }
-                Err(error) => Err(error.into()),
+                Err(error) => Err(failed(error)),
             }
         })
+    }
+
+    fn propose<'a>(
+        &'a self,
+        subject: &'a Subject,
+        bodies: Vec<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Error>> {
+        Box::pin(async move {
+            let (ledger, tenant) = (&self.ledger, &self.tenant);
+            let sign = |body: &Vec<u8>| Ledger::unchained(tenant, subject, body);
+            let batch = bodies.iter().map(sign).collect::<Result<Vec<_>, _>>()?;
+            if batch.is_empty() {
+                return Ok(Vec::new());
+            }
+            let posted = ledger.publish(tenant, batch).await.map_err(failed)?;
+            Ok(posted.done.outcomes)
+        })
+    }
+}
+
+/// A failure in the words of the port.
+fn failed(error: Failure) -> Error {
+    match error {
+        Failure::Unknown | Failure::Journal(journal::Error::Unknown(_)) => Error::Unknown,
+        error => error.into(),
     }
 }
 

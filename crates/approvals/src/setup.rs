@@ -217,10 +217,10 @@ impl Setup {
         self.owners.get(agent).cloned().unwrap_or_default()
     }
 
-    /// People who never review a call of this agent, sorted by id: its owners in the people file, and the one
-    /// that the data plane names (`payload.owner`), if that person is in the file.
-    pub fn owners(&self, agent: &str, named: Option<&str>) -> Vec<Ident> {
-        let named = named.and_then(|id| Ident::new(id).ok());
+    /// People who never review a call of this agent, sorted by id: its owners in the people file, and those
+    /// that the decision names (`payload.owner`), if they are in the file.
+    pub fn owners(&self, agent: &str, named: &[String]) -> Vec<Ident> {
+        let named = named.iter().filter_map(|id| Ident::new(id).ok());
         let mut owners: BTreeSet<Ident> = self.owners_of(agent).into_iter().collect();
         owners.extend(named.filter(|id| self.people.contains_key(id)));
         owners.into_iter().collect()

@@ -17,6 +17,7 @@ pub use crate::commands::{
 
 use crate::{
     chats::Chats,
+    deciding::{Clerk, Desk},
     commands::{ApprovalReader, CardMaker, Commands, Files, Lists, Readiness, Tokens},
     log::OfTenant,
     outbox::Sender,
@@ -50,7 +51,11 @@ pub struct Worker {
     /// Commands: reviews, cancellations, reports.
     pub commands: Commands,
     /// Tokens.
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
+    /// Decides calls by the policies in force.
+    pub desk: Desk,
+    /// Asks people about changes of policies, and carries them out.
+    pub clerk: Clerk,
     /// Lists, and who may review.
     pub lists: Lists,
     /// The tenant.
@@ -65,6 +70,7 @@ struct Tasks {
     opener: Arc<Opener>,
     timers: Timers,
     sender: Arc<Sender>,
+    clerk: Clerk,
 }
 
 impl Worker {
@@ -80,20 +86,25 @@ impl Worker {
             readiness: Arc::clone(&commands.readiness),
             backlog: Arc::clone(&backlog),
         };
+        let tokens = Tokens { commands: commands.clone(), tenant: Arc::clone(&tenant) };
+        let tokens = Arc::new(tokens);
+        let log = Arc::clone(&commands.reader.log);
+        let desk = Desk::new(Arc::clone(&log), Arc::clone(&commands.readiness));
+        let clerk = Clerk { log, commands: commands.clone(), tokens: Arc::clone(&tokens) };
         let tasks = Arc::new(Tasks {
             follower,
             opener: Arc::new(Opener { backlog, commands: commands.clone() }),
             timers: Timers { commands: commands.clone() },
             sender: Arc::new(Sender::new(commands.clone(), chats)),
+            clerk: clerk.clone(),
         });
         let lists = Lists {
             log: Arc::clone(&commands.reader.log),
             registry: Arc::clone(&commands.reader.registry),
             readiness: Arc::clone(&commands.readiness),
         };
-        let tokens = Tokens { commands: commands.clone(), tenant: Arc::clone(&tenant) };
         let stopping = watch::Sender::new(false);
-        Arc::new(Self { commands, tokens, lists, tenant, tasks, stopping })
+        Arc::new(Self { commands, tokens, desk, clerk, lists, tenant, tasks, stopping })
     }
 
     /// Follows the log, opens approvals and applies deadlines until [`Worker::stop`]. No task of it runs
@@ -101,13 +112,14 @@ impl Worker {
     pub async fn run(self: Arc<Self>) {
         let (mut opening, mut sending) = (JoinSet::new(), JoinSet::new());
         let mut stopping = self.stopping.subscribe();
-        let Tasks { follower, opener, timers, sender } = &*self.tasks;
+        let Tasks { follower, opener, timers, sender, clerk } = &*self.tasks;
         let work = async {
             tokio::join!(
                 follower.run(),
                 Arc::clone(opener).run(&mut opening),
                 Arc::clone(sender).run(&mut sending),
                 timers.run(),
+                clerk.run(),
             )
         };
         tokio::select! {

@@ -1,6 +1,6 @@
 //! The call that people approve, and the digest that identifies it everywhere.
 
-use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use data_encoding::BASE64URL_NOPAD;
 use ledger::{
     canonical,
     disclosure::Scope,
@@ -11,8 +11,6 @@ use sha2::{Digest, Sha256};
 
 /// Prefix of the hashed bytes. Another version of the form gives another digest.
 const DOMAIN: &[u8] = b"countersign-call-v1\0";
-/// Number of hash characters in an approval id: 130 bits.
-const ID_CHARACTERS: usize = 26;
 
 /// A call that an agent wants to make. The hashed form has every member; an absent one is `null`.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +59,7 @@ impl Call<'_> {
 /// Approval id: `apr-` and 26 characters. Both sides compute it from the decision event, so a redelivered
 /// decision opens no second approval.
 pub fn approval_id(tenant: &Ident, opening: Scope<'_>) -> Ident {
-    let key = [tenant.as_str(), opening.producer, opening.source, opening.id];
-    let hash = BASE32_NOPAD.encode(&Sha256::digest(canonical::of(&key))).to_ascii_lowercase();
-    Ident::new(&format!("apr-{}", &hash[..ID_CHARACTERS])).expect("letters, digits, 30 characters")
+    opening.approval_id(tenant)
 }
 
 #[cfg(test)]
@@ -103,7 +99,7 @@ mod tests {
     #[test]
     fn ids_follow_from_the_opening() {
         let tenant = Ident::new("acme").unwrap();
-        let scope = |id| Scope { producer: "gw-1", source: "/gw", id };
+        let scope = |id| Scope { producer: "gw-1", source: "/gw", id, ours: false };
         assert_eq!(approval_id(&tenant, scope("1")), approval_id(&tenant, scope("1")));
         assert_ne!(approval_id(&tenant, scope("1")), approval_id(&tenant, scope("2")));
         assert_eq!(approval_id(&tenant, scope("1")).as_str().len(), 30);
@@ -133,7 +129,7 @@ mod tests {
         }
         for case in file["approval_ids"].as_array().unwrap() {
             let (producer, source) = (text(&case["producer"]), text(&case["source"]));
-            let opening = Scope { producer: &producer, source: &source, id: &text(&case["id"]) };
+            let opening = Scope { producer: &producer, source: &source, id: &text(&case["id"]), ours: false };
             let tenant = Ident::new(&text(&case["tenant"])).unwrap();
             assert_eq!(approval_id(&tenant, opening).as_str(), text(&case["approval_id"]));
         }

@@ -21,6 +21,8 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 /// How long `payload.nonce` may be, in bytes; 16 random bytes in base64url are 22.
 pub const NONCE_BYTES: RangeInclusive<usize> = 1..=64;
+/// Most owners that a decision names.
+pub const OWNERS_MAX: usize = 64;
 /// The verdict that pauses a call.
 pub const APPROVAL_NEEDED: &str = Verdict::ApprovalNeeded.as_str();
 
@@ -74,8 +76,8 @@ pub struct Frozen {
     pub nonce: String,
     /// `payload.params`, in RFC 8785 form.
     pub params: String,
-    /// `payload.owner`: the agent's owner, as the data plane names it: a principal id.
-    pub owner: Option<String>,
+    /// `payload.owner`: the agent's owners, as the decision names them: a principal id, or several.
+    pub owners: Vec<String>,
     /// `payload.reason`: the agent's own words.
     pub agent_says: Option<String>,
     /// The whole call in RFC 8785 form: what is hashed and executed.
@@ -150,7 +152,7 @@ impl Decision {
         };
         let (tenant, producer) = (ident(&["tenant"])?, ident(&["producer"])?);
         let (source, id) = (text(&["event", "source"])?, text(&["event", "id"])?);
-        let scope = Scope { producer: producer.as_str(), source, id };
+        let scope = Scope { producer: producer.as_str(), source, id, ours: view.is_ours() };
         let event = view.at(&["event"]).ok_or(NotPaused::Malformed("event"))?;
         Ok(Self {
             id: approval_id(&tenant, scope),
@@ -240,7 +242,7 @@ impl PausedCall {
             canonical: utf8(call.canonical())?,
             digest: call.digest(),
             nonce: nonce.to_owned(),
-            owner: text("owner"),
+            owners: value("owner").map(|named| owners(&named)).unwrap_or_default(),
             agent_says: text("reason"),
         })
     }
@@ -272,6 +274,13 @@ impl PausedCall {
         let (tool, action) = (self.tool.as_str(), self.action.as_str());
         Some(look(&Visible { tool, action, labels: &self.labels, params: &params }))
     }
+}
+
+/// One text, or a list of them. Whatever else stands there names nobody.
+pub(crate) fn owners(named: &Value<'_>) -> Vec<String> {
+    let one = std::slice::from_ref(named);
+    let texts = named.as_array().unwrap_or(one).iter().take(OWNERS_MAX);
+    texts.filter_map(|owner| owner.as_str().map(str::to_owned)).collect()
 }
 
 fn labels(value: Option<&Value<'_>>) -> Result<BTreeMap<String, String>, NotPaused> {

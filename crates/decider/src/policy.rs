@@ -14,13 +14,16 @@ mod diff;
 mod egress;
 mod facts;
 mod fields;
+mod inquiry;
 mod judge;
 mod list;
 mod mistakes;
 mod param;
 mod pattern;
 mod pointer;
+mod replay;
 mod request;
+mod ruling;
 mod times;
 mod tools;
 mod yaml;
@@ -31,7 +34,10 @@ pub use diff::{Change, Consequence, diff};
 pub use facts::{Facts, Local};
 pub use judge::{ClauseTruth, Ground, Judgement};
 pub use mistakes::Mistake;
+pub use inquiry::Inquiry;
+pub use replay::{Differs, explained, replay};
 pub use request::Request;
+pub use ruling::{CONTENDED, NO_POLICY, Ruling, Shadow};
 
 /// The version of the language that the files are written in. A verifier keeps every version for ever.
 pub const LANGUAGE: i64 = 1;

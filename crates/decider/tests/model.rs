@@ -206,7 +206,7 @@ impl Race {
         }
         let (before, at) = (self.truth.clone(), seconds(self.now));
         let (n, prev) = (base + 1, format!("leaf-{base}"));
-        let message = Message { approval_id: ident("apr-1"), n, prev, events };
+        let message = Message { approval_id: ident("apr-1"), n, prev, events, activates: None };
         self.truth = fold(before.clone(), &message, &format!("leaf-{n}"), at);
         for event in &message.events {
             self.tell(event, &before, at);

@@ -3,14 +3,17 @@
 //! A disclosure is the RFC 8785 text of `[salt, name, value]`; its digest is the base64url SHA-256 of that text (the
 //! construction of SD-JWT, RFC 9901). The leaf holds digests only. Salts come from a seed that is never stored.
 
-use crate::canonical;
-use data_encoding::BASE64URL_NOPAD;
+use crate::{canonical, ident::Ident};
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Bytes of the random seed in the `Countersign-Salt` header.
 pub const SEED_BYTES: usize = 16;
+
+/// Number of hash characters in an approval id: 130 bits.
+const APPROVAL_ID_CHARACTERS: usize = 26;
 
 /// One payload field: committed by a salted digest, stored apart, erasable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,30 @@ pub struct Scope<'a> {
     pub source: &'a str,
     /// The event's id.
     pub id: &'a str,
+    /// True for a decision of ours. Such decisions have keys and numbers of their own, so that no producer can take one
+    /// in advance.
+    pub ours: bool,
+}
+
+impl Scope<'_> {
+    /// The texts that name the event within its tenant.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.source_texts().chain([self.id])
+    }
+
+    /// The approval that the event opens: `apr-` and the first 26 characters of base32 of
+    /// `SHA-256(JCS[tenant, …texts])`. Both sides compute it, so a redelivered decision opens no second approval.
+    pub fn approval_id(&self, tenant: &Ident) -> Ident {
+        let texts: Vec<&str> = std::iter::once(tenant.as_str()).chain(self.texts()).collect();
+        let hash = BASE32_NOPAD.encode(&Sha256::digest(canonical::of(&texts)));
+        let hash = hash[..APPROVAL_ID_CHARACTERS].to_ascii_lowercase();
+        Ident::new(&format!("apr-{hash}")).expect("letters, digits, 30 characters")
+    }
+
+    /// The texts that name its source within its tenant.
+    pub fn source_texts(&self) -> impl Iterator<Item = &str> {
+        self.ours.then_some("ours").into_iter().chain([self.producer, self.source])
+    }
 }
 
 /// A salt: 32 bytes in base64url.
@@ -168,7 +195,7 @@ mod tests {
     #[test]
     fn p11_golden() {
         let seed = Seed::from_header("AAECAwQFBgcICQoLDA0ODw").unwrap();
-        let scope = Scope { producer: "gw-1", source: "/gw", id: "1" };
+        let scope = Scope { producer: "gw-1", source: "/gw", id: "1", ours: false };
         let salt = seed.salt(&scope, "params");
         let text = text(&salt, "params", br#"{"a":1}"#);
         let vector: serde_json::Value =

@@ -58,11 +58,15 @@ pub enum Kind {
     Trim,
     /// A server signs the log from here on.
     Signer,
+    /// A part of a policy bundle, a bundle, or its activation.
+    Policy,
+    /// A decision of ours that does not stand at its place, and was told to nobody.
+    Void,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 20] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -81,6 +85,8 @@ impl Kind {
         (Self::Clock, "clock"),
         (Self::Trim, "trim"),
         (Self::Signer, "signer"),
+        (Self::Policy, "policy"),
+        (Self::Void, "void"),
     ];
 
     /// Its name in entries.
@@ -105,7 +111,8 @@ impl Kind {
             | Self::Journal
             | Self::Clock
             | Self::Trim
-            | Self::Signer => true,
+            | Self::Signer
+            | Self::Policy => true,
             Self::Decision
             | Self::Event
             | Self::Approval
@@ -113,7 +120,8 @@ impl Kind {
             | Self::Rejected
             | Self::DuplicateConflict
             | Self::GapOpened
-            | Self::GapClosed => false,
+            | Self::GapClosed
+            | Self::Void => false,
         }
     }
 }
@@ -184,7 +192,22 @@ impl<'a> View<'a> {
     pub fn scope(&self) -> Scope<'_> {
         let text = |path: &[&str]| self.text(path).unwrap_or_default();
         let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
-        Scope { producer: text(&["producer"]), source, id }
+        Scope { producer: text(&["producer"]), source, id, ours: self.is_ours() }
+    }
+
+    /// True if it stands beside the entry of its message: about a number that is missing, or about what a redemption put
+    /// in force.
+    pub fn is_beside(&self) -> bool {
+        match self.kind {
+            Kind::JournalGap | Kind::GapOpened | Kind::GapClosed => true,
+            Kind::Policy => self.text(&["event", "op"]) == Some("activate"),
+            _ => false,
+        }
+    }
+
+    /// True if it records a decision of ours. Only in these is `data.as_of` plain.
+    pub fn is_ours(&self) -> bool {
+        self.kind == Kind::Decision && self.at(&["event", "data", "as_of"]).is_some()
     }
 
     /// Reads an entry from its parsed value.

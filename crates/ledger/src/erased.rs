@@ -99,7 +99,7 @@ mod tests {
 
     fn store() -> Memory {
         let seed = Seed::derive(&[1; 32], 1, 1);
-        let scope = Scope { producer: "gw-1", source: "/s", id: "1" };
+        let scope = Scope { producer: "gw-1", source: "/s", id: "1", ours: false };
         let salt = |name| seed.salt(&scope, name);
         let disclosures = ["a", "b"].map(|name| text(&salt(name), name, b"1")).to_vec();
         let payload = Payload { commit_salt: Some(salt("")), disclosures };

@@ -43,6 +43,8 @@ pub const DECISION: &str = "dev.countersign.decision.v1";
 pub const HEARTBEAT: &str = "dev.countersign.heartbeat.v1";
 /// Event type of an execution report.
 pub const EXECUTION: &str = "dev.countersign.execution.v1";
+/// Names of tools that begin so, in any case, are ours.
+pub const RESERVED_TOOL: &str = "countersign";
 /// Prefix of our own types. Unknown ones are refused.
 const RESERVED: &str = "dev.countersign.";
 
@@ -113,6 +115,8 @@ pub struct Event {
     pub kind: Type,
     /// Number of this event within `(producer, source)`. For a heartbeat, the last number published.
     pub sequence: Option<u64>,
+    /// `data.tool.name` of an event of our types.
+    pub tool: Option<String>,
     /// RFC 8785 form of the plain part, which is itself a `CloudEvent`.
     pub plain: Vec<u8>,
     /// Everything else, sorted by name.
@@ -121,8 +125,32 @@ pub struct Event {
     pub whole: Vec<u8>,
 }
 
-/// Reads and splits one event.
+/// Reads and splits one event of a producer.
 pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
+    let event = read(bytes, false)?;
+    if event.tool.as_deref().is_some_and(is_reserved_tool) {
+        return Err(Refused::ReservedTool);
+    }
+    Ok(event)
+}
+
+/// Reads and splits one decision of ours. `None` if it is none.
+pub fn parse_ours(bytes: &[u8]) -> Option<Event> {
+    read(bytes, true).ok().filter(|event| event.kind == Type::Decision)
+}
+
+/// Checks a decision of ours before it is published.
+pub fn check_ours(bytes: &[u8]) -> Result<(), Refused> {
+    read(bytes, true).map(drop)
+}
+
+/// True if only this server may ask for calls of the tool.
+pub fn is_reserved_tool(name: &str) -> bool {
+    let start = name.get(..RESERVED_TOOL.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_TOOL))
+}
+
+fn read(bytes: &[u8], ours: bool) -> Result<Event, Refused> {
     if bytes.len() > crate::journal::BODY_BYTES_MAX {
         return Err(Refused::TooBig);
     }
@@ -139,7 +167,7 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
     for (name, value) in members {
         match name.as_ref() {
             "data" => {
-                if let Some(data) = split.data(attributes.kind, value)? {
+                if let Some(data) = split.data((attributes.kind, ours), value)? {
                     plain.push((name, data));
                 }
             }
@@ -156,13 +184,15 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
         return Err(Refused::Control(plain::place_of_control(name, value)));
     }
     let plain = Value::Object(plain);
+    let tool = ["data", "tool", "name"].iter().try_fold(&plain, |value, name| value.get(name));
+    let tool = tool.and_then(Value::as_str).map(str::to_owned);
     let plain = canonical::to_vec(&plain);
     if plain.len() > PLAIN_BYTES_MAX {
         return Err(Refused::PlainTooBig);
     }
     split.fields.sort_by(|a, b| json::name_order(&a.name, &b.name));
     let Attributes { id, source, kind, sequence } = attributes;
-    Ok(Event { id, source, kind, sequence, plain, fields: split.fields, whole })
+    Ok(Event { id, source, kind, sequence, tool, plain, fields: split.fields, whole })
 }
 
 struct Attributes {

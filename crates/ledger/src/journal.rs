@@ -47,14 +47,26 @@ pub enum Subject {
     Approvals(Ident),
     /// `evidence.<approval_id>`: comments, chat ids, raw clicks; erasable, signed.
     Evidence(Ident),
-    /// `system.<topic>`: genesis, access, erasure, key, rules, journal; signed.
+    /// `system.<topic>`: genesis, access, erasure, key, rules, policy, journal; signed.
     System(Ident),
+    /// `verdicts.<replica>.<producer>`: our decisions about a producer's calls, signed.
+    Verdicts {
+        /// The server that decided.
+        replica: Ident,
+        /// The gateway that asked.
+        producer: Ident,
+    },
 }
 
 impl Subject {
     /// Reads the local form, e.g. `decisions.gw-1`.
     pub fn parse(text: &str) -> Option<Self> {
         let (family, name) = text.split_once('.')?;
+        if family == "verdicts" {
+            let (replica, producer) = name.split_once('.')?;
+            let (replica, producer) = (Ident::new(replica).ok()?, Ident::new(producer).ok()?);
+            return Some(Self::Verdicts { replica, producer });
+        }
         let name = Ident::new(name).ok()?;
         match family {
             "decisions" => Some(Self::Decisions(name)),
@@ -69,6 +81,12 @@ impl Subject {
     pub fn is_signed(&self) -> bool {
         !matches!(self, Self::Decisions(_))
     }
+
+    /// Whether each message on it names the one that it follows. Our decisions do not: each has a key, and what it
+    /// rests on is compared at its place.
+    pub fn is_chained(&self) -> bool {
+        self.is_signed() && !matches!(self, Self::Verdicts { .. })
+    }
 }
 
 impl std::fmt::Display for Subject {
@@ -78,6 +96,7 @@ impl std::fmt::Display for Subject {
             Self::Approvals(name) => write!(f, "approvals.{name}"),
             Self::Evidence(name) => write!(f, "evidence.{name}"),
             Self::System(name) => write!(f, "system.{name}"),
+            Self::Verdicts { replica, producer } => write!(f, "verdicts.{replica}.{producer}"),
         }
     }
 }
@@ -103,7 +122,7 @@ pub struct Message {
     pub seq: u64,
     /// When the journal stored it, by the stream's clock.
     pub time: Nanos,
-    /// Subject of the message. `None` if the stream delivered a subject outside the four families.
+    /// Subject of the message. `None` if the stream delivered a subject outside the five families.
     pub subject: Option<Subject>,
     /// The named headers.
     pub headers: Headers,

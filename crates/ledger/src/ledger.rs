@@ -126,7 +126,12 @@ impl Error {
         let why = match outcome {
             Some(Outcome::Posted { index }) => return Ok(*index),
             Some(Outcome::Rejected { refused, .. }) => refused.to_string(),
-            Some(Outcome::Duplicate { .. } | Outcome::Conflict { .. } | Outcome::Nothing)
+            Some(
+                Outcome::Duplicate { .. }
+                | Outcome::Conflict { .. }
+                | Outcome::Void { .. }
+                | Outcome::Nothing,
+            )
             | None => "it gave no entry of its own".to_owned(),
         };
         Err(Self::NotPosted { subject: subject.to_string(), why })
@@ -336,8 +341,10 @@ impl Ledger {
 
     /// The last posted journal sequence on a signed subject in this epoch. 0 if none.
     pub fn last_on(&self, tenant: &Tenant, subject: &Subject) -> Result<u64, store::Error> {
-        if let Subject::System(topic) = subject {
-            return Ok(tenant.position().last_on(topic.as_str()));
+        match subject {
+            Subject::System(topic) => return Ok(tenant.position().last_on(topic.as_str())),
+            Subject::Verdicts { .. } => return Ok(0),
+            Subject::Decisions(_) | Subject::Approvals(_) | Subject::Evidence(_) => {}
         }
         let epoch = tenant.published().epoch;
         let key = tenant.number.in_epoch(epoch, subject.to_string().as_bytes());

@@ -4,18 +4,24 @@
 //! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
 mod holes;
+mod policies;
 mod prepare;
 mod signed;
 mod state;
+mod verdicts;
 
+pub use policies::{Activation, Activates};
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
 pub use prepare::{Prepared, event_key, source_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
-pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
+pub use state::{
+    BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,
+};
+pub use verdicts::{LATE_SECONDS_MAX, Voided, stands};
 
 use crate::{
     canonical,
-    disclosure::{Scope, digest_of},
+    disclosure::digest_of,
     entry::{Draft, Kind, Origin, SequenceNote, View},
     erased,
     event::{self, Refused, Type},
@@ -61,6 +67,13 @@ pub enum Outcome {
         /// Why it was refused.
         refused: Refused,
     },
+    /// A decision of ours that does not stand at its place. A `void` entry records that; its key stays free.
+    Void {
+        /// Leaf index of the `void` entry.
+        index: u64,
+        /// Why.
+        why: Voided,
+    },
     /// No entry: it was posted before, or it opens the epoch that is already open.
     Nothing,
 }
@@ -72,6 +85,7 @@ impl Outcome {
             Self::Posted { index }
             | Self::Duplicate { index }
             | Self::Conflict { index, .. }
+            | Self::Void { index, .. }
             | Self::Rejected { index, .. } => Some(*index),
             Self::Nothing => None,
         }
@@ -214,11 +228,14 @@ impl Log {
             (Content::Event(accepted), _) => {
                 self.post_event(changes, origin, message, *accepted)?
             }
+            (Content::Verdict(accepted), Some(subject)) => {
+                self.post_verdict(changes, origin, message, (subject, *accepted))?
+            }
             (Content::Signed, Some(subject)) => {
                 self.post_signed(changes, (origin, arrival.time), message, subject)?
             }
             (Content::Refused(refused), _) => self.reject(changes, origin, message, refused),
-            (Content::Signed | Content::Posted, _) => {
+            (Content::Verdict(_) | Content::Signed | Content::Posted, _) => {
                 self.reject(changes, origin, message, Refused::Subject)
             }
         };
@@ -255,7 +272,7 @@ impl Log {
     /// Notes that posting has passed `seq`, a message on `subject`.
     fn pass(&mut self, changes: &mut Changes<'_>, seq: u64, subject: Option<&Subject>) {
         self.position.posted = seq;
-        let Some(subject) = subject.filter(|subject| subject.is_signed()) else { return };
+        let Some(subject) = subject.filter(|subject| subject.is_chained()) else { return };
         if let Subject::System(topic) = subject {
             self.position.topics.insert(topic.to_string(), seq);
         }
@@ -325,6 +342,18 @@ impl Log {
             let first = store::read_u64(&first, "keys")?;
             return self.post_repeated(changes, origin, message, &accepted, first);
         }
+        self.post_first(changes, origin, message, accepted, key)
+    }
+
+    /// Posts an event whose key is free.
+    fn post_first(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        accepted: Accepted,
+        key: Vec<u8>,
+    ) -> Result<Outcome, Error> {
         let (opened, note, closed) = self.observe(changes, &accepted)?;
         let source = &accepted.event.source;
         if let Some(gap) = opened {
@@ -359,11 +388,17 @@ impl Log {
         let at = self.number.numbered(first);
         let entry = self.proven(changes, first)?;
         let corrupt = || store::Error::Corrupt { family: "keys", what: "another event's entry" };
-        let view = View::parse(&entry).filter(|view| is_of(view, &accepted.draft, &accepted.event));
+        let view = View::parse(&entry).filter(|view| is_of(view, accepted));
         let view = view.ok_or_else(corrupt)?;
+        // The same call is the same request, whatever was decided about it. It does not need the payload to be seen.
+        let same_call = accepted.ours && verdicts::is_same_call(&view, &accepted.draft);
         let payload = erased::left(changes, self.number, first)?.unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
+            if accepted.ours && !same_call {
+                return Ok(self.post_conflict(changes, origin, message, (accepted, first)));
+            }
             let missing = changes.get(Family::Meta, &missing_key(self.number, first))?;
+            let missing = missing.filter(|_| !accepted.ours);
             let told = missing.map(|bytes| store::read_u64(&bytes, "meta")).transpose()?;
             if told.is_some_and(|told| origin.seq < told) {
                 return Err(Error::Untold { seq: origin.seq, first });
@@ -375,11 +410,23 @@ impl Log {
             changes.put(Family::Meta, key, store::to_json(&erasing));
             return Ok(Outcome::Duplicate { index: first });
         };
-        if view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole)) {
+        let same = || view.text(&["commit"]) == Some(&digest_of(&salt, "", &accepted.event.whole));
+        if same_call || !accepted.ours && same() {
             Self::note_repeat(changes, &at, origin);
             return Ok(Outcome::Duplicate { index: first });
         }
-        let scope = scope_of(accepted);
+        Ok(self.post_conflict(changes, origin, message, (accepted, first)))
+    }
+
+    /// Records that another event has the key of the one at leaf index `first`.
+    fn post_conflict(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        (accepted, first): (&Accepted, u64),
+    ) -> Outcome {
+        let scope = accepted.scope();
         let conflict = json!({"source": scope.source, "id": scope.id, "first": first});
         let field = event::Field { name: "event".into(), value: accepted.event.whole.clone() };
         let draft = Draft::new(
@@ -391,7 +438,7 @@ impl Log {
             (&message.seed, scope),
         );
         let index = self.append(changes, draft, origin, None);
-        Ok(Outcome::Conflict { index, first })
+        Outcome::Conflict { index, first }
     }
 
     /// An earlier entry, proven to be in the tree.
@@ -446,12 +493,9 @@ impl Log {
 }
 
 /// True if the entry holds an event with this one's `(producer, source, id)`.
-fn is_of(view: &View<'_>, draft: &Draft, event: &event::Event) -> bool {
-    let producer = draft.producer.as_ref().map(Ident::as_str);
-    matches!(view.kind, Kind::Decision | Kind::Event)
-        && view.text(&["producer"]) == producer
-        && view.text(&["event", "source"]) == Some(&event.source)
-        && view.text(&["event", "id"]) == Some(&event.id)
+fn is_of(view: &View<'_>, accepted: &Accepted) -> bool {
+    let (found, wanted) = (view.scope(), accepted.scope());
+    matches!(view.kind, Kind::Decision | Kind::Event) && found.texts().eq(wanted.texts())
 }
 
 /// Digest that identifies a message when it is read again: sequence, time, subject, named headers and body.
@@ -475,15 +519,10 @@ pub fn tail_digest(
     Hash(digest.finalize().into())
 }
 
-fn scope_of(accepted: &Accepted) -> Scope<'_> {
-    let producer = accepted.draft.producer.as_ref().map_or("", |p| p.as_str());
-    Scope { producer, source: &accepted.event.source, id: &accepted.event.id }
-}
-
 /// Draft of an entry that posting adds beside an event.
 fn ours(kind: Kind, accepted: &Accepted, message: &Prepared, event: &serde_json::Value) -> Draft {
     let event = canonical::of(event);
-    let salts = (&message.seed, scope_of(accepted));
+    let salts = (&message.seed, accepted.scope());
     Draft::new(kind, accepted.draft.producer.clone(), event.clone(), &event, &[], salts)
 }
 

@@ -9,7 +9,7 @@ use crate::{
         receipt::Receipt,
         tile::{self, Tile},
     },
-    post::{Keys, event_key},
+    post::{Keys, Policies, event_key},
     store::{self, Family, LogNumber, Read},
     time::Nanos,
 };
@@ -31,6 +31,8 @@ pub struct Published {
     pub posted: u64,
     /// Leaf index of the last `clock` entry.
     pub clock: Option<u64>,
+    /// The policies in force.
+    pub policies: Policies,
     /// The keys in force.
     pub keys: Keys,
 }

@@ -1,5 +1,7 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
+pub mod policy;
+
 use crate::{
     ident::Ident,
     log::{merkle::Hash, note::Vkey},
@@ -171,6 +173,8 @@ pub enum Role {
     Auditor,
     /// Reads payload.
     Discloser,
+    /// Proposes policies as its person. Not combined with reviewing.
+    Author,
     /// Issues keys, erases, rotates.
     Admin,
 }

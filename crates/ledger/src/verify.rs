@@ -319,11 +319,10 @@ impl Walk {
         Ok((view, full))
     }
 
-    /// Entries must follow the journal, and a message has one entry of its own beside those about gaps.
+    /// Entries must follow the journal, and a message has one entry of its own beside those about gaps and activations.
     fn follow(&mut self, view: &View<'_>) -> Result<(), &'static str> {
-        let is_gap = matches!(view.kind, Kind::JournalGap | Kind::GapOpened | Kind::GapClosed);
         let (epoch, seq) = (view.origin.epoch, view.origin.seq);
-        let mut own = !is_gap;
+        let mut own = !view.is_beside();
         if let Some((last_epoch, last_seq, had_own)) = self.message {
             if (epoch, seq) < (last_epoch, last_seq) {
                 return Err("its place in the journal is before that of the entry before");

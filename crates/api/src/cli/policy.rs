@@ -1,5 +1,6 @@
 //! `countersign policy …`.
 
+use super::Remote;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ pub struct Policy {
     pub command: PolicyCommand,
 }
 
-/// Commands of `policy`. None of them needs a server.
+/// Commands of `policy`. Only `propose`, `status` and `rollback` need a server.
 #[derive(Subcommand, Debug)]
 pub enum PolicyCommand {
     /// Read all files of a folder and report every mistake, with line, column and what to write instead
@@ -71,6 +72,64 @@ Examples:
         #[arg(long)]
         verified: bool,
     },
+    /// Propose a folder to a server: it takes effect once people approved exactly these files
+    #[command(after_help = "\
+The key needs the role author, and belongs to one person, who never reviews what that person proposed.
+
+Example:
+  countersign policy propose --tenant acme --api-key-file author.key --comment 'Transfers up to 5,000 EUR' policies/acme")]
+    Propose {
+        #[command(flatten)]
+        of: PoliciesOf,
+        /// Folder with agents.yaml, tools.yaml, policies/, lists/ and tests/
+        folder: PathBuf,
+        /// Why, for reviewers
+        #[arg(long, value_name = "TEXT")]
+        comment: String,
+        /// A person who wrote it too, and so does not review it; may be repeated
+        #[arg(long = "contributor", value_name = "PERSON")]
+        contributors: Vec<String>,
+        /// Wait until people decided, and it took effect
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Show the policies in force on a server, and every version
+    #[command(
+        after_help = "Example:\n  countersign policy status --tenant acme --api-key-file author.key"
+    )]
+    Status {
+        #[command(flatten)]
+        of: PoliciesOf,
+    },
+    /// Propose an older version again: it takes effect once people approved it
+    #[command(
+        after_help = "Example:\n  countersign policy rollback --tenant acme --api-key-file author.key --comment 'Too strict' 3"
+    )]
+    Rollback {
+        #[command(flatten)]
+        of: PoliciesOf,
+        /// The version
+        version: u64,
+        /// Why, for reviewers
+        #[arg(long, value_name = "TEXT")]
+        comment: String,
+        /// Wait until people decided, and it took effect
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+/// A tenant of a running server.
+#[derive(Args, Debug)]
+pub struct PoliciesOf {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The tenant
+    #[arg(long)]
+    pub tenant: String,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The folder of a tenant's policies.

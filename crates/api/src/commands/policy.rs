@@ -1,5 +1,7 @@
 //! `countersign policy …`: reads a folder of policies, tests it, and says what it means. No server is needed.
 
+mod remote;
+
 use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed};
 use crate::{
     cli::{Folder, PolicyCommand},
@@ -41,6 +43,15 @@ pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
         }
         PolicyCommand::Explain { folder, call, at, verified } => {
             explain(folder, call, at.as_deref(), *verified)
+        }
+        PolicyCommand::Propose { of, folder, comment, contributors, wait } => {
+            let files = Files::read(folder)?;
+            files.bundle()?;
+            remote::propose(of, &files, (comment, contributors), *wait)
+        }
+        PolicyCommand::Status { of } => remote::status(of),
+        PolicyCommand::Rollback { of, version, comment, wait } => {
+            remote::rollback(of, *version, comment, *wait)
         }
     }
 }

@@ -30,13 +30,13 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
-    /// publisher, enforcer, reviewer, exporter, auditor, discloser, admin.
+    /// publisher, enforcer, reviewer, author, exporter, auditor, discloser, admin.
     #[schema(value_type = Vec<String>)]
     roles: Vec<Role>,
     /// For publisher and enforcer.
     #[schema(value_type = Option<String>)]
     producer: Option<Ident>,
-    /// Person of the key: required for reviewer, not allowed for publisher and enforcer.
+    /// Person of the key: required for reviewer and author, not allowed for publisher and enforcer.
     #[schema(value_type = Option<String>)]
     person: Option<Ident>,
     /// A label for people.
@@ -56,6 +56,12 @@ impl NewKey {
         }
         if is(Role::Reviewer) && (self.roles.len() > 1 || self.person.is_none()) {
             return wrong("A reviewer key belongs to one person and carries nothing else.");
+        }
+        if is(Role::Author) && (self.roles.len() > 1 || self.person.is_none()) {
+            return wrong("An author key belongs to one person and carries nothing else.");
+        }
+        if self.producer.as_ref().is_some_and(|p| ledger::event::is_reserved_tool(p.as_str())) {
+            return wrong("producer: names that begin with `countersign` are ours; choose another.");
         }
         if (is(Role::Publisher) || is(Role::Enforcer)) != self.producer.is_some() {
             return wrong("producer: given exactly with the roles publisher and enforcer.");

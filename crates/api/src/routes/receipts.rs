@@ -55,7 +55,7 @@ pub async fn receipt(
             (super::published_with(&app, &tenant, *index).await?, Some(*index))
         }
         (None, Some(producer), Some(source), Some(id)) => {
-            find(&app, &tenant, Scope { producer, source, id }).await?
+            find(&app, &tenant, Scope { producer, source, id, ours: false }).await?
         }
         _ => {
             let detail = "Give either index, or producer, source and id.";

@@ -58,6 +58,16 @@ impl Whole {
         self.export.checkpoint.size
     }
 
+    /// Root at that size, base64.
+    pub(super) fn root(&self) -> String {
+        self.export.checkpoint.root.to_string()
+    }
+
+    /// The entry at a leaf index.
+    pub(super) fn entry(&self, index: u64) -> Option<Vec<u8>> {
+        self.files.entry(index)
+    }
+
     /// What was erased, by the export's own entries.
     pub(super) fn erased(&self) -> &Erased {
         &self.export.erased

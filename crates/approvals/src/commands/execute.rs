@@ -5,7 +5,11 @@ use super::{
     Error, cards::CardMaker, case::Case, not_opened::NotOpenedCounts, reader::ApprovalReader,
     readiness::Readiness,
 };
-use crate::{fault, history::Approval, log::Extent};
+use crate::{
+    fault,
+    history::Approval,
+    log::{Extent, Log},
+};
 use decider::{
     Decider as _,
     approval::{
@@ -15,7 +19,7 @@ use decider::{
     decision::Frozen,
     rule::Rule,
 };
-use ledger::{canonical, ident::Ident, journal::Subject, time::Nanos};
+use ledger::{canonical, ident::Ident, journal::Subject, post::Activates, time::Nanos};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -120,7 +124,12 @@ impl Commands {
             evidence = Some(self.keep_evidence(id, &body).await?);
             fault::point("evidence_kept");
         }
-        self.execute_on(Some(case), id, |world| review.command(world, evidence)).await
+        self.execute_on(Some(case), (id, None), |world| review.command(world, evidence)).await
+    }
+
+    /// The log whose approvals these are.
+    pub fn reader_log(&self) -> &dyn Log {
+        &*self.reader.log
     }
 
     /// Withdraws the call. `by`: `producer:<name>` or `admin:<key id>`; `reason`: a code.
@@ -161,14 +170,25 @@ impl Commands {
         id: &Ident,
         command: impl Fn(World) -> Command,
     ) -> Result<Done, Error> {
-        self.execute_on(None, id, command).await
+        self.execute_on(None, (id, None), command).await
+    }
+
+    /// Carries out a command whose message also puts a bundle in force. [`ledger::Error::NotPosted`] if it does not
+    /// stand at its place: then nothing happened.
+    pub(crate) async fn execute_activating(
+        &self,
+        id: &Ident,
+        activates: &Activates,
+        command: impl Fn(World) -> Command,
+    ) -> Result<Done, Error> {
+        self.execute_on(None, (id, Some(activates)), command).await
     }
 
     /// Carries out a command, the first time on what was read already. Compare-and-swap notices if that is stale.
     async fn execute_on(
         &self,
         mut read: Option<Case>,
-        id: &Ident,
+        (id, activates): (&Ident, Option<&Activates>),
         command: impl Fn(World) -> Command,
     ) -> Result<Done, Error> {
         for _ in 0..TRIES_MAX {
@@ -197,7 +217,8 @@ impl Commands {
                 return Ok(Done { approval, refused, written: false, frozen });
             }
             let expected = approval.expected;
-            if let Some((approval, overtaken)) = self.append(approval, decided.events, at).await? {
+            let appended = self.append(approval, (decided.events, activates), at).await?;
+            if let Some((approval, overtaken)) = appended {
                 let refused = decided.refused.or(overtaken);
                 return Ok(Done { approval, refused, written: true, frozen });
             }
@@ -232,7 +253,7 @@ impl Commands {
         let rule = frozen.as_ref().and_then(|frozen| {
             decision.call.with_facts(frozen, |facts| setup.rule_for(facts).map(Rule::digest))
         });
-        let named = frozen.as_ref().and_then(|frozen| frozen.owner.as_deref());
+        let named = frozen.as_ref().map_or(&[][..], |frozen| &frozen.owners);
         let world = World {
             now: self.readiness.clocks.now(),
             rule: rule.flatten(),
@@ -248,13 +269,16 @@ impl Commands {
     async fn append(
         &self,
         approval: Approval,
-        events: Vec<Event>,
+        (events, activates): (Vec<Event>, Option<&Activates>),
         decided_at: Nanos,
     ) -> Result<Option<(Approval, Option<Refusal>)>, Error> {
         let message = Message {
             approval_id: approval.id.clone(),
             n: approval.state.n + 1,
             prev: approval.state.leaf.clone(),
+            activates: activates
+                .filter(|_| events.iter().any(|event| matches!(event, Event::Redeemed { .. })))
+                .cloned(),
             events,
         };
         let body = canonical::of(&message);

@@ -80,7 +80,7 @@ impl Commands {
             action: paused.action.clone(),
             digest: frozen.digest,
         };
-        let owners = setup.owners(&paused.agent, frozen.owner.as_deref());
+        let owners = setup.owners(&paused.agent, &frozen.owners);
         // Rules were checked when they were read.
         let requested = Requested::new(by, call, rule, owners, at);
         let requested = requested.map_err(|_| NotOpened::NoRule)?;
@@ -110,6 +110,7 @@ impl Commands {
             n: 1,
             prev: decision.leaf.clone(),
             events: decided.events,
+            activates: None,
         };
         let subject = Subject::Approvals(decision.id.clone());
         fault::point("opening");

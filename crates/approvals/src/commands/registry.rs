@@ -3,8 +3,9 @@
 use super::{due_cards::DueCards, open_approvals::OpenApprovals};
 use crate::history::Approval;
 use decider::approval::Phase;
-use ledger::ident::Ident;
+use ledger::{event::RESERVED_TOOL, ident::Ident};
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard},
     time::Instant,
 };
@@ -35,6 +36,10 @@ pub(crate) struct Registry {
     pub followed: watch::Sender<u64>,
     /// Which approvals' cards must be checked, and when.
     pub cards: DueCards,
+    /// Granted changes of policies, which the clerk carries out.
+    own: Mutex<BTreeSet<Ident>>,
+    /// Wakes the clerk.
+    pub own_news: Notify,
     /// Wakes the task that applies deadlines.
     pub timers: Notify,
     hints: mpsc::Sender<Hint>,
@@ -49,6 +54,8 @@ impl Default for Registry {
             changed: watch::Sender::new(0),
             followed: watch::Sender::new(0),
             cards: DueCards::default(),
+            own: Mutex::default(),
+            own_news: Notify::new(),
             timers: Notify::new(),
             hints,
             hints_out: Mutex::new(Some(hints_out)),
@@ -83,6 +90,13 @@ impl Registry {
         if !self.open().put(approval) {
             return;
         }
+        let granted = [Phase::Granted, Phase::Minted, Phase::Redeemed];
+        if let Some(hint) = &hint
+            && hint.producer.as_str() == RESERVED_TOOL
+            && granted.contains(&hint.phase)
+        {
+            self.add_own(hint.approval.clone());
+        }
         self.cards.check_at(&approval.id, Instant::now());
         self.changed.send_modify(|count| *count += 1);
         self.timers.notify_one();
@@ -90,6 +104,17 @@ impl Registry {
             // A hint may be lost: the data plane also asks for the state itself.
             let _ = self.hints.try_send(hint);
         }
+    }
+
+    /// Notes that the clerk must look at a change of policies.
+    pub fn add_own(&self, id: Ident) {
+        self.own.lock().expect("no holder of the lock panics").insert(id);
+        self.own_news.notify_one();
+    }
+
+    /// The next change that the clerk must look at.
+    pub fn take_own(&self) -> Option<Ident> {
+        self.own.lock().expect("no holder of the lock panics").pop_first()
     }
 
     /// Decisions may be possible that were not before: makes every approval due for its timers and its cards.

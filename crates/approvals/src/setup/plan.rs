@@ -110,7 +110,7 @@ impl Plan {
         };
         let rule = call.with_facts(&frozen, &mut first).flatten();
         let rule = rule.expect("the last rule matches everything: the files were checked").clone();
-        let owners = setup.owners(&call.agent, frozen.owner.as_deref());
+        let owners = setup.owners(&call.agent, &frozen.owners);
         let mut reviewers = People::clone(&setup.active());
         reviewers.retain(|person, _| !owners.contains(person));
         Ok(Self {

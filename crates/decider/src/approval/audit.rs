@@ -7,7 +7,7 @@
 use super::{Event, Message, Phase, Requested, State, fold};
 use crate::{
     Decider as _,
-    decision::{Decision, Fields, NotPaused, exact_view},
+    decision::{self, Decision, Fields, NotPaused, exact_view},
 };
 use ledger::{
     canonical,
@@ -146,9 +146,10 @@ impl Audit {
     /// owner may be there (P10). Owners that only the people file names are not in the log, so they can't be
     /// checked.
     pub fn check_owner(&self, owner: &str) -> Result<(), Fault> {
-        let owner = json::parse_kept(owner.as_bytes());
-        let owner = owner.as_ref().ok().and_then(json::Value::as_str);
-        match self.state.reviews.iter().find(|review| owner == Some(review.by.as_str())) {
+        let owners = json::parse_kept(owner.as_bytes());
+        let owners = owners.as_ref().map(decision::owners).unwrap_or_default();
+        let mut reviewers = self.state.reviews.iter().map(|review| review.by.as_str());
+        match reviewers.find(|by| owners.iter().any(|owner| owner == by)) {
             None => Ok(()),
             Some(_) => Err(Fault::Call("the owner that it names reviewed it")),
         }

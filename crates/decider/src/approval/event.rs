@@ -1,7 +1,7 @@
 //! Events of an approval, as the log holds them (`proto/formats/approval.md`).
 
 use crate::rule::{Owner, Rule, RuleError};
-use ledger::{canonical, ident::Ident, json, time::Nanos};
+use ledger::{canonical, ident::Ident, json, post::Activates, time::Nanos};
 use serde::{Deserialize, Serialize};
 
 /// One message on an approval's subject: everything that one command made happen. One message gives one entry.
@@ -16,6 +16,9 @@ pub struct Message {
     pub prev: String,
     /// At least one event.
     pub events: Vec<Event>,
+    /// What the redemption in this message puts in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activates: Option<Activates>,
 }
 
 impl Message {

@@ -46,7 +46,7 @@ fn p7_everything_that_the_event_says_is_read() {
     let sent = sent("AAAAAAAAAAAAAAAAAAAAAA");
     let (entry, payload) = posted(&sent);
     let decision = Decision::of_entry(7, &entry).unwrap();
-    let scope = Scope { producer: "gw-1", source: "/gw", id: "1" };
+    let scope = Scope { producer: "gw-1", source: "/gw", id: "1", ours: false };
     assert_eq!(decision.id, approval_id(&acme(), scope));
     assert_eq!((decision.index, decision.producer.as_str()), (7, "gw-1"));
     assert_eq!(decision.leaf, leaf_hash(&entry).to_string());
@@ -60,7 +60,7 @@ fn p7_everything_that_the_event_says_is_read() {
     assert_eq!(Ok(&frozen), call.asked(&payload).as_ref());
     assert_eq!(Some(&frozen.digest), call.declared.as_ref());
     assert_eq!(frozen.params, r#"{"amount":1}"#);
-    assert_eq!(frozen.owner.as_deref(), Some("ann"));
+    assert_eq!(frozen.owners, ["ann"]);
     assert_eq!(frozen.agent_says.as_deref(), Some("It is due."));
 }
 

@@ -15,13 +15,10 @@ use super::{
     yaml::{self, Node},
 };
 use data_encoding::BASE64URL_NOPAD;
-use ledger::{canonical, time::Nanos};
+use ledger::{system::policy::manifest_digest, time::Nanos};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeSet, HashMap};
-
-/// Prefix of the hashed manifest. Another version of the form gives another digest.
-const DOMAIN: &[u8] = b"countersign-bundle-v1\0";
 
 /// One file of a bundle, as it was found.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +58,6 @@ pub struct Bundle {
     pub(super) lists: NamedLists,
     digest: String,
     parts: Vec<BundleFile>,
-    list_names: Vec<String>,
     by_tool: HashMap<String, OfTool>,
     /// For tools that no clause names.
     other: Vec<usize>,
@@ -119,7 +115,6 @@ impl Bundle {
             lists: NamedLists::default(),
             digest: String::new(),
             parts: Vec::new(),
-            list_names: Vec::new(),
             by_tool: HashMap::new(),
             other: Vec::new(),
         };
@@ -180,7 +175,6 @@ impl Bundle {
                 if !is_name(name) {
                     mistakes.note(node.at, format!("{name:?} is no name of a list"));
                 }
-                self.list_names.push(name.to_owned());
                 self.lists.read(name, node, mistakes);
             }
             FileKind::Cases | FileKind::Unknown => {}
@@ -256,19 +250,12 @@ impl Bundle {
         (self.by_tool, self.other) = (by_tool, other);
     }
 
-    /// Makes the manifest and its digest. A list belongs to the bundle by its name alone: its items change under a
-    /// rule of their own.
+    /// Makes the manifest and its digest.
     fn seal(&mut self, sources: &[Source<'_>]) {
-        #[derive(Serialize)]
-        struct Manifest<'a> {
-            language: i64,
-            lists: &'a [String],
-            parts: &'a [BundleFile],
-        }
         let is_part = |source: &&Source<'_>| {
             matches!(
                 FileKind::of(source.path),
-                FileKind::Policy | FileKind::Agents | FileKind::Tools
+                FileKind::Policy | FileKind::Agents | FileKind::Tools | FileKind::List(_)
             )
         };
         let part = |source: &Source<'_>| BundleFile {
@@ -277,10 +264,10 @@ impl Bundle {
             bytes: source.bytes.len() as u64,
         };
         self.parts = sources.iter().filter(is_part).map(part).collect();
-        let manifest = Manifest { language: LANGUAGE, lists: &self.list_names, parts: &self.parts };
-        let hash =
-            Sha256::new_with_prefix(DOMAIN).chain_update(canonical::of(&manifest)).finalize();
-        self.digest = BASE64URL_NOPAD.encode(&hash);
+        let named = |part: &BundleFile| (part.path.clone(), part.sha256.clone(), part.bytes);
+        let named: Vec<_> = self.parts.iter().map(named).collect();
+        let named = named.iter().map(|(path, hash, bytes)| (path.as_str(), hash.as_str(), *bytes));
+        self.digest = manifest_digest(LANGUAGE, named);
     }
 
     /// SHA-256 of the manifest, base64url: it names the bundle.
@@ -296,6 +283,18 @@ impl Bundle {
     /// The clauses, in the byte order of policy and id.
     pub fn clauses(&self) -> &[Clause] {
         &self.clauses
+    }
+
+    /// True if no clause is in force for this agent: what is decided is only recorded.
+    pub fn only_observes(&self, agent: &str, now: Nanos) -> bool {
+        let in_force = |clause: &Clause| !clause.has_shadow() || clause.in_force(agent, now);
+        !self.clauses.iter().any(in_force)
+    }
+
+    /// The owners of an agent, by `agents.yaml`: ids of people.
+    pub fn owners(&self, agent: &str) -> impl Iterator<Item = &str> {
+        let agent = self.agents.find(agent);
+        agent.into_iter().flat_map(|agent| agent.owners.iter().map(String::as_str))
     }
 
     /// The clauses that are for this tool and action, in order.

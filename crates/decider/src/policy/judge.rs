@@ -8,9 +8,8 @@ use super::{
     condition::{Condition, Scene},
     facts::Facts,
     request::Request,
-    tools::RESERVED,
 };
-use ledger::event::Verdict;
+use ledger::event::{Verdict, is_reserved_tool};
 
 /// Why.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +66,7 @@ impl Bundle {
 
     /// What denies a call whatever the clauses say.
     fn refused_before_clauses(&self, request: &Request<'_>) -> Option<&'static str> {
-        if request.tool.starts_with(RESERVED) {
+        if is_reserved_tool(&request.tool) {
             return Some("reserved_tool");
         }
         let Some(agent) = self.agents.find(&request.agent) else { return Some("unknown_agent") };

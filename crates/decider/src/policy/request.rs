@@ -84,14 +84,14 @@ fn object<'v, 'a>(
     }
 }
 
-fn may(object: &Value<'_>, path: &str, name: &str) -> Result<Option<String>, String> {
+pub(super) fn may(object: &Value<'_>, path: &str, name: &str) -> Result<Option<String>, String> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => named(value).map(Some).ok_or_else(|| wrong(path)),
     }
 }
 
-fn must(object: &Value<'_>, path: &str, name: &str) -> Result<String, String> {
+pub(super) fn must(object: &Value<'_>, path: &str, name: &str) -> Result<String, String> {
     may(object, path, name)?.ok_or_else(|| format!("add {path}"))
 }
 

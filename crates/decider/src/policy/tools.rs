@@ -5,10 +5,9 @@ use super::{
     mistakes::Mistakes,
     yaml::Node,
 };
+use ledger::event::{RESERVED_TOOL, is_reserved_tool};
 use std::collections::BTreeMap;
 
-/// Names of tools that begin so are ours.
-pub(super) const RESERVED: &str = "countersign";
 /// Longest name of a tool or action, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -88,9 +87,9 @@ impl Tools {
         if !is_tool_name(&name) {
             mistakes.note(at, format!("{name:?} is no name of a tool: 1 to {NAME_BYTES_MAX} visible ASCII characters without blanks"));
         }
-        if name.starts_with(RESERVED) {
+        if is_reserved_tool(&name) {
             mistakes
-                .note(at, format!("names that begin with {RESERVED:?} are ours: choose another"));
+                .note(at, format!("names that begin with {RESERVED_TOOL:?} are ours: choose another"));
         }
         if self.0.insert(name.clone(), tool).is_some() {
             mistakes.note(at, format!("two tools are called {name:?}: remove one"));

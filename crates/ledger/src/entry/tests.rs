@@ -7,7 +7,7 @@ use crate::{
 #[test]
 fn p6_bytes_are_canonical_and_read_back() {
     let seed = Seed::derive(&[1; 32], 1, 2);
-    let scope = Scope { producer: "gw-1", source: "/gw", id: "1" };
+    let scope = Scope { producer: "gw-1", source: "/gw", id: "1", ours: false };
     let fields = [
         Field { name: "params".into(), value: b"{}".to_vec() },
         Field { name: "nonce".into(), value: b"\"n\"".to_vec() },
@@ -50,7 +50,7 @@ fn an_entry_of_our_own_is_read_as_by_the_strict_reader() {
         id: String,
     }
     let seed = Seed::derive(&[1; 32], 1, 2);
-    let scope = Scope { producer: "gw-1", source: "/gw", id: "1" };
+    let scope = Scope { producer: "gw-1", source: "/gw", id: "1", ours: false };
     let event = br#"{"id":"1"}"#.to_vec();
     let draft = Draft::new(Kind::Approval, None, event, b"{}", &[], (&seed, scope));
     let origin = Origin { epoch: 1, seq: 2, time: Nanos(3) };

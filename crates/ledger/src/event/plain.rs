@@ -150,6 +150,21 @@ const DATA: &[Rule] = &[
             "must be an object with `index` and `leaf_hash`",
         ),
     ),
+    may("as_of", "/data/as_of", Shape::Count),
+    may("bundle", "/data/bundle", Shape::Text),
+    may("activates", "/data/activates", Shape::Text),
+    may(
+        "shadow",
+        "/data/shadow",
+        Shape::Object(
+            &[
+                must("verdict", "/data/shadow/verdict", Shape::OneOf(&VERDICTS, VERDICT)),
+                may("code", "/data/shadow/code", Shape::Text),
+                may("clause", "/data/shadow/clause", Shape::Text),
+            ],
+            "must be an object with `verdict`",
+        ),
+    ),
     may("latency_us", "/data/latency_us", Shape::Count),
     may("labels", "/data/labels", Shape::Labels),
 ];
@@ -157,6 +172,8 @@ const DATA: &[Rule] = &[
 /// The decision that an execution carried out. It is plain in executions only; elsewhere the name means
 /// something else.
 const DECISION_LINK: &str = "decision";
+/// Members that are plain in our own decisions only; elsewhere the names mean something else.
+const OURS: [&str; 4] = ["as_of", "bundle", "activates", "shadow"];
 
 /// Collects payload fields while the plain part is cut out of an event.
 #[derive(Default)]
@@ -179,7 +196,7 @@ impl Split {
     /// The plain part of `data`, if it has any.
     pub(super) fn data<'a>(
         &mut self,
-        kind: Type,
+        (kind, ours): (Type, bool),
         data: Value<'a>,
     ) -> Result<Option<Value<'a>>, Refused> {
         let members = match data {
@@ -204,7 +221,7 @@ impl Split {
         }
         // A payload that is not an object is committed as a whole, like any member that is not listed.
         let unlisted =
-            |name: &str| name == "payload" || (name == DECISION_LINK && kind != Type::Execution);
+            |name: &str| name == "payload" || name == DECISION_LINK && kind != Type::Execution || !ours && OURS.contains(&name);
         while let Some(at) = rest.iter().position(|(name, _)| unlisted(name)) {
             let (name, value) = rest.remove(at);
             self.field(pointer("/data", &name), &value)?;

@@ -89,9 +89,14 @@ pub enum Refused {
     /// A signed message whose body is not what its subject demands.
     #[error("the body does not have the form of its subject")]
     SystemBody,
-    /// A subject outside the four families.
-    #[error("the subject is none of decisions, approvals, evidence and system")]
+    /// A subject outside the five families.
+    #[error("the subject is none of decisions, approvals, evidence, system and verdicts")]
     Subject,
+    /// It names a tool of ours.
+    #[error(
+        "tool names that begin with `countersign` are ours: their calls are asked for by this server alone"
+    )]
+    ReservedTool,
 }
 
 impl Refused {
@@ -123,6 +128,7 @@ impl Refused {
             Self::Signature => "signature",
             Self::SystemBody => "system_body",
             Self::Subject => "subject",
+            Self::ReservedTool => "reserved_tool",
         }
     }
 
@@ -157,4 +163,5 @@ const TOLD: &[&str] = &[
     "payload_name",
     "binary_mode",
     "opa",
+    "reserved_tool",
 ];

@@ -39,6 +39,7 @@ fn log(size: u64) -> (Memory, Published) {
         epoch: 1,
         posted: size,
         clock: None,
+        policies: crate::post::Policies::default(),
         keys: Keys::default(),
     };
     (memory, published)

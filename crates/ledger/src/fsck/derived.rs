@@ -13,7 +13,7 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::merkle::Hash,
-    post::{APPROVAL, EVIDENCE, Keys, Log, event_key},
+    post::{APPROVAL, EVIDENCE, Keys, Log, Policies, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
     time::Nanos,
@@ -46,6 +46,8 @@ pub(crate) struct Derived {
     pub signer: Option<ClaimId>,
     /// Leaf index of the last `clock` entry.
     pub clock: Option<u64>,
+    /// What policy entries say.
+    pub policies: Policies,
     /// Journal identity and epoch.
     pub journal: (String, u64),
     /// Epoch and sequence of the last message that gave an entry.
@@ -95,6 +97,9 @@ impl Derived {
             Kind::Evidence if is_reason(view) => {}
             Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
             Kind::Rules => self.rules = Some(index),
+            Kind::Policy if !self.policies.note(index, view) => {
+                report.find(format!("entry {index}: not a policy entry"));
+            }
             Kind::Clock => self.clock = Some(index),
             Kind::Signer => match view.event_as::<Claim>() {
                 Some(claim) => self.signer = Some(claim.id),

@@ -66,6 +66,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     if position.rules != derived.rules {
         report.find("the last rules are not those of the last rules entry");
     }
+    if position.policies != derived.policies {
+        report.find("the policies in force are not those of the last policy entries");
+    }
     if position.clock != derived.clock {
         report.find(
             "the commit record says that time began anew elsewhere than at the last clock entry",

@@ -121,7 +121,7 @@ impl<'a> Messages<'a> {
         if seq == self.log.position.posted {
             self.compare_tail(Arrival { seq, time }, subject.as_ref(), (&headers, &body));
         }
-        if let Some(subject) = subject.as_ref().filter(|subject| subject.is_signed()) {
+        if let Some(subject) = subject.as_ref().filter(|subject| subject.is_chained()) {
             let said = headers.signature.as_deref().and_then(envelope::expected);
             if let Some(said) = said.filter(|said| self.unknown.contains(said)) {
                 self.stands_at(self.again.position.epoch, subject, said);
@@ -323,6 +323,7 @@ impl<'a> Messages<'a> {
         match view.kind {
             Kind::Genesis | Kind::Key => drop(take_key(&mut self.again.keys, index, &view)),
             Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
+            Kind::Policy => drop(self.again.position.policies.note(index, &view)),
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.unknown.insert(view.origin.seq);
             }

@@ -99,7 +99,7 @@ fn wholes(view: &View<'_>, mut fields: Vec<Member<'_>>) -> Vec<Vec<u8>> {
     match view.kind {
         Kind::Decision | Kind::Event => events(event(), fields),
         Kind::Evidence => vec![canonical::to_vec(&Value::Object(fields))],
-        Kind::Rejected | Kind::DuplicateConflict => {
+        Kind::Rejected | Kind::DuplicateConflict | Kind::Void => {
             fields.pop().map(|(_, value)| canonical::to_vec(&value)).into_iter().collect()
         }
         _ => vec![canonical::to_vec(&event())],
@@ -186,7 +186,7 @@ mod tests {
             let mut salted = payload.clone();
             salted.commit_salt = Some(
                 Seed::derive(&[2; 32], 1, 2)
-                    .salt(&disclosure::Scope { producer: "", source: "", id: "" }, ""),
+                    .salt(&disclosure::Scope { producer: "", source: "", id: "", ours: false }, ""),
             );
             assert!(judge(&view, &salted).is_err(), "another salt: {data}");
             for at in 0..payload.disclosures.len() {

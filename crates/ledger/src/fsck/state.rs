@@ -63,6 +63,8 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
             let approval = view.kind == Kind::Approval;
             return Some(if approval { Subject::Approvals(id) } else { Subject::Evidence(id) });
         }
+        // An activation comes with its approval's entry, which stands for the message.
+        Kind::Policy if view.text(&["event", "op"]) == Some("activate") => return None,
         Kind::Genesis
         | Kind::Erasure
         | Kind::Access
@@ -70,7 +72,8 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Rules
         | Kind::Clock
         | Kind::Trim
-        | Kind::Signer => view.kind.as_str(),
+        | Kind::Signer
+        | Kind::Policy => view.kind.as_str(),
         Kind::JournalGap => "gap",
         // The message that opened an epoch comes again at its own place, and gives no entry there.
         Kind::Journal
@@ -79,7 +82,8 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Rejected
         | Kind::DuplicateConflict
         | Kind::GapOpened
-        | Kind::GapClosed => return None,
+        | Kind::GapClosed
+        | Kind::Void => return None,
     };
     Ident::new(topic).ok().map(Subject::System)
 }

@@ -109,6 +109,11 @@ impl Ledger {
         })
     }
 
+    /// `body` on a signed subject whose messages do not follow each other, ready to be published.
+    pub fn unchained(tenant: &Tenant, subject: &Subject, body: &[u8]) -> Result<Append, Error> {
+        Ok(Append { expected: None, ..Self::after(tenant, subject, body, 0)? })
+    }
+
     /// Publishes `body` on a signed subject as the message after journal sequence `expected` there (0: as the
     /// first), and waits for its entry. [`journal::Error::Conflict`] if another message came first: read again
     /// and decide again.

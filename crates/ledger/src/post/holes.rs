@@ -56,7 +56,12 @@ impl Was {
 pub fn is_erasable(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Decision | Kind::Event | Kind::Evidence | Kind::Rejected | Kind::DuplicateConflict
+        Kind::Decision
+            | Kind::Event
+            | Kind::Evidence
+            | Kind::Rejected
+            | Kind::DuplicateConflict
+            | Kind::Void
     )
 }
 

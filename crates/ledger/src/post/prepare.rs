@@ -5,6 +5,7 @@ use crate::{
     disclosure::{Scope, Seed},
     entry::{Draft, Kind},
     event::{self, Event, Field, Refused, Type},
+    ident::Ident,
     journal::{BODY_BYTES_MAX, Headers, Subject},
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -30,6 +31,8 @@ pub(super) enum Content {
     Event(Box<Accepted>),
     /// Refused by the message alone.
     Refused(Refused),
+    /// A decision of ours, if its signature holds.
+    Verdict(Box<Accepted>),
     /// On a signed subject: posting decides, with the journal keys in force there.
     Signed,
     /// Already posted: the draft is now an entry.
@@ -41,6 +44,30 @@ pub(super) struct Accepted {
     pub(super) draft: Draft,
     pub(super) key: [u8; 32],
     pub(super) source: [u8; 32],
+    /// True for a decision of ours.
+    pub(super) ours: bool,
+}
+
+impl Accepted {
+    /// The plain part and the payload move into the draft; nobody else needs them.
+    fn new(mut event: Event, producer: &Ident, seed: &Seed, ours: bool) -> Self {
+        let plain = std::mem::take(&mut event.plain);
+        let fields = std::mem::take(&mut event.fields);
+        let scope =
+            Scope { producer: producer.as_str(), source: &event.source, id: &event.id, ours };
+        let (key, source) = (event_key(scope), source_key(scope));
+        let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
+        let producer = Some(producer.clone());
+        let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
+        Self { event, draft, key, source, ours }
+    }
+
+    /// The event within its tenant.
+    pub(super) fn scope(&self) -> Scope<'_> {
+        let producer = self.draft.producer.as_ref().map_or("", Ident::as_str);
+        let Event { source, id, .. } = &self.event;
+        Scope { producer, source, id, ours: self.ours }
+    }
 }
 
 impl Prepared {
@@ -48,27 +75,28 @@ impl Prepared {
     pub fn new(subject: Option<Subject>, headers: Headers, body: Vec<u8>, seed: Seed) -> Self {
         let content = match &subject {
             None => Content::Refused(Refused::Subject),
+            Some(Subject::Decisions(producer)) if event::is_reserved_tool(producer.as_str()) => {
+                Content::Refused(Refused::ReservedTool)
+            }
             Some(Subject::Decisions(producer)) => match read(&headers, &body) {
                 Err(refused) => Content::Refused(refused),
-                Ok(mut event) => {
-                    // They move into the draft; nobody else needs them.
-                    let plain = std::mem::take(&mut event.plain);
-                    let fields = std::mem::take(&mut event.fields);
-                    let scope =
-                        Scope { producer: producer.as_str(), source: &event.source, id: &event.id };
-                    let (key, source) = (event_key(scope), source_key(scope));
-                    let kind =
-                        if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
-                    let producer = Some(producer.clone());
-                    let salts = (&seed, scope);
-                    let draft = Draft::new(kind, producer, plain, &event.whole, &fields, salts);
-                    Content::Event(Box::new(Accepted { event, draft, key, source }))
+                Ok(event) => {
+                    Content::Event(Box::new(Accepted::new(event, producer, &seed, false)))
+                }
+            },
+            Some(Subject::Verdicts { producer, .. }) => match event::parse_ours(&body) {
+                // Whether somebody else wrote it is more important than what is wrong with it.
+                None => Content::Signed,
+                Some(event) => {
+                    Content::Verdict(Box::new(Accepted::new(event, producer, &seed, true)))
                 }
             },
             Some(_) => Content::Signed,
         };
         let id = match &content {
-            Content::Event(accepted) => Some(accepted.event.id.clone()),
+            Content::Event(accepted) | Content::Verdict(accepted) => {
+                Some(accepted.event.id.clone())
+            }
             // A message that its headers do not mark as an event may contain one. That event's id is not the
             // message's id.
             Content::Refused(refused) if subject.is_some() && !refused.is_told() => {
@@ -82,7 +110,10 @@ impl Prepared {
     /// True if `entry` is the one that this event gives, and not one about its number or about a conflict.
     #[cfg(feature = "rocksdb")]
     pub(crate) fn gave(&self, entry: &[u8]) -> bool {
-        matches!(&self.content, Content::Event(accepted) if accepted.draft.begins(entry))
+        match &self.content {
+            Content::Event(accepted) | Content::Verdict(accepted) => accepted.draft.begins(entry),
+            Content::Refused(_) | Content::Signed | Content::Posted => false,
+        }
     }
 
     /// The draft, if the message is an acceptable event.
@@ -102,7 +133,7 @@ impl Prepared {
             _ => None,
         };
         let scope =
-            Scope { producer: producer.as_ref().map_or("", |p| p.as_str()), source: "", id: "" };
+            Scope { producer: producer.as_ref().map_or("", |p| p.as_str()), source: "", id: "", ours: false };
         let raw = &self.body[..self.body.len().min(BODY_BYTES_MAX)];
         let value = format!("\"{}\"", BASE64URL_NOPAD.encode(raw)).into_bytes();
         let event = format!(r#"{{"reason":"{}","size":{}}}"#, refused.code(), self.body.len());
@@ -118,19 +149,19 @@ fn read(headers: &Headers, body: &[u8]) -> Result<Event, Refused> {
     told.map_or_else(|| event::parse(body), Err)
 }
 
-/// `SHA-256(JCS[producer, source, id])`.
+/// `SHA-256(JCS[producer, source, id])`; `SHA-256(JCS["ours", producer, source, id])` for a decision of ours.
 pub fn event_key(scope: Scope<'_>) -> [u8; 32] {
-    digest_of_texts(&[scope.producer, scope.source, scope.id])
+    digest_of_texts(scope.texts())
 }
 
-/// `SHA-256(JCS[producer, source])`.
+/// `SHA-256(JCS[producer, source])`; `SHA-256(JCS["ours", producer, source])` for decisions of ours.
 pub fn source_key(scope: Scope<'_>) -> [u8; 32] {
-    digest_of_texts(&[scope.producer, scope.source])
+    digest_of_texts(scope.source_texts())
 }
 
-fn digest_of_texts(texts: &[&str]) -> [u8; 32] {
+fn digest_of_texts<'t>(texts: impl Iterator<Item = &'t str>) -> [u8; 32] {
     let mut out = Vec::with_capacity(128);
-    for (at, text) in texts.iter().enumerate() {
+    for (at, text) in texts.enumerate() {
         out.push(if at == 0 { b'[' } else { b',' });
         canonical::write_string(text, &mut out);
     }

@@ -35,8 +35,10 @@ const VKEY_BYTES_MAX: usize = 1024;
 impl Log {
     /// The last journal sequence on a signed subject in this epoch; 0 for none.
     pub fn last_on(&self, changes: &Changes<'_>, subject: &Subject) -> Result<u64, store::Error> {
-        if let Subject::System(topic) = subject {
-            return Ok(self.position.last_on(topic.as_str()));
+        match subject {
+            Subject::System(topic) => return Ok(self.position.last_on(topic.as_str())),
+            Subject::Verdicts { .. } => return Ok(0),
+            Subject::Decisions(_) | Subject::Approvals(_) | Subject::Evidence(_) => {}
         }
         let key = self.number.in_epoch(self.position.epoch, subject.to_string().as_bytes());
         let last = changes.get(Family::Subjects, &key)?;
@@ -72,7 +74,7 @@ impl Log {
         Ok(())
     }
 
-    fn is_signed_here(
+    pub(super) fn is_signed_here(
         &self,
         keys: &Keys,
         subject: &Subject,
@@ -101,9 +103,9 @@ impl Log {
             return Ok(self.reject(changes, origin, message, Refused::Signature));
         }
         let posted = match subject {
-            Subject::Decisions(_) => None,
-            Subject::Approvals(id) => approval_draft(message, subject, id)
-                .map(|draft| self.append_to_approval(changes, draft, origin, (id, APPROVAL))),
+            // A verdict that could be read is posted by `post_verdict`.
+            Subject::Decisions(_) | Subject::Verdicts { .. } => None,
+            Subject::Approvals(id) => self.post_approval(changes, origin, message, (subject, id))?,
             Subject::Evidence(name) if name.as_str() == SYSTEM => {
                 let draft = evidence_draft(message, subject, &json!({"approval_id": null}));
                 draft.map(|draft| self.append(changes, draft, origin, None))
@@ -115,6 +117,7 @@ impl Log {
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
                 "key" => self.post_key(changes, origin, message, subject),
                 "rules" => self.post_rules(changes, origin, message, subject),
+                "policy" => self.post_policy(changes, origin, message, subject)?,
                 "gap" => self.post_hole(changes, origin, message, subject)?,
                 "trim" => self.post_trim(changes, origin, message, subject),
                 "signer" => self.post_claim(changes, origin, message, subject),
@@ -129,6 +132,30 @@ impl Log {
             Some(index) => Outcome::Posted { index },
             None => self.reject(changes, origin, message, Refused::SystemBody),
         })
+    }
+
+    /// Posts what happened to an approval. Redeeming one may also put a bundle in force.
+    fn post_approval(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        (subject, id): (&Subject, &Ident),
+    ) -> Result<Option<u64>, Error> {
+        let Some(draft) = approval_draft(message, subject, id) else { return Ok(None) };
+        let activation = match super::policies::activates(&message.body) {
+            None => None,
+            Some(activates) => match self.activation(changes, id, activates)? {
+                Some(activation) => Some(activation),
+                // One message: neither is redeemed what can't be activated, nor the reverse.
+                None => return Ok(None),
+            },
+        };
+        let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
+        if let Some(activation) = activation {
+            self.activate(changes, origin, message, activation);
+        }
+        Ok(Some(index))
     }
 
     fn append_to_approval(
@@ -348,7 +375,7 @@ impl Log {
 }
 
 /// Reads a body: strict JSON that is exactly one of our types.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     json::parse(body).ok()?;
     serde_json::from_slice(body).ok()
 }
@@ -360,8 +387,9 @@ pub(super) fn scope(subject: &Subject) -> Scope<'static> {
         Subject::Approvals(_) => "approvals",
         Subject::Evidence(_) => "evidence",
         Subject::System(_) => "system",
+        Subject::Verdicts { .. } => "verdicts",
     };
-    Scope { producer: "", source, id: "" }
+    Scope { producer: "", source, id: "", ours: false }
 }
 
 /// The entry's `event` is the body itself.
@@ -374,7 +402,7 @@ fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draf
 }
 
 /// The body must name the approval of its subject, because the entry does not hold the subject.
-fn approval_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
+pub(super) fn approval_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
     let body = json::parse(&message.body).ok()?;
     let named = body.get("approval_id").and_then(Value::as_str) == Some(id.as_str());
     named.then(|| plain_draft(Kind::Approval, message, subject)).flatten()

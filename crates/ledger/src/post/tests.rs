@@ -42,6 +42,7 @@ fn status(outcome: &Outcome) -> &'static str {
         Outcome::Duplicate { .. } => "duplicate",
         Outcome::Conflict { .. } => "conflict",
         Outcome::Rejected { .. } => "rejected",
+        Outcome::Void { .. } => "void",
         Outcome::Nothing => "nothing",
     }
 }

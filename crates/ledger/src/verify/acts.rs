@@ -35,7 +35,8 @@ impl Reasons {
 
 /// What an administrative entry names as its reason.
 fn named(view: &View<'_>) -> Option<Reason> {
-    if !matches!(view.kind, Kind::Access | Kind::Erasure | Kind::Key | Kind::Rules | Kind::Clock) {
+    let acts = [Kind::Access, Kind::Erasure, Kind::Key, Kind::Rules, Kind::Clock, Kind::Policy];
+    if !acts.contains(&view.kind) {
         return None;
     }
     let reason = canonical::to_vec(view.at(&["event", "reason"])?);

@@ -29,6 +29,7 @@ struct Seen {
     /// Id and number of an approval's message.
     message: Option<(String, u64)>,
     handover: Option<Handover>,
+    is_beside: bool,
 }
 
 /// A log key that takes over.
@@ -55,6 +56,7 @@ impl Seen {
             event: is_event.then(|| event_key(view.scope())),
             message: approval.map(str::to_owned).zip(number("n")),
             handover: handover.map(|(first_size, old_last)| Handover { first_size, old_last }),
+            is_beside: view.is_beside(),
         }
     }
 
@@ -67,10 +69,6 @@ impl Seen {
     /// was not given.
     fn may_be_anew(&self, last: u64) -> bool {
         self.kind == Kind::Clock || self.prior.system > Some(last)
-    }
-
-    fn is_gap(&self) -> bool {
-        matches!(self.kind, Kind::JournalGap | Kind::GapOpened | Kind::GapClosed)
     }
 }
 
@@ -134,7 +132,7 @@ impl Entries {
                     );
                     return conflict(last, seen, what);
                 }
-                if at == last_at && !seen.is_gap() && !last.is_gap() {
+                if at == last_at && !seen.is_beside && !last.is_beside {
                     let what =
                         format!("entries {last_index} and {index} are one message of the journal");
                     return conflict(last, seen, what);

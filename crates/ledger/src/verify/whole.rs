@@ -7,7 +7,7 @@ use crate::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::event_key,
+    post::{self, Activates, Activation, Policies, event_key},
     system::Genesis,
 };
 use data_encoding::BASE64;
@@ -37,6 +37,17 @@ struct Told {
     erasures: Vec<(u64, u64, String)>,
     /// The first half of each event's key. 128 bits are enough to distinguish them.
     events: HashSet<[u8; 16]>,
+    /// The policies in force so far.
+    policies: Policies,
+    /// The last approval entry, and what it put in force.
+    activates: Option<(u64, Redeeming)>,
+}
+
+/// What an approval's message put in force.
+#[derive(serde::Deserialize)]
+struct Redeeming {
+    approval_id: String,
+    activates: Activates,
 }
 
 impl Told {
@@ -59,9 +70,44 @@ impl Told {
                 self.erasures.push((index, of, leaf.to_owned()));
                 Ok(())
             }
-            Kind::Decision | Kind::Event => self.event(view),
+            Kind::Policy => self.policy(index, view),
+            Kind::Approval => {
+                self.activates = view.event_as::<Redeeming>().map(|told| (index, told));
+                Ok(())
+            }
+            Kind::Decision | Kind::Event => {
+                self.rests_on_what_is_in_force(view)?;
+                self.event(view)
+            }
             _ => Ok(()),
         }
+    }
+
+    /// A bundle takes effect only by the redemption of an approval, in the same message, in place of what it names (P17).
+    fn policy(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        if let Some(activation) = view.event_as::<Activation>() {
+            let told = self.activates.take().filter(|(at, _)| at + 1 == index);
+            let (_, told) = told.ok_or("no approval was redeemed for this activation")?;
+            let Redeeming { approval_id, activates } = told;
+            let same = activation.approval_id.as_str() == approval_id
+                && (activation.bundle, &activation.digest) == (activates.bundle, &activates.digest)
+                && (&activation.decision, &activation.replaces)
+                    == (&activates.decision, &activates.replaces);
+            let before = self.policies.in_force.as_ref().map(|bundle| &bundle.digest);
+            if !same || activation.replaces.as_ref() != before {
+                return Err("it is not what the approval's redemption puts in force here");
+            }
+        }
+        if self.policies.note(index, view) { Ok(()) } else { Err("not a policy entry") }
+    }
+
+    /// A decision of ours names the bundle that is in force at its place, or none is (P14).
+    fn rests_on_what_is_in_force(&self, view: &View<'_>) -> Result<(), &'static str> {
+        let data = view.at(&["event", "data"]).filter(|_| view.is_ours());
+        if data.is_some_and(|data| !post::stands(data, self.policies.in_force.as_ref())) {
+            return Err("it was decided by another bundle than the one in force at its place");
+        }
+        Ok(())
     }
 
     /// Each event must be one entry for ever (P2).

@@ -21,6 +21,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         epoch: position.epoch,
         posted: position.posted,
         clock: position.clock,
+        policies: position.policies.clone(),
         keys: log.keys.clone(),
     }
 }

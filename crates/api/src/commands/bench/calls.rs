@@ -79,7 +79,7 @@ impl Paused {
             "payload": {"params": params, "nonce": nonce, "reason": "Invoice is overdue."}});
         let event = json!({"specversion": "1.0", "id": id, "source": SOURCE, "type": ledger::event::DECISION,
             "time": ledger::clock::wall_clock(), "data": data});
-        let scope = Scope { producer: "gw-1", source: SOURCE, id: &id };
+        let scope = Scope { producer: "gw-1", source: SOURCE, id: &id, ours: false };
         Ok(Self {
             approval: approval_id(&tenant, scope),
             digest,

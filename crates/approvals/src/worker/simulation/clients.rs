@@ -37,7 +37,7 @@ pub fn paused(number: u64) -> Paused {
         "data": {"agent": {"id": agent}, "tool": {"name": tool, "action": action},
             "verdict": "approval_needed", "mode": "enforce", "call": {"digest": digest},
             "payload": {"params": {"amount": 125_000}, "nonce": nonce}}});
-    let scope = Scope { producer: "gw", source: "/gw", id: &id };
+    let scope = Scope { producer: "gw", source: "/gw", id: &id, ours: false };
     Paused { id: approval_id(&tenant, scope), digest, event }
 }
 

@@ -14,7 +14,7 @@ use ledger::{
     ident::Ident,
     journal::{self, Headers, Subject},
     keyring::Keyring,
-    post::{APPROVAL, Arrival, EVIDENCE, Log, Outcome, Prepared},
+    post::{Policies, APPROVAL, Arrival, EVIDENCE, Log, Outcome, Prepared},
     store::{self, Changes, Family, LogNumber, Memory, Read as _},
     system::{KeyUse, Rules},
     time::Nanos,
@@ -91,7 +91,8 @@ impl Replica {
         let key = &self.keyring.vkeys(KeyUse::Journal)[0];
         let signature = envelope::sign(self.keyring.signer(key).unwrap(), place, body);
         let headers = Headers { signature: Some(signature), ..Headers::default() };
-        let (subject, body, expected) = (subject.clone(), body.to_vec(), Some(after));
+        let expected = subject.is_chained().then_some(after);
+        let (subject, body) = (subject.clone(), body.to_vec());
         Message { subject, headers, body, time: Nanos(0), expected }
     }
 
@@ -252,6 +253,26 @@ impl Port for Replica {
 
     fn rules(&self) -> Result<Option<(u64, Rules)>, store::Error> {
         Ok(self.held().rules.clone())
+    }
+
+    fn policies(&self) -> Policies {
+        self.held().log.position.policies.clone()
+    }
+
+    fn propose<'a>(
+        &'a self,
+        subject: &'a Subject,
+        bodies: Vec<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Error>> {
+        Box::pin(async move {
+            let mut outcomes = Vec::new();
+            for body in bodies {
+                let seq = self.append_once(self.message(subject, &body, None))?;
+                self.until(&|extent| extent.posted >= seq).await;
+                outcomes.push(self.held().outcomes[seq as usize - 1].clone());
+            }
+            Ok(outcomes)
+        })
     }
 
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error> {

@@ -20,7 +20,7 @@ pub(super) fn entry(kind: &str, seq: u64, event: &Value) -> Value {
 }
 
 pub(super) fn id() -> ledger::ident::Ident {
-    approval_id(&ident("acme"), Scope { producer: "gw", source: "/gw", id: "1" })
+    approval_id(&ident("acme"), Scope { producer: "gw", source: "/gw", id: "1", ours: false })
 }
 
 /// The decision, a request and a reminder, at indexes 7, 8 and 10.
@@ -32,7 +32,7 @@ pub(super) fn told() -> Vec<Leaf> {
     let mut leaves = vec![(7, decision)];
     let requested = Event::Requested(requested(rule("{}")).into());
     for (n, index, event) in [(1, 8, requested), (2, 10, Event::Reminded)] {
-        let message = Message { approval_id: id(), n, prev: String::new(), events: vec![event] };
+        let message = Message { approval_id: id(), n, prev: String::new(), events: vec![event], activates: None };
         leaves.push((index, entry("approval", n, &json!(message))));
     }
     chain(&mut leaves);
@@ -241,7 +241,7 @@ fn p10_the_disclosed_owner() {
         shown_at: at,
         evidence: None,
     };
-    let message = Message { approval_id: id(), n: 3, prev: String::new(), events: vec![reviewed] };
+    let message = Message { approval_id: id(), n: 3, prev: String::new(), events: vec![reviewed], activates: None };
     leaves.push((11, entry("approval", 3, &json!(message))));
     chain(&mut leaves);
     let audit = audit(&leaves).unwrap();

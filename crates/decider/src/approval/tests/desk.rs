@@ -80,7 +80,7 @@ impl Desk {
         let at = Nanos(self.world.now.0 + self.journal_ahead.0);
         let approval_id = ident("apr-1");
         let (n, prev) = (self.state.n + 1, self.state.leaf.clone());
-        let message = Message { approval_id, n, prev, events };
+        let message = Message { approval_id, n, prev, events, activates: None };
         let leaf = format!("leaf-{}", message.n);
         self.state = fold(self.state.clone(), &message, &leaf, at);
         self.log.push((message, leaf, at));

@@ -123,7 +123,7 @@ impl Embedded {
         let end = (self.volume, self.last()?);
         let given = stage(&mut changes, end, wall_clock, batch.iter().map(Draft::from))?;
         // What posting does where a log is.
-        for (append, (seq, _)) in batch.iter().zip(&given).filter(|(a, _)| a.subject.is_signed()) {
+        for (append, (seq, _)) in batch.iter().zip(&given).filter(|(a, _)| a.subject.is_chained()) {
             let key = self.volume.last_on(&append.subject);
             changes.put(Family::Subjects, key, seq.to_be_bytes().to_vec());
         }
@@ -143,7 +143,7 @@ impl Embedded {
     /// if it is not among the last [`SCAN_MESSAGES_MAX`].
     pub fn last_on(&self, subject: &Subject) -> Result<Option<Message>, Error> {
         let mut found = Ok(None);
-        if subject.is_signed() {
+        if subject.is_chained() {
             let prefix = self.volume.index(subject);
             let end = self.volume.indexed(subject, u64::MAX);
             self.store.scan_down(Family::SubjectIndex, &end, |key, _| {
@@ -173,7 +173,7 @@ impl Embedded {
     /// a decisions subject in a journal of more than [`SCAN_MESSAGES_MAX`].
     pub fn read_subject(&self, subject: &Subject) -> Result<Vec<Message>, Error> {
         let mut seqs = Vec::new();
-        if subject.is_signed() {
+        if subject.is_chained() {
             let prefix = self.volume.index(subject);
             self.store.scan(Family::SubjectIndex, &prefix, |key, _| {
                 let seq = key.strip_prefix(&prefix[..]).and_then(|seq| seq.try_into().ok());

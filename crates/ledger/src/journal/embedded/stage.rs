@@ -103,7 +103,7 @@ pub fn stage<'m>(
     for (message, seq) in messages.zip(last + 1..) {
         let time = clock();
         changes.put(Family::Journal, volume.message(seq), encode(time, &message));
-        if let Some(subject) = message.subject.filter(|subject| subject.is_signed()) {
+        if let Some(subject) = message.subject.filter(|subject| subject.is_chained()) {
             changes.put(Family::SubjectIndex, volume.indexed(subject, seq), Vec::new());
         }
         given.push((seq, time));
@@ -121,7 +121,7 @@ fn stands_at(
     subject: &Subject,
     expected: u64,
 ) -> Result<bool, Error> {
-    if subject.is_signed() {
+    if subject.is_chained() {
         let found = read.get(Family::Subjects, &volume.last_on(subject))?;
         let found = found.map_or(Ok(0), |bytes| store::read_u64(&bytes, "subjects"))?;
         return Ok(found == expected);

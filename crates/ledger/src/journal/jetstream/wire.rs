@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// The subject families of a tenant's stream.
-const FAMILIES: [&str; 4] = ["decisions", "approvals", "evidence", "system"];
+const FAMILIES: [&str; 5] =
+    ["decisions.*", "approvals.*", "evidence.*", "system.*", "verdicts.*.*"];
 
 /// Names of one tenant's journal on the server.
 #[derive(Clone, Debug)]
@@ -45,11 +46,11 @@ impl Address {
     }
 
     /// `countersign.<tenant>.<family>.*` for each family.
-    pub(super) fn patterns(&self) -> [String; 4] {
-        FAMILIES.map(|family| format!("{}{family}.*", self.prefix))
+    pub(super) fn patterns(&self) -> [String; 5] {
+        FAMILIES.map(|family| format!("{}{family}", self.prefix))
     }
 
-    /// The local subject; `None` outside the four families.
+    /// The local subject; `None` outside the five families.
     pub(super) fn local(&self, subject: &str) -> Option<Subject> {
         Subject::parse(subject.strip_prefix(&self.prefix)?)
     }

@@ -1,0 +1,204 @@
+//! `POST T/decisions`: may these calls be made? Each verdict is recorded before it is told (P14).
+
+use crate::{
+    app::App,
+    auth,
+    body::{Unsplit, split_array},
+    problem::{Code, Problem},
+};
+use approvals::{
+    deciding::{NotDecided, Told, valid_for},
+    worker::Worker,
+};
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use decider::policy::{Inquiry, Ruling};
+use ledger::{event::Verdict, json, system::Role};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// Most questions of one request.
+const QUESTIONS_MAX: usize = 100;
+
+/// A verdict, recorded.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct VerdictAnswer {
+    /// `allow`, `deny`, `sanitize` or `approval_needed`. Execute nothing but on `allow`.
+    verdict: &'static str,
+    /// `true`; `null` while no clause is in force for this agent: then this verdict is only recorded, and decides nothing.
+    enforced: Option<bool>,
+    /// `shadow` while `enforced` is `null`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    /// True if an earlier request with the same source and id got it.
+    repeated: bool,
+    /// Seconds for which an `allow` counts from now on. Absent for other verdicts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_for: Option<u64>,
+    /// `{index, leaf_hash, id}` of its entry.
+    #[schema(value_type = Object)]
+    decision: Value,
+    /// `{code, clause, clauses, message, at, why}`
+    #[schema(value_type = Object)]
+    reason: Value,
+    /// `{version, digest}` of the bundle; both `null` without one.
+    #[schema(value_type = Object)]
+    policy: Value,
+    /// `{digest}`
+    #[schema(value_type = Object)]
+    call: Value,
+    /// Conditions on the use of what is permitted. Whoever does not know one of them must not execute.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    obligations: Map<String, Value>,
+    /// `{id, url, state}` of the approval that people are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    approval: Option<Value>,
+    /// `{verdict, code, clause}`: what it would be with every clause in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    shadow: Option<Value>,
+}
+
+/// The answer to one question, or to several.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum Answers {
+    /// To one.
+    One(Box<VerdictAnswer>),
+    /// To an array: a verdict or a problem for each, in its order.
+    Many {
+        /// In the order of the request.
+        #[schema(value_type = Vec<Object>)]
+        results: Vec<Value>,
+    },
+}
+
+/// Ask whether calls may be made; each verdict is recorded before it is told
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/decisions", tag = "decisions",
+    params(("tenant" = String, Path)),
+    request_body(content_type = "application/json", content = Object,
+        description = "A question, at most 256 KiB, or an array of 1 to 100: proto/formats/decision.md"),
+    responses((status = 200, body = Answers), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    security(("key" = [])))]
+pub async fn decide(
+    State(app): State<Arc<App>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Answers>, Problem> {
+    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Enforcer])?;
+    let producer = caller.producer()?;
+    let worker = app.worker(&tenant.name).ok_or_else(|| {
+        Problem::new(Code::NotReady, "Decisions need [approvals] in the server's configuration.")
+    })?;
+    let held = app.bodies.events(&headers, body, &tenant.name).await?;
+    if !held.bytes.trim_ascii_start().starts_with(b"[") {
+        let inquiry = read(&held.bytes)?;
+        let told = worker.desk.decide(producer, std::slice::from_ref(&inquiry)).await?;
+        let told = told.into_iter().next().ok_or_else(|| Problem::internal("no verdict"))?;
+        return Ok(Json(Answers::One(Box::new(answer(&worker, told?).await))));
+    }
+    let questions = split_array(&held.bytes, QUESTIONS_MAX).map_err(|unsplit| match unsplit {
+        Unsplit::Syntax => Problem::new(Code::BodySyntax, "The body is not a complete JSON array."),
+        Unsplit::TooMany => {
+            let detail = format!("At most {QUESTIONS_MAX} questions a request; send more requests.");
+            Problem::new(Code::TooManyEvents, detail)
+        }
+    })?;
+    let read: Vec<_> = questions.into_iter().map(read).collect();
+    let inquiries: Vec<Inquiry<'_>> = read.iter().filter_map(|read| read.as_ref().ok()).cloned().collect();
+    let mut told = worker.desk.decide(producer, &inquiries).await?.into_iter();
+    let mut results = Vec::with_capacity(read.len());
+    for question in read {
+        let told = match question {
+            Err(problem) => Err(problem),
+            Ok(_) => match told.next() {
+                Some(told) => told.map_err(Problem::from),
+                None => Err(Problem::internal("a question without a verdict")),
+            },
+        };
+        results.push(match told {
+            Ok(told) => json!(answer(&worker, told).await),
+            Err(problem) => json!({"problem": problem}),
+        });
+    }
+    Ok(Json(Answers::Many { results }))
+}
+
+fn read(bytes: &[u8]) -> Result<Inquiry<'_>, Problem> {
+    let max = ledger::journal::BODY_BYTES_MAX;
+    if bytes.len() > max {
+        return Err(Problem::new(Code::TooBig, format!("A question has at most {max} bytes.")));
+    }
+    let body = json::parse(bytes)
+        .map_err(|error| Problem::new(Code::BodySyntax, format!("The question: {error}.")))?;
+    Inquiry::read(body).map_err(|why| Problem::new(Code::BadRequest, format!("{why}.")))
+}
+
+async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
+    let Told { ruling, index, leaf, digest, repeated, approval, at } = told;
+    let asks = ruling.verdict == Verdict::ApprovalNeeded && !ruling.only_observes;
+    let approval = if asks { Some(opened(worker, index, &approval).await) } else { None };
+    let now = worker.readiness().clocks.now();
+    let Ruling { verdict, code, clause, clauses, message, error, shadow, .. } = ruling;
+    let (at_pointer, why) = error.unzip();
+    VerdictAnswer {
+        verdict: verdict.as_str(),
+        enforced: (!ruling.only_observes).then_some(true),
+        mode: ruling.only_observes.then_some("shadow"),
+        repeated,
+        valid_for: (verdict == Verdict::Allow).then(|| valid_for(at, now)),
+        decision: json!({"index": index, "leaf_hash": leaf.to_string()}),
+        reason: without_nulls(json!({
+            "code": code, "clause": clause, "clauses": clauses, "message": message,
+            "at": at_pointer, "why": why,
+        })),
+        policy: json!({"version": ruling.version, "digest": ruling.bundle}),
+        call: json!({"digest": digest}),
+        obligations: ruling.obligations.into_iter().collect(),
+        approval,
+        shadow: shadow.map(|shadow| {
+            without_nulls(json!({
+                "verdict": shadow.verdict.as_str(), "code": shadow.code, "clause": shadow.clause,
+            }))
+        }),
+    }
+}
+
+/// The approval of a decision. It is opened here; if that is not possible now, it is opened in the background.
+async fn opened(worker: &Worker, index: u64, id: &ledger::ident::Ident) -> Value {
+    let url = format!("{}/approvals/{id}", worker.cards().public_url());
+    match worker.commands.open(index).await {
+        Ok(Ok(approval)) => json!({"id": id, "url": url, "state": approval.state.phase}),
+        Ok(Err(why)) => json!({"id": id, "state": "not_opened", "reason": why.code(), "detail": why.advice()}),
+        Err(_) => json!({"id": id, "url": url, "state": "opening"}),
+    }
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        other => other,
+    }
+}
+
+impl From<NotDecided> for Problem {
+    fn from(error: NotDecided) -> Self {
+        let text = format!("{error}.");
+        match error {
+            NotDecided::Refused(refused) if refused.code() == "too_big" => Self::new(Code::TooBig, text),
+            NotDecided::Refused(_) => Self::new(Code::BadRequest, text),
+            NotDecided::Conflict { .. } => Self::new(Code::Conflict, text),
+            NotDecided::Stale { .. } => Self::new(Code::DecisionStale, text),
+            NotDecided::NoBundle(_) => Self::new(Code::PolicyUnreadable, format!("{text} Nothing is decided; deny.")),
+            NotDecided::Failed(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! `countersign replay` and `explain`: verify an export, then compute its verdicts again (P15).
+
+use super::{
+    EXIT_REFUSED, EXIT_UNREADABLE, EXIT_USAGE, Failure, Given,
+    export::{self, Whole},
+    file::{self, Form},
+    refused,
+};
+use crate::{
+    cli::{Explain, Exported, Replay, Verify},
+    terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
+};
+use decider::{
+    decision::Fields,
+    policy::{self, Bundle, ClauseTruth, Differs, Ruling, Source},
+};
+use ledger::{
+    entry::{Kind, View},
+    post::Policies,
+    verify,
+};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Most verdicts that are named in the text for people.
+const NAMED_MAX: usize = 20;
+
+/// What came of all verdicts.
+#[derive(Default)]
+struct Tally {
+    same: u64,
+    different: BTreeMap<u64, String>,
+    not_replayable: BTreeMap<u64, String>,
+}
+
+/// An export while its verdicts are computed again, entry by entry.
+struct Run<'e> {
+    whole: &'e Whole,
+    folder: &'e Path,
+    policies: Policies,
+    /// Bundles by digest; or why one can't be read.
+    bundles: HashMap<String, Result<(Bundle, u64), String>>,
+}
+
+/// Computes every verdict of an export again.
+pub fn replay(arguments: &Replay) -> ExitCode {
+    let exported = &arguments.exported;
+    ended("replay", opened(exported).and_then(|whole| {
+        let mut run = Run::new(&whole, &exported.export);
+        let mut tally = Tally::default();
+        for index in 0..whole.size() {
+            match run.step(index)? {
+                None => {}
+                Some(Ok(_)) => tally.same += 1,
+                Some(Err(why)) if why.is_not_replayable() => {
+                    drop(tally.not_replayable.insert(index, why.to_string()));
+                }
+                Some(Err(why)) => drop(tally.different.insert(index, why.to_string())),
+            }
+        }
+        tell(&whole, &tally, exported.json);
+        Ok(tally.different.is_empty())
+    }))
+}
+
+/// Computes one verdict again, and shows how it came about.
+pub fn explain(arguments: &Explain) -> ExitCode {
+    let Explain { exported, index } = arguments;
+    ended("explain", opened(exported).and_then(|whole| {
+        let mut run = Run::new(&whole, &exported.export);
+        let mut last = None;
+        for at in 0..=*index {
+            last = run.step(at)?;
+        }
+        let Some(outcome) = last else {
+            let text = format!("entry {index} is no decision of ours: nothing to compute");
+            return Err(Failure::Usage(text));
+        };
+        run.show(*index, &outcome, exported.json)?;
+        Ok(outcome.is_ok())
+    }))
+}
+
+fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
+    let (code, text) = match result {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => return ExitCode::from(EXIT_REFUSED),
+        Err(Failure::Refused { place, error }) => (EXIT_REFUSED, format!("refused: {place}: {error}")),
+        Err(Failure::Contradiction(error)) => (EXIT_REFUSED, format!("refused: {error}")),
+        Err(Failure::Usage(text)) => (EXIT_USAGE, text),
+        Err(Failure::Unreadable(text)) => (EXIT_UNREADABLE, text),
+    };
+    warn(&format!("countersign {command}: {}", harmless(&text)));
+    ExitCode::from(code)
+}
+
+/// The export, verified as `verify --export` does.
+fn opened(exported: &Exported) -> Result<Whole, Failure> {
+    let keys = exported.keys.clone().or_else(|| Some(exported.export.join("keys.json")));
+    let arguments = Verify {
+        key: exported.key.clone(),
+        keys: keys.filter(|path| exported.keys.is_some() || path.exists()),
+        receipts: Vec::new(),
+        disclosures: None,
+        checkpoint: Vec::new(),
+        proof: Vec::new(),
+        export: vec![exported.export.clone()],
+        approval: Vec::new(),
+        json: exported.json,
+    };
+    let mut given = Given::new(&arguments)?;
+    let whole = export::read(&exported.export, &mut given)?;
+    export::compare(&whole, &mut given)?;
+    Ok(whole)
+}
+
+impl<'e> Run<'e> {
+    fn new(whole: &'e Whole, folder: &'e Path) -> Self {
+        Self { whole, folder, policies: Policies::default(), bundles: HashMap::new() }
+    }
+
+    /// Takes the next entry. `None` if it is no decision of ours.
+    fn step(&mut self, index: u64) -> Result<Option<Result<Ruling, Differs>>, Failure> {
+        let entry = self.whole.entry(index).unwrap_or_default();
+        let Some(view) = View::parse(&entry) else { return Ok(None) };
+        if view.kind == Kind::Policy {
+            self.policies.note(index, &view);
+        }
+        if !view.is_ours() {
+            return Ok(None);
+        }
+        let payload = self.payload(index, &entry)?;
+        if let Some(activates) = view.text(&["event", "data", "activates"]) {
+            return Ok(asks_for_that(activates, &payload).err().map(Err));
+        }
+        let names_one = view.text(&["event", "data", "bundle"]).is_some();
+        if !names_one && self.policies.in_force.is_some() {
+            // Nothing gave it but that others changed what it rested on: there is nothing to compute.
+            return Ok(None);
+        }
+        let bundle = match self.in_force()? {
+            None => None,
+            Some(Ok((bundle, version))) => Some((bundle, *version)),
+            Some(Err(_)) => return Ok(Some(Err(Differs::Payload("bundle")))),
+        };
+        Ok(Some(policy::replay(&view, &payload, bundle)))
+    }
+
+    /// The bundle in force here, read from what the export discloses of its parts.
+    fn in_force(&mut self) -> Result<Option<&Result<(Bundle, u64), String>>, Failure> {
+        let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
+        if !self.bundles.contains_key(&wanted.digest) {
+            let read = self.read_bundle(wanted.bundle)?.map(|bundle| (bundle, wanted.version));
+            self.bundles.insert(wanted.digest.clone(), read);
+        }
+        Ok(self.bundles.get(&wanted.digest))
+    }
+
+    fn read_bundle(&self, index: u64) -> Result<Result<Bundle, String>, Failure> {
+        let entry = self.whole.entry(index).unwrap_or_default();
+        let parts = View::parse(&entry).and_then(|view| {
+            let parts = view.at(&["event", "parts"])?.as_array()?.to_vec();
+            let part = |part: &ledger::json::Value<'_>| {
+                Some((part.get("path")?.as_str()?.to_owned(), part.get("index")?.as_u64()?))
+            };
+            parts.iter().map(part).collect::<Option<Vec<_>>>()
+        });
+        let Some(parts) = parts else { return Ok(Err(format!("entry {index} names no parts"))) };
+        let mut files = Vec::with_capacity(parts.len());
+        for (path, at) in parts {
+            let entry = self.whole.entry(at).unwrap_or_default();
+            let payload = self.payload(at, &entry)?;
+            let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
+            let Some(content): Option<String> = content else {
+                return Ok(Err(format!("{path} (entry {at}) is not disclosed")));
+            };
+            files.push((path, content));
+        }
+        let sources = files.iter().map(|(path, text)| Source { path, bytes: text.as_bytes() });
+        let sources: Vec<Source<'_>> = sources.collect();
+        let first = |mistakes: Vec<policy::Mistake>| {
+            mistakes.first().map(ToString::to_string).unwrap_or_default()
+        };
+        Ok(Bundle::read(&sources).map_err(first))
+    }
+
+    /// What the export discloses of an entry, checked against it.
+    fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Failure> {
+        let path: PathBuf = self.folder.join(format!("disclosures/{index}.disclosures"));
+        if !path.exists() {
+            return Ok(Fields::new());
+        }
+        let text = file::read(&path, Form::Disclosures)?;
+        let shown = verify::disclosures(&text, entry);
+        let shown = shown.map_err(|error| refused(&path.display().to_string(), &error))?;
+        Ok(shown.into_iter().map(|(name, value)| (name, value.into_bytes())).collect())
+    }
+
+    fn show(
+        &mut self,
+        index: u64,
+        outcome: &Result<Ruling, Differs>,
+        as_json: bool,
+    ) -> Result<(), Failure> {
+        let entry = self.whole.entry(index).unwrap_or_default();
+        let payload = self.payload(index, &entry)?;
+        let clauses = match (View::parse(&entry), self.in_force()?) {
+            (Some(view), Some(Ok((bundle, _)))) => policy::explained(&view, &payload, bundle),
+            _ => None,
+        };
+        let facts: Value = payload
+            .get("/data/facts")
+            .and_then(|facts| serde_json::from_slice(facts).ok())
+            .unwrap_or_default();
+        if as_json {
+            let clause = |c: &ClauseTruth<'_>| json!({"clause": c.clause.name, "matches": c.matches, "at": c.at, "error": c.why, "in_force": c.in_force});
+            say_json(&json!({
+                "index": index,
+                "same": outcome.is_ok(),
+                "verdict": outcome.as_ref().ok().map(|ruling| ruling.verdict.as_str()),
+                "code": outcome.as_ref().ok().map(|ruling| &ruling.code),
+                "clause": outcome.as_ref().ok().and_then(|ruling| ruling.clause.as_ref()),
+                "why_not": outcome.as_ref().err().map(ToString::to_string),
+                "facts": facts,
+                "clauses": clauses.unwrap_or_default().iter().map(clause).collect::<Vec<_>>(),
+            }));
+            return Ok(());
+        }
+        for told in clauses.unwrap_or_default() {
+            let at = told.at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+            let says = match (told.matches, told.why) {
+                (Some(true), _) => good("matches"),
+                (Some(false), _) => dim(&format!("does not match{at}")),
+                (None, why) => bad(&format!("error{at}: {}", why.unwrap_or("unknown"))),
+            };
+            say(&format!("{}: {says}", harmless(&told.clause.name)));
+        }
+        say(&dim(&format!("facts: {}", harmless(&facts.to_string()))));
+        match outcome {
+            Ok(ruling) => {
+                let by = ruling.clause.as_ref().map(|c| format!(" by {}", harmless(c))).unwrap_or_default();
+                say(&format!("{}{by} ({}), as recorded", strong(ruling.verdict.as_str()), harmless(&ruling.code)));
+            }
+            Err(why) => say(&bad(&harmless(&why.to_string()))),
+        }
+        Ok(())
+    }
+}
+
+/// A question to people about a bundle must be about the bundle that its entry names (P17).
+fn asks_for_that(activates: &str, payload: &Fields) -> Result<(), Differs> {
+    let Some(params) = payload.get("params") else { return Ok(()) };
+    let params: Value = serde_json::from_slice(params).unwrap_or_default();
+    if params["digest"].as_str() == Some(activates) {
+        return Ok(());
+    }
+    Err(Differs::Form("people were asked about another bundle than the entry names".into()))
+}
+
+fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
+    let Tally { same, different, not_replayable } = tally;
+    let replayed = same + different.len() as u64;
+    if as_json {
+        say_json(&json!({
+            "size": whole.size(), "root": whole.root(), "replayed": replayed, "same": same,
+            "different": different, "not_replayable": not_replayable,
+            "believed": ["the decider's clock, within 60 s of the journal's"],
+        }));
+        return;
+    }
+    for (title, found) in [("DIFFERENT", different), ("not replayable", not_replayable)] {
+        for (index, why) in found.iter().take(NAMED_MAX) {
+            let line = format!("  {title}: entry {index}: {}", harmless(why));
+            say(&if title == "DIFFERENT" { bad(&line) } else { line });
+        }
+        if found.len() > NAMED_MAX {
+            say(&format!("  {title}: {} more (--json lists all)", found.len() - NAMED_MAX));
+        }
+    }
+    let summary = format!(
+        "{replayed} verdicts replayed: {same} the same, {} different; {} not replayable",
+        different.len(),
+        not_replayable.len()
+    );
+    say(&if different.is_empty() { good(&summary) } else { bad(&summary) });
+    say(&dim(&format!(
+        "  over entries 0 to {} of {}, root {}. Believed: the decider's clock, within 60 s of the journal's",
+        whole.size().saturating_sub(1),
+        whole.place(),
+        whole.root()
+    )));
+}

@@ -1,0 +1,239 @@
+//! Decides calls of agents by the policies in force, and records each verdict before it is told (P14).
+//!
+//! A decider proposes, posting confirms: the message names the bundle by which it was judged, and posting voids it if
+//! another one is in force at its place. Then it is decided anew.
+
+mod bundles;
+mod clerk;
+
+pub use bundles::{BundleEntry, Loaded, bundle_entry, load};
+pub use clerk::{Clerk, Proposal};
+
+use crate::{
+    commands::{Error, Readiness},
+    log::Log,
+};
+use bundles::Bundles;
+use decider::{
+    decision::Fields,
+    policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling},
+};
+use ledger::{
+    entry::View,
+    event::{self, Refused},
+    ident::Ident,
+    journal::Subject,
+    log::merkle::{Hash, leaf_hash},
+    post::{LATE_SECONDS_MAX, Outcome},
+    time::Nanos,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Name of this server on `verdicts.<replica>.<producer>`. There is one server today.
+const REPLICA: &str = "r1";
+/// How often a call is decided anew because what it rested on changed in between.
+const TRIES_MAX: usize = 3;
+/// Seconds for which a verdict counts: a repetition after that is no permission.
+pub const VALID_FOR_SECONDS: u64 = 60;
+
+/// A verdict that is recorded.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The verdict and its reasons.
+    pub ruling: Ruling,
+    /// Leaf index of its entry.
+    pub index: u64,
+    /// Leaf hash of its entry.
+    pub leaf: Hash,
+    /// The call digest.
+    pub digest: String,
+    /// True if an earlier request got it.
+    pub repeated: bool,
+    /// The approval that it opens, if people must decide.
+    pub approval: Ident,
+    /// When the journal took it.
+    pub at: Nanos,
+}
+
+/// Why a question gets no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDecided {
+    /// The question can't be recorded: it breaks a limit of events.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Another call has this source and id.
+    #[error("entry {first} has this source and id for another call: use a new id for a new call")]
+    Conflict {
+        /// Leaf index of that decision.
+        first: u64,
+    },
+    /// It was answered long ago, and is no permission any more.
+    #[error(
+        "entry {index} answered this question at {at}; a verdict counts for {VALID_FOR_SECONDS} s. Ask with a new id"
+    )]
+    Stale {
+        /// Leaf index of that decision.
+        index: u64,
+        /// When it was recorded.
+        at: Nanos,
+    },
+    /// The bundle in force can't be read here.
+    #[error("the policies in force can't be used: {0}")]
+    NoBundle(String),
+    /// Nothing can be recorded now.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// Decides the calls of one tenant's agents.
+pub struct Desk {
+    log: Arc<dyn Log>,
+    readiness: Arc<Readiness>,
+    bundles: Bundles,
+}
+
+/// One question on its way.
+struct Open<'q, 'a> {
+    at: usize,
+    inquiry: &'q Inquiry<'a>,
+    ruling: Ruling,
+    digest: String,
+}
+
+impl Desk {
+    pub(crate) fn new(log: Arc<dyn Log>, readiness: Arc<Readiness>) -> Self {
+        Self { bundles: Bundles::new(Arc::clone(&log)), log, readiness }
+    }
+
+    /// The bundle in force, read and checked; `None` without one.
+    ///
+    /// Errors: why it can't be used. Then nothing is decided.
+    pub fn in_force(&self) -> Result<Option<Arc<Loaded>>, NotDecided> {
+        self.bundles.in_force().map_err(NotDecided::NoBundle)
+    }
+
+    /// Decides the calls of one gateway, in order. Each verdict is told only once it is posted, fsynced and published.
+    pub async fn decide(
+        &self,
+        producer: &Ident,
+        inquiries: &[Inquiry<'_>],
+    ) -> Result<Vec<Result<Told, NotDecided>>, NotDecided> {
+        let mut told: BTreeMap<usize, Result<Told, NotDecided>> = BTreeMap::new();
+        for attempt in 0..=TRIES_MAX {
+            let open = |at: &usize| !told.contains_key(at);
+            let left: Vec<usize> = (0..inquiries.len()).filter(open).collect();
+            if left.is_empty() {
+                break;
+            }
+            self.readiness.clocks.stand().await?;
+            let loaded = self.in_force()?;
+            let contended = attempt == TRIES_MAX;
+            let facts_of = |at: Nanos| match &loaded {
+                Some(loaded) if !contended => loaded.bundle.facts(at, false),
+                _ => Facts { now: at, ..Facts::default() },
+            };
+            let facts = facts_of(self.readiness.clocks.now());
+            let judge = |at: usize| {
+                let inquiry = &inquiries[at];
+                let ruling = match loaded.as_deref() {
+                    _ if contended => Ruling::denial(CONTENDED),
+                    None => Ruling::denial(NO_POLICY),
+                    Some(Loaded { bundle, version, .. }) => {
+                        Ruling::of(bundle, *version, &inquiry.request, &facts)
+                    }
+                };
+                let digest = inquiry.digest(self.log.tenant());
+                Open { at, inquiry, ruling, digest }
+            };
+            let open: Vec<Open<'_, '_>> = left.into_iter().map(judge).collect();
+            let loaded = loaded.as_deref();
+            told.extend(self.propose(producer, open, (&facts, loaded)).await?);
+        }
+        Ok(told.into_values().collect())
+    }
+
+    /// Records the rulings. Those that were voided are missing in what it returns.
+    async fn propose(
+        &self,
+        producer: &Ident,
+        open: Vec<Open<'_, '_>>,
+        (facts, loaded): (&Facts, Option<&Loaded>),
+    ) -> Result<Vec<(usize, Result<Told, NotDecided>)>, NotDecided> {
+        let replica = Ident::new(REPLICA).expect("letters and digits");
+        let subject = Subject::Verdicts { replica, producer: producer.clone() };
+        let as_of = self.log.extent().size;
+        let (mut told, mut bodies, mut sent) = (Vec::new(), Vec::new(), Vec::new());
+        for open in open {
+            let owners: Vec<&str> = loaded.map_or_else(Vec::new, |loaded| {
+                loaded.bundle.owners(&open.inquiry.request.agent).collect()
+            });
+            let tenant = self.log.tenant();
+            let body = open.ruling.event(open.inquiry, tenant, facts, (as_of, &owners));
+            match event::check_ours(&body) {
+                Err(refused) => told.push((open.at, Err(refused.into()))),
+                Ok(()) => {
+                    bodies.push(body);
+                    sent.push(open);
+                }
+            }
+        }
+        let outcomes = self.log.propose(&subject, bodies).await?;
+        for (open, outcome) in sent.into_iter().zip(outcomes) {
+            let at = open.at;
+            let result = match outcome {
+                Outcome::Posted { index } => self.posted(index, open),
+                Outcome::Duplicate { index } => self.repeated(index),
+                Outcome::Conflict { first, .. } => Err(NotDecided::Conflict { first }),
+                Outcome::Void { .. } => continue,
+                Outcome::Rejected { .. } | Outcome::Nothing => Err(Error::Unknown.into()),
+            };
+            told.push((at, result));
+        }
+        Ok(told)
+    }
+
+    fn posted(&self, index: u64, open: Open<'_, '_>) -> Result<Told, NotDecided> {
+        let entry = self.log.entry(index).map_err(Error::from)?.ok_or(Error::Unknown)?;
+        let view = View::parse(&entry).ok_or(Error::Unknown)?;
+        Ok(Told {
+            ruling: open.ruling,
+            index,
+            leaf: leaf_hash(&entry),
+            digest: open.digest,
+            repeated: false,
+            approval: view.scope().approval_id(self.log.tenant()),
+            at: view.origin.time,
+        })
+    }
+
+    /// The verdict that an earlier request got.
+    fn repeated(&self, index: u64) -> Result<Told, NotDecided> {
+        let entry = self.log.entry(index).map_err(Error::from)?.ok_or(Error::Unknown)?;
+        let payload = self.log.payload(index, &entry).map_err(Error::from)?;
+        let view = View::parse(&entry).ok_or(Error::Unknown)?;
+        let fields: Fields = payload.values();
+        let ruling = Ruling::of_entry(&view, &fields).ok_or(Error::Unknown)?;
+        let at = view.origin.time;
+        // An old denial is still a denial, and what people decide has deadlines of its own.
+        let permits = ruling.verdict == event::Verdict::Allow;
+        if permits && self.readiness.clocks.now() > at.plus_seconds(VALID_FOR_SECONDS) {
+            return Err(NotDecided::Stale { index, at });
+        }
+        Ok(Told {
+            ruling,
+            index,
+            leaf: leaf_hash(&entry),
+            digest: view.text(&["event", "data", "call", "digest"]).unwrap_or_default().to_owned(),
+            repeated: true,
+            approval: view.scope().approval_id(self.log.tenant()),
+            at,
+        })
+    }
+}
+
+/// Seconds for which a verdict that the journal took at `at` still counts.
+pub fn valid_for(at: Nanos, now: Nanos) -> u64 {
+    const _: () = assert!(VALID_FOR_SECONDS <= LATE_SECONDS_MAX * 15, "at most 15 minutes");
+    let end = at.plus_seconds(VALID_FOR_SECONDS);
+    end.0.saturating_sub(now.0).div_ceil(1_000_000_000).min(VALID_FOR_SECONDS)
+}

@@ -1,0 +1,144 @@
+//! Computes a recorded verdict again, from nothing but its entry, its payload and the bundle that it names (P15).
+
+use super::{bundle::Bundle, facts::Facts, judge::ClauseTruth, request::Request, ruling::Ruling};
+use crate::{call::Call, decision::Fields};
+use ledger::{
+    entry::View,
+    ident::Ident,
+    json::{self, Value},
+    time::Nanos,
+};
+use std::borrow::Cow;
+
+/// Why a recorded verdict could not be computed again, or is another one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Differs {
+    /// Its payload is not here: erased, or not disclosed.
+    #[error("its {0} is not disclosed, or was erased")]
+    Payload(&'static str),
+    /// It is not of the form that every decision of ours has.
+    #[error("{0}")]
+    Form(String),
+    /// The same call and facts give another verdict by the same bundle.
+    #[error("recorded {recorded}, computed again {again}")]
+    Verdict {
+        /// What the entry says.
+        recorded: String,
+        /// What the bundle says.
+        again: String,
+    },
+}
+
+impl Differs {
+    /// True if nothing is known to be wrong: it can't be computed.
+    pub fn is_not_replayable(&self) -> bool {
+        matches!(self, Self::Payload(_))
+    }
+}
+
+/// Computes the verdict of a decision of ours again. `bundle`: the one that it names, with its version.
+pub fn replay(
+    view: &View<'_>,
+    payload: &Fields,
+    bundle: Option<(&Bundle, u64)>,
+) -> Result<Ruling, Differs> {
+    let form = |what: &str| Differs::Form(what.to_owned());
+    let recorded = Ruling::of_entry(view, payload);
+    let recorded = recorded.ok_or_else(|| form("not a decision of ours"))?;
+    let value = |name: &'static str| {
+        let bytes = payload.get(name).ok_or(Differs::Payload(name))?;
+        json::parse_kept(bytes).map_err(|_| Differs::Payload(name))
+    };
+    let params = value("params")?;
+    let nonce = value("nonce")?;
+    let facts = payload.get("/data/facts").ok_or(Differs::Payload("/data/facts"))?;
+    let facts: Facts = serde_json::from_slice(facts).map_err(|_| form("its facts can't be read"))?;
+    if view.text(&["event", "time"]).and_then(Nanos::parse) != Some(facts.now) {
+        return Err(form("its facts have another time than its event"));
+    }
+    let request = body(view, payload, params);
+    let request = Request::read(&request).map_err(Differs::Form)?;
+    let nonce = nonce.as_str().ok_or_else(|| form("its nonce is no text"))?;
+    check_digest(view, nonce, &request)?;
+    let again = match bundle {
+        None => Ruling::denial(super::NO_POLICY),
+        Some((bundle, version)) => {
+            // Facts that follow from the clock are computed again: the clock alone is believed.
+            if bundle.facts(facts.now, facts.verified) != facts {
+                return Err(form("its local times are not those that time zones give for its clock"));
+            }
+            Ruling::of(bundle, version, &request, &facts)
+        }
+    };
+    // What was erased is not compared.
+    let complete = view.payload().count() == payload.len();
+    let mut comparable = again.clone();
+    for (name, forget) in FORGETTABLE {
+        if !complete && !payload.contains_key(*name) {
+            forget(&mut comparable);
+        }
+    }
+    if recorded == comparable {
+        return Ok(again);
+    }
+    Err(Differs::Verdict { recorded: in_words(&recorded), again: in_words(&again) })
+}
+
+/// What each clause of the bundle said of a recorded call. `None` if the call or its facts are not disclosed.
+pub fn explained<'b>(
+    view: &View<'_>,
+    payload: &Fields,
+    bundle: &'b Bundle,
+) -> Option<Vec<ClauseTruth<'b>>> {
+    let params = json::parse_kept(payload.get("params")?).ok()?;
+    let facts: Facts = serde_json::from_slice(payload.get("/data/facts")?).ok()?;
+    let request = body(view, payload, params);
+    let request = Request::read(&request).ok()?;
+    Some(bundle.explain(&request, &facts))
+}
+
+type Forget = fn(&mut Ruling);
+
+/// Parts of a ruling that are payload.
+const FORGETTABLE: &[(&str, Forget)] = &[
+    ("/data/reason/message", |ruling| ruling.message = None),
+    ("/data/reason/clauses", |ruling| ruling.clauses.clear()),
+    ("/data/reason/at", |ruling| ruling.error = None),
+    ("/data/obligations", |ruling| ruling.obligations.clear()),
+];
+
+fn check_digest(view: &View<'_>, nonce: &str, request: &Request<'_>) -> Result<(), Differs> {
+    let tenant = view.text(&["tenant"]).and_then(|tenant| Ident::new(tenant).ok());
+    let tenant = tenant.ok_or_else(|| Differs::Form("it is of no tenant".into()))?;
+    let Request { agent, tool, action, params, .. } = request;
+    let run = view.text(&["event", "data", "agent", "run"]);
+    let digest = Call { nonce, tenant: &tenant, agent, run, tool, action, params }.digest();
+    if view.text(&["event", "data", "call", "digest"]) == Some(&digest) {
+        return Ok(());
+    }
+    Err(Differs::Form("its call digest is not that of its params".into()))
+}
+
+/// The question, as far as it counts, put together from the entry and its payload.
+fn body<'a>(view: &'a View<'_>, payload: &'a Fields, params: Value<'a>) -> Value<'a> {
+    let plain = |name: &'static str| view.at(&["event", "data", name]).cloned();
+    let kept = |name: &str| json::parse_kept(payload.get(name)?).ok();
+    let mut tool = plain("tool").unwrap_or(Value::Null);
+    if let (Value::Object(members), Some(schema)) = (&mut tool, kept("/data/tool/schema")) {
+        members.push(("schema".into(), schema));
+    }
+    let members = [
+        ("agent", plain("agent")),
+        ("tool", Some(tool)),
+        ("context", kept("/data/context")),
+        ("labels", plain("labels")),
+        ("params", Some(params)),
+    ];
+    let member = |(name, value): (&'static str, Option<Value<'a>>)| Some((Cow::Borrowed(name), value?));
+    Value::Object(members.into_iter().filter_map(member).collect())
+}
+
+fn in_words(ruling: &Ruling) -> String {
+    let by = ruling.clause.as_ref().map(|clause| format!(" by {clause}")).unwrap_or_default();
+    format!("{}{by} ({})", ruling.verdict.as_str(), ruling.code)
+}

@@ -1,0 +1,303 @@
+//! A verdict as it is recorded and told, and the same verdict computed again from its record (P15).
+
+use super::{
+    bundle::Bundle,
+    facts::Facts,
+    inquiry::Inquiry,
+    judge::{Ground, Judgement},
+    request::Request,
+};
+use crate::{approval::is_code, decision::Fields};
+use ledger::{
+    canonical,
+    entry::View,
+    event::{self, Verdict},
+    ident::Ident,
+    json::{self, Member, Value},
+};
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// Code of a denial because no bundle is in force.
+pub const NO_POLICY: &str = "no_policy";
+/// Code of a denial because what a decision rested on changed again and again.
+pub const CONTENDED: &str = "contended";
+
+/// What the decision would be with every clause in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why.
+    pub code: String,
+    /// By which clause.
+    pub clause: Option<String>,
+}
+
+/// A verdict with everything that is told about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruling {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why: a stable code.
+    pub code: String,
+    /// The first decisive clause: `<policy>/<id>`.
+    pub clause: Option<String>,
+    /// Every clause in force that matched, in order.
+    pub clauses: Vec<String>,
+    /// The decisive clause's words for the agent.
+    pub message: Option<String>,
+    /// Where a condition could not be judged, and why.
+    pub error: Option<(String, String)>,
+    /// What it would be with every clause in force, if some clause is not.
+    pub shadow: Option<Shadow>,
+    /// True if no clause is in force: the verdict is only recorded.
+    pub only_observes: bool,
+    /// Conditions on the use of what is permitted. If clauses differ about one, its value is the list of theirs.
+    pub obligations: BTreeMap<String, serde_json::Value>,
+    /// Digest of the bundle. `None`: none was in force.
+    pub bundle: Option<String>,
+    /// Version of the bundle.
+    pub version: Option<u64>,
+}
+
+impl Ruling {
+    /// A denial that no bundle gives.
+    pub fn denial(code: &str) -> Self {
+        Self {
+            verdict: Verdict::Deny,
+            code: code.to_owned(),
+            clause: None,
+            clauses: Vec::new(),
+            message: None,
+            error: None,
+            shadow: None,
+            only_observes: false,
+            obligations: BTreeMap::new(),
+            bundle: None,
+            version: None,
+        }
+    }
+
+    /// Judges a call by a bundle, the `version` of a log.
+    pub fn of(bundle: &Bundle, version: u64, request: &Request<'_>, facts: &Facts) -> Self {
+        let Judgement { verdict, reason, clauses, shadow } = bundle.judge(request, facts);
+        let only_observes = bundle.only_observes(&request.agent, facts.now);
+        let (verdict, reason, shadow) = match shadow {
+            Some((verdict, reason)) if only_observes => (verdict, reason, None),
+            shadow => (verdict, reason, shadow),
+        };
+        let clause = |ground: &Ground<'_>| ground.clause.map(|clause| clause.name.clone());
+        let permits = matches!(verdict, Verdict::Allow | Verdict::ApprovalNeeded);
+        let obliging = clauses.iter().filter(|_| permits);
+        Self {
+            verdict,
+            code: reason.code.to_owned(),
+            clause: clause(&reason),
+            clauses: clauses.iter().map(|clause| clause.name.clone()).collect(),
+            // Where a condition could not be judged, the clause's message would mislead.
+            message: reason
+                .clause
+                .filter(|_| reason.error.is_none())
+                .and_then(|clause| clause.message.clone()),
+            error: reason.error.as_ref().map(|(at, why)| (at.clone(), (*why).to_owned())),
+            shadow: shadow.map(|(verdict, ground)| Shadow {
+                verdict,
+                code: ground.code.to_owned(),
+                clause: clause(&ground),
+            }),
+            only_observes,
+            obligations: merged(obliging.map(|clause| &clause.obligations)),
+            bundle: Some(bundle.digest().to_owned()),
+            version: Some(version),
+        }
+    }
+
+    /// The decision event that records it, as JSON. `as_of`: number of entries that the decider had read; `owners`:
+    /// the agent's, beside those that the gateway names.
+    pub fn event(
+        &self,
+        inquiry: &Inquiry<'_>,
+        tenant: &Ident,
+        facts: &Facts,
+        (as_of, owners): (u64, &[&str]),
+    ) -> Vec<u8> {
+        let body = &inquiry.body;
+        let kept = |name: &'static str| Some((Cow::Borrowed(name), body.get(name)?.clone()));
+        let facts_text = canonical::of(facts);
+        let mut data: Vec<Member<'_>> = ["agent", "tool", "context", "labels", "cost"]
+            .into_iter()
+            .filter_map(kept)
+            .filter(|(_, value)| *value != Value::Null)
+            .collect();
+        data.extend([
+            member("verdict", text(self.verdict.as_str())),
+            member("mode", text(if self.only_observes { "shadow" } else { "enforce" })),
+            member("as_of", number(as_of)),
+            member("call", object([member("digest", Value::String(inquiry.digest(tenant).into()))])),
+            member("facts", json::parse(&facts_text).unwrap_or(Value::Null)),
+            member("reason", self.reason()),
+            member("payload", payload(inquiry, owners)),
+        ]);
+        data.extend(self.plain());
+        let mut event: Vec<Member<'_>> =
+            ["id", "source", "sequence", "traceparent"].into_iter().filter_map(kept).collect();
+        event.extend([
+            member("specversion", text("1.0")),
+            member("type", text(event::DECISION)),
+            member("time", Value::String(facts.now.to_string().into())),
+            member("data", Value::Object(data)),
+        ]);
+        canonical::to_vec(&Value::Object(event))
+    }
+
+    /// Bundle, version, deciding clause, shadow and obligations, as far as there are any.
+    fn plain(&self) -> Vec<Member<'_>> {
+        let mut members = Vec::new();
+        if let Some(bundle) = &self.bundle {
+            members.push(member("bundle", text(bundle)));
+        }
+        let version = self.version.map(|version| Value::String(version.to_string().into()));
+        let policy: Vec<_> = [
+            self.clause.as_deref().map(|clause| member("id", text(clause))),
+            version.map(|version| member("version", version)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !policy.is_empty() {
+            members.push(member("policy", Value::Object(policy)));
+        }
+        if let Some(Shadow { verdict, code, clause }) = &self.shadow {
+            let mut shadow =
+                vec![member("verdict", text(verdict.as_str())), member("code", text(code))];
+            shadow.extend(clause.as_deref().map(|clause| member("clause", text(clause))));
+            members.push(member("shadow", Value::Object(shadow)));
+        }
+        if !self.obligations.is_empty() {
+            let named = |(name, value): (&'_ String, &serde_json::Value)| {
+                (Cow::Owned(name.clone()), of_serde(value))
+            };
+            let obligations = self.obligations.iter().map(named).collect();
+            members.push(member("obligations", Value::Object(obligations)));
+        }
+        members
+    }
+
+    fn reason(&self) -> Value<'_> {
+        let mut reason = vec![member("code", text(&self.code))];
+        if !self.clauses.is_empty() {
+            let clauses = self.clauses.iter().map(|clause| text(clause)).collect();
+            reason.push(member("clauses", Value::Array(clauses)));
+        }
+        reason.extend(self.message.as_deref().map(|message| member("message", text(message))));
+        if let Some((at, why)) = &self.error {
+            reason.extend([member("at", text(at)), member("why", text(why))]);
+        }
+        Value::Object(reason)
+    }
+
+    /// Reads it from the entry that records it. What was erased is absent. `None` if it is no decision of ours.
+    pub fn of_entry(view: &View<'_>, payload: &Fields) -> Option<Self> {
+        let data = |path: &[&str]| {
+            let path: Vec<&str> = ["event", "data"].iter().chain(path).copied().collect();
+            view.text(&path).map(str::to_owned)
+        };
+        let verdict = |name: String| Verdict::ALL.iter().find(|(_, n)| *n == name).map(|(v, _)| *v);
+        let kept = |name: &str| serde_json::from_slice(payload.get(name)?).ok();
+        let words = |name: &str| kept(name).and_then(|value: serde_json::Value| Some(value.as_str()?.to_owned()));
+        let shadow = data(&["shadow", "verdict"]).and_then(verdict).map(|verdict| Shadow {
+            verdict,
+            code: data(&["shadow", "code"]).unwrap_or_default(),
+            clause: data(&["shadow", "clause"]),
+        });
+        let clauses = payload.get("/data/reason/clauses");
+        let clauses = clauses.and_then(|clauses| serde_json::from_slice(clauses).ok());
+        let obligations = payload.get("/data/obligations");
+        let obligations = obligations.and_then(|found| serde_json::from_slice(found).ok());
+        Some(Self {
+            verdict: data(&["verdict"]).and_then(verdict).filter(|_| view.is_ours())?,
+            code: data(&["reason", "code"]).filter(|code| is_code(code))?,
+            clause: data(&["policy", "id"]),
+            clauses: clauses.unwrap_or_default(),
+            message: words("/data/reason/message"),
+            error: words("/data/reason/at").zip(words("/data/reason/why")),
+            shadow,
+            only_observes: data(&["mode"]).as_deref() == Some("shadow"),
+            obligations: obligations.unwrap_or_default(),
+            bundle: data(&["bundle"]),
+            version: data(&["policy", "version"]).and_then(|version| version.parse().ok()),
+        })
+    }
+}
+
+/// The payload: what the gateway sent, the call, and who owns the agent.
+fn payload<'v>(inquiry: &'v Inquiry<'_>, owners: &'v [&str]) -> Value<'v> {
+    let sent = inquiry.body.get("payload");
+    let mut fields: Vec<Member<'v>> = match sent {
+        Some(Value::Object(fields)) => {
+            fields.iter().filter(|(name, _)| name != "owner").cloned().collect()
+        }
+        _ => Vec::new(),
+    };
+    let named = sent.and_then(|sent| sent.get("owner"));
+    let named = named.map(crate::decision::owners).unwrap_or_default();
+    let mut all: Vec<String> = owners.iter().map(|owner| (*owner).to_owned()).chain(named).collect();
+    all.sort();
+    all.dedup();
+    if !all.is_empty() {
+        let all = all.into_iter().map(|owner| Value::String(owner.into())).collect();
+        fields.push(member("owner", Value::Array(all)));
+    }
+    fields.push(member("params", inquiry.request.params.clone()));
+    fields.push(member("nonce", text(&inquiry.nonce)));
+    Value::Object(fields)
+}
+
+/// The obligations of several clauses.
+fn merged<'c>(
+    all: impl Iterator<Item = &'c BTreeMap<String, serde_json::Value>>,
+) -> BTreeMap<String, serde_json::Value> {
+    let mut values: BTreeMap<&String, Vec<&serde_json::Value>> = BTreeMap::new();
+    for (name, value) in all.flatten() {
+        let known = values.entry(name).or_default();
+        if !known.contains(&value) {
+            known.push(value);
+        }
+    }
+    let merge = |(name, values): (&String, Vec<&serde_json::Value>)| {
+        let value = match values[..] {
+            [value] => value.clone(),
+            _ => values.into_iter().cloned().collect(),
+        };
+        (name.clone(), value)
+    };
+    values.into_iter().map(merge).collect()
+}
+
+fn member<'a>(name: &'static str, value: Value<'a>) -> Member<'a> {
+    (Cow::Borrowed(name), value)
+}
+
+fn text(text: &str) -> Value<'_> {
+    Value::String(Cow::Borrowed(text))
+}
+
+fn object<'a, const N: usize>(members: [Member<'a>; N]) -> Value<'a> {
+    Value::Object(members.into())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of entries stay below 2^53")]
+fn number(number: u64) -> Value<'static> {
+    Value::Number(number as f64)
+}
+
+/// A value of an obligation: texts, whole numbers, truths, and lists of them.
+fn of_serde(value: &serde_json::Value) -> Value<'static> {
+    match value {
+        serde_json::Value::Bool(is) => Value::Bool(*is),
+        serde_json::Value::Number(number) => Value::Number(number.as_f64().unwrap_or_default()),
+        serde_json::Value::String(text) => Value::String(text.clone().into()),
+        serde_json::Value::Array(values) => Value::Array(values.iter().map(of_serde).collect()),
+        serde_json::Value::Null | serde_json::Value::Object(_) => Value::Null,
+    }
+}

@@ -1,0 +1,212 @@
+//! Posts what happens to policies: parts, bundles, and their activation.
+
+use super::{Error, Log, Prepared, signed};
+use crate::{
+    canonical,
+    entry::{Draft, Kind, Origin, View},
+    event::{Field, RESERVED_TOOL},
+    ident::Ident,
+    journal::Subject,
+    json::{self, Value},
+    log::merkle::leaf_hash,
+    store::{self, Changes},
+    system::{
+        BODY_BYTES_MAX, LeafAt,
+        policy::{BundleForm, PART_BYTES_MAX, PolicyBody, bundle_digest},
+    },
+};
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+/// The action of the reserved tool that puts a bundle in force.
+const ACTIVATE: &str = "policy.activate";
+
+/// What the redemption of an approval puts in force: member `activates` of its message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activates {
+    /// Leaf index of the bundle's entry.
+    pub bundle: u64,
+    /// The decision that asked for the approval.
+    pub decision: LeafAt,
+    /// Digest of the bundle.
+    pub digest: String,
+    /// Digest of the bundle that is in force before. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+}
+
+/// The `event` of the entry that puts a bundle in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// `activate`.
+    pub op: String,
+    /// The approval that was redeemed for it.
+    pub approval_id: Ident,
+    /// Version of the bundle.
+    pub version: u64,
+    /// Leaf index of the bundle's entry.
+    pub bundle: u64,
+    /// The decision that asked for the approval.
+    pub decision: LeafAt,
+    /// Digest of the bundle.
+    pub digest: String,
+    /// Digest of the bundle that was in force before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+}
+
+/// Reads the member `activates` of an approval's message. `None`: it has none. `Some(Err)`: a wrong one.
+pub(super) fn activates(body: &[u8]) -> Option<Option<Activates>> {
+    let body = json::parse(body).ok()?;
+    let given = body.get("activates")?;
+    let redeems = |event: &Value<'_>| event.get("type").and_then(Value::as_str) == Some("redeemed");
+    let redeemed = body.get("events").and_then(Value::as_array);
+    let redeemed = redeemed.is_some_and(|events| events.iter().any(redeems));
+    Some(serde_json::from_slice(&canonical::to_vec(given)).ok().filter(|_| redeemed))
+}
+
+impl Log {
+    /// Posts a part or a bundle.
+    pub(super) fn post_policy(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        subject: &Subject,
+    ) -> Result<Option<u64>, Error> {
+        let Some(body) = signed::read::<PolicyBody>(&message.body) else { return Ok(None) };
+        let salts = (&message.seed, signed::scope(subject));
+        let draft = match body {
+            PolicyBody::Part { sha256, content, by } => {
+                let digest = BASE64URL_NOPAD.encode(&Sha256::digest(content.as_bytes()));
+                if digest != sha256 || content.len() > PART_BYTES_MAX {
+                    return Ok(None);
+                }
+                let bytes = content.len();
+                let event = json!({"op": "part", "sha256": sha256, "bytes": bytes, "by": by});
+                let event = canonical::of(&event);
+                let field = Field { name: "content".into(), value: canonical::of(&content) };
+                Draft::new(Kind::Policy, None, event.clone(), &event, &[field], salts)
+            }
+            PolicyBody::Bundle(form) => {
+                if !self.fits_bundle(changes, &form)? || !self.is_earlier(form.reason.as_ref()) {
+                    return Ok(None);
+                }
+                let version = self.position.policies.versions + 1;
+                let mut event = json!(form);
+                event["op"] = "bundle".into();
+                event["version"] = version.into();
+                event["previous"] = json!(self.position.policies.last);
+                let event = canonical::of(&event);
+                if event.len() > BODY_BYTES_MAX {
+                    return Ok(None);
+                }
+                self.position.policies.versions = version;
+                self.position.policies.last = Some(self.position.size);
+                Draft::new(Kind::Policy, None, event.clone(), &event, &[], salts)
+            }
+        };
+        Ok(Some(self.append(changes, draft, origin, None)))
+    }
+
+    /// True if the digest names these parts, and each part is where the bundle says.
+    fn fits_bundle(
+        &self,
+        changes: &Changes<'_>,
+        form: &BundleForm,
+    ) -> Result<bool, store::Error> {
+        if bundle_digest(form) != form.digest || form.parts.is_empty() {
+            return Ok(false);
+        }
+        for part in &form.parts {
+            if part.index >= self.position.size {
+                return Ok(false);
+            }
+            let entry = self.proven(changes, part.index)?;
+            let view = View::parse(&entry).filter(|view| view.kind == Kind::Policy);
+            let fits = view.is_some_and(|view| {
+                view.text(&["event", "op"]) == Some("part")
+                    && view.text(&["event", "sha256"]) == Some(&part.sha256)
+                    && view.at(&["event", "bytes"]).and_then(Value::as_u64) == Some(part.bytes)
+            });
+            if !fits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The activation, if exactly this was asked for by the approval's decision and it replaces what is in force.
+    /// That the approval is granted and unspent is known by the message's place: it follows what its writer read.
+    pub(super) fn activation(
+        &self,
+        changes: &Changes<'_>,
+        id: &Ident,
+        activates: Option<Activates>,
+    ) -> Result<Option<Activation>, store::Error> {
+        let Some(activates) = activates else { return Ok(None) };
+        let Activates { bundle, decision, digest, replaces } = activates.clone();
+        let in_force = self.position.policies.in_force.as_ref();
+        if replaces.as_ref() != in_force.map(|bundle| &bundle.digest)
+            || bundle >= self.position.size
+            || decision.index >= self.position.size
+        {
+            return Ok(None);
+        }
+        let entry = self.proven(changes, decision.index)?;
+        let asked = View::parse(&entry).is_some_and(|view| {
+            let scope = view.scope();
+            view.is_ours()
+                && scope.producer == RESERVED_TOOL
+                && scope.approval_id(&self.tenant) == *id
+                && view.text(&["event", "data", "tool", "action"]) == Some(ACTIVATE)
+                && view.text(&["event", "data", "activates"]) == Some(&digest)
+        });
+        if !asked || leaf_hash(&entry) != decision.leaf_hash {
+            return Ok(None);
+        }
+        let entry = self.proven(changes, bundle)?;
+        let view = View::parse(&entry).filter(|view| view.kind == Kind::Policy);
+        let version = view.and_then(|view| {
+            let fits = view.text(&["event", "digest"]) == Some(&digest)
+                && view.text(&["event", "op"]) == Some("bundle");
+            view.at(&["event", "version"]).and_then(Value::as_u64).filter(|_| fits)
+        });
+        let (approval_id, op) = (id.clone(), "activate".to_owned());
+        Ok(version.map(|version| Activation {
+            op,
+            approval_id,
+            version,
+            bundle,
+            decision,
+            digest,
+            replaces,
+        }))
+    }
+
+    /// Puts a bundle in force, as an entry of its own.
+    pub(super) fn activate(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        activation: Activation,
+    ) {
+        let index = self.position.size;
+        let event = canonical::of(&activation);
+        let scope = crate::disclosure::Scope {
+            producer: "",
+            source: "policy",
+            id: "",
+            ours: false,
+        };
+        let salts = (&message.seed, scope);
+        let draft = Draft::new(Kind::Policy, None, event.clone(), &event, &[], salts);
+        self.append(changes, draft, origin, None);
+        self.position.policies.take(index, &activation);
+    }
+}

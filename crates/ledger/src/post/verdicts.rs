@@ -1,0 +1,154 @@
+//! Posts decisions of ours. A decider proposes, posting confirms: a decision stands only if what it rests on is in force
+//! at its place in the journal, whichever server made it (P14).
+//!
+//! Only plain members are compared. The policy language is not known here, so that its faults can't become faults of
+//! the log.
+
+use super::{Error, Log, Outcome, Prepared, prepare::Accepted, state::BundleInForce};
+use crate::{
+    canonical,
+    entry::{Draft, Kind, Origin, View},
+    event::{self, Field, RESERVED_TOOL, Refused},
+    ident::Ident,
+    journal::Subject,
+    json::{self, Value},
+    store::{Changes, Family, Read as _},
+    time::Nanos,
+};
+use serde_json::json;
+
+/// Largest difference between the time at which a decision was made and the time at which the journal took it, in
+/// seconds. Facts are as old as the decision.
+pub const LATE_SECONDS_MAX: u64 = 60;
+
+/// Why a decision of ours does not stand at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voided {
+    /// Another bundle is in force there.
+    Bundle,
+    /// It was made more than [`LATE_SECONDS_MAX`] before or after.
+    Late,
+}
+
+impl Voided {
+    /// Its name in entries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// What posting compares of a decision.
+struct Rests<'a> {
+    bundle: Option<&'a str>,
+    at: Nanos,
+    /// True if no bundle gave it: a denial after too many tries, or a question to people about bundles themselves.
+    of_no_bundle: bool,
+}
+
+impl<'a> Rests<'a> {
+    /// `None` if a member is missing that every decision of ours has, or if a tool of ours is not asked for by us.
+    fn read(plain: &'a Value<'_>, producer: Option<&Ident>, tool: &str) -> Option<Self> {
+        let data = plain.get("data")?;
+        let text = |name: &str| data.get(name).and_then(Value::as_str);
+        data.get("as_of")?.as_u64()?;
+        data.get("call")?.get("digest")?;
+        let is_reserved = event::is_reserved_tool(tool);
+        let by_us = producer.is_some_and(|producer| producer.as_str() == RESERVED_TOOL);
+        let fits = is_reserved == by_us && by_us == text("activates").is_some();
+        let at = Nanos::parse(plain.get("time")?.as_str()?)?;
+        let of_no_bundle = is_reserved || is_contended(data);
+        fits.then_some(Self { bundle: text("bundle"), at, of_no_bundle })
+    }
+
+    /// Why it does not stand where `in_force` is.
+    fn voided(&self, in_force: Option<&BundleInForce>, journal: Nanos) -> Option<Voided> {
+        let apart = self.at.0.abs_diff(journal.0);
+        if apart > Nanos::default().plus_seconds(LATE_SECONDS_MAX).0 {
+            return Some(Voided::Late);
+        }
+        let other = self.bundle != in_force.map(|bundle| bundle.digest.as_str());
+        (other && !self.of_no_bundle).then_some(Voided::Bundle)
+    }
+}
+
+impl Log {
+    pub(super) fn post_verdict(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        (subject, accepted): (&Subject, Accepted),
+    ) -> Result<Outcome, Error> {
+        if !self.is_signed_here(&self.keys, subject, 0, message) {
+            return Ok(self.reject(changes, origin, message, Refused::Signature));
+        }
+        let plain = accepted.draft.event.clone();
+        let plain = json::parse_kept(&plain).ok();
+        let tool = accepted.event.tool.as_deref().unwrap_or_default();
+        let producer = accepted.draft.producer.as_ref();
+        let rests = plain.as_ref().and_then(|plain| Rests::read(plain, producer, tool));
+        let Some(rests) = rests else {
+            return Ok(self.reject(changes, origin, message, Refused::SystemBody));
+        };
+        let key = self.number.key(&accepted.key);
+        if changes.get(Family::Keys, &key)?.is_some() {
+            return self.post_event(changes, origin, message, accepted);
+        }
+        match rests.voided(self.position.policies.in_force.as_ref(), origin.time) {
+            Some(why) => Ok(self.post_void(changes, origin, message, (&accepted, why))),
+            None => self.post_first(changes, origin, message, accepted, key),
+        }
+    }
+
+    /// Records a decision that does not stand. It takes neither its key nor its number: the same request is decided
+    /// anew.
+    fn post_void(
+        &mut self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        message: &Prepared,
+        (accepted, why): (&Accepted, Voided),
+    ) -> Outcome {
+        let scope = accepted.scope();
+        let event = json!({"reason": why.as_str(), "source": scope.source, "id": scope.id});
+        let whole = &accepted.event.whole;
+        let field = Field { name: "event".into(), value: whole.clone() };
+        let draft = Draft::new(
+            Kind::Void,
+            accepted.draft.producer.clone(),
+            canonical::of(&event),
+            whole,
+            &[field],
+            (&message.seed, scope),
+        );
+        let index = self.append(changes, draft, origin, None);
+        Outcome::Void { index, why }
+    }
+}
+
+/// True for a denial because what the decision rested on changed again and again. It rests on nothing.
+fn is_contended(data: &Value<'_>) -> bool {
+    let code = data.get("reason").and_then(|reason| reason.get("code"));
+    let says = |value: Option<&Value<'_>>, word| value.and_then(Value::as_str) == Some(word);
+    says(code, "contended") && says(data.get("verdict"), "deny") && data.get("bundle").is_none()
+}
+
+/// True if a decision of ours names the bundle that is in force at its place, or rests on none. `data`: its member
+/// `data`.
+pub fn stands(data: &Value<'_>, in_force: Option<&BundleInForce>) -> bool {
+    let bundle = data.get("bundle").and_then(Value::as_str);
+    data.get("activates").is_some()
+        || is_contended(data)
+        || bundle == in_force.map(|bundle| bundle.digest.as_str())
+}
+
+/// True if the entry and the draft are of the same call: same nonce, agent, tool and parameters.
+pub(super) fn is_same_call(view: &View<'_>, draft: &Draft) -> bool {
+    let Ok(new) = json::parse_kept(&draft.event) else { return false };
+    let path = ["data", "call", "digest"];
+    let new = path.iter().try_fold(&new, |value, name| value.get(name)).and_then(Value::as_str);
+    new.is_some() && view.text(&["event", "data", "call", "digest"]) == new
+}

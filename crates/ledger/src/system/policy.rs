@@ -1,0 +1,94 @@
+//! `system.policy`: parts of policies, and bundles of them (`proto/formats/policy.md`).
+
+use super::{By, Reason};
+use crate::{canonical, ident::Ident};
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Prefix of the hashed manifest. Another version of the form gives another digest.
+const DOMAIN: &[u8] = b"countersign-bundle-v1\0";
+/// Largest part, in bytes: it is the payload of one entry.
+pub const PART_BYTES_MAX: usize = 192 << 10;
+
+/// The body of a message on `system.policy`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+pub enum PolicyBody {
+    /// A file of a bundle. Its content is payload, for auditors.
+    Part {
+        /// SHA-256 of the content, base64url.
+        sha256: String,
+        /// The file, at most [`PART_BYTES_MAX`].
+        content: String,
+        /// Who proposes it.
+        by: By,
+    },
+    /// A bundle: its parts are earlier entries.
+    Bundle(BundleForm),
+}
+
+/// What a bundle consists of, and who proposes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleForm {
+    /// [`bundle_digest`].
+    pub digest: String,
+    /// Version of the language.
+    pub language: i64,
+    /// The files, by path.
+    pub parts: Vec<PartAt>,
+    /// Who proposes it.
+    pub by: By,
+    /// People who wrote it. They never review it (P10).
+    #[serde(default)]
+    pub contributors: Vec<Ident>,
+    /// Evidence with the author's comment.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+}
+
+/// One file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartAt {
+    /// Path below the tenant's folder: `policies/payments.yaml`.
+    pub path: String,
+    /// SHA-256 of the file, base64url.
+    pub sha256: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Leaf index of the part's entry.
+    pub index: u64,
+}
+
+/// The digest that names a bundle: base64url SHA-256 over its manifest, the RFC 8785 form of language, and path, digest
+/// and length of each part.
+pub fn bundle_digest(form: &BundleForm) -> String {
+    manifest_digest(
+        form.language,
+        form.parts.iter().map(|part| (part.path.as_str(), part.sha256.as_str(), part.bytes)),
+    )
+}
+
+/// As [`bundle_digest`], for parts that have no entries yet: path, digest and length of each.
+pub fn manifest_digest<'p>(
+    language: i64,
+    parts: impl Iterator<Item = (&'p str, &'p str, u64)>,
+) -> String {
+    #[derive(Serialize)]
+    struct Manifest<'a> {
+        language: i64,
+        parts: Vec<Part<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Part<'a> {
+        path: &'a str,
+        sha256: &'a str,
+        bytes: u64,
+    }
+    let parts = parts.map(|(path, sha256, bytes)| Part { path, sha256, bytes }).collect();
+    let manifest = Manifest { language, parts };
+    let hash = Sha256::new_with_prefix(DOMAIN).chain_update(canonical::of(&manifest)).finalize();
+    BASE64URL_NOPAD.encode(&hash)
+}
