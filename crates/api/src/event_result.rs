@@ -32,7 +32,9 @@ impl EventResult {
     pub fn new(id: Option<String>, outcome: &Outcome) -> Self {
         let (status, first, refused) = match outcome {
             Outcome::Posted { .. } => ("posted", None, None),
-            Outcome::Duplicate { .. } | Outcome::Void { .. } | Outcome::Nothing => ("duplicate", None, None),
+            Outcome::Duplicate { .. } | Outcome::Void { .. } | Outcome::Nothing => {
+                ("duplicate", None, None)
+            }
             Outcome::Conflict { first, .. } => ("conflict", Some(*first), None),
             Outcome::Rejected { refused, .. } => ("rejected", None, Some(refused)),
         };

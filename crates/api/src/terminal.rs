@@ -40,7 +40,6 @@ pub fn say(line: &str) {
 
 /// Writes JSON on one line. Invisible characters are escaped as JSON allows, so a terminal shows them and a
 /// program reads the same value.
-#[cfg(feature = "server")]
 pub fn say_json(value: &serde_json::Value) {
     use ledger::foreign::is_hidden;
     use std::fmt::Write as _;

@@ -169,13 +169,12 @@ impl Desk {
             });
             let tenant = self.log.tenant();
             let body = open.ruling.event(open.inquiry, tenant, facts, (as_of, &owners));
-            match event::check_ours(&body) {
-                Err(refused) => told.push((open.at, Err(refused.into()))),
-                Ok(()) => {
-                    bodies.push(body);
-                    sent.push(open);
-                }
+            if let Err(refused) = event::check_ours(&body) {
+                told.push((open.at, Err(refused.into())));
+                continue;
             }
+            bodies.push(body);
+            sent.push(open);
         }
         let outcomes = self.log.propose(&subject, bodies).await?;
         for (open, outcome) in sent.into_iter().zip(outcomes) {

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod follow;
+mod granted;
 #[cfg(test)]
 mod simulation;
 mod timers;
@@ -17,8 +18,8 @@ pub use crate::commands::{
 
 use crate::{
     chats::Chats,
-    deciding::{Clerk, Desk},
     commands::{ApprovalReader, CardMaker, Commands, Files, Lists, Readiness, Tokens},
+    deciding::{Clerk, Desk},
     log::OfTenant,
     outbox::Sender,
     setup::{Connections, Setup},
@@ -119,7 +120,7 @@ impl Worker {
                 Arc::clone(opener).run(&mut opening),
                 Arc::clone(sender).run(&mut sending),
                 timers.run(),
-                clerk.run(),
+                granted::run(clerk),
             )
         };
         tokio::select! {

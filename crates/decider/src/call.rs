@@ -129,7 +129,8 @@ mod tests {
         }
         for case in file["approval_ids"].as_array().unwrap() {
             let (producer, source) = (text(&case["producer"]), text(&case["source"]));
-            let opening = Scope { producer: &producer, source: &source, id: &text(&case["id"]), ours: false };
+            let opening =
+                Scope { producer: &producer, source: &source, id: &text(&case["id"]), ours: false };
             let tenant = Ident::new(&text(&case["tenant"])).unwrap();
             assert_eq!(approval_id(&tenant, opening).as_str(), text(&case["approval_id"]));
         }

@@ -134,14 +134,16 @@ pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
     Ok(event)
 }
 
+/// Checks a decision of ours about a producer's call, before it is published.
+pub fn check_ours(bytes: &[u8]) -> Result<(), Refused> {
+    let event = read(bytes, true)?;
+    let reserved = event.tool.as_deref().is_some_and(is_reserved_tool);
+    if reserved { Err(Refused::ReservedTool) } else { Ok(()) }
+}
+
 /// Reads and splits one decision of ours. `None` if it is none.
 pub fn parse_ours(bytes: &[u8]) -> Option<Event> {
     read(bytes, true).ok().filter(|event| event.kind == Type::Decision)
-}
-
-/// Checks a decision of ours before it is published.
-pub fn check_ours(bytes: &[u8]) -> Result<(), Refused> {
-    read(bytes, true).map(drop)
 }
 
 /// True if only this server may ask for calls of the tool.

@@ -143,7 +143,9 @@ pub async fn open(
         Some(Posted::Rejected { refused, .. }) => {
             return Err(Problem::new(Code::NotOpened, refused.to_string()));
         }
-        Some(Posted::Void { .. } | Posted::Nothing) | None => return Err(Problem::internal("an event has no outcome")),
+        Some(Posted::Void { .. } | Posted::Nothing) | None => {
+            return Err(Problem::internal("an event has no outcome"));
+        }
     };
     match asking.worker.commands.open(index).await? {
         Ok(approval) => {

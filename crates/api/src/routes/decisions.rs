@@ -108,12 +108,14 @@ pub async fn decide(
     let questions = split_array(&held.bytes, QUESTIONS_MAX).map_err(|unsplit| match unsplit {
         Unsplit::Syntax => Problem::new(Code::BodySyntax, "The body is not a complete JSON array."),
         Unsplit::TooMany => {
-            let detail = format!("At most {QUESTIONS_MAX} questions a request; send more requests.");
+            let detail =
+                format!("At most {QUESTIONS_MAX} questions a request; send more requests.");
             Problem::new(Code::TooManyEvents, detail)
         }
     })?;
     let read: Vec<_> = questions.into_iter().map(read).collect();
-    let inquiries: Vec<Inquiry<'_>> = read.iter().filter_map(|read| read.as_ref().ok()).cloned().collect();
+    let inquiries: Vec<Inquiry<'_>> =
+        read.iter().filter_map(|read| read.as_ref().ok()).cloned().collect();
     let mut told = worker.desk.decide(producer, &inquiries).await?.into_iter();
     let mut results = Vec::with_capacity(read.len());
     for question in read {
@@ -177,14 +179,18 @@ async fn opened(worker: &Worker, index: u64, id: &ledger::ident::Ident) -> Value
     let url = format!("{}/approvals/{id}", worker.cards().public_url());
     match worker.commands.open(index).await {
         Ok(Ok(approval)) => json!({"id": id, "url": url, "state": approval.state.phase}),
-        Ok(Err(why)) => json!({"id": id, "state": "not_opened", "reason": why.code(), "detail": why.advice()}),
+        Ok(Err(why)) => {
+            json!({"id": id, "state": "not_opened", "reason": why.code(), "detail": why.advice()})
+        }
         Err(_) => json!({"id": id, "url": url, "state": "opening"}),
     }
 }
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        Value::Object(members) => {
+            members.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        }
         other => other,
     }
 }
@@ -193,11 +199,15 @@ impl From<NotDecided> for Problem {
     fn from(error: NotDecided) -> Self {
         let text = format!("{error}.");
         match error {
-            NotDecided::Refused(refused) if refused.code() == "too_big" => Self::new(Code::TooBig, text),
+            NotDecided::Refused(refused) if refused.code() == "too_big" => {
+                Self::new(Code::TooBig, text)
+            }
             NotDecided::Refused(_) => Self::new(Code::BadRequest, text),
             NotDecided::Conflict { .. } => Self::new(Code::Conflict, text),
             NotDecided::Stale { .. } => Self::new(Code::DecisionStale, text),
-            NotDecided::NoBundle(_) => Self::new(Code::PolicyUnreadable, format!("{text} Nothing is decided; deny.")),
+            NotDecided::NoBundle(_) => {
+                Self::new(Code::PolicyUnreadable, format!("{text} Nothing is decided; deny."))
+            }
             NotDecided::Failed(error) => error.into(),
         }
     }

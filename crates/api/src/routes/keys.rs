@@ -61,7 +61,9 @@ impl NewKey {
             return wrong("An author key belongs to one person and carries nothing else.");
         }
         if self.producer.as_ref().is_some_and(|p| ledger::event::is_reserved_tool(p.as_str())) {
-            return wrong("producer: names that begin with `countersign` are ours; choose another.");
+            return wrong(
+                "producer: names that begin with `countersign` are ours; choose another.",
+            );
         }
         if (is(Role::Publisher) || is(Role::Enforcer)) != self.producer.is_some() {
             return wrong("producer: given exactly with the roles publisher and enforcer.");

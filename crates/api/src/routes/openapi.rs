@@ -1,8 +1,8 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
 use super::{
-    approvals, clock, decisions, entries, events, health, jwks, keys, log, opa, operate, policies, receipts, rules,
-    slack, teams, tokens,
+    approvals, clock, decisions, entries, events, health, jwks, keys, log, opa, operate, policies,
+    receipts, rules, slack, teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{

@@ -173,7 +173,10 @@ pub async fn propose(
         Problem::new(Code::BadRequest, format!("The body: {}.", crate::body::wrong(&error)))
     })?;
     if new.contributors.len() > CONTRIBUTORS_MAX {
-        return Err(Problem::new(Code::BadRequest, format!("contributors: at most {CONTRIBUTORS_MAX}.")));
+        return Err(Problem::new(
+            Code::BadRequest,
+            format!("contributors: at most {CONTRIBUTORS_MAX}."),
+        ));
     }
     let (bundle, tests) = tokio::task::block_in_place(|| check(&new.files))?;
     worker.readiness().decides().await?;
@@ -278,7 +281,9 @@ fn changes(before: Option<&Bundle>, after: &Bundle) -> (bool, Vec<String>) {
     };
     let all = policy::diff(before, after);
     let widens = all.iter().any(|change| change.consequence != Consequence::Less);
-    let told = all.into_iter().map(|change| format!("{}: {}: {}", change.what, change.text, change.consequence.as_str()));
+    let told = all
+        .into_iter()
+        .map(|change| format!("{}: {}: {}", change.what, change.text, change.consequence.as_str()));
     (widens, told.collect())
 }
 
@@ -290,7 +295,8 @@ fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Problem> {
 
 /// Reads the files, and runs their tests.
 fn check(files: &[PolicyFile]) -> Result<(Bundle, String), Problem> {
-    let sources = files.iter().map(|file| Source { path: &file.path, bytes: file.content.as_bytes() });
+    let sources =
+        files.iter().map(|file| Source { path: &file.path, bytes: file.content.as_bytes() });
     let sources: Vec<Source<'_>> = sources.collect();
     let wrong = |mistakes: &[Mistake]| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
@@ -320,15 +326,14 @@ async fn keep_parts(
     })?;
     let mut parts = Vec::new();
     for part in bundle.parts() {
-        let index = match known.get(&part.sha256) {
-            Some(index) => *index,
-            None => {
-                let content = files.iter().find(|file| file.path == part.path);
-                let content = content.map(|file| file.content.clone()).unwrap_or_default();
-                let (sha256, by) = (part.sha256.clone(), by.clone());
-                let body = PolicyBody::Part { sha256, content, by };
-                act::record(&app.ledger, tenant, "policy", &body).await?
-            }
+        let index = if let Some(index) = known.get(&part.sha256) {
+            *index
+        } else {
+            let content = files.iter().find(|file| file.path == part.path);
+            let content = content.map(|file| file.content.clone()).unwrap_or_default();
+            let (sha256, by) = (part.sha256.clone(), by.clone());
+            let body = PolicyBody::Part { sha256, content, by };
+            act::record(&app.ledger, tenant, "policy", &body).await?
         };
         let (path, sha256, bytes) = (part.path.clone(), part.sha256.clone(), part.bytes);
         parts.push(PartAt { path, sha256, bytes, index });

@@ -9,7 +9,7 @@ use super::{
     report::Report,
 };
 use crate::terminal::{dim, good, harmless};
-use decider::approval::AuditAll;
+use decider::{approval::AuditAll, decision::Fields};
 use ledger::{
     entry::View,
     ident::Ident,
@@ -66,6 +66,18 @@ impl Whole {
     /// The entry at a leaf index.
     pub(super) fn entry(&self, index: u64) -> Option<Vec<u8>> {
         self.files.entry(index)
+    }
+
+    /// What the export discloses of an entry, checked against it.
+    pub(super) fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Failure> {
+        let path = self.files.folder.join(format!("disclosures/{index}.disclosures"));
+        if !path.exists() {
+            return Ok(Fields::new());
+        }
+        let text = file::read(&path, Form::Disclosures)?;
+        let shown = verify::disclosures(&text, entry);
+        let shown = shown.map_err(|error| refused(&path.display().to_string(), &error))?;
+        Ok(shown.into_iter().map(|(name, value)| (name, value.into_bytes())).collect())
     }
 
     /// What was erased, by the export's own entries.

@@ -3,8 +3,6 @@
 use super::{
     EXIT_REFUSED, EXIT_UNREADABLE, EXIT_USAGE, Failure, Given,
     export::{self, Whole},
-    file::{self, Form},
-    refused,
 };
 use crate::{
     cli::{Explain, Exported, Replay, Verify},
@@ -17,12 +15,10 @@ use decider::{
 use ledger::{
     entry::{Kind, View},
     post::Policies,
-    verify,
 };
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -37,59 +33,69 @@ struct Tally {
     not_replayable: BTreeMap<u64, String>,
 }
 
+/// A bundle with its version; or why it can't be read.
+type Read = Result<(Bundle, u64), String>;
+
 /// An export while its verdicts are computed again, entry by entry.
 struct Run<'e> {
     whole: &'e Whole,
-    folder: &'e Path,
     policies: Policies,
-    /// Bundles by digest; or why one can't be read.
-    bundles: HashMap<String, Result<(Bundle, u64), String>>,
+    /// Bundles by digest.
+    bundles: HashMap<String, Read>,
 }
 
 /// Computes every verdict of an export again.
 pub fn replay(arguments: &Replay) -> ExitCode {
     let exported = &arguments.exported;
-    ended("replay", opened(exported).and_then(|whole| {
-        let mut run = Run::new(&whole, &exported.export);
-        let mut tally = Tally::default();
-        for index in 0..whole.size() {
-            match run.step(index)? {
-                None => {}
-                Some(Ok(_)) => tally.same += 1,
-                Some(Err(why)) if why.is_not_replayable() => {
-                    drop(tally.not_replayable.insert(index, why.to_string()));
+    ended(
+        "replay",
+        opened(exported).and_then(|whole| {
+            let mut run = Run::new(&whole);
+            let mut tally = Tally::default();
+            for index in 0..whole.size() {
+                match run.step(index)? {
+                    None => {}
+                    Some(Ok(_)) => tally.same += 1,
+                    Some(Err(why)) if why.is_not_replayable() => {
+                        drop(tally.not_replayable.insert(index, why.to_string()));
+                    }
+                    Some(Err(why)) => drop(tally.different.insert(index, why.to_string())),
                 }
-                Some(Err(why)) => drop(tally.different.insert(index, why.to_string())),
             }
-        }
-        tell(&whole, &tally, exported.json);
-        Ok(tally.different.is_empty())
-    }))
+            tell(&whole, &tally, exported.json);
+            Ok(tally.different.is_empty())
+        }),
+    )
 }
 
 /// Computes one verdict again, and shows how it came about.
 pub fn explain(arguments: &Explain) -> ExitCode {
     let Explain { exported, index } = arguments;
-    ended("explain", opened(exported).and_then(|whole| {
-        let mut run = Run::new(&whole, &exported.export);
-        let mut last = None;
-        for at in 0..=*index {
-            last = run.step(at)?;
-        }
-        let Some(outcome) = last else {
-            let text = format!("entry {index} is no decision of ours: nothing to compute");
-            return Err(Failure::Usage(text));
-        };
-        run.show(*index, &outcome, exported.json)?;
-        Ok(outcome.is_ok())
-    }))
+    ended(
+        "explain",
+        opened(exported).and_then(|whole| {
+            let mut run = Run::new(&whole);
+            let mut last = None;
+            for at in 0..=*index {
+                last = run.step(at)?;
+            }
+            let Some(outcome) = last else {
+                let text = format!("entry {index} is no decision of ours: nothing to compute");
+                return Err(Failure::Usage(text));
+            };
+            run.show(*index, &outcome, exported.json)?;
+            Ok(outcome.is_ok())
+        }),
+    )
 }
 
 fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
     let (code, text) = match result {
         Ok(true) => return ExitCode::SUCCESS,
         Ok(false) => return ExitCode::from(EXIT_REFUSED),
-        Err(Failure::Refused { place, error }) => (EXIT_REFUSED, format!("refused: {place}: {error}")),
+        Err(Failure::Refused { place, error }) => {
+            (EXIT_REFUSED, format!("refused: {place}: {error}"))
+        }
         Err(Failure::Contradiction(error)) => (EXIT_REFUSED, format!("refused: {error}")),
         Err(Failure::Usage(text)) => (EXIT_USAGE, text),
         Err(Failure::Unreadable(text)) => (EXIT_UNREADABLE, text),
@@ -100,10 +106,10 @@ fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
 
 /// The export, verified as `verify --export` does.
 fn opened(exported: &Exported) -> Result<Whole, Failure> {
-    let keys = exported.keys.clone().or_else(|| Some(exported.export.join("keys.json")));
+    let keys = exported.keys.clone().unwrap_or_else(|| exported.export.join("keys.json"));
     let arguments = Verify {
         key: exported.key.clone(),
-        keys: keys.filter(|path| exported.keys.is_some() || path.exists()),
+        keys: Some(keys),
         receipts: Vec::new(),
         disclosures: None,
         checkpoint: Vec::new(),
@@ -119,8 +125,8 @@ fn opened(exported: &Exported) -> Result<Whole, Failure> {
 }
 
 impl<'e> Run<'e> {
-    fn new(whole: &'e Whole, folder: &'e Path) -> Self {
-        Self { whole, folder, policies: Policies::default(), bundles: HashMap::new() }
+    fn new(whole: &'e Whole) -> Self {
+        Self { whole, policies: Policies::default(), bundles: HashMap::new() }
     }
 
     /// Takes the next entry. `None` if it is no decision of ours.
@@ -133,7 +139,7 @@ impl<'e> Run<'e> {
         if !view.is_ours() {
             return Ok(None);
         }
-        let payload = self.payload(index, &entry)?;
+        let payload = self.whole.payload(index, &entry)?;
         if let Some(activates) = view.text(&["event", "data", "activates"]) {
             return Ok(asks_for_that(activates, &payload).err().map(Err));
         }
@@ -151,7 +157,7 @@ impl<'e> Run<'e> {
     }
 
     /// The bundle in force here, read from what the export discloses of its parts.
-    fn in_force(&mut self) -> Result<Option<&Result<(Bundle, u64), String>>, Failure> {
+    fn in_force(&mut self) -> Result<Option<&Read>, Failure> {
         let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
         if !self.bundles.contains_key(&wanted.digest) {
             let read = self.read_bundle(wanted.bundle)?.map(|bundle| (bundle, wanted.version));
@@ -173,7 +179,7 @@ impl<'e> Run<'e> {
         let mut files = Vec::with_capacity(parts.len());
         for (path, at) in parts {
             let entry = self.whole.entry(at).unwrap_or_default();
-            let payload = self.payload(at, &entry)?;
+            let payload = self.whole.payload(at, &entry)?;
             let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
             let Some(content): Option<String> = content else {
                 return Ok(Err(format!("{path} (entry {at}) is not disclosed")));
@@ -188,18 +194,6 @@ impl<'e> Run<'e> {
         Ok(Bundle::read(&sources).map_err(first))
     }
 
-    /// What the export discloses of an entry, checked against it.
-    fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Failure> {
-        let path: PathBuf = self.folder.join(format!("disclosures/{index}.disclosures"));
-        if !path.exists() {
-            return Ok(Fields::new());
-        }
-        let text = file::read(&path, Form::Disclosures)?;
-        let shown = verify::disclosures(&text, entry);
-        let shown = shown.map_err(|error| refused(&path.display().to_string(), &error))?;
-        Ok(shown.into_iter().map(|(name, value)| (name, value.into_bytes())).collect())
-    }
-
     fn show(
         &mut self,
         index: u64,
@@ -207,7 +201,7 @@ impl<'e> Run<'e> {
         as_json: bool,
     ) -> Result<(), Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
-        let payload = self.payload(index, &entry)?;
+        let payload = self.whole.payload(index, &entry)?;
         let clauses = match (View::parse(&entry), self.in_force()?) {
             (Some(view), Some(Ok((bundle, _)))) => policy::explained(&view, &payload, bundle),
             _ => None,
@@ -242,8 +236,16 @@ impl<'e> Run<'e> {
         say(&dim(&format!("facts: {}", harmless(&facts.to_string()))));
         match outcome {
             Ok(ruling) => {
-                let by = ruling.clause.as_ref().map(|c| format!(" by {}", harmless(c))).unwrap_or_default();
-                say(&format!("{}{by} ({}), as recorded", strong(ruling.verdict.as_str()), harmless(&ruling.code)));
+                let by = ruling
+                    .clause
+                    .as_ref()
+                    .map(|c| format!(" by {}", harmless(c)))
+                    .unwrap_or_default();
+                say(&format!(
+                    "{}{by} ({}), as recorded",
+                    strong(ruling.verdict.as_str()),
+                    harmless(&ruling.code)
+                ));
             }
             Err(why) => say(&bad(&harmless(&why.to_string()))),
         }

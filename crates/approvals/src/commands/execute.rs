@@ -19,7 +19,7 @@ use decider::{
     decision::Frozen,
     rule::Rule,
 };
-use ledger::{canonical, ident::Ident, journal::Subject, post::Activates, time::Nanos};
+use ledger::{canonical, ident::Ident, journal::Subject, system::policy::Activates, time::Nanos};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Opens approvals: a decision that needs approval becomes a paused call, and people are asked.
 
-use super::{Error, NotOpened, PUBLISHED_WAIT, execute::Commands};
+use super::{Error, NotOpened, PUBLISHED_WAIT, execute::Commands, open_approvals::COOLING_DOWN};
 use crate::{fault, history::Approval, setup::Setup};
 use decider::{
     Decider as _,
@@ -9,7 +9,7 @@ use decider::{
     },
     decision::{Decision, Fields},
 };
-use ledger::{canonical, journal::Subject};
+use ledger::{canonical, event::is_reserved_tool, journal::Subject};
 
 /// What the first message of an approval says.
 struct Asked {
@@ -90,7 +90,9 @@ impl Commands {
             let kind = (paused.agent.as_str(), paused.tool.as_str(), paused.action.as_str());
             let now = self.readiness.clocks.now();
             let reserved = self.reader.registry.open().reserve(&decision.id, kind, now);
-            reserved.err().map(str::to_owned)
+            // Who changes a proposal after a denial need not wait.
+            let ours = is_reserved_tool(&paused.tool);
+            reserved.err().filter(|why| !(ours && *why == COOLING_DOWN)).map(str::to_owned)
         };
         Ok(Asked { requested, cancel })
     }

@@ -17,6 +17,8 @@ pub const RECENT_MAX: usize = 1_000;
 pub const PENDING_PER_AGENT_MAX: usize = 20;
 /// Most pending approvals of one tenant.
 pub const PENDING_MAX: usize = 100_000;
+/// Why nobody is asked during the [`COOL_DOWN`].
+pub(super) const COOLING_DOWN: &str = "cooling_down";
 /// After a denial, the time in which the same agent is not asked about the same tool and action again.
 pub const COOL_DOWN: Duration = Duration::from_secs(600);
 
@@ -185,7 +187,7 @@ impl OpenApprovals {
         let cool = u64::try_from(COOL_DOWN.as_nanos()).unwrap_or(u64::MAX);
         self.refused.retain(|_, at| now.0.saturating_sub(at.0) < cool);
         if self.refused.contains_key(&kind) {
-            return Err("cooling_down");
+            return Err(COOLING_DOWN);
         }
         // It may hold a place already: both the publisher's request and the follower see the same decision.
         let others = |ids: &Vec<Ident>| ids.len() - usize::from(ids.contains(id));

@@ -5,10 +5,7 @@ use decider::policy::{Bundle, Mistake, Source};
 use ledger::{
     entry::{Kind, View},
     store,
-    system::{
-        By, Reason,
-        policy::PartAt,
-    },
+    system::{By, Reason, policy::PartAt},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, RwLock};
@@ -69,7 +66,9 @@ impl Bundles {
     pub(super) fn in_force(&self) -> Result<Option<Arc<Loaded>>, String> {
         let Some(wanted) = self.log.policies().in_force else { return Ok(None) };
         let kept = self.kept.read().expect("no holder of the lock panics").clone();
-        if let Some(kept) = kept.filter(|kept| kept.bundle.digest() == wanted.digest && kept.index == wanted.bundle) {
+        if let Some(kept) =
+            kept.filter(|kept| kept.bundle.digest() == wanted.digest && kept.index == wanted.bundle)
+        {
             return Ok(Some(kept));
         }
         let loaded = Arc::new(load(&*self.log, wanted.bundle)?);

@@ -7,11 +7,11 @@ use crate::{
     history::Approval,
     log::Log,
 };
+use data_encoding::BASE64URL_NOPAD;
 use decider::{
     approval::{Command, Outcome as Reported, Phase},
     call::Call,
 };
-use data_encoding::BASE64URL_NOPAD;
 use ledger::{
     Error as Failure, canonical,
     event::{self, RESERVED_TOOL},
@@ -19,19 +19,17 @@ use ledger::{
     journal::Subject,
     json, keyring,
     log::merkle::Hash,
-    post::{Activates, Outcome},
-    system::LeafAt,
+    post::Outcome,
+    system::{LeafAt, policy::Activates},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// The action that puts a bundle in force.
 const ACTIVATE: &str = "policy.activate";
 /// `redemption_id` of the clerk.
 const REDEMPTION: &str = "activation";
-/// Pause before a granted change is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
 /// Random bytes in a nonce.
 const NONCE_BYTES: usize = 16;
 
@@ -115,31 +113,17 @@ impl Clerk {
         }
     }
 
-    /// Carries out what is granted, until the worker stops.
-    pub(crate) async fn run(&self) {
-        let registry = &self.commands.reader.registry;
-        loop {
-            self.commands.readiness.until_ready().await;
-            let Some(id) = registry.take_own() else {
-                registry.own_news.notified().await;
-                continue;
-            };
-            if let Err(error) = self.carry_out(&id).await {
-                let tenant = self.log.tenant();
-                tracing::warn!(%tenant, approval = %id, %error, "a granted change of policies did not take effect yet");
-                tokio::time::sleep(AGAIN).await;
-                registry.add_own(id);
-            }
-        }
-    }
-
     /// Redeems the approval and puts the bundle in force, in one message.
-    async fn carry_out(&self, id: &Ident) -> Result<(), Error> {
+    pub(crate) async fn carry_out(&self, id: &Ident) -> Result<(), Error> {
         let Some(approval) = self.commands.reader.get(id).await? else { return Ok(()) };
         match approval.state.phase {
             Phase::Granted | Phase::Minted => {}
             Phase::Redeemed => {
-                return self.commands.report(id, &Self::name(), Reported::Succeeded).await.map(drop);
+                return self
+                    .commands
+                    .report(id, &Self::name(), Reported::Succeeded)
+                    .await
+                    .map(drop);
             }
             _ => return Ok(()),
         }

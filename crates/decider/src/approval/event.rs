@@ -1,7 +1,7 @@
 //! Events of an approval, as the log holds them (`proto/formats/approval.md`).
 
 use crate::rule::{Owner, Rule, RuleError};
-use ledger::{canonical, ident::Ident, json, post::Activates, time::Nanos};
+use ledger::{canonical, ident::Ident, json, system::policy::Activates, time::Nanos};
 use serde::{Deserialize, Serialize};
 
 /// One message on an approval's subject: everything that one command made happen. One message gives one entry.

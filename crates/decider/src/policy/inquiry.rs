@@ -69,14 +69,17 @@ impl<'a> Inquiry<'a> {
         }
         let nonce = body.get("nonce").and_then(Value::as_str);
         let nonce = nonce.filter(|nonce| NONCE_BYTES.contains(&nonce.len()));
-        let nonce = nonce.ok_or("nonce is a text of 1 to 64 bytes: 16 random bytes in base64url")?;
+        let nonce =
+            nonce.ok_or("nonce is a text of 1 to 64 bytes: 16 random bytes in base64url")?;
         let nonce = nonce.to_owned();
         let reserved = |(name, _): &Member<'_>| matches!(&**name, "params" | "nonce");
         match body.get("payload") {
             None => {}
             Some(Value::Object(fields)) if !fields.iter().any(reserved) => {}
             Some(_) => {
-                return Err("payload is an object without params and nonce: those stand beside it".into());
+                return Err(
+                    "payload is an object without params and nonce: those stand beside it".into()
+                );
             }
         }
         let source = body.get("source").and_then(Value::as_str);
@@ -118,11 +121,23 @@ mod tests {
         check(&RIGHT.replace("/gw", ""), Err("source is"));
         check(&RIGHT.replace("AAAAAAAAAAAAAAAAAAAAAA", ""), Err("nonce is"));
         check(&RIGHT.replace(",\"params\":{}", ""), Err("add params"));
-        check(&RIGHT.replace("\"params\":{}", "\"params\":{},\"parent\":{}"), Err("not in this release"));
-        check(&RIGHT.replace("\"params\":{}", "\"params\":{},\"amount\":1"), Err("amount is unknown"));
-        check(&RIGHT.replace("\"params\":{}", "\"params\":{},\"payload\":{\"nonce\":1}"), Err("payload is"));
+        check(
+            &RIGHT.replace("\"params\":{}", "\"params\":{},\"parent\":{}"),
+            Err("not in this release"),
+        );
+        check(
+            &RIGHT.replace("\"params\":{}", "\"params\":{},\"amount\":1"),
+            Err("amount is unknown"),
+        );
+        check(
+            &RIGHT.replace("\"params\":{}", "\"params\":{},\"payload\":{\"nonce\":1}"),
+            Err("payload is"),
+        );
         check(&RIGHT.replace("\"params\":{}", "\"params\":{},\"payload\":{\"prompt\":1}"), Ok(()));
-        check(&RIGHT.replace("{\"id\":\"bot\"}", "{\"id\":\"bot\",\"token\":\"x\"}"), Err("agent.token"));
+        check(
+            &RIGHT.replace("{\"id\":\"bot\"}", "{\"id\":\"bot\",\"token\":\"x\"}"),
+            Err("agent.token"),
+        );
         check("[]", Err("a JSON object"));
     }
 }

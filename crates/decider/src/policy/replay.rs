@@ -52,7 +52,8 @@ pub fn replay(
     let params = value("params")?;
     let nonce = value("nonce")?;
     let facts = payload.get("/data/facts").ok_or(Differs::Payload("/data/facts"))?;
-    let facts: Facts = serde_json::from_slice(facts).map_err(|_| form("its facts can't be read"))?;
+    let facts: Facts =
+        serde_json::from_slice(facts).map_err(|_| form("its facts can't be read"))?;
     if view.text(&["event", "time"]).and_then(Nanos::parse) != Some(facts.now) {
         return Err(form("its facts have another time than its event"));
     }
@@ -65,7 +66,9 @@ pub fn replay(
         Some((bundle, version)) => {
             // Facts that follow from the clock are computed again: the clock alone is believed.
             if bundle.facts(facts.now, facts.verified) != facts {
-                return Err(form("its local times are not those that time zones give for its clock"));
+                return Err(form(
+                    "its local times are not those that time zones give for its clock",
+                ));
             }
             Ruling::of(bundle, version, &request, &facts)
         }
@@ -127,14 +130,16 @@ fn body<'a>(view: &'a View<'_>, payload: &'a Fields, params: Value<'a>) -> Value
     if let (Value::Object(members), Some(schema)) = (&mut tool, kept("/data/tool/schema")) {
         members.push(("schema".into(), schema));
     }
+    // In RFC 8785 order: members are found by that.
     let members = [
         ("agent", plain("agent")),
-        ("tool", Some(tool)),
         ("context", kept("/data/context")),
         ("labels", plain("labels")),
         ("params", Some(params)),
+        ("tool", Some(tool)),
     ];
-    let member = |(name, value): (&'static str, Option<Value<'a>>)| Some((Cow::Borrowed(name), value?));
+    let member =
+        |(name, value): (&'static str, Option<Value<'a>>)| Some((Cow::Borrowed(name), value?));
     Value::Object(members.into_iter().filter_map(member).collect())
 }
 

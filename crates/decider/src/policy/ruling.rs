@@ -133,7 +133,10 @@ impl Ruling {
             member("verdict", text(self.verdict.as_str())),
             member("mode", text(if self.only_observes { "shadow" } else { "enforce" })),
             member("as_of", number(as_of)),
-            member("call", object([member("digest", Value::String(inquiry.digest(tenant).into()))])),
+            member(
+                "call",
+                object([member("digest", Value::String(inquiry.digest(tenant).into()))]),
+            ),
             member("facts", json::parse(&facts_text).unwrap_or(Value::Null)),
             member("reason", self.reason()),
             member("payload", payload(inquiry, owners)),
@@ -204,7 +207,9 @@ impl Ruling {
         };
         let verdict = |name: String| Verdict::ALL.iter().find(|(_, n)| *n == name).map(|(v, _)| *v);
         let kept = |name: &str| serde_json::from_slice(payload.get(name)?).ok();
-        let words = |name: &str| kept(name).and_then(|value: serde_json::Value| Some(value.as_str()?.to_owned()));
+        let words = |name: &str| {
+            kept(name).and_then(|value: serde_json::Value| Some(value.as_str()?.to_owned()))
+        };
         let shadow = data(&["shadow", "verdict"]).and_then(verdict).map(|verdict| Shadow {
             verdict,
             code: data(&["shadow", "code"]).unwrap_or_default(),
@@ -241,7 +246,8 @@ fn payload<'v>(inquiry: &'v Inquiry<'_>, owners: &'v [&str]) -> Value<'v> {
     };
     let named = sent.and_then(|sent| sent.get("owner"));
     let named = named.map(crate::decision::owners).unwrap_or_default();
-    let mut all: Vec<String> = owners.iter().map(|owner| (*owner).to_owned()).chain(named).collect();
+    let mut all: Vec<String> =
+        owners.iter().map(|owner| (*owner).to_owned()).chain(named).collect();
     all.sort();
     all.dedup();
     if !all.is_empty() {
@@ -282,7 +288,7 @@ fn text(text: &str) -> Value<'_> {
     Value::String(Cow::Borrowed(text))
 }
 
-fn object<'a, const N: usize>(members: [Member<'a>; N]) -> Value<'a> {
+fn object<const N: usize>(members: [Member<'_>; N]) -> Value<'_> {
     Value::Object(members.into())
 }
 

@@ -88,8 +88,10 @@ impl Tools {
             mistakes.note(at, format!("{name:?} is no name of a tool: 1 to {NAME_BYTES_MAX} visible ASCII characters without blanks"));
         }
         if is_reserved_tool(&name) {
-            mistakes
-                .note(at, format!("names that begin with {RESERVED_TOOL:?} are ours: choose another"));
+            mistakes.note(
+                at,
+                format!("names that begin with {RESERVED_TOOL:?} are ours: choose another"),
+            );
         }
         if self.0.insert(name.clone(), tool).is_some() {
             mistakes.note(at, format!("two tools are called {name:?}: remove one"));

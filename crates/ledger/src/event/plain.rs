@@ -220,8 +220,11 @@ impl Split {
             return Ok(None);
         }
         // A payload that is not an object is committed as a whole, like any member that is not listed.
-        let unlisted =
-            |name: &str| name == "payload" || name == DECISION_LINK && kind != Type::Execution || !ours && OURS.contains(&name);
+        let unlisted = |name: &str| {
+            name == "payload"
+                || name == DECISION_LINK && kind != Type::Execution
+                || !ours && OURS.contains(&name)
+        };
         while let Some(at) = rest.iter().position(|(name, _)| unlisted(name)) {
             let (name, value) = rest.remove(at);
             self.field(pointer("/data", &name), &value)?;

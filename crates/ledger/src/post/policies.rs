@@ -11,62 +11,27 @@ use crate::{
     log::merkle::leaf_hash,
     store::{self, Changes},
     system::{
-        BODY_BYTES_MAX, LeafAt,
-        policy::{BundleForm, PART_BYTES_MAX, PolicyBody, bundle_digest},
+        BODY_BYTES_MAX,
+        policy::{Activates, Activation, BundleForm, PART_BYTES_MAX, PolicyBody, bundle_digest},
     },
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 /// The action of the reserved tool that puts a bundle in force.
 const ACTIVATE: &str = "policy.activate";
 
-/// What the redemption of an approval puts in force: member `activates` of its message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Activates {
-    /// Leaf index of the bundle's entry.
-    pub bundle: u64,
-    /// The decision that asked for the approval.
-    pub decision: LeafAt,
-    /// Digest of the bundle.
-    pub digest: String,
-    /// Digest of the bundle that is in force before. Absent if there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<String>,
-}
-
-/// The `event` of the entry that puts a bundle in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Activation {
-    /// `activate`.
-    pub op: String,
-    /// The approval that was redeemed for it.
-    pub approval_id: Ident,
-    /// Version of the bundle.
-    pub version: u64,
-    /// Leaf index of the bundle's entry.
-    pub bundle: u64,
-    /// The decision that asked for the approval.
-    pub decision: LeafAt,
-    /// Digest of the bundle.
-    pub digest: String,
-    /// Digest of the bundle that was in force before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<String>,
-}
-
-/// Reads the member `activates` of an approval's message. `None`: it has none. `Some(Err)`: a wrong one.
-pub(super) fn activates(body: &[u8]) -> Option<Option<Activates>> {
+/// Reads the member `activates` of an approval's message. `None`: it has none. `Err`: it is not of its form, or nothing
+/// was redeemed.
+pub(super) fn activates(body: &[u8]) -> Option<Result<Activates, ()>> {
     let body = json::parse(body).ok()?;
     let given = body.get("activates")?;
     let redeems = |event: &Value<'_>| event.get("type").and_then(Value::as_str) == Some("redeemed");
     let redeemed = body.get("events").and_then(Value::as_array);
     let redeemed = redeemed.is_some_and(|events| events.iter().any(redeems));
-    Some(serde_json::from_slice(&canonical::to_vec(given)).ok().filter(|_| redeemed))
+    let read = serde_json::from_slice(&canonical::to_vec(given)).ok().filter(|_| redeemed);
+    Some(read.ok_or(()))
 }
 
 impl Log {
@@ -114,11 +79,7 @@ impl Log {
     }
 
     /// True if the digest names these parts, and each part is where the bundle says.
-    fn fits_bundle(
-        &self,
-        changes: &Changes<'_>,
-        form: &BundleForm,
-    ) -> Result<bool, store::Error> {
+    fn fits_bundle(&self, changes: &Changes<'_>, form: &BundleForm) -> Result<bool, store::Error> {
         if bundle_digest(form) != form.digest || form.parts.is_empty() {
             return Ok(false);
         }
@@ -146,10 +107,9 @@ impl Log {
         &self,
         changes: &Changes<'_>,
         id: &Ident,
-        activates: Option<Activates>,
+        activates: Activates,
     ) -> Result<Option<Activation>, store::Error> {
-        let Some(activates) = activates else { return Ok(None) };
-        let Activates { bundle, decision, digest, replaces } = activates.clone();
+        let Activates { bundle, decision, digest, replaces } = activates;
         let in_force = self.position.policies.in_force.as_ref();
         if replaces.as_ref() != in_force.map(|bundle| &bundle.digest)
             || bundle >= self.position.size
@@ -194,19 +154,15 @@ impl Log {
         changes: &mut Changes<'_>,
         origin: Origin,
         message: &Prepared,
-        activation: Activation,
+        activation: &Activation,
     ) {
         let index = self.position.size;
-        let event = canonical::of(&activation);
-        let scope = crate::disclosure::Scope {
-            producer: "",
-            source: "policy",
-            id: "",
-            ours: false,
-        };
+        let event = canonical::of(activation);
+        let scope =
+            crate::disclosure::Scope { producer: "", source: "policy", id: "", ours: false };
         let salts = (&message.seed, scope);
         let draft = Draft::new(Kind::Policy, None, event.clone(), &event, &[], salts);
         self.append(changes, draft, origin, None);
-        self.position.policies.take(index, &activation);
+        self.position.policies.take(index, activation);
     }
 }

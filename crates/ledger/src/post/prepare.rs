@@ -80,9 +80,7 @@ impl Prepared {
             }
             Some(Subject::Decisions(producer)) => match read(&headers, &body) {
                 Err(refused) => Content::Refused(refused),
-                Ok(event) => {
-                    Content::Event(Box::new(Accepted::new(event, producer, &seed, false)))
-                }
+                Ok(event) => Content::Event(Box::new(Accepted::new(event, producer, &seed, false))),
             },
             Some(Subject::Verdicts { producer, .. }) => match event::parse_ours(&body) {
                 // Whether somebody else wrote it is more important than what is wrong with it.
@@ -132,8 +130,12 @@ impl Prepared {
             Some(Subject::Decisions(producer)) => Some(producer.clone()),
             _ => None,
         };
-        let scope =
-            Scope { producer: producer.as_ref().map_or("", |p| p.as_str()), source: "", id: "", ours: false };
+        let scope = Scope {
+            producer: producer.as_ref().map_or("", |p| p.as_str()),
+            source: "",
+            id: "",
+            ours: false,
+        };
         let raw = &self.body[..self.body.len().min(BODY_BYTES_MAX)];
         let value = format!("\"{}\"", BASE64URL_NOPAD.encode(raw)).into_bytes();
         let event = format!(r#"{{"reason":"{}","size":{}}}"#, refused.code(), self.body.len());

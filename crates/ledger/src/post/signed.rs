@@ -7,7 +7,6 @@ use crate::{
     entry::{Draft, Kind, Origin},
     envelope::{self, Place},
     event::{Field, Refused},
-    ident::Ident,
     journal::Subject,
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
@@ -105,7 +104,9 @@ impl Log {
         let posted = match subject {
             // A verdict that could be read is posted by `post_verdict`.
             Subject::Decisions(_) | Subject::Verdicts { .. } => None,
-            Subject::Approvals(id) => self.post_approval(changes, origin, message, (subject, id))?,
+            Subject::Approvals(id) => {
+                self.post_approval(changes, origin, message, (subject, id))?
+            }
             Subject::Evidence(name) if name.as_str() == SYSTEM => {
                 let draft = evidence_draft(message, subject, &json!({"approval_id": null}));
                 draft.map(|draft| self.append(changes, draft, origin, None))
@@ -132,42 +133,6 @@ impl Log {
             Some(index) => Outcome::Posted { index },
             None => self.reject(changes, origin, message, Refused::SystemBody),
         })
-    }
-
-    /// Posts what happened to an approval. Redeeming one may also put a bundle in force.
-    fn post_approval(
-        &mut self,
-        changes: &mut Changes<'_>,
-        origin: Origin,
-        message: &Prepared,
-        (subject, id): (&Subject, &Ident),
-    ) -> Result<Option<u64>, Error> {
-        let Some(draft) = approval_draft(message, subject, id) else { return Ok(None) };
-        let activation = match super::policies::activates(&message.body) {
-            None => None,
-            Some(activates) => match self.activation(changes, id, activates)? {
-                Some(activation) => Some(activation),
-                // One message: neither is redeemed what can't be activated, nor the reverse.
-                None => return Ok(None),
-            },
-        };
-        let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
-        if let Some(activation) = activation {
-            self.activate(changes, origin, message, activation);
-        }
-        Ok(Some(index))
-    }
-
-    fn append_to_approval(
-        &mut self,
-        changes: &mut Changes<'_>,
-        draft: Draft,
-        origin: Origin,
-        (id, kind): (&Ident, u8),
-    ) -> u64 {
-        let index = self.append(changes, draft, origin, None);
-        changes.put(Family::Approvals, self.number.approval(id, Some(index)), vec![kind]);
-        index
     }
 
     /// Appends an entry whose `event` is the body. `None` if the body can't be one.
@@ -393,19 +358,12 @@ pub(super) fn scope(subject: &Subject) -> Scope<'static> {
 }
 
 /// The entry's `event` is the body itself.
-fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
+pub(super) fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
     let value = json::parse(&message.body).ok()?;
     let event = canonical::to_vec(&value);
     let fits = matches!(value, Value::Object(_)) && event.len() <= system::BODY_BYTES_MAX;
     let salts = (&message.seed, scope(subject));
     fits.then(|| Draft::new(kind, None, event.clone(), &event, &[], salts))
-}
-
-/// The body must name the approval of its subject, because the entry does not hold the subject.
-pub(super) fn approval_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
-    let body = json::parse(&message.body).ok()?;
-    let named = body.get("approval_id").and_then(Value::as_str) == Some(id.as_str());
-    named.then(|| plain_draft(Kind::Approval, message, subject)).flatten()
 }
 
 /// Every member of the body is payload. The entry itself only says what the evidence belongs to.

@@ -1,6 +1,5 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
-use super::policies::Activation;
 use crate::{
     entry::{Prior, View},
     json::Value,
@@ -9,7 +8,7 @@ use crate::{
         note::Vkey,
     },
     store::LogNumber,
-    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText},
+    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, policy::Activation},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};

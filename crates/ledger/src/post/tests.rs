@@ -170,7 +170,8 @@ fn p6_a_late_replica_posts_what_was_erased_before_it_came() {
     assert_eq!(log.position.topics, soon.position.topics);
     for index in 0..log.position.size {
         let missing = late.get(Family::Meta, &missing_key(log.number, index)).unwrap().is_some();
-        let kept = |memory: &Memory| erased::left(memory, log.number, index).unwrap().unwrap();
+        let kept =
+            |memory: &Memory| crate::erased::left(memory, log.number, index).unwrap().unwrap();
         assert!(missing || kept(&late) == kept(&memory), "entry {index}");
         assert_eq!(missing, [2, 3, 4, 5].contains(&index), "entry {index}");
     }
@@ -235,7 +236,7 @@ fn p3_nothing_is_posted_over_a_hole() {
 #[test]
 fn p2_a_number_that_no_json_holds_is_refused_at_the_door() {
     let event = br#"{"specversion":"1.0","id":"1","source":"/s","type":"dev.countersign.heartbeat.v1","time":"2026-11-20T05:48:00Z","sequence":"9007199254740992"}"#;
-    let refused = event::parse(event).unwrap_err();
+    let refused = crate::event::parse(event).unwrap_err();
     assert!(matches!(refused, Refused::Attribute(fault) if fault.at == "sequence"));
 }
 

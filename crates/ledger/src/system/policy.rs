@@ -1,6 +1,6 @@
 //! `system.policy`: parts of policies, and bundles of them (`proto/formats/policy.md`).
 
-use super::{By, Reason};
+use super::{By, LeafAt, Reason};
 use crate::{canonical, ident::Ident};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,42 @@ pub struct PartAt {
     pub bytes: u64,
     /// Leaf index of the part's entry.
     pub index: u64,
+}
+
+/// What the redemption of an approval puts in force: member `activates` of its message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activates {
+    /// Leaf index of the bundle's entry.
+    pub bundle: u64,
+    /// The decision that asked for the approval.
+    pub decision: LeafAt,
+    /// Digest of the bundle.
+    pub digest: String,
+    /// Digest of the bundle that is in force before. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+}
+
+/// The `event` of the entry that puts a bundle in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// `activate`.
+    pub op: String,
+    /// The approval that was redeemed for it.
+    pub approval_id: Ident,
+    /// Version of the bundle.
+    pub version: u64,
+    /// Leaf index of the bundle's entry.
+    pub bundle: u64,
+    /// The decision that asked for the approval.
+    pub decision: LeafAt,
+    /// Digest of the bundle.
+    pub digest: String,
+    /// Digest of the bundle that was in force before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// The digest that names a bundle: base64url SHA-256 over its manifest, the RFC 8785 form of language, and path, digest

@@ -7,8 +7,9 @@ use crate::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::{self, Activates, Activation, Policies, event_key},
+    post::{self, Policies, event_key},
     system::Genesis,
+    system::policy::{Activates, Activation},
 };
 use data_encoding::BASE64;
 use std::collections::HashSet;

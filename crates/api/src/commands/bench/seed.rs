@@ -143,7 +143,8 @@ impl Inside {
         for (life, command) in lives.iter().zip(commands) {
             let events = approval::Approval::decide(&life.state, &command).events;
             let (n, prev) = (life.state.n + 1, life.state.leaf.clone());
-            let message = Message { approval_id: life.id.clone(), n, prev, events, activates: None };
+            let message =
+                Message { approval_id: life.id.clone(), n, prev, events, activates: None };
             let subject = Subject::Approvals(life.id.clone());
             let body = canonical::of(&message);
             batch.push(Ledger::after(&self.tenant, &subject, &body, life.last)?);
@@ -267,8 +268,13 @@ impl Inside {
             redemption_id: id.to_string(),
             enforcer: Ident::new("gw-1").map_err(broken)?,
         };
-        let message =
-            Message { approval_id: id.clone(), n: 5, prev: "A".repeat(44), events: vec![redeemed], activates: None };
+        let message = Message {
+            approval_id: id.clone(),
+            n: 5,
+            prev: "A".repeat(44),
+            events: vec![redeemed],
+            activates: None,
+        };
         let body = canonical::of(&message);
         Ok(Ledger::after(&self.tenant, &Subject::Approvals(id), &body, 0)?)
     }

@@ -52,7 +52,11 @@ fn tell(client: &Client, of: &PoliciesOf, answer: &Value, wait: bool) -> Result<
         for change in answer["changes"].as_array().into_iter().flatten() {
             say(&format!("  {}", text(change)));
         }
-        say(&format!("version {} is proposed: {}", answer["version"], strong(&text(&answer["digest"]))));
+        say(&format!(
+            "version {} is proposed: {}",
+            answer["version"],
+            strong(&text(&answer["digest"]))
+        ));
         say(&format!("people are asked at {}", text(&answer["approval"]["url"])));
     }
     if wait { until_in_force(client, of, answer) } else { Ok(()) }
@@ -78,14 +82,18 @@ fn until_in_force(client: &Client, of: &PoliciesOf, answer: &Value) -> Result<()
         }
         if approval["over"] == json!(true) {
             let why = approval["end_reason"].as_str().map(|why| format!(" ({why})"));
-            let text = format!("it did not take effect: the approval is {state}{}", why.unwrap_or_default());
+            let text = format!(
+                "it did not take effect: the approval is {state}{}",
+                why.unwrap_or_default()
+            );
             return Err(Failed::new(EXIT_FAILED, harmless(&text)));
         }
     }
 }
 
 pub(super) fn status(of: &PoliciesOf) -> Result<(), Failed> {
-    let answer = Client::new(&of.remote)?.get_json(&format!("/v1/tenants/{}/policies", of.tenant))?;
+    let answer =
+        Client::new(&of.remote)?.get_json(&format!("/v1/tenants/{}/policies", of.tenant))?;
     if of.json {
         say_json(&answer);
         return Ok(());
@@ -96,14 +104,23 @@ pub(super) fn status(of: &PoliciesOf) -> Result<(), Failed> {
         say(&bad("no policies are in force: every call is denied (no_policy)"));
     } else {
         let (version, index) = (&in_force["version"], &in_force["index"]);
-        say(&format!("{} since entry {index}: {}", good(&format!("version {version} is in force")), text(&in_force["digest"])));
+        say(&format!(
+            "{} since entry {index}: {}",
+            good(&format!("version {version} is in force")),
+            text(&in_force["digest"])
+        ));
     }
     if let Some(why) = answer["unusable"].as_str() {
         say(&bad(&harmless(why)));
     }
     for version in answer["versions"].as_array().into_iter().flatten() {
         let by = who(&version["by"]);
-        say(&format!("{:>8}  {}  {}", version["version"], text(&version["digest"]), dim(&format!("entry {}, by {by}", version["index"]))));
+        say(&format!(
+            "{:>8}  {}  {}",
+            version["version"],
+            text(&version["digest"]),
+            dim(&format!("entry {}, by {by}", version["index"]))
+        ));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use ledger::{
     ident::Ident,
     journal::{self, Headers, Subject},
     keyring::Keyring,
-    post::{Policies, APPROVAL, Arrival, EVIDENCE, Log, Outcome, Prepared},
+    post::{APPROVAL, Arrival, EVIDENCE, Log, Outcome, Policies, Prepared},
     store::{self, Changes, Family, LogNumber, Memory, Read as _},
     system::{KeyUse, Rules},
     time::Nanos,

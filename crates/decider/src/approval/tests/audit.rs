@@ -32,7 +32,13 @@ pub(super) fn told() -> Vec<Leaf> {
     let mut leaves = vec![(7, decision)];
     let requested = Event::Requested(requested(rule("{}")).into());
     for (n, index, event) in [(1, 8, requested), (2, 10, Event::Reminded)] {
-        let message = Message { approval_id: id(), n, prev: String::new(), events: vec![event], activates: None };
+        let message = Message {
+            approval_id: id(),
+            n,
+            prev: String::new(),
+            events: vec![event],
+            activates: None,
+        };
         leaves.push((index, entry("approval", n, &json!(message))));
     }
     chain(&mut leaves);
@@ -241,7 +247,13 @@ fn p10_the_disclosed_owner() {
         shown_at: at,
         evidence: None,
     };
-    let message = Message { approval_id: id(), n: 3, prev: String::new(), events: vec![reviewed], activates: None };
+    let message = Message {
+        approval_id: id(),
+        n: 3,
+        prev: String::new(),
+        events: vec![reviewed],
+        activates: None,
+    };
     leaves.push((11, entry("approval", 3, &json!(message))));
     chain(&mut leaves);
     let audit = audit(&leaves).unwrap();

@@ -9,7 +9,8 @@ fn begun() -> (State, Message) {
     let mut desk = Desk::new("{}");
     desk.say("request");
     let (approval_id, events) = (ident("apr-1"), vec![Event::Reminded]);
-    let next = Message { approval_id, n: 2, prev: desk.state.leaf.clone(), events, activates: None };
+    let next =
+        Message { approval_id, n: 2, prev: desk.state.leaf.clone(), events, activates: None };
     (desk.state, next)
 }
 
@@ -39,7 +40,13 @@ fn a_message_follows_from_the_one_before() {
 #[test]
 fn the_first_message_names_the_opening() {
     let events = vec![Event::Requested(Box::new(requested(rule("{}"))))];
-    let message = Message { approval_id: ident("apr-1"), n: 1, prev: "opening".to_owned(), events, activates: None };
+    let message = Message {
+        approval_id: ident("apr-1"),
+        n: 1,
+        prev: "opening".to_owned(),
+        events,
+        activates: None,
+    };
     let at = seconds(1);
     assert!(!fold(State::begin("opening"), &message, "leaf-1", at).corrupt);
     assert!(fold(State::begin("another"), &message, "leaf-1", at).corrupt);

@@ -19,7 +19,7 @@ pub fn check(
     }
     store.scan(Family::Journal, &volume.message(0), |key, value| {
         let Some(seq) = volume.seq(key) else { return false };
-        if let Some(subject) = subject_of(value).filter(Subject::is_signed) {
+        if let Some(subject) = subject_of(value).filter(Subject::is_chained) {
             signed += 1;
             let kept = store.get(Family::SubjectIndex, &volume.indexed(&subject, seq));
             if !matches!(kept, Ok(Some(_))) {
