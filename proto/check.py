@@ -10,6 +10,7 @@
 4. The example life of an approval fits its schema, message by message, and nothing with a member less does; the codes of errors.md are those of the
    schema of problems.
 5. The examples are events that would be posted; their call digests are right; numbers of a source have no gap.
+6. The example question, its answer and the entry that records it belong together; the policies of the page are those of the vector.
 """
 import filecmp, pathlib, re, subprocess, sys, tempfile
 from decimal import Decimal
@@ -335,6 +336,8 @@ def check_message(message, what):
         codes = ("json_", "not_an_object", "payload_fields", "subject")
         if status == "rejected" and "Countersign-Refused" in message["headers"]:
             expect(message["outcome"]["reason"] == message["headers"]["Countersign-Refused"], f"{what}: told another reason")
+        elif status == "rejected" and message["subject"].startswith("decisions.countersign"):
+            expect(message["outcome"]["reason"] == "reserved_tool", f"{what}: the producer's name is ours")
         elif status == "rejected" and not message["outcome"]["reason"].startswith(codes):
             fits("event", strict(body), what, fit=False)
         elif status != "rejected":
@@ -464,6 +467,67 @@ def check_examples():
     return len(lines)
 
 
+def check_decisions():
+    """formats/decision.md: the question, the answer and the entry, by examples and the vector; formats/policy.md: the files."""
+    read = lambda name: strict((HERE / "examples" / name).read_bytes())
+    asked, told, batch, results = map(read, ("decision-question.json", "decision-answer.json", "decision-batch.json", "decision-batch-answer.json"))
+    fits("decision-question", asked, "decision-question.json")
+    fits("decision-question", batch, "decision-batch.json")
+    fits("decision-answer", told, "decision-answer.json")
+    fits("decision-answer", results, "decision-batch-answer.json")
+    expect(len(batch) == len(results["results"]), "decision-batch-answer.json: not a result for each question")
+    for name in ("id", "source", "agent", "tool", "params", "nonce"):
+        fits("decision-question", {n: v for n, v in asked.items() if n != name}, f"a question without {name}", fit=False)
+    for wrong in ({"amount": 1}, {"parent": {}}, {"agent": asked["agent"] | {"token": "x"}}, {"tool": {"name": "Countersign", "action": "x"}}, {"payload": {"nonce": "x"}}, {"context": None}):
+        fits("decision-question", asked | wrong, f"a question with {wrong}", fit=False)
+    for wrong in ({"enforced": False}, {"enforced": None}, {"verdict": "deny"}, {"verdict": "approval_needed"}, {"mode": "shadow"}):
+        fits("decision-answer", told | wrong, f"an answer with {wrong}", fit=False)
+
+    log = load("vectors/entry/policy.json")
+    entries = {entry["index"]: entry for message in log["messages"] for entry in message["entries"]}
+    parsed = {index: strict(entry["entry"]) for index, entry in entries.items()}
+    for question, answer in [(asked, told), *zip(batch, results["results"])]:
+        agent, tool, digest = question["agent"], question["tool"], answer.get("call", {}).get("digest")
+        found = call_digest(log["tenant"], question["nonce"], agent["id"], agent.get("run"), tool["name"], tool["action"], question["params"])
+        if "problem" in answer:
+            continue
+        expect(found == digest, f"{question['id']}: call digest {found}")
+        index = answer["decision"]["index"]
+        expect(entries[index]["leaf_hash"] == answer["decision"]["leaf_hash"], f"{question['id']}: leaf hash")
+        event, whole = parsed[index]["event"], strict(entries[index]["whole"])
+        data = event["data"]
+        expect({n: event[n] for n in ("id", "source")} == {n: question[n] for n in ("id", "source")}, f"{question['id']}: another entry")
+        expect(all(whole["data"][n] == question[n] for n in ("agent", "tool", "context", "labels", "cost")), f"{question['id']}: another question")
+        kept = (data["verdict"], data["reason"]["code"], data["policy"].get("id"), data["policy"]["version"], data["bundle"], data["call"]["digest"])
+        said = (answer["verdict"], answer["reason"]["code"], answer["reason"].get("clause"), str(answer["policy"]["version"]), answer["policy"]["digest"], digest)
+        expect(kept == said, f"{question['id']}: recorded {kept}, told {said}")
+        expect(whole["data"]["reason"].get("clauses", []) == answer["reason"]["clauses"], f"{question['id']}: clauses")
+        approval = answer.get("approval", {}).get("id")
+        made = approval_id(log["tenant"], parsed[index]["producer"], event["source"], event["id"], ours=True)
+        expect(approval in (None, made), f"{question['id']}: approval {made}")
+
+    bundle = next(entry["event"] for entry in parsed.values() if entry["kind"] == "policy" and entry["event"].get("version") == 1)
+    page = (HERE / "formats/policy.md").read_text()
+    files = dict(re.findall(r"^```yaml\n# (\S+)\n(.*?)^```$", page, re.M | re.S))
+    for part in bundle["parts"]:
+        content = json.loads(entries[part["index"]]["disclosures"][0])[2]
+        expect(files.get(part["path"]) == content, f"policy.md: {part['path']} is not that of entry/policy.json")
+    expect(bundle_digest(bundle["parts"]) == bundle["digest"] and bundle["digest"] in page, "policy.md: digest of the bundle")
+    check_key_spaces(log, parsed)
+
+
+def check_key_spaces(log, parsed):
+    """Our decisions have keys and approval ids of their own."""
+    for case in load("vectors/call-digest.json")["approval_ids_of_ours"]:
+        expect(case["approval_id"] == approval_id(case["tenant"], case["producer"], case["source"], case["id"], ours=True), f"approval id of {case['id']}")
+    keys = [(e["producer"], e["event"]["source"], e["event"]["id"], "as_of" in e["event"].get("data", {})) for e in parsed.values() if e["kind"] in ("decision", "event")]
+    expect(len(set(keys)) == len(keys) > len({key[:3] for key in keys}), "policy.json: no event of a producer with the key of a decision of ours")
+    opened = {e["event"]["approval_id"] for e in parsed.values() if e["kind"] == "approval"}
+    paused = [e for e in parsed.values() if e["kind"] == "decision" and e["event"]["data"]["verdict"] == "approval_needed"]
+    follow = {approval_id(log["tenant"], e["producer"], e["event"]["source"], e["event"]["id"], ours=True) for e in paused}
+    expect(opened == follow, f"policy.json: approvals {sorted(opened ^ follow)}")
+
+
 if __name__ == "__main__":
     known = check_vectors()
     pages, blocks = check_pages(known)
@@ -471,6 +535,7 @@ if __name__ == "__main__":
     check_approvals()
     check_codes()
     events = check_examples()
+    check_decisions()
     for failure in failures:
         print(failure)
     print(f"{pages} pages with {blocks} checked examples, {len(known['entry'])} entries, {events} events: {len(failures)} failures")

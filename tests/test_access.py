@@ -13,8 +13,9 @@ import pytest
 from support import Key, Server, event, until
 from support.client import ONE
 
-ROLES = ["publisher", "enforcer", "reviewer", "exporter", "auditor", "discloser", "admin"]
+ROLES = ["publisher", "enforcer", "reviewer", "author", "exporter", "auditor", "discloser", "admin"]
 READERS = {"exporter", "auditor", "discloser", "admin"}
+POLICY_READERS = {"author", "auditor", "discloser", "admin"}
 ANY = set(ROLES)
 T = "/v1/tenants/acme"
 
@@ -46,6 +47,11 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "add key": (lambda: ("POST", f"{T}/keys", {"json": {"roles": ["auditor"]}}), {"admin"}, {201}),
     "remove key": (lambda: ("DELETE", f"{T}/keys/0123456789abcdef", {}), {"admin"}, {404}),
     "rotate": (lambda: ("POST", f"{T}/keys/rotate", {"json": {"use": "token"}}), {"admin"}, {200}),
+    "ask": (lambda: ("POST", f"{T}/decisions", {"json": {}}), {"enforcer"}, {503}),
+    "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {503}),
+    "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {503}),
+    "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {503}),
+    "rollback": (lambda: ("POST", f"{T}/policies/1/rollback", {"json": {"comment": "Too strict."}}), {"author"}, {503}),
     "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
 }
 #: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.
@@ -75,6 +81,7 @@ def seen(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
 @pytest.fixture(scope="module")
 def house(shared: Server) -> Server:
     """A server with a key of every role, and a second tenant."""
+    shared.keys["author"] = shared.add_key(["author"], person="kim")
     for role in ROLES:
         shared.as_(role)
     shared.as_("publisher").publish(event())
@@ -84,7 +91,7 @@ def house(shared: Server) -> Server:
     other = shared.client(shared.keys["other admin"], "other")
     for role in ROLES:
         producer = "gw-1" if role in ("publisher", "enforcer") else None
-        key = other.add_key([role], producer, "kim" if role == "reviewer" else None)
+        key = other.add_key([role], producer, "kim" if role in ("reviewer", "author") else None)
         shared.keys[f"other {role}"] = key
     return shared
 
@@ -259,6 +266,7 @@ def test_p12_a_removed_key_is_dead_at_once(house: Server) -> None:
 def test_p12_secrets_are_nowhere(make_server: Any) -> None:
     """No key's secret half is in the log, the data directory or an answer; neither uncompressed nor at the noisiest level."""
     server = make_server(compression="none", sections={"log": {"level": "trace"}})
+    server.keys["author"] = server.add_key(["author"], person="kim")
     for role in ROLES:
         server.as_(role)
     server.as_("publisher").publish(event())

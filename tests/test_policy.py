@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from base64 import urlsafe_b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support import cli
 from support.manual import ROOT
 
@@ -75,20 +76,50 @@ def test_the_pack_is_listed() -> None:
 
 
 def test_p15_the_digest_is_that_of_the_page(mine: Path) -> None:
-    """Computed by hand as `proto/formats/policy.md` says; a test file, or a list's items, do not change it."""
+    """Computed by hand as `proto/formats/policy.md` says: a test file does not change it, an item of a list does."""
+    (mine / "lists").mkdir(exist_ok=True)
+    (mine / "lists" / "payees.yaml").write_text("language: 1\nitems: [DE89370400440532013000]\n")
     built = cli("policy", "build", "--json", mine).ok().json()
-    names = ["agents.yaml", "policies/payments.yaml", "tools.yaml"]
+    names = ["agents.yaml", "lists/payees.yaml", "policies/payments.yaml", "tools.yaml"]
     b64 = lambda hashed: urlsafe_b64encode(hashed).decode().rstrip("=")  # noqa: E731
     parts = [{"bytes": len(raw), "path": name, "sha256": b64(hashlib.sha256(raw).digest())}
              for name in names for raw in [(mine / name).read_bytes()]]  # fmt: skip
     assert built["parts"] == parts
-    lists = sorted(path.stem for path in (mine / "lists").glob("*.yaml")) if (mine / "lists").exists() else []
-    manifest = json.dumps({"language": 1, "lists": lists, "parts": parts}, separators=(",", ":"), sort_keys=True)
+    manifest = json.dumps({"language": 1, "parts": parts}, separators=(",", ":"), sort_keys=True)
     assert built["digest"] == b64(hashlib.sha256(b"countersign-bundle-v1\0" + manifest.encode()).digest())
     (mine / "tests" / "payments.yaml").unlink()
     assert cli("policy", "build", "--json", mine).ok().json() == built
+    (mine / "lists" / "payees.yaml").write_text("language: 1\nitems: [DE02120300000000202051]\n")
+    listed = cli("policy", "build", "--json", mine).ok().json()["digest"]
     changed(mine, "title:", "title: ")
-    assert cli("policy", "build", "--json", mine).ok().json()["digest"] != built["digest"]
+    assert len({built["digest"], listed, cli("policy", "build", "--json", mine).ok().json()["digest"]}) == 3
+
+
+def test_p15_the_golden_log_verifies_and_its_verdicts_are_computed_again(tmp_path: Path) -> None:
+    """`proto/vectors/entry/policy.json`, whose verdicts are said by hand, as an export."""
+    log = json.loads((ROOT / "proto" / "vectors" / "entry" / "policy.json").read_text())
+    entries = [entry for message in log["messages"] for entry in message["entries"]]
+    leaves = [entry["entry"].encode() for entry in entries]
+    origin, size = log["origin"], len(leaves)
+    key = Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))
+    public = b"\1" + key.public_key().public_bytes_raw()
+    key_id = hashlib.sha256(f"{origin}\n".encode() + public).digest()[:4]
+    vkey = f"{origin}+{key_id.hex()}+{b64encode(public).decode()}"
+    text = f"{origin}\n{size}\n{log['root']}\n"
+    files = {
+        f"tile/entries/000.p/{size}": b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in leaves),
+        f"tile/0/000.p/{size}": b"".join(b64decode(entry["leaf_hash"]) for entry in entries),
+        "keys.json": json.dumps({"origin": origin, "keys": [{"vkey": vkey, "first_size": 1, "last_size": None, "index": 0, "receipt": None}]}).encode(),
+        "checkpoint": f"{text}\n\u2014 {origin} {b64encode(key_id + key.sign(text.encode())).decode()}\n".encode(),
+    } | {f"disclosures/{entry['index']}.disclosures": "".join(f"{line}\n" for line in entry["disclosures"]).encode() for entry in entries if entry["disclosures"]}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    cli("verify", "--key", vkey, "--export", tmp_path).ok()
+    told = cli("replay", "--json", "--key", vkey, "--export", tmp_path).ok().json()
+    ours = [e for e in map(json.loads, leaves) if e["kind"] == "decision" and "as_of" in e["event"]["data"] and "activates" not in e["event"]["data"]]
+    computed = [e for e in ours if e["event"]["data"]["reason"]["code"] != "contended"]
+    assert (told["same"], told["different"], told["not_replayable"]) == (len(computed), {}, {}) and len(computed) >= 10
 
 
 def test_all_mistakes_of_all_files_at_once(mine: Path) -> None:

@@ -67,6 +67,8 @@ DATA = {
     "policy": {"id", "version", "digest"}, "call": {"digest"}, "cost": {"amount", "currency"},
     "verdict": True, "mode": True, "approval_id": True, "token_id": True, "latency_us": True, "labels": True,
 }
+# Plain in our own decisions only.
+DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "activates": True, "shadow": {"verdict", "code", "clause"}}
 ATTRIBUTES = {"specversion", "id", "source", "type", "time", "sequence", "traceparent", "datacontenttype"}
 OURS = ("dev.countersign.decision.v1", "dev.countersign.heartbeat.v1", "dev.countersign.execution.v1")
 token = lambda name: name.replace("~", "~0").replace("/", "~1")
@@ -77,8 +79,8 @@ def stated(event):
     return {name: value for name, value in event.items() if name == "data" or value is not None}
 
 
-def split(event):
-    """The plain part, and the payload by name."""
+def split(event, ours=False):
+    """The plain part, and the payload by name. `ours`: a decision of ours."""
     plain, fields = {}, {}
     for name, value in event.items():
         if name in ATTRIBUTES:
@@ -94,7 +96,7 @@ def split(event):
     if isinstance(payload, dict):
         fields |= payload
         data = {n: v for n, v in data.items() if n != "payload"}
-    listed = DATA if event["type"] in OURS else {}
+    listed = (DATA_OF_OURS if ours else DATA) if event["type"] in OURS else {}
     listed = DATA | {"decision": {"index", "leaf_hash"}} if event["type"] == OURS[2] else listed
     kept = {}
     for name, value in data.items():
@@ -171,9 +173,18 @@ def call_digest(tenant, nonce, agent, run, tool, action, params):
     return b64url(sha256(b"countersign-call-v1\0" + jcs(call)))
 
 
-def approval_id(tenant, producer, source, id):
-    name = base64.b32encode(sha256(jcs([tenant, producer, source, id]))).decode().lower()
+def approval_id(tenant, producer, source, id, ours=False):
+    """`ours`: the decision that opens it is ours."""
+    texts = [tenant, *(["ours"] if ours else []), producer, source, id]
+    name = base64.b32encode(sha256(jcs(texts))).decode().lower()
     return "apr-" + name[:26]
+
+
+# formats/policy.md
+def bundle_digest(parts):
+    """`parts`: path, sha256 and bytes of each, by path. Other members do not count."""
+    parts = [{name: part[name] for name in ("path", "sha256", "bytes")} for part in parts]
+    return b64url(sha256(b"countersign-bundle-v1\0" + jcs({"language": 1, "parts": parts})))
 
 
 # formats/override-token.md

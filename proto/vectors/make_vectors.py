@@ -6,8 +6,9 @@
 Which messages are refused, and why, is said by hand.
 """
 import base64, hashlib, json, pathlib, struct, sys
+from datetime import datetime
 
-import tokens
+import policies, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -20,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy"}
 
 
 class Log:
@@ -29,7 +30,7 @@ class Log:
     def __init__(self, about):
         self.epoch, self.posted, self.time, self.entry_time = 1, 0, "", ""
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
-        self.prior = {}
+        self.prior, self.in_force, self.token_kid = {}, None, thumbprint(TOKEN.public)
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
             "salt_key": SALT_KEY.hex(), "messages": [],
@@ -82,7 +83,7 @@ class Log:
         self.file["messages"].append(self.message)
         # Not before the previous entry; a message without an entry moves nothing.
         self.time, self.posted = max(self.entry_time, time), seq
-        if not subject.startswith("decisions."):
+        if not subject.startswith(("decisions.", "verdicts.")):
             self.subjects[subject] = seq
         if missing:
             # A message further on says what stood there: `told` is its sequence.
@@ -122,25 +123,54 @@ class Log:
             first = self.keys[scope]
             if self.kept[first]["commit_salt"] is None or jcs(self.kept[first]["whole"]) == jcs(event):
                 return self.done("duplicate", first)
-            about = {"source": scope[1], "id": scope[2], "first": first}
-            index = self.put("duplicate_conflict", producer, about, event, {"event": event}, scope)
-            return self.done("conflict", index, first=first)
-        opened, note, closed = self.observe(producer, event)
+            return self.conflict(producer, event, scope, first)
+        return self.first(producer, event, scope)
+
+    def judge(self, event, time, producer=PRODUCER, void=None, reject=None, signed_for=None):
+        """A decision of ours. `void`, `reject`: why it is void or refused; `signed_for`: the signature is for another producer's subject."""
+        subject, body = f"verdicts.r1.{producer}", jcs(event)
+        signature = None if reject == "signature" and not signed_for else sign_place(JKEY, TENANT, self.epoch, f"verdicts.r1.{signed_for or producer}", 0, body)
+        if reject:
+            return self.reject(subject, body, time, reject, signature=signature)
+        self.begin(subject, body, time, signature=signature)
+        scope, data = (producer, event["source"], event["id"]), event["data"]
+        if ("ours", *scope) in self.keys:
+            first = self.keys["ours", *scope]
+            same = self.kept[first]["whole"]["data"]["call"] == data["call"]
+            return self.done("duplicate", first) if same else self.conflict(producer, event, scope, first)
+        contended = data["verdict"] == "deny" and data["reason"]["code"] == "contended" and "bundle" not in data
+        late = apart(event["time"], self.time) > 60 * 10**9
+        other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended
+        assert void == ("late" if late else "bundle" if other else None), (scope, void)
+        if void:
+            about = {"reason": void, "source": scope[1], "id": scope[2]}
+            return self.done("void", self.put("void", producer, about, event, {"event": event}, scope), reason=void)
+        return self.first(producer, event, scope, ours=True)
+
+    def conflict(self, producer, event, scope, first):
+        about = {"source": scope[1], "id": scope[2], "first": first}
+        index = self.put("duplicate_conflict", producer, about, event, {"event": event}, scope)
+        return self.done("conflict", index, first=first)
+
+    def first(self, producer, event, scope, ours=False):
+        """The event whose key is free. Our decisions have keys and numbers of their own."""
+        space = ("ours",) if ours else ()
+        opened, note, closed = self.observe((*space, producer, event["source"]), event)
         if opened:
             gap = {"source": scope[1], "from": opened[0], "to": opened[1]}
             self.put("gap_opened", producer, gap, gap, {}, scope, commit_name="//gap_opened")
-        plain, fields = split(event)
+        plain, fields = split(event, ours)
         kind = "decision" if event["type"] == OURS[0] else "event"
-        index = self.keys[scope] = self.put(kind, producer, plain, event, fields, scope, note)
+        index = self.keys[(*space, *scope)] = self.put(kind, producer, plain, event, fields, scope, note)
         if closed:
             gap = {"source": scope[1], **closed}
             self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="//gap_closed")
         return self.done("posted", index)
 
-    def observe(self, producer, event):
+    def observe(self, key, event):
         if "sequence" not in event:
             return None, None, None
-        n, key = int(event["sequence"]), (producer, event["source"])
+        n = int(event["sequence"])
         if key not in self.sources:
             self.sources[key] = {"base": n, "last": n, "gaps": []}
             return None, None, None
@@ -195,6 +225,12 @@ def write(name, value):
 
 
 at = lambda second, nanos=0: f"2026-11-20T05:48:{second:02}.{nanos:09}Z"
+
+
+def apart(one, other):
+    """Nanoseconds between two times of nine decimals."""
+    nanos = lambda time: int(datetime.fromisoformat(time[:19] + "+00:00").timestamp()) * 10**9 + int(time[20:29])
+    return abs(nanos(one) - nanos(other))
 
 
 def decision(id, sequence=None, source="/gateways/eu-1", time="2026-11-20T05:48:01Z"):
@@ -435,6 +471,11 @@ def make_entries():
     log.signed("system.clock", {"at": at(33)} | who, at(3), "clock")
     log.publish(decision("e-3"), at(4))
     log.write("clock")
+
+    log = Log("Policies: parts, a bundle, the people who are asked, its activation, decisions by it and what is void; two more versions, and back to the first.")
+    sign = lambda log, subject, body: sign_place(JKEY, TENANT, 1, subject, log.subjects.get(subject, 0), body)
+    policies.policy(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
+    log.write("policy")
 
 
 def make_signature():

@@ -198,9 +198,11 @@ def call_digests():
     case("a slash in the tool", tool="bank/transfer", action="x")
     case("a slash in the action", tool="bank", action="transfer/x")
     assert len({row["digest"] for row in rows}) == len(rows) - 1
+    opened = lambda *row, ours=False: dict(zip(("tenant", "producer", "source", "id"), row)) | {"approval_id": approval_id(*row, ours=ours)}
     ids = [(TENANT, ENFORCER, "/gateways/eu-1", "d-0001"), (TENANT, ENFORCER, "/gateways/eu-1", "d-0002"), (TENANT, ENFORCER, "/gateways/eu-10", "d-0001"), (TENANT, "gw-2", "/gateways/eu-1", "d-0001"), ("other", ENFORCER, "/gateways/eu-1", "d-0001"), (TENANT, ENFORCER, '"\u20ac', "\U0001f600")]
     return {
-        "about": "`digest` of each call, over its RFC 8785 form `canonical`; and the approval that an event (tenant, producer, source, id) opens.",
+        "about": "`digest` of each call, over its RFC 8785 form `canonical`; and the approval that an event (tenant, producer, source, id) opens, or a decision of ours.",
         "cases": rows,
-        "approval_ids": [dict(zip(("tenant", "producer", "source", "id"), row)) | {"approval_id": approval_id(*row)} for row in ids],
+        "approval_ids": [opened(*row) for row in ids],
+        "approval_ids_of_ours": [opened(*row, ours=True) for row in [*ids, (TENANT, "countersign", "countersign", rows[0]["call"]["nonce"])]],
     }

@@ -62,6 +62,7 @@ KEYS: dict[str, tuple[list[str], str | None, str | None]] = {
     "admin": (["admin"], None, None),
     "exporter": (["exporter"], None, None),
     "discloser": (["discloser"], None, None),
+    "author": (["author"], None, "p-eva"),
 }
 #: Keys of the other tenant: the same names, so that a mix-up would show.
 FOREIGN = {name: key for name, key in KEYS.items() if not name.startswith("other")}

@@ -136,6 +136,11 @@ class Deciding(Desk):
         assert reviewed.status_code == 200, reviewed.text
         until("the bundle is in force", lambda: (self.status()["in_force"] or {}).get("version") == proposed["version"])
 
+    def history_of(self, id: str) -> list[dict[str, Any]]:
+        """Every event of an approval, in order."""
+        entries = self.server.admin.entries(kind="approval")
+        return [event for e in entries if e["event"]["approval_id"] == id for event in e["event"]["events"]]
+
     def wait_over(self, id: str) -> None:
         """Waits until nothing more happens to an approval."""
         until(f"{id} is over", lambda: self.approval(id)["over"])

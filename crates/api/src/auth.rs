@@ -102,7 +102,7 @@ impl Caller {
 
     /// The caller, as entries name it.
     pub fn by(&self) -> By {
-        By::Key { key: self.key.key_id.clone(), person: self.key.person.clone() }
+        By::Key { key: self.key.key_id.clone(), person: self.key.person.clone(), approval: None }
     }
 
     /// The producer of a publisher or enforcer key.

@@ -1,5 +1,6 @@
 //! The commands. Each ends with an exit status on which scripts can rely (`proto/errors.md`).
 
+mod approved;
 mod bench;
 mod demo;
 mod export;

@@ -9,6 +9,7 @@ mod figures;
 pub use figures::figures;
 
 use crate::{app::App, trouble::Trouble};
+use approvals::setup::Setup;
 use ledger::{
     journal::{Journal, jetstream},
     tenant::Tenant,
@@ -134,6 +135,20 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
             "The database is damaged: {what}. Run `countersign fsck`, then restore a backup."
         );
         troubles.push(Trouble { code: "damaged", detail });
+    }
+    if let Some(worker) = app.worker(&tenant.name) {
+        let unreviewed = |setup: &Arc<Setup>| setup.rules.iter().any(|rule| rule.unreviewed);
+        if worker.readiness().rules.known().is_ok_and(|setup| unreviewed(&setup)) {
+            let detail =
+                "A rule lets policies change without anybody's review (`unreviewed = true`).";
+            troubles.push(Trouble { code: "unreviewed_policies", detail: detail.into() });
+        }
+        if let Err(why) = tokio::task::block_in_place(|| worker.desk.in_force()) {
+            troubles.push(Trouble {
+                code: "policy_unreadable",
+                detail: format!("{why}. Nothing is decided."),
+            });
+        }
     }
     if tenant.unsigned() > 0 {
         let count = tenant.unsigned();

@@ -49,6 +49,8 @@ mod reload;
 #[cfg(feature = "server")]
 mod request;
 #[cfg(feature = "server")]
+mod reviewed;
+#[cfg(feature = "server")]
 mod routes;
 #[cfg(feature = "server")]
 mod serve;

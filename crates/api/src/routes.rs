@@ -24,11 +24,12 @@ pub use openapi::document;
 use crate::{
     app::App,
     problem::{Code, Problem},
+    reviewed::Waiting,
 };
 use axum::{
-    Router,
+    Json, Router,
     extract::Request,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
@@ -111,6 +112,11 @@ async fn published_with(app: &App, tenant: &Tenant, index: u64) -> Result<Arc<Pu
         app.ledger.catch_up(tenant).await?;
     }
     Ok(tenant.published())
+}
+
+/// The answer to an act that waits for people.
+fn waits(waiting: Waiting) -> Response {
+    (StatusCode::ACCEPTED, Json(waiting)).into_response()
 }
 
 /// Text with a media type.

@@ -7,6 +7,8 @@ mod file;
 mod names;
 mod replay;
 mod report;
+#[cfg(feature = "server")]
+mod simulate;
 
 use crate::{
     cli::Verify,
@@ -57,6 +59,8 @@ fn contradiction(error: &impl Display) -> Failure {
 }
 
 pub use replay::{explain, replay};
+#[cfg(feature = "server")]
+pub use simulate::simulate;
 
 /// Verifies the files that the arguments name.
 pub fn run(arguments: &Verify) -> ExitCode {

@@ -9,7 +9,7 @@ pub use make::{FrozenCall, Making};
 pub use words::in_words;
 
 use decider::approval::{Choice, Phase};
-use ledger::{ident::Ident, time::Nanos};
+use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
 use std::time::Duration;
 
 /// What a card or page shows. [`ledger::foreign`] has made every foreign string in it visible; for names and
@@ -67,6 +67,11 @@ impl Card {
     /// them.
     pub fn digest_prefix(&self) -> &str {
         self.digest.get(..8).unwrap_or(&self.digest)
+    }
+
+    /// True if it is about a change of policies, rules or keys.
+    pub fn is_ours(&self) -> bool {
+        is_reserved_tool(&self.tool)
     }
 
     /// True if a chat card has buttons: the whole call fits on it and the rule demands no step-up.

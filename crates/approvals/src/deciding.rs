@@ -7,7 +7,7 @@ mod bundles;
 mod clerk;
 
 pub use bundles::{BundleEntry, Loaded, bundle_entry, load};
-pub use clerk::{Clerk, Proposal};
+pub use clerk::{Clerk, NotSpent, Proposal, Question};
 
 use crate::{
     commands::{Error, Readiness},
@@ -31,8 +31,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// Name of this server on `verdicts.<replica>.<producer>`. There is one server today.
 const REPLICA: &str = "r1";
-/// How often a call is decided anew because what it rested on changed in between.
-const TRIES_MAX: usize = 3;
+/// How often a call is decided, each time because what it rested on changed in between: once, and three times anew.
+const TRIES_MAX: usize = 4;
 /// Seconds for which a verdict counts: a repetition after that is no permission.
 pub const VALID_FOR_SECONDS: u64 = 60;
 
@@ -45,6 +45,8 @@ pub struct Told {
     pub index: u64,
     /// Leaf hash of its entry.
     pub leaf: Hash,
+    /// `id` of the question.
+    pub id: String,
     /// The call digest.
     pub digest: String,
     /// True if an earlier request got it.
@@ -147,9 +149,16 @@ impl Desk {
             };
             let open: Vec<Open<'_, '_>> = left.into_iter().map(judge).collect();
             let loaded = loaded.as_deref();
-            told.extend(self.propose(producer, open, (&facts, loaded)).await?);
+            match self.propose(producer, open, (&facts, loaded)).await {
+                Ok(recorded) => told.extend(recorded),
+                Err(error) if told.is_empty() => return Err(error),
+                // Some are recorded, and told. What became of the others is unknown.
+                Err(_) => break,
+            }
         }
-        Ok(told.into_values().collect())
+        // A question without a verdict keeps its place.
+        let one = |at| told.remove(&at).unwrap_or_else(|| Err(Error::Unknown.into()));
+        Ok((0..inquiries.len()).map(one).collect())
     }
 
     /// Records the rulings. Those that were voided are missing in what it returns.
@@ -198,6 +207,7 @@ impl Desk {
             ruling: open.ruling,
             index,
             leaf: leaf_hash(&entry),
+            id: open.inquiry.id.clone(),
             digest: open.digest,
             repeated: false,
             approval: view.scope().approval_id(self.log.tenant()),
@@ -215,13 +225,18 @@ impl Desk {
         let at = view.origin.time;
         // An old denial is still a denial, and what people decide has deadlines of its own.
         let permits = ruling.verdict == event::Verdict::Allow;
-        if permits && self.readiness.clocks.now() > at.plus_seconds(VALID_FOR_SECONDS) {
+        // Without all of its payload, its obligations may be gone.
+        let whole = view.payload().count() == fields.len();
+        if permits && !whole
+            || permits && self.readiness.clocks.now() > at.plus_seconds(VALID_FOR_SECONDS)
+        {
             return Err(NotDecided::Stale { index, at });
         }
         Ok(Told {
             ruling,
             index,
             leaf: leaf_hash(&entry),
+            id: view.scope().id.to_owned(),
             digest: view.text(&["event", "data", "call", "digest"]).unwrap_or_default().to_owned(),
             repeated: true,
             approval: view.scope().approval_id(self.log.tenant()),

@@ -52,7 +52,7 @@ pub struct Worker {
     /// Commands: reviews, cancellations, reports.
     pub commands: Commands,
     /// Tokens.
-    pub tokens: Arc<Tokens>,
+    pub tokens: Tokens,
     /// Decides calls by the policies in force.
     pub desk: Desk,
     /// Asks people about changes of policies, and carries them out.
@@ -88,10 +88,9 @@ impl Worker {
             backlog: Arc::clone(&backlog),
         };
         let tokens = Tokens { commands: commands.clone(), tenant: Arc::clone(&tenant) };
-        let tokens = Arc::new(tokens);
         let log = Arc::clone(&commands.reader.log);
         let desk = Desk::new(Arc::clone(&log), Arc::clone(&commands.readiness));
-        let clerk = Clerk { log, commands: commands.clone(), tokens: Arc::clone(&tokens) };
+        let clerk = Clerk { log, commands: commands.clone() };
         let tasks = Arc::new(Tasks {
             follower,
             opener: Arc::new(Opener { backlog, commands: commands.clone() }),

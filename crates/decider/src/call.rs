@@ -127,10 +127,13 @@ mod tests {
             assert_eq!(canonical, text(&case["canonical"]), "{}", case["name"]);
             assert_eq!(call.digest(), text(&case["digest"]), "{}", case["name"]);
         }
-        for case in file["approval_ids"].as_array().unwrap() {
+        let named =
+            |name, ours| file[name].as_array().unwrap().iter().map(move |case| (case, ours));
+        for (case, ours) in named("approval_ids", false).chain(named("approval_ids_of_ours", true))
+        {
             let (producer, source) = (text(&case["producer"]), text(&case["source"]));
             let opening =
-                Scope { producer: &producer, source: &source, id: &text(&case["id"]), ours: false };
+                Scope { producer: &producer, source: &source, id: &text(&case["id"]), ours };
             let tenant = Ident::new(&text(&case["tenant"])).unwrap();
             assert_eq!(approval_id(&tenant, opening).as_str(), text(&case["approval_id"]));
         }

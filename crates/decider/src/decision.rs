@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 /// How long `payload.nonce` may be, in bytes; 16 random bytes in base64url are 22.
 pub const NONCE_BYTES: RangeInclusive<usize> = 1..=64;
 /// Most owners that a decision names.
-pub const OWNERS_MAX: usize = 64;
+pub const OWNERS_MAX: usize = 256;
 /// The verdict that pauses a call.
 pub const APPROVAL_NEEDED: &str = Verdict::ApprovalNeeded.as_str();
 
@@ -59,6 +59,8 @@ pub struct PausedCall {
     pub tool: String,
     /// `data.tool.action`
     pub action: String,
+    /// The clause of our policies that asked for approval. `None` for what a gateway decided.
+    pub clause: Option<String>,
     /// `data.labels`
     pub labels: BTreeMap<String, String>,
     /// `data.call.digest`: the digest that the data plane computed.
@@ -209,6 +211,7 @@ impl PausedCall {
             run: may("data.agent.run")?,
             tool: must("data.tool.name")?,
             action: must("data.tool.action")?,
+            clause: may("data.policy.id")?.filter(|_| at("data.as_of").is_some()),
             labels: labels(at("data.labels"))?,
             declared: may("data.call.digest")?,
             said_at: may("time")?.as_deref().and_then(Nanos::parse),
@@ -242,7 +245,10 @@ impl PausedCall {
             canonical: utf8(call.canonical())?,
             digest: call.digest(),
             nonce: nonce.to_owned(),
-            owners: value("owner").map(|named| owners(&named)).unwrap_or_default(),
+            owners: match payload.get("owner") {
+                None => Vec::new(),
+                Some(_) => owners(&value("owner")?).ok_or(NotPaused::Malformed("owner"))?,
+            },
             agent_says: text("reason"),
         })
     }
@@ -272,15 +278,18 @@ impl PausedCall {
     ) -> Option<T> {
         let params = json::parse_kept(frozen.params.as_bytes()).ok()?;
         let (tool, action) = (self.tool.as_str(), self.action.as_str());
-        Some(look(&Visible { tool, action, labels: &self.labels, params: &params }))
+        let clause = self.clause.as_deref();
+        Some(look(&Visible { tool, action, clause, labels: &self.labels, params: &params }))
     }
 }
 
-/// One text, or a list of them. Whatever else stands there names nobody.
-pub(crate) fn owners(named: &Value<'_>) -> Vec<String> {
+/// One text, or a list of at most [`OWNERS_MAX`]. Whatever else stands there names nobody. `None` for more: nobody may
+/// push an owner out of the list (P10).
+pub(crate) fn owners(named: &Value<'_>) -> Option<Vec<String>> {
     let one = std::slice::from_ref(named);
-    let texts = named.as_array().unwrap_or(one).iter().take(OWNERS_MAX);
-    texts.filter_map(|owner| owner.as_str().map(str::to_owned)).collect()
+    let texts = named.as_array().unwrap_or(one);
+    let named = texts.iter().filter_map(|owner| owner.as_str().map(str::to_owned)).collect();
+    (texts.len() <= OWNERS_MAX).then_some(named)
 }
 
 fn labels(value: Option<&Value<'_>>) -> Result<BTreeMap<String, String>, NotPaused> {

@@ -30,12 +30,12 @@ mod yaml;
 
 pub use bundle::{Bundle, BundleFile, Source};
 pub use clause::{Clause, Then};
-pub use diff::{Change, Consequence, diff};
+pub use diff::{Change, Consequence, all_new, diff};
 pub use facts::{Facts, Local};
 pub use inquiry::Inquiry;
 pub use judge::{ClauseTruth, Ground, Judgement};
 pub use mistakes::Mistake;
-pub use replay::{Differs, explained, replay};
+pub use replay::{Differs, explained, replay, simulate};
 pub use request::Request;
 pub use ruling::{CONTENDED, NO_POLICY, Ruling, Shadow};
 

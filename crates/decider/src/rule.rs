@@ -37,6 +37,13 @@ pub const VALUE_DEPTH_MAX: usize = 8;
 /// Longest RFC 8785 form of a rule, in bytes. Every approval holds the whole rule.
 pub const RULE_BYTES_MAX: usize = 16_384;
 
+/// The act of putting rules and people in force.
+pub const RULES_APPLY: &str = "rules.apply";
+/// The act of issuing a key of [`POWER`].
+pub const KEY_ISSUE: &str = "key.issue";
+/// Roles whose keys decide who decides.
+pub const POWER: [&str; 3] = ["admin", "author", "reviewer"];
+
 /// One rule, as it was applied. Every approval holds a copy. Times are whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +78,10 @@ pub struct Rule {
     /// What the rule demands about the agent's owner.
     #[serde(default)]
     pub owner: Owner,
+    /// True if what it is for takes effect without anybody's review. Only for changes of policies, of an installation
+    /// with one person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreviewed: bool,
 }
 
 /// Whether an agent without a known owner can be approved (P10).
@@ -91,6 +102,10 @@ pub struct Match {
     /// `tool.name`: one of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool: Vec<String>,
+    /// The clause of our policies that asked for approval, `<policy>/<id>`: one of these. Never matches what a gateway
+    /// decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clause: Vec<String>,
     /// `tool.action`: one of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub action: Vec<String>,

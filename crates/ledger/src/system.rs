@@ -76,6 +76,9 @@ pub enum By {
         /// The person of the key, if it names one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         person: Option<Ident>,
+        /// The approval that was redeemed for it, if the rules in force asked people first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<Ident>,
     },
     /// The holder of the server's operator key.
     Operator {

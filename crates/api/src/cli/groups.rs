@@ -40,6 +40,8 @@ pub enum KeyCommand {
         /// Why: kept beside the entry, and can be erased
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        #[command(flatten)]
+        approved: Approved,
         /// Answer as JSON
         #[arg(long)]
         json: bool,
@@ -168,6 +170,8 @@ Example:
         /// Why: kept beside the entry, and can be erased
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        #[command(flatten)]
+        approved: Approved,
         /// Answer as JSON
         #[arg(long)]
         json: bool,
@@ -259,4 +263,15 @@ pub enum TeamsCommand {
         #[arg(short, long, value_name = "FILE", default_value = "countersign-teams.zip")]
         output: PathBuf,
     },
+}
+
+/// An act that people must approve first if the rules in force name it.
+#[derive(Args, Debug)]
+pub struct Approved {
+    /// The approval that people gave for exactly this
+    #[arg(long, value_name = "ID")]
+    pub approval: Option<String>,
+    /// If people must approve it, wait for them, then do it
+    #[arg(long)]
+    pub wait: bool,
 }

@@ -1,6 +1,6 @@
 //! `countersign policy …`.
 
-use super::Remote;
+use super::{Exported, Remote};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -71,6 +71,18 @@ Examples:
         /// Take the agent's identity as verified
         #[arg(long)]
         verified: bool,
+    },
+    /// Judge every call of an export by a folder, and say which would be judged otherwise; newly allowed ones first
+    #[command(after_help = "\
+The export is verified first. Calls that gateways judged themselves count too, as far as their params are disclosed.
+
+Example:
+  countersign policy simulate --key log.vkey --export ./export policies/acme")]
+    Simulate {
+        #[command(flatten)]
+        exported: Exported,
+        /// Folder with agents.yaml, tools.yaml, policies/, lists/ and tests/
+        folder: PathBuf,
     },
     /// Propose a folder to a server: it takes effect once people approved exactly these files
     #[command(after_help = "\

@@ -7,6 +7,7 @@
 mod approvals;
 mod calls;
 mod decide;
+mod decisions;
 mod floors;
 mod jetstream;
 mod load;
@@ -107,6 +108,7 @@ async fn measure(report: &mut Report, dir: &Path, arguments: &Bench) -> Result<(
     }
     if wanted("decide") {
         decide::run(report, time.min(DECIDE_TIME))?;
+        decisions::run(report, dir, time).await?;
     }
     match &arguments.nats {
         Some(url) if wanted("jetstream") => jetstream::run(report, dir, url, time).await?,

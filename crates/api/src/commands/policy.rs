@@ -21,6 +21,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 /// Deepest folder below the tenant's.
@@ -43,6 +44,13 @@ pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
         }
         PolicyCommand::Explain { folder, call, at, verified } => {
             explain(folder, call, at.as_deref(), *verified)
+        }
+        PolicyCommand::Simulate { exported, folder } => {
+            let bundle = Files::read(folder)?.bundle()?;
+            match crate::verify::simulate(exported, &bundle) {
+                code if code == ExitCode::SUCCESS => Ok(()),
+                _ => Err(Failed::new(EXIT_FAILED, "nothing was simulated")),
+            }
         }
         PolicyCommand::Propose { of, folder, comment, contributors, wait } => {
             let files = Files::read(folder)?;

@@ -1,6 +1,6 @@
 //! Commands that call a running server: `key`, `erase`, `clock`, `backup`.
 
-use super::{EXIT_FAILED, EXIT_USAGE, Failed};
+use super::{EXIT_FAILED, EXIT_USAGE, Failed, approved};
 use crate::{
     cli::{Backup, ClockCommand, Erase, KeyCommand},
     client::{self, Client},
@@ -19,14 +19,16 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             person,
             name,
             reason,
+            approved,
             json: as_json,
         } => {
             belongs(roles, producer.is_some(), person.is_some())?;
             let body = json!({
                 "roles": roles, "producer": producer, "person": person, "name": name, "reason": reason,
             });
-            let answer =
-                Client::new(remote)?.post_json(&format!("/v1/tenants/{tenant}/keys"), &body)?;
+            let path = format!("/v1/tenants/{tenant}/keys");
+            let client = Client::new(remote)?;
+            let answer = approved::post(&client, (tenant, &path), body, approved)?;
             if *as_json {
                 say_json(&answer);
             } else {

@@ -1,6 +1,6 @@
 //! `countersign rules …`: shows what the files of a tenant would do, and puts them in force.
 
-use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed, load};
+use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed, approved, load};
 use crate::{
     cli::RulesCommand,
     client::Client,
@@ -23,7 +23,7 @@ pub fn run(command: &RulesCommand) -> Result<(), Failed> {
             let plan = plan.map_err(|why| Failed::new(EXIT_FAILED, why.to_string()))?;
             if *json { say_json(&json!(plan)) } else { tell(&plan) }
         }
-        RulesCommand::Apply { remote, tenant, reason, json: as_json } => {
+        RulesCommand::Apply { remote, tenant, reason, approved, json: as_json } => {
             let config = load(&remote.config_path())?;
             let setup = files(&config, &tenant_of(&config, Some(tenant))?)?;
             let client = Client::new(remote)?;
@@ -33,7 +33,7 @@ pub fn run(command: &RulesCommand) -> Result<(), Failed> {
             let wanted = json!({
                 "rules_digest": rules_digest, "people_sha256": people_sha256, "reason": reason,
             });
-            let answer = client.post_json(&path, &wanted)?;
+            let answer = approved::post(&client, (tenant, &path), wanted, approved)?;
             if *as_json {
                 say_json(&answer);
                 return Ok(());

@@ -113,6 +113,9 @@ pub async fn decide(
             Problem::new(Code::TooManyEvents, detail)
         }
     })?;
+    if questions.is_empty() {
+        return Err(Problem::new(Code::BadRequest, "The array is empty: ask 1 to 100 questions."));
+    }
     let read: Vec<_> = questions.into_iter().map(read).collect();
     let inquiries: Vec<Inquiry<'_>> =
         read.iter().filter_map(|read| read.as_ref().ok()).cloned().collect();
@@ -145,7 +148,7 @@ fn read(bytes: &[u8]) -> Result<Inquiry<'_>, Problem> {
 }
 
 async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
-    let Told { ruling, index, leaf, digest, repeated, approval, at } = told;
+    let Told { ruling, index, leaf, id, digest, repeated, approval, at } = told;
     let asks = ruling.verdict == Verdict::ApprovalNeeded && !ruling.only_observes;
     let approval = if asks { Some(opened(worker, index, &approval).await) } else { None };
     let now = worker.readiness().clocks.now();
@@ -157,7 +160,7 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
         mode: ruling.only_observes.then_some("shadow"),
         repeated,
         valid_for: (verdict == Verdict::Allow).then(|| valid_for(at, now)),
-        decision: json!({"index": index, "leaf_hash": leaf.to_string()}),
+        decision: json!({"index": index, "leaf_hash": leaf.to_string(), "id": id}),
         reason: without_nulls(json!({
             "code": code, "clause": clause, "clauses": clauses, "message": message,
             "at": at_pointer, "why": why,

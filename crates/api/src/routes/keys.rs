@@ -6,6 +6,7 @@ use crate::{
     auth,
     problem::{Code, Problem},
     query,
+    reviewed::{self, Permit, Waiting},
     tenants::{self, KeyWanted},
 };
 use axum::{
@@ -13,12 +14,15 @@ use axum::{
     body::Body,
     extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
 };
+use decider::rule::{KEY_ISSUE, POWER};
 use ledger::{
     ident::Ident,
     system::{Access, AccessKey, KeyChange, KeyId, KeyText, KeyUse, OVERLAP_MAX, Role},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Longest label of a key, in bytes.
@@ -45,6 +49,9 @@ pub struct NewKey {
     /// Why it is issued, for people: 1 to 2000 characters, kept as erasable evidence.
     #[schema(value_type = Option<String>)]
     reason: Option<Why>,
+    /// The approval of exactly this key, if the rules in force ask people about keys of power.
+    #[schema(value_type = Option<String>)]
+    approval: Option<Ident>,
 }
 
 impl NewKey {
@@ -93,24 +100,34 @@ pub struct IssuedKey {
 /// Issue an API key
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/keys", tag = "operation",
     params(("tenant" = String, Path)), request_body = NewKey,
-    responses((status = 201, body = IssuedKey), (status = "4XX", body = Problem)), security(("key" = [])))]
+    responses((status = 201, body = IssuedKey), (status = 202, body = Waiting), (status = "4XX", body = Problem)),
+    security(("key" = [])))]
 pub async fn add(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<IssuedKey>), Problem> {
+) -> Result<Response, Problem> {
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let new: NewKey = app.bodies.json(&headers, body).await?;
     new.check()?;
     if app.ledger.access_keys(&tenant)?.len() >= KEYS_MAX {
         return Err(Problem::new(Code::Conflict, "A tenant has at most 10000 keys; remove some."));
     }
-    let NewKey { mut roles, producer, person, name, reason: why } = new;
+    let NewKey { mut roles, producer, person, name, reason: why, approval } = new;
     roles.sort_unstable();
     roles.dedup();
     let worker = app.worker(&tenant.name);
-    let setup = worker.and_then(|worker| worker.readiness().rules.known().ok());
+    let params = json!({"roles": roles, "producer": producer, "person": person, "name": name});
+    let power = roles.iter().any(|role| POWER.contains(&json!(role).as_str().unwrap_or_default()));
+    let comment = why.as_ref().map(ToString::to_string);
+    let act = (KEY_ISSUE, &params, comment);
+    let asked = worker.as_deref().filter(|_| power);
+    let (by, spent) = match reviewed::permit(asked, &caller, act, approval.as_ref()).await? {
+        Permit::Waits(waiting) => return Ok(super::waits(waiting)),
+        Permit::Now(by, spent) => (by, spent),
+    };
+    let setup = worker.as_ref().and_then(|worker| worker.readiness().rules.known().ok());
     let stranger = person
         .as_ref()
         .filter(|person| setup.as_ref().is_none_or(|setup| !setup.people.contains_key(*person)));
@@ -124,8 +141,9 @@ pub async fn add(
         format!("{person} is not among the people in force: {so}")
     });
     let wanted = KeyWanted { roles, producer, person, name };
-    let key = tenants::issue_key(&app, &tenant, wanted, Act { by: caller.by(), why }).await?;
-    Ok((StatusCode::CREATED, Json(IssuedKey { key, note })))
+    let key = tenants::issue_key(&app, &tenant, wanted, Act { by, why }).await?;
+    reviewed::done(worker.as_deref(), spent.as_ref()).await;
+    Ok((StatusCode::CREATED, Json(IssuedKey { key, note })).into_response())
 }
 
 /// List API keys, without their secrets

@@ -3,7 +3,7 @@
 use crate::{
     act::{self, Why},
     app::App,
-    auth,
+    auth::{self, Caller},
     problem::{Code, Problem},
 };
 use approvals::{
@@ -20,6 +20,7 @@ use axum::{
 use decider::policy::{self, Bundle, Consequence, LANGUAGE, Mistake, Source, cases};
 use ledger::{
     ident::Ident,
+    journal::BODY_BYTES_MAX,
     system::{
         By, Role,
         policy::{BundleForm, PartAt, PolicyBody},
@@ -32,10 +33,15 @@ use std::{collections::HashMap, sync::Arc};
 
 /// Most versions in one answer.
 const VERSIONS_MAX: usize = 100;
+/// Space in the message of a part for everything but its content, in bytes.
+const FRAME_BYTES: usize = 1024;
 /// Most people who are named as contributors.
 const CONTRIBUTORS_MAX: usize = 32;
+/// Most changes that reviewers are told in words; the two versions themselves say everything.
+const CHANGES_MAX: usize = 200;
 /// Who may read policies.
-const READERS: &[Role] = &[Role::Author, Role::Auditor, Role::Discloser, Role::Admin];
+const READERS: &[Role] =
+    &[Role::Author, Role::Reviewer, Role::Auditor, Role::Discloser, Role::Admin];
 
 /// A file of a bundle.
 #[derive(Deserialize, Serialize, utoipa::ToSchema)]
@@ -179,7 +185,7 @@ pub async fn propose(
         ));
     }
     let (bundle, tests) = tokio::task::block_in_place(|| check(&new.files))?;
-    worker.readiness().decides().await?;
+    known(&worker, &caller, &new.contributors).await?;
     // Two proposals at once would each take the next version.
     let _alone = app.slow.lock().await;
     let parts = keep_parts(&app, &tenant, &bundle, (&new.files, &caller.by())).await?;
@@ -216,6 +222,7 @@ pub async fn rollback(
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Author])?;
     let worker = worker_of(&app, &tenant)?;
     let Rollback { comment } = app.bodies.json(&headers, body).await?;
+    known(&worker, &caller, &[]).await?;
     let Loaded { bundle, index, .. } = loaded(&app, &tenant, &worker, version)?;
     let entry = app.ledger.entry(&tenant, index)?;
     let entry = entry.as_deref().and_then(bundle_entry).ok_or_else(Problem::not_found)?;
@@ -225,6 +232,8 @@ pub async fn rollback(
         owners.push(person.clone());
     }
     owners.extend(caller.key.person.clone());
+    owners.sort_unstable();
+    owners.dedup();
     let tests = "tests are not kept with a version".to_owned();
     ask(&worker, Asking { bundle: &bundle, index, entry, tests }, &owners, &comment).await
 }
@@ -256,7 +265,7 @@ async fn ask(
         changes: changes.clone(),
         tests,
     };
-    let approval = worker.clerk.ask(&proposal, owners, Some(&comment.to_string())).await?;
+    let approval = worker.clerk.propose(&proposal, owners, Some(&comment.to_string())).await?;
     let approval = approval.map_err(|why| {
         let detail = format!(
             "Version {} is recorded, and nobody can be asked about it: {} The rules need a [[rule]] with \
@@ -267,6 +276,11 @@ async fn ask(
         Problem::new(Code::NotOpened, detail)
     })?;
     let Approval { id, state, .. } = approval;
+    if let Some(why) = state.end_reason.as_deref().filter(|_| state.ended_at.is_some()) {
+        let detail =
+            format!("Version {} is recorded, and nobody is asked about it: {why}.", entry.version);
+        return Err(Problem::new(Code::NotOpened, detail));
+    }
     let url = format!("{}/approvals/{id}", worker.cards().public_url());
     let approval = json!({"id": id, "url": url, "state": state.phase});
     let BundleEntry { version, digest, .. } = entry;
@@ -276,15 +290,33 @@ async fn ask(
 /// Each change in words, and whether any of them may allow more.
 fn changes(before: Option<&Bundle>, after: &Bundle) -> (bool, Vec<String>) {
     let Some(before) = before else {
-        let new = |clause: &policy::Clause| format!("{}: new", clause.name);
-        return (true, after.clauses().iter().map(new).collect());
+        return (true, policy::all_new(after));
     };
     let all = policy::diff(before, after);
     let widens = all.iter().any(|change| change.consequence != Consequence::Less);
     let told = all
         .into_iter()
+        .take(CHANGES_MAX)
         .map(|change| format!("{}: {}: {}", change.what, change.text, change.consequence.as_str()));
     (widens, told.collect())
+}
+
+/// Refuses an author who is not among the people in force: then it is unknown whom the review must leave out.
+async fn known(worker: &Worker, caller: &Caller, contributors: &[Ident]) -> Result<(), Problem> {
+    let setup = worker.readiness().decides().await?;
+    if let Some(stranger) = contributors.iter().find(|id| !setup.people.contains_key(*id)) {
+        let detail = format!(
+            "contributors: {stranger} is not among the people in force; write the id as in people.toml."
+        );
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    let person = caller.key.person.as_ref();
+    if person.is_some_and(|person| setup.people.contains_key(person)) {
+        return Ok(());
+    }
+    let detail = "The person of this key is not among the people in force, so nobody knows who must not review this: add \
+                  the person to people.toml, then run `countersign rules apply`.";
+    Err(Problem::new(Code::OwnerUnknown, detail))
 }
 
 fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Problem> {
@@ -324,6 +356,17 @@ async fn keep_parts(
         known.extend(entry.parts.iter().map(|part| (part.sha256.clone(), part.index)));
         known.len() > policy::FILES_MAX
     })?;
+    for file in files {
+        // Characters that JSON escapes take more room in the journal than in the file.
+        let length = serde_json::to_string(&file.content).map_or(usize::MAX, |text| text.len());
+        if length > BODY_BYTES_MAX - FRAME_BYTES {
+            let detail = format!(
+                "{}: it takes more than {BODY_BYTES_MAX} bytes as JSON: split it.",
+                file.path
+            );
+            return Err(Problem::new(Code::PolicyWrong, detail));
+        }
+    }
     let mut parts = Vec::new();
     for part in bundle.parts() {
         let index = if let Some(index) = known.get(&part.sha256) {

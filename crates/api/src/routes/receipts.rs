@@ -30,6 +30,8 @@ pub struct ReceiptQuery {
     source: Option<String>,
     /// CloudEvents id.
     id: Option<String>,
+    /// `true`: of our decision about the question with this source and id.
+    ours: Option<String>,
 }
 
 /// The receipt of an entry: one file that proves it, verifiable with the log's public key alone
@@ -45,6 +47,7 @@ pub async fn receipt(
 ) -> Result<Response, Problem> {
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, ANY)?;
     let query: ReceiptQuery = query::strict(raw.as_deref())?;
+    query::one_of("ours", query.ours.as_deref(), &["true", "false"])?;
     if tenant.published().checkpoint.is_empty()
         && let Some(reason) = tenant.halted()
     {
@@ -55,7 +58,8 @@ pub async fn receipt(
             (super::published_with(&app, &tenant, *index).await?, Some(*index))
         }
         (None, Some(producer), Some(source), Some(id)) => {
-            find(&app, &tenant, Scope { producer, source, id, ours: false }).await?
+            let ours = query.ours.as_deref() == Some("true");
+            find(&app, &tenant, Scope { producer, source, id, ours }).await?
         }
         _ => {
             let detail = "Give either index, or producer, source and id.";

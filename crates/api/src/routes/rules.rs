@@ -5,6 +5,7 @@ use crate::{
     app::App,
     auth,
     problem::{Code, Problem},
+    reviewed::{self, Permit, Waiting},
 };
 use approvals::setup::{Setup, people_salt};
 use axum::{
@@ -12,8 +13,11 @@ use axum::{
     body::Body,
     extract::{Path, State},
     http::HeaderMap,
+    response::{IntoResponse, Response},
 };
+use decider::rule::RULES_APPLY;
 use ledger::{
+    ident::Ident,
     random_salt,
     system::{By, Role, Rules},
     tenant::Tenant,
@@ -33,6 +37,9 @@ pub struct WantedRules {
     /// Why, for people: 1 to 2000 characters, kept as erasable evidence.
     #[schema(value_type = Option<String>)]
     reason: Option<Why>,
+    /// The approval of exactly these files, if the rules in force ask people first.
+    #[schema(value_type = Option<String>)]
+    approval: Option<Ident>,
 }
 
 /// Result of applying.
@@ -107,13 +114,14 @@ pub async fn show(
 /// Put the server's files in force, if they are the ones that the caller sees
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/rules", tag = "approvals",
     params(("tenant" = String, Path)), request_body = WantedRules,
-    responses((status = 200, body = AppliedRules), (status = "4XX", body = Problem)), security(("key" = [])))]
+    responses((status = 200, body = AppliedRules), (status = 202, body = Waiting), (status = "4XX", body = Problem)),
+    security(("key" = [])))]
 pub async fn apply(
     State(app): State<Arc<App>>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<AppliedRules>, Problem> {
+) -> Result<Response, Problem> {
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin])?;
     let wanted: WantedRules = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
@@ -127,7 +135,21 @@ pub async fn apply(
         ));
     }
     let worker = app.worker(&tenant.name);
-    let _alone_with_rules = match &worker {
+    let last = app.ledger.rules(&tenant)?;
+    let is_new = last.as_ref().is_none_or(|(_, body)| !is_applied(&tenant, &setup, body));
+    let applied = last.map(|(_, body)| body.rules).unwrap_or_default();
+    let params = json!({
+        "rules_digest": seen.0, "people_sha256": seen.1, "people": setup.people.len(),
+        "changes": changes(&applied, &setup),
+    });
+    let comment = wanted.reason.as_ref().map(ToString::to_string);
+    let act = (RULES_APPLY, &params, comment);
+    let asked = worker.as_deref().filter(|_| is_new);
+    let (by, spent) = match reviewed::permit(asked, &caller, act, wanted.approval.as_ref()).await? {
+        Permit::Waits(waiting) => return Ok(super::waits(waiting)),
+        Permit::Now(by, spent) => (by, spent),
+    };
+    let alone_with_rules = match &worker {
         Some(worker) => Some(worker.readiness().change_rules().await),
         None => None,
     };
@@ -136,15 +158,43 @@ pub async fn apply(
     let (index, status, body) = if let Some((index, body)) = same {
         (index, "unchanged", body)
     } else {
-        let body = put_in_force(&app, &tenant, &setup, caller.by(), wanted.reason).await?;
+        let body = put_in_force(&app, &tenant, &setup, by, wanted.reason).await?;
         (act::record(&app.ledger, &tenant, "rules", &body).await?, "applied", body)
     };
     // If wrong files were changed back to the applied ones, no entry is written that the worker could follow.
     if let Some(worker) = &worker {
         tokio::task::block_in_place(|| worker.readiness().rules.read());
     }
+    drop(alone_with_rules);
+    reviewed::done(worker.as_deref(), spent.as_ref()).await;
     let Rules { rules_digest, people_digest, .. } = body;
-    Ok(Json(AppliedRules { index, status, rules_digest, people_digest }))
+    Ok(Json(AppliedRules { index, status, rules_digest, people_digest }).into_response())
+}
+
+/// What changes in the rules, by their names, for people who must approve it.
+fn changes(applied: &[serde_json::Value], setup: &Setup) -> Vec<String> {
+    let new: Vec<serde_json::Value> = setup.rules.iter().map(|rule| json!(rule)).collect();
+    let name = |rule: &serde_json::Value| rule["name"].as_str().unwrap_or_default().to_owned();
+    let of = |rules: &[serde_json::Value], wanted: &str| {
+        rules.iter().find(|rule| name(rule) == wanted).cloned()
+    };
+    let mut told = Vec::new();
+    for rule in &new {
+        match of(applied, &name(rule)) {
+            None => told.push(format!("{}: new: {rule}", name(rule))),
+            Some(before) if before != *rule => {
+                told.push(format!("{}: from {before} to {rule}", name(rule)));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = applied.iter().filter(|rule| of(&new, &name(rule)).is_none());
+    told.extend(gone.map(|rule| format!("{}: removed", name(rule))));
+    let order = |rules: &[serde_json::Value]| rules.iter().map(name).collect::<Vec<_>>();
+    if told.is_empty() && order(applied) != order(&new) {
+        told.push(format!("order: {}", order(&new).join(", ")));
+    }
+    told
 }
 
 fn is_applied(tenant: &Tenant, setup: &Setup, body: &Rules) -> bool {

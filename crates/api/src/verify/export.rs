@@ -286,10 +286,10 @@ impl Report {
                 harmless(field)
             ));
         }
-        let all = "every entry, every tile, the root, the log's signature, that the log names itself and its keys, that no event and no message of the journal stands twice, every approval's life and rule";
+        let all = "every entry, every tile, the root, the log's signature, that the log names itself and its keys, that no event and no message of the journal stands twice, every approval's life and rule, that each change of policies was approved and each verdict by policies names those in force";
         self.line(&dim(&format!(
             "  checked: {all}{}. Not checked: what came after this checkpoint, whether others were shown the same log, \
-             whether what producers wrote is true{}",
+             whether what producers wrote is true, whether verdicts by policies follow from them (`countersign replay`){}",
             if names.disclosures { format!(", {} disclosures, that nothing but what was erased is missing", payload.lines) } else { String::new() },
             if names.disclosures { "" } else { ", the payload (the export carries no disclosures)" },
         )));
@@ -351,8 +351,14 @@ fn item(whole: &Whole) -> serde_json::Value {
         "keys_named_by_the_log",
         "no_event_twice",
         "every_approval",
+        "policies_in_force",
     ];
-    let mut not_checked = vec!["later_entries", "same_view_for_everybody", "truth_of_the_events"];
+    let mut not_checked = vec![
+        "later_entries",
+        "same_view_for_everybody",
+        "truth_of_the_events",
+        "verdicts_computed_again",
+    ];
     if names.disclosures {
         checked.extend(["disclosures", "nothing_missing_but_erased"]);
     } else {

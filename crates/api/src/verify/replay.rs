@@ -14,6 +14,7 @@ use decider::{
 };
 use ledger::{
     entry::{Kind, View},
+    event::is_reserved_tool,
     post::Policies,
 };
 use serde_json::{Value, json};
@@ -40,8 +41,8 @@ type Read = Result<(Bundle, u64), String>;
 struct Run<'e> {
     whole: &'e Whole,
     policies: Policies,
-    /// Bundles by digest.
-    bundles: HashMap<String, Read>,
+    /// Bundles by the leaf index of their entry: two versions may have one digest.
+    bundles: HashMap<u64, Read>,
 }
 
 /// Computes every verdict of an export again.
@@ -80,7 +81,8 @@ pub fn explain(arguments: &Explain) -> ExitCode {
                 last = run.step(at)?;
             }
             let Some(outcome) = last else {
-                let text = format!("entry {index} is no decision of ours: nothing to compute");
+                let text =
+                    format!("entry {index} is no verdict by policies: there is nothing to compute");
                 return Err(Failure::Usage(text));
             };
             run.show(*index, &outcome, exported.json)?;
@@ -89,7 +91,7 @@ pub fn explain(arguments: &Explain) -> ExitCode {
     )
 }
 
-fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
+pub(super) fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
     let (code, text) = match result {
         Ok(true) => return ExitCode::SUCCESS,
         Ok(false) => return ExitCode::from(EXIT_REFUSED),
@@ -105,7 +107,7 @@ fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
 }
 
 /// The export, verified as `verify --export` does.
-fn opened(exported: &Exported) -> Result<Whole, Failure> {
+pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
     let keys = exported.keys.clone().unwrap_or_else(|| exported.export.join("keys.json"));
     let arguments = Verify {
         key: exported.key.clone(),
@@ -140,12 +142,17 @@ impl<'e> Run<'e> {
             return Ok(None);
         }
         let payload = self.whole.payload(index, &entry)?;
+        if view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool)
+            && view.text(&["event", "data", "activates"]).is_none()
+        {
+            return Ok(None);
+        }
         if let Some(activates) = view.text(&["event", "data", "activates"]) {
             return Ok(asks_for_that(activates, &payload).err().map(Err));
         }
-        let names_one = view.text(&["event", "data", "bundle"]).is_some();
-        if !names_one && self.policies.in_force.is_some() {
-            // Nothing gave it but that others changed what it rested on: there is nothing to compute.
+        if view.text(&["event", "data", "reason", "code"]) == Some(policy::CONTENDED) {
+            // It rests on nothing but that others changed what it rested on: there is nothing to compute. That it is a
+            // denial was checked with the export.
             return Ok(None);
         }
         let bundle = match self.in_force()? {
@@ -159,11 +166,11 @@ impl<'e> Run<'e> {
     /// The bundle in force here, read from what the export discloses of its parts.
     fn in_force(&mut self) -> Result<Option<&Read>, Failure> {
         let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
-        if !self.bundles.contains_key(&wanted.digest) {
+        if !self.bundles.contains_key(&wanted.bundle) {
             let read = self.read_bundle(wanted.bundle)?.map(|bundle| (bundle, wanted.version));
-            self.bundles.insert(wanted.digest.clone(), read);
+            self.bundles.insert(wanted.bundle, read);
         }
-        Ok(self.bundles.get(&wanted.digest))
+        Ok(self.bundles.get(&wanted.bundle))
     }
 
     fn read_bundle(&self, index: u64) -> Result<Result<Bundle, String>, Failure> {

@@ -2,29 +2,30 @@
 //! and carries out what was granted. Nobody else can redeem it.
 
 use crate::{
-    commands::{Commands, Error, Tokens},
+    commands::{Commands, Error, NotOpened},
     fault,
     history::Approval,
     log::Log,
 };
 use data_encoding::BASE64URL_NOPAD;
 use decider::{
-    approval::{Command, Outcome as Reported, Phase},
+    approval::{Command, Outcome as Reported, Phase, Token},
     call::Call,
+    rule::{Rule, Visible, first_match},
 };
 use ledger::{
     Error as Failure, canonical,
     event::{self, RESERVED_TOOL},
     ident::Ident,
     journal::Subject,
-    json, keyring,
+    json as strict_json, keyring,
     log::merkle::Hash,
     post::Outcome,
     system::{LeafAt, policy::Activates},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::sync::Arc;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The action that puts a bundle in force.
 const ACTIVATE: &str = "policy.activate";
@@ -52,12 +53,35 @@ pub struct Proposal {
     pub tests: String,
 }
 
+/// What people are asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The action, `rules.apply` for example.
+    pub action: &'a str,
+    /// What exactly.
+    pub params: &'a Value,
+    /// Who wants it: they never review it.
+    pub owners: &'a [Ident],
+    /// Why, in their words.
+    pub comment: Option<&'a str>,
+}
+
+/// Why an approval can't be redeemed for an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSpent {
+    /// There is no such approval of such an act.
+    Unknown,
+    /// People approved something else.
+    OtherCall,
+    /// It is not granted, or was redeemed before.
+    Phase(Phase),
+}
+
 /// Asks for changes and carries them out.
 #[derive(Clone)]
 pub struct Clerk {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) commands: Commands,
-    pub(crate) tokens: Arc<Tokens>,
 }
 
 impl Clerk {
@@ -67,55 +91,145 @@ impl Clerk {
 
     /// Asks people whether a bundle may take effect. Returns the approval once it is open. `owners`: who wrote it; they
     /// never review it.
-    pub async fn ask(
+    pub async fn propose(
         &self,
         proposal: &Proposal,
         owners: &[Ident],
         comment: Option<&str>,
-    ) -> Result<Result<Approval, crate::commands::NotOpened>, Error> {
+    ) -> Result<Result<Approval, NotOpened>, Error> {
+        let params = json!(proposal);
+        let question = Question { action: ACTIVATE, params: &params, owners, comment };
+        self.ask(question, Some(&proposal.digest)).await
+    }
+
+    /// Asks people whether somebody may do something. Returns the approval once it is open. `activates`: digest of the
+    /// bundle that its redemption puts in force.
+    pub async fn ask(
+        &self,
+        question: Question<'_>,
+        activates: Option<&str>,
+    ) -> Result<Result<Approval, NotOpened>, Error> {
+        let Question { action, params, owners, comment } = question;
         self.commands.readiness.decides().await?;
         let nonce = BASE64URL_NOPAD.encode(&keyring::random32()[..NONCE_BYTES]);
-        let params = canonical::of(proposal);
-        let params = json::parse(&params).map_err(|_| Error::Unknown)?;
+        let strict = canonical::of(params);
+        let strict = strict_json::parse(&strict).map_err(|_| Error::Unknown)?;
         let call = Call {
             nonce: &nonce,
             tenant: self.log.tenant(),
             agent: RESERVED_TOOL,
             run: None,
             tool: RESERVED_TOOL,
-            action: ACTIVATE,
-            params: &params,
+            action,
+            params: &strict,
         };
-        let mut payload = json!({"params": proposal, "nonce": nonce, "owner": owners});
+        let mut payload = json!({"params": params, "nonce": nonce, "owner": owners});
         if let Some(comment) = comment {
             payload["reason"] = comment.into();
         }
-        let event = json!({
+        let mut event = json!({
             "specversion": "1.0", "type": event::DECISION, "source": RESERVED_TOOL, "id": nonce,
             "time": self.commands.readiness.clocks.now().to_string(),
             "data": {
                 "agent": {"id": RESERVED_TOOL},
-                "tool": {"name": RESERVED_TOOL, "action": ACTIVATE},
+                "tool": {"name": RESERVED_TOOL, "action": action},
                 "verdict": "approval_needed", "mode": "enforce",
                 "reason": {"code": "review"},
                 "as_of": self.log.extent().size,
-                "activates": proposal.digest,
                 "call": {"digest": call.digest()},
                 "payload": payload,
             },
         });
+        if let Some(digest) = activates {
+            event["data"]["activates"] = digest.into();
+        }
         let replica = Ident::new(super::REPLICA).expect("letters and digits");
         let subject = Subject::Verdicts { replica, producer: Self::name() };
         let outcomes = self.log.propose(&subject, vec![canonical::of(&event)]).await?;
         match outcomes.first() {
             Some(Outcome::Posted { index }) => self.commands.open(*index).await,
-            _ => Err(Error::Unknown),
+            other => Err(Failure::unless_posted(&subject, other)
+                .map_or_else(Error::from, |_| Error::Unknown)),
         }
+    }
+
+    /// True if the rules that were applied last ask people before somebody does this. Without such a rule, whoever has
+    /// the key does it alone.
+    pub fn demands_review(&self, action: &str, params: &Value) -> Result<bool, Error> {
+        let Some((_, applied)) = self.log.rules()? else { return Ok(false) };
+        let rules = applied.rules.into_iter().map(serde_json::from_value::<Rule>);
+        let rules: Vec<Rule> = rules.filter_map(Result::ok).collect();
+        let strict = canonical::of(params);
+        let strict = strict_json::parse(&strict).map_err(|_| Error::Unknown)?;
+        let labels = BTreeMap::new();
+        let call =
+            Visible { tool: RESERVED_TOOL, action, clause: None, labels: &labels, params: &strict };
+        Ok(first_match(&rules, &call).is_some())
+    }
+
+    /// Redeems an approval for exactly this, once. Report it afterwards ([`Clerk::done`]).
+    pub async fn spend(
+        &self,
+        id: &Ident,
+        (action, params): (&str, &Value),
+    ) -> Result<Result<(), NotSpent>, Error> {
+        let Some(approval) = self.commands.reader.find(id, |_| true).await? else {
+            return Ok(Err(NotSpent::Unknown));
+        };
+        let (decision, frozen) = self.commands.reader.opening(&approval)?;
+        let ours = decision.producer == Self::name() && decision.call.action == action;
+        let Some(frozen) = frozen.filter(|_| ours) else { return Ok(Err(NotSpent::Unknown)) };
+        if frozen.params.as_bytes() != canonical::of(params) {
+            return Ok(Err(NotSpent::OtherCall));
+        }
+        let phase = approval.state.phase;
+        if !matches!(phase, Phase::Granted | Phase::Minted) {
+            return Ok(Err(NotSpent::Phase(phase)));
+        }
+        let Some(token) = self.mint(id).await? else { return Ok(Err(NotSpent::Phase(phase))) };
+        // One redemption wins: another request with the same approval has another id.
+        let redemption_id = BASE64URL_NOPAD.encode(&keyring::random32()[..NONCE_BYTES]);
+        let command = |world| Command::Redeem {
+            world,
+            enforcer: Self::name(),
+            jti: token.jti.clone(),
+            digest: frozen.digest.clone(),
+            redemption_id: redemption_id.clone(),
+        };
+        let done = self.commands.execute(id, command).await?;
+        Ok(match done.refused {
+            None => Ok(()),
+            Some(_) => Err(NotSpent::Phase(done.approval.state.phase)),
+        })
+    }
+
+    /// Records a token of the grant. No token is signed: nobody but this server redeems it, here and
+    /// now. `None` if the approval gives none any more.
+    async fn mint(&self, id: &Ident) -> Result<Option<Token>, Error> {
+        let jti = BASE64URL_NOPAD.encode(&keyring::random32()[..NONCE_BYTES]);
+        let command = |world| Command::Mint {
+            world,
+            enforcer: Self::name(),
+            jti: jti.clone(),
+            kid: RESERVED_TOOL.to_owned(),
+        };
+        let done = self.commands.execute(id, command).await?;
+        Ok(done.approval.state.token.filter(|_| done.refused.is_none()))
+    }
+
+    /// Reports that what was approved is done.
+    pub async fn done(&self, id: &Ident) -> Result<(), Error> {
+        self.commands.report(id, &Self::name(), Reported::Succeeded).await.map(drop)
     }
 
     /// Redeems the approval and puts the bundle in force, in one message.
     pub(crate) async fn carry_out(&self, id: &Ident) -> Result<(), Error> {
         let Some(approval) = self.commands.reader.get(id).await? else { return Ok(()) };
+        let activates = approval.state.requested.as_ref().map(|asked| asked.call.action.as_str());
+        if activates != Some(ACTIVATE) {
+            // Whoever asked for it does it.
+            return Ok(());
+        }
         match approval.state.phase {
             Phase::Granted | Phase::Minted => {}
             Phase::Redeemed => {
@@ -127,20 +241,20 @@ impl Clerk {
             }
             _ => return Ok(()),
         }
-        let Some((activates, digest)) = self.granted(&approval)? else {
+        let Some((mut activates, digest)) = self.granted(&approval)? else {
             return self.commands.revoke(id, RESERVED_TOOL, "payload_gone").await.map(drop);
         };
         let in_force = self.log.policies().in_force.map(|bundle| bundle.digest);
         if in_force != activates.replaces {
             return self.commands.revoke(id, RESERVED_TOOL, "replaced_meanwhile").await.map(drop);
         }
-        let (_, minted) = self.tokens.mint(id, &Self::name()).await?;
-        let Some(minted) = minted else { return Ok(()) };
+        let Some(token) = self.mint(id).await? else { return Ok(()) };
+        activates.before = token.exp;
         fault::point("activation_minted");
         let command = |world| Command::Redeem {
             world,
             enforcer: Self::name(),
-            jti: minted.claims.jti.clone(),
+            jti: token.jti.clone(),
             digest: digest.clone(),
             redemption_id: REDEMPTION.to_owned(),
         };
@@ -151,7 +265,7 @@ impl Clerk {
         };
         fault::point("activated");
         if done.refused.is_none() {
-            self.commands.report(id, &Self::name(), Reported::Succeeded).await?;
+            self.done(id).await?;
         }
         Ok(())
     }
@@ -167,6 +281,7 @@ impl Clerk {
             bundle: proposal.bundle,
             decision: LeafAt { index: decision.index, leaf_hash },
             digest: proposal.digest,
+            before: approval.state.execution_deadline.unwrap_or_default(),
             replaces: proposal.replaces,
         };
         Ok(Some((activates, frozen.digest)))

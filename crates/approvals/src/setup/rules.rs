@@ -136,9 +136,10 @@ fn rule(mut table: Table<'_>) -> Option<Placed> {
     let escalate = table.take("escalate", names).map(|(names, _)| names).unwrap_or_default();
     let owner =
         table.take("owner", "\"known\" or \"none\"").map_or(Owner::Known, |(owner, _)| owner);
+    let unreviewed = table.take("unreviewed", "true or false").is_some_and(|(yes, _)| yes);
     table.finish(
         "name, match, quorum, deny, approve_within, execute_within, report_within, token_life, channels, escalate, \
-         step_up and owner",
+         step_up, owner and unreviewed",
     );
     let rule = Rule {
         name: name?.0,
@@ -153,6 +154,7 @@ fn rule(mut table: Table<'_>) -> Option<Placed> {
         escalate,
         step_up,
         owner,
+        unreviewed,
     };
     Some(Placed { rule, at, quorum_at, channels_at })
 }
@@ -229,13 +231,14 @@ fn texts(table: &mut Table<'_>, name: &str) -> Vec<String> {
 
 fn matches(mut table: Table<'_>) -> Match {
     let tool = texts(&mut table, "tool");
+    let clause = texts(&mut table, "clause");
     let action = texts(&mut table, "action");
     let labels =
         table.take("labels", "a table of texts").map(|(labels, _)| labels).unwrap_or_default();
     let params = params(&mut table);
     let amount = table.table("amount").and_then(amount);
-    table.finish("tool, action, labels, params and amount");
-    Match { tool, action, labels, params, amount }
+    table.finish("tool, clause, action, labels, params and amount");
+    Match { tool, clause, action, labels, params, amount }
 }
 
 fn params(table: &mut Table<'_>) -> BTreeMap<String, serde_json::Value> {

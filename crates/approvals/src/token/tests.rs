@@ -133,6 +133,7 @@ fn state(phase: Phase, iat: u64, exp: u64) -> State {
         escalate: Vec::new(),
         step_up: None,
         owner: Owner::Known,
+        unreviewed: false,
     };
     let requested = Requested {
         v: 1,

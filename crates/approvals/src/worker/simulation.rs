@@ -5,6 +5,7 @@
 //! the log says, equal roots on every replica; and that work still gets done.
 
 mod clients;
+mod deciders;
 mod replica;
 mod world;
 
@@ -86,7 +87,7 @@ fn setup() -> Setup {
     Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap()
 }
 
-fn process(replica: &Arc<Replica>, setup: &Setup) -> Process {
+fn process_of(replica: &Arc<Replica>, setup: &Setup) -> Process {
     let setup = setup.clone();
     let files = Box::new(move |applied: Option<&_>| Ok((setup.clone(), applied.is_some())));
     let (log, clocks) = (Arc::<Replica>::clone(replica), Arc::<Replica>::clone(replica));
@@ -101,30 +102,35 @@ fn process(replica: &Arc<Replica>, setup: &Setup) -> Process {
     Process { commands, follower, backlog, cursor: 0, tasks: Vec::new() }
 }
 
+/// How the log begins: genesis and rules.
+fn begin(replica: &Replica, keyring: &Keyring, setup: &Setup) {
+    let keys = |usage| keyring.vkeys(usage).into_iter().map(KeyText).collect();
+    let genesis = Genesis {
+        v: 1,
+        origin: "log.example/acme".into(),
+        tenant: ident("acme"),
+        journal: "sim".into(),
+        log_keys: keys(KeyUse::Log),
+        journal_keys: keys(KeyUse::Journal),
+        token_keys: keys(KeyUse::Token),
+        salt_key_id: keyring.salt_key_id(),
+        predecessor: None,
+        by: By::Command { command: ByCommand::Init },
+    };
+    let by = By::Command { command: ByCommand::Init };
+    let rules = setup.body(keyring.salt_key(), "bm9uY2Vub25jZW5vbmNlbg".into(), by, None);
+    replica.begin("system.genesis", &canonical::of(&genesis));
+    replica.begin("system.rules", &canonical::of(&rules));
+}
+
 impl Simulation {
     fn new(seed: u64, keyring: &Arc<Keyring>) -> Self {
         let (world, tenant) = (Arc::new(Mutex::new(World::new(seed))), ident("acme"));
         let replica = |_| Arc::new(Replica::new(&world, &tenant, keyring));
         let replicas: Vec<_> = (0..WORKERS).map(replica).collect();
         let setup = setup();
-        let keys = |usage| keyring.vkeys(usage).into_iter().map(KeyText).collect();
-        let genesis = Genesis {
-            v: 1,
-            origin: "log.example/acme".into(),
-            tenant: tenant.clone(),
-            journal: "sim".into(),
-            log_keys: keys(KeyUse::Log),
-            journal_keys: keys(KeyUse::Journal),
-            token_keys: keys(KeyUse::Token),
-            salt_key_id: keyring.salt_key_id(),
-            predecessor: None,
-            by: By::Command { command: ByCommand::Init },
-        };
-        let by = By::Command { command: ByCommand::Init };
-        let rules = setup.body(keyring.salt_key(), "bm9uY2Vub25jZW5vbmNlbg".into(), by, None);
-        replicas[0].begin("system.genesis", &canonical::of(&genesis));
-        replicas[0].begin("system.rules", &canonical::of(&rules));
-        let processes = replicas.iter().map(|replica| process(replica, &setup)).collect();
+        begin(&replicas[0], keyring, &setup);
+        let processes = replicas.iter().map(|replica| process_of(replica, &setup)).collect();
         let calls = (0..CALLS).map(clients::paused).collect();
         Self { world, replicas, processes, setup, calls, told: BTreeSet::new() }
     }
@@ -204,7 +210,7 @@ impl Simulation {
             self.replicas[at].forget();
             self.replicas[at].post(2);
         }
-        self.processes[at] = process(&self.replicas[at], &self.setup);
+        self.processes[at] = process_of(&self.replicas[at], &self.setup);
     }
 
     fn set_clock(&self, at: usize) {
@@ -329,17 +335,22 @@ fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {
 
 /// Seeds to run: one with `COUNTERSIGN_SEED`, else as many as `COUNTERSIGN_SCHEDULES` says.
 #[allow(clippy::disallowed_methods, reason = "a test's switches")]
-fn seeds() -> Vec<u64> {
+fn seeds(schedules: u64) -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("COUNTERSIGN_SEED") {
         return vec![seed];
     }
     let begin = u64::from_le_bytes(ledger::keyring::random32()[..8].try_into().unwrap());
-    (0..number("COUNTERSIGN_SCHEDULES").unwrap_or(400)).map(|n| begin.wrapping_add(n)).collect()
+    (0..number("COUNTERSIGN_SCHEDULES").unwrap_or(schedules))
+        .map(|n| begin.wrapping_add(n))
+        .collect()
 }
 
-#[test]
-fn p8_p9_p10_three_workers_on_a_bad_network() {
+/// Runs many schedules, and adds up what happened in them.
+fn all_schedules(
+    schedules: u64,
+    schedule: fn(u64, &Arc<Keyring>) -> BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
     let folder = tempfile::tempdir().unwrap();
     let keyring = Keyring::create(folder.path(), &ident("acme"), "log.example/acme").unwrap();
     let keyring = Arc::new(keyring);
@@ -347,7 +358,7 @@ fn p8_p9_p10_three_workers_on_a_bad_network() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for seed in seeds() {
+    for seed in seeds(schedules) {
         let one = std::panic::catch_unwind(|| schedule(seed, &keyring));
         let one = one.unwrap_or_else(|fault| {
             eprintln!("the schedule of COUNTERSIGN_SEED={seed} failed");
@@ -358,7 +369,14 @@ fn p8_p9_p10_three_workers_on_a_bad_network() {
         }
     }
     eprintln!("{counts:?}");
-    if seeds().len() > 1 {
+    counts
+}
+
+#[test]
+fn p8_p9_p10_three_workers_on_a_bad_network() {
+    let counts = all_schedules(400, schedule);
+    let schedules = seeds(400).len() as u64;
+    if schedules > 1 {
         let enough = |name: &str, least: u64| {
             assert!(counts.get(name).is_some_and(|count| *count >= least), "{name}: {counts:?}");
         };
@@ -366,7 +384,7 @@ fn p8_p9_p10_three_workers_on_a_bad_network() {
             enough(fault, 100);
         }
         let opened = counts.get("opened").copied().unwrap_or(0);
-        assert!(opened * 100 >= 95 * CALLS * seeds().len() as u64, "opened: {counts:?}");
+        assert!(opened * 100 >= 95 * CALLS * schedules, "opened: {counts:?}");
         for phase in ["completed", "failed", "denied", "expired", "lapsed"] {
             // Far below what is usual, so that chance alone never fails the test.
             enough(phase, 3);

@@ -147,7 +147,7 @@ impl Audit {
     /// checked.
     pub fn check_owner(&self, owner: &str) -> Result<(), Fault> {
         let owners = json::parse_kept(owner.as_bytes());
-        let owners = owners.as_ref().map(decision::owners).unwrap_or_default();
+        let owners = owners.as_ref().ok().and_then(decision::owners).unwrap_or_default();
         let mut reviewers = self.state.reviews.iter().map(|review| review.by.as_str());
         match reviewers.find(|by| owners.iter().any(|owner| owner == by)) {
             None => Ok(()),

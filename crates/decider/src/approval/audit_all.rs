@@ -5,12 +5,19 @@
 //! request was in force at some moment between the decision and the request.
 
 use super::{Approval, Audit, Event, Fault, Message, Phase};
-use crate::Decider as _;
+use crate::{
+    Decider as _,
+    decision::Decision,
+    rule::{KEY_ISSUE, POWER, RULES_APPLY, Rule},
+};
 use ledger::{
     canonical, disclosure,
     entry::{Kind, View},
+    event::is_reserved_tool,
     ident::Ident,
     json::Value,
+    log::merkle::leaf_hash,
+    system::policy::Activates,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +35,12 @@ enum Course {
 struct InForce {
     from: u64,
     digests: BTreeSet<String>,
+    /// Acts that people must approve, whatever their params are.
+    reviewed: Vec<&'static str>,
 }
+
+/// Acts of administrators that rules may have people approve (P17).
+const REVIEWED_ACTS: [&str; 2] = [RULES_APPLY, KEY_ISSUE];
 
 /// Audits all approvals of a log. Memory grows with the open approvals, and by a few hundred bytes for each
 /// finished one.
@@ -36,6 +48,8 @@ struct InForce {
 pub struct AuditAll {
     courses: BTreeMap<Ident, Course>,
     rules: Vec<InForce>,
+    /// Approvals that were redeemed for an act.
+    spent: BTreeSet<Ident>,
 }
 
 impl AuditAll {
@@ -50,12 +64,18 @@ impl AuditAll {
     ) -> Result<(), Fault> {
         match view.kind {
             Kind::Rules => {
+                self.act(RULES_APPLY, view, &mut read)?;
                 let rules = view.at(&["event", "rules"]).and_then(Value::as_array).unwrap_or(&[]);
                 let digest = |rule| disclosure::digest(&canonical::to_vec(rule));
-                self.rules
-                    .push(InForce { from: index, digests: rules.iter().map(digest).collect() });
+                let digests = rules.iter().map(digest).collect();
+                let read = |rule| serde_json::from_slice::<Rule>(&canonical::to_vec(rule)).ok();
+                let rules: Vec<Rule> = rules.iter().filter_map(read).collect();
+                let asks = |act: &&str| rules.iter().any(|rule| rule.matches.asks_whenever(act));
+                let reviewed = REVIEWED_ACTS.into_iter().filter(asks).collect();
+                self.rules.push(InForce { from: index, digests, reviewed });
                 Ok(())
             }
+            Kind::Access if gives_power(view) => self.act(KEY_ISSUE, view, &mut read),
             Kind::Approval => self.approval(index, entry, view, &mut read),
             _ => Ok(()),
         }
@@ -83,6 +103,37 @@ impl AuditAll {
         }
     }
 
+    /// If the rules in force ask people about it, an act must name an approval of such an act that was redeemed, and no
+    /// other act may name it.
+    fn act(
+        &mut self,
+        act: &str,
+        view: &View<'_>,
+        read: &mut impl FnMut(u64) -> Option<Vec<u8>>,
+    ) -> Result<(), Fault> {
+        let named = view.text(&["event", "by", "approval"]).and_then(|id| Ident::new(id).ok());
+        let demanded = self.rules.last().is_some_and(|rules| rules.reviewed.contains(&act));
+        let Some(id) = named else {
+            let missing =
+                Fault::Log("the rules in force ask people about it, and it names no approval");
+            return if demanded { Err(missing) } else { Ok(()) };
+        };
+        let (opening, phase) = match self.courses.get(&id) {
+            Some(Course::Open(audit)) => (audit.opening(), audit.state().phase),
+            Some(Course::Over { opening, phase, .. }) => (*opening, *phase),
+            None => return Err(Fault::Log("the approval that it names is not there")),
+        };
+        let redeemed = [Phase::Redeemed, Phase::Completed, Phase::Failed, Phase::Unknown];
+        let decision = read(opening).and_then(|entry| Decision::of_entry(opening, &entry).ok());
+        let of_act = decision.is_some_and(|decision| {
+            is_reserved_tool(&decision.call.tool) && decision.call.action == act
+        });
+        if !of_act || !redeemed.contains(&phase) || !self.spent.insert(id) {
+            return Err(Fault::Log("the approval that it names was not redeemed for it"));
+        }
+        Ok(())
+    }
+
     fn approval(
         &mut self,
         index: u64,
@@ -100,6 +151,9 @@ impl AuditAll {
             }
         };
         audit.follow(index, entry)?;
+        if let Some(activates) = &message.activates {
+            activation(&audit, activates, read)?;
+        }
         let id = audit.id().clone();
         let course = if Approval::is_terminal(audit.state()) {
             let (opening, messages) = (audit.opening(), audit.indexes());
@@ -134,6 +188,38 @@ impl AuditAll {
         }
         Audit::begin(opening, &decision)
     }
+}
+
+/// A redemption puts in force what the decision of its approval asked for, and only if it counts (P17).
+fn activation(
+    audit: &Audit,
+    activates: &Activates,
+    read: &mut impl FnMut(u64) -> Option<Vec<u8>>,
+) -> Result<(), Fault> {
+    let redeemed = audit.steps().last().is_some_and(|step| {
+        let redeems = |event: &Event| matches!(event, Event::Redeemed { .. });
+        step.phase == Phase::Redeemed && step.events.iter().any(redeems)
+    });
+    if !redeemed {
+        return Err(Fault::Log("it activates a bundle, and redeems nothing that counts"));
+    }
+    let decision = read(audit.opening()).unwrap_or_default();
+    let asked = View::parse(&decision).is_some_and(|view| {
+        view.is_ours()
+            && view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool)
+            && view.text(&["event", "data", "activates"]) == Some(&activates.digest)
+    });
+    let named = (activates.decision.index, activates.decision.leaf_hash);
+    if !asked || named != (audit.opening(), leaf_hash(&decision)) {
+        return Err(Fault::Log("it activates another bundle than people were asked about"));
+    }
+    Ok(())
+}
+
+/// True if the entry issues a key of power: it decides who decides.
+fn gives_power(view: &View<'_>) -> bool {
+    let roles = view.at(&["event", "roles"]).and_then(Value::as_array).unwrap_or(&[]);
+    roles.iter().filter_map(Value::as_str).any(|role| POWER.contains(&role))
 }
 
 /// Repeats the audit of messages that passed before.

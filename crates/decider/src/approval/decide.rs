@@ -97,6 +97,10 @@ fn request(state: &State, requested: &Requested, cancel: Option<&str>) -> Answer
         return refuse(Refusal::Malformed);
     }
     let mut events = vec![Event::Requested(Box::new(requested.clone()))];
+    if requested.rule.unreviewed && cancel.is_none() {
+        let execution_deadline = requested.requested_at.plus_seconds(requested.rule.execute_within);
+        events.push(Event::Granted { by: Vec::new(), execution_deadline });
+    }
     events.extend(cancel.map(|reason| Event::Cancelled {
         by: "countersign".to_owned(),
         reason: reason.to_owned(),

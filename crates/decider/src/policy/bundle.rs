@@ -58,6 +58,8 @@ pub struct Bundle {
     pub(super) lists: NamedLists,
     digest: String,
     parts: Vec<BundleFile>,
+    /// The time zones that clauses name.
+    zones: BTreeSet<String>,
     by_tool: HashMap<String, OfTool>,
     /// For tools that no clause names.
     other: Vec<usize>,
@@ -115,6 +117,7 @@ impl Bundle {
             lists: NamedLists::default(),
             digest: String::new(),
             parts: Vec::new(),
+            zones: BTreeSet::new(),
             by_tool: HashMap::new(),
             other: Vec::new(),
         };
@@ -248,6 +251,7 @@ impl Bundle {
         let by_tool = tools.iter().map(of_tool).collect();
         let other = filed(None, None);
         (self.by_tool, self.other) = (by_tool, other);
+        self.zones = self.named_zones();
     }
 
     /// Makes the manifest and its digest.
@@ -305,18 +309,24 @@ impl Bundle {
 
     /// What a verdict of this bundle may depend on at `now`: the local time of each zone that a clause names.
     pub fn facts(&self, now: Nanos, verified: bool) -> Facts {
-        let zones = self.zones().into_iter();
-        let local = zones.filter_map(|zone| Some((zone.to_owned(), local(now, zone)?)));
+        let zones = self.zones.iter();
+        let local = zones.filter_map(|zone| Some((zone.clone(), local(now, zone)?)));
         Facts { now, local: local.collect(), verified }
     }
 
+    /// True if these are the facts that a verdict of this bundle rests on, as far as they follow from each other: each
+    /// zone that a clause names, and times that are those of the clock at the recorded offset. The offset is believed.
+    pub fn accepts(&self, facts: &Facts) -> bool {
+        facts.local.keys().eq(&self.zones) && facts.local.values().all(|at| at.is_of(facts.now))
+    }
+
     /// The time zones that clauses name.
-    fn zones(&self) -> BTreeSet<&str> {
+    fn named_zones(&self) -> BTreeSet<String> {
         let mut zones = BTreeSet::new();
         for when in self.clauses.iter().filter_map(|clause| clause.when.as_ref()) {
             when.walk(&mut |part| {
                 if let Condition::Hours(hours) = part {
-                    zones.insert(hours.zone.as_str());
+                    zones.insert(hours.zone.clone());
                 }
             });
         }

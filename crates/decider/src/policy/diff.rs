@@ -102,7 +102,12 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
     changes
 }
 
-/// A clause in short: `allow transfer, payout of payments`.
+/// Every clause of a bundle that replaces nothing, in words.
+pub fn all_new(bundle: &Bundle) -> Vec<String> {
+    bundle.clauses.iter().map(|clause| format!("{}: new: {}", clause.name, told(clause))).collect()
+}
+
+/// A clause in short: `allow transfer, payout of payments by bot, if amount: …`.
 fn told(clause: &Clause) -> String {
     let tool = clause.tool.as_deref().unwrap_or("every tool");
     let actions =
@@ -114,7 +119,9 @@ fn told(clause: &Clause) -> String {
         Then::ApprovalNeeded => "ask people for",
         Then::Deny => "deny",
     };
-    let when = if clause.when.is_some() { ", on conditions" } else { "" };
+    let when: Vec<String> =
+        clause.shown.iter().map(|(name, condition)| format!("{name}: {condition}")).collect();
+    let when = if when.is_empty() { String::new() } else { format!(", if {}", when.join("; ")) };
     let shadow =
         if clause.has_shadow() { format!(" ({})", clause.enforcement) } else { String::new() };
     format!("{then} {actions} of {tool} by {agents}{when}{shadow}")

@@ -34,6 +34,24 @@ pub struct Local {
     pub offset: i32,
 }
 
+impl Local {
+    /// True if this is the local time of `now` at its own offset. So it depends on no list of time zones.
+    pub fn is_of(&self, now: Nanos) -> bool {
+        let seconds = i64::try_from(now.0 / 1_000_000_000).ok();
+        let offset = chrono::FixedOffset::east_opt(self.offset);
+        let found = offset.zip(seconds).and_then(|(offset, seconds)| {
+            let at = DateTime::from_timestamp(seconds, 0)?.with_timezone(&offset);
+            Some(Self {
+                date: at.format("%Y-%m-%d").to_string(),
+                weekday: u8::try_from(at.weekday().num_days_from_monday()).ok()?,
+                minute: u16::try_from(at.hour() * 60 + at.minute()).ok()?,
+                offset: self.offset,
+            })
+        });
+        found.as_ref() == Some(self)
+    }
+}
+
 /// The local time of `now` in a zone of the IANA database (`Europe/Berlin`). `None` for an unknown zone, or a time
 /// beyond the calendar.
 pub fn local(now: Nanos, zone: &str) -> Option<Local> {

@@ -24,6 +24,8 @@ const MEMBERS: [&str; 12] = [
 ];
 /// What comes with a later release: a member that is passed over would count as judged.
 const LATER: [&str; 1] = ["parent"];
+/// Most owners that a question names beside those of `agents.yaml`.
+const OWNERS_NAMED_MAX: usize = 64;
 /// Most bytes of `source`; that of other texts is in [`request`].
 const SOURCE_BYTES_MAX: usize = 512;
 
@@ -81,6 +83,10 @@ impl<'a> Inquiry<'a> {
                     "payload is an object without params and nonce: those stand beside it".into()
                 );
             }
+        }
+        let owner = body.get("payload").and_then(|payload| payload.get("owner"));
+        if owner.is_some_and(|owner| owner.as_array().map_or(0, <[_]>::len) > OWNERS_NAMED_MAX) {
+            return Err(format!("payload.owner names at most {OWNERS_NAMED_MAX} people"));
         }
         let source = body.get("source").and_then(Value::as_str);
         let source = source.filter(|source| (1..=SOURCE_BYTES_MAX).contains(&source.len()));

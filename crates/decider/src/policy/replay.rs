@@ -45,6 +45,10 @@ pub fn replay(
     let form = |what: &str| Differs::Form(what.to_owned());
     let recorded = Ruling::of_entry(view, payload);
     let recorded = recorded.ok_or_else(|| form("not a decision of ours"))?;
+    // Without all of it, what is absent may have been there.
+    if view.payload().count() != payload.len() {
+        return Err(Differs::Payload("payload, or a part of it,"));
+    }
     let value = |name: &'static str| {
         let bytes = payload.get(name).ok_or(Differs::Payload(name))?;
         json::parse_kept(bytes).map_err(|_| Differs::Payload(name))
@@ -64,27 +68,32 @@ pub fn replay(
     let again = match bundle {
         None => Ruling::denial(super::NO_POLICY),
         Some((bundle, version)) => {
-            // Facts that follow from the clock are computed again: the clock alone is believed.
-            if bundle.facts(facts.now, facts.verified) != facts {
-                return Err(form(
-                    "its local times are not those that time zones give for its clock",
-                ));
+            if !bundle.accepts(&facts) {
+                return Err(form("its local times are not those of its clock"));
             }
             Ruling::of(bundle, version, &request, &facts)
         }
     };
-    // What was erased is not compared.
-    let complete = view.payload().count() == payload.len();
-    let mut comparable = again.clone();
-    for (name, forget) in FORGETTABLE {
-        if !complete && !payload.contains_key(*name) {
-            forget(&mut comparable);
-        }
-    }
-    if recorded == comparable {
+    if recorded == again {
         return Ok(again);
     }
     Err(Differs::Verdict { recorded: in_words(&recorded), again: in_words(&again) })
+}
+
+/// What a bundle would say of a recorded call, whoever judged it then. Facts that follow from the clock are taken from
+/// the recorded one. `None` if the call is not disclosed, or can't be a question.
+pub fn simulate(view: &View<'_>, payload: &Fields, bundle: &Bundle) -> Option<Ruling> {
+    let params = json::parse_kept(payload.get("params")?).ok()?;
+    let recorded = payload.get("/data/facts");
+    let recorded = recorded.and_then(|facts| serde_json::from_slice::<Facts>(facts).ok());
+    let now = match &recorded {
+        Some(facts) => facts.now,
+        None => view.text(&["event", "time"]).and_then(Nanos::parse)?,
+    };
+    let facts = bundle.facts(now, recorded.is_some_and(|facts| facts.verified));
+    let request = body(view, payload, params);
+    let request = Request::read(&request).ok()?;
+    Some(Ruling::of(bundle, 0, &request, &facts))
 }
 
 /// What each clause of the bundle said of a recorded call. `None` if the call or its facts are not disclosed.
@@ -99,16 +108,6 @@ pub fn explained<'b>(
     let request = Request::read(&request).ok()?;
     Some(bundle.explain(&request, &facts))
 }
-
-type Forget = fn(&mut Ruling);
-
-/// Parts of a ruling that are payload.
-const FORGETTABLE: &[(&str, Forget)] = &[
-    ("/data/reason/message", |ruling| ruling.message = None),
-    ("/data/reason/clauses", |ruling| ruling.clauses.clear()),
-    ("/data/reason/at", |ruling| ruling.error = None),
-    ("/data/obligations", |ruling| ruling.obligations.clear()),
-];
 
 fn check_digest(view: &View<'_>, nonce: &str, request: &Request<'_>) -> Result<(), Differs> {
     let tenant = view.text(&["tenant"]).and_then(|tenant| Ident::new(tenant).ok());

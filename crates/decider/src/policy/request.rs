@@ -47,10 +47,9 @@ impl<'a> Request<'a> {
         let agent = object(body, "agent", &["id", "run", "session", "chain", "token"])?;
         let tool = object(body, "tool", &["name", "action", "schema"])?;
         let known = ["purpose", "environment", "region", "classes", "third_parties"];
-        let context = if body.get("context").is_some() {
-            object(body, "context", &known)?
-        } else {
-            &Value::Null
+        let context = match body.get("context") {
+            None | Some(Value::Null) => &Value::Null,
+            Some(_) => object(body, "context", &known)?,
         };
         Ok(Self {
             agent: must(agent, "agent.id", "id")?,

@@ -245,7 +245,7 @@ fn payload<'v>(inquiry: &'v Inquiry<'_>, owners: &'v [&str]) -> Value<'v> {
         _ => Vec::new(),
     };
     let named = sent.and_then(|sent| sent.get("owner"));
-    let named = named.map(crate::decision::owners).unwrap_or_default();
+    let named = named.and_then(crate::decision::owners).unwrap_or_default();
     let mut all: Vec<String> =
         owners.iter().map(|owner| (*owner).to_owned()).chain(named).collect();
     all.sort();

@@ -6,7 +6,7 @@ use super::{
     VALUE_DEPTH_MAX,
 };
 use crate::quorum::QuorumError;
-use ledger::json;
+use ledger::{event::is_reserved_tool, json};
 use serde_json::Value;
 
 /// Why a rule can't be used. The text says what to change.
@@ -34,6 +34,11 @@ pub enum RuleError {
     /// A text is empty, too long, or has control characters.
     #[error("`{0}`: each text must have 1 to {TEXT_BYTES_MAX} bytes and no control characters")]
     Text(&'static str),
+    /// Only changes of policies may go without review.
+    #[error(
+        "`unreviewed` needs a match on our own tool alone: [rule.match] tool = \"countersign\""
+    )]
+    Unreviewed,
     /// A text is not a JSON Pointer.
     #[error("`{0}` is not a JSON Pointer (RFC 6901): write it like `/payee/iban`")]
     Pointer(String),
@@ -71,6 +76,11 @@ impl Rule {
         texts("channels", &self.channels)?;
         texts("escalate", &self.escalate)?;
         self.matches.check()?;
+        let ours = |tool: &String| is_reserved_tool(tool);
+        if self.unreviewed && (self.matches.tool.is_empty() || !self.matches.tool.iter().all(ours))
+        {
+            return Err(RuleError::Unreviewed);
+        }
         let size = serde_json::to_vec(self).map_or(usize::MAX, |text| text.len());
         if size > RULE_BYTES_MAX { Err(RuleError::Size(size)) } else { Ok(()) }
     }
@@ -79,6 +89,7 @@ impl Rule {
 impl Match {
     fn check(&self) -> Result<(), RuleError> {
         texts("match.tool", &self.tool)?;
+        texts("match.clause", &self.clause)?;
         texts("match.action", &self.action)?;
         texts("match.labels", self.labels.keys())?;
         texts("match.labels", self.labels.values())?;

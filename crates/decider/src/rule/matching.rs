@@ -3,7 +3,7 @@
 use super::{Amount, Match, Rule};
 use ledger::{
     canonical,
-    event::is_reserved_tool,
+    event::{RESERVED_TOOL, is_reserved_tool},
     json::{self, Value},
 };
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct Visible<'a> {
     pub tool: &'a str,
     /// `data.tool.action`
     pub action: &'a str,
+    /// The clause of our policies that asked for approval. `None` for what a gateway decided.
+    pub clause: Option<&'a str>,
     /// `data.labels`: plain members. Amounts are never read from here.
     pub labels: &'a BTreeMap<String, String>,
     /// The frozen params, as the strict reader gave them.
@@ -40,6 +42,14 @@ impl Match {
         *self == Self::default()
     }
 
+    /// True if it is for every call of our own tool with this action, whatever the params are.
+    pub(crate) fn asks_whenever(&self, action: &str) -> bool {
+        let anything =
+            Self { tool: self.tool.clone(), action: self.action.clone(), ..Self::default() };
+        let actions = self.action.is_empty() || self.action.iter().any(|listed| listed == action);
+        *self == anything && actions && self.tool.iter().any(|tool| tool == RESERVED_TOOL)
+    }
+
     fn check_call(&self, facts: &Visible<'_>) -> Result<(), &'static str> {
         // What changes the rules of the game is never asked by accident.
         if is_reserved_tool(facts.tool) && self.tool.is_empty() {
@@ -50,6 +60,9 @@ impl Match {
         let holds = |condition: bool, otherwise| if condition { Ok(()) } else { Err(otherwise) };
         holds(listed(&self.tool, facts.tool), "the tool is not listed")?;
         holds(listed(&self.action, facts.action), "the action is not listed")?;
+        let clause =
+            self.clause.is_empty() || facts.clause.is_some_and(|c| listed(&self.clause, c));
+        holds(clause, "the clause is not listed")?;
         let mut labels = self.labels.iter();
         let label = |(name, value)| facts.labels.get(name) == Some(value);
         holds(labels.all(label), "a label is absent or has another value")?;

@@ -19,7 +19,13 @@ fn check(matches: &str, params: &str, expected: Result<(), &str>) {
     assert_eq!(rule.check(), Ok(()), "{matches}");
     let params = json::parse(params.as_bytes()).unwrap();
     let labels = BTreeMap::from([("team".to_owned(), "ops".to_owned())]);
-    let facts = Visible { tool: "bank", action: "transfer", labels: &labels, params: &params };
+    let facts = Visible {
+        tool: "bank",
+        action: "transfer",
+        clause: None,
+        labels: &labels,
+        params: &params,
+    };
     assert_eq!(rule.matches(&facts), expected, "{matches}");
     assert_eq!(first_match(std::slice::from_ref(&rule), &facts), expected.ok().map(|()| &rule));
 }
@@ -91,7 +97,7 @@ fn the_first_match_wins() {
     ];
     let (labels, params) = (BTreeMap::new(), json::Value::Null);
     let name = |rules: &[Rule], tool| {
-        let facts = Visible { tool, action: "a", labels: &labels, params: &params };
+        let facts = Visible { tool, action: "a", clause: None, labels: &labels, params: &params };
         first_match(rules, &facts).map(|rule| rule.name.clone())
     };
     assert_eq!(name(&rules, "bank").as_deref(), Some("bank"));

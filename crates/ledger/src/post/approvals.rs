@@ -22,7 +22,7 @@ impl Log {
         let activation = match policies::activates(&message.body) {
             None => None,
             Some(Err(())) => return Ok(None),
-            Some(Ok(activates)) => match self.activation(changes, id, activates)? {
+            Some(Ok(activates)) => match self.activation(changes, (id, origin.time), activates)? {
                 Some(activation) => Some(activation),
                 // One message: neither is redeemed what can't be activated, nor the reverse.
                 None => return Ok(None),

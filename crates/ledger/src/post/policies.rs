@@ -14,6 +14,7 @@ use crate::{
         BODY_BYTES_MAX,
         policy::{Activates, Activation, BundleForm, PART_BYTES_MAX, PolicyBody, bundle_digest},
     },
+    time::Nanos,
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::json;
@@ -106,14 +107,15 @@ impl Log {
     pub(super) fn activation(
         &self,
         changes: &Changes<'_>,
-        id: &Ident,
+        (id, at): (&Ident, Nanos),
         activates: Activates,
     ) -> Result<Option<Activation>, store::Error> {
-        let Activates { bundle, decision, digest, replaces } = activates;
+        let Activates { bundle, decision, digest, before, replaces } = activates;
         let in_force = self.position.policies.in_force.as_ref();
         if replaces.as_ref() != in_force.map(|bundle| &bundle.digest)
             || bundle >= self.position.size
             || decision.index >= self.position.size
+            || at >= before
         {
             return Ok(None);
         }

@@ -112,7 +112,7 @@ fn check(name: &str) {
 fn p6_golden_journals_give_the_golden_logs() {
     for name in [
         "decision", "derived", "event", "rejected", "sequence", "repeated", "system", "epoch",
-        "clock", "holes", "signer",
+        "clock", "holes", "signer", "policy",
     ] {
         check(&format!("{name}.json"));
     }

@@ -57,7 +57,7 @@ impl<'a> Rests<'a> {
         data.get("call")?.get("digest")?;
         let is_reserved = event::is_reserved_tool(tool);
         let by_us = producer.is_some_and(|producer| producer.as_str() == RESERVED_TOOL);
-        let fits = is_reserved == by_us && by_us == text("activates").is_some();
+        let fits = is_reserved == by_us && (by_us || text("activates").is_none());
         let at = Nanos::parse(plain.get("time")?.as_str()?)?;
         let of_no_bundle = is_reserved || is_contended(data);
         fits.then_some(Self { bundle: text("bundle"), at, of_no_bundle })
@@ -140,7 +140,8 @@ fn is_contended(data: &Value<'_>) -> bool {
 /// `data`.
 pub fn stands(data: &Value<'_>, in_force: Option<&BundleInForce>) -> bool {
     let bundle = data.get("bundle").and_then(Value::as_str);
-    data.get("activates").is_some()
+    let tool = data.get("tool").and_then(|tool| tool.get("name")).and_then(Value::as_str);
+    tool.is_some_and(event::is_reserved_tool)
         || is_contended(data)
         || bundle == in_force.map(|bundle| bundle.digest.as_str())
 }

@@ -1,7 +1,7 @@
 //! `system.policy`: parts of policies, and bundles of them (`proto/formats/policy.md`).
 
 use super::{By, LeafAt, Reason};
-use crate::{canonical, ident::Ident};
+use crate::{canonical, ident::Ident, time::Nanos};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -72,6 +72,8 @@ pub struct Activates {
     pub decision: LeafAt,
     /// Digest of the bundle.
     pub digest: String,
+    /// From this time on, the redemption is void: the end of the token, or of the grant.
+    pub before: Nanos,
     /// Digest of the bundle that is in force before. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,

@@ -3,16 +3,19 @@
 use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
 use crate::{
     entry::{Kind, View},
+    event::is_reserved_tool,
+    json::Value,
     log::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::{self, Policies, event_key},
+    post::{self, LATE_SECONDS_MAX, Policies, event_key},
     system::Genesis,
-    system::policy::{Activates, Activation},
+    system::policy::{Activates, Activation, PartAt, manifest_digest},
+    time::Nanos,
 };
 use data_encoding::BASE64;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A whole log that verifies.
 #[derive(Debug)]
@@ -40,8 +43,18 @@ struct Told {
     events: HashSet<[u8; 16]>,
     /// The policies in force so far.
     policies: Policies,
+    /// Digest and length of each part of policies.
+    parts: HashMap<u64, (String, u64)>,
     /// The last approval entry, and what it put in force.
     activates: Option<(u64, Redeeming)>,
+}
+
+/// What a bundle's entry says of its parts.
+#[derive(serde::Deserialize)]
+struct Bundle {
+    digest: String,
+    language: i64,
+    parts: Vec<PartAt>,
 }
 
 /// What an approval's message put in force.
@@ -62,6 +75,11 @@ impl Told {
         }
         if tenant != self.tenant {
             return Err("it is of another tenant than the genesis");
+        }
+        if self.activates.is_some() && view.kind != Kind::Policy {
+            return Err(
+                "the approval's message before it activates a bundle, and no activation follows",
+            );
         }
         match view.kind {
             Kind::Key => self.keys.key(view),
@@ -99,11 +117,46 @@ impl Told {
                 return Err("it is not what the approval's redemption puts in force here");
             }
         }
+        if view.text(&["event", "op"]) == Some("part") {
+            let bytes = view.at(&["event", "bytes"]).and_then(Value::as_u64).unwrap_or_default();
+            let sha256 = view.text(&["event", "sha256"]).unwrap_or_default().to_owned();
+            self.parts.insert(index, (sha256, bytes));
+        }
+        if view.text(&["event", "op"]) == Some("bundle") {
+            self.bundle(view)?;
+        }
         if self.policies.note(index, view) { Ok(()) } else { Err("not a policy entry") }
+    }
+
+    /// The digest of a bundle names its parts, and each part is the entry that it names.
+    fn bundle(&self, view: &View<'_>) -> Result<(), &'static str> {
+        let bundle: Bundle = view.event_as().ok_or("not a bundle")?;
+        let fits = |part: &PartAt| {
+            self.parts
+                .get(&part.index)
+                .is_some_and(|(sha256, bytes)| (sha256, *bytes) == (&part.sha256, part.bytes))
+        };
+        let named = bundle.parts.iter();
+        let named = named.map(|part| (part.path.as_str(), part.sha256.as_str(), part.bytes));
+        if bundle.digest != manifest_digest(bundle.language, named)
+            || !bundle.parts.iter().all(fits)
+        {
+            return Err("the bundle's digest is not that of its parts, or a part is another entry");
+        }
+        Ok(())
     }
 
     /// A decision of ours names the bundle that is in force at its place, or none is (P14).
     fn rests_on_what_is_in_force(&self, view: &View<'_>) -> Result<(), &'static str> {
+        if view.is_ours() {
+            let at = view.text(&["event", "time"]).and_then(Nanos::parse).unwrap_or_default();
+            let apart = at.0.abs_diff(view.origin.time.0);
+            if apart > Nanos::default().plus_seconds(LATE_SECONDS_MAX).0 {
+                return Err("it was decided more than 60 s before or after the journal took it");
+            }
+        } else if view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool) {
+            return Err("a producer's event names a tool of ours");
+        }
         let data = view.at(&["event", "data"]).filter(|_| view.is_ours());
         if data.is_some_and(|data| !post::stands(data, self.policies.in_force.as_ref())) {
             return Err("it was decided by another bundle than the one in force at its place");

@@ -18,7 +18,7 @@ const ROUND: u32 = 1000;
 
 const AGENTS: &str = "language: 1\nagents:\n  - {id: bot, groups: [bots], owners: [p-ana]}\n  - {id: other, owners: [p-ana]}\n";
 /// Tools over which clauses are spread.
-const TOOLS: usize = 10;
+pub const TOOLS: usize = 10;
 const CALL: &str = r#"{"agent": {"id": "bot"}, "tool": {"name": "tool-0", "action": "transfer"},
  "params": {"amount": 125000, "currency": "EUR", "reference": "INV-004711", "url": "https://api.example.eu/v1/transfers"}}"#;
 
@@ -53,18 +53,23 @@ pub fn run(report: &mut Report, time: Duration) -> Result<(), Failed> {
     Ok(())
 }
 
-fn bundle(tools: usize) -> Result<Bundle, String> {
+/// The files of the bundle, by path.
+pub fn files(tools: usize) -> [(&'static str, String); 3] {
     let tool = |n: usize| {
         format!("  - {{name: tool-{n}, actions: [{{name: transfer, effect: write}}]}}\n")
     };
     let listed =
         format!("language: 1\ntools:\n{}", (0..tools).map(tool).collect::<Vec<_>>().concat());
-    let policy = policy(tools);
-    let sources = [
-        Source { path: "agents.yaml", bytes: AGENTS.as_bytes() },
-        Source { path: "tools.yaml", bytes: listed.as_bytes() },
-        Source { path: "policies/bench.yaml", bytes: policy.as_bytes() },
-    ];
+    [
+        ("agents.yaml", AGENTS.to_owned()),
+        ("tools.yaml", listed),
+        ("policies/bench.yaml", policy(tools)),
+    ]
+}
+
+fn bundle(tools: usize) -> Result<Bundle, String> {
+    let files = files(tools);
+    let sources = files.each_ref().map(|(path, text)| Source { path, bytes: text.as_bytes() });
     Bundle::read(&sources).map_err(|mistakes| format!("{mistakes:?}"))
 }
 

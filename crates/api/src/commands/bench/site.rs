@@ -124,6 +124,23 @@ impl Site {
         ours(&[&apply[..], &["--server", &at.0, "--api-key-file", &at.1]].concat()).map(|_| ())
     }
 
+    /// `countersign policy propose`, with the author's key; waits until they are in force.
+    pub fn put_policies_in_force(&self, folder: &Path) -> Result<(), Failed> {
+        let (at, author) = (self.remote().0, self.dir.join("author.key"));
+        let (author, folder) = (author.to_string_lossy(), folder.to_string_lossy());
+        let propose = [
+            "policy",
+            "propose",
+            "--tenant",
+            "bench",
+            "--comment",
+            "The bench's policies.",
+            "--wait",
+        ];
+        ours(&[&propose[..], &["--server", &at, "--api-key-file", &author, &folder]].concat())
+            .map(|_| ())
+    }
+
     /// Base URL, and the admin's key file.
     fn remote(&self) -> (String, String) {
         let key = self.dir.join("admin.key").to_string_lossy().into_owned();

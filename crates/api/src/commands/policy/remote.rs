@@ -4,13 +4,10 @@ use super::{Failed, Files};
 use crate::{
     cli::PoliciesOf,
     client::Client,
-    commands::{EXIT_FAILED, who},
+    commands::{EXIT_FAILED, approved, who},
     terminal::{bad, dim, good, harmless, say, say_json, strong},
 };
 use serde_json::{Value, json};
-
-/// Seconds that one request waits for news of an approval.
-const WAIT_SECONDS: u64 = 30;
 
 pub(super) fn propose(
     of: &PoliciesOf,
@@ -65,30 +62,13 @@ fn tell(client: &Client, of: &PoliciesOf, answer: &Value, wait: bool) -> Result<
 /// Waits until the version is in force, or nobody can approve it any more.
 fn until_in_force(client: &Client, of: &PoliciesOf, answer: &Value) -> Result<(), Failed> {
     let id = answer["approval"]["id"].as_str().unwrap_or_default();
-    let tenant = &of.tenant;
-    let mut after = 0;
-    loop {
-        let path = format!("/v1/tenants/{tenant}/approvals/{id}?wait={WAIT_SECONDS}&after={after}");
-        let approval = client.get_json(&path)?;
-        after = approval["version"].as_u64().unwrap_or_default();
-        let state = approval["state"].as_str().unwrap_or_default();
-        if state == "completed" {
-            if of.json {
-                say_json(answer);
-            } else {
-                say(&good(&format!("version {} is in force", answer["version"])));
-            }
-            return Ok(());
-        }
-        if approval["over"] == json!(true) {
-            let why = approval["end_reason"].as_str().map(|why| format!(" ({why})"));
-            let text = format!(
-                "it did not take effect: the approval is {state}{}",
-                why.unwrap_or_default()
-            );
-            return Err(Failed::new(EXIT_FAILED, harmless(&text)));
-        }
+    approved::until(client, (&of.tenant, id), "completed")?;
+    if of.json {
+        say_json(answer);
+    } else {
+        say(&good(&format!("version {} is in force", answer["version"])));
     }
+    Ok(())
 }
 
 pub(super) fn status(of: &PoliciesOf) -> Result<(), Failed> {

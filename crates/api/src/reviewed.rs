@@ -1,0 +1,97 @@
+//! Acts of administrators that people approve first, where the rules in force say so (P17): applying rules, issuing keys
+//! that decide who decides.
+
+use crate::{
+    auth::Caller,
+    problem::{Code, Problem},
+};
+use approvals::{
+    deciding::{NotSpent, Question},
+    worker::Worker,
+};
+use ledger::{ident::Ident, system::By};
+use serde::Serialize;
+use serde_json::Value;
+
+/// An act that waits for people.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Waiting {
+    /// `approval_needed`
+    status: &'static str,
+    /// `{id, url, state}`: once it is granted, repeat the same request with its id as `approval`.
+    #[schema(value_type = Object)]
+    approval: Value,
+}
+
+/// Whether an act may be done now.
+pub enum Permit {
+    /// By whom, as the entry says it, and the approval that was redeemed for it.
+    Now(By, Option<Ident>),
+    /// People are asked first.
+    Waits(Waiting),
+}
+
+/// Asks people about an act, or redeems the approval that they gave. `params` must be the same both times.
+pub async fn permit(
+    worker: Option<&Worker>,
+    caller: &Caller,
+    (action, params, comment): (&str, &Value, Option<String>),
+    approval: Option<&Ident>,
+) -> Result<Permit, Problem> {
+    let Some(worker) = worker else { return Ok(Permit::Now(caller.by(), None)) };
+    if let Some(id) = approval {
+        return spend(worker, caller, (action, params), id).await;
+    }
+    if !worker.clerk.demands_review(action, params)? {
+        return Ok(Permit::Now(caller.by(), None));
+    }
+    let owners: Vec<Ident> = caller.key.person.iter().cloned().collect();
+    if owners.is_empty() {
+        let detail = "The rules in force ask people about this first, and nobody approves their own wish: use an admin key \
+                      that names its person (`countersign key add --role admin --person ID`).";
+        return Err(Problem::new(Code::RoleMissing, detail));
+    }
+    let question = Question { action, params, owners: &owners, comment: comment.as_deref() };
+    let approval = worker.clerk.ask(question, None).await?;
+    let approval = approval.map_err(|why| Problem::new(Code::NotOpened, why.advice()))?;
+    let url = format!("{}/approvals/{}", worker.cards().public_url(), approval.id);
+    let state = approval.state.phase;
+    let approval = serde_json::json!({"id": approval.id, "url": url, "state": state});
+    Ok(Permit::Waits(Waiting { status: "approval_needed", approval }))
+}
+
+async fn spend(
+    worker: &Worker,
+    caller: &Caller,
+    act: (&str, &Value),
+    id: &Ident,
+) -> Result<Permit, Problem> {
+    match worker.clerk.spend(id, act).await? {
+        Ok(()) => {
+            let By::Key { key, person, .. } = caller.by() else { return Err(Problem::not_found()) };
+            let by = By::Key { key, person, approval: Some(id.clone()) };
+            Ok(Permit::Now(by, Some(id.clone())))
+        }
+        Err(NotSpent::Unknown) => Err(Problem::not_found()),
+        Err(NotSpent::OtherCall) => Err(Problem::new(
+            Code::Conflict,
+            "People approved something else: this request has other content. Ask again, without `approval`.",
+        )),
+        Err(NotSpent::Phase(phase)) => {
+            let phase = serde_json::to_value(phase).unwrap_or_default();
+            let phase = phase.as_str().unwrap_or_default();
+            Err(Problem::new(
+                Code::NotNow,
+                format!("The approval is `{phase}`: it must be `granted`, and counts once."),
+            ))
+        }
+    }
+}
+
+/// Reports an act that people approved.
+pub async fn done(worker: Option<&Worker>, approval: Option<&Ident>) {
+    let (Some(worker), Some(id)) = (worker, approval) else { return };
+    if let Err(error) = worker.clerk.done(id).await {
+        tracing::warn!(approval = %id, %error, "an approved act is done, and not reported");
+    }
+}
