@@ -478,8 +478,10 @@ def check_decisions():
     expect(len(batch) == len(results["results"]), "decision-batch-answer.json: not a result for each question")
     for name in ("id", "source", "agent", "tool", "params", "nonce"):
         fits("decision-question", {n: v for n, v in asked.items() if n != name}, f"a question without {name}", fit=False)
-    for wrong in ({"amount": 1}, {"parent": {}}, {"agent": asked["agent"] | {"token": "x"}}, {"tool": {"name": "Countersign", "action": "x"}}, {"payload": {"nonce": "x"}}, {"context": None}):
+    for wrong in ({"amount": 1}, {"parent": {}}, {"agent": asked["agent"] | {"token": "x"}}, {"tool": {"name": "Countersign", "action": "x"}}, {"payload": {"nonce": "x"}}, {"context": {"place": "x"}}, {"payload": {"owner": ["p-ana"] * 65}}):
         fits("decision-question", asked | wrong, f"a question with {wrong}", fit=False)
+    fits("decision-question", [], "no question", fit=False)
+    fits("decision-question", asked | {"context": None, "labels": None, "payload": {"owner": ["p-ana"] * 64}}, "a question with null")
     for wrong in ({"enforced": False}, {"enforced": None}, {"verdict": "deny"}, {"verdict": "approval_needed"}, {"mode": "shadow"}):
         fits("decision-answer", told | wrong, f"an answer with {wrong}", fit=False)
 

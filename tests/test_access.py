@@ -15,7 +15,7 @@ from support.client import ONE
 
 ROLES = ["publisher", "enforcer", "reviewer", "author", "exporter", "auditor", "discloser", "admin"]
 READERS = {"exporter", "auditor", "discloser", "admin"}
-POLICY_READERS = {"author", "auditor", "discloser", "admin"}
+POLICY_READERS = {"author", "reviewer", "auditor", "discloser", "admin"}
 ANY = set(ROLES)
 T = "/v1/tenants/acme"
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import Server
 from support.asking import Asking, bounded, count, everything
-from support.deciding import Deciding
+from support.deciding import Deciding, question
 
 THREADS = 8
 ACTIVATIONS = 6
@@ -73,3 +75,33 @@ def test_p14_the_counting_can_fail(desk: Deciding, tmp_path: Path, rng: random.R
     # Any byte of the log counts: a verdict that was turned around gives another root.
     path.write_bytes(whole.replace(b'"verdict":"allow"', b'"verdict":"nopes"', 1))
     assert any("root" in what for what in count(folder, told)["wrong"])
+
+
+def test_p11_p14_what_a_void_holds_can_be_erased(desk: Deciding, tmp_path: Path, rng: random.Random) -> None:
+    """A verdict that did not stand holds the call as well: its payload is disclosed as any other, can be erased, and leaves a sound
+    database. Its key is the one of the verdict that stands."""
+    with Asking(desk.server, desk.gateway.key, THREADS, rng, repeats=0) as asking:
+        voids: list[tuple[int, dict[str, Any]]] = []
+        for nth in range(40):
+            desk.activate(bounded(tmp_path / f"{nth}", 100_000 - nth))
+            voids = [(index, json.loads(leaf)["event"]) for index, leaf in desk.server.admin.feed(kind="void")]
+            if voids:
+                break
+            asking.wait_for_more(10)
+        told = asking.finish()
+    assert voids, "no activation came between judging and posting"
+    index, void = voids[0]
+    assert set(void) == {"id", "source", "reason"} and void["reason"] == "bundle"
+    stands = [answer for answer in told if answer["id"] == void["id"]]
+    assert len(stands) == 1 and stands[0]["index"] > index
+    discloser = desk.server.as_("discloser")
+    [(_, name, whole)] = map(json.loads, discloser.disclosures(index).splitlines())
+    assert name == "event" and whole["data"]["payload"]["params"]["amount"] == stands[0]["amount"]
+    assert desk.server.admin.erase(index)["status"] == "complete"
+    assert discloser.get(f"/entries/{index}/disclosures").text == ""
+    assert desk.ask(question()).json()["verdict"] == "allow"
+    counted = count(desk.export(tmp_path / "export"), told)
+    assert counted["wrong"] == [] and counted["voids"] >= 1
+    desk.server.restart(kill=True)
+    desk.server.stop()
+    desk.server.fsck("--replay").ok()

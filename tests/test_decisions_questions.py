@@ -59,7 +59,7 @@ def nested(depth: int) -> Any:
 #: What is wrong, and the word that the answer must have.
 WRONG: list[tuple[dict[str, Any], str]] = [
     *[({name: ABSENT}, name) for name in ("id", "source", "nonce", "agent", "tool", "params")],
-    *[({name: None}, name) for name in ("id", "source", "nonce", "agent", "tool", "payload", "context")],
+    *[({name: None}, name) for name in ("id", "source", "nonce", "agent", "tool", "payload")],
     *[({name: value}, name) for name in ("id", "source", "nonce") for value in (5, True, [], {}, "", ["x"])],
     *[({name: value}, name) for name in ("agent", "tool") for value in (5, "x", [], {}, [{}])],
     *[({name: value}, name) for name in ("context", "labels", "payload") for value in (5, "x", [], True)],
@@ -204,7 +204,7 @@ def test_p13_a_batch_of_many_large_questions_is_answered_or_refused_whole(desk: 
     assert desk.ask([large() for _ in range(60)]).status_code == 413 and desk.server.admin.size() == size
 
 
-def test_a_compressed_question_is_the_same(desk: Deciding) -> None:
+def test_p16_a_compressed_question_is_the_same(desk: Deciding) -> None:
     """Content-Encoding: gzip, and nothing else."""
     asked = json.dumps(question()).encode()
     told = post(desk, gzip.compress(asked), **{"Content-Encoding": "gzip"})
@@ -215,7 +215,7 @@ def test_a_compressed_question_is_the_same(desk: Deciding) -> None:
     assert post(desk, asked, **{"Content-Encoding": "br"}).status_code == 415
 
 
-def test_what_may_be_left_out_or_null_is_no_fault(desk: Deciding) -> None:
+def test_p16_what_may_be_left_out_or_null_is_no_fault(desk: Deciding) -> None:
     """The other side: each of these is decided."""
     for over in (
         {"labels": None}, {"cost": None}, {"sequence": None}, {"traceparent": None}, agent(), {"agent": {"id": "payments-bot"}},

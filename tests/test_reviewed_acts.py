@@ -10,7 +10,7 @@ import httpx
 import pytest
 from support import Server, cli
 from support.client import Client, Key
-from support.deciding import PAYMENTS, PEOPLE, RULES, Deciding
+from support.deciding import EVERY_ACT, PAYMENTS, PEOPLE, Deciding
 from support.waits import until
 
 #: Policies take effect without review, and nothing else is named.
@@ -40,7 +40,7 @@ class Reviewed(Deciding):
         self.carla_key: Key = server.add_key(["admin"], person="p-carla")
         self.carla: Client = server.client(self.carla_key)
         self.author("p-ana")
-        self.write(RULES, PEOPLE)
+        self.write(EVERY_ACT, PEOPLE)
         self.apply()
 
     def add_key(self, client: Client, roles: list[str], **over: Any) -> httpx.Response:
@@ -85,7 +85,7 @@ def test_p17_an_admin_who_is_nobody_can_not_even_ask(desk: Reviewed) -> None:
 
 def test_p17_rules_change_after_review(desk: Reviewed) -> None:
     before = desk.server.admin.get("/rules").json()["applied"]["index"]
-    desk.write(RULES.replace('name = "everything else"', 'name = "everything else"\napprove_within = "2h"'), PEOPLE)
+    desk.write(EVERY_ACT.replace('name = "everything else"', 'name = "everything else"\napprove_within = "2h"'), PEOPLE)
     path = desk.server.key_file(desk.carla_key)
     done = cli("rules", "apply", "--config", desk.server.config, "--tenant", desk.tenant, "--api-key-file", path)
     assert done.code == 1 and "--approval apr-" in done.err, done.err
@@ -98,7 +98,7 @@ def test_p17_rules_change_after_review(desk: Reviewed) -> None:
     applied = desk.server.admin.get("/rules").json()["applied"]
     assert applied["index"] > before and applied["by"]["approval"] == id
     # Other files than the approved ones are refused.
-    desk.write(RULES, PEOPLE)
+    desk.write(EVERY_ACT, PEOPLE)
     again = cli("rules", "apply", "--config", desk.server.config, "--tenant", desk.tenant, "--api-key-file", path, "--approval", id)
     assert again.code == 1 and desk.server.admin.get("/rules").json()["applied"]["index"] == applied["index"]
 

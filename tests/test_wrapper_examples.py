@@ -3,132 +3,13 @@ server with people who answer, and against a stand-in for the faults that can't 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import playwright
 import pytest
-from support import Finished, FlakyFront
-from support.answers import DENIED, LARGE, SMALL, Answers
-from support.fakecountersign import BUSY, GONE, KEY, Answer, FakeCountersign, problem
-
-EXAMPLES = Path(__file__).parent.parent / "proto/examples"
-#: Node, which playwright carries. It runs TypeScript by leaving out the types.
-NODE = Path(playwright.__file__).parent / "driver/node"
-
-#: Guard a function that prints its params, and call it. What the guard raises is printed too.
-PYTHON = """
-import json, sys
-sys.path.insert(0, {folder})
-from tool_wrapper import Client, NotPermitted, guarded, obligations
-told = json.loads(sys.argv[1])
-answers = told.pop("before", None)
-if answers is not None:
-    told["options"]["as_before"] = lambda tool, action, params: answers
-
-@guarded(Client(told["url"], told["key"], agent="payments-bot", **told["options"]), tool=told["tool"], action=told["action"])
-def run(amount=None, currency="EUR", reference=None, note=None):
-    print(json.dumps({{"ran": dict(amount=amount, currency=currency, reference=reference, note=note), "obligations": obligations.get()}}), flush=True)
-    if told["fails"]:
-        raise RuntimeError("out of order")
-    return "done"
-
-try:
-    print(json.dumps({{"returned": run(**told["params"])}}))
-except NotPermitted as refused:
-    print(json.dumps({{"not_permitted": refused.code}}))
-except RuntimeError as error:
-    print(json.dumps({{"raised": str(error)}}))
-"""
-TYPESCRIPT = """
-import {{ Client, NotPermitted, guarded }} from {file};
-const told = JSON.parse(process.argv[2]!);
-const camel = {{ answer_within: "answerWithin", people_within: "peopleWithin" }} as Record<string, string>;
-const options = Object.fromEntries(Object.entries(told.options).map(([name, value]) => [camel[name] ?? name, value]));
-if (told.before !== null) options.asBefore = () => told.before;
-const client = new Client({{ url: told.url, key: told.key, agent: "payments-bot", ...options }});
-const run = guarded(client, told, async (given: object, obligations) => {{
-  const ran = {{ amount: null, currency: "EUR", reference: null, note: null, ...given }};
-  console.log(JSON.stringify({{ ran, obligations }}));
-  if (told.fails) throw new Error("out of order");
-  return "done";
-}});
-try {{
-  console.log(JSON.stringify({{ returned: await run({{ currency: "EUR", ...told.params }}) }}));
-}} catch (error) {{
-  console.log(JSON.stringify(error instanceof NotPermitted ? {{ not_permitted: error.code }} : {{ raised: (error as Error).message }}));
-}}
-"""
-
-
-@dataclass(frozen=True)
-class Wrapper:
-    """One of the two files, and a script that uses it."""
-
-    example: list[str]
-    script: list[str]
-
-    def start(self, url: str, params: dict[str, Any], *, key: str = KEY, tool: str = "payments", action: str = "transfer",
-              fails: bool = False, before: Any = None, **options: Any) -> subprocess.Popen[bytes]:
-        """Calls the guarded function with params."""
-        told = {"url": url, "key": key, "tool": tool, "action": action, "params": params, "fails": fails, "before": before, "options": options}
-        return subprocess.Popen([*self.script, json.dumps(told)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def finish(process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], Finished]:
-    """What it printed, joined, and how it ended."""
-    out, err = process.communicate(timeout=90)
-    done = Finished(process.returncode, out.decode(), err.decode())
-    assert done.code == 0, done.err
-    said: dict[str, Any] = {}
-    for line in done.lines():
-        assert not set(said) & set(line), "it ran twice"
-        said |= line
-    return said, done
-
-
-@pytest.fixture(params=["python", "typescript"])
-def wrapper(request: pytest.FixtureRequest, tmp_path: Path) -> Wrapper:
-    """Each of the two."""
-    if request.param == "python":
-        script = tmp_path / "script.py"
-        script.write_text(PYTHON.format(folder=repr(str(EXAMPLES))))
-        return Wrapper([sys.executable, "-I", str(EXAMPLES / "tool_wrapper.py")], [sys.executable, str(script)])
-    assert NODE.is_file(), "tests/requirements.txt brings it"
-    script = tmp_path / "script.mts"
-    script.write_text(TYPESCRIPT.format(file=json.dumps(str(EXAMPLES / "tool-wrapper.ts"))))
-    return Wrapper([str(NODE), str(EXAMPLES / "tool-wrapper.ts")], [str(NODE), str(script)])
-
-
-def ran(params: dict[str, Any], **obligations: Any) -> dict[str, Any]:
-    """What is printed when the function ran with these params."""
-    return {"ran": {"amount": None, "currency": "EUR", "reference": None, "note": None} | params, "obligations": obligations}
-
-
-# Against a script.
-
-
-@pytest.fixture
-def scripted(wrapper: Wrapper) -> Callable[..., tuple[FakeCountersign, dict[str, Any], str]]:
-    """Runs it against a script; what it said, and its messages. `told`: members of the verdict."""
-
-    def scripted(
-        *phases: str, told: dict[str, Any] | None = None, call: dict[str, Any] | None = None, **faults: list[Answer]
-    ) -> tuple[FakeCountersign, dict[str, Any], str]:
-        script = FakeCountersign(list(phases), faults, told)
-        try:
-            said, done = finish(wrapper.start(script.url, SMALL, **{"people_within": 20} | (call or {})))
-            return script, said, done.err
-        finally:
-            script.close()
-
-    return scripted
-
+from support.answers import SMALL
+from support.fakecountersign import BUSY, GONE, KEY, FakeCountersign, problem
+from support.wrapper_example import EXAMPLES, ran, scripted, wrapper  # noqa: F401, F811
 
 ALLOWED = ["decisions", "events"]
 
@@ -141,7 +22,8 @@ def test_an_allowed_call_runs_and_is_reported(scripted: Callable[..., Any]) -> N
     (asked,), (event,) = script.bodies("decisions"), script.bodies("events")
     assert asked["agent"] == {"id": "payments-bot", "run": "r-1"} and asked["tool"] == {"name": "payments", "action": "transfer"}
     assert asked["params"] == {name: value for name, value in said["ran"].items() if name in asked["params"]} and asked["params"]["currency"] == "EUR"
-    assert event["data"] == {"decision": script.verdict(asked)["decision"], "outcome": "succeeded"}
+    decision = script.verdict(asked)["decision"]
+    assert event["data"] == {"decision": {name: decision[name] for name in ("index", "leaf_hash")}, "outcome": "succeeded"}
 
 
 def test_a_function_that_fails_is_reported(scripted: Callable[..., Any]) -> None:
@@ -288,140 +170,6 @@ def test_what_ran_stays_so(scripted: Callable[..., Any]) -> None:
 # Against a real server.
 
 
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
-    """A tenant whose policies give every answer."""
-    answers = Answers(tmp_path_factory.mktemp("answers"))
-    with answers.server:
-        yield answers
-
-
-@pytest.fixture
-def calls(answers: Answers, wrapper: Wrapper) -> Callable[..., subprocess.Popen[bytes]]:
-    """Calls the guarded function, with the key of the real server."""
-
-    def calls(params: dict[str, Any], url: str = "", **options: Any) -> subprocess.Popen[bytes]:
-        return wrapper.start(url or answers.url, params, key=answers.key.text, **options)
-
-    return calls
-
-
-def test_p14_an_allowed_call_is_in_the_log_with_its_execution(answers: Answers, calls: Callable[..., Any]) -> None:
-    """Judged, run, reported. What the function gets is what JSON carried."""
-    params = SMALL | {"note": {"text": "für \"Kim\"\n", "rate": 0.25, "list": [True, None, 1e-7]}}
-    decided, executed = len(answers.decisions()), len(answers.executions())
-    said, done = finish(calls(params, run="run-ü"))
-    assert said == ran(params) | {"returned": "done"} and not done.err
-    assert (len(answers.decisions()), len(answers.executions())) == (decided + 1, executed + 1)
-    named = answers.executions()[-1]["decision"]
-    assert answers.server.admin.entry(named["index"])["event"]["data"]["agent"] == {"id": "payments-bot", "run": "run-ü"}
-
-
-def test_p16_a_denied_call_does_not_run(answers: Answers, calls: Callable[..., Any]) -> None:
-    """It says which clause, or that there was none."""
-    executed = len(answers.executions())
-    assert finish(calls(DENIED))[0] == {"not_permitted": "no_clause"}
-    assert finish(calls(SMALL, action="unknown"))[0] == {"not_permitted": "no_clause"}
-    assert finish(calls(SMALL, tool="countersign", action="policy.activate"))[0] == {"not_permitted": "bad_request"}
-    assert len(answers.executions()) == executed
-
-
-@pytest.mark.parametrize("how", ["approve", "deny", "nobody"])
-def test_p9_people_decide_what_the_policies_leave_to_them(tmp_path: Path, wrapper: Wrapper, how: str) -> None:
-    """Approved meanwhile, denied meanwhile, nobody in time. After a denial people are not asked about the same action for a while."""
-    answers = Answers(tmp_path)
-    with answers.server:
-        process = wrapper.start(answers.url, LARGE, key=answers.key.text, people_within=1 if how == "nobody" else 60)
-        id = answers.pending()["id"]
-        if how != "nobody":
-            assert answers.review(id, "p-bob", how).status_code == 200
-        said, done = finish(process)
-        state = answers.approval(id)
-        if how == "approve":
-            assert said == ran(LARGE) | {"returned": "done"} and not done.err
-            assert (state["state"], state["report"]) == ("completed", "succeeded")
-            return
-        assert said == {"not_permitted": "denied" if how == "deny" else "gave_up"}
-        assert state["state"] == ("denied" if how == "deny" else "cancelled")
-        if how == "deny":
-            assert finish(wrapper.start(answers.url, LARGE, key=answers.key.text))[0] == {"not_permitted": "cancelled"}
-
-
-def test_p9_obligations_of_a_real_verdict(answers: Answers, calls: Callable[..., Any]) -> None:
-    """The function gets those that it keeps; others end it, also where people would be asked."""
-    executed = len(answers.executions())
-    assert finish(calls({}, tool="archive", action="write"))[0] == {"not_permitted": "obligation_unknown"}
-    assert finish(calls({}, tool="archive", action="drop"))[0] == {"not_permitted": "obligation_unknown"}
-    assert not answers.server.admin.get("/approvals", state="pending").json()["approvals"]
-    assert len(answers.executions()) == executed
-    said, _ = finish(calls({}, tool="archive", action="write", acknowledges=["retain_days"]))
-    assert said == ran({}, retain_days=30) | {"returned": "done"}
-
-
-def test_p14_an_answer_that_is_lost_is_asked_for_again(answers: Answers, calls: Callable[..., Any]) -> None:
-    """One decision, one run, one execution."""
-    decided, executed = len(answers.decisions()), len(answers.executions())
-    with FlakyFront(answers.server.url) as front:
-        front.fail = ["cut", "reset", 503]
-        said, _ = finish(calls(SMALL, url=front.url + f"/v1/tenants/{answers.tenant}"))
-        assert said == ran(SMALL) | {"returned": "done"} and front.seen == 5
-    assert (len(answers.decisions()), len(answers.executions())) == (decided + 1, executed + 1)
-
-
-def test_p9_a_server_that_stops_after_it_decided(answers: Answers, calls: Callable[..., Any]) -> None:
-    """The allow is recorded and its answer is lost: nothing runs."""
-    executed = len(answers.executions())
-    with FlakyFront(answers.server.url) as front:
-        front.fail = ["cut", *["reset"] * 60]
-        said, _ = finish(calls(SMALL, url=front.url + f"/v1/tenants/{answers.tenant}", answer_within=4))
-        assert said == {"not_permitted": "unavailable"}
-    assert answers.decisions()[-1]["event"]["data"]["verdict"] == "allow" and len(answers.executions()) == executed
-
-
-def test_the_example_at_the_end(answers: Answers, wrapper: Wrapper) -> None:
-    """As it is in the file."""
-    env = {"COUNTERSIGN_URL": answers.url, "COUNTERSIGN_KEY_FILE": str(answers.server.key_file(answers.key))}
-
-    def example(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*wrapper.example, *args], env=env, capture_output=True, text=True, timeout=60, check=False)
-
-    done = example("50000", "EUR", "INV-004711")
-    assert (done.returncode, done.stdout) == (0, "paid 50000 EUR for INV-004711\n"), done.stderr
-    done = example("50000", "EUR", "none")
-    assert done.returncode == 1 and not done.stdout and "NotPermitted" in done.stderr and "no_clause" in done.stderr
-
-
-def test_p9_a_server_that_stops_while_people_are_asked(tmp_path: Path, wrapper: Wrapper) -> None:
-    """It gives up, and nothing runs; if the server comes back in time, it goes on."""
-    answers = Answers(tmp_path)
-    with answers.server:
-        process = wrapper.start(answers.url, LARGE, key=answers.key.text, answer_within=4)
-        id = answers.pending()["id"]
-        answers.server.kill9()
-        assert finish(process)[0] == {"not_permitted": "unavailable"}
-        answers.server.start()
-        canceller = answers.server.client(answers.key)
-        assert canceller.http.post(f"{canceller.t}/approvals/{id}/cancel", json={"reason": "over"}).status_code == 200
-        process = wrapper.start(answers.url, LARGE, key=answers.key.text)
-        id = answers.pending()["id"]
-        answers.server.restart(kill=True)
-        assert answers.review(id, "p-bob").status_code == 200
-        assert finish(process)[0] == ran(LARGE) | {"returned": "done"}
-
-
-def test_p9_a_tenant_that_only_observes(tmp_path: Path, wrapper: Wrapper) -> None:
-    """Its verdict is recorded, and permits nothing."""
-    answers = Answers(tmp_path, only_observes=True)
-    with answers.server:
-        assert finish(wrapper.start(answers.url, SMALL, key=answers.key.text))[0] == {"not_permitted": "only_observed"}
-        said, _ = finish(wrapper.start(answers.url, SMALL, key=answers.key.text, before=True))
-        assert said == ran(SMALL) | {"returned": "done"}
-        assert [entry["event"]["data"]["mode"] for entry in answers.decisions()] == ["shadow", "shadow"]
-
-
-# What only Python can get wrong.
-
-
 @pytest.mark.parametrize("source", ["async def f(a): pass", "def f(*a): pass", "def f(**a): pass", "def f(a, /): pass"])
 def test_functions_that_can_not_be_guarded(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are refused when they are defined."""
@@ -447,3 +195,47 @@ def test_p9_params_that_are_not_json(value: object, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(tool_wrapper.NotPermitted, match="not_understood"):
         run(value)
+
+
+def test_p7_defaults_are_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question has every param with which the function runs, by name."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import tool_wrapper
+
+    script = FakeCountersign([], {})
+    seen = []
+
+    @tool_wrapper.guarded(tool_wrapper.Client(script.url, KEY, agent="a"), tool="t", action="a")
+    def run(amount: int, currency: str = "EUR", *, urgent: bool = False) -> None:
+        seen.append({"amount": amount, "currency": currency, "urgent": urgent})
+
+    try:
+        run(5)
+        run(6, urgent=True)
+    finally:
+        script.close()
+    assert seen == [asked["params"] for asked in script.bodies("decisions")]
+    assert seen == [{"amount": 5, "currency": "EUR", "urgent": False}, {"amount": 6, "currency": "EUR", "urgent": True}]
+
+
+def test_p7_what_was_judged_can_not_be_changed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function gets a copy that was made before the question."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import tool_wrapper
+
+    to = {"iban": "DE89370400440532013000"}
+    script = FakeCountersign([], {}, {})
+    verdict = script.verdict
+
+    def changed(question: dict[str, Any]) -> dict[str, Any]:
+        to["iban"] = "XX00"
+        return verdict(question)
+
+    script.verdict = changed  # type: ignore[method-assign]
+    seen = []
+    guard = tool_wrapper.guarded(tool_wrapper.Client(script.url, KEY, agent="a"), tool="t", action="a")
+    try:
+        guard(lambda to: seen.append(dict(to)))(to)
+    finally:
+        script.close()
+    assert seen == [{"iban": "DE89370400440532013000"}]

@@ -74,7 +74,7 @@ export class Client {
       throw error;
     }
     const { verdict, enforced, decision, approval, obligations = {} } = told;
-    const report = (outcome: string) => this.#report({ decision, outcome });
+    const report = (outcome: string) => this.#report({ decision: { index: decision.index, leaf_hash: decision.leaf_hash }, outcome });
     if (enforced === null) { // the policies only observe: decide as before
       if (asBefore(tool, action, params) === true) return { params, obligations: {}, report };
       throw new NotPermitted("only_observed", `the verdict ${verdict} permits nothing, and asBefore did not return true`);

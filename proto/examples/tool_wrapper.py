@@ -63,7 +63,7 @@ class Client:
             # Its answers were lost for so long that the verdict counts no longer. Nothing ran, so ask anew.
             return self.permit(tool, action, params, tries - 1)
         verdict, owed, approval = told["verdict"], told.get("obligations", {}), told.get("approval", {})
-        report = lambda outcome: self.report(told["decision"], outcome)
+        report = lambda outcome: self.report({name: told["decision"][name] for name in ("index", "leaf_hash")}, outcome)
         if told["enforced"] is None:  # the policies only observe: decide as before
             if self.as_before(tool, action, params) is not True:
                 raise NotPermitted("only_observed", f"the verdict {verdict} permits nothing, and as_before did not return True")

@@ -214,7 +214,7 @@ def policy(log, people_salt_key, sign):
     id, activates = bundles.ask(1, 3, new, "Transfers up to 5,000.00 need nobody.", owners=("p-ana", "p-carla"))
     redeem = {"approval_id": id, "n": bundles.n + 1, "prev": b64(leaf_hash(log.entries[bundles.last])), "events": [bundles.redeemed()]}
     for wrong in (
-        activates | {"replaces": b64url(sha256(b"another"))}, activates | {"before": at(3, 22)}, activates | {"bundle": activates["bundle"] - 1}, activates | {"digest": b64url(sha256(b"another"))},
+        activates | {"replaces": b64url(sha256(b"another"))}, activates | {"before": at(3, 21)}, activates | {"bundle": activates["bundle"] - 1}, activates | {"digest": b64url(sha256(b"another"))},
         activates | {"decision": activates["decision"] | {"leaf_hash": b64(leaf_hash(log.entries[0]))}}, activates | {"decision": leaf(log, 0)}, {"bundle": activates["bundle"]},
     ):
         refuse(f"approvals.{id}", redeem | {"activates": wrong})

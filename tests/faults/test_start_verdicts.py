@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -103,3 +104,85 @@ def test_p14_p16_a_server_that_stood_still_decides_once(desk: Deciding) -> None:
         # What the first request gave, if it was taken, is the same decision.
         decided = [i for i, leaf in server.admin.feed(kind="decision") if asked["id"].encode() in leaf]
         assert decided == [told["decision"]["index"]]
+
+
+def refuses(desk: Deciding, *codes: str) -> None:
+    """A question gets no verdict, alone or in a batch, but one of these problems; nothing is recorded."""
+    size = desk.server.admin.size()
+    for body in (question(), [question(), question()]):
+        answer = desk.ask(body)
+        assert answer.status_code in (500, 503) and answer.json()["code"] in codes and "verdict" not in answer.text, answer.text
+    assert desk.server.admin.size() == size
+
+
+def answering(server: Server) -> bool:
+    """Whether it answers at all."""
+    try:
+        return httpx.get(f"{server.url}/healthz", timeout=30, trust_env=False).status_code in (200, 503)
+    except httpx.TransportError:
+        return False
+
+
+def test_p4_p16_a_halted_log_decides_nothing(desk: Deciding, tmp_path: Path) -> None:
+    """A database older than what was signed: no verdict, also none that was told before; the right database goes on."""
+    server = desk.server
+    asked = question()
+    told = desk.ask(asked).json()
+    server.stop()
+    shutil.copytree(server.data_dir, tmp_path / "older")
+    server.start()
+    desk.gateway = server.client(desk.gateway.key)
+    assert desk.told()["verdict"] == "allow"
+    server.stop()
+    server.data_dir.rename(tmp_path / "newer")
+    shutil.copytree(tmp_path / "older", server.data_dir)
+    server.start(ready=False)
+    until("it to answer", lambda: answering(server))
+    desk.gateway = server.client(desk.gateway.key)
+    refuses(desk, "log_halted")
+    answer = desk.ask(asked)
+    assert answer.status_code == 503 and answer.json()["code"] == "log_halted", answer.text
+    server.kill9()
+    shutil.rmtree(server.data_dir)
+    (tmp_path / "newer").rename(server.data_dir)
+    server.start()
+    desk.gateway = server.client(desk.gateway.key)
+    assert desk.ask(asked).json()["decision"] == told["decision"]
+    assert desk.told()["verdict"] == "allow"
+
+
+def test_p14_p16_without_its_journal_key_nothing_is_decided(desk: Deciding, tmp_path: Path) -> None:
+    """A server that can't sign can't record, so it tells nothing; with the key it goes on."""
+    server = desk.server
+    key = server.keys_dir / "acme" / "journal-1.key"
+    assert desk.told()["verdict"] == "allow"
+    server.stop()
+    shutil.move(key, tmp_path / "journal-1.key")
+    server.start(ready=False)
+    until("it to answer", lambda: answering(server))
+    desk.gateway = server.client(desk.gateway.key)
+    # As every other command: a person must put the file back.
+    refuses(desk, "internal")
+    server.kill9()
+    shutil.move(tmp_path / "journal-1.key", key)
+    server.start()
+    desk.gateway = server.client(desk.gateway.key)
+    assert desk.told()["verdict"] == "allow"
+    server.stop()
+    server.fsck().ok()
+
+
+def test_p16_rules_that_differ_do_not_stop_denials(desk: Deciding) -> None:
+    """The server's files of rules are not those that were applied: nobody can be asked, so a call that needs people stays paused,
+    and no call is permitted that the policy does not permit."""
+    folder = folder_of(desk.server, desk.tenant)
+    (folder / "rules.toml").write_text((folder / "rules.toml").read_text().replace('name = "policies"', 'name = "others"'))
+    desk.server.restart(kill=False)
+    desk.gateway = desk.server.client(desk.gateway.key)
+    for amount, verdict in ((2_500_001, "deny"), (200_000, "approval_needed")):
+        answer = desk.ask(question(params={"amount": amount, "currency": "EUR", "reference": "INV-004711"}))
+        if answer.status_code == 200:
+            told = answer.json()
+            assert told["verdict"] == verdict and told.get("approval", {}).get("state", "opening") in ("opening", "not_opened"), told
+        else:
+            assert answer.status_code == 503, answer.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from rig.broker import Journey, Shipped
 from support import Server, event, until
 from support.asking import Asking, bounded, everything
-from support.deciding import Deciding
+from support.deciding import Deciding, question
 
 
 @pytest.fixture
@@ -89,3 +90,32 @@ def test_p14_a_producer_and_gateways_beside_each_other(desk: Deciding, shipped: 
     assert len(theirs) == len({entry["event"]["id"] for entry in theirs})
     counted = everything(desk, told, tmp_path / "export")
     assert counted["told"] > 100 and counted["voids"] == 0, json.dumps(counted)
+
+
+def test_p14_a_verdict_that_came_too_late_is_void(desk: Deciding, shipped: Shipped, long: bool, tmp_path: Path) -> None:
+    """The broker stands still for more than a minute with a verdict in its hands: posting voids it, nobody was told it, and the question
+    is decided anew. A verdict of before is no permission any more."""
+    if not long:
+        pytest.skip("takes more than a minute: --long")
+    desk.activate(bounded(tmp_path / "wide", 100_000))
+    known, asked = question(), question()
+    first = desk.ask(known).json()
+    assert first["verdict"] == "allow" and shipped.process is not None
+    shipped.process.send_signal(signal.SIGSTOP)
+    try:
+        answer = desk.ask(asked)
+        assert answer.status_code == 503 and "verdict" not in answer.text, answer.text
+        # Not a wait for anything that happens here: the time after which a verdict is too late.
+        threading.Event().wait(62)
+    finally:
+        shipped.process.send_signal(signal.SIGCONT)
+    told = until("an answer", lambda: (r := desk.ask(asked)).status_code == 200 and r.json(), 90)
+    assert (told["verdict"], told["valid_for"] > 50) == ("allow", True), told
+    voids = [entry["event"] for entry in desk.server.admin.entries(kind="void")]
+    assert {void["reason"] for void in voids} <= {"late"} and all(void["id"] == asked["id"] for void in voids)
+    stale = desk.ask(known)
+    assert (stale.status_code, stale.json()["code"]) == (409, "decision_stale"), stale.text
+    again = desk.replayed(desk.export(tmp_path / "export"))
+    assert (again["different"], again["same"]) == ({}, 2), again
+    desk.server.stop()
+    desk.server.fsck().ok()

@@ -11,6 +11,20 @@ from .deciding import PAYMENTS, Deciding
 from .server import Server
 from .waits import until
 
+#: Changes of policies are reviewed, keys are issued without a review.
+RULES = """
+[[rule]]
+name = "policies"
+quorum = {at_least = 1, of = "policy"}
+[rule.match]
+tool = "countersign"
+action = "policy.activate"
+
+[[rule]]
+name = "everything else"
+quorum = {at_least = 1, of = "finance"}
+owner = "none"
+"""
 #: Calls of payments-bot. Small payments pass, larger ones need people, others are denied.
 SMALL = {"amount": 50_000, "currency": "EUR", "reference": "INV-004711"}
 LARGE = SMALL | {"amount": 200_000}
@@ -55,7 +69,7 @@ class Answers(Deciding):
     """A tenant with these policies, and a key that asks and reports."""
 
     def __init__(self, root: Path, only_observes: bool = False) -> None:
-        super().__init__(Server(root / "server"))
+        super().__init__(Server(root / "server"), RULES)
         self.activate(folder(root / "policies", only_observes))
         self.key: Key = self.server.add_key(["publisher", "enforcer"], "gw-1")
         self.url = f"{self.server.url}/v1/tenants/{self.tenant}"

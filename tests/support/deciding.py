@@ -31,12 +31,15 @@ name = "policies"
 quorum = {at_least = 1, of = "policy"}
 [rule.match]
 tool = "countersign"
+action = "policy.activate"
 
 [[rule]]
 name = "everything else"
 quorum = {at_least = 1, of = "finance"}
 owner = "none"
 """
+#: As above, and people approve changes of rules and keys of power too.
+EVERY_ACT = RULES.replace('action = "policy.activate"\n', "")
 CALL = {"amount": 50000, "currency": "EUR", "reference": "INV-004711"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from base64 import urlsafe_b64encode
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -93,7 +93,7 @@ class FakeCountersign:
         digest = call_digest("acme", question["nonce"], {"data": question}, question["params"])
         told = {
             "verdict": "allow", "enforced": True, "repeated": False, "valid_for": 60, "reason": {"code": "allowed"},
-            "decision": {"index": 7, "leaf_hash": urlsafe_b64encode(b"leaf" * 8).decode()}, "call": {"digest": digest},
+            "decision": {"index": 7, "leaf_hash": b64encode(b"leaf" * 8).decode(), "id": question["id"]}, "call": {"digest": digest},
         } | self.told  # fmt: skip
         if told["verdict"] == "approval_needed":
             told = {"approval": {"id": "apr-1", "state": "pending"}} | told

@@ -127,7 +127,6 @@ CLOCK = {
     "api/commands/bench/calls": "makes events of now",
     "api/commands/bench/load": "numbers that no earlier run has used",
     "api/commands/bench/seed": "makes approvals of now",
-    "api/commands/demo/approval": "makes an event of now",
     "api/commands/policy": "a call of now, unless a time is given",
     "api/commands/recover": "hands it to the log",
     "api/config": "hands it to the ledger",

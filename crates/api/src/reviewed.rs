@@ -54,6 +54,14 @@ pub async fn permit(
     let question = Question { action, params, owners: &owners, comment: comment.as_deref() };
     let approval = worker.clerk.ask(question, None).await?;
     let approval = approval.map_err(|why| Problem::new(Code::NotOpened, why.advice()))?;
+    if let Some(why) =
+        approval.state.end_reason.as_deref().filter(|_| approval.state.ended_at.is_some())
+    {
+        let detail = format!(
+            "Nobody is asked: {why}. The person of this key must be among the people in force."
+        );
+        return Err(Problem::new(Code::NotOpened, detail));
+    }
     let url = format!("{}/approvals/{}", worker.cards().public_url(), approval.id);
     let state = approval.state.phase;
     let approval = serde_json::json!({"id": approval.id, "url": url, "state": state});

@@ -28,7 +28,12 @@ pub struct KeyWanted {
 }
 
 /// Makes a tenant: keys, journal, genesis, and its first admin key. The key is returned once.
-pub async fn create(app: &App, name: &Ident, act: Act) -> Result<String, Error> {
+pub async fn create(
+    app: &App,
+    name: &Ident,
+    act: Act,
+    person: Option<Ident>,
+) -> Result<String, Error> {
     app.ledger.may_create(name)?;
     let (journal, identity) = make_journal(app, name).await?;
     let by = act.by.clone();
@@ -37,25 +42,35 @@ pub async fn create(app: &App, name: &Ident, act: Act) -> Result<String, Error> 
     let message = app.ledger.genesis_message(&tenant, &genesis)?;
     app.ledger.publish(&tenant, vec![message]).await?;
     app.start_worker(&tenant);
-    first_admin(app, &tenant, act).await
+    first_admin(app, &tenant, act, person).await
 }
 
 /// Completes an interrupted creation of a tenant, or issues another admin key, for somebody with access to
 /// the disk.
-pub async fn admin_again(app: &App, tenant: &Arc<Tenant>, act: Act) -> Result<String, Error> {
+pub async fn admin_again(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    act: Act,
+    person: Option<Ident>,
+) -> Result<String, Error> {
     app.start_follower(tenant);
     if tenant.published().size == 0 {
         let genesis = app.ledger.genesis_again(tenant, act.by.clone());
         let message = app.ledger.genesis_message(tenant, &genesis)?;
         app.ledger.publish(tenant, vec![message]).await?;
     }
-    first_admin(app, tenant, act).await
+    first_admin(app, tenant, act, person).await
 }
 
 /// Issues an admin key of a tenant without another admin.
-async fn first_admin(app: &App, tenant: &Arc<Tenant>, act: Act) -> Result<String, Error> {
+async fn first_admin(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    act: Act,
+    person: Option<Ident>,
+) -> Result<String, Error> {
     let roles = vec![Role::Admin, Role::Auditor];
-    let wanted = KeyWanted { roles, producer: None, person: None, name: "first admin".into() };
+    let wanted = KeyWanted { roles, producer: None, person, name: "first admin".into() };
     issue_key(app, tenant, wanted, act).await
 }
 

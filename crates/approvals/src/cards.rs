@@ -74,6 +74,11 @@ impl Card {
         is_reserved_tool(&self.tool)
     }
 
+    /// Whose words [`Card::agent_says`] are.
+    pub fn who_says(&self) -> &'static str {
+        if self.is_ours() { "The author says" } else { "The agent says (nobody has checked this)" }
+    }
+
     /// True if a chat card has buttons: the whole call fits on it and the rule demands no step-up.
     pub fn decidable(&self) -> bool {
         self.decidable_on_page() && !self.browser_only

@@ -69,9 +69,10 @@ pub enum NotDecided {
         /// Leaf index of that decision.
         first: u64,
     },
-    /// It was answered long ago, and is no permission any more.
+    /// It was answered long ago, or a part of the answer was erased: it is no permission any more.
     #[error(
-        "entry {index} answered this question at {at}; a verdict counts for {VALID_FOR_SECONDS} s. Ask with a new id"
+        "entry {index} answered this question at {at}; a verdict counts for {VALID_FOR_SECONDS} s, and while all of it is \
+         there. Ask with a new id"
     )]
     Stale {
         /// Leaf index of that decision.
@@ -185,6 +186,8 @@ impl Desk {
             bodies.push(body);
             sent.push(open);
         }
+        // While it is held, no other journal key takes over: what is signed here is posted under the same key.
+        let _same_key = self.readiness.keep_rules().await;
         let outcomes = self.log.propose(&subject, bodies).await?;
         for (open, outcome) in sent.into_iter().zip(outcomes) {
             let at = open.at;
@@ -192,7 +195,9 @@ impl Desk {
                 Outcome::Posted { index } => self.posted(index, open),
                 Outcome::Duplicate { index } => self.repeated(index),
                 Outcome::Conflict { first, .. } => Err(NotDecided::Conflict { first }),
-                Outcome::Void { .. } => continue,
+                Outcome::Void { .. } | Outcome::Rejected { refused: Refused::Signature, .. } => {
+                    continue;
+                }
                 Outcome::Rejected { .. } | Outcome::Nothing => Err(Error::Unknown.into()),
             };
             told.push((at, result));
@@ -227,9 +232,9 @@ impl Desk {
         let permits = ruling.verdict == event::Verdict::Allow;
         // Without all of its payload, its obligations may be gone.
         let whole = view.payload().count() == fields.len();
-        if permits && !whole
-            || permits && self.readiness.clocks.now() > at.plus_seconds(VALID_FOR_SECONDS)
-        {
+        let late = self.readiness.clocks.now() > at.plus_seconds(VALID_FOR_SECONDS);
+        let may_permit = permits || ruling.verdict == event::Verdict::ApprovalNeeded;
+        if permits && late || may_permit && !whole {
             return Err(NotDecided::Stale { index, at });
         }
         Ok(Told {

@@ -162,6 +162,9 @@ pub struct Init {
     /// For an existing tenant: finish an interrupted `init`, or issue another admin key
     #[arg(long, conflicts_with = "adopt")]
     pub new_admin_key: bool,
+    /// The person of the admin key: needed where the rules ask people about what an admin does
+    #[arg(long, value_name = "ID", conflicts_with = "adopt")]
+    pub person: Option<String>,
     /// Why: kept beside the entry of the admin key, and can be erased
     #[arg(long, value_name = "TEXT", conflicts_with = "adopt")]
     pub reason: Option<String>,

@@ -1,6 +1,8 @@
 //! `countersign demo`: shows everything in a new directory, with the real commands and a real server.
 
 mod approval;
+mod policy;
+mod stage;
 
 use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed, terminate};
 use crate::{
@@ -74,10 +76,7 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
     prove(&admin, &Client::of_ours(&url, &dir.join("auditor.key"))?, &dir, index)?;
     let person = Client::of_ours(&url, &dir.join("ana.key"))?;
     let (admin, gateway, person) = (&admin, &gateway, &person);
-    approval::tell(
-        &approval::Stage { dir: &dir, url: &url, admin, gateway, person },
-        arguments.once,
-    )?;
+    approval::tell(&stage::Stage { dir: &dir, url: &url, admin, gateway, person }, arguments.once)?;
     if arguments.once {
         drop(server);
         return Ok(());
@@ -94,6 +93,7 @@ fn add_keys(admin: &Client, dir: &Path) -> Result<(), Failed> {
         ),
         ("auditor.key", json!({"roles": ["auditor", "discloser"], "name": "the auditor"})),
         ("ana.key", json!({"roles": ["reviewer"], "person": "p-ana", "name": "Ana Lima"})),
+        ("bob.key", json!({"roles": ["author"], "person": "p-bob", "name": "Bob Ito"})),
     ] {
         let answer = admin.post_json("/v1/tenants/acme/keys", &key)?;
         let text = answer["key"].as_str().unwrap_or_default();

@@ -18,6 +18,8 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
     let config = load(&arguments.config.config)?;
     let name =
         Ident::new(&arguments.tenant).map_err(|e| Failed::new(2, format!("--tenant: {e}")))?;
+    let person = arguments.person.as_deref().map(Ident::new).transpose();
+    let person = person.map_err(|e| Failed::new(2, format!("--person: {e}")))?;
     let why = super::why(arguments.reason.as_deref())?;
     for folder in [&config.file.data_dir, &config.file.keys_dir] {
         atomic::make_folder(folder)?;
@@ -30,7 +32,8 @@ pub fn run(arguments: &Init) -> Result<(), Failed> {
         let result = if arguments.adopt {
             adopt(&app, &name).await
         } else {
-            create(&app, &name, why, (arguments.new_admin_key, arguments.json)).await
+            let admin = (person, arguments.new_admin_key);
+            create(&app, &name, why, (admin, arguments.json)).await
         };
         app.stop_tasks().await;
         tokio::task::block_in_place(|| drop(app));
@@ -42,17 +45,17 @@ async fn create(
     app: &Arc<App>,
     name: &Ident,
     why: Option<Why>,
-    (again, as_json): (bool, bool),
+    ((person, again), as_json): ((Option<Ident>, bool), bool),
 ) -> Result<(), Failed> {
     let act = Act::of_command(Command::Init, why);
     let admin = match app.ledger.tenant(name.as_str()) {
-        Some(tenant) if again => tenants::admin_again(app, &tenant, act).await?,
+        Some(tenant) if again => tenants::admin_again(app, &tenant, act, person).await?,
         Some(_) => {
             let text =
                 format!("tenant {name} exists already; --new-admin-key issues an admin key for it");
             return Err(Failed::new(super::EXIT_FAILED, text));
         }
-        None => tenants::create(app, name, act).await?,
+        None => tenants::create(app, name, act, person).await?,
     };
     let operator = auth::make_operator_key(&app.ledger)?;
     let tenant = app.ledger.tenant(name.as_str());

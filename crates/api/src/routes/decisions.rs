@@ -95,6 +95,9 @@ pub async fn decide(
 ) -> Result<Json<Answers>, Problem> {
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Enforcer])?;
     let producer = caller.producer()?;
+    if let Some(reason) = tenant.halted() {
+        return Err(ledger::Error::Halted(reason).into());
+    }
     let worker = app.worker(&tenant.name).ok_or_else(|| {
         Problem::new(Code::NotReady, "Decisions need [approvals] in the server's configuration.")
     })?;
@@ -113,6 +116,9 @@ pub async fn decide(
             Problem::new(Code::TooManyEvents, detail)
         }
     })?;
+    if questions.iter().any(|question| question.is_empty()) {
+        return Err(Problem::new(Code::BodySyntax, "The body is not a complete JSON array."));
+    }
     if questions.is_empty() {
         return Err(Problem::new(Code::BadRequest, "The array is empty: ask 1 to 100 questions."));
     }

@@ -127,6 +127,18 @@ pub async fn add(
         Permit::Waits(waiting) => return Ok(super::waits(waiting)),
         Permit::Now(by, spent) => (by, spent),
     };
+    // While it is held, no rules come into force that ask people about this key.
+    let same_rules = match asked {
+        Some(worker) => Some(worker.readiness().keep_rules().await),
+        None => None,
+    };
+    if let Some(worker) = asked.filter(|_| spent.is_none())
+        && worker.clerk.demands_review(KEY_ISSUE, &params)?
+    {
+        let detail =
+            "Other rules came into force just now, and they ask people about this key. Ask again.";
+        return Err(Problem::new(Code::Conflict, detail));
+    }
     let setup = worker.as_ref().and_then(|worker| worker.readiness().rules.known().ok());
     let stranger = person
         .as_ref()
@@ -142,6 +154,7 @@ pub async fn add(
     });
     let wanted = KeyWanted { roles, producer, person, name };
     let key = tenants::issue_key(&app, &tenant, wanted, Act { by, why }).await?;
+    drop(same_rules);
     reviewed::done(worker.as_deref(), spent.as_ref()).await;
     Ok((StatusCode::CREATED, Json(IssuedKey { key, note })).into_response())
 }
@@ -273,10 +286,17 @@ pub async fn rotate(
         let detail = "The last rotation still overlaps: two keys sign. Rotate when it is over.";
         return Err(Problem::new(Code::Conflict, detail));
     }
+    let worker = app.worker(&tenant.name);
+    // Decisions on their way are signed with the key in force: wait until they are posted.
+    let none_on_its_way = match &worker {
+        Some(worker) => Some(worker.readiness().change_rules().await),
+        None => None,
+    };
     let vkey = tenant.generate_key(usage).map_err(ledger::Error::from)?;
     let text = vkey.to_string();
     let reason = act::keep_reason(&app.ledger, &tenant, "key", why.as_ref()).await?;
     let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by: caller.by(), reason };
     let index = act::record(&app.ledger, &tenant, "key", &change).await?;
+    drop(none_on_its_way);
     Ok(Json(Rotated { vkey: text, index }))
 }

@@ -65,7 +65,7 @@ pub async fn create_tenant(
     let by = auth::operator(&app.ledger, &headers)?;
     let NewTenant { tenant: name, reason: why } = app.bodies.json(&headers, body).await?;
     let _alone = app.slow.lock().await;
-    let key = tenants::create(&app, &name, Act { by, why }).await?;
+    let key = tenants::create(&app, &name, Act { by, why }, None).await?;
     let tenant = app.ledger.tenant(name.as_str()).ok_or_else(Problem::not_found)?;
     let published = tenant.published();
     let vkey = published.keys.log.last().map(|key| key.vkey.0.to_string()).unwrap_or_default();

@@ -1,28 +1,31 @@
 //! Policies of a tenant: what is in force, every version, proposals. A proposal takes effect once people approved it (P17).
 
+mod ask;
+
 use crate::{
     act::{self, Why},
     app::App,
-    auth::{self, Caller},
+    auth,
     problem::{Code, Problem},
 };
 use approvals::{
-    deciding::{BundleEntry, Loaded, Proposal, bundle_entry, load},
-    history::Approval,
+    deciding::{BundleEntry, Loaded, bundle_entry, load},
     worker::Worker,
 };
+use ask::{Asking, Proposed, ask, known};
 use axum::{
     Json,
     body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
-use decider::policy::{self, Bundle, Consequence, LANGUAGE, Mistake, Source, cases};
+use decider::policy::{self, Bundle, LANGUAGE, Mistake, Source, cases};
 use ledger::{
+    foreign::harmless,
     ident::Ident,
     journal::BODY_BYTES_MAX,
     system::{
-        By, Role,
+        self, By, Role,
         policy::{BundleForm, PartAt, PolicyBody},
     },
     tenant::Tenant,
@@ -35,10 +38,11 @@ use std::{collections::HashMap, sync::Arc};
 const VERSIONS_MAX: usize = 100;
 /// Space in the message of a part for everything but its content, in bytes.
 const FRAME_BYTES: usize = 1024;
+/// Most bytes of the list of files, of which each takes [`PART_BYTES`] and its path.
+const MANIFEST_BYTES_MAX: usize = system::BODY_BYTES_MAX - 8 * 1024;
+const PART_BYTES: usize = 120;
 /// Most people who are named as contributors.
 const CONTRIBUTORS_MAX: usize = 32;
-/// Most changes that reviewers are told in words; the two versions themselves say everything.
-const CHANGES_MAX: usize = 200;
 /// Who may read policies.
 const READERS: &[Role] =
     &[Role::Author, Role::Reviewer, Role::Auditor, Role::Discloser, Role::Admin];
@@ -75,22 +79,6 @@ pub struct Rollback {
     /// Why, for reviewers: 1 to 2000 characters.
     #[schema(value_type = String)]
     comment: Why,
-}
-
-/// A proposal that people are asked about.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct Proposed {
-    /// Version of the bundle.
-    version: u64,
-    /// Its digest.
-    digest: String,
-    /// Leaf index of its entry.
-    index: u64,
-    /// Each change in words, what allows more first.
-    changes: Vec<String>,
-    /// `{id, url, state}`
-    #[schema(value_type = Object)]
-    approval: Value,
 }
 
 /// The policies of a tenant.
@@ -238,88 +226,10 @@ pub async fn rollback(
     ask(&worker, Asking { bundle: &bundle, index, entry, tests }, &owners, &comment).await
 }
 
-/// A bundle that people are to be asked about.
-struct Asking<'b> {
-    bundle: &'b Bundle,
-    index: u64,
-    entry: BundleEntry,
-    tests: String,
-}
-
-async fn ask(
-    worker: &Worker,
-    asking: Asking<'_>,
-    owners: &[Ident],
-    comment: &Why,
-) -> Result<(StatusCode, Json<Proposed>), Problem> {
-    let Asking { bundle, index, entry, tests } = asking;
-    let before = worker.desk.in_force().ok().flatten();
-    let in_force = worker.commands.reader_log().policies().in_force;
-    let (widens, changes) = changes(before.as_deref().map(|loaded| &loaded.bundle), bundle);
-    let proposal = Proposal {
-        bundle: index,
-        version: entry.version,
-        digest: entry.digest.clone(),
-        replaces: in_force.map(|bundle| bundle.digest),
-        widens,
-        changes: changes.clone(),
-        tests,
-    };
-    let approval = worker.clerk.propose(&proposal, owners, Some(&comment.to_string())).await?;
-    let approval = approval.map_err(|why| {
-        let detail = format!(
-            "Version {} is recorded, and nobody can be asked about it: {} The rules need a [[rule]] with \
-             [rule.match] tool = \"countersign\".",
-            entry.version,
-            why.advice()
-        );
-        Problem::new(Code::NotOpened, detail)
-    })?;
-    let Approval { id, state, .. } = approval;
-    if let Some(why) = state.end_reason.as_deref().filter(|_| state.ended_at.is_some()) {
-        let detail =
-            format!("Version {} is recorded, and nobody is asked about it: {why}.", entry.version);
-        return Err(Problem::new(Code::NotOpened, detail));
-    }
-    let url = format!("{}/approvals/{id}", worker.cards().public_url());
-    let approval = json!({"id": id, "url": url, "state": state.phase});
-    let BundleEntry { version, digest, .. } = entry;
-    Ok((StatusCode::CREATED, Json(Proposed { version, digest, index, changes, approval })))
-}
-
-/// Each change in words, and whether any of them may allow more.
-fn changes(before: Option<&Bundle>, after: &Bundle) -> (bool, Vec<String>) {
-    let Some(before) = before else {
-        return (true, policy::all_new(after));
-    };
-    let all = policy::diff(before, after);
-    let widens = all.iter().any(|change| change.consequence != Consequence::Less);
-    let told = all
-        .into_iter()
-        .take(CHANGES_MAX)
-        .map(|change| format!("{}: {}: {}", change.what, change.text, change.consequence.as_str()));
-    (widens, told.collect())
-}
-
-/// Refuses an author who is not among the people in force: then it is unknown whom the review must leave out.
-async fn known(worker: &Worker, caller: &Caller, contributors: &[Ident]) -> Result<(), Problem> {
-    let setup = worker.readiness().decides().await?;
-    if let Some(stranger) = contributors.iter().find(|id| !setup.people.contains_key(*id)) {
-        let detail = format!(
-            "contributors: {stranger} is not among the people in force; write the id as in people.toml."
-        );
-        return Err(Problem::new(Code::BadRequest, detail));
-    }
-    let person = caller.key.person.as_ref();
-    if person.is_some_and(|person| setup.people.contains_key(person)) {
-        return Ok(());
-    }
-    let detail = "The person of this key is not among the people in force, so nobody knows who must not review this: add \
-                  the person to people.toml, then run `countersign rules apply`.";
-    Err(Problem::new(Code::OwnerUnknown, detail))
-}
-
 fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Problem> {
+    if let Some(reason) = tenant.halted() {
+        return Err(ledger::Error::Halted(reason).into());
+    }
     app.worker(&tenant.name).ok_or_else(|| {
         Problem::new(Code::NotReady, "Policies need [approvals] in the server's configuration.")
     })
@@ -331,7 +241,7 @@ fn check(files: &[PolicyFile]) -> Result<(Bundle, String), Problem> {
         files.iter().map(|file| Source { path: &file.path, bytes: file.content.as_bytes() });
     let sources: Vec<Source<'_>> = sources.collect();
     let wrong = |mistakes: &[Mistake]| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = mistakes.iter().map(|mistake| harmless(&mistake.to_string())).collect();
         Problem::new(Code::PolicyWrong, lines.join("\n"))
     };
     let bundle = Bundle::read(&sources).map_err(|mistakes| wrong(&mistakes))?;
@@ -366,6 +276,12 @@ async fn keep_parts(
             );
             return Err(Problem::new(Code::PolicyWrong, detail));
         }
+    }
+    let manifest: usize = bundle.parts().iter().map(|part| part.path.len() + PART_BYTES).sum();
+    if manifest > MANIFEST_BYTES_MAX {
+        let detail =
+            "The list of the files does not fit into one entry: use fewer files, or shorter names.";
+        return Err(Problem::new(Code::PolicyWrong, detail));
     }
     let mut parts = Vec::new();
     for part in bundle.parts() {

@@ -277,7 +277,7 @@ fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
         say_json(&json!({
             "size": whole.size(), "root": whole.root(), "replayed": replayed, "same": same,
             "different": different, "not_replayable": not_replayable,
-            "believed": ["the decider's clock, within 60 s of the journal's"],
+            "believed": ["the decider's clock, within 60 s of the journal's, and the offsets of time zones"],
         }));
         return;
     }
@@ -297,7 +297,7 @@ fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
     );
     say(&if different.is_empty() { good(&summary) } else { bad(&summary) });
     say(&dim(&format!(
-        "  over entries 0 to {} of {}, root {}. Believed: the decider's clock, within 60 s of the journal's",
+        "  over entries 0 to {} of {}, root {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
         whole.size().saturating_sub(1),
         whole.place(),
         whole.root()

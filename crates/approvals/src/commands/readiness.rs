@@ -48,7 +48,7 @@ impl Readiness {
     }
 
     /// While it is held, no rules come into force here.
-    pub(crate) async fn keep_rules(&self) -> RwLockReadGuard<'_, ()> {
+    pub async fn keep_rules(&self) -> RwLockReadGuard<'_, ()> {
         self.rules_change.read().await
     }
 

@@ -145,7 +145,9 @@ impl Clerk {
         }
         let replica = Ident::new(super::REPLICA).expect("letters and digits");
         let subject = Subject::Verdicts { replica, producer: Self::name() };
+        let same_key = self.commands.readiness.keep_rules().await;
         let outcomes = self.log.propose(&subject, vec![canonical::of(&event)]).await?;
+        drop(same_key);
         match outcomes.first() {
             Some(Outcome::Posted { index }) => self.commands.open(*index).await,
             other => Err(Failure::unless_posted(&subject, other)

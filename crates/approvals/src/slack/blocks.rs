@@ -63,9 +63,8 @@ pub(super) fn message(card: &Card) -> Message {
     blocks.extend(params(card));
     if let Some(text) = &card.agent_says {
         let text = cut(&one_line(text), AGENT_CHARS_MAX);
-        blocks.push(section(&format!(
-            "The agent says (nobody has checked this):\n\u{201c}{text}\u{201d}"
-        )));
+        let who = card.who_says();
+        blocks.push(section(&format!("{who}:\n\u{201c}{text}\u{201d}")));
     }
     blocks.extend(reviews(card));
     if card.phase == Phase::Pending {

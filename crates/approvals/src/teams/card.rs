@@ -105,7 +105,7 @@ fn draw(
     if with_params && !card.params.is_empty() {
         body.push(params(card));
     }
-    body.extend(card.agent_says.as_deref().map(agent_says));
+    body.extend(card.agent_says.as_deref().map(|text| agent_says(card.who_says(), text)));
     body.extend(history(card));
     if card.phase == Phase::Pending {
         body.push(deadline("Answer by", card.deadline));
@@ -242,13 +242,12 @@ fn params(card: &Card) -> Value {
     container("emphasis", &items)
 }
 
-fn agent_says(text: &str) -> Value {
+fn agent_says(who: &str, text: &str) -> Value {
     let mut shown: String = text.chars().take(AGENT_SAYS_CHARS_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
-    let items =
-        vec![ours("The agent says (nobody has checked this):"), foreign(&shown, Look::Said)];
+    let items = vec![ours(&format!("{who}:")), foreign(&shown, Look::Said)];
     container("default", &items)
 }
 

@@ -20,6 +20,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeSet, HashMap};
 
+/// Longest name of a file, in bytes.
+const FILE_NAME_BYTES_MAX: usize = 128;
+
 /// One file of a bundle, as it was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -78,8 +81,10 @@ enum FileKind<'a> {
 
 impl<'a> FileKind<'a> {
     fn of(path: &'a str) -> Self {
-        let stem =
-            |folder: &str| path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".yaml");
+        let stem = |folder: &str| {
+            let stem = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".yaml")?;
+            is_file_name(stem).then_some(stem)
+        };
         match path {
             "agents.yaml" => Self::Agents,
             "tools.yaml" => Self::Tools,
@@ -133,6 +138,11 @@ impl Bundle {
                 column: 1,
                 text: format!("a bundle has at most {FILES_MAX} files"),
             });
+        }
+        for pair in sources.windows(2).filter(|pair| pair[0].path == pair[1].path) {
+            let mistakes = Mistakes::of(pair[0].path);
+            mistakes.note(Place { line: 1, column: 1 }, "this file is there twice");
+            found.extend(mistakes.finish());
         }
         // Tools name tiers, so agents come first: their path does, too.
         for source in sources.iter().take(FILES_MAX) {
@@ -332,6 +342,13 @@ impl Bundle {
         }
         zones
     }
+}
+
+/// True if a file may be called so, before `.yaml`: no folder, nothing that is shown otherwise than it is.
+fn is_file_name(stem: &str) -> bool {
+    (1..=FILE_NAME_BYTES_MAX).contains(&stem.len())
+        && !stem.starts_with('.')
+        && stem.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 fn missing(file: &str) -> Mistake {

@@ -6,7 +6,7 @@ use super::{
     CHAIN_MAX,
     agents::Agents,
     bounds::{Bound, Bounds, Truth},
-    egress::Egress,
+    egress::{Egress, Urls},
     facts::Facts,
     list::NamedLists,
     param::{Test, Texts, integer, text},
@@ -84,12 +84,13 @@ pub(super) struct Scene<'s> {
     pub(super) agents: &'s Agents,
     pub(super) tools: &'s Tools,
     pub(super) lists: &'s NamedLists,
+    pub(super) urls: Urls,
 }
 
 impl Condition {
     /// Whether it holds for a call.
     pub(super) fn holds(&self, scene: &Scene<'_>) -> Truth {
-        let Scene { request, facts, agents, tools, lists } = scene;
+        let Scene { request, facts, agents, tools, lists, urls } = scene;
         let named = |text: Option<&String>, set: &Texts, absent| match text {
             None => Truth::Error(absent),
             Some(text) => set.has(text, lists),
@@ -117,7 +118,7 @@ impl Condition {
             Self::Hours(hours) => hours.holds(facts, lists),
             Self::Period(period) => period.holds(facts.now),
             Self::Chain(chain) => chain.holds(scene),
-            Self::Egress(egress) => egress.holds(&request.params, lists),
+            Self::Egress(egress) => egress.holds(&request.params, lists, urls),
             Self::Digest(at, set) => {
                 let found = at.must(&request.params, "no digest there").and_then(text);
                 let digest = found.and_then(|text| {

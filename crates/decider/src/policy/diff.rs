@@ -73,7 +73,7 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
                 changes.push(Change {
                     consequence,
                     what: name.clone(),
-                    text: format!("removed: {}", told(old)),
+                    text: format!("removed: {}", told_whole(old)),
                 });
             }
             (None, Some(new)) => {
@@ -81,7 +81,7 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
                 changes.push(Change {
                     consequence,
                     what: name.clone(),
-                    text: format!("new: {}", told(new)),
+                    text: format!("new: {}", told_whole(new)),
                 });
             }
             (None, None) => {}
@@ -104,10 +104,21 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
 
 /// Every clause of a bundle that replaces nothing, in words.
 pub fn all_new(bundle: &Bundle) -> Vec<String> {
-    bundle.clauses.iter().map(|clause| format!("{}: new: {}", clause.name, told(clause))).collect()
+    bundle
+        .clauses
+        .iter()
+        .map(|clause| format!("{}: new: {}", clause.name, told_whole(clause)))
+        .collect()
 }
 
-/// A clause in short: `allow transfer, payout of payments by bot, if amount: …`.
+/// A clause with its conditions.
+fn told_whole(clause: &Clause) -> String {
+    let when: Vec<String> =
+        clause.shown.iter().map(|(name, condition)| format!("{name}: {condition}")).collect();
+    if when.is_empty() { told(clause) } else { format!("{}: {}", told(clause), when.join("; ")) }
+}
+
+/// A clause in short: `allow transfer, payout of payments by bot, on conditions`.
 fn told(clause: &Clause) -> String {
     let tool = clause.tool.as_deref().unwrap_or("every tool");
     let actions =
@@ -119,9 +130,7 @@ fn told(clause: &Clause) -> String {
         Then::ApprovalNeeded => "ask people for",
         Then::Deny => "deny",
     };
-    let when: Vec<String> =
-        clause.shown.iter().map(|(name, condition)| format!("{name}: {condition}")).collect();
-    let when = if when.is_empty() { String::new() } else { format!(", if {}", when.join("; ")) };
+    let when = if clause.when.is_some() { ", on conditions" } else { "" };
     let shadow =
         if clause.has_shadow() { format!(" ({})", clause.enforcement) } else { String::new() };
     format!("{then} {actions} of {tool} by {agents}{when}{shadow}")

@@ -12,7 +12,10 @@ use super::{
     pointer::Pointer,
 };
 use ledger::json::Value;
+use std::cell::RefCell;
 
+/// Most URLs of one call that are kept.
+const URLS_KEPT_MAX: usize = 8;
 /// Longest URL, in bytes.
 const URL_BYTES_MAX: usize = 4096;
 
@@ -34,6 +37,26 @@ pub(super) struct UrlParts {
     host: String,
     port: u16,
     path: String,
+}
+
+/// URLs of one call that were taken apart: several clauses look at the same one.
+#[derive(Debug, Default)]
+pub(super) struct Urls(RefCell<Vec<(String, Result<UrlParts, &'static str>)>>);
+
+impl Urls {
+    /// Calls `look` with the parts of a URL, or with what is wrong with it.
+    fn with<T>(&self, url: &str, look: impl FnOnce(Result<&UrlParts, &'static str>) -> T) -> T {
+        let mut kept = self.0.borrow_mut();
+        let known = kept.iter().position(|(text, _)| text == url);
+        let at = known.unwrap_or_else(|| {
+            if kept.len() == URLS_KEPT_MAX {
+                kept.clear();
+            }
+            kept.push((url.to_owned(), UrlParts::read(url)));
+            kept.len() - 1
+        });
+        look(kept[at].1.as_ref().map_err(|why| *why))
+    }
 }
 
 impl Egress {
@@ -74,20 +97,22 @@ impl Egress {
         Some(Self { at, hosts, paths, ports, schemes, method })
     }
 
-    pub(super) fn holds(&self, params: &Value<'_>, lists: &NamedLists) -> Truth {
+    pub(super) fn holds(&self, params: &Value<'_>, lists: &NamedLists, urls: &Urls) -> Truth {
         let method = self.method.iter().map(|(at, names)| {
             let method = at.must(params, "no method there").and_then(text);
             method.map_or_else(Truth::Error, |method| names.iter().any(|n| n == method).into())
         });
-        let url = |value: Option<&Value<'_>>| {
-            let read = value.ok_or("no URL there").and_then(text).and_then(UrlParts::read);
-            read.map_or_else(Truth::Error, |address| self.allows(&address, lists))
+        let url = |value: Option<&Value<'_>>| match value.ok_or("no URL there").and_then(text) {
+            Err(why) => Truth::Error(why),
+            Ok(url) => urls.with(url, |address| {
+                address.map_or_else(Truth::Error, |address| self.allows(address, lists))
+            }),
         };
-        let urls = self.at.iter().map(|at| match at.reach(params) {
+        let all = self.at.iter().map(|at| match at.reach(params) {
             Err(why) => Truth::Error(why),
             Ok(values) => Truth::all(values.into_iter().map(url)),
         });
-        Truth::all(method.chain(urls))
+        Truth::all(method.chain(all))
     }
 
     fn allows(&self, address: &UrlParts, lists: &NamedLists) -> Truth {

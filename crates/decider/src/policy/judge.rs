@@ -6,6 +6,7 @@ use super::{
     bundle::Bundle,
     clause::{Clause, Then},
     condition::{Condition, Scene},
+    egress::Urls,
     facts::Facts,
     request::Request,
 };
@@ -61,7 +62,7 @@ impl Bundle {
 
     fn scene<'s>(&'s self, request: &'s Request<'_>, facts: &'s Facts) -> Scene<'s> {
         let Self { agents, tools, lists, .. } = self;
-        Scene { request, facts, agents, tools, lists }
+        Scene { request, facts, agents, tools, lists, urls: Urls::default() }
     }
 
     /// What denies a call whatever the clauses say.

@@ -68,6 +68,11 @@ pub fn replay(
     let again = match bundle {
         None => Ruling::denial(super::NO_POLICY),
         Some((bundle, version)) => {
+            if facts.verified {
+                return Err(form(
+                    "it takes an agent's identity as proven, which no release can do yet",
+                ));
+            }
             if !bundle.accepts(&facts) {
                 return Err(form("its local times are not those of its clock"));
             }

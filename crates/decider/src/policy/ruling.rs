@@ -128,6 +128,7 @@ impl Ruling {
             .into_iter()
             .filter_map(kept)
             .filter(|(_, value)| *value != Value::Null)
+            .map(|(name, value)| (name, without_nulls(value)))
             .collect();
         data.extend([
             member("verdict", text(self.verdict.as_str())),
@@ -257,6 +258,16 @@ fn payload<'v>(inquiry: &'v Inquiry<'_>, owners: &'v [&str]) -> Value<'v> {
     fields.push(member("params", inquiry.request.params.clone()));
     fields.push(member("nonce", text(&inquiry.nonce)));
     Value::Object(fields)
+}
+
+/// An object without members that are `null`: they count as absent.
+fn without_nulls(value: Value<'_>) -> Value<'_> {
+    match value {
+        Value::Object(members) => {
+            Value::Object(members.into_iter().filter(|(_, value)| *value != Value::Null).collect())
+        }
+        other => other,
+    }
 }
 
 /// The obligations of several clauses.

@@ -3,7 +3,10 @@
 use super::{Report, derived::Derived, events, rows::count};
 use crate::{
     entry::View,
-    journal::embedded::{self, Volume},
+    journal::{
+        Subject,
+        embedded::{self, Volume},
+    },
     log::checkpoint,
     post::{Erasing, Keys, Log, digest_of_access, digest_of_keys, missing_key},
     sequence::Sequence,
@@ -228,7 +231,9 @@ fn names(store: &Rocks, log: &Log, erasing: &Erasing) -> Result<bool, store::Err
         let sent = |name| Some(sent.as_ref()?.get(name)?.as_str()?.to_owned());
         let held = |name| view.text(&["event", name]).map(str::to_owned);
         let producer = match &message.subject {
-            Some(crate::journal::Subject::Decisions(producer)) => Some(producer.to_string()),
+            Some(Subject::Decisions(producer) | Subject::Verdicts { producer, .. }) => {
+                Some(producer.to_string())
+            }
             _ => None,
         };
         producer.as_deref() == view.text(&["producer"])

@@ -81,18 +81,22 @@ impl Ledger {
 
     /// The subject of an entry's message. `None` if the entry does not name it and the message is gone.
     async fn subject_of(&self, tenant: &Tenant, view: &View<'_>) -> Result<Option<String>, Error> {
+        if view.origin.epoch == tenant.position().epoch
+            && let Some(message) = tenant.journal().get(view.origin.seq).await?
+            && let Some(subject) = message.subject
+        {
+            return Ok(Some(subject.to_string()));
+        }
         if let Some(producer) = view.text(&["producer"]) {
-            return Ok(Some(format!("decisions.{producer}")));
+            // Which server decided is not in the entry; the message is gone, and there is one server today.
+            let family = if view.is_ours() { "verdicts.r1" } else { "decisions" };
+            return Ok(Some(format!("{family}.{producer}")));
         }
         if view.kind == Kind::Evidence {
             let id = view.text(&["event", "approval_id"]).unwrap_or(SYSTEM);
             return Ok(Some(format!("evidence.{id}")));
         }
-        if view.origin.epoch != tenant.position().epoch {
-            return Ok(None);
-        }
-        let message = tenant.journal().get(view.origin.seq).await?;
-        Ok(message.and_then(|message| message.subject).map(|subject| subject.to_string()))
+        Ok(None)
     }
 
     /// Other journal messages with the event of entry `index`, and the keys of the index rows that name them.

@@ -221,6 +221,10 @@ pub fn export(
         let place = format!("entries 0 to {}", signed.size.saturating_sub(1));
         return Err(Error::export(place, "they do not give the root the checkpoint signs"));
     }
+    if told.activates.is_some() {
+        let what = "the last message activates a bundle, and no activation follows";
+        return Err(Error::export("the last entry", what));
+    }
     erasures_name_their_leaves(&told.erasures, &walk, &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
     checkpoint(checkpoint_text, &keys)?;

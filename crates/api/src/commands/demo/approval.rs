@@ -1,19 +1,20 @@
-//! The second half of the demo: a payment above the limit is paused, a person decides, and the call is
-//! released once.
+//! The second half of the demo: a policy comes into force, a payment above its limit is paused, a person decides, and
+//! the call is released once.
 
-use super::{ours, refused};
+use super::{
+    ours, policy, refused,
+    stage::{ACTION, AGENT, RUN, Stage, TENANT, TOOL},
+};
 use crate::{
-    client::Client,
-    commands::{EXIT_FAILED, Failed},
+    commands::Failed,
     terminal::{bad, dim, good, harmless, say, strong},
 };
 use data_encoding::BASE64URL_NOPAD;
-use decider::call::Call;
-use ledger::{atomic, ident::Ident, json, keyring::random32};
+use ledger::{atomic, keyring::random32};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
-/// Two rules, and the people they ask. Amounts are in minor units: 100000 is EUR 1,000.00.
+/// Three rules, and the people they ask. Amounts are in minor units: 100000 is EUR 1,000.00.
 const RULES: &str = r#"# Who must approve what. The first rule that matches a call counts.
 
 [[rule]]
@@ -24,6 +25,13 @@ owner = "none"                       # also agents that nobody owns
 tool = "bank"
 action = "transfer"
 amount = {minor = "/amount", currency = "/currency", over = {EUR = 100000}}
+
+[[rule]]
+name = "changes of policies"
+quorum = {at_least = 1, of = "operations"}
+[rule.match]
+tool = "countersign"
+action = "policy.activate"
 
 [[rule]]
 name = "everything else"
@@ -46,27 +54,6 @@ groups = ["finance", "operations"]
 const PARAMS: &str = r#"{"amount":125000,"creditor":"Nordwind GmbH","currency":"EUR","iban":"DE02120300000000202051","invoice":"4712"}"#;
 /// The same payment, changed on its way.
 const FORGED: &str = r#"{"amount":125000,"creditor":"Nordwind GmbH","currency":"EUR","iban":"GB33BUKB20201555555555","invoice":"4712"}"#;
-const AGENT: &str = "agt-payments";
-const RUN: &str = "run-8c21";
-const TOOL: &str = "bank";
-const ACTION: &str = "transfer";
-const SOURCE: &str = "/gateways/payments-eu-2";
-/// The path of the demo's tenant.
-const TENANT: &str = "/v1/tenants/acme";
-
-/// The parties of the demo and their addresses.
-pub struct Stage<'a> {
-    /// Folder with keys and files.
-    pub dir: &'a Path,
-    /// Base URL.
-    pub url: &'a str,
-    /// Client with the roles admin and auditor.
-    pub admin: &'a Client,
-    /// Client of publisher and enforcer `gw-1`.
-    pub gateway: &'a Client,
-    /// Client of the reviewer Ana.
-    pub person: &'a Client,
-}
 
 /// Writes the files of the tenant `acme` below `dir`.
 pub fn write_files(dir: &Path) -> Result<(), Failed> {
@@ -107,10 +94,12 @@ pub fn tell(stage: &Stage<'_>, once: bool) -> Result<(), Failed> {
     take_away(stage, &id)
 }
 
-/// Applies the rules, and publishes the decision that pauses a call. Returns the call's nonce and the
-/// approval.
+/// Applies the rules, puts a policy in force, and asks it about two payments. Returns the nonce of the one that needs
+/// approval, and its approval.
 fn hold(stage: &Stage<'_>) -> Result<(String, Value), Failed> {
-    say(&strong("\n6. A payment above the limit is paused until a person approves it"));
+    say(&strong(
+        "\n6. From here on, a policy decides: Bob proposes it, Ana approves it, and it is in force",
+    ));
     let at = |name: &str| stage.dir.join(name).to_string_lossy().into_owned();
     let (config, key) = (at("countersign.toml"), at("admin.key"));
     say(&dim("   $ countersign rules apply --tenant acme"));
@@ -126,37 +115,24 @@ fn hold(stage: &Stage<'_>) -> Result<(String, Value), Failed> {
         "--api-key-file",
         &key,
     ])?;
-    say("   rule        transfers above EUR 1,000 need one person of finance: Ana or Bob");
-    let nonce = BASE64URL_NOPAD.encode(&random32()[..16]);
-    let opened = stage.gateway.post_json(&format!("{TENANT}/approvals"), &decision(&nonce)?)?;
+    policy::put_in_force(stage)?;
+    let nonce = || BASE64URL_NOPAD.encode(&random32()[..16]);
+    let mut small: Value = read(PARAMS.as_bytes());
+    small["amount"] = json!(25_000);
+    policy::ask(stage, "pay-100000", &nonce(), &small)?;
+    let nonce = nonce();
+    let told = policy::ask(stage, "pay-100001", &nonce, &read(PARAMS.as_bytes()))?;
+    let opened = &told["approval"];
     let id = text(&opened["id"]);
     say("   the call    EUR 1,250.00 to Nordwind GmbH, DE02120300000000202051, for invoice 4712");
+    say(
+        "   rule        transfers above EUR 1,000 need one person of finance: Ana, because Bob owns the agent",
+    );
     say(&format!("   approval    {id}: {}", strong(text(&opened["state"]))));
-    say(&format!("   page        {}", strong(text(&opened["page"]))));
+    say(&format!("   page        {}", strong(text(&opened["url"]))));
     let key = fs::read_to_string(stage.dir.join("ana.key"))?;
     say(&format!("   sign in     person {}  key {}", strong("p-ana"), strong(key.trim())));
-    Ok((nonce, opened))
-}
-
-/// The decision event that pauses the call.
-fn decision(nonce: &str) -> Result<Value, Failed> {
-    let params = json::parse(PARAMS.as_bytes());
-    let params = params.map_err(|error| Failed::new(EXIT_FAILED, error.to_string()))?;
-    let tenant = Ident::new("acme").map_err(|error| Failed::new(EXIT_FAILED, error.to_string()))?;
-    let (agent, run, tool, action) = (AGENT, Some(RUN), TOOL, ACTION);
-    let call = Call { nonce, tenant: &tenant, agent, run, tool, action, params: &params };
-    let mut event = json!({
-        "specversion": "1.0", "type": ledger::event::DECISION, "source": SOURCE, "id": "pay-100001",
-        "time": ledger::clock::wall_clock(),
-    });
-    event["data"] = json!({
-        "agent": {"id": AGENT, "run": RUN}, "tool": {"name": TOOL, "action": ACTION},
-        "verdict": "approval_needed", "mode": "enforce", "reason": {"code": "amount_over_limit"},
-        "policy": {"id": "payments", "version": "42"}, "call": {"digest": call.digest()},
-        "payload": {"params": read(PARAMS.as_bytes()), "nonce": nonce,
-            "reason": "Invoice 4712 is overdue since Monday; the supplier stops deliveries otherwise."},
-    });
-    Ok(event)
+    Ok((nonce, opened.clone()))
 }
 
 /// Waits until people have decided or the deadline has passed.

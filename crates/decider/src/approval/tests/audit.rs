@@ -257,8 +257,10 @@ fn p10_the_disclosed_owner() {
     leaves.push((11, entry("approval", 3, &json!(message))));
     chain(&mut leaves);
     let audit = audit(&leaves).unwrap();
-    assert!(matches!(audit.check_owner(r#""ann""#), Err(Fault::Call(_))));
-    for other in [r#""zed""#, "7", "", r#"["ann"]"#] {
+    for owner in [r#""ann""#, r#"["ann"]"#, r#"["zed","ann",7]"#] {
+        assert!(matches!(audit.check_owner(owner), Err(Fault::Call(_))), "{owner}");
+    }
+    for other in [r#""zed""#, "7", "", r#"["zed"]"#, r#"[["ann"]]"#] {
         assert_eq!(audit.check_owner(other), Ok(()), "{other}");
     }
 }

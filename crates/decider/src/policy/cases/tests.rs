@@ -254,8 +254,8 @@ fn a_reviewer_reads_what_changes_and_what_it_does() {
         "id: planner-never-pays",
         "id: no-planner",
         &[
-            "payments/planner-never-pays: removed: deny every action of payments by every agent, on conditions: more is allowed",
-            "payments/no-planner: new: deny every action of payments by every agent, on conditions: less is allowed",
+            "payments/planner-never-pays: removed: deny every action of payments by every agent, on conditions: chain: {through: [\"planner-bot\"]}: more is allowed",
+            "payments/no-planner: new: deny every action of payments by every agent, on conditions: chain: {through: [\"planner-bot\"]}: less is allowed",
         ],
     );
 }

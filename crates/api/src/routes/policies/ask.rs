@@ -1,0 +1,139 @@
+//! Asks people whether a bundle may take effect, with its changes in words.
+
+use crate::{
+    act::Why,
+    auth::Caller,
+    problem::{Code, Problem},
+};
+use approvals::{
+    deciding::{BundleEntry, Proposal},
+    history::Approval,
+    worker::Worker,
+};
+use axum::{Json, http::StatusCode};
+use decider::policy::{self, Bundle, Consequence};
+use ledger::ident::Ident;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Most changes that reviewers are told in words; the two versions themselves say everything.
+const CHANGES_MAX: usize = 200;
+/// As many bytes of them.
+const CHANGES_BYTES_MAX: usize = 48 << 10;
+
+/// A proposal that people are asked about.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Proposed {
+    /// Version of the bundle.
+    version: u64,
+    /// Its digest.
+    digest: String,
+    /// Leaf index of its entry.
+    index: u64,
+    /// Each change in words, what allows more first.
+    changes: Vec<String>,
+    /// `{id, url, state}`
+    #[schema(value_type = Object)]
+    approval: Value,
+}
+
+/// A bundle that people are to be asked about.
+pub(super) struct Asking<'b> {
+    pub(super) bundle: &'b Bundle,
+    pub(super) index: u64,
+    pub(super) entry: BundleEntry,
+    pub(super) tests: String,
+}
+
+/// Asks people whether a bundle may take effect.
+pub(super) async fn ask(
+    worker: &Worker,
+    asking: Asking<'_>,
+    owners: &[Ident],
+    comment: &Why,
+) -> Result<(StatusCode, Json<Proposed>), Problem> {
+    let Asking { bundle, index, entry, tests } = asking;
+    let before = worker.desk.in_force().ok().flatten();
+    let in_force = worker.commands.reader_log().policies().in_force;
+    let (widens, changes) = changes(before.as_deref().map(|loaded| &loaded.bundle), bundle);
+    let proposal = Proposal {
+        bundle: index,
+        version: entry.version,
+        digest: entry.digest.clone(),
+        replaces: in_force.map(|bundle| bundle.digest),
+        widens,
+        changes: changes.clone(),
+        tests,
+    };
+    let approval = worker.clerk.propose(&proposal, owners, Some(&comment.to_string())).await?;
+    let approval = approval.map_err(|why| {
+        let detail = format!(
+            "Version {} is recorded, and nobody can be asked about it: {} The rules need a [[rule]] with \
+             [rule.match] tool = \"countersign\".",
+            entry.version,
+            why.advice()
+        );
+        Problem::new(Code::NotOpened, detail)
+    })?;
+    let Approval { id, state, .. } = approval;
+    if let Some(why) = state.end_reason.as_deref().filter(|_| state.ended_at.is_some()) {
+        let detail =
+            format!("Version {} is recorded, and nobody is asked about it: {why}.", entry.version);
+        return Err(Problem::new(Code::NotOpened, detail));
+    }
+    let url = format!("{}/approvals/{id}", worker.cards().public_url());
+    let approval = json!({"id": id, "url": url, "state": state.phase});
+    let BundleEntry { version, digest, .. } = entry;
+    Ok((StatusCode::CREATED, Json(Proposed { version, digest, index, changes, approval })))
+}
+
+/// Each change in words, and whether any of them may allow more.
+fn changes(before: Option<&Bundle>, after: &Bundle) -> (bool, Vec<String>) {
+    let Some(before) = before else {
+        return (true, bounded(policy::all_new(after)));
+    };
+    let all = policy::diff(before, after);
+    let widens = all.iter().any(|change| change.consequence != Consequence::Less);
+    let told = |change: policy::Change| {
+        format!("{}: {}: {}", change.what, change.text, change.consequence.as_str())
+    };
+    (widens, bounded(all.into_iter().map(told).collect()))
+}
+
+/// As many changes as people read, and one card's message holds.
+fn bounded(all: Vec<String>) -> Vec<String> {
+    let count = all.len();
+    let mut told = Vec::new();
+    let mut bytes = 0;
+    for change in all {
+        bytes += change.len();
+        if told.len() == CHANGES_MAX || bytes > CHANGES_BYTES_MAX {
+            told.push(format!("and {} more: compare the versions", count - told.len()));
+            break;
+        }
+        told.push(change);
+    }
+    told
+}
+
+/// Refuses an author who is not among the people in force: then it is unknown whom the review must leave out.
+pub(super) async fn known(
+    worker: &Worker,
+    caller: &Caller,
+    contributors: &[Ident],
+) -> Result<(), Problem> {
+    let setup = worker.readiness().decides().await?;
+    if let Some(stranger) = contributors.iter().find(|id| !setup.people.contains_key(*id)) {
+        let detail = format!(
+            "contributors: {stranger} is not among the people in force; write the id as in people.toml."
+        );
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    let person = caller.key.person.as_ref();
+    if person.is_some_and(|person| setup.people.contains_key(person)) {
+        return Ok(());
+    }
+    let detail = "The person of this key is not among the people in force, so nobody knows who must not review this: add \
+                  the person to people.toml, then run `countersign rules apply`.";
+    Err(Problem::new(Code::OwnerUnknown, detail))
+}
