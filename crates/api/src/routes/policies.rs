@@ -241,7 +241,8 @@ fn check(files: &[PolicyFile]) -> Result<(Bundle, String), Problem> {
         files.iter().map(|file| Source { path: &file.path, bytes: file.content.as_bytes() });
     let sources: Vec<Source<'_>> = sources.collect();
     let wrong = |mistakes: &[Mistake]| {
-        let lines: Vec<String> = mistakes.iter().map(|mistake| harmless(&mistake.to_string())).collect();
+        let lines: Vec<String> =
+            mistakes.iter().map(|mistake| harmless(&mistake.to_string())).collect();
         Problem::new(Code::PolicyWrong, lines.join("\n"))
     };
     let bundle = Bundle::read(&sources).map_err(|mistakes| wrong(&mistakes))?;
