@@ -77,9 +77,10 @@ impl Asking {
         if let Some(approval) = self.worker.reader().find(&id, |found| may(&access, found)).await? {
             return Ok(approval);
         }
-        if self.caller.has(&[Role::Reviewer]) {
-            // Before the rules are read, it is unknown who is asked: "not found" would be final.
-            self.worker.readiness().rules.known()?;
+        if self.caller.has(&[Role::Reviewer]) && !self.worker.readiness().has_read_log() {
+            // It is not known yet who is asked, and "not found" would be final.
+            let detail = "The log is being read; try again in a moment.";
+            return Err(Problem::new(Code::NotReady, detail));
         }
         tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
         Err(Problem::not_found())
