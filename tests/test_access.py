@@ -47,11 +47,11 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "add key": (lambda: ("POST", f"{T}/keys", {"json": {"roles": ["auditor"]}}), {"admin"}, {201}),
     "remove key": (lambda: ("DELETE", f"{T}/keys/0123456789abcdef", {}), {"admin"}, {404}),
     "rotate": (lambda: ("POST", f"{T}/keys/rotate", {"json": {"use": "token"}}), {"admin"}, {200}),
-    "ask": (lambda: ("POST", f"{T}/decisions", {"json": {}}), {"enforcer"}, {503}),
-    "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {503}),
-    "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {503}),
-    "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {503}),
-    "rollback": (lambda: ("POST", f"{T}/policies/1/rollback", {"json": {"comment": "Too strict."}}), {"author"}, {503}),
+    "ask": (lambda: ("POST", f"{T}/decisions", {"json": {}}), {"enforcer"}, {404}),
+    "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {404}),
+    "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {404}),
+    "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {404}),
+    "rollback": (lambda: ("POST", f"{T}/policies/1/rollback", {"json": {"comment": "Too strict."}}), {"author"}, {404}),
     "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
 }
 #: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.

@@ -99,7 +99,7 @@ pub async fn decide(
         return Err(ledger::Error::Halted(reason).into());
     }
     let worker = app.worker(&tenant.name).ok_or_else(|| {
-        Problem::new(Code::NotReady, "Decisions need [approvals] in the server's configuration.")
+        Problem::new(Code::NotFound, "Decisions need [approvals] in the server's configuration.")
     })?;
     let held = app.bodies.events(&headers, body, &tenant.name).await?;
     if !held.bytes.trim_ascii_start().starts_with(b"[") {

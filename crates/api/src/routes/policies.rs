@@ -139,12 +139,12 @@ pub async fn status(
     responses((status = 200, body = PolicyVersion), (status = "4XX", body = Problem)), security(("key" = [])))]
 pub async fn version(
     State(app): State<Arc<App>>,
-    Path((tenant, version)): Path<(String, u64)>,
+    Path((tenant, version)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<PolicyVersion>, Problem> {
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let worker = worker_of(&app, &tenant)?;
-    let Loaded { bundle, version, index, files } = loaded(&app, &tenant, &worker, version)?;
+    let Loaded { bundle, version, index, files } = loaded(&app, &tenant, &worker, &version)?;
     let files = files.into_iter().map(|(path, content)| PolicyFile { path, content }).collect();
     Ok(Json(PolicyVersion { version, digest: bundle.digest().to_owned(), index, files }))
 }
@@ -203,7 +203,7 @@ pub async fn propose(
     security(("key" = [])))]
 pub async fn rollback(
     State(app): State<Arc<App>>,
-    Path((tenant, version)): Path<(String, u64)>,
+    Path((tenant, version)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Proposed>), Problem> {
@@ -211,7 +211,7 @@ pub async fn rollback(
     let worker = worker_of(&app, &tenant)?;
     let Rollback { comment } = app.bodies.json(&headers, body).await?;
     known(&worker, &caller, &[]).await?;
-    let Loaded { bundle, index, .. } = loaded(&app, &tenant, &worker, version)?;
+    let Loaded { bundle, index, .. } = loaded(&app, &tenant, &worker, &version)?;
     let entry = app.ledger.entry(&tenant, index)?;
     let entry = entry.as_deref().and_then(bundle_entry).ok_or_else(Problem::not_found)?;
     // Who wrote it then reviews it no more than who proposes it now.
@@ -231,7 +231,7 @@ fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Problem> {
         return Err(ledger::Error::Halted(reason).into());
     }
     app.worker(&tenant.name).ok_or_else(|| {
-        Problem::new(Code::NotReady, "Policies need [approvals] in the server's configuration.")
+        Problem::new(Code::NotFound, "Policies need [approvals] in the server's configuration.")
     })
 }
 
@@ -319,7 +319,8 @@ fn walk(
     Ok(())
 }
 
-fn loaded(app: &App, tenant: &Tenant, worker: &Worker, version: u64) -> Result<Loaded, Problem> {
+fn loaded(app: &App, tenant: &Tenant, worker: &Worker, version: &str) -> Result<Loaded, Problem> {
+    let version: u64 = version.parse().map_err(|_| Problem::not_found())?;
     let mut found = None;
     walk(app, tenant, |index, entry| {
         found = (entry.version == version).then_some(index);

@@ -128,7 +128,10 @@ impl Ruling {
             .into_iter()
             .filter_map(kept)
             .filter(|(_, value)| *value != Value::Null)
-            .map(|(name, value)| (name, without_nulls(value)))
+            .map(|(name, value)| match &*name {
+                "agent" | "tool" => (name, without_nulls(value)),
+                _ => (name, value),
+            })
             .collect();
         data.extend([
             member("verdict", text(self.verdict.as_str())),
