@@ -1,6 +1,7 @@
 //! `countersign`: one binary with every role. Only this crate connects the parts.
 
 mod cli;
+mod explained;
 mod terminal;
 mod verify;
 

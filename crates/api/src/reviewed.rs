@@ -7,11 +7,12 @@ use crate::{
 };
 use approvals::{
     deciding::{NotSpent, Question},
+    history::Approval,
     worker::Worker,
 };
 use ledger::{ident::Ident, system::By};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An act that waits for people.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -54,18 +55,25 @@ pub async fn permit(
     let question = Question { action, params, owners: &owners, comment: comment.as_deref() };
     let approval = worker.clerk.ask(question, None).await?;
     let approval = approval.map_err(|why| Problem::new(Code::NotOpened, why.advice()))?;
-    if let Some(why) =
-        approval.state.end_reason.as_deref().filter(|_| approval.state.ended_at.is_some())
-    {
+    if let Some(why) = not_asked(&approval) {
         let detail = format!(
             "Nobody is asked: {why}. The person of this key must be among the people in force."
         );
         return Err(Problem::new(Code::NotOpened, detail));
     }
-    let url = format!("{}/approvals/{}", worker.cards().public_url(), approval.id);
-    let state = approval.state.phase;
-    let approval = serde_json::json!({"id": approval.id, "url": url, "state": state});
+    let approval = told(worker, &approval);
     Ok(Permit::Waits(Waiting { status: "approval_needed", approval }))
+}
+
+/// Why nobody is asked, if the approval ended as it was opened.
+pub fn not_asked(approval: &Approval) -> Option<&str> {
+    approval.state.end_reason.as_deref().filter(|_| approval.state.ended_at.is_some())
+}
+
+/// The approval for whoever asked for it: `{id, url, state}`.
+pub fn told(worker: &Worker, approval: &Approval) -> Value {
+    let Approval { id, state, .. } = approval;
+    json!({"id": id, "url": worker.cards().page_of(id), "state": state.phase})
 }
 
 async fn spend(

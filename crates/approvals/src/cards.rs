@@ -5,7 +5,7 @@ mod money;
 mod params;
 mod words;
 
-pub use make::{FrozenCall, Making};
+pub use make::{FrozenCall, Making, page_url};
 pub use words::in_words;
 
 use decider::approval::{Choice, Phase};

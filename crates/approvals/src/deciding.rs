@@ -6,7 +6,7 @@
 mod bundles;
 mod clerk;
 
-pub use bundles::{BundleEntry, Loaded, bundle_entry, load};
+pub use bundles::{Loaded, bundle_entry, load};
 pub use clerk::{Clerk, NotSpent, Proposal, Question};
 
 use crate::{
@@ -29,8 +29,6 @@ use ledger::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Name of this server on `verdicts.<replica>.<producer>`. There is one server today.
-const REPLICA: &str = "r1";
 /// How often a call is decided, each time because what it rested on changed in between: once, and three times anew.
 const TRIES_MAX: usize = 4;
 /// Seconds for which a verdict counts: a repetition after that is no permission.
@@ -169,8 +167,7 @@ impl Desk {
         open: Vec<Open<'_, '_>>,
         (facts, loaded): (&Facts, Option<&Loaded>),
     ) -> Result<Vec<(usize, Result<Told, NotDecided>)>, NotDecided> {
-        let replica = Ident::new(REPLICA).expect("letters and digits");
-        let subject = Subject::Verdicts { replica, producer: producer.clone() };
+        let subject = Subject::verdicts(producer.clone());
         let as_of = self.log.extent().size;
         let (mut told, mut bodies, mut sent) = (Vec::new(), Vec::new(), Vec::new());
         for open in open {

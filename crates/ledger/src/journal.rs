@@ -59,6 +59,11 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Where this server's decisions about a producer's calls are sent. There is one server today, `r1`.
+    pub fn verdicts(producer: Ident) -> Self {
+        Self::Verdicts { replica: Ident::new("r1").expect("letters and digits"), producer }
+    }
+
     /// Reads the local form, e.g. `decisions.gw-1`.
     pub fn parse(text: &str) -> Option<Self> {
         let (family, name) = text.split_once('.')?;

@@ -18,7 +18,7 @@ pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
 pub use state::{
     BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,
 };
-pub use verdicts::{LATE_SECONDS_MAX, Voided, stands};
+pub use verdicts::{LATE_SECONDS_MAX, Voided, is_late, stands};
 
 use crate::{
     entry::{Draft, Kind, Origin, SequenceNote},

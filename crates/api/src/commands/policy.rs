@@ -6,6 +6,7 @@ use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed};
 use crate::{
     cli::{Folder, PolicyCommand},
     config::EXIT_CONFIG,
+    explained,
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
 use decider::policy::{
@@ -303,13 +304,12 @@ fn explained_json(
     facts: &Facts,
     digest: &str,
 ) -> Value {
-    let clause = |c: &ClauseTruth<'_>| json!({"clause": c.clause.name, "matches": c.matches, "at": c.at, "error": c.why, "in_force": c.in_force});
     let ground = &judged.reason;
     json!({
         "verdict": judged.verdict.as_str(),
         "reason": {"code": ground.code, "clause": ground.clause.map(|c| &c.name), "message": message(ground)},
         "shadow": judged.shadow.as_ref().map(|(verdict, _)| verdict.as_str()),
-        "clauses": clauses.iter().map(clause).collect::<Vec<_>>(),
+        "clauses": explained::json(clauses),
         "facts": facts,
         "policy": {"digest": digest},
     })
@@ -321,16 +321,7 @@ fn message<'b>(ground: &Ground<'b>) -> Option<&'b String> {
 }
 
 fn tell(judged: &Judgement<'_>, clauses: &[ClauseTruth<'_>]) {
-    for told in clauses {
-        let at = told.at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
-        let says = match (told.matches, told.why) {
-            (Some(true), _) => good("matches"),
-            (Some(false), _) => dim(&format!("does not match{at}")),
-            (None, why) => bad(&format!("error{at}: {}", why.unwrap_or("unknown"))),
-        };
-        let shadow = if told.in_force { "" } else { " (in shadow)" };
-        say(&format!("{}: {says}{shadow}", harmless(&told.clause.name)));
-    }
+    explained::tell(clauses);
     let ground = &judged.reason;
     let by = ground.clause.map(|clause| format!(" by {}", clause.name)).unwrap_or_default();
     say(&format!("{}{} ({})", strong(judged.verdict.as_str()), harmless(&by), ground.code));

@@ -5,6 +5,7 @@ use crate::{
     auth,
     body::{Unsplit, split_array},
     problem::{Code, Problem},
+    reviewed,
 };
 use approvals::{
     deciding::{NotDecided, Told, valid_for},
@@ -185,9 +186,9 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
 
 /// The approval of a decision. It is opened here; if that is not possible now, it is opened in the background.
 async fn opened(worker: &Worker, index: u64, id: &ledger::ident::Ident) -> Value {
-    let url = format!("{}/approvals/{id}", worker.cards().public_url());
+    let url = worker.cards().page_of(id);
     match worker.commands.open(index).await {
-        Ok(Ok(approval)) => json!({"id": id, "url": url, "state": approval.state.phase}),
+        Ok(Ok(approval)) => reviewed::told(worker, &approval),
         Ok(Err(why)) => {
             json!({"id": id, "state": "not_opened", "reason": why.code(), "detail": why.advice()})
         }

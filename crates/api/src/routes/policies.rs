@@ -9,7 +9,7 @@ use crate::{
     problem::{Code, Problem},
 };
 use approvals::{
-    deciding::{BundleEntry, Loaded, bundle_entry, load},
+    deciding::{Loaded, bundle_entry, load},
     worker::Worker,
 };
 use ask::{Asking, Proposed, ask, known};
@@ -26,7 +26,7 @@ use ledger::{
     journal::BODY_BYTES_MAX,
     system::{
         self, By, Role,
-        policy::{BundleForm, PartAt, PolicyBody},
+        policy::{BundleEntry, BundleForm, PartAt, PolicyBody},
     },
     tenant::Tenant,
 };

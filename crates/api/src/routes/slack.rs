@@ -215,7 +215,7 @@ impl Desk<'_> {
     /// The text for the clicker. `None` for a recorded review, because the card itself shows it.
     fn told(&self, clicker: &Clicker, done: &Done) -> Option<String> {
         let id = &done.approval.id;
-        let page = format!("{}/approvals/{id}", self.worker.cards().public_url());
+        let page = self.worker.cards().page_of(id);
         match done.refused {
             None if done.written => None,
             None => Some("Your answer was already recorded.".into()),

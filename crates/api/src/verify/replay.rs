@@ -6,16 +6,18 @@ use super::{
 };
 use crate::{
     cli::{Explain, Exported, Replay, Verify},
+    explained,
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
 use decider::{
     decision::Fields,
-    policy::{self, Bundle, ClauseTruth, Differs, Ruling, Source},
+    policy::{self, Bundle, Differs, Ruling},
 };
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
     post::Policies,
+    system::policy::{BundleEntry, PartAt},
 };
 use serde_json::{Value, json};
 use std::{
@@ -175,16 +177,12 @@ impl<'e> Run<'e> {
 
     fn read_bundle(&self, index: u64) -> Result<Result<Bundle, String>, Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
-        let parts = View::parse(&entry).and_then(|view| {
-            let parts = view.at(&["event", "parts"])?.as_array()?.to_vec();
-            let part = |part: &ledger::json::Value<'_>| {
-                Some((part.get("path")?.as_str()?.to_owned(), part.get("index")?.as_u64()?))
-            };
-            parts.iter().map(part).collect::<Option<Vec<_>>>()
-        });
-        let Some(parts) = parts else { return Ok(Err(format!("entry {index} names no parts"))) };
-        let mut files = Vec::with_capacity(parts.len());
-        for (path, at) in parts {
+        let proposed = View::parse(&entry).and_then(|view| BundleEntry::of(&view));
+        let Some(proposed) = proposed else {
+            return Ok(Err(format!("entry {index} names no parts")));
+        };
+        let mut files = Vec::with_capacity(proposed.parts.len());
+        for PartAt { path, index: at, .. } in proposed.parts {
             let entry = self.whole.entry(at).unwrap_or_default();
             let payload = self.whole.payload(at, &entry)?;
             let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
@@ -193,12 +191,7 @@ impl<'e> Run<'e> {
             };
             files.push((path, content));
         }
-        let sources = files.iter().map(|(path, text)| Source { path, bytes: text.as_bytes() });
-        let sources: Vec<Source<'_>> = sources.collect();
-        let first = |mistakes: Vec<policy::Mistake>| {
-            mistakes.first().map(ToString::to_string).unwrap_or_default()
-        };
-        Ok(Bundle::read(&sources).map_err(first))
+        Ok(Bundle::read_again(&files).map_err(|first| first.to_string()))
     }
 
     fn show(
@@ -218,7 +211,6 @@ impl<'e> Run<'e> {
             .and_then(|facts| serde_json::from_slice(facts).ok())
             .unwrap_or_default();
         if as_json {
-            let clause = |c: &ClauseTruth<'_>| json!({"clause": c.clause.name, "matches": c.matches, "at": c.at, "error": c.why, "in_force": c.in_force});
             say_json(&json!({
                 "index": index,
                 "same": outcome.is_ok(),
@@ -227,19 +219,11 @@ impl<'e> Run<'e> {
                 "clause": outcome.as_ref().ok().and_then(|ruling| ruling.clause.as_ref()),
                 "why_not": outcome.as_ref().err().map(ToString::to_string),
                 "facts": facts,
-                "clauses": clauses.unwrap_or_default().iter().map(clause).collect::<Vec<_>>(),
+                "clauses": explained::json(&clauses.unwrap_or_default()),
             }));
             return Ok(());
         }
-        for told in clauses.unwrap_or_default() {
-            let at = told.at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
-            let says = match (told.matches, told.why) {
-                (Some(true), _) => good("matches"),
-                (Some(false), _) => dim(&format!("does not match{at}")),
-                (None, why) => bad(&format!("error{at}: {}", why.unwrap_or("unknown"))),
-            };
-            say(&format!("{}: {says}", harmless(&told.clause.name)));
-        }
+        explained::tell(&clauses.unwrap_or_default());
         say(&dim(&format!("facts: {}", harmless(&facts.to_string()))));
         match outcome {
             Ok(ruling) => {

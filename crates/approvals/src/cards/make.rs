@@ -73,10 +73,15 @@ impl Card {
             needed: still_needed(state),
             deadline: state.approval_deadline()?,
             execution_deadline: state.execution_deadline,
-            url: format!("{}/approvals/{approval}", public_url.trim_end_matches('/')),
+            url: page_url(public_url, approval),
             browser_only: requested.rule.step_up.is_some(),
         })
     }
+}
+
+/// Where people find the page of an approval.
+pub fn page_url(public_url: &str, approval: &Ident) -> String {
+    format!("{}/approvals/{approval}", public_url.trim_end_matches('/'))
 }
 
 impl Setup {

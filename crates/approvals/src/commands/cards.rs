@@ -2,7 +2,7 @@
 
 use super::{Error, case::Case, reader::ApprovalReader, readiness::Readiness};
 use crate::{
-    cards::{Card, FrozenCall, Making},
+    cards::{Card, FrozenCall, Making, page_url},
     history::Approval,
     setup::Setup,
 };
@@ -61,6 +61,11 @@ impl CardMaker {
 
     fn tenant(&self) -> &Ident {
         self.reader.log.tenant()
+    }
+
+    /// Where people find the page of an approval.
+    pub fn page_of(&self, approval: &Ident) -> String {
+        page_url(&self.public_url, approval)
     }
 
     /// Our address as clients see it, without a slash at the end.

@@ -1,35 +1,9 @@
 //! Reads bundles from the log: the entry that names the parts, the parts, and what they say.
 
 use crate::log::Log;
-use decider::policy::{Bundle, Mistake, Source};
-use ledger::{
-    entry::{Kind, View},
-    store,
-    system::{By, Reason, policy::PartAt},
-};
-use serde::{Deserialize, Serialize};
+use decider::policy::{Bundle, Mistake};
+use ledger::{entry::View, store, system::policy::BundleEntry};
 use std::sync::{Arc, RwLock};
-
-/// The `event` of the entry that proposes a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BundleEntry {
-    /// Version: 1, 2, …
-    pub version: u64,
-    /// Leaf index of the bundle before it.
-    pub previous: Option<u64>,
-    /// Its digest.
-    pub digest: String,
-    /// Its files.
-    pub parts: Vec<PartAt>,
-    /// Who proposed it.
-    pub by: By,
-    /// Who else wrote it.
-    #[serde(default)]
-    pub contributors: Vec<ledger::ident::Ident>,
-    /// The author's comment.
-    #[serde(default)]
-    pub reason: Option<Reason>,
-}
 
 /// A bundle, read from the log.
 #[derive(Debug)]
@@ -46,9 +20,7 @@ pub struct Loaded {
 
 /// The entry at a leaf index, if it proposes a bundle.
 pub fn bundle_entry(entry: &[u8]) -> Option<BundleEntry> {
-    let view = View::parse(entry).filter(|view| view.kind == Kind::Policy)?;
-    let is_bundle = view.text(&["event", "op"]) == Some("bundle");
-    view.event_as().filter(|_| is_bundle)
+    BundleEntry::of(&View::parse(entry)?)
 }
 
 /// The bundle in force, read once.
@@ -94,12 +66,7 @@ pub fn load(log: &dyn Log, index: u64) -> Result<Loaded, String> {
         let content: String = serde_json::from_slice(&content).map_err(|_| gone())?;
         files.push((part.path.clone(), content));
     }
-    let sources = files.iter().map(|(path, text)| Source { path, bytes: text.as_bytes() });
-    let sources: Vec<Source<'_>> = sources.collect();
-    let told = |mistakes: Vec<Mistake>| {
-        let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
-        format!("this release can't read them: {first}")
-    };
-    let bundle = Bundle::read(&sources).map_err(told)?;
+    let told = |first: Mistake| format!("this release can't read them: {first}");
+    let bundle = Bundle::read_again(&files).map_err(told)?;
     Ok(Loaded { bundle, version: proposed.version, index, files })
 }

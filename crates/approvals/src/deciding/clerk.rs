@@ -9,7 +9,7 @@ use crate::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use decider::{
-    approval::{Command, Outcome as Reported, Phase, Token},
+    approval::{Command, Outcome as Reported, Phase, Token, World},
     call::Call,
     rule::{Rule, Visible, first_match},
 };
@@ -143,8 +143,7 @@ impl Clerk {
         if let Some(digest) = activates {
             event["data"]["activates"] = digest.into();
         }
-        let replica = Ident::new(super::REPLICA).expect("letters and digits");
-        let subject = Subject::Verdicts { replica, producer: Self::name() };
+        let subject = Subject::verdicts(Self::name());
         let same_key = self.commands.readiness.keep_rules().await;
         let outcomes = self.log.propose(&subject, vec![canonical::of(&event)]).await?;
         drop(same_key);
@@ -191,13 +190,7 @@ impl Clerk {
         let Some(token) = self.mint(id).await? else { return Ok(Err(NotSpent::Phase(phase))) };
         // One redemption wins: another request with the same approval has another id.
         let redemption_id = BASE64URL_NOPAD.encode(&keyring::random32()[..NONCE_BYTES]);
-        let command = |world| Command::Redeem {
-            world,
-            enforcer: Self::name(),
-            jti: token.jti.clone(),
-            digest: frozen.digest.clone(),
-            redemption_id: redemption_id.clone(),
-        };
+        let command = redeem(&token, &frozen.digest, &redemption_id);
         let done = self.commands.execute(id, command).await?;
         Ok(match done.refused {
             None => Ok(()),
@@ -234,13 +227,7 @@ impl Clerk {
         }
         match approval.state.phase {
             Phase::Granted | Phase::Minted => {}
-            Phase::Redeemed => {
-                return self
-                    .commands
-                    .report(id, &Self::name(), Reported::Succeeded)
-                    .await
-                    .map(drop);
-            }
+            Phase::Redeemed => return self.done(id).await,
             _ => return Ok(()),
         }
         let Some((mut activates, digest)) = self.granted(&approval)? else {
@@ -253,13 +240,7 @@ impl Clerk {
         let Some(token) = self.mint(id).await? else { return Ok(()) };
         activates.before = token.exp;
         fault::point("activation_minted");
-        let command = |world| Command::Redeem {
-            world,
-            enforcer: Self::name(),
-            jti: token.jti.clone(),
-            digest: digest.clone(),
-            redemption_id: REDEMPTION.to_owned(),
-        };
+        let command = redeem(&token, &digest, REDEMPTION);
         let done = match self.commands.execute_activating(id, &activates, command).await {
             // Another bundle took effect in between: the next try sees it.
             Err(Error::Ledger(Failure::NotPosted { .. })) => return Err(Error::Contended),
@@ -287,5 +268,20 @@ impl Clerk {
             replaces: proposal.replaces,
         };
         Ok(Some((activates, frozen.digest)))
+    }
+}
+
+/// Redeems what the clerk minted for a call, for itself.
+fn redeem<'a>(
+    token: &'a Token,
+    digest: &'a str,
+    redemption_id: &'a str,
+) -> impl Fn(World) -> Command + 'a {
+    move |world| Command::Redeem {
+        world,
+        enforcer: Clerk::name(),
+        jti: token.jti.clone(),
+        digest: digest.to_owned(),
+        redemption_id: redemption_id.to_owned(),
     }
 }

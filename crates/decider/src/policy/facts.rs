@@ -1,7 +1,7 @@
 //! What a verdict depends on besides the call and the bundle. Facts hold values, so that they mean the same for
 //! ever: a local date and minute, not a zone whose rules may change.
 
-use chrono::{DateTime, Datelike as _, Offset as _, TimeZone as _, Timelike as _};
+use chrono::{DateTime, Datelike as _, FixedOffset, Offset as _, TimeZone, Timelike as _};
 use ledger::time::Nanos;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,29 +37,22 @@ pub struct Local {
 impl Local {
     /// True if this is the local time of `now` at its own offset. So it depends on no list of time zones.
     pub fn is_of(&self, now: Nanos) -> bool {
-        let seconds = i64::try_from(now.0 / 1_000_000_000).ok();
-        let offset = chrono::FixedOffset::east_opt(self.offset);
-        let found = offset.zip(seconds).and_then(|(offset, seconds)| {
-            let at = DateTime::from_timestamp(seconds, 0)?.with_timezone(&offset);
-            Some(Self {
-                date: at.format("%Y-%m-%d").to_string(),
-                weekday: u8::try_from(at.weekday().num_days_from_monday()).ok()?,
-                minute: u16::try_from(at.hour() * 60 + at.minute()).ok()?,
-                offset: self.offset,
-            })
-        });
-        found.as_ref() == Some(self)
+        let offset = FixedOffset::east_opt(self.offset);
+        offset.and_then(|offset| at(now, &offset)).as_ref() == Some(self)
     }
 }
 
 /// The local time of `now` in a zone of the IANA database (`Europe/Berlin`). `None` for an unknown zone, or a time
 /// beyond the calendar.
 pub fn local(now: Nanos, zone: &str) -> Option<Local> {
-    let zone: chrono_tz::Tz = zone.parse().ok()?;
-    let seconds = i64::try_from(now.0 / 1_000_000_000).ok()?;
-    let at = zone.from_utc_datetime(&DateTime::from_timestamp(seconds, 0)?.naive_utc());
+    at(now, &zone.parse::<chrono_tz::Tz>().ok()?)
+}
+
+/// The local time of `now` in a zone. `None` for a time beyond the calendar.
+fn at(now: Nanos, zone: &impl TimeZone) -> Option<Local> {
+    let at = DateTime::from_timestamp(i64::try_from(now.seconds()).ok()?, 0)?.with_timezone(zone);
     Some(Local {
-        date: at.format("%Y-%m-%d").to_string(),
+        date: at.date_naive().to_string(),
         weekday: u8::try_from(at.weekday().num_days_from_monday()).ok()?,
         minute: u16::try_from(at.hour() * 60 + at.minute()).ok()?,
         offset: at.offset().fix().local_minus_utc(),

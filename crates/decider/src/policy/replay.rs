@@ -53,7 +53,7 @@ pub fn replay(
         let bytes = payload.get(name).ok_or(Differs::Payload(name))?;
         json::parse_kept(bytes).map_err(|_| Differs::Payload(name))
     };
-    let params = value("params")?;
+    let request = question(view, payload).ok_or(Differs::Payload("params"))?;
     let nonce = value("nonce")?;
     let facts = payload.get("/data/facts").ok_or(Differs::Payload("/data/facts"))?;
     let facts: Facts =
@@ -61,7 +61,6 @@ pub fn replay(
     if view.text(&["event", "time"]).and_then(Nanos::parse) != Some(facts.now) {
         return Err(form("its facts have another time than its event"));
     }
-    let request = body(view, payload, params);
     let request = Request::read(&request).map_err(Differs::Form)?;
     let nonce = nonce.as_str().ok_or_else(|| form("its nonce is no text"))?;
     check_digest(view, nonce, &request)?;
@@ -88,7 +87,6 @@ pub fn replay(
 /// What a bundle would say of a recorded call, whoever judged it then. Facts that follow from the clock are taken from
 /// the recorded one. `None` if the call is not disclosed, or can't be a question.
 pub fn simulate(view: &View<'_>, payload: &Fields, bundle: &Bundle) -> Option<Ruling> {
-    let params = json::parse_kept(payload.get("params")?).ok()?;
     let recorded = payload.get("/data/facts");
     let recorded = recorded.and_then(|facts| serde_json::from_slice::<Facts>(facts).ok());
     let now = match &recorded {
@@ -96,7 +94,7 @@ pub fn simulate(view: &View<'_>, payload: &Fields, bundle: &Bundle) -> Option<Ru
         None => view.text(&["event", "time"]).and_then(Nanos::parse)?,
     };
     let facts = bundle.facts(now, recorded.is_some_and(|facts| facts.verified));
-    let request = body(view, payload, params);
+    let request = question(view, payload)?;
     let request = Request::read(&request).ok()?;
     Some(Ruling::of(bundle, 0, &request, &facts))
 }
@@ -107,9 +105,8 @@ pub fn explained<'b>(
     payload: &Fields,
     bundle: &'b Bundle,
 ) -> Option<Vec<ClauseTruth<'b>>> {
-    let params = json::parse_kept(payload.get("params")?).ok()?;
     let facts: Facts = serde_json::from_slice(payload.get("/data/facts")?).ok()?;
-    let request = body(view, payload, params);
+    let request = question(view, payload)?;
     let request = Request::read(&request).ok()?;
     Some(bundle.explain(&request, &facts))
 }
@@ -126,8 +123,8 @@ fn check_digest(view: &View<'_>, nonce: &str, request: &Request<'_>) -> Result<(
     Err(Differs::Form("its call digest is not that of its params".into()))
 }
 
-/// The question, as far as it counts, put together from the entry and its payload.
-fn body<'a>(view: &'a View<'_>, payload: &'a Fields, params: Value<'a>) -> Value<'a> {
+/// The question, as far as it counts, put together from the entry and its payload. `None` without params.
+fn question<'a>(view: &'a View<'_>, payload: &'a Fields) -> Option<Value<'a>> {
     let plain = |name: &'static str| view.at(&["event", "data", name]).cloned();
     let kept = |name: &str| json::parse_kept(payload.get(name)?).ok();
     let mut tool = plain("tool").unwrap_or(Value::Null);
@@ -139,12 +136,12 @@ fn body<'a>(view: &'a View<'_>, payload: &'a Fields, params: Value<'a>) -> Value
         ("agent", plain("agent")),
         ("context", kept("/data/context")),
         ("labels", plain("labels")),
-        ("params", Some(params)),
+        ("params", Some(kept("params")?)),
         ("tool", Some(tool)),
     ];
     let member =
         |(name, value): (&'static str, Option<Value<'a>>)| Some((Cow::Borrowed(name), value?));
-    Value::Object(members.into_iter().filter_map(member).collect())
+    Some(Value::Object(members.into_iter().filter_map(member).collect()))
 }
 
 fn in_words(ruling: &Ruling) -> String {

@@ -4,6 +4,8 @@ use super::{Error, Ledger};
 use crate::{
     entry::{Kind, View},
     gone::{Erasure, Gone, Leaf},
+    ident::Ident,
+    journal::Subject,
     log::merkle::leaf_hash,
     post::{Erasing, SYSTEM, is_erasable},
     store::{self, Family, LogNumber},
@@ -87,10 +89,12 @@ impl Ledger {
         {
             return Ok(Some(subject.to_string()));
         }
-        if let Some(producer) = view.text(&["producer"]) {
-            // Which server decided is not in the entry; the message is gone, and there is one server today.
-            let family = if view.is_ours() { "verdicts.r1" } else { "decisions" };
-            return Ok(Some(format!("{family}.{producer}")));
+        if let Some(producer) = view.text(&["producer"]).and_then(|name| Ident::new(name).ok()) {
+            // Which server decided is not in the entry, and the message is gone.
+            let ours = view.is_ours();
+            let subject =
+                if ours { Subject::verdicts(producer) } else { Subject::Decisions(producer) };
+            return Ok(Some(subject.to_string()));
         }
         if view.kind == Kind::Evidence {
             let id = view.text(&["event", "approval_id"]).unwrap_or(SYSTEM);

@@ -1,6 +1,6 @@
 //! Posts events of producers: each key has one entry, and numbers that do not come are told (P2, P3).
 
-use super::{Erasing, Error, Log, Outcome, Prepared, missing_key, prepare::Accepted, verdicts};
+use super::{Erasing, Error, Log, Outcome, Prepared, missing_key, prepare::Accepted};
 use crate::{
     canonical,
     disclosure::digest_of,
@@ -75,7 +75,7 @@ impl Log {
         let view = View::parse(&entry).filter(|view| is_of(view, accepted));
         let view = view.ok_or_else(corrupt)?;
         // The same call is the same request, whatever was decided about it. It does not need the payload to be seen.
-        let same_call = accepted.ours && verdicts::is_same_call(&view, &accepted.draft);
+        let same_call = accepted.rests.as_ref().is_some_and(|rests| rests.is_same_call(&view));
         let payload = erased::left(changes, self.number, first)?.unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
             if accepted.ours && !same_call {

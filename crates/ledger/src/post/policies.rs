@@ -81,7 +81,7 @@ impl Log {
 
     /// True if the digest names these parts, and each part is where the bundle says.
     fn fits_bundle(&self, changes: &Changes<'_>, form: &BundleForm) -> Result<bool, store::Error> {
-        if bundle_digest(form) != form.digest || form.parts.is_empty() {
+        if bundle_digest(form.language, &form.parts) != form.digest || form.parts.is_empty() {
             return Ok(false);
         }
         for part in &form.parts {

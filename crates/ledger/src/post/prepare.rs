@@ -3,10 +3,12 @@
 use crate::{
     canonical,
     disclosure::{Scope, Seed},
-    entry::{Draft, Kind},
-    event::{self, Event, Field, Refused, Type},
+    entry::{Draft, Kind, View},
+    event::{self, Event, Field, RESERVED_TOOL, Refused, Type},
     ident::Ident,
     journal::{BODY_BYTES_MAX, Headers, Subject},
+    json::{self, Value},
+    time::Nanos,
 };
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
@@ -46,6 +48,8 @@ pub(super) struct Accepted {
     pub(super) source: [u8; 32],
     /// True for a decision of ours.
     pub(super) ours: bool,
+    /// What a decision of ours rests on. `None` if it is none, or has not the form of one.
+    pub(super) rests: Option<Rests>,
 }
 
 impl Accepted {
@@ -56,10 +60,12 @@ impl Accepted {
         let scope =
             Scope { producer: producer.as_str(), source: &event.source, id: &event.id, ours };
         let (key, source) = (event_key(scope), source_key(scope));
+        let tool = event.tool.as_deref().unwrap_or_default();
+        let rests = if ours { Rests::read(&plain, producer, tool) } else { None };
         let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
         let producer = Some(producer.clone());
         let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
-        Self { event, draft, key, source, ours }
+        Self { event, draft, key, source, ours, rests }
     }
 
     /// The event within its tenant.
@@ -68,6 +74,48 @@ impl Accepted {
         let Event { source, id, .. } = &self.event;
         Scope { producer, source, id, ours: self.ours }
     }
+}
+
+/// What posting compares of a decision.
+pub(super) struct Rests {
+    pub(super) bundle: Option<String>,
+    pub(super) at: Nanos,
+    /// True if no bundle gave it: a denial after too many tries, or a question to people about bundles themselves.
+    pub(super) of_no_bundle: bool,
+    /// The call's digest. `None` if it is no text.
+    call: Option<String>,
+}
+
+impl Rests {
+    /// `plain`: the plain part of an event by `producer` about `tool`. `None` if a member is missing that every decision
+    /// of ours has, or if a tool of ours is not asked for by us.
+    pub(super) fn read(plain: &[u8], producer: &Ident, tool: &str) -> Option<Self> {
+        let plain = json::parse_kept(plain).ok()?;
+        let data = plain.get("data")?;
+        let text = |name: &str| data.get(name).and_then(Value::as_str);
+        data.get("as_of")?.as_u64()?;
+        let call = data.get("call")?.get("digest")?.as_str();
+        let is_reserved = event::is_reserved_tool(tool);
+        let by_us = producer.as_str() == RESERVED_TOOL;
+        let fits = is_reserved == by_us && (by_us || text("activates").is_none());
+        let at = Nanos::parse(plain.get("time")?.as_str()?)?;
+        let of_no_bundle = is_reserved || is_contended(data);
+        let (bundle, call) = (text("bundle").map(str::to_owned), call.map(str::to_owned));
+        fits.then_some(Self { bundle, at, of_no_bundle, call })
+    }
+
+    /// True if `view` is about the same call: same nonce, agent, tool and parameters.
+    pub(super) fn is_same_call(&self, view: &View<'_>) -> bool {
+        let call = self.call.as_deref();
+        call.is_some() && view.text(&["event", "data", "call", "digest"]) == call
+    }
+}
+
+/// True for a denial because what the decision rested on changed again and again. It rests on nothing.
+pub(super) fn is_contended(data: &Value<'_>) -> bool {
+    let code = data.get("reason").and_then(|reason| reason.get("code"));
+    let says = |value: Option<&Value<'_>>, word| value.and_then(Value::as_str) == Some(word);
+    says(code, "contended") && says(data.get("verdict"), "deny") && data.get("bundle").is_none()
 }
 
 impl Prepared {

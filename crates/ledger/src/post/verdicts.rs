@@ -4,14 +4,17 @@
 //! Only plain members are compared. The policy language is not known here, so that its faults can't become faults of
 //! the log.
 
-use super::{Error, Log, Outcome, Prepared, prepare::Accepted, state::BundleInForce};
+use super::{
+    Error, Log, Outcome, Prepared,
+    prepare::{Accepted, Rests, is_contended},
+    state::BundleInForce,
+};
 use crate::{
     canonical,
-    entry::{Draft, Kind, Origin, View},
-    event::{self, Field, RESERVED_TOOL, Refused},
-    ident::Ident,
+    entry::{Draft, Kind, Origin},
+    event::{self, Field, Refused},
     journal::Subject,
-    json::{self, Value},
+    json::Value,
     store::{Changes, Family, Read as _},
     time::Nanos,
 };
@@ -40,36 +43,13 @@ impl Voided {
     }
 }
 
-/// What posting compares of a decision.
-struct Rests<'a> {
-    bundle: Option<&'a str>,
-    at: Nanos,
-    /// True if no bundle gave it: a denial after too many tries, or a question to people about bundles themselves.
-    of_no_bundle: bool,
-}
-
-impl<'a> Rests<'a> {
-    /// `None` if a member is missing that every decision of ours has, or if a tool of ours is not asked for by us.
-    fn read(plain: &'a Value<'_>, producer: Option<&Ident>, tool: &str) -> Option<Self> {
-        let data = plain.get("data")?;
-        let text = |name: &str| data.get(name).and_then(Value::as_str);
-        data.get("as_of")?.as_u64()?;
-        data.get("call")?.get("digest")?;
-        let is_reserved = event::is_reserved_tool(tool);
-        let by_us = producer.is_some_and(|producer| producer.as_str() == RESERVED_TOOL);
-        let fits = is_reserved == by_us && (by_us || text("activates").is_none());
-        let at = Nanos::parse(plain.get("time")?.as_str()?)?;
-        let of_no_bundle = is_reserved || is_contended(data);
-        fits.then_some(Self { bundle: text("bundle"), at, of_no_bundle })
-    }
-
+impl Rests {
     /// Why it does not stand where `in_force` is.
     fn voided(&self, in_force: Option<&BundleInForce>, journal: Nanos) -> Option<Voided> {
-        let apart = self.at.0.abs_diff(journal.0);
-        if apart > Nanos::default().plus_seconds(LATE_SECONDS_MAX).0 {
+        if is_late(self.at, journal) {
             return Some(Voided::Late);
         }
-        let other = self.bundle != in_force.map(|bundle| bundle.digest.as_str());
+        let other = self.bundle.as_deref() != in_force.map(|bundle| bundle.digest.as_str());
         (other && !self.of_no_bundle).then_some(Voided::Bundle)
     }
 }
@@ -85,12 +65,7 @@ impl Log {
         if !self.is_signed_here(&self.keys, subject, 0, message) {
             return Ok(self.reject(changes, origin, message, Refused::Signature));
         }
-        let plain = accepted.draft.event.clone();
-        let plain = json::parse_kept(&plain).ok();
-        let tool = accepted.event.tool.as_deref().unwrap_or_default();
-        let producer = accepted.draft.producer.as_ref();
-        let rests = plain.as_ref().and_then(|plain| Rests::read(plain, producer, tool));
-        let Some(rests) = rests else {
+        let Some(rests) = &accepted.rests else {
             return Ok(self.reject(changes, origin, message, Refused::SystemBody));
         };
         let key = self.number.key(&accepted.key);
@@ -129,11 +104,9 @@ impl Log {
     }
 }
 
-/// True for a denial because what the decision rested on changed again and again. It rests on nothing.
-fn is_contended(data: &Value<'_>) -> bool {
-    let code = data.get("reason").and_then(|reason| reason.get("code"));
-    let says = |value: Option<&Value<'_>>, word| value.and_then(Value::as_str) == Some(word);
-    says(code, "contended") && says(data.get("verdict"), "deny") && data.get("bundle").is_none()
+/// True if a decision of `at` comes too late, or too early, where the journal took it.
+pub fn is_late(at: Nanos, journal: Nanos) -> bool {
+    at.0.abs_diff(journal.0) > Nanos::default().plus_seconds(LATE_SECONDS_MAX).0
 }
 
 /// True if a decision of ours names the bundle that is in force at its place, or rests on none. `data`: its member
@@ -144,12 +117,4 @@ pub fn stands(data: &Value<'_>, in_force: Option<&BundleInForce>) -> bool {
     tool.is_some_and(event::is_reserved_tool)
         || is_contended(data)
         || bundle == in_force.map(|bundle| bundle.digest.as_str())
-}
-
-/// True if the entry and the draft are of the same call: same nonce, agent, tool and parameters.
-pub(super) fn is_same_call(view: &View<'_>, draft: &Draft) -> bool {
-    let Ok(new) = json::parse_kept(&draft.event) else { return false };
-    let path = ["data", "call", "digest"];
-    let new = path.iter().try_fold(&new, |value, name| value.get(name)).and_then(Value::as_str);
-    new.is_some() && view.text(&["event", "data", "call", "digest"]) == new
 }

@@ -1,7 +1,12 @@
 //! `system.policy`: parts of policies, and bundles of them (`proto/formats/policy.md`).
 
 use super::{By, LeafAt, Reason};
-use crate::{canonical, ident::Ident, time::Nanos};
+use crate::{
+    canonical,
+    entry::{Kind, View},
+    ident::Ident,
+    time::Nanos,
+};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -46,6 +51,37 @@ pub struct BundleForm {
     /// Evidence with the author's comment.
     #[serde(default)]
     pub reason: Option<Reason>,
+}
+
+/// The `event` of the entry that proposes a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BundleEntry {
+    /// Version: 1, 2, …
+    pub version: u64,
+    /// Leaf index of the bundle before it.
+    pub previous: Option<u64>,
+    /// [`bundle_digest`].
+    pub digest: String,
+    /// Version of the language.
+    pub language: i64,
+    /// Its files.
+    pub parts: Vec<PartAt>,
+    /// Who proposed it.
+    pub by: By,
+    /// Who else wrote it.
+    #[serde(default)]
+    pub contributors: Vec<Ident>,
+    /// The author's comment.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+}
+
+impl BundleEntry {
+    /// `None` if the entry proposes no bundle.
+    pub fn of(view: &View<'_>) -> Option<Self> {
+        let is_bundle = view.kind == Kind::Policy && view.text(&["event", "op"]) == Some("bundle");
+        if is_bundle { view.event_as() } else { None }
+    }
 }
 
 /// One file of a bundle.
@@ -102,11 +138,10 @@ pub struct Activation {
 
 /// The digest that names a bundle: base64url SHA-256 over its manifest, the RFC 8785 form of language, and path, digest
 /// and length of each part.
-pub fn bundle_digest(form: &BundleForm) -> String {
-    manifest_digest(
-        form.language,
-        form.parts.iter().map(|part| (part.path.as_str(), part.sha256.as_str(), part.bytes)),
-    )
+pub fn bundle_digest(language: i64, parts: &[PartAt]) -> String {
+    let named = parts.iter();
+    let named = named.map(|part| (part.path.as_str(), part.sha256.as_str(), part.bytes));
+    manifest_digest(language, named)
 }
 
 /// As [`bundle_digest`], for parts that have no entries yet: path, digest and length of each.

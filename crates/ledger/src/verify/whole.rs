@@ -9,9 +9,9 @@ use crate::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::{self, LATE_SECONDS_MAX, Policies, event_key},
+    post::{self, Policies, event_key},
     system::Genesis,
-    system::policy::{Activates, Activation, PartAt, manifest_digest},
+    system::policy::{Activates, Activation, BundleEntry, PartAt, bundle_digest},
     time::Nanos,
 };
 use data_encoding::BASE64;
@@ -47,14 +47,6 @@ struct Told {
     parts: HashMap<u64, (String, u64)>,
     /// The last approval entry, and what it put in force.
     activates: Option<(u64, Redeeming)>,
-}
-
-/// What a bundle's entry says of its parts.
-#[derive(serde::Deserialize)]
-struct Bundle {
-    digest: String,
-    language: i64,
-    parts: Vec<PartAt>,
 }
 
 /// What an approval's message put in force.
@@ -130,15 +122,13 @@ impl Told {
 
     /// The digest of a bundle names its parts, and each part is the entry that it names.
     fn bundle(&self, view: &View<'_>) -> Result<(), &'static str> {
-        let bundle: Bundle = view.event_as().ok_or("not a bundle")?;
+        let bundle = BundleEntry::of(view).ok_or("not a bundle")?;
         let fits = |part: &PartAt| {
             self.parts
                 .get(&part.index)
                 .is_some_and(|(sha256, bytes)| (sha256, *bytes) == (&part.sha256, part.bytes))
         };
-        let named = bundle.parts.iter();
-        let named = named.map(|part| (part.path.as_str(), part.sha256.as_str(), part.bytes));
-        if bundle.digest != manifest_digest(bundle.language, named)
+        if bundle.digest != bundle_digest(bundle.language, &bundle.parts)
             || !bundle.parts.iter().all(fits)
         {
             return Err("the bundle's digest is not that of its parts, or a part is another entry");
@@ -150,8 +140,7 @@ impl Told {
     fn rests_on_what_is_in_force(&self, view: &View<'_>) -> Result<(), &'static str> {
         if view.is_ours() {
             let at = view.text(&["event", "time"]).and_then(Nanos::parse).unwrap_or_default();
-            let apart = at.0.abs_diff(view.origin.time.0);
-            if apart > Nanos::default().plus_seconds(LATE_SECONDS_MAX).0 {
+            if post::is_late(at, view.origin.time) {
                 return Err("it was decided more than 60 s before or after the journal took it");
             }
         } else if view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool) {

@@ -5,7 +5,7 @@ use super::{
     stage::{ACTION, AGENT, RUN, SOURCE, Stage, TENANT, TOOL},
 };
 use crate::{
-    commands::{EXIT_FAILED, Failed},
+    commands::{Failed, approved},
     terminal::{dim, good, harmless, say, strong},
 };
 use ledger::atomic;
@@ -73,19 +73,12 @@ pub(super) fn put_in_force(stage: &Stage<'_>) -> Result<(), Failed> {
         let text = harmless(change.as_str().unwrap_or_default());
         say(&format!("   {}", text.split(", on conditions").next().unwrap_or_default()));
     }
-    let path =
-        format!("{TENANT}/approvals/{}", told["approval"]["id"].as_str().unwrap_or_default());
+    let id = told["approval"]["id"].as_str().unwrap_or_default();
+    let path = format!("{TENANT}/approvals/{id}");
     let seen = stage.person.get_json(&path)?;
     let review = json!({"decision": "approve", "digest": seen["call"]["digest"], "version": seen["version"]});
     stage.person.post_json(&format!("{path}/reviews"), &review)?;
-    let mut approval = stage.admin.get_json(&path)?;
-    while approval["over"] == json!(false) {
-        let after = &approval["version"];
-        approval = stage.admin.get_json(&format!("{path}?wait=30&after={after}"))?;
-    }
-    if approval["state"] != "completed" {
-        return Err(Failed::new(EXIT_FAILED, "the policy did not take effect: this is a defect"));
-    }
+    approved::until(stage.admin, ("acme", id), "completed")?;
     let digest = told["digest"].as_str().unwrap_or_default();
     say(&format!(
         "   version {}   {} by p-ana, in force: {}",

@@ -82,7 +82,7 @@ impl View {
             id: approval.id.to_string(),
             state: state.phase,
             version: state.version,
-            page: format!("{}/approvals/{}", worker.cards().public_url(), approval.id),
+            page: worker.cards().page_of(&approval.id),
             opening: json!({"producer": opening.producer, "index": opening.index}),
             call: json!({"agent": call.agent, "run": call.run, "tool": call.tool,
                 "action": call.action, "digest": call.digest}),

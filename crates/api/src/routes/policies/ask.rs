@@ -4,17 +4,14 @@ use crate::{
     act::Why,
     auth::Caller,
     problem::{Code, Problem},
+    reviewed,
 };
-use approvals::{
-    deciding::{BundleEntry, Proposal},
-    history::Approval,
-    worker::Worker,
-};
+use approvals::{deciding::Proposal, worker::Worker};
 use axum::{Json, http::StatusCode};
 use decider::policy::{self, Bundle, Consequence};
-use ledger::ident::Ident;
+use ledger::{ident::Ident, system::policy::BundleEntry};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Most changes that reviewers are told in words; the two versions themselves say everything.
 const CHANGES_MAX: usize = 200;
@@ -75,14 +72,12 @@ pub(super) async fn ask(
         );
         Problem::new(Code::NotOpened, detail)
     })?;
-    let Approval { id, state, .. } = approval;
-    if let Some(why) = state.end_reason.as_deref().filter(|_| state.ended_at.is_some()) {
+    if let Some(why) = reviewed::not_asked(&approval) {
         let detail =
             format!("Version {} is recorded, and nobody is asked about it: {why}.", entry.version);
         return Err(Problem::new(Code::NotOpened, detail));
     }
-    let url = format!("{}/approvals/{id}", worker.cards().public_url());
-    let approval = json!({"id": id, "url": url, "state": state.phase});
+    let approval = reviewed::told(worker, &approval);
     let BundleEntry { version, digest, .. } = entry;
     Ok((StatusCode::CREATED, Json(Proposed { version, digest, index, changes, approval })))
 }
