@@ -5,7 +5,7 @@ use crate::history::Approval;
 use decider::approval::Phase;
 use ledger::{event::RESERVED_TOOL, ident::Ident};
 use std::{
-    collections::BTreeSet,
+    collections::VecDeque,
     sync::{Mutex, MutexGuard},
     time::Instant,
 };
@@ -36,8 +36,8 @@ pub(crate) struct Registry {
     pub followed: watch::Sender<u64>,
     /// Which approvals' cards must be checked, and when.
     pub cards: DueCards,
-    /// Granted changes of policies, which the clerk carries out.
-    own: Mutex<BTreeSet<Ident>>,
+    /// Granted changes of policies, which the clerk carries out, each once, in the order in which they were granted.
+    own: Mutex<VecDeque<Ident>>,
     /// Wakes the clerk.
     pub own_news: Notify,
     /// Wakes the task that applies deadlines.
@@ -108,13 +108,17 @@ impl Registry {
 
     /// Notes that the clerk must look at a change of policies.
     pub fn add_own(&self, id: Ident) {
-        self.own.lock().expect("no holder of the lock panics").insert(id);
+        let mut own = self.own.lock().expect("no holder of the lock panics");
+        if !own.contains(&id) {
+            own.push_back(id);
+        }
+        drop(own);
         self.own_news.notify_one();
     }
 
     /// The next change that the clerk must look at.
     pub fn take_own(&self) -> Option<Ident> {
-        self.own.lock().expect("no holder of the lock panics").pop_first()
+        self.own.lock().expect("no holder of the lock panics").pop_front()
     }
 
     /// Decisions may be possible that were not before: makes every approval due for its timers and its cards.

@@ -5,13 +5,15 @@
 //! the log says, equal roots on every replica; and that work still gets done.
 
 mod clients;
+mod cluster;
 mod deciders;
 mod replica;
 mod world;
 
 use super::{backlog::Backlog, follow::Follower, timers::Timers};
-use crate::{commands::Commands, setup::Setup};
+use crate::setup::Setup;
 use clients::{Paused, Told, word};
+use cluster::{Cluster, SERVERS, Task};
 use decider::approval::{AuditAll, Event, Phase};
 use ledger::{
     canonical,
@@ -23,12 +25,8 @@ use ledger::{
 use replica::Replica;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    sync::Arc,
 };
-use world::World;
 
 const RULES: &str = r#"
 [[rule]]
@@ -54,27 +52,11 @@ id = "p-cid"
 name = "Cid"
 groups = ["finance"]
 "#;
-const WORKERS: u64 = 3;
 const STEPS: u64 = 1_500;
 const CALLS: u64 = 4;
-const SECOND: i64 = 1_000_000_000;
-
-type Task = Pin<Box<dyn Future<Output = Option<(Ident, Told)>>>>;
-
-/// One worker's process: it loses all of this when it restarts.
-struct Process {
-    commands: Commands,
-    follower: Follower,
-    backlog: Arc<Backlog>,
-    cursor: u64,
-    tasks: Vec<Task>,
-}
 
 struct Simulation {
-    world: Arc<Mutex<World>>,
-    replicas: Vec<Arc<Replica>>,
-    processes: Vec<Process>,
-    setup: Setup,
+    cluster: Cluster<(Ident, Told)>,
     calls: Vec<Paused>,
     told: BTreeSet<(Ident, Told)>,
 }
@@ -85,21 +67,6 @@ fn ident(text: &str) -> Ident {
 
 fn setup() -> Setup {
     Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap()
-}
-
-fn process_of(replica: &Arc<Replica>, setup: &Setup) -> Process {
-    let setup = setup.clone();
-    let files = Box::new(move |applied: Option<&_>| Ok((setup.clone(), applied.is_some())));
-    let (log, clocks) = (Arc::<Replica>::clone(replica), Arc::<Replica>::clone(replica));
-    let commands = Commands::new(log, clocks, files, "http://127.0.0.1".into());
-    let backlog = Arc::<Backlog>::default();
-    let follower = Follower {
-        reader: commands.reader.clone(),
-        readiness: Arc::clone(&commands.readiness),
-        backlog: Arc::clone(&backlog),
-    };
-    commands.readiness.rules.read();
-    Process { commands, follower, backlog, cursor: 0, tasks: Vec::new() }
 }
 
 /// How the log begins: genesis and rules.
@@ -125,60 +92,13 @@ fn begin(replica: &Replica, keyring: &Keyring, setup: &Setup) {
 
 impl Simulation {
     fn new(seed: u64, keyring: &Arc<Keyring>) -> Self {
-        let (world, tenant) = (Arc::new(Mutex::new(World::new(seed))), ident("acme"));
-        let replica = |_| Arc::new(Replica::new(&world, &tenant, keyring));
-        let replicas: Vec<_> = (0..WORKERS).map(replica).collect();
-        let setup = setup();
-        begin(&replicas[0], keyring, &setup);
-        let processes = replicas.iter().map(|replica| process_of(replica, &setup)).collect();
+        let cluster = Cluster::new(seed, keyring, setup());
         let calls = (0..CALLS).map(clients::paused).collect();
-        Self { world, replicas, processes, setup, calls, told: BTreeSet::new() }
-    }
-
-    fn chance(&self, n: u64) -> u64 {
-        self.world.lock().unwrap().random.below(n)
-    }
-
-    /// Lets one task of a worker go on.
-    fn poll(&mut self, at: usize) {
-        let count = self.processes[at].tasks.len() as u64;
-        if count == 0 {
-            return;
-        }
-        let nth = self.chance(count) as usize;
-        let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Ready(told) = self.processes[at].tasks[nth].as_mut().poll(&mut context) {
-            drop(self.processes[at].tasks.swap_remove(nth));
-            self.told.extend(told);
-        }
-    }
-
-    /// A worker reads what was posted since, and opens what it finds.
-    fn follow(&mut self, at: usize) {
-        let process = &mut self.processes[at];
-        let size = crate::log::Log::extent(&*self.replicas[at]).size;
-        if size > process.cursor {
-            let (from, to) = (process.cursor, size);
-            run(process.follower.follow_to(from, to)).unwrap();
-            process.cursor = to;
-        }
-        if !process.commands.readiness.has_read_log() {
-            run(process.follower.catch_up());
-        }
-        while let Some(index) = process.backlog.take() {
-            let (commands, backlog) = (process.commands.clone(), Arc::clone(&process.backlog));
-            process.tasks.push(Box::pin(async move {
-                match commands.open(index).await {
-                    Ok(_) => backlog.done(index),
-                    Err(_) => backlog.again(index),
-                }
-                None
-            }));
-        }
+        Self { cluster, calls, told: BTreeSet::new() }
     }
 
     fn pass_time(&mut self, at: usize) {
-        let process = &mut self.processes[at];
+        let process = &mut self.cluster.processes[at];
         let now = process.commands.readiness.clocks.now();
         let due = process.commands.reader.registry.open().take_due(now, 8);
         for id in due {
@@ -192,70 +112,49 @@ impl Simulation {
 
     /// A client asks a worker something.
     fn ask(&mut self, at: usize) {
-        let call = self.calls[self.chance(CALLS) as usize].clone();
-        let (what, who, random) = (self.chance(14), self.chance(3), self.chance(u64::MAX));
-        let commands = self.processes[at].commands.clone();
-        let task: Task = match what {
+        let call = self.calls[self.cluster.chance(CALLS) as usize].clone();
+        let chance = |n| self.cluster.chance(n);
+        let (what, who, random) = (chance(14), chance(3), chance(u64::MAX));
+        let commands = self.cluster.processes[at].commands.clone();
+        let task: Task<_> = match what {
             0..=4 => Box::pin(clients::review(commands, call, who, random.is_multiple_of(12))),
             5..=7 => Box::pin(clients::mint(commands, call, random)),
             8..=10 => Box::pin(clients::redeem(commands, call, random)),
             11 | 12 => Box::pin(clients::report(commands, call, random)),
             _ => Box::pin(clients::give_up(commands, call, random)),
         };
-        self.processes[at].tasks.push(task);
-    }
-
-    fn restart(&mut self, at: usize) {
-        if self.chance(3) == 0 {
-            self.replicas[at].forget();
-            self.replicas[at].post(2);
-        }
-        self.processes[at] = process_of(&self.replicas[at], &self.setup);
-    }
-
-    fn set_clock(&self, at: usize) {
-        let jump = [0, 1, -1, 20, -20, 45, -3_600][self.chance(7) as usize];
-        *self.replicas[at].ahead.lock().unwrap() = jump * SECOND;
+        self.cluster.processes[at].tasks.push(task);
     }
 
     fn step(&mut self, nth: u64) {
-        let at = self.chance(WORKERS) as usize;
+        let at = self.cluster.chance(SERVERS) as usize;
         if nth.is_multiple_of(STEPS / CALLS) {
             let mut event = self.calls[(nth / (STEPS / CALLS)) as usize].event.clone();
-            let mut world = self.world.lock().unwrap();
+            let mut world = self.cluster.world.lock().unwrap();
             event["time"] = serde_json::json!(world.time);
             world.publish(event.to_string().into_bytes());
         }
-        match self.chance(1_000) {
-            0..=2 => self.restart(at),
-            3..=5 => self.set_clock(at),
-            6..=14 => {
-                let seconds = [1, 5, 30, 120, 400][self.chance(5) as usize];
-                self.world.lock().unwrap().time.0 += seconds * SECOND.unsigned_abs();
-            }
-            15..=60 => self.world.lock().unwrap().deliver_late(),
-            61..=250 => {
-                let count = 1 + self.chance(3);
-                self.replicas[at].post(count);
-            }
-            251..=350 => self.follow(at),
+        match self.cluster.chance(1_000) {
+            0..=2 => self.cluster.restart(at),
+            3..=5 => self.cluster.set_clock(at),
+            6..=14 => self.cluster.pass(&[1, 5, 30, 120, 400]),
+            15..=60 => self.cluster.world.lock().unwrap().deliver_late(),
+            61..=250 => self.cluster.post(at),
+            251..=350 => self.cluster.follow(at),
             351..=400 => self.pass_time(at),
             401..=470 => self.ask(at),
-            _ => self.poll(at),
+            _ => self.told.extend(self.cluster.poll(at)),
         }
     }
 
     /// Everything works again, and everybody finishes.
     fn settle(&mut self) {
-        self.world.lock().unwrap().faults = false;
         for _ in 0..400 {
-            for at in 0..WORKERS as usize {
-                *self.replicas[at].ahead.lock().unwrap() = 0;
-                self.world.lock().unwrap().deliver_late();
-                self.replicas[at].post(u64::MAX >> 1);
-                self.follow(at);
+            for at in 0..SERVERS as usize {
+                self.cluster.repair(at);
+                self.cluster.follow(at);
                 for _ in 0..8 {
-                    self.poll(at);
+                    self.told.extend(self.cluster.poll(at));
                 }
             }
         }
@@ -263,10 +162,7 @@ impl Simulation {
 
     /// What an auditor says of the log.
     fn judge(&self) -> BTreeMap<String, u64> {
-        let (root, entries) = self.replicas[0].whole();
-        for replica in &self.replicas[1..] {
-            assert_eq!(replica.whole().0, root, "two replicas of one journal differ");
-        }
+        let entries = self.cluster.entries();
         let mut audit = AuditAll::default();
         for (index, entry) in (0..).zip(&entries) {
             let view = View::parse(entry).unwrap();
@@ -286,7 +182,8 @@ impl Simulation {
 
     /// What a caller was told stands in the log.
     fn holds(&self, id: &Ident, told: &Told) {
-        let approval = self.processes[0].commands.reader.posted(id).unwrap().expect("told of it");
+        let reader = &self.cluster.processes[0].commands.reader;
+        let approval = reader.posted(id).unwrap().expect("told of it");
         let state = &approval.state;
         let stands = match told {
             Told::Redeemed { redemption_id } => {
@@ -307,18 +204,6 @@ impl Simulation {
     }
 }
 
-/// Runs a future that waits for nothing.
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..100_000 {
-        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
-            return done;
-        }
-    }
-    panic!("it waits for something");
-}
-
 /// Runs one schedule. Returns how many approvals are in which phase, how often which fault happened, and what was told.
 fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {
     let mut simulation = Simulation::new(seed, keyring);
@@ -327,9 +212,7 @@ fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {
     }
     simulation.settle();
     let mut counts = simulation.judge();
-    for (fault, count) in &simulation.world.lock().unwrap().counts {
-        *counts.entry((*fault).to_owned()).or_default() += count;
-    }
+    simulation.cluster.count_faults(&mut counts);
     counts
 }
 

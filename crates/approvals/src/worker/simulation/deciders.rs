@@ -4,13 +4,12 @@
 //! Judged: no verdict stands by a bundle that is not in force at its place; whatever was told is in the log; no question
 //! got two verdicts; every verdict can be computed again; and that work still gets done.
 
-use super::{STEPS, WORKERS, ident, process_of, replica::Replica, run, world::World};
-use crate::{
-    commands::Commands,
-    deciding::{Clerk, Desk, Proposal},
-    log::Log as _,
-    setup::Setup,
+use super::{
+    STEPS,
+    cluster::{Cluster, SERVERS},
+    ident,
 };
+use crate::{deciding::Proposal, log::Log as _, setup::Setup};
 use decider::{
     approval::AuditAll,
     policy::{self, Bundle, CONTENDED, Inquiry, Source},
@@ -25,12 +24,7 @@ use ledger::{
     system::{By, Command as ByCommand, policy as on_wire},
 };
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 const RULES: &str = r#"
 [[rule]]
@@ -76,34 +70,11 @@ struct Told {
     verdict: &'static str,
 }
 
-type Task = Pin<Box<dyn Future<Output = Option<Told>>>>;
-
-struct Server {
-    commands: Commands,
-    desk: Arc<Desk>,
-    clerk: Clerk,
-    follower: super::Follower,
-    backlog: Arc<super::Backlog>,
-    cursor: u64,
-    tasks: Vec<Task>,
-}
-
 struct Simulation {
-    world: Arc<Mutex<World>>,
-    replicas: Vec<Arc<Replica>>,
-    servers: Vec<Server>,
-    setup: Setup,
+    cluster: Cluster<Told>,
     /// Leaf index, version and digest of each bundle.
     bundles: Vec<(u64, u64, String)>,
     told: Vec<Told>,
-}
-
-fn server(replica: &Arc<Replica>, setup: &Setup) -> Server {
-    let super::Process { commands, follower, backlog, .. } = process_of(replica, setup);
-    let log = Arc::clone(&commands.reader.log);
-    let desk = Arc::new(Desk::new(Arc::clone(&log), Arc::clone(&commands.readiness)));
-    let clerk = Clerk { log, commands: commands.clone() };
-    Server { commands, desk, clerk, follower, backlog, cursor: 0, tasks: Vec::new() }
 }
 
 fn question(number: u64) -> serde_json::Value {
@@ -114,11 +85,9 @@ fn question(number: u64) -> serde_json::Value {
 
 impl Simulation {
     fn new(seed: u64, keyring: &Arc<Keyring>) -> Self {
-        let (world, tenant) = (Arc::new(Mutex::new(World::new(seed))), ident("acme"));
-        let replica = |_| Arc::new(Replica::new(&world, &tenant, keyring));
-        let replicas: Vec<_> = (0..WORKERS).map(replica).collect();
         let setup = Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap();
-        super::begin(&replicas[0], keyring, &setup);
+        let cluster = Cluster::new(seed, keyring, setup);
+        let replica = &cluster.replicas[0];
         let by = By::Command { command: ByCommand::Init };
         let mut bundles = Vec::new();
         for (version, at_most) in [(1, 150), (2, 250)] {
@@ -131,62 +100,27 @@ impl Simulation {
                 texts.each_ref().map(|(path, text)| Source { path, bytes: text.as_bytes() });
             let bundle = Bundle::read(&sources).unwrap();
             let parts = bundle.parts().iter().zip(&texts).map(|(part, (path, text))| {
-                let index = replicas[0].extent().size;
+                let index = replica.extent().size;
                 let (sha256, content) = (part.sha256.clone(), text.clone());
                 let body = on_wire::PolicyBody::Part { sha256, content, by: by.clone() };
-                replicas[0].begin("system.policy", &canonical::of(&body));
+                replica.begin("system.policy", &canonical::of(&body));
                 let (path, sha256, bytes) = ((*path).to_owned(), part.sha256.clone(), part.bytes);
                 on_wire::PartAt { path, sha256, bytes, index }
             });
             let (parts, digest) = (parts.collect(), bundle.digest().to_owned());
-            bundles.push((replicas[0].extent().size, version, digest.clone()));
+            bundles.push((replica.extent().size, version, digest.clone()));
             let (contributors, reason, language) = (Vec::new(), None, policy::LANGUAGE);
             let by = by.clone();
             let form = on_wire::BundleForm { digest, language, parts, by, contributors, reason };
-            replicas[0].begin("system.policy", &canonical::of(&on_wire::PolicyBody::Bundle(form)));
+            replica.begin("system.policy", &canonical::of(&on_wire::PolicyBody::Bundle(form)));
         }
-        let servers = replicas.iter().map(|replica| server(replica, &setup)).collect();
-        Self { world, replicas, servers, setup, bundles, told: Vec::new() }
-    }
-
-    fn chance(&self, n: u64) -> u64 {
-        self.world.lock().unwrap().random.below(n)
-    }
-
-    fn poll(&mut self, at: usize) {
-        let count = self.servers[at].tasks.len() as u64;
-        if count == 0 {
-            return;
-        }
-        let nth = self.chance(count) as usize;
-        let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Ready(told) = self.servers[at].tasks[nth].as_mut().poll(&mut context) {
-            drop(self.servers[at].tasks.swap_remove(nth));
-            self.told.extend(told);
-        }
+        Self { cluster, bundles, told: Vec::new() }
     }
 
     /// A server reads what was posted since, opens what it finds, and carries out what is granted.
     fn follow(&mut self, at: usize) {
-        let server = &mut self.servers[at];
-        let size = self.replicas[at].extent().size;
-        if size > server.cursor {
-            run(server.follower.follow_to(server.cursor, size)).unwrap();
-            server.cursor = size;
-        }
-        if !server.commands.readiness.has_read_log() {
-            run(server.follower.catch_up());
-        }
-        while let Some(index) = server.backlog.take() {
-            let (commands, backlog) = (server.commands.clone(), Arc::clone(&server.backlog));
-            server.tasks.push(Box::pin(async move {
-                match commands.open(index).await {
-                    Ok(_) => backlog.done(index),
-                    Err(_) => backlog.again(index),
-                }
-                None
-            }));
-        }
+        self.cluster.follow(at);
+        let server = &mut self.cluster.processes[at];
         while let Some(id) = server.commands.reader.registry.take_own() {
             let clerk = server.clerk.clone();
             server.tasks.push(Box::pin(async move {
@@ -199,9 +133,9 @@ impl Simulation {
     }
 
     fn ask(&mut self, at: usize) {
-        let number = self.chance(QUESTIONS);
-        let desk = Arc::clone(&self.servers[at].desk);
-        self.servers[at].tasks.push(Box::pin(async move {
+        let number = self.cluster.chance(QUESTIONS);
+        let desk = Arc::clone(&self.cluster.processes[at].desk);
+        self.cluster.processes[at].tasks.push(Box::pin(async move {
             let text = canonical::of(&question(number));
             let inquiry = Inquiry::read(json::parse(&text).unwrap()).unwrap();
             let told = desk.decide(&ident("gw"), &[inquiry]).await.ok()?.pop()?.ok()?;
@@ -214,8 +148,8 @@ impl Simulation {
     }
 
     fn propose(&mut self, at: usize) {
-        let (bundle, version, digest) = self.bundles[self.chance(2) as usize].clone();
-        let replaces = self.replicas[at].policies().in_force.map(|bundle| bundle.digest);
+        let (bundle, version, digest) = self.bundles[self.cluster.chance(2) as usize].clone();
+        let replaces = self.cluster.replicas[at].policies().in_force.map(|bundle| bundle.digest);
         let proposal = Proposal {
             bundle,
             version,
@@ -225,63 +159,42 @@ impl Simulation {
             changes: Vec::new(),
             tests: String::new(),
         };
-        let clerk = self.servers[at].clerk.clone();
-        self.servers[at].tasks.push(Box::pin(async move {
+        let clerk = self.cluster.processes[at].clerk.clone();
+        self.cluster.processes[at].tasks.push(Box::pin(async move {
             drop(clerk.propose(&proposal, &[ident("p-ann")], None).await);
             None
         }));
     }
 
     fn step(&mut self) {
-        let at = self.chance(WORKERS) as usize;
-        match self.chance(1_000) {
-            0..=2 => {
-                if self.chance(3) == 0 {
-                    self.replicas[at].forget();
-                    self.replicas[at].post(2);
-                }
-                self.servers[at] = server(&self.replicas[at], &self.setup);
-            }
-            3..=5 => {
-                let jump = [0, 1, -1, 20, -20, 45, -3_600][self.chance(7) as usize];
-                *self.replicas[at].ahead.lock().unwrap() = jump * super::SECOND;
-            }
-            6..=14 => {
-                let seconds = [1, 5, 30, 70][self.chance(4) as usize];
-                self.world.lock().unwrap().time.0 += seconds * super::SECOND.unsigned_abs();
-            }
-            15..=60 => self.world.lock().unwrap().deliver_late(),
-            61..=250 => {
-                let count = 1 + self.chance(3);
-                self.replicas[at].post(count);
-            }
+        let at = self.cluster.chance(SERVERS) as usize;
+        match self.cluster.chance(1_000) {
+            0..=2 => self.cluster.restart(at),
+            3..=5 => self.cluster.set_clock(at),
+            6..=14 => self.cluster.pass(&[1, 5, 30, 70]),
+            15..=60 => self.cluster.world.lock().unwrap().deliver_late(),
+            61..=250 => self.cluster.post(at),
             251..=350 => self.follow(at),
             351..=365 => self.propose(at),
             366..=470 => self.ask(at),
-            _ => self.poll(at),
+            _ => self.told.extend(self.cluster.poll(at)),
         }
     }
 
     fn settle(&mut self) {
-        self.world.lock().unwrap().faults = false;
         for _ in 0..200 {
-            for at in 0..WORKERS as usize {
-                *self.replicas[at].ahead.lock().unwrap() = 0;
-                self.world.lock().unwrap().deliver_late();
-                self.replicas[at].post(u64::MAX >> 1);
+            for at in 0..SERVERS as usize {
+                self.cluster.repair(at);
                 self.follow(at);
                 for _ in 0..8 {
-                    self.poll(at);
+                    self.told.extend(self.cluster.poll(at));
                 }
             }
         }
     }
 
     fn judge(&self) -> BTreeMap<String, u64> {
-        let (root, entries) = self.replicas[0].whole();
-        for replica in &self.replicas[1..] {
-            assert_eq!(replica.whole().0, root, "two replicas of one journal differ");
-        }
+        let entries = self.cluster.entries();
         let (mut policies, mut audit) = (Policies::default(), AuditAll::default());
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let mut count = |name: &str| *counts.entry(name.to_owned()).or_default() += 1;
@@ -324,11 +237,10 @@ impl Simulation {
         if view.text(&["event", "data", "reason", "code"]) == Some(CONTENDED) {
             return CONTENDED;
         }
-        let payload: Payload = self.replicas[0].payload(index, entry).unwrap();
-        let loaded = policies
-            .in_force
-            .as_ref()
-            .map(|bundle| crate::deciding::load(&*self.replicas[0], bundle.bundle).unwrap());
+        let payload: Payload = self.cluster.replicas[0].payload(index, entry).unwrap();
+        let loaded = policies.in_force.as_ref().map(|bundle| {
+            crate::deciding::load(&*self.cluster.replicas[0], bundle.bundle).unwrap()
+        });
         let bundle = loaded.as_ref().map(|loaded| (&loaded.bundle, loaded.version));
         let ruling = policy::replay(view, &payload.values(), bundle).unwrap();
         match ruling.verdict {
@@ -356,9 +268,7 @@ fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {
     }
     simulation.settle();
     let mut counts = simulation.judge();
-    for (fault, count) in &simulation.world.lock().unwrap().counts {
-        *counts.entry((*fault).to_owned()).or_default() += count;
-    }
+    simulation.cluster.count_faults(&mut counts);
     counts
 }
 
