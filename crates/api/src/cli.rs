@@ -89,7 +89,7 @@ pub struct Explain {
 /// Arguments of `verify`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Exit codes: 0 verified, 1 refused, 2 wrong usage, 3 a file can't be read.
+Exit codes: 0 verified, 1 refused, 2 wrong usage, 3 a file can't be read, 4 verified, and the evidence is not whole.
 
 Examples:
   countersign verify --key log.vkey receipt.tlog-proof
@@ -100,6 +100,7 @@ Examples:
   countersign verify --key log.vkey --export ./export
   countersign verify --key log.vkey --export ./export --checkpoint old --approval ./history receipt.tlog-proof
   countersign verify --key log.vkey --approval ./apr-33f4htoag2cmmf5w5lugpo2h2e
+  countersign verify --key log.vkey --evidence ./evidence --checkpoint handed-over
 
 Everything given to one command is one claim: parts that contradict each other are refused.")]
 pub struct Verify {
@@ -127,6 +128,9 @@ pub struct Verify {
     /// The history of one approval (directory that `export --approval` wrote); may be repeated
     #[arg(long, value_name = "DIR")]
     pub approval: Vec<PathBuf>,
+    /// Evidence of a period (directory that `countersign evidence` wrote); may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Vec<PathBuf>,
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,7 @@
 mod approved;
 mod bench;
 mod demo;
+mod evidence;
 mod export;
 mod fsck;
 mod init;
@@ -98,6 +99,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Publish(arguments) => publish::run(&arguments),
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),
         ServerCommand::Export(arguments) => export::run(&arguments),
+        ServerCommand::Evidence(arguments) => evidence::run(&arguments),
         ServerCommand::Erase(arguments) => remote::erase(&arguments),
         ServerCommand::Clock(arguments) => remote::clock(&arguments.command),
         ServerCommand::Backup(arguments) => remote::backup(&arguments),

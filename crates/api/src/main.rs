@@ -1,7 +1,9 @@
 //! `countersign`: one binary with every role. Only this crate connects the parts.
 
 mod cli;
+mod evidence;
 mod explained;
+mod replayed;
 mod terminal;
 mod verify;
 

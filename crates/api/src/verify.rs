@@ -1,6 +1,7 @@
 //! `countersign verify`: prints what was checked, and what was not. All files of one command form one claim.
 
 mod approval;
+mod evidence;
 mod export;
 mod fields;
 mod file;
@@ -40,6 +41,8 @@ const EXIT_REFUSED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 /// Exit status: a file can't be read.
 const EXIT_UNREADABLE: u8 = 3;
+/// Exit status: everything was verified, and evidence says itself that it is not whole.
+const EXIT_PARTIAL: u8 = 4;
 
 enum Failure {
     Refused { place: String, error: String },
@@ -66,7 +69,8 @@ pub use simulate::simulate;
 pub fn run(arguments: &Verify) -> ExitCode {
     let mut report = Report::default();
     let code = match check(arguments, &mut report) {
-        Ok(()) => 0,
+        Ok(true) => 0,
+        Ok(false) => EXIT_PARTIAL,
         Err(Failure::Refused { place, error }) => {
             report.refused(&place, &error);
             EXIT_REFUSED
@@ -86,7 +90,7 @@ pub fn run(arguments: &Verify) -> ExitCode {
             EXIT_UNREADABLE
         }
     };
-    report.print(arguments.json, code == 0);
+    report.print(arguments.json, code == 0 || code == EXIT_PARTIAL);
     ExitCode::from(code)
 }
 
@@ -106,11 +110,13 @@ struct Given {
     fields: Fields,
 }
 
-fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
-    let Verify { receipts, checkpoint, export, approval, disclosures, proof, .. } = arguments;
-    let parts = receipts.len() + checkpoint.len() + export.len() + approval.len();
+/// False if everything verifies, and evidence says itself that it is not whole.
+fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
+    let Verify { receipts, checkpoint, export, approval, evidence, disclosures, proof, .. } =
+        arguments;
+    let parts = receipts.len() + checkpoint.len() + export.len() + approval.len() + evidence.len();
     if parts == 0 {
-        let text = "name a receipt, --checkpoint, --export or --approval";
+        let text = "name a receipt, --checkpoint, --export, --approval or --evidence";
         return Err(Failure::Usage(text.into()));
     }
     if disclosures.is_some() && receipts.len() != 1 {
@@ -130,6 +136,12 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
     let wholes: Result<Vec<Whole>, Failure> =
         export.iter().map(|folder| export::read(folder, &mut given)).collect();
     let (histories, wholes) = (histories?, wholes?);
+    let mut all_whole = true;
+    for folder in evidence {
+        let verified = evidence::read(folder, &mut given)?;
+        all_whole &= verified.is_whole();
+        report.evidence(&verified);
+    }
     for path in proof {
         given.take_proof(path, report)?;
     }
@@ -143,7 +155,7 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<(), Failure> {
     }
     let open = given.finish()?;
     report.together(parts + proof.len(), &open);
-    Ok(())
+    Ok(all_whole)
 }
 
 impl Given {
@@ -160,7 +172,9 @@ impl Given {
         };
         // An export carries its own keys document; its chain begins with the given key.
         let folders = arguments.export.iter().chain(&arguments.approval);
-        let carried = folders.map(|folder| folder.join("keys.json")).filter(|path| path.exists());
+        let evidence = arguments.evidence.iter().map(|folder| folder.join("proof/keys.json"));
+        let carried = folders.map(|folder| folder.join("keys.json")).chain(evidence);
+        let carried = carried.filter(|path| path.exists());
         let paths: Vec<PathBuf> = arguments.keys.iter().cloned().chain(carried).collect();
         let mut from: Option<&Path> = None;
         for path in &paths {

@@ -6,12 +6,14 @@
 mod catch_up;
 mod erasing;
 mod error;
+mod kept;
 mod open;
 mod proven;
 mod publish;
 
 pub use catch_up::CATCH_UP_WAIT;
 pub use error::Error;
+pub use kept::Kept;
 #[cfg(feature = "jetstream")]
 pub(crate) use open::check_sound;
 pub(crate) use open::load_access;
@@ -199,6 +201,16 @@ impl Ledger {
             false
         })?;
         Ok(found)
+    }
+
+    /// The earliest kept checkpoint of a tree of `size` or larger (`proto/formats/log.md`, *Checkpoint* 6). `None` if the
+    /// newest of those kept by second is smaller.
+    pub fn earliest_checkpoint(
+        &self,
+        tenant: &Tenant,
+        size: u64,
+    ) -> Result<Option<Kept>, store::Error> {
+        kept::earliest(&self.store, tenant.number, size)
     }
 
     /// Time that the writer's steps take.

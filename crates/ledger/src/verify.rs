@@ -6,12 +6,14 @@ mod acts;
 mod claim;
 mod entries;
 mod keys;
+pub mod part;
 mod payload;
+pub mod period;
 mod whole;
 
 pub use claim::{Claim, Unconnected};
 pub use entries::Entries;
-pub use keys::{DocumentedKey, KeysDocument, Trust, Trusted, trust};
+pub use keys::{DocumentedKey, KeysDocument, Named, Trust, Trusted, trust};
 pub use payload::{Erased, Standing};
 pub use whole::{Export, export};
 

@@ -63,6 +63,16 @@ Examples:
   countersign export --tenant acme --api-key-file auditor.key ./export
   countersign export --tenant acme --api-key-file auditor.key --approval apr-33f4htoag2cmmf5w5lugpo2h2e ./approval")]
     Export(Export),
+    /// Write a folder that answers an auditor's request list offline: what was decided in a period, by whom, under which
+    /// policies, with proofs, samples, figures and a page to read
+    #[command(after_help = "\
+Exit codes: 0 made, 1 refused or not whole without --partial, 2 wrong usage, 3 a file can't be read, 4 made, and not whole.
+
+Examples:
+  countersign evidence --tenant acme --api-key-file auditor.key --from 2026-01-01 --to 2026-07-01 -o evidence
+  countersign evidence --export ./export --auditor-seed 'taken from the newspaper of today' -o evidence
+  countersign verify --key log.vkey --evidence ./evidence")]
+    Evidence(Evidence),
     /// Erase the payload of an entry, on disk and in the journal
     #[command(after_help = "\
 Examples:
@@ -211,6 +221,60 @@ pub struct Fsck {
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `evidence`.
+#[derive(Args, Debug)]
+pub struct Evidence {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The tenant, on a server (needs a key of role auditor, exporter or admin; for payload discloser)
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Make it from this export instead, offline
+    #[arg(long, value_name = "DIR", conflicts_with = "tenant")]
+    pub export: Option<PathBuf>,
+    /// First moment of the period: a day, or RFC 3339 (default: the beginning of the log)
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// First moment after the period (default: the time of the last entry, which is not part of it)
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Folder to write: a new or empty one, or earlier evidence of the same log
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A text of the auditor, given after the checkpoint was handed over: samples are drawn by it
+    #[arg(long, value_name = "TEXT")]
+    pub auditor_seed: Option<String>,
+    /// Samples of each control
+    #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=10_000))]
+    pub samples: usize,
+    /// Whose payload it holds; needs the discloser role, unless none
+    #[arg(long, value_enum, default_value_t = Disclosed::None)]
+    pub disclose: Disclosed,
+    /// Make it even if the period is not over; the first line and exit status 4 say so
+    #[arg(long)]
+    pub partial: bool,
+    /// Sign a statement over all files with this key (statement.dsse.json)
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+    /// Make such a key, print its public half, and do nothing else
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub new_signing_key: Option<PathBuf>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whose payload evidence holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Disclosed {
+    /// Nobody's
+    None,
+    /// That of the samples, and the words of reasons
+    Samples,
+    /// That of every entry of the period: verdicts can be computed again
+    All,
 }
 
 /// Arguments of `export`.

@@ -1,7 +1,7 @@
 //! `countersign export`: a static tlog-tiles directory, with keys and disclosures (`proto/formats/export.md`).
 
 mod approval;
-mod target;
+pub mod target;
 
 use super::{EXIT_FAILED, Failed};
 use crate::{
@@ -51,7 +51,7 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
     let note = client.get(&format!("{log}/checkpoint"))?;
     let checkpoint = checkpoint_of(&note)?;
     let Checkpoint { origin, size, .. } = &checkpoint;
-    let target = Target::open(dir, &readme(origin))?;
+    let target = Target::open(dir, &readme(origin), "checkpoint")?;
     if let Some(before) = &target.before {
         goes_on(before, &checkpoint)?;
     }
@@ -112,6 +112,10 @@ fn verdict(path: &str, size: u64, disclosed: bool) -> Verdict {
     if matches!(path, "README.txt" | "keys.json" | "checkpoint") {
         return Verdict::Keep;
     }
+    if let Some(folder) = path.strip_suffix('/') {
+        let ours = folder == "tile" || folder == "disclosures" || folder.starts_with("tile/");
+        return if ours { Verdict::Keep } else { Verdict::Foreign };
+    }
     if let Some(tile) = path.strip_prefix("tile/").and_then(Tile::parse) {
         let Tile { level, number, width } = tile;
         let is_there = tiles(size).any(|(of, count)| of == level && number < count);
@@ -129,7 +133,7 @@ fn verdict(path: &str, size: u64, disclosed: bool) -> Verdict {
 }
 
 /// Content of a signed note. Signatures are checked by the verifier, who has the key.
-fn checkpoint_of(note: &[u8]) -> Result<Checkpoint, Failed> {
+pub fn checkpoint_of(note: &[u8]) -> Result<Checkpoint, Failed> {
     let text = String::from_utf8_lossy(note);
     let signed = text.split_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
     Checkpoint::parse(&signed)

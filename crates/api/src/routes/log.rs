@@ -5,6 +5,7 @@ use crate::{
     app::App,
     auth::{self, ANY, READERS},
     problem::Problem,
+    query,
 };
 use axum::{
     Json,
@@ -21,7 +22,8 @@ use ledger::{
     tenant::Tenant,
     verify::{DocumentedKey, KeysDocument},
 };
-use std::sync::Arc;
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
 
 /// The tenant of a log route. Number 1 is the only log of this release. Public tiles need no key.
 fn tenant_of(
@@ -45,24 +47,65 @@ fn cached(mut response: Response, rule: &'static str) -> Response {
     response
 }
 
-/// The newest signed checkpoint
+/// Which checkpoint is asked for.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// The earliest kept checkpoint of a tree of this size or larger, instead of the newest one.
+    covers: Option<u64>,
+}
+
+/// The newest signed checkpoint, or the earliest kept one that covers a size
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/logs/{n}/checkpoint", tag = "log",
-    params(("tenant" = String, Path), ("n" = u32, Path)),
+    params(("tenant" = String, Path), ("n" = u32, Path), Wanted),
     responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Problem)),
     security((), ("key" = [])))]
 pub async fn checkpoint(
     State(app): State<Arc<App>>,
     Path((tenant, n)): Path<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let tenant = tenant_of(&app, &headers, &tenant, &n, ANY, true)?;
-    let published = tenant.published();
+    let Wanted { covers } = query::strict(uri.query())?;
+    let published = match covers.and_then(|size| size.checked_sub(1)) {
+        Some(last) => super::published_with(&app, &tenant, last).await?,
+        None => tenant.published(),
+    };
+    if covers.is_some_and(|size| size > published.size) {
+        return Err(Problem::not_found());
+    }
+    if let Some(size) = covers
+        && let Some(note) = kept(&app, &tenant, size).await?
+    {
+        return Ok(text("text/plain; charset=utf-8", note));
+    }
     if published.checkpoint.is_empty() {
         return Err(tenant
             .halted()
             .map_or_else(Problem::not_found, |reason| Error::Halted(reason).into()));
     }
     Ok(text("text/plain; charset=utf-8", published.checkpoint.clone()))
+}
+
+/// The earliest kept checkpoint of a tree of `size` or larger, once it can't change any more: it is the last one of a
+/// second that is over. So everybody who asks gets the same one.
+async fn kept(app: &App, tenant: &Tenant, size: u64) -> Result<Option<String>, Problem> {
+    let mut found = None;
+    // A clock that was set back must not hold the answer up for ever.
+    for _ in 0..2 {
+        found = app.ledger.earliest_checkpoint(tenant, size)?;
+        let now = app.ledger.now();
+        let is_over = found.as_ref().is_none_or(|kept| kept.second < now.seconds());
+        if is_over {
+            break;
+        }
+        let rest = 1_000_000_000 - now.0 % 1_000_000_000;
+        tokio::time::sleep(Duration::from_nanos(rest)).await;
+    }
+    // One that is kept and not published yet is shown to nobody.
+    let published = tenant.published().size;
+    Ok(found.filter(|kept| kept.size <= published).map(|kept| kept.note))
 }
 
 /// A hash tile (`{level}/{number}[.p/{width}]`) or an entry bundle (`entries/{number}[.p/{width}]`)

@@ -7,23 +7,19 @@ use super::{
 use crate::{
     cli::{Explain, Exported, Replay, Verify},
     explained,
+    replayed::{Recorded, Replayed},
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
 use decider::{
     decision::Fields,
-    policy::{self, Bundle, Differs, Ruling},
+    policy::{self, Differs, Ruling},
 };
 use ledger::{
-    entry::{Kind, View},
-    event::is_reserved_tool,
-    post::Policies,
+    entry::View,
     system::policy::{BundleEntry, PartAt},
 };
 use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, HashMap},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, process::ExitCode};
 
 /// Most verdicts that are named in the text for people.
 const NAMED_MAX: usize = 20;
@@ -36,15 +32,30 @@ struct Tally {
     not_replayable: BTreeMap<u64, String>,
 }
 
-/// A bundle with its version; or why it can't be read.
-type Read = Result<(Bundle, u64), String>;
+/// What an export discloses.
+impl Recorded for Whole {
+    type Error = Failure;
+
+    fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Failure> {
+        self.payload(index, entry)
+    }
+
+    fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Failure> {
+        let entry = self.entry(index).unwrap_or_default();
+        Ok(View::parse(&entry).and_then(|view| BundleEntry::of(&view)))
+    }
+
+    fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Failure> {
+        let entry = self.entry(part.index).unwrap_or_default();
+        let payload = self.payload(part.index, &entry)?;
+        Ok(payload.get("content").and_then(|text| serde_json::from_slice(text).ok()))
+    }
+}
 
 /// An export while its verdicts are computed again, entry by entry.
 struct Run<'e> {
     whole: &'e Whole,
-    policies: Policies,
-    /// Bundles by the leaf index of their entry: two versions may have one digest.
-    bundles: HashMap<u64, Read>,
+    replayed: Replayed,
 }
 
 /// Computes every verdict of an export again.
@@ -120,6 +131,7 @@ pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
         proof: Vec::new(),
         export: vec![exported.export.clone()],
         approval: Vec::new(),
+        evidence: Vec::new(),
         json: exported.json,
     };
     let mut given = Given::new(&arguments)?;
@@ -130,68 +142,14 @@ pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
 
 impl<'e> Run<'e> {
     fn new(whole: &'e Whole) -> Self {
-        Self { whole, policies: Policies::default(), bundles: HashMap::new() }
+        Self { whole, replayed: Replayed::default() }
     }
 
-    /// Takes the next entry. `None` if it is no decision of ours.
+    /// Takes the next entry. `None` if there is nothing to compute.
     fn step(&mut self, index: u64) -> Result<Option<Result<Ruling, Differs>>, Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
         let Some(view) = View::parse(&entry) else { return Ok(None) };
-        if view.kind == Kind::Policy {
-            self.policies.note(index, &view);
-        }
-        if !view.is_ours() {
-            return Ok(None);
-        }
-        let payload = self.whole.payload(index, &entry)?;
-        if view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool)
-            && view.text(&["event", "data", "activates"]).is_none()
-        {
-            return Ok(None);
-        }
-        if let Some(activates) = view.text(&["event", "data", "activates"]) {
-            return Ok(asks_for_that(activates, &payload).err().map(Err));
-        }
-        if view.text(&["event", "data", "reason", "code"]) == Some(policy::CONTENDED) {
-            // It rests on nothing but that others changed what it rested on: there is nothing to compute. That it is a
-            // denial was checked with the export.
-            return Ok(None);
-        }
-        let bundle = match self.in_force()? {
-            None => None,
-            Some(Ok((bundle, version))) => Some((bundle, *version)),
-            Some(Err(_)) => return Ok(Some(Err(Differs::Payload("bundle")))),
-        };
-        Ok(Some(policy::replay(&view, &payload, bundle)))
-    }
-
-    /// The bundle in force here, read from what the export discloses of its parts.
-    fn in_force(&mut self) -> Result<Option<&Read>, Failure> {
-        let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
-        if !self.bundles.contains_key(&wanted.bundle) {
-            let read = self.read_bundle(wanted.bundle)?.map(|bundle| (bundle, wanted.version));
-            self.bundles.insert(wanted.bundle, read);
-        }
-        Ok(self.bundles.get(&wanted.bundle))
-    }
-
-    fn read_bundle(&self, index: u64) -> Result<Result<Bundle, String>, Failure> {
-        let entry = self.whole.entry(index).unwrap_or_default();
-        let proposed = View::parse(&entry).and_then(|view| BundleEntry::of(&view));
-        let Some(proposed) = proposed else {
-            return Ok(Err(format!("entry {index} names no parts")));
-        };
-        let mut files = Vec::with_capacity(proposed.parts.len());
-        for PartAt { path, index: at, .. } in proposed.parts {
-            let entry = self.whole.entry(at).unwrap_or_default();
-            let payload = self.whole.payload(at, &entry)?;
-            let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
-            let Some(content): Option<String> = content else {
-                return Ok(Err(format!("{path} (entry {at}) is not disclosed")));
-            };
-            files.push((path, content));
-        }
-        Ok(Bundle::read_again(&files).map_err(|first| first.to_string()))
+        self.replayed.step(self.whole, (index, &entry), &view)
     }
 
     fn show(
@@ -202,7 +160,7 @@ impl<'e> Run<'e> {
     ) -> Result<(), Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
         let payload = self.whole.payload(index, &entry)?;
-        let clauses = match (View::parse(&entry), self.in_force()?) {
+        let clauses = match (View::parse(&entry), self.replayed.bundle(self.whole)?) {
             (Some(view), Some(Ok((bundle, _)))) => policy::explained(&view, &payload, bundle),
             _ => None,
         };
@@ -242,16 +200,6 @@ impl<'e> Run<'e> {
         }
         Ok(())
     }
-}
-
-/// A question to people about a bundle must be about the bundle that its entry names (P17).
-fn asks_for_that(activates: &str, payload: &Fields) -> Result<(), Differs> {
-    let Some(params) = payload.get("params") else { return Ok(()) };
-    let params: Value = serde_json::from_slice(params).unwrap_or_default();
-    if params["digest"].as_str() == Some(activates) {
-        return Ok(());
-    }
-    Err(Differs::Form("people were asked about another bundle than the entry names".into()))
 }
 
 fn tell(whole: &Whole, tally: &Tally, as_json: bool) {

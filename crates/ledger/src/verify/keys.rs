@@ -119,17 +119,17 @@ fn handed_over(
 
 /// The signing keys that the log itself names: in its genesis, and in every `key` entry since.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Named(Vec<Trusted>);
+pub struct Named(Vec<Trusted>);
 
 impl Named {
     /// Takes the genesis.
-    pub(super) fn genesis(&mut self, genesis: &Genesis) {
+    pub fn genesis(&mut self, genesis: &Genesis) {
         let first = |key: &KeyText| Trusted { vkey: key.0.clone(), first_size: 1, last_size: None };
         self.0 = genesis.log_keys.iter().map(first).collect();
     }
 
     /// Takes a `key` entry. Keys with another use are skipped.
-    pub(super) fn key(&mut self, view: &View<'_>) -> Result<(), &'static str> {
+    pub fn key(&mut self, view: &View<'_>) -> Result<(), &'static str> {
         if view.text(&["event", "use"]) != Some("log") {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Named {
     /// The trusted keys for a log of `size` entries whose whole content is known: those that it names, from
     /// the given one on, and those to which a newer document hands over. If the document knows less, the log
     /// counts.
-    pub(super) fn reconcile(&self, trusted: &[Trusted], size: u64) -> Result<Vec<Trusted>, Error> {
+    pub fn reconcile(&self, trusted: &[Trusted], size: u64) -> Result<Vec<Trusted>, Error> {
         let first = trusted.first().map(|key| &key.vkey);
         let begin = self.0.iter().position(|key| Some(&key.vkey) == first);
         let Some(begin) = begin else {

@@ -22,7 +22,7 @@ pub struct Standing {
 
 impl Erased {
     /// Takes the erasure entry at index `at`. Returns the index of the erased entry.
-    pub(super) fn take(&mut self, at: u64, view: &View<'_>) -> Result<u64, &'static str> {
+    pub fn take(&mut self, at: u64, view: &View<'_>) -> Result<u64, &'static str> {
         let index =
             view.at(&["event", "index"]).and_then(Value::as_u64).filter(|index| *index < at);
         let index = index.ok_or("an erasure of no earlier entry")?;

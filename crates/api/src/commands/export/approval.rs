@@ -65,7 +65,7 @@ pub fn run(
     let opening = index_of(&approval["opening"]).ok_or_else(unreadable)?;
     let history = approval["history"].as_array().ok_or_else(unreadable)?;
 
-    let target = Target::open(dir, &readme(&origin))?;
+    let target = Target::open(dir, &readme(&origin), "checkpoint")?;
     target.begin()?;
     target.write("opening.tlog-proof", proof(opening)?.as_bytes())?;
     for (n, step) in (1..).zip(history) {

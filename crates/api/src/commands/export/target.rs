@@ -2,8 +2,8 @@
 //!
 //! An export is recognised by `README.txt`, which is written first and names the log. Nothing else is
 //! overwritten or removed, nothing is reached through a link, and two exports into one folder exclude each
-//! other. `checkpoint` is removed before anything is changed, and written last: a folder without it is
-//! incomplete.
+//! other. One file (`checkpoint`; `manifest.json` of evidence) is removed before anything is changed, and written last: a
+//! folder without it is incomplete.
 
 use super::checkpoint_of;
 use crate::{
@@ -28,10 +28,12 @@ const DEPTH_MAX: usize = 12;
 /// Lines of the README by which an export is recognised: its kind, an empty line, and the log.
 const MARK_LINES: usize = 3;
 
-/// Beginnings of our READMEs: of a log, of an approval.
-const KINDS: [&[u8]; 2] = [
+/// Beginnings of our READMEs: of a log, of an approval, of evidence.
+const KINDS: [&[u8]; 4] = [
     b"This is a complete copy of one Countersign log,",
     b"This is the whole history of one approval,",
+    b"This is evidence from one Countersign log,",
+    b"NOT WHOLE:",
 ];
 
 /// What to do with a file in the folder.
@@ -48,14 +50,16 @@ pub enum Verdict {
 /// The folder of an export.
 pub struct Target {
     root: Folder,
+    /// The file that is written last.
+    last: &'static str,
     /// Checkpoint of the earlier export, if that was completed.
     pub before: Option<Checkpoint>,
 }
 
 impl Target {
     /// Makes the folder, or uses an earlier one. `readme` begins with kind and log, by which the export is
-    /// recognised.
-    pub fn open(dir: &Path, readme: &str) -> Result<Self, Failed> {
+    /// recognised. `last`: the file that is written last.
+    pub fn open(dir: &Path, readme: &str, last: &'static str) -> Result<Self, Failed> {
         if !dir.is_symlink() && !dir.exists() {
             atomic::make_folder(dir)?;
         }
@@ -91,12 +95,12 @@ impl Target {
         let before = root.read("checkpoint", TEXT_BYTES_MAX)?;
         let before = before.and_then(|note| checkpoint_of(&note).ok());
         root.replace("README.txt", readme.as_bytes())?;
-        Ok(Self { root, before })
+        Ok(Self { root, last, before })
     }
 
     /// Marks the folder as incomplete until [`Self::finish`].
     pub fn begin(&self) -> Result<(), Failed> {
-        Ok(self.root.remove("checkpoint")?)
+        Ok(self.root.remove(self.last)?)
     }
 
     /// Reads a file, if it exists.
@@ -137,16 +141,17 @@ impl Target {
         Ok(Some(at))
     }
 
-    /// Removes what no longer belongs to the export, and what a killed export left. Foreign files are reported
+    /// Removes what no longer belongs to the export, and what a killed export left. `verdict` is asked about files, and
+    /// about folders by a path that ends with `/`. Foreign files are reported
     /// and stay. Returns the number of disclosures that were removed.
     pub fn sweep(&self, verdict: &dyn Fn(&str) -> Verdict) -> Result<u64, Failed> {
         sweep(&self.root, "", DEPTH_MAX, verdict)
     }
 
-    /// Syncs everything, then writes the checkpoint.
-    pub fn finish(&self, note: &[u8]) -> Result<(), Failed> {
+    /// Syncs everything, then writes the last file.
+    pub fn finish(&self, last: &[u8]) -> Result<(), Failed> {
         self.root.sync_everything()?;
-        Ok(self.root.replace("checkpoint", note)?)
+        Ok(self.root.replace(self.last, last)?)
     }
 }
 
@@ -167,7 +172,9 @@ fn sweep(
                 folder.remove(name)?;
                 removed += u64::from(at == "disclosures");
             }
-            Some(Found::Folder) if depth > 0 && is_of_an_export(&path) => {
+            Some(Found::Folder)
+                if depth > 0 && verdict(&format!("{path}/")) != Verdict::Foreign =>
+            {
                 folders.push((name.to_owned(), path));
             }
             _ => warn(&format!(
@@ -185,11 +192,6 @@ fn sweep(
         }
     }
     Ok(removed)
-}
-
-/// True for the path of a folder that an export may have.
-fn is_of_an_export(path: &str) -> bool {
-    path == "tile" || path == "disclosures" || path.starts_with("tile/")
 }
 
 fn split(path: &str) -> (&str, &str) {

@@ -1,0 +1,454 @@
+//! Part 3, approvals: every call that needed people, who answered and how fast, and whether it was executed without them.
+
+use super::{
+    Error, Out,
+    log::Log,
+    population::{is_absent, text},
+    table::Table,
+};
+use decider::approval::{Event, Message, Outcome, Phase, State, Via, fold};
+use ledger::{
+    entry::{Kind, View},
+    event::is_reserved_tool,
+    ident::Ident,
+    log::merkle::leaf_hash,
+    time::Nanos,
+    verify::period::number,
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A person who answers faster has hardly read what is asked.
+pub const FAST_SECONDS: u64 = 10;
+
+/// One call that needed people.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Elevated {
+    /// The approval that its decision opens.
+    pub approval: String,
+    /// Agent, tool and action.
+    pub agent: String,
+    /// Name of the tool.
+    pub tool: String,
+    /// Name of the action.
+    pub action: String,
+    /// `journal.time` of the decision.
+    pub decided_at: String,
+    /// Leaf index of the first report that it was executed, made by a gateway.
+    pub executed: Option<u64>,
+    /// Why people were not asked, if an entry says so.
+    pub unopened: Option<String>,
+}
+
+/// What one person answered in the period.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Person {
+    /// Answers that count: approve, deny.
+    pub approved: u64,
+    /// Denials.
+    pub denied: u64,
+    /// Answers that were refused.
+    pub refused: u64,
+    /// Of these, because the person owns the agent.
+    pub own_calls: u64,
+    /// Answers on the page; the others came from a chat or the API.
+    pub on_page: u64,
+    /// Approvals whose page the person opened, as far as the log says.
+    pub opened: u64,
+    /// Seconds from the question to each answer.
+    #[serde(skip)]
+    seconds: Vec<u64>,
+}
+
+impl Person {
+    /// Answers that took less than [`FAST_SECONDS`].
+    pub fn fast(&self) -> usize {
+        self.seconds.iter().filter(|seconds| **seconds < FAST_SECONDS).count()
+    }
+
+    /// Number of answers that count.
+    pub fn answers(&self) -> u64 {
+        self.approved + self.denied
+    }
+
+    /// The time within which half of the answers came, in seconds.
+    pub fn median(&self) -> Option<u64> {
+        let mut seconds = self.seconds.clone();
+        seconds.sort_unstable();
+        seconds.get(seconds.len().checked_sub(1)? / 2).copied()
+    }
+}
+
+/// The approvals that have a message in the period, and the calls that needed people.
+pub struct Approvals {
+    states: BTreeMap<Ident, State>,
+    refusals: Table,
+    /// By leaf index of the decision.
+    pub elevated: BTreeMap<u64, Elevated>,
+    /// By id.
+    pub people: BTreeMap<String, Person>,
+    /// Tokens minted, redeemed, and refused in the period.
+    pub tokens: (u64, u64, u64),
+    /// Executions that name no decision of this log.
+    pub unknown_executions: Vec<u64>,
+}
+
+/// The name of something on the wire.
+pub fn name(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+impl Default for Approvals {
+    fn default() -> Self {
+        const COLUMNS: &[&str] = &["index", "journal_time", "approval", "what", "by", "via", "why"];
+        Self {
+            states: BTreeMap::new(),
+            refusals: Table::new("approvals/refusals.csv", COLUMNS),
+            elevated: BTreeMap::new(),
+            people: BTreeMap::new(),
+            tokens: (0, 0, 0),
+            unknown_executions: Vec::new(),
+        }
+    }
+}
+
+impl Approvals {
+    /// Takes a message from before the period, of an approval that has one in it.
+    pub fn before(&mut self, log: &Log<'_>, entry: &[u8], view: &View<'_>) -> Result<(), Error> {
+        self.message(log, entry, view).map(drop)
+    }
+
+    fn message(
+        &mut self,
+        log: &Log<'_>,
+        entry: &[u8],
+        view: &View<'_>,
+    ) -> Result<Option<Message>, Error> {
+        let Some(message) = view.event_as::<Message>() else { return Ok(None) };
+        let state = match self.states.remove(&message.approval_id) {
+            Some(state) => state,
+            None => {
+                let opening = message.events.iter().find_map(|event| match event {
+                    Event::Requested(requested) => Some(requested.opening.index),
+                    _ => None,
+                });
+                let leaf = opening.map(|at| log.entry(at)).transpose()?;
+                let leaf = leaf.map(|bytes| leaf_hash(&bytes).to_string()).unwrap_or_default();
+                State::begin(&leaf)
+            }
+        };
+        let state = fold(state, &message, &leaf_hash(entry).to_string(), view.origin.time);
+        self.states.insert(message.approval_id.clone(), state);
+        Ok(Some(message))
+    }
+
+    /// Takes the next entry of the period.
+    pub fn take(
+        &mut self,
+        log: &Log<'_>,
+        out: &mut dyn Out,
+        (index, entry): (u64, &[u8]),
+        view: &View<'_>,
+    ) -> Result<(), Error> {
+        match view.kind {
+            Kind::Decision if is_elevated(view) => self.needs_people(index, view),
+            Kind::Event if text(view, &["event", "type"]).contains(".execution.") => {
+                self.executed(log, index, view)?;
+            }
+            Kind::Approval => {
+                let requested = |id: &Ident, states: &BTreeMap<Ident, State>| {
+                    states.get(id).and_then(|state| Some(state.requested.as_ref()?.requested_at))
+                };
+                let Some(message) = self.message(log, entry, view)? else { return Ok(()) };
+                let at = requested(&message.approval_id, &self.states);
+                for event in &message.events {
+                    self.event(out, (index, view), &message.approval_id, (event, at))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn needs_people(&mut self, index: u64, view: &View<'_>) {
+        let tenant = Ident::new(text(view, &["tenant"]));
+        let approval = tenant.map(|tenant| view.scope().approval_id(&tenant).to_string());
+        let of = |path: &[&str]| text(view, path).to_owned();
+        let elevated = Elevated {
+            approval: approval.unwrap_or_default(),
+            agent: of(&["event", "data", "agent", "id"]),
+            tool: of(&["event", "data", "tool", "name"]),
+            action: of(&["event", "data", "tool", "action"]),
+            decided_at: view.origin.time.to_string(),
+            executed: None,
+            unopened: None,
+        };
+        self.elevated.entry(index).or_insert(elevated);
+    }
+
+    /// A gateway reports that it carried out a decision.
+    fn executed(&mut self, log: &Log<'_>, index: u64, view: &View<'_>) -> Result<(), Error> {
+        let Some(decision) = number(view, &["event", "data", "decision", "index"]) else {
+            return Ok(());
+        };
+        if !self.elevated.contains_key(&decision) {
+            let producer = text(view, &["producer"]);
+            let leaf = text(view, &["event", "data", "decision", "leaf_hash"]);
+            let entry = if decision < index { Some(log.entry(decision)?) } else { None };
+            let named = entry.as_deref().filter(|entry| leaf_hash(entry).to_string() == leaf);
+            let judged = named.and_then(View::parse).filter(|judged| {
+                judged.kind == Kind::Decision && text(judged, &["producer"]) == producer
+            });
+            match judged {
+                None => {
+                    self.unknown_executions.push(index);
+                    return Ok(());
+                }
+                Some(judged) if is_elevated(&judged) => self.needs_people(decision, &judged),
+                Some(_) => return Ok(()),
+            }
+        }
+        if let Some(elevated) = self.elevated.get_mut(&decision) {
+            elevated.executed.get_or_insert(index);
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        out: &mut dyn Out,
+        (index, view): (u64, &View<'_>),
+        approval: &Ident,
+        (event, requested): (&Event, Option<Nanos>),
+    ) -> Result<(), Error> {
+        let refused = match event {
+            Event::Reviewed { by, decision, via, .. } => {
+                let person = self.people.entry(by.to_string()).or_default();
+                match name(decision).as_str() {
+                    "approve" => person.approved += 1,
+                    _ => person.denied += 1,
+                }
+                person.on_page += u64::from(*via == Via::Web);
+                let waited = requested.map(|from| view.origin.time.0.saturating_sub(from.0));
+                person.seconds.extend(waited.map(|nanos| nanos / 1_000_000_000));
+                return Ok(());
+            }
+            Event::TokenMinted { .. } => {
+                self.tokens.0 += 1;
+                return Ok(());
+            }
+            Event::Redeemed { .. } => {
+                self.tokens.1 += 1;
+                return Ok(());
+            }
+            Event::ReviewRejected { by, via, why } => {
+                let who = by.as_ref().map(ToString::to_string).unwrap_or_default();
+                if !who.is_empty() {
+                    let person = self.people.entry(who.clone()).or_default();
+                    person.refused += 1;
+                    person.own_calls += u64::from(why == "own_call");
+                }
+                ["answer".to_owned(), who, name(via), why.clone()]
+            }
+            Event::RedeemRejected { enforcer, why, .. } => {
+                self.tokens.2 += 1;
+                ["redemption".to_owned(), enforcer.to_string(), String::new(), why.clone()]
+            }
+            _ => return Ok(()),
+        };
+        let [what, by, via, why] = refused.each_ref().map(String::as_str);
+        let (index, at) = (index.to_string(), view.origin.time.to_string());
+        self.refusals.row(out, &[&index, &at, approval.as_str(), what, by, via, why])
+    }
+
+    /// State of an approval at the end of the period.
+    pub fn state(&self, id: &str) -> Option<&State> {
+        self.states.get(&Ident::new(id).ok()?)
+    }
+
+    /// Number of approvals in each phase at the end of the period.
+    pub fn phases(&self) -> BTreeMap<String, u64> {
+        let mut phases = BTreeMap::new();
+        for state in self.states.values() {
+            *phases.entry(name(&state.phase)).or_default() += 1;
+        }
+        phases
+    }
+
+    /// True if people, or a rule without review, permitted the call and its token was spent.
+    pub fn was_permitted(&self, elevated: &Elevated) -> bool {
+        self.state(&elevated.approval).is_some_and(|state| state.redeemed.is_some())
+    }
+
+    /// Calls that a gateway executed although no approval was redeemed for them: decision, and the report.
+    pub fn without_approval(&self) -> Vec<(u64, u64)> {
+        let found = self.elevated.iter().filter(|(_, elevated)| !self.was_permitted(elevated));
+        found.filter_map(|(index, elevated)| Some((*index, elevated.executed?))).collect()
+    }
+
+    /// Calls after `approval_needed` that were executed, and those of them that were redeemed with a grant.
+    pub fn executed_and_permitted(&self) -> (u64, u64) {
+        let mut counts = (0, 0);
+        for elevated in self.elevated.values().filter(|call| !is_reserved_tool(&call.tool)) {
+            let permitted = self.was_permitted(elevated);
+            counts.0 += u64::from(permitted || elevated.executed.is_some());
+            counts.1 += u64::from(permitted);
+        }
+        counts
+    }
+
+    /// Writes the tables.
+    pub fn finish(&mut self, out: &mut dyn Out) -> Result<(), Error> {
+        let refusals = std::mem::replace(&mut self.refusals, Self::default().refusals);
+        refusals.finish(out)?;
+        self.write_calls(out)?;
+        self.write_approvals(out)?;
+        self.write_people(out)
+    }
+
+    fn write_calls(&self, out: &mut dyn Out) -> Result<(), Error> {
+        const COLUMNS: &[&str] = &[
+            "decision",
+            "journal_time",
+            "agent",
+            "tool",
+            "action",
+            "approval",
+            "people_asked",
+            "why_not",
+            "state",
+            "redeemed",
+            "executed_by_report",
+            "executed_without_approval",
+        ];
+        let mut table = Table::new("approvals/elevated.csv", COLUMNS);
+        for (index, call) in &self.elevated {
+            let state = self.state(&call.approval);
+            let permitted = self.was_permitted(call);
+            let cells = [
+                index.to_string(),
+                call.decided_at.clone(),
+                call.agent.clone(),
+                call.tool.clone(),
+                call.action.clone(),
+                call.approval.clone(),
+                yes(state.is_some()),
+                call.unopened.clone().unwrap_or_default(),
+                state.map(|state| name(&state.phase)).unwrap_or_default(),
+                yes(permitted),
+                call.executed.map(|at| at.to_string()).unwrap_or_default(),
+                yes(call.executed.is_some() && !permitted),
+            ];
+            table.row(out, &cells.each_ref().map(String::as_str))?;
+        }
+        table.finish(out)
+    }
+
+    fn write_approvals(&self, out: &mut dyn Out) -> Result<(), Error> {
+        const COLUMNS: &[&str] = &[
+            "approval",
+            "decision",
+            "requested_at",
+            "agent",
+            "tool",
+            "action",
+            "rule",
+            "owners",
+            "reviews",
+            "granted_by",
+            "granted_at",
+            "tokens",
+            "redeemed_at",
+            "outcome",
+            "state",
+            "ended_at",
+            "end_reason",
+        ];
+        let mut table = Table::new("approvals/approvals.csv", COLUMNS);
+        for (id, state) in &self.states {
+            let Some(requested) = &state.requested else { continue };
+            let (time, people) = (
+                |at: Option<Nanos>| at.map(|at| at.to_string()).unwrap_or_default(),
+                |ids: &[Ident]| ids.iter().map(Ident::as_str).collect::<Vec<_>>().join(" "),
+            );
+            let reviews: Vec<String> = state
+                .reviews
+                .iter()
+                .map(|review| format!("{}: {}", review.by, name(&review.decision)))
+                .collect();
+            let cells = [
+                id.to_string(),
+                requested.opening.index.to_string(),
+                requested.requested_at.to_string(),
+                requested.call.agent.clone(),
+                requested.call.tool.clone(),
+                requested.call.action.clone(),
+                requested.rule.name.clone(),
+                people(&requested.owners),
+                reviews.join("; "),
+                people(&state.granted_by),
+                time(state.granted_at),
+                state.mints.to_string(),
+                time(state.redeemed.as_ref().map(|redemption| redemption.at)),
+                state.report.as_ref().map(|outcome: &Outcome| name(outcome)).unwrap_or_default(),
+                name(&state.phase),
+                time(state.ended_at),
+                state.end_reason.clone().unwrap_or_default(),
+            ];
+            table.row(out, &cells.each_ref().map(String::as_str))?;
+        }
+        table.finish(out)
+    }
+
+    fn write_people(&self, out: &mut dyn Out) -> Result<(), Error> {
+        const COLUMNS: &[&str] = &[
+            "person",
+            "answers",
+            "approved",
+            "denied",
+            "median_seconds",
+            "under_10_seconds",
+            "on_the_page",
+            "pages_opened",
+            "refused",
+            "own_calls_refused",
+        ];
+        let mut table = Table::new("approvals/people.csv", COLUMNS);
+        for (id, person) in &self.people {
+            let counts = [
+                person.answers(),
+                person.approved,
+                person.denied,
+                person.median().unwrap_or_default(),
+                person.fast() as u64,
+                person.on_page,
+                person.opened,
+                person.refused,
+                person.own_calls,
+            ];
+            let counts = counts.map(|count| count.to_string());
+            let mut cells = vec![id.as_str()];
+            cells.extend(counts.iter().map(String::as_str));
+            table.row(out, &cells)?;
+        }
+        table.finish(out)
+    }
+}
+
+/// True if nobody granted what is approved: a rule lets it through without review.
+pub fn is_unreviewed(state: &State) -> bool {
+    let granted = !matches!(state.phase, Phase::None | Phase::Pending | Phase::Denied);
+    granted && state.granted_at.is_some() && state.granted_by.is_empty()
+}
+
+/// True for a decision that pauses its call until people approve.
+pub fn is_elevated(view: &View<'_>) -> bool {
+    let mode = view.at(&["event", "data", "mode"]);
+    let observes = mode.and_then(ledger::json::Value::as_str) == Some("shadow");
+    text(view, &["event", "data", "verdict"]) == "approval_needed" && (is_absent(mode) || !observes)
+}
+
+fn yes(is: bool) -> String {
+    if is { "yes".into() } else { "no".into() }
+}

@@ -1,0 +1,314 @@
+//! Derives every file of the evidence from its proven entries, in one pass.
+
+use super::{
+    Computed, Disclose, Error, Out, Request,
+    approvals::Approvals,
+    changes::Changes,
+    controls,
+    figures::Weight,
+    log::Log,
+    oscal,
+    population::Population,
+    pretty,
+    privacy::Privacy,
+    report,
+    samples::{Draw, Seed},
+    sources::Sources,
+    table::Table,
+    verdicts::Verdicts,
+    versions,
+};
+use decider::approval::AuditAll;
+use ledger::{
+    entry::{Kind, View},
+    verify::period::Follow,
+};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// What samples are drawn from: the control's name, and what belongs to it.
+const DRAWS: [(&str, fn(&View<'_>) -> bool); 7] = [
+    ("decisions", |view| view.kind == Kind::Decision),
+    ("denied", |view| verdict(view) == "deny"),
+    ("allowed", |view| matches!(verdict(view), "allow" | "sanitize")),
+    ("approval_needed", super::approvals::is_elevated),
+    ("policies", |view| view.kind == Kind::Policy && op(view) == "activate"),
+    ("access", |view| view.kind == Kind::Access && matches!(op(view), "add" | "remove")),
+    ("erasures", |view| view.kind == Kind::Erasure),
+];
+
+fn verdict<'v>(view: &'v View<'_>) -> &'v str {
+    let verdict = view.text(&["event", "data", "verdict"]).filter(|_| view.kind == Kind::Decision);
+    verdict.unwrap_or_default()
+}
+
+fn op<'v>(view: &'v View<'_>) -> &'v str {
+    view.text(&["event", "op"]).unwrap_or_default()
+}
+
+/// What evidence says in the end.
+#[derive(Clone, Debug)]
+pub struct Conclusion {
+    /// Why it is not whole. Empty if it is.
+    pub missing: Vec<String>,
+    /// Decisions of the period.
+    pub decisions: u64,
+    /// Findings that need an explanation, in words.
+    pub exceptions: Vec<String>,
+}
+
+/// Everything that one pass over the period collects.
+struct Pass<'p> {
+    log: &'p Log<'p>,
+    audit: AuditAll,
+    follow: Follow,
+    population: Population,
+    sources: Sources,
+    approvals: Approvals,
+    changes: Changes,
+    verdicts: Verdicts,
+    privacy: Privacy,
+    draws: Vec<Draw>,
+}
+
+/// Derives all files but the manifest. `progress` is told of each entry of the period.
+pub fn derive(
+    log: &Log<'_>,
+    out: &mut dyn Out,
+    request: &Request,
+    progress: &dyn Fn(u64),
+) -> Result<Conclusion, Error> {
+    let seed = Seed::new(&log.signed().text(), request.auditor_seed.as_deref().unwrap_or_default());
+    let draws = DRAWS.map(|(name, _)| Draw::new(name, seed, request.samples));
+    let mut pass = Pass {
+        log,
+        audit: AuditAll::default(),
+        follow: Follow::new(&log.chain, log.range),
+        population: Population::new(log.period),
+        sources: Sources::new(log.period),
+        approvals: Approvals::default(),
+        changes: Changes::default(),
+        verdicts: Verdicts::default(),
+        privacy: Privacy::default(),
+        draws: draws.into(),
+    };
+    pass.before()?;
+    for number in log.range.begin / 256..log.range.end.div_ceil(256) {
+        let bundle = log.bundle(number)?;
+        for (at, entry) in (number * 256..).zip(bundle.entries()) {
+            if (log.range.begin..log.range.end).contains(&at) {
+                pass.take(out, at, entry)?;
+                progress(at - log.range.begin + 1);
+            }
+        }
+    }
+    pass.finish(out, request, seed)
+}
+
+impl Pass<'_> {
+    /// What was in force when the period began, and the earlier messages of its approvals, in the order of the log.
+    fn before(&mut self) -> Result<(), Error> {
+        let log = self.log;
+        let begin = log.range.begin;
+        let system = log.chain.entries.iter().copied().filter(|index| *index < begin);
+        let all: BTreeSet<u64> = system.chain(log.earlier_messages()?).collect();
+        for index in all {
+            let entry = log.entry(index)?;
+            let view = View::parse(&entry).ok_or_else(|| unreadable(index))?;
+            self.audit(index, &entry, &view)?;
+            if view.kind == Kind::Approval {
+                self.approvals.before(log, &entry, &view)?;
+            }
+            self.changes.before(index, &view);
+            self.verdicts.before(index, &view);
+        }
+        Ok(())
+    }
+
+    /// Replays every approval of the period, by the rules that were in force (P8).
+    fn audit(&mut self, index: u64, entry: &[u8], view: &View<'_>) -> Result<(), Error> {
+        // An act before the period may name an approval whose messages are not here.
+        if view.kind == Kind::Access && index < self.log.range.begin {
+            return Ok(());
+        }
+        let failed = std::cell::RefCell::new(None);
+        let read = |earlier| match self.log.entry(earlier) {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                failed.borrow_mut().get_or_insert(error);
+                None
+            }
+        };
+        let told = self.audit.take(index, entry, view, read);
+        if let Some(error) = failed.into_inner() {
+            return Err(error);
+        }
+        told.map_err(|fault| Error::file(&format!("entry {index}"), fault.to_string()))
+    }
+
+    fn take(&mut self, out: &mut dyn Out, index: u64, entry: &[u8]) -> Result<(), Error> {
+        let log = self.log;
+        let view = View::parse(entry).ok_or_else(|| unreadable(index))?;
+        let wrong = |what: &str| Error::file(&format!("entry {index}"), what.to_owned());
+        self.follow.take(index, &view).map_err(wrong)?;
+        self.audit(index, entry, &view)?;
+        self.changes.take(log, out, index, &view)?;
+        self.verdicts.take(log, out, (index, entry), &view)?;
+        if !self.population.take(out, index, &view)? {
+            return Ok(());
+        }
+        self.sources.take(out, index, &view)?;
+        self.approvals.take(log, out, (index, entry), &view)?;
+        self.privacy.take(log, (index, entry), &view)?;
+        for (draw, (_, belongs)) in self.draws.iter_mut().zip(DRAWS) {
+            if belongs(&view) {
+                draw.take(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        out: &mut dyn Out,
+        request: &Request,
+        seed: Seed,
+    ) -> Result<Conclusion, Error> {
+        let log = self.log;
+        let totals = self.population.finish(out)?;
+        let sources = self.sources.finish(out)?;
+        self.approvals.finish(out)?;
+        self.changes.finish(out)?;
+        let told = versions::finish(log, out, &self.changes.versions, &self.approvals)?;
+        versions::agents(out, &totals)?;
+        let different = std::mem::take(&mut self.verdicts.different);
+        let tally = self.verdicts.finish(out)?;
+        let privacy = self.privacy.finish(out)?;
+        let computed = Computed {
+            request,
+            log,
+            totals: &totals,
+            sources: &sources,
+            approvals: &self.approvals,
+            changes: &self.changes,
+            verdicts: &tally,
+            different: &different,
+            privacy,
+        };
+        let (figures, findings) = (computed.figures(), computed.findings());
+        out.put("population/summary.json", &pretty(&json!(totals)))?;
+        let mut named: BTreeSet<u64> =
+            findings.iter().flat_map(|finding| finding.leaves.iter().copied()).collect();
+        named.extend(samples(log, out, &self.draws)?);
+        for index in named {
+            out.put(&format!("receipts/{index}.tlog-proof"), log.receipt(index)?.as_bytes())?;
+        }
+        controls::finish(out, &figures)?;
+        oscal::finish(out, &computed, (&figures, &findings))?;
+        let missing = missing(log);
+        let conclusions = json!({"v": 1, "whole": missing.is_empty(), "missing": missing, "figures": figures, "findings": findings});
+        out.put("conclusions.json", &pretty(&conclusions))?;
+        let shown = report::Shown {
+            computed: &computed,
+            figures: &figures,
+            findings: &findings,
+            missing: &missing,
+            draws: &self.draws,
+            seed,
+            versions: &told,
+        };
+        out.put("not-checked.txt", report::not_checked(request).join("\n").as_bytes())?;
+        out.put("report.html", report::page(&shown).as_bytes())?;
+        out.put("README.txt", report::readme(&computed, &missing).as_bytes())?;
+        let exceptions = findings.into_iter().filter(|found| found.weight == Weight::Exception);
+        let exceptions = exceptions.map(|found| found.text).collect();
+        Ok(Conclusion { missing, decisions: totals.decisions, exceptions })
+    }
+}
+
+/// Why the evidence is not whole.
+fn missing(log: &Log<'_>) -> Vec<String> {
+    let open = format!(
+        "the log has no entry at or after {}: entries of the period may still come",
+        log.period.to
+    );
+    if log.is_over { Vec::new() } else { vec![open] }
+}
+
+/// Writes what was drawn. Returns the leaf indexes.
+fn samples(log: &Log<'_>, out: &mut dyn Out, draws: &[Draw]) -> Result<BTreeSet<u64>, Error> {
+    const COLUMNS: &[&str] = &[
+        "control",
+        "rank",
+        "index",
+        "journal_time",
+        "kind",
+        "producer",
+        "agent",
+        "tool",
+        "action",
+        "verdict",
+        "reason",
+        "policy",
+        "policy_version",
+        "payload",
+    ];
+    let mut table = Table::new("samples/samples.csv", COLUMNS);
+    let mut all = BTreeSet::new();
+    for draw in draws {
+        for (rank, index) in (1..).zip(draw.drawn()) {
+            let entry = log.entry(index)?;
+            let view = View::parse(&entry).ok_or_else(|| unreadable(index))?;
+            let disclosed = log.disclosed(index, &entry, true)?;
+            let payload = disclosed.map_or("not disclosed".to_owned(), |(_, fields)| {
+                let words = fields.iter().map(|(name, value)| {
+                    let value: String = String::from_utf8_lossy(value).chars().take(200).collect();
+                    format!("{name}={value}")
+                });
+                words.collect::<Vec<_>>().join("; ")
+            });
+            let of = |path: &[&str]| view.text(path).unwrap_or_default();
+            let data = |names: &[&'static str]| {
+                let path: Vec<&str> = ["event", "data"].iter().chain(names).copied().collect();
+                view.text(&path).unwrap_or_default().to_owned()
+            };
+            let cells = [
+                draw.control().to_owned(),
+                i32::to_string(&rank),
+                index.to_string(),
+                view.origin.time.to_string(),
+                view.kind.as_str().to_owned(),
+                of(&["producer"]).to_owned(),
+                data(&["agent", "id"]),
+                data(&["tool", "name"]),
+                data(&["tool", "action"]),
+                data(&["verdict"]),
+                data(&["reason", "code"]),
+                data(&["policy", "id"]),
+                data(&["policy", "version"]),
+                payload,
+            ];
+            table.row(out, &cells.each_ref().map(String::as_str))?;
+            all.insert(index);
+        }
+    }
+    table.finish(out)?;
+    Ok(all)
+}
+
+fn unreadable(index: u64) -> Error {
+    Error::file(&format!("entry {index}"), "not an entry of version 1".into())
+}
+
+impl Disclose {
+    /// In words, for the report.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::None => "No payload is in this folder.",
+            Self::Samples => {
+                "Payload of the drawn samples, and the words of reasons, are in this folder."
+            }
+            Self::All => "Payload of every entry of the period is in this folder.",
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The part of a log that evidence is about: the entries of a period, and what is needed to judge them. Everything that
+//! is read is proven first, whoever holds the files: a server, an export, or the evidence itself.
+
+use super::{Disclose, Error, Request};
+use decider::decision::Fields;
+use ledger::{
+    entry::{Kind, View},
+    log::{checkpoint::Checkpoint, merkle::Hash, receipt::Receipt},
+    system::policy::{BundleEntry, PartAt},
+    verify::{
+        self, Erased, KeysDocument, Trusted,
+        part::{Bundle, Part},
+        period::{self, Chain, Period, Range},
+    },
+};
+use std::{cell::RefCell, rc::Rc};
+
+/// Where the files of a log come from. Paths are those of an export: `checkpoint`, `keys.json`, `tile/…`,
+/// `disclosures/<index>.disclosures`; and `policies/<digest>` for a file of policies.
+pub trait Files {
+    /// The bytes of a file. `None` if there is none.
+    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error>;
+
+    /// A file of a bundle. `None` if it is not here.
+    fn policy(&self, part: &PartAt) -> Result<Option<Vec<u8>>, Error> {
+        self.get(&policy_path(part))
+    }
+}
+
+/// Where a file of a bundle lies.
+pub fn policy_path(part: &PartAt) -> String {
+    format!("policies/{}", part.sha256)
+}
+
+type Reader<'f> = Box<dyn Fn(&str) -> Option<Vec<u8>> + 'f>;
+
+/// The entries of a period, proven.
+pub struct Log<'f> {
+    files: &'f dyn Files,
+    part: Part<Reader<'f>>,
+    /// The first failure to read a file.
+    trouble: Rc<RefCell<Option<Error>>>,
+    /// The checkpoint, as signed.
+    pub note: String,
+    /// The keys that sign the log, as it names them itself.
+    pub keys: Vec<Trusted>,
+    /// Every system entry, oldest first.
+    pub chain: Chain,
+    /// The period.
+    pub period: Period,
+    /// Its entries.
+    pub range: Range,
+    /// True if an entry after the range shows that the period is over.
+    pub is_over: bool,
+    /// What was erased, by all erasure entries of the log.
+    pub erased: Erased,
+    disclose: Disclose,
+}
+
+impl<'f> Log<'f> {
+    /// Opens the log of `files`, and proves which of its entries are those of the requested period. `range`: what an
+    /// earlier search found; otherwise it is searched.
+    pub fn open(
+        files: &'f dyn Files,
+        trust: &dyn Fn(&KeysDocument) -> Result<Vec<Trusted>, verify::Error>,
+        request: &Request,
+        range: Option<Range>,
+    ) -> Result<Self, Error> {
+        let document = text(files, "keys.json")?;
+        let document: KeysDocument = serde_json::from_str(&document)
+            .map_err(|error| Error::file("keys.json", format!("no keys document: {error}")))?;
+        let trusted = trust(&document)?;
+        let note = text(files, "checkpoint")?;
+        let trouble = Rc::<RefCell<Option<Error>>>::default();
+        let part = Part::open(&trusted, &note, reader(files, &trouble));
+        let part = part.map_err(|error| told(&trouble, error))?;
+        let chain = Chain::walk(&part).map_err(|error| told(&trouble, error))?;
+        let range = match range {
+            Some(range) => range,
+            None => period::find(&part, &chain, request.period).map_err(|e| told(&trouble, e))?,
+        };
+        let is_over = period::check(&part, &chain, request.period, range);
+        let is_over = is_over.map_err(|error| told(&trouble, error))?;
+        let (period, disclose) = (request.period, request.disclose);
+        let (keys, erased) = (Vec::new(), Erased::default());
+        let mut log = Self {
+            files,
+            part,
+            trouble,
+            note,
+            keys,
+            chain,
+            period,
+            range,
+            is_over,
+            erased,
+            disclose,
+        };
+        log.read_system(&trusted)?;
+        Ok(log)
+    }
+
+    /// Reads which keys the log names, and what it erased.
+    fn read_system(&mut self, trusted: &[Trusted]) -> Result<(), Error> {
+        let mut named = verify::Named::default();
+        let mut erased = Erased::default();
+        for index in self.chain.entries.clone() {
+            self.with(index, |_, view| match view.kind {
+                Kind::Genesis => {
+                    let genesis = view.event_as().ok_or("not a genesis of version 1")?;
+                    named.genesis(&genesis);
+                    Ok(())
+                }
+                Kind::Key => named.key(view),
+                Kind::Erasure => erased.take(index, view).map(drop),
+                _ => Ok(()),
+            })?;
+        }
+        let size = self.signed().size;
+        self.keys = if size == 0 { trusted.to_vec() } else { named.reconcile(trusted, size)? };
+        verify::checkpoint(&self.note, &self.keys)?;
+        self.erased = erased;
+        Ok(())
+    }
+
+    /// The checkpoint under which everything is proven.
+    pub fn signed(&self) -> &Checkpoint {
+        self.part.signed()
+    }
+
+    /// The bundle with the leaf indexes `number * 256` and following.
+    pub fn bundle(&self, number: u64) -> Result<Rc<Bundle>, Error> {
+        self.part.bundle(number).map_err(|error| told(&self.trouble, error))
+    }
+
+    /// The entry at a leaf index.
+    pub fn entry(&self, index: u64) -> Result<Vec<u8>, Error> {
+        self.part.entry(index).map_err(|error| told(&self.trouble, error))
+    }
+
+    /// Gives the entry at a leaf index to `take`.
+    pub fn with<T>(
+        &self,
+        index: u64,
+        take: impl FnOnce(&[u8], &View<'_>) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        let entry = self.entry(index)?;
+        let wrong = |what: &str| Error::file(&format!("entry {index}"), what.to_owned());
+        let view = View::parse(&entry).ok_or_else(|| wrong("not an entry of version 1"))?;
+        take(&entry, &view).map_err(wrong)
+    }
+
+    /// The messages, before the period, of the approvals that have one in it.
+    pub fn earlier_messages(&self) -> Result<Vec<u64>, Error> {
+        period::earlier_messages(&self.part, self.range).map_err(|e| told(&self.trouble, e))
+    }
+
+    /// The path of a leaf to the root.
+    fn inclusion(&self, index: u64) -> Result<Vec<Hash>, Error> {
+        self.part.inclusion(index).map_err(|error| told(&self.trouble, error))
+    }
+
+    /// The receipt of an entry, under this log's checkpoint.
+    pub fn receipt(&self, index: u64) -> Result<String, Error> {
+        let (entry, path) = (self.entry(index)?, self.inclusion(index)?);
+        Ok(Receipt { entry, index, path, checkpoint: self.note.clone() }.to_string())
+    }
+
+    /// True if the request lets the payload of the entry be read.
+    fn may_disclose(&self, index: u64, is_sample: bool) -> bool {
+        match self.disclose {
+            Disclose::None => false,
+            Disclose::Samples => is_sample,
+            Disclose::All => is_sample || (self.range.begin..self.range.end).contains(&index),
+        }
+    }
+
+    /// The disclosures of an entry, one a line, as far as the request lets them be read, and their fields. What is missing
+    /// must have been erased. `None`: nothing may be read.
+    pub fn disclosed(
+        &self,
+        index: u64,
+        entry: &[u8],
+        is_sample: bool,
+    ) -> Result<Option<(String, Fields)>, Error> {
+        if !self.may_disclose(index, is_sample) {
+            return Ok(None);
+        }
+        let committed = View::parse(entry).map_or(0, |view| view.payload().count());
+        if committed == 0 {
+            return Ok(Some((String::new(), Fields::new())));
+        }
+        let path = format!("disclosures/{index}.disclosures");
+        let bytes = self.files.get(&path)?.unwrap_or_default();
+        let text = String::from_utf8(bytes).map_err(|_| Error::file(&path, "not UTF-8".into()))?;
+        let shown = verify::disclosures(&text, entry);
+        let shown = shown.map_err(|error| Error::file(&path, error.to_string()))?;
+        let standing = self.erased.judge(index, committed, &shown);
+        if standing.missing > 0 {
+            let what = format!(
+                "{} of the {committed} fields that the entry commits to are not disclosed, and no erasure entry says why: were they erased after this checkpoint? Then make the evidence again, from a newer one",
+                standing.missing
+            );
+            return Err(Error::file(&path, what));
+        }
+        let fields = shown.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
+        Ok(Some((text, fields)))
+    }
+
+    /// The file that a part of a bundle is about. `None` if it is not here.
+    pub fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Error> {
+        let path = policy_path(part);
+        let Some(bytes) = self.files.policy(part)? else { return Ok(None) };
+        let named = self.with(part.index, |_, view| {
+            let named = view.text(&["event", "sha256"]).filter(|_| view.kind == Kind::Policy);
+            Ok(named.map(str::to_owned))
+        })?;
+        let wrong = || Error::file(&path, "not the file that its entry names".into());
+        if named.as_ref() != Some(&super::sha256(&bytes)) || named.as_ref() != Some(&part.sha256) {
+            return Err(wrong());
+        }
+        String::from_utf8(bytes).map(Some).map_err(|_| wrong())
+    }
+
+    /// The bundle that an entry proposes.
+    pub fn proposed(&self, index: u64) -> Result<BundleEntry, Error> {
+        self.with(index, |_, view| BundleEntry::of(view).ok_or("it proposes no bundle"))
+    }
+}
+
+fn reader<'f>(files: &'f dyn Files, trouble: &Rc<RefCell<Option<Error>>>) -> Reader<'f> {
+    let trouble = Rc::clone(trouble);
+    Box::new(move |path| match files.get(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            trouble.borrow_mut().get_or_insert(error);
+            None
+        }
+    })
+}
+
+/// Why a file could not be read, if that is the cause of what is wrong.
+fn told(trouble: &RefCell<Option<Error>>, error: verify::Error) -> Error {
+    trouble.borrow_mut().take().unwrap_or(Error::Log(error))
+}
+
+fn text(files: &dyn Files, path: &str) -> Result<String, Error> {
+    let missing = || Error::file(path, "missing".into());
+    let bytes = files.get(path)?.ok_or_else(missing)?;
+    String::from_utf8(bytes).map_err(|_| Error::file(path, "not UTF-8 text".into()))
+}

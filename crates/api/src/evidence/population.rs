@@ -1,0 +1,229 @@
+//! Part 1, population: what was decided, counted from every entry of the period.
+
+use super::{Error, Out, table::Table};
+use ledger::{
+    entry::{Kind, View},
+    json::Value,
+    time::Nanos,
+    verify::period::{Period, number},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What is counted by day.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cell {
+    day: String,
+    by: &'static str,
+    verdict: String,
+    mode: String,
+    tool: String,
+    producer: String,
+}
+
+/// Totals of a period.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Totals {
+    /// Entries by kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+    /// Entries of the range whose time is not in the period: a clock was reset.
+    pub outside: u64,
+    /// Decisions.
+    pub decisions: u64,
+    /// Decisions by verdict.
+    pub verdicts: BTreeMap<String, u64>,
+    /// Decisions by mode.
+    pub modes: BTreeMap<String, u64>,
+    /// Decisions that this server made. The others were told by gateways.
+    pub ours: u64,
+    /// Decisions on which at least one policy applied: they name policy and version.
+    pub covered: u64,
+    /// Denials by reason code.
+    pub denials: BTreeMap<String, u64>,
+    /// Refused messages by reason code.
+    pub rejected: BTreeMap<String, u64>,
+    /// Decisions of ours that did not stand, by reason.
+    pub voids: BTreeMap<String, u64>,
+    /// Reports of executions, and those that name their decision.
+    pub executions: u64,
+    /// Executions that name a decision of the log.
+    pub executions_with_decision: u64,
+    /// Journal messages that are gone.
+    pub journal_gaps: u64,
+    /// Time from the verdict to the journal, in microseconds, of decisions of ours: p50, p99.
+    pub latency_us: Option<(u64, u64)>,
+    /// Decisions by day.
+    pub days: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Decisions by tool.
+    pub tools: BTreeMap<String, u64>,
+    /// Decisions and denials by agent.
+    pub agents: BTreeMap<String, (u64, u64)>,
+}
+
+/// The tables of part 1.
+pub struct Population {
+    period: Period,
+    decisions: Table,
+    cells: BTreeMap<Cell, u64>,
+    latencies: Vec<u32>,
+    /// What was counted.
+    pub totals: Totals,
+}
+
+/// Text at a path of names; empty if there is none.
+pub fn text<'v>(view: &'v View<'_>, path: &[&str]) -> &'v str {
+    view.text(path).unwrap_or_default()
+}
+
+/// The UTC day of a moment.
+pub fn day(at: Nanos) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+impl Population {
+    /// For a period.
+    pub fn new(period: Period) -> Self {
+        const COLUMNS: &[&str] = &[
+            "index",
+            "journal_time",
+            "producer",
+            "source",
+            "id",
+            "decided_by",
+            "agent",
+            "run",
+            "tool",
+            "action",
+            "verdict",
+            "mode",
+            "reason",
+            "policy",
+            "policy_version",
+            "call_digest",
+            "cost",
+            "currency",
+        ];
+        Self {
+            period,
+            decisions: Table::new("population/decisions.csv", COLUMNS),
+            cells: BTreeMap::new(),
+            latencies: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Takes the next entry of the range. False if its time is not in the period.
+    pub fn take(&mut self, out: &mut dyn Out, index: u64, view: &View<'_>) -> Result<bool, Error> {
+        if !self.period.holds(view.origin.time) {
+            self.totals.outside += 1;
+            return Ok(false);
+        }
+        *self.totals.kinds.entry(view.kind.as_str()).or_default() += 1;
+        match view.kind {
+            Kind::Decision => self.decision(out, index, view)?,
+            Kind::Event if text(view, &["event", "type"]).contains(".execution.") => {
+                self.totals.executions += 1;
+                self.totals.executions_with_decision +=
+                    u64::from(view.at(&["event", "data", "decision"]).is_some());
+            }
+            Kind::Rejected => add(&mut self.totals.rejected, text(view, &["event", "reason"])),
+            Kind::Void => add(&mut self.totals.voids, text(view, &["event", "reason"])),
+            Kind::JournalGap => {
+                let bound = |name| number(view, &["event", name]).unwrap_or_default();
+                let missing = bound("to").saturating_add(1).saturating_sub(bound("from"));
+                self.totals.journal_gaps = self.totals.journal_gaps.saturating_add(missing);
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn decision(&mut self, out: &mut dyn Out, index: u64, view: &View<'_>) -> Result<(), Error> {
+        let of = |path: &[&str]| {
+            let whole: Vec<&str> = ["event", "data"].iter().chain(path).copied().collect();
+            view.text(&whole).unwrap_or_default().to_owned()
+        };
+        let (verdict, mode) = (of(&["verdict"]), of(&["mode"]));
+        let (tool, agent) = (of(&["tool", "name"]), of(&["agent", "id"]));
+        let (policy, version) = (of(&["policy", "id"]), of(&["policy", "version"]));
+        let by = if view.is_ours() { "countersign" } else { "gateway" };
+        let (day, producer) = (day(view.origin.time), text(view, &["producer"]).to_owned());
+        let totals = &mut self.totals;
+        totals.decisions += 1;
+        totals.ours += u64::from(view.is_ours());
+        totals.covered += u64::from(!policy.is_empty() && !version.is_empty());
+        add(&mut totals.verdicts, &verdict);
+        add(&mut totals.modes, if mode.is_empty() { "not said" } else { &mode });
+        add(&mut totals.tools, &tool);
+        add(totals.days.entry(day.clone()).or_default(), &verdict);
+        let of_agent = totals.agents.entry(agent.clone()).or_default();
+        of_agent.0 += 1;
+        if verdict == "deny" {
+            of_agent.1 += 1;
+            add(&mut totals.denials, &of(&["reason", "code"]));
+        }
+        let judged = view.text(&["event", "time"]).and_then(Nanos::parse);
+        if let Some(judged) = judged.filter(|_| view.is_ours()) {
+            let micros = view.origin.time.0.saturating_sub(judged.0) / 1_000;
+            self.latencies.push(u32::try_from(micros).unwrap_or(u32::MAX));
+        }
+        self.decisions.row(
+            out,
+            &[
+                &index.to_string(),
+                &view.origin.time.to_string(),
+                &producer,
+                text(view, &["event", "source"]),
+                text(view, &["event", "id"]),
+                by,
+                &agent,
+                &of(&["agent", "run"]),
+                &tool,
+                &of(&["tool", "action"]),
+                &verdict,
+                &mode,
+                &of(&["reason", "code"]),
+                &policy,
+                &version,
+                &of(&["call", "digest"]),
+                &of(&["cost", "amount"]),
+                &of(&["cost", "currency"]),
+            ],
+        )?;
+        *self.cells.entry(Cell { day, by, verdict, mode, tool, producer }).or_default() += 1;
+        Ok(())
+    }
+
+    /// Writes what is left. Returns the totals.
+    pub fn finish(mut self, out: &mut dyn Out) -> Result<Totals, Error> {
+        const COLUMNS: &[&str] =
+            &["day", "decided_by", "verdict", "mode", "tool", "producer", "decisions"];
+        self.decisions.finish(out)?;
+        let mut counts = Table::new("population/counts.csv", COLUMNS);
+        for (cell, count) in &self.cells {
+            let Cell { day, by, verdict, mode, tool, producer } = cell;
+            counts.row(out, &[day, by, verdict, mode, tool, producer, &count.to_string()])?;
+        }
+        counts.finish(out)?;
+        self.latencies.sort_unstable();
+        let at = |percent: usize| {
+            let place = (self.latencies.len() * percent).div_ceil(100).checked_sub(1)?;
+            self.latencies.get(place).map(|micros| u64::from(*micros))
+        };
+        self.totals.latency_us = at(50).zip(at(99));
+        Ok(self.totals)
+    }
+}
+
+/// Adds one to the count of a name.
+pub fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_owned(), 1)),
+    }
+}
+
+/// True if a value is `null` or absent.
+pub fn is_absent(value: Option<&Value<'_>>) -> bool {
+    matches!(value, None | Some(Value::Null))
+}

@@ -1,0 +1,150 @@
+//! Part 1, sources: who reported, in which numbers, and when each of them was silent.
+
+use super::{Error, Out, population::text, table::Table};
+use ledger::{
+    entry::{Kind, View},
+    time::Nanos,
+    verify::period::{Period, number},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What one source of one producer reported in the period.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Events, decisions of ours included: the questions of a gateway come from a source too.
+    pub events: u64,
+    /// Heartbeats among them.
+    pub heartbeats: u64,
+    /// Numbers that never came.
+    pub missing: u64,
+    /// Its longest silence in the period, in seconds.
+    pub silence: u64,
+    /// Time of the last event before that silence; the period's first moment if there is none.
+    pub silent_since: String,
+    #[serde(skip)]
+    last: Option<Nanos>,
+}
+
+/// Producer and source.
+pub type Name = (String, String);
+
+/// The sources that reported.
+pub struct Sources {
+    period: Period,
+    gaps: Table,
+    /// By producer and source.
+    pub all: BTreeMap<Name, Source>,
+}
+
+impl Sources {
+    /// For a period.
+    pub fn new(period: Period) -> Self {
+        const COLUMNS: &[&str] =
+            &["index", "journal_time", "kind", "producer", "source", "from", "to", "number"];
+        let gaps = Table::new("population/gaps.csv", COLUMNS);
+        Self { period, gaps, all: BTreeMap::new() }
+    }
+
+    /// Takes the next entry of the period.
+    pub fn take(&mut self, out: &mut dyn Out, index: u64, view: &View<'_>) -> Result<(), Error> {
+        let name =
+            (text(view, &["producer"]).to_owned(), text(view, &["event", "source"]).to_owned());
+        let bound = |name| number(view, &["event", name]);
+        match view.kind {
+            Kind::Decision | Kind::Event => {
+                let source = self.all.entry(name).or_default();
+                source.events += 1;
+                source.heartbeats +=
+                    u64::from(text(view, &["event", "type"]).contains(".heartbeat."));
+                source.hear(view.origin.time, self.period.from);
+                return Ok(());
+            }
+            Kind::GapOpened => {
+                let missing = bound("to").unwrap_or_default().saturating_add(1);
+                let missing = missing.saturating_sub(bound("from").unwrap_or_default());
+                let source = self.all.entry(name.clone()).or_default();
+                source.missing = source.missing.saturating_add(missing);
+            }
+            Kind::GapClosed => {
+                let source = self.all.entry(name.clone()).or_default();
+                source.missing = source.missing.saturating_sub(1);
+            }
+            Kind::JournalGap => {}
+            _ => return Ok(()),
+        }
+        let shown = |name| bound(name).map(|n| n.to_string()).unwrap_or_default();
+        let cells = [
+            index.to_string(),
+            view.origin.time.to_string(),
+            view.kind.as_str().to_owned(),
+            name.0,
+            name.1,
+            shown("from"),
+            shown("to"),
+            shown("number"),
+        ];
+        self.gaps.row(out, &cells.each_ref().map(String::as_str))
+    }
+
+    /// Writes the tables. Returns the sources, with their silence until the period's end.
+    pub fn finish(mut self, out: &mut dyn Out) -> Result<BTreeMap<Name, Source>, Error> {
+        const COLUMNS: &[&str] = &[
+            "producer",
+            "source",
+            "events",
+            "heartbeats",
+            "missing_numbers",
+            "longest_silence_seconds",
+            "silent_since",
+        ];
+        self.gaps.finish(out)?;
+        let mut table = Table::new("population/sources.csv", COLUMNS);
+        for ((producer, name), source) in &mut self.all {
+            source.hear(self.period.to, self.period.from);
+            let Source { events, heartbeats, missing, silence, silent_since, .. } = source;
+            let counts = [*events, *heartbeats, *missing, *silence].map(|n| n.to_string());
+            let [events, heartbeats, missing, silence] = counts.each_ref().map(String::as_str);
+            let cells = [producer, name, events, heartbeats, missing, silence, silent_since];
+            table.row(out, &cells)?;
+        }
+        table.finish(out)?;
+        Ok(self.all)
+    }
+}
+
+impl Source {
+    /// Notes that it was heard, or that the period ended.
+    fn hear(&mut self, at: Nanos, begin: Nanos) {
+        let before = self.last.unwrap_or(begin);
+        let silence = at.0.saturating_sub(before.0) / 1_000_000_000;
+        if silence > self.silence || self.silent_since.is_empty() {
+            self.silence = silence;
+            self.silent_since = before.to_string();
+        }
+        self.last = Some(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(heard: &[u64], silence: u64, since: u64) {
+        let second = |n: u64| Nanos(n * 1_000_000_000);
+        let mut source = Source::default();
+        for at in heard.iter().chain([&100]) {
+            source.hear(second(*at), second(10));
+        }
+        assert_eq!((source.silence, source.silent_since), (silence, second(since).to_string()));
+    }
+
+    #[test]
+    fn the_longest_silence() {
+        check(&[], 90, 10);
+        check(&[10, 20, 30], 70, 30);
+        check(&[60, 70], 50, 10);
+        check(&[11, 12, 99], 87, 12);
+        check(&[10, 55, 100], 45, 10);
+    }
+}

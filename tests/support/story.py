@@ -1,0 +1,87 @@
+"""One story for every test of evidence, with exceptions that a reader must find."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from .asking import bounded
+from .deciding import CALL, RULES, Deciding
+from .desk import approval_id, paused
+from .events import EXECUTION, event, new_id
+from .house import Paused
+from .rfc6962 import leaf_hash
+from .server import Server
+from .waits import until
+
+#: Text that a spreadsheet, a page or a terminal would take for something else.
+HOSTILE = '=HYPERLINK("http://x","y")</td><script>alert(1)</script>\u202e'
+
+
+class Story:
+    """What happened, and where the log is."""
+
+    def __init__(self, root: Path) -> None:
+        self.server = Server(root / "server").__enter__()
+        self.desk = Deciding(self.server)
+        self.publisher = self.server.as_("publisher")
+        self.planted: dict[str, int] = {}
+        self.key = self.server.add_key(["auditor", "exporter", "discloser"])
+
+    def tell(self) -> None:
+        """Everything, in order. Fills `planted`: exceptions by code, with the leaf that shows each."""
+        desk, root = self.desk, self.server.root
+        desk.activate(bounded(root / "one", 100_000))
+        for amount in (1, 20, 99_000, 100_001, 200_000):
+            desk.told(params=CALL | {"amount": amount})
+        self.publisher.publish(*(event(source="/e", sequence=str(n), data={"verdict": v, "agent": {"id": f"bot-{n % 3}"}})
+                                 for n, v in enumerate(["allow", "deny", "sanitize"] * 100) if n != 7))  # fmt: skip
+        self.publisher.publish(event(data={"agent": {"id": HOSTILE}, "tool": {"name": HOSTILE, "action": "x"}}))
+        self.good = self.elevated(approve=True)
+        self.planted["executed_without_approval"] = self.elevated(approve=False)
+        desk.write(RULES.replace('quorum = {at_least = 1, of = "policy"}', 'quorum = {at_least = 1, of = "policy"}\nunreviewed = true', 1),
+                   [{"id": "p-ana", "name": "Ana", "groups": ["policy", "finance"]}, {"id": "p-bob", "name": "Bob", "groups": ["policy", "finance"]}])  # fmt: skip
+        desk.apply()
+        proposed = desk.propose(bounded(root / "two", 40_000)).json()
+        until("in force", lambda: (desk.status()["in_force"] or {}).get("version") == proposed["version"])
+        activation = [i for i, leaf in self.server.admin.feed(kind="policy") if json.loads(leaf)["event"]["op"] == "activate"][-1]
+        self.planted["unreviewed_policy"] = activation
+        for amount in (1, 50_000, 99_000):
+            desk.told(params=CALL | {"amount": amount})
+        self.planted["missing"] = -1
+        self.erased = self.publisher.publish(event(source="/erased"))[0]["index"]
+        assert self.server.admin.erase(self.erased)["status"] == "complete"
+        self.end = self.last_time()
+        self.publisher.publish(event(source="/after"))
+
+    def elevated(self, approve: bool) -> int:
+        """A call that people must approve, and that is executed. Returns the leaf index of its decision."""
+        made = paused("acme", source="/e2", data={"agent": {"id": "payments-bot"}})
+        index = self.publisher.publish(made)[0]["index"]
+        approval = approval_id("acme", "gw-1", made)
+        gateway = self.desk.gateway
+        if approve:
+            until("asked", lambda: gateway.get(f"/approvals/{approval}").status_code == 200)
+            assert self.desk.review(approval, "p-bob").status_code == 200
+            token = gateway.http.post(f"{gateway.t}/approvals/{approval}/token").json()["token"]
+            body = {"token": token, "redemption_id": new_id("r"), "call": Paused(approval, made).call}
+            redeemed = gateway.http.post(f"{gateway.t}/tokens/redeem", json=body)
+            assert redeemed.status_code == 200, redeemed.text
+            return index
+        leaf = dict(self.server.admin.feed(kind="decision"))[index]
+        decision = {"index": index, "leaf_hash": base64.b64encode(leaf_hash(leaf)).decode()}
+        report = {"specversion": "1.0", "id": new_id("x"), "source": "/e2", "type": EXECUTION, "time": made["time"],
+                  "data": {"decision": decision, "status": "completed"}}  # fmt: skip
+        self.publisher.publish(report)
+        return index
+
+    def last_time(self) -> str:
+        """`journal.time` of the last entry."""
+        _, leaf = list(self.server.admin.feed())[-1]
+        return json.loads(leaf)["journal"]["time"]
+
+    def make(self, folder: Path, *args: object, **options: Any) -> Any:
+        """`countersign evidence` over the server."""
+        return self.server.remote("evidence", "--tenant", "acme", "-o", folder, *args, key=self.key, **options)
