@@ -131,6 +131,9 @@ pub struct Verify {
     /// Evidence of a period (directory that `countersign evidence` wrote); may be repeated
     #[arg(long, value_name = "DIR")]
     pub evidence: Vec<PathBuf>,
+    /// Public key of whoever made the evidence: its statement.dsse.json must be signed by it
+    #[arg(long, value_name = "VKEY|FILE", requires = "evidence")]
+    pub evidence_key: Option<String>,
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,

@@ -11,7 +11,7 @@ use ledger::{
     system::policy::{BundleEntry, PartAt},
 };
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 /// What is recorded, as far as it may be read.
 pub trait Recorded {
@@ -88,11 +88,14 @@ impl Replayed {
     /// The bundle in force here, read from what is disclosed of its files.
     pub fn bundle<R: Recorded>(&mut self, recorded: &R) -> Result<Option<&Read>, R::Error> {
         let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
-        if !self.bundles.contains_key(&wanted.bundle) {
-            let read = read(recorded, wanted.bundle)?.map(|bundle| (bundle, wanted.version));
-            self.bundles.insert(wanted.bundle, read);
-        }
-        Ok(self.bundles.get(&wanted.bundle))
+        let known = match self.bundles.entry(wanted.bundle) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let read = read(recorded, wanted.bundle)?;
+                place.insert(read.map(|bundle| (bundle, wanted.version)))
+            }
+        };
+        Ok(Some(known))
     }
 }
 

@@ -132,6 +132,7 @@ pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
         export: vec![exported.export.clone()],
         approval: Vec::new(),
         evidence: Vec::new(),
+        evidence_key: None,
         json: exported.json,
     };
     let mut given = Given::new(&arguments)?;
