@@ -3,6 +3,7 @@
 use super::{
     EXIT_REFUSED, EXIT_UNREADABLE, EXIT_USAGE, Failure, Given,
     export::{self, Whole},
+    refused,
 };
 use crate::{
     cli::{Explain, Exported, Replay, Verify},
@@ -16,24 +17,26 @@ use decider::{
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
-    post::Policies,
-    system::policy::{BundleEntry, PartAt},
+    post::{self, Policies},
+    system::policy::BundleEntry,
 };
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::RangeInclusive,
     process::ExitCode,
 };
 
 /// Most verdicts that are named in the text for people.
 const NAMED_MAX: usize = 20;
 
-/// What came of all verdicts.
-#[derive(Default)]
+/// What came of the verdicts.
 struct Tally {
     same: u64,
     different: BTreeMap<u64, String>,
     not_replayable: BTreeMap<u64, String>,
+    /// The leaf indexes whose verdicts were computed.
+    range: RangeInclusive<u64>,
 }
 
 /// A bundle with its version; or why it can't be read.
@@ -47,15 +50,21 @@ struct Run<'e> {
     bundles: HashMap<u64, Read>,
 }
 
-/// Computes every verdict of an export again.
+/// Computes the verdicts of an export again: all of them, or those of a range.
 pub fn replay(arguments: &Replay) -> ExitCode {
-    let exported = &arguments.exported;
+    let Replay { exported, from, to } = arguments;
     ended(
         "replay",
         opened(exported).and_then(|whole| {
             let mut run = Run::new(&whole);
-            let mut tally = Tally::default();
-            for index in 0..whole.size() {
+            let range = range(&whole, *from, *to)?;
+            let (different, not_replayable) = (BTreeMap::new(), BTreeMap::new());
+            let mut tally = Tally { same: 0, different, not_replayable, range: range.clone() };
+            for index in 0..=*range.end() {
+                if index < *range.start() {
+                    run.note(index);
+                    continue;
+                }
                 match run.step(index)? {
                     None => {}
                     Some(Ok(_)) => tally.same += 1,
@@ -78,11 +87,8 @@ pub fn explain(arguments: &Explain) -> ExitCode {
         "explain",
         opened(exported).and_then(|whole| {
             let mut run = Run::new(&whole);
-            let mut last = None;
-            for at in 0..=*index {
-                last = run.step(at)?;
-            }
-            let Some(outcome) = last else {
+            (0..*index).for_each(|at| run.note(at));
+            let Some(outcome) = run.step(*index)? else {
                 let text =
                     format!("entry {index} is no verdict by policies: there is nothing to compute");
                 return Err(Failure::Usage(text));
@@ -91,6 +97,21 @@ pub fn explain(arguments: &Explain) -> ExitCode {
             Ok(outcome.is_ok())
         }),
     )
+}
+
+/// The leaf indexes that are asked for, as far as the export has them.
+fn range(
+    whole: &Whole,
+    from: Option<u64>,
+    to: Option<u64>,
+) -> Result<RangeInclusive<u64>, Failure> {
+    let last = whole.size().saturating_sub(1);
+    let (from, to) = (from.unwrap_or(0), to.unwrap_or(last));
+    if from > to || to > last {
+        let text = format!("--from {from} --to {to}: the export has the entries 0 to {last}");
+        return Err(Failure::Usage(text));
+    }
+    Ok(from..=to)
 }
 
 pub(super) fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
@@ -133,6 +154,14 @@ impl<'e> Run<'e> {
         Self { whole, policies: Policies::default(), bundles: HashMap::new() }
     }
 
+    /// Takes the next entry for what it says of policies alone.
+    fn note(&mut self, index: u64) {
+        let entry = self.whole.entry(index).unwrap_or_default();
+        if let Some(view) = View::parse(&entry).filter(|view| view.kind == Kind::Policy) {
+            self.policies.note(index, &view);
+        }
+    }
+
     /// Takes the next entry. `None` if it is no decision of ours.
     fn step(&mut self, index: u64) -> Result<Option<Result<Ruling, Differs>>, Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
@@ -150,9 +179,9 @@ impl<'e> Run<'e> {
             return Ok(None);
         }
         if let Some(activates) = view.text(&["event", "data", "activates"]) {
-            return Ok(asks_for_that(activates, &payload).err().map(Err));
+            return Ok(asks_for_that(activates, &view, &payload).err().map(Err));
         }
-        if view.text(&["event", "data", "reason", "code"]) == Some(policy::CONTENDED) {
+        if view.at(&["event", "data"]).is_some_and(post::is_contended) {
             // It rests on nothing but that others changed what it rested on: there is nothing to compute. That it is a
             // denial was checked with the export.
             return Ok(None);
@@ -182,14 +211,19 @@ impl<'e> Run<'e> {
             return Ok(Err(format!("entry {index} names no parts")));
         };
         let mut files = Vec::with_capacity(proposed.parts.len());
-        for PartAt { path, index: at, .. } in proposed.parts {
+        for part in proposed.parts {
+            let (path, at) = (&part.path, part.index);
             let entry = self.whole.entry(at).unwrap_or_default();
             let payload = self.whole.payload(at, &entry)?;
             let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
             let Some(content): Option<String> = content else {
                 return Ok(Err(format!("{path} (entry {at}) is not disclosed")));
             };
-            files.push((path, content));
+            if !part.is(&content) {
+                let what = format!("{path}: the file that it names has other content");
+                return Err(refused(&format!("entry {at}"), &what));
+            }
+            files.push((part.path, content));
         }
         Ok(Bundle::read_again(&files).map_err(|first| first.to_string()))
     }
@@ -245,8 +279,12 @@ impl<'e> Run<'e> {
 }
 
 /// A question to people about a bundle must be about the bundle that its entry names (P17).
-fn asks_for_that(activates: &str, payload: &Fields) -> Result<(), Differs> {
-    let Some(params) = payload.get("params") else { return Ok(()) };
+fn asks_for_that(activates: &str, view: &View<'_>, payload: &Fields) -> Result<(), Differs> {
+    let is_whole = view.payload().count() == payload.len();
+    let Some(params) = payload.get("params") else {
+        let missing = "people were asked about nothing that can be read";
+        return if is_whole { Err(Differs::Form(missing.into())) } else { Ok(()) };
+    };
     let params: Value = serde_json::from_slice(params).unwrap_or_default();
     if params["digest"].as_str() == Some(activates) {
         return Ok(());
@@ -255,11 +293,11 @@ fn asks_for_that(activates: &str, payload: &Fields) -> Result<(), Differs> {
 }
 
 fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
-    let Tally { same, different, not_replayable } = tally;
+    let Tally { same, different, not_replayable, range } = tally;
     let replayed = same + different.len() as u64;
     if as_json {
         say_json(&json!({
-            "size": whole.size(), "root": whole.root(), "replayed": replayed, "same": same,
+            "size": whole.size(), "root": whole.root(), "from": range.start(), "to": range.end(), "replayed": replayed, "same": same,
             "different": different, "not_replayable": not_replayable,
             "believed": ["the decider's clock, within 60 s of the journal's, and the offsets of time zones"],
         }));
@@ -281,9 +319,11 @@ fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
     );
     say(&if different.is_empty() { good(&summary) } else { bad(&summary) });
     say(&dim(&format!(
-        "  over entries 0 to {} of {}, root {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
-        whole.size().saturating_sub(1),
+        "  over entries {} to {} of {}, root {} of size {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
+        range.start(),
+        range.end(),
         whole.place(),
-        whole.root()
+        whole.root(),
+        whole.size()
     )));
 }
