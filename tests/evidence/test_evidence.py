@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support import cli
 from support.rfc6962 import Receipt, Vkey
-from support.story import HOSTILE, Story
+from support.story import SHOWN, Story
 
 
 def verify(story: Story, folder: Path, *args: object) -> Any:
@@ -272,7 +272,7 @@ def test_p20_hostile_text_stays_text(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     assert "<script>" not in page and "alert(1)" in page and "\u202e" not in page
     agents = [row["agent"] for row in rows(folder, "population/decisions.csv")]
-    assert "'" + HOSTILE in agents
+    assert "'" + SHOWN in agents
     for name in folder.rglob("*.csv"):
         for row in csv.reader(io.StringIO(name.read_bytes().decode("utf-8-sig"), newline="")):
             assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row), name
