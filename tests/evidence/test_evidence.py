@@ -227,13 +227,18 @@ def test_p20_whatever_is_changed_is_named(story: Story, folder: Path, tmp_path: 
     assert names in done.out + done.err, done
 
 
-def test_p20_another_log_or_checkpoint_is_refused(story: Story, folder: Path, tmp_path: Path) -> None:
-    """A checkpoint that was handed over and is another one of the same size contradicts the evidence."""
+def test_p20_the_checkpoint_that_was_handed_over(story: Story, folder: Path, tmp_path: Path) -> None:
+    """The one by which the samples were drawn is right. Another one is refused, if the auditor's text drew samples; without a text it is
+    one more checkpoint of the same log."""
     other = tmp_path / "checkpoint"
-    other.write_text(story.server.admin.checkpoint())
-    assert verify(story, folder, "--checkpoint", other).code == 0, "a later one of the same log"
     other.write_text((folder / "proof/checkpoint").read_text())
     assert verify(story, folder, "--checkpoint", other).code == 0
+    story.make(tmp_path / "plain").ok()
+    story.publisher.publish({"specversion": "1.0", "id": "more", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})
+    other.write_text(story.server.admin.checkpoint())
+    assert verify(story, tmp_path / "plain", "--checkpoint", other).code == 0
+    refused = verify(story, folder, "--checkpoint", other)
+    assert refused.code == 1 and "drawn by this checkpoint" in refused.out + refused.err, refused
 
 
 def test_p20_a_period_that_is_not_over_is_partial(story: Story, tmp_path: Path) -> None:
