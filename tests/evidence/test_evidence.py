@@ -288,3 +288,22 @@ def test_p20_erased_payload_is_explained(story: Story, folder: Path) -> None:
     assert str(story.erased) in {row["index"] for row in rows(folder, "population/decisions.csv")}
     assert not (folder / f"proof/disclosures/{story.erased}.disclosures").exists()
     assert figure(folder, "erasures")[0] == 1
+
+
+def test_the_compliance_page_says_what_the_controls_say(repository: Path) -> None:
+    """`docs/compliance.md` and `proto/controls/controls.json`, which evidence fills with figures, are the same text."""
+    page = (repository / "docs/compliance.md").read_text()
+    controls = json.loads((repository / "proto/controls/controls.json").read_bytes())["controls"]
+    for control in controls:
+        files = ", ".join(f"`{file}`" for file in control["files"])
+        row = f"| **{control['id']}** {control['title']} | {control['shows']} | {control['stays']} | {files} |"
+        assert row in page.split(f"## {control['framework']}\n")[1].split("\n## ")[0], row
+    assert page.count("\n| **") == len(controls)
+
+
+def test_the_files_that_controls_name_are_there(repository: Path, folder: Path) -> None:
+    """Each control names figures and files that evidence has."""
+    figures = {one["name"] for one in conclusions(folder)["figures"]}
+    for control in json.loads((repository / "proto/controls/controls.json").read_bytes())["controls"]:
+        assert set(control["figures"]) <= figures, control
+        assert all((folder / file).is_file() for file in control["files"]), control
