@@ -171,6 +171,7 @@ def test_p17_nothing_is_in_force_before_people_approved_it(bare: Deciding) -> No
 
 def test_p17_without_a_rule_that_names_it_nothing_can_be_activated(tmp_path: Path) -> None:
     rules = '[[rule]]\nname = "everything"\nquorum = {at_least = 1, of = "policy"}\nowner = "none"\n'
+    rules = rules.replace("everything", "payments") + '[rule.match]\ntool = "payments"\n\n' + rules
     with Server(tmp_path / "server") as server:
         desk = Deciding(server, rules)
         answer = desk.propose(PAYMENTS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from support import Key, Server, until
+from support import Key, Server, cli, until
 from support.asking import bounded
 from support.deciding import PAYMENTS, PEOPLE, RULES, Deciding, question
 
@@ -250,3 +251,61 @@ def test_p17_a_proposal_before_rules_are_applied_is_refused(tmp_path: Path) -> N
         answer = author.http.post(f"{author.t}/policies", json={"files": files, "comment": "Too early."})
         assert answer.status_code in (422, 503) and answer.json()["detail"], answer.text
         assert author.get("/policies").json() == {"in_force": None, "versions": []}
+
+
+def test_p13_p17_twenty_changes_of_one_author_stop_nobody_else(desk: Deciding, tmp_path: Path) -> None:
+    """The twenty-first of Ana waits for nobody and is refused, with what to do. Carla's next one is asked about, and takes effect."""
+    folder = bounded(tmp_path / "one", 100_000)
+    waiting = [desk.propose(folder).json()["approval"] for _ in range(20)]
+    assert [approval["state"] for approval in waiting] == ["pending"] * 20
+    refused = desk.propose(folder)
+    assert code(refused) == (422, "not_opened") and "too_many" in refused.json()["detail"], refused.text
+    assert desk.propose(folder, contributors=["p-eva"]).status_code == 201, "with somebody else it is another author's"
+    desk.activate(bounded(tmp_path / "two", 40_000), by="p-carla")
+    assert desk.told()["reason"]["code"] == "no_clause"
+    assert desk.review(waiting[0]["id"], "p-bob", "deny").status_code == 200
+    assert desk.propose(folder).status_code == 201, "there is room again"
+
+
+def test_p17_no_clause_is_left_to_the_rule_for_everything_else(desk: Deciding, tmp_path: Path) -> None:
+    """A proposal whose clause no other rule is for is refused and leaves nothing in the log. `build` and `check` say the same before."""
+    only = "\n".join(rule for rule in RULES.split("\n\n") if "paused by policies" not in rule)
+    file = tmp_path / "rules.toml"
+    for match, fits in (
+        (None, False), ('clause = ["payments/medium-needs-people"]', True), ('clause = ["payments/small-passes"]', False), ('tool = "payments"', True),
+        ('tool = "payments"\naction = "transfer"', False), ('tool = "mail"', False), ('labels = {team = "finance"}', True),
+    ):  # fmt: skip
+        rule = f'\n[[rule]]\nname = "for it"\nquorum = {{at_least = 1, of = "finance"}}\nowner = "none"\n[rule.match]\n{match}\n\n'
+        rules = only.replace('[[rule]]\nname = "everything else"', (rule if match else "") + '[[rule]]\nname = "everything else"')
+        file.write_text(rules)
+        for command in ("build", "check"):
+            done = cli("policy", command, "--rules", file, PAYMENTS)
+            assert done.code == (0 if fits else 64), (match, done.out, done.err)
+            assert fits or 'clause = ["payments/medium-needs-people"]' in done.err and "policies/payments.yaml:" in done.err, done.err
+        desk.write(rules, MORE)
+        desk.apply()
+        desk.author()
+        size = desk.server.admin.size()
+        answer = desk.propose(PAYMENTS)
+        assert code(answer)[0] == (201 if fits else 422), (match, answer.text)
+        if not fits:
+            assert code(answer)[1] == "policy_wrong" and "payments/medium-needs-people" in answer.json()["detail"]
+            assert desk.server.admin.size() == size
+    assert cli("policy", "build", PAYMENTS).code == 0, "without the rules nobody knows"
+
+
+def test_p17_reviewers_of_a_first_version_see_all_of_it_in_words(desk: Deciding, tmp_path: Path) -> None:
+    """Agents with groups, owners, tier and tools; tools with the effect of each action; lists; what an agent is told."""
+    folder = tmp_path / "first"
+    shutil.copytree(PAYMENTS, folder)
+    (folder / "lists").mkdir()
+    (folder / "lists" / "payees.yaml").write_text("language: 1\nitems: [DE89370400440532013000]\n")
+    proposed = desk.propose(folder).json()
+    text = "\n".join(proposed["changes"])
+    for said in (
+        "agent payments-bot: new; groups finance-bots; owners ", "tool payments: new: ", "transfer (write)",
+        'list payees: new: ["DE89370400440532013000"]; gone: []', "payments/medium-needs-people: new: ask people for", "tells the agent: ",
+    ):  # fmt: skip
+        assert said in text, text
+    shown = desk.reviewer("p-bob").get(f"/approvals/{proposed['approval']['id']}").json()
+    assert shown["frozen"]["params"]["changes"] == proposed["changes"]

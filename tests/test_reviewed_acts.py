@@ -24,6 +24,13 @@ tool = "countersign"
 action = "policy.activate"
 
 [[rule]]
+name = "paused by policies"
+quorum = {at_least = 1, of = "finance"}
+owner = "none"
+[rule.match]
+tool = ["payments", "archive"]
+
+[[rule]]
 name = "everything else"
 quorum = {at_least = 1, of = "finance"}
 owner = "none"
@@ -111,8 +118,14 @@ def test_p17_without_review_is_said_and_shown(tmp_path: Path) -> None:
         assert desk.told()["verdict"] == "allow"
         granted = [e for e in desk.history_of(proposed["approval"]["id"]) if e["type"] == "granted"]
         assert granted[0]["by"] == []
-        alarms = server.client(server.operator_key).http.get("/healthz").json()
-        assert "unreviewed_policies" in str(alarms), alarms
+        health = server.client(server.operator_key).http.get("/healthz")
+        document = health.json()
+        # A warning stays for ever: it is visible to everybody, and hides no alarm.
+        assert (health.status_code, document["status"], document["policies_unreviewed"]) == (200, "green", 1), document
+        assert [trouble["code"] for tenant in document["tenants"] for trouble in tenant["troubles"]] == ["unreviewed_policies"]
+        metrics = server.client(server.operator_key).http.get("/metrics").text
+        series = {line.split("{")[1] for line in metrics.splitlines() if line.startswith("countersign_trouble{")}
+        assert {'tenant="acme",code="unreviewed_policies"} 1', 'tenant="acme",code="policy_unreadable"} 0'} <= series, series
         cli("verify", "--key", server.vkey, "--export", desk.export(tmp_path / "export")).ok()
 
 

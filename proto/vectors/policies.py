@@ -136,8 +136,8 @@ class Bundles:
         self.versions.append((index, body["digest"]))
         return version
 
-    def ask(self, version, minute, changes, comment, owners=("p-ana",)):
-        """People are asked, one of them approves, and a token is made. Returns the approval's id and what its redemption activates."""
+    def ask(self, version, minute, changes, comment, owners=("p-ana",), says="approve"):
+        """People are asked, one of them answers, and a token is made. Returns the approval's id and what its redemption activates."""
         log, (bundle, digest) = self.log, self.versions[version - 1]
         params = {"bundle": bundle, "version": version, "digest": digest, "replaces": self.in_force, "widens": True, "changes": changes, "tests": "3 tests pass"}
         nonce = b64url(sha256(f"nonce {minute}".encode())[:16])
@@ -157,7 +157,7 @@ class Bundles:
             "owners": list(owners), "requested_at": at(minute), "approval_deadline": at(minute).replace("T09", "T10"),
         })
         self.say(id, at(minute, 20), {
-            "type": "reviewed", "by": "p-bob", "decision": "approve", "via": "web", "auth": {"method": "key", "at": at(minute, 19)}, "groups": ["policy"],
+            "type": "reviewed", "by": "p-bob", "decision": says, "via": "web", "auth": {"method": "key", "at": at(minute, 19)}, "groups": ["policy"],
             "displayed_dig": call["digest"], "shown_at": at(minute, 10),
         }, {"type": "granted", "by": ["p-bob"], "execution_deadline": at(minute + 15, 20)})
         self.jti = b64url(sha256(f"token {minute}".encode())[:16])

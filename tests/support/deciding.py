@@ -34,6 +34,13 @@ tool = "countersign"
 action = "policy.activate"
 
 [[rule]]
+name = "paused by policies"
+quorum = {at_least = 1, of = "finance"}
+owner = "none"
+[rule.match]
+tool = ["payments", "archive"]
+
+[[rule]]
 name = "everything else"
 quorum = {at_least = 1, of = "finance"}
 owner = "none"

@@ -65,11 +65,20 @@ pub struct Exported {
 Exit codes: 0 every verdict that could be computed is the recorded one, 1 refused or another verdict, 2 wrong usage,
 3 a file can't be read.
 
-Example:
-  countersign replay --key log.vkey --export ./export")]
+The whole export is verified, whatever range is computed again.
+
+Examples:
+  countersign replay --key log.vkey --export ./export
+  countersign replay --key log.vkey --export ./export --from 1200 --to 2400")]
 pub struct Replay {
     #[command(flatten)]
     pub exported: Exported,
+    /// First leaf index whose verdict is computed again (default: 0)
+    #[arg(long, value_name = "INDEX")]
+    pub from: Option<u64>,
+    /// Last leaf index (default: the last one of the export)
+    #[arg(long, value_name = "INDEX")]
+    pub to: Option<u64>,
 }
 
 /// Arguments of `explain`.
@@ -131,6 +140,9 @@ pub struct Verify {
     /// Evidence of a period (directory that `countersign evidence` wrote); may be repeated
     #[arg(long, value_name = "DIR")]
     pub evidence: Vec<PathBuf>,
+    /// Public key of whoever made the evidence: its statement.dsse.json must be signed by it
+    #[arg(long, value_name = "VKEY|FILE", requires = "evidence")]
+    pub evidence_key: Option<String>,
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,

@@ -9,6 +9,7 @@ mod changes;
 mod controls;
 mod derive;
 mod figures;
+mod findings;
 mod log;
 mod manifest;
 mod oscal;
@@ -18,6 +19,7 @@ mod privacy;
 mod report;
 mod samples;
 mod sources;
+mod statement;
 mod table;
 mod verdicts;
 mod versions;
@@ -25,6 +27,7 @@ mod versions;
 pub use derive::{Conclusion, derive};
 pub use log::{Files, Log, policy_path};
 pub use manifest::{Digests, Manifest, PRODUCT, digest};
+pub use statement::{STATEMENT, check as check_statement, envelope};
 
 use figures::Computed;
 

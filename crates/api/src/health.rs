@@ -8,7 +8,10 @@ mod figures;
 
 pub use figures::figures;
 
-use crate::{app::App, trouble::Trouble};
+use crate::{
+    app::App,
+    trouble::{Trouble, UNREVIEWED},
+};
 use approvals::setup::Setup;
 use ledger::{
     journal::{Journal, jetstream},
@@ -141,7 +144,7 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
         if worker.readiness().rules.known().is_ok_and(|setup| unreviewed(&setup)) {
             let detail =
                 "A rule lets policies change without anybody's review (`unreviewed = true`).";
-            troubles.push(Trouble { code: "unreviewed_policies", detail: detail.into() });
+            troubles.push(Trouble { code: UNREVIEWED, detail: detail.into() });
         }
         if let Err(why) = tokio::task::block_in_place(|| worker.desk.in_force()) {
             troubles.push(Trouble {

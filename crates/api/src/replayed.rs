@@ -7,11 +7,11 @@ use decider::{
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
-    post::{BundleInForce, Policies},
+    post::{self, BundleInForce, Policies},
     system::policy::{BundleEntry, PartAt},
 };
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 /// What is recorded, as far as it may be read.
 pub trait Recorded {
@@ -70,9 +70,9 @@ impl Replayed {
         }
         let payload = recorded.payload(index, entry)?;
         if let Some(activates) = activates {
-            return Ok(asks_for_that(activates, &payload).err().map(Err));
+            return Ok(asks_for_that(activates, view, &payload).err().map(Err));
         }
-        if view.text(&["event", "data", "reason", "code"]) == Some(policy::CONTENDED) {
+        if view.at(&["event", "data"]).is_some_and(post::is_contended) {
             // It rests on nothing but that others changed what it rested on: there is nothing to compute. That it is a
             // denial was checked with the entry.
             return Ok(None);
@@ -88,11 +88,14 @@ impl Replayed {
     /// The bundle in force here, read from what is disclosed of its files.
     pub fn bundle<R: Recorded>(&mut self, recorded: &R) -> Result<Option<&Read>, R::Error> {
         let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
-        if !self.bundles.contains_key(&wanted.bundle) {
-            let read = read(recorded, wanted.bundle)?.map(|bundle| (bundle, wanted.version));
-            self.bundles.insert(wanted.bundle, read);
-        }
-        Ok(self.bundles.get(&wanted.bundle))
+        let known = match self.bundles.entry(wanted.bundle) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let read = read(recorded, wanted.bundle)?;
+                place.insert(read.map(|bundle| (bundle, wanted.version)))
+            }
+        };
+        Ok(Some(known))
     }
 }
 
@@ -112,8 +115,12 @@ pub fn read<R: Recorded>(recorded: &R, index: u64) -> Result<Result<Bundle, Stri
 }
 
 /// A question to people about a bundle must be about the bundle that its entry names (P17).
-fn asks_for_that(activates: &str, payload: &Fields) -> Result<(), Differs> {
-    let Some(params) = payload.get("params") else { return Ok(()) };
+fn asks_for_that(activates: &str, view: &View<'_>, payload: &Fields) -> Result<(), Differs> {
+    let is_whole = view.payload().count() == payload.len();
+    let Some(params) = payload.get("params") else {
+        let missing = "people were asked about nothing that can be read";
+        return if is_whole { Err(Differs::Form(missing.into())) } else { Ok(()) };
+    };
     let params: Value = serde_json::from_slice(params).unwrap_or_default();
     if params["digest"].as_str() == Some(activates) {
         return Ok(());

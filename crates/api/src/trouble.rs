@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 12] = [
+pub const CODES: [&str; 14] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -16,7 +16,13 @@ pub const CODES: [&str; 12] = [
     "key_missing",
     "damaged",
     "unsigned_messages",
+    "policy_unreadable",
+    "unreviewed_policies",
 ];
+
+/// A rule in force changes policies without review. It is meant so, and must stay visible: health warns of it for
+/// ever, and stays green.
+pub const UNREVIEWED: &str = "unreviewed_policies";
 
 /// A fault of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

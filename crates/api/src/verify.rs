@@ -139,8 +139,10 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
         export.iter().map(|folder| export::read(folder, &mut given)).collect();
     let (histories, wholes) = (histories?, wholes?);
     let mut all_whole = true;
+    let maker = arguments.evidence_key.as_deref().map(|given| key("--evidence-key", given));
+    let maker = maker.transpose()?;
     for folder in evidence {
-        let verified = evidence::read(folder, &mut given)?;
+        let verified = evidence::read(folder, &mut given, maker.as_ref())?;
         verified.drawn_by(&handed_over)?;
         all_whole &= verified.is_whole();
         report.evidence(&verified);
@@ -163,7 +165,7 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
 
 impl Given {
     fn new(arguments: &Verify) -> Result<Self, Failure> {
-        let first = key(&arguments.key)?;
+        let first = key("--key", &arguments.key)?;
         let mut given = Self {
             keys: vec![Trusted { vkey: first.clone(), first_size: 0, last_size: None }],
             documented: false,
@@ -325,9 +327,9 @@ impl Given {
     }
 }
 
-/// Reads the key from the command line or from its file.
-fn key(given: &str) -> Result<Vkey, Failure> {
-    let unusable = |what: &str| Err::<Vkey, _>(Failure::Unreadable(format!("--key: {what}")));
+/// Reads a public key from the command line or from its file.
+fn key(option: &str, given: &str) -> Result<Vkey, Failure> {
+    let unusable = |what: &str| Err::<Vkey, _>(Failure::Unreadable(format!("{option}: {what}")));
     if let Some(what) = file::secret(given.trim()) {
         return unusable(what);
     }
@@ -337,7 +339,7 @@ fn key(given: &str) -> Result<Vkey, Failure> {
             unusable(&format!("{given}: {error}. There is no file of that name either"))
         }
         Err(_) if !Path::new(given).exists() => unusable(&format!(
-            "{given}: no such file, and no key: give the log's public key (name+8 hex digits+base64), or a file that holds it"
+            "{given}: no such file, and no key: give a public key (name+8 hex digits+base64), or a file that holds it"
         )),
         Err(_) => Vkey::parse(file::read(given, Form::Key)?.trim())
             .or_else(|error| unusable(&format!("{given}: {error}"))),

@@ -179,6 +179,17 @@ impl Setup {
         Self::read(rules, people, |_, _| ())
     }
 
+    /// The rules of a file alone, without the people and connections that they name.
+    ///
+    /// Errors: every mistake, each a line `file:line: what to do`.
+    pub fn rules_of((path, text): (&str, &str)) -> Result<Vec<Rule>, Vec<String>> {
+        let file = File::new(path, text);
+        let read = rules::read(&file);
+        let wrong = file.finish();
+        let rules = read.filter(|_| wrong.is_empty()).ok_or(wrong)?.rules;
+        Ok(rules.into_iter().map(|placed| placed.rule).collect())
+    }
+
     fn read(
         (rules_path, rules): (&str, &str),
         (people_path, people): (&str, &str),

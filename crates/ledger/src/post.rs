@@ -13,7 +13,7 @@ mod state;
 mod verdicts;
 
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
-pub use prepare::{Prepared, event_key, source_key};
+pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
 pub use state::{
     BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,

@@ -14,12 +14,12 @@ mod whole;
 pub use claim::{Claim, Unconnected};
 pub use entries::Entries;
 pub use keys::{DocumentedKey, KeysDocument, Named, Trust, Trusted, trust};
-pub use payload::{Erased, Standing};
+pub use payload::{Erased, Standing, disclosed_names};
 pub use whole::{Export, export};
 
 use crate::{
     canonical, disclosure,
-    entry::{Kind, Payload, Prior, View},
+    entry::{Kind, Prior, View},
     json,
     log::{
         checkpoint::{self, Checkpoint},
@@ -396,9 +396,4 @@ impl Walk {
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
-}
-
-/// Names of the fields that a payload still discloses.
-pub fn disclosed_names(payload: &Payload) -> Vec<String> {
-    payload.disclosures.iter().filter_map(|text| Payload::name(text)).collect()
 }

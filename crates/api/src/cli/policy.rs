@@ -18,11 +18,15 @@ pub enum PolicyCommand {
     #[command(after_help = "\
 Exit codes: 0 no mistake, 3 a file can't be read, 64 there are mistakes.
 
-Example:
-  countersign policy check policies/acme")]
+Examples:
+  countersign policy check policies/acme
+  countersign policy check --rules approvals/acme/rules.toml policies/acme")]
     Check {
         #[command(flatten)]
         folder: Folder,
+        /// rules.toml: each clause that pauses calls must have a rule beside the last one, for everything else
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
     },
     /// Run the tests of a folder; with --mutate also find changes that no test notices
     #[command(after_help = "\
@@ -40,10 +44,16 @@ Examples:
         mutate: bool,
     },
     /// Show the digest that names the bundle, and the digests of its files
-    #[command(after_help = "Example:\n  countersign policy build --json policies/acme")]
+    #[command(after_help = "\
+Examples:
+  countersign policy build --json policies/acme
+  countersign policy build --rules approvals/acme/rules.toml policies/acme")]
     Build {
         #[command(flatten)]
         folder: Folder,
+        /// rules.toml: each clause that pauses calls must have a rule beside the last one, for everything else
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
     },
     /// Say in words what changes between two folders, what allows more first
     #[command(after_help = "Example:\n  countersign policy diff policies/in-force policies/acme")]

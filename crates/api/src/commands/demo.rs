@@ -1,6 +1,7 @@
 //! `countersign demo`: shows everything in a new directory, with the real commands and a real server.
 
 mod approval;
+mod evidence;
 mod policy;
 mod stage;
 
@@ -77,6 +78,7 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
     let person = Client::of_ours(&url, &dir.join("ana.key"))?;
     let (admin, gateway, person) = (&admin, &gateway, &person);
     approval::tell(&stage::Stage { dir: &dir, url: &url, admin, gateway, person }, arguments.once)?;
+    evidence::tell(&url, &dir)?;
     if arguments.once {
         drop(server);
         return Ok(());

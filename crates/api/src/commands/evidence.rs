@@ -1,7 +1,7 @@
 //! `countersign evidence`: writes a folder that answers an auditor's request list offline (`proto/formats/evidence.md`).
 
+mod signing;
 mod source;
-mod statement;
 
 use super::{
     EXIT_FAILED, EXIT_UNREADABLE, EXIT_USAGE, Failed,
@@ -13,7 +13,8 @@ use super::{
 use crate::{
     cli::{Disclosed, Evidence},
     evidence::{
-        self, Conclusion, Digests, Disclose, Error, Files, Log, Manifest, Out, Request, digest,
+        self, Conclusion, Digests, Disclose, Error, Files, Log, Manifest, Out, Request, STATEMENT,
+        digest,
     },
     terminal::{bad, dim, good, harmless, say, say_json},
 };
@@ -44,11 +45,11 @@ impl From<Error> for Failed {
 /// Makes evidence, or a key to sign it with.
 pub fn run(arguments: &Evidence) -> Result<(), Failed> {
     if let Some(path) = &arguments.new_signing_key {
-        return statement::new_key(path);
+        return signing::new_key(path);
     }
     let out =
         arguments.out.as_ref().ok_or_else(|| usage("name the folder to write: -o evidence"))?;
-    let signer = arguments.signing_key.as_deref().map(statement::signer).transpose()?;
+    let signer = arguments.signing_key.as_deref().map(signing::signer).transpose()?;
     let source = Source::open(arguments)?;
     let files: &dyn Files = &source;
     let (period, note) = period(arguments, &source)?;
@@ -72,7 +73,7 @@ pub fn run(arguments: &Evidence) -> Result<(), Failed> {
     );
     let target = Target::open(out, &readme, LAST)?;
     target.begin()?;
-    target.remove(statement::NAME)?;
+    target.remove(STATEMENT)?;
     let copied = Copied { target: &target, source: files, seen: RefCell::default() };
     let log = Log::open(&copied, &trust, &request, Some(range))?;
     if !log.is_over && !arguments.partial {
@@ -91,7 +92,7 @@ pub fn run(arguments: &Evidence) -> Result<(), Failed> {
     all.extend(copied.seen.borrow().clone());
     let manifest = Manifest::new(&log, &request, conclusion.missing.is_empty(), all);
     if let Some(signer) = &signer {
-        target.write(statement::NAME, &statement::envelope(&manifest, &conclusion, signer))?;
+        target.write(STATEMENT, &evidence::envelope(&manifest, &conclusion, signer))?;
     }
     sweep(&target, &manifest, signer.is_some())?;
     target.finish(&manifest.bytes())?;
@@ -122,7 +123,7 @@ fn period(arguments: &Evidence, source: &Source) -> Result<(Period, Vec<u8>), Fa
         };
         Nanos::parse(&whole).ok_or_else(wrong)
     };
-    let note = source.newest()?;
+    let note = source.newest();
     let (first, last) = source.times()?;
     let from = arguments.from.as_deref().map_or(Ok(first), time)?;
     let to = arguments.to.as_deref().map_or(Ok(last), time)?;
@@ -158,11 +159,11 @@ impl Copied<'_> {
         let failed = |error: Failed| Error::Unreadable(error.text);
         let place = format!("proof/{path}");
         let known = self.seen.borrow().contains_key(&place);
-        if known || path.starts_with("tile/") {
-            if let Some(bytes) = self.target.read(&place).map_err(failed)? {
-                self.seen.borrow_mut().entry(place).or_insert_with(|| digest(&bytes));
-                return Ok(Some(bytes));
-            }
+        if (known || path.starts_with("tile/"))
+            && let Some(bytes) = self.target.read(&place).map_err(failed)?
+        {
+            self.seen.borrow_mut().entry(place).or_insert_with(|| digest(&bytes));
+            return Ok(Some(bytes));
         }
         let bytes = fetch()?;
         if let Some(bytes) = &bytes {
@@ -203,7 +204,7 @@ fn sweep(target: &Target, manifest: &Manifest, signed: bool) -> Result<(), Faile
         manifest.files.keys().filter_map(|path| Some(path.split_once('/')?.0)).collect();
     target.sweep(&|path| {
         let top = path.split('/').next().unwrap_or_default();
-        let is_kept = manifest.files.contains_key(path) || (signed && path == statement::NAME);
+        let is_kept = manifest.files.contains_key(path) || (signed && path == STATEMENT);
         if is_kept || path.ends_with('/') {
             Verdict::Keep
         } else if folders.contains(top) {

@@ -9,11 +9,13 @@ use crate::{
     explained,
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
+use approvals::setup::{self, Setup};
 use decider::policy::{
     self, Bundle, Change, ClauseTruth, Consequence, FILE_BYTES_MAX, FILES_MAX, Facts, Ground,
     Judgement, Mistake, Request, Source,
     cases::{self, Coverage, Survivor, TestCase, WrongVerdict},
 };
+use decider::rule::Rule;
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{clock, json as strict, time::Nanos};
 use serde_json::{Value, json};
@@ -34,9 +36,9 @@ struct Files(Vec<(String, Vec<u8>)>);
 /// Runs one of them.
 pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
     match command {
-        PolicyCommand::Check { folder } => check(folder),
+        PolicyCommand::Check { folder, rules } => check(folder, rules.as_deref()),
         PolicyCommand::Test { folder, mutate } => test(folder, *mutate),
-        PolicyCommand::Build { folder } => build(folder),
+        PolicyCommand::Build { folder, rules } => build(folder, rules.as_deref()),
         PolicyCommand::Diff { before, folder } => {
             let (before, after) =
                 (Files::read(before)?.bundle()?, Files::read(&folder.folder)?.bundle()?);
@@ -132,11 +134,23 @@ fn in_json(mistakes: &[Mistake]) -> Value {
     mistakes.iter().map(one).collect()
 }
 
-fn check(folder: &Folder) -> Result<(), Failed> {
+/// The rules of a file; none without one.
+fn rules_of(path: Option<&Path>) -> Result<Option<Vec<Rule>>, Failed> {
+    let Some(path) = path else { return Ok(None) };
+    let (name, text) = super::rules::text(path, setup::RULES_BYTES_MAX)?;
+    let rules = Setup::rules_of((&name, &text));
+    rules.map(Some).map_err(|wrong| Failed::new(EXIT_CONFIG, wrong.join("\n")))
+}
+
+fn check(folder: &Folder, rules: Option<&Path>) -> Result<(), Failed> {
     let files = Files::read(&folder.folder)?;
+    let rules = rules_of(rules)?;
     let (bundle, cases) = (Bundle::read(&files.sources()), cases::read(&files.sources()));
     let mut mistakes = bundle.as_ref().err().cloned().unwrap_or_default();
     mistakes.extend(cases.as_ref().err().cloned().unwrap_or_default());
+    if let (Ok(bundle), Some(rules)) = (&bundle, &rules) {
+        mistakes.extend(bundle.caught_by_the_rest(rules));
+    }
     let warnings = bundle.as_ref().map(Bundle::warnings).unwrap_or_default();
     if folder.json {
         say_json(&json!({"mistakes": in_json(&mistakes), "warnings": in_json(&warnings)}));
@@ -240,8 +254,12 @@ fn tell_tests(
     say(&if sound { good(&summary) } else { summary });
 }
 
-fn build(folder: &Folder) -> Result<(), Failed> {
+fn build(folder: &Folder, rules: Option<&Path>) -> Result<(), Failed> {
     let bundle = Files::read(&folder.folder)?.bundle()?;
+    let left = rules_of(rules)?.map(|rules| bundle.caught_by_the_rest(&rules));
+    if let Some(left) = left.filter(|left| !left.is_empty()) {
+        return Err(mistaken(&left));
+    }
     if folder.json {
         say_json(&json!({"digest": bundle.digest(), "parts": bundle.parts()}));
         return Ok(());

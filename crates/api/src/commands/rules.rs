@@ -70,19 +70,21 @@ pub fn run(command: &RulesCommand) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The path of a file for its mistakes, and its text of at most `max` bytes.
+pub(super) fn text(path: &Path, max: u64) -> Result<(String, String), Failed> {
+    let mut text = String::new();
+    let file =
+        std::fs::File::open(path).and_then(|file| file.take(max + 1).read_to_string(&mut text));
+    let read = file.map_err(|e| e.to_string()).and_then(|_| {
+        let fits = text.len() as u64 <= max;
+        if fits { Ok(()) } else { Err(format!("more than {max} bytes")) }
+    });
+    read.map_err(|e| Failed::new(EXIT_UNREADABLE, format!("{}: {e}", path.display())))?;
+    Ok((path.display().to_string(), text))
+}
+
 /// Reads files without a server's configuration.
 fn given(rules: &Path, people: &Path) -> Result<Setup, Failed> {
-    let text = |path: &Path, max: u64| {
-        let mut text = String::new();
-        let file =
-            std::fs::File::open(path).and_then(|file| file.take(max + 1).read_to_string(&mut text));
-        let read = file.map_err(|e| e.to_string()).and_then(|_| {
-            let fits = text.len() as u64 <= max;
-            if fits { Ok(()) } else { Err(format!("more than {max} bytes")) }
-        });
-        read.map_err(|e| Failed::new(EXIT_UNREADABLE, format!("{}: {e}", path.display())))?;
-        Ok::<_, Failed>((path.display().to_string(), text))
-    };
     let (rules, people) =
         (text(rules, setup::RULES_BYTES_MAX)?, text(people, setup::PEOPLE_BYTES_MAX)?);
     let setup = Setup::of_files((&rules.0, &rules.1), (&people.0, &people.1));

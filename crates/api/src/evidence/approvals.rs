@@ -1,12 +1,14 @@
 //! Part 3, approvals: every call that needed people, who answered and how fast, and whether it was executed without them.
 
+mod tables;
+
 use super::{
     Error, Out,
     log::Log,
     population::{is_absent, text},
     table::Table,
 };
-use decider::approval::{Event, Message, Outcome, Phase, State, Via, fold};
+use decider::approval::{Event, Message, Phase, State, Via, fold};
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
@@ -126,17 +128,15 @@ impl Approvals {
         view: &View<'_>,
     ) -> Result<Option<Message>, Error> {
         let Some(message) = view.event_as::<Message>() else { return Ok(None) };
-        let state = match self.states.remove(&message.approval_id) {
-            Some(state) => state,
-            None => {
-                let opening = message.events.iter().find_map(|event| match event {
-                    Event::Requested(requested) => Some(requested.opening.index),
-                    _ => None,
-                });
-                let leaf = opening.map(|at| log.entry(at)).transpose()?;
-                let leaf = leaf.map(|bytes| leaf_hash(&bytes).to_string()).unwrap_or_default();
-                State::begin(&leaf)
-            }
+        let state = if let Some(state) = self.states.remove(&message.approval_id) {
+            state
+        } else {
+            let opening = message.events.iter().find_map(|event| match event {
+                Event::Requested(requested) => Some(requested.opening.index),
+                _ => None,
+            });
+            let leaf = opening.map(|at| log.entry(at)).transpose()?;
+            State::begin(&leaf.map(|bytes| leaf_hash(&bytes).to_string()).unwrap_or_default())
         };
         let state = fold(state, &message, &leaf_hash(entry).to_string(), view.origin.time);
         self.states.insert(message.approval_id.clone(), state);
@@ -297,143 +297,6 @@ impl Approvals {
         }
         counts
     }
-
-    /// Writes the tables.
-    pub fn finish(&mut self, out: &mut dyn Out) -> Result<(), Error> {
-        let refusals = std::mem::replace(&mut self.refusals, Self::default().refusals);
-        refusals.finish(out)?;
-        self.write_calls(out)?;
-        self.write_approvals(out)?;
-        self.write_people(out)
-    }
-
-    fn write_calls(&self, out: &mut dyn Out) -> Result<(), Error> {
-        const COLUMNS: &[&str] = &[
-            "decision",
-            "journal_time",
-            "agent",
-            "tool",
-            "action",
-            "approval",
-            "people_asked",
-            "why_not",
-            "state",
-            "redeemed",
-            "executed_by_report",
-            "executed_without_approval",
-        ];
-        let mut table = Table::new("approvals/elevated.csv", COLUMNS);
-        for (index, call) in &self.elevated {
-            let state = self.state(&call.approval);
-            let permitted = self.was_permitted(call);
-            let cells = [
-                index.to_string(),
-                call.decided_at.clone(),
-                call.agent.clone(),
-                call.tool.clone(),
-                call.action.clone(),
-                call.approval.clone(),
-                yes(state.is_some()),
-                call.unopened.clone().unwrap_or_default(),
-                state.map(|state| name(&state.phase)).unwrap_or_default(),
-                yes(permitted),
-                call.executed.map(|at| at.to_string()).unwrap_or_default(),
-                yes(call.executed.is_some() && !permitted),
-            ];
-            table.row(out, &cells.each_ref().map(String::as_str))?;
-        }
-        table.finish(out)
-    }
-
-    fn write_approvals(&self, out: &mut dyn Out) -> Result<(), Error> {
-        const COLUMNS: &[&str] = &[
-            "approval",
-            "decision",
-            "requested_at",
-            "agent",
-            "tool",
-            "action",
-            "rule",
-            "owners",
-            "reviews",
-            "granted_by",
-            "granted_at",
-            "tokens",
-            "redeemed_at",
-            "outcome",
-            "state",
-            "ended_at",
-            "end_reason",
-        ];
-        let mut table = Table::new("approvals/approvals.csv", COLUMNS);
-        for (id, state) in &self.states {
-            let Some(requested) = &state.requested else { continue };
-            let (time, people) = (
-                |at: Option<Nanos>| at.map(|at| at.to_string()).unwrap_or_default(),
-                |ids: &[Ident]| ids.iter().map(Ident::as_str).collect::<Vec<_>>().join(" "),
-            );
-            let reviews: Vec<String> = state
-                .reviews
-                .iter()
-                .map(|review| format!("{}: {}", review.by, name(&review.decision)))
-                .collect();
-            let cells = [
-                id.to_string(),
-                requested.opening.index.to_string(),
-                requested.requested_at.to_string(),
-                requested.call.agent.clone(),
-                requested.call.tool.clone(),
-                requested.call.action.clone(),
-                requested.rule.name.clone(),
-                people(&requested.owners),
-                reviews.join("; "),
-                people(&state.granted_by),
-                time(state.granted_at),
-                state.mints.to_string(),
-                time(state.redeemed.as_ref().map(|redemption| redemption.at)),
-                state.report.as_ref().map(|outcome: &Outcome| name(outcome)).unwrap_or_default(),
-                name(&state.phase),
-                time(state.ended_at),
-                state.end_reason.clone().unwrap_or_default(),
-            ];
-            table.row(out, &cells.each_ref().map(String::as_str))?;
-        }
-        table.finish(out)
-    }
-
-    fn write_people(&self, out: &mut dyn Out) -> Result<(), Error> {
-        const COLUMNS: &[&str] = &[
-            "person",
-            "answers",
-            "approved",
-            "denied",
-            "median_seconds",
-            "under_10_seconds",
-            "on_the_page",
-            "pages_opened",
-            "refused",
-            "own_calls_refused",
-        ];
-        let mut table = Table::new("approvals/people.csv", COLUMNS);
-        for (id, person) in &self.people {
-            let counts = [
-                person.answers(),
-                person.approved,
-                person.denied,
-                person.median().unwrap_or_default(),
-                person.fast() as u64,
-                person.on_page,
-                person.opened,
-                person.refused,
-                person.own_calls,
-            ];
-            let counts = counts.map(|count| count.to_string());
-            let mut cells = vec![id.as_str()];
-            cells.extend(counts.iter().map(String::as_str));
-            table.row(out, &cells)?;
-        }
-        table.finish(out)
-    }
 }
 
 /// True if nobody granted what is approved: a rule lets it through without review.
@@ -447,8 +310,4 @@ pub fn is_elevated(view: &View<'_>) -> bool {
     let mode = view.at(&["event", "data", "mode"]);
     let observes = mode.and_then(ledger::json::Value::as_str) == Some("shadow");
     text(view, &["event", "data", "verdict"]) == "approval_needed" && (is_absent(mode) || !observes)
-}
-
-fn yes(is: bool) -> String {
-    if is { "yes".into() } else { "no".into() }
 }

@@ -37,8 +37,8 @@ pub struct Version {
     pub index: u64,
     /// When it took effect.
     pub at: String,
-    /// Its version.
-    pub version: u64,
+    /// Its number.
+    pub number: u64,
     /// Leaf index of the bundle's entry.
     pub bundle: u64,
     /// Its digest.
@@ -51,7 +51,7 @@ pub struct Version {
 
 /// What people changed, and what the server did by itself.
 pub struct Changes {
-    changes: Table,
+    table: Table,
     reads: Table,
     /// Keys in force, by id.
     pub keys: BTreeMap<String, ApiKey>,
@@ -84,7 +84,7 @@ impl Default for Changes {
         const READS: &[&str] =
             &["index", "journal_time", "by", "person", "from_entry", "to_entry", "seconds"];
         Self {
-            changes: Table::new("policies/changes.csv", CHANGES),
+            table: Table::new("policies/changes.csv", CHANGES),
             reads: Table::new("privacy/reads.csv", READS),
             keys: BTreeMap::new(),
             versions: Vec::new(),
@@ -185,7 +185,7 @@ impl Changes {
             reason.map(|reason| reason.index.to_string()).unwrap_or_default(),
             words,
         ];
-        self.changes.row(out, &cells.each_ref().map(String::as_str))
+        self.table.row(out, &cells.each_ref().map(String::as_str))
     }
 
     fn read(&mut self, out: &mut dyn Out, index: u64, view: &View<'_>) -> Result<(), Error> {
@@ -219,7 +219,7 @@ impl Changes {
         const KEYS: &[&str] =
             &["key", "name", "roles", "person", "producer", "since", "entry", "conflict_of_duties"];
         let empty = Self::default();
-        std::mem::replace(&mut self.changes, empty.changes).finish(out)?;
+        std::mem::replace(&mut self.table, empty.table).finish(out)?;
         std::mem::replace(&mut self.reads, empty.reads).finish(out)?;
         let conflicts: BTreeMap<_, _> = self.conflicts().into_iter().collect();
         let mut table = Table::new("policies/access-review.csv", KEYS);
@@ -240,7 +240,7 @@ fn activated(index: u64, view: &View<'_>) -> Option<Version> {
     Some(Version {
         index,
         at: view.origin.time.to_string(),
-        version: activation.version,
+        number: activation.version,
         bundle: activation.bundle,
         digest: activation.digest,
         approval: activation.approval_id.to_string(),

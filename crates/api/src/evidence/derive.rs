@@ -5,7 +5,7 @@ use super::{
     approvals::Approvals,
     changes::Changes,
     controls,
-    figures::Weight,
+    findings::Weight,
     log::Log,
     oscal,
     population::Population,
@@ -26,8 +26,11 @@ use ledger::{
 use serde_json::json;
 use std::collections::BTreeSet;
 
+/// True for an entry that a population holds.
+type Belongs = fn(&View<'_>) -> bool;
+
 /// What samples are drawn from: the control's name, and what belongs to it.
-const DRAWS: [(&str, fn(&View<'_>) -> bool); 7] = [
+const DRAWS: [(&str, Belongs); 7] = [
     ("decisions", |view| view.kind == Kind::Decision),
     ("denied", |view| verdict(view) == "deny"),
     ("allowed", |view| matches!(verdict(view), "allow" | "sanitize")),

@@ -3,7 +3,8 @@
 use super::{
     Computed, Error, Out,
     controls::{self, Control},
-    figures::{Figure, Finding, Weight},
+    figures::Figure,
+    findings::{Finding, Weight},
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

@@ -23,8 +23,8 @@ pub fn days(days: &BTreeMap<String, BTreeMap<String, u64>>) -> String {
         return String::new();
     }
     let together = days.len().div_ceil(BARS_MAX);
-    let list: Vec<_> = days.iter().collect();
-    let bars: Vec<(&str, BTreeMap<&str, u64>)> = list
+    let in_order: Vec<_> = days.iter().collect();
+    let bars: Vec<(&str, BTreeMap<&str, u64>)> = in_order
         .chunks(together)
         .map(|chunk| {
             let mut sums = BTreeMap::new();

@@ -2,7 +2,8 @@
 
 use super::{
     Computed, Request, controls,
-    figures::{Figure, Finding, Weight},
+    figures::Figure,
+    findings::{Finding, Weight},
     plot,
     samples::{Draw, Seed},
     versions::{Told, Versions},
@@ -350,13 +351,11 @@ pub fn not_checked(request: &Request) -> Vec<String> {
 pub fn readme(computed: &Computed<'_>, missing: &[String]) -> String {
     let signed = computed.log.signed();
     let period = computed.request.period;
-    let mut text = String::new();
-    for line in missing {
-        text.push_str(&format!("NOT WHOLE: {line}\n"));
-    }
-    text.push_str(&format!(
+    let lines: Vec<String> = missing.iter().map(|line| format!("NOT WHOLE: {line}\n")).collect();
+    let head = lines.concat();
+    format!(
         "\
-This is evidence from one Countersign log, for one period.
+{head}This is evidence from one Countersign log, for one period.
 
   log      {}
   period   {} to {}, the end not included
@@ -380,6 +379,5 @@ Check it with the log's public key, which you must have from somewhere else:
         harmless(&signed.origin),
         period.from,
         period.to
-    ));
-    text
+    )
 }

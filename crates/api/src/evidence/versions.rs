@@ -10,7 +10,7 @@ use super::{
 };
 use crate::replayed;
 use decider::policy::{self, Bundle};
-use ledger::{system::By, system::policy::BundleEntry};
+use ledger::{ident::Ident, system::By, system::policy::BundleEntry};
 use serde::Serialize;
 
 /// One version, for people.
@@ -74,7 +74,7 @@ pub fn finish(
         if let (Some(before), Ok(after)) = (&last, &bundle) {
             for change in policy::diff(before, after) {
                 let cells = [
-                    &version.version.to_string(),
+                    &version.number.to_string(),
                     change.consequence.as_str(),
                     &change.what,
                     &change.text,
@@ -88,26 +88,7 @@ pub fn finish(
                 ));
             }
         }
-        let files: Vec<String> = proposed
-            .parts
-            .iter()
-            .map(|part| format!("{} (entry {})", part.path, part.index))
-            .collect();
-        let contributors: Vec<&str> = proposed.contributors.iter().map(|id| id.as_str()).collect();
-        let cells = [
-            version.index.to_string(),
-            version.at.clone(),
-            version.version.to_string(),
-            version.digest.clone(),
-            one.by.clone(),
-            contributors.join(" "),
-            version.approval.clone(),
-            one.approved.clone(),
-            if one.unreviewed { "yes".into() } else { "no".into() },
-            one.comment.clone(),
-            files.join("; "),
-        ];
-        table.row(out, &cells.each_ref().map(String::as_str))?;
+        write(out, &mut table, version, (&proposed, &one))?;
         told.told.push(one);
         match bundle {
             Ok(bundle) => {
@@ -130,6 +111,31 @@ pub fn finish(
     Ok(told)
 }
 
+fn write(
+    out: &mut dyn Out,
+    table: &mut Table,
+    version: &Version,
+    (proposed, one): (&BundleEntry, &Told),
+) -> Result<(), Error> {
+    let files: Vec<String> =
+        proposed.parts.iter().map(|part| format!("{} (entry {})", part.path, part.index)).collect();
+    let contributors: Vec<&str> = proposed.contributors.iter().map(Ident::as_str).collect();
+    let cells = [
+        version.index.to_string(),
+        version.at.clone(),
+        version.number.to_string(),
+        version.digest.clone(),
+        one.by.clone(),
+        contributors.join(" "),
+        version.approval.clone(),
+        one.approved.clone(),
+        if one.unreviewed { "yes".into() } else { "no".into() },
+        one.comment.clone(),
+        files.join("; "),
+    ];
+    table.row(out, &cells.each_ref().map(String::as_str))
+}
+
 fn tell(
     log: &Log<'_>,
     version: &Version,
@@ -138,7 +144,7 @@ fn tell(
 ) -> Result<Told, Error> {
     let state = approvals.state(&version.approval);
     let granted = state.map(|state| {
-        let people: Vec<&str> = state.granted_by.iter().map(|id| id.as_str()).collect();
+        let people: Vec<&str> = state.granted_by.iter().map(Ident::as_str).collect();
         people.join(", ")
     });
     let before = format!("before this period ({})", version.approval);
@@ -147,7 +153,7 @@ fn tell(
         None => String::new(),
     };
     Ok(Told {
-        version: version.version,
+        version: version.number,
         since: version.at.clone(),
         by: author(&proposed.by),
         approved: granted.unwrap_or(before),

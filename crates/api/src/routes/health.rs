@@ -7,7 +7,7 @@ use crate::{
     auth::{self, ANY},
     health,
     problem::Problem,
-    trouble::Trouble,
+    trouble::{Trouble, UNREVIEWED},
 };
 use axum::{
     Json,
@@ -82,8 +82,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     };
     let guard = app.ledger.check_guard();
     let connected = health::journal_connected(&app);
-    // A start is no alarm, because it ends by itself.
-    let alarm = |trouble: &Trouble| trouble.code != "starting";
+    // A start is no alarm, because it ends by itself. A warning that stays for ever would hide the next alarm.
+    let alarm = |trouble: &Trouble| trouble.code != "starting" && trouble.code != UNREVIEWED;
     let quiet = standing.iter().all(|(_, troubles)| !troubles.iter().any(alarm));
     let green = quiet && connected && guard.is_ok();
     let mut document = json!({
@@ -99,6 +99,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "rules_not_in_force": with("rules_not_in_force"),
         "wrong_clocks": with("clock"),
         "damaged_logs": with("damaged"),
+        "policies_unreadable": with("policy_unreadable"),
+        "policies_unreviewed": with(UNREVIEWED),
         "guard_in_place": guard.is_ok(),
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
         "warnings": app.config.warnings,

@@ -173,7 +173,11 @@ pub async fn propose(
         ));
     }
     let (bundle, tests) = tokio::task::block_in_place(|| check(&new.files))?;
-    known(&worker, &caller, &new.contributors).await?;
+    let setup = known(&worker, &caller, &new.contributors).await?;
+    let left = bundle.caught_by_the_rest(&setup.rules);
+    if !left.is_empty() {
+        return Err(wrong(&left));
+    }
     // Two proposals at once would each take the next version.
     let _alone = app.slow.lock().await;
     let parts = keep_parts(&app, &tenant, &bundle, (&new.files, &caller.by())).await?;
@@ -240,11 +244,6 @@ fn check(files: &[PolicyFile]) -> Result<(Bundle, String), Problem> {
     let sources =
         files.iter().map(|file| Source { path: &file.path, bytes: file.content.as_bytes() });
     let sources: Vec<Source<'_>> = sources.collect();
-    let wrong = |mistakes: &[Mistake]| {
-        let lines: Vec<String> =
-            mistakes.iter().map(|mistake| harmless(&mistake.to_string())).collect();
-        Problem::new(Code::PolicyWrong, lines.join("\n"))
-    };
     let bundle = Bundle::read(&sources).map_err(|mistakes| wrong(&mistakes))?;
     let cases = cases::read(&sources).map_err(|mistakes| wrong(&mistakes))?;
     let failures = cases::run(&bundle, &cases);
@@ -253,6 +252,13 @@ fn check(files: &[PolicyFile]) -> Result<(Bundle, String), Problem> {
         return Err(wrong(&failed));
     }
     Ok((bundle, format!("{} tests pass", cases.len())))
+}
+
+/// Every mistake, a line each.
+fn wrong(mistakes: &[Mistake]) -> Problem {
+    let lines: Vec<String> =
+        mistakes.iter().map(|mistake| harmless(&mistake.to_string())).collect();
+    Problem::new(Code::PolicyWrong, lines.join("\n"))
 }
 
 /// Publishes the parts that are not in the log yet. Returns where each of them is.

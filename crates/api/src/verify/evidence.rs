@@ -3,10 +3,16 @@
 
 use super::{Failure, Given, file, refused, report::Report};
 use crate::{
-    evidence::{self, Conclusion, Digests, Error, Files, Log, Manifest, Out, PRODUCT, digest},
+    evidence::{
+        self, Conclusion, Digests, Error, Files, Log, Manifest, Out, PRODUCT, STATEMENT, digest,
+    },
     terminal::{bad, dim, good, harmless},
 };
-use ledger::{leftover, log::checkpoint::Checkpoint, verify::KeysDocument};
+use ledger::{
+    leftover,
+    log::{checkpoint::Checkpoint, note::Vkey},
+    verify::KeysDocument,
+};
 use serde_json::json;
 use std::{
     cell::RefCell,
@@ -26,8 +32,19 @@ pub(super) struct Verified {
     signed: Checkpoint,
     manifest: Manifest,
     conclusion: Conclusion,
-    /// True if there is a signed statement. Its signature is checked with another key.
-    has_statement: bool,
+    /// Whether there is a statement of whoever made it, and whether the given key signed it.
+    statement: Statement,
+}
+
+/// A statement about who made the evidence.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Statement {
+    /// There is none.
+    None,
+    /// It was not checked: that needs the maker's key.
+    NotChecked,
+    /// It is about these files, and the given key signed it.
+    Signed,
 }
 
 impl Verified {
@@ -117,11 +134,15 @@ impl Out for Compared<'_> {
 /// The first line in which two texts differ, from 1.
 fn line_of(one: &[u8], other: &[u8]) -> usize {
     let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
-    1 + one[..same].iter().filter(|byte| **byte == b'\n').count()
+    one[..same].split(|byte| *byte == b'\n').count()
 }
 
 /// Verifies the evidence in a folder.
-pub(super) fn read(path: &Path, given: &mut Given) -> Result<Verified, Failure> {
+pub(super) fn read(
+    path: &Path,
+    given: &mut Given,
+    maker: Option<&Vkey>,
+) -> Result<Verified, Failure> {
     let place = path.display().to_string();
     if !path.join("manifest.json").exists() {
         let what = "there is no file `manifest.json`: it is no evidence, or is incomplete. Run `countersign evidence` into it again";
@@ -151,11 +172,22 @@ pub(super) fn read(path: &Path, given: &mut Given) -> Result<Verified, Failure> 
         return Err(refused(&format!("{place}/manifest.json"), &differs(&manifest, &expected)));
     }
     added(&folder, &expected).map_err(|what| refused(&place, &what))?;
-    let has_statement = folder.names.contains("statement.dsse.json");
+    let statement = folder.bytes(STATEMENT).map_err(told)?;
+    let statement = match (statement, maker) {
+        (None, None) => Statement::None,
+        (None, Some(_)) => {
+            return Err(refused(&place, &"nobody signed it: there is no statement.dsse.json"));
+        }
+        (Some(_), None) => Statement::NotChecked,
+        (Some(bytes), Some(key)) => {
+            evidence::check_statement(&bytes, (&manifest, &conclusion), key).map_err(told)?;
+            Statement::Signed
+        }
+    };
     let at = format!("{place}/proof/checkpoint");
     let signed = given.take_checkpoint(&at, &log.note)?;
     given.signed_by(&at, &log.keys)?;
-    Ok(Verified { place, signed, manifest, conclusion, has_statement })
+    Ok(Verified { place, signed, manifest, conclusion, statement })
 }
 
 /// What a manifest says that does not follow from the folder.
@@ -179,8 +211,7 @@ fn differs(manifest: &Manifest, expected: &Manifest) -> String {
 /// Refuses files that nothing explains: somebody might read them as a part of the evidence.
 fn added(folder: &Folder, manifest: &Manifest) -> Result<(), String> {
     let known = |name: &&String| {
-        manifest.files.contains_key(*name)
-            || matches!(name.as_str(), "manifest.json" | "statement.dsse.json")
+        manifest.files.contains_key(*name) || matches!(name.as_str(), "manifest.json" | STATEMENT)
     };
     let added: Vec<&str> = folder
         .names
@@ -240,7 +271,7 @@ fn failure(place: &str, error: Error) -> Failure {
 impl Report {
     /// Reports evidence.
     pub(super) fn evidence(&mut self, verified: &Verified) {
-        let Verified { place, signed, manifest, conclusion, has_statement } = verified;
+        let Verified { place, signed, manifest, conclusion, statement } = verified;
         let range = manifest.range();
         let origin = harmless(&signed.origin);
         if verified.is_whole() {
@@ -274,7 +305,13 @@ impl Report {
         for part in parts {
             self.line(&dim(&format!("  checked: {part}")));
         }
-        let statement = if *has_statement { ", the signature of statement.dsse.json" } else { "" };
+        if *statement == Statement::Signed {
+            self.line(&dim("  checked: the maker's key signed statement.dsse.json, which is about exactly these files"));
+        }
+        let statement = match statement {
+            Statement::NotChecked => ", who signed statement.dsse.json (give --evidence-key)",
+            Statement::None | Statement::Signed => "",
+        };
         self.line(&dim(&format!(
             "  not checked: what stands in not-checked.txt; whether the checkpoint is the earliest that covers the period{statement}"
         )));
@@ -283,7 +320,12 @@ impl Report {
             "size": signed.size, "root": signed.root.to_string(), "begin": range.begin, "end": range.end,
             "decisions": conclusion.decisions, "missing": conclusion.missing, "exceptions": conclusion.exceptions,
             "checked": ["population", "samples", "approvals", "policies", "replay", "operation", "privacy", "controls", "report"],
-            "not_checked": ["not-checked.txt", "earliest_checkpoint", "statement_signature"],
+            "not_checked": ["not-checked.txt", "earliest_checkpoint"],
+            "statement": match verified.statement {
+                Statement::None => "none",
+                Statement::NotChecked => "not_checked",
+                Statement::Signed => "signed",
+            },
         }));
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     EXIT_REFUSED, EXIT_UNREADABLE, EXIT_USAGE, Failure, Given,
     export::{self, Whole},
+    refused,
 };
 use crate::{
     cli::{Explain, Exported, Replay, Verify},
@@ -19,17 +20,18 @@ use ledger::{
     system::policy::{BundleEntry, PartAt},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, ops::RangeInclusive, process::ExitCode};
 
 /// Most verdicts that are named in the text for people.
 const NAMED_MAX: usize = 20;
 
-/// What came of all verdicts.
-#[derive(Default)]
+/// What came of the verdicts.
 struct Tally {
     same: u64,
     different: BTreeMap<u64, String>,
     not_replayable: BTreeMap<u64, String>,
+    /// The leaf indexes whose verdicts were computed.
+    range: RangeInclusive<u64>,
 }
 
 /// What an export discloses.
@@ -48,7 +50,13 @@ impl Recorded for Whole {
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Failure> {
         let entry = self.entry(part.index).unwrap_or_default();
         let payload = self.payload(part.index, &entry)?;
-        Ok(payload.get("content").and_then(|text| serde_json::from_slice(text).ok()))
+        let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
+        let content: Option<String> = content;
+        if content.as_ref().is_some_and(|content| !part.is(content)) {
+            let what = format!("{}: the file that it names has other content", part.path);
+            return Err(refused(&format!("entry {}", part.index), &what));
+        }
+        Ok(content)
     }
 }
 
@@ -58,15 +66,21 @@ struct Run<'e> {
     replayed: Replayed,
 }
 
-/// Computes every verdict of an export again.
+/// Computes the verdicts of an export again: all of them, or those of a range.
 pub fn replay(arguments: &Replay) -> ExitCode {
-    let exported = &arguments.exported;
+    let Replay { exported, from, to } = arguments;
     ended(
         "replay",
         opened(exported).and_then(|whole| {
             let mut run = Run::new(&whole);
-            let mut tally = Tally::default();
-            for index in 0..whole.size() {
+            let range = range(&whole, *from, *to)?;
+            let (different, not_replayable) = (BTreeMap::new(), BTreeMap::new());
+            let mut tally = Tally { same: 0, different, not_replayable, range: range.clone() };
+            for index in 0..=*range.end() {
+                if index < *range.start() {
+                    run.note(index);
+                    continue;
+                }
                 match run.step(index)? {
                     None => {}
                     Some(Ok(_)) => tally.same += 1,
@@ -89,11 +103,8 @@ pub fn explain(arguments: &Explain) -> ExitCode {
         "explain",
         opened(exported).and_then(|whole| {
             let mut run = Run::new(&whole);
-            let mut last = None;
-            for at in 0..=*index {
-                last = run.step(at)?;
-            }
-            let Some(outcome) = last else {
+            (0..*index).for_each(|at| run.note(at));
+            let Some(outcome) = run.step(*index)? else {
                 let text =
                     format!("entry {index} is no verdict by policies: there is nothing to compute");
                 return Err(Failure::Usage(text));
@@ -102,6 +113,21 @@ pub fn explain(arguments: &Explain) -> ExitCode {
             Ok(outcome.is_ok())
         }),
     )
+}
+
+/// The leaf indexes that are asked for, as far as the export has them.
+fn range(
+    whole: &Whole,
+    from: Option<u64>,
+    to: Option<u64>,
+) -> Result<RangeInclusive<u64>, Failure> {
+    let last = whole.size().saturating_sub(1);
+    let (from, to) = (from.unwrap_or(0), to.unwrap_or(last));
+    if from > to || to > last {
+        let text = format!("--from {from} --to {to}: the export has the entries 0 to {last}");
+        return Err(Failure::Usage(text));
+    }
+    Ok(from..=to)
 }
 
 pub(super) fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
@@ -132,6 +158,7 @@ pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
         export: vec![exported.export.clone()],
         approval: Vec::new(),
         evidence: Vec::new(),
+        evidence_key: None,
         json: exported.json,
     };
     let mut given = Given::new(&arguments)?;
@@ -143,6 +170,14 @@ pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
 impl<'e> Run<'e> {
     fn new(whole: &'e Whole) -> Self {
         Self { whole, replayed: Replayed::default() }
+    }
+
+    /// Takes the next entry for what it says of policies alone.
+    fn note(&mut self, index: u64) {
+        let entry = self.whole.entry(index).unwrap_or_default();
+        if let Some(view) = View::parse(&entry) {
+            self.replayed.note(index, &view);
+        }
     }
 
     /// Takes the next entry. `None` if there is nothing to compute.
@@ -203,11 +238,11 @@ impl<'e> Run<'e> {
 }
 
 fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
-    let Tally { same, different, not_replayable } = tally;
+    let Tally { same, different, not_replayable, range } = tally;
     let replayed = same + different.len() as u64;
     if as_json {
         say_json(&json!({
-            "size": whole.size(), "root": whole.root(), "replayed": replayed, "same": same,
+            "size": whole.size(), "root": whole.root(), "from": range.start(), "to": range.end(), "replayed": replayed, "same": same,
             "different": different, "not_replayable": not_replayable,
             "believed": ["the decider's clock, within 60 s of the journal's, and the offsets of time zones"],
         }));
@@ -229,9 +264,11 @@ fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
     );
     say(&if different.is_empty() { good(&summary) } else { bad(&summary) });
     say(&dim(&format!(
-        "  over entries 0 to {} of {}, root {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
-        whole.size().saturating_sub(1),
+        "  over entries {} to {} of {}, root {} of size {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
+        range.start(),
+        range.end(),
         whole.place(),
-        whole.root()
+        whole.root(),
+        whole.size()
     )));
 }

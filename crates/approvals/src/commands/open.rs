@@ -39,8 +39,9 @@ impl Commands {
                 return Ok(Err(why));
             }
         };
+        let requested = asked.requested.clone();
         let opened = self.append_first(&decision, asked, expected).await;
-        self.reader.registry.open().release(&decision.id, &decision.call.agent);
+        self.reader.registry.open().release(&decision.id, &requested);
         opened.map(Ok)
     }
 
@@ -87,9 +88,8 @@ impl Commands {
         let cancel = if requested.lacks_owner() {
             Some("owner_unknown".to_owned())
         } else {
-            let kind = (paused.agent.as_str(), paused.tool.as_str(), paused.action.as_str());
             let now = self.readiness.clocks.now();
-            let reserved = self.reader.registry.open().reserve(&decision.id, kind, now);
+            let reserved = self.reader.registry.open().reserve(&decision.id, &requested, now);
             // Who changes a proposal after a denial need not wait.
             let ours = is_reserved_tool(&paused.tool);
             reserved.err().filter(|why| !(ours && *why == COOLING_DOWN)).map(str::to_owned)

@@ -2,8 +2,8 @@
 
 use super::brief::{Brief, Briefs};
 use crate::history::Approval;
-use decider::approval::{Phase, next_tick};
-use ledger::{ident::Ident, time::Nanos};
+use decider::approval::{Phase, Requested, next_tick};
+use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -13,7 +13,8 @@ use std::{
 
 /// Most approvals kept after their end.
 pub const RECENT_MAX: usize = 1_000;
-/// Most pending approvals of one agent, so that an agent can't flood people.
+/// Most pending approvals of one agent, so that an agent can't flood people. Of changes of the server: of the same
+/// authors.
 pub const PENDING_PER_AGENT_MAX: usize = 20;
 /// Most pending approvals of one tenant.
 pub const PENDING_MAX: usize = 100_000;
@@ -35,7 +36,7 @@ pub struct OpenApprovals {
     /// The ended approvals by id.
     recent: HashMap<Ident, Arc<Brief>>,
     briefs: Briefs,
-    /// Approvals that are pending or are being opened, by agent: at most [`PENDING_PER_AGENT_MAX`] each.
+    /// Approvals that are pending or are being opened, by [`holder`]: at most [`PENDING_PER_AGENT_MAX`] each.
     pending: HashMap<Box<str>, Vec<Ident>>,
     pending_count: usize,
     /// Time of the last denial of each kind of call.
@@ -46,6 +47,17 @@ pub struct OpenApprovals {
     pub caught_up: bool,
     /// Entries before this leaf index have been read.
     pub followed: u64,
+}
+
+/// Whose pending approvals are counted together: those of one agent. Changes of policies, rules and keys are all calls
+/// of the server's own agent: there, those that the same people wrote, so that nobody stops the changes of others.
+fn holder(requested: &Requested) -> String {
+    let Requested { call, owners, .. } = requested;
+    if !is_reserved_tool(&call.tool) {
+        return call.agent.clone();
+    }
+    // No id of an agent has a line break.
+    owners.iter().fold(call.agent.clone(), |holder, owner| format!("{holder}\n{owner}"))
 }
 
 /// An approval that is not over.
@@ -77,7 +89,7 @@ impl OpenApprovals {
         let Some(brief) = self.briefs.of(approval).map(Arc::new) else { return false };
         let id = approval.id.clone();
         let pending = approval.state.phase == Phase::Pending;
-        self.set_pending(&requested.call.agent, &id, pending);
+        self.set_pending(&holder(requested), &id, pending);
         if approval.state.phase == Phase::Denied {
             let call = &requested.call;
             let kind = (call.agent.clone(), call.tool.clone(), call.action.clone());
@@ -180,10 +192,11 @@ impl OpenApprovals {
     pub fn reserve(
         &mut self,
         id: &Ident,
-        (agent, tool, action): (&str, &str, &str),
+        requested: &Requested,
         now: Nanos,
     ) -> Result<(), &'static str> {
-        let kind = (agent.to_owned(), tool.to_owned(), action.to_owned());
+        let call = &requested.call;
+        let kind = (call.agent.clone(), call.tool.clone(), call.action.clone());
         let cool = u64::try_from(COOL_DOWN.as_nanos()).unwrap_or(u64::MAX);
         self.refused.retain(|_, at| now.0.saturating_sub(at.0) < cool);
         if self.refused.contains_key(&kind) {
@@ -191,18 +204,19 @@ impl OpenApprovals {
         }
         // It may hold a place already: both the publisher's request and the follower see the same decision.
         let others = |ids: &Vec<Ident>| ids.len() - usize::from(ids.contains(id));
-        let of_agent = self.pending.get(agent).map_or(0, others);
+        let holder = holder(requested);
+        let of_agent = self.pending.get(&*holder).map_or(0, others);
         if of_agent >= PENDING_PER_AGENT_MAX || self.pending_count >= PENDING_MAX {
             return Err("too_many");
         }
-        self.set_pending(agent, id, true);
+        self.set_pending(&holder, id, true);
         Ok(())
     }
 
     /// Returns a reserved place that was not used.
-    pub fn release(&mut self, id: &Ident, agent: &str) {
+    pub fn release(&mut self, id: &Ident, requested: &Requested) {
         if !self.open.contains_key(id) {
-            self.set_pending(agent, id, false);
+            self.set_pending(&holder(requested), id, false);
         }
     }
 

@@ -190,14 +190,12 @@ impl Agents {
     pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
         if self.tiers != after.tiers {
             let (old, new) = (self.tiers.join(", "), after.tiers.join(", "));
-            note("tiers", format!("the order was {old}; is {new}"));
+            let was = if old.is_empty() { String::new() } else { format!("the order was {old}; ") };
+            note("tiers", format!("{was}lowest first: {new}"));
         }
         for (id, agent) in &after.by_id {
             match self.by_id.get(id) {
-                None if id == ANYBODY => {
-                    note(id, "agents that are not registered are admitted".into());
-                }
-                None => note(id, "new".into()),
+                None => note(id, told(id, agent)),
                 Some(before) if before != agent => note(id, changed(before, agent)),
                 Some(_) => {}
             }
@@ -227,6 +225,26 @@ impl Standing<'_> {
             None => self.id == who,
         }
     }
+}
+
+/// A new agent: its groups, owners, tier and tools.
+fn told(id: &str, agent: &Agent) -> String {
+    let Agent { groups, owners, tier, tools, spawns } = agent;
+    let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
+    let new =
+        if id == ANYBODY { "new: agents that are not registered are admitted" } else { "new" };
+    let mut parts = vec![new.to_owned()];
+    for (name, set) in [("groups", groups), ("owners", owners), ("tools", tools)] {
+        if !set.is_empty() {
+            parts.push(format!("{name} {}", joined(set)));
+        }
+    }
+    if tools.is_empty() {
+        parts.push("may use every tool".into());
+    }
+    parts.extend(tier.iter().map(|tier| format!("tier {tier}")));
+    parts.extend(spawns.iter().map(|prefix| format!("ids {prefix}* inherit from it")));
+    parts.join("; ")
 }
 
 fn changed(before: &Agent, after: &Agent) -> String {

@@ -1,9 +1,12 @@
 //! What changes between two bundles, in words that a reviewer reads. What allows more comes first.
 
 use super::{
+    agents::Agents,
     bundle::Bundle,
     clause::{Clause, Then},
     condition::Condition,
+    list::NamedLists,
+    tools::Tools,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,20 +105,28 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
     changes
 }
 
-/// Every clause of a bundle that replaces nothing, in words.
+/// Everything of a bundle that replaces nothing, in words: clauses, then agents, tools and lists.
 pub fn all_new(bundle: &Bundle) -> Vec<String> {
-    bundle
-        .clauses
-        .iter()
-        .map(|clause| format!("{}: new: {}", clause.name, told_whole(clause)))
-        .collect()
+    let clause = |clause: &Clause| format!("{}: new: {}", clause.name, told_whole(clause));
+    let mut all: Vec<String> = bundle.clauses.iter().map(clause).collect();
+    let mut note = |kind: &str, name: &str, text: String| {
+        all.push(format!("{kind} {name}: {text}").trim_start().to_owned());
+    };
+    Agents::default().changes(&bundle.agents, |id, text| note("agent", id, text));
+    Tools::default().changes(&bundle.tools, |name, text| note("tool", name, text));
+    NamedLists::default().changes(&bundle.lists, |name, text| note("list", name, text));
+    all
 }
 
-/// A clause with its conditions.
+/// A clause with its conditions, and what goes back with its verdict.
 fn told_whole(clause: &Clause) -> String {
-    let when: Vec<String> =
+    let mut parts: Vec<String> =
         clause.shown.iter().map(|(name, condition)| format!("{name}: {condition}")).collect();
-    if when.is_empty() { told(clause) } else { format!("{}: {}", told(clause), when.join("; ")) }
+    parts.extend(clause.message.iter().map(|message| format!("tells the agent: {message:?}")));
+    let obligations = clause.obligations.iter();
+    parts.extend(obligations.map(|(name, value)| format!("obliges to {name}: {value}")));
+    parts.extend(clause.alert.iter().map(|alert| format!("alert {alert}")));
+    if parts.is_empty() { told(clause) } else { format!("{}: {}", told(clause), parts.join("; ")) }
 }
 
 /// A clause in short: `allow transfer, payout of payments by bot, on conditions`.

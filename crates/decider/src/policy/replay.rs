@@ -16,7 +16,7 @@ pub enum Differs {
     /// Its payload is not here: erased, or not disclosed.
     #[error("its {0} is not disclosed, or was erased")]
     Payload(&'static str),
-    /// It is not of the form that every decision of ours has.
+    /// It has not the form that every decision of ours has.
     #[error("{0}")]
     Form(String),
     /// The same call and facts give another verdict by the same bundle.
@@ -50,12 +50,12 @@ pub fn replay(
         return Err(Differs::Payload("payload, or a part of it,"));
     }
     let value = |name: &'static str| {
-        let bytes = payload.get(name).ok_or(Differs::Payload(name))?;
-        json::parse_kept(bytes).map_err(|_| Differs::Payload(name))
+        let bytes = payload.get(name).ok_or_else(|| without(name))?;
+        json::parse_kept(bytes).map_err(|_| without(name))
     };
-    let request = question(view, payload).ok_or(Differs::Payload("params"))?;
+    let request = question(view, payload).ok_or_else(|| without("params"))?;
     let nonce = value("nonce")?;
-    let facts = payload.get("/data/facts").ok_or(Differs::Payload("/data/facts"))?;
+    let facts = payload.get("/data/facts").ok_or_else(|| without("/data/facts"))?;
     let facts: Facts =
         serde_json::from_slice(facts).map_err(|_| form("its facts can't be read"))?;
     if view.text(&["event", "time"]).and_then(Nanos::parse) != Some(facts.now) {
@@ -109,6 +109,11 @@ pub fn explained<'b>(
     let request = question(view, payload)?;
     let request = Request::read(&request).ok()?;
     Some(bundle.explain(&request, &facts))
+}
+
+/// All of the payload is here, and this is not in it: our decider never leaves it out.
+fn without(name: &str) -> Differs {
+    Differs::Form(format!("it has no {name}, which every decision of ours has"))
 }
 
 fn check_digest(view: &View<'_>, nonce: &str, request: &Request<'_>) -> Result<(), Differs> {

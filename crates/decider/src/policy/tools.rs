@@ -27,6 +27,13 @@ impl Effect {
             _ => None,
         }
     }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
 }
 
 /// An action of a tool.
@@ -122,7 +129,7 @@ impl Tools {
     pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
         for (name, tool) in &after.0 {
             match self.0.get(name) {
-                None => note(name, "new".into()),
+                None => note(name, told(tool)),
                 Some(before) if before != tool => note(name, changed(before, tool)),
                 Some(_) => {}
             }
@@ -177,6 +184,17 @@ impl Tool {
             mistakes.note(at, format!("two actions are called {name:?}: remove one"));
         }
     }
+}
+
+/// A new tool: its actions with their effects, and its tier.
+fn told(tool: &Tool) -> String {
+    let action = |(name, action): (&String, &Action)| {
+        let schema = if action.schema.is_some() { ", with one input schema" } else { "" };
+        format!("{name} ({}{schema})", action.effect.as_str())
+    };
+    let actions: Vec<String> = tool.actions.iter().map(action).collect();
+    let tier = tool.tier.as_ref().map(|tier| format!("; tier {tier}")).unwrap_or_default();
+    format!("new: {}{tier}", actions.join(", "))
 }
 
 fn changed(before: &Tool, after: &Tool) -> String {

@@ -50,6 +50,19 @@ impl Match {
         *self == anything && actions && self.tool.iter().any(|tool| tool == RESERVED_TOOL)
     }
 
+    /// True if it may be for a call that a clause pauses, and is not the rule for everything else.
+    pub(crate) fn may_catch(&self, clause: &str, tool: Option<&str>, action: Option<&str>) -> bool {
+        let listed = |list: &[String], name: Option<&str>| {
+            list.is_empty() || name.is_none_or(|name| list.iter().any(|n| n == name))
+        };
+        let ours = !self.tool.is_empty() && self.tool.iter().all(|tool| is_reserved_tool(tool));
+        !self.is_catch_all()
+            && !ours
+            && listed(&self.clause, Some(clause))
+            && listed(&self.tool, tool)
+            && listed(&self.action, action)
+    }
+
     fn check_call(&self, facts: &Visible<'_>) -> Result<(), &'static str> {
         // What changes the rules of the game is never asked by accident.
         if is_reserved_tool(facts.tool) && self.tool.is_empty() {

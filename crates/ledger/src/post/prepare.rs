@@ -92,16 +92,13 @@ impl Rests {
     pub(super) fn read(plain: &[u8], producer: &Ident, tool: &str) -> Option<Self> {
         let plain = json::parse_kept(plain).ok()?;
         let data = plain.get("data")?;
-        let text = |name: &str| data.get(name).and_then(Value::as_str);
-        data.get("as_of")?.as_u64()?;
-        let call = data.get("call")?.get("digest")?.as_str();
-        let is_reserved = event::is_reserved_tool(tool);
-        let by_us = producer.as_str() == RESERVED_TOOL;
-        let fits = is_reserved == by_us && (by_us || text("activates").is_none());
+        check_form(data, producer.as_str(), tool).ok()?;
+        let text = |value: Option<&Value<'_>>| value.and_then(Value::as_str).map(str::to_owned);
         let at = Nanos::parse(plain.get("time")?.as_str()?)?;
-        let of_no_bundle = is_reserved || is_contended(data);
-        let (bundle, call) = (text("bundle").map(str::to_owned), call.map(str::to_owned));
-        fits.then_some(Self { bundle, at, of_no_bundle, call })
+        let of_no_bundle = event::is_reserved_tool(tool) || is_contended(data);
+        let bundle = text(data.get("bundle"));
+        let call = text(data.get("call").and_then(|call| call.get("digest")));
+        Some(Self { bundle, at, of_no_bundle, call })
     }
 
     /// True if `view` is about the same call: same nonce, agent, tool and parameters.
@@ -111,8 +108,26 @@ impl Rests {
     }
 }
 
+/// Checks what every decision of ours has, and that the server asks about its own tools and nobody else does. `data`:
+/// its member `data`.
+pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'static str> {
+    let by_us = producer == RESERVED_TOOL;
+    if event::is_reserved_tool(tool) != by_us || (!by_us && data.get("activates").is_some()) {
+        return Err("only the server asks about its own tools, and about nothing else");
+    }
+    if by_us && data.get("verdict").and_then(Value::as_str) != Some("approval_needed") {
+        return Err("the server's own question allows nothing: people answer it");
+    }
+    let read = data.get("as_of").and_then(Value::as_u64);
+    let call = data.get("call").and_then(|call| call.get("digest"));
+    if read.is_none() || call.is_none() {
+        return Err("not a decision as this server makes them");
+    }
+    Ok(())
+}
+
 /// True for a denial because what the decision rested on changed again and again. It rests on nothing.
-pub(super) fn is_contended(data: &Value<'_>) -> bool {
+pub fn is_contended(data: &Value<'_>) -> bool {
     let code = data.get("reason").and_then(|reason| reason.get("code"));
     let says = |value: Option<&Value<'_>>, word| value.and_then(Value::as_str) == Some(word);
     says(code, "contended") && says(data.get("verdict"), "deny") && data.get("bundle").is_none()

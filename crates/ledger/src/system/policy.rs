@@ -98,6 +98,13 @@ pub struct PartAt {
     pub index: u64,
 }
 
+impl PartAt {
+    /// True if the file that this names has that content.
+    pub fn is(&self, content: &str) -> bool {
+        BASE64URL_NOPAD.encode(&Sha256::digest(content.as_bytes())) == self.sha256
+    }
+}
+
 /// What the redemption of an approval puts in force: member `activates` of its message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -50,12 +50,15 @@ impl Bundle {
     }
 }
 
+/// Full tiles that were proven, by level and number.
+type Proven = HashMap<(u8, u64), Rc<Vec<Hash>>>;
+
 /// Entries and hashes of a log, each proven when it is read.
 pub struct Part<R> {
     signed: Checkpoint,
     edge: Edge,
     read: R,
-    tiles: RefCell<HashMap<(u8, u64), Rc<Vec<Hash>>>>,
+    tiles: RefCell<Proven>,
     bundles: RefCell<BTreeMap<u64, Rc<Bundle>>>,
 }
 

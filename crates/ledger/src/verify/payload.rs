@@ -1,7 +1,10 @@
 //! Compares what an export discloses with what its entries commit to and what its erasure entries erased
 //! (P11).
 
-use crate::{entry::View, json::Value};
+use crate::{
+    entry::{Payload, View},
+    json::Value,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was erased, by the erasure entries of a log.
@@ -60,6 +63,11 @@ impl Erased {
         let missing = committed.saturating_sub(shown.len()).saturating_sub(explained);
         Standing { missing, still_here }
     }
+}
+
+/// Names of the fields that a payload still discloses.
+pub fn disclosed_names(payload: &Payload) -> Vec<String> {
+    payload.disclosures.iter().filter_map(|text| Payload::name(text)).collect()
 }
 
 #[cfg(test)]

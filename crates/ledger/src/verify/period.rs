@@ -237,3 +237,6 @@ impl Follow {
 pub fn number(view: &View<'_>, path: &[&str]) -> Option<u64> {
     view.at(path).and_then(Value::as_u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,15 +138,17 @@ impl Told {
 
     /// A decision of ours names the bundle that is in force at its place, or none is (P14).
     fn rests_on_what_is_in_force(&self, view: &View<'_>) -> Result<(), &'static str> {
-        if view.is_ours() {
+        let tool = view.text(&["event", "data", "tool", "name"]).unwrap_or_default();
+        let data = view.at(&["event", "data"]).filter(|_| view.is_ours());
+        if let Some(data) = data {
+            post::check_form(data, view.text(&["producer"]).unwrap_or_default(), tool)?;
             let at = view.text(&["event", "time"]).and_then(Nanos::parse).unwrap_or_default();
             if post::is_late(at, view.origin.time) {
                 return Err("it was decided more than 60 s before or after the journal took it");
             }
-        } else if view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool) {
+        } else if is_reserved_tool(tool) {
             return Err("a producer's event names a tool of ours");
         }
-        let data = view.at(&["event", "data"]).filter(|_| view.is_ours());
         if data.is_some_and(|data| !post::stands(data, self.policies.in_force.as_ref())) {
             return Err("it was decided by another bundle than the one in force at its place");
         }

@@ -59,8 +59,8 @@ impl Source {
     }
 
     /// The newest checkpoint.
-    pub fn newest(&self) -> Result<Vec<u8>, Failed> {
-        Ok(self.note.borrow().clone())
+    pub fn newest(&self) -> Vec<u8> {
+        self.note.borrow().clone()
     }
 
     /// `journal.time` of the first entry, and of the last one.
@@ -73,10 +73,9 @@ impl Source {
             let tile = Tile { level: None, number, width: Tile::width_at(None, number, size) };
             let bundle = self.get(&format!("tile/{tile}"))?.unwrap_or_default();
             let within = usize::try_from(index % 256).unwrap_or_default();
-            let time = read_bundle(&bundle)
+            let at = read_bundle(&bundle)
                 .and_then(|entries| Some(View::parse(entries.get(within)?)?.origin.time));
-            let unreadable = || Failed::new(EXIT_FAILED, format!("entry {index} can't be read"));
-            time.ok_or_else(unreadable)
+            at.ok_or_else(|| Failed::new(EXIT_FAILED, format!("entry {index} can't be read")))
         };
         Ok((time(0)?, time(last)?))
     }

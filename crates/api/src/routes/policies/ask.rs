@@ -6,12 +6,13 @@ use crate::{
     problem::{Code, Problem},
     reviewed,
 };
-use approvals::{deciding::Proposal, worker::Worker};
+use approvals::{deciding::Proposal, setup::Setup, worker::Worker};
 use axum::{Json, http::StatusCode};
 use decider::policy::{self, Bundle, Consequence};
 use ledger::{ident::Ident, system::policy::BundleEntry};
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Most changes that reviewers are told in words; the two versions themselves say everything.
 const CHANGES_MAX: usize = 200;
@@ -111,12 +112,13 @@ fn bounded(all: Vec<String>) -> Vec<String> {
     told
 }
 
-/// Refuses an author who is not among the people in force: then it is unknown whom the review must leave out.
+/// Refuses an author who is not among the people in force: then it is unknown whom the review must leave out. Returns
+/// the rules in force.
 pub(super) async fn known(
     worker: &Worker,
     caller: &Caller,
     contributors: &[Ident],
-) -> Result<(), Problem> {
+) -> Result<Arc<Setup>, Problem> {
     let setup = worker.readiness().decides().await?;
     if let Some(stranger) = contributors.iter().find(|id| !setup.people.contains_key(*id)) {
         let detail = format!(
@@ -126,7 +128,7 @@ pub(super) async fn known(
     }
     let person = caller.key.person.as_ref();
     if person.is_some_and(|person| setup.people.contains_key(person)) {
-        return Ok(());
+        return Ok(setup);
     }
     let detail = "The person of this key is not among the people in force, so nobody knows who must not review this: add \
                   the person to people.toml, then run `countersign rules apply`.";

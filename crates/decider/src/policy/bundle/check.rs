@@ -1,12 +1,15 @@
 //! What the files of a bundle must agree on, and what is probably not meant.
 
 use super::Bundle;
-use crate::policy::{
-    clause::{Clause, Then},
-    condition::Condition,
-    egress::is_host_pattern,
-    mistakes::{Mistake, Mistakes},
-    times::is_date,
+use crate::{
+    policy::{
+        clause::{Clause, Then},
+        condition::Condition,
+        egress::is_host_pattern,
+        mistakes::{Mistake, Mistakes},
+        times::is_date,
+    },
+    rule::Rule,
 };
 
 /// Most items of a list that are named in hints.
@@ -110,6 +113,31 @@ impl Bundle {
         warnings.extend(self.idle_denies());
         warnings.sort();
         warnings
+    }
+
+    /// Clauses that pause calls about which only the rule for everything else would ask people. Whoever wrote that rule
+    /// did not think of them. `rules`: those that will be in force.
+    pub fn caught_by_the_rest(&self, rules: &[Rule]) -> Vec<Mistake> {
+        let pausing = self.clauses.iter().filter(|clause| clause.then == Then::ApprovalNeeded);
+        let is_caught = |clause: &Clause, action: Option<&str>| {
+            let tool = clause.tool.as_deref();
+            rules.iter().any(|rule| rule.matches.may_catch(&clause.name, tool, action))
+        };
+        let left = pausing.filter(|clause| {
+            let mut actions = clause.actions.iter();
+            if clause.actions.is_empty() {
+                !is_caught(clause, None)
+            } else {
+                !actions.all(|action| is_caught(clause, Some(action)))
+            }
+        });
+        let told = |clause: &Clause| {
+            clause.mistake(&format!(
+                "only the last rule, for everything else, would ask people about it: add a [[rule]] with [rule.match] clause = [{:?}]",
+                clause.name
+            ))
+        };
+        left.map(told).collect()
     }
 
     /// Deny clauses of tools that nothing permits.

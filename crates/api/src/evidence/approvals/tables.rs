@@ -1,0 +1,149 @@
+//! The tables of part 3.
+
+use super::{Approvals, name};
+use crate::evidence::{Error, Out, table::Table};
+use decider::approval::Outcome;
+use ledger::{ident::Ident, time::Nanos};
+
+impl Approvals {
+    /// Writes the tables.
+    pub fn finish(&mut self, out: &mut dyn Out) -> Result<(), Error> {
+        let refusals = std::mem::replace(&mut self.refusals, Self::default().refusals);
+        refusals.finish(out)?;
+        self.write_calls(out)?;
+        self.write_approvals(out)?;
+        self.write_people(out)
+    }
+
+    fn write_calls(&self, out: &mut dyn Out) -> Result<(), Error> {
+        const COLUMNS: &[&str] = &[
+            "decision",
+            "journal_time",
+            "agent",
+            "tool",
+            "action",
+            "approval",
+            "people_asked",
+            "why_not",
+            "state",
+            "redeemed",
+            "executed_by_report",
+            "executed_without_approval",
+        ];
+        let mut table = Table::new("approvals/elevated.csv", COLUMNS);
+        for (index, call) in &self.elevated {
+            let state = self.state(&call.approval);
+            let permitted = self.was_permitted(call);
+            let cells = [
+                index.to_string(),
+                call.decided_at.clone(),
+                call.agent.clone(),
+                call.tool.clone(),
+                call.action.clone(),
+                call.approval.clone(),
+                yes(state.is_some()),
+                call.unopened.clone().unwrap_or_default(),
+                state.map(|state| name(&state.phase)).unwrap_or_default(),
+                yes(permitted),
+                call.executed.map(|at| at.to_string()).unwrap_or_default(),
+                yes(call.executed.is_some() && !permitted),
+            ];
+            table.row(out, &cells.each_ref().map(String::as_str))?;
+        }
+        table.finish(out)
+    }
+
+    fn write_approvals(&self, out: &mut dyn Out) -> Result<(), Error> {
+        const COLUMNS: &[&str] = &[
+            "approval",
+            "decision",
+            "requested_at",
+            "agent",
+            "tool",
+            "action",
+            "rule",
+            "owners",
+            "reviews",
+            "granted_by",
+            "granted_at",
+            "tokens",
+            "redeemed_at",
+            "outcome",
+            "state",
+            "ended_at",
+            "end_reason",
+        ];
+        let mut table = Table::new("approvals/approvals.csv", COLUMNS);
+        for (id, state) in &self.states {
+            let Some(requested) = &state.requested else { continue };
+            let (time, people) = (
+                |at: Option<Nanos>| at.map(|at| at.to_string()).unwrap_or_default(),
+                |ids: &[Ident]| ids.iter().map(Ident::as_str).collect::<Vec<_>>().join(" "),
+            );
+            let reviews: Vec<String> = state
+                .reviews
+                .iter()
+                .map(|review| format!("{}: {}", review.by, name(&review.decision)))
+                .collect();
+            let cells = [
+                id.to_string(),
+                requested.opening.index.to_string(),
+                requested.requested_at.to_string(),
+                requested.call.agent.clone(),
+                requested.call.tool.clone(),
+                requested.call.action.clone(),
+                requested.rule.name.clone(),
+                people(&requested.owners),
+                reviews.join("; "),
+                people(&state.granted_by),
+                time(state.granted_at),
+                state.mints.to_string(),
+                time(state.redeemed.as_ref().map(|redemption| redemption.at)),
+                state.report.as_ref().map(|outcome: &Outcome| name(outcome)).unwrap_or_default(),
+                name(&state.phase),
+                time(state.ended_at),
+                state.end_reason.clone().unwrap_or_default(),
+            ];
+            table.row(out, &cells.each_ref().map(String::as_str))?;
+        }
+        table.finish(out)
+    }
+
+    fn write_people(&self, out: &mut dyn Out) -> Result<(), Error> {
+        const COLUMNS: &[&str] = &[
+            "person",
+            "answers",
+            "approved",
+            "denied",
+            "median_seconds",
+            "under_10_seconds",
+            "on_the_page",
+            "pages_opened",
+            "refused",
+            "own_calls_refused",
+        ];
+        let mut table = Table::new("approvals/people.csv", COLUMNS);
+        for (id, person) in &self.people {
+            let counts = [
+                person.answers(),
+                person.approved,
+                person.denied,
+                person.median().unwrap_or_default(),
+                person.fast() as u64,
+                person.on_page,
+                person.opened,
+                person.refused,
+                person.own_calls,
+            ];
+            let counts = counts.map(|count| count.to_string());
+            let mut cells = vec![id.as_str()];
+            cells.extend(counts.iter().map(String::as_str));
+            table.row(out, &cells)?;
+        }
+        table.finish(out)
+    }
+}
+
+fn yes(is: bool) -> String {
+    if is { "yes".into() } else { "no".into() }
+}

@@ -1,0 +1,167 @@
+//! What stands out in the figures: exceptions that need an explanation, and notes.
+
+use super::{Computed, approvals::FAST_SECONDS};
+use serde::Serialize;
+
+/// Most leaves that a finding names.
+const LEAVES_MAX: usize = 5;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weight {
+    /// It needs an explanation.
+    Exception,
+    /// A reader should know it.
+    Note,
+}
+
+/// What stands out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub weight: Weight,
+    /// A code that stays the same.
+    pub code: &'static str,
+    /// In words.
+    pub text: String,
+    /// The file that shows it.
+    pub file: &'static str,
+    /// Leaf indexes of entries that show it, the first few.
+    pub leaves: Vec<u64>,
+}
+
+/// A finding, unless nothing was found.
+fn finding(
+    (weight, code, file): (Weight, &'static str, &'static str),
+    leaves: &[u64],
+    text: Option<String>,
+) -> Option<Finding> {
+    let leaves = leaves.iter().copied().take(LEAVES_MAX).collect();
+    text.map(|text| Finding { weight, code, text, file, leaves })
+}
+
+impl Computed<'_> {
+    /// What stands out, the worst first.
+    pub fn findings(&self) -> Vec<Finding> {
+        let all = [
+            self.executed_without_approval(),
+            self.unreviewed_policy(),
+            self.another_verdict(),
+            self.execution_of_no_decision(),
+            self.conflict_of_duties(),
+            self.never_came(),
+            self.rule_asks_nobody(),
+            self.clock_reset(),
+            self.erased(),
+            self.fast_answers(),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn executed_without_approval(&self) -> Option<Finding> {
+        let place = (Weight::Exception, "executed_without_approval", "approvals/elevated.csv");
+        let without = self.approvals.without_approval();
+        let leaves: Vec<u64> = without.iter().map(|(decision, _)| *decision).collect();
+        let calls = some(leaves.len(), "call was", "calls were");
+        let text = |calls| {
+            format!("{calls} executed although people had to approve and no approval was redeemed")
+        };
+        finding(place, &leaves, calls.map(text))
+    }
+
+    fn unreviewed_policy(&self) -> Option<Finding> {
+        let place = (Weight::Exception, "unreviewed_policy", "policies/versions.csv");
+        let unreviewed = self.unreviewed();
+        let versions = some(unreviewed.len(), "version of policies", "versions of policies");
+        let text =
+            |versions| format!("{versions} took effect without a review: the rule asks nobody");
+        finding(place, &unreviewed, versions.map(text))
+    }
+
+    fn another_verdict(&self) -> Option<Finding> {
+        let place = (Weight::Exception, "another_verdict", "replay/not-the-same.csv");
+        let verdicts = some(self.different.len(), "verdict", "verdicts");
+        let text = |n| format!("{n} of this server can't follow from call, facts and policies");
+        finding(place, self.different, verdicts.map(text))
+    }
+
+    fn execution_of_no_decision(&self) -> Option<Finding> {
+        let place = (Weight::Exception, "execution_of_no_decision", "population/summary.json");
+        let unknown = &self.approvals.unknown_executions;
+        let executions = some(unknown.len(), "execution names", "executions name");
+        let text = |executions| format!("{executions} a decision that this log does not hold");
+        finding(place, unknown, executions.map(text))
+    }
+
+    fn conflict_of_duties(&self) -> Option<Finding> {
+        let place = (Weight::Exception, "conflict_of_duties", "policies/access-review.csv");
+        let conflicts = self.changes.conflicts();
+        let names: Vec<&str> = conflicts.iter().map(|(person, _)| person.as_str()).collect();
+        let text = |people| {
+            let names = names.join(", ");
+            format!("{people} could propose or issue something and approve it: {names}")
+        };
+        finding(place, &[], some(names.len(), "person", "people").map(text))
+    }
+
+    fn never_came(&self) -> Option<Finding> {
+        let place = (Weight::Exception, "missing", "population/gaps.csv");
+        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let numbers = some(count(self.missing()), "number of a source", "numbers of sources");
+        let gone = count(self.totals.journal_gaps);
+        let gone = some(gone, "message of the journal", "messages of the journal");
+        let parts: Vec<String> = numbers.into_iter().chain(gone).collect();
+        finding(
+            place,
+            &[],
+            (!parts.is_empty()).then(|| format!("{} never came", parts.join(" and "))),
+        )
+    }
+
+    fn rule_asks_nobody(&self) -> Option<Finding> {
+        let place = (Weight::Note, "rule_asks_nobody", "policies/changes.csv");
+        let (index, names) = self.changes.rules.as_ref()?;
+        let text =
+            || format!("at the end of the period, these rules asked nobody: {}", names.join(", "));
+        finding(place, &[*index], (!names.is_empty()).then(text))
+    }
+
+    fn clock_reset(&self) -> Option<Finding> {
+        let place = (Weight::Note, "clock_reset", "policies/changes.csv");
+        let outside = usize::try_from(self.totals.outside).unwrap_or(usize::MAX);
+        let text = |entries| {
+            format!(
+                "between the first and the last entry of the period, {entries} another time: a clock was reset"
+            )
+        };
+        finding(place, &[], some(outside, "entry has", "entries have").map(text))
+    }
+
+    fn erased(&self) -> Option<Finding> {
+        let place = (Weight::Note, "erased", "policies/changes.csv");
+        let erasures = &self.changes.erasures;
+        let times = some(erasures.len(), "time", "times");
+        finding(place, erasures, times.map(|times| format!("payload was erased {times}")))
+    }
+
+    fn fast_answers(&self) -> Option<Finding> {
+        let place = (Weight::Note, "fast_answers", "approvals/people.csv");
+        let fast = self.approvals.people.values().map(super::approvals::Person::fast).sum();
+        let answers = some(fast, "answer of a person came", "answers of people came");
+        finding(
+            place,
+            &[],
+            answers.map(|answers| format!("{answers} within {FAST_SECONDS} seconds")),
+        )
+    }
+}
+
+/// A count with its noun. `None` if there is nothing.
+fn some(n: usize, one: &str, several: &str) -> Option<String> {
+    match n {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {several}")),
+    }
+}
