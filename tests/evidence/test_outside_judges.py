@@ -164,7 +164,8 @@ def test_p20_the_statement_is_in_toto_in_dsse(story: Story, tmp_path: Path) -> N
     printed = cli("evidence", "--new-signing-key", tmp_path / "signing.key").ok().out.strip()
     assert oct((tmp_path / "signing.key").stat().st_mode)[-3:] == "600"
     story.make(tmp_path / "e", "--signing-key", tmp_path / "signing.key").ok()
-    assert cli("verify", "--key", story.server.vkey, "--evidence", tmp_path / "e").ok()
+    check = ("verify", "--key", story.server.vkey, "--evidence", tmp_path / "e")
+    cli(*check, "--evidence-key", printed).ok()
     told = json.loads((tmp_path / "e/statement.dsse.json").read_bytes())
 
     def key_of(vkey: str) -> SSlibKey:
@@ -189,7 +190,9 @@ def test_p20_the_statement_is_in_toto_in_dsse(story: Story, tmp_path: Path) -> N
     report = on_disk["report.html"]
     report.write_text(report.read_text() + " ")
     assert subjects["report.html"] != digest(report)
+    report.write_text(report.read_text()[:-1])
     other = cli("evidence", "--new-signing-key", tmp_path / "other.key").ok().out.strip()
+    assert cli(*check, "--evidence-key", other).code == 1
     with pytest.raises(NotSigned):
         verified(told, other)
     changed = base64.b64decode(told["payload"]).replace(b'"whole":true', b'"whole":false')

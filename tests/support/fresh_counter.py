@@ -1,5 +1,5 @@
-"""Counts the evidence of a period again. It reads the folder alone, and knows `proto/formats/evidence.md`, `entry.md`, `log.md` and
-RFC 6962 from their texts: no code of ours is imported, and no table or figure of the folder is read."""
+"""Counts the evidence of a period again, from the folder alone, by the texts of `proto/formats` and RFC 6962: no code of ours is
+imported, and no table or figure of the folder is read."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ STATES = {
 OUTCOMES = {"succeeded": "completed", "failed": "failed", "not_started": "failed", "unknown": "unknown"}
 
 
+b64 = lambda data: base64.b64encode(data).decode()  # noqa: E731
+
+
 def number_of(path: Path) -> int:
     """The number of a tile from its path below its level: `x001/234.p/5` is 1234."""
     whole = path.parent if path.parent.suffix == ".p" else path
@@ -33,10 +36,11 @@ class Counted:
 
     def __init__(self, folder: Path, vkey: str) -> None:
         self.proof = folder / "proof"
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        self.begin, self.end, self.since, self.until = (manifest[name] for name in ("begin", "end", "from", "to"))
-        self.key = self.last_key(vkey)
-        self.signed: Checkpoint = open_checkpoint((self.proof / "checkpoint").read_text(), self.key)
+        asked = json.loads((folder / "manifest.json").read_bytes())
+        self.begin, self.end, self.since, self.until = (asked[name] for name in ("begin", "end", "from", "to"))
+        note = (self.proof / "checkpoint").read_text()
+        self.key = next(key for key in self.keys(vkey) if f"\u2014 {key.name} {b64(key.id)[:5]}" in note)
+        self.signed: Checkpoint = open_checkpoint(note, self.key)
         self.leaves: dict[int, bytes] = {}
         #: Hash of the full subtree of this height with this number.
         self.known: dict[tuple[int, int], bytes] = {}
@@ -51,19 +55,18 @@ class Counted:
         self.prove_range()
         self.period = {n: self.entries[n] for n in range(self.begin, self.end) if self.since <= self.time(n) < self.until}
 
-    def last_key(self, first: str) -> Vkey:
-        """The key that signs now: each key but the first is handed over in a receipt that the key before it signed."""
-        key = Vkey.parse(first)
+    def keys(self, first: str) -> list[Vkey]:
+        """The newest key first: each key but the first is handed over in a receipt that the key before it signed."""
         listed = json.loads((self.proof / "keys.json").read_bytes())["keys"]
-        texts = [one["vkey"] for one in listed]
-        assert first in texts, "the log's keys document does not have the key"
-        for one in listed[texts.index(first) + 1 :]:
+        found = [Vkey.parse(first)]
+        assert listed[0]["vkey"] == first, "the log began with another key"
+        for one in listed[1:]:
             receipt = Receipt.parse(one["receipt"])
-            receipt.verify(key)
+            receipt.verify(found[0])
             said = json.loads(receipt.entry)
             assert said["kind"] == "key" and said["event"]["vkey"] == one["vkey"], said
-            key = Vkey.parse(one["vkey"])
-        return key
+            found.insert(0, Vkey.parse(one["vkey"]))
+        return found
 
     def read(self, level: str, number: int, data: bytes) -> None:
         """One bundle or tile."""
@@ -74,8 +77,7 @@ class Counted:
 
     def hash_of(self, begin: int, end: int) -> bytes:
         """RFC 6962 §2.1 over a part of the leaves. A hash from a tile is taken only where no bundle lies below it."""
-        height = (end - begin - 1).bit_length()
-        at = bisect_left(self.places, begin)
+        height, at = (end - begin - 1).bit_length(), bisect_left(self.places, begin)
         has_leaves = at < len(self.places) and self.places[at] < end
         if not has_leaves and end - begin == 1 << height and begin % (end - begin) == 0 and (height, begin >> height) in self.known:
             return self.known[height, begin >> height]
@@ -90,8 +92,7 @@ class Counted:
         while entry := self.entries[at]:
             if entry["kind"] in SYSTEM:
                 found.append(at)
-            else:
-                assert at == self.signed.size - 1, f"{at} is no system entry"
+            assert at in found or at == self.signed.size - 1, f"{at} is no system entry"
             before = entry["prior"].get("system")
             if before is None:
                 assert at == 0 and entry["kind"] == "genesis", "the chain does not lead to the genesis"
@@ -143,7 +144,7 @@ class Counted:
         _, redeemed = self.approvals()
         reports = [e for e in self.period.values() if e["kind"] == "event" and ".execution." in e["event"]["type"]]
         named = [(e["producer"], e["event"].get("data", {}).get("decision")) for e in reports]
-        leaf = lambda index: base64.b64encode(leaf_hash(self.leaves[index])).decode()  # noqa: E731
+        leaf = lambda index: b64(leaf_hash(self.leaves[index]))  # noqa: E731
         found = {d["index"] for who, d in named if d and self.entries[d["index"]]["producer"] == who and leaf(d["index"]) == d["leaf_hash"]}
         data = {index: self.entries[index]["event"]["data"] for index in found - redeemed}
         return {index for index, of in data.items() if of["verdict"] == "approval_needed" and of.get("mode") != "shadow"}
