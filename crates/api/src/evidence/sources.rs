@@ -64,7 +64,7 @@ impl Sources {
                 return Ok(());
             }
             Kind::GapOpened => {
-                let (from, to) = (bound("from").unwrap_or_default(), bound("to").unwrap_or_default());
+                let [from, to] = ["from", "to"].map(|name| bound(name).unwrap_or_default());
                 let source = self.all.entry(name.clone()).or_default();
                 let missing = to.saturating_add(1).saturating_sub(from);
                 source.missing = source.missing.saturating_add(missing);
