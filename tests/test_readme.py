@@ -146,7 +146,7 @@ def known_tests() -> set[str]:
 def test_promises_name_tests_that_exist() -> None:
     """The page of promises has each promise of this release, and names tests of it by file and name."""
     sections = re.split(r"^## (P\d+) ", text_of("docs/promises.md"), flags=re.M)[1:]
-    assert sections[::2] == [f"P{number}" for number in range(1, 18)]
+    assert sections[::2] == [f"P{number}" for number in (*range(1, 18), 20)]
     for promise, text in zip(sections[::2], sections[1::2], strict=True):
         rows = table(text, "| test | shows |")
         assert len(rows) >= 2, f"{promise} names no tests"
@@ -157,8 +157,9 @@ def test_promises_name_tests_that_exist() -> None:
 
 
 def test_threats_name_tests_that_exist() -> None:
-    """So does the table of threats."""
-    table = (ROOT / "SECURITY.md").read_text().split("\n## ")[1]
+    """So do the tables of threats."""
+    sections = (ROOT / "SECURITY.md").read_text().split("\n## ")
+    table = sections[1] + next(section for section in sections if section.startswith("Evidence for auditors"))
     names = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.rpartition(" | ")[2])}
     assert len(names) > 10
     assert names <= known_tests(), names - known_tests()

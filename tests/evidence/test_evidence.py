@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support import cli
 from support.rfc6962 import Receipt, Vkey
-from support.story import HOSTILE, Story
+from support.story import SHOWN, Story
 
 
 def verify(story: Story, folder: Path, *args: object) -> Any:
@@ -227,13 +227,18 @@ def test_p20_whatever_is_changed_is_named(story: Story, folder: Path, tmp_path: 
     assert names in done.out + done.err, done
 
 
-def test_p20_another_log_or_checkpoint_is_refused(story: Story, folder: Path, tmp_path: Path) -> None:
-    """A checkpoint that was handed over and is another one of the same size contradicts the evidence."""
+def test_p20_the_checkpoint_that_was_handed_over(story: Story, folder: Path, tmp_path: Path) -> None:
+    """The one by which the samples were drawn is right. Another one is refused, if the auditor's text drew samples; without a text it is
+    one more checkpoint of the same log."""
     other = tmp_path / "checkpoint"
-    other.write_text(story.server.admin.checkpoint())
-    assert verify(story, folder, "--checkpoint", other).code == 0, "a later one of the same log"
     other.write_text((folder / "proof/checkpoint").read_text())
     assert verify(story, folder, "--checkpoint", other).code == 0
+    story.make(tmp_path / "plain").ok()
+    story.publisher.publish({"specversion": "1.0", "id": "more", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})
+    other.write_text(story.server.admin.checkpoint())
+    assert verify(story, tmp_path / "plain", "--checkpoint", other).code == 0
+    refused = verify(story, folder, "--checkpoint", other)
+    assert refused.code == 1 and "drawn by this checkpoint" in refused.out + refused.err, refused
 
 
 def test_p20_a_period_that_is_not_over_is_partial(story: Story, tmp_path: Path) -> None:
@@ -272,7 +277,7 @@ def test_p20_hostile_text_stays_text(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     assert "<script>" not in page and "alert(1)" in page and "\u202e" not in page
     agents = [row["agent"] for row in rows(folder, "population/decisions.csv")]
-    assert "'" + HOSTILE in agents
+    assert "'" + SHOWN in agents
     for name in folder.rglob("*.csv"):
         for row in csv.reader(io.StringIO(name.read_bytes().decode("utf-8-sig"), newline="")):
             assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row), name
@@ -298,3 +303,22 @@ def test_p20_a_release_before_the_period_counts(story: Story, tmp_path: Path) ->
     story.publisher.publish({"specversion": "1.0", "id": "after-another", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})
     story.make(tmp_path / "f", "--from", since).ok()
     assert figure(tmp_path / "f", "elevated_with_approval") == (1, 2)
+
+
+def test_the_compliance_page_says_what_the_controls_say(repository: Path) -> None:
+    """`docs/compliance.md` and `proto/controls/controls.json`, which evidence fills with figures, are the same text."""
+    page = (repository / "docs/compliance.md").read_text()
+    controls = json.loads((repository / "proto/controls/controls.json").read_bytes())["controls"]
+    for control in controls:
+        files = ", ".join(f"`{file}`" for file in control["files"])
+        row = f"| **{control['id']}** {control['title']} | {control['shows']} | {control['stays']} | {files} |"
+        assert row in page.split(f"## {control['framework']}\n")[1].split("\n## ")[0], row
+    assert page.count("\n| **") == len(controls)
+
+
+def test_the_files_that_controls_name_are_there(repository: Path, folder: Path) -> None:
+    """Each control names figures and files that evidence has."""
+    figures = {one["name"] for one in conclusions(folder)["figures"]}
+    for control in json.loads((repository / "proto/controls/controls.json").read_bytes())["controls"]:
+        assert set(control["figures"]) <= figures, control
+        assert all((folder / file).is_file() for file in control["files"]), control

@@ -53,9 +53,10 @@ def go_judge() -> Path:
     return binary
 
 
-def judge(where: str, vkeys: list[str], folder: Path, key_file: Path | None = None) -> dict[str, int]:
-    """Runs the Go judge on a log (URL or directory) and on the files in `folder`; its counts."""
-    command = [str(go_judge()), "-url", where, "-vkey", ",".join(vkeys)]
+def judge(where: str, vkeys: list[str], folder: Path, key_file: Path | None = None, *, part: bool = False) -> dict[str, int]:
+    """Runs the Go judge on a log (URL or directory) and on the files in `folder`; its counts. `part`: the directory holds a part of
+    the log, as evidence does."""
+    command = [str(go_judge()), "-url", where, "-vkey", ",".join(vkeys), *(["-part"] if part else [])]
     if key_file:
         command += ["-key-file", str(key_file)]
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=600, check=False)

@@ -18,6 +18,8 @@ from .waits import until
 
 #: Text that a spreadsheet, a page or a terminal would take for something else.
 HOSTILE = '=HYPERLINK("http://x","y")</td><script>alert(1)</script>\u202e'
+#: How pages and tables show it: what is hidden is shown by number.
+SHOWN = HOSTILE.replace("\u202e", "\\u{202e}")
 
 
 class Story:

@@ -126,10 +126,12 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
     for path in receipts {
         given.take_receipt(path, disclosures.as_deref(), report)?;
     }
+    let mut handed_over = Vec::new();
     for path in checkpoint {
         let (place, text) = (path.display().to_string(), file::read(path, Form::Checkpoint)?);
         let checkpoint = given.take_checkpoint(&place, &text)?;
         report.checkpoint(&place, &checkpoint);
+        handed_over.push(checkpoint);
     }
     let histories: Result<Vec<History>, Failure> =
         approval.iter().map(|folder| History::read(folder, &mut given)).collect();
@@ -141,6 +143,7 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
     let maker = maker.transpose()?;
     for folder in evidence {
         let verified = evidence::read(folder, &mut given, maker.as_ref())?;
+        verified.drawn_by(&handed_over)?;
         all_whole &= verified.is_whole();
         report.evidence(&verified);
     }

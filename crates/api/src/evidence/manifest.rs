@@ -40,7 +40,7 @@ pub struct Manifest {
     size: u64,
     root: String,
     /// The auditor's text.
-    auditor_seed: Option<String>,
+    pub auditor_seed: Option<String>,
     samples: usize,
     disclose: Disclose,
     /// False if something is missing; the README says what.

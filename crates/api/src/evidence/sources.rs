@@ -16,7 +16,7 @@ pub struct Source {
     pub events: u64,
     /// Heartbeats among them.
     pub heartbeats: u64,
-    /// Numbers that never came.
+    /// Numbers whose gap opened in the period, and that did not come in it.
     pub missing: u64,
     /// Its longest silence in the period, in seconds.
     pub silence: u64,
@@ -24,6 +24,9 @@ pub struct Source {
     pub silent_since: String,
     #[serde(skip)]
     last: Option<Nanos>,
+    /// The gaps that opened in the period: last number by first number.
+    #[serde(skip)]
+    opened: BTreeMap<u64, u64>,
 }
 
 /// Producer and source.
@@ -61,14 +64,19 @@ impl Sources {
                 return Ok(());
             }
             Kind::GapOpened => {
-                let missing = bound("to").unwrap_or_default().saturating_add(1);
-                let missing = missing.saturating_sub(bound("from").unwrap_or_default());
+                let [from, to] = ["from", "to"].map(|name| bound(name).unwrap_or_default());
                 let source = self.all.entry(name.clone()).or_default();
+                let missing = to.saturating_add(1).saturating_sub(from);
                 source.missing = source.missing.saturating_add(missing);
+                source.opened.insert(from, to);
             }
             Kind::GapClosed => {
+                let closed = bound("number").unwrap_or_default();
                 let source = self.all.entry(name.clone()).or_default();
-                source.missing = source.missing.saturating_sub(1);
+                // A late number of an earlier period hides none that is missing in this one.
+                let gap = source.opened.range(..=closed).next_back();
+                let is_of_this_period = gap.is_some_and(|(_, to)| closed <= *to);
+                source.missing = source.missing.saturating_sub(u64::from(is_of_this_period));
             }
             Kind::JournalGap => {}
             _ => return Ok(()),

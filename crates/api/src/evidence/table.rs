@@ -1,7 +1,8 @@
-//! Tables as CSV (RFC 4180) that opens right in a spreadsheet: UTF-8 with its mark, and no cell that a spreadsheet
-//! would compute.
+//! Tables as CSV (RFC 4180) that opens right in a spreadsheet: UTF-8 with its mark, no cell that a spreadsheet would
+//! compute, and no hidden character.
 
 use super::{Error, Out};
+use ledger::foreign::harmless;
 
 /// Most rows of one file. A longer table goes on in `<name>-2.csv`. Bounds the memory of a table, and spreadsheets read
 /// no more than 1,048,576 rows.
@@ -10,8 +11,9 @@ const ROWS_MAX: usize = 50_000;
 const BYTES_MAX: usize = 8 << 20;
 /// UTF-8's byte order mark: without it a spreadsheet takes the text for its own code page.
 const MARK: &[u8] = "\u{feff}".as_bytes();
-/// A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV injection).
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV injection). Tabs and carriage
+/// returns are not among them, because they are shown by number.
+const FORMULA: [char; 9] = ['=', '+', '-', '@', '\n', '＝', '＋', '－', '＠'];
 
 /// A table that is being written, row by row.
 pub struct Table {
@@ -71,9 +73,16 @@ fn write(writer: &mut csv::Writer<Vec<u8>>, cells: &[&str]) {
     writer.write_record(row).expect("memory takes every row of one length");
 }
 
-/// A cell that no spreadsheet computes.
+/// A cell that no spreadsheet computes. Hidden characters are shown by number: one that turns the text around makes a
+/// cell lie, and Gnumeric refuses to open a file that has one. Line feeds stay.
 fn safe(cell: &str) -> String {
-    if cell.starts_with(FORMULA) { format!("'{cell}") } else { cell.to_owned() }
+    let is_plain = cell.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let shown = if is_plain {
+        cell.to_owned()
+    } else {
+        cell.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+    };
+    if shown.starts_with(FORMULA) { format!("'{shown}") } else { shown }
 }
 
 #[cfg(test)]
@@ -108,7 +117,10 @@ mod tests {
         check("+49", "'+49");
         check("-2", "'-2");
         check("@SUM(A1)", "'@SUM(A1)");
-        check("\t=1", "'\t=1");
+        check("\t=1", "\\u{9}=1");
+        check("＝1+1", "'＝1+1");
+        check("\n=1", "\"'\n=1\"");
+        check("abc\u{202e}def", "abc\\u{202e}def");
         check("", "");
         check("größer", "größer");
     }

@@ -51,6 +51,22 @@ impl Verified {
     pub(super) fn is_whole(&self) -> bool {
         self.conclusion.missing.is_empty()
     }
+
+    /// Refuses samples that were drawn by none of the checkpoints that the auditor was handed: once the auditor's text is
+    /// known, whoever signs the log could try later checkpoints until the draw pleases.
+    pub(super) fn drawn_by(&self, handed_over: &[Checkpoint]) -> Result<(), Failure> {
+        let is_drawn = self.manifest.auditor_seed.is_some();
+        if !is_drawn || handed_over.is_empty() || handed_over.contains(&self.signed) {
+            return Ok(());
+        }
+        let sizes: Vec<String> = handed_over.iter().map(|given| given.size.to_string()).collect();
+        let what = format!(
+            "the samples were drawn by this checkpoint, of size {}, and you were handed the one of size {}: have the evidence made under that one",
+            self.signed.size,
+            sizes.join(", ")
+        );
+        Err(refused(&format!("{}/proof/checkpoint", self.place), &what))
+    }
 }
 
 /// The files of a folder. Links are refused, so nothing is read through one.
