@@ -58,6 +58,8 @@ mod serve;
 #[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
+mod sources;
+#[cfg(feature = "server")]
 mod tenants;
 #[cfg(feature = "server")]
 mod tls;

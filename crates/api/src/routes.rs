@@ -16,6 +16,7 @@ mod policies;
 mod receipts;
 mod rules;
 mod slack;
+mod sources;
 mod teams;
 mod tokens;
 
@@ -60,6 +61,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
         .route("/rules", get(rules::show).post(rules::apply))
+        .route("/sources", get(sources::show).post(sources::declare))
         .route("/readyz", get(health::tenant_readyz))
         .route("/erasures", post(operate::erase))
         .route("/clock", post(clock::reset))

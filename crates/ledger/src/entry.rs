@@ -60,13 +60,15 @@ pub enum Kind {
     Signer,
     /// A part of a policy bundle, a bundle, or its activation.
     Policy,
+    /// The sources that must report were declared.
+    Sources,
     /// A decision of ours that does not stand at its place, and was told to nobody.
     Void,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 20] = [
+    pub const ALL: [(Self, &'static str); 21] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -87,6 +89,7 @@ impl Kind {
         (Self::Signer, "signer"),
         (Self::Policy, "policy"),
         (Self::Void, "void"),
+        (Self::Sources, "sources"),
     ];
 
     /// Its name in entries.
@@ -112,7 +115,8 @@ impl Kind {
             | Self::Clock
             | Self::Trim
             | Self::Signer
-            | Self::Policy => true,
+            | Self::Policy
+            | Self::Sources => true,
             Self::Decision
             | Self::Event
             | Self::Approval

@@ -11,6 +11,7 @@ mod messages;
 mod payload;
 mod payloads;
 mod replay;
+mod reports;
 mod rows;
 mod state;
 #[cfg(feature = "jetstream")]

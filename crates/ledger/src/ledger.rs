@@ -9,6 +9,7 @@ mod error;
 mod open;
 mod proven;
 mod publish;
+mod sources;
 
 pub use catch_up::CATCH_UP_WAIT;
 pub use error::Error;
@@ -17,6 +18,7 @@ pub(crate) use open::check_sound;
 pub(crate) use open::load_access;
 pub use open::{check_seal, list_logs, load_log, origin};
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
+pub use sources::SourcesEntry;
 
 use crate::{
     clock::WallClock,

@@ -8,12 +8,15 @@ mod events;
 mod holes;
 mod policies;
 mod prepare;
+mod reports;
 mod signed;
+mod sources;
 mod state;
 mod verdicts;
 
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
 pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
+pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
 pub use state::{
     BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,
@@ -173,6 +176,8 @@ pub struct Log {
     pub unsigned: u64,
     /// True if this batch posted a key entry: its checkpoint is kept for ever.
     pub rotated: bool,
+    /// What sources reported in this batch.
+    pub reports: Reports,
 }
 
 impl Log {
@@ -190,6 +195,7 @@ impl Log {
             seal_key: None,
             unsigned: 0,
             rotated: false,
+            reports: Reports::default(),
         }
     }
 
@@ -242,22 +248,28 @@ impl Log {
     }
 
     /// Writes the commit record. Called once after a batch, with its last message.
-    pub fn seal(&mut self, changes: &mut Changes<'_>, last: (Arrival, &Prepared)) {
+    pub fn seal(
+        &mut self,
+        changes: &mut Changes<'_>,
+        last: (Arrival, &Prepared),
+    ) -> Result<(), store::Error> {
         self.position.root = self.edge.root();
         let (arrival, message) = last;
         let subject = message.subject.as_ref();
         self.position.tail = Some(tail_digest(arrival, subject, &message.headers, &message.body));
-        self.save_position(changes);
+        self.save_position(changes)
     }
 
-    /// Writes the present commit record, sealed.
-    pub fn save_position(&self, changes: &mut Changes<'_>) {
+    /// Writes the present commit record, sealed, and what the batch adds to the sums.
+    pub fn save_position(&mut self, changes: &mut Changes<'_>) -> Result<(), store::Error> {
+        self.reports.write(changes, self.number)?;
         let record = store::to_json(&self.position);
         let record = match &self.seal_key {
             Some(key) => key.seal(seal::POSITION, self.tenant.as_str(), &record),
             None => record,
         };
         changes.put(Family::Meta, self.number.meta("position"), record);
+        Ok(())
     }
 
     /// Called after each message: notes its sequence and its digest.

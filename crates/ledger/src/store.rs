@@ -1,6 +1,6 @@
 //! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
 //!
-//! Key layout, version 3 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//! Key layout, version 4 (all integers big-endian; `log` is a u32 given at `init`, never reused):
 //!
 //! | family | key | value |
 //! |---|---|---|
@@ -29,6 +29,7 @@
 //! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
 //! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
 //! | `approvals` | `log ‖ approval id ‖ 0x00 ‖ index u64` | `a`: an `approval` entry of that approval; `e`: an `evidence` entry |
+//! | `reports` | `log ‖ SHA-256(JCS[producer, source])` | [`crate::post::Reported`] as JSON: the last entry of that source, and how many it has |
 //! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
 mod changes;
@@ -41,7 +42,7 @@ use crate::ident::Ident;
 use std::collections::HashMap;
 
 /// Version of the key layout. Another one is refused.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,11 +75,13 @@ pub enum Family {
     SubjectIndex,
     /// The entries of each approval.
     Approvals,
+    /// What each source reported.
+    Reports,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -93,6 +96,7 @@ impl Family {
         (Self::Repeats, "repeats"),
         (Self::SubjectIndex, "subject_index"),
         (Self::Approvals, "approvals"),
+        (Self::Reports, "reports"),
     ];
 }
 

@@ -4,9 +4,10 @@ use super::{alarms, troubles};
 use crate::{
     app::App,
     metrics::{Disks, Figures, OfApprovals, OfTenant, free_bytes, newest_backup},
+    sources::Standing,
 };
 use approvals::worker::Worker;
-use ledger::tenant::Tenant;
+use ledger::{store, tenant::Tenant};
 
 /// The figures of now. Reads files of the system.
 pub fn figures(app: &App) -> Figures {
@@ -35,8 +36,21 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         scrub_age: app.scrub.age(&tenant.name).as_secs(),
         scrub_findings: app.scrub.status(&tenant.name).findings.len() as u64,
         lag: app.vitals.lag(&tenant.name).unwrap_or(0),
+        sources: sources(app, tenant).unwrap_or_default(),
         approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
     }
+}
+
+/// Numbers of sources by state.
+fn sources(app: &App, tenant: &Tenant) -> Result<Vec<(&'static str, u64)>, store::Error> {
+    let standing = Standing::read(&app.ledger, tenant)?;
+    let undeclared = standing.undeclared(&app.ledger, tenant)?.sources.len();
+    Ok(vec![
+        ("declared", standing.declared.len() as u64),
+        ("seen", standing.seen() as u64),
+        ("silent", standing.silent().count() as u64),
+        ("undeclared", undeclared as u64),
+    ])
 }
 
 fn of_approvals(worker: &Worker) -> OfApprovals {

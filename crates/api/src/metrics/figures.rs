@@ -36,6 +36,8 @@ pub struct OfTenant {
     pub scrub_findings: u64,
     /// Messages of the journal that wait to be posted.
     pub lag: u64,
+    /// Its sources, by state.
+    pub sources: Vec<(&'static str, u64)>,
     /// Its approvals, if they are set up.
     pub approvals: Option<OfApprovals>,
 }

@@ -20,6 +20,12 @@ struct ByReason {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByState {
+    tenant: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByCode {
     tenant: String,
     code: &'static str,
@@ -42,6 +48,7 @@ pub struct Tenants {
     approvals_pending: Family<ByTenant, Gauge>,
     approvals_ready: Family<ByTenant, Gauge>,
     approvals_not_opened: Family<ByReason, Gauge>,
+    sources: Family<ByState, Gauge>,
 }
 
 impl Tenants {
@@ -50,6 +57,12 @@ impl Tenants {
         let approvals_not_opened = registry.named(
             "approvals_not_opened",
             "Decisions that needed approval and opened none since start, by reason",
+            Family::default(),
+        );
+        let sources = registry.named(
+            "sources",
+            "Sources: declared, seen (declared, and reported at least once), silent (declared), undeclared (found among the \
+             first 10,000)",
             Family::default(),
         );
         let troubles = registry.named(
@@ -92,6 +105,7 @@ impl Tenants {
             ),
             troubles,
             approvals_not_opened,
+            sources,
         }
     }
     /// Sets the gauges of one tenant. A trouble that is over becomes 0 and stays listed.
@@ -104,6 +118,10 @@ impl Tenants {
         for code in CODES {
             let by = ByCode { tenant: figures.name.clone(), code };
             self.troubles.get_or_create(&by).set(figures.troubles.contains(&code).into());
+        }
+        for (state, count) in &figures.sources {
+            let by = ByState { tenant: figures.name.clone(), state };
+            self.sources.get_or_create(&by).set(gauged(*count));
         }
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);

@@ -13,7 +13,7 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::merkle::Hash,
-    post::{APPROVAL, EVIDENCE, Keys, Log, Policies, event_key},
+    post::{APPROVAL, EVIDENCE, Keys, Log, Policies, Reports, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
     time::Nanos,
@@ -42,6 +42,10 @@ pub(crate) struct Derived {
     pub approvals: u64,
     /// Leaf index of the last `rules` entry.
     pub rules: Option<u64>,
+    /// Leaf index of the last `sources` entry.
+    pub declared: Option<u64>,
+    /// What each source reported.
+    pub reports: Reports,
     /// The claim of the last `signer` entry.
     pub signer: Option<ClaimId>,
     /// Leaf index of the last `clock` entry.
@@ -84,6 +88,7 @@ impl Derived {
                     None => events::ask(store, log, (index, key), report)?,
                 }
                 take_number(&mut self.sources, view);
+                self.reports.note(view.scope(), (index, view.origin.time));
             }
             Kind::Access => match view.event_as::<Access>() {
                 Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
@@ -97,6 +102,7 @@ impl Derived {
             Kind::Evidence if is_reason(view) => {}
             Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
             Kind::Rules => self.rules = Some(index),
+            Kind::Sources => self.declared = Some(index),
             Kind::Policy if !self.policies.note(index, view) => {
                 report.find(format!("entry {index}: not a policy entry"));
             }

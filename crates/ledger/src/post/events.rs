@@ -52,6 +52,8 @@ impl Log {
             });
             ours(Kind::GapClosed, &accepted, message, &event)
         });
+        let scope = accepted.scope();
+        self.reports.note(scope, (self.position.size, origin.time));
         let index = self.append(changes, accepted.draft, origin, note);
         changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
         if let Some(draft) = closing {

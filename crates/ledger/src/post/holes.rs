@@ -257,6 +257,7 @@ impl Log {
             let key = self.number.key(&event_key(view.scope()));
             changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
             self.take_number(changes, &view)?;
+            self.reports.note(view.scope(), (index, time));
         }
         if let Some(id) = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok())
             && kind == Kind::Evidence

@@ -139,7 +139,7 @@ impl Held {
         let before = self.log.position.size;
         let mut changes = Changes::new(&self.memory);
         let outcome = self.log.post(&mut changes, arrival, &mut prepared).unwrap();
-        self.log.seal(&mut changes, (arrival, &prepared));
+        self.log.seal(&mut changes, (arrival, &prepared)).unwrap();
         let writes: Vec<_> = changes.into_writes().collect();
         self.memory.apply(writes.into_iter());
         self.outcomes.push(outcome);
