@@ -492,6 +492,37 @@ def make_entries():
     log.signed("system.sources", body | {"sources": [], "reason": None}, at(6), "sources")
     log.write("sources")
 
+    log = Log("A decision without a nonce opens no approval, and an entry says why; what says so of another entry, or for another reason, is rejected.")
+    blind = payment()
+    del blind["data"]["payload"]["nonce"]
+    opening = log.publish(blind, at(1))
+    other = log.publish(decision("e-1"), at(2))
+    id = approval_id(TENANT, "gw-1", blind["source"], blind["id"])
+    names = lambda index: {"index": index, "leaf_hash": b64(leaf_hash(log.entries[index]))}
+    none = {"approval_id": id, "decision": names(opening), "not_opened": "no_call"}
+    subject = f"approvals.{id}"
+    for wrong in (
+        {"approval_id": "apr-1"}, {"decision": names(other)}, {"decision": names(opening) | {"index": 9}}, {"decision": names(opening) | {"leaf_hash": names(other)["leaf_hash"]}},
+        {"not_opened": "shadow"}, {"not_opened": None}, {"events": []},
+    ):
+        body = jcs(none | wrong)
+        log.reject(subject, body, at(3), "system_body", signature=sign_place(JKEY, TENANT, 1, subject, log.subjects.get(subject, 0), body))
+    log.signed(subject, none, at(4), "not_opened")
+    log.write("not_opened")
+
+    log = Log("An approval was shown to people: the evidence is plain, and has no payload.")
+    opening = log.publish(payment(), at(1))
+    id = approval_id(TENANT, "gw-1", payment()["source"], payment()["id"])
+    subject = f"evidence.{id}"
+    for second, shown in enumerate([{"to": "p-ann", "version": 1, "via": "web"}, {"to": "p-bob", "version": 1, "via": "api"}]):
+        log.signed(subject, {"shown": shown}, at(second + 2), "evidence", event={"approval_id": id, "shown": shown}, whole={"approval_id": id, "shown": shown})
+    for wrong in ({"to": "Ann"}, {"version": 0}, {"version": "1"}, {"via": "slack"}, {"at": at(1)}):
+        body = jcs({"shown": {"to": "p-ann", "version": 1, "via": "web"} | wrong})
+        log.reject(subject, body, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, subject, log.subjects[subject], body))
+    body = jcs({"shown": {"to": "p-ann", "version": 1, "via": "web"}, "comment": "and words"})
+    log.reject(subject, body, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, subject, log.subjects[subject], body))
+    log.write("shown")
+
     log = Log("Policies: parts, a bundle, the people who are asked, its activation, decisions by it and what is void; two more versions, and back to the first.")
     sign = lambda log, subject, body: sign_place(JKEY, TENANT, 1, subject, log.subjects.get(subject, 0), body)
     policies.policy(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)

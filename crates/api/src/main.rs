@@ -26,6 +26,8 @@ mod commands;
 #[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
+mod counts;
+#[cfg(feature = "server")]
 mod event_result;
 #[cfg(feature = "server")]
 mod health;

@@ -62,13 +62,15 @@ pub enum Kind {
     Policy,
     /// The sources that must report were declared.
     Sources,
+    /// A decision that needs approval opened none.
+    NotOpened,
     /// A decision of ours that does not stand at its place, and was told to nobody.
     Void,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 21] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -90,6 +92,7 @@ impl Kind {
         (Self::Policy, "policy"),
         (Self::Void, "void"),
         (Self::Sources, "sources"),
+        (Self::NotOpened, "not_opened"),
     ];
 
     /// Its name in entries.
@@ -125,7 +128,8 @@ impl Kind {
             | Self::DuplicateConflict
             | Self::GapOpened
             | Self::GapClosed
-            | Self::Void => false,
+            | Self::Void
+            | Self::NotOpened => false,
         }
     }
 }

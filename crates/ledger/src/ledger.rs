@@ -4,6 +4,7 @@
 //! may do it (`api::auth`), and its form on the wire (`api::routes`).
 
 mod catch_up;
+mod counts;
 mod erasing;
 mod error;
 mod open;

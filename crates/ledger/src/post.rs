@@ -4,8 +4,12 @@
 //! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
 mod approvals;
+mod counts;
+mod entry_counts;
 mod events;
+mod evidence;
 mod holes;
+mod not_opened;
 mod policies;
 mod prepare;
 mod reports;
@@ -14,7 +18,12 @@ mod sources;
 mod state;
 mod verdicts;
 
+pub use counts::{
+    ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
+};
+pub use evidence::{Shown, ShownBody, ShownVia};
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
+pub use not_opened::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody};
 pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
 pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
@@ -178,6 +187,8 @@ pub struct Log {
     pub rotated: bool,
     /// What sources reported in this batch.
     pub reports: Reports,
+    /// What this batch adds to the counts of its days.
+    pub counts: Counts,
 }
 
 impl Log {
@@ -196,6 +207,7 @@ impl Log {
             unsigned: 0,
             rotated: false,
             reports: Reports::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -260,9 +272,15 @@ impl Log {
         self.save_position(changes)
     }
 
+    /// Drops the sums of what was posted: they are not wanted.
+    pub fn forget_sums(&mut self) {
+        (self.reports, self.counts) = (Reports::default(), Counts::default());
+    }
+
     /// Writes the present commit record, sealed, and what the batch adds to the sums.
     pub fn save_position(&mut self, changes: &mut Changes<'_>) -> Result<(), store::Error> {
         self.reports.write(changes, self.number)?;
+        self.counts.write(changes, self.number)?;
         let record = store::to_json(&self.position);
         let record = match &self.seal_key {
             Some(key) => key.seal(seal::POSITION, self.tenant.as_str(), &record),
@@ -320,6 +338,7 @@ impl Log {
         self.position.size += 1;
         self.position.time = time;
         self.position.prior.note(kind, index);
+        self.counts.kind(kind, time);
         index
     }
 

@@ -47,6 +47,7 @@ pub struct Tenants {
     scrub_findings: Family<ByTenant, Gauge>,
     approvals_pending: Family<ByTenant, Gauge>,
     approvals_ready: Family<ByTenant, Gauge>,
+    shown_lost: Family<ByTenant, Gauge>,
     approvals_not_opened: Family<ByReason, Gauge>,
     sources: Family<ByState, Gauge>,
 }
@@ -97,6 +98,10 @@ impl Tenants {
                 "approvals_ready",
                 "1 if approvals are decided: the rules applied are those of the files, the clock is right",
             ),
+            shown_lost: by_tenant(
+                "approvals_shown_lost",
+                "Times since start that an approval was shown to a person and the log does not say so",
+            ),
             ready: by_tenant("ready", "1 if a tenant's requests are served here"),
             lag: by_tenant("journal_lag", "Messages of the journal that wait to be posted"),
             cards_due: by_tenant(
@@ -136,6 +141,7 @@ impl Tenants {
         set(&self.cards_due, approvals.cards_due);
         set(&self.approvals_pending, approvals.pending);
         set(&self.approvals_ready, approvals.ready.into());
+        set(&self.shown_lost, approvals.shown_lost);
         for (reason, count) in &approvals.not_opened {
             let by = ByReason { tenant: figures.name.clone(), reason };
             self.approvals_not_opened.get_or_create(&by).set(gauged(*count));

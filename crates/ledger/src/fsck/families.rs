@@ -1,6 +1,6 @@
 //! Checks that need the whole log: every family is derived again, and no row may be without an entry.
 
-use super::{Report, derived::Derived, events, reports, rows::count};
+use super::{Report, derived::Derived, events, rows::count, sums};
 use crate::{
     entry::View,
     journal::{
@@ -20,7 +20,7 @@ pub(super) fn compare(
     store: &Rocks,
     log: &Log,
     walk: &Walk,
-    derived: &Derived,
+    derived: &mut Derived,
     report: &mut Report,
 ) -> Result<(), store::Error> {
     position(log, walk, derived, report);
@@ -41,7 +41,8 @@ pub(super) fn compare(
     }
     subjects(store, log, derived, report)?;
     sources(store, log.number, derived, report)?;
-    reports::compare(store, log.number, derived, report)?;
+    sums::reports(store, log.number, derived, report)?;
+    sums::counts(store, log.number, derived, report)?;
     values(store, (log.number, &log.keys), derived, report)?;
     repeats(store, log, report)?;
     erasing(store, log, (derived, true), report)?;

@@ -4,7 +4,8 @@ use super::Ledger;
 use crate::{
     disclosure::Scope,
     entry::View,
-    post::{Reported, reported_key},
+    post::{Reported, reported_key, source_key},
+    sequence::Sequence,
     store::{self, Family, Read as _},
     system::sources::{Declared, Sources},
     tenant::Tenant,
@@ -44,6 +45,21 @@ impl Ledger {
         let key = tenant.number.key(&reported_key(scope));
         let row = self.store.get(Family::Reports, &key)?;
         row.map(|row| store::read_json(&row, "reports")).transpose()
+    }
+
+    /// How many numbers of a declared source are known to be missing now, whether it published or asked us.
+    pub fn missing(&self, tenant: &Tenant, declared: &Declared) -> Result<u64, store::Error> {
+        let Declared { producer, source, .. } = declared;
+        let mut missing = 0_u64;
+        for ours in [false, true] {
+            let scope = Scope { producer: producer.as_str(), source, id: "", ours };
+            let row = self.store.get(Family::Sources, &tenant.number.key(&source_key(scope)))?;
+            let Some(row) = row else { continue };
+            let sequence: Sequence = store::read_json(&row, "sources")?;
+            let gaps = sequence.gaps().iter().map(|gap| (gap.to - gap.from).saturating_add(1));
+            missing = gaps.fold(missing, u64::saturating_add);
+        }
+        Ok(missing)
     }
 
     /// What all sources reported, in no order. At most `max` of them, and whether these are all.

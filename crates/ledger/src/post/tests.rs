@@ -111,8 +111,21 @@ fn check(name: &str) {
 #[test]
 fn p6_golden_journals_give_the_golden_logs() {
     for name in [
-        "decision", "derived", "event", "rejected", "sequence", "repeated", "system", "epoch",
-        "clock", "holes", "signer", "policy", "sources",
+        "decision",
+        "derived",
+        "event",
+        "rejected",
+        "sequence",
+        "repeated",
+        "system",
+        "epoch",
+        "clock",
+        "holes",
+        "signer",
+        "policy",
+        "sources",
+        "not_opened",
+        "shown",
     ] {
         check(&format!("{name}.json"));
     }
