@@ -52,6 +52,9 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {404}),
     "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {404}),
     "rollback": (lambda: ("POST", f"{T}/policies/1/rollback", {"json": {"comment": "Too strict."}}), {"author"}, {404}),
+    "counts": (lambda: ("GET", f"{T}/counts?from=2026-11-20&to=2026-11-21", {}), {"auditor", "admin"}, {200}),
+    "sources": (lambda: ("GET", f"{T}/sources", {}), {"auditor", "admin"}, {200}),
+    "declare sources": (lambda: ("POST", f"{T}/sources", {"json": {"sources": [], "reason": "none"}}), {"admin"}, {200}),
     "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
 }
 #: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.

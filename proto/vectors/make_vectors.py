@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources"}
 
 
 class Log:
@@ -471,6 +471,57 @@ def make_entries():
     log.signed("system.clock", {"at": at(33)} | who, at(3), "clock")
     log.publish(decision("e-3"), at(4))
     log.write("clock")
+
+    log = Log("The sources that must report are declared, and then replaced as a whole; what is no such list is rejected.")
+    log.publish(decision("e-1"), at(1))
+    log.signed("evidence.system", {"act": "sources", "reason": "the OPA of the data platform is new"}, at(2), "evidence", event={"approval_id": None}, fields={"act": "sources", "reason": "the OPA of the data platform is new"})
+    words = {"index": 2, "leaf_hash": b64(leaf_hash(log.entries[2]))}
+    gateway = {"producer": "gw-1", "source": "/gateways/eu-1", "title": "Gateway of the payments team, Frankfurt", "owner": "team-payments", "silent_after": 900}
+    opa = {"producer": "opa-eu", "source": "9f1c5b6e-0f6e-4d5c-9d7a-1f0f4c1f9f10", "title": "OPA of the data platform", "owner": "p-dan", "silent_after": 3600}
+    body = {"v": 1, "sources": [gateway, opa], "by": {"key": "fedcba9876543210", "person": "p-dan"}, "reason": words}
+    log.signed("system.sources", body, at(3), "sources")
+    log.publish(decision("e-2", source="/gateways/eu-2"), at(4))
+    for wrong in (
+        {"v": 2}, {"sources": [gateway, gateway | {"title": "again"}]}, {"sources": [gateway | {"silent_after": 0}]}, {"sources": [gateway | {"title": ""}]},
+        {"sources": [gateway | {"source": ""}]}, {"sources": [gateway | {"owner": "Dan Roth"}]}, {"sources": [gateway | {"reason": "why"}]},
+        {"sources": [{n: v for n, v in gateway.items() if n != "owner"}]}, {"sources": None}, {"by": None}, {"reason": words | {"index": 99}},
+        {"sources": [gateway | {"source": f"/{n}"} for n in range(257)]},
+    ):
+        wrong = jcs(body | wrong)
+        log.reject("system.sources", wrong, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.sources", log.subjects["system.sources"], wrong))
+    log.signed("system.sources", body | {"sources": [], "reason": None}, at(6), "sources")
+    log.write("sources")
+
+    log = Log("A decision without a nonce opens no approval, and an entry says why; what says so of another entry, or for another reason, is rejected.")
+    blind = payment()
+    del blind["data"]["payload"]["nonce"]
+    opening = log.publish(blind, at(1))
+    other = log.publish(decision("e-1"), at(2))
+    id = approval_id(TENANT, "gw-1", blind["source"], blind["id"])
+    names = lambda index: {"index": index, "leaf_hash": b64(leaf_hash(log.entries[index]))}
+    none = {"approval_id": id, "decision": names(opening), "not_opened": "no_call"}
+    subject = f"approvals.{id}"
+    for wrong in (
+        {"approval_id": "apr-1"}, {"decision": names(other)}, {"decision": names(opening) | {"index": 9}}, {"decision": names(opening) | {"leaf_hash": names(other)["leaf_hash"]}},
+        {"not_opened": "shadow"}, {"not_opened": None}, {"events": []},
+    ):
+        body = jcs(none | wrong)
+        log.reject(subject, body, at(3), "system_body", signature=sign_place(JKEY, TENANT, 1, subject, log.subjects.get(subject, 0), body))
+    log.signed(subject, none, at(4), "not_opened")
+    log.write("not_opened")
+
+    log = Log("An approval was shown to people: the evidence is plain, and has no payload.")
+    opening = log.publish(payment(), at(1))
+    id = approval_id(TENANT, "gw-1", payment()["source"], payment()["id"])
+    subject = f"evidence.{id}"
+    for second, shown in enumerate([{"to": "p-ann", "version": 1, "via": "web"}, {"to": "p-bob", "version": 1, "via": "api"}]):
+        log.signed(subject, {"shown": shown}, at(second + 2), "evidence", event={"approval_id": id, "shown": shown}, whole={"approval_id": id, "shown": shown})
+    for wrong in ({"to": "Ann"}, {"version": 0}, {"version": "1"}, {"via": "slack"}, {"at": at(1)}):
+        body = jcs({"shown": {"to": "p-ann", "version": 1, "via": "web"} | wrong})
+        log.reject(subject, body, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, subject, log.subjects[subject], body))
+    body = jcs({"shown": {"to": "p-ann", "version": 1, "via": "web"}, "comment": "and words"})
+    log.reject(subject, body, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, subject, log.subjects[subject], body))
+    log.write("shown")
 
     log = Log("Policies: parts, a bundle, the people who are asked, its activation, decisions by it and what is void; two more versions, and back to the first.")
     sign = lambda log, subject, body: sign_place(JKEY, TENANT, 1, subject, log.subjects.get(subject, 0), body)

@@ -279,7 +279,7 @@ def test_gets_change_nothing(desk: Office) -> None:
     visitor = desk.visitor("p-maria")
     fields = visitor.fields(f"/approvals/{paused.id}") | {"decision": "approve", "reason": "other"}
     query = "&".join(f"{name}={value}" for name, value in fields.items())
-    before = desk.server.admin.size()
+    before = until("that she saw the page is noted, once", lambda: desk.evidence(paused.id) and desk.server.admin.size())
     for path in ["/", "/?show=decided", "/new?after=0", "/signin", "/signout", f"/approvals/{paused.id}"]:
         assert visitor.get(path).status_code in (200, 303)
     for step in ["confirm", "review", "revoke", "receipts/1", "changed", "mint"]:

@@ -137,7 +137,7 @@ class Operator:
 
 
 #: Kinds that administer a log.
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "sources"}
 
 
 def write(path: Path, data: bytes) -> None:

@@ -28,7 +28,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     found = {value["name"]: value for report in reports for name, value in report.user_properties if name == PROPERTY}
     if not found:
         return
-    from . import attacks, stream  # here, because they need what only these tests need
+    from . import attacks, stream, sums  # noqa: F401  # here, because they need what only these tests need
 
     terminalreporter.section("tamper matrix: attack x who notices")
     rows = [*attacks.ROWS, *stream.ROWS]

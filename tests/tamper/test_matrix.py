@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from . import sound, stream
+from . import sound, stream, sums  # noqa: F401
 from .attacks import ROWS, Row
 from .judges import Verdicts
 

@@ -14,6 +14,7 @@ mod remote;
 mod rules;
 mod serve;
 mod slack;
+mod sources;
 mod teams;
 
 use crate::{
@@ -104,6 +105,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Clock(arguments) => remote::clock(&arguments.command),
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
+        ServerCommand::Sources(arguments) => sources::run(&arguments.command),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),
         ServerCommand::Teams(arguments) => teams::run(&arguments.command),
         ServerCommand::Bench(arguments) => bench::run(&arguments),

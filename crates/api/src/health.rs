@@ -10,14 +10,19 @@ pub use figures::figures;
 
 use crate::{
     app::App,
+    sources::{OfSource, Standing},
     trouble::{Trouble, UNREVIEWED},
 };
 use approvals::setup::Setup;
 use ledger::{
+    foreign,
     journal::{Journal, jetstream},
     tenant::Tenant,
 };
 use std::sync::Arc;
+
+/// Most silent sources that an alarm names.
+const SILENT_NAMED_MAX: usize = 5;
 
 /// Whether everything that was open was read since the start, and the logs are claimed. Once true, it stays.
 fn has_started(app: &App) -> bool {
@@ -153,6 +158,7 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
             });
         }
     }
+    troubles.extend(silent_sources(app, tenant));
     if tenant.unsigned() > 0 {
         let count = tenant.unsigned();
         let detail =
@@ -160,4 +166,29 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
         troubles.push(Trouble { code: "unsigned_messages", detail });
     }
     troubles
+}
+
+/// The alarm about declared sources from which nothing comes.
+fn silent_sources(app: &App, tenant: &Tenant) -> Option<Trouble> {
+    let standing = tokio::task::block_in_place(|| Standing::read(&app.ledger, tenant));
+    let standing = standing.inspect_err(|error| {
+        tracing::error!(tenant = %tenant.name, %error, "which sources report is unreadable");
+    });
+    let standing = standing.ok()?;
+    let named = |one: &OfSource| {
+        let last = one.reported.as_ref().map(|reported| reported.time.to_string());
+        let last =
+            last.map_or_else(|| "nothing yet".to_owned(), |at| format!("nothing since {at}"));
+        let (title, declared) = (foreign::harmless(&one.declared.title), &one.declared);
+        format!("{title} (producer {}, owner {}): {last}", declared.producer, declared.owner)
+    };
+    let silent: Vec<String> = standing.silent().take(SILENT_NAMED_MAX).map(named).collect();
+    let count = standing.silent().count();
+    let list = silent.join("; ");
+    (count > 0).then(|| Trouble {
+        code: "source_silent",
+        detail: format!(
+            "{count} sources that must report are silent: {list}. Ask their owners; `countersign sources show` lists all."
+        ),
+    })
 }

@@ -28,6 +28,8 @@ mod commands;
 #[cfg(feature = "server")]
 mod config;
 #[cfg(feature = "server")]
+mod counts;
+#[cfg(feature = "server")]
 mod event_result;
 #[cfg(feature = "server")]
 mod health;
@@ -59,6 +61,8 @@ mod routes;
 mod serve;
 #[cfg(feature = "server")]
 mod sessions;
+#[cfg(feature = "server")]
+mod sources;
 #[cfg(feature = "server")]
 mod tenants;
 #[cfg(feature = "server")]

@@ -1,12 +1,15 @@
 //! All metrics: Prometheus text at `/metrics`. What is counted here, and the figures that somebody else collected.
 
+mod compliance;
 mod figures;
 mod own;
 mod tenants;
 
+pub use compliance::OfLog;
 pub use figures::{Disks, Figures, OfApprovals, OfTenant, free_bytes, newest_backup};
 
 use axum::http::StatusCode;
+use compliance::Compliance;
 use ledger::Ledger;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -68,6 +71,7 @@ pub struct Metrics {
     disk_free: Family<ByPlace, Gauge>,
     disk_bytes: Gauge,
     tenants: Tenants,
+    compliance: Compliance,
 }
 
 impl Metrics {
@@ -77,6 +81,8 @@ impl Metrics {
         all.register_collector(Box::new(own::Process::default()));
         let registry = all.sub_registry_with_prefix("countersign");
         registry.register_collector(Box::new(own::Steps(ledger)));
+        let compliance = Compliance::default();
+        registry.register_collector(Box::new(compliance.clone()));
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "This version", build);
         Self {
@@ -122,6 +128,7 @@ impl Metrics {
                 Gauge::default(),
             ),
             tenants: Tenants::new(registry),
+            compliance,
             registry: all,
         }
     }
@@ -172,6 +179,7 @@ impl Metrics {
         for tenant in &figures.tenants {
             self.tenants.set(tenant);
         }
+        self.compliance.set(figures.logs.clone());
         self.set_disks(&figures.disks);
         let mut text = String::new();
         // Writing to a string does not fail.

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod clock;
+mod counts;
 mod decisions;
 mod entries;
 mod events;
@@ -16,6 +17,7 @@ mod policies;
 mod receipts;
 mod rules;
 mod slack;
+mod sources;
 mod teams;
 mod tokens;
 
@@ -60,6 +62,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
         .route("/rules", get(rules::show).post(rules::apply))
+        .route("/counts", get(counts::show))
+        .route("/sources", get(sources::show).post(sources::declare))
         .route("/readyz", get(health::tenant_readyz))
         .route("/erasures", post(operate::erase))
         .route("/clock", post(clock::reset))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 14] = [
+pub const CODES: [&str; 15] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -18,6 +18,7 @@ pub const CODES: [&str; 14] = [
     "unsigned_messages",
     "policy_unreadable",
     "unreviewed_policies",
+    "source_silent",
 ];
 
 /// A rule in force changes policies without review. It is meant so, and must stay visible: health warns of it for

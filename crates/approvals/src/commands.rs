@@ -15,7 +15,9 @@ mod reader;
 mod readiness;
 mod registry;
 mod rules;
+mod shown;
 mod tokens;
+mod why_not;
 
 pub use crate::error::Error;
 pub use brief::{Brief, Parties, over_since};
@@ -28,6 +30,9 @@ pub use reader::ApprovalReader;
 pub use readiness::Readiness;
 pub use registry::Hint;
 pub use rules::RulesInForce;
+pub use shown::Showings;
+#[cfg(test)]
+pub(crate) use shown::append as note_shown;
 pub use tokens::{CallInHand, Minted, RedeemRequest, Redeemed, Tokens};
 
 pub(crate) use clocks::{AGAIN as COMPARE_AGAIN, WHILE_IDLE};
@@ -71,6 +76,7 @@ impl Commands {
         let reader = ApprovalReader { log, registry };
         let cards =
             CardMaker { reader: reader.clone(), readiness: Arc::clone(&readiness), public_url };
-        Self { reader, readiness, cards, not_opened: not_opened::NotOpenedCounts::default() }
+        let not_opened = not_opened::NotOpenedCounts::default();
+        Self { reader, readiness, cards, not_opened, showings: Showings::default() }
     }
 }

@@ -2,7 +2,7 @@
 //! over; of those, only the last ones are read.
 
 use decider::approval::Glance;
-use ledger::{ident::Ident, time::Nanos};
+use ledger::{ident::Ident, post::NotOpenedBody, time::Nanos};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,6 +29,19 @@ impl Met {
     /// `journal.time` of the message.
     pub fn at(&self) -> Nanos {
         self.journal.time
+    }
+}
+
+/// A `not_opened` entry at a glance.
+#[derive(Debug, Deserialize)]
+pub struct NotOpenedMet {
+    event: NotOpenedBody,
+}
+
+impl NotOpenedMet {
+    /// Leaf index of the decision that opened nothing. `entry`: proven bytes.
+    pub fn decision(entry: &[u8]) -> Option<u64> {
+        serde_json::from_slice(entry).ok().map(|met: Self| met.event.decision.index)
     }
 }
 

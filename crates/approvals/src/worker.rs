@@ -113,6 +113,7 @@ impl Worker {
         let (mut opening, mut sending) = (JoinSet::new(), JoinSet::new());
         let mut stopping = self.stopping.subscribe();
         let Tasks { follower, opener, timers, sender, clerk } = &*self.tasks;
+        let (showings, log) = (&self.commands.showings, self.commands.reader_log());
         let work = async {
             tokio::join!(
                 follower.run(),
@@ -120,6 +121,7 @@ impl Worker {
                 Arc::clone(sender).run(&mut sending),
                 timers.run(),
                 granted::run(clerk),
+                showings.run(log),
             )
         };
         tokio::select! {
@@ -127,7 +129,7 @@ impl Worker {
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
         // These tasks use the runtime's timers, so they must end before the runtime does.
-        tokio::join!(opening.shutdown(), sending.shutdown());
+        tokio::join!(opening.shutdown(), sending.shutdown(), showings.finish(log));
     }
 
     /// Makes [`Worker::run`] end.

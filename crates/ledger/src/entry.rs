@@ -60,13 +60,17 @@ pub enum Kind {
     Signer,
     /// A part of a policy bundle, a bundle, or its activation.
     Policy,
+    /// The sources that must report were declared.
+    Sources,
+    /// A decision that needs approval opened none.
+    NotOpened,
     /// A decision of ours that does not stand at its place, and was told to nobody.
     Void,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 20] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -87,6 +91,8 @@ impl Kind {
         (Self::Signer, "signer"),
         (Self::Policy, "policy"),
         (Self::Void, "void"),
+        (Self::Sources, "sources"),
+        (Self::NotOpened, "not_opened"),
     ];
 
     /// Its name in entries.
@@ -112,7 +118,8 @@ impl Kind {
             | Self::Clock
             | Self::Trim
             | Self::Signer
-            | Self::Policy => true,
+            | Self::Policy
+            | Self::Sources => true,
             Self::Decision
             | Self::Event
             | Self::Approval
@@ -121,7 +128,8 @@ impl Kind {
             | Self::DuplicateConflict
             | Self::GapOpened
             | Self::GapClosed
-            | Self::Void => false,
+            | Self::Void
+            | Self::NotOpened => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod before;
+mod day_counts;
 pub(crate) mod derived;
 mod events;
 pub(crate) mod families;
@@ -15,6 +16,7 @@ mod rows;
 mod state;
 #[cfg(feature = "jetstream")]
 mod stream;
+mod sums;
 mod tally;
 
 pub use approvals::{Whole, approvals};
@@ -251,7 +253,7 @@ fn entries(
     let behind = (mark.is_none_or(|mark| mark.size > size) || !log.position.signed)
         && !log.position.journal.starts_with("embedded:");
     families::checkpoints(store, log, behind, &mut report)?;
-    families::compare(store, log, &walk, &derived, &mut report)?;
+    families::compare(store, log, &walk, &mut derived, &mut report)?;
     Ok((report, derived))
 }
 

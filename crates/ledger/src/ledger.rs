@@ -4,12 +4,14 @@
 //! may do it (`api::auth`), and its form on the wire (`api::routes`).
 
 mod catch_up;
+mod counts;
 mod erasing;
 mod error;
 mod kept;
 mod open;
 mod proven;
 mod publish;
+mod sources;
 
 pub use catch_up::CATCH_UP_WAIT;
 pub use error::Error;
@@ -19,6 +21,7 @@ pub(crate) use open::check_sound;
 pub(crate) use open::load_access;
 pub use open::{check_seal, list_logs, load_log, origin};
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
+pub use sources::SourcesEntry;
 
 use crate::{
     clock::WallClock,

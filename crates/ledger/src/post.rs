@@ -4,16 +4,28 @@
 //! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
 mod approvals;
+mod counts;
+mod entry_counts;
 mod events;
+mod evidence;
 mod holes;
+mod not_opened;
 mod policies;
 mod prepare;
+mod reports;
 mod signed;
+mod sources;
 mod state;
 mod verdicts;
 
+pub use counts::{
+    ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
+};
+pub use evidence::{Shown, ShownBody, ShownVia};
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
+pub use not_opened::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody};
 pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
+pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
 pub use state::{
     BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,
@@ -173,6 +185,10 @@ pub struct Log {
     pub unsigned: u64,
     /// True if this batch posted a key entry: its checkpoint is kept for ever.
     pub rotated: bool,
+    /// What sources reported in this batch.
+    pub reports: Reports,
+    /// What this batch adds to the counts of its days.
+    pub counts: Counts,
 }
 
 impl Log {
@@ -190,6 +206,8 @@ impl Log {
             seal_key: None,
             unsigned: 0,
             rotated: false,
+            reports: Reports::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -242,22 +260,34 @@ impl Log {
     }
 
     /// Writes the commit record. Called once after a batch, with its last message.
-    pub fn seal(&mut self, changes: &mut Changes<'_>, last: (Arrival, &Prepared)) {
+    pub fn seal(
+        &mut self,
+        changes: &mut Changes<'_>,
+        last: (Arrival, &Prepared),
+    ) -> Result<(), store::Error> {
         self.position.root = self.edge.root();
         let (arrival, message) = last;
         let subject = message.subject.as_ref();
         self.position.tail = Some(tail_digest(arrival, subject, &message.headers, &message.body));
-        self.save_position(changes);
+        self.save_position(changes)
     }
 
-    /// Writes the present commit record, sealed.
-    pub fn save_position(&self, changes: &mut Changes<'_>) {
+    /// Drops the sums of what was posted: they are not wanted.
+    pub fn forget_sums(&mut self) {
+        (self.reports, self.counts) = (Reports::default(), Counts::default());
+    }
+
+    /// Writes the present commit record, sealed, and what the batch adds to the sums.
+    pub fn save_position(&mut self, changes: &mut Changes<'_>) -> Result<(), store::Error> {
+        self.reports.write(changes, self.number)?;
+        self.counts.write(changes, self.number)?;
         let record = store::to_json(&self.position);
         let record = match &self.seal_key {
             Some(key) => key.seal(seal::POSITION, self.tenant.as_str(), &record),
             None => record,
         };
         changes.put(Family::Meta, self.number.meta("position"), record);
+        Ok(())
     }
 
     /// Called after each message: notes its sequence and its digest.
@@ -308,6 +338,7 @@ impl Log {
         self.position.size += 1;
         self.position.time = time;
         self.position.prior.note(kind, index);
+        self.counts.kind(kind, time);
         index
     }
 

@@ -127,7 +127,7 @@ fn commit(
 ) -> Result<(), Error> {
     log.position.root = log.edge.root();
     log.position.signed = true;
-    log.save_position(&mut changes);
+    log.save_position(&mut changes)?;
     let checkpoint = writer::checkpoint(&log, tenant).map_err(Error::Setup)?;
     writer::put_checkpoint(&mut changes, &log, &checkpoint, tenant.now());
     store.commit(changes.into_writes())?;

@@ -318,7 +318,7 @@ impl Pass {
         let text = |path: &[&str]| view.text(path).unwrap_or("");
         Ok(match (family, view.kind) {
             (Family::Keys, Kind::Decision | Kind::Event) => event_key(view.scope()) == rest,
-            (Family::Approvals, Kind::Approval | Kind::Evidence) => {
+            (Family::Approvals, Kind::Approval | Kind::Evidence | Kind::NotOpened) => {
                 rest.strip_suffix(&index.to_be_bytes()).and_then(|id| id.strip_suffix(&[0]))
                     == Some(text(&["event", "approval_id"]).as_bytes())
             }

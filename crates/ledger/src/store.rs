@@ -1,6 +1,6 @@
 //! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
 //!
-//! Key layout, version 3 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//! Key layout, version 4 (all integers big-endian; `log` is a u32 given at `init`, never reused):
 //!
 //! | family | key | value |
 //! |---|---|---|
@@ -28,7 +28,11 @@
 //! | `checkpoints` | `log ‖ unix second u64` | last checkpoint of that second |
 //! | `rotations` | `log ‖ size u64` | checkpoint of the commit that holds a key entry |
 //! | `journal` | `log ‖ epoch u64 ‖ seq u64` | one message of the embedded journal |
-//! | `approvals` | `log ‖ approval id ‖ 0x00 ‖ index u64` | `a`: an `approval` entry of that approval; `e`: an `evidence` entry |
+//! | `approvals` | `log ‖ approval id ‖ 0x00 ‖ index u64` | `a`: an `approval` entry of that approval; `e`: an `evidence` entry; `n`: a `not_opened` entry |
+//! | `reports` | `log ‖ SHA-256(JCS[producer, source])` | [`crate::post::Reported`] as JSON: the last entry of that source, and how many it has |
+//! | `counts` | `log ‖ day u32 ‖ name ‖ 0x00 ‖ value` | u64: how often ([`crate::post::Counts`]); day 0xffffffff: over all days |
+//! | `counts` | `log ‖ day u32 ‖ name ‖ 0x01` | u64: of all values that came after the first 100 |
+//! | `counts` | `log ‖ day u32 ‖ name ‖ 0x02` | number of values with a count of their own, u64 |
 //! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
 mod changes;
@@ -41,7 +45,7 @@ use crate::ident::Ident;
 use std::collections::HashMap;
 
 /// Version of the key layout. Another one is refused.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,11 +78,15 @@ pub enum Family {
     SubjectIndex,
     /// The entries of each approval.
     Approvals,
+    /// What each source reported.
+    Reports,
+    /// Counts of what entries say, by UTC day.
+    Counts,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -93,6 +101,8 @@ impl Family {
         (Self::Repeats, "repeats"),
         (Self::SubjectIndex, "subject_index"),
         (Self::Approvals, "approvals"),
+        (Self::Reports, "reports"),
+        (Self::Counts, "counts"),
     ];
 }
 
@@ -139,6 +149,16 @@ impl Read for Memory {
 }
 
 impl Memory {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Applies writes.
     pub fn apply(&mut self, writes: impl Iterator<Item = Write>) {
         for (key, value) in writes {

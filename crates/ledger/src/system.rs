@@ -1,6 +1,7 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
 pub mod policy;
+pub mod sources;
 
 use crate::{
     ident::Ident,

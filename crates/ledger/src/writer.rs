@@ -340,16 +340,15 @@ impl Part<'_> {
         }
         self.later.extend(works);
         self.log.position.signed = !self.waits(tenant);
-        match &last {
-            Some(Some((arrival, message))) => {
-                self.log.seal(&mut self.changes, (*arrival, message));
-            }
+        let sealed = match &last {
+            Some(Some((arrival, message))) => self.log.seal(&mut self.changes, (*arrival, message)),
             Some(None) => {
                 self.log.position.root = self.log.edge.root();
-                self.log.save_position(&mut self.changes);
+                self.log.save_position(&mut self.changes)
             }
-            None => {}
-        }
+            None => Ok(()),
+        };
+        sealed.map_err(post::Error::from)?;
         Ok(())
     }
 

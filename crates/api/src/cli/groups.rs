@@ -218,6 +218,52 @@ Example:
     },
 }
 
+/// Arguments of `sources`.
+#[derive(Args, Debug)]
+pub struct Sources {
+    #[command(subcommand)]
+    pub command: SourcesCommand,
+}
+
+/// Commands of `sources`.
+#[derive(Subcommand, Debug)]
+pub enum SourcesCommand {
+    /// Declare the sources that must report, in place of those before
+    #[command(
+        after_help = "Example:\n  countersign sources apply --tenant acme --api-key-file admin.key --reason 'OPA of the \
+                      data platform is new' sources.toml"
+    )]
+    Apply {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// Why: kept beside the entry, and can be erased
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// The file (TOML): a table [[source]] for each source
+        file: PathBuf,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the sources that must report, which of them are silent, and which others reported
+    #[command(
+        after_help = "Example:\n  countersign sources show --tenant acme --api-key-file admin.key"
+    )]
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// Answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Arguments of `slack`.
 #[derive(Args, Debug)]
 pub struct Slack {

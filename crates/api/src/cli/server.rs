@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Clock, Key, Policy, Rules, Slack, Teams};
+use super::{Clock, Key, Policy, Rules, Slack, Sources, Teams};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -30,6 +30,8 @@ Examples:
     Key(Key),
     /// Test the files of rules and people, put them in force, show what is in force
     Rules(Rules),
+    /// Declare the sources that must report, and show which of them are silent
+    Sources(Sources),
     /// Check, test and explain policies: files that say what agents may do
     #[command(after_help = "\
 Examples:

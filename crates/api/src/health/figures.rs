@@ -3,16 +3,23 @@
 use super::{alarms, troubles};
 use crate::{
     app::App,
-    metrics::{Disks, Figures, OfApprovals, OfTenant, free_bytes, newest_backup},
+    counts::Share,
+    metrics::{Disks, Figures, OfApprovals, OfLog, OfTenant, free_bytes, newest_backup},
+    sources::Standing,
 };
 use approvals::worker::Worker;
-use ledger::tenant::Tenant;
+use ledger::{
+    post::{ALL_DAYS, day_of},
+    store,
+    tenant::Tenant,
+};
 
 /// The figures of now. Reads files of the system.
 pub fn figures(app: &App) -> Figures {
     let tenants = app.ledger.tenants();
     Figures {
         tenants: tenants.iter().map(|tenant| of_tenant(app, tenant)).collect(),
+        logs: tenants.iter().map(|tenant| of_log(app, tenant)).collect(),
         disks: disks(app),
     }
 }
@@ -35,8 +42,46 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         scrub_age: app.scrub.age(&tenant.name).as_secs(),
         scrub_findings: app.scrub.status(&tenant.name).findings.len() as u64,
         lag: app.vitals.lag(&tenant.name).unwrap_or(0),
+        sources: sources(app, tenant).unwrap_or_default(),
         approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
     }
+}
+
+/// What the counts of a tenant's log say now. What can't be read is absent: the scrub and `fsck` say so.
+fn of_log(app: &App, tenant: &Tenant) -> OfLog {
+    let today = day_of(app.ledger.now());
+    let counts = |from, to| app.ledger.counts(tenant, (from, to)).unwrap_or_default();
+    let mut recent = counts(today.saturating_sub(1), today.saturating_add(1));
+    let mut day = |day: u32| recent.remove(&day).unwrap_or_default();
+    OfLog {
+        tenant: tenant.name.to_string(),
+        all: counts(ALL_DAYS, ALL_DAYS).remove(&ALL_DAYS).unwrap_or_default(),
+        days: [("today", day(today)), ("yesterday", day(today.saturating_sub(1)))],
+        entries: completeness(app, tenant).unwrap_or_default(),
+    }
+}
+
+/// Entries of declared sources, of these and the numbers that are known to be missing.
+fn completeness(app: &App, tenant: &Tenant) -> Result<Share, store::Error> {
+    let mut share = Share::default();
+    for one in Standing::read(&app.ledger, tenant)?.declared {
+        let entries = one.reported.map_or(0, |reported| reported.entries);
+        share.part += entries;
+        share.whole += entries.saturating_add(app.ledger.missing(tenant, &one.declared)?);
+    }
+    Ok(share)
+}
+
+/// Numbers of sources by state.
+fn sources(app: &App, tenant: &Tenant) -> Result<Vec<(&'static str, u64)>, store::Error> {
+    let standing = Standing::read(&app.ledger, tenant)?;
+    let undeclared = standing.undeclared(&app.ledger, tenant)?.sources.len();
+    Ok(vec![
+        ("declared", standing.declared.len() as u64),
+        ("seen", standing.seen() as u64),
+        ("silent", standing.silent().count() as u64),
+        ("undeclared", undeclared as u64),
+    ])
 }
 
 fn of_approvals(worker: &Worker) -> OfApprovals {
@@ -45,6 +90,7 @@ fn of_approvals(worker: &Worker) -> OfApprovals {
         pending: worker.lists.pending() as u64,
         ready: worker.readiness().ready().is_ok(),
         not_opened: worker.commands.not_opened(),
+        shown_lost: worker.commands.showings.lost(),
     }
 }
 

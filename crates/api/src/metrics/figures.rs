@@ -1,11 +1,14 @@
 //! Figures that are collected when metrics are requested, and how those of disks are read.
 
+use super::OfLog;
 use std::{path::Path, time::UNIX_EPOCH};
 
 /// All figures of a moment.
 pub struct Figures {
     /// Of each tenant.
     pub tenants: Vec<OfTenant>,
+    /// What each tenant's log says.
+    pub logs: Vec<OfLog>,
     /// Of the disks.
     pub disks: Disks,
 }
@@ -36,6 +39,8 @@ pub struct OfTenant {
     pub scrub_findings: u64,
     /// Messages of the journal that wait to be posted.
     pub lag: u64,
+    /// Its sources, by state.
+    pub sources: Vec<(&'static str, u64)>,
     /// Its approvals, if they are set up.
     pub approvals: Option<OfApprovals>,
 }
@@ -48,6 +53,8 @@ pub struct OfApprovals {
     pub pending: u64,
     /// True if approvals are decided here.
     pub ready: bool,
+    /// Showings of approvals to people that could not be noted since the start.
+    pub shown_lost: u64,
     /// Decisions that opened no approval since the start, by reason.
     pub not_opened: Vec<(&'static str, u64)>,
 }

@@ -20,6 +20,12 @@ struct ByReason {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByState {
+    tenant: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByCode {
     tenant: String,
     code: &'static str,
@@ -41,7 +47,9 @@ pub struct Tenants {
     scrub_findings: Family<ByTenant, Gauge>,
     approvals_pending: Family<ByTenant, Gauge>,
     approvals_ready: Family<ByTenant, Gauge>,
+    shown_lost: Family<ByTenant, Gauge>,
     approvals_not_opened: Family<ByReason, Gauge>,
+    sources: Family<ByState, Gauge>,
 }
 
 impl Tenants {
@@ -50,6 +58,12 @@ impl Tenants {
         let approvals_not_opened = registry.named(
             "approvals_not_opened",
             "Decisions that needed approval and opened none since start, by reason",
+            Family::default(),
+        );
+        let sources = registry.named(
+            "sources",
+            "Sources: declared, seen (declared, and reported at least once), silent (declared), undeclared (found among the \
+             first 10,000)",
             Family::default(),
         );
         let troubles = registry.named(
@@ -84,6 +98,10 @@ impl Tenants {
                 "approvals_ready",
                 "1 if approvals are decided: the rules applied are those of the files, the clock is right",
             ),
+            shown_lost: by_tenant(
+                "approvals_shown_lost",
+                "Times since start that an approval was shown to a person and the log does not say so",
+            ),
             ready: by_tenant("ready", "1 if a tenant's requests are served here"),
             lag: by_tenant("journal_lag", "Messages of the journal that wait to be posted"),
             cards_due: by_tenant(
@@ -92,6 +110,7 @@ impl Tenants {
             ),
             troubles,
             approvals_not_opened,
+            sources,
         }
     }
     /// Sets the gauges of one tenant. A trouble that is over becomes 0 and stays listed.
@@ -104,6 +123,10 @@ impl Tenants {
         for code in CODES {
             let by = ByCode { tenant: figures.name.clone(), code };
             self.troubles.get_or_create(&by).set(figures.troubles.contains(&code).into());
+        }
+        for (state, count) in &figures.sources {
+            let by = ByState { tenant: figures.name.clone(), state };
+            self.sources.get_or_create(&by).set(gauged(*count));
         }
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);
@@ -118,6 +141,7 @@ impl Tenants {
         set(&self.cards_due, approvals.cards_due);
         set(&self.approvals_pending, approvals.pending);
         set(&self.approvals_ready, approvals.ready.into());
+        set(&self.shown_lost, approvals.shown_lost);
         for (reason, count) in &approvals.not_opened {
             let by = ByReason { tenant: figures.name.clone(), reason };
             self.approvals_not_opened.get_or_create(&by).set(gauged(*count));

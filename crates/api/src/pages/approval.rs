@@ -19,7 +19,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use decider::approval::{Choice, Event, Phase};
-use ledger::{foreign::harmless, ident::Ident, time::Nanos};
+use ledger::{
+    foreign::harmless,
+    ident::Ident,
+    post::{Shown, ShownVia},
+    time::Nanos,
+};
 use serde::Deserialize;
 use std::{sync::Arc, time::Instant};
 
@@ -173,6 +178,9 @@ pub(super) fn render(
         hashed: frozen.map(|frozen| harmless(&frozen.canonical)),
         card,
     };
+    let shown =
+        Shown { to: session.person.clone(), version: approval.state.version, via: ShownVia::Web };
+    session.worker.commands.showings.note(&approval.id, shown);
     Ok(page(status, &page_of))
 }
 

@@ -28,7 +28,13 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use decider::approval::{Auth, Choice, Method, Outcome, Via};
-use ledger::{ident::Ident, post::Outcome as Posted, system::Role, tenant::Tenant, time::Nanos};
+use ledger::{
+    ident::Ident,
+    post::{Outcome as Posted, Shown, ShownVia},
+    system::Role,
+    tenant::Tenant,
+    time::Nanos,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     sync::Arc,
@@ -205,7 +211,13 @@ pub async fn one(
         }
         approval = asking.find(&id, access::state).await?;
     }
-    Ok(Json(asking.view(&approval)?))
+    let view = asking.view(&approval)?;
+    if let Some(person) = asking.access().person() {
+        let version = approval.state.version;
+        let shown = Shown { to: person.clone(), version, via: ShownVia::Api };
+        asking.worker.commands.showings.note(&approval.id, shown);
+    }
+    Ok(Json(view))
 }
 
 /// A person's answer.

@@ -101,6 +101,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "damaged_logs": with("damaged"),
         "policies_unreadable": with("policy_unreadable"),
         "policies_unreviewed": with(UNREVIEWED),
+        "silent_sources": with("source_silent"),
         "guard_in_place": guard.is_ok(),
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
         "warnings": app.config.warnings,

@@ -1,8 +1,8 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
 use super::{
-    approvals, clock, decisions, entries, events, health, jwks, keys, log, opa, operate, policies,
-    receipts, rules, slack, teams, tokens,
+    approvals, clock, counts, decisions, entries, events, health, jwks, keys, log, opa, operate,
+    policies, receipts, rules, slack, sources, teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{
@@ -25,7 +25,7 @@ use utoipa::{
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
         approvals::withdraw::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
-        slack::interactions,
+        slack::interactions, sources::show, sources::declare, counts::show,
     ),
     modifiers(&BearerKey, &Problems))]
 struct Document;

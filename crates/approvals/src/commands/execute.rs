@@ -2,8 +2,8 @@
 //! ledger.
 
 use super::{
-    Error, cards::CardMaker, case::Case, not_opened::NotOpenedCounts, reader::ApprovalReader,
-    readiness::Readiness,
+    Error, Showings, cards::CardMaker, case::Case, not_opened::NotOpenedCounts,
+    reader::ApprovalReader, readiness::Readiness,
 };
 use crate::{
     fault,
@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 
 /// Number of attempts to decide a command that keeps losing compare-and-swap.
-const TRIES_MAX: usize = 8;
+pub(super) const TRIES_MAX: usize = 8;
 /// Longest wait until the message that won is posted here.
 const CONFLICT_WAIT: Duration = Duration::from_secs(1);
 
@@ -102,6 +102,8 @@ pub struct Commands {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) cards: CardMaker,
     pub(crate) not_opened: NotOpenedCounts,
+    /// To whom approvals were shown.
+    pub showings: Showings,
 }
 
 impl Commands {

@@ -85,6 +85,13 @@ impl From<NotPaused> for NotOpened {
     }
 }
 
+impl NotOpened {
+    /// True if an entry says so. A call that was not paused needs no approval.
+    pub(super) fn is_said(&self) -> bool {
+        !matches!(self, Self::NotNeeded | Self::Shadow)
+    }
+}
+
 /// Number of decisions since start that needed approval and opened none, by reason.
 #[derive(Clone, Default)]
 pub(crate) struct NotOpenedCounts(Arc<Mutex<BTreeMap<&'static str, u64>>>);

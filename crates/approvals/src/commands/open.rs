@@ -1,6 +1,10 @@
 //! Opens approvals: a decision that needs approval becomes a paused call, and people are asked.
 
-use super::{Error, NotOpened, PUBLISHED_WAIT, execute::Commands, open_approvals::COOLING_DOWN};
+use super::{
+    Error, NotOpened, PUBLISHED_WAIT,
+    execute::{Commands, TRIES_MAX},
+    open_approvals::COOLING_DOWN,
+};
 use crate::{fault, history::Approval, setup::Setup};
 use decider::{
     Decider as _,
@@ -19,41 +23,48 @@ struct Asked {
 }
 
 impl Commands {
-    /// Opens the approval of the decision at a leaf index. If it was opened before, returns it as it is now.
+    /// Opens the approval of the decision at a leaf index. If it was opened before, returns it as it is now. If it can't
+    /// be opened, an entry says why, once and for all.
     pub async fn open(&self, index: u64) -> Result<Result<Approval, NotOpened>, Error> {
         let Some((decision, payload)) = self.reader.decision_at(index)? else {
             return Ok(Err(NotOpened::NotNeeded));
         };
+        for _ in 0..TRIES_MAX {
+            if let Some(opened) = self.open_once(&decision, &payload).await? {
+                return Ok(opened);
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// `None` if another worker's message came first and it did not open the approval: then the reason is in the log.
+    async fn open_once(
+        &self,
+        decision: &Decision,
+        payload: &Fields,
+    ) -> Result<Option<Result<Approval, NotOpened>>, Error> {
         // Read the expected sequence before the entries: see `Approval::read`.
         let expected = self.reader.log.last_on(&Subject::Approvals(decision.id.clone()))?;
         if let Some(known) = self.reader.get(&decision.id).await? {
-            return Ok(Ok(known));
+            return Ok(Some(Ok(known)));
         }
-        self.reader.never_opened(&decision)?;
+        if let Some(why) = self.said_why(decision, payload)? {
+            return Ok(Some(Err(why)));
+        }
+        self.reader.never_opened(decision)?;
         let _same_rules = self.readiness.keep_rules().await;
         let setup = self.readiness.decides().await?;
-        let asked = match self.asked(&setup, &decision, &payload) {
+        let asked = match self.asked(&setup, decision, payload) {
             Ok(asked) => asked,
             Err(why) => {
-                self.count_not_opened(index, why.code());
-                return Ok(Err(why));
+                let said = self.say_why(decision, &why, expected).await?;
+                return Ok(said.then_some(Err(why)));
             }
         };
         let requested = asked.requested.clone();
-        let opened = self.append_first(&decision, asked, expected).await;
+        let opened = self.append_first(decision, asked, expected).await;
         self.reader.registry.open().release(&decision.id, &requested);
-        opened.map(Ok)
-    }
-
-    fn count_not_opened(&self, index: u64, reason: &'static str) {
-        self.not_opened.add(reason);
-        let tenant = self.reader.log.tenant();
-        tracing::warn!(%tenant, index, reason, "a decision with the verdict approval_needed opened no approval");
-    }
-
-    /// Number of decisions since start that needed approval and opened none, by reason.
-    pub fn not_opened(&self) -> Vec<(&'static str, u64)> {
-        self.not_opened.all()
+        Ok(opened?.map(Ok))
     }
 
     /// What is asked, or why the decision opens nothing.
@@ -97,13 +108,14 @@ impl Commands {
         Ok(Asked { requested, cancel })
     }
 
-    /// Appends the first message. If another worker's message came first, returns that approval.
+    /// Appends the first message. If another worker's message came first, returns that approval. `None` if that message
+    /// says why it is not opened.
     async fn append_first(
         &self,
         decision: &Decision,
         asked: Asked,
         expected: u64,
-    ) -> Result<Approval, Error> {
+    ) -> Result<Option<Approval>, Error> {
         let Asked { requested, cancel } = asked;
         let command = Command::Request { requested: Box::new(requested), cancel };
         let decided = Lifecycle::decide(&State::begin(&decision.leaf), &command);
@@ -116,23 +128,26 @@ impl Commands {
         };
         let subject = Subject::Approvals(decision.id.clone());
         fault::point("opening");
-        match self.reader.log.append(&subject, &canonical::of(&message), Some(expected)).await {
-            Ok(_) => {}
-            Err(error) if error.is_conflict() => {}
+        let body = canonical::of(&message);
+        let lost = match self.reader.log.append(&subject, &body, Some(expected)).await {
+            Ok(_) => false,
+            Err(error) if error.is_conflict() => true,
             Err(error) => return Err(error),
-        }
+        };
         fault::point("opened");
         // A worker that lost compare-and-swap waits until the winner's message is posted here.
         let posted = async {
             loop {
                 let before = self.reader.log.extent();
+                let held = self.reader.log.last_on(&subject)?;
                 match self.read_again(&decision.id).await {
+                    Err(Error::NotFound) if lost && held != expected => return Ok(None),
                     Err(Error::NotFound) => {
                         if !self.reader.log.until(&|extent| extent != before).await {
                             return Err(Error::Unknown);
                         }
                     }
-                    other => return other,
+                    other => return other.map(Some),
                 }
             }
         };

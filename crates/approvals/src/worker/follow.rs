@@ -7,7 +7,7 @@ use crate::{
     },
     history::Approval,
     log::Extent,
-    unread::{Met, Unread, kind_of},
+    unread::{Met, NotOpenedMet, Unread, kind_of},
 };
 use ledger::{ident::Ident, journal::Subject};
 use std::{
@@ -139,6 +139,11 @@ impl Follower {
                 Some("approval") => {
                     if let Some(met) = Met::read(entry) {
                         self.meet(index, met, unread);
+                    }
+                }
+                Some("not_opened") => {
+                    if let Some(index) = NotOpenedMet::decision(entry) {
+                        self.backlog.done(index);
                     }
                 }
                 Some("rules") => rules = true,

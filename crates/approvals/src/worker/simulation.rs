@@ -17,7 +17,7 @@ use cluster::{Cluster, SERVERS, Task};
 use decider::approval::{AuditAll, Event, Phase};
 use ledger::{
     canonical,
-    entry::View,
+    entry::{Kind, View},
     ident::Ident,
     keyring::Keyring,
     system::{By, Command as ByCommand, Genesis, KeyText, KeyUse},
@@ -114,13 +114,14 @@ impl Simulation {
     fn ask(&mut self, at: usize) {
         let call = self.calls[self.cluster.chance(CALLS) as usize].clone();
         let chance = |n| self.cluster.chance(n);
-        let (what, who, random) = (chance(14), chance(3), chance(u64::MAX));
+        let (what, who, random) = (chance(16), chance(3), chance(u64::MAX));
         let commands = self.cluster.processes[at].commands.clone();
         let task: Task<_> = match what {
             0..=4 => Box::pin(clients::review(commands, call, who, random.is_multiple_of(12))),
             5..=7 => Box::pin(clients::mint(commands, call, random)),
             8..=10 => Box::pin(clients::redeem(commands, call, random)),
             11 | 12 => Box::pin(clients::report(commands, call, random)),
+            13 | 14 => Box::pin(clients::look(commands, call, who)),
             _ => Box::pin(clients::give_up(commands, call, random)),
         };
         self.cluster.processes[at].tasks.push(task);
@@ -128,8 +129,11 @@ impl Simulation {
 
     fn step(&mut self, nth: u64) {
         let at = self.cluster.chance(SERVERS) as usize;
-        if nth.is_multiple_of(STEPS / CALLS) {
-            let mut event = self.calls[(nth / (STEPS / CALLS)) as usize].event.clone();
+        let due = nth.is_multiple_of(STEPS / CALLS);
+        if due || nth == 1 {
+            let call = (nth / (STEPS / CALLS)) as usize;
+            let mut event =
+                if due { self.calls[call].event.clone() } else { clients::unshowable().event };
             let mut world = self.cluster.world.lock().unwrap();
             event["time"] = serde_json::json!(world.time);
             world.publish(event.to_string().into_bytes());
@@ -142,7 +146,7 @@ impl Simulation {
             61..=250 => self.cluster.post(at),
             251..=350 => self.cluster.follow(at),
             351..=400 => self.pass_time(at),
-            401..=470 => self.ask(at),
+            401..=480 => self.ask(at),
             _ => self.told.extend(self.cluster.poll(at)),
         }
     }
@@ -172,12 +176,50 @@ impl Simulation {
         for (id, told) in &self.told {
             self.holds(id, told);
         }
-        // A decision that nobody got to before its deadline opens nothing.
+        // A decision that nobody got to before its deadline opens nothing, and one entry says so.
+        let not_opened = |id: &Ident| {
+            let says = |view: &View<'_>| {
+                view.kind == Kind::NotOpened
+                    && view.text(&["event", "approval_id"]) == Some(id.as_str())
+            };
+            entries
+                .iter()
+                .filter(|entry| View::parse(entry).is_some_and(|view| says(&view)))
+                .count()
+        };
+        for call in &self.calls {
+            let opened = usize::from(!audit.messages(&call.id).is_empty());
+            assert_eq!(
+                opened + not_opened(&call.id),
+                1,
+                "{}: opened once, or said why not",
+                call.id
+            );
+        }
+        assert_eq!(not_opened(&clients::unshowable().id), 1, "by three servers, said once");
+        let showings = Self::showings(&entries);
         let opened = self.calls.iter().filter(|call| !audit.messages(&call.id).is_empty());
         let mut counts = audit.phases();
         counts.insert("opened".into(), opened.count() as u64);
         counts.insert("told".into(), self.told.len() as u64);
+        counts.insert("shown".into(), showings);
         counts
+    }
+
+    /// Number of showings in the log. Each approval, person and version is there once, whichever servers showed it.
+    fn showings(entries: &[Vec<u8>]) -> u64 {
+        let mut seen = BTreeSet::new();
+        for entry in entries {
+            let view = View::parse(entry).unwrap();
+            let Some(shown) = view.at(&["event", "shown"]) else { continue };
+            let key = (
+                view.text(&["event", "approval_id"]).map(str::to_owned),
+                shown.get("to").cloned(),
+                shown.get("version").cloned(),
+            );
+            assert!(seen.insert(format!("{key:?}")), "noted twice: {key:?}");
+        }
+        seen.len() as u64
     }
 
     /// What a caller was told stands in the log.
@@ -268,6 +310,7 @@ fn p8_p9_p10_three_workers_on_a_bad_network() {
         }
         let opened = counts.get("opened").copied().unwrap_or(0);
         assert!(opened * 100 >= 95 * CALLS * schedules, "opened: {counts:?}");
+        enough("shown", 100);
         for phase in ["completed", "failed", "denied", "expired", "lapsed"] {
             // Far below what is usual, so that chance alone never fails the test.
             enough(phase, 3);

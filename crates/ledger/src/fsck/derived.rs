@@ -1,7 +1,9 @@
 //! What the indexes must hold by the entries, and whether they do.
 
 use super::{
-    Report, events,
+    Report,
+    day_counts::DayCounts,
+    events,
     gone::Gone,
     payload::{self, Erased, Holds},
     state::{Sources, subject_of, take_key, take_number},
@@ -13,7 +15,7 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::merkle::Hash,
-    post::{APPROVAL, EVIDENCE, Keys, Log, Policies, event_key},
+    post::{APPROVAL, EVIDENCE, Keys, Log, NOT_OPENED, Policies, Reports, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
     time::Nanos,
@@ -42,6 +44,12 @@ pub(crate) struct Derived {
     pub approvals: u64,
     /// Leaf index of the last `rules` entry.
     pub rules: Option<u64>,
+    /// Leaf index of the last `sources` entry.
+    pub declared: Option<u64>,
+    /// What each source reported.
+    pub reports: Reports,
+    /// The counts by day.
+    pub counts: DayCounts,
     /// The claim of the last `signer` entry.
     pub signer: Option<ClaimId>,
     /// Leaf index of the last `clock` entry.
@@ -72,6 +80,7 @@ impl Derived {
     ) -> Result<(), store::Error> {
         self.read = index + 1;
         self.place(log, index, view, report);
+        self.counts.take((store, log.number), index, view)?;
         if let Some(subject) = subject_of(view) {
             self.subject(store, log, index, &subject, report)?;
         }
@@ -84,6 +93,7 @@ impl Derived {
                     None => events::ask(store, log, (index, key), report)?,
                 }
                 take_number(&mut self.sources, view);
+                self.reports.note(view.scope(), (index, view.origin.time));
             }
             Kind::Access => match view.event_as::<Access>() {
                 Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
@@ -95,8 +105,11 @@ impl Derived {
                 report.find(format!("entry {index}: not a {} entry", view.kind.as_str()));
             }
             Kind::Evidence if is_reason(view) => {}
-            Kind::Approval | Kind::Evidence => self.approval(store, log, index, view, report)?,
+            Kind::Approval | Kind::Evidence | Kind::NotOpened => {
+                self.approval(store, log, index, view, report)?;
+            }
             Kind::Rules => self.rules = Some(index),
+            Kind::Sources => self.declared = Some(index),
             Kind::Policy if !self.policies.note(index, view) => {
                 report.find(format!("entry {index}: not a policy entry"));
             }
@@ -196,7 +209,11 @@ impl Derived {
         report: &mut Report,
     ) -> Result<(), store::Error> {
         self.approvals += 1;
-        let kind = if view.kind == Kind::Approval { APPROVAL } else { EVIDENCE };
+        let kind = match view.kind {
+            Kind::Approval => APPROVAL,
+            Kind::NotOpened => NOT_OPENED,
+            _ => EVIDENCE,
+        };
         let id = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok());
         let key = id.map(|id| log.number.approval(&id, Some(index)));
         let kept = key.map(|key| store.get(Family::Approvals, &key)).transpose()?.flatten();

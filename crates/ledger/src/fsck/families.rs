@@ -1,6 +1,6 @@
 //! Checks that need the whole log: every family is derived again, and no row may be without an entry.
 
-use super::{Report, derived::Derived, events, rows::count};
+use super::{Report, derived::Derived, events, rows::count, sums};
 use crate::{
     entry::View,
     journal::{
@@ -20,7 +20,7 @@ pub(super) fn compare(
     store: &Rocks,
     log: &Log,
     walk: &Walk,
-    derived: &Derived,
+    derived: &mut Derived,
     report: &mut Report,
 ) -> Result<(), store::Error> {
     position(log, walk, derived, report);
@@ -41,6 +41,8 @@ pub(super) fn compare(
     }
     subjects(store, log, derived, report)?;
     sources(store, log.number, derived, report)?;
+    sums::reports(store, log.number, derived, report)?;
+    sums::counts(store, log.number, derived, report)?;
     values(store, (log.number, &log.keys), derived, report)?;
     repeats(store, log, report)?;
     erasing(store, log, (derived, true), report)?;
@@ -68,6 +70,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     }
     if position.rules != derived.rules {
         report.find("the last rules are not those of the last rules entry");
+    }
+    if position.sources != derived.declared {
+        report.find("the sources that must report are not those of the last sources entry");
     }
     if position.policies != derived.policies {
         report.find("the policies in force are not those of the last policy entries");

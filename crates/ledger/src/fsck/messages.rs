@@ -133,6 +133,7 @@ impl<'a> Messages<'a> {
         let mut changes = Changes::new(&self.before);
         let posted = self.again.post(&mut changes, Arrival { seq, time }, &mut prepared);
         let writes: Vec<store::Write> = changes.into_writes().collect();
+        self.again.forget_sums();
         match posted {
             Ok(outcome) => self.compare(seq, base, &outcome, &writes),
             Err(post) => {

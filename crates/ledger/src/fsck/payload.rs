@@ -98,7 +98,9 @@ fn wholes(view: &View<'_>, mut fields: Vec<Member<'_>>) -> Vec<Vec<u8>> {
     let event = || view.at(&["event"]).cloned().unwrap_or(Value::Null);
     match view.kind {
         Kind::Decision | Kind::Event => events(event(), fields),
-        Kind::Evidence => vec![canonical::to_vec(&Value::Object(fields))],
+        Kind::Evidence if view.at(&["event", "shown"]).is_none() => {
+            vec![canonical::to_vec(&Value::Object(fields))]
+        }
         Kind::Rejected | Kind::DuplicateConflict | Kind::Void => {
             fields.pop().map(|(_, value)| canonical::to_vec(&value)).into_iter().collect()
         }

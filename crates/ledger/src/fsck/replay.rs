@@ -101,6 +101,7 @@ pub fn replay(store: &Rocks, log: &Log) -> Result<Replay, store::Error> {
         let posted = again.post(&mut changes, arrival, &mut prepared);
         let writes: Vec<_> = changes.into_writes().collect();
         memory.apply(writes.into_iter());
+        again.forget_sums();
         answer.messages += 1;
         match posted {
             Ok(_) => {}

@@ -58,10 +58,10 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         Kind::Evidence if is_reason(view) => {
             return Ident::new(SYSTEM).ok().map(Subject::Evidence);
         }
-        Kind::Approval | Kind::Evidence => {
+        Kind::Approval | Kind::Evidence | Kind::NotOpened => {
             let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
-            let approval = view.kind == Kind::Approval;
-            return Some(if approval { Subject::Approvals(id) } else { Subject::Evidence(id) });
+            let evidence = view.kind == Kind::Evidence;
+            return Some(if evidence { Subject::Evidence(id) } else { Subject::Approvals(id) });
         }
         // An activation comes with its approval's entry, which stands for the message.
         Kind::Policy if view.text(&["event", "op"]) == Some("activate") => return None,
@@ -73,6 +73,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Clock
         | Kind::Trim
         | Kind::Signer
+        | Kind::Sources
         | Kind::Policy => view.kind.as_str(),
         Kind::JournalGap => "gap",
         // The message that opened an epoch comes again at its own place, and gives no entry there.

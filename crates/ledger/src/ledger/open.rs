@@ -164,7 +164,7 @@ impl Ledger {
         let mut changes = Changes::new(&*self.store);
         let key = [LOG_PREFIX, name.as_str().as_bytes()].concat();
         changes.put(Family::Meta, key, next.to_be_bytes().to_vec());
-        log.save_position(&mut changes);
+        log.save_position(&mut changes)?;
         changes.put(Family::Meta, number.meta("keys"), store::to_json(&log.keys));
         self.store.commit(changes.into_writes())?;
         let published = writer::published(&log, String::new());

@@ -1,6 +1,8 @@
 //! Posts what happens to approvals.
 
-use super::{APPROVAL, Error, Log, Prepared, policies, signed::plain_draft};
+use super::{
+    APPROVAL, Error, Log, Prepared, not_opened::is_not_opened, policies, signed::plain_draft,
+};
 use crate::{
     entry::{Draft, Kind, Origin},
     ident::Ident,
@@ -10,7 +12,7 @@ use crate::{
 };
 
 impl Log {
-    /// Posts what happened to an approval. Redeeming one may also put a bundle in force.
+    /// Posts what happened to an approval, or that it was not opened. Redeeming one may also put a bundle in force.
     pub(super) fn post_approval(
         &mut self,
         changes: &mut Changes<'_>,
@@ -18,6 +20,9 @@ impl Log {
         message: &Prepared,
         (subject, id): (&Subject, &Ident),
     ) -> Result<Option<u64>, Error> {
+        if is_not_opened(&message.body) {
+            return self.post_not_opened(changes, origin, message, (subject, id));
+        }
         let Some(draft) = approval_draft(message, subject, id) else { return Ok(None) };
         let activation = match policies::activates(&message.body) {
             None => None,
@@ -28,6 +33,9 @@ impl Log {
                 None => return Ok(None),
             },
         };
+        if let Ok(body) = json::parse(&message.body) {
+            self.counts.approval(&body, origin.time);
+        }
         let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
         if let Some(activation) = activation {
             self.activate(changes, origin, message, &activation);

@@ -52,6 +52,14 @@ impl Log {
             });
             ours(Kind::GapClosed, &accepted, message, &event)
         });
+        let scope = accepted.scope();
+        self.reports.note(scope, (self.position.size, origin.time));
+        let (number, size) = (self.number, self.position.size);
+        let earlier = |index: u64| {
+            let key = number.numbered(index);
+            (index < size).then(|| changes.get(Family::Entries, &key).ok().flatten()).flatten()
+        };
+        self.counts.event(accepted.counted, origin.time, earlier);
         let index = self.append(changes, accepted.draft, origin, note);
         changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
         if let Some(draft) = closing {

@@ -257,6 +257,7 @@ impl Log {
             let key = self.number.key(&event_key(view.scope()));
             changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
             self.take_number(changes, &view)?;
+            self.reports.note(view.scope(), (index, time));
         }
         if let Some(id) = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok())
             && kind == Kind::Evidence
@@ -264,6 +265,9 @@ impl Log {
             let key = self.number.approval(&id, Some(index));
             changes.put(Family::Approvals, key, vec![super::EVIDENCE]);
         }
+        let number = self.number;
+        let earlier = |at: u64| changes.get(Family::Entries, &number.numbered(at)).ok().flatten();
+        self.counts.what(index, &view, earlier);
         changes.put(Family::Meta, missing_key(self.number, index), told.to_be_bytes().to_vec());
         self.append_bytes(changes, (kind, time), entry, Payload::default().encode());
         Ok(true)

@@ -1,5 +1,6 @@
 //! The stateless part of posting: makes one message into a draft of its entry. Pure, so it runs on every core.
 
+use super::counts::{By, OfEvent};
 use crate::{
     canonical,
     disclosure::{Scope, Seed},
@@ -50,6 +51,8 @@ pub(super) struct Accepted {
     pub(super) ours: bool,
     /// What a decision of ours rests on. `None` if it is none, or has not the form of one.
     pub(super) rests: Option<Rests>,
+    /// What it adds to the counts of its day.
+    pub(super) counted: OfEvent,
 }
 
 impl Accepted {
@@ -62,10 +65,18 @@ impl Accepted {
         let (key, source) = (event_key(scope), source_key(scope));
         let tool = event.tool.as_deref().unwrap_or_default();
         let rests = if ours { Rests::read(&plain, producer, tool) } else { None };
+        let counted = match (event.kind, json::parse_kept(&plain)) {
+            (Type::Decision, Ok(plain)) => {
+                let by = By::new(ours, producer.as_str() == RESERVED_TOOL);
+                OfEvent::decision(&plain, producer.as_str(), by)
+            }
+            (Type::Execution, Ok(plain)) => OfEvent::execution(&plain),
+            _ => OfEvent::default(),
+        };
         let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
         let producer = Some(producer.clone());
         let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
-        Self { event, draft, key, source, ours, rests }
+        Self { event, draft, key, source, ours, rests, counted }
     }
 
     /// The event within its tenant.

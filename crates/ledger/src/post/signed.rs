@@ -6,7 +6,7 @@ use crate::{
     disclosure::{SEED_BYTES, Scope},
     entry::{Draft, Kind, Origin},
     envelope::{self, Place},
-    event::{Field, Refused},
+    event::Refused,
     journal::Subject,
     json::{self, Value},
     store::{self, Changes, Family, LogNumber, Read as _},
@@ -108,16 +108,15 @@ impl Log {
                 self.post_approval(changes, origin, message, (subject, id))?
             }
             Subject::Evidence(name) if name.as_str() == SYSTEM => {
-                let draft = evidence_draft(message, subject, &json!({"approval_id": null}));
-                draft.map(|draft| self.append(changes, draft, origin, None))
+                self.post_words(changes, origin, message, subject)
             }
-            Subject::Evidence(id) => evidence_draft(message, subject, &json!({"approval_id": id}))
-                .map(|draft| self.append_to_approval(changes, draft, origin, (id, EVIDENCE))),
+            Subject::Evidence(id) => self.post_evidence(changes, origin, message, (subject, id)),
             Subject::System(topic) => match topic.as_str() {
                 "access" => self.post_access(changes, origin, message, subject),
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
                 "key" => self.post_key(changes, origin, message, subject),
                 "rules" => self.post_rules(changes, origin, message, subject),
+                "sources" => self.post_sources(changes, origin, message, subject),
                 "policy" => self.post_policy(changes, origin, message, subject)?,
                 "gap" => self.post_hole(changes, origin, message, subject)?,
                 "trim" => self.post_trim(changes, origin, message, subject),
@@ -364,21 +363,4 @@ pub(super) fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> 
     let fits = matches!(value, Value::Object(_)) && event.len() <= system::BODY_BYTES_MAX;
     let salts = (&message.seed, scope(subject));
     fits.then(|| Draft::new(kind, None, event.clone(), &event, &[], salts))
-}
-
-/// Every member of the body is payload. The entry itself only says what the evidence belongs to.
-fn evidence_draft(message: &Prepared, subject: &Subject, of: &serde_json::Value) -> Option<Draft> {
-    let value = json::parse(&message.body).ok()?;
-    let whole = canonical::to_vec(&value);
-    let Value::Object(members) = value else { return None };
-    let nameless = members.iter().any(|(name, _)| name.is_empty());
-    if nameless || members.len() > crate::event::FIELDS_MAX {
-        return None;
-    }
-    let fields: Vec<Field> = members
-        .into_iter()
-        .map(|(name, value)| Field { name: name.into_owned(), value: canonical::to_vec(&value) })
-        .collect();
-    let event = canonical::of(of);
-    Some(Draft::new(Kind::Evidence, None, event, &whole, &fields, (&message.seed, scope(subject))))
 }

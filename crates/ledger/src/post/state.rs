@@ -48,6 +48,9 @@ pub struct Position {
     pub prior: Prior,
     /// Leaf index of the last `rules` entry.
     pub rules: Option<u64>,
+    /// Leaf index of the last `sources` entry.
+    #[serde(default)]
+    pub sources: Option<u64>,
     /// The policies in force and the bundles that were proposed.
     #[serde(default)]
     pub policies: Policies,
@@ -100,6 +103,7 @@ impl Position {
             signer: None,
             prior: Prior::default(),
             rules: None,
+            sources: None,
             policies: Policies::default(),
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),

@@ -35,7 +35,15 @@ impl Reasons {
 
 /// What an administrative entry names as its reason.
 fn named(view: &View<'_>) -> Option<Reason> {
-    let acts = [Kind::Access, Kind::Erasure, Kind::Key, Kind::Rules, Kind::Clock, Kind::Policy];
+    let acts = [
+        Kind::Access,
+        Kind::Erasure,
+        Kind::Key,
+        Kind::Rules,
+        Kind::Clock,
+        Kind::Policy,
+        Kind::Sources,
+    ];
     if !acts.contains(&view.kind) {
         return None;
     }

@@ -9,7 +9,7 @@ use crate::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::{self, Policies, event_key},
+    post::{self, NotOpenedBody, Policies, event_key},
     system::Genesis,
     system::policy::{Activates, Activation, BundleEntry, PartAt, bundle_digest},
     time::Nanos,
@@ -37,14 +37,16 @@ struct Told {
     tenant: String,
     keys: Named,
     erased: Erased,
-    /// Of each erasure entry: its index, the index of the erased entry, and the leaf hash that it names.
-    erasures: Vec<(u64, u64, String)>,
+    /// Of each entry that names another one by its leaf hash: its index, the index of the other, and the leaf hash.
+    named: Vec<(u64, u64, String)>,
     /// The first half of each event's key. 128 bits are enough to distinguish them.
     events: HashSet<[u8; 16]>,
     /// The policies in force so far.
     policies: Policies,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
+    /// Decisions that opened no approval, by an entry that says why.
+    not_opened: HashSet<u64>,
     /// The last approval entry, and what it put in force.
     activates: Option<(u64, Redeeming)>,
 }
@@ -78,11 +80,13 @@ impl Told {
             Kind::Erasure => {
                 let of = self.erased.take(index, view)?;
                 let leaf = view.text(&["event", "leaf_hash"]).unwrap_or_default();
-                self.erasures.push((index, of, leaf.to_owned()));
+                self.named.push((index, of, leaf.to_owned()));
                 Ok(())
             }
             Kind::Policy => self.policy(index, view),
+            Kind::NotOpened => self.not_opened(index, view),
             Kind::Approval => {
+                self.opens(view)?;
                 self.activates = view.event_as::<Redeeming>().map(|told| (index, told));
                 Ok(())
             }
@@ -118,6 +122,25 @@ impl Told {
             self.bundle(view)?;
         }
         if self.policies.note(index, view) { Ok(()) } else { Err("not a policy entry") }
+    }
+
+    /// A decision opens one approval or none, and an entry says that it opened none once.
+    fn not_opened(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        let NotOpenedBody { decision, .. } = view.event_as().ok_or("not a not_opened entry")?;
+        self.named.push((index, decision.index, decision.leaf_hash.to_string()));
+        let first = self.not_opened.insert(decision.index);
+        first.then_some(()).ok_or("an earlier entry says the same of its decision")
+    }
+
+    /// An approval is not of a decision that opened none.
+    fn opens(&self, view: &View<'_>) -> Result<(), &'static str> {
+        let events = view.at(&["event", "events"]).and_then(Value::as_array).unwrap_or_default();
+        let opening = |event: &Value<'_>| event.get("opening")?.get("index")?.as_u64();
+        let none = events.iter().filter_map(opening).any(|index| self.not_opened.contains(&index));
+        if none {
+            return Err("it is the approval of a decision that opened none, by an earlier entry");
+        }
+        Ok(())
     }
 
     /// The digest of a bundle names its parts, and each part is the entry that it names.
@@ -216,21 +239,21 @@ pub fn export(
         let what = "the last message activates a bundle, and no activation follows";
         return Err(Error::export("the last entry", what));
     }
-    erasures_name_their_leaves(&told.erasures, &walk, &mut read)?;
+    leaves_are_as_named(&told.named, &walk, &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
     checkpoint(checkpoint_text, &keys)?;
     let Told { erased, .. } = told;
     Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased })
 }
 
-/// Each erasure must name the leaf hash of the entry at its index. The tiles were compared with the entries before.
-fn erasures_name_their_leaves(
-    erasures: &[(u64, u64, String)],
+/// An erasure, and an entry that a decision opened nothing, must name the leaf hash of the entry at that index. The tiles were compared with the entries before.
+fn leaves_are_as_named(
+    all: &[(u64, u64, String)],
     walk: &Walk,
     read: &mut impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Result<(), Error> {
     let mut last: Option<(u64, Vec<u8>)> = None;
-    for (at, of, leaf) in erasures {
+    for (at, of, leaf) in all {
         let (number, place) = (of / 256, usize::try_from(of % 256).unwrap_or_default());
         if last.as_ref().is_none_or(|(known, _)| *known != number) {
             let bytes = if number == walk.size() / 256 {
@@ -244,7 +267,7 @@ fn erasures_name_their_leaves(
         let hashes = last.as_ref().map_or(&[][..], |(_, bytes)| bytes);
         let named = hashes.chunks_exact(32).nth(place).map(|hash| BASE64.encode(hash));
         if named.as_ref() != Some(leaf) {
-            let what = "the leaf hash that the erasure names is not that of the entry at its index";
+            let what = "the leaf hash that it names is not that of the entry at that index";
             return Err(Error::export(format!("entry {at}"), what));
         }
     }

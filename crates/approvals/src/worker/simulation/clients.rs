@@ -1,12 +1,17 @@
 //! What callers ask of a worker, and what they were told.
 
-use super::ident;
-use crate::commands::{Commands, Done, Error, Review};
+use super::{CALLS, ident};
+use crate::commands::{Commands, Done, Error, Review, note_shown};
 use decider::{
     approval::{Auth, Choice, Command, Method, Outcome, Via},
     call::{Call, approval_id},
 };
-use ledger::{disclosure::Scope, ident::Ident, json};
+use ledger::{
+    disclosure::Scope,
+    ident::Ident,
+    json,
+    post::{Shown, ShownVia},
+};
 
 /// What a caller was told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +44,15 @@ pub fn paused(number: u64) -> Paused {
             "payload": {"params": {"amount": 125_000}, "nonce": nonce}}});
     let scope = Scope { producer: "gw", source: "/gw", id: &id, ours: false };
     Paused { id: approval_id(&tenant, scope), digest, event }
+}
+
+/// A decision without its nonce: nobody can be asked about it.
+pub fn unshowable() -> Paused {
+    let Paused { id, digest, mut event } = paused(CALLS);
+    if let Some(payload) = event["data"]["payload"].as_object_mut() {
+        payload.remove("nonce");
+    }
+    Paused { id, digest, event }
 }
 
 pub fn word(choice: Choice) -> &'static str {
@@ -111,6 +125,15 @@ pub async fn report(commands: Commands, call: Paused, random: u64) -> Option<(Id
         if failed { (Outcome::Failed, "failed") } else { (Outcome::Succeeded, "completed") };
     let done = commands.report(&call.id, &ident("gw"), outcome).await;
     accepted(done, Told::Reported { outcome: word })
+}
+
+/// Shows the approval to a person, which the log notes.
+pub async fn look(commands: Commands, call: Paused, who: u64) -> Option<(Ident, Told)> {
+    let to = ident(["p-ann", "p-bob", "p-cid"][who as usize]);
+    let seen = commands.reader.get(&call.id).await.ok()??;
+    let shown = Shown { to, version: seen.state.version, via: ShownVia::Web };
+    drop(note_shown(commands.reader_log(), &call.id, &shown).await);
+    None
 }
 
 /// Seldom: it ends the approval.

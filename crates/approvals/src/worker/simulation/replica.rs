@@ -14,7 +14,7 @@ use ledger::{
     ident::Ident,
     journal::{self, Headers, Subject},
     keyring::Keyring,
-    post::{APPROVAL, Arrival, EVIDENCE, Log, Outcome, Policies, Prepared},
+    post::{APPROVAL, Arrival, EVIDENCE, Log, NOT_OPENED, Outcome, Policies, Prepared},
     store::{self, Changes, Family, LogNumber, Memory, Read as _},
     system::{KeyUse, Rules},
     time::Nanos,
@@ -139,7 +139,7 @@ impl Held {
         let before = self.log.position.size;
         let mut changes = Changes::new(&self.memory);
         let outcome = self.log.post(&mut changes, arrival, &mut prepared).unwrap();
-        self.log.seal(&mut changes, (arrival, &prepared));
+        self.log.seal(&mut changes, (arrival, &prepared)).unwrap();
         let writes: Vec<_> = changes.into_writes().collect();
         self.memory.apply(writes.into_iter());
         self.outcomes.push(outcome);
@@ -154,6 +154,7 @@ impl Held {
         let kind = match view.kind {
             Kind::Approval => APPROVAL,
             Kind::Evidence => EVIDENCE,
+            Kind::NotOpened => NOT_OPENED,
             Kind::Rules => {
                 self.rules = Some((index, view.event_as().expect("posted")));
                 return;

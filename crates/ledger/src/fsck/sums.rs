@@ -1,0 +1,57 @@
+//! Checks the sums over the entries: what each source reported, and the counts by day.
+
+use super::{Report, derived::Derived, rows::count};
+use crate::{
+    post::Reported,
+    store::{self, Family, LogNumber, Read as _, rocks::Rocks},
+};
+
+/// Each source has one row, and it says what its entries give.
+pub(super) fn reports(
+    store: &Rocks,
+    number: LogNumber,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let expected = derived.reports.all();
+    let mut right = 0;
+    let found = count(store, number, Family::Reports, |key, row| {
+        let reported = <[u8; 32]>::try_from(key).ok().and_then(|key| expected.get(&key));
+        let kept = serde_json::from_slice::<Reported>(row).ok();
+        right += usize::from(reported.is_some() && reported == kept.as_ref());
+    })?;
+    if (found, right) != (expected.len() as u64, expected.len()) {
+        report.find(format!(
+            "what sources reported: {right} of {found} rows are what the entries of {} sources give",
+            expected.len()
+        ));
+    }
+    Ok(())
+}
+
+/// The rows of the counts are those that the entries give, and no others.
+pub(super) fn counts(
+    store: &Rocks,
+    number: LogNumber,
+    derived: &mut Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let expected = derived.counts.rows(number)?;
+    let (mut right, mut failed) = (0, None);
+    let found = count(store, number, Family::Counts, |key, row| {
+        match expected.get(Family::Counts, &number.key(key)) {
+            Ok(kept) => right += usize::from(kept.as_deref() == Some(row)),
+            Err(error) => failed = Some(error),
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if (found, right) != (expected.len() as u64, expected.len()) {
+        report.find(format!(
+            "the counts by day: {right} of {found} rows are those of the {} that the entries give",
+            expected.len()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,399 @@
+//! What an entry adds to the counts of its UTC day (`proto/formats/counts.md`), and the sums of a batch. The rows change
+//! in the commit of the entries.
+//!
+//! In scope: the sums, which follow from the entries and their order alone. Out of scope: who may read them (`api`), and
+//! the comparison with the entries (`fsck`).
+
+use crate::{
+    entry::{Kind, View},
+    json::Value,
+    log::merkle::leaf_hash,
+    store::{self, Changes, Family, LogNumber, Read},
+    time::Nanos,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// Most values of one name that have a count of their own, in one day and in all days. What comes later that day is
+/// counted together.
+pub const VALUES_MAX: u64 = 100;
+/// The "day" of the counts over all days.
+pub const ALL_DAYS: u32 = u32::MAX;
+/// Upper bounds of the classes of `latency`, in milliseconds.
+pub const LATENCY_MS: [u64; 14] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 20_000, 60_000];
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// Entries, by kind.
+    Kind,
+    /// Decisions, by verdict.
+    Verdict,
+    /// Decisions: `enforce` or `shadow`.
+    Mode,
+    /// Decisions, by tool.
+    Tool,
+    /// Decisions, by producer.
+    Producer,
+    /// Decisions: `ours`, `told`, or `server` for the server's own questions to people.
+    By,
+    /// Decisions about agents' calls: `with` a policy that applied, or `without`.
+    Policy,
+    /// Denials, by reason code.
+    Denied,
+    /// Decisions of ours about agents' calls, by the time until the journal took them.
+    Latency,
+    /// Events of approvals, by type.
+    Approval,
+    /// Executions that were reported as events, by the verdict of the decision that they name, or `none`.
+    Execution,
+}
+
+impl Name {
+    /// Every name, in rows and answers.
+    pub const ALL: [(Self, &'static str); 11] = [
+        (Self::Kind, "kind"),
+        (Self::Verdict, "verdict"),
+        (Self::Mode, "mode"),
+        (Self::Tool, "tool"),
+        (Self::Producer, "producer"),
+        (Self::By, "by"),
+        (Self::Policy, "policy"),
+        (Self::Denied, "denied"),
+        (Self::Latency, "latency"),
+        (Self::Approval, "approval"),
+        (Self::Execution, "execution"),
+    ];
+
+    fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+/// Who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The server, about a gateway's call.
+    Ours,
+    /// A producer.
+    Told,
+    /// The server, about a question of its own to people.
+    Server,
+}
+
+impl By {
+    /// `is_own`: the decision is on a question of the server itself.
+    pub fn new(ours: bool, is_own: bool) -> Self {
+        match (ours, is_own) {
+            (true, true) => Self::Server,
+            (true, false) => Self::Ours,
+            (false, _) => Self::Told,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Told => "told",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// What one entry adds: a name and a value, each once.
+pub type Facts = Vec<(Name, Box<str>)>;
+
+/// What an event adds, from its plain part. The decision of an execution is looked up when it is posted.
+#[derive(Clone, Debug, Default)]
+pub struct OfEvent {
+    facts: Facts,
+    /// When a decision of ours was made.
+    judged: Option<Nanos>,
+    is_execution: bool,
+    /// The decision that an execution names: leaf index and leaf hash.
+    executed: Option<(u64, String)>,
+}
+
+impl OfEvent {
+    /// Reads the plain part of a decision about a call of `producer`'s.
+    pub fn decision(plain: &Value<'_>, producer: &str, by: By) -> Self {
+        let at = |path: &[&str]| path.iter().try_fold(plain, |value, name| value.get(name));
+        let text = |path: &[&str]| at(path).and_then(Value::as_str);
+        let verdict = text(&["data", "verdict"]).unwrap_or_default();
+        let mut facts: Facts = vec![
+            (Name::Verdict, verdict.into()),
+            (Name::Mode, text(&["data", "mode"]).unwrap_or("enforce").into()),
+            (Name::Tool, text(&["data", "tool", "name"]).unwrap_or_default().into()),
+            (Name::Producer, producer.into()),
+            (Name::By, by.as_str().into()),
+        ];
+        if by != By::Server {
+            let id = text(&["data", "policy", "id"]).is_some();
+            let version = text(&["data", "policy", "version"]).is_some();
+            let with = if id && version { "with" } else { "without" };
+            facts.push((Name::Policy, with.into()));
+        }
+        if verdict == "deny" {
+            let code = text(&["data", "reason", "code"]).unwrap_or("none");
+            facts.push((Name::Denied, code.into()));
+        }
+        let judged = text(&["time"]).and_then(Nanos::parse).filter(|_| by == By::Ours);
+        Self { facts, judged, is_execution: false, executed: None }
+    }
+
+    /// Reads the plain part of an execution.
+    pub fn execution(plain: &Value<'_>) -> Self {
+        let named = plain.get("data").and_then(|data| data.get("decision"));
+        let index = named.and_then(|named| named.get("index")?.as_u64());
+        let hash = named.and_then(|named| Some(named.get("leaf_hash")?.as_str()?.to_owned()));
+        Self { is_execution: true, executed: index.zip(hash), ..Self::default() }
+    }
+
+    /// Everything that the event's entry adds. `time`: its `journal.time`; `entry`: an earlier entry by its index.
+    fn facts(self, time: Nanos, entry: impl FnOnce(u64) -> Option<Vec<u8>>) -> Facts {
+        let mut facts = self.facts;
+        if let Some(judged) = self.judged {
+            let millis = time.0.saturating_sub(judged.0).div_ceil(1_000_000);
+            let class = LATENCY_MS.iter().find(|bound| millis <= **bound);
+            let class = class.map_or("more".into(), |bound| bound.to_string().into());
+            facts.push((Name::Latency, class));
+        }
+        if self.is_execution {
+            let verdict = self.executed.and_then(|(index, hash)| {
+                let entry = entry(index).filter(|entry| leaf_hash(entry).to_string() == hash)?;
+                let view = View::parse(&entry).filter(|view| view.kind == Kind::Decision)?;
+                view.text(&["event", "data", "verdict"]).map(Box::from)
+            });
+            facts.push((Name::Execution, verdict.unwrap_or_else(|| "none".into())));
+        }
+        facts
+    }
+}
+
+/// The sums over the entries of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(BTreeMap<u32, Day>);
+
+type Day = BTreeMap<Name, Values>;
+
+/// Counts by value, and the values in the order in which they came.
+#[derive(Clone, Debug, Default)]
+struct Values {
+    order: Vec<Box<str>>,
+    counts: HashMap<Box<str>, u64>,
+}
+
+/// The UTC day of a time, counted from 1970-01-01.
+pub fn day_of(time: Nanos) -> u32 {
+    u32::try_from(time.seconds() / 86_400).unwrap_or(ALL_DAYS - 1)
+}
+
+impl Counts {
+    fn add(&mut self, time: Nanos, name: Name, value: &str) {
+        for day in [day_of(time), ALL_DAYS] {
+            let values = self.0.entry(day).or_default().entry(name).or_default();
+            if let Some(count) = values.counts.get_mut(value) {
+                *count += 1;
+            } else {
+                values.order.push(value.into());
+                values.counts.insert(value.into(), 1);
+            }
+        }
+    }
+
+    /// Notes an entry of a kind: every entry once.
+    pub fn kind(&mut self, kind: Kind, time: Nanos) {
+        self.add(time, Name::Kind, kind.as_str());
+    }
+
+    /// Notes what an event adds.
+    pub fn event(&mut self, of: OfEvent, time: Nanos, entry: impl FnOnce(u64) -> Option<Vec<u8>>) {
+        for (name, value) in of.facts(time, entry) {
+            self.add(time, name, &value);
+        }
+    }
+
+    /// Notes the events of an approval's message.
+    pub fn approval(&mut self, message: &Value<'_>, time: Nanos) {
+        let events = message.get("events").and_then(Value::as_array).unwrap_or_default();
+        for event in events {
+            if let Some(kind) = event.get("type").and_then(Value::as_str) {
+                self.add(time, Name::Approval, kind);
+            }
+        }
+    }
+
+    /// True if nothing was noted since the last [`Counts::write`].
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what was noted to the rows of a log.
+    pub fn write(
+        &mut self,
+        changes: &mut Changes<'_>,
+        number: LogNumber,
+    ) -> Result<(), store::Error> {
+        for (day, names) in std::mem::take(&mut self.0) {
+            for (name, values) in names {
+                values.write(changes, &Rows { number, day, name })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of one name on one day.
+struct Rows {
+    number: LogNumber,
+    day: u32,
+    name: Name,
+}
+
+/// What a row is, after its name.
+const VALUE: u8 = 0;
+const OTHER: u8 = 1;
+const NUMBER: u8 = 2;
+
+impl Rows {
+    fn key(&self, what: u8, value: &str) -> Vec<u8> {
+        let (day, name) = (self.day.to_be_bytes(), self.name.as_str().as_bytes());
+        self.number.key(&[&day, name, &[what], value.as_bytes()].concat())
+    }
+}
+
+fn read(changes: &Changes<'_>, key: &[u8]) -> Result<Option<u64>, store::Error> {
+    changes.get(Family::Counts, key)?.map(|bytes| store::read_u64(&bytes, "counts")).transpose()
+}
+
+impl Values {
+    fn write(mut self, changes: &mut Changes<'_>, rows: &Rows) -> Result<(), store::Error> {
+        let number = rows.key(NUMBER, "");
+        let before = read(changes, &number)?.unwrap_or(0);
+        let (mut known, mut other) = (before, 0);
+        for value in &self.order {
+            let count = self.counts.remove(value).unwrap_or(0);
+            let key = rows.key(VALUE, value);
+            let counted = match read(changes, &key)? {
+                Some(counted) => counted,
+                None if known < VALUES_MAX => {
+                    known += 1;
+                    0
+                }
+                None => {
+                    other += count;
+                    continue;
+                }
+            };
+            changes.put(Family::Counts, key, (counted + count).to_be_bytes().to_vec());
+        }
+        if known != before {
+            changes.put(Family::Counts, number, known.to_be_bytes().to_vec());
+        }
+        if other > 0 {
+            let key = rows.key(OTHER, "");
+            let counted = read(changes, &key)?.unwrap_or(0);
+            changes.put(Family::Counts, key, (counted + other).to_be_bytes().to_vec());
+        }
+        Ok(())
+    }
+}
+
+/// The counts of one name on one day, as they are read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct OfName {
+    /// By value.
+    pub values: BTreeMap<String, u64>,
+    /// Of all values that came after the first [`VALUES_MAX`].
+    pub other: u64,
+}
+
+/// The counts of one day, by name.
+pub type OfDay = BTreeMap<&'static str, OfName>;
+
+/// Reads the rest of a row's key, after the log: the day, the name, and what it is about. `None` if it is no such key.
+pub fn read_key(rest: &[u8]) -> Option<(u32, &'static str, Option<&str>)> {
+    let (day, rest) = rest.split_first_chunk()?;
+    let end = rest.iter().position(|byte| *byte <= NUMBER)?;
+    let named = std::str::from_utf8(&rest[..end]).ok()?;
+    let (_, name) = Name::ALL.into_iter().find(|(_, name)| *name == named)?;
+    let value = std::str::from_utf8(&rest[end + 1..]).ok()?;
+    let value = (rest[end] == VALUE).then_some(value);
+    Some((u32::from_be_bytes(*day), name, value)).filter(|_| rest[end] != NUMBER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Memory;
+
+    const LOG: LogNumber = LogNumber(7);
+
+    /// Rows of the tool counts, after batches of (day, tool).
+    fn rows(batches: &[&[(u64, String)]]) -> Vec<Option<Vec<u8>>> {
+        let mut memory = Memory::default();
+        let mut keys = Vec::new();
+        for batch in batches {
+            let mut counts = Counts::default();
+            for (day, tool) in *batch {
+                counts.add(Nanos(0).plus_seconds(day * 86_400), Name::Tool, tool);
+                for day in [u32::try_from(*day).unwrap(), ALL_DAYS] {
+                    let of = Rows { number: LOG, day, name: Name::Tool };
+                    let what = [of.key(VALUE, tool), of.key(OTHER, ""), of.key(NUMBER, "")];
+                    keys.extend(what);
+                }
+            }
+            let mut changes = Changes::new(&memory);
+            counts.write(&mut changes, LOG).unwrap();
+            assert!(counts.is_empty());
+            let writes: Vec<_> = changes.into_writes().collect();
+            memory.apply(writes.into_iter());
+        }
+        keys.sort();
+        keys.dedup();
+        keys.iter().map(|key| memory.get(Family::Counts, key).unwrap()).collect()
+    }
+
+    #[test]
+    fn p6_the_rows_do_not_depend_on_the_borders_of_batches() {
+        let mut calls: Vec<(u64, String)> = Vec::new();
+        for n in 0..400_u64 {
+            calls.push((20_000 + n % 3 / 2, format!("tool-{}", n * n % 139)));
+        }
+        let whole = rows(&[&calls]);
+        assert!(whole.iter().flatten().count() > 150);
+        for size in [1, 7, 100, 399] {
+            let batches: Vec<_> = calls.chunks(size).collect();
+            assert_eq!(rows(&batches), whole, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_bound_is_counted_together() {
+        let calls: Vec<_> = (0..250).map(|n| (20_000, format!("tool-{}", n % 125))).collect();
+        let of = Rows { number: LOG, day: 20_000, name: Name::Tool };
+        let mut memory = Memory::default();
+        for batch in calls.chunks(10) {
+            let mut counts = Counts::default();
+            for (day, tool) in batch {
+                counts.add(Nanos(0).plus_seconds(day * 86_400), Name::Tool, tool);
+            }
+            let mut changes = Changes::new(&memory);
+            counts.write(&mut changes, LOG).unwrap();
+            let writes: Vec<_> = changes.into_writes().collect();
+            memory.apply(writes.into_iter());
+        }
+        let get = |what, value: &str| {
+            let row = memory.get(Family::Counts, &of.key(what, value)).unwrap();
+            row.map(|bytes| store::read_u64(&bytes, "counts").unwrap())
+        };
+        assert_eq!((get(VALUE, "tool-0"), get(VALUE, "tool-99")), (Some(2), Some(2)));
+        assert_eq!((get(VALUE, "tool-100"), get(OTHER, "")), (None, Some(50)));
+        assert_eq!(get(NUMBER, ""), Some(VALUES_MAX));
+        let key = of.key(VALUE, "tool-9");
+        assert_eq!(read_key(&key[4..]), Some((20_000, "tool", Some("tool-9"))));
+        assert_eq!(read_key(&of.key(OTHER, "")[4..]), Some((20_000, "tool", None)));
+        assert_eq!(read_key(&of.key(NUMBER, "")[4..]), None);
+        assert_eq!(read_key(b"x"), None);
+    }
+}
