@@ -35,6 +35,7 @@ class Story:
     def tell(self) -> None:
         """Everything, in order. Fills `planted`: exceptions by code, with the leaf that shows each."""
         desk, root = self.desk, self.server.root
+        self.declare()
         desk.activate(bounded(root / "one", 100_000))
         for amount in (1, 20, 99_000, 100_001, 200_000):
             desk.told(params=CALL | {"amount": amount})
@@ -52,11 +53,21 @@ class Story:
         self.planted["unreviewed_policy"] = activation
         for amount in (1, 50_000, 99_000):
             desk.told(params=CALL | {"amount": amount})
-        self.planted["missing"] = -1
+        self.planted["missing"] = self.planted["silent_source"] = -1
         self.erased = self.publisher.publish(event(source="/erased"))[0]["index"]
         assert self.server.admin.erase(self.erased)["status"] == "complete"
+        # A whole second after the declaration: then the source that never reports is silent.
+        until("a second passed", lambda: self.last_time() > self.declared_at() and self.tick())
         self.end = self.last_time()
         self.publisher.publish(event(source="/after"))
+
+    def declare(self) -> None:
+        """Two sources that must report: one does, the other one never says anything."""
+        admin = self.server.admin
+        sources = [{"producer": "gw-1", "source": source, "title": f"Gateway {source}", "owner": "p-ana", "silent_after": after}
+                   for source, after in (("/e", 86_400), ("/never", 1))]  # fmt: skip
+        declared = admin.http.post(f"{admin.t}/sources", json={"sources": sources, "reason": "For the test."})
+        assert declared.status_code == 200, declared.text
 
     def elevated(self, approve: bool) -> int:
         """A call that people must approve, and that is executed. Returns the leaf index of its decision."""

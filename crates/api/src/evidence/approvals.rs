@@ -2,6 +2,8 @@
 
 mod tables;
 
+pub(super) use tables::yes;
+
 use super::{
     Error, Out,
     log::Log,
@@ -18,7 +20,7 @@ use ledger::{
     verify::period::number,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A person who answers faster has hardly read what is asked.
 pub const FAST_SECONDS: u64 = 10;
@@ -55,8 +57,10 @@ pub struct Person {
     pub own_calls: u64,
     /// Answers on the page; the others came from a chat or the API.
     pub on_page: u64,
-    /// Approvals whose page the person opened, as far as the log says.
-    pub opened: u64,
+    /// Approvals whose page the person opened in the period.
+    pub opened: BTreeSet<String>,
+    /// Answers on the page to an approval whose page the person did not open before, as far as the log says.
+    pub unseen: u64,
     /// Seconds from the question to each answer.
     #[serde(skip)]
     seconds: Vec<u64>,
@@ -156,6 +160,23 @@ impl Approvals {
             Kind::Event if text(view, &["event", "type"]).contains(".execution.") => {
                 self.executed(log, index, view)?;
             }
+            Kind::NotOpened => {
+                let decision = number(view, &["event", "decision", "index"]).unwrap_or_default();
+                if let Some(call) = self.elevated.get_mut(&decision) {
+                    call.unopened = Some(text(view, &["event", "not_opened"]).to_owned());
+                }
+            }
+            Kind::Evidence => {
+                // Once for each person, approval and version, by whichever server.
+                let person = view.text(&["event", "shown", "to"]);
+                let approval = text(view, &["event", "approval_id"]).to_owned();
+                if let Some(person) =
+                    person.filter(|_| text(view, &["event", "shown", "via"]) == "web")
+                {
+                    let person = self.people.entry(person.to_owned()).or_default();
+                    person.opened.insert(approval);
+                }
+            }
             Kind::Approval => {
                 let requested = |id: &Ident, states: &BTreeMap<Ident, State>| {
                     states.get(id).and_then(|state| Some(state.requested.as_ref()?.requested_at))
@@ -246,6 +267,9 @@ impl Approvals {
                     _ => person.denied += 1,
                 }
                 person.on_page += u64::from(*via == Via::Web);
+                // A chat shows the call in its card; nobody knows who reads a card.
+                let is_unseen = *via == Via::Web && !person.opened.contains(approval.as_str());
+                person.unseen += u64::from(is_unseen);
                 let waited = requested.map(|from| view.origin.time.0.saturating_sub(from.0));
                 person.seconds.extend(waited.map(|nanos| nanos / 1_000_000_000));
                 return Ok(());

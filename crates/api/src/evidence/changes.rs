@@ -265,6 +265,7 @@ fn in_words(view: &View<'_>) -> (String, String) {
         (Kind::Rules, _) => ("rules applied", of("rules_digest").to_owned()),
         (Kind::Key, _) => ("signing key rotated", format!("{} {}", of("use"), of("vkey"))),
         (Kind::Erasure, _) => ("payload erased", format!("entry {}", count("index"))),
+        (Kind::Sources, _) => ("sources declared", String::new()),
         (Kind::Clock, _) => ("clock reset", of("at").to_owned()),
         (Kind::Journal, _) => ("journal begun again", format!("epoch {}", count("epoch"))),
         (Kind::JournalGap, _) => {

@@ -123,6 +123,9 @@ impl Pass<'_> {
                 self.approvals.before(log, &entry, &view)?;
             }
             self.changes.before(index, &view);
+            if view.kind == Kind::Sources {
+                self.sources.declare(&view);
+            }
             self.verdicts.before(index, &view);
         }
         Ok(())

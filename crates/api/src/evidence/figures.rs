@@ -109,6 +109,9 @@ const RULES: &[Rule] = &[
     rule("approvals", "Approvals with a message in the period", APPROVALS, |c| (c.approvals.phases().values().sum(), None)),
     rule("fast_answers", "Answers of people within 10 seconds", "approvals/people.csv",
         |c| (c.people(|person| person.fast() as u64), Some(c.people(Person::answers)))),
+    rule("answers_unseen", "Answers on the page without the page having been opened", "approvals/people.csv", |c| (c.people(|person| person.unseen), None)),
+    rule("sources_declared", "Sources that must report", "population/sources.csv", |c| (c.of_sources(|source| source.declared.is_some()), None)),
+    rule("sources_silent", "Declared sources that were silent for too long", "population/sources.csv", |c| (c.of_sources(Source::was_silent), None)),
     rule("own_calls_refused", "Answers refused because the person owns the agent", REFUSALS, |c| (c.people(|person| person.own_calls), None)),
     rule("tokens_redeemed", "Override tokens redeemed", APPROVALS, |c| (c.approvals.tokens.1, None)),
     rule("redemptions_refused", "Redemptions refused", REFUSALS, |c| (c.approvals.tokens.2, None)),
@@ -167,6 +170,10 @@ impl Computed<'_> {
     /// How often something was changed in the period.
     fn times(&self, change: &str) -> u64 {
         self.changes.counts.get(change).copied().unwrap_or_default()
+    }
+
+    fn of_sources(&self, is: fn(&Source) -> bool) -> u64 {
+        self.sources.values().filter(|source| is(source)).count() as u64
     }
 
     fn people(&self, of: fn(&Person) -> u64) -> u64 {

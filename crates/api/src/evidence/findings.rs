@@ -1,6 +1,7 @@
 //! What stands out in the figures: exceptions that need an explanation, and notes.
 
 use super::{Computed, approvals::FAST_SECONDS};
+use ledger::event::is_reserved_tool;
 use serde::Serialize;
 
 /// Most leaves that a finding names.
@@ -51,7 +52,10 @@ impl Computed<'_> {
             self.execution_of_no_decision(),
             self.conflict_of_duties(),
             self.never_came(),
+            self.silent_source(),
             self.rule_asks_nobody(),
+            self.undeclared_source(),
+            self.unopened(),
             self.clock_reset(),
             self.erased(),
             self.fast_answers(),
@@ -119,6 +123,45 @@ impl Computed<'_> {
         )
     }
 
+    fn silent_source(&self) -> Option<Finding> {
+        let place = (Weight::Exception, "silent_source", "population/sources.csv");
+        let silent: Vec<String> = self
+            .sources
+            .iter()
+            .filter(|(_, source)| source.was_silent())
+            .map(|((producer, name), source)| {
+                format!("{producer} {name} for {} s from {}", source.silence, source.silent_since)
+            })
+            .collect();
+        let text =
+            |sources| format!("{sources} silent for longer than declared: {}", shown(&silent));
+        finding(place, &[], some(silent.len(), "source was", "sources were").map(text))
+    }
+
+    fn undeclared_source(&self) -> Option<Finding> {
+        let place = (Weight::Note, "undeclared_source", "population/sources.csv");
+        let any = self.sources.values().any(|source| source.declared.is_some());
+        let undeclared: Vec<String> = self
+            .sources
+            .iter()
+            .filter(|((producer, _), source)| {
+                any && source.declared.is_none() && !is_reserved_tool(producer)
+            })
+            .map(|((producer, name), _)| format!("{producer} {name}"))
+            .collect();
+        let text = |sources| format!("{sources} that nobody declared: {}", shown(&undeclared));
+        finding(place, &[], some(undeclared.len(), "source reported", "sources reported").map(text))
+    }
+
+    fn unopened(&self) -> Option<Finding> {
+        let place = (Weight::Note, "asked_nobody", "approvals/elevated.csv");
+        let calls = self.approvals.elevated.iter().filter(|(_, call)| call.unopened.is_some());
+        let leaves: Vec<u64> = calls.map(|(index, _)| *index).collect();
+        let calls = some(leaves.len(), "call", "calls");
+        let text = |calls| format!("{calls} needed people, and nobody could be asked");
+        finding(place, &leaves, calls.map(text))
+    }
+
     fn rule_asks_nobody(&self) -> Option<Finding> {
         let place = (Weight::Note, "rule_asks_nobody", "policies/changes.csv");
         let (index, names) = self.changes.rules.as_ref()?;
@@ -155,6 +198,13 @@ impl Computed<'_> {
             answers.map(|answers| format!("{answers} within {FAST_SECONDS} seconds")),
         )
     }
+}
+
+/// The first few names.
+fn shown(names: &[String]) -> String {
+    let rest = names.len().saturating_sub(LEAVES_MAX);
+    let first = names[..names.len() - rest].join(", ");
+    if rest == 0 { first } else { format!("{first}, and {rest} more") }
 }
 
 /// A count with its noun. `None` if there is nothing.

@@ -64,6 +64,8 @@ struct SourceRow {
     missing: u64,
     silence: String,
     since: String,
+    declared: String,
+    silent: bool,
 }
 
 struct PersonRow {
@@ -253,7 +255,9 @@ fn most(counts: &std::collections::BTreeMap<String, u64>) -> Vec<(String, u64)> 
 
 fn sources(computed: &Computed<'_>) -> Vec<SourceRow> {
     let mut rows: Vec<_> = computed.sources.iter().collect();
-    rows.sort_by_key(|(name, source)| (std::cmp::Reverse(source.silence), (*name).clone()));
+    rows.sort_by_key(|(name, source)| {
+        (!source.was_silent(), std::cmp::Reverse(source.silence), (*name).clone())
+    });
     let row =
         |((producer, name), source): (&super::sources::Name, &super::sources::Source)| SourceRow {
             producer: foreign::name(producer),
@@ -262,6 +266,13 @@ fn sources(computed: &Computed<'_>) -> Vec<SourceRow> {
             missing: source.missing,
             silence: format!("{} s", source.silence),
             since: seconds(&source.silent_since),
+            declared: match &source.declared {
+                Some((after, owner)) => {
+                    format!("at least every {after} s, {}", foreign::name(owner))
+                }
+                None => "no".into(),
+            },
+            silent: source.was_silent(),
         };
     rows.into_iter().take(ROWS_MAX).map(row).collect()
 }
@@ -335,7 +346,7 @@ pub fn not_checked(request: &Request) -> Vec<String> {
         "Whether others were shown another log: compare the checkpoint with theirs.",
         "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries outside the period leaves nothing out is the log's word; verify --export checks it.",
         "Checkpoint cadence, halts, backups and deliveries: they are not entries of this log.",
-        "Declared sources, agents' tokens, budgets and freezes: not in use.",
+        "Agents' tokens, budgets and freezes: not in use.",
         "Availability of deciders: there is no probe yet.",
     ]
     .map(str::to_owned)

@@ -1,8 +1,9 @@
 //! Part 1, sources: who reported, in which numbers, and when each of them was silent.
 
-use super::{Error, Out, population::text, table::Table};
+use super::{Error, Out, approvals::yes, population::text, table::Table};
 use ledger::{
     entry::{Kind, View},
+    system::sources::{self as system, Declared},
     time::Nanos,
     verify::period::{Period, number},
 };
@@ -22,6 +23,8 @@ pub struct Source {
     pub silence: u64,
     /// Time of the last event before that silence; the period's first moment if there is none.
     pub silent_since: String,
+    /// Seconds after which it is silent, and who answers for it, if it is declared.
+    pub declared: Option<(u32, String)>,
     #[serde(skip)]
     last: Option<Nanos>,
     /// The gaps that opened in the period: last number by first number.
@@ -47,6 +50,22 @@ impl Sources {
             &["index", "journal_time", "kind", "producer", "source", "from", "to", "number"];
         let gaps = Table::new("population/gaps.csv", COLUMNS);
         Self { period, gaps, all: BTreeMap::new() }
+    }
+
+    /// Notes which sources must report from here on. What is silent is judged from then.
+    pub fn declare(&mut self, view: &View<'_>) {
+        let Some(told) = view.event_as::<system::Sources>() else { return };
+        let from = view.origin.time.max(self.period.from);
+        for source in self.all.values_mut() {
+            source.declared = None;
+        }
+        for Declared { producer, source, owner, silent_after, .. } in told.sources {
+            let name = (producer.to_string(), source);
+            let source = self.all.entry(name).or_default();
+            source.declared = Some((silent_after, owner.to_string()));
+            (source.silence, source.last) = (0, Some(from));
+            source.silent_since = from.to_string();
+        }
     }
 
     /// Takes the next entry of the period.
@@ -79,6 +98,10 @@ impl Sources {
                 source.missing = source.missing.saturating_sub(u64::from(is_of_this_period));
             }
             Kind::JournalGap => {}
+            Kind::Sources => {
+                self.declare(view);
+                return Ok(());
+            }
             _ => return Ok(()),
         }
         let shown = |name| bound(name).map(|n| n.to_string()).unwrap_or_default();
@@ -105,16 +128,32 @@ impl Sources {
             "missing_numbers",
             "longest_silence_seconds",
             "silent_since",
+            "declared",
+            "silent_after_seconds",
+            "owner",
+            "was_silent",
         ];
         self.gaps.finish(out)?;
         let mut table = Table::new("population/sources.csv", COLUMNS);
         for ((producer, name), source) in &mut self.all {
             source.hear(self.period.to, self.period.from);
-            let Source { events, heartbeats, missing, silence, silent_since, .. } = source;
-            let counts = [*events, *heartbeats, *missing, *silence].map(|n| n.to_string());
-            let [events, heartbeats, missing, silence] = counts.each_ref().map(String::as_str);
-            let cells = [producer, name, events, heartbeats, missing, silence, silent_since];
-            table.row(out, &cells)?;
+            let Source { events, heartbeats, missing, silence, silent_since, .. } = &*source;
+            let (after, owner) = source.declared.clone().unwrap_or_default();
+            let declared = source.declared.is_some();
+            let cells = [
+                producer.clone(),
+                name.clone(),
+                events.to_string(),
+                heartbeats.to_string(),
+                missing.to_string(),
+                silence.to_string(),
+                silent_since.clone(),
+                yes(declared),
+                if declared { after.to_string() } else { String::new() },
+                owner,
+                yes(source.was_silent()),
+            ];
+            table.row(out, &cells.each_ref().map(String::as_str))?;
         }
         table.finish(out)?;
         Ok(self.all)
@@ -122,6 +161,11 @@ impl Sources {
 }
 
 impl Source {
+    /// True if it had to report, and did not for longer than its declaration allows.
+    pub fn was_silent(&self) -> bool {
+        self.declared.as_ref().is_some_and(|(after, _)| self.silence >= u64::from(*after))
+    }
+
     /// Notes that it was heard, or that the period ended.
     fn hear(&mut self, at: Nanos, begin: Nanos) {
         let before = self.last.unwrap_or(begin);

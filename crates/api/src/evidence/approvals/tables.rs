@@ -119,6 +119,7 @@ impl Approvals {
             "under_10_seconds",
             "on_the_page",
             "pages_opened",
+            "answered_unseen",
             "refused",
             "own_calls_refused",
         ];
@@ -131,7 +132,8 @@ impl Approvals {
                 person.median().unwrap_or_default(),
                 person.fast() as u64,
                 person.on_page,
-                person.opened,
+                person.opened.len() as u64,
+                person.unseen,
                 person.refused,
                 person.own_calls,
             ];
@@ -144,6 +146,6 @@ impl Approvals {
     }
 }
 
-fn yes(is: bool) -> String {
+pub(in crate::evidence) fn yes(is: bool) -> String {
     if is { "yes".into() } else { "no".into() }
 }
