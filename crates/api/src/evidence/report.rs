@@ -333,7 +333,7 @@ pub fn not_checked(request: &Request) -> Vec<String> {
         "Who the people, agents and keys behind the ids are.",
         "Clocks: the time is the journal's; a decider's own time is believed within 60 s of it.",
         "Whether others were shown another log: compare the checkpoint with theirs.",
-        "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries outside the period leaves nothing out is the log's word; verify --export checks it.",
+        "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries leaves nothing out there, and that no entry there is dated out of order, in the period, is the log's word: `verify --export` checks it.",
         "Checkpoint cadence, halts, backups and deliveries: they are not entries of this log.",
         "Declared sources, agents' tokens, budgets and freezes: not in use.",
         "Availability of deciders: there is no probe yet.",
