@@ -9,7 +9,7 @@ from typing import Any
 
 from .asking import bounded
 from .deciding import CALL, RULES, Deciding
-from .desk import approval_id, paused
+from .desk import approval_id, now_text, paused
 from .events import EXECUTION, event, new_id
 from .house import Paused
 from .rfc6962 import leaf_hash
@@ -72,12 +72,15 @@ class Story:
             redeemed = gateway.http.post(f"{gateway.t}/tokens/redeem", json=body)
             assert redeemed.status_code == 200, redeemed.text
             return index
+        self.report(index)
+        return index
+
+    def report(self, index: int) -> None:
+        """A gateway says that it carried out a decision."""
         leaf = dict(self.server.admin.feed(kind="decision"))[index]
         decision = {"index": index, "leaf_hash": base64.b64encode(leaf_hash(leaf)).decode()}
-        report = {"specversion": "1.0", "id": new_id("x"), "source": "/e2", "type": EXECUTION, "time": made["time"],
-                  "data": {"decision": decision, "status": "completed"}}  # fmt: skip
-        self.publisher.publish(report)
-        return index
+        self.publisher.publish({"specversion": "1.0", "id": new_id("x"), "source": "/e2", "type": EXECUTION, "time": now_text(),
+                                "data": {"decision": decision, "status": "completed"}})  # fmt: skip
 
     def last_time(self) -> str:
         """`journal.time` of the last entry."""

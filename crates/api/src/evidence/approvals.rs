@@ -205,12 +205,28 @@ impl Approvals {
                     self.unknown_executions.push(index);
                     return Ok(());
                 }
-                Some(judged) if is_elevated(&judged) => self.needs_people(decision, &judged),
+                Some(judged) if is_elevated(&judged) => {
+                    self.needs_people(decision, &judged);
+                    self.released_before(log, decision)?;
+                }
                 Some(_) => return Ok(()),
             }
         }
         if let Some(elevated) = self.elevated.get_mut(&decision) {
             elevated.executed.get_or_insert(index);
+        }
+        Ok(())
+    }
+
+    /// The approval of an earlier decision may have been over before the period began.
+    fn released_before(&mut self, log: &Log<'_>, decision: u64) -> Result<(), Error> {
+        let id = self.elevated.get(&decision).and_then(|call| Ident::new(&call.approval).ok());
+        let Some(id) = id.filter(|id| !self.states.contains_key(id)) else { return Ok(()) };
+        for index in log.messages_before(&id, decision)? {
+            let entry = log.entry(index)?;
+            if let Some(view) = View::parse(&entry) {
+                self.message(log, &entry, &view)?;
+            }
         }
         Ok(())
     }

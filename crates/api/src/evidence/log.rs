@@ -5,6 +5,7 @@ use super::{Disclose, Error, Request};
 use decider::decision::Fields;
 use ledger::{
     entry::{Kind, View},
+    ident::Ident,
     log::{checkpoint::Checkpoint, merkle::Hash, receipt::Receipt},
     system::policy::{BundleEntry, PartAt},
     verify::{
@@ -153,6 +154,12 @@ impl<'f> Log<'f> {
     /// The messages, before the period, of the approvals that have one in it.
     pub fn earlier_messages(&self) -> Result<Vec<u64>, Error> {
         period::earlier_messages(&self.part, self.range).map_err(|e| told(&self.trouble, e))
+    }
+
+    /// The messages of one approval before the period. `opening`: leaf index of its decision.
+    pub fn messages_before(&self, approval: &Ident, opening: u64) -> Result<Vec<u64>, Error> {
+        let found = period::messages_before(&self.part, self.range, (approval, opening));
+        found.map_err(|error| told(&self.trouble, error))
     }
 
     /// The path of a leaf to the root.

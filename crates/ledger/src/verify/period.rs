@@ -179,6 +179,34 @@ pub fn earlier_messages<R: Fn(&str) -> Option<Vec<u8>>>(
     Ok(earlier)
 }
 
+/// The messages of one approval before the range, oldest first. `opening`: leaf index of its decision, before which it has
+/// none.
+pub fn messages_before<R: Fn(&str) -> Option<Vec<u8>>>(
+    part: &Part<R>,
+    range: Range,
+    (approval, opening): (&Ident, u64),
+) -> Result<Vec<u64>, Error> {
+    let mut found = Vec::new();
+    let mut at = part.with(range.begin, |view| Ok(view.prior.approval))?;
+    while let Some(index) = at.filter(|index| *index > opening) {
+        let (told, before) = part.with(index, |view| {
+            let told = message(view).filter(|_| view.kind == Kind::Approval);
+            let told = told.ok_or("an entry names it as an approval entry, and it is none")?;
+            let before = view.prior.approval.filter(|before| *before < index);
+            Ok((told, before))
+        })?;
+        at = before;
+        if told.0 == *approval {
+            found.push(index);
+            if told.1 == 1 {
+                break;
+            }
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
 fn message(view: &View<'_>) -> Option<(Ident, u64)> {
     let id = Ident::new(view.text(&["event", "approval_id"])?).ok()?;
     Some((id, view.at(&["event", "n"])?.as_u64()?))

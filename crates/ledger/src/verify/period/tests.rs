@@ -136,6 +136,14 @@ fn check(steps: &[Step], from: u64, to: u64) {
         .map(|(index, _)| *index)
         .collect();
     assert_eq!(earlier, expected);
+    for id in 0..4 {
+        if range.begin < size {
+            let approval = Ident::new(&format!("apr-{id}")).unwrap();
+            let found = messages_before(&part, range, (&approval, 0)).unwrap();
+            let of_it = made.messages.range(..range.begin).filter(|(_, (of, _))| *of == id);
+            assert_eq!(found, of_it.map(|(index, _)| *index).collect::<Vec<_>>());
+        }
+    }
 }
 
 #[test]
