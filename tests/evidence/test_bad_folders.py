@@ -236,7 +236,7 @@ def test_p20_a_late_number_hides_no_other(server: Server, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("options", "code"), [
     (["--from", "2026-13-01"], 2), (["--to", "soon"], 2), (["--from", "2027-01-01", "--to", "2026-01-01"], 2),
-    (["--samples", "-1"], 2), (["--samples", "x"], 2), (["--disclose", "some"], 2), (["--auditor-seed"], 2),
+    (["--samples", "-1"], 2), (["--samples", "x"], 2), (["--disclose", "some"], 2), (["--auditor-seed", ""], 2),
 ])  # fmt: skip
 def test_p20_what_is_asked_wrongly(story: Story, tmp_path: Path, options: list[str], code: int) -> None:
     """It says what is wrong, and writes nothing."""

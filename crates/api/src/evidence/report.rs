@@ -316,7 +316,7 @@ fn cleaned(told: &Told) -> Told {
 }
 
 fn independence(request: &Request) -> String {
-    match &request.auditor_seed {
+    match request.auditor_seed.as_deref().filter(|text| !text.is_empty()) {
         Some(text) => format!(
             "Drawn by a public function of the checkpoint and of the auditor's text “{}”. The draw is independent if that text was given after the checkpoint was handed over.",
             harmless(text)
