@@ -101,7 +101,7 @@ mod tests {
             let number = |name: &str| vector[name].as_u64().unwrap();
             let seed = Seed::new(text("checkpoint"), text("text"));
             assert_eq!(seed.text(), text("seed"));
-            let control = text("control").to_owned().leak();
+            let control: &str = text("control").to_owned().leak();
             let mut draw = Draw::new(control, seed, usize::try_from(number("count")).unwrap());
             (0..number("population")).for_each(|index| draw.take(index));
             assert_eq!(serde_json::json!(draw.drawn().collect::<Vec<_>>()), vector["drawn"]);
