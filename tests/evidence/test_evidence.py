@@ -302,6 +302,21 @@ def test_p20_erased_payload_is_explained(story: Story, folder: Path) -> None:
     assert figure(folder, "erasures")[0] == 1
 
 
+def test_p20_a_release_before_the_period_counts(story: Story, tmp_path: Path) -> None:
+    """A call that was approved and redeemed before the period, and is reported in it, is no exception; one that was never approved is."""
+    since = story.last_time()
+    story.report(story.good)
+    story.publisher.publish({"specversion": "1.0", "id": "after-report", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})
+    story.make(tmp_path / "e", "--from", since).ok()
+    verify(story, tmp_path / "e").ok()
+    assert figure(tmp_path / "e", "elevated_with_approval") == (1, 1)
+    assert not [f for f in conclusions(tmp_path / "e")["findings"] if f["code"] == "executed_without_approval"]
+    story.report(story.planted["executed_without_approval"])
+    story.publisher.publish({"specversion": "1.0", "id": "after-another", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})
+    story.make(tmp_path / "f", "--from", since).ok()
+    assert figure(tmp_path / "f", "elevated_with_approval") == (1, 2)
+
+
 def test_the_compliance_page_says_what_the_controls_say(repository: Path) -> None:
     """`docs/compliance.md` and `proto/controls/controls.json`, which evidence fills with figures, are the same text."""
     page = (repository / "docs/compliance.md").read_text()
@@ -319,18 +334,3 @@ def test_the_files_that_controls_name_are_there(repository: Path, folder: Path) 
     for control in json.loads((repository / "proto/controls/controls.json").read_bytes())["controls"]:
         assert set(control["figures"]) <= figures, control
         assert all((folder / file).is_file() for file in control["files"]), control
-
-
-def test_p20_a_release_before_the_period_counts(story: Story, tmp_path: Path) -> None:
-    """A call that was approved and redeemed before the period, and is reported in it, is no exception; one that was never approved is."""
-    since = story.last_time()
-    story.report(story.good)
-    story.publisher.publish({"specversion": "1.0", "id": "after-report", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})
-    story.make(tmp_path / "e", "--from", since).ok()
-    verify(story, tmp_path / "e").ok()
-    assert figure(tmp_path / "e", "elevated_with_approval") == (1, 1)
-    assert not [f for f in conclusions(tmp_path / "e")["findings"] if f["code"] == "executed_without_approval"]
-    story.report(story.planted["executed_without_approval"])
-    story.publisher.publish({"specversion": "1.0", "id": "after-another", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})
-    story.make(tmp_path / "f", "--from", since).ok()
-    assert figure(tmp_path / "f", "elevated_with_approval") == (1, 2)
