@@ -686,8 +686,23 @@ def make_opa():
     write("opa.json", {"about": "Elements of OPA decision logs, and the event that each becomes (formats/opa.md).", "cases": rows})
 
 
+def make_samples():
+    """Draws by the public function of formats/evidence.md."""
+    def draw(text, control, population, count):
+        checkpoint = f"{ORIGIN}\n1000\n{base64.b64encode(bytes(32)).decode()}\n"
+        seed = hashlib.sha256(f"countersign-samples-v1\n{checkpoint}{text}\n".encode()).digest()
+        ranked = sorted(range(population), key=lambda index: hashlib.sha256(seed + f"{control}\n{index}\n".encode()).digest())
+        return {"checkpoint": checkpoint, "text": text, "seed": seed.hex(), "control": control, "population": population, "count": count,
+                "drawn": ranked[:count]}
+
+    draws = [draw("", "decisions", 1000, 25), draw("Storm closes the harbour", "decisions", 1000, 25), draw("Storm closes the harbour", "denied", 1000, 25),
+             draw("Sturm schließt den Hafen\n", "decisions", 300, 5), draw("few", "erasures", 3, 25), draw("none", "policies", 0, 25)]
+    write("samples.json", {"about": "Draws of formats/evidence.md. Population n: the leaf indexes 0 to n - 1.", "draws": draws})
+
+
 if __name__ == "__main__":
     make_entries()
+    make_samples()
     make_signature()
     make_receipts()
     make_strict_json()

@@ -212,8 +212,9 @@ def test_p20_an_execution_that_is_reported_in_a_later_period(tmp_path: Path) -> 
                            "data": {"decision": decision, "status": "completed"}})  # fmt: skip
         publisher.publish(event())
         make(server, tmp_path / "e", "--from", since).ok()
-        verified(server, tmp_path / "e")
-        assert "executed_without_approval" not in findings(tmp_path / "e")
+        counted = verified(server, tmp_path / "e")
+        assert "executed_without_approval" not in findings(tmp_path / "e") and not counted.without_approval()
+        assert figure(tmp_path / "e", "approvals") == counted.approvals()[0].total() == 0, "it has no message in the period"
 
 
 def test_p20_a_late_number_hides_no_other(server: Server, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_p20_a_late_number_hides_no_other(server: Server, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("options", "code"), [
     (["--from", "2026-13-01"], 2), (["--to", "soon"], 2), (["--from", "2027-01-01", "--to", "2026-01-01"], 2),
-    (["--samples", "-1"], 2), (["--samples", "x"], 2), (["--disclose", "some"], 2), (["--auditor-seed"], 2),
+    (["--samples", "-1"], 2), (["--samples", "x"], 2), (["--disclose", "some"], 2), (["--auditor-seed", ""], 2),
 ])  # fmt: skip
 def test_p20_what_is_asked_wrongly(story: Story, tmp_path: Path, options: list[str], code: int) -> None:
     """It says what is wrong, and writes nothing."""

@@ -124,6 +124,18 @@ def test_p20_samples_are_drawn_by_a_public_function(story: Story, folder: Path) 
         assert ours
 
 
+def test_p20_the_function_of_the_page_draws_the_vectors(repository: Path) -> None:
+    """The lines of Python on the format's page, as they stand there, draw the golden vectors."""
+    page = (repository / "proto/formats/evidence.md").read_text()
+    code: dict[str, Any] = {"hashlib": hashlib}
+    exec(page.split("```python\n")[1].split("```")[0], code)  # noqa: S102
+    draws = json.loads((repository / "proto/vectors/samples.json").read_bytes())["draws"]
+    assert len(draws) > 3
+    for vector in draws:
+        asked = (vector["checkpoint"], vector["text"], vector["control"], list(range(vector["population"])), vector["count"])
+        assert code["drawn"](*asked) == drawn(*asked) == vector["drawn"]
+
+
 def test_p20_the_same_period_gives_the_same_bytes(story: Story, folder: Path, tmp_path: Path) -> None:
     """Made again, after more happened, and made from an export of the log: the same files. In a folder in which an earlier run was stopped too."""
     story.publisher.publish({"specversion": "1.0", "id": "later", "source": "/later", "type": "x", "time": "2026-01-01T00:00:00Z"})

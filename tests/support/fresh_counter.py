@@ -132,12 +132,12 @@ class Counted:
         touched = {entry["event"]["approval_id"] for entry in self.period.values() if entry["kind"] == "approval"}
         for index in (n for n in self.places if n < self.end and self.entries[n]["kind"] == "approval"):
             message = self.entries[index]["event"]
-            for event in message["events"] if message["approval_id"] in touched else []:
+            for event in message["events"]:
                 opening |= {message["approval_id"]: event["opening"]["index"]} if event["type"] == "requested" else {}
-                outcome = OUTCOMES.get(event.get("outcome"))
-                stands[message["approval_id"]] = outcome or STATES.get(event["type"]) or stands[message["approval_id"]]
+                state = OUTCOMES.get(event.get("outcome")) or STATES.get(event["type"]) or stands[message["approval_id"]]
+                stands[message["approval_id"]] = state
                 redeemed |= {opening[message["approval_id"]]} if event["type"] == "redeemed" else set()
-        return Counter(stands.values()), redeemed
+        return Counter(stands[approval] for approval in touched), redeemed
 
     def without_approval(self) -> set[int]:
         """Decisions that needed people and that a gateway reported as executed, though nobody redeemed an approval for them."""

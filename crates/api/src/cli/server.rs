@@ -246,7 +246,7 @@ pub struct Evidence {
     #[arg(short, long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// A text of the auditor, given after the checkpoint was handed over: samples are drawn by it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub auditor_seed: Option<String>,
     /// Samples of each control
     #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=10_000))]

@@ -88,6 +88,8 @@ impl Person {
 /// The approvals that have a message in the period, and the calls that needed people.
 pub struct Approvals {
     states: BTreeMap<Ident, State>,
+    /// Approvals without a message in the period, of calls that were reported in it.
+    reported: BTreeSet<Ident>,
     refusals: Table,
     /// By leaf index of the decision.
     pub elevated: BTreeMap<u64, Elevated>,
@@ -110,6 +112,7 @@ impl Default for Approvals {
         const COLUMNS: &[&str] = &["index", "journal_time", "approval", "what", "by", "via", "why"];
         Self {
             states: BTreeMap::new(),
+            reported: BTreeSet::new(),
             refusals: Table::new("approvals/refusals.csv", COLUMNS),
             elevated: BTreeMap::new(),
             people: BTreeMap::new(),
@@ -249,6 +252,7 @@ impl Approvals {
                 self.message(log, &entry, &view)?;
             }
         }
+        self.reported.insert(id);
         Ok(())
     }
 
@@ -307,10 +311,15 @@ impl Approvals {
         self.states.get(&Ident::new(id).ok()?)
     }
 
-    /// Number of approvals in each phase at the end of the period.
+    /// The approvals with a message in the period, and how they stand at its end.
+    fn of_period(&self) -> impl Iterator<Item = (&Ident, &State)> {
+        self.states.iter().filter(|(id, _)| !self.reported.contains(*id))
+    }
+
+    /// Number of approvals of the period in each phase at its end.
     pub fn phases(&self) -> BTreeMap<String, u64> {
         let mut phases = BTreeMap::new();
-        for state in self.states.values() {
+        for (_, state) in self.of_period() {
             *phases.entry(name(&state.phase)).or_default() += 1;
         }
         phases

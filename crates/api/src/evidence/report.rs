@@ -327,7 +327,7 @@ fn cleaned(told: &Told) -> Told {
 }
 
 fn independence(request: &Request) -> String {
-    match &request.auditor_seed {
+    match request.auditor_seed.as_deref().filter(|text| !text.is_empty()) {
         Some(text) => format!(
             "Drawn by a public function of the checkpoint and of the auditor's text “{}”. The draw is independent if that text was given after the checkpoint was handed over.",
             harmless(text)
@@ -344,7 +344,7 @@ pub fn not_checked(request: &Request) -> Vec<String> {
         "Who the people, agents and keys behind the ids are.",
         "Clocks: the time is the journal's; a decider's own time is believed within 60 s of it.",
         "Whether others were shown another log: compare the checkpoint with theirs.",
-        "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries outside the period leaves nothing out is the log's word; verify --export checks it.",
+        "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries leaves nothing out there, and that no entry there is dated out of order, in the period, is the log's word: `verify --export` checks it.",
         "Checkpoint cadence, halts, backups and deliveries: they are not entries of this log.",
         "Agents' tokens, budgets and freezes: not in use.",
         "Availability of deciders: there is no probe yet.",

@@ -91,6 +91,24 @@ mod tests {
         check("a", 0, 9, 0);
     }
 
+    #[test]
+    fn p20_the_vectors_are_drawn() {
+        let vectors = include_str!("../../../../proto/vectors/samples.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let draws = vectors["draws"].as_array().unwrap();
+        for vector in draws {
+            let text = |name: &str| vector[name].as_str().unwrap();
+            let number = |name: &str| vector[name].as_u64().unwrap();
+            let seed = Seed::new(text("checkpoint"), text("text"));
+            assert_eq!(seed.text(), text("seed"));
+            let control: &str = text("control").to_owned().leak();
+            let mut draw = Draw::new(control, seed, usize::try_from(number("count")).unwrap());
+            (0..number("population")).for_each(|index| draw.take(index));
+            assert_eq!(serde_json::json!(draw.drawn().collect::<Vec<_>>()), vector["drawn"]);
+        }
+        assert!(draws.len() > 3);
+    }
+
     /// Each of 40 entries is drawn about as often as every other one: 10,000 draws of 4, each entry 1,000 times on average
     /// with a standard deviation of 30.
     #[test]

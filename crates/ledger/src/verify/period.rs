@@ -229,9 +229,11 @@ fn first(
     Ok(begin)
 }
 
-/// Follows the chains of `prior` through a range, and refuses an entry that names others.
+/// Follows the chains of `prior` through a range, and refuses an entry that names others, or whose time runs backwards.
 #[derive(Clone, Debug)]
 pub struct Follow {
+    /// `journal.time` so far.
+    time: Nanos,
     /// Last approval and system entries so far. `None` before the first entry, which is believed.
     prior: Option<crate::entry::Prior>,
     /// System entries of the range, which the chain must name.
@@ -243,11 +245,15 @@ impl Follow {
     pub fn new(chain: &Chain, range: Range) -> Self {
         let within = |at: &u64| (range.begin..range.end).contains(at);
         let expected = chain.entries.iter().copied().filter(within).collect();
-        Self { prior: None, expected }
+        Self { time: Nanos(0), prior: None, expected }
     }
 
     /// Takes the next entry of the range.
     pub fn take(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        if view.origin.time < self.time && view.kind != Kind::Clock {
+            return Err("its journal time runs backwards");
+        }
+        self.time = view.origin.time;
         if self.prior.is_some_and(|prior| prior != view.prior) {
             return Err("its `prior` does not name the last approval and system entries before it");
         }

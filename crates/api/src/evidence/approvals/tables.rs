@@ -74,7 +74,7 @@ impl Approvals {
             "end_reason",
         ];
         let mut table = Table::new("approvals/approvals.csv", COLUMNS);
-        for (id, state) in &self.states {
+        for (id, state) in self.of_period() {
             let Some(requested) = &state.requested else { continue };
             let (time, people) = (
                 |at: Option<Nanos>| at.map(|at| at.to_string()).unwrap_or_default(),
