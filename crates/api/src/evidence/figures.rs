@@ -93,13 +93,13 @@ const RULES: &[Rule] = &[
     rule("decisions", "Decisions", DECISIONS, |c| (c.totals.decisions, None)),
     rule("allowed", "Allowed", COUNTS, |c| (c.verdict("allow"), None)),
     rule("denied", "Denied (blocked events)", COUNTS, |c| (c.verdict("deny"), None)),
-    rule("approval_needed", "Needed people", COUNTS, |c| (c.verdict("approval_needed"), None)),
+    rule("approval_needed", "Calls that needed approval", COUNTS, |c| (c.verdict("approval_needed"), None)),
     rule("sanitized", "Allowed after redaction", COUNTS, |c| (c.verdict("sanitize"), None)),
     share("policy_coverage", "Policy coverage: decisions that name a policy and its version", DECISIONS, "at least 80 %",
         |c| (c.totals.covered, Some(c.totals.decisions))),
-    share("elevated_with_approval", "Executed after people were needed, with an approval that was redeemed", "approvals/elevated.csv", "100 %",
+    share("elevated_with_approval", "Calls that needed approval, were executed, and had it", "approvals/elevated.csv", "100 %",
         |c| { let (executed, permitted) = c.approvals.executed_and_permitted(); (permitted, Some(executed)) }),
-    share("completeness", "Evidence completeness: entries, of these and all that are known missing", "population/sources.csv", "100 %",
+    share("completeness", "Evidence completeness: entries that arrived, of all that should have", "population/sources.csv", "100 %",
         |c| (c.entries(), Some(c.entries().saturating_add(c.missing()).saturating_add(c.totals.journal_gaps)))),
     share("executions_with_decision", "Executions that name their decision", SUMMARY, "100 %",
         |c| (c.totals.executions_with_decision, Some(c.totals.executions))),
@@ -127,8 +127,8 @@ const RULES: &[Rule] = &[
     rule("missing_numbers", "Numbers of sources that never came", GAPS, |c| (c.missing(), None)),
     rule("journal_gaps", "Journal messages that are gone", GAPS, |c| (c.totals.journal_gaps, None)),
     rule("longest_pause", "Longest time without an entry, in seconds", SUMMARY, |c| (c.changes.pause.0, None)),
-    rule("latency_p50", "Decision latency, p50, from the verdict to the journal, in µs", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().0, None)),
-    Rule { target: Some("20,000 µs"), ..rule("latency_p99", "Decision latency, p99, from the verdict to the journal, in µs", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().1, None)) },
+    rule("latency_p50", "Decision latency, half of all within, from verdict to journal, in microseconds", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().0, None)),
+    Rule { target: Some("20,000"), ..rule("latency_p99", "Decision latency, 99 % within, from verdict to journal, in microseconds", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().1, None)) },
 ];
 
 type Value = fn(&Computed<'_>) -> (u64, Option<u64>);

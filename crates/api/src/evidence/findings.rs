@@ -68,8 +68,19 @@ impl Computed<'_> {
         let without = self.approvals.without_approval();
         let leaves: Vec<u64> = without.iter().map(|(decision, _)| *decision).collect();
         let calls = some(leaves.len(), "call was", "calls were");
+        let named: Vec<String> = without
+            .iter()
+            .filter_map(|(decision, report)| {
+                let call = self.approvals.elevated.get(decision)?;
+                let what = format!("{} {}/{}", call.agent, call.tool, call.action);
+                Some(format!("{what}, decision {decision}, reported by entry {report}"))
+            })
+            .collect();
         let text = |calls| {
-            format!("{calls} executed although people had to approve and no approval was redeemed")
+            let named = shown(&named);
+            format!(
+                "{calls} executed although people had to approve and nobody's approval was redeemed for it: {named}"
+            )
         };
         finding(place, &leaves, calls.map(text))
     }
@@ -78,8 +89,9 @@ impl Computed<'_> {
         let place = (Weight::Exception, "unreviewed_policy", "policies/versions.csv");
         let unreviewed = self.unreviewed();
         let versions = some(unreviewed.len(), "version of policies", "versions of policies");
-        let text =
-            |versions| format!("{versions} took effect without a review: the rule asks nobody");
+        let text = |versions| {
+            format!("{versions} took effect without a review: a rule in force asks nobody")
+        };
         finding(place, &unreviewed, versions.map(text))
     }
 
@@ -112,15 +124,17 @@ impl Computed<'_> {
     fn never_came(&self) -> Option<Finding> {
         let place = (Weight::Exception, "missing", "population/gaps.csv");
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let numbers = some(count(self.missing()), "number of a source", "numbers of sources");
+        let gappy = self.sources.iter().filter(|(_, source)| source.missing > 0);
+        let gappy: Vec<String> = gappy
+            .map(|((producer, name), source)| format!("{} of {producer} {name}", source.missing))
+            .collect();
+        let numbers = some(count(self.missing()), "numbered event", "numbered events");
+        let numbers = numbers.map(|numbers| format!("{numbers} ({})", shown(&gappy)));
         let gone = count(self.totals.journal_gaps);
         let gone = some(gone, "message of the journal", "messages of the journal");
         let parts: Vec<String> = numbers.into_iter().chain(gone).collect();
-        finding(
-            place,
-            &[],
-            (!parts.is_empty()).then(|| format!("{} never came", parts.join(" and "))),
-        )
+        let text = || format!("{} never arrived", parts.join(" and "));
+        finding(place, &[], (!parts.is_empty()).then(text))
     }
 
     fn silent_source(&self) -> Option<Finding> {
@@ -165,8 +179,12 @@ impl Computed<'_> {
     fn rule_asks_nobody(&self) -> Option<Finding> {
         let place = (Weight::Note, "rule_asks_nobody", "policies/changes.csv");
         let (index, names) = self.changes.rules.as_ref()?;
-        let text =
-            || format!("at the end of the period, these rules asked nobody: {}", names.join(", "));
+        let text = || {
+            format!(
+                "at the end of the period, these rules asked nobody (`unreviewed`): {}",
+                quoted(names)
+            )
+        };
         finding(place, &[*index], (!names.is_empty()).then(text))
     }
 
@@ -184,8 +202,8 @@ impl Computed<'_> {
     fn erased(&self) -> Option<Finding> {
         let place = (Weight::Note, "erased", "policies/changes.csv");
         let erasures = &self.changes.erasures;
-        let times = some(erasures.len(), "time", "times");
-        finding(place, erasures, times.map(|times| format!("payload was erased {times}")))
+        let entries = some(erasures.len(), "erasure", "erasures");
+        finding(place, erasures, entries.map(|erasures| format!("{erasures} of payload")))
     }
 
     fn fast_answers(&self) -> Option<Finding> {
@@ -198,6 +216,10 @@ impl Computed<'_> {
             answers.map(|answers| format!("{answers} within {FAST_SECONDS} seconds")),
         )
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("“{name}”")).collect::<Vec<_>>().join(", ")
 }
 
 /// The first few names.

@@ -166,7 +166,12 @@ pub fn page(shown: &Shown<'_>) -> String {
         people: people(shown.computed),
         versions: shown.versions.told.iter().map(cleaned).collect(),
         keys: keys(shown.computed),
-        clauses: shown.versions.clauses.iter().map(|text| harmless(text)).collect(),
+        clauses: shown
+            .versions
+            .clauses
+            .iter()
+            .map(|text| harmless(&text.replacen(": new: ", ": ", 1)))
+            .collect(),
         no_clauses: harmless(&shown.versions.no_clauses),
         replay: format!(
             "{} verdicts of this server were computed again from their call, facts and policies: {} the same, {} different.",
@@ -176,17 +181,14 @@ pub fn page(shown: &Shown<'_>) -> String {
         ),
         not_possible: verdicts.not_possible.iter().map(|(why, n)| (why.clone(), *n)).collect(),
         operation: changes.counts.iter().map(|(what, n)| (what.clone(), *n)).collect(),
-        pause: format!(
-            "The longest time without an entry was {} s, from {}.",
-            changes.pause.0, changes.pause.1
-        ),
-        privacy: format!(
-            "{} {} decisions name {} people or things whose data they use; the payload of {} decisions is not here.",
-            request.disclose.in_words(),
-            privacy.disclosed,
-            privacy.subjects,
-            privacy.not_disclosed
-        ),
+        pause: match changes.pause.0 {
+            0 => "The log never paused for a second.".into(),
+            seconds => format!(
+                "The longest time without an entry was {seconds} s, from {}.",
+                changes.pause.1
+            ),
+        },
+        privacy: privacy_in_words(request, *privacy),
         controls: controls_of(shown.figures),
         not_checked: not_checked(request),
         product: env!("CARGO_PKG_VERSION"),
@@ -194,6 +196,19 @@ pub fn page(shown: &Shown<'_>) -> String {
         root: signed.root.to_string(),
     };
     page.render().expect("a page of texts and numbers can be written")
+}
+
+fn privacy_in_words(request: &Request, totals: super::privacy::Totals) -> String {
+    let subjects = match totals.subjects {
+        0 => "No decision here names whose data it uses.".to_owned(),
+        1 => "One person or thing is named as the subject of data.".to_owned(),
+        n => format!("{n} people or things are named as subjects of data."),
+    };
+    let hidden = match totals.not_disclosed {
+        0 => String::new(),
+        n => format!(" The payload of {n} decisions is not here."),
+    };
+    format!("{} {subjects}{hidden}", request.disclose.in_words())
 }
 
 fn tenant(origin: &str) -> String {
@@ -220,7 +235,7 @@ fn proven(computed: &Computed<'_>) -> String {
         );
     }
     format!(
-        "Every entry of the period is here: leaves {} to {}, without a hole, each proven under the signed checkpoint of size {size}, and the entries beside them show that none is cut off.",
+        "Every entry of the period is here: numbers {} to {}, none left out, each proven under the signed checkpoint of size {size}; the entries before and after show that none is cut off.",
         range.begin,
         range.end - 1
     )

@@ -178,10 +178,9 @@ pub(super) fn read(
         (None, Some(_)) => {
             return Err(refused(&place, &"nobody signed it: there is no statement.dsse.json"));
         }
-        (Some(_), None) => Statement::NotChecked,
-        (Some(bytes), Some(key)) => {
-            evidence::check_statement(&bytes, (&manifest, &conclusion), key).map_err(told)?;
-            Statement::Signed
+        (Some(bytes), maker) => {
+            evidence::check_statement(&bytes, (&manifest, &conclusion), maker).map_err(told)?;
+            if maker.is_some() { Statement::Signed } else { Statement::NotChecked }
         }
     };
     let at = format!("{place}/proof/checkpoint");
@@ -313,7 +312,7 @@ impl Report {
             Statement::None | Statement::Signed => "",
         };
         self.line(&dim(&format!(
-            "  not checked: what stands in not-checked.txt; whether the checkpoint is the earliest that covers the period{statement}"
+            "  not checked: what not-checked.txt lists; whether the checkpoint is the earliest that covers the period{statement}"
         )));
         self.item(json!({
             "place": place, "verified": true, "whole": verified.is_whole(), "origin": signed.origin,
