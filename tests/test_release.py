@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -208,6 +209,17 @@ def test_list_in_the_binary_is_the_same(installed: Path, parts: dict[str, Any], 
     linked = {(one["name"], one["version"]) for one in packages if one.get("kind", "runtime") == "runtime"}
     assert len(linked) > 100
     assert linked - {(part["name"], part["version"]) for part in parts["components"]} <= {("api", parts["metadata"]["component"]["version"])}
+
+
+def test_release_names_the_oldest_processor(release: Path, installed: Path) -> None:
+    """In the binary, where the system's loader reads it and refuses an older one; and in the facts beside it."""
+    binary = installed / "usr/bin/countersign"
+    (facts,) = release.glob("*.txt")
+    told = re.search(r"^processor {7}(\S.*)$", facts.read_text(), re.M)
+    needed = re.search(r"x86 ISA needed: .*(x86-64-\w+)", run("readelf", "-nW", binary))
+    assert told and told[1] == (needed[1] if needed else "any of this architecture")
+    if ".dep-v0" in run("objdump", "-h", binary) and platform.machine() == "x86_64":
+        assert told[1] == "x86-64-v2"
 
 
 def test_same_input_gives_the_same_bytes(repository: Path, release: Path, tmp_path: Path) -> None:
