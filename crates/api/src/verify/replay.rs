@@ -172,7 +172,7 @@ impl<'e> Run<'e> {
         if !view.is_ours() {
             return Ok(None);
         }
-        let payload = self.whole.payload(index, &entry)?;
+        let payload = self.whole.payload(index, &view)?;
         if view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool)
             && view.text(&["event", "data", "activates"]).is_none()
         {
@@ -214,7 +214,10 @@ impl<'e> Run<'e> {
         for part in proposed.parts {
             let (path, at) = (&part.path, part.index);
             let entry = self.whole.entry(at).unwrap_or_default();
-            let payload = self.whole.payload(at, &entry)?;
+            let Some(view) = View::parse(&entry) else {
+                return Ok(Err(format!("{path} (entry {at}) is not there")));
+            };
+            let payload = self.whole.payload(at, &view)?;
             let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
             let Some(content): Option<String> = content else {
                 return Ok(Err(format!("{path} (entry {at}) is not disclosed")));
@@ -235,9 +238,10 @@ impl<'e> Run<'e> {
         as_json: bool,
     ) -> Result<(), Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
-        let payload = self.whole.payload(index, &entry)?;
-        let clauses = match (View::parse(&entry), self.in_force()?) {
-            (Some(view), Some(Ok((bundle, _)))) => policy::explained(&view, &payload, bundle),
+        let Some(view) = View::parse(&entry) else { return Ok(()) };
+        let payload = self.whole.payload(index, &view)?;
+        let clauses = match self.in_force()? {
+            Some(Ok((bundle, _))) => policy::explained(&view, &payload, bundle),
             _ => None,
         };
         let facts: Value = payload
