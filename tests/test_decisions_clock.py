@@ -90,6 +90,26 @@ def test_p14_an_allow_counts_to_the_end_of_its_time_and_no_longer(desk: Deciding
     refused(desk.ask(asked), 409, "decision_stale")
 
 
+def test_p14_an_allow_counts_for_as_long_as_is_configured(desk: Deciding, clock: Clock) -> None:
+    """300 s instead of 60: the answer says so, and its repetition is one before and stale after. More than 15 minutes, and none, are refused."""
+    server = desk.server
+    for wrong in (0, 901):
+        server.sections["approvals"]["valid_for_seconds"] = wrong
+        server.write_config()
+        done = server.run("check-config")
+        assert done.code == 64 and "approvals.valid_for_seconds: 1 to 900" in done.err, done.err
+    server.sections["approvals"]["valid_for_seconds"] = 300
+    server.write_config()
+    later(desk, clock, 1)
+    asked = question()
+    assert desk.ask(asked).json()["valid_for"] == 300
+    later(desk, clock, 1 + 290)
+    again = desk.ask(asked).json()
+    assert again["repeated"] and again["valid_for"] <= 11
+    later(desk, clock, 1 + 303)
+    assert "300 s" in refused(desk.ask(asked), 409, "decision_stale")["detail"]
+
+
 def test_p14_what_permits_nothing_is_never_stale(desk: Deciding, clock: Clock) -> None:
     """A denial stays one, and what people were asked about has deadlines of its own."""
     denied = [question(params=CALL | {"amount": 2500001}), question(params={"amount": 1}), question(agent={"id": "nobody"})]

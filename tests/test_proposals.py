@@ -11,7 +11,7 @@ import httpx
 import pytest
 from support import Key, Server, cli, until
 from support.asking import bounded
-from support.deciding import PAYMENTS, PEOPLE, RULES, Deciding, question
+from support.deciding import CALL, PAYMENTS, PEOPLE, RULES, Deciding, question
 
 #: Dan is asked about payments and not about policies; Eva was, and is disabled; Ana has a second account.
 MORE = [
@@ -309,3 +309,33 @@ def test_p17_reviewers_of_a_first_version_see_all_of_it_in_words(desk: Deciding,
         assert said in text, text
     shown = desk.reviewer("p-bob").get(f"/approvals/{proposed['approval']['id']}").json()
     assert shown["frozen"]["params"]["changes"] == proposed["changes"]
+
+
+def test_p17_reviewers_see_which_recorded_calls_would_have_been_judged_otherwise(desk: Deciding, tmp_path: Path) -> None:
+    """Wider bounds: the calls that were denied are named, newly allowed ones first; range and root are those of the log. The same bundle again
+    changes nothing."""
+    desk.activate(bounded(tmp_path / "one", 40_000))
+    allowed, denied = desk.told(params=CALL | {"amount": 39_999}), desk.told(params=CALL | {"amount": 50_000})
+    gone = desk.told(params=CALL | {"amount": 50_001})
+    assert (allowed["verdict"], denied["verdict"]) == ("allow", "deny")
+    desk.server.admin.erase(gone["decision"]["index"], "params")
+    wider = desk.propose(bounded(tmp_path / "two", 100_000)).json()
+    simulation = wider["simulation"]
+    index = denied["decision"]["index"]
+    assert simulation["changed"] == [f"1 deny → allow by bound/below (allowed): entries {index}"], simulation
+    assert {name: simulation[name] for name in ("calls", "same", "otherwise", "not_simulated", "from")} == {
+        "calls": 3, "same": 1, "otherwise": 1, "not_simulated": 1, "from": 0,
+    }  # fmt: skip
+    size, root = simulation["to"] + 1, simulation["root"]
+    assert index < size <= desk.server.admin.size()
+    checkpoint = desk.server.admin.receipt(size - 1)
+    assert len(root) == 44 and (root in checkpoint or size < desk.server.admin.size())
+    shown = desk.reviewer("p-bob").get(f"/approvals/{wider['approval']['id']}").json()
+    assert shown["frozen"]["params"]["simulation"] == simulation
+    same = desk.propose(bounded(tmp_path / "three", 40_000), by="p-carla").json()["simulation"]
+    assert (same["otherwise"], same["changed"], same["calls"]) == (0, [], 3)
+    narrower = desk.propose(bounded(tmp_path / "four", 10_000), by="p-carla").json()["simulation"]
+    assert narrower["changed"] == [f"1 allow → deny (no_clause): entries {allowed['decision']['index']}"]
+    folder = desk.export(tmp_path / "export")
+    told = cli("policy", "simulate", "--json", "--key", desk.server.vkey, "--export", folder, tmp_path / "two").ok().json()
+    assert [(c["from"], c["to"], c["indexes"]) for c in told["changed"]] == [("deny", "allow", [index])], "offline the same"

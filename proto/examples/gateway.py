@@ -135,9 +135,13 @@ def decide(options, call):
     if time.monotonic() >= sent + told["valid_for"]:
         say("not executed: the allow counts no longer")
         return 1
-    decision = {name: told["decision"][name] for name in ("index", "leaf_hash")}
+    link = lambda answer: {name: answer["decision"][name] for name in ("index", "leaf_hash")}
+    # `recorded: false`: it was told before it was in the log.
+    known = None if told.get("recorded") is False else link(told)
 
     def report(outcome):
+        # By now it is in the log, and the same question shows where.
+        decision = known or link(ask_when(options, "POST", "/decisions", question)[1])
         result = ask(options, "POST", "/events", event("execution", {"decision": decision, "outcome": outcome}))["results"][0]
         if result["status"] not in ("posted", "duplicate"):
             raise Refused(result)

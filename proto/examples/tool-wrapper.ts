@@ -73,8 +73,12 @@ export class Client {
       if (error instanceof NotPermitted && error.code === "decision_stale" && tries > 1) return this.permit(tool, action, params, tries - 1);
       throw error;
     }
-    const { verdict, enforced, decision, approval, obligations = {} } = told;
-    const report = (outcome: string) => this.#report({ decision: { index: decision.index, leaf_hash: decision.leaf_hash }, outcome });
+    const { verdict, enforced, approval, obligations = {} } = told;
+    const report = async (outcome: string) => {
+      // What was told before it was in the log is there by now: the same question shows where.
+      const { decision } = told.recorded === false ? (await this.ask("POST", "/decisions", question))[1] : told;
+      return this.#report({ decision: { index: decision.index, leaf_hash: decision.leaf_hash }, outcome });
+    };
     if (enforced === null) { // the policies only observe: decide as before
       if (asBefore(tool, action, params) === true) return { params, obligations: {}, report };
       throw new NotPermitted("only_observed", `the verdict ${verdict} permits nothing, and asBefore did not return true`);

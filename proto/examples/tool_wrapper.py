@@ -63,7 +63,12 @@ class Client:
             # Its answers were lost for so long that the verdict counts no longer. Nothing ran, so ask anew.
             return self.permit(tool, action, params, tries - 1)
         verdict, owed, approval = told["verdict"], told.get("obligations", {}), told.get("approval", {})
-        report = lambda outcome: self.report({name: told["decision"][name] for name in ("index", "leaf_hash")}, outcome)
+
+        def report(outcome):
+            # What was told before it was in the log is there by now: the same question shows where.
+            found = self.ask("POST", "/decisions", question)[1] if told.get("recorded") is False else told
+            self.report({name: found["decision"][name] for name in ("index", "leaf_hash")}, outcome)
+
         if told["enforced"] is None:  # the policies only observe: decide as before
             if self.as_before(tool, action, params) is not True:
                 raise NotPermitted("only_observed", f"the verdict {verdict} permits nothing, and as_before did not return True")

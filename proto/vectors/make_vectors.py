@@ -144,6 +144,8 @@ class Log:
         assert void == ("late" if late else "bundle" if other else None), (scope, void)
         if void:
             about = {"reason": void, "source": scope[1], "id": scope[2]}
+            if "spool" in data:
+                about |= {"told": True, "spool": {name: data["spool"][name] for name in ("id", "number")}}
             return self.done("void", self.put("void", producer, about, event, {"event": event}, scope), reason=void)
         return self.first(producer, event, scope, ours=True)
 

@@ -73,6 +73,19 @@ EU_ONLY = """\
 SECOND = PAYMENTS.replace("    then: allow\n", "    then: allow\n    obligations: {no_onward: true, retain_days: 365}\n") + EU_ONLY
 THIRD = re.sub(r"(    then: .*\n)", r"\1" + SHADOW, SECOND.replace(SHADOW, ""))
 
+#: In version 4 a reading call may be told before it is recorded.
+FOURTH_TOOLS = TOOLS.replace("{name: payout, effect: write}", "{name: payout, effect: write}, {name: balance, effect: read}")
+FOURTH = PAYMENTS + """\
+  - id: balances
+    agents: ["@finance-bots"]
+    tool: payments
+    actions: [balance]
+    then: allow
+    record: later
+    unavailable: allow
+"""
+RUN = "5f0c1e7a9b3d4c2e8f6a7b1c0d9e2f34"
+
 at = lambda minute, second=0, nanos=0: f"2026-11-20T09:{minute:02}:{second:02}.{nanos:09}Z"
 leaf = lambda log, index: {"index": index, "leaf_hash": b64(leaf_hash(log.entries[index]))}
 
@@ -280,6 +293,20 @@ def policy(log, people_salt_key, sign):
     log.judge(answer(log, question("c-14", **abroad), at(14), v3, "deny", "denied", clause="payments/eu-only", mode="shadow"), at(14))
     bundles.activate(1, 15, ["payments/eu-only: removed: more is allowed"], "Back to version 1.")
     log.judge(answer(log, question("c-15"), at(16), v1, "allow", "allowed", **small), at(16))
+
+    bundles.part(FOURTH_TOOLS, at(17))
+    bundles.part(FOURTH, at(17))
+    bundles.bundle(bundles.form(first | {"policies/payments.yaml": FOURTH, "tools.yaml": FOURTH_TOOLS}, "Balances may be told at once.", at(17)), at(17))
+    bundles.activate(4, 18, ["payments/balances: new"], "Balances may be told at once.")
+    v4 = (bundles.in_force, 4)
+    read = {"tool": {"name": "payments", "action": "balance"}, "params": {}}
+    told = lambda number, why="later": {"clause": "payments/balances", "clauses": ["payments/balances"], "spool": {"id": RUN, "number": number, "why": why}}
+    log.judge(answer(log, question("c-16", **read), at(19), v4, "allow", "allowed", **told(1)), at(19, 0, 90000000))
+    log.judge(answer(log, question("c-17", **read), at(19), v4, "allow", "allowed", **told(2, "unavailable")), at(19, 59))
+    log.judge(answer(log, question("c-18", **read), at(19), v4, "allow", "allowed", **told(3, "unavailable")), at(20, 0, 1), void="late")
+    log.judge(answer(log, question("c-19", **read), at(20, 1), v1, "allow", "allowed", **told(4)), at(20, 1), void="bundle")
+    denied = answer(log, question("c-20"), at(20, 2), v4, "deny", "no_clause", spool={"id": RUN, "number": 5, "why": "later"})
+    log.judge(denied, at(20, 2), reject="system_body")
 
 
 def request(log, asked, opening, time):

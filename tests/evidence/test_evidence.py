@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
 import json
 import os
@@ -58,7 +59,7 @@ def test_p20_the_evidence_verifies_and_names_what_was_planted(story: Story, fold
     assert told["whole"] and told["decisions"] > 300
     found = {f["code"]: f for f in conclusions(folder)["findings"] if f["weight"] == "exception"}
     assert set(found) == set(story.planted), json.dumps(list(found.values()), indent=1)
-    first_screen = (folder / "report.html").read_text().split("<h2>")[0]
+    first_screen = html.unescape((folder / "report.html").read_text().split("<h2>")[0])
     for code, leaf in story.planted.items():
         assert leaf < 0 or leaf in found[code]["leaves"], code
         text = found[code]["text"]

@@ -27,7 +27,7 @@ ALONE = {
     "csv": {"api/evidence/table"},
     "ed25519_dalek": {"ledger/log/note"},
     "flate2": {"api/body/coding"},
-    "futures_util": {"approvals/chats", "approvals/log", "approvals/worker", "ledger/journal/jetstream"},
+    "futures_util": {"approvals/chats", "approvals/deciding", "approvals/log", "approvals/worker", "ledger/journal/jetstream"},
     "getrandom": {"ledger/atomic", "ledger/keyring"},
     "hmac": {"api/pages/session", "api/routes/jwks", "approvals/setup/applied", "ledger/disclosure", "ledger/seal"},
     "http_body_util": {"api/body", "api/serve/drain"},
@@ -50,9 +50,9 @@ ALONE = {
     "socket2": {"api/serve"},
     "subtle": {"api/auth", "api/pages/session"},
     "tokio": {
-        "api", "approvals/outbox", "approvals/slack/client", "approvals/teams", "approvals/commands", "approvals/log", "approvals/worker", "ledger/chores", "ledger/follow",
+        "api", "approvals/outbox", "approvals/slack/client", "approvals/teams", "approvals/commands", "approvals/deciding", "approvals/log", "approvals/worker", "ledger/chores", "ledger/follow",
         "ledger/fsck/stream", "ledger/journal/embedded/adapter", "ledger/journal/jetstream", "ledger/journal/port", "ledger/ledger",
-        "ledger/tenant", "ledger/writer",
+        "ledger/spool", "ledger/tenant", "ledger/writer",
     },
     "tokio_rustls": {"api/tls"},
     "toml": {"api/commands", "api/config", "approvals/setup"},
@@ -118,6 +118,7 @@ FILES = {
     "ledger/guard": "the guard's slots",
     "ledger/journal/jetstream/options": "the broker's password",
     "ledger/keyring": "the keys of a tenant",
+    "ledger/spool/segment": "what is told before it is in the journal",
     "ledger/store/rocks": "the database's folder",
 }
 ENVIRONMENT = {

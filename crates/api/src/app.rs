@@ -151,7 +151,18 @@ impl App {
         if tenant.halted().is_some() {
             return;
         }
+        let dir = self.config.file.spool_dir.as_ref();
+        let spool = match dir.map(|dir| self.ledger.spool(tenant, dir)).transpose() {
+            Ok(spool) => spool,
+            Err(error) => {
+                tracing::error!(tenant = %tenant.name, %error, "the spool can't be read: every verdict is recorded before it is told");
+                self.vitals.lost_spool(&tenant.name, error.to_string());
+                None
+            }
+        };
         let options = worker::Options {
+            spool,
+            valid_for: approvals.valid_for_seconds,
             public_url: self.config.file.public_url.trim_end_matches('/').to_owned(),
             dir: approvals.dir.clone(),
             connections: self.config.connections(),

@@ -23,6 +23,7 @@ mod statement;
 mod table;
 mod verdicts;
 mod versions;
+mod words;
 
 pub use derive::{Conclusion, derive};
 pub use log::{Files, Log, policy_path};

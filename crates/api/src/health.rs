@@ -159,6 +159,7 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
         }
     }
     troubles.extend(silent_sources(app, tenant));
+    troubles.extend(early(app, tenant));
     if tenant.unsigned() > 0 {
         let count = tenant.unsigned();
         let detail =
@@ -191,4 +192,32 @@ fn silent_sources(app: &App, tenant: &Tenant) -> Option<Trouble> {
             "{count} sources that must report are silent: {list}. Ask their owners; `countersign sources show` lists all."
         ),
     })
+}
+
+/// Faults of verdicts that were told before they were recorded.
+fn early(app: &App, tenant: &Tenant) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    let mut add = |code, detail| troubles.push(Trouble { code, detail });
+    let worker = app.worker(&tenant.name);
+    let later = worker.as_ref().and_then(|worker| worker.desk.later());
+    let broken = later.and_then(|later| later.broken());
+    if let Some(why) = broken.or_else(|| app.vitals.spool_of(&tenant.name)) {
+        add("spool", format!("{why}. Every verdict is recorded before it is told."));
+    }
+    let Some(later) = later else { return troubles };
+    let told = later.told_early();
+    if told.unavailable > 0 && told.waiting > 0 {
+        let (count, waiting) = (told.unavailable, told.waiting);
+        let detail = format!(
+            "{count} verdicts were told while nothing could be recorded; {waiting} still wait in the spool."
+        );
+        add("told_unrecorded", detail);
+    }
+    if told.void > 0 {
+        let count = told.void;
+        let detail =
+            format!("{count} verdicts were told, and did not stand when they were posted.");
+        add("told_void", detail);
+    }
+    troubles
 }

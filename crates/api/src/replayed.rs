@@ -18,8 +18,8 @@ pub trait Recorded {
     /// Why it can't be read.
     type Error;
 
-    /// The payload of an entry. Empty if it is not disclosed.
-    fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Self::Error>;
+    /// The payload of an entry, which is also given as read. Empty if it is not disclosed.
+    fn payload(&self, index: u64, entry: &[u8], view: &View<'_>) -> Result<Fields, Self::Error>;
 
     /// The bundle that an entry proposes. `None` if it proposes none.
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Self::Error>;
@@ -68,7 +68,7 @@ impl Replayed {
         if reserved && activates.is_none() {
             return Ok(None);
         }
-        let payload = recorded.payload(index, entry)?;
+        let payload = recorded.payload(index, entry, view)?;
         if let Some(activates) = activates {
             return Ok(asks_for_that(activates, view, &payload).err().map(Err));
         }

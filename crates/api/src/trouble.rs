@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 15] = [
+pub const CODES: [&str; 18] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -19,6 +19,9 @@ pub const CODES: [&str; 15] = [
     "policy_unreadable",
     "unreviewed_policies",
     "source_silent",
+    "spool",
+    "told_unrecorded",
+    "told_void",
 ];
 
 /// A rule in force changes policies without review. It is meant so, and must stay visible: health warns of it for

@@ -33,6 +33,8 @@ pub struct Vitals {
     since: Instant,
     started: AtomicBool,
     journals: Mutex<HashMap<Ident, Seen>>,
+    /// Why the spool of a tenant can't be read.
+    spools: Mutex<HashMap<Ident, String>>,
 }
 
 /// What was observed of one journal.
@@ -91,13 +93,23 @@ impl Progress {
 impl Default for Vitals {
     fn default() -> Self {
         let (started, journals) = (AtomicBool::new(false), Mutex::default());
-        Self { since: Instant::now(), started, journals }
+        Self { since: Instant::now(), started, journals, spools: Mutex::default() }
     }
 }
 
 impl Vitals {
     fn seen(&self, tenant: &Ident) -> Option<Seen> {
         self.journals.lock().expect("no holder of the lock panics").get(tenant).cloned()
+    }
+
+    /// Notes that the spool of a tenant can't be read.
+    pub fn lost_spool(&self, tenant: &Ident, why: String) {
+        self.spools.lock().expect("no holder of the lock panics").insert(tenant.clone(), why);
+    }
+
+    /// Why the spool of a tenant can't be read, if so.
+    pub fn spool_of(&self, tenant: &Ident) -> Option<String> {
+        self.spools.lock().expect("no holder of the lock panics").get(tenant).cloned()
     }
 
     /// Whether the start is over: `is_done`, or it takes too long. Once true, it stays.

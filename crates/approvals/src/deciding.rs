@@ -5,9 +5,11 @@
 
 mod bundles;
 mod clerk;
+mod later;
 
 pub use bundles::{Loaded, bundle_entry, load};
-pub use clerk::{Clerk, NotSpent, Proposal, Question};
+pub use clerk::{Clerk, NotSpent, Proposal, Question, Simulation};
+pub use later::{Later, ToldEarly};
 
 use crate::{
     commands::{Error, Readiness},
@@ -16,43 +18,69 @@ use crate::{
 use bundles::Bundles;
 use decider::{
     decision::Fields,
-    policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling},
+    policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling, Why},
 };
 use ledger::{
+    Error as Failure,
     entry::View,
     event::{self, Refused},
     ident::Ident,
     journal::Subject,
     log::merkle::{Hash, leaf_hash},
-    post::{LATE_SECONDS_MAX, Outcome},
+    post::Outcome,
+    spool::SpoolPlace,
     time::Nanos,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
 /// How often a call is decided, each time because what it rested on changed in between: once, and three times anew.
 const TRIES_MAX: usize = 4;
-/// Seconds for which a verdict counts: a repetition after that is no permission.
+/// Seconds for which a verdict counts, unless the configuration says otherwise: a repetition after that is no permission.
 pub const VALID_FOR_SECONDS: u64 = 60;
+/// Most seconds for which a verdict may count.
+pub const VALID_FOR_SECONDS_MAX: u64 = 900;
+
+/// Where a verdict is recorded.
+#[derive(Clone, Debug)]
+pub enum Recorded {
+    /// In the log.
+    Entry {
+        /// Leaf index of its entry.
+        index: u64,
+        /// Leaf hash of its entry.
+        leaf: Hash,
+        /// The approval that it opens, if people must decide.
+        approval: Ident,
+    },
+    /// In this server's spool: it is posted later.
+    Spool(SpoolPlace),
+}
 
 /// A verdict that is recorded.
 #[derive(Clone, Debug)]
 pub struct Told {
     /// The verdict and its reasons.
     pub ruling: Ruling,
-    /// Leaf index of its entry.
-    pub index: u64,
-    /// Leaf hash of its entry.
-    pub leaf: Hash,
+    /// Where it is recorded.
+    pub recorded: Recorded,
     /// `id` of the question.
     pub id: String,
     /// The call digest.
     pub digest: String,
     /// True if an earlier request got it.
     pub repeated: bool,
-    /// The approval that it opens, if people must decide.
-    pub approval: Ident,
-    /// When the journal took it.
+    /// When the journal took it; of one that is not there yet, when it was judged.
     pub at: Nanos,
+}
+
+impl Told {
+    /// Leaf index of its entry, if it has one.
+    pub fn index(&self) -> Option<u64> {
+        match &self.recorded {
+            Recorded::Entry { index, .. } => Some(*index),
+            Recorded::Spool(_) => None,
+        }
+    }
 }
 
 /// Why a question gets no verdict.
@@ -69,10 +97,12 @@ pub enum NotDecided {
     },
     /// It was answered long ago, or a part of the answer was erased: it is no permission any more.
     #[error(
-        "entry {index} answered this question at {at}; a verdict counts for {VALID_FOR_SECONDS} s, and while all of it is \
-         there. Ask with a new id"
+        "entry {index} answered this question at {at}; a verdict counts for {valid_for} s, and while all of it is there. \
+         Ask with a new id"
     )]
     Stale {
+        /// Seconds for which a verdict counts.
+        valid_for: u64,
         /// Leaf index of that decision.
         index: u64,
         /// When it was recorded.
@@ -91,6 +121,10 @@ pub struct Desk {
     log: Arc<dyn Log>,
     readiness: Arc<Readiness>,
     bundles: Bundles,
+    /// What may be told before it is posted. `None` without a spool: then nothing is.
+    later: Option<Arc<Later>>,
+    /// Seconds for which a verdict counts.
+    valid_for: u64,
 }
 
 /// One question on its way.
@@ -101,9 +135,31 @@ struct Open<'q, 'a> {
     digest: String,
 }
 
+impl Open<'_, '_> {
+    fn told(self, recorded: Recorded, at: Nanos) -> Told {
+        let Self { inquiry, ruling, digest, .. } = self;
+        Told { ruling, recorded, id: inquiry.id.clone(), digest, repeated: false, at }
+    }
+}
+
 impl Desk {
-    pub(crate) fn new(log: Arc<dyn Log>, readiness: Arc<Readiness>) -> Self {
-        Self { bundles: Bundles::new(Arc::clone(&log)), log, readiness }
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        readiness: Arc<Readiness>,
+        (later, valid_for): (Option<Arc<Later>>, u64),
+    ) -> Self {
+        Self { bundles: Bundles::new(Arc::clone(&log)), log, readiness, later, valid_for }
+    }
+
+    /// Seconds for which an allow of `at` still counts.
+    pub fn valid_for(&self, at: Nanos) -> u64 {
+        let (end, now) = (at.plus_seconds(self.valid_for), self.readiness.clocks.now());
+        end.0.saturating_sub(now.0).div_ceil(1_000_000_000).min(self.valid_for)
+    }
+
+    /// What was told before it was posted. `None` without a spool.
+    pub fn later(&self) -> Option<&Arc<Later>> {
+        self.later.as_ref()
     }
 
     /// The bundle in force, read and checked; `None` without one.
@@ -126,7 +182,12 @@ impl Desk {
             if left.is_empty() {
                 break;
             }
-            self.readiness.clocks.stand().await?;
+            // While the journal is away, only what a clause permits then is told; everything else has this error.
+            let away = match self.readiness.clocks.stand().await {
+                Ok(()) => None,
+                Err(error) if self.may_tell_while_away(&error, attempt) => Some(error),
+                Err(error) => return Err(error.into()),
+            };
             let loaded = self.in_force()?;
             let contended = attempt == TRIES_MAX;
             let facts_of = |at: Nanos| match &loaded {
@@ -146,18 +207,63 @@ impl Desk {
                 let digest = inquiry.digest(self.log.tenant());
                 Open { at, inquiry, ruling, digest }
             };
-            let open: Vec<Open<'_, '_>> = left.into_iter().map(judge).collect();
+            let mut open: Vec<Open<'_, '_>> = left.iter().copied().map(judge).collect();
             let loaded = loaded.as_deref();
-            match self.propose(producer, open, (&facts, loaded)).await {
+            if attempt == 0 && away.is_none() {
+                open =
+                    self.tell_early(producer, open, (&facts, loaded, Why::Later), &mut told).await;
+            }
+            let recorded = match away {
+                Some(error) => Err(error.into()),
+                None => self.propose(producer, open, (&facts, loaded)).await,
+            };
+            match recorded {
                 Ok(recorded) => told.extend(recorded),
-                Err(error) if told.is_empty() => return Err(error),
-                // Some are recorded, and told. What became of the others is unknown.
-                Err(_) => break,
+                Err(error) => {
+                    if self.may_tell_unrecorded(&error, attempt) {
+                        let open = left.into_iter().filter(|at| !told.contains_key(at)).map(judge);
+                        let unavailable = (&facts, loaded, Why::Unavailable);
+                        self.tell_early(producer, open.collect(), unavailable, &mut told).await;
+                    }
+                    if told.is_empty() {
+                        return Err(error);
+                    }
+                    // Some are recorded, and told. What became of the others is unknown.
+                    break;
+                }
             }
         }
         // A question without a verdict keeps its place.
         let one = |at| told.remove(&at).unwrap_or_else(|| Err(Error::Unknown.into()));
         Ok((0..inquiries.len()).map(one).collect())
+    }
+
+    /// True if the journal is away, and a clause may permit calls all the same. The clocks agreed not long ago.
+    fn may_tell_while_away(&self, error: &Error, attempt: usize) -> bool {
+        let away = matches!(error, Error::Ledger(Failure::Journal(_)));
+        let clocks = &self.readiness.clocks;
+        attempt == 0 && self.later.is_some() && away && clocks.agreed_within(later::CLOCKS_GOOD_FOR)
+    }
+
+    /// True if the journal did not take what was proposed.
+    fn may_tell_unrecorded(&self, error: &NotDecided, attempt: usize) -> bool {
+        let NotDecided::Failed(error) = error else { return false };
+        let unknown = matches!(error, Error::Unknown);
+        attempt == 0 && (unknown || self.may_tell_while_away(error, attempt))
+    }
+
+    /// Tells what may be told early for this reason. Returns the others.
+    async fn tell_early<'q, 'a>(
+        &self,
+        producer: &Ident,
+        open: Vec<Open<'q, 'a>>,
+        (facts, loaded, why): (&Facts, Option<&Loaded>, Why),
+        told: &mut BTreeMap<usize, Result<Told, NotDecided>>,
+    ) -> Vec<Open<'q, 'a>> {
+        let (Some(later), Some(loaded)) = (&self.later, loaded) else { return open };
+        let (left, early) = later.tell(producer, open, (facts, loaded, why)).await;
+        told.extend(early.into_iter().map(|(at, verdict)| (at, Ok(verdict))));
+        left
     }
 
     /// Records the rulings. Those that were voided are missing in what it returns.
@@ -175,7 +281,7 @@ impl Desk {
                 loaded.bundle.owners(&open.inquiry.request.agent).collect()
             });
             let tenant = self.log.tenant();
-            let body = open.ruling.event(open.inquiry, tenant, facts, (as_of, &owners));
+            let body = open.ruling.event(open.inquiry, tenant, facts, (as_of, &owners), None);
             if let Err(refused) = event::check_ours(&body) {
                 told.push((open.at, Err(refused.into())));
                 continue;
@@ -205,16 +311,9 @@ impl Desk {
     fn posted(&self, index: u64, open: Open<'_, '_>) -> Result<Told, NotDecided> {
         let entry = self.log.entry(index).map_err(Error::from)?.ok_or(Error::Unknown)?;
         let view = View::parse(&entry).ok_or(Error::Unknown)?;
-        Ok(Told {
-            ruling: open.ruling,
-            index,
-            leaf: leaf_hash(&entry),
-            id: open.inquiry.id.clone(),
-            digest: open.digest,
-            repeated: false,
-            approval: view.scope().approval_id(self.log.tenant()),
-            at: view.origin.time,
-        })
+        let approval = view.scope().approval_id(self.log.tenant());
+        let recorded = Recorded::Entry { index, leaf: leaf_hash(&entry), approval };
+        Ok(open.told(recorded, view.origin.time))
     }
 
     /// The verdict that an earlier request got.
@@ -229,27 +328,23 @@ impl Desk {
         let permits = ruling.verdict == event::Verdict::Allow;
         // Without all of its payload, its obligations may be gone.
         let whole = view.payload().count() == fields.len();
-        let late = self.readiness.clocks.now() > at.plus_seconds(VALID_FOR_SECONDS);
+        let valid_for = self.valid_for;
+        let late = self.readiness.clocks.now() > at.plus_seconds(valid_for);
         let may_permit = permits || ruling.verdict == event::Verdict::ApprovalNeeded;
         if permits && late || may_permit && !whole {
-            return Err(NotDecided::Stale { index, at });
+            return Err(NotDecided::Stale { valid_for, index, at });
         }
         Ok(Told {
             ruling,
-            index,
-            leaf: leaf_hash(&entry),
+            recorded: Recorded::Entry {
+                index,
+                leaf: leaf_hash(&entry),
+                approval: view.scope().approval_id(self.log.tenant()),
+            },
             id: view.scope().id.to_owned(),
             digest: view.text(&["event", "data", "call", "digest"]).unwrap_or_default().to_owned(),
             repeated: true,
-            approval: view.scope().approval_id(self.log.tenant()),
             at,
         })
     }
-}
-
-/// Seconds for which a verdict that the journal took at `at` still counts.
-pub fn valid_for(at: Nanos, now: Nanos) -> u64 {
-    const _: () = assert!(VALID_FOR_SECONDS <= LATE_SECONDS_MAX * 15, "at most 15 minutes");
-    let end = at.plus_seconds(VALID_FOR_SECONDS);
-    end.0.saturating_sub(now.0).div_ceil(1_000_000_000).min(VALID_FOR_SECONDS)
 }

@@ -5,6 +5,7 @@ use crate::error::Error;
 use futures_util::future::BoxFuture;
 use ledger::{
     Error as Failure, Ledger, clock,
+    disclosure::Scope,
     entry::Payload,
     ident::Ident,
     journal::{self, Subject},
@@ -71,6 +72,9 @@ pub trait Log: Send + Sync {
     /// True if the index lacks a row of this approval, whose decision is at `opening`. Found by walking the log
     /// itself.
     fn lacks_rows(&self, id: &Ident, opening: u64) -> Result<bool, store::Error>;
+
+    /// Leaf index of the event with this key. `None` if none is posted here.
+    fn find(&self, scope: Scope<'_>) -> Result<Option<u64>, store::Error>;
 
     /// Last posted journal sequence on a signed subject. 0 if none.
     fn last_on(&self, subject: &Subject) -> Result<u64, store::Error>;
@@ -216,6 +220,11 @@ impl Log for OfTenant {
         // One that another worker has opened just now is in the index by now.
         let indexed = self.ledger.indexed_approval(&self.tenant, id)?;
         Ok(!found.iter().all(|index| indexed.contains(index)))
+    }
+
+    fn find(&self, scope: Scope<'_>) -> Result<Option<u64>, store::Error> {
+        let published = self.tenant.published();
+        self.ledger.reader(&self.tenant, &published).find(scope)
     }
 
     fn last_on(&self, subject: &Subject) -> Result<u64, store::Error> {

@@ -19,14 +19,14 @@ pub use crate::commands::{
 use crate::{
     chats::Chats,
     commands::{ApprovalReader, CardMaker, Commands, Files, Lists, Readiness, Tokens},
-    deciding::{Clerk, Desk},
+    deciding::{Clerk, Desk, Later},
     log::OfTenant,
     outbox::Sender,
     setup::{Connections, Setup},
 };
 use backlog::{Backlog, Opener};
 use follow::Follower;
-use ledger::{Ledger, tenant::Tenant};
+use ledger::{Ledger, spool::Spool, tenant::Tenant};
 use std::{path::PathBuf, sync::Arc};
 use timers::Timers;
 use tokio::{
@@ -45,6 +45,10 @@ pub struct Options {
     pub connections: Connections,
     /// The same connections, opened.
     pub chats: Arc<Chats>,
+    /// Keeps what is told before it is posted. `None`: nothing is.
+    pub spool: Option<Arc<Spool>>,
+    /// Seconds for which an allow counts.
+    pub valid_for: u64,
 }
 
 /// The worker of one tenant: what handlers ask it, and the tasks that it runs.
@@ -72,12 +76,13 @@ struct Tasks {
     timers: Timers,
     sender: Arc<Sender>,
     clerk: Clerk,
+    later: Option<Arc<Later>>,
 }
 
 impl Worker {
     /// A worker that has read nothing yet. [`Worker::run`] starts it.
     pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, options: Options) -> Arc<Self> {
-        let Options { public_url, dir, connections, chats } = options;
+        let Options { public_url, dir, connections, chats, spool, valid_for } = options;
         let log = Arc::new(OfTenant { ledger, tenant: Arc::clone(&tenant) });
         let files = files_of(Arc::clone(&tenant), dir, connections);
         let commands = Commands::new(Arc::<OfTenant>::clone(&log), log, files, public_url.into());
@@ -89,7 +94,9 @@ impl Worker {
         };
         let tokens = Tokens { commands: commands.clone(), tenant: Arc::clone(&tenant) };
         let log = Arc::clone(&commands.reader.log);
-        let desk = Desk::new(Arc::clone(&log), Arc::clone(&commands.readiness));
+        let readiness = || Arc::clone(&commands.readiness);
+        let later = spool.map(|spool| Arc::new(Later::new(Arc::clone(&log), readiness(), spool)));
+        let desk = Desk::new(Arc::clone(&log), readiness(), (later.clone(), valid_for));
         let clerk = Clerk { log, commands: commands.clone() };
         let tasks = Arc::new(Tasks {
             follower,
@@ -97,6 +104,7 @@ impl Worker {
             timers: Timers { commands: commands.clone() },
             sender: Arc::new(Sender::new(commands.clone(), chats)),
             clerk: clerk.clone(),
+            later,
         });
         let lists = Lists {
             log: Arc::clone(&commands.reader.log),
@@ -112,8 +120,13 @@ impl Worker {
     pub async fn run(self: Arc<Self>) {
         let (mut opening, mut sending) = (JoinSet::new(), JoinSet::new());
         let mut stopping = self.stopping.subscribe();
-        let Tasks { follower, opener, timers, sender, clerk } = &*self.tasks;
         let (showings, log) = (&self.commands.showings, self.commands.reader_log());
+        let Tasks { follower, opener, timers, sender, clerk, later } = &*self.tasks;
+        let posting = async {
+            if let Some(later) = later {
+                later.run().await;
+            }
+        };
         let work = async {
             tokio::join!(
                 follower.run(),
@@ -122,6 +135,7 @@ impl Worker {
                 timers.run(),
                 granted::run(clerk),
                 showings.run(log),
+                posting,
             )
         };
         tokio::select! {

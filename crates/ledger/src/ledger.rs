@@ -33,6 +33,7 @@ use crate::{
     proven::ProvenTiles,
     reader::{Published, Reader},
     seal::SealKey,
+    spool::Spool,
     store::{self, Family, LogNumber, Read as _, rocks::Opening, rocks::Rocks},
     system::{AccessKey, Rules},
     tenant::Tenant,
@@ -264,6 +265,11 @@ impl Ledger {
     ) -> Result<(), store::Error> {
         let record = self.seal_key.seal(what, place, value);
         self.store.commit(std::iter::once(((Family::Meta, key), Some(record))))
+    }
+
+    /// The spool of a tenant in `dir`: what this server tells before it is in the journal.
+    pub fn spool(&self, tenant: &Tenant, dir: &Path) -> std::io::Result<Arc<Spool>> {
+        Spool::open(dir, &tenant.name, Arc::clone(&self.seal_key))
     }
 
     /// Messages whose producers asked for receipts. Only the first caller gets the receiver.

@@ -43,6 +43,8 @@ pub mod recover;
 pub mod scrub;
 pub mod seal;
 pub mod sequence;
+#[cfg(feature = "rocksdb")]
+pub mod spool;
 pub mod store;
 pub mod system;
 #[cfg(feature = "rocksdb")]

@@ -18,6 +18,9 @@ pub const POSITION: &str = "position";
 /// `what` of the operator key's digest.
 pub const OPERATOR: &str = "operator";
 
+/// `what` of a record of a spool.
+pub const SPOOL: &str = "spool";
+
 /// The key of the seal, `<keys_dir>/seal.key`.
 pub struct SealKey(Zeroizing<[u8; 32]>);
 
@@ -42,6 +45,15 @@ impl SealKey {
         out.push(b'\n');
         out.extend_from_slice(BASE64URL_NOPAD.encode(&tag).as_bytes());
         out
+    }
+
+    /// The MAC alone, over the parts one after another. For records that are kept beside it.
+    pub fn tag(&self, what: &str, place: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.mac(what, place, &[]);
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
     }
 
     /// The value of a record that this key sealed as `what` of `place`. `None` for anything else.

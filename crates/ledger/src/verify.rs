@@ -9,12 +9,14 @@ mod keys;
 pub mod part;
 mod payload;
 pub mod period;
+mod summary;
 mod whole;
 
 pub use claim::{Claim, Unconnected};
 pub use entries::Entries;
 pub use keys::{DocumentedKey, KeysDocument, Named, Trust, Trusted, trust};
 pub use payload::{Erased, Standing, disclosed_names};
+pub use summary::{Summary, ToldEarly};
 pub use whole::{Export, export};
 
 use crate::{
@@ -31,10 +33,7 @@ use crate::{
 };
 use acts::Reasons;
 use serde::{Deserialize, Serialize};
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// Why a file, or all of them together, are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -234,8 +233,12 @@ fn is_of_log(index: u64, entry: &[u8], origin: &str) -> Result<(), &'static str>
 
 /// Verifies disclosures (one for each line) against an entry. Returns name and value of each.
 pub fn disclosures(text: &str, entry: &[u8]) -> Result<Vec<(String, String)>, Error> {
-    let view = View::parse(entry);
-    let digests: BTreeSet<&str> = view.iter().flat_map(View::payload).collect();
+    disclosures_of(text, View::parse(entry).as_ref())
+}
+
+/// As [`disclosures`], against an entry that was parsed. `None` has no payload.
+pub fn disclosures_of(text: &str, view: Option<&View<'_>>) -> Result<Vec<(String, String)>, Error> {
+    let digests: BTreeSet<&str> = view.into_iter().flat_map(View::payload).collect();
     let mut shown: Vec<(String, String)> = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let wrong = |what| Error::Disclosure { line: at + 1, what };
@@ -256,19 +259,6 @@ pub fn disclosures(text: &str, entry: &[u8]) -> Result<Vec<(String, String)>, Er
         shown.push((name.clone().into_owned(), value));
     }
     Ok(shown)
-}
-
-/// Totals of a whole log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
-    /// Entries by kind.
-    pub kinds: BTreeMap<&'static str, u64>,
-    /// Open gaps: the missing numbers of each producer and source.
-    pub open_gaps: BTreeMap<String, u64>,
-    /// Number of journal sequences that never existed or were removed before posting.
-    pub journal_gaps: u64,
-    /// Number of journal epochs.
-    pub epochs: u64,
 }
 
 /// Verifies a log from its first entry to its checkpoint, for exports and for `fsck`.
@@ -313,7 +303,7 @@ impl Walk {
         self.time = view.origin.time;
         self.prior.note(view.kind, index);
         self.follow(&view).map_err(wrong)?;
-        self.count(&view);
+        self.summary.count(&view);
         let hash = leaf_hash(bytes);
         self.reasons.entry(index, &view, hash).map_err(wrong)?;
         let mut full = Vec::new();
@@ -343,33 +333,6 @@ impl Walk {
             None => Some((epoch, seq, own)),
         };
         Ok(())
-    }
-
-    fn count(&mut self, view: &View<'_>) {
-        *self.summary.kinds.entry(view.kind.as_str()).or_default() += 1;
-        self.summary.epochs = self.summary.epochs.max(view.origin.epoch);
-        let number = |name| view.at(&["event", name]).and_then(json::Value::as_u64).unwrap_or(0);
-        let missing = number("to").saturating_add(1).saturating_sub(number("from"));
-        let producer = view.text(&["producer"]).unwrap_or("");
-        let source = format!("{producer} {}", view.text(&["event", "source"]).unwrap_or(""));
-        match view.kind {
-            Kind::GapOpened => {
-                let open = self.summary.open_gaps.entry(source).or_default();
-                *open = open.saturating_add(missing);
-            }
-            Kind::GapClosed => {
-                if let Some(open) = self.summary.open_gaps.get_mut(&source) {
-                    *open = open.saturating_sub(1);
-                    if *open == 0 {
-                        self.summary.open_gaps.remove(&source);
-                    }
-                }
-            }
-            Kind::JournalGap => {
-                self.summary.journal_gaps = self.summary.journal_gaps.saturating_add(missing);
-            }
-            _ => {}
-        }
     }
 
     /// Number of entries so far.

@@ -2,6 +2,7 @@
 
 use super::{Config, File, Journal, Limits};
 use crate::limits::{CONNECTIONS_MAX, Shares};
+use approvals::deciding::VALID_FOR_SECONDS_MAX;
 use ledger::ident::Ident;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,10 @@ impl Config {
             );
         }
         check_limits(&file.limits, &mut wrong);
+        let valid_for = file.approvals.as_ref().map(|approvals| approvals.valid_for_seconds);
+        if valid_for.is_some_and(|seconds| !(1..=VALID_FOR_SECONDS_MAX).contains(&seconds)) {
+            wrong.push("approvals.valid_for_seconds: 1 to 900".into());
+        }
         connections_wrong(&file, &mut wrong);
         if let Journal::Jetstream { replicas, .. } = &file.journal
             && ![1, 3, 5].contains(replicas)
@@ -155,7 +160,12 @@ fn check_paths(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>)
             wrong.push(format!("{name}: an absolute path, {} is not", path.display()));
         }
     }
-    for (name, path) in [("keys_dir", &file.keys_dir), ("guard_path", &file.guard_path)] {
+    if let Some(path) = file.spool_dir.as_ref().filter(|path| !path.is_absolute()) {
+        wrong.push(format!("spool_dir: an absolute path, {} is not", path.display()));
+    }
+    let outside = [("keys_dir", Some(&file.keys_dir)), ("guard_path", Some(&file.guard_path))];
+    let outside = outside.into_iter().chain([("spool_dir", file.spool_dir.as_ref())]);
+    for (name, path) in outside.filter_map(|(name, path)| Some((name, path?))) {
         if path.starts_with(&file.data_dir) {
             wrong.push(format!(
                 "{name}: outside data_dir, so that a restored database does not bring it back"

@@ -1,5 +1,6 @@
 //! The configuration file, as written. `example.toml` lists every key.
 
+use approvals::deciding::VALID_FOR_SECONDS;
 use ledger::writer::COMMIT_MESSAGES_MAX;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -21,6 +22,9 @@ pub struct File {
     /// Folder to which `countersign backup` writes. Without it backups are refused.
     #[serde(default)]
     pub backup_dir: Option<PathBuf>,
+    /// Folder of the spool: verdicts that policies allow to be told before they are recorded. Without it none is.
+    #[serde(default)]
+    pub spool_dir: Option<PathBuf>,
     /// Address and port on which the server listens.
     #[serde(default = "default_listen", deserialize_with = "address")]
     pub listen: SocketAddr,
@@ -162,6 +166,13 @@ fn default_replicas() -> usize {
 pub struct Approvals {
     /// A folder for each tenant with `rules.toml` and `people.toml`.
     pub dir: PathBuf,
+    /// Seconds for which an allow of ours counts.
+    #[serde(default = "default_valid_for")]
+    pub valid_for_seconds: u64,
+}
+
+fn default_valid_for() -> u64 {
+    VALID_FOR_SECONDS
 }
 
 /// One Slack app in one workspace or organisation, for one tenant.

@@ -16,7 +16,7 @@ use super::{
     sources::Sources,
     table::Table,
     verdicts::Verdicts,
-    versions,
+    versions, words,
 };
 use decider::approval::AuditAll;
 use ledger::{
@@ -223,9 +223,9 @@ impl Pass<'_> {
             seed,
             versions: &told,
         };
-        out.put("not-checked.txt", report::not_checked(request).join("\n").as_bytes())?;
+        out.put("not-checked.txt", words::not_checked(request).join("\n").as_bytes())?;
         out.put("report.html", report::page(&shown).as_bytes())?;
-        out.put("README.txt", report::readme(&computed, &missing).as_bytes())?;
+        out.put("README.txt", words::readme(&computed, &missing).as_bytes())?;
         let exceptions = findings.into_iter().filter(|found| found.weight == Weight::Exception);
         let exceptions = exceptions.map(|found| found.text).collect();
         Ok(Conclusion { missing, decisions: totals.decisions, exceptions })

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 impl Recorded for Log<'_> {
     type Error = Error;
 
-    fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Error> {
+    fn payload(&self, index: u64, entry: &[u8], _: &View<'_>) -> Result<Fields, Error> {
         Ok(self.disclosed(index, entry, false)?.map(|(_, fields)| fields).unwrap_or_default())
     }
 

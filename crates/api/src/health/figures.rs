@@ -7,7 +7,7 @@ use crate::{
     metrics::{Disks, Figures, OfApprovals, OfLog, OfTenant, free_bytes, newest_backup},
     sources::Standing,
 };
-use approvals::worker::Worker;
+use approvals::{deciding::ToldEarly, worker::Worker};
 use ledger::{
     post::{ALL_DAYS, day_of},
     store,
@@ -91,6 +91,12 @@ fn of_approvals(worker: &Worker) -> OfApprovals {
         ready: worker.readiness().ready().is_ok(),
         not_opened: worker.commands.not_opened(),
         shown_lost: worker.commands.showings.lost(),
+        told_early: worker.desk.later().map_or_else(Vec::new, |later| {
+            let told = later.told_early();
+            let ToldEarly { later, unavailable, void, waiting } = told;
+            let all = [("later", later), ("unavailable", unavailable), ("void", void)];
+            all.into_iter().chain([("waiting", waiting)]).collect()
+        }),
     }
 }
 

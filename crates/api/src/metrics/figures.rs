@@ -57,6 +57,8 @@ pub struct OfApprovals {
     pub shown_lost: u64,
     /// Decisions that opened no approval since the start, by reason.
     pub not_opened: Vec<(&'static str, u64)>,
+    /// Verdicts that were told before they were recorded, since the start: `later`, `unavailable`, `void`, `waiting`.
+    pub told_early: Vec<(&'static str, u64)>,
 }
 
 /// Figures of the disks.

@@ -50,6 +50,7 @@ pub struct Tenants {
     shown_lost: Family<ByTenant, Gauge>,
     approvals_not_opened: Family<ByReason, Gauge>,
     sources: Family<ByState, Gauge>,
+    told_early: Family<ByReason, Gauge>,
 }
 
 impl Tenants {
@@ -64,6 +65,11 @@ impl Tenants {
             "sources",
             "Sources: declared, seen (declared, and reported at least once), silent (declared), undeclared (found among the \
              first 10,000)",
+            Family::default(),
+        );
+        let told_early = registry.named(
+            "verdicts_told_early",
+            "Verdicts that were told before they were recorded since start: later, unavailable; of these void; waiting now",
             Family::default(),
         );
         let troubles = registry.named(
@@ -111,6 +117,7 @@ impl Tenants {
             troubles,
             approvals_not_opened,
             sources,
+            told_early,
         }
     }
     /// Sets the gauges of one tenant. A trouble that is over becomes 0 and stays listed.
@@ -142,6 +149,10 @@ impl Tenants {
         set(&self.approvals_pending, approvals.pending);
         set(&self.approvals_ready, approvals.ready.into());
         set(&self.shown_lost, approvals.shown_lost);
+        for (reason, count) in &approvals.told_early {
+            let by = ByReason { tenant: figures.name.clone(), reason };
+            self.told_early.get_or_create(&by).set(gauged(*count));
+        }
         for (reason, count) in &approvals.not_opened {
             let by = ByReason { tenant: figures.name.clone(), reason };
             self.approvals_not_opened.get_or_create(&by).set(gauged(*count));

@@ -8,7 +8,7 @@ use crate::{
     reviewed,
 };
 use approvals::{
-    deciding::{NotDecided, Told, valid_for},
+    deciding::{NotDecided, Recorded, Told},
     worker::Worker,
 };
 use axum::{
@@ -38,10 +38,13 @@ pub struct VerdictAnswer {
     mode: Option<&'static str>,
     /// True if an earlier request with the same source and id got it.
     repeated: bool,
+    /// `false`: it is on this server's disk, and not in the log yet (`record: later`). Otherwise absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<bool>,
     /// Seconds for which an `allow` counts from now on. Absent for other verdicts.
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_for: Option<u64>,
-    /// `{index, leaf_hash, id}` of its entry.
+    /// `{index, leaf_hash, id}` of its entry. While `recorded` is `false`: `{id, spool, number}`.
     #[schema(value_type = Object)]
     decision: Value,
     /// `{code, clause, clauses, message, at, why}`
@@ -155,10 +158,22 @@ fn read(bytes: &[u8]) -> Result<Inquiry<'_>, Problem> {
 }
 
 async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
-    let Told { ruling, index, leaf, id, digest, repeated, approval, at } = told;
+    let Told { ruling, recorded, id, digest, repeated, at } = told;
     let asks = ruling.verdict == Verdict::ApprovalNeeded && !ruling.only_observes;
-    let approval = if asks { Some(opened(worker, index, &approval).await) } else { None };
-    let now = worker.readiness().clocks.now();
+    let approval = match &recorded {
+        Recorded::Entry { index, approval, .. } if asks => {
+            Some(opened(worker, *index, approval).await)
+        }
+        _ => None,
+    };
+    let (recorded, decision) = match recorded {
+        Recorded::Entry { index, leaf, .. } => {
+            (None, json!({"index": index, "leaf_hash": leaf.to_string(), "id": id}))
+        }
+        Recorded::Spool(place) => {
+            (Some(false), json!({"id": id, "spool": place.id, "number": place.number}))
+        }
+    };
     let Ruling { verdict, code, clause, clauses, message, error, shadow, .. } = ruling;
     let (at_pointer, why) = error.unzip();
     VerdictAnswer {
@@ -166,8 +181,9 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
         enforced: (!ruling.only_observes).then_some(true),
         mode: ruling.only_observes.then_some("shadow"),
         repeated,
-        valid_for: (verdict == Verdict::Allow).then(|| valid_for(at, now)),
-        decision: json!({"index": index, "leaf_hash": leaf.to_string(), "id": id}),
+        valid_for: (verdict == Verdict::Allow).then(|| worker.desk.valid_for(at)),
+        recorded,
+        decision,
         reason: without_nulls(json!({
             "code": code, "clause": clause, "clauses": clauses, "message": message,
             "at": at_pointer, "why": why,

@@ -69,13 +69,13 @@ impl Whole {
     }
 
     /// What the export discloses of an entry, checked against it.
-    pub(super) fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Failure> {
+    pub(super) fn payload(&self, index: u64, entry: &View<'_>) -> Result<Fields, Failure> {
         let path = self.files.folder.join(format!("disclosures/{index}.disclosures"));
         if !path.exists() {
             return Ok(Fields::new());
         }
         let text = file::read(&path, Form::Disclosures)?;
-        let shown = verify::disclosures(&text, entry);
+        let shown = verify::disclosures_of(&text, Some(entry));
         let shown = shown.map_err(|error| refused(&path.display().to_string(), &error))?;
         Ok(shown.into_iter().map(|(name, value)| (name, value.into_bytes())).collect())
     }
@@ -164,13 +164,15 @@ fn disclosures(
         let path = folder.join(format!("disclosures/{index}.disclosures"));
         let place = path.display().to_string();
         let entry = files.entry(index).unwrap_or_default();
-        let committed = View::parse(&entry).map_or(0, |view| view.payload().count());
+        let view = View::parse(&entry);
+        let committed = view.as_ref().map_or(0, |view| view.payload().count());
         let exists = path.exists();
         if committed == 0 && !exists {
             continue;
         }
         let text = if exists { file::read(&path, Form::Disclosures)? } else { String::new() };
-        let shown = verify::disclosures(&text, &entry).map_err(|error| refused(&place, &error))?;
+        let shown = verify::disclosures_of(&text, view.as_ref());
+        let shown = shown.map_err(|error| refused(&place, &error))?;
         given.fields.compare(&place, index, &shown)?;
         let standing = export.erased.judge(index, committed, &shown);
         if standing.missing > 0 {
@@ -198,14 +200,16 @@ struct Files {
     folder: PathBuf,
     size: u64,
     kept: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// The entries of the bundle that was read last, with its number: entries are read in order.
+    last: RefCell<Option<(u64, Vec<Vec<u8>>)>>,
     /// The first file that exists and can't be read.
     trouble: RefCell<Option<String>>,
 }
 
 impl Files {
     fn new(folder: &Path, size: u64) -> Self {
-        let (kept, trouble) = (RefCell::default(), RefCell::default());
-        Self { folder: folder.to_owned(), size, kept, trouble }
+        let (kept, last, trouble) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { folder: folder.to_owned(), size, kept, last, trouble }
     }
 
     fn bytes(&self, path: &str) -> Option<Vec<u8>> {
@@ -236,9 +240,15 @@ impl Files {
     }
 
     fn entry(&self, index: u64) -> Option<Vec<u8>> {
-        let tile = Tile { level: None, number: index / 256, width: 0 };
-        let within = usize::try_from(index % 256).ok()?;
-        self.with(tile, |bundle| read_bundle(bundle)?.get(within).map(|entry| entry.to_vec()))
+        let (number, within) = (index / 256, usize::try_from(index % 256).ok()?);
+        let mut last = self.last.borrow_mut();
+        if last.as_ref().is_none_or(|(known, _)| *known != number) {
+            let tile = Tile { level: None, number, width: 0 };
+            let owned = |entries: Vec<&[u8]>| entries.into_iter().map(<[u8]>::to_vec).collect();
+            let entries = self.with(tile, |bundle| read_bundle(bundle).map(owned))?;
+            *last = Some((number, entries));
+        }
+        last.as_ref()?.1.get(within).cloned()
     }
 }
 
@@ -304,6 +314,14 @@ impl Report {
             "  numbers of sources that never arrived: {missing}; journal sequences missing: {}; journal epochs: {}",
             summary.journal_gaps, summary.epochs
         ));
+        let runs = summary.told_early.values();
+        let told: u64 = runs.clone().map(|run| run.entries).sum();
+        let missing: u64 = runs.map(|run| run.last.saturating_sub(run.entries)).sum();
+        if told + missing > 0 {
+            self.line(&format!(
+                "  verdicts told before they were recorded: {told}; numbers of them that are missing: {missing}"
+            ));
+        }
         for (source, open) in summary.open_gaps.iter().take(NAMED_MAX) {
             self.line(&format!("  {open:>10} of {}", harmless(source)));
         }

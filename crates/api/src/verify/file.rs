@@ -89,7 +89,12 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = if path == Path::new("-") {
         std::io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes))
+        std::fs::File::open(path).and_then(|file| {
+            let length = file.metadata()?.len().min(FILE_BYTES_MAX);
+            // One byte more: the end is then found without growing.
+            bytes.reserve_exact(usize::try_from(length).unwrap_or_default() + 1);
+            file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)
+        })
     };
     match read {
         Ok(_) => Ok(bytes),

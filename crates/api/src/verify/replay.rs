@@ -38,8 +38,8 @@ struct Tally {
 impl Recorded for Whole {
     type Error = Failure;
 
-    fn payload(&self, index: u64, entry: &[u8]) -> Result<Fields, Failure> {
-        self.payload(index, entry)
+    fn payload(&self, index: u64, _: &[u8], view: &View<'_>) -> Result<Fields, Failure> {
+        self.payload(index, view)
     }
 
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Failure> {
@@ -49,7 +49,8 @@ impl Recorded for Whole {
 
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Failure> {
         let entry = self.entry(part.index).unwrap_or_default();
-        let payload = self.payload(part.index, &entry)?;
+        let Some(view) = View::parse(&entry) else { return Ok(None) };
+        let payload = self.payload(part.index, &view)?;
         let content = payload.get("content").and_then(|text| serde_json::from_slice(text).ok());
         let content: Option<String> = content;
         if content.as_ref().is_some_and(|content| !part.is(content)) {
@@ -194,9 +195,10 @@ impl<'e> Run<'e> {
         as_json: bool,
     ) -> Result<(), Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
-        let payload = self.whole.payload(index, &entry)?;
-        let clauses = match (View::parse(&entry), self.replayed.bundle(self.whole)?) {
-            (Some(view), Some(Ok((bundle, _)))) => policy::explained(&view, &payload, bundle),
+        let Some(view) = View::parse(&entry) else { return Ok(()) };
+        let payload = self.whole.payload(index, &view)?;
+        let clauses = match self.replayed.bundle(self.whole)? {
+            Some(Ok((bundle, _))) => policy::explained(&view, &payload, bundle),
             _ => None,
         };
         let facts: Value = payload

@@ -33,6 +33,8 @@ pub struct ClockCheck {
     clocks: Arc<dyn Clocks>,
     tenant: Ident,
     last: Mutex<Option<Comparison>>,
+    /// The last comparison by which they agreed.
+    agreed: Mutex<Option<Comparison>>,
     /// One task compares at a time; the others use its result.
     turn: tokio::sync::Mutex<()>,
     /// Wakes tasks that wait until decisions are possible.
@@ -64,7 +66,8 @@ impl Comparison {
 impl ClockCheck {
     /// Clocks that were not compared yet.
     pub(crate) fn new(clocks: Arc<dyn Clocks>, tenant: Ident, again: Arc<Notify>) -> Self {
-        Self { clocks, tenant, last: Mutex::default(), turn: tokio::sync::Mutex::default(), again }
+        let (last, agreed) = (Mutex::default(), Mutex::default());
+        Self { clocks, tenant, last, agreed, turn: tokio::sync::Mutex::default(), again }
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Comparison>> {
@@ -97,6 +100,14 @@ impl ClockCheck {
         let here = (self.now(), self.clocks.since_boot());
         let connects = self.clocks.connects();
         self.last().as_ref().is_some_and(|last| last.counts(here, connects, within))
+    }
+
+    /// True if the last comparison that succeeded is not older than `within`, and no clock was set since. The journal may
+    /// be away by now.
+    pub(crate) fn agreed_within(&self, within: Duration) -> bool {
+        let here = (self.now(), self.clocks.since_boot());
+        let agreed = self.agreed.lock().expect("no holder of the lock panics").clone();
+        agreed.is_some_and(|last| last.counts(here, last.connects, within))
     }
 
     /// The result of the last comparison, however old.
@@ -143,6 +154,9 @@ impl ClockCheck {
             _ => Duration::ZERO,
         });
         let new = Comparison { at: (after, boot), connects, found };
+        if new.found.as_ref().is_ok_and(|apart| *apart <= APART_MAX) {
+            *self.agreed.lock().expect("no holder of the lock panics") = Some(new.clone());
+        }
         let old = self.last().replace(new.clone());
         let said = old.and_then(|old| old.found.ok()).unwrap_or_default();
         self.again.notify_waiters();

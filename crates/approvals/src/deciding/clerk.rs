@@ -51,6 +51,30 @@ pub struct Proposal {
     pub changes: Vec<String>,
     /// What its tests say.
     pub tests: String,
+    /// Which recorded calls it would have judged otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulation: Option<Simulation>,
+}
+
+/// What the newest recorded calls would have been by a bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Simulation {
+    /// Number of calls that were judged again.
+    pub calls: u64,
+    /// Those with the recorded verdict.
+    pub same: u64,
+    /// Those with another one.
+    pub otherwise: u64,
+    /// Those whose params are gone, or never were disclosed to us.
+    pub not_simulated: u64,
+    /// The kinds of change, what allows more first, each with its number and the first entries.
+    pub changed: Vec<String>,
+    /// First leaf index that was read.
+    pub from: u64,
+    /// Last leaf index that was read.
+    pub to: u64,
+    /// Root of the log at that size, base64.
+    pub root: String,
 }
 
 /// What people are asked about.

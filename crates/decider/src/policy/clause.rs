@@ -3,6 +3,7 @@
 use super::{
     agents::Standing,
     condition::Condition,
+    early::Early,
     fields::{MapReader, is_name, text_of},
     mistakes::{Mistake, Mistakes, Place},
     times::moment_of,
@@ -50,6 +51,8 @@ pub struct Clause {
     pub alert: Option<String>,
     pub(super) policy: String,
     pub(super) id: String,
+    /// What may be told before it is recorded.
+    pub(super) early: Early,
     /// Ids, `@group`, `@unregistered` or `*`. Empty: every agent.
     pub(super) agents: Vec<String>,
     /// `None`: every tool.
@@ -65,7 +68,7 @@ pub struct Clause {
 }
 
 /// Keys that come with a later release.
-const LATER: [&str; 6] = ["redact", "freeze", "on", "record", "unavailable", "disclose"];
+const LATER: [&str; 4] = ["redact", "freeze", "on", "disclose"];
 
 impl Clause {
     /// Reads a clause of the policy `policy` in `file`.
@@ -109,6 +112,7 @@ impl Clause {
         });
         let obligations = fields.fields("obligations").map(obligations).unwrap_or_default();
         let enforcement = fields.fields("enforcement").map_or(Enforcement::Full, Enforcement::read);
+        let early = Early::read(&mut fields);
         fields.finish();
         let (tool, tool_at) = tool?;
         let then = then?;
@@ -130,6 +134,7 @@ impl Clause {
             alert,
             policy: policy.to_owned(),
             id,
+            early,
             agents,
             tool: Some(tool).filter(|tool| tool != "*"),
             actions,

@@ -125,6 +125,12 @@ fn told_whole(clause: &Clause) -> String {
     parts.extend(clause.message.iter().map(|message| format!("tells the agent: {message:?}")));
     let obligations = clause.obligations.iter();
     parts.extend(obligations.map(|(name, value)| format!("obliges to {name}: {value}")));
+    if clause.early.later {
+        parts.push("told before it is recorded".into());
+    }
+    if clause.early.unavailable {
+        parts.push("told while nothing can be recorded".into());
+    }
     parts.extend(clause.alert.iter().map(|alert| format!("alert {alert}")));
     if parts.is_empty() { told(clause) } else { format!("{}: {}", told(clause), parts.join("; ")) }
 }
@@ -189,6 +195,20 @@ fn clause(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
             _ => Consequence::Unclear,
         };
         note(consequence, format!("enforcement: was {}, is {}", old.enforcement, new.enforcement));
+    }
+    for (was, is, what) in [
+        (old.early.later, new.early.later, "told before it is recorded (record: later)"),
+        (
+            old.early.unavailable,
+            new.early.unavailable,
+            "told while nothing can be recorded (unavailable: allow)",
+        ),
+    ] {
+        match (was, is) {
+            (false, true) => note(Consequence::More, format!("is {what}")),
+            (true, false) => note(Consequence::Less, format!("is no longer {what}")),
+            _ => {}
+        }
     }
     for (changed, what) in [
         (old.message != new.message, "message"),

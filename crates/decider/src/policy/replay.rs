@@ -78,7 +78,12 @@ pub fn replay(
             Ruling::of(bundle, version, &request, &facts)
         }
     };
-    if recorded == again {
+    let told = recorded.early;
+    if told.later && !again.early.later || told.unavailable && !again.early.unavailable {
+        return Err(form("it was told before it was recorded, which no clause permits"));
+    }
+    // What may be told early may be recorded first all the same.
+    if recorded == (Ruling { early: told, ..again.clone() }) {
         return Ok(again);
     }
     Err(Differs::Verdict { recorded: in_words(&recorded), again: in_words(&again) })

@@ -2,6 +2,8 @@
 
 use super::{
     bundle::Bundle,
+    clause::Clause,
+    early::{Early, Why},
     facts::Facts,
     inquiry::Inquiry,
     judge::{Ground, Judgement},
@@ -54,6 +56,8 @@ pub struct Ruling {
     pub only_observes: bool,
     /// Conditions on the use of what is permitted. If clauses differ about one, its value is the list of theirs.
     pub obligations: BTreeMap<String, serde_json::Value>,
+    /// Whether it may be told before it is recorded; of an entry: whether it was.
+    pub early: Early,
     /// Digest of the bundle. `None`: none was in force.
     pub bundle: Option<String>,
     /// Version of the bundle.
@@ -73,6 +77,7 @@ impl Ruling {
             shadow: None,
             only_observes: false,
             obligations: BTreeMap::new(),
+            early: Early::default(),
             bundle: None,
             version: None,
         }
@@ -86,6 +91,7 @@ impl Ruling {
             Some((verdict, reason)) if only_observes => (verdict, reason, None),
             shadow => (verdict, reason, shadow),
         };
+        let early = if only_observes { Early::default() } else { early_of(verdict, &clauses) };
         let clause = |ground: &Ground<'_>| ground.clause.map(|clause| clause.name.clone());
         let permits = matches!(verdict, Verdict::Allow | Verdict::ApprovalNeeded);
         let obliging = clauses.iter().filter(|_| permits);
@@ -106,6 +112,7 @@ impl Ruling {
                 clause: clause(&ground),
             }),
             only_observes,
+            early,
             obligations: merged(obliging.map(|clause| &clause.obligations)),
             bundle: Some(bundle.digest().to_owned()),
             version: Some(version),
@@ -113,13 +120,14 @@ impl Ruling {
     }
 
     /// The decision event that records it, as JSON. `as_of`: number of entries that the decider had read; `owners`:
-    /// the agent's, beside those that the gateway names.
+    /// the agent's, beside those that the gateway names; `told`: its place in the spool and why, if it is told before.
     pub fn event(
         &self,
         inquiry: &Inquiry<'_>,
         tenant: &Ident,
         facts: &Facts,
         (as_of, owners): (u64, &[&str]),
+        told: Option<(&str, u64, Why)>,
     ) -> Vec<u8> {
         let body = &inquiry.body;
         let kept = |name: &'static str| Some((Cow::Borrowed(name), body.get(name)?.clone()));
@@ -146,6 +154,14 @@ impl Ruling {
             member("payload", payload(inquiry, owners)),
         ]);
         data.extend(self.plain());
+        data.extend(told.map(|(id, n, why)| {
+            let place = [
+                member("id", text(id)),
+                member("number", number(n)),
+                member("why", text(why.as_str())),
+            ];
+            member("spool", object(place))
+        }));
         let mut event: Vec<Member<'_>> =
             ["id", "source", "sequence", "traceparent"].into_iter().filter_map(kept).collect();
         event.extend([
@@ -221,6 +237,7 @@ impl Ruling {
         });
         let clauses = payload.get("/data/reason/clauses");
         let clauses = clauses.and_then(|clauses| serde_json::from_slice(clauses).ok());
+        let early = data(&["spool", "why"]).as_deref().and_then(Why::of);
         let obligations = payload.get("/data/obligations");
         let obligations = obligations.and_then(|found| serde_json::from_slice(found).ok());
         Some(Self {
@@ -233,10 +250,22 @@ impl Ruling {
             shadow,
             only_observes: data(&["mode"]).as_deref() == Some("shadow"),
             obligations: obligations.unwrap_or_default(),
+            early: Early {
+                later: early == Some(Why::Later),
+                unavailable: early == Some(Why::Unavailable),
+            },
             bundle: data(&["bundle"]),
             version: data(&["policy", "version"]).and_then(|version| version.parse().ok()),
         })
     }
+}
+
+/// What may be told early by the clauses in force that matched: each must permit it.
+fn early_of(verdict: Verdict, clauses: &[&Clause]) -> Early {
+    let all = |says: fn(&Clause) -> bool| {
+        verdict == Verdict::Allow && !clauses.is_empty() && clauses.iter().all(|c| says(c))
+    };
+    Early { later: all(|c| c.early.later), unavailable: all(|c| c.early.unavailable) }
 }
 
 /// The payload: what the gateway sent, the call, and who owns the agent.

@@ -165,6 +165,22 @@ const DATA: &[Rule] = &[
             "must be an object with `verdict`",
         ),
     ),
+    may(
+        "spool",
+        "/data/spool",
+        Shape::Object(
+            &[
+                must("id", "/data/spool/id", Shape::Text),
+                must("number", "/data/spool/number", Shape::Count),
+                must(
+                    "why",
+                    "/data/spool/why",
+                    Shape::OneOf(&["later", "unavailable"], "must be \"later\" or \"unavailable\""),
+                ),
+            ],
+            "must be an object with `id`, `number` and `why`",
+        ),
+    ),
     may("latency_us", "/data/latency_us", Shape::Count),
     may("labels", "/data/labels", Shape::Labels),
 ];
@@ -173,7 +189,7 @@ const DATA: &[Rule] = &[
 /// something else.
 const DECISION_LINK: &str = "decision";
 /// Members that are plain in our own decisions only; elsewhere the names mean something else.
-const OURS: [&str; 4] = ["as_of", "bundle", "activates", "shadow"];
+const OURS: [&str; 5] = ["as_of", "bundle", "activates", "shadow", "spool"];
 
 /// Collects payload fields while the plain part is cut out of an event.
 #[derive(Default)]

@@ -95,6 +95,8 @@ pub(super) struct Rests {
     pub(super) of_no_bundle: bool,
     /// The call's digest. `None` if it is no text.
     call: Option<String>,
+    /// Its place in a server's spool, if it was told before it is posted: run and number.
+    pub(super) spool: Option<(String, u64)>,
 }
 
 impl Rests {
@@ -109,7 +111,10 @@ impl Rests {
         let of_no_bundle = event::is_reserved_tool(tool) || is_contended(data);
         let bundle = text(data.get("bundle"));
         let call = text(data.get("call").and_then(|call| call.get("digest")));
-        Some(Self { bundle, at, of_no_bundle, call })
+        let spool = data.get("spool").and_then(|place| {
+            Some((text(place.get("id"))?, place.get("number").and_then(Value::as_u64)?))
+        });
+        Some(Self { bundle, at, of_no_bundle, call, spool })
     }
 
     /// True if `view` is about the same call: same nonce, agent, tool and parameters.
@@ -128,6 +133,10 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
     }
     if by_us && data.get("verdict").and_then(Value::as_str) != Some("approval_needed") {
         return Err("the server's own question allows nothing: people answer it");
+    }
+    let allows = data.get("verdict").and_then(Value::as_str) == Some("allow");
+    if data.get("spool").is_some() && !allows {
+        return Err("only an allow is told before it is recorded");
     }
     let read = data.get("as_of").and_then(Value::as_u64);
     let call = data.get("call").and_then(|call| call.get("digest"));

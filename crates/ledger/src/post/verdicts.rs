@@ -88,7 +88,12 @@ impl Log {
         (accepted, why): (&Accepted, Voided),
     ) -> Outcome {
         let scope = accepted.scope();
-        let event = json!({"reason": why.as_str(), "source": scope.source, "id": scope.id});
+        let mut event = json!({"reason": why.as_str(), "source": scope.source, "id": scope.id});
+        if let Some(place) = accepted.rests.as_ref().and_then(|rests| rests.spool.as_ref()) {
+            // It was told before it came here.
+            event["told"] = true.into();
+            event["spool"] = json!({"id": place.0, "number": place.1});
+        }
         let whole = &accepted.event.whole;
         let field = Field { name: "event".into(), value: whole.clone() };
         let draft = Draft::new(

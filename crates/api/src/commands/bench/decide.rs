@@ -56,7 +56,10 @@ pub fn run(report: &mut Report, time: Duration) -> Result<(), Failed> {
 /// The files of the bundle, by path.
 pub fn files(tools: usize) -> [(&'static str, String); 3] {
     let tool = |n: usize| {
-        format!("  - {{name: tool-{n}, actions: [{{name: transfer, effect: write}}]}}\n")
+        format!(
+            "  - {{name: tool-{n}, actions: [{{name: transfer, effect: write}}, {{name: look, effect: read}}, \
+             {{name: read, effect: read}}]}}\n"
+        )
     };
     let listed =
         format!("language: 1\ntools:\n{}", (0..tools).map(tool).collect::<Vec<_>>().concat());

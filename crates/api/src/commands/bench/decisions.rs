@@ -4,7 +4,7 @@
 use super::{
     Failed, Report, SINGLE_CLIENTS,
     decide::{self, TOOLS},
-    load::{Done, Load, each, request},
+    load::{Done, Load, each, paced, request},
     ms,
     site::Site,
 };
@@ -21,6 +21,8 @@ const BATCH_CLIENTS: usize = 4;
 /// Questions of each measurement, for each second that it shall take.
 const QUESTIONS_A_SECOND: u64 = 2_500;
 const BATCHES_A_SECOND: u64 = 100;
+/// Questions a second of the open loop.
+const OPEN_LOOP_RATE: u64 = 1_000;
 
 /// The bench's bundle takes effect without review: one process asks and answers.
 const RULES: &str = r#"
@@ -36,6 +38,10 @@ name = "everything else"
 quorum = {at_least = 1, of = "policy"}
 owner = "none"
 "#;
+/// Reading calls: one kind is recorded first, one is told before.
+const READS: &str = "language: 1\npolicy: reads\nclauses:\n  \
+    - {id: look, agents: [\"@bots\"], tool: tool-0, actions: [look], then: allow}\n  \
+    - {id: read, agents: [\"@bots\"], tool: tool-0, actions: [read], then: allow, record: later}\n";
 const PEOPLE: &str = "[[person]]\nid = \"p-1\"\nname = \"Ana\"\ngroups = [\"policy\"]\n\n[[person]]\nid = \"p-2\"\nname = \"Bob\"\ngroups = [\"policy\"]\n";
 
 /// Measures them.
@@ -68,8 +74,25 @@ pub async fn run(report: &mut Report, dir: &Path, time: Duration) -> Result<(), 
         ms(few.latencies.at(99)),
     );
     report.row("decisions, few clients", &text, json!({"rate": few.events as f64 / few.seconds}));
+    open_loop(report, (&site, &load), 2 * questions, time).await?;
+    // The same load twice: recorded first, and told before.
+    let begin = 3 * questions;
+    let mut medians = Vec::new();
+    for (action, begin) in [("look", begin), ("read", begin + questions)] {
+        let done = ask_about(&site, (SINGLE_CLIENTS, action), begin..begin + questions, 1).await?;
+        medians.push((done.latencies.at(50), done.events as f64 / done.seconds));
+    }
+    if let [(first, _), (early, rate)] = medians[..] {
+        let ratio = early.as_secs_f64() / first.as_secs_f64();
+        let text = format!(
+            "p50 {} at {SINGLE_CLIENTS} clients, {rate:.0}/s; recorded first p50 {}; ratio {ratio:.2} (asked: 0.35)",
+            ms(early),
+            ms(first),
+        );
+        report.row("decisions, record: later", &text, json!({"rate": rate, "ratio": ratio}));
+    }
     let batches = BATCHES_A_SECOND * time.as_secs();
-    let many = ask(&site, BATCH_CLIENTS, 2 * questions..2 * questions + batches, BATCH).await?;
+    let many = ask(&site, BATCH_CLIENTS, 5 * questions..5 * questions + batches, BATCH).await?;
     let ingest = load.batches(BATCH_CLIENTS, BATCH, time).await?;
     let (rate, floor) = (many.events as f64 / many.seconds, ingest.events as f64 / ingest.seconds);
     let text = format!(
@@ -84,6 +107,35 @@ pub async fn run(report: &mut Report, dir: &Path, time: Duration) -> Result<(), 
     site.stop()
 }
 
+/// Questions at a fixed rate, beside events at the same rate.
+async fn open_loop(
+    report: &mut Report,
+    (site, load): (&Site, &Load),
+    begin: u64,
+    time: Duration,
+) -> Result<(), Failed> {
+    let published = load.open_loop(OPEN_LOOP_RATE, 1, time).await?;
+    let total = OPEN_LOOP_RATE * time.as_secs();
+    let (headers, key) = ("Content-Type: application/json\r\n", site.publisher.trim());
+    let headers = format!("Authorization: Bearer {key}\r\n{headers}");
+    let send = |number| {
+        let body = question("transfer", number, 0).to_string();
+        request("POST", "/v1/tenants/bench/decisions", &headers, &body)
+    };
+    let requests = (begin..begin + total).map(send).collect();
+    let (done, _) = paced(site.address, SINGLE_CLIENTS, requests, Some(OPEN_LOOP_RATE)).await?;
+    let (floor, p99) = (published.latencies.at(99), done.latencies.at(99));
+    let text = format!(
+        "{OPEN_LOOP_RATE}/s: p50 {} p99 {} (the mission asks for 20 ms); events p99 {}, so {} more (asked: 5 ms)",
+        ms(done.latencies.at(50)),
+        ms(p99),
+        ms(floor),
+        ms(p99.saturating_sub(floor)),
+    );
+    report.row("decisions, open loop", &text, json!({"p99_ms": p99.as_secs_f64() * 1e3}));
+    Ok(())
+}
+
 /// A server on which the bench's bundle is in force.
 async fn start(home: &Path) -> Result<Site, Failed> {
     let folder = home.join("approvals/bench");
@@ -93,12 +145,15 @@ async fn start(home: &Path) -> Result<Site, Failed> {
     atomic::replace(&folder.join("rules.toml"), RULES.as_bytes())?;
     atomic::replace(&folder.join("people.toml"), PEOPLE.as_bytes())?;
     let files = home.join("approvals").to_string_lossy().into_owned();
-    let site = Site::start(home, None, Some(&format!("[approvals]\ndir = {files:?}\n"))).await?;
+    let spool = home.join("spool").to_string_lossy().into_owned();
+    let sections = format!("spool_dir = {spool:?}\n[approvals]\ndir = {files:?}\n");
+    let site = Site::start(home, None, Some(&sections)).await?;
     // Issued first: these rules ask people about keys of power too.
     site.key("author.key", &["--role", "author", "--person", "p-1"])?;
     site.apply_rules()?;
     let policies = home.join("policies");
-    for (path, text) in decide::files(TOOLS) {
+    let reads = ("policies/reads.yaml", READS.to_owned());
+    for (path, text) in decide::files(TOOLS).into_iter().chain([reads]) {
         let path = policies.join(path);
         atomic::make_folder(&policies)?;
         path.parent().map_or(Ok(()), atomic::make_folder)?;
@@ -115,11 +170,24 @@ async fn ask(
     numbers: std::ops::Range<u64>,
     each_request: usize,
 ) -> Result<Done, Failed> {
+    ask_about(site, (clients, "transfer"), numbers, each_request).await
+}
+
+/// As [`ask`], about an action.
+async fn ask_about(
+    site: &Site,
+    (clients, action): (usize, &str),
+    numbers: std::ops::Range<u64>,
+    each_request: usize,
+) -> Result<Done, Failed> {
     let key = site.publisher.trim();
     let headers = format!("Authorization: Bearer {key}\r\nContent-Type: application/json\r\n");
     let body = |number: u64| match each_request {
-        1 => question(number, 0).to_string(),
-        _ => (0..each_request).map(|nth| question(number, nth)).collect::<Value>().to_string(),
+        1 => question(action, number, 0).to_string(),
+        _ => (0..each_request)
+            .map(|nth| question(action, number, nth))
+            .collect::<Value>()
+            .to_string(),
     };
     let send = |number| request("POST", "/v1/tenants/bench/decisions", &headers, &body(number));
     let (mut done, answers) = each(site.address, clients, numbers.map(send).collect()).await?;
@@ -131,13 +199,13 @@ async fn ask(
     Ok(done)
 }
 
-fn question(number: u64, nth: usize) -> Value {
+fn question(action: &str, number: u64, nth: usize) -> Value {
     let nonce = u128::from(number) << 32 | nth as u128;
     json!({
         "id": format!("q-{number}-{nth}"), "source": "/gateways/bench",
         "nonce": BASE64URL_NOPAD.encode(&nonce.to_be_bytes()),
         "agent": {"id": "bot", "run": format!("run-{number}")},
-        "tool": {"name": "tool-0", "action": "transfer"},
+        "tool": {"name": "tool-0", "action": action},
         "params": {"amount": 125_000, "currency": "EUR", "reference": "INV-004711",
             "url": "https://api.example.eu/v1/transfers"},
     })

@@ -253,6 +253,17 @@ pub async fn each(
     clients: usize,
     requests: Vec<Vec<u8>>,
 ) -> Result<(Done, Vec<Vec<u8>>), Failed> {
+    paced(address, clients, requests, None).await
+}
+
+/// As [`each`]; with `rate`, so many requests begin each second, whatever the answers. Latency then counts from the
+/// intended time.
+pub async fn paced(
+    address: SocketAddr,
+    clients: usize,
+    requests: Vec<Vec<u8>>,
+    rate: Option<u64>,
+) -> Result<(Done, Vec<Vec<u8>>), Failed> {
     let (begin, requests) = (Instant::now(), Arc::new(requests));
     let turn = Arc::new(AtomicUsize::new(0));
     let answers = Arc::new(Mutex::new(vec![Vec::new(); requests.len()]));
@@ -267,9 +278,13 @@ pub async fn each(
                 let at = turn.fetch_add(1, Ordering::Relaxed);
                 requests.get(at).map(|request| (at, request))
             } {
-                let begin = Instant::now();
+                let meant = match rate {
+                    None => Instant::now(),
+                    Some(rate) => begin + Duration::from_nanos(at as u64 * 1_000_000_000 / rate),
+                };
+                tokio::time::sleep_until(meant.into()).await;
                 connection.ask(request).await?;
-                latencies.add(begin.elapsed());
+                latencies.add(meant.elapsed());
                 let mut answers = answers.lock().expect("no holder of the lock panics");
                 answers[at].clone_from(&connection.body);
             }

@@ -49,6 +49,16 @@ fn tell(client: &Client, of: &PoliciesOf, answer: &Value, wait: bool) -> Result<
         for change in answer["changes"].as_array().into_iter().flatten() {
             say(&format!("  {}", text(change)));
         }
+        let simulation = &answer["simulation"];
+        for change in simulation["changed"].as_array().into_iter().flatten() {
+            say(&format!("  {}", text(change)));
+        }
+        if let Some(calls) = simulation["calls"].as_u64().filter(|calls| *calls > 0) {
+            let (otherwise, from) = (&simulation["otherwise"], &simulation["from"]);
+            say(&dim(&format!(
+                "  of the newest {calls} recorded calls, since entry {from}, {otherwise} would be judged otherwise"
+            )));
+        }
         say(&format!(
             "version {} is proposed: {}",
             answer["version"],

@@ -1,5 +1,6 @@
 //! Asks people whether a bundle may take effect, with its changes in words.
 
+use super::simulation::simulated;
 use crate::{
     act::Why,
     auth::Caller,
@@ -11,7 +12,7 @@ use axum::{Json, http::StatusCode};
 use decider::policy::{self, Bundle, Consequence};
 use ledger::{ident::Ident, system::policy::BundleEntry};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Most changes that reviewers are told in words; the two versions themselves say everything.
@@ -30,6 +31,10 @@ pub struct Proposed {
     index: u64,
     /// Each change in words, what allows more first.
     changes: Vec<String>,
+    /// Which of the newest recorded calls it would have judged otherwise: `{calls, same, otherwise, not_simulated, changed,
+    /// from, to, root}`
+    #[schema(value_type = Object)]
+    simulation: Value,
     /// `{id, url, state}`
     #[schema(value_type = Object)]
     approval: Value,
@@ -53,6 +58,7 @@ pub(super) async fn ask(
     let Asking { bundle, index, entry, tests } = asking;
     let before = worker.desk.in_force().ok().flatten();
     let in_force = worker.commands.reader_log().policies().in_force;
+    let simulation = tokio::task::block_in_place(|| simulated(worker, bundle))?;
     let (widens, changes) = changes(before.as_deref().map(|loaded| &loaded.bundle), bundle);
     let proposal = Proposal {
         bundle: index,
@@ -62,6 +68,7 @@ pub(super) async fn ask(
         widens,
         changes: changes.clone(),
         tests,
+        simulation: Some(simulation.clone()),
     };
     let approval = worker.clerk.propose(&proposal, owners, Some(&comment.to_string())).await?;
     let approval = approval.map_err(|why| {
@@ -80,7 +87,9 @@ pub(super) async fn ask(
     }
     let approval = reviewed::told(worker, &approval);
     let BundleEntry { version, digest, .. } = entry;
-    Ok((StatusCode::CREATED, Json(Proposed { version, digest, index, changes, approval })))
+    let simulation = json!(simulation);
+    let proposed = Proposed { version, digest, index, changes, simulation, approval };
+    Ok((StatusCode::CREATED, Json(proposed)))
 }
 
 /// Each change in words, and whether any of them may allow more.

@@ -3,7 +3,7 @@
 use super::{Backlog, Follower, begin, ident, replica::Replica, world::World};
 use crate::{
     commands::Commands,
-    deciding::{Clerk, Desk},
+    deciding::{Clerk, Desk, VALID_FOR_SECONDS},
     log::Log as _,
     setup::Setup,
 };
@@ -41,7 +41,11 @@ impl<T> Process<T> {
         let (log, clocks) = (Arc::<Replica>::clone(replica), Arc::<Replica>::clone(replica));
         let commands = Commands::new(log, clocks, files, "http://127.0.0.1".into());
         let log = Arc::clone(&commands.reader.log);
-        let desk = Arc::new(Desk::new(Arc::clone(&log), Arc::clone(&commands.readiness)));
+        let desk = Arc::new(Desk::new(
+            Arc::clone(&log),
+            Arc::clone(&commands.readiness),
+            (None, VALID_FOR_SECONDS),
+        ));
         let clerk = Clerk { log, commands: commands.clone() };
         let backlog = Arc::<Backlog>::default();
         let follower = Follower {

@@ -141,7 +141,7 @@ impl Simulation {
             let told = desk.decide(&ident("gw"), &[inquiry]).await.ok()?.pop()?.ok()?;
             Some(Told {
                 question: number,
-                index: told.index,
+                index: told.index()?,
                 verdict: told.ruling.verdict.as_str(),
             })
         }));
@@ -158,6 +158,7 @@ impl Simulation {
             widens: true,
             changes: Vec::new(),
             tests: String::new(),
+            simulation: None,
         };
         let clerk = self.cluster.processes[at].clerk.clone();
         self.cluster.processes[at].tasks.push(Box::pin(async move {

@@ -8,13 +8,13 @@ use crate::{
 use futures_util::future::BoxFuture;
 use ledger::{
     Error as LedgerError,
-    disclosure::Seed,
+    disclosure::{Scope, Seed},
     entry::{Kind, Payload, View},
     envelope::{self, Place},
     ident::Ident,
     journal::{self, Headers, Subject},
     keyring::Keyring,
-    post::{APPROVAL, Arrival, EVIDENCE, Log, NOT_OPENED, Outcome, Policies, Prepared},
+    post::{APPROVAL, Arrival, EVIDENCE, Log, NOT_OPENED, Outcome, Policies, Prepared, event_key},
     store::{self, Changes, Family, LogNumber, Memory, Read as _},
     system::{KeyUse, Rules},
     time::Nanos,
@@ -238,6 +238,11 @@ impl Port for Replica {
 
     fn lacks_rows(&self, _id: &Ident, _opening: u64) -> Result<bool, store::Error> {
         Ok(false)
+    }
+
+    fn find(&self, scope: Scope<'_>) -> Result<Option<u64>, store::Error> {
+        let found = self.held().memory.get(Family::Keys, &LogNumber(1).key(&event_key(scope)))?;
+        Ok(found.and_then(|index| Some(u64::from_be_bytes(index.try_into().ok()?))))
     }
 
     fn last_on(&self, subject: &Subject) -> Result<u64, store::Error> {

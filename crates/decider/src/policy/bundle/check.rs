@@ -5,9 +5,11 @@ use crate::{
     policy::{
         clause::{Clause, Then},
         condition::Condition,
+        early::Early,
         egress::is_host_pattern,
         mistakes::{Mistake, Mistakes},
         times::is_date,
+        tools::Effect,
     },
     rule::Rule,
 };
@@ -53,6 +55,9 @@ impl Bundle {
                     self.tools.actions(tool)
                 ));
             }
+        }
+        if let Some(text) = self.not_early(clause) {
+            note(text.into());
         }
         let Some(when) = &clause.when else { return };
         when.walk_turned(false, &mut |part, turned| {
@@ -113,6 +118,26 @@ impl Bundle {
         warnings.extend(self.idle_denies());
         warnings.sort();
         warnings
+    }
+
+    /// Why a clause must not say `record` or `unavailable`, if so.
+    fn not_early(&self, clause: &Clause) -> Option<&'static str> {
+        if clause.early == Early::default() {
+            return None;
+        }
+        let tool = clause.tool.as_deref().unwrap_or_default();
+        let reads = |action: &String| {
+            self.tools.action(tool, action).is_some_and(|action| action.effect == Effect::Read)
+        };
+        if clause.then != Then::Allow {
+            Some("`record` and `unavailable` are for allow clauses alone")
+        } else if clause.actions.is_empty() || !clause.actions.iter().all(reads) {
+            Some(
+                "with `record` or `unavailable` a clause lists its actions, each with `effect: read` in tools.yaml: what is told before it is recorded can be lost",
+            )
+        } else {
+            None
+        }
     }
 
     /// Clauses that pause calls about which only the rule for everything else would ask people. Whoever wrote that rule

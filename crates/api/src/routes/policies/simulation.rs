@@ -1,0 +1,63 @@
+//! Judges the newest recorded calls by a bundle that is proposed, so that reviewers see what it would have changed.
+
+use approvals::{deciding::Simulation, log::Log, worker::Worker};
+use decider::policy::{Bundle, Simulated, named};
+use ledger::entry::View;
+
+/// Most calls that are judged again.
+const CALLS_MAX: u64 = 1_000;
+/// Most entries that are read for them.
+const ENTRIES_MAX: u64 = 20_000;
+/// Entries that are read at once.
+const PAGE: u64 = 256;
+/// Most groups that are told in words, and most entries that each names.
+const GROUPS_MAX: usize = 50;
+const NAMED_MAX: usize = 8;
+
+/// What the newest calls of the log would have been. Blocks while it reads.
+pub(super) fn simulated(worker: &Worker, bundle: &Bundle) -> Result<Simulation, ledger::Error> {
+    let log = worker.commands.reader_log();
+    let published = worker.tenant.published();
+    let (size, root) = (published.size, published.root.to_string());
+    let mut found = Simulated::default();
+    let (mut from, mut calls) = (size, 0);
+    while from > 0 && calls < CALLS_MAX && size - from < ENTRIES_MAX {
+        let to = from;
+        from = to.saturating_sub(PAGE);
+        let mut page = Vec::new();
+        log.entries(from..to, &mut |index, entry| page.push((index, entry.to_vec())))?;
+        for (index, entry) in page.into_iter().rev() {
+            let taken = take(log, (index, &entry), bundle, &mut found)?;
+            calls += u64::from(taken);
+            if calls == CALLS_MAX {
+                from = index;
+                break;
+            }
+        }
+    }
+    let mut changed: Vec<String> = found
+        .changed
+        .iter()
+        .take(GROUPS_MAX)
+        .map(|(what, indexes)| format!("{} {what}: {}", indexes.len(), named(indexes, NAMED_MAX)))
+        .collect();
+    if found.changed.len() > GROUPS_MAX {
+        changed.push(format!("and {} more kinds", found.changed.len() - GROUPS_MAX));
+    }
+    let otherwise = found.otherwise() as u64;
+    let (same, not_simulated) = (found.same, found.unknown);
+    let to = size.saturating_sub(1);
+    Ok(Simulation { calls, same, otherwise, not_simulated, changed, from, to, root })
+}
+
+/// Judges one entry, if it is a call.
+fn take(
+    log: &dyn Log,
+    (index, entry): (u64, &[u8]),
+    bundle: &Bundle,
+    found: &mut Simulated,
+) -> Result<bool, ledger::Error> {
+    let Some(view) = View::parse(entry).filter(Simulated::is_call) else { return Ok(false) };
+    let payload = log.payload(index, entry)?.values();
+    Ok(found.take(index, &view, &payload, bundle))
+}
