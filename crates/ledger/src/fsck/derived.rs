@@ -15,7 +15,7 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::merkle::Hash,
-    post::{APPROVAL, EVIDENCE, Keys, Log, NOT_OPENED, Policies, Reports, event_key},
+    post::{APPROVAL, EVIDENCE, Keys, Log, NOT_OPENED, Policies, Reports, event_key, reported_key},
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
     time::Nanos,
@@ -93,7 +93,8 @@ impl Derived {
                     None => events::ask(store, log, (index, key), report)?,
                 }
                 take_number(&mut self.sources, view);
-                self.reports.note(view.scope(), (index, view.origin.time));
+                let source = reported_key(view.scope());
+                self.reports.note(source, view.scope(), (index, view.origin.time));
             }
             Kind::Access => match view.event_as::<Access>() {
                 Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),

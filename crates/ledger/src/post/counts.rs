@@ -11,7 +11,7 @@ use crate::{
     store::{self, Changes, Family, LogNumber, Read},
     time::Nanos,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Most values of one name that have a count of their own, in one day and in all days. What comes later that day is
 /// counted together.
@@ -172,15 +172,21 @@ impl OfEvent {
 
 /// The sums over the entries of a batch.
 #[derive(Clone, Debug, Default)]
-pub struct Counts(BTreeMap<u32, Day>);
+pub struct Counts {
+    /// Few: mostly one. The last one is that of the last entry.
+    days: Vec<(u32, Day)>,
+    /// How many values were new, each on its day.
+    new: u64,
+}
 
-type Day = BTreeMap<Name, Values>;
+type Day = [Values; Name::ALL.len()];
 
 /// Counts by value, and the values in the order in which they came.
 #[derive(Clone, Debug, Default)]
 struct Values {
-    order: Vec<Box<str>>,
-    counts: HashMap<Box<str>, u64>,
+    /// Each with its place among all new values.
+    order: Vec<(u64, Box<str>)>,
+    counts: BTreeMap<Box<str>, u64>,
 }
 
 /// The UTC day of a time, counted from 1970-01-01.
@@ -190,14 +196,22 @@ pub fn day_of(time: Nanos) -> u32 {
 
 impl Counts {
     fn add(&mut self, time: Nanos, name: Name, value: &str) {
-        for day in [day_of(time), ALL_DAYS] {
-            let values = self.0.entry(day).or_default().entry(name).or_default();
-            if let Some(count) = values.counts.get_mut(value) {
-                *count += 1;
-            } else {
-                values.order.push(value.into());
-                values.counts.insert(value.into(), 1);
-            }
+        let day = day_of(time);
+        let last = self.days.len().saturating_sub(1);
+        let at = match self.days.last() {
+            Some((known, _)) if *known == day => last,
+            _ => self.days.iter().position(|(known, _)| *known == day).unwrap_or_else(|| {
+                self.days.push((day, Day::default()));
+                self.days.len() - 1
+            }),
+        };
+        let values = &mut self.days[at].1[name as usize];
+        if let Some(count) = values.counts.get_mut(value) {
+            *count += 1;
+        } else {
+            self.new += 1;
+            values.order.push((self.new, value.into()));
+            values.counts.insert(value.into(), 1);
         }
     }
 
@@ -225,7 +239,7 @@ impl Counts {
 
     /// True if nothing was noted since the last [`Counts::write`].
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.days.is_empty()
     }
 
     /// Adds what was noted to the rows of a log.
@@ -234,13 +248,31 @@ impl Counts {
         changes: &mut Changes<'_>,
         number: LogNumber,
     ) -> Result<(), store::Error> {
-        for (day, names) in std::mem::take(&mut self.0) {
-            for (name, values) in names {
-                values.write(changes, &Rows { number, day, name })?;
+        let mut days = std::mem::take(&mut self.days);
+        days.push((ALL_DAYS, all_days(&days)));
+        for (day, names) in days {
+            for ((name, _), values) in Name::ALL.into_iter().zip(names) {
+                if !values.order.is_empty() {
+                    values.write(changes, &Rows { number, day, name })?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The counts over several days, in the order in which the values came.
+fn all_days(days: &[(u32, Day)]) -> Day {
+    std::array::from_fn(|name| {
+        let mut all = Values::default();
+        let of_name = || days.iter().map(|(_, day)| &day[name]);
+        all.order = of_name().flat_map(|values| values.order.iter().cloned()).collect();
+        all.order.sort();
+        for (value, count) in of_name().flat_map(|values| &values.counts) {
+            *all.counts.entry(value.clone()).or_default() += count;
+        }
+        all
+    })
 }
 
 /// The rows of one name on one day.
@@ -271,8 +303,9 @@ impl Values {
         let number = rows.key(NUMBER, "");
         let before = read(changes, &number)?.unwrap_or(0);
         let (mut known, mut other) = (before, 0);
-        for value in &self.order {
-            let count = self.counts.remove(value).unwrap_or(0);
+        for (_, value) in &self.order {
+            // A value that came on two days is written once, where it came first.
+            let Some(count) = self.counts.remove(value) else { continue };
             let key = rows.key(VALUE, value);
             let counted = match read(changes, &key)? {
                 Some(counted) => counted,
@@ -323,77 +356,4 @@ pub fn read_key(rest: &[u8]) -> Option<(u32, &'static str, Option<&str>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Memory;
-
-    const LOG: LogNumber = LogNumber(7);
-
-    /// Rows of the tool counts, after batches of (day, tool).
-    fn rows(batches: &[&[(u64, String)]]) -> Vec<Option<Vec<u8>>> {
-        let mut memory = Memory::default();
-        let mut keys = Vec::new();
-        for batch in batches {
-            let mut counts = Counts::default();
-            for (day, tool) in *batch {
-                counts.add(Nanos(0).plus_seconds(day * 86_400), Name::Tool, tool);
-                for day in [u32::try_from(*day).unwrap(), ALL_DAYS] {
-                    let of = Rows { number: LOG, day, name: Name::Tool };
-                    let what = [of.key(VALUE, tool), of.key(OTHER, ""), of.key(NUMBER, "")];
-                    keys.extend(what);
-                }
-            }
-            let mut changes = Changes::new(&memory);
-            counts.write(&mut changes, LOG).unwrap();
-            assert!(counts.is_empty());
-            let writes: Vec<_> = changes.into_writes().collect();
-            memory.apply(writes.into_iter());
-        }
-        keys.sort();
-        keys.dedup();
-        keys.iter().map(|key| memory.get(Family::Counts, key).unwrap()).collect()
-    }
-
-    #[test]
-    fn p6_the_rows_do_not_depend_on_the_borders_of_batches() {
-        let mut calls: Vec<(u64, String)> = Vec::new();
-        for n in 0..400_u64 {
-            calls.push((20_000 + n % 3 / 2, format!("tool-{}", n * n % 139)));
-        }
-        let whole = rows(&[&calls]);
-        assert!(whole.iter().flatten().count() > 150);
-        for size in [1, 7, 100, 399] {
-            let batches: Vec<_> = calls.chunks(size).collect();
-            assert_eq!(rows(&batches), whole, "{size}");
-        }
-    }
-
-    #[test]
-    fn what_comes_after_the_bound_is_counted_together() {
-        let calls: Vec<_> = (0..250).map(|n| (20_000, format!("tool-{}", n % 125))).collect();
-        let of = Rows { number: LOG, day: 20_000, name: Name::Tool };
-        let mut memory = Memory::default();
-        for batch in calls.chunks(10) {
-            let mut counts = Counts::default();
-            for (day, tool) in batch {
-                counts.add(Nanos(0).plus_seconds(day * 86_400), Name::Tool, tool);
-            }
-            let mut changes = Changes::new(&memory);
-            counts.write(&mut changes, LOG).unwrap();
-            let writes: Vec<_> = changes.into_writes().collect();
-            memory.apply(writes.into_iter());
-        }
-        let get = |what, value: &str| {
-            let row = memory.get(Family::Counts, &of.key(what, value)).unwrap();
-            row.map(|bytes| store::read_u64(&bytes, "counts").unwrap())
-        };
-        assert_eq!((get(VALUE, "tool-0"), get(VALUE, "tool-99")), (Some(2), Some(2)));
-        assert_eq!((get(VALUE, "tool-100"), get(OTHER, "")), (None, Some(50)));
-        assert_eq!(get(NUMBER, ""), Some(VALUES_MAX));
-        let key = of.key(VALUE, "tool-9");
-        assert_eq!(read_key(&key[4..]), Some((20_000, "tool", Some("tool-9"))));
-        assert_eq!(read_key(&of.key(OTHER, "")[4..]), Some((20_000, "tool", None)));
-        assert_eq!(read_key(&of.key(NUMBER, "")[4..]), None);
-        assert_eq!(read_key(b"x"), None);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Posts events of producers: each key has one entry, and numbers that do not come are told (P2, P3).
 
-use super::{Erasing, Error, Log, Outcome, Prepared, missing_key, prepare::Accepted};
+use super::{Erasing, Error, Log, Outcome, Prepared, missing_key, prepare::Accepted, reports};
 use crate::{
     canonical,
     disclosure::digest_of,
@@ -53,7 +53,9 @@ impl Log {
             ours(Kind::GapClosed, &accepted, message, &event)
         });
         let scope = accepted.scope();
-        self.reports.note(scope, (self.position.size, origin.time));
+        // The key of a told source is at hand.
+        let key_of_source = if accepted.ours { reports::key(scope) } else { accepted.source };
+        self.reports.note(key_of_source, scope, (self.position.size, origin.time));
         let (number, size) = (self.number, self.position.size);
         let earlier = |index: u64| {
             let key = number.numbered(index);

@@ -2,7 +2,7 @@
 //! message says what was there, and nothing is signed until that message is itself posted by the ordinary
 //! rules.
 
-use super::{Erasing, Error, Log, Prepared, event_key, source_key};
+use super::{Erasing, Error, Log, Prepared, event_key, reports, source_key};
 use crate::{
     canonical,
     entry::{Draft, Kind, Origin, Payload, View},
@@ -257,7 +257,7 @@ impl Log {
             let key = self.number.key(&event_key(view.scope()));
             changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
             self.take_number(changes, &view)?;
-            self.reports.note(view.scope(), (index, time));
+            self.reports.note(reports::key(view.scope()), view.scope(), (index, time));
         }
         if let Some(id) = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok())
             && kind == Kind::Evidence

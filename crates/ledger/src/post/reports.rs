@@ -38,9 +38,9 @@ pub fn key(scope: Scope<'_>) -> [u8; 32] {
 }
 
 impl Reports {
-    /// Notes the entry of an event.
-    pub fn note(&mut self, scope: Scope<'_>, (index, time): (u64, Nanos)) {
-        let reported = self.0.entry(key(scope)).or_insert_with(|| Reported {
+    /// Notes the entry of an event. `key`: [`key`] of its source.
+    pub fn note(&mut self, key: [u8; 32], scope: Scope<'_>, (index, time): (u64, Nanos)) {
+        let reported = self.0.entry(key).or_insert_with(|| Reported {
             producer: scope.producer.to_owned(),
             source: scope.source.to_owned(),
             entries: 0,
@@ -88,7 +88,7 @@ mod tests {
             for source in *batch {
                 index += 1;
                 let scope = Scope { producer: "gw-1", source, id: "", ours: index % 2 == 0 };
-                reports.note(scope, (index, Nanos(index * 10)));
+                reports.note(key(scope), scope, (index, Nanos(index * 10)));
                 keys.push(LogNumber(7).key(&key(scope)));
             }
             reports.write(&mut changes, LogNumber(7)).unwrap();
