@@ -52,7 +52,8 @@ def conclusions(folder: Path) -> dict[str, Any]:
 def middle(story: Story, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Evidence of a period that begins and ends within the log, and whose range leaves bundles out."""
     listed = rows(folder, "population/decisions.csv")
-    since, until = listed[-12]["journal_time"], listed[-2]["journal_time"]
+    since = next(row["journal_time"] for row in listed if int(row["index"]) == story.good)
+    until = listed[-2]["journal_time"]
     made = tmp_path_factory.mktemp("middle") / "e"
     story.make(made, "--from", since, "--to", until).ok()
     return made
