@@ -72,15 +72,13 @@ UNNAMED = {("ledger", "num_traits"): "its features are then those that the tests
 CIRCLES: list[set[str]] = [
     # An event's size limit is the journal's.
     {
-        "ledger/event", "ledger/journal", "ledger/journal/embedded/adapter",
-        "ledger/journal/embedded/stage", "ledger/journal/jetstream", "ledger/journal/jetstream/connection",
+        "ledger/event", "ledger/journal", "ledger/journal/jetstream", "ledger/journal/jetstream/connection",
         "ledger/journal/jetstream/settings", "ledger/journal/jetstream/wire",
-        "ledger/post/prepare",
     },
 ]  # fmt: skip
 #: The same for rooms of a crate as wholes, whatever files are in them.
 ROOM_CIRCLES: list[set[str]] = [
-    {"ledger/envelope", "ledger/event", "ledger/journal", "ledger/post"},
+    {"ledger/event", "ledger/journal"},
 ]  # fmt: skip
 
 #: Who reads or writes files → what.

@@ -1,5 +1,5 @@
 //! Commands on approvals, and everything they are decided from: the approval as the log has it, rules and people in
-//! force, clocks. What is kept in memory serves lists and timers only; every command reads the log.
+//! force, clocks. What is open is kept in memory for lists and timers only; every command asks the log what is newest.
 
 mod brief;
 mod cards;
@@ -7,6 +7,7 @@ mod case;
 mod clocks;
 mod due_cards;
 mod execute;
+mod kept;
 mod lists;
 mod not_opened;
 mod open;
@@ -73,7 +74,7 @@ impl Commands {
             again,
             rules_change: RwLock::default(),
         });
-        let reader = ApprovalReader { log, registry };
+        let reader = ApprovalReader { log, registry, kept: Arc::default() };
         let cards =
             CardMaker { reader: reader.clone(), readiness: Arc::clone(&readiness), public_url };
         let not_opened = not_opened::NotOpenedCounts::default();

@@ -42,21 +42,26 @@ pub struct Step {
 }
 
 impl Approval {
-    /// Reads and folds an approval. `None` if nothing is posted for this id.
+    /// Reads and folds an approval. `None` if nothing is posted for this id. `known`: an earlier reading, whose entries
+    /// are not read again.
     ///
     /// The result may be ahead of what is published: wait for [`Approval::last_index`] before answering
     /// anybody.
-    pub fn read(log: &dyn Log, id: &Ident) -> Result<Option<Self>, store::Error> {
+    pub fn read(
+        log: &dyn Log,
+        id: &Ident,
+        known: Option<Self>,
+    ) -> Result<Option<Self>, store::Error> {
         // Read the expected sequence before the entries. A message that comes in between makes the sequence
         // too old, and compare-and-swap notices that; the entries can't be too old.
         let expected = log.last_on(&Subject::Approvals(id.clone()))?;
         let corrupt = |what| store::Error::Corrupt { family: "approvals", what };
-        let mut approval: Option<Self> = None;
-        for (index, kind) in log.of_approval(id)? {
-            if kind != APPROVAL {
-                continue;
-            }
-            let entry = entry_at(log, index)?;
+        let rows = log.of_approval(id)?.into_iter().filter(|(_, kind)| *kind == APPROVAL);
+        let rows: Vec<u64> = rows.map(|(index, _)| index).collect();
+        let mut approval = known.filter(|known| known.id == *id && known.begins(&rows));
+        let read = approval.as_ref().map_or(0, |known| known.steps.len());
+        for index in &rows[read..] {
+            let entry = entry_at(log, *index)?;
             let (message, origin) = read_entry(&entry).ok_or_else(|| corrupt("an entry"))?;
             let known = if let Some(known) = approval {
                 known
@@ -64,9 +69,15 @@ impl Approval {
                 let state = State::begin(&opening_leaf(log, &message)?);
                 Self { id: id.clone(), state, steps: Vec::new(), expected }
             };
-            approval = Some(known.push(index, &entry, (message, origin)));
+            approval = Some(known.push(*index, &entry, (message, origin)));
         }
-        Ok(approval)
+        Ok(approval.map(|approval| Self { expected, ..approval }))
+    }
+
+    /// True if its entries are the first ones of `rows`.
+    fn begins(&self, rows: &[u64]) -> bool {
+        let first = rows.get(..self.steps.len());
+        first.is_some_and(|rows| self.steps.iter().map(|step| step.index).eq(rows.iter().copied()))
     }
 
     /// The approval after one more message, whose posted entry is at `index`. It equals a new reading of all

@@ -8,8 +8,10 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::note::{Signer, Vkey, verify_bytes},
+    own_signatures::Fingerprint,
 };
 use data_encoding::BASE64URL_NOPAD;
+use sha2::{Digest as _, Sha256};
 
 const DOMAIN: &str = "countersign-journal-v1";
 
@@ -50,6 +52,16 @@ pub fn verify(keys: &[Vkey], place: Place<'_>, body: &[u8], header: &str) -> boo
         && keys.iter().any(|key| verify_bytes(key, &place.message(body), &signature))
 }
 
+/// SHA-256 of `key`, of `body` at its place, and of its `header`: equal only for the same signature on the same message.
+pub fn fingerprint(key: &Vkey, place: Place<'_>, body: &[u8], header: &str) -> Fingerprint {
+    let mut digest = Sha256::new();
+    for part in [key.to_string().as_bytes(), &place.message(body), header.as_bytes()] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
 /// The sequence that the message must follow, by its header.
 pub fn expected(header: &str) -> Option<u64> {
     header.split_once('.')?.0.parse().ok()
@@ -80,5 +92,15 @@ mod tests {
         check(place, b"body", &header.replacen('4', "04", 1), false);
         check(place, b"body", "", false);
         assert!(!verify(&[], place, b"body", &header));
+        let made = fingerprint(&keys[0], place, b"body", &header);
+        assert_eq!(made, fingerprint(&keys[0], place, b"body", &header));
+        for other in [
+            fingerprint(&keys[0], place, b"Body", &header),
+            fingerprint(&keys[0], Place { epoch: 2, ..place }, b"body", &header),
+            fingerprint(&keys[0], place, b"body", &header.replacen('4', "5", 1)),
+            fingerprint(Signer::new("journal", &[4; 32]).vkey(), place, b"body", &header),
+        ] {
+            assert_ne!(made, other);
+        }
     }
 }

@@ -127,23 +127,31 @@ pub struct Event {
 
 /// Reads and splits one event of a producer.
 pub fn parse(bytes: &[u8]) -> Result<Event, Refused> {
-    let event = read(bytes, false)?;
+    parse_noting(bytes, |_, _| ()).map(|(event, ())| event)
+}
+
+/// The same, and what `note` makes of its type and plain part.
+pub fn parse_noting<T>(
+    bytes: &[u8],
+    note: impl FnOnce(Type, &Value<'_>) -> T,
+) -> Result<(Event, T), Refused> {
+    let (event, noted) = read(bytes, false, note)?;
     if event.tool.as_deref().is_some_and(is_reserved_tool) {
         return Err(Refused::ReservedTool);
     }
-    Ok(event)
+    Ok((event, noted))
 }
 
 /// Checks a decision of ours about a producer's call, before it is published.
 pub fn check_ours(bytes: &[u8]) -> Result<(), Refused> {
-    let event = read(bytes, true)?;
+    let (event, ()) = read(bytes, true, |_, _| ())?;
     let reserved = event.tool.as_deref().is_some_and(is_reserved_tool);
     if reserved { Err(Refused::ReservedTool) } else { Ok(()) }
 }
 
-/// Reads and splits one decision of ours. `None` if it is none.
-pub fn parse_ours(bytes: &[u8]) -> Option<Event> {
-    read(bytes, true).ok().filter(|event| event.kind == Type::Decision)
+/// Reads and splits one decision of ours, as [`parse_noting`] does. `None` if it is none.
+pub fn parse_ours<T>(bytes: &[u8], note: impl FnOnce(Type, &Value<'_>) -> T) -> Option<(Event, T)> {
+    read(bytes, true, note).ok().filter(|(event, _)| event.kind == Type::Decision)
 }
 
 /// True if only this server may ask for calls of the tool.
@@ -152,7 +160,11 @@ pub fn is_reserved_tool(name: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_TOOL))
 }
 
-fn read(bytes: &[u8], ours: bool) -> Result<Event, Refused> {
+fn read<T>(
+    bytes: &[u8],
+    ours: bool,
+    note: impl FnOnce(Type, &Value<'_>) -> T,
+) -> Result<(Event, T), Refused> {
     if bytes.len() > crate::journal::BODY_BYTES_MAX {
         return Err(Refused::TooBig);
     }
@@ -186,15 +198,21 @@ fn read(bytes: &[u8], ours: bool) -> Result<Event, Refused> {
         return Err(Refused::Control(plain::place_of_control(name, value)));
     }
     let plain = Value::Object(plain);
-    let tool = ["data", "tool", "name"].iter().try_fold(&plain, |value, name| value.get(name));
-    let tool = tool.and_then(Value::as_str).map(str::to_owned);
-    let plain = canonical::to_vec(&plain);
-    if plain.len() > PLAIN_BYTES_MAX {
+    let canonical = canonical::to_vec(&plain);
+    if canonical.len() > PLAIN_BYTES_MAX {
         return Err(Refused::PlainTooBig);
     }
+    let noted = note(attributes.kind, &plain);
+    let tool = tool_of(&plain).map(str::to_owned);
     split.fields.sort_by(|a, b| json::name_order(&a.name, &b.name));
     let Attributes { id, source, kind, sequence } = attributes;
-    Ok(Event { id, source, kind, sequence, tool, plain, fields: split.fields, whole })
+    let fields = split.fields;
+    Ok((Event { id, source, kind, sequence, tool, plain: canonical, fields, whole }, noted))
+}
+
+/// `data.tool.name` of a plain part.
+pub fn tool_of<'v>(plain: &'v Value<'_>) -> Option<&'v str> {
+    plain.get("data")?.get("tool")?.get("name")?.as_str()
 }
 
 struct Attributes {

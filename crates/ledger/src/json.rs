@@ -109,7 +109,12 @@ fn parse_to(bytes: &[u8], depth_max: usize) -> Result<Value<'_>, Error> {
 
 /// RFC 8785 order of member names: by UTF-16 code units.
 pub fn name_order(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+    match a.bytes().zip(b.bytes()).find(|(a, b)| a != b) {
+        None => a.len().cmp(&b.len()),
+        // UTF-8 orders code points, and so does UTF-16 below U+E000, whose first byte is EE.
+        Some((a, b)) if a < 0xEE && b < 0xEE => a.cmp(&b),
+        Some(_) => a.encode_utf16().cmp(b.encode_utf16()),
+    }
 }
 
 impl<'a> Value<'a> {

@@ -34,6 +34,7 @@ mod ledger;
 pub mod leftover;
 pub mod log;
 pub mod media;
+pub mod own_signatures;
 pub mod post;
 pub mod proven;
 pub mod reader;

@@ -4,10 +4,12 @@
 //! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
 mod approvals;
+mod body;
 mod counts;
 mod entry_counts;
 mod events;
 mod evidence;
+mod form;
 mod holes;
 mod not_opened;
 mod policies;
@@ -21,12 +23,11 @@ mod verdicts;
 pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
 };
-pub use evidence::{Shown, ShownBody, ShownVia};
+pub use form::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody, SYSTEM, Shown, ShownBody, ShownVia};
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
-pub use not_opened::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody};
 pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
 pub use reports::{Reported, Reports, key as reported_key};
-pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
+pub use signed::{APPROVAL, EVIDENCE};
 pub use state::{
     BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,
 };
@@ -38,6 +39,7 @@ use crate::{
     ident::Ident,
     journal::{Headers, Subject},
     log::merkle::{self, Edge, Hash},
+    own_signatures::OwnSignatures,
     proven::{self, ProvenTiles},
     seal::{self, SealKey},
     store::{self, Changes, Family, LogNumber},
@@ -179,6 +181,8 @@ pub struct Log {
     pub access: Arc<BTreeMap<KeyId, AccessKey>>,
     /// Tiles of this log that were proven.
     pub proven_tiles: Arc<ProvenTiles>,
+    /// Signatures on messages that this process made.
+    pub own_signatures: Arc<OwnSignatures>,
     /// Key that seals the commit record. `None` for a log that is derived only to be compared.
     pub seal_key: Option<Arc<SealKey>>,
     /// Messages of this batch on signed subjects without our signature: somebody else writes to the journal.
@@ -203,6 +207,7 @@ impl Log {
             keys: Keys::default(),
             access: Arc::default(),
             proven_tiles: Arc::default(),
+            own_signatures: Arc::default(),
             seal_key: None,
             unsigned: 0,
             rotated: false,
@@ -245,11 +250,11 @@ impl Log {
             (Content::Verdict(accepted), Some(subject)) => {
                 self.post_verdict(changes, origin, message, (subject, *accepted))?
             }
-            (Content::Signed, Some(subject)) => {
-                self.post_signed(changes, (origin, arrival.time), message, subject)?
+            (Content::Signed(form), Some(subject)) => {
+                self.post_signed(changes, (origin, arrival.time), message, (subject, form))?
             }
             (Content::Refused(refused), _) => self.reject(changes, origin, message, refused),
-            (Content::Verdict(_) | Content::Signed | Content::Posted, _) => {
+            (Content::Verdict(_) | Content::Signed(_) | Content::Posted, _) => {
                 self.reject(changes, origin, message, Refused::Subject)
             }
         };

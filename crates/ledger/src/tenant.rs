@@ -1,5 +1,4 @@
-//! One tenant's log as all but the writer see it: what is published, whether it is halted, whether it may
-//! append.
+//! One tenant's log as all but the writer see it: what is published, whether it is halted and may append.
 
 mod outcomes;
 
@@ -12,6 +11,7 @@ use crate::{
     journal::{self, Journal},
     keyring::{self, Keyring},
     log::{checkpoint::Checkpoint, note::Vkey},
+    own_signatures::OwnSignatures,
     post::{Log, Outcome, Position},
     reader::Published,
     store::LogNumber,
@@ -28,9 +28,8 @@ use std::{
 };
 use tokio::sync::{Semaphore, watch};
 
-/// Most messages of one tenant that may wait here. Further ones wait in their callers.
+/// Most messages of one tenant that may wait here; further ones wait in their callers.
 pub const QUEUE_MESSAGES_MAX: usize = 8192;
-
 /// Time for which a refusal by the journal is reported. If the tenant keeps sending, it is refused again.
 const REFUSED_LATELY: Duration = Duration::from_secs(30);
 
@@ -46,6 +45,7 @@ pub struct Tenant {
     pub queue: Arc<Semaphore>,
     /// Lets one task at a time complete erasures.
     pub(crate) erasing: tokio::sync::Mutex<()>,
+    pub(crate) own_signatures: Arc<OwnSignatures>,
     keyring: RwLock<Keyring>,
     journal: Journal,
     /// The claim by which this process signs the log. `None` if no other process can reach its journal.
@@ -89,6 +89,7 @@ impl Tenant {
             origin: log.origin.clone(),
             queue: Arc::new(Semaphore::new(QUEUE_MESSAGES_MAX)),
             erasing: tokio::sync::Mutex::new(()),
+            own_signatures: Arc::clone(&log.own_signatures),
             keyring: RwLock::new(keyring),
             journal,
             claim: None,

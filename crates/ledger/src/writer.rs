@@ -14,7 +14,7 @@ use crate::{
     guard::{self, Guard, Mark},
     journal::{
         self, Journal,
-        embedded::{self, Draft, Volume},
+        embedded::{self, Volume},
     },
     post::{self, Arrival, Log, Outcome, Position, Prepared},
     reader::Published,
@@ -361,7 +361,7 @@ impl Part<'_> {
     ) -> Result<Option<(Arrival, Prepared)>, Stop> {
         let Position { epoch, posted, .. } = self.log.position;
         let end = (Volume { number: self.number, epoch }, posted);
-        let drafts = messages.iter().map(Draft::from);
+        let drafts = messages.iter().map(|(expected, message)| message.to_append(*expected));
         let time = match tenant.clock().stamp() {
             Ok(time) => time,
             Err(wrong) => {

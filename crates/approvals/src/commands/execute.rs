@@ -295,6 +295,7 @@ impl Commands {
                 let approval = entry.and_then(|entry| approval.after(index, &entry));
                 let approval = approval.ok_or(Error::Unknown)?;
                 self.reader.registry.learn(&approval);
+                self.reader.kept.keep(approval.clone());
                 let overtaken = approval.state.phase != hoped;
                 Ok(Some((approval, overtaken.then_some(Refusal::TooLate))))
             }

@@ -4,7 +4,7 @@
 //! may be missing. So its answer is compared with what the follower knows, which reads every entry of the log
 //! in order from a sealed position on.
 
-use super::{Error, PUBLISHED_WAIT, brief::over_since, registry::Registry};
+use super::{Error, PUBLISHED_WAIT, brief::over_since, kept::Kept, registry::Registry};
 use crate::{
     history::Approval,
     log::{Extent, Log},
@@ -28,6 +28,7 @@ pub(crate) fn rows_missing() -> store::Error {
 pub struct ApprovalReader {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) kept: Arc<Kept>,
 }
 
 impl ApprovalReader {
@@ -39,7 +40,8 @@ impl ApprovalReader {
             let open = self.registry.open();
             (open.find(id).map(|approval| approval.last), open.followed)
         };
-        let read = Approval::read(&*self.log, id).map_err(|error| self.distrust(error))?;
+        let kept = self.kept.take(id);
+        let read = Approval::read(&*self.log, id, kept).map_err(|error| self.distrust(error))?;
         let sound = match (known, &read) {
             (Some(last), Some(approval)) => approval.last_index() >= last,
             (Some(_), None) => false,
@@ -49,7 +51,13 @@ impl ApprovalReader {
             }
             (None, None) => true,
         };
-        if sound { Ok(read) } else { Err(self.distrust(rows_missing())) }
+        if !sound {
+            return Err(self.distrust(rows_missing()));
+        }
+        if let Some(approval) = &read {
+            self.kept.keep(approval.clone());
+        }
+        Ok(read)
     }
 
     /// The approval as published here. Another server may know it before it is posted here: see

@@ -102,3 +102,16 @@ proptest! {
         prop_assert_eq!(accepted, number.fract() != 0.0 || number.abs() <= INTEGER_MAX);
     }
 }
+
+proptest! {
+    /// RFC 8785 §3.2.3: by UTF-16 code units, wherever the texts differ first.
+    #[test]
+    fn names_are_ordered_by_utf_16(
+        start in "[a\u{e9}\u{20ac}\u{1f600}]{0,3}",
+        a in "[a-c\u{7f}\u{e9}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}]{0,3}",
+        b in "[a-c\u{7f}\u{e9}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}]{0,3}",
+    ) {
+        let (a, b) = (format!("{start}{a}"), format!("{start}{b}"));
+        prop_assert_eq!(name_order(&a, &b), a.encode_utf16().cmp(b.encode_utf16()));
+    }
+}

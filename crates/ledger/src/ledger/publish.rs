@@ -181,6 +181,7 @@ impl Ledger {
         let header = tenant.with_keys(|ring| {
             ring.signer(newest).map(|signer| envelope::sign(signer, place, body))
         })?;
+        tenant.own_signatures.note(envelope::fingerprint(newest, place, body, &header));
         Ok(header)
     }
 

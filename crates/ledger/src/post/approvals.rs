@@ -1,13 +1,12 @@
 //! Posts what happens to approvals.
 
 use super::{
-    APPROVAL, Error, Log, Prepared, not_opened::is_not_opened, policies, signed::plain_draft,
+    APPROVAL, Error, Log, Prepared,
+    form::{NOT_OPENED, OfApproval, Says},
 };
 use crate::{
-    entry::{Draft, Kind, Origin},
+    entry::{Draft, Origin},
     ident::Ident,
-    journal::Subject,
-    json::{self, Value},
     store::{Changes, Family},
 };
 
@@ -18,24 +17,26 @@ impl Log {
         changes: &mut Changes<'_>,
         origin: Origin,
         message: &Prepared,
-        (subject, id): (&Subject, &Ident),
+        (form, id): (OfApproval, &Ident),
     ) -> Result<Option<u64>, Error> {
-        if is_not_opened(&message.body) {
-            return self.post_not_opened(changes, origin, message, (subject, id));
-        }
-        let Some(draft) = approval_draft(message, subject, id) else { return Ok(None) };
-        let activation = match policies::activates(&message.body) {
+        let OfApproval { draft, says } = form;
+        let (activates, counted) = match says {
+            Says::NotOpened(body) => {
+                let asks = self.asks_for(changes, &body, id)?;
+                let append = || self.append_to_approval(changes, draft, origin, (id, NOT_OPENED));
+                return Ok(asks.then(append));
+            }
+            Says::Happened { activates, counted } => (activates, counted),
+        };
+        let activation = match activates {
             None => None,
-            Some(Err(())) => return Ok(None),
-            Some(Ok(activates)) => match self.activation(changes, (id, origin.time), activates)? {
+            Some(activates) => match self.activation(changes, (id, origin.time), activates)? {
                 Some(activation) => Some(activation),
                 // One message: neither is redeemed what can't be activated, nor the reverse.
                 None => return Ok(None),
             },
         };
-        if let Ok(body) = json::parse(&message.body) {
-            self.counts.approval(&body, origin.time);
-        }
+        self.counts.facts(counted, origin.time);
         let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
         if let Some(activation) = activation {
             self.activate(changes, origin, message, &activation);
@@ -54,11 +55,4 @@ impl Log {
         changes.put(Family::Approvals, self.number.approval(id, Some(index)), vec![kind]);
         index
     }
-}
-
-/// The body must name the approval of its subject, because the entry does not hold the subject.
-fn approval_draft(message: &Prepared, subject: &Subject, id: &Ident) -> Option<Draft> {
-    let body = json::parse(&message.body).ok()?;
-    let named = body.get("approval_id").and_then(Value::as_str) == Some(id.as_str());
-    named.then(|| plain_draft(Kind::Approval, message, subject)).flatten()
 }

@@ -170,6 +170,13 @@ impl OfEvent {
     }
 }
 
+/// What an approval's message adds: the types of its events.
+pub fn of_approval(message: &Value<'_>) -> Facts {
+    let events = message.get("events").and_then(Value::as_array).unwrap_or_default();
+    let kinds = events.iter().filter_map(|event| event.get("type").and_then(Value::as_str));
+    kinds.map(|kind| (Name::Approval, kind.into())).collect()
+}
+
 /// The sums over the entries of a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
@@ -222,18 +229,13 @@ impl Counts {
 
     /// Notes what an event adds.
     pub fn event(&mut self, of: OfEvent, time: Nanos, entry: impl FnOnce(u64) -> Option<Vec<u8>>) {
-        for (name, value) in of.facts(time, entry) {
-            self.add(time, name, &value);
-        }
+        self.facts(of.facts(time, entry), time);
     }
 
-    /// Notes the events of an approval's message.
-    pub fn approval(&mut self, message: &Value<'_>, time: Nanos) {
-        let events = message.get("events").and_then(Value::as_array).unwrap_or_default();
-        for event in events {
-            if let Some(kind) = event.get("type").and_then(Value::as_str) {
-                self.add(time, Name::Approval, kind);
-            }
+    /// Notes what an entry adds.
+    pub fn facts(&mut self, facts: Facts, time: Nanos) {
+        for (name, value) in facts {
+            self.add(time, name, &value);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What an entry adds to the counts, read from its bytes: for entries that are not posted from their messages.
 
-use super::counts::{By, Counts, OfEvent};
+use super::counts::{By, Counts, OfEvent, of_approval};
 use crate::{
     entry::{Kind, View},
     event::{EXECUTION, RESERVED_TOOL},
@@ -32,7 +32,7 @@ impl Counts {
             Kind::Event if view.text(&["event", "type"]) == Some(EXECUTION) => {
                 self.event(OfEvent::execution(event), time, earlier);
             }
-            Kind::Approval => self.approval(event, time),
+            Kind::Approval => self.facts(of_approval(event), time),
             _ => {}
         }
     }

@@ -125,7 +125,7 @@ impl Log {
             changes.delete(Family::Meta, erasing.unnamed_key(self.number));
             changes.put(Family::Meta, erasing.key(self.number), store::to_json(&erasing));
         }
-        let salts = (&message.seed, super::signed::scope(subject));
+        let salts = (&message.seed, super::body::scope(subject));
         let draft = Draft::new(Kind::Erasure, None, event.clone(), &event, &[], salts);
         Ok(Some(self.append(changes, draft, origin, None)))
     }

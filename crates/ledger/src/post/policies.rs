@@ -1,13 +1,13 @@
 //! Posts what happens to policies: parts, bundles, and their activation.
 
-use super::{Error, Log, Prepared, signed};
+use super::{Error, Log, Prepared, body};
 use crate::{
     canonical,
     entry::{Draft, Kind, Origin, View},
     event::{Field, RESERVED_TOOL},
     ident::Ident,
     journal::Subject,
-    json::{self, Value},
+    json::Value,
     log::merkle::leaf_hash,
     store::{self, Changes},
     system::{
@@ -23,18 +23,6 @@ use sha2::{Digest as _, Sha256};
 /// The action of the reserved tool that puts a bundle in force.
 const ACTIVATE: &str = "policy.activate";
 
-/// Reads the member `activates` of an approval's message. `None`: it has none. `Err`: it is not of its form, or nothing
-/// was redeemed.
-pub(super) fn activates(body: &[u8]) -> Option<Result<Activates, ()>> {
-    let body = json::parse(body).ok()?;
-    let given = body.get("activates")?;
-    let redeems = |event: &Value<'_>| event.get("type").and_then(Value::as_str) == Some("redeemed");
-    let redeemed = body.get("events").and_then(Value::as_array);
-    let redeemed = redeemed.is_some_and(|events| events.iter().any(redeems));
-    let read = serde_json::from_slice(&canonical::to_vec(given)).ok().filter(|_| redeemed);
-    Some(read.ok_or(()))
-}
-
 impl Log {
     /// Posts a part or a bundle.
     pub(super) fn post_policy(
@@ -44,8 +32,8 @@ impl Log {
         message: &Prepared,
         subject: &Subject,
     ) -> Result<Option<u64>, Error> {
-        let Some(body) = signed::read::<PolicyBody>(&message.body) else { return Ok(None) };
-        let salts = (&message.seed, signed::scope(subject));
+        let Some(body) = body::read::<PolicyBody>(&message.body) else { return Ok(None) };
+        let salts = (&message.seed, body::scope(subject));
         let draft = match body {
             PolicyBody::Part { sha256, content, by } => {
                 let digest = BASE64URL_NOPAD.encode(&Sha256::digest(content.as_bytes()));

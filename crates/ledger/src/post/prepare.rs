@@ -1,14 +1,17 @@
 //! The stateless part of posting: makes one message into a draft of its entry. Pure, so it runs on every core.
 
-use super::counts::{By, OfEvent};
+use super::{
+    counts::{By, OfEvent},
+    form::Form,
+};
 use crate::{
     canonical,
     disclosure::{Scope, Seed},
     entry::{Draft, Kind, View},
     event::{self, Event, Field, RESERVED_TOOL, Refused, Type},
     ident::Ident,
-    journal::{BODY_BYTES_MAX, Headers, Subject},
-    json::{self, Value},
+    journal::{BODY_BYTES_MAX, Headers, Subject, embedded},
+    json::Value,
     time::Nanos,
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -37,7 +40,7 @@ pub(super) enum Content {
     /// A decision of ours, if its signature holds.
     Verdict(Box<Accepted>),
     /// On a signed subject: posting decides, with the journal keys in force there.
-    Signed,
+    Signed(Form),
     /// Already posted: the draft is now an entry.
     Posted,
 }
@@ -57,22 +60,13 @@ pub(super) struct Accepted {
 
 impl Accepted {
     /// The plain part and the payload move into the draft; nobody else needs them.
-    fn new(mut event: Event, producer: &Ident, seed: &Seed, ours: bool) -> Self {
+    fn new((mut event, noted): (Event, Noted), producer: &Ident, seed: &Seed, ours: bool) -> Self {
+        let (rests, counted) = noted;
         let plain = std::mem::take(&mut event.plain);
         let fields = std::mem::take(&mut event.fields);
         let scope =
             Scope { producer: producer.as_str(), source: &event.source, id: &event.id, ours };
         let (key, source) = (event_key(scope), source_key(scope));
-        let tool = event.tool.as_deref().unwrap_or_default();
-        let rests = if ours { Rests::read(&plain, producer, tool) } else { None };
-        let counted = match (event.kind, json::parse_kept(&plain)) {
-            (Type::Decision, Ok(plain)) => {
-                let by = By::new(ours, producer.as_str() == RESERVED_TOOL);
-                OfEvent::decision(&plain, producer.as_str(), by)
-            }
-            (Type::Execution, Ok(plain)) => OfEvent::execution(&plain),
-            _ => OfEvent::default(),
-        };
         let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
         let producer = Some(producer.clone());
         let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
@@ -84,6 +78,22 @@ impl Accepted {
         let producer = self.draft.producer.as_ref().map_or("", Ident::as_str);
         let Event { source, id, .. } = &self.event;
         Scope { producer, source, id, ours: self.ours }
+    }
+}
+
+/// What posting needs of an event's plain part: what a decision of ours rests on, and what the event adds to the counts.
+type Noted = (Option<Rests>, OfEvent);
+
+/// Reads the plain part of an event of this type.
+fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
+    match kind {
+        Type::Decision => {
+            let by = By::new(ours, producer.as_str() == RESERVED_TOOL);
+            let rests = if ours { Rests::read(plain, producer) } else { None };
+            (rests, OfEvent::decision(plain, producer.as_str(), by))
+        }
+        Type::Execution => (None, OfEvent::execution(plain)),
+        Type::Heartbeat | Type::Other => (None, OfEvent::default()),
     }
 }
 
@@ -100,10 +110,10 @@ pub(super) struct Rests {
 }
 
 impl Rests {
-    /// `plain`: the plain part of an event by `producer` about `tool`. `None` if a member is missing that every decision
-    /// of ours has, or if a tool of ours is not asked for by us.
-    pub(super) fn read(plain: &[u8], producer: &Ident, tool: &str) -> Option<Self> {
-        let plain = json::parse_kept(plain).ok()?;
+    /// `plain`: the plain part of an event by `producer`. `None` if a member is missing that every decision of ours has,
+    /// or if a tool of ours is not asked for by us.
+    fn read(plain: &Value<'_>, producer: &Ident) -> Option<Self> {
+        let tool = event::tool_of(plain).unwrap_or_default();
         let data = plain.get("data")?;
         check_form(data, producer.as_str(), tool).ok()?;
         let text = |value: Option<&Value<'_>>| value.and_then(Value::as_str).map(str::to_owned);
@@ -161,18 +171,22 @@ impl Prepared {
             Some(Subject::Decisions(producer)) if event::is_reserved_tool(producer.as_str()) => {
                 Content::Refused(Refused::ReservedTool)
             }
-            Some(Subject::Decisions(producer)) => match read(&headers, &body) {
+            Some(Subject::Decisions(producer)) => match read(&headers, &body, producer) {
                 Err(refused) => Content::Refused(refused),
-                Ok(event) => Content::Event(Box::new(Accepted::new(event, producer, &seed, false))),
+                Ok(read) => Content::Event(Box::new(Accepted::new(read, producer, &seed, false))),
             },
-            Some(Subject::Verdicts { producer, .. }) => match event::parse_ours(&body) {
-                // Whether somebody else wrote it is more important than what is wrong with it.
-                None => Content::Signed,
-                Some(event) => {
-                    Content::Verdict(Box::new(Accepted::new(event, producer, &seed, true)))
+            Some(Subject::Verdicts { producer, .. }) => {
+                match event::parse_ours(&body, |kind, plain| note(kind, plain, producer, true)) {
+                    // Whether somebody else wrote it is more important than what is wrong with it.
+                    None => Content::Signed(Form::Other),
+                    Some(read) => {
+                        Content::Verdict(Box::new(Accepted::new(read, producer, &seed, true)))
+                    }
                 }
-            },
-            Some(_) => Content::Signed,
+            }
+            Some(Subject::Approvals(id)) => Content::Signed(Form::approval(id, &body, &seed)),
+            Some(Subject::Evidence(name)) => Content::Signed(Form::evidence(name, &body, &seed)),
+            Some(Subject::System(_)) => Content::Signed(Form::Other),
         };
         let id = match &content {
             Content::Event(accepted) | Content::Verdict(accepted) => {
@@ -188,12 +202,18 @@ impl Prepared {
         Self { subject, headers, body, seed, id, content }
     }
 
+    /// The message to append to the embedded journal, after `expected`.
+    pub fn to_append(&self, expected: Option<u64>) -> embedded::Draft<'_> {
+        let Self { subject, headers, body, .. } = self;
+        embedded::Draft { subject: subject.as_ref(), headers, body, expected }
+    }
+
     /// True if `entry` is the one that this event gives, and not one about its number or about a conflict.
     #[cfg(feature = "rocksdb")]
     pub(crate) fn gave(&self, entry: &[u8]) -> bool {
         match &self.content {
             Content::Event(accepted) | Content::Verdict(accepted) => accepted.draft.begins(entry),
-            Content::Refused(_) | Content::Signed | Content::Posted => false,
+            Content::Refused(_) | Content::Signed(_) | Content::Posted => false,
         }
     }
 
@@ -229,9 +249,10 @@ impl Prepared {
 }
 
 /// Reads the event in a message, unless the headers say that it is none.
-fn read(headers: &Headers, body: &[u8]) -> Result<Event, Refused> {
+fn read(headers: &Headers, body: &[u8], producer: &Ident) -> Result<(Event, Noted), Refused> {
     let told = headers.refused.as_deref().and_then(Refused::told);
-    told.map_or_else(|| event::parse(body), Err)
+    let parse = || event::parse_noting(body, |kind, plain| note(kind, plain, producer, false));
+    told.map_or_else(parse, Err)
 }
 
 /// `SHA-256(JCS[producer, source, id])`; `SHA-256(JCS["ours", producer, source, id])` for a decision of ours.

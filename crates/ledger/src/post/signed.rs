@@ -1,23 +1,27 @@
 //! Posts messages outside `decisions.`. Each is verified against the journal keys in force at its place.
 
-use super::{Error, Keys, Log, LogKey, Outcome, Prepared, digest_of_access, digest_of_keys};
+use super::{
+    Error, Keys, Log, LogKey, Outcome, Prepared,
+    body::{plain_draft, read, scope},
+    digest_of_access, digest_of_keys,
+    form::Form,
+};
 use crate::{
     canonical,
-    disclosure::{SEED_BYTES, Scope},
+    disclosure::SEED_BYTES,
     entry::{Draft, Kind, Origin},
     envelope::{self, Place},
     event::Refused,
     journal::Subject,
-    json::{self, Value},
+    json,
     store::{self, Changes, Family, LogNumber, Read as _},
     system::{
-        self, Access, AccessKey, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange,
-        KeyUse, NewEpoch, OVERLAP_MAX, Reason, Rules,
+        Access, AccessKey, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange, KeyUse,
+        NewEpoch, OVERLAP_MAX, Reason, Rules,
     },
     time::Nanos,
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -26,8 +30,6 @@ use std::sync::Arc;
 pub const APPROVAL: u8 = b'a';
 /// Value in the family `approvals` of an `evidence` entry.
 pub const EVIDENCE: u8 = b'e';
-/// Name on `evidence.` for reasons of administrative acts. No approval has this name.
-pub const SYSTEM: &str = "system";
 /// Longest key in a `key` entry, in bytes.
 const VKEY_BYTES_MAX: usize = 1024;
 
@@ -82,7 +84,10 @@ impl Log {
     ) -> bool {
         let place = Place { tenant: &self.tenant, epoch: self.position.epoch, subject, expected };
         let header = message.headers.signature.as_deref().unwrap_or("");
-        envelope::verify(&keys.journal(), place, &message.body, header)
+        let (keys, body) = (keys.journal(), message.body.as_slice());
+        let made_here =
+            |key| self.own_signatures.take(|| envelope::fingerprint(key, place, body, header));
+        keys.iter().any(made_here) || envelope::verify(&keys, place, body, header)
     }
 
     fn save_keys(&mut self, changes: &mut Changes<'_>) {
@@ -95,23 +100,20 @@ impl Log {
         changes: &mut Changes<'_>,
         (origin, arrived): (Origin, Nanos),
         message: &Prepared,
-        subject: &Subject,
+        (subject, form): (&Subject, Form),
     ) -> Result<Outcome, Error> {
         let expected = self.last_on(changes, subject)?;
         if !self.is_signed_here(&self.keys, subject, expected, message) {
             return Ok(self.reject(changes, origin, message, Refused::Signature));
         }
-        let posted = match subject {
-            // A verdict that could be read is posted by `post_verdict`.
-            Subject::Decisions(_) | Subject::Verdicts { .. } => None,
-            Subject::Approvals(id) => {
-                self.post_approval(changes, origin, message, (subject, id))?
+        let posted = match (subject, form) {
+            (Subject::Approvals(id), Form::Approval(form)) => {
+                self.post_approval(changes, origin, message, (*form, id))?
             }
-            Subject::Evidence(name) if name.as_str() == SYSTEM => {
-                self.post_words(changes, origin, message, subject)
+            (Subject::Evidence(name), Form::Evidence(draft)) => {
+                Some(self.post_evidence(changes, origin, (*draft, name)))
             }
-            Subject::Evidence(id) => self.post_evidence(changes, origin, message, (subject, id)),
-            Subject::System(topic) => match topic.as_str() {
+            (Subject::System(topic), _) => match topic.as_str() {
                 "access" => self.post_access(changes, origin, message, subject),
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
                 "key" => self.post_key(changes, origin, message, subject),
@@ -127,6 +129,8 @@ impl Log {
                 "journal" if self.is_open_epoch(message) => return Ok(Outcome::Nothing),
                 _ => None,
             },
+            // A verdict that could be read is posted by `post_verdict`.
+            _ => None,
         };
         Ok(match posted {
             Some(index) => Outcome::Posted { index },
@@ -336,31 +340,4 @@ impl Log {
         self.position.topics.clear();
         Some(self.append(changes, draft, origin, None))
     }
-}
-
-/// Reads a body: strict JSON that is exactly one of our types.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    json::parse(body).ok()?;
-    serde_json::from_slice(body).ok()
-}
-
-pub(super) fn scope(subject: &Subject) -> Scope<'static> {
-    // The source keeps the salts of one seed apart. A signed message has a random seed of its own.
-    let source = match subject {
-        Subject::Decisions(_) => "decisions",
-        Subject::Approvals(_) => "approvals",
-        Subject::Evidence(_) => "evidence",
-        Subject::System(_) => "system",
-        Subject::Verdicts { .. } => "verdicts",
-    };
-    Scope { producer: "", source, id: "", ours: false }
-}
-
-/// The entry's `event` is the body itself.
-pub(super) fn plain_draft(kind: Kind, message: &Prepared, subject: &Subject) -> Option<Draft> {
-    let value = json::parse(&message.body).ok()?;
-    let event = canonical::to_vec(&value);
-    let fits = matches!(value, Value::Object(_)) && event.len() <= system::BODY_BYTES_MAX;
-    let salts = (&message.seed, scope(subject));
-    fits.then(|| Draft::new(kind, None, event.clone(), &event, &[], salts))
 }

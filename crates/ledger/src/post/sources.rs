@@ -1,6 +1,6 @@
 //! Posts the declaration of the sources that must report.
 
-use super::{Log, Prepared, signed::read};
+use super::{Log, Prepared, body::read};
 use crate::{
     entry::{Kind, Origin},
     event,

@@ -4,7 +4,6 @@
 use super::{encode, subject_of};
 use crate::{
     journal::{Append, Error, Headers, Subject},
-    post::Prepared,
     store::{self, Changes, Family, LogNumber, Read},
     time::Nanos,
 };
@@ -71,13 +70,6 @@ impl<'a> From<&'a Append> for Draft<'a> {
     fn from(append: &'a Append) -> Self {
         let Append { subject, headers, body, expected } = append;
         Self { subject: Some(subject), headers, body, expected: *expected }
-    }
-}
-
-impl<'a> From<&'a (Option<u64>, Prepared)> for Draft<'a> {
-    fn from((expected, message): &'a (Option<u64>, Prepared)) -> Self {
-        let Prepared { subject, headers, body, .. } = message;
-        Self { subject: subject.as_ref(), headers, body, expected: *expected }
     }
 }
 
