@@ -20,6 +20,9 @@ const SCRUB_KEYS_MIN: u64 = 2_000;
 /// How often journals are asked for their extent, and the pause after one that did not answer.
 const JOURNALS_EVERY: Duration = Duration::from_secs(5);
 const JOURNALS_AGAIN: Duration = Duration::from_secs(1);
+/// How often, and when in the minute, each decider shows that it decides, in nanoseconds.
+const PROBE_EVERY: u64 = 60_000_000_000;
+const PROBE_AT: u64 = 20_000_000_000;
 /// Longest wait for a journal's answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
@@ -38,6 +41,9 @@ pub fn start(app: &Arc<App>) {
     let shared = Arc::clone(app);
     app.spawn(async move { keep_scrubbing(&shared).await });
     app.spawn(watch_journals(Arc::clone(app)));
+    if app.config.file.approvals.as_ref().is_some_and(|approvals| approvals.probe) {
+        app.spawn(keep_probing(Arc::clone(app)));
+    }
     app.spawn(async {
         loop {
             tokio::time::sleep(log::TELL_EVERY).await;
@@ -82,6 +88,31 @@ async fn keep_scrubbing(app: &App) {
                 }
                 tokio::task::yield_now().await;
             }
+        }
+    }
+}
+
+/// Shows, once a minute, that this server decides. In the middle of the minute, so that an answer that takes its time is
+/// still in the log in that minute.
+async fn keep_probing(app: Arc<App>) {
+    loop {
+        let within = app.ledger.now().0 % PROBE_EVERY;
+        let wait = (PROBE_EVERY + PROBE_AT - within) % PROBE_EVERY;
+        // At the very moment: the next one is in a minute.
+        let wait = if wait == 0 { PROBE_EVERY } else { wait };
+        tokio::time::sleep(Duration::from_nanos(wait)).await;
+        for tenant in app.ledger.tenants().into_iter().filter(|t| t.halted().is_none()) {
+            let Some(worker) = app.worker(&tenant.name) else { continue };
+            // The next minute has its own, so nothing is repeated.
+            app.spawn(async move {
+                match timeout(ANSWER_WAIT, worker.desk.probe()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(tenant = %tenant.name, %error, "no probe in this minute");
+                    }
+                    Err(_) => tracing::warn!(tenant = %tenant.name, "no probe in this minute: no answer in time"),
+                }
+            });
         }
     }
 }

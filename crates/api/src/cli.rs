@@ -1,6 +1,8 @@
 //! The command line: words and their meaning. What they do lies in `commands`.
 
 #[cfg(feature = "server")]
+mod evidence;
+#[cfg(feature = "server")]
 mod groups;
 #[cfg(feature = "server")]
 mod policy;
@@ -8,7 +10,7 @@ mod policy;
 mod server;
 
 #[cfg(feature = "server")]
-pub use self::{groups::*, policy::*, server::*};
+pub use self::{evidence::*, groups::*, policy::*, server::*};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -11,15 +11,18 @@ use ledger::{
     system::policy::{BundleEntry, PartAt},
 };
 use serde_json::Value;
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    rc::Rc,
+};
 
 /// What is recorded, as far as it may be read.
 pub trait Recorded {
     /// Why it can't be read.
     type Error;
 
-    /// The payload of an entry, which is also given as read. Empty if it is not disclosed.
-    fn payload(&self, index: u64, entry: &[u8], view: &View<'_>) -> Result<Fields, Self::Error>;
+    /// The payload of an entry. Empty if it is not disclosed.
+    fn payload(&self, index: u64, view: &View<'_>) -> Result<Rc<Fields>, Self::Error>;
 
     /// The bundle that an entry proposes. `None` if it proposes none.
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Self::Error>;
@@ -56,7 +59,7 @@ impl Replayed {
     pub fn step<R: Recorded>(
         &mut self,
         recorded: &R,
-        (index, entry): (u64, &[u8]),
+        index: u64,
         view: &View<'_>,
     ) -> Result<Option<Result<Ruling, Differs>>, R::Error> {
         self.note(index, view);
@@ -68,7 +71,7 @@ impl Replayed {
         if reserved && activates.is_none() {
             return Ok(None);
         }
-        let payload = recorded.payload(index, entry, view)?;
+        let payload = recorded.payload(index, view)?;
         if let Some(activates) = activates {
             return Ok(asks_for_that(activates, view, &payload).err().map(Err));
         }

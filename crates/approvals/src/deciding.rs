@@ -6,6 +6,7 @@
 mod bundles;
 mod clerk;
 mod later;
+mod probe;
 
 pub use bundles::{Loaded, bundle_entry, load};
 pub use clerk::{Clerk, NotSpent, Proposal, Question, Simulation};

@@ -4,6 +4,7 @@
 //! verdict for ever (P15). Out of scope: reading folders, clocks and time zones (the edge hands in [`Facts`]),
 //! who must approve (`rule`).
 
+mod access;
 mod agents;
 mod bounds;
 mod bundle;
@@ -30,6 +31,7 @@ mod times;
 mod tools;
 mod yaml;
 
+pub use access::{Permission, Reach};
 pub use bundle::{Bundle, BundleFile, Source};
 pub use clause::{Clause, Then};
 pub use diff::{Change, Consequence, all_new, diff};

@@ -1,7 +1,9 @@
 //! `countersign export`: a static tlog-tiles directory, with keys and disclosures (`proto/formats/export.md`).
 
 mod approval;
+mod range;
 pub mod target;
+pub mod tiles;
 
 use super::{EXIT_FAILED, Failed};
 use crate::{
@@ -45,6 +47,9 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
     let Export { tenant, dir, disclosures: disclosed, .. } = arguments;
     if let Some(id) = &arguments.approval {
         return approval::run(&client, tenant, id, dir, *disclosed);
+    }
+    if arguments.from.is_some() || arguments.to.is_some() {
+        return range::run(&client, arguments);
     }
     let base = format!("/v1/tenants/{tenant}");
     let log = format!("{base}/logs/1");

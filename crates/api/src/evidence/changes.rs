@@ -1,6 +1,6 @@
 //! Part 4, changes: policies, rules, keys and access, with who and why; and who could do what at the end of the period.
 
-use super::{Error, Out, log::Log, population::text, table::Table};
+use super::{Error, Out, approvals::Approvals, log::Log, population::text, table::Table};
 use decider::rule::Rule;
 use ledger::{
     canonical,
@@ -66,6 +66,8 @@ pub struct Changes {
     /// Longest time without an entry, in seconds, and when it began.
     pub pause: (u64, String),
     last: Option<Nanos>,
+    /// Digest of the rules in force; empty without any.
+    rules_digest: String,
 }
 
 impl Default for Changes {
@@ -78,6 +80,7 @@ impl Default for Changes {
             "by",
             "person",
             "approval",
+            "approved_by",
             "reason_entry",
             "reason",
         ];
@@ -93,6 +96,7 @@ impl Default for Changes {
             rules: None,
             pause: (0, String::new()),
             last: None,
+            rules_digest: String::new(),
         }
     }
 }
@@ -135,15 +139,16 @@ impl Changes {
                 let read = |rule| serde_json::from_slice::<Rule>(&canonical::to_vec(rule)).ok();
                 let asks_nobody = rules.iter().filter_map(read).filter(|rule| rule.unreviewed);
                 self.rules = Some((index, asks_nobody.map(|rule| rule.name).collect()));
+                text(view, &["event", "rules_digest"]).clone_into(&mut self.rules_digest);
             }
             _ => {}
         }
     }
 
-    /// Takes the next entry of the period.
+    /// Takes the next entry of the period. `approvals`: as they stand before it.
     pub fn take(
         &mut self,
-        log: &Log<'_>,
+        (log, approvals): (&Log<'_>, &Approvals),
         out: &mut dyn Out,
         index: u64,
         view: &View<'_>,
@@ -157,17 +162,31 @@ impl Changes {
         if !view.kind.is_system() {
             return Ok(());
         }
+        let before = self.rules_digest.clone();
         self.note(index, view);
-        self.versions.extend(activated(index, view));
+        let activation = activated(index, view);
         if view.kind == Kind::Erasure {
             self.erasures.push(index);
         }
         if view.kind == Kind::Access && text(view, &["event", "op"]) == "read" {
             return self.read(out, index, view);
         }
-        let (what, detail) = in_words(view);
+        let (what, mut detail) = in_words(view);
+        if view.kind == Kind::Rules {
+            detail.push_str(rules_or_people(&before, &self.rules_digest));
+        }
         super::population::add(&mut self.counts, &what);
-        let (by, person) = who(view);
+        // An activation follows its approval. Who proposed the bundle is in the entry that it names.
+        let (by, person) = match &activation {
+            Some(version) => log.with(version.bundle, |_, proposed| Ok(who(proposed)))?,
+            None => who(view),
+        };
+        let approval = match &activation {
+            Some(version) => version.approval.clone(),
+            None => text(view, &["event", "by", "approval"]).to_owned(),
+        };
+        let approved_by = approvals.approved_by(&approval);
+        self.versions.extend(activation);
         let reason = view.at(&["event", "reason"]).map(canonical::to_vec);
         let reason = reason.and_then(|bytes| serde_json::from_slice::<Reason>(&bytes).ok());
         let words = match &reason {
@@ -181,7 +200,8 @@ impl Changes {
             detail,
             by,
             person,
-            text(view, &["event", "by", "approval"]).to_owned(),
+            approval,
+            approved_by,
             reason.map(|reason| reason.index.to_string()).unwrap_or_default(),
             words,
         ];
@@ -248,6 +268,15 @@ fn activated(index: u64, view: &View<'_>) -> Option<Version> {
     })
 }
 
+/// What was applied: an entry has rules, people and channels together, and the digest of the people is salted anew.
+fn rules_or_people(before: &str, now: &str) -> &'static str {
+    match before {
+        "" => ": the first rules, people and channels",
+        same if same == now => ": the rules stay; people or channels were applied",
+        _ => ": the rules changed; people and channels were applied with them",
+    }
+}
+
 /// What a system entry is about, and about which thing.
 fn in_words(view: &View<'_>) -> (String, String) {
     let of = |name| text(view, &["event", name]);
@@ -281,7 +310,10 @@ fn in_words(view: &View<'_>) -> (String, String) {
 /// The words of a reason, if its payload may be read and was not erased.
 pub fn words_of(log: &Log<'_>, index: u64) -> Result<String, Error> {
     let entry = log.entry(index)?;
-    let fields = log.disclosed(index, &entry, true)?.map(|(_, fields)| fields).unwrap_or_default();
+    let fields = match View::parse(&entry) {
+        Some(view) => log.disclosed(index, &view, true)?.unwrap_or_default(),
+        None => return Ok(String::new()),
+    };
     let words = fields.get("reason").and_then(|bytes| serde_json::from_slice(bytes).ok());
     Ok(words.unwrap_or_default())
 }

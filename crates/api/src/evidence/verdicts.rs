@@ -11,13 +11,13 @@ use ledger::{
     system::policy::{BundleEntry, PartAt},
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 impl Recorded for Log<'_> {
     type Error = Error;
 
-    fn payload(&self, index: u64, entry: &[u8], _: &View<'_>) -> Result<Fields, Error> {
-        Ok(self.disclosed(index, entry, false)?.map(|(_, fields)| fields).unwrap_or_default())
+    fn payload(&self, index: u64, view: &View<'_>) -> Result<Rc<Fields>, Error> {
+        Ok(self.disclosed(index, view, false)?.unwrap_or_default())
     }
 
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Error> {
@@ -74,7 +74,7 @@ impl Verdicts {
         &mut self,
         log: &Log<'_>,
         out: &mut dyn Out,
-        (index, entry): (u64, &[u8]),
+        index: u64,
         view: &View<'_>,
     ) -> Result<(), Error> {
         if let Some(data) = view.at(&["event", "data"]).filter(|_| view.is_ours())
@@ -86,7 +86,7 @@ impl Verdicts {
         if !matches!(view.kind, Kind::Policy | Kind::Decision) {
             return Ok(());
         }
-        let (result, why) = match self.replayed.step(log, (index, entry), view)? {
+        let (result, why) = match self.replayed.step(log, index, view)? {
             None => return Ok(()),
             Some(Ok(Ruling { .. })) => {
                 self.tally.same += 1;

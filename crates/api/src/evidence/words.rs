@@ -29,7 +29,8 @@ pub fn independence(request: &Request) -> String {
 }
 
 /// What nobody can see from this folder.
-pub fn not_checked(request: &Request) -> Vec<String> {
+pub fn not_checked(computed: &Computed<'_>) -> Vec<String> {
+    let request = computed.request;
     let mut lines: Vec<String> = [
         "Calls that never reached a gateway, or that a gateway did not report.",
         "Whether what producers said is true: agents, parameters, outcomes.",
@@ -39,10 +40,12 @@ pub fn not_checked(request: &Request) -> Vec<String> {
         "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries leaves nothing out there, and that no entry there is dated out of order, in the period, is the log's word: `verify --export` checks it.",
         "Checkpoint cadence, halts, backups and deliveries: they are not entries of this log.",
         "Agents' tokens, budgets and freezes: not in use.",
-        "Availability of deciders: there is no probe yet.",
     ]
     .map(str::to_owned)
     .into();
+    if computed.totals.probes == 0 {
+        lines.push("Availability of deciders: no probe is in this period.".into());
+    }
     lines.push(request.disclose.in_words().to_owned());
     if request.disclose != super::Disclose::All {
         lines.push("Verdicts whose payload is not here were not computed again.".into());

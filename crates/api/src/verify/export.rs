@@ -143,6 +143,9 @@ fn complete(folder: &Path) -> Result<(), Failure> {
     if folder.join("opening.tlog-proof").exists() {
         return Err(unreadable("it is the history of one approval: give it by --approval"));
     }
+    if super::range::is_one(folder) {
+        return Err(unreadable("it is a range of a log; this needs an export of the whole log"));
+    }
     if folder.is_dir() && !folder.join("checkpoint").exists() {
         return Err(unreadable(
             "there is no file `checkpoint`: it is not an export, or is incomplete. Run `countersign export` into it again",

@@ -20,7 +20,7 @@ use ledger::{
     system::policy::{BundleEntry, PartAt},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, ops::RangeInclusive, process::ExitCode};
+use std::{collections::BTreeMap, ops::RangeInclusive, process::ExitCode, rc::Rc};
 
 /// Most verdicts that are named in the text for people.
 const NAMED_MAX: usize = 20;
@@ -38,8 +38,8 @@ struct Tally {
 impl Recorded for Whole {
     type Error = Failure;
 
-    fn payload(&self, index: u64, _: &[u8], view: &View<'_>) -> Result<Fields, Failure> {
-        self.payload(index, view)
+    fn payload(&self, index: u64, view: &View<'_>) -> Result<Rc<Fields>, Failure> {
+        self.payload(index, view).map(Rc::new)
     }
 
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Failure> {
@@ -185,7 +185,7 @@ impl<'e> Run<'e> {
     fn step(&mut self, index: u64) -> Result<Option<Result<Ruling, Differs>>, Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
         let Some(view) = View::parse(&entry) else { return Ok(None) };
-        self.replayed.step(self.whole, (index, &entry), &view)
+        self.replayed.step(self.whole, index, &view)
     }
 
     fn show(

@@ -6,6 +6,7 @@
 
 use crate::{
     entry::{Kind, View},
+    event::PROBE,
     json::Value,
     log::merkle::leaf_hash,
     store::{self, Changes, Family, LogNumber, Read},
@@ -47,11 +48,13 @@ pub enum Name {
     Approval,
     /// Executions that were reported as events, by the verdict of the decision that they name, or `none`.
     Execution,
+    /// Probes, by the server that decided.
+    Probe,
 }
 
 impl Name {
     /// Every name, in rows and answers.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Kind, "kind"),
         (Self::Verdict, "verdict"),
         (Self::Mode, "mode"),
@@ -63,6 +66,7 @@ impl Name {
         (Self::Latency, "latency"),
         (Self::Approval, "approval"),
         (Self::Execution, "execution"),
+        (Self::Probe, "probe"),
     ];
 
     fn as_str(self) -> &'static str {
@@ -119,6 +123,10 @@ impl OfEvent {
     pub fn decision(plain: &Value<'_>, producer: &str, by: By) -> Self {
         let at = |path: &[&str]| path.iter().try_fold(plain, |value, name| value.get(name));
         let text = |path: &[&str]| at(path).and_then(Value::as_str);
+        if by == By::Server && text(&["data", "tool", "action"]) == Some(PROBE) {
+            let decider = text(&["data", "agent", "run"]).unwrap_or_default();
+            return Self { facts: vec![(Name::Probe, decider.into())], ..Self::default() };
+        }
         let verdict = text(&["data", "verdict"]).unwrap_or_default();
         let mut facts: Facts = vec![
             (Name::Verdict, verdict.into()),

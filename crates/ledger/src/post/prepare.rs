@@ -5,7 +5,7 @@ use crate::{
     canonical,
     disclosure::{Scope, Seed},
     entry::{Draft, Kind, View},
-    event::{self, Event, Field, RESERVED_TOOL, Refused, Type},
+    event::{self, Event, Field, PROBE, RESERVED_TOOL, Refused, Type, Verdict},
     ident::Ident,
     journal::{BODY_BYTES_MAX, Headers, Subject},
     json::{self, Value},
@@ -131,10 +131,15 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
     if event::is_reserved_tool(tool) != by_us || (!by_us && data.get("activates").is_some()) {
         return Err("only the server asks about its own tools, and about nothing else");
     }
-    if by_us && data.get("verdict").and_then(Value::as_str) != Some("approval_needed") {
-        return Err("the server's own question allows nothing: people answer it");
+    let verdict = data.get("verdict").and_then(Value::as_str);
+    let action = data.get("tool").and_then(|tool| tool.get("action")?.as_str());
+    let own = if action == Some(PROBE) { Verdict::Deny } else { Verdict::ApprovalNeeded };
+    if by_us && verdict != Some(own.as_str()) {
+        return Err(
+            "the server's own question allows nothing: people answer it, and a probe is denied",
+        );
     }
-    let allows = data.get("verdict").and_then(Value::as_str) == Some("allow");
+    let allows = verdict == Some("allow");
     if data.get("spool").is_some() && !allows {
         return Err("only an allow is told before it is recorded");
     }

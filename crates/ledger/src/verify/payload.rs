@@ -39,6 +39,15 @@ impl Erased {
         Ok(index)
     }
 
+    /// What was erased of one entry.
+    pub fn of(&self, index: u64) -> Self {
+        let fields = self.fields.get(&index).map(|names| (index, names.clone()));
+        Self {
+            whole: self.whole.get(&index).copied().into_iter().collect(),
+            fields: fields.into_iter().collect(),
+        }
+    }
+
     /// Adds erasures from other entries.
     pub fn add(&mut self, other: &Self) {
         self.whole.extend(&other.whole);
