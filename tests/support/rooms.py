@@ -94,6 +94,7 @@ FILES = {
     "api/commands/bench/site": "starts a server in its own folder",
     "api/commands/demo": "shows what it has written",
     "api/commands/demo/approval": "shows what it has written",
+    "api/commands/evidence/monthly": "which months are made, and complete",
     "api/commands/evidence/source": "the export that it reads",
     "api/commands/export/target": "the folder that it writes into",
     "api/commands/publish/lines": "the file that it publishes, and its place in it",

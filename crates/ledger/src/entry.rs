@@ -11,7 +11,6 @@ pub use payload::Payload;
 use crate::{
     canonical,
     disclosure::Scope,
-    event::{PROBE, RESERVED_TOOL},
     json::{self, Value},
     time::Nanos,
 };
@@ -217,13 +216,6 @@ impl<'a> View<'a> {
     /// True if it records a decision of ours. Only in these is `data.as_of` plain.
     pub fn is_ours(&self) -> bool {
         self.kind == Kind::Decision && self.at(&["event", "data", "as_of"]).is_some()
-    }
-
-    /// True if it records that the server decides (`proto/formats/decision.md`, Probe). It is about no call of an agent.
-    pub fn is_probe(&self) -> bool {
-        self.is_ours()
-            && self.text(&["producer"]) == Some(RESERVED_TOOL)
-            && self.text(&["event", "data", "tool", "action"]) == Some(PROBE)
     }
 
     /// Reads an entry from its parsed value.

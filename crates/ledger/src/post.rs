@@ -24,7 +24,7 @@ pub use counts::{
 pub use evidence::{Shown, ShownBody, ShownVia};
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
 pub use not_opened::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody};
-pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
+pub use prepare::{Prepared, check_form, event_key, is_contended, is_probe, source_key};
 pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
 pub use state::{

@@ -24,6 +24,7 @@ use super::{
 use decider::approval::AuditAll;
 use ledger::{
     entry::{Kind, View},
+    post::is_probe,
     verify::period::Follow,
 };
 use serde_json::json;
@@ -179,7 +180,7 @@ impl Pass<'_> {
         if !self.population.take(out, index, &view)? {
             return Ok(());
         }
-        if view.is_probe() {
+        if is_probe(&view) {
             self.availability.take(&view);
             return Ok(());
         }

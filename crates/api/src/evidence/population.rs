@@ -3,6 +3,7 @@
 use super::{Error, Out, executions::Execution, table::Table};
 use ledger::{
     entry::{Kind, View},
+    post::is_probe,
     time::Nanos,
     verify::period::{Period, number},
 };
@@ -127,7 +128,7 @@ impl Population {
         }
         *self.totals.kinds.entry(view.kind.as_str()).or_default() += 1;
         match view.kind {
-            Kind::Decision if view.is_probe() => self.totals.probes += 1,
+            Kind::Decision if is_probe(view) => self.totals.probes += 1,
             Kind::Decision => self.decision(out, index, view)?,
             Kind::Rejected => add(&mut self.totals.rejected, text(view, &["event", "reason"])),
             Kind::Void => add(&mut self.totals.voids, text(view, &["event", "reason"])),

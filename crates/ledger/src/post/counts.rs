@@ -6,7 +6,6 @@
 
 use crate::{
     entry::{Kind, View},
-    event::PROBE,
     json::Value,
     log::merkle::leaf_hash,
     store::{self, Changes, Family, LogNumber, Read},
@@ -83,12 +82,15 @@ pub enum By {
     Told,
     /// The server, about a question of its own to people.
     Server,
+    /// The server, to show that it decides.
+    Probe,
 }
 
 impl By {
-    /// `is_own`: the decision is on a question of the server itself.
-    pub fn new(ours: bool, is_own: bool) -> Self {
+    /// `is_own`: the decision is on a question of the server itself; `is_probe`: it is its probe.
+    pub fn new(ours: bool, is_own: bool, is_probe: bool) -> Self {
         match (ours, is_own) {
+            (true, true) if is_probe => Self::Probe,
             (true, true) => Self::Server,
             (true, false) => Self::Ours,
             (false, _) => Self::Told,
@@ -100,6 +102,7 @@ impl By {
             Self::Ours => "ours",
             Self::Told => "told",
             Self::Server => "server",
+            Self::Probe => "probe",
         }
     }
 }
@@ -123,7 +126,7 @@ impl OfEvent {
     pub fn decision(plain: &Value<'_>, producer: &str, by: By) -> Self {
         let at = |path: &[&str]| path.iter().try_fold(plain, |value, name| value.get(name));
         let text = |path: &[&str]| at(path).and_then(Value::as_str);
-        if by == By::Server && text(&["data", "tool", "action"]) == Some(PROBE) {
+        if by == By::Probe {
             let decider = text(&["data", "agent", "run"]).unwrap_or_default();
             return Self { facts: vec![(Name::Probe, decider.into())], ..Self::default() };
         }

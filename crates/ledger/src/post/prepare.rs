@@ -67,7 +67,9 @@ impl Accepted {
         let rests = if ours { Rests::read(&plain, producer, tool) } else { None };
         let counted = match (event.kind, json::parse_kept(&plain)) {
             (Type::Decision, Ok(plain)) => {
-                let by = By::new(ours, producer.as_str() == RESERVED_TOOL);
+                let action = plain.get("data").and_then(|data| data.get("tool")?.get("action"));
+                let is_probe = action.and_then(Value::as_str) == Some(PROBE);
+                let by = By::new(ours, producer.as_str() == RESERVED_TOOL, is_probe);
                 OfEvent::decision(&plain, producer.as_str(), by)
             }
             (Type::Execution, Ok(plain)) => OfEvent::execution(&plain),
@@ -149,6 +151,14 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
         return Err("not a decision as this server makes them");
     }
     Ok(())
+}
+
+/// True for an entry that shows that the server decides (`proto/formats/decision.md`, Probe). It is about no call of an
+/// agent.
+pub fn is_probe(view: &View<'_>) -> bool {
+    view.is_ours()
+        && view.text(&["producer"]) == Some(RESERVED_TOOL)
+        && view.text(&["event", "data", "tool", "action"]) == Some(PROBE)
 }
 
 /// True for a denial because what the decision rested on changed again and again. It rests on nothing.

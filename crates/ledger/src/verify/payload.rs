@@ -40,6 +40,7 @@ impl Erased {
     }
 
     /// What was erased of one entry.
+    #[must_use]
     pub fn of(&self, index: u64) -> Self {
         let fields = self.fields.get(&index).map(|names| (index, names.clone()));
         Self {
