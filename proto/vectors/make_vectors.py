@@ -30,7 +30,7 @@ class Log:
     def __init__(self, about):
         self.epoch, self.posted, self.time, self.entry_time = 1, 0, "", ""
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
-        self.prior, self.in_force, self.token_kid = {}, None, thumbprint(TOKEN.public)
+        self.prior, self.in_force, self.lists, self.token_kid = {}, None, {}, thumbprint(TOKEN.public)
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
             "salt_key": SALT_KEY.hex(), "messages": [],
@@ -141,7 +141,8 @@ class Log:
         contended = data["verdict"] == "deny" and data["reason"]["code"] == "contended" and "bundle" not in data
         late = apart(event["time"], self.time) > 60 * 10**9
         other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended
-        assert void == ("late" if late else "bundle" if other else None), (scope, void)
+        moved = any(self.lists.get(name, 0) != version for name, version in data.get("lists", {}).items())
+        assert void == ("late" if late else "bundle" if other else "list" if moved else None), (scope, void)
         if void:
             about = {"reason": void, "source": scope[1], "id": scope[2]}
             if "spool" in data:

@@ -3,12 +3,14 @@
 #[cfg(feature = "server")]
 mod groups;
 #[cfg(feature = "server")]
+mod list;
+#[cfg(feature = "server")]
 mod policy;
 #[cfg(feature = "server")]
 mod server;
 
 #[cfg(feature = "server")]
-pub use self::{groups::*, policy::*, server::*};
+pub use self::{groups::*, list::*, policy::*, server::*};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ mod evidence;
 mod export;
 mod fsck;
 mod init;
+mod list;
 mod policy;
 mod publish;
 mod recover;
@@ -97,6 +98,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Key(arguments) => remote::key(&arguments.command),
         ServerCommand::Rules(arguments) => rules::run(&arguments.command),
         ServerCommand::Policy(arguments) => policy::run(&arguments.command),
+        ServerCommand::List(arguments) => list::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),
         ServerCommand::Export(arguments) => export::run(&arguments),

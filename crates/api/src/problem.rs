@@ -102,6 +102,7 @@ codes! {
     RulesWrong = "rules_wrong", 409, "Rules or people have mistakes";
     DecisionStale = "decision_stale", 409, "Verdict no longer counts";
     PolicyWrong = "policy_wrong", 422, "Policies have mistakes, or a test fails";
+    ListWrong = "list_wrong", 422, "Change of a list has mistakes";
     PolicyUnreadable = "policy_unreadable", 503, "Policies in force not usable";
     RulesDiffer = "rules_differ", 409, "Rules or people differ";
     TooBig = "too_big", 413, "Body too big";

@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod jwks;
 mod keys;
+mod lists;
 mod log;
 mod opa;
 mod openapi;
@@ -47,6 +48,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/policies", get(policies::status).post(policies::propose))
         .route("/policies/{version}", get(policies::version))
         .route("/policies/{version}/rollback", post(policies::rollback))
+        .route("/lists", get(lists::all))
+        .route("/lists/{name}", get(lists::one).post(lists::change))
+        .route("/lists/{name}/{version}", get(lists::version))
         .route("/opa/logs", post(opa::logs))
         .route("/opa/logs/{partition}", post(opa::logs_partition))
         .route("/logs/{n}/checkpoint", get(log::checkpoint))

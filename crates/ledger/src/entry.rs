@@ -58,7 +58,7 @@ pub enum Kind {
     Trim,
     /// A server signs the log from here on.
     Signer,
-    /// A part of a policy bundle, a bundle, or its activation.
+    /// A part of a policy bundle, a bundle, a version of a list, or what puts one of them in force.
     Policy,
     /// The sources that must report were declared.
     Sources,
@@ -208,7 +208,7 @@ impl<'a> View<'a> {
     pub fn is_beside(&self) -> bool {
         match self.kind {
             Kind::JournalGap | Kind::GapOpened | Kind::GapClosed => true,
-            Kind::Policy => self.text(&["event", "op"]) == Some("activate"),
+            Kind::Policy => matches!(self.text(&["event", "op"]), Some("activate" | "change")),
             _ => false,
         }
     }

@@ -9,6 +9,7 @@ mod entry_counts;
 mod events;
 mod evidence;
 mod holes;
+mod in_force;
 mod not_opened;
 mod policies;
 mod prepare;
@@ -23,13 +24,12 @@ pub use counts::{
 };
 pub use evidence::{Shown, ShownBody, ShownVia};
 pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
+pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use not_opened::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody};
 pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
 pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE, SYSTEM};
-pub use state::{
-    BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,
-};
+pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
 pub use verdicts::{LATE_SECONDS_MAX, Voided, is_late, stands};
 
 use crate::{

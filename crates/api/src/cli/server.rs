@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Clock, Key, Policy, Rules, Slack, Sources, Teams};
+use super::{Clock, Key, List, Policy, Rules, Slack, Sources, Teams};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -40,6 +40,12 @@ Examples:
   countersign policy diff policies/in-force policies/acme
   countersign policy explain policies/acme call.json")]
     Policy(Policy),
+    /// Show the lists of a tenant's policies, and ask people to add and remove items
+    #[command(after_help = "\
+Examples:
+  countersign list show --tenant acme --api-key-file author.key known-hosts
+  countersign list add --tenant acme --api-key-file author.key --comment 'Ticket 4711' known-hosts api.example.eu")]
+    List(List),
     /// Publish events from a file or standard input, with resume; or check them first
     #[command(after_help = "\
 Exit codes: 0 all are in the log, 1 some were rejected or in conflict, or the server refused, 2 wrong usage,

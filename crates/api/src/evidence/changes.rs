@@ -259,6 +259,12 @@ fn in_words(view: &View<'_>) -> (String, String) {
         (Kind::Policy, "bundle") => {
             ("policies proposed", format!("version {} {}", count("version"), of("digest")))
         }
+        (Kind::Policy, "list") => {
+            ("list proposed", format!("{} version {}", of("name"), count("version")))
+        }
+        (Kind::Policy, "change") => {
+            ("list in force", format!("{} version {}", of("name"), count("version")))
+        }
         (Kind::Policy, _) => {
             ("policies in force", format!("version {} {}", count("version"), of("digest")))
         }

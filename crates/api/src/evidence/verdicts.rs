@@ -8,7 +8,7 @@ use decider::{
 };
 use ledger::{
     entry::{Kind, View},
-    system::policy::{BundleEntry, PartAt},
+    system::policy::{BundleEntry, ListForm, PartAt},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -22,6 +22,10 @@ impl Recorded for Log<'_> {
 
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Error> {
         self.with(index, |_, view| Ok(BundleEntry::of(view)))
+    }
+
+    fn list(&self, index: u64) -> Result<Option<ListForm>, Error> {
+        self.with(index, |_, view| Ok(ListForm::of(view)))
     }
 
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Error> {
@@ -77,11 +81,9 @@ impl Verdicts {
         (index, entry): (u64, &[u8]),
         view: &View<'_>,
     ) -> Result<(), Error> {
-        if let Some(data) = view.at(&["event", "data"]).filter(|_| view.is_ours())
-            && !ledger::post::stands(data, self.replayed.in_force())
-        {
-            let what = "it was decided by another bundle than the one in force at its place";
-            return Err(Error::file(&format!("entry {index}"), what.into()));
+        if let Some(data) = view.at(&["event", "data"]).filter(|_| view.is_ours()) {
+            let stands = ledger::post::stands(data, self.replayed.policies());
+            stands.map_err(|what| Error::file(&format!("entry {index}"), what.into()))?;
         }
         if !matches!(view.kind, Kind::Policy | Kind::Decision) {
             return Ok(());

@@ -17,7 +17,7 @@ use decider::{
 };
 use ledger::{
     entry::View,
-    system::policy::{BundleEntry, PartAt},
+    system::policy::{BundleEntry, ListForm, PartAt},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, ops::RangeInclusive, process::ExitCode};
@@ -45,6 +45,11 @@ impl Recorded for Whole {
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Failure> {
         let entry = self.entry(index).unwrap_or_default();
         Ok(View::parse(&entry).and_then(|view| BundleEntry::of(&view)))
+    }
+
+    fn list(&self, index: u64) -> Result<Option<ListForm>, Failure> {
+        let entry = self.entry(index).unwrap_or_default();
+        Ok(View::parse(&entry).as_ref().and_then(ListForm::of))
     }
 
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Failure> {
@@ -214,12 +219,18 @@ impl<'e> Run<'e> {
                 "clause": outcome.as_ref().ok().and_then(|ruling| ruling.clause.as_ref()),
                 "why_not": outcome.as_ref().err().map(ToString::to_string),
                 "facts": facts,
+                "lists": outcome.as_ref().ok().map(|ruling| &ruling.lists),
                 "clauses": explained::json(&clauses.unwrap_or_default()),
             }));
             return Ok(());
         }
         explained::tell(&clauses.unwrap_or_default());
         say(&dim(&format!("facts: {}", harmless(&facts.to_string()))));
+        if let Ok(Ruling { lists, .. }) = outcome {
+            for (name, version) in lists {
+                say(&dim(&format!("list {}: version {version}", harmless(name))));
+            }
+        }
         match outcome {
             Ok(ruling) => {
                 let by = ruling

@@ -204,17 +204,20 @@ fn activation(
         step.phase == Phase::Redeemed && step.events.iter().any(redeems)
     });
     if !redeemed {
-        return Err(Fault::Log("it activates a bundle, and redeems nothing that counts"));
+        return Err(Fault::Log("it puts something in force, and redeems nothing that counts"));
     }
+    let action = activates.action();
     let decision = read(audit.opening()).unwrap_or_default();
     let asked = View::parse(&decision).is_some_and(|view| {
         view.is_ours()
             && view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool)
+            && action.is_some()
+            && view.text(&["event", "data", "tool", "action"]) == action
             && view.text(&["event", "data", "activates"]) == Some(&activates.digest)
     });
     let named = (activates.decision.index, activates.decision.leaf_hash);
     if !asked || named != (audit.opening(), leaf_hash(&decision)) {
-        return Err(Fault::Log("it activates another bundle than people were asked about"));
+        return Err(Fault::Log("it puts something else in force than people were asked about"));
     }
     Ok(())
 }

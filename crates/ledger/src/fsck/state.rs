@@ -64,7 +64,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
             return Some(if evidence { Subject::Evidence(id) } else { Subject::Approvals(id) });
         }
         // An activation comes with its approval's entry, which stands for the message.
-        Kind::Policy if view.text(&["event", "op"]) == Some("activate") => return None,
+        Kind::Policy if view.is_beside() => return None,
         Kind::Genesis
         | Kind::Erasure
         | Kind::Access

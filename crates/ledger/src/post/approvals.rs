@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Log {
-    /// Posts what happened to an approval, or that it was not opened. Redeeming one may also put a bundle in force.
+    /// Posts what happened to an approval, or that it was not opened. Redeeming one may also put a bundle or a version of a list in
+    /// force.
     pub(super) fn post_approval(
         &mut self,
         changes: &mut Changes<'_>,
@@ -24,11 +25,11 @@ impl Log {
             return self.post_not_opened(changes, origin, message, (subject, id));
         }
         let Some(draft) = approval_draft(message, subject, id) else { return Ok(None) };
-        let activation = match policies::activates(&message.body) {
+        let puts = match policies::activates(&message.body) {
             None => None,
             Some(Err(())) => return Ok(None),
-            Some(Ok(activates)) => match self.activation(changes, (id, origin.time), activates)? {
-                Some(activation) => Some(activation),
+            Some(Ok(activates)) => match self.puts(changes, (id, origin.time), activates)? {
+                Some(puts) => Some(puts),
                 // One message: neither is redeemed what can't be activated, nor the reverse.
                 None => return Ok(None),
             },
@@ -37,8 +38,8 @@ impl Log {
             self.counts.approval(&body, origin.time);
         }
         let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
-        if let Some(activation) = activation {
-            self.activate(changes, origin, message, &activation);
+        if let Some(puts) = puts {
+            self.put_in_force(changes, origin, message, &puts);
         }
         Ok(Some(index))
     }

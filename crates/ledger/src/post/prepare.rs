@@ -1,6 +1,9 @@
 //! The stateless part of posting: makes one message into a draft of its entry. Pure, so it runs on every core.
 
-use super::counts::{By, OfEvent};
+use super::{
+    counts::{By, OfEvent},
+    in_force::lists_of,
+};
 use crate::{
     canonical,
     disclosure::{Scope, Seed},
@@ -90,6 +93,8 @@ impl Accepted {
 /// What posting compares of a decision.
 pub(super) struct Rests {
     pub(super) bundle: Option<String>,
+    /// The versions of lists, by name.
+    pub(super) lists: Vec<(String, u64)>,
     pub(super) at: Nanos,
     /// True if no bundle gave it: a denial after too many tries, or a question to people about bundles themselves.
     pub(super) of_no_bundle: bool,
@@ -114,7 +119,8 @@ impl Rests {
         let spool = data.get("spool").and_then(|place| {
             Some((text(place.get("id"))?, place.get("number").and_then(Value::as_u64)?))
         });
-        Some(Self { bundle, at, of_no_bundle, call, spool })
+        let lists = lists_of(data).map(|(name, version)| (name.to_owned(), version)).collect();
+        Some(Self { bundle, lists, at, of_no_bundle, call, spool })
     }
 
     /// True if `view` is about the same call: same nonce, agent, tool and parameters.

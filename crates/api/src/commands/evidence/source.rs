@@ -133,6 +133,29 @@ impl Source {
         }
         Ok(files)
     }
+
+    /// Every file of every version of a list, by digest.
+    fn list(
+        client: &Client,
+        base: &str,
+        name: &str,
+        files: &mut HashMap<String, String>,
+    ) -> Result<(), Error> {
+        let failed = |error: crate::client::Error| Error::Unreadable(error.to_string());
+        let newest = client.get_json(&format!("{base}/lists/{name}")).map_err(failed)?;
+        for version in 1..=newest["version"].as_u64().unwrap_or_default() {
+            let told = client.get_json(&format!("{base}/lists/{name}/{version}"));
+            if let Some(content) = told.map_err(failed)?["file"]["content"].as_str() {
+                files.insert(crate::evidence::sha256(content.as_bytes()), content.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The list whose file has this path.
+fn list_of(path: &str) -> Option<&str> {
+    path.strip_prefix("lists/")?.strip_suffix(".yaml")
 }
 
 impl Files for Source {
@@ -157,6 +180,11 @@ impl Files for Source {
                     Some(known) => known,
                     none => none.insert(Self::policies(client, base)?),
                 };
+                if !known.contains_key(&part.sha256)
+                    && let Some(name) = list_of(&part.path)
+                {
+                    Self::list(client, base, name, known)?;
+                }
                 Ok(known.get(&part.sha256).map(|content| content.as_bytes().to_vec()))
             }
         }
