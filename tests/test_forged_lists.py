@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import policies
 import pytest
-from formats import list_digest
 from support import cli
-from support.forging import Forger, at
+from support.forging import Forger, at, policies
 
 FIFTH, PAYEES = policies.FIFTH, policies.PAYEES
 KNOWN = {"clause": "payments/known-payees", "clauses": ["payments/known-payees"]}
@@ -112,7 +110,7 @@ def a_digest_that_is_invented(world: Listed) -> None:
 @refused("or its file is another entry")
 def a_file_that_is_no_entry(world: Listed) -> None:
     part = world.one["part"] | {"index": world.one["part"]["index"] + 1}
-    world.listed(2, world.one_at, ["bakery"], 9, part=part, digest=list_digest("payees", 2, part))
+    world.listed(2, world.one_at, ["bakery"], 9, part=part, digest=policies.list_digest("payees", 2, part))
 
 
 @refused("it is not what the approval's redemption puts in force here")

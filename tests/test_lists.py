@@ -107,7 +107,7 @@ def test_p15_p17_an_item_is_added_under_review(desk: Listing, tmp_path: Path) ->
     assert (told["status"], told["version"], told["added"], told["removed"], told["items"]) == ("approval_needed", 1, ["INV-3"], ["INV-2"], 2)
     id = told["approval"]["id"]
     shown = desk.approval(id)
-    params = shown["frozen"]["params"]
+    params = desk.reviewer("p-carla").get(f"/approvals/{id}").json()["frozen"]["params"]
     assert shown["call"]["action"] == "list.change" and params["named_by"] == ["pay/known (allow)"]
     assert (params["list"], params["added"], params["removed"], params["digest"]) == ("references", ["INV-3"], ["INV-2"], told["digest"])
     assert desk.pays("INV-3")["verdict"] == "deny", "nobody approved it yet"
@@ -313,7 +313,9 @@ def test_p14_a_decision_in_flight_over_a_change_is_void_and_decided_anew(tmp_pat
     verdict is computed again."""
     with Server(tmp_path / "server") as server:
         desk = Listing(server, ALONE)
-        desk.activate(folder(tmp_path / "policies"))
+        proposed = desk.propose(folder(tmp_path / "policies"))
+        assert proposed.status_code == 201, proposed.text
+        until("the bundle is in force", lambda: desk.status()["in_force"] is not None)
         key = server.add_key(["enforcer"], producer="gw-1")
         with Asking(server, key, 6, random.Random(7)) as gateways:
             gateways.wait_for(100)

@@ -1,7 +1,7 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
 use super::{
-    approvals, clock, counts, decisions, entries, events, health, jwks, keys, log, opa, operate,
+    approvals, clock, counts, decisions, entries, events, health, jwks, keys, lists, log, opa, operate,
     policies, receipts, rules, slack, sources, teams, tokens,
 };
 use axum::response::Response;

@@ -157,7 +157,7 @@ pub async fn version(
 ) -> Result<Json<PolicyVersion>, Problem> {
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let worker = worker_of(&app, &tenant)?;
-    let Loaded { bundle, version, index, files } = loaded(&app, &tenant, &worker, &version)?;
+    let Loaded { bundle, version, index, files, .. } = loaded(&app, &tenant, &worker, &version)?;
     let files = files.into_iter().map(|(path, content)| PolicyFile { path, content }).collect();
     Ok(Json(PolicyVersion { version, digest: bundle.digest().to_owned(), index, files }))
 }

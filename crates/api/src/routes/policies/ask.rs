@@ -126,7 +126,7 @@ fn bounded(all: Vec<String>) -> Vec<String> {
 
 /// Refuses an author who is not among the people in force: then it is unknown whom the review must leave out. Returns
 /// the rules in force.
-pub(super) async fn known(
+pub async fn known(
     worker: &Worker,
     caller: &Caller,
     contributors: &[Ident],
