@@ -142,6 +142,7 @@ def test_p15_p17_an_item_is_added_under_review(desk: Listing, tmp_path: Path) ->
     desk.server.stop()
     desk.server.fsck().ok()
     desk.server.start()
+    desk.gateway = desk.server.client(desk.server.add_key(["enforcer"], producer="gw-1"))
     assert (desk.pays("INV-2")["verdict"], desk.list("references")["version"]) == ("allow", 2), "a restart changes nothing"
 
 
