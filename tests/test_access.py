@@ -55,6 +55,11 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "counts": (lambda: ("GET", f"{T}/counts?from=2026-11-20&to=2026-11-21", {}), {"auditor", "admin"}, {200}),
     "sources": (lambda: ("GET", f"{T}/sources", {}), {"auditor", "admin"}, {200}),
     "declare sources": (lambda: ("POST", f"{T}/sources", {"json": {"sources": [], "reason": "none"}}), {"admin"}, {200}),
+    "retention": (lambda: ("GET", f"{T}/retention", {}), {"auditor", "admin"}, {200}),
+    "set retention": (lambda: ("POST", f"{T}/retention", {"json": {"reason": "none"}}), {"admin"}, {200}),
+    "delete tenant": (lambda: ("POST", f"{T}/deletion", {"json": {"tenant": "another", "reason": "none"}}), {"admin"}, {400}),
+    "hold": (lambda: ("POST", f"{T}/holds", {"json": {"hold": "Not A Name", "reason": "none"}}), {"admin"}, {400}),
+    "release": (lambda: ("POST", f"{T}/holds/none/release", {"json": {"reason": "none"}}), {"admin"}, {404}),
     "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
 }
 #: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.

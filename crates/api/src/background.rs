@@ -1,16 +1,17 @@
-//! The tasks beside requests: unfinished erasures and trimming, the scrub, watching journals, receipts by message.
+//! The tasks beside requests: unfinished erasures, trimming, old payload, the scrub, watching journals, receipts by message.
 
 use crate::{app::App, event_result, log};
 use ledger::{
-    chores,
+    Error, chores, expiry,
     journal::{Journal, jetstream},
+    spool,
     tenant::Tenant,
     writer::ReceiptWanted,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
-/// How often unfinished erasures and old journal messages are searched for.
+/// How often unfinished erasures, old journal messages and old payload are searched for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the scrub does a step.
@@ -49,18 +50,37 @@ pub fn start(app: &Arc<App>) {
 async fn keep_house(app: &App) {
     loop {
         for tenant in app.ledger.tenants() {
+            if tenant.is_deleted() {
+                if let Err(error) = bury(app, &tenant).await {
+                    tracing::warn!(tenant = %tenant.name, %error, "a deletion is not complete yet");
+                }
+                continue;
+            }
             let done = chores::complete_erasures(&app.ledger, &tenant).await;
             if let Err(error) = done {
                 tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
             }
-            let retention = app.config.journal_retention();
+            let days = tenant.position().retention.journal_days;
+            let retention = app.config.journal_retention(days);
             let keep_from = app.worker(&tenant.name).and_then(|worker| worker.lists.keep_from());
             if let Err(error) = chores::trim(&app.ledger, &tenant, retention, keep_from).await {
                 tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
             }
+            if let Err(error) = expiry::step(&app.ledger, &tenant, keep_from).await {
+                tracing::warn!(tenant = %tenant.name, %error, "old payload could not expire");
+            }
         }
         tokio::time::sleep(HOUSE_EVERY).await;
     }
+}
+
+/// Completes the deletion of a tenant: what it told and did not record goes, then payload, journal and keys.
+pub async fn bury(app: &App, tenant: &Tenant) -> Result<bool, Error> {
+    app.stop_worker(&tenant.name);
+    if let Some(dir) = &app.config.file.spool_dir {
+        spool::remove(dir, &tenant.name).map_err(|error| Error::Setup(error.to_string()))?;
+    }
+    expiry::bury(&app.ledger, tenant, app.broker.as_ref()).await
 }
 
 /// Reads everything again within half of `scrub_days`, one log after the other, a little every second.
@@ -90,7 +110,7 @@ async fn keep_scrubbing(app: &App) {
 async fn watch_journals(app: Arc<App>) {
     loop {
         let mut checks = JoinSet::new();
-        for tenant in app.ledger.tenants().into_iter().filter(|t| t.halted().is_none()) {
+        for tenant in app.ledger.tenants().into_iter().filter(|t| watched(t)) {
             let app = Arc::clone(&app);
             checks.spawn(async move { observe(&app, &tenant).await });
         }
@@ -100,6 +120,11 @@ async fn watch_journals(app: Arc<App>) {
         }
         tokio::time::sleep(if all_answer { JOURNALS_EVERY } else { JOURNALS_AGAIN }).await;
     }
+}
+
+/// True if the tenant's journal is to be asked.
+fn watched(tenant: &Tenant) -> bool {
+    tenant.halted().is_none() && !tenant.is_deleted()
 }
 
 /// Notes what is to be seen of one tenant. True if its journal answered.

@@ -6,9 +6,11 @@ mod groups;
 mod policy;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod tenant;
 
 #[cfg(feature = "server")]
-pub use self::{groups::*, policy::*, server::*};
+pub use self::{groups::*, policy::*, server::*, tenant::*};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -16,6 +16,7 @@ mod serve;
 mod slack;
 mod sources;
 mod teams;
+mod tenant;
 
 use crate::{
     act::Why,
@@ -106,6 +107,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
         ServerCommand::Sources(arguments) => sources::run(&arguments.command),
+        ServerCommand::Tenant(arguments) => tenant::run(&arguments.command),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),
         ServerCommand::Teams(arguments) => teams::run(&arguments.command),
         ServerCommand::Bench(arguments) => bench::run(&arguments),

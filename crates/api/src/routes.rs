@@ -15,6 +15,7 @@ mod openapi;
 mod operate;
 mod policies;
 mod receipts;
+mod retention;
 mod rules;
 mod slack;
 mod sources;
@@ -64,6 +65,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/rules", get(rules::show).post(rules::apply))
         .route("/counts", get(counts::show))
         .route("/sources", get(sources::show).post(sources::declare))
+        .route("/retention", get(retention::show).post(retention::set))
+        .route("/deletion", post(retention::deletion::delete))
+        .route("/holds", post(retention::hold))
+        .route("/holds/{hold}/release", post(retention::release))
         .route("/readyz", get(health::tenant_readyz))
         .route("/erasures", post(operate::erase))
         .route("/clock", post(clock::reset))

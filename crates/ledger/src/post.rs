@@ -9,10 +9,12 @@ mod entry_counts;
 mod events;
 mod evidence;
 mod holes;
+mod kept;
 mod not_opened;
 mod policies;
 mod prepare;
 mod reports;
+mod retention;
 mod signed;
 mod sources;
 mod state;
@@ -22,7 +24,8 @@ pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
 };
 pub use evidence::{Shown, ShownBody, ShownVia};
-pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
+pub use holes::{Explained, Was, last_leaves, missing_key};
+pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use not_opened::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody};
 pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
 pub use reports::{Reported, Reports, key as reported_key};
@@ -232,6 +235,10 @@ impl Log {
             self.post_genesis(changes, origin, message)?;
             self.finish(changes, origin, message);
             return Ok(Outcome::Posted { index: 0 });
+        }
+        if self.position.retention.deleted.is_some() {
+            // The log has ended. What still comes by the broker is not kept.
+            return Ok(Outcome::Nothing);
         }
         if arrival.seq > posted + 1 {
             return Err(Error::Hole { from: posted + 1, to: arrival.seq - 1 });

@@ -1,6 +1,7 @@
 //! One tenant's log as all but the writer see it: what is published, whether it is halted, whether it may
 //! append.
 
+mod ended;
 mod outcomes;
 
 pub use outcomes::Followed;

@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Clock, Key, Policy, Rules, Slack, Sources, Teams};
+use super::{Clock, Key, Policy, Rules, Slack, Sources, Teams, Tenant};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -82,6 +82,8 @@ Examples:
   countersign erase --tenant acme --api-key-file admin.key --field params 4711   one field of it
   countersign erase --tenant acme --api-key-file admin.key 4711 4712 4713        several at once")]
     Erase(Erase),
+    /// Set for how long payload and journal messages are kept; begin and end legal holds
+    Tenant(Tenant),
     /// Restart time after a clock was wrong
     Clock(Clock),
     /// Write a consistent copy of the database to a new directory on the server

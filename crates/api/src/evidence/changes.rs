@@ -6,6 +6,7 @@ use ledger::{
     canonical,
     entry::{Kind, View},
     json::Value,
+    post::Retention,
     system::{Reason, policy::Activation},
     time::Nanos,
     verify::period::number,
@@ -63,6 +64,10 @@ pub struct Changes {
     pub erasures: Vec<u64>,
     /// Leaf index of the rules in force, and names of their rules that ask nobody.
     pub rules: Option<(u64, Vec<String>)>,
+    /// Retention and legal holds in force.
+    pub retention: Retention,
+    /// Entries whose payload expired in the period.
+    pub expired: u64,
     /// Longest time without an entry, in seconds, and when it began.
     pub pause: (u64, String),
     last: Option<Nanos>,
@@ -91,6 +96,8 @@ impl Default for Changes {
             counts: BTreeMap::new(),
             erasures: Vec::new(),
             rules: None,
+            retention: Retention::default(),
+            expired: 0,
             pause: (0, String::new()),
             last: None,
         }
@@ -136,6 +143,14 @@ impl Changes {
                 let asks_nobody = rules.iter().filter_map(read).filter(|rule| rule.unreviewed);
                 self.rules = Some((index, asks_nobody.map(|rule| rule.name).collect()));
             }
+            Kind::Retention => {
+                self.retention.note(index, view);
+                if self.retention.deleted.is_some() {
+                    let reads = |role: &String| matches!(role.as_str(), "auditor" | "exporter");
+                    self.keys.retain(|_, key| key.roles.iter().all(reads));
+                }
+            }
+            Kind::Clock => self.retention.time_anew(),
             _ => {}
         }
     }
@@ -157,7 +172,9 @@ impl Changes {
         if !view.kind.is_system() {
             return Ok(());
         }
+        let expired = self.retention.expired;
         self.note(index, view);
+        self.expired += self.retention.expired - expired;
         self.versions.extend(activated(index, view));
         if view.kind == Kind::Erasure {
             self.erasures.push(index);
@@ -266,6 +283,21 @@ fn in_words(view: &View<'_>) -> (String, String) {
         (Kind::Key, _) => ("signing key rotated", format!("{} {}", of("use"), of("vkey"))),
         (Kind::Erasure, _) => ("payload erased", format!("entry {}", count("index"))),
         (Kind::Sources, _) => ("sources declared", String::new()),
+        (Kind::Retention, "set") => {
+            let days = |name| match count(name) {
+                days if days.is_empty() => "not set".to_owned(),
+                days => format!("{days} days"),
+            };
+            let (payload, journal) = (days("payload_days"), days("journal_days"));
+            let floor = days("floor_days");
+            ("retention set", format!("payload {payload}, floor {floor}, journal {journal}"))
+        }
+        (Kind::Retention, "hold") => ("legal hold begun", of("hold").to_owned()),
+        (Kind::Retention, "release") => ("legal hold released", of("hold").to_owned()),
+        (Kind::Retention, "delete") => ("tenant deleted", of("why").to_owned()),
+        (Kind::Retention, _) => {
+            ("payload expired", format!("entries {} to below {}", count("from"), count("below")))
+        }
         (Kind::Clock, _) => ("clock reset", of("at").to_owned()),
         (Kind::Journal, _) => ("journal begun again", format!("epoch {}", count("epoch"))),
         (Kind::JournalGap, _) => {

@@ -21,6 +21,7 @@ use super::{
 use decider::approval::AuditAll;
 use ledger::{
     entry::{Kind, View},
+    post::Retention,
     verify::period::Follow,
 };
 use serde_json::json;
@@ -134,7 +135,7 @@ impl Pass<'_> {
     /// Replays every approval of the period, by the rules that were in force (P8).
     fn audit(&mut self, index: u64, entry: &[u8], view: &View<'_>) -> Result<(), Error> {
         // An act before the period may name an approval whose messages are not here.
-        if view.kind == Kind::Access && index < self.log.range.begin {
+        if matches!(view.kind, Kind::Access | Kind::Retention) && index < self.log.range.begin {
             return Ok(());
         }
         let failed = std::cell::RefCell::new(None);
@@ -202,6 +203,7 @@ impl Pass<'_> {
             privacy,
         };
         let (figures, findings) = (computed.figures(), computed.findings());
+        out.put("privacy/retention.json", &pretty(&retention(&self.changes.retention)))?;
         out.put("population/summary.json", &pretty(&json!(totals)))?;
         let mut named: BTreeSet<u64> =
             findings.iter().flat_map(|finding| finding.leaves.iter().copied()).collect();
@@ -230,6 +232,18 @@ impl Pass<'_> {
         let exceptions = exceptions.map(|found| found.text).collect();
         Ok(Conclusion { missing, decisions: totals.decisions, exceptions })
     }
+}
+
+/// For how long payload was kept at the end of the period, and which legal holds were in force.
+fn retention(in_force: &Retention) -> serde_json::Value {
+    let Retention { set, payload_days, floor_days, journal_days, holds, expired, deleted, .. } =
+        in_force;
+    let holds: Vec<_> =
+        holds.iter().map(|(hold, index)| json!({"hold": hold, "index": index})).collect();
+    json!({
+        "v": 1, "set": set, "payload_days": payload_days, "floor_days": floor_days,
+        "journal_days": journal_days, "holds": holds, "expired_below": expired, "deleted": deleted,
+    })
 }
 
 /// Why the evidence is not whole.

@@ -84,6 +84,7 @@ const REFUSALS: &str = "approvals/refusals.csv";
 const VERSIONS: &str = "policies/versions.csv";
 const CHANGES: &str = "policies/changes.csv";
 const ACCESS: &str = "policies/access-review.csv";
+const RETENTION: &str = "privacy/retention.json";
 const REPLAY: &str = "replay/not-the-same.csv";
 
 /// Every figure, in the order in which they are shown.
@@ -123,6 +124,8 @@ const RULES: &[Rule] = &[
     rule("keys_in_force", "API keys in force at the end", ACCESS, |c| (c.changes.keys.len() as u64, None)),
     rule("conflicts", "People with keys of more than one of author, reviewer, admin", ACCESS, |c| (c.changes.conflicts().len() as u64, None)),
     rule("erasures", "Erasures of payload", CHANGES, |c| (c.changes.erasures.len() as u64, None)),
+    rule("payload_expired", "Entries whose payload expired by age", CHANGES, |c| (c.changes.expired, None)),
+    rule("legal_holds", "Legal holds in force at the end", RETENTION, |c| (c.changes.retention.holds.len() as u64, None)),
     rule("payload_reads", "Recorded readings of payload", "privacy/reads.csv", |c| (c.times("payload read"), None)),
     rule("missing_numbers", "Numbers of sources that never came", GAPS, |c| (c.missing(), None)),
     rule("journal_gaps", "Journal messages that are gone", GAPS, |c| (c.totals.journal_gaps, None)),

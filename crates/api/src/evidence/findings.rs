@@ -58,6 +58,8 @@ impl Computed<'_> {
             self.unopened(),
             self.clock_reset(),
             self.erased(),
+            self.expired(),
+            self.held(),
             self.fast_answers(),
         ];
         all.into_iter().flatten().collect()
@@ -204,6 +206,29 @@ impl Computed<'_> {
         let erasures = &self.changes.erasures;
         let entries = some(erasures.len(), "erasure", "erasures");
         finding(place, erasures, entries.map(|erasures| format!("{erasures} of payload")))
+    }
+
+    fn expired(&self) -> Option<Finding> {
+        let place = (Weight::Note, "expired", "policies/changes.csv");
+        let expired = usize::try_from(self.changes.expired).unwrap_or(usize::MAX);
+        let entries = some(expired, "entry", "entries");
+        finding(
+            place,
+            &[],
+            entries.map(|entries| format!("the payload of {entries} expired by age")),
+        )
+    }
+
+    fn held(&self) -> Option<Finding> {
+        let place = (Weight::Note, "legal_hold", "privacy/retention.json");
+        let holds = &self.changes.retention.holds;
+        let leaves: Vec<u64> = holds.values().copied().collect();
+        let text = some(holds.len(), "legal hold is", "legal holds are");
+        finding(
+            place,
+            &leaves,
+            text.map(|holds| format!("{holds} in force at the end: nothing is erased")),
+        )
     }
 
     fn fast_answers(&self) -> Option<Finding> {

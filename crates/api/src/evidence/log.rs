@@ -114,6 +114,10 @@ impl<'f> Log<'f> {
                 }
                 Kind::Key => named.key(view),
                 Kind::Erasure => erased.take(index, view).map(drop),
+                Kind::Retention => {
+                    erased.expire(view);
+                    Ok(())
+                }
                 _ => Ok(()),
             })?;
         }
@@ -193,7 +197,9 @@ impl<'f> Log<'f> {
         if !self.may_disclose(index, is_sample) {
             return Ok(None);
         }
-        let committed = View::parse(entry).map_or(0, |view| view.payload().count());
+        let view = View::parse(entry);
+        let committed = view.as_ref().map_or(0, |view| view.payload().count());
+        let kind = view.map_or(Kind::Event, |view| view.kind);
         if committed == 0 {
             return Ok(Some((String::new(), Fields::new())));
         }
@@ -202,7 +208,7 @@ impl<'f> Log<'f> {
         let text = String::from_utf8(bytes).map_err(|_| Error::file(&path, "not UTF-8".into()))?;
         let shown = verify::disclosures(&text, entry);
         let shown = shown.map_err(|error| Error::file(&path, error.to_string()))?;
-        let standing = self.erased.judge(index, committed, &shown);
+        let standing = self.erased.judge((index, kind), committed, &shown);
         if standing.missing > 0 {
             let what = format!(
                 "{} of the {committed} fields that the entry commits to are not disclosed, and no erasure entry says why: were they erased after this checkpoint? Then make the evidence again, from a newer one",

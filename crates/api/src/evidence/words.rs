@@ -70,7 +70,7 @@ pub fn readme(computed: &Computed<'_>, missing: &[String]) -> String {
   approvals/         3. calls that needed people, who answered, what was refused
   policies/          4. versions, changes, keys, access
   replay/            5. verdicts that could not be computed again, or came out different
-  privacy/           7. agents, purposes, subjects, who read payload
+  privacy/           7. agents, purposes, subjects, who read payload, retention
   controls/          8. controls with their figures; OSCAL assessment results
   not-checked.txt    9. what this folder can't show
   proof/             the proven entries from which all of it follows

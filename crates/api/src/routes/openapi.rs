@@ -2,7 +2,7 @@
 
 use super::{
     approvals, clock, counts, decisions, entries, events, health, jwks, keys, log, opa, operate,
-    policies, receipts, rules, slack, sources, teams, tokens,
+    policies, receipts, retention, rules, slack, sources, teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{
@@ -25,7 +25,7 @@ use utoipa::{
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
         approvals::withdraw::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
-        slack::interactions, sources::show, sources::declare, counts::show,
+        slack::interactions, sources::show, sources::declare, counts::show, retention::deletion::delete, retention::show, retention::set, retention::hold, retention::release,
     ),
     modifiers(&BearerKey, &Problems))]
 struct Document;

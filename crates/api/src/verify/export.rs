@@ -11,7 +11,7 @@ use super::{
 use crate::terminal::{dim, good, harmless};
 use decider::{approval::AuditAll, decision::Fields};
 use ledger::{
-    entry::View,
+    entry::{Kind, View},
     ident::Ident,
     log::{
         merkle::{self, Hash, Tiles},
@@ -174,7 +174,8 @@ fn disclosures(
         let shown = verify::disclosures_of(&text, view.as_ref());
         let shown = shown.map_err(|error| refused(&place, &error))?;
         given.fields.compare(&place, index, &shown)?;
-        let standing = export.erased.judge(index, committed, &shown);
+        let kind = view.as_ref().map_or(Kind::Event, |view| view.kind);
+        let standing = export.erased.judge((index, kind), committed, &shown);
         if standing.missing > 0 {
             let missing = standing.missing;
             return Err(refused(

@@ -74,6 +74,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Trim
         | Kind::Signer
         | Kind::Sources
+        | Kind::Retention
         | Kind::Policy => view.kind.as_str(),
         Kind::JournalGap => "gap",
         // The message that opened an epoch comes again at its own place, and gives no entry there.

@@ -1,5 +1,6 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
+use super::kept::Retention;
 use crate::{
     entry::{Prior, View},
     json::Value,
@@ -51,6 +52,9 @@ pub struct Position {
     /// Leaf index of the last `sources` entry.
     #[serde(default)]
     pub sources: Option<u64>,
+    /// For how long payload is kept, and legal holds.
+    #[serde(default)]
+    pub retention: Retention,
     /// The policies in force and the bundles that were proposed.
     #[serde(default)]
     pub policies: Policies,
@@ -104,6 +108,7 @@ impl Position {
             prior: Prior::default(),
             rules: None,
             sources: None,
+            retention: Retention::default(),
             policies: Policies::default(),
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),

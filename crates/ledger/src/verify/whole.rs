@@ -9,9 +9,12 @@ use crate::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::{self, NotOpenedBody, Policies, event_key},
-    system::Genesis,
-    system::policy::{Activates, Activation, BundleEntry, PartAt, bundle_digest},
+    post::{self, NotOpenedBody, Policies, Retention, event_key},
+    system::{
+        Genesis,
+        policy::{Activates, Activation, BundleEntry, PartAt, bundle_digest},
+        retention::{Expire, RetentionBody},
+    },
     time::Nanos,
 };
 use data_encoding::BASE64;
@@ -41,6 +44,10 @@ struct Told {
     named: Vec<(u64, u64, String)>,
     /// The first half of each event's key. 128 bits are enough to distinguish them.
     events: HashSet<[u8; 16]>,
+    /// Retention and legal holds so far.
+    retention: Retention,
+    /// `journal.time` of every entry.
+    times: Vec<Nanos>,
     /// The policies in force so far.
     policies: Policies,
     /// Digest and length of each part of policies.
@@ -60,6 +67,10 @@ struct Redeeming {
 
 impl Told {
     fn take(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        self.times.push(view.origin.time);
+        if self.retention.deleted.is_some() {
+            return Err("the tenant was deleted by the entry before it");
+        }
         let tenant = view.text(&["tenant"]).unwrap_or_default();
         if view.kind == Kind::Genesis {
             let genesis: Genesis = view.event_as().ok_or("not a genesis of version 1")?;
@@ -77,6 +88,14 @@ impl Told {
         }
         match view.kind {
             Kind::Key => self.keys.key(view),
+            Kind::Clock => {
+                self.retention.time_anew();
+                Ok(())
+            }
+            Kind::Retention => self.retention(index, view),
+            Kind::Erasure if self.retention.is_held() => {
+                Err("payload was erased under a legal hold")
+            }
             Kind::Erasure => {
                 let of = self.erased.take(index, view)?;
                 let leaf = view.text(&["event", "leaf_hash"]).unwrap_or_default();
@@ -96,6 +115,26 @@ impl Told {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Retention never falls below its floor, nothing expires under a hold, and only what is old enough expires (P20).
+    fn retention(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        let body: RetentionBody = view.event_as().ok_or("not a retention entry")?;
+        if let RetentionBody::Expire(Expire { from, below, .. }) = body {
+            let place = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);
+            let expires = place(from)..place(below).min(self.times.len().saturating_sub(1));
+            let times = self.times.get(expires).unwrap_or(&[]);
+            let first = times.first().copied().ok_or("it lets nothing expire")?;
+            let now = view.origin.time;
+            if !times.iter().all(|time| self.retention.is_due((first, *time), now)) {
+                return Err("payload expired that was not old enough, or more than one step may");
+            }
+            self.erased.expire(view);
+        }
+        if matches!(body, RetentionBody::Delete(_)) {
+            self.erased.expire(view);
+        }
+        self.retention.take((index, view.origin.time), &body)
     }
 
     /// A bundle takes effect only by the redemption of an approval, in the same message, in place of what it names (P17).
