@@ -24,6 +24,7 @@ NOT_RUN = {
     "scripts/release": "compiles RocksDB again; `test_release.py` packages the binary under test",
     "useradd": "needs root, systemd, and the paths of a real machine",
     "countersign export --tenant acme --api-key-file auditor.key --disclosures ./acme": "deletes the tenant of this page; `test_deletion.py` deletes others",
+    "countersign export --tenant acme --api-key-file auditor.key --to": "needs a store; `test_write_once.py` has one",
     "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
     "countersign clock": "needs a clock that was wrong; tests/approvals/faults has one",
     "countersign recover": "needs a halted log; the fault tests halt one and recover it",

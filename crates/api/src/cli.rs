@@ -7,10 +7,12 @@ mod policy;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
+mod store;
+#[cfg(feature = "server")]
 mod tenant;
 
 #[cfg(feature = "server")]
-pub use self::{groups::*, policy::*, server::*, tenant::*};
+pub use self::{groups::*, policy::*, server::*, store::*, tenant::*};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -98,7 +100,7 @@ pub struct Explain {
 }
 
 /// Arguments of `verify`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = "\
 Exit codes: 0 verified, 1 refused, 2 wrong usage, 3 a file can't be read, 4 verified, and the evidence is not whole.
 

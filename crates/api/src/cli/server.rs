@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Clock, Key, Policy, Rules, Slack, Sources, Teams, Tenant};
+use super::{Clock, Key, Policy, Rules, Slack, Sources, Teams, Tenant, ToStore};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -63,7 +63,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   countersign export --tenant acme --api-key-file auditor.key ./export
-  countersign export --tenant acme --api-key-file auditor.key --approval apr-33f4htoag2cmmf5w5lugpo2h2e ./approval")]
+  countersign export --tenant acme --api-key-file auditor.key --approval apr-33f4htoag2cmmf5w5lugpo2h2e ./approval
+  countersign export --tenant acme --api-key-file auditor.key --to s3://evidence/acme --store s3.toml --key log.vkey ./export")]
     Export(Export),
     /// Write a folder that answers an auditor's request list offline: what was decided in a period, by whom, under which
     /// policies, with proofs, samples, figures and a page to read
@@ -297,6 +298,8 @@ pub struct Export {
     /// Also write disclosures (needs the discloser role)
     #[arg(long)]
     pub disclosures: bool,
+    #[command(flatten)]
+    pub to_store: ToStore,
 }
 
 /// Arguments of `erase`.

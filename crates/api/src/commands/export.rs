@@ -1,6 +1,7 @@
 //! `countersign export`: a static tlog-tiles directory, with keys and disclosures (`proto/formats/export.md`).
 
 mod approval;
+mod kept;
 pub mod target;
 
 use super::{EXIT_FAILED, Failed};
@@ -41,8 +42,13 @@ Only its owner can read these files: they may hold payload. To serve them, give 
 
 /// Writes an export. What is already complete in the directory is not fetched again.
 pub fn run(arguments: &Export) -> Result<(), Failed> {
+    let store = kept::check(arguments)?;
     let client = Client::new(&arguments.remote)?;
     let Export { tenant, dir, disclosures: disclosed, .. } = arguments;
+    let days = match &store {
+        Some((to, ..)) => kept::days(&client, tenant, to.retain_days)?,
+        None => 0,
+    };
     if let Some(id) = &arguments.approval {
         return approval::run(&client, tenant, id, dir, *disclosed);
     }
@@ -87,6 +93,9 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
     }
     target.finish(&note)?;
     say(&format!("{size} entries of {} in {}", harmless(origin), dir.display()));
+    if let Some(store) = store {
+        return kept::run(store, dir, days);
+    }
     say(&dim(&format!("Check it: countersign verify --key <vkey> --export {}", dir.display())));
     Ok(())
 }
