@@ -51,10 +51,19 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {404}),
     "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {404}),
     "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {404}),
+    "lists": (lambda: ("GET", f"{T}/lists", {}), POLICY_READERS, {404}),
+    "one list": (lambda: ("GET", f"{T}/lists/hosts", {}), POLICY_READERS, {404}),
+    "one version of a list": (lambda: ("GET", f"{T}/lists/hosts/1", {}), POLICY_READERS, {404}),
+    "change a list": (lambda: ("POST", f"{T}/lists/hosts", {"json": {"add": ["a.example"], "comment": "x"}}), {"author"}, {404}),
     "rollback": (lambda: ("POST", f"{T}/policies/1/rollback", {"json": {"comment": "Too strict."}}), {"author"}, {404}),
     "counts": (lambda: ("GET", f"{T}/counts?from=2026-11-20&to=2026-11-21", {}), {"auditor", "admin"}, {200}),
     "sources": (lambda: ("GET", f"{T}/sources", {}), {"auditor", "admin"}, {200}),
     "declare sources": (lambda: ("POST", f"{T}/sources", {"json": {"sources": [], "reason": "none"}}), {"admin"}, {200}),
+    "retention": (lambda: ("GET", f"{T}/retention", {}), {"auditor", "admin"}, {200}),
+    "set retention": (lambda: ("POST", f"{T}/retention", {"json": {"reason": "none"}}), {"admin"}, {200}),
+    "delete tenant": (lambda: ("POST", f"{T}/deletion", {"json": {"tenant": "another", "reason": "none"}}), {"admin"}, {400}),
+    "hold": (lambda: ("POST", f"{T}/holds", {"json": {"hold": "Not A Name", "reason": "none"}}), {"admin"}, {400}),
+    "release": (lambda: ("POST", f"{T}/holds/none/release", {"json": {"reason": "none"}}), {"admin"}, {404}),
     "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
 }
 #: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.
@@ -94,8 +103,7 @@ def house(shared: Server) -> Server:
     other = shared.client(shared.keys["other admin"], "other")
     for role in ROLES:
         producer = "gw-1" if role in ("publisher", "enforcer") else None
-        key = other.add_key([role], producer, "kim" if role in ("reviewer", "author") else None)
-        shared.keys[f"other {role}"] = key
+        shared.keys[f"other {role}"] = other.add_key([role], producer, "kim" if role in ("reviewer", "author") else None)
     return shared
 
 
@@ -118,8 +126,7 @@ def test_p12_role_by_route(house: Server, role: str, route: str) -> None:
 @pytest.mark.parametrize("route", [*ROUTES, *OPERATOR])
 def test_p12_no_key_and_wrong_keys(house: Server, route: str) -> None:
     """401 for every spelling of a key that is not in force, the same whether the tenant exists or not."""
-    make = ROUTES[route][0] if route in ROUTES else OPERATOR[route]
-    key = house.admin_key
+    make, key = ROUTES[route][0] if route in ROUTES else OPERATOR[route], house.admin_key
     plain = seen(ask(house, None, make()))
     assert plain[0] == 401, plain
     head, _, secret = key.text.rpartition("_")

@@ -11,7 +11,7 @@ from support import countersign_bin
 from support.manual import table, text_of
 
 #: Keys that stand in tables of the configuration that are named by the operator.
-NAMED = ("slack", "teams", "webhook")
+NAMED = ("slack", "teams", "webhook", "evidence")
 
 
 def test_configuration_lists_every_key() -> None:

@@ -236,7 +236,7 @@ def an_activation_without_a_redemption(world: Forger) -> None:
     world.activation(activates, id, 1)
 
 
-@forgery(verify="it activates a bundle, and redeems nothing that counts")
+@forgery(verify="it puts something in force, and redeems nothing that counts")
 def an_activation_by_a_token_that_lapsed(world: Forger) -> None:
     id, activates = world.bundles.ask(1, 6, ["back"], "Back.")
     world.bundles.say(id, at(8, 1), {"type": "token_lapsed", "jti": world.bundles.jti}, activates=activates)
@@ -248,7 +248,7 @@ def an_activation_that_people_denied(world: Forger) -> None:
     world.bundles.say(id, at(6, 22), world.bundles.redeemed(), activates=activates)
 
 
-@forgery(verify="it activates another bundle than people were asked about")
+@forgery(verify="it puts something else in force than people were asked about")
 def an_activation_of_another_bundle_than_was_approved(world: Forger) -> None:
     id, activates = world.bundles.ask(2, 6, ["again"], "Again.")
     other = activates | {"bundle": world.bundles.versions[0][0], "digest": world.first[0]}

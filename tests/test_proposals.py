@@ -250,7 +250,7 @@ def test_p17_a_proposal_before_rules_are_applied_is_refused(tmp_path: Path) -> N
         files = [{"path": str(p.relative_to(PAYMENTS)), "content": p.read_text()} for p in sorted(PAYMENTS.rglob("*.yaml"))]
         answer = author.http.post(f"{author.t}/policies", json={"files": files, "comment": "Too early."})
         assert answer.status_code in (422, 503) and answer.json()["detail"], answer.text
-        assert author.get("/policies").json() == {"in_force": None, "versions": []}
+        assert author.get("/policies").json() == {"in_force": None, "lists": [], "versions": []}
 
 
 def test_p13_p17_twenty_changes_of_one_author_stop_nobody_else(desk: Deciding, tmp_path: Path) -> None:

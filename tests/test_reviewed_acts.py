@@ -136,3 +136,30 @@ def test_p17_unreviewed_is_for_our_own_calls_alone(tmp_path: Path) -> None:
         desk.write(rules, PEOPLE)
         done = server.remote("rules apply", "--config", server.config, "--tenant", desk.tenant)
         assert done.code != 0 and "unreviewed" in done.err
+
+
+def test_p20_what_is_kept_changes_after_review(desk: Reviewed, tmp_path: Path) -> None:
+    """Setting retention, ending a hold and deleting the tenant wait for people, where rules name them; a hold begins at once."""
+    post = lambda path, **body: desk.carla.http.post(f"{desk.carla.t}/{path}", json={"reason": "For the test."} | body)  # noqa: E731
+
+    def after_review(path: str, **body: Any) -> httpx.Response:
+        asked = post(path, **body)
+        assert asked.status_code == 202, asked.text
+        id = asked.json()["approval"]["id"]
+        assert post(path, approval=id, **body).status_code == 409, "nobody approved it yet"
+        assert desk.review(id, "p-ana").status_code == 200
+        return post(path, approval=id, **body)
+
+    assert after_review("retention", payload_days=400).json()["status"] == "applied"
+    assert post("holds", hold="case-17").json()["status"] == "applied", "whoever protects asks nobody"
+    assert post("deletion", tenant=desk.tenant).json()["code"] == "legal_hold", "before anybody is asked"
+    assert after_review("holds/case-17/release").json()["status"] == "applied"
+    acts = [e["event"] for e in desk.server.admin.entries(kind="retention")]
+    assert [bool(act["by"].get("approval")) for act in acts] == [True, False, True]
+    cli("verify", "--key", desk.server.vkey, "--export", desk.export(tmp_path / "export")).ok()
+    auditor = desk.server.add_key(["auditor"])
+    assert after_review("deletion", tenant=desk.tenant).json()["status"] == "complete"
+    desk.server.remote("export", "--tenant", desk.tenant, tmp_path / "after", key=auditor).ok()
+    cli("verify", "--key", desk.server.vkey, "--export", tmp_path / "after").ok()
+    desk.server.stop()
+    desk.server.fsck().ok()

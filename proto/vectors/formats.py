@@ -68,7 +68,7 @@ DATA = {
     "verdict": True, "mode": True, "approval_id": True, "token_id": True, "latency_us": True, "labels": True,
 }
 # Plain in our own decisions only.
-DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "activates": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
+DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "lists": True, "activates": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
 ATTRIBUTES = {"specversion", "id", "source", "type", "time", "sequence", "traceparent", "datacontenttype"}
 OURS = ("dev.countersign.decision.v1", "dev.countersign.heartbeat.v1", "dev.countersign.execution.v1")
 token = lambda name: name.replace("~", "~0").replace("/", "~1")
@@ -185,6 +185,11 @@ def bundle_digest(parts):
     """`parts`: path, sha256 and bytes of each, by path. Other members do not count."""
     parts = [{name: part[name] for name in ("path", "sha256", "bytes")} for part in parts]
     return b64url(sha256(b"countersign-bundle-v1\0" + jcs({"language": 1, "parts": parts})))
+
+
+def list_digest(name, version, part):
+    """Names a version of a list. `part`: where its file is."""
+    return b64url(sha256(b"countersign-list-v1\0" + jcs({"bytes": part["bytes"], "name": name, "sha256": part["sha256"], "version": version})))
 
 
 # formats/override-token.md

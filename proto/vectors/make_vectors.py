@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention"}
 
 
 class Log:
@@ -30,7 +30,7 @@ class Log:
     def __init__(self, about):
         self.epoch, self.posted, self.time, self.entry_time = 1, 0, "", ""
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
-        self.prior, self.in_force, self.token_kid = {}, None, thumbprint(TOKEN.public)
+        self.prior, self.in_force, self.lists, self.token_kid = {}, None, {}, thumbprint(TOKEN.public)
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
             "salt_key": SALT_KEY.hex(), "messages": [],
@@ -104,6 +104,15 @@ class Log:
         left = [d for d in self.kept[index]["disclosures"] if fields is not None and json.loads(d)[1] not in fields]
         self.message["left"] = {"index": index, "commit_salt": None, "disclosures": left}
 
+    def expire(self, begin, below, who, time):
+        """`system.retention`: the payload of these entries is gone, as far as it can be erased."""
+        self.signed("system.retention", {"op": "expire", "from": begin, "below": below} | who, time, "retention")
+        erasable = ("decision", "event", "evidence", "rejected", "duplicate_conflict", "void")
+        for index in range(begin, below):
+            if json.loads(self.entries[index])["kind"] in erasable:
+                self.kept[index]["commit_salt"] = None
+                self.message["left"] = {"index": index, "commit_salt": None, "disclosures": []}
+
     def done(self, status, index=None, **more):
         self.message["outcome"] = {"status": status} | ({} if index is None else {"index": index}) | more
         return index
@@ -141,7 +150,8 @@ class Log:
         contended = data["verdict"] == "deny" and data["reason"]["code"] == "contended" and "bundle" not in data
         late = apart(event["time"], self.time) > 60 * 10**9
         other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended
-        assert void == ("late" if late else "bundle" if other else None), (scope, void)
+        moved = any(self.lists.get(name, 0) != version for name, version in data.get("lists", {}).items())
+        assert void == ("late" if late else "bundle" if other else "list" if moved else None), (scope, void)
         if void:
             about = {"reason": void, "source": scope[1], "id": scope[2]}
             if "spool" in data:
@@ -493,6 +503,55 @@ def make_entries():
         log.reject("system.sources", wrong, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.sources", log.subjects["system.sources"], wrong))
     log.signed("system.sources", body | {"sources": [], "reason": None}, at(6), "sources")
     log.write("sources")
+
+    log = Log("Payload is kept for two days; nothing is erased or expires under a legal hold; then what is old expires, a day at most, an hour apart.")
+    log.publish(decision("e-1"), at(1))
+    log.signed("evidence.system", {"act": "retention", "reason": "records policy 7"}, at(2), "evidence", event={"approval_id": None}, fields={"act": "retention", "reason": "records policy 7"})
+    words = {"index": 2, "leaf_hash": b64(leaf_hash(log.entries[2]))}
+    who, nobody = {"by": {"key": "fedcba9876543210", "person": "p-dan"}, "reason": words}, {"by": {"key": "fedcba9876543210"}, "reason": None}
+    kept = {"op": "set", "payload_days": 2, "floor_days": 1, "journal_days": 30} | who
+    log.signed("system.retention", kept, at(3), "retention")
+    log.signed("system.retention", {"op": "hold", "hold": "case-17"} | who, at(4), "retention")
+
+    def refused(topic, body, time):
+        body, subject = jcs(body), f"system.{topic}"
+        log.reject(subject, body, time, "system_body", signature=sign_place(JKEY, TENANT, 1, subject, log.subjects.get(subject, 0), body))
+
+    two_days, server = "2026-11-22T05:48:01.000000000Z", {"by": {"server": "retention"}}
+    for wrong in (
+        {"payload_days": 0}, {"payload_days": 36526}, {"floor_days": 0}, {"floor_days": 3}, {"journal_days": 0}, {"floor_days": None}, {"by": None},
+        {"reason": words | {"index": 99}}, {"op": "keep"}, {"more": 1},
+    ):
+        refused("retention", kept | wrong, at(5))
+    refused("retention", {"op": "hold", "hold": "case-17"} | who, at(5))
+    refused("retention", {"op": "release", "hold": "case-18"} | who, at(5))
+    refused("retention", {"op": "hold", "hold": "Case 17"} | who, at(5))
+    refused("erasure", {"index": 1, "leaf_hash": b64(leaf_hash(log.entries[1])), "fields": None, "messages": [log.gone(2)]} | who, at(6))
+    refused("retention", {"op": "expire", "from": 0, "below": 2} | server, two_days)
+    log.signed("system.retention", {"op": "release", "hold": "case-17"} | nobody, two_days, "retention")
+    log.signed("system.retention", kept | {"payload_days": None}, two_days, "retention")
+    refused("retention", {"op": "expire", "from": 0, "below": 2} | server, two_days)
+    log.signed("system.retention", kept | {"journal_days": None}, two_days, "retention")
+    for wrong in ({"below": 3}, {"from": 1}, {"below": 0}, {"below": 99}):
+        refused("retention", {"op": "expire", "from": 0, "below": 2} | wrong | server, two_days)
+    log.expire(0, 2, server, two_days)
+    log.publish(decision("e-1"), "2026-11-22T05:48:02.000000000Z")
+    refused("retention", {"op": "expire", "from": 2, "below": 4} | server, "2026-11-22T06:48:00.999999999Z")
+    log.publish(decision("e-2"), "2026-11-23T05:48:02.000000000Z")
+    # Entry 19 came two days after entry 2, and a step spans one.
+    refused("retention", {"op": "expire", "from": 2, "below": 20} | server, "2026-11-26T05:48:02.000000000Z")
+    log.expire(2, 19, server, "2026-11-26T05:48:03.000000000Z")
+    end = {"op": "delete", "tenant": TENANT, "by": {"key": "fedcba9876543210", "person": "p-dan"}, "why": "the contract ended"}
+    log.signed("system.retention", {"op": "hold", "hold": "case-20"} | nobody, "2026-11-26T05:48:04.000000000Z", "retention")
+    refused("retention", end, "2026-11-26T05:48:05.000000000Z")
+    log.signed("system.retention", {"op": "release", "hold": "case-20"} | nobody, "2026-11-26T05:48:06.000000000Z", "retention")
+    for wrong in ({"tenant": "globex"}, {"why": " "}, {"why": "x" * 2001}, {"why": None}):
+        refused("retention", end | wrong, "2026-11-26T05:48:07.000000000Z")
+    log.signed("system.retention", end, "2026-11-26T05:48:08.000000000Z", "retention")
+    # Nothing comes after it.
+    log.begin("decisions.gw-1", json.dumps(decision("e-3")).encode(), "2026-11-26T05:48:09.000000000Z")
+    log.done("nothing")
+    log.write("retention")
 
     log = Log("A decision without a nonce opens no approval, and an entry says why; what says so of another entry, or for another reason, is rejected.")
     blind = payment()

@@ -84,6 +84,26 @@ FOURTH = PAYMENTS + """\
     record: later
     unavailable: allow
 """
+#: In version 5 payees are in a list.
+FIFTH = """\
+language: 1
+policy: payments
+title: Whom agents may pay
+clauses:
+  - id: known-payees
+    agents: ["@finance-bots"]
+    tool: payments
+    actions: [transfer, payout]
+    when:
+      amount: {minor: /amount, currency: /currency, at_most: {EUR: 500000}}
+      params: {/payee: {in_list: payees}}
+    then: allow
+"""
+PAYEES = """\
+language: 1
+title: Who sends us invoices
+items: [bakery, mill]
+"""
 RUN = "5f0c1e7a9b3d4c2e8f6a7b1c0d9e2f34"
 
 at = lambda minute, second=0, nanos=0: f"2026-11-20T09:{minute:02}:{second:02}.{nanos:09}Z"
@@ -149,16 +169,53 @@ class Bundles:
         self.versions.append((index, body["digest"]))
         return version
 
+    def list(self, name, version, replaces, items, comment, time):
+        """Proposes a version of a list: its file, the reason, and the entry that names both. Returns the body before it is recorded."""
+        salt = b64url(sha256(f"salt {name} {version}".encode())[:16])
+        text = json.dumps({"language": 1, "salt": salt, "items": sorted(items)}, indent=2)
+        self.part(text, time)
+        words = {"act": "policy", "reason": comment}
+        why = self.log.signed("evidence.system", words, time, "evidence", event={"approval_id": None}, fields=words)
+        part = {"path": f"lists/{name}.yaml", "sha256": b64url(sha256(text.encode())), "bytes": len(text.encode()), "index": self.parts[text]}
+        return {
+            "op": "list", "name": name, "version": version, "replaces": replaces, "part": part, "digest": list_digest(name, version, part),
+            "by": AUTHOR, "reason": leaf(self.log, why),
+        }
+
+    def ask_list(self, body, entry, minute, added, removed, items, comment):
+        """People are asked about a version of a list, and one of them approves it."""
+        params = {
+            "list": body["name"], "version": body["version"], "entry": entry, "digest": body["digest"], "added": added, "removed": removed, "items": items,
+            "named_by": ["payments/known-payees (allow)"],
+        }
+        id, opening = self.asked("list.change", params, body["digest"], minute, comment, ("p-ana",), "approve")
+        return id, {"list": entry, "decision": leaf(self.log, opening), "digest": body["digest"], "before": at(minute + 2)}
+
+    def puts_list(self, id, activates):
+        """The entry that puts a version of a list in force."""
+        proposed = json.loads(self.log.entries[activates["list"]])["event"]
+        event = {"op": "change", "approval_id": id, "name": proposed["name"], "version": proposed["version"], "part": proposed["part"]["index"]}
+        event |= {name: value for name, value in activates.items() if name != "before"}
+        self.log.put("policy", None, event, event, {}, ("", "policy", ""))
+        self.log.lists[proposed["name"]] = proposed["version"]
+
     def ask(self, version, minute, changes, comment, owners=("p-ana",), says="approve"):
         """People are asked, one of them answers, and a token is made. Returns the approval's id and what its redemption activates."""
         log, (bundle, digest) = self.log, self.versions[version - 1]
         params = {"bundle": bundle, "version": version, "digest": digest, "replaces": self.in_force, "widens": True, "changes": changes, "tests": "3 tests pass"}
+        id, opening = self.asked("policy.activate", params, digest, minute, comment, owners, says)
+        activates = {"bundle": bundle, "decision": leaf(log, opening), "digest": digest, "before": at(minute + 2)} | ({"replaces": self.in_force} if self.in_force else {})
+        return id, activates
+
+    def asked(self, action, params, digest, minute, comment, owners, says):
+        """A question of the server itself, and its life until a token is made."""
+        log = self.log
         nonce = b64url(sha256(f"nonce {minute}".encode())[:16])
-        call = {"agent": SERVER, "run": None, "tool": SERVER, "action": "policy.activate", "digest": call_digest(TENANT, nonce, SERVER, None, SERVER, "policy.activate", params)}
+        call = {"agent": SERVER, "run": None, "tool": SERVER, "action": action, "digest": call_digest(TENANT, nonce, SERVER, None, SERVER, action, params)}
         opening = log.judge({
             "specversion": "1.0", "id": nonce, "source": SERVER, "type": OURS[0], "time": at(minute),
             "data": {
-                "agent": {"id": SERVER}, "tool": {"name": SERVER, "action": "policy.activate"}, "verdict": "approval_needed", "mode": "enforce", "reason": {"code": "review"},
+                "agent": {"id": SERVER}, "tool": {"name": SERVER, "action": action}, "verdict": "approval_needed", "mode": "enforce", "reason": {"code": "review"},
                 "as_of": len(log.entries), "activates": digest, "call": {"digest": call["digest"]},
                 "payload": {"params": params, "nonce": nonce, "owner": list(owners), "reason": comment},
             },
@@ -175,8 +232,7 @@ class Bundles:
         }, {"type": "granted", "by": ["p-bob"], "execution_deadline": at(minute + 15, 20)})
         self.jti = b64url(sha256(f"token {minute}".encode())[:16])
         self.say(id, at(minute, 21), {"type": "token_minted", "jti": self.jti, "kid": SERVER, "enforcer": SERVER, "iat": at(minute, 21), "exp": at(minute + 2)})
-        activates = {"bundle": bundle, "decision": leaf(log, opening), "digest": digest, "before": at(minute + 2)} | ({"replaces": self.in_force} if self.in_force else {})
-        return id, activates
+        return id, opening
 
     def say(self, id, time, *events, activates=None):
         """A message of an approval, and what its redemption puts in force."""
@@ -184,7 +240,9 @@ class Bundles:
         body = {"approval_id": id, "n": self.n + 1, "prev": b64(leaf_hash(log.entries[self.last])), "events": list(events)} | ({"activates": activates} if activates else {})
         self.last = log.signed(f"approvals.{id}", body, time, "approval")
         self.n += 1
-        if activates:
+        if activates and "list" in activates:
+            self.puts_list(id, activates)
+        elif activates:
             version = next(n for n, (index, _) in enumerate(self.versions, 1) if index == activates["bundle"])
             event = {"op": "activate", "approval_id": id, "version": version} | {name: value for name, value in activates.items() if name != "before"}
             log.put("policy", None, event, event, {}, ("", "policy", ""))
@@ -307,6 +365,75 @@ def policy(log, people_salt_key, sign):
     log.judge(answer(log, question("c-19", **read), at(20, 1), v1, "allow", "allowed", **told(4)), at(20, 1), void="bundle")
     denied = answer(log, question("c-20"), at(20, 2), v4, "deny", "no_clause", spool={"id": RUN, "number": 5, "why": "later"})
     log.judge(denied, at(20, 2), reject="system_body")
+    lists(log, bundles, first, refuse)
+
+
+def lists(log, bundles, first, refuse):
+    """A list gets versions of its own."""
+    fifth = first | {"policies/payments.yaml": FIFTH, "lists/payees.yaml": PAYEES}
+    for text in (FIFTH, PAYEES):
+        bundles.part(text, at(30))
+    bundles.bundle(bundles.form(fifth, "Known payees only.", at(30)), at(30))
+    bundles.activate(5, 31, ["payments/known-payees: new", "payments/small: removed"], "Known payees only.")
+    v5, file = (bundles.in_force, 5), bundles.parts[PAYEES]
+    known = {"clause": "payments/known-payees", "clauses": ["payments/known-payees"]}
+
+    def paid(id, when, version, payee="mill", void=None, verdict="allow", rests=None):
+        """A decision that rests on a version of the list."""
+        asked = question(id, params=QUESTION["params"] | {"payee": payee})
+        told = known if verdict == "allow" else {}
+        made = answer(log, asked, when, v5, verdict, "allowed" if told else "no_clause", local_times=False, **told, lists={"payees": version} if rests is None else rests)
+        log.judge(made, when, void=void)
+
+    paid("c-30", at(32), 0)
+    paid("c-31", at(32, 1), 0, payee="forge", verdict="deny")
+    paid("c-32", at(32, 2), 1, void="list")
+    paid("c-32", at(32, 3), 0, rests={"another": 1}, void="list")
+    body = bundles.list("payees", 1, file, ["bakery", "forge", "mill"], "The forge sends invoices now.", at(33))
+    another = bundles.parts[AGENTS]
+    longer = body["part"] | {"bytes": body["part"]["bytes"] + 1}
+    for wrong in (
+        body | {"digest": b64url(sha256(b"another"))}, body | {"version": 2}, body | {"version": 0, "digest": list_digest("payees", 0, body["part"])}, body | {"name": "other"},
+        body | {"part": longer, "digest": list_digest("payees", 1, longer)}, body | {"part": body["part"] | {"index": another}}, body | {"part": body["part"] | {"path": "lists/other.yaml"}},
+        body | {"items": []}, body | {"reason": body["reason"] | {"index": 9999}}, body | {"name": "no/list", "digest": list_digest("no/list", 1, body["part"])},
+    ):
+        refuse("system.policy", wrong)
+    entry = log.signed("system.policy", body, at(33, 1), "policy")
+    # Two changes of one version: both are approved, one takes effect.
+    other = bundles.list("payees", 1, file, ["bakery"], "The mill is closed.", at(33, 2))
+    second = log.signed("system.policy", other, at(33, 3), "policy")
+    elsewhere = bundles.list("payees", 1, another, ["bakery", "forge", "mill"], "As if it replaced another file.", at(33, 4))
+    third = log.signed("system.policy", elsewhere, at(33, 5), "policy")
+    id, activates = bundles.ask_list(elsewhere, third, 34, ["forge"], [], 3, "As if it replaced another file.")
+    message = lambda id, puts: {"approval_id": id, "n": bundles.n + 1, "prev": b64(leaf_hash(log.entries[bundles.last])), "events": [bundles.redeemed()], "activates": puts}
+    refuse(f"approvals.{id}", message(id, activates))
+    id, activates = bundles.ask_list(body, entry, 36, ["forge"], [], 3, "The forge sends invoices now.")
+    for wrong in (
+        activates | {"list": second}, activates | {"list": bundles.parts[PAYEES]}, activates | {"bundle": bundles.versions[-1][0]}, activates | {"replaces": v5[0]},
+        {name: value for name, value in activates.items() if name != "list"}, {name: value for name, value in activates.items() if name != "list"} | {"bundle": entry},
+        activates | {"before": at(36, 21)}, activates | {"list": 99999},
+    ):
+        refuse(f"approvals.{id}", message(id, wrong))
+    bundles.say(id, at(36, 22), bundles.redeemed(), activates=activates)
+    bundles.say(id, at(36, 23), {"type": "execution_reported", "outcome": "succeeded"})
+    paid("c-33", at(36, 24), 0, void="list")
+    paid("c-33", at(36, 24), 1)
+    paid("c-34", at(36, 25), 1, payee="forge")
+    # No version of a list decides about calls that its clauses are not for.
+    asked = question("c-35", agent={"id": "stranger"})
+    log.judge(answer(log, asked, at(36, 26), v5, "deny", "unknown_agent", owners=(), local_times=False, lists={"payees": 1}), at(36, 26))
+    id, activates = bundles.ask_list(other, second, 37, [], ["mill"], 1, "The mill is closed.")
+    refuse(f"approvals.{id}", message(id, activates))
+    # The version before, proposed anew after the one in force.
+    back = bundles.list("payees", 2, entry, ["bakery", "forge"], "The mill is closed.", at(39))
+    fourth = log.signed("system.policy", back, at(39, 1), "policy")
+    id, activates = bundles.ask_list(back, fourth, 40, [], ["mill"], 2, "The mill is closed.")
+    bundles.say(id, at(40, 22), bundles.redeemed(), activates=activates)
+    bundles.say(id, at(40, 23), {"type": "execution_reported", "outcome": "succeeded"})
+    paid("c-36", at(41), 2, verdict="deny")
+    # An older bundle again: it does not name the list, and no verdict rests on it.
+    bundles.activate(1, 42, ["payments/known-payees: removed"], "Back to version 1.")
+    log.judge(answer(log, question("c-37"), at(43), (bundles.in_force, 1), "allow", "allowed", clause="payments/small", clauses=["payments/small"]), at(43))
 
 
 def request(log, asked, opening, time):

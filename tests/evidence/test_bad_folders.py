@@ -7,13 +7,12 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Server, cli, countersign_bin, event, new_id, until
+from support import Server, cli, countersign_bin, event, new_id
 from support.asking import bounded
 from support.binary import Finished
 from support.deciding import CALL, Deciding
@@ -131,25 +130,6 @@ def test_p20_what_is_no_file_is_refused(story: Story, folder: Path, tmp_path: Pa
         done = changed(change)
         assert done.code in (1, 3) and "panicked" not in done.err, done
         assert "\n  verified: everything" not in done.out + done.err
-
-
-@pytest.mark.xfail(strict=True, reason="the earliest checkpoint that covers the period is before the erasure, so nothing explains what is gone")
-def test_p20_erased_after_the_period(server: Server, tmp_path: Path) -> None:
-    """Payload of the period is erased after its end. Evidence of that period with payload can still be made, and the erasure explains
-    what is gone."""
-    publisher = server.as_("publisher")
-    index = publisher.publish(event(), event())[0]["index"]
-    publisher.publish(event())
-    until_ = times(server)[-1]
-    key = server.add_key(["auditor", "exporter", "discloser"])
-    second = int(time.time())
-    until("another second, of which another checkpoint is kept", lambda: int(time.time()) > second)
-    assert server.admin.erase(index)["status"] == "complete"
-    publisher.publish(event())
-    done = server.remote("evidence", "--tenant", "acme", "-o", tmp_path / "e", "--to", until_, "--disclose", "all", key=key)
-    done.ok()
-    assert verified(server, tmp_path / "e").verdicts().total() == 2
-    assert not (tmp_path / f"e/proof/disclosures/{index}.disclosures").exists()
 
 
 def test_p20_an_export_without_payload_can_not_give_all(server: Server, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import errno
 import json
 import random
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -410,18 +409,6 @@ def test_p4_init_never_begins_a_signed_log_again(way: str, make_server: Callable
 
 
 # A full disk
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 96 MiB of its own."""
-    where = tmp_path / "small"
-    where.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m,mode=700", "tmpfs", where], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mounting is not allowed here: {done.stderr.decode().strip()}; the shim's ENOSPC test covers the calls")
-    yield where
-    subprocess.run(["umount", "-l", where], check=True)
 
 
 def test_p1_disk_full(small_disk: Path, tmp_path: Path, rng: random.Random) -> None:

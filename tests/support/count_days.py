@@ -66,6 +66,8 @@ def facts(entry: dict, before: list[bytes]) -> list[tuple[str, str]]:
         return found
     ours = "as_of" in data
     server = ours and entry["producer"] == "countersign"
+    if server and data["tool"]["action"] == "probe":
+        return found + [("probe", data["agent"].get("run", ""))]
     found += [
         ("verdict", data["verdict"]), ("mode", data.get("mode", "enforce")), ("tool", data["tool"]["name"]), ("producer", entry["producer"]),
         ("by", "server" if server else "ours" if ours else "told"),

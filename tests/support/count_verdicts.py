@@ -57,12 +57,17 @@ def main(export: Path, told: list[dict]) -> dict:
     # What is in force is a place in the log, and every verdict names what is in force at its place.
     in_force, redeemed, activations, voids, contended = None, None, 0, set(), 0
     verdicts: dict[tuple[str, str, str], int] = {}
+    lists: dict[str, int] = {}
     for index, entry in enumerate(decoded):
         event, kind = entry["event"], entry["kind"]
         if kind == "policy" and event["op"] == "activate":
             if redeemed != index - 1 or event.get("replaces") != in_force:
                 wrong.append(f"entry {index} activates without a redemption, or replaces what is not in force")
             in_force, activations = event["digest"], activations + 1
+        if kind == "policy" and event["op"] == "change":
+            if redeemed != index - 1 or event["version"] != lists.get(event["name"], 0) + 1:
+                wrong.append(f"entry {index} changes a list without a redemption, or leaves out a version")
+            lists[event["name"]] = event["version"]
         if kind == "approval" and any(e["type"] == "redeemed" for e in event["events"]):
             redeemed = index
         if kind == "void":
@@ -78,6 +83,9 @@ def main(export: Path, told: list[dict]) -> dict:
                 wrong.append(f"entry {index} is contended, and no plain denial")
         elif data.get("bundle") != in_force:
             wrong.append(f"entry {index} was decided by {data.get('bundle')}, in force is {in_force}")
+        for name, version in data.get("lists", {}).items():
+            if version != lists.get(name, 0):
+                wrong.append(f"entry {index} was decided by version {version} of {name}, in force is {lists.get(name, 0)}")
         key = (entry["producer"], event["source"], event["id"])
         if key in verdicts:
             wrong.append(f"{key} has two verdicts: entries {verdicts[key]} and {index}")

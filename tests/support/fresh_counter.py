@@ -12,7 +12,7 @@ from typing import Any
 
 from .rfc6962 import Checkpoint, Receipt, Vkey, leaf_hash, node_hash, open_checkpoint, split_bundle
 
-SYSTEM = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "policy", "trim", "signer", "sources"}
+SYSTEM = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "policy", "trim", "signer", "sources", "retention"}
 #: The state that an event leads to, where it leads to one.
 STATES = {
     "requested": "pending", "granted": "granted", "denied": "denied", "expired": "expired", "cancelled": "cancelled",
@@ -124,7 +124,9 @@ class Counted:
 
     def verdicts(self) -> Counter[str]:
         """Decisions of the period by verdict."""
-        return Counter(entry["event"]["data"]["verdict"] for entry in self.period.values() if entry["kind"] == "decision")
+        is_probe = lambda e: e["producer"] == "countersign" and e["event"]["data"]["tool"]["action"] == "probe"  # noqa: E731
+        found = (e for e in self.period.values() if e["kind"] == "decision" and not is_probe(e))
+        return Counter(entry["event"]["data"]["verdict"] for entry in found)
 
     def approvals(self) -> tuple[Counter[str], set[int]]:
         """Of the approvals with a message in the period: how many stand how, and the decisions whose token was redeemed."""
@@ -142,9 +144,9 @@ class Counted:
     def without_approval(self) -> set[int]:
         """Decisions that needed people and that a gateway reported as executed, though nobody redeemed an approval for them."""
         _, redeemed = self.approvals()
-        reports = [e for e in self.period.values() if e["kind"] == "event" and ".execution." in e["event"]["type"]]
+        reports = [e for e in self.period.values() if e["kind"] == "event" and e["event"]["type"] == "dev.countersign.execution.v1"]
         named = [(e["producer"], e["event"].get("data", {}).get("decision")) for e in reports]
         leaf = lambda index: b64(leaf_hash(self.leaves[index]))  # noqa: E731
         found = {d["index"] for who, d in named if d and self.entries[d["index"]]["producer"] == who and leaf(d["index"]) == d["leaf_hash"]}
-        data = {index: self.entries[index]["event"]["data"] for index in found - redeemed}
+        data = {index: self.entries[index]["event"]["data"] for index in found - redeemed if self.entries[index]["kind"] == "decision"}
         return {index for index, of in data.items() if of["verdict"] == "approval_needed" and of.get("mode") != "shadow"}

@@ -145,10 +145,18 @@ impl App {
         }
     }
 
+    /// Stops the approvals worker of a tenant that was deleted.
+    pub fn stop_worker(&self, tenant: &Ident) {
+        let mut workers = self.workers.write().expect("no holder of the lock panics");
+        if let Some(worker) = workers.remove(tenant) {
+            worker.stop();
+        }
+    }
+
     /// Starts the approvals worker of a tenant, if approvals are set up.
     pub fn start_worker(&self, tenant: &Arc<Tenant>) {
         let Some(approvals) = &self.config.file.approvals else { return };
-        if tenant.halted().is_some() {
+        if tenant.halted().is_some() || tenant.is_deleted() {
             return;
         }
         let dir = self.config.file.spool_dir.as_ref();

@@ -1,16 +1,17 @@
-//! The tasks beside requests: unfinished erasures and trimming, the scrub, watching journals, receipts by message.
+//! The tasks beside requests: unfinished erasures, trimming, old payload, the scrub, watching journals, receipts by message.
 
 use crate::{app::App, event_result, log};
 use ledger::{
-    chores,
+    Error, chores, expiry,
     journal::{Journal, jetstream},
+    spool,
     tenant::Tenant,
     writer::ReceiptWanted,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
-/// How often unfinished erasures and old journal messages are searched for.
+/// How often unfinished erasures, old journal messages and old payload are searched for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the scrub does a step.
@@ -20,6 +21,9 @@ const SCRUB_KEYS_MIN: u64 = 2_000;
 /// How often journals are asked for their extent, and the pause after one that did not answer.
 const JOURNALS_EVERY: Duration = Duration::from_secs(5);
 const JOURNALS_AGAIN: Duration = Duration::from_secs(1);
+/// How often, and when in the minute, each decider shows that it decides, in nanoseconds.
+const PROBE_EVERY: u64 = 60_000_000_000;
+const PROBE_AT: u64 = 20_000_000_000;
 /// Longest wait for a journal's answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
@@ -38,6 +42,9 @@ pub fn start(app: &Arc<App>) {
     let shared = Arc::clone(app);
     app.spawn(async move { keep_scrubbing(&shared).await });
     app.spawn(watch_journals(Arc::clone(app)));
+    if app.config.file.approvals.as_ref().is_some_and(|approvals| approvals.probe) {
+        app.spawn(keep_probing(Arc::clone(app)));
+    }
     app.spawn(async {
         loop {
             tokio::time::sleep(log::TELL_EVERY).await;
@@ -49,18 +56,37 @@ pub fn start(app: &Arc<App>) {
 async fn keep_house(app: &App) {
     loop {
         for tenant in app.ledger.tenants() {
+            if tenant.is_deleted() {
+                if let Err(error) = bury(app, &tenant).await {
+                    tracing::warn!(tenant = %tenant.name, %error, "a deletion is not complete yet");
+                }
+                continue;
+            }
             let done = chores::complete_erasures(&app.ledger, &tenant).await;
             if let Err(error) = done {
                 tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
             }
-            let retention = app.config.journal_retention();
+            let days = tenant.position().retention.journal_days;
+            let retention = app.config.journal_retention(days);
             let keep_from = app.worker(&tenant.name).and_then(|worker| worker.lists.keep_from());
             if let Err(error) = chores::trim(&app.ledger, &tenant, retention, keep_from).await {
                 tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
             }
+            if let Err(error) = expiry::step(&app.ledger, &tenant, keep_from).await {
+                tracing::warn!(tenant = %tenant.name, %error, "old payload could not expire");
+            }
         }
         tokio::time::sleep(HOUSE_EVERY).await;
     }
+}
+
+/// Completes the deletion of a tenant: what it told and did not record goes, then payload, journal and keys.
+pub async fn bury(app: &App, tenant: &Tenant) -> Result<bool, Error> {
+    app.stop_worker(&tenant.name);
+    if let Some(dir) = &app.config.file.spool_dir {
+        spool::remove(dir, &tenant.name).map_err(|error| Error::Setup(error.to_string()))?;
+    }
+    expiry::bury(&app.ledger, tenant, app.broker.as_ref()).await
 }
 
 /// Reads everything again within half of `scrub_days`, one log after the other, a little every second.
@@ -86,11 +112,36 @@ async fn keep_scrubbing(app: &App) {
     }
 }
 
+/// Shows, once a minute, that this server decides. In the middle of the minute, so that an answer that takes its time is
+/// still in the log in that minute.
+async fn keep_probing(app: Arc<App>) {
+    loop {
+        let within = app.ledger.now().0 % PROBE_EVERY;
+        let wait = (PROBE_EVERY + PROBE_AT - within) % PROBE_EVERY;
+        // At the very moment: the next one is in a minute.
+        let wait = if wait == 0 { PROBE_EVERY } else { wait };
+        tokio::time::sleep(Duration::from_nanos(wait)).await;
+        for tenant in app.ledger.tenants().into_iter().filter(|t| t.halted().is_none()) {
+            let Some(worker) = app.worker(&tenant.name) else { continue };
+            // The next minute has its own, so nothing is repeated.
+            app.spawn(async move {
+                match timeout(ANSWER_WAIT, worker.desk.probe()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(tenant = %tenant.name, %error, "no probe in this minute");
+                    }
+                    Err(_) => tracing::warn!(tenant = %tenant.name, "no probe in this minute: no answer in time"),
+                }
+            });
+        }
+    }
+}
+
 /// Checks all journals, and the files of rules that are not in force, until the task ends.
 async fn watch_journals(app: Arc<App>) {
     loop {
         let mut checks = JoinSet::new();
-        for tenant in app.ledger.tenants().into_iter().filter(|t| t.halted().is_none()) {
+        for tenant in app.ledger.tenants().into_iter().filter(|t| watched(t)) {
             let app = Arc::clone(&app);
             checks.spawn(async move { observe(&app, &tenant).await });
         }
@@ -100,6 +151,11 @@ async fn watch_journals(app: Arc<App>) {
         }
         tokio::time::sleep(if all_answer { JOURNALS_EVERY } else { JOURNALS_AGAIN }).await;
     }
+}
+
+/// True if the tenant's journal is to be asked.
+fn watched(tenant: &Tenant) -> bool {
+    tenant.halted().is_none() && !tenant.is_deleted()
 }
 
 /// Notes what is to be seen of one tenant. True if its journal answered.

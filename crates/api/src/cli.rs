@@ -1,14 +1,22 @@
 //! The command line: words and their meaning. What they do lies in `commands`.
 
 #[cfg(feature = "server")]
+mod evidence;
+#[cfg(feature = "server")]
 mod groups;
+#[cfg(feature = "server")]
+mod list;
 #[cfg(feature = "server")]
 mod policy;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod store;
+#[cfg(feature = "server")]
+mod tenant;
 
 #[cfg(feature = "server")]
-pub use self::{groups::*, policy::*, server::*};
+pub use self::{evidence::*, groups::*, list::*, policy::*, server::*, store::*, tenant::*};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -96,7 +104,7 @@ pub struct Explain {
 }
 
 /// Arguments of `verify`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(after_help = "\
 Exit codes: 0 verified, 1 refused, 2 wrong usage, 3 a file can't be read, 4 verified, and the evidence is not whole.
 

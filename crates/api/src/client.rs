@@ -6,6 +6,7 @@ mod key;
 mod whom;
 
 pub use failure::Error;
+pub use whom::certificates;
 
 use crate::cli::Remote;
 use again::{Again, Pauses};

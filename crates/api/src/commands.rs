@@ -7,6 +7,7 @@ mod evidence;
 mod export;
 mod fsck;
 mod init;
+mod list;
 mod policy;
 mod publish;
 mod recover;
@@ -16,6 +17,7 @@ mod serve;
 mod slack;
 mod sources;
 mod teams;
+mod tenant;
 
 use crate::{
     act::Why,
@@ -97,6 +99,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Key(arguments) => remote::key(&arguments.command),
         ServerCommand::Rules(arguments) => rules::run(&arguments.command),
         ServerCommand::Policy(arguments) => policy::run(&arguments.command),
+        ServerCommand::List(arguments) => list::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),
         ServerCommand::Export(arguments) => export::run(&arguments),
@@ -106,6 +109,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
         ServerCommand::Sources(arguments) => sources::run(&arguments.command),
+        ServerCommand::Tenant(arguments) => tenant::run(&arguments.command),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),
         ServerCommand::Teams(arguments) => teams::run(&arguments.command),
         ServerCommand::Bench(arguments) => bench::run(&arguments),

@@ -156,8 +156,9 @@ impl Config {
     }
 
     /// How long posted journal messages are kept.
-    pub fn journal_retention(&self) -> Duration {
-        Duration::from_secs(u64::from(self.file.journal_retention_days) * 24 * 3600)
+    pub fn journal_retention(&self, days: Option<u32>) -> Duration {
+        let days = days.unwrap_or(self.file.journal_retention_days);
+        Duration::from_secs(u64::from(days) * 24 * 3600)
     }
 }
 

@@ -38,6 +38,13 @@ pub fn coverage(day: &OfDay) -> Share {
     Share { part: count(day, "policy", "with"), whole: sum(day, "policy") }
 }
 
+/// Availability: minutes with a probe of the decider that has fewest, of these minutes. Without any probe there is no share.
+pub fn availability(day: &OfDay, minutes: u64) -> Share {
+    let deciders = of(day, "probe").map(|counts| counts.values.values().copied());
+    let fewest = deciders.and_then(Iterator::min);
+    fewest.map_or_else(Share::default, |probes| Share { part: probes.min(minutes), whole: minutes })
+}
+
 /// Executions that name the decision on their call, of all that were reported. Those that an approval released have one.
 pub fn executions_with_decision(day: &OfDay) -> Share {
     let of_approvals = count(day, "approval", "execution_reported");
@@ -98,6 +105,18 @@ mod tests {
         assert_eq!(executions_with_decision(&one), Share { part: 8, whole: 10 });
         assert_eq!(elevated_with_approval(&one), Share { part: 3, whole: 4 });
         assert_eq!(elevated_with_approval(&one).ratio(), Some(0.75));
+    }
+
+    #[test]
+    fn availability_is_that_of_the_decider_with_fewest_probes() {
+        let check = |probes: &[(&'static str, &str, u64)], minutes, part, whole| {
+            assert_eq!(availability(&day(probes), minutes), Share { part, whole }, "{probes:?}");
+        };
+        check(&[], 1_440, 0, 0);
+        check(&[("probe", "r1", 1_440)], 1_440, 1_440, 1_440);
+        check(&[("probe", "r1", 1_440), ("probe", "r2", 1_400)], 1_440, 1_400, 1_440);
+        check(&[("probe", "r1", 8)], 7, 7, 7);
+        check(&[("probe", "r1", 0)], 0, 0, 0);
     }
 
     #[test]

@@ -4,23 +4,29 @@
 //! it and verifies it: whoever verifies derives every file again from `proof/` and compares the bytes. So no figure can
 //! stand in it that the entries do not give.
 
+mod agents;
 mod approvals;
+mod availability;
 mod changes;
 mod controls;
 mod derive;
+mod executions;
 mod figures;
 mod findings;
 mod log;
 mod manifest;
 mod oscal;
+mod payload;
 mod plot;
 mod population;
 mod privacy;
+mod read;
 mod report;
 mod samples;
 mod sources;
 mod statement;
 mod table;
+mod values;
 mod verdicts;
 mod versions;
 mod words;
@@ -46,9 +52,9 @@ pub const SAMPLES_MAX: usize = 10_000;
 pub enum Disclose {
     /// None.
     None,
-    /// Of the entries that were drawn as samples.
+    /// Of the entries that were drawn as samples, and the words of reasons.
     Samples,
-    /// Of every entry of the period.
+    /// Of every decision of the period, and what `Samples` gives.
     All,
 }
 
@@ -82,6 +88,14 @@ pub enum Error {
     /// A file can't be read or written.
     #[error("{0}")]
     Unreadable(String),
+    /// Whoever has the files does not give one, for a reason that has an exit status of its own.
+    #[error("{text}")]
+    Refused {
+        /// Exit status.
+        code: u8,
+        /// Why, and what to do.
+        text: String,
+    },
 }
 
 impl Error {

@@ -4,21 +4,28 @@ use crate::terminal::{bad, dim, good, harmless, say};
 use decider::policy::ClauseTruth;
 use serde_json::{Value, json};
 
-/// One object for each clause.
-pub fn json(clauses: &[ClauseTruth<'_>]) -> Vec<Value> {
+/// What the call says where a condition looks. `None`: the condition is about something else, or nothing is there.
+fn value_at<'p>(told: &ClauseTruth<'_>, params: &'p Value) -> Option<&'p Value> {
+    told.at.as_deref().and_then(|at| params.pointer(at))
+}
+
+/// One object for each clause. `params`: those of the call; null if they are not disclosed.
+pub fn json(clauses: &[ClauseTruth<'_>], params: &Value) -> Vec<Value> {
     let one = |told: &ClauseTruth<'_>| {
         json!({
             "clause": told.clause.name, "matches": told.matches, "at": told.at,
-            "error": told.why, "in_force": told.in_force,
+            "value": value_at(told, params), "error": told.why, "in_force": told.in_force,
         })
     };
     clauses.iter().map(one).collect()
 }
 
-/// One line for each clause.
-pub fn tell(clauses: &[ClauseTruth<'_>]) {
+/// One line for each clause, and the parameters by which they were judged.
+pub fn tell(clauses: &[ClauseTruth<'_>], params: &Value) {
     for told in clauses {
-        let at = told.at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+        let value = value_at(told, params).map(|value| format!(" = {value}")).unwrap_or_default();
+        let at = told.at.as_deref().map(|at| format!(" at {at}{value}")).unwrap_or_default();
+        let at = harmless(&at);
         let says = match (told.matches, told.why) {
             (Some(true), _) => good("matches"),
             (Some(false), _) => dim(&format!("does not match{at}")),
@@ -26,5 +33,8 @@ pub fn tell(clauses: &[ClauseTruth<'_>]) {
         };
         let shadow = if told.in_force { "" } else { " (in shadow)" };
         say(&format!("{}: {says}{shadow}", harmless(&told.clause.name)));
+    }
+    if !params.is_null() {
+        say(&dim(&format!("params: {}", harmless(&params.to_string()))));
     }
 }

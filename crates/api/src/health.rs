@@ -30,9 +30,14 @@ fn has_started(app: &App) -> bool {
     // A tenant without a genesis has nothing to sign yet.
     let signs = |t: &Tenant| t.signs() || t.position().size == 0;
     app.vitals.has_started(|| {
-        let mut tenants = app.ledger.tenants().into_iter().filter(|t| t.halted().is_none());
+        let mut tenants = living(app).into_iter().filter(|t| t.halted().is_none());
         tenants.all(|tenant| has_read(&tenant) && signs(&tenant))
     })
+}
+
+/// Tenants whose logs have not ended.
+fn living(app: &App) -> Vec<Arc<Tenant>> {
+    app.ledger.tenants().into_iter().filter(|tenant| !tenant.is_deleted()).collect()
 }
 
 /// Why requests of all tenants should go elsewhere. Empty if this server is ready.
@@ -42,7 +47,7 @@ pub fn not_ready(app: &App) -> Vec<Trouble> {
     if !has_started(app) {
         add("starting", "The log is being read, or is not claimed yet; wait.");
     }
-    let tenants = app.ledger.tenants();
+    let tenants = living(app);
     let unsigned = |t: &Arc<Tenant>| t.halted().is_none() && !t.signs() && t.position().size > 0;
     if !tenants.is_empty() && tenants.iter().all(|t| t.is_fenced()) {
         add("log_halted", "Another server signs every log of this one: send requests there.");
@@ -69,6 +74,9 @@ pub fn troubles(app: &App, tenant: &Tenant) -> Vec<Trouble> {
     let mut add = |code, detail: String| troubles.push(Trouble { code, detail });
     if let Some(reason) = tenant.halted() {
         add("log_halted", reason);
+    }
+    if tenant.is_deleted() {
+        return troubles;
     }
     if let Some(mark) = tenant.must_reach() {
         let size = mark.size;
@@ -132,6 +140,9 @@ pub fn troubles(app: &App, tenant: &Tenant) -> Vec<Trouble> {
 /// Faults of a tenant that stop no requests. A person must act all the same.
 pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
     let mut troubles = Vec::new();
+    if tenant.is_deleted() {
+        return troubles;
+    }
     if let Some(missing) = tenant.missing_key() {
         let detail = format!("{missing}. Put it back, and start the server again.");
         troubles.push(Trouble { code: "key_missing", detail });

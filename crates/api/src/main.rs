@@ -58,6 +58,8 @@ mod reviewed;
 #[cfg(feature = "server")]
 mod routes;
 #[cfg(feature = "server")]
+mod s3;
+#[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
 mod sessions;

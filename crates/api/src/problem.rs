@@ -99,9 +99,12 @@ codes! {
     NotFound = "not_found", 404, "Not found";
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     Conflict = "conflict", 409, "Conflict with the present state";
+    TenantDeleted = "tenant_deleted", 410, "Tenant deleted";
+    LegalHold = "legal_hold", 409, "Legal hold in force";
     RulesWrong = "rules_wrong", 409, "Rules or people have mistakes";
     DecisionStale = "decision_stale", 409, "Verdict no longer counts";
     PolicyWrong = "policy_wrong", 422, "Policies have mistakes, or a test fails";
+    ListWrong = "list_wrong", 422, "Change of a list has mistakes";
     PolicyUnreadable = "policy_unreadable", 503, "Policies in force not usable";
     RulesDiffer = "rules_differ", 409, "Rules or people differ";
     TooBig = "too_big", 413, "Body too big";
@@ -327,6 +330,13 @@ impl From<LedgerError> for Problem {
                 "No answer came in time. Repeat the same request: events are posted once in any case.",
             ),
             LedgerError::Taken(text) => Self::new(Code::Conflict, text),
+            LedgerError::Deleted => Self::new(Code::TenantDeleted, error.to_string()),
+            LedgerError::Held(hold) => Self::new(
+                Code::LegalHold,
+                format!(
+                    "The legal hold {hold} is in force: nothing is erased before an admin releases it (`countersign tenant release`)."
+                ),
+            ),
             LedgerError::NotErasable { .. } => Self::new(Code::BadRequest, error.to_string()),
             LedgerError::NotPosted { .. } => {
                 Self::new(Code::Conflict, format!("{error}. Read again and decide anew."))

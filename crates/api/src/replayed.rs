@@ -2,41 +2,47 @@
 
 use decider::{
     decision::Fields,
-    policy::{self, Bundle, Differs, Ruling},
+    policy::{self, Bundle, Differs, ListProposal, OwnList, OwnLists, Ruling, items_of},
 };
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
-    post::{self, BundleInForce, Policies},
-    system::policy::{BundleEntry, PartAt},
+    post::{self, Policies},
+    system::policy::{BundleEntry, ListForm, PartAt},
 };
 use serde_json::Value;
-use std::collections::{HashMap, hash_map::Entry};
+use std::{collections::BTreeSet, rc::Rc};
 
 /// What is recorded, as far as it may be read.
 pub trait Recorded {
     /// Why it can't be read.
     type Error;
 
-    /// The payload of an entry, which is also given as read. Empty if it is not disclosed.
-    fn payload(&self, index: u64, entry: &[u8], view: &View<'_>) -> Result<Fields, Self::Error>;
+    /// The payload of an entry. Empty if it is not disclosed.
+    fn payload(&self, index: u64, view: &View<'_>) -> Result<Rc<Fields>, Self::Error>;
 
     /// The bundle that an entry proposes. `None` if it proposes none.
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Self::Error>;
 
-    /// A file of a bundle. `None` if it is not disclosed.
+    /// The version of a list that an entry proposes. `None` if it proposes none.
+    fn list(&self, index: u64) -> Result<Option<ListForm>, Self::Error>;
+
+    /// A file of a bundle or of a list. `None` if it is not disclosed.
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Self::Error>;
 }
 
 /// A bundle with its version; or why it can't be read.
 type Read = Result<(Bundle, u64), String>;
 
+/// What a bundle is read from: its entry, and those of the lists that have entries of their own.
+type Of = (u64, Vec<(String, u64)>);
+
 /// A log while its verdicts are computed again.
 #[derive(Default)]
 pub struct Replayed {
     policies: Policies,
-    /// Bundles by the leaf index of their entry: two versions may have one digest.
-    bundles: HashMap<u64, Read>,
+    /// The bundle that was in force last, with the lists in force then. Two versions may have one digest.
+    known: Option<(Of, Read)>,
 }
 
 impl Replayed {
@@ -47,16 +53,16 @@ impl Replayed {
         }
     }
 
-    /// The bundle in force here.
-    pub fn in_force(&self) -> Option<&BundleInForce> {
-        self.policies.in_force.as_ref()
+    /// What is in force here.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// Computes the verdict of an entry again. `None` if there is nothing to compute.
     pub fn step<R: Recorded>(
         &mut self,
         recorded: &R,
-        (index, entry): (u64, &[u8]),
+        index: u64,
         view: &View<'_>,
     ) -> Result<Option<Result<Ruling, Differs>>, R::Error> {
         self.note(index, view);
@@ -68,9 +74,12 @@ impl Replayed {
         if reserved && activates.is_none() {
             return Ok(None);
         }
-        let payload = recorded.payload(index, entry, view)?;
+        let payload = recorded.payload(index, view)?;
         if let Some(activates) = activates {
-            return Ok(asks_for_that(activates, view, &payload).err().map(Err));
+            if let Err(why) = asks_for_that(activates, view, &payload) {
+                return Ok(Some(Err(why)));
+            }
+            return Ok(self.asks_for_these(recorded, &payload)?.err().map(Err));
         }
         if view.at(&["event", "data"]).is_some_and(post::is_contended) {
             // It rests on nothing but that others changed what it rested on: there is nothing to compute. That it is a
@@ -85,17 +94,102 @@ impl Replayed {
         Ok(Some(policy::replay(view, &payload, bundle)))
     }
 
-    /// The bundle in force here, read from what is disclosed of its files.
+    /// The bundle in force here with the lists in force here, read from what is disclosed of their files.
     pub fn bundle<R: Recorded>(&mut self, recorded: &R) -> Result<Option<&Read>, R::Error> {
         let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
-        let known = match self.bundles.entry(wanted.bundle) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let read = read(recorded, wanted.bundle)?;
-                place.insert(read.map(|bundle| (bundle, wanted.version)))
+        let lists = self.policies.lists.iter().map(|(name, list)| (name.clone(), list.list));
+        let of = (wanted.bundle, lists.collect());
+        let known = match self.known.take() {
+            Some(known) if known.0 == of => known,
+            _ => {
+                let read = match read(recorded, wanted.bundle)? {
+                    Ok(bundle) => self.with_lists(recorded, bundle)?,
+                    Err(why) => Err(why),
+                };
+                (of, read.map(|bundle| (bundle, wanted.version)))
             }
         };
-        Ok(Some(known))
+        Ok(Some(&self.known.insert(known).1))
+    }
+
+    /// A bundle with the lists in force here.
+    pub fn with_lists<R: Recorded>(
+        &self,
+        recorded: &R,
+        bundle: Bundle,
+    ) -> Result<Result<Bundle, String>, R::Error> {
+        let mut own = OwnLists::new();
+        for (name, list) in &self.policies.lists {
+            if bundle.items(name).is_none() {
+                continue;
+            }
+            let form = recorded.list(list.list)?;
+            let content = match &form {
+                Some(form) => recorded.policy_file(&form.part)?,
+                None => None,
+            };
+            let Some(content) = content else {
+                return Ok(Err(format!(
+                    "version {} of the list {name} is not disclosed",
+                    list.version
+                )));
+            };
+            own.insert(name.clone(), OwnList { version: list.version, content });
+        }
+        Ok(bundle.with_lists(&own).map_err(|first| first.to_string()))
+    }
+
+    /// A question to people about a version of a list must show exactly what it adds and removes (P17).
+    fn asks_for_these<R: Recorded>(
+        &self,
+        recorded: &R,
+        payload: &Fields,
+    ) -> Result<Result<(), Differs>, R::Error> {
+        let asked = payload.get("params").and_then(|text| serde_json::from_slice(text).ok());
+        let Some(asked) = asked else { return Ok(Ok(())) };
+        let asked: ListProposal = asked;
+        let wrong = |what: &str| Ok(Err(Differs::Form(what.to_owned())));
+        let Some(form) = recorded.list(asked.entry)? else {
+            return wrong(
+                "people were asked about a version of a list that its entry does not propose",
+            );
+        };
+        if (&form.name, form.version, &form.digest) != (&asked.list, asked.version, &asked.digest) {
+            return wrong(
+                "people were asked about another version of a list than its entry proposes",
+            );
+        }
+        let (before, after) =
+            (self.file_before(recorded, &form)?, recorded.policy_file(&form.part)?);
+        let (Some(before), Some(after)) = (before, after) else { return Ok(Ok(())) };
+        let read = |content: &str| items_of(&form.name, content).unwrap_or_default();
+        let (before, after): (BTreeSet<String>, BTreeSet<String>) = (read(&before), read(&after));
+        let (added, removed) = (after.difference(&before), before.difference(&after));
+        if added.eq(&asked.added) && removed.eq(&asked.removed) && after.len() == asked.items {
+            return Ok(Ok(()));
+        }
+        wrong("people were asked about other items than the version of the list adds and removes")
+    }
+
+    /// The file that a version of a list replaces.
+    fn file_before<R: Recorded>(
+        &self,
+        recorded: &R,
+        form: &ListForm,
+    ) -> Result<Option<String>, R::Error> {
+        let part = match recorded.list(form.replaces)? {
+            Some(before) => Some(before.part),
+            None => match &self.policies.in_force {
+                Some(bundle) => recorded
+                    .proposed(bundle.bundle)?
+                    .and_then(|bundle| bundle.part(&form.part.path).cloned()),
+                None => None,
+            },
+        };
+        match part {
+            Some(part) => recorded.policy_file(&part),
+            None => Ok(None),
+        }
     }
 }
 
@@ -114,7 +208,7 @@ pub fn read<R: Recorded>(recorded: &R, index: u64) -> Result<Result<Bundle, Stri
     Ok(Bundle::read_again(&files).map_err(|first| first.to_string()))
 }
 
-/// A question to people about a bundle must be about the bundle that its entry names (P17).
+/// A question to people about a bundle or a list must be about the one that its entry names (P17).
 fn asks_for_that(activates: &str, view: &View<'_>, payload: &Fields) -> Result<(), Differs> {
     let is_whole = view.payload().count() == payload.len();
     let Some(params) = payload.get("params") else {
@@ -125,5 +219,5 @@ fn asks_for_that(activates: &str, view: &View<'_>, payload: &Fields) -> Result<(
     if params["digest"].as_str() == Some(activates) {
         return Ok(());
     }
-    Err(Differs::Form("people were asked about another bundle than the entry names".into()))
+    Err(Differs::Form("people were asked about something else than the entry names".into()))
 }

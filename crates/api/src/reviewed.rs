@@ -104,6 +104,43 @@ async fn spend(
     }
 }
 
+/// What became of an act.
+pub enum Acted<T> {
+    /// It is done.
+    Done(T),
+    /// People are asked first.
+    Waits(Waiting),
+}
+
+/// Does an act now, or asks people about it first. No rules come into force in between that ask about it.
+pub async fn act<T, F: Future<Output = Result<T, Problem>>>(
+    worker: Option<&Worker>,
+    caller: &Caller,
+    (action, params, comment): (&str, &Value, Option<String>),
+    approval: Option<&Ident>,
+    does: impl FnOnce(By) -> F,
+) -> Result<Acted<T>, Problem> {
+    let (by, spent) = match permit(worker, caller, (action, params, comment), approval).await? {
+        Permit::Waits(waiting) => return Ok(Acted::Waits(waiting)),
+        Permit::Now(by, spent) => (by, spent),
+    };
+    let same_rules = match worker {
+        Some(worker) => Some(worker.readiness().keep_rules().await),
+        None => None,
+    };
+    if let Some(worker) = worker.filter(|_| spent.is_none())
+        && worker.clerk.demands_review(action, params)?
+    {
+        let detail =
+            "Other rules came into force just now, and they ask people about this. Ask again.";
+        return Err(Problem::new(Code::Conflict, detail));
+    }
+    let done = does(by).await?;
+    drop(same_rules);
+    self::done(worker, spent.as_ref()).await;
+    Ok(Acted::Done(done))
+}
+
 /// Reports an act that people approved.
 pub async fn done(worker: Option<&Worker>, approval: Option<&Ident>) {
     let (Some(worker), Some(id)) = (worker, approval) else { return };

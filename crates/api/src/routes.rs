@@ -9,12 +9,14 @@ mod events;
 mod health;
 mod jwks;
 mod keys;
+mod lists;
 mod log;
 mod opa;
 mod openapi;
 mod operate;
 mod policies;
 mod receipts;
+mod retention;
 mod rules;
 mod slack;
 mod sources;
@@ -47,6 +49,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/policies", get(policies::status).post(policies::propose))
         .route("/policies/{version}", get(policies::version))
         .route("/policies/{version}/rollback", post(policies::rollback))
+        .route("/lists", get(lists::all))
+        .route("/lists/{name}", get(lists::one).post(lists::change))
+        .route("/lists/{name}/{version}", get(lists::version))
         .route("/opa/logs", post(opa::logs))
         .route("/opa/logs/{partition}", post(opa::logs_partition))
         .route("/logs/{n}/checkpoint", get(log::checkpoint))
@@ -64,6 +69,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/rules", get(rules::show).post(rules::apply))
         .route("/counts", get(counts::show))
         .route("/sources", get(sources::show).post(sources::declare))
+        .route("/retention", get(retention::show).post(retention::set))
+        .route("/deletion", post(retention::deletion::delete))
+        .route("/holds", post(retention::hold))
+        .route("/holds/{hold}/release", post(retention::release))
         .route("/readyz", get(health::tenant_readyz))
         .route("/erasures", post(operate::erase))
         .route("/clock", post(clock::reset))

@@ -6,6 +6,7 @@ mod export;
 mod fields;
 mod file;
 mod names;
+mod range;
 mod replay;
 mod report;
 #[cfg(feature = "server")]
@@ -61,6 +62,8 @@ fn contradiction(error: &impl Display) -> Failure {
     Failure::Contradiction(error.to_string())
 }
 
+#[cfg(feature = "server")]
+pub use range::PartOf;
 pub use replay::{explain, replay};
 #[cfg(feature = "server")]
 pub use simulate::simulate;
@@ -135,9 +138,14 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
     }
     let histories: Result<Vec<History>, Failure> =
         approval.iter().map(|folder| History::read(folder, &mut given)).collect();
+    let (ranges, whole): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        export.iter().partition(|folder| range::is_one(folder));
     let wholes: Result<Vec<Whole>, Failure> =
-        export.iter().map(|folder| export::read(folder, &mut given)).collect();
+        whole.into_iter().map(|folder| export::read(folder, &mut given)).collect();
     let (histories, wholes) = (histories?, wholes?);
+    for folder in ranges {
+        report.range(&range::read(folder, &mut given)?);
+    }
     let mut all_whole = true;
     let maker = arguments.evidence_key.as_deref().map(|given| key("--evidence-key", given));
     let maker = maker.transpose()?;

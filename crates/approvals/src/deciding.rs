@@ -1,13 +1,14 @@
 //! Decides calls of agents by the policies in force, and records each verdict before it is told (P14).
 //!
-//! A decider proposes, posting confirms: the message names the bundle by which it was judged, and posting voids it if
-//! another one is in force at its place. Then it is decided anew.
+//! A decider proposes, posting confirms: the message names the bundle and the versions of lists by which it was judged,
+//! and posting voids it if others are in force at its place. Then it is decided anew.
 
 mod bundles;
 mod clerk;
 mod later;
+mod probe;
 
-pub use bundles::{Loaded, bundle_entry, load};
+pub use bundles::{Loaded, bundle_entry, content, lists_at, load};
 pub use clerk::{Clerk, NotSpent, Proposal, Question, Simulation};
 pub use later::{Later, ToldEarly};
 

@@ -4,6 +4,7 @@
 //! verdict for ever (P15). Out of scope: reading folders, clocks and time zones (the edge hands in [`Facts`]),
 //! who must approve (`rule`).
 
+mod access;
 mod agents;
 mod bounds;
 mod bundle;
@@ -30,6 +31,7 @@ mod times;
 mod tools;
 mod yaml;
 
+pub use access::{Permission, Reach};
 pub use bundle::{Bundle, BundleFile, Source};
 pub use clause::{Clause, Then};
 pub use diff::{Change, Consequence, all_new, diff};
@@ -37,6 +39,9 @@ pub use early::{Early, Why};
 pub use facts::{Facts, Local};
 pub use inquiry::Inquiry;
 pub use judge::{ClauseTruth, Ground, Judgement};
+pub use list::{
+    CHANGED_MAX, ITEM_BYTES_MAX, ListProposal, OwnList, OwnLists, fault_of, file_of, items_of,
+};
 pub use mistakes::Mistake;
 pub use replay::{Differs, explained, replay};
 pub use request::Request;

@@ -41,6 +41,12 @@ pub const RULE_BYTES_MAX: usize = 16_384;
 pub const RULES_APPLY: &str = "rules.apply";
 /// The act of issuing a key of [`POWER`].
 pub const KEY_ISSUE: &str = "key.issue";
+/// The act of setting for how long payload and journal messages are kept.
+pub const RETENTION_SET: &str = "retention.set";
+/// The act of ending a legal hold.
+pub const HOLD_RELEASE: &str = "hold.release";
+/// The act of deleting the tenant.
+pub const TENANT_DELETE: &str = "tenant.delete";
 /// Roles whose keys decide who decides.
 pub const POWER: [&str; 3] = ["admin", "author", "reviewer"];
 

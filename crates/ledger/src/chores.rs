@@ -29,10 +29,13 @@ pub const REPEATS_MAX: usize = 200;
 /// old files. Repetitions that no erasure entry names are first named by one.
 ///
 /// Returns the number of journal messages that still have to go. 0 means that the bytes are nowhere in the
-/// data directory.
+/// data directory. Under a legal hold nothing goes.
 pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
     // A second caller waits here, and then finds nothing to do.
     let _alone = tenant.erasing.lock().await;
+    if tenant.position().retention.is_held() {
+        return Ok(pending(ledger, tenant.number, "erasing")?.len());
+    }
     let unnamed = name_repetitions(ledger, tenant).await?;
     if unnamed > 0 {
         return Ok(unnamed);
@@ -120,8 +123,8 @@ async fn name_repetitions(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Err
     Ok(0)
 }
 
-/// Publishes an erasure and waits for its entry. Returns its leaf index. If posting refuses it, the database's
-/// index of repetitions was changed, and the log halts.
+/// Publishes an erasure and waits for its entry. Returns its leaf index. [`Error::Held`] under a legal hold. If
+/// posting refuses it otherwise, the database's index of repetitions was changed, and the log halts.
 pub async fn erase(
     ledger: &Ledger,
     tenant: &Tenant,
@@ -131,6 +134,10 @@ pub async fn erase(
     let done = ledger.publish_signed(tenant, &subject, &canonical::of(erasure)).await?;
     if let Some(Outcome::Posted { index }) = done.outcomes.first() {
         return Ok(*index);
+    }
+    // A hold came first.
+    if let Some(hold) = tenant.position().retention.holds.into_keys().next() {
+        return Err(Error::Held(hold));
     }
     let what = "a repetition that is none";
     Err(distrust(ledger, tenant, store::Error::Corrupt { family: "repeats", what }))
@@ -230,6 +237,9 @@ pub async fn trim(
         return Ok(0);
     }
     let first = journal.state().await?.first;
+    if tenant.position().retention.is_held() {
+        return Ok(first);
+    }
     // An entry says so already, and the journal did not follow: no further entry before it has.
     if let Some(below) = last_trim(tenant).await?.filter(|below| *below > first) {
         journal.trim(below).await?;
@@ -243,12 +253,17 @@ pub async fn trim(
     if !due {
         return Ok(first);
     }
+    trim_below(ledger, tenant, keep).await?;
+    Ok(keep)
+}
+
+/// Removes the journal messages below `keep`, after an entry says so. They must be posted.
+pub(crate) async fn trim_below(ledger: &Ledger, tenant: &Tenant, keep: u64) -> Result<(), Error> {
     let body = Trim { below: keep, by: By::Server { server: Duty::Retention } };
     let subject = Subject::parse("system.trim").expect("a subject");
     let done = ledger.publish_signed(tenant, &subject, &canonical::of(&body)).await?;
     Error::unless_posted(&subject, done.outcomes.first())?;
-    journal.trim(keep).await?;
-    Ok(keep)
+    Ok(tenant.journal().trim(keep).await?)
 }
 
 /// Up to where the last trim entry says that messages go; `None`: there is none, or its message is gone.
@@ -266,18 +281,19 @@ pub async fn to_keep(
     let journal = tenant.journal();
     let age = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
     let first = journal.state().await?.first;
-    // A clock that is ahead must not make messages look old.
-    let now = match journal {
-        Journal::Embedded(_) => match tenant.clock().look() {
-            Ok(now) => now,
-            Err(_) => return Ok(first),
-        },
-        _ => tenant.journal_time().await?.min(tenant.now()),
-    };
+    let Some(now) = certain_now(tenant).await? else { return Ok(first) };
     let before = Nanos(now.0.saturating_sub(age));
     let posted = tenant.published().posted.min(keep_from.unwrap_or(u64::MAX));
     let end = posted.clamp(first, first.saturating_add(TRIM_MESSAGES_MAX));
     first_kept(journal, (first, end), before).await
+}
+
+/// The present time, if it is certain: a clock that is ahead must not make things look old.
+pub(crate) async fn certain_now(tenant: &Tenant) -> Result<Option<Nanos>, journal::Error> {
+    match tenant.journal() {
+        Journal::Embedded(_) => Ok(tenant.clock().look().ok()),
+        _ => Ok(Some(tenant.journal_time().await?.min(tenant.now()))),
+    }
 }
 
 /// The first message in `low..high` that was stored at `before` or later. `high` if all are older.

@@ -58,10 +58,12 @@ pub enum Kind {
     Trim,
     /// A server signs the log from here on.
     Signer,
-    /// A part of a policy bundle, a bundle, or its activation.
+    /// A part of a policy bundle, a bundle, a version of a list, or what puts one of them in force.
     Policy,
     /// The sources that must report were declared.
     Sources,
+    /// For how long payload is kept, a legal hold, or what expired.
+    Retention,
     /// A decision that needs approval opened none.
     NotOpened,
     /// A decision of ours that does not stand at its place, and was told to nobody.
@@ -70,7 +72,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str); 23] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -92,6 +94,7 @@ impl Kind {
         (Self::Policy, "policy"),
         (Self::Void, "void"),
         (Self::Sources, "sources"),
+        (Self::Retention, "retention"),
         (Self::NotOpened, "not_opened"),
     ];
 
@@ -103,6 +106,19 @@ impl Kind {
     /// The kind with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, n)| *n == name).map(|(kind, _)| *kind)
+    }
+
+    /// True if entries of this kind have payload, which can be erased.
+    pub fn is_erasable(self) -> bool {
+        matches!(
+            self,
+            Self::Decision
+                | Self::Event
+                | Self::Evidence
+                | Self::Rejected
+                | Self::DuplicateConflict
+                | Self::Void
+        )
     }
 
     /// True if it is on the chain `prior.system`: it decides how later messages are posted or judged.
@@ -119,7 +135,8 @@ impl Kind {
             | Self::Trim
             | Self::Signer
             | Self::Policy
-            | Self::Sources => true,
+            | Self::Sources
+            | Self::Retention => true,
             Self::Decision
             | Self::Event
             | Self::Approval
@@ -208,7 +225,7 @@ impl<'a> View<'a> {
     pub fn is_beside(&self) -> bool {
         match self.kind {
             Kind::JournalGap | Kind::GapOpened | Kind::GapClosed => true,
-            Kind::Policy => self.text(&["event", "op"]) == Some("activate"),
+            Kind::Policy => matches!(self.text(&["event", "op"]), Some("activate" | "change")),
             _ => false,
         }
     }

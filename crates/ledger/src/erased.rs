@@ -3,9 +3,10 @@
 //! everything after it.
 
 use crate::{
-    entry::Payload,
+    entry::{Kind, Payload, View},
     store::{self, Changes, Family, LogNumber, Read},
 };
+use serde::{Deserialize, Serialize};
 
 /// `"erased" ‖ log ‖ index`, in `meta`: a JSON list of the names that were erased, or `null` for all.
 fn key(number: LogNumber, index: u64) -> Vec<u8> {
@@ -15,7 +16,88 @@ fn key(number: LogNumber, index: u64) -> Vec<u8> {
 /// The erased names. `None` means all of them.
 pub type Names = Option<Vec<String>>;
 
+/// `"expired" ‖ log`, in `meta`: [`Expired`] as JSON.
+fn expired_key(number: LogNumber) -> Vec<u8> {
+    number.meta("expired")
+}
+
+/// `"expiring" ‖ log`, in `meta`: [`Expiring`] as JSON, until their bytes are gone.
+pub fn expiring_key(number: LogNumber) -> Vec<u8> {
+    number.meta("expiring")
+}
+
+/// Entries whose payload is gone as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expired {
+    /// Entries before this leaf index have none that can be erased.
+    pub below: u64,
+    /// True if files of policies, and salts of entries without payload, are gone too: the tenant is deleted.
+    pub all: bool,
+}
+
+impl Expired {
+    /// True if the payload of that entry is gone.
+    pub fn has(self, index: u64, kind: Kind) -> bool {
+        self.all || index < self.below && kind.is_erasable()
+    }
+}
+
+/// Entries whose payload expired, and whose bytes may still be in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expiring {
+    /// The first leaf index.
+    pub from: u64,
+    /// The leaf index after the last one.
+    pub below: u64,
+}
+
+/// Entries of a log whose payload is gone as a whole.
+pub fn expired(read: &dyn Read, number: LogNumber) -> Result<Expired, store::Error> {
+    let row = read.get(Family::Meta, &expired_key(number))?;
+    row.map_or(Ok(Expired::default()), |bytes| store::read_json(&bytes, "meta"))
+}
+
+/// Those entries whose bytes may still be in files.
+pub fn expiring(read: &dyn Read, number: LogNumber) -> Result<Option<Expiring>, store::Error> {
+    let row = read.get(Family::Meta, &expiring_key(number))?;
+    row.map(|bytes| store::read_json(&bytes, "meta")).transpose()
+}
+
+/// Hides the payload of the entries `from` to `below` - 1. Those before them are hidden already.
+pub fn hide_below(
+    changes: &mut Changes<'_>,
+    number: LogNumber,
+    (from, below): (u64, u64),
+) -> Result<(), store::Error> {
+    let before = expiring(changes, number)?;
+    let from = before.map_or(from, |before| before.from.min(from));
+    let (expired, expiring) = (Expired { below, all: false }, Expiring { from, below });
+    changes.put(Family::Meta, expired_key(number), store::to_json(&expired));
+    changes.put(Family::Meta, expiring_key(number), store::to_json(&expiring));
+    Ok(())
+}
+
+/// Hides the payload of all entries: the tenant is deleted. `size`: their number.
+pub fn hide_all(changes: &mut Changes<'_>, number: LogNumber, size: u64) {
+    let (expired, expiring) =
+        (Expired { below: size, all: true }, Expiring { from: 0, below: size });
+    changes.put(Family::Meta, expired_key(number), store::to_json(&expired));
+    changes.put(Family::Meta, expiring_key(number), store::to_json(&expiring));
+}
+
 fn names(read: &dyn Read, number: LogNumber, index: u64) -> Result<Option<Names>, store::Error> {
+    let expired = expired(read, number)?;
+    if expired.all {
+        return Ok(Some(None));
+    }
+    if index < expired.below {
+        let entry = read.get(Family::Entries, &number.numbered(index))?;
+        if entry.as_deref().and_then(View::parse).is_some_and(|view| view.kind.is_erasable()) {
+            return Ok(Some(None));
+        }
+    }
     let bytes = read.get(Family::Meta, &key(number, index))?;
     bytes.map(|bytes| store::read_json(&bytes, "meta")).transpose()
 }

@@ -45,6 +45,8 @@ pub const HEARTBEAT: &str = "dev.countersign.heartbeat.v1";
 pub const EXECUTION: &str = "dev.countersign.execution.v1";
 /// Names of tools that begin so, in any case, are ours.
 pub const RESERVED_TOOL: &str = "countersign";
+/// The action of the server's own call that shows, once a minute, that it decides.
+pub const PROBE: &str = "probe";
 /// Prefix of our own types. Unknown ones are refused.
 const RESERVED: &str = "dev.countersign.";
 

@@ -33,7 +33,8 @@ const HANDED_MESSAGES_MAX: usize = 1000;
 /// Follows until the task is dropped or the log must halt.
 pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream) {
     let mut pause = PAUSE;
-    loop {
+    // The log of a deleted tenant has ended, and its stream goes.
+    while !tenant.is_deleted() {
         let mut connected = false;
         match follow_once(&ledger, &tenant, &stream, &mut connected).await {
             Ok(()) => return,

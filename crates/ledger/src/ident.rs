@@ -58,6 +58,17 @@ impl<'de> serde::Deserialize<'de> for Ident {
     }
 }
 
+/// Most lists of a log that ever have entries of their own.
+pub const LISTS_MAX: usize = 256;
+/// Longest name of a list, in bytes.
+pub const LIST_NAME_BYTES_MAX: usize = 64;
+
+/// True if a list may be called so.
+pub fn is_list_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=LIST_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

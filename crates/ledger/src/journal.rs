@@ -59,9 +59,12 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Where this server's decisions about a producer's calls are sent. There is one server today, `r1`.
+    /// The name of this server among those that decide for a tenant. There is one server today.
+    pub const REPLICA: &str = "r1";
+
+    /// Where this server's decisions about a producer's calls are sent.
     pub fn verdicts(producer: Ident) -> Self {
-        Self::Verdicts { replica: Ident::new("r1").expect("letters and digits"), producer }
+        Self::Verdicts { replica: Ident::new(Self::REPLICA).expect("letters and digits"), producer }
     }
 
     /// Reads the local form, e.g. `decisions.gw-1`.

@@ -12,7 +12,8 @@ use crate::{
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -160,6 +161,25 @@ impl Keyring {
         self.folder.join(format!("{name}-{number}.key"))
     }
 
+    /// Destroys every key of the folder: overwrites the files, removes them, and forgets what was read. May be repeated.
+    pub fn destroy(&mut self) -> Result<(), Error> {
+        self.signers.clear();
+        self.salt = Zeroizing::new([0; 32]);
+        let failed = |source| Error::Io { path: self.folder.clone(), source };
+        let files = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            files => files.map_err(failed)?,
+        };
+        for file in files {
+            let path = file.map_err(failed)?.path();
+            if path.extension().is_some_and(|ending| ending == "key") {
+                let failed = |source| Error::Io { path: path.clone(), source };
+                overwrite(&path).and_then(|()| fs::remove_file(&path)).map_err(failed)?;
+            }
+        }
+        fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
     /// The signer for a public key.
     pub fn signer(&self, vkey: &Vkey) -> Result<&Signer, Error> {
         let found = self.signers.iter().find(|(_, signer)| signer.vkey() == vkey);
@@ -181,6 +201,14 @@ impl Keyring {
     pub fn salt_key_id(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(self.salt.as_ref())[..8])
     }
+}
+
+/// Writes zeros over a file, as far as the file system writes in place.
+fn overwrite(path: &Path) -> io::Result<()> {
+    let mut file = fs::File::options().write(true).open(path)?;
+    let length = file.metadata()?.len();
+    io::copy(&mut io::repeat(0).take(length), &mut file)?;
+    file.sync_all()
 }
 
 /// Writes a key file. Its name appears once the bytes are durable. An existing key is never replaced.
@@ -231,5 +259,19 @@ mod tests {
         assert_eq!(session_key(dir.path()).unwrap(), session);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Keyring::open(dir.path(), &tenant), Err(Error::Open(_))));
+    }
+
+    #[test]
+    fn p20_destroyed_keys_are_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let tenant = Ident::new("acme").unwrap();
+        let mut ring = Keyring::create(dir.path(), &tenant, "h/v1/tenants/acme/logs/1").unwrap();
+        fs::write(dir.path().join("acme/note.txt"), "kept").unwrap();
+        let vkey = ring.vkeys(KeyUse::Log).remove(0);
+        ring.destroy().unwrap();
+        assert!(ring.signer(&vkey).is_err() && ring.vkeys(KeyUse::Token).is_empty());
+        assert!(matches!(Keyring::open(dir.path(), &tenant), Err(Error::Io { .. })));
+        assert_eq!(fs::read_dir(dir.path().join("acme")).unwrap().count(), 1, "only the note");
+        ring.destroy().unwrap();
     }
 }

@@ -5,9 +5,11 @@
 
 mod catch_up;
 mod counts;
+mod ended;
 mod erasing;
 mod error;
 mod kept;
+mod layout;
 mod open;
 mod proven;
 mod publish;
@@ -88,6 +90,9 @@ impl Journals {
     /// reason is returned: the follower checks the journal before it posts. `waiting`: another journal could
     /// not be asked just now, so do not try.
     async fn open(&self, store: &Arc<Rocks>, log: &Log, waiting: Option<String>) -> Opened {
+        if log.position.retention.deleted.is_some() {
+            return Ok((Journal::Absent, None));
+        }
         match self {
             Self::Embedded => Ok((embedded(store, log), None)),
             #[cfg(feature = "jetstream")]

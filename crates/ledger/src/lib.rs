@@ -15,6 +15,8 @@ pub mod entry;
 pub mod envelope;
 pub mod erased;
 pub mod event;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+pub mod expiry;
 pub mod feed;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod follow;

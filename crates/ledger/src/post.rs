@@ -11,10 +11,13 @@ mod events;
 mod evidence;
 mod form;
 mod holes;
+mod in_force;
+mod kept;
 mod not_opened;
 mod policies;
 mod prepare;
 mod reports;
+mod retention;
 mod signed;
 mod sources;
 mod state;
@@ -24,21 +27,23 @@ pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
 };
 pub use form::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody, SYSTEM, Shown, ShownBody, ShownVia};
-pub use holes::{Explained, Was, is_erasable, last_leaves, missing_key};
-pub use prepare::{Prepared, check_form, event_key, is_contended, source_key};
+pub use holes::{Explained, Was, last_leaves, missing_key};
+pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
+pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
+pub use prepare::{
+    Prepared, check_form, event_key, is_contended, is_probe, source_key, tail_digest,
+};
 pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE};
-pub use state::{
-    BundleInForce, Erasing, Keys, LogKey, Policies, Position, digest_of_access, digest_of_keys,
-};
+pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
 pub use verdicts::{LATE_SECONDS_MAX, Voided, is_late, stands};
 
 use crate::{
     entry::{Draft, Kind, Origin, SequenceNote},
     event::Refused,
     ident::Ident,
-    journal::{Headers, Subject},
-    log::merkle::{self, Edge, Hash},
+    journal::Subject,
+    log::merkle::{self, Edge},
     own_signatures::OwnSignatures,
     proven::{self, ProvenTiles},
     seal::{self, SealKey},
@@ -47,7 +52,6 @@ use crate::{
     time::Nanos,
 };
 use prepare::Content;
-use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Outcome of posting one message.
@@ -238,6 +242,10 @@ impl Log {
             self.finish(changes, origin, message);
             return Ok(Outcome::Posted { index: 0 });
         }
+        if self.position.retention.deleted.is_some() {
+            // The log has ended. What still comes by the broker is not kept.
+            return Ok(Outcome::Nothing);
+        }
         if arrival.seq > posted + 1 {
             return Err(Error::Hole { from: posted + 1, to: arrival.seq - 1 });
         }
@@ -370,27 +378,6 @@ impl Log {
         let (number, edge, known) = (self.number, &self.edge, &*self.proven_tiles);
         proven::Tree { store: changes, number, edge, known }.entry(index)
     }
-}
-
-/// Digest that identifies a message when it is read again: sequence, time, subject, named headers and body.
-pub fn tail_digest(
-    arrival: Arrival,
-    subject: Option<&Subject>,
-    headers: &Headers,
-    body: &[u8],
-) -> Hash {
-    let mut digest = Sha256::new();
-    let subject = subject.map(ToString::to_string);
-    digest.update(arrival.seq.to_be_bytes());
-    digest.update(arrival.time.0.to_be_bytes());
-    for part in [&subject, &headers.salt, &headers.signature, &headers.receipt_to, &headers.refused]
-    {
-        let part = part.as_deref().unwrap_or("");
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part);
-    }
-    digest.update(body);
-    Hash(digest.finalize().into())
 }
 
 #[cfg(test)]

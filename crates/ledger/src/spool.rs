@@ -6,6 +6,8 @@
 
 mod segment;
 
+pub use segment::remove;
+
 use crate::{atomic, ident::Ident, keyring, seal::SealKey};
 use data_encoding::HEXLOWER;
 use segment::Segments;

@@ -13,6 +13,8 @@
 //! | `meta` | `"unnamed" ‖ log ‖ epoch u64 ‖ seq u64` | the same, for a message that must go and that no erasure entry names yet |
 //! | `meta` | `"missing" ‖ log ‖ index u64` | sequence of the message that explained why the payload of that entry was never here, u64 |
 //! | `meta` | `"erased" ‖ log ‖ index u64` | JSON: the payload names of that entry that were erased, `null` for all |
+//! | `meta` | `"expired" ‖ log` | [`crate::erased::Expired`] as JSON: entries whose payload is gone as a whole |
+//! | `meta` | `"expiring" ‖ log` | [`crate::erased::Expiring`] as JSON, until the bytes of that payload are gone |
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |

@@ -1,6 +1,7 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
 pub mod policy;
+pub mod retention;
 pub mod sources;
 
 use crate::{
@@ -235,6 +236,13 @@ pub struct AccessKey {
     /// Evidence that says why.
     #[serde(default)]
     pub reason: Option<Reason>,
+}
+
+impl AccessKey {
+    /// True if it stays in force when its tenant is deleted: it only reads what stays.
+    pub fn outlives(&self) -> bool {
+        self.roles.iter().all(|role| matches!(role, Role::Exporter | Role::Auditor))
+    }
 }
 
 /// Use of a signing key.

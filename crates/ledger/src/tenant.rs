@@ -1,5 +1,6 @@
 //! One tenant's log as all but the writer see it: what is published, whether it is halted and may append.
 
+mod ended;
 mod outcomes;
 
 pub use outcomes::Followed;
@@ -30,7 +31,7 @@ use tokio::sync::{Semaphore, watch};
 
 /// Most messages of one tenant that may wait here; further ones wait in their callers.
 pub const QUEUE_MESSAGES_MAX: usize = 8192;
-/// Time for which a refusal by the journal is reported. If the tenant keeps sending, it is refused again.
+/// Time for which a refusal by the journal is reported.
 const REFUSED_LATELY: Duration = Duration::from_secs(30);
 
 /// A handle on a tenant. Shared; holds no lock while waiting.
@@ -229,9 +230,7 @@ impl Tenant {
 
     /// Halts the log. Only a restart after `recover` ends it. The first reason is kept.
     pub(crate) fn halt(&self, reason: String) {
-        let mut halted = self.halted.write().expect("no holder of the lock panics");
-        halted.get_or_insert(reason);
-        drop(halted);
+        self.halted.write().expect("no holder of the lock panics").get_or_insert(reason);
         // Wake the tasks that wait for a new state, so that they see the halt.
         self.published.send_modify(|_| {});
     }

@@ -9,6 +9,8 @@ mod keys;
 pub mod part;
 mod payload;
 pub mod period;
+mod places;
+pub mod range;
 mod summary;
 mod whole;
 
@@ -32,6 +34,7 @@ use crate::{
     time::Nanos,
 };
 use acts::Reasons;
+use places::Places;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -269,7 +272,7 @@ pub struct Walk {
     edge: Edge,
     time: Nanos,
     prior: Prior,
-    message: Option<(u64, u64, bool)>,
+    places: Places,
     reasons: Reasons,
     summary: Summary,
 }
@@ -302,37 +305,13 @@ impl Walk {
         }
         self.time = view.origin.time;
         self.prior.note(view.kind, index);
-        self.follow(&view).map_err(wrong)?;
+        self.places.take(&view).map_err(wrong)?;
         self.summary.count(&view);
         let hash = leaf_hash(bytes);
         self.reasons.entry(index, &view, hash).map_err(wrong)?;
         let mut full = Vec::new();
         self.edge.append(hash, &mut full);
         Ok((view, full))
-    }
-
-    /// Entries must follow the journal, and a message has one entry of its own beside those about gaps and activations.
-    fn follow(&mut self, view: &View<'_>) -> Result<(), &'static str> {
-        let (epoch, seq) = (view.origin.epoch, view.origin.seq);
-        let mut own = !view.is_beside();
-        if let Some((last_epoch, last_seq, had_own)) = self.message {
-            if (epoch, seq) < (last_epoch, last_seq) {
-                return Err("its place in the journal is before that of the entry before");
-            }
-            if (epoch, seq) == (last_epoch, last_seq) {
-                if own && had_own {
-                    return Err("one journal message can't be two entries");
-                }
-                own |= had_own;
-            }
-        }
-        // The message that opens an epoch comes, in the new journal, after earlier messages of it.
-        let from = view.at(&["event", "from"]).and_then(json::Value::as_u64);
-        self.message = match from.filter(|_| view.kind == Kind::Journal) {
-            Some(from) => Some((epoch, from.saturating_sub(1), false)),
-            None => Some((epoch, seq, own)),
-        };
-        Ok(())
     }
 
     /// Number of entries so far.

@@ -193,7 +193,10 @@ impl Writer {
         }
         let active = self.logs.get(&number)?;
         if let Some(reason) = active.tenant.halted() {
-            refuse_all(messages, &Error::Halted(reason));
+            let error = Error::Halted(reason);
+            for work in messages {
+                work.refuse(&error);
+            }
             return None;
         }
         let mut part = Part {
@@ -291,14 +294,6 @@ fn answer(answers: Vec<Answer>, published: &Arc<Published>) {
     }
 }
 
-fn refuse_all(works: Vec<Work>, error: &Error) {
-    for work in works {
-        if let Work::Append { reply, .. } = work {
-            let _ = reply.send(Err(error.clone()));
-        }
-    }
-}
-
 impl Part<'_> {
     fn post_all(
         &mut self,
@@ -313,6 +308,10 @@ impl Part<'_> {
             && let Some(work) = works.next()
         {
             match work {
+                Work::Append { reply, .. } if self.log.position.retention.deleted.is_some() => {
+                    self.answers.push(Answer::Refused(Error::Deleted, reply));
+                }
+                Work::Post { .. } if self.log.position.retention.deleted.is_some() => {}
                 Work::Append { messages, reply, permit } => {
                     permits.push(permit);
                     last = self.append(tenant, messages, reply)?.map(Some).or(last);

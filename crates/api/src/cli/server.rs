@@ -1,6 +1,6 @@
 //! The commands of the full build.
 
-use super::{Clock, Key, Policy, Rules, Slack, Sources, Teams};
+use super::{Clock, Evidence, Key, List, Policy, Rules, Slack, Sources, Teams, Tenant, ToStore};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -40,6 +40,12 @@ Examples:
   countersign policy diff policies/in-force policies/acme
   countersign policy explain policies/acme call.json")]
     Policy(Policy),
+    /// Show the lists of a tenant's policies, and ask people to add and remove items
+    #[command(after_help = "\
+Examples:
+  countersign list show --tenant acme --api-key-file author.key known-hosts
+  countersign list add --tenant acme --api-key-file author.key --comment 'Ticket 4711' known-hosts api.example.eu")]
+    List(List),
     /// Publish events from a file or standard input, with resume; or check them first
     #[command(after_help = "\
 Exit codes: 0 all are in the log, 1 some were rejected or in conflict, or the server refused, 2 wrong usage,
@@ -63,7 +69,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   countersign export --tenant acme --api-key-file auditor.key ./export
-  countersign export --tenant acme --api-key-file auditor.key --approval apr-33f4htoag2cmmf5w5lugpo2h2e ./approval")]
+  countersign export --tenant acme --api-key-file auditor.key --approval apr-33f4htoag2cmmf5w5lugpo2h2e ./approval
+  countersign export --tenant acme --api-key-file auditor.key --into s3://evidence/acme --store s3.toml --key log.vkey ./export")]
     Export(Export),
     /// Write a folder that answers an auditor's request list offline: what was decided in a period, by whom, under which
     /// policies, with proofs, samples, figures and a page to read
@@ -82,6 +89,8 @@ Examples:
   countersign erase --tenant acme --api-key-file admin.key --field params 4711   one field of it
   countersign erase --tenant acme --api-key-file admin.key 4711 4712 4713        several at once")]
     Erase(Erase),
+    /// Set for how long payload and journal messages are kept; begin and end legal holds
+    Tenant(Tenant),
     /// Restart time after a clock was wrong
     Clock(Clock),
     /// Write a consistent copy of the database to a new directory on the server
@@ -225,60 +234,6 @@ pub struct Fsck {
     pub json: bool,
 }
 
-/// Arguments of `evidence`.
-#[derive(Args, Debug)]
-pub struct Evidence {
-    #[command(flatten)]
-    pub remote: Remote,
-    /// The tenant, on a server (needs a key of role auditor, exporter or admin; for payload discloser)
-    #[arg(long)]
-    pub tenant: Option<String>,
-    /// Make it from this export instead, offline
-    #[arg(long, value_name = "DIR", conflicts_with = "tenant")]
-    pub export: Option<PathBuf>,
-    /// First moment of the period: a day, or RFC 3339 (default: the beginning of the log)
-    #[arg(long, value_name = "TIME")]
-    pub from: Option<String>,
-    /// First moment after the period (default: the time of the last entry, which is not part of it)
-    #[arg(long, value_name = "TIME")]
-    pub to: Option<String>,
-    /// Folder to write: a new or empty one, or earlier evidence of the same log
-    #[arg(short, long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// A text of the auditor, given after the checkpoint was handed over: samples are drawn by it
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub auditor_seed: Option<String>,
-    /// Samples of each control
-    #[arg(long, default_value_t = 25, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=10_000))]
-    pub samples: usize,
-    /// Whose payload it holds; needs the discloser role, unless none
-    #[arg(long, value_enum, default_value_t = Disclosed::None)]
-    pub disclose: Disclosed,
-    /// Make it even if the period is not over; the first line and exit status 4 say so
-    #[arg(long)]
-    pub partial: bool,
-    /// Sign a statement over all files with this key (statement.dsse.json)
-    #[arg(long, value_name = "FILE")]
-    pub signing_key: Option<PathBuf>,
-    /// Make such a key, print its public half, and do nothing else
-    #[arg(long, value_name = "FILE", exclusive = true)]
-    pub new_signing_key: Option<PathBuf>,
-    /// Answer as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Whose payload evidence holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Disclosed {
-    /// Nobody's
-    None,
-    /// That of the samples, and the words of reasons
-    Samples,
-    /// That of every entry of the period: verdicts can be computed again
-    All,
-}
-
 /// Arguments of `export`.
 #[derive(Args, Debug)]
 pub struct Export {
@@ -290,11 +245,19 @@ pub struct Export {
     /// Directory to write: a new or empty one, or an earlier export of the same log, which is updated
     pub dir: PathBuf,
     /// Only the history of this approval (needs a key of role auditor or admin)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to"])]
     pub approval: Option<String>,
+    /// Only a range, from this leaf index, day or time on, with its proof
+    #[arg(long, value_name = "INDEX|TIME")]
+    pub from: Option<String>,
+    /// The range ends with this leaf index, or before this day or time
+    #[arg(long, value_name = "INDEX|TIME")]
+    pub to: Option<String>,
     /// Also write disclosures (needs the discloser role)
     #[arg(long)]
     pub disclosures: bool,
+    #[command(flatten)]
+    pub to_store: ToStore,
 }
 
 /// Arguments of `erase`.

@@ -146,7 +146,7 @@ pub fn is_this_machine(address: &str) -> bool {
 }
 
 /// Every certificate of a PEM file.
-fn certificates(path: &Path) -> Result<Vec<tls::Certificate<'static>>, Error> {
+pub fn certificates(path: &Path) -> Result<Vec<tls::Certificate<'static>>, Error> {
     let wrong = |why: String| Error::File { path: path.to_owned(), why };
     let mut pem = Vec::new();
     fs::File::open(path)

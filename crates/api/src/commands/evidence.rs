@@ -1,7 +1,10 @@
 //! `countersign evidence`: writes a folder that answers an auditor's request list offline (`proto/formats/evidence.md`).
 
+mod monthly;
 mod signing;
 mod source;
+
+pub use monthly::start;
 
 use super::{
     EXIT_FAILED, EXIT_UNREADABLE, EXIT_USAGE, Failed,
@@ -11,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    cli::{Disclosed, Evidence},
+    cli::{Disclosed, Every, Evidence},
     evidence::{
         self, Conclusion, Digests, Disclose, Error, Files, Log, Manifest, Out, Request, STATEMENT,
         digest,
@@ -22,21 +25,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{
     system::policy::PartAt,
     time::Nanos,
-    verify::{self, KeysDocument, period::Period},
+    verify::{period::Period, range::trust_of_itself},
 };
 use serde_json::json;
 use source::Source;
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet, path::Path};
 
 /// The evidence was made, and is not whole.
 const EXIT_PARTIAL: u8 = 4;
 /// The file that is written last.
 const LAST: &str = "manifest.json";
 
+impl From<Failed> for Error {
+    fn from(Failed { code, text }: Failed) -> Self {
+        Self::Refused { code, text }
+    }
+}
+
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         match error {
             Error::Unreadable(text) => Self::new(EXIT_UNREADABLE, text),
+            Error::Refused { code, text } => Self::new(code, text),
             other => Self::new(EXIT_FAILED, other.to_string()),
         }
     }
@@ -47,12 +57,27 @@ pub fn run(arguments: &Evidence) -> Result<(), Failed> {
     if let Some(path) = &arguments.new_signing_key {
         return signing::new_key(path);
     }
+    if let Some(Every::Month) = arguments.every {
+        return monthly::run(arguments);
+    }
     let out =
         arguments.out.as_ref().ok_or_else(|| usage("name the folder to write: -o evidence"))?;
-    let signer = arguments.signing_key.as_deref().map(signing::signer).transpose()?;
     let source = Source::open(arguments)?;
-    let files: &dyn Files = &source;
-    let (period, note) = period(arguments, &source)?;
+    let period = period(arguments, &source)?;
+    let made = make(arguments, &source, period, out)?;
+    tell(arguments, out, &made)
+}
+
+/// A folder that was written.
+struct Made {
+    conclusion: Conclusion,
+    manifest: Manifest,
+}
+
+/// Writes the folder of a period.
+fn make(arguments: &Evidence, source: &Source, period: Period, out: &Path) -> Result<Made, Failed> {
+    let signer = arguments.signing_key.as_deref().map(signing::signer).transpose()?;
+    let files: &dyn Files = source;
     let request = Request {
         period,
         auditor_seed: arguments.auditor_seed.clone(),
@@ -63,10 +88,10 @@ pub fn run(arguments: &Evidence) -> Result<(), Failed> {
             Disclosed::All => Disclose::All,
         },
     };
+    let origin = checkpoint_of(&source.newest())?.origin;
     // Searched first without writing: the search reads bundles that are not a part of the evidence.
-    let searched = Log::open(files, &trust, &request, None)?;
+    let searched = Log::open(files, &trust_of_itself, &request, None)?;
     let range = source.cover(&searched)?;
-    let origin = checkpoint_of(&note)?.origin;
     let readme = format!(
         "This is evidence from one Countersign log, for one period.\n\n  log      {}\n\nIt is being written: run the same command again if it was stopped.\n",
         harmless(&origin)
@@ -75,7 +100,7 @@ pub fn run(arguments: &Evidence) -> Result<(), Failed> {
     target.begin()?;
     target.remove(STATEMENT)?;
     let copied = Copied { target: &target, source: files, seen: RefCell::default() };
-    let log = Log::open(&copied, &trust, &request, Some(range))?;
+    let log = Log::open(&copied, &trust_of_itself, &request, Some(range))?;
     if !log.is_over && !arguments.partial {
         let text = format!(
             "the log has no entry at or after {}, so entries of the period may still come: name an earlier --to, wait for an entry, or take --partial",
@@ -96,23 +121,16 @@ pub fn run(arguments: &Evidence) -> Result<(), Failed> {
     }
     sweep(&target, &manifest, signer.is_some())?;
     target.finish(&manifest.bytes())?;
-    tell(arguments, &conclusion, &manifest, &log)
+    Ok(Made { conclusion, manifest })
 }
 
 fn usage(text: &str) -> Failed {
     Failed::new(EXIT_USAGE, text)
 }
 
-/// Whoever makes evidence takes the log's first key from the log; whoever verifies it has the key from elsewhere.
-fn trust(document: &KeysDocument) -> Result<Vec<verify::Trusted>, verify::Error> {
-    let wrong = verify::Error::Keys { position: 0, what: "the document has no key" };
-    let first = document.keys.first().ok_or(wrong)?;
-    Ok(verify::trust(&first.vkey.0, Some(document))?.keys)
-}
-
-/// The period, and the newest checkpoint. Without `--to` it ends at the last entry, which then shows that nothing is cut
+/// The period. Without `--to` it ends at the last entry, which then shows that nothing is cut
 /// off; without `--from` it begins with the log.
-fn period(arguments: &Evidence, source: &Source) -> Result<(Period, Vec<u8>), Failed> {
+fn period(arguments: &Evidence, source: &Source) -> Result<Period, Failed> {
     let time = |text: &str| {
         let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
         let wrong = || {
@@ -123,7 +141,6 @@ fn period(arguments: &Evidence, source: &Source) -> Result<(Period, Vec<u8>), Fa
         };
         Nanos::parse(&whole).ok_or_else(wrong)
     };
-    let note = source.newest();
     let (first, last) = source.times()?;
     let from = arguments.from.as_deref().map_or(Ok(first), time)?;
     let to = arguments.to.as_deref().map_or(Ok(last), time)?;
@@ -132,7 +149,7 @@ fn period(arguments: &Evidence, source: &Source) -> Result<(Period, Vec<u8>), Fa
             "the period ends at {to}, which is not after its beginning {from}"
         )));
     }
-    Ok((Period { from, to }, note))
+    Ok(Period { from, to })
 }
 
 fn bar(entries: u64) -> ProgressBar {
@@ -156,18 +173,17 @@ impl Copied<'_> {
         path: &str,
         fetch: impl FnOnce() -> Result<Option<Vec<u8>>, Error>,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let failed = |error: Failed| Error::Unreadable(error.text);
         let place = format!("proof/{path}");
         let known = self.seen.borrow().contains_key(&place);
         if (known || path.starts_with("tile/"))
-            && let Some(bytes) = self.target.read(&place).map_err(failed)?
+            && let Some(bytes) = self.target.read(&place)?
         {
             self.seen.borrow_mut().entry(place).or_insert_with(|| digest(&bytes));
             return Ok(Some(bytes));
         }
         let bytes = fetch()?;
         if let Some(bytes) = &bytes {
-            self.target.write(&place, bytes).map_err(failed)?;
+            self.target.write(&place, bytes)?;
             self.seen.borrow_mut().insert(place, digest(bytes));
         }
         Ok(bytes)
@@ -192,7 +208,7 @@ struct Written<'t> {
 
 impl Out for Written<'_> {
     fn put(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.target.write(path, bytes).map_err(|error| Error::Unreadable(error.text))?;
+        self.target.write(path, bytes)?;
         self.files.insert(path.to_owned(), digest(bytes));
         Ok(())
     }
@@ -216,24 +232,20 @@ fn sweep(target: &Target, manifest: &Manifest, signed: bool) -> Result<(), Faile
     Ok(())
 }
 
-fn tell(
-    arguments: &Evidence,
-    conclusion: &Conclusion,
-    manifest: &Manifest,
-    log: &Log<'_>,
-) -> Result<(), Failed> {
-    let out = arguments.out.as_deref().unwrap_or(std::path::Path::new("."));
+fn tell(arguments: &Evidence, out: &Path, made: &Made) -> Result<(), Failed> {
+    let Made { conclusion, manifest } = made;
+    let range = manifest.range();
     let Conclusion { missing, decisions, exceptions } = conclusion;
     if arguments.json {
         say_json(&json!({
             "out": out, "whole": missing.is_empty(), "missing": missing, "decisions": decisions,
-            "exceptions": exceptions, "begin": log.range.begin, "end": log.range.end, "files": manifest.files.len(),
+            "exceptions": exceptions, "begin": range.begin, "end": range.end, "files": manifest.files.len(),
         }));
     } else {
         say(&format!(
             "{decisions} decisions, entries {} to {}, in {}",
-            log.range.begin,
-            log.range.end.saturating_sub(1),
+            range.begin,
+            range.end.saturating_sub(1),
             out.display()
         ));
         for text in exceptions {

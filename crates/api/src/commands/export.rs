@@ -1,7 +1,10 @@
 //! `countersign export`: a static tlog-tiles directory, with keys and disclosures (`proto/formats/export.md`).
 
 mod approval;
+mod kept;
+mod range;
 pub mod target;
+pub mod tiles;
 
 use super::{EXIT_FAILED, Failed};
 use crate::{
@@ -41,10 +44,18 @@ Only its owner can read these files: they may hold payload. To serve them, give 
 
 /// Writes an export. What is already complete in the directory is not fetched again.
 pub fn run(arguments: &Export) -> Result<(), Failed> {
+    let store = kept::check(arguments)?;
     let client = Client::new(&arguments.remote)?;
     let Export { tenant, dir, disclosures: disclosed, .. } = arguments;
+    let days = match &store {
+        Some((to, ..)) => kept::days(&client, tenant, to.retain_days)?,
+        None => 0,
+    };
     if let Some(id) = &arguments.approval {
         return approval::run(&client, tenant, id, dir, *disclosed);
+    }
+    if arguments.from.is_some() || arguments.to.is_some() {
+        return range::run(&client, arguments);
     }
     let base = format!("/v1/tenants/{tenant}");
     let log = format!("{base}/logs/1");
@@ -87,6 +98,9 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
     }
     target.finish(&note)?;
     say(&format!("{size} entries of {} in {}", harmless(origin), dir.display()));
+    if let Some(store) = store {
+        return kept::run(store, dir, days);
+    }
     say(&dim(&format!("Check it: countersign verify --key <vkey> --export {}", dir.display())));
     Ok(())
 }

@@ -165,7 +165,8 @@ impl Beside {
 
     /// Posts again what a stream still holds, if the broker answers.
     fn stream(&self, store: &Rocks, log: &Log, mark: Option<&Mark>, report: &mut Report) {
-        if log.position.journal.starts_with("embedded:") {
+        let ended = log.position.retention.deleted.is_some();
+        if ended || log.position.journal.starts_with("embedded:") {
             return;
         }
         let behind = mark.is_some_and(|mark| mark.size > log.position.size);

@@ -308,17 +308,19 @@ fn explain(folder: &Folder, call: &Path, at: Option<&str>, verified: bool) -> Re
         .map_err(|why| Failed::new(EXIT_FAILED, format!("{}: {why}", call.display())))?;
     let facts = bundle.facts(now, verified);
     let (judged, explained) = (bundle.judge(&request, &facts), bundle.explain(&request, &facts));
+    let asked: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let clauses = (&explained[..], &asked["params"]);
     if folder.json {
-        say_json(&explained_json(&judged, &explained, &facts, bundle.digest()));
+        say_json(&explained_json(&judged, clauses, &facts, bundle.digest()));
     } else {
-        tell(&judged, &explained);
+        tell(&judged, clauses);
     }
     Ok(())
 }
 
 fn explained_json(
     judged: &Judgement<'_>,
-    clauses: &[ClauseTruth<'_>],
+    (clauses, params): (&[ClauseTruth<'_>], &Value),
     facts: &Facts,
     digest: &str,
 ) -> Value {
@@ -327,7 +329,7 @@ fn explained_json(
         "verdict": judged.verdict.as_str(),
         "reason": {"code": ground.code, "clause": ground.clause.map(|c| &c.name), "message": message(ground)},
         "shadow": judged.shadow.as_ref().map(|(verdict, _)| verdict.as_str()),
-        "clauses": explained::json(clauses),
+        "clauses": explained::json(clauses, params),
         "facts": facts,
         "policy": {"digest": digest},
     })
@@ -338,8 +340,8 @@ fn message<'b>(ground: &Ground<'b>) -> Option<&'b String> {
     ground.clause.filter(|_| ground.error.is_none()).and_then(|clause| clause.message.as_ref())
 }
 
-fn tell(judged: &Judgement<'_>, clauses: &[ClauseTruth<'_>]) {
-    explained::tell(clauses);
+fn tell(judged: &Judgement<'_>, (clauses, params): (&[ClauseTruth<'_>], &Value)) {
+    explained::tell(clauses, params);
     let ground = &judged.reason;
     let by = ground.clause.map(|clause| format!(" by {}", clause.name)).unwrap_or_default();
     say(&format!("{}{} ({})", strong(judged.verdict.as_str()), harmless(&by), ground.code));

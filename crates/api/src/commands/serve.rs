@@ -38,6 +38,7 @@ async fn serve_app(
     tracing::info!(shares.connections, shares.store_files, "open files are shared out");
     background::start(&app);
     ready(listener.local_addr()?);
+    super::evidence::start(&app.config);
     let stopped = signals.until_stopped(Arc::clone(&app), log);
     let served = serve::serve(Arc::clone(&app), listener, stopped).await;
     app.stop_tasks().await;

@@ -64,6 +64,7 @@ impl Config {
             wrong.push("approvals.valid_for_seconds: 1 to 900".into());
         }
         connections_wrong(&file, &mut wrong);
+        evidence_wrong(&file, &mut wrong, &mut warnings);
         if let Journal::Jetstream { replicas, .. } = &file.journal
             && ![1, 3, 5].contains(replicas)
         {
@@ -89,6 +90,29 @@ fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
     }
     if !(1..=100_000).contains(&commit_messages) {
         wrong.push("limits.commit_messages: 1 to 100000".into());
+    }
+}
+
+fn evidence_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>) {
+    for (tenant, monthly) in &file.evidence {
+        if Ident::new(tenant).is_err() {
+            wrong.push(format!("evidence.{tenant}: {tenant:?} is not a tenant name"));
+        }
+        if !monthly.to.is_dir() {
+            warnings.push(format!(
+                "evidence.{tenant}.to: {} is no folder: make it first, for this server's user",
+                monthly.to.display()
+            ));
+        }
+        if !monthly.api_key_file.is_file() {
+            warnings.push(format!(
+                "evidence.{tenant}.api_key_file: {} is no file: issue a key of the role auditor",
+                monthly.api_key_file.display()
+            ));
+        }
+        if monthly.samples > crate::evidence::SAMPLES_MAX {
+            wrong.push(format!("evidence.{tenant}.samples: 0 to 10000"));
+        }
     }
 }
 

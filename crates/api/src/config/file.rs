@@ -69,6 +69,9 @@ pub struct File {
     /// Workflows webhooks (links only), by the name of the connection.
     #[serde(default)]
     pub webhook: BTreeMap<String, Webhook>,
+    /// Evidence of every month, by tenant.
+    #[serde(default)]
+    pub evidence: BTreeMap<String, Monthly>,
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,
@@ -169,10 +172,45 @@ pub struct Approvals {
     /// Seconds for which an allow of ours counts.
     #[serde(default = "default_valid_for")]
     pub valid_for_seconds: u64,
+    /// True: once a minute an entry shows that this server decides, for each tenant.
+    #[serde(default)]
+    pub probe: bool,
 }
 
 fn default_valid_for() -> u64 {
     VALID_FOR_SECONDS
+}
+
+/// Evidence that the server makes by itself.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Monthly {
+    /// How long each period is.
+    #[serde(default)]
+    pub every: Every,
+    /// Folder that gets a folder for the tenant, with one for each month.
+    pub to: PathBuf,
+    /// File with an API key of the role auditor or exporter.
+    pub api_key_file: PathBuf,
+    /// File with the key that signs a statement over all files. Without it nobody signs.
+    #[serde(default)]
+    pub signing_key_file: Option<PathBuf>,
+    /// Samples of each control.
+    #[serde(default = "default_samples")]
+    pub samples: usize,
+}
+
+/// How long the periods are.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Every {
+    /// Calendar months in UTC.
+    #[default]
+    Month,
+}
+
+fn default_samples() -> usize {
+    25
 }
 
 /// One Slack app in one workspace or organisation, for one tenant.

@@ -1,16 +1,15 @@
 //! Part 3, approvals: every call that needed people, who answered and how fast, and whether it was executed without them.
 
+mod call;
 mod tables;
 
 pub(super) use tables::yes;
 
-use super::{
-    Error, Out,
-    log::Log,
-    population::{is_absent, text},
-    table::Table,
+use super::{Error, Out, executions::Execution, log::Log, table::Table, values::text};
+use decider::{
+    approval::{Event, Message, Phase, State, Via, fold},
+    decision::APPROVAL_NEEDED,
 };
-use decider::approval::{Event, Message, Phase, State, Via, fold};
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
@@ -97,6 +96,8 @@ pub struct Approvals {
     pub people: BTreeMap<String, Person>,
     /// Tokens minted, redeemed, and refused in the period.
     pub tokens: (u64, u64, u64),
+    /// Tokens minted for the calls of each agent, by the key that signs them.
+    pub minted: BTreeMap<String, BTreeMap<String, u64>>,
     /// Executions that name no decision of this log.
     pub unknown_executions: Vec<u64>,
 }
@@ -117,6 +118,7 @@ impl Default for Approvals {
             elevated: BTreeMap::new(),
             people: BTreeMap::new(),
             tokens: (0, 0, 0),
+            minted: BTreeMap::new(),
             unknown_executions: Vec::new(),
         }
     }
@@ -160,9 +162,6 @@ impl Approvals {
     ) -> Result<(), Error> {
         match view.kind {
             Kind::Decision if is_elevated(view) => self.needs_people(index, view),
-            Kind::Event if text(view, &["event", "type"]).contains(".execution.") => {
-                self.executed(log, index, view)?;
-            }
             Kind::NotOpened => {
                 let decision = number(view, &["event", "decision", "index"]).unwrap_or_default();
                 if let Some(call) = self.elevated.get_mut(&decision) {
@@ -211,30 +210,25 @@ impl Approvals {
         self.elevated.entry(index).or_insert(elevated);
     }
 
-    /// A gateway reports that it carried out a decision.
-    fn executed(&mut self, log: &Log<'_>, index: u64, view: &View<'_>) -> Result<(), Error> {
-        let Some(decision) = number(view, &["event", "data", "decision", "index"]) else {
-            return Ok(());
+    /// Takes the report at `index`: a gateway carried out a decision.
+    pub fn executed(
+        &mut self,
+        log: &Log<'_>,
+        index: u64,
+        execution: &Execution,
+    ) -> Result<(), Error> {
+        let (decision, entry) = match execution {
+            Execution::Unnamed => return Ok(()),
+            Execution::Unknown => {
+                self.unknown_executions.push(index);
+                return Ok(());
+            }
+            Execution::Of(decision, entry) => (*decision, entry),
         };
         if !self.elevated.contains_key(&decision) {
-            let producer = text(view, &["producer"]);
-            let leaf = text(view, &["event", "data", "decision", "leaf_hash"]);
-            let entry = if decision < index { Some(log.entry(decision)?) } else { None };
-            let named = entry.as_deref().filter(|entry| leaf_hash(entry).to_string() == leaf);
-            let judged = named.and_then(View::parse).filter(|judged| {
-                judged.kind == Kind::Decision && text(judged, &["producer"]) == producer
-            });
-            match judged {
-                None => {
-                    self.unknown_executions.push(index);
-                    return Ok(());
-                }
-                Some(judged) if is_elevated(&judged) => {
-                    self.needs_people(decision, &judged);
-                    self.released_before(log, decision)?;
-                }
-                Some(_) => return Ok(()),
-            }
+            let Some(judged) = View::parse(entry).filter(is_elevated) else { return Ok(()) };
+            self.needs_people(decision, &judged);
+            self.released_before(log, decision)?;
         }
         if let Some(elevated) = self.elevated.get_mut(&decision) {
             elevated.executed.get_or_insert(index);
@@ -278,8 +272,11 @@ impl Approvals {
                 person.seconds.extend(waited.map(|nanos| nanos / 1_000_000_000));
                 return Ok(());
             }
-            Event::TokenMinted { .. } => {
+            Event::TokenMinted { kid, .. } => {
                 self.tokens.0 += 1;
+                let asked = self.states.get(approval).and_then(|state| state.requested.as_ref());
+                let agent = asked.map(|asked| asked.call.agent.clone()).unwrap_or_default();
+                super::values::add(self.minted.entry(agent).or_default(), kid);
                 return Ok(());
             }
             Event::Redeemed { .. } => {
@@ -356,7 +353,7 @@ pub fn is_unreviewed(state: &State) -> bool {
 
 /// True for a decision that pauses its call until people approve.
 pub fn is_elevated(view: &View<'_>) -> bool {
-    let mode = view.at(&["event", "data", "mode"]);
-    let observes = mode.and_then(ledger::json::Value::as_str) == Some("shadow");
-    text(view, &["event", "data", "verdict"]) == "approval_needed" && (is_absent(mode) || !observes)
+    view.kind == Kind::Decision
+        && text(view, &["event", "data", "verdict"]) == APPROVAL_NEEDED
+        && text(view, &["event", "data", "mode"]) != "shadow"
 }

@@ -1,11 +1,18 @@
 //! Part 4, changes: policies, rules, keys and access, with who and why; and who could do what at the end of the period.
 
-use super::{Error, Out, log::Log, population::text, table::Table};
+use super::{
+    Error, Out,
+    approvals::Approvals,
+    log::Log,
+    table::Table,
+    values::{add, text, who},
+};
 use decider::rule::Rule;
 use ledger::{
     canonical,
     entry::{Kind, View},
     json::Value,
+    post::Retention,
     system::{Reason, policy::Activation},
     time::Nanos,
     verify::period::number,
@@ -63,9 +70,15 @@ pub struct Changes {
     pub erasures: Vec<u64>,
     /// Leaf index of the rules in force, and names of their rules that ask nobody.
     pub rules: Option<(u64, Vec<String>)>,
+    /// Retention and legal holds in force.
+    pub retention: Retention,
+    /// Entries whose payload expired in the period.
+    pub expired: u64,
     /// Longest time without an entry, in seconds, and when it began.
     pub pause: (u64, String),
     last: Option<Nanos>,
+    /// Digest of the rules in force; empty without any.
+    rules_digest: String,
 }
 
 impl Default for Changes {
@@ -78,6 +91,7 @@ impl Default for Changes {
             "by",
             "person",
             "approval",
+            "approved_by",
             "reason_entry",
             "reason",
         ];
@@ -91,19 +105,13 @@ impl Default for Changes {
             counts: BTreeMap::new(),
             erasures: Vec::new(),
             rules: None,
+            retention: Retention::default(),
+            expired: 0,
             pause: (0, String::new()),
             last: None,
+            rules_digest: String::new(),
         }
     }
-}
-
-/// Who did it: key id, operator or command; and the person, if the key has one.
-pub fn who(view: &View<'_>) -> (String, String) {
-    let by = |name| view.text(&["event", "by", name]);
-    let actor = ["key", "operator", "command", "server"]
-        .into_iter()
-        .find_map(|name| by(name).map(|value| format!("{name} {value}")));
-    (actor.unwrap_or_default(), by("person").unwrap_or_default().to_owned())
 }
 
 impl Changes {
@@ -135,15 +143,24 @@ impl Changes {
                 let read = |rule| serde_json::from_slice::<Rule>(&canonical::to_vec(rule)).ok();
                 let asks_nobody = rules.iter().filter_map(read).filter(|rule| rule.unreviewed);
                 self.rules = Some((index, asks_nobody.map(|rule| rule.name).collect()));
+                text(view, &["event", "rules_digest"]).clone_into(&mut self.rules_digest);
             }
+            Kind::Retention => {
+                self.retention.note(index, view);
+                if self.retention.deleted.is_some() {
+                    let reads = |role: &String| matches!(role.as_str(), "auditor" | "exporter");
+                    self.keys.retain(|_, key| key.roles.iter().all(reads));
+                }
+            }
+            Kind::Clock => self.retention.time_anew(),
             _ => {}
         }
     }
 
-    /// Takes the next entry of the period.
+    /// Takes the next entry of the period. `approvals`: as they stand before it.
     pub fn take(
         &mut self,
-        log: &Log<'_>,
+        (log, approvals): (&Log<'_>, &Approvals),
         out: &mut dyn Out,
         index: u64,
         view: &View<'_>,
@@ -157,17 +174,33 @@ impl Changes {
         if !view.kind.is_system() {
             return Ok(());
         }
+        let before = self.rules_digest.clone();
+        let expired = self.retention.expired;
         self.note(index, view);
-        self.versions.extend(activated(index, view));
+        self.expired += self.retention.expired - expired;
+        let activation = activated(index, view);
         if view.kind == Kind::Erasure {
             self.erasures.push(index);
         }
         if view.kind == Kind::Access && text(view, &["event", "op"]) == "read" {
             return self.read(out, index, view);
         }
-        let (what, detail) = in_words(view);
-        super::population::add(&mut self.counts, &what);
-        let (by, person) = who(view);
+        let (what, mut detail) = in_words(view);
+        if view.kind == Kind::Rules {
+            detail.push_str(rules_or_people(&before, &self.rules_digest));
+        }
+        add(&mut self.counts, &what);
+        // An activation follows its approval. Who proposed the bundle is in the entry that it names.
+        let (by, person) = match &activation {
+            Some(version) => log.with(version.bundle, |_, proposed| Ok(who(proposed)))?,
+            None => who(view),
+        };
+        let approval = match &activation {
+            Some(version) => version.approval.clone(),
+            None => text(view, &["event", "by", "approval"]).to_owned(),
+        };
+        let approved_by = approvals.approved_by(&approval);
+        self.versions.extend(activation);
         let reason = view.at(&["event", "reason"]).map(canonical::to_vec);
         let reason = reason.and_then(|bytes| serde_json::from_slice::<Reason>(&bytes).ok());
         let words = match &reason {
@@ -181,7 +214,8 @@ impl Changes {
             detail,
             by,
             person,
-            text(view, &["event", "by", "approval"]).to_owned(),
+            approval,
+            approved_by,
             reason.map(|reason| reason.index.to_string()).unwrap_or_default(),
             words,
         ];
@@ -192,7 +226,7 @@ impl Changes {
         let bound =
             |name| number(view, &["event", name]).map(|n| n.to_string()).unwrap_or_default();
         let (by, person) = who(view);
-        super::population::add(&mut self.counts, "payload read");
+        add(&mut self.counts, "payload read");
         let (index, at) = (index.to_string(), view.origin.time.to_string());
         let cells = [&index, &at, &by, &person, &bound("from"), &bound("to"), &bound("seconds")];
         self.reads.row(out, &cells.map(String::as_str))
@@ -248,6 +282,15 @@ fn activated(index: u64, view: &View<'_>) -> Option<Version> {
     })
 }
 
+/// What was applied: an entry has rules, people and channels together, and the digest of the people is salted anew.
+fn rules_or_people(before: &str, now: &str) -> &'static str {
+    match before {
+        "" => ": the first rules, people and channels",
+        same if same == now => ": the rules stay; people or channels were applied",
+        _ => ": the rules changed; people and channels were applied with them",
+    }
+}
+
 /// What a system entry is about, and about which thing.
 fn in_words(view: &View<'_>) -> (String, String) {
     let of = |name| text(view, &["event", name]);
@@ -259,6 +302,12 @@ fn in_words(view: &View<'_>) -> (String, String) {
         (Kind::Policy, "bundle") => {
             ("policies proposed", format!("version {} {}", count("version"), of("digest")))
         }
+        (Kind::Policy, "list") => {
+            ("list proposed", format!("{} version {}", of("name"), count("version")))
+        }
+        (Kind::Policy, "change") => {
+            ("list in force", format!("{} version {}", of("name"), count("version")))
+        }
         (Kind::Policy, _) => {
             ("policies in force", format!("version {} {}", count("version"), of("digest")))
         }
@@ -266,6 +315,21 @@ fn in_words(view: &View<'_>) -> (String, String) {
         (Kind::Key, _) => ("signing key rotated", format!("{} {}", of("use"), of("vkey"))),
         (Kind::Erasure, _) => ("payload erased", format!("entry {}", count("index"))),
         (Kind::Sources, _) => ("sources declared", String::new()),
+        (Kind::Retention, "set") => {
+            let days = |name| match count(name) {
+                days if days.is_empty() => "not set".to_owned(),
+                days => format!("{days} days"),
+            };
+            let (payload, journal) = (days("payload_days"), days("journal_days"));
+            let floor = days("floor_days");
+            ("retention set", format!("payload {payload}, floor {floor}, journal {journal}"))
+        }
+        (Kind::Retention, "hold") => ("legal hold begun", of("hold").to_owned()),
+        (Kind::Retention, "release") => ("legal hold released", of("hold").to_owned()),
+        (Kind::Retention, "delete") => ("tenant deleted", of("why").to_owned()),
+        (Kind::Retention, _) => {
+            ("payload expired", format!("entries {} to below {}", count("from"), count("below")))
+        }
         (Kind::Clock, _) => ("clock reset", of("at").to_owned()),
         (Kind::Journal, _) => ("journal begun again", format!("epoch {}", count("epoch"))),
         (Kind::JournalGap, _) => {
@@ -281,7 +345,10 @@ fn in_words(view: &View<'_>) -> (String, String) {
 /// The words of a reason, if its payload may be read and was not erased.
 pub fn words_of(log: &Log<'_>, index: u64) -> Result<String, Error> {
     let entry = log.entry(index)?;
-    let fields = log.disclosed(index, &entry, true)?.map(|(_, fields)| fields).unwrap_or_default();
+    let fields = match View::parse(&entry) {
+        Some(view) => log.disclosed(index, &view, true)?.unwrap_or_default(),
+        None => return Ok(String::new()),
+    };
     let words = fields.get("reason").and_then(|bytes| serde_json::from_slice(bytes).ok());
     Ok(words.unwrap_or_default())
 }

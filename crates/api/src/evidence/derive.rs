@@ -2,12 +2,15 @@
 
 use super::{
     Computed, Disclose, Error, Out, Request,
+    agents::Agents,
     approvals::Approvals,
+    availability::Availability,
     changes::Changes,
     controls,
+    executions::Execution,
     findings::Weight,
     log::Log,
-    oscal,
+    oscal, payload,
     population::Population,
     pretty,
     privacy::Privacy,
@@ -21,6 +24,7 @@ use super::{
 use decider::approval::AuditAll;
 use ledger::{
     entry::{Kind, View},
+    post::{Retention, is_probe},
     verify::period::Follow,
 };
 use serde_json::json;
@@ -71,6 +75,8 @@ struct Pass<'p> {
     changes: Changes,
     verdicts: Verdicts,
     privacy: Privacy,
+    agents: Agents,
+    availability: Availability,
     draws: Vec<Draw>,
 }
 
@@ -93,6 +99,8 @@ pub fn derive(
         changes: Changes::default(),
         verdicts: Verdicts::default(),
         privacy: Privacy::default(),
+        agents: Agents::default(),
+        availability: Availability::new(log.period),
         draws: draws.into(),
     };
     pass.before()?;
@@ -128,13 +136,19 @@ impl Pass<'_> {
             }
             self.verdicts.before(index, &view);
         }
+        if let Some(last) = begin.checked_sub(1) {
+            let entry = log.entry(last)?;
+            let view = View::parse(&entry).ok_or_else(|| unreadable(last))?;
+            let wrong = |what: &str| Error::file(&format!("entry {last}"), what.to_owned());
+            self.follow.before(last, &view).map_err(wrong)?;
+        }
         Ok(())
     }
 
     /// Replays every approval of the period, by the rules that were in force (P8).
     fn audit(&mut self, index: u64, entry: &[u8], view: &View<'_>) -> Result<(), Error> {
         // An act before the period may name an approval whose messages are not here.
-        if view.kind == Kind::Access && index < self.log.range.begin {
+        if matches!(view.kind, Kind::Access | Kind::Retention) && index < self.log.range.begin {
             return Ok(());
         }
         let failed = std::cell::RefCell::new(None);
@@ -156,16 +170,28 @@ impl Pass<'_> {
         let log = self.log;
         let view = View::parse(entry).ok_or_else(|| unreadable(index))?;
         let wrong = |what: &str| Error::file(&format!("entry {index}"), what.to_owned());
+        if view.text(&["tenant"]) != Some(&log.tenant) {
+            return Err(wrong("it is of another tenant than the genesis"));
+        }
         self.follow.take(index, &view).map_err(wrong)?;
         self.audit(index, entry, &view)?;
-        self.changes.take(log, out, index, &view)?;
-        self.verdicts.take(log, out, (index, entry), &view)?;
+        self.changes.take((log, &self.approvals), out, index, &view)?;
+        self.verdicts.take(log, out, index, &view)?;
         if !self.population.take(out, index, &view)? {
+            return Ok(());
+        }
+        if is_probe(&view) {
+            self.availability.take(&view);
             return Ok(());
         }
         self.sources.take(out, index, &view)?;
         self.approvals.take(log, out, (index, entry), &view)?;
-        self.privacy.take(log, (index, entry), &view)?;
+        if let Some(execution) = Execution::read(log, index, &view)? {
+            self.population.executed(&execution);
+            self.approvals.executed(log, index, &execution)?;
+        }
+        self.agents.take(index, &view);
+        self.privacy.take(log, index, &view)?;
         for (draw, (_, belongs)) in self.draws.iter_mut().zip(DRAWS) {
             if belongs(&view) {
                 draw.take(index);
@@ -183,10 +209,13 @@ impl Pass<'_> {
         let log = self.log;
         let totals = self.population.finish(out)?;
         let sources = self.sources.finish(out)?;
-        self.approvals.finish(out)?;
+        self.availability.finish(out)?;
+        let drawn: BTreeSet<u64> = self.draws.iter().flat_map(Draw::drawn).collect();
+        self.approvals.finish(log, out, &drawn)?;
         self.changes.finish(out)?;
         let told = versions::finish(log, out, &self.changes.versions, &self.approvals)?;
-        versions::agents(out, &totals)?;
+        let (by, bundle) = ((&self.approvals, &self.changes), told.bundle.as_ref());
+        let agents = self.agents.finish(out, bundle, by, report::ROWS_MAX)?;
         let different = std::mem::take(&mut self.verdicts.different);
         let tally = self.verdicts.finish(out)?;
         let privacy = self.privacy.finish(out)?;
@@ -200,12 +229,16 @@ impl Pass<'_> {
             verdicts: &tally,
             different: &different,
             privacy,
+            availability: self.availability.share(),
         };
-        let (figures, findings) = (computed.figures(), computed.findings());
+        samples(log, out, &self.draws)?;
+        let erased_later = payload::finish(log, out)?;
+        let (figures, findings) = (computed.figures(), computed.findings(&erased_later));
+        out.put("privacy/retention.json", &pretty(&retention(&self.changes.retention)))?;
         out.put("population/summary.json", &pretty(&json!(totals)))?;
         let mut named: BTreeSet<u64> =
             findings.iter().flat_map(|finding| finding.leaves.iter().copied()).collect();
-        named.extend(samples(log, out, &self.draws)?);
+        named.extend(drawn);
         for index in named {
             out.put(&format!("receipts/{index}.tlog-proof"), log.receipt(index)?.as_bytes())?;
         }
@@ -222,14 +255,27 @@ impl Pass<'_> {
             draws: &self.draws,
             seed,
             versions: &told,
+            agents: &agents,
         };
-        out.put("not-checked.txt", words::not_checked(request).join("\n").as_bytes())?;
+        out.put("not-checked.txt", words::not_checked(&computed).join("\n").as_bytes())?;
         out.put("report.html", report::page(&shown).as_bytes())?;
         out.put("README.txt", words::readme(&computed, &missing).as_bytes())?;
         let exceptions = findings.into_iter().filter(|found| found.weight == Weight::Exception);
         let exceptions = exceptions.map(|found| found.text).collect();
         Ok(Conclusion { missing, decisions: totals.decisions, exceptions })
     }
+}
+
+/// For how long payload was kept at the end of the period, and which legal holds were in force.
+fn retention(in_force: &Retention) -> serde_json::Value {
+    let Retention { set, payload_days, floor_days, journal_days, holds, expired, deleted, .. } =
+        in_force;
+    let holds: Vec<_> =
+        holds.iter().map(|(hold, index)| json!({"hold": hold, "index": index})).collect();
+    json!({
+        "v": 1, "set": set, "payload_days": payload_days, "floor_days": floor_days,
+        "journal_days": journal_days, "holds": holds, "expired_below": expired, "deleted": deleted,
+    })
 }
 
 /// Why the evidence is not whole.
@@ -241,8 +287,8 @@ fn missing(log: &Log<'_>) -> Vec<String> {
     if log.is_over { Vec::new() } else { vec![open] }
 }
 
-/// Writes what was drawn. Returns the leaf indexes.
-fn samples(log: &Log<'_>, out: &mut dyn Out, draws: &[Draw]) -> Result<BTreeSet<u64>, Error> {
+/// Writes what was drawn.
+fn samples(log: &Log<'_>, out: &mut dyn Out, draws: &[Draw]) -> Result<(), Error> {
     const COLUMNS: &[&str] = &[
         "control",
         "rank",
@@ -260,13 +306,12 @@ fn samples(log: &Log<'_>, out: &mut dyn Out, draws: &[Draw]) -> Result<BTreeSet<
         "payload",
     ];
     let mut table = Table::new("samples/samples.csv", COLUMNS);
-    let mut all = BTreeSet::new();
     for draw in draws {
         for (rank, index) in (1..).zip(draw.drawn()) {
             let entry = log.entry(index)?;
             let view = View::parse(&entry).ok_or_else(|| unreadable(index))?;
-            let disclosed = log.disclosed(index, &entry, true)?;
-            let payload = disclosed.map_or("not disclosed".to_owned(), |(_, fields)| {
+            let disclosed = log.disclosed(index, &view, true)?;
+            let payload = disclosed.map_or("not disclosed".to_owned(), |fields| {
                 let words = fields.iter().map(|(name, value)| {
                     let value: String = String::from_utf8_lossy(value).chars().take(200).collect();
                     format!("{name}={value}")
@@ -295,11 +340,9 @@ fn samples(log: &Log<'_>, out: &mut dyn Out, draws: &[Draw]) -> Result<BTreeSet<
                 payload,
             ];
             table.row(out, &cells.each_ref().map(String::as_str))?;
-            all.insert(index);
         }
     }
-    table.finish(out)?;
-    Ok(all)
+    table.finish(out)
 }
 
 fn unreadable(index: u64) -> Error {
@@ -314,7 +357,9 @@ impl Disclose {
             Self::Samples => {
                 "Payload of the drawn samples, and the words of reasons, are in this folder."
             }
-            Self::All => "Payload of every entry of the period is in this folder.",
+            Self::All => {
+                "Payload of every decision of the period and of the drawn samples, and the words of reasons, are in this folder."
+            }
         }
     }
 }

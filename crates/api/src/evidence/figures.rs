@@ -64,6 +64,8 @@ pub struct Computed<'c> {
     pub different: &'c [u64],
     /// Part 7.
     pub privacy: super::privacy::Totals,
+    /// Part 6: minutes with a probe of each decider, of the minutes of the period.
+    pub availability: (u64, u64),
 }
 
 /// How one figure is computed: its count, and of how many.
@@ -84,6 +86,7 @@ const REFUSALS: &str = "approvals/refusals.csv";
 const VERSIONS: &str = "policies/versions.csv";
 const CHANGES: &str = "policies/changes.csv";
 const ACCESS: &str = "policies/access-review.csv";
+const RETENTION: &str = "privacy/retention.json";
 const REPLAY: &str = "replay/not-the-same.csv";
 
 /// Every figure, in the order in which they are shown.
@@ -101,7 +104,7 @@ const RULES: &[Rule] = &[
         |c| { let (executed, permitted) = c.approvals.executed_and_permitted(); (permitted, Some(executed)) }),
     share("completeness", "Evidence completeness: entries that arrived, of all that should have", "population/sources.csv", "100 %",
         |c| (c.entries(), Some(c.entries().saturating_add(c.missing()).saturating_add(c.totals.journal_gaps)))),
-    share("executions_with_decision", "Executions that name their decision", SUMMARY, "100 %",
+    share("executions_with_decision", "Executions that name their decision, by index and leaf hash", SUMMARY, "100 %",
         |c| (c.totals.executions_with_decision, Some(c.totals.executions))),
     share("replay_accuracy", "Replay accuracy: verdicts computed again with the same result", REPLAY, "100 %",
         |c| (c.verdicts.same, Some(c.verdicts.same + c.verdicts.different))),
@@ -123,9 +126,13 @@ const RULES: &[Rule] = &[
     rule("keys_in_force", "API keys in force at the end", ACCESS, |c| (c.changes.keys.len() as u64, None)),
     rule("conflicts", "People with keys of more than one of author, reviewer, admin", ACCESS, |c| (c.changes.conflicts().len() as u64, None)),
     rule("erasures", "Erasures of payload", CHANGES, |c| (c.changes.erasures.len() as u64, None)),
+    rule("payload_expired", "Entries whose payload expired by age", CHANGES, |c| (c.changes.expired, None)),
+    rule("legal_holds", "Legal holds in force at the end", RETENTION, |c| (c.changes.retention.holds.len() as u64, None)),
     rule("payload_reads", "Recorded readings of payload", "privacy/reads.csv", |c| (c.times("payload read"), None)),
     rule("missing_numbers", "Numbers of sources that never came", GAPS, |c| (c.missing(), None)),
     rule("journal_gaps", "Journal messages that are gone", GAPS, |c| (c.totals.journal_gaps, None)),
+    share("availability", "Availability: minutes with a probe of each decider in the log", "population/availability.csv", "99.9 %",
+        |c| (c.availability.0, Some(c.availability.1))),
     rule("longest_pause", "Longest time without an entry, in seconds", SUMMARY, |c| (c.changes.pause.0, None)),
     rule("latency_p50", "Decision latency, half of all within, from verdict to journal, in microseconds", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().0, None)),
     Rule { target: Some("20,000"), ..rule("latency_p99", "Decision latency, 99 % within, from verdict to journal, in microseconds", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().1, None)) },

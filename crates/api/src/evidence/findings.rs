@@ -44,7 +44,7 @@ fn finding(
 
 impl Computed<'_> {
     /// What stands out, the worst first.
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self, erased_later: &[u64]) -> Vec<Finding> {
         let all = [
             self.executed_without_approval(),
             self.unreviewed_policy(),
@@ -58,6 +58,9 @@ impl Computed<'_> {
             self.unopened(),
             self.clock_reset(),
             self.erased(),
+            self::erased_later(erased_later),
+            self.expired(),
+            self.held(),
             self.fast_answers(),
         ];
         all.into_iter().flatten().collect()
@@ -125,16 +128,23 @@ impl Computed<'_> {
         let place = (Weight::Exception, "missing", "population/gaps.csv");
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let gappy = self.sources.iter().filter(|(_, source)| source.missing > 0);
+        let mut leaves: Vec<u64> = gappy.clone().filter_map(|(_, source)| source.gap).collect();
         let gappy: Vec<String> = gappy
-            .map(|((producer, name), source)| format!("{} of {producer} {name}", source.missing))
+            .map(|((producer, name), source)| {
+                format!("{producer} {name}: {}", source.numbers_in_words(LEAVES_MAX))
+            })
             .collect();
         let numbers = some(count(self.missing()), "numbered event", "numbered events");
-        let numbers = numbers.map(|numbers| format!("{numbers} ({})", shown(&gappy)));
+        let numbers = numbers.map(|numbers| format!("{numbers} ({})", joined("; ", &gappy)));
         let gone = count(self.totals.journal_gaps);
         let gone = some(gone, "message of the journal", "messages of the journal");
+        let rows = self.totals.journal_gone.iter();
+        leaves.extend(rows.clone().map(|(_, _, entry)| *entry));
+        let rows = super::sources::in_words(rows.map(|(from, to, _)| (*from, *to)), LEAVES_MAX);
+        let gone = gone.map(|gone| format!("{gone} ({rows})"));
         let parts: Vec<String> = numbers.into_iter().chain(gone).collect();
         let text = || format!("{} never arrived", parts.join(" and "));
-        finding(place, &[], (!parts.is_empty()).then(text))
+        finding(place, &leaves, (!parts.is_empty()).then(text))
     }
 
     fn silent_source(&self) -> Option<Finding> {
@@ -206,6 +216,29 @@ impl Computed<'_> {
         finding(place, erasures, entries.map(|erasures| format!("{erasures} of payload")))
     }
 
+    fn expired(&self) -> Option<Finding> {
+        let place = (Weight::Note, "expired", "policies/changes.csv");
+        let expired = usize::try_from(self.changes.expired).unwrap_or(usize::MAX);
+        let entries = some(expired, "entry", "entries");
+        finding(
+            place,
+            &[],
+            entries.map(|entries| format!("the payload of {entries} expired by age")),
+        )
+    }
+
+    fn held(&self) -> Option<Finding> {
+        let place = (Weight::Note, "legal_hold", "privacy/retention.json");
+        let holds = &self.changes.retention.holds;
+        let leaves: Vec<u64> = holds.values().copied().collect();
+        let text = some(holds.len(), "legal hold is", "legal holds are");
+        finding(
+            place,
+            &leaves,
+            text.map(|holds| format!("{holds} in force at the end: nothing is erased")),
+        )
+    }
+
     fn fast_answers(&self) -> Option<Finding> {
         let place = (Weight::Note, "fast_answers", "approvals/people.csv");
         let fast = self.approvals.people.values().map(super::approvals::Person::fast).sum();
@@ -218,15 +251,31 @@ impl Computed<'_> {
     }
 }
 
+/// `entries`: leaf indexes of what erasures after the checkpoint erased.
+fn erased_later(entries: &[u64]) -> Option<Finding> {
+    let place = (Weight::Note, "erased_later", "privacy/erased-later.csv");
+    let text = |entries| {
+        format!(
+            "{entries} erased after the checkpoint of this evidence, by entries whose receipts are in proof/erasures"
+        )
+    };
+    let what = some(entries.len(), "entry had payload that was", "entries had payload that was");
+    finding(place, entries, what.map(text))
+}
+
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("“{name}”")).collect::<Vec<_>>().join(", ")
 }
 
 /// The first few names.
 fn shown(names: &[String]) -> String {
+    joined(", ", names)
+}
+
+fn joined(between: &str, names: &[String]) -> String {
     let rest = names.len().saturating_sub(LEAVES_MAX);
-    let first = names[..names.len() - rest].join(", ");
-    if rest == 0 { first } else { format!("{first}, and {rest} more") }
+    let first = names[..names.len() - rest].join(between);
+    if rest == 0 { first } else { format!("{first}{between}and {rest} more") }
 }
 
 /// A count with its noun. `None` if there is nothing.

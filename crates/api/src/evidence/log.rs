@@ -1,8 +1,7 @@
 //! The part of a log that evidence is about: the entries of a period, and what is needed to judge them. Everything that
 //! is read is proven first, whoever holds the files: a server, an export, or the evidence itself.
 
-use super::{Disclose, Error, Request};
-use decider::decision::Fields;
+use super::{Disclose, Error, Request, read::Read};
 use ledger::{
     entry::{Kind, View},
     ident::Ident,
@@ -12,12 +11,14 @@ use ledger::{
         self, Erased, KeysDocument, Trusted,
         part::{Bundle, Part},
         period::{self, Chain, Period, Range},
+        range::OfItself,
     },
 };
 use std::{cell::RefCell, rc::Rc};
 
 /// Where the files of a log come from. Paths are those of an export: `checkpoint`, `keys.json`, `tile/…`,
-/// `disclosures/<index>.disclosures`; and `policies/<digest>` for a file of policies.
+/// `disclosures/<index>.disclosures`; `policies/<digest>` for a file of policies, and `erasures/…` for what proves an
+/// erasure after the checkpoint.
 pub trait Files {
     /// The bytes of a file. `None` if there is none.
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error>;
@@ -37,7 +38,7 @@ type Reader<'f> = Box<dyn Fn(&str) -> Option<Vec<u8>> + 'f>;
 
 /// The entries of a period, proven.
 pub struct Log<'f> {
-    files: &'f dyn Files,
+    pub(super) files: &'f dyn Files,
     part: Part<Reader<'f>>,
     /// The first failure to read a file.
     trouble: Rc<RefCell<Option<Error>>>,
@@ -55,7 +56,11 @@ pub struct Log<'f> {
     pub is_over: bool,
     /// What was erased, by all erasure entries of the log.
     pub erased: Erased,
-    disclose: Disclose,
+    pub(super) disclose: Disclose,
+    /// What was read of payload.
+    pub(super) read: Read,
+    /// Its tenant.
+    pub tenant: String,
 }
 
 impl<'f> Log<'f> {
@@ -83,8 +88,9 @@ impl<'f> Log<'f> {
         let is_over = period::check(&part, &chain, request.period, range);
         let is_over = is_over.map_err(|error| told(&trouble, error))?;
         let (period, disclose) = (request.period, request.disclose);
-        let (keys, erased) = (Vec::new(), Erased::default());
-        let mut log = Self {
+        let of = OfItself::read(&part, &chain, (&trusted, &note));
+        let OfItself { keys, erased, tenant } = of.map_err(|error| told(&trouble, error))?;
+        Ok(Self {
             files,
             part,
             trouble,
@@ -96,32 +102,9 @@ impl<'f> Log<'f> {
             is_over,
             erased,
             disclose,
-        };
-        log.read_system(&trusted)?;
-        Ok(log)
-    }
-
-    /// Reads which keys the log names, and what it erased.
-    fn read_system(&mut self, trusted: &[Trusted]) -> Result<(), Error> {
-        let mut named = verify::Named::default();
-        let mut erased = Erased::default();
-        for index in self.chain.entries.clone() {
-            self.with(index, |_, view| match view.kind {
-                Kind::Genesis => {
-                    let genesis = view.event_as().ok_or("not a genesis of version 1")?;
-                    named.genesis(&genesis);
-                    Ok(())
-                }
-                Kind::Key => named.key(view),
-                Kind::Erasure => erased.take(index, view).map(drop),
-                _ => Ok(()),
-            })?;
-        }
-        let size = self.signed().size;
-        self.keys = if size == 0 { trusted.to_vec() } else { named.reconcile(trusted, size)? };
-        verify::checkpoint(&self.note, &self.keys)?;
-        self.erased = erased;
-        Ok(())
+            read: Read::default(),
+            tenant,
+        })
     }
 
     /// The checkpoint under which everything is proven.
@@ -171,47 +154,6 @@ impl<'f> Log<'f> {
     pub fn receipt(&self, index: u64) -> Result<String, Error> {
         let (entry, path) = (self.entry(index)?, self.inclusion(index)?);
         Ok(Receipt { entry, index, path, checkpoint: self.note.clone() }.to_string())
-    }
-
-    /// True if the request lets the payload of the entry be read.
-    fn may_disclose(&self, index: u64, is_sample: bool) -> bool {
-        match self.disclose {
-            Disclose::None => false,
-            Disclose::Samples => is_sample,
-            Disclose::All => is_sample || (self.range.begin..self.range.end).contains(&index),
-        }
-    }
-
-    /// The disclosures of an entry, one a line, as far as the request lets them be read, and their fields. What is missing
-    /// must have been erased. `None`: nothing may be read.
-    pub fn disclosed(
-        &self,
-        index: u64,
-        entry: &[u8],
-        is_sample: bool,
-    ) -> Result<Option<(String, Fields)>, Error> {
-        if !self.may_disclose(index, is_sample) {
-            return Ok(None);
-        }
-        let committed = View::parse(entry).map_or(0, |view| view.payload().count());
-        if committed == 0 {
-            return Ok(Some((String::new(), Fields::new())));
-        }
-        let path = format!("disclosures/{index}.disclosures");
-        let bytes = self.files.get(&path)?.unwrap_or_default();
-        let text = String::from_utf8(bytes).map_err(|_| Error::file(&path, "not UTF-8".into()))?;
-        let shown = verify::disclosures(&text, entry);
-        let shown = shown.map_err(|error| Error::file(&path, error.to_string()))?;
-        let standing = self.erased.judge(index, committed, &shown);
-        if standing.missing > 0 {
-            let what = format!(
-                "{} of the {committed} fields that the entry commits to are not disclosed, and no erasure entry says why: were they erased after this checkpoint? Then make the evidence again, from a newer one",
-                standing.missing
-            );
-            return Err(Error::file(&path, what));
-        }
-        let fields = shown.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
-        Ok(Some((text, fields)))
     }
 
     /// The file that a part of a bundle is about. `None` if it is not here.

@@ -1,14 +1,22 @@
 //! Part 1, population: what was decided, counted from every entry of the period.
 
-use super::{Error, Out, table::Table};
+use super::{
+    Error, Out,
+    executions::Execution,
+    table::Table,
+    values::{add, day, text},
+};
 use ledger::{
     entry::{Kind, View},
-    json::Value,
+    post::is_probe,
     time::Nanos,
     verify::period::{Period, number},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Most gaps of the journal that are kept by their numbers. `population/gaps.csv` has all.
+const GONE_MAX: usize = 5;
 
 /// What is counted by day.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +38,8 @@ pub struct Totals {
     pub outside: u64,
     /// Decisions.
     pub decisions: u64,
+    /// Probes of deciders, which are no decisions about calls.
+    pub probes: u64,
     /// Decisions by verdict.
     pub verdicts: BTreeMap<String, u64>,
     /// Decisions by mode.
@@ -44,12 +54,15 @@ pub struct Totals {
     pub rejected: BTreeMap<String, u64>,
     /// Decisions of ours that did not stand, by reason.
     pub voids: BTreeMap<String, u64>,
-    /// Reports of executions, and those that name their decision.
+    /// Reports of executions.
     pub executions: u64,
     /// Executions that name a decision of the log.
     pub executions_with_decision: u64,
     /// Journal messages that are gone.
     pub journal_gaps: u64,
+    /// Their first and last sequence, and the leaf index of each entry that says so: the first few.
+    #[serde(skip)]
+    pub journal_gone: Vec<(u64, u64, u64)>,
     /// Time from the verdict to the journal, in microseconds, of decisions of ours: p50, p99.
     pub latency_us: Option<(u64, u64)>,
     /// Decisions by day.
@@ -68,16 +81,6 @@ pub struct Population {
     latencies: Vec<u32>,
     /// What was counted.
     pub totals: Totals,
-}
-
-/// Text at a path of names; empty if there is none.
-pub fn text<'v>(view: &'v View<'_>, path: &[&str]) -> &'v str {
-    view.text(path).unwrap_or_default()
-}
-
-/// The UTC day of a moment.
-pub fn day(at: Nanos) -> String {
-    at.to_string().chars().take(10).collect()
 }
 
 impl Population {
@@ -120,22 +123,27 @@ impl Population {
         }
         *self.totals.kinds.entry(view.kind.as_str()).or_default() += 1;
         match view.kind {
+            Kind::Decision if is_probe(view) => self.totals.probes += 1,
             Kind::Decision => self.decision(out, index, view)?,
-            Kind::Event if text(view, &["event", "type"]).contains(".execution.") => {
-                self.totals.executions += 1;
-                self.totals.executions_with_decision +=
-                    u64::from(view.at(&["event", "data", "decision"]).is_some());
-            }
             Kind::Rejected => add(&mut self.totals.rejected, text(view, &["event", "reason"])),
             Kind::Void => add(&mut self.totals.voids, text(view, &["event", "reason"])),
             Kind::JournalGap => {
                 let bound = |name| number(view, &["event", name]).unwrap_or_default();
                 let missing = bound("to").saturating_add(1).saturating_sub(bound("from"));
                 self.totals.journal_gaps = self.totals.journal_gaps.saturating_add(missing);
+                if self.totals.journal_gone.len() < GONE_MAX {
+                    self.totals.journal_gone.push((bound("from"), bound("to"), index));
+                }
             }
             _ => {}
         }
         Ok(true)
+    }
+
+    /// Counts an execution of the period.
+    pub fn executed(&mut self, execution: &Execution) {
+        self.totals.executions += 1;
+        self.totals.executions_with_decision += u64::from(matches!(execution, Execution::Of(..)));
     }
 
     fn decision(&mut self, out: &mut dyn Out, index: u64, view: &View<'_>) -> Result<(), Error> {
@@ -213,17 +221,4 @@ impl Population {
         self.totals.latency_us = at(50).zip(at(99));
         Ok(self.totals)
     }
-}
-
-/// Adds one to the count of a name.
-pub fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
-    match counts.get_mut(name) {
-        Some(count) => *count += 1,
-        None => drop(counts.insert(name.to_owned(), 1)),
-    }
-}
-
-/// True if a value is `null` or absent.
-pub fn is_absent(value: Option<&Value<'_>>) -> bool {
-    matches!(value, None | Some(Value::Null))
 }

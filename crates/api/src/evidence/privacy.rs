@@ -1,7 +1,7 @@
 //! Part 7, privacy: which agent touched whose data, for which purpose. What it can say depends on the payload that the
 //! evidence may hold.
 
-use super::{Error, Out, log::Log, population::text, table::Table};
+use super::{Error, Out, log::Log, table::Table, values::text};
 use ledger::entry::{Kind, View};
 use serde::Serialize;
 use serde_json::Value;
@@ -43,16 +43,11 @@ pub struct Privacy {
 
 impl Privacy {
     /// Takes the next entry of the period.
-    pub fn take(
-        &mut self,
-        log: &Log<'_>,
-        (index, entry): (u64, &[u8]),
-        view: &View<'_>,
-    ) -> Result<(), Error> {
+    pub fn take(&mut self, log: &Log<'_>, index: u64, view: &View<'_>) -> Result<(), Error> {
         if view.kind != Kind::Decision {
             return Ok(());
         }
-        let fields = log.disclosed(index, entry, false)?.map(|(_, fields)| fields);
+        let fields = log.disclosed(index, view, false)?;
         let value = |name: &str| -> Value {
             let bytes = fields.as_ref().and_then(|fields| fields.get(name));
             bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()

@@ -1,7 +1,9 @@
 //! The page that a person reads.
 
 use super::{
-    Computed, controls,
+    Computed,
+    agents::Agent,
+    controls,
     figures::Figure,
     findings::{Finding, Weight},
     plot,
@@ -13,7 +15,7 @@ use askama::Template;
 use ledger::foreign::{self, harmless};
 
 /// Most rows of a table on the page. The files hold all.
-const ROWS_MAX: usize = 20;
+pub const ROWS_MAX: usize = 20;
 /// Figures on the first screen.
 const TILES: [&str; 8] = [
     "denied",
@@ -42,6 +44,8 @@ pub struct Shown<'s> {
     pub seed: Seed,
     /// The versions of policies.
     pub versions: &'s Versions,
+    /// The agents with most decisions.
+    pub agents: &'s [Agent],
 }
 
 struct FindingRow {
@@ -121,6 +125,7 @@ struct Page {
     people: Vec<PersonRow>,
     versions: Vec<Told>,
     keys: Vec<KeyRow>,
+    agents: Vec<Agent>,
     clauses: Vec<String>,
     no_clauses: String,
     replay: String,
@@ -167,6 +172,7 @@ pub fn page(shown: &Shown<'_>) -> String {
         people: people(shown.computed),
         versions: shown.versions.told.iter().map(cleaned).collect(),
         keys: keys(shown.computed),
+        agents: shown.agents.iter().map(agent).collect(),
         clauses: shown
             .versions
             .clauses
@@ -191,7 +197,7 @@ pub fn page(shown: &Shown<'_>) -> String {
         },
         privacy: words::privacy(request, *privacy),
         controls: controls_of(shown.figures),
-        not_checked: words::not_checked(request),
+        not_checked: words::not_checked(shown.computed),
         product: env!("CARGO_PKG_VERSION"),
         size: signed.size,
         root: signed.root.to_string(),
@@ -307,6 +313,20 @@ fn keys(computed: &Computed<'_>) -> Vec<KeyRow> {
         }
     };
     computed.changes.keys.iter().map(row).collect()
+}
+
+fn agent(agent: &Agent) -> Agent {
+    Agent {
+        id: foreign::name(&agent.id),
+        owners: harmless(&agent.owners),
+        conflict: harmless(&agent.conflict),
+        last_call: Some(&agent.last_call)
+            .filter(|at| !at.is_empty())
+            .map(|at| seconds(at))
+            .unwrap_or_default(),
+        permitted_by: harmless(&agent.permitted_by),
+        ..agent.clone()
+    }
 }
 
 fn controls_of(figures: &[Figure]) -> Vec<ControlRow> {

@@ -1,6 +1,6 @@
 //! Part 1, sources: who reported, in which numbers, and when each of them was silent.
 
-use super::{Error, Out, approvals::yes, population::text, table::Table};
+use super::{Error, Out, approvals::yes, executions::is_heartbeat, table::Table, values::text};
 use ledger::{
     entry::{Kind, View},
     system::sources::{self as system, Declared},
@@ -9,6 +9,9 @@ use ledger::{
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Most rows of missing numbers of one source in the table. `population/gaps.csv` has all.
+const NUMBERS_MAX: usize = 100;
 
 /// What one source of one producer reported in the period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +22,10 @@ pub struct Source {
     pub heartbeats: u64,
     /// Numbers whose gap opened in the period, and that did not come in it.
     pub missing: u64,
+    /// These numbers: the last one by the first one of each row without a hole.
+    pub numbers: BTreeMap<u64, u64>,
+    /// Leaf index of the first gap that opened in the period.
+    pub gap: Option<u64>,
     /// Its longest silence in the period, in seconds.
     pub silence: u64,
     /// Time of the last event before that silence; the period's first moment if there is none.
@@ -27,9 +34,6 @@ pub struct Source {
     pub declared: Option<(u32, String)>,
     #[serde(skip)]
     last: Option<Nanos>,
-    /// The gaps that opened in the period: last number by first number.
-    #[serde(skip)]
-    opened: BTreeMap<u64, u64>,
 }
 
 /// Producer and source.
@@ -77,25 +81,17 @@ impl Sources {
             Kind::Decision | Kind::Event => {
                 let source = self.all.entry(name).or_default();
                 source.events += 1;
-                source.heartbeats +=
-                    u64::from(text(view, &["event", "type"]).contains(".heartbeat."));
+                source.heartbeats += u64::from(is_heartbeat(view));
                 source.hear(view.origin.time, self.period.from);
                 return Ok(());
             }
             Kind::GapOpened => {
                 let [from, to] = ["from", "to"].map(|name| bound(name).unwrap_or_default());
-                let source = self.all.entry(name.clone()).or_default();
-                let missing = to.saturating_add(1).saturating_sub(from);
-                source.missing = source.missing.saturating_add(missing);
-                source.opened.insert(from, to);
+                self.all.entry(name.clone()).or_default().open(index, (from, to));
             }
             Kind::GapClosed => {
                 let closed = bound("number").unwrap_or_default();
-                let source = self.all.entry(name.clone()).or_default();
-                // A late number of an earlier period hides none that is missing in this one.
-                let gap = source.opened.range(..=closed).next_back();
-                let is_of_this_period = gap.is_some_and(|(_, to)| closed <= *to);
-                source.missing = source.missing.saturating_sub(u64::from(is_of_this_period));
+                self.all.entry(name.clone()).or_default().close(closed);
             }
             Kind::JournalGap => {}
             Kind::Sources => {
@@ -126,6 +122,7 @@ impl Sources {
             "events",
             "heartbeats",
             "missing_numbers",
+            "which",
             "longest_silence_seconds",
             "silent_since",
             "declared",
@@ -146,6 +143,7 @@ impl Sources {
                 events.to_string(),
                 heartbeats.to_string(),
                 missing.to_string(),
+                source.numbers_in_words(NUMBERS_MAX),
                 silence.to_string(),
                 silent_since.clone(),
                 yes(declared),
@@ -166,6 +164,35 @@ impl Source {
         self.declared.as_ref().is_some_and(|(after, _)| self.silence >= u64::from(*after))
     }
 
+    /// Its missing numbers, in words: `8, 10 to 12`.
+    pub fn numbers_in_words(&self, most: usize) -> String {
+        in_words(self.numbers.iter().map(|(from, to)| (*from, *to)), most)
+    }
+
+    fn open(&mut self, index: u64, (from, to): (u64, u64)) {
+        self.gap.get_or_insert(index);
+        if from <= to {
+            self.numbers.insert(from, to);
+            self.missing = self.missing.saturating_add((to - from).saturating_add(1));
+        }
+    }
+
+    /// A number came late. One of an earlier period hides none that is missing in this one.
+    fn close(&mut self, number: u64) {
+        let Some((&from, &to)) = self.numbers.range(..=number).next_back() else { return };
+        if number > to {
+            return;
+        }
+        self.numbers.remove(&from);
+        if from < number {
+            self.numbers.insert(from, number - 1);
+        }
+        if number < to {
+            self.numbers.insert(number + 1, to);
+        }
+        self.missing = self.missing.saturating_sub(1);
+    }
+
     /// Notes that it was heard, or that the period ended.
     fn hear(&mut self, at: Nanos, begin: Nanos) {
         let before = self.last.unwrap_or(begin);
@@ -178,9 +205,42 @@ impl Source {
     }
 }
 
+/// Rows of numbers in words, the first few.
+pub fn in_words(rows: impl ExactSizeIterator<Item = (u64, u64)>, most: usize) -> String {
+    let rest = rows.len().saturating_sub(most);
+    let told = rows
+        .take(most)
+        .map(|(from, to)| if from == to { from.to_string() } else { format!("{from} to {to}") });
+    let told = told.collect::<Vec<_>>().join(", ");
+    if rest == 0 { told } else { format!("{told}, and {rest} more") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p20_missing_numbers_are_known_one_by_one() {
+        let check = |gaps: &[(u64, u64)], closed: &[u64], missing: u64, told: &str| {
+            let mut source = Source::default();
+            for gap in gaps {
+                source.open(7, *gap);
+            }
+            for number in closed {
+                source.close(*number);
+            }
+            assert_eq!((source.missing, source.numbers_in_words(3)), (missing, told.to_owned()));
+        };
+        check(&[(2, 6)], &[], 5, "2 to 6");
+        check(&[(2, 6)], &[4], 4, "2 to 3, 5 to 6");
+        check(&[(2, 6)], &[4, 4, 1, 7], 4, "2 to 3, 5 to 6");
+        check(&[(2, 6)], &[2, 6, 3, 5], 1, "4");
+        check(&[(2, 2), (9, 9)], &[2], 1, "9");
+        check(&[(2, 2)], &[2], 0, "");
+        check(&[(5, 4)], &[], 0, "");
+        check(&[(0, u64::MAX)], &[0], u64::MAX - 1, "1 to 18446744073709551615");
+        check(&[(1, 1), (3, 3), (5, 5), (7, 7)], &[], 4, "1, 3, 5, and 1 more");
+    }
 
     fn check(heard: &[u64], silence: u64, since: u64) {
         let second = |n: u64| Nanos(n * 1_000_000_000);

@@ -8,20 +8,24 @@ use decider::{
 };
 use ledger::{
     entry::{Kind, View},
-    system::policy::{BundleEntry, PartAt},
+    system::policy::{BundleEntry, ListForm, PartAt},
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 impl Recorded for Log<'_> {
     type Error = Error;
 
-    fn payload(&self, index: u64, entry: &[u8], _: &View<'_>) -> Result<Fields, Error> {
-        Ok(self.disclosed(index, entry, false)?.map(|(_, fields)| fields).unwrap_or_default())
+    fn payload(&self, index: u64, view: &View<'_>) -> Result<Rc<Fields>, Error> {
+        Ok(self.disclosed(index, view, false)?.unwrap_or_default())
     }
 
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Error> {
         self.with(index, |_, view| Ok(BundleEntry::of(view)))
+    }
+
+    fn list(&self, index: u64) -> Result<Option<ListForm>, Error> {
+        self.with(index, |_, view| Ok(ListForm::of(view)))
     }
 
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Error> {
@@ -74,26 +78,24 @@ impl Verdicts {
         &mut self,
         log: &Log<'_>,
         out: &mut dyn Out,
-        (index, entry): (u64, &[u8]),
+        index: u64,
         view: &View<'_>,
     ) -> Result<(), Error> {
-        if let Some(data) = view.at(&["event", "data"]).filter(|_| view.is_ours())
-            && !ledger::post::stands(data, self.replayed.in_force())
-        {
-            let what = "it was decided by another bundle than the one in force at its place";
-            return Err(Error::file(&format!("entry {index}"), what.into()));
+        if let Some(data) = view.at(&["event", "data"]).filter(|_| view.is_ours()) {
+            let stands = ledger::post::stands(data, self.replayed.policies());
+            stands.map_err(|what| Error::file(&format!("entry {index}"), what.into()))?;
         }
         if !matches!(view.kind, Kind::Policy | Kind::Decision) {
             return Ok(());
         }
-        let (result, why) = match self.replayed.step(log, (index, entry), view)? {
+        let (result, why) = match self.replayed.step(log, index, view)? {
             None => return Ok(()),
             Some(Ok(Ruling { .. })) => {
                 self.tally.same += 1;
                 return Ok(());
             }
             Some(Err(why)) if Differs::is_not_replayable(&why) => {
-                super::population::add(&mut self.tally.not_possible, &why.to_string());
+                super::values::add(&mut self.tally.not_possible, &why.to_string());
                 ("not possible", why)
             }
             Some(Err(why)) => {

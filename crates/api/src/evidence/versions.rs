@@ -5,7 +5,6 @@ use super::{
     approvals::{Approvals, is_unreviewed},
     changes::{Version, words_of},
     log::Log,
-    population::Totals,
     table::Table,
 };
 use crate::replayed;
@@ -41,6 +40,8 @@ pub struct Versions {
     pub clauses: Vec<String>,
     /// Why there are none.
     pub no_clauses: String,
+    /// The bundle in force at the end, if it can be read.
+    pub bundle: Option<Bundle>,
 }
 
 /// Writes the tables, and tells each version.
@@ -108,6 +109,7 @@ pub fn finish(
     }
     table.finish(out)?;
     diffs.finish(out)?;
+    told.bundle = last;
     Ok(told)
 }
 
@@ -171,13 +173,4 @@ fn author(by: &By) -> String {
         By::Command { .. } => "a command at the machine".into(),
         By::Server { .. } => "the server".into(),
     }
-}
-
-/// Writes what each agent did.
-pub fn agents(out: &mut dyn Out, totals: &Totals) -> Result<(), Error> {
-    let mut table = Table::new("policies/agents.csv", &["agent", "decisions", "denied"]);
-    for (agent, (decisions, denied)) in &totals.agents {
-        table.row(out, &[agent, &decisions.to_string(), &denied.to_string()])?;
-    }
-    table.finish(out)
 }

@@ -29,7 +29,8 @@ pub fn independence(request: &Request) -> String {
 }
 
 /// What nobody can see from this folder.
-pub fn not_checked(request: &Request) -> Vec<String> {
+pub fn not_checked(computed: &Computed<'_>) -> Vec<String> {
+    let request = computed.request;
     let mut lines: Vec<String> = [
         "Calls that never reached a gateway, or that a gateway did not report.",
         "Whether what producers said is true: agents, parameters, outcomes.",
@@ -39,10 +40,12 @@ pub fn not_checked(request: &Request) -> Vec<String> {
         "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries leaves nothing out there, and that no entry there is dated out of order, in the period, is the log's word: `verify --export` checks it.",
         "Checkpoint cadence, halts, backups and deliveries: they are not entries of this log.",
         "Agents' tokens, budgets and freezes: not in use.",
-        "Availability of deciders: there is no probe yet.",
     ]
     .map(str::to_owned)
     .into();
+    if computed.totals.probes == 0 {
+        lines.push("Availability of deciders: no probe is in this period.".into());
+    }
     lines.push(request.disclose.in_words().to_owned());
     if request.disclose != super::Disclose::All {
         lines.push("Verdicts whose payload is not here were not computed again.".into());
@@ -70,7 +73,7 @@ pub fn readme(computed: &Computed<'_>, missing: &[String]) -> String {
   approvals/         3. calls that needed people, who answered, what was refused
   policies/          4. versions, changes, keys, access
   replay/            5. verdicts that could not be computed again, or came out different
-  privacy/           7. agents, purposes, subjects, who read payload
+  privacy/           7. agents, purposes, subjects, who read payload, retention
   controls/          8. controls with their figures; OSCAL assessment results
   not-checked.txt    9. what this folder can't show
   proof/             the proven entries from which all of it follows

@@ -49,7 +49,8 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
 
 /// What the counts of a tenant's log say now. What can't be read is absent: the scrub and `fsck` say so.
 fn of_log(app: &App, tenant: &Tenant) -> OfLog {
-    let today = day_of(app.ledger.now());
+    let now = app.ledger.now();
+    let today = day_of(now);
     let counts = |from, to| app.ledger.counts(tenant, (from, to)).unwrap_or_default();
     let mut recent = counts(today.saturating_sub(1), today.saturating_add(1));
     let mut day = |day: u32| recent.remove(&day).unwrap_or_default();
@@ -57,6 +58,7 @@ fn of_log(app: &App, tenant: &Tenant) -> OfLog {
         tenant: tenant.name.to_string(),
         all: counts(ALL_DAYS, ALL_DAYS).remove(&ALL_DAYS).unwrap_or_default(),
         days: [("today", day(today)), ("yesterday", day(today.saturating_sub(1)))],
+        minutes: [now.seconds() % 86_400 / 60, 1_440],
         entries: completeness(app, tenant).unwrap_or_default(),
     }
 }

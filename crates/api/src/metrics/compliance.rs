@@ -1,7 +1,9 @@
 //! The figures of compliance, read from the counts that posting keeps: so a restart forgets nothing, and every server of a
 //! tenant shows the same.
 
-use crate::counts::{Share, coverage, elevated_with_approval, executions_with_decision, latency};
+use crate::counts::{
+    Share, availability, coverage, elevated_with_approval, executions_with_decision, latency,
+};
 use ledger::post::OfDay;
 use prometheus_client::{
     collector::Collector,
@@ -25,6 +27,8 @@ pub struct OfLog {
     pub all: OfDay,
     /// The counts of the present UTC day, and of the one before.
     pub days: [(&'static str, OfDay); 2],
+    /// The whole minutes of these days that are over.
+    pub minutes: [u64; 2],
     /// Entries of declared sources, of these and the numbers of theirs that are known to be missing.
     pub entries: Share,
 }
@@ -156,6 +160,17 @@ fn by_day(logs: &[OfLog], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
             if let Some(seconds) = latency(counts, share) {
                 let labels = [("tenant", tenant), ("day", *day), ("quantile", quantile)];
                 family.encode_family(&labels)?.encode_gauge(&seconds)?;
+            }
+        }
+    }
+    let help =
+        "Of the minutes of a UTC day that are over: those with a probe of each decider in the log";
+    let mut family = register("availability_ratio", help, encoder)?;
+    for log in logs {
+        for ((day, counts), minutes) in log.days.iter().zip(log.minutes) {
+            if let Some(ratio) = availability(counts, minutes).ratio() {
+                let labels = [("tenant", &*log.tenant), ("day", *day)];
+                family.encode_family(&labels)?.encode_gauge(&ratio)?;
             }
         }
     }

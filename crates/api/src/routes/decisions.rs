@@ -50,7 +50,7 @@ pub struct VerdictAnswer {
     /// `{code, clause, clauses, message, at, why}`
     #[schema(value_type = Object)]
     reason: Value,
-    /// `{version, digest}` of the bundle; both `null` without one.
+    /// `{version, digest}` of the bundle; both `null` without one. `lists`: the versions of lists, if the verdict rests on any.
     #[schema(value_type = Object)]
     policy: Value,
     /// `{digest}`
@@ -174,6 +174,7 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
             (Some(false), json!({"id": id, "spool": place.id, "number": place.number}))
         }
     };
+    let policy = policy_of(&ruling);
     let Ruling { verdict, code, clause, clauses, message, error, shadow, .. } = ruling;
     let (at_pointer, why) = error.unzip();
     VerdictAnswer {
@@ -188,7 +189,7 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
             "code": code, "clause": clause, "clauses": clauses, "message": message,
             "at": at_pointer, "why": why,
         })),
-        policy: json!({"version": ruling.version, "digest": ruling.bundle}),
+        policy,
         call: json!({"digest": digest}),
         obligations: ruling.obligations.into_iter().collect(),
         approval,
@@ -219,6 +220,15 @@ fn without_nulls(value: Value) -> Value {
         }
         other => other,
     }
+}
+
+/// What the verdict was computed by.
+fn policy_of(ruling: &Ruling) -> Value {
+    let mut policy = json!({"version": ruling.version, "digest": ruling.bundle});
+    if !ruling.lists.is_empty() {
+        policy["lists"] = json!(ruling.lists);
+    }
+    policy
 }
 
 impl From<NotDecided> for Problem {

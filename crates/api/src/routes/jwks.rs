@@ -39,6 +39,7 @@ fn decoy(app: &App, nobody: &Ident) -> Vkey {
     security(()))]
 pub async fn jwks(State(app): State<Arc<App>>, Path(tenant): Path<String>) -> Response {
     let keys = match (app.ledger.tenant(&tenant), Ident::new(&tenant)) {
+        (Some(tenant), Ok(nobody)) if tenant.is_deleted() => vec![decoy(&app, &nobody)],
         (Some(tenant), _) => tenant.published().keys.token(),
         (None, Ok(nobody)) => vec![decoy(&app, &nobody)],
         (None, Err(_)) => Vec::new(),

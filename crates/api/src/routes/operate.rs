@@ -133,6 +133,9 @@ pub async fn erase(
         erasures.push(erasure);
     }
     let _alone = app.slow.lock().await;
+    if let Some(hold) = tenant.position().retention.holds.into_keys().next() {
+        return Err(ledger::Error::Held(hold).into());
+    }
     let cancel = cancel.then_some(&caller);
     if cancel.is_none() {
         erasures.iter().try_for_each(|erasure| spare_live_call(&app, &tenant, erasure))?;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod simulation;
+mod standing;
 
 use crate::{
     act::{self, Why},
@@ -13,7 +14,8 @@ use approvals::{
     deciding::{Loaded, bundle_entry, load},
     worker::Worker,
 };
-use ask::{Asking, Proposed, ask, known};
+pub(super) use ask::known;
+use ask::{Asking, Proposed, ask};
 use axum::{
     Json,
     body::Body,
@@ -33,7 +35,11 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::Arc};
+pub(super) use standing::lists_told;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Most versions in one answer.
 const VERSIONS_MAX: usize = 100;
@@ -45,7 +51,7 @@ const PART_BYTES: usize = 120;
 /// Most people who are named as contributors.
 const CONTRIBUTORS_MAX: usize = 32;
 /// Who may read policies.
-const READERS: &[Role] =
+pub(super) const READERS: &[Role] =
     &[Role::Author, Role::Reviewer, Role::Auditor, Role::Discloser, Role::Admin];
 
 /// A file of a bundle.
@@ -91,6 +97,9 @@ pub struct PolicyStatus {
     /// Why they can't be used here. Then nothing is decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     unusable: Option<String>,
+    /// The lists of the bundle in force: `{name, version, items, index, named_by}` each.
+    #[schema(value_type = Vec<Object>)]
+    lists: Vec<Value>,
     /// The newest 100 versions, the newest first.
     #[schema(value_type = Vec<Object>)]
     versions: Vec<Value>,
@@ -124,14 +133,17 @@ pub async fn status(
     let in_force = policies.in_force.map(|bundle| {
         json!({"version": bundle.version, "digest": bundle.digest, "index": bundle.index, "bundle": bundle.bundle})
     });
-    let unusable = tokio::task::block_in_place(|| worker.desk.in_force()).err();
+    let loaded = tokio::task::block_in_place(|| worker.desk.in_force());
+    let lists = loaded.as_ref().ok().and_then(|loaded| Some(lists_told(loaded.as_ref()?)));
+    let (lists, unusable) = (lists.unwrap_or_default(), loaded.err());
     let mut versions = Vec::new();
     walk(&app, &tenant, |index, entry| {
         let BundleEntry { version, digest, by, contributors, .. } = entry;
         versions.push(json!({"version": version, "digest": digest, "index": index, "by": by, "contributors": contributors}));
         versions.len() == VERSIONS_MAX
     })?;
-    Ok(Json(PolicyStatus { in_force, unusable: unusable.map(|e| e.to_string()), versions }))
+    let unusable = unusable.map(|error| error.to_string());
+    Ok(Json(PolicyStatus { in_force, unusable, lists, versions }))
 }
 
 /// Show the files of one version
@@ -145,7 +157,7 @@ pub async fn version(
 ) -> Result<Json<PolicyVersion>, Problem> {
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let worker = worker_of(&app, &tenant)?;
-    let Loaded { bundle, version, index, files } = loaded(&app, &tenant, &worker, &version)?;
+    let Loaded { bundle, version, index, files, .. } = loaded(&app, &tenant, &worker, &version)?;
     let files = files.into_iter().map(|(path, content)| PolicyFile { path, content }).collect();
     Ok(Json(PolicyVersion { version, digest: bundle.digest().to_owned(), index, files }))
 }
@@ -175,7 +187,8 @@ pub async fn propose(
     }
     let (bundle, tests) = tokio::task::block_in_place(|| check(&new.files))?;
     let setup = known(&worker, &caller, &new.contributors).await?;
-    let left = bundle.caught_by_the_rest(&setup.rules);
+    let mut left = bundle.caught_by_the_rest(&setup.rules);
+    left.extend(standing::mistakes(&worker, &bundle)?);
     if !left.is_empty() {
         return Err(wrong(&left));
     }
@@ -231,7 +244,7 @@ pub async fn rollback(
     ask(&worker, Asking { bundle: &bundle, index, entry, tests }, &owners, &comment).await
 }
 
-fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Problem> {
+pub(super) fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Problem> {
     if let Some(reason) = tenant.halted() {
         return Err(ledger::Error::Halted(reason).into());
     }
@@ -334,6 +347,6 @@ fn loaded(app: &App, tenant: &Tenant, worker: &Worker, version: &str) -> Result<
         found.is_some()
     })?;
     let index = found.ok_or_else(Problem::not_found)?;
-    tokio::task::block_in_place(|| load(worker.commands.reader_log(), index))
+    tokio::task::block_in_place(|| load(worker.commands.reader_log(), index, &BTreeMap::new()))
         .map_err(|why| Problem::new(Code::PolicyUnreadable, format!("Version {version}: {why}.")))
 }

@@ -186,6 +186,12 @@ pub(super) fn read(
     let at = format!("{place}/proof/checkpoint");
     let signed = given.take_checkpoint(&at, &log.note)?;
     given.signed_by(&at, &log.keys)?;
+    for (path, _, later) in log.erased_later() {
+        let at = format!("{place}/proof/{path}");
+        given.receipt(&at, &later.receipt)?;
+        let connected = given.claim.consistency(&at, (signed.size, later.size), &later.proof);
+        connected.map_err(|error| super::contradiction(&error))?;
+    }
     Ok(Verified { place, signed, manifest, conclusion, statement })
 }
 
@@ -263,7 +269,7 @@ fn failure(place: &str, error: Error) -> Failure {
     match error {
         Error::Log(error) => refused(&format!("{place}/proof"), &error),
         Error::File { place: at, what } => refused(&format!("{place}: {at}"), &what),
-        Error::Unreadable(text) => Failure::Unreadable(text),
+        Error::Unreadable(text) | Error::Refused { text, .. } => Failure::Unreadable(text),
     }
 }
 

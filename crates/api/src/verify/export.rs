@@ -11,7 +11,7 @@ use super::{
 use crate::terminal::{dim, good, harmless};
 use decider::{approval::AuditAll, decision::Fields};
 use ledger::{
-    entry::View,
+    entry::{Kind, View},
     ident::Ident,
     log::{
         merkle::{self, Hash, Tiles},
@@ -143,6 +143,9 @@ fn complete(folder: &Path) -> Result<(), Failure> {
     if folder.join("opening.tlog-proof").exists() {
         return Err(unreadable("it is the history of one approval: give it by --approval"));
     }
+    if super::range::is_one(folder) {
+        return Err(unreadable("it is a range of a log; this needs an export of the whole log"));
+    }
     if folder.is_dir() && !folder.join("checkpoint").exists() {
         return Err(unreadable(
             "there is no file `checkpoint`: it is not an export, or is incomplete. Run `countersign export` into it again",
@@ -174,7 +177,8 @@ fn disclosures(
         let shown = verify::disclosures_of(&text, view.as_ref());
         let shown = shown.map_err(|error| refused(&place, &error))?;
         given.fields.compare(&place, index, &shown)?;
-        let standing = export.erased.judge(index, committed, &shown);
+        let kind = view.as_ref().map_or(Kind::Event, |view| view.kind);
+        let standing = export.erased.judge((index, kind), committed, &shown);
         if standing.missing > 0 {
             let missing = standing.missing;
             return Err(refused(

@@ -1,6 +1,7 @@
 //! Disclosed fields of entries: each name of an entry has one value, wherever it was disclosed.
 
 use super::{Failure, export::Whole};
+use ledger::entry::{Kind, View};
 use std::collections::BTreeMap;
 
 /// The file that disclosed a field, and the value.
@@ -52,7 +53,9 @@ impl Fields {
         for (index, fields) in &self.0 {
             let shown: Vec<_> =
                 fields.iter().map(|(name, (_, value))| (name.clone(), value.clone())).collect();
-            for name in whole.erased().judge(*index, shown.len(), &shown).still_here {
+            let entry = whole.entry(*index);
+            let kind = entry.as_deref().and_then(View::parse).map_or(Kind::Event, |view| view.kind);
+            for name in whole.erased().judge((*index, kind), shown.len(), &shown).still_here {
                 let place = fields.get(&name).map_or("", |(place, _)| place.as_str());
                 told.push(format!("{name} of entry {index} ({place})"));
             }

@@ -17,10 +17,10 @@ use decider::{
 };
 use ledger::{
     entry::View,
-    system::policy::{BundleEntry, PartAt},
+    system::policy::{BundleEntry, ListForm, PartAt},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, ops::RangeInclusive, process::ExitCode};
+use std::{collections::BTreeMap, ops::RangeInclusive, process::ExitCode, rc::Rc};
 
 /// Most verdicts that are named in the text for people.
 const NAMED_MAX: usize = 20;
@@ -38,13 +38,18 @@ struct Tally {
 impl Recorded for Whole {
     type Error = Failure;
 
-    fn payload(&self, index: u64, _: &[u8], view: &View<'_>) -> Result<Fields, Failure> {
-        self.payload(index, view)
+    fn payload(&self, index: u64, view: &View<'_>) -> Result<Rc<Fields>, Failure> {
+        self.payload(index, view).map(Rc::new)
     }
 
     fn proposed(&self, index: u64) -> Result<Option<BundleEntry>, Failure> {
         let entry = self.entry(index).unwrap_or_default();
         Ok(View::parse(&entry).and_then(|view| BundleEntry::of(&view)))
+    }
+
+    fn list(&self, index: u64) -> Result<Option<ListForm>, Failure> {
+        let entry = self.entry(index).unwrap_or_default();
+        Ok(View::parse(&entry).as_ref().and_then(ListForm::of))
     }
 
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Failure> {
@@ -185,7 +190,7 @@ impl<'e> Run<'e> {
     fn step(&mut self, index: u64) -> Result<Option<Result<Ruling, Differs>>, Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
         let Some(view) = View::parse(&entry) else { return Ok(None) };
-        self.replayed.step(self.whole, (index, &entry), &view)
+        self.replayed.step(self.whole, index, &view)
     }
 
     fn show(
@@ -205,6 +210,10 @@ impl<'e> Run<'e> {
             .get("/data/facts")
             .and_then(|facts| serde_json::from_slice(facts).ok())
             .unwrap_or_default();
+        let params: Value = payload
+            .get("params")
+            .and_then(|params| serde_json::from_slice(params).ok())
+            .unwrap_or_default();
         if as_json {
             say_json(&json!({
                 "index": index,
@@ -214,12 +223,18 @@ impl<'e> Run<'e> {
                 "clause": outcome.as_ref().ok().and_then(|ruling| ruling.clause.as_ref()),
                 "why_not": outcome.as_ref().err().map(ToString::to_string),
                 "facts": facts,
-                "clauses": explained::json(&clauses.unwrap_or_default()),
+                "lists": outcome.as_ref().ok().map(|ruling| &ruling.lists),
+                "clauses": explained::json(&clauses.unwrap_or_default(), &params),
             }));
             return Ok(());
         }
-        explained::tell(&clauses.unwrap_or_default());
+        explained::tell(&clauses.unwrap_or_default(), &params);
         say(&dim(&format!("facts: {}", harmless(&facts.to_string()))));
+        if let Ok(Ruling { lists, .. }) = outcome {
+            for (name, version) in lists {
+                say(&dim(&format!("list {}: version {version}", harmless(name))));
+            }
+        }
         match outcome {
             Ok(ruling) => {
                 let by = ruling

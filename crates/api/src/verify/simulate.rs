@@ -1,12 +1,16 @@
 //! `countersign policy simulate`: which recorded calls would be judged otherwise by another bundle.
 
-use super::replay::{ended, opened};
+use super::{
+    refused,
+    replay::{ended, opened},
+};
 use crate::{
     cli::Exported,
+    replayed::Replayed,
     terminal::{bad, dim, good, harmless, say, say_json, strong},
 };
 use decider::policy::{Bundle, Changed, Simulated, named};
-use ledger::entry::View;
+use ledger::entry::{Kind, View};
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -17,10 +21,17 @@ const NAMED_MAX: usize = 8;
 pub fn simulate(exported: &Exported, bundle: &Bundle) -> ExitCode {
     let run = opened(exported).and_then(|whole| {
         let mut found = Simulated::default();
+        // What is in force of lists that have entries of their own is the log's, whatever the folder says.
+        let (mut log, mut judging) = (Replayed::default(), bundle.clone());
         for index in 0..whole.size() {
             let entry = whole.entry(index).unwrap_or_default();
-            if let Some(view) = View::parse(&entry).filter(Simulated::is_call) {
-                found.take(index, &view, &whole.payload(index, &view)?, bundle);
+            let Some(view) = View::parse(&entry) else { continue };
+            if view.kind == Kind::Policy && view.text(&["event", "op"]) == Some("change") {
+                log.note(index, &view);
+                let with_lists = log.with_lists(&whole, bundle.clone())?;
+                judging = with_lists.map_err(|why| refused(&format!("entry {index}"), &why))?;
+            } else if Simulated::is_call(&view) {
+                found.take(index, &view, &whole.payload(index, &view)?, &judging);
             }
         }
         let Simulated { same, unknown, changed } = &found;

@@ -1,14 +1,22 @@
-//! Reads bundles from the log: the entry that names the parts, the parts, and what they say.
+//! Reads bundles from the log: the entry that names the parts, the parts, the versions of lists, and what they say.
 
 use crate::log::Log;
-use decider::policy::{Bundle, Mistake};
-use ledger::{entry::View, store, system::policy::BundleEntry};
-use std::sync::{Arc, RwLock};
+use decider::policy::{Bundle, Mistake, OwnList, OwnLists};
+use ledger::{
+    entry::View,
+    post::ListInForce,
+    store,
+    system::policy::{BundleEntry, ListForm},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
 
 /// A bundle, read from the log.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What it says.
+    /// What it says, with the lists in force.
     pub bundle: Bundle,
     /// Version of the bundle.
     pub version: u64,
@@ -16,6 +24,8 @@ pub struct Loaded {
     pub index: u64,
     /// Its files, by path.
     pub files: Vec<(String, String)>,
+    /// The lists with entries of their own, by name.
+    pub lists: BTreeMap<String, ListInForce>,
 }
 
 /// The entry at a leaf index, if it proposes a bundle.
@@ -34,16 +44,20 @@ impl Bundles {
         Self { log, kept: RwLock::default() }
     }
 
-    /// The bundle in force at the last published entry.
+    /// The bundle in force at the last published entry, with the lists in force there.
     pub(super) fn in_force(&self) -> Result<Option<Arc<Loaded>>, String> {
-        let Some(wanted) = self.log.policies().in_force else { return Ok(None) };
+        let policies = self.log.policies();
+        let Some(wanted) = policies.in_force else { return Ok(None) };
         let kept = self.kept.read().expect("no holder of the lock panics").clone();
-        if let Some(kept) =
-            kept.filter(|kept| kept.bundle.digest() == wanted.digest && kept.index == wanted.bundle)
-        {
+        let is_wanted = |kept: &Arc<Loaded>| {
+            kept.bundle.digest() == wanted.digest
+                && kept.index == wanted.bundle
+                && kept.lists == policies.lists
+        };
+        if let Some(kept) = kept.filter(is_wanted) {
             return Ok(Some(kept));
         }
-        let loaded = Arc::new(load(&*self.log, wanted.bundle)?);
+        let loaded = Arc::new(load(&*self.log, wanted.bundle, &policies.lists)?);
         if loaded.bundle.digest() != wanted.digest {
             return Err(format!("entry {} has another digest than its parts", wanted.bundle));
         }
@@ -52,21 +66,72 @@ impl Bundles {
     }
 }
 
-/// Reads the bundle that the entry at `index` proposes.
-pub fn load(log: &dyn Log, index: u64) -> Result<Loaded, String> {
-    let failed = |error: store::Error| error.to_string();
-    let entry = log.entry(index).map_err(failed)?.ok_or(format!("there is no entry {index}"))?;
+/// Reads the bundle that the entry at `index` proposes, with these versions of lists.
+pub fn load(
+    log: &dyn Log,
+    index: u64,
+    lists: &BTreeMap<String, ListInForce>,
+) -> Result<Loaded, String> {
+    let entry = log.entry(index).map_err(told)?.ok_or(format!("there is no entry {index}"))?;
     let proposed = bundle_entry(&entry).ok_or(format!("entry {index} proposes no bundle"))?;
     let mut files = Vec::with_capacity(proposed.parts.len());
     for part in &proposed.parts {
-        let gone = || format!("{}: its content (entry {}) is not here", part.path, part.index);
-        let entry = log.entry(part.index).map_err(failed)?.ok_or_else(gone)?;
-        let payload = log.payload(part.index, &entry).map_err(failed)?;
-        let content = payload.value("content").ok_or_else(gone)?;
-        let content: String = serde_json::from_slice(&content).map_err(|_| gone())?;
-        files.push((part.path.clone(), content));
+        files.push((part.path.clone(), content(log, &part.path, part.index)?));
     }
-    let told = |first: Mistake| format!("this release can't read them: {first}");
-    let bundle = Bundle::read_again(&files).map_err(told)?;
-    Ok(Loaded { bundle, version: proposed.version, index, files })
+    let unread = |first: Mistake| format!("this release can't read them: {first}");
+    let bundle = Bundle::read_again(&files).map_err(unread)?;
+    let mut own = OwnLists::new();
+    for (name, list) in lists.iter().filter(|(name, _)| bundle.items(name).is_some()) {
+        let content = content(log, name, list.part)?;
+        own.insert(name.clone(), OwnList { version: list.version, content });
+    }
+    let bundle = bundle.with_lists(&own).map_err(unread)?;
+    let (version, lists) = (proposed.version, lists.clone());
+    Ok(Loaded { bundle, version, index, files, lists })
+}
+
+/// The files of those versions of lists, for a bundle that was judged by them. `wanted`: the versions by name. Of a list
+/// that has no such version, the one in force counts.
+pub fn lists_at(log: &dyn Log, wanted: &BTreeMap<String, u64>) -> Result<OwnLists, String> {
+    let mut own = OwnLists::new();
+    for (name, list) in log.policies().lists {
+        let (mut version, mut part, mut at) = (list.version, list.part, list.list);
+        let wanted = wanted.get(&name).copied().unwrap_or(version).min(version);
+        while version > wanted {
+            if version == 1 {
+                version = 0;
+                break;
+            }
+            // The entry of a version names that of the version before.
+            let form = form_at(log, at)?;
+            at = form.replaces;
+            let before = form_at(log, at)?;
+            (version, part) = (before.version, before.part.index);
+        }
+        if version > 0 {
+            let content = content(log, &name, part)?;
+            own.insert(name, OwnList { version, content });
+        }
+    }
+    Ok(own)
+}
+
+fn form_at(log: &dyn Log, index: u64) -> Result<ListForm, String> {
+    let entry = log.entry(index).map_err(told)?.unwrap_or_default();
+    let form = View::parse(&entry).as_ref().and_then(ListForm::of);
+    form.ok_or(format!("entry {index} proposes no version of a list"))
+}
+
+/// The file that the part at `index` holds.
+pub fn content(log: &dyn Log, name: &str, index: u64) -> Result<String, String> {
+    let gone = || format!("{name}: its content (entry {index}) is not here");
+    let entry = log.entry(index).map_err(told)?.ok_or_else(gone)?;
+    let payload = log.payload(index, &entry).map_err(told)?;
+    let content = payload.value("content").ok_or_else(gone)?;
+    serde_json::from_slice(&content).map_err(|_| gone())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
+fn told(error: store::Error) -> String {
+    error.to_string()
 }

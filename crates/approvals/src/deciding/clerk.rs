@@ -1,6 +1,7 @@
-//! The server's own calls: changes of policies that people must approve first (P17). The clerk asks for the approval,
+//! The server's own calls: changes of policies and lists that people must approve first (P17). The clerk asks for the approval,
 //! and carries out what was granted. Nobody else can redeem it.
 
+use super::bundles::bundle_entry;
 use crate::{
     commands::{Commands, Error, NotOpened},
     fault,
@@ -11,24 +12,27 @@ use data_encoding::BASE64URL_NOPAD;
 use decider::{
     approval::{Command, Outcome as Reported, Phase, Token, World},
     call::Call,
+    policy::ListProposal,
     rule::{Rule, Visible, first_match},
 };
 use ledger::{
     Error as Failure, canonical,
+    entry::View,
     event::{self, RESERVED_TOOL},
     ident::Ident,
     journal::Subject,
     json as strict_json, keyring,
     log::merkle::Hash,
     post::Outcome,
-    system::{LeafAt, policy::Activates},
+    system::{
+        LeafAt,
+        policy::{ACTIVATE, Activates, LIST_CHANGE, ListForm},
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The action that puts a bundle in force.
-const ACTIVATE: &str = "policy.activate";
 /// `redemption_id` of the clerk.
 const REDEMPTION: &str = "activation";
 /// Random bytes in a nonce.
@@ -123,6 +127,18 @@ impl Clerk {
     ) -> Result<Result<Approval, NotOpened>, Error> {
         let params = json!(proposal);
         let question = Question { action: ACTIVATE, params: &params, owners, comment };
+        self.ask(question, Some(&proposal.digest)).await
+    }
+
+    /// Asks people whether a version of a list may take effect. As [`Clerk::propose`].
+    pub async fn propose_list(
+        &self,
+        proposal: &ListProposal,
+        owners: &[Ident],
+        comment: Option<&str>,
+    ) -> Result<Result<Approval, NotOpened>, Error> {
+        let params = json!(proposal);
+        let question = Question { action: LIST_CHANGE, params: &params, owners, comment };
         self.ask(question, Some(&proposal.digest)).await
     }
 
@@ -241,24 +257,23 @@ impl Clerk {
         self.commands.report(id, &Self::name(), Reported::Succeeded).await.map(drop)
     }
 
-    /// Redeems the approval and puts the bundle in force, in one message.
+    /// Redeems the approval and puts the bundle or the version of a list in force, in one message.
     pub(crate) async fn carry_out(&self, id: &Ident) -> Result<(), Error> {
         let Some(approval) = self.commands.reader.get(id).await? else { return Ok(()) };
-        let activates = approval.state.requested.as_ref().map(|asked| asked.call.action.as_str());
-        if activates != Some(ACTIVATE) {
+        let action = approval.state.requested.as_ref().map(|asked| asked.call.action.as_str());
+        let Some(action) = action.filter(|action| [ACTIVATE, LIST_CHANGE].contains(action)) else {
             // Whoever asked for it does it.
             return Ok(());
-        }
+        };
         match approval.state.phase {
             Phase::Granted | Phase::Minted => {}
             Phase::Redeemed => return self.done(id).await,
             _ => return Ok(()),
         }
-        let Some((mut activates, digest)) = self.granted(&approval)? else {
+        let Some((mut activates, digest)) = self.granted(&approval, action)? else {
             return self.commands.revoke(id, RESERVED_TOOL, "payload_gone").await.map(drop);
         };
-        let in_force = self.log.policies().in_force.map(|bundle| bundle.digest);
-        if in_force != activates.replaces {
+        if self.is_outdated(&activates)? {
             return self.commands.revoke(id, RESERVED_TOOL, "replaced_meanwhile").await.map(drop);
         }
         let Some(token) = self.mint(id).await? else { return Ok(()) };
@@ -266,7 +281,7 @@ impl Clerk {
         fault::point("activation_minted");
         let command = redeem(&token, &digest, REDEMPTION);
         let done = match self.commands.execute_activating(id, &activates, command).await {
-            // Another bundle took effect in between: the next try sees it.
+            // Something else took effect in between: the next try sees it.
             Err(Error::Ledger(Failure::NotPosted { .. })) => return Err(Error::Contended),
             done => done?,
         };
@@ -277,20 +292,53 @@ impl Clerk {
         Ok(())
     }
 
+    /// True if something else took effect since people were asked, so that what they approved replaces it no more.
+    fn is_outdated(&self, activates: &Activates) -> Result<bool, Error> {
+        let policies = self.log.policies();
+        let in_force = policies.in_force.as_ref();
+        let Some(list) = activates.list else {
+            let replaces = in_force.map(|bundle| &bundle.digest) == activates.replaces.as_ref();
+            return Ok(!replaces || policies.has_new_list_since(activates.decision.index));
+        };
+        let entry = self.log.entry(list)?.unwrap_or_default();
+        let Some(form) = View::parse(&entry).as_ref().and_then(ListForm::of) else {
+            return Ok(true);
+        };
+        let bundle = match in_force {
+            Some(bundle) => self.log.entry(bundle.bundle)?,
+            None => None,
+        };
+        let bundle = bundle.as_deref().and_then(bundle_entry);
+        let file = bundle.and_then(|bundle| Some(bundle.part(&form.part.path)?.index));
+        Ok(!policies.is_next(&form, file))
+    }
+
     /// What was granted, and its call digest. `None` if the call was erased.
-    fn granted(&self, approval: &Approval) -> Result<Option<(Activates, String)>, Error> {
+    fn granted(
+        &self,
+        approval: &Approval,
+        action: &str,
+    ) -> Result<Option<(Activates, String)>, Error> {
         let (decision, frozen) = self.commands.reader.opening(approval)?;
         let Some(frozen) = frozen else { return Ok(None) };
-        let proposal: Proposal =
-            serde_json::from_str(&frozen.params).map_err(|_| Error::Unknown)?;
         let leaf_hash = Hash::parse(&decision.leaf).ok_or(Error::Unknown)?;
-        let activates = Activates {
-            bundle: proposal.bundle,
+        let mut activates = Activates {
+            bundle: None,
+            list: None,
             decision: LeafAt { index: decision.index, leaf_hash },
-            digest: proposal.digest,
+            digest: String::new(),
             before: approval.state.execution_deadline.unwrap_or_default(),
-            replaces: proposal.replaces,
+            replaces: None,
         };
+        let unreadable = |_| Error::Unknown;
+        if action == LIST_CHANGE {
+            let of: ListProposal = serde_json::from_str(&frozen.params).map_err(unreadable)?;
+            (activates.list, activates.digest) = (Some(of.entry), of.digest);
+        } else {
+            let of: Proposal = serde_json::from_str(&frozen.params).map_err(unreadable)?;
+            (activates.bundle, activates.digest) = (Some(of.bundle), of.digest);
+            activates.replaces = of.replaces;
+        }
         Ok(Some((activates, frozen.digest)))
     }
 }

@@ -8,7 +8,7 @@ use super::{Approval, Audit, Event, Fault, Message, Phase};
 use crate::{
     Decider as _,
     decision::Decision,
-    rule::{KEY_ISSUE, POWER, RULES_APPLY, Rule},
+    rule::{HOLD_RELEASE, KEY_ISSUE, POWER, RETENTION_SET, RULES_APPLY, Rule, TENANT_DELETE},
 };
 use ledger::{
     canonical, disclosure,
@@ -40,7 +40,8 @@ struct InForce {
 }
 
 /// Acts of administrators that rules may have people approve (P17).
-const REVIEWED_ACTS: [&str; 2] = [RULES_APPLY, KEY_ISSUE];
+const REVIEWED_ACTS: [&str; 5] =
+    [RULES_APPLY, KEY_ISSUE, RETENTION_SET, HOLD_RELEASE, TENANT_DELETE];
 
 /// Audits all approvals of a log. Memory grows with the open approvals, and by a few hundred bytes for each
 /// finished one.
@@ -76,6 +77,12 @@ impl AuditAll {
                 Ok(())
             }
             Kind::Access if gives_power(view) => self.act(KEY_ISSUE, view, &mut read),
+            Kind::Retention => match view.text(&["event", "op"]) {
+                Some("set") => self.act(RETENTION_SET, view, &mut read),
+                Some("release") => self.act(HOLD_RELEASE, view, &mut read),
+                Some("delete") => self.act(TENANT_DELETE, view, &mut read),
+                _ => Ok(()),
+            },
             Kind::Approval => self.approval(index, entry, view, &mut read),
             _ => Ok(()),
         }
@@ -204,17 +211,20 @@ fn activation(
         step.phase == Phase::Redeemed && step.events.iter().any(redeems)
     });
     if !redeemed {
-        return Err(Fault::Log("it activates a bundle, and redeems nothing that counts"));
+        return Err(Fault::Log("it puts something in force, and redeems nothing that counts"));
     }
+    let action = activates.action();
     let decision = read(audit.opening()).unwrap_or_default();
     let asked = View::parse(&decision).is_some_and(|view| {
         view.is_ours()
             && view.text(&["event", "data", "tool", "name"]).is_some_and(is_reserved_tool)
+            && action.is_some()
+            && view.text(&["event", "data", "tool", "action"]) == action
             && view.text(&["event", "data", "activates"]) == Some(&activates.digest)
     });
     let named = (activates.decision.index, activates.decision.leaf_hash);
     if !asked || named != (audit.opening(), leaf_hash(&decision)) {
-        return Err(Fault::Log("it activates another bundle than people were asked about"));
+        return Err(Fault::Log("it puts something else in force than people were asked about"));
     }
     Ok(())
 }

@@ -171,6 +171,11 @@ impl Agents {
         }
     }
 
+    /// Every id of the file, in byte order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.by_id.keys().map(String::as_str)
+    }
+
     /// True if this tier is listed.
     pub(super) fn has_tier(&self, tier: &str) -> bool {
         self.tiers.iter().any(|other| other == tier)

@@ -1,6 +1,7 @@
 //! A bundle: all files of a tenant's policies, read and checked against each other, under one digest.
 
 mod check;
+mod lists;
 
 use super::{
     CLAUSES_MAX, FILES_MAX, LANGUAGE,
@@ -18,7 +19,7 @@ use data_encoding::BASE64URL_NOPAD;
 use ledger::{system::policy::manifest_digest, time::Nanos};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Longest name of a file, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 128;
@@ -63,6 +64,10 @@ pub struct Bundle {
     parts: Vec<BundleFile>,
     /// The time zones that clauses name.
     zones: BTreeSet<String>,
+    /// The lists that each clause names, by its place.
+    named: Vec<BTreeSet<String>>,
+    /// The versions of lists that count in place of the bundle's own files.
+    versions: BTreeMap<String, u64>,
     by_tool: HashMap<String, OfTool>,
     /// For tools that no clause names.
     other: Vec<usize>,
@@ -132,6 +137,8 @@ impl Bundle {
             digest: String::new(),
             parts: Vec::new(),
             zones: BTreeSet::new(),
+            named: Vec::new(),
+            versions: BTreeMap::new(),
             by_tool: HashMap::new(),
             other: Vec::new(),
         };
@@ -271,6 +278,7 @@ impl Bundle {
         let other = filed(None, None);
         (self.by_tool, self.other) = (by_tool, other);
         self.zones = self.named_zones();
+        self.named = self.named_lists();
     }
 
     /// Makes the manifest and its digest.

@@ -173,6 +173,11 @@ impl Clause {
         Mistake { file: self.file.clone(), line, column, text: format!("{}: {text}", self.id) }
     }
 
+    /// True if it is in shadow for everybody.
+    pub(super) fn is_shadow(&self) -> bool {
+        self.enforcement == Enforcement::Shadow
+    }
+
     /// True if it may be in shadow for somebody.
     pub(super) fn has_shadow(&self) -> bool {
         self.enforcement != Enforcement::Full

@@ -120,8 +120,7 @@ pub fn all_new(bundle: &Bundle) -> Vec<String> {
 
 /// A clause with its conditions, and what goes back with its verdict.
 fn told_whole(clause: &Clause) -> String {
-    let mut parts: Vec<String> =
-        clause.shown.iter().map(|(name, condition)| format!("{name}: {condition}")).collect();
+    let mut parts = conditions_of(clause);
     parts.extend(clause.message.iter().map(|message| format!("tells the agent: {message:?}")));
     let obligations = clause.obligations.iter();
     parts.extend(obligations.map(|(name, value)| format!("obliges to {name}: {value}")));
@@ -133,6 +132,11 @@ fn told_whole(clause: &Clause) -> String {
     }
     parts.extend(clause.alert.iter().map(|alert| format!("alert {alert}")));
     if parts.is_empty() { told(clause) } else { format!("{}: {}", told(clause), parts.join("; ")) }
+}
+
+/// The conditions of a clause in words, one by one.
+pub(super) fn conditions_of(clause: &Clause) -> Vec<String> {
+    clause.shown.iter().map(|(name, condition)| format!("{name}: {condition}")).collect()
 }
 
 /// A clause in short: `allow transfer, payout of payments by bot, on conditions`.

@@ -1,19 +1,104 @@
-//! Lists by name: hosts, payees, image digests.
+//! Lists by name: hosts, payees, image digests. Their items are those of the bundle, until a list has entries of its
+//! own.
 
 use super::{
-    ITEMS_MAX,
+    ITEMS_MAX, LANGUAGE,
     bounds::Truth,
     fields::{MapReader, language, text_of},
-    mistakes::Mistakes,
-    yaml::Node,
+    mistakes::{Mistake, Mistakes},
+    yaml::{self, Node},
 };
-use std::collections::{BTreeMap, HashSet};
+use ledger::{foreign, system::policy::list_path};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Longest item, in bytes.
-const ITEM_BYTES_MAX: usize = 256;
+pub const ITEM_BYTES_MAX: usize = 256;
 
-/// Most items that a change of a list names.
+/// Most items that one change adds and removes: people read each of them.
+pub const CHANGED_MAX: usize = 200;
+
+/// Most items that the difference of two bundles names, of each list.
 const NAMED_MAX: usize = 10;
+
+/// A version of a list that has entries of its own: its file counts in place of the bundle's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnList {
+    /// The version, 1 or later.
+    pub version: u64,
+    /// The file.
+    pub content: String,
+}
+
+/// Those lists, by name.
+pub type OwnLists = BTreeMap<String, OwnList>;
+
+/// A version of a list that people are asked about: the params of the call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListProposal {
+    /// The list.
+    pub list: String,
+    /// Its version.
+    pub version: u64,
+    /// Leaf index of the entry that proposed it.
+    pub entry: u64,
+    /// Digest of the version.
+    pub digest: String,
+    /// Items that it adds, in order.
+    pub added: Vec<String>,
+    /// Items that it removes, in order.
+    pub removed: Vec<String>,
+    /// Number of its items.
+    pub items: usize,
+    /// The clauses that name the list, each with what it says.
+    pub named_by: Vec<String>,
+}
+
+/// The items of a list's file.
+///
+/// Errors: the first mistake.
+pub fn items_of(name: &str, content: &str) -> Result<BTreeSet<String>, Mistake> {
+    let path = list_path(name);
+    let mistakes = Mistakes::of(&path);
+    let mut lists = NamedLists::default();
+    if let Some(node) = yaml::read(content.as_bytes(), &mistakes) {
+        lists.read(name, node, &mistakes);
+    }
+    match mistakes.finish().into_iter().next() {
+        Some(first) => Err(first),
+        None => Ok(lists.0.remove(name).unwrap_or_default().into_iter().collect()),
+    }
+}
+
+/// The file of a version of a list. `salt`: random, so that the file's digest says nothing of the items.
+pub fn file_of(items: &BTreeSet<String>, salt: &str) -> String {
+    #[derive(Serialize)]
+    struct File<'a> {
+        language: i64,
+        salt: &'a str,
+        items: &'a BTreeSet<String>,
+    }
+    // JSON is the same document, and one item on a line can be read.
+    let text = serde_json::to_string_pretty(&File { language: LANGUAGE, salt, items });
+    text.unwrap_or_default()
+}
+
+/// Why a text can't be an item.
+pub fn fault_of(item: &str) -> Option<&'static str> {
+    if item.is_empty() || item.len() > ITEM_BYTES_MAX {
+        Some("an item has 1 to 256 bytes")
+    } else if item.trim() != item {
+        Some("an item has no blanks at its ends")
+    } else if foreign::harmless(item) != item {
+        Some(
+            "an item has no control characters, and none that are invisible or change the direction",
+        )
+    } else if !item.is_ascii() && !unicode_normalization::is_nfc(item) {
+        Some("an item is in Unicode's form NFC: otherwise nothing can match it")
+    } else {
+        None
+    }
+}
 
 /// The lists of a bundle.
 #[derive(Clone, Debug, Default)]
@@ -26,15 +111,12 @@ impl NamedLists {
         let Some(mut fields) = MapReader::of(node, "a list", mistakes) else { return };
         language(&mut fields);
         let _ = fields.words("title");
+        let _ = fields.text("salt");
         let mut items = HashSet::new();
         for node in fields.list("items").unwrap_or_default() {
             let Some((item, at)) = text_of(node, "an item", mistakes) else { continue };
-            if item.is_empty() || item.len() > ITEM_BYTES_MAX || item.chars().any(char::is_control)
-            {
-                mistakes.note(
-                    at,
-                    format!("an item has 1 to {ITEM_BYTES_MAX} bytes, without control characters"),
-                );
+            if let Some(fault) = fault_of(&item) {
+                mistakes.note(at, fault);
             }
             if !items.insert(item) {
                 mistakes.note(at, "this item is in the list twice: remove one");
@@ -42,9 +124,29 @@ impl NamedLists {
         }
         fields.finish();
         self.0.insert(name.to_owned(), items);
-        if self.0.values().map(HashSet::len).sum::<usize>() > ITEMS_MAX {
+        if self.count() > ITEMS_MAX {
             mistakes.note(at, format!("all lists together have at most {ITEMS_MAX} items"));
         }
+    }
+
+    /// Items of all lists.
+    pub(super) fn count(&self) -> usize {
+        self.0.values().map(HashSet::len).sum()
+    }
+
+    /// Puts other items in place of those of a list.
+    pub(super) fn put(&mut self, name: &str, items: BTreeSet<String>) {
+        self.0.insert(name.to_owned(), items.into_iter().collect());
+    }
+
+    /// Names of the lists, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self, name: &str) -> Option<&HashSet<String>> {
+        self.0.get(name)
     }
 
     pub(super) fn has(&self, name: &str, text: &str) -> Truth {
@@ -97,4 +199,54 @@ fn named(set: &HashSet<String>, other: &HashSet<String>) -> String {
     let more = items.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(item: &str, fits: bool) {
+        assert_eq!(fault_of(item).is_none(), fits, "{item:?}");
+    }
+
+    #[test]
+    fn p13_items_are_what_they_look_like() {
+        for fits in [
+            "a",
+            "*.bank.example",
+            "sha256:ab",
+            "M\u{fc}ller GmbH",
+            "\u{65e5}\u{672c}",
+            &"x".repeat(ITEM_BYTES_MAX),
+        ] {
+            check(fits, true);
+        }
+        let long = "x".repeat(ITEM_BYTES_MAX + 1);
+        for unfit in [
+            "",
+            " ",
+            " a",
+            "a\u{a0}",
+            "a\nb",
+            "a\u{0}",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "Mu\u{308}ller",
+            &long,
+        ] {
+            check(unfit, false);
+        }
+    }
+
+    #[test]
+    fn p15_a_file_that_the_server_writes_is_read_as_it_was_meant() {
+        let items: BTreeSet<String> =
+            ["no", "1e2", "\"", "a: b", "# x", "\\", "2026-12-25", "\u{e9}"]
+                .map(str::to_owned)
+                .into();
+        let text = file_of(&items, "c2FsdA");
+        assert_eq!(items_of("l", &text).unwrap(), items);
+        assert_ne!(file_of(&items, "other"), text, "the salt is in the file");
+        assert_eq!(items_of("l", &file_of(&BTreeSet::new(), "s")).unwrap(), BTreeSet::new());
+    }
 }

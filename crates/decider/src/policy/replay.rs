@@ -156,5 +156,8 @@ fn question<'a>(view: &'a View<'_>, payload: &'a Fields) -> Option<Value<'a>> {
 
 fn in_words(ruling: &Ruling) -> String {
     let by = ruling.clause.as_ref().map(|clause| format!(" by {clause}")).unwrap_or_default();
-    format!("{}{by} ({})", ruling.verdict.as_str(), ruling.code)
+    let lists: Vec<String> =
+        ruling.lists.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let on = if lists.is_empty() { String::new() } else { format!(" on {}", lists.join(", ")) };
+    format!("{}{by} ({}){on}", ruling.verdict.as_str(), ruling.code)
 }

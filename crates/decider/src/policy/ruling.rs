@@ -16,6 +16,7 @@ use ledger::{
     event::{self, Verdict},
     ident::Ident,
     json::{self, Member, Value},
+    post::lists_of,
 };
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -62,6 +63,8 @@ pub struct Ruling {
     pub bundle: Option<String>,
     /// Version of the bundle.
     pub version: Option<u64>,
+    /// The versions of the lists that clauses for this tool and action name. 0: the items are those of the bundle.
+    pub lists: BTreeMap<String, u64>,
 }
 
 impl Ruling {
@@ -80,6 +83,7 @@ impl Ruling {
             early: Early::default(),
             bundle: None,
             version: None,
+            lists: BTreeMap::new(),
         }
     }
 
@@ -116,6 +120,7 @@ impl Ruling {
             obligations: merged(obliging.map(|clause| &clause.obligations)),
             bundle: Some(bundle.digest().to_owned()),
             version: Some(version),
+            lists: bundle.rests_on(&request.tool, &request.action),
         }
     }
 
@@ -173,11 +178,16 @@ impl Ruling {
         canonical::to_vec(&Value::Object(event))
     }
 
-    /// Bundle, version, deciding clause, shadow and obligations, as far as there are any.
+    /// Bundle, version, lists, deciding clause, shadow and obligations, as far as there are any.
     fn plain(&self) -> Vec<Member<'_>> {
         let mut members = Vec::new();
         if let Some(bundle) = &self.bundle {
             members.push(member("bundle", text(bundle)));
+        }
+        if !self.lists.is_empty() {
+            let lists = self.lists.iter();
+            let lists = lists.map(|(name, version)| (Cow::Owned(name.clone()), number(*version)));
+            members.push(member("lists", Value::Object(lists.collect())));
         }
         let version = self.version.map(|version| Value::String(version.to_string().into()));
         let policy: Vec<_> = [
@@ -256,6 +266,12 @@ impl Ruling {
             },
             bundle: data(&["bundle"]),
             version: data(&["policy", "version"]).and_then(|version| version.parse().ok()),
+            lists: view
+                .at(&["event", "data"])
+                .into_iter()
+                .flat_map(lists_of)
+                .map(|(name, version)| (name.to_owned(), version))
+                .collect(),
         })
     }
 }

@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     canonical,
+    ident::{LISTS_MAX, is_list_name},
     json::{Member, Value, text_has_control},
     log::merkle::Hash,
 };
@@ -24,6 +25,8 @@ enum Shape {
     Chain,
     /// At most [`LABELS_MAX`] texts by name.
     Labels,
+    /// At most [`LISTS_MAX`] versions by the names of lists.
+    Versions,
     /// An object with these members; then the rule in words.
     Object(&'static [Rule], &'static str),
 }
@@ -38,6 +41,9 @@ impl Shape {
             Self::Chain => "must be an array of 1 to 16 texts, each of 1 to 256 bytes",
             Self::Labels => {
                 "must be an object of at most 16 texts: names of 1 to 256 bytes, values of at most 256 bytes"
+            }
+            Self::Versions => {
+                "must be an object of at most 256 integers, 0 to 9007199254740991, by names of lists"
             }
             Self::OneOf(_, must) | Self::Object(_, must) => must,
         }
@@ -152,6 +158,7 @@ const DATA: &[Rule] = &[
     ),
     may("as_of", "/data/as_of", Shape::Count),
     may("bundle", "/data/bundle", Shape::Text),
+    may("lists", "/data/lists", Shape::Versions),
     may("activates", "/data/activates", Shape::Text),
     may(
         "shadow",
@@ -189,7 +196,7 @@ const DATA: &[Rule] = &[
 /// something else.
 const DECISION_LINK: &str = "decision";
 /// Members that are plain in our own decisions only; elsewhere the names mean something else.
-const OURS: [&str; 5] = ["as_of", "bundle", "activates", "shadow", "spool"];
+const OURS: [&str; 6] = ["as_of", "bundle", "lists", "activates", "shadow", "spool"];
 
 /// Collects payload fields while the plain part is cut out of an event.
 #[derive(Default)]
@@ -305,6 +312,12 @@ impl Split {
                         (1..=TEXT_BYTES_MAX).contains(&name.len())
                             && value.as_str().is_some_and(|text| text.len() <= TEXT_BYTES_MAX)
                     })
+            }
+            (Shape::Versions, Value::Object(lists)) => {
+                lists.len() <= LISTS_MAX
+                    && lists
+                        .iter()
+                        .all(|(name, version)| is_list_name(name) && version.as_u64().is_some())
             }
             _ => false,
         };

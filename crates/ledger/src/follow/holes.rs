@@ -8,8 +8,8 @@ use crate::{
     ident::Ident,
     journal::{Error, Followed, Message, Subject, jetstream::Jetstream},
     log::note::Vkey,
-    post::{Explained, Position, Was},
-    system::{By, Duty, KeyChange, KeyUse},
+    post::{Explained, Position, Retention, Was},
+    system::{By, Duty, KeyChange, KeyUse, retention::RetentionBody},
     tenant::Tenant,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +29,9 @@ pub struct Holes {
     next: BTreeMap<&'static str, u64>,
     keys: Vec<Vkey>,
     key_next: u64,
+    /// The legal holds before `retention_next`: an erasure under one is rejected, and explains nothing.
+    retention: Retention,
+    retention_next: u64,
     gone: BTreeMap<u64, Explained>,
     gaps: VecDeque<(u64, u64, u64)>,
     below: u64,
@@ -43,7 +46,20 @@ impl Holes {
         let (tenant, key_next) = (tenant.clone(), position.posted + 1);
         let next = TOPICS.map(|topic| (topic, position.posted + 1)).into();
         let (gone, gaps) = (BTreeMap::new(), VecDeque::new());
-        Self { tenant, epoch: position.epoch, next, keys, key_next, gone, gaps, below: 0 }
+        let (epoch, retention) = (position.epoch, position.retention.clone());
+        let retention_next = key_next;
+        Self {
+            tenant,
+            epoch,
+            next,
+            keys,
+            key_next,
+            retention,
+            retention_next,
+            gone,
+            gaps,
+            below: 0,
+        }
     }
 
     /// What was at `seq`, if a later message explains it.
@@ -76,9 +92,9 @@ impl Holes {
                 continue;
             };
             *next = message.seq + 1;
-            if self.is_signed(&subject, &message)
-                || self.learn_keys(stream, &subject, &message).await?
-            {
+            let signed = self.is_signed(&subject, &message)
+                || self.learn_keys(stream, &subject, &message).await?;
+            if signed && !(topic == "erasure" && self.is_held(stream, message.seq).await?) {
                 self.take(topic, &message)?;
             }
             return Ok(true);
@@ -117,6 +133,26 @@ impl Holes {
             }
         }
         Ok(self.is_signed(subject, message))
+    }
+
+    /// True if a legal hold is in force before the message at `seq`. Asked for messages in order.
+    async fn is_held(&mut self, stream: &Jetstream, seq: u64) -> Result<bool, Error> {
+        let topic = Subject::parse("system.retention").expect("a subject");
+        while self.retention_next < seq {
+            let Some(message) = stream.next_on(&topic, self.retention_next).await? else { break };
+            if message.seq >= seq {
+                break;
+            }
+            self.retention_next = message.seq + 1;
+            let signed = self.is_signed(&topic, &message)
+                || self.learn_keys(stream, &topic, &message).await?;
+            let body = gone::read::<RetentionBody>(&message.body).filter(|_| signed);
+            // What posting rejects changes nothing. What expired is not needed here.
+            if let Some(body @ (RetentionBody::Hold(_) | RetentionBody::Release(_))) = body {
+                let _ = self.retention.take((0, message.time), &body);
+            }
+        }
+        Ok(self.retention.is_held())
     }
 
     fn take(&mut self, topic: &str, message: &Message) -> Result<(), Error> {

@@ -15,7 +15,10 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::merkle::Hash,
-    post::{APPROVAL, EVIDENCE, Keys, Log, NOT_OPENED, Policies, Reports, event_key, reported_key},
+    post::{
+        APPROVAL, EVIDENCE, Keys, Log, NOT_OPENED, Policies, Reports, Retention, event_key,
+        reported_key,
+    },
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
     time::Nanos,
@@ -46,6 +49,8 @@ pub(crate) struct Derived {
     pub rules: Option<u64>,
     /// Leaf index of the last `sources` entry.
     pub declared: Option<u64>,
+    /// What retention entries say.
+    pub retention: Retention,
     /// What each source reported.
     pub reports: Reports,
     /// The counts by day.
@@ -114,7 +119,11 @@ impl Derived {
             Kind::Policy if !self.policies.note(index, view) => {
                 report.find(format!("entry {index}: not a policy entry"));
             }
-            Kind::Clock => self.clock = Some(index),
+            Kind::Clock => {
+                self.clock = Some(index);
+                self.retention.time_anew();
+            }
+            Kind::Retention => self.retention(index, view, report),
             Kind::Signer => match view.event_as::<Claim>() {
                 Some(claim) => self.signer = Some(claim.id),
                 None => report.find(format!("entry {index}: not a signer entry")),
@@ -122,14 +131,7 @@ impl Derived {
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.rejected.insert(self.last);
             }
-            Kind::Erasure => match view.event_as::<Erasure<Hash>>() {
-                Some(erasure) => {
-                    let messages = erasure.messages.iter().map(|gone| (gone.epoch, gone.seq));
-                    self.gone.erased.extend(messages);
-                    self.erased.entry(erasure.index).or_default().add(erasure);
-                }
-                None => report.find(format!("entry {index}: not an erasure entry")),
-            },
+            Kind::Erasure => self.erasure(index, view, report),
             Kind::Trim => match view.event_as::<Trim>() {
                 Some(trim) => self.gone.trimmed(view.origin.epoch, trim.below),
                 None => report.find(format!("entry {index}: not a trim entry")),
@@ -141,6 +143,30 @@ impl Derived {
             _ => {}
         }
         Ok(())
+    }
+
+    fn retention(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        if !self.retention.note(index, view) {
+            report.find(format!("entry {index}: not a retention entry that can be here"));
+        }
+        if self.retention.deleted.is_some() {
+            self.access.retain(|_, key| key.outlives());
+            self.gone.trimmed(view.origin.epoch, u64::MAX);
+        }
+    }
+
+    fn erasure(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        match view.event_as::<Erasure<Hash>>() {
+            Some(_) if self.retention.is_held() => {
+                report.find(format!("entry {index}: an erasure under a legal hold"));
+            }
+            Some(erasure) => {
+                let messages = erasure.messages.iter().map(|gone| (gone.epoch, gone.seq));
+                self.gone.erased.extend(messages);
+                self.erased.entry(erasure.index).or_default().add(erasure);
+            }
+            None => report.find(format!("entry {index}: not an erasure entry")),
+        }
     }
 
     /// Checks tenant and log, and that the journal only moved forward.
@@ -238,8 +264,15 @@ impl Derived {
         };
         match payload::judge(view, &payload) {
             Ok(Holds::Whole) => {}
+            // Read after the payload: what was emptied had expired before.
+            Ok(Holds::Less(_)) if is_expired(store, log, index, view) => {}
             Ok(Holds::Less(missing)) => drop(self.less.insert(index, missing)),
             Err(what) => report.find(format!("entry {index}: {what}")),
         }
     }
+}
+
+fn is_expired(store: &Rocks, log: &Log, index: u64, view: &View<'_>) -> bool {
+    let expired = crate::erased::expired(store, log.number).unwrap_or_default();
+    expired.has(index, view.kind)
 }

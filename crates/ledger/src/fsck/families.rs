@@ -1,6 +1,6 @@
 //! Checks that need the whole log: every family is derived again, and no row may be without an entry.
 
-use super::{Report, derived::Derived, events, rows::count, sums};
+use super::{Report, derived::Derived, events, payloads, rows::count, sums};
 use crate::{
     entry::View,
     journal::{
@@ -9,7 +9,6 @@ use crate::{
     },
     log::checkpoint,
     post::{Erasing, Keys, Log, digest_of_access, digest_of_keys, missing_key},
-    sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
     system::{AccessKey, KeyId},
     verify::Walk,
@@ -40,10 +39,11 @@ pub(super) fn compare(
         }
     }
     subjects(store, log, derived, report)?;
-    sources(store, log.number, derived, report)?;
+    sums::sources(store, log.number, derived, report)?;
     sums::reports(store, log.number, derived, report)?;
     sums::counts(store, log.number, derived, report)?;
     values(store, (log.number, &log.keys), derived, report)?;
+    payloads::expired(store, log.number, &derived.retention, report)?;
     repeats(store, log, report)?;
     erasing(store, log, (derived, true), report)?;
     erasing(store, log, (derived, false), report)?;
@@ -73,6 +73,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     }
     if position.sources != derived.declared {
         report.find("the sources that must report are not those of the last sources entry");
+    }
+    if position.retention != derived.retention {
+        report.find("retention and legal holds are not those of the retention entries");
     }
     if position.policies != derived.policies {
         report.find("the policies in force are not those of the last policy entries");
@@ -164,23 +167,6 @@ pub(crate) fn subjects(
             "the index of signed subjects: {found} subjects, {} of which stand where the entries say",
             derived.subjects + others
         ));
-    }
-    Ok(())
-}
-
-/// Checks the numbers of each source.
-fn sources(
-    store: &Rocks,
-    number: LogNumber,
-    derived: &Derived,
-    report: &mut Report,
-) -> Result<(), store::Error> {
-    for (source, expected) in &derived.sources {
-        let kept = store.get(Family::Sources, &number.key(source))?;
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<Sequence>(&bytes).ok());
-        if kept.as_ref() != Some(expected) {
-            report.find("the numbers of a source are not what its entries give");
-        }
     }
     Ok(())
 }
@@ -308,7 +294,11 @@ fn erasing(
     for row in rows {
         let explained = match &row {
             Some(row) if named => derived.gone.erased.contains(&(row.epoch, row.seq)),
-            Some(row) => derived.erased.contains_key(&row.index) && names(store, log, row)?,
+            Some(row) => {
+                let gone = row.index < derived.retention.expired
+                    || derived.erased.contains_key(&row.index);
+                gone && names(store, log, row)?
+            }
             None => false,
         };
         if !explained {

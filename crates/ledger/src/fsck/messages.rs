@@ -325,6 +325,8 @@ impl<'a> Messages<'a> {
             Kind::Genesis | Kind::Key => drop(take_key(&mut self.again.keys, index, &view)),
             Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
             Kind::Policy => drop(self.again.position.policies.note(index, &view)),
+            Kind::Retention => drop(self.again.position.retention.note(index, &view)),
+            Kind::Clock => self.again.position.retention.time_anew(),
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.unknown.insert(view.origin.seq);
             }

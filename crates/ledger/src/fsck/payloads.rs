@@ -5,8 +5,9 @@ use super::{
     payload::{self, Holds},
 };
 use crate::{
-    entry::View,
-    erased::{self, Names},
+    entry::{Payload, View},
+    erased::{self, Expired, Expiring, Names},
+    post::Retention,
     store::{self, Family, LogNumber, rocks::Rocks, rocks::Rows},
 };
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub(super) struct Payloads<'a> {
     number: LogNumber,
     rows: Rows<'a>,
     erased: BTreeMap<u64, Names>,
+    expired: Expired,
+    expiring: Option<Expiring>,
     next: u64,
     /// Rows of this log.
     count: u64,
@@ -33,6 +36,8 @@ impl<'a> Payloads<'a> {
             number,
             rows: store.rows(Family::Payload, &number.key(&[])),
             erased: erased::all(store, number)?,
+            expired: erased::expired(store, number)?,
+            expiring: erased::expiring(store, number)?,
             next: 0,
             count: 0,
             less: BTreeMap::new(),
@@ -50,6 +55,14 @@ impl<'a> Payloads<'a> {
             self.rows.step();
         }
         let kept = self.rows.item().filter(|(at, _)| *at == key.as_slice()).map(|(_, kept)| kept);
+        if (self.expired.all || index < self.expired.below)
+            && View::parse(entry).is_some_and(|view| self.expired.has(index, view.kind))
+        {
+            if let Some(what) = self.expired(index, kept) {
+                self.report.find(format!("entry {index}: {what}"));
+            }
+            return;
+        }
         let names = self.erased.get(&index);
         let told = match (kept, made) {
             (Some(kept), Some(made)) if kept == made && names.is_none() => Ok(Holds::Whole),
@@ -59,6 +72,18 @@ impl<'a> Payloads<'a> {
             Ok(Holds::Whole) => {}
             Ok(Holds::Less(missing)) => drop(self.less.insert(index, missing)),
             Err(what) => self.report.find(format!("entry {index}: {what}")),
+        }
+    }
+
+    /// What is wrong with a payload that expired. While its bytes leave the files they may still be there.
+    fn expired(&self, index: u64, kept: Option<&[u8]>) -> Option<&'static str> {
+        let leaving = self.expiring.is_some_and(|expiring| expiring.from <= index);
+        match kept.and_then(Payload::decode) {
+            None => Some("its payload is unreadable"),
+            Some(payload) if payload != Payload::default() && !leaving => {
+                Some("it expired, and payload is still there")
+            }
+            Some(_) => None,
         }
     }
 
@@ -99,4 +124,22 @@ fn judge(kept: Option<&[u8]>, names: Option<&Names>, entry: &[u8]) -> Result<Hol
     let payload = payload.ok_or("its payload is unreadable")?;
     // An entry that can't be read is reported where entries are checked.
     View::parse(entry).map_or(Ok(Holds::Whole), |view| payload::judge(&view, &payload))
+}
+
+/// Exactly what expired is hidden.
+pub(super) fn expired(
+    store: &Rocks,
+    number: LogNumber,
+    retention: &Retention,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let all = retention.deleted.is_some();
+    let below = retention.deleted.map_or(retention.expired, |last| last + 1);
+    let leaving = erased::expiring(store, number)?;
+    if erased::expired(store, number)? != (Expired { below, all })
+        || leaving.is_some_and(|leaving| leaving.below != below || leaving.from >= leaving.below)
+    {
+        report.find("the database hides other payload as expired than the retention entries name");
+    }
+    Ok(())
 }

@@ -64,7 +64,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
             return Some(if evidence { Subject::Evidence(id) } else { Subject::Approvals(id) });
         }
         // An activation comes with its approval's entry, which stands for the message.
-        Kind::Policy if view.text(&["event", "op"]) == Some("activate") => return None,
+        Kind::Policy if view.is_beside() => return None,
         Kind::Genesis
         | Kind::Erasure
         | Kind::Access
@@ -74,6 +74,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Trim
         | Kind::Signer
         | Kind::Sources
+        | Kind::Retention
         | Kind::Policy => view.kind.as_str(),
         Kind::JournalGap => "gap",
         // The message that opened an epoch comes again at its own place, and gives no entry there.

@@ -1,8 +1,9 @@
-//! Checks the sums over the entries: what each source reported, and the counts by day.
+//! Checks the sums over the entries: what each source reported and its numbers, and the counts by day.
 
 use super::{Report, derived::Derived, rows::count};
 use crate::{
     post::Reported,
+    sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
 };
 
@@ -52,6 +53,23 @@ pub(super) fn counts(
             "the counts by day: {right} of {found} rows are those of the {} that the entries give",
             expected.len()
         ));
+    }
+    Ok(())
+}
+
+/// Checks the numbers of each source.
+pub(super) fn sources(
+    store: &Rocks,
+    number: LogNumber,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    for (source, expected) in &derived.sources {
+        let kept = store.get(Family::Sources, &number.key(source))?;
+        let kept = kept.and_then(|bytes| serde_json::from_slice::<Sequence>(&bytes).ok());
+        if kept.as_ref() != Some(expected) {
+            report.find("the numbers of a source are not what its entries give");
+        }
     }
     Ok(())
 }

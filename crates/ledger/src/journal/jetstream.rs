@@ -235,6 +235,18 @@ impl Jetstream {
         }
     }
 
+    /// Deletes a tenant's stream with all of its messages. It may be repeated.
+    pub async fn delete(connection: &Connection, tenant: &Ident) -> Result<(), Error> {
+        let address = Address::new(tenant);
+        let subject = format!("STREAM.DELETE.{}", address.stream);
+        match connection.api(&subject, &json!({})).await? {
+            Found::Answer(_) | Found::Refused { err_code: code::STREAM_NOT_FOUND, .. } => Ok(()),
+            Found::Refused { err_code, description } => {
+                Err(Error::Unavailable(format!("{description} ({err_code})")))
+            }
+        }
+    }
+
     /// Removes every message with a sequence below `below`. It may be repeated.
     pub async fn trim(&self, below: u64) -> Result<(), Error> {
         // STREAM.PURGE has two traps: `seq` 0 means "all", and a `seq` beyond the end moves the end.

@@ -19,6 +19,9 @@ impl Ledger {
         if let Some(reason) = tenant.halted() {
             return Err(Error::Halted(reason));
         }
+        if tenant.is_deleted() {
+            return Ok(());
+        }
         let held = tenant.journal().state().await?.last;
         let mut states = tenant.watch();
         let reached =

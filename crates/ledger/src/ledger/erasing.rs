@@ -7,7 +7,7 @@ use crate::{
     ident::Ident,
     journal::Subject,
     log::merkle::leaf_hash,
-    post::{Erasing, SYSTEM, is_erasable},
+    post::{Erasing, SYSTEM},
     store::{self, Family, LogNumber},
     system::By,
     tenant::Tenant,
@@ -31,7 +31,7 @@ impl Ledger {
     ) -> Result<Erasure<Leaf>, Error> {
         let entry = self.entry(tenant, index)?.ok_or(Error::Unknown)?;
         let view = View::parse(&entry).ok_or_else(|| corrupt("an entry"))?;
-        if !is_erasable(view.kind) {
+        if !view.kind.is_erasable() {
             return Err(Error::NotErasable { index, kind: view.kind });
         }
         let subject = self.subject_of(tenant, &view).await?;

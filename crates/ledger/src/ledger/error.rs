@@ -38,6 +38,12 @@ pub enum Error {
         /// What it records.
         kind: Kind,
     },
+    /// The tenant was deleted, and its log has ended. Nothing was done.
+    #[error("The tenant is deleted: nothing is posted to its log any more.")]
+    Deleted,
+    /// A legal hold is in force. Nothing was erased.
+    #[error("the legal hold {0} is in force")]
+    Held(crate::ident::Ident),
     /// A message of our own gave no entry, or one that says why it was refused: something changed in between.
     #[error("{subject} was not posted: {why}")]
     NotPosted {

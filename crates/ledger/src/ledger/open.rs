@@ -1,6 +1,6 @@
 //! Opens the ledger: checks every log before it may sign again. Makes the first log of a tenant.
 
-use super::{Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX};
+use super::{Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX, ended, layout};
 use crate::{
     envelope::{self, Place},
     guard::{Guard, Mark},
@@ -15,7 +15,7 @@ use crate::{
     proven::ProvenTiles,
     reader::{self, Published, Reader},
     seal::{self, SealKey},
-    store::{self, Changes, Family, LAYOUT, LogNumber, Read as _, rocks::Rocks},
+    store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks},
     system::{AccessKey, By, Genesis, KeyId, KeyText, KeyUse},
     tenant::Tenant,
     writer::{self, Active, Inbox, Work, Writer},
@@ -38,7 +38,7 @@ impl Ledger {
         let mut guard = Guard::open(&options.guard_path, writer)?;
         let marks: BTreeMap<String, Mark> =
             guard.marks().map(|m| (m.origin.clone(), m.clone())).collect();
-        check_layout(&store, options.store.create, marks.values().any(|mark| mark.size > 0))?;
+        layout::check(&store, options.store.create, marks.values().any(|mark| mark.size > 0))?;
         let seal_key =
             Arc::new(keyring::seal_key(&options.keys_dir, list_logs(&store)?.is_empty())?);
         let mut logs = HashMap::new();
@@ -228,26 +228,6 @@ fn genesis(name: &Ident, origin: &str, journal: &str, keyring: &Keyring, by: By)
     }
 }
 
-fn check_layout(store: &Rocks, create: bool, signed: bool) -> Result<(), Error> {
-    match store.get(Family::Meta, b"format")? {
-        Some(format) if format == LAYOUT.to_string().as_bytes() => Ok(()),
-        Some(format) => Err(Error::Setup(format!(
-            "the data directory has layout {}, this version reads {LAYOUT}; use the version that wrote it \
-             (docs/operate/upgrade.md says what else there is)",
-            String::from_utf8_lossy(&format)
-        ))),
-        None if create => {
-            let write = ((Family::Meta, b"format".to_vec()), Some(LAYOUT.to_string().into_bytes()));
-            Ok(store.commit(std::iter::once(write))?)
-        }
-        None if signed => Err(Error::Setup(
-            "the data directory is empty or damaged, but the guard knows logs that were signed: restore a backup"
-                .into(),
-        )),
-        None => Err(Error::Setup("the data directory is empty: run `countersign init`".into())),
-    }
-}
-
 /// Tenants and their log numbers.
 pub fn list_logs(store: &Rocks) -> Result<Vec<(Ident, LogNumber)>, Error> {
     let mut logs = Vec::new();
@@ -347,6 +327,9 @@ fn open_log(
     log: Log,
     journal: Opened,
 ) -> Result<(Active, Option<Error>), Error> {
+    if log.position.retention.deleted.is_some() {
+        return Ok((ended::open(store, guard, options, log, check_ended)?, None));
+    }
     let (name, number) = (&log.tenant, log.number);
     let (keyring, no_keys) = match Keyring::open(&options.keys_dir, name) {
         Ok(keyring) => (keyring, None),
@@ -457,6 +440,22 @@ fn check_sealed_log(
     let key = log.seal_key.as_deref().ok_or(Error::NoKey("seal"))?;
     let fault = check_seal(store, log, key, behind)?;
     Ok(fault.map_or(verdict, Check::Broken))
+}
+
+/// What is wrong with a log that has ended: nothing leads it to a larger size any more.
+fn check_ended(
+    store: &Rocks,
+    guard: &Guard,
+    log: &Log,
+    at: &Published,
+) -> Result<Option<String>, Error> {
+    Ok(match check_sealed_log(store, guard, log, at)? {
+        Check::Sound => None,
+        Check::Broken(reason) => Some(reason),
+        Check::Behind(mark) => {
+            Some(format!("the guard knows size {}: restore a newer backup", mark.size))
+        }
+    })
 }
 
 fn check_log(

@@ -39,6 +39,9 @@ pub struct Batch {
 impl Ledger {
     /// Appends to the tenant's journal and waits until every message is posted, fsynced and published.
     pub async fn publish(&self, tenant: &Tenant, mut batch: Vec<Append>) -> Result<Batch, Error> {
+        if tenant.is_deleted() {
+            return Err(Error::Deleted);
+        }
         match tenant.journal() {
             Journal::Embedded(_) => self.append_embedded(tenant, batch).await,
             #[cfg(feature = "jetstream")]
@@ -219,6 +222,7 @@ impl Ledger {
             Ok(Ok(done)) => Ok(Batch { ids, done }),
             Ok(Err(writer::Error::Refused(error))) => Err(error.into()),
             Ok(Err(writer::Error::Halted(reason))) => Err(Error::Halted(reason)),
+            Ok(Err(writer::Error::Deleted)) => Err(Error::Deleted),
             Err(_) => Err(Error::Unknown),
         }
     }

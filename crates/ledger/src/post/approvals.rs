@@ -11,7 +11,8 @@ use crate::{
 };
 
 impl Log {
-    /// Posts what happened to an approval, or that it was not opened. Redeeming one may also put a bundle in force.
+    /// Posts what happened to an approval, or that it was not opened. Redeeming one may also put a bundle or a version of a list in
+    /// force.
     pub(super) fn post_approval(
         &mut self,
         changes: &mut Changes<'_>,
@@ -28,18 +29,18 @@ impl Log {
             }
             Says::Happened { activates, counted } => (activates, counted),
         };
-        let activation = match activates {
+        let puts = match activates {
             None => None,
-            Some(activates) => match self.activation(changes, (id, origin.time), activates)? {
-                Some(activation) => Some(activation),
+            Some(activates) => match self.puts(changes, (id, origin.time), activates)? {
+                Some(puts) => Some(puts),
                 // One message: neither is redeemed what can't be activated, nor the reverse.
                 None => return Ok(None),
             },
         };
         self.counts.facts(counted, origin.time);
         let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
-        if let Some(activation) = activation {
-            self.activate(changes, origin, message, &activation);
+        if let Some(puts) = puts {
+            self.put_in_force(changes, origin, message, &puts);
         }
         Ok(Some(index))
     }

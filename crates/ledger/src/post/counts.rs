@@ -47,11 +47,13 @@ pub enum Name {
     Approval,
     /// Executions that were reported as events, by the verdict of the decision that they name, or `none`.
     Execution,
+    /// Probes, by the server that decided.
+    Probe,
 }
 
 impl Name {
     /// Every name, in rows and answers.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Kind, "kind"),
         (Self::Verdict, "verdict"),
         (Self::Mode, "mode"),
@@ -63,6 +65,7 @@ impl Name {
         (Self::Latency, "latency"),
         (Self::Approval, "approval"),
         (Self::Execution, "execution"),
+        (Self::Probe, "probe"),
     ];
 
     fn as_str(self) -> &'static str {
@@ -79,12 +82,15 @@ pub enum By {
     Told,
     /// The server, about a question of its own to people.
     Server,
+    /// The server, to show that it decides.
+    Probe,
 }
 
 impl By {
-    /// `is_own`: the decision is on a question of the server itself.
-    pub fn new(ours: bool, is_own: bool) -> Self {
+    /// `is_own`: the decision is on a question of the server itself; `is_probe`: it is its probe.
+    pub fn new(ours: bool, is_own: bool, is_probe: bool) -> Self {
         match (ours, is_own) {
+            (true, true) if is_probe => Self::Probe,
             (true, true) => Self::Server,
             (true, false) => Self::Ours,
             (false, _) => Self::Told,
@@ -96,6 +102,7 @@ impl By {
             Self::Ours => "ours",
             Self::Told => "told",
             Self::Server => "server",
+            Self::Probe => "probe",
         }
     }
 }
@@ -119,6 +126,10 @@ impl OfEvent {
     pub fn decision(plain: &Value<'_>, producer: &str, by: By) -> Self {
         let at = |path: &[&str]| path.iter().try_fold(plain, |value, name| value.get(name));
         let text = |path: &[&str]| at(path).and_then(Value::as_str);
+        if by == By::Probe {
+            let decider = text(&["data", "agent", "run"]).unwrap_or_default();
+            return Self { facts: vec![(Name::Probe, decider.into())], ..Self::default() };
+        }
         let verdict = text(&["data", "verdict"]).unwrap_or_default();
         let mut facts: Facts = vec![
             (Name::Verdict, verdict.into()),

@@ -1,6 +1,9 @@
 //! What an entry adds to the counts, read from its bytes: for entries that are not posted from their messages.
 
-use super::counts::{By, Counts, OfEvent, of_approval};
+use super::{
+    counts::{By, Counts, OfEvent, of_approval},
+    prepare::is_probe,
+};
 use crate::{
     entry::{Kind, View},
     event::{EXECUTION, RESERVED_TOOL},
@@ -26,7 +29,7 @@ impl Counts {
         match view.kind {
             Kind::Decision => {
                 let producer = view.scope().producer;
-                let by = By::new(view.is_ours(), producer == RESERVED_TOOL);
+                let by = By::new(view.is_ours(), producer == RESERVED_TOOL, is_probe(view));
                 self.event(OfEvent::decision(event, producer, by), time, earlier);
             }
             Kind::Event if view.text(&["event", "type"]) == Some(EXECUTION) => {

@@ -52,19 +52,6 @@ impl Was {
     }
 }
 
-/// True if entries of this kind have payload, which can be erased.
-pub fn is_erasable(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Decision
-            | Kind::Event
-            | Kind::Evidence
-            | Kind::Rejected
-            | Kind::DuplicateConflict
-            | Kind::Void
-    )
-}
-
 /// The place of an entry in the journal. The entry that opens an epoch counts as before the entries of that
 /// epoch, though its message comes later in the new journal.
 fn place(view: &View<'_>) -> (u64, u64) {
@@ -100,7 +87,7 @@ impl Log {
         Ok(low)
     }
 
-    /// Erases payload. The erasure names every message that goes with all the entries that it gave; if they
+    /// Erases payload, unless a legal hold is in force. The erasure names every message that goes with all the entries that it gave; if they
     /// differ, it is refused.
     pub(super) fn post_erasure(
         &mut self,
@@ -110,7 +97,7 @@ impl Log {
         subject: &Subject,
     ) -> Result<Option<u64>, Error> {
         let Some(erasure) = gone::read::<Erasure<Leaf>>(&message.body) else { return Ok(None) };
-        if !self.fits(changes, &erasure)? {
+        if self.position.retention.is_held() || !self.fits(changes, &erasure)? {
             return Ok(None);
         }
         let event = canonical::of(&erasure.hashed());
@@ -137,7 +124,7 @@ impl Log {
             return Ok(false);
         }
         let entry = self.proven(changes, erasure.index)?;
-        let view = View::parse(&entry).filter(|view| is_erasable(view.kind));
+        let view = View::parse(&entry).filter(|view| view.kind.is_erasable());
         if view.is_none() || leaf_hash(&entry) != erasure.leaf_hash {
             return Ok(false);
         }
@@ -244,7 +231,7 @@ impl Log {
     ) -> Result<bool, Error> {
         let Some(view) = View::parse(&entry) else { return Ok(false) };
         let gaps = matches!(view.kind, Kind::GapOpened | Kind::GapClosed);
-        let fits = (is_erasable(view.kind) || gaps)
+        let fits = (view.kind.is_erasable() || gaps)
             && (view.origin.epoch, view.origin.seq) == (gone.epoch, gone.seq)
             && view.origin.time >= self.position.time
             && view.prior == self.position.prior

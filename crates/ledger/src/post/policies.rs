@@ -1,4 +1,4 @@
-//! Posts what happens to policies: parts, bundles, and their activation.
+//! Posts what happens to policies: parts, bundles, versions of lists, and what puts them in force.
 
 use super::{Error, Log, Prepared, body};
 use crate::{
@@ -12,7 +12,10 @@ use crate::{
     store::{self, Changes},
     system::{
         BODY_BYTES_MAX,
-        policy::{Activates, Activation, BundleForm, PART_BYTES_MAX, PolicyBody, bundle_digest},
+        policy::{
+            Activates, Activation, BundleEntry, BundleForm, ListActivation, ListForm,
+            PART_BYTES_MAX, PartAt, PolicyBody, bundle_digest, list_path,
+        },
     },
     time::Nanos,
 };
@@ -20,11 +23,14 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-/// The action of the reserved tool that puts a bundle in force.
-const ACTIVATE: &str = "policy.activate";
+/// What a redemption puts in force.
+pub(super) enum Puts {
+    Bundle(Activation),
+    List(ListActivation),
+}
 
 impl Log {
-    /// Posts a part or a bundle.
+    /// Posts a part, a bundle, or a version of a list.
     pub(super) fn post_policy(
         &mut self,
         changes: &mut Changes<'_>,
@@ -63,6 +69,14 @@ impl Log {
                 self.position.policies.last = Some(self.position.size);
                 Draft::new(Kind::Policy, None, event.clone(), &event, &[], salts)
             }
+            PolicyBody::List(form) => {
+                let fits = form.is_sound() && self.is_earlier(form.reason.as_ref());
+                if !fits || !self.has_part(changes, &form.part)? {
+                    return Ok(None);
+                }
+                let event = canonical::of(&PolicyBody::List(form));
+                Draft::new(Kind::Policy, None, event.clone(), &event, &[], salts)
+            }
         };
         Ok(Some(self.append(changes, draft, origin, None)))
     }
@@ -73,37 +87,42 @@ impl Log {
             return Ok(false);
         }
         for part in &form.parts {
-            if part.index >= self.position.size {
-                return Ok(false);
-            }
-            let entry = self.proven(changes, part.index)?;
-            let view = View::parse(&entry).filter(|view| view.kind == Kind::Policy);
-            let fits = view.is_some_and(|view| {
-                view.text(&["event", "op"]) == Some("part")
-                    && view.text(&["event", "sha256"]) == Some(&part.sha256)
-                    && view.at(&["event", "bytes"]).and_then(Value::as_u64) == Some(part.bytes)
-            });
-            if !fits {
+            if !self.has_part(changes, part)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// The activation, if exactly this was asked for by the approval's decision and it replaces what is in force.
-    /// That the approval is granted and unspent is known by the message's place: it follows what its writer read.
-    pub(super) fn activation(
+    /// True if a part is where somebody says.
+    fn has_part(&self, changes: &Changes<'_>, part: &PartAt) -> Result<bool, store::Error> {
+        if part.index >= self.position.size {
+            return Ok(false);
+        }
+        let entry = self.proven(changes, part.index)?;
+        let view = View::parse(&entry).filter(|view| view.kind == Kind::Policy);
+        Ok(view.is_some_and(|view| {
+            view.text(&["event", "op"]) == Some("part")
+                && view.text(&["event", "sha256"]) == Some(&part.sha256)
+                && view.at(&["event", "bytes"]).and_then(Value::as_u64) == Some(part.bytes)
+        }))
+    }
+
+    /// What the redemption puts in force, if exactly this was asked for by the approval's decision and it replaces what
+    /// is in force. That the approval is granted and unspent is known by the message's place: it follows what its writer
+    /// read.
+    pub(super) fn puts(
         &self,
         changes: &Changes<'_>,
         (id, at): (&Ident, Nanos),
         activates: Activates,
-    ) -> Result<Option<Activation>, store::Error> {
-        let Activates { bundle, decision, digest, before, replaces } = activates;
-        let in_force = self.position.policies.in_force.as_ref();
-        if replaces.as_ref() != in_force.map(|bundle| &bundle.digest)
-            || bundle >= self.position.size
-            || decision.index >= self.position.size
-            || at >= before
+    ) -> Result<Option<Puts>, store::Error> {
+        let Some(action) = activates.action() else { return Ok(None) };
+        let (decision, size) = (&activates.decision, self.position.size);
+        let is_later = |index: &u64| *index >= size;
+        if [activates.bundle, activates.list].iter().flatten().any(is_later)
+            || decision.index >= size
+            || at >= activates.before
         {
             return Ok(None);
         }
@@ -113,10 +132,31 @@ impl Log {
             view.is_ours()
                 && scope.producer == RESERVED_TOOL
                 && scope.approval_id(&self.tenant) == *id
-                && view.text(&["event", "data", "tool", "action"]) == Some(ACTIVATE)
-                && view.text(&["event", "data", "activates"]) == Some(&digest)
+                && view.text(&["event", "data", "tool", "action"]) == Some(action)
+                && view.text(&["event", "data", "activates"]) == Some(&activates.digest)
         });
         if !asked || leaf_hash(&entry) != decision.leaf_hash {
+            return Ok(None);
+        }
+        match (activates.bundle, activates.list) {
+            (Some(bundle), _) => self.bundle_put(changes, (id, bundle), activates),
+            (None, Some(list)) => self.list_put(changes, (id, list), activates),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The activation of a bundle. It must not change the file of a list that got entries of its own since people were
+    /// asked: what they approved of it would silently not count.
+    fn bundle_put(
+        &self,
+        changes: &Changes<'_>,
+        (id, bundle): (&Ident, u64),
+        activates: Activates,
+    ) -> Result<Option<Puts>, store::Error> {
+        let Activates { decision, digest, replaces, .. } = activates;
+        let policies = &self.position.policies;
+        let in_force = policies.in_force.as_ref().map(|bundle| &bundle.digest);
+        if replaces.as_ref() != in_force || policies.has_new_list_since(decision.index) {
             return Ok(None);
         }
         let entry = self.proven(changes, bundle)?;
@@ -127,32 +167,86 @@ impl Log {
             view.at(&["event", "version"]).and_then(Value::as_u64).filter(|_| fits)
         });
         let (approval_id, op) = (id.clone(), "activate".to_owned());
-        Ok(version.map(|version| Activation {
-            op,
-            approval_id,
-            version,
-            bundle,
-            decision,
-            digest,
-            replaces,
+        Ok(version.map(|version| {
+            Puts::Bundle(Activation {
+                op,
+                approval_id,
+                version,
+                bundle,
+                decision,
+                digest,
+                replaces,
+            })
         }))
     }
 
-    /// Puts a bundle in force, as an entry of its own.
-    pub(super) fn activate(
+    /// The activation of a version of a list.
+    fn list_put(
+        &self,
+        changes: &Changes<'_>,
+        (id, list): (&Ident, u64),
+        activates: Activates,
+    ) -> Result<Option<Puts>, store::Error> {
+        let entry = self.proven(changes, list)?;
+        let form = View::parse(&entry).as_ref().and_then(ListForm::of);
+        let Some(form) = form.filter(|form| form.digest == activates.digest) else {
+            return Ok(None);
+        };
+        let policies = &self.position.policies;
+        let file = match &policies.in_force {
+            Some(bundle) => self.file_in(changes, bundle.bundle, &list_path(&form.name))?,
+            None => None,
+        };
+        if !policies.is_next(&form, file) {
+            return Ok(None);
+        }
+        let ListForm { name, version, part, digest, .. } = form;
+        Ok(Some(Puts::List(ListActivation {
+            op: "change".to_owned(),
+            approval_id: id.clone(),
+            name,
+            version,
+            list,
+            part: part.index,
+            decision: activates.decision,
+            digest,
+        })))
+    }
+
+    /// Leaf index of a file in the bundle that an entry proposes.
+    fn file_in(
+        &self,
+        changes: &Changes<'_>,
+        bundle: u64,
+        path: &str,
+    ) -> Result<Option<u64>, store::Error> {
+        let entry = self.proven(changes, bundle)?;
+        let bundle = View::parse(&entry).as_ref().and_then(BundleEntry::of);
+        Ok(bundle.and_then(|bundle| bundle.part(path).map(|part| part.index)))
+    }
+
+    /// Puts a bundle or a version of a list in force, as an entry of its own.
+    pub(super) fn put_in_force(
         &mut self,
         changes: &mut Changes<'_>,
         origin: Origin,
         message: &Prepared,
-        activation: &Activation,
+        puts: &Puts,
     ) {
         let index = self.position.size;
-        let event = canonical::of(activation);
+        let event = match puts {
+            Puts::Bundle(activation) => canonical::of(activation),
+            Puts::List(activation) => canonical::of(activation),
+        };
         let scope =
             crate::disclosure::Scope { producer: "", source: "policy", id: "", ours: false };
         let salts = (&message.seed, scope);
         let draft = Draft::new(Kind::Policy, None, event.clone(), &event, &[], salts);
         self.append(changes, draft, origin, None);
-        self.position.policies.take(index, activation);
+        let policies = &mut self.position.policies;
+        match puts {
+            Puts::Bundle(activation) => policies.take(index, activation),
+            Puts::List(activation) => drop(policies.take_list(index, activation)),
+        }
     }
 }

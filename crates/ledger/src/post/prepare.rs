@@ -1,17 +1,20 @@
 //! The stateless part of posting: makes one message into a draft of its entry. Pure, so it runs on every core.
 
 use super::{
+    Arrival,
     counts::{By, OfEvent},
     form::Form,
+    in_force::lists_of,
 };
 use crate::{
     canonical,
     disclosure::{Scope, Seed},
     entry::{Draft, Kind, View},
-    event::{self, Event, Field, RESERVED_TOOL, Refused, Type},
+    event::{self, Event, Field, PROBE, RESERVED_TOOL, Refused, Type, Verdict},
     ident::Ident,
     journal::{BODY_BYTES_MAX, Headers, Subject, embedded},
     json::Value,
+    log::merkle::Hash,
     time::Nanos,
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -88,7 +91,9 @@ type Noted = (Option<Rests>, OfEvent);
 fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
     match kind {
         Type::Decision => {
-            let by = By::new(ours, producer.as_str() == RESERVED_TOOL);
+            let action = plain.get("data").and_then(|data| data.get("tool")?.get("action"));
+            let is_probe = action.and_then(Value::as_str) == Some(PROBE);
+            let by = By::new(ours, producer.as_str() == RESERVED_TOOL, is_probe);
             let rests = if ours { Rests::read(plain, producer) } else { None };
             (rests, OfEvent::decision(plain, producer.as_str(), by))
         }
@@ -100,6 +105,8 @@ fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
 /// What posting compares of a decision.
 pub(super) struct Rests {
     pub(super) bundle: Option<String>,
+    /// The versions of lists, by name.
+    pub(super) lists: Vec<(String, u64)>,
     pub(super) at: Nanos,
     /// True if no bundle gave it: a denial after too many tries, or a question to people about bundles themselves.
     pub(super) of_no_bundle: bool,
@@ -124,7 +131,8 @@ impl Rests {
         let spool = data.get("spool").and_then(|place| {
             Some((text(place.get("id"))?, place.get("number").and_then(Value::as_u64)?))
         });
-        Some(Self { bundle, at, of_no_bundle, call, spool })
+        let lists = lists_of(data).map(|(name, version)| (name.to_owned(), version)).collect();
+        Some(Self { bundle, lists, at, of_no_bundle, call, spool })
     }
 
     /// True if `view` is about the same call: same nonce, agent, tool and parameters.
@@ -141,10 +149,15 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
     if event::is_reserved_tool(tool) != by_us || (!by_us && data.get("activates").is_some()) {
         return Err("only the server asks about its own tools, and about nothing else");
     }
-    if by_us && data.get("verdict").and_then(Value::as_str) != Some("approval_needed") {
-        return Err("the server's own question allows nothing: people answer it");
+    let verdict = data.get("verdict").and_then(Value::as_str);
+    let action = data.get("tool").and_then(|tool| tool.get("action")?.as_str());
+    let own = if action == Some(PROBE) { Verdict::Deny } else { Verdict::ApprovalNeeded };
+    if by_us && verdict != Some(own.as_str()) {
+        return Err(
+            "the server's own question allows nothing: people answer it, and a probe is denied",
+        );
     }
-    let allows = data.get("verdict").and_then(Value::as_str) == Some("allow");
+    let allows = verdict == Some("allow");
     if data.get("spool").is_some() && !allows {
         return Err("only an allow is told before it is recorded");
     }
@@ -154,6 +167,14 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
         return Err("not a decision as this server makes them");
     }
     Ok(())
+}
+
+/// True for an entry that shows that the server decides (`proto/formats/decision.md`, Probe). It is about no call of an
+/// agent.
+pub fn is_probe(view: &View<'_>) -> bool {
+    view.is_ours()
+        && view.text(&["producer"]) == Some(RESERVED_TOOL)
+        && view.text(&["event", "data", "tool", "action"]) == Some(PROBE)
 }
 
 /// True for a denial because what the decision rested on changed again and again. It rests on nothing.
@@ -273,4 +294,25 @@ fn digest_of_texts<'t>(texts: impl Iterator<Item = &'t str>) -> [u8; 32] {
     }
     out.push(b']');
     Sha256::digest(&out).into()
+}
+
+/// Digest that identifies a message when it is read again: sequence, time, subject, named headers and body.
+pub fn tail_digest(
+    arrival: Arrival,
+    subject: Option<&Subject>,
+    headers: &Headers,
+    body: &[u8],
+) -> Hash {
+    let mut digest = Sha256::new();
+    let subject = subject.map(ToString::to_string);
+    digest.update(arrival.seq.to_be_bytes());
+    digest.update(arrival.time.0.to_be_bytes());
+    for part in [&subject, &headers.salt, &headers.signature, &headers.receipt_to, &headers.refused]
+    {
+        let part = part.as_deref().unwrap_or("");
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.update(body);
+    Hash(digest.finalize().into())
 }

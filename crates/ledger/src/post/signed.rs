@@ -119,6 +119,7 @@ impl Log {
                 "key" => self.post_key(changes, origin, message, subject),
                 "rules" => self.post_rules(changes, origin, message, subject),
                 "sources" => self.post_sources(changes, origin, message, subject),
+                "retention" => self.post_retention(changes, origin, message, subject)?,
                 "policy" => self.post_policy(changes, origin, message, subject)?,
                 "gap" => self.post_hole(changes, origin, message, subject)?,
                 "trim" => self.post_trim(changes, origin, message, subject),
@@ -197,6 +198,7 @@ impl Log {
         }
         let index = self.append_plain(changes, (Kind::Clock, origin), message, subject)?;
         self.position.clock = Some(index);
+        self.position.retention.time_anew();
         Some(index)
     }
 

@@ -1,14 +1,14 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
+use super::{in_force::Policies, kept::Retention};
 use crate::{
-    entry::{Prior, View},
-    json::Value,
+    entry::Prior,
     log::{
         merkle::{Hash, empty_root},
         note::Vkey,
     },
     store::LogNumber,
-    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, policy::Activation},
+    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub struct Position {
     /// Leaf index of the last `sources` entry.
     #[serde(default)]
     pub sources: Option<u64>,
+    /// For how long payload is kept, and legal holds.
+    #[serde(default)]
+    pub retention: Retention,
     /// The policies in force and the bundles that were proposed.
     #[serde(default)]
     pub policies: Policies,
@@ -104,64 +107,13 @@ impl Position {
             prior: Prior::default(),
             rules: None,
             sources: None,
+            retention: Retention::default(),
             policies: Policies::default(),
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),
             access: digest_of_access(&BTreeMap::new()),
         }
     }
-}
-
-/// What the log says of policies, as far as posting needs it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Policies {
-    /// Number of bundles that were proposed: the version of the last one.
-    pub versions: u64,
-    /// Leaf index of the last one.
-    pub last: Option<u64>,
-    /// The one in force.
-    pub in_force: Option<BundleInForce>,
-}
-
-impl Policies {
-    /// Notes that the entry at `index` put a bundle in force.
-    pub fn take(&mut self, index: u64, activation: &Activation) {
-        let Activation { bundle, version, .. } = *activation;
-        let digest = activation.digest.clone();
-        self.in_force = Some(BundleInForce { index, bundle, version, digest });
-    }
-
-    /// Notes a `policy` entry that was read. `false` if it is none.
-    pub fn note(&mut self, index: u64, view: &View<'_>) -> bool {
-        match view.text(&["event", "op"]) {
-            Some("part") => true,
-            Some("bundle") => {
-                self.versions += 1;
-                self.last = Some(index);
-                view.at(&["event", "version"]).and_then(Value::as_u64) == Some(self.versions)
-            }
-            Some("activate") => {
-                let activation: Option<Activation> = view.event_as();
-                activation.inspect(|activation| self.take(index, activation)).is_some()
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The bundle in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BundleInForce {
-    /// Leaf index of the entry that put it in force.
-    pub index: u64,
-    /// Leaf index of the entry that proposed it first.
-    pub bundle: u64,
-    /// Its version: 1, 2, …
-    pub version: u64,
-    /// Its digest.
-    pub digest: String,
 }
 
 /// A key that signs checkpoints.

@@ -124,6 +124,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "signer",
         "policy",
         "sources",
+        "retention",
         "not_opened",
         "shown",
     ] {

@@ -6,8 +6,8 @@
 
 use super::{
     Error, Log, Outcome, Prepared,
+    in_force::{Policies, lists_of},
     prepare::{Accepted, Rests, is_contended},
-    state::BundleInForce,
 };
 use crate::{
     canonical,
@@ -29,6 +29,8 @@ pub const LATE_SECONDS_MAX: u64 = 60;
 pub enum Voided {
     /// Another bundle is in force there.
     Bundle,
+    /// Another version of a list that it rests on is in force there.
+    List,
     /// It was made more than [`LATE_SECONDS_MAX`] before or after.
     Late,
 }
@@ -38,20 +40,36 @@ impl Voided {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bundle => "bundle",
+            Self::List => "list",
             Self::Late => "late",
         }
     }
 }
 
 impl Rests {
-    /// Why it does not stand where `in_force` is.
-    fn voided(&self, in_force: Option<&BundleInForce>, journal: Nanos) -> Option<Voided> {
+    /// Why it does not stand where `policies` are in force.
+    fn voided(&self, policies: &Policies, journal: Nanos) -> Option<Voided> {
         if is_late(self.at, journal) {
             return Some(Voided::Late);
         }
-        let other = self.bundle.as_deref() != in_force.map(|bundle| bundle.digest.as_str());
-        (other && !self.of_no_bundle).then_some(Voided::Bundle)
+        if self.of_no_bundle {
+            return None;
+        }
+        let bundle = self.bundle.as_deref();
+        elsewhere(bundle, self.lists.iter().map(|(name, version)| (&**name, *version)), policies)
     }
+}
+
+/// Why a decision by this bundle and these versions of lists does not stand where `policies` are in force.
+fn elsewhere<'a>(
+    bundle: Option<&str>,
+    mut lists: impl Iterator<Item = (&'a str, u64)>,
+    policies: &Policies,
+) -> Option<Voided> {
+    if bundle != policies.in_force.as_ref().map(|bundle| bundle.digest.as_str()) {
+        return Some(Voided::Bundle);
+    }
+    lists.any(|(name, version)| policies.version_of(name) != version).then_some(Voided::List)
 }
 
 impl Log {
@@ -72,7 +90,7 @@ impl Log {
         if changes.get(Family::Keys, &key)?.is_some() {
             return self.post_event(changes, origin, message, accepted);
         }
-        match rests.voided(self.position.policies.in_force.as_ref(), origin.time) {
+        match rests.voided(&self.position.policies, origin.time) {
             Some(why) => Ok(self.post_void(changes, origin, message, (&accepted, why))),
             None => self.post_first(changes, origin, message, accepted, key),
         }
@@ -114,12 +132,19 @@ pub fn is_late(at: Nanos, journal: Nanos) -> bool {
     at.0.abs_diff(journal.0) > Nanos::default().plus_seconds(LATE_SECONDS_MAX).0
 }
 
-/// True if a decision of ours names the bundle that is in force at its place, or rests on none. `data`: its member
-/// `data`.
-pub fn stands(data: &Value<'_>, in_force: Option<&BundleInForce>) -> bool {
+/// Whether a decision of ours names the bundle and the versions of lists that are in force at its place, or rests on
+/// none. `data`: its member `data`.
+pub fn stands(data: &Value<'_>, policies: &Policies) -> Result<(), &'static str> {
     let bundle = data.get("bundle").and_then(Value::as_str);
     let tool = data.get("tool").and_then(|tool| tool.get("name")).and_then(Value::as_str);
-    tool.is_some_and(event::is_reserved_tool)
-        || is_contended(data)
-        || bundle == in_force.map(|bundle| bundle.digest.as_str())
+    if tool.is_some_and(event::is_reserved_tool) || is_contended(data) {
+        return Ok(());
+    }
+    match elsewhere(bundle, lists_of(data), policies) {
+        None => Ok(()),
+        Some(Voided::List) => {
+            Err("it was decided by another version of a list than the one in force at its place")
+        }
+        Some(_) => Err("it was decided by another bundle than the one in force at its place"),
+    }
 }

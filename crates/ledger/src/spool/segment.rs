@@ -11,7 +11,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -49,13 +49,7 @@ type Found = Vec<(u64, Spooled)>;
 impl Segments {
     /// Reads the files that earlier runs left.
     pub(super) fn open(dir: Dir, tenant: Ident, key: Arc<SealKey>) -> io::Result<(Self, Found)> {
-        let mut numbers: Vec<u64> = Vec::new();
-        for entry in fs::read_dir(&dir)? {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(&format!("{tenant}.")));
-            numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
-        }
-        numbers.sort_unstable();
+        let numbers = numbers_of(&dir, &tenant)?;
         let next = numbers.last().map_or(1, |last| last + 1);
         let segments = Self { dir, tenant, key, numbers, current: None, next };
         let mut found = Vec::new();
@@ -156,6 +150,29 @@ impl Segments {
         }
         Ok(())
     }
+}
+
+/// Numbers of a tenant's files, in order.
+fn numbers_of(dir: &Path, tenant: &Ident) -> io::Result<Vec<u64>> {
+    let mut numbers: Vec<u64> = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(&format!("{tenant}.")));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Removes all files of a tenant that was deleted. What they hold was told, and is not posted any more.
+pub fn remove(dir: &Path, tenant: &Ident) -> io::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    for number in numbers_of(dir, tenant)? {
+        fs::remove_file(dir.join(format!("{tenant}.{number}")))?;
+    }
+    File::open(dir)?.sync_all()
 }
 
 /// The first record, its HMAC, and the rest. `None` if it is not whole.

@@ -43,6 +43,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Clock,
         Kind::Policy,
         Kind::Sources,
+        Kind::Retention,
     ];
     if !acts.contains(&view.kind) {
         return None;

@@ -2,16 +2,20 @@
 //! (P11).
 
 use crate::{
-    entry::{Payload, View},
+    entry::{Kind, Payload, View},
+    erased::Expired,
     json::Value,
+    system::retention::{Expire, RetentionBody},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What was erased, by the erasure entries of a log.
+/// What was erased or has expired, by the entries of a log.
 #[derive(Clone, Debug, Default)]
 pub struct Erased {
     whole: BTreeSet<u64>,
     fields: BTreeMap<u64, BTreeSet<String>>,
+    /// Entries whose payload is gone as a whole.
+    expired: Expired,
 }
 
 /// State of one entry's disclosures.
@@ -39,20 +43,49 @@ impl Erased {
         Ok(index)
     }
 
+    /// What was erased of one entry.
+    #[must_use]
+    pub fn of(&self, index: u64) -> Self {
+        let fields = self.fields.get(&index).map(|names| (index, names.clone()));
+        Self {
+            whole: self.whole.get(&index).copied().into_iter().collect(),
+            fields: fields.into_iter().collect(),
+            expired: self.expired,
+        }
+    }
+
+    /// Takes a retention entry: what it lets expire is gone.
+    pub fn expire(&mut self, view: &View<'_>) {
+        match view.event_as() {
+            Some(RetentionBody::Expire(Expire { below, .. })) => {
+                self.expired.below = self.expired.below.max(below);
+            }
+            Some(RetentionBody::Delete(_)) => self.expired.all = true,
+            _ => {}
+        }
+    }
+
     /// Adds erasures from other entries.
     pub fn add(&mut self, other: &Self) {
+        self.expired.below = self.expired.below.max(other.expired.below);
+        self.expired.all |= other.expired.all;
         self.whole.extend(&other.whole);
         for (index, names) in &other.fields {
             self.fields.entry(*index).or_default().extend(names.iter().cloned());
         }
     }
 
-    /// Judges the verified names and values `shown` of entry `index`, which commits to `committed` fields.
+    /// Judges the verified names and values `shown` of entry `index`, of that kind, which commits to `committed` fields.
     ///
     /// A digest does not reveal its name, so for an erasure of named fields only their number is compared.
-    pub fn judge(&self, index: u64, committed: usize, shown: &[(String, String)]) -> Standing {
+    pub fn judge(
+        &self,
+        (index, kind): (u64, Kind),
+        committed: usize,
+        shown: &[(String, String)],
+    ) -> Standing {
         let names = || shown.iter().map(|(name, _)| name);
-        if self.whole.contains(&index) {
+        if self.whole.contains(&index) || self.expired.has(index, kind) {
             return Standing { missing: 0, still_here: names().cloned().collect() };
         }
         let none = BTreeSet::new();
@@ -90,7 +123,7 @@ mod tests {
             }
         }
         let shown: Vec<_> = shown.iter().map(|name| ((*name).to_owned(), "1".into())).collect();
-        let standing = erased.judge(7, committed, &shown);
+        let standing = erased.judge((7, Kind::Decision), committed, &shown);
         assert_eq!(
             (standing.missing, standing.still_here),
             (missing, here.iter().map(|name| (*name).to_owned()).collect())
@@ -109,5 +142,22 @@ mod tests {
         check(Some(&["a"]), 2, &["a"], 1, &["a"]);
         check(Some(&["a"]), 2, &["a", "b"], 0, &["a"]);
         check(Some(&["a", "no such"]), 2, &["b"], 0, &[]);
+    }
+
+    #[test]
+    fn p20_what_expired_is_gone_and_policies_stay() {
+        let erased = Erased { expired: Expired { below: 8, all: false }, ..Erased::default() };
+        let shown = [("a".to_owned(), "1".to_owned())];
+        let gone = |missing, still_here: &[&str]| Standing {
+            missing,
+            still_here: still_here.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert_eq!(erased.judge((7, Kind::Decision), 2, &[]), gone(0, &[]));
+        assert_eq!(erased.judge((7, Kind::Decision), 2, &shown), gone(0, &["a"]));
+        assert_eq!(erased.judge((8, Kind::Decision), 2, &[]), gone(2, &[]));
+        assert_eq!(erased.judge((7, Kind::Policy), 1, &[]), gone(1, &[]));
+        assert_eq!(erased.judge((7, Kind::Policy), 1, &shown), gone(0, &[]));
+        let deleted = Erased { expired: Expired { below: 8, all: true }, ..erased };
+        assert_eq!(deleted.judge((9, Kind::Policy), 1, &[]), gone(0, &[]));
     }
 }

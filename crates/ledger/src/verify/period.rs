@@ -5,7 +5,7 @@
 //! `prior.system`. So the log falls into *stretches* in which time only grows, and a few entries show where the period
 //! begins and ends.
 
-use super::{Error, part::Part};
+use super::{Error, part::Part, places::Places};
 use crate::{
     entry::{Kind, View},
     ident::Ident,
@@ -229,13 +229,15 @@ fn first(
     Ok(begin)
 }
 
-/// Follows the chains of `prior` through a range, and refuses an entry that names others, or whose time runs backwards.
+/// Follows the chains of `prior` through a range, and refuses an entry that names others, whose time runs
+/// backwards, or whose place in the journal is taken.
 #[derive(Clone, Debug)]
 pub struct Follow {
     /// `journal.time` so far.
     time: Nanos,
     /// Last approval and system entries so far. `None` before the first entry, which is believed.
     prior: Option<crate::entry::Prior>,
+    places: Places,
     /// System entries of the range, which the chain must name.
     expected: BTreeSet<u64>,
 }
@@ -245,7 +247,21 @@ impl Follow {
     pub fn new(chain: &Chain, range: Range) -> Self {
         let within = |at: &u64| (range.begin..range.end).contains(at);
         let expected = chain.entries.iter().copied().filter(within).collect();
-        Self { time: Nanos(0), prior: None, expected }
+        Self { time: Nanos(0), prior: None, places: Places::default(), expected }
+    }
+
+    /// Takes the entry before the range, if there is one: the first one of the range must follow it.
+    pub fn before(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        self.time = view.origin.time;
+        self.places.take(view)?;
+        self.note(index, view);
+        Ok(())
+    }
+
+    fn note(&mut self, index: u64, view: &View<'_>) {
+        let mut prior = view.prior;
+        prior.note(view.kind, index);
+        self.prior = Some(prior);
     }
 
     /// Takes the next entry of the range.
@@ -260,9 +276,8 @@ impl Follow {
         if view.kind.is_system() != self.expected.contains(&index) {
             return Err("the chain of system entries does not hold what it must");
         }
-        let mut prior = view.prior;
-        prior.note(view.kind, index);
-        self.prior = Some(prior);
+        self.places.take(view)?;
+        self.note(index, view);
         Ok(())
     }
 }

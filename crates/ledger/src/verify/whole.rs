@@ -1,5 +1,7 @@
 //! A whole export: every entry, every tile, and what the entries say about their own log.
 
+mod kept;
+
 use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
 use crate::{
     entry::{Kind, View},
@@ -9,9 +11,14 @@ use crate::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::{self, NotOpenedBody, Policies, event_key},
-    system::Genesis,
-    system::policy::{Activates, Activation, BundleEntry, PartAt, bundle_digest},
+    post::{self, NotOpenedBody, Policies, Retention, event_key},
+    system::{
+        Genesis,
+        policy::{
+            Activates, Activation, BundleEntry, ListActivation, ListForm, PartAt, bundle_digest,
+            list_path,
+        },
+    },
     time::Nanos,
 };
 use data_encoding::BASE64;
@@ -41,10 +48,18 @@ struct Told {
     named: Vec<(u64, u64, String)>,
     /// The first half of each event's key. 128 bits are enough to distinguish them.
     events: HashSet<[u8; 16]>,
+    /// Retention and legal holds so far.
+    retention: Retention,
+    /// `journal.time` of every entry.
+    times: Vec<Nanos>,
     /// The policies in force so far.
     policies: Policies,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
+    /// Of each bundle, where the files of its lists are, by path.
+    files: HashMap<u64, HashMap<String, u64>>,
+    /// The versions of lists that were proposed.
+    lists: HashMap<u64, ListForm>,
     /// Decisions that opened no approval, by an entry that says why.
     not_opened: HashSet<u64>,
     /// The last approval entry, and what it put in force.
@@ -60,6 +75,10 @@ struct Redeeming {
 
 impl Told {
     fn take(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
+        self.times.push(view.origin.time);
+        if self.retention.deleted.is_some() {
+            return Err("the tenant was deleted by the entry before it");
+        }
         let tenant = view.text(&["tenant"]).unwrap_or_default();
         if view.kind == Kind::Genesis {
             let genesis: Genesis = view.event_as().ok_or("not a genesis of version 1")?;
@@ -72,11 +91,19 @@ impl Told {
         }
         if self.activates.is_some() && view.kind != Kind::Policy {
             return Err(
-                "the approval's message before it activates a bundle, and no activation follows",
+                "the approval's message before it puts something in force, and no activation follows",
             );
         }
         match view.kind {
             Kind::Key => self.keys.key(view),
+            Kind::Clock => {
+                self.retention.time_anew();
+                Ok(())
+            }
+            Kind::Retention => self.retention(index, view),
+            Kind::Erasure if self.retention.is_held() => {
+                Err("payload was erased under a legal hold")
+            }
             Kind::Erasure => {
                 let of = self.erased.take(index, view)?;
                 let leaf = view.text(&["event", "leaf_hash"]).unwrap_or_default();
@@ -98,30 +125,94 @@ impl Told {
         }
     }
 
-    /// A bundle takes effect only by the redemption of an approval, in the same message, in place of what it names (P17).
+    /// A bundle or a version of a list takes effect only by the redemption of an approval, in the same message, in place
+    /// of what it names (P17).
     fn policy(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
-        if let Some(activation) = view.event_as::<Activation>() {
-            let told = self.activates.take().filter(|(at, _)| at + 1 == index);
-            let (_, told) = told.ok_or("no approval was redeemed for this activation")?;
-            let Redeeming { approval_id, activates } = told;
-            let same = activation.approval_id.as_str() == approval_id
-                && (activation.bundle, &activation.digest) == (activates.bundle, &activates.digest)
-                && (&activation.decision, &activation.replaces)
-                    == (&activates.decision, &activates.replaces);
-            let before = self.policies.in_force.as_ref().map(|bundle| &bundle.digest);
-            if !same || activation.replaces.as_ref() != before {
-                return Err("it is not what the approval's redemption puts in force here");
+        let op = view.text(&["event", "op"]).unwrap_or_default();
+        if self.activates.is_some() && !view.is_beside() {
+            return Err(
+                "the approval's message before it puts something in force, and this is not it",
+            );
+        }
+        match op {
+            "activate" => {
+                let activation: Activation = view.event_as().ok_or("not an activation")?;
+                let told = self.redeemed(index)?;
+                self.activation(&activation, &told)?;
             }
-        }
-        if view.text(&["event", "op"]) == Some("part") {
-            let bytes = view.at(&["event", "bytes"]).and_then(Value::as_u64).unwrap_or_default();
-            let sha256 = view.text(&["event", "sha256"]).unwrap_or_default().to_owned();
-            self.parts.insert(index, (sha256, bytes));
-        }
-        if view.text(&["event", "op"]) == Some("bundle") {
-            self.bundle(view)?;
+            "change" => {
+                let activation: ListActivation = view.event_as().ok_or("not a change of a list")?;
+                let told = self.redeemed(index)?;
+                self.list_activation(&activation, &told)?;
+            }
+            "list" => {
+                let form = ListForm::of(view).ok_or("not a version of a list")?;
+                if !form.is_sound() || !self.has(&form.part) {
+                    return Err(
+                        "the digest is not that of the version of the list, or its file is another entry",
+                    );
+                }
+                self.lists.insert(index, form);
+            }
+            "bundle" => {
+                let files = self.bundle(view)?;
+                self.files.insert(index, files);
+            }
+            "part" => {
+                let bytes = view.at(&["event", "bytes"]).and_then(Value::as_u64);
+                let sha256 = view.text(&["event", "sha256"]).unwrap_or_default().to_owned();
+                self.parts.insert(index, (sha256, bytes.unwrap_or_default()));
+            }
+            _ => {}
         }
         if self.policies.note(index, view) { Ok(()) } else { Err("not a policy entry") }
+    }
+
+    /// What the message of the entry before puts in force.
+    fn redeemed(&mut self, index: u64) -> Result<Redeeming, &'static str> {
+        let told = self.activates.take().filter(|(at, _)| at + 1 == index);
+        told.map(|(_, told)| told).ok_or("no approval was redeemed for this activation")
+    }
+
+    fn activation(
+        &self,
+        activation: &Activation,
+        Redeeming { approval_id, activates }: &Redeeming,
+    ) -> Result<(), &'static str> {
+        let same = activation.approval_id.as_str() == approval_id
+            && (Some(activation.bundle), None) == (activates.bundle, activates.list)
+            && activation.digest == activates.digest
+            && (&activation.decision, &activation.replaces)
+                == (&activates.decision, &activates.replaces);
+        let before = self.policies.in_force.as_ref().map(|bundle| &bundle.digest);
+        let outdated = self.policies.has_new_list_since(activation.decision.index);
+        if !same || activation.replaces.as_ref() != before || outdated {
+            return Err("it is not what the approval's redemption puts in force here");
+        }
+        Ok(())
+    }
+
+    fn list_activation(
+        &self,
+        activation: &ListActivation,
+        Redeeming { approval_id, activates }: &Redeeming,
+    ) -> Result<(), &'static str> {
+        let ListActivation { name, version, list, part, decision, digest, .. } = activation;
+        let same = activation.approval_id.as_str() == approval_id
+            && (None, Some(*list)) == (activates.bundle, activates.list)
+            && (decision, digest) == (&activates.decision, &activates.digest);
+        let files = self.policies.in_force.as_ref().and_then(|now| self.files.get(&now.bundle));
+        let file = files.and_then(|files| files.get(&list_path(name))).copied();
+        let form = self.lists.get(list).filter(|form| {
+            (&form.name, form.version, form.part.index, &form.digest)
+                == (name, *version, *part, digest)
+        });
+        if !same || !form.is_some_and(|form| self.policies.is_next(form, file)) {
+            return Err(
+                "it is not the version of the list that the approval's redemption puts in force here",
+            );
+        }
+        Ok(())
     }
 
     /// A decision opens one approval or none, and an entry says that it opened none once.
@@ -143,20 +234,21 @@ impl Told {
         Ok(())
     }
 
-    /// The digest of a bundle names its parts, and each part is the entry that it names.
-    fn bundle(&self, view: &View<'_>) -> Result<(), &'static str> {
+    /// The digest of a bundle names its parts, and each part is the entry that it names. Returns where its lists are.
+    fn bundle(&self, view: &View<'_>) -> Result<HashMap<String, u64>, &'static str> {
         let bundle = BundleEntry::of(view).ok_or("not a bundle")?;
-        let fits = |part: &PartAt| {
-            self.parts
-                .get(&part.index)
-                .is_some_and(|(sha256, bytes)| (sha256, *bytes) == (&part.sha256, part.bytes))
-        };
         if bundle.digest != bundle_digest(bundle.language, &bundle.parts)
-            || !bundle.parts.iter().all(fits)
+            || !bundle.parts.iter().all(|part| self.has(part))
         {
             return Err("the bundle's digest is not that of its parts, or a part is another entry");
         }
-        Ok(())
+        let lists = bundle.parts.into_iter().filter(|part| part.path.starts_with("lists/"));
+        Ok(lists.map(|part| (part.path, part.index)).collect())
+    }
+
+    fn has(&self, part: &PartAt) -> bool {
+        let known = self.parts.get(&part.index);
+        known.is_some_and(|(sha256, bytes)| (sha256, *bytes) == (&part.sha256, part.bytes))
     }
 
     /// A decision of ours names the bundle that is in force at its place, or none is (P14).
@@ -172,10 +264,7 @@ impl Told {
         } else if is_reserved_tool(tool) {
             return Err("a producer's event names a tool of ours");
         }
-        if data.is_some_and(|data| !post::stands(data, self.policies.in_force.as_ref())) {
-            return Err("it was decided by another bundle than the one in force at its place");
-        }
-        Ok(())
+        data.map_or(Ok(()), |data| post::stands(data, &self.policies))
     }
 
     /// Each event must be one entry for ever (P2).
@@ -236,7 +325,7 @@ pub fn export(
         return Err(Error::export(place, "they do not give the root the checkpoint signs"));
     }
     if told.activates.is_some() {
-        let what = "the last message activates a bundle, and no activation follows";
+        let what = "the last message puts something in force, and no activation follows";
         return Err(Error::export("the last entry", what));
     }
     leaves_are_as_named(&told.named, &walk, &mut read)?;

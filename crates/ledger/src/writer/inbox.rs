@@ -24,6 +24,9 @@ pub enum Error {
     /// The log is halted until a person acts.
     #[error("the log is halted: {0}")]
     Halted(String),
+    /// The tenant was deleted.
+    #[error("the tenant is deleted")]
+    Deleted,
 }
 
 /// The result of an append.
@@ -72,6 +75,13 @@ pub enum Work {
 }
 
 impl Work {
+    /// Answers that it was not done.
+    pub(super) fn refuse(self, error: &Error) {
+        if let Self::Append { reply, .. } = self {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
     fn messages(&self) -> usize {
         match self {
             Self::Append { messages, .. } => messages.len(),

@@ -4,16 +4,23 @@ use super::{EXIT_FAILED, Failed, usage};
 use crate::{
     cli::Evidence,
     client::Client,
-    commands::export::checkpoint_of,
+    commands::export::{checkpoint_of, tiles::Remote},
     evidence::{Error, Files, Log},
 };
 use ledger::{
     atomic,
-    entry::View,
-    log::tile::{Tile, read_bundle},
+    entry::{Kind, View},
+    log::{
+        merkle,
+        receipt::Receipt,
+        tile::{Tile, read_bundle},
+    },
     system::policy::PartAt,
     time::Nanos,
-    verify::period::Range,
+    verify::{
+        ConsistencyProof,
+        period::{Range, number},
+    },
 };
 use serde_json::Value;
 use std::{cell::RefCell, collections::HashMap, path::PathBuf};
@@ -28,6 +35,8 @@ pub struct Source {
     note: RefCell<Vec<u8>>,
     /// Files of policies by digest, as a server tells them.
     policies: RefCell<Option<HashMap<String, String>>>,
+    /// Leaf indexes of erasures after that checkpoint, by the erased entry, in order.
+    erasures: RefCell<HashMap<u64, Vec<u64>>>,
 }
 
 enum Place {
@@ -46,7 +55,9 @@ impl Source {
             }
             (None, None) => return Err(usage("name the log: --tenant, or --export DIR")),
         };
-        let source = Self { place, note: RefCell::default(), policies: RefCell::default() };
+        let (note, policies, erasures) =
+            (RefCell::default(), RefCell::default(), RefCell::default());
+        let source = Self { place, note, policies, erasures };
         let note = source.fetch("checkpoint")?.unwrap_or_default();
         if note.is_empty() {
             return Err(Failed::new(
@@ -87,9 +98,54 @@ impl Source {
         if let (Place::Server { client, base }, true) = (&self.place, log.is_over) {
             let least = range.end + 1;
             let note = client.get(&format!("{base}/logs/1/checkpoint?covers={least}"))?;
+            let size = checkpoint_of(&note)?.size;
             self.note.replace(note);
+            self.note_erasures(log, size)?;
         }
         Ok(range)
+    }
+
+    /// Notes which erasures came after the checkpoint that was taken.
+    fn note_erasures(&self, log: &Log<'_>, size: u64) -> Result<(), Failed> {
+        let mut found = self.erasures.borrow_mut();
+        for at in log.chain.entries.iter().copied().filter(|at| *at >= size) {
+            let erased = log.with(at, |_, view| {
+                Ok(number(view, &["event", "index"]).filter(|_| view.kind == Kind::Erasure))
+            })?;
+            if let Some(erased) = erased {
+                found.entry(erased).or_default().push(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// What proves an erasure after the checkpoint: its receipt, and that its log continues this one. Each is under the
+    /// earliest kept checkpoint that has it, so it is the same later on.
+    fn erasure(&self, path: &str) -> Result<Option<Vec<u8>>, Failed> {
+        let Place::Server { client, base } = &self.place else { return Ok(None) };
+        let told = path.split_once('.').and_then(|(name, kind)| {
+            let (erased, n) = name.split_once('-')?;
+            let n: usize = n.parse().ok()?;
+            Some((erased.parse::<u64>().ok()?, n.checked_sub(1)?, kind))
+        });
+        let Some((erased, place, kind)) = told else { return Ok(None) };
+        let at = self.erasures.borrow().get(&erased).and_then(|all| all.get(place)).copied();
+        let Some(index) = at else { return Ok(None) };
+        let log = format!("{base}/logs/1");
+        let note = client.get(&format!("{log}/checkpoint?covers={}", index + 1))?;
+        let to = checkpoint_of(&note)?.size;
+        let tiles = Remote::new(client, &log, to);
+        if kind == "json" {
+            let from = checkpoint_of(&self.note.borrow())?.size;
+            let proof = merkle::consistency(&tiles, from, to)?;
+            let proof = proof.iter().map(ToString::to_string).collect();
+            let proof = serde_json::to_vec(&ConsistencyProof { from, to, proof });
+            return Ok(Some(proof.unwrap_or_default()));
+        }
+        let entry = client.get(&format!("{base}/entries/{index}"))?;
+        let path = merkle::inclusion(&tiles, index, to)?;
+        let checkpoint = String::from_utf8_lossy(&note).into_owned();
+        Ok(Some(Receipt { entry, index, path, checkpoint }.to_string().into_bytes()))
     }
 
     fn fetch(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -102,7 +158,6 @@ impl Source {
                 atomic::read(&path, FILE_BYTES_MAX).map_err(|e| Error::Unreadable(e.to_string()))
             }
             Place::Server { client, base } => {
-                let failed = |error: crate::client::Error| Error::Unreadable(error.to_string());
                 let bytes = match path.strip_prefix("disclosures/") {
                     Some(name) => {
                         let index = name.trim_end_matches(".disclosures");
@@ -111,7 +166,7 @@ impl Source {
                     None if path == "keys.json" => client.get(&format!("{base}/logs/1/keys")),
                     None => client.get(&format!("{base}/logs/1/{path}")),
                 };
-                let bytes = bytes.map_err(failed)?;
+                let bytes = bytes.map_err(Failed::from)?;
                 Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
             }
         }
@@ -119,7 +174,7 @@ impl Source {
 
     /// Every file of every version of policies, by digest.
     fn policies(client: &Client, base: &str) -> Result<HashMap<String, String>, Error> {
-        let failed = |error: crate::client::Error| Error::Unreadable(error.to_string());
+        let failed = |error: crate::client::Error| Failed::from(error);
         let status = client.get_json(&format!("{base}/policies")).map_err(failed)?;
         let newest = status["versions"][0]["version"].as_u64().unwrap_or_default();
         let mut files = HashMap::new();
@@ -133,12 +188,38 @@ impl Source {
         }
         Ok(files)
     }
+
+    /// Every file of every version of a list, by digest.
+    fn list(
+        client: &Client,
+        base: &str,
+        name: &str,
+        files: &mut HashMap<String, String>,
+    ) -> Result<(), Error> {
+        let failed = |error: crate::client::Error| Error::Unreadable(error.to_string());
+        let newest = client.get_json(&format!("{base}/lists/{name}")).map_err(failed)?;
+        for version in 1..=newest["version"].as_u64().unwrap_or_default() {
+            let told = client.get_json(&format!("{base}/lists/{name}/{version}"));
+            if let Some(content) = told.map_err(failed)?["file"]["content"].as_str() {
+                files.insert(crate::evidence::sha256(content.as_bytes()), content.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The list whose file has this path.
+fn list_of(path: &str) -> Option<&str> {
+    path.strip_prefix("lists/")?.strip_suffix(".yaml")
 }
 
 impl Files for Source {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         if path == "checkpoint" {
             return Ok(Some(self.note.borrow().clone()));
+        }
+        if let Some(path) = path.strip_prefix("erasures/") {
+            return Ok(self.erasure(path)?);
         }
         self.fetch(path)
     }
@@ -157,6 +238,11 @@ impl Files for Source {
                     Some(known) => known,
                     none => none.insert(Self::policies(client, base)?),
                 };
+                if !known.contains_key(&part.sha256)
+                    && let Some(name) = list_of(&part.path)
+                {
+                    Self::list(client, base, name, known)?;
+                }
                 Ok(known.get(&part.sha256).map(|content| content.as_bytes().to_vec()))
             }
         }

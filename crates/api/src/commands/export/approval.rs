@@ -1,6 +1,9 @@
 //! `countersign export --approval`: the history of one approval as a folder (`proto/formats/approval-export.md`).
 
-use super::{Target, Verdict, checkpoint_of};
+use super::{
+    Target, Verdict, checkpoint_of,
+    tiles::{Remote, unreadable},
+};
 use crate::{
     client::Client,
     commands::{EXIT_FAILED, Failed},
@@ -8,15 +11,10 @@ use crate::{
 };
 use ledger::{
     ident::Ident,
-    log::{
-        checkpoint::Checkpoint,
-        merkle::{self, Hash, Tiles},
-        receipt::Receipt,
-        tile::Tile,
-    },
+    log::{checkpoint::Checkpoint, merkle, receipt::Receipt},
 };
 use serde_json::Value;
-use std::{cell::RefCell, collections::BTreeMap, path::Path};
+use std::path::Path;
 
 /// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
@@ -54,7 +52,7 @@ pub fn run(
     let log = format!("{base}/logs/1");
     let note = client.get(&format!("{log}/checkpoint"))?;
     let Checkpoint { origin, size, .. } = checkpoint_of(&note)?;
-    let tiles = Remote { client, log: &log, size, kept: RefCell::default() };
+    let tiles = Remote::new(client, &log, size);
     let checkpoint = String::from_utf8_lossy(&note).into_owned();
     let proof = |index: u64| -> Result<String, Failed> {
         let entry = client.get(&format!("{base}/entries/{index}"))?;
@@ -101,35 +99,6 @@ fn verdict(path: &str, n: usize, disclosed: bool) -> Verdict {
     number.map_or(Verdict::Foreign, |number| keep((1..=n).contains(&number)))
 }
 
-fn unreadable() -> Failed {
-    Failed::new(EXIT_FAILED, "the server's answer can't be read")
-}
-
 fn json(bytes: &[u8]) -> Result<Value, Failed> {
     serde_json::from_slice(bytes).map_err(|_| unreadable())
-}
-
-/// The hash tiles of a tree of one size, fetched on demand. A partial tile is served for ever.
-struct Remote<'a> {
-    client: &'a Client,
-    log: &'a str,
-    size: u64,
-    kept: RefCell<BTreeMap<String, Vec<u8>>>,
-}
-
-impl Tiles for Remote<'_> {
-    type Error = Failed;
-
-    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash>, Failed> {
-        let number = first / merkle::TILE_WIDTH as u64;
-        let width = Tile::width_at(Some(level), number, self.size);
-        let path = Tile { level: Some(level), number, width }.to_string();
-        let mut kept = self.kept.borrow_mut();
-        if !kept.contains_key(&path) {
-            kept.insert(path.clone(), self.client.get(&format!("{}/tile/{path}", self.log))?);
-        }
-        let within = (first % merkle::TILE_WIDTH as u64) as usize;
-        let hashes = kept[&path].get(within * 32..(within + count) * 32).ok_or_else(unreadable)?;
-        Ok(hashes.chunks_exact(32).filter_map(Hash::from_slice).collect())
-    }
 }

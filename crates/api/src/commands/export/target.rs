@@ -28,9 +28,10 @@ const DEPTH_MAX: usize = 12;
 /// Lines of the README by which an export is recognised: its kind, an empty line, and the log.
 const MARK_LINES: usize = 3;
 
-/// Beginnings of our READMEs: of a log, of an approval, of evidence.
-const KINDS: [&[u8]; 4] = [
+/// Beginnings of our READMEs: of a log, of a range, of an approval, of evidence.
+const KINDS: [&[u8]; 5] = [
     b"This is a complete copy of one Countersign log,",
+    b"This is a range of one Countersign log,",
     b"This is the whole history of one approval,",
     b"This is evidence from one Countersign log,",
     b"NOT WHOLE:",

@@ -103,6 +103,14 @@ pub(super) fn status(of: &PoliciesOf) -> Result<(), Failed> {
     if let Some(why) = answer["unusable"].as_str() {
         say(&bad(&harmless(why)));
     }
+    for list in answer["lists"].as_array().into_iter().flatten() {
+        say(&format!(
+            "{:>8}  list {}  {}",
+            list["version"],
+            strong(&text(&list["name"])),
+            dim(&format!("{} items", list["items"]))
+        ));
+    }
     for version in answer["versions"].as_array().into_iter().flatten() {
         let by = who(&version["by"]);
         say(&format!(

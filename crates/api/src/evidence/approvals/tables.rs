@@ -1,17 +1,27 @@
 //! The tables of part 3.
 
-use super::{Approvals, name};
-use crate::evidence::{Error, Out, table::Table};
+use super::{
+    Approvals,
+    call::{self, Call},
+    is_unreviewed, name,
+};
+use crate::evidence::{Error, Out, log::Log, table::Table};
 use decider::approval::Outcome;
 use ledger::{ident::Ident, time::Nanos};
+use std::collections::BTreeSet;
 
 impl Approvals {
     /// Writes the tables.
-    pub fn finish(&mut self, out: &mut dyn Out) -> Result<(), Error> {
+    pub fn finish(
+        &mut self,
+        log: &Log<'_>,
+        out: &mut dyn Out,
+        drawn: &BTreeSet<u64>,
+    ) -> Result<(), Error> {
         let refusals = std::mem::replace(&mut self.refusals, Self::default().refusals);
         refusals.finish(out)?;
         self.write_calls(out)?;
-        self.write_approvals(out)?;
+        self.write_approvals(log, out, drawn)?;
         self.write_people(out)
     }
 
@@ -53,7 +63,23 @@ impl Approvals {
         table.finish(out)
     }
 
-    fn write_approvals(&self, out: &mut dyn Out) -> Result<(), Error> {
+    /// Who granted an approval, as far as the period shows it. Empty for none.
+    pub fn approved_by(&self, id: &str) -> String {
+        match self.state(id) {
+            _ if id.is_empty() => String::new(),
+            None => "before this period".into(),
+            Some(state) if is_unreviewed(state) => "nobody: a rule asks nobody".into(),
+            Some(state) => people(&state.granted_by),
+        }
+    }
+
+    /// `drawn`: leaf indexes of samples, whose payload may be here although that of others is not.
+    fn write_approvals(
+        &self,
+        log: &Log<'_>,
+        out: &mut dyn Out,
+        drawn: &BTreeSet<u64>,
+    ) -> Result<(), Error> {
         const COLUMNS: &[&str] = &[
             "approval",
             "decision",
@@ -61,6 +87,11 @@ impl Approvals {
             "agent",
             "tool",
             "action",
+            "call_digest",
+            "amount",
+            "currency",
+            "payee",
+            "params",
             "rule",
             "owners",
             "reviews",
@@ -76,10 +107,8 @@ impl Approvals {
         let mut table = Table::new("approvals/approvals.csv", COLUMNS);
         for (id, state) in self.of_period() {
             let Some(requested) = &state.requested else { continue };
-            let (time, people) = (
-                |at: Option<Nanos>| at.map(|at| at.to_string()).unwrap_or_default(),
-                |ids: &[Ident]| ids.iter().map(Ident::as_str).collect::<Vec<_>>().join(" "),
-            );
+            let time = |at: Option<Nanos>| at.map(|at| at.to_string()).unwrap_or_default();
+            let Call { amount, currency, payee, params } = call::read(log, requested, drawn)?;
             let reviews: Vec<String> = state
                 .reviews
                 .iter()
@@ -92,6 +121,11 @@ impl Approvals {
                 requested.call.agent.clone(),
                 requested.call.tool.clone(),
                 requested.call.action.clone(),
+                requested.call.digest.clone(),
+                amount,
+                currency,
+                payee,
+                params,
                 requested.rule.name.clone(),
                 people(&requested.owners),
                 reviews.join("; "),
@@ -144,6 +178,10 @@ impl Approvals {
         }
         table.finish(out)
     }
+}
+
+fn people(ids: &[Ident]) -> String {
+    ids.iter().map(Ident::as_str).collect::<Vec<_>>().join(" ")
 }
 
 pub(in crate::evidence) fn yes(is: bool) -> String {

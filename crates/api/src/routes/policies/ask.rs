@@ -1,6 +1,6 @@
 //! Asks people whether a bundle may take effect, with its changes in words.
 
-use super::simulation::simulated;
+use super::{simulation::simulated, standing::standing};
 use crate::{
     act::Why,
     auth::Caller,
@@ -57,9 +57,12 @@ pub(super) async fn ask(
 ) -> Result<(StatusCode, Json<Proposed>), Problem> {
     let Asking { bundle, index, entry, tests } = asking;
     let before = worker.desk.in_force().ok().flatten();
+    let (with_lists, staying) = standing(worker, bundle)?;
     let in_force = worker.commands.reader_log().policies().in_force;
     let simulation = tokio::task::block_in_place(|| simulated(worker, bundle))?;
-    let (widens, changes) = changes(before.as_deref().map(|loaded| &loaded.bundle), bundle);
+    let (widens, mut changes) =
+        changes(before.as_deref().map(|loaded| &loaded.bundle), &with_lists);
+    changes.extend(staying);
     let proposal = Proposal {
         bundle: index,
         version: entry.version,
@@ -123,7 +126,7 @@ fn bounded(all: Vec<String>) -> Vec<String> {
 
 /// Refuses an author who is not among the people in force: then it is unknown whom the review must leave out. Returns
 /// the rules in force.
-pub(super) async fn known(
+pub async fn known(
     worker: &Worker,
     caller: &Caller,
     contributors: &[Ident],

@@ -1,8 +1,14 @@
 //! Judges the newest recorded calls by a bundle that is proposed, so that reviewers see what it would have changed.
 
-use approvals::{deciding::Simulation, log::Log, worker::Worker};
+use crate::problem::{Code, Problem};
+use approvals::{
+    deciding::{Simulation, lists_at},
+    log::Log,
+    worker::Worker,
+};
 use decider::policy::{Bundle, Simulated, named};
-use ledger::entry::View;
+use ledger::{entry::View, post};
+use std::collections::BTreeMap;
 
 /// Most calls that are judged again.
 const CALLS_MAX: u64 = 1_000;
@@ -15,7 +21,8 @@ const GROUPS_MAX: usize = 50;
 const NAMED_MAX: usize = 8;
 
 /// What the newest calls of the log would have been. Blocks while it reads.
-pub(super) fn simulated(worker: &Worker, bundle: &Bundle) -> Result<Simulation, ledger::Error> {
+pub(super) fn simulated(worker: &Worker, bundle: &Bundle) -> Result<Simulation, Problem> {
+    let mut judging = Judging { bundle, of: None };
     let log = worker.commands.reader_log();
     let published = worker.tenant.published();
     let (size, root) = (published.size, published.root.to_string());
@@ -25,9 +32,10 @@ pub(super) fn simulated(worker: &Worker, bundle: &Bundle) -> Result<Simulation, 
         let to = from;
         from = to.saturating_sub(PAGE);
         let mut page = Vec::new();
-        log.entries(from..to, &mut |index, entry| page.push((index, entry.to_vec())))?;
+        log.entries(from..to, &mut |index, entry| page.push((index, entry.to_vec())))
+            .map_err(ledger::Error::from)?;
         for (index, entry) in page.into_iter().rev() {
-            let taken = take(log, (index, &entry), bundle, &mut found)?;
+            let taken = take(log, (index, &entry), &mut judging, &mut found)?;
             calls += u64::from(taken);
             if calls == CALLS_MAX {
                 from = index;
@@ -50,14 +58,40 @@ pub(super) fn simulated(worker: &Worker, bundle: &Bundle) -> Result<Simulation, 
     Ok(Simulation { calls, same, otherwise, not_simulated, changed, from, to, root })
 }
 
+/// A bundle, with the lists of the call that was judged last.
+struct Judging<'b> {
+    bundle: &'b Bundle,
+    of: Option<(BTreeMap<String, u64>, Bundle)>,
+}
+
+impl Judging<'_> {
+    /// The bundle with the versions of lists that a recorded verdict names. Of every other list, the one in force counts.
+    fn with(&mut self, log: &dyn Log, versions: BTreeMap<String, u64>) -> Result<&Bundle, Problem> {
+        let known = self.of.take().filter(|(known, _)| *known == versions);
+        let known = if let Some(known) = known {
+            known
+        } else {
+            let unread =
+                |why: String| Problem::new(Code::PolicyUnreadable, format!("Lists: {why}."));
+            let lists = lists_at(log, &versions).map_err(unread)?;
+            let bundle = self.bundle.clone().with_lists(&lists);
+            (versions, bundle.map_err(|first| unread(first.to_string()))?)
+        };
+        Ok(&self.of.insert(known).1)
+    }
+}
+
 /// Judges one entry, if it is a call.
 fn take(
     log: &dyn Log,
     (index, entry): (u64, &[u8]),
-    bundle: &Bundle,
+    judging: &mut Judging<'_>,
     found: &mut Simulated,
-) -> Result<bool, ledger::Error> {
+) -> Result<bool, Problem> {
     let Some(view) = View::parse(entry).filter(Simulated::is_call) else { return Ok(false) };
-    let payload = log.payload(index, entry)?.values();
-    Ok(found.take(index, &view, &payload, bundle))
+    let payload = log.payload(index, entry).map_err(ledger::Error::from)?.values();
+    let named = view.at(&["event", "data"]).filter(|_| view.is_ours());
+    let named = named.into_iter().flat_map(post::lists_of);
+    let versions = named.map(|(name, version)| (name.to_owned(), version)).collect();
+    Ok(found.take(index, &view, &payload, judging.with(log, versions)?))
 }

@@ -212,7 +212,7 @@ impl Simulation {
                 Kind::Void => count(view.text(&["event", "reason"]).unwrap()),
                 Kind::Decision if view.is_ours() => {
                     let data = view.at(&["event", "data"]).unwrap();
-                    assert!(stands(data, policies.in_force.as_ref()), "entry {index}");
+                    assert_eq!(stands(data, &policies), Ok(()), "entry {index}");
                     if view.text(&["producer"]) == Some("gw") {
                         count(self.replayed(index, entry, &view, &policies));
                     }
@@ -240,7 +240,8 @@ impl Simulation {
         }
         let payload: Payload = self.cluster.replicas[0].payload(index, entry).unwrap();
         let loaded = policies.in_force.as_ref().map(|bundle| {
-            crate::deciding::load(&*self.cluster.replicas[0], bundle.bundle).unwrap()
+            crate::deciding::load(&*self.cluster.replicas[0], bundle.bundle, &policies.lists)
+                .unwrap()
         });
         let bundle = loaded.as_ref().map(|loaded| (&loaded.bundle, loaded.version));
         let ruling = policy::replay(view, &payload.values(), bundle).unwrap();

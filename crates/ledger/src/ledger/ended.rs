@@ -1,0 +1,39 @@
+//! Opens the log of a tenant that was deleted: what stays is shown, and nothing is posted or signed any more.
+
+use super::{Error, Options};
+use crate::{
+    guard::Guard,
+    journal::Journal,
+    keyring::Keyring,
+    post::Log,
+    reader::Published,
+    store::{Family, Read as _, rocks::Rocks},
+    tenant::Tenant,
+    writer::{self, Active},
+};
+use std::sync::Arc;
+
+type Wrong = Result<Option<String>, Error>;
+
+/// Checks what stays as at every start (`check`). The keys may be destroyed already, and the journal gone.
+pub fn open(
+    store: &Rocks,
+    guard: &mut Guard,
+    options: &Options,
+    log: Log,
+    check: impl Fn(&Rocks, &Guard, &Log, &Published) -> Wrong,
+) -> Result<Active, Error> {
+    let checkpoint = store.get(Family::Meta, &log.number.meta("checkpoint"))?;
+    let checkpoint = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let published = writer::published(&log, checkpoint);
+    let wrong = check(store, guard, &log, &published)?;
+    let keyring = Keyring::open(&options.keys_dir, &log.tenant)
+        .unwrap_or_else(|_| Keyring::none(&options.keys_dir, &log.tenant));
+    let tenant = Tenant::new(&log, keyring, Journal::Absent, published, options.clock);
+    let tenant = Arc::new(tenant);
+    match wrong {
+        None => guard.advance(&[writer::mark(&log)])?,
+        Some(reason) => tenant.halt(reason),
+    }
+    Ok(Active { log, tenant, must_reach: None })
+}
