@@ -40,7 +40,8 @@ pub use facts::{Facts, Local};
 pub use inquiry::Inquiry;
 pub use judge::{ClauseTruth, Ground, Judgement};
 pub use list::{
-    CHANGED_MAX, ITEM_BYTES_MAX, ListProposal, OwnList, OwnLists, fault_of, file_of, items_of,
+    CHANGED_MAX, ITEM_BYTES_MAX, ListProposal, OwnList, OwnLists, fault_of, file_of,
+    items_alone_in, items_of,
 };
 pub use mistakes::Mistake;
 pub use replay::{Differs, explained, replay};

@@ -10,7 +10,10 @@ use super::{
 };
 use ledger::{foreign, system::policy::list_path};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    hash::BuildHasher,
+};
 
 /// Longest item, in bytes.
 pub const ITEM_BYTES_MAX: usize = 256;
@@ -180,7 +183,10 @@ impl NamedLists {
         for (name, items) in &after.0 {
             let nothing = HashSet::new();
             let before = self.0.get(name).unwrap_or(&nothing);
-            let (come, gone) = (named(items, before), named(before, items));
+            let (come, gone) = (
+                items_alone_in(items, before, NAMED_MAX),
+                items_alone_in(before, items, NAMED_MAX),
+            );
             if !come.is_empty() || !gone.is_empty() {
                 note(name, format!("new: [{come}]; gone: [{gone}]"));
             }
@@ -191,12 +197,16 @@ impl NamedLists {
     }
 }
 
-/// The items that are in `set` alone, in order; the first of them, if there are many.
-fn named(set: &HashSet<String>, other: &HashSet<String>) -> String {
+/// The items that are in `set` alone, in order; the first `most` of them, if there are more.
+pub fn items_alone_in<S: BuildHasher>(
+    set: &HashSet<String, S>,
+    other: &HashSet<String, S>,
+    most: usize,
+) -> String {
     let mut items: Vec<&String> = set.difference(other).collect();
     items.sort_unstable();
-    let shown: Vec<String> = items.iter().take(NAMED_MAX).map(|item| format!("{item:?}")).collect();
-    let more = items.len().saturating_sub(NAMED_MAX);
+    let shown: Vec<String> = items.iter().take(most).map(|item| format!("{item:?}")).collect();
+    let more = items.len().saturating_sub(most);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
 }

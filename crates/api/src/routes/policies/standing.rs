@@ -5,7 +5,7 @@ use approvals::{
     deciding::{Loaded, lists_at},
     worker::Worker,
 };
-use decider::policy::{Bundle, Mistake};
+use decider::policy::{Bundle, Mistake, items_alone_in};
 use ledger::system::policy::list_path;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -59,8 +59,8 @@ pub(super) fn mistakes(worker: &Worker, bundle: &Bundle) -> Result<Vec<Mistake>,
                 "version {} of this list is in force and stays, whatever this file says. Only here: [{}]; only in force: [{}]. \
                  Change items with `countersign list add` and `remove`; here write the items in force, or none",
                 with.list_version(name),
-                named(file, in_force),
-                named(in_force, file)
+                items_alone_in(file, in_force, NAMED_MAX),
+                items_alone_in(in_force, file, NAMED_MAX)
             )));
         }
         let mut unfit: Vec<_> =
@@ -70,14 +70,4 @@ pub(super) fn mistakes(worker: &Worker, bundle: &Bundle) -> Result<Vec<Mistake>,
         found.extend(unfit.map(|(item, why)| note(format!("the item in force {item:?}: {why}"))));
     }
     Ok(found)
-}
-
-/// The items that are in `set` alone, in order; the first of them, if there are many.
-fn named(set: &HashSet<String>, other: &HashSet<String>) -> String {
-    let mut items: Vec<&String> = set.difference(other).collect();
-    items.sort_unstable();
-    let shown: Vec<String> = items.iter().take(NAMED_MAX).map(|item| format!("{item:?}")).collect();
-    let more = items.len().saturating_sub(NAMED_MAX);
-    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
 }
