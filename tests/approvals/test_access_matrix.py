@@ -120,6 +120,12 @@ class Cast:
         assert self.house.state(approval)["state"] == "granted"
         return approval
 
+    def recorded(self, before: int) -> list[dict[str, Any]]:
+        """The entries after the first `before`, but for those that say what somebody was shown: they are written a moment later."""
+        admin = self.house.server.admin
+        entries = [json.loads(admin.get(f"/entries/{index}").content) for index in range(before, admin.size())]
+        return [entry for entry in entries if not (entry["kind"] == "evidence" and "shown" in entry["event"])]
+
     def fresh(self, phase: str) -> tuple[Paused, str]:
         """An approval of its own, and its token if it has one."""
         if phase == "pending":
@@ -209,12 +215,12 @@ def test_p12_every_caller_on_every_route(cast: Cast, caller: str, route: str) ->
         case "403":
             before = house.server.admin.size()
             assert code(send(client, route, cast.stage["minted"], cast.tokens["minted"])) == (403, "token_audience")
-            assert house.server.admin.size() == before
+            assert not cast.recorded(before)
         case "again":
             approval = cast.stage["pending"]
             before = house.server.admin.size()
             assert send(client, route, approval, "").status_code == 200
-            assert house.server.admin.size() == before
+            assert not cast.recorded(before)
             assert code(house.review(approval, client, "deny")) == (403, "not_eligible")
         case "yes":
             allowed(cast, caller, route)
@@ -237,7 +243,7 @@ def refused(cast: Cast, client: Client, route: str) -> None:
         at = client.t + path.get(route, f"/approvals/{cast.stage['pending'].id}/{tail}")
         for body in (b"", b"{", b'{"reason":"NOT A CODE"}', b"x" * 70_000):
             assert seen(client.http.post(at, content=body)) == cast.nothing, body[:20]
-    assert cast.house.server.admin.size() == before, "something was recorded"
+    assert not cast.recorded(before)
 
 
 def allowed(cast: Cast, caller: str, route: str) -> None:
@@ -253,7 +259,7 @@ def allowed(cast: Cast, caller: str, route: str) -> None:
     if route in ("list", "state"):
         before = house.server.admin.size()
         assert cast.stage["pending"].id in {view["id"] for view in views(cast, caller)}
-        assert house.server.admin.size() == before, "a GET was recorded"
+        assert not cast.recorded(before)
         return
     approval, token = cast.fresh(PHASES[route])
     before = house.count(approval)
@@ -285,7 +291,7 @@ def test_p12_a_foreign_tenant_is_one_that_does_not_exist(cast: Cast, caller: str
         token = cast.tokens.get(phase, cast.tokens["minted"])
         for ids in ({}, {"id": INVENTED}, {"tenant": "initech"}, {"tenant": "initech", "id": INVENTED}, {"tenant": "NOT A NAME"}):
             assert seen(send(client, route, approval, token, **ids)) == cast.nothing, (phase, ids)
-    assert cast.house.server.admin.size() == before
+    assert not cast.recorded(before)
 
 
 @pytest.mark.parametrize("route", ROUTES)

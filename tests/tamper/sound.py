@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ def make(root: Path) -> Sound:
         shutil.copytree(root / "world", root / "older")
         server.start()
         house.pause(action="one")
+        # A checkpoint is kept of each second: an attack puts an older one in place of the newest.
+        second = int(time.time())
+        until("the next second", lambda: int(time.time()) > second)
         sound.edge = server.as_("publisher").publish(numbered(2001))[0]["index"]
         keep(sound, server)
         sound.vkey, sound.origin, sound.keys = server.vkey, server.origin, server.keys
