@@ -77,6 +77,12 @@ mod vitals;
 use clap::Parser as _;
 use std::process::ExitCode;
 
+/// Entries are parsed and written in many small allocations, and `fsck` and posting spend a good part of their time on them. RocksDB
+/// keeps the allocator of the C library.
+#[cfg(feature = "server")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match cli.command {
