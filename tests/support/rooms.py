@@ -36,6 +36,7 @@ ALONE = {
     "indicatif": {"api/commands"},
     "iso_currency": {"approvals/cards/money", "approvals/setup/rules"},
     "jsonwebtoken": {"approvals/teams/jwt"},
+    "mimalloc": {"api/main"},
     "nkeys": {"ledger/journal/jetstream/options"},
     "prometheus_client": {"api/metrics"},
     "regex": {"decider/policy"},

@@ -32,9 +32,13 @@ mod versions;
 mod words;
 
 pub use derive::{Conclusion, derive};
-pub use log::{Files, Log, policy_path};
+#[cfg(feature = "server")]
+pub use log::policy_path;
+pub use log::{Files, Log};
 pub use manifest::{Digests, Manifest, PRODUCT, digest};
-pub use statement::{STATEMENT, check as check_statement, envelope};
+#[cfg(feature = "server")]
+pub use statement::envelope;
+pub use statement::{STATEMENT, check as check_statement};
 
 use figures::Computed;
 
@@ -89,6 +93,7 @@ pub enum Error {
     #[error("{0}")]
     Unreadable(String),
     /// Whoever has the files does not give one, for a reason that has an exit status of its own.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "a verifier alone reads files"))]
     #[error("{text}")]
     Refused {
         /// Exit status.

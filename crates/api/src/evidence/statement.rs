@@ -3,7 +3,9 @@
 
 use super::{Conclusion, Error, Manifest, digest};
 use data_encoding::BASE64;
-use ledger::log::note::{Signer, Vkey, verify_bytes};
+#[cfg(feature = "server")]
+use ledger::log::note::Signer;
+use ledger::log::note::{Vkey, verify_bytes};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -54,6 +56,7 @@ fn encoded(payload: &str) -> Vec<u8> {
 }
 
 /// The envelope, signed.
+#[cfg(feature = "server")]
 pub fn envelope(manifest: &Manifest, conclusion: &Conclusion, signer: &Signer) -> Vec<u8> {
     let payload = payload(manifest, conclusion);
     let signature = signer.sign_bytes(&encoded(&payload));
