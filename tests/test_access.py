@@ -5,75 +5,15 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from support import Key, Server, event, until
-from support.client import ONE
-
-ROLES = ["publisher", "enforcer", "reviewer", "author", "exporter", "auditor", "discloser", "admin"]
-READERS = {"exporter", "auditor", "discloser", "admin"}
-POLICY_READERS = {"author", "reviewer", "auditor", "discloser", "admin"}
-ANY = set(ROLES)
-T = "/v1/tenants/acme"
+from support.routes import HIDDEN, OPERATOR, ROLES, ROUTES, Send, T
 
 #: Every request has a connection of its own: nothing of one is seen by another.
 HTTP = httpx.Client(trust_env=False, timeout=30, verify=False, limits=httpx.Limits(max_keepalive_connections=0))
-
-Send = tuple[str, str, dict[str, Any]]
-
-
-def good_event() -> dict[str, Any]:
-    return {"content": json.dumps(event()).encode(), "headers": {"Content-Type": ONE}}
-
-
-#: route → (request, roles that may, statuses a permitted caller sees)
-ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
-    "events": (lambda: ("POST", f"{T}/events", good_event()), {"publisher"}, {200}),
-    "opa": (lambda: ("POST", f"{T}/opa/logs", {"content": b"[]"}), {"publisher"}, {200, 204}),
-    "opa partition": (lambda: ("POST", f"{T}/opa/logs/p", {"content": b"[]"}), {"publisher"}, {200, 204}),
-    "checkpoint": (lambda: ("GET", f"{T}/logs/1/checkpoint", {}), ANY, {200}),
-    "hash tile": (lambda: ("GET", f"{T}/logs/1/tile/0/000.p/1", {}), ANY, {200}),
-    "bundle": (lambda: ("GET", f"{T}/logs/1/tile/entries/000.p/1", {}), READERS, {200}),
-    "keys document": (lambda: ("GET", f"{T}/logs/1/keys", {}), ANY, {200}),
-    "receipt": (lambda: ("GET", f"{T}/receipts?index=0", {}), READERS, {200}),
-    "consistency": (lambda: ("GET", f"{T}/proofs/consistency?from=1&to=2", {}), ANY, {200}),
-    "feed": (lambda: ("GET", f"{T}/entries", {}), READERS, {200}),
-    "entry": (lambda: ("GET", f"{T}/entries/0", {}), READERS, {200}),
-    "disclosures": (lambda: ("GET", f"{T}/entries/0/disclosures", {}), {"discloser"}, {200}),
-    "list keys": (lambda: ("GET", f"{T}/keys", {}), {"admin"}, {200}),
-    "add key": (lambda: ("POST", f"{T}/keys", {"json": {"roles": ["auditor"]}}), {"admin"}, {201}),
-    "remove key": (lambda: ("DELETE", f"{T}/keys/0123456789abcdef", {}), {"admin"}, {404}),
-    "rotate": (lambda: ("POST", f"{T}/keys/rotate", {"json": {"use": "token"}}), {"admin"}, {200}),
-    "ask": (lambda: ("POST", f"{T}/decisions", {"json": {}}), {"enforcer"}, {404}),
-    "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {404}),
-    "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {404}),
-    "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {404}),
-    "lists": (lambda: ("GET", f"{T}/lists", {}), POLICY_READERS, {404}),
-    "one list": (lambda: ("GET", f"{T}/lists/hosts", {}), POLICY_READERS, {404}),
-    "one version of a list": (lambda: ("GET", f"{T}/lists/hosts/1", {}), POLICY_READERS, {404}),
-    "change a list": (lambda: ("POST", f"{T}/lists/hosts", {"json": {"add": ["a.example"], "comment": "x"}}), {"author"}, {404}),
-    "rollback": (lambda: ("POST", f"{T}/policies/1/rollback", {"json": {"comment": "Too strict."}}), {"author"}, {404}),
-    "counts": (lambda: ("GET", f"{T}/counts?from=2026-11-20&to=2026-11-21", {}), {"auditor", "admin"}, {200}),
-    "sources": (lambda: ("GET", f"{T}/sources", {}), {"auditor", "admin"}, {200}),
-    "declare sources": (lambda: ("POST", f"{T}/sources", {"json": {"sources": [], "reason": "none"}}), {"admin"}, {200}),
-    "retention": (lambda: ("GET", f"{T}/retention", {}), {"auditor", "admin"}, {200}),
-    "set retention": (lambda: ("POST", f"{T}/retention", {"json": {"reason": "none"}}), {"admin"}, {200}),
-    "delete tenant": (lambda: ("POST", f"{T}/deletion", {"json": {"tenant": "another", "reason": "none"}}), {"admin"}, {400}),
-    "hold": (lambda: ("POST", f"{T}/holds", {"json": {"hold": "Not A Name", "reason": "none"}}), {"admin"}, {400}),
-    "release": (lambda: ("POST", f"{T}/holds/none/release", {"json": {"reason": "none"}}), {"admin"}, {404}),
-    "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
-}
-#: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.
-HIDDEN = {"receipt"}
-OPERATOR: dict[str, Callable[[], Send]] = {
-    "tenants": lambda: ("POST", "/v1/tenants", {"json": {"tenant": "NOT A NAME"}}),
-    "backup": lambda: ("POST", "/v1/backup", {"json": {"name": "NOT A NAME"}}),
-    "metrics": lambda: ("GET", "/metrics", {}),
-}
-
 
 def ask(server: Server, key: Key | None, send: Send) -> httpx.Response:
     """One request with a key (or none), on a connection of its own."""
@@ -93,7 +33,7 @@ def seen(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], bytes]:
 @pytest.fixture(scope="module")
 def house(shared: Server) -> Server:
     """A server with a key of every role, and a second tenant."""
-    shared.keys["author"] = shared.add_key(["author"], person="kim")
+    shared.keys |= {role: shared.add_key([role], person="kim") for role in ("author", "responder")}
     for role in ROLES:
         shared.as_(role)
     shared.as_("publisher").publish(event())
@@ -103,7 +43,7 @@ def house(shared: Server) -> Server:
     other = shared.client(shared.keys["other admin"], "other")
     for role in ROLES:
         producer = "gw-1" if role in ("publisher", "enforcer") else None
-        shared.keys[f"other {role}"] = other.add_key([role], producer, "kim" if role in ("reviewer", "author") else None)
+        shared.keys[f"other {role}"] = other.add_key([role], producer, "kim" if role in ("reviewer", "author", "responder") else None)
     return shared
 
 
@@ -276,7 +216,7 @@ def test_p12_a_removed_key_is_dead_at_once(house: Server) -> None:
 def test_p12_secrets_are_nowhere(make_server: Any) -> None:
     """No key's secret half is in the log, the data directory or an answer; neither uncompressed nor at the noisiest level."""
     server = make_server(compression="none", sections={"log": {"level": "trace"}})
-    server.keys["author"] = server.add_key(["author"], person="kim")
+    server.keys |= {role: server.add_key([role], person="kim") for role in ("author", "responder")}
     for role in ROLES:
         server.as_(role)
     server.as_("publisher").publish(event())
@@ -370,10 +310,9 @@ def test_p12_public_tiles(make_server: Any) -> None:
 
 def test_p12_cache_control(house: Server) -> None:
     """What a key opened is never kept by a shared cache."""
-    admin = house.admin
     for path in ["/logs/1/checkpoint", "/logs/1/tile/0/000.p/1", "/logs/1/tile/entries/000.p/1", "/logs/1/keys", "/entries",
                  "/entries/0", "/receipts?index=0", "/keys", "/nothing"]:  # fmt: skip
-        answer = admin.http.get(admin.t + path)
+        answer = house.admin.http.get(house.admin.t + path)
         assert "private" in answer.headers["cache-control"], path
         assert "public" not in answer.headers["cache-control"], path
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -383,8 +322,7 @@ def test_p12_health_tells_no_names(house: Server) -> None:
     """Health, readiness and the API document need no key and name no tenant; the operator sees names."""
     nobody = house.client(None)
     for path in ["/healthz", "/readyz", "/openapi.json"]:
-        answer = nobody.http.get(path)
-        assert answer.status_code == 200
+        assert (answer := nobody.http.get(path)).status_code == 200
         assert "acme" not in answer.text and "other" not in re.findall(r'"tenant":"(\w+)"', answer.text)
     assert nobody.http.get("/healthz").json()["status"] == "green"
 

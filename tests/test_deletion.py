@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def test_p20_a_deleted_tenant_leaves_its_proofs(bare: Server, rng: random.Random
     assert refused.code == 1 and "case-17" in refused.err
     assert bare.admin.size() and publisher.publish(event())[0]["status"] == "posted"
     assert release(bare, "case-17").status_code == 200
+    publisher.publish(event())
+    end, second = json.loads(list(bare.admin.feed())[-1][1])["journal"]["time"], int(time.time())
+    until("another second, of which another checkpoint is kept", lambda: int(time.time()) > second)
     done = bare.remote("tenant delete", "--reason", "the contract ended", "acme").ok()
     assert "is deleted" in done.out and "not all gone" not in done.out
     assert is_gone(bare, word) and not places([bare.root], salt)
@@ -86,6 +90,13 @@ def test_p20_a_deleted_tenant_leaves_its_proofs(bare: Server, rng: random.Random
     assert made.code in (0, 4), made
     assert "tenant deleted" in (tmp_path / "evidence" / "policies" / "changes.csv").read_text()
     assert cli("verify", "--key", bare.vkey, "--evidence", tmp_path / "evidence").code == made.code
+    # No key may ask for payload any more, and none is needed: the receipt of the deletion explains all of it.
+    bare.remote("evidence", "--tenant", "acme", "--to", end, "--disclose", "all", "-o", tmp_path / "before", key=auditor).ok()
+    assert cli("verify", "--key", bare.vkey, "--evidence", tmp_path / "before").code == 0
+    assert (tmp_path / "before" / "proof" / "expired" / "all.tlog-proof").exists()
+    assert not (tmp_path / "before" / "proof" / "disclosures").exists()
+    (tmp_path / "before" / "proof" / "expired" / "all.tlog-proof").unlink()
+    assert cli("verify", "--key", bare.vkey, "--evidence", tmp_path / "before").code == 1
     for kill in (False, True):
         bare.restart(kill=kill)
         stays()

@@ -42,7 +42,7 @@ def test_p16_each_policy_of_the_pack_notices_every_change(folder: Path) -> None:
     assert all(met["matched"] for met in tested["coverage"].values()), "each clause matches in some test"
 
 
-SCHEMAS = {"policies": "policy", "lists": "policy-list", "tests": "policy-tests", "agents.yaml": "policy-agents", "tools.yaml": "policy-tools"}
+SCHEMAS = {"policies": "policy", "lists": "policy-list", "tests": "policy-tests", "agents.yaml": "policy-agents", "tools.yaml": "policy-tools", "detectors.yaml": "policy-detectors"}
 
 
 def fits(folder: Path) -> list[str]:
@@ -173,6 +173,34 @@ def test_a_reviewer_reads_what_a_change_does(mine: Path) -> None:
     assert "at_most EUR 100,000 → 200,000 minor units: more is allowed" in told
     first = cli("policy", "diff", "--json", PAYMENTS, mine).ok().json()[0]
     assert first["consequence"] == "more is allowed"
+
+
+def test_the_words_say_that_a_clause_in_shadow_changes_nothing(mine: Path) -> None:
+    trial = "language: 1\npolicy: trial\nclauses:\n  - {id: none, tool: payments, then: deny, enforcement: {shadow: true}}\n"
+    (mine / "policies" / "trial.yaml").write_text(trial)
+    [change] = cli("policy", "diff", "--json", PAYMENTS, mine).ok().json()
+    assert change["consequence"] == "nothing changes while it is in shadow; in force, it would allow less" and "(in shadow)" in change["change"]
+    [change] = cli("policy", "diff", "--json", mine, PAYMENTS).ok().json()
+    assert change["consequence"] == "nothing changes: it was in shadow"
+    before = Path(shutil.copytree(mine, mine.parent / "before"))
+    (mine / "policies" / "trial.yaml").write_text(trial.replace("{shadow: true}", "{steps: [{percent: 10}]}"))
+    [change] = cli("policy", "diff", "--json", before, mine).ok().json()
+    assert change["consequence"] == "less is allowed, for agents for whom it is in force"
+
+
+def test_no_message_lists_nothing_or_the_same_twice(mine: Path) -> None:
+    """`tools: []` has no tool to name. A key that was asked for twice is told once."""
+    (mine / "tools.yaml").write_text("language: 1\ntools:\n  - {name: other, actions: []}\n")
+    changed(mine, "language: 1", "language: 1\nwhatever: 1")
+    found = [m["text"] for m in cli("policy", "check", "--json", mine).json()["mistakes"]]
+    known = next(text for text in found if "known are" in text).split("known are ")[1].split(", ")
+    assert len(known) == len(set(known)) and "language" in known, found
+    (mine / "tools.yaml").write_text("language: 1\ntools: []\n")
+    found = [m["text"] for m in cli("policy", "check", "--json", mine).json()["mistakes"]]
+    assert any("has no tool \"payments\": it has none" in text for text in found), found
+    (mine / "tools.yaml").unlink()
+    found = [m["text"] for m in cli("policy", "check", "--json", mine).json()["mistakes"] if m["file"] == "tools.yaml"]
+    assert found and all((ROOT / part).exists() for text in found for part in text.replace(",", " ").split() if "/" in part), found
 
 
 def test_explain_names_the_condition_that_does_not_hold(mine: Path, tmp_path: Path) -> None:

@@ -8,77 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from support import Server, cli
-from support.asking import Asking, everything, policy_folder
-from support.client import Client
-from support.deciding import CALL, PEOPLE, RULES, Deciding, question
+from support.asking import Asking, everything
+from support.deciding import CALL, PEOPLE, RULES, question
+from support.listing import ALONE, REVIEWED, Listing, folder
 from support.waits import until
-
-REVIEWED = RULES.replace('action = "policy.activate"', 'action = ["policy.activate", "list.change"]')
-ALONE = REVIEWED.replace('name = "policies"', 'name = "policies"\nunreviewed = true')
-POLICY = """language: 1
-policy: pay
-clauses:
-  - id: known
-    agents: ["@finance-bots"]
-    tool: payments
-    actions: [transfer]
-    when: {params: {/reference: {in_list: references}}}
-    then: allow
-  - id: blocked
-    tool: payments
-    when: {params: {/account: {in_list: blocked, optional: true}}}
-    then: deny
-  - id: elsewhere
-    agents: ["@finance-bots"]
-    tool: archive
-    actions: [read]
-    when: {egress: {at: [/url], hosts: {in_list: hosts}}}
-    then: allow
-"""
-FILES = {"references": ["INV-1", "INV-2"], "blocked": ["DE00"], "hosts": ["api.example.eu", "*.bank.example"]}
-
-
-def folder(to: Path, **lists: list[str]) -> Path:
-    """A folder whose clauses name three lists."""
-    made = policy_folder(to, POLICY)
-    tools = (made / "tools.yaml").read_text()
-    (made / "tools.yaml").write_text(tools + "  - {name: archive, actions: [{name: read, effect: read}]}\n")
-    (made / "lists").mkdir()
-    for name, items in (FILES | lists).items():
-        (made / "lists" / f"{name}.yaml").write_text(json.dumps({"language": 1, "items": items}))
-    return made
-
-
-class Listing(Deciding):
-    """A tenant whose policies name lists."""
-
-    def change(self, name: str, by: Client | None = None, comment: str = "For the test.", **change: Any) -> httpx.Response:
-        """`POST T/lists/{name}`"""
-        client = by or self.author()
-        return client.http.post(f"{client.t}/lists/{name}", json={"comment": comment} | change)
-
-    def changed(self, name: str, reviewer: str = "p-bob", **change: Any) -> dict[str, Any]:
-        """A change that is approved, and in force."""
-        asked = self.change(name, **change)
-        assert asked.status_code == 202, asked.text
-        assert self.review(asked.json()["approval"]["id"], reviewer).status_code == 200
-        self.wait_version(name, asked.json()["version"])
-        return asked.json()
-
-    def wait_version(self, name: str, version: int) -> None:
-        """Waits until that version of a list is in force."""
-        until(f"version {version} of {name}", lambda: self.list(name)["version"] == version)
-
-    def list(self, name: str) -> dict[str, Any]:
-        """`GET T/lists/{name}`"""
-        return self.author().get(f"/lists/{name}").json()
-
-    def pays(self, reference: str, **over: Any) -> dict[str, Any]:
-        """The verdict on a payment."""
-        return self.told(params=CALL | {"reference": reference} | over)
 
 
 @pytest.fixture
@@ -136,8 +71,21 @@ def test_p15_p17_an_item_is_added_under_review(desk: Listing, tmp_path: Path) ->
     for answer, version in ((before, 0), (after, 1)):
         done = cli("explain", "--json", "--key", desk.server.vkey, "--export", exported, answer["decision"]["index"]).ok().json()
         assert (done["same"], done["verdict"], done["lists"]["references"]) == (True, answer["verdict"], version)
-    simulated = cli("policy", "simulate", "--json", "--key", desk.server.vkey, "--export", exported, tmp_path / "policies").ok().json()
+    simulate = ["policy", "simulate", "--key", desk.server.vkey, "--export", exported, tmp_path / "policies"]
+    simulated = cli(*simulate, "--json").ok().json()
     assert (simulated["changed"], simulated["same"]) == ([], 5), "the bundle in force gives the recorded verdicts, whatever its files of lists say"
+    unused = {"folder": 0, "recorded": {}}
+    assert (simulated["lists_from"], simulated["lists"]) == ("recorded", {
+        "references": {"folder": 2, "recorded": {"1": 2, "2": 1}}, "blocked": {"folder": 5, "recorded": {}}, "hosts": unused,
+    })  # fmt: skip
+    said = cli(*simulate).ok().out
+    for line in ("list references: the folder's file for 2 calls, version 1 for 2 calls, version 2 for 1 call", "list hosts: no call needs it"):
+        assert line in said, said
+    by_folder = cli(*simulate, "--json", "--lists", "folder").ok().json()
+    assert [(c["from"], c["to"]) for c in by_folder["changed"]] == [("deny", "allow"), ("allow", "deny")], "INV-2 and INV-3, by the folder's file"
+    assert (by_folder["lists_from"], by_folder["lists"]["references"]) == ("folder", {"folder": 5, "recorded": {}})
+    told = desk.propose(tmp_path / "policies").json()["simulation"]
+    assert "list references: the proposed file for 2 calls, version 1 for 2 calls, version 2 for 1 call" in told["lists"], "reviewers read it too"
     cli("verify", "--key", desk.server.vkey, "--export", exported).ok()
     desk.server.stop()
     desk.server.fsck().ok()
@@ -342,7 +290,7 @@ def test_p17_the_command_shows_and_changes_lists(desk: Listing) -> None:
     key = desk.keys["author p-ana"]
     of = ["--tenant", desk.tenant]
     shown = desk.server.remote("list show", *of, key=key).ok().out
-    assert "references" in shown and "version 0, 2 items" in shown and "pay/known (allow)" in shown
+    assert "references" in shown and "version 0 (the items of the bundle), 2 items" in shown and "pay/known (allow)" in shown
     assert desk.server.remote("list show", *of, "--json", key=key).ok().json()["lists"][0]["name"] == "blocked"
     asked = desk.server.remote("list add", *of, "--comment", "Ticket", "references", "INV-3", "INV-4", key=key).ok().out
     assert "+ INV-3" in asked and "+ INV-4" in asked and "people are asked at http" in asked
@@ -357,4 +305,5 @@ def test_p17_the_command_shows_and_changes_lists(desk: Listing) -> None:
     assert wrong.code == 1 and "\u202e" not in wrong.err and "change the direction" in wrong.err
     assert desk.server.remote("list show", *of, "no/such list", key=key).code == 1
     status = desk.server.remote("policy status", *of, key=key).ok().out
-    assert "list references" in status
+    assert "list references  version 1, 4 items" in status and "list blocked  version 0 (the items of the bundle), " in status
+    assert "version 1  " in status and "\n       " not in status, "no number without a word"

@@ -97,8 +97,8 @@ def cancel(desk: Deciding, proposed: dict[str, Any]) -> None:
         ({"agents": None}, ["agents.yaml:1:1: this file is missing"]),
         ({"tools": None, "agents": "language: 1\nagents: [{id: a b}]\n"}, ["tools.yaml:1:1: this file is missing", "agents.yaml:2:15: "]),
         ({"one": "a: &x 1\n", "two": "b: !!str 1\n", "three": "a: 1\na: 2\n"}, ["policies/one.yaml:1:4: ", "policies/two.yaml:1:", "policies/three.yaml:2:1: "]),
-        ({"payments": policy("p").replace("deny", "sanitize")}, ["policies/payments.yaml:4:", "sanitize is not in this release"]),
-        ({"payments": policy("p", "budgets: []\n")}, ["policies/payments.yaml:5:10: budgets are not in this release"]),
+        ({"payments": policy("p").replace("deny", "sanitize")}, ["policies/payments.yaml:4:", "add redact"]),
+        ({"payments": policy("p", "budgets: []\n")}, ["policies/payments.yaml:5:10: budgets is empty: list at least one"]),
     ],
 )  # fmt: skip
 def test_p17_every_mistake_is_told_with_its_place(changed: dict[str, Any], told: list[str], desk: Deciding) -> None:

@@ -304,11 +304,31 @@ def test_p17_reviewers_of_a_first_version_see_all_of_it_in_words(desk: Deciding,
     text = "\n".join(proposed["changes"])
     for said in (
         "agent payments-bot: new; groups finance-bots; owners ", "tool payments: new: ", "transfer (write)",
-        'list payees: new: ["DE89370400440532013000"]; gone: []', "payments/medium-needs-people: new: ask people for", "tells the agent: ",
+        'list payees: new: ["DE89370400440532013000"]', "payments/medium-needs-people: new: ask people for", "tells the agent: ",
     ):  # fmt: skip
         assert said in text, text
     shown = desk.reviewer("p-bob").get(f"/approvals/{proposed['approval']['id']}").json()
     assert shown["frozen"]["params"]["changes"] == proposed["changes"]
+
+
+def test_p17_author_and_reviewers_read_what_the_tests_leave_open(desk: Deciding, tmp_path: Path) -> None:
+    """What `policy test --mutate` would refuse stops no proposal: it is said before, and to the people who are asked. A test that fails does stop it."""
+    folder = Path(shutil.copytree(PAYMENTS, tmp_path / "mine"))
+    (folder / "policies" / "more.yaml").write_text("language: 1\npolicy: more\nclauses:\n  - {id: never, tool: payments, actions: [transfer], when: {params: {/never: {present: true}}}, then: deny}\n")
+    refused = cli("policy", "test", "--mutate", "--json", folder)
+    assert refused.code == 1 and [left["clause"] for left in refused.json()["unnoticed"]] == ["more/never"]
+    desk.author()
+    of = ["--tenant", desk.tenant, "--json", "--comment", "For the test."]
+    done = desk.server.remote("policy propose", *of, folder, key=desk.keys["author p-ana"]).ok()
+    assert "no test matches it: more/never" in done.err and "changes that no test notices: 1 (more/never: it is left out)" in done.err
+    tests = desk.reviewer("p-bob").get(f"/approvals/{done.json()['approval']['id']}").json()["frozen"]["params"]["tests"]
+    assert "tests pass; no test matches it: more/never; changes that no test notices: 1 (more/never: it is left out)" in tests
+    clean = desk.server.remote("policy propose", *of, PAYMENTS, key=desk.keys["author p-ana"]).ok()
+    assert "warning" not in clean.err and clean.json()["version"] == 2
+    cases = folder / "tests" / "payments.yaml"
+    cases.write_text(cases.read_text().replace("verdict: allow", "verdict: deny", 1))
+    wrong = desk.server.remote("policy propose", *of, folder, key=desk.keys["author p-ana"])
+    assert wrong.code == 1 and "tests that fail: 1:" in wrong.err and "tests/payments.yaml:" in wrong.err
 
 
 def test_p17_reviewers_see_which_recorded_calls_would_have_been_judged_otherwise(desk: Deciding, tmp_path: Path) -> None:

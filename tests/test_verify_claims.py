@@ -424,14 +424,14 @@ def test_p11_payload_is_missing_only_where_an_erasure_says_so(kit: Kit) -> None:
     one = copy / f"disclosures/{shown[5]}.disclosures"
     text = one.read_text()
     one.unlink()
-    kit.refused("--export", copy, names=(one,), word="no erasure entry says why")
+    kit.refused("--export", copy, names=(one,), word="no erasure or retention entry says why")
     one.write_text(text.split("\n", 1)[1])
     kit.refused("--export", copy, names=(one,), word=f"1 of the {text.count(chr(10))} fields")
     one.write_text("")
     kit.refused("--export", copy, names=(one,))
     shutil.rmtree(copy / "disclosures")
     (copy / "disclosures").mkdir()
-    kit.refused("--export", copy, word="no erasure entry says why")
+    kit.refused("--export", copy, word="no erasure or retention entry says why")
     (copy / "disclosures").rmdir()
     told = kit.verify("--export", copy).ok().out
     assert "the export carries no disclosures" in told

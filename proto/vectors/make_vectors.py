@@ -8,7 +8,7 @@ Which messages are refused, and why, is said by hand.
 import base64, hashlib, json, pathlib, struct, sys
 from datetime import datetime
 
-import policies, tokens
+import budgets, freezes, policies, spending, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "freeze"}
 
 
 class Log:
@@ -31,6 +31,8 @@ class Log:
         self.epoch, self.posted, self.time, self.entry_time = 1, 0, "", ""
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
         self.prior, self.in_force, self.lists, self.token_kid = {}, None, {}, thumbprint(TOKEN.public)
+        self.freezes = freezes.Freezes()
+        self.budgets = budgets.Budgets()
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
             "salt_key": SALT_KEY.hex(), "messages": [],
@@ -149,15 +151,27 @@ class Log:
             return self.done("duplicate", first) if same else self.conflict(producer, event, scope, first)
         contended = data["verdict"] == "deny" and data["reason"]["code"] == "contended" and "bundle" not in data
         late = apart(event["time"], self.time) > 60 * 10**9
-        other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended
+        other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended and "frozen_by" not in data
         moved = any(self.lists.get(name, 0) != version for name, version in data.get("lists", {}).items())
-        assert void == ("late" if late else "bundle" if other else "list" if moved else None), (scope, void)
+        assert void == ("late" if late else "bundle" if other else "list" if moved else "freeze" if self.freezes.unfit(producer, data) else self.budgets.void(data, self.time)), (scope, void)
         if void:
             about = {"reason": void, "source": scope[1], "id": scope[2]}
             if "spool" in data:
                 about |= {"told": True, "spool": {name: data["spool"][name] for name in ("id", "number")}}
             return self.done("void", self.put("void", producer, about, event, {"event": event}, scope), reason=void)
-        return self.first(producer, event, scope, ours=True)
+        index = self.first(producer, event, scope, ours=True)
+        target = self.freezes.by_clause(producer, data) if "freeze" in data else None
+        if target:
+            (scope, id, only), decision = target, {"index": index, "leaf_hash": b64(leaf_hash(self.entries[index]))}
+            body = {"op": "freeze", "scope": scope, "id": id, "decision": decision, "by": {"server": "policy"}} | ({"producer": only} if only else {})
+            self.freezes.note(self.put("freeze", None, body, body, {}, ("", "freeze", "")), body)
+        return index
+
+    def freeze(self, body, time):
+        """`system.freeze`: something is frozen, or a freeze is lifted."""
+        index = self.signed("system.freeze", body, time, "freeze")
+        self.freezes.note(index, body)
+        return index
 
     def conflict(self, producer, event, scope, first):
         about = {"source": scope[1], "id": scope[2], "first": first}
@@ -177,6 +191,13 @@ class Log:
         if closed:
             gap = {"source": scope[1], **closed}
             self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="//gap_closed")
+        if ours:
+            approval = approval_id(TENANT, *scope, ours=True)
+            for notice, about in self.budgets.book(index, producer, event["data"], self.entry_time, approval):
+                about = {"budgets": about, "decision": index, "source": scope[1], "id": scope[2]}
+                self.put(notice, producer, about, about, {}, scope, commit_name=f"//{notice}")
+        elif event["type"] == OURS[2]:
+            self.budgets.report(producer, event["data"], self.entry_time)
         return self.done("posted", index)
 
     def observe(self, key, event):
@@ -219,6 +240,9 @@ class Log:
             self.message["opens_epoch"] = True
             self.time, self.posted, self.subjects = self.entry_time, content["from"] - 1, {}
         family, whole = subject.partition(".")[0], whole or content
+        if family == "approvals":
+            events = [{"type": "expired"}] if "not_opened" in content else content["events"]
+            self.budgets.happened(subject.partition(".")[2], events, self.time)
         if kind == "key":
             whole = event
         return self.done("posted", self.put(kind, None, event or content, whole, fields or {}, ("", family, "")))
@@ -571,6 +595,27 @@ def make_entries():
     log.signed(subject, none, at(4), "not_opened")
     log.write("not_opened")
 
+    log = Log("The server probes itself, once a minute; a repetition, one that allows something, one of a producer, and one that comes too late.")
+    us = policies.SERVER
+
+    def probe(minute, **over):
+        id, time = f"probe-r1-2026-11-20T05:{minute:02}Z", f"2026-11-20T05:{minute:02}:30.000000000Z"
+        data = {
+            "agent": {"id": us, "run": "r1"}, "tool": {"name": us, "action": "probe"}, "verdict": "deny", "mode": "enforce", "reason": {"code": "probe"},
+            "as_of": len(log.entries), "call": {"digest": policies.call_digest(TENANT, id, us, "r1", us, "probe", {})},
+        }
+        return {"specversion": "1.0", "type": OURS[0], "source": us, "id": id, "time": time, "data": data | over}
+
+    log.judge(probe(48), "2026-11-20T05:48:30.100000000Z", producer=us)
+    log.judge(probe(48), "2026-11-20T05:48:30.200000000Z", producer=us)
+    for wrong in ({"verdict": "allow"}, {"verdict": "approval_needed"}, {"tool": {"name": "bank", "action": "probe"}}, {"call": None}):
+        log.judge(probe(49, **wrong), "2026-11-20T05:49:30.100000000Z", producer=us, reject="system_body", signed_for=us)
+    log.judge(probe(49), "2026-11-20T05:49:30.100000000Z", reject="system_body", signed_for="gw-1")
+    log.reject("decisions.gw-1", json.dumps(probe(49)).encode(), "2026-11-20T05:49:30.100000000Z", "reserved_tool")
+    log.judge(probe(49), "2026-11-20T05:50:30.100000001Z", producer=us, void="late")
+    log.judge(probe(51), "2026-11-20T05:51:30.100000000Z", producer=us)
+    log.write("probe")
+
     log = Log("An approval was shown to people: the evidence is plain, and has no payload.")
     opening = log.publish(payment(), at(1))
     id = approval_id(TENANT, "gw-1", payment()["source"], payment()["id"])
@@ -588,6 +633,13 @@ def make_entries():
     sign = lambda log, subject, body: sign_place(JKEY, TENANT, 1, subject, log.subjects.get(subject, 0), body)
     policies.policy(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
     log.write("policy")
+
+    log = Log("What is frozen: by people, by a clause, and lifted; what is void then, and which redemptions are refused.")
+    freezes.freezes(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
+    log.write("freeze")
+    log = Log("Budgets: what decisions reserve, what is void and refused, reports in time and late, what people decide over a cap, and what the log says at a warning and at the cap.")
+    spending.spending(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
+    log.write("budgets")
 
 
 def make_signature():

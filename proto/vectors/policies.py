@@ -216,7 +216,7 @@ class Bundles:
             "specversion": "1.0", "id": nonce, "source": SERVER, "type": OURS[0], "time": at(minute),
             "data": {
                 "agent": {"id": SERVER}, "tool": {"name": SERVER, "action": action}, "verdict": "approval_needed", "mode": "enforce", "reason": {"code": "review"},
-                "as_of": len(log.entries), "activates": digest, "call": {"digest": call["digest"]},
+                "as_of": len(log.entries), "call": {"digest": call["digest"]}, **({"activates": digest} if digest else {}),
                 "payload": {"params": params, "nonce": nonce, "owner": list(owners), "reason": comment},
             },
         }, at(minute), producer=SERVER)

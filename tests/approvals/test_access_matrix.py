@@ -63,6 +63,7 @@ KEYS: dict[str, tuple[list[str], str | None, str | None]] = {
     "exporter": (["exporter"], None, None),
     "discloser": (["discloser"], None, None),
     "author": (["author"], None, "p-eva"),
+    "responder": (["responder"], None, "p-eva"),
 }
 #: Keys of the other tenant: the same names, so that a mix-up would show.
 FOREIGN = {name: key for name, key in KEYS.items() if not name.startswith("other")}

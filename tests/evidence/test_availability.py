@@ -18,7 +18,7 @@ from test_hard_periods import files, findings, make, verified
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that probes, after two probes."""
+    """A server that probes, after three probes: the second is in a minute that lies in the log as a whole."""
     made = Server(tmp_path_factory.mktemp("probed") / "server")
     try:
         Deciding(made)
@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         made.write_config()
         made.start()
         made.as_("publisher").publish(event())
-        until("two probes", lambda: len(probes(made)) >= 2, seconds=200)
+        until("three probes", lambda: len(probes(made)) >= 3, seconds=260)
         made.as_("publisher").publish(event())
         yield made
     finally:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from rig.life import until_told
 from support import Server, until
-from support.asking import Asking, bounded, everything
-from support.deciding import Deciding
+from support.asking import Asking, bounded, everything, policy_folder
+from support.deciding import CALL, RULES, Deciding
 from support.waits import LOOK_EVERY
 
 THREADS = 6
@@ -147,6 +147,50 @@ def test_p17_kill_9_between_approval_and_activation(desk: Deciding, rng: random.
     print(f"{caught} of {len(activations)} were granted when the server was killed")
     desk.server.stop()
     desk.server.fsck().ok()
+
+
+def test_p17_kill_9_between_the_grant_and_the_change_of_a_list(tmp_path: Path, rng: random.Random, rounds: int) -> None:
+    """As above, for items: after the restart the version takes effect once, without anybody doing anything more, and verdicts name it. Each version
+    has one entry, the database is sound, and replay says the same of all."""
+    policy = """language: 1
+policy: pay
+clauses:
+  - {id: known, agents: ["@finance-bots"], tool: payments, actions: [transfer], when: {params: {/reference: {in_list: known}}}, then: allow}
+"""
+    folder, moments, caught, count = policy_folder(tmp_path / "policies", policy), threading.Event(), 0, max(rounds // 4, 8)
+    (folder / "lists").mkdir()
+    (folder / "lists" / "known.yaml").write_text("language: 1\nitems: [INV-0]\n")
+    with Server(tmp_path / "server") as server:
+        desk = Deciding(server, RULES.replace('action = "policy.activate"', 'action = ["policy.activate", "list.change"]'))
+        desk.activate(folder)
+        desk.reviewer("p-bob")
+        for nth in range(1, count + 1):
+            author = desk.author()
+            asked = author.http.post(f"{author.t}/lists/known", json={"add": [f"INV-{nth}"], "comment": "One more."}).json()
+            id = asked["approval"]["id"]
+            reviewing = threading.Thread(target=lambda id=id: review(desk, id), daemon=True)
+            reviewing.start()
+            moments.wait(rng.random() * 0.04)
+            server.kill9()
+            reviewing.join(30)
+            server.start()
+            before = desk.approval(id)["state"]
+            caught += before in ("granted", "minted", "redeemed")
+            if before == "pending":
+                assert desk.author().get("/lists/known").json()["version"] == nth - 1
+                assert desk.review(id, "p-bob").status_code == 200
+            until("the version to be in force", lambda nth=nth: desk.author().get("/lists/known").json()["version"] == nth)
+            until("the approval to be over", lambda id=id: desk.approval(id)["over"])
+            assert desk.approval(id)["state"] == "completed", desk.approval(id)
+            told = desk.told(params=CALL | {"reference": f"INV-{nth}"})
+            assert (told["verdict"], told["policy"]["lists"]) == ("allow", {"known": nth}), told
+        changes = [e["event"]["version"] for e in server.admin.entries(kind="policy") if e["event"]["op"] == "change"]
+        assert changes == list(range(1, count + 1))
+        print(f"{caught} of {count} were granted when the server was killed")
+        again = desk.replayed(desk.export(tmp_path / "export"))
+        assert (again["different"], again["not_replayable"], again["same"]) == ({}, {}, count), again
+        server.stop()
+        server.fsck().ok()
 
 
 def review(desk: Deciding, id: str) -> None:

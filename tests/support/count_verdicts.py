@@ -58,6 +58,7 @@ def main(export: Path, told: list[dict]) -> dict:
     in_force, redeemed, activations, voids, contended = None, None, 0, set(), 0
     verdicts: dict[tuple[str, str, str], int] = {}
     lists: dict[str, int] = {}
+    frozen: dict[int, dict] = {}
     for index, entry in enumerate(decoded):
         event, kind = entry["event"], entry["kind"]
         if kind == "policy" and event["op"] == "activate":
@@ -72,15 +73,26 @@ def main(export: Path, told: list[dict]) -> dict:
             redeemed = index
         if kind == "void":
             voids.add(index)
+        if kind == "freeze" and event["op"] == "freeze":
+            frozen[index] = event
+        elif kind == "freeze":
+            del frozen[event["freeze"]]
         data = event.get("data") or {}
-        if kind != "decision" or "as_of" not in data or "activates" in data:
+        if kind != "decision" or "as_of" not in data or data["tool"]["name"] == "countersign":
             continue
+        # The load freezes agents alone.
+        stopped = {at for at, f in frozen.items() if f["id"] == data["agent"]["id"] and f.get("producer") in (None, entry["producer"])}
+        if stopped and data["verdict"] != "deny":
+            wrong.append(f"entry {index} permits what {stopped} froze")
         if data["as_of"] > index:
             wrong.append(f"entry {index} was decided from {data['as_of']} entries")
         if data["reason"]["code"] == "contended":
             contended += 1
             if data["verdict"] != "deny" or "bundle" in data:
                 wrong.append(f"entry {index} is contended, and no plain denial")
+        elif data["reason"]["code"] == "frozen":
+            if data["verdict"] != "deny" or "bundle" in data or data.get("frozen_by") not in stopped:
+                wrong.append(f"entry {index} is denied for a freeze that does not stop it")
         elif data.get("bundle") != in_force:
             wrong.append(f"entry {index} was decided by {data.get('bundle')}, in force is {in_force}")
         for name, version in data.get("lists", {}).items():

@@ -77,3 +77,15 @@ def heartbeat(last: int, source: str = "/gateways/gw-1", **over: Any) -> dict[st
     }
     _replace(made, over)
     return made
+
+
+def execution(index: int, leaf_hash: str, source: str = "/gateways/gw-1", **data: Any) -> dict[str, Any]:
+    """A report that the call of a decision was made; keyword arguments are more members of its data."""
+    return {
+        "specversion": "1.0",
+        "id": new_id("x"),
+        "source": source,
+        "type": EXECUTION,
+        "time": "2026-11-20T05:48:00Z",
+        "data": {"decision": {"index": index, "leaf_hash": leaf_hash}} | data,
+    }

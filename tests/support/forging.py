@@ -42,7 +42,7 @@ class Forger:
         add = {"op": "add", "key_id": policies.AUTHOR["key"], "sha256": b64url(sha256(b"x")), "roles": ["author"], "producer": None,
                "person": "p-ana", "name": "Ana", "by": policies.ADMIN, "reason": None}  # fmt: skip
         log.signed("system.access", add, policies.at(0), "access")
-        policies.rules(log, hmac256(make_vectors.SALT_KEY, b"countersign-people-v1"))
+        policies.rules(log, people_salt_key())
         self.bundles = policies.Bundles(log)
         first = {"agents.yaml": policies.AGENTS, "policies/payments.yaml": policies.PAYMENTS, "tools.yaml": policies.TOOLS}
         for path in sorted(first):
@@ -92,24 +92,32 @@ class Forger:
         self.log.entries[index] = jcs(entry)
 
     def export(self, folder: Path) -> str:
-        """Writes the export with every disclosure, as `countersign export` does. Returns the log's verifier key."""
-        hashes = [leaf_hash(entry) for entry in self.log.entries]
-        size = len(hashes)
-        assert size < 256, "one partial tile"
-        vkey = make_vectors.LOG.vkey
-        keys = {"origin": make_vectors.ORIGIN, "keys": [{"vkey": vkey, "first_size": 1, "last_size": None, "index": 0, "receipt": None}]}
-        files = {
-            f"tile/entries/000.p/{size}": b"".join(len(entry).to_bytes(2, "big") + entry for entry in self.log.entries),
-            f"tile/0/000.p/{size}": b"".join(hashes),
-            "keys.json": json.dumps(keys).encode(),
-            "checkpoint": checkpoint(make_vectors.ORIGIN, hashes, make_vectors.LOG).encode(),
-        }
-        for index, kept in enumerate(self.log.kept):
-            if kept["disclosures"]:
-                files[f"disclosures/{index}.disclosures"] = "".join(f"{line}\n" for line in kept["disclosures"]).encode()
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        return vkey
+        """Writes the export with every disclosure. Returns the log's verifier key."""
+        return export(self.log, folder)
 
 
+def people_salt_key() -> bytes:
+    """The key of the salts of people."""
+    return hmac256(make_vectors.SALT_KEY, b"countersign-people-v1")
+
+
+def export(log: Log, folder: Path) -> str:
+    """Writes the export with every disclosure, as `countersign export` does. Returns the log's verifier key."""
+    hashes = [leaf_hash(entry) for entry in log.entries]
+    size = len(hashes)
+    assert size < 256, "one partial tile"
+    vkey = make_vectors.LOG.vkey
+    keys = {"origin": make_vectors.ORIGIN, "keys": [{"vkey": vkey, "first_size": 1, "last_size": None, "index": 0, "receipt": None}]}
+    files = {
+        f"tile/entries/000.p/{size}": b"".join(len(entry).to_bytes(2, "big") + entry for entry in log.entries),
+        f"tile/0/000.p/{size}": b"".join(hashes),
+        "keys.json": json.dumps(keys).encode(),
+        "checkpoint": checkpoint(make_vectors.ORIGIN, hashes, make_vectors.LOG).encode(),
+    }
+    for index, kept in enumerate(log.kept):
+        if kept["disclosures"]:
+            files[f"disclosures/{index}.disclosures"] = "".join(f"{line}\n" for line in kept["disclosures"]).encode()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return vkey

@@ -12,7 +12,7 @@ from typing import Any
 
 from .rfc6962 import Checkpoint, Receipt, Vkey, leaf_hash, node_hash, open_checkpoint, split_bundle
 
-SYSTEM = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "policy", "trim", "signer", "sources", "retention"}
+SYSTEM = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "policy", "trim", "signer", "sources", "retention", "freeze"}
 #: The state that an event leads to, where it leads to one.
 STATES = {
     "requested": "pending", "granted": "granted", "denied": "denied", "expired": "expired", "cancelled": "cancelled",
@@ -23,6 +23,11 @@ OUTCOMES = {"succeeded": "completed", "failed": "failed", "not_started": "failed
 
 
 b64 = lambda data: base64.b64encode(data).decode()  # noqa: E731
+
+
+def is_probe(entry: dict[str, Any]) -> bool:
+    """Whether a decision is a probe of the server itself."""
+    return entry["producer"] == "countersign" and entry["event"]["data"]["tool"]["action"] == "probe"
 
 
 def number_of(path: Path) -> int:
@@ -121,12 +126,50 @@ class Counted:
             system = index if kind in SYSTEM else prior.get("system")
             approval = index if kind == "approval" else prior.get("approval")
 
-
     def verdicts(self) -> Counter[str]:
         """Decisions of the period by verdict."""
-        is_probe = lambda e: e["producer"] == "countersign" and e["event"]["data"]["tool"]["action"] == "probe"  # noqa: E731
         found = (e for e in self.period.values() if e["kind"] == "decision" and not is_probe(e))
         return Counter(entry["event"]["data"]["verdict"] for entry in found)
+
+    def probes(self) -> Counter[tuple[str, str]]:
+        """Probes of the period by minute and server."""
+        found = (e for e in self.period.values() if e["kind"] == "decision" and is_probe(e))
+        return Counter((e["journal"]["time"][:16], e["event"]["data"]["agent"]["run"]) for e in found)
+
+    def acts(self) -> Counter[tuple[str, str]]:
+        """What administrators, and people by approvals, did in the period, by kind and `op`; who read payload is none of it."""
+        found = ((e["kind"], e["event"].get("op", "")) for n, e in self.period.items() if n in self.system)
+        return Counter(act for act in found if act != ("access", "read"))
+
+    def lists(self) -> dict[str, int]:
+        """Versions of lists at the end of the period, by their entries. Each decision of ours of the period must rest on those at its place."""
+        versions: dict[str, int] = {}
+        for index in (n for n in self.places if n < self.end):
+            event = self.entries[index]["event"]
+            if self.entries[index]["kind"] == "policy" and event["op"] == "change":
+                assert event["version"] == versions.get(event["name"], 0) + 1, f"{index} leaves out a version"
+                versions[event["name"]] = event["version"]
+            elif index in self.period and self.entries[index]["kind"] == "decision":
+                for name, version in event["data"].get("lists", {}).items():
+                    assert version == versions.get(name, 0), f"{index} rests on version {version} of {name}"
+        return versions
+
+    def retention(self) -> dict[str, Any]:
+        """What `retention` entries say at the end of the period."""
+        says: dict[str, Any] = {"payload_days": None, "floor_days": 0, "journal_days": None, "expired_below": 0, "holds": {}, "set": None, "deleted": None}
+        for index in (n for n in self.system if n < self.end and self.entries[n]["kind"] == "retention"):
+            match self.entries[index]["event"]:
+                case {"op": "set", **days}:
+                    says |= {"set": index} | {name: days.get(name) for name in ("payload_days", "journal_days")} | {"floor_days": days.get("floor_days") or 0}
+                case {"op": "hold", "hold": hold}:
+                    says["holds"][hold] = index
+                case {"op": "release", "hold": hold}:
+                    del says["holds"][hold]
+                case {"op": "expire", "below": below}:
+                    says["expired_below"] = below
+                case {"op": "delete"}:
+                    says["deleted"] = index
+        return says
 
     def approvals(self) -> tuple[Counter[str], set[int]]:
         """Of the approvals with a message in the period: how many stand how, and the decisions whose token was redeemed."""

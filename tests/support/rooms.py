@@ -89,6 +89,7 @@ FILES = {
     "api/client/whom": "remembers, in a file of the user, which server got a key",
     "api/commands": "makes folders and sets the umask",
     "api/commands/bench": "removes its own folder",
+    "api/commands/bench/evidence": "makes evidence in its own folder, and removes it",
     "api/commands/bench/floors": "measures the disk alone",
     "api/commands/bench/jetstream": "removes its own files",
     "api/commands/bench/site": "starts a server in its own folder",

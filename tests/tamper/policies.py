@@ -23,6 +23,13 @@ def _(db: Database, world: World) -> None:
     db.move(policies=db.position["policies"] | {"versions": 7})
 
 
+@row("11l", "a version of a list that nobody approved put in force in the commit record", "fsck serve")
+def _(db: Database, world: World) -> None:
+    index = world.sound.deny
+    lists = {"payees": {"index": index, "list": index, "part": index, "version": 1, "first": index}}
+    db.move(policies=db.position["policies"] | {"lists": lists})
+
+
 def _judged(world: World) -> str:
     asked = {"id": "q-1", "source": "/gateways/gw-1", "nonce": "AAECAwQFBgcICQoLDA0ODw", "agent": {"id": "a"}, "tool": {"name": "t", "action": "x"}, "params": {}}
     gateway = world.house.gateway()

@@ -37,10 +37,10 @@ impl<'a> Access<'a> {
         opener.is_some() && self.producer(role) == opener
     }
 
-    /// True if the caller writes policies, and the approval is about policies.
+    /// True if the caller writes policies or freezes, and the server itself asks.
     fn proposes(&self, approval: &impl Parties) -> bool {
         let ours = approval.opener().is_some_and(|opener| opener.as_str() == RESERVED_TOOL);
-        ours && self.is(Role::Author)
+        ours && (self.is(Role::Author) || self.is(Role::Responder))
     }
 
     /// True if the caller is a person who is asked.

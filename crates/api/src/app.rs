@@ -14,7 +14,7 @@ use ledger::{
     tenant::Tenant,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, RwLock},
     time::Duration,
@@ -170,7 +170,11 @@ impl App {
         };
         let options = worker::Options {
             spool,
-            valid_for: approvals.valid_for_seconds,
+            terms: approvals::deciding::Terms {
+                valid_for: approvals.valid_for_seconds,
+                report_within: approvals.report_within_seconds,
+                deciders: approvals.deciders,
+            },
             public_url: self.config.file.public_url.trim_end_matches('/').to_owned(),
             dir: approvals.dir.clone(),
             connections: self.config.connections(),
@@ -179,6 +183,10 @@ impl App {
         let worker = Worker::new(Arc::clone(&self.ledger), Arc::clone(tenant), options);
         if let (Some(hints), Some(broker)) = (worker.hints(), self.broker.clone()) {
             self.spawn(send_hints(tenant.name.clone(), broker, hints));
+        }
+        if let Some(broker) = self.broker.clone() {
+            let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
+            self.spawn(send_freezes(ledger, tenant, broker));
         }
         let mut workers = self.workers.write().expect("no holder of the lock panics");
         workers.insert(tenant.name.clone(), Arc::clone(&worker));
@@ -200,6 +208,27 @@ fn decoy_key(keys_dir: &Path) -> Zeroizing<[u8; 32]> {
         tracing::warn!(%error, "key sets of tenants that do not exist are made with a key of this start");
         keyring::random32()
     })
+}
+
+/// Tells data planes that something was frozen or lifted, on `countersign-out.<tenant>.<producer>.freezes`, so that they
+/// read what is frozen and end running sessions. Hints may be lost.
+async fn send_freezes(ledger: Arc<Ledger>, tenant: Arc<Tenant>, broker: jetstream::Connection) {
+    let mut states = tenant.watch();
+    let mut told = states.borrow().freezes.last;
+    loop {
+        let news = states.wait_for(|published| published.freezes.last != told).await;
+        let Ok(version) = news.map(|published| published.freezes.last) else { return };
+        told = version;
+        let keys = ledger.access_keys(&tenant).unwrap_or_default();
+        let producers: BTreeSet<Ident> = keys.into_iter().filter_map(|key| key.producer).collect();
+        for producer in producers {
+            let subject = format!("countersign-out.{}.{producer}.freezes", tenant.name);
+            let body = serde_json::json!({"version": told});
+            if let Err(error) = broker.publish_out(&subject, body.to_string().into_bytes()).await {
+                tracing::debug!(%error, "a hint could not be sent");
+            }
+        }
+    }
 }
 
 /// Tells data planes that an approval has changed, on `countersign-out.<tenant>.<producer>.approvals`. Hints

@@ -91,6 +91,7 @@ pub const ANY: &[Role] = &[
     Role::Auditor,
     Role::Discloser,
     Role::Author,
+    Role::Responder,
     Role::Admin,
 ];
 

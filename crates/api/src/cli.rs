@@ -1,10 +1,14 @@
 //! The command line: words and their meaning. What they do lies in `commands`.
 
 #[cfg(feature = "server")]
+mod approval;
+mod budget;
+#[cfg(feature = "server")]
 mod evidence;
 #[cfg(feature = "server")]
-mod groups;
+mod freeze;
 #[cfg(feature = "server")]
+mod groups;
 mod list;
 #[cfg(feature = "server")]
 mod policy;
@@ -16,7 +20,10 @@ mod store;
 mod tenant;
 
 #[cfg(feature = "server")]
-pub use self::{evidence::*, groups::*, list::*, policy::*, server::*, store::*, tenant::*};
+pub use self::{
+    approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, server::*,
+    store::*, tenant::*,
+};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

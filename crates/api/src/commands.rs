@@ -1,10 +1,13 @@
 //! The commands. Each ends with an exit status on which scripts can rely (`proto/errors.md`).
 
+mod approval;
 mod approved;
 mod bench;
+mod budget;
 mod demo;
 mod evidence;
 mod export;
+mod freeze;
 mod fsck;
 mod init;
 mod list;
@@ -98,8 +101,11 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::CheckConfig(arguments) => check_config(&arguments.config),
         ServerCommand::Key(arguments) => remote::key(&arguments.command),
         ServerCommand::Rules(arguments) => rules::run(&arguments.command),
+        ServerCommand::Approval(arguments) => approval::run(&arguments.command),
         ServerCommand::Policy(arguments) => policy::run(&arguments.command),
         ServerCommand::List(arguments) => list::run(&arguments.command),
+        ServerCommand::Freeze(arguments) => freeze::run(&arguments.command),
+        ServerCommand::Budget(arguments) => budget::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),
         ServerCommand::Export(arguments) => export::run(&arguments),

@@ -13,6 +13,8 @@ mod derive;
 mod executions;
 mod figures;
 mod findings;
+mod gone;
+mod later;
 mod log;
 mod manifest;
 mod oscal;
@@ -32,6 +34,7 @@ mod versions;
 mod words;
 
 pub use derive::{Conclusion, derive};
+pub use gone::{EXPIRED, Gone};
 #[cfg(feature = "server")]
 pub use log::policy_path;
 pub use log::{Files, Log};

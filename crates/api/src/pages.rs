@@ -6,6 +6,8 @@
 mod answer;
 mod approval;
 mod assets;
+mod freezable;
+mod freeze;
 mod inbox;
 mod session;
 mod signin;
@@ -43,6 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/confirm", get(approval::back).post(answer::confirm))
         .route("/review", get(approval::back).post(answer::review))
         .route("/revoke", get(approval::back).post(answer::revoke))
+        .route("/freeze", get(approval::back).post(freeze::freeze))
         .route("/receipts/{n}", get(approval::receipt));
     let pages = Router::new()
         .route("/", get(inbox::show).post(signin::at_inbox))

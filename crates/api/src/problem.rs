@@ -103,6 +103,7 @@ codes! {
     LegalHold = "legal_hold", 409, "Legal hold in force";
     RulesWrong = "rules_wrong", 409, "Rules or people have mistakes";
     DecisionStale = "decision_stale", 409, "Verdict no longer counts";
+    Frozen = "frozen", 409, "Call frozen";
     PolicyWrong = "policy_wrong", 422, "Policies have mistakes, or a test fails";
     ListWrong = "list_wrong", 422, "Change of a list has mistakes";
     PolicyUnreadable = "policy_unreadable", 503, "Policies in force not usable";
@@ -131,6 +132,7 @@ codes! {
     NotShown = "not_shown", 409, "Call not shown whole";
     Stale = "stale", 409, "Approval has changed since";
     RuleChanged = "rule_changed", 409, "Another rule in force";
+    PolicyDenies = "policy_denies", 409, "Policies in force deny the call";
     TooManyMints = "too_many_mints", 409, "No more tokens for this approval";
     TokenNotLive = "token_not_live", 409, "Token is not the current one";
     AlreadyRedeemed = "already_redeemed", 409, "Token already redeemed";
@@ -168,6 +170,8 @@ impl From<Refusal> for Code {
             Refusal::Stale => Self::Stale,
             Refusal::StepUp => Self::StepUp,
             Refusal::RuleChanged => Self::RuleChanged,
+            Refusal::PolicyDenies => Self::PolicyDenies,
+            Refusal::PolicyUnreadable => Self::PolicyUnreadable,
             Refusal::TooManyMints => Self::TooManyMints,
             Refusal::TokenNotLive => Self::TokenNotLive,
             Refusal::AlreadyRedeemed => Self::AlreadyRedeemed,
@@ -296,10 +300,9 @@ impl From<worker::Error> for Problem {
         match error {
             worker::Error::NotFound => Self::not_found(),
             worker::Error::NotReady(text) => Self::new(Code::NotReady, text),
+            worker::Error::Frozen(_) => Self::new(Code::Frozen, error.to_string()),
             worker::Error::Contended => Self::new(Code::Busy, error.to_string()),
-            worker::Error::Unknown => {
-                Self::new(Code::OutcomeUnknown, "The outcome is unknown. Repeat the same request.")
-            }
+            worker::Error::Unknown => Self::new(Code::OutcomeUnknown, error.to_string()),
             worker::Error::Ledger(error) => error.into(),
             worker::Error::Store(error) => error.into(),
             worker::Error::Token(error) => Self::new(error.into(), error.to_string()),
@@ -386,10 +389,8 @@ impl From<store::Error> for Problem {
             Code::Internal,
             "The server could not read its database. The reason is in the server's log, under the request's id.",
         );
-        let damage = match &error {
-            store::Error::Corrupt { .. } => Some(Box::new(Damage(error.to_string()))),
-            store::Error::Io(_) | store::Error::Place(_) | store::Error::Held => None,
-        };
+        let is_damage = matches!(error, store::Error::Corrupt { .. });
+        let damage = is_damage.then(|| Box::new(Damage(error.to_string())));
         Self { damage, ..problem }
     }
 }

@@ -15,7 +15,8 @@ pub fn strict<T: DeserializeOwned + IntoParams>(raw: Option<&str>) -> Result<T, 
     let names: Vec<String> = T::into_params(|| None).into_iter().map(|known| known.name).collect();
     for (at, (name, _)) in pairs.iter().enumerate() {
         if !names.contains(name) {
-            let (name, known) = (word(name), names.join(", "));
+            let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+            let name = word(name);
             return Err(wrong(&format!(
                 "There is no query parameter {name} here; there is {known}."
             )));

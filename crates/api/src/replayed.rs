@@ -7,8 +7,11 @@ use decider::{
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
-    post::{self, Policies},
-    system::policy::{BundleEntry, ListForm, PartAt},
+    post::{self, Freezes, Policies},
+    system::{
+        freeze::Acting,
+        policy::{BundleEntry, ListForm, PartAt},
+    },
 };
 use serde_json::Value;
 use std::{collections::BTreeSet, rc::Rc};
@@ -41,21 +44,24 @@ type Of = (u64, Vec<(String, u64)>);
 #[derive(Default)]
 pub struct Replayed {
     policies: Policies,
+    freezes: Freezes,
     /// The bundle that was in force last, with the lists in force then. Two versions may have one digest.
     known: Option<(Of, Read)>,
 }
 
 impl Replayed {
-    /// Notes what the entry puts in force. Every `policy` entry must be noted, in order.
+    /// Notes what the entry puts in force. Every `policy` and `freeze` entry must be noted, in order.
     pub fn note(&mut self, index: u64, view: &View<'_>) {
-        if view.kind == Kind::Policy {
-            self.policies.note(index, view);
+        match view.kind {
+            Kind::Policy => drop(self.policies.note(index, view)),
+            Kind::Freeze => drop(self.freezes.note(index, view)),
+            _ => {}
         }
     }
 
     /// What is in force here.
-    pub fn policies(&self) -> &Policies {
-        &self.policies
+    pub fn in_force(&self) -> (&Policies, &Freezes) {
+        (&self.policies, &self.freezes)
     }
 
     /// Computes the verdict of an entry again. `None` if there is nothing to compute.
@@ -86,12 +92,27 @@ impl Replayed {
             // denial was checked with the entry.
             return Ok(None);
         }
+        if let Some(denied) = self.frozen(view) {
+            return Ok(Some(denied));
+        }
         let bundle = match self.bundle(recorded)? {
             None => None,
             Some(Ok((bundle, version))) => Some((bundle, *version)),
             Some(Err(_)) => return Ok(Some(Err(Differs::Payload("bundle")))),
         };
         Ok(Some(policy::replay(view, &payload, bundle)))
+    }
+
+    /// The verdict about a call that a freeze stops: it needs no bundle. `None` if the entry names no freeze.
+    fn frozen(&self, view: &View<'_>) -> Option<Result<Ruling, Differs>> {
+        let data = view.at(&["event", "data"])?;
+        let index = post::frozen_by(data)?;
+        let call = Acting::of(view.text(&["producer"]).unwrap_or_default(), data);
+        Some(if self.freezes.stops(index, &call) {
+            Ok(Ruling::frozen(index))
+        } else {
+            Err(Differs::Form("it denies a call for a freeze that does not stop it".into()))
+        })
     }
 
     /// The bundle in force here with the lists in force here, read from what is disclosed of their files.

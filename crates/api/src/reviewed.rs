@@ -10,6 +10,7 @@ use approvals::{
     history::Approval,
     worker::Worker,
 };
+use decider::rule::KEY_ISSUE;
 use ledger::{ident::Ident, system::By};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -131,8 +132,10 @@ pub async fn act<T, F: Future<Output = Result<T, Problem>>>(
     if let Some(worker) = worker.filter(|_| spent.is_none())
         && worker.clerk.demands_review(action, params)?
     {
-        let detail =
-            "Other rules came into force just now, and they ask people about this. Ask again.";
+        let what = if action == KEY_ISSUE { "this key" } else { "this" };
+        let detail = format!(
+            "Other rules came into force just now, and they ask people about {what}. Ask again."
+        );
         return Err(Problem::new(Code::Conflict, detail));
     }
     let done = does(by).await?;

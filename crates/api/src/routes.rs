@@ -1,11 +1,13 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
 mod approvals;
+mod budgets;
 mod clock;
 mod counts;
 mod decisions;
 mod entries;
 mod events;
+pub mod freezes;
 mod health;
 mod jwks;
 mod keys;
@@ -46,6 +48,8 @@ pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
         .route("/events", post(events::publish))
         .route("/decisions", post(decisions::decide))
+        .route("/freezes", get(freezes::show).post(freezes::freeze))
+        .route("/freezes/{freeze}/lift", post(freezes::lift))
         .route("/policies", get(policies::status).post(policies::propose))
         .route("/policies/{version}", get(policies::version))
         .route("/policies/{version}/rollback", post(policies::rollback))
@@ -67,6 +71,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
         .route("/rules", get(rules::show).post(rules::apply))
+        .route("/budgets", get(budgets::all))
         .route("/counts", get(counts::show))
         .route("/sources", get(sources::show).post(sources::declare))
         .route("/retention", get(retention::show).post(retention::set))

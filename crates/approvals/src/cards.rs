@@ -6,7 +6,7 @@ mod params;
 mod words;
 
 pub use make::{FrozenCall, Making, page_url};
-pub use words::in_words;
+pub use words::{FROZEN, in_words};
 
 use decider::approval::{Choice, Phase};
 use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
@@ -46,6 +46,8 @@ pub struct Card {
     pub agent_says: Option<String>,
     /// The call digest.
     pub digest: String,
+    /// What the policies in force say of the call now, if that is something else than when it was judged.
+    pub policy_now: Option<String>,
     /// Name of the rule.
     pub rule: String,
     /// Reviews: person's name, choice, time.
@@ -60,6 +62,8 @@ pub struct Card {
     pub url: String,
     /// True if the rule demands a review on the page.
     pub browser_only: bool,
+    /// True if the call is frozen: it can be denied, and is not released.
+    pub frozen: bool,
 }
 
 impl Card {

@@ -12,6 +12,7 @@ mod lists;
 mod not_opened;
 mod open;
 mod open_approvals;
+mod policy;
 mod reader;
 mod readiness;
 mod registry;
@@ -27,6 +28,7 @@ pub use clocks::ClockCheck;
 pub use execute::{Commands, Done, Review};
 pub use lists::Lists;
 pub use not_opened::NotOpened;
+pub use policy::{JudgedNow, PoliciesNow};
 pub use reader::ApprovalReader;
 pub use readiness::Readiness;
 pub use registry::Hint;
@@ -44,7 +46,10 @@ pub(crate) use readiness::NOT_READY_AGAIN;
 pub(crate) use registry::Registry;
 pub(crate) use rules::Files;
 
-use crate::log::{Clocks, Log};
+use crate::{
+    bundles::Bundles,
+    log::{Clocks, Log},
+};
 use rules::Wakes;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, RwLock};
@@ -74,10 +79,16 @@ impl Commands {
             again,
             rules_change: RwLock::default(),
         });
+        let bundles = Arc::new(Bundles::new(Arc::clone(&log)));
+        let policies = PoliciesNow { log: Arc::clone(&log), bundles };
         let reader = ApprovalReader { log, registry, kept: Arc::default() };
-        let cards =
-            CardMaker { reader: reader.clone(), readiness: Arc::clone(&readiness), public_url };
+        let cards = CardMaker {
+            reader: reader.clone(),
+            readiness: Arc::clone(&readiness),
+            policies: policies.clone(),
+            public_url,
+        };
         let not_opened = not_opened::NotOpenedCounts::default();
-        Self { reader, readiness, cards, not_opened, showings: Showings::default() }
+        Self { reader, readiness, cards, not_opened, showings: Showings::default(), policies }
     }
 }

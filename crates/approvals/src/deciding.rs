@@ -3,23 +3,29 @@
 //! A decider proposes, posting confirms: the message names the bundle and the versions of lists by which it was judged,
 //! and posting voids it if others are in force at its place. Then it is decided anew.
 
-mod bundles;
 mod clerk;
+mod costs;
 mod later;
 mod probe;
+mod stock;
+mod told;
 
-pub use bundles::{Loaded, bundle_entry, content, lists_at, load};
+pub use crate::bundles::{Loaded, bundle_entry, content, lists_at, load};
 pub use clerk::{Clerk, NotSpent, Proposal, Question, Simulation};
+pub use costs::Costs;
+pub use decider::policy::REPORT_WITHIN_SECONDS;
 pub use later::{Later, ToldEarly};
+pub use stock::Terms;
+pub use told::{NotDecided, Recorded, Told};
 
 use crate::{
-    commands::{Error, Readiness},
+    bundles::Bundles,
+    commands::{Error, PoliciesNow, Readiness},
     log::Log,
 };
-use bundles::Bundles;
 use decider::{
     decision::Fields,
-    policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling, Why},
+    policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling, Tokens, Why},
 };
 use ledger::{
     Error as Failure,
@@ -27,12 +33,13 @@ use ledger::{
     event::{self, Refused},
     ident::Ident,
     journal::Subject,
-    log::merkle::{Hash, leaf_hash},
-    post::Outcome,
-    spool::SpoolPlace,
+    log::merkle::leaf_hash,
+    post::{Outcome, Voided},
+    system::freeze::Acting,
     time::Nanos,
 };
 use std::{collections::BTreeMap, sync::Arc};
+use stock::{Buckets, Shelf, Taken};
 
 /// How often a call is decided, each time because what it rested on changed in between: once, and three times anew.
 const TRIES_MAX: usize = 4;
@@ -41,91 +48,16 @@ pub const VALID_FOR_SECONDS: u64 = 60;
 /// Most seconds for which a verdict may count.
 pub const VALID_FOR_SECONDS_MAX: u64 = 900;
 
-/// Where a verdict is recorded.
-#[derive(Clone, Debug)]
-pub enum Recorded {
-    /// In the log.
-    Entry {
-        /// Leaf index of its entry.
-        index: u64,
-        /// Leaf hash of its entry.
-        leaf: Hash,
-        /// The approval that it opens, if people must decide.
-        approval: Ident,
-    },
-    /// In this server's spool: it is posted later.
-    Spool(SpoolPlace),
-}
-
-/// A verdict that is recorded.
-#[derive(Clone, Debug)]
-pub struct Told {
-    /// The verdict and its reasons.
-    pub ruling: Ruling,
-    /// Where it is recorded.
-    pub recorded: Recorded,
-    /// `id` of the question.
-    pub id: String,
-    /// The call digest.
-    pub digest: String,
-    /// True if an earlier request got it.
-    pub repeated: bool,
-    /// When the journal took it; of one that is not there yet, when it was judged.
-    pub at: Nanos,
-}
-
-impl Told {
-    /// Leaf index of its entry, if it has one.
-    pub fn index(&self) -> Option<u64> {
-        match &self.recorded {
-            Recorded::Entry { index, .. } => Some(*index),
-            Recorded::Spool(_) => None,
-        }
-    }
-}
-
-/// Why a question gets no verdict.
-#[derive(Debug, thiserror::Error)]
-pub enum NotDecided {
-    /// The question can't be recorded: it breaks a limit of events.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// Another call has this source and id.
-    #[error("entry {first} has this source and id for another call: use a new id for a new call")]
-    Conflict {
-        /// Leaf index of that decision.
-        first: u64,
-    },
-    /// It was answered long ago, or a part of the answer was erased: it is no permission any more.
-    #[error(
-        "entry {index} answered this question at {at}; a verdict counts for {valid_for} s, and while all of it is there. \
-         Ask with a new id"
-    )]
-    Stale {
-        /// Seconds for which a verdict counts.
-        valid_for: u64,
-        /// Leaf index of that decision.
-        index: u64,
-        /// When it was recorded.
-        at: Nanos,
-    },
-    /// The bundle in force can't be read here.
-    #[error("the policies in force can't be used: {0}")]
-    NoBundle(String),
-    /// Nothing can be recorded now.
-    #[error(transparent)]
-    Failed(#[from] Error),
-}
-
 /// Decides the calls of one tenant's agents.
 pub struct Desk {
     log: Arc<dyn Log>,
     readiness: Arc<Readiness>,
-    bundles: Bundles,
+    bundles: Arc<Bundles>,
     /// What may be told before it is posted. `None` without a spool: then nothing is.
     later: Option<Arc<Later>>,
-    /// Seconds for which a verdict counts.
-    valid_for: u64,
+    terms: Terms,
+    buckets: Buckets,
+    costs: costs::Sums,
 }
 
 /// One question on its way.
@@ -134,6 +66,7 @@ struct Open<'q, 'a> {
     inquiry: &'q Inquiry<'a>,
     ruling: Ruling,
     digest: String,
+    facts: Facts,
 }
 
 impl Open<'_, '_> {
@@ -145,22 +78,35 @@ impl Open<'_, '_> {
 
 impl Desk {
     pub(crate) fn new(
-        log: Arc<dyn Log>,
+        policies: &PoliciesNow,
         readiness: Arc<Readiness>,
-        (later, valid_for): (Option<Arc<Later>>, u64),
+        (later, terms): (Option<Arc<Later>>, Terms),
     ) -> Self {
-        Self { bundles: Bundles::new(Arc::clone(&log)), log, readiness, later, valid_for }
+        let PoliciesNow { log, bundles } = policies.clone();
+        let buckets = Buckets::new(terms.deciders, readiness.clocks.since_boot());
+        let costs = costs::Sums::default();
+        Self { log, readiness, bundles, later, terms, buckets, costs }
     }
 
     /// Seconds for which an allow of `at` still counts.
     pub fn valid_for(&self, at: Nanos) -> u64 {
-        let (end, now) = (at.plus_seconds(self.valid_for), self.readiness.clocks.now());
-        end.0.saturating_sub(now.0).div_ceil(1_000_000_000).min(self.valid_for)
+        let valid_for = self.terms.valid_for;
+        self.seconds_until(at.plus_seconds(valid_for)).min(valid_for)
+    }
+
+    /// Seconds from now until then, rounded up.
+    pub fn seconds_until(&self, end: Nanos) -> u64 {
+        end.0.saturating_sub(self.readiness.clocks.now().0).div_ceil(1_000_000_000)
     }
 
     /// What was told before it was posted. `None` without a spool.
     pub fn later(&self) -> Option<&Arc<Later>> {
         self.later.as_ref()
+    }
+
+    /// What allowed calls cost at most, since the start.
+    pub fn costs(&self) -> Costs {
+        self.costs.all()
     }
 
     /// The bundle in force, read and checked; `None` without one.
@@ -177,6 +123,8 @@ impl Desk {
         inquiries: &[Inquiry<'_>],
     ) -> Result<Vec<Result<Told, NotDecided>>, NotDecided> {
         let mut told: BTreeMap<usize, Result<Told, NotDecided>> = BTreeMap::new();
+        // The journal's time, once a decision was void because it named another window of a budget.
+        let (mut journal, mut taken) = (None, Taken::default());
         for attempt in 0..=TRIES_MAX {
             let open = |at: &usize| !told.contains_key(at);
             let left: Vec<usize> = (0..inquiries.len()).filter(open).collect();
@@ -191,40 +139,48 @@ impl Desk {
             };
             let loaded = self.in_force()?;
             let contended = attempt == TRIES_MAX;
-            let facts_of = |at: Nanos| match &loaded {
-                Some(loaded) if !contended => loaded.bundle.facts(at, false),
-                _ => Facts { now: at, ..Facts::default() },
+            let now = self.readiness.clocks.now();
+            let facts = match &loaded {
+                Some(loaded) if !contended => {
+                    loaded.bundle.facts_in(now, journal.unwrap_or(now), false)
+                }
+                _ => Facts { now, ..Facts::default() },
             };
-            let facts = facts_of(self.readiness.clocks.now());
-            let judge = |at: usize| {
-                let inquiry = &inquiries[at];
-                let ruling = match loaded.as_deref() {
-                    _ if contended => Ruling::denial(CONTENDED),
-                    None => Ruling::denial(NO_POLICY),
-                    Some(Loaded { bundle, version, .. }) => {
-                        Ruling::of(bundle, *version, &inquiry.request, &facts)
-                    }
-                };
-                let digest = inquiry.digest(self.log.tenant());
-                Open { at, inquiry, ruling, digest }
-            };
-            let mut open: Vec<Open<'_, '_>> = left.iter().copied().map(judge).collect();
+            let facts = Facts { tokens: Tokens::Keyed(self.log.redaction_key()), ..facts };
+            let freezes = self.log.freezes();
             let loaded = loaded.as_deref();
+            let by =
+                loaded.filter(|_| !contended).ok_or(if contended { CONTENDED } else { NO_POLICY });
+            let mut judge = |left: &[usize]| {
+                let there = (&*self.log, self.readiness.clocks.since_boot());
+                let mut supply = Shelf::new(there, &self.buckets, &mut taken);
+                let judge = |at: &usize| {
+                    let inquiry = &inquiries[*at];
+                    let frozen =
+                        freezes.stopping(&inquiry.acting(producer)).map(|(index, _)| index);
+                    let frozen = frozen.filter(|_| !contended).map(Ruling::frozen);
+                    let by = frozen.map_or(by.map_err(Ruling::denial), Err);
+                    self.judge((*at, inquiry), (by, &facts), &mut supply)
+                };
+                left.iter().map(judge).collect::<Result<Vec<_>, _>>()
+            };
+            let mut open = judge(&left)?;
             if attempt == 0 && away.is_none() {
                 open =
                     self.tell_early(producer, open, (&facts, loaded, Why::Later), &mut told).await;
             }
             let recorded = match away {
                 Some(error) => Err(error.into()),
-                None => self.propose(producer, open, (&facts, loaded)).await,
+                None => self.propose(producer, open, loaded, &mut journal).await,
             };
             match recorded {
                 Ok(recorded) => told.extend(recorded),
                 Err(error) => {
                     if self.may_tell_unrecorded(&error, attempt) {
-                        let open = left.into_iter().filter(|at| !told.contains_key(at)).map(judge);
-                        let unavailable = (&facts, loaded, Why::Unavailable);
-                        self.tell_early(producer, open.collect(), unavailable, &mut told).await;
+                        let left: Vec<_> =
+                            left.into_iter().filter(|at| !told.contains_key(at)).collect();
+                        let (open, why) = (judge(&left)?, Why::Unavailable);
+                        self.tell_early(producer, open, (&facts, loaded, why), &mut told).await;
                     }
                     if told.is_empty() {
                         return Err(error);
@@ -272,7 +228,8 @@ impl Desk {
         &self,
         producer: &Ident,
         open: Vec<Open<'_, '_>>,
-        (facts, loaded): (&Facts, Option<&Loaded>),
+        loaded: Option<&Loaded>,
+        journal: &mut Option<Nanos>,
     ) -> Result<Vec<(usize, Result<Told, NotDecided>)>, NotDecided> {
         let subject = Subject::verdicts(producer.clone());
         let as_of = self.log.extent().size;
@@ -282,7 +239,7 @@ impl Desk {
                 loaded.bundle.owners(&open.inquiry.request.agent).collect()
             });
             let tenant = self.log.tenant();
-            let body = open.ruling.event(open.inquiry, tenant, facts, (as_of, &owners), None);
+            let body = open.ruling.event(open.inquiry, tenant, &open.facts, (as_of, &owners), None);
             if let Err(refused) = event::check_ours(&body) {
                 told.push((open.at, Err(refused.into())));
                 continue;
@@ -299,6 +256,10 @@ impl Desk {
                 Outcome::Posted { index } => self.posted(index, open),
                 Outcome::Duplicate { index } => self.repeated(index),
                 Outcome::Conflict { first, .. } => Err(NotDecided::Conflict { first }),
+                Outcome::Void { index, why: Voided::Window } => {
+                    *journal = self.time_of(index)?;
+                    continue;
+                }
                 Outcome::Void { .. } | Outcome::Rejected { refused: Refused::Signature, .. } => {
                     continue;
                 }
@@ -314,7 +275,18 @@ impl Desk {
         let view = View::parse(&entry).ok_or(Error::Unknown)?;
         let approval = view.scope().approval_id(self.log.tenant());
         let recorded = Recorded::Entry { index, leaf: leaf_hash(&entry), approval };
+        if open.ruling.verdict == event::Verdict::Allow && !open.ruling.only_observes {
+            self.costs.note(&open.inquiry.request);
+        }
         Ok(open.told(recorded, view.origin.time))
+    }
+
+    /// The freeze that stops the call of a decision: the leaf index at which it began.
+    fn stopped(&self, view: &View<'_>) -> Option<u64> {
+        let freezes = self.log.freezes();
+        let data = view.at(&["event", "data"]).filter(|_| !freezes.is_empty())?;
+        let call = Acting::of(view.text(&["producer"]).unwrap_or_default(), data);
+        freezes.stopping(&call).map(|(index, _)| index)
     }
 
     /// The verdict that an earlier request got.
@@ -326,12 +298,15 @@ impl Desk {
         let ruling = Ruling::of_entry(&view, &fields).ok_or(Error::Unknown)?;
         let at = view.origin.time;
         // An old denial is still a denial, and what people decide has deadlines of its own.
-        let permits = ruling.verdict == event::Verdict::Allow;
+        let permits = ruling.verdict.permits();
         // Without all of its payload, its obligations may be gone.
         let whole = view.payload().count() == fields.len();
-        let valid_for = self.valid_for;
+        let valid_for = self.terms.valid_for;
         let late = self.readiness.clocks.now() > at.plus_seconds(valid_for);
         let may_permit = permits || ruling.verdict == event::Verdict::ApprovalNeeded;
+        if permits && let Some(freeze) = self.stopped(&view) {
+            return Err(NotDecided::Frozen { index, freeze });
+        }
         if permits && late || may_permit && !whole {
             return Err(NotDecided::Stale { valid_for, index, at });
         }

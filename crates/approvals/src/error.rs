@@ -15,8 +15,11 @@ pub enum Error {
     #[error("other changes of this approval came first; try again")]
     Contended,
     /// The outcome is unknown. It is safe to ask again.
-    #[error("the outcome is unknown; repeat the request")]
+    #[error("The outcome is unknown. Repeat the same request.")]
     Unknown,
+    /// Its call is frozen.
+    #[error("The call is frozen by entry {0}. Execute nothing; end the session.")]
+    Frozen(u64),
     /// The ledger refused or failed.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),

@@ -3,6 +3,7 @@
 //! In scope: rules and people, the worker, the override token, cards in Slack and Teams. Out of scope: what
 //! may happen (`decider`), what happened (`ledger`), HTTP (`api`).
 
+mod bundles;
 pub mod cards;
 pub mod chats;
 pub mod commands;

@@ -4,12 +4,14 @@
 use crate::error::Error;
 use futures_util::future::BoxFuture;
 use ledger::{
-    Error as Failure, Ledger, clock,
-    disclosure::Scope,
+    Error as Failure, Ledger,
+    budget::Asked,
+    clock,
+    disclosure::{RedactionKey, Scope},
     entry::Payload,
     ident::Ident,
     journal::{self, Subject},
-    post::{Outcome, Policies},
+    post::{Freezes, Outcome, Policies},
     store,
     system::Rules,
     tenant::Tenant,
@@ -33,6 +35,9 @@ pub struct Extent {
 pub trait Log: Send + Sync {
     /// The tenant.
     fn tenant(&self) -> &Ident;
+
+    /// The key of the tenant's redactions.
+    fn redaction_key(&self) -> RedactionKey;
 
     /// What is published here.
     fn extent(&self) -> Extent;
@@ -90,6 +95,12 @@ pub trait Log: Send + Sync {
 
     /// The policies in force at the last published entry, and the bundles that were proposed.
     fn policies(&self) -> Policies;
+
+    /// What is frozen at the last published entry.
+    fn freezes(&self) -> Freezes;
+
+    /// What counts against the cap of a budget, in the window that is asked about.
+    fn booked(&self, asked: &Asked) -> Result<u64, store::Error>;
 
     /// The place that [`Log::keep_place`] stored, with our seal.
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error>;
@@ -154,6 +165,10 @@ pub struct OfTenant {
 impl Log for OfTenant {
     fn tenant(&self) -> &Ident {
         &self.tenant.name
+    }
+
+    fn redaction_key(&self) -> RedactionKey {
+        self.tenant.with_keys(|ring| RedactionKey::derive(ring.salt_key()))
     }
 
     fn extent(&self) -> Extent {
@@ -245,6 +260,14 @@ impl Log for OfTenant {
 
     fn policies(&self) -> Policies {
         self.tenant.published().policies.clone()
+    }
+
+    fn freezes(&self) -> Freezes {
+        self.tenant.published().freezes.clone()
+    }
+
+    fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {
+        self.ledger.booked(&self.tenant, asked)
     }
 
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error> {

@@ -44,11 +44,17 @@ pub(crate) enum Step {
         message: String,
         /// `State::version`
         version: u64,
+        /// True if it says that the call is frozen.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        frozen: bool,
     },
     /// The card shows this version now.
     Updated {
         /// `State::version`
         version: u64,
+        /// True if it says that the call is frozen.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        frozen: bool,
     },
     /// The card was not posted: a link to the inbox stands for it and others.
     InDigest,
@@ -84,6 +90,8 @@ pub(crate) struct Seen {
     pub posted: Option<Posted>,
     /// Version that the card shows.
     pub version: u64,
+    /// True if the card says that the call is frozen.
+    pub frozen: bool,
     pub in_digest: bool,
     pub refused: Option<String>,
 }
@@ -106,12 +114,14 @@ pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
     seen.connection = Some(connection);
     match step {
         Step::Planned { worker, at } => seen.planned = Some((worker, at)),
-        Step::Posted { conversation, message, version } => {
+        Step::Posted { conversation, message, version, frozen } => {
             *seen = Seen { connection: seen.connection.take(), ..Seen::default() };
             seen.posted = Some(Posted { conversation, message });
-            seen.version = version;
+            (seen.version, seen.frozen) = (version, frozen);
         }
-        Step::Updated { version } => (seen.version, seen.refused) = (version, None),
+        Step::Updated { version, frozen } => {
+            (seen.version, seen.frozen, seen.refused) = (version, frozen, None);
+        }
         Step::InDigest => (seen.in_digest, seen.planned) = (true, None),
         Step::Gone => *seen = Seen { connection: seen.connection.take(), ..Seen::default() },
         Step::Refused { code } => (seen.refused, seen.planned) = (Some(code), None),

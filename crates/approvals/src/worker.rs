@@ -12,14 +12,14 @@ mod simulation;
 mod timers;
 
 pub use crate::commands::{
-    Brief, CallInHand, Done, Error, Hint, Minted, NotOpened, Parties, RedeemRequest, Redeemed,
-    Review, over_since,
+    Brief, CallInHand, Done, Error, Hint, JudgedNow, Minted, NotOpened, Parties, RedeemRequest,
+    Redeemed, Review, over_since,
 };
 
 use crate::{
     chats::Chats,
     commands::{ApprovalReader, CardMaker, Commands, Files, Lists, Readiness, Tokens},
-    deciding::{Clerk, Desk, Later},
+    deciding::{Clerk, Desk, Later, Terms},
     log::OfTenant,
     outbox::Sender,
     setup::{Connections, Setup},
@@ -47,8 +47,8 @@ pub struct Options {
     pub chats: Arc<Chats>,
     /// Keeps what is told before it is posted. `None`: nothing is.
     pub spool: Option<Arc<Spool>>,
-    /// Seconds for which an allow counts.
-    pub valid_for: u64,
+    /// What a verdict is good for.
+    pub terms: Terms,
 }
 
 /// The worker of one tenant: what handlers ask it, and the tasks that it runs.
@@ -82,7 +82,7 @@ struct Tasks {
 impl Worker {
     /// A worker that has read nothing yet. [`Worker::run`] starts it.
     pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, options: Options) -> Arc<Self> {
-        let Options { public_url, dir, connections, chats, spool, valid_for } = options;
+        let Options { public_url, dir, connections, chats, spool, terms } = options;
         let log = Arc::new(OfTenant { ledger, tenant: Arc::clone(&tenant) });
         let files = files_of(Arc::clone(&tenant), dir, connections);
         let commands = Commands::new(Arc::<OfTenant>::clone(&log), log, files, public_url.into());
@@ -96,7 +96,7 @@ impl Worker {
         let log = Arc::clone(&commands.reader.log);
         let readiness = || Arc::clone(&commands.readiness);
         let later = spool.map(|spool| Arc::new(Later::new(Arc::clone(&log), readiness(), spool)));
-        let desk = Desk::new(Arc::clone(&log), readiness(), (later.clone(), valid_for));
+        let desk = Desk::new(&commands.policies, readiness(), (later.clone(), terms));
         let clerk = Clerk { log, commands: commands.clone() };
         let tasks = Arc::new(Tasks {
             follower,

@@ -21,7 +21,7 @@ mod state;
 
 pub use audit::{Audit, Fault, Step};
 pub use audit_all::AuditAll;
-pub use command::{Answer, Command, Refusal, World};
+pub use command::{Answer, Command, PolicyNow, Refusal, World};
 pub use event::{
     Auth, Choice, DISPLAYED_DIGEST_MIN, Event, Message, Method, Opening, Outcome, Reason,
     Requested, Summary, VERSION, Via,

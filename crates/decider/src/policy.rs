@@ -11,24 +11,35 @@ mod bundle;
 pub mod cases;
 mod clause;
 mod condition;
+mod detect;
+mod detectors;
 mod diff;
 mod early;
 mod egress;
 mod facts;
 mod fields;
+mod form;
 mod inquiry;
 mod judge;
+mod limit;
+mod limited;
 mod list;
 mod mistakes;
+mod opened;
 mod param;
 mod pattern;
 mod pointer;
+mod recorded;
+mod redact;
+mod redacted;
 mod replay;
 mod request;
 mod ruling;
+mod sanitize;
 mod simulated;
 mod times;
 mod tools;
+mod windows;
 mod yaml;
 
 pub use access::{Permission, Reach};
@@ -38,16 +49,19 @@ pub use diff::{Change, Consequence, all_new, diff};
 pub use early::{Early, Why};
 pub use facts::{Facts, Local};
 pub use inquiry::Inquiry;
-pub use judge::{ClauseTruth, Ground, Judgement};
+pub use judge::{ClauseTruth, Ground, Judgement, Redacted};
+pub use limited::{BUDGET_EXCEEDED, Limited, RATE_LIMITED, RateOf, Stock};
 pub use list::{
     CHANGED_MAX, ITEM_BYTES_MAX, ListProposal, OwnList, OwnLists, fault_of, file_of,
     items_alone_in, items_of,
 };
 pub use mistakes::Mistake;
-pub use replay::{Differs, explained, replay};
+pub use redacted::{Redaction, Redactions, Said, Shadow, Tokens};
+pub use replay::{Differs, Running, explained, replay, simulate};
 pub use request::Request;
-pub use ruling::{CONTENDED, NO_POLICY, Ruling, Shadow};
+pub use ruling::{CONTENDED, FROZEN, NO_POLICY, REPORT_WITHIN_SECONDS, Ruling};
 pub use simulated::{Changed, Simulated, named};
+pub use windows::Span;
 
 /// The version of the language that the files are written in. A verifier keeps every version for ever.
 pub const LANGUAGE: i64 = 1;

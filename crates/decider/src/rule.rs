@@ -47,8 +47,10 @@ pub const RETENTION_SET: &str = "retention.set";
 pub const HOLD_RELEASE: &str = "hold.release";
 /// The act of deleting the tenant.
 pub const TENANT_DELETE: &str = "tenant.delete";
-/// Roles whose keys decide who decides.
-pub const POWER: [&str; 3] = ["admin", "author", "reviewer"];
+/// The act of lifting a freeze.
+pub const FREEZE_LIFT: &str = "freeze.lift";
+/// Roles whose keys decide who decides, or what stops.
+pub const POWER: [&str; 4] = ["admin", "author", "responder", "reviewer"];
 
 /// One rule, as it was applied. Every approval holds a copy. Times are whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

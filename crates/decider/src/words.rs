@@ -17,8 +17,14 @@ pub fn phase(phase: Phase, end_reason: Option<&str>) -> &'static str {
             "Expired: nobody could be asked in time"
         }
         Phase::Expired => "Expired: too few people approved in time",
+        Phase::Cancelled if end_reason == Some("policy_denies") => {
+            "Cancelled: the policies in force deny this call now"
+        }
         Phase::Cancelled => "Cancelled",
         Phase::Superseded => "Superseded: another rule is in force",
+        Phase::Revoked if end_reason == Some("policy_denies") => {
+            "Revoked: the policies in force deny this call now"
+        }
         Phase::Revoked => "Revoked",
         Phase::Lapsed => "Lapsed: approved, but not redeemed in time",
     }
@@ -59,6 +65,12 @@ pub fn refusal(refusal: Refusal) -> &'static str {
         }
         Refusal::RuleChanged => {
             "Another rule is in force for this call now. The gateway must publish a new decision."
+        }
+        Refusal::PolicyDenies => {
+            "The policies changed, and those in force deny this call now. It can't be approved or redeemed any more. A new question is judged by them."
+        }
+        Refusal::PolicyUnreadable => {
+            "The policies in force can't be read here, so nothing is released. An operator must act. Try again."
         }
         Refusal::TooManyMints => {
             "This approval has no tokens left. The gateway must publish a new decision."

@@ -9,7 +9,7 @@ use decider::{
     Decider,
     approval::{
         Approval, Auth, Choice, Command, Event, Message, Method, Opening, Outcome, Phase,
-        Requested, State, Summary, Via, World, fold,
+        PolicyNow, Requested, State, Summary, Via, World, fold,
     },
     quorum::People,
     rule::Rule,
@@ -153,6 +153,7 @@ impl Race {
             rule: Some(rule.to_owned()),
             people: Arc::new(People::from(["ann", "bob", "cid", "owen"].map(person))),
             owners: vec![],
+            policy: PolicyNow::Stands,
             clock: None,
         }
     }
@@ -206,7 +207,14 @@ impl Race {
         }
         let (before, at) = (self.truth.clone(), seconds(self.now));
         let (n, prev) = (base + 1, format!("leaf-{base}"));
-        let message = Message { approval_id: ident("apr-1"), n, prev, events, activates: None };
+        let message = Message {
+            approval_id: ident("apr-1"),
+            n,
+            prev,
+            events,
+            activates: None,
+            decision: None,
+        };
         self.truth = fold(before.clone(), &message, &format!("leaf-{n}"), at);
         for event in &message.events {
             self.tell(event, &before, at);

@@ -51,6 +51,8 @@ fn every_refusal_is_explained() {
         R::Stale,
         R::StepUp,
         R::RuleChanged,
+        R::PolicyDenies,
+        R::PolicyUnreadable,
         R::NotYours,
         R::TooManyMints,
         R::TokenNotLive,

@@ -81,6 +81,31 @@ impl Seed {
     }
 }
 
+/// The key of a tenant's redactions: the same value gets the same token, and the same received call the same mark,
+/// without the value being found from them. Derived from the salt key, so every server of the tenant has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedactionKey(Zeroizing<[u8; 32]>);
+
+impl RedactionKey {
+    /// The key of a tenant with this salt key.
+    pub fn derive(salt_key: &[u8; 32]) -> Self {
+        let mac = keyed(salt_key).chain_update(b"countersign-redaction-v1");
+        Self(Zeroizing::new(mac.finalize().into_bytes().into()))
+    }
+
+    /// `HMAC-SHA256(key, what ‖ 0 ‖ value)`. `what` says what the value is, and has no zero byte.
+    pub fn mark(&self, what: &str, value: &str) -> [u8; 32] {
+        let mac = keyed(&*self.0).chain_update(what).chain_update([0]).chain_update(value);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for RedactionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RedactionKey")
+    }
+}
+
 /// Makes the salts of one event.
 pub struct Salts(Hmac<Sha256>);
 

@@ -64,15 +64,21 @@ pub enum Kind {
     Sources,
     /// For how long payload is kept, a legal hold, or what expired.
     Retention,
+    /// Something is frozen, or a freeze is lifted.
+    Freeze,
     /// A decision that needs approval opened none.
     NotOpened,
     /// A decision of ours that does not stand at its place, and was told to nobody.
     Void,
+    /// A budget reached the sum at which people are warned.
+    BudgetWarned,
+    /// A call did not fit into a budget.
+    BudgetExceeded,
 }
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 23] = [
+    pub const ALL: [(Self, &'static str); 26] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -95,7 +101,10 @@ impl Kind {
         (Self::Void, "void"),
         (Self::Sources, "sources"),
         (Self::Retention, "retention"),
+        (Self::Freeze, "freeze"),
         (Self::NotOpened, "not_opened"),
+        (Self::BudgetWarned, "budget_warned"),
+        (Self::BudgetExceeded, "budget_exceeded"),
     ];
 
     /// Its name in entries.
@@ -136,7 +145,8 @@ impl Kind {
             | Self::Signer
             | Self::Policy
             | Self::Sources
-            | Self::Retention => true,
+            | Self::Retention
+            | Self::Freeze => true,
             Self::Decision
             | Self::Event
             | Self::Approval
@@ -146,6 +156,8 @@ impl Kind {
             | Self::GapOpened
             | Self::GapClosed
             | Self::Void
+            | Self::BudgetWarned
+            | Self::BudgetExceeded
             | Self::NotOpened => false,
         }
     }
@@ -220,12 +232,17 @@ impl<'a> View<'a> {
         Scope { producer: text(&["producer"]), source, id, ours: self.is_ours() }
     }
 
-    /// True if it stands beside the entry of its message: about a number that is missing, or about what a redemption put
-    /// in force.
+    /// True if it stands beside the entry of its message: about a number that is missing, what a redemption put in
+    /// force, what the clause of a decision froze, or a bound of a budget.
     pub fn is_beside(&self) -> bool {
         match self.kind {
-            Kind::JournalGap | Kind::GapOpened | Kind::GapClosed => true,
+            Kind::JournalGap
+            | Kind::GapOpened
+            | Kind::GapClosed
+            | Kind::BudgetWarned
+            | Kind::BudgetExceeded => true,
             Kind::Policy => matches!(self.text(&["event", "op"]), Some("activate" | "change")),
+            Kind::Freeze => self.at(&["event", "decision"]).is_some(),
             _ => false,
         }
     }

@@ -75,6 +75,11 @@ impl Verdict {
         (Self::Unspecified, Self::Unspecified.as_str()),
     ];
 
+    /// True if the call may be made at once: as it is, or as it was redacted.
+    pub const fn permits(self) -> bool {
+        matches!(self, Self::Allow | Self::Sanitize)
+    }
+
     /// Its name in events.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! In scope: opening with all checks, making tenants, publishing and waiting for the entry. Out of scope: who
 //! may do it (`api::auth`), and its form on the wire (`api::routes`).
 
+mod budgets;
 mod catch_up;
 mod counts;
 mod ended;
@@ -15,6 +16,7 @@ mod proven;
 mod publish;
 mod sources;
 
+pub use budgets::AllBooked;
 pub use catch_up::CATCH_UP_WAIT;
 pub use error::Error;
 pub use kept::Kept;

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "rocksdb")]
 pub mod atomic;
+pub mod budget;
 pub mod canonical;
 #[cfg(feature = "rocksdb")]
 pub mod chores;
@@ -61,6 +62,6 @@ pub mod writer;
 
 #[cfg(feature = "rocksdb")]
 pub use ledger::{
-    Batch, CATCH_UP_WAIT, Error, Journals, Ledger, Options, POST_WAIT, QUEUE_WAIT, SourcesEntry,
-    check_batch, check_seal, list_logs, load_log, origin, random_salt,
+    AllBooked, Batch, CATCH_UP_WAIT, Error, Journals, Ledger, Options, POST_WAIT, QUEUE_WAIT,
+    SourcesEntry, check_batch, check_seal, list_logs, load_log, origin, random_salt,
 };

@@ -5,11 +5,14 @@
 
 mod approvals;
 mod body;
+mod budgets;
 mod counts;
 mod entry_counts;
 mod events;
 mod evidence;
 mod form;
+mod freezes;
+mod freezing;
 mod holes;
 mod in_force;
 mod kept;
@@ -23,10 +26,15 @@ mod sources;
 mod state;
 mod verdicts;
 
+pub use budgets::Budgets;
 pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
 };
+pub(crate) use form::redeems;
 pub use form::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody, SYSTEM, Shown, ShownBody, ShownVia};
+pub use freezes::{
+    FreezeInForce, Freezes, check_freeze, freezes as frozen_by_clause, frozen_by, of_clause,
+};
 pub use holes::{Explained, Was, last_leaves, missing_key};
 pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
@@ -220,7 +228,7 @@ impl Log {
         }
     }
 
-    /// Posts one message, which gives 0 to 3 entries and gives up its draft. No earlier message may be missing: holes
+    /// Posts one message, which gives 0 to 4 entries and gives up its draft. No earlier message may be missing: holes
     /// are posted by [`Log::post_explained`] first.
     pub fn post(
         &mut self,

@@ -9,7 +9,7 @@ use crate::{
         receipt::Receipt,
         tile::{self, Tile},
     },
-    post::{Keys, Policies, event_key},
+    post::{Freezes, Keys, Policies, event_key},
     store::{self, Family, LogNumber, Read},
     time::Nanos,
 };
@@ -33,6 +33,8 @@ pub struct Published {
     pub clock: Option<u64>,
     /// The policies in force.
     pub policies: Policies,
+    /// What is frozen.
+    pub freezes: Freezes,
     /// The keys in force.
     pub keys: Keys,
 }

@@ -35,6 +35,10 @@
 //! | `counts` | `log ‖ day u32 ‖ name ‖ 0x00 ‖ value` | u64: how often ([`crate::post::Counts`]); day 0xffffffff: over all days |
 //! | `counts` | `log ‖ day u32 ‖ name ‖ 0x01` | u64: of all values that came after the first 100 |
 //! | `counts` | `log ‖ day u32 ‖ name ‖ 0x02` | number of values with a count of their own, u64 |
+//! | `budgets` | `log ‖ "s" ‖ SHA-256(JCS[id, key, currency])` | [`crate::budget::Row`] as JSON: the sums of a budget |
+//! | `budgets` | `log ‖ "r" ‖ index u64` | [`crate::budget::Reservation`] as JSON: what that decision reserved, until nothing can change it |
+//! | `budgets` | `log ‖ "a" ‖ approval id` | leaf index of its decision, as JSON, while it may release what is reserved |
+//! | `budgets` | `log ‖ "w"` | the first and the last reservation that wait for a report, as JSON |
 //! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
 mod changes;
@@ -84,11 +88,13 @@ pub enum Family {
     Reports,
     /// Counts of what entries say, by UTC day.
     Counts,
+    /// Sums of budgets, and what is reserved.
+    Budgets,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -105,6 +111,7 @@ impl Family {
         (Self::Approvals, "approvals"),
         (Self::Reports, "reports"),
         (Self::Counts, "counts"),
+        (Self::Budgets, "budgets"),
     ];
 }
 

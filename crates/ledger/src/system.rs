@@ -1,5 +1,6 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
+pub mod freeze;
 pub mod policy;
 pub mod retention;
 pub mod sources;
@@ -121,6 +122,8 @@ pub enum Duty {
     Journal,
     /// The server signs the log from now on.
     Signing,
+    /// A clause of the policies in force says so.
+    Policy,
 }
 
 /// Why it was done: member `reason` of a body. It names the `evidence` entry with the words, which can be erased.
@@ -180,6 +183,8 @@ pub enum Role {
     Discloser,
     /// Proposes policies as its person. Not combined with reviewing.
     Author,
+    /// Freezes agents, sessions, runs, tools and producers as its person.
+    Responder,
     /// Issues keys, erases, rotates.
     Admin,
 }

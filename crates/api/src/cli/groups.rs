@@ -25,13 +25,13 @@ pub enum KeyCommand {
         /// The tenant
         #[arg(long)]
         tenant: String,
-        /// Roles: publisher, enforcer, reviewer, author, exporter, auditor, discloser, admin
+        /// Roles: publisher, enforcer, reviewer, author, responder, exporter, auditor, discloser, admin
         #[arg(long = "role", required = true)]
         roles: Vec<String>,
         /// The producer, for publisher and enforcer
         #[arg(long)]
         producer: Option<String>,
-        /// The person of the key: required for reviewer and author; with other roles, entries then name the person too
+        /// The person of the key: required for reviewer, author and responder; with other roles, entries then name the person too
         #[arg(long)]
         person: Option<String>,
         /// A label for people

@@ -86,17 +86,28 @@ Examples:
     #[command(after_help = "\
 The export is verified first. Calls that gateways judged themselves count too, as far as their params are disclosed.
 
-Example:
-  countersign policy simulate --key log.vkey --export ./export policies/acme")]
+Lists: a list that has entries of its own (`countersign list add`) counts with the version that was in force at each call,
+as a server would use it, and every other list, and every call before the first version, with the folder's file. With
+`--lists folder` only the folder's files count. The answer names, for each list, what was used for how many calls.
+
+Examples:
+  countersign policy simulate --key log.vkey --export ./export policies/acme
+  countersign policy simulate --key log.vkey --export ./export --lists folder policies/acme")]
     Simulate {
         #[command(flatten)]
         exported: Exported,
+        /// Where the items of lists come from that have entries of their own in the log
+        #[arg(long, value_enum, default_value = "recorded")]
+        lists: ListsFrom,
         /// Folder with agents.yaml, tools.yaml, policies/, lists/ and tests/
         folder: PathBuf,
     },
     /// Propose a folder to a server: it takes effect once people approved exactly these files
     #[command(after_help = "\
 The key needs the role author, and belongs to one person, who never reviews what that person proposed.
+
+The tests of the folder run first. One that fails stops the proposal. What `countersign policy test --mutate` would report
+(clauses that no test matches, changes that no test notices) does not: it is printed as a warning, and reviewers read it.
 
 Example:
   countersign policy propose --tenant acme --api-key-file author.key --comment 'Transfers up to 5,000 EUR' policies/acme")]
@@ -139,6 +150,25 @@ Example:
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// Where the items of lists come from that have entries of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ListsFrom {
+    /// The version that was in force at each call
+    Recorded,
+    /// The files of the folder
+    Folder,
+}
+
+impl ListsFrom {
+    /// By its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Folder => "folder",
+        }
+    }
 }
 
 /// A tenant of a running server.

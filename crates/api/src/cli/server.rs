@@ -1,6 +1,9 @@
 //! The commands of the full build.
 
-use super::{Clock, Evidence, Key, List, Policy, Rules, Slack, Sources, Teams, Tenant, ToStore};
+use super::{
+    Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Rules, Slack, Sources, Teams,
+    Tenant, ToStore,
+};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -40,12 +43,28 @@ Examples:
   countersign policy diff policies/in-force policies/acme
   countersign policy explain policies/acme call.json")]
     Policy(Policy),
+    /// See what waits for you, and answer: for people with a reviewer key
+    #[command(after_help = "\
+Examples:
+  countersign approval list --tenant acme --api-key-file bob.key
+  countersign approval show --tenant acme --api-key-file bob.key apr-33f4htoag2cmmf5w5lugpo2h2e
+  countersign approval approve --tenant acme --api-key-file bob.key apr-33f4htoag2cmmf5w5lugpo2h2e")]
+    Approval(Approval),
     /// Show the lists of a tenant's policies, and ask people to add and remove items
     #[command(after_help = "\
 Examples:
   countersign list show --tenant acme --api-key-file author.key known-hosts
   countersign list add --tenant acme --api-key-file author.key --comment 'Ticket 4711' known-hosts api.example.eu")]
     List(List),
+    /// Stop an agent, a session, a run, a tool, a gateway or everything at once; show and lift freezes
+    #[command(after_help = "\
+Examples:
+  countersign freeze add --tenant acme --api-key-file responder.key --reason 'pays the wrong people' agent payments-bot
+  countersign freeze list --tenant acme --api-key-file responder.key
+  countersign freeze lift --tenant acme --api-key-file responder.key --reason 'repaired' --wait 812")]
+    Freeze(Freeze),
+    /// Show what is booked on budgets, and what is left
+    Budget(Budget),
     /// Publish events from a file or standard input, with resume; or check them first
     #[command(after_help = "\
 Exit codes: 0 all are in the log, 1 some were rejected or in conflict, or the server refused, 2 wrong usage,
@@ -320,7 +339,7 @@ pub struct Recover {
 /// Arguments of `bench`.
 #[derive(Args, Debug, Clone)]
 pub struct Bench {
-    /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, decide, or all of them
+    /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, decide, evidence, or all of them
     #[arg(default_value = "all")]
     pub what: String,
     /// Directory to work in, kept afterwards (default: a fresh one in the current directory, removed when all went well)
@@ -329,7 +348,7 @@ pub struct Bench {
     /// Seconds per measurement
     #[arg(long, default_value_t = 60)]
     pub seconds: u64,
-    /// Leaves for the proof measurement
+    /// Leaves for the proof measurement; evidence takes at most a million
     #[arg(long, default_value_t = 10_000_000)]
     pub leaves: u64,
     /// Finished approvals beside the open ones, for the start of approvals

@@ -8,6 +8,7 @@ mod approvals;
 mod calls;
 mod decide;
 mod decisions;
+mod evidence;
 mod floors;
 mod jetstream;
 mod load;
@@ -56,8 +57,17 @@ impl Report {
 
 /// Runs the measurements that the arguments name.
 pub fn run(arguments: &Bench) -> Result<(), Failed> {
-    let known =
-        ["all", "ingest", "single", "open-loop", "proofs", "approvals", "jetstream", "decide"];
+    let known = [
+        "all",
+        "ingest",
+        "single",
+        "open-loop",
+        "proofs",
+        "approvals",
+        "jetstream",
+        "decide",
+        "evidence",
+    ];
     if !known.contains(&arguments.what.as_str()) {
         return Err(Failed::new(2, format!("measure one of: {}", known.join(", "))));
     }
@@ -109,6 +119,9 @@ async fn measure(report: &mut Report, dir: &Path, arguments: &Bench) -> Result<(
     if wanted("decide") {
         decide::run(report, time.min(DECIDE_TIME))?;
         decisions::run(report, dir, time).await?;
+    }
+    if wanted("evidence") {
+        evidence::run(report, dir, arguments.leaves).await?;
     }
     match &arguments.nats {
         Some(url) if wanted("jetstream") => jetstream::run(report, dir, url, time).await?,

@@ -1,5 +1,6 @@
 //! `countersign evidence`: writes a folder that answers an auditor's request list offline (`proto/formats/evidence.md`).
 
+mod ahead;
 mod monthly;
 mod signing;
 mod source;
@@ -16,8 +17,8 @@ use super::{
 use crate::{
     cli::{Disclosed, Every, Evidence},
     evidence::{
-        self, Conclusion, Digests, Disclose, Error, Files, Log, Manifest, Out, Request, STATEMENT,
-        digest,
+        self, Conclusion, Digests, Disclose, Error, Files, Gone, Log, Manifest, Out, Request,
+        STATEMENT, digest,
     },
     terminal::{bad, dim, good, harmless, say, say_json},
 };
@@ -108,6 +109,7 @@ fn make(arguments: &Evidence, source: &Source, period: Period, out: &Path) -> Re
         );
         return Err(Failed::new(EXIT_FAILED, text));
     }
+    source.fetch_ahead(arguments, range)?;
     let bar = bar(range.end - range.begin);
     let mut written = Written { target: &target, files: Digests::new() };
     let conclusion =
@@ -197,6 +199,10 @@ impl Files for Copied<'_> {
 
     fn policy(&self, part: &PartAt) -> Result<Option<Vec<u8>>, Error> {
         self.keep(&evidence::policy_path(part), || self.source.policy(part))
+    }
+
+    fn gone(&self, index: u64) -> Option<Gone> {
+        self.source.gone(index)
     }
 }
 

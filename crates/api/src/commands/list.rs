@@ -36,7 +36,7 @@ fn all(of: &PoliciesOf) -> Result<(), Failed> {
     }
     let lists = answer["lists"].as_array();
     for list in lists.into_iter().flatten() {
-        tell(list, &list["items"]);
+        tell("", list, &list["items"]);
     }
     if lists.is_none_or(Vec::is_empty) {
         say("the policies in force name no list");
@@ -44,12 +44,16 @@ fn all(of: &PoliciesOf) -> Result<(), Failed> {
     Ok(())
 }
 
-/// One list in a line.
-pub(super) fn tell(list: &Value, items: &Value) {
+/// One list in a line, after `what`.
+pub(super) fn tell(what: &str, list: &Value, items: &Value) {
     let by = joined(&list["named_by"]);
     let by = if by.is_empty() { "named by no clause".into() } else { format!("named by {by}") };
-    let (name, version) = (strong(&text(&list["name"])), &list["version"]);
-    say(&format!("{name}  version {version}, {items} items  {}", dim(&by)));
+    let name = strong(&text(&list["name"]));
+    let version = match list["version"].as_u64() {
+        Some(0) => "version 0 (the items of the bundle)".into(),
+        _ => format!("version {}", list["version"]),
+    };
+    say(&format!("{what}{name}  {version}, {items} items  {}", dim(&by)));
 }
 
 fn one(of: &PoliciesOf, name: &str) -> Result<(), Failed> {
@@ -60,7 +64,7 @@ fn one(of: &PoliciesOf, name: &str) -> Result<(), Failed> {
         return Ok(());
     }
     let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    tell(&answer, &json!(items.len()));
+    tell("", &answer, &json!(items.len()));
     for item in items {
         say(&format!("  {}", text(item)));
     }

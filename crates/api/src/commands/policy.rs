@@ -29,6 +29,8 @@ use std::{
 
 /// Deepest folder below the tenant's.
 const DEPTH_MAX: usize = 4;
+/// Most clauses, and most changes that no test notices, that are named before something is proposed.
+const GAPS_NAMED_MAX: usize = 10;
 
 /// The files of a folder, by their path below it.
 struct Files(Vec<(String, Vec<u8>)>);
@@ -48,16 +50,16 @@ pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
         PolicyCommand::Explain { folder, call, at, verified } => {
             explain(folder, call, at.as_deref(), *verified)
         }
-        PolicyCommand::Simulate { exported, folder } => {
+        PolicyCommand::Simulate { exported, lists, folder } => {
             let bundle = Files::read(folder)?.bundle()?;
-            match crate::verify::simulate(exported, &bundle) {
+            match crate::verify::simulate(exported, &bundle, *lists) {
                 code if code == ExitCode::SUCCESS => Ok(()),
                 _ => Err(Failed::new(EXIT_FAILED, "nothing was simulated")),
             }
         }
         PolicyCommand::Propose { of, folder, comment, contributors, wait } => {
             let files = Files::read(folder)?;
-            files.bundle()?;
+            tested(&files)?;
             remote::propose(of, &files, (comment, contributors), *wait)
         }
         PolicyCommand::Status { of } => remote::status(of),
@@ -207,6 +209,23 @@ fn test(folder: &Folder, mutate: bool) -> Result<(), Failed> {
     }
 }
 
+/// Runs the tests of what is about to be proposed: one that fails stops it, and what they leave open is reported.
+fn tested(files: &Files) -> Result<(), Failed> {
+    let bundle = files.bundle()?;
+    let cases = cases::read(&files.sources()).map_err(|mistakes| mistaken(&mistakes))?;
+    let failures = cases::run(&bundle, &cases);
+    if !failures.is_empty() {
+        let lines = failures.iter().map(|failure| format!("\n{}", failure.mistake));
+        let text = format!("tests that fail: {}:{}", failures.len(), lines.collect::<String>());
+        return Err(Failed::new(EXIT_FAILED, text));
+    }
+    if let Some(left) = cases::gaps(&bundle, &cases).in_words(GAPS_NAMED_MAX) {
+        let hint = "reviewers read this too; `countersign policy test --mutate` shows all of it";
+        warn(&format!("{} {}; {hint}", strong("warning:"), harmless(&left)));
+    }
+    Ok(())
+}
+
 fn mutants(bundle: &Bundle, cases: &[TestCase]) -> Vec<Survivor> {
     let bar = ProgressBar::new(0);
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} changes");
@@ -234,12 +253,8 @@ fn tell_tests(
     for (name, met) in coverage {
         let line =
             format!("{name:width$}  {:7}  {:11}  {:6}", met.matched, met.not_matched, met.errors);
-        let hint = match (met.matched, met.not_matched) {
-            (0, _) => "  no test matches it",
-            (_, 0) if met.is_conditional => "  no test shows what it leaves out",
-            _ => "",
-        };
-        say(&format!("{line}{}", bad(hint)));
+        let hint = met.hint().map(|hint| format!("  {hint}")).unwrap_or_default();
+        say(&format!("{line}{}", bad(&hint)));
     }
     for Survivor { clause, change } in survivors {
         say(&format!(
@@ -273,17 +288,20 @@ fn build(folder: &Folder, rules: Option<&Path>) -> Result<(), Failed> {
 
 fn tell_changes(changes: &[Change], as_json: bool) {
     if as_json {
-        let one = |c: &Change| json!({"what": c.what, "change": c.text, "consequence": c.consequence.as_str()});
+        let one = |c: &Change| json!({"what": c.what, "change": c.text, "consequence": c.says()});
         say_json(&changes.iter().map(one).collect());
         return;
     }
-    for Change { consequence, what, text } in changes {
-        let says = match consequence {
-            Consequence::More => bad(consequence.as_str()),
-            Consequence::Unclear => strong(consequence.as_str()),
-            Consequence::Less => good(consequence.as_str()),
+    for change in changes {
+        let says = change.says();
+        let says = match change.consequence() {
+            Some(Consequence::More) => bad(says),
+            Some(Consequence::Unclear) => strong(says),
+            Some(Consequence::Less) => good(says),
+            None => dim(says),
         };
-        say(&format!("{}: {}: {says}", strong(&harmless(what)), harmless(text)));
+        let (what, text) = (strong(&harmless(&change.what)), harmless(&change.text));
+        say(&format!("{what}: {text}: {says}"));
     }
     if changes.is_empty() {
         say("nothing changes");
@@ -308,12 +326,21 @@ fn explain(folder: &Folder, call: &Path, at: Option<&str>, verified: bool) -> Re
         .map_err(|why| Failed::new(EXIT_FAILED, format!("{}: {why}", call.display())))?;
     let facts = bundle.facts(now, verified);
     let (judged, explained) = (bundle.judge(&request, &facts), bundle.explain(&request, &facts));
+    let unspent = explained::unspent(&bundle, &request, &facts);
     let asked: Value = serde_json::from_slice(&text).unwrap_or_default();
     let clauses = (&explained[..], &asked["params"]);
     if folder.json {
-        say_json(&explained_json(&judged, clauses, &facts, bundle.digest()));
+        let mut json = explained_json(&judged, clauses, &facts, bundle.digest());
+        if let Some(ruling) = &unspent {
+            json["unspent"] = json!({
+                "verdict": ruling.verdict.as_str(), "code": ruling.code, "clause": ruling.clause,
+                "budgets": explained::budgets(ruling),
+            });
+        }
+        say_json(&json);
     } else {
         tell(&judged, clauses);
+        unspent.iter().for_each(explained::tell_unspent);
     }
     Ok(())
 }
@@ -330,6 +357,7 @@ fn explained_json(
         "reason": {"code": ground.code, "clause": ground.clause.map(|c| &c.name), "message": message(ground)},
         "shadow": judged.shadow.as_ref().map(|(verdict, _)| verdict.as_str()),
         "clauses": explained::json(clauses, params),
+        "redacted": judged.redacted.as_ref().map(explained::redacted_json),
         "facts": facts,
         "policy": {"digest": digest},
     })
@@ -347,6 +375,9 @@ fn tell(judged: &Judgement<'_>, (clauses, params): (&[ClauseTruth<'_>], &Value))
     say(&format!("{}{} ({})", strong(judged.verdict.as_str()), harmless(&by), ground.code));
     if let Some(message) = message(ground) {
         say(&harmless(message));
+    }
+    if let Some(redacted) = &judged.redacted {
+        explained::tell_redacted(redacted);
     }
     if let Some((verdict, _)) = &judged.shadow {
         say(&dim(&format!("with every clause in force: {}", verdict.as_str())));

@@ -1,10 +1,13 @@
 //! Finds every mistake in a configuration. Each is a line that says what to do.
 
-use super::{Config, File, Journal, Limits};
+use super::{Approvals, Config, File, Journal, Limits};
 use crate::limits::{CONNECTIONS_MAX, Shares};
 use approvals::deciding::VALID_FOR_SECONDS_MAX;
-use ledger::ident::Ident;
+use ledger::{budget::REPORT_WITHIN_SECONDS_MAX, ident::Ident};
 use std::path::{Path, PathBuf};
+
+/// Most servers that decide together.
+const DECIDERS_MAX: u64 = 64;
 
 impl Config {
     pub(super) fn check(file: File) -> Result<Self, Vec<String>> {
@@ -63,6 +66,7 @@ impl Config {
         if valid_for.is_some_and(|seconds| !(1..=VALID_FOR_SECONDS_MAX).contains(&seconds)) {
             wrong.push("approvals.valid_for_seconds: 1 to 900".into());
         }
+        budgets_wrong(file.approvals.as_ref(), &mut wrong);
         connections_wrong(&file, &mut wrong);
         evidence_wrong(&file, &mut wrong, &mut warnings);
         if let Journal::Jetstream { replicas, .. } = &file.journal
@@ -113,6 +117,17 @@ fn evidence_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<Strin
         if monthly.samples > crate::evidence::SAMPLES_MAX {
             wrong.push(format!("evidence.{tenant}.samples: 0 to 10000"));
         }
+    }
+}
+
+/// Checks what is configured about budgets and rates.
+fn budgets_wrong(approvals: Option<&Approvals>, wrong: &mut Vec<String>) {
+    let Some(approvals) = approvals else { return };
+    if !(1..=REPORT_WITHIN_SECONDS_MAX).contains(&approvals.report_within_seconds) {
+        wrong.push("approvals.report_within_seconds: 1 to 86400".into());
+    }
+    if !(1..=DECIDERS_MAX).contains(&approvals.deciders) {
+        wrong.push("approvals.deciders: 1 to 64".into());
     }
 }
 

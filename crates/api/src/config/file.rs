@@ -1,6 +1,6 @@
 //! The configuration file, as written. `example.toml` lists every key.
 
-use approvals::deciding::VALID_FOR_SECONDS;
+use approvals::deciding::{REPORT_WITHIN_SECONDS, VALID_FOR_SECONDS};
 use ledger::writer::COMMIT_MESSAGES_MAX;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -172,9 +172,23 @@ pub struct Approvals {
     /// Seconds for which an allow of ours counts.
     #[serde(default = "default_valid_for")]
     pub valid_for_seconds: u64,
+    /// Seconds after a verdict within which a report may change what the call reserved of a budget.
+    #[serde(default = "default_report_within")]
+    pub report_within_seconds: u64,
+    /// How many servers decide: each lets through its part of a rate.
+    #[serde(default = "default_deciders")]
+    pub deciders: u64,
     /// True: once a minute an entry shows that this server decides, for each tenant.
     #[serde(default)]
     pub probe: bool,
+}
+
+fn default_report_within() -> u64 {
+    REPORT_WITHIN_SECONDS
+}
+
+fn default_deciders() -> u64 {
+    1
 }
 
 fn default_valid_for() -> u64 {

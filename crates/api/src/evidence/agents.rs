@@ -194,6 +194,7 @@ fn permissions(out: &mut dyn Out, bundle: Option<&Bundle>) -> Result<(), Error> 
             Then::Allow => "allow",
             Then::ApprovalNeeded => "approval_needed",
             Then::Deny => "deny",
+            Then::Sanitize => "sanitize",
         };
         let tool = tool.unwrap_or_else(|| "*".into());
         let (actions, agents) = (actions.join(" "), agents.join(" "));
@@ -210,7 +211,7 @@ fn permissions(out: &mut dyn Out, bundle: Option<&Bundle>) -> Result<(), Error> 
 fn in_words(permission: &Permission) -> String {
     let Permission { then, tool, actions, agents, conditions, enforcement, .. } = permission;
     let who = match (agents.is_empty(), then) {
-        (true, Then::Deny) => "Any agent".to_owned(),
+        (true, Then::Deny | Then::Sanitize) => "Any agent".to_owned(),
         (true, _) => "Any registered agent".to_owned(),
         (false, _) => agents.join(", "),
     };
@@ -220,6 +221,7 @@ fn in_words(permission: &Permission) -> String {
         Then::Allow => "may call",
         Then::ApprovalNeeded => "may call, once people approve,",
         Then::Deny => "may never call",
+        Then::Sanitize => "has calls redacted of",
     };
     let when = if conditions.is_empty() {
         String::new()

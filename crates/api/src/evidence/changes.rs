@@ -190,14 +190,14 @@ impl Changes {
             detail.push_str(rules_or_people(&before, &self.rules_digest));
         }
         add(&mut self.counts, &what);
-        // An activation follows its approval. Who proposed the bundle is in the entry that it names.
-        let (by, person) = match &activation {
-            Some(version) => log.with(version.bundle, |_, proposed| Ok(who(proposed)))?,
+        // What is put in force follows its approval. Who proposed it is in the entry that it names.
+        let (by, person) = match put_in_force(view) {
+            Some(proposed) => log.with(proposed, |_, proposed| Ok(who(proposed)))?,
             None => who(view),
         };
-        let approval = match &activation {
-            Some(version) => version.approval.clone(),
-            None => text(view, &["event", "by", "approval"]).to_owned(),
+        let approval = match text(view, &["event", "approval_id"]) {
+            "" => text(view, &["event", "by", "approval"]).to_owned(),
+            approval => approval.to_owned(),
         };
         let approved_by = approvals.approved_by(&approval);
         self.versions.extend(activation);
@@ -282,6 +282,15 @@ fn activated(index: u64, view: &View<'_>) -> Option<Version> {
     })
 }
 
+/// The entry that proposed what this one puts in force: a bundle, or a version of a list.
+fn put_in_force(view: &View<'_>) -> Option<u64> {
+    match view.text(&["event", "op"]).filter(|_| view.kind == Kind::Policy)? {
+        "activate" => number(view, &["event", "bundle"]),
+        "change" => number(view, &["event", "list"]),
+        _ => None,
+    }
+}
+
 /// What was applied: an entry has rules, people and channels together, and the digest of the people is salted anew.
 fn rules_or_people(before: &str, now: &str) -> &'static str {
     match before {
@@ -329,6 +338,12 @@ fn in_words(view: &View<'_>) -> (String, String) {
         (Kind::Retention, "delete") => ("tenant deleted", of("why").to_owned()),
         (Kind::Retention, _) => {
             ("payload expired", format!("entries {} to below {}", count("from"), count("below")))
+        }
+        (Kind::Freeze, "lift") => ("freeze lifted", format!("freeze {}", count("freeze"))),
+        (Kind::Freeze, _) => {
+            let at = of("producer");
+            let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
+            ("frozen", format!("{} {}{at}", of("scope"), of("id")))
         }
         (Kind::Clock, _) => ("clock reset", of("at").to_owned()),
         (Kind::Journal, _) => ("journal begun again", format!("epoch {}", count("epoch"))),

@@ -9,8 +9,9 @@ use super::{
     controls,
     executions::Execution,
     findings::Weight,
+    later,
     log::Log,
-    oscal, payload,
+    oscal,
     population::Population,
     pretty,
     privacy::Privacy,
@@ -148,7 +149,9 @@ impl Pass<'_> {
     /// Replays every approval of the period, by the rules that were in force (P8).
     fn audit(&mut self, index: u64, entry: &[u8], view: &View<'_>) -> Result<(), Error> {
         // An act before the period may name an approval whose messages are not here.
-        if matches!(view.kind, Kind::Access | Kind::Retention) && index < self.log.range.begin {
+        if matches!(view.kind, Kind::Access | Kind::Retention | Kind::Freeze)
+            && index < self.log.range.begin
+        {
             return Ok(());
         }
         let failed = std::cell::RefCell::new(None);
@@ -232,8 +235,8 @@ impl Pass<'_> {
             availability: self.availability.share(),
         };
         samples(log, out, &self.draws)?;
-        let erased_later = payload::finish(log, out)?;
-        let (figures, findings) = (computed.figures(), computed.findings(&erased_later));
+        let gone_later = later::finish(log, out)?;
+        let (figures, findings) = (computed.figures(), computed.findings(&gone_later));
         out.put("privacy/retention.json", &pretty(&retention(&self.changes.retention)))?;
         out.put("population/summary.json", &pretty(&json!(totals)))?;
         let mut named: BTreeSet<u64> =

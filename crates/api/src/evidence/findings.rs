@@ -1,6 +1,6 @@
 //! What stands out in the figures: exceptions that need an explanation, and notes.
 
-use super::{Computed, approvals::FAST_SECONDS};
+use super::{Computed, approvals::FAST_SECONDS, later::GoneLater};
 use ledger::event::is_reserved_tool;
 use serde::Serialize;
 
@@ -44,7 +44,7 @@ fn finding(
 
 impl Computed<'_> {
     /// What stands out, the worst first.
-    pub fn findings(&self, erased_later: &[u64]) -> Vec<Finding> {
+    pub fn findings(&self, later: &GoneLater) -> Vec<Finding> {
         let all = [
             self.executed_without_approval(),
             self.unreviewed_policy(),
@@ -58,7 +58,8 @@ impl Computed<'_> {
             self.unopened(),
             self.clock_reset(),
             self.erased(),
-            self::erased_later(erased_later),
+            erased_later(&later.erased),
+            expired_later(later.expired),
             self.expired(),
             self.held(),
             self.fast_answers(),
@@ -261,6 +262,18 @@ fn erased_later(entries: &[u64]) -> Option<Finding> {
     };
     let what = some(entries.len(), "entry had payload that was", "entries had payload that was");
     finding(place, entries, what.map(text))
+}
+
+/// `entries`: how many entries lost their payload by retention after the checkpoint.
+fn expired_later(entries: usize) -> Option<Finding> {
+    let place = (Weight::Note, "expired_later", "privacy/expired-later.csv");
+    let text = |entries| {
+        format!(
+            "{entries} expired after the checkpoint of this evidence, by entries whose receipts are in proof/expired"
+        )
+    };
+    let what = some(entries, "entry had payload that", "entries had payload that");
+    finding(place, &[], what.map(text))
 }
 
 fn quoted(names: &[String]) -> String {

@@ -1,7 +1,7 @@
 //! The part of a log that evidence is about: the entries of a period, and what is needed to judge them. Everything that
 //! is read is proven first, whoever holds the files: a server, an export, or the evidence itself.
 
-use super::{Disclose, Error, Request, read::Read};
+use super::{Disclose, Error, Gone, Request, read::Read};
 use ledger::{
     entry::{Kind, View},
     ident::Ident,
@@ -17,8 +17,8 @@ use ledger::{
 use std::{cell::RefCell, rc::Rc};
 
 /// Where the files of a log come from. Paths are those of an export: `checkpoint`, `keys.json`, `tile/…`,
-/// `disclosures/<index>.disclosures`; `policies/<digest>` for a file of policies, and `erasures/…` for what proves an
-/// erasure after the checkpoint.
+/// `disclosures/<index>.disclosures`; `policies/<digest>` for a file of policies; `erasures/…` and `expired/…` for
+/// what proves an erasure or an expiry after the checkpoint.
 pub trait Files {
     /// The bytes of a file. `None` if there is none.
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error>;
@@ -27,6 +27,9 @@ pub trait Files {
     fn policy(&self, part: &PartAt) -> Result<Option<Vec<u8>>, Error> {
         self.get(&policy_path(part))
     }
+
+    /// What let the payload of an entry expire after the checkpoint. Its receipt is below `expired/`.
+    fn gone(&self, index: u64) -> Option<Gone>;
 }
 
 /// Where a file of a bundle lies.

@@ -4,29 +4,61 @@ use super::{
     Error, Out,
     executions::Execution,
     table::Table,
-    values::{add, day, text},
+    values::{add, text},
 };
 use ledger::{
     entry::{Kind, View},
+    json::Value,
     post::is_probe,
     time::Nanos,
     verify::period::{Period, number},
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 /// Most gaps of the journal that are kept by their numbers. `population/gaps.csv` has all.
 const GONE_MAX: usize = 5;
 
-/// What is counted by day.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Cell {
-    day: String,
-    by: &'static str,
-    verdict: String,
-    mode: String,
-    tool: String,
-    producer: String,
+/// Length of a day in the text of a moment: `2026-11-20`.
+const DAY_LENGTH: usize = 10;
+
+/// What is counted together: day, by whom, verdict, mode, tool, producer.
+type Cell = [String; 6];
+
+/// Decisions by cell. A cell that is known is found without a copy of its texts.
+#[derive(Default)]
+struct Cells {
+    counts: HashMap<String, (Cell, u64)>,
+    key: String,
+}
+
+impl Cells {
+    fn add(&mut self, cell: [&str; 6]) {
+        self.key.clear();
+        for text in cell {
+            // With its length, so that no two cells have one key.
+            let _ = write!(self.key, "{} {text}", text.len());
+        }
+        match self.counts.get_mut(&self.key) {
+            Some((_, count)) => *count += 1,
+            None => drop(self.counts.insert(self.key.clone(), (cell.map(str::to_owned), 1))),
+        }
+    }
+
+    fn sorted(&self) -> BTreeMap<&Cell, u64> {
+        self.counts.values().map(|(cell, count)| (cell, *count)).collect()
+    }
+}
+
+/// The value of a name, which may be new.
+fn known<'m, T: Default>(all: &'m mut BTreeMap<String, T>, name: &str) -> &'m mut T {
+    if !all.contains_key(name) {
+        all.insert(name.to_owned(), T::default());
+    }
+    all.get_mut(name).expect("it was put there")
 }
 
 /// Totals of a period.
@@ -77,7 +109,7 @@ pub struct Totals {
 pub struct Population {
     period: Period,
     decisions: Table,
-    cells: BTreeMap<Cell, u64>,
+    cells: Cells,
     latencies: Vec<u32>,
     /// What was counted.
     pub totals: Totals,
@@ -109,7 +141,7 @@ impl Population {
         Self {
             period,
             decisions: Table::new("population/decisions.csv", COLUMNS),
-            cells: BTreeMap::new(),
+            cells: Cells::default(),
             latencies: Vec::new(),
             totals: Totals::default(),
         }
@@ -147,31 +179,35 @@ impl Population {
     }
 
     fn decision(&mut self, out: &mut dyn Out, index: u64, view: &View<'_>) -> Result<(), Error> {
+        let data = view.at(&["event", "data"]);
         let of = |path: &[&str]| {
-            let whole: Vec<&str> = ["event", "data"].iter().chain(path).copied().collect();
-            view.text(&whole).unwrap_or_default().to_owned()
+            let found = path.iter().try_fold(data?, |value, name| value.get(name));
+            found.and_then(Value::as_str)
         };
+        let of = |path: &[&str]| of(path).unwrap_or_default();
         let (verdict, mode) = (of(&["verdict"]), of(&["mode"]));
         let (tool, agent) = (of(&["tool", "name"]), of(&["agent", "id"]));
         let (policy, version) = (of(&["policy", "id"]), of(&["policy", "version"]));
-        let by = if view.is_ours() { "countersign" } else { "gateway" };
-        let (day, producer) = (day(view.origin.time), text(view, &["producer"]).to_owned());
+        let is_ours = view.is_ours();
+        let by = if is_ours { "countersign" } else { "gateway" };
+        let (at, producer) = (view.origin.time.to_string(), text(view, &["producer"]));
+        let day = at.get(..DAY_LENGTH).unwrap_or_default();
         let totals = &mut self.totals;
         totals.decisions += 1;
-        totals.ours += u64::from(view.is_ours());
+        totals.ours += u64::from(is_ours);
         totals.covered += u64::from(!policy.is_empty() && !version.is_empty());
-        add(&mut totals.verdicts, &verdict);
-        add(&mut totals.modes, if mode.is_empty() { "not said" } else { &mode });
-        add(&mut totals.tools, &tool);
-        add(totals.days.entry(day.clone()).or_default(), &verdict);
-        let of_agent = totals.agents.entry(agent.clone()).or_default();
+        add(&mut totals.verdicts, verdict);
+        add(&mut totals.modes, if mode.is_empty() { "not said" } else { mode });
+        add(&mut totals.tools, tool);
+        add(known(&mut totals.days, day), verdict);
+        let of_agent = known(&mut totals.agents, agent);
         of_agent.0 += 1;
         if verdict == "deny" {
             of_agent.1 += 1;
-            add(&mut totals.denials, &of(&["reason", "code"]));
+            add(&mut totals.denials, of(&["reason", "code"]));
         }
-        let judged = view.text(&["event", "time"]).and_then(Nanos::parse);
-        if let Some(judged) = judged.filter(|_| view.is_ours()) {
+        let judged = view.text(&["event", "time"]).filter(|_| is_ours).and_then(Nanos::parse);
+        if let Some(judged) = judged {
             let micros = view.origin.time.0.saturating_sub(judged.0) / 1_000;
             self.latencies.push(u32::try_from(micros).unwrap_or(u32::MAX));
         }
@@ -179,26 +215,26 @@ impl Population {
             out,
             &[
                 &index.to_string(),
-                &view.origin.time.to_string(),
-                &producer,
+                &at,
+                producer,
                 text(view, &["event", "source"]),
                 text(view, &["event", "id"]),
                 by,
-                &agent,
-                &of(&["agent", "run"]),
-                &tool,
-                &of(&["tool", "action"]),
-                &verdict,
-                &mode,
-                &of(&["reason", "code"]),
-                &policy,
-                &version,
-                &of(&["call", "digest"]),
-                &of(&["cost", "amount"]),
-                &of(&["cost", "currency"]),
+                agent,
+                of(&["agent", "run"]),
+                tool,
+                of(&["tool", "action"]),
+                verdict,
+                mode,
+                of(&["reason", "code"]),
+                policy,
+                version,
+                of(&["call", "digest"]),
+                of(&["cost", "amount"]),
+                of(&["cost", "currency"]),
             ],
         )?;
-        *self.cells.entry(Cell { day, by, verdict, mode, tool, producer }).or_default() += 1;
+        self.cells.add([day, by, verdict, mode, tool, producer]);
         Ok(())
     }
 
@@ -208,8 +244,8 @@ impl Population {
             &["day", "decided_by", "verdict", "mode", "tool", "producer", "decisions"];
         self.decisions.finish(out)?;
         let mut counts = Table::new("population/counts.csv", COLUMNS);
-        for (cell, count) in &self.cells {
-            let Cell { day, by, verdict, mode, tool, producer } = cell;
+        for (cell, count) in self.cells.sorted() {
+            let [day, by, verdict, mode, tool, producer] = cell.each_ref().map(String::as_str);
             counts.row(out, &[day, by, verdict, mode, tool, producer, &count.to_string()])?;
         }
         counts.finish(out)?;

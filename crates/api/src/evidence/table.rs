@@ -3,6 +3,7 @@
 
 use super::{Error, Out};
 use ledger::foreign::harmless;
+use std::borrow::Cow;
 
 /// Most rows of one file. A longer table goes on in `<name>-2.csv`. Bounds the memory of a table, and spreadsheets read
 /// no more than 1,048,576 rows.
@@ -70,19 +71,28 @@ fn begin(columns: &[&str]) -> csv::Writer<Vec<u8>> {
 
 fn write(writer: &mut csv::Writer<Vec<u8>>, cells: &[&str]) {
     let row = cells.iter().map(|cell| safe(cell));
-    writer.write_record(row).expect("memory takes every row of one length");
+    writer.write_record(row.map(Bytes)).expect("memory takes every row of one length");
+}
+
+/// A cell as the writer of CSV takes it.
+struct Bytes<'c>(Cow<'c, str>);
+
+impl AsRef<[u8]> for Bytes<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// A cell that no spreadsheet computes. Hidden characters are shown by number: one that turns the text around makes a
 /// cell lie, and Gnumeric refuses to open a file that has one. Line feeds stay.
-fn safe(cell: &str) -> String {
+fn safe(cell: &str) -> Cow<'_, str> {
     let is_plain = cell.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     let shown = if is_plain {
-        cell.to_owned()
+        Cow::Borrowed(cell)
     } else {
-        cell.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+        Cow::Owned(cell.split('\n').map(harmless).collect::<Vec<_>>().join("\n"))
     };
-    if shown.starts_with(FORMULA) { format!("'{shown}") } else { shown }
+    if shown.starts_with(FORMULA) { Cow::Owned(format!("'{shown}")) } else { shown }
 }
 
 #[cfg(test)]

@@ -82,10 +82,11 @@ impl Verdicts {
         view: &View<'_>,
     ) -> Result<(), Error> {
         if let Some(data) = view.at(&["event", "data"]).filter(|_| view.is_ours()) {
-            let stands = ledger::post::stands(data, self.replayed.policies());
+            let producer = view.text(&["producer"]).unwrap_or_default();
+            let stands = ledger::post::stands(producer, data, self.replayed.in_force());
             stands.map_err(|what| Error::file(&format!("entry {index}"), what.into()))?;
         }
-        if !matches!(view.kind, Kind::Policy | Kind::Decision) {
+        if !matches!(view.kind, Kind::Policy | Kind::Freeze | Kind::Decision) {
             return Ok(());
         }
         let (result, why) = match self.replayed.step(log, index, view)? {

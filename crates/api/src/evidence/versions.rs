@@ -74,19 +74,10 @@ pub fn finish(
         let mut one = tell(log, version, &proposed, approvals)?;
         if let (Some(before), Ok(after)) = (&last, &bundle) {
             for change in policy::diff(before, after) {
-                let cells = [
-                    &version.number.to_string(),
-                    change.consequence.as_str(),
-                    &change.what,
-                    &change.text,
-                ];
+                let cells =
+                    [&version.number.to_string(), change.says(), &change.what, &change.text];
                 diffs.row(out, &cells)?;
-                one.changes.push(format!(
-                    "{}: {}: {}",
-                    change.what,
-                    change.text,
-                    change.consequence.as_str()
-                ));
+                one.changes.push(format!("{}: {}: {}", change.what, change.text, change.says()));
             }
         }
         write(out, &mut table, version, (&proposed, &one))?;

@@ -9,8 +9,9 @@ use crate::{
 };
 use approvals::{deciding::ToldEarly, worker::Worker};
 use ledger::{
-    post::{ALL_DAYS, day_of},
+    post::{ALL_DAYS, Freezes, day_of},
     store,
+    system::freeze::FreezeScope,
     tenant::Tenant,
 };
 
@@ -43,8 +44,18 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         scrub_findings: app.scrub.status(&tenant.name).findings.len() as u64,
         lag: app.vitals.lag(&tenant.name).unwrap_or(0),
         sources: sources(app, tenant).unwrap_or_default(),
+        freezes: freezes(&published.freezes),
         approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
     }
+}
+
+/// The freezes in force, by scope.
+fn freezes(freezes: &Freezes) -> Vec<(&'static str, u64)> {
+    let count = |wanted: FreezeScope| {
+        let all = freezes.in_force.values();
+        all.filter(|freeze| freeze.target.scope == wanted).count() as u64
+    };
+    FreezeScope::ALL.into_iter().map(|(scope, name)| (name, count(scope))).collect()
 }
 
 /// What the counts of a tenant's log say now. What can't be read is absent: the scrub and `fsck` say so.
@@ -93,6 +104,7 @@ fn of_approvals(worker: &Worker) -> OfApprovals {
         ready: worker.readiness().ready().is_ok(),
         not_opened: worker.commands.not_opened(),
         shown_lost: worker.commands.showings.lost(),
+        costs: worker.desk.costs(),
         told_early: worker.desk.later().map_or_else(Vec::new, |later| {
             let told = later.told_early();
             let ToldEarly { later, unavailable, void, waiting } = told;

@@ -41,6 +41,8 @@ pub struct OfTenant {
     pub lag: u64,
     /// Its sources, by state.
     pub sources: Vec<(&'static str, u64)>,
+    /// Its freezes in force, by scope.
+    pub freezes: Vec<(&'static str, u64)>,
     /// Its approvals, if they are set up.
     pub approvals: Option<OfApprovals>,
 }
@@ -57,6 +59,8 @@ pub struct OfApprovals {
     pub shown_lost: u64,
     /// Decisions that opened no approval since the start, by reason.
     pub not_opened: Vec<(&'static str, u64)>,
+    /// What allowed calls cost at most since the start, in millionths: by tool, agent and currency.
+    pub costs: approvals::deciding::Costs,
     /// Verdicts that were told before they were recorded, since the start: `later`, `unavailable`, `void`, `waiting`.
     pub told_early: Vec<(&'static str, u64)>,
 }

@@ -31,6 +31,25 @@ struct ByCode {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByScope {
+    tenant: String,
+    scope: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByCall {
+    tenant: String,
+    tool: String,
+    agent: String,
+    currency: String,
+}
+
+fn costs(registry: &mut Registry) -> Family<ByCall, Gauge> {
+    let help = "What allowed calls cost at most since start, in millionths of the currency; beyond 100 label sets: other";
+    registry.named("allowed_cost_millionths", help, Family::default())
+}
+
 /// Metrics of each tenant.
 pub struct Tenants {
     ready: Family<ByTenant, Gauge>,
@@ -51,6 +70,8 @@ pub struct Tenants {
     approvals_not_opened: Family<ByReason, Gauge>,
     sources: Family<ByState, Gauge>,
     told_early: Family<ByReason, Gauge>,
+    freezes: Family<ByScope, Gauge>,
+    costs: Family<ByCall, Gauge>,
 }
 
 impl Tenants {
@@ -72,6 +93,8 @@ impl Tenants {
             "Verdicts that were told before they were recorded since start: later, unavailable; of these void; waiting now",
             Family::default(),
         );
+        let freezes =
+            registry.named("freezes", "Freezes in force, by what they stop", Family::default());
         let troubles = registry.named(
             "trouble",
             "1 while something is not as it must be with a tenant, by code (proto/errors.md)",
@@ -118,8 +141,11 @@ impl Tenants {
             approvals_not_opened,
             sources,
             told_early,
+            freezes,
+            costs: costs(registry),
         }
     }
+
     /// Sets the gauges of one tenant. A trouble that is over becomes 0 and stays listed.
     pub fn set(&self, figures: &OfTenant) {
         let by = ByTenant { tenant: figures.name.clone() };
@@ -135,6 +161,10 @@ impl Tenants {
             let by = ByState { tenant: figures.name.clone(), state };
             self.sources.get_or_create(&by).set(gauged(*count));
         }
+        for (scope, count) in &figures.freezes {
+            let by = ByScope { tenant: figures.name.clone(), scope };
+            self.freezes.get_or_create(&by).set(gauged(*count));
+        }
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);
         set(&self.halted, figures.halted.into());
@@ -149,6 +179,11 @@ impl Tenants {
         set(&self.approvals_pending, approvals.pending);
         set(&self.approvals_ready, approvals.ready.into());
         set(&self.shown_lost, approvals.shown_lost);
+        for ([tool, agent, currency], sum) in &approvals.costs {
+            let [tool, agent, currency] = [tool, agent, currency].map(Clone::clone);
+            let by = ByCall { tenant: figures.name.clone(), tool, agent, currency };
+            self.costs.get_or_create(&by).set(gauged(*sum));
+        }
         for (reason, count) in &approvals.told_early {
             let by = ByReason { tenant: figures.name.clone(), reason };
             self.told_early.get_or_create(&by).set(gauged(*count));

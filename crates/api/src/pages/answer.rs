@@ -58,7 +58,7 @@ struct Revocation {
 }
 
 /// A form of these pages.
-trait Form: DeserializeOwned {
+pub(super) trait Form: DeserializeOwned {
     /// The token that shows that the form was made for this session.
     fn token(&self) -> &str;
 }
@@ -77,7 +77,7 @@ impl Form for Revocation {
 
 /// The sender of a form and the approval, if the person may see it. If the session has ended, redirects to the
 /// page, which asks for the sign-in.
-async fn sent<F: Form>(
+pub(super) async fn sent<F: Form>(
     app: &App,
     headers: &HeaderMap,
     id: &str,

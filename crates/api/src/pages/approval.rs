@@ -2,7 +2,7 @@
 //! done.
 
 use super::{
-    Stop, Top, go, page,
+    Stop, Top, freezable, go, page,
     session::Session,
     view::{self, Moment, Told},
     visitor,
@@ -125,6 +125,8 @@ struct ApprovalPage {
     ways: Ways,
     reasons: &'static [(&'static str, &'static str)],
     token: String,
+    /// What this person may freeze of the call.
+    freezable: freezable::Choices,
 }
 
 /// What one person answered.
@@ -176,6 +178,7 @@ pub(super) fn render(
         reasons: &REVOKE_REASONS,
         token: session.form_token.clone(),
         hashed: frozen.map(|frozen| harmless(&frozen.canonical)),
+        freezable: freezable::choices(app, session, (approval, &card))?,
         card,
     };
     let shown =

@@ -9,7 +9,7 @@ use hmac::{Hmac, Mac as _};
 use ledger::{
     ident::Ident,
     keyring::random32,
-    system::{AccessKey, Role},
+    system::{AccessKey, KeyId, Role},
     tenant::Tenant,
     time::Nanos,
 };
@@ -44,6 +44,8 @@ pub struct Session {
     pub tenant: Arc<Tenant>,
     /// The person.
     pub person: Ident,
+    /// The key with which the person signed in.
+    pub key_id: KeyId,
     /// Time of the sign-in.
     pub signed_in_at: Nanos,
     /// Token that every form carries.
@@ -136,6 +138,7 @@ pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> 
     Ok(Some(Session {
         tenant,
         person: content.person,
+        key_id: key.key_id,
         signed_in_at: content.signed_in_at,
         form_token: BASE64URL_NOPAD.encode(&form_token),
         worker,

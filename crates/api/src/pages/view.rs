@@ -1,5 +1,6 @@
 //! Content of the pages: words for states and events, times, rows.
 
+pub use approvals::cards::FROZEN;
 use approvals::{cards::Card, setup::Setup};
 use chrono::{DateTime, Utc};
 use decider::{

@@ -40,6 +40,8 @@ fn refusals_and_tokens_keep_their_words() {
         Stale,
         StepUp,
         RuleChanged,
+        PolicyDenies,
+        PolicyUnreadable,
         TooManyMints,
         TokenNotLive,
         AlreadyRedeemed,

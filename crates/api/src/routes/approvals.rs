@@ -211,7 +211,10 @@ pub async fn one(
         }
         approval = asking.find(&id, access::state).await?;
     }
-    let view = asking.view(&approval)?;
+    let mut view = asking.view(&approval)?;
+    if access::params(&asking.access(), &approval) {
+        view = view.with_card(&asking.worker.cards().card(&approval)?.0, &approval);
+    }
     if let Some(person) = asking.access().person() {
         let version = approval.state.version;
         let shown = Shown { to: person.clone(), version, via: ShownVia::Api };

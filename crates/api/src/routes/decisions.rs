@@ -17,8 +17,8 @@ use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
-use decider::policy::{Inquiry, Ruling};
-use ledger::{event::Verdict, json, system::Role};
+use decider::policy::{Inquiry, RATE_LIMITED, Redaction, Redactions, Ruling};
+use ledger::{budget::Asked, canonical, event::Verdict, json, system::Role};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -29,7 +29,8 @@ const QUESTIONS_MAX: usize = 100;
 /// A verdict, recorded.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct VerdictAnswer {
-    /// `allow`, `deny`, `sanitize` or `approval_needed`. Execute nothing but on `allow`.
+    /// `allow`, `deny`, `sanitize` or `approval_needed`. Execute nothing but on `allow`, and on `sanitize` the call with the
+    /// params of this answer.
     verdict: &'static str,
     /// `true`; `null` while no clause is in force for this agent: then this verdict is only recorded, and decides nothing.
     enforced: Option<bool>,
@@ -41,29 +42,41 @@ pub struct VerdictAnswer {
     /// `false`: it is on this server's disk, and not in the log yet (`record: later`). Otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded: Option<bool>,
-    /// Seconds for which an `allow` counts from now on. Absent for other verdicts.
+    /// Seconds for which an `allow` or `sanitize` counts from now on. Absent for other verdicts.
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_for: Option<u64>,
     /// `{index, leaf_hash, id}` of its entry. While `recorded` is `false`: `{id, spool, number}`.
     #[schema(value_type = Object)]
     decision: Value,
-    /// `{code, clause, clauses, message, at, why}`
+    /// `{code, clause, clauses, message, at, why, retry_after}`
     #[schema(value_type = Object)]
     reason: Value,
     /// `{version, digest}` of the bundle; both `null` without one. `lists`: the versions of lists, if the verdict rests on any.
     #[schema(value_type = Object)]
     policy: Value,
-    /// `{digest}`
+    /// `{digest}`; of a call that was redacted `params` too, unless it is denied: what is executed.
     #[schema(value_type = Object)]
     call: Value,
+    /// `{set, found: [{at, inside, detector, count}]}` if something was redacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    redactions: Option<Value>,
     /// Conditions on the use of what is permitted. Whoever does not know one of them must not execute.
     #[serde(skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     obligations: Map<String, Value>,
+    /// What the call reserves of budgets, or what was refused: each as in the entry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    budgets: Vec<Value>,
     /// `{id, url, state}` of the approval that people are asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Value>,
+    /// With code `frozen`: `{index, scope, id}` of the freeze. With a denial whose clause freezes: `{scope}`. End what is frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    freeze: Option<Value>,
     /// `{verdict, code, clause}`: what it would be with every clause in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -175,6 +188,16 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
         }
     };
     let policy = policy_of(&ruling);
+    let freeze = freeze_of(worker, &ruling);
+    // At least a second: who asks again at once gets the same.
+    let retry_after = if ruling.code == RATE_LIMITED {
+        Some(1)
+    } else {
+        ruling.opens().map(|opens| worker.desk.seconds_until(opens).max(1))
+    };
+    let budgets: Vec<Value> = ruling.asked.iter().map(Asked::to_json).collect();
+    let redactions = ruling.redacted.as_ref().map(|redacted| redactions(&redacted.facts));
+    let call = call_of(&ruling, &digest);
     let Ruling { verdict, code, clause, clauses, message, error, shadow, .. } = ruling;
     let (at_pointer, why) = error.unzip();
     VerdictAnswer {
@@ -182,17 +205,20 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
         enforced: (!ruling.only_observes).then_some(true),
         mode: ruling.only_observes.then_some("shadow"),
         repeated,
-        valid_for: (verdict == Verdict::Allow).then(|| worker.desk.valid_for(at)),
+        valid_for: verdict.permits().then(|| worker.desk.valid_for(at)),
         recorded,
         decision,
         reason: without_nulls(json!({
             "code": code, "clause": clause, "clauses": clauses, "message": message,
-            "at": at_pointer, "why": why,
+            "at": at_pointer, "why": why, "retry_after": retry_after,
         })),
         policy,
-        call: json!({"digest": digest}),
+        call,
+        redactions,
         obligations: ruling.obligations.into_iter().collect(),
+        budgets,
         approval,
+        freeze,
         shadow: shadow.map(|shadow| {
             without_nulls(json!({
                 "verdict": shadow.verdict.as_str(), "code": shadow.code, "clause": shadow.clause,
@@ -222,6 +248,18 @@ fn without_nulls(value: Value) -> Value {
     }
 }
 
+/// The freeze that a verdict names, or what it freezes.
+fn freeze_of(worker: &Worker, ruling: &Ruling) -> Option<Value> {
+    let Some(index) = ruling.frozen_by else {
+        return ruling.freeze.map(|scope| json!({"scope": scope}));
+    };
+    let freezes = &worker.tenant.published().freezes;
+    let target = freezes.in_force.get(&index).map(|freeze| &freeze.target);
+    Some(without_nulls(json!({
+        "index": index, "scope": target.map(|target| target.scope), "id": target.map(|target| &target.id),
+    })))
+}
+
 /// What the verdict was computed by.
 fn policy_of(ruling: &Ruling) -> Value {
     let mut policy = json!({"version": ruling.version, "digest": ruling.bundle});
@@ -240,6 +278,9 @@ impl From<NotDecided> for Problem {
             }
             NotDecided::Refused(_) => Self::new(Code::BadRequest, text),
             NotDecided::Conflict { .. } => Self::new(Code::Conflict, text),
+            NotDecided::Frozen { .. } => {
+                Self::new(Code::Frozen, format!("{text} Execute nothing; end the session."))
+            }
             NotDecided::Stale { .. } => Self::new(Code::DecisionStale, text),
             NotDecided::NoBundle(_) => {
                 Self::new(Code::PolicyUnreadable, format!("{text} Nothing is decided; deny."))
@@ -247,4 +288,30 @@ impl From<NotDecided> for Problem {
             NotDecided::Failed(error) => error.into(),
         }
     }
+}
+
+/// The call that the verdict is about, as far as the gateway does not know it.
+fn call_of(ruling: &Ruling, digest: &str) -> Value {
+    let permits = ruling.verdict != Verdict::Deny;
+    match ruling.redacted.as_ref().filter(|_| permits) {
+        None => json!({"digest": digest}),
+        Some(redacted) => {
+            let params = canonical::to_vec(&redacted.params);
+            let params: Value = serde_json::from_slice(&params).unwrap_or_default();
+            json!({"digest": digest, "params": params})
+        }
+    }
+}
+
+/// What was redacted: where, by which detector, and how often.
+fn redactions(redactions: &Redactions) -> Value {
+    let one = |found: &Redaction| {
+        let mut told =
+            json!({"at": found.at, "detector": found.detector, "count": found.spans.len()});
+        if !found.inside.is_empty() {
+            told["inside"] = json!(found.inside);
+        }
+        told
+    };
+    json!({"set": redactions.set, "found": redactions.found.iter().map(one).collect::<Vec<_>>()})
 }

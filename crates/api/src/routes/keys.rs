@@ -6,7 +6,7 @@ use crate::{
     auth,
     problem::{Code, Problem},
     query,
-    reviewed::{self, Permit, Waiting},
+    reviewed::{self, Acted, Waiting},
     tenants::{self, KeyWanted},
 };
 use axum::{
@@ -34,13 +34,13 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
-    /// publisher, enforcer, reviewer, author, exporter, auditor, discloser, admin.
+    /// publisher, enforcer, reviewer, author, responder, exporter, auditor, discloser, admin.
     #[schema(value_type = Vec<String>)]
     roles: Vec<Role>,
     /// For publisher and enforcer.
     #[schema(value_type = Option<String>)]
     producer: Option<Ident>,
-    /// Person of the key: required for reviewer and author, not allowed for publisher and enforcer.
+    /// Person of the key: required for reviewer, author and responder, not allowed for publisher and enforcer.
     #[schema(value_type = Option<String>)]
     person: Option<Ident>,
     /// A label for people.
@@ -66,6 +66,9 @@ impl NewKey {
         }
         if is(Role::Author) && (self.roles.len() > 1 || self.person.is_none()) {
             return wrong("An author key belongs to one person and carries nothing else.");
+        }
+        if is(Role::Responder) && (self.roles.len() > 1 || self.person.is_none()) {
+            return wrong("A responder key belongs to one person and carries nothing else.");
         }
         if self.producer.as_ref().is_some_and(|p| ledger::event::is_reserved_tool(p.as_str())) {
             return wrong(
@@ -121,24 +124,7 @@ pub async fn add(
     let params = json!({"roles": roles, "producer": producer, "person": person, "name": name});
     let power = roles.iter().any(|role| POWER.contains(&json!(role).as_str().unwrap_or_default()));
     let comment = why.as_ref().map(ToString::to_string);
-    let act = (KEY_ISSUE, &params, comment);
     let asked = worker.as_deref().filter(|_| power);
-    let (by, spent) = match reviewed::permit(asked, &caller, act, approval.as_ref()).await? {
-        Permit::Waits(waiting) => return Ok(super::waits(waiting)),
-        Permit::Now(by, spent) => (by, spent),
-    };
-    // While it is held, no rules come into force that ask people about this key.
-    let same_rules = match asked {
-        Some(worker) => Some(worker.readiness().keep_rules().await),
-        None => None,
-    };
-    if let Some(worker) = asked.filter(|_| spent.is_none())
-        && worker.clerk.demands_review(KEY_ISSUE, &params)?
-    {
-        let detail =
-            "Other rules came into force just now, and they ask people about this key. Ask again.";
-        return Err(Problem::new(Code::Conflict, detail));
-    }
     let setup = worker.as_ref().and_then(|worker| worker.readiness().rules.known().ok());
     let stranger = person
         .as_ref()
@@ -153,10 +139,15 @@ pub async fn add(
         format!("{person} is not among the people in force: {so}")
     });
     let wanted = KeyWanted { roles, producer, person, name };
-    let key = tenants::issue_key(&app, &tenant, wanted, Act { by, why }).await?;
-    drop(same_rules);
-    reviewed::done(worker.as_deref(), spent.as_ref()).await;
-    Ok((StatusCode::CREATED, Json(IssuedKey { key, note })).into_response())
+    let act = (KEY_ISSUE, &params, comment);
+    let issue =
+        |by| async move { Ok(tenants::issue_key(&app, &tenant, wanted, Act { by, why }).await?) };
+    match reviewed::act(asked, &caller, act, approval.as_ref(), issue).await? {
+        Acted::Waits(waiting) => Ok(super::waits(waiting)),
+        Acted::Done(key) => {
+            Ok((StatusCode::CREATED, Json(IssuedKey { key, note })).into_response())
+        }
+    }
 }
 
 /// List API keys, without their secrets

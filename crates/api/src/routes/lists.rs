@@ -211,7 +211,8 @@ pub async fn change(
     let loaded = in_force(&worker)?.ok_or_else(|| unknown(&name))?;
     let (after, mut change) = checked(&loaded, &name, &new)?;
     let salt = BASE64URL_NOPAD.encode(&keyring::random32()[..SALT_BYTES]);
-    let part = keep_file(&app, &tenant, (&name, file_of(&after, &salt)), &caller.by()).await?;
+    let part = keep_file(&app, &tenant, (&name, file_of(&after, &salt), after.len()), &caller.by())
+        .await?;
     let reason = act::keep_reason(&app.ledger, &tenant, "policy", Some(&new.comment)).await?;
     change.digest = list_digest(&name, change.version, &part);
     let form = ListForm {
@@ -248,8 +249,7 @@ async fn ask(
         return Err(told(&format!("{why}.")));
     }
     let approval = reviewed::told(worker, &approval);
-    let waiting = ListWaiting { status: "approval_needed", change, approval };
-    Ok((StatusCode::ACCEPTED, Json(waiting)))
+    Ok((StatusCode::ACCEPTED, Json(ListWaiting { status: "approval_needed", change, approval })))
 }
 
 /// The items after a change, and what people are asked about, but for entry and digest. Tells every mistake.
@@ -312,12 +312,18 @@ fn checked(
 async fn keep_file(
     app: &App,
     tenant: &Arc<Tenant>,
-    (name, content): (&str, String),
+    (name, content, items): (&str, String, usize),
     by: &By,
 ) -> Result<PartAt, Problem> {
     let length = serde_json::to_string(&content).map_or(usize::MAX, |text| text.len());
-    if content.len() > PART_BYTES_MAX || length > BODY_BYTES_MAX - FRAME_BYTES {
-        let text = format!("the list would take more than {PART_BYTES_MAX} bytes: use two lists");
+    let most = BODY_BYTES_MAX - FRAME_BYTES;
+    if content.len() > PART_BYTES_MAX || length > most {
+        let fit = (items * PART_BYTES_MAX / content.len()).min(items * most / length);
+        let text = format!(
+            "with {items} items the list would take {} bytes, and its file has at most {PART_BYTES_MAX}: about {fit} such items \
+             fit. Make two lists, and let clauses name both",
+            content.len()
+        );
         return Err(wrong(&[text]));
     }
     let sha256 = file_digest(&content);

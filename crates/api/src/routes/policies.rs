@@ -48,6 +48,8 @@ const FRAME_BYTES: usize = 1024;
 /// Most bytes of the list of files, of which each takes [`PART_BYTES`] and its path.
 const MANIFEST_BYTES_MAX: usize = system::BODY_BYTES_MAX - 8 * 1024;
 const PART_BYTES: usize = 120;
+/// Most clauses, and most changes that no test notices, that reviewers are told.
+const GAPS_NAMED_MAX: usize = 10;
 /// Most people who are named as contributors.
 const CONTRIBUTORS_MAX: usize = 32;
 /// Who may read policies.
@@ -253,7 +255,7 @@ pub(super) fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Probl
     })
 }
 
-/// Reads the files, and runs their tests.
+/// Reads the files, runs their tests, and says what these leave open.
 fn check(files: &[PolicyFile]) -> Result<(Bundle, String), Problem> {
     let sources =
         files.iter().map(|file| Source { path: &file.path, bytes: file.content.as_bytes() });
@@ -265,7 +267,9 @@ fn check(files: &[PolicyFile]) -> Result<(Bundle, String), Problem> {
         let failed: Vec<Mistake> = failures.into_iter().map(|failure| failure.mistake).collect();
         return Err(wrong(&failed));
     }
-    Ok((bundle, format!("{} tests pass", cases.len())))
+    let left = cases::gaps(&bundle, &cases).in_words(GAPS_NAMED_MAX);
+    let left = left.map(|left| format!("; {left}")).unwrap_or_default();
+    Ok((bundle, format!("{} tests pass{left}", cases.len())))
 }
 
 /// Every mistake, a line each.

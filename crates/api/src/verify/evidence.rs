@@ -4,7 +4,8 @@
 use super::{Failure, Given, file, refused, report::Report};
 use crate::{
     evidence::{
-        self, Conclusion, Digests, Error, Files, Log, Manifest, Out, PRODUCT, STATEMENT, digest,
+        self, Conclusion, Digests, EXPIRED, Error, Files, Gone, Log, Manifest, Out, PRODUCT,
+        STATEMENT, digest,
     },
     terminal::{bad, dim, good, harmless},
 };
@@ -73,6 +74,8 @@ impl Verified {
 struct Folder {
     path: PathBuf,
     names: BTreeSet<String>,
+    /// What expired after the checkpoint, by the names below `proof/expired/`.
+    expired: Vec<Gone>,
     /// What was read below `proof/`.
     seen: RefCell<Digests>,
 }
@@ -81,7 +84,12 @@ impl Folder {
     fn open(path: &Path) -> Result<Self, Failure> {
         let mut names = BTreeSet::new();
         walk(path, "", 0, &mut names)?;
-        Ok(Self { path: path.to_owned(), names, seen: RefCell::default() })
+        let gone = |path: &String| {
+            let name = path.strip_prefix("proof/")?.strip_prefix(EXPIRED)?;
+            Gone::parse(name.strip_suffix(".tlog-proof")?)
+        };
+        let expired = names.iter().filter_map(gone).collect();
+        Ok(Self { path: path.to_owned(), names, expired, seen: RefCell::default() })
     }
 
     /// The bytes of a file. `None` if there is none.
@@ -105,6 +113,10 @@ impl Files for Folder {
             self.seen.borrow_mut().entry(path).or_insert_with(|| digest(bytes));
         }
         Ok(bytes)
+    }
+
+    fn gone(&self, index: u64) -> Option<Gone> {
+        Gone::explains(self.expired.iter().copied(), index)
     }
 }
 
@@ -186,7 +198,7 @@ pub(super) fn read(
     let at = format!("{place}/proof/checkpoint");
     let signed = given.take_checkpoint(&at, &log.note)?;
     given.signed_by(&at, &log.keys)?;
-    for (path, _, later) in log.erased_later() {
+    for (path, later) in log.erased_later() {
         let at = format!("{place}/proof/{path}");
         given.receipt(&at, &later.receipt)?;
         let connected = given.claim.consistency(&at, (signed.size, later.size), &later.proof);

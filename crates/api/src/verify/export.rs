@@ -184,7 +184,7 @@ fn disclosures(
             return Err(refused(
                 &place,
                 &format!(
-                    "{missing} of the {committed} fields that entry {index} commits to are not disclosed, and no erasure entry says why: they were removed from this export or from the log's payload; or they were erased while it was written: then export again, or give the receipt of the erasure's entry too"
+                    "{missing} of the {committed} fields that entry {index} commits to are not disclosed, and no erasure or retention entry says why: they were removed from this export or from the log's payload; or they were erased or expired while it was written: then export again, or give the receipt of the entry that says so too"
                 ),
             ));
         }

@@ -174,7 +174,7 @@ fn disclosed(
     let missing = erased.judge((index, kind), committed, &shown).missing;
     if missing > 0 {
         let what = format!(
-            "{missing} of the {committed} fields that entry {index} commits to are not disclosed, and no erasure entry says why: they were removed from this export; or they were erased after its checkpoint: then give the receipt of the erasure's entry too"
+            "{missing} of the {committed} fields that entry {index} commits to are not disclosed, and no erasure or retention entry says why: they were removed from this export; or they were erased or expired after its checkpoint: then give the receipt of the entry that says so too"
         );
         return Err(refused(&place, &what));
     }

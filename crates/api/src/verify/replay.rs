@@ -224,6 +224,7 @@ impl<'e> Run<'e> {
                 "why_not": outcome.as_ref().err().map(ToString::to_string),
                 "facts": facts,
                 "lists": outcome.as_ref().ok().map(|ruling| &ruling.lists),
+                "budgets": outcome.as_ref().ok().map(explained::budgets),
                 "clauses": explained::json(&clauses.unwrap_or_default(), &params),
             }));
             return Ok(());
@@ -237,6 +238,7 @@ impl<'e> Run<'e> {
         }
         match outcome {
             Ok(ruling) => {
+                explained::tell_budgets(ruling);
                 let by = ruling
                     .clause
                     .as_ref()

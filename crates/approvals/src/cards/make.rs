@@ -38,12 +38,14 @@ pub struct Making<'a> {
     pub public_url: &'a str,
     /// Time that the card shows as its own.
     pub now: Nanos,
+    /// True if the call is frozen.
+    pub frozen: bool,
 }
 
 impl Card {
     /// The card of an approval. `None` before the request.
     pub fn of(making: &Making<'_>) -> Option<Self> {
-        let Making { tenant, approval, state, call, setup, public_url, now } = *making;
+        let Making { tenant, approval, state, call, setup, public_url, now, frozen } = *making;
         let requested = state.requested.as_deref()?;
         let rows = call.map(|call| params::flatten(call.params));
         let amount = requested.rule.matches.amount.as_ref();
@@ -68,6 +70,7 @@ impl Card {
             complete,
             agent_says: call.and_then(|call| call.agent_says).map(one_line),
             digest: requested.call.digest.clone(),
+            policy_now: None,
             rule: harmless(&requested.rule.name),
             reviews: reviews(state, setup),
             needed: still_needed(state),
@@ -75,6 +78,7 @@ impl Card {
             execution_deadline: state.execution_deadline,
             url: page_url(public_url, approval),
             browser_only: requested.rule.step_up.is_some(),
+            frozen,
         })
     }
 }
@@ -181,6 +185,7 @@ mod tests {
             setup: Some(&setup()),
             public_url: "https://log.example.com/",
             now: Nanos(now),
+            frozen: false,
         })
         .unwrap()
     }

@@ -3,6 +3,9 @@
 use decider::quorum::Quorum;
 use ledger::foreign::harmless;
 
+/// What cards and pages say of a call that is frozen.
+pub const FROZEN: &str = "This call is frozen. It can be denied; as long as the freeze lasts, no token of it is given or redeemed.";
+
 /// The quorum as a phrase: `2 of finance and 1 of legal`, `1 of finance, or 2 of board`.
 pub fn in_words(quorum: &Quorum) -> String {
     match quorum {

@@ -79,6 +79,11 @@ impl ClockCheck {
         self.clocks.now()
     }
 
+    /// Time since this machine booted.
+    pub(crate) fn since_boot(&self) -> Duration {
+        self.clocks.since_boot()
+    }
+
     /// The time after a pause from now.
     pub(crate) fn later(&self, pause: Duration) -> Nanos {
         ledger::clock::later(self.now(), pause)

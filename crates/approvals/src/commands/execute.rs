@@ -2,7 +2,7 @@
 //! ledger.
 
 use super::{
-    Error, Showings, cards::CardMaker, case::Case, not_opened::NotOpenedCounts,
+    Error, PoliciesNow, Showings, cards::CardMaker, case::Case, not_opened::NotOpenedCounts,
     reader::ApprovalReader, readiness::Readiness,
 };
 use crate::{
@@ -19,7 +19,14 @@ use decider::{
     decision::Frozen,
     rule::Rule,
 };
-use ledger::{canonical, ident::Ident, journal::Subject, system::policy::Activates, time::Nanos};
+use ledger::{
+    canonical,
+    ident::Ident,
+    journal::Subject,
+    log::merkle::leaf_hash,
+    system::{LeafAt, policy::Activates},
+    time::Nanos,
+};
 use serde_json::{Map, Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -104,6 +111,8 @@ pub struct Commands {
     pub(crate) not_opened: NotOpenedCounts,
     /// To whom approvals were shown.
     pub showings: Showings,
+    /// What the policies in force say of a call now.
+    pub policies: PoliciesNow,
 }
 
 impl Commands {
@@ -238,6 +247,9 @@ impl Commands {
         let setup = self.readiness.decides().await?;
         case.world.now = self.readiness.clocks.now();
         case.world.clock = self.reader.log.last_clock();
+        let opening =
+            case.approval.state.requested.as_ref().map(|requested| requested.opening.index);
+        case.world.policy = opening.map(|index| self.policies.of(index)).unwrap_or_default();
         Ok(Arc::ptr_eq(&setup, &case.setup).then_some(case))
     }
 
@@ -261,6 +273,7 @@ impl Commands {
             rule: rule.flatten(),
             people: setup.active(),
             owners: setup.owners(&decision.call.agent, named),
+            policy: self.policies.of(decision.index),
             clock: self.reader.log.last_clock(),
         };
         Ok(Case { approval, frozen, setup, world })
@@ -281,6 +294,7 @@ impl Commands {
             activates: activates
                 .filter(|_| events.iter().any(|event| matches!(event, Event::Redeemed { .. })))
                 .cloned(),
+            decision: self.redeemed(&approval, &events)?,
             events,
         };
         let body = canonical::of(&message);
@@ -302,6 +316,15 @@ impl Commands {
             Err(error) if error.is_conflict() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The decision whose call these events redeem. Posting looks there whether the call is frozen.
+    fn redeemed(&self, approval: &Approval, events: &[Event]) -> Result<Option<LeafAt>, Error> {
+        let opening = approval.state.requested.as_ref().map(|requested| requested.opening.index);
+        let redeems = events.iter().any(|event| matches!(event, Event::Redeemed { .. }));
+        let Some(index) = opening.filter(|_| redeems) else { return Ok(None) };
+        let entry = self.reader.log.entry(index)?.ok_or(Error::Unknown)?;
+        Ok(Some(LeafAt { index, leaf_hash: leaf_hash(&entry) }))
     }
 
     /// Reads an approval after a change, updates memory and wakes waiting tasks.

@@ -125,6 +125,7 @@ impl Commands {
             prev: decision.leaf.clone(),
             events: decided.events,
             activates: None,
+            decision: None,
         };
         let subject = Subject::Approvals(decision.id.clone());
         fault::point("opening");

@@ -12,9 +12,11 @@ use crate::{
 use decider::decision::{Decision, Fields, Frozen};
 use ledger::{
     Error as LedgerError,
+    entry::View,
     ident::Ident,
     journal::Subject,
     store::{self, Error::Corrupt},
+    system::freeze::Acting,
 };
 use std::sync::Arc;
 
@@ -83,6 +85,23 @@ impl ApprovalReader {
         }
         self.log.catch_up().await?;
         Ok(self.get(id).await?.filter(&may))
+    }
+
+    /// The freeze that stops the call of an approval: the leaf index at which it began.
+    pub fn stopped(&self, approval: &Approval) -> Result<Option<u64>, Error> {
+        let freezes = self.log.freezes();
+        let opening = approval.state.requested.as_ref().map(|requested| requested.opening.index);
+        let Some(opening) = opening.filter(|_| !freezes.is_empty()) else { return Ok(None) };
+        let entry = self.log.entry(opening)?.unwrap_or_default();
+        let view = View::parse(&entry).ok_or(Error::Unknown)?;
+        let data = view.at(&["event", "data"]).ok_or(Error::Unknown)?;
+        let call = Acting::of(view.text(&["producer"]).unwrap_or_default(), data);
+        Ok(freezes.stopping(&call).map(|(index, _)| index))
+    }
+
+    /// [`Error::Frozen`] if the call of an approval is frozen.
+    pub(crate) fn check_goes(&self, approval: &Approval) -> Result<(), Error> {
+        self.stopped(approval)?.map_or(Ok(()), |index| Err(Error::Frozen(index)))
     }
 
     /// The approval as posted here. If it is unknown here, waits for what another worker has just written.

@@ -12,7 +12,7 @@ use decider::{
     call::Call,
     decision::Frozen,
 };
-use ledger::{ident::Ident, json, keyring, log::note::Vkey, tenant::Tenant};
+use ledger::{Error as Failure, ident::Ident, json, keyring, log::note::Vkey, tenant::Tenant};
 use std::sync::Arc;
 
 /// Random bytes in a token's id.
@@ -98,6 +98,9 @@ impl Tokens {
             jti: jti.clone(),
             kid: kid.clone(),
         };
+        if let Some(approval) = self.commands.reader.get(id).await? {
+            self.commands.reader.check_goes(&approval)?;
+        }
         let done = self.commands.execute(id, command).await?;
         fault::point("token_recorded");
         if done.refused.is_some() {
@@ -145,7 +148,14 @@ impl Tokens {
         let CallInHand { nonce, agent, run, tool, action, params } = request.call;
         let tenant = &self.tenant.name;
         let digest = Call { nonce, tenant, agent, run, tool, action, params }.digest();
-        match claims.check(&expected) {
+        let checked = claims.check(&expected);
+        if matches!(checked, Ok(()) | Err(token::Error::Expired))
+            && let Some(approval) = self.commands.reader.find(&claims.apr.id, |_| true).await?
+        {
+            // What was redeemed before a freeze is not released once more either.
+            self.commands.reader.check_goes(&approval)?;
+        }
+        match checked {
             Ok(()) => {}
             // An enforcer that did not get the answer asks again, perhaps after the token's end.
             Err(token::Error::Expired) => {
@@ -160,7 +170,15 @@ impl Tokens {
             digest: digest.clone(),
             redemption_id: request.redemption_id.to_owned(),
         };
-        let mut done = self.commands.execute(&claims.apr.id, command).await?;
+        let mut done = match self.commands.execute(&claims.apr.id, command).await {
+            // A freeze was posted in between, so posting refused the redemption.
+            Err(Error::Ledger(Failure::NotPosted { .. })) => {
+                let approval = self.commands.reader.find(&claims.apr.id, |_| true).await?;
+                approval.map_or(Ok(()), |approval| self.commands.reader.check_goes(&approval))?;
+                return Err(Error::Contended);
+            }
+            done => done?,
+        };
         fault::point("redeemed");
         let frozen = done.frozen.take().filter(|_| done.refused.is_none());
         Ok(Redeemed { done, frozen, digest })

@@ -1,7 +1,7 @@
 //! The server's own calls: changes of policies and lists that people must approve first (P17). The clerk asks for the approval,
 //! and carries out what was granted. Nobody else can redeem it.
 
-use super::bundles::bundle_entry;
+use crate::bundles::bundle_entry;
 use crate::{
     commands::{Commands, Error, NotOpened},
     fault,
@@ -73,6 +73,9 @@ pub struct Simulation {
     pub not_simulated: u64,
     /// The kinds of change, what allows more first, each with its number and the first entries.
     pub changed: Vec<String>,
+    /// Which versions of lists were used, by how many calls: a line for each list.
+    #[serde(default)]
+    pub lists: Vec<String>,
     /// First leaf index that was read.
     pub from: u64,
     /// Last leaf index that was read.

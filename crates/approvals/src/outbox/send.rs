@@ -142,7 +142,9 @@ impl Sender {
         expected: u64,
     ) -> Result<Again, Error> {
         let version = approval.state.version;
-        if seen.in_digest || (seen.posted.is_some() && seen.version >= version) {
+        let frozen = self.commands.cards.is_frozen(approval)?;
+        let current = seen.version >= version && seen.frozen == frozen;
+        if seen.in_digest || (seen.posted.is_some() && current) {
             return Ok(None);
         }
         let over_for = over_for(approval, self.now());
@@ -155,7 +157,7 @@ impl Sender {
         if let Some(until) = pace.waits_until(now) {
             return Ok(Some(until.duration_since(now)));
         }
-        let sending = Sending { sender: self, approval, line, seen, over_for };
+        let sending = Sending { sender: self, approval, line, seen, over_for, frozen };
         if let Some(posted) = &seen.posted {
             let updated = sending.update(posted).await;
             pace.sent(Instant::now());
@@ -192,6 +194,8 @@ struct Sending<'a> {
     seen: &'a Seen,
     /// Time since people were last asked. `None` while they are asked.
     over_for: Option<Duration>,
+    /// Whether the card must say that the call is frozen.
+    frozen: bool,
 }
 
 impl Sending<'_> {
@@ -230,7 +234,7 @@ impl Sending<'_> {
         // find the first.
         if late && !self.line.name.contains('/') {
             match chat.find(&self.line.channel.to, &self.approval.id).await {
-                Ok(Some(posted)) => return self.tell(posted_step(posted, 0)).await,
+                Ok(Some(posted)) => return self.tell(posted_step(posted, 0, false)).await,
                 Err(error @ (SendError::Later(..) | SendError::Unknown)) if only_look => {
                     return self.failed(error, pace).await;
                 }
@@ -261,7 +265,7 @@ impl Sending<'_> {
             Ok(posted) => {
                 pace.sent_new(now);
                 pace.worked();
-                self.tell(posted_step(posted, card.version)).await
+                self.tell(posted_step(posted, card.version, card.frozen)).await
             }
             Err(error) => self.failed(error, pace).await,
         }
@@ -281,7 +285,8 @@ impl Sending<'_> {
         match updated {
             Ok(()) => {
                 pace.worked();
-                self.tell(Step::Updated { version: self.approval.state.version }).await
+                let (version, frozen) = (self.approval.state.version, self.frozen);
+                self.tell(Step::Updated { version, frozen }).await
             }
             Err(SendError::Gone(_)) => self.tell(Step::Gone).await,
             Err(SendError::Locked(code)) => match self.over_for {
@@ -340,6 +345,6 @@ fn over_for(approval: &Approval, now: Nanos) -> Option<Duration> {
     (!approval.is_pending()).then_some(Duration::from_nanos(age))
 }
 
-fn posted_step(posted: Posted, version: u64) -> Step {
-    Step::Posted { conversation: posted.conversation, message: posted.message, version }
+fn posted_step(Posted { conversation, message }: Posted, version: u64, frozen: bool) -> Step {
+    Step::Posted { conversation, message, version, frozen }
 }

@@ -7,7 +7,7 @@ use super::{
     Origin, Shown,
     words::{APPROVE, COMMENT, COMMENT_CHARS_MAX, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, Digest, Posted};
+use crate::cards::{Card, Digest, FROZEN, Posted};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -60,12 +60,14 @@ pub(super) fn message(card: &Card) -> Message {
     let title = title(card);
     let what = format!("{} \u{b7} {}", short(&card.tool), short(&card.action));
     let mut blocks = vec![header(&title), fields(&summary(card))];
+    blocks.extend(card.frozen.then(|| section(FROZEN)));
     blocks.extend(params(card));
     if let Some(text) = &card.agent_says {
         let text = cut(&one_line(text), AGENT_CHARS_MAX);
         let who = card.who_says();
         blocks.push(section(&format!("{who}:\n\u{201c}{text}\u{201d}")));
     }
+    blocks.extend(policy_now(card));
     blocks.extend(reviews(card));
     if card.phase == Phase::Pending {
         blocks.extend(needed(card));
@@ -194,6 +196,11 @@ fn reviews(card: &Card) -> Option<Value> {
     let more = card.reviews.len().saturating_sub(REVIEWS_MAX);
     lines.extend((more > 0).then(|| format!("and {more} more")));
     (!lines.is_empty()).then(|| section(&format!("Answers\n{}", lines.join("\n"))))
+}
+
+/// What the policies in force say now, if that is something else than when the call was judged.
+fn policy_now(card: &Card) -> Option<Value> {
+    card.policy_now.as_ref().map(|text| section(&cut(text, NEEDED_CHARS_MAX)))
 }
 
 fn needed(card: &Card) -> Option<Value> {

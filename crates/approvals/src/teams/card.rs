@@ -6,7 +6,7 @@
 //! (`{{DATE(…)}}`) is broken up, and a call that contains it has no buttons, because it can't be shown
 //! exactly.
 
-use crate::cards::{Card, Digest};
+use crate::cards::{Card, Digest, FROZEN};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -100,6 +100,7 @@ fn draw(
     let (words, colour) = heading(card);
     let mut body = vec![title(words, colour), foreign(&call_words(card), Look::Strong)];
     body.extend(view.note.map(|note| foreign(note, Look::Warning)));
+    body.extend(card.frozen.then(|| foreign(FROZEN, Look::Warning)));
     body.extend(card.amount.as_ref().map(|amount| foreign(amount, Look::Amount)));
     body.push(about(card));
     if with_params && !card.params.is_empty() {
@@ -259,7 +260,8 @@ fn history(card: &Card) -> Vec<Value> {
         };
         foreign(&format!("{name} {word}, {}", utc(*at)), Look::Plain)
     };
-    let mut lines: Vec<Value> = card.reviews.iter().map(answered).collect();
+    let now = card.policy_now.iter().map(|text| foreign(text, Look::Plain));
+    let mut lines: Vec<Value> = now.chain(card.reviews.iter().map(answered)).collect();
     if !card.needed.is_empty() {
         lines.push(foreign(&format!("Still needed: {}", card.needed.join(", ")), Look::Plain));
     }

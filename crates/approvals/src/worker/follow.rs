@@ -35,6 +35,9 @@ async fn rest_after(nth: usize) {
 /// What a decision that pauses a call says in its entry. Labels may say it too: it is judged when it is opened.
 const PAUSES: &str = r#""verdict":"approval_needed""#;
 
+/// What an entry says that puts policies, or items of a list, in force. Others may say it too: then nothing changed.
+const IN_FORCE: [&str; 2] = [r#""op":"activate""#, r#""op":"change""#];
+
 /// Follows the log of one tenant.
 pub(super) struct Follower {
     pub reader: ApprovalReader,
@@ -130,7 +133,7 @@ impl Follower {
 
     /// Takes the entries of a range, in order: decisions to open, rules, and approvals that must be read.
     fn meet_all(&self, range: Range<u64>, unread: &mut Unread) -> Result<(), Error> {
-        let mut rules = false;
+        let (mut rules, mut policies, mut freezes) = (false, false, false);
         let mut visit = |index, entry: &[u8]| {
             // Searching bytes is a hundred times faster than parsing them.
             let text = std::str::from_utf8(entry).unwrap_or_default();
@@ -147,6 +150,8 @@ impl Follower {
                     }
                 }
                 Some("rules") => rules = true,
+                Some("policy") => policies |= IN_FORCE.iter().any(|op| text.contains(op)),
+                Some("freeze") => freezes = true,
                 _ => {}
             }
         };
@@ -155,6 +160,10 @@ impl Follower {
         if rules {
             // Read them unless they are already in force.
             drop(self.readiness.rules.current());
+        }
+        if policies || freezes {
+            // They may deny now what waits for people, or was approved; and cards say whether a call is frozen.
+            self.registry().check_all(self.readiness.clocks.now());
         }
         Ok(())
     }

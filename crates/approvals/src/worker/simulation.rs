@@ -4,6 +4,7 @@
 //! Judged are the same things that an auditor judges: `AuditAll` over the entries, what callers were told against what
 //! the log says, equal roots on every replica; and that work still gets done.
 
+mod budgets;
 mod clients;
 mod cluster;
 mod deciders;

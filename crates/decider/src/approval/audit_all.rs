@@ -8,7 +8,10 @@ use super::{Approval, Audit, Event, Fault, Message, Phase};
 use crate::{
     Decider as _,
     decision::Decision,
-    rule::{HOLD_RELEASE, KEY_ISSUE, POWER, RETENTION_SET, RULES_APPLY, Rule, TENANT_DELETE},
+    rule::{
+        FREEZE_LIFT, HOLD_RELEASE, KEY_ISSUE, POWER, RETENTION_SET, RULES_APPLY, Rule,
+        TENANT_DELETE,
+    },
 };
 use ledger::{
     canonical, disclosure,
@@ -75,6 +78,13 @@ impl AuditAll {
                 let reviewed = REVIEWED_ACTS.into_iter().filter(asks).collect();
                 self.rules.push(InForce { from: index, digests, reviewed });
                 Ok(())
+            }
+            Kind::Freeze if view.text(&["event", "op"]) == Some("lift") => {
+                // Whatever the rules say, nobody lifts a freeze alone.
+                if view.at(&["event", "by", "approval"]).is_none() {
+                    return Err(Fault::Log("it lifts a freeze, and names no approval"));
+                }
+                self.act(FREEZE_LIFT, view, &mut read)
             }
             Kind::Access if gives_power(view) => self.act(KEY_ISSUE, view, &mut read),
             Kind::Retention => match view.text(&["event", "op"]) {
@@ -161,6 +171,9 @@ impl AuditAll {
             }
         };
         audit.follow(index, entry)?;
+        if message.decision.as_ref().is_some_and(|decision| decision.index != audit.opening()) {
+            return Err(Fault::Log("it names another decision than the one that opened it"));
+        }
         if let Some(activates) = &message.activates {
             activation(&audit, activates, read)?;
         }

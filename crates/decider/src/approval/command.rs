@@ -18,8 +18,22 @@ pub struct World {
     pub people: Arc<People>,
     /// People who own the agent now, beside those in `Requested`.
     pub owners: Vec<Ident>,
+    /// What the policies in force say of the call now.
+    pub policy: PolicyNow,
     /// Leaf index of the last `clock` entry. Deadlines that were set before it count again from the start.
     pub clock: Option<u64>,
+}
+
+/// What the policies in force say of a call that they or earlier ones judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PolicyNow {
+    /// They do not deny it, or no policy judged it.
+    #[default]
+    Stands,
+    /// They deny it: nothing permits it any more.
+    Denies,
+    /// They can't be read here: nothing is released until they can.
+    Unreadable,
 }
 
 /// A command. Each one but `Request` carries the [`World`] of its moment.
@@ -180,6 +194,12 @@ pub enum Refusal {
     /// Another rule is in force for this call now.
     #[error("rule_changed")]
     RuleChanged,
+    /// The policies in force deny the call now.
+    #[error("policy_denies")]
+    PolicyDenies,
+    /// The policies in force can't be read here.
+    #[error("policy_unreadable")]
+    PolicyUnreadable,
     /// Only the enforcer that paused the call may do this.
     #[error("not_yours")]
     NotYours,

@@ -9,7 +9,7 @@ mod review;
 mod token;
 
 use super::{
-    Answer, Command, Refusal, World,
+    Answer, Command, PolicyNow, Refusal, World,
     event::{Event, Outcome, Reason, Requested},
     evolve::evolve,
     is_code, is_id,
@@ -132,6 +132,11 @@ impl Case<'_> {
             Phase::Revoked if self.state.end_reason.as_deref() == Some(RULE_CHANGED) => {
                 Refusal::RuleChanged
             }
+            Phase::Revoked | Phase::Cancelled
+                if self.state.end_reason.as_deref() == Some(POLICY_DENIES) =>
+            {
+                Refusal::PolicyDenies
+            }
             _ => Refusal::NotNow,
         }
     }
@@ -139,6 +144,26 @@ impl Case<'_> {
     /// True if another rule matches now. False if the rule is unknown.
     fn rule_changed(&self, world: &World) -> bool {
         world.rule.as_ref() != Some(&self.requested.rule_digest)
+    }
+
+    /// What ends an approval whose call the policies in force deny now, while nothing was released.
+    fn ended_by_policy(&self, world: &World) -> Option<Event> {
+        let (by, reason) = (BY_POLICY.to_owned(), POLICY_DENIES.to_owned());
+        match self.state.phase {
+            _ if world.policy != PolicyNow::Denies => None,
+            Phase::Pending => Some(Event::Cancelled { by, reason }),
+            Phase::Granted | Phase::Minted => Some(Event::Revoked { by, reason }),
+            _ => None,
+        }
+    }
+
+    /// The answer to a request for release that the policies in force do not let pass.
+    fn not_by_policy(&self, world: &World) -> Option<Answer> {
+        if world.policy == PolicyNow::Unreadable {
+            return Some(refuse(Refusal::PolicyUnreadable));
+        }
+        let ended = self.ended_by_policy(world)?;
+        Some(Answer::refused(Refusal::PolicyDenies, [ended]))
     }
 
     fn is_enforcer(&self, who: &Ident) -> bool {
@@ -189,6 +214,8 @@ impl Case<'_> {
         } else if state.phase == Phase::Pending && world.rule.is_some() && self.rule_changed(world)
         {
             events.push(Event::Superseded { rule: world.rule.clone() });
+        } else if let Some(ended) = self.ended_by_policy(world) {
+            events.push(ended);
         } else if state.phase == Phase::Pending {
             if !state.reminded && due(state.reminder_at()) {
                 events.push(Event::Reminded);
@@ -215,3 +242,7 @@ impl Case<'_> {
 const RULE_CHANGED: &str = "rule_changed";
 /// `by` of a revocation by another rule.
 const BY_RULE: &str = "rule";
+/// Reason code of an end by the policies in force.
+const POLICY_DENIES: &str = "policy_denies";
+/// `by` of an end by the policies in force.
+const BY_POLICY: &str = "policy";

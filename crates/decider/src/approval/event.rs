@@ -1,7 +1,13 @@
 //! Events of an approval, as the log holds them (`proto/formats/approval.md`).
 
 use crate::rule::{Owner, Rule, RuleError};
-use ledger::{canonical, ident::Ident, json, system::policy::Activates, time::Nanos};
+use ledger::{
+    canonical,
+    ident::Ident,
+    json,
+    system::{LeafAt, policy::Activates},
+    time::Nanos,
+};
 use serde::{Deserialize, Serialize};
 
 /// One message on an approval's subject: everything that one command made happen. One message gives one entry.
@@ -19,6 +25,9 @@ pub struct Message {
     /// What the redemption in this message puts in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activates: Option<Activates>,
+    /// The decision whose call is redeemed: with a redemption only. While something is frozen, posting looks there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<LeafAt>,
 }
 
 impl Message {

@@ -6,3 +6,4 @@ mod edges;
 mod forged;
 mod glance;
 mod laws;
+mod policy;

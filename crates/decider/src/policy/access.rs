@@ -67,7 +67,7 @@ impl Bundle {
         let standing = self.agents.standing(id);
         let permits = |clause: &&Clause| {
             let is_listed = clause.tool.as_ref().is_none_or(|tool| agent.tools.contains(tool));
-            clause.then != Then::Deny
+            clause.then.permits()
                 && !clause.is_shadow()
                 && (agent.tools.is_empty() || is_listed)
                 && clause.is_for(&standing)

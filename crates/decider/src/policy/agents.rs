@@ -3,7 +3,7 @@
 use super::{
     AGENTS_MAX,
     bounds::Truth,
-    fields::{MapReader, NAME_RULE, is_name, language},
+    fields::{MapReader, NAME_RULE, is_name, language, listed},
     mistakes::{Mistake, Mistakes, Place},
     yaml::Node,
 };
@@ -194,8 +194,12 @@ impl Agents {
     /// Calls `note` with id and change of each agent that differs from `after`.
     pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
         if self.tiers != after.tiers {
-            let (old, new) = (self.tiers.join(", "), after.tiers.join(", "));
-            let was = if old.is_empty() { String::new() } else { format!("the order was {old}; ") };
+            let (old, new) = (listed(&self.tiers), listed(&after.tiers));
+            let was = if self.tiers.is_empty() {
+                String::new()
+            } else {
+                format!("the order was {old}; ")
+            };
             note("tiers", format!("{was}lowest first: {new}"));
         }
         for (id, agent) in &after.by_id {

@@ -1,15 +1,17 @@
 //! A bundle: all files of a tenant's policies, read and checked against each other, under one digest.
 
 mod check;
+mod depends;
+mod limits;
 mod lists;
 
 use super::{
-    CLAUSES_MAX, FILES_MAX, LANGUAGE,
+    CLAUSES_MAX, FILE_BYTES_MAX, FILES_MAX, LANGUAGE,
     agents::Agents,
-    clause::Clause,
-    condition::Condition,
-    facts::{Facts, local},
+    clause::{Clause, Then},
+    detectors::Detectors,
     fields::{MapReader, is_name, language},
+    limit::{Budget, Rate},
     list::NamedLists,
     mistakes::{Mistake, Mistakes, Place},
     tools::Tools,
@@ -60,6 +62,11 @@ pub struct Bundle {
     pub(super) agents: Agents,
     pub(super) tools: Tools,
     pub(super) lists: NamedLists,
+    /// In the byte order of their names.
+    pub(super) budgets: Vec<Budget>,
+    /// In the byte order of their names.
+    pub(super) rates: Vec<Rate>,
+    pub(super) detectors: Detectors,
     digest: String,
     parts: Vec<BundleFile>,
     /// The time zones that clauses name.
@@ -78,6 +85,7 @@ enum FileKind<'a> {
     Policy,
     Agents,
     Tools,
+    Detectors,
     List(&'a str),
     /// Test files are read by [`cases`](super::cases).
     Cases,
@@ -93,6 +101,7 @@ impl<'a> FileKind<'a> {
         match path {
             "agents.yaml" => Self::Agents,
             "tools.yaml" => Self::Tools,
+            "detectors.yaml" => Self::Detectors,
             _ if stem("policies").is_some() => Self::Policy,
             _ if stem("tests").is_some() => Self::Cases,
             _ => stem("lists").map_or(Self::Unknown, Self::List),
@@ -134,6 +143,9 @@ impl Bundle {
             agents: Agents::default(),
             tools: Tools::default(),
             lists: NamedLists::default(),
+            budgets: Vec::new(),
+            rates: Vec::new(),
+            detectors: Detectors::default(),
             digest: String::new(),
             parts: Vec::new(),
             zones: BTreeSet::new(),
@@ -183,7 +195,7 @@ impl Bundle {
                 mistakes.note(Place { line: 1, column: 1 }, "rename it: names end with .yaml");
                 return;
             }
-            let known = "agents.yaml, tools.yaml, policies/*.yaml, lists/*.yaml and tests/*.yaml";
+            let known = "agents.yaml, tools.yaml, detectors.yaml, policies/*.yaml, lists/*.yaml and tests/*.yaml";
             mistakes.note(
                 Place { line: 1, column: 1 },
                 format!("this file has no meaning here: a bundle has {known}"),
@@ -193,9 +205,18 @@ impl Bundle {
         if let FileKind::Cases = kind {
             return;
         }
+        if matches!(kind, FileKind::List(_)) && source.bytes.len() > FILE_BYTES_MAX {
+            let text = format!(
+                "the file of a list has at most {FILE_BYTES_MAX} bytes: make two lists, and let clauses name both \
+                 (`any: [{{params: …}}, {{params: …}}]`)"
+            );
+            mistakes.note(Place { line: 1, column: 1 }, text);
+            return;
+        }
         let Some(node) = yaml::read(source.bytes, mistakes) else { return };
         match kind {
             FileKind::Policy => self.read_policy(node, source.path, mistakes),
+            FileKind::Detectors => self.detectors = Detectors::read(node, mistakes),
             FileKind::Agents => self.agents = Agents::read(node, mistakes),
             FileKind::Tools => {
                 self.tools = Tools::read(node, mistakes, |tier| self.agents.has_tier(tier));
@@ -215,11 +236,7 @@ impl Bundle {
         language(&mut fields);
         let policy = fields.must_name("policy", "the policy's name, unique in the bundle");
         let _ = fields.words("title");
-        for later in ["budgets", "rates"] {
-            if let Some(node) = fields.take(later) {
-                mistakes.note(node.at, format!("{later} are not in this release"));
-            }
-        }
+        let limits = Self::limit_nodes(&mut fields);
         let at = fields.at;
         let nodes = fields.must("clauses", "what this policy says: a list");
         let nodes = nodes
@@ -248,11 +265,14 @@ impl Bundle {
             }
             self.clauses.push(clause);
         }
+        self.read_limits(limits, (&policy, path), &mut ids, mistakes);
     }
 
     /// Files each clause under the tools and actions that it is for, so that a call meets these alone.
     fn index(&mut self) {
         self.clauses.sort_by(|a, b| (&a.policy, &a.id).cmp(&(&b.policy, &b.id)));
+        self.budgets.sort_by(|a, b| a.limit.name.cmp(&b.limit.name));
+        self.rates.sort_by(|a, b| a.limit.name.cmp(&b.limit.name));
         let tools: BTreeSet<&String> =
             self.clauses.iter().filter_map(|c| c.tool.as_ref()).collect();
         let is_of = |clause: &Clause, tool: Option<&String>, action: Option<&String>| {
@@ -286,7 +306,11 @@ impl Bundle {
         let is_part = |source: &&Source<'_>| {
             matches!(
                 FileKind::of(source.path),
-                FileKind::Policy | FileKind::Agents | FileKind::Tools | FileKind::List(_)
+                FileKind::Policy
+                    | FileKind::Agents
+                    | FileKind::Tools
+                    | FileKind::Detectors
+                    | FileKind::List(_)
             )
         };
         let part = |source: &Source<'_>| BundleFile {
@@ -334,30 +358,10 @@ impl Bundle {
         of_tool.by_action.get(action).unwrap_or(&of_tool.other)
     }
 
-    /// What a verdict of this bundle may depend on at `now`: the local time of each zone that a clause names.
-    pub fn facts(&self, now: Nanos, verified: bool) -> Facts {
-        let zones = self.zones.iter();
-        let local = zones.filter_map(|zone| Some((zone.clone(), local(now, zone)?)));
-        Facts { now, local: local.collect(), verified }
-    }
-
-    /// True if these are the facts that a verdict of this bundle rests on, as far as they follow from each other: each
-    /// zone that a clause names, and times that are those of the clock at the recorded offset. The offset is believed.
-    pub fn accepts(&self, facts: &Facts) -> bool {
-        facts.local.keys().eq(&self.zones) && facts.local.values().all(|at| at.is_of(facts.now))
-    }
-
-    /// The time zones that clauses name.
-    fn named_zones(&self) -> BTreeSet<String> {
-        let mut zones = BTreeSet::new();
-        for when in self.clauses.iter().filter_map(|clause| clause.when.as_ref()) {
-            when.walk(&mut |part| {
-                if let Condition::Hours(hours) = part {
-                    zones.insert(hours.zone.clone());
-                }
-            });
-        }
-        zones
+    /// True if a clause for this tool and action may redact its calls.
+    pub(super) fn may_redact(&self, tool: &str, action: &str) -> bool {
+        let mut clauses = self.candidates(tool, action).iter().map(|at| &self.clauses[*at]);
+        clauses.any(|clause| clause.then == Then::Sanitize)
     }
 }
 
@@ -373,6 +377,6 @@ fn missing(file: &str) -> Mistake {
         file: file.to_owned(),
         line: 1,
         column: 1,
-        text: "this file is missing: docs/guides/policies.md shows what it holds".into(),
+        text: "this file is missing: proto/formats/policy.md begins with one, and docs/policies has whole folders".into(),
     }
 }

@@ -1,7 +1,11 @@
 //! Tests of policies (`tests/*.yaml`): calls with the verdict that is expected, coverage, and mutation.
 
+mod booked;
+mod gaps;
 mod mutate;
+mod values;
 
+pub use gaps::{Gaps, gaps};
 pub use mutate::{Survivor, survivors};
 
 use super::{
@@ -9,17 +13,16 @@ use super::{
     clause::Clause,
     facts::Facts,
     fields::{MapReader, language, text_of},
+    limited::Limited,
     mistakes::{Mistake, Mistakes, Place},
+    redact::owned,
     request::Request,
     times::moment_of,
-    yaml::{self, Node, Yaml},
+    yaml::{self, Node},
 };
-use ledger::{
-    event::Verdict,
-    json::{Member, Value},
-    time::Nanos,
-};
-use std::collections::BTreeMap;
+use ledger::{event::Verdict, json::Value, time::Nanos};
+use std::{borrow::Cow, collections::BTreeMap};
+use values::{set, sorted, value_at, value_of};
 
 /// Most tests of one bundle.
 const CASES_MAX: usize = 10_000;
@@ -40,6 +43,9 @@ pub struct TestCase {
     /// Every clause that must match, and no other.
     clauses: Option<Vec<String>>,
     shadow: Option<Verdict>,
+    before: booked::Before,
+    /// What must be at these pointers after redaction.
+    redacted: Vec<(String, Value<'static>)>,
 }
 
 /// A test that got something else.
@@ -114,14 +120,26 @@ pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverag
 
 impl TestCase {
     fn facts(&self, bundle: &Bundle) -> Facts {
-        bundle.facts(self.now, self.verified)
+        let mut facts = bundle.facts(self.now, self.verified);
+        let (booked, rates) = bundle.limit_names();
+        let known = |name: &str| self.before.booked.get(name).copied().unwrap_or(0);
+        facts.booked = booked.map(|name| (name.to_owned(), known(name))).collect();
+        let left = |name: &str| !self.before.used_up.iter().any(|other| other == name);
+        facts.rates = rates.map(|name| (name.to_owned(), left(name))).collect();
+        facts
     }
 
     /// `None` if the verdict is as expected.
     fn run(&self, bundle: &Bundle, facts: &Facts) -> Option<WrongVerdict> {
-        let judged = bundle.judge(&self.request, facts);
-        let code = judged.reason.code;
-        let clause = judged.reason.clause.map(|clause| clause.name.as_str());
+        let mut judged = bundle.judge(&self.request, facts);
+        let mut code = judged.reason.code;
+        let mut clause = judged.reason.clause.map(|clause| clause.name.as_str());
+        let limited = bundle.limited(judged.verdict, &self.request, facts);
+        if let Some(Limited { verdict, reason: Some(why), .. }) = limited {
+            judged.verdict = verdict;
+            let error = why.error.map(|(at, why)| (at, Cow::Borrowed(why)));
+            (code, clause, judged.reason.error) = (why.code, Some(why.name), error);
+        }
         let shadow = judged.shadow.as_ref().map(|(verdict, _)| *verdict);
         let fits = judged.verdict == self.verdict
             && self.reason.as_deref().is_none_or(|wanted| wanted == code)
@@ -131,7 +149,9 @@ impl TestCase {
                 .as_ref()
                 .is_none_or(|wanted| judged.clauses.iter().map(|c| &c.name).eq(wanted))
             && self.shadow.is_none_or(|wanted| Some(wanted) == shadow);
-        if fits {
+        let params = judged.redacted.as_ref().map_or(&self.request.params, |r| &r.params);
+        let other = self.redacted.iter().find(|(at, wanted)| value_at(params, at) != Some(wanted));
+        if fits && other.is_none() {
             return None;
         }
         let error =
@@ -145,7 +165,10 @@ impl TestCase {
             .as_ref()
             .map(|_| format!("; clauses [{}]", all.join(", ")))
             .unwrap_or_default();
-        let got = format!("{}{by}, reason {code}{error}{all}{shadow}", judged.verdict.as_str());
+        let after = other.map(|(at, _)| format!("; {at} is {}", told(value_at(params, at))));
+        let after = after.unwrap_or_default();
+        let got =
+            format!("{}{by}, reason {code}{error}{all}{shadow}{after}", judged.verdict.as_str());
         let text = format!("{}: expected {}, got {got}", self.name, self.expected());
         let Place { line, column } = self.at;
         let mistake = Mistake { file: self.file.clone(), line, column, text };
@@ -157,7 +180,9 @@ impl TestCase {
         let reason = self.reason.iter().map(|reason| format!(", reason {reason}"));
         let clauses = self.clauses.iter().map(|all| format!("; clauses [{}]", all.join(", ")));
         let shadow = self.shadow.iter().map(|verdict| format!("; in shadow {}", verdict.as_str()));
-        let rest: String = clause.chain(reason).chain(clauses).chain(shadow).collect();
+        let after =
+            self.redacted.iter().map(|(at, value)| format!("; {at} is {}", told(Some(value))));
+        let rest: String = clause.chain(reason).chain(clauses).chain(shadow).chain(after).collect();
         format!("{}{rest}", self.verdict.as_str())
     }
 }
@@ -210,19 +235,15 @@ fn read_case(
     let with_json = fields.fields("with_json");
     let without = fields.texts("without").unwrap_or_default();
     let own = moment(&mut fields, "now");
-    let verified = fields.flag("verified").unwrap_or(false);
+    let (verified, before) = (fields.flag("verified").unwrap_or(false), booked::read(&mut fields));
     let wanted = verdict(&mut fields, "verdict");
     let shadow = verdict(&mut fields, "shadow");
+    let redacted = redacted(&mut fields);
     let (reason, clause) =
         (fields.text("reason").map(|(t, _)| t), fields.text("clause").map(|(t, _)| t));
-    let clauses = fields.list("clauses").map(|names| {
-        let names = names.into_iter().filter_map(|node| text_of(node, "clauses", mistakes));
-        let mut names: Vec<String> = names.map(|(name, _)| name).collect();
-        names.sort_unstable_by(|a, b| a.split('/').cmp(b.split('/')));
-        names
-    });
+    let clauses = clauses(&mut fields, mistakes);
     if wanted.is_none() {
-        fields.wrong(at, "add verdict: allow, approval_needed or deny");
+        fields.wrong(at, "add verdict: allow, sanitize, approval_needed or deny");
     }
     fields.finish();
     let (call, place) = call?;
@@ -243,7 +264,7 @@ fn read_case(
     for (pointer, at, node) in with_json.map(|mut with| with.rest()).unwrap_or_default() {
         let Some((text, place)) = text_of(node, "with_json", mistakes) else { continue };
         match ledger::json::parse(text.as_bytes()) {
-            Ok(value) => change(&pointer, at, Some(owned(value))),
+            Ok(value) => change(&pointer, at, Some(owned(&value))),
             Err(error) => mistakes.note(place, format!("{text:?} is no JSON: {error}")),
         }
     }
@@ -254,8 +275,7 @@ fn read_case(
     let request = Request::read(&body)
         .map_err(|why| mistakes.note(node.at, format!("call {call}: {why}")))
         .ok()?;
-    let verdict = wanted?;
-    let (name, file) = (name.unwrap_or(call), file.to_owned());
+    let (verdict, name, file) = (wanted?, name.unwrap_or(call), file.to_owned());
     Some(TestCase {
         name,
         file,
@@ -268,108 +288,40 @@ fn read_case(
         clause,
         clauses,
         shadow,
+        before,
+        redacted,
+    })
+}
+
+/// `clauses: [p/a, p/b]`, in the order in which a bundle has them.
+fn clauses(fields: &mut MapReader<'_>, mistakes: &Mistakes<'_>) -> Option<Vec<String>> {
+    let names = fields.list("clauses")?.into_iter();
+    let names = names.filter_map(|node| text_of(node, "clauses", mistakes));
+    let mut names: Vec<String> = names.map(|(name, _)| name).collect();
+    names.sort_unstable_by(|a, b| a.split('/').cmp(b.split('/')));
+    Some(names)
+}
+
+/// `redacted: {/body: "…"}`
+fn redacted(fields: &mut MapReader<'_>) -> Vec<(String, Value<'static>)> {
+    let named = fields.fields("redacted").map(|mut redacted| redacted.rest()).unwrap_or_default();
+    named.into_iter().map(|(at, _, node)| (at, sorted(value_of(&node)))).collect()
+}
+
+fn told(value: Option<&Value<'_>>) -> String {
+    value.map_or("absent".into(), |value| {
+        String::from_utf8_lossy(&ledger::canonical::to_vec(value)).into_owned()
     })
 }
 
 fn verdict(fields: &mut MapReader<'_>, name: &'static str) -> Option<Verdict> {
     let (text, at) = fields.text(name)?;
-    let all = [Verdict::Allow, Verdict::ApprovalNeeded, Verdict::Deny];
+    let all = [Verdict::Allow, Verdict::ApprovalNeeded, Verdict::Sanitize, Verdict::Deny];
     let found = all.into_iter().find(|verdict| verdict.as_str() == text);
     if found.is_none() {
-        fields.wrong(at, format!("{text:?}: {name} is allow, approval_needed or deny"));
+        fields.wrong(at, format!("{text:?}: {name} is allow, sanitize, approval_needed or deny"));
     }
     found
-}
-
-/// The JSON value that a YAML value writes.
-fn value_of(node: &Node) -> Value<'static> {
-    match &node.value {
-        Yaml::Text(text) => Value::String(text.clone().into()),
-        #[expect(clippy::cast_precision_loss, reason = "the reader takes integers below 2^53 only")]
-        Yaml::Integer(number) => Value::Number(*number as f64),
-        Yaml::Bool(is) => Value::Bool(*is),
-        Yaml::List(items) => Value::Array(items.iter().map(value_of).collect()),
-        Yaml::Map(members) => {
-            let member = |(name, (_, node)): (&String, &(Place, Node))| -> Member<'static> {
-                (name.clone().into(), value_of(node))
-            };
-            Value::Object(members.iter().map(member).collect())
-        }
-    }
-}
-
-/// Objects in the order in which [`Value::get`] finds members.
-fn sorted(value: Value<'static>) -> Value<'static> {
-    match value {
-        Value::Object(members) => {
-            Value::object(members.into_iter().map(|(name, value)| (name, sorted(value))).collect())
-        }
-        Value::Array(elements) => Value::Array(elements.into_iter().map(sorted).collect()),
-        other => other,
-    }
-}
-
-/// Sets or removes what a pointer leads to. `false` if its parent is not there, or what to remove is not.
-fn set(root: &mut Value<'static>, pointer: &str, new: Option<Value<'static>>) -> bool {
-    let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
-    let mut at = root;
-    for step in parent.split('/').skip(1) {
-        let name = unescaped(step);
-        let next = match at {
-            Value::Object(members) => {
-                members.iter_mut().find(|(other, _)| *other == name).map(|(_, value)| value)
-            }
-            Value::Array(elements) => {
-                step.parse::<usize>().ok().and_then(|index| elements.get_mut(index))
-            }
-            _ => None,
-        };
-        let Some(next) = next else { return false };
-        at = next;
-    }
-    let name = unescaped(name);
-    match (at, new) {
-        (Value::Object(members), new) => {
-            let before = members.len();
-            members.retain(|(other, _)| *other != name);
-            let removed = members.len() < before;
-            let added = new.map(|value| members.push((name.into(), value)));
-            removed || added.is_some()
-        }
-        (Value::Array(elements), new) => {
-            let index = name.parse::<usize>().ok().filter(|index| *index < elements.len());
-            match (index, new) {
-                (Some(index), Some(value)) => elements[index] = value,
-                (Some(index), None) => drop(elements.remove(index)),
-                (None, Some(value)) if name == "-" => elements.push(value),
-                (None, _) => return false,
-            }
-            true
-        }
-        _ => false,
-    }
-}
-
-/// A step of a JSON Pointer as it names a member.
-fn unescaped(step: &str) -> String {
-    step.replace("~1", "/").replace("~0", "~")
-}
-
-/// The same value, without its text.
-fn owned(value: Value<'_>) -> Value<'static> {
-    match value {
-        Value::Null => Value::Null,
-        Value::Bool(is) => Value::Bool(is),
-        Value::Number(number) => Value::Number(number),
-        Value::String(text) => Value::String(text.into_owned().into()),
-        Value::Array(elements) => Value::Array(elements.into_iter().map(owned).collect()),
-        Value::Object(members) => {
-            let member = |(name, value): Member<'_>| -> Member<'static> {
-                (name.into_owned().into(), owned(value))
-            };
-            Value::Object(members.into_iter().map(member).collect())
-        }
-    }
 }
 
 #[cfg(test)]

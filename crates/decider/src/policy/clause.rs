@@ -6,10 +6,11 @@ use super::{
     early::Early,
     fields::{MapReader, is_name, text_of},
     mistakes::{Mistake, Mistakes, Place},
+    sanitize::Sanitize,
     times::moment_of,
     yaml::{Node, Yaml},
 };
-use ledger::time::Nanos;
+use ledger::{system::freeze::FreezeScope, time::Nanos};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,15 @@ pub enum Then {
     ApprovalNeeded,
     /// It forbids the call, whatever permits it.
     Deny,
+    /// It changes what something else permits, and permits nothing.
+    Sanitize,
+}
+
+impl Then {
+    /// True if a call that it matches may pass by it.
+    pub(super) fn permits(self) -> bool {
+        matches!(self, Self::Allow | Self::ApprovalNeeded)
+    }
 }
 
 /// For whom and since when a clause is in force.
@@ -49,10 +59,14 @@ pub struct Clause {
     pub obligations: BTreeMap<String, serde_json::Value>,
     /// Name of the alert that a match makes.
     pub alert: Option<String>,
+    /// What a match freezes: the agent or its session.
+    pub freeze: Option<FreezeScope>,
     pub(super) policy: String,
     pub(super) id: String,
     /// What may be told before it is recorded.
     pub(super) early: Early,
+    /// What a sanitize clause redacts. Empty in other clauses.
+    pub(super) sanitize: Sanitize,
     /// Ids, `@group`, `@unregistered` or `*`. Empty: every agent.
     pub(super) agents: Vec<String>,
     /// `None`: every tool.
@@ -68,7 +82,7 @@ pub struct Clause {
 }
 
 /// Keys that come with a later release.
-const LATER: [&str; 4] = ["redact", "freeze", "on", "disclose"];
+const LATER: [&str; 2] = ["on", "disclose"];
 
 impl Clause {
     /// Reads a clause of the policy `policy` in `file`.
@@ -101,18 +115,15 @@ impl Clause {
         let shown = when.as_ref().map(shown).unwrap_or_default();
         let when = when.and_then(|node| Condition::read(node, "when", mistakes));
         let then = fields
-            .must("then", "allow, approval_needed or deny")
+            .must("then", "allow, approval_needed, deny or sanitize")
             .and_then(|node| then(node, mistakes));
         let message = fields.words("message");
-        let alert = fields.text("alert").map(|(name, at)| {
-            if !is_name(&name) {
-                mistakes.note(at, format!("{name:?} is no name of an alert"));
-            }
-            name
-        });
+        let alert = alert(&mut fields, mistakes);
         let obligations = fields.fields("obligations").map(obligations).unwrap_or_default();
         let enforcement = fields.fields("enforcement").map_or(Enforcement::Full, Enforcement::read);
         let early = Early::read(&mut fields);
+        let freeze = fields.text("freeze");
+        let sanitize = Sanitize::read(&mut fields);
         fields.finish();
         let (tool, tool_at) = tool?;
         let then = then?;
@@ -125,6 +136,7 @@ impl Clause {
         if tool == "*" && !actions.is_empty() {
             mistakes.note(tool_at, "actions belong to a tool: name it, or leave actions out");
         }
+        let freeze = freeze.and_then(|(word, at)| frozen(&word, (at, then), mistakes));
         let id = id?.0;
         Some(Self {
             name: format!("{policy}/{id}"),
@@ -132,9 +144,11 @@ impl Clause {
             message,
             obligations,
             alert,
+            freeze,
             policy: policy.to_owned(),
             id,
             early,
+            sanitize,
             agents,
             tool: Some(tool).filter(|tool| tool != "*"),
             actions,
@@ -146,11 +160,11 @@ impl Clause {
         })
     }
 
-    /// True if the clause is for this agent. Without `agents` it is for every registered agent; a deny is then for
-    /// those that are not registered too, because nobody who writes "deny" means to leave them out.
+    /// True if the clause is for this agent. Without `agents` it is for every registered agent; one that permits nothing is
+    /// then for those that are not registered too, because nobody who writes "deny" means to leave them out.
     pub(super) fn is_for(&self, agent: &Standing<'_>) -> bool {
         if self.agents.is_empty() {
-            return self.then == Then::Deny || agent.is("*");
+            return !self.then.permits() || agent.is("*");
         }
         self.agents.iter().any(|who| agent.is(who))
     }
@@ -175,13 +189,25 @@ impl Clause {
 
     /// True if it is in shadow for everybody.
     pub(super) fn is_shadow(&self) -> bool {
-        self.enforcement == Enforcement::Shadow
+        match &self.enforcement {
+            Enforcement::Full => false,
+            Enforcement::Shadow => true,
+            Enforcement::Steps(steps) => steps.iter().all(|(_, percent)| *percent == 0),
+        }
     }
 
     /// True if it may be in shadow for somebody.
     pub(super) fn has_shadow(&self) -> bool {
         self.enforcement != Enforcement::Full
     }
+}
+
+fn alert(fields: &mut MapReader<'_>, mistakes: &Mistakes<'_>) -> Option<String> {
+    let (name, at) = fields.text("alert")?;
+    if !is_name(&name) {
+        mistakes.note(at, format!("{name:?} is no name of an alert"));
+    }
+    Some(name)
 }
 
 /// The place of an agent among 100, by a hash: the same for ever.
@@ -198,15 +224,26 @@ fn then(node: Node, mistakes: &Mistakes<'_>) -> Option<Then> {
         "allow" => Some(Then::Allow),
         "approval_needed" => Some(Then::ApprovalNeeded),
         "deny" => Some(Then::Deny),
-        "sanitize" => {
-            mistakes.note(at, "sanitize is not in this release");
-            None
-        }
+        "sanitize" => Some(Then::Sanitize),
         _ => {
-            mistakes.note(at, format!("{text:?}: then is allow, approval_needed or deny"));
+            mistakes
+                .note(at, format!("{text:?}: then is allow, approval_needed, deny or sanitize"));
             None
         }
     }
+}
+
+/// What a clause that denies freezes.
+fn frozen(word: &str, (at, then): (Place, Then), mistakes: &Mistakes<'_>) -> Option<FreezeScope> {
+    let scope = FreezeScope::parse(word)
+        .filter(|scope| matches!(scope, FreezeScope::Agent | FreezeScope::Session));
+    if scope.is_none() {
+        mistakes.note(at, format!("{word:?}: freeze is agent or session"));
+    }
+    if then != Then::Deny {
+        mistakes.note(at, "only a clause that denies freezes: set then: deny, or leave freeze out");
+    }
+    scope
 }
 
 fn obligations(mut fields: MapReader<'_>) -> BTreeMap<String, serde_json::Value> {

@@ -6,12 +6,14 @@ use super::{
     CHAIN_MAX,
     agents::Agents,
     bounds::{Bound, Bounds, Truth},
+    detectors::Detectors,
     egress::{Egress, Urls},
     facts::Facts,
     list::NamedLists,
     param::{Test, Texts, integer, text},
     pointer::Pointer,
     request::Request,
+    sanitize::Detects,
     times::{Hours, Period},
     tools::{Effect, Tools},
 };
@@ -43,6 +45,7 @@ pub(super) enum Condition {
     Verified,
     /// What tools.yaml says that the action does.
     Effect(Effect),
+    Detects(Detects),
 }
 
 /// Tests of the values that a pointer reaches.
@@ -84,13 +87,14 @@ pub(super) struct Scene<'s> {
     pub(super) agents: &'s Agents,
     pub(super) tools: &'s Tools,
     pub(super) lists: &'s NamedLists,
+    pub(super) detectors: &'s Detectors,
     pub(super) urls: Urls,
 }
 
 impl Condition {
     /// Whether it holds for a call.
     pub(super) fn holds(&self, scene: &Scene<'_>) -> Truth {
-        let Scene { request, facts, agents, tools, lists, urls } = scene;
+        let Scene { request, facts, agents, tools, lists, detectors, urls } = scene;
         let named = |text: Option<&String>, set: &Texts, absent| match text {
             None => Truth::Error(absent),
             Some(text) => set.has(text, lists),
@@ -126,6 +130,7 @@ impl Condition {
                 });
                 digest.map_or_else(Truth::Error, |digest| set.has(digest, lists))
             }
+            Self::Detects(detects) => detects.holds(&request.params, detectors),
             Self::Effect(effect) => match tools.action(&request.tool, &request.action) {
                 None => Truth::Error("tools.yaml does not list the action"),
                 Some(action) => (action.effect == *effect).into(),
@@ -192,6 +197,20 @@ impl Condition {
         }
     }
 
+    /// Leaves a detector out of those parts that are `detects`.
+    pub(super) fn without_detector(&mut self, detects: &Detects, name: &str) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                for part in parts {
+                    part.without_detector(detects, name);
+                }
+            }
+            Self::Not(inner) => inner.without_detector(detects, name),
+            Self::Detects(own) if own == detects => own.detect.retain(|other| other != name),
+            _ => {}
+        }
+    }
+
     /// The agents and groups that this part itself names.
     pub(super) fn agents(&self) -> Vec<&String> {
         let Self::Chain(Chain { only, root, through, without, .. }) = self else {
@@ -236,6 +255,7 @@ impl Condition {
             Self::ThirdParties(_) => "third_parties".into(),
             Self::Verified => "identity".into(),
             Self::Effect(_) => "effect".into(),
+            Self::Detects(detects) => detects.place(),
             Self::All(_) => "all".into(),
             Self::Any(_) => "any".into(),
             Self::Not(_) => "not".into(),

@@ -1,67 +1,28 @@
 //! What changes between two bundles, in words that a reviewer reads. What allows more comes first.
 
+mod change;
+mod limits;
+
+pub use change::{Change, Consequence};
+
 use super::{
     agents::Agents,
     bundle::Bundle,
     clause::{Clause, Then},
     condition::Condition,
+    detectors::Detectors,
     list::NamedLists,
+    sanitize::{Redact, Sanitize},
     tools::Tools,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use change::Reach;
+use ledger::system::freeze::FreezeScope;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
-/// What a change does to what agents may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Consequence {
-    /// Something is allowed, or asked for, that was not.
-    More,
-    /// It can't be said from the change alone: read it.
-    Unclear,
-    /// Something is no longer allowed.
-    Less,
-}
-
-impl Consequence {
-    /// In words.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::More => "more is allowed",
-            Self::Unclear => "read it",
-            Self::Less => "less is allowed",
-        }
-    }
-
-    /// Of a clause that is for more calls than before. A clause that asks people may ask about what was denied, or
-    /// about what was allowed.
-    fn of_wider(then: Then) -> Self {
-        match then {
-            Then::Allow => Self::More,
-            Then::ApprovalNeeded => Self::Unclear,
-            Then::Deny => Self::Less,
-        }
-    }
-
-    fn opposite(self) -> Self {
-        match self {
-            Self::More => Self::Less,
-            Self::Less => Self::More,
-            Self::Unclear => Self::Unclear,
-        }
-    }
-}
-
-/// One change.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Change {
-    /// What it does.
-    pub consequence: Consequence,
-    /// The clause, agent, tool or list.
-    pub what: String,
-    /// The change.
-    pub text: String,
-}
-
-/// All changes from `before` to `after`.
+/// All changes from `before` to `after`: what allows more first, what is in shadow last.
 pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
     let mut changes = Vec::new();
     let named = |bundle: &Bundle| -> BTreeMap<String, Clause> {
@@ -73,8 +34,13 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
             (Some(old), Some(new)) => clause(old, new, &mut changes),
             (Some(old), None) => {
                 let consequence = Consequence::of_wider(old.then).opposite();
+                let reach = match Reach::of(old) {
+                    Reach::Nobody => Reach::Gone,
+                    reach => reach,
+                };
                 changes.push(Change {
                     consequence,
+                    reach,
                     what: name.clone(),
                     text: format!("removed: {}", told_whole(old)),
                 });
@@ -83,6 +49,7 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
                 let consequence = Consequence::of_wider(new.then);
                 changes.push(Change {
                     consequence,
+                    reach: Reach::of(new),
                     what: name.clone(),
                     text: format!("new: {}", told_whole(new)),
                 });
@@ -90,18 +57,20 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
             (None, None) => {}
         }
     }
-    let mut note =
-        |consequence, what: String, text| changes.push(Change { consequence, what, text });
-    before
-        .agents
-        .changes(&after.agents, |id, text| note(Consequence::Unclear, format!("agent {id}"), text));
-    before.tools.changes(&after.tools, |name, text| {
-        note(Consequence::Unclear, format!("tool {name}"), text);
-    });
-    before.lists.changes(&after.lists, |name, text| {
-        note(Consequence::Unclear, format!("list {name}"), text);
-    });
-    changes.sort();
+    limits::changes(before, after, &mut changes);
+    let mut note = |what: String, text| {
+        let (consequence, reach) = (Consequence::Unclear, Reach::All);
+        changes.push(Change { consequence, reach, what, text });
+    };
+    before.agents.changes(&after.agents, |id, text| note(format!("agent {id}"), text));
+    before.tools.changes(&after.tools, |name, text| note(format!("tool {name}"), text));
+    before.detectors.changes(&after.detectors, |name, text| note(format!("detector {name}"), text));
+    before.lists.changes(&after.lists, |name, text| note(format!("list {name}"), text));
+    let order = |change: &Change| {
+        let is_idle = change.consequence().is_none();
+        (is_idle, change.consequence, change.what.clone(), change.text.clone())
+    };
+    changes.sort_by_cached_key(order);
     changes
 }
 
@@ -109,11 +78,13 @@ pub fn diff(before: &Bundle, after: &Bundle) -> Vec<Change> {
 pub fn all_new(bundle: &Bundle) -> Vec<String> {
     let clause = |clause: &Clause| format!("{}: new: {}", clause.name, told_whole(clause));
     let mut all: Vec<String> = bundle.clauses.iter().map(clause).collect();
+    all.extend(limits::told(bundle).map(|(what, text)| format!("{what}: new: {text}")));
     let mut note = |kind: &str, name: &str, text: String| {
         all.push(format!("{kind} {name}: {text}").trim_start().to_owned());
     };
     Agents::default().changes(&bundle.agents, |id, text| note("agent", id, text));
     Tools::default().changes(&bundle.tools, |name, text| note("tool", name, text));
+    Detectors::default().changes(&bundle.detectors, |name, text| note("detector", name, text));
     NamedLists::default().changes(&bundle.lists, |name, text| note("list", name, text));
     all
 }
@@ -130,7 +101,12 @@ fn told_whole(clause: &Clause) -> String {
     if clause.early.unavailable {
         parts.push("told while nothing can be recorded".into());
     }
+    parts.extend(clause.sanitize.redact.iter().map(Redact::shown));
+    if clause.sanitize.keep_received {
+        parts.push("keeps the call as it came".into());
+    }
     parts.extend(clause.alert.iter().map(|alert| format!("alert {alert}")));
+    parts.extend(clause.freeze.map(|scope| format!("freezes the {}", scope.as_str())));
     if parts.is_empty() { told(clause) } else { format!("{}: {}", told(clause), parts.join("; ")) }
 }
 
@@ -150,6 +126,7 @@ fn told(clause: &Clause) -> String {
         Then::Allow => "allow",
         Then::ApprovalNeeded => "ask people for",
         Then::Deny => "deny",
+        Then::Sanitize => "redact",
     };
     let when = if clause.when.is_some() { ", on conditions" } else { "" };
     let shadow =
@@ -162,17 +139,23 @@ fn joined(texts: &BTreeSet<String>) -> String {
 }
 
 fn clause(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
+    enforcement(old, new, changes);
+    let reach = Reach::of(new);
     let mut note = |consequence, text: String| {
-        changes.push(Change { consequence, what: new.name.clone(), text });
+        changes.push(Change { consequence, reach, what: new.name.clone(), text });
     };
     if old.then != new.then {
         let rank = |then| match then {
             Then::Deny => 0,
-            Then::ApprovalNeeded => 1,
+            Then::ApprovalNeeded | Then::Sanitize => 1,
             Then::Allow => 2,
         };
-        let consequence =
-            if rank(new.then) > rank(old.then) { Consequence::More } else { Consequence::Less };
+        let consequence = match rank(new.then).cmp(&rank(old.then)) {
+            _ if new.then.permits() && old.then == Then::Sanitize => Consequence::More,
+            Ordering::Greater => Consequence::More,
+            Ordering::Equal => Consequence::Unclear,
+            Ordering::Less => Consequence::Less,
+        };
         note(consequence, format!("was: {}; is: {}", told(old), told(new)));
     }
     if old.tool != new.tool {
@@ -191,15 +174,7 @@ fn clause(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
         (Some(_), Some(_)) if old.when != new.when => conditions(old, new, &mut note),
         _ => {}
     }
-    if old.enforcement != new.enforcement {
-        let weaker = Consequence::of_wider(new.then).opposite();
-        let consequence = match (old.has_shadow(), new.has_shadow()) {
-            (false, true) => weaker,
-            (true, false) => weaker.opposite(),
-            _ => Consequence::Unclear,
-        };
-        note(consequence, format!("enforcement: was {}, is {}", old.enforcement, new.enforcement));
-    }
+    redactions(&old.sanitize, &new.sanitize, &mut note);
     for (was, is, what) in [
         (old.early.later, new.early.later, "told before it is recorded (record: later)"),
         (
@@ -214,6 +189,7 @@ fn clause(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
             _ => {}
         }
     }
+    freezes(old.freeze, new.freeze, &mut note);
     for (changed, what) in [
         (old.message != new.message, "message"),
         (old.obligations != new.obligations, "obligations"),
@@ -223,6 +199,58 @@ fn clause(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
             note(Consequence::Unclear, format!("another {what}"));
         }
     }
+}
+
+/// A clause that freezes more allows less.
+fn freezes(
+    old: Option<FreezeScope>,
+    new: Option<FreezeScope>,
+    note: &mut impl FnMut(Consequence, String),
+) {
+    if old == new {
+        return;
+    }
+    let wider = |scope: Option<FreezeScope>| match scope {
+        None => 0,
+        Some(FreezeScope::Agent) => 2,
+        Some(_) => 1,
+    };
+    let consequence = if wider(new) > wider(old) { Consequence::Less } else { Consequence::More };
+    let named = |scope: Option<FreezeScope>| scope.map_or("nothing", FreezeScope::as_str);
+    note(consequence, format!("a match freezes: was {}, is {}", named(old), named(new)));
+}
+
+/// What is no longer redacted lets more out.
+fn redactions(old: &Sanitize, new: &Sanitize, note: &mut impl FnMut(Consequence, String)) {
+    for item in old.redact.iter().filter(|item| !new.redact.contains(item)) {
+        note(Consequence::More, format!("no longer {}", item.shown()));
+    }
+    for item in new.redact.iter().filter(|item| !old.redact.contains(item)) {
+        note(Consequence::Less, format!("now {}", item.shown()));
+    }
+    match (old.keep_received, new.keep_received) {
+        (false, true) => note(Consequence::More, "keeps the call as it came".into()),
+        (true, false) => note(Consequence::Less, "no longer keeps the call as it came".into()),
+        _ => {}
+    }
+}
+
+/// A clause that comes into force, or goes into shadow.
+fn enforcement(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
+    if old.enforcement == new.enforcement {
+        return;
+    }
+    let (was, is) = (Reach::of(old), Reach::of(new));
+    let gone = Consequence::of_wider(old.then).opposite();
+    let (consequence, reach) = match (was, is) {
+        (Reach::Nobody, _) => (Consequence::of_wider(new.then), is),
+        (_, Reach::Nobody) => (gone, was),
+        (Reach::All, Reach::Steps) => (gone, Reach::All),
+        (Reach::Steps, Reach::All) => (Consequence::of_wider(new.then), Reach::All),
+        _ => (Consequence::Unclear, Reach::All),
+    };
+    let text = format!("enforcement: was {}, is {}", old.enforcement, new.enforcement);
+    changes.push(Change { consequence, reach, what: new.name.clone(), text });
 }
 
 /// Changes of a set that means everything when it is empty.
@@ -305,7 +333,7 @@ impl Bare {
 }
 
 /// `1,234,567`
-fn grouped(number: i128) -> String {
+pub(super) fn grouped(number: i128) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {

@@ -7,6 +7,7 @@
 use super::{
     bounds::Truth,
     fields::{MapReader, integer_of, text_of, texts_of},
+    form::{is_host, is_host_pattern},
     list::NamedLists,
     param::{Texts, one_or_more, text},
     pointer::Pointer,
@@ -188,27 +189,6 @@ fn fits_host(pattern: &str, host: &str) -> bool {
             .is_some_and(|labels| labels.len() > 1 && labels.ends_with('.')),
         None => host == pattern,
     }
-}
-
-pub(super) fn is_host_pattern(text: &str) -> bool {
-    is_host(text.strip_prefix("*.").unwrap_or(text))
-}
-
-/// A name in lower case, with at least two labels, whose last one begins with a letter: no IP address has one.
-fn is_host(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
-            })
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let last = text.rsplit('.').next().unwrap_or_default();
-    text.len() <= 253
-        && text.contains('.')
-        && text.split('.').all(label)
-        && last.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 impl UrlParts {

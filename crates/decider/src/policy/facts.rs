@@ -1,6 +1,10 @@
 //! What a verdict depends on besides the call and the bundle. Facts hold values, so that they mean the same for
 //! ever: a local date and minute, not a zone whose rules may change.
 
+use super::{
+    redacted::{Redactions, Tokens},
+    windows::Span,
+};
 use chrono::{DateTime, Datelike as _, FixedOffset, Offset as _, TimeZone, Timelike as _};
 use ledger::time::Nanos;
 use serde::{Deserialize, Serialize};
@@ -18,6 +22,21 @@ pub struct Facts {
     /// Whether the agent has proven its identity.
     #[serde(default)]
     pub verified: bool,
+    /// The window of each kind that the bundle's budgets name, at the journal's time as far as it is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub windows: BTreeMap<String, Span>,
+    /// What counted against the cap of each budget before this call, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub booked: BTreeMap<String, u64>,
+    /// Whether each rate had a call left, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rates: BTreeMap<String, bool>,
+    /// What was redacted, once it is: the params are then those of the redacted call. Absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<Redactions>,
+    /// Where tokens come from. No fact: it is not recorded.
+    #[serde(skip)]
+    pub tokens: Tokens,
 }
 
 /// A moment as people at some place read it from calendar and clock.

@@ -48,14 +48,15 @@ impl<'m> MapReader<'m> {
     }
 
     pub(super) fn take(&mut self, name: &'static str) -> Option<Node> {
-        self.asked.push(name);
+        if !self.asked.contains(&name) {
+            self.asked.push(name);
+        }
         self.members.remove(name).map(|(_, node)| node)
     }
 
     /// As [`take`](Self::take); an absent member is a mistake.
     pub(super) fn must(&mut self, name: &'static str, expected: &str) -> Option<Node> {
         if !self.has(name) {
-            self.asked.push(name);
             self.wrong(self.at, format!("add {name}: {expected}"));
         }
         self.take(name)
@@ -72,10 +73,11 @@ impl<'m> MapReader<'m> {
         for (name, (at, _)) in &self.members {
             let near = self.asked.iter().min_by_key(|known| distance(known, name));
             let near = near.filter(|known| distance(known, name) <= 2);
-            let hint = near.map_or_else(
-                || format!("known are {}", self.asked.join(", ")),
-                |known| format!("did you mean {known}?"),
-            );
+            let hint = match near {
+                Some(known) => format!("did you mean {known}?"),
+                None if self.asked.is_empty() => "remove it".into(),
+                None => format!("known are {}", self.asked.join(", ")),
+            };
             self.mistakes.note(*at, format!("{name} is unknown here: {hint}"));
         }
     }
@@ -213,6 +215,12 @@ pub(super) fn language(fields: &mut MapReader<'_>) {
     }
 }
 
+/// Names in a sentence; `none` if there are none.
+pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
 /// Edits between two short names, for hints.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(NAME_BYTES_MAX).collect();
@@ -227,4 +235,29 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::yaml, *};
+
+    /// What a reader that asks for `a`, must have `b`, and asks for it again, says of this file.
+    fn check(file: &str, says: &str) {
+        let mistakes = Mistakes::of("f");
+        let node = yaml::read(file.as_bytes(), &mistakes).unwrap();
+        let mut fields = MapReader::of(node, "a file", &mistakes).unwrap();
+        let _ = (fields.take("first"), fields.must("second", "one"), fields.take("second"));
+        fields.finish();
+        let told: Vec<String> = mistakes.finish().into_iter().map(|m| m.text).collect();
+        assert_eq!(told.join("; "), says);
+    }
+
+    #[test]
+    fn each_known_name_is_told_once() {
+        check("second: 1\nunheard: 2\n", "unheard is unknown here: known are first, second");
+        check("second: 1\nfrist: 2\n", "frist is unknown here: did you mean first?");
+        check("unheard: 2\n", "add second: one; unheard is unknown here: known are first, second");
+        assert_eq!(listed(&[]), "none");
+        assert_eq!(listed(&["a".to_owned(), "b".to_owned()]), "a, b");
+    }
 }

@@ -5,6 +5,7 @@ use crate::{call::Call, decision::NONCE_BYTES};
 use ledger::{
     ident::Ident,
     json::{Member, Value},
+    system::freeze::Acting,
 };
 
 /// What a question consists of.
@@ -74,13 +75,14 @@ impl<'a> Inquiry<'a> {
         let nonce =
             nonce.ok_or("nonce is a text of 1 to 64 bytes: 16 random bytes in base64url")?;
         let nonce = nonce.to_owned();
-        let reserved = |(name, _): &Member<'_>| matches!(&**name, "params" | "nonce");
+        let reserved = |(name, _): &Member<'_>| matches!(&**name, "params" | "nonce" | "received");
         match body.get("payload") {
             None => {}
             Some(Value::Object(fields)) if !fields.iter().any(reserved) => {}
             Some(_) => {
                 return Err(
-                    "payload is an object without params and nonce: those stand beside it".into()
+                    "payload is an object without params, nonce and received: the first two stand beside it"
+                        .into()
                 );
             }
         }
@@ -97,10 +99,20 @@ impl<'a> Inquiry<'a> {
         Ok(Self { id, source, nonce, run, request, body })
     }
 
+    /// Who acts, as a freeze sees it. `producer`: the gateway that asks.
+    pub fn acting(&self, producer: &Ident) -> Acting {
+        Acting::of(producer.as_str(), &self.body)
+    }
+
     /// The call digest: what a repetition must have, and what people approve.
     pub fn digest(&self, tenant: &Ident) -> String {
+        self.digest_with(tenant, &self.request.params)
+    }
+
+    /// The digest of the same call with other params.
+    pub(super) fn digest_with(&self, tenant: &Ident, params: &Value<'_>) -> String {
         let Self { nonce, run, request, .. } = self;
-        let Request { agent, tool, action, params, .. } = request;
+        let Request { agent, tool, action, .. } = request;
         Call { nonce, tenant, agent, run: run.as_deref(), tool, action, params }.digest()
     }
 }

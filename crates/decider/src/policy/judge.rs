@@ -11,17 +11,23 @@ use super::{
     request::Request,
 };
 use ledger::event::{Verdict, is_reserved_tool};
+use std::borrow::Cow;
+
+mod sanitizing;
+
+use sanitizing::Outcome;
+pub use sanitizing::Redacted;
 
 /// Why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ground<'b> {
-    /// A stable code: `allowed`, `approval`, `denied`, `condition_error`, `no_clause`, `unknown_agent`,
+    /// A stable code: `allowed`, `sanitized`, `approval`, `denied`, `condition_error`, `no_clause`, `unknown_agent`,
     /// `tool_not_listed`, `schema_changed`, `reserved_tool`.
     pub code: &'static str,
     /// The first decisive clause by policy and id.
     pub clause: Option<&'b Clause>,
     /// For an error: where, and what is wrong there.
-    pub error: Option<(String, &'static str)>,
+    pub error: Option<(String, Cow<'static, str>)>,
 }
 
 /// A verdict with its reason.
@@ -35,6 +41,8 @@ pub struct Judgement<'b> {
     pub clauses: Vec<&'b Clause>,
     /// What the verdict would be with every clause in force, if some clause is not.
     pub shadow: Option<(Verdict, Ground<'b>)>,
+    /// The call after redaction, if clauses in force changed something.
+    pub redacted: Option<Redacted>,
 }
 
 /// A clause that is for the call, and whether it matches.
@@ -42,6 +50,8 @@ struct Weighed<'b> {
     clause: &'b Clause,
     truth: Truth,
     in_force: bool,
+    /// Of a recorded error: where, and what was wrong there.
+    recorded: Option<(String, String)>,
 }
 
 impl Bundle {
@@ -49,20 +59,23 @@ impl Bundle {
     pub fn judge<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Judgement<'b> {
         if let Some(code) = self.refused_before_clauses(request) {
             let reason = Ground { code, clause: None, error: None };
-            return Judgement { verdict: Verdict::Deny, reason, clauses: Vec::new(), shadow: None };
+            let (verdict, clauses) = (Verdict::Deny, Vec::new());
+            return Judgement { verdict, reason, clauses, shadow: None, redacted: None };
         }
         let scene = self.scene(request, facts);
         let weighed = self.weigh(&scene);
-        let (verdict, reason) = decide(&weighed, &scene, |weighed| weighed.in_force);
+        let Outcome { verdict, reason, redacted } = self.rule(&weighed, &scene, |w| w.in_force);
         let shadow = weighed.iter().any(|weighed| !weighed.in_force);
-        let shadow = shadow.then(|| decide(&weighed, &scene, |_| true));
+        let shadow = shadow.then(|| self.rule(&weighed, &scene, |_| true));
+        let shadow = shadow.map(|outcome| (outcome.verdict, outcome.reason));
         let matched = weighed.iter().filter(|w| w.in_force && w.truth == Truth::True);
-        Judgement { verdict, reason, clauses: matched.map(|w| w.clause).collect(), shadow }
+        let clauses = matched.map(|w| w.clause).collect();
+        Judgement { verdict, reason, clauses, shadow, redacted }
     }
 
     fn scene<'s>(&'s self, request: &'s Request<'_>, facts: &'s Facts) -> Scene<'s> {
-        let Self { agents, tools, lists, .. } = self;
-        Scene { request, facts, agents, tools, lists, urls: Urls::default() }
+        let Self { agents, tools, lists, detectors, .. } = self;
+        Scene { request, facts, agents, tools, lists, detectors, urls: Urls::default() }
     }
 
     /// What denies a call whatever the clauses say.
@@ -82,8 +95,20 @@ impl Bundle {
         changed.then_some("schema_changed")
     }
 
-    /// The clauses that are for this call, each judged.
+    /// The clauses that are for this call, each judged. Of a call that is known only as it is after redaction, what was
+    /// recorded of the conditions counts.
     fn weigh<'b>(&'b self, scene: &Scene<'_>) -> Vec<Weighed<'b>> {
+        let mut weighed = self.weigh_plain(scene);
+        let Some(recorded) = &scene.facts.redacted else { return weighed };
+        for one in &mut weighed {
+            let Some(said) = recorded.conditions.get(&one.clause.name) else { continue };
+            one.truth = said.matches.map_or(Truth::Error("as it was recorded"), Truth::from);
+            one.recorded = said.at.clone().zip(said.why.clone());
+        }
+        weighed
+    }
+
+    fn weigh_plain<'b>(&'b self, scene: &Scene<'_>) -> Vec<Weighed<'b>> {
         let Scene { request, facts, .. } = scene;
         let standing = self.agents.standing(&request.agent);
         let candidates = self.candidates(&request.tool, &request.action);
@@ -92,7 +117,7 @@ impl Bundle {
         let weigh = |clause: &'b Clause| {
             let truth = clause.when.as_ref().map_or(Truth::True, |when| when.holds(scene));
             let in_force = !clause.has_shadow() || clause.in_force(&request.agent, facts.now);
-            Weighed { clause, truth, in_force }
+            Weighed { clause, truth, in_force, recorded: None }
         };
         applying.map(weigh).collect()
     }
@@ -104,14 +129,15 @@ impl Bundle {
         }
         let scene = self.scene(request, facts);
         let explained = |weighed: Weighed<'b>| {
-            let Weighed { clause, truth, in_force } = weighed;
-            let blamed = clause.when.as_ref().and_then(|when| blame(when, &truth, &scene));
-            let (matches, why) = match truth {
-                Truth::True => (Some(true), None),
-                Truth::False => (Some(false), None),
-                Truth::Error(why) => (None, Some(why)),
+            let Weighed { clause, in_force, .. } = weighed;
+            let blamed = clause.when.as_ref().and_then(|when| blame(when, &weighed.truth, &scene));
+            let matches = match weighed.truth {
+                Truth::True => Some(true),
+                Truth::False => Some(false),
+                Truth::Error(_) => None,
             };
-            ClauseTruth { clause, matches, at: blamed.map(Condition::place), why, in_force }
+            let (at, why) = error_of(&weighed, &scene).unzip();
+            ClauseTruth { clause, matches, at: at.or(blamed.map(Condition::place)), why, in_force }
         };
         self.weigh(&scene).into_iter().map(explained).collect()
     }
@@ -127,7 +153,7 @@ pub struct ClauseTruth<'b> {
     /// Where the first condition looks that does not hold.
     pub at: Option<String>,
     /// What is wrong there.
-    pub why: Option<&'static str>,
+    pub why: Option<Cow<'static, str>>,
     /// Whether it is in force for this agent now.
     pub in_force: bool,
 }
@@ -139,15 +165,10 @@ fn decide<'b>(
     counts: impl Fn(&Weighed<'b>) -> bool,
 ) -> (Verdict, Ground<'b>) {
     let counting = || weighed.iter().filter(|weighed| counts(weighed));
-    let reason = |code, found: &Weighed<'b>| {
-        let error = if let Truth::Error(why) = found.truth {
-            let place =
-                found.clause.when.as_ref().and_then(|when| blame(when, &found.truth, scene));
-            Some((place.map(Condition::place).unwrap_or_default(), why))
-        } else {
-            None
-        };
-        Ground { code, clause: Some(found.clause), error }
+    let reason = |code, found: &Weighed<'b>| Ground {
+        code,
+        clause: Some(found.clause),
+        error: error_of(found, scene),
     };
     // An error in a clause that would restrict the call denies, like a deny that matches.
     let denies = |weighed: &&Weighed<'_>| match weighed.truth {
@@ -170,6 +191,16 @@ fn decide<'b>(
         Some(found) => (Verdict::Deny, reason("condition_error", found)),
         None => (Verdict::Deny, Ground { code: "no_clause", clause: None, error: None }),
     }
+}
+
+/// Where a condition could not be judged, and why.
+fn error_of(found: &Weighed<'_>, scene: &Scene<'_>) -> Option<(String, Cow<'static, str>)> {
+    let Truth::Error(why) = found.truth else { return None };
+    if let Some((at, why)) = &found.recorded {
+        return Some((at.clone(), Cow::Owned(why.clone())));
+    }
+    let place = found.clause.when.as_ref().and_then(|when| blame(when, &found.truth, scene));
+    Some((place.map(Condition::place).unwrap_or_default(), Cow::Borrowed(why)))
 }
 
 /// The first part of a condition that is the reason for its truth.

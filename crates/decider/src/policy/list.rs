@@ -5,6 +5,7 @@ use super::{
     ITEMS_MAX, LANGUAGE,
     bounds::Truth,
     fields::{MapReader, language, text_of},
+    form::Form,
     mistakes::{Mistake, Mistakes},
     yaml::{self, Node},
 };
@@ -69,21 +70,17 @@ pub fn items_of(name: &str, content: &str) -> Result<BTreeSet<String>, Mistake> 
     }
     match mistakes.finish().into_iter().next() {
         Some(first) => Err(first),
-        None => Ok(lists.0.remove(name).unwrap_or_default().into_iter().collect()),
+        None => Ok(lists.0.remove(name).unwrap_or_default().items.into_iter().collect()),
     }
 }
 
 /// The file of a version of a list. `salt`: random, so that the file's digest says nothing of the items.
 pub fn file_of(items: &BTreeSet<String>, salt: &str) -> String {
-    #[derive(Serialize)]
-    struct File<'a> {
-        language: i64,
-        salt: &'a str,
-        items: &'a BTreeSet<String>,
-    }
-    // JSON is the same document, and one item on a line can be read.
-    let text = serde_json::to_string_pretty(&File { language: LANGUAGE, salt, items });
-    text.unwrap_or_default()
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    // JSON is the same document. One item on a line can be read, and nothing more, so that as many as can be fit.
+    let items: Vec<String> = items.iter().map(|item| format!("\n {}", quoted(item))).collect();
+    let (salt, items) = (quoted(salt), items.join(","));
+    format!("{{\"language\": {LANGUAGE}, \"salt\": {salt}, \"items\": [{items}\n]}}\n")
 }
 
 /// Why a text can't be an item.
@@ -103,9 +100,17 @@ pub fn fault_of(item: &str) -> Option<&'static str> {
     }
 }
 
+/// A list.
+#[derive(Clone, Debug, Default)]
+struct NamedList {
+    items: HashSet<String>,
+    /// What each item looks like, if the bundle's file says so.
+    form: Option<Form>,
+}
+
 /// The lists of a bundle.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NamedLists(BTreeMap<String, HashSet<String>>);
+pub(super) struct NamedLists(BTreeMap<String, NamedList>);
 
 impl NamedLists {
     /// Reads `lists/<name>.yaml`.
@@ -115,18 +120,20 @@ impl NamedLists {
         language(&mut fields);
         let _ = fields.words("title");
         let _ = fields.text("salt");
+        let form = Form::read(&mut fields);
         let mut items = HashSet::new();
         for node in fields.list("items").unwrap_or_default() {
             let Some((item, at)) = text_of(node, "an item", mistakes) else { continue };
-            if let Some(fault) = fault_of(&item) {
-                mistakes.note(at, fault);
+            let unfit = || form.as_ref().and_then(|form| form.fault(&item));
+            if let Some(fault) = fault_of(&item).or_else(unfit) {
+                mistakes.note(at, format!("{}: {fault}", foreign::word(&item)));
             }
             if !items.insert(item) {
                 mistakes.note(at, "this item is in the list twice: remove one");
             }
         }
         fields.finish();
-        self.0.insert(name.to_owned(), items);
+        self.0.insert(name.to_owned(), NamedList { items, form });
         if self.count() > ITEMS_MAX {
             mistakes.note(at, format!("all lists together have at most {ITEMS_MAX} items"));
         }
@@ -134,12 +141,17 @@ impl NamedLists {
 
     /// Items of all lists.
     pub(super) fn count(&self) -> usize {
-        self.0.values().map(HashSet::len).sum()
+        self.0.values().map(|list| list.items.len()).sum()
     }
 
     /// Puts other items in place of those of a list.
     pub(super) fn put(&mut self, name: &str, items: BTreeSet<String>) {
-        self.0.insert(name.to_owned(), items.into_iter().collect());
+        self.0.entry(name.to_owned()).or_default().items = items.into_iter().collect();
+    }
+
+    /// Why a text is not of the form that the list's file names.
+    pub(super) fn unfit(&self, name: &str, item: &str) -> Option<&'static str> {
+        self.0.get(name)?.form.as_ref()?.fault(item)
     }
 
     /// Names of the lists, in order.
@@ -149,25 +161,24 @@ impl NamedLists {
 
     /// The items of a list.
     pub(super) fn items(&self, name: &str) -> Option<&HashSet<String>> {
-        self.0.get(name)
+        self.0.get(name).map(|list| &list.items)
     }
 
     pub(super) fn has(&self, name: &str, text: &str) -> Truth {
-        self.0
-            .get(name)
+        self.items(name)
             .map_or(Truth::Error("a list that is not there"), |items| items.contains(text).into())
     }
 
     /// As [`has`](Self::has) for a host: the list may hold patterns such as `*.bank.example`.
     pub(super) fn has_host(&self, name: &str, host: &str) -> Truth {
-        let Some(items) = self.0.get(name) else { return Truth::Error("a list that is not there") };
+        let Some(items) = self.items(name) else { return Truth::Error("a list that is not there") };
         let mut parents = host.match_indices('.').map(|(at, _)| format!("*{}", &host[at..]));
         (items.contains(host) || parents.any(|pattern| items.contains(&pattern))).into()
     }
 
     /// The items of a list that `fits` refuses, in order.
     pub(super) fn misfits(&self, name: &str, fits: impl Fn(&str) -> bool) -> Vec<&String> {
-        let items = self.0.get(name).into_iter().flatten();
+        let items = self.items(name).into_iter().flatten();
         let mut found: Vec<_> = items.filter(|item| !fits(item)).collect();
         found.sort_unstable();
         found
@@ -180,15 +191,27 @@ impl NamedLists {
 
     /// Calls `note` with name and change of each list that differs from `after`.
     pub(super) fn changes(&self, after: &Self, mut note: impl FnMut(&str, String)) {
-        for (name, items) in &after.0 {
-            let nothing = HashSet::new();
-            let before = self.0.get(name).unwrap_or(&nothing);
+        for (name, NamedList { items, form }) in &after.0 {
+            let nothing = NamedList::default();
+            let NamedList { items: before, form: was } = self.0.get(name).unwrap_or(&nothing);
+            if items.is_empty() && !self.0.contains_key(name) {
+                note(name, "new: no items".into());
+            }
+            if was != form {
+                let told =
+                    |form: &Option<Form>| form.as_ref().map_or("none".into(), Form::to_string);
+                note(name, format!("form of the items: was {}, is {}", told(was), told(form)));
+            }
             let (come, gone) = (
                 items_alone_in(items, before, NAMED_MAX),
                 items_alone_in(before, items, NAMED_MAX),
             );
             if !come.is_empty() || !gone.is_empty() {
-                note(name, format!("new: [{come}]; gone: [{gone}]"));
+                let parts = [("new", come), ("gone", gone)];
+                let parts = parts.iter().filter(|(_, items)| !items.is_empty());
+                let parts: Vec<String> =
+                    parts.map(|(what, items)| format!("{what}: [{items}]")).collect();
+                note(name, parts.join("; "));
             }
         }
         for name in self.0.keys().filter(|name| !after.0.contains_key(*name)) {

@@ -7,6 +7,8 @@ use super::PATTERN_BYTES_MAX;
 use regex::Regex;
 use regex_syntax::ast::{self, Ast, ClassPerlKind};
 
+/// Longest text that a detector's expression may find, in bytes: so its time is bounded.
+const FOUND_BYTES_MAX: usize = 256;
 /// Most bytes of a compiled expression.
 const COMPILED_BYTES_MAX: usize = 2 << 20;
 
@@ -29,6 +31,26 @@ impl Pattern {
     /// An expression that must fit somewhere in the value.
     pub(super) fn part(text: &str) -> Result<Self, String> {
         Self::compile(text, str::to_owned)
+    }
+
+    /// An expression that finds something in a value. What it finds is never empty, and its length has a bound.
+    pub(super) fn finder(text: &str) -> Result<Self, String> {
+        let pattern = Self::part(text)?;
+        let parsed = regex_syntax::Parser::new().parse(pattern.0.as_str());
+        let parsed = parsed.map_err(|error| format!("no regular expression: {error}"))?;
+        let found = parsed.properties();
+        let is_bounded = found.maximum_len().is_some_and(|most| most <= FOUND_BYTES_MAX);
+        if !is_bounded || found.minimum_len().is_none_or(|least| least == 0) {
+            return Err(format!(
+                "what a detector finds has 1 to {FOUND_BYTES_MAX} bytes: write {{1,20}} instead of * and +"
+            ));
+        }
+        Ok(pattern)
+    }
+
+    /// What it finds, from left to right, without overlap.
+    pub(super) fn spans(&self, text: &str) -> impl Iterator<Item = (usize, usize)> {
+        self.0.find_iter(text).map(|found| (found.start(), found.end()))
     }
 
     fn compile(text: &str, around: impl Fn(&str) -> String) -> Result<Self, String> {

@@ -44,6 +44,24 @@ impl Pointer {
         Ok(Self { text: text.to_owned(), steps })
     }
 
+    /// Reads a pointer, or the empty text: everything.
+    pub(super) fn or_all(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Ok(Self { text: String::new(), steps: Vec::new() })
+        } else {
+            Self::new(text)
+        }
+    }
+
+    /// True if the place to which these steps lead is the one that it reaches, or is within it.
+    pub(super) fn covers(&self, steps: &[String]) -> bool {
+        let fits = |(own, step): (&Step, &String)| match own {
+            Step::Member(name) => name == step,
+            Step::Each => step.bytes().all(|byte| byte.is_ascii_digit()),
+        };
+        self.steps.len() <= steps.len() && self.steps.iter().zip(steps).all(fits)
+    }
+
     /// True if it goes through arrays.
     pub(super) fn is_many(&self) -> bool {
         self.steps.contains(&Step::Each)
@@ -137,6 +155,11 @@ impl Step {
         }
         Some(Self::Member(name))
     }
+}
+
+/// A step of a JSON Pointer as it names a member.
+pub(super) fn unescaped(step: &str) -> String {
+    step.replace("~1", "/").replace("~0", "~")
 }
 
 #[cfg(test)]

@@ -1,14 +1,24 @@
 //! Computes a recorded verdict again, from nothing but its entry, its payload and the bundle that it names (P15).
 
-use super::{bundle::Bundle, facts::Facts, judge::ClauseTruth, request::Request, ruling::Ruling};
+use super::{
+    bundle::Bundle,
+    facts::Facts,
+    judge::ClauseTruth,
+    limited::{RateOf, Stock},
+    recorded::{RECEIVED, to_judge},
+    redacted::Redactions,
+    request::Request,
+    ruling::Ruling,
+};
 use crate::{call::Call, decision::Fields};
 use ledger::{
+    budget::{Asked, Booked},
     entry::View,
     ident::Ident,
     json::{self, Value},
     time::Nanos,
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Why a recorded verdict could not be computed again, or is another one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +64,7 @@ pub fn replay(
         json::parse_kept(bytes).map_err(|_| without(name))
     };
     let request = question(view, payload).ok_or_else(|| without("params"))?;
+    let redacted = question_of(view, payload, "params").ok_or_else(|| without("params"))?;
     let nonce = value("nonce")?;
     let facts = payload.get("/data/facts").ok_or_else(|| without("/data/facts"))?;
     let facts: Facts =
@@ -62,8 +73,14 @@ pub fn replay(
         return Err(form("its facts have another time than its event"));
     }
     let request = Request::read(&request).map_err(Differs::Form)?;
+    let redacted = Request::read(&redacted).map_err(Differs::Form)?;
     let nonce = nonce.as_str().ok_or_else(|| form("its nonce is no text"))?;
-    check_digest(view, nonce, &request)?;
+    check_digest(view, nonce, &redacted)?;
+    let is_kept = payload.contains_key(RECEIVED);
+    if is_kept && facts.redacted.is_none() {
+        return Err(form("it keeps the call as it came, and redacted nothing"));
+    }
+    let facts = to_judge(facts, is_kept);
     let again = match bundle {
         None => Ruling::denial(super::NO_POLICY),
         Some((bundle, version)) => {
@@ -83,25 +100,68 @@ pub fn replay(
         return Err(form("it was told before it was recorded, which no clause permits"));
     }
     // What may be told early may be recorded first all the same.
-    if recorded == (Ruling { early: told, ..again.clone() }) {
+    let report_within = recorded.report_within;
+    if recorded == (Ruling { early: told, report_within, ..again.clone() }) {
         return Ok(again);
     }
     Err(Differs::Verdict { recorded: in_words(&recorded), again: in_words(&again) })
 }
 
 /// What a bundle would say of a recorded call, whoever judged it then. Facts that follow from the clock are taken from
-/// the recorded one. `None` if the call is not disclosed, or can't be a question.
-pub fn simulate(view: &View<'_>, payload: &Fields, bundle: &Bundle) -> Option<Ruling> {
+/// the recorded one, and so is what was booked on budgets; on a budget that the recorded verdict did not know, `running`
+/// is booked. `None` if the call is not disclosed, or can't be a question.
+pub fn simulate(
+    view: &View<'_>,
+    payload: &Fields,
+    bundle: &Bundle,
+    running: &mut Running,
+) -> Option<Ruling> {
     let recorded = payload.get("/data/facts");
     let recorded = recorded.and_then(|facts| serde_json::from_slice::<Facts>(facts).ok());
     let now = match &recorded {
         Some(facts) => facts.now,
         None => view.text(&["event", "time"]).and_then(Nanos::parse)?,
     };
-    let facts = bundle.facts(now, recorded.is_some_and(|facts| facts.verified));
+    let recorded = recorded.unwrap_or_default();
+    let mut facts = bundle.facts(now, recorded.verified);
+    for (name, window) in &mut facts.windows {
+        *window = recorded.windows.get(name).copied().unwrap_or(*window);
+    }
+    let mut facts = with_redactions(facts, recorded.redacted.clone(), payload);
     let request = question(view, payload)?;
     let request = Request::read(&request).ok()?;
-    Some(Ruling::of(bundle, 0, &request, &facts))
+    let mut stock = Recorded { recorded: &recorded, running };
+    let Ok(()) = bundle.stock_up(&request, &mut facts, &mut stock);
+    let ruling = Ruling::of(bundle, 0, &request, &facts);
+    for asked in ruling.asked.iter().filter(|asked| asked.booked == Booked::Within) {
+        *running.entry(place_of(asked)).or_default() += asked.sum;
+    }
+    Some(ruling)
+}
+
+/// What simulated calls reserved of budgets: by id, key, currency and begin of the window.
+pub type Running = BTreeMap<(String, Option<String>, Option<String>, Nanos), u64>;
+
+fn place_of(asked: &Asked) -> (String, Option<String>, Option<String>, Nanos) {
+    (asked.id.clone(), asked.key.clone(), asked.currency.clone(), asked.from)
+}
+
+struct Recorded<'r> {
+    recorded: &'r Facts,
+    running: &'r Running,
+}
+
+impl Stock for Recorded<'_> {
+    type Error = std::convert::Infallible;
+
+    fn counted(&mut self, asked: &Asked) -> Result<u64, Self::Error> {
+        let running = || self.running.get(&place_of(asked)).copied().unwrap_or(0);
+        Ok(self.recorded.booked.get(&asked.id).copied().unwrap_or_else(running))
+    }
+
+    fn take(&mut self, rate: &RateOf<'_>) -> bool {
+        self.recorded.rates.get(rate.name).copied().unwrap_or(true)
+    }
 }
 
 /// What each clause of the bundle said of a recorded call. `None` if the call or its facts are not disclosed.
@@ -111,6 +171,7 @@ pub fn explained<'b>(
     bundle: &'b Bundle,
 ) -> Option<Vec<ClauseTruth<'b>>> {
     let facts: Facts = serde_json::from_slice(payload.get("/data/facts")?).ok()?;
+    let facts = to_judge(facts, payload.contains_key(RECEIVED));
     let request = question(view, payload)?;
     let request = Request::read(&request).ok()?;
     Some(bundle.explain(&request, &facts))
@@ -133,8 +194,19 @@ fn check_digest(view: &View<'_>, nonce: &str, request: &Request<'_>) -> Result<(
     Err(Differs::Form("its call digest is not that of its params".into()))
 }
 
-/// The question, as far as it counts, put together from the entry and its payload. `None` without params.
+/// What was redacted, for the bundle's own facts.
+fn with_redactions(facts: Facts, redacted: Option<Redactions>, payload: &Fields) -> Facts {
+    to_judge(Facts { redacted, ..facts }, payload.contains_key(RECEIVED))
+}
+
+/// The question, as far as it counts, put together from the entry and its payload; with the call as it came, if it is
+/// kept. `None` without params.
 fn question<'a>(view: &'a View<'_>, payload: &'a Fields) -> Option<Value<'a>> {
+    let params = if payload.contains_key(RECEIVED) { RECEIVED } else { "params" };
+    question_of(view, payload, params)
+}
+
+fn question_of<'a>(view: &'a View<'_>, payload: &'a Fields, params: &str) -> Option<Value<'a>> {
     let plain = |name: &'static str| view.at(&["event", "data", name]).cloned();
     let kept = |name: &str| json::parse_kept(payload.get(name)?).ok();
     let mut tool = plain("tool").unwrap_or(Value::Null);
@@ -145,8 +217,9 @@ fn question<'a>(view: &'a View<'_>, payload: &'a Fields) -> Option<Value<'a>> {
     let members = [
         ("agent", plain("agent")),
         ("context", kept("/data/context")),
+        ("cost", plain("cost")),
         ("labels", plain("labels")),
-        ("params", Some(kept("params")?)),
+        ("params", Some(kept(params)?)),
         ("tool", Some(tool)),
     ];
     let member =

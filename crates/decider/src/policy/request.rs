@@ -15,6 +15,10 @@ const NAMES_MAX: usize = 64;
 pub struct Request<'a> {
     /// `agent.id`
     pub agent: String,
+    /// `agent.run`
+    pub run: Option<String>,
+    /// `agent.session`
+    pub session: Option<String>,
     /// `agent.chain`: who called whom, the root first, this agent last. `None` if it is not known.
     pub chain: Option<Vec<String>>,
     /// `tool.name`
@@ -37,6 +41,17 @@ pub struct Request<'a> {
     pub third_parties: Option<Vec<String>>,
     /// `labels`
     pub labels: BTreeMap<String, String>,
+    /// `cost`: what the call will cost at most.
+    pub cost: Option<Cost>,
+}
+
+/// An amount of money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// A decimal number, as text.
+    pub amount: String,
+    /// Its currency.
+    pub currency: String,
 }
 
 impl<'a> Request<'a> {
@@ -53,6 +68,8 @@ impl<'a> Request<'a> {
         };
         Ok(Self {
             agent: must(agent, "agent.id", "id")?,
+            run: may(agent, "agent.run", "run")?,
+            session: may(agent, "agent.session", "session")?,
             chain: names(agent, "agent.chain", "chain")?,
             tool: must(tool, "tool.name", "name")?,
             action: must(tool, "tool.action", "action")?,
@@ -64,6 +81,7 @@ impl<'a> Request<'a> {
             classes: names(context, "context.classes", "classes")?,
             third_parties: names(context, "context.third_parties", "third_parties")?,
             labels: labels(body)?,
+            cost: cost(body)?,
         })
     }
 }
@@ -116,6 +134,14 @@ fn names(object: &Value<'_>, path: &str, name: &str) -> Result<Option<Vec<String
         elements.ok_or_else(|| format!("{path} is a list of at most {NAMES_MAX} texts"))?;
     let names: Option<Vec<String>> = elements.iter().map(named).collect();
     names.map(Some).ok_or_else(|| wrong(path))
+}
+
+/// An incomplete cost is absent: the budgets that need it deny.
+fn cost(body: &Value<'_>) -> Result<Option<Cost>, String> {
+    let cost = body.get("cost").unwrap_or(&Value::Null);
+    let amount = may(cost, "cost.amount", "amount")?;
+    let currency = may(cost, "cost.currency", "currency")?;
+    Ok(amount.zip(currency).map(|(amount, currency)| Cost { amount, currency }))
 }
 
 fn labels(body: &Value<'_>) -> Result<BTreeMap<String, String>, String> {

@@ -1,40 +1,41 @@
 //! A verdict as it is recorded and told, and the same verdict computed again from its record (P15).
 
+mod limits;
+mod values;
+
 use super::{
     bundle::Bundle,
     clause::Clause,
     early::{Early, Why},
     facts::Facts,
     inquiry::Inquiry,
-    judge::{Ground, Judgement},
+    judge::{Ground, Judgement, Redacted},
+    recorded,
+    redacted::Shadow,
     request::Request,
 };
 use crate::{approval::is_code, decision::Fields};
 use ledger::{
+    budget::{Asked, Asking},
     canonical,
     entry::View,
     event::{self, Verdict},
     ident::Ident,
     json::{self, Member, Value},
-    post::lists_of,
+    post::{frozen_by, frozen_by_clause, lists_of},
+    system::freeze::FreezeScope,
 };
 use std::{borrow::Cow, collections::BTreeMap};
+use values::{member, merged, number, object, of_serde, text, without_nulls};
 
 /// Code of a denial because no bundle is in force.
 pub const NO_POLICY: &str = "no_policy";
+/// Seconds within which a report may change what is reserved, unless the configuration says otherwise.
+pub const REPORT_WITHIN_SECONDS: u64 = 900;
 /// Code of a denial because what a decision rested on changed again and again.
 pub const CONTENDED: &str = "contended";
-
-/// What the decision would be with every clause in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shadow {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Why.
-    pub code: String,
-    /// By which clause.
-    pub clause: Option<String>,
-}
+/// Code of a denial because the call is frozen.
+pub const FROZEN: &str = "frozen";
 
 /// A verdict with everything that is told about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +66,18 @@ pub struct Ruling {
     pub version: Option<u64>,
     /// The versions of the lists that clauses for this tool and action name. 0: the items are those of the bundle.
     pub lists: BTreeMap<String, u64>,
+    /// The freeze for which it denies: leaf index of the entry with which that began.
+    pub frozen_by: Option<u64>,
+    /// What it freezes, because a clause that denies says so.
+    pub freeze: Option<FreezeScope>,
+    /// What it asks of budgets.
+    pub asked: Vec<Asked>,
+    /// Seconds within which a report may change what is reserved. It is no part of the verdict.
+    pub report_within: u64,
+    /// The call after redaction, if clauses in force changed something.
+    pub redacted: Option<Redacted>,
+    /// True if a clause for this tool and action may redact its calls: the entry then has a mark of the call as it came.
+    pub may_redact: bool,
 }
 
 impl Ruling {
@@ -84,12 +97,24 @@ impl Ruling {
             bundle: None,
             version: None,
             lists: BTreeMap::new(),
+            frozen_by: None,
+            freeze: None,
+            asked: Vec::new(),
+            report_within: REPORT_WITHIN_SECONDS,
+            redacted: None,
+            may_redact: false,
         }
+    }
+
+    /// The denial of a call that is frozen, whatever the policies say. `index`: where the freeze began.
+    pub fn frozen(index: u64) -> Self {
+        Self { frozen_by: Some(index), ..Self::denial(FROZEN) }
     }
 
     /// Judges a call by a bundle, the `version` of a log.
     pub fn of(bundle: &Bundle, version: u64, request: &Request<'_>, facts: &Facts) -> Self {
-        let Judgement { verdict, reason, clauses, shadow } = bundle.judge(request, facts);
+        let Judgement { verdict, reason, clauses, shadow, mut redacted } =
+            bundle.judge(request, facts);
         let only_observes = bundle.only_observes(&request.agent, facts.now);
         let (verdict, reason, shadow) = match shadow {
             Some((verdict, reason)) if only_observes => (verdict, reason, None),
@@ -97,9 +122,18 @@ impl Ruling {
         };
         let early = if only_observes { Early::default() } else { early_of(verdict, &clauses) };
         let clause = |ground: &Ground<'_>| ground.clause.map(|clause| clause.name.clone());
-        let permits = matches!(verdict, Verdict::Allow | Verdict::ApprovalNeeded);
+        let permits = verdict != Verdict::Deny;
         let obliging = clauses.iter().filter(|_| permits);
-        Self {
+        // Whatever else is wrong with the call: a clause that stops an agent can't be evaded by an error in another one.
+        let denies = verdict == Verdict::Deny && !only_observes;
+        let freeze = clauses.iter().filter(|_| denies).filter_map(|clause| clause.freeze).min();
+        let shadow = shadow.map(|(verdict, ground)| Shadow {
+            verdict,
+            code: ground.code.to_owned(),
+            clause: clause(&ground),
+        });
+        let shadow = recorded::shadow(shadow, facts, redacted.as_mut());
+        let ruling = Self {
             verdict,
             code: reason.code.to_owned(),
             clause: clause(&reason),
@@ -109,18 +143,29 @@ impl Ruling {
                 .clause
                 .filter(|_| reason.error.is_none())
                 .and_then(|clause| clause.message.clone()),
-            error: reason.error.as_ref().map(|(at, why)| (at.clone(), (*why).to_owned())),
-            shadow: shadow.map(|(verdict, ground)| Shadow {
-                verdict,
-                code: ground.code.to_owned(),
-                clause: clause(&ground),
-            }),
+            error: reason.error.as_ref().map(|(at, why)| (at.clone(), why.to_string())),
+            shadow,
             only_observes,
             early,
             obligations: merged(obliging.map(|clause| &clause.obligations)),
             bundle: Some(bundle.digest().to_owned()),
             version: Some(version),
             lists: bundle.rests_on(&request.tool, &request.action),
+            frozen_by: None,
+            freeze,
+            asked: Vec::new(),
+            report_within: REPORT_WITHIN_SECONDS,
+            redacted,
+            may_redact: bundle.may_redact(&request.tool, &request.action),
+        };
+        ruling.limited(bundle, request, facts)
+    }
+
+    /// The digest of the call that it is about: after redaction.
+    pub fn digest(&self, inquiry: &Inquiry<'_>, tenant: &Ident) -> String {
+        match &self.redacted {
+            None => inquiry.digest(tenant),
+            Some(redacted) => inquiry.digest_with(tenant, &redacted.params),
         }
     }
 
@@ -136,7 +181,7 @@ impl Ruling {
     ) -> Vec<u8> {
         let body = &inquiry.body;
         let kept = |name: &'static str| Some((Cow::Borrowed(name), body.get(name)?.clone()));
-        let facts_text = canonical::of(facts);
+        let facts_text = canonical::of(&recorded::facts(facts, self.redacted.as_ref()));
         let mut data: Vec<Member<'_>> = ["agent", "tool", "context", "labels", "cost"]
             .into_iter()
             .filter_map(kept)
@@ -152,12 +197,18 @@ impl Ruling {
             member("as_of", number(as_of)),
             member(
                 "call",
-                object([member("digest", Value::String(inquiry.digest(tenant).into()))]),
+                object([member("digest", Value::String(self.digest(inquiry, tenant).into()))]),
             ),
             member("facts", json::parse(&facts_text).unwrap_or(Value::Null)),
             member("reason", self.reason()),
-            member("payload", payload(inquiry, owners)),
+            member("payload", payload(inquiry, owners, self.redacted.as_ref())),
         ]);
+        if self.may_redact {
+            data.push(member(
+                "received",
+                Value::String(recorded::mark(inquiry, tenant, facts).into()),
+            ));
+        }
         data.extend(self.plain());
         data.extend(told.map(|(id, n, why)| {
             let place = [
@@ -184,11 +235,14 @@ impl Ruling {
         if let Some(bundle) = &self.bundle {
             members.push(member("bundle", text(bundle)));
         }
+        members.extend(self.frozen_by.map(|index| member("frozen_by", number(index))));
+        members.extend(self.freeze.map(|scope| member("freeze", text(scope.as_str()))));
         if !self.lists.is_empty() {
             let lists = self.lists.iter();
             let lists = lists.map(|(name, version)| (Cow::Owned(name.clone()), number(*version)));
             members.push(member("lists", Value::Object(lists.collect())));
         }
+        members.extend(self.budgets());
         let version = self.version.map(|version| Value::String(version.to_string().into()));
         let policy: Vec<_> = [
             self.clause.as_deref().map(|clause| member("id", text(clause))),
@@ -248,6 +302,7 @@ impl Ruling {
         let clauses = payload.get("/data/reason/clauses");
         let clauses = clauses.and_then(|clauses| serde_json::from_slice(clauses).ok());
         let early = data(&["spool", "why"]).as_deref().and_then(Why::of);
+        let asking = view.at(&["event", "data", "budgets"]).and_then(Asking::read);
         let obligations = payload.get("/data/obligations");
         let obligations = obligations.and_then(|found| serde_json::from_slice(found).ok());
         Some(Self {
@@ -266,12 +321,20 @@ impl Ruling {
             },
             bundle: data(&["bundle"]),
             version: data(&["policy", "version"]).and_then(|version| version.parse().ok()),
+            report_within: asking
+                .as_ref()
+                .map_or(REPORT_WITHIN_SECONDS, |asking| asking.report_within),
+            asked: asking.map(|asking| asking.asked).unwrap_or_default(),
             lists: view
                 .at(&["event", "data"])
                 .into_iter()
                 .flat_map(lists_of)
                 .map(|(name, version)| (name.to_owned(), version))
                 .collect(),
+            frozen_by: view.at(&["event", "data"]).and_then(frozen_by),
+            freeze: view.at(&["event", "data"]).and_then(frozen_by_clause),
+            redacted: recorded::redacted(payload),
+            may_redact: data(&["received"]).is_some(),
         })
     }
 }
@@ -285,7 +348,11 @@ fn early_of(verdict: Verdict, clauses: &[&Clause]) -> Early {
 }
 
 /// The payload: what the gateway sent, the call, and who owns the agent.
-fn payload<'v>(inquiry: &'v Inquiry<'_>, owners: &'v [&str]) -> Value<'v> {
+fn payload<'v>(
+    inquiry: &'v Inquiry<'_>,
+    owners: &'v [&str],
+    redacted: Option<&'v Redacted>,
+) -> Value<'v> {
     let sent = inquiry.body.get("payload");
     let mut fields: Vec<Member<'v>> = match sent {
         Some(Value::Object(fields)) => {
@@ -303,66 +370,7 @@ fn payload<'v>(inquiry: &'v Inquiry<'_>, owners: &'v [&str]) -> Value<'v> {
         let all = all.into_iter().map(|owner| Value::String(owner.into())).collect();
         fields.push(member("owner", Value::Array(all)));
     }
-    fields.push(member("params", inquiry.request.params.clone()));
+    fields.extend(recorded::params(inquiry, redacted));
     fields.push(member("nonce", text(&inquiry.nonce)));
     Value::Object(fields)
-}
-
-/// An object without members that are `null`: they count as absent.
-fn without_nulls(value: Value<'_>) -> Value<'_> {
-    match value {
-        Value::Object(members) => {
-            Value::Object(members.into_iter().filter(|(_, value)| *value != Value::Null).collect())
-        }
-        other => other,
-    }
-}
-
-/// The obligations of several clauses.
-fn merged<'c>(
-    all: impl Iterator<Item = &'c BTreeMap<String, serde_json::Value>>,
-) -> BTreeMap<String, serde_json::Value> {
-    let mut values: BTreeMap<&String, Vec<&serde_json::Value>> = BTreeMap::new();
-    for (name, value) in all.flatten() {
-        let known = values.entry(name).or_default();
-        if !known.contains(&value) {
-            known.push(value);
-        }
-    }
-    let merge = |(name, values): (&String, Vec<&serde_json::Value>)| {
-        let value = match values[..] {
-            [value] => value.clone(),
-            _ => values.into_iter().cloned().collect(),
-        };
-        (name.clone(), value)
-    };
-    values.into_iter().map(merge).collect()
-}
-
-fn member<'a>(name: &'static str, value: Value<'a>) -> Member<'a> {
-    (Cow::Borrowed(name), value)
-}
-
-fn text(text: &str) -> Value<'_> {
-    Value::String(Cow::Borrowed(text))
-}
-
-fn object<const N: usize>(members: [Member<'_>; N]) -> Value<'_> {
-    Value::Object(members.into())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "numbers of entries stay below 2^53")]
-fn number(number: u64) -> Value<'static> {
-    Value::Number(number as f64)
-}
-
-/// A value of an obligation: texts, whole numbers, truths, and lists of them.
-fn of_serde(value: &serde_json::Value) -> Value<'static> {
-    match value {
-        serde_json::Value::Bool(is) => Value::Bool(*is),
-        serde_json::Value::Number(number) => Value::Number(number.as_f64().unwrap_or_default()),
-        serde_json::Value::String(text) => Value::String(text.clone().into()),
-        serde_json::Value::Array(values) => Value::Array(values.iter().map(of_serde).collect()),
-        serde_json::Value::Null | serde_json::Value::Object(_) => Value::Null,
-    }
 }

@@ -1,12 +1,18 @@
 //! Recorded calls under another bundle: which of them it judges otherwise, what allows more first.
 
-use super::{bundle::Bundle, replay::simulate};
+use super::{
+    bundle::Bundle,
+    replay::{Running, simulate},
+};
 use crate::decision::Fields;
 use ledger::{
     entry::{Kind, View},
     event::{Verdict, is_reserved_tool},
 };
 use std::{collections::BTreeMap, fmt};
+
+/// Most versions of one list that are named each.
+const VERSIONS_NAMED_MAX: usize = 3;
 
 /// Calls that a bundle judges otherwise in the same way. Those that allow more are first in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +37,9 @@ pub struct Simulated {
     pub unknown: u64,
     /// Leaf indexes of the others.
     pub changed: BTreeMap<Changed, Vec<u64>>,
+    /// By how many calls each version of each list was used. Version 0: the bundle's own file.
+    pub lists: BTreeMap<String, BTreeMap<u64, u64>>,
+    running: Running,
 }
 
 /// How much less a verdict permits.
@@ -65,10 +74,13 @@ impl Simulated {
             return false;
         }
         let from = view.text(&["event", "data", "verdict"]).unwrap_or_default();
-        let Some(ruling) = simulate(view, payload, bundle) else {
+        let Some(ruling) = simulate(view, payload, bundle, &mut self.running) else {
             self.unknown += 1;
             return true;
         };
+        for (name, version) in &ruling.lists {
+            *self.lists.entry(name.clone()).or_default().entry(*version).or_default() += 1;
+        }
         let to = ruling.verdict.as_str();
         if from == to || from == Verdict::Unspecified.as_str() {
             self.same += 1;
@@ -84,7 +96,32 @@ impl Simulated {
     /// True if the entry records how a call of an agent was judged.
     pub fn is_call(view: &View<'_>) -> bool {
         let tool = view.text(&["event", "data", "tool", "name"]);
-        view.kind == Kind::Decision && !tool.is_some_and(is_reserved_tool)
+        // What was frozen, no policy judged.
+        let frozen = view.is_ours() && view.at(&["event", "data", "frozen_by"]).is_some();
+        view.kind == Kind::Decision && !tool.is_some_and(is_reserved_tool) && !frozen
+    }
+
+    /// Which versions of the lists of `bundle` were used, a line each. `own` names the bundle's own file.
+    pub fn lists_used(&self, bundle: &Bundle, own: &str) -> Vec<String> {
+        let calls =
+            |count: u64| if count == 1 { "1 call".into() } else { format!("{count} calls") };
+        let one = |name: &str| {
+            let mut versions = self.lists.get(name).cloned().unwrap_or_default();
+            let of_its_own = versions.remove(&0).map(|count| format!("{own} for {}", calls(count)));
+            let mut used: Vec<String> = of_its_own.into_iter().collect();
+            if versions.len() > VERSIONS_NAMED_MAX
+                && let (Some(first), Some(last)) = (versions.keys().next(), versions.keys().last())
+            {
+                let count = calls(versions.values().sum());
+                used.push(format!("versions {first} to {last} for {count}"));
+            } else {
+                let each = versions.iter();
+                used.extend(each.map(|(v, count)| format!("version {v} for {}", calls(*count))));
+            }
+            let used = if used.is_empty() { "no call needs it".into() } else { used.join(", ") };
+            format!("list {name}: {used}")
+        };
+        bundle.lists().map(one).collect()
     }
 
     /// Number of calls that would be judged otherwise.

@@ -4,6 +4,7 @@ use super::{
     bounds::{Bound, Truth},
     facts::{Facts, Local, is_zone},
     fields::MapReader,
+    form::is_date,
     list::NamedLists,
 };
 use chrono::{DateTime, NaiveDate};
@@ -112,11 +113,6 @@ impl Hours {
             error @ Truth::Error(_) => error,
         }
     }
-}
-
-/// `2026-12-24`
-pub(super) fn is_date(text: &str) -> bool {
-    text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
 }
 
 /// `08:00`, `24:00`.

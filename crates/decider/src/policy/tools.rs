@@ -1,7 +1,7 @@
 //! `tools.yaml`: tools, their actions, effects, schemas and tiers.
 
 use super::{
-    fields::{MapReader, language, text_of},
+    fields::{MapReader, language, listed, text_of},
     mistakes::Mistakes,
     yaml::Node,
 };
@@ -121,8 +121,7 @@ impl Tools {
 
     /// The actions of a tool, for hints.
     pub(super) fn actions(&self, tool: &str) -> String {
-        let names = self.0.get(tool).map(|tool| tool.actions.keys().cloned().collect::<Vec<_>>());
-        names.unwrap_or_default().join(", ")
+        listed(self.0.get(tool).into_iter().flat_map(|tool| tool.actions.keys()))
     }
 
     /// Calls `note` with name and change of each tool that differs from `after`.
@@ -141,7 +140,7 @@ impl Tools {
 
     /// The names of all tools, for hints.
     pub(super) fn names(&self) -> String {
-        self.0.keys().cloned().collect::<Vec<_>>().join(", ")
+        listed(self.0.keys())
     }
 }
 
@@ -193,8 +192,9 @@ fn told(tool: &Tool) -> String {
         format!("{name} ({}{schema})", action.effect.as_str())
     };
     let actions: Vec<String> = tool.actions.iter().map(action).collect();
+    let actions = if actions.is_empty() { "no action".into() } else { actions.join(", ") };
     let tier = tool.tier.as_ref().map(|tier| format!("; tier {tier}")).unwrap_or_default();
-    format!("new: {}{tier}", actions.join(", "))
+    format!("new: {actions}{tier}")
 }
 
 fn changed(before: &Tool, after: &Tool) -> String {

@@ -125,6 +125,8 @@ fn commit_name(kind: Kind) -> &'static str {
         // No payload field has these names: bare names do not begin with `/`, and no pointer begins with `//`.
         Kind::GapOpened => "//gap_opened",
         Kind::GapClosed => "//gap_closed",
+        Kind::BudgetWarned => "//budget_warned",
+        Kind::BudgetExceeded => "//budget_exceeded",
         _ => "",
     }
 }

@@ -4,6 +4,7 @@ use super::{
     CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type, VERDICTS,
 };
 use crate::{
+    budget::Asking,
     canonical,
     ident::{LISTS_MAX, is_list_name},
     json::{Member, Value, text_has_control},
@@ -27,6 +28,8 @@ enum Shape {
     Labels,
     /// At most [`LISTS_MAX`] versions by the names of lists.
     Versions,
+    /// What is asked of budgets.
+    Budgets,
     /// An object with these members; then the rule in words.
     Object(&'static [Rule], &'static str),
 }
@@ -44,6 +47,9 @@ impl Shape {
             }
             Self::Versions => {
                 "must be an object of at most 256 integers, 0 to 9007199254740991, by names of lists"
+            }
+            Self::Budgets => {
+                "must be an object with `report_within` and `asked`, as decision.md says"
             }
             Self::OneOf(_, must) | Self::Object(_, must) => must,
         }
@@ -159,7 +165,15 @@ const DATA: &[Rule] = &[
     may("as_of", "/data/as_of", Shape::Count),
     may("bundle", "/data/bundle", Shape::Text),
     may("lists", "/data/lists", Shape::Versions),
+    may("budgets", "/data/budgets", Shape::Budgets),
     may("activates", "/data/activates", Shape::Text),
+    may("frozen_by", "/data/frozen_by", Shape::Count),
+    may(
+        "freeze",
+        "/data/freeze",
+        Shape::OneOf(&["agent", "session"], "must be \"agent\" or \"session\""),
+    ),
+    may("received", "/data/received", Shape::Text),
     may(
         "shadow",
         "/data/shadow",
@@ -196,7 +210,18 @@ const DATA: &[Rule] = &[
 /// something else.
 const DECISION_LINK: &str = "decision";
 /// Members that are plain in our own decisions only; elsewhere the names mean something else.
-const OURS: [&str; 6] = ["as_of", "bundle", "lists", "activates", "shadow", "spool"];
+const OURS: [&str; 10] = [
+    "as_of",
+    "bundle",
+    "lists",
+    "budgets",
+    "activates",
+    "received",
+    "frozen_by",
+    "freeze",
+    "shadow",
+    "spool",
+];
 
 /// Collects payload fields while the plain part is cut out of an event.
 #[derive(Default)]
@@ -319,6 +344,7 @@ impl Split {
                         .iter()
                         .all(|(name, version)| is_list_name(name) && version.as_u64().is_some())
             }
+            (Shape::Budgets, value) => Asking::read(value).is_some(),
             _ => false,
         };
         if fits { Ok(value) } else { Err(Refused::Data(rule.fault())) }

@@ -40,6 +40,7 @@ fn log(size: u64) -> (Memory, Published) {
         posted: size,
         clock: None,
         policies: crate::post::Policies::default(),
+        freezes: crate::post::Freezes::default(),
         keys: Keys::default(),
     };
     (memory, published)

@@ -1,7 +1,11 @@
 //! The state that posting needs when a message is posted again.
 
 use super::state::Sources;
-use crate::store::{self, Family, LogNumber, Read, rocks::Rocks};
+use crate::{
+    entry::View,
+    post::Budgets,
+    store::{self, Family, LogNumber, Read, Write, rocks::Rocks},
+};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
@@ -18,6 +22,8 @@ pub(super) struct Before<'a> {
     pub sources: Sources,
     /// The last sequence of each signed subject, by [`short`] of its key.
     pub subjects: HashMap<[u8; 16], u64>,
+    /// What is booked on budgets.
+    budgets: Budgets,
 }
 
 /// 16 bytes that stand for a key in memory.
@@ -36,7 +42,18 @@ impl<'a> Before<'a> {
             is_new: false,
             sources: Sources::new(),
             subjects: HashMap::new(),
+            budgets: Budgets::new(number),
         }
+    }
+
+    /// Takes what a message that was posted again wrote.
+    pub fn keep(&mut self, writes: &[Write]) {
+        self.budgets.apply(writes);
+    }
+
+    /// Takes an entry whose message is gone. What is wrong with it is found elsewhere.
+    pub fn note(&mut self, index: u64, view: &View<'_>) {
+        self.budgets.take(index, view).unwrap_or_default();
     }
 }
 
@@ -61,6 +78,7 @@ impl Read for Before<'_> {
             Family::Subjects => {
                 Ok(self.subjects.get(&short(key)).map(|seq| seq.to_be_bytes().to_vec()))
             }
+            Family::Budgets => self.budgets.rows().get(family, key),
             _ => self.store.get(family, key),
         }
     }

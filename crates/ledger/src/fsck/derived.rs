@@ -16,8 +16,8 @@ use crate::{
     journal::Subject,
     log::merkle::Hash,
     post::{
-        APPROVAL, EVIDENCE, Keys, Log, NOT_OPENED, Policies, Reports, Retention, event_key,
-        reported_key,
+        APPROVAL, Budgets, EVIDENCE, Freezes, Keys, Log, NOT_OPENED, Policies, Reports, Retention,
+        event_key, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
@@ -55,12 +55,16 @@ pub(crate) struct Derived {
     pub reports: Reports,
     /// The counts by day.
     pub counts: DayCounts,
+    /// What is booked on budgets, by the log's number.
+    pub budgets: Option<Budgets>,
     /// The claim of the last `signer` entry.
     pub signer: Option<ClaimId>,
     /// Leaf index of the last `clock` entry.
     pub clock: Option<u64>,
     /// What policy entries say.
     pub policies: Policies,
+    /// What freeze entries say.
+    pub freezes: Freezes,
     /// Journal identity and epoch.
     pub journal: (String, u64),
     /// Epoch and sequence of the last message that gave an entry.
@@ -86,6 +90,10 @@ impl Derived {
         self.read = index + 1;
         self.place(log, index, view, report);
         self.counts.take((store, log.number), index, view)?;
+        let budgets = self.budgets.get_or_insert_with(|| Budgets::new(log.number));
+        if let Err(what) = budgets.take(index, view) {
+            report.find(format!("entry {index}: {what}"));
+        }
         if let Some(subject) = subject_of(view) {
             self.subject(store, log, index, &subject, report)?;
         }
@@ -118,6 +126,9 @@ impl Derived {
             Kind::Sources => self.declared = Some(index),
             Kind::Policy if !self.policies.note(index, view) => {
                 report.find(format!("entry {index}: not a policy entry"));
+            }
+            Kind::Freeze if !self.freezes.note(index, view) => {
+                report.find(format!("entry {index}: not a freeze entry that can be here"));
             }
             Kind::Clock => {
                 self.clock = Some(index);

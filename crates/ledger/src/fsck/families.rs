@@ -42,6 +42,7 @@ pub(super) fn compare(
     sums::sources(store, log.number, derived, report)?;
     sums::reports(store, log.number, derived, report)?;
     sums::counts(store, log.number, derived, report)?;
+    sums::budgets(store, log.number, derived, report)?;
     values(store, (log.number, &log.keys), derived, report)?;
     payloads::expired(store, log.number, &derived.retention, report)?;
     repeats(store, log, report)?;
@@ -79,6 +80,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     }
     if position.policies != derived.policies {
         report.find("the policies in force are not those of the last policy entries");
+    }
+    if position.freezes != derived.freezes {
+        report.find("what is frozen is not what the freeze entries say");
     }
     if position.clock != derived.clock {
         report.find(

@@ -198,6 +198,7 @@ impl<'a> Messages<'a> {
         }
         self.compared.messages += 1;
         self.before.size = self.again.position.size;
+        self.before.keep(writes);
         if let Outcome::Duplicate { index } = outcome {
             self.repeated(seq, *index)?;
         }
@@ -321,10 +322,12 @@ impl<'a> Messages<'a> {
             }
             _ => position.posted = view.origin.seq,
         }
+        self.before.note(index, &view);
         match view.kind {
             Kind::Genesis | Kind::Key => drop(take_key(&mut self.again.keys, index, &view)),
             Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
             Kind::Policy => drop(self.again.position.policies.note(index, &view)),
+            Kind::Freeze => drop(self.again.position.freezes.note(index, &view)),
             Kind::Retention => drop(self.again.position.retention.note(index, &view)),
             Kind::Clock => self.again.position.retention.time_anew(),
             Kind::Rejected if view.text(&["producer"]).is_none() => {

@@ -63,8 +63,9 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
             let evidence = view.kind == Kind::Evidence;
             return Some(if evidence { Subject::Evidence(id) } else { Subject::Approvals(id) });
         }
-        // An activation comes with its approval's entry, which stands for the message.
-        Kind::Policy if view.is_beside() => return None,
+        // An activation comes with its approval's entry, and a clause's freeze with its decision's: that stands for the
+        // message.
+        Kind::Policy | Kind::Freeze if view.is_beside() => return None,
         Kind::Genesis
         | Kind::Erasure
         | Kind::Access
@@ -75,6 +76,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Signer
         | Kind::Sources
         | Kind::Retention
+        | Kind::Freeze
         | Kind::Policy => view.kind.as_str(),
         Kind::JournalGap => "gap",
         // The message that opened an epoch comes again at its own place, and gives no entry there.
@@ -85,6 +87,8 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::DuplicateConflict
         | Kind::GapOpened
         | Kind::GapClosed
+        | Kind::BudgetWarned
+        | Kind::BudgetExceeded
         | Kind::Void => return None,
     };
     Ident::new(topic).ok().map(Subject::System)

@@ -2,7 +2,7 @@
 
 use super::{Report, derived::Derived, rows::count};
 use crate::{
-    post::Reported,
+    post::{Budgets, Reported},
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
 };
@@ -52,6 +52,34 @@ pub(super) fn counts(
         report.find(format!(
             "the counts by day: {right} of {found} rows are those of the {} that the entries give",
             expected.len()
+        ));
+    }
+    Ok(())
+}
+
+/// The rows of budgets are those that the entries give, and no others.
+pub(super) fn budgets(
+    store: &Rocks,
+    number: LogNumber,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let expected = derived.budgets.as_ref().map(Budgets::rows);
+    let (mut right, mut failed) = (0, None);
+    let found = count(store, number, Family::Budgets, |key, row| {
+        let kept = expected.map(|rows| rows.get(Family::Budgets, &number.key(key)));
+        match kept.transpose() {
+            Ok(kept) => right += usize::from(kept.flatten().as_deref() == Some(row)),
+            Err(error) => failed = Some(error),
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let all = expected.map_or(0, store::Memory::len);
+    if (found, right) != (all as u64, all) {
+        report.find(format!(
+            "what is booked on budgets: {right} of {found} rows are those of the {all} that the entries give"
         ));
     }
     Ok(())

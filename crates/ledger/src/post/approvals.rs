@@ -5,6 +5,7 @@ use super::{
     form::{NOT_OPENED, OfApproval, Says},
 };
 use crate::{
+    budget::{Account, Turn},
     entry::{Draft, Origin},
     ident::Ident,
     store::{Changes, Family},
@@ -21,14 +22,22 @@ impl Log {
         (form, id): (OfApproval, &Ident),
     ) -> Result<Option<u64>, Error> {
         let OfApproval { draft, says } = form;
-        let (activates, counted) = match says {
+        let (activates, redeems, decision, counted, turn) = match says {
             Says::NotOpened(body) => {
                 let asks = self.asks_for(changes, &body, id)?;
-                let append = || self.append_to_approval(changes, draft, origin, (id, NOT_OPENED));
-                return Ok(asks.then(append));
+                if !asks {
+                    return Ok(None);
+                }
+                Account::new(changes, self.number).turn(id, Turn::Ends, origin.time)?;
+                return Ok(Some(self.append_to_approval(changes, draft, origin, (id, NOT_OPENED))));
             }
-            Says::Happened { activates, counted } => (activates, counted),
+            Says::Happened { activates, redeems, decision, counted, turn } => {
+                (activates, redeems, decision, counted, turn)
+            }
         };
+        if redeems && !self.may_be_redeemed(changes, id, decision.as_ref())? {
+            return Ok(None);
+        }
         let puts = match activates {
             None => None,
             Some(activates) => match self.puts(changes, (id, origin.time), activates)? {
@@ -38,6 +47,9 @@ impl Log {
             },
         };
         self.counts.facts(counted, origin.time);
+        if let Some(turn) = turn {
+            Account::new(changes, self.number).turn(id, turn, origin.time)?;
+        }
         let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
         if let Some(puts) = puts {
             self.put_in_force(changes, origin, message, &puts);

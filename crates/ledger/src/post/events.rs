@@ -2,6 +2,7 @@
 
 use super::{Erasing, Error, Log, Outcome, Prepared, missing_key, prepare::Accepted, reports};
 use crate::{
+    budget::{Account, Notice},
     canonical,
     disclosure::digest_of,
     entry::{Draft, Kind, Origin, SequenceNote, View},
@@ -52,6 +53,11 @@ impl Log {
             });
             ours(Kind::GapClosed, &accepted, message, &event)
         });
+        let notices = self.book(changes, origin, &accepted)?;
+        let notices: Vec<Draft> = notices
+            .into_iter()
+            .map(|(kind, event)| beside(kind, &accepted, message, &event))
+            .collect();
         let scope = accepted.scope();
         // The key of a told source is at hand.
         let key_of_source = if accepted.ours { reports::key(scope) } else { accepted.source };
@@ -64,10 +70,35 @@ impl Log {
         self.counts.event(accepted.counted, origin.time, earlier);
         let index = self.append(changes, accepted.draft, origin, note);
         changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
-        if let Some(draft) = closing {
+        for draft in closing.into_iter().chain(notices) {
             self.append(changes, draft, origin, None);
         }
         Ok(Outcome::Posted { index })
+    }
+
+    /// Books what a decision of ours asks of budgets, or what an execution reports. Returns the entries that say which
+    /// bounds are reached.
+    fn book(
+        &self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        accepted: &Accepted,
+    ) -> Result<Vec<(Kind, Vec<u8>)>, Error> {
+        let scope = accepted.scope();
+        let mut account = Account::new(changes, self.number);
+        if let Some(report) = &accepted.report {
+            account.report(report, scope.producer, origin.time)?;
+        }
+        let rests = accepted.rests.as_ref();
+        let Some((rests, asking)) = rests.and_then(|rests| Some((rests, rests.asking.as_ref()?)))
+        else {
+            return Ok(Vec::new());
+        };
+        let index = self.position.size;
+        let approval = rests.asks_people.then(|| scope.approval_id(&self.tenant));
+        let who = (scope.producer, approval.as_ref());
+        let notice: Notice = account.book(asking, (index, origin.time), who)?;
+        Ok(notice.told(index, (scope.source, scope.id)))
     }
 
     /// The key is taken. Decides whether this is the same event again, or another one with the same key.
@@ -184,7 +215,10 @@ fn is_of(view: &View<'_>, accepted: &Accepted) -> bool {
 
 /// Draft of an entry that posting adds beside an event.
 fn ours(kind: Kind, accepted: &Accepted, message: &Prepared, event: &serde_json::Value) -> Draft {
-    let event = canonical::of(event);
+    beside(kind, accepted, message, &canonical::of(event))
+}
+
+fn beside(kind: Kind, accepted: &Accepted, message: &Prepared, event: &[u8]) -> Draft {
     let salts = (&message.seed, accepted.scope());
-    Draft::new(kind, accepted.draft.producer.clone(), event.clone(), &event, &[], salts)
+    Draft::new(kind, accepted.draft.producer.clone(), event.to_vec(), event, &[], salts)
 }

@@ -2,6 +2,7 @@
 
 use super::counts;
 use crate::{
+    budget::Turn,
     canonical,
     disclosure::{Scope, Seed},
     entry::{Draft, Kind},
@@ -121,8 +122,14 @@ pub(super) enum Says {
     Happened {
         /// The bundle that its redemption puts in force.
         activates: Option<Activates>,
+        /// True if it is redeemed.
+        redeems: bool,
+        /// The decision that the message names.
+        decision: Option<LeafAt>,
         /// What its events add to the counts.
         counted: counts::Facts,
+        /// What it means for what the decision reserved.
+        turn: Option<Turn>,
     },
     /// It was not opened.
     NotOpened(NotOpenedBody),
@@ -138,7 +145,9 @@ fn read_approval(id: &Ident, bytes: &[u8], seed: &Seed) -> Option<Box<OfApproval
         (Kind::NotOpened, Says::NotOpened(read_not_opened(bytes)?))
     } else {
         let activates = activates(&said).transpose().ok()?;
-        (Kind::Approval, Says::Happened { activates, counted: counts::of_approval(&said) })
+        let (redeems, decision) = (redeems(&said), decision(&said));
+        let (counted, turn) = (counts::of_approval(&said), Turn::read(&said));
+        (Kind::Approval, Says::Happened { activates, redeems, decision, counted, turn })
     };
     let draft = plain_draft(kind, &said, (seed, scope("approvals")))?;
     Some(Box::new(OfApproval { draft, says }))
@@ -148,11 +157,20 @@ fn read_approval(id: &Ident, bytes: &[u8], seed: &Seed) -> Option<Box<OfApproval
 /// was redeemed.
 fn activates(body: &Value<'_>) -> Option<Result<Activates, ()>> {
     let given = body.get("activates")?;
-    let redeems = |event: &Value<'_>| event.get("type").and_then(Value::as_str) == Some("redeemed");
-    let redeemed = body.get("events").and_then(Value::as_array);
-    let redeemed = redeemed.is_some_and(|events| events.iter().any(redeems));
-    let read = serde_json::from_slice(&canonical::to_vec(given)).ok().filter(|_| redeemed);
+    let read = serde_json::from_slice(&canonical::to_vec(given)).ok().filter(|_| redeems(body));
     Some(read.ok_or(()))
+}
+
+/// True if an approval's message redeems it.
+pub(crate) fn redeems(body: &Value<'_>) -> bool {
+    let redeems = |event: &Value<'_>| event.get("type").and_then(Value::as_str) == Some("redeemed");
+    let events = body.get("events").and_then(Value::as_array);
+    events.is_some_and(|events| events.iter().any(redeems))
+}
+
+/// The decision that a redemption names.
+fn decision(body: &Value<'_>) -> Option<LeafAt> {
+    serde_json::from_slice(&canonical::to_vec(body.get("decision")?)).ok()
 }
 
 fn shown_draft(bytes: &[u8], salts: (&Seed, Scope<'_>), id: &Ident) -> Option<Draft> {

@@ -4,6 +4,7 @@
 
 use super::{Erasing, Error, Log, Prepared, event_key, reports, source_key};
 use crate::{
+    budget::Account,
     canonical,
     entry::{Draft, Kind, Origin, Payload, View},
     erased, event,
@@ -18,7 +19,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Most entries that one message gives.
+/// Most entries that one message gives: its own, one about a number, and two about budgets.
 const LEAVES_MAX: usize = 4;
 
 /// What a later message says about a hole.
@@ -230,8 +231,12 @@ impl Log {
         told: u64,
     ) -> Result<bool, Error> {
         let Some(view) = View::parse(&entry) else { return Ok(false) };
-        let gaps = matches!(view.kind, Kind::GapOpened | Kind::GapClosed);
-        let fits = (view.kind.is_erasable() || gaps)
+        let freezes = view.kind == Kind::Freeze && view.is_beside();
+        let beside = matches!(
+            view.kind,
+            Kind::GapOpened | Kind::GapClosed | Kind::BudgetWarned | Kind::BudgetExceeded
+        );
+        let fits = (view.kind.is_erasable() || beside || freezes)
             && (view.origin.epoch, view.origin.seq) == (gone.epoch, gone.seq)
             && view.origin.time >= self.position.time
             && view.prior == self.position.prior
@@ -245,6 +250,10 @@ impl Log {
             changes.put(Family::Keys, key, index.to_be_bytes().to_vec());
             self.take_number(changes, &view)?;
             self.reports.note(reports::key(view.scope()), view.scope(), (index, time));
+            Account::new(changes, self.number).take_view(index, &view)?;
+        }
+        if freezes && !self.position.freezes.note(index, &view) {
+            return Ok(false);
         }
         if let Some(id) = view.text(&["event", "approval_id"]).and_then(|id| Ident::new(id).ok())
             && kind == Kind::Evidence

@@ -4,9 +4,11 @@ use super::{
     Arrival,
     counts::{By, OfEvent},
     form::Form,
+    freezes::{check_freeze, freezes, frozen_by},
     in_force::lists_of,
 };
 use crate::{
+    budget::{Asking, Report},
     canonical,
     disclosure::{Scope, Seed},
     entry::{Draft, Kind, View},
@@ -15,6 +17,7 @@ use crate::{
     journal::{BODY_BYTES_MAX, Headers, Subject, embedded},
     json::Value,
     log::merkle::Hash,
+    system::freeze::{Acting, FreezeScope},
     time::Nanos,
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -59,12 +62,14 @@ pub(super) struct Accepted {
     pub(super) rests: Option<Rests>,
     /// What it adds to the counts of its day.
     pub(super) counted: OfEvent,
+    /// What an execution reports of a decision.
+    pub(super) report: Option<Report>,
 }
 
 impl Accepted {
     /// The plain part and the payload move into the draft; nobody else needs them.
     fn new((mut event, noted): (Event, Noted), producer: &Ident, seed: &Seed, ours: bool) -> Self {
-        let (rests, counted) = noted;
+        let (rests, counted, report) = noted;
         let plain = std::mem::take(&mut event.plain);
         let fields = std::mem::take(&mut event.fields);
         let scope =
@@ -73,7 +78,7 @@ impl Accepted {
         let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
         let producer = Some(producer.clone());
         let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
-        Self { event, draft, key, source, ours, rests, counted }
+        Self { event, draft, key, source, ours, rests, counted, report }
     }
 
     /// The event within its tenant.
@@ -84,8 +89,9 @@ impl Accepted {
     }
 }
 
-/// What posting needs of an event's plain part: what a decision of ours rests on, and what the event adds to the counts.
-type Noted = (Option<Rests>, OfEvent);
+/// What posting needs of an event's plain part: what a decision of ours rests on, what the event adds to the counts, and
+/// what it reports of a decision.
+type Noted = (Option<Rests>, OfEvent, Option<Report>);
 
 /// Reads the plain part of an event of this type.
 fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
@@ -95,10 +101,10 @@ fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
             let is_probe = action.and_then(Value::as_str) == Some(PROBE);
             let by = By::new(ours, producer.as_str() == RESERVED_TOOL, is_probe);
             let rests = if ours { Rests::read(plain, producer) } else { None };
-            (rests, OfEvent::decision(plain, producer.as_str(), by))
+            (rests, OfEvent::decision(plain, producer.as_str(), by), None)
         }
-        Type::Execution => (None, OfEvent::execution(plain)),
-        Type::Heartbeat | Type::Other => (None, OfEvent::default()),
+        Type::Execution => (None, OfEvent::execution(plain), Report::read(plain)),
+        Type::Heartbeat | Type::Other => (None, OfEvent::default(), None),
     }
 }
 
@@ -112,8 +118,22 @@ pub(super) struct Rests {
     pub(super) of_no_bundle: bool,
     /// The call's digest. `None` if it is no text.
     call: Option<String>,
+    /// The mark of the call as it came, if clauses may redact it.
+    received: Option<String>,
     /// Its place in a server's spool, if it was told before it is posted: run and number.
     pub(super) spool: Option<(String, u64)>,
+    /// Who acts.
+    pub(super) acting: Acting,
+    /// True if it is no denial.
+    pub(super) permits: bool,
+    /// True if people decide about the call.
+    pub(super) asks_people: bool,
+    /// The freeze that is the reason of a denial.
+    pub(super) frozen_by: Option<u64>,
+    /// What its clause freezes.
+    pub(super) freezes: Option<FreezeScope>,
+    /// What it asks of budgets.
+    pub(super) asking: Option<Asking>,
 }
 
 impl Rests {
@@ -125,18 +145,41 @@ impl Rests {
         check_form(data, producer.as_str(), tool).ok()?;
         let text = |value: Option<&Value<'_>>| value.and_then(Value::as_str).map(str::to_owned);
         let at = Nanos::parse(plain.get("time")?.as_str()?)?;
-        let of_no_bundle = event::is_reserved_tool(tool) || is_contended(data);
+        let frozen_by = frozen_by(data);
+        let of_no_bundle =
+            event::is_reserved_tool(tool) || is_contended(data) || frozen_by.is_some();
         let bundle = text(data.get("bundle"));
         let call = text(data.get("call").and_then(|call| call.get("digest")));
+        let received = text(data.get("received"));
         let spool = data.get("spool").and_then(|place| {
             Some((text(place.get("id"))?, place.get("number").and_then(Value::as_u64)?))
         });
         let lists = lists_of(data).map(|(name, version)| (name.to_owned(), version)).collect();
-        Some(Self { bundle, lists, at, of_no_bundle, call, spool })
+        let verdict = data.get("verdict").and_then(Value::as_str);
+        Some(Self {
+            bundle,
+            lists,
+            at,
+            of_no_bundle,
+            call,
+            received,
+            spool,
+            acting: Acting::of(producer.as_str(), data),
+            permits: verdict != Some(Verdict::Deny.as_str()),
+            asks_people: verdict == Some(Verdict::ApprovalNeeded.as_str()),
+            frozen_by,
+            freezes: freezes(data),
+            asking: data.get("budgets").and_then(Asking::read),
+        })
     }
 
-    /// True if `view` is about the same call: same nonce, agent, tool and parameters.
+    /// True if `view` is about the same call: same nonce, agent, tool and parameters. Where clauses may redact calls, the
+    /// call as it came counts: another bundle may have redacted it otherwise.
     pub(super) fn is_same_call(&self, view: &View<'_>) -> bool {
+        let theirs = view.text(&["event", "data", "received"]);
+        if let (Some(ours), Some(theirs)) = (self.received.as_deref(), theirs) {
+            return ours == theirs;
+        }
         let call = self.call.as_deref();
         call.is_some() && view.text(&["event", "data", "call", "digest"]) == call
     }
@@ -161,12 +204,25 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
     if data.get("spool").is_some() && !allows {
         return Err("only an allow is told before it is recorded");
     }
+    if let Some(budgets) = data.get("budgets") {
+        let goes = Asking::read(budgets)
+            .is_some_and(|asking| asking.goes_with(verdict.unwrap_or_default()));
+        let only_observes = data.get("mode").and_then(Value::as_str) == Some("shadow");
+        if !goes
+            || only_observes
+            || by_us
+            || data.get("spool").is_some()
+            || data.get("bundle").is_none()
+        {
+            return Err("what it asks of budgets does not go with its verdict");
+        }
+    }
     let read = data.get("as_of").and_then(Value::as_u64);
     let call = data.get("call").and_then(|call| call.get("digest"));
     if read.is_none() || call.is_none() {
         return Err("not a decision as this server makes them");
     }
-    Ok(())
+    check_freeze(data)
 }
 
 /// True for an entry that shows that the server decides (`proto/formats/decision.md`, Probe). It is about no call of an

@@ -118,6 +118,7 @@ impl Log {
                 "erasure" => self.post_erasure(changes, origin, message, subject)?,
                 "key" => self.post_key(changes, origin, message, subject),
                 "rules" => self.post_rules(changes, origin, message, subject),
+                "freeze" => self.post_freeze(changes, origin, message, subject),
                 "sources" => self.post_sources(changes, origin, message, subject),
                 "retention" => self.post_retention(changes, origin, message, subject)?,
                 "policy" => self.post_policy(changes, origin, message, subject)?,

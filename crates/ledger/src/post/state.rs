@@ -1,6 +1,6 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
-use super::{in_force::Policies, kept::Retention};
+use super::{freezes::Freezes, in_force::Policies, kept::Retention};
 use crate::{
     entry::Prior,
     log::{
@@ -57,6 +57,9 @@ pub struct Position {
     /// The policies in force and the bundles that were proposed.
     #[serde(default)]
     pub policies: Policies,
+    /// What is frozen.
+    #[serde(default)]
+    pub freezes: Freezes,
     /// The last sequence on each `system.<topic>` in this epoch.
     pub topics: BTreeMap<String, u64>,
     /// [`digest_of_keys`] of the signing keys in force.
@@ -109,6 +112,7 @@ impl Position {
             sources: None,
             retention: Retention::default(),
             policies: Policies::default(),
+            freezes: Freezes::default(),
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),
             access: digest_of_access(&BTreeMap::new()),

@@ -123,8 +123,11 @@ fn p6_golden_journals_give_the_golden_logs() {
         "holes",
         "signer",
         "policy",
+        "budgets",
         "sources",
         "retention",
+        "probe",
+        "freeze",
         "not_opened",
         "shown",
     ] {

@@ -5,17 +5,21 @@
 //! the log.
 
 use super::{
-    Error, Log, Outcome, Prepared,
+    Error, Freezes, Log, Outcome, Prepared,
+    freezes::frozen_by,
     in_force::{Policies, lists_of},
     prepare::{Accepted, Rests, is_contended},
 };
 use crate::{
+    budget::{Account, Misfit},
     canonical,
     entry::{Draft, Kind, Origin},
     event::{self, Field, Refused},
     journal::Subject,
     json::Value,
+    log::merkle::leaf_hash,
     store::{Changes, Family, Read as _},
+    system::{LeafAt, freeze::Acting},
     time::Nanos,
 };
 use serde_json::json;
@@ -33,6 +37,12 @@ pub enum Voided {
     List,
     /// It was made more than [`LATE_SECONDS_MAX`] before or after.
     Late,
+    /// It permits what is frozen there, or the freeze for which it denies is not in force there.
+    Freeze,
+    /// What it asks of a budget does not fit there, or would fit where it says that it does not.
+    Budget,
+    /// The journal's time is in another window of a budget.
+    Window,
 }
 
 impl Voided {
@@ -42,22 +52,37 @@ impl Voided {
             Self::Bundle => "bundle",
             Self::List => "list",
             Self::Late => "late",
+            Self::Freeze => "freeze",
+            Self::Budget => "budget",
+            Self::Window => "window",
         }
     }
 }
 
 impl Rests {
-    /// Why it does not stand where `policies` are in force.
-    fn voided(&self, policies: &Policies, journal: Nanos) -> Option<Voided> {
+    /// Why it does not stand where these are in force.
+    fn voided(&self, (policies, freezes): (&Policies, &Freezes), journal: Nanos) -> Option<Voided> {
         if is_late(self.at, journal) {
             return Some(Voided::Late);
         }
-        if self.of_no_bundle {
-            return None;
+        if !self.of_no_bundle {
+            let bundle = self.bundle.as_deref();
+            let lists = self.lists.iter().map(|(name, version)| (&**name, *version));
+            let elsewhere = elsewhere(bundle, lists, policies);
+            if elsewhere.is_some() {
+                return elsewhere;
+            }
         }
-        let bundle = self.bundle.as_deref();
-        elsewhere(bundle, self.lists.iter().map(|(name, version)| (&**name, *version)), policies)
+        let unfit = unfit(freezes, &self.acting, (self.permits, self.frozen_by));
+        unfit.then_some(Voided::Freeze)
     }
+}
+
+/// True if a decision does not stand by what is frozen: it permits a call that is, or denies one for a freeze that does
+/// not stop it.
+fn unfit(freezes: &Freezes, call: &Acting, (permits, by): (bool, Option<u64>)) -> bool {
+    let stopped = permits && freezes.stopping(call).is_some();
+    stopped || by.is_some_and(|index| !freezes.stops(index, call))
 }
 
 /// Why a decision by this bundle and these versions of lists does not stand where `policies` are in force.
@@ -90,10 +115,28 @@ impl Log {
         if changes.get(Family::Keys, &key)?.is_some() {
             return self.post_event(changes, origin, message, accepted);
         }
-        match rests.voided(&self.position.policies, origin.time) {
-            Some(why) => Ok(self.post_void(changes, origin, message, (&accepted, why))),
-            None => self.post_first(changes, origin, message, accepted, key),
+        let here = (&self.position.policies, &self.position.freezes);
+        let voided = match (rests.voided(here, origin.time), &rests.asking) {
+            (None, Some(asking)) => {
+                let misfit = Account::new(changes, self.number).judge(asking, origin.time)?;
+                misfit.map(|misfit| match misfit {
+                    Misfit::Sum => Voided::Budget,
+                    Misfit::Window => Voided::Window,
+                })
+            }
+            (voided, _) => voided,
+        };
+        if let Some(why) = voided {
+            return Ok(self.post_void(changes, origin, message, (&accepted, why)));
         }
+        let freezes = rests.freezes.map(|scope| (scope, rests.acting.clone()));
+        let outcome = self.post_first(changes, origin, message, accepted, key)?;
+        if let (Some((scope, call)), Outcome::Posted { index }) = (freezes, &outcome) {
+            let entry = self.proven(changes, *index)?;
+            let decision = LeafAt { index: *index, leaf_hash: leaf_hash(&entry) };
+            self.freeze_by_clause(changes, origin, message, (decision, scope, &call));
+        }
+        Ok(outcome)
     }
 
     /// Records a decision that does not stand. It takes neither its key nor its number: the same request is decided
@@ -132,9 +175,25 @@ pub fn is_late(at: Nanos, journal: Nanos) -> bool {
     at.0.abs_diff(journal.0) > Nanos::default().plus_seconds(LATE_SECONDS_MAX).0
 }
 
-/// Whether a decision of ours names the bundle and the versions of lists that are in force at its place, or rests on
-/// none. `data`: its member `data`.
-pub fn stands(data: &Value<'_>, policies: &Policies) -> Result<(), &'static str> {
+/// Whether a decision of ours by `producer` names the bundle and the versions of lists that are in force at its place, or
+/// rests on none, and permits nothing that is frozen there. `data`: its member `data`.
+pub fn stands(
+    producer: &str,
+    data: &Value<'_>,
+    (policies, freezes): (&Policies, &Freezes),
+) -> Result<(), &'static str> {
+    let permits = data.get("verdict").and_then(Value::as_str) != Some("deny");
+    let by = frozen_by(data);
+    if unfit(freezes, &Acting::of(producer, data), (permits, by)) {
+        return Err(if permits {
+            "it permits a call that is frozen at its place"
+        } else {
+            "it denies a call for a freeze that does not stop it at its place"
+        });
+    }
+    if by.is_some() {
+        return Ok(());
+    }
     let bundle = data.get("bundle").and_then(Value::as_str);
     let tool = data.get("tool").and_then(|tool| tool.get("name")).and_then(Value::as_str);
     if tool.is_some_and(event::is_reserved_tool) || is_contended(data) {

@@ -13,8 +13,8 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Takes the next entry. It must follow the journal, and a message has one entry of its own beside those about gaps and
-    /// activations.
+    /// Takes the next entry. It must follow the journal, and a message has one entry of its own beside those about gaps,
+    /// activations and what a clause froze.
     pub(super) fn take(&mut self, view: &View<'_>) -> Result<(), &'static str> {
         let (epoch, seq) = (view.origin.epoch, view.origin.seq);
         let mut own = !view.is_beside();

@@ -1,6 +1,8 @@
 //! A whole export: every entry, every tile, and what the entries say about their own log.
 
+mod frozen;
 mod kept;
+mod opened;
 
 use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
         checkpoint::Checkpoint,
         tile::{Tile, read_bundle},
     },
-    post::{self, NotOpenedBody, Policies, Retention, event_key},
+    post::{self, Policies, Retention, event_key},
     system::{
         Genesis,
         policy::{
@@ -54,6 +56,8 @@ struct Told {
     times: Vec<Nanos>,
     /// The policies in force so far.
     policies: Policies,
+    /// What is frozen so far.
+    frozen: frozen::Frozen,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
     /// Of each bundle, where the files of its lists are, by path.
@@ -62,6 +66,7 @@ struct Told {
     lists: HashMap<u64, ListForm>,
     /// Decisions that opened no approval, by an entry that says why.
     not_opened: HashSet<u64>,
+    budgets: post::Budgets,
     /// The last approval entry, and what it put in force.
     activates: Option<(u64, Redeeming)>,
 }
@@ -94,6 +99,10 @@ impl Told {
                 "the approval's message before it puts something in force, and no activation follows",
             );
         }
+        if let Some((of, leaf)) = self.frozen.take(index, view)? {
+            self.named.push((index, of, leaf));
+        }
+        self.budgets.take(index, view)?;
         match view.kind {
             Kind::Key => self.keys.key(view),
             Kind::Clock => {
@@ -215,25 +224,6 @@ impl Told {
         Ok(())
     }
 
-    /// A decision opens one approval or none, and an entry says that it opened none once.
-    fn not_opened(&mut self, index: u64, view: &View<'_>) -> Result<(), &'static str> {
-        let NotOpenedBody { decision, .. } = view.event_as().ok_or("not a not_opened entry")?;
-        self.named.push((index, decision.index, decision.leaf_hash.to_string()));
-        let first = self.not_opened.insert(decision.index);
-        first.then_some(()).ok_or("an earlier entry says the same of its decision")
-    }
-
-    /// An approval is not of a decision that opened none.
-    fn opens(&self, view: &View<'_>) -> Result<(), &'static str> {
-        let events = view.at(&["event", "events"]).and_then(Value::as_array).unwrap_or_default();
-        let opening = |event: &Value<'_>| event.get("opening")?.get("index")?.as_u64();
-        let none = events.iter().filter_map(opening).any(|index| self.not_opened.contains(&index));
-        if none {
-            return Err("it is the approval of a decision that opened none, by an earlier entry");
-        }
-        Ok(())
-    }
-
     /// The digest of a bundle names its parts, and each part is the entry that it names. Returns where its lists are.
     fn bundle(&self, view: &View<'_>) -> Result<HashMap<String, u64>, &'static str> {
         let bundle = BundleEntry::of(view).ok_or("not a bundle")?;
@@ -264,7 +254,9 @@ impl Told {
         } else if is_reserved_tool(tool) {
             return Err("a producer's event names a tool of ours");
         }
-        data.map_or(Ok(()), |data| post::stands(data, &self.policies))
+        let here = (&self.policies, &self.frozen.freezes);
+        let producer = view.text(&["producer"]).unwrap_or_default();
+        data.map_or(Ok(()), |data| post::stands(producer, data, here))
     }
 
     /// Each event must be one entry for ever (P2).
@@ -328,6 +320,7 @@ pub fn export(
         let what = "the last message puts something in force, and no activation follows";
         return Err(Error::export("the last entry", what));
     }
+    told.frozen.end().map_err(|what| Error::export("the last entry", what))?;
     leaves_are_as_named(&told.named, &walk, &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
     checkpoint(checkpoint_text, &keys)?;

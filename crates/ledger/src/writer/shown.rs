@@ -22,6 +22,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         posted: position.posted,
         clock: position.clock,
         policies: position.policies.clone(),
+        freezes: position.freezes.clone(),
         keys: log.keys.clone(),
     }
 }

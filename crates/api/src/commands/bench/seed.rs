@@ -7,8 +7,8 @@ use approvals::setup::Setup;
 use decider::{
     Decider as _,
     approval::{
-        self, Auth, Choice, Command, Message, Method, Opening as OpeningRef, Outcome, Requested,
-        State, Summary, Via, World,
+        self, Auth, Choice, Command, Message, Method, Opening as OpeningRef, Outcome, PolicyNow,
+        Requested, State, Summary, Via, World,
     },
     decision,
 };
@@ -143,8 +143,14 @@ impl Inside {
         for (life, command) in lives.iter().zip(commands) {
             let events = approval::Approval::decide(&life.state, &command).events;
             let (n, prev) = (life.state.n + 1, life.state.leaf.clone());
-            let message =
-                Message { approval_id: life.id.clone(), n, prev, events, activates: None };
+            let message = Message {
+                approval_id: life.id.clone(),
+                n,
+                prev,
+                events,
+                activates: None,
+                decision: None,
+            };
             let subject = Subject::Approvals(life.id.clone());
             let body = canonical::of(&message);
             batch.push(Ledger::after(&self.tenant, &subject, &body, life.last)?);
@@ -187,6 +193,7 @@ impl Inside {
             rule,
             people: self.setup.active(),
             owners: vec![],
+            policy: PolicyNow::Stands,
             clock: None,
         }
     }
@@ -274,6 +281,7 @@ impl Inside {
             prev: "A".repeat(44),
             events: vec![redeemed],
             activates: None,
+            decision: None,
         };
         let body = canonical::of(&message);
         Ok(Ledger::after(&self.tenant, &Subject::Approvals(id), &body, 0)?)

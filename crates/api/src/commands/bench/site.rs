@@ -1,6 +1,6 @@
 //! A server of the bench, in its own directory, as a child process.
 
-use super::super::{EXIT_UNAVAILABLE, Failed, terminate};
+use super::super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed, terminate};
 use ledger::atomic;
 use serde_json::Value;
 use std::{
@@ -16,6 +16,8 @@ use std::{
 const START_WAIT: Duration = Duration::from_secs(120);
 /// Clock ticks a second of `/proc/<pid>/stat`: 100 on every Linux.
 const TICKS: f64 = 100.0;
+/// Time between two looks at the memory of a command. The kernel keeps its peak.
+const PEAK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running server.
 pub struct Site {
@@ -29,6 +31,16 @@ pub struct Site {
     pub publisher: String,
     /// An admin's key.
     pub admin: String,
+}
+
+/// A command of ours that ended.
+pub struct Timed {
+    /// How long it took.
+    pub seconds: f64,
+    /// Most resident memory, in MiB.
+    pub peak_mib: u64,
+    /// What it said, as JSON.
+    pub told: Value,
 }
 
 impl Site {
@@ -141,8 +153,36 @@ impl Site {
             .map(|_| ())
     }
 
+    /// Runs a command of ours, and measures it.
+    pub fn timed(&self, arguments: &[&str]) -> Result<Timed, Failed> {
+        let (said, wrong) = (self.dir.join("timed.out"), self.dir.join("timed.err"));
+        for file in [&said, &wrong] {
+            atomic::replace(file, b"")?;
+        }
+        let append = |path: &Path| fs::File::options().append(true).open(path);
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments).stdin(Stdio::null());
+        let begin = Instant::now();
+        let mut child = command.stdout(append(&said)?).stderr(append(&wrong)?).spawn()?;
+        let mut peak_mib = 0;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            peak_mib = peak_mib.max(memory_mib(child.id(), "VmHWM:"));
+            std::thread::sleep(PEAK_PAUSE);
+        };
+        let seconds = begin.elapsed().as_secs_f64();
+        if !status.success() {
+            let text = fs::read_to_string(wrong)?;
+            return Err(Failed::new(EXIT_FAILED, format!("{}: {text}", arguments.join(" "))));
+        }
+        let told = serde_json::from_slice(&fs::read(said)?).unwrap_or_default();
+        Ok(Timed { seconds, peak_mib, told })
+    }
+
     /// Base URL, and the admin's key file.
-    fn remote(&self) -> (String, String) {
+    pub fn remote(&self) -> (String, String) {
         let key = self.dir.join("admin.key").to_string_lossy().into_owned();
         (format!("http://{}", self.address), key)
     }
@@ -169,10 +209,7 @@ impl Site {
 
     /// Resident memory of the server, in MiB.
     pub fn resident_mib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.borrow().id());
-        let status = fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) / 1024
+        memory_mib(self.child.borrow().id(), "VmRSS:")
     }
 
     /// Bytes of all files of the database.
@@ -234,6 +271,13 @@ impl Site {
             entries as f64 / seconds,
         ))
     }
+}
+
+/// One line about memory of `/proc/<pid>/status`, in MiB; 0 if the process has ended.
+fn memory_mib(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 impl Drop for Site {

@@ -1,11 +1,11 @@
 //! Where evidence is made from: a server, or an export.
 
-use super::{EXIT_FAILED, Failed, usage};
+use super::{EXIT_FAILED, Failed, ahead::Ahead, usage};
 use crate::{
     cli::Evidence,
     client::Client,
     commands::export::{checkpoint_of, tiles::Remote},
-    evidence::{Error, Files, Log},
+    evidence::{EXPIRED, Error, Files, Gone, Log},
 };
 use ledger::{
     atomic,
@@ -35,8 +35,34 @@ pub struct Source {
     note: RefCell<Vec<u8>>,
     /// Files of policies by digest, as a server tells them.
     policies: RefCell<Option<HashMap<String, String>>>,
-    /// Leaf indexes of erasures after that checkpoint, by the erased entry, in order.
-    erasures: RefCell<HashMap<u64, Vec<u64>>>,
+    /// Erasures and expiries after that checkpoint.
+    later: RefCell<Later>,
+    /// Bundles of the period that are fetched ahead.
+    ahead: RefCell<Option<Ahead>>,
+}
+
+/// What let payload go after a checkpoint.
+#[derive(Default)]
+struct Later {
+    /// Leaf indexes of erasures, by the erased entry, in order.
+    erasures: HashMap<u64, Vec<u64>>,
+    /// What expired, with the leaf index of the entry that says so, in order.
+    expired: Vec<(Gone, u64)>,
+    /// True if the tenant is deleted: no payload is left, and nobody may ask for any.
+    deleted: bool,
+}
+
+impl Later {
+    /// The entry whose receipt lies at this path, without its ending.
+    fn at(&self, path: &str) -> Option<u64> {
+        if let Some(name) = path.strip_prefix(EXPIRED) {
+            let gone = Gone::parse(name)?;
+            return self.expired.iter().find(|(one, _)| *one == gone).map(|(_, at)| *at);
+        }
+        let (erased, n) = path.strip_prefix("erasures/")?.split_once('-')?;
+        let place = n.parse::<usize>().ok()?.checked_sub(1)?;
+        self.erasures.get(&erased.parse().ok()?)?.get(place).copied()
+    }
 }
 
 enum Place {
@@ -55,9 +81,8 @@ impl Source {
             }
             (None, None) => return Err(usage("name the log: --tenant, or --export DIR")),
         };
-        let (note, policies, erasures) =
-            (RefCell::default(), RefCell::default(), RefCell::default());
-        let source = Self { place, note, policies, erasures };
+        let (note, policies, later) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let source = Self { place, note, policies, later, ahead: RefCell::default() };
         let note = source.fetch("checkpoint")?.unwrap_or_default();
         if note.is_empty() {
             return Err(Failed::new(
@@ -100,37 +125,42 @@ impl Source {
             let note = client.get(&format!("{base}/logs/1/checkpoint?covers={least}"))?;
             let size = checkpoint_of(&note)?.size;
             self.note.replace(note);
-            self.note_erasures(log, size)?;
+            self.note_later(log, size)?;
         }
         Ok(range)
     }
 
-    /// Notes which erasures came after the checkpoint that was taken.
-    fn note_erasures(&self, log: &Log<'_>, size: u64) -> Result<(), Failed> {
-        let mut found = self.erasures.borrow_mut();
+    /// Notes which erasures and expiries came after the checkpoint that was taken.
+    fn note_later(&self, log: &Log<'_>, size: u64) -> Result<(), Failed> {
+        let mut later = self.later.borrow_mut();
+        if let Some(last) = log.chain.entries.last() {
+            later.deleted = log.with(*last, |_, view| Ok(Gone::of(view) == Some(Gone::All)))?;
+        }
         for at in log.chain.entries.iter().copied().filter(|at| *at >= size) {
-            let erased = log.with(at, |_, view| {
-                Ok(number(view, &["event", "index"]).filter(|_| view.kind == Kind::Erasure))
+            log.with(at, |_, view| {
+                let erased = number(view, &["event", "index"]);
+                match view.kind {
+                    Kind::Erasure => {
+                        let erased = erased.ok_or("an erasure of no entry")?;
+                        later.erasures.entry(erased).or_default().push(at);
+                    }
+                    Kind::Retention => {
+                        later.expired.extend(Gone::of(view).map(|gone| (gone, at)));
+                    }
+                    _ => {}
+                }
+                Ok(())
             })?;
-            if let Some(erased) = erased {
-                found.entry(erased).or_default().push(at);
-            }
         }
         Ok(())
     }
 
-    /// What proves an erasure after the checkpoint: its receipt, and that its log continues this one. Each is under the
-    /// earliest kept checkpoint that has it, so it is the same later on.
-    fn erasure(&self, path: &str) -> Result<Option<Vec<u8>>, Failed> {
+    /// What proves an erasure or an expiry after the checkpoint: its receipt, and that its log continues this one. Each is
+    /// under the earliest kept checkpoint that has it, so it is the same later on.
+    fn proof_later(&self, path: &str) -> Result<Option<Vec<u8>>, Failed> {
         let Place::Server { client, base } = &self.place else { return Ok(None) };
-        let told = path.split_once('.').and_then(|(name, kind)| {
-            let (erased, n) = name.split_once('-')?;
-            let n: usize = n.parse().ok()?;
-            Some((erased.parse::<u64>().ok()?, n.checked_sub(1)?, kind))
-        });
-        let Some((erased, place, kind)) = told else { return Ok(None) };
-        let at = self.erasures.borrow().get(&erased).and_then(|all| all.get(place)).copied();
-        let Some(index) = at else { return Ok(None) };
+        let Some((path, kind)) = path.split_once('.') else { return Ok(None) };
+        let Some(index) = self.later.borrow().at(path) else { return Ok(None) };
         let log = format!("{base}/logs/1");
         let note = client.get(&format!("{log}/checkpoint?covers={}", index + 1))?;
         let to = checkpoint_of(&note)?.size;
@@ -146,6 +176,23 @@ impl Source {
         let path = merkle::inclusion(&tiles, index, to)?;
         let checkpoint = String::from_utf8_lossy(&note).into_owned();
         Ok(Some(Receipt { entry, index, path, checkpoint }.to_string().into_bytes()))
+    }
+
+    /// Begins to fetch the bundles of a range, which are read in order from here on.
+    pub fn fetch_ahead(&self, arguments: &Evidence, range: Range) -> Result<(), Failed> {
+        if let Place::Server { base, .. } = &self.place {
+            let size = checkpoint_of(&self.note.borrow())?.size;
+            let (client, log) = (Client::new(&arguments.remote)?, format!("{base}/logs/1"));
+            self.ahead.replace(Some(Ahead::start(client, log, range, size)));
+        }
+        Ok(())
+    }
+
+    /// A bundle that was fetched ahead.
+    fn fetched(&self, path: &str) -> Option<Result<Vec<u8>, Failed>> {
+        let ahead = self.ahead.borrow();
+        let tile = Tile::parse(path.strip_prefix("tile/")?).filter(|tile| tile.level.is_none());
+        ahead.as_ref()?.take(tile?.number)
     }
 
     fn fetch(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -218,10 +265,21 @@ impl Files for Source {
         if path == "checkpoint" {
             return Ok(Some(self.note.borrow().clone()));
         }
-        if let Some(path) = path.strip_prefix("erasures/") {
-            return Ok(self.erasure(path)?);
+        if path.starts_with("erasures/") || path.starts_with(EXPIRED) {
+            return Ok(self.proof_later(path)?);
         }
-        self.fetch(path)
+        if path.starts_with("disclosures/") && self.later.borrow().deleted {
+            return Ok(None);
+        }
+        match self.fetched(path) {
+            Some(bytes) => Ok(Some(bytes?)),
+            None => self.fetch(path),
+        }
+    }
+
+    fn gone(&self, index: u64) -> Option<Gone> {
+        let later = self.later.borrow();
+        Gone::explains(later.expired.iter().map(|(gone, _)| *gone), index)
     }
 
     fn policy(&self, part: &PartAt) -> Result<Option<Vec<u8>>, Error> {

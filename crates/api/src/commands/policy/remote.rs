@@ -4,7 +4,7 @@ use super::{Failed, Files};
 use crate::{
     cli::PoliciesOf,
     client::Client,
-    commands::{EXIT_FAILED, approved, who},
+    commands::{EXIT_FAILED, approved, list, who},
     terminal::{bad, dim, good, harmless, say, say_json, strong},
 };
 use serde_json::{Value, json};
@@ -104,17 +104,12 @@ pub(super) fn status(of: &PoliciesOf) -> Result<(), Failed> {
         say(&bad(&harmless(why)));
     }
     for list in answer["lists"].as_array().into_iter().flatten() {
-        say(&format!(
-            "{:>8}  list {}  {}",
-            list["version"],
-            strong(&text(&list["name"])),
-            dim(&format!("{} items", list["items"]))
-        ));
+        list::tell("list ", list, &list["items"]);
     }
     for version in answer["versions"].as_array().into_iter().flatten() {
         let by = who(&version["by"]);
         say(&format!(
-            "{:>8}  {}  {}",
+            "version {}  {}  {}",
             version["version"],
             text(&version["digest"]),
             dim(&format!("entry {}, by {by}", version["index"]))

@@ -2,12 +2,14 @@
 
 use crate::problem::Problem;
 use approvals::{
+    cards::{Card, in_words},
     history::{Approval, Step},
-    worker::{Worker, over_since},
+    worker::{JudgedNow, Worker, over_since},
 };
 use decider::{
     approval::{Event, Phase, Refusal, State},
     decision::Frozen,
+    words,
 };
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
@@ -33,6 +35,15 @@ pub struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object)]
     frozen: Option<Box<RawValue>>,
+    /// What the policies in force say of the call, if they changed since it was judged and say something else: `{version,
+    /// verdict, code, clause, enforced, text}`, or `{unreadable}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
+    policy_now: Option<Value>,
+    /// What the page shows, for whoever may read the call: names and params made safe to show; only of one approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
+    shown: Option<Value>,
     /// Name and digest of the rule.
     rule: Value,
     /// Time of the request: RFC 3339.
@@ -53,6 +64,9 @@ pub struct View {
     redemption: Option<Value>,
     /// Outcome that the enforcer reported.
     report: Option<Value>,
+    /// Leaf index at which the freeze began that stops the call: no token of it is given or redeemed. Absent: none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    freeze: Option<u64>,
     /// Why it ended, as a code.
     end_reason: Option<String>,
     /// True if there is nothing more to wait for. An approval that is over and not `completed` permits nothing.
@@ -87,6 +101,8 @@ impl View {
             call: json!({"agent": call.agent, "run": call.run, "tool": call.tool,
                 "action": call.action, "digest": call.digest}),
             frozen: frozen.and_then(|text| RawValue::from_string(text).ok()),
+            policy_now: policy_now(worker, approval),
+            shown: None,
             rule: json!({"name": requested.rule.name, "digest": requested.rule_digest}),
             requested_at: requested.requested_at.to_string(),
             approval_deadline: state.approval_deadline().unwrap_or_default().to_string(),
@@ -101,6 +117,7 @@ impl View {
             token: state.token.as_ref().map(|t| json!({"jti": t.jti, "exp": t.exp})),
             redemption: state.redeemed.as_ref().map(|redemption| json!(redemption)),
             report: state.report.map(|outcome| json!(outcome)),
+            freeze: worker.reader().stopped(approval)?,
             end_reason: state.end_reason.clone(),
             over: over_since(approval).is_some(),
             advice: cancelled_at_once(approval),
@@ -111,6 +128,22 @@ impl View {
 }
 
 impl View {
+    /// With what the page shows.
+    pub fn with_card(mut self, card: &Card, approval: &Approval) -> Self {
+        let quorum = approval.state.requested.as_ref().map(|requested| &requested.rule.quorum);
+        let quorum = quorum.map(in_words).unwrap_or_default();
+        let params: Vec<Value> =
+            card.params.iter().map(|(at, value)| json!({"at": at, "value": value})).collect();
+        self.shown = Some(json!({
+            "state": words::phase(card.phase, card.end_reason.as_deref()),
+            "tool": card.tool, "action": card.action, "agent": card.agent, "run": card.run, "amount": card.amount,
+            "params": params, "complete": card.complete, "says": card.agent_says, "who_says": card.who_says(),
+            "needed": card.needed, "rule": format!("{}: {quorum} must approve", card.rule),
+            "browser_only": card.browser_only, "policy_now": card.policy_now,
+        }));
+        self
+    }
+
     /// The problem for a refused command, with the approval as it is now.
     pub fn refusal(&self, refusal: Refusal) -> Problem {
         let word = serde_json::to_value(self.state).unwrap_or_default();
@@ -119,6 +152,19 @@ impl View {
         let stands = format!("It is `{word}` now{}.", why.unwrap_or_default());
         Problem::refusal(refusal).also(&stands).with_approval(self)
     }
+}
+
+/// What the policies in force say of the call while nothing is released.
+fn policy_now(worker: &Worker, approval: &Approval) -> Option<Value> {
+    Some(match worker.cards().policy_now(approval)? {
+        Ok(now) => {
+            let text = now.in_words();
+            let JudgedNow { version, ruling } = now;
+            json!({"version": version, "verdict": ruling.verdict.as_str(), "code": ruling.code,
+                "clause": ruling.clause, "enforced": !ruling.only_observes, "text": text})
+        }
+        Err(why) => json!({"unreadable": why}),
+    })
 }
 
 /// What to do about an approval that was cancelled by the message that requested it.

@@ -101,10 +101,12 @@ fn changes(before: Option<&Bundle>, after: &Bundle) -> (bool, Vec<String>) {
         return (true, bounded(policy::all_new(after)));
     };
     let all = policy::diff(before, after);
-    let widens = all.iter().any(|change| change.consequence != Consequence::Less);
-    let told = |change: policy::Change| {
-        format!("{}: {}: {}", change.what, change.text, change.consequence.as_str())
+    let may_widen = |change: &policy::Change| {
+        matches!(change.consequence(), Some(Consequence::More | Consequence::Unclear))
     };
+    let widens = all.iter().any(may_widen);
+    let told =
+        |change: policy::Change| format!("{}: {}: {}", change.what, change.text, change.says());
     (widens, bounded(all.into_iter().map(told).collect()))
 }
 

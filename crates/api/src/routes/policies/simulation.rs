@@ -53,9 +53,15 @@ pub(super) fn simulated(worker: &Worker, bundle: &Bundle) -> Result<Simulation, 
         changed.push(format!("and {} more kinds", found.changed.len() - GROUPS_MAX));
     }
     let otherwise = found.otherwise() as u64;
+    let mut lists = found.lists_used(bundle, "the proposed file");
+    if lists.len() > GROUPS_MAX {
+        let more = lists.len() - GROUPS_MAX;
+        lists.truncate(GROUPS_MAX);
+        lists.push(format!("and {more} more lists"));
+    }
     let (same, not_simulated) = (found.same, found.unknown);
     let to = size.saturating_sub(1);
-    Ok(Simulation { calls, same, otherwise, not_simulated, changed, from, to, root })
+    Ok(Simulation { calls, same, otherwise, not_simulated, changed, lists, from, to, root })
 }
 
 /// A bundle, with the lists of the call that was judged last.

@@ -28,6 +28,17 @@ pub(super) fn standing(worker: &Worker, bundle: &Bundle) -> Result<(Bundle, Vec<
     Ok((with, told))
 }
 
+/// The items that are only in the file, and those that are only in force.
+fn apart(file: &HashSet<String>, in_force: &HashSet<String>) -> String {
+    let only = |what: &str, set, other| {
+        let items = items_alone_in(set, other, NAMED_MAX);
+        (!items.is_empty()).then(|| format!("nly {what}: [{items}]"))
+    };
+    let parts = [only("here", file, in_force), only("in force", in_force, file)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("O{}", parts.join("; o"))
+}
+
 /// Every list of the policies in force, in short.
 pub fn lists_told(loaded: &Loaded) -> Vec<Value> {
     let Loaded { bundle, lists, .. } = loaded;
@@ -56,11 +67,10 @@ pub(super) fn mistakes(worker: &Worker, bundle: &Bundle) -> Result<Vec<Mistake>,
         let untouched = before.as_ref().is_some_and(|b| part(&b.bundle) == part(bundle));
         if file != in_force && !file.is_empty() && !untouched {
             found.push(note(format!(
-                "version {} of this list is in force and stays, whatever this file says. Only here: [{}]; only in force: [{}]. \
+                "version {} of this list is in force and stays, whatever this file says. {}. \
                  Change items with `countersign list add` and `remove`; here write the items in force, or none",
                 with.list_version(name),
-                items_alone_in(file, in_force, NAMED_MAX),
-                items_alone_in(in_force, file, NAMED_MAX)
+                apart(file, in_force)
             )));
         }
         let mut unfit: Vec<_> =

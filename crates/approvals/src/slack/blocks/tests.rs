@@ -20,6 +20,7 @@ fn card(phase: Phase) -> Card {
         complete: true,
         agent_says: None,
         digest: "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789_-AbCdE".into(),
+        policy_now: None,
         rule: "large payments".into(),
         reviews: Vec::new(),
         needed: vec!["2 of finance".into()],
@@ -27,6 +28,7 @@ fn card(phase: Phase) -> Card {
         execution_deadline: None,
         url: "https://log.example.com/approvals/apr-aaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
         browser_only: false,
+        frozen: false,
     }
 }
 
@@ -214,4 +216,13 @@ fn p9_what_is_left_of_a_card_has_no_way_to_decide() {
         assert_eq!(buttons.len(), 1);
         assert!(buttons[0].get("url").is_some() && buttons[0].get("value").is_none());
     }
+}
+
+#[test]
+fn p14_a_card_says_that_its_call_is_frozen() {
+    let says = |frozen| {
+        let text = rendered(&Card { frozen, ..card(Phase::Pending) }).to_string();
+        text.contains(FROZEN)
+    };
+    assert!(says(true) && !says(false));
 }

@@ -18,6 +18,7 @@ fn card() -> Card {
         complete: true,
         agent_says: Some("please".into()),
         digest: "abcdefgh0123".into(),
+        policy_now: None,
         rule: "big".into(),
         reviews: vec![],
         needed: vec!["1 of finance".into()],
@@ -25,6 +26,7 @@ fn card() -> Card {
         execution_deadline: None,
         url: "https://log.example.com/approvals/apr-1".into(),
         browser_only: false,
+        frozen: false,
     }
 }
 
@@ -147,4 +149,10 @@ fn links_only_lead_to_the_page() {
     assert!(verbs(&link).is_empty() && !link.to_string().contains("125000"));
     let many = digest(&Digest { waiting: 12, url: "https://log.example.com/".into() });
     assert!(many.to_string().contains("12 approvals are waiting"));
+}
+
+#[test]
+fn p14_a_card_says_that_its_call_is_frozen() {
+    let says = |frozen| drawn(|card| card.frozen = frozen).to_string().contains(FROZEN);
+    assert!(says(true) && !says(false));
 }

@@ -3,7 +3,7 @@
 use super::{Backlog, Follower, begin, ident, replica::Replica, world::World};
 use crate::{
     commands::Commands,
-    deciding::{Clerk, Desk, VALID_FOR_SECONDS},
+    deciding::{Clerk, Desk, Terms},
     log::Log as _,
     setup::Setup,
 };
@@ -42,9 +42,9 @@ impl<T> Process<T> {
         let commands = Commands::new(log, clocks, files, "http://127.0.0.1".into());
         let log = Arc::clone(&commands.reader.log);
         let desk = Arc::new(Desk::new(
-            Arc::clone(&log),
+            &commands.policies,
             Arc::clone(&commands.readiness),
-            (None, VALID_FOR_SECONDS),
+            (None, Terms { deciders: SERVERS, ..Terms::default() }),
         ));
         let clerk = Clerk { log, commands: commands.clone() };
         let backlog = Arc::<Backlog>::default();

@@ -8,11 +8,12 @@ use super::{
     STEPS,
     cluster::{Cluster, SERVERS},
     ident,
+    replica::Replica,
 };
 use crate::{deciding::Proposal, log::Log as _, setup::Setup};
 use decider::{
     approval::AuditAll,
-    policy::{self, Bundle, CONTENDED, Inquiry, Source},
+    policy::{self, Bundle, CONTENDED, Inquiry},
 };
 use ledger::{
     canonical,
@@ -20,7 +21,8 @@ use ledger::{
     event::Verdict,
     json,
     keyring::Keyring,
-    post::{Policies, stands},
+    log::merkle::leaf_hash,
+    post::{Freezes, Policies, stands},
     system::{By, Command as ByCommand, policy as on_wire},
 };
 use serde_json::json;
@@ -55,6 +57,9 @@ const TOOLS: &str =
 const QUESTIONS: u64 = 12;
 const SCHEDULES: u64 = 60;
 
+/// The files of rules and people, for other simulations.
+pub const FILES: (&str, &str) = (RULES, PEOPLE);
+
 /// A policy whose allow ends at an amount.
 fn payments(at_most: u32) -> String {
     format!(
@@ -87,8 +92,6 @@ impl Simulation {
     fn new(seed: u64, keyring: &Arc<Keyring>) -> Self {
         let setup = Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap();
         let cluster = Cluster::new(seed, keyring, setup);
-        let replica = &cluster.replicas[0];
-        let by = By::Command { command: ByCommand::Init };
         let mut bundles = Vec::new();
         for (version, at_most) in [(1, 150), (2, 250)] {
             let texts = [
@@ -96,40 +99,15 @@ impl Simulation {
                 ("policies/payments.yaml", payments(at_most)),
                 ("tools.yaml", TOOLS.to_owned()),
             ];
-            let sources =
-                texts.each_ref().map(|(path, text)| Source { path, bytes: text.as_bytes() });
-            let bundle = Bundle::read(&sources).unwrap();
-            let parts = bundle.parts().iter().zip(&texts).map(|(part, (path, text))| {
-                let index = replica.extent().size;
-                let (sha256, content) = (part.sha256.clone(), text.clone());
-                let body = on_wire::PolicyBody::Part { sha256, content, by: by.clone() };
-                replica.begin("system.policy", &canonical::of(&body));
-                let (path, sha256, bytes) = ((*path).to_owned(), part.sha256.clone(), part.bytes);
-                on_wire::PartAt { path, sha256, bytes, index }
-            });
-            let (parts, digest) = (parts.collect(), bundle.digest().to_owned());
-            bundles.push((replica.extent().size, version, digest.clone()));
-            let (contributors, reason, language) = (Vec::new(), None, policy::LANGUAGE);
-            let by = by.clone();
-            let form = on_wire::BundleForm { digest, language, parts, by, contributors, reason };
-            replica.begin("system.policy", &canonical::of(&on_wire::PolicyBody::Bundle(form)));
+            let (index, digest) = published(&cluster.replicas[0], &texts);
+            bundles.push((index, version, digest));
         }
         Self { cluster, bundles, told: Vec::new() }
     }
 
     /// A server reads what was posted since, opens what it finds, and carries out what is granted.
     fn follow(&mut self, at: usize) {
-        self.cluster.follow(at);
-        let server = &mut self.cluster.processes[at];
-        while let Some(id) = server.commands.reader.registry.take_own() {
-            let clerk = server.clerk.clone();
-            server.tasks.push(Box::pin(async move {
-                if clerk.carry_out(&id).await.is_err() {
-                    clerk.commands.reader.registry.add_own(id);
-                }
-                None
-            }));
-        }
+        follow(&mut self.cluster, at);
     }
 
     fn ask(&mut self, at: usize) {
@@ -148,18 +126,9 @@ impl Simulation {
     }
 
     fn propose(&mut self, at: usize) {
-        let (bundle, version, digest) = self.bundles[self.cluster.chance(2) as usize].clone();
+        let bundle = self.bundles[self.cluster.chance(2) as usize].clone();
         let replaces = self.cluster.replicas[at].policies().in_force.map(|bundle| bundle.digest);
-        let proposal = Proposal {
-            bundle,
-            version,
-            digest,
-            replaces,
-            widens: true,
-            changes: Vec::new(),
-            tests: String::new(),
-            simulation: None,
-        };
+        let proposal = proposal(bundle, replaces);
         let clerk = self.cluster.processes[at].clerk.clone();
         self.cluster.processes[at].tasks.push(Box::pin(async move {
             drop(clerk.propose(&proposal, &[ident("p-ann")], None).await);
@@ -212,7 +181,9 @@ impl Simulation {
                 Kind::Void => count(view.text(&["event", "reason"]).unwrap()),
                 Kind::Decision if view.is_ours() => {
                     let data = view.at(&["event", "data"]).unwrap();
-                    assert_eq!(stands(data, &policies), Ok(()), "entry {index}");
+                    let producer = view.text(&["producer"]).unwrap();
+                    let here = (&policies, &Freezes::default());
+                    assert_eq!(stands(producer, data, here), Ok(()), "entry {index}");
                     if view.text(&["producer"]) == Some("gw") {
                         count(self.replayed(index, entry, &view, &policies));
                     }
@@ -261,6 +232,59 @@ impl Simulation {
         let other = self.told.iter().find(|t| t.question == told.question && t.index != told.index);
         assert_eq!(other, None, "two verdicts of one question: {told:?}");
     }
+}
+
+/// Publishes the files of a bundle, and the bundle. Returns its leaf index and digest.
+pub fn published(replica: &Replica, texts: &[(&str, String)]) -> (u64, String) {
+    let by = By::Command { command: ByCommand::Init };
+    let source = |(path, text): &'_ (&'_ str, String)| ((*path).to_owned(), text.clone());
+    let files: Vec<(String, String)> = texts.iter().map(source).collect();
+    let bundle = Bundle::read_again(&files).unwrap();
+    let parts = bundle.parts().iter().zip(texts).map(|(part, (path, text))| {
+        let index = replica.extent().size;
+        let (sha256, content) = (part.sha256.clone(), text.clone());
+        let body = on_wire::PolicyBody::Part { sha256, content, by: by.clone() };
+        replica.begin("system.policy", &canonical::of(&body));
+        let (path, sha256, bytes) = ((*path).to_owned(), part.sha256.clone(), part.bytes);
+        on_wire::PartAt { path, sha256, bytes, index }
+    });
+    let (parts, digest) = (parts.collect(), bundle.digest().to_owned());
+    let index = replica.extent().size;
+    let (contributors, reason, language) = (Vec::new(), None, policy::LANGUAGE);
+    let (by, named) = (by.clone(), digest.clone());
+    let form = on_wire::BundleForm { digest: named, language, parts, by, contributors, reason };
+    replica.begin("system.policy", &canonical::of(&on_wire::PolicyBody::Bundle(form)));
+    (index, digest)
+}
+
+/// The question about a bundle: its leaf index, version and digest.
+pub fn proposal(
+    (bundle, version, digest): (u64, u64, String),
+    replaces: Option<String>,
+) -> Proposal {
+    let (changes, tests, simulation) = (Vec::new(), String::new(), None);
+    Proposal { bundle, version, digest, replaces, widens: true, changes, tests, simulation }
+}
+
+/// A server reads what was posted since, opens what it finds, and carries out what is granted.
+pub fn follow<T: 'static>(cluster: &mut Cluster<T>, at: usize) {
+    cluster.follow(at);
+    let server = &mut cluster.processes[at];
+    while let Some(id) = server.commands.reader.registry.take_own() {
+        let clerk = server.clerk.clone();
+        server.tasks.push(Box::pin(async move {
+            if clerk.carry_out(&id).await.is_err() {
+                clerk.commands.reader.registry.add_own(id);
+            }
+            None
+        }));
+    }
+}
+
+/// Leaf hash of an entry, if a server has it now.
+pub fn leaf<T>(cluster: &Cluster<T>, index: u64) -> Option<String> {
+    let found = cluster.replicas.iter().find_map(|replica| replica.entry(index).unwrap());
+    found.map(|entry| leaf_hash(&entry).to_string())
 }
 
 fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {

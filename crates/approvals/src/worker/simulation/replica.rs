@@ -8,13 +8,17 @@ use crate::{
 use futures_util::future::BoxFuture;
 use ledger::{
     Error as LedgerError,
-    disclosure::{Scope, Seed},
+    budget::{Asked, Row, row_key},
+    disclosure::{RedactionKey, Scope, Seed},
     entry::{Kind, Payload, View},
     envelope::{self, Place},
     ident::Ident,
     journal::{self, Headers, Subject},
     keyring::Keyring,
-    post::{APPROVAL, Arrival, EVIDENCE, Log, NOT_OPENED, Outcome, Policies, Prepared, event_key},
+    post::{
+        APPROVAL, Arrival, EVIDENCE, Freezes, Log, NOT_OPENED, Outcome, Policies, Prepared,
+        event_key,
+    },
     store::{self, Changes, Family, LogNumber, Memory, Read as _},
     system::{KeyUse, Rules},
     time::Nanos,
@@ -185,6 +189,10 @@ impl Port for Replica {
         &self.tenant
     }
 
+    fn redaction_key(&self) -> RedactionKey {
+        RedactionKey::derive(&[7; 32])
+    }
+
     fn extent(&self) -> Extent {
         self.held().extent()
     }
@@ -263,6 +271,17 @@ impl Port for Replica {
 
     fn policies(&self) -> Policies {
         self.held().log.position.policies.clone()
+    }
+
+    fn freezes(&self) -> Freezes {
+        self.held().log.position.freezes.clone()
+    }
+
+    fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {
+        let key = row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref());
+        let row = self.held().memory.get(Family::Budgets, &LogNumber(1).key(&key))?;
+        let row: Option<Row> = row.map(|row| store::read_json(&row, "budgets")).transpose()?;
+        Ok(row.map_or(0, |row| row.counted(asked.from)))
     }
 
     fn propose<'a>(

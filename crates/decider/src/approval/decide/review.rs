@@ -39,6 +39,9 @@ impl Case<'_> {
             let rule = click.world.rule.clone();
             return Answer::refused(Refusal::RuleChanged, [Event::Superseded { rule }]);
         }
+        if let Some(ended) = self.ended_by_policy(click.world) {
+            return Answer::refused(Refusal::PolicyDenies, [ended]);
+        }
         match self.may_review(click) {
             Ok((by, groups)) => self.reviewed(click, by, groups),
             Err(why) => self.rejected(click, why),

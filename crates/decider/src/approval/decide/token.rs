@@ -39,6 +39,9 @@ impl Case<'_> {
         if self.rule_changed(call.world) {
             return revoked_by_rule();
         }
+        if let Some(answer) = self.not_by_policy(call.world) {
+            return answer;
+        }
         let lapse = self.token_lapse(now);
         if self.state.phase == Phase::Minted && lapse.is_none() {
             return Answer::events([]);
@@ -90,6 +93,9 @@ impl Case<'_> {
         }
         if self.rule_changed(call.world) {
             return revoked_by_rule();
+        }
+        if let Some(answer) = self.not_by_policy(call.world) {
+            return answer;
         }
         if call.digest != self.requested.call.digest {
             return self.redeem_rejected(call, Refusal::DigestMismatch);

@@ -38,6 +38,7 @@ pub(super) fn told() -> Vec<Leaf> {
             prev: String::new(),
             events: vec![event],
             activates: None,
+            decision: None,
         };
         leaves.push((index, entry("approval", n, &json!(message))));
     }
@@ -253,6 +254,7 @@ fn p10_the_disclosed_owner() {
         prev: String::new(),
         events: vec![reviewed],
         activates: None,
+        decision: None,
     };
     leaves.push((11, entry("approval", 3, &json!(message))));
     chain(&mut leaves);

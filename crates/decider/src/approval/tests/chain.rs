@@ -9,8 +9,14 @@ fn begun() -> (State, Message) {
     let mut desk = Desk::new("{}");
     desk.say("request");
     let (approval_id, events) = (ident("apr-1"), vec![Event::Reminded]);
-    let next =
-        Message { approval_id, n: 2, prev: desk.state.leaf.clone(), events, activates: None };
+    let next = Message {
+        approval_id,
+        n: 2,
+        prev: desk.state.leaf.clone(),
+        events,
+        activates: None,
+        decision: None,
+    };
     (desk.state, next)
 }
 
@@ -46,6 +52,7 @@ fn the_first_message_names_the_opening() {
         prev: "opening".to_owned(),
         events,
         activates: None,
+        decision: None,
     };
     let at = seconds(1);
     assert!(!fold(State::begin("opening"), &message, "leaf-1", at).corrupt);

@@ -69,6 +69,7 @@ impl Desk {
                 "ann:finance,legal bob:finance cid:finance dan:legal owen:finance",
             )),
             owners: vec![],
+            policy: PolicyNow::Stands,
             clock: None,
         };
         let (log, journal_ahead) = (vec![], Nanos(1_000_000));
@@ -80,7 +81,7 @@ impl Desk {
         let at = Nanos(self.world.now.0 + self.journal_ahead.0);
         let approval_id = ident("apr-1");
         let (n, prev) = (self.state.n + 1, self.state.leaf.clone());
-        let message = Message { approval_id, n, prev, events, activates: None };
+        let message = Message { approval_id, n, prev, events, activates: None, decision: None };
         let leaf = format!("leaf-{}", message.n);
         self.state = fold(self.state.clone(), &message, &leaf, at);
         self.log.push((message, leaf, at));
@@ -114,6 +115,9 @@ impl Desk {
             ["rule", "same"] => self.world.rule = Some(self.requested.rule_digest.clone()),
             ["rule", "gone"] => self.world.rule = None,
             ["rule", other] => self.world.rule = Some(other.to_owned()),
+            ["policy", "stands"] => self.world.policy = PolicyNow::Stands,
+            ["policy", "denies"] => self.world.policy = PolicyNow::Denies,
+            ["policy", "unreadable"] => self.world.policy = PolicyNow::Unreadable,
             ["clock", index] => self.world.clock = Some(index.parse().unwrap()),
             ["people", ..] => self.world.people = Arc::new(people(&line["people".len()..])),
             ["owners", ref names @ ..] => {

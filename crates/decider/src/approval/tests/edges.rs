@@ -12,18 +12,18 @@ fn check(members: &str, script: &[(&str, &str)]) {
 }
 
 /// [`check`] after the request.
-fn pending(members: &str, script: &[(&str, &str)]) {
+pub(super) fn pending(members: &str, script: &[(&str, &str)]) {
     check(members, &[&[("request", "requested")], script].concat());
 }
 
 /// [`check`] after a grant by one of finance, at second 10; execution deadline 910.
-fn granted(script: &[(&str, &str)]) {
+pub(super) fn granted(script: &[(&str, &str)]) {
     let begin = [("at 10", ""), ("ann approve", "reviewed granted")];
     pending(ONE, &[&begin[..], script].concat());
 }
 
 /// [`check`] after a mint at second 20: the token `j1` ends at 140.
-fn minted(script: &[(&str, &str)]) {
+pub(super) fn minted(script: &[(&str, &str)]) {
     granted(&[&[("at 20", ""), ("mint gw j1", "token_minted")][..], script].concat());
 }
 

@@ -34,7 +34,7 @@ proptest! {
         for state in states {
             let (n, prev) = (state.n + u64::from(follows), state.leaf.clone());
             let approval_id = state.id.clone().unwrap_or_else(|| ident("apr-1"));
-            let message = Message { approval_id, n, prev, events: events.clone(), activates: None };
+            let message = Message { approval_id, n, prev, events: events.clone(), activates: None, decision: None };
             let glance: Glance = serde_json::from_slice(&canonical::of(&message)).unwrap();
             prop_assert_eq!((&glance.id, glance.n), (&message.approval_id, n));
             let is_over =

@@ -274,7 +274,7 @@ proptest! {
         }
         let mut state = State::begin("leaf");
         for (events, n, at) in messages {
-            let message = Message { approval_id: ident("apr-1"), n, prev: "leaf".to_owned(), events, activates: None };
+            let message = Message { approval_id: ident("apr-1"), n, prev: "leaf".to_owned(), events, activates: None, decision: None };
             state = fold(state, &message, "leaf", Nanos(at));
         }
     }

@@ -6,9 +6,8 @@ use crate::{
         clause::{Clause, Then},
         condition::Condition,
         early::Early,
-        egress::is_host_pattern,
+        form::{is_date, is_host_pattern},
         mistakes::{Mistake, Mistakes},
-        times::is_date,
         tools::Effect,
     },
     rule::Rule,
@@ -28,6 +27,7 @@ impl Bundle {
             });
             found.extend(mistakes.finish());
         }
+        found.extend(self.check_limits());
         found
     }
 
@@ -59,6 +59,12 @@ impl Bundle {
         if let Some(text) = self.not_early(clause) {
             note(text.into());
         }
+        if let Some(limit) = self.limit_of_early(clause) {
+            note(format!(
+                "{limit} counts its calls, so each verdict is recorded before it is told: leave out `record` and `unavailable`"
+            ));
+        }
+        self.check_sanitize(clause, &note);
         let Some(when) = &clause.when else { return };
         when.walk_turned(false, &mut |part, turned| {
             for list in part.lists().into_iter().filter(|list| !self.lists.knows(list)) {
@@ -93,6 +99,9 @@ impl Bundle {
                 let what = if turned { "inside `not`, it would permit what is not listed: remove `not`" } else { "it is true if everything is within what is listed: in a deny clause write `not: {…}` around it" };
                 note(format!("{}: {what}", part.place()));
             }
+            if let Condition::Detects(detects) = part {
+                self.check_detectors(&detects.detect, &note);
+            }
             if let Condition::Tier(Some(tier)) = part
                 && !self.agents.has_tier(tier)
             {
@@ -111,13 +120,37 @@ impl Bundle {
                     "allows every action of the tool, also one that is added later: list the actions",
                 );
             }
-            if clause.then != Then::Deny && clause.when.is_none() && clause.agents.is_empty() {
+            if clause.then.permits() && clause.when.is_none() && clause.agents.is_empty() {
                 warn("permits every registered agent, without a condition: name the agents");
             }
         }
         warnings.extend(self.idle_denies());
         warnings.sort();
         warnings
+    }
+
+    fn check_sanitize(&self, clause: &Clause, note: &impl Fn(String)) {
+        match (clause.then, clause.sanitize.redact.is_empty()) {
+            (Then::Sanitize, true) => {
+                note("add redact: [{at: /body, detect: [iban, card]}]".into());
+            }
+            (Then::Sanitize, false) => {}
+            _ if !clause.sanitize.is_empty() => {
+                note("redact and keep_received are for clauses with `then: sanitize`".into());
+            }
+            _ => {}
+        }
+        for item in &clause.sanitize.redact {
+            self.check_detectors(&item.detect, note);
+        }
+    }
+
+    fn check_detectors(&self, names: &[String], note: &impl Fn(String)) {
+        for name in names.iter().filter(|name| self.detectors.chosen(name).is_none()) {
+            note(format!(
+                "there is no detector {name:?}: proto/formats/detectors.md lists them, detectors.yaml adds own ones"
+            ));
+        }
     }
 
     /// Why a clause must not say `record` or `unavailable`, if so.
@@ -148,6 +181,11 @@ impl Bundle {
             let tool = clause.tool.as_deref();
             rules.iter().any(|rule| rule.matches.may_catch(&clause.name, tool, action))
         };
+        let rest = |name: &str| {
+            format!(
+                "only the last rule, for everything else, would ask people about it: add a [[rule]] with [rule.match] clause = [{name:?}]"
+            )
+        };
         let left = pausing.filter(|clause| {
             let mut actions = clause.actions.iter();
             if clause.actions.is_empty() {
@@ -156,24 +194,31 @@ impl Bundle {
                 !actions.all(|action| is_caught(clause, Some(action)))
             }
         });
-        let told = |clause: &Clause| {
-            clause.mistake(&format!(
-                "only the last rule, for everything else, would ask people about it: add a [[rule]] with [rule.match] clause = [{:?}]",
-                clause.name
-            ))
-        };
-        left.map(told).collect()
+        let told = |clause: &Clause| clause.mistake(&rest(&clause.name));
+        let over = self.budgets.iter().map(|budget| &budget.limit).filter(|limit| {
+            let tool = limit.tool.as_deref();
+            let is_caught =
+                |action| rules.iter().any(|r| r.matches.may_catch(&limit.name, tool, action));
+            limit.asks_people
+                && if limit.actions.is_empty() {
+                    !is_caught(None)
+                } else {
+                    !limit.actions.iter().all(|action| is_caught(Some(action)))
+                }
+        });
+        let over = over.map(|limit| limit.mistake(&rest(&limit.name)));
+        left.map(told).chain(over).collect()
     }
 
     /// Deny clauses of tools that nothing permits.
     fn idle_denies(&self) -> Vec<Mistake> {
         let permits = |tool: &String| {
-            let mut permitting = self.clauses.iter().filter(|clause| clause.then != Then::Deny);
+            let mut permitting = self.clauses.iter().filter(|clause| clause.then.permits());
             permitting.any(|clause| clause.tool.as_ref().is_none_or(|other| other == tool))
         };
-        let denies = self.clauses.iter().filter(|clause| clause.then == Then::Deny);
+        let denies = self.clauses.iter().filter(|clause| !clause.then.permits());
         let idle = denies.filter(|clause| clause.tool.as_ref().is_some_and(|tool| !permits(tool)));
-        let text = "nothing permits a call of this tool, so this deny clause changes nothing";
+        let text = "nothing permits a call of this tool, so this clause changes nothing";
         idle.map(|clause| clause.mistake(text)).collect()
     }
 }

@@ -4,10 +4,9 @@ use super::Bundle;
 use crate::policy::{
     clause::Then,
     condition::Condition,
-    egress::is_host_pattern,
+    form::{is_date, is_host_pattern},
     list::{OwnLists, items_of},
     mistakes::Mistake,
-    times::is_date,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -60,9 +59,9 @@ impl Bundle {
         naming.map(|(clause, _)| format!("{} ({})", clause.name, says(clause.then))).collect()
     }
 
-    /// Why a text can't be an item of this list, by the clauses that name it.
+    /// Why a text can't be an item of this list, by the form that its file names and by the clauses that name it.
     pub fn unfit(&self, list: &str, item: &str) -> Option<&'static str> {
-        let mut fault = None;
+        let mut fault = self.lists.unfit(list, item);
         for when in self.clauses.iter().filter_map(|clause| clause.when.as_ref()) {
             when.walk(&mut |part| match part {
                 Condition::Egress(egress)
@@ -98,6 +97,7 @@ fn says(then: Then) -> &'static str {
         Then::Allow => "allow",
         Then::ApprovalNeeded => "approval_needed",
         Then::Deny => "deny",
+        Then::Sanitize => "sanitize",
     }
 }
 
@@ -116,23 +116,24 @@ clauses:
 "#;
 
     fn bundle() -> Bundle {
+        with_payees("language: 1\nitems: [x, w]\n").unwrap()
+    }
+
+    fn with_payees(file: &str) -> Result<Bundle, Vec<Mistake>> {
         let agents = "language: 1\nagents: [{id: bot, owners: [p-a]}]\n";
         let tools = "language: 1\ntools: [{name: web, actions: [{name: get, effect: read}, {name: put, effect: write}]}]\n";
         let list = |items: &str| format!("language: 1\nitems: [{items}]\n");
-        let lists = [
-            ("aims", "a"),
-            ("days", "\"2026-12-25\""),
-            ("hosts", "api.example"),
-            ("payees", "x, w"),
-        ]
-        .map(|(name, items)| (format!("lists/{name}.yaml"), list(items)));
+        let lists = [("aims", "a"), ("days", "\"2026-12-25\""), ("hosts", "api.example")]
+            .map(|(name, items)| (format!("lists/{name}.yaml"), list(items)));
         let mut sources = vec![
             Source { path: "agents.yaml", bytes: agents.as_bytes() },
             Source { path: "policies/p.yaml", bytes: POLICY.as_bytes() },
             Source { path: "tools.yaml", bytes: tools.as_bytes() },
         ];
         sources.extend(lists.iter().map(|(path, text)| Source { path, bytes: text.as_bytes() }));
-        Bundle::read(&sources).unwrap()
+        sources.push(Source { path: "lists/payees.yaml", bytes: file.as_bytes() });
+        sources.sort_by_key(|source| source.path);
+        Bundle::read(&sources)
     }
 
     fn own(name: &str, version: u64, items: &[&str]) -> OwnLists {
@@ -178,6 +179,30 @@ clauses:
     }
 
     #[test]
+    fn an_item_of_another_form_has_its_place() {
+        let told = |file: &str| -> Vec<String> {
+            let mistakes = with_payees(file).err().unwrap_or_default();
+            mistakes.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            told("language: 1\nform: country\nitems: [SY, Syria]\n"),
+            [
+                "lists/payees.yaml:3:13: \"Syria\": the list names countries: write two capital letters, such as SY"
+            ]
+        );
+        assert_eq!(told("language: 1\nmatches: \"[a-z]+\"\nitems: [a, b]\n"), [""; 0]);
+        assert_eq!(told("language: 1\nmatches: \"[a-z]+\"\nitems: [a, B]\n").len(), 1);
+        assert!(
+            told("language: 1\nform: contry\nitems: []\n")[0]
+                .starts_with("lists/payees.yaml:2:7: \"contry\" is no form")
+        );
+        assert!(told("language: 1\nform: host\nmatches: x\nitems: []\n")[0].contains("not both"));
+        assert!(
+            told("language: 1\nmatches: \"(\"\nitems: []\n")[0].contains("no regular expression")
+        );
+    }
+
+    #[test]
     fn items_fit_the_clauses_that_name_the_list() {
         let bundle = bundle();
         let check = |list: &str, item: &str, fits: bool| {
@@ -188,6 +213,15 @@ clauses:
         check("days", "2026-12-26", true);
         check("days", "tomorrow", false);
         check("payees", "https://bank.example", true);
+        let formed = own("payees", 2, &["DE89370400440532013000"]);
+        let formed =
+            with_payees("language: 1\nform: iban\nitems: []\n").unwrap().with_lists(&formed);
+        let formed = formed.unwrap();
+        assert_eq!(formed.unfit("payees", "DE02120300000000202051"), None);
+        assert!(
+            formed.unfit("payees", "DE02120300000000202052").unwrap().contains("check digits"),
+            "the bundle's form counts for each version"
+        );
         assert_eq!(bundle.naming("payees"), ["p/nested (approval_needed)"]);
         assert_eq!(bundle.naming("hosts"), ["p/web (allow)"]);
         assert_eq!(bundle.naming("unknown"), [""; 0]);

@@ -83,6 +83,27 @@ fn p15_p16_the_policy_of_the_page_judges_as_the_page_says() {
     // Nobody tests dollars, the end of the day, and the minute at which it begins.
     assert!(survivors.iter().all(|s| s.contains("USD") || s.contains("hours")), "{survivors:?}");
     assert!(survivors.iter().any(|s| s.contains("at_most USD")), "{survivors:?}");
+    let left = gaps(&bundle, &cases);
+    assert_eq!(left.unnoticed.as_ref().map(Vec::len), Some(survivors.len()));
+    assert_eq!(left.unmet, []);
+    let told = left.in_words(1).unwrap();
+    assert!(
+        told.starts_with(&format!("changes that no test notices: {} (", survivors.len())),
+        "{told}"
+    );
+    assert!(told.ends_with(&format!(", and {} more)", survivors.len() - 1)), "{told}");
+    let nothing = gaps(&bundle, &[]);
+    assert_eq!(nothing.unmet.len(), 3);
+    assert!(nothing.in_words(2).unwrap().starts_with(
+        "no test matches it: payments/large, payments/planner-never-pays, and 1 more; changes that no test notices: "
+    ));
+    let one = &cases[..1];
+    assert_eq!(
+        gaps(&bundle, one).unmet.last().unwrap(),
+        &("payments/small".to_owned(), "no test shows what it leaves out")
+    );
+    assert_eq!(Gaps { unnoticed: Some(Vec::new()), ..Gaps::default() }.in_words(5), None);
+    assert!(Gaps::default().in_words(5).unwrap().contains("was not tried"));
 }
 
 #[test]
@@ -141,10 +162,8 @@ fn check_diff(old: &str, new: &str, expected: &[&str]) {
     assert!(POLICY.contains(old), "{old}");
     let (before, after) = (bundle(POLICY).unwrap(), bundle(&POLICY.replacen(old, new, 1)).unwrap());
     let changes = crate::policy::diff(&before, &after);
-    let told: Vec<String> = changes
-        .iter()
-        .map(|c| format!("{}: {}: {}", c.what, c.text, c.consequence.as_str()))
-        .collect();
+    let told: Vec<String> =
+        changes.iter().map(|c| format!("{}: {}: {}", c.what, c.text, c.says())).collect();
     assert_eq!(told, expected);
 }
 
@@ -189,6 +208,8 @@ fn what_can_not_be_meant_is_a_mistake() {
         ),
         ("then: deny, when: {data: {classes: [health]}}", "in a deny clause write `not"),
         ("then: deny, when: {history: {}}", "not in this release"),
+        ("then: deny, freeze: run", "freeze is agent or session"),
+        ("then: allow, actions: [payout], freeze: agent", "only a clause that denies freezes"),
     ] {
         let found = bundle(&clause(rest)).err().unwrap_or_default();
         let told: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -208,6 +229,11 @@ fn a_reviewer_reads_what_changes_and_what_it_does() {
         "over: {EUR: 500000, USD: 550000}, ",
         "over: {EUR: 600000, USD: 550000}, ",
         &["payments/large: over EUR 500,000 → 600,000 minor units: read it"],
+    );
+    check_diff(
+        "    when: {chain: {through: [planner-bot]}}\n    then: deny\n",
+        "    when: {chain: {through: [planner-bot]}}\n    then: deny\n    freeze: agent\n",
+        &["payments/planner-never-pays: a match freezes: was nothing, is agent: less is allowed"],
     );
     check_diff(
         "      params: {/reference: {matches: \"INV-[0-9]{6}\"}}\n",
@@ -258,4 +284,73 @@ fn a_reviewer_reads_what_changes_and_what_it_does() {
             "payments/no-planner: new: deny every action of payments by every agent, on conditions: chain: {through: [\"planner-bot\"]}: less is allowed",
         ],
     );
+}
+
+/// A clause in shadow changes nothing, and the words say so; what it would do comes last.
+#[test]
+fn a_reviewer_reads_that_a_clause_in_shadow_changes_nothing() {
+    const DENY: &str = "    when: {chain: {through: [planner-bot]}}\n    then: deny\n";
+    let with = |more: &str| POLICY.replacen(DENY, &format!("{DENY}    {more}\n"), 1);
+    let tell = |before: &str, after: &str| -> Vec<String> {
+        let changes = crate::policy::diff(&bundle(before).unwrap(), &bundle(after).unwrap());
+        assert!(changes.is_sorted_by_key(|change| change.consequence().is_none()));
+        changes.iter().map(|c| format!("{}: {}", c.text, c.says())).collect()
+    };
+    let check = |before: &str, after: &str, expected: &[&str]| {
+        let told = tell(before, after);
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.ends_with(expected), "{told} is not {expected}");
+        }
+    };
+    let shadow = with("enforcement: {shadow: true}");
+    let zero = with("enforcement: {steps: [{percent: 0}]}");
+    let steps = with("enforcement: {steps: [{percent: 10}]}");
+    let without = POLICY.split("  - id: planner").next().unwrap();
+    check(
+        without,
+        &shadow,
+        &["nothing changes while it is in shadow; in force, it would allow less"],
+    );
+    check(
+        without,
+        &zero,
+        &["nothing changes while it is in shadow; in force, it would allow less"],
+    );
+    check(without, &steps, &["]}: less is allowed, for agents for whom it is in force"]);
+    check(&shadow, without, &["nothing changes: it was in shadow"]);
+    check(
+        &shadow,
+        &zero,
+        &["nothing changes while it is in shadow; in force, it would allow less"],
+    );
+    check(&shadow, POLICY, &["is in force: less is allowed"]);
+    check(&shadow, &steps, &["less is allowed, for agents for whom it is in force"]);
+    check(&steps, &shadow, &["more is allowed, for agents for whom it is in force"]);
+    check(POLICY, &steps, &["more is allowed"]);
+    let narrower = shadow
+        .replace("tool: payments\n    when", "tool: payments\n    actions: [payout]\n    when");
+    check(
+        &shadow,
+        &narrower,
+        &["nothing changes while it is in shadow; in force, it would allow more"],
+    );
+    // A deny that becomes an allow in shadow is gone.
+    let allows = narrower.replace("then: deny", "then: allow");
+    check(
+        POLICY,
+        &allows,
+        &[
+            "enforcement: was in force, is in shadow: more is allowed",
+            "in force, it would allow more",
+            "in force, it would allow less",
+        ],
+    );
+    let wider = allows.replace(
+        "EUR: 500000, USD: 550000}}\n      params",
+        "EUR: 600000, USD: 550000}}\n      params",
+    );
+    assert!(tell(&allows, &wider)[0].ends_with("minor units: more is allowed"));
+    let told = bundle(&narrower).unwrap();
+    assert_eq!(crate::policy::diff(&told, &told), []);
 }

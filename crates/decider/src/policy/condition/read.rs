@@ -9,6 +9,7 @@ use crate::policy::{
     mistakes::{Mistakes, Place},
     param::{Test, Texts, nodes},
     pointer::Pointer,
+    sanitize::Detects,
     times::{Hours, Period},
     tools::Effect,
     yaml::{Node, Yaml},
@@ -16,7 +17,7 @@ use crate::policy::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Conditions that come with a later release, so that nobody looks for a typing mistake.
-const LATER: [&str; 3] = ["history", "detects", "parent"];
+const LATER: [&str; 2] = ["history", "parent"];
 
 impl Condition {
     /// The conditions of a map; all must hold.
@@ -41,6 +42,8 @@ impl Condition {
         parts.extend(fields.fields("period").map(|period| Self::Period(Period::read(period))));
         parts.extend(fields.fields("chain").map(|chain| Self::Chain(Chain::read(chain))));
         parts.extend(fields.fields("egress").and_then(Egress::read).map(Self::Egress));
+        let detects = fields.take("detects");
+        parts.extend(detects.and_then(|node| Detects::read(node, mistakes)).map(Self::Detects));
         parts.extend(fields.fields("digest").and_then(digest));
         parts.extend(fields.fields("tier").map(tier));
         parts.extend(fields.fields("data").map(data).into_iter().flatten());

@@ -1,4 +1,5 @@
 mod order;
+mod redaction;
 
 use super::*;
 use crate::policy::{Local, Source};
@@ -38,7 +39,7 @@ fn facts() -> Facts {
     // 2026-11-27T10:00:00Z, a Friday.
     let berlin = Local { date: "2026-11-27".into(), weekday: 4, minute: 660, offset: 3600 };
     let local = [("Europe/Berlin".to_owned(), berlin)].into();
-    Facts { now: ledger::time::Nanos(1_795_773_600_000_000_000), local, verified: false }
+    Facts { now: ledger::time::Nanos(1_795_773_600_000_000_000), local, ..Facts::default() }
 }
 
 /// The verdict and its code for a call `rest`: members beside `agent` and `tool`.

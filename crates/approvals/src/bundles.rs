@@ -34,18 +34,18 @@ pub fn bundle_entry(entry: &[u8]) -> Option<BundleEntry> {
 }
 
 /// The bundle in force, read once.
-pub(super) struct Bundles {
+pub(crate) struct Bundles {
     log: Arc<dyn Log>,
     kept: RwLock<Option<Arc<Loaded>>>,
 }
 
 impl Bundles {
-    pub(super) fn new(log: Arc<dyn Log>) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>) -> Self {
         Self { log, kept: RwLock::default() }
     }
 
     /// The bundle in force at the last published entry, with the lists in force there.
-    pub(super) fn in_force(&self) -> Result<Option<Arc<Loaded>>, String> {
+    pub(crate) fn in_force(&self) -> Result<Option<Arc<Loaded>>, String> {
         let policies = self.log.policies();
         let Some(wanted) = policies.in_force else { return Ok(None) };
         let kept = self.kept.read().expect("no holder of the lock panics").clone();

@@ -1,0 +1,237 @@
+//! Detectors: what in a text is an account number, a secret, or a person's. Pure, in linear time, and the same for ever.
+//!
+//! Set 1 is data that every later release keeps: a detector that finds something else is a new set. No regular expression,
+//! no Unicode table and no list of a library is in it.
+
+mod calendar;
+mod dates;
+mod iban;
+mod mail;
+mod numbers;
+mod odd;
+mod own;
+mod scan;
+mod secrets;
+mod tables;
+
+pub(super) use own::{Check, Own};
+
+use scan::{Shared, Take, Text, Words};
+use secrets::{Class, Row, SUMMED, TABLE, is_placeholder, is_summed, length};
+use std::{cmp::Reverse, sync::LazyLock};
+
+/// The number of the newest set of detectors.
+pub(super) const NEWEST_SET: u32 = 1;
+/// The name for every detector of a provider's secrets.
+pub(super) const SECRETS: &str = "secrets";
+/// Most detectors of a set, own ones too.
+pub(super) const DETECTORS_MAX: usize = 128;
+
+type Find = fn(Text<'_>, &mut Take<'_>);
+
+/// Detectors of set 1 that are not secrets, in order. The order decides between spans of the same place and length.
+const OF_PEOPLE: [(&str, Find); 7] = [
+    ("us-ssn", numbers::us_ssn),
+    ("date-of-birth", dates::of_birth),
+    ("card", numbers::card),
+    ("iban", iban::find),
+    ("email", mail::find),
+    ("phone", numbers::phone),
+    ("medical-record", numbers::medical_record),
+];
+static TWILIO: Words = Words::new(&["twilio"]);
+static DATADOG: Words = Words::new(&["datadog", "dd api key", "dd app key", "dd application key"]);
+static HEROKU: Words = Words::new(&["heroku"]);
+static OKTA: Words = Words::new(&["okta"]);
+static CLOUDFLARE: Words =
+    Words::new(&["cloudflare", "cf api token", "cf api key", "cf token", "cf key"]);
+static PAGERDUTY: Words = Words::new(&["pagerduty", "pager duty"]);
+
+/// Every list of words without which a detector finds nothing.
+static LISTS: [&Words; 9] = [
+    &calendar::BIRTH,
+    &numbers::MRN_WORDS,
+    &odd::AWS,
+    &TWILIO,
+    &DATADOG,
+    &HEROKU,
+    &OKTA,
+    &CLOUDFLARE,
+    &PAGERDUTY,
+];
+
+/// Secrets with a finder of their own, in order.
+const ODD: [(&str, Find); 18] = [
+    ("aws-secret-key", odd::aws_secret),
+    ("azure-storage-key", odd::azure_storage),
+    ("azure-client-secret", odd::azure_client),
+    ("jwt", odd::jwt),
+    ("private-key", odd::private_key),
+    ("discord-token", odd::discord),
+    ("terraform-token", odd::terraform),
+    ("telegram-token", odd::telegram),
+    ("mailchimp-key", odd::mailchimp),
+    ("twilio-key", |text, take| odd::named_hex(text, &TWILIO, take)),
+    ("datadog-key", |text, take| {
+        odd::named_hex(text, &DATADOG, take);
+    }),
+    ("mailgun-key", odd::mailgun),
+    ("newrelic-key", odd::newrelic),
+    ("heroku-key", |text, take| odd::named_uuid(text, &HEROKU, take)),
+    ("okta-token", |text, take| {
+        odd::named(text, &OKTA, (|b| Class::B64Url.has(b), &[42], "00"), take);
+    }),
+    ("cloudflare-key", |text, take| {
+        odd::named(text, &CLOUDFLARE, (|b| Class::B64Url.has(b), &[37, 40], ""), take);
+    }),
+    ("pagerduty-key", |text, take| {
+        let is = |byte: u8| Class::B64Url.has(byte) || byte == b'+';
+        odd::named(text, &PAGERDUTY, (is, &[20], ""), take);
+    }),
+    ("url-password", odd::url_password),
+];
+
+/// The names of set 1, in order: people's, then secrets as they stand in their tables.
+static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let mut names: Vec<&str> = OF_PEOPLE.iter().map(|(name, _)| *name).collect();
+    let secrets = TABLE.iter().map(|(name, ..)| *name).chain(ODD.iter().map(|(name, _)| *name));
+    for name in secrets {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+});
+
+/// What a secret begins with, its row, and its detector.
+type Beginning = (&'static str, &'static Row, usize);
+
+/// What a secret may begin with, by its first byte.
+static BEGINNINGS: LazyLock<Vec<Vec<Beginning>>> = LazyLock::new(|| {
+    let mut by_byte = vec![Vec::new(); 256];
+    for row in TABLE {
+        let detector = place(row.0);
+        for beginning in row.1 {
+            by_byte[usize::from(beginning.as_bytes()[0])].push((*beginning, row, detector));
+        }
+    }
+    by_byte
+});
+
+/// The finders of set 1 with the places of their detectors.
+static FINDERS: LazyLock<Vec<(usize, Find)>> = LazyLock::new(|| {
+    OF_PEOPLE.iter().chain(&ODD).map(|(name, find)| (place(name), *find)).collect()
+});
+
+fn place(name: &str) -> usize {
+    NAMES.iter().position(|other| *other == name).expect("a name of the set")
+}
+
+/// Names of the set, in order.
+pub(super) fn names() -> &'static [&'static str] {
+    &NAMES
+}
+
+/// Some detectors, by their places in the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chosen(pub(super) u128);
+
+impl Chosen {
+    pub(super) fn of(places: impl IntoIterator<Item = usize>) -> Self {
+        Self(places.into_iter().fold(0, |all, place| all | 1 << place))
+    }
+
+    pub(super) fn has(self, place: usize) -> bool {
+        self.0 >> place & 1 == 1
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn places(self) -> impl Iterator<Item = usize> {
+        (0..DETECTORS_MAX).filter(move |place| self.has(*place))
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those of provider's secrets.
+    pub(super) fn secrets() -> Self {
+        Self::of(OF_PEOPLE.len()..NAMES.len())
+    }
+}
+
+/// A place in a text where a detector found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) detector: usize,
+}
+
+/// What the chosen detectors find in a text, in order. Spans that overlap are one: the earlier gives the name, then the
+/// longer, then the first in the order of the set.
+///
+/// `label`: name of the member that holds the text.
+pub(super) fn find(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<Span> {
+    let shared = Shared::new(&LISTS);
+    let text = Text::new(text, label, &shared);
+    let mut found = Vec::new();
+    for (detector, find) in FINDERS.iter().filter(|(place, _)| chosen.has(*place)) {
+        find(text, &mut |start, end| found.push(Span { start, end, detector: *detector }));
+    }
+    if chosen.0 & Chosen::secrets().0 != 0 {
+        begun(text, chosen, &mut found);
+    }
+    for (nth, own) in own.iter().enumerate() {
+        let detector = NAMES.len() + nth;
+        if chosen.has(detector) {
+            own.find(text, &mut |start, end| found.push(Span { start, end, detector }));
+        }
+    }
+    merged(found)
+}
+
+/// Secrets that are known by what they begin with.
+fn begun(text: Text<'_>, chosen: Chosen, found: &mut Vec<Span>) {
+    for at in 0..text.bytes.len() {
+        let beginnings = &BEGINNINGS[usize::from(text.bytes[at])];
+        if beginnings.is_empty() || !text.begins(at) {
+            continue;
+        }
+        for (beginning, row, detector) in beginnings {
+            if !chosen.has(*detector) || !text.bytes[at..].starts_with(beginning.as_bytes()) {
+                continue;
+            }
+            let random = at + beginning.len();
+            if let Some(length) = length(&text.bytes[random..], row.2)
+                && is_genuine(beginning, &text.bytes[random..random + length])
+            {
+                let (start, end) = (odd::url_start(text, at), random + length);
+                found.push(Span { start, end, detector: *detector });
+            }
+        }
+    }
+}
+
+/// False for what stands for a secret in an example, and for a wrong check sum.
+fn is_genuine(beginning: &str, random: &[u8]) -> bool {
+    !is_placeholder(random) && (!SUMMED.contains(&beginning) || is_summed(random))
+}
+
+fn merged(mut found: Vec<Span>) -> Vec<Span> {
+    found.sort_by_key(|span| (span.start, Reverse(span.end), span.detector));
+    let mut spans: Vec<Span> = Vec::with_capacity(found.len());
+    for span in found {
+        match spans.last_mut() {
+            Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+            _ => spans.push(span),
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! What all detectors use: a text with the name of the member that holds it, and the words around a place.
+
+use super::tables::Tables;
+use std::{cell::OnceCell, sync::OnceLock};
+
+/// Bytes before a place in which words count, and after it.
+const BEFORE: usize = 56;
+const AFTER: usize = 28;
+/// Longest mark that stands in the place of a value.
+const MARK_BYTES_MAX: usize = 100;
+
+/// What several detectors ask of one text: read once.
+#[derive(Default)]
+pub(super) struct Shared {
+    tables: OnceCell<Tables>,
+    /// Which of [`Shared::lists`] the text mentions, by their places.
+    mentioned: OnceCell<u32>,
+    /// The lists of words of all detectors.
+    lists: &'static [&'static Words],
+}
+
+/// The words of lists by their first bytes, each with the place of its list.
+pub(super) type ByFirst = Vec<Vec<(&'static [u8], u32)>>;
+
+impl Shared {
+    pub(super) fn new(lists: &'static [&'static Words]) -> Self {
+        Self { lists, ..Self::default() }
+    }
+
+    /// The lists of which the text has a word, read once for all detectors.
+    fn mentioned(&self, bytes: &[u8]) -> u32 {
+        static BY_FIRST: OnceLock<ByFirst> = OnceLock::new();
+        *self.mentioned.get_or_init(|| {
+            let by_first = BY_FIRST.get_or_init(|| {
+                let mut by_first = vec![Vec::new(); 256];
+                for (place, words) in self.lists.iter().enumerate() {
+                    for word in words.list {
+                        let word = word.as_bytes();
+                        by_first[usize::from(word[0])].push((word, 1 << place));
+                    }
+                }
+                by_first
+            });
+            let (plain, mut found) = (plain(bytes), 0);
+            for (at, byte) in plain.iter().enumerate() {
+                for (word, list) in &by_first[usize::from(*byte)] {
+                    if found & list == 0 && is_word(&plain, at, word) {
+                        found |= list;
+                    }
+                }
+            }
+            found
+        })
+    }
+}
+
+/// Words, found by their first bytes.
+pub(super) struct Words {
+    list: &'static [&'static str],
+    by_first: OnceLock<Vec<Vec<&'static str>>>,
+}
+
+impl Words {
+    pub(super) const fn new(list: &'static [&'static str]) -> Self {
+        Self { list, by_first: OnceLock::new() }
+    }
+
+    /// The place after the last of them, among bytes as [`plain`] gives them; with no letter before or after it.
+    fn last_in(&self, plain: &[u8]) -> Option<usize> {
+        let by_first = self.by_first.get_or_init(|| {
+            let mut by_first = vec![Vec::new(); 256];
+            for word in self.list {
+                by_first[usize::from(word.as_bytes()[0])].push(*word);
+            }
+            by_first
+        });
+        let ends = plain.iter().enumerate().flat_map(|(at, byte)| {
+            let words = by_first[usize::from(*byte)].iter();
+            words.filter_map(move |word| {
+                is_word(plain, at, word.as_bytes()).then_some(at + word.len())
+            })
+        });
+        ends.max()
+    }
+
+    /// True if one of them is in these bytes.
+    pub(super) fn are_in(&self, bytes: &[u8]) -> bool {
+        self.last_in(&plain(bytes)).is_some()
+    }
+
+    /// The place after the last of them in these bytes, without their letters' case.
+    pub(super) fn last(&self, bytes: &[u8]) -> Option<usize> {
+        self.last_in(&plain(bytes))
+    }
+}
+
+fn is_word(plain: &[u8], at: usize, word: &[u8]) -> bool {
+    let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
+    plain[at..].starts_with(word)
+        && !letter(plain[..at].last())
+        && !letter(plain.get(at + word.len()))
+}
+
+/// A text that is scanned.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'t> {
+    shared: &'t Shared,
+    pub(super) whole: &'t str,
+    pub(super) bytes: &'t [u8],
+    /// Name of the member that holds it: it counts as a word before every place.
+    pub(super) label: &'t str,
+}
+
+/// Takes a span: its first byte, and the byte after the last.
+pub(super) type Take<'f> = dyn FnMut(usize, usize) + 'f;
+
+impl<'t> Text<'t> {
+    pub(super) fn new(text: &'t str, label: &'t str, shared: &'t Shared) -> Self {
+        Self { whole: text, bytes: text.as_bytes(), label, shared }
+    }
+
+    pub(super) fn at(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    /// The byte before a place.
+    pub(super) fn before(&self, at: usize) -> Option<u8> {
+        self.bytes[..at].last().copied()
+    }
+
+    /// True if no word or number goes on into this place from the left. `\n` written out in a text is a line break.
+    pub(super) fn begins(&self, at: usize) -> bool {
+        match self.before(at) {
+            Some(b'n' | b'r' | b't') => self.bytes[..at - 1].last() == Some(&b'\\'),
+            Some(byte) => !byte.is_ascii_alphanumeric(),
+            None => true,
+        }
+    }
+
+    /// True if no word or number goes on from this place.
+    pub(super) fn ends(&self, at: usize) -> bool {
+        !self.at(at).is_some_and(|byte| byte.is_ascii_alphanumeric())
+    }
+
+    /// Length of the run of bytes that `is` accepts, at most `most`.
+    pub(super) fn run(&self, at: usize, most: usize, is: impl Fn(u8) -> bool) -> usize {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        rest.iter().take(most).take_while(|byte| is(**byte)).count()
+    }
+
+    /// The next place at which a byte is accepted.
+    pub(super) fn next(&self, at: usize, is: impl Fn(u8) -> bool) -> Option<usize> {
+        self.bytes.get(at..)?.iter().position(|byte| is(*byte)).map(|found| at + found)
+    }
+
+    /// True if one of the words is in the text, or in the name of the member.
+    pub(super) fn mentions(&self, words: &Words) -> bool {
+        let place = self.shared.lists.iter().position(|list| std::ptr::eq(*list, words));
+        let mentioned =
+            place.is_none_or(|place| self.shared.mentioned(self.bytes) >> place & 1 == 1);
+        mentioned || words.are_in(self.label.as_bytes())
+    }
+
+    /// True if one of the words is in the name of the member, shortly before `start`, or at the head of its column.
+    pub(super) fn follows(&self, start: usize, words: &Words) -> bool {
+        words.are_in(&self.bytes[self.clear(0, start)..start]) || self.is_named(start, words)
+    }
+
+    /// True if one of the words is in the name of the member, or at the head of the column.
+    pub(super) fn is_named(&self, start: usize, words: &Words) -> bool {
+        let tables = || self.shared.tables.get_or_init(|| Tables::of(self.bytes));
+        words.are_in(self.label.as_bytes())
+            || tables().heads(self.bytes, start).any(|head| words.are_in(head))
+    }
+
+    /// What stands between the last of the words and `start`, not before `from`; nothing if one of the others comes
+    /// after it.
+    pub(super) fn since(
+        &self,
+        (from, start): (usize, usize),
+        words: &Words,
+        others: &Words,
+    ) -> Option<Vec<u8>> {
+        let window = plain(&self.bytes[self.clear(from, start)..start]);
+        let after = words.last_in(&window)?;
+        (others.last_in(&window).unwrap_or(0) < after).then(|| window[after..].to_vec())
+    }
+
+    /// True if `start` is the next of a list of which the one that ended at `end` was found.
+    pub(super) fn continues(&self, end: usize, start: usize) -> bool {
+        let between = &self.bytes[end..start];
+        (1..=8).contains(&between.len())
+            && between.contains(&b',')
+            && between.iter().all(|byte| b"\", '\\\n\r".contains(byte))
+    }
+
+    /// As [`follows`](Self::follows), or shortly after `end`.
+    pub(super) fn is_near(&self, (start, end): (usize, usize), words: &Words) -> bool {
+        self.follows(start, words) || words.are_in(self.after(end))
+    }
+
+    /// True if one of the words is in the name of the member, or shortly before or after a place.
+    pub(super) fn is_beside(&self, (start, end): (usize, usize), words: &[String]) -> bool {
+        let has = |bytes: &[u8]| {
+            let plain = plain(bytes);
+            let is_at =
+                |word: &String| (0..plain.len()).any(|at| is_word(&plain, at, word.as_bytes()));
+            words.iter().any(is_at)
+        };
+        has(self.label.as_bytes())
+            || has(&self.bytes[self.clear(0, start)..start])
+            || has(self.after(end))
+    }
+
+    /// The bytes shortly after a place, up to a mark.
+    pub(super) fn after(&self, end: usize) -> &[u8] {
+        let bytes = &self.bytes[end..end.saturating_add(AFTER).min(self.bytes.len())];
+        let marked = (0..bytes.len()).find(|at| is_mark(&bytes[*at..]));
+        &bytes[..marked.unwrap_or(bytes.len())]
+    }
+
+    /// Where the bytes before `start` begin in which words count: not before `from`, and after the last mark. The name of a
+    /// detector in a mark is no word.
+    fn clear(&self, from: usize, start: usize) -> usize {
+        let least = from.max(start.saturating_sub(BEFORE));
+        let first = least.saturating_sub(MARK_BYTES_MAX);
+        let marks = (first..start).filter(|at| is_mark(&self.bytes[*at..start]));
+        let ends = marks
+            .map(|at| at + self.bytes[at..start].iter().take_while(|byte| **byte != b']').count());
+        ends.max().map_or(least, |end| least.max(end.min(start)))
+    }
+}
+
+fn is_mark(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'[')
+        && (bytes.starts_with(b"[REDACTED:") || bytes.starts_with(b"[TOKEN:"))
+}
+
+/// These bytes as words are compared: case does not count; `_`, `-` and the change of case in `birthDate` are a space.
+fn plain(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(bytes.len() + 8);
+    let mut was_lower = false;
+    for byte in bytes {
+        if was_lower && byte.is_ascii_uppercase() {
+            plain.push(b' ');
+        }
+        was_lower = byte.is_ascii_lowercase();
+        plain.push(match byte {
+            b'_' | b'-' => b' ',
+            byte => byte.to_ascii_lowercase(),
+        });
+    }
+    plain
+}
+
+/// The Luhn check of digits.
+pub(super) fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(at, digit)| {
+            let digit = u32::from(*digit);
+            if at % 2 == 0 { digit } else { digit * 2 / 10 + digit * 2 % 10 }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}

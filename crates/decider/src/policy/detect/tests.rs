@@ -1,0 +1,224 @@
+//! Each detector at its edges; the corpus that somebody else wrote is in `tests/corpus`.
+
+mod corpus;
+
+use super::*;
+
+fn all() -> Chosen {
+    Chosen::of(0..names().len())
+}
+
+/// What is found, as `detector value`.
+fn found(text: &str, label: &str) -> Vec<String> {
+    let spans = find(text, label, all(), &[]);
+    spans.iter().map(|s| format!("{} {}", names()[s.detector], &text[s.start..s.end])).collect()
+}
+
+fn check(text: &str, expected: &[&str]) {
+    assert_eq!(found(text, ""), expected, "{text}");
+}
+
+#[test]
+fn social_security_numbers() {
+    check("His number is 536-90-4399.", &["us-ssn 536-90-4399"]);
+    check("SSN 536904399", &["us-ssn 536904399"]);
+    check("social security no. 536 90 4399", &["us-ssn 536 90 4399"]);
+    check("order 536904399", &[]);
+    check("000-12-3456 666-12-3456 900-12-3456 123-00-4567 123-45-0000 078-05-1120", &[]);
+    check("536-90-43991", &[]);
+    check("1-536-90-4399", &[]);
+    assert_eq!(found("536904399", "customerSSN"), ["us-ssn 536904399"]);
+}
+
+#[test]
+fn dates_of_birth_need_words() {
+    check("DOB: 03/12/1985", &["date-of-birth 03/12/1985"]);
+    check("born on the 3rd of May, 1979 in Ulm", &["date-of-birth 3rd of May, 1979"]);
+    check("She was born in Springfield on March 12, 1985.", &["date-of-birth March 12, 1985"]);
+    check("1985-03-12 (date of birth)", &["date-of-birth 1985-03-12"]);
+    check("geboren am 12. M\u{e4}rz 1985", &["date-of-birth 12. M\u{e4}rz 1985"]);
+    check("DOB 1985-03-12, admitted 2024-01-05", &["date-of-birth 1985-03-12"]);
+    check("Invoice of 2024-01-05", &[]);
+    check("DOB 31/02/1985", &[]);
+    check("a stubborn bug of 12 May 1985", &[]);
+    assert_eq!(found("1985-03-12", "birthDate"), ["date-of-birth 1985-03-12"]);
+    assert_eq!(found("1985-03-12", "dueDate"), Vec::<String>::new());
+}
+
+#[test]
+fn cards_have_an_issuer_and_a_check_digit() {
+    check("4111 1111 1111 1111, 12/27", &["card 4111 1111 1111 1111"]);
+    check("5555-5555-5555-4444", &["card 5555-5555-5555-4444"]);
+    check("card_378282246310005", &["card 378282246310005"]);
+    check("3782 822463 10005", &["card 3782 822463 10005"]);
+    check("4111111111111112", &[]);
+    check("order 1234567812345670", &[]);
+    check("04111111111111111", &[]);
+    check("a4111111111111111", &[]);
+    check("4006381333931", &[]);
+}
+
+#[test]
+fn account_numbers_have_a_country_and_check_digits() {
+    check("to DE89 3704 0044 0532 0130 00 please", &["iban DE89 3704 0044 0532 0130 00"]);
+    check("gb82west12345698765432", &["iban gb82west12345698765432"]);
+    check("NO9386011117947", &["iban NO9386011117947"]);
+    check("DE89370400440532013001", &[]);
+    check("DE893704004405320130000", &[]);
+    check("XX89370400440532013000", &[]);
+}
+
+#[test]
+fn addresses_and_telephones() {
+    check(
+        "Mail <ana.m@mail.example.eu>, or call +49 (30) 901820-0.",
+        &["email ana.m@mail.example.eu", "phone +49 (30) 901820-0"],
+    );
+    check("j\u{fc}rgen@m\u{fc}ller.de", &["email j\u{fc}rgen@m\u{fc}ller.de"]);
+    check("icon@2x.png git@github.com:a/b.git @ana ana@host user@1.2.3", &[]);
+    check("+1 415 555 0123", &["phone +1 415 555 0123"]);
+    check("+1 115 555 0123 +0 30 901820 1+49309018200 +52.520008", &[]);
+}
+
+#[test]
+fn record_numbers_need_words() {
+    check("MRN: 00483921", &["medical-record 00483921"]);
+    check("MRN-483921 was seen", &["medical-record MRN-483921"]);
+    check("medical record number is A123456", &["medical-record A123456"]);
+    check("ticket 00483921", &[]);
+    assert_eq!(found("00483921", "patient_mrn"), ["medical-record 00483921"]);
+}
+
+#[test]
+fn secrets_of_providers() {
+    let hex = "0123456789abcdef".repeat(4);
+    let mixed = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7cF0xR6uL3";
+    for (text, name) in [
+        ("AKIAIOSFODNN7EXAMPLE".to_owned(), "aws-access-key"),
+        ("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".to_owned(), "github-token"),
+        (format!("glpat-{}", &mixed[..20]), "gitlab-token"),
+        (["xoxb", "123456789012", "123456789012", &mixed[..24]].join("-"), "slack-token"),
+        (format!("sk_live_{}", &mixed[..24]), "stripe-key"),
+        (format!("AIza{}", &mixed[..35]), "google-api-key"),
+        (format!("sk-proj-{mixed}"), "openai-key"),
+        (format!("sk-ant-api03-{mixed}"), "anthropic-key"),
+        (format!("SK{}", &hex[..32]), "twilio-key"),
+        (format!("SG.{}.{}{}", &mixed[..22], mixed, &mixed[..7]), "sendgrid-key"),
+        ("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".to_owned(), "npm-token"),
+        (format!("pypi-{mixed}{mixed}"), "pypi-token"),
+        (format!("dop_v1_{hex}"), "digitalocean-token"),
+        (format!("shpat_{}", &hex[..32]), "shopify-token"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLXg".to_owned(), "jwt"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIBOgIBAAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf\n-----END RSA PRIVATE KEY-----".to_owned(),
+            "private-key",
+        ),
+    ] {
+        check(&format!("key={text} "), &[&format!("{name} {text}")]);
+        check(
+            &format!("x{text}"),
+            if name == "private-key" {
+                &[
+                    "private-key -----BEGIN RSA PRIVATE KEY-----\nMIIBOgIBAAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf\n-----END RSA PRIVATE KEY-----",
+                ]
+            } else {
+                &[]
+            },
+        );
+    }
+    check("ghp_aB3dE6gH9jK2mN5pQ8sT1vW4yZ7cF00ri9tA", &[]);
+    check("ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx AKIAXXXXXXXXXXXXXXXX", &[]);
+    check("postgres://app:s3cret!pw@db/x", &["url-password s3cret!pw"]);
+    check("if text.startswith('-----BEGIN RSA PRIVATE KEY-----'): refuse()", &[]);
+    check("-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", &[]);
+}
+
+/// A name of a provider, the head of a column and the name of a member count as words beside a value.
+#[test]
+fn words_beside_a_value() {
+    let key = "0123456789abcdef0123456789abcdea";
+    check(&format!("DATADOG_API_KEY={key}"), &[&format!("datadog-key {key}")]);
+    check(&format!("md5 {key}"), &[]);
+    check(
+        "name,mrn,city\nAna,00483921,Ulm\nBob,00483922,Ulm",
+        &["medical-record 00483921", "medical-record 00483922"],
+    );
+    check("name,ticket,city\nAna,00483921,Ulm", &[]);
+    check("| Name | SSN |\n|---|---|\n| Ana | 536904399 |", &["us-ssn 536904399"]);
+    check(
+        "{\"dob\": [\"1985-03-12\", \"1986-04-13\"]}",
+        &["date-of-birth 1985-03-12", "date-of-birth 1986-04-13"],
+    );
+    // The name of a detector in a mark is no word.
+    check("DOB [REDACTED:date-of-birth], seen 2024-10-23", &[]);
+    check("2024-10-23 [REDACTED:date-of-birth]", &[]);
+    check("[REDACTED:us-ssn] 536904399", &[]);
+    assert_eq!(found(key, "twilioAuthToken"), [format!("twilio-key {key}")]);
+}
+
+/// No text makes a detector slow: 256 KiB of what each of them begins with. A quadratic one takes minutes here.
+#[test]
+fn p13_every_text_takes_linear_time() {
+    for unit in [
+        "AKIA",
+        "eyJ.",
+        "1234 ",
+        "4111 ",
+        "123-45-",
+        "+1 2",
+        "a@",
+        "born 1 ",
+        "-----BEGIN PRIVATE KEY-----",
+        "x://a:",
+        "mrn 1234 ",
+        "a,b,12345\n",
+        "a",
+        "\n",
+        "DE89 ",
+        "/api/webhooks/",
+        "aB3",
+        "xoxb-1",
+        "ssn 536904399 ",
+        "a-",
+        "secret ",
+        "hooks.slack.com/services/",
+    ] {
+        let text = unit.repeat((256 << 10) / unit.len());
+        let before = std::time::Instant::now();
+        let _ = found(&text, "dob");
+        assert!(before.elapsed().as_secs() < 20, "{unit:?}: {:?}", before.elapsed());
+    }
+}
+
+#[test]
+fn overlapping_spans_are_one() {
+    let span = |start, end, detector| Span { start, end, detector };
+    let merge = |spans: &[Span]| merged(spans.to_vec());
+    assert_eq!(merge(&[span(3, 9, 0), span(1, 4, 5)]), [span(1, 9, 5)]);
+    assert_eq!(merge(&[span(1, 4, 0), span(1, 9, 5)]), [span(1, 9, 5)]);
+    assert_eq!(merge(&[span(1, 4, 7), span(1, 4, 5)]), [span(1, 4, 5)]);
+    assert_eq!(merge(&[span(4, 6, 1), span(1, 4, 5)]), [span(1, 4, 5), span(4, 6, 1)]);
+}
+
+/// The numbers of set 1 never change: recorded redactions name them.
+#[test]
+fn p15_the_set_is_what_it_was() {
+    assert_eq!(
+        names()[..8],
+        [
+            "us-ssn",
+            "date-of-birth",
+            "card",
+            "iban",
+            "email",
+            "phone",
+            "medical-record",
+            "aws-access-key"
+        ]
+    );
+    assert!(names().len() < DETECTORS_MAX - 40, "room for own ones: {}", names().len());
+    let mut sorted = names().to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), names().len());
+}

@@ -1,0 +1,227 @@
+//! Looks into texts that are something else inside: JSON, base64 of a text, a form body or the query of a URL.
+//!
+//! What claims to be one of them and can't be read is an error: somebody else may read what we have not seen (P16).
+
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, Encoding};
+use ledger::json::{self, Value};
+use std::fmt::Write as _;
+
+/// Most levels of texts within texts: base64 in JSON in a form body is three.
+pub(super) const LEVELS_MAX: usize = 4;
+/// Shorter texts are not taken for base64: words are made of the same letters.
+const BASE64_BYTES_MIN: usize = 16;
+/// Longest name of a member of a form, in bytes.
+const FORM_NAME_BYTES_MAX: usize = 128;
+
+/// What a text is inside.
+pub(super) enum Opened<'t> {
+    /// Nothing else.
+    Text,
+    Json(Value<'t>),
+    Base64(String, Alphabet),
+    Form(Vec<FormPart<'t>>),
+}
+
+/// How a text was encoded.
+#[derive(Clone, Copy)]
+pub(super) enum Alphabet {
+    Plain,
+    Url,
+    PlainBare,
+    UrlBare,
+}
+
+impl Alphabet {
+    const ALL: [Self; 4] = [Self::Plain, Self::Url, Self::PlainBare, Self::UrlBare];
+
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::Plain => BASE64,
+            Self::Url => BASE64URL,
+            Self::PlainBare => BASE64_NOPAD,
+            Self::UrlBare => BASE64URL_NOPAD,
+        }
+    }
+
+    pub(super) fn encode(self, text: &str) -> String {
+        self.encoding().encode(text.as_bytes())
+    }
+}
+
+/// A part of a form: what stands before its value, and the value, as written and as meant.
+pub(super) struct FormPart<'t> {
+    /// `name=`, with the separator before it.
+    pub(super) before: &'t str,
+    pub(super) name: String,
+    pub(super) written: &'t str,
+    pub(super) value: String,
+}
+
+impl<'t> Opened<'t> {
+    /// Errors: it claims to be something that can't be read.
+    pub(super) fn of(text: &'t str) -> Result<Self, &'static str> {
+        let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
+        if claims_json(trimmed) {
+            let read = json::parse(trimmed.as_bytes());
+            return read
+                .map(Self::Json)
+                .map_err(|_| "a text that begins as JSON and can't be read as JSON");
+        }
+        if let Some((text, alphabet)) = base64(trimmed) {
+            return Ok(Self::Base64(text, alphabet));
+        }
+        Ok(form(text)?.map_or(Self::Text, Self::Form))
+    }
+}
+
+/// `{"`, `{}`, `["`, `[{` or `[[`, with white space between. A note that begins with `[URGENT]` is none.
+fn claims_json(text: &str) -> bool {
+    let second = text.get(1..).map(|rest| rest.trim_start_matches([' ', '\t', '\r', '\n']));
+    let second = second.and_then(|rest| rest.bytes().next());
+    match text.as_bytes().first() {
+        Some(b'{') => matches!(second, Some(b'"' | b'}')),
+        Some(b'[') => matches!(second, Some(b'"' | b'{' | b'[')),
+        _ => false,
+    }
+}
+
+/// The text that is base64 here: readable characters alone.
+fn base64(text: &str) -> Option<(String, Alphabet)> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
+    if text.len() < BASE64_BYTES_MIN || !text.bytes().all(plain) {
+        return None;
+    }
+    let decoded = Alphabet::ALL
+        .into_iter()
+        .find_map(|alphabet| Some((alphabet.encoding().decode(text.as_bytes()).ok()?, alphabet)));
+    let (bytes, alphabet) = decoded?;
+    let decoded = String::from_utf8(bytes).ok()?;
+    let readable = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
+    decoded.chars().all(readable).then_some((decoded, alphabet))
+}
+
+/// `a=b&c=d`, also after the `?` of a URL. One word, without white space.
+fn form(text: &str) -> Result<Option<Vec<FormPart<'_>>>, &'static str> {
+    let is_word =
+        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'`');
+    if !text.contains('=') || !text.bytes().all(is_word) {
+        return Ok(None);
+    }
+    let begin = text.find('?').map_or(0, |at| at + 1);
+    let body = &text[begin..];
+    let body = &body[..body.find('#').unwrap_or(body.len())];
+    let is_name = |name: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-~[]%+*$:".contains(&byte);
+        (1..=FORM_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
+    };
+    let mut parts = Vec::new();
+    let mut at = begin;
+    for (nth, piece) in body.split('&').enumerate() {
+        let separator = usize::from(nth > 0);
+        let (name, written) = piece.split_once('=').unwrap_or((piece, ""));
+        if nth == 0 && (!is_name(name) || !piece.contains('=')) {
+            return Ok(None);
+        }
+        let before = piece.len() - written.len();
+        let from = if nth == 0 { 0 } else { at };
+        parts.push(FormPart {
+            before: &text[from..at + separator + before],
+            name: decoded(name)?,
+            written,
+            value: decoded(written)?,
+        });
+        at += separator + piece.len();
+    }
+    let rest = &text[at..];
+    if !rest.is_empty() {
+        parts.push(FormPart {
+            before: rest,
+            name: String::new(),
+            written: "",
+            value: String::new(),
+        });
+    }
+    Ok(Some(parts))
+}
+
+fn decoded(text: &str) -> Result<String, &'static str> {
+    const WRONG: &str = "a form or URL with an escape that can't be read";
+    if !text.contains(['%', '+']) {
+        return Ok(text.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let digit =
+            |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(WRONG);
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => (digit(rest.next())? * 16 + digit(rest.next())?) as u8,
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| WRONG)
+}
+
+/// A value as a form writes it.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let found = match Opened::of(text) {
+            Err(_) => "error".into(),
+            Ok(Opened::Text) => "text".into(),
+            Ok(Opened::Json(_)) => "json".into(),
+            Ok(Opened::Base64(text, alphabet)) => {
+                format!("base64 {text} {}", alphabet.encode(&text))
+            }
+            Ok(Opened::Form(parts)) => {
+                let whole: String =
+                    parts.iter().flat_map(|part| [part.before, part.written]).collect();
+                assert_eq!(whole, text, "nothing is lost");
+                let parts = parts.iter().map(|part| format!("{}={}", part.name, part.value));
+                format!("form {}", parts.collect::<Vec<_>>().join(" "))
+            }
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn what_is_inside_is_found() {
+        check("Dear Ana, [URGENT] a=b", "text");
+        check("[URGENT]", "text");
+        check("[1] a note", "text");
+        check("{name}", "text");
+        check(" {\"a\": 1} ", "json");
+        check("[\"a\"]", "json");
+        check("{}", "json");
+        check("{\"a\": 1", "error");
+        check("{\"a\":1,\"a\":2}", "error");
+        check("[{\"a\":01}]", "error");
+        check("eyJhIjoiYiIsImMiOjF9", "base64 {\"a\":\"b\",\"c\":1} eyJhIjoiYiIsImMiOjF9");
+        check("aGVsbG8gd29ybGQhIQ==", "base64 hello world!! aGVsbG8gd29ybGQhIQ==");
+        check("aGVsbG8gd29ybGQhIQ", "base64 hello world!! aGVsbG8gd29ybGQhIQ");
+        check("aGVsbG8=", "form aGVsbG8=");
+        check("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "text");
+        check("a=b&c=d%40e+f", "form a=b c=d@e f");
+        check("https://x.example/p?a=b&c=%7B%7D#top", "form a=b c={} =");
+        check("https://x.example/p", "text");
+        check("a=50%", "error");
+        check("a=%ff", "error");
+        check("x = 1", "text");
+        check("", "text");
+    }
+}

@@ -1,0 +1,303 @@
+//! The account: sums of each budget in its windows, and what is still open.
+//!
+//! A sum counts from the moment at which it is reserved. So a deadline that passes changes no sum: it only ends the time
+//! in which a report may make it smaller.
+
+use super::{
+    asked::{Asked, Asking, Booked, Unit},
+    rows::{Part, Reservation, Row, WINDOWS_KEPT, Waiting, Window, reservation_key, row_key},
+    said::{Report, Turn},
+};
+use crate::{
+    ident::Ident,
+    store::{self, Changes, Family, LogNumber, Read as _},
+    time::Nanos,
+};
+use serde::Serialize;
+use serde_json::json;
+
+/// Most reservations that are forgotten with one decision, once their deadlines have passed.
+const FORGOTTEN_AT_ONCE: usize = 4;
+
+/// Why what a decision asks for does not fit at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The journal's time is in another window.
+    Window,
+    /// What is left is too little; or it is enough, where the decision says that it is not.
+    Sum,
+}
+
+/// What posting says beside a decision, once in a window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notice {
+    /// Budgets that reached what they warn at.
+    pub warned: Vec<serde_json::Value>,
+    /// Budgets for which a call did not fit.
+    pub exceeded: Vec<serde_json::Value>,
+}
+
+/// The account of one log.
+pub struct Account<'c, 's> {
+    changes: &'c mut Changes<'s>,
+    number: LogNumber,
+}
+
+impl<'c, 's> Account<'c, 's> {
+    /// The account in these rows.
+    pub fn new(changes: &'c mut Changes<'s>, number: LogNumber) -> Self {
+        Self { changes, number }
+    }
+
+    fn get<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, store::Error> {
+        let row = self.changes.get(Family::Budgets, &self.number.key(key))?;
+        row.map(|row| store::read_json(&row, "budgets")).transpose()
+    }
+
+    fn put<T: Serialize>(&mut self, key: &[u8], value: &T) {
+        self.changes.put(Family::Budgets, self.number.key(key), store::to_json(value));
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.changes.delete(Family::Budgets, self.number.key(key));
+    }
+
+    /// Whether what is asked for fits, where the journal's time is `time`.
+    pub fn judge(&self, asking: &Asking, time: Nanos) -> Result<Option<Misfit>, store::Error> {
+        for asked in &asking.asked {
+            let row: Option<Row> = self.get(&row_of(asked))?;
+            let known = row.map(|row| row.windows).unwrap_or_default();
+            let overlaps = |window: &&Window| window.from < asked.to && asked.from < window.to;
+            let window = known.iter().find(overlaps);
+            let within = (asked.from..asked.to).contains(&time);
+            let same = window.is_none_or(|w| (w.from, w.to) == (asked.from, asked.to));
+            // Before the windows that are kept, nobody knows what was booked.
+            let forgotten = window.is_none()
+                && known.len() == WINDOWS_KEPT
+                && known.last().is_some_and(|oldest| asked.to <= oldest.from);
+            if !within || !same || forgotten {
+                return Ok(Some(Misfit::Window));
+            }
+            let fits = window.cloned().unwrap_or_else(|| Window::new(asked)).fits(asked);
+            if fits != (asked.booked == Booked::Within) {
+                return Ok(Some(Misfit::Sum));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Books what the decision at `index` asks for. `approval`: the one that it opens.
+    pub fn book(
+        &mut self,
+        asking: &Asking,
+        (index, time): (u64, Nanos),
+        (producer, approval): (&str, Option<&Ident>),
+    ) -> Result<Notice, store::Error> {
+        let mut notice = Notice::default();
+        let mut parts = Vec::new();
+        for asked in &asking.asked {
+            self.book_one(asked, &mut notice)?;
+            if asked.booked == Booked::Refused {
+                continue;
+            }
+            let Asked { id, key, unit, currency, from, sum, .. } = asked.clone();
+            let over = asked.booked == Booked::Over;
+            parts.push(Part { id, key, unit, currency, from, sum, over });
+        }
+        if !parts.is_empty() {
+            let report_within = asking.report_within;
+            let (producer, deadline, settled) = (producer.to_owned(), None, false);
+            let reservation =
+                Reservation { producer, parts, report_within, deadline, settled, next: None };
+            match approval {
+                Some(id) => {
+                    self.put(&reservation_key(index), &reservation);
+                    self.put(&approval_key(id), &index);
+                }
+                None => self.wait(index, reservation, time)?,
+            }
+        }
+        self.forget(time)?;
+        Ok(notice)
+    }
+
+    fn book_one(&mut self, asked: &Asked, notice: &mut Notice) -> Result<(), store::Error> {
+        let key = row_of(asked);
+        let mut row = self.get::<Row>(&key)?.unwrap_or_else(|| Row {
+            id: asked.id.clone(),
+            key: asked.key.clone(),
+            unit: asked.unit,
+            currency: asked.currency.clone(),
+            windows: Vec::new(),
+        });
+        if !row.windows.iter().any(|window| window.from == asked.from) {
+            row.windows.push(Window::new(asked));
+            row.windows.sort_by_key(|window| std::cmp::Reverse(window.from));
+            row.windows.truncate(WINDOWS_KEPT);
+        }
+        let Some(window) = row.windows.iter_mut().find(|window| window.from == asked.from) else {
+            return Ok(());
+        };
+        window.max = asked.max;
+        match asked.booked {
+            Booked::Within => window.within = window.within.saturating_add(asked.sum),
+            Booked::Over => window.over = window.over.saturating_add(asked.sum),
+            Booked::Refused => {}
+        }
+        let about = || {
+            let mut about = json!({
+                "id": asked.id, "unit": asked.unit.as_str(), "max": asked.max,
+                "from": asked.from.to_string(), "to": asked.to.to_string(),
+            });
+            if let Some(key) = &asked.key {
+                about["key"] = key.clone().into();
+            }
+            if let Some(currency) = &asked.currency {
+                about["currency"] = currency.clone().into();
+            }
+            about
+        };
+        if asked.booked != Booked::Within && !window.exceeded {
+            window.exceeded = true;
+            let mut about = about();
+            about["within"] = window.within.into();
+            notice.exceeded.push(about);
+        }
+        if asked.warn.is_some_and(|warn| window.counted() >= warn) && !window.warned {
+            window.warned = true;
+            let mut about = about();
+            about["within"] = window.within.into();
+            notice.warned.push(about);
+        }
+        self.put(&key, &row);
+        Ok(())
+    }
+
+    /// A reservation waits for its report from now on.
+    fn wait(
+        &mut self,
+        index: u64,
+        mut reservation: Reservation,
+        time: Nanos,
+    ) -> Result<(), store::Error> {
+        reservation.deadline = Some(time.plus_seconds(reservation.report_within));
+        self.put(&reservation_key(index), &reservation);
+        let waiting = match self.get::<Waiting>(b"w")? {
+            None => Waiting { first: index, last: index },
+            Some(Waiting { first, last }) => {
+                let key = reservation_key(last);
+                if let Some(mut before) = self.get::<Reservation>(&key)? {
+                    before.next = Some(index);
+                    self.put(&key, &before);
+                }
+                Waiting { first, last: index }
+            }
+        };
+        self.put(b"w", &waiting);
+        Ok(())
+    }
+
+    /// Forgets reservations that no report may change any more. Their sums stay.
+    fn forget(&mut self, time: Nanos) -> Result<(), store::Error> {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some(Waiting { first, last }) = self.get::<Waiting>(b"w")? else { break };
+            let key = reservation_key(first);
+            let Some(reservation) = self.get::<Reservation>(&key)? else { break };
+            if !reservation.settled && reservation.deadline.is_none_or(|end| time <= end) {
+                break;
+            }
+            self.delete(&key);
+            match reservation.next {
+                Some(next) => self.put(b"w", &Waiting { first: next, last }),
+                None => self.delete(b"w"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles what the gateway `producer` reports. The first report in time counts.
+    pub fn report(
+        &mut self,
+        report: &Report,
+        producer: &str,
+        time: Nanos,
+    ) -> Result<(), store::Error> {
+        let key = reservation_key(report.index);
+        let Some(mut reservation) = self.get::<Reservation>(&key)? else { return Ok(()) };
+        let in_time = reservation.deadline.is_some_and(|deadline| time <= deadline);
+        if reservation.settled || !in_time || reservation.producer != producer {
+            return Ok(());
+        }
+        reservation.settled = true;
+        self.put(&key, &reservation);
+        for part in &reservation.parts {
+            let cost = report.cost.as_ref().filter(|(_, currency)| {
+                part.unit == Unit::Cost && part.currency.as_ref() == Some(currency)
+            });
+            if let Some((cost, _)) = cost {
+                self.settle(part, *cost)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Books `spent` in place of what was reserved.
+    fn settle(&mut self, part: &Part, spent: u64) -> Result<(), store::Error> {
+        let key = part.row();
+        let Some(mut row) = self.get::<Row>(&key)? else { return Ok(()) };
+        let Some(window) = row.windows.iter_mut().find(|window| window.from == part.from) else {
+            return Ok(());
+        };
+        let kept = if part.over { &mut window.over } else { &mut window.within };
+        *kept = kept.saturating_sub(part.sum.saturating_sub(spent));
+        window.excess = window.excess.saturating_add(spent.saturating_sub(part.sum));
+        self.put(&key, &row);
+        Ok(())
+    }
+
+    /// Something happened to an approval.
+    pub fn turn(&mut self, id: &Ident, turn: Turn, time: Nanos) -> Result<(), store::Error> {
+        let at = approval_key(id);
+        let Some(index) = self.get::<u64>(&at)? else { return Ok(()) };
+        let key = reservation_key(index);
+        let reservation = self.get::<Reservation>(&key)?;
+        match turn {
+            Turn::Redeemed => {
+                if let Some(reservation) = reservation.filter(|one| one.deadline.is_none()) {
+                    self.wait(index, reservation, time)?;
+                }
+            }
+            Turn::Reported => self.delete(&at),
+            Turn::Ends => {
+                self.delete(&at);
+                let Some(mut reservation) = reservation else { return Ok(()) };
+                let late = reservation.deadline.is_some_and(|deadline| time > deadline);
+                if reservation.settled || late {
+                    return Ok(());
+                }
+                for part in &reservation.parts {
+                    self.settle(part, 0)?;
+                }
+                if reservation.deadline.is_some() {
+                    // It is in the row of those that wait, until its turn comes to be forgotten.
+                    reservation.settled = true;
+                    self.put(&key, &reservation);
+                } else {
+                    self.delete(&key);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row_of(asked: &Asked) -> Vec<u8> {
+    row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref())
+}
+
+fn approval_key(id: &Ident) -> Vec<u8> {
+    [&b"a"[..], id.as_str().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests;

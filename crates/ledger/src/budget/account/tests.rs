@@ -1,0 +1,331 @@
+//! The account against a naive model: every sum counted anew from a list of all that happened.
+
+use super::*;
+use crate::{budget::Open, store::Memory};
+use std::collections::BTreeMap;
+
+const HOUR: u64 = 3_600;
+const REPORT_WITHIN: u64 = 900;
+const MAX: u64 = 100;
+const LOG: LogNumber = LogNumber(3);
+
+/// Random numbers that follow from a seed (`SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+/// One reservation, as the model remembers it.
+#[derive(Clone, Debug)]
+struct Made {
+    key: String,
+    from: Nanos,
+    over: bool,
+    producer: String,
+    approval: Option<Ident>,
+    reserved: u64,
+    /// What counts of it now.
+    counts: u64,
+    excess: u64,
+    deadline: Option<Nanos>,
+    done: bool,
+}
+
+struct Model {
+    memory: Memory,
+    random: Random,
+    time: Nanos,
+    made: BTreeMap<u64, Made>,
+    next: u64,
+    counts: BTreeMap<&'static str, u64>,
+    /// Warned and exceeded, by key and window.
+    notices: BTreeMap<(&'static str, String, Nanos), u64>,
+}
+
+fn at(seconds: u64) -> Nanos {
+    Nanos::default().plus_seconds(seconds)
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        Self {
+            memory: Memory::default(),
+            random: Random(seed),
+            time: at(500_000 * HOUR),
+            made: BTreeMap::new(),
+            next: 10,
+            counts: BTreeMap::new(),
+            notices: BTreeMap::new(),
+        }
+    }
+
+    fn with<T>(&mut self, act: impl FnOnce(&mut Account<'_, '_>) -> T) -> T {
+        let mut changes = Changes::new(&self.memory);
+        let done = act(&mut Account::new(&mut changes, LOG));
+        let writes: Vec<_> = changes.into_writes().collect();
+        self.memory.apply(writes.into_iter());
+        done
+    }
+
+    fn counted(&self, key: &str, from: Nanos) -> u64 {
+        let of = |made: &&Made| made.key == key && made.from == from;
+        let sum = |made: &Made| if made.over { made.excess } else { made.counts + made.excess };
+        self.made.values().filter(of).map(sum).sum()
+    }
+
+    fn asked(&mut self) -> Asked {
+        let key = ["bot", "other"][self.random.below(2) as usize].to_owned();
+        let from = at(self.time.seconds() / HOUR * HOUR);
+        Asked {
+            id: "p/b".into(),
+            key: Some(key),
+            unit: Unit::Cost,
+            currency: Some("EUR".into()),
+            from,
+            to: from.plus_seconds(HOUR),
+            sum: self.random.below(30),
+            max: MAX,
+            warn: Some(80),
+            booked: Booked::Within,
+        }
+    }
+
+    fn book(&mut self) {
+        let mut asked = self.asked();
+        let key = asked.key.clone().unwrap();
+        let fits = self.counted(&key, asked.from) + asked.sum <= MAX;
+        let people = self.random.below(3) == 0;
+        // Whatever is wrong does not stand.
+        for booked in [Booked::Within, Booked::Over, Booked::Refused] {
+            let wrong = Asked { booked, ..asked.clone() };
+            let asking = Asking { report_within: REPORT_WITHIN, asked: vec![wrong] };
+            let time = self.time;
+            let found = self.with(|account| account.judge(&asking, time).unwrap());
+            let expected = ((booked == Booked::Within) != fits).then_some(Misfit::Sum);
+            assert_eq!(found, expected, "{booked:?} of {}", asked.sum);
+        }
+        asked.booked = match (fits, people) {
+            (true, _) => Booked::Within,
+            (false, true) => Booked::Over,
+            (false, false) => Booked::Refused,
+        };
+        let (index, time) = (self.next, self.time);
+        self.next += 1 + self.random.below(3);
+        let approval = people.then(|| Ident::new(&format!("apr-{index}")).unwrap());
+        let producer = format!("gw-{}", self.random.below(2));
+        let asking = Asking { report_within: REPORT_WITHIN, asked: vec![asked.clone()] };
+        let who = (producer.as_str(), approval.as_ref());
+        let notice = self.with(|account| account.book(&asking, (index, time), who).unwrap());
+        for (name, told) in [("warned", &notice.warned), ("exceeded", &notice.exceeded)] {
+            let place = (name, key.clone(), asked.from);
+            let times = self.notices.entry(place).or_default();
+            *times += told.len() as u64;
+            assert!(*times <= 1, "{name} twice in a window");
+        }
+        *self.counts.entry(asked.booked.as_str()).or_default() += 1;
+        if asked.booked == Booked::Refused {
+            return;
+        }
+        let deadline = (!people).then(|| time.plus_seconds(REPORT_WITHIN));
+        let over = asked.booked == Booked::Over;
+        let (reserved, counts, excess, from) = (asked.sum, asked.sum, 0, asked.from);
+        let done = false;
+        let made =
+            Made { key, from, over, producer, approval, reserved, counts, excess, deadline, done };
+        self.made.insert(index, made);
+    }
+
+    /// A decision, mostly one that there is.
+    fn some(&mut self) -> u64 {
+        let known: Vec<u64> = self.made.keys().rev().take(8).copied().collect();
+        match self.random.below(10) {
+            0 => self.next + 5,
+            n => known.get(n as usize % known.len().max(1)).copied().unwrap_or(0),
+        }
+    }
+
+    fn report(&mut self) {
+        let (index, time) = (self.some(), self.time);
+        let cost = match self.random.below(4) {
+            0 => None,
+            1 => Some((self.random.below(40), "USD".to_owned())),
+            _ => Some((self.random.below(40), "EUR".to_owned())),
+        };
+        let producer = format!("gw-{}", self.random.below(2));
+        let report = Report { index, cost: cost.clone() };
+        self.with(|account| account.report(&report, &producer, time).unwrap());
+        let Some(made) = self.made.get_mut(&index) else { return };
+        let in_time = made.deadline.is_some_and(|deadline| time <= deadline);
+        if made.done || !in_time || made.producer != producer {
+            *self.counts.entry("report without effect").or_default() += 1;
+            return;
+        }
+        made.done = true;
+        *self.counts.entry("report").or_default() += 1;
+        if let Some((cost, currency)) = cost
+            && currency == "EUR"
+        {
+            made.counts = made.reserved.min(cost);
+            made.excess = cost.saturating_sub(made.reserved);
+        }
+    }
+
+    fn turn(&mut self) {
+        let (index, time) = (self.some(), self.time);
+        let turn = [Turn::Ends, Turn::Redeemed, Turn::Reported][self.random.below(3) as usize];
+        let Some(id) = self.made.get(&index).and_then(|made| made.approval.clone()) else { return };
+        self.with(|account| account.turn(&id, turn, time).unwrap());
+        let made = self.made.get_mut(&index).unwrap();
+        match turn {
+            Turn::Redeemed if made.deadline.is_none() && !made.done => {
+                made.deadline = Some(time.plus_seconds(REPORT_WITHIN));
+                *self.counts.entry("redeemed").or_default() += 1;
+            }
+            Turn::Redeemed => {}
+            Turn::Reported => made.approval = None,
+            Turn::Ends => {
+                made.approval = None;
+                if made.done || made.deadline.is_some_and(|deadline| time > deadline) {
+                    return;
+                }
+                (made.counts, made.done) = (0, true);
+                *self.counts.entry("released").or_default() += 1;
+            }
+        }
+    }
+
+    fn check(&self) {
+        let (mut open, mut rows) = (BTreeMap::new(), BTreeMap::<_, [u64; 3]>::new());
+        for made in self.made.values() {
+            let place = (made.key.clone(), made.from);
+            let sums = rows.entry(place.clone()).or_default();
+            sums[usize::from(made.over)] += made.counts;
+            sums[2] += made.excess;
+            if !made.done && made.deadline.is_none_or(|deadline| self.time <= deadline) {
+                *open.entry(place).or_default() += made.reserved;
+            }
+        }
+        for ((key, from), sums) in &rows {
+            let row = row_key("p/b", Some(key), Some("EUR"));
+            let row = self.memory.get(Family::Budgets, &LOG.key(&row)).unwrap().unwrap();
+            let row: Row = store::read_json(&row, "budgets").unwrap();
+            let Some(window) = row.windows.iter().find(|window| window.from == *from) else {
+                continue;
+            };
+            assert_eq!([window.within, window.over, window.excess], *sums, "{key} {from}");
+            assert!(window.within <= MAX, "more than the cap");
+        }
+        let mut found = BTreeMap::<_, u64>::new();
+        for index in 0..self.next {
+            let key = LOG.key(&reservation_key(index));
+            let Some(row) = self.memory.get(Family::Budgets, &key).unwrap() else { continue };
+            let reservation: Reservation = store::read_json(&row, "budgets").unwrap();
+            for Open { row, from, sum, .. } in reservation.open(self.time) {
+                let key = ["bot", "other"]
+                    .into_iter()
+                    .find(|key| row == row_key("p/b", Some(key), Some("EUR")));
+                *found.entry((key.unwrap().to_owned(), from)).or_default() += sum;
+            }
+        }
+        let nonzero = |sums: BTreeMap<(String, Nanos), u64>| -> Vec<_> {
+            sums.into_iter().filter(|(_, sum)| *sum > 0).collect()
+        };
+        assert_eq!(nonzero(found), nonzero(open), "what is open");
+    }
+}
+
+#[test]
+fn p18_sums_are_what_a_naive_count_gives_in_any_order_of_events() {
+    let mut all: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..60 {
+        let mut model = Model::new(seed);
+        for _ in 0..400 {
+            match model.random.below(12) {
+                0..=4 => model.book(),
+                5..=7 => model.report(),
+                8..=9 => model.turn(),
+                _ => {
+                    let seconds = [1, 60, 400, 2_000][model.random.below(4) as usize];
+                    model.time = model.time.plus_seconds(seconds);
+                }
+            }
+            model.check();
+        }
+        for (name, count) in &model.counts {
+            *all.entry(name).or_default() += count;
+        }
+        // What no report may change any more does not stay.
+        model.time = model.time.plus_seconds(10 * HOUR);
+        for _ in 0..200 {
+            model.book();
+            model.time = model.time.plus_seconds(REPORT_WITHIN);
+        }
+        let waiting = |made: &&Made| made.approval.is_some();
+        let waiting = model.made.values().filter(waiting).count();
+        assert!(model.memory.len() <= 2 * waiting + 16, "{} rows are kept", model.memory.len());
+    }
+    for name in
+        ["within", "over", "refused", "report", "report without effect", "redeemed", "released"]
+    {
+        assert!(all.get(name).is_some_and(|count| *count > 50), "{name}: {all:?}");
+    }
+}
+
+/// Asks in the window of the `hour`, at `seconds` after its begin.
+fn asking(hour: u64, sum: u64, booked: Booked) -> Asking {
+    let (from, to) = (at(hour * HOUR), at((hour + 1) * HOUR));
+    let (id, key, unit, currency) = ("p/b".to_owned(), None, Unit::Calls, None);
+    let asked = vec![Asked { id, key, unit, currency, from, to, sum, max: 10, warn: None, booked }];
+    Asking { report_within: REPORT_WITHIN, asked }
+}
+
+#[test]
+fn p18_a_window_is_that_of_the_journals_time_and_is_found_again_after_a_clock_was_set_back() {
+    let mut model = Model::new(1);
+    let mut check = |hour: u64, seconds: u64, sum, booked, expected: Option<Misfit>| {
+        let asking = asking(hour, sum, booked);
+        let time = at(seconds);
+        let found = model.with(|account| account.judge(&asking, time).unwrap());
+        assert_eq!(found, expected, "hour {hour} at {seconds}");
+        if found.is_none() {
+            let index = model.next;
+            model.next += 1;
+            model.with(|account| account.book(&asking, (index, time), ("gw", None)).unwrap());
+        }
+    };
+    check(5, 5 * HOUR, 10, Booked::Within, None);
+    check(5, 6 * HOUR - 1, 1, Booked::Refused, None);
+    check(5, 6 * HOUR, 1, Booked::Refused, Some(Misfit::Window));
+    check(6, 6 * HOUR - 1, 1, Booked::Within, Some(Misfit::Window));
+    check(6, 6 * HOUR, 4, Booked::Within, None);
+    check(9, 9 * HOUR, 10, Booked::Within, None);
+    // Time was set back: what was booked in those hours still counts.
+    check(5, 5 * HOUR, 1, Booked::Within, Some(Misfit::Sum));
+    check(6, 6 * HOUR, 7, Booked::Within, Some(Misfit::Sum));
+    check(6, 6 * HOUR, 6, Booked::Within, None);
+    check(10, 10 * HOUR, 1, Booked::Within, None);
+    // Nobody knows any more what was booked before the four windows that are kept.
+    check(4, 4 * HOUR, 1, Booked::Within, Some(Misfit::Window));
+    check(7, 7 * HOUR, 1, Booked::Within, None);
+    check(5, 5 * HOUR, 1, Booked::Within, Some(Misfit::Window));
+}
+
+#[test]
+fn p18_windows_that_overlap_are_not_both_right() {
+    let mut model = Model::new(1);
+    let day = asking(5, 1, Booked::Within);
+    model.with(|account| account.book(&day, (1, at(5 * HOUR)), ("gw", None)).unwrap());
+    let mut other = day;
+    other.asked[0].from = at(5 * HOUR + 1_800);
+    other.asked[0].to = at(6 * HOUR + 1_800);
+    let time = at(5 * HOUR + 2_000);
+    let found = model.with(|account| account.judge(&other, time).unwrap());
+    assert_eq!(found, Some(Misfit::Window));
+}

@@ -1,0 +1,72 @@
+"""Every route with a request that is right, and the roles that may send it (P12)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from .client import ONE
+from .events import event
+
+ROLES = ["publisher", "enforcer", "reviewer", "author", "responder", "exporter", "auditor", "discloser", "admin"]
+READERS = {"exporter", "auditor", "discloser", "admin"}
+POLICY_READERS = {"author", "reviewer", "auditor", "discloser", "admin"}
+ANY = set(ROLES)
+T = "/v1/tenants/acme"
+
+Send = tuple[str, str, dict[str, Any]]
+
+
+def good_event() -> dict[str, Any]:
+    return {"content": json.dumps(event()).encode(), "headers": {"Content-Type": ONE}}
+
+
+#: route → (request, roles that may, statuses a permitted caller sees)
+ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
+    "events": (lambda: ("POST", f"{T}/events", good_event()), {"publisher"}, {200}),
+    "opa": (lambda: ("POST", f"{T}/opa/logs", {"content": b"[]"}), {"publisher"}, {200, 204}),
+    "opa partition": (lambda: ("POST", f"{T}/opa/logs/p", {"content": b"[]"}), {"publisher"}, {200, 204}),
+    "checkpoint": (lambda: ("GET", f"{T}/logs/1/checkpoint", {}), ANY, {200}),
+    "hash tile": (lambda: ("GET", f"{T}/logs/1/tile/0/000.p/1", {}), ANY, {200}),
+    "bundle": (lambda: ("GET", f"{T}/logs/1/tile/entries/000.p/1", {}), READERS, {200}),
+    "keys document": (lambda: ("GET", f"{T}/logs/1/keys", {}), ANY, {200}),
+    "receipt": (lambda: ("GET", f"{T}/receipts?index=0", {}), READERS, {200}),
+    "consistency": (lambda: ("GET", f"{T}/proofs/consistency?from=1&to=2", {}), ANY, {200}),
+    "feed": (lambda: ("GET", f"{T}/entries", {}), READERS, {200}),
+    "entry": (lambda: ("GET", f"{T}/entries/0", {}), READERS, {200}),
+    "disclosures": (lambda: ("GET", f"{T}/entries/0/disclosures", {}), {"discloser"}, {200}),
+    "list keys": (lambda: ("GET", f"{T}/keys", {}), {"admin"}, {200}),
+    "add key": (lambda: ("POST", f"{T}/keys", {"json": {"roles": ["auditor"]}}), {"admin"}, {201}),
+    "remove key": (lambda: ("DELETE", f"{T}/keys/0123456789abcdef", {}), {"admin"}, {404}),
+    "rotate": (lambda: ("POST", f"{T}/keys/rotate", {"json": {"use": "token"}}), {"admin"}, {200}),
+    "ask": (lambda: ("POST", f"{T}/decisions", {"json": {}}), {"enforcer"}, {404}),
+    "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {404}),
+    "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {404}),
+    "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {404}),
+    "lists": (lambda: ("GET", f"{T}/lists", {}), POLICY_READERS, {404}),
+    "one list": (lambda: ("GET", f"{T}/lists/hosts", {}), POLICY_READERS, {404}),
+    "one version of a list": (lambda: ("GET", f"{T}/lists/hosts/1", {}), POLICY_READERS, {404}),
+    "change a list": (lambda: ("POST", f"{T}/lists/hosts", {"json": {"add": ["a.example"], "comment": "x"}}), {"author"}, {404}),
+    "rollback": (lambda: ("POST", f"{T}/policies/1/rollback", {"json": {"comment": "Too strict."}}), {"author"}, {404}),
+    "counts": (lambda: ("GET", f"{T}/counts?from=2026-11-20&to=2026-11-21", {}), {"auditor", "admin"}, {200}),
+    "budgets": (lambda: ("GET", f"{T}/budgets", {}), {"auditor", "admin", "author", "enforcer"}, {200}),
+    "sources": (lambda: ("GET", f"{T}/sources", {}), {"auditor", "admin"}, {200}),
+    "declare sources": (lambda: ("POST", f"{T}/sources", {"json": {"sources": [], "reason": "none"}}), {"admin"}, {200}),
+    "freezes": (lambda: ("GET", f"{T}/freezes", {}), {"responder", "admin", "auditor", "enforcer", "publisher"}, {200}),
+    "freeze": (lambda: ("POST", f"{T}/freezes", {"json": {"scope": "agent", "id": "", "reason": "none"}}), {"responder", "admin"}, {400}),
+    "lift": (lambda: ("POST", f"{T}/freezes/1/lift", {"json": {"reason": "none"}}), {"responder", "admin"}, {404}),
+    "retention": (lambda: ("GET", f"{T}/retention", {}), {"auditor", "admin"}, {200}),
+    "set retention": (lambda: ("POST", f"{T}/retention", {"json": {"reason": "none"}}), {"admin"}, {200}),
+    "delete tenant": (lambda: ("POST", f"{T}/deletion", {"json": {"tenant": "another", "reason": "none"}}), {"admin"}, {400}),
+    "hold": (lambda: ("POST", f"{T}/holds", {"json": {"hold": "Not A Name", "reason": "none"}}), {"admin"}, {400}),
+    "release": (lambda: ("POST", f"{T}/holds/none/release", {"json": {"reason": "none"}}), {"admin"}, {404}),
+    "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
+}
+#: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.
+HIDDEN = {"receipt"}
+OPERATOR: dict[str, Callable[[], Send]] = {
+    "tenants": lambda: ("POST", "/v1/tenants", {"json": {"tenant": "NOT A NAME"}}),
+    "backup": lambda: ("POST", "/v1/backup", {"json": {"name": "NOT A NAME"}}),
+    "metrics": lambda: ("GET", "/metrics", {}),
+}
