@@ -2,6 +2,7 @@
 
 #[cfg(feature = "server")]
 mod approval;
+#[cfg(feature = "server")]
 mod budget;
 #[cfg(feature = "server")]
 mod evidence;
@@ -9,6 +10,7 @@ mod evidence;
 mod freeze;
 #[cfg(feature = "server")]
 mod groups;
+#[cfg(feature = "server")]
 mod list;
 #[cfg(feature = "server")]
 mod policy;
