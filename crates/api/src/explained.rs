@@ -1,8 +1,12 @@
 //! What each clause of a policy said of a call, for people and for programs.
 
 use crate::terminal::{bad, dim, good, harmless, say};
-use decider::policy::{Bundle, ClauseTruth, Facts, RateOf, Redacted, Request, Ruling, Stock};
-use ledger::{budget::Asked, canonical};
+#[cfg(feature = "server")]
+use decider::policy::{Bundle, Facts, RateOf, Redacted, Request, Stock};
+use decider::policy::{ClauseTruth, Ruling};
+use ledger::budget::Asked;
+#[cfg(feature = "server")]
+use ledger::canonical;
 use serde_json::{Value, json};
 
 /// What the call says where a condition looks. `None`: the condition is about something else, or nothing is there.
@@ -41,8 +45,10 @@ pub fn tell(clauses: &[ClauseTruth<'_>], params: &Value) {
 }
 
 /// Budgets on which nothing is booked, and rates that have a call left.
+#[cfg(feature = "server")]
 struct Unspent;
 
+#[cfg(feature = "server")]
 impl Stock for Unspent {
     type Error = std::convert::Infallible;
 
@@ -56,6 +62,7 @@ impl Stock for Unspent {
 }
 
 /// The verdict with budgets and rates, if nothing was booked before. `None` if none has a part in it.
+#[cfg(feature = "server")]
 pub fn unspent(bundle: &Bundle, request: &Request<'_>, facts: &Facts) -> Option<Ruling> {
     let mut facts = facts.clone();
     let Ok(()) = bundle.stock_up(request, &mut facts, &mut Unspent);
@@ -83,6 +90,7 @@ pub fn tell_budgets(ruling: &Ruling) {
 }
 
 /// The verdict with budgets and rates.
+#[cfg(feature = "server")]
 pub fn tell_unspent(ruling: &Ruling) {
     tell_budgets(ruling);
     let Ruling { verdict, code, clause, error, .. } = ruling;
@@ -93,6 +101,7 @@ pub fn tell_unspent(ruling: &Ruling) {
 }
 
 /// What was redacted, and the params afterwards.
+#[cfg(feature = "server")]
 pub fn redacted_json(redacted: &Redacted) -> Value {
     let params = canonical::to_vec(&redacted.params);
     let params: Value = serde_json::from_slice(&params).unwrap_or_default();
@@ -100,6 +109,7 @@ pub fn redacted_json(redacted: &Redacted) -> Value {
 }
 
 /// One line for each text and detector, and the params afterwards.
+#[cfg(feature = "server")]
 pub fn tell_redacted(redacted: &Redacted) {
     for found in &redacted.facts.found {
         let way: Vec<String> =
