@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import audit
+from rig import audit, successor
 from rig.broker import Journey, Shipped
 from support import Server, until
 from support.asking import bounded
@@ -65,14 +63,8 @@ def test_p1_p6_p14_a_freeze_stands_after_restarts_and_on_a_fresh_server(desk: De
     assert other["reason"]["code"] != "frozen", other
     leaves = audit.leaves(first.admin)
     first.stop()
-    second = Server(tmp_path / "second", sections=copy.deepcopy(first.sections), public_url=first.url)
-    with second:
-        shutil.copytree(first.root / "keys", second.root / "keys")
-        second.run("init", "--adopt", "--tenant", "acme").ok()
-        second.keys, second.vkey, second.origin = dict(first.keys), first.vkey, first.origin
-        second.start()
-        until("it to post what the first posted", lambda: second.admin.size() >= len(leaves), 120)
-        assert audit.leaves(second.admin)[: len(leaves)] == leaves
+    with successor.adopt(first, tmp_path / "second", public_url=first.url) as second:
+        successor.catch_up(second, leaves)
         assert denied_for(desk.ask(question(), second.client(desk.gateway.key)).json(), index)
         second.stop()
         second.fsck().ok()

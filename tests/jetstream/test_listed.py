@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import audit
+from rig import audit, successor
 from rig.broker import Shipped
 from support import Server, until
 from support.asking import policy_folder
@@ -68,14 +66,8 @@ def test_p6_p15_p17_a_list_is_the_same_after_a_crash_and_on_a_fresh_server(desk:
     leaves = audit.leaves(first.admin)
     first.stop()
 
-    second = Server(tmp_path / "second", sections=copy.deepcopy(first.sections), public_url=first.url)
-    with second:
-        shutil.copytree(first.root / "keys", second.root / "keys")
-        second.run("init", "--adopt", "--tenant", "acme").ok()
-        second.keys, second.vkey, second.origin = dict(first.keys), first.vkey, first.origin
-        second.start()
-        until("it to post what the first posted", lambda: second.admin.size() >= len(leaves), 120)
-        assert audit.leaves(second.admin)[: len(leaves)] == leaves
+    with successor.adopt(first, tmp_path / "second", public_url=first.url) as second:
+        successor.catch_up(second, leaves)
         author, gateway = second.client(desk.keys["author p-ana"]), second.client(desk.gateway.key)
         shown = author.get("/lists/known").json()
         assert (shown["version"], shown["items"], [v["version"] for v in shown["versions"]]) == (2, ["INV-0", "INV-2"], [2, 1])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from rig import successor
 from support import NatsServer, Server, event, until
 
 
@@ -137,10 +138,7 @@ def test_p4_a_server_that_ended_before_its_claim_left_nothing_damaged(pair: tupl
     for _ in range(12):
         first.as_("publisher").publish(*[event() for _ in range(900)])
     first.stop()
-    fresh = Server(second.root.parent / "fresh", sections=copy.deepcopy(first.sections))
-    shutil.copytree(first.root / "keys", fresh.root / "keys")
-    fresh.run("init", "--adopt", "--tenant", "acme").ok()
-    fresh.keys, fresh.vkey, fresh.origin = dict(first.keys), first.vkey, first.origin
+    fresh = successor.adopt(first, second.root.parent / "fresh")
     unsigned = 0
     try:
         for _ in range(8):

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from rig import audit
+from rig import audit, successor
 from rig.broker import STREAM, Journey, Peer, Shipped, fence
 from support import Server, event, until
 from support.asking import bounded
@@ -97,14 +97,8 @@ def test_p6_p14_after_a_crash_and_on_a_fresh_server_the_answers_are_the_same(des
     leaves = audit.leaves(first.admin)
     first.stop()
 
-    second = Server(tmp_path / "second", sections=copy.deepcopy(first.sections), public_url=first.url)
-    with second:
-        shutil.copytree(first.root / "keys", second.root / "keys")
-        second.run("init", "--adopt", "--tenant", "acme").ok()
-        second.keys, second.vkey, second.origin = dict(first.keys), first.vkey, first.origin
-        second.start()
-        until("it to post what the first posted", lambda: second.admin.size() >= len(leaves), 120)
-        assert audit.leaves(second.admin)[: len(leaves)] == leaves
+    with successor.adopt(first, tmp_path / "second", public_url=first.url) as second:
+        successor.catch_up(second, leaves)
         assert audit.tree_of(audit.leaves(second.admin)).root(len(leaves)) == audit.tree_of(leaves).root(len(leaves))
         gateway = second.client(desk.gateway.key)
         answers = [desk.ask(one, gateway).json() for one in asked]

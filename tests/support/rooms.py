@@ -137,7 +137,7 @@ CLOCK = {
     "api/commands/bench/load": "numbers that no earlier run has used",
     "api/commands/bench/seed": "makes approvals of now",
     "api/commands/export/kept": "until when objects are locked",
-    "api/commands/policy": "a call of now, unless a time is given",
+    "api/commands/policy/explain": "a call of now, unless a time is given",
     "api/commands/recover": "hands it to the log",
     "api/config": "hands it to the ledger",
     "api/metrics/own": "when this process was started",

@@ -9,10 +9,24 @@ use ledger::{
     post::SYSTEM,
     system::{By, Command, Reason},
     tenant::Tenant,
+    time::Nanos,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
+
+/// Who did something, and when.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Since {
+    /// Leaf index of its entry.
+    pub index: u64,
+    /// `journal.time` of its entry.
+    #[schema(value_type = String)]
+    pub time: Nanos,
+    /// Who did it.
+    #[schema(value_type = Object)]
+    pub by: By,
+}
 
 /// Longest reason, in characters.
 pub const WHY_CHARS_MAX: usize = 2000;

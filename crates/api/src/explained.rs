@@ -1,12 +1,8 @@
 //! What each clause of a policy said of a call, for people and for programs.
 
 use crate::terminal::{bad, dim, good, harmless, say};
-#[cfg(feature = "server")]
-use decider::policy::{Bundle, Facts, RateOf, Redacted, Request, Stock};
 use decider::policy::{ClauseTruth, Ruling};
 use ledger::budget::Asked;
-#[cfg(feature = "server")]
-use ledger::canonical;
 use serde_json::{Value, json};
 
 /// What the call says where a condition looks. `None`: the condition is about something else, or nothing is there.
@@ -44,34 +40,6 @@ pub fn tell(clauses: &[ClauseTruth<'_>], params: &Value) {
     }
 }
 
-/// Budgets on which nothing is booked, and rates that have a call left.
-#[cfg(feature = "server")]
-struct Unspent;
-
-#[cfg(feature = "server")]
-impl Stock for Unspent {
-    type Error = std::convert::Infallible;
-
-    fn counted(&mut self, _: &Asked) -> Result<u64, Self::Error> {
-        Ok(0)
-    }
-
-    fn take(&mut self, _: &RateOf<'_>) -> bool {
-        true
-    }
-}
-
-/// The verdict with budgets and rates, if nothing was booked before. `None` if none has a part in it.
-#[cfg(feature = "server")]
-pub fn unspent(bundle: &Bundle, request: &Request<'_>, facts: &Facts) -> Option<Ruling> {
-    let mut facts = facts.clone();
-    let Ok(()) = bundle.stock_up(request, &mut facts, &mut Unspent);
-    let has_part = !facts.booked.is_empty() || !facts.rates.is_empty();
-    let ruling = Ruling::of(bundle, 0, request, &facts);
-    let decides = bundle.judge(request, &facts).verdict != ruling.verdict;
-    (has_part || decides).then_some(ruling)
-}
-
 /// What a verdict asks of budgets.
 pub fn budgets(ruling: &Ruling) -> Vec<Value> {
     ruling.asked.iter().map(Asked::to_json).collect()
@@ -87,37 +55,4 @@ pub fn tell_budgets(ruling: &Ruling) {
         let text = format!("budget {id}{key}: {sum} ({unit}{currency}), {booked} {max}");
         say(&dim(&harmless(&text)));
     }
-}
-
-/// The verdict with budgets and rates.
-#[cfg(feature = "server")]
-pub fn tell_unspent(ruling: &Ruling) {
-    tell_budgets(ruling);
-    let Ruling { verdict, code, clause, error, .. } = ruling;
-    let by = clause.as_ref().map(|clause| format!(" by {clause}")).unwrap_or_default();
-    let error = error.as_ref().map(|(at, why)| format!(", {at}: {why}")).unwrap_or_default();
-    let text = format!("with nothing booked before: {}{by} ({code}{error})", verdict.as_str());
-    say(&harmless(&text));
-}
-
-/// What was redacted, and the params afterwards.
-#[cfg(feature = "server")]
-pub fn redacted_json(redacted: &Redacted) -> Value {
-    let params = canonical::to_vec(&redacted.params);
-    let params: Value = serde_json::from_slice(&params).unwrap_or_default();
-    json!({"params": params, "found": redacted.facts.found, "set": redacted.facts.set})
-}
-
-/// One line for each text and detector, and the params afterwards.
-#[cfg(feature = "server")]
-pub fn tell_redacted(redacted: &Redacted) {
-    for found in &redacted.facts.found {
-        let way: Vec<String> =
-            std::iter::once(&found.at).chain(&found.inside).map(ToString::to_string).collect();
-        let times = found.spans.len();
-        let at = harmless(&way.join(", "));
-        say(&format!("redacted: {} at {at:?}, {times} times", harmless(&found.detector)));
-    }
-    let params = String::from_utf8_lossy(&canonical::to_vec(&redacted.params)).into_owned();
-    say(&dim(&format!("params after that: {}", harmless(&params))));
 }

@@ -97,7 +97,7 @@ pub trait Log: Send + Sync {
     fn policies(&self) -> Policies;
 
     /// What is frozen at the last published entry.
-    fn freezes(&self) -> Freezes;
+    fn freezes(&self) -> Arc<Freezes>;
 
     /// What counts against the cap of a budget, in the window that is asked about.
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error>;
@@ -262,8 +262,8 @@ impl Log for OfTenant {
         self.tenant.published().policies.clone()
     }
 
-    fn freezes(&self) -> Freezes {
-        self.tenant.published().freezes.clone()
+    fn freezes(&self) -> Arc<Freezes> {
+        Arc::clone(&self.tenant.published().freezes)
     }
 
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {

@@ -13,6 +13,7 @@ use crate::{
     store::{self, Family, LogNumber, Read},
     time::Nanos,
 };
+use std::sync::Arc;
 
 /// One published state of a log. Immutable: a newer state replaces it as a whole.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub struct Published {
     /// The policies in force.
     pub policies: Policies,
     /// What is frozen.
-    pub freezes: Freezes,
+    pub freezes: Arc<Freezes>,
     /// The keys in force.
     pub keys: Keys,
 }

@@ -1,23 +1,21 @@
 //! `countersign policy …`: reads a folder of policies, tests it, and says what it means. No server is needed.
 
+mod explain;
 mod remote;
 
 use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed};
 use crate::{
     cli::{Folder, PolicyCommand},
     config::EXIT_CONFIG,
-    explained,
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
 use approvals::setup::{self, Setup};
 use decider::policy::{
-    self, Bundle, Change, ClauseTruth, Consequence, FILE_BYTES_MAX, FILES_MAX, Facts, Ground,
-    Judgement, Mistake, Request, Source,
+    self, Bundle, Change, Consequence, FILE_BYTES_MAX, FILES_MAX, Mistake, Source,
     cases::{self, Coverage, Survivor, TestCase, WrongVerdict},
 };
 use decider::rule::Rule;
 use indicatif::{ProgressBar, ProgressStyle};
-use ledger::{clock, json as strict, time::Nanos};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -48,7 +46,7 @@ pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
             Ok(())
         }
         PolicyCommand::Explain { folder, call, at, verified } => {
-            explain(folder, call, at.as_deref(), *verified)
+            explain::run(folder, call, at.as_deref(), *verified)
         }
         PolicyCommand::Simulate { exported, lists, folder } => {
             let bundle = Files::read(folder)?.bundle()?;
@@ -305,81 +303,5 @@ fn tell_changes(changes: &[Change], as_json: bool) {
     }
     if changes.is_empty() {
         say("nothing changes");
-    }
-}
-
-fn explain(folder: &Folder, call: &Path, at: Option<&str>, verified: bool) -> Result<(), Failed> {
-    let bundle = Files::read(&folder.folder)?.bundle()?;
-    let now = match at {
-        None => clock::wall_clock(),
-        Some(text) => Nanos::parse(text).ok_or_else(|| {
-            Failed::new(
-                super::EXIT_USAGE,
-                format!("--at {text}: write a time such as 2026-12-24T18:00:00Z"),
-            )
-        })?,
-    };
-    let text = super::rules::read(call)?;
-    let body = strict::parse(&text)
-        .map_err(|error| Failed::new(EXIT_FAILED, format!("{}: {error}", call.display())))?;
-    let request = Request::read(&body)
-        .map_err(|why| Failed::new(EXIT_FAILED, format!("{}: {why}", call.display())))?;
-    let facts = bundle.facts(now, verified);
-    let (judged, explained) = (bundle.judge(&request, &facts), bundle.explain(&request, &facts));
-    let unspent = explained::unspent(&bundle, &request, &facts);
-    let asked: Value = serde_json::from_slice(&text).unwrap_or_default();
-    let clauses = (&explained[..], &asked["params"]);
-    if folder.json {
-        let mut json = explained_json(&judged, clauses, &facts, bundle.digest());
-        if let Some(ruling) = &unspent {
-            json["unspent"] = json!({
-                "verdict": ruling.verdict.as_str(), "code": ruling.code, "clause": ruling.clause,
-                "budgets": explained::budgets(ruling),
-            });
-        }
-        say_json(&json);
-    } else {
-        tell(&judged, clauses);
-        unspent.iter().for_each(explained::tell_unspent);
-    }
-    Ok(())
-}
-
-fn explained_json(
-    judged: &Judgement<'_>,
-    (clauses, params): (&[ClauseTruth<'_>], &Value),
-    facts: &Facts,
-    digest: &str,
-) -> Value {
-    let ground = &judged.reason;
-    json!({
-        "verdict": judged.verdict.as_str(),
-        "reason": {"code": ground.code, "clause": ground.clause.map(|c| &c.name), "message": message(ground)},
-        "shadow": judged.shadow.as_ref().map(|(verdict, _)| verdict.as_str()),
-        "clauses": explained::json(clauses, params),
-        "redacted": judged.redacted.as_ref().map(explained::redacted_json),
-        "facts": facts,
-        "policy": {"digest": digest},
-    })
-}
-
-/// The message of the decisive clause. If it could not be judged, its message would mislead.
-fn message<'b>(ground: &Ground<'b>) -> Option<&'b String> {
-    ground.clause.filter(|_| ground.error.is_none()).and_then(|clause| clause.message.as_ref())
-}
-
-fn tell(judged: &Judgement<'_>, (clauses, params): (&[ClauseTruth<'_>], &Value)) {
-    explained::tell(clauses, params);
-    let ground = &judged.reason;
-    let by = ground.clause.map(|clause| format!(" by {}", clause.name)).unwrap_or_default();
-    say(&format!("{}{} ({})", strong(judged.verdict.as_str()), harmless(&by), ground.code));
-    if let Some(message) = message(ground) {
-        say(&harmless(message));
-    }
-    if let Some(redacted) = &judged.redacted {
-        explained::tell_redacted(redacted);
-    }
-    if let Some((verdict, _)) = &judged.shadow {
-        say(&dim(&format!("with every clause in force: {}", verdict.as_str())));
     }
 }

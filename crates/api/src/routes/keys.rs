@@ -61,14 +61,15 @@ impl NewKey {
         if self.roles.is_empty() {
             return wrong("roles: at least one.");
         }
-        if is(Role::Reviewer) && (self.roles.len() > 1 || self.person.is_none()) {
-            return wrong("A reviewer key belongs to one person and carries nothing else.");
-        }
-        if is(Role::Author) && (self.roles.len() > 1 || self.person.is_none()) {
-            return wrong("An author key belongs to one person and carries nothing else.");
-        }
-        if is(Role::Responder) && (self.roles.len() > 1 || self.person.is_none()) {
-            return wrong("A responder key belongs to one person and carries nothing else.");
+        let of_a_person = [
+            (Role::Reviewer, "A reviewer key belongs to one person and carries nothing else."),
+            (Role::Author, "An author key belongs to one person and carries nothing else."),
+            (Role::Responder, "A responder key belongs to one person and carries nothing else."),
+        ];
+        for (role, what) in of_a_person {
+            if is(role) && (self.roles.len() > 1 || self.person.is_none()) {
+                return wrong(what);
+            }
         }
         if self.producer.as_ref().is_some_and(|p| ledger::event::is_reserved_tool(p.as_str())) {
             return wrong(

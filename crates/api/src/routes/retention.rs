@@ -3,7 +3,7 @@
 pub mod deletion;
 
 use crate::{
-    act::{self, Why},
+    act::{self, Since, Why},
     app::App,
     auth,
     problem::{Code, Problem},
@@ -23,7 +23,7 @@ use ledger::{
     ident::Ident,
     store,
     system::{
-        By, Role,
+        Role,
         retention::{DAYS_MAX, Days, HOLDS_MAX, Hold, RetentionBody},
     },
     tenant::Tenant,
@@ -85,19 +85,6 @@ pub struct Recorded {
     index: u64,
     /// `applied`; or `unchanged`: it was so already, and nothing was written.
     status: &'static str,
-}
-
-/// Who did something, and when.
-#[derive(Serialize, utoipa::ToSchema)]
-struct Since {
-    /// Leaf index of its entry.
-    index: u64,
-    /// `journal.time` of its entry.
-    #[schema(value_type = String)]
-    time: Nanos,
-    /// Who did it.
-    #[schema(value_type = Object)]
-    by: By,
 }
 
 /// A hold in force.

@@ -1,7 +1,7 @@
 //! Sources that must report: who they are, and which of them are silent.
 
 use crate::{
-    act::{self, Why},
+    act::{self, Since, Why},
     app::App,
     auth,
     problem::{Code, Problem},
@@ -18,7 +18,7 @@ use ledger::{
     post::Reported,
     store,
     system::{
-        By, Role,
+        Role,
         sources::{Declared, Sources, mistake},
     },
     time::Nanos,
@@ -48,19 +48,6 @@ pub struct DeclaredSources {
     index: u64,
     /// `applied`, or `unchanged`: exactly these were declared already, and nothing was written.
     status: &'static str,
-}
-
-/// The declaration in force.
-#[derive(Serialize, utoipa::ToSchema)]
-struct Declaration {
-    /// Leaf index of its entry.
-    index: u64,
-    /// `journal.time` of its entry.
-    #[schema(value_type = String)]
-    time: Nanos,
-    /// Who declared them.
-    #[schema(value_type = Object)]
-    by: By,
 }
 
 /// A source that must report.
@@ -105,7 +92,7 @@ struct Undeclared {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct StandingSources {
     /// The declaration in force; `null`: none yet.
-    declaration: Option<Declaration>,
+    declaration: Option<Since>,
     /// What it declares.
     declared: Vec<DeclaredSource>,
     /// The others.
@@ -130,7 +117,7 @@ pub async fn show(
     let (Standing { entry, declared }, Others { mut sources, complete }) = (standing, others);
     let count = sources.len();
     sources.truncate(NAMED_MAX);
-    let declaration = |SourcesEntry { index, time, body }| Declaration { index, time, by: body.by };
+    let declaration = |SourcesEntry { index, time, body }| Since { index, time, by: body.by };
     Ok(Json(StandingSources {
         declaration: entry.map(declaration),
         declared: declared.into_iter().map(shown).collect(),

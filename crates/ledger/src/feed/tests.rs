@@ -6,6 +6,7 @@ use crate::{
     store::{Family, LogNumber, Memory},
 };
 use serde_json::json;
+use std::sync::Arc;
 
 const ORIGIN: &str = "log.example/v1/tenants/acme/logs/1";
 /// `journal.time` of entry 0, in seconds; each later entry comes a second after the one before.
@@ -40,7 +41,7 @@ fn log(size: u64) -> (Memory, Published) {
         posted: size,
         clock: None,
         policies: crate::post::Policies::default(),
-        freezes: crate::post::Freezes::default(),
+        freezes: Arc::default(),
         keys: Keys::default(),
     };
     (memory, published)

@@ -3,7 +3,7 @@
 use super::{Error, Log, Prepared, body, freezes::of_clause};
 use crate::{
     canonical,
-    entry::{Draft, Kind, Origin, View},
+    entry::{Kind, Origin, View},
     ident::Ident,
     journal::Subject,
     log::merkle::leaf_hash,
@@ -54,11 +54,7 @@ impl Log {
             return;
         }
         let event = canonical::of(&body);
-        let scope =
-            crate::disclosure::Scope { producer: "", source: "freeze", id: "", ours: false };
-        let salts = (&message.seed, scope);
-        let draft = Draft::new(Kind::Freeze, None, event.clone(), &event, &[], salts);
-        self.append(changes, draft, origin, None);
+        self.append_beside(changes, (Kind::Freeze, "freeze"), origin, message, &event);
         self.position.freezes = after;
     }
 

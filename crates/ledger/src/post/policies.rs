@@ -238,11 +238,7 @@ impl Log {
             Puts::Bundle(activation) => canonical::of(activation),
             Puts::List(activation) => canonical::of(activation),
         };
-        let scope =
-            crate::disclosure::Scope { producer: "", source: "policy", id: "", ours: false };
-        let salts = (&message.seed, scope);
-        let draft = Draft::new(Kind::Policy, None, event.clone(), &event, &[], salts);
-        self.append(changes, draft, origin, None);
+        self.append_beside(changes, (Kind::Policy, "policy"), origin, message, &event);
         let policies = &mut self.position.policies;
         match puts {
             Puts::Bundle(activation) => policies.take(index, activation),

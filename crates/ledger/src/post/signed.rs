@@ -4,7 +4,7 @@ use super::{
     Error, Keys, Log, LogKey, Outcome, Prepared,
     body::{plain_draft, read, scope},
     digest_of_access, digest_of_keys,
-    form::Form,
+    form::{self, Form},
 };
 use crate::{
     canonical,
@@ -150,6 +150,20 @@ impl Log {
     ) -> Option<u64> {
         let draft = plain_draft(kind, message, subject)?;
         Some(self.append(changes, draft, origin, None))
+    }
+
+    /// Appends an entry of ours that stands beside that of its message. `source` keeps the salts of one seed apart.
+    pub(super) fn append_beside(
+        &mut self,
+        changes: &mut Changes<'_>,
+        (kind, source): (Kind, &'static str),
+        origin: Origin,
+        message: &Prepared,
+        event: &[u8],
+    ) {
+        let salts = (&message.seed, form::scope(source));
+        let draft = Draft::new(kind, None, event.to_vec(), event, &[], salts);
+        self.append(changes, draft, origin, None);
     }
 
     /// A reason must be an earlier entry. Its text is for people and decides nothing, so it is not read here.

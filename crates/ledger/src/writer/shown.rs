@@ -9,6 +9,7 @@ use crate::{
     tenant::Tenant,
     time::Nanos,
 };
+use std::sync::Arc;
 
 /// The published state of a log.
 pub fn published(log: &Log, checkpoint: String) -> Published {
@@ -22,7 +23,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         posted: position.posted,
         clock: position.clock,
         policies: position.policies.clone(),
-        freezes: position.freezes.clone(),
+        freezes: Arc::new(position.freezes.clone()),
         keys: log.keys.clone(),
     }
 }

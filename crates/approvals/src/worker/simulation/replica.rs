@@ -273,8 +273,8 @@ impl Port for Replica {
         self.held().log.position.policies.clone()
     }
 
-    fn freezes(&self) -> Freezes {
-        self.held().log.position.freezes.clone()
+    fn freezes(&self) -> Arc<Freezes> {
+        Arc::new(self.held().log.position.freezes.clone())
     }
 
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {
