@@ -8,6 +8,7 @@ use crate::{
         early::Early,
         form::{is_date, is_host_pattern},
         mistakes::{Mistake, Mistakes},
+        on::check_on,
         tools::Effect,
     },
     rule::Rule,
@@ -65,6 +66,7 @@ impl Bundle {
             ));
         }
         self.check_sanitize(clause, &note);
+        check_on(clause, &note);
         let Some(when) = &clause.when else { return };
         when.walk_turned(false, &mut |part, turned| {
             for list in part.lists().into_iter().filter(|list| !self.lists.knows(list)) {
