@@ -116,7 +116,7 @@ def redaction(log, people_salt_key, salt_key):
     secret = {"state": "secret"}
     log.report(report(log, two, secret, at(6, 4), "deny", "denied", v1, clause="mail/d-nothing-secret", clauses=("mail/c-no-accounts-back", "mail/d-nothing-secret"), cost={"amount": "0.01", "currency": "USD"}), at(6, 4))
     # A result of a call that was not permitted.
-    denied = log.judge(policies.answer(log, policies.question("c-3", tool={"name": "payments", "action": "payout"}), at(7), v1, "deny", "no_clause", local_times=False,
+    denied = log.judge(policies.answer(log, policies.question("c-3", tool={"name": "payments", "action": "payout"}), at(7), v1, "deny", "no_clause", None, ("mail/b-no-accounts",), local_times=False,
                                        received=mark(salt_key, otherwise)), at(7))
     log.report(report(log, policies.leaf(log, denied), came, at(7, 1), "deny", "not_permitted", None), at(7, 1))
     # A producer's own execution with the same members is an event like any other: nothing of it is ours.
