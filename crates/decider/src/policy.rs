@@ -34,6 +34,7 @@ mod recorded;
 mod redact;
 mod redacted;
 mod replay;
+mod report;
 mod request;
 mod returned;
 mod ruling;
@@ -60,8 +61,9 @@ pub use list::{
 pub use mistakes::Mistake;
 pub use redacted::{Redaction, Redactions, Said, Shadow, Tokens};
 pub use replay::{Differs, Running, explained, replay, simulate};
+pub use report::Returned;
 pub use request::Request;
-pub use returned::{NOT_PERMITTED, Returned, replay_result};
+pub use returned::{NOT_PERMITTED, replay_result};
 pub use ruling::{CONTENDED, Decided, FROZEN, NO_POLICY, REPORT_WITHIN_SECONDS, Ruling};
 pub use simulated::{Changed, Simulated, named};
 pub use windows::Span;

@@ -89,7 +89,7 @@ impl Desk {
         let verdict = Verdict::ALL.iter().find(|(_, name)| *name == verdict);
         let verdict = verdict.map(|(verdict, _)| *verdict).ok_or_else(unknown)?;
         let only_observes = named("mode") == Some("shadow");
-        Ok(Judged { verdict, only_observes, entry })
+        Ok(Judged { entry, verdict, only_observes })
     }
 
     fn judge_result(

@@ -278,13 +278,11 @@ fn read_case(
         change(&pointer, at, None);
     }
     let body = sorted(body);
-    let on = if result.is_some() { On::Result } else { On::Call };
     let mut request = Request::read(&body)
         .map_err(|why| mistakes.note(node.at, format!("call {call}: {why}")))
         .ok()?;
-    if let Some(result) = result {
-        request.params = sorted(value_of(&result));
-    }
+    let on = result.as_ref().map_or(On::Call, |_| On::Result);
+    request.params = result.map_or(request.params, |result| sorted(value_of(&result)));
     let (verdict, name, file) = (wanted?, name.unwrap_or(call), file.to_owned());
     Some(TestCase {
         name,

@@ -16,8 +16,8 @@ use super::{
     on::On,
     recorded,
     redacted::Shadow,
+    report::RESULT,
     request::Request,
-    returned::RESULT,
 };
 use crate::{approval::is_code, decision::Fields};
 use ledger::{

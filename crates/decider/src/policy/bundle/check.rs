@@ -1,6 +1,6 @@
 //! What the files of a bundle must agree on, and what is probably not meant.
 
-use super::Bundle;
+use super::{Bundle, results::check_on};
 use crate::{
     policy::{
         clause::{Clause, Then},
@@ -8,7 +8,6 @@ use crate::{
         early::Early,
         form::{is_date, is_host_pattern},
         mistakes::{Mistake, Mistakes},
-        on::check_on,
         tools::Effect,
     },
     rule::Rule,

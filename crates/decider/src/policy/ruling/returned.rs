@@ -7,13 +7,13 @@ use super::{
 use crate::policy::{
     facts::Facts,
     recorded,
-    returned::{RESULT, Returned, digest_of},
+    report::{RESULT, Returned, digest_of},
 };
 use data_encoding::BASE64URL_NOPAD;
 use ledger::{
     canonical,
     entry::View,
-    event,
+    event::{self, Verdict},
     json::{self, Member, Value},
     system::LeafAt,
 };
@@ -32,6 +32,18 @@ pub struct Decided<'d> {
 }
 
 impl Ruling {
+    /// The result as the agent may see it. `None`: not at all.
+    fn result_to_show<'r, 'a>(&'r self, returned: &'r Returned<'a>) -> Option<&'r Value<'a>> {
+        if self.only_observes {
+            return Some(&returned.result);
+        }
+        match &self.redacted {
+            _ if self.verdict == Verdict::Deny => None,
+            Some(redacted) => Some(&redacted.params),
+            None => Some(&returned.result),
+        }
+    }
+
     /// The event that records the verdict about a result. `as_of`: number of entries that the decider had read.
     pub fn result_event(
         &self,
