@@ -22,6 +22,7 @@ use crate::{
     bundles::Bundles,
     commands::{Error, PoliciesNow, Readiness},
     log::Log,
+    past::InLog,
 };
 use decider::{
     decision::Fields,
@@ -31,6 +32,7 @@ use ledger::{
     Error as Failure,
     entry::View,
     event::{self, Refused},
+    history::CallOf,
     ident::Ident,
     journal::Subject,
     log::merkle::leaf_hash,
@@ -74,6 +76,19 @@ impl Open<'_, '_> {
         let Self { inquiry, ruling, digest, .. } = self;
         Told { ruling, recorded, id: inquiry.id.clone(), digest, repeated: false, at }
     }
+}
+
+/// How many of these may be recorded at once: up to the first whose conditions count one before it.
+fn together(open: &[Open<'_, '_>]) -> usize {
+    let counts = |at: &usize| {
+        let (mine, before) = (&open[*at], &open[..*at]);
+        let call = mine.inquiry.call_of();
+        let of = |one: &Open<'_, '_>| (one.inquiry.call_of(), one.ruling.verdict.as_str());
+        let history = &mine.ruling.history;
+        let counted = |other: &(CallOf, &str)| history.iter().any(|h| h.counts(&call, other));
+        !history.is_empty() && before.iter().map(of).any(|other| counted(&other))
+    };
+    (1..open.len()).find(counts).unwrap_or(open.len())
 }
 
 impl Desk {
@@ -125,12 +140,16 @@ impl Desk {
         let mut told: BTreeMap<usize, Result<Told, NotDecided>> = BTreeMap::new();
         // The journal's time, once a decision was void because it named another window of a budget.
         let (mut journal, mut taken) = (None, Taken::default());
-        for attempt in 0..=TRIES_MAX {
-            let open = |at: &usize| !told.contains_key(at);
+        // How often each was proposed, and void.
+        let mut tries = vec![0; inquiries.len()];
+        for attempt in 0.. {
+            let open = |at: &usize| !told.contains_key(at) && tries[*at] <= TRIES_MAX;
             let left: Vec<usize> = (0..inquiries.len()).filter(open).collect();
             if left.is_empty() {
                 break;
             }
+            // What is posted after this, posting compares.
+            let as_of = self.log.extent().size;
             // While the journal is away, only what a clause permits then is told; everything else has this error.
             let away = match self.readiness.clocks.stand().await {
                 Ok(()) => None,
@@ -138,28 +157,34 @@ impl Desk {
                 Err(error) => return Err(error.into()),
             };
             let loaded = self.in_force()?;
-            let contended = attempt == TRIES_MAX;
             let now = self.readiness.clocks.now();
-            let facts = match &loaded {
-                Some(loaded) if !contended => {
-                    loaded.bundle.facts_in(now, journal.unwrap_or(now), false)
-                }
-                _ => Facts { now, ..Facts::default() },
-            };
-            let facts = Facts { tokens: Tokens::Keyed(self.log.redaction_key()), ..facts };
+            let tokens = Tokens::Keyed(self.log.redaction_key());
+            let bare = Facts { now, tokens, ..Facts::default() };
+            let facts = loaded.as_ref().map_or_else(
+                || bare.clone(),
+                |loaded| {
+                    let facts = loaded.bundle.facts_in(now, journal.unwrap_or(now), false);
+                    Facts { tokens: bare.tokens.clone(), ..facts }
+                },
+            );
             let freezes = self.log.freezes();
             let loaded = loaded.as_deref();
-            let by =
-                loaded.filter(|_| !contended).ok_or(if contended { CONTENDED } else { NO_POLICY });
             let mut judge = |left: &[usize]| {
-                let there = (&*self.log, self.readiness.clocks.since_boot());
+                let past = InLog { log: &*self.log, as_of };
+                let there = (past, self.readiness.clocks.since_boot());
                 let mut supply = Shelf::new(there, &self.buckets, &mut taken);
                 let judge = |at: &usize| {
                     let inquiry = &inquiries[*at];
+                    if tries[*at] == TRIES_MAX {
+                        let contended = Err(Ruling::denial(CONTENDED));
+                        return self.judge((*at, inquiry), (contended, &bare), &mut supply);
+                    }
                     let frozen =
                         freezes.stopping(&inquiry.acting(producer)).map(|(index, _)| index);
-                    let frozen = frozen.filter(|_| !contended).map(Ruling::frozen);
-                    let by = frozen.map_or(by.map_err(Ruling::denial), Err);
+                    let by = match frozen {
+                        Some(index) => Err(Ruling::frozen(index)),
+                        None => loaded.ok_or_else(|| Ruling::denial(NO_POLICY)),
+                    };
                     self.judge((*at, inquiry), (by, &facts), &mut supply)
                 };
                 left.iter().map(judge).collect::<Result<Vec<_>, _>>()
@@ -169,12 +194,20 @@ impl Desk {
                 open =
                     self.tell_early(producer, open, (&facts, loaded, Why::Later), &mut told).await;
             }
+            // Each sees those before it: one that counts another of them is judged anew, after that one.
+            open.truncate(together(&open));
+            let proposed: Vec<usize> = open.iter().map(|open| open.at).collect();
             let recorded = match away {
                 Some(error) => Err(error.into()),
-                None => self.propose(producer, open, loaded, &mut journal).await,
+                None => self.propose(producer, open, (loaded, as_of), &mut journal).await,
             };
             match recorded {
-                Ok(recorded) => told.extend(recorded),
+                Ok(recorded) => {
+                    told.extend(recorded);
+                    for at in proposed.into_iter().filter(|at| !told.contains_key(at)) {
+                        tries[at] += 1;
+                    }
+                }
                 Err(error) => {
                     if self.may_tell_unrecorded(&error, attempt) {
                         let left: Vec<_> =
@@ -228,11 +261,10 @@ impl Desk {
         &self,
         producer: &Ident,
         open: Vec<Open<'_, '_>>,
-        loaded: Option<&Loaded>,
+        (loaded, as_of): (Option<&Loaded>, u64),
         journal: &mut Option<Nanos>,
     ) -> Result<Vec<(usize, Result<Told, NotDecided>)>, NotDecided> {
         let subject = Subject::verdicts(producer.clone());
-        let as_of = self.log.extent().size;
         let (mut told, mut bodies, mut sent) = (Vec::new(), Vec::new(), Vec::new());
         for open in open {
             let owners: Vec<&str> = loaded.map_or_else(Vec::new, |loaded| {

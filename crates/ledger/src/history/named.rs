@@ -90,6 +90,16 @@ impl Named {
         sound.then_some(Self { same, tool, actions, verdicts, outcomes })
     }
 
+    /// True if a decision with this verdict counts for `call` as soon as it is posted.
+    pub fn counts(&self, call: &CallOf, (other, verdict): &(CallOf, &str)) -> bool {
+        self.outcomes.is_empty()
+            && call.id(self.same).is_some()
+            && call.id(self.same) == other.id(self.same)
+            && self.tool == other.tool
+            && self.actions.contains(&other.action)
+            && self.verdicts.contains(*verdict)
+    }
+
     /// It in JSON, as entries hold it.
     pub fn to_json(&self) -> serde_json::Value {
         let Self { same, tool, actions, verdicts, outcomes } = self;

@@ -35,6 +35,15 @@ pub struct Decided {
     pub(super) next: Option<u64>,
 }
 
+impl Decided {
+    /// A decision in no row of a log: for tests of policies.
+    pub fn alone(at: Nanos, verdict: &str, outcome: Option<Outcome>) -> Self {
+        let outcome = outcome.map(|outcome| (outcome, 0));
+        let (verdict, producer, rows) = (verdict.to_owned(), String::new(), Vec::new());
+        Self { at, verdict, outcome, producer, rows, approval: None, next: None }
+    }
+}
+
 /// The place of a decision in one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
