@@ -8,7 +8,7 @@ Which messages are refused, and why, is said by hand.
 import base64, hashlib, json, pathlib, struct, sys
 from datetime import datetime
 
-import budgets, freezes, policies, spending, tokens
+import budgets, counting, freezes, histories, policies, spending, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -33,6 +33,7 @@ class Log:
         self.prior, self.in_force, self.lists, self.token_kid = {}, None, {}, thumbprint(TOKEN.public)
         self.freezes = freezes.Freezes()
         self.budgets = budgets.Budgets()
+        self.histories = histories.Histories()
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
             "salt_key": SALT_KEY.hex(), "messages": [],
@@ -153,7 +154,7 @@ class Log:
         late = apart(event["time"], self.time) > 60 * 10**9
         other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended and "frozen_by" not in data
         moved = any(self.lists.get(name, 0) != version for name, version in data.get("lists", {}).items())
-        assert void == ("late" if late else "bundle" if other else "list" if moved else "freeze" if self.freezes.unfit(producer, data) else self.budgets.void(data, self.time)), (scope, void)
+        assert void == ("late" if late else "bundle" if other else "list" if moved else "freeze" if self.freezes.unfit(producer, data) else self.histories.void(data, len(self.entries)) or self.budgets.void(data, self.time)), (scope, void)
         if void:
             about = {"reason": void, "source": scope[1], "id": scope[2]}
             if "spool" in data:
@@ -191,6 +192,7 @@ class Log:
         if closed:
             gap = {"source": scope[1], **closed}
             self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="//gap_closed")
+        self.histories.take(index, producer, event, ours, approval_id(TENANT, *scope, ours=True))
         if ours:
             approval = approval_id(TENANT, *scope, ours=True)
             for notice, about in self.budgets.book(index, producer, event["data"], self.entry_time, approval):
@@ -243,6 +245,7 @@ class Log:
         if family == "approvals":
             events = [{"type": "expired"}] if "not_opened" in content else content["events"]
             self.budgets.happened(subject.partition(".")[2], events, self.time)
+            self.histories.happened(subject.partition(".")[2], events, len(self.entries))
         if kind == "key":
             whole = event
         return self.done("posted", self.put(kind, None, event or content, whole, fields or {}, ("", family, "")))
@@ -640,6 +643,10 @@ def make_entries():
     log = Log("Budgets: what decisions reserve, what is void and refused, reports in time and late, what people decide over a cap, and what the log says at a warning and at the cap.")
     spending.spending(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
     log.write("budgets")
+
+    log = Log("Earlier decisions: what counts of an agent, a session and a run, what is void because another one was posted since, and outcomes.")
+    counting.counting(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
+    log.write("history")
 
 
 def make_signature():
