@@ -130,6 +130,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "freeze",
         "not_opened",
         "shown",
+        "history",
     ] {
         check(&format!("{name}.json"));
     }
