@@ -50,9 +50,8 @@ impl Recounted {
         let as_of = view.at(&["event", "data", "as_of"]).and_then(ledger::json::Value::as_u64);
         let Some(as_of) = as_of.filter(|_| self.read == index) else { return Ok(Recount::None) };
         let mut before = Before { rows: &self.rows, as_of, read: &read, failed: None };
-        let counted = policy::judged_by(view, payload, |request, facts| {
-            recount(request, facts, &mut before)
-        });
+        let counted =
+            policy::judged_by(view, payload, |request, facts| recount(request, facts, &mut before));
         match before.failed {
             Some(error) => Err(error),
             None => Ok(counted.unwrap_or(Recount::None)),

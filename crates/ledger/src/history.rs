@@ -9,7 +9,7 @@ mod rows;
 mod said;
 mod track;
 
-pub use named::{ACTIONS_MAX, CallOf, NAMED_MAX, Named, Same};
+pub use named::{ACTIONS_MAX, CallOf, NAMED_MAX, Named, Same, VERDICTS};
 pub use rows::{Decided, Row, walk};
 pub use said::{Outcome, Reported, outcome_of};
 pub use track::Track;

@@ -149,7 +149,7 @@ impl Condition {
                 all_in(request.third_parties.as_ref(), set, "the call names no third parties")
             }
             Self::Verified => facts.verified.into(),
-            Self::History(history) => history.holds(request, facts),
+            Self::History(history) => history.holds(request, &facts.history),
         }
     }
 

@@ -6,12 +6,11 @@ mod read;
 mod within;
 
 pub(super) use count::counted;
-pub(super) use within::seconds;
 pub use count::{EQUAL_READ_MAX, Past, READ_MAX, count};
+pub(super) use within::seconds;
 
 use super::{
     bounds::{Bound, Bounds, Truth},
-    facts::Facts,
     pointer::Pointer,
     request::Request,
 };
@@ -101,11 +100,11 @@ impl History {
     }
 
     /// Whether the count is within the bounds.
-    pub(super) fn holds(&self, request: &Request<'_>, facts: &Facts) -> Truth {
+    pub(super) fn holds(&self, request: &Request<'_>, counted: &[Counted]) -> Truth {
         if let Err(why) = self.here(request) {
             return Truth::Error(why);
         }
-        match facts.history.iter().find(|counted| self.is_counted_by(counted)) {
+        match counted.iter().find(|counted| self.is_counted_by(counted)) {
             None => Truth::Error("what was decided before is not known"),
             Some(Counted { unknown: Some(unknown), .. }) => Truth::Error(unknown.why()),
             Some(counted) => self.count.hold(counted.of.len() as i128).into(),

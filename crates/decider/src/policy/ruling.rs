@@ -125,8 +125,7 @@ impl Ruling {
             shadow => (verdict, reason, shadow),
         };
         // What only observes rests on nothing that posting must compare.
-        let history =
-            if only_observes { Vec::new() } else { bundle.counts_of(request, facts) };
+        let history = if only_observes { Vec::new() } else { bundle.counts_of(request, facts) };
         let may_be_early = !only_observes && history.is_empty();
         let early = if may_be_early { early_of(verdict, &clauses) } else { Early::default() };
         let clause = |ground: &Ground<'_>| ground.clause.map(|clause| clause.name.clone());

@@ -8,11 +8,11 @@ use super::{
     replay::{Running, simulate},
 };
 use crate::decision::Fields;
+use earlier::Earlier;
 use ledger::{
     entry::{Kind, View},
     event::{Verdict, is_reserved_tool},
 };
-use earlier::Earlier;
 use std::{collections::BTreeMap, fmt};
 
 /// Most versions of one list that are named each.

@@ -2,6 +2,7 @@
 
 use super::{
     CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type, VERDICTS,
+    pointer::pointer,
 };
 use crate::{
     budget::Asking,
@@ -11,7 +12,6 @@ use crate::{
     json::{Member, Value, text_has_control},
     log::merkle::Hash,
 };
-use std::borrow::Cow;
 
 /// The values that a plain member may have.
 enum Shape {
@@ -392,14 +392,4 @@ fn is_outcome(value: &Value<'_>) -> bool {
 
 fn is_text(value: &Value<'_>) -> bool {
     value.as_str().is_some_and(|text| (1..=TEXT_BYTES_MAX).contains(&text.len()))
-}
-
-/// RFC 6901: `parent` with one more reference token.
-pub(super) fn pointer(parent: &str, name: &str) -> String {
-    let escaped: Cow<'_, str> = if name.contains(['~', '/']) {
-        name.replace('~', "~0").replace('/', "~1").into()
-    } else {
-        name.into()
-    };
-    format!("{parent}/{escaped}")
 }

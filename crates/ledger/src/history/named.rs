@@ -1,7 +1,7 @@
 //! The rows of earlier decisions that a decision of ours rests on: its member `history` (`proto/formats/decision.md`).
 
 use super::said::Outcome;
-use crate::{event::Verdict, json::Value};
+use crate::json::Value;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 pub const NAMED_MAX: usize = 16;
 /// Most actions of one condition.
 pub const ACTIONS_MAX: usize = 8;
+/// Verdicts that decisions of ours have.
+pub const VERDICTS: [&str; 4] = ["allow", "approval_needed", "deny", "sanitize"];
 /// Longest name of a tool or an action, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
@@ -83,7 +85,7 @@ impl Named {
                 named.iter().map(|name| Outcome::of(name)).collect::<Option<_>>()?
             }
         };
-        let known = |name: &String| Verdict::ALL.iter().any(|(_, verdict)| verdict == name);
+        let known = |name: &String| VERDICTS.contains(&name.as_str());
         let sound = actions.len() <= ACTIONS_MAX
             && actions.iter().all(|action| fits(action))
             && verdicts.iter().all(known);
@@ -131,8 +133,7 @@ pub struct CallOf {
 impl CallOf {
     /// Reads the members `agent` and `tool` of a decision's `data`.
     pub fn of(data: &Value<'_>) -> Self {
-        let text =
-            |of: &str, name: &str| data.get(of)?.get(name)?.as_str().map(str::to_owned);
+        let text = |of: &str, name: &str| data.get(of)?.get(name)?.as_str().map(str::to_owned);
         Self {
             agent: text("agent", "id").unwrap_or_default(),
             session: text("agent", "session"),

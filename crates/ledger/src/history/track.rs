@@ -4,11 +4,9 @@ use super::{
     KEPT_SECONDS,
     named::{CallOf, Named, Same},
     rows::{Decided, Head, KEPT, Kept, Link, Row, approval_key, decided_key, get},
-    said::{Outcome, Reported, outcome_of},
+    said::{Outcome, Reported},
 };
 use crate::{
-    entry::{Kind, View},
-    event::{EXECUTION, Verdict, is_reserved_tool},
     ident::Ident,
     store::{self, Changes, Family, LogNumber},
     time::Nanos,
@@ -67,7 +65,7 @@ impl<'c, 's> Track<'c, 's> {
         Ok(false)
     }
 
-    /// Keeps the decision of ours at `index`. `approval`: the one that it may open.
+    /// Keeps the decision of ours at `index`, which is about no tool of ours. `approval`: the one that it may open.
     pub fn decided(
         &mut self,
         (index, at): (u64, Nanos),
@@ -75,9 +73,6 @@ impl<'c, 's> Track<'c, 's> {
         (verdict, approval): (&str, Option<Ident>),
     ) -> Result<(), store::Error> {
         let CallOf { tool, action, .. } = call;
-        if is_reserved_tool(tool) {
-            return Ok(());
-        }
         let mut rows = Vec::new();
         for same in Same::ALL {
             let Some(id) = call.id(same) else { continue };
@@ -95,8 +90,7 @@ impl<'c, 's> Track<'c, 's> {
             self.put(&approval_key(id), &index);
         }
         let (verdict, producer) = (verdict.to_owned(), producer.to_owned());
-        let decided =
-            Decided { at, verdict, outcome: None, producer, rows, approval, next: None };
+        let decided = Decided { at, verdict, outcome: None, producer, rows, approval, next: None };
         self.put(&decided_key(index), &decided);
         let kept = match self.get::<Kept>(KEPT)? {
             None => Kept { first: index, last: index },
@@ -189,36 +183,6 @@ impl<'c, 's> Track<'c, 's> {
         }
         self.put(&decided_key(decision), &decided);
         Ok(())
-    }
-
-    /// Takes what an entry says.
-    pub fn take_view(&mut self, index: u64, view: &View<'_>) -> Result<(), store::Error> {
-        let id = |path: &[&str]| view.text(path).and_then(|id| Ident::new(id).ok());
-        match view.kind {
-            Kind::Decision if view.is_ours() => {
-                let Some(call) = view.at(&["event", "data"]).map(CallOf::of) else { return Ok(()) };
-                let verdict = view.text(&["event", "data", "verdict"]).unwrap_or_default();
-                let asks = verdict == Verdict::ApprovalNeeded.as_str();
-                let tenant = id(&["tenant"]).filter(|_| asks);
-                let approval = tenant.map(|tenant| view.scope().approval_id(&tenant));
-                let producer = view.scope().producer;
-                self.decided((index, view.origin.time), (producer, &call), (verdict, approval))
-            }
-            Kind::Event if view.text(&["event", "type"]) == Some(EXECUTION) => {
-                match view.at(&["event"]).and_then(Reported::read) {
-                    Some(report) => self.reported(report, view.scope().producer, index),
-                    None => Ok(()),
-                }
-            }
-            Kind::Approval => {
-                let outcome = view.at(&["event"]).and_then(outcome_of);
-                match outcome.zip(id(&["event", "approval_id"])) {
-                    Some((outcome, id)) => self.approved(&id, outcome, index),
-                    None => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -115,7 +115,8 @@ impl Log {
         if let Some(reported) = accepted.reported {
             track.reported(reported, scope.producer, index)?;
         }
-        if let Some(rests) = accepted.rests.as_ref() {
+        let rests = accepted.rests.as_ref();
+        if let Some(rests) = rests.filter(|rests| !event::is_reserved_tool(&rests.call_of.tool)) {
             let approval = rests.asks_people.then(|| scope.approval_id(&self.tenant));
             let of = (scope.producer, &rests.call_of);
             track.decided((index, origin.time), of, (&rests.verdict, approval))?;

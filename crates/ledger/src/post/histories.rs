@@ -2,7 +2,9 @@
 
 use crate::{
     entry::{Kind, View},
-    history::{CallOf, Decided, Named, Row, Track, walk},
+    event::{EXECUTION, Verdict, is_reserved_tool},
+    history::{CallOf, Decided, Named, Reported, Row, Track, outcome_of, walk},
+    ident::Ident,
     json::Value,
     store::{self, Changes, Family, LogNumber, Memory, Write},
 };
@@ -33,7 +35,8 @@ impl Histories {
     pub fn take_as(&mut self, index: u64, view: &View<'_>, verdict: &str) {
         let Some(call) = view.at(&["event", "data"]).map(CallOf::of) else { return };
         let (at, producer) = (view.origin.time, view.scope().producer);
-        let kept = self.with(|track| track.decided((index, at), (producer, &call), (verdict, None)));
+        let kept =
+            self.with(|track| track.decided((index, at), (producer, &call), (verdict, None)));
         kept.unwrap_or_default();
     }
 
@@ -84,6 +87,39 @@ impl Histories {
         visit: &mut dyn FnMut(u64, &Decided) -> bool,
     ) -> Result<(), store::Error> {
         walk(&self.rows, self.number, row, visit)
+    }
+}
+
+impl Track<'_, '_> {
+    /// Takes what an entry says.
+    pub fn take_view(&mut self, index: u64, view: &View<'_>) -> Result<(), store::Error> {
+        let id = |path: &[&str]| view.text(path).and_then(|id| Ident::new(id).ok());
+        let tool = view.text(&["event", "data", "tool", "name"]).unwrap_or_default();
+        match view.kind {
+            Kind::Decision if view.is_ours() && !is_reserved_tool(tool) => {
+                let Some(call) = view.at(&["event", "data"]).map(CallOf::of) else { return Ok(()) };
+                let verdict = view.text(&["event", "data", "verdict"]).unwrap_or_default();
+                let asks = verdict == Verdict::ApprovalNeeded.as_str();
+                let tenant = id(&["tenant"]).filter(|_| asks);
+                let approval = tenant.map(|tenant| view.scope().approval_id(&tenant));
+                let producer = view.scope().producer;
+                self.decided((index, view.origin.time), (producer, &call), (verdict, approval))
+            }
+            Kind::Event if view.text(&["event", "type"]) == Some(EXECUTION) => {
+                match view.at(&["event"]).and_then(Reported::read) {
+                    Some(report) => self.reported(report, view.scope().producer, index),
+                    None => Ok(()),
+                }
+            }
+            Kind::Approval => {
+                let outcome = view.at(&["event"]).and_then(outcome_of);
+                match outcome.zip(id(&["event", "approval_id"])) {
+                    Some((outcome, id)) => self.approved(&id, outcome, index),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }
 

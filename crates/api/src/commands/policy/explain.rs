@@ -156,7 +156,10 @@ fn tell_unspent(ruling: &Ruling) {
     let Ruling { verdict, code, clause, error, .. } = ruling;
     let by = clause.as_ref().map(|clause| format!(" by {clause}")).unwrap_or_default();
     let error = error.as_ref().map(|(at, why)| format!(", {at}: {why}")).unwrap_or_default();
-    let text = format!("with nothing booked and nothing decided before: {}{by} ({code}{error})", verdict.as_str());
+    let text = format!(
+        "with nothing booked and nothing decided before: {}{by} ({code}{error})",
+        verdict.as_str()
+    );
     say(&harmless(&text));
 }
 

@@ -26,8 +26,7 @@ use std::{
 
 const AGENTS: &str =
     "language: 1\nagents:\n  - {id: bot, owners: [p-ann]}\n  - {id: other, owners: [p-ann]}\n";
-const TOOLS: &str =
-    "language: 1\ntools:\n  - {name: bank, actions: [{name: pay, effect: write}, {name: see, effect: read}, {name: login, effect: write}]}\n";
+const TOOLS: &str = "language: 1\ntools:\n  - {name: bank, actions: [{name: pay, effect: write}, {name: see, effect: read}, {name: login, effect: write}]}\n";
 const POLICY: &str = r#"language: 1
 policy: bank
 clauses:

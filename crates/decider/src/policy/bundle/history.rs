@@ -66,9 +66,8 @@ impl Bundle {
             return Vec::new();
         }
         let in_force = self.weighed(request, facts).into_iter().filter(|(.., in_force)| *in_force);
-        let counted = |history: &&History| {
-            facts.history.iter().any(|counted| history.is_counted_by(counted))
-        };
+        let counted =
+            |history: &&History| facts.history.iter().any(|counted| history.is_counted_by(counted));
         let all = in_force.flat_map(|(clause, ..)| histories(clause)).filter(counted);
         let named: BTreeSet<Named> = all.map(History::named).collect();
         named.into_iter().collect()
@@ -96,9 +95,8 @@ impl Bundle {
     /// What is wrong with the conditions of a clause on earlier decisions.
     pub(super) fn check_history(&self, clause: &Clause, note: &impl Fn(String)) {
         for History { query, .. } in histories(clause) {
-            let (tool, unknown) = (&query.tool, |action: &&String| {
-                self.tools.action(&query.tool, action).is_none()
-            });
+            let (tool, unknown) =
+                (&query.tool, |action: &&String| self.tools.action(&query.tool, action).is_none());
             if !self.tools.knows(tool) {
                 note(format!(
                     "history: tools.yaml has no tool {tool:?}: it has {}",
@@ -114,7 +112,9 @@ impl Bundle {
             }
         }
         let all: usize = self.clauses.iter().map(|clause| histories(clause).len()).sum();
-        if all > HISTORIES_MAX && self.clauses.iter().find(|c| !histories(c).is_empty()) == Some(clause) {
+        if all > HISTORIES_MAX
+            && self.clauses.iter().find(|c| !histories(c).is_empty()) == Some(clause)
+        {
             note(format!("a bundle has at most {HISTORIES_MAX} conditions on earlier decisions"));
         }
         if clause.early != Early::default()
@@ -151,10 +151,11 @@ impl Bundle {
                     "history counts calls that waited for people, also if they denied them: add outcome: [succeeded]",
                 );
             }
-            let redacts =
-                query.actions.iter().any(|action| self.may_redact(&query.tool, action));
+            let redacts = query.actions.iter().any(|action| self.may_redact(&query.tool, action));
             if count.at_most.is_some() && says("allow") && !says("sanitize") && redacts {
-                warn("history does not count allowed calls that were redacted: add sanitize to verdicts");
+                warn(
+                    "history does not count allowed calls that were redacted: add sanitize to verdicts",
+                );
             }
         }
     }

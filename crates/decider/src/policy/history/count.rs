@@ -136,7 +136,9 @@ fn is_equal(history: &History, here: &[Vec<u8>], fields: &Fields) -> Result<bool
         let at = there.to_string();
         let touches = |place: &String| {
             let within = |outer: &str, inner: &str| {
-                inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                inner
+                    .strip_prefix(outer)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
             within(place, &at) || within(&at, place)
         };

@@ -7,11 +7,9 @@ use crate::policy::{
     pointer::Pointer,
     yaml::Yaml,
 };
-use ledger::history::{ACTIONS_MAX, Outcome, Same};
+use ledger::history::{ACTIONS_MAX, Outcome, Same, VERDICTS};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Verdicts that decisions of ours have.
-const VERDICTS: [&str; 4] = ["allow", "sanitize", "approval_needed", "deny"];
 /// Most pairs of pointers.
 const EQUAL_MAX: usize = 4;
 
@@ -34,8 +32,7 @@ impl History {
         let texts = equal.iter().map(|(here, there)| (here.to_string(), there.to_string()));
         let (equal_texts, within, same, verdicts) =
             (texts.collect::<BTreeMap<_, _>>(), within?, same?, verdicts?);
-        let query =
-            Query { same, tool, actions, verdicts, outcomes, equal: equal_texts, within };
+        let query = Query { same, tool, actions, verdicts, outcomes, equal: equal_texts, within };
         Some(Self { query, equal, count: count? })
     }
 }
@@ -158,8 +155,7 @@ fn count(fields: &mut MapReader<'_>) -> Option<Bounds> {
         }
         Some(i128::from(number.clamp(0, COUNT_MAX)))
     };
-    let bounds =
-        Bounds { at_least: bound("min"), at_most: bound("max"), ..Bounds::default() };
+    let bounds = Bounds { at_least: bound("min"), at_most: bound("max"), ..Bounds::default() };
     count.finish();
     if bounds == Bounds::default() {
         fields.wrong(at, "count has min, max, or both: {max: 0}");

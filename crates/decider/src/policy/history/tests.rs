@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     decision::Fields,
-    policy::{Bundle, Mistake, Ruling, Source},
+    policy::{Bundle, Facts, Mistake, Ruling, Source},
 };
 use ledger::{
     history::{Decided, Row},
@@ -173,7 +173,8 @@ fn p16_a_call_without_what_is_compared_is_an_error() {
 #[test]
 fn p15_a_verdict_is_nothing_without_its_counts() {
     let bundle = allowing(FIRST);
-    let text = r#"{"agent":{"id":"bot","session":"s"},"params":{},"tool":{"action":"pay","name":"bank"}}"#;
+    let text =
+        r#"{"agent":{"id":"bot","session":"s"},"params":{},"tool":{"action":"pay","name":"bank"}}"#;
     let value = ledger::json::parse(text.as_bytes()).unwrap();
     let request = Request::read(&value).unwrap();
     let facts = bundle.facts(Nanos::parse(NOW).unwrap(), false);
@@ -193,7 +194,8 @@ fn p14_shadow_clauses_make_no_decision_void() {
         FIRST.replace("max: 0", "min: 1")
     );
     let bundle = bundle(&text).unwrap();
-    let text = r#"{"agent":{"id":"bot","session":"s"},"params":{},"tool":{"action":"pay","name":"bank"}}"#;
+    let text =
+        r#"{"agent":{"id":"bot","session":"s"},"params":{},"tool":{"action":"pay","name":"bank"}}"#;
     let value = ledger::json::parse(text.as_bytes()).unwrap();
     let request = Request::read(&value).unwrap();
     let mut facts = bundle.facts(Nanos::parse(NOW).unwrap(), false);

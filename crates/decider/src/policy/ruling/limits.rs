@@ -68,9 +68,7 @@ fn of_json(value: serde_json::Value) -> Value<'static> {
         serde_json::Value::Object(members) => Value::Object(
             members.into_iter().map(|(name, value)| (name.into(), of_json(value))).collect(),
         ),
-        serde_json::Value::Array(items) => {
-            Value::Array(items.into_iter().map(of_json).collect())
-        }
+        serde_json::Value::Array(items) => Value::Array(items.into_iter().map(of_json).collect()),
         other => of_serde(&other),
     }
 }

@@ -15,9 +15,16 @@ fn call(agent: &str, session: &str, action: &str) -> CallOf {
 }
 
 fn named(same: Same, verdicts: &[&str], outcomes: &[Outcome]) -> Named {
-    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<_>>();
+    let texts =
+        |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<BTreeSet<_>>();
     let outcomes = outcomes.iter().copied().collect();
-    Named { same, tool: "bank".into(), actions: texts(&["pay"]), verdicts: texts(verdicts), outcomes }
+    Named {
+        same,
+        tool: "bank".into(),
+        actions: texts(&["pay"]),
+        verdicts: texts(verdicts),
+        outcomes,
+    }
 }
 
 struct Log(Memory);
