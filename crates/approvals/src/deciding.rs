@@ -7,6 +7,7 @@ mod clerk;
 mod costs;
 mod later;
 mod probe;
+mod round;
 mod stock;
 mod told;
 
@@ -22,17 +23,15 @@ use crate::{
     bundles::Bundles,
     commands::{Error, PoliciesNow, Readiness},
     log::Log,
-    past::InLog,
 };
 use decider::{
     decision::Fields,
-    policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling, Tokens, Why},
+    policy::{Facts, Inquiry, Ruling, Why},
 };
 use ledger::{
     Error as Failure,
     entry::View,
     event::{self, Refused},
-    history::CallOf,
     ident::Ident,
     journal::Subject,
     log::merkle::leaf_hash,
@@ -40,8 +39,9 @@ use ledger::{
     system::freeze::Acting,
     time::Nanos,
 };
+use round::{Round, together};
 use std::{collections::BTreeMap, sync::Arc};
-use stock::{Buckets, Shelf, Taken};
+use stock::{Buckets, Taken};
 
 /// How often a call is decided, each time because what it rested on changed in between: once, and three times anew.
 const TRIES_MAX: usize = 4;
@@ -76,19 +76,6 @@ impl Open<'_, '_> {
         let Self { inquiry, ruling, digest, .. } = self;
         Told { ruling, recorded, id: inquiry.id.clone(), digest, repeated: false, at }
     }
-}
-
-/// How many of these may be recorded at once: up to the first whose conditions count one before it.
-fn together(open: &[Open<'_, '_>]) -> usize {
-    let counts = |at: &usize| {
-        let (mine, before) = (&open[*at], &open[..*at]);
-        let call = mine.inquiry.call_of();
-        let of = |one: &Open<'_, '_>| (one.inquiry.call_of(), one.ruling.verdict.as_str());
-        let history = &mine.ruling.history;
-        let counted = |other: &(CallOf, &str)| history.iter().any(|h| h.counts(&call, other));
-        !history.is_empty() && before.iter().map(of).any(|other| counted(&other))
-    };
-    (1..open.len()).find(counts).unwrap_or(open.len())
 }
 
 impl Desk {
@@ -157,42 +144,13 @@ impl Desk {
                 Err(error) => return Err(error.into()),
             };
             let loaded = self.in_force()?;
-            let now = self.readiness.clocks.now();
-            let tokens = Tokens::Keyed(self.log.redaction_key());
-            let bare = Facts { now, tokens, ..Facts::default() };
-            let facts = loaded.as_ref().map_or_else(
-                || bare.clone(),
-                |loaded| {
-                    let facts = loaded.bundle.facts_in(now, journal.unwrap_or(now), false);
-                    Facts { tokens: bare.tokens.clone(), ..facts }
-                },
-            );
-            let freezes = self.log.freezes();
-            let loaded = loaded.as_deref();
-            let mut judge = |left: &[usize]| {
-                let past = InLog { log: &*self.log, as_of };
-                let there = (past, self.readiness.clocks.since_boot());
-                let mut supply = Shelf::new(there, &self.buckets, &mut taken);
-                let judge = |at: &usize| {
-                    let inquiry = &inquiries[*at];
-                    if tries[*at] == TRIES_MAX {
-                        let contended = Err(Ruling::denial(CONTENDED));
-                        return self.judge((*at, inquiry), (contended, &bare), &mut supply);
-                    }
-                    let frozen =
-                        freezes.stopping(&inquiry.acting(producer)).map(|(index, _)| index);
-                    let by = match frozen {
-                        Some(index) => Err(Ruling::frozen(index)),
-                        None => loaded.ok_or_else(|| Ruling::denial(NO_POLICY)),
-                    };
-                    self.judge((*at, inquiry), (by, &facts), &mut supply)
-                };
-                left.iter().map(judge).collect::<Result<Vec<_>, _>>()
-            };
-            let mut open = judge(&left)?;
+            let round = self.round(loaded.as_deref(), as_of, journal);
+            let asked = (producer, inquiries);
+            let mut open = self.judge_each(asked, &left, &round, (&tries, &mut taken))?;
+            let Round { loaded, ref facts, .. } = round;
             if attempt == 0 && away.is_none() {
-                open =
-                    self.tell_early(producer, open, (&facts, loaded, Why::Later), &mut told).await;
+                let terms = (facts, loaded, Why::Later);
+                open = self.tell_early(producer, open, terms, &mut told).await;
             }
             // Each sees those before it: one that counts another of them is judged anew, after that one.
             open.truncate(together(&open));
@@ -212,8 +170,9 @@ impl Desk {
                     if self.may_tell_unrecorded(&error, attempt) {
                         let left: Vec<_> =
                             left.into_iter().filter(|at| !told.contains_key(at)).collect();
-                        let (open, why) = (judge(&left)?, Why::Unavailable);
-                        self.tell_early(producer, open, (&facts, loaded, why), &mut told).await;
+                        let open = self.judge_each(asked, &left, &round, (&tries, &mut taken))?;
+                        let terms = (facts, loaded, Why::Unavailable);
+                        self.tell_early(producer, open, terms, &mut told).await;
                     }
                     if told.is_empty() {
                         return Err(error);

@@ -136,7 +136,7 @@ pub fn simulate<P: Past>(
     let mut facts = with_redactions(facts, recorded.redacted.clone(), payload);
     let Some(request) = question(view, payload) else { return Ok(None) };
     let Ok(request) = Request::read(&request) else { return Ok(None) };
-    let mut stock = Recorded { recorded: &recorded, running, past };
+    let mut stock = Known { recorded: &recorded, running, past };
     bundle.stock_up(&request, &mut facts, &mut stock)?;
     let ruling = Ruling::of(bundle, 0, &request, &facts);
     for asked in ruling.asked.iter().filter(|asked| asked.booked == Booked::Within) {
@@ -152,13 +152,13 @@ fn place_of(asked: &Asked) -> (String, Option<String>, Option<String>, Nanos) {
     (asked.id.clone(), asked.key.clone(), asked.currency.clone(), asked.from)
 }
 
-struct Recorded<'r, P> {
+struct Known<'r, P> {
     recorded: &'r Facts,
     running: &'r Running,
     past: &'r mut P,
 }
 
-impl<P: Past> Past for Recorded<'_, P> {
+impl<P: Past> Past for Known<'_, P> {
     type Error = P::Error;
 
     fn as_of(&self) -> u64 {
@@ -182,7 +182,7 @@ impl<P: Past> Past for Recorded<'_, P> {
     }
 }
 
-impl<P: Past> Stock for Recorded<'_, P> {
+impl<P: Past> Stock for Known<'_, P> {
     fn counted(&mut self, asked: &Asked) -> Result<u64, Self::Error> {
         let running = || self.running.get(&place_of(asked)).copied().unwrap_or(0);
         Ok(self.recorded.booked.get(&asked.id).copied().unwrap_or_else(running))

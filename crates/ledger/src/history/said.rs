@@ -59,8 +59,8 @@ impl Reported {
 /// The outcome that the body of an approval's message reports.
 pub fn outcome_of(body: &Value<'_>) -> Option<Outcome> {
     let events = body.get("events").and_then(Value::as_array)?;
-    let reports = events
+    let mut reports = events
         .iter()
         .filter(|event| event.get("type").and_then(Value::as_str) == Some("execution_reported"));
-    reports.filter_map(|event| Outcome::of(event.get("outcome")?.as_str()?)).next()
+    reports.find_map(|event| Outcome::of(event.get("outcome")?.as_str()?))
 }

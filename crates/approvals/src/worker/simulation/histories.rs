@@ -27,7 +27,7 @@ use std::{
 const AGENTS: &str =
     "language: 1\nagents:\n  - {id: bot, owners: [p-ann]}\n  - {id: other, owners: [p-ann]}\n";
 const TOOLS: &str = "language: 1\ntools:\n  - {name: bank, actions: [{name: pay, effect: write}, {name: see, effect: read}, {name: login, effect: write}]}\n";
-const POLICY: &str = r#"language: 1
+const POLICY: &str = r"language: 1
 policy: bank
 clauses:
   - id: once
@@ -43,7 +43,7 @@ clauses:
     when: {history: {call: {tool: bank, actions: [login]}, verdicts: [allow], outcome: [failed], within: 31d, same: agent, count: {min: 2}}}
     then: deny
   - {id: sees, agents: [bot, other], tool: bank, actions: [see], then: allow}
-"#;
+";
 const STEPS: u64 = 2_000;
 const SCHEDULES: u64 = 20;
 
