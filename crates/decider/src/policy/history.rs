@@ -11,12 +11,16 @@ pub(super) use within::seconds;
 
 use super::{
     bounds::{Bound, Bounds, Truth},
+    fields::listed,
     pointer::Pointer,
     request::Request,
 };
 use ledger::history::{CallOf, Named, Outcome, Same};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// Highest number that a condition may compare a count with.
 pub const COUNT_MAX: i64 = 100;
@@ -41,6 +45,26 @@ pub struct Query {
     pub equal: BTreeMap<String, String>,
     /// How far it looks back, in seconds.
     pub within: u64,
+}
+
+impl fmt::Display for Query {
+    /// `history of pay of bank by run (allow; failed; /payee = /payee) in 3600 s`. Different ones have different words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { same, tool, actions, verdicts, outcomes, equal, within } = self;
+        let outcomes: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_str()).collect();
+        let equal: Vec<String> =
+            equal.iter().map(|(here, there)| format!("{here} = {there}")).collect();
+        let counts = [listed(verdicts), outcomes.join(", "), equal.join(", ")];
+        let counts: Vec<&str> =
+            counts.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+        write!(
+            f,
+            "history of {} of {tool} by {} ({}) in {within} s",
+            listed(actions),
+            same.as_str(),
+            counts.join("; ")
+        )
+    }
 }
 
 /// What counted: a fact.
@@ -145,7 +169,7 @@ impl History {
 
     /// Each bound with its name.
     pub(super) fn each_bound(&mut self, visit: &mut dyn FnMut(Bound<'_>, &str)) {
-        let of = format!("history of {}", self.query.tool);
+        let of = self.query.to_string();
         self.count.each(1, &mut |bound, name| visit(bound, &format!("{of}: {name}")));
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     decision::Fields,
-    policy::{Bundle, Facts, Mistake, Ruling, Source},
+    policy::{Bundle, Facts, Mistake, Ruling, Source, diff},
 };
 use ledger::{
     history::{Decided, Row},
@@ -247,6 +247,33 @@ fn mistakes_are_told_with_their_place() {
         check(&changed, "", expected);
     }
     check(FIRST, ", record: later", "counts earlier decisions for its calls");
+}
+
+#[test]
+fn reviewers_read_each_bound_that_moves() {
+    let with = |max: &str, min: &str| {
+        let both = format!(
+            "{{any: [{{history: {}}}, {{history: {}}}]}}",
+            FIRST.replace("max: 0", max),
+            FAILED.replace("min: 2", min)
+        );
+        bundle(&format!(
+            "  - {{id: a, agents: [bot], tool: bank, actions: [pay], when: {both}, then: allow}}\n"
+        ))
+        .unwrap()
+    };
+    let (old, new) = (with("max: 0", "min: 2"), with("max: 1", "min: 3"));
+    let changes: Vec<String> = diff(&old, &new)
+        .into_iter()
+        .map(|change| format!("{:?} {}", change.consequence, change.text))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            "Less history of pay of bank by agent (allow; failed) in 86400 s: at_least 2 → 3",
+            "More history of pay of bank by session (allow) in 86400 s: at_most 0 → 1",
+        ]
+    );
 }
 
 #[test]
