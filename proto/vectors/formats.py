@@ -68,7 +68,9 @@ DATA = {
     "verdict": True, "mode": True, "approval_id": True, "token_id": True, "latency_us": True, "labels": True,
 }
 # Plain in our own decisions only.
-DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "lists": True, "budgets": True, "activates": True, "received": True, "frozen_by": True, "freeze": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
+DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "lists": True, "budgets": True, "history": True, "activates": True, "received": True, "frozen_by": True, "freeze": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
+# What posting knows as the outcome of a call.
+OUTCOMES = ("failed", "not_started", "succeeded", "unknown")
 ATTRIBUTES = {"specversion", "id", "source", "type", "time", "sequence", "traceparent", "datacontenttype"}
 OURS = ("dev.countersign.decision.v1", "dev.countersign.heartbeat.v1", "dev.countersign.execution.v1")
 token = lambda name: name.replace("~", "~0").replace("/", "~1")
@@ -97,7 +99,8 @@ def split(event, ours=False):
         fields |= payload
         data = {n: v for n, v in data.items() if n != "payload"}
     listed = (DATA_OF_OURS if ours else DATA) if event["type"] in OURS else {}
-    listed = (DATA_OF_OURS if ours else DATA) | {"decision": {"index", "leaf_hash"}} if event["type"] == OURS[2] else listed
+    if event["type"] == OURS[2]:
+        listed = (DATA_OF_OURS if ours else DATA) | {"decision": {"index", "leaf_hash"}} | ({"outcome": True} if data.get("outcome") in OUTCOMES else {})
     kept = {}
     for name, value in data.items():
         if name not in listed:

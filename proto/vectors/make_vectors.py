@@ -8,7 +8,7 @@ Which messages are refused, and why, is said by hand.
 import base64, hashlib, json, pathlib, struct, sys
 from datetime import datetime
 
-import budgets, freezes, policies, redaction, spending, tokens
+import budgets, counting, freezes, histories, policies, redaction, spending, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -33,6 +33,7 @@ class Log:
         self.prior, self.in_force, self.lists, self.token_kid = {}, None, {}, thumbprint(TOKEN.public)
         self.freezes = freezes.Freezes()
         self.budgets = budgets.Budgets()
+        self.histories = histories.Histories()
         self.file = {
             "about": about, "tenant": TENANT, "origin": ORIGIN, "journal": JOURNAL,
             "salt_key": SALT_KEY.hex(), "messages": [],
@@ -155,7 +156,7 @@ class Log:
         late = apart(event["time"], self.time) > 60 * 10**9
         other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended and "frozen_by" not in data
         moved = any(self.lists.get(name, 0) != version for name, version in data.get("lists", {}).items())
-        assert void == ("late" if late else "bundle" if other else "list" if moved else "freeze" if self.freezes.unfit(producer, data) else self.budgets.void(data, self.time)), (scope, void)
+        assert void == ("late" if late else "bundle" if other else "list" if moved else "freeze" if self.freezes.unfit(producer, data) else self.histories.void(data, len(self.entries)) or self.budgets.void(data, self.time)), (scope, void)
         if void:
             about = {"reason": void, "source": scope[1], "id": scope[2]}
             if "spool" in data:
@@ -204,6 +205,7 @@ class Log:
         if closed:
             gap = {"source": scope[1], **closed}
             self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="//gap_closed")
+        self.histories.take(index, producer, event, ours, approval_id(TENANT, *scope, ours=True))
         if ours and kind == "decision":
             approval = approval_id(TENANT, *scope, ours=True)
             for notice, about in self.budgets.book(index, producer, event["data"], self.entry_time, approval):
@@ -256,6 +258,7 @@ class Log:
         if family == "approvals":
             events = [{"type": "expired"}] if "not_opened" in content else content["events"]
             self.budgets.happened(subject.partition(".")[2], events, self.time)
+            self.histories.happened(subject.partition(".")[2], events, len(self.entries))
         if kind == "key":
             whole = event
         return self.done("posted", self.put(kind, None, event or content, whole, fields or {}, ("", family, "")))
@@ -656,6 +659,10 @@ def make_entries():
     log = Log("Redaction: a call and results that were redacted, by the marks of what came; a repetition, a conflict, and what is no report of a result.")
     redaction.redaction(log, hmac256(SALT_KEY, b"countersign-people-v1"), SALT_KEY)
     log.write("redaction")
+
+    log = Log("Earlier decisions: what counts of an agent, a session and a run, what is void because another one was posted since, and outcomes.")
+    counting.counting(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
+    log.write("history")
 
 
 def make_signature():

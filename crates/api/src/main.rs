@@ -3,6 +3,7 @@
 mod cli;
 mod evidence;
 mod explained;
+mod recounted;
 mod replayed;
 mod terminal;
 mod verify;

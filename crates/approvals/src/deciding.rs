@@ -8,6 +8,7 @@ mod costs;
 mod later;
 mod probe;
 mod results;
+mod round;
 mod stock;
 mod told;
 
@@ -27,7 +28,7 @@ use crate::{
 };
 use decider::{
     decision::Fields,
-    policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling, Tokens, Why},
+    policy::{Facts, Inquiry, Ruling, Why},
 };
 use ledger::{
     Error as Failure,
@@ -40,8 +41,9 @@ use ledger::{
     system::freeze::Acting,
     time::Nanos,
 };
+use round::{Round, together};
 use std::{collections::BTreeMap, sync::Arc};
-use stock::{Buckets, Shelf, Taken};
+use stock::{Buckets, Taken};
 
 /// How often a call is decided, each time because what it rested on changed in between: once, and three times anew.
 const TRIES_MAX: usize = 4;
@@ -127,12 +129,16 @@ impl Desk {
         let mut told: BTreeMap<usize, Result<Told, NotDecided>> = BTreeMap::new();
         // The journal's time, once a decision was void because it named another window of a budget.
         let (mut journal, mut taken) = (None, Taken::default());
-        for attempt in 0..=TRIES_MAX {
-            let open = |at: &usize| !told.contains_key(at);
+        // How often each was proposed, and void.
+        let mut tries = vec![0; inquiries.len()];
+        for attempt in 0.. {
+            let open = |at: &usize| !told.contains_key(at) && tries[*at] <= TRIES_MAX;
             let left: Vec<usize> = (0..inquiries.len()).filter(open).collect();
             if left.is_empty() {
                 break;
             }
+            // What is posted after this, posting compares.
+            let as_of = self.log.extent().size;
             // While the journal is away, only what a clause permits then is told; everything else has this error.
             let away = match self.readiness.clocks.stand().await {
                 Ok(()) => None,
@@ -140,49 +146,35 @@ impl Desk {
                 Err(error) => return Err(error.into()),
             };
             let loaded = self.in_force()?;
-            let contended = attempt == TRIES_MAX;
-            let now = self.readiness.clocks.now();
-            let facts = match &loaded {
-                Some(loaded) if !contended => {
-                    loaded.bundle.facts_in(now, journal.unwrap_or(now), false)
-                }
-                _ => Facts { now, ..Facts::default() },
-            };
-            let facts = Facts { tokens: Tokens::Keyed(self.log.redaction_key()), ..facts };
-            let freezes = self.log.freezes();
-            let loaded = loaded.as_deref();
-            let by =
-                loaded.filter(|_| !contended).ok_or(if contended { CONTENDED } else { NO_POLICY });
-            let mut judge = |left: &[usize]| {
-                let there = (&*self.log, self.readiness.clocks.since_boot());
-                let mut supply = Shelf::new(there, &self.buckets, &mut taken);
-                let judge = |at: &usize| {
-                    let inquiry = &inquiries[*at];
-                    let frozen =
-                        freezes.stopping(&inquiry.acting(producer)).map(|(index, _)| index);
-                    let frozen = frozen.filter(|_| !contended).map(Ruling::frozen);
-                    let by = frozen.map_or(by.map_err(Ruling::denial), Err);
-                    self.judge((*at, inquiry), (by, &facts), &mut supply)
-                };
-                left.iter().map(judge).collect::<Result<Vec<_>, _>>()
-            };
-            let mut open = judge(&left)?;
+            let round = self.round(loaded.as_deref(), as_of, journal);
+            let asked = (producer, inquiries);
+            let mut open = self.judge_each(asked, &left, &round, (&tries, &mut taken))?;
+            let Round { loaded, ref facts, .. } = round;
             if attempt == 0 && away.is_none() {
-                open =
-                    self.tell_early(producer, open, (&facts, loaded, Why::Later), &mut told).await;
+                let terms = (facts, loaded, Why::Later);
+                open = self.tell_early(producer, open, terms, &mut told).await;
             }
+            // Each sees those before it: one that counts another of them is judged anew, after that one.
+            open.truncate(together(&open));
+            let proposed: Vec<usize> = open.iter().map(|open| open.at).collect();
             let recorded = match away {
                 Some(error) => Err(error.into()),
-                None => self.propose(producer, open, loaded, &mut journal).await,
+                None => self.propose(producer, open, (loaded, as_of), &mut journal).await,
             };
             match recorded {
-                Ok(recorded) => told.extend(recorded),
+                Ok(recorded) => {
+                    told.extend(recorded);
+                    for at in proposed.into_iter().filter(|at| !told.contains_key(at)) {
+                        tries[at] += 1;
+                    }
+                }
                 Err(error) => {
                     if self.may_tell_unrecorded(&error, attempt) {
                         let left: Vec<_> =
                             left.into_iter().filter(|at| !told.contains_key(at)).collect();
-                        let (open, why) = (judge(&left)?, Why::Unavailable);
-                        self.tell_early(producer, open, (&facts, loaded, why), &mut told).await;
+                        let open = self.judge_each(asked, &left, &round, (&tries, &mut taken))?;
+                        let terms = (facts, loaded, Why::Unavailable);
+                        self.tell_early(producer, open, terms, &mut told).await;
                     }
                     if told.is_empty() {
                         return Err(error);
@@ -230,11 +222,10 @@ impl Desk {
         &self,
         producer: &Ident,
         open: Vec<Open<'_, '_>>,
-        loaded: Option<&Loaded>,
+        (loaded, as_of): (Option<&Loaded>, u64),
         journal: &mut Option<Nanos>,
     ) -> Result<Vec<(usize, Result<Told, NotDecided>)>, NotDecided> {
         let subject = Subject::verdicts(producer.clone());
-        let as_of = self.log.extent().size;
         let (mut told, mut bodies, mut sent) = (Vec::new(), Vec::new(), Vec::new());
         for open in open {
             let owners: Vec<&str> = loaded.map_or_else(Vec::new, |loaded| {

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod history;
 pub mod log;
 pub mod outbox;
+pub mod past;
 pub mod secret;
 pub mod setup;
 pub mod slack;

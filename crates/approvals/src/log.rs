@@ -9,6 +9,7 @@ use ledger::{
     clock,
     disclosure::{RedactionKey, Scope},
     entry::Payload,
+    history::{Decided, Row},
     ident::Ident,
     journal::{self, Subject},
     post::{Freezes, Outcome, Policies},
@@ -101,6 +102,13 @@ pub trait Log: Send + Sync {
 
     /// What counts against the cap of a budget, in the window that is asked about.
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error>;
+
+    /// Visits the decisions of a row, latest first, until `visit` returns false.
+    fn earlier(
+        &self,
+        row: &Row,
+        visit: &mut dyn FnMut(u64, &Decided) -> bool,
+    ) -> Result<(), store::Error>;
 
     /// The place that [`Log::keep_place`] stored, with our seal.
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error>;
@@ -268,6 +276,14 @@ impl Log for OfTenant {
 
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {
         self.ledger.booked(&self.tenant, asked)
+    }
+
+    fn earlier(
+        &self,
+        row: &Row,
+        visit: &mut dyn FnMut(u64, &Decided) -> bool,
+    ) -> Result<(), store::Error> {
+        self.ledger.earlier(&self.tenant, row, visit)
     }
 
     fn place(&self) -> Result<Option<Vec<u8>>, store::Error> {

@@ -5,6 +5,7 @@
 //! leaks. Out of scope: salts (`disclosure`), the leaf (`entry`), order and repetition (`post`).
 
 mod plain;
+mod pointer;
 mod refused;
 
 pub use crate::disclosure::Field;
@@ -16,7 +17,8 @@ use crate::{
     media::Media,
     time,
 };
-use plain::{Split, pointer};
+use plain::Split;
+use pointer::pointer;
 
 /// Longest `id`, in bytes.
 pub const ID_BYTES_MAX: usize = 256;

@@ -9,6 +9,7 @@ mod counts;
 mod ended;
 mod erasing;
 mod error;
+mod histories;
 mod kept;
 mod layout;
 mod open;

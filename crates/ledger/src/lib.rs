@@ -26,6 +26,7 @@ pub mod foreign;
 pub mod fsck;
 pub mod gone;
 pub mod guard;
+pub mod history;
 
 pub mod ident;
 pub mod journal;

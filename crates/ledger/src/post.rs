@@ -13,6 +13,7 @@ mod evidence;
 mod form;
 mod freezes;
 mod freezing;
+mod histories;
 mod holes;
 mod in_force;
 mod kept;
@@ -20,6 +21,7 @@ mod not_opened;
 mod policies;
 mod prepare;
 mod reports;
+mod rests;
 mod retention;
 mod signed;
 mod sources;
@@ -35,13 +37,13 @@ pub use form::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody, SYSTEM, Shown, Sho
 pub use freezes::{
     FreezeInForce, Freezes, check_freeze, freezes as frozen_by_clause, frozen_by, of_clause,
 };
+pub use histories::Histories;
 pub use holes::{Explained, Was, last_leaves, missing_key};
 pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
-pub use prepare::{
-    Prepared, check_form, event_key, is_contended, is_probe, returned, source_key, tail_digest,
-};
+pub use prepare::{Prepared, event_key, is_probe, source_key, tail_digest};
 pub use reports::{Reported, Reports, key as reported_key};
+pub use rests::{check_form, is_contended, returned};
 pub use signed::{APPROVAL, EVIDENCE};
 pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
 pub use verdicts::{LATE_SECONDS_MAX, Voided, is_late, stands};

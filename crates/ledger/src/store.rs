@@ -1,6 +1,6 @@
 //! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
 //!
-//! Key layout, version 4 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//! Key layout, version 5 (all integers big-endian; `log` is a u32 given at `init`, never reused):
 //!
 //! | family | key | value |
 //! |---|---|---|
@@ -39,6 +39,10 @@
 //! | `budgets` | `log ‖ "r" ‖ index u64` | [`crate::budget::Reservation`] as JSON: what that decision reserved, until nothing can change it |
 //! | `budgets` | `log ‖ "a" ‖ approval id` | leaf index of its decision, as JSON, while it may release what is reserved |
 //! | `budgets` | `log ‖ "w"` | the first and the last reservation that wait for a report, as JSON |
+//! | `history` | `log ‖ "d" ‖ index u64` | [`crate::history::Decided`] as JSON: a decision of ours of the last 32 days, with its places in rows |
+//! | `history` | `log ‖ "h" ‖ SHA-256(JCS[same, id, tool, action])` | the end of a row as JSON: its last decision, and the last of each verdict |
+//! | `history` | `log ‖ "a" ‖ approval id` | leaf index of its decision, as JSON |
+//! | `history` | `log ‖ "w"` | the first and the last decision that are kept, as JSON |
 //! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
 mod changes;
@@ -51,7 +55,7 @@ use crate::ident::Ident;
 use std::collections::HashMap;
 
 /// Version of the key layout. Another one is refused.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,11 +94,13 @@ pub enum Family {
     Counts,
     /// Sums of budgets, and what is reserved.
     Budgets,
+    /// Earlier decisions by agent, session and run.
+    History,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -112,6 +118,7 @@ impl Family {
         (Self::Reports, "reports"),
         (Self::Counts, "counts"),
         (Self::Budgets, "budgets"),
+        (Self::History, "history"),
     ];
 }
 

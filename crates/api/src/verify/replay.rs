@@ -8,6 +8,7 @@ use super::{
 use crate::{
     cli::{Explain, Exported, Replay, Verify},
     explained,
+    recounted::{Recount, Recounted},
     replayed::{Recorded, Replayed},
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
@@ -30,6 +31,8 @@ struct Tally {
     same: u64,
     different: BTreeMap<u64, String>,
     not_replayable: BTreeMap<u64, String>,
+    /// Verdicts whose counts of earlier decisions are the same, and those whose counts are believed.
+    counted: (u64, u64),
     /// The leaf indexes whose verdicts were computed.
     range: RangeInclusive<u64>,
 }
@@ -70,6 +73,9 @@ impl Recorded for Whole {
 struct Run<'e> {
     whole: &'e Whole,
     replayed: Replayed,
+    recounted: Recounted,
+    /// Verdicts whose counts of earlier decisions are the same, and those whose counts are believed.
+    counted: (u64, u64),
 }
 
 /// Computes the verdicts of an export again: all of them, or those of a range.
@@ -81,7 +87,9 @@ pub fn replay(arguments: &Replay) -> ExitCode {
             let mut run = Run::new(&whole);
             let range = range(&whole, *from, *to)?;
             let (different, not_replayable) = (BTreeMap::new(), BTreeMap::new());
-            let mut tally = Tally { same: 0, different, not_replayable, range: range.clone() };
+            let counted = (0, 0);
+            let mut tally =
+                Tally { same: 0, different, not_replayable, counted, range: range.clone() };
             for index in 0..=*range.end() {
                 if index < *range.start() {
                     run.note(index);
@@ -96,6 +104,7 @@ pub fn replay(arguments: &Replay) -> ExitCode {
                     Some(Err(why)) => drop(tally.different.insert(index, why.to_string())),
                 }
             }
+            tally.counted = run.counted;
             tell(&whole, &tally, exported.json);
             Ok(tally.different.is_empty())
         }),
@@ -175,7 +184,8 @@ pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
 
 impl<'e> Run<'e> {
     fn new(whole: &'e Whole) -> Self {
-        Self { whole, replayed: Replayed::default() }
+        let (replayed, recounted) = (Replayed::default(), Recounted::default());
+        Self { whole, replayed, recounted, counted: (0, 0) }
     }
 
     /// Takes the next entry for what it says of policies alone.
@@ -183,6 +193,7 @@ impl<'e> Run<'e> {
         let entry = self.whole.entry(index).unwrap_or_default();
         if let Some(view) = View::parse(&entry) {
             self.replayed.note(index, &view);
+            self.recounted.take(index, &view);
         }
     }
 
@@ -190,7 +201,39 @@ impl<'e> Run<'e> {
     fn step(&mut self, index: u64) -> Result<Option<Result<Ruling, Differs>>, Failure> {
         let entry = self.whole.entry(index).unwrap_or_default();
         let Some(view) = View::parse(&entry) else { return Ok(None) };
-        self.replayed.step(self.whole, index, &view)
+        let outcome = self.replayed.step(self.whole, index, &view)?;
+        let outcome = match outcome {
+            Some(Ok(ruling)) => Some(self.count_again((index, &view), ruling)?),
+            outcome => outcome,
+        };
+        self.recounted.take(index, &view);
+        Ok(outcome)
+    }
+
+    /// Counts again what the verdict counted of earlier decisions.
+    fn count_again(
+        &mut self,
+        (index, view): (u64, &View<'_>),
+        ruling: Ruling,
+    ) -> Result<Result<Ruling, Differs>, Failure> {
+        let payload = self.whole.payload(index, view)?;
+        let earlier = |at: u64| {
+            let entry = self.whole.entry(at).unwrap_or_default();
+            match View::parse(&entry) {
+                Some(view) => self.whole.payload(at, &view).map(Rc::new),
+                None => Ok(Rc::default()),
+            }
+        };
+        match self.recounted.again((index, view), &payload, earlier)? {
+            Recount::None => {}
+            Recount::Same => self.counted.0 += 1,
+            Recount::Believed => self.counted.1 += 1,
+            Recount::Other => {
+                let what = "its counts of earlier decisions are not those of the log";
+                return Ok(Err(Differs::Form(what.into())));
+            }
+        }
+        Ok(Ok(ruling))
     }
 
     fn show(
@@ -257,12 +300,13 @@ impl<'e> Run<'e> {
 }
 
 fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
-    let Tally { same, different, not_replayable, range } = tally;
+    let Tally { same, different, not_replayable, counted: (recounted, believed), range } = tally;
     let replayed = same + different.len() as u64;
     if as_json {
         say_json(&json!({
             "size": whole.size(), "root": whole.root(), "from": range.start(), "to": range.end(), "replayed": replayed, "same": same,
             "different": different, "not_replayable": not_replayable,
+            "history": {"counted_again": recounted, "believed": believed},
             "believed": ["the decider's clock, within 60 s of the journal's, and the offsets of time zones"],
         }));
         return;
@@ -282,6 +326,11 @@ fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
         not_replayable.len()
     );
     say(&if different.is_empty() { good(&summary) } else { bad(&summary) });
+    if recounted + believed > 0 {
+        say(&dim(&format!(
+            "  earlier decisions: {recounted} verdicts counted again from the entries before them; {believed} believed, because values of earlier calls are not disclosed"
+        )));
+    }
     say(&dim(&format!(
         "  over entries {} to {} of {}, root {} of size {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
         range.start(),

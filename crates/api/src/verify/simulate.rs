@@ -35,6 +35,8 @@ pub fn simulate(exported: &Exported, bundle: &Bundle, lists: ListsFrom) -> ExitC
                 judging = with_lists.map_err(|why| refused(&format!("entry {index}"), &why))?;
             } else if Simulated::is_call(&view) {
                 found.take(index, &view, &whole.payload(index, &view)?, &judging);
+            } else {
+                found.note(index, &view);
             }
         }
         tell(&whole, &found, (exported, bundle, lists));

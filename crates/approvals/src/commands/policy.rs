@@ -1,7 +1,7 @@
 //! What the policies in force now say of a call that waits for people, or was approved: they may have changed since it
 //! was judged, and what they deny is released to nobody (P16, P17).
 
-use crate::{bundles::Bundles, log::Log};
+use crate::{bundles::Bundles, log::Log, past::InLog};
 use decider::{
     approval::PolicyNow,
     policy::{Ruling, Running, simulate},
@@ -10,6 +10,7 @@ use ledger::{
     entry::View,
     event::{Verdict, is_reserved_tool},
     foreign::harmless,
+    json::Value,
     post::lists_of,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -68,7 +69,11 @@ impl PoliciesNow {
         }
         let payload = self.log.payload(index, &entry).map_err(told)?.values();
         // What the call reserved counts as it did then; a budget that is new since has nothing booked.
-        let ruling = simulate(&view, &payload, bundle, &mut Running::default());
+        // What it did not count of earlier decisions counts as it was then, too.
+        let as_of = view.at(&["event", "data", "as_of"]).and_then(Value::as_u64).unwrap_or(index);
+        let mut past = InLog { log: &*self.log, as_of };
+        let mut running = Running::default();
+        let ruling = simulate(&view, &payload, bundle, (&mut running, &mut past)).map_err(told)?;
         let Some(ruling) = ruling else { return Ok(None) };
         let clause = view.text(&["event", "data", "policy", "id"]);
         let same = !ruling.only_observes

@@ -1,14 +1,18 @@
-//! What a decider reads of budgets, and its share of rates (P18).
+//! What a decider reads of budgets and of earlier decisions, and its share of rates (P18).
 //!
 //! Of budgets it only reads what is booked: posting gives a reservation, or voids the decision. Rates are token buckets
 //! of this process alone, each with its part of the rate. They begin empty, so a restart never lets more through.
 
 use super::{Desk, Loaded, NotDecided, Open, VALID_FOR_SECONDS};
-use crate::{commands::Error, log::Log};
-use decider::policy::{Facts, Inquiry, REPORT_WITHIN_SECONDS, RateOf, Ruling, Stock};
+use crate::{commands::Error, past::InLog};
+use decider::{
+    decision::Fields,
+    policy::{Facts, Inquiry, Past, REPORT_WITHIN_SECONDS, RateOf, Ruling, Stock},
+};
 use ledger::{
     budget::{Asked, Booked, row_key},
     entry::View,
+    history::{Decided, Row},
     store,
     time::Nanos,
 };
@@ -80,7 +84,7 @@ pub(super) type Taken = BTreeMap<usize, BTreeMap<String, bool>>;
 
 /// What is there for the questions of one attempt, in their order.
 pub(super) struct Shelf<'s> {
-    log: &'s dyn Log,
+    past: InLog<'s>,
     buckets: &'s Buckets,
     now: Duration,
     /// What the questions before this one ask for.
@@ -91,11 +95,11 @@ pub(super) struct Shelf<'s> {
 
 impl<'s> Shelf<'s> {
     pub(super) fn new(
-        (log, now): (&'s dyn Log, Duration),
+        (past, now): (InLog<'s>, Duration),
         buckets: &'s Buckets,
         taken: &'s mut Taken,
     ) -> Self {
-        Self { log, buckets, now, asked: BTreeMap::new(), taken, at: 0 }
+        Self { past, buckets, now, asked: BTreeMap::new(), taken, at: 0 }
     }
 
     /// The question at this place is next.
@@ -115,12 +119,30 @@ fn place_of(asked: &Asked) -> (Vec<u8>, Nanos) {
     (row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref()), asked.from)
 }
 
-impl Stock for Shelf<'_> {
+impl Past for Shelf<'_> {
     type Error = store::Error;
 
+    fn as_of(&self) -> u64 {
+        self.past.as_of()
+    }
+
+    fn earlier(
+        &mut self,
+        row: &Row,
+        visit: &mut dyn FnMut(u64, &Decided) -> bool,
+    ) -> Result<(), store::Error> {
+        self.past.earlier(row, visit)
+    }
+
+    fn fields(&mut self, index: u64) -> Result<Fields, store::Error> {
+        self.past.fields(index)
+    }
+}
+
+impl Stock for Shelf<'_> {
     fn counted(&mut self, asked: &Asked) -> Result<u64, store::Error> {
         let before = self.asked.get(&place_of(asked)).copied().unwrap_or(0);
-        Ok(self.log.booked(asked)?.saturating_add(before))
+        Ok(self.past.log.booked(asked)?.saturating_add(before))
     }
 
     fn take(&mut self, rate: &RateOf<'_>) -> bool {

@@ -8,6 +8,7 @@ mod budgets;
 mod clients;
 mod cluster;
 mod deciders;
+mod histories;
 mod replica;
 mod world;
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod depends;
+mod history;
 mod limits;
 mod lists;
 mod results;

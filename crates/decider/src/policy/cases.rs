@@ -1,6 +1,7 @@
 //! Tests of policies (`tests/*.yaml`): calls with the verdict that is expected, coverage, and mutation.
 
 mod booked;
+mod earlier;
 mod gaps;
 mod mutate;
 mod values;
@@ -13,6 +14,7 @@ use super::{
     clause::Clause,
     facts::Facts,
     fields::{MapReader, language, text_of},
+    history::History,
     limited::Limited,
     mistakes::{Mistake, Mistakes, Place},
     on::On,
@@ -47,6 +49,7 @@ pub struct TestCase {
     clauses: Option<Vec<String>>,
     shadow: Option<Verdict>,
     before: booked::Before,
+    earlier: earlier::Earlier,
     /// What must be at these pointers after redaction.
     redacted: Vec<(String, Value<'static>)>,
 }
@@ -129,6 +132,10 @@ impl TestCase {
         facts.booked = booked.map(|name| (name.to_owned(), known(name))).collect();
         let left = |name: &str| !self.before.used_up.iter().any(|other| other == name);
         facts.rates = rates.map(|name| (name.to_owned(), left(name))).collect();
+        let mut past = self.earlier.clone();
+        // Mutation moves bounds by one, and the facts stay.
+        let up_to = |history: &History| history.up_to() + 1;
+        let Ok(()) = bundle.count_up_to(&self.request, &mut facts, up_to, &mut past);
         facts
     }
 
@@ -242,6 +249,7 @@ fn read_case(
     let without = fields.texts("without").unwrap_or_default();
     let own = moment(&mut fields, "now");
     let (verified, before) = (fields.flag("verified").unwrap_or(false), booked::read(&mut fields));
+    let said = earlier::read(&mut fields, mistakes);
     let wanted = verdict(&mut fields, "verdict");
     let shadow = verdict(&mut fields, "shadow");
     let (redacted, result) = (redacted(&mut fields), fields.take("result"));
@@ -258,12 +266,7 @@ fn read_case(
         return None;
     };
     let mut body = value_of(node);
-    let mut change = |pointer: &str, at, new: Option<Value<'static>>| {
-        if !set(&mut body, pointer, new) {
-            let what = "leads to nothing in the call: the object or list around it must be there";
-            mistakes.note(at, format!("{pointer:?} {what}"));
-        }
-    };
+    let mut change = |pointer: &str, at, new| changed(&mut body, (pointer, at), new, mistakes);
     for (pointer, at, node) in with.map(|mut with| with.rest()).unwrap_or_default() {
         change(&pointer, at, Some(value_of(&node)));
     }
@@ -277,12 +280,11 @@ fn read_case(
     for (pointer, at) in without {
         change(&pointer, at, None);
     }
-    let body = sorted(body);
-    let mut request = Request::read(&body)
-        .map_err(|why| mistakes.note(node.at, format!("call {call}: {why}")))
-        .ok()?;
+    let mut request = request_of(body, (&call, node.at), mistakes)?;
     let on = result.as_ref().map_or(On::Call, |_| On::Result);
     request.params = result.map_or(request.params, |result| sorted(value_of(&result)));
+    let now = own.unwrap_or(now);
+    let earlier = earlier_of(&said, calls, now, mistakes);
     let (verdict, name, file) = (wanted?, name.unwrap_or(call), file.to_owned());
     Some(TestCase {
         name,
@@ -290,7 +292,7 @@ fn read_case(
         at,
         on,
         request,
-        now: own.unwrap_or(now),
+        now,
         verified,
         verdict,
         reason,
@@ -298,8 +300,57 @@ fn read_case(
         clauses,
         shadow,
         before,
+        earlier,
         redacted,
     })
+}
+
+/// Changes a call at a pointer.
+fn changed(
+    body: &mut Value<'static>,
+    (pointer, at): (&str, Place),
+    new: Option<Value<'static>>,
+    mistakes: &Mistakes<'_>,
+) {
+    if !set(body, pointer, new) {
+        let what = "leads to nothing in the call: the object or list around it must be there";
+        mistakes.note(at, format!("{pointer:?} {what}"));
+    }
+}
+
+fn request_of(
+    body: Value<'static>,
+    (call, at): (&str, Place),
+    mistakes: &Mistakes<'_>,
+) -> Option<Request<'static>> {
+    let read = Request::read(&sorted(body));
+    read.map_err(|why| mistakes.note(at, format!("call {call}: {why}"))).ok()
+}
+
+/// The decisions before the call.
+fn earlier_of(
+    all: &[earlier::Said],
+    calls: &BTreeMap<String, Node>,
+    now: Nanos,
+    mistakes: &Mistakes<'_>,
+) -> earlier::Earlier {
+    let mut found = earlier::Earlier::default();
+    for said in all {
+        let (call, place) = &said.call;
+        let Some(node) = calls.get(call) else {
+            mistakes.note(*place, format!("there is no call {call:?} in `calls`"));
+            continue;
+        };
+        let mut body = value_of(node);
+        for (pointer, at, node) in said.with.iter().flatten() {
+            changed(&mut body, (pointer, *at), Some(value_of(node)), mistakes);
+        }
+        if let Some(request) = request_of(body, (call, node.at), mistakes) {
+            found.add(said, request, now);
+        }
+    }
+    found.sort();
+    found
 }
 
 /// `clauses: [p/a, p/b]`, in the order in which a bundle has them.

@@ -9,6 +9,7 @@ use super::{
     detectors::Detectors,
     egress::{Egress, Urls},
     facts::Facts,
+    history::History,
     list::NamedLists,
     on::On,
     param::{Test, Texts, integer, text},
@@ -47,6 +48,7 @@ pub(super) enum Condition {
     /// What tools.yaml says that the action does.
     Effect(Effect),
     Detects(Detects),
+    History(Box<History>),
 }
 
 /// Tests of the values that a pointer reaches.
@@ -151,6 +153,7 @@ impl Condition {
                 all_in(request.third_parties.as_ref(), set, "the call names no third parties")
             }
             Self::Verified => facts.verified.into(),
+            Self::History(history) => history.holds(request, &facts.history),
         }
     }
 
@@ -194,6 +197,7 @@ impl Condition {
                     bounds.each(1, &mut |bound, name| visit(bound, &format!("{name} {currency}")));
                 }
             }
+            Self::History(history) => history.each_bound(visit),
             Self::Hours(hours) => {
                 hours.each_bound(&mut |bound, name| visit(bound, &format!("hours: {name}")));
             }
@@ -260,6 +264,7 @@ impl Condition {
             Self::Verified => "identity".into(),
             Self::Effect(_) => "effect".into(),
             Self::Detects(detects) => detects.place(),
+            Self::History(_) => "history".into(),
             Self::All(_) => "all".into(),
             Self::Any(_) => "any".into(),
             Self::Not(_) => "not".into(),

@@ -294,8 +294,8 @@ fn conditions(old: &Clause, new: &Clause, note: &mut impl FnMut(Consequence, Str
             (false, true) => wider,
             (false, false) => wider.opposite(),
         };
-        let unit =
-            if name.contains('/') || name.starts_with("hours") { "" } else { " minor units" };
+        let bare = name.contains('/') || name.starts_with("hours") || name.starts_with("history");
+        let unit = if bare { "" } else { " minor units" };
         note(consequence, format!("{name} {} → {}{unit}", grouped(*old), grouped(*new)));
     }
     if old_bounds.rest == new_bounds.rest {

@@ -2,6 +2,7 @@
 //! ever: a local date and minute, not a zone whose rules may change.
 
 use super::{
+    history::Counted,
     redacted::{Redactions, Tokens},
     windows::Span,
 };
@@ -31,6 +32,9 @@ pub struct Facts {
     /// Whether each rate had a call left, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, bool>,
+    /// What counted of earlier decisions, for each condition that needed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Counted>,
     /// What was redacted, once it is: the params are then those of the redacted call. Absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redacted: Option<Redactions>,

@@ -3,6 +3,7 @@
 use super::request::{self, Request};
 use crate::{call::Call, decision::NONCE_BYTES};
 use ledger::{
+    history::CallOf,
     ident::Ident,
     json::{Member, Value},
     system::freeze::Acting,
@@ -102,6 +103,11 @@ impl<'a> Inquiry<'a> {
     /// Who acts, as a freeze sees it. `producer`: the gateway that asks.
     pub fn acting(&self, producer: &Ident) -> Acting {
         Acting::of(producer.as_str(), &self.body)
+    }
+
+    /// The call, as conditions on earlier decisions see it.
+    pub fn call_of(&self) -> CallOf {
+        CallOf::of(&self.body)
     }
 
     /// The call digest: what a repetition must have, and what people approve.

@@ -133,6 +133,20 @@ impl Bundle {
         applying.map(weigh).collect()
     }
 
+    /// Each clause that is for this call, whether it matches by these facts, and whether it is in force. None of a call that is
+    /// denied whatever the clauses say.
+    pub(super) fn weighed<'b>(
+        &'b self,
+        request: &Request<'_>,
+        facts: &Facts,
+    ) -> Vec<(&'b Clause, Truth, bool)> {
+        if self.refused_before_clauses(request).is_some() {
+            return Vec::new();
+        }
+        let weighed = self.weigh_plain(&self.scene(On::Call, request, facts));
+        weighed.into_iter().map(|one| (one.clause, one.truth, one.in_force)).collect()
+    }
+
     /// What each clause said that is for this call, in order: for `explain` and coverage.
     pub fn explain<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Vec<ClauseTruth<'b>> {
         self.explain_on(On::Call, request, facts)

@@ -4,6 +4,7 @@
 use super::{
     bundle::Bundle,
     facts::Facts,
+    history::Past,
     limit::{Budget, Limit, Rate},
     request::Request,
     windows::Span,
@@ -19,10 +20,7 @@ pub const BUDGET_EXCEEDED: &str = "budget_exceeded";
 pub const RATE_LIMITED: &str = "rate_limited";
 
 /// Where a decider reads what is booked, and takes calls of rates.
-pub trait Stock {
-    /// Why it can't be read.
-    type Error;
-
+pub trait Stock: Past {
     /// What counts against the cap before this call. `asked.booked` and `asked.max` say nothing yet.
     fn counted(&mut self, asked: &Asked) -> Result<u64, Self::Error>;
 
@@ -170,7 +168,7 @@ impl Bundle {
         Some(Limited { verdict, reason: over, asked })
     }
 
-    /// Adds to the facts what the verdict on a call depends on of budgets and rates. A call that the clauses deny, or that
+    /// Adds to the facts what the verdict on a call depends on of earlier decisions, budgets and rates. A call that the clauses deny, or that
     /// does not fit into a budget, takes nothing of a rate.
     pub fn stock_up<S: Stock>(
         &self,
@@ -178,6 +176,7 @@ impl Bundle {
         facts: &mut Facts,
         stock: &mut S,
     ) -> Result<(), S::Error> {
+        self.count_earlier(request, facts, stock)?;
         if !self.has_limits() || self.only_observes(&request.agent, facts.now) {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use super::{
     bundle::Bundle,
     facts::Facts,
+    history::{Counted, Past},
     judge::ClauseTruth,
     limited::{RateOf, Stock},
     recorded::{RECEIVED, to_judge},
@@ -14,6 +15,7 @@ use crate::{call::Call, decision::Fields};
 use ledger::{
     budget::{Asked, Booked},
     entry::View,
+    history::{Decided, Row},
     ident::Ident,
     json::{self, Value},
     time::Nanos,
@@ -108,19 +110,23 @@ pub fn replay(
 }
 
 /// What a bundle would say of a recorded call, whoever judged it then. Facts that follow from the clock are taken from
-/// the recorded one, and so is what was booked on budgets; on a budget that the recorded verdict did not know, `running`
-/// is booked. `None` if the call is not disclosed, or can't be a question.
-pub fn simulate(
+/// the recorded one, and so is what was booked on budgets and what counted of earlier decisions; on a budget that the
+/// recorded verdict did not know, `running` is booked, and what it did not count is counted in `past`. `None` if the call is
+/// not disclosed, or can't be a question.
+pub fn simulate<P: Past>(
     view: &View<'_>,
     payload: &Fields,
     bundle: &Bundle,
-    running: &mut Running,
-) -> Option<Ruling> {
+    (running, past): (&mut Running, &mut P),
+) -> Result<Option<Ruling>, P::Error> {
     let recorded = payload.get("/data/facts");
     let recorded = recorded.and_then(|facts| serde_json::from_slice::<Facts>(facts).ok());
     let now = match &recorded {
         Some(facts) => facts.now,
-        None => view.text(&["event", "time"]).and_then(Nanos::parse)?,
+        None => match view.text(&["event", "time"]).and_then(Nanos::parse) {
+            Some(now) => now,
+            None => return Ok(None),
+        },
     };
     let recorded = recorded.unwrap_or_default();
     let mut facts = bundle.facts(now, recorded.verified);
@@ -128,15 +134,15 @@ pub fn simulate(
         *window = recorded.windows.get(name).copied().unwrap_or(*window);
     }
     let mut facts = with_redactions(facts, recorded.redacted.clone(), payload);
-    let request = question(view, payload)?;
-    let request = Request::read(&request).ok()?;
-    let mut stock = Recorded { recorded: &recorded, running };
-    let Ok(()) = bundle.stock_up(&request, &mut facts, &mut stock);
+    let Some(request) = question(view, payload) else { return Ok(None) };
+    let Ok(request) = Request::read(&request) else { return Ok(None) };
+    let mut stock = Known { recorded: &recorded, running, past };
+    bundle.stock_up(&request, &mut facts, &mut stock)?;
     let ruling = Ruling::of(bundle, 0, &request, &facts);
     for asked in ruling.asked.iter().filter(|asked| asked.booked == Booked::Within) {
         *running.entry(place_of(asked)).or_default() += asked.sum;
     }
-    Some(ruling)
+    Ok(Some(ruling))
 }
 
 /// What simulated calls reserved of budgets: by id, key, currency and begin of the window.
@@ -146,14 +152,37 @@ fn place_of(asked: &Asked) -> (String, Option<String>, Option<String>, Nanos) {
     (asked.id.clone(), asked.key.clone(), asked.currency.clone(), asked.from)
 }
 
-struct Recorded<'r> {
+struct Known<'r, P> {
     recorded: &'r Facts,
     running: &'r Running,
+    past: &'r mut P,
 }
 
-impl Stock for Recorded<'_> {
-    type Error = std::convert::Infallible;
+impl<P: Past> Past for Known<'_, P> {
+    type Error = P::Error;
 
+    fn as_of(&self) -> u64 {
+        self.past.as_of()
+    }
+
+    fn earlier(
+        &mut self,
+        row: &Row,
+        visit: &mut dyn FnMut(u64, &Decided) -> bool,
+    ) -> Result<(), Self::Error> {
+        self.past.earlier(row, visit)
+    }
+
+    fn fields(&mut self, index: u64) -> Result<Fields, Self::Error> {
+        self.past.fields(index)
+    }
+
+    fn recorded(&self) -> &[Counted] {
+        &self.recorded.history
+    }
+}
+
+impl<P: Past> Stock for Known<'_, P> {
     fn counted(&mut self, asked: &Asked) -> Result<u64, Self::Error> {
         let running = || self.running.get(&place_of(asked)).copied().unwrap_or(0);
         Ok(self.recorded.booked.get(&asked.id).copied().unwrap_or_else(running))
@@ -162,6 +191,17 @@ impl Stock for Recorded<'_> {
     fn take(&mut self, rate: &RateOf<'_>) -> bool {
         self.recorded.rates.get(rate.name).copied().unwrap_or(true)
     }
+}
+
+/// The request of a recorded call, as it was judged, and the facts of its verdict. `None` if one of them is not disclosed.
+pub fn judged_by<T>(
+    view: &View<'_>,
+    payload: &Fields,
+    read: impl FnOnce(&Request<'_>, &Facts) -> T,
+) -> Option<T> {
+    let facts: Facts = serde_json::from_slice(payload.get("/data/facts")?).ok()?;
+    let request = question(view, payload)?;
+    Some(read(&Request::read(&request).ok()?, &facts))
 }
 
 /// What each clause of the bundle said of a recorded call. `None` if the call or its facts are not disclosed.

@@ -25,6 +25,7 @@ use ledger::{
     canonical,
     entry::View,
     event::{self, Verdict},
+    history::Named,
     ident::Ident,
     json::{self, Member, Value},
     post::{frozen_by, frozen_by_clause, lists_of},
@@ -75,6 +76,8 @@ pub struct Ruling {
     pub frozen_by: Option<u64>,
     /// What it freezes, because a clause that denies says so.
     pub freeze: Option<FreezeScope>,
+    /// What clauses in force counted of earlier decisions.
+    pub history: Vec<Named>,
     /// What it asks of budgets.
     pub asked: Vec<Asked>,
     /// Seconds within which a report may change what is reserved. It is no part of the verdict.
@@ -104,6 +107,7 @@ impl Ruling {
             lists: BTreeMap::new(),
             frozen_by: None,
             freeze: None,
+            history: Vec::new(),
             asked: Vec::new(),
             report_within: REPORT_WITHIN_SECONDS,
             redacted: None,
@@ -135,7 +139,10 @@ impl Ruling {
             Some((verdict, reason)) if only_observes => (verdict, reason, None),
             shadow => (verdict, reason, shadow),
         };
-        let early = if only_observes { Early::default() } else { early_of(verdict, &clauses) };
+        // What only observes rests on nothing that posting must compare.
+        let history = if only_observes { Vec::new() } else { bundle.counts_of(request, facts) };
+        let may_be_early = !only_observes && history.is_empty();
+        let early = if may_be_early { early_of(verdict, &clauses) } else { Early::default() };
         let clause = |ground: &Ground<'_>| ground.clause.map(|clause| clause.name.clone());
         let permits = verdict != Verdict::Deny;
         let obliging = clauses.iter().filter(|_| permits);
@@ -168,6 +175,7 @@ impl Ruling {
             lists: bundle.rests_on(&request.tool, &request.action),
             frozen_by: None,
             freeze,
+            history,
             asked: Vec::new(),
             report_within: REPORT_WITHIN_SECONDS,
             redacted,
@@ -257,6 +265,7 @@ impl Ruling {
             members.push(member("lists", Value::Object(lists.collect())));
         }
         members.extend(self.budgets());
+        members.extend(self.counted());
         let version = self.version.map(|version| Value::String(version.to_string().into()));
         let policy: Vec<_> = [
             self.clause.as_deref().map(|clause| member("id", text(clause))),
@@ -352,6 +361,10 @@ impl Ruling {
                 .as_ref()
                 .map_or(REPORT_WITHIN_SECONDS, |asking| asking.report_within),
             asked: asking.map(|asking| asking.asked).unwrap_or_default(),
+            history: view
+                .at(&["event", "data", "history"])
+                .and_then(Named::read_all)
+                .unwrap_or_default(),
             lists: view
                 .at(&["event", "data"])
                 .into_iter()

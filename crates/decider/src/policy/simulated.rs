@@ -1,10 +1,14 @@
 //! Recorded calls under another bundle: which of them it judges otherwise, what allows more first.
 
+mod earlier;
+
 use super::{
     bundle::Bundle,
+    history::Past,
     replay::{Running, simulate},
 };
 use crate::decision::Fields;
+use earlier::Earlier;
 use ledger::{
     entry::{Kind, View},
     event::{Verdict, is_reserved_tool},
@@ -29,7 +33,7 @@ pub struct Changed {
 }
 
 /// What came of all calls.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Simulated {
     /// Calls with the recorded verdict, and those whose recorded verdict says nothing.
     pub same: u64,
@@ -40,6 +44,7 @@ pub struct Simulated {
     /// By how many calls each version of each list was used. Version 0: the bundle's own file.
     pub lists: BTreeMap<String, BTreeMap<u64, u64>>,
     running: Running,
+    earlier: Earlier,
 }
 
 /// How much less a verdict permits.
@@ -68,15 +73,43 @@ impl fmt::Display for Changed {
 }
 
 impl Simulated {
-    /// Judges a recorded call by `bundle`. False if the entry is no call, or one of the server itself.
+    /// Takes an entry that is no call: it may report an outcome.
+    pub fn note(&mut self, index: u64, view: &View<'_>) {
+        self.earlier.note(index, view);
+    }
+
+    /// Judges a recorded call by `bundle`, after those before it, as it would have judged them. False if the entry is no call,
+    /// or one of the server itself.
     pub fn take(&mut self, index: u64, view: &View<'_>, payload: &Fields, bundle: &Bundle) -> bool {
+        let mut earlier = std::mem::take(&mut self.earlier);
+        earlier.turn_to(index);
+        let taken = self.take_after(index, view, payload, (bundle, &mut earlier));
+        // Rows in memory can always be read.
+        let taken = taken.unwrap_or(None);
+        if let Some(verdict) = &taken {
+            earlier.decided((index, view), payload, (bundle, verdict));
+        }
+        self.earlier = earlier;
+        taken.is_some()
+    }
+
+    /// Judges a recorded call by `bundle`, with what `past` says of earlier decisions. Returns the verdict, or the recorded one
+    /// if the call is not disclosed. `None` if the entry is no call, or one of the server itself.
+    pub fn take_after<P: Past>(
+        &mut self,
+        index: u64,
+        view: &View<'_>,
+        payload: &Fields,
+        (bundle, past): (&Bundle, &mut P),
+    ) -> Result<Option<String>, P::Error> {
         if !Self::is_call(view) {
-            return false;
+            return Ok(None);
         }
         let from = view.text(&["event", "data", "verdict"]).unwrap_or_default();
-        let Some(ruling) = simulate(view, payload, bundle, &mut self.running) else {
+        let ruling = simulate(view, payload, bundle, (&mut self.running, past))?;
+        let Some(ruling) = ruling else {
             self.unknown += 1;
-            return true;
+            return Ok(Some(from.to_owned()));
         };
         for (name, version) in &ruling.lists {
             *self.lists.entry(name.clone()).or_default().entry(*version).or_default() += 1;
@@ -84,13 +117,13 @@ impl Simulated {
         let to = ruling.verdict.as_str();
         if from == to || from == Verdict::Unspecified.as_str() {
             self.same += 1;
-            return true;
+            return Ok(Some(to.to_owned()));
         }
         let rank = rank("deny") + 1 + rank(to) - rank(from);
         let from = from.to_owned();
         let of = Changed { rank, from, to, code: ruling.code, clause: ruling.clause };
         self.changed.entry(of).or_default().push(index);
-        true
+        Ok(Some(to.to_owned()))
     }
 
     /// True if the entry records how a call of an agent was judged.

@@ -2,15 +2,16 @@
 
 use super::{
     CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type, VERDICTS,
+    pointer::pointer,
 };
 use crate::{
     budget::Asking,
     canonical,
+    history::{Named, Outcome},
     ident::{LISTS_MAX, is_list_name},
     json::{Member, Value, text_has_control},
     log::merkle::Hash,
 };
-use std::borrow::Cow;
 
 /// The values that a plain member may have.
 enum Shape {
@@ -30,6 +31,8 @@ enum Shape {
     Versions,
     /// What is asked of budgets.
     Budgets,
+    /// What is counted of earlier decisions.
+    History,
     /// An object with these members; then the rule in words.
     Object(&'static [Rule], &'static str),
 }
@@ -51,6 +54,7 @@ impl Shape {
             Self::Budgets => {
                 "must be an object with `report_within` and `asked`, as decision.md says"
             }
+            Self::History => "must be an array of 1 to 16 objects, as decision.md says",
             Self::OneOf(_, must) | Self::Object(_, must) => must,
         }
     }
@@ -166,6 +170,8 @@ const DATA: &[Rule] = &[
     may("bundle", "/data/bundle", Shape::Text),
     may("lists", "/data/lists", Shape::Versions),
     may("budgets", "/data/budgets", Shape::Budgets),
+    may("history", "/data/history", Shape::History),
+    may(OUTCOME, "/data/outcome", Shape::Text),
     may("activates", "/data/activates", Shape::Text),
     may("frozen_by", "/data/frozen_by", Shape::Count),
     may(
@@ -209,12 +215,15 @@ const DATA: &[Rule] = &[
 /// The decision that an execution carried out. It is plain in executions only; elsewhere the name means
 /// something else.
 const DECISION_LINK: &str = "decision";
+/// What came of the call. It is plain in executions only, if it is one of the words that posting knows.
+const OUTCOME: &str = "outcome";
 /// Members that are plain in our own decisions only; elsewhere the names mean something else.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "as_of",
     "bundle",
     "lists",
     "budgets",
+    "history",
     "activates",
     "received",
     "frozen_by",
@@ -268,12 +277,13 @@ impl Split {
             return Ok(None);
         }
         // A payload that is not an object is committed as a whole, like any member that is not listed.
-        let unlisted = |name: &str| {
+        let unlisted = |(name, value): &Member<'_>| {
             name == "payload"
                 || name == DECISION_LINK && kind != Type::Execution
-                || !ours && OURS.contains(&name)
+                || name == OUTCOME && !(kind == Type::Execution && is_outcome(value))
+                || !ours && OURS.contains(&&**name)
         };
-        while let Some(at) = rest.iter().position(|(name, _)| unlisted(name)) {
+        while let Some(at) = rest.iter().position(unlisted) {
             let (name, value) = rest.remove(at);
             self.field(pointer("/data", &name), &value)?;
         }
@@ -345,6 +355,7 @@ impl Split {
                         .all(|(name, version)| is_list_name(name) && version.as_u64().is_some())
             }
             (Shape::Budgets, value) => Asking::read(value).is_some(),
+            (Shape::History, value) => Named::read_all(value).is_some(),
             _ => false,
         };
         if fits { Ok(value) } else { Err(Refused::Data(rule.fault())) }
@@ -375,16 +386,10 @@ fn in_object(rules: &'static [Rule], value: &Value<'_>) -> Option<&'static str> 
     inner.or(Some(rule.at))
 }
 
-fn is_text(value: &Value<'_>) -> bool {
-    value.as_str().is_some_and(|text| (1..=TEXT_BYTES_MAX).contains(&text.len()))
+fn is_outcome(value: &Value<'_>) -> bool {
+    value.as_str().and_then(Outcome::of).is_some()
 }
 
-/// RFC 6901: `parent` with one more reference token.
-pub(super) fn pointer(parent: &str, name: &str) -> String {
-    let escaped: Cow<'_, str> = if name.contains(['~', '/']) {
-        name.replace('~', "~0").replace('/', "~1").into()
-    } else {
-        name.into()
-    };
-    format!("{parent}/{escaped}")
+fn is_text(value: &Value<'_>) -> bool {
+    value.as_str().is_some_and(|text| (1..=TEXT_BYTES_MAX).contains(&text.len()))
 }

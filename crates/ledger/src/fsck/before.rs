@@ -3,7 +3,7 @@
 use super::state::Sources;
 use crate::{
     entry::View,
-    post::Budgets,
+    post::{Budgets, Histories},
     store::{self, Family, LogNumber, Read, Write, rocks::Rocks},
 };
 use sha2::{Digest as _, Sha256};
@@ -24,6 +24,8 @@ pub(super) struct Before<'a> {
     pub subjects: HashMap<[u8; 16], u64>,
     /// What is booked on budgets.
     budgets: Budgets,
+    /// The rows of earlier decisions.
+    histories: Histories,
 }
 
 /// 16 bytes that stand for a key in memory.
@@ -43,17 +45,20 @@ impl<'a> Before<'a> {
             sources: Sources::new(),
             subjects: HashMap::new(),
             budgets: Budgets::new(number),
+            histories: Histories::new(number),
         }
     }
 
     /// Takes what a message that was posted again wrote.
     pub fn keep(&mut self, writes: &[Write]) {
         self.budgets.apply(writes);
+        self.histories.apply(writes);
     }
 
     /// Takes an entry whose message is gone. What is wrong with it is found elsewhere.
     pub fn note(&mut self, index: u64, view: &View<'_>) {
         self.budgets.take(index, view).unwrap_or_default();
+        self.histories.take(index, view).unwrap_or_default();
     }
 }
 
@@ -79,6 +84,7 @@ impl Read for Before<'_> {
                 Ok(self.subjects.get(&short(key)).map(|seq| seq.to_be_bytes().to_vec()))
             }
             Family::Budgets => self.budgets.rows().get(family, key),
+            Family::History => self.histories.rows().get(family, key),
             _ => self.store.get(family, key),
         }
     }

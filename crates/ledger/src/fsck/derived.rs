@@ -16,8 +16,8 @@ use crate::{
     journal::Subject,
     log::merkle::Hash,
     post::{
-        APPROVAL, Budgets, EVIDENCE, Freezes, Keys, Log, NOT_OPENED, Policies, Reports, Retention,
-        event_key, reported_key,
+        APPROVAL, Budgets, EVIDENCE, Freezes, Histories, Keys, Log, NOT_OPENED, Policies, Reports,
+        Retention, event_key, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
@@ -57,6 +57,8 @@ pub(crate) struct Derived {
     pub counts: DayCounts,
     /// What is booked on budgets, by the log's number.
     pub budgets: Option<Budgets>,
+    /// The rows of earlier decisions, by the log's number.
+    pub histories: Option<Histories>,
     /// The claim of the last `signer` entry.
     pub signer: Option<ClaimId>,
     /// Leaf index of the last `clock` entry.
@@ -91,8 +93,11 @@ impl Derived {
         self.place(log, index, view, report);
         self.counts.take((store, log.number), index, view)?;
         let budgets = self.budgets.get_or_insert_with(|| Budgets::new(log.number));
-        if let Err(what) = budgets.take(index, view) {
-            report.find(format!("entry {index}: {what}"));
+        let histories = self.histories.get_or_insert_with(|| Histories::new(log.number));
+        for wrong in [budgets.take(index, view), histories.take(index, view)] {
+            if let Err(what) = wrong {
+                report.find(format!("entry {index}: {what}"));
+            }
         }
         if let Some(subject) = subject_of(view) {
             self.subject(store, log, index, &subject, report)?;

@@ -43,6 +43,7 @@ pub(super) fn compare(
     sums::reports(store, log.number, derived, report)?;
     sums::counts(store, log.number, derived, report)?;
     sums::budgets(store, log.number, derived, report)?;
+    sums::histories(store, log.number, derived, report)?;
     values(store, (log.number, &log.keys), derived, report)?;
     payloads::expired(store, log.number, &derived.retention, report)?;
     repeats(store, log, report)?;

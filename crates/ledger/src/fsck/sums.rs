@@ -2,7 +2,7 @@
 
 use super::{Report, derived::Derived, rows::count};
 use crate::{
-    post::{Budgets, Reported},
+    post::{Budgets, Histories, Reported},
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
 };
@@ -65,9 +65,30 @@ pub(super) fn budgets(
     report: &mut Report,
 ) -> Result<(), store::Error> {
     let expected = derived.budgets.as_ref().map(Budgets::rows);
+    rows(store, (number, Family::Budgets), (expected, "what is booked on budgets"), report)
+}
+
+/// The rows of earlier decisions are those that the entries give, and no others.
+pub(super) fn histories(
+    store: &Rocks,
+    number: LogNumber,
+    derived: &Derived,
+    report: &mut Report,
+) -> Result<(), store::Error> {
+    let expected = derived.histories.as_ref().map(Histories::rows);
+    rows(store, (number, Family::History), (expected, "the rows of earlier decisions"), report)
+}
+
+/// The rows of a family are exactly the expected ones.
+fn rows(
+    store: &Rocks,
+    (number, family): (LogNumber, Family),
+    (expected, name): (Option<&store::Memory>, &str),
+    report: &mut Report,
+) -> Result<(), store::Error> {
     let (mut right, mut failed) = (0, None);
-    let found = count(store, number, Family::Budgets, |key, row| {
-        let kept = expected.map(|rows| rows.get(Family::Budgets, &number.key(key)));
+    let found = count(store, number, family, |key, row| {
+        let kept = expected.map(|rows| rows.get(family, &number.key(key)));
         match kept.transpose() {
             Ok(kept) => right += usize::from(kept.flatten().as_deref() == Some(row)),
             Err(error) => failed = Some(error),
@@ -79,7 +100,7 @@ pub(super) fn budgets(
     let all = expected.map_or(0, store::Memory::len);
     if (found, right) != (all as u64, all) {
         report.find(format!(
-            "what is booked on budgets: {right} of {found} rows are those of the {all} that the entries give"
+            "{name}: {right} of {found} rows are those of the {all} that the entries give"
         ));
     }
     Ok(())

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     budget::{Account, Turn},
     entry::{Draft, Origin},
+    history::Track,
     ident::Ident,
     store::{Changes, Family},
 };
@@ -22,7 +23,7 @@ impl Log {
         (form, id): (OfApproval, &Ident),
     ) -> Result<Option<u64>, Error> {
         let OfApproval { draft, says } = form;
-        let (activates, redeems, decision, counted, turn) = match says {
+        let (activates, redeems, decision, counted, turn, outcome) = match says {
             Says::NotOpened(body) => {
                 let asks = self.asks_for(changes, &body, id)?;
                 if !asks {
@@ -31,8 +32,8 @@ impl Log {
                 Account::new(changes, self.number).turn(id, Turn::Ends, origin.time)?;
                 return Ok(Some(self.append_to_approval(changes, draft, origin, (id, NOT_OPENED))));
             }
-            Says::Happened { activates, redeems, decision, counted, turn } => {
-                (activates, redeems, decision, counted, turn)
+            Says::Happened { activates, redeems, decision, counted, turn, outcome } => {
+                (activates, redeems, decision, counted, turn, outcome)
             }
         };
         if redeems && !self.may_be_redeemed(changes, id, decision.as_ref())? {
@@ -49,6 +50,9 @@ impl Log {
         self.counts.facts(counted, origin.time);
         if let Some(turn) = turn {
             Account::new(changes, self.number).turn(id, turn, origin.time)?;
+        }
+        if let Some(outcome) = outcome {
+            Track::new(changes, self.number).approved(id, outcome, self.position.size)?;
         }
         let index = self.append_to_approval(changes, draft, origin, (id, APPROVAL));
         if let Some(puts) = puts {

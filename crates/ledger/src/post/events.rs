@@ -8,6 +8,7 @@ use crate::{
     entry::{Draft, Kind, Origin, SequenceNote, View},
     erased,
     event::{self, Type},
+    history::Track,
     sequence::{Gap, Seen, Sequence},
     store::{self, Changes, Family, Read as _},
 };
@@ -54,6 +55,7 @@ impl Log {
             ours(Kind::GapClosed, &accepted, message, &event)
         });
         let notices = self.book(changes, origin, &accepted)?;
+        self.track(changes, origin, &accepted)?;
         let notices: Vec<Draft> = notices
             .into_iter()
             .map(|(kind, event)| beside(kind, &accepted, message, &event))
@@ -99,6 +101,27 @@ impl Log {
         let who = (scope.producer, approval.as_ref());
         let notice: Notice = account.book(asking, (index, origin.time), who)?;
         Ok(notice.told(index, (scope.source, scope.id)))
+    }
+
+    /// Keeps a decision of ours for later conditions, or the outcome that an execution reports.
+    fn track(
+        &self,
+        changes: &mut Changes<'_>,
+        origin: Origin,
+        accepted: &Accepted,
+    ) -> Result<(), Error> {
+        let (scope, index) = (accepted.scope(), self.position.size);
+        let mut track = Track::new(changes, self.number);
+        if let Some(reported) = accepted.reported {
+            track.reported(reported, scope.producer, index)?;
+        }
+        let rests = accepted.rests.as_ref();
+        if let Some(rests) = rests.filter(|rests| !event::is_reserved_tool(&rests.call_of.tool)) {
+            let approval = rests.asks_people.then(|| scope.approval_id(&self.tenant));
+            let of = (scope.producer, &rests.call_of);
+            track.decided((index, origin.time), of, (&rests.verdict, approval))?;
+        }
+        Ok(())
     }
 
     /// The key is taken. Decides whether this is the same event again, or another one with the same key.

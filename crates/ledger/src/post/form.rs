@@ -7,6 +7,7 @@ use crate::{
     disclosure::{Scope, Seed},
     entry::{Draft, Kind},
     event::Field,
+    history::{self, outcome_of},
     ident::Ident,
     json::{self, Value},
     system::{self, LeafAt, policy::Activates},
@@ -130,6 +131,8 @@ pub(super) enum Says {
         counted: counts::Facts,
         /// What it means for what the decision reserved.
         turn: Option<Turn>,
+        /// The outcome of the call, if it reports one.
+        outcome: Option<history::Outcome>,
     },
     /// It was not opened.
     NotOpened(NotOpenedBody),
@@ -147,7 +150,8 @@ fn read_approval(id: &Ident, bytes: &[u8], seed: &Seed) -> Option<Box<OfApproval
         let activates = activates(&said).transpose().ok()?;
         let (redeems, decision) = (redeems(&said), decision(&said));
         let (counted, turn) = (counts::of_approval(&said), Turn::read(&said));
-        (Kind::Approval, Says::Happened { activates, redeems, decision, counted, turn })
+        let outcome = outcome_of(&said);
+        (Kind::Approval, Says::Happened { activates, redeems, decision, counted, turn, outcome })
     };
     let draft = plain_draft(kind, &said, (seed, scope("approvals")))?;
     Some(Box::new(OfApproval { draft, says }))

@@ -9,6 +9,7 @@ use crate::{
     entry::{Draft, Kind, Origin, Payload, View},
     erased, event,
     gone::{self, Erasure, Gone, Hole, Leaf, Trim},
+    history::Track,
     ident::Ident,
     journal::Subject,
     json::Value,
@@ -251,6 +252,7 @@ impl Log {
             self.take_number(changes, &view)?;
             self.reports.note(reports::key(view.scope()), view.scope(), (index, time));
             Account::new(changes, self.number).take_view(index, &view)?;
+            Track::new(changes, self.number).take_view(index, &view)?;
         }
         if freezes && !self.position.freezes.note(index, &view) {
             return Ok(false);

@@ -131,6 +131,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "redaction",
         "not_opened",
         "shown",
+        "history",
     ] {
         check(&format!("{name}.json"));
     }

@@ -8,17 +8,19 @@ use super::{
     Error, Freezes, Log, Outcome, Prepared,
     freezes::frozen_by,
     in_force::{Policies, lists_of},
-    prepare::{Accepted, Rests, is_contended},
+    prepare::Accepted,
+    rests::{Rests, is_contended},
 };
 use crate::{
     budget::{Account, Misfit},
     canonical,
     entry::{Draft, Kind, Origin},
     event::{self, Field, Refused},
+    history::Track,
     journal::Subject,
     json::Value,
     log::merkle::leaf_hash,
-    store::{Changes, Family, Read as _},
+    store::{self, Changes, Family, Read as _},
     system::{LeafAt, freeze::Acting},
     time::Nanos,
 };
@@ -43,6 +45,8 @@ pub enum Voided {
     Budget,
     /// The journal's time is in another window of a budget.
     Window,
+    /// A decision or a report that its conditions count was posted since it was judged.
+    History,
 }
 
 impl Voided {
@@ -55,6 +59,7 @@ impl Voided {
             Self::Freeze => "freeze",
             Self::Budget => "budget",
             Self::Window => "window",
+            Self::History => "history",
         }
     }
 }
@@ -120,7 +125,11 @@ impl Log {
             return self.post_event(changes, origin, message, accepted);
         }
         let here = (&self.position.policies, &self.position.freezes);
-        let voided = match (rests.voided(here, origin.time), &rests.asking) {
+        let voided = match rests.voided(here, origin.time) {
+            None if self.counted_otherwise(changes, rests)? => Some(Voided::History),
+            voided => voided,
+        };
+        let voided = match (voided, &rests.asking) {
             (None, Some(asking)) => {
                 let misfit = Account::new(changes, self.number).judge(asking, origin.time)?;
                 misfit.map(|misfit| match misfit {
@@ -141,6 +150,17 @@ impl Log {
             self.freeze_by_clause(changes, origin, message, (decision, scope, &call));
         }
         Ok(outcome)
+    }
+
+    /// True if what a decision counted of earlier ones may be something else at its place.
+    fn counted_otherwise(
+        &self,
+        changes: &mut Changes<'_>,
+        rests: &Rests,
+    ) -> Result<bool, store::Error> {
+        let Rests { history, call_of, as_of, .. } = rests;
+        let unread = !history.is_empty() && *as_of > self.position.size;
+        Ok(unread || Track::new(changes, self.number).changed(history, call_of, *as_of)?)
     }
 
     /// Records a decision that does not stand. It takes neither its key nor its number: the same request is decided

@@ -67,6 +67,7 @@ struct Told {
     /// Decisions that opened no approval, by an entry that says why.
     not_opened: HashSet<u64>,
     budgets: post::Budgets,
+    histories: post::Histories,
     /// The last approval entry, and what it put in force.
     activates: Option<(u64, Redeeming)>,
 }
@@ -103,6 +104,7 @@ impl Told {
             self.named.push((index, of, leaf));
         }
         self.budgets.take(index, view)?;
+        self.histories.take(index, view)?;
         match view.kind {
             Kind::Key => self.keys.key(view),
             Kind::Clock => {

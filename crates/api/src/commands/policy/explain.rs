@@ -7,10 +7,20 @@ use crate::{
     explained,
     terminal::{dim, harmless, say, say_json, strong},
 };
-use decider::policy::{
-    Bundle, ClauseTruth, Facts, Ground, Judgement, RateOf, Redacted, Request, Ruling, Stock,
+use decider::{
+    decision::Fields,
+    policy::{
+        Bundle, ClauseTruth, Facts, Ground, Judgement, Past, RateOf, Redacted, Request, Ruling,
+        Stock,
+    },
 };
-use ledger::{budget::Asked, canonical, clock, json as strict, time::Nanos};
+use ledger::{
+    budget::Asked,
+    canonical, clock,
+    history::{Decided, Row},
+    json as strict,
+    time::Nanos,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -36,7 +46,8 @@ pub(super) fn run(
         .map_err(|error| Failed::new(EXIT_FAILED, format!("{}: {error}", call.display())))?;
     let request = Request::read(&body)
         .map_err(|why| Failed::new(EXIT_FAILED, format!("{}: {why}", call.display())))?;
-    let facts = bundle.facts(now, verified);
+    let mut facts = bundle.facts(now, verified);
+    let Ok(()) = bundle.count_earlier(&request, &mut facts, &mut Unspent);
     let (judged, explained) = (bundle.judge(&request, &facts), bundle.explain(&request, &facts));
     let unspent = unspent(&bundle, &request, &facts);
     let asked: Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -96,12 +107,30 @@ fn tell(judged: &Judgement<'_>, (clauses, params): (&[ClauseTruth<'_>], &Value))
     }
 }
 
-/// Budgets on which nothing is booked, and rates that have a call left.
+/// Nothing was decided before, nothing is booked on budgets, and rates have a call left.
 struct Unspent;
 
-impl Stock for Unspent {
+impl Past for Unspent {
     type Error = std::convert::Infallible;
 
+    fn as_of(&self) -> u64 {
+        0
+    }
+
+    fn earlier(
+        &mut self,
+        _: &Row,
+        _: &mut dyn FnMut(u64, &Decided) -> bool,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn fields(&mut self, _: u64) -> Result<Fields, Self::Error> {
+        Ok(Fields::new())
+    }
+}
+
+impl Stock for Unspent {
     fn counted(&mut self, _: &Asked) -> Result<u64, Self::Error> {
         Ok(0)
     }
@@ -127,7 +156,10 @@ fn tell_unspent(ruling: &Ruling) {
     let Ruling { verdict, code, clause, error, .. } = ruling;
     let by = clause.as_ref().map(|clause| format!(" by {clause}")).unwrap_or_default();
     let error = error.as_ref().map(|(at, why)| format!(", {at}: {why}")).unwrap_or_default();
-    let text = format!("with nothing booked before: {}{by} ({code}{error})", verdict.as_str());
+    let text = format!(
+        "with nothing booked and nothing decided before: {}{by} ({code}{error})",
+        verdict.as_str()
+    );
     say(&harmless(&text));
 }
 

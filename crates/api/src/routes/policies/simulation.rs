@@ -4,6 +4,7 @@ use crate::problem::{Code, Problem};
 use approvals::{
     deciding::{Simulation, lists_at},
     log::Log,
+    past::InLog,
     worker::Worker,
 };
 use decider::policy::{Bundle, Simulated, named};
@@ -99,5 +100,8 @@ fn take(
     let named = view.at(&["event", "data"]).filter(|_| view.is_ours());
     let named = named.into_iter().flat_map(post::lists_of);
     let versions = named.map(|(name, version)| (name.to_owned(), version)).collect();
-    Ok(found.take(index, &view, &payload, judging.with(log, versions)?))
+    // What came before it counts as it was recorded.
+    let mut past = InLog { log, as_of: index };
+    let taken = found.take_after(index, &view, &payload, (judging.with(log, versions)?, &mut past));
+    Ok(taken.map_err(ledger::Error::from)?.is_some())
 }

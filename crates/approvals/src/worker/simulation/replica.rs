@@ -12,6 +12,7 @@ use ledger::{
     disclosure::{RedactionKey, Scope, Seed},
     entry::{Kind, Payload, View},
     envelope::{self, Place},
+    history::{self, Decided, walk},
     ident::Ident,
     journal::{self, Headers, Subject},
     keyring::Keyring,
@@ -282,6 +283,14 @@ impl Port for Replica {
         let row = self.held().memory.get(Family::Budgets, &LogNumber(1).key(&key))?;
         let row: Option<Row> = row.map(|row| store::read_json(&row, "budgets")).transpose()?;
         Ok(row.map_or(0, |row| row.counted(asked.from)))
+    }
+
+    fn earlier(
+        &self,
+        row: &history::Row,
+        visit: &mut dyn FnMut(u64, &Decided) -> bool,
+    ) -> Result<(), store::Error> {
+        walk(&self.held().memory, LogNumber(1), row, visit)
     }
 
     fn propose<'a>(

@@ -66,6 +66,7 @@ impl Bundle {
         }
         self.check_sanitize(clause, &note);
         check_on(clause, &note);
+        self.check_history(clause, &note);
         let Some(when) = &clause.when else { return };
         when.walk_turned(false, &mut |part, turned| {
             for list in part.lists().into_iter().filter(|list| !self.lists.knows(list)) {
@@ -124,6 +125,7 @@ impl Bundle {
             if clause.then.permits() && clause.when.is_none() && clause.agents.is_empty() {
                 warn("permits every registered agent, without a condition: name the agents");
             }
+            self.warn_of_history(clause, &mut warn);
         }
         warnings.extend(self.idle_denies());
         warnings.sort();

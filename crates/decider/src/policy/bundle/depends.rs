@@ -27,6 +27,7 @@ impl Bundle {
         facts.local.keys().eq(&self.zones)
             && facts.local.values().all(|at| at.is_of(facts.now))
             && self.accepts_windows(facts)
+            && self.accepts_history(facts)
     }
 
     /// The time zones that clauses name.

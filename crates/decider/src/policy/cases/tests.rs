@@ -207,7 +207,7 @@ fn what_can_not_be_meant_is_a_mistake() {
             "remove `not`",
         ),
         ("then: deny, when: {data: {classes: [health]}}", "in a deny clause write `not"),
-        ("then: deny, when: {history: {}}", "not in this release"),
+        ("then: deny, when: {parent: {}}", "not in this release"),
         ("then: deny, freeze: run", "freeze is agent or session"),
         ("then: allow, actions: [payout], freeze: agent", "only a clause that denies freezes"),
     ] {

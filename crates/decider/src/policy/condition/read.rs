@@ -6,6 +6,7 @@ use crate::policy::{
     bounds::{Bounds, by_currency},
     egress::Egress,
     fields::{MapReader, text_of},
+    history::History,
     mistakes::{Mistakes, Place},
     on::On,
     param::{Test, Texts, nodes},
@@ -18,7 +19,7 @@ use crate::policy::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Conditions that come with a later release, so that nobody looks for a typing mistake.
-const LATER: [&str; 2] = ["history", "parent"];
+const LATER: [&str; 1] = ["parent"];
 
 impl Condition {
     /// The conditions of a map; all must hold.
@@ -47,6 +48,8 @@ impl Condition {
         let detects = fields.take("detects");
         parts.extend(detects.and_then(|node| Detects::read(node, mistakes)).map(Self::Detects));
         parts.extend(fields.fields("digest").and_then(digest));
+        let history = fields.fields("history").and_then(History::read);
+        parts.extend(history.map(|history| Self::History(Box::new(history))));
         parts.extend(fields.fields("tier").map(tier));
         parts.extend(fields.fields("data").map(data).into_iter().flatten());
         if let Some((word, at)) = fields.text("identity") {

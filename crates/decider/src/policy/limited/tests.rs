@@ -1,6 +1,12 @@
 use super::*;
-use crate::policy::{Source, diff};
-use ledger::time::Nanos;
+use crate::{
+    decision::Fields,
+    policy::{Source, diff},
+};
+use ledger::{
+    history::{Decided, Row},
+    time::Nanos,
+};
 
 const AGENTS: &str = "language: 1\nagents:\n  - {id: bot, groups: [bots], owners: [p-ana]}\n  - {id: free, owners: [p-ana]}\n";
 const TOOLS: &str = "language: 1\ntools:\n  - {name: llm, actions: [{name: ask, effect: read}]}\n  - {name: bank, actions: [{name: pay, effect: write}, {name: see, effect: read}]}\n";
@@ -28,9 +34,23 @@ fn read(text: &str) -> Result<Bundle, String> {
 /// What is there: booked on each budget, and calls left of each rate.
 struct Shelf(u64, u32);
 
-impl Stock for Shelf {
+impl Past for Shelf {
     type Error = ();
 
+    fn as_of(&self) -> u64 {
+        0
+    }
+
+    fn earlier(&mut self, _: &Row, _: &mut dyn FnMut(u64, &Decided) -> bool) -> Result<(), ()> {
+        Ok(())
+    }
+
+    fn fields(&mut self, _: u64) -> Result<Fields, ()> {
+        Ok(Fields::new())
+    }
+}
+
+impl Stock for Shelf {
     fn counted(&mut self, _: &Asked) -> Result<u64, ()> {
         Ok(self.0)
     }

@@ -51,12 +51,24 @@ impl Ruling {
     }
 }
 
+impl Ruling {
+    /// The member `history` of its event, if it counted earlier decisions.
+    pub(super) fn counted(&self) -> Option<Member<'static>> {
+        if self.history.is_empty() {
+            return None;
+        }
+        let named = self.history.iter().map(|named| of_json(named.to_json())).collect();
+        Some(member("history", Value::Array(named)))
+    }
+}
+
 /// JSON of our own: objects of texts and whole numbers.
 fn of_json(value: serde_json::Value) -> Value<'static> {
     match value {
         serde_json::Value::Object(members) => Value::Object(
             members.into_iter().map(|(name, value)| (name.into(), of_json(value))).collect(),
         ),
+        serde_json::Value::Array(items) => Value::Array(items.into_iter().map(of_json).collect()),
         other => of_serde(&other),
     }
 }
