@@ -7,6 +7,7 @@ mod clerk;
 mod costs;
 mod later;
 mod probe;
+mod proven;
 mod stock;
 mod told;
 
@@ -149,25 +150,31 @@ impl Desk {
             let facts = Facts { tokens: Tokens::Keyed(self.log.redaction_key()), ..facts };
             let freezes = self.log.freezes();
             let loaded = loaded.as_deref();
+            let seen = match loaded.filter(|_| !contended) {
+                Some(loaded) => self.look_up((inquiries, &left), (loaded, &facts)).await?,
+                None => BTreeMap::new(),
+            };
             let by =
                 loaded.filter(|_| !contended).ok_or(if contended { CONTENDED } else { NO_POLICY });
             let mut judge = |left: &[usize]| {
                 let there = (&*self.log, self.readiness.clocks.since_boot());
                 let mut supply = Shelf::new(there, &self.buckets, &mut taken);
                 let judge = |at: &usize| {
-                    let inquiry = &inquiries[*at];
+                    let seen = seen.get(at);
+                    let inquiry = seen.map_or(&inquiries[*at], |seen| &seen.question);
+                    let facts = seen.map_or(&facts, |seen| &seen.facts);
                     let frozen =
                         freezes.stopping(&inquiry.acting(producer)).map(|(index, _)| index);
                     let frozen = frozen.filter(|_| !contended).map(Ruling::frozen);
                     let by = frozen.map_or(by.map_err(Ruling::denial), Err);
-                    self.judge((*at, inquiry), (by, &facts), &mut supply)
+                    self.judge((*at, inquiry), (by, facts), &mut supply)
                 };
                 left.iter().map(judge).collect::<Result<Vec<_>, _>>()
             };
             let mut open = judge(&left)?;
             if attempt == 0 && away.is_none() {
                 open =
-                    self.tell_early(producer, open, (&facts, loaded, Why::Later), &mut told).await;
+                    self.tell_early(producer, open, (loaded, Why::Later), &mut told).await;
             }
             let recorded = match away {
                 Some(error) => Err(error.into()),
@@ -180,7 +187,7 @@ impl Desk {
                         let left: Vec<_> =
                             left.into_iter().filter(|at| !told.contains_key(at)).collect();
                         let (open, why) = (judge(&left)?, Why::Unavailable);
-                        self.tell_early(producer, open, (&facts, loaded, why), &mut told).await;
+                        self.tell_early(producer, open, (loaded, why), &mut told).await;
                     }
                     if told.is_empty() {
                         return Err(error);
@@ -214,11 +221,11 @@ impl Desk {
         &self,
         producer: &Ident,
         open: Vec<Open<'q, 'a>>,
-        (facts, loaded, why): (&Facts, Option<&Loaded>, Why),
+        (loaded, why): (Option<&Loaded>, Why),
         told: &mut BTreeMap<usize, Result<Told, NotDecided>>,
     ) -> Vec<Open<'q, 'a>> {
         let (Some(later), Some(loaded)) = (&self.later, loaded) else { return open };
-        let (left, early) = later.tell(producer, open, (facts, loaded, why)).await;
+        let (left, early) = later.tell(producer, open, (loaded, why)).await;
         told.extend(early.into_iter().map(|(at, verdict)| (at, Ok(verdict))));
         left
     }

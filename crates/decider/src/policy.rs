@@ -19,6 +19,7 @@ mod egress;
 mod facts;
 mod fields;
 mod form;
+mod identity;
 mod inquiry;
 mod judge;
 mod limit;
@@ -27,8 +28,10 @@ mod list;
 mod mistakes;
 mod opened;
 mod param;
+mod parent;
 mod pattern;
 mod pointer;
+mod proven;
 mod recorded;
 mod redact;
 mod redacted;
@@ -42,13 +45,13 @@ mod tools;
 mod windows;
 mod yaml;
 
-pub use access::{Permission, Reach};
+pub use access::{NoToken, Permission, Reach};
 pub use bundle::{Bundle, BundleFile, Source};
 pub use clause::{Clause, Then};
 pub use diff::{Change, Consequence, all_new, diff};
 pub use early::{Early, Why};
 pub use facts::{Facts, Local};
-pub use inquiry::Inquiry;
+pub use inquiry::{AGENT_TOKEN_BYTES_MAX, Inquiry};
 pub use judge::{ClauseTruth, Ground, Judgement, Redacted};
 pub use limited::{BUDGET_EXCEEDED, Limited, RATE_LIMITED, RateOf, Stock};
 pub use list::{
@@ -56,8 +59,9 @@ pub use list::{
     items_alone_in, items_of,
 };
 pub use mistakes::Mistake;
+pub use proven::{Likeness, ParentFact, Proven, TokenFact, TokenFault};
 pub use redacted::{Redaction, Redactions, Said, Shadow, Tokens};
-pub use replay::{Differs, Running, explained, replay, simulate};
+pub use replay::{Believed, Differs, Running, check_named, explained, replay, simulate};
 pub use request::Request;
 pub use ruling::{CONTENDED, FROZEN, NO_POLICY, REPORT_WITHIN_SECONDS, Ruling};
 pub use simulated::{Changed, Simulated, named};

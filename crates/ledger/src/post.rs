@@ -14,6 +14,7 @@ mod form;
 mod freezes;
 mod freezing;
 mod holes;
+mod identities;
 mod in_force;
 mod kept;
 mod not_opened;
@@ -36,6 +37,7 @@ pub use freezes::{
     FreezeInForce, Freezes, check_freeze, freezes as frozen_by_clause, frozen_by, of_clause,
 };
 pub use holes::{Explained, Was, last_leaves, missing_key};
+pub use identities::{Identities, RestsOnToken, issue_of, misissued};
 pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use prepare::{

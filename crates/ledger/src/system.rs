@@ -1,5 +1,6 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
+pub mod agent;
 pub mod freeze;
 pub mod policy;
 pub mod retention;
@@ -260,6 +261,8 @@ pub enum KeyUse {
     Journal,
     /// Signs override tokens.
     Token,
+    /// Signs tokens of agents.
+    Agent,
 }
 
 /// Most entries that an old log key signs beside its successor.

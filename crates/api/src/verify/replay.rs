@@ -32,7 +32,13 @@ struct Tally {
     not_replayable: BTreeMap<u64, String>,
     /// The leaf indexes whose verdicts were computed.
     range: RangeInclusive<u64>,
+    /// What had to be believed.
+    believed: Vec<&'static str>,
 }
+
+/// What had to be believed of every verdict.
+const CLOCKS: &str =
+    "the decider's clock, within 60 s of the journal's, and the offsets of time zones";
 
 /// What an export discloses.
 impl Recorded for Whole {
@@ -50,6 +56,10 @@ impl Recorded for Whole {
     fn list(&self, index: u64) -> Result<Option<ListForm>, Failure> {
         let entry = self.entry(index).unwrap_or_default();
         Ok(View::parse(&entry).as_ref().and_then(ListForm::of))
+    }
+
+    fn named(&self, index: u64) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.entry(index))
     }
 
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Failure> {
@@ -81,7 +91,10 @@ pub fn replay(arguments: &Replay) -> ExitCode {
             let mut run = Run::new(&whole);
             let range = range(&whole, *from, *to)?;
             let (different, not_replayable) = (BTreeMap::new(), BTreeMap::new());
-            let mut tally = Tally { same: 0, different, not_replayable, range: range.clone() };
+            let range_of = range.clone();
+            let believed = vec![CLOCKS];
+            let mut tally =
+                Tally { same: 0, different, not_replayable, range: range_of, believed };
             for index in 0..=*range.end() {
                 if index < *range.start() {
                     run.note(index);
@@ -96,6 +109,8 @@ pub fn replay(arguments: &Replay) -> ExitCode {
                     Some(Err(why)) => drop(tally.different.insert(index, why.to_string())),
                 }
             }
+            let believed = run.replayed.believed.iter().map(|believed| believed.in_words());
+            tally.believed.extend(believed);
             tell(&whole, &tally, exported.json);
             Ok(tally.different.is_empty())
         }),
@@ -257,13 +272,13 @@ impl<'e> Run<'e> {
 }
 
 fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
-    let Tally { same, different, not_replayable, range } = tally;
+    let Tally { same, different, not_replayable, range, believed } = tally;
     let replayed = same + different.len() as u64;
     if as_json {
         say_json(&json!({
             "size": whole.size(), "root": whole.root(), "from": range.start(), "to": range.end(), "replayed": replayed, "same": same,
             "different": different, "not_replayable": not_replayable,
-            "believed": ["the decider's clock, within 60 s of the journal's, and the offsets of time zones"],
+            "believed": believed,
         }));
         return;
     }
@@ -283,11 +298,12 @@ fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
     );
     say(&if different.is_empty() { good(&summary) } else { bad(&summary) });
     say(&dim(&format!(
-        "  over entries {} to {} of {}, root {} of size {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
+        "  over entries {} to {} of {}, root {} of size {}. Believed: {}",
         range.start(),
         range.end(),
         whole.place(),
         whole.root(),
-        whole.size()
+        whole.size(),
+        believed.join("; ")
     )));
 }

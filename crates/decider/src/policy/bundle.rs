@@ -4,6 +4,7 @@ mod check;
 mod depends;
 mod limits;
 mod lists;
+mod parents;
 
 use super::{
     CLAUSES_MAX, FILE_BYTES_MAX, FILES_MAX, LANGUAGE,

@@ -3,6 +3,7 @@
 mod booked;
 mod gaps;
 mod mutate;
+mod proven;
 mod values;
 
 pub use gaps::{Gaps, gaps};
@@ -36,7 +37,7 @@ pub struct TestCase {
     at: Place,
     request: Request<'static>,
     now: Nanos,
-    verified: bool,
+    given: proven::Given,
     verdict: Verdict,
     reason: Option<String>,
     clause: Option<String>,
@@ -120,7 +121,8 @@ pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverag
 
 impl TestCase {
     fn facts(&self, bundle: &Bundle) -> Facts {
-        let mut facts = bundle.facts(self.now, self.verified);
+        let facts = bundle.facts(self.now, false);
+        let mut facts = self.given.added(facts, bundle, &self.request.params);
         let (booked, rates) = bundle.limit_names();
         let known = |name: &str| self.before.booked.get(name).copied().unwrap_or(0);
         facts.booked = booked.map(|name| (name.to_owned(), known(name))).collect();
@@ -235,7 +237,7 @@ fn read_case(
     let with_json = fields.fields("with_json");
     let without = fields.texts("without").unwrap_or_default();
     let own = moment(&mut fields, "now");
-    let (verified, before) = (fields.flag("verified").unwrap_or(false), booked::read(&mut fields));
+    let (given, before) = (proven::read(&mut fields), booked::read(&mut fields));
     let wanted = verdict(&mut fields, "verdict");
     let shadow = verdict(&mut fields, "shadow");
     let redacted = redacted(&mut fields);
@@ -282,7 +284,7 @@ fn read_case(
         at,
         request,
         now: own.unwrap_or(now),
-        verified,
+        given,
         verdict,
         reason,
         clause,

@@ -11,6 +11,7 @@ use super::{
     facts::Facts,
     list::NamedLists,
     param::{Test, Texts, integer, text},
+    parent::Parent,
     pointer::Pointer,
     request::Request,
     sanitize::Detects,
@@ -43,6 +44,8 @@ pub(super) enum Condition {
     Classes(Texts),
     ThirdParties(Texts),
     Verified,
+    /// The decision from which the call follows.
+    Parent(Parent),
     /// What tools.yaml says that the action does.
     Effect(Effect),
     Detects(Detects),
@@ -147,6 +150,7 @@ impl Condition {
                 all_in(request.third_parties.as_ref(), set, "the call names no third parties")
             }
             Self::Verified => facts.verified.into(),
+            Self::Parent(parent) => parent.holds(facts),
         }
     }
 
@@ -254,6 +258,7 @@ impl Condition {
             Self::Classes(_) => "classes".into(),
             Self::ThirdParties(_) => "third_parties".into(),
             Self::Verified => "identity".into(),
+            Self::Parent(_) => "parent".into(),
             Self::Effect(_) => "effect".into(),
             Self::Detects(detects) => detects.place(),
             Self::All(_) => "all".into(),

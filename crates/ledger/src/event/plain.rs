@@ -169,6 +169,28 @@ const DATA: &[Rule] = &[
     may("activates", "/data/activates", Shape::Text),
     may("frozen_by", "/data/frozen_by", Shape::Count),
     may(
+        "verified_by",
+        "/data/verified_by",
+        Shape::Object(
+            &[
+                must("index", "/data/verified_by/index", Shape::Count),
+                must("leaf_hash", "/data/verified_by/leaf_hash", Shape::LeafHash),
+            ],
+            "must be an object with `index` and `leaf_hash`",
+        ),
+    ),
+    may(
+        "parent",
+        "/data/parent",
+        Shape::Object(
+            &[
+                must("index", "/data/parent/index", Shape::Count),
+                must("leaf_hash", "/data/parent/leaf_hash", Shape::LeafHash),
+            ],
+            "must be an object with `index` and `leaf_hash`",
+        ),
+    ),
+    may(
         "freeze",
         "/data/freeze",
         Shape::OneOf(&["agent", "session"], "must be \"agent\" or \"session\""),
@@ -210,7 +232,7 @@ const DATA: &[Rule] = &[
 /// something else.
 const DECISION_LINK: &str = "decision";
 /// Members that are plain in our own decisions only; elsewhere the names mean something else.
-const OURS: [&str; 10] = [
+const OURS: [&str; 12] = [
     "as_of",
     "bundle",
     "lists",
@@ -218,6 +240,8 @@ const OURS: [&str; 10] = [
     "activates",
     "received",
     "frozen_by",
+    "verified_by",
+    "parent",
     "freeze",
     "shadow",
     "spool",

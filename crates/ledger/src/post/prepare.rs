@@ -5,6 +5,7 @@ use super::{
     counts::{By, OfEvent},
     form::Form,
     freezes::{check_freeze, freezes, frozen_by},
+    identities::RestsOnToken,
     in_force::lists_of,
 };
 use crate::{
@@ -134,6 +135,8 @@ pub(super) struct Rests {
     pub(super) freezes: Option<FreezeScope>,
     /// What it asks of budgets.
     pub(super) asking: Option<Asking>,
+    /// The token by which its agent proved who it is.
+    pub(super) token: Option<RestsOnToken>,
 }
 
 impl Rests {
@@ -170,6 +173,7 @@ impl Rests {
             frozen_by,
             freezes: freezes(data),
             asking: data.get("budgets").and_then(Asking::read),
+            token: RestsOnToken::of(data, at),
         })
     }
 

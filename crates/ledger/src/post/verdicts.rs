@@ -43,6 +43,8 @@ pub enum Voided {
     Budget,
     /// The journal's time is in another window of a budget.
     Window,
+    /// The token of its agent does not count there: it was revoked.
+    Token,
 }
 
 impl Voided {
@@ -55,6 +57,7 @@ impl Voided {
             Self::Freeze => "freeze",
             Self::Budget => "budget",
             Self::Window => "window",
+            Self::Token => "token",
         }
     }
 }
@@ -116,7 +119,11 @@ impl Log {
             return self.post_event(changes, origin, message, accepted);
         }
         let here = (&self.position.policies, &self.position.freezes);
-        let voided = match (rests.voided(here, origin.time), &rests.asking) {
+        let voided = match (rests.voided(here, origin.time), &rests.token) {
+            (None, Some(token)) => (!self.has_token(changes, token)?).then_some(Voided::Token),
+            (voided, _) => voided,
+        };
+        let voided = match (voided, &rests.asking) {
             (None, Some(asking)) => {
                 let misfit = Account::new(changes, self.number).judge(asking, origin.time)?;
                 misfit.map(|misfit| match misfit {

@@ -1,6 +1,7 @@
 //! A whole export: every entry, every tile, and what the entries say about their own log.
 
 mod frozen;
+mod identity;
 mod kept;
 mod opened;
 
@@ -58,6 +59,8 @@ struct Told {
     policies: Policies,
     /// What is frozen so far.
     frozen: frozen::Frozen,
+    /// Which tokens of agents count so far.
+    identity: identity::Identity,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
     /// Of each bundle, where the files of its lists are, by path.
@@ -102,6 +105,8 @@ impl Told {
         if let Some((of, leaf)) = self.frozen.take(index, view)? {
             self.named.push((index, of, leaf));
         }
+        let names = self.identity.take(index, view)?;
+        self.named.extend(names.into_iter().map(|(of, leaf)| (index, of, leaf)));
         self.budgets.take(index, view)?;
         match view.kind {
             Kind::Key => self.keys.key(view),

@@ -8,6 +8,7 @@ use crate::policy::{
     fields::{MapReader, text_of},
     mistakes::{Mistakes, Place},
     param::{Test, Texts, nodes},
+    parent::Parent,
     pointer::Pointer,
     sanitize::Detects,
     times::{Hours, Period},
@@ -17,7 +18,7 @@ use crate::policy::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Conditions that come with a later release, so that nobody looks for a typing mistake.
-const LATER: [&str; 2] = ["history", "parent"];
+const LATER: [&str; 1] = ["history"];
 
 impl Condition {
     /// The conditions of a map; all must hold.
@@ -53,6 +54,7 @@ impl Condition {
             }
             parts.push(Self::Verified);
         }
+        parts.extend(fields.fields("parent").map(|parent| Self::Parent(Parent::read(parent))));
         let read_all = |node: Node, name: &str| -> Vec<Self> {
             nodes(node, name, mistakes)
                 .into_iter()
