@@ -68,7 +68,7 @@ DATA = {
     "verdict": True, "mode": True, "approval_id": True, "token_id": True, "latency_us": True, "labels": True,
 }
 # Plain in our own decisions only.
-DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "lists": True, "budgets": True, "activates": True, "received": True, "frozen_by": True, "freeze": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
+DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "lists": True, "budgets": True, "activates": True, "received": True, "frozen_by": True, "verified_by": {"index", "leaf_hash"}, "parent": {"index", "leaf_hash"}, "freeze": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
 ATTRIBUTES = {"specversion", "id", "source", "type", "time", "sequence", "traceparent", "datacontenttype"}
 OURS = ("dev.countersign.decision.v1", "dev.countersign.heartbeat.v1", "dev.countersign.execution.v1")
 token = lambda name: name.replace("~", "~0").replace("/", "~1")

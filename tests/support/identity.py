@@ -46,7 +46,7 @@ clauses:
     then: allow
   - id: thief
     tool: payments
-    when: {params: {/reference: {one_of: [steal]}}}
+    when: {params: {/reference: {one_of: [steal], optional: true}}}
     then: deny
     freeze: agent
 """
@@ -119,7 +119,7 @@ class Forger:
     """Holds a key, and signs whatever is wanted."""
 
     def __init__(self, path: Path | None = None) -> None:
-        seed = base64.b64decode(path.read_text().strip().split("+")[-1])[1:] if path else b"\x07" * 32
+        seed = base64.b64decode(path.read_text().strip().split("+", 4)[-1])[1:] if path else b"\x07" * 32
         self.key = Ed25519PrivateKey.from_private_bytes(seed)
         public = self.key.public_key().public_bytes_raw()
         members = json.dumps({"crv": "Ed25519", "kty": "OKP", "x": b64(public)}, separators=(",", ":"))

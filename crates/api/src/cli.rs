@@ -25,8 +25,8 @@ mod tenant;
 
 #[cfg(feature = "server")]
 pub use self::{
-    agent::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, server::*,
-    store::*, tenant::*,
+    agent::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*,
+    server::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -227,10 +227,9 @@ impl Problem {
     /// The server failed, for a reason that is none of the caller's business: it goes to the log, never into an answer.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");
-        Self::new(
-            Code::Internal,
-            "The request failed. The reason is in the server's log, under the request's id.",
-        )
+        let detail =
+            "The request failed. The reason is in the server's log, under the request's id.";
+        Self::new(Code::Internal, detail)
     }
 
     /// Adds a sentence.

@@ -173,8 +173,7 @@ impl Desk {
             };
             let mut open = judge(&left)?;
             if attempt == 0 && away.is_none() {
-                open =
-                    self.tell_early(producer, open, (loaded, Why::Later), &mut told).await;
+                open = self.tell_early(producer, open, (loaded, Why::Later), &mut told).await;
             }
             let recorded = match away {
                 Some(error) => Err(error.into()),

@@ -97,7 +97,8 @@ impl Worker {
         let readiness = || Arc::clone(&commands.readiness);
         let later = spool.map(|spool| Arc::new(Later::new(Arc::clone(&log), readiness(), spool)));
         let issuer = tokens.issuer();
-        let desk = Desk::new(&commands.policies, readiness(), (later.clone(), Terms { issuer, ..terms }));
+        let desk =
+            Desk::new(&commands.policies, readiness(), (later.clone(), Terms { issuer, ..terms }));
         let clerk = Clerk { log, commands: commands.clone() };
         let tasks = Arc::new(Tasks {
             follower,

@@ -8,6 +8,7 @@ pub mod sources;
 
 use crate::{
     ident::Ident,
+    json::Value,
     log::{merkle::Hash, note::Vkey},
     time::Nanos,
 };
@@ -138,6 +139,15 @@ pub struct LeafAt {
     pub index: u64,
     /// Leaf hash.
     pub leaf_hash: Hash,
+}
+
+impl LeafAt {
+    /// Reads the members `index` and `leaf_hash`.
+    pub fn of(place: &Value<'_>) -> Option<Self> {
+        let index = place.get("index")?.as_u64()?;
+        let leaf_hash = Hash::parse(place.get("leaf_hash")?.as_str()?)?;
+        Some(Self { index, leaf_hash })
+    }
 }
 
 /// `system.genesis`: leaf 0 of a log. It names everything that posting trusts from then on.

@@ -1,5 +1,7 @@
 //! Tokens by which agents prove who they are: issued, listed, revoked. Each act is an entry.
 
+pub mod revoke;
+
 use super::keys;
 use crate::{
     act::{self, Why},
@@ -26,7 +28,7 @@ use ledger::{
     store,
     system::{
         KeyUse, Role,
-        agent::{AgentBody, Confirmation, Issue, LIFE_SECONDS_MAX, Revoke},
+        agent::{AgentBody, Confirmation, Issue, LIFE_SECONDS_MAX},
     },
     tenant::Tenant,
     time::Nanos,
@@ -118,22 +120,6 @@ pub struct ShownAgentTokens {
     more: bool,
 }
 
-/// A revocation.
-#[derive(Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AgentTokenRevocation {
-    /// Why: 1 to 2000 characters, stored as erasable evidence.
-    #[schema(value_type = Option<String>)]
-    reason: Option<Why>,
-}
-
-/// Result of a revocation.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct AgentTokenRevoked {
-    /// Leaf index of the `agent` entry.
-    index: u64,
-}
-
 /// Issue a token by which an agent proves who it is
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/agents/{agent}/tokens", tag = "decisions",
     params(("tenant" = String, Path), ("agent" = String, Path)), request_body = NewAgentToken,
@@ -213,7 +199,8 @@ async fn rest_on(
     }
     let proven = worker.desk.token(text, now).await?;
     let parent = proven.map_err(|fault| {
-        let detail = format!("for: this token does not count ({}): ask for a new one.", fault.code());
+        let detail =
+            format!("for: this token does not count ({}): ask for a new one.", fault.code());
         Problem::new(Code::AgentToken, detail)
     })?;
     let (index, parent) = (parent.token.index, parent.issue);
@@ -274,88 +261,18 @@ fn listed(app: &App, tenant: &Arc<Tenant>, agent: &str) -> Result<ShownAgentToke
         let Some(index) = next else { return Ok(ShownAgentTokens { tokens, more: false }) };
         let entry = app.ledger.entry(tenant, index)?.ok_or_else(corrupt)?;
         let view = View::parse(&entry).ok_or_else(corrupt)?;
-        if view.origin.time.plus_seconds(LIFE_SECONDS_MAX + 120) < now || tokens.len() == LISTED_MAX {
+        if view.origin.time.plus_seconds(LIFE_SECONDS_MAX + 120) < now || tokens.len() == LISTED_MAX
+        {
             let more = tokens.len() == LISTED_MAX;
             return Ok(ShownAgentTokens { tokens, more });
         }
-        let issue = issue_of(&view).filter(|issue| issue.agent() == agent && issue.exp > now.seconds());
+        let issue =
+            issue_of(&view).filter(|issue| issue.agent() == agent && issue.exp > now.seconds());
         let place = (tenant.origin.as_str(), &*published.identities);
         tokens.extend(issue.map(|issue| ShownAgentToken::of(issue, index, place)));
         next = view.prior.system;
     }
     Ok(ShownAgentTokens { tokens, more: true })
-}
-
-/// Revoke every token of an agent so far, and what was issued on them
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/agents/{agent}/tokens/revoke", tag = "decisions",
-    params(("tenant" = String, Path), ("agent" = String, Path)), request_body = Option<AgentTokenRevocation>,
-    responses((status = 200, body = AgentTokenRevoked), (status = "4XX", body = Problem)), security(("key" = [])))]
-pub async fn revoke_all(
-    State(app): State<Arc<App>>,
-    Path((tenant, agent)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<AgentTokenRevoked>, Problem> {
-    revoked(&app, (&tenant, &agent, None), &headers, body).await
-}
-
-/// Revoke one token of an agent, and what was issued on it
-#[utoipa::path(post, path = "/v1/tenants/{tenant}/agents/{agent}/tokens/{jti}/revoke", tag = "decisions",
-    params(("tenant" = String, Path), ("agent" = String, Path), ("jti" = String, Path)),
-    request_body = Option<AgentTokenRevocation>,
-    responses((status = 200, body = AgentTokenRevoked), (status = "4XX", body = Problem)), security(("key" = [])))]
-pub async fn revoke(
-    State(app): State<Arc<App>>,
-    Path((tenant, agent, jti)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<AgentTokenRevoked>, Problem> {
-    revoked(&app, (&tenant, &agent, Some(&jti)), &headers, body).await
-}
-
-async fn revoked(
-    app: &App,
-    (tenant, agent, jti): (&str, &str, Option<&str>),
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Json<AgentTokenRevoked>, Problem> {
-    let roles = [Role::Admin, Role::Responder, Role::Enforcer];
-    let (tenant, caller) = auth::caller(&app.ledger, headers, tenant, &roles)?;
-    let AgentTokenRevocation { reason } = app.bodies.json_if_any(headers, body).await?;
-    own_agent(app, &tenant, (&caller, &[Role::Admin, Role::Responder]), agent)?;
-    let token = match jti {
-        None => None,
-        Some(jti) => Some(issued(app, &tenant, (jti, agent)).await?),
-    };
-    let mut revoke = Revoke { token, agent: agent.to_owned(), by: caller.by(), reason: None };
-    if let Some(fault) = revoke.fault() {
-        return Err(Problem::new(Code::BadRequest, format!("{fault}.")));
-    }
-    if !tenant.published().identities.has_room(app.ledger.now()) {
-        let detail = "512 revocations are in force, the most that are possible: freeze the agent, or replace the key that \
-                      signs tokens twice (`countersign key rotate agent`): then none of before counts.";
-        return Err(Problem::new(Code::Conflict, detail));
-    }
-    revoke.reason = act::keep_reason(&app.ledger, &tenant, "agent", reason.as_ref()).await?;
-    let index = act::record(&app.ledger, &tenant, "agent", &AgentBody::Revoke(revoke)).await?;
-    Ok(Json(AgentTokenRevoked { index }))
-}
-
-/// Leaf index of the entry that issued this token of this agent.
-async fn issued(
-    app: &App,
-    tenant: &Arc<Tenant>,
-    (jti, agent): (&str, &str),
-) -> Result<u64, Problem> {
-    let index = agent_token::index_of(jti, &tenant.origin).ok_or_else(Problem::not_found)?;
-    let published = super::published_with(app, tenant, index).await?;
-    if index >= published.size {
-        return Err(Problem::not_found());
-    }
-    let entry = app.ledger.entry(tenant, index)?.ok_or_else(Problem::not_found)?;
-    let issue = View::parse(&entry).as_ref().and_then(issue_of);
-    let is_its = issue.is_some_and(|issue| issue.agent() == agent);
-    is_its.then_some(index).ok_or_else(Problem::not_found)
 }
 
 fn worker_of(app: &App, tenant: &Tenant) -> Result<Arc<Worker>, Problem> {
@@ -411,7 +328,9 @@ fn may_have_token(
             Problem::new(Code::RoleMissing, detail)
         }
         Err(NoToken::Tool(tool)) => {
-            let detail = format!("scope: {tool:?} is no tool of tools.yaml in force that this agent may see.");
+            let detail = format!(
+                "scope: {tool:?} is no tool of tools.yaml in force that this agent may see."
+            );
             Problem::new(Code::AgentToken, detail)
         }
     };

@@ -93,8 +93,7 @@ pub fn replay(arguments: &Replay) -> ExitCode {
             let (different, not_replayable) = (BTreeMap::new(), BTreeMap::new());
             let range_of = range.clone();
             let believed = vec![CLOCKS];
-            let mut tally =
-                Tally { same: 0, different, not_replayable, range: range_of, believed };
+            let mut tally = Tally { same: 0, different, not_replayable, range: range_of, believed };
             for index in 0..=*range.end() {
                 if index < *range.start() {
                     run.note(index);

@@ -44,7 +44,11 @@ fn the_last_agent_acts_for_the_first_one() {
         let token = claims.mint(&key(1)).unwrap();
         assert_eq!(read(&token, &[key(2).vkey().clone(), key(1).vkey().clone()]), Ok(claims));
     };
-    check(&["bot"], "bot", r#""jti":"1-17","nbf":1000,"region":"eu","scope":"mail payments","sub":"bot""#);
+    check(
+        &["bot"],
+        "bot",
+        r#""jti":"1-17","nbf":1000,"region":"eu","scope":"mail payments","sub":"bot""#,
+    );
     check(
         &["helpdesk", "planner", "bot"],
         "bot",
@@ -70,7 +74,8 @@ fn nothing_but_what_we_mint_is_read() {
     let kid = crate::jws::kid(&keys[0]);
     let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"agent+jwt"}}"#);
     let payload = canonical::of(&good);
-    let check = |text: &str, expected: TokenFault| assert_eq!(read(text, &keys), Err(expected), "{text}");
+    let check =
+        |text: &str, expected: TokenFault| assert_eq!(read(text, &keys), Err(expected), "{text}");
     assert_eq!(signed(&header, &payload), token, "the forger below can sign as we do");
     for other in [
         header.replace("EdDSA", "none"),
@@ -96,7 +101,15 @@ fn nothing_but_what_we_mint_is_read() {
     check(&format!("{}.{}.", parts[0], parts[1]), TokenFault::Signature);
     check(&format!("{}.{}", parts[0], parts[1]), TokenFault::Malformed);
     check(&format!("{token}="), TokenFault::Malformed);
-    check(&format!("{}.{}.{}", parts[0], parts[1], &good.mint(&key(2)).unwrap().split('.').next_back().unwrap()), TokenFault::Signature);
+    check(
+        &format!(
+            "{}.{}.{}",
+            parts[0],
+            parts[1],
+            &good.mint(&key(2)).unwrap().split('.').next_back().unwrap()
+        ),
+        TokenFault::Signature,
+    );
     check(&good.mint(&key(2)).unwrap(), TokenFault::UnknownKey);
     check(&"x".repeat(AGENT_TOKEN_BYTES_MAX + 1), TokenFault::Malformed);
     let many: Vec<String> = (0..=CHAIN_MAX).map(|number| format!("a{number}")).collect();

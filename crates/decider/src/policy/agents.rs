@@ -252,12 +252,7 @@ fn told(id: &str, agent: &Agent) -> String {
     let new =
         if id == ANYBODY { "new: agents that are not registered are admitted" } else { "new" };
     let mut parts = vec![new.to_owned()];
-    let sets = [
-        ("groups", groups),
-        ("owners", owners),
-        ("tools", tools),
-        ("tokens by", gateways),
-    ];
+    let sets = [("groups", groups), ("owners", owners), ("tools", tools), ("tokens by", gateways)];
     for (name, set) in sets {
         if !set.is_empty() {
             parts.push(format!("{name} {}", joined(set)));

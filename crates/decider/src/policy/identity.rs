@@ -20,9 +20,7 @@ pub(super) fn refused(request: &Request<'_>, facts: &Facts) -> Option<&'static s
         Some(TokenFact::Counts { scope, .. }) if !scope.contains(&request.tool) => {
             Some(TOKEN_SCOPE)
         }
-        Some(TokenFact::Counts { region, .. })
-            if region.is_some() && *region != request.region =>
-        {
+        Some(TokenFact::Counts { region, .. }) if region.is_some() && *region != request.region => {
             Some(TOKEN_REGION)
         }
         Some(TokenFact::Counts { .. }) | None => None,

@@ -5,7 +5,6 @@ use crate::{call::Call, decision::NONCE_BYTES};
 use ledger::{
     ident::Ident,
     json::{Member, Value},
-    log::merkle::Hash,
     system::{LeafAt, freeze::Acting},
 };
 
@@ -28,7 +27,8 @@ const MEMBERS: [&str; 13] = [
 /// Longest `agent.token`, in bytes.
 pub const AGENT_TOKEN_BYTES_MAX: usize = 16 << 10;
 /// What `parent` must be.
-const PARENT_FORM: &str = "parent is an object with index and leaf_hash, as `decision` of an answer has them";
+const PARENT_FORM: &str =
+    "parent is an object with index and leaf_hash, as `decision` of an answer has them";
 /// Most owners that a question names beside those of `agents.yaml`.
 const OWNERS_NAMED_MAX: usize = 64;
 /// Most bytes of `source`; that of other texts is in [`request`].
@@ -153,16 +153,13 @@ fn take_token(body: &mut Value<'_>) -> Result<Option<String>, String> {
 
 /// `parent`
 fn parent(body: &Value<'_>) -> Result<Option<LeafAt>, String> {
-    let members = match body.get("parent") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(members)) if members.len() == 2 => members,
-        Some(_) => return Err(PARENT_FORM.into()),
-    };
-    let value = |name| members.iter().find(|(other, _)| other == name).map(|(_, value)| value);
-    let index = value("index").and_then(Value::as_u64);
-    let leaf_hash = value("leaf_hash").and_then(Value::as_str).and_then(Hash::parse);
-    let at = index.zip(leaf_hash).map(|(index, leaf_hash)| LeafAt { index, leaf_hash });
-    at.map(Some).ok_or_else(|| PARENT_FORM.into())
+    match body.get("parent") {
+        None | Some(Value::Null) => Ok(None),
+        Some(place @ Value::Object(members)) if members.len() == 2 => {
+            LeafAt::of(place).map(Some).ok_or_else(|| PARENT_FORM.into())
+        }
+        Some(_) => Err(PARENT_FORM.into()),
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +183,8 @@ mod tests {
         let inquiry = Inquiry::read(ledger::json::parse(text.as_bytes()).unwrap()).unwrap();
         assert_eq!(inquiry.token.as_deref(), Some("secret"));
         let told = |inquiry: &Inquiry<'_>| {
-            String::from_utf8(ledger::canonical::to_vec(inquiry.body.get("agent").unwrap())).unwrap()
+            String::from_utf8(ledger::canonical::to_vec(inquiry.body.get("agent").unwrap()))
+                .unwrap()
         };
         assert_eq!(told(&inquiry), r#"{"id":"bot","run":"r"}"#);
         let proven = inquiry.with_chain(&["root".into(), "bot".into()]);

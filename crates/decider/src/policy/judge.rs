@@ -80,11 +80,7 @@ impl Bundle {
     }
 
     /// What denies a call whatever the clauses say.
-    fn refused_before_clauses(
-        &self,
-        request: &Request<'_>,
-        facts: &Facts,
-    ) -> Option<&'static str> {
+    fn refused_before_clauses(&self, request: &Request<'_>, facts: &Facts) -> Option<&'static str> {
         if is_reserved_tool(&request.tool) {
             return Some("reserved_tool");
         }

@@ -29,10 +29,8 @@ impl Parent {
         let mut unchanged = BTreeSet::new();
         for (text, at) in fields.texts("unchanged").unwrap_or_default() {
             match Pointer::new(&text) {
-                Ok(pointer) if pointer.is_many() => fields.wrong(
-                    at,
-                    format!("{text:?}: without `*`, because whole values are compared"),
-                ),
+                Ok(pointer) if pointer.is_many() => fields
+                    .wrong(at, format!("{text:?}: without `*`, because whole values are compared")),
                 Ok(pointer) => drop(unchanged.insert(pointer)),
                 Err(why) => fields.wrong(at, why),
             }
@@ -81,4 +79,3 @@ impl Parent {
         Truth::all(std::iter::once((of_tool && of_action).into()).chain(same))
     }
 }
-

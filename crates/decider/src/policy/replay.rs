@@ -194,7 +194,9 @@ fn check_proven(view: &View<'_>, facts: &Facts) -> Result<(), Differs> {
     let form = |what: &str| Err(Differs::Form(what.to_owned()));
     let is_proven = facts.is_proven();
     if facts.verified != is_proven || names("verified_by") != is_proven {
-        return form("it takes its agent's identity as proven, and names no token, or the other way");
+        return form(
+            "it takes its agent's identity as proven, and names no token, or the other way",
+        );
     }
     let follows = facts.parent.as_ref().is_some_and(ParentFact::is_found);
     if names("parent") != follows {
@@ -238,11 +240,8 @@ pub fn check_named(
             let params = params.as_ref().and_then(|question| question.get("params"));
             let nothing = Fields::default();
             let known = kept.is_some() && facts.redacted.is_none();
-            let again = bundle.parent(
-                before,
-                kept.unwrap_or(&nothing),
-                params.unwrap_or(&Value::Null),
-            );
+            let again =
+                bundle.parent(before, kept.unwrap_or(&nothing), params.unwrap_or(&Value::Null));
             let same = if known { again == *found } else { again.is_alike(found) };
             // What is erased now was perhaps there then, and the other way round it was not.
             if !same && !(known && again.is_less_than(found)) {
@@ -278,7 +277,9 @@ impl Believed {
             Self::Presented => "that agents presented the tokens that are named",
             Self::Refused => "why tokens were refused",
             Self::NoParent => "that a parent which was named was not in the log",
-            Self::Unchanged => "whether values are those of a parent whose params are not disclosed whole",
+            Self::Unchanged => {
+                "whether values are those of a parent whose params are not disclosed whole"
+            }
         }
     }
 }

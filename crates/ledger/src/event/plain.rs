@@ -81,6 +81,11 @@ const fn may(name: &'static str, at: &'static str, shape: Shape) -> Rule {
 const VERDICT: &str = "must be one of \"allow\", \"deny\", \"sanitize\", \"approval_needed\"; \"unspecified\" in translated logs";
 const OBJECT: &str = "must be an object";
 
+const LEAF_MUST: &str = "must be an object with `index` and `leaf_hash`";
+/// Another entry, in our own decisions: nobody else is told of a mistake there.
+const LEAF: &[Rule] =
+    &[must("index", "/data", Shape::Count), must("leaf_hash", "/data", Shape::LeafHash)];
+
 /// `data` itself.
 pub(super) const DATA_FAULT: Fault = Fault { at: "/data", must: OBJECT, is_missing: false };
 
@@ -159,7 +164,7 @@ const DATA: &[Rule] = &[
                 must("index", "/data/decision/index", Shape::Count),
                 must("leaf_hash", "/data/decision/leaf_hash", Shape::LeafHash),
             ],
-            "must be an object with `index` and `leaf_hash`",
+            LEAF_MUST,
         ),
     ),
     may("as_of", "/data/as_of", Shape::Count),
@@ -168,28 +173,8 @@ const DATA: &[Rule] = &[
     may("budgets", "/data/budgets", Shape::Budgets),
     may("activates", "/data/activates", Shape::Text),
     may("frozen_by", "/data/frozen_by", Shape::Count),
-    may(
-        "verified_by",
-        "/data/verified_by",
-        Shape::Object(
-            &[
-                must("index", "/data/verified_by/index", Shape::Count),
-                must("leaf_hash", "/data/verified_by/leaf_hash", Shape::LeafHash),
-            ],
-            "must be an object with `index` and `leaf_hash`",
-        ),
-    ),
-    may(
-        "parent",
-        "/data/parent",
-        Shape::Object(
-            &[
-                must("index", "/data/parent/index", Shape::Count),
-                must("leaf_hash", "/data/parent/leaf_hash", Shape::LeafHash),
-            ],
-            "must be an object with `index` and `leaf_hash`",
-        ),
-    ),
+    may("verified_by", "/data/verified_by", Shape::Object(LEAF, LEAF_MUST)),
+    may("parent", "/data/parent", Shape::Object(LEAF, LEAF_MUST)),
     may(
         "freeze",
         "/data/freeze",

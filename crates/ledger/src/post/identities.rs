@@ -1,13 +1,10 @@
-//! Tokens of agents, as far as posting needs them (P14): a decision that rests on a token stands only where that token
-//! was issued, is not over, and is not revoked.
+//! Which tokens of agents count, as far as posting needs it (P14): a decision that rests on a token stands only where that
+//! token was issued, is not over, and is not revoked.
 
-use super::{Error, Log, Prepared, body, verdicts::is_late};
 use crate::{
-    entry::{Kind, Origin, View},
-    journal::Subject,
+    entry::{Kind, View},
     json::Value,
-    log::merkle::{Hash, leaf_hash},
-    store::{self, Changes},
+    log::merkle::Hash,
     system::{
         LeafAt,
         agent::{AgentBody, Issue, LIFE_SECONDS_MAX, REVOKED_MAX, Revoke},
@@ -52,7 +49,7 @@ impl Identities {
 
     /// Takes a revocation, the entry at `index`. False if there are too many. What is over is forgotten only to make
     /// room, so that a clock that was wrong for a while lets no token return.
-    fn take(&mut self, (index, time): (u64, Nanos), revoke: &Revoke) -> bool {
+    pub(super) fn take(&mut self, (index, time): (u64, Nanos), revoke: &Revoke) -> bool {
         if self.tokens.len() + self.agents.len() >= REVOKED_MAX {
             self.tokens.retain(|_, until| *until >= time);
             self.agents.retain(|_, (_, until)| *until >= time);
@@ -109,13 +106,11 @@ impl RestsOnToken {
     /// Reads it from a decision of ours that was made at `at`. `data`: its member `data`.
     pub fn of(data: &Value<'_>, at: Nanos) -> Option<Self> {
         let agent = data.get("agent")?;
-        let token = data.get("verified_by")?;
-        let index = token.get("index")?.as_u64()?;
-        let leaf_hash = Hash::parse(token.get("leaf_hash")?.as_str()?)?;
+        let token = LeafAt::of(data.get("verified_by")?)?;
         let chain = agent.get("chain").and_then(Value::as_array).unwrap_or_default();
         let chain = chain.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         let agent = agent.get("id")?.as_str()?.to_owned();
-        Some(Self { token: LeafAt { index, leaf_hash }, agent, chain, at })
+        Some(Self { token, agent, chain, at })
     }
 }
 
@@ -124,94 +119,6 @@ pub fn issue_of(view: &View<'_>) -> Option<Issue> {
     match view.event_as::<AgentBody>().filter(|_| view.kind == Kind::Agent) {
         Some(AgentBody::Issue(issue)) => Some(issue),
         _ => None,
-    }
-}
-
-/// What is wrong with an issued token at its place, as far as the entry itself tells. `parent`: that on which it rests,
-/// if it names one that is there.
-pub fn misissued(
-    (issue, time): (&Issue, Nanos),
-    parent: Option<(u64, &Issue)>,
-    identities: &Identities,
-) -> Option<&'static str> {
-    if issue.fault().is_some() {
-        return issue.fault();
-    }
-    if is_late(Nanos(issue.iat.saturating_mul(1_000_000_000)), time) {
-        return Some("it was issued more than 60 s before or after the journal took it");
-    }
-    match (issue.parents.last(), parent) {
-        (None, _) => None,
-        (Some(_), Some((index, parent))) => issue.widens(index, parent).or_else(|| {
-            let revoked = identities.is_revoked(index, parent);
-            revoked.then_some("the token that it rests on was revoked")
-        }),
-        (Some(_), None) => Some("the token that it rests on was never issued"),
-    }
-}
-
-impl Log {
-    /// Posts that a token is issued or revoked.
-    pub(super) fn post_agent(
-        &mut self,
-        changes: &mut Changes<'_>,
-        origin: Origin,
-        message: &Prepared,
-        subject: &Subject,
-    ) -> Result<Option<u64>, Error> {
-        let Some(body) = body::read::<AgentBody>(&message.body) else { return Ok(None) };
-        if !self.is_earlier(body.reason()) {
-            return Ok(None);
-        }
-        let mut after = self.position.identities.clone();
-        let fits = match &body {
-            AgentBody::Issue(issue) => {
-                let parent = match issue.parents.last() {
-                    Some(index) => self.issued(changes, *index)?.map(|(_, issue)| (*index, issue)),
-                    None => None,
-                };
-                let parent = parent.as_ref().map(|(index, issue)| (*index, issue));
-                misissued((issue, origin.time), parent, &after).is_none()
-            }
-            AgentBody::Revoke(revoke) => {
-                let here = (self.position.size, origin.time);
-                revoke.fault().is_none() && after.take(here, revoke)
-            }
-        };
-        if !fits {
-            return Ok(None);
-        }
-        let index = self.append_plain(changes, (Kind::Agent, origin), message, subject);
-        if index.is_some() {
-            self.position.identities = after;
-        }
-        Ok(index)
-    }
-
-    /// The token that the entry at `index` issued, and the leaf hash of that entry.
-    fn issued(
-        &self,
-        changes: &Changes<'_>,
-        index: u64,
-    ) -> Result<Option<(Hash, Issue)>, store::Error> {
-        if index >= self.position.size {
-            return Ok(None);
-        }
-        let entry = self.proven(changes, index)?;
-        let issue = View::parse(&entry).as_ref().and_then(issue_of);
-        Ok(issue.map(|issue| (leaf_hash(&entry), issue)))
-    }
-
-    /// True if a decision that rests on a token stands here.
-    pub(super) fn has_token(
-        &self,
-        changes: &Changes<'_>,
-        rests: &RestsOnToken,
-    ) -> Result<bool, store::Error> {
-        let issued = self.issued(changes, rests.token.index)?;
-        let identities = &self.position.identities;
-        Ok(issued
-            .is_some_and(|(leaf, issue)| identities.misfit(rests, leaf, &issue).is_none()))
     }
 }
 

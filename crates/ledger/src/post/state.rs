@@ -1,8 +1,6 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
-use super::{
-    freezes::Freezes, identities::Identities, in_force::Policies, kept::Retention,
-};
+use super::{freezes::Freezes, identities::Identities, in_force::Policies, kept::Retention};
 use crate::{
     entry::Prior,
     log::{

@@ -151,11 +151,13 @@ impl Issue {
     pub fn widens(&self, index: u64, parent: &Self) -> Option<&'static str> {
         let (chain, parents) = (&self.chain, &self.parents);
         let follows = chain.split_last().is_some_and(|(_, before)| *before == parent.chain)
-            && parents.split_last().is_some_and(|(last, before)| {
-                *last == index && *before == parent.parents
-            });
+            && parents
+                .split_last()
+                .is_some_and(|(last, before)| *last == index && *before == parent.parents);
         if !follows {
-            return Some("its chain is not that of the token that it rests on, with its agent added");
+            return Some(
+                "its chain is not that of the token that it rests on, with its agent added",
+            );
         }
         if !self.scope.iter().all(|tool| parent.scope.binary_search(tool).is_ok()) {
             return Some("its scope is wider than that of the token that it rests on");
@@ -166,9 +168,8 @@ impl Issue {
         if self.iat >= parent.exp {
             return Some("the token that it rests on has expired");
         }
-        let differs = |own: &Option<String>, theirs: &Option<String>| {
-            theirs.is_some() && own != theirs
-        };
+        let differs =
+            |own: &Option<String>, theirs: &Option<String>| theirs.is_some() && own != theirs;
         if differs(&self.region, &parent.region) || differs(&self.org, &parent.org) {
             return Some("it is of another region or organisation than the token that it rests on");
         }
@@ -185,7 +186,8 @@ impl Issue {
 impl Revoke {
     /// What is wrong with it, by itself.
     pub fn fault(&self) -> Option<&'static str> {
-        (!is_text(&self.agent)).then_some("an agent's id has 1 to 256 bytes and no control characters")
+        (!is_text(&self.agent))
+            .then_some("an agent's id has 1 to 256 bytes and no control characters")
     }
 }
 

@@ -155,13 +155,11 @@ impl Acting {
     /// whose id no token proves. A call without a session has its agent frozen.
     pub fn target(&self, scope: FreezeScope) -> Target {
         let producer = Ident::new(&self.producer).ok();
-        match (scope, &self.session) {
-            (FreezeScope::Session, Some(id)) => Target { scope, id: id.clone(), producer },
-            _ => {
-                let producer = producer.filter(|_| !self.verified);
-                Target { scope: FreezeScope::Agent, id: self.agent.clone(), producer }
-            }
+        if let (FreezeScope::Session, Some(id)) = (scope, &self.session) {
+            return Target { scope, id: id.clone(), producer };
         }
+        let producer = producer.filter(|_| !self.verified);
+        Target { scope: FreezeScope::Agent, id: self.agent.clone(), producer }
     }
 }
 

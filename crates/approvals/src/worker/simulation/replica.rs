@@ -17,8 +17,8 @@ use ledger::{
     keyring::Keyring,
     log::note::Vkey,
     post::{
-        APPROVAL, Arrival, EVIDENCE, Freezes, Identities, Log, NOT_OPENED, Outcome, Policies, Prepared,
-        event_key,
+        APPROVAL, Arrival, EVIDENCE, Freezes, Identities, Log, NOT_OPENED, Outcome, Policies,
+        Prepared, event_key,
     },
     store::{self, Changes, Family, LogNumber, Memory, Read as _},
     system::{KeyUse, Rules},

@@ -89,7 +89,10 @@ fn parent(mut fields: MapReader<'_>) -> Option<Before> {
     let params = fields.take("params").map(|node| sorted(value_of(&node)));
     let params = params.unwrap_or_else(|| Value::Object(Vec::new()));
     if tool.is_none() || action.is_none() {
-        fields.wrong(fields.at, "a parent has tool and action, and perhaps params and verdict; or missing: true");
+        fields.wrong(
+            fields.at,
+            "a parent has tool and action, and perhaps params and verdict; or missing: true",
+        );
     }
     fields.finish();
     Some(Before::Call { tool: tool?, action: action?, verdict, params })

@@ -4,7 +4,7 @@
 use crate::{
     entry::{Kind, View},
     post::{Identities, RestsOnToken, issue_of, misissued},
-    system::agent::Issue,
+    system::{LeafAt, agent::Issue},
     time::Nanos,
 };
 use std::collections::HashMap;
@@ -21,11 +21,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Takes the next entry. Returns the entries that it names: the token, and the decision from which its call follows.
-    pub(super) fn take(
-        &mut self,
-        index: u64,
-        view: &View<'_>,
-    ) -> Result<Vec<Names>, &'static str> {
+    pub(super) fn take(&mut self, index: u64, view: &View<'_>) -> Result<Vec<Names>, &'static str> {
         match view.kind {
             Kind::Agent => {
                 self.agent(index, view)?;
@@ -60,6 +56,9 @@ impl Identity {
                 return Err(wrong);
             }
             names.push((token.index, token.leaf_hash.to_string()));
+        }
+        if let Some(parent) = data.get("parent").and_then(LeafAt::of) {
+            names.push((parent.index, parent.leaf_hash.to_string()));
         }
         Ok(names)
     }
