@@ -108,13 +108,12 @@ impl Replayed {
         };
         let again = policy::replay(view, &payload, bundle);
         let (Ok(_), Some((bundle, _))) = (&again, bundle) else { return Ok(Some(again)) };
-        let names =
+        let place =
             |name: &str| view.at(&["event", "data", name, "index"]).and_then(json::Value::as_u64);
-        let (token, parent) = (names("verified_by"), names("parent"));
-        let named = named(recorded, token, parent)?;
-        let [token, before] =
-            [&named.token, &named.parent].map(|entry| entry.as_deref().and_then(View::parse));
-        let before = before.as_ref().map(|view| (view, named.kept.as_deref()));
+        let others = named(recorded, place("verified_by"), place("parent"))?;
+        let token = others.token.as_deref().and_then(View::parse);
+        let before = others.parent.as_deref().and_then(View::parse);
+        let before = before.as_ref().map(|view| (view, others.kept.as_deref()));
         let believed = policy::check_named((view, &payload), token.as_ref(), before, bundle);
         Ok(Some(again.and_then(|ruling| {
             self.believed.extend(believed?);

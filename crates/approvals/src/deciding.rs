@@ -141,19 +141,11 @@ impl Desk {
             let loaded = self.in_force()?;
             let contended = attempt == TRIES_MAX;
             let now = self.readiness.clocks.now();
-            let facts = match &loaded {
-                Some(loaded) if !contended => {
-                    loaded.bundle.facts_in(now, journal.unwrap_or(now), false)
-                }
-                _ => Facts { now, ..Facts::default() },
-            };
-            let facts = Facts { tokens: Tokens::Keyed(self.log.redaction_key()), ..facts };
+            let facts = self.facts_at(now, loaded.as_deref().filter(|_| !contended), journal);
             let freezes = self.log.freezes();
             let loaded = loaded.as_deref();
-            let seen = match loaded.filter(|_| !contended) {
-                Some(loaded) => self.look_up((inquiries, &left), (loaded, &facts)).await?,
-                None => BTreeMap::new(),
-            };
+            let known = (loaded.filter(|_| !contended), &facts);
+            let seen = self.look_up((inquiries, &left), known).await?;
             let by =
                 loaded.filter(|_| !contended).ok_or(if contended { CONTENDED } else { NO_POLICY });
             let mut judge = |left: &[usize]| {
@@ -199,6 +191,16 @@ impl Desk {
         // A question without a verdict keeps its place.
         let one = |at| told.remove(&at).unwrap_or_else(|| Err(Error::Unknown.into()));
         Ok((0..inquiries.len()).map(one).collect())
+    }
+
+    /// What verdicts of a bundle depend on at `now`, before a question is looked at.
+    fn facts_at(&self, now: Nanos, loaded: Option<&Loaded>, journal: Option<Nanos>) -> Facts {
+        let journal = journal.unwrap_or(now);
+        let facts = match loaded {
+            Some(loaded) => loaded.bundle.facts_in(now, journal, false),
+            None => Facts { now, ..Facts::default() },
+        };
+        Facts { tokens: Tokens::Keyed(self.log.redaction_key()), ..facts }
     }
 
     /// True if the journal is away, and a clause may permit calls all the same. The clocks agreed not long ago.

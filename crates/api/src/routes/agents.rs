@@ -314,10 +314,8 @@ fn may_have_token(
     caller: &Caller,
     (agent, scope): (&str, &[String]),
 ) -> Result<(), Problem> {
-    let producer = match caller.has(&[Role::Admin]) {
-        true => None,
-        false => Some(caller.producer()?.as_str()),
-    };
+    let is_admin = caller.has(&[Role::Admin]);
+    let producer = if is_admin { None } else { Some(caller.producer()?.as_str()) };
     let refused = match loaded.bundle.may_have_token(agent, producer, scope) {
         Ok(()) => return Ok(()),
         Err(NoToken::UnknownAgent) => {

@@ -141,3 +141,22 @@ fn times_and_places_are_checked() {
         assert_eq!(claims.index(&expected), Err(TokenFault::NotIssued), "{jti}");
     }
 }
+
+#[test]
+fn tokens_of_the_golden_log_are_those_of_its_entries() {
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../proto/vectors/agent-token.json")).unwrap();
+    let text = |name: &str| file[name].as_str().unwrap();
+    let (tenant, keys) = (tenant(), [Vkey::parse(text("vkey")).unwrap()]);
+    let expected = Expected { iss: text("issuer"), tenant: &tenant, origin: text("origin") };
+    for case in file["cases"].as_array().unwrap() {
+        let mut event = case["event"].clone();
+        event.as_object_mut().unwrap().remove("op");
+        let issue: Issue = serde_json::from_value(event).unwrap();
+        let index = case["index"].as_u64().unwrap();
+        let claims = Claims::of(&issue, index, &expected);
+        assert_eq!(serde_json::to_value(&claims).unwrap(), case["claims"]);
+        assert_eq!(read(case["token"].as_str().unwrap(), &keys).unwrap(), claims);
+        assert_eq!(claims.index(&expected), Ok(index));
+    }
+}

@@ -20,13 +20,15 @@ pub(super) struct Seen<'a> {
 }
 
 impl Desk {
-    /// Looks up what is proven of those questions that name a token or a parent, by their places.
+    /// Looks up what is proven of those questions that name a token or a parent, by their places. Without a bundle every
+    /// call is denied anyway.
     pub(super) async fn look_up<'a>(
         &self,
         (inquiries, left): (&[Inquiry<'a>], &[usize]),
-        (loaded, facts): (&Loaded, &Facts),
+        (loaded, facts): (Option<&Loaded>, &Facts),
     ) -> Result<BTreeMap<usize, Seen<'a>>, NotDecided> {
         let mut seen = BTreeMap::new();
+        let Some(loaded) = loaded else { return Ok(seen) };
         for at in left {
             let inquiry = &inquiries[*at];
             let (mut question, mut facts) = (None, facts.clone());

@@ -104,6 +104,7 @@ impl<'a> Inquiry<'a> {
     }
 
     /// The same question with the chain that the agent's token proves.
+    #[must_use]
     pub fn with_chain(&self, chain: &[String]) -> Self {
         let mut question = self.clone();
         let links = chain.iter().map(|agent| Value::String(agent.clone().into())).collect();

@@ -242,12 +242,13 @@ pub fn check_named(
             let known = kept.is_some() && facts.redacted.is_none();
             let again =
                 bundle.parent(before, kept.unwrap_or(&nothing), params.unwrap_or(&Value::Null));
-            let same = if known { again == *found } else { again.is_alike(found) };
-            // What is erased now was perhaps there then, and the other way round it was not.
-            if !same && !(known && again.is_less_than(found)) {
+            // What is erased now was perhaps there then; the other way round it was not.
+            let may_be = if known { again.is_less_than(found) } else { again.is_alike(found) };
+            if !may_be {
                 return Err(form("it says something else of its parent than the parent's entry"));
             }
-            if !unchanged.is_empty() && !(known && same) {
+            let is_computed = unchanged.is_empty() || known && again == *found;
+            if !is_computed {
                 believed.insert(Believed::Unchanged);
             }
         }

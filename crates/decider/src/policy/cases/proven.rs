@@ -97,3 +97,120 @@ fn parent(mut fields: MapReader<'_>) -> Option<Before> {
     fields.finish();
     Some(Before::Call { tool: tool?, action: action?, verdict, params })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::{Bundle, Source, cases};
+
+    const AGENTS: &str = "language: 1\nagents: [{id: bot, owners: [p-ana], gateways: [gw-1]}]\n";
+    const TOOLS: &str = "language: 1
+tools:
+  - {name: crm, actions: [{name: read, effect: read}]}
+  - {name: bank, actions: [{name: pay, effect: write}]}
+";
+    const POLICY: &str = "language: 1
+policy: p
+clauses:
+  - {id: proven, tool: crm, actions: [read], then: allow, when: {identity: verified}}
+  - {id: same, tool: bank, actions: [pay], then: allow, when: {parent: {tool: crm, actions: [read], unchanged: [/iban]}}}
+  - {id: chained, tool: bank, actions: [pay], then: deny, when: {params: {/odd: {present: true}}, chain: {verified: true}}}
+";
+    const CALLS: &str = "language: 1
+now: \"2026-11-27T10:00:00Z\"
+calls:
+  read: {agent: {id: bot}, tool: {name: crm, action: read}, params: {}}
+  pay: {agent: {id: bot, chain: [bot]}, tool: {name: bank, action: pay}, params: {iban: DE1}}
+tests:
+";
+
+    /// `None`: the test passes. Otherwise what is said of it.
+    fn check(test: &str, says: Option<&str>) {
+        let file = format!("{CALLS}  - {{{test}}}\n");
+        let files = [
+            ("agents.yaml", AGENTS),
+            ("policies/p.yaml", POLICY),
+            ("tests/t.yaml", file.as_str()),
+            ("tools.yaml", TOOLS),
+        ];
+        let sources = files.map(|(path, text)| Source { path, bytes: text.as_bytes() });
+        let bundle = Bundle::read(&sources).unwrap();
+        let wrong = match cases::read(&sources) {
+            Ok(cases) => {
+                cases::run(&bundle, &cases).into_iter().map(|wrong| wrong.mistake.text).collect()
+            }
+            Err(mistakes) => mistakes.into_iter().map(|m| m.text).collect::<Vec<_>>(),
+        };
+        match says {
+            None => assert!(wrong.is_empty(), "{test}: {wrong:?}"),
+            Some(says) => {
+                assert!(wrong.iter().any(|text| text.contains(says)), "{test}: {wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn p16_what_is_proven_of_a_call_decides() {
+        check("call: read, verdict: deny, reason: no_clause", None);
+        check("call: read, verified: true, verdict: allow", None);
+        check("call: read, token: {scope: [crm]}, verdict: allow", None);
+        check(
+            "call: read, token: {scope: [crm], region: eu}, verdict: deny, reason: token_region",
+            None,
+        );
+        check("call: read, token: {scope: [bank]}, verdict: deny, reason: token_scope", None);
+        check(
+            "call: read, token: {refused: token_revoked}, verdict: deny, reason: token_revoked",
+            None,
+        );
+        check(
+            "call: read, token: {refused: revoked}, verdict: deny",
+            Some("refused is token_malformed"),
+        );
+        check(
+            "call: read, token: {refused: token_revoked, scope: [crm]}, verdict: deny",
+            Some("a token has"),
+        );
+        check(
+            "call: read, verified: true, token: {refused: token_revoked}, verdict: deny",
+            Some("verifies nothing"),
+        );
+    }
+
+    #[test]
+    fn p16_a_parent_that_is_not_there_is_an_error() {
+        let parent = |over: &str, rest: &str| {
+            format!(
+                "call: pay, parent: {{tool: crm, action: read, params: {{iban: DE1}}{over}}}, {rest}"
+            )
+        };
+        check(&parent("", "verdict: allow, clause: p/same"), None);
+        check(&parent("", "with: {/params/iban: DE2}, verdict: deny, reason: no_clause"), None);
+        check(&parent("", "without: [/params/iban], verdict: deny, reason: condition_error"), None);
+        check(&parent(", verdict: deny", "verdict: deny, reason: condition_error"), None);
+        check(&parent(", verdict: approval_needed", "verdict: allow"), None);
+        check("call: pay, verdict: deny, reason: condition_error", None);
+        check(
+            "call: pay, parent: {tool: crm, action: read}, verdict: deny, reason: condition_error",
+            None,
+        );
+        check(
+            "call: pay, parent: {tool: bank, action: pay, params: {iban: DE1}}, verdict: deny, reason: no_clause",
+            None,
+        );
+        check("call: pay, parent: {missing: true}, verdict: deny, reason: parent_unknown", None);
+        check(
+            "call: pay, parent: {tool: crm}, verdict: deny",
+            Some("a parent has tool and action"),
+        );
+        // A chain that no token proves is another one than that of a token.
+        let odd = "with: {/params/odd: 1}";
+        check(&parent("", &format!("{odd}, verdict: allow")), None);
+        check(
+            &parent(
+                "",
+                &format!("{odd}, token: {{scope: [bank]}}, verdict: deny, clause: p/chained"),
+            ),
+            None,
+        );
+    }
+}
