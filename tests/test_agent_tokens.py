@@ -304,7 +304,7 @@ def test_p15_p16_a_call_follows_a_decision(tmp_path: Path) -> None:
     with Server(tmp_path / "server") as server:
         desk = Proving(server, tmp_path / "policies", FOLLOWS)
         params = {"iban": "DE1", "owner": {"name": "Kim"}}
-        mail = {"agent": {"id": "planner-bot"}, "tool": {"name": "mail", "action": "send"}}
+        mail = {"agent": {"id": "planner-bot", "chain": ["planner-bot"]}, "tool": {"name": "mail", "action": "send"}}
         before = desk.asked(tool={"name": "payments", "action": "lookup"}, params=params)
         at = {name: before["decision"][name] for name in ("index", "leaf_hash")}
         told = desk.asked(params=params | {"body": "x"}, parent=at, **mail)

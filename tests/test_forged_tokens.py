@@ -25,18 +25,18 @@ class World:
         sign = lambda log, subject, body: make.sign_place(make.JKEY, make.TENANT, 1, subject, log.subjects.get(subject, 0), body)  # noqa: E731
         self.made = identities.agents(self.log, people_salt_key(), sign)
         self.bundle = (self.log.in_force, 1)
-        self.root = self.log.agent(identities.issue("planner-bot", at(20), scope=["mail", "payments"], region="eu"), at(20))
+        self.root = self.log.agent(identities.issue("helpdesk-bot", at(20), scope=["mail", "payments"], region="eu"), at(20))
         self.child = self.log.agent(self.issue(), at(20, 1))
 
     def issue(self, **over: Any) -> dict[str, Any]:
         """The body of a child's token."""
-        made = identities.issue("worker-1", at(20, 1), chain=["planner-bot", "worker-1"], parents=[self.root], region="eu")
+        made = identities.issue("worker-1", at(20, 1), chain=["helpdesk-bot", "worker-1"], parents=[self.root], region="eu")
         made["exp"] -= 1
         return made | over
 
     def decided(self, token: int, *, at_entry: int | None = None, chain: list[str] | None = None, fact: dict[str, Any] | None = None) -> dict[str, Any]:
         """A decision that rests on a token."""
-        chain = chain or ["planner-bot", "worker-1"]
+        chain = chain or ["helpdesk-bot", "worker-1"]
         asked = policies.question("f-1", agent={"chain": chain, "id": chain[-1]})
         event = policies.answer(self.log, asked, at(21), self.bundle, "allow", "allowed", clause="payments/proven", clauses=["payments/proven"],
                                 local_times=False, owners=("p-bob",))  # fmt: skip
@@ -81,7 +81,7 @@ def an_old_token(world: World) -> None:
 
 @refused("verify", "the token that it rests on was revoked")
 def a_child_of_a_revoked_token(world: World) -> None:
-    world.log.agent({"op": "revoke", "token": world.root, "agent": "planner-bot", "by": policies.ADMIN}, at(20, 2))
+    world.log.agent({"op": "revoke", "token": world.root, "agent": "helpdesk-bot", "by": policies.ADMIN}, at(20, 2))
     world.log.agent(world.issue(), at(20, 2))
 
 
@@ -107,7 +107,7 @@ def a_verdict_on_an_expired_token(world: World) -> None:
 
 @refused("verify", "it rests on a token that was revoked before its place")
 def a_verdict_on_a_revoked_token(world: World) -> None:
-    world.log.agent({"op": "revoke", "agent": "planner-bot", "by": policies.ADMIN}, at(20, 30))
+    world.log.agent({"op": "revoke", "agent": "helpdesk-bot", "by": policies.ADMIN}, at(20, 30))
     world.forge(world.decided(world.child))
 
 
