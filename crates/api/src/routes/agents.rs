@@ -28,7 +28,7 @@ use ledger::{
     store,
     system::{
         KeyUse, Role,
-        agent::{AgentBody, Confirmation, Issue, LIFE_SECONDS_MAX},
+        agent::{AGENT_TOKEN_SECONDS_MAX, AgentBody, Confirmation, Issue},
     },
     tenant::Tenant,
     time::Nanos,
@@ -261,7 +261,8 @@ fn listed(app: &App, tenant: &Arc<Tenant>, agent: &str) -> Result<ShownAgentToke
         let Some(index) = next else { return Ok(ShownAgentTokens { tokens, more: false }) };
         let entry = app.ledger.entry(tenant, index)?.ok_or_else(corrupt)?;
         let view = View::parse(&entry).ok_or_else(corrupt)?;
-        if view.origin.time.plus_seconds(LIFE_SECONDS_MAX + 120) < now || tokens.len() == LISTED_MAX
+        if view.origin.time.plus_seconds(AGENT_TOKEN_SECONDS_MAX + 120) < now
+            || tokens.len() == LISTED_MAX
         {
             let more = tokens.len() == LISTED_MAX;
             return Ok(ShownAgentTokens { tokens, more });

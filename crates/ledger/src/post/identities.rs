@@ -7,7 +7,7 @@ use crate::{
     log::merkle::Hash,
     system::{
         LeafAt,
-        agent::{AgentBody, Issue, LIFE_SECONDS_MAX, REVOKED_MAX, Revoke},
+        agent::{AGENT_TOKEN_SECONDS_MAX, AgentBody, Issue, REVOKED_MAX, Revoke},
     },
     time::Nanos,
 };
@@ -57,7 +57,7 @@ impl Identities {
                 return false;
             }
         }
-        let until = time.plus_seconds(LIFE_SECONDS_MAX + AFTER_SECONDS);
+        let until = time.plus_seconds(AGENT_TOKEN_SECONDS_MAX + AFTER_SECONDS);
         match revoke.token {
             Some(token) => drop(self.tokens.insert(token, until)),
             None => drop(self.agents.insert(revoke.agent.clone(), (index, until))),
@@ -180,10 +180,10 @@ mod tests {
         for index in 0..REVOKED_MAX as u64 {
             assert!(identities.take((index, at(1000 + index)), &revoke(Some(index), "x")));
         }
-        let full = (9000, at(1000 + LIFE_SECONDS_MAX + AFTER_SECONDS));
+        let full = (9000, at(1000 + AGENT_TOKEN_SECONDS_MAX + AFTER_SECONDS));
         assert!(!identities.has_room(full.1) && !identities.take(full, &revoke(None, "x")));
         assert!(identities.tokens.contains_key(&0), "nothing is forgotten for what is refused");
-        let room = (9001, at(1001 + LIFE_SECONDS_MAX + AFTER_SECONDS));
+        let room = (9001, at(1001 + AGENT_TOKEN_SECONDS_MAX + AFTER_SECONDS));
         assert!(identities.has_room(room.1) && identities.take(room, &revoke(None, "x")));
         assert!(!identities.tokens.contains_key(&0) && identities.tokens.contains_key(&1));
     }

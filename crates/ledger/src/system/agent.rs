@@ -7,7 +7,7 @@ use crate::{ident::Ident, json::text_has_control};
 use serde::{Deserialize, Serialize};
 
 /// Longest validity of a token, in seconds.
-pub const LIFE_SECONDS_MAX: u64 = 3600;
+pub const AGENT_TOKEN_SECONDS_MAX: u64 = 3600;
 /// Most agents of a chain: the one that asks, and those for whom it acts.
 pub const CHAIN_MAX: usize = 16;
 /// Most tools in the scope of a token.
@@ -138,7 +138,8 @@ impl Issue {
         if !(1..=SCOPE_MAX).contains(&scope.len()) || !scope.is_sorted_by(|a, b| a < b) {
             return Some("the scope is 1 to 64 tools, each once");
         }
-        if !exp.checked_sub(*iat).is_some_and(|life| (1..=LIFE_SECONDS_MAX).contains(&life)) {
+        if !exp.checked_sub(*iat).is_some_and(|life| (1..=AGENT_TOKEN_SECONDS_MAX).contains(&life))
+        {
             return Some("a token is valid for 1 second to an hour");
         }
         if self.cnf.as_ref().is_some_and(|cnf| !cnf.is_sound()) {
