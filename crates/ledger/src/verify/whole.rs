@@ -59,7 +59,6 @@ struct Told {
     policies: Policies,
     /// What is frozen so far.
     frozen: frozen::Frozen,
-    /// Which tokens of agents count so far.
     identity: identity::Identity,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
@@ -105,8 +104,7 @@ impl Told {
         if let Some((of, leaf)) = self.frozen.take(index, view)? {
             self.named.push((index, of, leaf));
         }
-        let names = self.identity.take(index, view)?;
-        self.named.extend(names.into_iter().map(|(of, leaf)| (index, of, leaf)));
+        self.named.extend(self.identity.take(index, view)?);
         self.budgets.take(index, view)?;
         match view.kind {
             Kind::Key => self.keys.key(view),
@@ -133,6 +131,7 @@ impl Told {
             }
             Kind::Decision | Kind::Event => {
                 self.rests_on_what_is_in_force(view)?;
+                self.named.extend(view.result_of().map(|(of, leaf)| (index, of, leaf)));
                 self.event(view)
             }
             _ => Ok(()),
@@ -256,6 +255,12 @@ impl Told {
             if post::is_late(at, view.origin.time) {
                 return Err("it was decided more than 60 s before or after the journal took it");
             }
+        } else if view.is_result() {
+            let data = view.at(&["event", "data"]);
+            return data
+                .and_then(post::returned)
+                .map(|_| ())
+                .ok_or("not a result as this server judges them");
         } else if is_reserved_tool(tool) {
             return Err("a producer's event names a tool of ours");
         }

@@ -9,8 +9,8 @@ use crate::{
 };
 use std::collections::HashMap;
 
-/// Another entry, by leaf index and leaf hash.
-type Names = (u64, String);
+/// An entry that names another one: its leaf index, that of the other, and its leaf hash.
+type Names = (u64, u64, String);
 
 /// The tokens so far.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Identity {
                 self.agent(index, view)?;
                 Ok(Vec::new())
             }
-            Kind::Decision if view.is_ours() => self.decision(view),
+            Kind::Decision if view.is_ours() => self.decision(index, view),
             _ => Ok(Vec::new()),
         }
     }
@@ -44,7 +44,7 @@ impl Identity {
         if self.identities.note(index, view) { Ok(()) } else { Err("not an agent entry") }
     }
 
-    fn decision(&self, view: &View<'_>) -> Result<Vec<Names>, &'static str> {
+    fn decision(&self, index: u64, view: &View<'_>) -> Result<Vec<Names>, &'static str> {
         let Some(data) = view.at(&["event", "data"]) else { return Ok(Vec::new()) };
         let mut names = Vec::new();
         let at = view.text(&["event", "time"]).and_then(Nanos::parse).unwrap_or_default();
@@ -55,10 +55,10 @@ impl Identity {
             if let Some(wrong) = self.identities.misfit(&rests, token.leaf_hash, issue) {
                 return Err(wrong);
             }
-            names.push((token.index, token.leaf_hash.to_string()));
+            names.push((index, token.index, token.leaf_hash.to_string()));
         }
         if let Some(parent) = data.get("parent").and_then(LeafAt::of) {
-            names.push((parent.index, parent.leaf_hash.to_string()));
+            names.push((index, parent.index, parent.leaf_hash.to_string()));
         }
         Ok(names)
     }
