@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE / "vectors"))
 sys.dont_write_bytecode = True
 from formats import *
-from token_check import check_calls, check_tokens
+from token_check import check_calls, check_tokens, verify_strict
 
 failures = []
 
@@ -478,7 +478,7 @@ def check_decisions():
     expect(len(batch) == len(results["results"]), "decision-batch-answer.json: not a result for each question")
     for name in ("id", "source", "agent", "tool", "params", "nonce"):
         fits("decision-question", {n: v for n, v in asked.items() if n != name}, f"a question without {name}", fit=False)
-    for wrong in ({"amount": 1}, {"parent": {}}, {"agent": asked["agent"] | {"token": "x"}}, {"tool": {"name": "Countersign", "action": "x"}}, {"payload": {"nonce": "x"}}, {"context": {"place": "x"}}, {"payload": {"owner": ["p-ana"] * 65}}):
+    for wrong in ({"amount": 1}, {"parent": {}}, {"agent": asked["agent"] | {"token": ""}}, {"tool": {"name": "Countersign", "action": "x"}}, {"payload": {"nonce": "x"}}, {"context": {"place": "x"}}, {"payload": {"owner": ["p-ana"] * 65}}):
         fits("decision-question", asked | wrong, f"a question with {wrong}", fit=False)
     fits("decision-question", [], "no question", fit=False)
     fits("decision-question", asked | {"context": None, "labels": None, "payload": {"owner": ["p-ana"] * 64}}, "a question with null")
@@ -530,8 +530,33 @@ def check_key_spaces(log, parsed):
     expect(opened == follow, f"policy.json: approvals {sorted(opened ^ follow)}")
 
 
+def check_agent_tokens():
+    """Each token says what its entry says, signed by the key of the `key` entry before it."""
+    vector, log = load("vectors/agent-token.json"), load("vectors/entry/agent.json")
+    entries = [entry for message in log["messages"] for entry in message["entries"]]
+    parsed = {entry["index"]: strict(entry["entry"]) for entry in entries}
+    key = next(e["event"] for e in parsed.values() if e["kind"] == "key")
+    expect(key["use"] == "agent" and key["vkey"] == vector["vkey"], "agent.json: no key entry for the tokens")
+    public = base64.b64decode(vector["vkey"].split("+", 2)[2])[1:]
+    kid = vector["jwks"]["keys"][0]["kid"]
+    for case in vector["cases"]:
+        name, issued = f"agent token {case['name']}", parsed[case["index"]]["event"]
+        head, payload, signature = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in case["token"].split("."))
+        expect(head == b'{"alg":"EdDSA","kid":"%s","typ":"agent+jwt"}' % kid.encode(), f"{name}: header")
+        expect(verify_strict(public, case["token"].rpartition(".")[0].encode(), signature), f"{name}: signature")
+        claims, chain, act = strict(payload), [], case["claims"].get("act")
+        while act:
+            chain, act = [act["sub"], *chain], act.get("act")
+        expect(claims == case["claims"] and jcs(claims) == payload, f"{name}: claims")
+        expect([claims["sub"], *chain] == issued["chain"] and claims["scope"].split(" ") == issued["scope"], f"{name}: chain and scope")
+        for member in ("iat", "exp", "region", "org", "cnf"):
+            expect(claims.get(member) == issued.get(member), f"{name}: {member}")
+        expect(claims["jti"] == f"1-{case['index']}" and claims["nbf"] == claims["iat"], f"{name}: jti, nbf")
+
+
 if __name__ == "__main__":
     known = check_vectors()
+    check_agent_tokens()
     pages, blocks = check_pages(known)
     check_index()
     check_approvals()

@@ -64,8 +64,8 @@ class Freezes:
     def by_clause(self, producer, data):
         """What the clause of a decision freezes. `None` if that is frozen already."""
         session = data["agent"].get("session") if data["freeze"] == "session" else None
-        target = ("session", session, producer) if session else ("agent", data["agent"]["id"], producer)
-        if sum(of_clause and only == producer for (_, _, only), of_clause in self.all.values()) >= OF_CLAUSES_MAX:
+        target = ("session", session, producer) if session else ("agent", data["agent"]["id"], None if "verified_by" in data else producer)
+        if sum(of_clause and scope != "producer" and only == target[2] for (scope, _, only), of_clause in self.all.values()) >= OF_CLAUSES_MAX:
             target = ("producer", producer, None)
         return None if target in [known for known, _ in self.all.values()] else target
 

@@ -8,7 +8,7 @@ Which messages are refused, and why, is said by hand.
 import base64, hashlib, json, pathlib, struct, sys
 from datetime import datetime
 
-import budgets, counting, freezes, histories, policies, redaction, spending, tokens
+import budgets, counting, freezes, histories, identities, policies, redaction, spending, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "freeze"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "freeze", "agent"}
 
 
 class Log:
@@ -32,6 +32,7 @@ class Log:
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
         self.prior, self.in_force, self.lists, self.token_kid = {}, None, {}, thumbprint(TOKEN.public)
         self.freezes = freezes.Freezes()
+        self.identities = identities.Identities()
         self.budgets = budgets.Budgets()
         self.histories = histories.Histories()
         self.file = {
@@ -138,8 +139,8 @@ class Log:
             return self.conflict(producer, event, scope, first)
         return self.first(producer, event, scope)
 
-    def judge(self, event, time, producer=PRODUCER, void=None, reject=None, signed_for=None):
-        """A decision of ours. `void`, `reject`: why it is void or refused; `signed_for`: the signature is for another producer's subject."""
+    def judge(self, event, time, producer=PRODUCER, void=None, reject=None, signed_for=None, other_leaf=False):
+        """A decision of ours. `void`, `reject`: why it is void or refused; `signed_for`: the signature is for another producer's subject; `other_leaf`: it names its token by another leaf hash."""
         subject, body = f"verdicts.r1.{producer}", jcs(event)
         signature = None if reject == "signature" and not signed_for else sign_place(JKEY, TENANT, self.epoch, f"verdicts.r1.{signed_for or producer}", 0, body)
         if reject:
@@ -156,7 +157,8 @@ class Log:
         late = apart(event["time"], self.time) > 60 * 10**9
         other = data.get("bundle") != self.in_force and producer != policies.SERVER and not contended and "frozen_by" not in data
         moved = any(self.lists.get(name, 0) != version for name, version in data.get("lists", {}).items())
-        assert void == ("late" if late else "bundle" if other else "list" if moved else "freeze" if self.freezes.unfit(producer, data) else self.histories.void(data, len(self.entries)) or self.budgets.void(data, self.time)), (scope, void)
+        unproven = other_leaf or self.identities.unfit(data, event["time"])
+        assert void == ("late" if late else "bundle" if other else "list" if moved else "freeze" if self.freezes.unfit(producer, data) else "token" if unproven else self.histories.void(data, len(self.entries)) or self.budgets.void(data, self.time)), (scope, void)
         if void:
             about = {"reason": void, "source": scope[1], "id": scope[2]}
             if "spool" in data:
@@ -185,6 +187,12 @@ class Log:
         """`system.freeze`: something is frozen, or a freeze is lifted."""
         index = self.signed("system.freeze", body, time, "freeze")
         self.freezes.note(index, body)
+        return index
+
+    def agent(self, body, time):
+        """`system.agent`: a token is issued or revoked."""
+        index = self.signed("system.agent", body, time, "agent")
+        self.identities.note(index, body)
         return index
 
     def conflict(self, producer, event, scope, first):
@@ -653,6 +661,10 @@ def make_entries():
     log = Log("What is frozen: by people, by a clause, and lifted; what is void then, and which redemptions are refused.")
     freezes.freezes(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
     log.write("freeze")
+    log = Log("Tokens of agents: issued, widened in vain, revoked; decisions that rest on them, what is void then, and what a clause freezes.")
+    made = identities.agents(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
+    log.write("agent")
+    write("agent-token.json", identities.agent_token(log, made))
     log = Log("Budgets: what decisions reserve, what is void and refused, reports in time and late, what people decide over a cap, and what the log says at a warning and at the cap.")
     spending.spending(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
     log.write("budgets")

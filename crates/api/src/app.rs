@@ -174,6 +174,7 @@ impl App {
                 valid_for: approvals.valid_for_seconds,
                 report_within: approvals.report_within_seconds,
                 deciders: approvals.deciders,
+                ..approvals::deciding::Terms::default()
             },
             public_url: self.config.file.public_url.trim_end_matches('/').to_owned(),
             dir: approvals.dir.clone(),

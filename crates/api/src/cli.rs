@@ -1,6 +1,8 @@
 //! The command line: words and their meaning. What they do lies in `commands`.
 
 #[cfg(feature = "server")]
+mod agent;
+#[cfg(feature = "server")]
 mod approval;
 #[cfg(feature = "server")]
 mod budget;
@@ -23,8 +25,8 @@ mod tenant;
 
 #[cfg(feature = "server")]
 pub use self::{
-    approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, server::*,
-    store::*, tenant::*,
+    agent::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*,
+    server::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -1,5 +1,6 @@
 //! The commands. Each ends with an exit status on which scripts can rely (`proto/errors.md`).
 
+mod agent;
 mod approval;
 mod approved;
 mod bench;
@@ -105,6 +106,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Policy(arguments) => policy::run(&arguments.command),
         ServerCommand::List(arguments) => list::run(&arguments.command),
         ServerCommand::Freeze(arguments) => freeze::run(&arguments.command),
+        ServerCommand::Agent(arguments) => agent::run(&arguments.command),
         ServerCommand::Budget(arguments) => budget::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),
         ServerCommand::Fsck(arguments) => fsck::run(&arguments),

@@ -104,6 +104,7 @@ codes! {
     RulesWrong = "rules_wrong", 409, "Rules or people have mistakes";
     DecisionStale = "decision_stale", 409, "Verdict no longer counts";
     Frozen = "frozen", 409, "Call frozen";
+    AgentToken = "agent_token", 422, "Token can't be issued";
     PolicyWrong = "policy_wrong", 422, "Policies have mistakes, or a test fails";
     ListWrong = "list_wrong", 422, "Change of a list has mistakes";
     PolicyUnreadable = "policy_unreadable", 503, "Policies in force not usable";
@@ -226,10 +227,9 @@ impl Problem {
     /// The server failed, for a reason that is none of the caller's business: it goes to the log, never into an answer.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");
-        Self::new(
-            Code::Internal,
-            "The request failed. The reason is in the server's log, under the request's id.",
-        )
+        let detail =
+            "The request failed. The reason is in the server's log, under the request's id.";
+        Self::new(Code::Internal, detail)
     }
 
     /// Adds a sentence.

@@ -2,11 +2,12 @@
 
 use decider::{
     decision::Fields,
-    policy::{self, Bundle, Differs, ListProposal, OwnList, OwnLists, Ruling, items_of},
+    policy::{self, Believed, Bundle, Differs, ListProposal, OwnList, OwnLists, Ruling, items_of},
 };
 use ledger::{
     entry::{Kind, View},
     event::is_reserved_tool,
+    json,
     post::{self, Freezes, Policies},
     system::{
         freeze::Acting,
@@ -30,6 +31,9 @@ pub trait Recorded {
     /// The version of a list that an entry proposes. `None` if it proposes none.
     fn list(&self, index: u64) -> Result<Option<ListForm>, Self::Error>;
 
+    /// An entry that a decision names. `None` if it is not at hand.
+    fn named(&self, index: u64) -> Result<Option<Vec<u8>>, Self::Error>;
+
     /// A file of a bundle or of a list. `None` if it is not disclosed.
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Self::Error>;
 }
@@ -49,6 +53,8 @@ pub struct Replayed {
     before: Vec<(u64, Policies)>,
     /// The bundle that was in force last, with the lists in force then. Two versions may have one digest.
     known: Option<(Of, Read)>,
+    /// What had to be believed so far, beside clocks and time zones.
+    pub believed: BTreeSet<Believed>,
 }
 
 impl Replayed {
@@ -110,7 +116,19 @@ impl Replayed {
             Some(Ok((bundle, version))) => Some((bundle, *version)),
             Some(Err(_)) => return Ok(Some(Err(Differs::Payload("bundle")))),
         };
-        Ok(Some(policy::replay(view, &payload, bundle)))
+        let again = policy::replay(view, &payload, bundle);
+        let (Ok(_), Some((bundle, _))) = (&again, bundle) else { return Ok(Some(again)) };
+        let place =
+            |name: &str| view.at(&["event", "data", name, "index"]).and_then(json::Value::as_u64);
+        let others = named(recorded, place("verified_by"), place("parent"))?;
+        let token = others.token.as_deref().and_then(View::parse);
+        let before = others.parent.as_deref().and_then(View::parse);
+        let before = before.as_ref().map(|view| (view, others.kept.as_deref()));
+        let believed = policy::check_named((view, &payload), token.as_ref(), before, bundle);
+        Ok(Some(again.and_then(|ruling| {
+            self.believed.extend(believed?);
+            Ok(ruling)
+        })))
     }
 
     /// The verdict about a result, by the bundle in force where the call was judged. A denial because the call was not
@@ -241,6 +259,34 @@ impl Replayed {
             None => Ok(None),
         }
     }
+}
+
+/// What a decision names beside its bundle.
+#[derive(Default)]
+struct NamedEntries {
+    token: Option<Vec<u8>>,
+    parent: Option<Vec<u8>>,
+    /// The payload of the parent, as far as it is disclosed.
+    kept: Option<Rc<Fields>>,
+}
+
+fn named<R: Recorded>(
+    recorded: &R,
+    token: Option<u64>,
+    parent: Option<u64>,
+) -> Result<NamedEntries, R::Error> {
+    let mut named = NamedEntries::default();
+    if let Some(index) = token {
+        named.token = recorded.named(index)?;
+    }
+    let Some(index) = parent else { return Ok(named) };
+    named.parent = recorded.named(index)?;
+    if let Some(view) = named.parent.as_deref().and_then(View::parse) {
+        let payload = recorded.payload(index, &view)?;
+        let params = ["params", "received"].iter().any(|name| payload.contains_key(*name));
+        named.kept = params.then_some(payload);
+    }
+    Ok(named)
 }
 
 /// A bundle with the lists in force by `policies`.

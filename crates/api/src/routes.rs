@@ -1,5 +1,6 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
+mod agents;
 mod approvals;
 mod budgets;
 mod clock;
@@ -52,6 +53,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/decisions/{index}/result", post(results::result))
         .route("/freezes", get(freezes::show).post(freezes::freeze))
         .route("/freezes/{freeze}/lift", post(freezes::lift))
+        .route("/agents/{agent}/tokens", get(agents::list).post(agents::issue))
+        .route("/agents/{agent}/tokens/revoke", post(agents::revoke::all))
+        .route("/agents/{agent}/tokens/{jti}/revoke", post(agents::revoke::one))
         .route("/policies", get(policies::status).post(policies::propose))
         .route("/policies/{version}", get(policies::version))
         .route("/policies/{version}/rollback", post(policies::rollback))

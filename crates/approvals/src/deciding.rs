@@ -7,6 +7,7 @@ mod clerk;
 mod costs;
 mod later;
 mod probe;
+mod proven;
 mod results;
 mod round;
 mod stock;
@@ -41,7 +42,7 @@ use ledger::{
     system::freeze::Acting,
     time::Nanos,
 };
-use round::{Round, together};
+use round::together;
 use std::{collections::BTreeMap, sync::Arc};
 use stock::{Buckets, Taken};
 
@@ -147,12 +148,16 @@ impl Desk {
             };
             let loaded = self.in_force()?;
             let round = self.round(loaded.as_deref(), as_of, journal);
-            let asked = (producer, inquiries);
+            // A call that is denied as contended rests on nothing.
+            let rests = |at: &&usize| tries[**at] < TRIES_MAX;
+            let judged: Vec<usize> = left.iter().filter(rests).copied().collect();
+            let known = (round.loaded, &round.facts);
+            let seen = self.look_up((inquiries, &judged), known).await?;
+            let asked = (producer, inquiries, &seen);
             let mut open = self.judge_each(asked, &left, &round, (&tries, &mut taken))?;
-            let Round { loaded, ref facts, .. } = round;
+            let loaded = round.loaded;
             if attempt == 0 && away.is_none() {
-                let terms = (facts, loaded, Why::Later);
-                open = self.tell_early(producer, open, terms, &mut told).await;
+                open = self.tell_early(producer, open, (loaded, Why::Later), &mut told).await;
             }
             // Each sees those before it: one that counts another of them is judged anew, after that one.
             open.truncate(together(&open));
@@ -173,8 +178,8 @@ impl Desk {
                         let left: Vec<_> =
                             left.into_iter().filter(|at| !told.contains_key(at)).collect();
                         let open = self.judge_each(asked, &left, &round, (&tries, &mut taken))?;
-                        let terms = (facts, loaded, Why::Unavailable);
-                        self.tell_early(producer, open, terms, &mut told).await;
+                        let why = (loaded, Why::Unavailable);
+                        self.tell_early(producer, open, why, &mut told).await;
                     }
                     if told.is_empty() {
                         return Err(error);
@@ -208,11 +213,11 @@ impl Desk {
         &self,
         producer: &Ident,
         open: Vec<Open<'q, 'a>>,
-        (facts, loaded, why): (&Facts, Option<&Loaded>, Why),
+        (loaded, why): (Option<&Loaded>, Why),
         told: &mut BTreeMap<usize, Result<Told, NotDecided>>,
     ) -> Vec<Open<'q, 'a>> {
         let (Some(later), Some(loaded)) = (&self.later, loaded) else { return open };
-        let (left, early) = later.tell(producer, open, (facts, loaded, why)).await;
+        let (left, early) = later.tell(producer, open, (loaded, why)).await;
         told.extend(early.into_iter().map(|(at, verdict)| (at, Ok(verdict))));
         left
     }

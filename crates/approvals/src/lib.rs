@@ -3,6 +3,7 @@
 //! In scope: rules and people, the worker, the override token, cards in Slack and Teams. Out of scope: what
 //! may happen (`decider`), what happened (`ledger`), HTTP (`api`).
 
+pub mod agent_token;
 mod bundles;
 pub mod cards;
 pub mod chats;
@@ -11,6 +12,7 @@ pub mod deciding;
 pub mod error;
 pub mod fault;
 pub mod history;
+mod jws;
 pub mod log;
 pub mod outbox;
 pub mod past;

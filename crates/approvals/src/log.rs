@@ -12,7 +12,8 @@ use ledger::{
     history::{Decided, Row},
     ident::Ident,
     journal::{self, Subject},
-    post::{Freezes, Outcome, Policies},
+    log::note::Vkey,
+    post::{Freezes, Identities, Outcome, Policies},
     store,
     system::Rules,
     tenant::Tenant,
@@ -99,6 +100,15 @@ pub trait Log: Send + Sync {
 
     /// What is frozen at the last published entry.
     fn freezes(&self) -> Arc<Freezes>;
+
+    /// Which tokens of agents are revoked at the last published entry.
+    fn identities(&self) -> Arc<Identities>;
+
+    /// The keys that may have signed a token of an agent, newest last.
+    fn agent_keys(&self) -> Vec<Vkey>;
+
+    /// `<host>/v1/tenants/<tenant>/logs/<n>`.
+    fn origin(&self) -> &str;
 
     /// What counts against the cap of a budget, in the window that is asked about.
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error>;
@@ -272,6 +282,18 @@ impl Log for OfTenant {
 
     fn freezes(&self) -> Arc<Freezes> {
         Arc::clone(&self.tenant.published().freezes)
+    }
+
+    fn identities(&self) -> Arc<Identities> {
+        Arc::clone(&self.tenant.published().identities)
+    }
+
+    fn agent_keys(&self) -> Vec<Vkey> {
+        self.tenant.published().keys.agent()
+    }
+
+    fn origin(&self) -> &str {
+        &self.tenant.origin
     }
 
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {

@@ -1,7 +1,7 @@
 //! The override token (`proto/formats/override-token.md`): one compact JWS that says which call was approved, by whom,
 //! for which enforcer, until when. Pure: key, claims and time come in; text or claims go out.
 //!
-//! In scope: claims from an approval's state, mint, verify, key ids, the JWKS. Out of scope: whether a token may be minted
+//! In scope: claims from an approval's state, mint, verify. Out of scope: the form of a JWS and key ids (`jws`), whether a token may be minted
 //! or is still to be spent (`decider`, the journal), where keys lie (`ledger::keyring`).
 //!
 //! ```text
@@ -19,21 +19,23 @@
 //! `keys` is `published.keys.token()`: newest last; that one signs what is minted now, all of them verify.
 //! The algorithm is not read from a token: its header must be, byte for byte, the one header we would write.
 
+use crate::jws::{Fault, Type};
+pub use crate::jws::{jwks, key_of, kid};
 use data_encoding::BASE64URL_NOPAD;
 use decider::approval::{Phase, State};
 use ledger::{
     canonical,
     ident::Ident,
     json,
-    log::note::{Signer, Vkey, verify_bytes},
+    log::note::{Signer, Vkey},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// Longest token, in bytes: room for 128 people, and names of 256 bytes.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// The type of override tokens.
+const OVERRIDE: Type = Type { typ: "ovr+jwt", bytes_max: TOKEN_BYTES_MAX };
 /// Longest validity of a token, in seconds.
 pub const LIFE_SECONDS_MAX: u64 = 900;
 /// How far our clock may be behind the one that wrote `iat` and `nbf`, in seconds. `exp` has no tolerance.
@@ -263,11 +265,7 @@ impl Claims {
 
 /// The token of `claims`. Ed25519 has no randomness: the same claims and key give the same text.
 pub fn mint(claims: &Claims, key: &Signer) -> Result<String, Error> {
-    let header = BASE64URL_NOPAD.encode(header(&kid(key.vkey())).as_bytes());
-    let signed = format!("{header}.{}", BASE64URL_NOPAD.encode(&canonical::of(claims)));
-    let signature = BASE64URL_NOPAD.encode(&key.sign_bytes(signed.as_bytes()));
-    let text = format!("{signed}.{signature}");
-    if text.len() <= TOKEN_BYTES_MAX { Ok(text) } else { Err(Error::TooBig) }
+    OVERRIDE.sign(&canonical::of(claims), key).ok_or(Error::TooBig)
 }
 
 /// The claims of a token that one of `keys` signed for exactly this issuer, tenant and enforcer, and that is valid now.
@@ -281,61 +279,20 @@ pub fn verify(text: &str, keys: &[Vkey], expected: &Expected<'_>) -> Result<Clai
 
 /// Reads a token that one of `keys` signed. Does not check issuer, audience or times: see [`Claims::check`].
 pub fn read(text: &str, keys: &[Vkey]) -> Result<Claims, Error> {
-    if text.len() > TOKEN_BYTES_MAX {
-        return Err(Error::TooBig);
+    let payload = OVERRIDE.open(text, keys)?;
+    Claims::read(&payload).ok_or(Error::Claims)
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TooBig => Self::TooBig,
+            Fault::Malformed => Self::Malformed,
+            Fault::Header => Self::Header,
+            Fault::UnknownKey => Self::UnknownKey,
+            Fault::Signature => Self::Signature,
+        }
     }
-    let (signed, signature) = text.rsplit_once('.').ok_or(Error::Malformed)?;
-    let (header, payload) = signed.split_once('.').ok_or(Error::Malformed)?;
-    let (header, payload) = (decode(header)?, decode(payload)?);
-    let signature = decode(signature)?;
-    let key = key_of_header(&header, keys)?;
-    if !verify_bytes(key, signed.as_bytes(), &signature) {
-        return Err(Error::Signature);
-    }
-    let claims = Claims::read(&payload).ok_or(Error::Claims)?;
-    Ok(claims)
-}
-
-/// base64url without padding, white space or unused bits.
-fn decode(part: &str) -> Result<Vec<u8>, Error> {
-    BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| Error::Malformed)
-}
-
-/// The parts of a header before and after the key id.
-const HEADER: (&str, &str) = (r#"{"alg":"EdDSA","kid":""#, r#"","typ":"ovr+jwt"}"#);
-
-fn header(kid: &str) -> String {
-    [HEADER.0, kid, HEADER.1].concat()
-}
-
-fn key_of_header<'a>(header: &[u8], keys: &'a [Vkey]) -> Result<&'a Vkey, Error> {
-    let kid = header.strip_prefix(HEADER.0.as_bytes());
-    let kid = kid.and_then(|rest| rest.strip_suffix(HEADER.1.as_bytes())).ok_or(Error::Header)?;
-    // A thumbprint has 32 bytes. A longer text could smuggle other members into the header.
-    let is_thumbprint = BASE64URL_NOPAD.decode(kid).is_ok_and(|bytes| bytes.len() == 32);
-    let kid = std::str::from_utf8(kid).ok().filter(|_| is_thumbprint).ok_or(Error::Header)?;
-    key_of(keys, kid).ok_or(Error::UnknownKey)
-}
-
-/// The key with this id.
-pub fn key_of<'a>(keys: &'a [Vkey], kid: &str) -> Option<&'a Vkey> {
-    keys.iter().find(|key| self::kid(key) == kid)
-}
-
-/// Key id: base64url SHA-256 of the public key's required JWK members, sorted by name (RFC 7638, RFC 8037).
-pub fn kid(key: &Vkey) -> String {
-    let x = BASE64URL_NOPAD.encode(key.public_bytes());
-    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-    BASE64URL_NOPAD.encode(&Sha256::digest(members))
-}
-
-/// The keys as a JWK set (RFC 7517, RFC 8037), in the order given.
-pub fn jwks(keys: &[Vkey]) -> Value {
-    let jwk = |key: &Vkey| {
-        let x = BASE64URL_NOPAD.encode(key.public_bytes());
-        json!({"alg": "EdDSA", "crv": "Ed25519", "kid": kid(key), "kty": "OKP", "use": "sig", "x": x})
-    };
-    json!({"keys": keys.iter().map(jwk).collect::<Vec<_>>()})
 }
 
 #[cfg(test)]

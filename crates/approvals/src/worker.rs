@@ -96,7 +96,9 @@ impl Worker {
         let log = Arc::clone(&commands.reader.log);
         let readiness = || Arc::clone(&commands.readiness);
         let later = spool.map(|spool| Arc::new(Later::new(Arc::clone(&log), readiness(), spool)));
-        let desk = Desk::new(&commands.policies, readiness(), (later.clone(), terms));
+        let issuer = tokens.issuer();
+        let desk =
+            Desk::new(&commands.policies, readiness(), (later.clone(), Terms { issuer, ..terms }));
         let clerk = Clerk { log, commands: commands.clone() };
         let tasks = Arc::new(Tasks {
             follower,

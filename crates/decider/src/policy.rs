@@ -20,6 +20,7 @@ mod facts;
 mod fields;
 mod form;
 mod history;
+mod identity;
 mod inquiry;
 mod judge;
 mod limit;
@@ -29,8 +30,10 @@ mod mistakes;
 mod on;
 mod opened;
 mod param;
+mod parent;
 mod pattern;
 mod pointer;
+mod proven;
 mod recorded;
 mod redact;
 mod redacted;
@@ -46,14 +49,14 @@ mod tools;
 mod windows;
 mod yaml;
 
-pub use access::{Permission, Reach};
+pub use access::{NoToken, Permission, Reach};
 pub use bundle::{Bundle, BundleFile, Source};
 pub use clause::{Clause, Then};
 pub use diff::{Change, Consequence, all_new, diff};
 pub use early::{Early, Why};
 pub use facts::{Facts, Local};
 pub use history::{COUNT_MAX, Counted, EQUAL_READ_MAX, Past, Query, READ_MAX, Unknown, count};
-pub use inquiry::Inquiry;
+pub use inquiry::{AGENT_TOKEN_BYTES_MAX, Inquiry};
 pub use judge::{ClauseTruth, Ground, Judgement, Redacted};
 pub use limited::{BUDGET_EXCEEDED, Limited, RATE_LIMITED, RateOf, Stock};
 pub use list::{
@@ -61,8 +64,9 @@ pub use list::{
     items_alone_in, items_of,
 };
 pub use mistakes::Mistake;
+pub use proven::{Likeness, ParentFact, Proven, TokenFact, TokenFault};
 pub use redacted::{Redaction, Redactions, Said, Shadow, Tokens};
-pub use replay::{Differs, Running, explained, judged_by, replay, simulate};
+pub use replay::{Believed, Differs, Running, check_named, explained, judged_by, replay, simulate};
 pub use report::Returned;
 pub use request::Request;
 pub use returned::{NOT_PERMITTED, replay_result};

@@ -67,6 +67,8 @@ pub enum Kind {
     Retention,
     /// Something is frozen, or a freeze is lifted.
     Freeze,
+    /// A token of an agent is issued or revoked.
+    Agent,
     /// A decision that needs approval opened none.
     NotOpened,
     /// A decision of ours that does not stand at its place, and was told to nobody.
@@ -79,7 +81,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 26] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -103,6 +105,7 @@ impl Kind {
         (Self::Sources, "sources"),
         (Self::Retention, "retention"),
         (Self::Freeze, "freeze"),
+        (Self::Agent, "agent"),
         (Self::NotOpened, "not_opened"),
         (Self::BudgetWarned, "budget_warned"),
         (Self::BudgetExceeded, "budget_exceeded"),
@@ -147,7 +150,8 @@ impl Kind {
             | Self::Policy
             | Self::Sources
             | Self::Retention
-            | Self::Freeze => true,
+            | Self::Freeze
+            | Self::Agent => true,
             Self::Decision
             | Self::Event
             | Self::Approval

@@ -1,4 +1,4 @@
-//! Key files of a tenant: `<keys_dir>/<tenant>/{log,journal,token}-<n>.key` and `salt.key`, mode 0600.
+//! Key files of a tenant: `<keys_dir>/<tenant>/{log,journal,token,agent}-<n>.key` and `salt.key`, mode 0600.
 //!
 //! Private keys are read into memory that is wiped when dropped; they are never logged and never leave the process.
 
@@ -95,7 +95,7 @@ pub fn seal_key(keys_dir: &Path, may_make: bool) -> Result<SealKey, Error> {
 }
 
 impl Keyring {
-    /// Makes the folder with a new key of each kind. Keys that an interrupted creation made are kept.
+    /// Makes the folder with a new key of each kind that every log needs. Keys that an interrupted creation made are kept.
     pub fn create(keys_dir: &Path, tenant: &Ident, origin: &str) -> Result<Self, Error> {
         let folder = keys_dir.join(tenant.as_str());
         let failed = |source| Error::Io { path: folder.clone(), source };
@@ -118,7 +118,7 @@ impl Keyring {
         let folder = keys_dir.join(tenant.as_str());
         let salt = read_key(&folder.join("salt.key"))?;
         let mut ring = Self { folder, signers: Vec::new(), salt };
-        for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token] {
+        for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token, KeyUse::Agent] {
             for number in 1.. {
                 let path = ring.path(usage, number);
                 if !path.exists() {
@@ -143,6 +143,7 @@ impl Keyring {
             KeyUse::Log => origin.to_owned(),
             KeyUse::Journal => format!("{origin}/journal"),
             KeyUse::Token => format!("{origin}/token"),
+            KeyUse::Agent => format!("{origin}/agent"),
         };
         let signer = Signer::new(&name, &random32());
         let number = self.signers.iter().filter(|(u, _)| *u == usage).count() + 1;
@@ -157,6 +158,7 @@ impl Keyring {
             KeyUse::Log => "log",
             KeyUse::Journal => "journal",
             KeyUse::Token => "token",
+            KeyUse::Agent => "agent",
         };
         self.folder.join(format!("{name}-{number}.key"))
     }

@@ -3,6 +3,7 @@
 //! Everything here is a pure function of the messages in their order and of earlier entries. It uses no clock and no
 //! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
+mod agents;
 mod approvals;
 mod body;
 mod budgets;
@@ -15,6 +16,7 @@ mod freezes;
 mod freezing;
 mod histories;
 mod holes;
+mod identities;
 mod in_force;
 mod kept;
 mod not_opened;
@@ -28,6 +30,7 @@ mod sources;
 mod state;
 mod verdicts;
 
+pub use agents::misissued;
 pub use budgets::Budgets;
 pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
@@ -39,6 +42,7 @@ pub use freezes::{
 };
 pub use histories::Histories;
 pub use holes::{Explained, Was, last_leaves, missing_key};
+pub use identities::{Identities, RestsOnToken, issue_of};
 pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use prepare::{Prepared, event_key, is_probe, source_key, tail_digest};

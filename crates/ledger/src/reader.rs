@@ -9,7 +9,7 @@ use crate::{
         receipt::Receipt,
         tile::{self, Tile},
     },
-    post::{Freezes, Keys, Policies, event_key},
+    post::{Freezes, Identities, Keys, Policies, event_key},
     store::{self, Family, LogNumber, Read},
     time::Nanos,
 };
@@ -36,6 +36,8 @@ pub struct Published {
     pub policies: Policies,
     /// What is frozen.
     pub freezes: Arc<Freezes>,
+    /// Which tokens of agents are revoked.
+    pub identities: Arc<Identities>,
     /// The keys in force.
     pub keys: Keys,
 }

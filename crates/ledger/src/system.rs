@@ -1,5 +1,6 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
+pub mod agent;
 pub mod freeze;
 pub mod policy;
 pub mod retention;
@@ -7,6 +8,7 @@ pub mod sources;
 
 use crate::{
     ident::Ident,
+    json::Value,
     log::{merkle::Hash, note::Vkey},
     time::Nanos,
 };
@@ -139,6 +141,15 @@ pub struct LeafAt {
     pub leaf_hash: Hash,
 }
 
+impl LeafAt {
+    /// Reads the members `index` and `leaf_hash`.
+    pub fn of(place: &Value<'_>) -> Option<Self> {
+        let index = place.get("index")?.as_u64()?;
+        let leaf_hash = Hash::parse(place.get("leaf_hash")?.as_str()?)?;
+        Some(Self { index, leaf_hash })
+    }
+}
+
 /// `system.genesis`: leaf 0 of a log. It names everything that posting trusts from then on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -260,6 +271,8 @@ pub enum KeyUse {
     Journal,
     /// Signs override tokens.
     Token,
+    /// Signs tokens of agents.
+    Agent,
 }
 
 /// Most entries that an old log key signs beside its successor.

@@ -79,7 +79,7 @@ pub enum KeyCommand {
         #[arg(long)]
         last_admin: bool,
     },
-    /// Rotate a signing key: log, journal or token
+    /// Rotate a signing key: log, journal, token or agent
     #[command(
         after_help = "Example:\n  countersign key rotate --tenant acme --api-key-file admin.key --use log"
     )]
@@ -90,7 +90,7 @@ pub enum KeyCommand {
         #[arg(long)]
         tenant: String,
         /// Which key
-        #[arg(long = "use", value_name = "log|journal|token", default_value = "log")]
+        #[arg(long = "use", value_name = "log|journal|token|agent", default_value = "log")]
         usage: String,
         /// For the log key: how many more entries the old key signs beside the new one
         #[arg(long, default_value_t = 1000)]

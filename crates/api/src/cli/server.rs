@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Rules, Slack, Sources, Teams,
-    Tenant, ToStore,
+    Agent, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Rules, Slack, Sources,
+    Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -63,6 +63,11 @@ Examples:
   countersign freeze list --tenant acme --api-key-file responder.key
   countersign freeze lift --tenant acme --api-key-file responder.key --reason 'repaired' --wait 812")]
     Freeze(Freeze),
+    /// Tokens by which agents prove who they are
+    #[command(after_help = "\
+Example:
+  countersign agent token issue --tenant acme --api-key-file gw.key --scope payments payments-bot")]
+    Agent(Agent),
     /// Show what is booked on budgets, and what is left
     Budget(Budget),
     /// Publish events from a file or standard input, with resume; or check them first

@@ -345,6 +345,12 @@ fn in_words(view: &View<'_>) -> (String, String) {
             let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
             ("frozen", format!("{} {}{at}", of("scope"), of("id")))
         }
+        (Kind::Agent, "revoke") => ("agent token revoked", of("agent").to_owned()),
+        (Kind::Agent, _) => {
+            let chain = view.at(&["event", "chain"]).and_then(Value::as_array).unwrap_or_default();
+            let agent = chain.last().and_then(Value::as_str).unwrap_or_default();
+            ("agent token issued", agent.to_owned())
+        }
         (Kind::Clock, _) => ("clock reset", of("at").to_owned()),
         (Kind::Journal, _) => ("journal begun again", format!("epoch {}", count("epoch"))),
         (Kind::JournalGap, _) => {

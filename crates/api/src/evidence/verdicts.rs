@@ -28,6 +28,14 @@ impl Recorded for Log<'_> {
         self.with(index, |_, view| Ok(ListForm::of(view)))
     }
 
+    fn named(&self, index: u64) -> Result<Option<Vec<u8>>, Error> {
+        // What lies before the period may not be in the folder.
+        if index < self.range.begin {
+            return Ok(None);
+        }
+        self.entry(index).map(Some)
+    }
+
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Error> {
         self.policy_file(part)
     }

@@ -1,4 +1,4 @@
-//! The keys that verify override tokens, for everybody who wants to check a token without us.
+//! The keys that verify override tokens and tokens of agents, for everybody who wants to check a token without us.
 
 use crate::{app::App, problem::Problem};
 use approvals::token;
@@ -29,7 +29,7 @@ fn decoy(app: &App, nobody: &Ident) -> Vkey {
     Signer::new(nobody.as_str(), &seed.into()).vkey().clone()
 }
 
-/// The keys that verify override tokens, as a JWK set
+/// The keys that verify override tokens and tokens of agents, as a JWK set
 ///
 /// Public. Every name that a tenant can have has keys: nobody learns here which tenants exist. A name that none can have
 /// has an empty set.
@@ -40,7 +40,10 @@ fn decoy(app: &App, nobody: &Ident) -> Vkey {
 pub async fn jwks(State(app): State<Arc<App>>, Path(tenant): Path<String>) -> Response {
     let keys = match (app.ledger.tenant(&tenant), Ident::new(&tenant)) {
         (Some(tenant), Ok(nobody)) if tenant.is_deleted() => vec![decoy(&app, &nobody)],
-        (Some(tenant), _) => tenant.published().keys.token(),
+        (Some(tenant), _) => {
+            let keys = &tenant.published().keys;
+            [keys.token(), keys.agent()].concat()
+        }
         (None, Ok(nobody)) => vec![decoy(&app, &nobody)],
         (None, Err(_)) => Vec::new(),
     };

@@ -19,7 +19,8 @@ use axum::{
 use decider::rule::{KEY_ISSUE, POWER};
 use ledger::{
     ident::Ident,
-    system::{Access, AccessKey, KeyChange, KeyId, KeyText, KeyUse, OVERLAP_MAX, Role},
+    system::{Access, AccessKey, By, KeyChange, KeyId, KeyText, KeyUse, OVERLAP_MAX, Role},
+    tenant::Tenant,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -229,7 +230,7 @@ pub async fn remove(
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
-    /// log, journal or token.
+    /// log, journal, token or agent.
     #[serde(rename = "use")]
     #[schema(value_type = String)]
     usage: KeyUse,
@@ -268,6 +269,17 @@ pub async fn rotate(
             format!("overlap: at most {OVERLAP_MAX} entries."),
         ));
     }
+    let (text, index) = rotated(&app, &tenant, (usage, overlap), (caller.by(), why)).await?;
+    Ok(Json(Rotated { vkey: text, index }))
+}
+
+/// Replaces a signing key. Returns the new one, and the leaf index of its entry.
+pub(super) async fn rotated(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    (usage, overlap): (KeyUse, u64),
+    (by, why): (By, Option<Why>),
+) -> Result<(String, u64), Problem> {
     let _alone = app.slow.lock().await;
     // The claim on its way is signed with the key in force: rotated away before it is posted, it would be rejected.
     if !tenant.signs() && tenant.halted().is_none() {
@@ -286,9 +298,9 @@ pub async fn rotate(
     };
     let vkey = tenant.generate_key(usage).map_err(ledger::Error::from)?;
     let text = vkey.to_string();
-    let reason = act::keep_reason(&app.ledger, &tenant, "key", why.as_ref()).await?;
-    let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by: caller.by(), reason };
-    let index = act::record(&app.ledger, &tenant, "key", &change).await?;
+    let reason = act::keep_reason(&app.ledger, tenant, "key", why.as_ref()).await?;
+    let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by, reason };
+    let index = act::record(&app.ledger, tenant, "key", &change).await?;
     drop(none_on_its_way);
-    Ok(Json(Rotated { vkey: text, index }))
+    Ok((text, index))
 }

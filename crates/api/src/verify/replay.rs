@@ -35,7 +35,13 @@ struct Tally {
     counted: (u64, u64),
     /// The leaf indexes whose verdicts were computed.
     range: RangeInclusive<u64>,
+    /// What had to be believed.
+    believed: Vec<&'static str>,
 }
+
+/// What had to be believed of every verdict.
+const CLOCKS: &str =
+    "the decider's clock, within 60 s of the journal's, and the offsets of time zones";
 
 /// What an export discloses.
 impl Recorded for Whole {
@@ -53,6 +59,10 @@ impl Recorded for Whole {
     fn list(&self, index: u64) -> Result<Option<ListForm>, Failure> {
         let entry = self.entry(index).unwrap_or_default();
         Ok(View::parse(&entry).as_ref().and_then(ListForm::of))
+    }
+
+    fn named(&self, index: u64) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.entry(index))
     }
 
     fn policy_file(&self, part: &PartAt) -> Result<Option<String>, Failure> {
@@ -87,9 +97,9 @@ pub fn replay(arguments: &Replay) -> ExitCode {
             let mut run = Run::new(&whole);
             let range = range(&whole, *from, *to)?;
             let (different, not_replayable) = (BTreeMap::new(), BTreeMap::new());
-            let counted = (0, 0);
+            let (counted, believed, range_of) = ((0, 0), vec![CLOCKS], range.clone());
             let mut tally =
-                Tally { same: 0, different, not_replayable, counted, range: range.clone() };
+                Tally { same: 0, different, not_replayable, counted, range: range_of, believed };
             for index in 0..=*range.end() {
                 if index < *range.start() {
                     run.note(index);
@@ -105,6 +115,8 @@ pub fn replay(arguments: &Replay) -> ExitCode {
                 }
             }
             tally.counted = run.counted;
+            let believed = run.replayed.believed.iter().map(|believed| believed.in_words());
+            tally.believed.extend(believed);
             tell(&whole, &tally, exported.json);
             Ok(tally.different.is_empty())
         }),
@@ -300,14 +312,15 @@ impl<'e> Run<'e> {
 }
 
 fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
-    let Tally { same, different, not_replayable, counted: (recounted, believed), range } = tally;
+    let Tally { same, different, not_replayable, counted: (recounted, uncounted), range, believed } =
+        tally;
     let replayed = same + different.len() as u64;
     if as_json {
         say_json(&json!({
             "size": whole.size(), "root": whole.root(), "from": range.start(), "to": range.end(), "replayed": replayed, "same": same,
             "different": different, "not_replayable": not_replayable,
-            "history": {"counted_again": recounted, "believed": believed},
-            "believed": ["the decider's clock, within 60 s of the journal's, and the offsets of time zones"],
+            "history": {"counted_again": recounted, "believed": uncounted},
+            "believed": believed,
         }));
         return;
     }
@@ -326,17 +339,18 @@ fn tell(whole: &Whole, tally: &Tally, as_json: bool) {
         not_replayable.len()
     );
     say(&if different.is_empty() { good(&summary) } else { bad(&summary) });
-    if recounted + believed > 0 {
+    if recounted + uncounted > 0 {
         say(&dim(&format!(
-            "  earlier decisions: {recounted} verdicts counted again from the entries before them; {believed} believed, because values of earlier calls are not disclosed"
+            "  earlier decisions: {recounted} verdicts counted again from the entries before them; {uncounted} believed, because values of earlier calls are not disclosed"
         )));
     }
     say(&dim(&format!(
-        "  over entries {} to {} of {}, root {} of size {}. Believed: the decider's clock, within 60 s of the journal's, and the offsets of time zones",
+        "  over entries {} to {} of {}, root {} of size {}. Believed: {}",
         range.start(),
         range.end(),
         whole.place(),
         whole.root(),
-        whole.size()
+        whole.size(),
+        believed.join("; ")
     )));
 }

@@ -90,7 +90,7 @@ impl ClockCheck {
     }
 
     /// Succeeds if the clocks were compared within the last seconds and agree. Nothing is decided before that.
-    pub(crate) async fn stand(&self) -> Result<(), Error> {
+    pub async fn stand(&self) -> Result<(), Error> {
         if !self.are_compared(GOOD_FOR) {
             let _turn = self.turn.lock().await;
             if !self.are_compared(GOOD_FOR) {

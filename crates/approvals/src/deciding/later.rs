@@ -5,7 +5,7 @@
 
 use super::{Loaded, Open, Recorded, Told};
 use crate::{commands::Readiness, log::Log};
-use decider::policy::{Facts, Inquiry, Why};
+use decider::policy::{Inquiry, Why};
 use futures_util::future::join_all;
 use ledger::{
     disclosure::Scope,
@@ -93,7 +93,7 @@ impl Later {
         &self,
         producer: &Ident,
         open: Vec<Open<'q, 'a>>,
-        (facts, loaded, why): (&Facts, &Loaded, Why),
+        (loaded, why): (&Loaded, Why),
     ) -> (Vec<Open<'q, 'a>>, Vec<(usize, Told)>) {
         let (mut left, mut kept) = (Vec::new(), Vec::new());
         for open in open {
@@ -104,7 +104,7 @@ impl Later {
                 left.push(open);
                 continue;
             }
-            match self.keep(producer, &open, (facts, loaded, why)) {
+            match self.keep(producer, &open, (loaded, why)) {
                 Ok(place) => kept.push((open, key, place)),
                 Err(_) => left.push(open),
             }
@@ -119,7 +119,8 @@ impl Later {
             let count =
                 if why == Why::Later { &self.counts.later } else { &self.counts.unavailable };
             count.fetch_add(1, Ordering::Relaxed);
-            told.push((open.at, open.told(Recorded::Spool(place), facts.now)));
+            let now = open.facts.now;
+            told.push((open.at, open.told(Recorded::Spool(place), now)));
         }
         (left, told)
     }
@@ -129,13 +130,13 @@ impl Later {
         &self,
         producer: &Ident,
         open: &Open<'_, '_>,
-        (facts, loaded, why): (&Facts, &Loaded, Why),
+        (loaded, why): (&Loaded, Why),
     ) -> Result<Kept, NotKept> {
         let owners: Vec<&str> = loaded.bundle.owners(&open.inquiry.request.agent).collect();
         let (tenant, as_of) = (self.log.tenant(), self.log.extent().size);
         let event = |place: &SpoolPlace| {
             let told = Some((place.id.as_str(), place.number, why));
-            open.ruling.event(open.inquiry, tenant, facts, (as_of, &owners), told)
+            open.ruling.event(open.inquiry, tenant, &open.facts, (as_of, &owners), told)
         };
         // Its place changes nothing of whether it can be posted.
         event::check_ours(&event(&SpoolPlace::longest()))?;

@@ -2,12 +2,13 @@
 
 use super::{
     Desk, Loaded, NotDecided, Open, TRIES_MAX,
+    proven::Seen,
     stock::{Shelf, Taken},
 };
 use crate::past::InLog;
 use decider::policy::{CONTENDED, Facts, Inquiry, NO_POLICY, Ruling, Tokens};
 use ledger::{history::CallOf, ident::Ident, post::Freezes, time::Nanos};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What the questions of one attempt are judged by.
 pub(super) struct Round<'r> {
@@ -43,10 +44,10 @@ impl Desk {
         Round { as_of, loaded, facts, bare, freezes: self.log.freezes() }
     }
 
-    /// Judges the questions that are left. `tries`: how often each was void.
+    /// Judges the questions that are left. `seen`: what is proven of some; `tries`: how often each was void.
     pub(super) fn judge_each<'q, 'a>(
         &self,
-        (producer, inquiries): (&Ident, &'q [Inquiry<'a>]),
+        (producer, inquiries, seen): (&Ident, &'q [Inquiry<'a>], &'q BTreeMap<usize, Seen<'a>>),
         left: &[usize],
         round: &Round<'_>,
         (tries, taken): (&[usize], &mut Taken),
@@ -56,7 +57,9 @@ impl Desk {
         let there = (past, self.readiness.clocks.since_boot());
         let mut supply = Shelf::new(there, &self.buckets, taken);
         let judge = |at: &usize| {
-            let inquiry = &inquiries[*at];
+            let seen = seen.get(at);
+            let inquiry = seen.map_or(&inquiries[*at], |seen| &seen.question);
+            let facts = seen.map_or(facts, |seen| &seen.facts);
             if tries[*at] == TRIES_MAX {
                 let contended = Err(Ruling::denial(CONTENDED));
                 return self.judge((*at, inquiry), (contended, bare), &mut supply);

@@ -157,7 +157,7 @@ impl Stock for Shelf<'_> {
 }
 
 /// What a verdict is good for, as it is configured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// Seconds for which a verdict counts.
     pub valid_for: u64,
@@ -165,12 +165,14 @@ pub struct Terms {
     pub report_within: u64,
     /// How many deciders share the rates.
     pub deciders: u64,
+    /// Claim `iss` of the tokens of this tenant's agents.
+    pub issuer: String,
 }
 
 impl Default for Terms {
     fn default() -> Self {
         let (valid_for, report_within) = (VALID_FOR_SECONDS, REPORT_WITHIN_SECONDS);
-        Self { valid_for, report_within, deciders: 1 }
+        Self { valid_for, report_within, deciders: 1, issuer: String::new() }
     }
 }
 

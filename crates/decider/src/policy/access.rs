@@ -27,6 +27,17 @@ pub struct Permission {
     pub enforcement: String,
 }
 
+/// Why an agent can have no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoToken {
+    /// agents.yaml does not admit it.
+    UnknownAgent,
+    /// Its entry does not name this gateway.
+    OfOthers,
+    /// tools.yaml does not have this tool, or the agent may not see it.
+    Tool(String),
+}
+
 /// An agent, as a bundle knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -59,6 +70,27 @@ impl Bundle {
     /// Ids of the registered agents; `*` admits others.
     pub fn agent_ids(&self) -> impl Iterator<Item = &str> {
         self.agents.ids()
+    }
+
+    /// What a token of an agent may be: `Err` says why there can be none. `producer`: the gateway that asks; `None`: an admin.
+    pub fn may_have_token(
+        &self,
+        agent: &str,
+        producer: Option<&str>,
+        scope: &[String],
+    ) -> Result<(), NoToken> {
+        let known = self.agents.find(agent).ok_or(NoToken::UnknownAgent)?;
+        if producer.is_some_and(|producer| !known.gateways.contains(producer)) {
+            return Err(NoToken::OfOthers);
+        }
+        let unknown = |tool: &&String| {
+            let listed = known.tools.is_empty() || known.tools.contains(*tool);
+            !self.tools.knows(tool) || !listed
+        };
+        match scope.iter().find(unknown) {
+            Some(tool) => Err(NoToken::Tool(tool.clone())),
+            None => Ok(()),
+        }
     }
 
     /// What an agent could do. `None` if every call of it is denied, because nothing admits it.

@@ -7,6 +7,7 @@ use super::{
     mistakes::{Mistake, Mistakes, Place},
     yaml::Node,
 };
+use ledger::ident::Ident;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The id of the entry that admits agents that are not registered.
@@ -20,6 +21,8 @@ pub(super) struct Agent {
     pub(super) tier: Option<String>,
     /// Tools that it may see; all if empty.
     pub(super) tools: BTreeSet<String>,
+    /// Producers whose enforcer keys may issue its tokens.
+    pub(super) gateways: BTreeSet<String>,
     /// Prefixes of ids that inherit this entry, longest first.
     spawns: Vec<String>,
 }
@@ -76,6 +79,12 @@ impl Agents {
         }
         agent.owners = names(&mut fields, "owners").into_iter().map(|(owner, _)| owner).collect();
         agent.tools = names(&mut fields, "tools").into_iter().map(|(tool, _)| tool).collect();
+        for (gateway, at) in names(&mut fields, "gateways") {
+            if Ident::new(&gateway).is_err() {
+                mistakes.note(at, format!("{gateway:?} is no name of a producer: `gateways` lists the gateways that may issue tokens of the agent"));
+            }
+            agent.gateways.insert(gateway);
+        }
         if let Some((tier, at)) = fields.text("tier") {
             if !self.tiers.contains(&tier) {
                 mistakes.note(at, format!("{tier:?} is no tier: list it in `tiers`, lowest first"));
@@ -238,12 +247,13 @@ impl Standing<'_> {
 
 /// A new agent: its groups, owners, tier and tools.
 fn told(id: &str, agent: &Agent) -> String {
-    let Agent { groups, owners, tier, tools, spawns } = agent;
+    let Agent { groups, owners, tier, tools, gateways, spawns } = agent;
     let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
     let new =
         if id == ANYBODY { "new: agents that are not registered are admitted" } else { "new" };
     let mut parts = vec![new.to_owned()];
-    for (name, set) in [("groups", groups), ("owners", owners), ("tools", tools)] {
+    let sets = [("groups", groups), ("owners", owners), ("tools", tools), ("tokens by", gateways)];
+    for (name, set) in sets {
         if !set.is_empty() {
             parts.push(format!("{name} {}", joined(set)));
         }
@@ -264,6 +274,7 @@ fn changed(before: &Agent, after: &Agent) -> String {
     };
     let mut texts = set("group", &before.groups, &after.groups);
     texts.extend(set("owner", &before.owners, &after.owners));
+    texts.extend(set("tokens by", &before.gateways, &after.gateways));
     if !before.tools.is_empty() && after.tools.is_empty() {
         texts.push("may use every tool".into());
     } else {

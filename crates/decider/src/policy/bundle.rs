@@ -5,6 +5,7 @@ mod depends;
 mod history;
 mod limits;
 mod lists;
+mod parents;
 mod results;
 
 use super::{

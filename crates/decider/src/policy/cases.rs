@@ -4,6 +4,7 @@ mod booked;
 mod earlier;
 mod gaps;
 mod mutate;
+mod proven;
 mod values;
 
 pub use gaps::{Gaps, gaps};
@@ -41,7 +42,7 @@ pub struct TestCase {
     on: On,
     request: Request<'static>,
     now: Nanos,
-    verified: bool,
+    given: proven::Given,
     verdict: Verdict,
     reason: Option<String>,
     clause: Option<String>,
@@ -126,7 +127,8 @@ pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverag
 
 impl TestCase {
     fn facts(&self, bundle: &Bundle) -> Facts {
-        let mut facts = bundle.facts(self.now, self.verified);
+        let facts = bundle.facts(self.now, false);
+        let mut facts = self.given.added(facts, bundle, &self.request.params);
         let (booked, rates) = bundle.limit_names();
         let known = |name: &str| self.before.booked.get(name).copied().unwrap_or(0);
         facts.booked = booked.map(|name| (name.to_owned(), known(name))).collect();
@@ -248,7 +250,7 @@ fn read_case(
     let with_json = fields.fields("with_json");
     let without = fields.texts("without").unwrap_or_default();
     let own = moment(&mut fields, "now");
-    let (verified, before) = (fields.flag("verified").unwrap_or(false), booked::read(&mut fields));
+    let (given, before) = (proven::read(&mut fields), booked::read(&mut fields));
     let said = earlier::read(&mut fields, mistakes);
     let wanted = verdict(&mut fields, "verdict");
     let shadow = verdict(&mut fields, "shadow");
@@ -293,7 +295,7 @@ fn read_case(
         on,
         request,
         now,
-        verified,
+        given,
         verdict,
         reason,
         clause,

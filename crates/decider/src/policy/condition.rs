@@ -13,6 +13,7 @@ use super::{
     list::NamedLists,
     on::On,
     param::{Test, Texts, integer, text},
+    parent::Parent,
     pointer::Pointer,
     request::Request,
     sanitize::Detects,
@@ -45,6 +46,8 @@ pub(super) enum Condition {
     Classes(Texts),
     ThirdParties(Texts),
     Verified,
+    /// The decision from which the call follows.
+    Parent(Parent),
     /// What tools.yaml says that the action does.
     Effect(Effect),
     Detects(Detects),
@@ -154,6 +157,7 @@ impl Condition {
             }
             Self::Verified => facts.verified.into(),
             Self::History(history) => history.holds(request, &facts.history),
+            Self::Parent(parent) => parent.holds(facts),
         }
     }
 
@@ -262,6 +266,7 @@ impl Condition {
             Self::Classes(_) => "classes".into(),
             Self::ThirdParties(_) => "third_parties".into(),
             Self::Verified => "identity".into(),
+            Self::Parent(_) => "parent".into(),
             Self::Effect(_) => "effect".into(),
             Self::Detects(detects) => detects.place(),
             Self::History(_) => "history".into(),

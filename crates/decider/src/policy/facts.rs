@@ -3,11 +3,12 @@
 
 use super::{
     history::Counted,
+    proven::{ParentFact, Proven, TokenFact, TokenFault},
     redacted::{Redactions, Tokens},
     windows::Span,
 };
 use chrono::{DateTime, Datelike as _, FixedOffset, Offset as _, TimeZone, Timelike as _};
-use ledger::time::Nanos;
+use ledger::{system::LeafAt, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,6 +24,12 @@ pub struct Facts {
     /// Whether the agent has proven its identity.
     #[serde(default)]
     pub verified: bool,
+    /// What the token of the agent said. Absent: the call came without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenFact>,
+    /// What is known of the decision from which the call follows. Absent: the call names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentFact>,
     /// The window of each kind that the bundle's budgets name, at the journal's time as far as it is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub windows: BTreeMap<String, Span>,
@@ -35,12 +42,46 @@ pub struct Facts {
     /// What counted of earlier decisions, for each condition that needed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Counted>,
+    /// The entry that issued the agent's token, if it counts. It is no fact: it is plain in the decision.
+    #[serde(skip)]
+    pub verified_by: Option<LeafAt>,
+    /// The decision from which the call follows, if it is there. It is no fact: it is plain in the decision.
+    #[serde(skip)]
+    pub follows: Option<LeafAt>,
     /// What was redacted, once it is: the params are then those of the redacted call. Absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redacted: Option<Redactions>,
     /// Where tokens come from. No fact: it is not recorded.
     #[serde(skip)]
     pub tokens: Tokens,
+}
+
+impl Facts {
+    /// The same with what the token of the agent proved.
+    #[must_use]
+    pub fn with_token(self, token: Result<Proven, TokenFault>) -> Self {
+        match token {
+            Ok(Proven { token, issue, jti }) => Self {
+                verified: true,
+                token: Some(TokenFact::of(&jti, &issue)),
+                verified_by: Some(token),
+                ..self
+            },
+            Err(refused) => Self { token: Some(TokenFact::Refused { refused }), ..self },
+        }
+    }
+
+    /// The same with what is known of the call's parent, which is at this place.
+    #[must_use]
+    pub fn with_parent(self, at: &LeafAt, parent: ParentFact) -> Self {
+        let follows = parent.is_found().then(|| at.clone());
+        Self { follows, parent: Some(parent), ..self }
+    }
+
+    /// True if a token proved the agent's identity, and so does the flag.
+    pub(super) fn is_proven(&self) -> bool {
+        matches!(self.token, Some(TokenFact::Counts { .. }))
+    }
 }
 
 /// A moment as people at some place read it from calendar and clock.

@@ -6,11 +6,11 @@ use ledger::{
     history::CallOf,
     ident::Ident,
     json::{Member, Value},
-    system::freeze::Acting,
+    system::{LeafAt, freeze::Acting},
 };
 
 /// What a question consists of.
-const MEMBERS: [&str; 12] = [
+const MEMBERS: [&str; 13] = [
     "id",
     "source",
     "sequence",
@@ -19,13 +19,17 @@ const MEMBERS: [&str; 12] = [
     "tool",
     "params",
     "nonce",
+    "parent",
     "context",
     "labels",
     "cost",
     "payload",
 ];
-/// What comes with a later release: a member that is passed over would count as judged.
-const LATER: [&str; 1] = ["parent"];
+/// Longest `agent.token`, in bytes.
+pub const AGENT_TOKEN_BYTES_MAX: usize = 16 << 10;
+/// What `parent` must be.
+const PARENT_FORM: &str =
+    "parent is an object with index and leaf_hash, as `decision` of an answer has them";
 /// Most owners that a question names beside those of `agents.yaml`.
 const OWNERS_NAMED_MAX: usize = 64;
 /// Most bytes of `source`; that of other texts is in [`request`].
@@ -44,7 +48,11 @@ pub struct Inquiry<'a> {
     pub run: Option<String>,
     /// The call.
     pub request: Request<'a>,
-    /// The question, as the strict reader gave it.
+    /// `agent.token`: a secret, so it is recorded nowhere.
+    pub token: Option<String>,
+    /// `parent`: the decision from which the call follows, as the gateway says.
+    pub parent: Option<LeafAt>,
+    /// The question, as the strict reader gave it, without the token.
     pub(super) body: Value<'a>,
 }
 
@@ -52,21 +60,17 @@ impl<'a> Inquiry<'a> {
     /// Reads a question.
     ///
     /// Errors: which member is wrong, and what it must be.
-    pub fn read(body: Value<'a>) -> Result<Self, String> {
+    pub fn read(mut body: Value<'a>) -> Result<Self, String> {
         let Value::Object(members) = &body else {
             return Err("a question is a JSON object".into());
         };
         for (name, _) in members {
-            if LATER.contains(&&**name) {
-                return Err(format!("{name} is not in this release: leave it out"));
-            }
             if !MEMBERS.contains(&&**name) {
                 return Err(format!("{name} is unknown: a question has {}", MEMBERS.join(", ")));
             }
         }
-        if body.get("agent").and_then(|agent| agent.get("token")).is_some() {
-            return Err("agent.token is not in this release: leave it out".into());
-        }
+        let token = take_token(&mut body)?;
+        let parent = parent(&body)?;
         let request = Request::read(&body)?;
         if body.get("params").is_none() {
             return Err("add params: {} if there are none".into());
@@ -97,7 +101,23 @@ impl<'a> Inquiry<'a> {
         let id = request::must(&body, "id", "id")?;
         let agent = body.get("agent").ok_or("add agent")?;
         let run = request::may(agent, "agent.run", "run")?;
-        Ok(Self { id, source, nonce, run, request, body })
+        Ok(Self { id, source, nonce, run, request, token, parent, body })
+    }
+
+    /// The same question with the chain that the agent's token proves.
+    #[must_use]
+    pub fn with_chain(&self, chain: &[String]) -> Self {
+        let mut question = self.clone();
+        let links = chain.iter().map(|agent| Value::String(agent.clone().into())).collect();
+        if let Value::Object(members) = &mut question.body
+            && let Some((_, Value::Object(agent))) = members.iter_mut().find(|(n, _)| n == "agent")
+        {
+            agent.retain(|(name, _)| name != "chain");
+            // In RFC 8785 order, in which members are found.
+            agent.insert(0, ("chain".into(), Value::Array(links)));
+        }
+        question.request.chain = Some(chain.to_vec());
+        question
     }
 
     /// Who acts, as a freeze sees it. `producer`: the gateway that asks.
@@ -123,6 +143,32 @@ impl<'a> Inquiry<'a> {
     }
 }
 
+/// Takes `agent.token` out of the question.
+fn take_token(body: &mut Value<'_>) -> Result<Option<String>, String> {
+    let Value::Object(members) = body else { return Ok(None) };
+    let agent = members.iter_mut().find(|(name, _)| name == "agent");
+    let Some((_, Value::Object(agent))) = agent else { return Ok(None) };
+    let Some(at) = agent.iter().position(|(name, _)| name == "token") else { return Ok(None) };
+    match agent.remove(at).1 {
+        Value::Null => Ok(None),
+        Value::String(token) if (1..=AGENT_TOKEN_BYTES_MAX).contains(&token.len()) => {
+            Ok(Some(token.into_owned()))
+        }
+        _ => Err(format!("agent.token is a text of 1 to {AGENT_TOKEN_BYTES_MAX} bytes")),
+    }
+}
+
+/// `parent`
+fn parent(body: &Value<'_>) -> Result<Option<LeafAt>, String> {
+    match body.get("parent") {
+        None | Some(Value::Null) => Ok(None),
+        Some(place @ Value::Object(members)) if members.len() == 2 => {
+            LeafAt::of(place).map(Some).ok_or_else(|| PARENT_FORM.into())
+        }
+        Some(_) => Err(PARENT_FORM.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_recorded_nowhere_and_its_chain_counts() {
+        let text = RIGHT.replace("{\"id\":\"bot\"}", r#"{"id":"bot","run":"r","token":"secret"}"#);
+        let inquiry = Inquiry::read(ledger::json::parse(text.as_bytes()).unwrap()).unwrap();
+        assert_eq!(inquiry.token.as_deref(), Some("secret"));
+        let told = |inquiry: &Inquiry<'_>| {
+            String::from_utf8(ledger::canonical::to_vec(inquiry.body.get("agent").unwrap()))
+                .unwrap()
+        };
+        assert_eq!(told(&inquiry), r#"{"id":"bot","run":"r"}"#);
+        let proven = inquiry.with_chain(&["root".into(), "bot".into()]);
+        assert_eq!(told(&proven), r#"{"chain":["root","bot"],"id":"bot","run":"r"}"#);
+        assert_eq!(proven.request.chain.as_ref().map(Vec::len), Some(2));
+        let again = proven.with_chain(&["bot".into()]);
+        assert_eq!(told(&again), r#"{"chain":["bot"],"id":"bot","run":"r"}"#);
+    }
+
+    #[test]
     fn nothing_is_passed_over() {
         check(RIGHT, Ok(()));
         check(&RIGHT.replace("\"id\":\"c-1\",", ""), Err("add id"));
@@ -147,7 +210,7 @@ mod tests {
         check(&RIGHT.replace(",\"params\":{}", ""), Err("add params"));
         check(
             &RIGHT.replace("\"params\":{}", "\"params\":{},\"parent\":{}"),
-            Err("not in this release"),
+            Err("parent is an object"),
         );
         check(
             &RIGHT.replace("\"params\":{}", "\"params\":{},\"amount\":1"),
@@ -158,10 +221,21 @@ mod tests {
             Err("payload is"),
         );
         check(&RIGHT.replace("\"params\":{}", "\"params\":{},\"payload\":{\"prompt\":1}"), Ok(()));
-        check(
-            &RIGHT.replace("{\"id\":\"bot\"}", "{\"id\":\"bot\",\"token\":\"x\"}"),
-            Err("agent.token"),
-        );
+        let with = |token: &str| {
+            RIGHT.replace("{\"id\":\"bot\"}", &format!("{{\"id\":\"bot\",\"token\":{token}}}"))
+        };
+        check(&with("\"x\""), Ok(()));
+        check(&with("1"), Err("agent.token"));
+        check(&with("\"\""), Err("agent.token"));
+        check(&with(&format!("{:?}", "x".repeat(AGENT_TOKEN_BYTES_MAX + 1))), Err("agent.token"));
+        let of = |parent: &str| {
+            RIGHT.replace("\"params\":{}", &format!("\"params\":{{}},\"parent\":{parent}"))
+        };
+        let hash = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
+        check(&of(&format!(r#"{{"index":3,"leaf_hash":"{hash}"}}"#)), Ok(()));
+        check(&of(&format!(r#"{{"index":3,"leaf_hash":"{hash}","id":"c"}}"#)), Err("parent is"));
+        check(&of(r#"{"index":3,"leaf_hash":"x"}"#), Err("parent is"));
+        check(&of(r#"{"index":3}"#), Err("parent is"));
         check("[]", Err("a JSON object"));
     }
 }

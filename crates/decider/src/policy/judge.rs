@@ -8,6 +8,7 @@ use super::{
     condition::{Condition, Scene},
     egress::Urls,
     facts::Facts,
+    identity,
     on::On,
     request::Request,
 };
@@ -23,7 +24,7 @@ pub use sanitizing::Redacted;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ground<'b> {
     /// A stable code: `allowed`, `sanitized`, `approval`, `denied`, `condition_error`, `no_clause`, `unknown_agent`,
-    /// `tool_not_listed`, `schema_changed`, `reserved_tool`.
+    /// `tool_not_listed`, `schema_changed`, `reserved_tool`, `parent_unknown`, and the codes of tokens (`token_…`).
     pub code: &'static str,
     /// The first decisive clause by policy and id.
     pub clause: Option<&'b Clause>,
@@ -68,7 +69,7 @@ impl Bundle {
         request: &Request<'_>,
         facts: &Facts,
     ) -> Judgement<'b> {
-        if let Some(code) = self.refused_before_clauses(request) {
+        if let Some(code) = self.refused_before_clauses(request, facts) {
             let reason = Ground { code, clause: None, error: None };
             let (verdict, clauses) = (Verdict::Deny, Vec::new());
             return Judgement { verdict, reason, clauses, shadow: None, redacted: None };
@@ -90,9 +91,12 @@ impl Bundle {
     }
 
     /// What denies a call whatever the clauses say.
-    fn refused_before_clauses(&self, request: &Request<'_>) -> Option<&'static str> {
+    fn refused_before_clauses(&self, request: &Request<'_>, facts: &Facts) -> Option<&'static str> {
         if is_reserved_tool(&request.tool) {
             return Some("reserved_tool");
+        }
+        if let Some(code) = identity::refused(request, facts) {
+            return Some(code);
         }
         let Some(agent) = self.agents.find(&request.agent) else { return Some("unknown_agent") };
         if !agent.tools.is_empty() && !agent.tools.contains(&request.tool) {
@@ -140,7 +144,7 @@ impl Bundle {
         request: &Request<'_>,
         facts: &Facts,
     ) -> Vec<(&'b Clause, Truth, bool)> {
-        if self.refused_before_clauses(request).is_some() {
+        if self.refused_before_clauses(request, facts).is_some() {
             return Vec::new();
         }
         let weighed = self.weigh_plain(&self.scene(On::Call, request, facts));
@@ -159,7 +163,7 @@ impl Bundle {
         request: &Request<'_>,
         facts: &Facts,
     ) -> Vec<ClauseTruth<'b>> {
-        if self.refused_before_clauses(request).is_some() {
+        if self.refused_before_clauses(request, facts).is_some() {
             return Vec::new();
         }
         let scene = self.scene(on, request, facts);

@@ -29,6 +29,11 @@ impl fmt::Display for Pointer {
 }
 
 impl Pointer {
+    /// The pointer as it was written.
+    pub(super) fn as_text(&self) -> &str {
+        &self.text
+    }
+
     /// Reads a pointer. Errors say what to write.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/') else {

@@ -6,6 +6,7 @@ use super::{
     history::{Counted, Past},
     judge::ClauseTruth,
     limited::{RateOf, Stock},
+    proven::{ParentFact, TokenFact},
     recorded::{RECEIVED, to_judge},
     redacted::Redactions,
     request::Request,
@@ -18,9 +19,14 @@ use ledger::{
     history::{Decided, Row},
     ident::Ident,
     json::{self, Value},
+    post::issue_of,
+    system::agent::Issue,
     time::Nanos,
 };
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Why a recorded verdict could not be computed again, or is another one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,14 +88,13 @@ pub fn replay(
     if is_kept && facts.redacted.is_none() {
         return Err(form("it keeps the call as it came, and redacted nothing"));
     }
+    check_proven(view, &facts)?;
     let facts = to_judge(facts, is_kept);
     let again = match bundle {
         None => Ruling::denial(super::NO_POLICY),
         Some((bundle, version)) => {
-            if facts.verified {
-                return Err(form(
-                    "it takes an agent's identity as proven, which no release can do yet",
-                ));
+            if !bundle.accepts_parent(&facts) {
+                return Err(form("it compares its parent at other places than clauses name"));
             }
             if !bundle.accepts(&facts) {
                 return Err(form("its local times are not those of its clock"));
@@ -130,6 +135,7 @@ pub fn simulate<P: Past>(
     };
     let recorded = recorded.unwrap_or_default();
     let mut facts = bundle.facts(now, recorded.verified);
+    (facts.token, facts.parent) = (recorded.token.clone(), recorded.parent.clone());
     for (name, window) in &mut facts.windows {
         *window = recorded.windows.get(name).copied().unwrap_or(*window);
     }
@@ -220,6 +226,103 @@ pub fn explained<'b>(
 /// All of the payload is here, and this is not in it: our decider never leaves it out.
 fn without(name: &str) -> Differs {
     Differs::Form(format!("it has no {name}, which every decision of ours has"))
+}
+
+/// What is proven of the call is plain in its entry: the token, and the decision from which it follows.
+fn check_proven(view: &View<'_>, facts: &Facts) -> Result<(), Differs> {
+    let names = |name: &str| view.at(&["event", "data", name]).is_some();
+    let form = |what: &str| Err(Differs::Form(what.to_owned()));
+    let is_proven = facts.is_proven();
+    if facts.verified != is_proven || names("verified_by") != is_proven {
+        return form(
+            "it takes its agent's identity as proven, and names no token, or the other way",
+        );
+    }
+    let follows = facts.parent.as_ref().is_some_and(ParentFact::is_found);
+    if names("parent") != follows {
+        return form("it rests on a parent, and names none, or the other way");
+    }
+    Ok(())
+}
+
+/// Checks what a decision says of its agent's token and of its parent by their own entries. `token`: the entry that issued
+/// the token; `parent`: that of the parent, with its payload if it is all disclosed; `bundle`: the one in force.
+///
+/// Errors: what differs. Ok: which of it had to be believed.
+pub fn check_named(
+    (view, payload): (&View<'_>, &Fields),
+    token: Option<&View<'_>>,
+    parent: Option<(&View<'_>, Option<&Fields>)>,
+    bundle: &Bundle,
+) -> Result<BTreeSet<Believed>, Differs> {
+    let form = |what: &str| Differs::Form(what.to_owned());
+    let mut believed = BTreeSet::new();
+    let facts = payload.get("/data/facts").and_then(|facts| serde_json::from_slice(facts).ok());
+    let Some(facts): Option<Facts> = facts else { return Ok(believed) };
+    if let Some(TokenFact::Counts { scope, region, .. }) = &facts.token {
+        let issue = token.map(issue_of);
+        if issue.as_ref().is_some_and(Option::is_none) {
+            return Err(form("the entry that it names issued no token"));
+        }
+        let other = |issue: Issue| (scope, region) != (&issue.scope, &issue.region);
+        if issue.flatten().is_some_and(other) {
+            return Err(form("it gives its agent's token another scope or region than its entry"));
+        }
+        believed.insert(Believed::Presented);
+    }
+    if matches!(facts.token, Some(TokenFact::Refused { .. })) {
+        believed.insert(Believed::Refused);
+    }
+    match (&facts.parent, parent) {
+        (Some(ParentFact::Missing { .. }), _) => drop(believed.insert(Believed::NoParent)),
+        (Some(found @ ParentFact::Found { unchanged, .. }), Some((before, kept))) => {
+            let params = question(view, payload);
+            let params = params.as_ref().and_then(|question| question.get("params"));
+            let nothing = Fields::default();
+            let known = kept.is_some() && facts.redacted.is_none();
+            let again =
+                bundle.parent(before, kept.unwrap_or(&nothing), params.unwrap_or(&Value::Null));
+            // What is erased now was perhaps there then; the other way round it was not.
+            let may_be = if known { again.is_less_than(found) } else { again.is_alike(found) };
+            if !may_be {
+                return Err(form("it says something else of its parent than the parent's entry"));
+            }
+            let is_computed = unchanged.is_empty() || known && again == *found;
+            if !is_computed {
+                believed.insert(Believed::Unchanged);
+            }
+        }
+        (Some(ParentFact::Found { .. }), None) => drop(believed.insert(Believed::Unchanged)),
+        (None, _) => {}
+    }
+    Ok(believed)
+}
+
+/// What a reader of the log must believe of one verdict, beside clocks and time zones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Believed {
+    /// That its gateway presented the token that the decision names.
+    Presented,
+    /// Why a token was refused.
+    Refused,
+    /// That the place which its gateway named held no decision.
+    NoParent,
+    /// Whether values are those of the parent, whose params are not all disclosed or were redacted.
+    Unchanged,
+}
+
+impl Believed {
+    /// In words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Presented => "that agents presented the tokens that are named",
+            Self::Refused => "why tokens were refused",
+            Self::NoParent => "that a parent which was named was not in the log",
+            Self::Unchanged => {
+                "whether values are those of a parent whose params are not disclosed whole"
+            }
+        }
+    }
 }
 
 fn check_digest(view: &View<'_>, nonce: &str, request: &Request<'_>) -> Result<(), Differs> {

@@ -32,7 +32,7 @@ use ledger::{
     system::freeze::FreezeScope,
 };
 use std::{borrow::Cow, collections::BTreeMap};
-use values::{member, merged, number, object, of_serde, text, without_nulls};
+use values::{member, merged, number, object, of_serde, place, text, without_nulls};
 
 /// Code of a denial because no bundle is in force.
 pub const NO_POLICY: &str = "no_policy";
@@ -225,6 +225,9 @@ impl Ruling {
             member("reason", self.reason()),
             member("payload", recorded::payload(inquiry, owners, self.redacted.as_ref())),
         ]);
+        for (name, at) in [("verified_by", &facts.verified_by), ("parent", &facts.follows)] {
+            data.extend(at.as_ref().map(|at| (Cow::Borrowed(name), place(at))));
+        }
         if self.may_redact {
             data.push(member(
                 "received",

@@ -85,6 +85,11 @@ const fn may(name: &'static str, at: &'static str, shape: Shape) -> Rule {
 const VERDICT: &str = "must be one of \"allow\", \"deny\", \"sanitize\", \"approval_needed\"; \"unspecified\" in translated logs";
 const OBJECT: &str = "must be an object";
 
+const LEAF_MUST: &str = "must be an object with `index` and `leaf_hash`";
+/// Another entry, in our own decisions: nobody else is told of a mistake there.
+const LEAF: &[Rule] =
+    &[must("index", "/data", Shape::Count), must("leaf_hash", "/data", Shape::LeafHash)];
+
 /// `data` itself.
 pub(super) const DATA_FAULT: Fault = Fault { at: "/data", must: OBJECT, is_missing: false };
 
@@ -163,7 +168,7 @@ const DATA: &[Rule] = &[
                 must("index", "/data/decision/index", Shape::Count),
                 must("leaf_hash", "/data/decision/leaf_hash", Shape::LeafHash),
             ],
-            "must be an object with `index` and `leaf_hash`",
+            LEAF_MUST,
         ),
     ),
     may("as_of", "/data/as_of", Shape::Count),
@@ -174,6 +179,8 @@ const DATA: &[Rule] = &[
     may(OUTCOME, "/data/outcome", Shape::Text),
     may("activates", "/data/activates", Shape::Text),
     may("frozen_by", "/data/frozen_by", Shape::Count),
+    may("verified_by", "/data/verified_by", Shape::Object(LEAF, LEAF_MUST)),
+    may("parent", "/data/parent", Shape::Object(LEAF, LEAF_MUST)),
     may(
         "freeze",
         "/data/freeze",
@@ -218,7 +225,7 @@ const DECISION_LINK: &str = "decision";
 /// What came of the call. It is plain in executions only, if it is one of the words that posting knows.
 const OUTCOME: &str = "outcome";
 /// Members that are plain in our own decisions only; elsewhere the names mean something else.
-const OURS: [&str; 11] = [
+const OURS: [&str; 13] = [
     "as_of",
     "bundle",
     "lists",
@@ -227,6 +234,8 @@ const OURS: [&str; 11] = [
     "activates",
     "received",
     "frozen_by",
+    "verified_by",
+    "parent",
     "freeze",
     "shadow",
     "spool",

@@ -42,6 +42,7 @@ fn log(size: u64) -> (Memory, Published) {
         clock: None,
         policies: crate::post::Policies::default(),
         freezes: Arc::default(),
+        identities: Arc::default(),
         keys: Keys::default(),
     };
     (memory, published)

@@ -16,8 +16,8 @@ use crate::{
     journal::Subject,
     log::merkle::Hash,
     post::{
-        APPROVAL, Budgets, EVIDENCE, Freezes, Histories, Keys, Log, NOT_OPENED, Policies, Reports,
-        Retention, event_key, reported_key,
+        APPROVAL, Budgets, EVIDENCE, Freezes, Histories, Identities, Keys, Log, NOT_OPENED,
+        Policies, Reports, Retention, event_key, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
@@ -67,6 +67,8 @@ pub(crate) struct Derived {
     pub policies: Policies,
     /// What freeze entries say.
     pub freezes: Freezes,
+    /// Which tokens of agents are revoked.
+    pub identities: Identities,
     /// Journal identity and epoch.
     pub journal: (String, u64),
     /// Epoch and sequence of the last message that gave an entry.
@@ -134,6 +136,9 @@ impl Derived {
             }
             Kind::Freeze if !self.freezes.note(index, view) => {
                 report.find(format!("entry {index}: not a freeze entry that can be here"));
+            }
+            Kind::Agent if !self.identities.note(index, view) => {
+                report.find(format!("entry {index}: not an agent entry that can be here"));
             }
             Kind::Clock => {
                 self.clock = Some(index);

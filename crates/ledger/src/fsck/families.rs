@@ -82,6 +82,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     if position.policies != derived.policies {
         report.find("the policies in force are not those of the last policy entries");
     }
+    if position.identities != derived.identities {
+        report.find("which tokens are revoked is not what the agent entries say");
+    }
     if position.freezes != derived.freezes {
         report.find("what is frozen is not what the freeze entries say");
     }

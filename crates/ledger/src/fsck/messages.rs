@@ -327,6 +327,7 @@ impl<'a> Messages<'a> {
             Kind::Genesis | Kind::Key => drop(take_key(&mut self.again.keys, index, &view)),
             Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
             Kind::Policy => drop(self.again.position.policies.note(index, &view)),
+            Kind::Agent => drop(self.again.position.identities.note(index, &view)),
             Kind::Freeze => drop(self.again.position.freezes.note(index, &view)),
             Kind::Retention => drop(self.again.position.retention.note(index, &view)),
             Kind::Clock => self.again.position.retention.time_anew(),

@@ -33,6 +33,7 @@ pub fn take_key(keys: &mut Keys, index: u64, view: &View<'_>) -> bool {
         }
         Some("journal") => keys.journal = vec![vkey],
         Some("token") => keys.rotate_token(vkey),
+        Some("agent") => keys.rotate_agent(vkey),
         _ => return false,
     }
     true
@@ -77,6 +78,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Sources
         | Kind::Retention
         | Kind::Freeze
+        | Kind::Agent
         | Kind::Policy => view.kind.as_str(),
         Kind::JournalGap => "gap",
         // The message that opened an epoch comes again at its own place, and gives no entry there.

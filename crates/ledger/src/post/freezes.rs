@@ -70,15 +70,17 @@ impl Freezes {
     /// of one producer, the producer itself: nothing that a clause stops goes on because a limit is reached.
     pub fn by_clause(&self, scope: FreezeScope, call: &Acting) -> Option<Target> {
         let target = call.target(scope);
-        let same =
-            |freeze: &&FreezeInForce| freeze.by_clause && freeze.target.producer == target.producer;
+        let same = |freeze: &&FreezeInForce| {
+            let alike = freeze.target.scope != FreezeScope::Producer
+                && freeze.target.producer == target.producer;
+            freeze.by_clause && alike
+        };
         let count = self.in_force.values().filter(same).count();
-        let target = match &target.producer {
-            Some(producer) if count >= OF_CLAUSES_MAX => {
-                let (scope, id) = (FreezeScope::Producer, producer.to_string());
-                Target { scope, id, producer: None }
-            }
-            _ => target,
+        let target = if count >= OF_CLAUSES_MAX {
+            let (scope, id) = (FreezeScope::Producer, call.producer().to_owned());
+            Target { scope, id, producer: None }
+        } else {
+            target
         };
         self.of(&target).is_none().then_some(target)
     }
@@ -269,6 +271,32 @@ mod tests {
         assert_eq!(next, target(FreezeScope::Producer, "gw", None), "nothing goes on by a limit");
         let other = freezes.by_clause(FreezeScope::Session, &call("gw-2", CALL)).unwrap();
         assert_eq!(other, target(FreezeScope::Session, "s", Some("gw-2")));
+    }
+
+    #[test]
+    fn p14_a_clause_freezes_a_proven_agent_everywhere() {
+        let (tenant, mut freezes) = (name("acme"), Freezes::default());
+        let proven = |agent: &str| {
+            let data = CALL.replace("\"bot\"", &format!("\"{agent}\""));
+            data.replace("{\"agent\"", "{\"verified_by\":{},\"agent\"")
+        };
+        let check = |freezes: &Freezes, scope, data: &str, expected: Target| {
+            assert_eq!(freezes.by_clause(scope, &call("gw", data)), Some(expected), "{data}");
+        };
+        let agent = |producer| target(FreezeScope::Agent, "bot", producer);
+        check(&freezes, FreezeScope::Agent, CALL, agent(Some("gw")));
+        check(&freezes, FreezeScope::Agent, &proven("bot"), agent(None));
+        let session = target(FreezeScope::Session, "s", Some("gw"));
+        check(&freezes, FreezeScope::Session, &proven("bot"), session);
+        for n in 0..OF_CLAUSES_MAX as u64 {
+            let data = proven(&format!("bot-{n}"));
+            let target = freezes.by_clause(FreezeScope::Agent, &call("gw", &data)).unwrap();
+            freezes.take(n, &of_clause(target, decision()), &tenant).unwrap();
+        }
+        // Nothing goes on because a limit is reached.
+        let gateway = target(FreezeScope::Producer, "gw", None);
+        check(&freezes, FreezeScope::Agent, &proven("bot"), gateway);
+        check(&freezes, FreezeScope::Agent, CALL, agent(Some("gw")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{
     freezes::{check_freeze, freezes, frozen_by},
+    identities::RestsOnToken,
     in_force::lists_of,
 };
 use crate::{
@@ -41,6 +42,8 @@ pub(super) struct Rests {
     pub(super) freezes: Option<FreezeScope>,
     /// What it asks of budgets.
     pub(super) asking: Option<Asking>,
+    /// The token by which its agent is proven.
+    pub(super) token: Option<RestsOnToken>,
     /// Number of entries that its decider had read.
     pub(super) as_of: u64,
     /// The call.
@@ -85,6 +88,7 @@ impl Rests {
             frozen_by,
             freezes: freezes(data),
             asking: data.get("budgets").and_then(Asking::read),
+            token: RestsOnToken::of(data, at),
             as_of: data.get("as_of").and_then(Value::as_u64)?,
             call_of: CallOf::of(data),
             verdict: verdict.unwrap_or_default().to_owned(),

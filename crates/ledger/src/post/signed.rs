@@ -119,6 +119,7 @@ impl Log {
                 "key" => self.post_key(changes, origin, message, subject),
                 "rules" => self.post_rules(changes, origin, message, subject),
                 "freeze" => self.post_freeze(changes, origin, message, subject),
+                "agent" => self.post_agent(changes, origin, message, subject)?,
                 "sources" => self.post_sources(changes, origin, message, subject),
                 "retention" => self.post_retention(changes, origin, message, subject)?,
                 "policy" => self.post_policy(changes, origin, message, subject)?,
@@ -307,6 +308,7 @@ impl Log {
             }
             KeyUse::Journal => self.keys.journal = vec![change.vkey],
             KeyUse::Token => self.keys.rotate_token(change.vkey),
+            KeyUse::Agent => self.keys.rotate_agent(change.vkey),
         }
         self.save_keys(changes);
         let event = canonical::of(&event);

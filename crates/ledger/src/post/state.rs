@@ -1,6 +1,6 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
-use super::{freezes::Freezes, in_force::Policies, kept::Retention};
+use super::{freezes::Freezes, identities::Identities, in_force::Policies, kept::Retention};
 use crate::{
     entry::Prior,
     log::{
@@ -60,6 +60,9 @@ pub struct Position {
     /// What is frozen.
     #[serde(default)]
     pub freezes: Freezes,
+    /// Which tokens of agents are revoked.
+    #[serde(default)]
+    pub identities: Identities,
     /// The last sequence on each `system.<topic>` in this epoch.
     pub topics: BTreeMap<String, u64>,
     /// [`digest_of_keys`] of the signing keys in force.
@@ -113,6 +116,7 @@ impl Position {
             retention: Retention::default(),
             policies: Policies::default(),
             freezes: Freezes::default(),
+            identities: Identities::default(),
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),
             access: digest_of_access(&BTreeMap::new()),
@@ -145,6 +149,10 @@ pub struct Keys {
     /// Keys whose override tokens are accepted, newest last. The newest signs; the one before it verifies its
     /// own tokens until the next rotation.
     pub token: Vec<KeyText>,
+    /// Keys whose tokens of agents are accepted, newest last, like those for override tokens. Empty until the first
+    /// token is issued.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent: Vec<KeyText>,
 }
 
 impl Keys {
@@ -160,6 +168,7 @@ impl Keys {
             log: genesis.log_keys.iter().map(first).collect(),
             journal: genesis.journal_keys.clone(),
             token: genesis.token_keys.clone(),
+            agent: Vec::new(),
         }
     }
 
@@ -177,16 +186,30 @@ impl Keys {
 
     /// Puts a new token key in force. Only its direct predecessor still verifies.
     pub(crate) fn rotate_token(&mut self, new: KeyText) {
-        self.token.retain(|key| *key != new);
-        let older = self.token.len().saturating_sub(1);
-        self.token.drain(..older);
-        self.token.push(new);
+        rotate(&mut self.token, new);
+    }
+
+    /// The keys that may have signed a token of an agent, newest last.
+    pub fn agent(&self) -> Vec<Vkey> {
+        self.agent.iter().map(|key| key.0.clone()).collect()
+    }
+
+    /// Puts a new key for tokens of agents in force. Only its direct predecessor still verifies.
+    pub(crate) fn rotate_agent(&mut self, new: KeyText) {
+        rotate(&mut self.agent, new);
     }
 
     /// The keys that may have signed a journal message.
     pub fn journal(&self) -> Vec<Vkey> {
         self.journal.iter().map(|key| key.0.clone()).collect()
     }
+}
+
+fn rotate(keys: &mut Vec<KeyText>, new: KeyText) {
+    keys.retain(|key| *key != new);
+    let older = keys.len().saturating_sub(1);
+    keys.drain(..older);
+    keys.push(new);
 }
 
 /// An erasure whose entry is posted, but whose bytes may still be in the journal or in old files.

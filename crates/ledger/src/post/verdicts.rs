@@ -47,6 +47,8 @@ pub enum Voided {
     Window,
     /// A decision or a report that its conditions count was posted since it was judged.
     History,
+    /// The token of its agent does not count there: it was revoked.
+    Token,
 }
 
 impl Voided {
@@ -60,6 +62,7 @@ impl Voided {
             Self::Budget => "budget",
             Self::Window => "window",
             Self::History => "history",
+            Self::Token => "token",
         }
     }
 }
@@ -125,9 +128,10 @@ impl Log {
             return self.post_event(changes, origin, message, accepted);
         }
         let here = (&self.position.policies, &self.position.freezes);
-        let voided = match rests.voided(here, origin.time) {
-            None if self.counted_otherwise(changes, rests)? => Some(Voided::History),
-            voided => voided,
+        let voided = match (rests.voided(here, origin.time), &rests.token) {
+            (None, Some(token)) if !self.has_token(changes, token)? => Some(Voided::Token),
+            (None, _) if self.counted_otherwise(changes, rests)? => Some(Voided::History),
+            (voided, _) => voided,
         };
         let voided = match (voided, &rests.asking) {
             (None, Some(asking)) => {

@@ -117,6 +117,8 @@ pub struct Acting {
     session: Option<String>,
     run: Option<String>,
     tool: String,
+    /// True if the agent has proven who it is.
+    verified: bool,
 }
 
 impl Acting {
@@ -134,7 +136,13 @@ impl Acting {
             session: text("agent", "session"),
             run: text("agent", "run"),
             tool: text("tool", "name").unwrap_or_default(),
+            verified: data.get("verified_by").is_some(),
         }
+    }
+
+    /// The producer that asks.
+    pub fn producer(&self) -> &str {
+        &self.producer
     }
 
     /// True if the server itself asks people: that is never frozen, or nothing could be lifted.
@@ -142,14 +150,16 @@ impl Acting {
         is_reserved_tool(&self.tool)
     }
 
-    /// What a clause freezes of this call. It holds for calls of the producer that asked alone: nobody freezes another's agent by
-    /// claiming its id. A call without a session has its agent frozen.
+    /// What a clause freezes of this call. An agent that has proven who it is is frozen everywhere. Otherwise the freeze holds for
+    /// calls of the producer that asked alone: nobody freezes another's agent by claiming its id. The same is true of a session,
+    /// whose id no token proves. A call without a session has its agent frozen.
     pub fn target(&self, scope: FreezeScope) -> Target {
         let producer = Ident::new(&self.producer).ok();
-        match (scope, &self.session) {
-            (FreezeScope::Session, Some(id)) => Target { scope, id: id.clone(), producer },
-            _ => Target { scope: FreezeScope::Agent, id: self.agent.clone(), producer },
+        if let (FreezeScope::Session, Some(id)) = (scope, &self.session) {
+            return Target { scope, id: id.clone(), producer };
         }
+        let producer = producer.filter(|_| !self.verified);
+        Target { scope: FreezeScope::Agent, id: self.agent.clone(), producer }
     }
 }
 

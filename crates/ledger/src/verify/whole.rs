@@ -1,6 +1,7 @@
 //! A whole export: every entry, every tile, and what the entries say about their own log.
 
 mod frozen;
+mod identity;
 mod kept;
 mod opened;
 
@@ -58,6 +59,7 @@ struct Told {
     policies: Policies,
     /// What is frozen so far.
     frozen: frozen::Frozen,
+    identity: identity::Identity,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
     /// Of each bundle, where the files of its lists are, by path.
@@ -103,6 +105,7 @@ impl Told {
         if let Some((of, leaf)) = self.frozen.take(index, view)? {
             self.named.push((index, of, leaf));
         }
+        self.named.extend(self.identity.take(index, view)?);
         self.budgets.take(index, view)?;
         self.histories.take(index, view)?;
         match view.kind {

@@ -24,6 +24,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         clock: position.clock,
         policies: position.policies.clone(),
         freezes: Arc::new(position.freezes.clone()),
+        identities: Arc::new(position.identities.clone()),
         keys: log.keys.clone(),
     }
 }

@@ -16,9 +16,10 @@ use ledger::{
     ident::Ident,
     journal::{self, Headers, Subject},
     keyring::Keyring,
+    log::note::Vkey,
     post::{
-        APPROVAL, Arrival, EVIDENCE, Freezes, Log, NOT_OPENED, Outcome, Policies, Prepared,
-        event_key,
+        APPROVAL, Arrival, EVIDENCE, Freezes, Identities, Log, NOT_OPENED, Outcome, Policies,
+        Prepared, event_key,
     },
     store::{self, Changes, Family, LogNumber, Memory, Read as _},
     system::{KeyUse, Rules},
@@ -276,6 +277,18 @@ impl Port for Replica {
 
     fn freezes(&self) -> Arc<Freezes> {
         Arc::new(self.held().log.position.freezes.clone())
+    }
+
+    fn identities(&self) -> Arc<Identities> {
+        Arc::new(self.held().log.position.identities.clone())
+    }
+
+    fn agent_keys(&self) -> Vec<Vkey> {
+        self.held().log.keys.agent()
+    }
+
+    fn origin(&self) -> &'static str {
+        "log.example/v1/tenants/acme/logs/1"
     }
 
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {

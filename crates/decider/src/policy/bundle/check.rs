@@ -75,6 +75,16 @@ impl Bundle {
             for who in part.agents().into_iter().filter(|who| !self.agents.knows(who)) {
                 note(format!("the chain names {who:?}, which is no agent or group of agents.yaml"));
             }
+            if let Condition::Parent(parent) = part
+                && let Some(tool) = parent.tool()
+            {
+                if !self.tools.knows(tool) {
+                    note(format!("parent: tools.yaml has no tool {tool:?}: it has {}", self.tools.names()));
+                }
+                for action in parent.actions().filter(|a| self.tools.knows(tool) && self.tools.action(tool, a).is_none()) {
+                    note(format!("parent: tools.yaml has no action {action:?} of {tool}: it has {}", self.tools.actions(tool)));
+                }
+            }
             if let Condition::Egress(egress) = part
                 && let Some(list) = egress.list()
             {

@@ -207,7 +207,12 @@ fn what_can_not_be_meant_is_a_mistake() {
             "remove `not`",
         ),
         ("then: deny, when: {data: {classes: [health]}}", "in a deny clause write `not"),
-        ("then: deny, when: {parent: {}}", "not in this release"),
+        ("then: deny, when: {parent: {}}", "a parent has tool, actions or unchanged"),
+        ("then: deny, when: {parent: {unchanged: [iban]}}", "no JSON Pointer"),
+        ("then: deny, when: {parent: {unchanged: [/a/*]}}", "without `*`"),
+        ("then: deny, when: {parent: {actions: [payout]}}", "add tool"),
+        ("then: deny, when: {parent: {tool: nothing}}", "no tool \"nothing\""),
+        ("then: deny, when: {parent: {tool: payments, actions: [fly]}}", "no action \"fly\""),
         ("then: deny, freeze: run", "freeze is agent or session"),
         ("then: allow, actions: [payout], freeze: agent", "only a clause that denies freezes"),
     ] {

@@ -10,6 +10,7 @@ use crate::policy::{
     mistakes::{Mistakes, Place},
     on::On,
     param::{Test, Texts, nodes},
+    parent::Parent,
     pointer::Pointer,
     sanitize::Detects,
     times::{Hours, Period},
@@ -17,9 +18,6 @@ use crate::policy::{
     yaml::{Node, Yaml},
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Conditions that come with a later release, so that nobody looks for a typing mistake.
-const LATER: [&str; 1] = ["parent"];
 
 impl Condition {
     /// The conditions of a map; all must hold.
@@ -58,6 +56,7 @@ impl Condition {
             }
             parts.push(Self::Verified);
         }
+        parts.extend(fields.fields("parent").map(|parent| Self::Parent(Parent::read(parent))));
         let read_all = |node: Node, name: &str| -> Vec<Self> {
             nodes(node, name, mistakes)
                 .into_iter()
@@ -79,11 +78,6 @@ impl Condition {
             }
             effect.map(Self::Effect)
         }));
-        for later in LATER {
-            if let Some(node) = fields.take(later) {
-                fields.wrong(node.at, format!("{later} is not in this release"));
-            }
-        }
         if empty {
             fields.wrong(at, format!("{name} has no condition: add one, or remove {name}"));
         }

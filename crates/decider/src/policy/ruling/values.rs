@@ -1,6 +1,9 @@
 //! The JSON of a verdict.
 
-use ledger::json::{Member, Value};
+use ledger::{
+    json::{Member, Value},
+    system::LeafAt,
+};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// An object without members that are `null`: they count as absent.
@@ -49,6 +52,12 @@ pub(super) fn object<const N: usize>(members: [Member<'_>; N]) -> Value<'_> {
 #[expect(clippy::cast_precision_loss, reason = "numbers of entries stay below 2^53")]
 pub(super) fn number(number: u64) -> Value<'static> {
     Value::Number(number as f64)
+}
+
+/// Another entry of the log.
+pub(super) fn place(at: &LeafAt) -> Value<'static> {
+    let leaf_hash = Value::String(at.leaf_hash.to_string().into());
+    object([member("index", number(at.index)), member("leaf_hash", leaf_hash)])
 }
 
 /// A value of an obligation: texts, whole numbers, truths, and lists of them.
