@@ -100,7 +100,7 @@ def split(event, ours=False):
         data = {n: v for n, v in data.items() if n != "payload"}
     listed = (DATA_OF_OURS if ours else DATA) if event["type"] in OURS else {}
     if event["type"] == OURS[2]:
-        listed = DATA | {"decision": {"index", "leaf_hash"}} | ({"outcome": True} if data.get("outcome") in OUTCOMES else {})
+        listed = (DATA_OF_OURS if ours else DATA) | {"decision": {"index", "leaf_hash"}} | ({"outcome": True} if data.get("outcome") in OUTCOMES else {})
     kept = {}
     for name, value in data.items():
         if name not in listed:

@@ -7,6 +7,7 @@ mod clerk;
 mod costs;
 mod later;
 mod probe;
+mod results;
 mod round;
 mod stock;
 mod told;
@@ -16,6 +17,7 @@ pub use clerk::{Clerk, NotSpent, Proposal, Question, Simulation};
 pub use costs::Costs;
 pub use decider::policy::REPORT_WITHIN_SECONDS;
 pub use later::{Later, ToldEarly};
+pub use results::ToldResult;
 pub use stock::Terms;
 pub use told::{NotDecided, Recorded, Told};
 

@@ -43,7 +43,7 @@ pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use prepare::{Prepared, event_key, is_probe, source_key, tail_digest};
 pub use reports::{Reported, Reports, key as reported_key};
-pub use rests::{check_form, is_contended};
+pub use rests::{check_form, is_contended, returned};
 pub use signed::{APPROVAL, EVIDENCE};
 pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
 pub use verdicts::{LATE_SECONDS_MAX, Voided, is_late, stands};

@@ -17,6 +17,7 @@ use super::{
     history::History,
     limited::Limited,
     mistakes::{Mistake, Mistakes, Place},
+    on::On,
     redact::owned,
     request::Request,
     times::moment_of,
@@ -36,6 +37,8 @@ pub struct TestCase {
     pub name: String,
     file: String,
     at: Place,
+    /// What is judged: the call, or then `request.params` are its result.
+    on: On,
     request: Request<'static>,
     now: Nanos,
     verified: bool,
@@ -109,7 +112,7 @@ pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverag
     };
     let mut met: BTreeMap<String, Coverage> = bundle.clauses().iter().map(new).collect();
     for case in cases {
-        for explained in bundle.explain(&case.request, &case.facts(bundle)) {
+        for explained in bundle.explain_on(case.on, &case.request, &case.facts(bundle)) {
             let Some(met) = met.get_mut(&explained.clause.name) else { continue };
             match explained.matches {
                 Some(true) => met.matched += 1,
@@ -138,10 +141,13 @@ impl TestCase {
 
     /// `None` if the verdict is as expected.
     fn run(&self, bundle: &Bundle, facts: &Facts) -> Option<WrongVerdict> {
-        let mut judged = bundle.judge(&self.request, facts);
+        let mut judged = bundle.judge_on(self.on, &self.request, facts);
         let mut code = judged.reason.code;
         let mut clause = judged.reason.clause.map(|clause| clause.name.as_str());
-        let limited = bundle.limited(judged.verdict, &self.request, facts);
+        let limited = match self.on {
+            On::Call => bundle.limited(judged.verdict, &self.request, facts),
+            On::Result => None,
+        };
         if let Some(Limited { verdict, reason: Some(why), .. }) = limited {
             judged.verdict = verdict;
             let error = why.error.map(|(at, why)| (at, Cow::Borrowed(why)));
@@ -246,7 +252,7 @@ fn read_case(
     let said = earlier::read(&mut fields, mistakes);
     let wanted = verdict(&mut fields, "verdict");
     let shadow = verdict(&mut fields, "shadow");
-    let redacted = redacted(&mut fields);
+    let (redacted, result) = (redacted(&mut fields), fields.take("result"));
     let (reason, clause) =
         (fields.text("reason").map(|(t, _)| t), fields.text("clause").map(|(t, _)| t));
     let clauses = clauses(&mut fields, mistakes);
@@ -274,7 +280,9 @@ fn read_case(
     for (pointer, at) in without {
         change(&pointer, at, None);
     }
-    let request = request_of(body, (&call, node.at), mistakes)?;
+    let mut request = request_of(body, (&call, node.at), mistakes)?;
+    let on = result.as_ref().map_or(On::Call, |_| On::Result);
+    request.params = result.map_or(request.params, |result| sorted(value_of(&result)));
     let now = own.unwrap_or(now);
     let earlier = earlier_of(&said, calls, now, mistakes);
     let (verdict, name, file) = (wanted?, name.unwrap_or(call), file.to_owned());
@@ -282,6 +290,7 @@ fn read_case(
         name,
         file,
         at,
+        on,
         request,
         now,
         verified,

@@ -4,7 +4,7 @@ use super::{
     Arrival,
     counts::{By, OfEvent},
     form::Form,
-    rests::Rests,
+    rests::{Rests, returned},
 };
 use crate::{
     budget::Report,
@@ -62,13 +62,15 @@ pub(super) struct Accepted {
     pub(super) counted: OfEvent,
     /// What an execution reports of a decision: for budgets, and its outcome.
     pub(super) report: Option<Report>,
+    /// Of our report of a result: the mark of the result as it came.
+    pub(super) returned: Option<String>,
     pub(super) reported: Option<Reported>,
 }
 
 impl Accepted {
     /// The plain part and the payload move into the draft; nobody else needs them.
     fn new((mut event, noted): (Event, Noted), producer: &Ident, seed: &Seed, ours: bool) -> Self {
-        let Noted { rests, counted, report, reported } = noted;
+        let Noted { rests, counted, report, reported, returned } = noted;
         let plain = std::mem::take(&mut event.plain);
         let fields = std::mem::take(&mut event.fields);
         let scope =
@@ -77,7 +79,7 @@ impl Accepted {
         let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
         let producer = Some(producer.clone());
         let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
-        Self { event, draft, key, source, ours, rests, counted, report, reported }
+        Self { event, draft, key, source, ours, rests, counted, report, reported, returned }
     }
 
     /// The event within its tenant.
@@ -88,13 +90,13 @@ impl Accepted {
     }
 }
 
-/// What posting needs of an event's plain part: what a decision of ours rests on, what the event adds to the counts, and
-/// what it reports of a decision.
+/// What posting needs of an event's plain part, each as in [`Accepted`].
 #[derive(Default)]
 struct Noted {
     rests: Option<Rests>,
     counted: OfEvent,
     report: Option<Report>,
+    returned: Option<String>,
     reported: Option<Reported>,
 }
 
@@ -111,9 +113,10 @@ fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
         }
         Type::Execution => Noted {
             rests: None,
-            counted: OfEvent::execution(plain),
+            counted: OfEvent::execution(plain, ours),
             report: Report::read(plain),
             reported: Reported::read(plain),
+            returned: plain.get("data").filter(|_| ours).and_then(returned),
         },
         Type::Heartbeat | Type::Other => Noted::default(),
     }
