@@ -64,7 +64,7 @@ def test_p15_a_result_is_redacted_recorded_and_computed_again(desk: Deciding, tm
     """The agent's gateway gets what may be shown; the log has digest and counts; kept results are computed again."""
     desk.activate(policy_folder(tmp_path / "one", POLICY))
     one, two, three, four = (allowed(desk) for _ in range(4))
-    told = judged(desk, one, {"note": f"paid from {IBAN}", "n": 1}, keep=True, status="completed")
+    told = judged(desk, one, {"note": f"paid from {IBAN}", "n": 1}, keep=True, outcome="succeeded")
     assert (told["verdict"], told["reason"]["code"], told["reason"]["clause"]) == ("sanitize", "sanitized", "p/b"), told
     assert told["result"] == {"note": "paid from [REDACTED:iban]", "n": 1} and told["enforced"] is True
     assert told["redactions"] == {"set": 1, "found": [{"at": "/note", "detector": "iban", "count": 1}]}

@@ -32,10 +32,11 @@ class Histories:
     def take(self, index, producer, event, ours, approval):
         """An event that was posted."""
         data = event.get("data")
-        if ours and not data["tool"]["name"].startswith("countersign"):
+        is_decision = event["type"] == "dev.countersign.decision.v1"
+        if ours and is_decision and not data["tool"]["name"].startswith("countersign"):
             waits = data["verdict"] == "approval_needed"
             self.decided.append({"index": index, "data": data, "producer": producer, "approval": approval if waits else None, "reported": None})
-        elif not ours and event["type"] == "dev.countersign.execution.v1" and data.get("outcome") in OUTCOMES:
+        elif event["type"] == "dev.countersign.execution.v1" and data.get("outcome") in OUTCOMES:
             named = data.get("decision", {}).get("index")
             for one in self.decided:
                 if one["index"] == named and one["producer"] == producer and one["approval"] is None and one["reported"] is None:

@@ -143,7 +143,7 @@ impl Bundle {
         if self.refused_before_clauses(request).is_some() {
             return Vec::new();
         }
-        let weighed = self.weigh_plain(&self.scene(request, facts));
+        let weighed = self.weigh_plain(&self.scene(On::Call, request, facts));
         weighed.into_iter().map(|one| (one.clause, one.truth, one.in_force)).collect()
     }
 

@@ -1,11 +1,11 @@
 //! What a gateway reports of a call that it made: the body of `POST T/decisions/{index}/result`.
 
 use data_encoding::BASE64URL_NOPAD;
-use ledger::{canonical, json::Value};
+use ledger::{canonical, history::Outcome, json::Value};
 use sha2::{Digest, Sha256};
 
 /// What a report consists of.
-const MEMBERS: [&str; 5] = ["result", "status", "cost", "latency_us", "keep"];
+const MEMBERS: [&str; 5] = ["result", "outcome", "cost", "latency_us", "keep"];
 /// The field of a result, if it is kept.
 pub(super) const RESULT: &str = "result";
 /// Before the result in what its mark and its digest are of.
@@ -16,8 +16,6 @@ const DOMAIN: &str = "countersign-result-v1";
 pub struct Returned<'a> {
     /// What the tool gave.
     pub result: Value<'a>,
-    /// `status`: in words of the gateway.
-    pub status: Option<String>,
     /// True if the result, as the agent sees it, is kept as payload.
     pub keep: bool,
     pub(super) body: Value<'a>,
@@ -36,13 +34,16 @@ impl<'a> Returned<'a> {
         }
         let result = body.get("result").cloned();
         let result = result.ok_or("add result: what the tool gave, null if it gave nothing")?;
-        let status = super::request::may(&body, "status", "status")?;
+        let outcome = body.get("outcome").map(|outcome| outcome.as_str().and_then(Outcome::of));
+        if outcome == Some(None) {
+            return Err("outcome is succeeded, failed, not_started or unknown".into());
+        }
         let keep = match body.get("keep") {
             None => false,
             Some(Value::Bool(keep)) => *keep,
             Some(_) => return Err("keep is true or false".into()),
         };
-        Ok(Self { result, status, keep, body })
+        Ok(Self { result, keep, body })
     }
 
     /// What its mark is made of: the same for the same result of the same decision.
@@ -81,10 +82,11 @@ mod tests {
     #[test]
     fn nothing_of_a_report_is_passed_over() {
         check(r#"{"result":null}"#, Ok(false));
-        check(r#"{"keep":true,"result":{"a":[1]},"status":"completed"}"#, Ok(true));
-        check(r#"{"status":"completed"}"#, Err("add result"));
+        check(r#"{"keep":true,"result":{"a":[1]},"outcome":"succeeded"}"#, Ok(true));
+        check(r#"{"outcome":"succeeded"}"#, Err("add result"));
         check(r#"{"result":1,"keep":"yes"}"#, Err("keep is true or false"));
-        check(r#"{"result":1,"status":""}"#, Err("status is a text"));
+        check(r#"{"result":1,"outcome":"completed"}"#, Err("outcome is"));
+        check(r#"{"result":1,"outcome":7}"#, Err("outcome is"));
         check(r#"{"result":1,"results":2}"#, Err("results is unknown"));
         check("[]", Err("a JSON object"));
     }

@@ -153,6 +153,19 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
     check_freeze(data)
 }
 
+/// The mark of the result that our report is about. `None` if it has not the form of one. `data`: its member `data`.
+pub fn returned(data: &Value<'_>) -> Option<String> {
+    let named = data.get("decision").is_some() && data.get("as_of").is_some();
+    let verdict = data.get("verdict").and_then(Value::as_str);
+    let judged = matches!(verdict, Some("allow" | "deny" | "sanitize"));
+    let of_calls = ["budgets", "spool", "activates", "freeze", "history"];
+    let tool = data.get("tool").and_then(|tool| tool.get("name")?.as_str());
+    let rests = of_calls.iter().any(|name| data.get(name).is_some())
+        || tool.is_none_or(event::is_reserved_tool);
+    let mark = data.get("received").and_then(Value::as_str)?;
+    (named && judged && !rests).then(|| mark.to_owned())
+}
+
 /// True for a denial because what the decision rested on changed again and again. It rests on nothing.
 pub fn is_contended(data: &Value<'_>) -> bool {
     let code = data.get("reason").and_then(|reason| reason.get("code"));

@@ -45,7 +45,7 @@ pub(super) fn tell(stage: &Stage<'_>, nonce: impl Fn() -> String) -> Result<(), 
     show("a health record is read", &read, "allow")?;
     let path = format!("{TENANT}/decisions/{}/result", read["decision"]["index"]);
     let came = json!({"name": "M. Novak", "note": "SSN 536-90-4399, next visit in May"});
-    let told = stage.gateway.post_json(&path, &json!({"result": came, "status": "completed"}))?;
+    let told = stage.gateway.post_json(&path, &json!({"result": came, "outcome": "succeeded"}))?;
     show("what the agent sees of it", &told, "sanitize")?;
     say(&format!("      {}", harmless(told["result"]["note"].as_str().unwrap_or("-"))));
     let url = "https://files.example.org/put?token=AKIAQ3EGTL5VXZJ7HWNR";

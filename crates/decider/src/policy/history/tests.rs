@@ -265,7 +265,7 @@ fn reviewers_read_each_bound_that_moves() {
     let (old, new) = (with("max: 0", "min: 2"), with("max: 1", "min: 3"));
     let changes: Vec<String> = diff(&old, &new)
         .into_iter()
-        .map(|change| format!("{:?} {}", change.consequence, change.text))
+        .map(|change| format!("{:?} {}", change.consequence(), change.text))
         .collect();
     assert_eq!(
         changes,

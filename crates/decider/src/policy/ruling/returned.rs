@@ -68,7 +68,7 @@ impl Ruling {
         let mut told = vec![member("bytes", number(bytes))];
         told.extend(of_shown.map(|digest| member("digest", Value::String(digest.into()))));
         let mut data: Vec<Member<'_>> =
-            [plain("agent"), plain("tool"), sent("cost"), sent("latency_us"), sent("status")]
+            [plain("agent"), plain("tool"), sent("cost"), sent("latency_us"), sent("outcome")]
                 .into_iter()
                 .flatten()
                 .collect();
