@@ -32,6 +32,7 @@ mod pointer;
 mod recorded;
 mod redact;
 mod redacted;
+mod rego;
 mod replay;
 mod request;
 mod ruling;
@@ -57,6 +58,7 @@ pub use list::{
 };
 pub use mistakes::Mistake;
 pub use redacted::{Redaction, Redactions, Said, Shadow, Tokens};
+pub use rego::RegoExport;
 pub use replay::{Differs, Running, explained, replay, simulate};
 pub use request::Request;
 pub use ruling::{CONTENDED, FROZEN, NO_POLICY, REPORT_WITHIN_SECONDS, Ruling};
