@@ -42,7 +42,7 @@ is_well_formed(c) if {
 	is_name(c.q.agent.id)
 	is_name(c.q.tool.name)
 	is_name(c.q.tool.action)
-	every path in [["agent", "run"], ["agent", "session"], ["tool", "schema"], ["context", "purpose"], ["context", "environment"], ["context", "region"]] {
+	every path in optional_names {
 		is_name_or_absent(object.get(c.q, path, null))
 	}
 	every path in [["agent", "chain"], ["context", "classes"], ["context", "third_parties"]] {
@@ -54,8 +54,14 @@ is_well_formed(c) if {
 	}
 }
 
+optional_names := [
+	["agent", "run"], ["agent", "session"], ["tool", "schema"],
+	["context", "purpose"], ["context", "environment"], ["context", "region"],
+	["cost", "amount"], ["cost", "currency"],
+]
+
 known_members := {
-	"agent": {"id", "run", "session", "chain"},
+	"agent": {"id", "run", "session", "chain", "token"},
 	"tool": {"name", "action", "schema"},
 	"context": {"purpose", "environment", "region", "classes", "third_parties"},
 }
@@ -416,13 +422,14 @@ else := "rate_limited" if c.f.rates[limit.name] == false
 
 shown(c, matched, observes, after) := object.union_n([
 	{"verdict": after.verdict, "reason": object.union({"code": after.code, "clauses": [clause.name | some clause in matched]}, filled({"clause": after.clause, "message": after.message}))},
-	changed_call(after),
+	changed_call(after, observes),
 	obligations(matched, after),
 ])
 
 filled(members) := {name: value | some name, value in members; value != null}
 
-changed_call(after) := {"call": {"params": after.params}, "redactions": after.redactions} if {
+changed_call(after, observes) := {"call": {"params": after.params}, "redactions": after.redactions} if {
+	not observes
 	after.verdict != "deny"
 	after.params != null
 }
