@@ -51,7 +51,7 @@ CONDITIONS: dict[str, str] = {
     "environment": "{environment: {in_list: payees}}",
     "region": "{region: eu}",
     "hours": "{hours: {days: [mon, tue, wed, thu, fri], from: \"08:00\", to: \"18:00\", zone: Europe/Berlin, except: [\"2026-12-24\"], holidays: holidays}}",
-    "night": "{hours: {days: [fri], from: \"22:00\", to: \"06:00\", zone: UTC, except: [\"2026-12-18\"]}}",
+    "night": "{hours: {days: [mon, wed, fri], from: \"22:00\", to: \"06:00\", zone: UTC, except: [\"2026-12-18\"]}}",
     "period": "{period: {from: \"2026-12-01T00:00:00Z\", to: \"2026-12-24T18:00:00Z\"}}",
     "chain-only": "{chain: {only: [planner, \"@some\"]}}",
     "chain-root": "{chain: {root: [planner]}}",
@@ -77,6 +77,8 @@ CONDITIONS: dict[str, str] = {
 }  # fmt: skip
 #: Those that have no errors, or are never false.
 WITHOUT_ERRORS = {"present", "absent", "period", "identity", "effect"}
+#: Those that are true if everything is within what is listed: a clause that denies says `not`.
+WITHIN = {"egress", "egress-list", "classes", "third-parties"}
 TIERED = {"tier": "internal", "tier-named": "confidential"}
 
 EXTRA = """
@@ -103,14 +105,20 @@ rates:
 """
 
 
+def actions_of(kind: str) -> list[str]:
+    """`each` is for clauses that allow."""
+    return ["allow"] if kind.startswith("each") else ["allow", "approval_needed", "deny"]
+
+
 def write_policies(folder: Path) -> Path:
     """The folder with every kind of condition, in a clause that allows, one that asks people, and one that denies."""
     for name in ("policies", "lists"):
         (folder / name).mkdir(parents=True)
     clauses, tools = [], []
     for kind, text in CONDITIONS.items():
-        for then in ("allow", "approval_needed", "deny"):
-            clauses.append(f"  - {{id: {kind}-{then[:2]}, agents: [\"*\"], tool: k-{kind}, actions: [{then}], when: {text}, then: {then}}}")
+        for then in actions_of(kind):
+            when = f"{{not: {text}}}" if then == "deny" and kind in WITHIN else text
+            clauses.append(f"  - {{id: {kind}-{then[:2]}, agents: [\"*\"], tool: k-{kind}, actions: [{then}], when: {when}, then: {then}}}")
         clauses.append(f"  - {{id: {kind}-other, agents: [\"*\"], tool: k-{kind}, actions: [deny], then: allow}}")
         tier = f", tier: {TIERED[kind]}" if kind in TIERED else ""
         effect = "write" if kind == "effect" else "read"
@@ -153,12 +161,28 @@ FINDS = [IBAN, IBAN_SPACED, "de89 3704 0044 0532 0130 00", "DE893704004405320130
 ENCODED = ['{"a": "x"}', "[1]", "aGVsbG8gd29ybGQhIQ==", "a=b&c=d", "https://x.example/?q=1", "a\\nb", "x\u00a0y", "ssn 536904399"]
 
 
+#: Kind → a parameter, and values of it that are no error, or seldom one: taken for most calls.
+USUAL: dict[str, tuple[str, list[Any]]] = {
+    "in-list": ("v", ["a", "b", "c", "\u00e9", "A", 5]), "equals": ("v", [5, 5.0, 6, 4, 5.5, "5"]), "equals-text": ("v", ["a", "a", "b", "\u00e9", 5]),
+    "matches": ("s", STRINGS[:9] + [5, None, "INV-456"]), "contains": ("s", STRINGS[10:15] + [5, None]), "length": ("s", STRINGS[15:21] + ["e\u0301x", 5, None]),
+    "each": ("l", [[], [1], [1, 9], [9, 10], [10], [1, 10, 9], ["x"]]), "each-list": ("l", [[["a"], ["b"]], [["a", "b"]], [["c"]], [[]], [["a"], []], [["c"], ["a"]], [[5]]]),
+    "some": ("l", [[1], [10, 9], [10, 11], [], [10], [12, 13], ["x", 10]]), "all": ("l", [[{"a": 5}, {"a": 9}], [{"a": 10}], [{"a": 9}, {"a": 10}], [], [{}], [{"a": 9}]]),
+    "element": ("l", [[1, 9], [1, 10], [0, 10], [1, 11], [1], [0, 9, 10]]), "present": ("o", [{"a/b": 1}, {}, {"a": 1}, {"a/b": None}, 5, "x"]), "absent": ("o", [{"a/b": 1}, {"a/b": 2}, {}, {"a/b": [1]}, 5, "x"]),
+    "any": ("v", ["a", "b", "b", "c", "A"]), "all-of": ("n", [3, 4, 5, 6]), "one-of": ("v", ["a", "\u00e9", 5, 6, True, False, "b", None, {}]), "one-of-texts": ("v", ["a", "b", "c", "d", 5]),
+    "amount": ("n", [3, 4, 5, 6, 7, 8, 9, 10]), "amount-2": ("n", [3, 4, 5, 6, 7, 8, 9, 10]), "optional": ("n", [8, 9, 10, 11, ..., "7", "8"]), "not": ("n", [4, 5, 6, 7, 8, 9, 10, "7"]), "digest": ("v", ["a"]),
+    "integer": ("n", [4, 5, 6, 7, 8, 9, 10, "7", None]), "integer-2": ("n", [4, 5, 6, 7, 8, 9, 10, "7", None]), "detects": ("n", [1]),
+}  # fmt: skip
+
+
 class Calls:
     """Calls by a seed."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.kinds = list(CONDITIONS)
+        self.families: dict[str, list[str]] = {}
+        for kind in CONDITIONS:
+            self.families.setdefault(kind.split("-")[0], []).append(kind)
+        self.kinds = list(self.families)
 
     def pick(self, values: list[Any]) -> Any:
         """One of them."""
@@ -166,38 +190,43 @@ class Calls:
 
     def many(self, count: int) -> list[dict[str, Any]]:
         """So many calls: of each kind of condition in turn, and of what has several parts."""
-        makers: list[Callable[[], dict[str, Any]]] = [self.mixed, self.mail, self.mail, self.mail, self.shop, self.odd]
-        return [self.pick(makers)() if at % 3 == 0 else self.of_kind(self.kinds[at // 3 * 2 % len(self.kinds) - at % 3]) for at in range(count)]
+        makers: list[Callable[[], dict[str, Any]]] = [self.mixed, *[self.mail] * 9, self.shop, self.odd]
+        families = list(self.families.values())
+        return [self.pick(makers)() if at % 5 < 2 else self.of_kind(self.pick(families[(at * 3 // 5) % len(families)])) for at in range(count)]
 
     def call(self, tool: str, action: str) -> dict[str, Any]:
         """A call with facts."""
-        now = datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=self.random.randrange(-86400, 27 * 86400))
+        now = datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=self.random.randrange(-8 * 86400, 33 * 86400))
         if self.random.random() < 0.15:
             edge = self.pick([datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC), datetime.datetime(2026, 12, 24, 18, tzinfo=datetime.UTC)])
             now = edge + datetime.timedelta(seconds=self.pick([-1, 0, 1]))
         facts: dict[str, Any] = {"now": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "verified": self.random.random() < 0.5, "local": {}}
         for zone, minutes in ((BERLIN, 60), (UTC, 0)):
             local = now + datetime.timedelta(minutes=minutes)
-            minute = self.pick([479, 480, 481, 1079, 1080, 1081, 1319, 1320, 1321, 359, 360, 361, 0, 1439, 600, 720])
-            if self.random.random() < 0.8:
+            minute = self.pick([479, 480, 481, 1079, 1080, 1081, 1319, 1320, 1321, 1400, 359, 360, 361, 0, 1439, 600])
+            if self.random.random() < 0.7:
                 facts["local"][zone] = {"date": local.strftime("%Y-%m-%d"), "weekday": local.weekday(), "minute": minute, "offset": minutes * 60}
         return {"agent": {"id": "bot"}, "tool": {"name": tool, "action": action}, "params": {}, "context": {}, "labels": {}, "facts": facts}
 
     def of_kind(self, kind: str) -> dict[str, Any]:
         """A call for the condition of one kind."""
-        call = self.call(f"k-{kind}", self.pick(["allow", "approval_needed", "deny"]))
-        values = {"n": self.pick(NUMBERS), "d": self.pick(DECIMALS), "v": self.pick(TEXTS), "s": self.pick(STRINGS), "l": self.pick(LISTS), "currency": self.pick(["EUR", "EUR", "USD", "CHF", "eur", 5, None, ...])}
+        call = self.call(f"k-{kind}", self.pick([*actions_of(kind), *actions_of(kind)[1:2]]))
+        values = {"n": self.pick(NUMBERS), "d": self.pick(DECIMALS), "v": self.pick(TEXTS), "s": self.pick(STRINGS), "l": self.pick(LISTS), "currency": self.pick(["EUR", "EUR", "EUR", "EUR", "USD", "CHF", "eur", 5])}
         values["o"] = self.pick([{"a/b": 1}, {"a/b": None}, {}, {"a": 1}, None, 5, [1], ...])
+        if kind in USUAL and self.random.random() < 0.7:
+            name, pool = USUAL[kind]
+            values[name] = self.pick(pool)
         if kind.startswith("digest"):
-            values["s"] = self.pick(STRINGS[-7:] + [f"repo@{DIGEST}", DIGEST])
+            other = f"x@{'sha256:' + '2c' * 32}"
+            values["s"] = self.pick(STRINGS[-7:] + [f"repo@{DIGEST}", DIGEST, other, other, other])
         if kind.startswith(("egress", "detects")):
             values |= self.addresses()
-            values["text"] = self.pick([self.text(), self.text(), self.text(), 5, None, ..., 4111111111111111])
+            values["text"] = self.pick([self.text(), self.text(), self.text(), " ".join(self.random.choices(WORDS[:9], k=4)), [5], 5, None, None, None, ..., ..., 4111111111111111])
         call["params"] = {name: value for name, value in values.items() if value is not ... and (self.random.random() < 0.97)}
         if self.random.random() < 0.01:
             call["params"] = self.pick([None, [], "x"])
-        call["labels"] = self.pick([{}, {"team": "red"}, {"team": "blue", "x": "y"}, {"team": "green"}, {"Team": "red"}])
-        context = {"purpose": ["billing", "treatment", "other"], "environment": ["a", "prod", "\u00e9"], "region": ["eu", "us"], "classes": [["contact"], ["health", "contact"], ["biometric"], ["health", "x"], []], "third_parties": [["lab.example"], [], ["lab.example", "y"], ["z"]]}
+        call["labels"] = self.pick([{}, {"team": "red"}, {"team": "blue", "x": "y"}, {"team": "green"}, {"team": "grey"}, {"Team": "red"}])
+        context = {"purpose": ["billing", "treatment", "other", "else"], "environment": ["a", "prod", "\u00e9"], "region": ["eu", "us"], "classes": [["contact"], ["health", "contact"], ["biometric"], ["health", "x"], ["x"]], "third_parties": [["lab.example"], [], ["lab.example", "y"], ["z"]]}
         call["context"] = {name: self.pick(of) for name, of in context.items() if self.random.random() < 0.7}
         if kind.startswith(("chain", "tier")):
             call["agent"] = self.agent()
@@ -207,20 +236,20 @@ class Calls:
 
     def agent(self) -> dict[str, Any]:
         """An agent with or without a chain."""
-        id = self.pick(["bot", "bot-7", "bot-x", "planner", "stranger"])
-        before = [self.pick(["planner", "bot", "bot-1", "stranger", "bot-x"]) for _ in range(self.pick([0, 1, 1, 2, 3]))]
-        chain = self.pick([[*before, id], [*before, id], [*dict.fromkeys([*before, id])], before, ..., None, [f"bot-{n}" for n in range(16)] + [id]])
+        id = self.pick(["bot", "bot-7", "bot-x", "planner", "planner", "planner", "stranger"])
+        before = [self.pick(["planner", "planner", "bot", "bot-1", "stranger", "bot-x"]) for _ in range(self.pick([0, 1, 1, 2, 3]))]
+        chain = self.pick([*[[*dict.fromkeys([one for one in before if one != id]), id]] * 5, [*before, id], before, ..., None, [f"bot-{n}" for n in range(16)] + [id]])
         return {"id": id} | ({} if chain is ... else {"chain": chain})
 
     def addresses(self) -> dict[str, Any]:
         """URLs, many of them wrong."""
         def url() -> Any:
-            weird = self.random.random() < 0.6
-            host, port, path, scheme = (self.pick(HOSTS[:6]), self.pick(PORTS[:5]), self.pick(PATHS[:6]), "https://")
+            weird = self.random.random() < 0.45
+            host, port, path, scheme = (self.pick(HOSTS[:4] * 2 + HOSTS[4:7]), self.pick(PORTS[:5]), self.pick(PATHS[2:6]), "https://")
             if weird:
                 host, port, path, scheme = self.pick([(self.pick(HOSTS), port, path, scheme), (host, self.pick(PORTS), path, scheme), (host, port, self.pick(PATHS), scheme), (host, port, path, self.pick(SCHEMES))])
             return scheme + host + port + path
-        return {"url": self.pick([url(), url(), url(), url(), 5, None, ...]), "urls": self.pick([[], [url()], [url(), url()], 5, ..., [None]]), "method": self.pick(["GET", "GET", "HEAD", "POST", 5, ...])}
+        return {"url": self.pick([url()] * 8 + [5, None, ...]), "urls": self.pick([[], [url()], [url(), url()], 5, ..., [None]]), "method": self.pick(["GET", "GET", "GET", "HEAD", "POST", "POST", 5])}
 
     def text(self) -> str:
         """A text in which something may be found."""
@@ -232,10 +261,10 @@ class Calls:
     def mail(self) -> dict[str, Any]:
         """A call that may be redacted."""
         call = self.call("mail", "send")
-        params: dict[str, Any] = {"text": self.pick([self.text()] * 6 + [5, None, ..., 4111111111111111, 4222222222222, ["x", CARD], f"only {IBAN}"])}
-        params["l"] = self.pick([..., ..., [], [{"a": self.text()}, {"a": 378282246310005}], [{"b": 1}], 5])
-        params["o"] = self.pick([..., {"x": self.text(), "y": [self.text(), {"z": "ana@example.eu"}]}, {"ana@example.eu": 1}, {"~/": "ana@example.eu"}, 5])
-        params["n"] = self.pick([..., 5, 10, "x"])
+        params: dict[str, Any] = {"text": self.pick([self.text()] * 20 + [5, ..., 4111111111111111, 4222222222222, ["x", CARD], f"only {IBAN}"])}
+        params["l"] = self.pick([..., ..., ..., [], [{"a": self.text()}, {"a": 378282246310005}], [{"b": 1}], self.pick([5, []])])
+        params["o"] = self.pick([..., ..., {"x": self.text(), "y": [self.text(), {"z": "ana@example.eu"}]}, {"~/": "ana@example.eu"}, self.pick([{"ana@example.eu": 1}, 5])])
+        params["n"] = self.pick([..., ..., 5, 10, self.pick(["x", 5, 5])])
         call["params"] = {name: value for name, value in params.items() if value is not ...}
         return call
 
@@ -243,7 +272,7 @@ class Calls:
         """A call for which several clauses are."""
         call = self.call("mixed", self.pick(["go", "go", "go", "visit", "other"]))
         call["agent"] = {"id": self.pick(["bot", "bot", "bot-7", "bot-\"q\"", "planner", "stranger", "bot-x", "narrow"])}
-        params = {"n": self.pick([5, 9, 10, "x", ...]), "v": self.pick(["a", "c", 5, ...]), "s": self.pick(["ask x", "stop x", "x", 5, ..., "e\u0301"])}
+        params = {"n": self.pick([5, 9, 10, "x", ...]), "v": self.pick(["a", "c", 5, ...]), "s": self.pick(["ask x", "ask y", "ask z", "stop x", "x", 5, ..., "e\u0301"])}
         call["params"] = {name: value for name, value in params.items() if value is not ...}
         call["context"] = self.pick([{}, {"purpose": "billing"}, {"purpose": "x"}, None])
         return call
@@ -263,7 +292,7 @@ class Calls:
 
     def odd(self) -> dict[str, Any]:
         """A call that is refused before any clause, or nearly."""
-        call = self.of_kind(self.pick(self.kinds))
+        call = self.of_kind(self.pick(list(CONDITIONS)))
         change = self.pick(["agent", "tool", "schema", "action", "frozen", "facts", "context", "label", "narrow"])
         if change == "agent":
             call["agent"] = self.pick([{"id": "stranger"}, {"id": "*"}, {"id": ""}, {}, {"id": "x" * 257}, {"id": "bot", "more": 1}, {"id": "a\u0007"}, {"id": "bot", "run": None}, 5])

@@ -95,7 +95,8 @@ pub fn packed(
 /// The header of a file in the archive (POSIX ustar): nobody's, readable, of no time.
 fn header(name: &str, length: usize) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];
-    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    let mut put =
+        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
     for (at, text) in [(100, "0000644\0"), (108, "0000000\0"), (116, "0000000\0")] {
         put(at, text);

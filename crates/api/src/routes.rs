@@ -51,6 +51,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/freezes", get(freezes::show).post(freezes::freeze))
         .route("/freezes/{freeze}/lift", post(freezes::lift))
         .route("/policies", get(policies::status).post(policies::propose))
+        .route("/policies/bundle.tar.gz", get(policies::opa::bundle))
         .route("/policies/{version}", get(policies::version))
         .route("/policies/{version}/rollback", post(policies::rollback))
         .route("/lists", get(lists::all))

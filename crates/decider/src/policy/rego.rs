@@ -42,7 +42,7 @@ impl Bundle {
         let manifest = serde_json::json!({
             "revision": format!("{version}-{}", self.digest()), "roots": [ROOT], "rego_version": 1, "metadata": metadata,
         });
-        let data = serde_json::json!({ROOT: {"bundle": data::of(self, version)}});
+        let data = serde_json::json!({ROOT: {"content": data::of(self, version)}});
         let mut files = vec![
             (".manifest".to_owned(), data::written(&manifest).into_bytes()),
             ("countersign/policies.rego".to_owned(), policies.into_bytes()),

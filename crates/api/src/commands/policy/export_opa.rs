@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn run(arguments: &ExportOpa) -> Result<(), Failed> {
     let ExportOpa { folder, key, new_key, key_id, scope, out, json } = arguments;
     if *new_key {
-        make(key)?;
+        make(key, *json)?;
     }
     let key = read(key, key_id.as_deref())?;
     let Some(folder) = folder else {
@@ -53,14 +53,19 @@ fn public(key: &Path) -> PathBuf {
 }
 
 /// Makes a key, and the file of its public key beside it. A file that is there stays.
-fn make(path: &Path) -> Result<(), Failed> {
-    let refused = |path: &Path, error| Failed::new(EXIT_FAILED, format!("{}: {error}", path.display()));
+fn make(path: &Path, quiet: bool) -> Result<(), Failed> {
+    let refused =
+        |path: &Path, error| Failed::new(EXIT_FAILED, format!("{}: {error}", path.display()));
     let pem = std::iter::repeat_with(keyring::random32).find_map(|random| BundleKey::make(&random));
     let pem = pem.expect("one of them is a key");
     atomic::create(path, pem.as_bytes()).map_err(|error| refused(path, error))?;
     let beside = public(path);
     let key = read(path, None)?;
-    atomic::create(&beside, key.public_pem().as_bytes()).map_err(|error| refused(&beside, error))?;
+    atomic::create(&beside, key.public_pem().as_bytes())
+        .map_err(|error| refused(&beside, error))?;
+    if quiet {
+        return Ok(());
+    }
     say(&format!(
         "{}: the key; {}: the public key, for OPA",
         harmless(&path.display().to_string()),
@@ -72,7 +77,8 @@ fn make(path: &Path) -> Result<(), Failed> {
 fn read(path: &Path, id: Option<&str>) -> Result<BundleKey, Failed> {
     let told = |why: String| Failed::new(EXIT_UNREADABLE, format!("{}: {why}", path.display()));
     let bytes = atomic::read(path, KEY_BYTES_MAX).map_err(|error| told(error.to_string()))?;
-    let bytes = bytes.ok_or_else(|| told("there is no such file: make one with --new-key".into()))?;
+    let bytes =
+        bytes.ok_or_else(|| told("there is no such file: make one with --new-key".into()))?;
     let pem = String::from_utf8(bytes).map_err(|_| told("a key in PEM is text".into()))?;
     BundleKey::read(&pem, id).map_err(|why| told(format!("this must be {why}")))
 }

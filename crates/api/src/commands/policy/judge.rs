@@ -27,7 +27,8 @@ pub(super) fn run(arguments: &Judge) -> Result<(), Failed> {
     let mut lines = BufReader::new(File::open(&arguments.calls).map_err(unread)?);
     for number in 1.. {
         let mut line = Vec::new();
-        let read = lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(unread)?;
+        let read =
+            lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(unread)?;
         if read == 0 {
             break;
         }
@@ -104,7 +105,8 @@ fn told(bundle: &Bundle, ruling: &Ruling) -> Value {
     });
     if let Some(redacted) = ruling.redacted.as_ref().filter(|_| ruling.verdict != Verdict::Deny) {
         let params = canonical::to_vec(&redacted.params);
-        answer["call"] = json!({"params": serde_json::from_slice::<Value>(&params).unwrap_or_default()});
+        answer["call"] =
+            json!({"params": serde_json::from_slice::<Value>(&params).unwrap_or_default()});
         answer["redactions"] = json!(redacted.facts.found);
     }
     if !ruling.obligations.is_empty() {

@@ -96,9 +96,9 @@ step(value, _) := set() if {
 	not is_array(value)
 }
 
-element(list, name) := object.get(list, to_number(name), null) if regex.match(`^(?:0|[1-9][0-9]{0,8})$`, name)
+element(list, name) := list[to_number(name)] if regex.match(`^(?:0|[1-9][0-9]{0,8})$`, name)
 
-else := null if regex.match(`^[1-9][0-9]{0,18}$`, name)
+else := null if regex.match(`^(?:0|[1-9][0-9]{0,18})$`, name)
 
 else := set()
 

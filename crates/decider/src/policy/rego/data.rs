@@ -54,7 +54,7 @@ pub(super) fn of(bundle: &Bundle, version: u64) -> Value {
     let order = detect::names().iter().map(|name| json!(name));
     let order = order.chain(bundle.detectors.own.iter().map(|own| json!(own.name)));
     json!({
-        "version": version, "digest": bundle.digest(), "clauses": clauses.collect::<Vec<_>>(), "agents": agents,
+        "version": version, "digest": bundle.digest(), "has_unconditional": bundle.clauses().iter().any(|one| !one.has_shadow()), "clauses": clauses.collect::<Vec<_>>(), "agents": agents,
         "spawned": bundle.agents.spawned(), "tiers": bundle.agents.tiers(), "tools": tools, "by_tool": by_tool,
         "other": bundle.for_other_tools(), "lists": lists, "ibans": ibans, "own": own, "doubts": doubts,
         "detectors": order.collect::<Vec<_>>(), "budgets": bundle.budgets.iter().map(budget).collect::<Vec<_>>(),

@@ -31,7 +31,7 @@ denial(code) := {"verdict": "deny", "enforced": true, "reason": {"code": code, "
 
 policy := {"version": bundle.version, "digest": bundle.digest}
 
-bundle := data.countersign.bundle
+bundle := data.countersign.content
 
 # --- The input.
 
@@ -229,7 +229,11 @@ counts(w, observes) if w.in_force
 
 counts(_, true)
 
-only_observes(c) := count([1 | some clause in bundle.clauses; in_force(clause, c)]) == 0
+only_observes(c) := false if is_some_in_force(c)
+
+else := count([1 | some clause in bundle.clauses; in_force(clause, c)]) == 0
+
+is_some_in_force(_) if bundle.has_unconditional
 
 # "x": OPA can't say what the clause says of this call. Then the clause denies.
 decide(all) := verdict_of("deny", "not_in_opa", hits[0]) if hits := [w | some w in all; w.truth == "x"]

@@ -1,0 +1,406 @@
+"""The exported policies in a real OPA: the same verdict, clause and redactions, or a denial that says why. And its signature."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import json
+import random
+import re
+import shutil
+import subprocess
+import tarfile
+import time
+import zoneinfo
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from support import Server, cli, free_port
+from support.asking import bounded
+from support.deciding import CALL, Deciding
+from support.manual import ROOT
+from support.opa import decisions, differing, exported, is_left, judged, opa, opa_bin, unpacked
+from support.opa_calls import CONDITIONS, WITHOUT_ERRORS, Calls, actions_of, write_policies
+from support.waits import until
+
+PACK = sorted(path.parent for path in (ROOT / "docs" / "policies").glob("*/agents.yaml"))
+#: Calls of one evaluation: OPA has the answers of all of them in memory.
+AT_ONCE = 2_500
+#: What a code says of the condition of a clause that is alone for its call.
+TRUTHS = {"allowed": "true", "approval": "true", "denied": "true", "no_clause": "false", "condition_error": "error"}
+#: Kinds of conditions with bounds → the parameter, and the bounds.
+BOUNDS = {"integer": ("n", (5, 9)), "integer-2": ("n", (5, 9)), "amount": ("n", (5, 9)), "amount-2": ("n", (5, 9))}
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Policies with every kind of condition (`policies`), and their unpacked bundle (`opa`)."""
+    root = tmp_path_factory.mktemp("wide")
+    unpacked(exported(write_policies(root / "policies"), root / "out"), root / "opa")
+    return root
+
+
+def test_p15_opa_agrees_on_generated_calls(wide: Path, rng: random.Random, tmp_path: Path, long: bool) -> None:
+    """Verdict, code, clauses, messages, obligations and redactions. What OPA leaves is a denial, and there is little of it."""
+    count = 70_000 if long else 2_500
+    calls = Calls(rng.randrange(2**32)).many(count)
+    ours = judged(wide / "policies", calls, tmp_path)
+    theirs: list[dict[str, Any]] = []
+    for at in range(0, count, AT_ONCE):
+        theirs += decisions(wide / "opa", calls[at : at + AT_ONCE], tmp_path)
+    wrong = differing(calls, ours, theirs)
+    assert wrong == [], f"{len(wrong)} of {count}; the first: {json.dumps(wrong[0])}"
+    left = sum(is_left(answer) for answer in theirs)
+    verdicts = collections.Counter(answer["verdict"] for answer in ours)
+    print(f"{count} calls, {left} left by OPA; {dict(verdicts)}")
+    assert left * 20 < count, "OPA leaves less than 5 %"
+    assert min(verdicts[name] for name in ("allow", "approval_needed", "sanitize", "deny")) * 10 >= count, verdicts
+    truths: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    near: collections.Counter[tuple[str, int, int]] = collections.Counter()
+    for call, answer in zip(calls, ours, strict=True):
+        kind = kind_of(call)
+        if kind is None:
+            continue
+        clauses = [name for name in answer["reason"]["clauses"] if not name.endswith("-other")]
+        truths[kind]["true" if clauses else TRUTHS.get(answer["reason"]["code"], "false")] += 1
+        if kind in BOUNDS and isinstance(call["params"], dict):
+            name, bounds = BOUNDS[kind]
+            near.update((kind, bound, by) for bound in bounds for by in (-1, 0, 1) if call["params"].get(name) == bound + by)
+    for kind, (_, bounds) in BOUNDS.items():
+        assert all(near[kind, bound, by] for bound in bounds for by in (-1, 0, 1)), (kind, near)
+    least = 200 if long else 3
+    families: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for kind, met in truths.items():
+        families[kind.split("-")[0]] += met
+    for family, met in sorted(families.items()):
+        wanted = ("true", "false") if family in WITHOUT_ERRORS else ("true", "false", "error")
+        print(f"{family:12} {dict(met)}")
+        if len(wanted) == 3 or not long:
+            assert all(met[truth] >= least for truth in wanted if truth != "error" or family not in WITHOUT_ERRORS), (family, met)
+
+
+def kind_of(call: dict[str, Any]) -> str | None:
+    """The kind of condition that a call is for."""
+    tool = call.get("tool")
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name[2:] if isinstance(name, str) and name[2:] in CONDITIONS else None
+
+
+#: A changed operator of the export → file, what is changed, what it becomes, and the tools whose calls show it.
+MUTANTS: list[tuple[str, str, str, str]] = [
+    ("policies", "[v > 5, v <= 9]", "[v > 5, v < 9]", "integer"),
+    ("policies", "[v > 5, v <= 9]", "[v >= 5, v <= 9]", "integer"),
+    ("policies", "[v >= 5, v < 9]", "[v >= 5, v <= 9]", "integer-2"),
+    ("policies", "\"EUR\": [minor > 5, minor <= 9]", "\"EUR\": [minor > 5, minor < 9]", "amount"),
+    ("policies", "decimal(v) > ", "decimal(v) >= ", "decimal"),
+    ("policies", "characters(v) <= 5", "characters(v) < 5", "length"),
+    ("policies", "elements(v) > 1", "elements(v) >= 1", "items"),
+    ("policies", ":= not3(", ":= all3([", "not"),
+    ("policies", ":= any3([", ":= all3([", "any"),
+    ("policies", "all_of(values", "any_of(values", "all"),
+    ("policies", "now(c) >= ", "now(c) > ", "period"),
+    ("policies", "now(c) < ", "now(c) <= ", "period"),
+    ("policies", "count(chain_of(c)) <= 2", "count(chain_of(c)) < 2", "chain-depth"),
+    ("conditions", "minor >= 0", "minor > 0", "amount-2"),
+    ("conditions", "\tlocal.minute < when_.to\n", "\tlocal.minute <= when_.to\n", "hours"),
+    ("conditions", "\tlocal.minute >= when_.from\n", "\tlocal.minute > when_.from\n", "hours"),
+    ("conditions", "tier) <= rank(", "tier) < rank(", "tier"),
+    ("conditions", "not is_within(agent, names)", "is_within(agent, names)", "chain-only"),
+    ("conditions", "not regex.match(`[\\\\#]`", "regex.match(`[\\\\#]`", "egress"),
+    ("conditions", "abs(value) <= 9007199254740991", "abs(value) < 9007199254740991", "integer"),
+    ("conditions", "not is_sound_chain(", "is_sound_chain(", "chain-root"),
+    ("verdict", "not says(w, \"allow\")", "says(w, \"allow\")", "integer"),
+    ("verdict", "strictness(second.verdict) > ", "strictness(second.verdict) >= ", "mail"),
+    ("verdict", "left(c, limit) < 0", "left(c, limit) <= 0", "shop"),
+    ("verdict", "not clause.then in", "clause.then in", "mail"),
+    ("verdict", "every name in names", "some name in names", "classes"),
+    ("redaction", "every i, one in steps", "some i, one in steps", "mail"),
+    ("redaction", "before_.end > ordered[i].start", "before_.end >= ordered[i].start", "mail"),
+    ("redaction", "digit > 4", "digit >= 4", "mail"),
+    ("redaction", "not is_article(digits)", "is_article(digits)", "mail"),
+    ("redaction", "sizes[0] >= 13", "sizes[0] > 13", "mail"),
+    ("redaction", "end_before(spans, i), span.start - end", "end_before(spans, i), span.start + end", "mail"),
+]  # fmt: skip
+
+
+def calls_for(tool: str, seed: int, count: int) -> list[dict[str, Any]]:
+    """Calls of one tool."""
+    calls = Calls(seed)
+    make = {"mail": calls.mail, "shop": calls.shop, "mixed": calls.mixed}.get(tool, lambda: calls.of_kind(tool))
+    found = [make() for _ in range(count)]
+    if tool == "classes":
+        for call in found[::3]:
+            call["context"]["classes"] = ["", "health"]
+    if tool == "mail":
+        for call in found[::9]:
+            call["params"]["text"] = calls.pick(["M-12345674M-12345674", "4222222222222", "x 4111111111111111"])
+    if tool == "integer":
+        for call in found[::9]:
+            call["params"] = {"n": calls.pick([9007199254740991, 4, 9])}
+    if tool == "amount-2":
+        for call in found[::5]:
+            call["params"] = {"n": 0, "currency": "EUR"}
+    return found
+
+
+def test_every_changed_operator_of_the_export_is_noticed(wide: Path, tmp_path: Path, long: bool) -> None:
+    """One operator of the Rego changed: OPA then says something else of some call, so the comparison is no formality."""
+    unnoticed, sound = [], {}
+    for nth, (file, old, new, tool) in enumerate(MUTANTS):
+        calls = calls_for(tool, 7, 400 if tool in ("mail", "shop") else 150)
+        if tool not in sound:
+            sound[tool] = judged(wide / "policies", calls, tmp_path)
+            assert differing(calls, sound[tool], decisions(wide / "opa", calls, tmp_path)) == [], tool
+        folder = shutil.copytree(wide / "opa", tmp_path / f"m{nth}")
+        path = folder / "countersign" / f"{file}.rego"
+        text = path.read_text()
+        if file == "policies":
+            # The functions of the tool's own clauses.
+            own = re.search(rf"# wide/{tool}-al\n.*?(?=\n# wide/(?!{tool}-(?:ap|de|other)\n))", text, re.DOTALL)
+            assert own and old in own[0], (tool, old)
+            part = own[0].replace(old, new)
+            if new.endswith("all3(["):
+                part = re.sub(r"all3\(\[(c\d+_\d+\(c\))\)", r"all3([\1])", part)
+            path.write_text(text.replace(own[0], part))
+        else:
+            assert old in text, old
+            path.write_text(text.replace(old, new))
+        found = differing(calls, sound[tool], decisions(folder, calls, tmp_path))
+        print(f"{file}: {old!r} → {new!r}: {len(found)} of {len(calls)} calls ({tool})")
+        if not found:
+            unnoticed.append((file, old, new, tool))
+    assert unnoticed == [] and len(MUTANTS) >= 20
+
+
+def with_changes(call: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
+    """The call of a test of policies."""
+    call = json.loads(json.dumps(call))
+    changes = list((test.get("with") or {}).items()) + [(at, json.loads(text)) for at, text in (test.get("with_json") or {}).items()]
+    for pointer, value in [*changes, *((pointer, ...) for pointer in test.get("without") or [])]:
+        *way, last = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+        place: Any = call
+        for step in way:
+            if isinstance(place, list):
+                place = place[int(step)]
+            else:
+                place = place.setdefault(step, {})
+        if isinstance(place, list):
+            place[int(last) : int(last) + 1] = [] if value is ... else [value]
+        elif value is ...:
+            place.pop(last, None)
+        else:
+            place[last] = value
+    return call
+
+
+def pack_calls(folder: Path) -> list[dict[str, Any]]:
+    """Every test of a folder as an input for OPA."""
+    text = "".join(path.read_text() for path in sorted(folder.glob("policies/*.yaml")))
+    budgets, rates = re.search(r"^budgets:.*?(?=^\w|\Z)", text, re.M | re.S), re.search(r"^rates:.*?(?=^\w|\Z)", text, re.M | re.S)
+    policy = yaml.safe_load(text.split("\n---")[0])["policy"]
+    calls = []
+    for path in sorted(folder.glob("tests/*.yaml")):
+        read = yaml.safe_load(path.read_text())
+        for test in read["tests"]:
+            call = with_changes(read["calls"][test["call"]], test)
+            now = test.get("now", read["now"])
+            at = datetime.datetime.fromisoformat(now)
+            facts: dict[str, Any] = {"now": now, "verified": test.get("verified", False), "local": {}, "booked": {}, "rates": {}, "windows": {}}
+            for zone in set(re.findall(r"zone: ([A-Za-z_/]+)", text)):
+                local = at.astimezone(zoneinfo.ZoneInfo(zone))
+                offset = int((local.utcoffset() or datetime.timedelta()).total_seconds())
+                facts["local"][zone] = {"date": local.strftime("%Y-%m-%d"), "weekday": local.weekday(), "minute": local.hour * 60 + local.minute, "offset": offset}
+                for length in ("day", "week", "month"):
+                    facts["windows"][f"{length} {zone}"] = {"from": now, "to": now}
+            facts["windows"]["hour"] = {"from": now, "to": now}
+            for block, name in ((budgets, "booked"), (rates, "rates")):
+                for id in re.findall(r"id: ([a-z-]+)", block[0]) if block else []:
+                    full = f"{policy}/{id}"
+                    before = (test.get("booked") or {}).get(full, 0)
+                    booked = round(float(before) * 1_000_000) if isinstance(before, str) else before
+                    facts[name][full] = booked if name == "booked" else full not in (test.get("used_up") or [])
+            calls.append(call | {"facts": facts})
+    return calls
+
+
+def test_p15_opa_agrees_on_every_test_of_the_pack(tmp_path: Path) -> None:
+    """The policies to copy: what OPA leaves are texts that may hold what it has no detector for."""
+    counted = {}
+    for folder in PACK:
+        scratch = tmp_path / folder.name
+        scratch.mkdir()
+        calls = pack_calls(folder)
+        ours = judged(folder, calls, scratch)
+        theirs = decisions(unpacked(exported(folder, scratch / "out"), scratch / "opa"), calls, scratch)
+        wrong = differing(calls, ours, theirs)
+        assert wrong == [], f"{folder.name}: {len(wrong)} of {len(calls)}; the first: {json.dumps(wrong[0])}"
+        counted[folder.name] = (len(calls), sum(is_left(answer) for answer in theirs))
+    print(counted)
+    assert sum(count for count, _ in counted.values()) > 300
+    assert {name for name, (_, left) in counted.items() if left} <= {"egress", "email", "health-records", "web-search"}, counted
+
+
+# --- The bundle and its signature.
+
+
+def verified(bundle: Path, key: Path, *more: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    """OPA reads the bundle, and verifies its signature."""
+    out = bundle.parent / "built.tar.gz"
+    return opa("build", "--bundle", bundle, "--verification-key", key, "--verification-key-id", "prod-1", "--signing-alg", "ES256", "--output", out, *more, ok=ok)
+
+
+def test_p15_the_same_policies_give_the_same_bytes(tmp_path: Path) -> None:
+    folder = ROOT / "docs/policies/payments"
+    first = exported(folder, tmp_path / "a").read_bytes()
+    cli("policy", "export-opa", "--key", tmp_path / "a/opa.key", "--key-id", "prod-1", "--out", tmp_path / "again.tar.gz", folder).ok()
+    assert (tmp_path / "again.tar.gz").read_bytes() == first
+    with tarfile.open(tmp_path / "again.tar.gz") as archive:
+        members = archive.getmembers()
+    assert [member.name for member in members] == sorted(member.name for member in members)
+    assert {(member.mtime, member.uid, member.gid, member.uname, member.mode) for member in members} == {(0, 0, 0, "", 0o644)}
+    assert exported(folder, tmp_path / "b").read_bytes() != first, "another key"
+    again = cli("policy", "export-opa", "--new-key", "--key", tmp_path / "a/opa.key", folder)
+    assert again.code == 1 and (tmp_path / "a/opa.key").stat().st_mode & 0o777 == 0o600, "a key is never overwritten"
+    assert cli("policy", "export-opa", "--key", tmp_path / "none", folder).code == 3
+    assert cli("policy", "export-opa", "--key", tmp_path / "a/opa.key.pub", folder).code == 3, "the public key signs nothing"
+
+
+def test_opa_verifies_the_signature_and_refuses_every_change(tmp_path: Path) -> None:
+    bundle = exported(ROOT / "docs/policies/payments", tmp_path / "out", "--scope", "acme")
+    key = tmp_path / "out/opa.key.pub"
+    verified(bundle, key, "--scope", "acme")
+    assert "scope" in verified(bundle, key, "--scope", "other", ok=False).stderr
+    exported(ROOT / "docs/policies/payments", tmp_path / "foreign")
+    assert verified(bundle, tmp_path / "foreign/opa.key.pub", "--scope", "acme", ok=False).returncode != 0
+    with tarfile.open(bundle) as archive:
+        parts = {member.name: archive.extractfile(member).read() for member in archive.getmembers()}  # type: ignore[union-attr]
+    changes = {
+        "data.json": (b"100000", b"100001"), "countersign/policies.rego": (b"minor <= 100000", b"minor <= 100001"),
+        "countersign/verdict.rego": (b"default allow := false", b"default allow := true "), ".manifest": (b"\"language\":1", b"\"language\":2"),
+    }  # fmt: skip
+    for name, (old, new) in changes.items():
+        if old not in parts[name]:
+            old, new = b"payments", b"pavments"
+        assert old in parts[name], name
+        changed = tmp_path / "changed.tar.gz"
+        with tarfile.open(changed, "w:gz") as archive:
+            import io
+
+            for part, content in (parts | {name: parts[name].replace(old, new, 1)}).items():
+                info = tarfile.TarInfo(part)
+                info.size = len(content := content)
+                archive.addfile(info, io.BytesIO(content))
+        assert verified(changed, key, "--scope", "acme", ok=False).returncode != 0, name
+
+
+def test_what_opa_cannot_judge_is_said(tmp_path: Path) -> None:
+    said = cli("policy", "export-opa", "--new-key", "--key", tmp_path / "k", "--out", tmp_path / "b", "--json", ROOT / "docs/policies/health-records").ok().json()
+    assert any("no-patients-in-notes" in line and "date-of-birth, medical-record" in line for line in said["denied"]), said
+    assert any("tokens" in line for line in said["denied"]), said
+    plain = cli("policy", "export-opa", "--key", tmp_path / "k", "--out", tmp_path / "b", "--json", ROOT / "docs/policies/payments").ok().json()
+    assert plain["denied"] == []
+
+
+# --- A server gives it to a running OPA.
+
+
+class Running:
+    """`opa run --server` that loads its bundle from our server."""
+
+    def __init__(self, root: Path, server: Server, token: str, key: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        config = {
+            "services": {"countersign": {"url": f"{server.url}/v1/tenants/acme", "credentials": {"bearer": {"token": token}}}},
+            "keys": {"prod-1": {"algorithm": "ES256", "key": key.read_text()}},
+            "bundles": {"policies": {
+                "service": "countersign", "resource": "policies/bundle.tar.gz", "signing": {"keyid": "prod-1", "scope": "acme"},
+                "polling": {"long_polling_timeout_seconds": 20},
+            }},
+        }  # fmt: skip
+        (root / "opa.yaml").write_text(yaml.safe_dump(config))
+        self.log = (root / "opa.log").open("w")
+        self.process = subprocess.Popen([opa_bin(), "run", "--server", "--disable-telemetry", "--addr", f"127.0.0.1:{self.port}", "--config-file", root / "opa.yaml"], stdout=self.log, stderr=self.log)
+
+    def asks(self, call: dict[str, Any]) -> dict[str, Any] | None:
+        """The decision on a call; `None` as long as there is none."""
+        try:
+            answer = httpx.post(f"{self.url}/v1/data/countersign/decision", json={"input": call}, timeout=60)
+        except httpx.TransportError:
+            return None
+        return answer.json().get("result")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Deciding]:
+    """A tenant without policies, on a server that signs bundles."""
+    cli("policy", "export-opa", "--new-key", "--key", tmp_path / "opa.key").ok()
+    with Server(tmp_path / "server", sections={"opa": {"signing_key_file": tmp_path / "opa.key", "key_id": "prod-1"}}) as server:
+        yield Deciding(server)
+
+
+def payment(amount: int) -> dict[str, Any]:
+    """A call for OPA."""
+    return {"agent": {"id": "payments-bot"}, "tool": {"name": "payments", "action": "transfer"}, "params": CALL | {"amount": amount}, "facts": {"now": "2026-11-27T10:00:00Z"}}
+
+
+def test_a_running_opa_follows_what_is_in_force_and_goes_on_without_us(desk: Deciding, tmp_path: Path) -> None:
+    """It verifies and loads the bundle in force, gets the next one as it takes effect, and judges on while we are away."""
+    path = f"{desk.gateway.t}/policies/bundle.tar.gz"
+    assert desk.gateway.http.get(path).status_code == 404, "nothing is in force"
+    desk.activate(bounded(tmp_path / "one", 100_000))
+    running = Running(tmp_path, desk.server, desk.gateway.key.text, tmp_path / "opa.key.pub")
+    try:
+        loaded = until("OPA has the bundle", lambda: running.asks(payment(60_000)))
+        assert (loaded["verdict"], loaded["policy"]) == ("allow", {"version": 1, "digest": desk.status()["in_force"]["digest"]})
+        begun = time.monotonic()
+        desk.activate(bounded(tmp_path / "two", 40_000))
+        until("OPA has the next bundle", lambda: (running.asks(payment(60_000)) or {}).get("verdict") != "allow")
+        assert time.monotonic() - begun < 15, "it waited for the news, and did not poll"
+        told = desk.told(params=CALL | {"amount": 60_000})
+        opa_says = running.asks(payment(60_000))
+        assert opa_says and (opa_says["verdict"], opa_says["reason"]["code"]) == (told["verdict"], told["reason"]["code"])
+        desk.server.stop()
+        away = running.asks(payment(30_000))
+        assert away and away["verdict"] == "allow" and away["policy"]["version"] == 2
+    finally:
+        running.stop()
+
+
+def test_the_bundle_has_a_tag_and_says_who_approved_it(desk: Deciding, tmp_path: Path) -> None:
+    desk.activate(bounded(tmp_path / "one", 100_000))
+    http, path = desk.gateway.http, f"{desk.gateway.t}/policies/bundle.tar.gz"
+    first = http.get(path)
+    tag = first.headers["ETag"]
+    assert first.status_code == 200 and first.headers["Content-Type"] == "application/vnd.openpolicyagent.bundles"
+    assert http.get(path).content == first.content, "the same bytes"
+    same = http.get(path, headers={"If-None-Match": tag})
+    assert same.status_code == 304 and same.headers["ETag"] == tag and same.content == b""
+    begun = time.monotonic()
+    waited = http.get(path, headers={"If-None-Match": tag, "Prefer": "modes=snapshot,delta;wait=2"}, timeout=60)
+    assert waited.status_code == 304 and time.monotonic() - begun >= 2
+    (tmp_path / "got.tar.gz").write_bytes(first.content)
+    verified(tmp_path / "got.tar.gz", tmp_path / "opa.key.pub", "--scope", "acme")
+    with tarfile.open(tmp_path / "got.tar.gz") as archive:
+        manifest = json.loads(archive.extractfile(".manifest").read())  # type: ignore[union-attr]
+    said = manifest["metadata"]
+    assert (said["version"], said["tenant"], said["comment"]) == (1, "acme", "For the test.")
+    assert said["digest"] == desk.status()["in_force"]["digest"] and said["approval"].startswith("apr-")
+    assert [review["by"] for review in said["reviews"]] == ["p-bob"] and manifest["roots"] == ["countersign"]
+
+
+def test_without_a_key_there_is_no_bundle(tmp_path: Path) -> None:
+    with Server(tmp_path / "server") as server:
+        desk = Deciding(server)
+        desk.activate(bounded(tmp_path / "one", 100_000))
+        answer = desk.gateway.http.get(f"{desk.gateway.t}/policies/bundle.tar.gz")
+        assert answer.status_code == 404 and "[opa]" in answer.json()["detail"]
