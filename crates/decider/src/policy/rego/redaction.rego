@@ -9,6 +9,8 @@ redact(c, ask) := {"state": "e", "clause": ask[0]} if {
 	values == set()
 }
 
+else := {"state": "x", "clause": ask[0]} if is_bare(c.p)
+
 else := {"state": "x", "clause": ask[0]} if "x" in states(findings(c, ask))
 
 else := {"state": "e", "clause": ask[0]} if "e" in states(findings(c, ask))
@@ -30,6 +32,11 @@ else := {"state": "changed", "params": params, "found": found, "by": by} if {
 	by := sort([i | some i in clauses])
 }
 
+# Params that are no object and no list: one text, or one number.
+is_bare(params) if is_string(params)
+
+is_bare(params) if is_number(params)
+
 states(all) := {one.state | some one in all}
 
 # Each text, number and name of a member in which something is found, or may be.
@@ -45,7 +52,7 @@ findings(c, ask) := [one |
 finding(path, value, wanted) := {"state": state, "spans": []} if {
 	name := path[count(path) - 1]
 	is_string(name)
-	count(name) >= 6
+	bytes(name) >= 6
 	found := find(name, "", object.keys(wanted))
 	state := name_state(found)
 	state != "none"
@@ -132,6 +139,8 @@ else := "e" if {
 	not optional
 	null in values
 }
+
+else := "x" if is_bare(c.p)
 
 else := detected({one.state | some one in below(c, steps, names)})
 
@@ -252,7 +261,7 @@ else := digit * 2
 
 emails(text) := {"x": true, "spans": []} if {
 	contains(text, "@")
-	regex.match(`[^\x00-\x7f]|@[A-Za-z0-9._%+'-]*@`, text)
+	regex.match(`[^\x00-\x7f][A-Za-z0-9._%+'-]*@|@[A-Za-z0-9.-]*[^\x00-\x7f]|@[A-Za-z0-9._%+'-]*@`, text)
 }
 
 else := {"x": false, "spans": [span | some piece in pieces(`[A-Za-z0-9._%+'-]+@[A-Za-z0-9.-]+`, text); span := address(text, piece)]} if {
@@ -348,7 +357,7 @@ is_article(digits) if {
 
 ssns(text, label) := {"x": true, "spans": []} if {
 	regex.match(`ssn|ss#|soc`, lower(concat(" ", [text, label])))
-	regex.match(`[0-9]{9}|[0-9]{3}[-. ][0-9]{2}[-. ][0-9]{4}`, text)
+	regex.match(`[0-9]{9}|[0-9]{3}[. ][0-9]{2}[. ][0-9]{4}`, text)
 }
 
 else := {"x": false, "spans": [span |
