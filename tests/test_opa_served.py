@@ -48,7 +48,7 @@ def test_opa_verifies_the_signature_and_refuses_every_change(tmp_path: Path) -> 
     bundle = exported(ROOT / "docs/policies/payments", tmp_path / "out", "--scope", "acme")
     key = tmp_path / "out/opa.key.pub"
     verified(bundle, key, "--scope", "acme")
-    assert "scope" in verified(bundle, key, "--scope", "other", ok=False).stderr
+    assert "scope mismatch" in verified(bundle, key, "--scope", "other", ok=False).stdout
     exported(ROOT / "docs/policies/payments", tmp_path / "foreign")
     assert verified(bundle, tmp_path / "foreign/opa.key.pub", "--scope", "acme", ok=False).returncode != 0
     with tarfile.open(bundle) as archive:

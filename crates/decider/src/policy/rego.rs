@@ -30,7 +30,7 @@ pub struct RegoExport {
 
 impl Bundle {
     /// The bundle as Rego. `version`: the version of the log, 0 if it is none; `metadata`: what the manifest says of it.
-    pub fn to_rego(&self, version: u64, metadata: serde_json::Value) -> RegoExport {
+    pub fn to_rego(&self, version: u64, metadata: &serde_json::Value) -> RegoExport {
         let mut writer = Writer::new(self);
         for (place, clause) in self.clauses().iter().enumerate() {
             writer.clause(place, clause);

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &ExportOpa) -> Result<(), Failed> {
     };
     let bundle = Files::read(folder)?.bundle()?;
     let metadata = json!({"digest": bundle.digest(), "language": LANGUAGE, "version": 0});
-    let exported = bundle.to_rego(0, metadata);
+    let exported = bundle.to_rego(0, &metadata);
     let bytes = packed(&exported.files, &key, scope.as_deref())
         .map_err(|error| Failed::new(EXIT_FAILED, error.to_string()))?;
     write(out, &bytes)?;

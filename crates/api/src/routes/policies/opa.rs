@@ -93,7 +93,7 @@ async fn made(app: &App, tenant: &Tenant, worker: &Worker) -> Result<(String, Ve
     let loaded = loaded.ok_or_else(|| Problem::new(Code::NotFound, "No policies are in force."))?;
     let metadata = metadata(app, tenant, worker, &loaded).await?;
     let bytes = tokio::task::block_in_place(|| {
-        let exported = loaded.bundle.to_rego(loaded.version, metadata);
+        let exported = loaded.bundle.to_rego(loaded.version, &metadata);
         packed(&exported.files, key, Some(tenant.name.as_str()))
     });
     let bytes = bytes.map_err(|error| unusable(error.to_string()))?;

@@ -111,8 +111,8 @@ impl<'b> Writer<'b> {
         let _ = if lines.is_empty() {
             write!(self.parts, "\n{name}(c) := {truth}\n")
         } else {
-            let lines: String = lines.iter().map(|line| format!("\t{line}\n")).collect();
-            write!(self.parts, "\n{name}(c) := {truth} if {{\n{lines}}}\n")
+            let lines = lines.join("\n\t");
+            write!(self.parts, "\n{name}(c) := {truth} if {{\n\t{lines}\n}}\n")
         };
         format!("{name}(c)")
     }

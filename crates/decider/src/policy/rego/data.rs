@@ -190,7 +190,7 @@ fn detectors(detectors: &Detectors) -> (Value, Value) {
                 own.insert(one.name.clone(), json!({"pattern": found, "check": check}));
             }
             found => {
-                drop(doubts.insert(one.name.clone(), doubt(&found.unwrap_or_default(), &words)))
+                doubts.insert(one.name.clone(), doubt(&found.unwrap_or_default(), &words));
             }
         }
     }
