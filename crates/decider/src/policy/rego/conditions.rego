@@ -208,28 +208,21 @@ in_set(_, set, text) := checked([text in set.of]) if {
 	set.of
 }
 
-# The items of a list: those of the bundle, unless the input has others.
-items_of(c, name) := object.get(c.f, ["lists", name], object.get(bundle.lists, name, null))
+# Whether a list has an item: the list of the input, or else that of the bundle. It is never read as a whole: it may be long.
+listed(c, name, text) := checked([text in given]) if {
+	given := object.get(c.f, ["lists", name], null)
+	given != null
+}
 
-listed(c, name, text) := "e" if items_of(c, name) == null
+else := "t" if data.countersign.content.lists[name][text]
 
-else := "t" if has_item(items_of(c, name), text)
+else := "f" if name in data.countersign.content.list_names
 
-else := "f"
+else := "e"
 
 listed_text(c, name, value) := text_state(value) if text_state(value) != "ok"
 
 else := listed(c, name, value)
-
-has_item(list, item) if {
-	is_object(list)
-	list[item]
-}
-
-has_item(list, item) if {
-	is_array(list)
-	item in list
-}
 
 named(c, path, set) := in_set(c, set, object.get(c.q, path, null))
 
@@ -316,19 +309,19 @@ is_verified(c) := object.get(c.f, "verified", false) == true
 
 verified(c) := checked([is_verified(c)])
 
-tier(c, at_most) := "e" if not rank(bundle.tools[c.q.tool.name].tier)
+tier(c, at_most) := "e" if not rank(data.countersign.content.tools[c.q.tool.name].tier)
 
 else := "e" if not rank(tier_of(c, at_most))
 
-else := checked([rank(bundle.tools[c.q.tool.name].tier) <= rank(tier_of(c, at_most))])
+else := checked([rank(data.countersign.content.tools[c.q.tool.name].tier) <= rank(tier_of(c, at_most))])
 
 tier_of(c, at_most) := at_most if at_most != null
 
 else := entry(c.q.agent.id).tier
 
-rank(name) := [i | some i, tier in bundle.tiers; tier == name][0]
+rank(name) := [i | some i, tier in data.countersign.content.tiers; tier == name][0]
 
-effect(c, wanted) := checked([known == wanted]) if known := bundle.tools[c.q.tool.name].actions[c.q.tool.action].effect
+effect(c, wanted) := checked([known == wanted]) if known := data.countersign.content.tools[c.q.tool.name].actions[c.q.tool.action].effect
 
 else := "e"
 

@@ -56,7 +56,7 @@ pub(super) fn of(bundle: &Bundle, version: u64) -> Value {
     json!({
         "version": version, "digest": bundle.digest(), "has_unconditional": bundle.clauses().iter().any(|one| !one.has_shadow()), "clauses": clauses.collect::<Vec<_>>(), "agents": agents,
         "spawned": bundle.agents.spawned(), "tiers": bundle.agents.tiers(), "tools": tools, "by_tool": by_tool,
-        "other": bundle.for_other_tools(), "lists": lists, "ibans": ibans, "own": own, "doubts": doubts,
+        "other": bundle.for_other_tools(), "lists": lists, "list_names": bundle.lists().collect::<Vec<_>>(), "ibans": ibans, "own": own, "doubts": doubts,
         "detectors": order.collect::<Vec<_>>(), "budgets": bundle.budgets.iter().map(budget).collect::<Vec<_>>(),
         "rates": bundle.rates.iter().map(rate).collect::<Vec<_>>(),
     })

@@ -114,9 +114,9 @@ else := ""
 
 # Which detectors are asked for at a place, by which clauses, and whether by tokens alone.
 wanted_at(path, ask) := {detector: {"by": by, "token": token} |
-	some detector in {detector | some i in ask; some item in bundle.clauses[i].redact; covers(item.steps, path); some detector in item.detect}
-	by := {i | some i in ask; some item in bundle.clauses[i].redact; detector in item.detect; covers(item.steps, path)}
-	token := count([1 | some i in ask; some item in bundle.clauses[i].redact; detector in item.detect; covers(item.steps, path); not item.token]) == 0
+	some detector in {detector | some i in ask; some item in data.countersign.content.clauses[i].redact; covers(item.steps, path); some detector in item.detect}
+	by := {i | some i in ask; some item in data.countersign.content.clauses[i].redact; detector in item.detect; covers(item.steps, path)}
+	token := count([1 | some i in ask; some item in data.countersign.content.clauses[i].redact; detector in item.detect; covers(item.steps, path); not item.token]) == 0
 }
 
 covers(steps, path) if {
@@ -198,11 +198,11 @@ found_by("card", text, _) := cards(text)
 
 found_by("us-ssn", text, label) := ssns(text, label)
 
-found_by(name, text, _) := own(bundle.own[name], text)
+found_by(name, text, _) := own(data.countersign.content.own[name], text)
 
-found_by(name, text, label) := {"x": true, "spans": []} if may_hold(bundle.doubts[name], text, label)
+found_by(name, text, label) := {"x": true, "spans": []} if may_hold(data.countersign.content.doubts[name], text, label)
 
-else := {"x": false, "spans": []} if bundle.doubts[name]
+else := {"x": false, "spans": []} if data.countersign.content.doubts[name]
 
 may_hold(doubt, text, label) if {
 	regex.match(doubt.text, text)
@@ -220,9 +220,9 @@ merged(spans) := [{"start": leader.start, "end": end, "detector": leader.detecto
 
 is_leader(ordered, i) if count([1 | some before_ in array.slice(ordered, 0, i); before_.end > ordered[i].start]) == 0
 
-detector_order := bundle.detectors
+detector_order := data.countersign.content.detectors
 
-order_of := {name: i | some i, name in bundle.detectors}
+order_of := {name: i | some i, name in data.countersign.content.detectors}
 
 # What a pattern finds from left to right, with the place of each.
 pieces(pattern, text) := [{"start": start, "end": start + count(match), "text": match} |
@@ -396,7 +396,7 @@ is_doubtful(found) := count([1 | some i, one in found; some j, other in found; i
 
 iban(text, start) := {"start": start, "end": end} if {
 	head := upper(substring(text, start, 2))
-	length_ := bundle.ibans[head]
+	length_ := data.countersign.content.ibans[head]
 	written := regex.find_n(sprintf(`^[A-Za-z]{2}(?:[-. ]?[A-Za-z0-9]){%d}`, [length_ - 2]), substring(text, start, 70), 1)[0]
 	end := start + count(written)
 	ends(text, end)

@@ -1,5 +1,5 @@
 # The verdict of Countersign's policies, in Rego. Written by `countersign policy export-opa`: change the policies, not this.
-# `decision` is for one call, `decisions` for `input.calls`. See proto/formats/opa-bundle.md.
+# `decision` is for one call, `decisions` for `input.calls`. See proto/formats/opa-data.countersign.content.md.
 package countersign
 
 default allow := false
@@ -29,9 +29,7 @@ else := judged(c, weighed(c))
 
 denial(code) := {"verdict": "deny", "enforced": true, "reason": {"code": code, "clauses": []}, "policy": policy}
 
-policy := {"version": bundle.version, "digest": bundle.digest}
-
-bundle := data.countersign.content
+policy := {"version": data.countersign.content.version, "digest": data.countersign.content.digest}
 
 # --- The input.
 
@@ -77,8 +75,15 @@ has_known_members(value, known) if {
 is_name(text) if {
 	text_state(text) == "ok"
 	text != ""
-	bytes(text) <= 256
+	is_short(text)
 	not regex.match(`[\x00-\x1f\x7f-\x{9f}]`, text)
+}
+
+is_short(text) if count(text) <= 64
+
+is_short(text) if {
+	count(text) > 64
+	bytes(text) <= 256
 }
 
 is_name_or_absent(null)
@@ -120,32 +125,32 @@ else := "tool_not_listed" if {
 }
 
 else := "schema_changed" if {
-	known := bundle.tools[c.q.tool.name].actions[c.q.tool.action].schema
+	known := data.countersign.content.tools[c.q.tool.name].actions[c.q.tool.action].schema
 	sent := object.get(c.q.tool, "schema", null)
 	sent != null
 	sent != known
 }
 
-registered(id) := bundle.agents[id] if id != "*"
+registered(id) := data.countersign.content.agents[id] if id != "*"
 
-else := bundle.agents[spawner] if {
+else := data.countersign.content.agents[spawner] if {
 	id != "*"
-	lengths := [count(prefix) | some prefix, _ in bundle.spawned; startswith(id, prefix)]
-	some prefix, spawner in bundle.spawned
+	lengths := [count(prefix) | some prefix, _ in data.countersign.content.spawned; startswith(id, prefix)]
+	some prefix, spawner in data.countersign.content.spawned
 	startswith(id, prefix)
 	count(prefix) == max(lengths)
 }
 
 entry(id) := registered(id) if true
 
-else := bundle.agents["*"]
+else := data.countersign.content.agents["*"]
 
 # True if a clause that names `who` means this agent.
 is_meant(id, "*") if registered(id)
 
 is_meant(id, "@unregistered") if {
 	not registered(id)
-	bundle.agents["*"]
+	data.countersign.content.agents["*"]
 }
 
 is_meant(id, who) if {
@@ -158,13 +163,13 @@ is_meant(id, id) if id != "*"
 
 # --- The clauses for a call.
 
-candidates(c) := bundle.by_tool[c.q.tool.name].by_action[c.q.tool.action] if true
+candidates(c) := data.countersign.content.by_tool[c.q.tool.name].by_action[c.q.tool.action] if true
 
-else := bundle.by_tool[c.q.tool.name].other if true
+else := data.countersign.content.by_tool[c.q.tool.name].other if true
 
-else := bundle.other
+else := data.countersign.content.other
 
-is_for(clause, id) if {
+is_for(clause, _) if {
 	clause.agents == []
 	not clause.then in {"allow", "approval_needed"}
 }
@@ -179,9 +184,9 @@ is_for(clause, id) if {
 	is_meant(id, who)
 }
 
-weighed(c) := [{"i": i, "truth": truth_of(i, c), "in_force": in_force(bundle.clauses[i], c)} |
+weighed(c) := [{"i": i, "truth": truth_of(i, c), "in_force": in_force(data.countersign.content.clauses[i], c)} |
 	some i in candidates(c)
-	is_for(bundle.clauses[i], c.q.agent.id)
+	is_for(data.countersign.content.clauses[i], c.q.agent.id)
 ]
 
 truth_of(i, c) := when(i, c) if true
@@ -218,22 +223,22 @@ share(clause, id) := sum([part |
 judged(c, all) := object.union(outcome, {"enforced": enforced, "policy": policy}) if {
 	observes := only_observes(c)
 	counting := [w | some w in all; counts(w, observes)]
-	matched := [bundle.clauses[w.i] | some w in all; w.in_force; w.truth == "t"]
+	matched := [data.countersign.content.clauses[w.i] | some w in all; w.in_force; w.truth == "t"]
 	first := redacted(c, counting, decide(counting))
 	after := limited(c, observes, first)
-	outcome := shown(c, matched, observes, after)
+	outcome := shown(matched, observes, after)
 	enforced := {true: null, false: true}[observes]
 }
 
-counts(w, observes) if w.in_force
+counts(w, _) if w.in_force
 
 counts(_, true)
 
 only_observes(c) := false if is_some_in_force(c)
 
-else := count([1 | some clause in bundle.clauses; in_force(clause, c)]) == 0
+else := count([1 | some clause in data.countersign.content.clauses; in_force(clause, c)]) == 0
 
-is_some_in_force(_) if bundle.has_unconditional
+is_some_in_force(_) if data.countersign.content.has_unconditional
 
 # "x": OPA can't say what the clause says of this call. Then the clause denies.
 decide(all) := verdict_of("deny", "not_in_opa", hits[0]) if hits := [w | some w in all; w.truth == "x"]
@@ -248,7 +253,7 @@ else := verdict_of("deny", "condition_error", hits[0]) if hits := [w | some w in
 
 else := {"verdict": "deny", "code": "no_clause", "clause": null, "message": null}
 
-says(w, then) if bundle.clauses[w.i].then == then
+says(w, then) if data.countersign.content.clauses[w.i].then == then
 
 denies(w) if {
 	w.truth == "t"
@@ -265,7 +270,7 @@ denied_code(w) := "denied" if w.truth == "t"
 else := "condition_error"
 
 verdict_of(verdict, code, w) := {"verdict": verdict, "code": code, "clause": clause.name, "message": message} if {
-	clause := bundle.clauses[w.i]
+	clause := data.countersign.content.clauses[w.i]
 	message := message_of(clause.message, code)
 }
 
@@ -329,7 +334,7 @@ else := limit_denial(hits[0], "budget_exceeded") if {
 }
 
 else := rated(hits[0]) if {
-	hits := [{"limit": limit, "code": code} | some limit in limits_for(c, bundle.rates); code := rate_code(c, limit)]
+	hits := [{"limit": limit, "code": code} | some limit in limits_for(c, data.countersign.content.rates); code := rate_code(c, limit)]
 }
 
 else := object.union(first, {"verdict": "approval_needed", "code": "budget_exceeded", "clause": hits[0].name, "message": hits[0].message}) if {
@@ -352,7 +357,7 @@ limits_for(c, limits) := [limit |
 	is_limit_for(limit, c.q.agent.id)
 ]
 
-budgets_for(c) := limits_for(c, bundle.budgets)
+budgets_for(c) := limits_for(c, data.countersign.content.budgets)
 
 is_one_of([], _)
 
@@ -373,7 +378,7 @@ left(c, limit) := (limit.max[spent.currency] - object.get(c.f, ["booked", limit.
 	is_number(object.get(c.f, ["booked", limit.name], null))
 }
 
-has_key(c, limit) if limit.per in {"agent", "all"}
+has_key(_, limit) if limit.per in {"agent", "all"}
 
 has_key(c, limit) if object.get(c.q.agent, limit.per, null) != null
 
@@ -424,7 +429,7 @@ else := "rate_limited" if c.f.rates[limit.name] == false
 
 # --- What is told.
 
-shown(c, matched, observes, after) := object.union_n([
+shown(matched, observes, after) := object.union_n([
 	{"verdict": after.verdict, "reason": object.union({"code": after.code, "clauses": [clause.name | some clause in matched]}, filled({"clause": after.clause, "message": after.message}))},
 	changed_call(after, observes),
 	obligations(matched, after),
