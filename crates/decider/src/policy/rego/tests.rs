@@ -3,11 +3,7 @@ use crate::policy::Source;
 use serde_json::json;
 
 fn check(pattern: &str, expected: Result<&str, &str>) {
-    assert_eq!(
-        pattern::of(pattern).as_deref(),
-        expected.as_ref().map(|text| *text),
-        "{pattern}"
-    );
+    assert_eq!(pattern::of(pattern).as_deref(), expected.as_ref().map(|text| *text), "{pattern}");
 }
 
 #[test]
