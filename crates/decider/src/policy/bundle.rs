@@ -4,6 +4,7 @@ mod check;
 mod depends;
 mod limits;
 mod lists;
+mod results;
 
 use super::{
     CLAUSES_MAX, FILE_BYTES_MAX, FILES_MAX, LANGUAGE,
@@ -14,6 +15,7 @@ use super::{
     limit::{Budget, Rate},
     list::NamedLists,
     mistakes::{Mistake, Mistakes, Place},
+    on::On,
     tools::Tools,
     yaml::{self, Node},
 };
@@ -358,26 +360,10 @@ impl Bundle {
         of_tool.by_action.get(action).unwrap_or(&of_tool.other)
     }
 
-    /// For each tool that clauses name, and each of its actions that they name (`None`: any other), the clauses for it.
-    pub(super) fn filed(&self) -> Vec<(&String, Option<&String>, &[usize])> {
-        let mut filed = Vec::new();
-        for (tool, of_tool) in &self.by_tool {
-            filed.push((tool, None, &of_tool.other[..]));
-            let named = of_tool.by_action.iter();
-            filed.extend(named.map(|(action, places)| (tool, Some(action), &places[..])));
-        }
-        filed
-    }
-
-    /// The clauses for tools that no clause names.
-    pub(super) fn for_other_tools(&self) -> &[usize] {
-        &self.other
-    }
-
     /// True if a clause for this tool and action may redact its calls.
     pub(super) fn may_redact(&self, tool: &str, action: &str) -> bool {
         let mut clauses = self.candidates(tool, action).iter().map(|at| &self.clauses[*at]);
-        clauses.any(|clause| clause.then == Then::Sanitize)
+        clauses.any(|clause| clause.on == On::Call && clause.then == Then::Sanitize)
     }
 }
 

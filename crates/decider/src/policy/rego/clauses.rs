@@ -8,6 +8,7 @@ use crate::policy::{
     condition::{Chain, Condition, Money, Param},
     egress::Egress,
     limit::{Budget, Figure},
+    on::On,
     param::{Plain, Test, Texts},
     pattern::Pattern,
     pointer::{Pointer, Step},
@@ -55,6 +56,11 @@ impl<'b> Writer<'b> {
     pub(super) fn clause(&mut self, place: usize, clause: &Clause) {
         (self.place, self.conditions) = (place, 0);
         self.name.clone_from(&clause.name);
+        if clause.on == On::Result {
+            // No call meets it.
+            self.note("results: the server alone judges them");
+            return;
+        }
         let truth = clause.when.as_ref().map(|when| self.condition(when));
         let _ = write!(self.out, "\n# {}\n", clause.name);
         let _ = match &truth {
@@ -155,7 +161,7 @@ impl<'b> Writer<'b> {
     }
 
     fn param(&mut self, param: &Param) -> String {
-        let Param { at, tests, presence, optional, some } = param;
+        let Param { at, tests, presence, optional, some, .. } = param;
         let presence = match presence {
             None => "",
             Some(true) => "present",

@@ -7,6 +7,7 @@ use crate::policy::{
     detect,
     detectors::Detectors,
     limit::{Budget, Figure, Limit, Rate},
+    on::On,
     pointer::{Pointer, Step},
     rego::pattern,
     tools::Tool,
@@ -31,9 +32,10 @@ pub(super) fn of(bundle: &Bundle, version: u64) -> Value {
     let mut by_tool = Map::new();
     for (tool, action, places) in bundle.filed() {
         let of = by_tool.entry(tool).or_insert_with(|| json!({"by_action": {}}));
+        let places = of_calls(bundle, places);
         match action {
-            None => of["other"] = json!(places),
-            Some(action) => of["by_action"][action] = json!(places),
+            None => of["other"] = places,
+            Some(action) => of["by_action"][action] = places,
         }
     }
     let lists = bundle.lists().map(|name| {
@@ -56,10 +58,16 @@ pub(super) fn of(bundle: &Bundle, version: u64) -> Value {
     json!({
         "version": version, "digest": bundle.digest(), "has_unconditional": bundle.clauses().iter().any(|one| !one.has_shadow()), "clauses": clauses.collect::<Vec<_>>(), "agents": agents,
         "spawned": bundle.agents.spawned(), "tiers": bundle.agents.tiers(), "tools": tools, "by_tool": by_tool,
-        "other": bundle.for_other_tools(), "lists": lists, "list_names": bundle.lists().collect::<Vec<_>>(), "ibans": ibans, "own": own, "doubts": doubts,
+        "other": of_calls(bundle, bundle.for_other_tools()), "lists": lists, "list_names": bundle.lists().collect::<Vec<_>>(), "ibans": ibans, "own": own, "doubts": doubts,
         "detectors": order.collect::<Vec<_>>(), "budgets": bundle.budgets.iter().map(budget).collect::<Vec<_>>(),
         "rates": bundle.rates.iter().map(rate).collect::<Vec<_>>(),
     })
+}
+
+/// Those of the clauses that judge calls: results are judged by the server alone.
+fn of_calls(bundle: &Bundle, places: &[usize]) -> Value {
+    let judges = |place: &&usize| bundle.clauses()[**place].on == On::Call;
+    places.iter().filter(judges).map(|place| json!(place)).collect()
 }
 
 fn clause(clause: &Clause, detectors: &Detectors) -> Value {
