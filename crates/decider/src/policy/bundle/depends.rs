@@ -44,7 +44,7 @@ impl Bundle {
     }
 
     /// For each tool that clauses name, and each of its actions that they name (`None`: any other), the clauses for it.
-    pub(super) fn filed(&self) -> Vec<(&String, Option<&String>, &[usize])> {
+    pub(in crate::policy) fn filed(&self) -> Vec<(&String, Option<&String>, &[usize])> {
         let mut filed = Vec::new();
         for (tool, of_tool) in &self.by_tool {
             filed.push((tool, None, &of_tool.other[..]));
@@ -55,7 +55,7 @@ impl Bundle {
     }
 
     /// The clauses for tools that no clause names.
-    pub(super) fn for_other_tools(&self) -> &[usize] {
+    pub(in crate::policy) fn for_other_tools(&self) -> &[usize] {
         &self.other
     }
 }
