@@ -27,7 +27,7 @@ def test_configuration_lists_every_key() -> None:
     code = text_of("crates/api/src/config/file.rs")
     # Members of the structs, and of the one variant that has some.
     fields = set(re.findall(r"^(?:    pub |        )(\w+): [\w<>, ]+,$", code, re.M))
-    last = {key.rpartition(".")[2] for key in shown} | {"tls", "journal", "approvals", "limits", "log", *NAMED}
+    last = {key.rpartition(".")[2] for key in shown} | {"tls", "journal", "approvals", "opa", "limits", "log", *NAMED}
     assert {name for name in last if name != "kind"} == fields
 
 

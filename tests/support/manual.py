@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .binary import countersign_bin
 from .nats import nats_server_bin
+from .opa import opa_bin
 from .waits import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -113,6 +114,8 @@ class Reader:
         tools = root / "tools"
         tools.mkdir()
         (tools / "nats-server").symlink_to(nats_server_bin())
+        if any(re.search(r"^opa ", block.text, re.M) for block in self.plan):
+            (tools / "opa").symlink_to(opa_bin())
         self.environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{tools}:{os.environ['PATH']}",
             "CARGO_TARGET_DIR": str(root / "target"),

@@ -42,6 +42,7 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "rotate": (lambda: ("POST", f"{T}/keys/rotate", {"json": {"use": "token"}}), {"admin"}, {200}),
     "ask": (lambda: ("POST", f"{T}/decisions", {"json": {}}), {"enforcer"}, {404}),
     "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {404}),
+    "policies for OPA": (lambda: ("GET", f"{T}/policies/bundle.tar.gz", {}), POLICY_READERS | {"enforcer"}, {404}),
     "policies of a version": (lambda: ("GET", f"{T}/policies/1", {}), POLICY_READERS, {404}),
     "propose": (lambda: ("POST", f"{T}/policies", {"json": {}}), {"author"}, {404}),
     "lists": (lambda: ("GET", f"{T}/lists", {}), POLICY_READERS, {404}),

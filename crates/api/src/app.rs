@@ -1,12 +1,21 @@
 //! The state that all request handlers share: opening it, the followers and approvals workers of its tenants.
 
 use crate::{
-    auth::MetricsKey, body::Bodies, chats::Chats, config::Config, metrics::Metrics, places::Places,
-    reading::Readings, sessions::Sessions, tls::Greeting, vitals::Vitals,
+    auth::MetricsKey,
+    body::Bodies,
+    chats::Chats,
+    config::{Config, Opa},
+    metrics::Metrics,
+    opa_bundle::{BundleKey, KEY_BYTES_MAX},
+    places::Places,
+    reading::Readings,
+    sessions::Sessions,
+    tls::Greeting,
+    vitals::Vitals,
 };
 use approvals::worker::{self, Worker};
 use ledger::{
-    Error, Journals, Ledger, follow,
+    Error, Journals, Ledger, atomic, follow,
     ident::Ident,
     journal::{Journal, jetstream},
     keyring,
@@ -41,6 +50,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The key that reads metrics.
     pub metrics_key: MetricsKey,
+    /// The key that signs bundles for OPA.
+    pub opa_key: Option<BundleKey>,
     /// What was observed of the journals.
     pub vitals: Vitals,
     /// Places for requests that are served at once.
@@ -65,6 +76,17 @@ pub struct App {
     working: Mutex<JoinSet<()>>,
 }
 
+/// Reads the key that signs bundles for OPA.
+fn opa_key(opa: &Opa) -> Result<BundleKey, String> {
+    let path = opa.signing_key_file.display();
+    let told = |why: String| format!("opa.signing_key_file: {path}: {why}");
+    let pem = atomic::read(&opa.signing_key_file, KEY_BYTES_MAX);
+    let pem = pem.map_err(|error| told(error.to_string()))?;
+    let pem = pem.ok_or_else(|| told("there is no such file".into()))?;
+    let pem = String::from_utf8(pem).map_err(|_| told("a key in PEM is text".into()))?;
+    BundleKey::read(&pem, opa.key_id.as_deref()).map_err(|why| told(format!("this must be {why}")))
+}
+
 impl App {
     /// Opens the ledger (with `create`, makes it) and connects to the broker.
     pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
@@ -81,6 +103,7 @@ impl App {
         if let Some(path) = &config.file.metrics_key_file {
             metrics_key.read(path).map_err(Error::Setup)?;
         }
+        let opa_key = config.file.opa.as_ref().map(opa_key).transpose().map_err(Error::Setup)?;
         let (slow, tasks, working) = (AsyncMutex::new(()), Mutex::default(), Mutex::default());
         let bodies = Bodies::new(Duration::from_secs(config.file.limits.request_seconds));
         let places = Places::new(config.shares.connections);
@@ -96,6 +119,7 @@ impl App {
             scrub: Scrub::default(),
             metrics,
             metrics_key,
+            opa_key,
             vitals: Vitals::default(),
             places,
             greeting: Greeting::default(),

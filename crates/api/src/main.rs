@@ -41,6 +41,8 @@ mod log;
 #[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
+mod opa_bundle;
+#[cfg(feature = "server")]
 mod pages;
 #[cfg(feature = "server")]
 mod places;

@@ -57,6 +57,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/agents/{agent}/tokens/revoke", post(agents::revoke::all))
         .route("/agents/{agent}/tokens/{jti}/revoke", post(agents::revoke::one))
         .route("/policies", get(policies::status).post(policies::propose))
+        .route("/policies/bundle.tar.gz", get(policies::opa::bundle))
         .route("/policies/{version}", get(policies::version))
         .route("/policies/{version}/rollback", post(policies::rollback))
         .route("/lists", get(lists::all))

@@ -37,6 +37,7 @@ mod proven;
 mod recorded;
 mod redact;
 mod redacted;
+mod rego;
 mod replay;
 mod report;
 mod request;
@@ -66,7 +67,10 @@ pub use list::{
 pub use mistakes::Mistake;
 pub use proven::{Likeness, ParentFact, Proven, TokenFact, TokenFault};
 pub use redacted::{Redaction, Redactions, Said, Shadow, Tokens};
-pub use replay::{Believed, Differs, Running, check_named, explained, judged_by, replay, simulate};
+pub use rego::RegoExport;
+pub use replay::{
+    Believed, Differs, Running, check_named, explained, judged_by, replay, simulate,
+};
 pub use report::Returned;
 pub use request::Request;
 pub use returned::{NOT_PERMITTED, replay_result};

@@ -82,6 +82,26 @@ Examples:
         #[arg(long)]
         verified: bool,
     },
+    /// Judge many calls with given facts, one a line; the answers have the form of the exported bundle's in OPA
+    #[command(after_help = "\
+Each line is a question of a gateway with `facts`, as OPA gets it as its input: proto/formats/opa-bundle.md.
+
+Exit codes: 0 judged, 1 a line is no strict JSON, 3 a file can't be read, 64 the files have mistakes.
+
+Example:
+  countersign policy judge policies/acme calls.jsonl")]
+    Judge(Judge),
+    /// Write the policies as a signed bundle for a gateway's own OPA (Rego v1); the same policies give the same bytes
+    #[command(after_help = "\
+OPA denies what it can't judge exactly; each such case is printed.
+
+Exit codes: 0 written, 1 the key or the bundle can't be written, 3 a file can't be read, 64 the files have mistakes.
+
+Examples:
+  countersign policy export-opa --new-key --key opa.key
+  countersign policy export-opa --key opa.key --key-id prod-1 --out bundle.tar.gz policies/acme
+  opa run --server --bundle bundle.tar.gz --verification-key opa.key.pub --verification-key-id prod-1 --signing-alg ES256")]
+    ExportOpa(ExportOpa),
     /// Judge every call of an export by a folder, and say which would be judged otherwise; newly allowed ones first
     #[command(after_help = "\
 The export is verified first. Calls that gateways judged themselves count too, as far as their params are disclosed.
@@ -150,6 +170,40 @@ Example:
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// Arguments of `policy judge`.
+#[derive(Args, Debug)]
+pub struct Judge {
+    /// Folder with agents.yaml, tools.yaml, policies/, lists/ and tests/
+    pub folder: PathBuf,
+    /// The calls, one JSON object a line
+    pub calls: PathBuf,
+}
+
+/// Arguments of `policy export-opa`.
+#[derive(Args, Debug)]
+pub struct ExportOpa {
+    /// Folder with agents.yaml, tools.yaml, policies/, lists/ and tests/
+    pub folder: Option<PathBuf>,
+    /// File of the key that signs: P-256, PEM (PKCS #8)
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Make that file, and beside it FILE.pub for OPA
+    #[arg(long)]
+    pub new_key: bool,
+    /// Name of the key in OPA's configuration (`keyid`); without it, a digest of the public key
+    #[arg(long, value_name = "NAME")]
+    pub key_id: Option<String>,
+    /// For whom the bundle is: OPA accepts it only if its configuration names the same `scope`
+    #[arg(long, value_name = "NAME")]
+    pub scope: Option<String>,
+    /// The bundle
+    #[arg(long, value_name = "FILE", default_value = "bundle.tar.gz")]
+    pub out: PathBuf,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where the items of lists come from that have entries of their own.

@@ -1,6 +1,8 @@
 //! `countersign policy …`: reads a folder of policies, tests it, and says what it means. No server is needed.
 
 mod explain;
+mod export_opa;
+mod judge;
 mod remote;
 
 use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed};
@@ -48,6 +50,8 @@ pub fn run(command: &PolicyCommand) -> Result<(), Failed> {
         PolicyCommand::Explain { folder, call, at, verified } => {
             explain::run(folder, call, at.as_deref(), *verified)
         }
+        PolicyCommand::Judge(arguments) => judge::run(arguments),
+        PolicyCommand::ExportOpa(arguments) => export_opa::run(arguments),
         PolicyCommand::Simulate { exported, lists, folder } => {
             let bundle = Files::read(folder)?.bundle()?;
             match crate::verify::simulate(exported, &bundle, *lists) {

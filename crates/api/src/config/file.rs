@@ -72,6 +72,9 @@ pub struct File {
     /// Evidence of every month, by tenant.
     #[serde(default)]
     pub evidence: BTreeMap<String, Monthly>,
+    /// Bundles for gateways' own OPAs. Without it there are none.
+    #[serde(default)]
+    pub opa: Option<Opa>,
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,
@@ -193,6 +196,17 @@ fn default_deciders() -> u64 {
 
 fn default_valid_for() -> u64 {
     VALID_FOR_SECONDS
+}
+
+/// Bundles for OPA.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opa {
+    /// File of the key that signs them: P-256, PEM (PKCS #8).
+    pub signing_key_file: PathBuf,
+    /// Name of the key in OPA's configuration. Without it a digest of the public key.
+    #[serde(default)]
+    pub key_id: Option<String>,
 }
 
 /// Evidence that the server makes by itself.

@@ -1,6 +1,7 @@
 //! Policies of a tenant: what is in force, every version, proposals. A proposal takes effect once people approved it (P17).
 
 mod ask;
+pub(super) mod opa;
 mod simulation;
 mod standing;
 

@@ -177,7 +177,12 @@ impl ApprovalReader {
     /// The comment beside a review, until it is erased. `index`: leaf index of the evidence that the review
     /// names.
     pub fn comment(&self, index: u64) -> Result<Option<String>, Error> {
-        let text = self.log.stored_payload(index)?.and_then(|payload| payload.value("comment"));
+        self.words(index, "comment")
+    }
+
+    /// A text in the payload of an entry, until it is erased.
+    pub fn words(&self, index: u64, member: &str) -> Result<Option<String>, Error> {
+        let text = self.log.stored_payload(index)?.and_then(|payload| payload.value(member));
         Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 

@@ -185,6 +185,21 @@ impl Agents {
         self.by_id.keys().map(String::as_str)
     }
 
+    /// Every entry with its id.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Agent)> {
+        self.by_id.iter()
+    }
+
+    /// Prefixes of ids, each with the agent that spawns such agents.
+    pub(super) fn spawned(&self) -> &BTreeMap<String, String> {
+        &self.spawned
+    }
+
+    /// The tiers, lowest first.
+    pub(super) fn tiers(&self) -> &[String] {
+        &self.tiers
+    }
+
     /// True if this tier is listed.
     pub(super) fn has_tier(&self, tier: &str) -> bool {
         self.tiers.iter().any(|other| other == tier)

@@ -59,33 +59,33 @@ pub(super) enum Condition {
 pub(super) struct Param {
     /// Whether it looks at the call's params, or at its result.
     of: On,
-    at: Pointer,
-    tests: Vec<Test>,
+    pub(super) at: Pointer,
+    pub(super) tests: Vec<Test>,
     /// Whether the value must be there (`present`) or must not (`absent`).
-    presence: Option<bool>,
+    pub(super) presence: Option<bool>,
     /// An absent value is false instead of an error.
-    optional: bool,
+    pub(super) optional: bool,
     /// One of the values is enough. Otherwise every one of them counts.
-    some: Option<bool>,
+    pub(super) some: Option<bool>,
 }
 
 /// An amount of money within bounds, by currency.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Money {
-    minor: Pointer,
-    currency: Pointer,
-    bounds: BTreeMap<String, Bounds>,
+    pub(super) minor: Pointer,
+    pub(super) currency: Pointer,
+    pub(super) bounds: BTreeMap<String, Bounds>,
 }
 
 /// Who called whom before this agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
-    only: Option<BTreeSet<String>>,
-    root: Option<BTreeSet<String>>,
-    through: Option<BTreeSet<String>>,
-    without: Option<BTreeSet<String>>,
-    depth_max: Option<usize>,
-    verified: bool,
+    pub(super) only: Option<BTreeSet<String>>,
+    pub(super) root: Option<BTreeSet<String>>,
+    pub(super) through: Option<BTreeSet<String>>,
+    pub(super) without: Option<BTreeSet<String>>,
+    pub(super) depth_max: Option<usize>,
+    pub(super) verified: bool,
 }
 
 /// What conditions look at.

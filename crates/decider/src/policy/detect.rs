@@ -5,7 +5,7 @@
 
 mod calendar;
 mod dates;
-mod iban;
+pub(super) mod iban;
 mod mail;
 mod numbers;
 mod odd;
@@ -125,6 +125,20 @@ static FINDERS: LazyLock<Vec<(usize, Find)>> = LazyLock::new(|| {
 
 fn place(name: &str) -> usize {
     NAMES.iter().position(|other| *other == name).expect("a name of the set")
+}
+
+/// Words without which a detector finds nothing.
+pub(super) fn words_of(name: &str) -> Option<&'static [&'static str]> {
+    match name {
+        "date-of-birth" => Some(calendar::BIRTH.all()),
+        "medical-record" => Some(numbers::MRN_WORDS.all()),
+        _ => None,
+    }
+}
+
+/// True for the detectors of people's data.
+pub(super) fn is_of_people(name: &str) -> bool {
+    OF_PEOPLE.iter().any(|(other, _)| *other == name)
 }
 
 /// Names of the set, in order.

@@ -23,12 +23,12 @@ const URL_BYTES_MAX: usize = 4096;
 /// Hosts, paths, ports and methods that the URLs at some pointers must be within.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Egress {
-    at: Vec<Pointer>,
-    hosts: Texts,
-    paths: Vec<String>,
-    ports: Vec<u16>,
-    schemes: Vec<String>,
-    method: Option<(Pointer, Vec<String>)>,
+    pub(super) at: Vec<Pointer>,
+    pub(super) hosts: Texts,
+    pub(super) paths: Vec<String>,
+    pub(super) ports: Vec<u16>,
+    pub(super) schemes: Vec<String>,
+    pub(super) method: Option<(Pointer, Vec<String>)>,
 }
 
 /// A URL, taken apart.

@@ -77,6 +77,11 @@ impl Pattern {
         Ok(Self(regex))
     }
 
+    /// The expression, in the syntax of the crate `regex`; `.` is every character.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     pub(super) fn fits(&self, value: &str) -> bool {
         self.0.is_match(value)
     }

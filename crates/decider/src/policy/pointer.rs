@@ -13,11 +13,12 @@ const REACHED_MAX: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pointer {
     text: String,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
+/// A step of a pointer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+pub(super) enum Step {
     Member(String),
     Each,
 }

@@ -37,7 +37,7 @@ pub(super) struct Detects {
     pub(super) at: Vec<Pointer>,
     pub(super) detect: Vec<String>,
     /// An absent value is false instead of an error.
-    optional: bool,
+    pub(super) optional: bool,
 }
 
 impl Sanitize {

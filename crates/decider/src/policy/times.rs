@@ -15,14 +15,14 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 /// Hours of days. If `from` is after `to`, they run over midnight and belong to the day on which they begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hours {
-    days: [bool; 7],
+    pub(super) days: [bool; 7],
     /// Minutes since midnight.
-    from: u16,
+    pub(super) from: u16,
     /// Minutes since midnight; this minute is outside.
-    to: u16,
+    pub(super) to: u16,
     pub(super) zone: String,
     /// Dates that are no such days.
-    except: Vec<String>,
+    pub(super) except: Vec<String>,
     /// A list of such dates.
     pub(super) holidays: Option<String>,
 }
@@ -129,8 +129,8 @@ fn minute_of(text: &str) -> Option<u16> {
 /// From a moment up to another, which is outside. One of them may be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Period {
-    from: Option<Nanos>,
-    to: Option<Nanos>,
+    pub(super) from: Option<Nanos>,
+    pub(super) to: Option<Nanos>,
 }
 
 impl Period {

@@ -28,7 +28,7 @@ impl Effect {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
@@ -44,10 +44,11 @@ pub(super) struct Action {
     pub(super) schema: Option<String>,
 }
 
+/// A tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Tool {
-    tier: Option<String>,
-    actions: BTreeMap<String, Action>,
+pub(super) struct Tool {
+    pub(super) tier: Option<String>,
+    pub(super) actions: BTreeMap<String, Action>,
 }
 
 /// All tools.
@@ -103,6 +104,11 @@ impl Tools {
         if self.0.insert(name.clone(), tool).is_some() {
             mistakes.note(at, format!("two tools are called {name:?}: remove one"));
         }
+    }
+
+    /// Every tool with its name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Tool)> {
+        self.0.iter()
     }
 
     /// The action, if the file lists it.

@@ -1,4 +1,5 @@
 //! What verdicts of a bundle depend on beside the call: the clock, and the local time of the zones that clauses name.
+//! And which clauses a call meets, for whoever writes the bundle in another language.
 
 use super::Bundle;
 use crate::policy::{
@@ -41,5 +42,21 @@ impl Bundle {
             });
         }
         zones
+    }
+
+    /// For each tool that clauses name, and each of its actions that they name (`None`: any other), the clauses for it.
+    pub(in crate::policy) fn filed(&self) -> Vec<(&String, Option<&String>, &[usize])> {
+        let mut filed = Vec::new();
+        for (tool, of_tool) in &self.by_tool {
+            filed.push((tool, None, &of_tool.other[..]));
+            let named = of_tool.by_action.iter();
+            filed.extend(named.map(|(action, places)| (tool, Some(action), &places[..])));
+        }
+        filed
+    }
+
+    /// The clauses for tools that no clause names.
+    pub(in crate::policy) fn for_other_tools(&self) -> &[usize] {
+        &self.other
     }
 }

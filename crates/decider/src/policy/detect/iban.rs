@@ -3,7 +3,7 @@
 use super::scan::{Take, Text};
 
 /// Countries with the length of their numbers.
-const LENGTHS: &[(&[u8; 2], usize)] = &[
+pub(in crate::policy) const LENGTHS: &[(&[u8; 2], usize)] = &[
     (b"AD", 24),
     (b"AE", 23),
     (b"AL", 28),

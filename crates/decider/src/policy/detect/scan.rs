@@ -65,6 +65,11 @@ impl Words {
         Self { list, by_first: OnceLock::new() }
     }
 
+    /// All of them.
+    pub(super) const fn all(&self) -> &'static [&'static str] {
+        self.list
+    }
+
     /// The place after the last of them, among bytes as [`plain`] gives them; with no letter before or after it.
     fn last_in(&self, plain: &[u8]) -> Option<usize> {
         let by_first = self.by_first.get_or_init(|| {
