@@ -70,6 +70,8 @@ pub enum Kind {
     NotOpened,
     /// A decision of ours that does not stand at its place, and was told to nobody.
     Void,
+    /// Entries before a size, which are in an export, are removed.
+    Prune,
     /// A budget reached the sum at which people are warned.
     BudgetWarned,
     /// A call did not fit into a budget.
@@ -78,7 +80,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 26] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -102,6 +104,7 @@ impl Kind {
         (Self::Sources, "sources"),
         (Self::Retention, "retention"),
         (Self::Freeze, "freeze"),
+        (Self::Prune, "prune"),
         (Self::NotOpened, "not_opened"),
         (Self::BudgetWarned, "budget_warned"),
         (Self::BudgetExceeded, "budget_exceeded"),
@@ -146,6 +149,7 @@ impl Kind {
             | Self::Policy
             | Self::Sources
             | Self::Retention
+            | Self::Prune
             | Self::Freeze => true,
             Self::Decision
             | Self::Event

@@ -19,6 +19,7 @@ mod kept;
 mod not_opened;
 mod policies;
 mod prepare;
+mod prune;
 mod reports;
 mod retention;
 mod signed;
@@ -41,6 +42,7 @@ pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use prepare::{
     Prepared, check_form, event_key, is_contended, is_probe, source_key, tail_digest,
 };
+pub use prune::{Pruned, pruning, pruning_key};
 pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE};
 pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};
@@ -384,7 +386,8 @@ impl Log {
         index: u64,
     ) -> Result<Vec<u8>, store::Error> {
         let (number, edge, known) = (self.number, &self.edge, &*self.proven_tiles);
-        proven::Tree { store: changes, number, edge, known }.entry(index)
+        let pruned = self.position.pruned;
+        proven::Tree { store: changes, number, edge, known, pruned }.entry(index)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod freeze;
 pub mod policy;
+pub mod prune;
 pub mod retention;
 pub mod sources;
 

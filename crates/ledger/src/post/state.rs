@@ -1,6 +1,6 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
-use super::{freezes::Freezes, in_force::Policies, kept::Retention};
+use super::{freezes::Freezes, in_force::Policies, kept::Retention, prune::Pruned};
 use crate::{
     entry::Prior,
     log::{
@@ -60,6 +60,9 @@ pub struct Position {
     /// What is frozen.
     #[serde(default)]
     pub freezes: Freezes,
+    /// The last pruning.
+    #[serde(default)]
+    pub pruned: Option<Pruned>,
     /// The last sequence on each `system.<topic>` in this epoch.
     pub topics: BTreeMap<String, u64>,
     /// [`digest_of_keys`] of the signing keys in force.
@@ -113,6 +116,7 @@ impl Position {
             retention: Retention::default(),
             policies: Policies::default(),
             freezes: Freezes::default(),
+            pruned: None,
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),
             access: digest_of_access(&BTreeMap::new()),

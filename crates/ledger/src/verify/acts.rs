@@ -44,6 +44,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Policy,
         Kind::Sources,
         Kind::Retention,
+        Kind::Prune,
         Kind::Freeze,
     ];
     if !acts.contains(&view.kind) {

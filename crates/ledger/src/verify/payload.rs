@@ -65,6 +65,11 @@ impl Erased {
         }
     }
 
+    /// The payload of the entries before `size` was pruned with them.
+    pub fn prune(&mut self, size: u64) {
+        self.expired.below = self.expired.below.max(size);
+    }
+
     /// Adds erasures from other entries.
     pub fn add(&mut self, other: &Self) {
         self.expired.below = self.expired.below.max(other.expired.below);
