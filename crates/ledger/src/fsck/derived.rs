@@ -16,7 +16,7 @@ use crate::{
     journal::Subject,
     log::merkle::Hash,
     post::{
-        APPROVAL, Budgets, EVIDENCE, Freezes, Keys, Log, NOT_OPENED, Policies, Reports, Retention,
+        APPROVAL, Budgets, EVIDENCE, Freezes, Keys, Log, NOT_OPENED, Policies, Pruned, Reports, Retention,
         event_key, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
@@ -65,6 +65,8 @@ pub(crate) struct Derived {
     pub policies: Policies,
     /// What freeze entries say.
     pub freezes: Freezes,
+    /// The last prune entry.
+    pub pruned: Option<Pruned>,
     /// Journal identity and epoch.
     pub journal: (String, u64),
     /// Epoch and sequence of the last message that gave an entry.
@@ -74,6 +76,8 @@ pub(crate) struct Derived {
     pub topics: BTreeMap<String, u64>,
     /// Signed subjects whose last message gave an entry.
     pub subjects: u64,
+    /// The last sequence of each signed subject, if it is wanted.
+    pub subject_rows: Option<BTreeMap<Vec<u8>, u64>>,
     /// Places of rejected messages, which may have come on any signed subject.
     pub rejected: BTreeSet<(u64, u64)>,
 }
@@ -89,7 +93,8 @@ impl Derived {
     ) -> Result<(), store::Error> {
         self.read = index + 1;
         self.place(log, index, view, report);
-        self.counts.take((store, log.number), index, view)?;
+        let kept_from = self.pruned.map_or(0, |pruned| pruned.size);
+        self.counts.take((store, log.number), (index, kept_from), view)?;
         let budgets = self.budgets.get_or_insert_with(|| Budgets::new(log.number));
         if let Err(what) = budgets.take(index, view) {
             report.find(format!("entry {index}: {what}"));
@@ -135,6 +140,13 @@ impl Derived {
                 self.retention.time_anew();
             }
             Kind::Retention => self.retention(index, view, report),
+            Kind::Prune => {
+                let held = self.retention.is_held();
+                if held || !Pruned::note(&mut self.pruned, index, view) {
+                    report.find(format!("entry {index}: not a prune entry that can be here"));
+                }
+                self.retention.prune(self.pruned.map_or(0, |pruned| pruned.size));
+            }
             Kind::Signer => match view.event_as::<Claim>() {
                 Some(claim) => self.signer = Some(claim.id),
                 None => report.find(format!("entry {index}: not a signer entry")),
@@ -227,6 +239,9 @@ impl Derived {
             self.topics.insert(topic.to_string(), seq);
         }
         let key = log.number.in_epoch(epoch, subject.to_string().as_bytes());
+        if let Some(rows) = &mut self.subject_rows {
+            rows.insert(key[4..].to_vec(), seq);
+        }
         let kept = store.get(Family::Subjects, &key)?;
         let kept = kept.and_then(|bytes| store::read_u64(&bytes, "subjects").ok());
         match kept {

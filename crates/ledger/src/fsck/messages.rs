@@ -8,6 +8,7 @@ use super::{
     before::{Before, short},
     gone::Gone,
     payloads::Payloads,
+    pruned::{self, Begun},
     state::{subject_of, take_key, take_number},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     journal::{Headers, Message, Subject},
     json::Value,
     log::merkle::leaf_hash,
-    post::{Arrival, Log, Outcome, Prepared, tail_digest},
+    post::{Arrival, Log, Outcome, Prepared, Pruned, tail_digest},
     sequence::Sequence,
     store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks, rocks::Rows},
     system::NewEpoch,
@@ -70,22 +71,33 @@ pub struct Messages<'a> {
 
 impl<'a> Messages<'a> {
     /// The state before the first message.
-    pub fn new(store: &'a Rocks, log: &'a Log) -> Self {
+    pub fn new(store: &'a Rocks, log: &'a Log) -> Result<Self, store::Error> {
         let Log { tenant, number, origin, position, .. } = log;
         let number = *number;
-        Self {
+        let mut again =
+            Log::new(tenant.clone(), number, origin.clone(), position.journal.clone());
+        let mut before = Before::new(store, number);
+        let mut unknown = BTreeSet::new();
+        if let Some(Begun { base, edge, .. }) = pruned::begin(store, log)? {
+            before.begin(&base)?;
+            let epoch = base.state.journal.1;
+            let rejected = base.state.rejected.iter().filter(|(of, _)| *of == epoch);
+            unknown.extend(rejected.map(|(_, seq)| *seq));
+            again.behind(&base, edge);
+        }
+        Ok(Self {
             store,
             log,
-            again: Log::new(tenant.clone(), number, origin.clone(), position.journal.clone()),
-            before: Before::new(store, number),
+            again,
+            before,
             entries: Entries { rows: store.rows(Family::Entries, &number.key(&[])), number },
             payloads: None,
-            unknown: BTreeSet::new(),
+            unknown,
             holes: Vec::new(),
             compared: Compared::default(),
             findings: Vec::new(),
             ended: false,
-        }
+        })
     }
 
     /// The same, which also compares payloads.
@@ -113,10 +125,7 @@ impl<'a> Messages<'a> {
         self.skip_to(seq)?;
         let Some(seed) = seed.filter(|_| !self.ended) else {
             // The message exists, but without its seed it is unknown what it must have given.
-            let holes = self.holes.len();
-            self.skip_to(seq + 1)?;
-            self.holes.truncate(holes);
-            return Ok(!self.ended);
+            return self.take_as_it_is(seq);
         };
         if seq == self.log.position.posted {
             self.compare_tail(Arrival { seq, time }, subject.as_ref(), (&headers, &body));
@@ -130,10 +139,17 @@ impl<'a> Messages<'a> {
         let mut prepared = Prepared::new(subject, headers, body, seed);
         let base = self.again.position.size;
         self.before.is_new = self.entries.at(base).is_some_and(|entry| prepared.gave(entry));
+        // Until the prune entry, messages may have been judged by entries that are gone.
+        let may_miss = self.again.position.pruned != self.log.position.pruned;
+        let saved = may_miss.then(|| self.again.clone());
         let mut changes = Changes::new(&self.before);
         let posted = self.again.post(&mut changes, Arrival { seq, time }, &mut prepared);
         let writes: Vec<store::Write> = changes.into_writes().collect();
         self.again.forget_sums();
+        if let Some(saved) = saved.filter(|_| self.before.missed.take()) {
+            self.again = saved;
+            return self.take_as_it_is(seq);
+        }
         match posted {
             Ok(outcome) => self.compare(seq, base, &outcome, &writes),
             Err(post) => {
@@ -141,6 +157,14 @@ impl<'a> Messages<'a> {
                 Ok(false)
             }
         }
+    }
+
+    /// Takes what a message gave as it is.
+    fn take_as_it_is(&mut self, seq: u64) -> Result<bool, store::Error> {
+        let holes = self.holes.len();
+        self.skip_to(seq + 1)?;
+        self.holes.truncate(holes);
+        Ok(!self.ended)
     }
 
     fn compare_tail(
@@ -329,6 +353,11 @@ impl<'a> Messages<'a> {
             Kind::Policy => drop(self.again.position.policies.note(index, &view)),
             Kind::Freeze => drop(self.again.position.freezes.note(index, &view)),
             Kind::Retention => drop(self.again.position.retention.note(index, &view)),
+            Kind::Prune => {
+                Pruned::note(&mut self.again.position.pruned, index, &view);
+                let size = self.again.kept_from();
+                self.again.position.retention.prune(size);
+            }
             Kind::Clock => self.again.position.retention.time_anew(),
             Kind::Rejected if view.text(&["producer"]).is_none() => {
                 self.unknown.insert(view.origin.seq);
