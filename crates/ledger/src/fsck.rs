@@ -19,12 +19,13 @@ mod state;
 #[cfg(feature = "jetstream")]
 mod stream;
 mod sums;
-mod tally;
+pub(crate) mod tally;
 
 pub use approvals::{Whole, approvals};
 pub use gone::Gone;
 pub use messages::{Compared, Messages, Outcomes};
 use payload::Erased;
+pub(crate) use rows::count as rows;
 pub use replay::{Replay, replay};
 #[cfg(feature = "jetstream")]
 pub use stream::stream;

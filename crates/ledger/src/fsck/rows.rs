@@ -3,7 +3,7 @@
 use crate::store::{self, Family, LogNumber, rocks::Rocks};
 
 /// Visits and counts the rows of one log.
-pub(super) fn count(
+pub(crate) fn count(
     store: &Rocks,
     number: LogNumber,
     family: Family,
