@@ -15,6 +15,8 @@ mod list;
 #[cfg(feature = "server")]
 mod policy;
 #[cfg(feature = "server")]
+mod prune;
+#[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
 mod store;
@@ -23,7 +25,7 @@ mod tenant;
 
 #[cfg(feature = "server")]
 pub use self::{
-    approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, server::*,
+    approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, prune::*, server::*,
     store::*, tenant::*,
 };
 

@@ -35,6 +35,14 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Box<serde_json::Value>>,
+    /// For a pruned entry: the first leaf index from which every entry is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    kept_from: Option<u64>,
+    /// For a feed: the cursor of the page that begins there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    next: Option<Box<str>>,
     /// The request, as the server's log names it; also in the header `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -99,6 +107,7 @@ codes! {
     NotFound = "not_found", 404, "Not found";
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     Conflict = "conflict", 409, "Conflict with the present state";
+    Pruned = "pruned", 410, "Entry pruned";
     TenantDeleted = "tenant_deleted", 410, "Tenant deleted";
     LegalHold = "legal_hold", 409, "Legal hold in force";
     RulesWrong = "rules_wrong", 409, "Rules or people have mistakes";
@@ -209,6 +218,8 @@ impl Problem {
             code: code.name(),
             outcome: (code == Code::OutcomeUnknown).then_some(Unclear::Unknown),
             approval: None,
+            kept_from: None,
+            next: None,
             request_id: None,
             damage: None,
             is_coding: false,
@@ -243,6 +254,13 @@ impl Problem {
     #[must_use]
     pub fn with_approval<T: Serialize>(mut self, approval: &T) -> Self {
         self.approval = serde_json::to_value(approval).ok().map(Box::new);
+        self
+    }
+
+    /// For a feed of which entries were pruned: adds the cursor of the page that begins behind them.
+    #[must_use]
+    pub fn with_next(mut self, cursor: impl FnOnce(u64) -> String) -> Self {
+        self.next = self.kept_from.map(|index| cursor(index).into());
         self
     }
 
@@ -384,6 +402,13 @@ impl From<journal::Error> for Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
+        if let store::Error::Pruned { kept_from, by } = error {
+            let detail = format!(
+                "It was pruned. Every entry from {kept_from} on is here; entry {by} names the export that has those \
+                 before it (`event.export`)."
+            );
+            return Self { kept_from: Some(kept_from), ..Self::new(Code::Pruned, detail) };
+        }
         tracing::error!(%error, "reading failed");
         let problem = Self::new(
             Code::Internal,

@@ -20,7 +20,7 @@ use crate::{
     ledger::{Error, Ledger},
     log::merkle::{self, Hash},
     post::{APPROVAL, Log, Pruned, pruning, pruning_key},
-    store::{self, Family, LogNumber, Read as _, Write, rocks::Rocks},
+    store::{self, Family, LogNumber, Write, rocks::Rocks},
     system::prune::{BUNDLE, Exported},
     tenant::Tenant,
     time::Nanos,
@@ -233,6 +233,12 @@ fn derive(store: &Rocks, tenant: &Tenant, size: u64) -> Result<Base, store::Erro
     }
     let subjects = derived.subject_rows.take().unwrap_or_default();
     Base::of(&mut derived, &walk, number, &subjects)
+}
+
+/// The last pruning that is published, and whether what it lets go is gone.
+pub fn last(ledger: &Ledger, tenant: &Tenant) -> Result<Option<(Pruned, bool)>, store::Error> {
+    let done = pruning(ledger.store(), tenant.number)?.is_none();
+    Ok(tenant.published().pruned.map(|pruned| (pruned, done)))
 }
 
 /// Removes what the last prune entry lets go. Returns true once all of it is gone. Under a legal hold nothing goes.
