@@ -130,7 +130,7 @@ fn size_of(
         return Ok(Err(Refused::Export("its root is not the one that this log had at that size")));
     }
     let mut size = until.min(published.size.saturating_sub(1)) / BUNDLE * BUNDLE;
-    while size > kept_from && origin(ledger, tenant, size)? == origin(ledger, tenant, size - 1)? {
+    while size > kept_from && !is_border(ledger, tenant, size)? {
         size -= BUNDLE;
     }
     if size <= kept_from {
@@ -140,6 +140,13 @@ fn size_of(
         Some(needed) => Err(Refused::Open(needed)),
         None => Ok(size),
     })
+}
+
+/// True if pruning may end there, as posting judges it.
+fn is_border(ledger: &Ledger, tenant: &Tenant, size: u64) -> Result<bool, store::Error> {
+    let last = ledger.entry(tenant, size - 1)?.unwrap_or_default();
+    let opens = View::parse(&last).is_some_and(|view| view.kind == Kind::GapOpened);
+    Ok(opens || origin(ledger, tenant, size)? != origin(ledger, tenant, size - 1)?)
 }
 
 /// Place in the journal of the message that gave an entry.

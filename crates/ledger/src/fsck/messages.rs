@@ -115,6 +115,7 @@ impl<'a> Messages<'a> {
             return Ok(false);
         }
         if self.compared.first.is_none() {
+            self.begin_message()?;
             self.begin_epoch()?;
             if seq <= self.again.position.posted {
                 // It was posted in an earlier epoch.
@@ -278,6 +279,20 @@ impl<'a> Messages<'a> {
         Ok(entry)
     }
 
+    /// Skips the rest of a message whose first entry was pruned.
+    fn begin_message(&mut self) -> Result<(), store::Error> {
+        let place = (self.again.position.epoch, self.again.position.posted);
+        loop {
+            let index = self.again.position.size;
+            let Some(bytes) = self.entry(index)? else { return Ok(()) };
+            let origin = View::parse(&bytes).map(|view| (view.origin.epoch, view.origin.seq));
+            if origin != Some(place) {
+                return Ok(());
+            }
+            self.skip(index, &bytes);
+        }
+    }
+
     /// Skips the entries of earlier epochs, whose journals are not this one.
     fn begin_epoch(&mut self) -> Result<(), store::Error> {
         while self.again.position.epoch != self.log.position.epoch {
@@ -384,6 +399,7 @@ impl<'a> Messages<'a> {
     /// Ends the comparison after the last message. `gone`: what the log says about its holes.
     pub fn finish(mut self, gone: &Gone) -> Result<Outcomes<'a>, store::Error> {
         let posted = self.log.position.posted;
+        self.begin_message()?;
         self.begin_epoch()?;
         if !self.ended && self.log.position.size > 0 {
             // The last message is never trimmed, so a journal without messages is one hole.

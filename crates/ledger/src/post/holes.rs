@@ -77,7 +77,8 @@ impl Log {
 
     /// Leaf index of the first entry whose place in the journal is at least this one.
     fn first_from(&self, changes: &Changes<'_>, wanted: (u64, u64)) -> Result<u64, store::Error> {
-        let (mut low, mut high) = (self.kept_from(), self.position.size);
+        // The last pruned entry stays, and may be of the same message as the first one that is kept.
+        let (mut low, mut high) = (self.kept_from().saturating_sub(1), self.position.size);
         while low < high {
             let middle = low + (high - low) / 2;
             let entry = self.proven(changes, middle)?;

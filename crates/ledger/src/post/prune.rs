@@ -90,7 +90,8 @@ impl Log {
         Ok(Some(index))
     }
 
-    /// True if both roots are those of the tree, and the size is between two messages of the journal.
+    /// True if both roots are those of the tree, and the size is between two messages of the journal, or behind a gap
+    /// that the next entry opened: then what is kept follows from what was read.
     fn is_as_said(&self, changes: &Changes<'_>, prune: &Prune) -> Result<bool, store::Error> {
         let tree = Tree {
             store: changes,
@@ -100,12 +101,13 @@ impl Log {
             pruned: self.position.pruned,
         };
         let corrupt = || store::Error::Corrupt { family: "entries", what: "an entry" };
-        let origin_of = |index| -> Result<Origin, store::Error> {
+        let place_of = |index| -> Result<(Kind, Origin), store::Error> {
             let entry = tree.entry(index)?;
-            View::parse(&entry).map(|view| view.origin).ok_or_else(corrupt)
+            View::parse(&entry).map(|view| (view.kind, view.origin)).ok_or_else(corrupt)
         };
-        let (last, first) = (origin_of(prune.size - 1)?, origin_of(prune.size)?);
-        Ok((last.epoch, last.seq) != (first.epoch, first.seq)
+        let ((kind, last), (_, first)) = (place_of(prune.size - 1)?, place_of(prune.size)?);
+        let between = (last.epoch, last.seq) != (first.epoch, first.seq);
+        Ok((between || kind == Kind::GapOpened)
             && last.time == prune.time
             && merkle::root_at(&tree, prune.size)? == prune.root
             && merkle::root_at(&tree, prune.export.size)? == prune.export.root)
