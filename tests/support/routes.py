@@ -58,6 +58,7 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "lift": (lambda: ("POST", f"{T}/freezes/1/lift", {"json": {"reason": "none"}}), {"responder", "admin"}, {404}),
     "retention": (lambda: ("GET", f"{T}/retention", {}), {"auditor", "admin"}, {200}),
     "set retention": (lambda: ("POST", f"{T}/retention", {"json": {"reason": "none"}}), {"admin"}, {200}),
+    "prune": (lambda: ("POST", f"{T}/prunings", {"json": {"until": 256, "export": {"size": 1, "root": "x", "sha256": ""}, "reason": "none"}}), {"admin"}, {400}),
     "delete tenant": (lambda: ("POST", f"{T}/deletion", {"json": {"tenant": "another", "reason": "none"}}), {"admin"}, {400}),
     "hold": (lambda: ("POST", f"{T}/holds", {"json": {"hold": "Not A Name", "reason": "none"}}), {"admin"}, {400}),
     "release": (lambda: ("POST", f"{T}/holds/none/release", {"json": {"reason": "none"}}), {"admin"}, {404}),
