@@ -102,7 +102,7 @@ def test_p20_what_is_exported_is_pruned_and_every_proof_stays(bare: Server, tmp_
     assert admin.page(after=first, limit=3).indexes == [768, 769, 770]
     later = admin.entry(young)["journal"]["time"]
     assert admin.page(since=later, limit=1).entries[0]["journal"]["time"] >= later
-    assert server.admin.http.post(f"{admin.t}/erasures", json={"index": leaf_at, "reason": "x"}).status_code == 410
+    assert server.admin.http.post(f"{admin.t}/erasures", json={"indexes": [leaf_at], "reason": "x"}).status_code == 410
     # Every proof stays: of what is kept, and of what is gone, for who has its bytes.
     assert {n: admin.tile(f"0/00{n}") for n in range(3)} == tiles
     assert tiles[1][32 * (leaf_at - 256) :][:32] == hashlib.sha256(b"\0" + leaf).digest()

@@ -25,8 +25,8 @@ mod tenant;
 
 #[cfg(feature = "server")]
 pub use self::{
-    approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, prune::*, server::*,
-    store::*, tenant::*,
+    approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, prune::*,
+    server::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -25,8 +25,8 @@ pub use approvals::{Whole, approvals};
 pub use gone::Gone;
 pub use messages::{Compared, Messages, Outcomes};
 use payload::Erased;
-pub(crate) use rows::count as rows;
 pub use replay::{Replay, replay};
+pub(crate) use rows::{count as rows, leads_to};
 #[cfg(feature = "jetstream")]
 pub use stream::stream;
 

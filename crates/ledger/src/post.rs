@@ -27,6 +27,7 @@ mod sources;
 mod state;
 mod verdicts;
 
+pub use crate::system::prune::Pruned;
 pub use budgets::Budgets;
 pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
@@ -42,7 +43,7 @@ pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use prepare::{
     Prepared, check_form, event_key, is_contended, is_probe, source_key, tail_digest,
 };
-pub use prune::{Pruned, pruning, pruning_key};
+pub use prune::{pruning, pruning_key};
 pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE};
 pub use state::{Erasing, Keys, LogKey, Position, digest_of_access, digest_of_keys};

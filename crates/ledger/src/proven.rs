@@ -8,8 +8,8 @@ use crate::{
         merkle::{self, Edge, Hash, Tiles},
         tile::Tile,
     },
-    post::Pruned,
     store::{Error, Family, LogNumber, Read},
+    system::prune::Pruned,
 };
 use std::{
     collections::HashMap,

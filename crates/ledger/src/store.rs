@@ -135,7 +135,9 @@ pub enum Error {
     )]
     Held,
     /// The entry was removed: an export has it.
-    #[error("it was pruned: every entry from {kept_from} on is here, and entry {by} names the export that has those before it")]
+    #[error(
+        "it was pruned: every entry from {kept_from} on is here, and entry {by} names the export that has those before it"
+    )]
     Pruned {
         /// The first leaf index from which every entry is here.
         kept_from: u64,

@@ -285,8 +285,7 @@ impl Walk {
         (time, prior, last): (Nanos, Prior, (u64, u64, bool)),
         reasons: &[(u64, Hash)],
     ) -> Self {
-        let mut walk =
-            Self { edge, time, prior, places: Places::behind(last), ..Self::default() };
+        let mut walk = Self { edge, time, prior, places: Places::behind(last), ..Self::default() };
         reasons.iter().for_each(|(index, hash)| walk.reasons.know(*index, *hash));
         walk
     }

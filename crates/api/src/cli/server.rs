@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Slack, Sources, Teams,
-    Tenant, ToStore,
+    Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Slack, Sources,
+    Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

@@ -1,31 +1,26 @@
 //! `countersign prune`: verifies an export, then asks the server to remove the entries that are in it.
 
-use super::{
-    EXIT_FAILED, Failed,
-    export::{checkpoint_of, kept},
-    why,
-};
+use super::{EXIT_FAILED, Failed, export::kept, why};
 use crate::{
     cli::{Prune, Verify},
     client::Client,
     s3::sha256_hex,
     terminal::{dim, harmless, say, say_json, strong},
 };
+use ledger::log::checkpoint::Checkpoint;
 use serde_json::json;
-use std::{fs, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 /// Runs it.
 pub fn run(arguments: &Prune) -> Result<(), Failed> {
     let Prune { tenant, until, export, key, reason, .. } = arguments;
     why(Some(reason))?;
     let client = Client::new(&arguments.remote)?;
-    let verify =
-        Verify { key: key.clone(), export: vec![export.clone()], ..Verify::default() };
+    let verify = Verify { key: key.clone(), export: vec![export.clone()], ..Verify::default() };
     if crate::verify::quietly(&verify, arguments.json) != ExitCode::SUCCESS {
         return Err(Failed::new(EXIT_FAILED, "the export does not verify: nothing was pruned"));
     }
-    let checkpoint = checkpoint_of(&fs::read(export.join("checkpoint"))?)?;
-    let manifest = manifest(arguments, export, checkpoint.size)?;
+    let (checkpoint, manifest) = manifest(arguments, export)?;
     let sha256 = sha256_hex(&manifest);
     let body = json!({
         "until": until,
@@ -50,19 +45,21 @@ pub fn run(arguments: &Prune) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The manifest of the export; from the store, if one is named: then both must be the same.
-fn manifest(arguments: &Prune, export: &Path, size: u64) -> Result<Vec<u8>, Failed> {
+/// The checkpoint of the export, and its manifest; if a store is named, it must have the same one.
+fn manifest(arguments: &Prune, export: &Path) -> Result<(Checkpoint, Vec<u8>), Failed> {
     let (Some(place), Some(file)) = (&arguments.from, &arguments.store) else {
-        return Ok(kept::manifest(export, "", |_, _| Ok(()))?.1);
+        let (checkpoint, _, manifest) = kept::manifest(export, "", |_, _| Ok(()))?;
+        return Ok((checkpoint, manifest));
     };
     let (store, prefix) = kept::place_of(place, file)?;
-    let (_, manifest) = kept::manifest(export, &prefix, |_, _| Ok(()))?;
-    let key = kept::manifest_key(&prefix, size);
+    let (checkpoint, _, manifest) = kept::manifest(export, &prefix, |_, _| Ok(()))?;
+    let key = kept::manifest_key(&prefix, checkpoint.size);
     let held = store.head(&key)?;
     let locked = held.is_some_and(|held| held.until.is_some());
     if !locked || store.get(&key)? != manifest {
-        let text = format!("{key}: the store does not have this export, locked: nothing was pruned");
+        let text =
+            format!("{key}: the store does not have this export, locked: nothing was pruned");
         return Err(Failed::new(EXIT_FAILED, text));
     }
-    Ok(manifest)
+    Ok((checkpoint, manifest))
 }

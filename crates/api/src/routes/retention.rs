@@ -30,8 +30,8 @@ use ledger::{
     tenant::Tenant,
     time::Nanos,
 };
-use serde::{Deserialize, Serialize};
 use pruning::ShownPruning;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 

@@ -4,7 +4,10 @@
 //! In scope: the form of the base, its digests, storing and reading it. Out of scope: deriving it (`derived`), and removing
 //! entries (`crate::pruning`).
 
-use super::derived::Derived;
+use super::{
+    derived::Derived,
+    rows::{count, leads_to},
+};
 use crate::{
     canonical,
     entry::{Kind, Prior, View},
@@ -186,7 +189,8 @@ impl Base {
     }
 
     fn writes(&self, number: LogNumber, family: Family, name: &str) -> Vec<Write> {
-        let write = |(key, value): (&[u8], &[u8])| ((family, number.key(key)), Some(value.to_vec()));
+        let write =
+            |(key, value): (&[u8], &[u8])| ((family, number.key(key)), Some(value.to_vec()));
         self.of_family(name).map(write).collect()
     }
 
@@ -322,19 +326,13 @@ pub(crate) fn standing(
     size: u64,
 ) -> Result<(Hash, u64), store::Error> {
     let (mut of, mut count) = (OfRows::default(), 0);
-    super::rows::count(store, number, family, |key, value| {
+    count(store, number, family, |key, value| {
         if leads_to(family, key, value) < size {
             of.add(key, value);
             count += 1;
         }
     })?;
     Ok((of.finish(), count))
-}
-
-/// The leaf index to which a row of the index of events or approvals leads.
-pub(crate) fn leads_to(family: Family, key: &[u8], value: &[u8]) -> u64 {
-    let bytes = if family == Family::Keys { value } else { &key[key.len().saturating_sub(8)..] };
-    bytes.try_into().map_or(u64::MAX, u64::from_be_bytes)
 }
 
 /// The `prune` entry of a base says these digests of it.
@@ -356,7 +354,10 @@ pub(crate) fn is_as_said(
     if differs.is_empty() {
         return Ok(());
     }
-    Err(format!("what the pruned entries gave is not what the prune entry says: {}", differs.join(", ")))
+    Err(format!(
+        "what the pruned entries gave is not what the prune entry says: {}",
+        differs.join(", ")
+    ))
 }
 
 impl Log {

@@ -16,8 +16,8 @@ use crate::{
     journal::Subject,
     log::merkle::Hash,
     post::{
-        APPROVAL, Budgets, EVIDENCE, Freezes, Keys, Log, NOT_OPENED, Policies, Pruned, Reports, Retention,
-        event_key, reported_key,
+        APPROVAL, Budgets, EVIDENCE, Freezes, Keys, Log, NOT_OPENED, Policies, Pruned, Reports,
+        Retention, event_key, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},

@@ -1,6 +1,10 @@
 //! The index of events, by producer, source and id.
 
-use super::{Report, base::leads_to, rows::count, tally::Tally};
+use super::{
+    Report,
+    rows::{count, leads_to},
+    tally::Tally,
+};
 use crate::{
     entry::{Kind, View},
     post::{Log, event_key},
@@ -45,12 +49,7 @@ pub(super) fn ask(
 }
 
 /// Names the events to which the index does not lead, once it is known that there are some.
-fn name_all(
-    store: &Rocks,
-    log: &Log,
-    base: u64,
-    report: &mut Report,
-) -> Result<(), store::Error> {
+fn name_all(store: &Rocks, log: &Log, base: u64, report: &mut Report) -> Result<(), store::Error> {
     let (number, mut next, mut failed) = (log.number, base, None);
     store.scan(Family::Entries, &number.numbered(base), |key, entry| {
         if key != number.numbered(next) {

@@ -104,7 +104,9 @@ impl Begun {
         each_kept(store, log, size, |index, entry| {
             if index / BUNDLE != number {
                 if number != u64::MAX && in_bundle != BUNDLE && !unfinished {
-                    findings.push(format!("entries are missing of bundle {number}, which was not pruned"));
+                    findings.push(format!(
+                        "entries are missing of bundle {number}, which was not pruned"
+                    ));
                 }
                 (number, in_bundle) = (index / BUNDLE, 0);
                 match store.get(Family::Tiles, &log.number.tile(0, number)) {
@@ -115,12 +117,15 @@ impl Begun {
             in_bundle += 1;
             let within = usize::try_from(index % BUNDLE).unwrap_or_default() * 32;
             if hashes.get(within..within + 32) != Some(&leaf_hash(entry).0[..]) {
-                findings.push(format!("entry {index}, which was not pruned, is not the one in the tree"));
+                findings.push(format!(
+                    "entry {index}, which was not pruned, is not the one in the tree"
+                ));
                 return;
             }
             let Some(view) = View::parse(entry) else { return };
             if view.kind.is_system() {
-                if view.prior.system != last_system || (index == 0) != (view.kind == Kind::Genesis) {
+                if view.prior.system != last_system || (index == 0) != (view.kind == Kind::Genesis)
+                {
                     findings.push(format!("a system entry before entry {index} is missing"));
                 }
                 last_system = Some(index);

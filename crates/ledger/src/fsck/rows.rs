@@ -19,3 +19,9 @@ pub(crate) fn count(
     })?;
     Ok(count)
 }
+
+/// The leaf index to which a row of the index of events or approvals leads.
+pub(crate) fn leads_to(family: Family, key: &[u8], value: &[u8]) -> u64 {
+    let bytes = if family == Family::Keys { value } else { &key[key.len().saturating_sub(8)..] };
+    bytes.try_into().map_or(u64::MAX, u64::from_be_bytes)
+}

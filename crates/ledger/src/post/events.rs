@@ -65,7 +65,9 @@ impl Log {
         let (number, here) = (self.number, self.kept_from()..self.position.size);
         let earlier = |index: u64| {
             let key = number.numbered(index);
-            here.contains(&index).then(|| changes.get(Family::Entries, &key).ok().flatten()).flatten()
+            here.contains(&index)
+                .then(|| changes.get(Family::Entries, &key).ok().flatten())
+                .flatten()
         };
         self.counts.event(accepted.counted, origin.time, earlier);
         let index = self.append(changes, accepted.draft, origin, note);

@@ -9,38 +9,8 @@ use crate::{
     log::merkle,
     proven::Tree,
     store::{self, Changes, Family, LogNumber, Read},
-    system::prune::Prune,
-    time::Nanos,
+    system::prune::{Prune, Pruned},
 };
-use serde::{Deserialize, Serialize};
-
-/// The last pruning of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pruned {
-    /// Leaf index of its entry.
-    pub index: u64,
-    /// Entries before this leaf index are removed, except the bundles that are still needed.
-    pub size: u64,
-    /// `journal.time` of the last entry before that.
-    pub time: Nanos,
-}
-
-impl Pruned {
-    /// What a `prune` entry says.
-    pub fn of(index: u64, view: &View<'_>) -> Option<Self> {
-        let prune = view.event_as::<Prune>().filter(Prune::is_sound)?;
-        (prune.size < index).then_some(Self { index, size: prune.size, time: prune.time })
-    }
-
-    /// Notes a `prune` entry. `false` if it can't be at its place.
-    pub fn note(pruned: &mut Option<Self>, index: u64, view: &View<'_>) -> bool {
-        let before = pruned.map_or(0, |pruned| pruned.size);
-        let Some(new) = Self::of(index, view).filter(|new| new.size > before) else { return false };
-        *pruned = Some(new);
-        true
-    }
-}
 
 /// `"pruning" ‖ log`, in `meta`: a [`Pruned`] as JSON, until its entries are removed.
 pub fn pruning_key(number: LogNumber) -> Vec<u8> {

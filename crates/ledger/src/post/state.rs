@@ -1,6 +1,6 @@
 //! The commit record and the keys in force. They are written in the same commit as the entries.
 
-use super::{freezes::Freezes, in_force::Policies, kept::Retention, prune::Pruned};
+use super::{freezes::Freezes, in_force::Policies, kept::Retention};
 use crate::{
     entry::Prior,
     log::{
@@ -8,7 +8,7 @@ use crate::{
         note::Vkey,
     },
     store::LogNumber,
-    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText},
+    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, prune::Pruned},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! `system.prune`: entries before a size are in an export, and are removed here (`proto/formats/system.md`).
 
 use super::{By, Reason};
-use crate::{log::merkle::Hash, time::Nanos};
+use crate::{entry::View, log::merkle::Hash, time::Nanos};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -10,7 +10,15 @@ pub const BUNDLE: u64 = 256;
 
 /// What follows from the entries before the size, each with one digest, in their order.
 pub const FAMILIES: [&str; 9] = [
-    "access", "approvals", "budgets", "counts", "events", "reports", "sources", "state", "subjects",
+    "access",
+    "approvals",
+    "budgets",
+    "counts",
+    "events",
+    "reports",
+    "sources",
+    "state",
+    "subjects",
 ];
 
 /// The body of a message on `system.prune`.
@@ -57,5 +65,33 @@ impl Prune {
             && digest.len() == 64
             && digest.bytes().all(hex)
             && self.families.keys().map(String::as_str).eq(FAMILIES)
+    }
+}
+
+/// The last pruning of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pruned {
+    /// Leaf index of its entry.
+    pub index: u64,
+    /// Entries before this leaf index are removed, except the bundles that are still needed.
+    pub size: u64,
+    /// `journal.time` of the last entry before that.
+    pub time: Nanos,
+}
+
+impl Pruned {
+    /// What a `prune` entry says.
+    pub fn of(index: u64, view: &View<'_>) -> Option<Self> {
+        let prune = view.event_as::<Prune>().filter(Prune::is_sound)?;
+        (prune.size < index).then_some(Self { index, size: prune.size, time: prune.time })
+    }
+
+    /// Notes a `prune` entry. `false` if it can't be at its place.
+    pub fn note(pruned: &mut Option<Self>, index: u64, view: &View<'_>) -> bool {
+        let before = pruned.map_or(0, |pruned| pruned.size);
+        let Some(new) = Self::of(index, view).filter(|new| new.size > before) else { return false };
+        *pruned = Some(new);
+        true
     }
 }

@@ -171,11 +171,10 @@ pub fn run(
         let text = "the export does not verify: nothing was put into the store";
         return Err(Failed::new(EXIT_FAILED, text));
     }
-    let checkpoint = checkpoint_of(&file(dir, "checkpoint")?)?;
     // To the end of a day, so that an export that goes on later that day finds its own locks.
     let day = (wall_clock().seconds() / DAY_SECONDS + 1 + u64::from(days)) * DAY_SECONDS;
     let until = Nanos(0).plus_seconds(day);
-    let (count, bytes) =
+    let (checkpoint, count, bytes) =
         manifest(dir, &prefix, |key, bytes| keep(&store, key, bytes, until))?;
     let key = manifest_key(&prefix, checkpoint.size);
     keep(&store, &key, &bytes, until)?;
@@ -190,13 +189,14 @@ pub fn manifest_key(prefix: &str, size: u64) -> String {
     format!("{prefix}exports/{size}.json")
 }
 
-/// The manifest of the export in `dir`, and the number of its objects. `each` takes every object with its key.
+/// The checkpoint of the export in `dir`, the number of its objects, and its manifest. `each` takes every object with its key.
 pub fn manifest(
     dir: &Path,
     prefix: &str,
     mut each: impl FnMut(&str, &[u8]) -> Result<(), Failed>,
-) -> Result<(usize, Vec<u8>), Failed> {
-    let Checkpoint { origin, size, root } = &checkpoint_of(&file(dir, "checkpoint")?)?;
+) -> Result<(Checkpoint, usize, Vec<u8>), Failed> {
+    let checkpoint = checkpoint_of(&file(dir, "checkpoint")?)?;
+    let Checkpoint { origin, size, root } = &checkpoint;
     let all = files(*size);
     let bar = ProgressBar::new(all.len() as u64);
     let mut objects = Vec::with_capacity(all.len());
@@ -211,7 +211,8 @@ pub fn manifest(
     bar.finish_and_clear();
     let count = objects.len();
     let manifest = Manifest { v: 1, origin, size: *size, root: root.to_string(), objects };
-    Ok((count, canonical::of(&manifest)))
+    let bytes = canonical::of(&manifest);
+    Ok((checkpoint, count, bytes))
 }
 
 /// Every file of the export, with the key of its object. A tile of one width never changes; the others are named by size.
