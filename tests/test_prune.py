@@ -252,7 +252,10 @@ def whole(house: House) -> Any:
 def test_p20_what_an_open_approval_needs_stays(house: House, tmp_path: Path) -> None:
     """Refused while one is open. Then: finished ones answer 410, one across the border stays whole, new ones work, after a restart too."""
     server = house.server
-    filled(server, 250)
+    # Keys are issued when they are first used, and the bundles of their entries stay.
+    whole(house)
+    exported(server, tmp_path / "first")
+    filled(server, 300)
     old = whole(house)
     filled(server, 250)
     across = house.pause(data={"tool": {"name": "payments", "action": "one"}})

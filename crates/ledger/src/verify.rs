@@ -286,7 +286,9 @@ impl Walk {
         reasons: &[(u64, Hash)],
     ) -> Self {
         let mut walk = Self { edge, time, prior, places: Places::behind(last), ..Self::default() };
-        reasons.iter().for_each(|(index, hash)| walk.reasons.know(*index, *hash));
+        for (index, hash) in reasons {
+            walk.reasons.know(*index, *hash);
+        }
         walk
     }
 

@@ -325,14 +325,14 @@ pub(crate) fn standing(
     family: Family,
     size: u64,
 ) -> Result<(Hash, u64), store::Error> {
-    let (mut of, mut count) = (OfRows::default(), 0);
+    let (mut of, mut found) = (OfRows::default(), 0);
     count(store, number, family, |key, value| {
         if leads_to(family, key, value) < size {
             of.add(key, value);
-            count += 1;
+            found += 1;
         }
     })?;
-    Ok((of.finish(), count))
+    Ok((of.finish(), found))
 }
 
 /// The `prune` entry of a base says these digests of it.

@@ -140,13 +140,7 @@ impl Derived {
                 self.retention.time_anew();
             }
             Kind::Retention => self.retention(index, view, report),
-            Kind::Prune => {
-                let held = self.retention.is_held();
-                if held || !Pruned::note(&mut self.pruned, index, view) {
-                    report.find(format!("entry {index}: not a prune entry that can be here"));
-                }
-                self.retention.prune(self.pruned.map_or(0, |pruned| pruned.size));
-            }
+            Kind::Prune => self.prune(index, view, report),
             Kind::Signer => match view.event_as::<Claim>() {
                 Some(claim) => self.signer = Some(claim.id),
                 None => report.find(format!("entry {index}: not a signer entry")),
@@ -166,6 +160,13 @@ impl Derived {
             _ => {}
         }
         Ok(())
+    }
+
+    fn prune(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        if self.retention.is_held() || !Pruned::note(&mut self.pruned, index, view) {
+            report.find(format!("entry {index}: not a prune entry that can be here"));
+        }
+        self.retention.prune(self.pruned.map_or(0, |pruned| pruned.size));
     }
 
     fn retention(&mut self, index: u64, view: &View<'_>, report: &mut Report) {

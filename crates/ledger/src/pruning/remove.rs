@@ -8,6 +8,7 @@ use crate::{
         pruned::each_kept,
     },
     ident::Ident,
+    journal::{Journal, embedded::Volume},
     json::Value,
     ledger::{Error, Ledger},
     post::{APPROVAL, Log, Pruned, pruning, pruning_key},
@@ -36,6 +37,10 @@ pub async fn complete(ledger: &Ledger, tenant: &Tenant) -> Result<bool, Error> {
         return Ok(false);
     }
     tokio::task::block_in_place(|| keep_base(ledger, tenant, pruned))?;
+    let trimmed = match tenant.journal() {
+        Journal::Embedded(_) => tenant.journal().state().await?.first,
+        _ => 0,
+    };
     let kept = tokio::task::block_in_place(|| needed(ledger, tenant, pruned))?;
     let mut next = 0;
     while next < pruned.size {
@@ -45,6 +50,9 @@ pub async fn complete(ledger: &Ledger, tenant: &Tenant) -> Result<bool, Error> {
     tokio::task::block_in_place(|| -> Result<(), store::Error> {
         store.commit(leftovers(store, number, pruned.size)?.into_iter())?;
         let (first, last) = (number.key(&[]), number.numbered(pruned.size));
+        let volume = Volume { number, epoch: tenant.position().epoch };
+        // Its messages were trimmed before, and their bytes are still in the files.
+        store.shrink(Family::Journal, (&first, &volume.message(trimmed)))?;
         for family in [Family::Entries, Family::Payload, Family::Repeats] {
             store.shrink(family, (&first, &last))?;
         }

@@ -12,6 +12,9 @@ use crate::{
 };
 use std::cell::RefCell;
 
+/// Gives the bytes of a file.
+type ReadFile<'r> = dyn FnMut(&str) -> Option<Vec<u8>> + 'r;
+
 /// Prune entries so far.
 #[derive(Default)]
 pub(super) struct OfPruning {
@@ -51,7 +54,7 @@ impl Told {
 pub(super) fn roots_are_as_named(
     of: &OfPruning,
     edge: &Edge,
-    read: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
+    read: &mut ReadFile<'_>,
 ) -> Result<(), Error> {
     let tiles = Files { edge, read: RefCell::new(read) };
     for (index, size, root) in &of.roots {
@@ -64,12 +67,12 @@ pub(super) fn roots_are_as_named(
 }
 
 /// The tiles of an export.
-struct Files<'r> {
-    edge: &'r Edge,
-    read: RefCell<&'r mut dyn FnMut(&str) -> Option<Vec<u8>>>,
+struct Files<'t, 'r> {
+    edge: &'t Edge,
+    read: RefCell<&'t mut ReadFile<'r>>,
 }
 
-impl Tiles for Files<'_> {
+impl Tiles for Files<'_, '_> {
     type Error = Error;
 
     fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash>, Error> {
