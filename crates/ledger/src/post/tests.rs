@@ -129,6 +129,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "prune",
         "probe",
         "freeze",
+        "redaction",
         "not_opened",
         "shown",
     ] {
