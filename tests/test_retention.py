@@ -88,7 +88,7 @@ def exported(server: Server, folder: Path) -> Path:
 def test_p20_a_floor_is_raised_and_never_lowered(server: Server) -> None:
     """Whoever has the right: days may rise and fall above the floor; the floor only rises. Each change says who and why."""
     assert shown(server.admin) == {
-        "payload_days": None, "floor_days": 0, "journal_days": 30, "set": None, "holds": [], "expired_below": 0, "deleted": None, "oldest": shown(server.admin)["oldest"],
+        "payload_days": None, "floor_days": 0, "journal_days": 30, "set": None, "holds": [], "expired_below": 0, "pruned": None, "deleted": None, "oldest": shown(server.admin)["oldest"],
     }  # fmt: skip
     done = server.remote("tenant retention", "--tenant", "acme", "--payload-days", 400, "--floor-days", 365, "--journal-days", 7, "--reason", "policy 7")
     assert "applied" in done.ok().out

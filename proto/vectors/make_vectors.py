@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "freeze", "agent"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "freeze", "agent"}
 
 
 class Log:
@@ -600,6 +600,39 @@ def make_entries():
     log.begin("decisions.gw-1", json.dumps(decision("e-3")).encode(), "2026-11-26T05:48:09.000000000Z")
     log.done("nothing")
     log.write("retention")
+
+    log = Log("The entries before 256 are pruned. What is judged afterwards needs none of them.")
+    tick = lambda id: {"specversion": "1.0", "id": id, "source": "/t", "type": "com.example.tick", "time": "2026-11-20T05:48:01Z"}  # noqa: E731
+    for number in range(1, 270):
+        log.publish(tick(str(number)), at(1))
+    log.signed("evidence.system", {"act": "prune", "reason": "records policy 9"}, at(2), "evidence", event={"approval_id": None}, fields={"act": "prune", "reason": "records policy 9"})
+    words = {"index": 270, "leaf_hash": b64(leaf_hash(log.entries[270]))}
+    who = {"by": {"key": "fedcba9876543210", "person": "p-dan"}, "reason": words}
+    rooted = lambda size: b64(root([leaf_hash(entry) for entry in log.entries[:size]]))  # noqa: E731
+    names = ("access", "approvals", "budgets", "counts", "events", "history", "reports", "sources", "state", "subjects")
+    export = {"size": 269, "root": rooted(269), "sha256": hashlib.sha256(b"the list of all objects").hexdigest()}
+    body = {"size": 256, "root": rooted(256), "time": at(1), "export": export, "families": {name: b64(hashlib.sha256(name.encode()).digest()) for name in names}} | who
+    for wrong in (
+        {"size": 255}, {"size": 0}, {"size": 512}, {"root": rooted(255)}, {"time": at(2)}, {"by": None}, {"more": 1}, {"reason": words | {"index": 999}}, {"families": {}},
+        {"families": body["families"] | {"more": rooted(1)}}, {"export": export | {"size": 255, "root": rooted(255)}}, {"export": export | {"size": 268}},
+        {"export": export | {"sha256": "0"}}, {"export": export | {"size": 999}},
+    ):
+        refused("prune", body | wrong, at(3))
+    log.signed("system.retention", {"op": "hold", "hold": "case-17", "by": who["by"], "reason": None}, at(3), "retention")
+    refused("prune", body, at(4))
+    log.signed("system.retention", {"op": "release", "hold": "case-17", "by": who["by"], "reason": None}, at(5), "retention")
+    log.signed("system.prune", body, at(6), "prune")
+    for index in range(256):
+        log.kept[index]["commit_salt"] = None
+    log.message["left"] = {"index": 9, "commit_salt": None, "disclosures": []}
+    # The same event, and another one with its key: nothing can be compared.
+    log.publish(tick("9"), at(7))
+    log.publish(tick("9") | {"type": "com.example.tock"}, at(7))
+    log.publish(tick("260") | {"type": "com.example.tock"}, at(7))
+    log.publish(tick("300"), at(7))
+    refused("erasure", {"index": 9, "leaf_hash": b64(leaf_hash(log.entries[9])), "fields": None, "messages": [log.gone(10)]} | who, at(8))
+    refused("prune", body, at(8))
+    log.write("prune")
 
     log = Log("A decision without a nonce opens no approval, and an entry says why; what says so of another entry, or for another reason, is rejected.")
     blind = payment()

@@ -54,7 +54,7 @@ ALONE = {
     "subtle": {"api/auth", "api/pages/session"},
     "tokio": {
         "api", "approvals/outbox", "approvals/slack/client", "approvals/teams", "approvals/commands", "approvals/deciding", "approvals/log", "approvals/worker", "ledger/chores", "ledger/expiry", "ledger/follow",
-        "ledger/fsck/stream", "ledger/journal/embedded/adapter", "ledger/journal/jetstream", "ledger/journal/port", "ledger/ledger",
+        "ledger/fsck/stream", "ledger/pruning", "ledger/journal/embedded/adapter", "ledger/journal/jetstream", "ledger/journal/port", "ledger/ledger",
         "ledger/spool", "ledger/tenant", "ledger/writer",
     },
     "tokio_rustls": {"api/tls"},

@@ -63,6 +63,7 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "revoke an agent's token": (lambda: ("POST", f"{T}/agents/bot/tokens/1-0/revoke", {"json": {}}), {"admin", "responder", "enforcer"}, {404}),
     "retention": (lambda: ("GET", f"{T}/retention", {}), {"auditor", "admin"}, {200}),
     "set retention": (lambda: ("POST", f"{T}/retention", {"json": {"reason": "none"}}), {"admin"}, {200}),
+    "prune": (lambda: ("POST", f"{T}/prunings", {"json": {"until": 256, "export": {"size": 1, "root": "x", "sha256": ""}, "reason": "none"}}), {"admin"}, {400}),
     "delete tenant": (lambda: ("POST", f"{T}/deletion", {"json": {"tenant": "another", "reason": "none"}}), {"admin"}, {400}),
     "hold": (lambda: ("POST", f"{T}/holds", {"json": {"hold": "Not A Name", "reason": "none"}}), {"admin"}, {400}),
     "release": (lambda: ("POST", f"{T}/holds/none/release", {"json": {"reason": "none"}}), {"admin"}, {404}),

@@ -4,7 +4,7 @@ use crate::{app::App, event_result, log};
 use ledger::{
     Error, chores, expiry,
     journal::{Journal, jetstream},
-    spool,
+    pruning, spool,
     tenant::Tenant,
     writer::ReceiptWanted,
 };
@@ -71,6 +71,9 @@ async fn keep_house(app: &App) {
             let keep_from = app.worker(&tenant.name).and_then(|worker| worker.lists.keep_from());
             if let Err(error) = chores::trim(&app.ledger, &tenant, retention, keep_from).await {
                 tracing::warn!(tenant = %tenant.name, %error, "trimming failed");
+            }
+            if let Err(error) = pruning::complete(&app.ledger, &tenant).await {
+                tracing::warn!(tenant = %tenant.name, %error, "a pruning is not complete yet");
             }
             if let Err(error) = expiry::step(&app.ledger, &tenant, keep_from).await {
                 tracing::warn!(tenant = %tenant.name, %error, "old payload could not expire");

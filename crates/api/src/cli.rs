@@ -17,6 +17,8 @@ mod list;
 #[cfg(feature = "server")]
 mod policy;
 #[cfg(feature = "server")]
+mod prune;
+#[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
 mod store;
@@ -26,7 +28,7 @@ mod tenant;
 #[cfg(feature = "server")]
 pub use self::{
     agent::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*,
-    server::*, store::*, tenant::*,
+    prune::*, server::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -13,6 +13,7 @@ mod fsck;
 mod init;
 mod list;
 mod policy;
+mod prune;
 mod publish;
 mod recover;
 mod remote;
@@ -117,6 +118,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
         ServerCommand::Sources(arguments) => sources::run(&arguments.command),
+        ServerCommand::Prune(arguments) => prune::run(&arguments),
         ServerCommand::Tenant(arguments) => tenant::run(&arguments.command),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),
         ServerCommand::Teams(arguments) => teams::run(&arguments.command),

@@ -1,5 +1,7 @@
 //! Errors on the wire: RFC 9457 `application/problem+json` with stable codes (`proto/errors.md`).
 
+mod of_ledger;
+
 use crate::request;
 use approvals::{token, worker};
 use axum::{
@@ -7,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use decider::{approval::Refusal, words};
-use ledger::{Error as LedgerError, journal, store};
 use serde::Serialize;
 
 /// Seconds a caller shall wait before it tries again.
@@ -35,6 +36,14 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     approval: Option<Box<serde_json::Value>>,
+    /// For a pruned entry: the first leaf index from which every entry is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    kept_from: Option<u64>,
+    /// For a feed: the cursor of the page that begins there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    next: Option<Box<str>>,
     /// The request, as the server's log names it; also in the header `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -99,6 +108,7 @@ codes! {
     NotFound = "not_found", 404, "Not found";
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     Conflict = "conflict", 409, "Conflict with the present state";
+    Pruned = "pruned", 410, "Entry pruned";
     TenantDeleted = "tenant_deleted", 410, "Tenant deleted";
     LegalHold = "legal_hold", 409, "Legal hold in force";
     RulesWrong = "rules_wrong", 409, "Rules or people have mistakes";
@@ -210,6 +220,8 @@ impl Problem {
             code: code.name(),
             outcome: (code == Code::OutcomeUnknown).then_some(Unclear::Unknown),
             approval: None,
+            kept_from: None,
+            next: None,
             request_id: None,
             damage: None,
             is_coding: false,
@@ -243,6 +255,13 @@ impl Problem {
     #[must_use]
     pub fn with_approval<T: Serialize>(mut self, approval: &T) -> Self {
         self.approval = serde_json::to_value(approval).ok().map(Box::new);
+        self
+    }
+
+    /// For a feed of which entries were pruned: adds the cursor of the page that begins behind them.
+    #[must_use]
+    pub fn with_next(mut self, cursor: impl FnOnce(u64) -> String) -> Self {
+        self.next = self.kept_from.map(|index| cursor(index).into());
         self
     }
 
@@ -307,91 +326,6 @@ impl From<worker::Error> for Problem {
             worker::Error::Store(error) => error.into(),
             worker::Error::Token(error) => Self::new(error.into(), error.to_string()),
         }
-    }
-}
-
-impl From<LedgerError> for Problem {
-    fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Journal(error) => error.into(),
-            LedgerError::Store(error) => error.into(),
-            LedgerError::Halted(_) => Self::new(
-                Code::LogHalted,
-                "This server has stopped this log: its integrity is in doubt, or another server signs it now. Its operator must act; nothing was written.",
-            ),
-            LedgerError::Busy => Self::new(
-                Code::Busy,
-                "Too many requests wait for this tenant. Nothing was written; try again.",
-            ),
-            LedgerError::Behind => Self::new(
-                Code::Behind,
-                "The journal holds messages that this server has not posted yet, so it is unknown whether this exists. Nothing was done; \
-                 try again.",
-            ),
-            LedgerError::Unknown => Self::new(
-                Code::OutcomeUnknown,
-                "No answer came in time. Repeat the same request: events are posted once in any case.",
-            ),
-            LedgerError::Taken(text) => Self::new(Code::Conflict, text),
-            LedgerError::Deleted => Self::new(Code::TenantDeleted, error.to_string()),
-            LedgerError::Held(hold) => Self::new(
-                Code::LegalHold,
-                format!(
-                    "The legal hold {hold} is in force: nothing is erased before an admin releases it (`countersign tenant release`)."
-                ),
-            ),
-            LedgerError::NotErasable { .. } => Self::new(Code::BadRequest, error.to_string()),
-            LedgerError::NotPosted { .. } => {
-                Self::new(Code::Conflict, format!("{error}. Read again and decide anew."))
-            }
-            LedgerError::Setup(_)
-            | LedgerError::NoKey(_)
-            | LedgerError::Guard(_)
-            | LedgerError::Keys(_) => Self::internal(error),
-        }
-    }
-}
-
-impl From<journal::Error> for Problem {
-    fn from(error: journal::Error) -> Self {
-        match error {
-            journal::Error::Conflict => Self::new(
-                Code::Conflict,
-                "Another change came first. Read the present state, then decide again.",
-            ),
-            journal::Error::TooBig { .. } => Self::new(Code::TooBig, error.to_string()),
-            journal::Error::Unavailable(_) => {
-                tracing::warn!(%error, "journal unavailable");
-                Self::new(
-                    Code::JournalUnavailable,
-                    "The journal is not available. Nothing was written; try again.",
-                )
-            }
-            journal::Error::Unknown(_) => Self::new(
-                Code::OutcomeUnknown,
-                "The journal did not answer in time. Repeat the same request: events are posted once.",
-            ),
-            journal::Error::Halt(_) => {
-                tracing::error!(%error, "journal refused");
-                Self::new(
-                    Code::LogHalted,
-                    "The journal has wrong settings or is another one. Its operator must act.",
-                )
-            }
-        }
-    }
-}
-
-impl From<store::Error> for Problem {
-    fn from(error: store::Error) -> Self {
-        tracing::error!(%error, "reading failed");
-        let problem = Self::new(
-            Code::Internal,
-            "The server could not read its database. The reason is in the server's log, under the request's id.",
-        );
-        let is_damage = matches!(error, store::Error::Corrupt { .. });
-        let damage = is_damage.then(|| Box::new(Damage(error.to_string())));
-        Self { damage, ..problem }
     }
 }
 

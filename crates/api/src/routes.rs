@@ -82,6 +82,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/counts", get(counts::show))
         .route("/sources", get(sources::show).post(sources::declare))
         .route("/retention", get(retention::show).post(retention::set))
+        .route("/prunings", post(retention::pruning::prune))
         .route("/deletion", post(retention::deletion::delete))
         .route("/holds", post(retention::hold))
         .route("/holds/{hold}/release", post(retention::release))

@@ -70,6 +70,11 @@ pub use simulate::simulate;
 
 /// Verifies the files that the arguments name.
 pub fn run(arguments: &Verify) -> ExitCode {
+    quietly(arguments, false)
+}
+
+/// The same; if `quiet`, what verifies is not told.
+pub fn quietly(arguments: &Verify, quiet: bool) -> ExitCode {
     let mut report = Report::default();
     let code = match check(arguments, &mut report) {
         Ok(true) => 0,
@@ -93,7 +98,9 @@ pub fn run(arguments: &Verify) -> ExitCode {
             EXIT_UNREADABLE
         }
     };
-    report.print(arguments.json, code == 0 || code == EXIT_PARTIAL);
+    if !quiet || code != 0 {
+        report.print(arguments.json, code == 0 || code == EXIT_PARTIAL);
+    }
     ExitCode::from(code)
 }
 

@@ -80,6 +80,9 @@ pub trait Log: Send + Sync {
     /// itself.
     fn lacks_rows(&self, id: &Ident, opening: u64) -> Result<bool, store::Error>;
 
+    /// The first leaf index from which every entry is here: those before it may have been pruned.
+    fn kept_from(&self) -> u64;
+
     /// Leaf index of the event with this key. `None` if none is posted here.
     fn find(&self, scope: Scope<'_>) -> Result<Option<u64>, store::Error>;
 
@@ -253,6 +256,10 @@ impl Log for OfTenant {
         // One that another worker has opened just now is in the index by now.
         let indexed = self.ledger.indexed_approval(&self.tenant, id)?;
         Ok(!found.iter().all(|index| indexed.contains(index)))
+    }
+
+    fn kept_from(&self) -> u64 {
+        self.tenant.published().kept_from()
     }
 
     fn find(&self, scope: Scope<'_>) -> Result<Option<u64>, store::Error> {

@@ -153,6 +153,15 @@ impl Worker {
         self.stopping.send_replace(true);
     }
 
+    /// The first leaf index that an approval needs which is not over, or which is still to be opened. 0 before the log was
+    /// read: then everything may be needed.
+    pub fn needs_entries_from(&self) -> Option<u64> {
+        let open = self.commands.reader.registry.open();
+        let read = open.caught_up && open.followed >= self.tenant.published().size;
+        let waiting = self.tasks.follower.backlog.first();
+        if read { open.first_opening().into_iter().chain(waiting).min() } else { Some(0) }
+    }
+
     /// Reads approvals.
     pub fn reader(&self) -> &ApprovalReader {
         &self.commands.reader

@@ -68,9 +68,7 @@ pub use mistakes::Mistake;
 pub use proven::{Likeness, ParentFact, Proven, TokenFact, TokenFault};
 pub use redacted::{Redaction, Redactions, Said, Shadow, Tokens};
 pub use rego::RegoExport;
-pub use replay::{
-    Believed, Differs, Running, check_named, explained, judged_by, replay, simulate,
-};
+pub use replay::{Believed, Differs, Running, check_named, explained, judged_by, replay, simulate};
 pub use report::Returned;
 pub use request::Request;
 pub use returned::{NOT_PERMITTED, replay_result};

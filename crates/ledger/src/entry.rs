@@ -73,6 +73,8 @@ pub enum Kind {
     NotOpened,
     /// A decision of ours that does not stand at its place, and was told to nobody.
     Void,
+    /// Entries before a size, which are in an export, are removed.
+    Prune,
     /// A budget reached the sum at which people are warned.
     BudgetWarned,
     /// A call did not fit into a budget.
@@ -81,7 +83,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 27] = [
+    pub const ALL: [(Self, &'static str); 28] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -106,6 +108,7 @@ impl Kind {
         (Self::Retention, "retention"),
         (Self::Freeze, "freeze"),
         (Self::Agent, "agent"),
+        (Self::Prune, "prune"),
         (Self::NotOpened, "not_opened"),
         (Self::BudgetWarned, "budget_warned"),
         (Self::BudgetExceeded, "budget_exceeded"),
@@ -150,6 +153,7 @@ impl Kind {
             | Self::Policy
             | Self::Sources
             | Self::Retention
+            | Self::Prune
             | Self::Freeze
             | Self::Agent => true,
             Self::Decision

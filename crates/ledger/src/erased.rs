@@ -79,6 +79,18 @@ pub fn hide_below(
     Ok(())
 }
 
+/// Hides the payload of the entries before `size`, which are removed. Those before them may be hidden already.
+pub fn hide_pruned(
+    changes: &mut Changes<'_>,
+    number: LogNumber,
+    size: u64,
+) -> Result<(), store::Error> {
+    let before = expired(changes, number)?;
+    let expired = Expired { below: before.below.max(size), ..before };
+    changes.put(Family::Meta, expired_key(number), store::to_json(&expired));
+    Ok(())
+}
+
 /// Hides the payload of all entries: the tenant is deleted. `size`: their number.
 pub fn hide_all(changes: &mut Changes<'_>, number: LogNumber, size: u64) {
     let (expired, expiring) =

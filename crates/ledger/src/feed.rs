@@ -10,6 +10,7 @@ use crate::{
     foreign::word,
     ident::Ident,
     log::tile::ENTRY_BYTES_MAX,
+    proven::missing,
     reader::Reader,
     store,
     time::Nanos,
@@ -242,6 +243,10 @@ pub fn page(
     let first = from.max(since.unwrap_or(0));
     let end = question.until.map(|until| reader.first_at(until)).transpose()?;
     let last = end.unwrap_or(size).min(size);
+    if first < reader.at.kept_from() {
+        // A few bundles before it stay, and no reader may take them for all.
+        return Err(missing(first, reader.at.pruned));
+    }
     let (mut index, mut count, mut bytes) = (first, 0, 0);
     while index < last
         && count < turn.entries.min(ENTRIES_MAX)

@@ -2,6 +2,7 @@
 //! judged by it.
 
 mod approvals;
+pub(crate) mod base;
 mod before;
 mod day_counts;
 pub(crate) mod derived;
@@ -11,19 +12,21 @@ mod gone;
 mod messages;
 mod payload;
 mod payloads;
+pub(crate) mod pruned;
 mod replay;
 mod rows;
 mod state;
 #[cfg(feature = "jetstream")]
 mod stream;
 mod sums;
-mod tally;
+pub(crate) mod tally;
 
 pub use approvals::{Whole, approvals};
 pub use gone::Gone;
 pub use messages::{Compared, Messages, Outcomes};
 use payload::Erased;
 pub use replay::{Replay, replay};
+pub(crate) use rows::{count as rows, leads_to};
 #[cfg(feature = "jetstream")]
 pub use stream::stream;
 
@@ -34,7 +37,7 @@ use crate::{
     journal::embedded::{self, Volume},
     ledger::load_access,
     log::{checkpoint, merkle::Hash},
-    post::{Keys, Log, Position},
+    post::{Keys, Log, Position, pruning},
     reader, seal,
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
     verify::{Summary, Walk},
@@ -55,6 +58,8 @@ pub struct Report {
     pub origin: String,
     /// Entries that were read.
     pub entries: u64,
+    /// Entries before this leaf index were pruned. The others were read.
+    pub pruned: u64,
     /// Root hash of those entries.
     pub root: String,
     /// Checkpoints that were compared and whose signatures are right.
@@ -139,9 +144,12 @@ pub fn check(
     let (size, embedded) = (log.position.size, log.position.journal.starts_with("embedded:"));
     std::thread::scope(|scope| {
         let beside = scope.spawn(|| -> Result<_, store::Error> {
-            let mut payloads = Payloads::new(store, log.number)?;
+            let begun = pruned::begin(store, log)?;
+            let base = begun.as_ref().map_or(0, |begun| begun.base.state.size);
+            let mut payloads = Payloads::new(store, log, base)?;
             if embedded {
-                return Ok((Some(all_messages(store, log, payloads)?), None));
+                let messages = Messages::new(store, log)?.with(payloads);
+                return Ok((Some(all_messages(store, log, messages)?), None));
             }
             payloads.judge_rest(size)?;
             Ok((None, Some(payloads)))
@@ -170,10 +178,9 @@ pub fn check(
 fn all_messages<'a>(
     store: &'a Rocks,
     log: &'a Log,
-    payloads: Payloads<'a>,
+    mut messages: Messages<'a>,
 ) -> Result<Messages<'a>, store::Error> {
     let volume = Volume { number: log.number, epoch: log.position.epoch };
-    let mut messages = Messages::new(store, log).with(payloads);
     let mut failed = None;
     store.scan(Family::Journal, &volume.message(0), |key, value| {
         let Some(seq) = volume.seq(key) else { return false };
@@ -203,10 +210,20 @@ fn entries(
     if let Some(mark) = mark {
         due.entry(mark.size).or_default().push((mark.root, "the guard".into()));
     }
-    let mut walk = Walk::default();
-    let mut derived = Derived { events: Some(Tally::default()), ..Derived::default() };
+    let begun = pruned::begin(store, log)?;
+    let (mut walk, mut derived) = match &begun {
+        Some(begun) => begun.resume(log)?,
+        None => (Walk::default(), Derived::default()),
+    };
+    derived.events = Some(Tally::default());
+    if let Some(begun) = &begun {
+        begun.check(store, log, &mut due, &mut derived, &mut report)?;
+    } else if log.position.pruned.is_some() && pruning(store, number)?.is_none() {
+        report.find("the log was pruned, and what the pruned entries gave is not stored");
+    }
+    report.pruned = walk.size();
     let mut failed = None;
-    store.scan(Family::Entries, &number.key(&[]), |key, bytes| {
+    store.scan(Family::Entries, &number.numbered(walk.size()), |key, bytes| {
         let index = key.strip_prefix(&number.key(&[])[..]).and_then(|rest| rest.try_into().ok());
         let Some(index) = index.map(u64::from_be_bytes) else { return false };
         if index != walk.size() || index >= size {
@@ -253,7 +270,8 @@ fn entries(
     let behind = (mark.is_none_or(|mark| mark.size > size) || !log.position.signed)
         && !log.position.journal.starts_with("embedded:");
     families::checkpoints(store, log, behind, &mut report)?;
-    families::compare(store, log, &walk, &mut derived, &mut report)?;
+    let base = begun.map_or(0, |begun| begun.base.state.size);
+    families::compare(store, log, (&walk, base), &mut derived, &mut report)?;
     Ok((report, derived))
 }
 

@@ -41,6 +41,8 @@ pub mod media;
 pub mod own_signatures;
 pub mod post;
 pub mod proven;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+pub mod pruning;
 pub mod reader;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod recover;

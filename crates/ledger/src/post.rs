@@ -22,6 +22,7 @@ mod kept;
 mod not_opened;
 mod policies;
 mod prepare;
+mod prune;
 mod reports;
 mod rests;
 mod retention;
@@ -30,6 +31,7 @@ mod sources;
 mod state;
 mod verdicts;
 
+pub use crate::system::prune::Pruned;
 pub use agents::misissued;
 pub use budgets::Budgets;
 pub use counts::{
@@ -46,6 +48,7 @@ pub use identities::{Identities, RestsOnToken, issue_of};
 pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use prepare::{Prepared, event_key, is_probe, source_key, tail_digest};
+pub use prune::{pruning, pruning_key};
 pub use reports::{Reported, Reports, key as reported_key};
 pub use rests::{check_form, is_contended, returned};
 pub use signed::{APPROVAL, EVIDENCE};
@@ -390,7 +393,8 @@ impl Log {
         index: u64,
     ) -> Result<Vec<u8>, store::Error> {
         let (number, edge, known) = (self.number, &self.edge, &*self.proven_tiles);
-        proven::Tree { store: changes, number, edge, known }.entry(index)
+        let pruned = self.position.pruned;
+        proven::Tree { store: changes, number, edge, known, pruned }.entry(index)
     }
 }
 

@@ -5,10 +5,11 @@
 
 use crate::{
     log::{
-        merkle::{self, Edge, Hash},
+        merkle::{self, Edge, Hash, Tiles},
         tile::Tile,
     },
     store::{Error, Family, LogNumber, Read},
+    system::prune::Pruned,
 };
 use std::{
     collections::HashMap,
@@ -35,18 +36,36 @@ pub struct Tree<'a> {
     pub edge: &'a Edge,
     /// Tiles that were proven before.
     pub known: &'a ProvenTiles,
+    /// The last pruning of the log.
+    pub pruned: Option<Pruned>,
 }
 
 fn corrupt(family: &'static str, what: &'static str) -> Error {
     Error::Corrupt { family, what }
 }
 
+/// Why there is no entry at `index`. `pruned`: the last pruning of the log.
+pub fn missing(index: u64, pruned: Option<Pruned>) -> Error {
+    match pruned.filter(|pruned| index < pruned.size) {
+        Some(Pruned { size, index, .. }) => Error::Pruned { kept_from: size, by: index },
+        None => corrupt("entries", "an entry is missing"),
+    }
+}
+
+impl Tiles for Tree<'_> {
+    type Error = Error;
+
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Hash>, Error> {
+        (first..first + count as u64).map(|at| self.hash(level, at)).collect()
+    }
+}
+
 impl Tree<'_> {
     /// The entry at `index`, which must be below the tree's size. [`Error::Corrupt`] if it is missing or is
-    /// not the one in the tree.
+    /// not the one in the tree; [`Error::Pruned`] if it may be gone, and is.
     pub fn entry(&self, index: u64) -> Result<Vec<u8>, Error> {
         let entry = self.store.get(Family::Entries, &self.number.numbered(index))?;
-        let entry = entry.ok_or_else(|| corrupt("entries", "an entry is missing"))?;
+        let entry = entry.ok_or_else(|| missing(index, self.pruned))?;
         self.prove(index, &entry)?;
         Ok(entry)
     }
@@ -120,7 +139,7 @@ mod tests {
     fn p4_changed_entries_and_tiles_are_never_an_answer() {
         let (mut memory, edge) = log(66_000);
         let check = |memory: &Memory, known: &ProvenTiles, index: u64, holds: bool| {
-            let tree = Tree { store: memory, number: NUMBER, edge: &edge, known };
+            let tree = Tree { store: memory, number: NUMBER, edge: &edge, known, pruned: None };
             assert_eq!(tree.entry(index).is_ok(), holds, "entry {index}");
         };
         let known = ProvenTiles::default();

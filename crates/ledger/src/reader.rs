@@ -9,7 +9,8 @@ use crate::{
         receipt::Receipt,
         tile::{self, Tile},
     },
-    post::{Freezes, Identities, Keys, Policies, event_key},
+    post::{Freezes, Identities, Keys, Policies, Pruned, event_key},
+    proven::missing,
     store::{self, Family, LogNumber, Read},
     time::Nanos,
 };
@@ -32,6 +33,8 @@ pub struct Published {
     pub posted: u64,
     /// Leaf index of the last `clock` entry.
     pub clock: Option<u64>,
+    /// The last pruning.
+    pub pruned: Option<Pruned>,
     /// The policies in force.
     pub policies: Policies,
     /// What is frozen.
@@ -54,6 +57,13 @@ pub struct Reader<'a> {
 
 fn corrupt(family: &'static str, what: &'static str) -> store::Error {
     store::Error::Corrupt { family, what }
+}
+
+impl Published {
+    /// The first leaf index from which every entry is here.
+    pub fn kept_from(&self) -> u64 {
+        self.pruned.map_or(0, |pruned| pruned.size)
+    }
 }
 
 impl Tiles for Reader<'_> {
@@ -80,7 +90,7 @@ impl Reader<'_> {
             return Ok(None);
         }
         let entry = self.store.get(Family::Entries, &self.number.numbered(index))?;
-        entry.map(Some).ok_or_else(|| corrupt("entries", "an entry is missing"))
+        entry.map(Some).ok_or_else(|| missing(index, self.at.pruned))
     }
 
     /// The bytes of a tile or bundle. `None` if this tree does not reach so far.
@@ -138,10 +148,14 @@ impl Reader<'_> {
             return Ok(None);
         }
         let payload = erased::left(self.store, self.number, index)?;
+        if payload.is_none() && index < self.at.kept_from() {
+            return Err(missing(index, self.at.pruned));
+        }
         payload.map(Some).ok_or_else(|| corrupt("payload", "a payload"))
     }
 
     /// The first index whose `journal.time` is `time` or later. The published size if there is none.
+    /// [`store::Error::Pruned`] if an entry that is gone may be the first.
     pub fn first_at(&self, time: Nanos) -> Result<u64, store::Error> {
         let time_at = |index| -> Result<Nanos, store::Error> {
             let entry = self.entry(index)?;
@@ -150,8 +164,11 @@ impl Reader<'_> {
         };
         // Journal times go backwards only at a `clock` entry: search the newest stretch that begins early
         // enough.
-        let (mut low, mut high) = (0, self.at.size);
-        if let Some(clock) = self.at.clock {
+        if let Some(pruned) = self.at.pruned.filter(|pruned| time <= pruned.time) {
+            return Err(missing(0, Some(pruned)));
+        }
+        let (mut low, mut high) = (self.at.kept_from(), self.at.size);
+        if let Some(clock) = self.at.clock.filter(|clock| *clock >= low) {
             if time_at(clock)? <= time { low = clock } else { high = clock }
         }
         while low < high {

@@ -201,7 +201,7 @@ fn was_posted(
     use crate::entry::View;
     let published = writer::published(log, String::new());
     let reader = crate::reader::Reader { store, number: log.number, at: &published };
-    let (mut low, mut high) = (0, log.position.size);
+    let (mut low, mut high) = (log.kept_from(), log.position.size);
     let place = |index| -> Result<Option<(u64, u64)>, Error> {
         let entry = reader.entry(index)?;
         let view = entry.as_deref().and_then(View::parse);

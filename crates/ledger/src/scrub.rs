@@ -7,7 +7,7 @@
 
 use crate::{
     entry::{Kind, View},
-    fsck::{Report, derived::Derived, families},
+    fsck::{Report, base::Base, derived::Derived, families},
     ident::Ident,
     ledger::Ledger,
     log::{
@@ -121,7 +121,7 @@ impl Scrub {
             self.passes.lock().expect("no holder of the lock panics").remove(&tenant.name);
         if pass.as_ref().is_none_or(|p| matches!(p.stage, Stage::Rest) && p.begun.elapsed() >= rest)
         {
-            pass = Some(Pass::begin());
+            pass = Pass::begin(ledger, tenant).ok();
         }
         let Some(mut pass) = pass else { return 0 };
         let mut found = Found::default();
@@ -169,15 +169,19 @@ impl Scrub {
 }
 
 impl Pass {
-    fn begin() -> Self {
-        Self {
+    /// Begins at the first entry, or behind those that were pruned.
+    fn begin(ledger: &Ledger, tenant: &Tenant) -> Result<Self, store::Error> {
+        let base = Base::load(ledger.store(), tenant.number)?;
+        let derived = base.map(|(_, base)| base.derived(tenant.number)).transpose()?;
+        let derived = derived.unwrap_or_default();
+        Ok(Self {
             begun: Instant::now(),
-            stage: Stage::Leaves(0),
-            derived: Derived::default(),
+            stage: Stage::Leaves(derived.read),
+            derived,
             failed: false,
             indexed: false,
             looks: 0,
-        }
+        })
     }
 
     fn step(
@@ -224,6 +228,11 @@ impl Pass {
         for index in first..first + width {
             let entry = ledger.store().get(Family::Entries, &log.number.numbered(index))?;
             let Some(entry) = entry else {
+                if index < at.kept_from() {
+                    // It was pruned meanwhile.
+                    *self = Self::begin(ledger, tenant)?;
+                    return Ok(width);
+                }
                 found.decides.find(format!("entry {index} is missing"));
                 self.on(first + width);
                 return Ok(width);
@@ -313,6 +322,9 @@ impl Pass {
         };
         let Some(index) = index else { return Ok(false) };
         let entry = ledger.store().get(Family::Entries, &tenant.number.numbered(index))?;
+        if entry.is_none() && index < tenant.published().kept_from() {
+            return Ok(true);
+        }
         // A row and its entry were written in one commit, so the entry must exist.
         let Some(view) = entry.as_deref().and_then(View::parse) else { return Ok(false) };
         let text = |path: &[&str]| view.text(path).unwrap_or("");

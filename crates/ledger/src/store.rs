@@ -15,6 +15,9 @@
 //! | `meta` | `"erased" ‖ log ‖ index u64` | JSON: the payload names of that entry that were erased, `null` for all |
 //! | `meta` | `"expired" ‖ log` | [`crate::erased::Expired`] as JSON: entries whose payload is gone as a whole |
 //! | `meta` | `"expiring" ‖ log` | [`crate::erased::Expiring`] as JSON, until the bytes of that payload are gone |
+//! | `meta` | `"pruning" ‖ log` | [`crate::post::Pruned`] as JSON, until the entries before its size are removed |
+//! | `meta` | `"pruned" ‖ log` | [`crate::post::Pruned`] as JSON: the pruning whose base is stored |
+//! | `meta` | `"base" ‖ log ‖ family u8 ‖ key` | a row of what the entries before that size give (`fsck::base`) |
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |
@@ -138,6 +141,16 @@ pub enum Error {
         "the data directory is held by another process: only one server may use it; stop the other one first"
     )]
     Held,
+    /// The entry was removed: an export has it.
+    #[error(
+        "it was pruned: every entry from {kept_from} on is here, and entry {by} names the export that has those before it"
+    )]
+    Pruned {
+        /// The first leaf index from which every entry is here.
+        kept_from: u64,
+        /// The entry that names the export.
+        by: u64,
+    },
     /// It contains bytes that this version did not write.
     #[error("the store holds something unreadable in {family} ({what}); run `countersign fsck`")]
     Corrupt {
@@ -173,6 +186,12 @@ impl Memory {
     /// True if there is no value.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Every value of a family with its key, in no order.
+    pub fn rows(&self, family: Family) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let of = self.0.iter().filter(move |((of, _), _)| *of == family);
+        of.map(|((_, key), value)| (key.as_slice(), value.as_slice()))
     }
 
     /// Applies writes.

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod freeze;
 pub mod policy;
+pub mod prune;
 pub mod retention;
 pub mod sources;
 

@@ -278,6 +278,25 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// Goes on behind a tree with this edge: time, `prior` and place of its last entry. `reasons`: leaf hashes of reasons
+    /// in it, by index.
+    pub(crate) fn resume(
+        edge: Edge,
+        (time, prior, last): (Nanos, Prior, (u64, u64, bool)),
+        reasons: &[(u64, Hash)],
+    ) -> Self {
+        let mut walk = Self { edge, time, prior, places: Places::behind(last), ..Self::default() };
+        for (index, hash) in reasons {
+            walk.reasons.know(*index, *hash);
+        }
+        walk
+    }
+
+    /// True if the last message had an entry of its own.
+    pub(crate) fn had_own(&self) -> bool {
+        self.places.had_own()
+    }
+
     /// Takes the next entry. Returns the tiles that became full.
     pub fn entry(&mut self, bytes: &[u8]) -> Result<Vec<FullTile>, Error> {
         self.read(bytes).map(|(_, full)| full)

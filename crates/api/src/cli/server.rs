@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Agent, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Rules, Slack, Sources,
-    Teams, Tenant, ToStore,
+    Agent, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Slack,
+    Sources, Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -115,6 +115,12 @@ Examples:
     Erase(Erase),
     /// Set for how long payload and journal messages are kept; begin and end legal holds
     Tenant(Tenant),
+    /// Remove old entries that are in a verified export; tiles, roots and all proofs stay
+    #[command(after_help = "\
+Example:
+  countersign prune --tenant acme --api-key-file admin.key --until 512 --export ./export --key log.vkey \\
+      --reason 'records policy 9'")]
+    Prune(Prune),
     /// Restart time after a clock was wrong
     Clock(Clock),
     /// Write a consistent copy of the database to a new directory on the server

@@ -1,7 +1,7 @@
 //! `countersign export`: a static tlog-tiles directory, with keys and disclosures (`proto/formats/export.md`).
 
 mod approval;
-mod kept;
+pub mod kept;
 mod range;
 pub mod target;
 pub mod tiles;
@@ -9,7 +9,7 @@ pub mod tiles;
 use super::{EXIT_FAILED, Failed};
 use crate::{
     cli::Export,
-    client::Client,
+    client::{self, Client},
     terminal::{dim, harmless, say, warn},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -174,7 +174,15 @@ fn disclosures(client: &Client, base: &str, target: &Target, size: u64) -> Resul
         let path = format!("disclosures/{index}.disclosures");
         // Fetched each time, so that an erasure since an earlier export also removes them here.
         let through = size - 1;
-        let bytes = client.get(&format!("{base}/entries/{index}/disclosures?through={through}"))?;
+        let path_of = format!("{base}/entries/{index}/disclosures?through={through}");
+        let bytes = match client.get(&path_of) {
+            // What an earlier export has of it stays.
+            Err(client::Error::Refused { code, .. }) if code == "pruned" => {
+                bar.inc(1);
+                continue;
+            }
+            bytes => bytes?,
+        };
         if bytes.is_empty() {
             target.remove(&path)?;
         } else {

@@ -1,4 +1,5 @@
 use super::*;
+use ledger::{Error as LedgerError, journal};
 use std::collections::BTreeSet;
 
 #[test]

@@ -121,7 +121,9 @@ pub async fn feed(
         let _ = writeln!(lines, "{{\"index\":{index},\"entry\":{entry}}}");
     };
     // Up to 20,000 entries are read: not on a thread that serves others.
-    let page = tokio::task::block_in_place(|| feed::page(&reader, &question, turn, each))?;
+    let page = tokio::task::block_in_place(|| feed::page(&reader, &question, turn, each));
+    let begins = |index| question.cursor(&tenant.origin, index);
+    let page = page.map_err(|error| Problem::from(error).with_next(begins))?;
     memory.shrink(lines.len());
     let next = (!page.ended).then(|| question.cursor(&tenant.origin, page.scanned.1));
     let closing = json!({"next": next, "scanned": page.scanned, "size": page.size});

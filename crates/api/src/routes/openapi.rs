@@ -26,7 +26,7 @@ use utoipa::{
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
         approvals::withdraw::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
-        slack::interactions, sources::show, sources::declare, budgets::all, counts::show, retention::deletion::delete, retention::show, retention::set, retention::hold, retention::release,
+        slack::interactions, sources::show, sources::declare, budgets::all, counts::show, retention::deletion::delete, retention::pruning::prune, retention::show, retention::set, retention::hold, retention::release,
     ),
     modifiers(&BearerKey, &Problems))]
 struct Document;

@@ -1,6 +1,7 @@
 //! For how long payload and journal messages are kept, and legal holds.
 
 pub mod deletion;
+pub mod pruning;
 
 use crate::{
     act::{self, Since, Why},
@@ -29,6 +30,7 @@ use ledger::{
     tenant::Tenant,
     time::Nanos,
 };
+use pruning::ShownPruning;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
@@ -112,6 +114,8 @@ pub struct ShownRetention {
     holds: Vec<ShownHold>,
     /// Payload of the entries before this leaf index has expired, files of policies excepted.
     expired_below: u64,
+    /// The last pruning; `null`: every entry is here.
+    pruned: Option<ShownPruning>,
     /// Leaf index of the entry that deleted the tenant; `null`: it is not deleted.
     deleted: Option<u64>,
     /// `journal.time` of the first entry whose payload has not expired; `null`: there is none.
@@ -137,7 +141,8 @@ pub async fn show(
             let since = since(&app.ledger, &tenant, *index)?;
             holds.push(ShownHold { hold: hold.to_string(), since });
         }
-        let oldest = app.ledger.entry(&tenant, retention.expired)?;
+        let first = retention.expired.max(tenant.published().kept_from());
+        let oldest = app.ledger.entry(&tenant, first)?;
         let oldest = oldest.as_deref().and_then(View::parse).map(|view| view.origin.time);
         Ok(ShownRetention {
             payload_days: retention.payload_days,
@@ -146,6 +151,7 @@ pub async fn show(
             set: retention.set.map(|index| since(&app.ledger, &tenant, index)).transpose()?,
             holds,
             expired_below: retention.expired,
+            pruned: pruning::shown(&app.ledger, &tenant)?,
             deleted: retention.deleted,
             oldest,
         })

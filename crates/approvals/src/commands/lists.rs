@@ -37,9 +37,11 @@ impl Lists {
         self.registry.open().by_deadline(|_| true)
     }
 
-    /// Approvals that ended recently, the last one first.
+    /// Approvals that ended recently, the last one first, as far as their entries were not pruned.
     pub fn recent(&self) -> Vec<Arc<Brief>> {
-        self.registry.open().recent()
+        let (mut recent, kept_from) = (self.registry.open().recent(), self.log.kept_from());
+        recent.retain(|approval| approval.last >= kept_from);
+        recent
     }
 
     /// Counts changes of the listed approvals. Every change wakes the receiver.

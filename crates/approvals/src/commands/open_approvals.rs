@@ -265,6 +265,11 @@ impl OpenApprovals {
         self.briefs().map(|approval| approval.first_seq).min()
     }
 
+    /// The smallest leaf index of the decision of an open approval.
+    pub fn first_opening(&self) -> Option<u64> {
+        self.briefs().map(|approval| approval.opening).min()
+    }
+
     /// What to store for a restart.
     pub fn snapshot(&self, cursor: u64) -> Snapshot {
         Snapshot {

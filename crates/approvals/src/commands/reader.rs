@@ -42,7 +42,9 @@ impl ApprovalReader {
             let open = self.registry.open();
             (open.find(id).map(|approval| approval.last), open.followed)
         };
+        // What was pruned is gone for every reader, not only after a restart.
         let kept = self.kept.take(id);
+        let kept = kept.filter(|known| known.last_index() >= self.log.kept_from());
         let read = Approval::read(&*self.log, id, kept).map_err(|error| self.distrust(error))?;
         let sound = match (known, &read) {
             (Some(last), Some(approval)) => approval.last_index() >= last,

@@ -9,7 +9,7 @@ use crate::{
     log::Extent,
     unread::{Met, NotOpenedMet, Unread, kind_of},
 };
-use ledger::{ident::Ident, journal::Subject};
+use ledger::{ident::Ident, journal::Subject, store::Error::Pruned};
 use std::{
     ops::Range,
     sync::Arc,
@@ -63,6 +63,8 @@ impl Follower {
                 0
             }
         };
+        // No approval that is open needs an entry that was pruned.
+        cursor = cursor.max(self.reader.log.kept_from());
         self.registry().followed.send_replace(cursor);
         let mut kept = Instant::now();
         self.readiness.rules.read();
@@ -195,6 +197,8 @@ impl Follower {
         match self.reader.posted(id) {
             Ok(Some(approval)) if complete(&approval) => self.registry().learn(&approval),
             Ok(_) => drop(self.reader.distrust(rows_missing())),
+            // It was over, and nobody is asked about it any more.
+            Err(Error::Store(Pruned { .. })) => {}
             Err(error) => {
                 tracing::error!(tenant = %self.tenant(), approval = %id, %error, "an approval can't be read");
             }

@@ -33,6 +33,7 @@ fn log(size: u64) -> (Memory, Published) {
     });
     memory.apply(writes.collect::<Vec<_>>().into_iter());
     let published = Published {
+        pruned: None,
         size,
         root: Hash([0; 32]),
         checkpoint: String::new(),

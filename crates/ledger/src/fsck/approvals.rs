@@ -36,7 +36,8 @@ pub fn approvals(
     let mut hand_over = |approval: Option<(Ident, Vec<u64>)>| {
         let Some((id, indexes)) = approval else { return true };
         match whole(store, log, id, indexes) {
-            Ok(whole) => judge(whole),
+            Ok(Some(whole)) => judge(whole),
+            Ok(None) => {}
             Err(error) => failed = Some(error),
         }
         failed.is_none()
@@ -64,14 +65,25 @@ fn place(rest: &[u8]) -> Option<(Ident, u64)> {
     Some((Ident::new(id).ok()?, u64::from_be_bytes(index.try_into().ok()?)))
 }
 
-fn whole(store: &Rocks, log: &Log, id: Ident, indexes: Vec<u64>) -> Result<Whole, store::Error> {
+/// `None` for an approval that was pruned: it was over, and its entries are in an export.
+fn whole(
+    store: &Rocks,
+    log: &Log,
+    id: Ident,
+    indexes: Vec<u64>,
+) -> Result<Option<Whole>, store::Error> {
     let entry = |index: u64| -> Result<Option<(u64, Vec<u8>)>, store::Error> {
         let bytes = store.get(Family::Entries, &log.number.numbered(index))?;
         Ok(bytes.map(|bytes| (index, bytes)))
     };
     let mut messages = Vec::with_capacity(indexes.len());
+    let pruned = indexes.iter().all(|index| *index < log.kept_from());
+    let count = indexes.len();
     for index in indexes {
         messages.extend(entry(index)?);
+    }
+    if pruned && messages.len() < count {
+        return Ok(None);
     }
     let named = messages.first().and_then(|(_, bytes)| opening_of(bytes));
     let opening = named.map(entry).transpose()?.flatten();
@@ -79,7 +91,10 @@ fn whole(store: &Rocks, log: &Log, id: Ident, indexes: Vec<u64>) -> Result<Whole
         Some((index, _)) => crate::erased::left(store, log.number, *index)?.unwrap_or_default(),
         None => Payload::default(),
     };
-    Ok(Whole { id, opening, disclosed: payload.values(), messages })
+    if pruned && opening.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Whole { id, opening, disclosed: payload.values(), messages }))
 }
 
 /// The decision that an approval's first message names.

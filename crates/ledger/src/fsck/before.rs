@@ -1,13 +1,13 @@
 //! The state that posting needs when a message is posted again.
 
-use super::state::Sources;
+use super::{base::Base, state::Sources};
 use crate::{
     entry::View,
     post::{Budgets, Histories},
     store::{self, Family, LogNumber, Read, Write, rocks::Rocks},
 };
 use sha2::{Digest as _, Sha256};
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 /// The state before a message: what is stored, as far as entries before it gave it.
 pub(super) struct Before<'a> {
@@ -26,6 +26,10 @@ pub(super) struct Before<'a> {
     budgets: Budgets,
     /// The rows of earlier decisions.
     histories: Histories,
+    /// Entries before this leaf index were pruned.
+    pruned: u64,
+    /// True if one of them was asked for, and is gone.
+    pub missed: Cell<bool>,
 }
 
 /// 16 bytes that stand for a key in memory.
@@ -46,7 +50,21 @@ impl<'a> Before<'a> {
             subjects: HashMap::new(),
             budgets: Budgets::new(number),
             histories: Histories::new(number),
+            pruned: 0,
+            missed: Cell::default(),
         }
+    }
+
+    /// Begins behind the entries that were pruned.
+    pub fn begin(&mut self, base: &Base) -> Result<(), store::Error> {
+        self.size = base.state.size;
+        self.pruned = base.state.size;
+        self.sources = base.sources()?;
+        self.budgets = base.budgets(self.number);
+        self.histories = base.histories(self.number);
+        let subjects = base.subjects();
+        self.subjects = subjects.map(|(key, seq)| (short(&self.number.key(key)), seq)).collect();
+        Ok(())
     }
 
     /// Takes what a message that was posted again wrote.
@@ -72,8 +90,14 @@ impl Read for Before<'_> {
                 Ok(kept.filter(|bytes| index(bytes) < self.size))
             }
             Family::Entries | Family::Payload => {
-                let before = key.get(4..).is_some_and(|rest| index(rest) < self.size);
-                if before { self.store.get(family, key) } else { Ok(None) }
+                let Some(index) = key.get(4..).map(index).filter(|index| *index < self.size) else {
+                    return Ok(None);
+                };
+                if index < self.pruned {
+                    // Even where its bundle stays, its payload is gone.
+                    self.missed.set(true);
+                }
+                self.store.get(family, key)
             }
             Family::Sources => {
                 let source = key.strip_prefix(&self.number.key(&[])[..]);

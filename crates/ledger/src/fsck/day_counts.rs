@@ -3,7 +3,7 @@
 use crate::{
     entry::View,
     post::Counts,
-    store::{self, Changes, Family, LogNumber, Memory, Read as _, rocks::Rocks},
+    store::{self, Changes, Family, LogNumber, Memory, Read as _, Write, rocks::Rocks},
 };
 
 /// Number of entries after which their sums are added to the rows, so that memory holds a bounded number of values.
@@ -17,14 +17,22 @@ pub(crate) struct DayCounts {
 }
 
 impl DayCounts {
-    /// Takes the next entry.
+    /// Begins with these rows.
+    pub fn begin(&mut self, rows: Vec<Write>) {
+        self.rows.apply(rows.into_iter());
+    }
+
+    /// Takes the next entry. `kept_from`: those before it were pruned by then, and decide nothing.
     pub fn take(
         &mut self,
         (store, number): (&Rocks, LogNumber),
-        index: u64,
+        (index, kept_from): (u64, u64),
         view: &View<'_>,
     ) -> Result<(), store::Error> {
-        let earlier = |at: u64| store.get(Family::Entries, &number.numbered(at)).ok().flatten();
+        let earlier = |at: u64| {
+            let entry = || store.get(Family::Entries, &number.numbered(at)).ok().flatten();
+            (at >= kept_from).then(entry).flatten()
+        };
         self.batch.view(index, view, earlier);
         if index.is_multiple_of(ENTRIES_AT_ONCE) { self.write(number) } else { Ok(()) }
     }

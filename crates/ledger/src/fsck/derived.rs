@@ -17,7 +17,7 @@ use crate::{
     log::merkle::Hash,
     post::{
         APPROVAL, Budgets, EVIDENCE, Freezes, Histories, Identities, Keys, Log, NOT_OPENED,
-        Policies, Reports, Retention, event_key, reported_key,
+        Policies, Pruned, Reports, Retention, event_key, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
     system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
@@ -69,6 +69,8 @@ pub(crate) struct Derived {
     pub freezes: Freezes,
     /// Which tokens of agents are revoked.
     pub identities: Identities,
+    /// The last prune entry.
+    pub pruned: Option<Pruned>,
     /// Journal identity and epoch.
     pub journal: (String, u64),
     /// Epoch and sequence of the last message that gave an entry.
@@ -78,6 +80,8 @@ pub(crate) struct Derived {
     pub topics: BTreeMap<String, u64>,
     /// Signed subjects whose last message gave an entry.
     pub subjects: u64,
+    /// The last sequence of each signed subject, if it is wanted.
+    pub subject_rows: Option<BTreeMap<Vec<u8>, u64>>,
     /// Places of rejected messages, which may have come on any signed subject.
     pub rejected: BTreeSet<(u64, u64)>,
 }
@@ -93,7 +97,8 @@ impl Derived {
     ) -> Result<(), store::Error> {
         self.read = index + 1;
         self.place(log, index, view, report);
-        self.counts.take((store, log.number), index, view)?;
+        let kept_from = self.pruned.map_or(0, |pruned| pruned.size);
+        self.counts.take((store, log.number), (index, kept_from), view)?;
         let budgets = self.budgets.get_or_insert_with(|| Budgets::new(log.number));
         let histories = self.histories.get_or_insert_with(|| Histories::new(log.number));
         for wrong in [budgets.take(index, view), histories.take(index, view)] {
@@ -145,6 +150,7 @@ impl Derived {
                 self.retention.time_anew();
             }
             Kind::Retention => self.retention(index, view, report),
+            Kind::Prune => self.prune(index, view, report),
             Kind::Signer => match view.event_as::<Claim>() {
                 Some(claim) => self.signer = Some(claim.id),
                 None => report.find(format!("entry {index}: not a signer entry")),
@@ -164,6 +170,13 @@ impl Derived {
             _ => {}
         }
         Ok(())
+    }
+
+    fn prune(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        if self.retention.is_held() || !Pruned::note(&mut self.pruned, index, view) {
+            report.find(format!("entry {index}: not a prune entry that can be here"));
+        }
+        self.retention.prune(self.pruned.map_or(0, |pruned| pruned.size));
     }
 
     fn retention(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
@@ -237,6 +250,9 @@ impl Derived {
             self.topics.insert(topic.to_string(), seq);
         }
         let key = log.number.in_epoch(epoch, subject.to_string().as_bytes());
+        if let Some(rows) = &mut self.subject_rows {
+            rows.insert(key[4..].to_vec(), seq);
+        }
         let kept = store.get(Family::Subjects, &key)?;
         let kept = kept.and_then(|bytes| store::read_u64(&bytes, "subjects").ok());
         match kept {

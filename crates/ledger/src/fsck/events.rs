@@ -1,23 +1,32 @@
 //! The index of events, by producer, source and id.
 
-use super::{Report, rows::count, tally::Tally};
+use super::{
+    Report,
+    rows::{count, leads_to},
+    tally::Tally,
+};
 use crate::{
     entry::{Kind, View},
     post::{Log, event_key},
     store::{self, Family, Read as _, rocks::Rocks},
 };
 
-/// The index of events must have these rows, one for each event's entry, and no other.
+/// The index of events must have these rows, one for each event's entry, and no other. Those that lead to entries before
+/// `base` were compared by their digest.
 pub(super) fn compare(
     store: &Rocks,
     log: &Log,
-    (expected, events): (&Tally, u64),
+    (expected, events, base): (&Tally, u64, u64),
     report: &mut Report,
 ) -> Result<(), store::Error> {
     let mut kept = expected.other();
-    let found = count(store, log.number, Family::Keys, |key, index| kept.add(key, index))?;
+    let found = count(store, log.number, Family::Keys, |key, index| {
+        if leads_to(Family::Keys, key, index) >= base {
+            kept.add(key, index);
+        }
+    })?;
     if !kept.is_same(expected) {
-        name_all(store, log, report)?;
+        name_all(store, log, base, report)?;
     }
     if found != events {
         report.find(format!("the index of events: {found} where the entries give {events}"));
@@ -40,9 +49,9 @@ pub(super) fn ask(
 }
 
 /// Names the events to which the index does not lead, once it is known that there are some.
-fn name_all(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::Error> {
-    let (number, mut next, mut failed) = (log.number, 0, None);
-    store.scan(Family::Entries, &number.key(&[]), |key, entry| {
+fn name_all(store: &Rocks, log: &Log, base: u64, report: &mut Report) -> Result<(), store::Error> {
+    let (number, mut next, mut failed) = (log.number, base, None);
+    store.scan(Family::Entries, &number.numbered(base), |key, entry| {
         if key != number.numbered(next) {
             return false;
         }

@@ -18,13 +18,13 @@ use crate::{
 pub(super) fn compare(
     store: &Rocks,
     log: &Log,
-    walk: &Walk,
+    (walk, base): (&Walk, u64),
     derived: &mut Derived,
     report: &mut Report,
 ) -> Result<(), store::Error> {
     position(log, walk, derived, report);
     if let Some(events) = &derived.events {
-        events::compare(store, log, (events, derived.keys), report)?;
+        events::compare(store, log, (events, derived.keys, base), report)?;
     }
     let tiles: u64 = (1..8).map(|level| walk.size() >> (8 * level)).sum();
     for (family, expected, name) in [
@@ -84,6 +84,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     }
     if position.identities != derived.identities {
         report.find("which tokens are revoked is not what the agent entries say");
+    }
+    if position.pruned != derived.pruned {
+        report.find("what was pruned is not what the last prune entry says");
     }
     if position.freezes != derived.freezes {
         report.find("what is frozen is not what the freeze entries say");
@@ -250,7 +253,7 @@ fn gave_entry(store: &Rocks, log: &Log, wanted: (u64, u64)) -> Result<bool, stor
         let view = entry.as_deref().and_then(View::parse);
         Ok(view.map(|view| (view.origin.epoch, view.origin.seq)))
     };
-    let (mut low, mut high) = (0, log.position.size);
+    let (mut low, mut high) = (log.kept_from(), log.position.size);
     while low < high {
         let middle = low + (high - low) / 2;
         if place(middle)? < Some(wanted) { low = middle + 1 } else { high = middle }
@@ -268,7 +271,8 @@ fn repeats(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), store::E
         let row = <[u64; 3]>::try_from(numbers).unwrap_or([u64::MAX; 3]);
         rows.push(Erasing { index: row[0], epoch: row[1], seq: row[2] });
     })?;
-    for row in rows {
+    // Of a message that repeats a pruned entry, nothing more is known.
+    for row in rows.into_iter().filter(|row| row.index >= log.kept_from()) {
         if !names(store, log, &row)? {
             report.find(format!(
                 "the index of repetitions says that journal message {} repeats entry {}: it does not",

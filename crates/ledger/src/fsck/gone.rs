@@ -20,6 +20,21 @@ impl Gone {
         *at = below.max(*at);
     }
 
+    /// For each epoch, the sequence below which everything was trimmed.
+    pub fn below(&self) -> &BTreeMap<u64, u64> {
+        &self.below
+    }
+
+    /// Sets all of it.
+    pub fn restore(
+        &mut self,
+        erased: BTreeSet<(u64, u64)>,
+        holes: Vec<(u64, u64, u64)>,
+        below: BTreeMap<u64, u64>,
+    ) {
+        *self = Self { erased, holes, below };
+    }
+
     /// The first of these sequences that nothing explains.
     pub fn unexplained(&self, epoch: u64, (from, to): (u64, u64)) -> Option<u64> {
         let mut next = from.max(self.below.get(&epoch).copied().unwrap_or(0));

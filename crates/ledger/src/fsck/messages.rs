@@ -4,11 +4,13 @@
 //! Memory is needed for the numbers of sources and for 24 bytes a signed subject, not for the log. If messages
 //! are gone, their entries are taken as they are, and something must explain why the messages are gone.
 
+mod skipping;
+
 use super::{
     before::{Before, short},
     gone::Gone,
     payloads::Payloads,
-    state::{subject_of, take_key, take_number},
+    pruned::{self, Begun},
 };
 use crate::{
     disclosure::Seed,
@@ -16,11 +18,9 @@ use crate::{
     envelope,
     journal::{Headers, Message, Subject},
     json::Value,
-    log::merkle::leaf_hash,
     post::{Arrival, Log, Outcome, Prepared, tail_digest},
     sequence::Sequence,
     store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks, rocks::Rows},
-    system::NewEpoch,
 };
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -70,22 +70,32 @@ pub struct Messages<'a> {
 
 impl<'a> Messages<'a> {
     /// The state before the first message.
-    pub fn new(store: &'a Rocks, log: &'a Log) -> Self {
+    pub fn new(store: &'a Rocks, log: &'a Log) -> Result<Self, store::Error> {
         let Log { tenant, number, origin, position, .. } = log;
         let number = *number;
-        Self {
+        let mut again = Log::new(tenant.clone(), number, origin.clone(), position.journal.clone());
+        let mut before = Before::new(store, number);
+        let mut unknown = BTreeSet::new();
+        if let Some(Begun { base, edge, .. }) = pruned::begin(store, log)? {
+            before.begin(&base)?;
+            let epoch = base.state.journal.1;
+            let rejected = base.state.rejected.iter().filter(|(of, _)| *of == epoch);
+            unknown.extend(rejected.map(|(_, seq)| *seq));
+            again.behind(&base, edge);
+        }
+        Ok(Self {
             store,
             log,
-            again: Log::new(tenant.clone(), number, origin.clone(), position.journal.clone()),
-            before: Before::new(store, number),
+            again,
+            before,
             entries: Entries { rows: store.rows(Family::Entries, &number.key(&[])), number },
             payloads: None,
-            unknown: BTreeSet::new(),
+            unknown,
             holes: Vec::new(),
             compared: Compared::default(),
             findings: Vec::new(),
             ended: false,
-        }
+        })
     }
 
     /// The same, which also compares payloads.
@@ -103,6 +113,7 @@ impl<'a> Messages<'a> {
             return Ok(false);
         }
         if self.compared.first.is_none() {
+            self.begin_message()?;
             self.begin_epoch()?;
             if seq <= self.again.position.posted {
                 // It was posted in an earlier epoch.
@@ -113,10 +124,7 @@ impl<'a> Messages<'a> {
         self.skip_to(seq)?;
         let Some(seed) = seed.filter(|_| !self.ended) else {
             // The message exists, but without its seed it is unknown what it must have given.
-            let holes = self.holes.len();
-            self.skip_to(seq + 1)?;
-            self.holes.truncate(holes);
-            return Ok(!self.ended);
+            return self.take_as_it_is(seq);
         };
         if seq == self.log.position.posted {
             self.compare_tail(Arrival { seq, time }, subject.as_ref(), (&headers, &body));
@@ -130,10 +138,17 @@ impl<'a> Messages<'a> {
         let mut prepared = Prepared::new(subject, headers, body, seed);
         let base = self.again.position.size;
         self.before.is_new = self.entries.at(base).is_some_and(|entry| prepared.gave(entry));
+        // Until the prune entry, messages may have been judged by entries that are gone.
+        let may_miss = self.again.position.pruned != self.log.position.pruned;
+        let saved = may_miss.then(|| self.again.clone());
         let mut changes = Changes::new(&self.before);
         let posted = self.again.post(&mut changes, Arrival { seq, time }, &mut prepared);
         let writes: Vec<store::Write> = changes.into_writes().collect();
         self.again.forget_sums();
+        if let Some(saved) = saved.filter(|_| self.before.missed.take()) {
+            self.again = saved;
+            return self.take_as_it_is(seq);
+        }
         match posted {
             Ok(outcome) => self.compare(seq, base, &outcome, &writes),
             Err(post) => {
@@ -141,6 +156,14 @@ impl<'a> Messages<'a> {
                 Ok(false)
             }
         }
+    }
+
+    /// Takes what a message gave as it is.
+    fn take_as_it_is(&mut self, seq: u64) -> Result<bool, store::Error> {
+        let holes = self.holes.len();
+        self.skip_to(seq + 1)?;
+        self.holes.truncate(holes);
+        Ok(!self.ended)
     }
 
     fn compare_tail(
@@ -254,108 +277,10 @@ impl<'a> Messages<'a> {
         Ok(entry)
     }
 
-    /// Skips the entries of earlier epochs, whose journals are not this one.
-    fn begin_epoch(&mut self) -> Result<(), store::Error> {
-        while self.again.position.epoch != self.log.position.epoch {
-            let index = self.again.position.size;
-            match self.entry(index)? {
-                Some(bytes) if View::parse(&bytes).is_some() => self.skip(index, &bytes),
-                _ => {
-                    self.ended = true;
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves the state forward to a message, past entries whose messages are gone.
-    fn skip_to(&mut self, seq: u64) -> Result<(), store::Error> {
-        let posted = self.again.position.posted;
-        if seq == posted + 1 || self.ended {
-            return Ok(());
-        }
-        loop {
-            let index = self.again.position.size;
-            let Some(bytes) = self.entry(index)? else { break };
-            let Some(view) = View::parse(&bytes) else {
-                self.ended = true;
-                return Ok(());
-            };
-            if view.origin.seq >= seq {
-                break;
-            }
-            self.skip(index, &bytes);
-        }
-        self.hole(posted + 1, seq - 1);
-        self.again.position.posted = seq - 1;
-        Ok(())
-    }
-
-    /// Notes missing messages.
-    fn hole(&mut self, from: u64, to: u64) {
-        if from <= to && self.holes.len() < HOLES_MAX {
-            self.holes.push((from, to));
-        }
-    }
-
-    /// Takes an entry as it is, because its message is gone.
-    fn skip(&mut self, index: u64, bytes: &[u8]) {
-        if let Some(payloads) = &mut self.payloads {
-            payloads.judge(index, bytes, None);
-        }
-        let Some(view) = View::parse(bytes) else { return };
-        self.again.edge.append(leaf_hash(bytes), &mut Vec::new());
-        let position = &mut self.again.position;
-        position.size = index + 1;
-        position.time = view.origin.time;
-        position.prior.note(view.kind, index);
-        match view.kind {
-            Kind::Journal => {
-                if let Some(new) = view.event_as::<NewEpoch>() {
-                    position.epoch = new.epoch;
-                    position.journal = new.journal;
-                    position.posted = new.from - 1;
-                    position.topics.clear();
-                    self.unknown.clear();
-                }
-            }
-            _ => position.posted = view.origin.seq,
-        }
-        self.before.note(index, &view);
-        match view.kind {
-            Kind::Genesis | Kind::Key => drop(take_key(&mut self.again.keys, index, &view)),
-            Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
-            Kind::Policy => drop(self.again.position.policies.note(index, &view)),
-            Kind::Agent => drop(self.again.position.identities.note(index, &view)),
-            Kind::Freeze => drop(self.again.position.freezes.note(index, &view)),
-            Kind::Retention => drop(self.again.position.retention.note(index, &view)),
-            Kind::Clock => self.again.position.retention.time_anew(),
-            Kind::Rejected if view.text(&["producer"]).is_none() => {
-                self.unknown.insert(view.origin.seq);
-            }
-            _ => {}
-        }
-        if let Some(subject) = subject_of(&view) {
-            let (epoch, seq) = (view.origin.epoch, view.origin.seq);
-            self.stands_at(epoch, &subject, seq);
-        }
-        self.before.size = index + 1;
-    }
-
-    /// Checks that the last message on a signed subject is the one at `seq`.
-    fn stands_at(&mut self, epoch: u64, subject: &Subject, seq: u64) {
-        if let Subject::System(topic) = subject {
-            self.again.position.topics.insert(topic.to_string(), seq);
-            return;
-        }
-        let key = self.again.number.in_epoch(epoch, subject.to_string().as_bytes());
-        self.before.subjects.insert(short(&key), seq);
-    }
-
     /// Ends the comparison after the last message. `gone`: what the log says about its holes.
     pub fn finish(mut self, gone: &Gone) -> Result<Outcomes<'a>, store::Error> {
         let posted = self.log.position.posted;
+        self.begin_message()?;
         self.begin_epoch()?;
         if !self.ended && self.log.position.size > 0 {
             // The last message is never trimmed, so a journal without messages is one hole.

@@ -3,12 +3,13 @@
 use super::{
     Report,
     payload::{self, Holds},
+    pruned::each_kept,
 };
 use crate::{
     entry::{Payload, View},
     erased::{self, Expired, Expiring, Names},
-    post::Retention,
-    store::{self, Family, LogNumber, rocks::Rocks, rocks::Rows},
+    post::{Log, Retention, pruning},
+    store::{self, Family, LogNumber, Read as _, rocks::Rocks, rocks::Rows},
 };
 use std::collections::BTreeMap;
 
@@ -29,19 +30,24 @@ pub(super) struct Payloads<'a> {
 }
 
 impl<'a> Payloads<'a> {
-    /// Before the first.
-    pub fn new(store: &'a Rocks, number: LogNumber) -> Result<Self, store::Error> {
+    /// Before that of the entry at `base`. Those before it are compared at once: pruned entries have none.
+    pub fn new(store: &'a Rocks, log: &Log, base: u64) -> Result<Self, store::Error> {
+        let number = log.number;
+        let mut report = Report::default();
+        if base > 0 && pruning(store, number)?.is_none() {
+            before(store, log, base, &mut report)?;
+        }
         Ok(Self {
             store,
             number,
-            rows: store.rows(Family::Payload, &number.key(&[])),
+            rows: store.rows(Family::Payload, &number.numbered(base)),
             erased: erased::all(store, number)?,
             expired: erased::expired(store, number)?,
             expiring: erased::expiring(store, number)?,
-            next: 0,
-            count: 0,
+            next: base,
+            count: base,
             less: BTreeMap::new(),
-            report: Report::default(),
+            report,
         })
     }
 
@@ -119,6 +125,39 @@ impl<'a> Payloads<'a> {
     }
 }
 
+/// Of the entries before a base, exactly those that are here have a payload, and an empty one if it can be erased.
+fn before(store: &Rocks, log: &Log, base: u64, report: &mut Report) -> Result<(), store::Error> {
+    let (mut rows, prefix) = (0_u64, log.number.key(&[]));
+    let end = log.number.numbered(base);
+    store.scan(Family::Payload, &prefix, |key, _| {
+        rows += u64::from(key < end.as_slice());
+        key < end.as_slice()
+    })?;
+    let (mut entries, mut wrong, mut failed) = (0_u64, Vec::new(), None);
+    each_kept(store, log, base, |index, entry| {
+        entries += 1;
+        let kept = match store.get(Family::Payload, &log.number.numbered(index)) {
+            Ok(kept) => kept.as_deref().and_then(Payload::decode),
+            Err(error) => return failed = Some(error),
+        };
+        let fits = View::parse(entry).zip(kept).is_some_and(|(view, kept)| {
+            if view.kind.is_erasable() {
+                kept == Payload::default()
+            } else {
+                matches!(payload::judge(&view, &kept), Ok(Holds::Whole))
+            }
+        });
+        if !fits {
+            wrong.push(format!("entry {index}: its payload is not what is left of a pruned part"));
+        }
+    })?;
+    report.find_all(wrong);
+    if rows != entries {
+        report.find(format!("the payloads before {base}: {rows}, and {entries} entries stay"));
+    }
+    failed.map_or(Ok(()), Err)
+}
+
 fn judge(kept: Option<&[u8]>, names: Option<&Names>, entry: &[u8]) -> Result<Holds, &'static str> {
     let payload = kept.and_then(|kept| erased::left_of(kept, names));
     let payload = payload.ok_or("its payload is unreadable")?;
@@ -137,7 +176,7 @@ pub(super) fn expired(
     let below = retention.deleted.map_or(retention.expired, |last| last + 1);
     let leaving = erased::expiring(store, number)?;
     if erased::expired(store, number)? != (Expired { below, all })
-        || leaving.is_some_and(|leaving| leaving.below != below || leaving.from >= leaving.below)
+        || leaving.is_some_and(|leaving| leaving.below > below || leaving.from >= leaving.below)
     {
         report.find("the database hides other payload as expired than the retention entries name");
     }

@@ -3,7 +3,7 @@
 use crate::store::{self, Family, LogNumber, rocks::Rocks};
 
 /// Visits and counts the rows of one log.
-pub(super) fn count(
+pub(crate) fn count(
     store: &Rocks,
     number: LogNumber,
     family: Family,
@@ -18,4 +18,10 @@ pub(super) fn count(
         rest.is_some()
     })?;
     Ok(count)
+}
+
+/// The leaf index to which a row of the index of events or approvals leads.
+pub(crate) fn leads_to(family: Family, key: &[u8], value: &[u8]) -> u64 {
+    let bytes = if family == Family::Keys { value } else { &key[key.len().saturating_sub(8)..] };
+    bytes.try_into().map_or(u64::MAX, u64::from_be_bytes)
 }

@@ -77,6 +77,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Signer
         | Kind::Sources
         | Kind::Retention
+        | Kind::Prune
         | Kind::Freeze
         | Kind::Agent
         | Kind::Policy => view.kind.as_str(),

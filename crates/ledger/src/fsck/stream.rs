@@ -37,7 +37,7 @@ pub async fn stream(
         }
         other => other?,
     }
-    let mut messages = Messages::new(store, log);
+    let mut messages = Messages::new(store, log)?;
     let (sink, mut batches) = mpsc::channel(BATCHES_WAITING_MAX);
     let compare = async {
         while let Some(followed) = batches.recv().await {

@@ -8,7 +8,7 @@ use crate::{
     ident::Ident,
     log::merkle::Hash,
     post::APPROVAL,
-    proven::Tree,
+    proven::{Tree, missing},
     reader::Published,
     store::{self, Family, LogNumber, Read as _},
     tenant::Tenant,
@@ -24,7 +24,8 @@ pub type ToErase = (u64, (u64, u64));
 
 impl Ledger {
     fn tree<'a>(&'a self, number: LogNumber, at: &'a Published) -> Tree<'a> {
-        Tree { store: &*self.store, number, edge: &at.edge, known: &self.proven_tiles }
+        let (edge, pruned) = (&at.edge, at.pruned);
+        Tree { store: &*self.store, number, edge, known: &self.proven_tiles, pruned }
     }
 
     /// A posted entry, proven to the published root. `None` if nothing is posted at `index`. Entries beyond
@@ -62,7 +63,7 @@ impl Ledger {
         })?;
         match failed {
             Some(error) => Err(error),
-            None if index < to => Err(corrupt("entries", "an entry is missing")),
+            None if index < to => Err(missing(index, tree.pruned)),
             None => Ok(()),
         }
     }

@@ -64,10 +64,12 @@ impl Log {
         // The key of a told source is at hand.
         let key_of_source = if accepted.ours { reports::key(scope) } else { accepted.source };
         self.reports.note(key_of_source, scope, (self.position.size, origin.time));
-        let (number, size) = (self.number, self.position.size);
+        let (number, here) = (self.number, self.kept_from()..self.position.size);
         let earlier = |index: u64| {
             let key = number.numbered(index);
-            (index < size).then(|| changes.get(Family::Entries, &key).ok().flatten()).flatten()
+            here.contains(&index)
+                .then(|| changes.get(Family::Entries, &key).ok().flatten())
+                .flatten()
         };
         self.counts.event(accepted.counted, origin.time, earlier);
         let index = self.append(changes, accepted.draft, origin, note);
@@ -133,6 +135,10 @@ impl Log {
         accepted: &Accepted,
         first: u64,
     ) -> Result<Outcome, Error> {
+        if first < self.kept_from() {
+            // It was pruned, so there is nothing to compare with. Only the export can tell.
+            return Ok(Outcome::Duplicate { index: first });
+        }
         let at = self.number.numbered(first);
         let entry = self.proven(changes, first)?;
         let corrupt = || store::Error::Corrupt { family: "keys", what: "another event's entry" };

@@ -70,7 +70,7 @@ impl Log {
             return Ok(true);
         }
         let Some(LeafAt { index, leaf_hash: hash }) = decision else { return Ok(false) };
-        if *index >= self.position.size {
+        if !(self.kept_from()..self.position.size).contains(index) {
             return Ok(false);
         }
         let entry = self.proven(changes, *index)?;

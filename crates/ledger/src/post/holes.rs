@@ -78,7 +78,8 @@ impl Log {
 
     /// Leaf index of the first entry whose place in the journal is at least this one.
     fn first_from(&self, changes: &Changes<'_>, wanted: (u64, u64)) -> Result<u64, store::Error> {
-        let (mut low, mut high) = (0, self.position.size);
+        // The last pruned entry stays, and may be of the same message as the first one that is kept.
+        let (mut low, mut high) = (self.kept_from().saturating_sub(1), self.position.size);
         while low < high {
             let middle = low + (high - low) / 2;
             let entry = self.proven(changes, middle)?;
@@ -87,6 +88,18 @@ impl Log {
             if place(&view) < wanted { low = middle + 1 } else { high = middle }
         }
         Ok(low)
+    }
+
+    /// Place in the journal of the first entry that was not pruned. What the messages before it gave can't be compared.
+    fn first_place(&self, changes: &Changes<'_>) -> Result<(u64, u64), store::Error> {
+        match self.kept_from() {
+            0 => Ok((0, 0)),
+            first => {
+                let entry = self.proven(changes, first)?;
+                let corrupt = store::Error::Corrupt { family: "entries", what: "an entry" };
+                View::parse(&entry).map(|view| place(&view)).ok_or(corrupt)
+            }
+        }
     }
 
     /// Erases payload, unless a legal hold is in force. The erasure names every message that goes with all the entries that it gave; if they
@@ -121,7 +134,7 @@ impl Log {
 
     /// True if the erasure names what is in the log: the entry, and all leaves of each message.
     fn fits(&self, changes: &Changes<'_>, erasure: &Erasure<Leaf>) -> Result<bool, store::Error> {
-        let earlier = erasure.index < self.position.size;
+        let earlier = (self.kept_from()..self.position.size).contains(&erasure.index);
         if !earlier || !self.is_earlier(erasure.reason.as_ref()) {
             return Ok(false);
         }
@@ -131,12 +144,14 @@ impl Log {
             return Ok(false);
         }
         let here = (self.position.epoch, self.position.posted);
+        let first = self.first_place(changes)?;
         let mut before = (0, 0);
         let mut own = false;
         for gone in &erasure.messages {
             let place = (gone.epoch, gone.seq);
             let subject = gone.subject.as_deref();
             if place <= before
+                || place < first
                 || place > here
                 || subject.is_some_and(|s| Subject::parse(s).is_none())
             {
@@ -168,7 +183,10 @@ impl Log {
         subject: &Subject,
     ) -> Result<Option<u64>, Error> {
         let Some(hole) = gone::read::<Hole>(&message.body) else { return Ok(None) };
-        let fits = hole.from > 0 && hole.from <= hole.to && hole.to < origin.seq;
+        let fits = hole.from > 0
+            && hole.from <= hole.to
+            && hole.to < origin.seq
+            && (origin.epoch, hole.from) >= self.first_place(changes)?;
         if !fits || !self.leaves_of(changes, origin.epoch, (hole.from, hole.to))?.is_empty() {
             return Ok(None);
         }
@@ -263,8 +281,11 @@ impl Log {
             let key = self.number.approval(&id, Some(index));
             changes.put(Family::Approvals, key, vec![super::EVIDENCE]);
         }
-        let number = self.number;
-        let earlier = |at: u64| changes.get(Family::Entries, &number.numbered(at)).ok().flatten();
+        let (number, kept_from) = (self.number, self.kept_from());
+        let earlier = |at: u64| {
+            let key = number.numbered(at);
+            (at >= kept_from).then(|| changes.get(Family::Entries, &key).ok().flatten()).flatten()
+        };
         self.counts.what(index, &view, earlier);
         changes.put(Family::Meta, missing_key(self.number, index), told.to_be_bytes().to_vec());
         self.append_bytes(changes, (kind, time), entry, Payload::default().encode());

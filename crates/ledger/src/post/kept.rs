@@ -127,6 +127,11 @@ impl Retention {
         old && short && rested
     }
 
+    /// The entries before `size` are removed, and their payload with them.
+    pub fn prune(&mut self, size: u64) {
+        self.expired = self.expired.max(size);
+    }
+
     /// Time began anew: the last step may seem to be in the future.
     pub fn time_anew(&mut self) {
         self.stepped = None;

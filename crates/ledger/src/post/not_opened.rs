@@ -21,7 +21,7 @@ impl Log {
         id: &Ident,
     ) -> Result<bool, Error> {
         let LeafAt { index, leaf_hash: hash } = &body.decision;
-        if *index >= self.position.size {
+        if !(self.kept_from()..self.position.size).contains(index) {
             return Ok(false);
         }
         let entry = self.proven(changes, *index)?;

@@ -121,7 +121,7 @@ impl Log {
         let (decision, size) = (&activates.decision, self.position.size);
         let is_later = |index: &u64| *index >= size;
         if [activates.bundle, activates.list].iter().flatten().any(is_later)
-            || decision.index >= size
+            || !(self.kept_from()..size).contains(&decision.index)
             || at >= activates.before
         {
             return Ok(None);

@@ -51,6 +51,11 @@ impl Reports {
         (reported.index, reported.time) = (index, time);
     }
 
+    /// Sets what one source reported so far.
+    pub fn set(&mut self, key: [u8; 32], reported: Reported) {
+        self.0.insert(key, reported);
+    }
+
     /// Everything that was noted.
     pub fn all(&self) -> &BTreeMap<[u8; 32], Reported> {
         &self.0

@@ -121,6 +121,7 @@ impl Log {
                 "freeze" => self.post_freeze(changes, origin, message, subject),
                 "agent" => self.post_agent(changes, origin, message, subject)?,
                 "sources" => self.post_sources(changes, origin, message, subject),
+                "prune" => self.post_prune(changes, origin, message, subject)?,
                 "retention" => self.post_retention(changes, origin, message, subject)?,
                 "policy" => self.post_policy(changes, origin, message, subject)?,
                 "gap" => self.post_hole(changes, origin, message, subject)?,

@@ -8,7 +8,7 @@ use crate::{
         note::Vkey,
     },
     store::LogNumber,
-    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText},
+    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, prune::Pruned},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,9 @@ pub struct Position {
     /// Which tokens of agents are revoked.
     #[serde(default)]
     pub identities: Identities,
+    /// The last pruning.
+    #[serde(default)]
+    pub pruned: Option<Pruned>,
     /// The last sequence on each `system.<topic>` in this epoch.
     pub topics: BTreeMap<String, u64>,
     /// [`digest_of_keys`] of the signing keys in force.
@@ -117,6 +120,7 @@ impl Position {
             policies: Policies::default(),
             freezes: Freezes::default(),
             identities: Identities::default(),
+            pruned: None,
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),
             access: digest_of_access(&BTreeMap::new()),

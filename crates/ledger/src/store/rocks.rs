@@ -303,6 +303,17 @@ impl Rocks {
         self.write_synced(batch)
     }
 
+    /// Removes what was deleted of the keys `from..to` from the files.
+    pub fn shrink(&self, family: Family, (from, to): (&[u8], &[u8])) -> Result<(), Error> {
+        let handle = self.family(family);
+        self.db.flush_cf(handle).map_err(io)?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        options.set_exclusive_manual_compaction(false);
+        self.db.compact_range_cf_opt(handle, Some(from), Some(to), &options);
+        Ok(())
+    }
+
     /// Writes a consistent copy to a new directory (`backup`).
     pub fn copy_to(&self, path: &Path) -> Result<(), Error> {
         let copy = rocksdb::checkpoint::Checkpoint::new(&self.db).map_err(io)?;

@@ -14,6 +14,11 @@ use std::collections::BTreeMap;
 pub(super) struct Reasons(BTreeMap<u64, Hash>);
 
 impl Reasons {
+    /// Knows a reason that was read before.
+    pub(super) fn know(&mut self, index: u64, hash: Hash) {
+        self.0.insert(index, hash);
+    }
+
     /// Takes the next entry, whose leaf hash is `hash`.
     pub(super) fn entry(
         &mut self,
@@ -44,6 +49,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Policy,
         Kind::Sources,
         Kind::Retention,
+        Kind::Prune,
         Kind::Freeze,
         Kind::Agent,
     ];

@@ -80,7 +80,7 @@ impl Entries {
         if view.kind == Kind::Erasure {
             self.erased.take(index, &view).map_err(|what| Error::export(place, what))?;
         }
-        if view.kind == Kind::Retention {
+        if matches!(view.kind, Kind::Retention | Kind::Prune) {
             self.erased.expire(&view);
         }
         self.seen.entry(index).or_insert_with(|| Seen::read(place, &view));

@@ -5,7 +5,10 @@ use crate::{
     entry::{Kind, Payload, View},
     erased::Expired,
     json::Value,
-    system::retention::{Expire, RetentionBody},
+    system::{
+        prune::Prune,
+        retention::{Expire, RetentionBody},
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +19,8 @@ pub struct Erased {
     fields: BTreeMap<u64, BTreeSet<String>>,
     /// Entries whose payload is gone as a whole.
     expired: Expired,
+    /// Entries before this leaf index were pruned. Exports may still have their payload.
+    pruned: u64,
 }
 
 /// State of one entry's disclosures.
@@ -51,11 +56,16 @@ impl Erased {
             whole: self.whole.get(&index).copied().into_iter().collect(),
             fields: fields.into_iter().collect(),
             expired: self.expired,
+            pruned: self.pruned,
         }
     }
 
-    /// Takes a retention entry: what it lets expire is gone.
+    /// Takes a retention or prune entry: what it lets expire or prunes is gone.
     pub fn expire(&mut self, view: &View<'_>) {
+        if view.kind == Kind::Prune {
+            let prune = view.event_as::<Prune>();
+            return self.prune(prune.map_or(0, |prune| prune.size));
+        }
         match view.event_as() {
             Some(RetentionBody::Expire(Expire { below, .. })) => {
                 self.expired.below = self.expired.below.max(below);
@@ -65,10 +75,16 @@ impl Erased {
         }
     }
 
+    /// The payload of the entries before `size` was pruned with them.
+    pub fn prune(&mut self, size: u64) {
+        self.pruned = self.pruned.max(size);
+    }
+
     /// Adds erasures from other entries.
     pub fn add(&mut self, other: &Self) {
         self.expired.below = self.expired.below.max(other.expired.below);
         self.expired.all |= other.expired.all;
+        self.prune(other.pruned);
         self.whole.extend(&other.whole);
         for (index, names) in &other.fields {
             self.fields.entry(*index).or_default().extend(names.iter().cloned());
@@ -94,6 +110,7 @@ impl Erased {
             names().filter(|name| erased.contains(*name)).cloned().collect();
         let explained = erased.len() - still_here.len();
         let missing = committed.saturating_sub(shown.len()).saturating_sub(explained);
+        let missing = if index < self.pruned { 0 } else { missing };
         Standing { missing, still_here }
     }
 }

@@ -46,6 +46,8 @@ pub struct Chain {
     pub entries: Vec<u64>,
     /// Where time was reset.
     clocks: Vec<u64>,
+    /// Entries before this leaf index were pruned.
+    pruned: u64,
 }
 
 impl Chain {
@@ -75,11 +77,27 @@ impl Chain {
         if view.kind == Kind::Clock {
             self.clocks.push(at);
         }
+        if view.kind == Kind::Prune {
+            self.pruned = self.pruned.max(number(view, &["event", "size"]).unwrap_or(0));
+        }
         match view.prior.system {
             Some(before) if before < at => Ok(Some(before)),
             None if at == 0 && view.kind == Kind::Genesis => Ok(None),
             _ => Err("its chain of system entries does not lead to the genesis"),
         }
+    }
+
+    /// Where to search in a stretch for the first entry at `moment` or later: behind what was pruned, if that is earlier. The
+    /// last pruned entry stays, so its time is known.
+    fn skips<R: Fn(&str) -> Option<Vec<u8>>>(
+        &self,
+        part: &Part<R>,
+        (begin, end): (u64, u64),
+        moment: Nanos,
+    ) -> Result<u64, Error> {
+        let inside = begin < self.pruned && self.pruned < end;
+        let skips = inside && time(part, self.pruned - 1)? < moment;
+        Ok(if skips { self.pruned } else { begin })
     }
 
     /// The first leaf index of each stretch in which time only grows, and one more than its last.
@@ -100,12 +118,14 @@ pub fn find<R: Fn(&str) -> Option<Vec<u8>>>(
     let mut range = Range { begin: part.signed().size, end: 0 };
     for (begin, end) in stretches.iter().copied().filter(|(begin, end)| begin < end) {
         if time(part, end - 1)? >= period.from {
+            let begin = chain.skips(part, (begin, end), period.from)?;
             range.begin = first(begin, end, |at| Ok(time(part, at)? >= period.from))?;
             break;
         }
     }
     for (begin, end) in stretches.into_iter().rev().filter(|(begin, end)| begin < end) {
         if time(part, begin)? < period.to {
+            let begin = chain.skips(part, (begin, end), period.to)?;
             range.end = first(begin, end, |at| Ok(time(part, at)? >= period.to))?;
             break;
         }

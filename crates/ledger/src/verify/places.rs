@@ -13,6 +13,16 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// Behind the message at this place, which had its own entry or not.
+    pub(super) fn behind(last: (u64, u64, bool)) -> Self {
+        Self { last: Some(last) }
+    }
+
+    /// True if the last message had its own entry.
+    pub(super) fn had_own(&self) -> bool {
+        self.last.is_some_and(|(_, _, own)| own)
+    }
+
     /// Takes the next entry. It must follow the journal, and a message has one entry of its own beside those about gaps,
     /// activations and what a clause froze.
     pub(super) fn take(&mut self, view: &View<'_>) -> Result<(), &'static str> {

@@ -65,7 +65,7 @@ impl OfItself {
                 }
                 Kind::Key => named.key(view),
                 Kind::Erasure => of.erased.take(*index, view).map(drop),
-                Kind::Retention => {
+                Kind::Retention | Kind::Prune => {
                     of.erased.expire(view);
                     Ok(())
                 }

@@ -4,6 +4,7 @@ mod frozen;
 mod identity;
 mod kept;
 mod opened;
+mod pruned;
 
 use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
 use crate::{
@@ -70,6 +71,8 @@ struct Told {
     not_opened: HashSet<u64>,
     budgets: post::Budgets,
     histories: post::Histories,
+    /// What was pruned.
+    pruned: pruned::OfPruning,
     /// The last approval entry, and what it put in force.
     activates: Option<(u64, Redeeming)>,
 }
@@ -115,11 +118,15 @@ impl Told {
                 Ok(())
             }
             Kind::Retention => self.retention(index, view),
+            Kind::Prune => self.prune(index, view),
             Kind::Erasure if self.retention.is_held() => {
                 Err("payload was erased under a legal hold")
             }
             Kind::Erasure => {
                 let of = self.erased.take(index, view)?;
+                if of < self.kept_from() {
+                    return Err("it erases payload of an entry that was pruned");
+                }
                 let leaf = view.text(&["event", "leaf_hash"]).unwrap_or_default();
                 self.named.push((index, of, leaf.to_owned()));
                 Ok(())
@@ -334,6 +341,7 @@ pub fn export(
     }
     told.frozen.end().map_err(|what| Error::export("the last entry", what))?;
     leaves_are_as_named(&told.named, &walk, &mut read)?;
+    pruned::roots_are_as_named(&told.pruned, walk.edge(), &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
     checkpoint(checkpoint_text, &keys)?;
     let Told { erased, .. } = told;

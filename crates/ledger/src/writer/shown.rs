@@ -22,6 +22,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         epoch: position.epoch,
         posted: position.posted,
         clock: position.clock,
+        pruned: position.pruned,
         policies: position.policies.clone(),
         freezes: Arc::new(position.freezes.clone()),
         identities: Arc::new(position.identities.clone()),

@@ -96,6 +96,13 @@ pub fn check(arguments: &Export) -> Result<Option<(&ToStore, Store, String)>, Fa
             "--into needs --store FILE, and --key VKEY with which the export is verified first",
         );
     };
+    let (store, prefix) = place_of(place, file)?;
+    Ok(Some((to, store, prefix)))
+}
+
+/// The store at `s3://bucket/prefix` that a file describes, and the prefix of its keys.
+pub fn place_of(place: &str, file: &Path) -> Result<(Store, String), Failed> {
+    let usage = |text: &str| Err(Failed::new(EXIT_USAGE, text));
     let place = place.strip_prefix("s3://").unwrap_or_default();
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -107,7 +114,7 @@ pub fn check(arguments: &Export) -> Result<Option<(&ToStore, Store, String)>, Fa
         return usage("--into: s3://bucket/prefix, of letters, digits, `-`, `_`, `.` and `/`");
     }
     let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    Ok(Some((to, open(file, bucket)?, prefix)))
+    Ok((open(file, bucket)?, prefix))
 }
 
 fn open(path: &Path, bucket: &str) -> Result<Store, Failed> {
@@ -164,27 +171,12 @@ pub fn run(
         let text = "the export does not verify: nothing was put into the store";
         return Err(Failed::new(EXIT_FAILED, text));
     }
-    let checkpoint = checkpoint_of(&file(dir, "checkpoint")?)?;
     // To the end of a day, so that an export that goes on later that day finds its own locks.
     let day = (wall_clock().seconds() / DAY_SECONDS + 1 + u64::from(days)) * DAY_SECONDS;
     let until = Nanos(0).plus_seconds(day);
-    let all = files(&checkpoint);
-    let bar = ProgressBar::new(all.len() as u64);
-    let mut objects = Vec::with_capacity(all.len());
-    for (path, key) in all {
-        let bytes = file(dir, &path)?;
-        let key = format!("{prefix}{key}");
-        keep(&store, &key, &bytes, until)?;
-        let (length, sha256) = (bytes.len() as u64, sha256_hex(&bytes));
-        objects.push(Object { path, key, bytes: length, sha256 });
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    let Checkpoint { origin, size, root } = &checkpoint;
-    let count = objects.len();
-    let manifest = Manifest { v: 1, origin, size: *size, root: root.to_string(), objects };
-    let bytes = canonical::of(&manifest);
-    let key = format!("{prefix}exports/{size}.json");
+    let (checkpoint, count, bytes) =
+        manifest(dir, &prefix, |key, bytes| keep(&store, key, bytes, until))?;
+    let key = manifest_key(&prefix, checkpoint.size);
     keep(&store, &key, &bytes, until)?;
     say(&format!("{count} objects are locked until {until}, and were read back"));
     say(&format!("{}  sha256 {}", harmless(&key), sha256_hex(&bytes)));
@@ -192,9 +184,39 @@ pub fn run(
     Ok(())
 }
 
+/// The key of the manifest of an export of this size.
+pub fn manifest_key(prefix: &str, size: u64) -> String {
+    format!("{prefix}exports/{size}.json")
+}
+
+/// The checkpoint of the export in `dir`, the number of its objects, and its manifest. `each` takes every object with its key.
+pub fn manifest(
+    dir: &Path,
+    prefix: &str,
+    mut each: impl FnMut(&str, &[u8]) -> Result<(), Failed>,
+) -> Result<(Checkpoint, usize, Vec<u8>), Failed> {
+    let checkpoint = checkpoint_of(&file(dir, "checkpoint")?)?;
+    let Checkpoint { origin, size, root } = &checkpoint;
+    let all = files(*size);
+    let bar = ProgressBar::new(all.len() as u64);
+    let mut objects = Vec::with_capacity(all.len());
+    for (path, key) in all {
+        let bytes = file(dir, &path)?;
+        let key = format!("{prefix}{key}");
+        each(&key, &bytes)?;
+        let (length, sha256) = (bytes.len() as u64, sha256_hex(&bytes));
+        objects.push(Object { path, key, bytes: length, sha256 });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let count = objects.len();
+    let manifest = Manifest { v: 1, origin, size: *size, root: root.to_string(), objects };
+    let bytes = canonical::of(&manifest);
+    Ok((checkpoint, count, bytes))
+}
+
 /// Every file of the export, with the key of its object. A tile of one width never changes; the others are named by size.
-fn files(checkpoint: &Checkpoint) -> Vec<(String, String)> {
-    let size = checkpoint.size;
+fn files(size: u64) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for (level, count) in tiles(size) {
         for number in 0..count {

@@ -255,6 +255,10 @@ impl Port for Replica {
         Ok(found.and_then(|index| Some(u64::from_be_bytes(index.try_into().ok()?))))
     }
 
+    fn kept_from(&self) -> u64 {
+        0
+    }
+
     fn last_on(&self, subject: &Subject) -> Result<u64, store::Error> {
         Ok(self.held().last_on(subject))
     }

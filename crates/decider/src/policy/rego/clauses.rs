@@ -98,6 +98,12 @@ impl<'b> Writer<'b> {
         self.left.push(format!("{}: {what}", self.name));
     }
 
+    /// What OPA can't say, and the truth for that.
+    fn unsaid(&mut self, what: &str) -> String {
+        self.note(what);
+        "\"x\"".into()
+    }
+
     fn note_detectors(&mut self, names: &[String]) {
         self.note("texts that may be JSON, base64 or a form, and texts with a backslash or a no-break space");
         let detectors = &self.bundle.detectors;
@@ -149,6 +155,8 @@ impl<'b> Writer<'b> {
             Condition::Verified => "verified(c)".into(),
             Condition::Effect(effect) => format!("effect(c, \"{}\")", effect.as_str()),
             Condition::Detects(of) => self.detects(of),
+            Condition::History(_) => self.unsaid("every call, because earlier decisions count"),
+            Condition::Parent(_) => self.unsaid("every call, because it follows from another"),
         }
     }
 
@@ -211,10 +219,7 @@ impl<'b> Writer<'b> {
     fn matches(&mut self, expression: &Pattern, v: &str) -> String {
         match pattern::of(expression.as_str()) {
             Ok(text) => format!("matches({v}, {})", quoted(&text)),
-            Err(why) => {
-                self.note(&format!("every call, because of an expression: {why}"));
-                "\"x\"".into()
-            }
+            Err(why) => self.unsaid(&format!("every call, because of an expression: {why}")),
         }
     }
 
