@@ -19,7 +19,8 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 pub struct Problem {
     /// `urn:countersign:error:<code>`.
     #[serde(rename = "type")]
-    kind: String,
+    #[schema(value_type = String)]
+    kind: Box<str>,
     /// Title of the error.
     title: &'static str,
     /// HTTP status.
@@ -39,15 +40,15 @@ pub struct Problem {
     /// For a pruned entry: the first leaf index from which every entry is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
-    kept_from: Option<u64>,
+    kept_from: Option<Box<u64>>,
     /// For a feed: the cursor of the page that begins there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    next: Option<Box<str>>,
+    next: Option<Box<String>>,
     /// The request, as the server's log names it; also in the header `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    request_id: Option<Box<str>>,
+    request_id: Option<Box<String>>,
     /// What of the database can't be.
     #[serde(skip)]
     damage: Option<Box<Damage>>,
@@ -213,7 +214,7 @@ impl Problem {
     /// A problem, and what the caller must do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:countersign:error:{}", code.name()),
+            kind: format!("urn:countersign:error:{}", code.name()).into(),
             title: code.title(),
             status: code.status(),
             detail: detail.into(),
@@ -261,7 +262,7 @@ impl Problem {
     /// For a feed of which entries were pruned: adds the cursor of the page that begins behind them.
     #[must_use]
     pub fn with_next(mut self, cursor: impl FnOnce(u64) -> String) -> Self {
-        self.next = self.kept_from.map(|index| cursor(index).into());
+        self.next = self.kept_from.as_deref().map(|index| Box::new(cursor(*index)));
         self
     }
 
@@ -291,7 +292,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         let status = self.status();
-        self.request_id = request::current().map(|request| request.id.as_str().into());
+        self.request_id =
+            request::current().map(|request| Box::new(request.id.as_str().to_owned()));
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         if let Some(damage) = self.damage {

@@ -82,7 +82,10 @@ impl From<store::Error> for Problem {
                 "It was pruned. Every entry from {kept_from} on is here; entry {by} names the export that has those \
                  before it (`event.export`)."
             );
-            return Self { kept_from: Some(kept_from), ..Self::new(Code::Pruned, detail) };
+            return Self {
+                kept_from: Some(Box::new(kept_from)),
+                ..Self::new(Code::Pruned, detail)
+            };
         }
         tracing::error!(%error, "reading failed");
         let problem = Self::new(

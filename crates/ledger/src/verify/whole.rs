@@ -3,6 +3,7 @@
 mod frozen;
 mod identity;
 mod kept;
+mod named;
 mod opened;
 mod pruned;
 
@@ -25,7 +26,6 @@ use crate::{
     },
     time::Nanos,
 };
-use data_encoding::BASE64;
 use std::collections::{HashMap, HashSet};
 
 /// A whole log that verifies.
@@ -340,40 +340,12 @@ pub fn export(
         return Err(Error::export("the last entry", what));
     }
     told.frozen.end().map_err(|what| Error::export("the last entry", what))?;
-    leaves_are_as_named(&told.named, &walk, &mut read)?;
+    named::leaves_are_as_named(&told.named, &walk, &mut read)?;
     pruned::roots_are_as_named(&told.pruned, walk.edge(), &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
     checkpoint(checkpoint_text, &keys)?;
     let Told { erased, .. } = told;
     Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased })
-}
-
-/// An erasure, and an entry that a decision opened nothing, must name the leaf hash of the entry at that index. The tiles were compared with the entries before.
-fn leaves_are_as_named(
-    all: &[(u64, u64, String)],
-    walk: &Walk,
-    read: &mut impl FnMut(&str) -> Option<Vec<u8>>,
-) -> Result<(), Error> {
-    let mut last: Option<(u64, Vec<u8>)> = None;
-    for (at, of, leaf) in all {
-        let (number, place) = (of / 256, usize::try_from(of % 256).unwrap_or_default());
-        if last.as_ref().is_none_or(|(known, _)| *known != number) {
-            let bytes = if number == walk.size() / 256 {
-                walk.edge().partial(0).iter().flat_map(|hash| hash.0).collect()
-            } else {
-                read(&format!("tile/{}", Tile { level: Some(0), number, width: 256 }))
-                    .unwrap_or_default()
-            };
-            last = Some((number, bytes));
-        }
-        let hashes = last.as_ref().map_or(&[][..], |(_, bytes)| bytes);
-        let named = hashes.chunks_exact(32).nth(place).map(|hash| BASE64.encode(hash));
-        if named.as_ref() != Some(leaf) {
-            let what = "the leaf hash that it names is not that of the entry at that index";
-            return Err(Error::export(format!("entry {at}"), what));
-        }
-    }
-    Ok(())
 }
 
 /// The genesis must name the log of the checkpoint; the log names the keys that sign it.
