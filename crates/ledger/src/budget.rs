@@ -11,7 +11,8 @@ mod said;
 
 pub use account::{Account, Misfit, Notice};
 pub use asked::{
-    ASKED_MAX, Asked, Asking, Booked, REPORT_WITHIN_SECONDS_MAX, Unit, is_currency, millionths,
+    ASKED_MAX, Asked, Asking, Booked, REPORT_WITHIN_SECONDS_MAX, Unit, grown, is_currency,
+    millionths,
 };
 pub use rows::{Open, Reservation, Row, Window, reservation_key, row_key};
 pub use said::{Report, Turn};

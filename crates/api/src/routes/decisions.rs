@@ -249,7 +249,7 @@ pub(super) fn without_nulls(value: Value) -> Value {
 }
 
 /// The freeze that a verdict names, or what it freezes.
-fn freeze_of(worker: &Worker, ruling: &Ruling) -> Option<Value> {
+pub(super) fn freeze_of(worker: &Worker, ruling: &Ruling) -> Option<Value> {
     let Some(index) = ruling.frozen_by else {
         return ruling.freeze.map(|scope| json!({"scope": scope}));
     };

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     auth,
     problem::{Code, Problem},
-    routes::decisions::{policy_of, redactions, without_nulls},
+    routes::decisions::{freeze_of, policy_of, redactions, without_nulls},
 };
 use approvals::deciding::ToldResult;
 use axum::{
@@ -48,6 +48,10 @@ pub struct ResultAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     redactions: Option<Value>,
+    /// With code `frozen`: `{index, scope, id}` of the freeze. End what is frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    freeze: Option<Value>,
     /// `{verdict, code, clause}`: what it would be with every clause in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -87,10 +91,11 @@ pub async fn result(
     let report =
         Returned::read(report).map_err(|why| Problem::new(Code::BadRequest, format!("{why}.")))?;
     let told = worker.desk.result(producer, index, &report).await?;
-    Ok(Json(answer(index, told)))
+    let freeze = freeze_of(&worker, &told.ruling);
+    Ok(Json(answer(index, told, freeze)))
 }
 
-fn answer(decision: u64, told: ToldResult) -> ResultAnswer {
+fn answer(decision: u64, told: ToldResult, freeze: Option<Value>) -> ResultAnswer {
     let ToldResult { ruling, index, leaf, repeated } = told;
     let policy = policy_of(&ruling);
     let shows = ruling.verdict != Verdict::Deny && !ruling.only_observes;
@@ -114,6 +119,7 @@ fn answer(decision: u64, told: ToldResult) -> ResultAnswer {
         policy,
         result,
         redactions,
+        freeze,
         shadow: shadow.map(|shadow| {
             without_nulls(json!({
                 "verdict": shadow.verdict.as_str(), "code": shadow.code, "clause": shadow.clause,

@@ -162,8 +162,12 @@ impl Desk {
     ) -> Result<ToldResult, NotDecided> {
         let entry = self.log.entry(index).map_err(Error::from)?.ok_or(Error::Unknown)?;
         let leaf = leaf_hash(&entry);
-        let first = View::parse(&entry).and_then(|view| Ruling::of_entry(&view, &Fields::new()));
-        let denied = first.filter(|first| repeated && first.verdict == Verdict::Deny);
+        let payload: Fields = self.log.payload(index, &entry).map_err(Error::from)?.values();
+        let first = View::parse(&entry).and_then(|view| Ruling::of_entry(&view, &payload));
+        // Where it is the same denial, the one of now has its redactions too.
+        let other = |first: &Ruling| (first.verdict, &first.code) != (ruling.verdict, &ruling.code);
+        let denied =
+            first.filter(|first| repeated && first.verdict == Verdict::Deny && other(first));
         Ok(ToldResult { ruling: denied.unwrap_or(ruling), index, leaf, repeated })
     }
 }

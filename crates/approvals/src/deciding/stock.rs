@@ -10,7 +10,7 @@ use decider::{
     policy::{Facts, Inquiry, Past, REPORT_WITHIN_SECONDS, RateOf, Ruling, Stock},
 };
 use ledger::{
-    budget::{Asked, Booked, row_key},
+    budget::{Asked, Booked, grown, row_key},
     entry::View,
     history::{Decided, Row},
     store,
@@ -142,7 +142,7 @@ impl Past for Shelf<'_> {
 impl Stock for Shelf<'_> {
     fn counted(&mut self, asked: &Asked) -> Result<u64, store::Error> {
         let before = self.asked.get(&place_of(asked)).copied().unwrap_or(0);
-        Ok(self.past.log.booked(asked)?.saturating_add(before))
+        Ok(grown(self.past.log.booked(asked)?, before))
     }
 
     fn take(&mut self, rate: &RateOf<'_>) -> bool {

@@ -32,6 +32,8 @@ const PARENT_FORM: &str =
     "parent is an object with index and leaf_hash, as `decision` of an answer has them";
 /// Most owners that a question names beside those of `agents.yaml`.
 const OWNERS_NAMED_MAX: usize = 64;
+/// Sources of our own reports begin so.
+const OUR_SOURCES: &str = "countersign/";
 /// Most bytes of `source`; that of other texts is in [`request`].
 const SOURCE_BYTES_MAX: usize = 512;
 
@@ -98,6 +100,9 @@ impl<'a> Inquiry<'a> {
         let source = body.get("source").and_then(Value::as_str);
         let source = source.filter(|source| (1..=SOURCE_BYTES_MAX).contains(&source.len()));
         let source = source.ok_or("source is a text of 1 to 512 bytes")?.to_owned();
+        if source.starts_with(OUR_SOURCES) {
+            return Err("source begins with countersign/, which is ours: choose another".into());
+        }
         let id = request::must(&body, "id", "id")?;
         let agent = body.get("agent").ok_or("add agent")?;
         let run = request::may(agent, "agent.run", "run")?;
@@ -206,6 +211,7 @@ mod tests {
         check(RIGHT, Ok(()));
         check(&RIGHT.replace("\"id\":\"c-1\",", ""), Err("add id"));
         check(&RIGHT.replace("/gw", ""), Err("source is"));
+        check(&RIGHT.replace("/gw", "countersign/results"), Err("which is ours"));
         check(&RIGHT.replace("AAAAAAAAAAAAAAAAAAAAAA", ""), Err("nonce is"));
         check(&RIGHT.replace(",\"params\":{}", ""), Err("add params"));
         check(

@@ -4,7 +4,7 @@
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, Encoding};
 use ledger::json::{self, Value};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::LazyLock};
 
 /// Most levels of texts within texts: base64 in JSON in a form body is three.
 pub(super) const LEVELS_MAX: usize = 4;
@@ -32,8 +32,6 @@ pub(super) enum Alphabet {
 }
 
 impl Alphabet {
-    const ALL: [Self; 4] = [Self::Plain, Self::Url, Self::PlainBare, Self::UrlBare];
-
     fn encoding(self) -> Encoding {
         match self {
             Self::Plain => BASE64,
@@ -61,11 +59,13 @@ impl<'t> Opened<'t> {
     /// Errors: it claims to be something that can't be read.
     pub(super) fn of(text: &'t str) -> Result<Self, &'static str> {
         let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
-        if claims_json(trimmed) {
-            let read = json::parse(trimmed.as_bytes());
-            return read
-                .map(Self::Json)
-                .map_err(|_| "a text that begins as JSON and can't be read as JSON");
+        let claim = claim_of_json(trimmed);
+        if claim != Claim::No {
+            match json::parse(trimmed.as_bytes()) {
+                Ok(read) => return Ok(Self::Json(read)),
+                Err(_) if claim == Claim::Maybe => {}
+                Err(_) => return Err("a text that begins as JSON and can't be read as JSON"),
+            }
         }
         if let Some((text, alphabet)) = base64(trimmed) {
             return Ok(Self::Base64(text, alphabet));
@@ -74,41 +74,75 @@ impl<'t> Opened<'t> {
     }
 }
 
-/// `{"`, `{}`, `["`, `[{` or `[[`, with white space between. A note that begins with `[URGENT]` is none.
-fn claims_json(text: &str) -> bool {
-    let second = text.get(1..).map(|rest| rest.trim_start_matches([' ', '\t', '\r', '\n']));
-    let second = second.and_then(|rest| rest.bytes().next());
-    match text.as_bytes().first() {
-        Some(b'{') => matches!(second, Some(b'"' | b'}')),
-        Some(b'[') => matches!(second, Some(b'"' | b'{' | b'[')),
-        _ => false,
+/// Whether a text claims to be JSON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    No,
+    /// It is, if it can be read: `[1]` is also how texts refer to notes.
+    Maybe,
+    Yes,
+}
+
+/// `{"`, `{}`, `["` and `[{` claim it, with white space between and any number of `[` before; a list that begins with a number
+/// or a word may be one. A note that begins with `[URGENT]` is none, and neither is a mark of ours in brackets.
+fn claim_of_json(text: &str) -> Claim {
+    let space = [' ', '\t', '\r', '\n'];
+    if let Some(rest) = text.strip_prefix('{') {
+        let second = rest.trim_start_matches(space).bytes().next();
+        return if matches!(second, Some(b'"' | b'}')) { Claim::Yes } else { Claim::No };
+    }
+    let inner = text.trim_start_matches(|c| c == '[' || space.contains(&c));
+    if !text.starts_with('[') {
+        return Claim::No;
+    }
+    match inner.bytes().next() {
+        Some(b'"' | b'{') => Claim::Yes,
+        Some(b']' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => Claim::Maybe,
+        _ => Claim::No,
     }
 }
 
-/// The text that is base64 here: readable characters alone.
+/// The text that is base64 here: readable characters alone. As lenient readers take it: in either alphabet or both, with any
+/// padding, whatever the bits beyond the last byte are.
 fn base64(text: &str) -> Option<(String, Alphabet)> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
     if text.len() < BASE64_BYTES_MIN || !text.bytes().all(plain) {
         return None;
     }
-    let decoded = Alphabet::ALL
-        .into_iter()
-        .find_map(|alphabet| Some((alphabet.encoding().decode(text.as_bytes()).ok()?, alphabet)));
-    let (bytes, alphabet) = decoded?;
-    let decoded = String::from_utf8(bytes).ok()?;
+    let bare = text.trim_end_matches('=');
+    let alphabet = match (bare.contains(['-', '_']), bare.len() < text.len()) {
+        (false, true) => Alphabet::Plain,
+        (true, true) => Alphabet::Url,
+        (false, false) => Alphabet::PlainBare,
+        (true, false) => Alphabet::UrlBare,
+    };
+    let decoded = String::from_utf8(LENIENT.decode(bare.as_bytes()).ok()?).ok()?;
     let readable = |c: char| !c.is_control() || matches!(c, '\t' | '\r' | '\n');
     decoded.chars().all(readable).then_some((decoded, alphabet))
 }
 
-/// `a=b&c=d`, also after the `?` of a URL. One word, without white space.
+/// Both alphabets, without padding.
+static LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut lenient = BASE64_NOPAD.specification();
+    lenient.check_trailing_bits = false;
+    lenient.translate.from.push_str("-_");
+    lenient.translate.to.push_str("+/");
+    lenient.encoding().expect("an alphabet")
+});
+
+/// `a=b&c=d`, also after the `?` of a URL. One word, with white space only around it.
 fn form(text: &str) -> Result<Option<Vec<FormPart<'_>>>, &'static str> {
     let is_word =
         |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'`');
-    if !text.contains('=') || !text.bytes().all(is_word) {
+    let space = [' ', '\t', '\r', '\n'];
+    let end = text.trim_end_matches(space).len();
+    let lead = end - text[..end].trim_start_matches(space).len();
+    let word = &text[lead..end];
+    if !word.contains('=') || !word.bytes().all(is_word) {
         return Ok(None);
     }
-    let begin = text.find('?').map_or(0, |at| at + 1);
-    let body = &text[begin..];
+    let begin = word.find('?').map_or(lead, |at| lead + at + 1);
+    let body = &text[begin..end];
     let body = &body[..body.find('#').unwrap_or(body.len())];
     let is_name = |name: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-~[]%+*$:".contains(&byte);
@@ -119,7 +153,9 @@ fn form(text: &str) -> Result<Option<Vec<FormPart<'_>>>, &'static str> {
     for (nth, piece) in body.split('&').enumerate() {
         let separator = usize::from(nth > 0);
         let (name, written) = piece.split_once('=').unwrap_or((piece, ""));
-        if nth == 0 && (!is_name(name) || !piece.contains('=')) {
+        // Escapes are a claim of their own: a first piece with some may lack its name or its value.
+        let is_first = is_name(name) && piece.contains('=') || is_escaped(piece);
+        if nth == 0 && !is_first {
             return Ok(None);
         }
         let before = piece.len() - written.len();
@@ -142,6 +178,12 @@ fn form(text: &str) -> Result<Option<Vec<FormPart<'_>>>, &'static str> {
         });
     }
     Ok(Some(parts))
+}
+
+/// True if a text has an escape.
+fn is_escaped(text: &str) -> bool {
+    let is_hex = |text: &str| text.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    text.split('%').skip(1).any(is_hex)
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {

@@ -186,7 +186,11 @@ impl Walk<'_> {
         place.at.push_str(&escaped);
         place.steps.push(step.to_owned());
         let wanted = self.wanted(place, None);
-        self.name(step, &wanted)?;
+        if let Err(why) = self.name(step, &wanted) {
+            // The place of the object: that of the member would say what must be redacted.
+            place.at.truncate(before);
+            return Err(why);
+        }
         let new = self.value(value, label, place, None)?;
         place.steps.pop();
         place.at.truncate(before);

@@ -38,6 +38,7 @@ impl<'a> Returned<'a> {
         if outcome == Some(None) {
             return Err("outcome is succeeded, failed, not_started or unknown".into());
         }
+        super::request::cost(&body)?;
         let keep = match body.get("keep") {
             None => false,
             Some(Value::Bool(keep)) => *keep,

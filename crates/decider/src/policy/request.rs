@@ -137,7 +137,7 @@ fn names(object: &Value<'_>, path: &str, name: &str) -> Result<Option<Vec<String
 }
 
 /// An incomplete cost is absent: the budgets that need it deny.
-fn cost(body: &Value<'_>) -> Result<Option<Cost>, String> {
+pub(super) fn cost(body: &Value<'_>) -> Result<Option<Cost>, String> {
     let cost = body.get("cost").unwrap_or(&Value::Null);
     let amount = may(cost, "cost.amount", "amount")?;
     let currency = may(cost, "cost.currency", "currency")?;

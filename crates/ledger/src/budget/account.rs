@@ -4,7 +4,7 @@
 //! in which a report may make it smaller.
 
 use super::{
-    asked::{Asked, Asking, Booked, Unit},
+    asked::{Asked, Asking, Booked, Unit, grown},
     rows::{Part, Reservation, Row, WINDOWS_KEPT, Waiting, Window, reservation_key, row_key},
     said::{Report, Turn},
 };
@@ -140,8 +140,8 @@ impl<'c, 's> Account<'c, 's> {
         };
         window.max = asked.max;
         match asked.booked {
-            Booked::Within => window.within = window.within.saturating_add(asked.sum),
-            Booked::Over => window.over = window.over.saturating_add(asked.sum),
+            Booked::Within => window.within = grown(window.within, asked.sum),
+            Booked::Over => window.over = grown(window.over, asked.sum),
             Booked::Refused => {}
         }
         let about = || {
@@ -250,7 +250,7 @@ impl<'c, 's> Account<'c, 's> {
         };
         let kept = if part.over { &mut window.over } else { &mut window.within };
         *kept = kept.saturating_sub(part.sum.saturating_sub(spent));
-        window.excess = window.excess.saturating_add(spent.saturating_sub(part.sum));
+        window.excess = grown(window.excess, spent.saturating_sub(part.sum));
         self.put(&key, &row);
         Ok(())
     }

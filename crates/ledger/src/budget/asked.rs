@@ -207,22 +207,35 @@ pub fn is_currency(text: &str) -> bool {
 /// A decimal text such as `0.0021` in millionths, rounded up. `None` if it is none, is below 0, or is too large.
 pub fn millionths(text: &str) -> Option<u64> {
     const DIGITS_MAX: usize = 18;
-    let (whole, part) = text.split_once('.').map_or((text, None), |(w, p)| (w, Some(p)));
-    let digits = |text: &str| {
-        (1..=DIGITS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let plain =
-        digits(whole) && (whole == "0" || !whole.starts_with('0')) && part.is_none_or(digits);
-    if !plain {
+    let (whole, part) = decimal(text)?;
+    if whole.len() > DIGITS_MAX || part.len() > DIGITS_MAX {
         return None;
     }
-    let part = part.unwrap_or("");
     let (kept, rest) = part.split_at(part.len().min(6));
     let kept: u64 = format!("{kept:0<6}").parse().ok()?;
     let up = u64::from(rest.bytes().any(|byte| byte != b'0'));
     let whole: u64 = whole.parse().ok()?;
     let sum = whole.checked_mul(1_000_000)?.checked_add(kept)?.checked_add(up)?;
     (sum <= NUMBER_MAX).then_some(sum)
+}
+
+/// The same of what a report says was spent. More than can be counted counts as the most that can be.
+pub fn spent(text: &str) -> Option<u64> {
+    millionths(text).or_else(|| decimal(text).map(|_| NUMBER_MAX))
+}
+
+/// Digits before and after the point of a decimal text, without a leading zero.
+fn decimal(text: &str) -> Option<(&str, &str)> {
+    let (whole, part) = text.split_once('.').map_or((text, None), |(w, p)| (w, Some(p)));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain =
+        digits(whole) && (whole == "0" || !whole.starts_with('0')) && part.is_none_or(digits);
+    plain.then_some((whole, part.unwrap_or("")))
+}
+
+/// A sum that grew. It stays a number of JSON: 2^53-1 at most.
+pub fn grown(sum: u64, more: u64) -> u64 {
+    sum.saturating_add(more).min(NUMBER_MAX)
 }
 
 #[cfg(test)]
@@ -252,6 +265,15 @@ mod tests {
             ("1234567890123456789", None),
         ] {
             assert_eq!(millionths(text), expected, "{text:?}");
+        }
+        for (text, expected) in [
+            ("20.00", Some(20_000_000)),
+            ("10000000000", Some(NUMBER_MAX)),
+            ("1234567890123456789.5", Some(NUMBER_MAX)),
+            ("-1", None),
+            ("1e30", None),
+        ] {
+            assert_eq!(spent(text), expected, "{text:?}");
         }
     }
 

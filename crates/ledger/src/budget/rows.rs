@@ -1,6 +1,6 @@
 //! The rows of the account, as the store holds them.
 
-use super::asked::{Asked, Unit};
+use super::asked::{Asked, Unit, grown};
 use crate::{canonical, time::Nanos};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -63,7 +63,7 @@ impl Window {
 
     /// What counts against the cap.
     pub fn counted(&self) -> u64 {
-        self.within.saturating_add(self.excess)
+        grown(self.within, self.excess)
     }
 
     pub(super) fn fits(&self, asked: &Asked) -> bool {

@@ -1,6 +1,6 @@
 //! What entries say that changes reservations: reports of gateways, and what happens to approvals.
 
-use super::asked::millionths;
+use super::asked::spent;
 use crate::json::Value;
 
 /// What an execution reports of a decision.
@@ -19,7 +19,7 @@ impl Report {
         let index = data.get("decision")?.get("index")?.as_u64()?;
         let cost = data.get("cost").and_then(|cost| {
             let currency = cost.get("currency")?.as_str()?.to_owned();
-            Some((millionths(cost.get("amount")?.as_str()?)?, currency))
+            Some((spent(cost.get("amount")?.as_str()?)?, currency))
         });
         Some(Self { index, cost })
     }

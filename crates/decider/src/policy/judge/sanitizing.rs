@@ -7,7 +7,7 @@ use crate::policy::{
     clause::{Clause, Then},
     condition::Scene,
     redact::{Changed, Item, Unread, asked_by, mark, owned, redact},
-    redacted::{Redaction, Redactions, Said},
+    redacted::{Redaction, Redactions, Said, Tokens},
     request::Request,
 };
 use ledger::{event::Verdict, json::Value};
@@ -55,7 +55,7 @@ impl Bundle {
             })
             .collect();
         let found = match &scene.facts.redacted {
-            None => redact(&scene.request.params, &items, (&self.detectors, &scene.facts.tokens)),
+            None => self.redacted(scene, &items),
             Some(recorded) => self.recorded(&scene.request.params, &items, &recorded.found),
         };
         let changed = match found {
@@ -67,6 +67,19 @@ impl Bundle {
             Ok(None) | Err(_) => return outcome,
         };
         self.judged_again(outcome, (weighed, &asking), scene, (changed, counts))
+    }
+
+    /// What these items redact in a call. What is left must be readable, and hold nothing more: whoever computes the verdict
+    /// again has nothing else.
+    fn redacted(&self, scene: &Scene<'_>, items: &[Item<'_>]) -> Result<Option<Changed>, Unread> {
+        let by = (&self.detectors, &scene.facts.tokens);
+        let changed = redact(&scene.request.params, items, by)?;
+        let Some(changed) = changed else { return Ok(None) };
+        let left = redact(&changed.params, items, (&self.detectors, &Tokens::Open))?;
+        match left.and_then(|left| left.found.into_iter().next()) {
+            Some(one) => Err((one.at, "what is left after redaction holds something again")),
+            None => Ok(Some(changed)),
+        }
     }
 
     /// The redacted call is judged by the same clauses without redactions. The stricter verdict counts.
@@ -121,7 +134,7 @@ impl Bundle {
                 found.push(one.clone());
             }
         }
-        let left = redact(params, items, (&self.detectors, &super::super::redacted::Tokens::Open))?;
+        let left = redact(params, items, (&self.detectors, &Tokens::Open))?;
         if let Some(left) = left {
             found.extend(left.found);
             by.extend(left.by);
