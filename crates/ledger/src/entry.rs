@@ -64,6 +64,8 @@ pub enum Kind {
     Sources,
     /// For how long payload is kept, a legal hold, or what expired.
     Retention,
+    /// A sink says how far it has delivered.
+    Delivery,
     /// Something is frozen, or a freeze is lifted.
     Freeze,
     /// A decision that needs approval opened none.
@@ -78,7 +80,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 26] = [
+    pub const ALL: [(Self, &'static str); 27] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -102,6 +104,7 @@ impl Kind {
         (Self::Sources, "sources"),
         (Self::Retention, "retention"),
         (Self::Freeze, "freeze"),
+        (Self::Delivery, "delivery"),
         (Self::NotOpened, "not_opened"),
         (Self::BudgetWarned, "budget_warned"),
         (Self::BudgetExceeded, "budget_exceeded"),
@@ -146,6 +149,7 @@ impl Kind {
             | Self::Policy
             | Self::Sources
             | Self::Retention
+            | Self::Delivery
             | Self::Freeze => true,
             Self::Decision
             | Self::Event

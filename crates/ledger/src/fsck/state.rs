@@ -76,6 +76,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Signer
         | Kind::Sources
         | Kind::Retention
+        | Kind::Delivery
         | Kind::Freeze
         | Kind::Policy => view.kind.as_str(),
         Kind::JournalGap => "gap",

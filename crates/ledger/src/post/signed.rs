@@ -120,6 +120,7 @@ impl Log {
                 "rules" => self.post_rules(changes, origin, message, subject),
                 "freeze" => self.post_freeze(changes, origin, message, subject),
                 "sources" => self.post_sources(changes, origin, message, subject),
+                "delivery" => self.post_delivery(changes, origin, message, subject),
                 "retention" => self.post_retention(changes, origin, message, subject)?,
                 "policy" => self.post_policy(changes, origin, message, subject)?,
                 "gap" => self.post_hole(changes, origin, message, subject)?,

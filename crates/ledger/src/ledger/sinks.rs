@@ -1,0 +1,96 @@
+//! What sinks keep: the place of each, and the letters that its receiver refused. Both are in the database, so a backup
+//! that is restored takes them back together. What a sink said last is in the log.
+
+use super::Ledger;
+use crate::{
+    entry::{Kind, View},
+    ident::Ident,
+    store::{self, Family},
+    system::delivery::Delivery,
+    tenant::Tenant,
+};
+
+/// `what` of a sink's place, and the name of its rows in `meta`.
+const PLACE: &str = "sink";
+/// The same of a letter.
+const LETTER: &str = "letter";
+
+/// Key of a sink's rows in `meta`. A name has no zero byte.
+fn key(tenant: &Tenant, what: &str, sink: &Ident, index: &[u8]) -> Vec<u8> {
+    [&tenant.number.meta(what), sink.as_str().as_bytes(), &[0], index].concat()
+}
+
+/// What the seal of a sink's rows covers beside their value.
+fn sealed_as(tenant: &Tenant, sink: &Ident) -> String {
+    format!("{}/{sink}", tenant.name)
+}
+
+impl Ledger {
+    /// The place that a sink stored, with our seal.
+    pub fn sink_place(&self, tenant: &Tenant, sink: &Ident) -> Result<Option<Vec<u8>>, store::Error> {
+        self.sealed(PLACE, &sealed_as(tenant, sink), &key(tenant, PLACE, sink, &[]))
+    }
+
+    /// Stores a sink's place, synced to disk.
+    pub fn keep_sink_place(
+        &self,
+        tenant: &Tenant,
+        sink: &Ident,
+        place: &[u8],
+    ) -> Result<(), store::Error> {
+        let row = key(tenant, PLACE, sink, &[]);
+        self.put_sealed(PLACE, &sealed_as(tenant, sink), row, place)
+    }
+
+    /// What a sink said last, and the leaf index of that entry. Found by walking `prior.system` back from the last leaf,
+    /// so it is proven.
+    pub fn last_delivery(
+        &self,
+        tenant: &Tenant,
+        sink: &Ident,
+    ) -> Result<Option<(u64, Delivery)>, store::Error> {
+        let corrupt = || store::Error::Corrupt { family: "entries", what: "a system entry" };
+        let mut next = tenant.position().prior.system;
+        while let Some(index) = next {
+            let entry = self.entry(tenant, index)?;
+            let view = entry.as_deref().and_then(View::parse).ok_or_else(corrupt)?;
+            if view.kind == Kind::Delivery && view.text(&["event", "sink"]) == Some(sink.as_str()) {
+                let body = view.event_as().ok_or_else(corrupt)?;
+                return Ok(Some((index, body)));
+            }
+            next = view.prior.system.filter(|prior| *prior < index);
+        }
+        Ok(None)
+    }
+
+    /// Up to `max` letters of a sink from leaf index `from` on, in order.
+    pub fn letters(
+        &self,
+        tenant: &Tenant,
+        sink: &Ident,
+        (from, max): (u64, usize),
+    ) -> Result<Vec<(u64, Vec<u8>)>, store::Error> {
+        let prefix = key(tenant, LETTER, sink, &[]);
+        let mut found = Vec::new();
+        self.store.scan(Family::Meta, &key(tenant, LETTER, sink, &from.to_be_bytes()), |row, value| {
+            let index = row.strip_prefix(prefix.as_slice());
+            let index = index.and_then(|index| index.try_into().ok()).map(u64::from_be_bytes);
+            let Some(index) = index.filter(|_| found.len() < max) else { return false };
+            found.push((index, value.to_vec()));
+            true
+        })?;
+        Ok(found)
+    }
+
+    /// Keeps letters of a sink (`Some`), or removes them (`None`), synced to disk.
+    pub fn change_letters(
+        &self,
+        tenant: &Tenant,
+        sink: &Ident,
+        letters: impl IntoIterator<Item = (u64, Option<Vec<u8>>)>,
+    ) -> Result<(), store::Error> {
+        let row = |index: u64| key(tenant, LETTER, sink, &index.to_be_bytes());
+        let rows = letters.into_iter().map(|(index, value)| ((Family::Meta, row(index)), value));
+        self.store.commit(rows)
+    }
+}
