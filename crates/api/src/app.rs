@@ -2,7 +2,7 @@
 
 use crate::{
     auth::MetricsKey, body::Bodies, chats::Chats, config::Config, metrics::Metrics, places::Places,
-    reading::Readings, sessions::Sessions, tls::Greeting, vitals::Vitals,
+    reading::Readings, sessions::Sessions, sinks::Sinks, tls::Greeting, vitals::Vitals,
 };
 use approvals::worker::{self, Worker};
 use ledger::{
@@ -35,6 +35,8 @@ pub struct App {
     pub broker: Option<jetstream::Connection>,
     /// Slack, Teams and webhook connections.
     pub chats: Chats,
+    /// Systems that entries are sent to.
+    pub sinks: Sinks,
     /// The scrub of stored data.
     pub scrub: Scrub,
     /// Counters and histograms.
@@ -69,6 +71,8 @@ impl App {
     /// Opens the ledger (with `create`, makes it) and connects to the broker.
     pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
         let chats = if create { Chats::default() } else { Chats::open(&config)? };
+        let (setups, url) = (&config.file.sink, config.file.public_url.as_str());
+        let sinks = if create { Sinks::default() } else { Sinks::open(setups, url)? };
         let broker = match config.jetstream() {
             None => None,
             Some((options, _)) if create => Some(jetstream::Connection::open(&options).await?),
@@ -93,6 +97,7 @@ impl App {
             config,
             broker,
             chats,
+            sinks,
             scrub: Scrub::default(),
             metrics,
             metrics_key,

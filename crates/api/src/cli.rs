@@ -17,6 +17,8 @@ mod policy;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
+mod sink;
+#[cfg(feature = "server")]
 mod store;
 #[cfg(feature = "server")]
 mod tenant;
@@ -24,7 +26,7 @@ mod tenant;
 #[cfg(feature = "server")]
 pub use self::{
     approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*, server::*,
-    store::*, tenant::*,
+    sink::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -17,6 +17,7 @@ mod recover;
 mod remote;
 mod rules;
 mod serve;
+mod sink;
 mod slack;
 mod sources;
 mod teams;
@@ -115,6 +116,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
         ServerCommand::Sources(arguments) => sources::run(&arguments.command),
+        ServerCommand::Sink(arguments) => sink::run(&arguments.command),
         ServerCommand::Tenant(arguments) => tenant::run(&arguments.command),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),
         ServerCommand::Teams(arguments) => teams::run(&arguments.command),

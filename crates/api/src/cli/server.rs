@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Rules, Slack, Sources, Teams,
-    Tenant, ToStore,
+    Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Rules, Sink, Slack, Sources,
+    Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -35,6 +35,8 @@ Examples:
     Rules(Rules),
     /// Declare the sources that must report, and show which of them are silent
     Sources(Sources),
+    /// Show how the systems stand that entries are sent to; test one; send entries again
+    Sink(Sink),
     /// Check, test and explain policies: files that say what agents may do
     #[command(after_help = "\
 Examples:

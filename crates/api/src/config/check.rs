@@ -69,6 +69,7 @@ impl Config {
         budgets_wrong(file.approvals.as_ref(), &mut wrong);
         connections_wrong(&file, &mut wrong);
         evidence_wrong(&file, &mut wrong, &mut warnings);
+        wrong.extend(crate::sinks::mistakes(&file.sink));
         if let Journal::Jetstream { replicas, .. } = &file.journal
             && ![1, 3, 5].contains(replicas)
         {

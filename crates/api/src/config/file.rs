@@ -72,6 +72,9 @@ pub struct File {
     /// Evidence of every month, by tenant.
     #[serde(default)]
     pub evidence: BTreeMap<String, Monthly>,
+    /// Where entries are sent, by the name of the sink.
+    #[serde(default)]
+    pub sink: BTreeMap<String, crate::sinks::Setup>,
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,

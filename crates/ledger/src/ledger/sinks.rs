@@ -6,7 +6,7 @@ use crate::{
     entry::{Kind, View},
     ident::Ident,
     store::{self, Family},
-    system::delivery::Delivery,
+    system::delivery::{Delivery, Standing},
     tenant::Tenant,
 };
 
@@ -27,7 +27,11 @@ fn sealed_as(tenant: &Tenant, sink: &Ident) -> String {
 
 impl Ledger {
     /// The place that a sink stored, with our seal.
-    pub fn sink_place(&self, tenant: &Tenant, sink: &Ident) -> Result<Option<Vec<u8>>, store::Error> {
+    pub fn sink_place(
+        &self,
+        tenant: &Tenant,
+        sink: &Ident,
+    ) -> Result<Option<Vec<u8>>, store::Error> {
         self.sealed(PLACE, &sealed_as(tenant, sink), &key(tenant, PLACE, sink, &[]))
     }
 
@@ -42,25 +46,32 @@ impl Ledger {
         self.put_sealed(PLACE, &sealed_as(tenant, sink), row, place)
     }
 
-    /// What a sink said last, and the leaf index of that entry. Found by walking `prior.system` back from the last leaf,
-    /// so it is proven.
-    pub fn last_delivery(
+    /// What a sink said of its place, the newest first, with the leaf indexes: as far back as it says more than `above`, and
+    /// the one before. Found by walking `prior.system` back from the last leaf, so it is proven.
+    pub fn deliveries(
         &self,
         tenant: &Tenant,
         sink: &Ident,
-    ) -> Result<Option<(u64, Delivery)>, store::Error> {
+        above: u64,
+    ) -> Result<Vec<(u64, Delivery)>, store::Error> {
         let corrupt = || store::Error::Corrupt { family: "entries", what: "a system entry" };
-        let mut next = tenant.position().prior.system;
+        let (mut found, mut next) = (Vec::new(), tenant.position().prior.system);
         while let Some(index) = next {
             let entry = self.entry(tenant, index)?;
             let view = entry.as_deref().and_then(View::parse).ok_or_else(corrupt)?;
             if view.kind == Kind::Delivery && view.text(&["event", "sink"]) == Some(sink.as_str()) {
-                let body = view.event_as().ok_or_else(corrupt)?;
-                return Ok(Some((index, body)));
+                let body: Delivery = view.event_as().ok_or_else(corrupt)?;
+                let (of_place, more) = (body.state != Standing::Again, body.to > above);
+                if of_place {
+                    found.push((index, body));
+                }
+                if of_place && !more {
+                    break;
+                }
             }
             next = view.prior.system.filter(|prior| *prior < index);
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Up to `max` letters of a sink from leaf index `from` on, in order.
@@ -72,13 +83,17 @@ impl Ledger {
     ) -> Result<Vec<(u64, Vec<u8>)>, store::Error> {
         let prefix = key(tenant, LETTER, sink, &[]);
         let mut found = Vec::new();
-        self.store.scan(Family::Meta, &key(tenant, LETTER, sink, &from.to_be_bytes()), |row, value| {
-            let index = row.strip_prefix(prefix.as_slice());
-            let index = index.and_then(|index| index.try_into().ok()).map(u64::from_be_bytes);
-            let Some(index) = index.filter(|_| found.len() < max) else { return false };
-            found.push((index, value.to_vec()));
-            true
-        })?;
+        self.store.scan(
+            Family::Meta,
+            &key(tenant, LETTER, sink, &from.to_be_bytes()),
+            |row, value| {
+                let index = row.strip_prefix(prefix.as_slice());
+                let index = index.and_then(|index| index.try_into().ok()).map(u64::from_be_bytes);
+                let Some(index) = index.filter(|_| found.len() < max) else { return false };
+                found.push((index, value.to_vec()));
+                true
+            },
+        )?;
         Ok(found)
     }
 

@@ -18,7 +18,10 @@ impl Log {
         subject: &Subject,
     ) -> Option<u64> {
         let body: Delivery = read(&message.body)?;
-        if body.fault().is_some() || body.to > self.position.size {
+        if body.fault().is_some()
+            || body.to > self.position.size
+            || !self.is_earlier(body.reason.as_ref())
+        {
             return None;
         }
         self.append_plain(changes, (Kind::Delivery, origin), message, subject)

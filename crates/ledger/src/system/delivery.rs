@@ -1,6 +1,6 @@
 //! `system.delivery`: how far a sink has delivered, and what its receiver's word for it was (`proto/formats/system.md`).
 
-use super::By;
+use super::{By, Reason};
 use crate::{feed::Question, ident::Ident, json::text_has_control};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ pub enum Standing {
     Delivers,
     /// Nothing arrives any more.
     StandsStill,
+    /// Somebody has a range sent again: `from` and `to` are that range.
+    Again,
 }
 
 /// What the receiver's answer shows.
@@ -75,8 +77,11 @@ pub struct Delivery {
     pub count: u64,
     /// Leaf indexes of the records that it refused, in order.
     pub refused: Vec<u64>,
-    /// The server, always.
+    /// The server, or who has a range sent again.
     pub by: By,
+    /// Evidence that says why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 impl Delivery {
@@ -126,6 +131,7 @@ mod tests {
             count: 4,
             refused: vec![5, 8],
             by: By::Server { server: Duty::Delivery },
+            reason: None,
         };
         change(&mut body);
         let found = body.fault();

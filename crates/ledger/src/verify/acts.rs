@@ -45,6 +45,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Sources,
         Kind::Retention,
         Kind::Freeze,
+        Kind::Delivery,
     ];
     if !acts.contains(&view.kind) {
         return None;
