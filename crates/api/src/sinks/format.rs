@@ -133,3 +133,6 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
