@@ -62,8 +62,8 @@ def arrived(server: Server, receiver: Receiver, **query: Any) -> None:
     came: dict[int, str] = {}
     for line in receiver.lines:
         record = json.loads(line)
-        entry = line[line.index(',"entry":') + len(',"entry":') : -1]
-        came.setdefault(record["index"], entry)
+        begin = line.index(',"entry":') + len(',"entry":')
+        came.setdefault(record["index"], line[begin : json.JSONDecoder().raw_decode(line, begin)[1]])
     # The feed may have grown by what is said of the sink itself.
     missing = [index for index in expected if index not in came and index < status(server)["from"]]
     assert not missing, f"missing {missing[:5]}"
@@ -232,7 +232,7 @@ def test_p19_files_are_rotated_and_whole(tmp_path: Path) -> None:
     """The files of a folder, over a restart and a SIGKILL; each closed file has whole lines."""
     folder = tmp_path / "out"
     folder.mkdir()
-    server = serving(tmp_path, **sink(tmp_path, None, dir=folder, file_bytes=65536))
+    server = serving(tmp_path, **sink(tmp_path, None, dir=folder, file_bytes=65536, batch_entries=50))
     publish(server, 600)
     until("all to be written", lambda: status(server)["lag"]["entries"] == 0)
     server.restart(kill=True)
@@ -333,7 +333,7 @@ def test_p19_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
     ]:
         assert told in refused(tmp_path, good.replace(*change)).err, told
     for line, told in [
-        ('filter = {kind = "decisions"}', "There is no decisions; there is genesis, decision,".replace("There", "there")),
+        ('filter = {kind = "decisions"}', "there is genesis, decision, event"),
         ('filter = {colour = "red"}', "there is since, until, kind"),
         ('filter = {until = "2026-01-01T00:00:00Z"}', "a sink has no end"),
         ('format = "cef"', "there is native, ocsf, ecs"),

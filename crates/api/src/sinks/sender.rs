@@ -113,6 +113,7 @@ impl Sink {
         now: Nanos,
     ) -> Result<Vec<(u64, String)>, Held> {
         let (mut waiting, mut refused) = (vec![batch], Vec::new());
+        let mut last = String::new();
         while let Some(batch) = waiting.pop() {
             let batch = Arc::new(batch);
             let of = |place: usize| batch.records.get(place).map(|record| record.index);
@@ -124,11 +125,13 @@ impl Sink {
                     }
                     for (place, why) in some {
                         self.refuse(&why)?;
+                        last.clone_from(&why);
                         refused.extend(of(place).map(|index| (index, why)));
                     }
                 }
                 Answer::Refused(why) if batch.records.len() == 1 => {
                     self.refuse(&why)?;
+                    last.clone_from(&why);
                     refused.extend(of(0).map(|index| (index, why)));
                 }
                 Answer::Refused(_) if batch.records.len() > 1 => {
@@ -139,6 +142,10 @@ impl Sink {
                 Answer::Refused(why) => return Err(Held { after: None, why }),
                 Answer::Retry(after, why) => return Err(Held { after, why }),
             }
+        }
+        // A receiver that took nothing yet has not shown that a record is the reason.
+        if !refused.is_empty() && self.figures().taken_at.is_none() {
+            return Err(everything(&last));
         }
         Ok(refused)
     }
@@ -169,10 +176,14 @@ impl Sink {
         let mut figures = self.figures();
         figures.row += 1;
         if figures.row > REFUSED_IN_ROW_MAX {
-            let why = format!("the receiver refuses everything, last: {why}");
-            return Err(Held { after: None, why });
+            return Err(everything(why));
         }
         figures.refused += 1;
         Ok(())
     }
+}
+
+/// The receiver refuses everything.
+fn everything(last: &str) -> Held {
+    Held { after: None, why: format!("the receiver refuses everything, last: {last}") }
 }

@@ -19,8 +19,10 @@ fn site() -> Site {
 
 /// The first entry of each kind, and of each verdict.
 fn entries() -> Vec<(u64, String)> {
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder().join("entry")).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder().join("entry"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
     files.sort();
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
     for file in files {
@@ -30,7 +32,12 @@ fn entries() -> Vec<(u64, String)> {
                 let text = entry["entry"].as_str().unwrap().to_owned();
                 let read: Value = serde_json::from_str(&text).unwrap();
                 let of = |path: &str| read.pointer(path).map(ToString::to_string);
-                let sort = (of("/kind"), of("/event/data/verdict"), of("/event/op"), of("/event/data/mode"));
+                let sort = (
+                    of("/kind"),
+                    of("/event/data/verdict"),
+                    of("/event/op"),
+                    of("/event/data/mode"),
+                );
                 if seen.insert(sort) {
                     found.push((entry["index"].as_u64().unwrap(), text));
                 }
@@ -39,7 +46,9 @@ fn entries() -> Vec<(u64, String)> {
     }
     let kinds: BTreeSet<String> = found
         .iter()
-        .map(|(_, text)| serde_json::from_str::<Value>(text).unwrap()["kind"].as_str().unwrap().to_owned())
+        .map(|(_, text)| {
+            serde_json::from_str::<Value>(text).unwrap()["kind"].as_str().unwrap().to_owned()
+        })
         .collect();
     assert_eq!(kinds.len(), Kind::ALL.len(), "{kinds:?}: a golden log for each kind");
     found
@@ -53,7 +62,8 @@ fn check(format: Format) {
         let leaf_hash = leaf_hash(entry.as_bytes());
         let none = BTreeMap::new();
         let payload = if at == 0 { &payload } else { &none };
-        let line = format.record(&site(), &Source { index: *index, leaf_hash: &leaf_hash, entry, payload });
+        let line = format
+            .record(&site(), &Source { index: *index, leaf_hash: &leaf_hash, entry, payload });
         assert!(!line.contains('\n'));
         made += &(line + "\n");
     }
