@@ -97,7 +97,7 @@ def split(event, ours=False):
         fields |= payload
         data = {n: v for n, v in data.items() if n != "payload"}
     listed = (DATA_OF_OURS if ours else DATA) if event["type"] in OURS else {}
-    listed = DATA | {"decision": {"index", "leaf_hash"}} if event["type"] == OURS[2] else listed
+    listed = (DATA_OF_OURS if ours else DATA) | {"decision": {"index", "leaf_hash"}} if event["type"] == OURS[2] else listed
     kept = {}
     for name, value in data.items():
         if name not in listed:

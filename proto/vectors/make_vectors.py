@@ -8,7 +8,7 @@ Which messages are refused, and why, is said by hand.
 import base64, hashlib, json, pathlib, struct, sys
 from datetime import datetime
 
-import budgets, freezes, policies, spending, tokens
+import budgets, freezes, policies, redaction, spending, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -147,7 +147,9 @@ class Log:
         scope, data = (producer, event["source"], event["id"]), event["data"]
         if ("ours", *scope) in self.keys:
             first = self.keys["ours", *scope]
-            same = self.kept[first]["whole"]["data"]["call"] == data["call"]
+            theirs = self.kept[first]["whole"]["data"]
+            both = "received" in theirs and "received" in data
+            same = theirs["received"] == data["received"] if both else theirs["call"] == data["call"]
             return self.done("duplicate", first) if same else self.conflict(producer, event, scope, first)
         contended = data["verdict"] == "deny" and data["reason"]["code"] == "contended" and "bundle" not in data
         late = apart(event["time"], self.time) > 60 * 10**9
@@ -166,6 +168,17 @@ class Log:
             body = {"op": "freeze", "scope": scope, "id": id, "decision": decision, "by": {"server": "policy"}} | ({"producer": only} if only else {})
             self.freezes.note(self.put("freeze", None, body, body, {}, ("", "freeze", "")), body)
         return index
+
+    def report(self, event, time, producer=PRODUCER):
+        """Our report of a result. It rests on nothing that is in force."""
+        subject, body = f"verdicts.r1.{producer}", jcs(event)
+        self.begin(subject, body, time, signature=sign_place(JKEY, TENANT, self.epoch, subject, 0, body))
+        scope = (producer, event["source"], event["id"])
+        if ("ours", *scope) in self.keys:
+            first = self.keys["ours", *scope]
+            same = self.kept[first]["whole"]["data"]["received"] == event["data"]["received"]
+            return self.done("duplicate", first) if same else self.conflict(producer, event, scope, first)
+        return self.first(producer, event, scope, ours=True)
 
     def freeze(self, body, time):
         """`system.freeze`: something is frozen, or a freeze is lifted."""
@@ -191,7 +204,7 @@ class Log:
         if closed:
             gap = {"source": scope[1], **closed}
             self.put("gap_closed", producer, gap, gap, {}, scope, commit_name="//gap_closed")
-        if ours:
+        if ours and kind == "decision":
             approval = approval_id(TENANT, *scope, ours=True)
             for notice, about in self.budgets.book(index, producer, event["data"], self.entry_time, approval):
                 about = {"budgets": about, "decision": index, "source": scope[1], "id": scope[2]}
@@ -663,6 +676,9 @@ def make_entries():
     log = Log("Budgets: what decisions reserve, what is void and refused, reports in time and late, what people decide over a cap, and what the log says at a warning and at the cap.")
     spending.spending(log, hmac256(SALT_KEY, b"countersign-people-v1"), sign)
     log.write("budgets")
+    log = Log("Redaction: a call and results that were redacted, by the marks of what came; a repetition, a conflict, and what is no report of a result.")
+    redaction.redaction(log, hmac256(SALT_KEY, b"countersign-people-v1"), SALT_KEY)
+    log.write("redaction")
 
 
 def make_signature():

@@ -45,6 +45,8 @@ type Of = (u64, Vec<(String, u64)>);
 pub struct Replayed {
     policies: Policies,
     freezes: Freezes,
+    /// What was in force from each index on, for results of calls that were judged then.
+    before: Vec<(u64, Policies)>,
     /// The bundle that was in force last, with the lists in force then. Two versions may have one digest.
     known: Option<(Of, Read)>,
 }
@@ -53,7 +55,12 @@ impl Replayed {
     /// Notes what the entry puts in force. Every `policy` and `freeze` entry must be noted, in order.
     pub fn note(&mut self, index: u64, view: &View<'_>) {
         match view.kind {
-            Kind::Policy => drop(self.policies.note(index, view)),
+            Kind::Policy => {
+                self.policies.note(index, view);
+                if view.is_beside() {
+                    self.before.push((index, self.policies.clone()));
+                }
+            }
             Kind::Freeze => drop(self.freezes.note(index, view)),
             _ => {}
         }
@@ -72,6 +79,9 @@ impl Replayed {
         view: &View<'_>,
     ) -> Result<Option<Result<Ruling, Differs>>, R::Error> {
         self.note(index, view);
+        if let Some((decision, _)) = view.result_of() {
+            return self.result(recorded, (index, decision), view);
+        }
         if !view.is_ours() {
             return Ok(None);
         }
@@ -103,6 +113,33 @@ impl Replayed {
         Ok(Some(policy::replay(view, &payload, bundle)))
     }
 
+    /// The verdict about a result, by the bundle in force where the call was judged. A denial because the call was not
+    /// permitted, or is frozen, rests on no bundle: there is nothing to compute.
+    fn result<R: Recorded>(
+        &mut self,
+        recorded: &R,
+        (index, decision): (u64, u64),
+        view: &View<'_>,
+    ) -> Result<Option<Result<Ruling, Differs>>, R::Error> {
+        let denies = view.text(&["event", "data", "verdict"]) == Some("deny");
+        if denies && view.at(&["event", "data", "bundle"]).is_none() {
+            return Ok(None);
+        }
+        let payload = recorded.payload(index, view)?;
+        if view.payload().count() == payload.len() && !payload.contains_key("result") {
+            // Nobody kept it: there are its digest and its counts alone.
+            return Ok(None);
+        }
+        let at = self.before.partition_point(|(from, _)| *from < decision);
+        let then = at.checked_sub(1).map(|at| self.before[at].1.clone()).unwrap_or_default();
+        let bundle = match self.bundle_by(recorded, &then)? {
+            None => None,
+            Some(Ok((bundle, version))) => Some((bundle, *version)),
+            Some(Err(_)) => return Ok(Some(Err(Differs::Payload("bundle")))),
+        };
+        Ok(Some(policy::replay_result(view, &payload, bundle)))
+    }
+
     /// The verdict about a call that a freeze stops: it needs no bundle. `None` if the entry names no freeze.
     fn frozen(&self, view: &View<'_>) -> Option<Result<Ruling, Differs>> {
         let data = view.at(&["event", "data"])?;
@@ -117,14 +154,24 @@ impl Replayed {
 
     /// The bundle in force here with the lists in force here, read from what is disclosed of their files.
     pub fn bundle<R: Recorded>(&mut self, recorded: &R) -> Result<Option<&Read>, R::Error> {
-        let Some(wanted) = self.policies.in_force.clone() else { return Ok(None) };
-        let lists = self.policies.lists.iter().map(|(name, list)| (name.clone(), list.list));
+        let policies = self.policies.clone();
+        self.bundle_by(recorded, &policies)
+    }
+
+    /// The bundle that these put in force, with the lists in force by them.
+    fn bundle_by<R: Recorded>(
+        &mut self,
+        recorded: &R,
+        policies: &Policies,
+    ) -> Result<Option<&Read>, R::Error> {
+        let Some(wanted) = &policies.in_force else { return Ok(None) };
+        let lists = policies.lists.iter().map(|(name, list)| (name.clone(), list.list));
         let of = (wanted.bundle, lists.collect());
         let known = match self.known.take() {
             Some(known) if known.0 == of => known,
             _ => {
                 let read = match read(recorded, wanted.bundle)? {
-                    Ok(bundle) => self.with_lists(recorded, bundle)?,
+                    Ok(bundle) => with_lists_of(policies, recorded, bundle)?,
                     Err(why) => Err(why),
                 };
                 (of, read.map(|bundle| (bundle, wanted.version)))
@@ -139,25 +186,7 @@ impl Replayed {
         recorded: &R,
         bundle: Bundle,
     ) -> Result<Result<Bundle, String>, R::Error> {
-        let mut own = OwnLists::new();
-        for (name, list) in &self.policies.lists {
-            if bundle.items(name).is_none() {
-                continue;
-            }
-            let form = recorded.list(list.list)?;
-            let content = match &form {
-                Some(form) => recorded.policy_file(&form.part)?,
-                None => None,
-            };
-            let Some(content) = content else {
-                return Ok(Err(format!(
-                    "version {} of the list {name} is not disclosed",
-                    list.version
-                )));
-            };
-            own.insert(name.clone(), OwnList { version: list.version, content });
-        }
-        Ok(bundle.with_lists(&own).map_err(|first| first.to_string()))
+        with_lists_of(&self.policies, recorded, bundle)
     }
 
     /// A question to people about a version of a list must show exactly what it adds and removes (P17).
@@ -212,6 +241,28 @@ impl Replayed {
             None => Ok(None),
         }
     }
+}
+
+/// A bundle with the lists in force by `policies`.
+fn with_lists_of<R: Recorded>(
+    policies: &Policies,
+    recorded: &R,
+    bundle: Bundle,
+) -> Result<Result<Bundle, String>, R::Error> {
+    let mut own = OwnLists::new();
+    for (name, list) in policies.lists.iter().filter(|(name, _)| bundle.items(name).is_some()) {
+        let form = recorded.list(list.list)?;
+        let content = match &form {
+            Some(form) => recorded.policy_file(&form.part)?,
+            None => None,
+        };
+        let Some(content) = content else {
+            let version = list.version;
+            return Ok(Err(format!("version {version} of the list {name} is not disclosed")));
+        };
+        own.insert(name.clone(), OwnList { version: list.version, content });
+    }
+    Ok(bundle.with_lists(&own).map_err(|first| first.to_string()))
 }
 
 /// Reads the bundle that an entry proposes, or says why it can't be read.

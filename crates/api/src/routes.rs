@@ -18,6 +18,7 @@ mod openapi;
 mod operate;
 mod policies;
 mod receipts;
+mod results;
 mod retention;
 mod rules;
 mod sinks;
@@ -49,6 +50,7 @@ pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
         .route("/events", post(events::publish))
         .route("/decisions", post(decisions::decide))
+        .route("/decisions/{index}/result", post(results::result))
         .route("/freezes", get(freezes::show).post(freezes::freeze))
         .route("/freezes/{freeze}/lift", post(freezes::lift))
         .route("/policies", get(policies::status).post(policies::propose))

@@ -7,6 +7,7 @@ mod clerk;
 mod costs;
 mod later;
 mod probe;
+mod results;
 mod stock;
 mod told;
 
@@ -15,6 +16,7 @@ pub use clerk::{Clerk, NotSpent, Proposal, Question, Simulation};
 pub use costs::Costs;
 pub use decider::policy::REPORT_WITHIN_SECONDS;
 pub use later::{Later, ToldEarly};
+pub use results::ToldResult;
 pub use stock::Terms;
 pub use told::{NotDecided, Recorded, Told};
 

@@ -11,6 +11,7 @@ pub use payload::Payload;
 use crate::{
     canonical,
     disclosure::Scope,
+    event::EXECUTION,
     json::{self, Value},
     time::Nanos,
 };
@@ -233,7 +234,8 @@ impl<'a> View<'a> {
     pub fn scope(&self) -> Scope<'_> {
         let text = |path: &[&str]| self.text(path).unwrap_or_default();
         let (source, id) = (text(&["event", "source"]), text(&["event", "id"]));
-        Scope { producer: text(&["producer"]), source, id, ours: self.is_ours() }
+        let ours = self.is_ours() || self.is_result();
+        Scope { producer: text(&["producer"]), source, id, ours }
     }
 
     /// True if it stands beside the entry of its message: about a number that is missing, what a redemption put in
@@ -254,6 +256,19 @@ impl<'a> View<'a> {
     /// True if it records a decision of ours. Only in these is `data.as_of` plain.
     pub fn is_ours(&self) -> bool {
         self.kind == Kind::Decision && self.at(&["event", "data", "as_of"]).is_some()
+    }
+
+    /// True if it records our verdict about what a call gave. Only in these executions is `data.as_of` plain.
+    pub fn is_result(&self) -> bool {
+        self.kind == Kind::Event
+            && self.text(&["event", "type"]) == Some(EXECUTION)
+            && self.at(&["event", "data", "as_of"]).is_some()
+    }
+
+    /// The decision whose result it judges: leaf index, and the leaf hash that it names. `None` if it judges none.
+    pub fn result_of(&self) -> Option<(u64, String)> {
+        let decision = self.at(&["event", "data", "decision"]).filter(|_| self.is_result())?;
+        Some((decision.get("index")?.as_u64()?, decision.get("leaf_hash")?.as_str()?.to_owned()))
     }
 
     /// Reads an entry from its parsed value.

@@ -156,9 +156,10 @@ pub fn check_ours(bytes: &[u8]) -> Result<(), Refused> {
     if reserved { Err(Refused::ReservedTool) } else { Ok(()) }
 }
 
-/// Reads and splits one decision of ours, as [`parse_noting`] does. `None` if it is none.
+/// Reads and splits one decision of ours, or our report of a result, as [`parse_noting`] does. `None` if it is neither.
 pub fn parse_ours<T>(bytes: &[u8], note: impl FnOnce(Type, &Value<'_>) -> T) -> Option<(Event, T)> {
-    read(bytes, true, note).ok().filter(|(event, _)| event.kind == Type::Decision)
+    let is_ours = |kind| matches!(kind, Type::Decision | Type::Execution);
+    read(bytes, true, note).ok().filter(|(event, _)| is_ours(event.kind))
 }
 
 /// True if only this server may ask for calls of the tool.

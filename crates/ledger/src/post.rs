@@ -40,7 +40,7 @@ pub use holes::{Explained, Was, last_leaves, missing_key};
 pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
 pub use kept::{Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX};
 pub use prepare::{
-    Prepared, check_form, event_key, is_contended, is_probe, source_key, tail_digest,
+    Prepared, check_form, event_key, is_contended, is_probe, returned, source_key, tail_digest,
 };
 pub use reports::{Reported, Reports, key as reported_key};
 pub use signed::{APPROVAL, EVIDENCE};

@@ -4,6 +4,7 @@ mod approval;
 mod evidence;
 mod policy;
 mod stage;
+mod stories;
 
 use super::{EXIT_FAILED, EXIT_UNAVAILABLE, Failed, terminate};
 use crate::{

@@ -86,7 +86,7 @@ impl Verdicts {
             let stands = ledger::post::stands(producer, data, self.replayed.in_force());
             stands.map_err(|what| Error::file(&format!("entry {index}"), what.into()))?;
         }
-        if !matches!(view.kind, Kind::Policy | Kind::Freeze | Kind::Decision) {
+        if !matches!(view.kind, Kind::Policy | Kind::Freeze | Kind::Decision) && !view.is_result() {
             return Ok(());
         }
         let (result, why) = match self.replayed.step(log, index, view)? {

@@ -239,7 +239,7 @@ async fn opened(worker: &Worker, index: u64, id: &ledger::ident::Ident) -> Value
     }
 }
 
-fn without_nulls(value: Value) -> Value {
+pub(super) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             members.into_iter().filter(|(_, value)| !value.is_null()).collect()
@@ -261,7 +261,7 @@ fn freeze_of(worker: &Worker, ruling: &Ruling) -> Option<Value> {
 }
 
 /// What the verdict was computed by.
-fn policy_of(ruling: &Ruling) -> Value {
+pub(super) fn policy_of(ruling: &Ruling) -> Value {
     let mut policy = json!({"version": ruling.version, "digest": ruling.bundle});
     if !ruling.lists.is_empty() {
         policy["lists"] = json!(ruling.lists);
@@ -277,7 +277,10 @@ impl From<NotDecided> for Problem {
                 Self::new(Code::TooBig, text)
             }
             NotDecided::Refused(_) => Self::new(Code::BadRequest, text),
-            NotDecided::Conflict { .. } => Self::new(Code::Conflict, text),
+            NotDecided::Conflict { .. } | NotDecided::OtherResult { .. } => {
+                Self::new(Code::Conflict, text)
+            }
+            NotDecided::Unknown { .. } => Self::new(Code::NotFound, text),
             NotDecided::Frozen { .. } => {
                 Self::new(Code::Frozen, format!("{text} Execute nothing; end the session."))
             }
@@ -304,7 +307,7 @@ fn call_of(ruling: &Ruling, digest: &str) -> Value {
 }
 
 /// What was redacted: where, by which detector, and how often.
-fn redactions(redactions: &Redactions) -> Value {
+pub(super) fn redactions(redactions: &Redactions) -> Value {
     let one = |found: &Redaction| {
         let mut told =
             json!({"at": found.at, "detector": found.detector, "count": found.spans.len()});

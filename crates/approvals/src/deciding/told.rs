@@ -82,7 +82,19 @@ pub enum NotDecided {
         /// Leaf index at which the freeze began.
         freeze: u64,
     },
-    /// The bundle in force can't be read here.
+    /// There is no such decision about a call of this gateway.
+    #[error("entry {index} is no decision of this server about a call of this gateway")]
+    Unknown {
+        /// Leaf index that was named.
+        index: u64,
+    },
+    /// Another result was reported for this decision before.
+    #[error("entry {first} reports another result of this call: a call is made once")]
+    OtherResult {
+        /// Leaf index of that report.
+        first: u64,
+    },
+    /// The bundle can't be read here.
     #[error("the policies in force can't be used: {0}")]
     NoBundle(String),
     /// Nothing can be recorded now.

@@ -4,6 +4,7 @@ mod check;
 mod depends;
 mod limits;
 mod lists;
+mod results;
 
 use super::{
     CLAUSES_MAX, FILE_BYTES_MAX, FILES_MAX, LANGUAGE,
@@ -14,6 +15,7 @@ use super::{
     limit::{Budget, Rate},
     list::NamedLists,
     mistakes::{Mistake, Mistakes, Place},
+    on::On,
     tools::Tools,
     yaml::{self, Node},
 };
@@ -361,7 +363,7 @@ impl Bundle {
     /// True if a clause for this tool and action may redact its calls.
     pub(super) fn may_redact(&self, tool: &str, action: &str) -> bool {
         let mut clauses = self.candidates(tool, action).iter().map(|at| &self.clauses[*at]);
-        clauses.any(|clause| clause.then == Then::Sanitize)
+        clauses.any(|clause| clause.on == On::Call && clause.then == Then::Sanitize)
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     fields::{MapReader, language, text_of},
     limited::Limited,
     mistakes::{Mistake, Mistakes, Place},
+    on::On,
     redact::owned,
     request::Request,
     times::moment_of,
@@ -34,6 +35,8 @@ pub struct TestCase {
     pub name: String,
     file: String,
     at: Place,
+    /// What is judged: the call, or then `request.params` are its result.
+    on: On,
     request: Request<'static>,
     now: Nanos,
     verified: bool,
@@ -106,7 +109,7 @@ pub fn coverage(bundle: &Bundle, cases: &[TestCase]) -> BTreeMap<String, Coverag
     };
     let mut met: BTreeMap<String, Coverage> = bundle.clauses().iter().map(new).collect();
     for case in cases {
-        for explained in bundle.explain(&case.request, &case.facts(bundle)) {
+        for explained in bundle.explain_on(case.on, &case.request, &case.facts(bundle)) {
             let Some(met) = met.get_mut(&explained.clause.name) else { continue };
             match explained.matches {
                 Some(true) => met.matched += 1,
@@ -131,10 +134,13 @@ impl TestCase {
 
     /// `None` if the verdict is as expected.
     fn run(&self, bundle: &Bundle, facts: &Facts) -> Option<WrongVerdict> {
-        let mut judged = bundle.judge(&self.request, facts);
+        let mut judged = bundle.judge_on(self.on, &self.request, facts);
         let mut code = judged.reason.code;
         let mut clause = judged.reason.clause.map(|clause| clause.name.as_str());
-        let limited = bundle.limited(judged.verdict, &self.request, facts);
+        let limited = match self.on {
+            On::Call => bundle.limited(judged.verdict, &self.request, facts),
+            On::Result => None,
+        };
         if let Some(Limited { verdict, reason: Some(why), .. }) = limited {
             judged.verdict = verdict;
             let error = why.error.map(|(at, why)| (at, Cow::Borrowed(why)));
@@ -238,7 +244,7 @@ fn read_case(
     let (verified, before) = (fields.flag("verified").unwrap_or(false), booked::read(&mut fields));
     let wanted = verdict(&mut fields, "verdict");
     let shadow = verdict(&mut fields, "shadow");
-    let redacted = redacted(&mut fields);
+    let (redacted, result) = (redacted(&mut fields), fields.take("result"));
     let (reason, clause) =
         (fields.text("reason").map(|(t, _)| t), fields.text("clause").map(|(t, _)| t));
     let clauses = clauses(&mut fields, mistakes);
@@ -272,14 +278,17 @@ fn read_case(
         change(&pointer, at, None);
     }
     let body = sorted(body);
-    let request = Request::read(&body)
+    let mut request = Request::read(&body)
         .map_err(|why| mistakes.note(node.at, format!("call {call}: {why}")))
         .ok()?;
+    let on = result.as_ref().map_or(On::Call, |_| On::Result);
+    request.params = result.map_or(request.params, |result| sorted(value_of(&result)));
     let (verdict, name, file) = (wanted?, name.unwrap_or(call), file.to_owned());
     Some(TestCase {
         name,
         file,
         at,
+        on,
         request,
         now: own.unwrap_or(now),
         verified,

@@ -6,6 +6,7 @@ use super::{
     early::Early,
     fields::{MapReader, is_name, text_of},
     mistakes::{Mistake, Mistakes, Place},
+    on::On,
     sanitize::Sanitize,
     times::moment_of,
     yaml::{Node, Yaml},
@@ -65,6 +66,8 @@ pub struct Clause {
     pub(super) id: String,
     /// What may be told before it is recorded.
     pub(super) early: Early,
+    /// What it judges: calls, or results.
+    pub(super) on: On,
     /// What a sanitize clause redacts. Empty in other clauses.
     pub(super) sanitize: Sanitize,
     /// Ids, `@group`, `@unregistered` or `*`. Empty: every agent.
@@ -82,7 +85,7 @@ pub struct Clause {
 }
 
 /// Keys that come with a later release.
-const LATER: [&str; 2] = ["on", "disclose"];
+const LATER: [&str; 1] = ["disclose"];
 
 impl Clause {
     /// Reads a clause of the policy `policy` in `file`.
@@ -124,6 +127,7 @@ impl Clause {
         let early = Early::read(&mut fields);
         let freeze = fields.text("freeze");
         let sanitize = Sanitize::read(&mut fields);
+        let on = On::read(&mut fields);
         fields.finish();
         let (tool, tool_at) = tool?;
         let then = then?;
@@ -148,6 +152,7 @@ impl Clause {
             policy: policy.to_owned(),
             id,
             early,
+            on,
             sanitize,
             agents,
             tool: Some(tool).filter(|tool| tool != "*"),

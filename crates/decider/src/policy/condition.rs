@@ -10,6 +10,7 @@ use super::{
     egress::{Egress, Urls},
     facts::Facts,
     list::NamedLists,
+    on::On,
     param::{Test, Texts, integer, text},
     pointer::Pointer,
     request::Request,
@@ -51,6 +52,8 @@ pub(super) enum Condition {
 /// Tests of the values that a pointer reaches.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Param {
+    /// Whether it looks at the call's params, or at its result.
+    of: On,
     at: Pointer,
     tests: Vec<Test>,
     /// Whether the value must be there (`present`) or must not (`absent`).
@@ -82,6 +85,7 @@ pub(super) struct Chain {
 
 /// What conditions look at.
 pub(super) struct Scene<'s> {
+    pub(super) on: On,
     pub(super) request: &'s Request<'s>,
     pub(super) facts: &'s Facts,
     pub(super) agents: &'s Agents,
@@ -94,7 +98,7 @@ pub(super) struct Scene<'s> {
 impl Condition {
     /// Whether it holds for a call.
     pub(super) fn holds(&self, scene: &Scene<'_>) -> Truth {
-        let Scene { request, facts, agents, tools, lists, detectors, urls } = scene;
+        let Scene { request, facts, agents, tools, lists, detectors, urls, .. } = scene;
         let named = |text: Option<&String>, set: &Texts, absent| match text {
             None => Truth::Error(absent),
             Some(text) => set.has(text, lists),
@@ -274,6 +278,11 @@ fn digest_of(text: &str) -> Option<&str> {
 }
 
 impl Param {
+    /// Whether it looks at the call, or at its result.
+    pub(super) fn of(&self) -> On {
+        self.of
+    }
+
     fn holds(&self, scene: &Scene<'_>) -> Truth {
         if !self.at.is_many() {
             let found = self.at.find(&scene.request.params);

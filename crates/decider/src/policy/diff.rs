@@ -12,6 +12,7 @@ use super::{
     condition::Condition,
     detectors::Detectors,
     list::NamedLists,
+    on::On,
     sanitize::{Redact, Sanitize},
     tools::Tools,
 };
@@ -128,10 +129,11 @@ fn told(clause: &Clause) -> String {
         Then::Deny => "deny",
         Then::Sanitize => "redact",
     };
+    let results = if clause.on == On::Result { " the results of" } else { "" };
     let when = if clause.when.is_some() { ", on conditions" } else { "" };
     let shadow =
         if clause.has_shadow() { format!(" ({})", clause.enforcement) } else { String::new() };
-    format!("{then} {actions} of {tool} by {agents}{when}{shadow}")
+    format!("{then}{results} {actions} of {tool} by {agents}{when}{shadow}")
 }
 
 fn joined(texts: &BTreeSet<String>) -> String {
@@ -158,7 +160,7 @@ fn clause(old: &Clause, new: &Clause, changes: &mut Vec<Change>) {
         };
         note(consequence, format!("was: {}; is: {}", told(old), told(new)));
     }
-    if old.tool != new.tool {
+    if old.tool != new.tool || old.on != new.on {
         note(Consequence::Unclear, format!("was: {}; is: {}", told(old), told(new)));
     }
     let set = |texts: &[String]| texts.iter().cloned().collect::<BTreeSet<_>>();

@@ -8,6 +8,7 @@ use super::{
     condition::{Condition, Scene},
     egress::Urls,
     facts::Facts,
+    on::On,
     request::Request,
 };
 use ledger::event::{Verdict, is_reserved_tool};
@@ -57,12 +58,22 @@ struct Weighed<'b> {
 impl Bundle {
     /// Judges a call.
     pub fn judge<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Judgement<'b> {
+        self.judge_on(On::Call, request, facts)
+    }
+
+    /// Judges a call, or what it gave: then `params` are the result.
+    pub(super) fn judge_on<'b>(
+        &'b self,
+        on: On,
+        request: &Request<'_>,
+        facts: &Facts,
+    ) -> Judgement<'b> {
         if let Some(code) = self.refused_before_clauses(request) {
             let reason = Ground { code, clause: None, error: None };
             let (verdict, clauses) = (Verdict::Deny, Vec::new());
             return Judgement { verdict, reason, clauses, shadow: None, redacted: None };
         }
-        let scene = self.scene(request, facts);
+        let scene = self.scene(on, request, facts);
         let weighed = self.weigh(&scene);
         let Outcome { verdict, reason, redacted } = self.rule(&weighed, &scene, |w| w.in_force);
         let shadow = weighed.iter().any(|weighed| !weighed.in_force);
@@ -73,9 +84,9 @@ impl Bundle {
         Judgement { verdict, reason, clauses, shadow, redacted }
     }
 
-    fn scene<'s>(&'s self, request: &'s Request<'_>, facts: &'s Facts) -> Scene<'s> {
+    fn scene<'s>(&'s self, on: On, request: &'s Request<'_>, facts: &'s Facts) -> Scene<'s> {
         let Self { agents, tools, lists, detectors, .. } = self;
-        Scene { request, facts, agents, tools, lists, detectors, urls: Urls::default() }
+        Scene { on, request, facts, agents, tools, lists, detectors, urls: Urls::default() }
     }
 
     /// What denies a call whatever the clauses say.
@@ -109,11 +120,11 @@ impl Bundle {
     }
 
     fn weigh_plain<'b>(&'b self, scene: &Scene<'_>) -> Vec<Weighed<'b>> {
-        let Scene { request, facts, .. } = scene;
+        let Scene { on, request, facts, .. } = scene;
         let standing = self.agents.standing(&request.agent);
         let candidates = self.candidates(&request.tool, &request.action);
         let clauses = candidates.iter().map(|at| &self.clauses[*at]);
-        let applying = clauses.filter(|clause| clause.is_for(&standing));
+        let applying = clauses.filter(|clause| clause.on == *on && clause.is_for(&standing));
         let weigh = |clause: &'b Clause| {
             let truth = clause.when.as_ref().map_or(Truth::True, |when| when.holds(scene));
             let in_force = !clause.has_shadow() || clause.in_force(&request.agent, facts.now);
@@ -124,10 +135,20 @@ impl Bundle {
 
     /// What each clause said that is for this call, in order: for `explain` and coverage.
     pub fn explain<'b>(&'b self, request: &Request<'_>, facts: &Facts) -> Vec<ClauseTruth<'b>> {
+        self.explain_on(On::Call, request, facts)
+    }
+
+    /// The same of a call, or of what it gave.
+    pub(super) fn explain_on<'b>(
+        &'b self,
+        on: On,
+        request: &Request<'_>,
+        facts: &Facts,
+    ) -> Vec<ClauseTruth<'b>> {
         if self.refused_before_clauses(request).is_some() {
             return Vec::new();
         }
-        let scene = self.scene(request, facts);
+        let scene = self.scene(on, request, facts);
         let explained = |weighed: Weighed<'b>| {
             let Weighed { clause, in_force, .. } = weighed;
             let blamed = clause.when.as_ref().and_then(|when| blame(when, &weighed.truth, &scene));
@@ -186,6 +207,10 @@ fn decide<'b>(
     }
     if let Some(found) = matched(Then::Allow) {
         return (Verdict::Allow, reason("allowed", found));
+    }
+    if scene.on == On::Result {
+        // The call was permitted, so its result is, unless a clause restricts it.
+        return (Verdict::Allow, Ground { code: "allowed", clause: None, error: None });
     }
     match counting().find(|weighed| matches!(weighed.truth, Truth::Error(_))) {
         Some(found) => (Verdict::Deny, reason("condition_error", found)),

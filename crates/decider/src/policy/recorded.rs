@@ -11,7 +11,7 @@ use crate::decision::Fields;
 use data_encoding::BASE64URL_NOPAD;
 use ledger::{
     ident::Ident,
-    json::{self, Member},
+    json::{self, Member, Value},
 };
 use std::borrow::Cow;
 
@@ -41,11 +41,36 @@ pub(super) fn mark(inquiry: &Inquiry<'_>, tenant: &Ident, facts: &Facts) -> Stri
     BASE64URL_NOPAD.encode(&facts.tokens.mark(&inquiry.digest(tenant)))
 }
 
-/// The params as payload, and those that came, if they are kept.
-pub(super) fn params<'v>(
+/// The payload: what the gateway sent, the call, and who owns the agent.
+pub(super) fn payload<'v>(
     inquiry: &'v Inquiry<'_>,
+    owners: &'v [&str],
     redacted: Option<&'v Redacted>,
-) -> Vec<Member<'v>> {
+) -> Value<'v> {
+    let sent = inquiry.body.get("payload");
+    let mut fields: Vec<Member<'v>> = match sent {
+        Some(Value::Object(fields)) => {
+            fields.iter().filter(|(name, _)| name != "owner").cloned().collect()
+        }
+        _ => Vec::new(),
+    };
+    let named = sent.and_then(|sent| sent.get("owner"));
+    let named = named.and_then(crate::decision::owners).unwrap_or_default();
+    let mut all: Vec<String> =
+        owners.iter().map(|owner| (*owner).to_owned()).chain(named).collect();
+    all.sort();
+    all.dedup();
+    if !all.is_empty() {
+        let all = all.into_iter().map(|owner| Value::String(owner.into())).collect();
+        fields.push(("owner".into(), Value::Array(all)));
+    }
+    fields.extend(params(inquiry, redacted));
+    fields.push(("nonce".into(), Value::String(Cow::Borrowed(&inquiry.nonce))));
+    Value::Object(fields)
+}
+
+/// The params as payload, and those that came, if they are kept.
+fn params<'v>(inquiry: &'v Inquiry<'_>, redacted: Option<&'v Redacted>) -> Vec<Member<'v>> {
     let received = inquiry.request.params.clone();
     let Some(Redacted { params, kept, .. }) = redacted else {
         return vec![("params".into(), received)];
@@ -57,10 +82,10 @@ pub(super) fn params<'v>(
     fields
 }
 
-/// What the payload says of a redaction.
-pub(super) fn redacted(payload: &Fields) -> Option<Redacted> {
+/// What the payload says of a redaction. `name`: the field of what was redacted.
+pub(super) fn redacted(payload: &Fields, name: &str) -> Option<Redacted> {
     let facts: Facts = serde_json::from_slice(payload.get("/data/facts")?).ok()?;
-    let params = json::parse_kept(payload.get("params")?).ok()?;
+    let params = json::parse_kept(payload.get(name)?).ok()?;
     let (params, kept) = (owned(&params), payload.contains_key(RECEIVED));
     Some(Redacted { params, facts: facts.redacted?, kept })
 }

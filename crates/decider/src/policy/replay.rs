@@ -104,7 +104,7 @@ pub fn replay(
     if recorded == (Ruling { early: told, report_within, ..again.clone() }) {
         return Ok(again);
     }
-    Err(Differs::Verdict { recorded: in_words(&recorded), again: in_words(&again) })
+    Err(Differs::Verdict { recorded: recorded.in_words(), again: again.in_words() })
 }
 
 /// What a bundle would say of a recorded call, whoever judged it then. Facts that follow from the clock are taken from
@@ -225,12 +225,4 @@ fn question_of<'a>(view: &'a View<'_>, payload: &'a Fields, params: &str) -> Opt
     let member =
         |(name, value): (&'static str, Option<Value<'a>>)| Some((Cow::Borrowed(name), value?));
     Some(Value::Object(members.into_iter().filter_map(member).collect()))
-}
-
-fn in_words(ruling: &Ruling) -> String {
-    let by = ruling.clause.as_ref().map(|clause| format!(" by {clause}")).unwrap_or_default();
-    let lists: Vec<String> =
-        ruling.lists.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    let on = if lists.is_empty() { String::new() } else { format!(" on {}", lists.join(", ")) };
-    format!("{}{by} ({}){on}", ruling.verdict.as_str(), ruling.code)
 }

@@ -1,7 +1,10 @@
 //! A verdict as it is recorded and told, and the same verdict computed again from its record (P15).
 
 mod limits;
+mod returned;
 mod values;
+
+pub use returned::Decided;
 
 use super::{
     bundle::Bundle,
@@ -10,8 +13,10 @@ use super::{
     facts::Facts,
     inquiry::Inquiry,
     judge::{Ground, Judgement, Redacted},
+    on::On,
     recorded,
     redacted::Shadow,
+    report::RESULT,
     request::Request,
 };
 use crate::{approval::is_code, decision::Fields};
@@ -113,8 +118,18 @@ impl Ruling {
 
     /// Judges a call by a bundle, the `version` of a log.
     pub fn of(bundle: &Bundle, version: u64, request: &Request<'_>, facts: &Facts) -> Self {
+        Self::on(On::Call, (bundle, version), request, facts).limited(bundle, request, facts)
+    }
+
+    /// Judges a call or its result, without budgets and rates.
+    pub(super) fn on(
+        on: On,
+        (bundle, version): (&Bundle, u64),
+        request: &Request<'_>,
+        facts: &Facts,
+    ) -> Self {
         let Judgement { verdict, reason, clauses, shadow, mut redacted } =
-            bundle.judge(request, facts);
+            bundle.judge_on(on, request, facts);
         let only_observes = bundle.only_observes(&request.agent, facts.now);
         let (verdict, reason, shadow) = match shadow {
             Some((verdict, reason)) if only_observes => (verdict, reason, None),
@@ -133,7 +148,7 @@ impl Ruling {
             clause: clause(&ground),
         });
         let shadow = recorded::shadow(shadow, facts, redacted.as_mut());
-        let ruling = Self {
+        Self {
             verdict,
             code: reason.code.to_owned(),
             clause: clause(&reason),
@@ -156,9 +171,8 @@ impl Ruling {
             asked: Vec::new(),
             report_within: REPORT_WITHIN_SECONDS,
             redacted,
-            may_redact: bundle.may_redact(&request.tool, &request.action),
-        };
-        ruling.limited(bundle, request, facts)
+            may_redact: on == On::Result || bundle.may_redact(&request.tool, &request.action),
+        }
     }
 
     /// The digest of the call that it is about: after redaction.
@@ -201,7 +215,7 @@ impl Ruling {
             ),
             member("facts", json::parse(&facts_text).unwrap_or(Value::Null)),
             member("reason", self.reason()),
-            member("payload", payload(inquiry, owners, self.redacted.as_ref())),
+            member("payload", recorded::payload(inquiry, owners, self.redacted.as_ref())),
         ]);
         if self.may_redact {
             data.push(member(
@@ -270,6 +284,15 @@ impl Ruling {
         members
     }
 
+    /// Verdict, clause, code and lists, for whoever compares two.
+    pub(super) fn in_words(&self) -> String {
+        let by = self.clause.as_ref().map(|clause| format!(" by {clause}")).unwrap_or_default();
+        let lists: Vec<String> =
+            self.lists.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let on = if lists.is_empty() { String::new() } else { format!(" on {}", lists.join(", ")) };
+        format!("{}{by} ({}){on}", self.verdict.as_str(), self.code)
+    }
+
     fn reason(&self) -> Value<'_> {
         let mut reason = vec![member("code", text(&self.code))];
         if !self.clauses.is_empty() {
@@ -283,8 +306,10 @@ impl Ruling {
         Value::Object(reason)
     }
 
-    /// Reads it from the entry that records it. What was erased is absent. `None` if it is no decision of ours.
+    /// Reads it from the entry that records it. What was erased is absent. `None` if it is no decision of ours, and not
+    /// our report of a result.
     pub fn of_entry(view: &View<'_>, payload: &Fields) -> Option<Self> {
+        let is_result = view.is_result();
         let data = |path: &[&str]| {
             let path: Vec<&str> = ["event", "data"].iter().chain(path).copied().collect();
             view.text(&path).map(str::to_owned)
@@ -306,7 +331,9 @@ impl Ruling {
         let obligations = payload.get("/data/obligations");
         let obligations = obligations.and_then(|found| serde_json::from_slice(found).ok());
         Some(Self {
-            verdict: data(&["verdict"]).and_then(verdict).filter(|_| view.is_ours())?,
+            verdict: data(&["verdict"])
+                .and_then(verdict)
+                .filter(|_| is_result || view.is_ours())?,
             code: data(&["reason", "code"]).filter(|code| is_code(code))?,
             clause: data(&["policy", "id"]),
             clauses: clauses.unwrap_or_default(),
@@ -333,7 +360,7 @@ impl Ruling {
                 .collect(),
             frozen_by: view.at(&["event", "data"]).and_then(frozen_by),
             freeze: view.at(&["event", "data"]).and_then(frozen_by_clause),
-            redacted: recorded::redacted(payload),
+            redacted: recorded::redacted(payload, if is_result { RESULT } else { "params" }),
             may_redact: data(&["received"]).is_some(),
         })
     }
@@ -345,32 +372,4 @@ fn early_of(verdict: Verdict, clauses: &[&Clause]) -> Early {
         verdict == Verdict::Allow && !clauses.is_empty() && clauses.iter().all(|c| says(c))
     };
     Early { later: all(|c| c.early.later), unavailable: all(|c| c.early.unavailable) }
-}
-
-/// The payload: what the gateway sent, the call, and who owns the agent.
-fn payload<'v>(
-    inquiry: &'v Inquiry<'_>,
-    owners: &'v [&str],
-    redacted: Option<&'v Redacted>,
-) -> Value<'v> {
-    let sent = inquiry.body.get("payload");
-    let mut fields: Vec<Member<'v>> = match sent {
-        Some(Value::Object(fields)) => {
-            fields.iter().filter(|(name, _)| name != "owner").cloned().collect()
-        }
-        _ => Vec::new(),
-    };
-    let named = sent.and_then(|sent| sent.get("owner"));
-    let named = named.and_then(crate::decision::owners).unwrap_or_default();
-    let mut all: Vec<String> =
-        owners.iter().map(|owner| (*owner).to_owned()).chain(named).collect();
-    all.sort();
-    all.dedup();
-    if !all.is_empty() {
-        let all = all.into_iter().map(|owner| Value::String(owner.into())).collect();
-        fields.push(member("owner", Value::Array(all)));
-    }
-    fields.extend(recorded::params(inquiry, redacted));
-    fields.push(member("nonce", text(&inquiry.nonce)));
-    Value::Object(fields)
 }

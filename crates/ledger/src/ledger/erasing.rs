@@ -91,7 +91,7 @@ impl Ledger {
         }
         if let Some(producer) = view.text(&["producer"]).and_then(|name| Ident::new(name).ok()) {
             // Which server decided is not in the entry, and the message is gone.
-            let ours = view.is_ours();
+            let ours = view.is_ours() || view.is_result();
             let subject =
                 if ours { Subject::verdicts(producer) } else { Subject::Decisions(producer) };
             return Ok(Some(subject.to_string()));

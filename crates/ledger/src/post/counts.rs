@@ -152,8 +152,12 @@ impl OfEvent {
         Self { facts, judged, is_execution: false, executed: None }
     }
 
-    /// Reads the plain part of an execution.
-    pub fn execution(plain: &Value<'_>) -> Self {
+    /// Reads the plain part of an execution. `ours`: it is our report of a result. Of an approved call that counts nothing
+    /// here, because its outcome is reported to the approval.
+    pub fn execution(plain: &Value<'_>, ours: bool) -> Self {
+        if ours && plain.get("data").is_some_and(|data| data.get("approval_id").is_some()) {
+            return Self::default();
+        }
         let named = plain.get("data").and_then(|data| data.get("decision"));
         let index = named.and_then(|named| named.get("index")?.as_u64());
         let hash = named.and_then(|named| Some(named.get("leaf_hash")?.as_str()?.to_owned()));

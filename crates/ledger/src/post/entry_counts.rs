@@ -33,7 +33,7 @@ impl Counts {
                 self.event(OfEvent::decision(event, producer, by), time, earlier);
             }
             Kind::Event if view.text(&["event", "type"]) == Some(EXECUTION) => {
-                self.event(OfEvent::execution(event), time, earlier);
+                self.event(OfEvent::execution(event, view.is_result()), time, earlier);
             }
             Kind::Approval => self.facts(of_approval(event), time),
             _ => {}

@@ -116,7 +116,9 @@ impl Log {
         let view = View::parse(&entry).filter(|view| is_of(view, accepted));
         let view = view.ok_or_else(corrupt)?;
         // The same call is the same request, whatever was decided about it. It does not need the payload to be seen.
-        let same_call = accepted.rests.as_ref().is_some_and(|rests| rests.is_same_call(&view));
+        let same_result = |mark: &String| view.text(&["event", "data", "received"]) == Some(mark);
+        let same_call = accepted.rests.as_ref().is_some_and(|rests| rests.is_same_call(&view))
+            || accepted.returned.as_ref().is_some_and(same_result);
         let payload = erased::left(changes, self.number, first)?.unwrap_or_default();
         let Some(salt) = payload.commit_salt else {
             if accepted.ours && !same_call {

@@ -64,12 +64,14 @@ pub(super) struct Accepted {
     pub(super) counted: OfEvent,
     /// What an execution reports of a decision.
     pub(super) report: Option<Report>,
+    /// Of our report of a result: the mark of the result as it came.
+    pub(super) returned: Option<String>,
 }
 
 impl Accepted {
     /// The plain part and the payload move into the draft; nobody else needs them.
     fn new((mut event, noted): (Event, Noted), producer: &Ident, seed: &Seed, ours: bool) -> Self {
-        let (rests, counted, report) = noted;
+        let Noted { rests, counted, report, returned } = noted;
         let plain = std::mem::take(&mut event.plain);
         let fields = std::mem::take(&mut event.fields);
         let scope =
@@ -78,7 +80,7 @@ impl Accepted {
         let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
         let producer = Some(producer.clone());
         let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
-        Self { event, draft, key, source, ours, rests, counted, report }
+        Self { event, draft, key, source, ours, rests, counted, report, returned }
     }
 
     /// The event within its tenant.
@@ -89,9 +91,14 @@ impl Accepted {
     }
 }
 
-/// What posting needs of an event's plain part: what a decision of ours rests on, what the event adds to the counts, and
-/// what it reports of a decision.
-type Noted = (Option<Rests>, OfEvent, Option<Report>);
+/// What posting needs of an event's plain part, each as in [`Accepted`].
+#[derive(Default)]
+struct Noted {
+    rests: Option<Rests>,
+    counted: OfEvent,
+    report: Option<Report>,
+    returned: Option<String>,
+}
 
 /// Reads the plain part of an event of this type.
 fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
@@ -101,10 +108,15 @@ fn note(kind: Type, plain: &Value<'_>, producer: &Ident, ours: bool) -> Noted {
             let is_probe = action.and_then(Value::as_str) == Some(PROBE);
             let by = By::new(ours, producer.as_str() == RESERVED_TOOL, is_probe);
             let rests = if ours { Rests::read(plain, producer) } else { None };
-            (rests, OfEvent::decision(plain, producer.as_str(), by), None)
+            let counted = OfEvent::decision(plain, producer.as_str(), by);
+            Noted { rests, counted, ..Noted::default() }
         }
-        Type::Execution => (None, OfEvent::execution(plain), Report::read(plain)),
-        Type::Heartbeat | Type::Other => (None, OfEvent::default(), None),
+        Type::Execution => {
+            let counted = OfEvent::execution(plain, ours);
+            let returned = plain.get("data").filter(|_| ours).and_then(returned);
+            Noted { counted, report: Report::read(plain), returned, rests: None }
+        }
+        Type::Heartbeat | Type::Other => Noted::default(),
     }
 }
 
@@ -223,6 +235,19 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
         return Err("not a decision as this server makes them");
     }
     check_freeze(data)
+}
+
+/// The mark of the result that our report is about. `None` if it has not the form of one. `data`: its member `data`.
+pub fn returned(data: &Value<'_>) -> Option<String> {
+    let named = data.get("decision").is_some() && data.get("as_of").is_some();
+    let verdict = data.get("verdict").and_then(Value::as_str);
+    let judged = matches!(verdict, Some("allow" | "deny" | "sanitize"));
+    let of_calls = ["budgets", "spool", "activates", "freeze"];
+    let tool = data.get("tool").and_then(|tool| tool.get("name")?.as_str());
+    let rests = of_calls.iter().any(|name| data.get(name).is_some())
+        || tool.is_none_or(event::is_reserved_tool);
+    let mark = data.get("received").and_then(Value::as_str)?;
+    (named && judged && !rests).then(|| mark.to_owned())
 }
 
 /// True for an entry that shows that the server decides (`proto/formats/decision.md`, Probe). It is about no call of an

@@ -128,6 +128,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "retention",
         "probe",
         "freeze",
+        "redaction",
         "not_opened",
         "shown",
     ] {

@@ -108,6 +108,10 @@ impl Log {
         if !self.is_signed_here(&self.keys, subject, 0, message) {
             return Ok(self.reject(changes, origin, message, Refused::Signature));
         }
+        // A verdict about a result rests on the bundle that judged the call, whatever is in force now.
+        if accepted.returned.is_some() {
+            return self.post_event(changes, origin, message, accepted);
+        }
         let Some(rests) = &accepted.rests else {
             return Ok(self.reject(changes, origin, message, Refused::SystemBody));
         };

@@ -128,6 +128,7 @@ impl Told {
             }
             Kind::Decision | Kind::Event => {
                 self.rests_on_what_is_in_force(view)?;
+                self.named.extend(view.result_of().map(|(of, leaf)| (index, of, leaf)));
                 self.event(view)
             }
             _ => Ok(()),
@@ -251,6 +252,12 @@ impl Told {
             if post::is_late(at, view.origin.time) {
                 return Err("it was decided more than 60 s before or after the journal took it");
             }
+        } else if view.is_result() {
+            let data = view.at(&["event", "data"]);
+            return data
+                .and_then(post::returned)
+                .map(|_| ())
+                .ok_or("not a result as this server judges them");
         } else if is_reserved_tool(tool) {
             return Err("a producer's event names a tool of ours");
         }

@@ -1,4 +1,5 @@
-//! The pure evaluation of policies: 200 clauses, 5 of which match, spread over ten tools and all of one tool.
+//! The pure evaluation of policies: 200 clauses, 5 of which match, spread over ten tools and all of one tool; and the
+//! redaction of a body of 4 KiB by every detector.
 
 use super::Report;
 use crate::commands::Failed;
@@ -10,6 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Bytes of the body that is redacted.
+const BODY_BYTES: usize = 4096;
+const PLAIN: &str = "language: 1\npolicy: p\nclauses:\n  - {id: a, agents: [bot], tool: tool-0, actions: [transfer], then: allow}\n";
+const REDACTING: &str = "language: 1\npolicy: p\nclauses:\n  - {id: a, agents: [bot], tool: tool-0, actions: [transfer], then: allow}\n  \
+    - {id: b, tool: tool-0, then: sanitize, redact: [{at: \"\", detect: [iban, card, email, phone, us-ssn, date-of-birth, medical-record, secrets]}]}\n";
 /// Clauses, and those of them that match.
 const CLAUSES: usize = 200;
 const MATCHING: usize = 5;
@@ -50,28 +56,66 @@ pub fn run(report: &mut Report, time: Duration) -> Result<(), Failed> {
     );
     let value = json!({"judge_us": judged[0], "one_tool_us": judged[1], "read_us": read});
     report.row("policies, pure evaluation", &text, value);
+    redaction(report, time).map_err(wrong)
+}
+
+/// Measures a call with a body of 4 KiB, judged with every detector of the set and without any.
+fn redaction(report: &mut Report, time: Duration) -> Result<(), String> {
+    let line = "Dear team, invoice 4711 of 12 March was paid on Friday, ref. AB-2026/17; see the attached list. ";
+    let mut text = line.repeat(BODY_BYTES / line.len());
+    text.push_str("Pay DE89 3704 0044 0532 0130 00 or card 4111 1111 1111 1111.");
+    let call = json!({
+        "agent": {"id": "bot"}, "tool": {"name": "tool-0", "action": "transfer"}, "params": {"body": text},
+    });
+    let call = call.to_string();
+    let body = json::parse(call.as_bytes()).map_err(|error| error.to_string())?;
+    let request = Request::read(&body)?;
+    let facts = Facts::default();
+    let mut took = Vec::new();
+    for (policy, verdict) in [(PLAIN, "allow"), (REDACTING, "sanitize")] {
+        let policy = ("policies/bench.yaml", policy.to_owned());
+        let bundle = read(&[("agents.yaml", AGENTS.to_owned()), tools(1), policy])?;
+        let judged = bundle.judge(&request, &facts).verdict.as_str();
+        if judged != verdict {
+            return Err(format!("the verdict is {judged}, not {verdict}"));
+        }
+        took.push(each(time, || {
+            black_box(bundle.judge(black_box(&request), &facts));
+        }));
+    }
+    let (plain, whole) = (took[0], took[1]);
+    let text = format!(
+        "{:.0} µs for a body of {} KiB by the whole set, two values replaced (asked: 200 µs)",
+        whole - plain,
+        BODY_BYTES / 1024
+    );
+    report.row("redaction", &text, json!({"us": whole - plain}));
     Ok(())
 }
 
 /// The files of the bundle, by path.
 pub fn files(tools: usize) -> [(&'static str, String); 3] {
+    [("agents.yaml", AGENTS.to_owned()), self::tools(tools), ("policies/bench.yaml", policy(tools))]
+}
+
+/// `tools.yaml` with so many tools.
+fn tools(tools: usize) -> (&'static str, String) {
     let tool = |n: usize| {
         format!(
             "  - {{name: tool-{n}, actions: [{{name: transfer, effect: write}}, {{name: look, effect: read}}, \
-             {{name: read, effect: read}}]}}\n"
+             {{name: read, effect: read}}, {{name: spend, effect: write}}]}}\n"
         )
     };
     let listed =
         format!("language: 1\ntools:\n{}", (0..tools).map(tool).collect::<Vec<_>>().concat());
-    [
-        ("agents.yaml", AGENTS.to_owned()),
-        ("tools.yaml", listed),
-        ("policies/bench.yaml", policy(tools)),
-    ]
+    ("tools.yaml", listed)
 }
 
 fn bundle(tools: usize) -> Result<Bundle, String> {
-    let files = files(tools);
+    read(&files(tools))
+}
+
+fn read(files: &[(&'static str, String); 3]) -> Result<Bundle, String> {
     let sources = files.each_ref().map(|(path, text)| Source { path, bytes: text.as_bytes() });
     Bundle::read(&sources).map_err(|mistakes| format!("{mistakes:?}"))
 }

@@ -38,10 +38,12 @@ name = "everything else"
 quorum = {at_least = 1, of = "policy"}
 owner = "none"
 "#;
-/// Reading calls: one kind is recorded first, one is told before.
+/// Reading calls: one kind is recorded first, one is told before. And one kind for which a budget is.
 const READS: &str = "language: 1\npolicy: reads\nclauses:\n  \
     - {id: look, agents: [\"@bots\"], tool: tool-0, actions: [look], then: allow}\n  \
-    - {id: read, agents: [\"@bots\"], tool: tool-0, actions: [read], then: allow, record: later}\n";
+    - {id: read, agents: [\"@bots\"], tool: tool-0, actions: [read], then: allow, record: later}\n  \
+    - {id: spend, agents: [\"@bots\"], tool: tool-0, actions: [spend], then: allow}\nbudgets:\n  \
+    - {id: day, agents: [\"@bots\"], tool: tool-0, actions: [spend], sum: calls, per: agent, window: day, zone: UTC, max: 1000000000, at_cap: deny}\n";
 const PEOPLE: &str = "[[person]]\nid = \"p-1\"\nname = \"Ana\"\ngroups = [\"policy\"]\n\n[[person]]\nid = \"p-2\"\nname = \"Bob\"\ngroups = [\"policy\"]\n";
 
 /// Measures them.
@@ -75,24 +77,9 @@ pub async fn run(report: &mut Report, dir: &Path, time: Duration) -> Result<(), 
     );
     report.row("decisions, few clients", &text, json!({"rate": few.events as f64 / few.seconds}));
     open_loop(report, (&site, &load), 2 * questions, time).await?;
-    // The same load twice: recorded first, and told before.
-    let begin = 3 * questions;
-    let mut medians = Vec::new();
-    for (action, begin) in [("look", begin), ("read", begin + questions)] {
-        let done = ask_about(&site, (SINGLE_CLIENTS, action), begin..begin + questions, 1).await?;
-        medians.push((done.latencies.at(50), done.events as f64 / done.seconds));
-    }
-    if let [(first, _), (early, rate)] = medians[..] {
-        let ratio = early.as_secs_f64() / first.as_secs_f64();
-        let text = format!(
-            "p50 {} at {SINGLE_CLIENTS} clients, {rate:.0}/s; recorded first p50 {}; ratio {ratio:.2} (asked: 0.35)",
-            ms(early),
-            ms(first),
-        );
-        report.row("decisions, record: later", &text, json!({"rate": rate, "ratio": ratio}));
-    }
+    early_and_booked(report, &site, 3 * questions, questions).await?;
     let batches = BATCHES_A_SECOND * time.as_secs();
-    let many = ask(&site, BATCH_CLIENTS, 5 * questions..5 * questions + batches, BATCH).await?;
+    let many = ask(&site, BATCH_CLIENTS, 6 * questions..6 * questions + batches, BATCH).await?;
     let ingest = load.batches(BATCH_CLIENTS, BATCH, time).await?;
     let (rate, floor) = (many.events as f64 / many.seconds, ingest.events as f64 / ingest.seconds);
     let text = format!(
@@ -105,6 +92,35 @@ pub async fn run(report: &mut Report, dir: &Path, time: Duration) -> Result<(), 
         json!({"rate": rate, "floor": floor, "ratio": rate / floor}),
     );
     site.stop()
+}
+
+/// The same load three times: recorded first, told before, and with a budget. The numbers of questions begin at `begin`.
+async fn early_and_booked(
+    report: &mut Report,
+    site: &Site,
+    begin: u64,
+    questions: u64,
+) -> Result<(), Failed> {
+    let mut found = Vec::new();
+    for (nth, action) in (0..).zip(["look", "read", "spend"]) {
+        let begin = begin + nth * questions;
+        let done = ask_about(site, (SINGLE_CLIENTS, action), begin..begin + questions, 1).await?;
+        found.push((done.latencies.at(50), done.events as f64 / done.seconds));
+    }
+    let [(first, plain), (early, rate), (_, booked)] = found[..] else { return Ok(()) };
+    let ratio = early.as_secs_f64() / first.as_secs_f64();
+    let text = format!(
+        "p50 {} at {SINGLE_CLIENTS} clients, {rate:.0}/s; recorded first p50 {}; ratio {ratio:.2} (asked: 0.35)",
+        ms(early),
+        ms(first),
+    );
+    report.row("decisions, record: later", &text, json!({"rate": rate, "ratio": ratio}));
+    let ratio = booked / plain;
+    let text = format!(
+        "{booked:.0}/s at {SINGLE_CLIENTS} clients; without a budget {plain:.0}/s; ratio {ratio:.2} (asked: 0.90)"
+    );
+    report.row("decisions, with a budget", &text, json!({"rate": booked, "ratio": ratio}));
+    Ok(())
 }
 
 /// Questions at a fixed rate, beside events at the same rate.

@@ -4,6 +4,7 @@
 use super::{
     ours, policy, refused,
     stage::{ACTION, AGENT, RUN, Stage, TENANT, TOOL},
+    stories,
 };
 use crate::{
     commands::Failed,
@@ -120,6 +121,7 @@ fn hold(stage: &Stage<'_>) -> Result<(String, Value), Failed> {
     let mut small: Value = read(PARAMS.as_bytes());
     small["amount"] = json!(25_000);
     policy::ask(stage, "pay-100000", &nonce(), &small)?;
+    stories::tell(stage, nonce)?;
     let nonce = nonce();
     let told = policy::ask(stage, "pay-100001", &nonce, &read(PARAMS.as_bytes()))?;
     let opened = &told["approval"];

@@ -1,8 +1,9 @@
-//! A policy that people review, and what it then says of two payments.
+//! Policies that people review, and what one of them then says of two payments.
 
 use super::{
     ours,
     stage::{ACTION, AGENT, RUN, SOURCE, Stage, TENANT, TOOL},
+    stories,
 };
 use crate::{
     commands::{Failed, approved},
@@ -12,11 +13,14 @@ use ledger::atomic;
 use serde_json::{Value, json};
 
 /// Bob owns the agent and writes the policy; so Ana reviews both.
-const FILES: [(&str, &str); 3] = [
-    ("agents.yaml", "language: 1\nagents:\n  - {id: agt-payments, owners: [p-bob]}\n"),
+const FILES: [(&str, &str); 4] = [
+    (
+        "agents.yaml",
+        "language: 1\nagents:\n  - {id: agt-payments, owners: [p-bob]}\n  - {id: agt-research, owners: [p-bob]}\n",
+    ),
     (
         "tools.yaml",
-        "language: 1\ntools:\n  - {name: bank, actions: [{name: transfer, effect: write}]}\n",
+        "language: 1\ntools:\n  - {name: bank, actions: [{name: transfer, effect: write}]}\n  - {name: records, actions: [{name: read, effect: read}]}\n  - {name: web, actions: [{name: get, effect: read}]}\n  - {name: model, actions: [{name: ask, effect: read}]}\n",
     ),
     (
         "policies/payments.yaml",
@@ -39,6 +43,7 @@ clauses:
     message: Transfers over EUR 1,000.00 need a person of finance.
 ",
     ),
+    ("policies/research.yaml", stories::POLICY),
 ];
 
 /// Proposes the policy as Bob, and approves it as Ana. It takes effect by that.

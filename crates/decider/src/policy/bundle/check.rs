@@ -1,6 +1,6 @@
 //! What the files of a bundle must agree on, and what is probably not meant.
 
-use super::Bundle;
+use super::{Bundle, results::check_on};
 use crate::{
     policy::{
         clause::{Clause, Then},
@@ -65,6 +65,7 @@ impl Bundle {
             ));
         }
         self.check_sanitize(clause, &note);
+        check_on(clause, &note);
         let Some(when) = &clause.when else { return };
         when.walk_turned(false, &mut |part, turned| {
             for list in part.lists().into_iter().filter(|list| !self.lists.knows(list)) {

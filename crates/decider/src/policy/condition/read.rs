@@ -7,6 +7,7 @@ use crate::policy::{
     egress::Egress,
     fields::{MapReader, text_of},
     mistakes::{Mistakes, Place},
+    on::On,
     param::{Test, Texts, nodes},
     pointer::Pointer,
     sanitize::Detects,
@@ -26,8 +27,9 @@ impl Condition {
         let (at, empty) = (fields.at, fields.is_empty());
         let mut parts = Vec::new();
         parts.extend(fields.fields("amount").and_then(Money::read).map(Self::Money));
-        if let Some(params) = fields.fields("params") {
-            parts.extend(Param::read_each(params).into_iter().map(Self::Param));
+        for (name, of) in [("params", On::Call), ("result", On::Result)] {
+            let values = fields.fields(name).map(|values| Param::read_each(of, values));
+            parts.extend(values.into_iter().flatten().map(Self::Param));
         }
         if let Some(mut labels) = fields.fields("labels") {
             for (name, _, node) in labels.rest() {
@@ -145,7 +147,7 @@ fn tier(mut fields: MapReader<'_>) -> Condition {
 }
 
 impl Param {
-    fn read_each(mut fields: MapReader<'_>) -> Vec<Self> {
+    fn read_each(of: On, mut fields: MapReader<'_>) -> Vec<Self> {
         let mistakes = fields.mistakes;
         let mut params = Vec::new();
         for (text, place, node) in fields.rest() {
@@ -173,7 +175,7 @@ impl Param {
                 if some.is_some() && !at.is_many() {
                     mistakes.note(place, "some is for pointers with `*`");
                 }
-                params.push(Self { at, tests, presence, optional, some });
+                params.push(Self { of, at, tests, presence, optional, some });
             }
         }
         params

@@ -78,7 +78,7 @@ impl Bundle {
         (changed, counts): (Changed, impl Fn(&Weighed<'b>) -> bool),
     ) -> Outcome<'b> {
         let again = Request { params: changed.params.clone(), ..scene.request.clone() };
-        let scene_again = self.scene(&again, scene.facts);
+        let scene_again = self.scene(scene.on, &again, scene.facts);
         let weighed_again = self.weigh_plain(&scene_again);
         let permitting = |w: &Weighed<'b>| counts(w) && w.clause.then != Then::Sanitize;
         let (verdict, reason) = decide(&weighed_again, &scene_again, permitting);
