@@ -279,6 +279,7 @@ def test_p19_a_sink_goes_on_from_the_log_when_its_database_is_new(tmp_path: Path
         subprocess.run(["rm", "-r", folder], check=True)
     server.run("init", "--tenant", "acme", "--adopt").ok()
     server.start()
+    until("the journal to be posted again", lambda: server.admin.get("/sinks").status_code == 200)
     publish(server, 10)
     until("new ones", lambda: status(server)["lag"]["entries"] == 0 and status(server)["from"] > reached)
     later = receiver.indexes()[came:]

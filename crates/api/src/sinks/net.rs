@@ -17,7 +17,7 @@ use ureq::{
         transport::{DefaultConnector, NextTimeout},
     },
 };
-use url::{Host, Url};
+use url::Url;
 
 /// Longest wait for an answer, from the name's resolution to the last byte.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
@@ -35,11 +35,7 @@ const WORDS_MAX: usize = 200;
 /// Reads the address of a receiver: `scheme`, or its plain form `plain` on loopback.
 pub fn address(text: &str, scheme: &str, plain: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    let loopback = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        _ => false,
-    };
+    let loopback = loopback(&url);
     let safe = url.scheme() == scheme || (url.scheme() == plain && loopback);
     let bare = url.username().is_empty() && url.password().is_none();
     if safe && bare && url.fragment().is_none() && url.query().is_none() && url.host().is_some() {
@@ -105,7 +101,7 @@ pub struct Reach {
 impl Reach {
     /// Of the receiver at `url`. An address that is written there is as it is meant.
     pub fn of(url: &Url, private: bool) -> Self {
-        Self { private: private || !matches!(url.host(), Some(Host::Domain(_))) && loopback(url) }
+        Self { private: private || loopback(url) }
     }
 
     fn allows(self, ip: IpAddr) -> bool {
@@ -129,12 +125,10 @@ impl Reach {
     }
 }
 
+/// True if the host is written as an address of this machine. The url crate reads numbers only in the schemes of the web.
 fn loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        _ => false,
-    }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Resolves names, and leaves out the addresses that are not allowed. The connection goes to what was checked.
@@ -342,6 +336,19 @@ mod tests {
             "siem.example.com",
             "",
         ] {
+            assert!(!fits(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_syslog() {
+        let fits = |text: &str| address(text, "tls", "tcp").is_ok();
+        for text in ["tls://siem.example.com:6514", "tcp://127.0.0.1:514", "tcp://[::1]:514"] {
+            assert!(fits(text), "{text}");
+        }
+        for text in
+            ["tcp://siem.example.com", "tcp://localhost:514", "tls://", "https://siem.example.com"]
+        {
             assert!(!fits(text), "{text}");
         }
     }

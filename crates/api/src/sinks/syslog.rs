@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use url::{Host, Url};
+use url::Url;
 
 /// Longest wait for a write.
 const WRITE_WAIT: Duration = Duration::from_secs(60);
@@ -57,12 +57,10 @@ impl Syslog {
             ),
             _ => None,
         };
-        let host = match url.host() {
-            Some(Host::Domain(name)) => name.to_owned(),
-            Some(Host::Ipv4(ip)) => ip.to_string(),
-            Some(Host::Ipv6(ip)) => ip.to_string(),
-            None => return Err("the url has no host".into()),
-        };
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        if host.is_empty() {
+            return Err("the url has no host".into());
+        }
         let reach = Reach::of(&url, private);
         Ok(Self {
             host,
