@@ -557,7 +557,7 @@ def make_entries():
     log.signed("system.delivery", told | {"state": "again", "from": 0, "to": 4, "count": 0, "refused": []} | who, at(6), "delivery")
     for wrong in (
         {"v": 2}, {"state": "sleeps"}, {"sink": "Siem"}, {"from": 5}, {"to": 99}, {"refused": [4]}, {"refused": [3, 3]}, {"refused": list(range(257)), "to": 4},
-        {"filter": {"kind": "decisions"}}, {"filter": {"colour": "red"}}, {"payload": [""]}, {"payload": ["x"] * 65}, {"level": "sure"}, {"by": None},
+        {"filter": {"until": at(9)}}, {"filter": {"colour": "red"}}, {"payload": [""]}, {"payload": ["x"] * 65}, {"level": "sure"}, {"by": None},
         {"reason": reason | {"index": 99}}, {"secret": "x"},
     ):
         wrong = jcs(body | wrong)

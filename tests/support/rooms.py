@@ -111,7 +111,6 @@ FILES = {
     "api/routes/operate": "makes the folder of a backup",
     "api/sinks/file": "writes into the files that `ledger/atomic` opens for it",
     "api/sinks/setup": "whether the folder of a sink is there, and its secret is private",
-    "api/sinks/syslog": "the certificate authorities of a receiver",
     "api/verify": "whether an argument is a file",
     "api/verify/approval": "the folder that it verifies",
     "api/verify/evidence": "the folder that it verifies",
@@ -144,6 +143,7 @@ CLOCK = {
     "api/commands/recover": "hands it to the log",
     "api/config": "hands it to the ledger",
     "api/metrics/own": "when this process was started",
+    "api/sinks/http": "when a request was signed, for its receiver",
     "ledger/clock": "the one reading of it",
     "ledger/journal/embedded/adapter": "the time of what it takes without a ledger: in its tests",
 }

@@ -10,14 +10,19 @@ use crate::{
     tenant::Tenant,
 };
 
-/// `what` of a sink's place, and the name of its rows in `meta`.
-const PLACE: &str = "sink";
-/// The same of a letter.
+/// `what` of a sink's place, and the name of its row in `meta`.
+const SINK: &str = "sink";
+/// Name of the rows of letters in `meta`.
 const LETTER: &str = "letter";
 
-/// Key of a sink's rows in `meta`. A name has no zero byte.
-fn key(tenant: &Tenant, what: &str, sink: &Ident, index: &[u8]) -> Vec<u8> {
-    [&tenant.number.meta(what), sink.as_str().as_bytes(), &[0], index].concat()
+/// Key of a sink's place in `meta`.
+fn place(tenant: &Tenant, sink: &Ident) -> Vec<u8> {
+    [tenant.number.meta(SINK), sink.as_str().into()].concat()
+}
+
+/// Key of a sink's letters in `meta`, up to the index. A name has no zero byte.
+fn letter(tenant: &Tenant, sink: &Ident, index: &[u8]) -> Vec<u8> {
+    [&tenant.number.meta(LETTER), sink.as_str().as_bytes(), &[0], index].concat()
 }
 
 /// What the seal of a sink's rows covers beside their value.
@@ -32,7 +37,7 @@ impl Ledger {
         tenant: &Tenant,
         sink: &Ident,
     ) -> Result<Option<Vec<u8>>, store::Error> {
-        self.sealed(PLACE, &sealed_as(tenant, sink), &key(tenant, PLACE, sink, &[]))
+        self.sealed(SINK, &sealed_as(tenant, sink), &place(tenant, sink))
     }
 
     /// Stores a sink's place, synced to disk.
@@ -42,8 +47,8 @@ impl Ledger {
         sink: &Ident,
         place: &[u8],
     ) -> Result<(), store::Error> {
-        let row = key(tenant, PLACE, sink, &[]);
-        self.put_sealed(PLACE, &sealed_as(tenant, sink), row, place)
+        let row = self::place(tenant, sink);
+        self.put_sealed(SINK, &sealed_as(tenant, sink), row, place)
     }
 
     /// What a sink said of its place, the newest first, with the leaf indexes: as far back as it says more than `above`, and
@@ -81,11 +86,11 @@ impl Ledger {
         sink: &Ident,
         (from, max): (u64, usize),
     ) -> Result<Vec<(u64, Vec<u8>)>, store::Error> {
-        let prefix = key(tenant, LETTER, sink, &[]);
+        let prefix = letter(tenant, sink, &[]);
         let mut found = Vec::new();
         self.store.scan(
             Family::Meta,
-            &key(tenant, LETTER, sink, &from.to_be_bytes()),
+            &letter(tenant, sink, &from.to_be_bytes()),
             |row, value| {
                 let index = row.strip_prefix(prefix.as_slice());
                 let index = index.and_then(|index| index.try_into().ok()).map(u64::from_be_bytes);
@@ -104,7 +109,7 @@ impl Ledger {
         sink: &Ident,
         letters: impl IntoIterator<Item = (u64, Option<Vec<u8>>)>,
     ) -> Result<(), store::Error> {
-        let row = |index: u64| key(tenant, LETTER, sink, &index.to_be_bytes());
+        let row = |index: u64| letter(tenant, sink, &index.to_be_bytes());
         let rows = letters.into_iter().map(|(index, value)| ((Family::Meta, row(index)), value));
         self.store.commit(rows)
     }
