@@ -13,25 +13,27 @@ struct BySink {
     sink: String,
 }
 
-/// Name and meaning of each, in the order of the figures.
-const ALL: [(&str, &str); 8] = [
-    ("sink_lag_entries", "Published entries that a sink has not read yet"),
-    ("sink_lag_seconds", "Seconds since the first entry came that a sink has not read yet"),
-    ("sink_sent", "Records that a sink's receiver took since the start"),
-    ("sink_refused", "Records that a sink's receiver refused since the start"),
-    ("sink_bytes", "Bytes of batches that a sink's receiver took since the start"),
-    ("sink_failures", "Attempts of a sink since the start that delivered nothing"),
-    ("sink_letters", "Refused records of a sink that wait to be sent again"),
-    ("sink_stands_still", "1 while nothing of a sink arrives: a person must act"),
-];
-
 /// Metrics of sinks.
+/// One for each figure, in their order.
 pub struct Sinks([Family<BySink, Gauge>; 8]);
 
 impl Sinks {
     /// None yet.
     pub fn new(registry: &mut Registry) -> Self {
-        Self(ALL.map(|(name, help)| registry.named(name, help, Family::default())))
+        let mut named = |name, help| registry.named(name, help, Family::default());
+        Self([
+            named("sink_lag_entries", "Published entries that a sink has not read yet"),
+            named(
+                "sink_lag_seconds",
+                "Seconds since the first entry came that a sink has not read yet",
+            ),
+            named("sink_sent", "Records that a sink's receiver took since the start"),
+            named("sink_refused", "Records that a sink's receiver refused since the start"),
+            named("sink_bytes", "Bytes of batches that a sink's receiver took since the start"),
+            named("sink_failures", "Attempts of a sink since the start that delivered nothing"),
+            named("sink_letters", "Refused records of a sink that wait to be sent again"),
+            named("sink_stands_still", "1 while nothing of a sink arrives: a person must act"),
+        ])
     }
 
     /// Sets the gauges of one sink.
