@@ -119,6 +119,7 @@ impl Runner {
                 Step::Went => failures = 0,
                 Step::Idle(size) => {
                     failures = 0;
+                    self.sink.idle();
                     self.tell_if_due().await;
                     let news = states.wait_for(|published| published.size > size);
                     let _ = tokio::time::timeout(IDLE, news).await;

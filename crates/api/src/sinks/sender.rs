@@ -105,6 +105,12 @@ impl Sink {
         figures.says = Some(why.to_owned());
     }
 
+    /// Notes that there is nothing left to deliver: no failure lasts.
+    pub fn idle(&self) {
+        let mut figures = self.figures();
+        (figures.failing_since, figures.says) = (None, None);
+    }
+
     /// Delivers a batch. Returns the records that the receiver refused, each with its words; all others were taken.
     pub async fn offer(
         &self,
