@@ -138,7 +138,7 @@ fn receiver(spec: &Spec, setup: &Setup) -> Result<Arc<dyn Receiver>, String> {
     if setup.kind == "syslog" {
         let host = public_host(&spec.url);
         return Ok(Arc::new(Syslog::new(
-            url,
+            &url,
             host,
             setup.tls_ca_file.as_deref(),
             setup.private_network,

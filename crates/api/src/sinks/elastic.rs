@@ -1,4 +1,4 @@
-//! `elastic`: `_bulk` of Elasticsearch and OpenSearch, into a data stream. The id of a document is origin and index, so what
+//! `elastic`: `_bulk` of Elasticsearch and `OpenSearch`, into a data stream. The id of a document is origin and index, so what
 //! comes twice is there once.
 
 use super::{

@@ -48,7 +48,7 @@ pub struct Syslog {
 
 impl Syslog {
     /// The server at `url`: `tls://host:port`, or `tcp://` on loopback.
-    pub fn new(url: Url, ours: String, ca: Option<&Path>, private: bool) -> Result<Self, String> {
+    pub fn new(url: &Url, ours: String, ca: Option<&Path>, private: bool) -> Result<Self, String> {
         let tls = match (url.scheme(), ca) {
             ("tls", Some(path)) => Some(trusting(path)?),
             ("tls", None) => return Err(
@@ -61,7 +61,7 @@ impl Syslog {
         if host.is_empty() {
             return Err("the url has no host".into());
         }
-        let reach = Reach::of(&url, private);
+        let reach = Reach::of(url, private);
         Ok(Self {
             host,
             port: url.port().unwrap_or(PORT),

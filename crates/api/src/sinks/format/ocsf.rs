@@ -31,11 +31,10 @@ fn class(kind: &str, op: &str) -> Class {
     let (uid, activity, severity) = match (kind, op) {
         ("access", "add") => (ENTITY_MANAGEMENT, 1, LOW),
         ("access", "read") => (ENTITY_MANAGEMENT, 2, LOW),
-        ("access", "remove") => (ENTITY_MANAGEMENT, 4, LOW),
+        ("access", "remove") | ("erasure", _) => (ENTITY_MANAGEMENT, 4, LOW),
         ("freeze", "lift") => (ENTITY_MANAGEMENT, 8, MEDIUM),
         ("freeze", _) => (ENTITY_MANAGEMENT, 9, MEDIUM),
         ("key" | "rules" | "policy" | "sources" | "retention", _) => (ENTITY_MANAGEMENT, 3, LOW),
-        ("erasure", _) => (ENTITY_MANAGEMENT, 4, LOW),
         ("journal_gap", _) => (DETECTION_FINDING, 1, HIGH),
         ("gap_opened" | "budget_exceeded", _) => (DETECTION_FINDING, 1, MEDIUM),
         ("budget_warned", _) => (DETECTION_FINDING, 1, LOW),
