@@ -126,14 +126,14 @@ fn record(
 /// Makes a batch of records that cover a range.
 fn make(
     spec: &Spec,
-    site: &Site,
+    place: &Site,
     (from, to): (u64, u64),
     records: Vec<Record>,
     (size, root): (u64, Hash),
 ) -> Batch {
     let head = Head {
-        origin: site.origin.clone(),
-        sink: site.sink.clone(),
+        origin: place.origin.clone(),
+        sink: place.sink.clone(),
         from,
         to,
         count: records.len(),
@@ -143,8 +143,8 @@ fn make(
     };
     let mark = data_encoding::HEXLOWER.encode(&head.digest.0[..8]);
     let time = records.last().map_or(0, |record| record.time);
-    let head_line = spec.format.head(site, &head, time);
-    Batch { id: format!("batch/{}/{from}-{to}-{mark}", site.sink), head, head_line, records }
+    let head_line = spec.format.head(place, &head, time);
+    Batch { id: format!("batch/{}/{from}-{to}-{mark}", place.sink), head, head_line, records }
 }
 
 /// Two batches in place of one: each says of itself what is in it.

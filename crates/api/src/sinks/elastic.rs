@@ -36,7 +36,7 @@ impl Elastic {
     }
 
     /// What the items say: one for the head, and one for each record.
-    fn items(&self, batch: &Batch, body: &[u8]) -> Answer {
+    fn items(batch: &Batch, body: &[u8]) -> Answer {
         let told: Value = serde_json::from_slice(body).unwrap_or_default();
         // Nothing failed. Receivers that only speak this protocol do not always repeat every item.
         if told["errors"] == Value::Bool(false) {
@@ -76,7 +76,7 @@ impl Receiver for Elastic {
             [("authorization", self.key.as_str()), ("content-type", "application/x-ndjson")];
         let path = format!("{}/_bulk", self.stream);
         match self.client.post(&path, &headers, Self::body(batch).as_bytes()) {
-            Ok(said) if said.status == 200 => self.items(batch, &said.body),
+            Ok(said) if said.status == 200 => Self::items(batch, &said.body),
             Ok(said) if said.status == 413 => said.failed(),
             Ok(said) => Answer::Retry(said.after, said.words()),
             Err(answer) => answer,

@@ -3,7 +3,7 @@
 
 use super::port::Answer;
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
     path::Path,
     time::Duration,
 };
@@ -78,15 +78,13 @@ fn is_private(ip: IpAddr) -> bool {
 
 /// The IPv4 address that an IPv6 one leads to: mapped, or by NAT64 or 6to4.
 fn embedded(ip: Ipv6Addr) -> Option<IpAddr> {
-    let [a, b, c, d, e, f, high, low] = ip.segments();
-    let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        Some(IpAddr::from([a, b, c, d]))
-    };
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => v4(high, low),
-        [0, 0, 0, 0, 0, 0] if high != 0 => v4(high, low),
-        [0x2002, ..] => v4(b, c),
+    let parts = ip.segments();
+    let v4 =
+        |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into());
+    match parts {
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
+        [0x2002, high, low, ..] => v4(high, low),
         _ => None,
     }
 }
@@ -236,13 +234,12 @@ fn said(sent: Result<Response<Body>, ureq::Error>) -> Result<Said, ureq::Error> 
 
 /// `Retry-After` in seconds, or as a date: compared with the receiver's own clock.
 fn pause(after: &str, date: Option<&str>) -> Option<Duration> {
-    let seconds = match after.trim().parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let moment = |text: &str| chrono::DateTime::parse_from_rfc2822(text.trim()).ok();
-            let (until, now) = (moment(after)?, moment(date?)?);
-            (until - now).num_seconds().try_into().unwrap_or(0)
-        }
+    let seconds = if let Ok(seconds) = after.trim().parse::<u64>() {
+        seconds
+    } else {
+        let moment = |text: &str| chrono::DateTime::parse_from_rfc2822(text.trim()).ok();
+        let (until, now) = (moment(after)?, moment(date?)?);
+        (until - now).num_seconds().try_into().unwrap_or(0)
     };
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
