@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "freeze", "agent"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "delivery", "freeze", "agent"}
 
 
 class Log:
@@ -551,6 +551,29 @@ def make_entries():
         log.reject("system.sources", wrong, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.sources", log.subjects["system.sources"], wrong))
     log.signed("system.sources", body | {"sources": [], "reason": None}, at(6), "sources")
     log.write("sources")
+
+    log = Log("What sinks say of themselves: one starts, delivers with a refused record, and somebody has a range sent again; what can't be so is rejected.")
+    log.publish(decision("e-1"), at(1))
+    server = {"by": {"server": "delivery"}}
+    told = {"v": 1, "sink": "siem", "kind": "elastic", "format": "ecs", "filter": {"kind": "decision"}, "payload": ["params"], "level": "acknowledged"}
+    starts = told | {"state": "starts", "from": 0, "to": 0, "count": 0, "refused": []} | server
+    log.signed("system.delivery", starts, at(2), "delivery")
+    log.publish(decision("e-2"), at(3))
+    body = told | {"state": "delivers", "from": 0, "to": 4, "count": 1, "refused": [3]} | server
+    log.signed("system.delivery", body, at(4), "delivery")
+    words = {"act": "delivery", "reason": "the mapping is repaired, INC-7"}
+    why = log.signed("evidence.system", words, at(5), "evidence", event={"approval_id": None}, fields=words)
+    reason = {"index": why, "leaf_hash": b64(leaf_hash(log.entries[why]))}
+    who = {"by": {"key": "fedcba9876543210", "person": "p-dan"}, "reason": reason}
+    log.signed("system.delivery", told | {"state": "again", "from": 0, "to": 4, "count": 0, "refused": []} | who, at(6), "delivery")
+    for wrong in (
+        {"v": 2}, {"state": "sleeps"}, {"sink": "Siem"}, {"from": 5}, {"to": 99}, {"refused": [4]}, {"refused": [3, 3]}, {"refused": list(range(257)), "to": 4},
+        {"filter": {"until": at(9)}}, {"filter": {"colour": "red"}}, {"payload": [""]}, {"payload": ["x"] * 65}, {"level": "sure"}, {"by": None},
+        {"reason": reason | {"index": 99}}, {"secret": "x"},
+    ):
+        wrong = jcs(body | wrong)
+        log.reject("system.delivery", wrong, at(7), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.delivery", log.subjects["system.delivery"], wrong))
+    log.write("delivery")
 
     log = Log("Payload is kept for two days; nothing is erased or expires under a legal hold; then what is old expires, a day at most, an hour apart.")
     log.publish(decision("e-1"), at(1))

@@ -26,7 +26,9 @@ class ServerExited(AssertionError):
 
 
 def toml(value: Any) -> str:
-    """A TOML value; JSON is one for text, numbers, booleans and lists of these."""
+    """A TOML value; JSON is one for text, numbers, booleans and lists of these. A dict becomes a table on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {toml(member)}" for name, member in value.items()) + "}"
     return json.dumps(str(value) if isinstance(value, Path) else value)
 
 

@@ -10,6 +10,7 @@ use crate::{
     places::Places,
     reading::Readings,
     sessions::Sessions,
+    sinks::Sinks,
     tls::Greeting,
     vitals::Vitals,
 };
@@ -44,6 +45,8 @@ pub struct App {
     pub broker: Option<jetstream::Connection>,
     /// Slack, Teams and webhook connections.
     pub chats: Chats,
+    /// Systems that entries are sent to.
+    pub sinks: Sinks,
     /// The scrub of stored data.
     pub scrub: Scrub,
     /// Counters and histograms.
@@ -91,6 +94,8 @@ impl App {
     /// Opens the ledger (with `create`, makes it) and connects to the broker.
     pub async fn open(config: Config, create: bool) -> Result<Arc<Self>, Error> {
         let chats = if create { Chats::default() } else { Chats::open(&config)? };
+        let (setups, url) = (&config.file.sink, config.file.public_url.as_str());
+        let sinks = if create { Sinks::default() } else { Sinks::open(setups, url)? };
         let broker = match config.jetstream() {
             None => None,
             Some((options, _)) if create => Some(jetstream::Connection::open(&options).await?),
@@ -116,6 +121,7 @@ impl App {
             config,
             broker,
             chats,
+            sinks,
             scrub: Scrub::default(),
             metrics,
             metrics_key,

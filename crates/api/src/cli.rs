@@ -21,6 +21,8 @@ mod prune;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
+mod sink;
+#[cfg(feature = "server")]
 mod store;
 #[cfg(feature = "server")]
 mod tenant;
@@ -28,7 +30,7 @@ mod tenant;
 #[cfg(feature = "server")]
 pub use self::{
     agent::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*,
-    prune::*, server::*, store::*, tenant::*,
+    prune::*, server::*, sink::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

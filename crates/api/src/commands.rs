@@ -19,6 +19,7 @@ mod recover;
 mod remote;
 mod rules;
 mod serve;
+mod sink;
 mod slack;
 mod sources;
 mod teams;
@@ -119,6 +120,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Recover(arguments) => recover::run(&arguments),
         ServerCommand::Sources(arguments) => sources::run(&arguments.command),
         ServerCommand::Prune(arguments) => prune::run(&arguments),
+        ServerCommand::Sink(arguments) => sink::run(&arguments.command),
         ServerCommand::Tenant(arguments) => tenant::run(&arguments.command),
         ServerCommand::Slack(arguments) => slack::run(&arguments.command),
         ServerCommand::Teams(arguments) => teams::run(&arguments.command),

@@ -10,6 +10,7 @@ pub use figures::figures;
 
 use crate::{
     app::App,
+    sinks::Sink,
     sources::{OfSource, Standing},
     trouble::{Trouble, UNREVIEWED},
 };
@@ -170,6 +171,7 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
         }
     }
     troubles.extend(silent_sources(app, tenant));
+    troubles.extend(still_sinks(app, tenant));
     troubles.extend(early(app, tenant));
     if tenant.unsigned() > 0 {
         let count = tenant.unsigned();
@@ -201,6 +203,20 @@ fn silent_sources(app: &App, tenant: &Tenant) -> Option<Trouble> {
         code: "source_silent",
         detail: format!(
             "{count} sources that must report are silent: {list}. Ask their owners; `countersign sources show` lists all."
+        ),
+    })
+}
+
+/// The alarm about sinks whose receivers take nothing.
+fn still_sinks(app: &App, tenant: &Tenant) -> Option<Trouble> {
+    let now = app.ledger.now();
+    let still = |sink: &Arc<Sink>| Some(format!("{}: {}", sink.spec.name, sink.stands_still(now)?));
+    let still: Vec<String> = app.sinks.of(&tenant.name).filter_map(still).collect();
+    (!still.is_empty()).then(|| Trouble {
+        code: "sink_stands_still",
+        detail: format!(
+            "{}. Nothing is lost: it goes on once the receiver takes it.",
+            still.join("; ")
         ),
     })
 }

@@ -67,6 +67,8 @@ mod serve;
 #[cfg(feature = "server")]
 mod sessions;
 #[cfg(feature = "server")]
+mod sinks;
+#[cfg(feature = "server")]
 mod sources;
 #[cfg(feature = "server")]
 mod tenants;

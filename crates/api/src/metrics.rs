@@ -3,10 +3,11 @@
 mod compliance;
 mod figures;
 mod own;
+mod sinks;
 mod tenants;
 
 pub use compliance::OfLog;
-pub use figures::{Disks, Figures, OfApprovals, OfTenant, free_bytes, newest_backup};
+pub use figures::{Disks, Figures, OfApprovals, OfSink, OfTenant, free_bytes, newest_backup};
 
 use axum::http::StatusCode;
 use compliance::Compliance;

@@ -13,7 +13,6 @@ use serde::Serialize;
 
 /// Seconds a caller shall wait before it tries again.
 const RETRY_AFTER_SECONDS: u64 = 1;
-
 /// An error answer.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Problem {
@@ -124,6 +123,7 @@ codes! {
     TooManyEvents = "too_many_events", 413, "Too many events in one request";
     UnsupportedMediaType = "unsupported_media_type", 415, "Content type not supported";
     Internal = "internal", 500, "Internal error";
+    NotTaken = "not_taken", 424, "Receiver does not take it";
     Busy = "busy", 503, "Server busy";
     Behind = "behind", 503, "Server behind its journal";
     OutcomeUnknown = "outcome_unknown", 503, "Outcome unknown";

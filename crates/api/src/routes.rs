@@ -22,6 +22,7 @@ mod receipts;
 mod results;
 mod retention;
 mod rules;
+mod sinks;
 mod slack;
 mod sources;
 mod teams;
@@ -81,6 +82,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/budgets", get(budgets::all))
         .route("/counts", get(counts::show))
         .route("/sources", get(sources::show).post(sources::declare))
+        .route("/sinks", get(sinks::all))
+        .route("/sinks/{sink}/test", post(sinks::test))
+        .route("/sinks/{sink}/letters", get(sinks::letters))
+        .route("/sinks/{sink}/resend", post(sinks::resend))
         .route("/retention", get(retention::show).post(retention::set))
         .route("/prunings", post(retention::pruning::prune))
         .route("/deletion", post(retention::deletion::delete))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 18] = [
+pub const CODES: [&str; 19] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -19,6 +19,7 @@ pub const CODES: [&str; 18] = [
     "policy_unreadable",
     "unreviewed_policies",
     "source_silent",
+    "sink_stands_still",
     "spool",
     "told_unrecorded",
     "told_void",

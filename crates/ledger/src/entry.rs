@@ -65,6 +65,8 @@ pub enum Kind {
     Sources,
     /// For how long payload is kept, a legal hold, or what expired.
     Retention,
+    /// A sink says how far it has delivered.
+    Delivery,
     /// Something is frozen, or a freeze is lifted.
     Freeze,
     /// A token of an agent is issued or revoked.
@@ -83,7 +85,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 28] = [
+    pub const ALL: [(Self, &'static str); 29] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -109,6 +111,7 @@ impl Kind {
         (Self::Freeze, "freeze"),
         (Self::Agent, "agent"),
         (Self::Prune, "prune"),
+        (Self::Delivery, "delivery"),
         (Self::NotOpened, "not_opened"),
         (Self::BudgetWarned, "budget_warned"),
         (Self::BudgetExceeded, "budget_exceeded"),
@@ -154,6 +157,7 @@ impl Kind {
             | Self::Sources
             | Self::Retention
             | Self::Prune
+            | Self::Delivery
             | Self::Freeze
             | Self::Agent => true,
             Self::Decision

@@ -15,6 +15,7 @@ mod layout;
 mod open;
 mod proven;
 mod publish;
+mod sinks;
 mod sources;
 
 pub use budgets::AllBooked;

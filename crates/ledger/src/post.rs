@@ -8,6 +8,7 @@ mod approvals;
 mod body;
 mod budgets;
 mod counts;
+mod delivery;
 mod entry_counts;
 mod events;
 mod evidence;

@@ -1,6 +1,7 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
 pub mod agent;
+pub mod delivery;
 pub mod freeze;
 pub mod policy;
 pub mod prune;
@@ -127,6 +128,8 @@ pub enum Duty {
     Signing,
     /// A clause of the policies in force says so.
     Policy,
+    /// A sink says how far it has delivered.
+    Delivery,
 }
 
 /// Why it was done: member `reason` of a body. It names the `evidence` entry with the words, which can be erased.

@@ -1,7 +1,7 @@
 //! The commands of the full build.
 
 use super::{
-    Agent, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Slack,
+    Agent, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Sink, Slack,
     Sources, Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
@@ -35,6 +35,8 @@ Examples:
     Rules(Rules),
     /// Declare the sources that must report, and show which of them are silent
     Sources(Sources),
+    /// Show how the systems stand that entries are sent to; test one; send entries again
+    Sink(Sink),
     /// Check, test and explain policies: files that say what agents may do
     #[command(after_help = "\
 Examples:

@@ -68,7 +68,7 @@ impl Config {
         }
         budgets_wrong(file.approvals.as_ref(), &mut wrong);
         connections_wrong(&file, &mut wrong);
-        evidence_wrong(&file, &mut wrong, &mut warnings);
+        sent_wrong(&file, &mut wrong, &mut warnings);
         if let Journal::Jetstream { replicas, .. } = &file.journal
             && ![1, 3, 5].contains(replicas)
         {
@@ -97,7 +97,9 @@ fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
     }
 }
 
-fn evidence_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>) {
+/// Checks sinks, and where evidence goes.
+fn sent_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>) {
+    wrong.extend(crate::sinks::mistakes(&file.sink));
     for (tenant, monthly) in &file.evidence {
         if Ident::new(tenant).is_err() {
             wrong.push(format!("evidence.{tenant}: {tenant:?} is not a tenant name"));

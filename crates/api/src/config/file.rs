@@ -1,5 +1,6 @@
 //! The configuration file, as written. `example.toml` lists every key.
 
+use crate::sinks::Setup;
 use approvals::deciding::{REPORT_WITHIN_SECONDS, VALID_FOR_SECONDS};
 use ledger::writer::COMMIT_MESSAGES_MAX;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,9 @@ pub struct File {
     /// Bundles for gateways' own OPAs. Without it there are none.
     #[serde(default)]
     pub opa: Option<Opa>,
+    /// Where entries are sent, by the name of the sink.
+    #[serde(default)]
+    pub sink: BTreeMap<String, Setup>,
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,

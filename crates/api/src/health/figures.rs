@@ -4,7 +4,8 @@ use super::{alarms, troubles};
 use crate::{
     app::App,
     counts::Share,
-    metrics::{Disks, Figures, OfApprovals, OfLog, OfTenant, free_bytes, newest_backup},
+    metrics::{Disks, Figures, OfApprovals, OfLog, OfSink, OfTenant, free_bytes, newest_backup},
+    sinks::{self, Sink},
     sources::Standing,
 };
 use approvals::{deciding::ToldEarly, worker::Worker};
@@ -45,7 +46,29 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         lag: app.vitals.lag(&tenant.name).unwrap_or(0),
         sources: sources(app, tenant).unwrap_or_default(),
         freezes: freezes(&published.freezes),
+        sinks: app.sinks.of(&tenant.name).map(|sink| of_sink(app, tenant, sink)).collect(),
         approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
+    }
+}
+
+/// How a sink stands.
+fn of_sink(app: &App, tenant: &Tenant, sink: &Sink) -> OfSink {
+    let now = app.ledger.now();
+    let (lag_entries, lag_seconds) = sinks::lag(&app.ledger, tenant, sink, now);
+    let still = sink.stands_still(now).is_some();
+    let figures = sink.figures().clone();
+    OfSink {
+        name: sink.spec.name.to_string(),
+        values: [
+            lag_entries,
+            lag_seconds,
+            figures.sent,
+            figures.refused,
+            figures.bytes,
+            figures.failures,
+            figures.letters as u64,
+            still.into(),
+        ],
     }
 }
 

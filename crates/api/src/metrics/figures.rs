@@ -43,8 +43,18 @@ pub struct OfTenant {
     pub sources: Vec<(&'static str, u64)>,
     /// Its freezes in force, by scope.
     pub freezes: Vec<(&'static str, u64)>,
+    /// Its sinks.
+    pub sinks: Vec<OfSink>,
     /// Its approvals, if they are set up.
     pub approvals: Option<OfApprovals>,
+}
+
+/// Figures of one sink.
+pub struct OfSink {
+    /// Its name.
+    pub name: String,
+    /// One for each metric of `metrics::sinks`, in its order.
+    pub values: [u64; 8],
 }
 
 /// Figures of a tenant's approvals.

@@ -1,6 +1,6 @@
 //! The gauges of each tenant.
 
-use super::{Named as _, figures::OfTenant, gauged};
+use super::{Named as _, figures::OfTenant, gauged, sinks::Sinks};
 use crate::trouble::CODES;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -72,6 +72,7 @@ pub struct Tenants {
     told_early: Family<ByReason, Gauge>,
     freezes: Family<ByScope, Gauge>,
     costs: Family<ByCall, Gauge>,
+    sinks: Sinks,
 }
 
 impl Tenants {
@@ -143,6 +144,7 @@ impl Tenants {
             told_early,
             freezes,
             costs: costs(registry),
+            sinks: Sinks::new(registry),
         }
     }
 
@@ -164,6 +166,9 @@ impl Tenants {
         for (scope, count) in &figures.freezes {
             let by = ByScope { tenant: figures.name.clone(), scope };
             self.freezes.get_or_create(&by).set(gauged(*count));
+        }
+        for sink in &figures.sinks {
+            self.sinks.set(&figures.name, sink);
         }
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);

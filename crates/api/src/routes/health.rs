@@ -102,6 +102,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "policies_unreadable": with("policy_unreadable"),
         "policies_unreviewed": with(UNREVIEWED),
         "silent_sources": with("source_silent"),
+        "sinks_standing_still": with("sink_stands_still"),
         "guard_in_place": guard.is_ok(),
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
         "warnings": app.config.warnings,

@@ -2,8 +2,8 @@
 
 use super::{
     agents, approvals, budgets, clock, counts, decisions, entries, events, freezes, health, jwks,
-    keys, lists, log, opa, operate, policies, receipts, results, retention, rules, slack, sources,
-    teams, tokens,
+    keys, lists, log, opa, operate, policies, receipts, results, retention, rules, sinks, slack,
+    sources, teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{
@@ -26,7 +26,7 @@ use utoipa::{
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
         approvals::withdraw::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
-        slack::interactions, sources::show, sources::declare, budgets::all, counts::show, retention::deletion::delete, retention::pruning::prune, retention::show, retention::set, retention::hold, retention::release,
+        slack::interactions, sources::show, sources::declare, sinks::all, sinks::test, sinks::letters, sinks::resend, budgets::all, counts::show, retention::deletion::delete, retention::pruning::prune, retention::show, retention::set, retention::hold, retention::release,
     ),
     modifiers(&BearerKey, &Problems))]
 struct Document;

@@ -78,6 +78,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Sources
         | Kind::Retention
         | Kind::Prune
+        | Kind::Delivery
         | Kind::Freeze
         | Kind::Agent
         | Kind::Policy => view.kind.as_str(),

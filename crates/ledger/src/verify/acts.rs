@@ -52,6 +52,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Prune,
         Kind::Freeze,
         Kind::Agent,
+        Kind::Delivery,
     ];
     if !acts.contains(&view.kind) {
         return None;

@@ -1,0 +1,277 @@
+//! Sinks: other systems that a tenant's entries are sent to (`proto/formats/sinks.md`).
+//!
+//! In scope: opening them, running them, what they say of themselves. Each stands on the feed. Out of scope: which entries
+//! a feed has (`ledger::feed`), and who may ask (`routes::sinks`).
+
+mod batch;
+mod elastic;
+mod file;
+mod format;
+mod http;
+mod letters;
+mod net;
+mod place;
+mod port;
+mod run;
+mod sender;
+mod setup;
+mod splunk;
+mod syslog;
+
+pub use letters::Letter;
+pub use sender::{Held, Sink};
+pub use setup::{Setup, mistakes};
+
+use batch::{Span, Spec};
+use elastic::Elastic;
+use file::Files;
+use format::Format;
+use http::Http;
+use ledger::{
+    Error, Ledger,
+    entry::{Kind, View},
+    ident::Ident,
+    store,
+    system::{
+        By, Reason,
+        delivery::{Delivery, Standing},
+    },
+    tenant::Tenant,
+    time::Nanos,
+};
+use net::Client;
+use port::Receiver;
+use splunk::Splunk;
+use std::{collections::BTreeMap, sync::Arc};
+use syslog::Syslog;
+
+/// Most batches that one request sends again.
+const AGAIN_BATCHES_MAX: usize = 16;
+
+/// The sinks of the running server, by name.
+#[derive(Default)]
+pub struct Sinks(BTreeMap<Ident, Arc<Sink>>);
+
+/// What of a range was sent again.
+pub struct Again {
+    /// Records that were taken.
+    pub sent: u64,
+    /// Records that were refused again.
+    pub refused: u64,
+    /// Where the rest of the range begins; its end if nothing is left.
+    pub next: u64,
+}
+
+/// Why nothing was sent on request.
+pub enum NotSent {
+    /// The receiver does not take it now.
+    Held(Held),
+    /// The log can't be read or written.
+    Failed(Error),
+}
+
+impl From<Error> for NotSent {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<store::Error> for NotSent {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Sinks {
+    /// Opens the sinks of a configuration that was checked. Sends nothing yet. Errors: every mistake.
+    pub fn open(setups: &BTreeMap<String, Setup>, public_url: &str) -> Result<Self, Error> {
+        let (mut opened, mut wrong) = (BTreeMap::new(), Vec::new());
+        for (name, setup) in setups {
+            match open(name, setup, public_url.trim_end_matches('/')) {
+                Ok(sink) => drop(opened.insert(sink.spec.name.clone(), Arc::new(sink))),
+                Err(why) => wrong.push(format!("sink.{name}: {why}")),
+            }
+        }
+        if wrong.is_empty() { Ok(Self(opened)) } else { Err(Error::Setup(wrong.join("\n"))) }
+    }
+
+    /// Every sink.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Sink>> {
+        self.0.values()
+    }
+
+    /// The sinks of a tenant, by name.
+    pub fn of<'a>(&'a self, tenant: &'a Ident) -> impl Iterator<Item = &'a Arc<Sink>> {
+        self.0.values().filter(move |sink| sink.spec.tenant == *tenant)
+    }
+
+    /// A sink of a tenant.
+    pub fn one(&self, tenant: &Ident, name: &str) -> Option<Arc<Sink>> {
+        self.of(tenant).find(|sink| sink.spec.name.as_str() == name).cloned()
+    }
+}
+
+fn open(name: &str, setup: &Setup, public_url: &str) -> Result<Sink, String> {
+    let ident = |text: &str| Ident::new(text).map_err(|error| format!("{text:?}: {error}"));
+    let spec = Spec {
+        name: ident(name)?,
+        tenant: ident(&setup.tenant)?,
+        kind: ident(&setup.kind)?,
+        format: Format::parse(&setup.format).ok_or("no such format")?,
+        question: setup.question()?,
+        filter: setup.filter.clone(),
+        payload: setup.payload.clone(),
+        entries: setup.batch_entries,
+        bytes: setup.batch_bytes,
+        url: public_url.to_owned(),
+    };
+    let receiver = receiver(&spec, setup)?;
+    Ok(Sink::new(spec, receiver, setup.alarm_after_seconds, setup.report_seconds))
+}
+
+fn receiver(spec: &Spec, setup: &Setup) -> Result<Arc<dyn Receiver>, String> {
+    if let Some(dir) = setup.dir.clone() {
+        let name = format!("{}-{}", spec.tenant, spec.name);
+        return Ok(Arc::new(Files::new(dir, name, setup.file_bytes)));
+    }
+    let url = setup::address(&setup.kind, setup.url.as_deref().unwrap_or_default())?;
+    if setup.kind == "syslog" {
+        let host = public_host(&spec.url);
+        return Ok(Arc::new(Syslog::new(
+            &url,
+            host,
+            setup.tls_ca_file.as_deref(),
+            setup.private_network,
+        )?));
+    }
+    let client = Client::new(url, setup.tls_ca_file.as_deref(), setup.private_network)?;
+    let secret = setup.secret_file.as_deref().ok_or("a secret file is missing")?;
+    let secret = approvals::secret::read(secret).map_err(|error| error.to_string())?;
+    Ok(match setup.kind.as_str() {
+        "http" => Arc::new(Http::new(client, &secret)?),
+        "splunk" => {
+            Arc::new(Splunk::new(client, &secret, public_host(&spec.url), setup.acknowledge))
+        }
+        _ => Arc::new(Elastic::new(client, &secret, setup.stream.clone().unwrap_or_default())),
+    })
+}
+
+/// The host of `public_url`: what receivers name as the host of events.
+fn public_host(url: &str) -> String {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    rest.split(['/', ':']).next().unwrap_or_default().to_owned()
+}
+
+/// Runs every sink until its task ends; `spawn` starts the tasks.
+pub fn start(sinks: &Sinks, ledger: &Arc<Ledger>, spawn: impl Fn(Running)) {
+    for sink in sinks.all() {
+        spawn(Box::pin(run::run(Arc::clone(ledger), Arc::clone(sink))));
+    }
+}
+
+/// A running sink.
+pub type Running = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Sends a record that says that it is a test, and waits for the answer.
+pub async fn test(ledger: &Ledger, tenant: &Tenant, sink: &Sink) -> Result<(), Held> {
+    let _turn = sink.turn.lock().await;
+    let (site, now) = (sink.spec.site(tenant), ledger.now());
+    let batch = batch::test(&sink.spec, &site, now.0);
+    sink.offer(&site, batch, now).await.map(drop)
+}
+
+/// Sends a range again, as far as one request goes. The caller has recorded who asked for it ([`wanted_again`]).
+pub async fn again(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    sink: &Sink,
+    (from, to): (u64, u64),
+) -> Result<Again, NotSent> {
+    let _turn = sink.turn.lock().await;
+    let site = sink.spec.site(tenant);
+    let mut done = Again { sent: 0, refused: 0, next: from };
+    for _ in 0..AGAIN_BATCHES_MAX {
+        let span = Span { from: done.next, next: done.next, until: Some(to) };
+        let read = || batch::read(ledger, tenant, &sink.spec, span);
+        let read = tokio::task::block_in_place(read)?;
+        if let Some(batch) = read.batch {
+            let count = batch.records.len();
+            let refused = sink.offer(&site, batch, ledger.now()).await.map_err(NotSent::Held)?;
+            letters::keep(ledger, tenant, &sink.spec.name, &refused, ledger.now())?;
+            letters::taken(ledger, tenant, &sink.spec.name, (done.next, read.next), &refused)?;
+            done.sent += (count - refused.len()) as u64;
+            done.refused += refused.len() as u64;
+        }
+        done.next = read.next;
+        if done.next >= to {
+            break;
+        }
+    }
+    sink.figures().letters = letters::count(ledger, tenant, &sink.spec.name)?;
+    Ok(done)
+}
+
+/// The entry that says who has a range sent again, and why.
+pub fn wanted_again(
+    sink: &Sink,
+    (from, to): (u64, u64),
+    by: By,
+    reason: Option<Reason>,
+) -> Delivery {
+    let spec = &sink.spec;
+    Delivery {
+        v: 1,
+        sink: spec.name.clone(),
+        state: Standing::Again,
+        kind: spec.kind.clone(),
+        format: Ident::new(spec.format.as_str()).expect("our own names"),
+        filter: spec.filter.clone(),
+        payload: spec.payload.clone(),
+        level: sink.level(),
+        from,
+        to,
+        count: 0,
+        refused: Vec::new(),
+        by,
+        reason,
+    }
+}
+
+/// Letters of a sink from an index on, in order.
+pub fn letters_of(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    sink: &Sink,
+    page: (u64, usize),
+) -> Result<Vec<(u64, Letter)>, store::Error> {
+    let found = ledger.letters(tenant, &sink.spec.name, page)?;
+    let read = |(index, bytes): (u64, Vec<u8>)| Some((index, serde_json::from_slice(&bytes).ok()?));
+    Ok(found.into_iter().filter_map(read).collect())
+}
+
+/// How far a sink is behind: entries, and seconds since the first of them came.
+pub fn lag(ledger: &Ledger, tenant: &Tenant, sink: &Sink, now: Nanos) -> (u64, u64) {
+    let (next, published) = (sink.figures().next, tenant.published());
+    let first = ledger.reader(tenant, &published).entry(next).ok().flatten();
+    let time = first.as_deref().and_then(View::parse).map(|view| view.origin.time);
+    let seconds = time.map_or(0, |time| now.0.saturating_sub(time.0) / 1_000_000_000);
+    (published.size.saturating_sub(next), seconds)
+}
+
+/// True if the entry says that somebody has a range of this sink sent again, and this part is in it.
+pub fn asked_for(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    sink: &Sink,
+    (entry, from, to): (u64, u64, u64),
+) -> Result<bool, store::Error> {
+    let entry = ledger.entry(tenant, entry)?;
+    let view = entry.as_deref().and_then(View::parse).filter(|view| view.kind == Kind::Delivery);
+    let asked: Option<Delivery> = view.and_then(|view| view.event_as());
+    Ok(asked.is_some_and(|asked| {
+        asked.state == Standing::Again
+            && asked.sink == sink.spec.name
+            && asked.from <= from
+            && to <= asked.to
+    }))
+}

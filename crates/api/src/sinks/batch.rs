@@ -1,0 +1,166 @@
+//! Reads batches from the feed: what the filter names from an index on, as far as the limits go.
+
+use super::{
+    format::{Format, Site, Source},
+    port::{Batch, Head, Record, digest},
+};
+use ledger::{
+    Ledger,
+    entry::View,
+    feed::{self, Question, Turn},
+    ident::Ident,
+    log::merkle::{Hash, leaf_hash},
+    store,
+    tenant::Tenant,
+};
+use std::collections::BTreeMap;
+
+/// What a sink sends, and how.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Name of the sink.
+    pub name: Ident,
+    /// Its tenant.
+    pub tenant: Ident,
+    /// Its kind, as in the configuration.
+    pub kind: Ident,
+    /// The form of records.
+    pub format: Format,
+    /// Which entries.
+    pub question: Question,
+    /// The same as it was configured.
+    pub filter: BTreeMap<String, String>,
+    /// Payload fields that may leave.
+    pub payload: Vec<String>,
+    /// Most records of a batch.
+    pub entries: usize,
+    /// About how many bytes a batch has.
+    pub bytes: usize,
+    /// `public_url`, without a slash at its end.
+    pub url: String,
+}
+
+impl Spec {
+    /// What is the same in every record.
+    pub fn site(&self, tenant: &Tenant) -> Site {
+        Site {
+            origin: tenant.origin.clone(),
+            tenant: tenant.name.to_string(),
+            sink: self.name.to_string(),
+            url: self.url.clone(),
+        }
+    }
+}
+
+/// Which part of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Where the batch begins.
+    pub from: u64,
+    /// Where to read on: nothing between `from` and here fits.
+    pub next: u64,
+    /// Where it ends at the latest.
+    pub until: Option<u64>,
+}
+
+/// What was read.
+pub struct Read {
+    /// The batch. `None` if nothing fits.
+    pub batch: Option<Batch>,
+    /// Where to read on.
+    pub next: u64,
+    /// The published size.
+    pub size: u64,
+}
+
+/// Reads the next batch.
+pub fn read(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    spec: &Spec,
+    span: Span,
+) -> Result<Read, store::Error> {
+    let published = tenant.published();
+    let reader = ledger.reader(tenant, &published);
+    let until = span.until.unwrap_or(u64::MAX).min(published.size);
+    let turn = Turn { from: Some(span.next), entries: spec.entries, now: ledger.now() };
+    let (mut entries, mut bytes, mut end) = (Vec::new(), 0, None);
+    let page = feed::page(&reader, &spec.question, turn, |index, entry| {
+        if index >= until || (bytes > spec.bytes && !entries.is_empty()) {
+            end.get_or_insert(index);
+            return;
+        }
+        bytes += entry.len();
+        entries.push((index, entry.to_owned()));
+    })?;
+    let next = end.unwrap_or(page.scanned.1).min(until).max(span.next);
+    let mut records = Vec::with_capacity(entries.len());
+    let site = spec.site(tenant);
+    for (index, entry) in &entries {
+        records.push(record(ledger, tenant, (spec, &site), (*index, entry))?);
+    }
+    let covers = (span.from, next);
+    let at = (published.size, published.root);
+    let batch = (!records.is_empty()).then(|| make(spec, &site, covers, records, at));
+    Ok(Read { batch, next, size: published.size })
+}
+
+fn record(
+    ledger: &Ledger,
+    tenant: &Tenant,
+    (spec, site): (&Spec, &Site),
+    (index, entry): (u64, &str),
+) -> Result<Record, store::Error> {
+    let mut payload = BTreeMap::new();
+    if !spec.payload.is_empty() {
+        payload = ledger.payload_of(tenant, index, entry.as_bytes())?.values();
+        payload.retain(|name, _| spec.payload.contains(name));
+    }
+    let leaf_hash = leaf_hash(entry.as_bytes());
+    let time = View::parse(entry.as_bytes()).map_or(0, |view| view.origin.time.0);
+    let source = Source { index, leaf_hash: &leaf_hash, entry, payload: &payload };
+    let line = spec.format.record(site, &source);
+    Ok(Record { index, leaf_hash, time, line })
+}
+
+/// Makes a batch of records that cover a range.
+fn make(
+    spec: &Spec,
+    place: &Site,
+    (from, to): (u64, u64),
+    records: Vec<Record>,
+    (size, root): (u64, Hash),
+) -> Batch {
+    let head = Head {
+        origin: place.origin.clone(),
+        sink: place.sink.clone(),
+        from,
+        to,
+        count: records.len(),
+        digest: digest(records.iter().map(|record| &record.leaf_hash)),
+        size,
+        root,
+    };
+    let mark = data_encoding::HEXLOWER.encode(&head.digest.0[..8]);
+    let time = records.last().map_or(0, |record| record.time);
+    let head_line = spec.format.head(place, &head, time);
+    Batch { id: format!("batch/{}/{from}-{to}-{mark}", place.sink), head, head_line, records }
+}
+
+/// Two batches in place of one: each says of itself what is in it.
+pub fn halves(spec: &Spec, site: &Site, batch: &Batch) -> [Batch; 2] {
+    let (first, second) = batch.records.split_at(batch.records.len() / 2);
+    let middle = second.first().map_or(batch.head.to, |record| record.index);
+    let at = (batch.head.size, batch.head.root);
+    [
+        make(spec, site, (batch.head.from, middle), first.to_vec(), at),
+        make(spec, site, (middle, batch.head.to), second.to_vec(), at),
+    ]
+}
+
+/// A batch without records, which says that it is a test.
+pub fn test(spec: &Spec, site: &Site, time: u64) -> Batch {
+    let empty = make(spec, site, (0, 0), Vec::new(), (0, Hash([0; 32])));
+    let head_line = spec.format.test(site, time);
+    Batch { id: format!("test/{}/{time}", site.sink), head_line, ..empty }
+}

@@ -1,0 +1,101 @@
+//! The port of sinks: what a receiver is given, and what it answers. Each foreign system is one module behind it.
+
+use ledger::{log::merkle::Hash, system::delivery::Level};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+
+/// What a batch says of itself, so that its receiver can find what is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Origin of the log.
+    pub origin: String,
+    /// Name of the sink.
+    pub sink: String,
+    /// The first leaf index that the batch covers.
+    pub from: u64,
+    /// The leaf index after the last one. What the filter names of the entries between is in the batch.
+    pub to: u64,
+    /// Number of records.
+    pub count: usize,
+    /// SHA-256 over the leaf hashes of the records, in order.
+    pub digest: Hash,
+    /// A published size of the log that covers it.
+    pub size: u64,
+    /// Root hash at that size.
+    pub root: Hash,
+}
+
+/// One entry, written for its receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its leaf index.
+    pub index: u64,
+    /// Its leaf hash.
+    pub leaf_hash: Hash,
+    /// Its `journal.time`, in nanoseconds since 1970.
+    pub time: u64,
+    /// The record in the sink's format: JSON on one line.
+    pub line: String,
+}
+
+/// What is delivered at once.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Names it. The same for each attempt.
+    pub id: String,
+    /// What it says of itself.
+    pub head: Head,
+    /// The same in the sink's format: JSON on one line. Every receiver gets it before the records.
+    pub head_line: String,
+    /// The records, in index order.
+    pub records: Vec<Record>,
+}
+
+impl Batch {
+    /// Bytes of all lines.
+    pub fn bytes(&self) -> usize {
+        let lines: usize = self.records.iter().map(|record| record.line.len() + 1).sum();
+        self.head_line.len() + 1 + lines
+    }
+
+    /// All lines, the head first.
+    pub fn lines(&self) -> String {
+        let mut lines = String::with_capacity(self.bytes());
+        for line in std::iter::once(&self.head_line).chain(self.records.iter().map(|r| &r.line)) {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+        lines
+    }
+}
+
+/// SHA-256 over leaf hashes, in order.
+pub fn digest<'a>(hashes: impl IntoIterator<Item = &'a Hash>) -> Hash {
+    let mut sha = Sha256::new();
+    for hash in hashes {
+        sha.update(hash.0);
+    }
+    Hash(sha.finalize().into())
+}
+
+/// What a receiver answers to a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It took every record.
+    Taken,
+    /// It took every record but these, for reasons of the records: place in the batch, and the receiver's words.
+    Partly(Vec<(usize, String)>),
+    /// It refuses the batch as a whole, perhaps for one record alone.
+    Refused(String),
+    /// Nothing is known to be taken. Try again, not before that time if there is one.
+    Retry(Option<Duration>, String),
+}
+
+/// A foreign system that takes batches.
+pub trait Receiver: Send + Sync {
+    /// Delivers a batch, and waits for the answer.
+    fn deliver(&self, batch: &Batch) -> Answer;
+
+    /// What [`Answer::Taken`] shows.
+    fn level(&self) -> Level;
+}

@@ -1,0 +1,280 @@
+//! The loop of one sink: read, deliver, keep the place, tell the log.
+
+use super::{
+    batch::{self, Span},
+    letters,
+    place::{self, Place},
+    sender::{Held, Sink},
+};
+use crate::act;
+use ledger::{
+    Error, Ledger,
+    ident::Ident,
+    keyring,
+    system::{
+        By, Duty,
+        delivery::{Delivery, REFUSED_MAX, Standing},
+    },
+    tenant::Tenant,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Pause before something is looked for again: the tenant, its signature, the journal.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often the place is stored while batches go out.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// The first pause after a failure, and the longest one.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Least time between two entries about a change of state, in seconds.
+const TELL_SECONDS_MIN: u64 = 60;
+/// How often a sink with nothing to do looks whether something is to be told.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// What came of one step.
+enum Step {
+    /// Something was delivered: there may be more.
+    Went,
+    /// Everything up to this size is delivered.
+    Idle(u64),
+    /// Nothing can be delivered now.
+    Held(Held),
+}
+
+struct Runner {
+    ledger: Arc<Ledger>,
+    tenant: Arc<Tenant>,
+    sink: Arc<Sink>,
+    place: Place,
+    kept: Instant,
+    is_kept: bool,
+}
+
+/// Runs a sink until the task ends.
+pub async fn run(ledger: Arc<Ledger>, sink: Arc<Sink>) {
+    let mut said = false;
+    let tenant = loop {
+        match ledger.tenant(sink.spec.tenant.as_str()) {
+            Some(tenant) if tenant.signs() && tenant.may_act() => break tenant,
+            None if !said => {
+                said = true;
+                tracing::warn!(sink = %sink.spec.name, tenant = %sink.spec.tenant, "there is no such tenant: the sink waits for it");
+            }
+            _ => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    };
+    let mut runner = loop {
+        match Runner::begin(&ledger, &tenant, &sink).await {
+            Ok(runner) => break runner,
+            Err(error) => {
+                sink.failed(ledger.now(), &error.to_string());
+                tracing::warn!(sink = %sink.spec.name, %error, "a sink can't begin yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
+    runner.run().await;
+}
+
+impl Runner {
+    /// Finds the place, and tells the log of a sink that it does not know as it is: before any payload leaves.
+    async fn begin(
+        ledger: &Arc<Ledger>,
+        tenant: &Arc<Tenant>,
+        sink: &Arc<Sink>,
+    ) -> Result<Self, Error> {
+        let found = tokio::task::block_in_place(|| place::find(ledger, tenant, &sink.spec))?;
+        let mut runner = Self {
+            ledger: Arc::clone(ledger),
+            tenant: Arc::clone(tenant),
+            sink: Arc::clone(sink),
+            place: found.place,
+            kept: Instant::now(),
+            is_kept: false,
+        };
+        runner.show()?;
+        if found.is_new {
+            runner.tell(Standing::Starts).await?;
+        }
+        Ok(runner)
+    }
+
+    async fn run(&mut self) {
+        let mut states = self.tenant.watch();
+        let mut failures = 0_u32;
+        loop {
+            if !self.tenant.signs() || self.tenant.halted().is_some() {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            let step = self
+                .step()
+                .await
+                .unwrap_or_else(|error| Step::Held(Held { after: None, why: error.to_string() }));
+            match step {
+                Step::Went => failures = 0,
+                Step::Idle(size) => {
+                    failures = 0;
+                    self.sink.idle();
+                    self.tell_if_due().await;
+                    let news = states.wait_for(|published| published.size > size);
+                    let _ = tokio::time::timeout(IDLE, news).await;
+                }
+                Step::Held(Held { after, why }) => {
+                    failures = failures.saturating_add(1);
+                    if failures == 1 {
+                        tracing::warn!(sink = %self.sink.spec.name, why, "a sink does not deliver");
+                    }
+                    self.sink.failed(self.ledger.now(), &why);
+                    self.wait(after.unwrap_or_else(|| pause(failures))).await;
+                }
+            }
+            self.tell_if_due().await;
+        }
+    }
+
+    /// Waits for the next attempt. What is to be told does not wait for it.
+    async fn wait(&mut self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            tokio::time::sleep(left.min(IDLE)).await;
+            self.tell_if_due().await;
+        }
+    }
+
+    /// Reads a batch and delivers it.
+    async fn step(&mut self) -> Result<Step, Error> {
+        let sink = Arc::clone(&self.sink);
+        let _turn = sink.turn.lock().await;
+        let span = Span { from: self.place.from, next: self.place.next, until: None };
+        let read = || batch::read(&self.ledger, &self.tenant, &sink.spec, span);
+        let read = tokio::task::block_in_place(read)?;
+        let Some(batch) = read.batch else {
+            self.is_kept &= self.place.next == read.next;
+            self.place.next = read.next;
+            self.keep(read.next >= read.size)?;
+            return Ok(if read.next >= read.size { Step::Idle(read.size) } else { Step::Went });
+        };
+        if self.sink.figures().letters >= letters::LETTERS_MAX {
+            let why = format!(
+                "{} letters wait: send them again, or let the receiver take them",
+                letters::LETTERS_MAX
+            );
+            return Ok(Step::Held(Held { after: None, why }));
+        }
+        let (site, count) = (sink.spec.site(&self.tenant), batch.records.len());
+        let refused = match sink.offer(&site, batch, self.ledger.now()).await {
+            Ok(refused) => refused,
+            Err(held) => return Ok(Step::Held(held)),
+        };
+        // The letters first: a crash here delivers the batch again.
+        letters::keep(&self.ledger, &self.tenant, &sink.spec.name, &refused, self.ledger.now())?;
+        self.place.count += (count - refused.len()) as u64;
+        self.place.refused.extend(refused.iter().map(|(index, _)| index));
+        (self.place.from, self.place.next) = (read.next, read.next);
+        self.is_kept = false;
+        // Many letters at once can't wait for an hour: one entry names so many.
+        let last = read.next >= read.size || !refused.is_empty();
+        self.keep(last)?;
+        Ok(Step::Went)
+    }
+
+    /// Stores the place, if it is time or nothing more is to do, and shows it.
+    fn keep(&mut self, at_once: bool) -> Result<(), Error> {
+        if !self.is_kept && (at_once || self.kept.elapsed() >= KEEP_EVERY) {
+            let place = || self.place.keep(&self.ledger, &self.tenant, &self.sink.spec);
+            tokio::task::block_in_place(place)?;
+            (self.kept, self.is_kept) = (Instant::now(), true);
+        }
+        self.show()?;
+        Ok(())
+    }
+
+    fn show(&self) -> Result<(), Error> {
+        let letters = letters::count(&self.ledger, &self.tenant, &self.sink.spec.name)?;
+        let mut figures = self.sink.figures();
+        (figures.from, figures.next, figures.letters) = (self.place.from, self.place.next, letters);
+        Ok(())
+    }
+
+    /// Tells the log at a change of state, at most once a minute; of progress at the end of its time; and of many refusals.
+    async fn tell_if_due(&mut self) {
+        let now = self.ledger.now();
+        let still = self.sink.stands_still(now).is_some();
+        let ago = self.place.told_ago(now);
+        let news = self.place.from > self.place.told_to || !self.place.refused.is_empty();
+        let changed = still != self.place.still && ago >= TELL_SECONDS_MIN;
+        let due = news && ago >= self.sink.report_every;
+        if !changed && !due && self.place.refused.len() < REFUSED_MAX {
+            return;
+        }
+        let standing = if still { Standing::StandsStill } else { Standing::Delivers };
+        if let Err(error) = self.tell(standing).await {
+            // The next attempt is in a minute: whatever keeps the log from growing is shown by health.
+            self.place.told_at = now.0;
+            tracing::warn!(sink = %self.sink.spec.name, %error, "the log can't be told how far a sink is");
+        }
+    }
+
+    /// Writes the entry, several where more was refused than one names.
+    async fn tell(&mut self, state: Standing) -> Result<(), Error> {
+        let name = |text: &str| Ident::new(text).expect("our own names");
+        loop {
+            let spec = &self.sink.spec;
+            let refused = &self.place.refused;
+            let body = Delivery {
+                v: 1,
+                sink: spec.name.clone(),
+                state,
+                kind: spec.kind.clone(),
+                format: name(spec.format.as_str()),
+                filter: spec.filter.clone(),
+                payload: spec.payload.clone(),
+                level: self.sink.level(),
+                from: self.place.told_to,
+                to: self.place.from,
+                count: self.place.count,
+                refused: refused[..refused.len().min(REFUSED_MAX)].to_vec(),
+                by: By::Server { server: Duty::Delivery },
+                reason: None,
+            };
+            let named = body.refused.len();
+            act::record(&self.ledger, &self.tenant, "delivery", &body).await?;
+            self.place.refused.drain(..named);
+            self.place.count = 0;
+            (self.place.told_to, self.place.told_at) = (self.place.from, self.ledger.now().0);
+            self.place.still = state == Standing::StandsStill;
+            self.is_kept = false;
+            self.keep(true)?;
+            if self.place.refused.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The pause before the next attempt: it doubles, and a part of it is random, so that sinks do not come all at once.
+fn pause(failures: u32) -> Duration {
+    let whole = PAUSE_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(PAUSE_MAX);
+    let random = keyring::random(1).first().copied().unwrap_or_default();
+    whole / 2 + whole.mul_f64(f64::from(random) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        let mut whole = PAUSE_MIN;
+        for failures in 1..100 {
+            let found = pause(failures);
+            assert!(found <= PAUSE_MAX && found >= whole / 2, "{failures}: {found:?}");
+            whole = (whole * 2).min(PAUSE_MAX);
+        }
+    }
+}
