@@ -1,12 +1,15 @@
 //! What the approvals worker needs of a tenant's log and of the clocks. [`OfTenant`] is the log that this server
 //! posts; the tests have a second one in memory, so that they can lose and delay what they like.
 
+mod clocks;
+
+pub use clocks::Clocks;
+
 use crate::error::Error;
 use futures_util::future::BoxFuture;
 use ledger::{
     Error as Failure, Ledger,
     budget::Asked,
-    clock,
     disclosure::{RedactionKey, Scope},
     entry::Payload,
     history::{Decided, Row},
@@ -17,9 +20,8 @@ use ledger::{
     store,
     system::Rules,
     tenant::Tenant,
-    time::Nanos,
 };
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc};
 
 /// `meta` key of the worker's place in the log; also the name under which it is sealed.
 const PLACE: &str = "approvals";
@@ -155,24 +157,6 @@ pub trait Log: Send + Sync {
         subject: &'a Subject,
         bodies: Vec<Vec<u8>>,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Error>>;
-}
-
-/// The clocks of one server.
-pub trait Clocks: Send + Sync {
-    /// This machine's clock.
-    fn now(&self) -> Nanos;
-
-    /// Time since this machine booted. Nobody can set it.
-    fn since_boot(&self) -> Duration;
-
-    /// The journal's clock.
-    fn of_journal(&self) -> BoxFuture<'_, Result<Nanos, journal::Error>>;
-
-    /// How often the journal was connected to.
-    fn connects(&self) -> u64;
-
-    /// What is wrong with this machine's clock, by what the log knows.
-    fn wrong(&self) -> Option<String>;
 }
 
 /// The log of a tenant that this server posts.
@@ -384,27 +368,5 @@ fn failed(error: Failure) -> Error {
     match error {
         Failure::Unknown | Failure::Journal(journal::Error::Unknown(_)) => Error::Unknown,
         error => error.into(),
-    }
-}
-
-impl Clocks for OfTenant {
-    fn now(&self) -> Nanos {
-        self.ledger.now()
-    }
-
-    fn since_boot(&self) -> Duration {
-        clock::since_boot()
-    }
-
-    fn of_journal(&self) -> BoxFuture<'_, Result<Nanos, journal::Error>> {
-        Box::pin(self.tenant.journal_time())
-    }
-
-    fn connects(&self) -> u64 {
-        self.tenant.journal().connects()
-    }
-
-    fn wrong(&self) -> Option<String> {
-        self.tenant.time_wrong().map(|wrong| wrong.to_string())
     }
 }

@@ -63,7 +63,7 @@ use crate::{
     journal::Subject,
     log::merkle::{self, Edge},
     own_signatures::OwnSignatures,
-    proven::{self, ProvenTiles},
+    proven::ProvenTiles,
     seal::{self, SealKey},
     store::{self, Changes, Family, LogNumber},
     system::{AccessKey, KeyId},
@@ -385,17 +385,6 @@ impl Log {
         }
         let index = self.append(changes, message.rejected(&refused), origin, None);
         Outcome::Rejected { index, refused }
-    }
-
-    /// An earlier entry, proven to be in the tree.
-    pub(super) fn proven(
-        &self,
-        changes: &Changes<'_>,
-        index: u64,
-    ) -> Result<Vec<u8>, store::Error> {
-        let (number, edge, known) = (self.number, &self.edge, &*self.proven_tiles);
-        let pruned = self.position.pruned;
-        proven::Tree { store: changes, number, edge, known, pruned }.entry(index)
     }
 }
 

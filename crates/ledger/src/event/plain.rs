@@ -289,7 +289,8 @@ impl Split {
         let unlisted = |(name, value): &Member<'_>| {
             name == "payload"
                 || name == DECISION_LINK && kind != Type::Execution
-                || name == OUTCOME && !(kind == Type::Execution && is_outcome(value))
+                || name == OUTCOME
+                    && !(kind == Type::Execution && value.as_str().and_then(Outcome::of).is_some())
                 || !ours && OURS.contains(&&**name)
         };
         while let Some(at) = rest.iter().position(unlisted) {
@@ -393,10 +394,6 @@ fn in_object(rules: &'static [Rule], value: &Value<'_>) -> Option<&'static str> 
         _ => None,
     };
     inner.or(Some(rule.at))
-}
-
-fn is_outcome(value: &Value<'_>) -> bool {
-    value.as_str().and_then(Outcome::of).is_some()
 }
 
 fn is_text(value: &Value<'_>) -> bool {

@@ -7,13 +7,27 @@ use crate::{
         merkle::{Hash, empty_root},
         note::Vkey,
     },
-    store::LogNumber,
+    proven,
+    store::{self, Changes, LogNumber},
     system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, prune::Pruned},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+
+impl super::Log {
+    /// An earlier entry, proven to be in the tree.
+    pub(super) fn proven(
+        &self,
+        changes: &Changes<'_>,
+        index: u64,
+    ) -> Result<Vec<u8>, store::Error> {
+        let (number, edge, known) = (self.number, &self.edge, &*self.proven_tiles);
+        let pruned = self.position.pruned;
+        proven::Tree { store: changes, number, edge, known, pruned }.entry(index)
+    }
+}
 
 /// The commit record of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

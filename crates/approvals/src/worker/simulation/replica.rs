@@ -1,9 +1,11 @@
 //! A replica that posts the journal of all: the log is the one that ships (`post::Log`), over a store in memory.
 
+mod clocks;
+
 use super::world::{Message, World};
 use crate::{
     error::Error,
-    log::{Clocks, Extent, Log as Port},
+    log::{Extent, Log as Port},
 };
 use futures_util::future::BoxFuture;
 use ledger::{
@@ -30,7 +32,6 @@ use std::{
     ops::Range,
     sync::{Arc, Mutex, MutexGuard},
     task::Poll,
-    time::Duration,
 };
 
 /// The log of one server, and its clock.
@@ -374,29 +375,5 @@ impl Port for Replica {
                 _ => Err(Error::Unknown),
             }
         })
-    }
-}
-
-impl Clocks for Replica {
-    fn now(&self) -> Nanos {
-        let time = i128::from(self.world().time.0) + i128::from(*self.ahead.lock().unwrap());
-        Nanos(u64::try_from(time).unwrap_or(0))
-    }
-
-    fn since_boot(&self) -> Duration {
-        Duration::from_nanos(self.world().time.0)
-    }
-
-    fn of_journal(&self) -> BoxFuture<'_, Result<Nanos, journal::Error>> {
-        let time = self.world().time;
-        Box::pin(async move { Ok(time) })
-    }
-
-    fn connects(&self) -> u64 {
-        0
-    }
-
-    fn wrong(&self) -> Option<String> {
-        None
     }
 }
