@@ -219,8 +219,7 @@ const DATA: &[Rule] = &[
     may("labels", "/data/labels", Shape::Labels),
 ];
 
-/// The decision that an execution carried out. It is plain in executions only; elsewhere the name means
-/// something else.
+/// The decision that an execution carried out. It is plain in executions only.
 const DECISION_LINK: &str = "decision";
 /// What came of the call. It is plain in executions only, if it is one of the words that posting knows.
 const OUTCOME: &str = "outcome";
