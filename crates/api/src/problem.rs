@@ -13,7 +13,7 @@ use serde::Serialize;
 
 /// Seconds a caller shall wait before it tries again.
 const RETRY_AFTER_SECONDS: u64 = 1;
-/// An error answer.
+/// An error answer. Its texts are boxed: every function that may fail returns one.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Problem {
     /// `urn:countersign:error:<code>`.
@@ -43,11 +43,11 @@ pub struct Problem {
     /// For a feed: the cursor of the page that begins there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    next: Option<Box<String>>,
+    next: Option<Box<serde_json::Value>>,
     /// The request, as the server's log names it; also in the header `X-Request-Id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    request_id: Option<Box<String>>,
+    request_id: Option<Box<serde_json::Value>>,
     /// What of the database can't be.
     #[serde(skip)]
     damage: Option<Box<Damage>>,
@@ -262,7 +262,7 @@ impl Problem {
     /// For a feed of which entries were pruned: adds the cursor of the page that begins behind them.
     #[must_use]
     pub fn with_next(mut self, cursor: impl FnOnce(u64) -> String) -> Self {
-        self.next = self.kept_from.as_deref().map(|index| Box::new(cursor(*index)));
+        self.next = self.kept_from.as_deref().map(|index| Box::new(cursor(*index).into()));
         self
     }
 
@@ -292,8 +292,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         let status = self.status();
-        self.request_id =
-            request::current().map(|request| Box::new(request.id.as_str().to_owned()));
+        self.request_id = request::current().map(|request| Box::new(request.id.as_str().into()));
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         if let Some(damage) = self.damage {

@@ -87,6 +87,17 @@ pub(crate) struct Derived {
 }
 
 impl Derived {
+    /// What is booked on budgets, and the rows of earlier decisions.
+    fn sums(&mut self, log: &Log, index: u64, view: &View<'_>, report: &mut Report) {
+        let budgets = self.budgets.get_or_insert_with(|| Budgets::new(log.number));
+        let histories = self.histories.get_or_insert_with(|| Histories::new(log.number));
+        for wrong in [budgets.take(index, view), histories.take(index, view)] {
+            if let Err(what) = wrong {
+                report.find(format!("entry {index}: {what}"));
+            }
+        }
+    }
+
     /// Takes one entry, and checks that each index leads to it.
     pub fn entry(
         &mut self,
@@ -99,13 +110,7 @@ impl Derived {
         self.place(log, index, view, report);
         let kept_from = self.pruned.map_or(0, |pruned| pruned.size);
         self.counts.take((store, log.number), (index, kept_from), view)?;
-        let budgets = self.budgets.get_or_insert_with(|| Budgets::new(log.number));
-        let histories = self.histories.get_or_insert_with(|| Histories::new(log.number));
-        for wrong in [budgets.take(index, view), histories.take(index, view)] {
-            if let Err(what) = wrong {
-                report.find(format!("entry {index}: {what}"));
-            }
-        }
+        self.sums(log, index, view, report);
         if let Some(subject) = subject_of(view) {
             self.subject(store, log, index, &subject, report)?;
         }

@@ -79,7 +79,7 @@ impl Accepted {
         let kind = if event.kind == Type::Decision { Kind::Decision } else { Kind::Event };
         let producer = Some(producer.clone());
         let draft = Draft::new(kind, producer, plain, &event.whole, &fields, (seed, scope));
-        Self { event, draft, key, source, ours, rests, counted, report, reported, returned }
+        Self { event, draft, key, source, ours, rests, counted, report, returned, reported }
     }
 
     /// The event within its tenant.

@@ -92,14 +92,14 @@ pub struct Position {
 
 /// SHA-256 of the row `keys`. The commit record holds it.
 pub fn digest_of_keys(keys: &Keys) -> Hash {
-    Hash(Sha256::digest(crate::store::to_json(keys)).into())
+    Hash(Sha256::digest(store::to_json(keys)).into())
 }
 
 /// SHA-256 over the rows of the family `access` of one log, sorted by key id. The commit record holds it.
 pub fn digest_of_access(access: &BTreeMap<KeyId, AccessKey>) -> Hash {
     let mut digest = Sha256::new();
     for (id, key) in access {
-        for part in [id.as_str().as_bytes(), &crate::store::to_json(key)] {
+        for part in [id.as_str().as_bytes(), &store::to_json(key)] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }

@@ -113,7 +113,7 @@ pub async fn prune(
     let needed = app.worker(&tenant.name).and_then(|worker| worker.needs_entries_from());
     let export = Exported { size, root, sha256 };
     let proposed = pruning::propose(&app.ledger, &tenant, (until, &export), needed).await?;
-    let Proposed { size, root, time, families } = proposed.map_err(refused)?;
+    let Proposed { size, root, time, families } = proposed.map_err(|why| refused(&why))?;
     let why = act::keep_reason(&app.ledger, &tenant, "prune", Some(&reason)).await?;
     let by = caller.by();
     let prune = Prune { size, root, time, export, families, by, reason: why };
@@ -123,7 +123,7 @@ pub async fn prune(
     Ok(Json(PruningDone { index, size, status }))
 }
 
-fn refused(refused: Refused) -> Problem {
+fn refused(refused: &Refused) -> Problem {
     let text = refused.to_string();
     let (first, rest) = text.split_at(1);
     Problem::new(Code::Conflict, format!("{}{rest}. Nothing was pruned.", first.to_uppercase()))
