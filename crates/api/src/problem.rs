@@ -13,7 +13,8 @@ use serde::Serialize;
 
 /// Seconds a caller shall wait before it tries again.
 const RETRY_AFTER_SECONDS: u64 = 1;
-/// An error answer. Its texts are boxed: every function that may fail returns one.
+/// An error answer.
+// Its texts are boxed: every function that may fail returns one.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Problem {
     /// `urn:countersign:error:<code>`.

@@ -46,6 +46,27 @@ use axum::{
 use ledger::{reader::Published, tenant::Tenant};
 use std::sync::Arc;
 
+/// Decisions, and what they rest on.
+fn deciding() -> Router<Arc<App>> {
+    Router::new()
+        .route("/decisions", post(decisions::decide))
+        .route("/decisions/{index}/result", post(results::result))
+        .route("/freezes", get(freezes::show).post(freezes::freeze))
+        .route("/freezes/{freeze}/lift", post(freezes::lift))
+        .route("/agents/{agent}/tokens", get(agents::list).post(agents::issue))
+        .route("/agents/{agent}/tokens/revoke", post(agents::revoke::all))
+        .route("/agents/{agent}/tokens/{jti}/revoke", post(agents::revoke::one))
+        .route("/policies", get(policies::status).post(policies::propose))
+        .route("/policies/bundle.tar.gz", get(policies::opa::bundle))
+        .route("/policies/{version}", get(policies::version))
+        .route("/policies/{version}/rollback", post(policies::rollback))
+        .route("/lists", get(lists::all))
+        .route("/lists/{name}", get(lists::one).post(lists::change))
+        .route("/lists/{name}/{version}", get(lists::version))
+        .route("/opa/logs", post(opa::logs))
+        .route("/opa/logs/{partition}", post(opa::logs_partition))
+}
+
 /// Every route but those of the pages.
 pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
@@ -104,27 +125,6 @@ pub fn router(app: Arc<App>) -> Router {
         })
         .layer(middleware::from_fn(harden))
         .with_state(app)
-}
-
-/// Decisions, and what they rest on.
-fn deciding() -> Router<Arc<App>> {
-    Router::new()
-        .route("/decisions", post(decisions::decide))
-        .route("/decisions/{index}/result", post(results::result))
-        .route("/freezes", get(freezes::show).post(freezes::freeze))
-        .route("/freezes/{freeze}/lift", post(freezes::lift))
-        .route("/agents/{agent}/tokens", get(agents::list).post(agents::issue))
-        .route("/agents/{agent}/tokens/revoke", post(agents::revoke::all))
-        .route("/agents/{agent}/tokens/{jti}/revoke", post(agents::revoke::one))
-        .route("/policies", get(policies::status).post(policies::propose))
-        .route("/policies/bundle.tar.gz", get(policies::opa::bundle))
-        .route("/policies/{version}", get(policies::version))
-        .route("/policies/{version}/rollback", post(policies::rollback))
-        .route("/lists", get(lists::all))
-        .route("/lists/{name}", get(lists::one).post(lists::change))
-        .route("/lists/{name}/{version}", get(lists::version))
-        .route("/opa/logs", post(opa::logs))
-        .route("/opa/logs/{partition}", post(opa::logs_partition))
 }
 
 /// For every answer: other caches may not store it, browsers may not sniff it; and every error is a problem.
