@@ -265,13 +265,13 @@ fn reviewers_read_each_bound_that_moves() {
     let (old, new) = (with("max: 0", "min: 2"), with("max: 1", "min: 3"));
     let changes: Vec<String> = diff(&old, &new)
         .into_iter()
-        .map(|change| format!("{:?} {}", change.consequence(), change.text))
+        .map(|change| format!("{:?} {}", change.consequence().unwrap(), change.text))
         .collect();
     assert_eq!(
         changes,
         [
-            "Less history of pay of bank by agent (allow; failed) in 86400 s: at_least 2 → 3",
             "More history of pay of bank by session (allow) in 86400 s: at_most 0 → 1",
+            "Less history of pay of bank by agent (allow; failed) in 86400 s: at_least 2 → 3",
         ]
     );
 }
