@@ -86,7 +86,7 @@ def test_p20_what_is_exported_is_pruned_and_every_proof_stays(bare: Server, tmp_
     said = server.admin.entry(done["index"])["event"]
     manifest_of = json.loads((folder / "keys.json").read_bytes())["origin"]
     assert manifest_of == server.origin and said["size"] == 768 and said["export"]["size"] >= size
-    assert said["by"] == {"key": server.admin_key.id} and len(said["families"]) == 9
+    assert said["by"] == {"key": server.admin_key.id} and len(said["families"]) == 10
     assert shown(server.admin)["pruned"] == {"index": done["index"], "size": 768, "status": "pruned"}
     # What is gone, and what says where it is.
     admin = server.admin

@@ -221,9 +221,9 @@ const DATA: &[Rule] = &[
 
 /// The decision that an execution carried out. It is plain in executions only.
 const DECISION_LINK: &str = "decision";
-/// What came of the call. It is plain in executions only, if it is one of the words that posting knows.
+/// What came of the call: plain in executions only, if posting knows the word.
 const OUTCOME: &str = "outcome";
-/// Members that are plain in our own decisions only; elsewhere the names mean something else.
+/// Members that are plain in our own decisions and reports only.
 const OURS: [&str; 13] = [
     "as_of",
     "bundle",
@@ -379,7 +379,6 @@ pub(super) fn place_of_control(attribute: &str, value: &Value<'_>) -> &'static s
         ("type", "/type"),
         ("datacontenttype", "/datacontenttype"),
     ];
-    // All other attributes have a form that allows no control characters.
     let at = ATTRIBUTES.iter().find(|(name, _)| *name == attribute).map_or("/data", |(_, at)| at);
     if attribute == "data" { in_object(DATA, value).unwrap_or(at) } else { at }
 }
