@@ -199,6 +199,7 @@ impl Replayed {
     }
 
     /// A bundle with the lists in force here.
+    #[cfg(feature = "server")]
     pub fn with_lists<R: Recorded>(
         &self,
         recorded: &R,

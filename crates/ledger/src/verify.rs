@@ -280,6 +280,7 @@ pub struct Walk {
 impl Walk {
     /// Goes on behind a tree with this edge: time, `prior` and place of its last entry. `reasons`: leaf hashes of reasons
     /// in it, by index.
+    #[cfg(feature = "rocksdb")]
     pub(crate) fn resume(
         edge: Edge,
         (time, prior, last): (Nanos, Prior, (u64, u64, bool)),
@@ -293,6 +294,7 @@ impl Walk {
     }
 
     /// True if the last message had an entry of its own.
+    #[cfg(feature = "rocksdb")]
     pub(crate) fn had_own(&self) -> bool {
         self.places.had_own()
     }

@@ -15,6 +15,7 @@ pub(super) struct Reasons(BTreeMap<u64, Hash>);
 
 impl Reasons {
     /// Knows a reason that was read before.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn know(&mut self, index: u64, hash: Hash) {
         self.0.insert(index, hash);
     }

@@ -14,11 +14,13 @@ pub(super) struct Places {
 
 impl Places {
     /// Behind the message at this place, which had its own entry or not.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn behind(last: (u64, u64, bool)) -> Self {
         Self { last: Some(last) }
     }
 
     /// True if the last message had its own entry.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn had_own(&self) -> bool {
         self.last.is_some_and(|(_, _, own)| own)
     }
