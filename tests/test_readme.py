@@ -26,7 +26,6 @@ NOT_RUN = {
     "useradd": "needs root, systemd, and the paths of a real machine",
     "countersign export --tenant acme --api-key-file auditor.key --disclosures ./acme": "deletes the tenant of this page; `test_deletion.py` deletes others",
     "countersign export --tenant acme --api-key-file auditor.key --into": "needs a store; `test_write_once.py` has one",
-    "countersign prune": "needs a store, and millions of entries; `test_prune.py` prunes",
     "countersign evidence --tenant acme --api-key-file auditor.key --every month": "this page's log has no month that is over; `test_every_month.py` has",
     "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
     "countersign approval approve": "needs a terminal; `test_approval_command.py` has one",
