@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -212,6 +213,13 @@ def test_files_are_short() -> None:
         elif now < before:
             told.append(f"{name} has {now} lines now: write {now} in LONG, so that it gets no longer again")
     assert not told, "\n".join(told)
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest can't tell two files of one name apart, whatever their folders."""
+    names = Counter(path.name for path in ROOT.glob("tests/**/test_*.py"))
+    twice = [name for name, count in names.items() if count > 1]
+    assert not twice, f"rename one of each: {twice}"
 
 
 def test_functions_are_short() -> None:

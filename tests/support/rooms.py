@@ -157,7 +157,7 @@ LONG = {
     "crates/ledger/src/ledger/open.rs": 505,
     "crates/ledger/src/writer.rs": 468,
     "tests/approvals/test_approval_limits.py": 416,
-    "tests/approvals/test_history.py": 458,
+    "tests/approvals/test_approval_history.py": 458,
     "tests/approvals/test_pages.py": 540,
     "tests/approvals/test_slack.py": 571,
     "tests/approvals/test_teams.py": 577,
