@@ -11,8 +11,8 @@ from typing import Any
 AGENTS = """language: 1
 tiers: [public, internal, confidential, restricted]
 agents:
-  - {id: bot, groups: [all, some], owners: [p-ana], tier: internal, spawns: ["bot-*"]}
-  - {id: "bot-x", groups: [all], owners: [p-ana], tier: restricted}
+  - {id: bot, groups: [all, some], owners: [p-ana], tier: internal, region: eu, spawns: ["bot-*"]}
+  - {id: "bot-x", groups: [all], owners: [p-ana], tier: restricted, region: us}
   - {id: planner, groups: [all], owners: [p-ana]}
   - {id: narrow, groups: [all], owners: [p-ana], tools: [k-integer]}
   - {id: "*", owners: [p-ops]}
@@ -50,6 +50,10 @@ CONDITIONS: dict[str, str] = {
     "purpose": "{purpose: [billing, treatment]}",
     "environment": "{environment: {in_list: payees}}",
     "region": "{region: eu}",
+    "region-agent": "{region: {agent: eu}}",
+    "region-tool": "{region: {tool: [eu, ap], agent: {in_list: regions}}}",
+    "region-elsewhere": "{region: {tool: us}}",
+    "region-nowhere": "{region: {tool: us}}",
     "hours": "{hours: {days: [mon, tue, wed, thu, fri], from: \"08:00\", to: \"18:00\", zone: Europe/Berlin, except: [\"2026-12-24\"], holidays: holidays}}",
     "night": "{hours: {days: [mon, wed, fri], from: \"22:00\", to: \"06:00\", zone: UTC, except: [\"2026-12-18\"]}}",
     "period": "{period: {from: \"2026-12-01T00:00:00Z\", to: \"2026-12-24T18:00:00Z\"}}",
@@ -80,6 +84,7 @@ WITHOUT_ERRORS = {"present", "absent", "period", "identity", "effect"}
 #: Those that are true if everything is within what is listed: a clause that denies says `not`.
 WITHIN = {"egress", "egress-list", "classes", "third-parties"}
 TIERED = {"tier": "internal", "tier-named": "confidential"}
+REGIONS = {"region-tool": "eu", "region-elsewhere": "eu"}
 
 EXTRA = """
   - {id: z-message, tool: mixed, actions: [go], agents: ["@some"], then: allow, message: Go on., obligations: {retain_days: 1, no_training: true}, when: {params: {/n: {integer: {at_most: 9}}}}}
@@ -121,12 +126,13 @@ def write_policies(folder: Path) -> Path:
             clauses.append(f"  - {{id: {kind}-{then[:2]}, agents: [\"*\"], tool: k-{kind}, actions: [{then}], when: {when}, then: {then}}}")
         clauses.append(f"  - {{id: {kind}-other, agents: [\"*\"], tool: k-{kind}, actions: [deny], then: allow}}")
         tier = f", tier: {TIERED[kind]}" if kind in TIERED else ""
+        tier += f", region: {REGIONS[kind]}" if kind in REGIONS else ""
         effect = "write" if kind == "effect" else "read"
         tools.append(f"  - {{name: k-{kind}{tier}, actions: [{{name: allow, effect: read, schema: \"{SCHEMA}\"}}, {{name: approval_needed, effect: {effect}}}, {{name: deny, effect: {effect}}}]}}")
     for tool, actions in (("mixed", "go, visit"), ("mail", "send"), ("shop", "buy, sell, rest")):
         listed = ", ".join(f"{{name: {action}, effect: write}}" for action in actions.split(", "))
         tools.append(f"  - {{name: {tool}, actions: [{listed}]}}")
-    lists = {"payees": "[a, \"*.list.example\", \"\\u00e9\"]", "holidays": "[\"2026-12-25\"]", "hosts": "[api.example.eu, \"*.bank.example\"]", "digests": f"[\"{DIGEST}\"]"}
+    lists = {"regions": "[eu, us]", "payees": "[a, \"*.list.example\", \"\\u00e9\"]", "holidays": "[\"2026-12-25\"]", "hosts": "[api.example.eu, \"*.bank.example\"]", "digests": f"[\"{DIGEST}\"]"}
     for name, items in lists.items():
         (folder / f"lists/{name}.yaml").write_text(f"language: 1\nitems: {items}\n")
     (folder / "agents.yaml").write_text(AGENTS)
@@ -228,7 +234,7 @@ class Calls:
         call["labels"] = self.pick([{}, {"team": "red"}, {"team": "blue", "x": "y"}, {"team": "green"}, {"team": "grey"}, {"Team": "red"}])
         context = {"purpose": ["billing", "treatment", "other", "else"], "environment": ["a", "prod", "\u00e9"], "region": ["eu", "us"], "classes": [["contact"], ["health", "contact"], ["biometric"], ["health", "x"], ["x"]], "third_parties": [["lab.example"], [], ["lab.example", "y"], ["z"]]}
         call["context"] = {name: self.pick(of) for name, of in context.items() if self.random.random() < 0.7}
-        if kind.startswith(("chain", "tier")):
+        if kind.startswith(("chain", "tier", "region-")):
             call["agent"] = self.agent()
         if self.random.random() < 0.05:
             call["facts"]["lists"] = {self.pick(["payees", "hosts", "digests"]): self.pick([["b"], ["a", "b", "*.example.eu"], []])}

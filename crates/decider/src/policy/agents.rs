@@ -19,6 +19,8 @@ pub(super) struct Agent {
     pub(super) groups: BTreeSet<String>,
     pub(super) owners: BTreeSet<String>,
     pub(super) tier: Option<String>,
+    /// Where it runs.
+    pub(super) region: Option<String>,
     /// Tools that it may see; all if empty.
     pub(super) tools: BTreeSet<String>,
     /// Producers whose enforcer keys may issue its tokens.
@@ -91,6 +93,7 @@ impl Agents {
             }
             agent.tier = Some(tier);
         }
+        agent.region = fields.text("region").map(|(region, _)| region);
         let spawns = names(&mut fields, "spawns");
         let at = fields.at;
         fields.finish();
@@ -262,7 +265,7 @@ impl Standing<'_> {
 
 /// A new agent: its groups, owners, tier and tools.
 fn told(id: &str, agent: &Agent) -> String {
-    let Agent { groups, owners, tier, tools, gateways, spawns } = agent;
+    let Agent { groups, owners, tier, region, tools, gateways, spawns } = agent;
     let joined = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
     let new =
         if id == ANYBODY { "new: agents that are not registered are admitted" } else { "new" };
@@ -277,6 +280,7 @@ fn told(id: &str, agent: &Agent) -> String {
         parts.push("may use every tool".into());
     }
     parts.extend(tier.iter().map(|tier| format!("tier {tier}")));
+    parts.extend(region.iter().map(|region| format!("region {region}")));
     parts.extend(spawns.iter().map(|prefix| format!("ids {prefix}* inherit from it")));
     parts.join("; ")
 }
@@ -295,9 +299,12 @@ fn changed(before: &Agent, after: &Agent) -> String {
     } else {
         texts.extend(set("tool", &before.tools, &after.tools));
     }
+    let name = |of: &Option<String>| of.clone().unwrap_or_else(|| "none".into());
+    if before.region != after.region {
+        texts.push(format!("region {} → {}", name(&before.region), name(&after.region)));
+    }
     if before.tier != after.tier {
-        let tier = |tier: &Option<String>| tier.clone().unwrap_or_else(|| "none".into());
-        texts.push(format!("tier {} → {}", tier(&before.tier), tier(&after.tier)));
+        texts.push(format!("tier {} → {}", name(&before.tier), name(&after.tier)));
     }
     if before.spawns != after.spawns {
         texts.push("other ids inherit from it".into());

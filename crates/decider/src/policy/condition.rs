@@ -1,6 +1,9 @@
 //! Conditions of a clause. Each is true, false or an error (P16): an error never permits anything.
 
 mod read;
+mod region;
+
+pub(super) use region::RegionOf;
 
 use super::{
     CHAIN_MAX,
@@ -35,7 +38,7 @@ pub(super) enum Condition {
     Label(String, Texts),
     Purpose(Texts),
     Environment(Texts),
-    Region(Texts),
+    Region(RegionOf, Texts),
     Hours(Hours),
     Period(Period),
     Chain(Chain),
@@ -127,7 +130,7 @@ impl Condition {
             Self::Environment(set) => {
                 named(request.environment.as_ref(), set, "the call names no environment")
             }
-            Self::Region(set) => named(request.region.as_ref(), set, "the call names no region"),
+            Self::Region(of, set) => of.holds(set, scene),
             Self::Hours(hours) => hours.holds(facts, lists),
             Self::Period(period) => period.holds(facts.now),
             Self::Chain(chain) => chain.holds(scene),
@@ -238,7 +241,7 @@ impl Condition {
             Self::Label(_, set)
             | Self::Purpose(set)
             | Self::Environment(set)
-            | Self::Region(set)
+            | Self::Region(_, set)
             | Self::Digest(_, set)
             | Self::Classes(set)
             | Self::ThirdParties(set) => set.list().into_iter().collect(),
@@ -256,7 +259,7 @@ impl Condition {
             Self::Label(name, _) => format!("label {name}"),
             Self::Purpose(_) => "purpose".into(),
             Self::Environment(_) => "environment".into(),
-            Self::Region(_) => "region".into(),
+            Self::Region(of, _) => of.place(),
             Self::Hours(_) => "hours".into(),
             Self::Period(_) => "period".into(),
             Self::Chain(_) => "chain".into(),

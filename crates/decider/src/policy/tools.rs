@@ -48,6 +48,8 @@ pub(super) struct Action {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tool {
     pub(super) tier: Option<String>,
+    /// Where it runs, and keeps what it is given.
+    pub(super) region: Option<String>,
     pub(super) actions: BTreeMap<String, Action>,
 }
 
@@ -83,7 +85,8 @@ impl Tools {
             }
             tool.tier = Some(tier);
         }
-        let _ = (fields.text("region"), fields.text("owner"));
+        tool.region = fields.text("region").map(|(region, _)| region);
+        let _ = fields.text("owner");
         for node in fields.list("actions").unwrap_or_default() {
             tool.read_action(node, mistakes);
         }
@@ -123,6 +126,10 @@ impl Tools {
 
     pub(super) fn tier(&self, tool: &str) -> Option<&str> {
         self.0.get(tool)?.tier.as_deref()
+    }
+
+    pub(super) fn region(&self, tool: &str) -> Option<&String> {
+        self.0.get(tool)?.region.as_ref()
     }
 
     /// The actions of a tool, for hints.
@@ -191,7 +198,7 @@ impl Tool {
     }
 }
 
-/// A new tool: its actions with their effects, and its tier.
+/// A new tool: its actions with their effects, its tier and its region.
 fn told(tool: &Tool) -> String {
     let action = |(name, action): (&String, &Action)| {
         let schema = if action.schema.is_some() { ", with one input schema" } else { "" };
@@ -200,7 +207,8 @@ fn told(tool: &Tool) -> String {
     let actions: Vec<String> = tool.actions.iter().map(action).collect();
     let actions = if actions.is_empty() { "no action".into() } else { actions.join(", ") };
     let tier = tool.tier.as_ref().map(|tier| format!("; tier {tier}")).unwrap_or_default();
-    format!("new: {actions}{tier}")
+    let region = tool.region.as_ref().map(|region| format!("; region {region}"));
+    format!("new: {actions}{tier}{}", region.unwrap_or_default())
 }
 
 fn changed(before: &Tool, after: &Tool) -> String {
@@ -221,6 +229,10 @@ fn changed(before: &Tool, after: &Tool) -> String {
     texts.extend(gone.map(|name| format!("action {name} is gone")));
     if before.tier != after.tier {
         texts.push("another tier".into());
+    }
+    if before.region != after.region {
+        let name = |of: &Option<String>| of.clone().unwrap_or_else(|| "none".into());
+        texts.push(format!("region {} → {}", name(&before.region), name(&after.region)));
     }
     texts.join(", ")
 }

@@ -1,6 +1,6 @@
 //! Reads conditions from a policy.
 
-use super::{Chain, Condition, Money, Param};
+use super::{Chain, Condition, Money, Param, RegionOf};
 use crate::policy::{
     CHAIN_MAX,
     bounds::{Bounds, by_currency},
@@ -38,7 +38,8 @@ impl Condition {
         let mut set = |name| fields.take(name).map(|node| set_of(node, name, mistakes));
         parts.extend(set("purpose").map(Self::Purpose));
         parts.extend(set("environment").map(Self::Environment));
-        parts.extend(set("region").map(Self::Region));
+        let region = fields.take("region");
+        parts.extend(region.into_iter().flat_map(|node| regions(node, mistakes)));
         parts.extend(fields.fields("hours").and_then(Hours::read).map(Self::Hours));
         parts.extend(fields.fields("period").map(|period| Self::Period(Period::read(period))));
         parts.extend(fields.fields("chain").map(|chain| Self::Chain(Chain::read(chain))));
@@ -96,6 +97,24 @@ fn data(mut fields: MapReader<'_>) -> Vec<Condition> {
     if parts.is_empty() {
         fields.wrong(fields.at, "data has classes, third_parties, or both");
     }
+    fields.finish();
+    parts
+}
+
+/// `[eu]` or `{in_list: name}`, of the call; or `{call: …, agent: …, tool: …}`, of which all must hold.
+fn regions(node: Node, mistakes: &Mistakes<'_>) -> Vec<Condition> {
+    let of_each = |key: &str| RegionOf::ALL.iter().any(|of| of.as_str() == key);
+    let is_of_each =
+        matches!(&node.value, Yaml::Map(entries) if entries.iter().any(|(key, ..)| of_each(key)));
+    if !is_of_each {
+        return vec![Condition::Region(RegionOf::Call, set_of(node, "region", mistakes))];
+    }
+    let Some(mut fields) = MapReader::of(node, "region", mistakes) else { return Vec::new() };
+    let parts = RegionOf::ALL.into_iter().filter_map(|of| {
+        let node = fields.take(of.as_str())?;
+        Some(Condition::Region(of, set_of(node, of.as_str(), mistakes)))
+    });
+    let parts: Vec<_> = parts.collect();
     fields.finish();
     parts
 }

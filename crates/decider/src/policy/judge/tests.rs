@@ -8,14 +8,14 @@ const AGENTS: &str = r#"
 language: 1
 tiers: [public, internal, confidential]
 agents:
-  - {id: bot, groups: [bots], owners: [p-ana], tier: internal}
+  - {id: bot, groups: [bots], owners: [p-ana], tier: internal, region: eu}
   - {id: boss-bot, owners: [p-ana]}
   - {id: "*", owners: [p-ops]}
 "#;
 const TOOLS: &str = r#"
 language: 1
 tools:
-  - {name: t, tier: internal, actions: [{name: a, effect: write, schema: "sha256:0000000000000000000000000000000000000000000000000000000000000001"}]}
+  - {name: t, tier: internal, region: us, actions: [{name: a, effect: write, schema: "sha256:0000000000000000000000000000000000000000000000000000000000000001"}]}
   - {name: untiered, actions: [{name: a, effect: read}]}
 "#;
 const LIST: &str = "language: 1\nitems: [\"x\"]\n";
@@ -284,6 +284,13 @@ fn p16_what_the_call_says_of_itself() {
     check("{effect: read}", &[], &[""], &[]);
     check("{tier: {at_most: agent}}", &[""], &[], &[]);
     check("{tier: {at_most: public}}", &[], &[""], &[]);
+    let of_call = r#","context":{"region":"eu"}"#;
+    check("{region: eu}", &[of_call], &[r#","context":{"region":"EU"}"#], &[""]);
+    check("{region: {agent: eu}}", &["", of_call], &[], &[&agent("").replace("bot", "boss-bot")]);
+    check("{region: {agent: [us, x]}}", &[], &["", of_call], &[]);
+    check("{region: {tool: us}}", &["", of_call], &[], &[]);
+    check("{region: {call: [eu], agent: [eu], tool: [us]}}", &[of_call], &[], &[""]);
+    check("{region: {call: [eu], tool: {in_list: some}}}", &[], &["", of_call], &[]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::policy::{
     bounds::Bounds,
     bundle::Bundle,
     clause::{Clause, Then},
-    condition::{Chain, Condition, Money, Param},
+    condition::{Chain, Condition, Money, Param, RegionOf},
     egress::Egress,
     limit::{Budget, Figure},
     on::On,
@@ -141,7 +141,8 @@ impl<'b> Writer<'b> {
             }
             Condition::Purpose(texts) => named("named", "purpose", texts),
             Condition::Environment(texts) => named("named", "environment", texts),
-            Condition::Region(texts) => named("named", "region", texts),
+            Condition::Region(RegionOf::Call, texts) => named("named", "region", texts),
+            Condition::Region(of, texts) => format!("{}_region(c, {})", of.as_str(), set(texts)),
             Condition::Classes(texts) => named("all_named", "classes", texts),
             Condition::ThirdParties(texts) => named("all_named", "third_parties", texts),
             Condition::Hours(of) => format!("hours(c, {})", data::written(&hours(of))),

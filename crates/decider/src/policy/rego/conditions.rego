@@ -321,6 +321,14 @@ else := entry(c.q.agent.id).tier
 
 rank(name) := [i | some i, tier in data.countersign.content.tiers; tier == name][0]
 
+agent_region(c, set) := in_set(c, set, entry(c.q.agent.id).region)
+
+else := "e"
+
+tool_region(c, set) := in_set(c, set, data.countersign.content.tools[c.q.tool.name].region)
+
+else := "e"
+
 effect(c, wanted) := checked([known == wanted]) if known := data.countersign.content.tools[c.q.tool.name].actions[c.q.tool.action].effect
 
 else := "e"

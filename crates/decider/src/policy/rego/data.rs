@@ -99,8 +99,8 @@ fn clause(clause: &Clause, detectors: &Detectors) -> Value {
 }
 
 fn agent(agent: &Agent) -> Value {
-    let Agent { groups, tier, tools, .. } = agent;
-    without_nulls(json!({"groups": groups, "tools": tools, "tier": tier}))
+    let Agent { groups, tier, region, tools, .. } = agent;
+    without_nulls(json!({"groups": groups, "tools": tools, "tier": tier, "region": region}))
 }
 
 fn tool(tool: &Tool) -> Value {
@@ -112,7 +112,7 @@ fn tool(tool: &Tool) -> Value {
             (name.clone(), without_nulls(known))
         })
         .collect();
-    without_nulls(json!({"tier": tool.tier, "actions": actions}))
+    without_nulls(json!({"tier": tool.tier, "region": tool.region, "actions": actions}))
 }
 
 fn limit(limit: &Limit) -> Map<String, Value> {
