@@ -7,6 +7,7 @@
 mod agents;
 mod approvals;
 mod availability;
+mod budgets;
 mod changes;
 mod controls;
 mod derive;

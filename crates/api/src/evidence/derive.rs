@@ -5,6 +5,7 @@ use super::{
     agents::Agents,
     approvals::Approvals,
     availability::Availability,
+    budgets::Budgets,
     changes::Changes,
     controls,
     executions::Execution,
@@ -77,6 +78,7 @@ struct Pass<'p> {
     verdicts: Verdicts,
     privacy: Privacy,
     agents: Agents,
+    budgets: Budgets,
     availability: Availability,
     draws: Vec<Draw>,
 }
@@ -101,6 +103,7 @@ pub fn derive(
         verdicts: Verdicts::default(),
         privacy: Privacy::default(),
         agents: Agents::default(),
+        budgets: Budgets::default(),
         availability: Availability::new(log.period),
         draws: draws.into(),
     };
@@ -180,6 +183,7 @@ impl Pass<'_> {
         self.audit(index, entry, &view)?;
         self.changes.take((log, &self.approvals), out, index, &view)?;
         self.verdicts.take(log, out, index, &view)?;
+        self.budgets.take(out, index, &view)?;
         if !self.population.take(out, index, &view)? {
             return Ok(());
         }
@@ -213,6 +217,7 @@ impl Pass<'_> {
         let totals = self.population.finish(out)?;
         let sources = self.sources.finish(out)?;
         self.availability.finish(out)?;
+        self.budgets.finish(out)?;
         let drawn: BTreeSet<u64> = self.draws.iter().flat_map(Draw::drawn).collect();
         self.approvals.finish(log, out, &drawn)?;
         self.changes.finish(out)?;
