@@ -8,7 +8,6 @@ use super::{
     cluster::{Cluster, SERVERS},
     deciders, ident,
 };
-use crate::{log::Log as _, setup::Setup};
 use decider::policy::Inquiry;
 use ledger::{
     budget::{Asking, Booked},
@@ -61,29 +60,12 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64, keyring: &Arc<Keyring>, askers: u64) -> Self {
-        let (rules, people) = deciders::FILES;
-        let setup = Setup::of_files(("rules.toml", rules), ("people.toml", people)).unwrap();
-        let mut cluster = Cluster::new(seed, keyring, setup);
         let texts = [
             ("agents.yaml", AGENTS.to_owned()),
             ("policies/llm.yaml", POLICY.to_owned()),
             ("tools.yaml", TOOLS.to_owned()),
         ];
-        let (bundle, digest) = deciders::published(&cluster.replicas[0], &texts);
-        cluster.world.lock().unwrap().faults = false;
-        let clerk = cluster.processes[0].clerk.clone();
-        let proposal = deciders::proposal((bundle, 1, digest), None);
-        cluster.processes[0].tasks.push(Box::pin(async move {
-            drop(clerk.propose(&proposal, &[ident("p-ann")], None).await);
-            None
-        }));
-        for _ in 0..400 {
-            cluster.post(0);
-            deciders::follow(&mut cluster, 0);
-            assert!(cluster.poll(0).is_none(), "nobody asked yet");
-        }
-        assert!(cluster.replicas[0].policies().in_force.is_some(), "the bundle is in force");
-        cluster.world.lock().unwrap().faults = true;
+        let cluster = deciders::cluster_with(seed, keyring, &texts);
         Self { cluster, askers, asked: 0, allowed: Vec::new(), reports: 0 }
     }
 
@@ -119,13 +101,11 @@ impl Simulation {
         let back = self.cluster.chance(recent) as usize;
         let Allowed { index, cents } = self.allowed[self.allowed.len() - 1 - back].clone();
         let cents = [cents, cents / 2, 0, cents][self.cluster.chance(4) as usize];
-        let Some(leaf) = deciders::leaf(&self.cluster, index) else { return };
-        self.reports += 1;
-        let event = json!({"specversion": "1.0", "id": format!("x-{}", self.reports), "source": "/gw",
-            "type": "dev.countersign.execution.v1", "time": "2027-01-15T08:00:00Z",
-            "data": {"decision": {"index": index, "leaf_hash": leaf},
-                "cost": {"amount": format!("0.{cents:02}"), "currency": "EUR"}}});
-        self.cluster.world.lock().unwrap().publish(event.to_string().into_bytes());
+        let about = (index, format!("x-{}", self.reports + 1));
+        let cost = json!({"cost": {"amount": format!("0.{cents:02}"), "currency": "EUR"}});
+        if deciders::reported(&self.cluster, about, &cost) {
+            self.reports += 1;
+        }
     }
 
     fn step(&mut self) {
@@ -141,18 +121,6 @@ impl Simulation {
             341..=370 => self.report(),
             371..=520 => self.ask(),
             _ => self.allowed.extend(self.cluster.poll(at)),
-        }
-    }
-
-    fn settle(&mut self) {
-        for _ in 0..100 {
-            for at in 0..SERVERS as usize {
-                self.cluster.repair(at);
-                deciders::follow(&mut self.cluster, at);
-                for _ in 0..8 {
-                    self.allowed.extend(self.cluster.poll(at));
-                }
-            }
         }
     }
 
@@ -261,7 +229,8 @@ fn schedule_of(seed: u64, keyring: &Arc<Keyring>, askers: u64) -> BTreeMap<Strin
     for _ in 0..STEPS {
         simulation.step();
     }
-    simulation.settle();
+    let told = deciders::settled(&mut simulation.cluster);
+    simulation.allowed.extend(told);
     let mut counts = simulation.judge();
     simulation.cluster.count_faults(&mut counts);
     *counts.entry("reports".into()).or_default() += simulation.reports;

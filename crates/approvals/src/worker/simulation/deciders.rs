@@ -1,7 +1,7 @@
 //! Three deciders on one log, driven by chance like the workers: appends are lost, late and doubled, servers restart,
-//! clocks jump, and policies are changed while questions are asked.
+//! clocks jump, and policies are changed and sessions frozen while questions are asked.
 //!
-//! Judged: no verdict stands by a bundle that is not in force at its place; whatever was told is in the log; no question
+//! Judged: no verdict stands by a bundle that is not in force at its place; nothing frozen is allowed from its freeze on; whatever was told is in the log; no question
 //! got two verdicts; every verdict can be computed again; and that work still gets done.
 
 use super::{
@@ -23,10 +23,17 @@ use ledger::{
     keyring::Keyring,
     log::merkle::leaf_hash,
     post::{Freezes, Policies, stands},
-    system::{By, Command as ByCommand, policy as on_wire},
+    system::{
+        By, Command as ByCommand, KeyId,
+        freeze::{Freeze, FreezeBody, FreezeScope},
+        policy as on_wire,
+    },
 };
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 const RULES: &str = r#"
 [[rule]]
@@ -57,9 +64,6 @@ const TOOLS: &str =
 const QUESTIONS: u64 = 12;
 const SCHEDULES: u64 = 60;
 
-/// The files of rules and people, for other simulations.
-pub const FILES: (&str, &str) = (RULES, PEOPLE);
-
 /// A policy whose allow ends at an amount.
 fn payments(at_most: u32) -> String {
     format!(
@@ -84,8 +88,8 @@ struct Simulation {
 
 fn question(number: u64) -> serde_json::Value {
     json!({"id": format!("q-{number}"), "source": "/gw", "nonce": format!("nonce-{number}"),
-        "agent": {"id": "bot"}, "tool": {"name": "bank", "action": "transfer"},
-        "params": {"amount": 100 + number % 2 * 100}})
+        "agent": {"id": "bot", "session": format!("s-{number}")},
+        "tool": {"name": "bank", "action": "transfer"}, "params": {"amount": 100 + number % 2 * 100}})
 }
 
 impl Simulation {
@@ -136,6 +140,17 @@ impl Simulation {
         }));
     }
 
+    /// Somebody freezes the session of one question, for good.
+    fn freeze(&mut self, at: usize) {
+        let key = KeyId::new("0123456789abcdef").unwrap();
+        let by = By::Key { key, person: None, approval: None };
+        let id = format!("s-{}", self.cluster.chance(QUESTIONS));
+        let scope = FreezeScope::Session;
+        let freeze = Freeze { scope, id, producer: None, decision: None, by, reason: None };
+        let body = canonical::of(&FreezeBody::Freeze(freeze));
+        self.cluster.replicas[at].append_now("system.freeze", &body);
+    }
+
     fn step(&mut self) {
         let at = self.cluster.chance(SERVERS) as usize;
         match self.cluster.chance(1_000) {
@@ -147,25 +162,15 @@ impl Simulation {
             251..=350 => self.follow(at),
             351..=365 => self.propose(at),
             366..=470 => self.ask(at),
+            471 => self.freeze(at),
             _ => self.told.extend(self.cluster.poll(at)),
-        }
-    }
-
-    fn settle(&mut self) {
-        for _ in 0..200 {
-            for at in 0..SERVERS as usize {
-                self.cluster.repair(at);
-                self.follow(at);
-                for _ in 0..8 {
-                    self.told.extend(self.cluster.poll(at));
-                }
-            }
         }
     }
 
     fn judge(&self) -> BTreeMap<String, u64> {
         let entries = self.cluster.entries();
         let (mut policies, mut audit) = (Policies::default(), AuditAll::default());
+        let (mut freezes, mut frozen) = (Freezes::default(), BTreeSet::new());
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let mut count = |name: &str| *counts.entry(name.to_owned()).or_default() += 1;
         for (index, entry) in (0..).zip(&entries) {
@@ -179,12 +184,23 @@ impl Simulation {
                     }
                 }
                 Kind::Void => count(view.text(&["event", "reason"]).unwrap()),
+                Kind::Freeze => {
+                    assert!(freezes.note(index, &view));
+                    frozen.insert(view.text(&["event", "id"]).unwrap().to_owned());
+                    count("a freeze");
+                }
                 Kind::Decision if view.is_ours() => {
                     let data = view.at(&["event", "data"]).unwrap();
                     let producer = view.text(&["producer"]).unwrap();
-                    let here = (&policies, &Freezes::default());
-                    assert_eq!(stands(producer, data, here), Ok(()), "entry {index}");
-                    if view.text(&["producer"]) == Some("gw") {
+                    assert_eq!(
+                        stands(producer, data, (&policies, &freezes)),
+                        Ok(()),
+                        "entry {index}"
+                    );
+                    if producer == "gw" {
+                        let session = view.text(&["event", "data", "agent", "session"]).unwrap();
+                        let allowed = view.text(&["event", "data", "verdict"]) == Some("allow");
+                        assert!(!allowed || !frozen.contains(session), "entry {index}");
                         count(self.replayed(index, entry, &view, &policies));
                     }
                 }
@@ -208,6 +224,9 @@ impl Simulation {
     ) -> &'static str {
         if view.text(&["event", "data", "reason", "code"]) == Some(CONTENDED) {
             return CONTENDED;
+        }
+        if view.text(&["event", "data", "reason", "code"]) == Some("frozen") {
+            return "frozen";
         }
         let payload: Payload = self.cluster.replicas[0].payload(index, entry).unwrap();
         let loaded = policies.in_force.as_ref().map(|bundle| {
@@ -281,10 +300,61 @@ pub fn follow<T: 'static>(cluster: &mut Cluster<T>, at: usize) {
     }
 }
 
-/// Leaf hash of an entry, if a server has it now.
-pub fn leaf<T>(cluster: &Cluster<T>, index: u64) -> Option<String> {
+/// A cluster in which these policies are in force, and from then on everything may fail.
+pub fn cluster_with<T: 'static>(
+    seed: u64,
+    keyring: &Arc<Keyring>,
+    texts: &[(&str, String)],
+) -> Cluster<T> {
+    let setup = Setup::of_files(("rules.toml", RULES), ("people.toml", PEOPLE)).unwrap();
+    let mut cluster = Cluster::new(seed, keyring, setup);
+    let (bundle, digest) = published(&cluster.replicas[0], texts);
+    cluster.world.lock().unwrap().faults = false;
+    let clerk = cluster.processes[0].clerk.clone();
+    let proposal = proposal((bundle, 1, digest), None);
+    cluster.processes[0].tasks.push(Box::pin(async move {
+        drop(clerk.propose(&proposal, &[ident("p-ann")], None).await);
+        None
+    }));
+    for _ in 0..400 {
+        cluster.post(0);
+        follow(&mut cluster, 0);
+        assert!(cluster.poll(0).is_none(), "nobody asked yet");
+    }
+    assert!(cluster.replicas[0].policies().in_force.is_some(), "the bundle is in force");
+    cluster.world.lock().unwrap().faults = true;
+    cluster
+}
+
+/// Everything works from now on, and the servers go on until nothing is left to do. Returns what callers were told.
+pub fn settled<T: 'static>(cluster: &mut Cluster<T>) -> Vec<T> {
+    let mut told = Vec::new();
+    for _ in 0..200 {
+        for at in 0..SERVERS as usize {
+            cluster.repair(at);
+            follow(cluster, at);
+            for _ in 0..8 {
+                told.extend(cluster.poll(at));
+            }
+        }
+    }
+    told
+}
+
+/// A gateway reports what came of a decision: `rest` beside the decision. `false`: no server has it now.
+pub fn reported<T: 'static>(
+    cluster: &Cluster<T>,
+    (index, id): (u64, String),
+    rest: &serde_json::Value,
+) -> bool {
     let found = cluster.replicas.iter().find_map(|replica| replica.entry(index).unwrap());
-    found.map(|entry| leaf_hash(&entry).to_string())
+    let Some(entry) = found else { return false };
+    let mut data = rest.clone();
+    data["decision"] = json!({"index": index, "leaf_hash": leaf_hash(&entry).to_string()});
+    let event = json!({"specversion": "1.0", "id": id, "source": "/gw",
+        "type": "dev.countersign.execution.v1", "time": "2027-01-15T08:00:00Z", "data": data});
+    cluster.world.lock().unwrap().publish(event.to_string().into_bytes());
+    true
 }
 
 fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {
@@ -292,7 +362,8 @@ fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {
     for _ in 0..STEPS {
         simulation.step();
     }
-    simulation.settle();
+    let told = settled(&mut simulation.cluster);
+    simulation.told.extend(told);
     let mut counts = simulation.judge();
     simulation.cluster.count_faults(&mut counts);
     counts
@@ -311,5 +382,7 @@ fn p14_p15_p17_three_deciders_on_a_bad_network() {
         }
         // Rarer, and what this is about: a bundle that changed between judging and posting.
         enough("bundle", 3);
+        enough("frozen", 20);
+        enough("freeze", 3);
     }
 }

@@ -9,7 +9,6 @@ use super::{
     cluster::{Cluster, SERVERS},
     deciders, ident,
 };
-use crate::{log::Log as _, setup::Setup};
 use decider::policy::{CONTENDED, Inquiry};
 use ledger::{
     canonical,
@@ -66,29 +65,12 @@ fn question(number: u64) -> serde_json::Value {
 
 impl Simulation {
     fn new(seed: u64, keyring: &Arc<Keyring>) -> Self {
-        let (rules, people) = deciders::FILES;
-        let setup = Setup::of_files(("rules.toml", rules), ("people.toml", people)).unwrap();
-        let mut cluster = Cluster::new(seed, keyring, setup);
         let texts = [
             ("agents.yaml", AGENTS.to_owned()),
             ("policies/bank.yaml", POLICY.to_owned()),
             ("tools.yaml", TOOLS.to_owned()),
         ];
-        let (bundle, digest) = deciders::published(&cluster.replicas[0], &texts);
-        cluster.world.lock().unwrap().faults = false;
-        let clerk = cluster.processes[0].clerk.clone();
-        let proposal = deciders::proposal((bundle, 1, digest), None);
-        cluster.processes[0].tasks.push(Box::pin(async move {
-            drop(clerk.propose(&proposal, &[ident("p-ann")], None).await);
-            None
-        }));
-        for _ in 0..400 {
-            cluster.post(0);
-            deciders::follow(&mut cluster, 0);
-            assert!(cluster.poll(0).is_none(), "nobody asked yet");
-        }
-        assert!(cluster.replicas[0].policies().in_force.is_some(), "the bundle is in force");
-        cluster.world.lock().unwrap().faults = true;
+        let cluster = deciders::cluster_with(seed, keyring, &texts);
         Self { cluster, asked: 0, told: Vec::new(), reports: 0 }
     }
 
@@ -120,12 +102,10 @@ impl Simulation {
         }
         let recent = self.told.len().min(12) as u64;
         let index = self.told[self.told.len() - 1 - self.cluster.chance(recent) as usize];
-        let Some(leaf) = deciders::leaf(&self.cluster, index) else { return };
-        self.reports += 1;
-        let event = json!({"specversion": "1.0", "id": format!("x-{}", self.reports), "source": "/gw",
-            "type": "dev.countersign.execution.v1", "time": "2027-01-15T08:00:00Z",
-            "data": {"decision": {"index": index, "leaf_hash": leaf}, "outcome": "failed"}});
-        self.cluster.world.lock().unwrap().publish(event.to_string().into_bytes());
+        let about = (index, format!("x-{}", self.reports + 1));
+        if deciders::reported(&self.cluster, about, &json!({"outcome": "failed"})) {
+            self.reports += 1;
+        }
     }
 
     fn step(&mut self) {
@@ -140,18 +120,6 @@ impl Simulation {
             341..=350 => self.report(),
             371..=470 => self.ask(),
             _ => self.told.extend(self.cluster.poll(at)),
-        }
-    }
-
-    fn settle(&mut self) {
-        for _ in 0..100 {
-            for at in 0..SERVERS as usize {
-                self.cluster.repair(at);
-                deciders::follow(&mut self.cluster, at);
-                for _ in 0..8 {
-                    self.told.extend(self.cluster.poll(at));
-                }
-            }
         }
     }
 
@@ -237,7 +205,8 @@ fn schedule(seed: u64, keyring: &Arc<Keyring>) -> BTreeMap<String, u64> {
     for _ in 0..STEPS {
         simulation.step();
     }
-    simulation.settle();
+    let told = deciders::settled(&mut simulation.cluster);
+    simulation.told.extend(told);
     let mut counts = simulation.judge();
     simulation.cluster.count_faults(&mut counts);
     *counts.entry("reports".into()).or_default() += simulation.reports;

@@ -105,10 +105,15 @@ impl Replica {
 
     /// Appends without faults, and posts here at once: how the log begins.
     pub fn begin(&self, topic: &str, body: &[u8]) {
+        self.append_now(topic, body);
+        self.post(u64::MAX >> 1);
+    }
+
+    /// Appends without faults.
+    pub fn append_now(&self, topic: &str, body: &[u8]) {
         let subject = Subject::parse(topic).unwrap();
         let message = self.message(&subject, body, None);
         self.world().store(message).unwrap();
-        self.post(u64::MAX >> 1);
     }
 
     /// Appends once, with what may happen to it.
