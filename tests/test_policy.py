@@ -215,3 +215,6 @@ def test_explain_names_the_condition_that_does_not_hold(mine: Path, tmp_path: Pa
     assert shown["verdict"] == "deny" and shown["policy"]["digest"] == cli("policy", "build", "--json", mine).ok().json()["digest"]
     path.write_text("{")
     assert cli("policy", "explain", mine, path).code == 1
+    path.write_text(json.dumps(call | {"Params": {}}))
+    refused = cli("policy", "explain", mine, path)
+    assert refused.code == 1 and "Params is unknown" in refused.err

@@ -6,7 +6,7 @@ use crate::{
     chats::Chats,
     config::{Config, Opa},
     metrics::Metrics,
-    opa_bundle::{BundleKey, KEY_BYTES_MAX},
+    opa_bundle::BundleKey,
     places::Places,
     reading::Readings,
     sessions::Sessions,
@@ -16,7 +16,7 @@ use crate::{
 };
 use approvals::worker::{self, Worker};
 use ledger::{
-    Error, Journals, Ledger, atomic, follow,
+    Error, Journals, Ledger, follow,
     ident::Ident,
     journal::{Journal, jetstream},
     keyring,
@@ -82,12 +82,8 @@ pub struct App {
 /// Reads the key that signs bundles for OPA.
 fn opa_key(opa: &Opa) -> Result<BundleKey, String> {
     let path = opa.signing_key_file.display();
-    let told = |why: String| format!("opa.signing_key_file: {path}: {why}");
-    let pem = atomic::read(&opa.signing_key_file, KEY_BYTES_MAX);
-    let pem = pem.map_err(|error| told(error.to_string()))?;
-    let pem = pem.ok_or_else(|| told("there is no such file".into()))?;
-    let pem = String::from_utf8(pem).map_err(|_| told("a key in PEM is text".into()))?;
-    BundleKey::read(&pem, opa.key_id.as_deref()).map_err(|why| told(format!("this must be {why}")))
+    let key = BundleKey::of_file(&opa.signing_key_file, opa.key_id.as_deref());
+    key.map_err(|why| format!("opa.signing_key_file: {path}: {why}"))
 }
 
 impl App {

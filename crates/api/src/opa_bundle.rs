@@ -3,17 +3,21 @@
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use flate2::{Compression, GzBuilder};
+use ledger::atomic;
 use p256::{
     ecdsa::{Signature, SigningKey, signature::Signer as _},
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding},
 };
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
 use zeroize::Zeroizing;
 
 /// Longest file of a key, in bytes.
-pub const KEY_BYTES_MAX: u64 = 16 << 10;
+const KEY_BYTES_MAX: u64 = 16 << 10;
 /// Bytes of a block of an archive.
 const BLOCK: usize = 512;
 /// Letters of a key's id that nobody chose.
@@ -27,10 +31,20 @@ pub struct BundleKey {
 }
 
 impl BundleKey {
+    /// Reads the key from a file. Errors: why it can't be read, or what the file must be.
+    pub fn of_file(path: &Path, id: Option<&str>) -> Result<Self, String> {
+        let pem = atomic::read(path, KEY_BYTES_MAX).map_err(|error| error.to_string())?;
+        let pem = pem
+            .ok_or("there is no such file: `countersign policy export-opa --new-key` makes one")?;
+        let pem = Zeroizing::new(pem);
+        let pem = str::from_utf8(&pem).map_err(|_| "a key in PEM is text")?;
+        Self::read(pem, id).map_err(|why| format!("this must be {why}"))
+    }
+
     /// Reads a P-256 key from PEM (PKCS #8). `id`: its name; without one a digest of the public key.
     ///
     /// Errors: what the file must be.
-    pub fn read(pem: &str, id: Option<&str>) -> Result<Self, String> {
+    fn read(pem: &str, id: Option<&str>) -> Result<Self, String> {
         let signing = SigningKey::from_pkcs8_pem(pem);
         let signing = signing.map_err(|_| {
             "a P-256 key in PEM (PKCS #8), as `countersign policy export-opa --new-key` makes one"

@@ -149,8 +149,12 @@ impl Replayed {
             return Ok(None);
         }
         let at = self.before.partition_point(|(from, _)| *from < decision);
-        let then = at.checked_sub(1).map(|at| self.before[at].1.clone()).unwrap_or_default();
-        let bundle = match self.bundle_by(recorded, &then)? {
+        let then = at.checked_sub(1).map(|at| &self.before[at].1);
+        let read = match then {
+            Some(then) => bundle_by(&mut self.known, recorded, then)?,
+            None => None,
+        };
+        let bundle = match read {
             None => None,
             Some(Ok((bundle, version))) => Some((bundle, *version)),
             Some(Err(_)) => return Ok(Some(Err(Differs::Payload("bundle")))),
@@ -172,30 +176,7 @@ impl Replayed {
 
     /// The bundle in force here with the lists in force here, read from what is disclosed of their files.
     pub fn bundle<R: Recorded>(&mut self, recorded: &R) -> Result<Option<&Read>, R::Error> {
-        let policies = self.policies.clone();
-        self.bundle_by(recorded, &policies)
-    }
-
-    /// The bundle that these put in force, with the lists in force by them.
-    fn bundle_by<R: Recorded>(
-        &mut self,
-        recorded: &R,
-        policies: &Policies,
-    ) -> Result<Option<&Read>, R::Error> {
-        let Some(wanted) = &policies.in_force else { return Ok(None) };
-        let lists = policies.lists.iter().map(|(name, list)| (name.clone(), list.list));
-        let of = (wanted.bundle, lists.collect());
-        let known = match self.known.take() {
-            Some(known) if known.0 == of => known,
-            _ => {
-                let read = match read(recorded, wanted.bundle)? {
-                    Ok(bundle) => with_lists_of(policies, recorded, bundle)?,
-                    Err(why) => Err(why),
-                };
-                (of, read.map(|bundle| (bundle, wanted.version)))
-            }
-        };
-        Ok(Some(&self.known.insert(known).1))
+        bundle_by(&mut self.known, recorded, &self.policies)
     }
 
     /// A bundle with the lists in force here.
@@ -288,6 +269,28 @@ fn named<R: Recorded>(
         named.kept = params.then_some(payload);
     }
     Ok(named)
+}
+
+/// The bundle that `policies` put in force, with the lists in force by them. `known` is the one that was read last.
+fn bundle_by<'a, R: Recorded>(
+    known: &'a mut Option<(Of, Read)>,
+    recorded: &R,
+    policies: &Policies,
+) -> Result<Option<&'a Read>, R::Error> {
+    let Some(wanted) = &policies.in_force else { return Ok(None) };
+    let lists = policies.lists.iter().map(|(name, list)| (name.clone(), list.list));
+    let of = (wanted.bundle, lists.collect());
+    let now = match known.take() {
+        Some(last) if last.0 == of => last,
+        _ => {
+            let read = match read(recorded, wanted.bundle)? {
+                Ok(bundle) => with_lists_of(policies, recorded, bundle)?,
+                Err(why) => Err(why),
+            };
+            (of, read.map(|bundle| (bundle, wanted.version)))
+        }
+    };
+    Ok(Some(&known.insert(now).1))
 }
 
 /// A bundle with the lists in force by `policies`.

@@ -212,29 +212,8 @@ pub async fn again(
 }
 
 /// The entry that says who has a range sent again, and why.
-pub fn wanted_again(
-    sink: &Sink,
-    (from, to): (u64, u64),
-    by: By,
-    reason: Option<Reason>,
-) -> Delivery {
-    let spec = &sink.spec;
-    Delivery {
-        v: 1,
-        sink: spec.name.clone(),
-        state: Standing::Again,
-        kind: spec.kind.clone(),
-        format: Ident::new(spec.format.as_str()).expect("our own names"),
-        filter: spec.filter.clone(),
-        payload: spec.payload.clone(),
-        level: sink.level(),
-        from,
-        to,
-        count: 0,
-        refused: Vec::new(),
-        by,
-        reason,
-    }
+pub fn wanted_again(sink: &Sink, range: (u64, u64), by: By, reason: Option<Reason>) -> Delivery {
+    Delivery { reason, ..sink.said(Standing::Again, range, by) }
 }
 
 /// Letters of a sink from an index on, in order.

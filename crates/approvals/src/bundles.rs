@@ -44,6 +44,42 @@ impl Bundles {
         Self { log, kept: RwLock::default() }
     }
 
+    /// The bundle with this digest and version, with the lists at these versions, by name. `None` if it is not in the log.
+    /// Of one that is not in force, [`Loaded::lists`] is empty: it was judged by versions, not by entries.
+    pub(crate) fn at(
+        &self,
+        (digest, version): (&str, u64),
+        lists: &BTreeMap<String, u64>,
+    ) -> Result<Option<Arc<Loaded>>, String> {
+        // Nearly always it is the one in force, which is at hand.
+        let has_lists = |kept: &Loaded| {
+            let is_later = |name: &str, now: u64| lists.get(name).is_some_and(|then| *then < now);
+            !kept.lists.iter().any(|(name, list)| is_later(name, list.version))
+        };
+        let is_wanted = |kept: &Loaded| {
+            kept.version == version && kept.bundle.digest() == digest && has_lists(kept)
+        };
+        if let Ok(Some(kept)) = self.in_force()
+            && is_wanted(&kept)
+        {
+            return Ok(Some(kept));
+        }
+        let mut next = self.log.policies().last;
+        while let Some(index) = next {
+            let entry = self.log.entry(index).map_err(told)?.unwrap_or_default();
+            let Some(proposed) = bundle_entry(&entry) else { break };
+            if proposed.version == version && proposed.digest == digest {
+                let own = lists_at(&*self.log, lists)?;
+                let mut loaded = load(&*self.log, index, &BTreeMap::new())?;
+                loaded.bundle =
+                    loaded.bundle.with_lists(&own).map_err(|first| first.to_string())?;
+                return Ok(Some(Arc::new(loaded)));
+            }
+            next = proposed.previous;
+        }
+        Ok(None)
+    }
+
     /// The bundle in force at the last published entry, with the lists in force there.
     pub(crate) fn in_force(&self) -> Result<Option<Arc<Loaded>>, String> {
         let policies = self.log.policies();

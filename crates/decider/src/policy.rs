@@ -57,7 +57,7 @@ pub use diff::{Change, Consequence, all_new, diff};
 pub use early::{Early, Why};
 pub use facts::{Facts, Local};
 pub use history::{COUNT_MAX, Counted, EQUAL_READ_MAX, Past, Query, READ_MAX, Unknown, count};
-pub use inquiry::{AGENT_TOKEN_BYTES_MAX, Inquiry};
+pub use inquiry::{AGENT_TOKEN_BYTES_MAX, Inquiry, check_members};
 pub use judge::{ClauseTruth, Ground, Judgement, Redacted};
 pub use limited::{BUDGET_EXCEEDED, Limited, RATE_LIMITED, RateOf, Stock};
 pub use list::{

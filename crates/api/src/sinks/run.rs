@@ -8,9 +8,7 @@ use super::{
 };
 use crate::act;
 use ledger::{
-    Error, Ledger,
-    ident::Ident,
-    keyring,
+    Error, Ledger, keyring,
     system::{
         By, Duty,
         delivery::{Delivery, REFUSED_MAX, Standing},
@@ -96,7 +94,8 @@ impl Runner {
             kept: Instant::now(),
             is_kept: false,
         };
-        runner.show()?;
+        runner.count_letters()?;
+        runner.show();
         if found.is_new {
             runner.tell(Standing::Starts).await?;
         }
@@ -175,6 +174,9 @@ impl Runner {
         letters::keep(&self.ledger, &self.tenant, &sink.spec.name, &refused, self.ledger.now())?;
         self.place.count += (count - refused.len()) as u64;
         self.place.refused.extend(refused.iter().map(|(index, _)| index));
+        if !refused.is_empty() {
+            self.count_letters()?;
+        }
         (self.place.from, self.place.next) = (read.next, read.next);
         self.is_kept = false;
         // Many letters at once can't wait for an hour: one entry names so many.
@@ -190,14 +192,19 @@ impl Runner {
             tokio::task::block_in_place(place)?;
             (self.kept, self.is_kept) = (Instant::now(), true);
         }
-        self.show()?;
+        self.show();
         Ok(())
     }
 
-    fn show(&self) -> Result<(), Error> {
-        let letters = letters::count(&self.ledger, &self.tenant, &self.sink.spec.name)?;
+    fn show(&self) {
         let mut figures = self.sink.figures();
-        (figures.from, figures.next, figures.letters) = (self.place.from, self.place.next, letters);
+        (figures.from, figures.next) = (self.place.from, self.place.next);
+    }
+
+    /// Counts the letters, after they changed: that reads each of them.
+    fn count_letters(&self) -> Result<(), Error> {
+        let letters = letters::count(&self.ledger, &self.tenant, &self.sink.spec.name)?;
+        self.sink.figures().letters = letters;
         Ok(())
     }
 
@@ -222,25 +229,16 @@ impl Runner {
 
     /// Writes the entry, several where more was refused than one names.
     async fn tell(&mut self, state: Standing) -> Result<(), Error> {
-        let name = |text: &str| Ident::new(text).expect("our own names");
         loop {
-            let spec = &self.sink.spec;
             let refused = &self.place.refused;
             let body = Delivery {
-                v: 1,
-                sink: spec.name.clone(),
-                state,
-                kind: spec.kind.clone(),
-                format: name(spec.format.as_str()),
-                filter: spec.filter.clone(),
-                payload: spec.payload.clone(),
-                level: self.sink.level(),
-                from: self.place.told_to,
-                to: self.place.from,
                 count: self.place.count,
                 refused: refused[..refused.len().min(REFUSED_MAX)].to_vec(),
-                by: By::Server { server: Duty::Delivery },
-                reason: None,
+                ..self.sink.said(
+                    state,
+                    (self.place.told_to, self.place.from),
+                    By::Server { server: Duty::Delivery },
+                )
             };
             let named = body.refused.len();
             act::record(&self.ledger, &self.tenant, "delivery", &body).await?;

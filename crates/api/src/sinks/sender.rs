@@ -5,7 +5,14 @@ use super::{
     format::Site,
     port::{Answer, Batch, Receiver},
 };
-use ledger::{system::delivery::Level, time::Nanos};
+use ledger::{
+    ident::Ident,
+    system::{
+        By,
+        delivery::{Delivery, Level, Standing},
+    },
+    time::Nanos,
+};
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -76,6 +83,27 @@ impl Sink {
     ) -> Self {
         let (turn, figures) = (AsyncMutex::default(), Mutex::default());
         Self { spec, alarm_after, report_every, turn, receiver, figures }
+    }
+
+    /// What an entry says of it, over a range of the log.
+    pub fn said(&self, state: Standing, (from, to): (u64, u64), by: By) -> Delivery {
+        let spec = &self.spec;
+        Delivery {
+            v: 1,
+            sink: spec.name.clone(),
+            state,
+            kind: spec.kind.clone(),
+            format: Ident::new(spec.format.as_str()).expect("our own names"),
+            filter: spec.filter.clone(),
+            payload: spec.payload.clone(),
+            level: self.level(),
+            from,
+            to,
+            count: 0,
+            refused: Vec::new(),
+            by,
+            reason: None,
+        }
     }
 
     /// How it stands.

@@ -132,8 +132,9 @@ pub fn explain(arguments: &Explain) -> ExitCode {
             let mut run = Run::new(&whole);
             (0..*index).for_each(|at| run.note(at));
             let Some(outcome) = run.step(*index)? else {
-                let text =
-                    format!("entry {index} is no verdict by policies: there is nothing to compute");
+                let text = format!(
+                    "entry {index} holds no verdict by policies, or one about a result that nobody kept: there is nothing to compute"
+                );
                 return Err(Failure::Usage(text));
             };
             run.show(*index, &outcome, exported.json)?;

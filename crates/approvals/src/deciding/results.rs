@@ -1,12 +1,12 @@
 //! Judges what a call gave, before the agent sees it, by the bundle that judged the call. The verdict is recorded, and is the
 //! report of the execution too.
 
-use super::{Desk, NotDecided, bundle_entry, lists_at, load};
+use super::{Desk, Loaded, NotDecided};
 use crate::{commands::Error, history::Approval};
 use decider::{
     approval::Phase,
     decision::Fields,
-    policy::{Bundle, Decided, Facts, NOT_PERMITTED, Returned, Ruling, Tokens},
+    policy::{Decided, Facts, NOT_PERMITTED, Returned, Ruling, Tokens},
 };
 use ledger::{
     entry::{Kind, View},
@@ -17,7 +17,7 @@ use ledger::{
     post::{Outcome, lists_of},
     system::{LeafAt, freeze::Acting},
 };
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A verdict about a result that is recorded.
 #[derive(Clone, Debug)]
@@ -109,12 +109,12 @@ impl Desk {
         if let Some((freeze, _)) = call.and_then(|call| freezes.stopping(&call)) {
             return Ok(Ruling { may_redact: true, ..Ruling::frozen(freeze) });
         }
-        let Some((bundle, version)) = self.bundle_of(view)? else {
+        let Some(loaded) = self.bundle_of(view)? else {
             // Nothing but a denial rests on no bundle, so this one only observes.
             let ruling = Ruling::denial(NOT_PERMITTED);
             return Ok(Ruling { may_redact: true, only_observes: true, ..ruling });
         };
-        Ruling::of_result((&bundle, version), view, returned.result.clone(), facts)
+        Ruling::of_result((&loaded.bundle, loaded.version), view, returned.result.clone(), facts)
             .map_err(NotDecided::NoBundle)
     }
 
@@ -125,32 +125,18 @@ impl Desk {
         Ok(approval.is_some_and(|approval| after.contains(&approval.state.phase)))
     }
 
-    /// The bundle that a decision names, with the versions of lists by which it judged.
-    fn bundle_of(&self, view: &View<'_>) -> Result<Option<(Bundle, u64)>, NotDecided> {
+    /// The bundle that a decision names, with the versions of lists by which it judged. `None` if it names none.
+    fn bundle_of(&self, view: &View<'_>) -> Result<Option<Arc<Loaded>>, NotDecided> {
         let data = view.at(&["event", "data"]);
         let named = data.and_then(|data| data.get("bundle")?.as_str());
         let version = view.text(&["event", "data", "policy", "version"]);
         let version = version.and_then(|version| version.parse::<u64>().ok());
         let Some((digest, version)) = named.zip(version) else { return Ok(None) };
-        let unread = NotDecided::NoBundle;
-        let mut next = self.log.policies().last;
-        while let Some(index) = next {
-            let entry = self.log.entry(index).map_err(Error::from)?.unwrap_or_default();
-            let Some(bundle) = bundle_entry(&entry) else { break };
-            if bundle.version == version && bundle.digest == digest {
-                let lists: BTreeMap<String, u64> = data
-                    .into_iter()
-                    .flat_map(lists_of)
-                    .map(|(name, version)| (name.to_owned(), version))
-                    .collect();
-                let own = lists_at(&*self.log, &lists).map_err(unread)?;
-                let loaded = load(&*self.log, index, &BTreeMap::new()).map_err(unread)?;
-                let bundle = loaded.bundle.with_lists(&own);
-                return Ok(Some((bundle.map_err(|first| unread(first.to_string()))?, version)));
-            }
-            next = bundle.previous;
-        }
-        Err(unread(format!("version {version} of the bundle is not in the log")))
+        let lists = data.into_iter().flat_map(lists_of);
+        let lists = lists.map(|(name, version)| (name.to_owned(), version)).collect();
+        let found = self.bundles.at((digest, version), &lists).map_err(NotDecided::NoBundle)?;
+        let missing = || format!("version {version} of the bundle is not in the log");
+        found.map(Some).ok_or_else(|| NotDecided::NoBundle(missing()))
     }
 
     /// What was recorded. A repetition has the verdict of the first report, if that one denied.

@@ -58,19 +58,24 @@ pub struct Inquiry<'a> {
     pub(super) body: Value<'a>,
 }
 
+/// Errors: a member that no question has.
+pub fn check_members(body: &Value<'_>) -> Result<(), String> {
+    let Value::Object(members) = body else {
+        return Err("a question is a JSON object".into());
+    };
+    let unknown = members.iter().find(|(name, _)| !MEMBERS.contains(&&**name));
+    let told = |(name, _): &Member<'_>| {
+        format!("{name} is unknown: a question has {}", MEMBERS.join(", "))
+    };
+    unknown.map_or(Ok(()), |member| Err(told(member)))
+}
+
 impl<'a> Inquiry<'a> {
     /// Reads a question.
     ///
     /// Errors: which member is wrong, and what it must be.
     pub fn read(mut body: Value<'a>) -> Result<Self, String> {
-        let Value::Object(members) = &body else {
-            return Err("a question is a JSON object".into());
-        };
-        for (name, _) in members {
-            if !MEMBERS.contains(&&**name) {
-                return Err(format!("{name} is unknown: a question has {}", MEMBERS.join(", ")));
-            }
-        }
+        check_members(&body)?;
         let token = take_token(&mut body)?;
         let parent = parent(&body)?;
         let request = Request::read(&body)?;

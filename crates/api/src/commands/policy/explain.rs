@@ -11,7 +11,7 @@ use decider::{
     decision::Fields,
     policy::{
         Bundle, ClauseTruth, Facts, Ground, Judgement, Past, RateOf, Redacted, Request, Ruling,
-        Stock,
+        Stock, check_members,
     },
 };
 use ledger::{
@@ -44,7 +44,8 @@ pub(super) fn run(
     let text = rules::read(call)?;
     let body = strict::parse(&text)
         .map_err(|error| Failed::new(EXIT_FAILED, format!("{}: {error}", call.display())))?;
-    let request = Request::read(&body)
+    let request = check_members(&body)
+        .and_then(|()| Request::read(&body))
         .map_err(|why| Failed::new(EXIT_FAILED, format!("{}: {why}", call.display())))?;
     let mut facts = bundle.facts(now, verified);
     let Ok(()) = bundle.count_earlier(&request, &mut facts, &mut Unspent);

@@ -4,7 +4,7 @@ use super::Files;
 use crate::{
     cli::ExportOpa,
     commands::{EXIT_FAILED, EXIT_UNREADABLE, EXIT_USAGE, Failed},
-    opa_bundle::{BundleKey, KEY_BYTES_MAX, packed},
+    opa_bundle::{BundleKey, packed},
     terminal::{harmless, say, say_json, strong, warn},
 };
 use decider::policy::LANGUAGE;
@@ -75,12 +75,8 @@ fn make(path: &Path, quiet: bool) -> Result<(), Failed> {
 }
 
 fn read(path: &Path, id: Option<&str>) -> Result<BundleKey, Failed> {
-    let told = |why: String| Failed::new(EXIT_UNREADABLE, format!("{}: {why}", path.display()));
-    let bytes = atomic::read(path, KEY_BYTES_MAX).map_err(|error| told(error.to_string()))?;
-    let bytes =
-        bytes.ok_or_else(|| told("there is no such file: make one with --new-key".into()))?;
-    let pem = String::from_utf8(bytes).map_err(|_| told("a key in PEM is text".into()))?;
-    BundleKey::read(&pem, id).map_err(|why| told(format!("this must be {why}")))
+    BundleKey::of_file(path, id)
+        .map_err(|why| Failed::new(EXIT_UNREADABLE, format!("{}: {why}", path.display())))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
