@@ -115,7 +115,8 @@ def test_p20_what_is_exported_is_pruned_and_every_proof_stays(bare: Server, tmp_
     assert told.ok()
     assert Receipt.parse(admin.receipt(young)).verify(Vkey.parse(server.vkey)).size == admin.size()
     # A repetition is known for ever; what it says can't be compared.
-    again = server.as_("publisher").publish(sent, sent | {"data": sent["data"] | {"verdict": "deny"}})
+    other = sent | {"data": sent["data"] | {"payload": {"prompt": "said again"}}}
+    again = server.as_("publisher").publish(other, other | {"data": other["data"] | {"verdict": "deny"}})
     assert [(one["status"], one["index"]) for one in again] == [("duplicate", leaf_at)] * 2
     assert admin.erase(young)["status"] == "complete"
     report = sound(server)
@@ -360,7 +361,7 @@ def test_p20_killed_while_it_prunes(server: Server, tmp_path: Path, rng: random.
         server.kill9()
         asking.join()
         report = server.fsck()
-        assert report.code == 0, report
+        assert report.code == 0, report.out
         server.start()
         until("the pruning to end", lambda: (shown(server.admin)["pruned"] or {"status": "pruned"})["status"] == "pruned", 150)
         filled(server, 100)

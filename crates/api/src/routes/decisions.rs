@@ -18,7 +18,7 @@ use axum::{
     http::HeaderMap,
 };
 use decider::policy::{Inquiry, RATE_LIMITED, Redaction, Redactions, Ruling};
-use ledger::{budget::Asked, canonical, event::Verdict, json, system::Role};
+use ledger::{budget::Asked, canonical, event::Verdict, ident::Ident, json, system::Role};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -110,18 +110,11 @@ pub async fn decide(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Answers>, Problem> {
-    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Enforcer])?;
-    let producer = caller.producer()?;
-    if let Some(reason) = tenant.halted() {
-        return Err(ledger::Error::Halted(reason).into());
-    }
-    let worker = app.worker(&tenant.name).ok_or_else(|| {
-        Problem::new(Code::NotFound, "Decisions need [approvals] in the server's configuration.")
-    })?;
-    let held = app.bodies.events(&headers, body, &tenant.name).await?;
+    let (worker, producer) = asked(&app, &headers, &tenant)?;
+    let held = app.bodies.events(&headers, body, &worker.tenant.name).await?;
     if !held.bytes.trim_ascii_start().starts_with(b"[") {
         let inquiry = read(&held.bytes)?;
-        let told = worker.desk.decide(producer, std::slice::from_ref(&inquiry)).await?;
+        let told = worker.desk.decide(&producer, std::slice::from_ref(&inquiry)).await?;
         let told = told.into_iter().next().ok_or_else(|| Problem::internal("no verdict"))?;
         return Ok(Json(Answers::One(Box::new(answer(&worker, told?).await))));
     }
@@ -142,7 +135,7 @@ pub async fn decide(
     let read: Vec<_> = questions.into_iter().map(read).collect();
     let inquiries: Vec<Inquiry<'_>> =
         read.iter().filter_map(|read| read.as_ref().ok()).cloned().collect();
-    let mut told = worker.desk.decide(producer, &inquiries).await?.into_iter();
+    let mut told = worker.desk.decide(&producer, &inquiries).await?.into_iter();
     let mut results = Vec::with_capacity(read.len());
     for question in read {
         let told = match question {
@@ -158,6 +151,23 @@ pub async fn decide(
         });
     }
     Ok(Json(Answers::Many { results }))
+}
+
+/// Who decides for this tenant, and the producer of the key that asks.
+pub(super) fn asked(
+    app: &App,
+    headers: &HeaderMap,
+    tenant: &str,
+) -> Result<(Arc<Worker>, Ident), Problem> {
+    let (tenant, caller) = auth::caller(&app.ledger, headers, tenant, &[Role::Enforcer])?;
+    let producer = caller.producer()?.clone();
+    if let Some(reason) = tenant.halted() {
+        return Err(ledger::Error::Halted(reason).into());
+    }
+    let worker = app.worker(&tenant.name).ok_or_else(|| {
+        Problem::new(Code::NotFound, "Decisions need [approvals] in the server's configuration.")
+    })?;
+    Ok((worker, producer))
 }
 
 fn read(bytes: &[u8]) -> Result<Inquiry<'_>, Problem> {
@@ -198,37 +208,55 @@ async fn answer(worker: &Worker, told: Told) -> VerdictAnswer {
     let budgets: Vec<Value> = ruling.asked.iter().map(Asked::to_json).collect();
     let redactions = ruling.redacted.as_ref().map(|redacted| redactions(&redacted.facts));
     let call = call_of(&ruling, &digest);
-    let Ruling { verdict, code, clause, clauses, message, error, shadow, .. } = ruling;
-    let (at_pointer, why) = error.unzip();
+    let mut reason = reason_of(&ruling);
+    if let Some(seconds) = retry_after {
+        reason["retry_after"] = json!(seconds);
+    }
     VerdictAnswer {
-        verdict: verdict.as_str(),
+        verdict: ruling.verdict.as_str(),
         enforced: (!ruling.only_observes).then_some(true),
         mode: ruling.only_observes.then_some("shadow"),
         repeated,
-        valid_for: verdict.permits().then(|| worker.desk.valid_for(at)),
+        valid_for: ruling.verdict.permits().then(|| worker.desk.valid_for(at)),
         recorded,
         decision,
-        reason: without_nulls(json!({
-            "code": code, "clause": clause, "clauses": clauses, "message": message,
-            "at": at_pointer, "why": why, "retry_after": retry_after,
-        })),
+        reason,
         policy,
         call,
         redactions,
+        shadow: shadow_of(&ruling),
         obligations: ruling.obligations.into_iter().collect(),
         budgets,
         approval,
         freeze,
-        shadow: shadow.map(|shadow| {
-            without_nulls(json!({
-                "verdict": shadow.verdict.as_str(), "code": shadow.code, "clause": shadow.clause,
-            }))
-        }),
     }
 }
 
+/// Why the verdict is what it is.
+pub(super) fn reason_of(ruling: &Ruling) -> Value {
+    let Ruling { code, clause, clauses, message, error, .. } = ruling;
+    let (at, why) = error.as_ref().map(|(at, why)| (at, why)).unzip();
+    without_nulls(json!({
+        "code": code, "clause": clause, "clauses": clauses, "message": message, "at": at, "why": why,
+    }))
+}
+
+/// What the verdict would be with every clause in force, if that is another one.
+pub(super) fn shadow_of(ruling: &Ruling) -> Option<Value> {
+    let shadow = ruling.shadow.as_ref()?;
+    Some(without_nulls(json!({
+        "verdict": shadow.verdict.as_str(), "code": shadow.code, "clause": shadow.clause,
+    })))
+}
+
+/// What was redacted of it, as JSON: the params of a call, or a result.
+pub(super) fn redacted_of(ruling: &Ruling) -> Option<Value> {
+    let redacted = ruling.redacted.as_ref().filter(|_| ruling.verdict != Verdict::Deny)?;
+    serde_json::from_slice(&canonical::to_vec(&redacted.params)).ok()
+}
+
 /// The approval of a decision. It is opened here; if that is not possible now, it is opened in the background.
-async fn opened(worker: &Worker, index: u64, id: &ledger::ident::Ident) -> Value {
+async fn opened(worker: &Worker, index: u64, id: &Ident) -> Value {
     let url = worker.cards().page_of(id);
     match worker.commands.open(index).await {
         Ok(Ok(approval)) => reviewed::told(worker, &approval),
@@ -295,14 +323,9 @@ impl From<NotDecided> for Problem {
 
 /// The call that the verdict is about, as far as the gateway does not know it.
 fn call_of(ruling: &Ruling, digest: &str) -> Value {
-    let permits = ruling.verdict != Verdict::Deny;
-    match ruling.redacted.as_ref().filter(|_| permits) {
+    match redacted_of(ruling) {
         None => json!({"digest": digest}),
-        Some(redacted) => {
-            let params = canonical::to_vec(&redacted.params);
-            let params: Value = serde_json::from_slice(&params).unwrap_or_default();
-            json!({"digest": digest, "params": params})
-        }
+        Some(params) => json!({"digest": digest, "params": params}),
     }
 }
 

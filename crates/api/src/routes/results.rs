@@ -3,9 +3,10 @@
 
 use crate::{
     app::App,
-    auth,
     problem::{Code, Problem},
-    routes::decisions::{freeze_of, policy_of, redactions, without_nulls},
+    routes::decisions::{
+        asked, freeze_of, policy_of, reason_of, redacted_of, redactions, shadow_of,
+    },
 };
 use approvals::deciding::ToldResult;
 use axum::{
@@ -14,8 +15,8 @@ use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
-use decider::policy::{Returned, Ruling};
-use ledger::{canonical, event::Verdict, json as strict_json, system::Role};
+use decider::policy::Returned;
+use ledger::json as strict_json;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -71,16 +72,9 @@ pub async fn result(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ResultAnswer>, Problem> {
-    let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Enforcer])?;
-    let producer = caller.producer()?;
-    if let Some(reason) = tenant.halted() {
-        return Err(ledger::Error::Halted(reason).into());
-    }
-    let worker = app.worker(&tenant.name).ok_or_else(|| {
-        Problem::new(Code::NotFound, "Decisions need [approvals] in the server's configuration.")
-    })?;
+    let (worker, producer) = asked(&app, &headers, &tenant)?;
     let index: u64 = index.parse().map_err(|_| Problem::not_found())?;
-    let held = app.bodies.events(&headers, body, &tenant.name).await?;
+    let held = app.bodies.events(&headers, body, &worker.tenant.name).await?;
     let max = ledger::journal::BODY_BYTES_MAX;
     if held.bytes.len() > max {
         let text = format!("A report has at most {max} bytes. Show the agent nothing of it.");
@@ -90,40 +84,24 @@ pub async fn result(
         .map_err(|error| Problem::new(Code::BodySyntax, format!("The report: {error}.")))?;
     let report =
         Returned::read(report).map_err(|why| Problem::new(Code::BadRequest, format!("{why}.")))?;
-    let told = worker.desk.result(producer, index, &report).await?;
+    let told = worker.desk.result(&producer, index, &report).await?;
     let freeze = freeze_of(&worker, &told.ruling);
     Ok(Json(answer(index, told, freeze)))
 }
 
 fn answer(decision: u64, told: ToldResult, freeze: Option<Value>) -> ResultAnswer {
     let ToldResult { ruling, index, leaf, repeated } = told;
-    let policy = policy_of(&ruling);
-    let shows = ruling.verdict != Verdict::Deny && !ruling.only_observes;
-    let redacted = ruling.redacted.as_ref();
-    let result = redacted.filter(|_| shows).map(|redacted| {
-        serde_json::from_slice(&canonical::to_vec(&redacted.params)).unwrap_or_default()
-    });
-    let redactions = redacted.map(|redacted| redactions(&redacted.facts));
-    let Ruling { verdict, code, clause, clauses, message, error, shadow, only_observes, .. } =
-        ruling;
-    let (at, why) = error.unzip();
     ResultAnswer {
-        verdict: verdict.as_str(),
-        enforced: (!only_observes).then_some(true),
+        verdict: ruling.verdict.as_str(),
+        enforced: (!ruling.only_observes).then_some(true),
         repeated,
         decision,
         report: json!({"index": index, "leaf_hash": leaf.to_string()}),
-        reason: without_nulls(json!({
-            "code": code, "clause": clause, "clauses": clauses, "message": message, "at": at, "why": why,
-        })),
-        policy,
-        result,
-        redactions,
+        reason: reason_of(&ruling),
+        policy: policy_of(&ruling),
+        result: redacted_of(&ruling).filter(|_| !ruling.only_observes),
+        redactions: ruling.redacted.as_ref().map(|redacted| redactions(&redacted.facts)),
         freeze,
-        shadow: shadow.map(|shadow| {
-            without_nulls(json!({
-                "verdict": shadow.verdict.as_str(), "code": shadow.code, "clause": shadow.clause,
-            }))
-        }),
+        shadow: shadow_of(&ruling),
     }
 }

@@ -63,10 +63,7 @@ pub fn replay(
     let form = |what: &str| Differs::Form(what.to_owned());
     let recorded = Ruling::of_entry(view, payload);
     let recorded = recorded.ok_or_else(|| form("not a decision of ours"))?;
-    // Without all of it, what is absent may have been there.
-    if view.payload().count() != payload.len() {
-        return Err(Differs::Payload("payload, or a part of it,"));
-    }
+    is_whole(view, payload)?;
     let value = |name: &'static str| {
         let bytes = payload.get(name).ok_or_else(|| without(name))?;
         json::parse_kept(bytes).map_err(|_| without(name))
@@ -74,12 +71,7 @@ pub fn replay(
     let request = question(view, payload).ok_or_else(|| without("params"))?;
     let redacted = question_of(view, payload, "params").ok_or_else(|| without("params"))?;
     let nonce = value("nonce")?;
-    let facts = payload.get("/data/facts").ok_or_else(|| without("/data/facts"))?;
-    let facts: Facts =
-        serde_json::from_slice(facts).map_err(|_| form("its facts can't be read"))?;
-    if view.text(&["event", "time"]).and_then(Nanos::parse) != Some(facts.now) {
-        return Err(form("its facts have another time than its event"));
-    }
+    let facts = facts_of(view, payload)?;
     let request = Request::read(&request).map_err(Differs::Form)?;
     let redacted = Request::read(&redacted).map_err(Differs::Form)?;
     let nonce = nonce.as_str().ok_or_else(|| form("its nonce is no text"))?;
@@ -112,6 +104,26 @@ pub fn replay(
         return Ok(again);
     }
     Err(Differs::Verdict { recorded: recorded.in_words(), again: again.in_words() })
+}
+
+/// Errors: not all of an entry's payload is here. Then what is absent may have been there.
+pub(super) fn is_whole(view: &View<'_>, payload: &Fields) -> Result<(), Differs> {
+    if view.payload().count() == payload.len() {
+        return Ok(());
+    }
+    Err(Differs::Payload("payload, or a part of it,"))
+}
+
+/// The facts that a verdict of ours rested on.
+pub(super) fn facts_of(view: &View<'_>, payload: &Fields) -> Result<Facts, Differs> {
+    let form = |what: &str| Differs::Form(what.to_owned());
+    let facts = payload.get("/data/facts").ok_or_else(|| without("/data/facts"))?;
+    let facts: Facts =
+        serde_json::from_slice(facts).map_err(|_| form("its facts can't be read"))?;
+    if view.text(&["event", "time"]).and_then(Nanos::parse) != Some(facts.now) {
+        return Err(form("its facts have another time than its event"));
+    }
+    Ok(facts)
 }
 
 /// What a bundle would say of a recorded call, whoever judged it then. Facts that follow from the clock are taken from

@@ -6,7 +6,7 @@ use super::{
     facts::Facts,
     on::On,
     recorded::to_judge,
-    replay::Differs,
+    replay::{Differs, facts_of, is_whole},
     report::{RESULT, digest_of},
     request::Request,
     ruling::Ruling,
@@ -15,7 +15,6 @@ use crate::decision::Fields;
 use ledger::{
     entry::View,
     json::{self, Value},
-    time::Nanos,
 };
 use std::borrow::Cow;
 
@@ -56,15 +55,8 @@ pub fn replay_result(
     let form = |what: &str| Differs::Form(what.to_owned());
     let recorded = Ruling::of_entry(view, payload);
     let recorded = recorded.ok_or_else(|| form("not a result of ours"))?;
-    if view.payload().count() != payload.len() {
-        return Err(Differs::Payload("payload, or a part of it,"));
-    }
-    let facts = payload.get("/data/facts").ok_or_else(|| form("it has no /data/facts"))?;
-    let facts: Facts =
-        serde_json::from_slice(facts).map_err(|_| form("its facts can't be read"))?;
-    if view.text(&["event", "time"]).and_then(Nanos::parse) != Some(facts.now) {
-        return Err(form("its facts have another time than its event"));
-    }
+    is_whole(view, payload)?;
+    let facts = facts_of(view, payload)?;
     let others = Facts { now: facts.now, redacted: facts.redacted.clone(), ..Facts::default() };
     if facts != others {
         return Err(form("it rests on facts that no verdict about a result rests on"));

@@ -21,6 +21,8 @@ pub(super) struct Payloads<'a> {
     erased: BTreeMap<u64, Names>,
     expired: Expired,
     expiring: Option<Expiring>,
+    /// Entries before this leaf index are being removed.
+    removing: u64,
     next: u64,
     /// Rows of this log.
     count: u64,
@@ -34,7 +36,8 @@ impl<'a> Payloads<'a> {
     pub fn new(store: &'a Rocks, log: &Log, base: u64) -> Result<Self, store::Error> {
         let number = log.number;
         let mut report = Report::default();
-        if base > 0 && pruning(store, number)?.is_none() {
+        let removing = pruning(store, number)?.map_or(0, |pruned| pruned.size);
+        if base > 0 && removing == 0 {
             before(store, log, base, &mut report)?;
         }
         Ok(Self {
@@ -44,6 +47,7 @@ impl<'a> Payloads<'a> {
             erased: erased::all(store, number)?,
             expired: erased::expired(store, number)?,
             expiring: erased::expiring(store, number)?,
+            removing,
             next: base,
             count: base,
             less: BTreeMap::new(),
@@ -83,7 +87,8 @@ impl<'a> Payloads<'a> {
 
     /// What is wrong with a payload that expired. While its bytes leave the files they may still be there.
     fn expired(&self, index: u64, kept: Option<&[u8]>) -> Option<&'static str> {
-        let leaving = self.expiring.is_some_and(|expiring| expiring.from <= index);
+        let expiring = self.expiring.is_some_and(|expiring| expiring.from <= index);
+        let leaving = expiring || index < self.removing;
         match kept.and_then(Payload::decode) {
             None => Some("its payload is unreadable"),
             Some(payload) if payload != Payload::default() && !leaving => {

@@ -105,15 +105,16 @@ impl Replica {
 
     /// Appends without faults, and posts here at once: how the log begins.
     pub fn begin(&self, topic: &str, body: &[u8]) {
-        self.append_now(topic, body);
+        assert!(self.append_now(topic, body), "nothing else is appended meanwhile");
         self.post(u64::MAX >> 1);
     }
 
-    /// Appends without faults.
-    pub fn append_now(&self, topic: &str, body: &[u8]) {
+    /// Appends without faults. `false`: this replica has not posted the last message on the subject, so the journal refuses
+    /// another one after it.
+    pub fn append_now(&self, topic: &str, body: &[u8]) -> bool {
         let subject = Subject::parse(topic).unwrap();
         let message = self.message(&subject, body, None);
-        self.world().store(message).unwrap();
+        self.world().store(message).is_some()
     }
 
     /// Appends once, with what may happen to it.

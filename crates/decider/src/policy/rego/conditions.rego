@@ -321,11 +321,11 @@ else := entry(c.q.agent.id).tier
 
 rank(name) := [i | some i, tier in data.countersign.content.tiers; tier == name][0]
 
-agent_region(c, set) := in_set(c, set, entry(c.q.agent.id).region)
+agent_region(c, set) := in_set(c, set, region) if region := entry(c.q.agent.id).region
 
 else := "e"
 
-tool_region(c, set) := in_set(c, set, data.countersign.content.tools[c.q.tool.name].region)
+tool_region(c, set) := in_set(c, set, region) if region := data.countersign.content.tools[c.q.tool.name].region
 
 else := "e"
 
