@@ -1,6 +1,7 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
 pub mod agent;
+pub mod alert;
 pub mod delivery;
 pub mod freeze;
 pub mod policy;
@@ -130,6 +131,8 @@ pub enum Duty {
     Policy,
     /// A sink says how far it has delivered.
     Delivery,
+    /// A clause or the watch of the log found something.
+    Watching,
 }
 
 /// Why it was done: member `reason` of a body. It names the `evidence` entry with the words, which can be erased.

@@ -17,10 +17,10 @@ use crate::{
     log::merkle::Hash,
     post::{
         APPROVAL, Budgets, EVIDENCE, Freezes, Histories, Identities, Keys, Log, NOT_OPENED,
-        Policies, Pruned, Reports, Retention, event_key, reported_key,
+        Policies, Pruned, Reports, Retention, event_key, note_alert, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
+    system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch, alert::Alerts},
     time::Nanos,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,8 @@ pub(crate) struct Derived {
     pub freezes: Freezes,
     /// Which tokens of agents are revoked.
     pub identities: Identities,
+    /// What was found, and what of it is open.
+    pub alerts: Alerts,
     /// The last prune entry.
     pub pruned: Option<Pruned>,
     /// Journal identity and epoch.
@@ -149,6 +151,9 @@ impl Derived {
             }
             Kind::Agent if !self.identities.note(index, view) => {
                 report.find(format!("entry {index}: not an agent entry that can be here"));
+            }
+            Kind::Alert if !note_alert(&mut self.alerts, index, view) => {
+                report.find(format!("entry {index}: not an alert entry that can be here"));
             }
             Kind::Clock => {
                 self.clock = Some(index);
