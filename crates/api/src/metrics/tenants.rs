@@ -71,6 +71,7 @@ pub struct Tenants {
     sources: Family<ByState, Gauge>,
     told_early: Family<ByReason, Gauge>,
     freezes: Family<ByScope, Gauge>,
+    alerts: [Family<ByTenant, Gauge>; 2],
     costs: Family<ByCall, Gauge>,
     sinks: Sinks,
 }
@@ -102,6 +103,10 @@ impl Tenants {
             Family::default(),
         );
         let mut by_tenant = |name, help| registry.named(name, help, Family::default());
+        let alerts = [
+            by_tenant("alerts_open", "Alerts that nobody has closed"),
+            by_tenant("alerts_raised", "Alerts that the log has, open or closed"),
+        ];
         Self {
             entries: by_tenant("entries", "Published entries"),
             posted: by_tenant("journal_posted", "Last journal sequence that is posted"),
@@ -143,6 +148,7 @@ impl Tenants {
             sources,
             told_early,
             freezes,
+            alerts,
             costs: costs(registry),
             sinks: Sinks::new(registry),
         }
@@ -169,6 +175,9 @@ impl Tenants {
         }
         for sink in &figures.sinks {
             self.sinks.set(&figures.name, sink);
+        }
+        for (family, value) in self.alerts.iter().zip(figures.alerts) {
+            set(family, value);
         }
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);

@@ -40,7 +40,7 @@ pub(super) fn record(site: &Site, source: &Source<'_>) -> Value {
     let call = if tool.is_empty() { kind.to_owned() } else { format!("{tool}/{action}") };
     let time = text(&entry, &["journal", "time"]);
     let mut said = json!({
-        "kind": if kind == "journal_gap" || kind == "gap_opened" { "alert" } else { "event" },
+        "kind": if matches!(kind, "alert" | "gap_opened" | "journal_gap") { "alert" } else { "event" },
         "category": ["api"], "type": types, "outcome": outcome, "action": call, "dataset": "countersign.entry",
         "module": "countersign", "sequence": source.index, "ingested": time, "code": kind,
         "hash": source.leaf_hash, "provider": text(&event, &["source"]),
