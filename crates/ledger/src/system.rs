@@ -201,7 +201,7 @@ pub enum Role {
     Discloser,
     /// Proposes policies as its person. Not combined with reviewing.
     Author,
-    /// Freezes agents, sessions, runs, tools and producers as its person.
+    /// Freezes agents, sessions, runs, tools and producers as its person, and closes alerts.
     Responder,
     /// Issues keys, erases, rotates.
     Admin,
