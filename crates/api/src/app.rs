@@ -105,7 +105,8 @@ impl App {
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
-        let wrong = ledger.tenants().iter().filter_map(|tenant| config.watch(&tenant.name).err());
+        let tenants = ledger.tenants();
+        let wrong = tenants.iter().filter_map(|tenant| config.watch(&tenant.name).err());
         let wrong: Vec<String> = wrong.collect();
         if !wrong.is_empty() {
             return Err(Error::Setup(wrong.join("\n")));

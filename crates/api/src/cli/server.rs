@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Agent, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Sink, Slack,
-    Sources, Teams, Tenant, ToStore,
+    Agent, Alert, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Sink,
+    Slack, Sources, Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
