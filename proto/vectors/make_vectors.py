@@ -602,7 +602,7 @@ def make_entries():
     twice = jcs(closes)
     log.reject("system.alert", twice, at(9), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.alert", log.subjects["system.alert"], twice))
     log.signed("system.alert", again(rule="clause", name="large-payout", clause="payments/large"), at(10), "alert")
-    log.write("alert")
+    log.write("watching")
 
     log = Log("Payload is kept for two days; nothing is erased or expires under a legal hold; then what is old expires, a day at most, an hour apart.")
     log.publish(decision("e-1"), at(1))

@@ -315,8 +315,7 @@ pub struct Rules {
     pub rules_digest: String,
     /// base64url salted digest of the people and channels that go with them.
     pub people_digest: String,
-    /// Identifies the salt: 16 random bytes, base64url. Holders of the tenant's salt key derive the salt from it;
-    /// others need the evidence that `reason` names.
+    /// Identifies the salt: 16 random bytes, base64url. Holders of the salt key derive it; others need `reason`'s evidence.
     pub people_nonce: String,
     /// Who applied them.
     pub by: By,
