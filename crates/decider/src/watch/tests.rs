@@ -92,7 +92,7 @@ fn plant(random: &mut Random, company: &[Agent], all: &mut Vec<Happening>) -> Ve
     note("night agent", AlertRule::NewHour, &agent.id);
 
     let (agent, at) = (others[1], 8 * 3600 + random.whole(10 * 3600));
-    let calls = (agent.rate * 16.0) as u64;
+    let calls = (0..1000_u32).take_while(|n| f64::from(*n) < agent.rate * 16.0).count() as u64;
     for n in 0..calls {
         let call = (at + n * 3600 / calls, agent.tools[0], "allow");
         all.push(judged(agent, call, &agent.chains[0], agent.amount));
@@ -104,6 +104,14 @@ fn plant(random: &mut Random, company: &[Agent], all: &mut Vec<Happening>) -> Ve
     all.push(judged(agent, (at, agent.tools[0], "allow"), &chain, agent.amount));
     note("new chain", AlertRule::NewChain, &agent.id);
 
+    planted.extend(plant_waits(random, agent, all));
+    planted
+}
+
+/// Plants what waits for something.
+fn plant_waits(random: &mut Random, agent: &Agent, all: &mut Vec<Happening>) -> Vec<Planted> {
+    let mut planted = Vec::new();
+    let mut note = |what, rule, id: &str| planted.push((what, rule, id.to_owned()));
     let at = 6 * 3600 + random.whole(12 * 3600);
     all.push(approval("apr-stuck", at, agent.producer, requested(agent, agent.tools[0])));
     note("stuck approval", AlertRule::StuckApproval, "apr-stuck");

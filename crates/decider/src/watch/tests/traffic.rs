@@ -149,7 +149,10 @@ fn call(random: &mut Random, agent: &Agent, at: u64, times: f64, all: &mut Vec<H
     let chain = usize::from(random.share() < 0.2);
     let amount = agent.amount * times * power(agent.spread * random.normal());
     let what = random.share();
-    let verdict = if what < agent.denied {
+    // Late in the day nobody is asked, so that the day ends with its answers.
+    let verdict = if at > 84_600 {
+        "allow"
+    } else if what < agent.denied {
         "deny"
     } else if what < agent.denied + agent.asks {
         "approval_needed"
