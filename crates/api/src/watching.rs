@@ -50,7 +50,8 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, settings: Settings) {
             tokio::time::sleep(AGAIN).await;
             continue;
         }
-        let from = next.unwrap_or_else(|| tenant.published().kept_from());
+        // What was pruned meanwhile is gone.
+        let from = next.unwrap_or(0).max(tenant.published().kept_from());
         let began = Instant::now();
         let read = tokio::task::block_in_place(|| read(&ledger, &tenant, &mut watch, from));
         match read {
