@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support import cli
-from support.forging import Forger, at
+from support.forging import Forger, at, policies
 
 ALERTS = [{"clause": "payments/small", "name": "small-payment"}]
 CLAUSE = {"rule": "clause", "name": "small-payment", "clause": "payments/small"}
@@ -81,8 +81,9 @@ def an_alert_of_the_future(world: Raising) -> None:
 
 @verify("not an alert that can be here, or it closes none")
 def a_close_of_nothing(world: Raising) -> None:
-    reason = {"index": 0, "leaf_hash": "A" * 43 + "="}
-    world.log.signed("system.alert", {"op": "close", "alert": 3, "by": {"operator": "00112233445566cc"}, "reason": reason}, at(7), "alert")
+    words = {"act": "alert", "reason": "A drill."}
+    reason = policies.leaf(world.log, world.log.signed("evidence.system", words, at(7), "evidence", event={"approval_id": None}, fields=words))
+    world.log.signed("system.alert", {"op": "close", "alert": 3, "by": {"operator": "00112233445566cc"}, "reason": reason}, at(8), "alert")
 
 
 @verify("only clauses of a bundle that is in force raise alerts")
