@@ -170,23 +170,25 @@ def test_p19_people_close_alerts(desk: Watched, tmp_path: Path) -> None:
     cli("verify", "--key", desk.server.vkey, "--export", desk.export(tmp_path / "export")).ok()
 
 
-def test_p19_the_watch_of_the_log_finds_a_silent_source(tmp_path: Path) -> None:
-    """Without any policies: a declared source is silent, and time moves with the events of others. After a restart nothing is doubled."""
-    with Server.ready(tmp_path / "server") as server:
-        publisher = server.as_("publisher")
-        declared = {"producer": "gw-9", "source": "/gateways/gone", "title": "Gone", "owner": "team-x", "silent_after": 1}
-        server.admin.http.post(f"{server.admin.t}/sources", json={"sources": [declared], "reason": "For the test."}).raise_for_status()
+def test_p19_the_watch_of_the_log_finds_a_silent_source(desk: Watched) -> None:
+    """A declared source is silent, and time moves with the events of others. After a restart nothing is doubled."""
+    server = desk.server
+    (server.root / "approvals" / "acme" / "watch.toml").write_text("source_minutes = 0\n")
+    server.restart()
+    publisher = server.as_("publisher")
+    declared = {"producer": "gw-9", "source": "/gateways/gone", "title": "Gone", "owner": "team-x", "silent_after": 1}
+    server.admin.http.post(f"{server.admin.t}/sources", json={"sources": [declared], "reason": "For the test."}).raise_for_status()
 
-        def found() -> list[dict[str, Any]]:
-            publisher.publish(event())
-            return server.admin.get("/alerts").json()["alerts"]
+    def found() -> list[dict[str, Any]]:
+        publisher.publish(event())
+        return desk.open()
 
-        alert = until("the silent source is found", found, 150)[0]["event"]
-        assert (alert["rule"], alert["about"]) == ("silent_source", {"what": "source", "id": "/gateways/gone", "producer": "gw-9"})
-        server.restart(kill=True)
-        for _ in range(3):
-            publisher.publish(event())
-        assert len(server.admin.get("/alerts").json()["alerts"]) == 1
+    alert = until("the silent source is found", found, 150)[0]["event"]
+    assert (alert["rule"], alert["about"]) == ("silent_source", {"what": "source", "id": "/gateways/gone", "producer": "gw-9"})
+    server.restart(kill=True)
+    for _ in range(3):
+        publisher.publish(event())
+    assert len(desk.open()) == 1
 
 
 def test_settings_of_the_watch_that_are_wrong_stop_the_start(desk: Watched) -> None:

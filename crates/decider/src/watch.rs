@@ -45,6 +45,8 @@ pub struct Watch {
     producers: Subjects,
     amounts: amounts::Amounts,
     waiting: Waiting,
+    /// The time, if a minute has passed since the entry before.
+    minute: Option<Nanos>,
 }
 
 impl Watch {
@@ -58,14 +60,21 @@ impl Watch {
             producers: Subjects::new(Sort::Producer, PRODUCERS_MAX),
             amounts: amounts::Amounts::default(),
             waiting: Waiting::default(),
+            minute: None,
         }
     }
 
     /// Takes the next entry, and gives the alerts that it shows, in order.
     pub fn take(&mut self, index: u64, view: &View<'_>) -> Vec<Raise> {
         let mut found = of_clauses(index, view);
-        found.extend(self.see(index, view.origin.time, Seen::of(view)));
+        let mut seen = self.see(index, view.origin.time, Seen::of(view));
+        // What this entry ends did not wait.
         self.waiting.take(index, view);
+        if let Some(now) = self.minute.take() {
+            self.waiting.minute(now, index, &self.settings, &mut seen);
+        }
+        seen.retain(|finding| !self.settings.off.contains(&finding.rule));
+        found.extend(seen);
         let numbered = (0..).zip(found);
         numbered.map(|(nth, finding)| raise(finding, index, nth)).collect()
     }
@@ -73,7 +82,7 @@ impl Watch {
     fn see(&mut self, index: u64, time: Nanos, seen: Seen) -> Vec<Finding> {
         let mut found = Vec::new();
         for step in self.clock.moves_to(time) {
-            self.step(step, index, &mut found);
+            self.step(step, &mut found);
         }
         match seen {
             Seen::Call(call) => self.call((index, time), &call, &mut found),
@@ -84,13 +93,12 @@ impl Watch {
             }
             Seen::Other => {}
         }
-        found.retain(|finding| !self.settings.off.contains(&finding.rule));
         found
     }
 
-    fn step(&mut self, step: Step, index: u64, found: &mut Vec<Finding>) {
+    fn step(&mut self, step: Step, found: &mut Vec<Finding>) {
         match step {
-            Step::Minute(now) => self.waiting.minute(now, index, &self.settings, found),
+            Step::Minute(now) => self.minute = Some(now),
             Step::Interval(at) => {
                 for all in [&mut self.agents, &mut self.tools, &mut self.producers] {
                     all.interval(&at, &self.settings, found);

@@ -29,6 +29,8 @@ pub struct Settings {
     pub gap_minutes: u32,
     /// Minutes for which a sink may stand still, after its entry says so: 0 to 100000.
     pub sink_minutes: u32,
+    /// Minutes for which a declared source may be silent, beyond its own time: 0 to 100000.
+    pub source_minutes: u32,
     /// Calls within one hour that was never seen of an agent: 1 to 1000.
     pub new_hour_calls: u32,
 }
@@ -47,6 +49,7 @@ impl Default for Settings {
             stuck_minutes: 60,
             gap_minutes: 15,
             sink_minutes: 10,
+            source_minutes: 10,
             new_hour_calls: 3,
         }
     }
@@ -62,6 +65,7 @@ impl Settings {
             ("stuck_minutes", self.stuck_minutes, 1, 100_000),
             ("gap_minutes", self.gap_minutes, 1, 100_000),
             ("sink_minutes", self.sink_minutes, 0, 100_000),
+            ("source_minutes", self.source_minutes, 0, 100_000),
             ("new_hour_calls", self.new_hour_calls, 1, 1000),
         ];
         let broken = [

@@ -213,7 +213,9 @@ impl Waiting {
         }
         for ((producer, name), source) in &mut self.sources {
             let (since, last) = source.last;
-            if !source.told && now >= since.plus_seconds(source.silent_after) {
+            if !source.told
+                && is_over(since.plus_seconds(source.silent_after), settings.source_minutes)
+            {
                 source.told = true;
                 let values = vec![("silent_after_seconds", source.silent_after.to_string())];
                 let about = About { producer: Some(producer.clone()), ..about(Sort::Source, name) };
