@@ -37,6 +37,7 @@ const PAGE_MAX: usize = 200;
 #[into_params(parameter_in = Query)]
 pub struct AlertsQuery {
     /// `open`, the default: the open ones. `all`: every `alert` entry, by page.
+    #[param(inline)]
     state: Option<Which>,
     /// With `all`: the leaf index from which to read on, `next` of the page before.
     from: Option<u64>,
