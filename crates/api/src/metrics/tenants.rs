@@ -50,6 +50,14 @@ fn costs(registry: &mut Registry) -> Family<ByCall, Gauge> {
     registry.named("allowed_cost_millionths", help, Family::default())
 }
 
+fn alerts(registry: &mut Registry) -> [Family<ByTenant, Gauge>; 2] {
+    let mut named = |name, help| registry.named(name, help, Family::default());
+    [
+        named("alerts_open", "Alerts that nobody has closed"),
+        named("alerts_raised", "Alerts that the log has, open or closed"),
+    ]
+}
+
 /// Metrics of each tenant.
 pub struct Tenants {
     ready: Family<ByTenant, Gauge>,
@@ -103,10 +111,6 @@ impl Tenants {
             Family::default(),
         );
         let mut by_tenant = |name, help| registry.named(name, help, Family::default());
-        let alerts = [
-            by_tenant("alerts_open", "Alerts that nobody has closed"),
-            by_tenant("alerts_raised", "Alerts that the log has, open or closed"),
-        ];
         Self {
             entries: by_tenant("entries", "Published entries"),
             posted: by_tenant("journal_posted", "Last journal sequence that is posted"),
@@ -148,7 +152,7 @@ impl Tenants {
             sources,
             told_early,
             freezes,
-            alerts,
+            alerts: alerts(registry),
             costs: costs(registry),
             sinks: Sinks::new(registry),
         }

@@ -146,15 +146,7 @@ impl Derived {
             Kind::Policy if !self.policies.note(index, view) => {
                 report.find(format!("entry {index}: not a policy entry"));
             }
-            Kind::Freeze if !self.freezes.note(index, view) => {
-                report.find(format!("entry {index}: not a freeze entry that can be here"));
-            }
-            Kind::Agent if !self.identities.note(index, view) => {
-                report.find(format!("entry {index}: not an agent entry that can be here"));
-            }
-            Kind::Alert if !note_alert(&mut self.alerts, index, view) => {
-                report.find(format!("entry {index}: not an alert entry that can be here"));
-            }
+            Kind::Freeze | Kind::Agent | Kind::Alert => self.standing(index, view, report),
             Kind::Clock => {
                 self.clock = Some(index);
                 self.retention.time_anew();
@@ -187,6 +179,18 @@ impl Derived {
             report.find(format!("entry {index}: not a prune entry that can be here"));
         }
         self.retention.prune(self.pruned.map_or(0, |pruned| pruned.size));
+    }
+
+    /// Notes what is frozen, which tokens there are, and which alerts.
+    fn standing(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        let (fits, what) = match view.kind {
+            Kind::Freeze => (self.freezes.note(index, view), "a freeze"),
+            Kind::Agent => (self.identities.note(index, view), "an agent"),
+            _ => (note_alert(&mut self.alerts, index, view), "an alert"),
+        };
+        if !fits {
+            report.find(format!("entry {index}: not {what} entry that can be here"));
+        }
     }
 
     fn retention(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
