@@ -77,9 +77,9 @@ fn plant(random: &mut Random, company: &[Agent], all: &mut Vec<Happening>) -> Ve
     note("slow drift of amounts", AlertRule::Amounts, &others[0].id);
 
     let (agent, at) = (by_day[1], 9 * 3600 + random.whole(8 * 3600));
-    all.push(approval("apr-refused", at - 60, agent.producer, requested(agent, agent.tools[0])));
+    all.push(approval("apr-refused", at - 60, agent.producer, &requested(agent, agent.tools[0])));
     let granted = serde_json::json!({"type": "granted", "by": []});
-    all.push(approval("apr-refused", at - 30, agent.producer, granted));
+    all.push(approval("apr-refused", at - 30, agent.producer, &granted));
     for n in 0..15 {
         all.push(refused("apr-refused", agent, at + n * 150));
     }
@@ -113,7 +113,7 @@ fn plant_waits(random: &mut Random, agent: &Agent, all: &mut Vec<Happening>) -> 
     let mut planted = Vec::new();
     let mut note = |what, rule, id: &str| planted.push((what, rule, id.to_owned()));
     let at = 6 * 3600 + random.whole(12 * 3600);
-    all.push(approval("apr-stuck", at, agent.producer, requested(agent, agent.tools[0])));
+    all.push(approval("apr-stuck", at, agent.producer, &requested(agent, agent.tools[0])));
     note("stuck approval", AlertRule::StuckApproval, "apr-stuck");
 
     all.push(gap(true, 3600 + random.whole(70_000), "/gw-lost"));

@@ -82,7 +82,7 @@ pub fn company(random: &mut Random) -> Vec<Agent> {
         let second = TOOLS[random.whole(5) as usize];
         Agent {
             producer: PRODUCERS[n % 3],
-            tools: if n % 2 == 0 { vec![first] } else { vec![first, second] },
+            tools: if n.is_multiple_of(2) { vec![first] } else { vec![first, second] },
             chains: vec![vec![id.clone()], vec!["helpdesk-bot".into(), id.clone()]],
             rate: random.between(6.0, 24.0),
             by_day: n < 7,
@@ -163,9 +163,9 @@ fn call(random: &mut Random, agent: &Agent, at: u64, times: f64, all: &mut Vec<H
     if verdict == "approval_needed" {
         let id = format!("apr-{:016x}", random.next());
         let granted = at + 120 + random.whole(1400);
-        all.push(approval(&id, at, agent.producer, requested(agent, tool)));
+        all.push(approval(&id, at, agent.producer, &requested(agent, tool)));
         let granted_event = json!({"type": "granted", "by": ["p-carla"]});
-        all.push(approval(&id, granted, agent.producer, granted_event));
+        all.push(approval(&id, granted, agent.producer, &granted_event));
         if random.share() < 0.03 {
             all.push(refused(&id, agent, granted + 20));
         }
@@ -191,14 +191,14 @@ pub fn requested(agent: &Agent, tool: &str) -> Value {
     json!({"type": "requested", "call": {"agent": agent.id, "tool": tool, "action": "call"}})
 }
 
-pub fn approval(id: &str, at: u64, producer: &str, event: Value) -> Happening {
+pub fn approval(id: &str, at: u64, producer: &str, event: &Value) -> Happening {
     let event = json!({"approval_id": id, "events": [event]});
     Happening { at, kind: "approval", producer: json!(producer), event }
 }
 
 pub fn refused(id: &str, agent: &Agent, at: u64) -> Happening {
     let event = json!({"type": "redeem_rejected", "enforcer": agent.producer, "jti": "j", "why": "expired"});
-    approval(id, at, agent.producer, event)
+    approval(id, at, agent.producer, &event)
 }
 
 pub fn gap(opens: bool, at: u64, source: &str) -> Happening {
