@@ -68,7 +68,7 @@ DATA = {
     "verdict": True, "mode": True, "approval_id": True, "token_id": True, "latency_us": True, "labels": True,
 }
 # Plain in our own decisions only.
-DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "lists": True, "budgets": True, "history": True, "activates": True, "received": True, "frozen_by": True, "verified_by": {"index", "leaf_hash"}, "parent": {"index", "leaf_hash"}, "freeze": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
+DATA_OF_OURS = DATA | {"as_of": True, "bundle": True, "lists": True, "budgets": True, "history": True, "activates": True, "received": True, "frozen_by": True, "verified_by": {"index", "leaf_hash"}, "parent": {"index", "leaf_hash"}, "freeze": True, "alerts": True, "shadow": {"verdict", "code", "clause"}, "spool": {"id", "number", "why"}}
 # What posting knows as the outcome of a call.
 OUTCOMES = ("failed", "not_started", "succeeded", "unknown")
 ATTRIBUTES = {"specversion", "id", "source", "type", "time", "sequence", "traceparent", "datacontenttype"}

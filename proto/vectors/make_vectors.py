@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "delivery", "freeze", "agent"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "delivery", "alert", "freeze", "agent"}
 
 
 class Log:
@@ -574,6 +574,35 @@ def make_entries():
         wrong = jcs(body | wrong)
         log.reject("system.delivery", wrong, at(7), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.delivery", log.subjects["system.delivery"], wrong))
     log.write("delivery")
+
+    log = Log("Alerts: the watch of the log finds that a producer denies far more; somebody closes that; a later one is raised. What shows an alert shows no second one.")
+    for n in range(1, 4):
+        log.publish(decision(f"e-{n}"), at(n))
+    last = len(log.entries) - 1
+    raised = {
+        "op": "raise", "v": 1, "rule": "denials", "name": "denials", "about": {"what": "agent", "id": "payments-bot"}, "since": at(1),
+        "values": {"seen": "40.0", "usual_at_most": "1.3"}, "entries": [last - 1, last], "at": {"index": last, "nth": 0}, "by": {"server": "watching"},
+    }
+    alert = log.signed("system.alert", raised, at(4), "alert")
+    again = lambda **changed: raised | {"at": {"index": last, "nth": 1}} | changed
+    for wrong in (
+        raised, {"at": {"index": last - 1, "nth": 9}}, {"at": {"index": 99, "nth": 0}}, {"v": 2}, {"rule": "mood"}, {"clause": "payments/small"}, {"rule": "clause"},
+        {"about": {"what": "agent", "id": ""}}, {"about": {"what": "planet", "id": "x"}}, {"entries": []}, {"entries": [last, last - 1]}, {"entries": [last + 1]},
+        {"values": {str(n): "x" for n in range(17)}}, {"by": {"server": "delivery"}}, {"secret": "x"},
+    ):
+        wrong = jcs(wrong if wrong is raised else again(**wrong))
+        log.reject("system.alert", wrong, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.alert", log.subjects["system.alert"], wrong))
+    words = {"act": "alert", "reason": "a load test, ticket 4711"}
+    why = log.signed("evidence.system", words, at(6), "evidence", event={"approval_id": None}, fields=words)
+    closes = {"op": "close", "alert": alert, "by": {"key": "00112233445566cc", "person": "p-carla"}, "reason": {"index": why, "leaf_hash": b64(leaf_hash(log.entries[why]))}}
+    for wrong in ({"alert": alert + 1}, {"by": {"server": "watching"}}, {"reason": None}, {"reason": {"index": 999, "leaf_hash": closes["reason"]["leaf_hash"]}}):
+        wrong = jcs(closes | wrong)
+        log.reject("system.alert", wrong, at(7), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.alert", log.subjects["system.alert"], wrong))
+    log.signed("system.alert", closes, at(8), "alert")
+    twice = jcs(closes)
+    log.reject("system.alert", twice, at(9), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.alert", log.subjects["system.alert"], twice))
+    log.signed("system.alert", again(rule="clause", name="large-payout", clause="payments/large"), at(10), "alert")
+    log.write("watching")
 
     log = Log("Payload is kept for two days; nothing is erased or expires under a legal hold; then what is old expires, a day at most, an hour apart.")
     log.publish(decision("e-1"), at(1))

@@ -58,6 +58,8 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "test a sink": (lambda: ("POST", f"{T}/sinks/none/test", {}), {"admin"}, {404}),
     "letters of a sink": (lambda: ("GET", f"{T}/sinks/none/letters", {}), {"admin"}, {404}),
     "resend by a sink": (lambda: ("POST", f"{T}/sinks/none/resend", {"json": {"from": 0, "to": 1, "reason": "none"}}), {"admin"}, {404}),
+    "alerts": (lambda: ("GET", f"{T}/alerts", {}), {"responder", "admin", "auditor"}, {200}),
+    "close an alert": (lambda: ("POST", f"{T}/alerts/1/close", {"json": {"reason": "none"}}), {"responder", "admin"}, {404}),
     "freezes": (lambda: ("GET", f"{T}/freezes", {}), {"responder", "admin", "auditor", "enforcer", "publisher"}, {200}),
     "freeze": (lambda: ("POST", f"{T}/freezes", {"json": {"scope": "agent", "id": "", "reason": "none"}}), {"responder", "admin"}, {400}),
     "lift": (lambda: ("POST", f"{T}/freezes/1/lift", {"json": {"reason": "none"}}), {"responder", "admin"}, {404}),

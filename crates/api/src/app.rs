@@ -13,8 +13,10 @@ use crate::{
     sinks::Sinks,
     tls::Greeting,
     vitals::Vitals,
+    watching,
 };
 use approvals::worker::{self, Worker};
+use decider::watch::Settings;
 use ledger::{
     Error, Journals, Ledger, follow,
     ident::Ident,
@@ -99,6 +101,12 @@ impl App {
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
         let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
+        let tenants = ledger.tenants();
+        let wrong = tenants.iter().filter_map(|tenant| config.watch(&tenant.name).err());
+        let wrong: Vec<String> = wrong.collect();
+        if !wrong.is_empty() {
+            return Err(Error::Setup(wrong.join("\n")));
+        }
         let metrics = Metrics::new(Arc::clone(&ledger));
         let metrics_key = MetricsKey::default();
         if let Some(path) = &config.file.metrics_key_file {
@@ -169,6 +177,20 @@ impl App {
         if let Journal::JetStream(stream) = tenant.journal().clone() {
             self.spawn(follow::follow(Arc::clone(&self.ledger), Arc::clone(tenant), stream));
         }
+    }
+
+    /// Watches a tenant's log. Settings that can't be read were found when the server started, or the tenant is new: then
+    /// the defaults count.
+    pub fn start_watch(&self, tenant: &Arc<Tenant>) {
+        if tenant.halted().is_some() || tenant.is_deleted() {
+            return;
+        }
+        let settings = self.config.watch(&tenant.name).unwrap_or_else(|error| {
+            tracing::error!(tenant = %tenant.name, error, "the log is watched with the defaults");
+            Settings::default()
+        });
+        let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
+        self.spawn(watching::run(ledger, tenant, settings));
     }
 
     /// Stops the approvals worker of a tenant that was deleted.

@@ -32,6 +32,7 @@ pub fn start(app: &Arc<App>) {
     for tenant in app.ledger.tenants() {
         app.start_follower(&tenant);
         app.start_worker(&tenant);
+        app.start_watch(&tenant);
     }
     sinks::start(&app.sinks, &app.ledger, |sink| app.spawn(sink));
     if let (Some(wanted), Some(broker)) = (app.ledger.receipts_wanted(), app.broker.clone()) {

@@ -3,12 +3,13 @@
 #[cfg(feature = "server")]
 mod agent;
 #[cfg(feature = "server")]
+mod alert;
+#[cfg(feature = "server")]
 mod approval;
 #[cfg(feature = "server")]
 mod budget;
 #[cfg(feature = "server")]
 mod evidence;
-#[cfg(feature = "server")]
 mod freeze;
 #[cfg(feature = "server")]
 mod groups;
@@ -29,8 +30,8 @@ mod tenant;
 
 #[cfg(feature = "server")]
 pub use self::{
-    agent::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*, policy::*,
-    prune::*, server::*, sink::*, store::*, tenant::*,
+    agent::*, alert::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*,
+    policy::*, prune::*, server::*, sink::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

@@ -1,6 +1,7 @@
 //! The commands. Each ends with an exit status on which scripts can rely (`proto/errors.md`).
 
 mod agent;
+mod alert;
 mod approval;
 mod approved;
 mod bench;
@@ -108,6 +109,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Policy(arguments) => policy::run(&arguments.command),
         ServerCommand::List(arguments) => list::run(&arguments.command),
         ServerCommand::Freeze(arguments) => freeze::run(&arguments.command),
+        ServerCommand::Alert(arguments) => alert::run(&arguments.command),
         ServerCommand::Agent(arguments) => agent::run(&arguments.command),
         ServerCommand::Budget(arguments) => budget::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),

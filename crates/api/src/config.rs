@@ -4,6 +4,7 @@
 mod check;
 mod file;
 mod mistakes;
+mod watch;
 
 pub use file::*;
 

@@ -78,6 +78,7 @@ mod tls;
 mod trouble;
 #[cfg(feature = "server")]
 mod vitals;
+mod watching;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
 mod agents;
+pub mod alerts;
 mod approvals;
 mod budgets;
 mod clock;
@@ -51,6 +52,8 @@ fn deciding() -> Router<Arc<App>> {
     Router::new()
         .route("/decisions", post(decisions::decide))
         .route("/decisions/{index}/result", post(results::result))
+        .route("/alerts", get(alerts::show))
+        .route("/alerts/{alert}/close", post(alerts::close))
         .route("/freezes", get(freezes::show).post(freezes::freeze))
         .route("/freezes/{freeze}/lift", post(freezes::lift))
         .route("/agents/{agent}/tokens", get(agents::list).post(agents::issue))

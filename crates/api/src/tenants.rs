@@ -42,6 +42,7 @@ pub async fn create(
     let message = app.ledger.genesis_message(&tenant, &genesis)?;
     app.ledger.publish(&tenant, vec![message]).await?;
     app.start_worker(&tenant);
+    app.start_watch(&tenant);
     first_admin(app, &tenant, act, person).await
 }
 

@@ -10,6 +10,7 @@ pub mod decision;
 pub mod policy;
 pub mod quorum;
 pub mod rule;
+pub mod watch;
 pub mod words;
 
 /// A life cycle that consists of events (J. Chassaing's *decider*, 2021).

@@ -77,6 +77,8 @@ pub enum Kind {
     Void,
     /// Entries before a size, which are in an export, are removed.
     Prune,
+    /// Something was found that people shall see, or somebody closed that.
+    Alert,
     /// A budget reached the sum at which people are warned.
     BudgetWarned,
     /// A call did not fit into a budget.
@@ -85,7 +87,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 29] = [
+    pub const ALL: [(Self, &'static str); 30] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -112,6 +114,7 @@ impl Kind {
         (Self::Agent, "agent"),
         (Self::Prune, "prune"),
         (Self::Delivery, "delivery"),
+        (Self::Alert, "alert"),
         (Self::NotOpened, "not_opened"),
         (Self::BudgetWarned, "budget_warned"),
         (Self::BudgetExceeded, "budget_exceeded"),
@@ -158,6 +161,7 @@ impl Kind {
             | Self::Retention
             | Self::Prune
             | Self::Delivery
+            | Self::Alert
             | Self::Freeze
             | Self::Agent => true,
             Self::Decision

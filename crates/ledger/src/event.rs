@@ -4,11 +4,13 @@
 //! are plain; everything else, at any place, becomes a payload [`Field`], so nothing is lost and nothing
 //! leaks. Out of scope: salts (`disclosure`), the leaf (`entry`), order and repetition (`post`).
 
+mod alerting;
 mod plain;
 mod pointer;
 mod refused;
 
 pub use crate::disclosure::Field;
+pub use alerting::{ALERTING_MAX, Alerting};
 pub use refused::{Fault, Refused};
 
 use crate::{

@@ -4,6 +4,7 @@
 //! randomness, and depends on no order of maps and no borders of batches. All reads and writes go through [`Changes`].
 
 mod agents;
+mod alerts;
 mod approvals;
 mod body;
 mod budgets;
@@ -34,6 +35,7 @@ mod verdicts;
 
 pub use crate::system::prune::Pruned;
 pub use agents::misissued;
+pub use alerts::note_alert;
 pub use budgets::Budgets;
 pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,

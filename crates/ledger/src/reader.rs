@@ -12,6 +12,7 @@ use crate::{
     post::{Freezes, Identities, Keys, Policies, Pruned, event_key},
     proven::missing,
     store::{self, Family, LogNumber, Read},
+    system::alert::Alerts,
     time::Nanos,
 };
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Published {
     pub freezes: Arc<Freezes>,
     /// Which tokens of agents are revoked.
     pub identities: Arc<Identities>,
+    /// What was found, and what of it is open.
+    pub alerts: Arc<Alerts>,
     /// The keys in force.
     pub keys: Keys,
 }

@@ -1,6 +1,7 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
 pub mod agent;
+pub mod alert;
 pub mod delivery;
 pub mod freeze;
 pub mod policy;
@@ -130,6 +131,8 @@ pub enum Duty {
     Policy,
     /// A sink says how far it has delivered.
     Delivery,
+    /// A clause or the watch of the log found something.
+    Watching,
 }
 
 /// Why it was done: member `reason` of a body. It names the `evidence` entry with the words, which can be erased.
@@ -198,7 +201,7 @@ pub enum Role {
     Discloser,
     /// Proposes policies as its person. Not combined with reviewing.
     Author,
-    /// Freezes agents, sessions, runs, tools and producers as its person.
+    /// Freezes agents, sessions, runs, tools and producers as its person, and closes alerts.
     Responder,
     /// Issues keys, erases, rotates.
     Admin,
@@ -312,8 +315,7 @@ pub struct Rules {
     pub rules_digest: String,
     /// base64url salted digest of the people and channels that go with them.
     pub people_digest: String,
-    /// Identifies the salt: 16 random bytes, base64url. Holders of the tenant's salt key derive the salt from it;
-    /// others need the evidence that `reason` names.
+    /// Identifies the salt: 16 random bytes, base64url. Holders of the salt key derive it; others need `reason`'s evidence.
     pub people_nonce: String,
     /// Who applied them.
     pub by: By,

@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Agent, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Sink, Slack,
-    Sources, Teams, Tenant, ToStore,
+    Agent, Alert, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Sink,
+    Slack, Sources, Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -65,6 +65,13 @@ Examples:
   countersign freeze list --tenant acme --api-key-file responder.key
   countersign freeze lift --tenant acme --api-key-file responder.key --reason 'repaired' --wait 812")]
     Freeze(Freeze),
+    /// Show what clauses and the watch of the log found, and close it
+    #[command(after_help = "\
+Examples:
+  countersign alert list --tenant acme --api-key-file responder.key
+  countersign alert close --tenant acme --api-key-file responder.key --reason 'a load test' 812
+  countersign alert export --tenant acme --api-key-file auditor.key")]
+    Alert(Alert),
     /// Tokens by which agents prove who they are
     #[command(after_help = "\
 Example:

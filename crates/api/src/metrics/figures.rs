@@ -43,6 +43,8 @@ pub struct OfTenant {
     pub sources: Vec<(&'static str, u64)>,
     /// Its freezes in force, by scope.
     pub freezes: Vec<(&'static str, u64)>,
+    /// Its open alerts, and all that were raised.
+    pub alerts: [u64; 2],
     /// Its sinks.
     pub sinks: Vec<OfSink>,
     /// Its approvals, if they are set up.

@@ -50,6 +50,14 @@ fn costs(registry: &mut Registry) -> Family<ByCall, Gauge> {
     registry.named("allowed_cost_millionths", help, Family::default())
 }
 
+fn alerts(registry: &mut Registry) -> [Family<ByTenant, Gauge>; 2] {
+    let mut named = |name, help| registry.named(name, help, Family::default());
+    [
+        named("alerts_open", "Alerts that nobody has closed"),
+        named("alerts_raised", "Alerts that the log has, open or closed"),
+    ]
+}
+
 /// Metrics of each tenant.
 pub struct Tenants {
     ready: Family<ByTenant, Gauge>,
@@ -71,6 +79,7 @@ pub struct Tenants {
     sources: Family<ByState, Gauge>,
     told_early: Family<ByReason, Gauge>,
     freezes: Family<ByScope, Gauge>,
+    alerts: [Family<ByTenant, Gauge>; 2],
     costs: Family<ByCall, Gauge>,
     sinks: Sinks,
 }
@@ -143,6 +152,7 @@ impl Tenants {
             sources,
             told_early,
             freezes,
+            alerts: alerts(registry),
             costs: costs(registry),
             sinks: Sinks::new(registry),
         }
@@ -169,6 +179,9 @@ impl Tenants {
         }
         for sink in &figures.sinks {
             self.sinks.set(&figures.name, sink);
+        }
+        for (family, value) in self.alerts.iter().zip(figures.alerts) {
+            set(family, value);
         }
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);

@@ -80,6 +80,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
     let with = |code: &str| {
         standing.iter().filter(|(_, all)| all.iter().any(|trouble| trouble.code == code)).count()
     };
+    let alerts_open: usize = tenants.iter().map(|t| t.published().alerts.open.len()).sum();
     let guard = app.ledger.check_guard();
     let connected = health::journal_connected(&app);
     // A start is no alarm, because it ends by itself. A warning that stays for ever would hide the next alarm.
@@ -103,6 +104,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "policies_unreviewed": with(UNREVIEWED),
         "silent_sources": with("source_silent"),
         "sinks_standing_still": with("sink_stands_still"),
+        "alerts_open": alerts_open,
         "guard_in_place": guard.is_ok(),
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,
         "warnings": app.config.warnings,

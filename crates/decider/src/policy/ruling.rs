@@ -1,5 +1,6 @@
 //! A verdict as it is recorded and told, and the same verdict computed again from its record (P15).
 
+mod alerting;
 mod limits;
 mod returned;
 mod values;
@@ -20,11 +21,12 @@ use super::{
     request::Request,
 };
 use crate::{approval::is_code, decision::Fields};
+use alerting::{alerting, alerts};
 use ledger::{
     budget::{Asked, Asking},
     canonical,
     entry::View,
-    event::{self, Verdict},
+    event::{self, Alerting, Verdict},
     history::Named,
     ident::Ident,
     json::{self, Member, Value},
@@ -76,6 +78,8 @@ pub struct Ruling {
     pub frozen_by: Option<u64>,
     /// What it freezes, because a clause that denies says so.
     pub freeze: Option<FreezeScope>,
+    /// The clauses in force that matched and raise an alert.
+    pub alerts: Vec<Alerting>,
     /// What clauses in force counted of earlier decisions.
     pub history: Vec<Named>,
     /// What it asks of budgets.
@@ -107,6 +111,7 @@ impl Ruling {
             lists: BTreeMap::new(),
             frozen_by: None,
             freeze: None,
+            alerts: Vec::new(),
             history: Vec::new(),
             asked: Vec::new(),
             report_within: REPORT_WITHIN_SECONDS,
@@ -175,6 +180,7 @@ impl Ruling {
             lists: bundle.rests_on(&request.tool, &request.action),
             frozen_by: None,
             freeze,
+            alerts: alerting(&clauses, only_observes),
             history,
             asked: Vec::new(),
             report_within: REPORT_WITHIN_SECONDS,
@@ -262,6 +268,7 @@ impl Ruling {
         }
         members.extend(self.frozen_by.map(|index| member("frozen_by", number(index))));
         members.extend(self.freeze.map(|scope| member("freeze", text(scope.as_str()))));
+        members.extend(alerts(&self.alerts));
         if !self.lists.is_empty() {
             let lists = self.lists.iter();
             let lists = lists.map(|(name, version)| (Cow::Owned(name.clone()), number(*version)));
@@ -376,6 +383,7 @@ impl Ruling {
                 .collect(),
             frozen_by: view.at(&["event", "data"]).and_then(frozen_by),
             freeze: view.at(&["event", "data"]).and_then(frozen_by_clause),
+            alerts: view.at(&["event", "data"]).map(Alerting::of).unwrap_or_default(),
             redacted: recorded::redacted(payload, if is_result { RESULT } else { "params" }),
             may_redact: data(&["received"]).is_some(),
         })

@@ -1,8 +1,10 @@
 //! The table of the members of `data` that stay plain in the leaf, and the split along it.
 
+mod shape;
+
 use super::{
-    CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type, VERDICTS,
-    pointer::pointer,
+    Alerting, CHAIN_MAX, FIELDS_MAX, Fault, Field, LABELS_MAX, Refused, TEXT_BYTES_MAX, Type,
+    VERDICTS, pointer::pointer,
 };
 use crate::{
     budget::Asking,
@@ -12,53 +14,7 @@ use crate::{
     json::{Member, Value, text_has_control},
     log::merkle::Hash,
 };
-
-/// The values that a plain member may have.
-enum Shape {
-    /// Text of 1 to [`TEXT_BYTES_MAX`] bytes.
-    Text,
-    /// One of these words; then the rule in words.
-    OneOf(&'static [&'static str], &'static str),
-    /// An integer, 0 to 2^53-1.
-    Count,
-    /// A leaf hash: 32 bytes in base64.
-    LeafHash,
-    /// 1 to [`CHAIN_MAX`] texts.
-    Chain,
-    /// At most [`LABELS_MAX`] texts by name.
-    Labels,
-    /// At most [`LISTS_MAX`] versions by the names of lists.
-    Versions,
-    /// What is asked of budgets.
-    Budgets,
-    /// What is counted of earlier decisions.
-    History,
-    /// An object with these members; then the rule in words.
-    Object(&'static [Rule], &'static str),
-}
-
-impl Shape {
-    /// The rule, in words for the sender.
-    const fn must(&self) -> &'static str {
-        match self {
-            Self::Text => "must be a text of 1 to 256 bytes",
-            Self::Count => "must be an integer, 0 to 9007199254740991",
-            Self::LeafHash => "must be a leaf hash: 32 bytes in base64",
-            Self::Chain => "must be an array of 1 to 16 texts, each of 1 to 256 bytes",
-            Self::Labels => {
-                "must be an object of at most 16 texts: names of 1 to 256 bytes, values of at most 256 bytes"
-            }
-            Self::Versions => {
-                "must be an object of at most 256 integers, 0 to 9007199254740991, by names of lists"
-            }
-            Self::Budgets => {
-                "must be an object with `report_within` and `asked`, as decision.md says"
-            }
-            Self::History => "must be an array of 1 to 16 objects, as decision.md says",
-            Self::OneOf(_, must) | Self::Object(_, must) => must,
-        }
-    }
-}
+use shape::Shape;
 
 /// A listed member: name, JSON Pointer, whether a decision must have it, and shape.
 struct Rule {
@@ -186,6 +142,7 @@ const DATA: &[Rule] = &[
         "/data/freeze",
         Shape::OneOf(&["agent", "session"], "must be \"agent\" or \"session\""),
     ),
+    may("alerts", "/data/alerts", Shape::Alerts),
     may("received", "/data/received", Shape::Text),
     may(
         "shadow",
@@ -224,7 +181,8 @@ const DECISION_LINK: &str = "decision";
 /// What came of the call: plain in executions only, if posting knows the word.
 const OUTCOME: &str = "outcome";
 /// Members that are plain in our own decisions and reports only.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
+    "alerts",
     "as_of",
     "bundle",
     "lists",
@@ -364,6 +322,7 @@ impl Split {
                         .all(|(name, version)| is_list_name(name) && version.as_u64().is_some())
             }
             (Shape::Budgets, value) => Asking::read(value).is_some(),
+            (Shape::Alerts, value) => Alerting::read_all(value).is_some(),
             (Shape::History, value) => Named::read_all(value).is_some(),
             _ => false,
         };

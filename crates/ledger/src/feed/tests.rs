@@ -44,6 +44,7 @@ fn log(size: u64) -> (Memory, Published) {
         policies: crate::post::Policies::default(),
         freezes: Arc::default(),
         identities: Arc::default(),
+        alerts: Arc::default(),
         keys: Keys::default(),
     };
     (memory, published)

@@ -18,7 +18,7 @@ use crate::{
     },
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, Write, rocks::Rocks},
-    system::{ClaimId, KeyId, prune::FAMILIES},
+    system::{ClaimId, KeyId, alert::Alerts, prune::FAMILIES},
     time::Nanos,
     verify::Walk,
 };
@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub policies: Policies,
     pub freezes: Freezes,
     pub identities: Identities,
+    #[serde(default)]
+    pub alerts: Alerts,
     pub pruned: Option<Pruned>,
     pub topics: BTreeMap<String, u64>,
     pub keys: Keys,
@@ -115,6 +117,7 @@ impl Base {
             policies: derived.policies.clone(),
             freezes: derived.freezes.clone(),
             identities: derived.identities.clone(),
+            alerts: derived.alerts.clone(),
             pruned: derived.pruned,
             topics: derived.topics.clone(),
             keys: derived.signing.clone(),
@@ -246,6 +249,7 @@ impl Base {
             policies: state.policies,
             freezes: state.freezes,
             identities: state.identities,
+            alerts: state.alerts,
             pruned: state.pruned,
             journal: journal.clone(),
             last: (last.0, last.1),
@@ -279,6 +283,7 @@ impl Base {
             policies: state.policies,
             freezes: state.freezes,
             identities: state.identities,
+            alerts: state.alerts,
             pruned: state.pruned,
             topics: state.topics,
             ..Position::begin(state.journal.0)

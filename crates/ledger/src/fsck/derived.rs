@@ -17,10 +17,10 @@ use crate::{
     log::merkle::Hash,
     post::{
         APPROVAL, Budgets, EVIDENCE, Freezes, Histories, Identities, Keys, Log, NOT_OPENED,
-        Policies, Pruned, Reports, Retention, event_key, reported_key,
+        Policies, Pruned, Reports, Retention, event_key, note_alert, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch},
+    system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch, alert::Alerts},
     time::Nanos,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,8 @@ pub(crate) struct Derived {
     pub freezes: Freezes,
     /// Which tokens of agents are revoked.
     pub identities: Identities,
+    /// What was found, and what of it is open.
+    pub alerts: Alerts,
     /// The last prune entry.
     pub pruned: Option<Pruned>,
     /// Journal identity and epoch.
@@ -144,12 +146,7 @@ impl Derived {
             Kind::Policy if !self.policies.note(index, view) => {
                 report.find(format!("entry {index}: not a policy entry"));
             }
-            Kind::Freeze if !self.freezes.note(index, view) => {
-                report.find(format!("entry {index}: not a freeze entry that can be here"));
-            }
-            Kind::Agent if !self.identities.note(index, view) => {
-                report.find(format!("entry {index}: not an agent entry that can be here"));
-            }
+            Kind::Freeze | Kind::Agent | Kind::Alert => self.standing(index, view, report),
             Kind::Clock => {
                 self.clock = Some(index);
                 self.retention.time_anew();
@@ -182,6 +179,18 @@ impl Derived {
             report.find(format!("entry {index}: not a prune entry that can be here"));
         }
         self.retention.prune(self.pruned.map_or(0, |pruned| pruned.size));
+    }
+
+    /// Notes what is frozen, which tokens there are, and which alerts.
+    fn standing(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        let (fits, what) = match view.kind {
+            Kind::Freeze => (self.freezes.note(index, view), "a freeze"),
+            Kind::Agent => (self.identities.note(index, view), "an agent"),
+            _ => (note_alert(&mut self.alerts, index, view), "an alert"),
+        };
+        if !fits {
+            report.find(format!("entry {index}: not {what} entry that can be here"));
+        }
     }
 
     fn retention(&mut self, index: u64, view: &View<'_>, report: &mut Report) {

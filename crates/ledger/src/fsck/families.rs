@@ -88,6 +88,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     if position.pruned != derived.pruned {
         report.find("what was pruned is not what the last prune entry says");
     }
+    if position.alerts != derived.alerts {
+        report.find("which alerts are open is not what the alert entries say");
+    }
     if position.freezes != derived.freezes {
         report.find("what is frozen is not what the freeze entries say");
     }

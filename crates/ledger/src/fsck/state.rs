@@ -79,6 +79,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Retention
         | Kind::Prune
         | Kind::Delivery
+        | Kind::Alert
         | Kind::Freeze
         | Kind::Agent
         | Kind::Policy => view.kind.as_str(),

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     budget::Asking,
     entry::View,
-    event::{self, PROBE, RESERVED_TOOL, Verdict},
+    event::{self, Alerting, PROBE, RESERVED_TOOL, Verdict},
     history::{CallOf, Named},
     ident::Ident,
     json::Value,
@@ -147,6 +147,12 @@ pub fn check_form(data: &Value<'_>, producer: &str, tool: &str) -> Result<(), &'
             && data.get("bundle").is_some();
         if !goes {
             return Err("what it counts of earlier decisions does not go with it");
+        }
+    }
+    if data.get("alerts").is_some() {
+        let observes = data.get("mode").and_then(Value::as_str) == Some("shadow");
+        if Alerting::of(data).is_empty() || observes || by_us || data.get("bundle").is_none() {
+            return Err("only clauses of a bundle that is in force raise alerts");
         }
     }
     let read = data.get("as_of").and_then(Value::as_u64);

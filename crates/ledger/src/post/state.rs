@@ -9,7 +9,7 @@ use crate::{
     },
     proven,
     store::{self, Changes, LogNumber},
-    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, prune::Pruned},
+    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, alert::Alerts, prune::Pruned},
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,9 @@ pub struct Position {
     /// Which tokens of agents are revoked.
     #[serde(default)]
     pub identities: Identities,
+    /// What was found, and what of it is open.
+    #[serde(default)]
+    pub alerts: Alerts,
     /// The last pruning.
     #[serde(default)]
     pub pruned: Option<Pruned>,
@@ -134,6 +137,7 @@ impl Position {
             policies: Policies::default(),
             freezes: Freezes::default(),
             identities: Identities::default(),
+            alerts: Alerts::default(),
             pruned: None,
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),

@@ -134,6 +134,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "not_opened",
         "shown",
         "history",
+        "watching",
     ] {
         check(&format!("{name}.json"));
     }

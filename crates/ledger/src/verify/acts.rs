@@ -54,6 +54,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Freeze,
         Kind::Agent,
         Kind::Delivery,
+        Kind::Alert,
     ];
     if !acts.contains(&view.kind) {
         return None;

@@ -1,5 +1,6 @@
 //! A whole export: every entry, every tile, and what the entries say about their own log.
 
+mod alerts;
 mod frozen;
 mod identity;
 mod kept;
@@ -61,6 +62,7 @@ struct Told {
     /// What is frozen so far.
     frozen: frozen::Frozen,
     identity: identity::Identity,
+    alerts: alerts::OfAlerts,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
     /// Of each bundle, where the files of its lists are, by path.
@@ -109,6 +111,7 @@ impl Told {
             self.named.push((index, of, leaf));
         }
         self.named.extend(self.identity.take(index, view)?);
+        self.alerts.take(index, view)?;
         self.budgets.take(index, view)?;
         self.histories.take(index, view)?;
         match view.kind {

@@ -26,6 +26,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         policies: position.policies.clone(),
         freezes: Arc::new(position.freezes.clone()),
         identities: Arc::new(position.identities.clone()),
+        alerts: Arc::new(position.alerts.clone()),
         keys: log.keys.clone(),
     }
 }

@@ -29,6 +29,11 @@ fn sort(kind: &str, verdict: &str) -> (&'static [&'static str], &'static str) {
     }
 }
 
+/// True if somebody shall look.
+fn is_alert(kind: &str, op: &str) -> bool {
+    matches!(kind, "gap_opened" | "journal_gap") || (kind, op) == ("alert", "raise")
+}
+
 /// One record.
 pub(super) fn record(site: &Site, source: &Source<'_>) -> Value {
     let entry: Value = serde_json::from_str(source.entry).unwrap_or_default();
@@ -40,7 +45,7 @@ pub(super) fn record(site: &Site, source: &Source<'_>) -> Value {
     let call = if tool.is_empty() { kind.to_owned() } else { format!("{tool}/{action}") };
     let time = text(&entry, &["journal", "time"]);
     let mut said = json!({
-        "kind": if kind == "journal_gap" || kind == "gap_opened" { "alert" } else { "event" },
+        "kind": if is_alert(kind, text(&event, &["op"])) { "alert" } else { "event" },
         "category": ["api"], "type": types, "outcome": outcome, "action": call, "dataset": "countersign.entry",
         "module": "countersign", "sequence": source.index, "ingested": time, "code": kind,
         "hash": source.leaf_hash, "provider": text(&event, &["source"]),
