@@ -174,6 +174,27 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_of_65_kb_is_left_out_and_told() {
+        let entry = format!(
+            "{{\"event\":{{\"data\":{{\"agent\":{{\"id\":\"{}\"}}}}}},\"kind\":\"decision\"}}",
+            "\u{1f600}=".repeat(13_000)
+        );
+        assert!(entry.len() > 65_000);
+        let site = Site {
+            origin: "o".into(),
+            tenant: "acme".into(),
+            sink: "siem".into(),
+            url: "https://log.example".into(),
+        };
+        let (leaf_hash, payload) = (ledger::log::merkle::leaf_hash(b""), [].into());
+        let source = Source { index: 7, leaf_hash: &leaf_hash, entry: &entry, payload: &payload };
+        let line = record(&site, &source);
+        assert!(line.len() < 8000 && !line.contains("rawEvent") && !line.contains('\n'));
+        assert!(line.contains(&format!("cn2={} cn2Label=entryBytes", entry.len())));
+        assert!(line.contains("… externalId") || line.contains("… cn1="), "a cut text says so");
+    }
+
+    #[test]
     fn long_texts_are_cut_by_characters() {
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "äö…");
