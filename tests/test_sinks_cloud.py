@@ -142,7 +142,7 @@ def test_p19_datadog_and_its_own_client(tmp_path: Path) -> None:
     until("the letter", lambda: status(server)["letters"] == 1)
     receiver.poison = lambda record: False
     (letter,) = server.admin.get("/sinks/siem/letters").json()["letters"]
-    server.remote("sink resend", "--tenant", "acme", "--from", letter["index"], "--to", letter["index"] + 1, "siem").ok()
+    server.remote("sink resend", "--tenant", "acme", "--from", letter["index"], "--to", letter["index"] + 1, "--reason", "INC-8", "siem").ok()
     whole(server, receiver)
     ours = [log for log in receiver.logs if log["ddsource"] == "countersign"]
     assert {log["ddtags"] for log in ours} == {"tenant:acme,sink:siem,sort:entry", "tenant:acme,sink:siem,sort:batch"}

@@ -78,7 +78,7 @@ def test_p19_a_certificate_that_ended_gets_nothing(tmp_path: Path) -> None:
     make_certificates(tmp_path / "good")
     ended = Collector(certificates=tmp_path / "ended")
     other = Collector(certificates=tmp_path / "good")
-    for receiver, ca, told in ((ended, "ended", "xpired"), (other, "ended", "nknown")):
+    for receiver, ca, told in ((ended, "ended", "xpired"), (other, "ended", "BadSignature")):
         receiver.start()
         root = tmp_path / f"of-{told}"
         root.mkdir()

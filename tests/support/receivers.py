@@ -7,6 +7,7 @@ import base64
 import collections
 import hmac
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -42,6 +43,7 @@ class Receiver:
         self.poison: Callable[[dict[str, Any]], bool] = lambda record: False
         self.then: Callable[[], None] = lambda: None
         self._server: ThreadingHTTPServer | None = None
+        self._open: set[socket.socket] = set()
 
     # life
 
@@ -51,6 +53,14 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                receiver._open.add(self.connection)
+
+            def finish(self) -> None:
+                receiver._open.discard(self.connection)
+                super().finish()
 
             def do_GET(self) -> None:  # noqa: N802
                 self.do_POST()
@@ -103,6 +113,12 @@ class Receiver:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+            # Connections that are kept open would be served on.
+            for line in list(self._open):
+                try:
+                    line.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it is closed already
 
     # what came
 
