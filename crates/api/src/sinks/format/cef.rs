@@ -9,8 +9,8 @@ const LONG: usize = 4000;
 /// Most characters of most other fields.
 const SHORT: usize = 1023;
 
-/// One line while it is made.
-struct Line(String);
+/// One line while it is made, and whether it has a field already.
+struct Line(String, bool);
 
 impl Line {
     /// The header. `severity`: 0 to 10.
@@ -28,7 +28,7 @@ impl Line {
             line.push('|');
         }
         let _ = write!(line, "{severity}|");
-        Self(line)
+        Self(line, false)
     }
 
     /// A field, where it has a text.
@@ -36,7 +36,7 @@ impl Line {
         if text.is_empty() {
             return;
         }
-        if !self.0.ends_with('|') {
+        if std::mem::replace(&mut self.1, true) {
             self.0.push(' ');
         }
         self.0.push_str(name);
@@ -163,12 +163,13 @@ mod tests {
         let mut line = Line::new("a|b", "c\\d\ne", 3);
         line.put("msg", "1=2|\\3\n4\r5\u{1b}\u{2028}é\u{202e}\u{1f600}", SHORT);
         line.put("none", "", SHORT);
+        line.put("act", "=|", SHORT);
         line.custom("cs1", "x", "y");
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             line.0,
             format!(
-                "CEF:0|Countersign|Countersign|{version}|a\\|b|c\\\\d e|3|msg=1\\=2|\\\\3\\n4\\r5\\\\u001b\\\\u2028é\u{202e}\u{1f600} cs1=y cs1Label=x"
+                "CEF:0|Countersign|Countersign|{version}|a\\|b|c\\\\d e|3|msg=1\\=2|\\\\3\\n4\\r5\\\\u001b\\\\u2028é\u{202e}\u{1f600} act=\\=| cs1=y cs1Label=x"
             )
         );
     }
