@@ -36,7 +36,7 @@ pub async fn run(report: &mut Report, dir: &Path, leaves: u64) -> Result<(), Fai
     site.stop()?;
     report.row("feed, read", &format!("{feed:.0} entries/s"), json!({"rate": feed}));
     let secret = dir.join("sinks.secret");
-    let text = format!("whsec_{}", BASE64.encode(&ledger::keyring::random32()));
+    let text = format!("whsec_{}", BASE64.encode(ledger::keyring::random32().as_slice()));
     atomic::replace(&secret, text.as_bytes())?;
     for (format, asked) in [("native", "0.8 of the feed and 50000/s"), ("ocsf", "20000/s")] {
         let counter = Counter::start()?;
