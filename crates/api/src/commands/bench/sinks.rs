@@ -143,7 +143,10 @@ fn count(stream: TcpStream, came: &Came) -> std::io::Result<()> {
                 return Ok(());
             }
             let Some((name, value)) = line.trim_end().split_once(": ") else {
-                if line.trim_end().is_empty() { break } else { continue }
+                if line.trim_end().is_empty() {
+                    break;
+                }
+                continue;
             };
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.parse().map_err(std::io::Error::other)?;
