@@ -1,4 +1,5 @@
-"""What sinks write: RFC 5425 over TLS, OCSF and ECS (P19). Golden files for every kind: `proto/vectors/sinks`."""
+"""What sinks write: RFC 5425 over TLS, OCSF, ECS and CEF (P19). Golden files for every kind: `proto/vectors/sinks`. The
+published data of OCSF's schemas judge OCSF, and a parser that nobody here wrote judges CEF."""
 
 from __future__ import annotations
 
@@ -10,17 +11,45 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import jc
 import pytest
+from jsonschema import Draft202012Validator
+from ocsf_json_schema import OcsfJsonSchemaEmbedded
+from ocsf_json_schema.loader import get_ocsf_schema
 from support import Server, event, free_port, until
 from support.certificates import make_certificates
-from support.receivers import Bulk
+from support.receivers import Bulk, Collector
+
+GOLDEN = Path(__file__).parent.parent / "proto" / "vectors" / "sinks"
+#: OCSF's schemas, each read once.
+SCHEMAS: dict[tuple[str, int, bool], Draft202012Validator] = {}
 
 #: Required attributes by class of OCSF 1.8.0, beside those of every event.
 OCSF_REQUIRED = {
     0: set(), 2004: {"finding_info"}, 3004: {"actor", "entity"}, 6002: {"app"}, 6003: {"actor", "api", "src_endpoint"},
 }  # fmt: skip
 OCSF_EVERYWHERE = {"activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"}
-RFC5424 = re.compile(rb"<110>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (\S+) countersign - (batch|entry) - \xef\xbb\xbf(\{.*\})", re.S)
+RFC5424 = re.compile(rb"<110>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (\S+) countersign - (batch|entry) - \xef\xbb\xbf(\{.*\}|CEF:0\|.*)", re.S)
+
+
+def read_cef(line: str) -> dict[str, Any]:
+    """A line of CEF, as jc reads it, with custom fields by their labels. jc leaves escapes as they are."""
+    (found,) = jc.parse("cef", line, quiet=True, raw=True)
+    assert "unparsable" not in found and found["deviceProduct"] == "Countersign", line
+    plain = {name: re.sub(r"\\(.)", lambda at: {"n": "\n", "r": "\r"}.get(at[1], at[1]), text) for name, text in found.items()}
+    labels = {name.removesuffix("Label"): text for name, text in plain.items() if name.endswith("Label")}
+    return plain | {label: plain[name] for name, label in labels.items()}
+
+
+def ocsf_wrong(record: dict[str, Any]) -> list[str]:
+    """What the schema of a record's own version says against it."""
+    version, judged = record["metadata"]["version"], "profiles" in record["metadata"]
+    key = (version, record["class_uid"], judged)
+    if key not in SCHEMAS:
+        schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version))
+        name = schema.lookup_class_name_from_uid(record["class_uid"])
+        SCHEMAS[key] = Draft202012Validator(schema.get_class_schema(name, ["security_control"] if judged else []))
+    return [f"{'/'.join(map(str, wrong.path))}: {wrong.message}" for wrong in SCHEMAS[key].iter_errors(record)]
 
 
 class Syslog:
@@ -60,7 +89,8 @@ class Syslog:
                 if not found:
                     self.wrong.append("no message of RFC 5424")
                     return
-                self.messages.append((found[2].decode(), json.loads(found[3])))
+                text = found[3].decode()
+                self.messages.append((found[2].decode(), read_cef(text) if text.startswith("CEF") else json.loads(text)))
         except (OSError, ValueError):
             return
 
@@ -161,3 +191,100 @@ def test_p19_ecs_in_a_bulk_stream(tmp_path: Path) -> None:
     assert names == {f"{server.origin}/{index}" for index in range(server.admin.size())}
     server.stop()
     receiver.stop()
+
+
+@pytest.mark.parametrize("version", ["1.5.0", "1.6.0", "1.7.0", "1.8.0"])
+def test_p19_ocsf_is_valid_by_the_schemas_own_data(version: str) -> None:
+    """Every kind of entry, in every version that a sink can be told: against the schema that OCSF publishes for it."""
+    lines = (GOLDEN / "ocsf.ndjson").read_text().splitlines()
+    assert len(lines) > 50
+    for line in lines:
+        record = json.loads(line)
+        record["metadata"]["version"] = version
+        assert not ocsf_wrong(record), (record["metadata"]["event_code"], ocsf_wrong(record))
+    record["colour"], record["severity_id"] = "red", 12
+    assert len(ocsf_wrong(record)) == 2, "the schema refuses what it does not have"
+
+
+def test_p19_ocsf_of_another_version(tmp_path: Path) -> None:
+    """What a server sends with `ocsf_version` is valid by the schema of that version, and says so."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    configured = {"tenant": "acme", "kind": "file", "dir": folder, "format": "ocsf", "ocsf_version": "1.5.0"}
+    server = Server.ready(tmp_path / "server", sections={"sink.siem": configured})
+    every_sort(server)
+    until("all to be written", lambda: level(server))
+    records = [json.loads(line) for path in sorted(folder.iterdir()) for line in path.read_text().splitlines()]
+    assert {record["metadata"]["version"] for record in records} == {"1.5.0"} and len(records) > 10
+    for record in records:
+        assert not ocsf_wrong(record), ocsf_wrong(record)
+    batches = [record["unmapped"]["countersign"]["batch"] for record in records if record["class_uid"] == 0]
+    assert {batch["format"] for batch in batches} == {"ocsf/1.5.0-1"}
+    server.stop()
+
+
+def test_p19_cef_of_every_kind_is_read() -> None:
+    """Every kind of entry, and a batch: jc finds the same index and leaf hash that the entry has in `native`."""
+    lines = (GOLDEN / "cef.log").read_text().splitlines()
+    native = [json.loads(line) for line in (GOLDEN / "native.ndjson").read_text().splitlines()]
+    assert len(lines) == len(native)
+    for line, entry in zip(lines, native, strict=True):
+        read = read_cef(line)
+        assert 0 <= int(read["agentSeverity"]) <= 10 and int(read["rt"]) > 0
+        if "batch" in entry or "test" in entry:
+            said = entry.get("batch") or entry["test"]
+            assert all(read[name] == str(value) for name, value in said.items() if name != "format"), read
+            continue
+        ours = {name: read[name] for name in ("origin", "leafHash", "proof", "cat")}
+        assert ours == {"origin": entry["origin"], "leafHash": entry["leaf_hash"], "proof": entry["proof"], "cat": entry["entry"]["kind"]}
+        assert read["externalId"] == read["index"] == str(entry["index"])
+        assert "rawEvent" not in read or json.loads(read["rawEvent"]) == entry["entry"]
+
+
+@pytest.mark.parametrize("kind", ["syslog", "file", "http"])
+def test_p19_cef_of_strange_and_long_events(tmp_path: Path, kind: str) -> None:
+    """Separators, a text from right to left, a character of four bytes, and an entry that is too long for CEF: each line is one, and is read."""
+    receiver = Syslog(tmp_path / "tls") if kind == "syslog" else Collector()
+    configured: dict[str, Any] = {"tenant": "acme", "kind": kind, "format": "cef"}
+    if isinstance(receiver, Syslog):
+        configured |= {"url": f"tls://127.0.0.1:{receiver.port}", "tls_ca_file": receiver.ca}
+    elif kind == "http":
+        secret = tmp_path / "secret"
+        secret.write_text(Collector.secret)
+        secret.chmod(0o600)
+        receiver.media, receiver.read = "text/plain; charset=utf-8", read_cef
+        receiver.start()
+        configured |= {"url": receiver.url + "/in", "secret_file": secret}
+    else:
+        (tmp_path / "out").mkdir()
+        configured["dir"] = tmp_path / "out"
+    server = Server.ready(tmp_path / "server", sections={"sink.siem": configured})
+    every_sort(server)
+    strange = "a|b=c\\d cs1=x \u202e\U0001f600 e\u0301"
+    server.as_("publisher").publish(event(data={"agent": {"id": strange}, "tool": {"name": strange, "action": "=|"}}))
+    server.as_("publisher").publish(event(data={"labels": {f"l{n}": "x" * 250 for n in range(16)}}))
+    until("all to be sent", lambda: level(server))
+    size = server.admin.size()
+    if isinstance(receiver, Syslog):
+        until("all to be read", lambda: len({value["externalId"] for sort, value in receiver.messages if sort == "entry"}) >= size)
+        assert not receiver.wrong
+        read = [value for sort, value in receiver.messages if sort == "entry"]
+    elif kind == "http":
+        assert not receiver.wrong
+        read = [value for batch in receiver.batches for value in batch if "externalId" in value]
+    else:
+        (path,) = (tmp_path / "out").iterdir()
+        assert path.suffix == ".cef"
+        read = [value for value in map(read_cef, path.read_text().split("\n")[:-1]) if "externalId" in value]
+    by_index = {int(value["externalId"]): value for value in read}
+    leaves = dict(server.admin.feed())
+    assert set(by_index) >= set(range(size))
+    for index, value in by_index.items():
+        entry = leaves[index].decode()
+        assert value["entryBytes"] == str(len(entry.encode()))
+        assert ("rawEvent" in value) == (len(entry) <= 4000) and value.get("rawEvent", entry) == entry
+    found = [value for value in by_index.values() if value.get("suser") == strange]
+    assert len(found) == 1 and found[0]["destinationServiceName"] == strange and found[0]["action"] == "=|"
+    assert any("rawEvent" not in value for value in by_index.values()), "no entry was long"
+    server.stop()
+    receiver.close() if isinstance(receiver, Syslog) else receiver.stop()

@@ -328,7 +328,7 @@ def test_p19_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
     for change, told in [
         (("https://siem.example.com", "http://siem.example.com"), "https://, or http:// on a loopback address"),
         (("https://", "https://user:pass@"), "without user"),
-        (('"http"', '"kafka"'), 'there is no "kafka"; there is http, file, splunk, elastic, syslog'),
+        (('"http"', '"kafka"'), 'there is no "kafka"; there is http, file, splunk, elastic, syslog, otlp, datadog, sentinel'),
         (('"acme"', '"Acme Corp"'), "is not a tenant name"),
         (("url =", "dir ="), "only kind file has a folder"),
     ]:
@@ -337,7 +337,7 @@ def test_p19_mistakes_in_the_configuration_are_told(tmp_path: Path) -> None:
         ('filter = {kind = "decisions"}', "there is genesis, decision, event"),
         ('filter = {colour = "red"}', "there is since, until, kind"),
         ('filter = {until = "2026-01-01T00:00:00Z"}', "a sink has no end"),
-        ('format = "cef"', "there is native, ocsf, ecs"),
+        ('format = "leef"', "there is native, ocsf, ecs, cef"),
         ("batch_entries = 0", "1 to 1000"),
         ("acknowledge = true", "kind http has none"),
         ("colour = 1", "unknown field"),

@@ -17,16 +17,18 @@ def pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def make_certificates(folder: Path) -> None:
-    """A CA and a certificate of 127.0.0.1: ca.pem, server.pem, server.key."""
+def make_certificates(folder: Path, *, name: str | None = None, ended: bool = False) -> None:
+    """A CA and a certificate of 127.0.0.1, and of a name: ca.pem, server.pem, server.key. `ended`: since a minute ago."""
     now = datetime.now(timezone.utc)
+    called: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *([x509.DNSName(name)] if name else [])]
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("test CA", "127.0.0.1")]
 
     def build(subject: int, *extensions: tuple[x509.ExtensionType, bool]) -> bytes:
+        until = now - timedelta(minutes=1) if ended and subject else now + timedelta(hours=1)
         builder = (
             x509.CertificateBuilder().subject_name(names[subject]).issuer_name(names[0]).public_key(keys[subject].public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+            .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1)).not_valid_after(until)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[0].public_key()), False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(keys[subject].public_key()), False)
         )  # fmt: skip
@@ -38,7 +40,7 @@ def make_certificates(folder: Path) -> None:
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     ca = build(0, (x509.BasicConstraints(True, None), True), (usage, True))
     leaf = build(
-        1, (x509.BasicConstraints(False, None), True), (x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False),
+        1, (x509.BasicConstraints(False, None), True), (x509.SubjectAlternativeName(called), False),
         (x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), False),
     )  # fmt: skip
     (folder / "ca.pem").write_bytes(ca)

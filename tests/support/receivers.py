@@ -7,10 +7,13 @@ import base64
 import collections
 import hmac
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Callable
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from .waits import free_port
@@ -22,11 +25,12 @@ Planned = tuple[int, dict[str, str], bytes]
 
 class Receiver:
     """Takes batches. `planned` are answers that come first; `poison` says of a record whether it is refused; `then` is
-    called with every batch that was taken, before its answer leaves."""
+    called with every batch that was taken, before its answer leaves. With a folder of `certificates` it speaks TLS."""
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, certificates: Path | None = None) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificates else 'http'}://127.0.0.1:{self.port}"
+        self.certificates = certificates
         self.heads: list[dict[str, Any]] = []
         self.tests: list[dict[str, Any]] = []
         #: Every record as it came: line by line, in order.
@@ -39,6 +43,7 @@ class Receiver:
         self.poison: Callable[[dict[str, Any]], bool] = lambda record: False
         self.then: Callable[[], None] = lambda: None
         self._server: ThreadingHTTPServer | None = None
+        self._open: set[socket.socket] = set()
 
     # life
 
@@ -49,13 +54,27 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def setup(self) -> None:
+                super().setup()
+                receiver._open.add(self.connection)
+
+            def finish(self) -> None:
+                receiver._open.discard(self.connection)
+                super().finish()
+
+            def do_GET(self) -> None:  # noqa: N802
+                self.do_POST()
+
             def do_POST(self) -> None:  # noqa: N802
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
                 receiver.requests += 1
                 try:
-                    status, headers, answer = (
-                        receiver.planned.popleft() if receiver.planned else receiver.take(self.path, self.headers, body)
-                    )
+                    if receiver.planned:
+                        status, headers, answer = receiver.planned.popleft()
+                    elif self.command == "GET":
+                        status, headers, answer = receiver.get(self.path)
+                    else:
+                        status, headers, answer = receiver.take(self.path, self.headers, body)
                 except AssertionError as error:
                     receiver.wrong.append(f"{self.path}: {error}")
                     status, headers, answer = 500, {}, b"wrong"
@@ -76,7 +95,15 @@ class Receiver:
             allow_reuse_address = True
             daemon_threads = True
 
+            def handle_error(self, *_: object) -> None:
+                pass  # a client that does not trust the certificate
+
         self._server = Here(("127.0.0.1", self.port), Handler)
+        if self.certificates:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificates / "server.pem", self.certificates / "server.key")
+            # The handshake is each connection's own: one that is silent holds up nobody.
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -86,12 +113,22 @@ class Receiver:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+            # Connections that are kept open would be served on.
+            for line in list(self._open):
+                try:
+                    line.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it is closed already
 
     # what came
 
     def take(self, path: str, headers: Any, body: bytes) -> Planned:
         """Takes a batch, or refuses it."""
         raise NotImplementedError
+
+    def get(self, path: str) -> Planned:
+        """Answers a question."""
+        raise AssertionError("nobody asks")
 
     def keep(self, said: list[tuple[str, dict[str, Any]]]) -> None:
         """Keeps what was taken: lines, and what they say."""
@@ -122,18 +159,22 @@ class Collector(Receiver):
 
     secret = SECRET
     refuses = 422
+    #: What it takes, and how it reads a line.
+    media = "application/x-ndjson"
+    read: Callable[[str], dict[str, Any]] = staticmethod(json.loads)
 
     def take(self, path: str, headers: Any, body: bytes) -> Planned:
         """Checks the signature, byte for byte."""
-        assert headers["Content-Type"] == "application/x-ndjson" and path == "/in"
+        assert headers["Content-Type"] == self.media and path == "/in"
         key = base64.b64decode(self.secret.removeprefix("whsec_"))
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         expected = "v1," + base64.b64encode(hmac.digest(key, signed, sha256)).decode()
         assert hmac.compare_digest(headers["webhook-signature"], expected), "the signature is wrong"
         assert body.endswith(b"\n")
-        lines = body.decode().splitlines()
-        said = [(line, json.loads(line)) for line in lines]
-        assert "batch" in said[0][1] or "test" in said[0][1], "a batch says first what it is"
+        lines = body.decode().removesuffix("\n").split("\n")
+        said = [(line, self.read(line)) for line in lines]
+        first = said[0][1]
+        assert "batch" in first or "test" in first or first["cat"] in ("batch", "test"), "a batch says first what it is"
         if any("index" in value and self.poison(value) for _, value in said):
             return self.refuses, {}, b"one of these can't be taken"
         self.keep(said)

@@ -145,6 +145,7 @@ CLOCK = {
     "api/commands/recover": "hands it to the log",
     "api/config": "hands it to the ledger",
     "api/metrics/own": "when this process was started",
+    "api/sinks/datadog": "whether a record is too old for its receiver",
     "api/sinks/http": "when a request was signed, for its receiver",
     "ledger/clock": "the one reading of it",
     "ledger/journal/embedded/adapter": "the time of what it takes without a ledger: in its tests",

@@ -4,16 +4,21 @@
 //! a feed has (`ledger::feed`), and who may ask (`routes::sinks`).
 
 mod batch;
+mod datadog;
 mod elastic;
 mod file;
 mod format;
 mod http;
+mod kind;
 mod letters;
 mod net;
+mod open;
+mod otlp;
 mod place;
 mod port;
 mod run;
 mod sender;
+mod sentinel;
 mod setup;
 mod splunk;
 mod syslog;
@@ -22,11 +27,7 @@ pub use letters::Letter;
 pub use sender::{Held, Sink};
 pub use setup::{Setup, mistakes};
 
-use batch::{Span, Spec};
-use elastic::Elastic;
-use file::Files;
-use format::Format;
-use http::Http;
+use batch::Span;
 use ledger::{
     Error, Ledger,
     entry::{Kind, View},
@@ -39,11 +40,7 @@ use ledger::{
     tenant::Tenant,
     time::Nanos,
 };
-use net::Client;
-use port::Receiver;
-use splunk::Splunk;
 use std::{collections::BTreeMap, sync::Arc};
-use syslog::Syslog;
 
 /// Most batches that one request sends again.
 const AGAIN_BATCHES_MAX: usize = 16;
@@ -87,7 +84,7 @@ impl Sinks {
     pub fn open(setups: &BTreeMap<String, Setup>, public_url: &str) -> Result<Self, Error> {
         let (mut opened, mut wrong) = (BTreeMap::new(), Vec::new());
         for (name, setup) in setups {
-            match open(name, setup, public_url.trim_end_matches('/')) {
+            match open::sink(name, setup, public_url.trim_end_matches('/')) {
                 Ok(sink) => drop(opened.insert(sink.spec.name.clone(), Arc::new(sink))),
                 Err(why) => wrong.push(format!("sink.{name}: {why}")),
             }
@@ -109,57 +106,6 @@ impl Sinks {
     pub fn one(&self, tenant: &Ident, name: &str) -> Option<Arc<Sink>> {
         self.of(tenant).find(|sink| sink.spec.name.as_str() == name).cloned()
     }
-}
-
-fn open(name: &str, setup: &Setup, public_url: &str) -> Result<Sink, String> {
-    let ident = |text: &str| Ident::new(text).map_err(|error| format!("{text:?}: {error}"));
-    let spec = Spec {
-        name: ident(name)?,
-        tenant: ident(&setup.tenant)?,
-        kind: ident(&setup.kind)?,
-        format: Format::parse(&setup.format).ok_or("no such format")?,
-        question: setup.question()?,
-        filter: setup.filter.clone(),
-        payload: setup.payload.clone(),
-        entries: setup.batch_entries,
-        bytes: setup.batch_bytes,
-        url: public_url.to_owned(),
-    };
-    let receiver = receiver(&spec, setup)?;
-    Ok(Sink::new(spec, receiver, setup.alarm_after_seconds, setup.report_seconds))
-}
-
-fn receiver(spec: &Spec, setup: &Setup) -> Result<Arc<dyn Receiver>, String> {
-    if let Some(dir) = setup.dir.clone() {
-        let name = format!("{}-{}", spec.tenant, spec.name);
-        return Ok(Arc::new(Files::new(dir, name, setup.file_bytes)));
-    }
-    let url = setup::address(&setup.kind, setup.url.as_deref().unwrap_or_default())?;
-    if setup.kind == "syslog" {
-        let host = public_host(&spec.url);
-        return Ok(Arc::new(Syslog::new(
-            &url,
-            host,
-            setup.tls_ca_file.as_deref(),
-            setup.private_network,
-        )?));
-    }
-    let client = Client::new(url, setup.tls_ca_file.as_deref(), setup.private_network)?;
-    let secret = setup.secret_file.as_deref().ok_or("a secret file is missing")?;
-    let secret = approvals::secret::read(secret).map_err(|error| error.to_string())?;
-    Ok(match setup.kind.as_str() {
-        "http" => Arc::new(Http::new(client, &secret)?),
-        "splunk" => {
-            Arc::new(Splunk::new(client, &secret, public_host(&spec.url), setup.acknowledge))
-        }
-        _ => Arc::new(Elastic::new(client, &secret, setup.stream.clone().unwrap_or_default())),
-    })
-}
-
-/// The host of `public_url`: what receivers name as the host of events.
-fn public_host(url: &str) -> String {
-    let (_, rest) = url.split_once("://").unwrap_or_default();
-    rest.split(['/', ':']).next().unwrap_or_default().to_owned()
 }
 
 /// Runs every sink until its task ends; `spawn` starts the tasks.

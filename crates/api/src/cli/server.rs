@@ -359,7 +359,7 @@ pub struct Recover {
 /// Arguments of `bench`.
 #[derive(Args, Debug, Clone)]
 pub struct Bench {
-    /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, decide, evidence, or all of them
+    /// What to measure: ingest, single, open-loop, proofs, approvals, jetstream, decide, evidence, sinks, or all of them
     #[arg(default_value = "all")]
     pub what: String,
     /// Directory to work in, kept afterwards (default: a fresh one in the current directory, removed when all went well)
@@ -368,7 +368,7 @@ pub struct Bench {
     /// Seconds per measurement
     #[arg(long, default_value_t = 60)]
     pub seconds: u64,
-    /// Leaves for the proof measurement; evidence takes at most a million
+    /// Leaves for the proof measurement; evidence takes at most a million, sinks half a million
     #[arg(long, default_value_t = 10_000_000)]
     pub leaves: u64,
     /// Finished approvals beside the open ones, for the start of approvals

@@ -13,6 +13,7 @@ mod floors;
 mod jetstream;
 mod load;
 mod seed;
+mod sinks;
 mod site;
 
 use super::Failed;
@@ -67,6 +68,7 @@ pub fn run(arguments: &Bench) -> Result<(), Failed> {
         "jetstream",
         "decide",
         "evidence",
+        "sinks",
     ];
     if !known.contains(&arguments.what.as_str()) {
         return Err(Failed::new(2, format!("measure one of: {}", known.join(", "))));
@@ -122,6 +124,9 @@ async fn measure(report: &mut Report, dir: &Path, arguments: &Bench) -> Result<(
     }
     if wanted("evidence") {
         evidence::run(report, dir, arguments.leaves).await?;
+    }
+    if wanted("sinks") {
+        sinks::run(report, dir, arguments.leaves).await?;
     }
     match &arguments.nats {
         Some(url) if wanted("jetstream") => jetstream::run(report, dir, url, time).await?,

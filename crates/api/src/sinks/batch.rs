@@ -96,8 +96,8 @@ pub fn read(
     let next = end.unwrap_or(page.scanned.1).min(until).max(span.next);
     let mut records = Vec::with_capacity(entries.len());
     let site = spec.site(tenant);
-    for (index, entry) in &entries {
-        records.push(record(ledger, tenant, (spec, &site), (*index, entry))?);
+    for entry in entries {
+        records.push(record(ledger, tenant, (spec, &site), entry)?);
     }
     let covers = (span.from, next);
     let at = (published.size, published.root);
@@ -109,7 +109,7 @@ fn record(
     ledger: &Ledger,
     tenant: &Tenant,
     (spec, site): (&Spec, &Site),
-    (index, entry): (u64, &str),
+    (index, entry): (u64, String),
 ) -> Result<Record, store::Error> {
     let mut payload = BTreeMap::new();
     if !spec.payload.is_empty() {
@@ -118,9 +118,9 @@ fn record(
     }
     let leaf_hash = leaf_hash(entry.as_bytes());
     let time = View::parse(entry.as_bytes()).map_or(0, |view| view.origin.time.0);
-    let source = Source { index, leaf_hash: &leaf_hash, entry, payload: &payload };
+    let source = Source { index, leaf_hash: &leaf_hash, entry: &entry, payload: &payload };
     let line = spec.format.record(site, &source);
-    Ok(Record { index, leaf_hash, time, line })
+    Ok(Record { index, leaf_hash, time, entry, line })
 }
 
 /// Makes a batch of records that cover a range.

@@ -1,4 +1,4 @@
-//! `file`: NDJSON in files of a folder, each batch fsynced, for an agent that ships them. A file that is full stays as it
+//! `file`: lines in files of a folder, each batch fsynced, for an agent that ships them. A file that is full stays as it
 //! is, and nobody here removes it.
 
 use super::port::{Answer, Batch, Receiver};
@@ -10,14 +10,16 @@ pub struct Files {
     dir: PathBuf,
     /// What names begin with: the tenant and the sink.
     name: String,
+    /// What they end with.
+    ending: &'static str,
     bytes_max: u64,
     open: Mutex<Option<(File, u64)>>,
 }
 
 impl Files {
-    /// Files `<name>-<first index>-<mark>.ndjson` in `dir`, of about `bytes_max` bytes.
-    pub fn new(dir: PathBuf, name: String, bytes_max: u64) -> Self {
-        Self { dir, name, bytes_max, open: Mutex::default() }
+    /// Files `<name>-<first index>-<mark>.<ending>` in `dir`, of about `bytes_max` bytes.
+    pub fn new(dir: PathBuf, (name, ending): (String, &'static str), bytes_max: u64) -> Self {
+        Self { dir, name, ending, bytes_max, open: Mutex::default() }
     }
 
     fn write(&self, batch: &Batch) -> std::io::Result<()> {
@@ -28,7 +30,8 @@ impl Files {
             _ => {
                 let mark = data_encoding::HEXLOWER.encode(&ledger::keyring::random32()[..4]);
                 // Names in the order of indexes: 20 digits.
-                let name = format!("{}-{:020}-{mark}.ndjson", self.name, batch.head.from);
+                let (from, ending) = (batch.head.from, self.ending);
+                let name = format!("{}-{from:020}-{mark}.{ending}", self.name);
                 (atomic::create_open(&self.dir.join(name))?, 0)
             }
         };

@@ -1,27 +1,63 @@
 //! How a record is written for its receiver: pure functions of the entry, each with a version and golden files
 //! (`proto/formats/sinks.md`).
 
+mod cef;
 mod ecs;
 mod native;
 mod ocsf;
 
 use super::port::Head;
 use ledger::log::merkle::Hash;
+pub use ocsf::severity;
+use ocsf::{correlation, outcome, person};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-/// Every format by its name in the configuration.
-pub const FORMATS: [&str; 3] = ["native", "ocsf", "ecs"];
 
 /// A form of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The entry, byte for byte.
     Native,
-    /// OCSF 1.8.0.
-    Ocsf,
+    /// OCSF, in one of its versions.
+    Ocsf(Ocsf),
     /// Elastic Common Schema 8.17.
     Ecs,
+    /// `ArcSight`'s Common Event Format.
+    Cef,
+}
+
+/// A version of OCSF. What is written has the same meaning in all of them, and each validates it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ocsf {
+    /// 1.5.0.
+    V15,
+    /// 1.6.0.
+    V16,
+    /// 1.7.0.
+    V17,
+    /// 1.8.0.
+    #[default]
+    V18,
+}
+
+impl Ocsf {
+    /// Every version, the newest first.
+    pub const ALL: [Self; 4] = [Self::V18, Self::V17, Self::V16, Self::V15];
+
+    /// The version with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|version| version.as_str() == name)
+    }
+
+    /// Its name in the configuration, and in `metadata.version`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V15 => "1.5.0",
+            Self::V16 => "1.6.0",
+            Self::V17 => "1.7.0",
+            Self::V18 => "1.8.0",
+        }
+    }
 }
 
 /// What is the same in every record of a sink.
@@ -77,26 +113,37 @@ impl Site {
 }
 
 impl Format {
+    /// Every format, OCSF in its newest version.
+    pub const ALL: [Self; 4] = [Self::Native, Self::Ocsf(Ocsf::V18), Self::Ecs, Self::Cef];
+
     /// The format with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Native, Self::Ocsf, Self::Ecs].into_iter().find(|format| format.as_str() == name)
+    pub fn parse(name: &str, ocsf: Ocsf) -> Option<Self> {
+        let format = Self::ALL.into_iter().find(|format| format.as_str() == name)?;
+        Some(if let Self::Ocsf(_) = format { Self::Ocsf(ocsf) } else { format })
     }
 
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Native => FORMATS[0],
-            Self::Ocsf => FORMATS[1],
-            Self::Ecs => FORMATS[2],
+            Self::Native => "native",
+            Self::Ocsf(_) => "ocsf",
+            Self::Ecs => "ecs",
+            Self::Cef => "cef",
         }
     }
 
+    /// True if each of its lines is JSON.
+    pub fn is_json(self) -> bool {
+        self != Self::Cef
+    }
+
     /// Its name with the version.
-    fn version(self) -> &'static str {
+    pub fn version(self) -> String {
         match self {
-            Self::Native => "native/1",
-            Self::Ocsf => "ocsf/1.8.0-1",
-            Self::Ecs => "ecs/8.17-1",
+            Self::Native => "native/1".into(),
+            Self::Ocsf(version) => format!("ocsf/{}-1", version.as_str()),
+            Self::Ecs => "ecs/8.17-1".into(),
+            Self::Cef => "cef/0-1".into(),
         }
     }
 
@@ -104,8 +151,9 @@ impl Format {
     pub fn record(self, site: &Site, source: &Source<'_>) -> String {
         match self {
             Self::Native => native::record(site, source),
-            Self::Ocsf => ocsf::record(site, source).to_string(),
+            Self::Ocsf(version) => ocsf::record(site, source, version).to_string(),
             Self::Ecs => ecs::record(site, source).to_string(),
+            Self::Cef => cef::record(site, source),
         }
     }
 
@@ -128,10 +176,25 @@ impl Format {
     fn said(self, site: &Site, (name, said): (&str, &Value), time: u64) -> String {
         match self {
             Self::Native => json!({name: said}).to_string(),
-            Self::Ocsf => ocsf::said(site, (name, said), time).to_string(),
+            Self::Ocsf(version) => ocsf::said(site, (name, said), time, version).to_string(),
             Self::Ecs => ecs::said((name, said), time).to_string(),
+            Self::Cef => cef::said(site, (name, said), time),
         }
     }
+}
+
+fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, name| value.get(name))
+}
+
+/// A text of a value, empty where there is none.
+pub fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
+    at(value, path).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Milliseconds since 1970 of an RFC 3339 time.
+fn millis(text: &str) -> Option<u64> {
+    ledger::time::Nanos::parse(text).map(|time| time.0 / 1_000_000)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `http`: NDJSON to a collector of your own, signed as Standard Webhooks signs (HMAC-SHA256 over id, time and body).
+//! `http`: lines, NDJSON or CEF, to a collector of your own, signed as Standard Webhooks signs (HMAC-SHA256 over id, time and body).
 
 use super::{
     net::Client,
@@ -17,15 +17,17 @@ const PREFIX: &str = "whsec_";
 pub struct Http {
     client: Client,
     key: Zeroizing<Vec<u8>>,
+    /// What the lines are.
+    media: &'static str,
 }
 
 impl Http {
     /// The collector of this client. `secret`: `whsec_` and 24 to 64 bytes in base64.
-    pub fn new(client: Client, secret: &str) -> Result<Self, String> {
+    pub fn new(client: Client, secret: &str, media: &'static str) -> Result<Self, String> {
         let bytes = secret.strip_prefix(PREFIX).map(|text| BASE64.decode(text.as_bytes()));
         let key = bytes.and_then(Result::ok).filter(|key| (24..=64).contains(&key.len()));
         let key = key.ok_or("the secret is whsec_ and 24 to 64 random bytes in base64")?;
-        Ok(Self { client, key: Zeroizing::new(key) })
+        Ok(Self { client, key: Zeroizing::new(key), media })
     }
 
     fn signature(&self, id: &str, time: &str, body: &[u8]) -> String {
@@ -45,7 +47,7 @@ impl Receiver for Http {
         let time = clock::wall_clock().seconds().to_string();
         let signature = self.signature(id, &time, body.as_bytes());
         let headers = [
-            ("content-type", "application/x-ndjson"),
+            ("content-type", self.media),
             ("webhook-id", id),
             ("webhook-timestamp", time.as_str()),
             ("webhook-signature", signature.as_str()),

@@ -1,4 +1,4 @@
-//! Calls to receivers: one client each, TLS always except on loopback, no redirects, no proxies, and no addresses that
+//! Calls to receivers: one client each, TLS always except on loopback, no redirects, no proxy but a named one, and no addresses that
 //! lead into a private network unless the configuration says so.
 
 use super::port::Answer;
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use ureq::{
-    Agent, Body,
+    Agent, Body, Proxy,
     config::Config,
     http::{Response, Uri},
     tls,
@@ -153,6 +153,28 @@ impl Resolver for Resolving {
     }
 }
 
+/// The way to a receiver.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// Certificate authorities. Without them, the public ones.
+    pub ca: Option<&'a Path>,
+    /// True: its name may lead into a private network.
+    pub private: bool,
+    /// The proxy that opens the connection. It alone then knows where the receiver's name leads.
+    pub proxy: Option<&'a str>,
+}
+
+/// Reads the address of a proxy.
+pub fn proxy(text: &str) -> Result<Proxy, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let bare = url.username().is_empty() && url.password().is_none();
+    let whole = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if url.scheme() != "http" || !bare || !whole || url.host().is_none() {
+        return Err("http:// and a host, with a port; nothing else".into());
+    }
+    Proxy::new(url.as_str()).map_err(|error| error.to_string())
+}
+
 /// The client of one receiver.
 pub struct Client {
     agent: Agent,
@@ -171,19 +193,22 @@ pub struct Said {
 
 impl Client {
     /// The client of the receiver at `base`. Sends nothing yet.
-    pub fn new(base: Url, ca: Option<&Path>, private: bool) -> Result<Self, String> {
+    pub fn new(base: Url, way: Way<'_>) -> Result<Self, String> {
+        let proxy = way.proxy.map(proxy).transpose()?;
+        // A proxy is called as it is named, wherever it is.
+        let private = way.private || proxy.is_some();
         let mut config = Agent::config_builder()
             .timeout_global(Some(ANSWER_WAIT))
             .timeout_connect(Some(CONNECT_WAIT))
             .http_status_as_error(false)
             // Only the receiver that was named gets the entries and the secret.
             .max_redirects(0)
-            .proxy(None)
+            // Never the one that the environment names.
+            .proxy(proxy)
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = ca {
-            let roots = tls::RootCerts::new_with_certs(
-                &certificates(path).map_err(|error| error.to_string())?,
-            );
+        if let Some(path) = way.ca {
+            let found = certificates(path).map_err(|error| error.to_string())?;
+            let roots = tls::RootCerts::new_with_certs(&found);
             config = config.tls_config(tls::TlsConfig::builder().root_certs(roots).build());
         }
         let reach = Resolving(Reach::of(&base, private));

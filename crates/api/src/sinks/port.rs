@@ -34,7 +34,9 @@ pub struct Record {
     pub leaf_hash: Hash,
     /// Its `journal.time`, in nanoseconds since 1970.
     pub time: u64,
-    /// The record in the sink's format: JSON on one line.
+    /// The entry's bytes.
+    pub entry: String,
+    /// The record in the sink's format, on one line.
     pub line: String,
 }
 
@@ -45,7 +47,7 @@ pub struct Batch {
     pub id: String,
     /// What it says of itself.
     pub head: Head,
-    /// The same in the sink's format: JSON on one line. Every receiver gets it before the records.
+    /// The same in the sink's format, on one line. Every receiver gets it before the records.
     pub head_line: String,
     /// The records, in index order.
     pub records: Vec<Record>,

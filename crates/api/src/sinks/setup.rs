@@ -1,6 +1,10 @@
 //! `[sink.<name>]`: where a tenant's entries are sent, and what is wrong with it.
 
-use super::{format::FORMATS, net};
+use super::{
+    format::{Format, Ocsf},
+    kind::{Kind, Secret},
+    net,
+};
 use ledger::{
     feed::Question,
     ident::Ident,
@@ -16,6 +20,8 @@ use url::Url;
 
 /// Most sinks of one installation.
 const SINKS_MAX: usize = 64;
+/// Azure's public cloud.
+const LOGIN_URL: &str = "https://login.microsoftonline.com";
 /// Least time between two entries about a sink, in seconds.
 const REPORT_SECONDS_MIN: u64 = 60;
 
@@ -25,11 +31,14 @@ const REPORT_SECONDS_MIN: u64 = 60;
 pub struct Setup {
     /// Tenant whose entries it sends.
     pub tenant: String,
-    /// Which system receives them: `http`, `file`, `splunk`, `elastic` or `syslog`.
+    /// Which system receives them: a name of [`Kind`].
     pub kind: String,
-    /// How a record is written: `native`, `ocsf` or `ecs`.
+    /// How a record is written: a name of [`Format`].
     #[serde(default = "default_format")]
     pub format: String,
+    /// The version of OCSF. Without it, the newest.
+    #[serde(default)]
+    pub ocsf_version: Option<String>,
     /// Address of the receiver. Not for `file`.
     #[serde(default)]
     pub url: Option<String>,
@@ -48,7 +57,25 @@ pub struct Setup {
     /// True: the receiver says which batches it has stored (`splunk`).
     #[serde(default)]
     pub acknowledge: bool,
-    /// Data stream that takes the records (`elastic`).
+    /// Proxy to the receiver. None otherwise, whatever the environment says.
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// Header that gets the secret. Without it, `authorization`, as a bearer's (`otlp`).
+    #[serde(default)]
+    pub header: Option<String>,
+    /// Immutable id of the data collection rule (`sentinel`).
+    #[serde(default)]
+    pub rule: Option<String>,
+    /// Directory of the application that gets tokens (`sentinel`).
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// Id of the application that gets tokens (`sentinel`).
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// Where tokens come from. Without it, Azure's public cloud (`sentinel`).
+    #[serde(default)]
+    pub login_url: Option<String>,
+    /// Stream that takes the records (`elastic`, `sentinel`).
     #[serde(default)]
     pub stream: Option<String>,
     /// Payload fields that may leave. None unless they are named.
@@ -99,6 +126,26 @@ fn default_report() -> u64 {
 }
 
 impl Setup {
+    /// How a record is written.
+    pub fn format(&self) -> Result<Format, String> {
+        let version = match self.ocsf_version.as_deref() {
+            None => Ocsf::default(),
+            Some(name) => Ocsf::parse(name).ok_or_else(|| {
+                let all = Ocsf::ALL.map(Ocsf::as_str).join(", ");
+                format!("there is no OCSF {name:?}; there is {all}")
+            })?,
+        };
+        Format::parse(&self.format, version).ok_or_else(|| {
+            let all = Format::ALL.map(Format::as_str).join(", ");
+            format!("there is no {:?}; there is {all}", self.format)
+        })
+    }
+
+    /// Where tokens come from.
+    pub fn login_url(&self) -> &str {
+        self.login_url.as_deref().unwrap_or(LOGIN_URL)
+    }
+
     /// Which entries it sends.
     pub fn question(&self) -> Result<Question, String> {
         if self.filter.contains_key("until") {
@@ -108,9 +155,6 @@ impl Setup {
         Question::read(pairs).map_err(|wrong| wrong.to_string())
     }
 }
-
-/// Every kind of receiver by its name in the configuration.
-const KINDS: [&str; 5] = ["http", "file", "splunk", "elastic", "syslog"];
 
 /// Every mistake in the sinks of a configuration, each a line that says what to do.
 pub fn mistakes(sinks: &BTreeMap<String, Setup>) -> Vec<String> {
@@ -126,26 +170,41 @@ pub fn mistakes(sinks: &BTreeMap<String, Setup>) -> Vec<String> {
         if Ident::new(&sink.tenant).is_err() {
             add(format!(".tenant: {:?} is not a tenant name", sink.tenant));
         }
-        if !KINDS.contains(&sink.kind.as_str()) {
-            add(format!(".kind: there is no {:?}; there is {}", sink.kind, KINDS.join(", ")));
-        }
-        if !FORMATS.contains(&sink.format.as_str()) {
-            add(format!(".format: there is no {:?}; there is {}", sink.format, FORMATS.join(", ")));
+        let Some(kind) = Kind::parse(&sink.kind) else {
+            let all = Kind::ALL.map(Kind::as_str).join(", ");
+            add(format!(".kind: there is no {:?}; there is {all}", sink.kind));
+            continue;
+        };
+        match sink.format() {
+            Err(why) if sink.ocsf_version.is_some() => add(format!(".ocsf_version: {why}")),
+            Err(why) => add(format!(".format: {why}")),
+            Ok(format) if !kind.takes(format) => {
+                let fits = Format::ALL.into_iter().filter(|format| kind.takes(*format));
+                let names: Vec<&str> = fits.map(Format::as_str).collect();
+                add(format!(".format: kind {} takes {}", kind.as_str(), names.join(", ")));
+            }
+            Ok(Format::Ocsf(_)) => {}
+            Ok(format) if sink.ocsf_version.is_some() => {
+                add(format!(".ocsf_version: format {} has none", format.as_str()));
+            }
+            Ok(_) => {}
         }
         if let Err(why) = sink.question() {
             add(format!(".filter: {why}"));
         }
         limits_wrong(sink, &mut add);
-        place_wrong(sink, &mut add);
-        secret_wrong(sink, &mut add);
+        place_wrong(kind, sink, &mut add);
+        others_wrong(kind, sink, &mut add);
+        names_wrong(kind, sink, &mut add);
+        secret_wrong(kind, sink, &mut add);
     }
     wrong
 }
 
 /// Reads the address of a receiver.
-pub fn address(kind: &str, text: &str) -> Result<Url, String> {
+pub fn address(kind: Kind, text: &str) -> Result<Url, String> {
     match kind {
-        "syslog" => net::address(text, "tls", "tcp"),
+        Kind::Syslog => net::address(text, "tls", "tcp"),
         _ => net::address(text, "https", "http"),
     }
 }
@@ -172,9 +231,8 @@ fn limits_wrong(sink: &Setup, add: &mut impl FnMut(String)) {
 }
 
 /// Where it sends.
-fn place_wrong(sink: &Setup, add: &mut impl FnMut(String)) {
-    let kind = sink.kind.as_str();
-    if kind == "file" {
+fn place_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
+    if kind == Kind::File {
         match &sink.dir {
             Some(dir) if dir.is_absolute() && dir.is_dir() => {}
             Some(dir) => add(format!(
@@ -183,48 +241,99 @@ fn place_wrong(sink: &Setup, add: &mut impl FnMut(String)) {
             )),
             None => add(".dir: it is missing; the folder that gets the files".into()),
         }
-    } else {
-        if sink.dir.is_some() {
-            add(format!(".dir: only kind file has a folder, {kind} has a url"));
+        return;
+    }
+    if sink.dir.is_some() {
+        add(format!(".dir: only kind file has a folder, {} has a url", kind.as_str()));
+    }
+    let url = match &sink.url {
+        None => return add(".url: it is missing; the address of the receiver".into()),
+        Some(url) => address(kind, url),
+    };
+    if let Err(why) = &url {
+        add(format!(".url: {why}"));
+    }
+    if let Some(proxy) = sink.proxy.as_deref().filter(|_| kind.is_http()) {
+        if let Err(why) = net::proxy(proxy) {
+            add(format!(".proxy: {why}"));
         }
-        match &sink.url {
-            None => add(".url: it is missing; the address of the receiver".into()),
-            Some(url) => {
-                if let Err(why) = address(kind, url) {
-                    add(format!(".url: {why}"));
-                }
-            }
+        if url.is_ok_and(|url| url.scheme() != "https") {
+            add(".proxy: only to an https:// url".into());
         }
     }
+    if kind == Kind::Sentinel
+        && let Err(why) = address(kind, sink.login_url())
+    {
+        add(format!(".login_url: {why}"));
+    }
+}
+
+/// What belongs to another kind.
+fn others_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
+    let sentinel = kind == Kind::Sentinel;
     let only = [
-        ("url", sink.url.is_some(), kind != "file"),
-        ("acknowledge", sink.acknowledge, kind == "splunk"),
-        ("stream", sink.stream.is_some(), kind == "elastic"),
-        ("secret_file", sink.secret_file.is_some(), !matches!(kind, "file" | "syslog")),
-        ("tls_ca_file", sink.tls_ca_file.is_some(), kind != "file"),
+        ("url", sink.url.is_some(), kind != Kind::File),
+        ("acknowledge", sink.acknowledge, kind == Kind::Splunk),
+        ("stream", sink.stream.is_some(), kind == Kind::Elastic || sentinel),
+        ("secret_file", sink.secret_file.is_some(), kind.secret() != Secret::None),
+        ("tls_ca_file", sink.tls_ca_file.is_some(), kind != Kind::File),
+        ("proxy", sink.proxy.is_some(), kind.is_http()),
+        ("header", sink.header.is_some(), kind == Kind::Otlp),
+        ("rule", sink.rule.is_some(), sentinel),
+        ("directory", sink.directory.is_some(), sentinel),
+        ("client_id", sink.client_id.is_some(), sentinel),
+        ("login_url", sink.login_url.is_some(), sentinel),
     ];
     for (name, given, has) in only {
-        if given && !has && KINDS.contains(&kind) {
-            add(format!(".{name}: kind {kind} has none"));
-        }
-    }
-    if kind == "elastic" {
-        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-        let fits = |name: &str| {
-            (1..=100).contains(&name.len())
-                && name.chars().all(word)
-                && !name.starts_with(['-', '_', '.'])
-        };
-        if !sink.stream.as_deref().is_some_and(fits) {
-            add(".stream: the data stream, of a-z, 0-9, - _ and ., e.g. logs-countersign-default"
-                .into());
+        if given && !has {
+            add(format!(".{name}: kind {} has none", kind.as_str()));
         }
     }
 }
 
-fn secret_wrong(sink: &Setup, add: &mut impl FnMut(String)) {
+/// Names that its receiver gave.
+fn names_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
+    let fits = |name: Option<&str>, word: fn(char) -> bool| {
+        name.is_some_and(|name| (1..=100).contains(&name.len()) && name.chars().all(word))
+    };
+    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    let stream = sink.stream.as_deref();
+    match kind {
+        Kind::Elastic
+            if !fits(stream, lower)
+                || stream.is_some_and(|name| name.starts_with(['-', '_', '.'])) =>
+        {
+            add(".stream: the data stream, of a-z, 0-9, - _ and ., e.g. logs-countersign-default"
+                .into());
+        }
+        Kind::Otlp if sink.header.is_some() => {
+            if !fits(sink.header.as_deref(), |c| c.is_ascii_lowercase() || c == '-') {
+                add(".header: the name of a header, of a-z and -, e.g. api-key".into());
+            }
+            if sink.secret_file.is_none() {
+                add(".header: it carries the secret, and secret_file is missing".into());
+            }
+        }
+        Kind::Sentinel => {
+            for (name, given, example) in [
+                ("rule", &sink.rule, "the rule's immutable id: dcr-…"),
+                ("stream", &sink.stream, "the stream of the rule, e.g. Custom-Countersign_CL"),
+                ("directory", &sink.directory, "the id of the directory (tenant) in Entra"),
+                ("client_id", &sink.client_id, "the id of the application (client)"),
+            ] {
+                let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                if !fits(given.as_deref(), word) {
+                    add(format!(".{name}: {example}; of letters, digits, - _ and ."));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn secret_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
     match &sink.secret_file {
-        None if matches!(sink.kind.as_str(), "http" | "splunk" | "elastic") => {
+        None if kind.secret() == Secret::Needed => {
             add(".secret_file: it is missing; a file with the receiver's secret".into());
         }
         None => {}

@@ -1,18 +1,10 @@
 //! Elastic Common Schema 8.17 (`proto/formats/sinks.md`), for data streams.
 
-use super::{Site, Source};
+use super::{Site, Source, text};
 use serde_json::{Map, Value, json};
 
 /// The version of the schema.
 const VERSION: &str = "8.17.0";
-
-fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, name| value.get(name))
-}
-
-fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
-    at(value, path).and_then(Value::as_str).unwrap_or_default()
-}
 
 /// `event.type` and `event.outcome` of an entry.
 fn sort(kind: &str, verdict: &str) -> (&'static [&'static str], &'static str) {

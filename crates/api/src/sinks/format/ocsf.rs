@@ -1,11 +1,8 @@
-//! OCSF 1.8.0 (`proto/formats/ocsf.md`): API Activity for calls and approvals, Entity Management for what administrators
+//! OCSF (`proto/formats/ocsf.md`): API Activity for calls and approvals, Entity Management for what administrators
 //! change, Detection Finding for what somebody must look at, Application Lifecycle for the log itself.
 
-use super::{Site, Source};
+use super::{Ocsf, Site, Source, at, millis, text};
 use serde_json::{Map, Value, json};
-
-/// The version of the schema.
-const VERSION: &str = "1.8.0";
 
 /// A class of the schema, and what an entry is in it.
 struct Class {
@@ -48,8 +45,13 @@ fn class(kind: &str, op: &str) -> Class {
     Class { uid, category: uid / 1000, activity, severity }
 }
 
+/// How much an entry weighs, as `severity_id`.
+pub fn severity(kind: &str, op: &str) -> u64 {
+    class(kind, op).severity
+}
+
 /// Outcome of a verdict, as the profile `security_control` has it: action, disposition, status.
-fn outcome(verdict: &str, shadow: bool) -> Option<[(u64, &'static str); 3]> {
+pub(super) fn outcome(verdict: &str, shadow: bool) -> Option<[(u64, &'static str); 3]> {
     const DONE: (u64, &str) = (1, "Success");
     const NOT: (u64, &str) = (2, "Failure");
     Some(match (verdict, shadow) {
@@ -62,19 +64,6 @@ fn outcome(verdict: &str, shadow: bool) -> Option<[(u64, &'static str); 3]> {
     })
 }
 
-fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, name| value.get(name))
-}
-
-fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
-    at(value, path).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Milliseconds since 1970 of an RFC 3339 time.
-fn millis(text: &str) -> Option<u64> {
-    ledger::time::Nanos::parse(text).map(|time| time.0 / 1_000_000)
-}
-
 /// Puts a text where there is one.
 fn put(object: &mut Map<String, Value>, name: &str, text: &str) {
     if !text.is_empty() {
@@ -83,12 +72,12 @@ fn put(object: &mut Map<String, Value>, name: &str, text: &str) {
 }
 
 /// One record.
-pub(super) fn record(site: &Site, source: &Source<'_>) -> Value {
+pub(super) fn record(site: &Site, source: &Source<'_>, version: Ocsf) -> Value {
     let entry: Value = serde_json::from_str(source.entry).unwrap_or_default();
     let event = entry.get("event").cloned().unwrap_or_default();
     let kind = text(&entry, &["kind"]);
     let class = class(kind, text(&event, &["op"]));
-    let mut metadata = metadata(site);
+    let mut metadata = metadata(site, version);
     metadata.insert("uid".into(), format!("{}/{}", site.origin, source.index).into());
     metadata.insert("sequence".into(), source.index.into());
     metadata.insert("event_code".into(), kind.into());
@@ -130,10 +119,10 @@ pub(super) fn record(site: &Site, source: &Source<'_>) -> Value {
 }
 
 /// What a batch or a test says, as a base event.
-pub(super) fn said(site: &Site, (name, said): (&str, &Value), time: u64) -> Value {
+pub(super) fn said(site: &Site, (name, said): (&str, &Value), time: u64, version: Ocsf) -> Value {
     let class = Class { uid: 0, category: 0, activity: 99, severity: INFORMATIONAL };
     let mut record = base(&class, time / 1_000_000, &format!("{name} of the sink {}", site.sink));
-    let mut metadata = metadata(site);
+    let mut metadata = metadata(site, version);
     metadata.insert("event_code".into(), name.into());
     record.insert("metadata".into(), Value::Object(metadata));
     record.insert("unmapped".into(), json!({"countersign": {name: said}}));
@@ -144,9 +133,9 @@ fn product() -> Value {
     json!({"name": "Countersign", "vendor_name": "Countersign", "version": env!("CARGO_PKG_VERSION")})
 }
 
-fn metadata(site: &Site) -> Map<String, Value> {
+fn metadata(site: &Site, version: Ocsf) -> Map<String, Value> {
     let mut metadata = Map::new();
-    metadata.insert("version".into(), VERSION.into());
+    metadata.insert("version".into(), version.as_str().into());
     metadata.insert("product".into(), product());
     metadata.insert("log_name".into(), site.origin.clone().into());
     metadata.insert("tenant_uid".into(), site.tenant.clone().into());
@@ -166,20 +155,24 @@ fn base(class: &Class, time: u64, message: &str) -> Map<String, Value> {
 }
 
 /// What belongs together: the approval, or the trace.
-fn correlation(event: &Value) -> &str {
+pub(super) fn correlation(event: &Value) -> &str {
     let approval = text(event, &["approval_id"]);
     // `00-<trace id>-<span id>-<flags>`
     let trace = text(event, &["traceparent"]).split('-').nth(1).unwrap_or_default();
     if approval.is_empty() { trace } else { approval }
 }
 
+/// The person or key of an act.
+pub(super) fn person(event: &Value) -> Option<&str> {
+    [&["by", "person"][..], &["by", "key"], &["by", "operator"], &["by", "person_id"]]
+        .into_iter()
+        .map(|path| text(event, path))
+        .find(|text| !text.is_empty())
+}
+
 /// Who acted: the agent of a call, or the person or key of an act.
 fn actor(entry: &Value, event: &Value) -> Value {
     let agent = text(event, &["data", "agent", "id"]);
-    let person = [&["by", "person"][..], &["by", "key"], &["by", "operator"], &["by", "person_id"]]
-        .into_iter()
-        .map(|path| text(event, path))
-        .find(|text| !text.is_empty());
     let mut actor = Map::new();
     if !agent.is_empty() {
         actor.insert("app_uid".into(), agent.into());
@@ -192,7 +185,7 @@ fn actor(entry: &Value, event: &Value) -> Value {
         let caller = chain.and_then(|chain| chain.first()?.as_str());
         put(&mut actor, "invoked_by", caller.filter(|caller| *caller != agent).unwrap_or_default());
     }
-    if let Some(person) = person {
+    if let Some(person) = person(event) {
         actor.insert("user".into(), json!({"uid": person}));
     }
     if actor.is_empty() {

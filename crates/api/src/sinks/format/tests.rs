@@ -71,10 +71,12 @@ fn check(format: Format) {
     let (origin, sink) = (site().origin, site().sink);
     let head = Head { origin, sink, from: 3, to: 7, count: 2, digest: hash, size: 9, root: hash };
     made += &(format.head(&site(), &head, time) + "\n" + &format.test(&site(), time) + "\n");
-    let path = folder().join(format!("sinks/{}.ndjson", format.as_str()));
+    let ending = if format.is_json() { "ndjson" } else { "log" };
+    let name = format!("{}.{ending}", format.as_str());
+    let path = folder().join("sinks").join(&name);
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     if golden != made {
-        let beside = std::env::temp_dir().join(format!("{}.ndjson", format.as_str()));
+        let beside = std::env::temp_dir().join(name);
         std::fs::write(&beside, &made).unwrap();
         panic!("{} is not {}", path.display(), beside.display());
     }
@@ -87,10 +89,32 @@ fn p19_native_is_the_golden_file() {
 
 #[test]
 fn p19_ocsf_is_the_golden_file() {
-    check(Format::Ocsf);
+    check(Format::Ocsf(Ocsf::V18));
 }
 
 #[test]
 fn p19_ecs_is_the_golden_file() {
     check(Format::Ecs);
+}
+
+#[test]
+fn p19_cef_is_the_golden_file() {
+    check(Format::Cef);
+}
+
+/// Only `metadata.version` differs: which versions validate it is the schemas' word (`tests/test_sink_formats.py`).
+#[test]
+fn p19_versions_of_ocsf_differ_in_their_name_alone() {
+    for version in Ocsf::ALL {
+        for (index, entry) in entries() {
+            let (leaf_hash, none) = (leaf_hash(entry.as_bytes()), BTreeMap::new());
+            let source = Source { index, leaf_hash: &leaf_hash, entry: &entry, payload: &none };
+            let made = Format::Ocsf(version).record(&site(), &source);
+            let newest = Format::Ocsf(Ocsf::V18).record(&site(), &source);
+            let [own, new] =
+                [version, Ocsf::V18].map(|v| format!("\"version\":\"{}\"", v.as_str()));
+            assert!(made.contains(&own));
+            assert_eq!(made, newest.replacen(&new, &own, 1));
+        }
+    }
 }

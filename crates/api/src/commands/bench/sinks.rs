@@ -1,0 +1,165 @@
+//! One sink to a receiver that only counts bytes, in two formats, beside the feed's own reading in the same run.
+
+use super::{
+    Failed, INGEST_CONNECTIONS, Report,
+    load::{Connection, Load, request},
+    site::Site,
+};
+use crate::commands::EXIT_FAILED;
+use data_encoding::BASE64;
+use ledger::atomic;
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+/// Most entries: enough for some seconds.
+const ENTRIES_MAX: u64 = 500_000;
+/// Entries a page and a batch.
+const PAGE: usize = 1000;
+/// Longest wait for the sink.
+const SENT_WAIT: Duration = Duration::from_secs(600);
+/// Pause between two looks at it.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Measures them.
+pub async fn run(report: &mut Report, dir: &Path, leaves: u64) -> Result<(), Failed> {
+    let home = dir.join("sinks");
+    let site = Site::start(&home, None, None).await?;
+    let entries = leaves.min(ENTRIES_MAX);
+    Load::new(&site).fill(INGEST_CONNECTIONS, PAGE, entries).await?;
+    let feed = feed_rate(&site).await?;
+    site.stop()?;
+    report.row("feed, read", &format!("{feed:.0} entries/s"), json!({"rate": feed}));
+    let secret = dir.join("sinks.secret");
+    let text = format!("whsec_{}", BASE64.encode(ledger::keyring::random32().as_slice()));
+    atomic::replace(&secret, text.as_bytes())?;
+    for (format, asked) in [("native", "0.8 of the feed and 50000/s"), ("ocsf", "20000/s")] {
+        let counter = Counter::start()?;
+        // A name of its own: it begins at the first entry.
+        let section = format!(
+            "[sink.{format}]\ntenant = \"bench\"\nkind = \"http\"\nformat = \"{format}\"\nurl = \"http://{}/\"\nsecret_file = {:?}\nbatch_entries = {PAGE}\nbatch_bytes = {}\n",
+            counter.address,
+            secret.to_string_lossy(),
+            8 << 20,
+        );
+        let site = Site::start(&home, None, Some(&section)).await?;
+        sent(&site, entries).await?;
+        site.stop()?;
+        let (seconds, bytes) = counter.done();
+        let rate = entries as f64 / seconds;
+        let text = format!(
+            "{rate:.0} entries/s, {:.0} MiB/s; ratio to the feed {:.2} (asked: {asked})",
+            bytes as f64 / seconds / f64::from(1 << 20),
+            rate / feed
+        );
+        let value = json!({"rate": rate, "bytes": bytes, "ratio": rate / feed});
+        report.row(&format!("sink, {format}"), &text, value);
+    }
+    Ok(())
+}
+
+fn get(site: &Site, path: &str) -> Vec<u8> {
+    let key = format!("Authorization: Bearer {}\r\n", site.admin.trim());
+    request("GET", &format!("/v1/tenants/bench/{path}"), &key, "")
+}
+
+/// Entries a second that one reader of the feed gets.
+async fn feed_rate(site: &Site) -> Result<f64, Failed> {
+    let mut connection = Connection::open(site.address).await?;
+    let (begin, mut after, mut read) = (Instant::now(), String::new(), 0_usize);
+    loop {
+        connection.ask(&get(site, &format!("entries?limit={PAGE}{after}"))).await?;
+        let lines: Vec<&[u8]> = connection.body.split(|byte| *byte == b'\n').collect();
+        let lines: Vec<&[u8]> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+        let Some((last, page)) = lines.split_last().filter(|(_, page)| !page.is_empty()) else {
+            return Ok(read as f64 / begin.elapsed().as_secs_f64());
+        };
+        read += page.len();
+        let last: Value = serde_json::from_slice(last).unwrap_or_default();
+        after = format!("&after={}", last["next"].as_str().unwrap_or_default());
+    }
+}
+
+/// Waits until the sink has sent so many entries.
+async fn sent(site: &Site, entries: u64) -> Result<(), Failed> {
+    let (mut connection, begin) = (Connection::open(site.address).await?, Instant::now());
+    while begin.elapsed() < SENT_WAIT {
+        connection.ask(&get(site, "sinks")).await?;
+        let told: Value = serde_json::from_slice(&connection.body).unwrap_or_default();
+        if told["sinks"][0]["from"].as_u64() >= Some(entries) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Err(Failed::new(EXIT_FAILED, "the sink does not send"))
+}
+
+/// What came: bytes, and when the first and the last of them were there.
+type Came = Arc<Mutex<(u64, Option<(Instant, Instant)>)>>;
+
+/// A receiver that counts bytes, and answers 204.
+struct Counter {
+    address: SocketAddr,
+    came: Came,
+}
+
+impl Counter {
+    fn start() -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let came = Came::default();
+        let counted = Arc::clone(&came);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let counted = Arc::clone(&counted);
+                // A connection ends with the server that opened it.
+                std::thread::spawn(move || drop(count(stream, &counted)));
+            }
+        });
+        Ok(Self { address, came })
+    }
+
+    /// Seconds from the first request to the last one, and bytes.
+    fn done(&self) -> (f64, u64) {
+        let came = self.came.lock().expect("no holder of the lock panics");
+        let seconds = came.1.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+        (seconds.max(f64::EPSILON), came.0)
+    }
+}
+
+fn count(stream: TcpStream, came: &Came) -> std::io::Result<()> {
+    let mut answers = stream.try_clone()?;
+    let mut stream = BufReader::with_capacity(1 << 16, stream);
+    loop {
+        let (mut length, mut line) = (0_u64, String::new());
+        loop {
+            line.clear();
+            if stream.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                if line.trim_end().is_empty() {
+                    break;
+                }
+                continue;
+            };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.parse().map_err(std::io::Error::other)?;
+            }
+        }
+        let begun = Instant::now();
+        let read = std::io::copy(&mut stream.by_ref().take(length), &mut std::io::sink())?;
+        {
+            let mut came = came.lock().expect("no holder of the lock panics");
+            came.0 += read;
+            let first = came.1.map_or(begun, |(first, _)| first);
+            came.1 = Some((first, Instant::now()));
+        }
+        answers.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
+    }
+}
