@@ -7,6 +7,7 @@
 mod inbox;
 mod shown;
 
+use inbox::Taken;
 pub use inbox::{Done, Error, Inbox, ReceiptWanted, Work};
 pub use shown::{checkpoint, mark, missing_handovers, published, put_checkpoint};
 
@@ -120,7 +121,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, taken: Vec<(LogNumber, Vec<Work>)>) {
+    fn commit(&mut self, Taken { works: taken, since }: Taken) {
         let (begun, inbox) = (Instant::now(), Arc::clone(&self.inbox));
         self.check_guard_is_in_place();
         let store = Arc::clone(&self.store);
@@ -153,6 +154,9 @@ impl Writer {
         // At this point no other history can be signed for these sizes, so they may be shown.
         for part in parts {
             self.publish(part);
+        }
+        if !marks.is_empty() {
+            since.iter().for_each(|since| inbox.timings.proof.observe(since.elapsed()));
         }
         drop(permits);
         inbox.timings.commit.observe(begun.elapsed());
