@@ -18,11 +18,11 @@ policy: pay
 clauses:
   - {id: small, agents: ["@finance-bots"], tool: payments, actions: [transfer], when: {amount: {minor: /amount, currency: /currency, at_most: {EUR: 100000}}}, then: allow}
   - {id: large, agents: ["@finance-bots"], tool: payments, actions: [transfer], when: {amount: {minor: /amount, currency: /currency, over: {EUR: 100000}}}, then: approval_needed}
-  - {id: thief, agents: ["@finance-bots"], tool: payments, when: {params: {/reference: {one_of: [steal]}}}, then: deny}
-  - {id: watched, agents: ["@finance-bots"], tool: payments, when: {params: {/reference: {one_of: [odd]}}}, then: deny, enforcement: {shadow: true}}
+  - {id: thief, agents: ["@finance-bots"], tool: payments, actions: [transfer], when: {params: {/reference: {one_of: [steal]}}}, then: deny}
+  - {id: watched, agents: ["@finance-bots"], tool: payments, actions: [transfer], when: {params: {/reference: {one_of: [odd]}}}, then: deny, enforcement: {shadow: true}}
   - {id: reads, agents: ["@finance-bots"], tool: payments, actions: [list], then: allow, record: later}
 budgets:
-  - {id: month, agents: ["@finance-bots"], tool: payments, sum: calls, per: agent, window: month, zone: UTC, max: 1000, at_cap: deny}
+  - {id: month, agents: ["@finance-bots"], tool: payments, actions: [transfer], sum: calls, per: agent, window: month, zone: UTC, max: 1000, at_cap: deny}
 """
 PAY: dict[str, Any] = {"amount": 50000, "currency": "EUR", "reference": "INV-1"}
 

@@ -9,10 +9,10 @@ mod sinks;
 mod tenants;
 mod text;
 
-pub use compliance::OfLog;
-pub use figures::{Disks, Figures, OfApprovals, OfSink, OfTenant, free_bytes, newest_backup};
+pub use figures::{
+    Disks, Figures, OfApprovals, OfBudget, OfLog, OfSink, OfTenant, free_bytes, newest_backup,
+};
 pub use list::document;
-pub use policies::OfBudget;
 pub use text::Form;
 
 use axum::http::StatusCode;

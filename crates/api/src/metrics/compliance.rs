@@ -2,13 +2,13 @@
 //! tenant shows the same.
 
 use super::{
+    figures::{OfLog, values},
     list::begin,
-    policies::{self, OfBudget},
+    policies,
 };
 use crate::counts::{
-    Share, availability, coverage, elevated_with_approval, executions_with_decision, latency,
+    availability, coverage, elevated_with_approval, executions_with_decision, latency,
 };
-use ledger::{post::OfDay, timing::Reading};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet},
@@ -17,30 +17,6 @@ use std::{
     fmt,
     sync::{Arc, Mutex},
 };
-
-/// The label of what came after the first 100 values of a day.
-pub(super) const OTHER: &str = "(other)";
-
-/// What the log of one tenant says.
-#[derive(Clone, Debug, Default)]
-pub struct OfLog {
-    /// The tenant.
-    pub tenant: String,
-    /// The counts over all days.
-    pub all: OfDay,
-    /// The counts of the present UTC day, and of the one before.
-    pub days: [(&'static str, OfDay); 2],
-    /// The whole minutes of these days that are over.
-    pub minutes: [u64; 2],
-    /// Entries of declared sources, of these and the numbers of theirs that are known to be missing.
-    pub entries: Share,
-    /// The version of the policies in force, and the digest of its bundle.
-    pub policy: Option<(u64, String)>,
-    /// The budgets that are used most.
-    pub budgets: Vec<OfBudget>,
-    /// How long approvals waited for people since the start, by how that ended.
-    pub waits: Vec<(&'static str, Reading)>,
-}
 
 /// The figures of the last request.
 #[derive(Clone, Default)]
@@ -87,16 +63,6 @@ impl Collector for Compliance {
         by_day(&logs, &mut encoder)?;
         policies::write(&logs, &mut encoder)
     }
-}
-
-/// Every value of a name with its count, those that have none of their own last.
-pub(super) fn values<'c>(day: &'c OfDay, name: &str) -> Vec<(&'c str, u64)> {
-    let Some(counts) = day.get(name) else { return Vec::new() };
-    let mut all: Vec<_> = counts.values.iter().map(|(value, n)| (value.as_str(), *n)).collect();
-    if counts.other > 0 {
-        all.push((OTHER, counts.other));
-    }
-    all
 }
 
 /// The ratios over all days.

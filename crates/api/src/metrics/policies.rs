@@ -1,8 +1,7 @@
 //! What policies do: which version is in force, what calls come to, which agents are denied most, and what is left of budgets.
 
 use super::{
-    OfLog,
-    compliance::{OTHER, values},
+    figures::{OTHER, OfLog, values},
     list::begin,
 };
 use ledger::timing::Reading;
@@ -11,19 +10,6 @@ use std::{cmp::Reverse, fmt};
 
 /// Most agents whose denials are shown.
 const AGENTS_MAX: usize = 20;
-
-/// A budget in its window of now, in its own unit.
-#[derive(Clone, Debug)]
-pub struct OfBudget {
-    /// Budget, key, unit and currency.
-    pub labels: [String; 4],
-    /// The cap.
-    pub cap: u64,
-    /// What counts against it.
-    pub used: u64,
-    /// The part that may still become smaller.
-    pub reserved: u64,
-}
 
 /// The members of a call in the counts: tool, verdict, enforced, would, reason.
 type Call = (String, String, bool, String, String);
