@@ -131,6 +131,21 @@ def test_the_rules_are_those_of_prometheus() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_configuration_of_the_page_is_one(tmp_path: Path) -> None:
+    """Prometheus reads what the page tells to add, with files that are there."""
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs" / "operate" / "observability.md").read_text(), re.DOTALL)
+    assert block
+    (tmp_path / "key").write_text("m" * 40)
+    named = {"/etc/prometheus/countersign-metrics.key": tmp_path / "key", "/etc/prometheus/countersign-rules.yml": RULES}
+    config = block[1]
+    for path, there in named.items():
+        assert path in config
+        config = config.replace(path, str(there))
+    (tmp_path / "prometheus.yml").write_text(config)
+    done = promtool("check", "config", tmp_path / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def unit_tests(alert: str, to: Path) -> Path:
     """A file of promtool with both tests of an alert, beside a file with its rule and those that it rests on: the others would be judged too."""
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
