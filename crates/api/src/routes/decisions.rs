@@ -120,8 +120,8 @@ pub async fn decide(
         Problem::new(Code::NotFound, "Decisions need [approvals] in the server's configuration.")
     })?;
     let answered = |inquiry: &Inquiry<'_>, answer: &VerdictAnswer| {
-        // What is in the spool alone is not recorded yet.
-        if answer.recorded.is_none() {
+        // What is in the spool alone is not recorded yet, and a repetition was before.
+        if answer.recorded.is_none() && !answer.repeated {
             let (tenant, took) = (tenant.name.as_str(), begun.elapsed());
             app.metrics.recorded(tenant, "ours", took, inquiry.trace());
         }
