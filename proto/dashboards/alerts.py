@@ -55,7 +55,7 @@ def objectives(of: Series) -> list[Objective]:
             "99 % of decisions are recorded, signed and answered within 20 ms, from the head of the request to that of the answer",
             f'1 - sum by (tenant) (rate({recording}{{le="0.02"}}[WINDOW])) / sum by (tenant) (rate({recording}{{le="+Inf"}}[WINDOW]))',
             "CountersignRecordingBurns",
-            "so many decisions take more than 20 ms that the share that may (1 % of 30 days) is used up too fast",
+            "more decisions take over 20 ms than may: the 1 % of 30 days is used up too fast",
             "compare `fsync_seconds`, `queue_wait_seconds` and `commit_seconds`: the disk, the broker, or more load than [capacity](capacity.md) says",
         ),
         Objective(
@@ -64,7 +64,7 @@ def objectives(of: Series) -> list[Objective]:
             f'(sum(rate({requests.replace("_bucket", "_count")}{{{routes},status="5xx"}}[WINDOW])) or vector(0)) '
             f'/ sum(rate({requests.replace("_bucket", "_count")}{{{routes}}}[WINDOW]))',
             "CountersignServingBurns",
-            "so many requests get 5xx that the share that may (0.1 % of 30 days) is used up too fast",
+            "more requests get 5xx than may: the 0.1 % of 30 days is used up too fast",
             "read the codes in `/healthz` ([health](runbook.md#health)), and the server's log by `X-Request-Id`",
         ),
     ]  # fmt: skip
@@ -126,7 +126,7 @@ def alerts(of: Series) -> list[Alert]:
         Alert("CountersignSinkStandsStill", f'{of("sink_stands_still")} == 1', "0s", "ticket", "nothing of a sink arrives. Nothing is lost: it goes on from where it was", "`countersign sink status`, [codes](runbook.md#codes)"),
         Alert("CountersignSinkRefused", f'increase({of("sink_refused")}[1h]) > 0', "0s", "ticket", "a receiver refused records: they wait as letters", "`countersign sink letters` has its words ([guide](../guides/siem.md#send))"),
         Alert("CountersignSourceSilent", codes("CountersignSourceSilent"), "0s", "ticket", "a source that must report is silent", "`countersign sources show` ([codes](runbook.md#codes))"),
-        Alert("CountersignToldUnrecorded", codes("CountersignToldUnrecorded"), "5m", "ticket", "verdicts were told early and are not in the log, or are void there", "[codes](runbook.md#codes)"),
+        Alert("CountersignToldUnrecorded", codes("CountersignToldUnrecorded"), "5m", "ticket", "gateways got verdicts that are not in the log, or are void there", "[codes](runbook.md#codes)"),
         Alert("CountersignTrouble", f'{of("trouble")}{{code!~"{every}"}} == 1', "5m", "ticket", "something is not as it must be with a tenant; `code` says what", "[codes](runbook.md#codes)"),
         Alert("CountersignProofSlow", "countersign_proof_seconds:p99_5m > 1", "10m", "ticket", "from message to proof it takes more than a second (p99)", "compare `queue_wait_seconds` and `fsync_seconds`"),
         Alert("CountersignFsyncSlow", "countersign_fsync_seconds:p99_5m > 0.05", "15m", "ticket", "the disk takes more than 50 ms for an fsync (p99)", "another disk; it may be about to fail ([capacity](capacity.md))"),

@@ -28,7 +28,7 @@ def rows(of: Series) -> list[Row]:
         ("Must a person act?", [
             ("Halted logs", "short", "stat", [(f"sum({of('halted')}{T})", "")]),
             ("Guard in place", "short", "stat", [(f"min({of('guard_in_place')})", "")]),
-            ("Sinks that stand still", "short", "stat", [(f"sum({of('sink_stands_still')}{T})", "")]),
+            ("Sinks whose receiver takes nothing", "short", "stat", [(f"sum({of('sink_stands_still')}{T})", "")]),
             ("Silent sources", "short", "stat", [(f"sum({of('sources')}{{tenant=~\"$tenant\",state=\"silent\"}})", "")]),
             ("Approvals that wait", "short", "stat", [(f"sum({of('approvals_pending')}{T})", "")]),
             ("Freezes in force", "short", "stat", [(f"sum({of('freezes')}{T})", "")]),

@@ -7,8 +7,7 @@
 mod inbox;
 mod shown;
 
-use inbox::Taken;
-pub use inbox::{Done, Error, Inbox, ReceiptWanted, Work};
+pub use inbox::{Done, Error, Inbox, ReceiptWanted, Taken, Work};
 pub use shown::{checkpoint, mark, missing_handovers, published, put_checkpoint};
 
 use crate::{
@@ -155,11 +154,8 @@ impl Writer {
         for part in parts {
             self.publish(part);
         }
-        if !marks.is_empty() {
-            since.iter().for_each(|since| inbox.timings.proof.observe(since.elapsed()));
-        }
         drop(permits);
-        inbox.timings.commit.observe(begun.elapsed());
+        inbox.committed(begun, &since, !marks.is_empty());
     }
 
     /// Halts every log if the guard's file is gone: after a restart, these sizes could be signed with other roots.

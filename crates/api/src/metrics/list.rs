@@ -184,7 +184,7 @@ static LIST: &[Listed] = &[
     gauge(
         "verdicts_told_early",
         REASON,
-        "Verdicts that were told before they were recorded since start: later, unavailable; of these void; waiting now",
+        "Verdicts that gateways got before they were recorded, since the start: later, unavailable; of these void; waiting now",
     ),
     counter(
         "allowed_cost_millionths",

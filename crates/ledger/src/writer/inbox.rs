@@ -133,6 +133,14 @@ impl Inbox {
         }
     }
 
+    /// Measures a commit that began then, of work that was handed over at these times. `signed`: its entries can be proven.
+    pub fn committed(&self, begun: Instant, since: &[Instant], signed: bool) {
+        self.timings.commit.observe(begun.elapsed());
+        if signed {
+            since.iter().for_each(|since| self.timings.proof.observe(since.elapsed()));
+        }
+    }
+
     /// Ends the queues. The writer finishes the remaining work and ends.
     pub fn close(&self) {
         self.state.lock().expect("no holder of the lock panics").closed = true;
