@@ -2,6 +2,7 @@
 //! the type `info`, and has a counter's suffix in its name.
 
 use axum::http::{HeaderMap, header};
+use std::fmt::Write as _;
 
 /// A text of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,8 @@ pub fn classic(text: &str) -> String {
             let known = SUFFIXES.iter().find(|(known, ..)| *known == kind);
             let (suffix, kind) = known.map_or(("", kind), |(_, suffix, kind)| (suffix, kind));
             let help = help.take().unwrap_or_default();
-            out.push_str(&format!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"));
+            // Writing to a string does not fail.
+            let _ = write!(out, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n");
         } else if !line.starts_with('#') {
             out.push_str(line.split_once(EXEMPLAR).map_or(line, |(sample, _)| sample));
             out.push('\n');

@@ -79,8 +79,9 @@ pub async fn publish(
     let receipts = query.receipts == Some(Receipts::Full);
     // A thousand receipts need about 20,000 reads, so not on a thread that serves others.
     let results = tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts))?;
-    let posted = results.results.iter().filter(|result| result.status == "posted");
-    posted.for_each(|_| app.metrics.recorded(tenant.name.as_str(), "told", begun.elapsed(), None));
+    for _ in results.results.iter().filter(|result| result.status == "posted") {
+        app.metrics.recorded(tenant.name.as_str(), "told", begun.elapsed(), None);
+    }
     Ok(Json(results))
 }
 
