@@ -1,7 +1,7 @@
 //! What policies do: which version is in force, what calls come to, which agents are denied most, and what is left of budgets.
 
 use super::{
-    figures::{OTHER, OfLog, values},
+    figures::{OTHER, OfBudget, OfLog, values},
     list::begin,
 };
 use ledger::timing::Reading;
