@@ -88,7 +88,7 @@ def test_p20_counts_are_those_of_an_export(desk: Deciding, tmp_path: Path) -> No
     expected = from_export(desk.server, tmp_path / "export")
     assert counts(desk.server)["days"] == expected["days"]
     names = set().union(*expected["days"].values())
-    assert names == {"kind", "verdict", "mode", "tool", "producer", "by", "policy", "denied", "latency", "approval", "execution"}
+    assert names == {"kind", "verdict", "mode", "tool", "producer", "by", "policy", "denied", "latency", "approval", "execution", "call", "denied_agent"}
     execution = expected["all"]["execution"]["values"]
     assert execution == {"allow": 1, "approval_needed": 1, "none": 4}, "each is told apart"
     desk.server.restart(kill=True)
@@ -137,7 +137,7 @@ def test_p20_metrics_are_those_of_the_definitions(desk: Deciding, tmp_path: Path
             bounds = sorted((float(bound) if bound != "more" else float("inf"), count) for bound, count in names["latency"]["values"].items())
             total, running = sum(count for _, count in bounds), 0
             expected_bound = next(bound for bound, count in bounds if (running := running + count) >= share * total)
-            sample = found[f'countersign_decision_latency_seconds{{tenant="acme",day="{label}",quantile="{quantile}"}}']
+            sample = found[f'countersign_decision_latency_seconds{{tenant="acme",day="{label}",share="{quantile}"}}']
             assert sample == pytest.approx(expected_bound / 1000)
         seen += 1
     assert seen >= 1

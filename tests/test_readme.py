@@ -3,6 +3,7 @@ is listed here with a reason; links lead somewhere; tables say what the code say
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -180,10 +181,9 @@ def test_alarms_are_those_of_the_code() -> None:
     def firsts(heading: str) -> list[str]:
         return [row[0] for row in table(text, heading)]
 
-    metrics = {name.removesuffix("_total").removesuffix("_info") for name in re.findall(r"`countersign_(\w+)", text)}
-    registers = "\n".join(path.read_text() for path in (ROOT / "crates/api/src").glob("metrics*/**/*.rs"))
-    registers += text_of("crates/api/src/metrics.rs")
-    assert metrics == set(re.findall(r'(?:register|named|by_tenant)\(\s*"(\w+)"', registers)), metrics
+    known = {one["series"].removesuffix("_bucket") for one in json.loads(text_of("proto/metrics.json"))["metrics"]}
+    metrics = set(re.findall(r"`(countersign_\w+)", text))
+    assert len(metrics) > 40 and metrics <= known, metrics - known
     halts = firsts("| the halt message begins with |")
     assert len(halts) > 8
     for halt in halts:

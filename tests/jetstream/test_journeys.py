@@ -251,7 +251,7 @@ def test_p3_p8_unsigned_messages_turn_health_red(where: str, journey: Journey) -
     assert [(entry["kind"], entry["event"].get("reason")) for entry in found] == [("rejected", "signature")] * 2
     state = health(journey.server)
     assert state["status"] == "red" and state["unsigned_messages"] and state["halted_logs"] == 0
-    assert metric(journey.server, "countersign_unsigned_messages") == 2
+    assert metric(journey.server, "countersign_unsigned_messages_total") == 2
     # The log goes on.
     assert journey.server.as_("publisher").publish(event())[0]["status"] == "posted"
     ends_sound(journey)

@@ -16,7 +16,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-VALUES_MAX = 100
+VALUES_MAX, CALLS_MAX = 100, 500
 LATENCY_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 20000, 60000]
 
 
@@ -72,10 +72,14 @@ def facts(entry: dict, before: list[bytes]) -> list[tuple[str, str]]:
         ("verdict", data["verdict"]), ("mode", data.get("mode", "enforce")), ("tool", data["tool"]["name"]), ("producer", entry["producer"]),
         ("by", "server" if server else "ours" if ours else "told"),
     ]
+    call = [
+        data["tool"]["name"], data["verdict"], data.get("mode") != "shadow", data.get("shadow", {}).get("verdict", ""), data.get("reason", {}).get("code", ""),
+    ]
+    found.append(("call", json.dumps(call, ensure_ascii=False, separators=(",", ":"))))
     if not server:
         found.append(("policy", "with" if {"id", "version"} <= set(data.get("policy", {})) else "without"))
     if data["verdict"] == "deny":
-        found.append(("denied", data.get("reason", {}).get("code", "none")))
+        found += [("denied", data.get("reason", {}).get("code", "none")), ("denied_agent", data["agent"]["id"])]
     if ours and not server:
         took = max(0, nanos(entry["journal"]["time"]) - nanos(event["time"]))
         bounds = [bound for bound in LATENCY_MS if took <= bound * 10**6]
@@ -86,7 +90,7 @@ def facts(entry: dict, before: list[bytes]) -> list[tuple[str, str]]:
 def add(day: dict, name: str, value: str) -> None:
     """One more."""
     counts = day.setdefault(name, {"values": {}, "other": 0})
-    if value in counts["values"] or len(counts["values"]) < VALUES_MAX:
+    if value in counts["values"] or len(counts["values"]) < (CALLS_MAX if name == "call" else VALUES_MAX):
         counts["values"][value] = counts["values"].get(value, 0) + 1
     else:
         counts["other"] += 1

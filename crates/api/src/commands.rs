@@ -131,6 +131,10 @@ pub fn run(command: ServerCommand) -> ExitCode {
             say(crate::routes::document().trim_end());
             Ok(())
         }
+        ServerCommand::Metrics => {
+            say(crate::metrics::document().trim_end());
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,20 +2,27 @@
 
 mod compliance;
 mod figures;
+mod list;
 mod own;
+mod policies;
 mod sinks;
 mod tenants;
+mod text;
 
-pub use compliance::OfLog;
-pub use figures::{Disks, Figures, OfApprovals, OfSink, OfTenant, free_bytes, newest_backup};
+pub use figures::{
+    Disks, Figures, OfApprovals, OfBudget, OfLog, OfSink, OfTenant, free_bytes, newest_backup,
+};
+pub use list::document;
+pub use text::Form;
 
 use axum::http::StatusCode;
 use compliance::Compliance;
-use ledger::Ledger;
+use ledger::{Ledger, post::LATENCY_MS};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
         counter::Counter,
+        exemplar::HistogramWithExemplars,
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
@@ -23,7 +30,10 @@ use prometheus_client::{
     },
     registry::{Metric, Registry},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tenants::Tenants;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -38,6 +48,21 @@ struct ByRoute {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByDecider {
+    tenant: String,
+    by: &'static str,
+}
+
+/// The trace that an observation is an example of.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Trace {
+    trace_id: String,
+}
+
+type Recordings =
+    Family<ByDecider, HistogramWithExemplars<Trace>, fn() -> HistogramWithExemplars<Trace>>;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByPlace {
     place: &'static str,
 }
@@ -47,14 +72,22 @@ fn request_seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
 
-/// A metric's name, and its registration.
+/// The classes of latency in the counts, so that both tell the same.
+fn recording_seconds() -> HistogramWithExemplars<Trace> {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a minute")]
+    HistogramWithExemplars::new(LATENCY_MS.into_iter().map(|millis| millis as f64 / 1000.0))
+}
+
+/// Registers a metric of the list under its name.
 trait Named {
-    fn named<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M;
+    fn named<M: Metric + Clone>(&mut self, name: &str, metric: M) -> M;
 }
 
 impl Named for Registry {
-    fn named<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
-        self.register(name, help, metric.clone());
+    fn named<M: Metric + Clone>(&mut self, name: &str, metric: M) -> M {
+        let listed = list::of(name);
+        assert!(listed.is_of(metric.metric_type()), "{name} is of another type in the list");
+        self.register(listed.name, listed.help, metric.clone());
         metric
     }
 }
@@ -64,6 +97,7 @@ pub struct Metrics {
     registry: Registry,
     events: Family<ByStatus, Counter>,
     requests: Family<ByRoute, Histogram, fn() -> Histogram>,
+    recordings: Recordings,
     receipts: Histogram,
     receipts_refused: Counter,
     connections: Gauge,
@@ -85,49 +119,22 @@ impl Metrics {
         let compliance = Compliance::default();
         registry.register_collector(Box::new(compliance.clone()));
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "This version", build);
+        registry.register("build", list::of("build").help, build);
+        let requests = Family::new_with_constructor(request_seconds as fn() -> Histogram);
+        let recordings = recording_seconds as fn() -> HistogramWithExemplars<Trace>;
+        let recordings = Family::new_with_constructor(recordings);
+        let receipts = Histogram::new(exponential_buckets(0.0001, 2.0, 16));
         Self {
-            events: registry.named(
-                "events",
-                "Events answered over HTTP, by status",
-                Family::default(),
-            ),
-            requests: registry.named(
-                "request_seconds",
-                "Seconds from a request's head to its answer's, by route and class of status; waiting (`wait`) included",
-                Family::new_with_constructor(request_seconds as fn() -> Histogram),
-            ),
-            receipts: registry.named(
-                "receipt_seconds",
-                "Seconds to make one receipt, with its check",
-                Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
-            ),
-            receipts_refused: registry.named(
-                "receipts_refused",
-                "Receipts asked for at a subject that is not the sender's",
-                Counter::default(),
-            ),
-            connections: registry.named("connections", "Open HTTP connections", Gauge::default()),
-            guard_in_place: registry.named(
-                "guard_in_place",
-                "1 if the guard's path still names the file that is advanced",
-                Gauge::default(),
-            ),
-            backup: registry.named(
-                "backup_timestamp_seconds",
-                "When the newest backup in backup_dir was written, in seconds since 1970; 0: none",
-                Gauge::default(),
-            ),
-            disk_free: registry.named(
-                "disk_free_bytes",
-                "Bytes that may still be written where the database, the guard and backups lie",
-                Family::default(),
-            ),
-            disk_bytes: registry.named(
-                "disk_bytes",
-                "Bytes of the database's files",
-                Gauge::default(),
-            ),
+            events: registry.named("events", Family::default()),
+            requests: registry.named("request_seconds", requests),
+            recordings: registry.named("recording_seconds", recordings),
+            receipts: registry.named("receipt_seconds", receipts),
+            receipts_refused: registry.named("receipts_refused", Counter::default()),
+            connections: registry.named("connections", Gauge::default()),
+            guard_in_place: registry.named("guard_in_place", Gauge::default()),
+            backup: registry.named("backup_timestamp_seconds", Gauge::default()),
+            disk_free: registry.named("disk_free_bytes", Family::default()),
+            disk_bytes: registry.named("disk_bytes", Gauge::default()),
             tenants: Tenants::new(registry),
             compliance,
             registry: all,
@@ -149,6 +156,14 @@ impl Metrics {
         };
         let by = ByRoute { route: route.to_owned(), status };
         self.requests.get_or_create(&by).observe(took.as_secs_f64());
+    }
+
+    /// Measures a decision that was recorded and answered. `by`: `ours` or `told`; `trace`: the trace
+    /// that it is a part of.
+    pub fn recorded(&self, tenant: &str, by: &'static str, took: Duration, trace: Option<&str>) {
+        let by = ByDecider { tenant: tenant.to_owned(), by };
+        let trace = trace.map(|trace| Trace { trace_id: trace.to_owned() });
+        self.recordings.get_or_create(&by).observe(took.as_secs_f64(), trace, None);
     }
 
     /// Counts a receipt that was requested for a forbidden subject.
@@ -176,7 +191,7 @@ impl Metrics {
     }
 
     /// The text of all metrics, with the figures of now.
-    pub fn render(&self, figures: &Figures) -> String {
+    pub fn render(&self, figures: &Figures, form: Form) -> String {
         for tenant in &figures.tenants {
             self.tenants.set(tenant);
         }
@@ -185,11 +200,16 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        if form == Form::Classic { text::classic(&text) } else { text }
     }
 }
 
 /// A number as a gauge has it.
 fn gauged(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Sets a counter to what was counted elsewhere.
+fn counted(counter: &Counter, value: u64) {
+    counter.inner().store(value, Ordering::Relaxed);
 }

@@ -19,6 +19,7 @@ mod registry;
 mod rules;
 mod shown;
 mod tokens;
+mod waits;
 mod why_not;
 
 pub use crate::error::Error;
@@ -37,6 +38,7 @@ pub use shown::Showings;
 #[cfg(test)]
 pub(crate) use shown::append as note_shown;
 pub use tokens::{CallInHand, Minted, RedeemRequest, Redeemed, Tokens};
+pub use waits::Waits;
 
 pub(crate) use clocks::{AGAIN as COMPARE_AGAIN, WHILE_IDLE};
 pub(crate) use due_cards::DueCards;

@@ -62,6 +62,8 @@ pub struct Timings {
     pub fsync: Histogram,
     /// The guard's write and its fdatasync.
     pub guard: Histogram,
+    /// From handing over work until a signed checkpoint that covers it is published.
+    pub proof: Histogram,
 }
 
 #[cfg(test)]

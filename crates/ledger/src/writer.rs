@@ -7,7 +7,7 @@
 mod inbox;
 mod shown;
 
-pub use inbox::{Done, Error, Inbox, ReceiptWanted, Work};
+pub use inbox::{Done, Error, Inbox, ReceiptWanted, Taken, Work};
 pub use shown::{checkpoint, mark, missing_handovers, published, put_checkpoint};
 
 use crate::{
@@ -120,7 +120,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, taken: Vec<(LogNumber, Vec<Work>)>) {
+    fn commit(&mut self, Taken { works: taken, since }: Taken) {
         let (begun, inbox) = (Instant::now(), Arc::clone(&self.inbox));
         self.check_guard_is_in_place();
         let store = Arc::clone(&self.store);
@@ -155,7 +155,7 @@ impl Writer {
             self.publish(part);
         }
         drop(permits);
-        inbox.timings.commit.observe(begun.elapsed());
+        inbox.committed(begun, &since, !marks.is_empty());
     }
 
     /// Halts every log if the guard's file is gone: after a restart, these sizes could be signed with other roots.

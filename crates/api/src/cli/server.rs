@@ -147,6 +147,9 @@ Example:
     /// Print the OpenAPI document
     #[command(hide = true)]
     Openapi,
+    /// Print the list of metrics, as JSON
+    #[command(hide = true)]
+    Metrics,
 }
 
 /// Path of the configuration.

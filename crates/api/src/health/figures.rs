@@ -4,17 +4,25 @@ use super::{alarms, troubles};
 use crate::{
     app::App,
     counts::Share,
-    metrics::{Disks, Figures, OfApprovals, OfLog, OfSink, OfTenant, free_bytes, newest_backup},
+    metrics::{
+        Disks, Figures, OfApprovals, OfBudget, OfLog, OfSink, OfTenant, free_bytes, newest_backup,
+    },
     sinks::{self, Sink},
     sources::Standing,
 };
 use approvals::{deciding::ToldEarly, worker::Worker};
 use ledger::{
+    budget::Row,
     post::{ALL_DAYS, Freezes, day_of},
     store,
     system::freeze::FreezeScope,
     tenant::Tenant,
 };
+use std::cmp::Reverse;
+
+/// Most budgets of a tenant that are read for the metrics, and most that are shown.
+const BUDGETS_READ_MAX: usize = 1_000;
+const BUDGETS_MAX: usize = 100;
 
 /// The figures of now. Reads files of the system.
 pub fn figures(app: &App) -> Figures {
@@ -87,6 +95,7 @@ fn of_log(app: &App, tenant: &Tenant) -> OfLog {
     let now = app.ledger.now();
     let today = day_of(now);
     let counts = |from, to| app.ledger.counts(tenant, (from, to)).unwrap_or_default();
+    let in_force = tenant.published().policies.in_force.clone();
     let mut recent = counts(today.saturating_sub(1), today.saturating_add(1));
     let mut day = |day: u32| recent.remove(&day).unwrap_or_default();
     OfLog {
@@ -95,7 +104,38 @@ fn of_log(app: &App, tenant: &Tenant) -> OfLog {
         days: [("today", day(today)), ("yesterday", day(today.saturating_sub(1)))],
         minutes: [now.seconds() % 86_400 / 60, 1_440],
         entries: completeness(app, tenant).unwrap_or_default(),
+        policy: in_force.map(|bundle| (bundle.version, bundle.digest)),
+        budgets: budgets(app, tenant).unwrap_or_default(),
+        waits: app.worker(&tenant.name).map_or_else(Vec::new, |worker| worker.lists.waits()),
     }
+}
+
+/// The budgets of which most is used, in their windows of now.
+fn budgets(app: &App, tenant: &Tenant) -> Result<Vec<OfBudget>, store::Error> {
+    let now = app.ledger.now();
+    let booked = app.ledger.all_booked(tenant, BUDGETS_READ_MAX, now)?;
+    let reserved = |key: &[u8], from| -> u64 {
+        let of_row = booked.open.iter().filter(|open| open.row == key && open.from == from);
+        of_row.map(|open| open.sum).sum()
+    };
+    let shown = |(key, row): &(Vec<u8>, Row)| {
+        let window =
+            row.windows.first().filter(|window| (window.from..window.to).contains(&now))?;
+        let Row { id, key: whose, unit, currency, .. } = row.clone();
+        let words = [whose, Some(unit.as_str().to_owned()), currency];
+        let [whose, unit, currency] = words.map(Option::unwrap_or_default);
+        Some(OfBudget {
+            labels: [id, whose, unit, currency],
+            cap: window.max,
+            used: window.counted(),
+            reserved: reserved(key, window.from),
+        })
+    };
+    let mut budgets: Vec<OfBudget> = booked.rows.iter().filter_map(shown).collect();
+    let part = |budget: &OfBudget| u128::from(budget.used) * 1_000 / u128::from(budget.cap.max(1));
+    budgets.sort_by_key(|budget| Reverse(part(budget)));
+    budgets.truncate(BUDGETS_MAX);
+    Ok(budgets)
 }
 
 /// Entries of declared sources, of these and the numbers that are known to be missing.

@@ -1,37 +1,22 @@
 //! The figures of compliance, read from the counts that posting keeps: so a restart forgets nothing, and every server of a
 //! tenant shows the same.
 
-use crate::counts::{
-    Share, availability, coverage, elevated_with_approval, executions_with_decision, latency,
+use super::{
+    figures::{OfLog, values},
+    list::begin,
+    policies,
 };
-use ledger::post::OfDay;
+use crate::counts::{
+    availability, coverage, elevated_with_approval, executions_with_decision, latency,
+};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
-    metrics::MetricType,
+    encoding::{DescriptorEncoder, NoLabelSet},
 };
 use std::{
     fmt,
     sync::{Arc, Mutex},
 };
-
-/// The label of what came after the first 100 values of a day.
-const OTHER: &str = "(other)";
-
-/// What the log of one tenant says.
-#[derive(Clone, Debug, Default)]
-pub struct OfLog {
-    /// The tenant.
-    pub tenant: String,
-    /// The counts over all days.
-    pub all: OfDay,
-    /// The counts of the present UTC day, and of the one before.
-    pub days: [(&'static str, OfDay); 2],
-    /// The whole minutes of these days that are over.
-    pub minutes: [u64; 2],
-    /// Entries of declared sources, of these and the numbers of theirs that are known to be missing.
-    pub entries: Share,
-}
 
 /// The figures of the last request.
 #[derive(Clone, Default)]
@@ -50,41 +35,22 @@ impl fmt::Debug for Compliance {
     }
 }
 
-/// A counter: its metric, the name in the counts, and its help.
-type Counter = (&'static str, &'static str, &'static str);
-
-const fn named(metric: &'static str, name: &'static str, help: &'static str) -> Counter {
-    (metric, name, help)
-}
-
-/// What is counted over all days.
-const COUNTERS: [Counter; 7] = [
-    named("decisions", "verdict", "Decisions in the log, by verdict"),
-    named(
-        "decisions_by",
-        "by",
-        "Decisions in the log: ours, told, or the server's questions to people",
-    ),
-    named(
-        "decisions_policy",
-        "policy",
-        "Decisions about agents' calls, with a policy that applied or without",
-    ),
-    named("denials", "denied", "Denials in the log, by reason code"),
-    named("approval_events", "approval", "Events of approvals in the log, by type"),
-    named(
-        "executions",
-        "execution",
-        "Reported executions, by the verdict of the decision that they name",
-    ),
-    named("entries_by_kind", "kind", "Entries of the log, by kind"),
+/// What is counted over all days: each metric, and its name in the counts.
+const COUNTERS: [(&str, &str); 7] = [
+    ("decisions", "verdict"),
+    ("decisions_by", "by"),
+    ("decisions_policy", "policy"),
+    ("denials", "denied"),
+    ("approval_events", "approval"),
+    ("executions", "execution"),
+    ("entries_by_kind", "kind"),
 ];
 
 impl Collector for Compliance {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let logs = self.0.lock().expect("no holder of the lock panics");
-        for (metric, name, help) in COUNTERS {
-            let mut family = encoder.encode_descriptor(metric, help, None, MetricType::Counter)?;
+        for (metric, name) in COUNTERS {
+            let mut family = begin(&mut encoder, metric)?;
             for log in &*logs {
                 for (value, count) in values(&log.all, name) {
                     let labels = [("tenant", &*log.tenant), ("of", value)];
@@ -94,34 +60,14 @@ impl Collector for Compliance {
             }
         }
         ratios(&logs, &mut encoder)?;
-        by_day(&logs, &mut encoder)
+        by_day(&logs, &mut encoder)?;
+        policies::write(&logs, &mut encoder)
     }
-}
-
-/// Every value of a name with its count, those that have none of their own last.
-fn values<'c>(day: &'c OfDay, name: &str) -> Vec<(&'c str, u64)> {
-    let Some(counts) = day.get(name) else { return Vec::new() };
-    let mut all: Vec<_> = counts.values.iter().map(|(value, n)| (value.as_str(), *n)).collect();
-    if counts.other > 0 {
-        all.push((OTHER, counts.other));
-    }
-    all
-}
-
-/// Begins a gauge.
-fn register<'e>(
-    name: &'e str,
-    help: &str,
-    encoder: &'e mut DescriptorEncoder<'_>,
-) -> Result<MetricEncoder<'e>, fmt::Error> {
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)
 }
 
 /// The ratios over all days.
 fn ratios(logs: &[OfLog], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let help = "Of entries: entries of declared sources, of these and the numbers known to be missing. Of executions: \
-                those with a decision";
-    let mut family = register("evidence_completeness_ratio", help, encoder)?;
+    let mut family = begin(encoder, "evidence_completeness_ratio")?;
     for log in logs {
         let executions = executions_with_decision(&log.all);
         for (of, share) in [("entries", log.entries), ("executions", executions)] {
@@ -131,8 +77,7 @@ fn ratios(logs: &[OfLog], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
             }
         }
     }
-    let help = "Of calls executed after approval_needed: those released by an approval";
-    let mut family = register("elevated_with_approval_ratio", help, encoder)?;
+    let mut family = begin(encoder, "elevated_with_approval_ratio")?;
     for log in logs {
         if let Some(ratio) = elevated_with_approval(&log.all).ratio() {
             let labels = [("tenant", &*log.tenant)];
@@ -145,27 +90,23 @@ fn ratios(logs: &[OfLog], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
 /// The gauges of the present UTC day and of the one before.
 fn by_day(logs: &[OfLog], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     let each = || logs.iter().flat_map(|log| log.days.iter().map(move |day| (&*log.tenant, day)));
-    let help = "Of the decisions about agents' calls of a UTC day: those on which a policy applied";
-    let mut family = register("policy_coverage_ratio", help, encoder)?;
+    let mut family = begin(encoder, "policy_coverage_ratio")?;
     for (tenant, (day, counts)) in each() {
         if let Some(ratio) = coverage(counts).ratio() {
             let labels = [("tenant", tenant), ("day", *day)];
             family.encode_family(&labels)?.encode_gauge(&ratio)?;
         }
     }
-    let help = "Seconds from the judgement to the journal, for decisions of ours: the upper bound of its class";
-    let mut family = register("decision_latency_seconds", help, encoder)?;
+    let mut family = begin(encoder, "decision_latency_seconds")?;
     for (tenant, (day, counts)) in each() {
-        for (quantile, share) in [("0.5", 0.5), ("0.99", 0.99)] {
+        for (label, share) in [("0.5", 0.5), ("0.99", 0.99)] {
             if let Some(seconds) = latency(counts, share) {
-                let labels = [("tenant", tenant), ("day", *day), ("quantile", quantile)];
+                let labels = [("tenant", tenant), ("day", *day), ("share", label)];
                 family.encode_family(&labels)?.encode_gauge(&seconds)?;
             }
         }
     }
-    let help =
-        "Of the minutes of a UTC day that are over: those with a probe of each decider in the log";
-    let mut family = register("availability_ratio", help, encoder)?;
+    let mut family = begin(encoder, "availability_ratio")?;
     for log in logs {
         for ((day, counts), minutes) in log.days.iter().zip(log.minutes) {
             if let Some(ratio) = availability(counts, minutes).ratio() {
@@ -174,8 +115,7 @@ fn by_day(logs: &[OfLog], encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt
             }
         }
     }
-    let help = "Denials of a UTC day, by reason code";
-    let mut family = register("blocked", help, encoder)?;
+    let mut family = begin(encoder, "blocked")?;
     for (tenant, (day, counts)) in each() {
         for (reason, count) in values(counts, "denied") {
             let count = i64::try_from(count).unwrap_or(i64::MAX);

@@ -1,7 +1,11 @@
 //! Figures that are collected when metrics are requested, and how those of disks are read.
 
-use super::OfLog;
+use crate::counts::Share;
+use ledger::{post::OfDay, timing::Reading};
 use std::{path::Path, time::UNIX_EPOCH};
+
+/// The label of what came after the first 100 values of a day.
+pub(super) const OTHER: &str = "(other)";
 
 /// All figures of a moment.
 pub struct Figures {
@@ -11,6 +15,40 @@ pub struct Figures {
     pub logs: Vec<OfLog>,
     /// Of the disks.
     pub disks: Disks,
+}
+
+/// What the log of one tenant says.
+#[derive(Clone, Debug, Default)]
+pub struct OfLog {
+    /// The tenant.
+    pub tenant: String,
+    /// The counts over all days.
+    pub all: OfDay,
+    /// The counts of the present UTC day, and of the one before.
+    pub days: [(&'static str, OfDay); 2],
+    /// The whole minutes of these days that are over.
+    pub minutes: [u64; 2],
+    /// Entries of declared sources, of these and the numbers of theirs that are known to be missing.
+    pub entries: Share,
+    /// The version of the policies in force, and the digest of its bundle.
+    pub policy: Option<(u64, String)>,
+    /// The budgets that are used most.
+    pub budgets: Vec<OfBudget>,
+    /// How long approvals waited for people since the start, by how that ended.
+    pub waits: Vec<(&'static str, Reading)>,
+}
+
+/// A budget in its window of now, in its own unit.
+#[derive(Clone, Debug)]
+pub struct OfBudget {
+    /// Budget, key, unit and currency.
+    pub labels: [String; 4],
+    /// The cap.
+    pub cap: u64,
+    /// What counts against it.
+    pub used: u64,
+    /// The part that may still become smaller.
+    pub reserved: u64,
 }
 
 /// Figures of one tenant.
@@ -87,6 +125,16 @@ pub struct Disks {
     pub guard_in_place: bool,
     /// When the newest backup was written, in seconds since 1970. 0 if there is none.
     pub newest_backup: i64,
+}
+
+/// Every value of a name with its count, those that have none of their own last.
+pub(super) fn values<'c>(day: &'c OfDay, name: &str) -> Vec<(&'c str, u64)> {
+    let Some(counts) = day.get(name) else { return Vec::new() };
+    let mut all: Vec<_> = counts.values.iter().map(|(value, n)| (value.as_str(), *n)).collect();
+    if counts.other > 0 {
+        all.push((OTHER, counts.other));
+    }
+    all
 }
 
 /// Bytes that may still be written where `path` is. `None` if that is unknown.

@@ -1,6 +1,7 @@
 //! Values that are read when metrics are requested: the times of the writer's steps, and what the system knows
 //! about this process.
 
+use super::list;
 use ledger::{
     Ledger,
     timing::{Histogram, Reading},
@@ -8,7 +9,6 @@ use ledger::{
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet},
-    metrics::MetricType,
 };
 use std::{fmt, sync::Arc};
 
@@ -24,18 +24,16 @@ impl fmt::Debug for Steps {
 impl Collector for Steps {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let timings = self.0.timings();
-        let mut register = |name: &str, help: &str, histogram: &Histogram| {
+        let mut write = |name: &'static str, histogram: &Histogram| {
             let Reading { sum, count, buckets } = histogram.read();
-            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            let mut metric = list::begin(&mut encoder, name)?;
             metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
         };
-        let help = "Seconds that work waits for its commit";
-        register("queue_wait_seconds", help, &timings.queue)?;
-        let help = "Seconds of a commit: posting, signing, both fsyncs, publishing";
-        register("commit_seconds", help, &timings.commit)?;
-        register("fsync_seconds", "Seconds of the database's write and fsync", &timings.fsync)?;
-        let help = "Seconds of the guard's write and fdatasync";
-        register("guard_fsync_seconds", help, &timings.guard)
+        write("queue_wait_seconds", &timings.queue)?;
+        write("commit_seconds", &timings.commit)?;
+        write("fsync_seconds", &timings.fsync)?;
+        write("guard_fsync_seconds", &timings.guard)?;
+        write("proof_seconds", &timings.proof)
     }
 }
 
@@ -56,23 +54,17 @@ impl Collector for Process {
         let files = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let gauges = [
-            ("process_start_time_seconds", "Start, in seconds since 1970", self.started),
-            ("process_resident_memory_bytes", "Resident memory", status("VmRSS:") * 1024),
-            ("process_virtual_memory_bytes", "Address space", status("VmSize:") * 1024),
-            ("process_threads", "Threads", status("Threads:")),
-            ("process_open_fds", "Open files", files as u64),
-            (
-                "process_max_fds",
-                "Open files that the system allows",
-                limit.unwrap_or(i64::MAX.unsigned_abs()),
-            ),
+            ("process_start_time_seconds", self.started),
+            ("process_resident_memory_bytes", status("VmRSS:") * 1024),
+            ("process_virtual_memory_bytes", status("VmSize:") * 1024),
+            ("process_threads", status("Threads:")),
+            ("process_open_fds", files as u64),
+            ("process_max_fds", limit.unwrap_or(i64::MAX.unsigned_abs())),
         ];
-        for (name, help, value) in gauges {
-            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        for (name, value) in gauges {
+            list::begin(&mut encoder, name)?.encode_gauge(&value)?;
         }
-        let help = "Seconds of processor time, user and system";
-        let mut cpu =
-            encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
+        let mut cpu = list::begin(&mut encoder, "process_cpu_seconds")?;
         cpu.encode_counter::<NoLabelSet, _, u64>(&cpu_seconds(), None)
     }
 }

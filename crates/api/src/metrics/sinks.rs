@@ -1,9 +1,9 @@
-//! The gauges of each sink.
+//! The metrics of each sink.
 
-use super::{Named as _, figures::OfSink, gauged};
+use super::{Named as _, counted, figures::OfSink, gauged, list};
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{family::Family, gauge::Gauge},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -13,34 +13,49 @@ struct BySink {
     sink: String,
 }
 
-/// Metrics of sinks.
-/// One for each figure, in their order.
-pub struct Sinks([Family<BySink, Gauge>; 8]);
+/// The metric of each figure of a sink, in their order.
+const NAMES: [&str; 8] = [
+    "sink_lag_entries",
+    "sink_lag_seconds",
+    "sink_sent",
+    "sink_refused",
+    "sink_bytes",
+    "sink_failures",
+    "sink_letters",
+    "sink_stands_still",
+];
+
+/// A metric of the type that the list says.
+enum Figure {
+    Gauge(Family<BySink, Gauge>),
+    Counter(Family<BySink, Counter>),
+}
+
+/// Metrics of sinks, one for each figure, in their order.
+pub struct Sinks([Figure; 8]);
 
 impl Sinks {
     /// None yet.
     pub fn new(registry: &mut Registry) -> Self {
-        let mut named = |name, help| registry.named(name, help, Family::default());
-        Self([
-            named("sink_lag_entries", "Published entries that a sink has not read yet"),
-            named(
-                "sink_lag_seconds",
-                "Seconds since the first entry came that a sink has not read yet",
-            ),
-            named("sink_sent", "Records that a sink's receiver took since the start"),
-            named("sink_refused", "Records that a sink's receiver refused since the start"),
-            named("sink_bytes", "Bytes of batches that a sink's receiver took since the start"),
-            named("sink_failures", "Attempts of a sink since the start that delivered nothing"),
-            named("sink_letters", "Refused records of a sink that wait to be sent again"),
-            named("sink_stands_still", "1 while nothing of a sink arrives: a person must act"),
-        ])
+        Self(NAMES.map(|name| {
+            if list::of(name).is_of(MetricType::Counter) {
+                Figure::Counter(registry.named(name, Family::default()))
+            } else {
+                Figure::Gauge(registry.named(name, Family::default()))
+            }
+        }))
     }
 
-    /// Sets the gauges of one sink.
+    /// Sets the metrics of one sink.
     pub fn set(&self, tenant: &str, sink: &OfSink) {
         let by = BySink { tenant: tenant.to_owned(), sink: sink.name.clone() };
-        for (family, value) in self.0.iter().zip(sink.values) {
-            family.get_or_create(&by).set(gauged(value));
+        for (figure, value) in self.0.iter().zip(sink.values) {
+            match figure {
+                Figure::Gauge(family) => {
+                    family.get_or_create(&by).set(gauged(value));
+                }
+                Figure::Counter(family) => counted(&family.get_or_create(&by), value),
+            }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The gauges of each tenant.
 
-use super::{Named as _, figures::OfTenant, gauged, sinks::Sinks};
+use super::{Named as _, counted, figures::OfTenant, gauged, sinks::Sinks};
 use crate::trouble::CODES;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -45,19 +45,6 @@ struct ByCall {
     currency: String,
 }
 
-fn costs(registry: &mut Registry) -> Family<ByCall, Gauge> {
-    let help = "What allowed calls cost at most since start, in millionths of the currency; beyond 100 label sets: other";
-    registry.named("allowed_cost_millionths", help, Family::default())
-}
-
-fn alerts(registry: &mut Registry) -> [Family<ByTenant, Gauge>; 2] {
-    let mut named = |name, help| registry.named(name, help, Family::default());
-    [
-        named("alerts_open", "Alerts that nobody has closed"),
-        named("alerts_raised", "Alerts that the log has, open or closed"),
-    ]
-}
-
 /// Metrics of each tenant.
 pub struct Tenants {
     ready: Family<ByTenant, Gauge>,
@@ -67,93 +54,49 @@ pub struct Tenants {
     entries: Family<ByTenant, Gauge>,
     posted: Family<ByTenant, Gauge>,
     halted: Family<ByTenant, Gauge>,
-    unsigned: Family<ByTenant, Gauge>,
+    unsigned: Family<ByTenant, Counter>,
     queue_room: Family<ByTenant, Gauge>,
-    receipts_dropped: Family<ByTenant, Gauge>,
+    receipts_dropped: Family<ByTenant, Counter>,
     scrub_age: Family<ByTenant, Gauge>,
     scrub_findings: Family<ByTenant, Gauge>,
     approvals_pending: Family<ByTenant, Gauge>,
     approvals_ready: Family<ByTenant, Gauge>,
-    shown_lost: Family<ByTenant, Gauge>,
-    approvals_not_opened: Family<ByReason, Gauge>,
+    shown_lost: Family<ByTenant, Counter>,
+    approvals_not_opened: Family<ByReason, Counter>,
     sources: Family<ByState, Gauge>,
     told_early: Family<ByReason, Gauge>,
     freezes: Family<ByScope, Gauge>,
     alerts: [Family<ByTenant, Gauge>; 2],
-    costs: Family<ByCall, Gauge>,
+    costs: Family<ByCall, Counter>,
     sinks: Sinks,
 }
 
 impl Tenants {
     /// All at zero.
     pub fn new(registry: &mut Registry) -> Self {
-        let approvals_not_opened = registry.named(
-            "approvals_not_opened",
-            "Decisions that needed approval and opened none since start, by reason",
-            Family::default(),
-        );
-        let sources = registry.named(
-            "sources",
-            "Sources: declared, seen (declared, and reported at least once), silent (declared), undeclared (found among the \
-             first 10,000)",
-            Family::default(),
-        );
-        let told_early = registry.named(
-            "verdicts_told_early",
-            "Verdicts that were told before they were recorded since start: later, unavailable; of these void; waiting now",
-            Family::default(),
-        );
-        let freezes =
-            registry.named("freezes", "Freezes in force, by what they stop", Family::default());
-        let troubles = registry.named(
-            "trouble",
-            "1 while something is not as it must be with a tenant, by code (proto/errors.md)",
-            Family::default(),
-        );
-        let mut by_tenant = |name, help| registry.named(name, help, Family::default());
         Self {
-            entries: by_tenant("entries", "Published entries"),
-            posted: by_tenant("journal_posted", "Last journal sequence that is posted"),
-            halted: by_tenant("halted", "1 if the log stands still: a person must act"),
-            unsigned: by_tenant(
-                "unsigned_messages",
-                "Messages outside decisions. without our signature since start: somebody else writes to the journal",
-            ),
-            queue_room: by_tenant("queue_room", "Messages that may still be queued"),
-            receipts_dropped: by_tenant(
-                "receipts_dropped",
-                "Receipts by message that were not sent",
-            ),
-            scrub_age: by_tenant(
-                "scrub_age_seconds",
-                "Time since everything that is stored was read again; without a whole pass, since the start",
-            ),
-            scrub_findings: by_tenant(
-                "scrub_findings",
-                "What the scrub found damaged: a person must act",
-            ),
-            approvals_pending: by_tenant("approvals_pending", "Approvals that wait for people"),
-            approvals_ready: by_tenant(
-                "approvals_ready",
-                "1 if approvals are decided: the rules applied are those of the files, the clock is right",
-            ),
-            shown_lost: by_tenant(
-                "approvals_shown_lost",
-                "Times since start that an approval was shown to a person and the log does not say so",
-            ),
-            ready: by_tenant("ready", "1 if a tenant's requests are served here"),
-            lag: by_tenant("journal_lag", "Messages of the journal that wait to be posted"),
-            cards_due: by_tenant(
-                "cards_due",
-                "Approvals whose cards in chats are to be looked at now",
-            ),
-            troubles,
-            approvals_not_opened,
-            sources,
-            told_early,
-            freezes,
-            alerts: alerts(registry),
-            costs: costs(registry),
+            ready: registry.named("ready", Family::default()),
+            troubles: registry.named("trouble", Family::default()),
+            lag: registry.named("journal_lag", Family::default()),
+            cards_due: registry.named("cards_due", Family::default()),
+            entries: registry.named("entries", Family::default()),
+            posted: registry.named("journal_posted", Family::default()),
+            halted: registry.named("halted", Family::default()),
+            unsigned: registry.named("unsigned_messages", Family::default()),
+            queue_room: registry.named("queue_room", Family::default()),
+            receipts_dropped: registry.named("receipts_dropped", Family::default()),
+            scrub_age: registry.named("scrub_age_seconds", Family::default()),
+            scrub_findings: registry.named("scrub_findings", Family::default()),
+            approvals_pending: registry.named("approvals_pending", Family::default()),
+            approvals_ready: registry.named("approvals_ready", Family::default()),
+            shown_lost: registry.named("approvals_shown_lost", Family::default()),
+            approvals_not_opened: registry.named("approvals_not_opened", Family::default()),
+            sources: registry.named("sources", Family::default()),
+            told_early: registry.named("verdicts_told_early", Family::default()),
+            freezes: registry.named("freezes", Family::default()),
+            alerts: ["alerts_open", "alerts_raised"]
+                .map(|name| registry.named(name, Family::default())),
+            costs: registry.named("allowed_cost_millionths", Family::default()),
             sinks: Sinks::new(registry),
         }
     }
@@ -163,6 +106,9 @@ impl Tenants {
         let by = ByTenant { tenant: figures.name.clone() };
         let set = |family: &Family<ByTenant, Gauge>, value: u64| {
             family.get_or_create(&by).set(gauged(value));
+        };
+        let count = |family: &Family<ByTenant, Counter>, value: u64| {
+            counted(&family.get_or_create(&by), value);
         };
         set(&self.ready, figures.ready.into());
         for code in CODES {
@@ -186,9 +132,9 @@ impl Tenants {
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);
         set(&self.halted, figures.halted.into());
-        set(&self.unsigned, figures.unsigned);
+        count(&self.unsigned, figures.unsigned);
         set(&self.queue_room, figures.queue_room);
-        set(&self.receipts_dropped, figures.receipts_dropped);
+        count(&self.receipts_dropped, figures.receipts_dropped);
         set(&self.scrub_age, figures.scrub_age);
         set(&self.scrub_findings, figures.scrub_findings);
         set(&self.lag, figures.lag);
@@ -196,11 +142,11 @@ impl Tenants {
         set(&self.cards_due, approvals.cards_due);
         set(&self.approvals_pending, approvals.pending);
         set(&self.approvals_ready, approvals.ready.into());
-        set(&self.shown_lost, approvals.shown_lost);
+        count(&self.shown_lost, approvals.shown_lost);
         for ([tool, agent, currency], sum) in &approvals.costs {
             let [tool, agent, currency] = [tool, agent, currency].map(Clone::clone);
             let by = ByCall { tenant: figures.name.clone(), tool, agent, currency };
-            self.costs.get_or_create(&by).set(gauged(*sum));
+            counted(&self.costs.get_or_create(&by), *sum);
         }
         for (reason, count) in &approvals.told_early {
             let by = ByReason { tenant: figures.name.clone(), reason };
@@ -208,7 +154,7 @@ impl Tenants {
         }
         for (reason, count) in &approvals.not_opened {
             let by = ByReason { tenant: figures.name.clone(), reason };
-            self.approvals_not_opened.get_or_create(&by).set(gauged(*count));
+            counted(&self.approvals_not_opened.get_or_create(&by), *count);
         }
     }
 }

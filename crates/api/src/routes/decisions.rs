@@ -21,7 +21,7 @@ use decider::policy::{Inquiry, RATE_LIMITED, Redaction, Redactions, Ruling};
 use ledger::{budget::Asked, canonical, event::Verdict, ident::Ident, json, system::Role};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Most questions of one request.
 const QUESTIONS_MAX: usize = 100;
@@ -110,13 +110,23 @@ pub async fn decide(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Answers>, Problem> {
+    let begun = Instant::now();
     let (worker, producer) = asked(&app, &headers, &tenant)?;
+    let answered = |inquiry: &Inquiry<'_>, answer: &VerdictAnswer| {
+        // What is in the spool alone is not recorded yet, and a repetition was before.
+        if answer.recorded.is_none() && !answer.repeated {
+            let (tenant, took) = (worker.tenant.name.as_str(), begun.elapsed());
+            app.metrics.recorded(tenant, "ours", took, inquiry.trace());
+        }
+    };
     let held = app.bodies.events(&headers, body, &worker.tenant.name).await?;
     if !held.bytes.trim_ascii_start().starts_with(b"[") {
         let inquiry = read(&held.bytes)?;
         let told = worker.desk.decide(&producer, std::slice::from_ref(&inquiry)).await?;
         let told = told.into_iter().next().ok_or_else(|| Problem::internal("no verdict"))?;
-        return Ok(Json(Answers::One(Box::new(answer(&worker, told?).await))));
+        let answer = answer(&worker, told?).await;
+        answered(&inquiry, &answer);
+        return Ok(Json(Answers::One(Box::new(answer))));
     }
     let questions = split_array(&held.bytes, QUESTIONS_MAX).map_err(|unsplit| match unsplit {
         Unsplit::Syntax => Problem::new(Code::BodySyntax, "The body is not a complete JSON array."),
@@ -138,15 +148,16 @@ pub async fn decide(
     let mut told = worker.desk.decide(&producer, &inquiries).await?.into_iter();
     let mut results = Vec::with_capacity(read.len());
     for question in read {
-        let told = match question {
-            Err(problem) => Err(problem),
-            Ok(_) => match told.next() {
-                Some(told) => told.map_err(Problem::from),
-                None => Err(Problem::internal("a question without a verdict")),
-            },
-        };
+        let told = question.and_then(|inquiry| {
+            let told = told.next().ok_or_else(|| Problem::internal("a question without a verdict"));
+            Ok((inquiry, told?.map_err(Problem::from)?))
+        });
         results.push(match told {
-            Ok(told) => json!(answer(&worker, told).await),
+            Ok((inquiry, told)) => {
+                let answer = answer(&worker, told).await;
+                answered(&inquiry, &answer);
+                json!(answer)
+            }
             Err(problem) => json!({"problem": problem}),
         });
     }

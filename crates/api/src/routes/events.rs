@@ -69,6 +69,7 @@ pub async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Results>, Problem> {
+    let begun = Instant::now();
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Publisher])?;
     let query: EventsQuery = query::strict(raw.as_deref())?;
     let producer = caller.producer()?.clone();
@@ -77,7 +78,11 @@ pub async fn publish(
     let batch = append_events(&app, &tenant, &producer, events).await?;
     let receipts = query.receipts == Some(Receipts::Full);
     // A thousand receipts need about 20,000 reads, so not on a thread that serves others.
-    tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts)).map(Json)
+    let results = tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts))?;
+    for _ in results.results.iter().filter(|result| result.status == "posted") {
+        app.metrics.recorded(tenant.name.as_str(), "told", begun.elapsed(), None);
+    }
+    Ok(Json(results))
 }
 
 /// Appends events of one producer.

@@ -6,6 +6,7 @@ use crate::{
     app::App,
     auth::{self, ANY},
     health,
+    metrics::Form,
     problem::Problem,
     trouble::{Trouble, UNREVIEWED},
 };
@@ -143,13 +144,15 @@ fn answer(well: bool, document: Value) -> Response {
 
 /// Metrics for Prometheus (metrics key or operator key)
 #[utoipa::path(get, path = "/metrics", tag = "operation",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = "4XX", body = Problem)),
+    responses((status = 200, description = "OpenMetrics, with exemplars, if the request accepts it; otherwise the text of Prometheus",
+        content((String = "text/plain"), (String = "application/openmetrics-text"))), (status = "4XX", body = Problem)),
     security(("key" = [])))]
 pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     if !app.metrics_key.opens(&headers) {
         auth::operator(&app.ledger, &headers)?;
     }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let form = Form::wanted(&headers);
     // This reads files of the system.
-    Ok(text(kind, tokio::task::block_in_place(|| app.metrics.render(&health::figures(&app)))))
+    let metrics = tokio::task::block_in_place(|| app.metrics.render(&health::figures(&app), form));
+    Ok(text(form.media_type(), metrics))
 }

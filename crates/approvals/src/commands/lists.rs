@@ -80,6 +80,11 @@ impl Lists {
         self.registry.open().pending()
     }
 
+    /// How long approvals waited for people since the start, by how that ended.
+    pub fn waits(&self) -> Vec<(&'static str, ledger::timing::Reading)> {
+        self.registry.waits.read()
+    }
+
     /// The approval that still needs the params of the decision at a leaf index.
     pub fn needs_params_of(&self, index: u64) -> Option<Ident> {
         let open = self.registry.open();

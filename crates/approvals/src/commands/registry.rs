@@ -1,6 +1,6 @@
 //! The approvals that this process knows, and whoever waits for their changes.
 
-use super::{due_cards::DueCards, open_approvals::OpenApprovals};
+use super::{due_cards::DueCards, open_approvals::OpenApprovals, waits::Waits};
 use crate::history::Approval;
 use decider::approval::Phase;
 use ledger::{event::RESERVED_TOOL, ident::Ident};
@@ -42,6 +42,8 @@ pub(crate) struct Registry {
     pub own_news: Notify,
     /// Wakes the task that applies deadlines.
     pub timers: Notify,
+    /// How long approvals waited for people.
+    pub waits: Waits,
     hints: mpsc::Sender<Hint>,
     hints_out: Mutex<Option<mpsc::Receiver<Hint>>>,
 }
@@ -57,6 +59,7 @@ impl Default for Registry {
             own: Mutex::default(),
             own_news: Notify::new(),
             timers: Notify::new(),
+            waits: Waits::default(),
             hints,
             hints_out: Mutex::new(Some(hints_out)),
         }
@@ -87,8 +90,16 @@ impl Registry {
             version: approval.state.version,
             phase: approval.state.phase,
         });
-        if !self.open().put(approval) {
-            return;
+        let waited = {
+            let mut open = self.open();
+            let waited = open.get(&approval.id).is_some_and(|known| known.phase == Phase::Pending);
+            if !open.put(approval) {
+                return;
+            }
+            waited
+        };
+        if waited {
+            self.waits.note(approval);
         }
         let granted = [Phase::Granted, Phase::Minted, Phase::Redeemed];
         if let Some(hint) = &hint

@@ -71,6 +71,13 @@ pub fn check_members(body: &Value<'_>) -> Result<(), String> {
 }
 
 impl<'a> Inquiry<'a> {
+    /// The trace that the question is a part of: 32 hexadecimal digits, from its `traceparent`.
+    pub fn trace(&self) -> Option<&str> {
+        let trace = self.body.get("traceparent")?.as_str()?.split('-').nth(1)?;
+        let is_hex = trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then_some(trace)
+    }
+
     /// Reads a question.
     ///
     /// Errors: which member is wrong, and what it must be.

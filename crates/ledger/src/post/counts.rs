@@ -11,11 +11,14 @@ use crate::{
     store::{self, Changes, Family, LogNumber, Read},
     time::Nanos,
 };
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Most values of one name that have a count of their own, in one day and in all days. What comes later that day is
 /// counted together.
 pub const VALUES_MAX: u64 = 100;
+/// The same for calls, whose values are sets of several members.
+pub const CALLS_MAX: u64 = 500;
 /// The "day" of the counts over all days.
 pub const ALL_DAYS: u32 = u32::MAX;
 /// Upper bounds of the classes of `latency`, in milliseconds.
@@ -49,11 +52,15 @@ pub enum Name {
     Execution,
     /// Probes, by the server that decided.
     Probe,
+    /// Decisions: tool, verdict, whether it is enforced, what it would be, and the reason code, as a JSON array.
+    Call,
+    /// Denials, by agent.
+    Agent,
 }
 
 impl Name {
     /// Every name, in rows and answers.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::Kind, "kind"),
         (Self::Verdict, "verdict"),
         (Self::Mode, "mode"),
@@ -66,10 +73,17 @@ impl Name {
         (Self::Approval, "approval"),
         (Self::Execution, "execution"),
         (Self::Probe, "probe"),
+        (Self::Call, "call"),
+        (Self::Agent, "denied_agent"),
     ];
 
     fn as_str(self) -> &'static str {
         Self::ALL[self as usize].1
+    }
+
+    /// Most values that have a count of their own.
+    fn most(self) -> u64 {
+        if self == Self::Call { CALLS_MAX } else { VALUES_MAX }
     }
 }
 
@@ -131,10 +145,16 @@ impl OfEvent {
             return Self { facts: vec![(Name::Probe, decider.into())], ..Self::default() };
         }
         let verdict = text(&["data", "verdict"]).unwrap_or_default();
+        let mode = text(&["data", "mode"]).unwrap_or("enforce");
+        let tool = text(&["data", "tool", "name"]).unwrap_or_default();
+        let would = text(&["data", "shadow", "verdict"]).unwrap_or_default();
+        let reason = text(&["data", "reason", "code"]);
+        let call = json!([tool, verdict, mode != "shadow", would, reason.unwrap_or_default()]);
         let mut facts: Facts = vec![
             (Name::Verdict, verdict.into()),
-            (Name::Mode, text(&["data", "mode"]).unwrap_or("enforce").into()),
-            (Name::Tool, text(&["data", "tool", "name"]).unwrap_or_default().into()),
+            (Name::Mode, mode.into()),
+            (Name::Tool, tool.into()),
+            (Name::Call, call.to_string().into()),
             (Name::Producer, producer.into()),
             (Name::By, by.as_str().into()),
         ];
@@ -145,8 +165,9 @@ impl OfEvent {
             facts.push((Name::Policy, with.into()));
         }
         if verdict == "deny" {
-            let code = text(&["data", "reason", "code"]).unwrap_or("none");
-            facts.push((Name::Denied, code.into()));
+            facts.push((Name::Denied, reason.unwrap_or("none").into()));
+            let agent = text(&["data", "agent", "id"]).unwrap_or_default();
+            facts.push((Name::Agent, agent.into()));
         }
         let judged = text(&["time"]).and_then(Nanos::parse).filter(|_| by == By::Ours);
         Self { facts, judged, is_execution: false, executed: None }
@@ -326,7 +347,7 @@ impl Values {
             let key = rows.key(VALUE, value);
             let counted = match read(changes, &key)? {
                 Some(counted) => counted,
-                None if known < VALUES_MAX => {
+                None if known < rows.name.most() => {
                     known += 1;
                     0
                 }
@@ -354,7 +375,7 @@ impl Values {
 pub struct OfName {
     /// By value.
     pub values: BTreeMap<String, u64>,
-    /// Of all values that came after the first [`VALUES_MAX`].
+    /// Of all values that came after the first [`VALUES_MAX`], or [`CALLS_MAX`].
     pub other: u64,
 }
 

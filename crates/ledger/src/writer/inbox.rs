@@ -99,6 +99,14 @@ struct State {
     closed: bool,
 }
 
+/// What one commit takes.
+pub struct Taken {
+    /// The work, by log.
+    pub works: Vec<(LogNumber, Vec<Work>)>,
+    /// When each of it was handed over.
+    pub since: Vec<Instant>,
+}
+
 /// The queues of all logs.
 #[derive(Default)]
 pub struct Inbox {
@@ -125,6 +133,16 @@ impl Inbox {
         }
     }
 
+    /// Measures a commit that began then, of work that was handed over at these times. `signed`: its entries can be proven.
+    pub fn committed(&self, begun: Instant, since: &[Instant], signed: bool) {
+        self.timings.commit.observe(begun.elapsed());
+        if signed {
+            for since in since {
+                self.timings.proof.observe(since.elapsed());
+            }
+        }
+    }
+
     /// Ends the queues. The writer finishes the remaining work and ends.
     pub fn close(&self) {
         self.state.lock().expect("no holder of the lock panics").closed = true;
@@ -133,7 +151,7 @@ impl Inbox {
 
     /// Waits for work and takes about `max` messages, an equal share of each log. Begins after the log that
     /// was served first the last time. `None` when closed and empty.
-    pub fn take(&self, max: usize) -> Option<Vec<(LogNumber, Vec<Work>)>> {
+    pub fn take(&self, max: usize) -> Option<Taken> {
         let mut state = self.state.lock().expect("no holder of the lock panics");
         while state.queues.is_empty() {
             if state.closed {
@@ -147,7 +165,7 @@ impl Inbox {
         let after = turns.partition_point(|number| *number <= last);
         turns.rotate_left(after);
         state.last = turns[0];
-        let mut taken = Vec::with_capacity(turns.len());
+        let mut taken = Taken { works: Vec::with_capacity(turns.len()), since: Vec::new() };
         for number in turns {
             let queue = state.queues.get_mut(&number).expect("listed above");
             let (mut works, mut count) = (Vec::new(), 0);
@@ -155,13 +173,14 @@ impl Inbox {
                 && let Some((since, work)) = queue.pop_front()
             {
                 self.timings.queue.observe(since.elapsed());
+                taken.since.push(since);
                 count += work.messages().max(1);
                 works.push(work);
             }
             if queue.is_empty() {
                 state.queues.remove(&number);
             }
-            taken.push((number, works));
+            taken.works.push((number, works));
         }
         Some(taken)
     }
@@ -195,7 +214,7 @@ mod tests {
         inbox.push(LogNumber(2), Work::Halt { reason: String::new() });
         let order = |inbox: &Inbox| -> Vec<(u32, usize)> {
             let taken = inbox.take(4).unwrap();
-            taken.iter().map(|(number, works)| (number.0, works.len())).collect()
+            taken.works.iter().map(|(number, works)| (number.0, works.len())).collect()
         };
         assert_eq!(order(&inbox), [(1, 2), (2, 1)]);
         inbox.push(LogNumber(2), Work::Halt { reason: String::new() });
