@@ -31,13 +31,10 @@ EMPTY = {"Troubles"}
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deciding]:
     """A server after a bit of everything."""
-    made = observed(tmp_path_factory.mktemp("observed"))
-    try:
+    with observed(tmp_path_factory.mktemp("observed")) as made:
         traffic(made)
         once(made)
         yield made
-    finally:
-        made.server.__exit__()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +29,25 @@ budgets:
 PAY: dict[str, Any] = {"amount": 50000, "currency": "EUR", "reference": "INV-1"}
 
 
-def observed(root: Path) -> Deciding:
+@contextmanager
+def observed(root: Path) -> Iterator[Deciding]:
     """The server: policies, people, probes, a spool, a sink, a declared source, a key for metrics."""
+    (root / "records").mkdir(parents=True)
     key = root / "metrics.key"
-    root.mkdir(parents=True, exist_ok=True)
     key.write_text("m" * 40 + "\n")
     key.chmod(0o600)
-    (root / "records").mkdir()
-    server = Server(root / "server", spool_dir=root / "spool", metrics_key_file=key)
-    server.sections["sink.files"] = {"tenant": "acme", "kind": "file", "dir": root / "records"}
-    desk = Deciding(server, RULES)
-    server.sections["approvals"] |= {"probe": True}
-    server.write_config()
-    server.restart()
-    desk.gateway = server.client(desk.gateway.key)
-    desk.activate(policy_folder(root / "policies", POLICY))
-    declared = {"producer": "gw-1", "source": "/numbered", "title": "t", "owner": "o", "silent_after": 3600}
-    answer = server.admin.http.post(f"{server.admin.t}/sources", json={"sources": [declared], "reason": "r"})
-    assert answer.status_code == 200, answer.text
-    return desk
+    with Server(root / "server", spool_dir=root / "spool", metrics_key_file=key) as server:
+        server.sections["sink.files"] = {"tenant": "acme", "kind": "file", "dir": root / "records"}
+        desk = Deciding(server, RULES)
+        server.sections["approvals"] |= {"probe": True}
+        server.write_config()
+        server.restart()
+        desk.gateway = server.client(desk.gateway.key)
+        desk.activate(policy_folder(root / "policies", POLICY))
+        declared = {"producer": "gw-1", "source": "/numbered", "title": "t", "owner": "o", "silent_after": 3600}
+        answer = server.admin.http.post(f"{server.admin.t}/sources", json={"sources": [declared], "reason": "r"})
+        assert answer.status_code == 200, answer.text
+        yield desk
 
 
 def traffic(desk: Deciding, first: int = 1) -> None:

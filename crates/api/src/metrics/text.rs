@@ -1,4 +1,4 @@
-//! The two texts of metrics: OpenMetrics with exemplars, and the older text of Prometheus, which knows neither exemplars nor
+//! The two texts of metrics: `OpenMetrics` with exemplars, and the older text of Prometheus, which knows neither exemplars nor
 //! the type `info`, and has a counter's suffix in its name.
 
 use axum::http::{HeaderMap, header};
@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 /// A text of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// OpenMetrics 1.0.
+    /// `OpenMetrics` 1.0.
     OpenMetrics,
     /// Prometheus 0.0.4.
     Classic,
 }
 
 impl Form {
-    /// OpenMetrics only if the reader says that it reads it.
+    /// `OpenMetrics` only if the reader says that it reads it.
     pub fn wanted(headers: &HeaderMap) -> Self {
         let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
         if accepted.any(|value| value.contains("application/openmetrics-text")) {
@@ -40,7 +40,7 @@ const EXEMPLAR: &str = " # {trace_id=";
 const SUFFIXES: [(&str, &str, &str); 2] =
     [("counter", "_total", "counter"), ("info", "_info", "gauge")];
 
-/// Writes OpenMetrics as the older text.
+/// Writes `OpenMetrics` as the older text.
 pub fn classic(text: &str) -> String {
     let (mut out, mut help) = (String::with_capacity(text.len()), None);
     for line in text.lines() {
