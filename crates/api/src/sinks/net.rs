@@ -2,7 +2,6 @@
 //! lead into a private network unless the configuration says so.
 
 use super::port::Answer;
-use crate::client::certificates;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
     path::Path,
@@ -26,6 +25,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Largest answer, in bytes: Elastic answers each record.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
+/// Largest file of certificate authorities.
+const CA_BYTES_MAX: u64 = 4 << 20;
 /// Longest `Retry-After` that is kept.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Most bytes of an answer that are repeated to people.
@@ -207,8 +208,7 @@ impl Client {
             .proxy(proxy)
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = way.ca {
-            let found = certificates(path).map_err(|error| error.to_string())?;
-            let roots = tls::RootCerts::new_with_certs(&found);
+            let roots = tls::RootCerts::new_with_certs(&certificates(path)?);
             config = config.tls_config(tls::TlsConfig::builder().root_certs(roots).build());
         }
         let reach = Resolving(Reach::of(&base, private));
@@ -230,6 +230,23 @@ impl Client {
         }
         said(request.send(body)).map_err(|error| Answer::Retry(None, failure(&error)))
     }
+}
+
+/// Every certificate of a PEM file.
+fn certificates(path: &Path) -> Result<Vec<tls::Certificate<'static>>, String> {
+    let wrong = |why: &str| format!("{}: {why}", path.display());
+    let pem =
+        ledger::atomic::read(path, CA_BYTES_MAX).map_err(|error| wrong(&error.to_string()))?;
+    let pem = pem.ok_or_else(|| wrong("it does not exist"))?;
+    let mut found = Vec::new();
+    for item in tls::parse_pem(&pem) {
+        match item {
+            Ok(tls::PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(wrong(&format!("not PEM throughout: {error}"))),
+        }
+    }
+    if found.is_empty() { Err(wrong("no certificate is in it")) } else { Ok(found) }
 }
 
 fn said(sent: Result<Response<Body>, ureq::Error>) -> Result<Said, ureq::Error> {
