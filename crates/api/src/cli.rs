@@ -10,6 +10,7 @@ mod approval;
 mod budget;
 #[cfg(feature = "server")]
 mod evidence;
+#[cfg(feature = "server")]
 mod freeze;
 #[cfg(feature = "server")]
 mod groups;

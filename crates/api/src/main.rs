@@ -78,6 +78,7 @@ mod tls;
 mod trouble;
 #[cfg(feature = "server")]
 mod vitals;
+#[cfg(feature = "server")]
 mod watching;
 
 use clap::Parser as _;
