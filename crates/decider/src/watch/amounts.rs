@@ -4,10 +4,11 @@
 use super::{
     finding::{Finding, number},
     seen::Call,
+    series::{keep_recent, learn},
     settings::Settings,
 };
 use ledger::{
-    system::alert::{About, AlertRule, SHOWN_MAX, Sort},
+    system::alert::{About, AlertRule, Sort},
     time::Nanos,
 };
 use std::collections::BTreeMap;
@@ -73,16 +74,7 @@ impl Amounts {
             ("cusum", number(high)),
         ];
         let since = one.since.take().unwrap_or(time);
-        let entries = one.recent.clone();
-        Some(Finding {
-            rule: AlertRule::Amounts,
-            name: None,
-            clause: None,
-            about,
-            since,
-            values,
-            entries,
-        })
+        Some(Finding::new((AlertRule::Amounts, about), since, values, one.recent.clone()))
     }
 
     /// Ends a day.
@@ -108,10 +100,7 @@ impl Amount {
         self.cusum = (self.cusum + z - Z_SLACK).max(0.0);
         if self.cusum > 0.0 {
             self.since.get_or_insert(time);
-            if self.recent.len() == SHOWN_MAX {
-                self.recent.remove(0);
-            }
-            self.recent.push(index);
+            keep_recent(&mut self.recent, index);
         } else {
             self.since = None;
             self.recent.clear();
@@ -119,7 +108,7 @@ impl Amount {
         if self.cusum < settings.amounts_limit || time < self.quiet_until {
             return None;
         }
-        self.quiet_until = time.plus_seconds(u64::from(settings.again_hours) * 3600);
+        self.quiet_until = settings.again(time);
         Some(std::mem::take(&mut self.cusum))
     }
 
@@ -130,9 +119,8 @@ impl Amount {
         }
         self.days = self.days.saturating_add(1);
         self.count = self.count.saturating_add(count);
-        let weight = (1.0 / f64::from(self.days)).max(0.1);
-        self.mean += weight * (sum / f64::from(count) - self.mean);
-        self.square += weight * (squares / f64::from(count) - self.square);
+        learn(&mut self.mean, self.days, sum / f64::from(count));
+        learn(&mut self.square, self.days, squares / f64::from(count));
     }
 }
 

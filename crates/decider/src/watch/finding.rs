@@ -26,6 +26,18 @@ pub struct Finding {
     pub entries: Vec<u64>,
 }
 
+impl Finding {
+    /// One of the watch itself, and not of a clause.
+    pub fn new(
+        (rule, about): (AlertRule, About),
+        since: Nanos,
+        values: Vec<(&'static str, String)>,
+        entries: Vec<u64>,
+    ) -> Self {
+        Self { rule, name: None, clause: None, about, since, values, entries }
+    }
+}
+
 /// The alert of a finding that entry `index` shows.
 pub fn raise(finding: Finding, index: u64, nth: u32) -> Raise {
     let Finding { rule, name, clause, about, since, values, mut entries } = finding;

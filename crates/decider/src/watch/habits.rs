@@ -38,7 +38,7 @@ impl Habits {
         (age, settings): (u64, &Settings),
     ) -> Vec<Finding> {
         self.calls += 1;
-        let learn = u64::from(settings.learn_days) * 86_400;
+        let learn = settings.learn_seconds();
         let known = age >= learn && self.calls > CALLS_MIN;
         let hour = self.hour((index, time), &call.agent, (known, settings));
         let steady = self.learned.plus_seconds(learn) <= time;
@@ -70,16 +70,10 @@ impl Habits {
         if count < settings.new_hour_calls as usize || time < self.quiet_until {
             return None;
         }
-        self.quiet_until = time.plus_seconds(u64::from(settings.again_hours) * 3600);
-        Some(Finding {
-            rule: AlertRule::NewHour,
-            name: None,
-            clause: None,
-            about: about(agent),
-            since: Nanos::default().plus_seconds(this * 3600),
-            values: vec![("hour_utc", hour.to_string()), ("calls", count.to_string())],
-            entries: self.odd.1.clone(),
-        })
+        self.quiet_until = settings.again(time);
+        let since = Nanos::default().plus_seconds(this * 3600);
+        let values = vec![("hour_utc", hour.to_string()), ("calls", count.to_string())];
+        Some(Finding::new((AlertRule::NewHour, about(agent)), since, values, self.odd.1.clone()))
     }
 
     fn chain(&mut self, (index, time): (u64, Nanos), call: &Call, judged: bool) -> Option<Finding> {
@@ -91,15 +85,8 @@ impl Habits {
             self.learned = time;
             return None;
         }
-        Some(Finding {
-            rule: AlertRule::NewChain,
-            name: None,
-            clause: None,
-            about: about(&call.agent),
-            since: time,
-            values: vec![("chain", chain.clone()), ("tool", call.tool.clone())],
-            entries: vec![index],
-        })
+        let values = vec![("chain", chain.clone()), ("tool", call.tool.clone())];
+        Some(Finding::new((AlertRule::NewChain, about(&call.agent)), time, values, vec![index]))
     }
 
     /// Ends a day.

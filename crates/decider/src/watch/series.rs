@@ -68,10 +68,7 @@ impl Series {
     /// Counts an entry.
     pub fn add(&mut self, index: u64, value: f64) {
         self.now += value;
-        if self.recent.len() == SHOWN_MAX {
-            self.recent.remove(0);
-        }
-        self.recent.push(index);
+        keep_recent(&mut self.recent, index);
     }
 
     /// The least that is usual in an interval around an hour.
@@ -135,7 +132,7 @@ impl Series {
             entries: self.recent.clone(),
         };
         (self.ewma, self.cusum, self.since) = (0.0, 0.0, None);
-        self.quiet_until = at.end.plus_seconds(u64::from(settings.again_hours) * 3600);
+        self.quiet_until = settings.again(at.end);
         Some(found)
     }
 
@@ -151,14 +148,26 @@ impl Series {
         let (sum, count) = std::mem::take(&mut self.spread_today);
         if count > 0 {
             self.spread_days += 1;
-            let weight = (1.0 / f64::from(self.spread_days)).max(DAY_WEIGHT_MIN);
-            self.spread += weight * (sum / f64::from(count) - self.spread);
+            learn(&mut self.spread, self.spread_days, sum / f64::from(count));
         }
         if days > 0 {
-            let weight = (1.0 / f64::from(days)).max(DAY_WEIGHT_MIN);
             for (usual, sum) in self.usual[class].iter_mut().zip(today) {
-                *usual += weight * (sum / PER_HOUR - *usual);
+                learn(usual, days, sum / PER_HOUR);
             }
         }
     }
+}
+
+/// Learns a day, the `days`th one, into a mean: the first ten count alike, then older ones fade.
+pub fn learn(mean: &mut f64, days: u32, today: f64) {
+    let weight = (1.0 / f64::from(days)).max(DAY_WEIGHT_MIN);
+    *mean += weight * (today - *mean);
+}
+
+/// Keeps as many of the last entries as an alert can name.
+pub fn keep_recent(entries: &mut Vec<u64>, index: u64) {
+    if entries.len() == SHOWN_MAX {
+        entries.remove(0);
+    }
+    entries.push(index);
 }

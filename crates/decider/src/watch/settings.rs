@@ -1,6 +1,6 @@
 //! The settings of a watch: the file `watch.toml`, with its defaults.
 
-use ledger::system::alert::AlertRule;
+use ledger::{system::alert::AlertRule, time::Nanos};
 use serde::{Deserialize, Serialize};
 
 /// When the watch of a log raises an alert. The defaults are meant to be quiet on ordinary data.
@@ -56,6 +56,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Seconds for which something must be known before it is judged.
+    pub fn learn_seconds(&self) -> u64 {
+        u64::from(self.learn_days) * 86_400
+    }
+
+    /// Until when the same alert is not raised again, after one at `time`.
+    pub fn again(&self, time: Nanos) -> Nanos {
+        time.plus_seconds(u64::from(self.again_hours) * 3600)
+    }
+
     /// The first thing that is wrong, in words.
     pub fn mistake(&self) -> Option<String> {
         let whole = [

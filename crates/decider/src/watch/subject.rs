@@ -5,7 +5,7 @@ use super::{
     finding::{Finding, number},
     habits::Habits,
     seen::Call,
-    series::{High, Series},
+    series::{High, Series, learn},
     settings::Settings,
 };
 use ledger::{
@@ -129,7 +129,7 @@ impl Subject {
         at: &Interval,
         settings: &Settings,
     ) -> Vec<Finding> {
-        let is_old = self.age(at.begin) >= u64::from(settings.learn_days) * 86_400;
+        let is_old = self.age(at.begin) >= settings.learn_seconds();
         let known = is_old && self.days[at.class] >= DAYS_OF_CLASS_MIN;
         let mut found = Vec::new();
         let squares = self.sizes.values().map(|size| size.squares).fold(1.0, f64::max);
@@ -158,15 +158,9 @@ impl Subject {
             return None;
         }
         self.is_silent = true;
-        Some(Finding {
-            rule: AlertRule::SilentProducer,
-            name: None,
-            clause: None,
-            about: about.clone(),
-            since: self.last,
-            values: vec![("usual_calls_since", number(missed))],
-            entries: vec![self.last_index],
-        })
+        let values = vec![("usual_calls_since", number(missed))];
+        let of = (AlertRule::SilentProducer, about.clone());
+        Some(Finding::new(of, self.last, values, vec![self.last_index]))
     }
 
     /// Nobody was there for a while.
@@ -202,12 +196,10 @@ impl Size {
             return;
         }
         if self.days > 0 {
-            let weight = (1.0 / f64::from(self.days)).max(0.1);
-            self.squares += weight * (squares / f64::from(count) - self.squares);
+            learn(&mut self.squares, self.days, squares / f64::from(count));
         }
         self.days = self.days.saturating_add(1);
-        let weight = (1.0 / f64::from(self.days)).max(0.1);
-        self.mean += weight * (sum / f64::from(count) - self.mean);
+        learn(&mut self.mean, self.days, sum / f64::from(count));
     }
 }
 
@@ -220,5 +212,5 @@ fn too_high(rule: AlertRule, about: About, high: High) -> Finding {
         ("cusum", number(cusum)),
         ("interval_seconds", super::clock::INTERVAL_SECONDS.to_string()),
     ];
-    Finding { rule, name: None, clause: None, about, since, values, entries }
+    Finding::new((rule, about), since, values, entries)
 }

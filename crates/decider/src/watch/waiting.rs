@@ -178,14 +178,8 @@ impl Waiting {
         let is_over =
             |since: Nanos, minutes: u32| now >= since.plus_seconds(u64::from(minutes) * 60);
         let about = |what, id: &str| About { what, id: id.to_owned(), producer: None };
-        let finding = |rule, about, since, values, entry| Finding {
-            rule,
-            name: None,
-            clause: None,
-            about,
-            since,
-            values,
-            entries: vec![entry, index],
+        let finding = |rule, about, since, values, entry| {
+            Finding::new((rule, about), since, values, vec![entry, index])
         };
         for (id, of) in &mut self.approvals {
             if of.waits && is_over(of.since, settings.stuck_minutes) {
