@@ -1,10 +1,11 @@
 //! Detectors: what in a text is an account number, a secret, or a person's. Pure, in linear time, and the same for ever.
 //!
 //! Set 1 is data that every later release keeps: a detector that finds something else is a new set. No regular expression,
-//! no Unicode table and no list of a library is in it.
+//! no Unicode table and no list of a library is in it. A library only searches for the texts of our lists.
 
 mod calendar;
 mod dates;
+mod discord;
 pub(super) mod iban;
 mod mail;
 mod numbers;
@@ -16,6 +17,7 @@ mod tables;
 
 pub(super) use own::{Check, Own};
 
+use aho_corasick::AhoCorasick;
 use scan::{Shared, Take, Text, Words};
 use secrets::{Class, Row, SUMMED, TABLE, is_placeholder, is_summed, length};
 use std::{cmp::Reverse, sync::LazyLock};
@@ -67,7 +69,7 @@ const ODD: [(&str, Find); 18] = [
     ("azure-client-secret", odd::azure_client),
     ("jwt", odd::jwt),
     ("private-key", odd::private_key),
-    ("discord-token", odd::discord),
+    ("discord-token", discord::find),
     ("terraform-token", odd::terraform),
     ("telegram-token", odd::telegram),
     ("mailchimp-key", odd::mailchimp),
@@ -106,16 +108,11 @@ static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 /// What a secret begins with, its row, and its detector.
 type Beginning = (&'static str, &'static Row, usize);
 
-/// What a secret may begin with, by its first byte.
-static BEGINNINGS: LazyLock<Vec<Vec<Beginning>>> = LazyLock::new(|| {
-    let mut by_byte = vec![Vec::new(); 256];
-    for row in TABLE {
-        let detector = place(row.0);
-        for beginning in row.1 {
-            by_byte[usize::from(beginning.as_bytes()[0])].push((*beginning, row, detector));
-        }
-    }
-    by_byte
+/// What a secret may begin with, and what finds all of that in one pass.
+static BEGINNINGS: LazyLock<(AhoCorasick, Vec<Beginning>)> = LazyLock::new(|| {
+    let of = |row: &'static Row| row.1.iter().map(move |begin| (*begin, row, place(row.0)));
+    let all: Vec<Beginning> = TABLE.iter().flat_map(of).collect();
+    (scan::automaton(all.iter().map(|(begin, ..)| begin)), all)
 });
 
 /// The finders of set 1 with the places of their detectors.
@@ -163,10 +160,6 @@ impl Chosen {
         self.0 == 0
     }
 
-    pub(super) fn places(self) -> impl Iterator<Item = usize> {
-        (0..DETECTORS_MAX).filter(move |place| self.has(*place))
-    }
-
     pub(super) fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -210,22 +203,18 @@ pub(super) fn find(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<
 
 /// Secrets that are known by what they begin with.
 fn begun(text: Text<'_>, chosen: Chosen, found: &mut Vec<Span>) {
-    for at in 0..text.bytes.len() {
-        let beginnings = &BEGINNINGS[usize::from(text.bytes[at])];
-        if beginnings.is_empty() || !text.begins(at) {
+    let (automaton, beginnings) = &*BEGINNINGS;
+    for begun in automaton.find_overlapping_iter(text.bytes) {
+        let (beginning, row, detector) = &beginnings[begun.pattern()];
+        if !chosen.has(*detector) || !text.begins(begun.start()) {
             continue;
         }
-        for (beginning, row, detector) in beginnings {
-            if !chosen.has(*detector) || !text.bytes[at..].starts_with(beginning.as_bytes()) {
-                continue;
-            }
-            let random = at + beginning.len();
-            if let Some(length) = length(&text.bytes[random..], row.2)
-                && is_genuine(beginning, &text.bytes[random..random + length])
-            {
-                let (start, end) = (odd::url_start(text, at), random + length);
-                found.push(Span { start, end, detector: *detector });
-            }
+        let random = begun.end();
+        if let Some(length) = length(&text.bytes[random..], row.2)
+            && is_genuine(beginning, &text.bytes[random..random + length])
+        {
+            let (start, end) = (odd::url_start(text, begun.start()), random + length);
+            found.push(Span { start, end, detector: *detector });
         }
     }
 }

@@ -11,7 +11,7 @@ use ledger::{
     canonical,
     json::{Member, Value},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Most places of a call that are redacted. Beyond that, the call is an error.
 const FOUND_MAX: usize = 2_000;
@@ -35,7 +35,7 @@ pub(super) struct Item<'b> {
 struct Wanted {
     chosen: Chosen,
     masked: Chosen,
-    by: BTreeMap<usize, BTreeSet<usize>>,
+    by: Vec<(Chosen, usize)>,
 }
 
 impl Wanted {
@@ -44,9 +44,7 @@ impl Wanted {
         if !item.token {
             self.masked = self.masked.and(item.chosen);
         }
-        for detector in item.chosen.places() {
-            self.by.entry(detector).or_default().insert(item.clause);
-        }
+        self.by.push((item.chosen, item.clause));
     }
 }
 
@@ -309,7 +307,8 @@ impl Walk<'_> {
             out.push_str(&text[done..start]);
             out.push_str(&mark(name, token.as_deref()));
             done = end;
-            self.by.extend(wanted.by.get(&detector).into_iter().flatten());
+            let by = wanted.by.iter().filter(|(chosen, _)| chosen.has(detector));
+            self.by.extend(by.map(|(_, clause)| clause));
             self.note(place, name, (start, end), token);
         }
         out.push_str(&text[done..]);

@@ -4,6 +4,7 @@ use super::{
     calendar::{BIRTH, MONTHS, OTHER},
     scan::{Take, Text},
 };
+use std::sync::LazyLock;
 
 /// Bytes after that word in which no other date begins.
 const CLEAR: usize = 12;
@@ -178,16 +179,23 @@ fn gap(text: Text<'_>, at: usize) -> Option<usize> {
 }
 
 fn month_at(text: Text<'_>, at: usize) -> Option<(u32, usize)> {
+    /// Names by their first bytes, with the number of the month.
+    static BY_FIRST: LazyLock<Vec<Vec<(&[u8], u32)>>> = LazyLock::new(|| {
+        let mut by_first = vec![Vec::new(); 256];
+        for (names, month) in MONTHS.iter().zip(1..) {
+            for name in *names {
+                by_first[usize::from(name.as_bytes()[0])].push((name.as_bytes(), month));
+            }
+        }
+        by_first
+    });
     let rest = text.bytes.get(at..).filter(|rest| !rest.is_empty())?;
-    let is = |name: &&&str| {
-        let name = name.as_bytes();
-        rest[0].to_ascii_lowercase() == name[0]
-            && rest.len() >= name.len()
-            && rest[..name.len()].eq_ignore_ascii_case(name)
+    let names = &BY_FIRST[usize::from(rest[0].to_ascii_lowercase())];
+    let is = |name: &[u8]| {
+        rest.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name))
             && !rest.get(name.len()).is_some_and(u8::is_ascii_alphabetic)
     };
-    let mut months = MONTHS.iter().zip(1..);
-    months.find_map(|(names, month)| names.iter().find(is).map(|name| (month, name.len())))
+    names.iter().find(|(name, _)| is(name)).map(|(name, month)| (*month, name.len()))
 }
 
 fn is_real(year: u32, month: u32, day: u32) -> bool {

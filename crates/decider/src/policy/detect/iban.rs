@@ -2,7 +2,7 @@
 
 use super::scan::{Take, Text};
 
-/// Countries with the length of their numbers.
+/// Countries with the length of their numbers, in order.
 pub(in crate::policy) const LENGTHS: &[(&[u8; 2], usize)] = &[
     (b"AD", 24),
     (b"AE", 23),
@@ -97,30 +97,28 @@ pub(in crate::policy) const LENGTHS: &[(&[u8; 2], usize)] = &[
 
 /// Account numbers, in capitals or not, in one piece or with single spaces or hyphens.
 pub(super) fn find(text: Text<'_>, take: &mut Take<'_>) {
-    let mut at = 0;
-    while at + 15 <= text.bytes.len() {
-        let head = &text.bytes[at..at + 2];
-        let digit = |at: usize| text.bytes[at].is_ascii_digit();
-        let is_head = head.iter().all(u8::is_ascii_alphabetic) && (digit(at + 2) || digit(at + 3));
-        if !is_head || !text.begins(at) {
-            at += 1;
-            continue;
-        }
-        match number_at(text, at) {
-            Some(end) => {
-                take(at, end);
-                at = end;
+    let mut free = 0;
+    for (digit, _) in text.digits() {
+        // Two letters, then check digits, of which a separator may stand before the first.
+        for at in [3, 2].into_iter().filter_map(|back| digit.checked_sub(back)) {
+            let is_head = text.bytes[at..at + 2].iter().all(u8::is_ascii_alphabetic);
+            if at < free || !is_head || !text.begins(at) {
+                continue;
             }
-            None => at += 2,
+            if let Some(end) = number_at(text, at) {
+                take(at, end);
+                free = end;
+                break;
+            }
         }
     }
 }
 
 fn number_at(text: Text<'_>, at: usize) -> Option<usize> {
     let country = [text.bytes[at].to_ascii_uppercase(), text.bytes[at + 1].to_ascii_uppercase()];
-    let (_, length) = LENGTHS.iter().find(|(code, _)| **code == country)?;
+    let (_, length) = LENGTHS[LENGTHS.binary_search_by_key(&&country, |(code, _)| code).ok()?];
     let (mut end, mut count, mut value) = (at, 0, Remainder::default());
-    while count < *length {
+    while count < length {
         match text.at(end)? {
             byte if byte.is_ascii_alphanumeric() => {
                 if matches!(count, 2 | 3) && !byte.is_ascii_digit() {

@@ -19,15 +19,18 @@ const SSN_NEVER: [&[u8]; 2] = [b"078051120", b"219099999"];
 
 /// `536-90-4399`; with other separators, or without any, beside a word.
 pub(super) fn us_ssn(text: Text<'_>, take: &mut Take<'_>) {
-    let mut at = 0;
-    while let Some(next) = text.next(at, |byte| byte.is_ascii_digit()) {
-        at = next;
-        let run = text.run(at, usize::MAX, |byte| byte.is_ascii_digit());
-        if let Some(end) = ssn_at(text, at, run) {
-            take(at, end);
-            at = end;
-        } else {
-            at += run;
+    numbers(text, ssn_at, take);
+}
+
+/// What `find` finds where digits begin, not within what it found before.
+fn numbers(text: Text<'_>, find: fn(Text<'_>, usize, usize) -> Option<usize>, take: &mut Take<'_>) {
+    let mut free = 0;
+    for (at, end) in text.digits() {
+        if *at >= free
+            && let Some(end) = find(text, *at, end - at)
+        {
+            take(*at, end);
+            free = end;
         }
     }
 }
@@ -83,18 +86,7 @@ const CARD_GROUPS: [&[usize]; 7] = [
 
 /// A card number: the lengths of its issuer, and Luhn.
 pub(super) fn card(text: Text<'_>, take: &mut Take<'_>) {
-    let mut at = 0;
-    while let Some(next) = text.next(at, |byte| byte.is_ascii_digit()) {
-        at = next;
-        let run = text.run(at, usize::MAX, |byte| byte.is_ascii_digit());
-        match card_at(text, at, run) {
-            Some(end) => {
-                take(at, end);
-                at = end;
-            }
-            None => at += run,
-        }
-    }
+    numbers(text, card_at, take);
 }
 
 fn card_at(text: Text<'_>, at: usize, run: usize) -> Option<usize> {
@@ -108,25 +100,34 @@ fn card_at(text: Text<'_>, at: usize, run: usize) -> Option<usize> {
     if run != 4 {
         return None;
     }
-    CARD_GROUPS.iter().find_map(|groups| {
-        let (mut digits, mut end, mut separator) = (Vec::with_capacity(19), at, "");
-        for (nth, group) in groups.iter().enumerate() {
-            if nth > 0 {
-                let found = ["-", " ", ".", "\u{a0}"]
-                    .into_iter()
-                    .find(|s| text.bytes[end..].starts_with(s.as_bytes()))?;
-                if nth > 1 && found != separator {
-                    return None;
-                }
-                separator = found;
-                end += found.len();
-            }
-            (text.run(end, 7, |byte| byte.is_ascii_digit()) == *group).then_some(())?;
-            digits.extend(text.bytes[end..end + group].iter().map(|byte| byte - b'0'));
-            end += group;
-        }
+    let groups = groups(text, at);
+    CARD_GROUPS.iter().find_map(|lengths| {
+        let found = groups.get(..lengths.len())?;
+        found.iter().map(|(start, end)| end - start).eq(lengths.iter().copied()).then_some(())?;
+        let end = found.last()?.1;
+        let bytes = found.iter().flat_map(|(start, end)| &text.bytes[*start..*end]);
+        let digits: Vec<u8> = bytes.map(|byte| byte - b'0').collect();
         (text.ends(end) && is_card(&digits)).then_some(end)
     })
+}
+
+/// Groups of digits from here on, with one and the same separator between them: start and end of each, at most 5.
+fn groups(text: Text<'_>, at: usize) -> Vec<(usize, usize)> {
+    const SEPARATORS: [&str; 4] = ["-", " ", ".", "\u{a0}"];
+    let separator_at =
+        |at: usize| SEPARATORS.into_iter().find(|s| text.bytes[at..].starts_with(s.as_bytes()));
+    let digits = |at: usize| at + text.run(at, 7, |byte| byte.is_ascii_digit());
+    let mut groups = vec![(at, digits(at))];
+    let separator = separator_at(groups[0].1);
+    while let Some(found) = separator_at(groups[groups.len() - 1].1).filter(|_| groups.len() < 5) {
+        let start = groups[groups.len() - 1].1 + found.len();
+        let end = digits(start);
+        if Some(found) != separator || start == end {
+            break;
+        }
+        groups.push((start, end));
+    }
+    groups
 }
 
 /// True if an issuer gives out numbers of this beginning and length, and the check digit is right.

@@ -7,7 +7,11 @@ use super::{
 };
 
 /// The places at which a word of these characters begins, with the length of the word.
-fn words(text: Text<'_>, is: impl Fn(u8) -> bool + Copy, mut visit: impl FnMut(usize, usize)) {
+pub(super) fn words(
+    text: Text<'_>,
+    is: impl Fn(u8) -> bool + Copy,
+    mut visit: impl FnMut(usize, usize),
+) {
     let mut at = 0;
     while at < text.bytes.len() {
         let run = text.run(at, usize::MAX, is);
@@ -19,7 +23,7 @@ fn words(text: Text<'_>, is: impl Fn(u8) -> bool + Copy, mut visit: impl FnMut(u
 }
 
 /// True for a text with capitals, small letters and digits.
-fn is_mixed(word: &[u8]) -> bool {
+pub(super) fn is_mixed(word: &[u8]) -> bool {
     word.iter().any(u8::is_ascii_uppercase)
         && word.iter().any(u8::is_ascii_lowercase)
         && word.iter().any(u8::is_ascii_digit)
@@ -160,43 +164,6 @@ fn is_pem(byte: u8) -> bool {
 fn has_body(text: Text<'_>, from: usize, to: usize) -> bool {
     let base64 = |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'/' | b'=');
     text.bytes[from..to].split(base64).any(|line| line.len() >= 20)
-}
-
-/// The shortest token of a bot of Discord.
-const DISCORD_BYTES_MIN: usize = 23 + 1 + 6 + 1 + 27;
-
-/// Bot tokens of Discord, and its web hooks.
-pub(super) fn discord(text: Text<'_>, take: &mut Take<'_>) {
-    const HOOK: &str = "/api/webhooks/";
-    let is = |byte: u8| Class::B64Url.has(byte) || byte == b'.';
-    words(text, is, |at, run| {
-        if run < DISCORD_BYTES_MIN {
-            return;
-        }
-        let token = text.whole[at..at + run].trim_end_matches('.');
-        let parts: Vec<&str> = token.splitn(4, '.').collect();
-        let [id, time, mac] = parts[..] else { return };
-        let fits = (23..=28).contains(&id.len())
-            && (6..=7).contains(&time.len())
-            && (27..=40).contains(&mac.len());
-        if fits && matches!(id.as_bytes()[0], b'M' | b'N' | b'O') && is_mixed(mac.as_bytes()) {
-            take(at, at + token.len());
-        }
-    });
-    let mut from = 0;
-    while let Some(found) = text.whole[from..].find(HOOK) {
-        let at = from + found;
-        from = at + HOOK.len();
-        let id = text.run(from, 21, |byte| byte.is_ascii_digit());
-        let token = text.run(from + id + 1, 100, |byte| Class::B64Url.has(byte));
-        let is_host = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'.';
-        let host = at - text.bytes[..at].iter().rev().take(40).take_while(is_host).count();
-        let name = &text.whole[host..at];
-        let is_host = name.ends_with("discord.com") || name.ends_with("discordapp.com");
-        if is_host && id >= 17 && text.at(from + id) == Some(b'/') && token >= 60 {
-            take(url_start(text, host), from + id + 1 + token);
-        }
-    }
 }
 
 /// `14 characters.atlasv1.60 and more`

@@ -1,6 +1,7 @@
 //! What all detectors use: a text with the name of the member that holds it, and the words around a place.
 
 use super::tables::Tables;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Match};
 use std::{cell::OnceCell, sync::OnceLock};
 
 /// Bytes before a place in which words count, and after it.
@@ -13,56 +14,56 @@ const MARK_BYTES_MAX: usize = 100;
 #[derive(Default)]
 pub(super) struct Shared {
     tables: OnceCell<Tables>,
+    /// The runs of digits: start and end of each.
+    digits: OnceCell<Vec<(usize, usize)>>,
     /// Which of [`Shared::lists`] the text mentions, by their places.
     mentioned: OnceCell<u32>,
     /// The lists of words of all detectors.
     lists: &'static [&'static Words],
 }
 
-/// The words of lists by their first bytes, each with the place of its list.
-pub(super) type ByFirst = Vec<Vec<(&'static [u8], u32)>>;
-
 impl Shared {
     pub(super) fn new(lists: &'static [&'static Words]) -> Self {
         Self { lists, ..Self::default() }
     }
 
-    /// The lists of which the text has a word, read once for all detectors.
+    /// The lists of which the text has a word: one pass for all detectors.
     fn mentioned(&self, bytes: &[u8]) -> u32 {
-        static BY_FIRST: OnceLock<ByFirst> = OnceLock::new();
+        /// The words of all lists, and the list of each.
+        static WORDS: OnceLock<(AhoCorasick, Vec<u32>)> = OnceLock::new();
         *self.mentioned.get_or_init(|| {
-            let by_first = BY_FIRST.get_or_init(|| {
-                let mut by_first = vec![Vec::new(); 256];
-                for (place, words) in self.lists.iter().enumerate() {
-                    for word in words.list {
-                        let word = word.as_bytes();
-                        by_first[usize::from(word[0])].push((word, 1 << place));
-                    }
-                }
-                by_first
+            let (words, lists) = WORDS.get_or_init(|| {
+                let words = self.lists.iter().flat_map(|list| list.list);
+                let places = self
+                    .lists
+                    .iter()
+                    .zip(0..)
+                    .flat_map(|(list, place)| std::iter::repeat_n(1 << place, list.list.len()));
+                (automaton(words), places.collect())
             });
-            let (plain, mut found) = (plain(bytes), 0);
-            for (at, byte) in plain.iter().enumerate() {
-                for (word, list) in &by_first[usize::from(*byte)] {
-                    if found & list == 0 && is_word(&plain, at, word) {
-                        found |= list;
-                    }
-                }
-            }
-            found
+            let plain = plain(bytes);
+            let found = words.find_overlapping_iter(&plain).filter(|found| is_whole(&plain, found));
+            found.fold(0, |all, found| all | lists[found.pattern()])
         })
     }
 }
 
-/// Words, found by their first bytes.
+/// Finds each of these texts in one pass (Aho-Corasick).
+pub(super) fn automaton<'w>(words: impl IntoIterator<Item = &'w &'w str>) -> AhoCorasick {
+    let built =
+        AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).prefilter(false).build(words);
+    built.expect("the tables of a set are far below the limits of an automaton")
+}
+
+/// Words that are found together.
 pub(super) struct Words {
     list: &'static [&'static str],
-    by_first: OnceLock<Vec<Vec<&'static str>>>,
+    automaton: OnceLock<AhoCorasick>,
 }
 
 impl Words {
     pub(super) const fn new(list: &'static [&'static str]) -> Self {
-        Self { list, by_first: OnceLock::new() }
+        Self { list, automaton: OnceLock::new() }
     }
 
     /// All of them.
@@ -72,25 +73,14 @@ impl Words {
 
     /// The place after the last of them, among bytes as [`plain`] gives them; with no letter before or after it.
     fn last_in(&self, plain: &[u8]) -> Option<usize> {
-        let by_first = self.by_first.get_or_init(|| {
-            let mut by_first = vec![Vec::new(); 256];
-            for word in self.list {
-                by_first[usize::from(word.as_bytes()[0])].push(*word);
-            }
-            by_first
-        });
-        let ends = plain.iter().enumerate().flat_map(|(at, byte)| {
-            let words = by_first[usize::from(*byte)].iter();
-            words.filter_map(move |word| {
-                is_word(plain, at, word.as_bytes()).then_some(at + word.len())
-            })
-        });
-        ends.max()
+        let automaton = self.automaton.get_or_init(|| automaton(self.list));
+        let found = automaton.find_overlapping_iter(plain).filter(|found| is_whole(plain, found));
+        found.last().map(|found| found.end())
     }
 
     /// True if one of them is in these bytes.
     pub(super) fn are_in(&self, bytes: &[u8]) -> bool {
-        self.last_in(&plain(bytes)).is_some()
+        self.last(bytes).is_some()
     }
 
     /// The place after the last of them in these bytes, without their letters' case.
@@ -100,10 +90,17 @@ impl Words {
 }
 
 fn is_word(plain: &[u8], at: usize, word: &[u8]) -> bool {
+    plain[at..].starts_with(word) && stands_alone(plain, at, at + word.len())
+}
+
+fn is_whole(plain: &[u8], found: &Match) -> bool {
+    stands_alone(plain, found.start(), found.end())
+}
+
+/// True if no letter stands before or after.
+fn stands_alone(plain: &[u8], start: usize, end: usize) -> bool {
     let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
-    plain[at..].starts_with(word)
-        && !letter(plain[..at].last())
-        && !letter(plain.get(at + word.len()))
+    !letter(plain[..start].last()) && !letter(plain.get(end))
 }
 
 /// A text that is scanned.
@@ -153,9 +150,18 @@ impl<'t> Text<'t> {
         rest.iter().take(most).take_while(|byte| is(**byte)).count()
     }
 
-    /// The next place at which a byte is accepted.
-    pub(super) fn next(&self, at: usize, is: impl Fn(u8) -> bool) -> Option<usize> {
-        self.bytes.get(at..)?.iter().position(|byte| is(*byte)).map(|found| at + found)
+    /// The runs of digits: start and end of each, in order.
+    pub(super) fn digits(&self) -> &'t [(usize, usize)] {
+        self.shared.digits.get_or_init(|| {
+            let mut at = 0;
+            let runs =
+                self.bytes.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
+            let runs = runs.map(|run| {
+                at += run.len();
+                (at - run.len(), at)
+            });
+            runs.filter(|(start, _)| self.bytes[*start].is_ascii_digit()).collect()
+        })
     }
 
     /// True if one of the words is in the text, or in the name of the member.
@@ -244,16 +250,15 @@ fn is_mark(bytes: &[u8]) -> bool {
 /// These bytes as words are compared: case does not count; `_`, `-` and the change of case in `birthDate` are a space.
 fn plain(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len() + 8);
-    let mut was_lower = false;
-    for byte in bytes {
-        if was_lower && byte.is_ascii_uppercase() {
+    for word in bytes.chunk_by(|one, next| !(one.is_ascii_lowercase() && next.is_ascii_uppercase()))
+    {
+        if !plain.is_empty() {
             plain.push(b' ');
         }
-        was_lower = byte.is_ascii_lowercase();
-        plain.push(match byte {
+        plain.extend(word.iter().map(|byte| match byte {
             b'_' | b'-' => b' ',
             byte => byte.to_ascii_lowercase(),
-        });
+        }));
     }
     plain
 }

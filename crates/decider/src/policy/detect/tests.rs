@@ -48,6 +48,8 @@ fn dates_of_birth_need_words() {
 #[test]
 fn cards_have_an_issuer_and_a_check_digit() {
     check("4111 1111 1111 1111, 12/27", &["card 4111 1111 1111 1111"]);
+    check("4111 1111-1111 1111", &[]);
+    check("4111 1111 1111 1111 02 2027", &["card 4111 1111 1111 1111"]);
     check("5555-5555-5555-4444", &["card 5555-5555-5555-4444"]);
     check("card_378282246310005", &["card 378282246310005"]);
     check("3782 822463 10005", &["card 3782 822463 10005"]);
@@ -62,6 +64,9 @@ fn cards_have_an_issuer_and_a_check_digit() {
 fn account_numbers_have_a_country_and_check_digits() {
     check("to DE89 3704 0044 0532 0130 00 please", &["iban DE89 3704 0044 0532 0130 00"]);
     check("gb82west12345698765432", &["iban gb82west12345698765432"]);
+    check("paid\\nDE89 3704 0044 0532 0130 00", &["iban DE89 3704 0044 0532 0130 00"]);
+    check("DE 89370400440532013000", &["iban DE 89370400440532013000"]);
+    check("xDE89370400440532013000", &[]);
     check("NO9386011117947", &["iban NO9386011117947"]);
     check("DE89370400440532013001", &[]);
     check("DE893704004405320130000", &[]);
