@@ -5,7 +5,10 @@
 
 use super::{
     asked::{Asked, Asking, Booked, Unit, grown},
-    rows::{Part, Reservation, Row, WINDOWS_KEPT, Waiting, Window, reservation_key, row_key},
+    rows::{
+        Part, Queue, Reservation, Row, WINDOWS_KEPT, Waiting, Window, place_key, reservation_key,
+        row_key,
+    },
     said::{Report, Turn},
 };
 use crate::{
@@ -17,7 +20,9 @@ use serde::Serialize;
 use serde_json::json;
 
 /// Most reservations that are forgotten with one decision, once their deadlines have passed.
-const FORGOTTEN_AT_ONCE: usize = 4;
+const FORGOTTEN_AT_ONCE: u64 = 4;
+/// Key of the queue.
+const QUEUE: &[u8] = b"w";
 
 /// Why what a decision asks for does not fit at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +111,8 @@ impl<'c, 's> Account<'c, 's> {
         }
         if !parts.is_empty() {
             let report_within = asking.report_within;
-            let (producer, deadline, settled) = (producer.to_owned(), None, false);
-            let reservation =
-                Reservation { producer, parts, report_within, deadline, settled, next: None };
+            let producer = producer.to_owned();
+            let reservation = Reservation { producer, parts, report_within, deadline: None };
             match approval {
                 Some(id) => {
                     self.put(&reservation_key(index), &reservation);
@@ -180,37 +184,31 @@ impl<'c, 's> Account<'c, 's> {
         mut reservation: Reservation,
         time: Nanos,
     ) -> Result<(), store::Error> {
-        reservation.deadline = Some(time.plus_seconds(reservation.report_within));
+        let deadline = time.plus_seconds(reservation.report_within);
+        reservation.deadline = Some(deadline);
         self.put(&reservation_key(index), &reservation);
-        let waiting = match self.get::<Waiting>(b"w")? {
-            None => Waiting { first: index, last: index },
-            Some(Waiting { first, last }) => {
-                let key = reservation_key(last);
-                if let Some(mut before) = self.get::<Reservation>(&key)? {
-                    before.next = Some(index);
-                    self.put(&key, &before);
-                }
-                Waiting { first, last: index }
-            }
-        };
-        self.put(b"w", &waiting);
+        let Queue { first, end } = self.get(QUEUE)?.unwrap_or(Queue { first: 0, end: 0 });
+        self.put(&place_key(end), &Waiting { index, deadline });
+        self.put(QUEUE, &Queue { first, end: end + 1 });
         Ok(())
     }
 
     /// Forgets reservations that no report may change any more. Their sums stay.
     fn forget(&mut self, time: Nanos) -> Result<(), store::Error> {
-        for _ in 0..FORGOTTEN_AT_ONCE {
-            let Some(Waiting { first, last }) = self.get::<Waiting>(b"w")? else { break };
-            let key = reservation_key(first);
-            let Some(reservation) = self.get::<Reservation>(&key)? else { break };
-            if !reservation.settled && reservation.deadline.is_none_or(|end| time <= end) {
+        let Some(Queue { first, end }) = self.get(QUEUE)? else { return Ok(()) };
+        let mut left = first;
+        while left < end.min(first + FORGOTTEN_AT_ONCE) {
+            let place = place_key(left);
+            let Some(Waiting { index, deadline }) = self.get(&place)? else { break };
+            if time <= deadline {
                 break;
             }
-            self.delete(&key);
-            match reservation.next {
-                Some(next) => self.put(b"w", &Waiting { first: next, last }),
-                None => self.delete(b"w"),
-            }
+            self.delete(&place);
+            self.delete(&reservation_key(index));
+            left += 1;
+        }
+        if left > first {
+            self.put(QUEUE, &Queue { first: left, end });
         }
         Ok(())
     }
@@ -223,13 +221,12 @@ impl<'c, 's> Account<'c, 's> {
         time: Nanos,
     ) -> Result<(), store::Error> {
         let key = reservation_key(report.index);
-        let Some(mut reservation) = self.get::<Reservation>(&key)? else { return Ok(()) };
+        let Some(reservation) = self.get::<Reservation>(&key)? else { return Ok(()) };
         let in_time = reservation.deadline.is_some_and(|deadline| time <= deadline);
-        if reservation.settled || !in_time || reservation.producer != producer {
+        if !in_time || reservation.producer != producer {
             return Ok(());
         }
-        reservation.settled = true;
-        self.put(&key, &reservation);
+        self.delete(&key);
         for part in &reservation.parts {
             let cost = report.cost.as_ref().filter(|(_, currency)| {
                 part.unit == Unit::Cost && part.currency.as_ref() == Some(currency)
@@ -270,21 +267,14 @@ impl<'c, 's> Account<'c, 's> {
             Turn::Reported => self.delete(&at),
             Turn::Ends => {
                 self.delete(&at);
-                let Some(mut reservation) = reservation else { return Ok(()) };
-                let late = reservation.deadline.is_some_and(|deadline| time > deadline);
-                if reservation.settled || late {
+                let Some(reservation) = reservation else { return Ok(()) };
+                if reservation.deadline.is_some_and(|deadline| time > deadline) {
                     return Ok(());
                 }
                 for part in &reservation.parts {
                     self.settle(part, 0)?;
                 }
-                if reservation.deadline.is_some() {
-                    // It is in the row of those that wait, until its turn comes to be forgotten.
-                    reservation.settled = true;
-                    self.put(&key, &reservation);
-                } else {
-                    self.delete(&key);
-                }
+                self.delete(&key);
             }
         }
         Ok(())

@@ -83,10 +83,6 @@ pub struct Reservation {
     pub report_within: u64,
     /// When that time ends. `None` while people are asked.
     pub deadline: Option<Nanos>,
-    /// True once it is reported, or released.
-    pub settled: bool,
-    /// The reservation whose time ends next.
-    pub(super) next: Option<u64>,
 }
 
 /// One sum of a reservation.
@@ -102,12 +98,21 @@ pub struct Part {
     pub(super) over: bool,
 }
 
-/// The reservations that wait for a report, in the order of their deadlines.
+/// The queue of reservations that wait for a report: its places from `first` to before `end` are taken.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Queue {
+    pub(super) first: u64,
+    pub(super) end: u64,
+}
+
+/// A place in the queue.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waiting {
-    pub(super) first: u64,
-    pub(super) last: u64,
+    /// The decision.
+    pub(super) index: u64,
+    pub(super) deadline: Nanos,
 }
 
 /// What a reservation still keeps of a budget, for readers.
@@ -126,7 +131,7 @@ pub struct Open {
 impl Reservation {
     /// What is open at `now`: its outcome is not known, and may still come.
     pub fn open(&self, now: Nanos) -> Vec<Open> {
-        if self.settled || self.deadline.is_some_and(|deadline| deadline < now) {
+        if self.deadline.is_some_and(|deadline| deadline < now) {
             return Vec::new();
         }
         let open =
@@ -147,7 +152,12 @@ pub fn row_key(id: &str, key: Option<&str>, currency: Option<&str>) -> Vec<u8> {
     [&b"s"[..], &Sha256::digest(text)].concat()
 }
 
-/// Key of the row of a reservation, without the log.
+/// Key of a place in the queue, without the log.
+pub(super) fn place_key(place: u64) -> Vec<u8> {
+    [&b"q"[..], &place.to_be_bytes()].concat()
+}
+
+/// Key of the row of a reservation, without the log. It is there until it is reported, released, or too late for either.
 pub fn reservation_key(index: u64) -> Vec<u8> {
     [&b"r"[..], &index.to_be_bytes()].concat()
 }
