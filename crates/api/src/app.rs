@@ -1,6 +1,7 @@
 //! The state that all request handlers share: opening it, the followers and approvals workers of its tenants.
 
 use crate::{
+    act::Turns,
     auth::MetricsKey,
     body::Bodies,
     chats::Chats,
@@ -67,6 +68,8 @@ pub struct App {
     pub bodies: Bodies,
     /// Payload reading that entries already cover.
     pub readings: Readings,
+    /// Lets one message about incidents at a time be written for each tenant.
+    pub incidents: Turns,
     /// State of the sessions on the web pages. `None` without approvals, because there are no pages then.
     pub sessions: Option<Sessions>,
     /// Allows one removal of an API key at a time.
@@ -135,6 +138,7 @@ impl App {
             greeting: Greeting::default(),
             bodies,
             readings: Readings::default(),
+            incidents: Turns::default(),
             sessions,
             key_removal: AsyncMutex::default(),
             decoy_key,

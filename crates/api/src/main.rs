@@ -35,6 +35,8 @@ mod event_result;
 #[cfg(feature = "server")]
 mod health;
 #[cfg(feature = "server")]
+mod incident;
+#[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]
 mod log;

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod alert;
 pub mod delivery;
 pub mod freeze;
+pub mod incident;
 pub mod policy;
 pub mod prune;
 pub mod retention;
@@ -201,7 +202,7 @@ pub enum Role {
     Discloser,
     /// Proposes policies as its person. Not combined with reviewing.
     Author,
-    /// Freezes agents, sessions, runs, tools and producers as its person, and closes alerts.
+    /// Freezes agents, sessions, runs, tools and producers as its person, closes alerts, and keeps incidents.
     Responder,
     /// Issues keys, erases, rotates.
     Admin,

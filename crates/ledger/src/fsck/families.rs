@@ -91,6 +91,9 @@ fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
     if position.alerts != derived.alerts {
         report.find("which alerts are open is not what the alert entries say");
     }
+    if position.incidents != derived.incidents {
+        report.find("which incidents are open is not what the incident entries say");
+    }
     if position.freezes != derived.freezes {
         report.find("what is frozen is not what the freeze entries say");
     }
