@@ -2,6 +2,7 @@
 
 use crate::{
     act::Turns,
+    alerting::Teller,
     auth::MetricsKey,
     body::Bodies,
     chats::Chats,
@@ -183,7 +184,7 @@ impl App {
         }
     }
 
-    /// Watches a tenant's log. Settings that can't be read were found when the server started, or the tenant is new: then
+    /// Watches a tenant's log, and tells its channels of alerts. Settings that can't be read were found when the server started, or the tenant is new: then
     /// the defaults count.
     pub fn start_watch(&self, tenant: &Arc<Tenant>) {
         if tenant.halted().is_some() || tenant.is_deleted() {
@@ -193,8 +194,19 @@ impl App {
             tracing::error!(tenant = %tenant.name, error, "the log is watched with the defaults");
             Settings::default()
         });
-        let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
-        self.spawn(watching::run(ledger, tenant, settings));
+        let channels = settings.channels.clone();
+        self.spawn(watching::run(Arc::clone(&self.ledger), Arc::clone(tenant), settings));
+        let Some(worker) = self.worker(&tenant.name) else { return };
+        for channel in channels {
+            let teller = Teller {
+                ledger: Arc::clone(&self.ledger),
+                tenant: Arc::clone(tenant),
+                worker: Arc::clone(&worker),
+                chats: Arc::clone(&self.chats.cards),
+                channel,
+            };
+            self.spawn(teller.run());
+        }
     }
 
     /// Stops the approvals worker of a tenant that was deleted.

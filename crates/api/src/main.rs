@@ -13,6 +13,8 @@ mod access;
 #[cfg(feature = "server")]
 mod act;
 #[cfg(feature = "server")]
+mod alerting;
+#[cfg(feature = "server")]
 mod app;
 #[cfg(feature = "server")]
 mod auth;

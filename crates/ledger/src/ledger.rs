@@ -13,6 +13,7 @@ mod histories;
 mod kept;
 mod layout;
 mod open;
+mod places;
 mod proven;
 mod publish;
 mod sinks;
