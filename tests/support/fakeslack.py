@@ -298,17 +298,10 @@ class FakeSlack:
             raise Refused("is_archived")
         if not channel.member:
             raise Refused("not_in_channel")
-        thread = {}
-        if "thread_ts" in args:
-            # A reply: its thread is a message of this channel that is no reply itself.
-            begins = [m for m in channel.messages if m["ts"] == args["thread_ts"] and "thread_ts" not in m]
-            if not begins:
-                raise Refused("thread_not_found")
-            thread = {"thread_ts": args["thread_ts"]}
         number = next(self._numbers)
         message = {
             "type": "message", "ts": f"{int(time.time())}.{number:06d}", "user": "UBOT", "bot_id": "BBOT",
-            "app_id": self.app_id, "team": self.team, "bot_profile": {"id": "BBOT", "app_id": self.app_id}, **content, **thread,
+            "app_id": self.app_id, "team": self.team, "bot_profile": {"id": "BBOT", "app_id": self.app_id}, **content, **limits.thread(args, channel.messages),
         }
         channel.messages.append(message)
         return {"channel": channel.id, "ts": message["ts"], "message": message}

@@ -13,7 +13,7 @@ use approvals::{
     worker::Worker,
 };
 use ledger::{
-    Ledger,
+    Ledger, PlaceOf,
     entry::{Kind, View},
     feed::{self, Filter, Question, Turn},
     store,
@@ -23,8 +23,6 @@ use ledger::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// Name of the rows that say how far channels were told.
-const TOLD: &str = "told";
 /// Shortest time between two messages about new alerts in one channel: a storm makes two a minute.
 const BETWEEN: Duration = Duration::from_secs(30);
 /// Shortest time between two messages in one channel: Slack's limit for posting.
@@ -160,7 +158,7 @@ impl Teller {
 
     /// The place of the channel. One that was never told begins here.
     fn found(&self) -> Result<Place, Wait> {
-        let kept = self.ledger.place(TOLD, &self.tenant, &self.channel).unwrap_or_else(|error| {
+        let kept = self.ledger.place(PlaceOf::Told, &self.tenant, &self.channel).unwrap_or_else(|error| {
             tracing::warn!(channel = self.channel, %error, "the place of a channel is not ours: it begins anew");
             None
         });
@@ -178,7 +176,7 @@ impl Teller {
 
     fn keep(&self, place: &Place) -> Result<(), Wait> {
         let bytes = serde_json::to_vec(place).unwrap_or_default();
-        Ok(self.ledger.keep_place(TOLD, &self.tenant, &self.channel, &bytes)?)
+        Ok(self.ledger.keep_place(PlaceOf::Told, &self.tenant, &self.channel, &bytes)?)
     }
 
     /// Reads on: what the message that is being posted is about, or what is new.

@@ -8,7 +8,7 @@
 use crate::act;
 use decider::watch::{Settings, Watch};
 use ledger::{
-    Error, Ledger,
+    Error, Ledger, PlaceOf,
     entry::View,
     feed::{self, Question, Turn},
     log::merkle::{Hash, Tiles as _},
@@ -35,8 +35,6 @@ const REST: u32 = 3;
 /// So often posting may refuse one alert before it is left out: it would be refused for ever.
 const REFUSED_MAX: u32 = 3;
 
-/// Name of the row with the saved state.
-const WATCH: &str = "watch";
 /// The state is saved after so many entries at the latest, and after so many where nothing is left to read.
 const SAVED_EVERY: u64 = 10_000;
 /// See [`SAVED_EVERY`].
@@ -113,7 +111,7 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, settings: Settings) {
 
 /// Goes on from the saved state, if it is of this log and of these settings. Else everything is read again.
 fn begin(ledger: &Ledger, tenant: &Tenant, settings: &Settings) -> Reading {
-    let saved = ledger.place(WATCH, tenant, "").unwrap_or_else(|error| {
+    let saved = ledger.place(PlaceOf::Watch, tenant, "").unwrap_or_else(|error| {
         tracing::warn!(tenant = %tenant.name, %error, "the saved state of the watch is not ours");
         None
     });
@@ -159,7 +157,7 @@ impl Reading {
         let mut bytes = serde_json::to_vec(&of).unwrap_or_default();
         bytes.push(b'\n');
         bytes.extend(self.watch.save());
-        if let Err(error) = ledger.keep_place(WATCH, tenant, "", &bytes) {
+        if let Err(error) = ledger.keep_place(PlaceOf::Watch, tenant, "", &bytes) {
             tracing::warn!(tenant = %tenant.name, %error, "the state of the watch can't be saved");
         }
         self.saved = (self.next, Some(Instant::now()));

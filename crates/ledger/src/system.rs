@@ -10,12 +10,8 @@ pub mod prune;
 pub mod retention;
 pub mod sources;
 
-use crate::{
-    ident::Ident,
-    json::Value,
-    log::{merkle::Hash, note::Vkey},
-    time::Nanos,
-};
+use crate::log::{merkle::Hash, note::Vkey};
+use crate::{ident::Ident, json::Value, time::Nanos};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use ledger::{system::alert::AlertRule, time::Nanos};
 use serde::{Deserialize, Serialize};
 
 /// Most channels that are told of alerts.
-pub const CHANNELS_MAX: usize = 8;
+pub const TOLD_CHANNELS_MAX: usize = 8;
 
 /// When the watch of a log raises an alert. The defaults are meant to be quiet on ordinary data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,8 +92,8 @@ impl Settings {
         ];
         let whole = whole.iter().find(|(_, value, min, max)| !(min..=max).contains(&value));
         let broken = broken.iter().find(|(_, value, min, max)| !(min..=max).contains(&value));
-        if self.channels.len() > CHANNELS_MAX {
-            return Some(format!("channels: at most {CHANNELS_MAX}"));
+        if self.channels.len() > TOLD_CHANNELS_MAX {
+            return Some(format!("channels: at most {TOLD_CHANNELS_MAX}"));
         }
         if self.off.contains(&AlertRule::Clause) {
             return Some("off: what a clause raises can't be switched off here".into());

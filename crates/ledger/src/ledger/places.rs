@@ -4,9 +4,36 @@
 use super::Ledger;
 use crate::{store, tenant::Tenant};
 
-/// Key of a place in `meta`.
-fn key(what: &str, tenant: &Tenant, name: &str) -> Vec<u8> {
-    [tenant.number.meta(what), name.into()].concat()
+/// Name of the rows that say how far channels of chats were told of alerts.
+const TOLD: &str = "told";
+/// Name of the row with the state of the watch.
+const WATCH: &str = "watch";
+
+/// What a place is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceOf {
+    /// How far a channel of a chat was told of alerts, by its name.
+    Told,
+    /// The state of the watch.
+    Watch,
+}
+
+impl PlaceOf {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Told => TOLD,
+            Self::Watch => WATCH,
+        }
+    }
+
+    /// Key of a place in `meta`.
+    fn key(self, tenant: &Tenant, name: &str) -> Vec<u8> {
+        let row = match self {
+            Self::Told => tenant.number.meta(TOLD),
+            Self::Watch => tenant.number.meta(WATCH),
+        };
+        [row, name.into()].concat()
+    }
 }
 
 /// What the seal covers beside the value.
@@ -15,24 +42,24 @@ fn sealed_as(tenant: &Tenant, name: &str) -> String {
 }
 
 impl Ledger {
-    /// The place of this sort and name that was stored last, with our seal. `what`: a word that no other row of `meta` has.
+    /// The place of this sort and name that was stored last, with our seal.
     pub fn place(
         &self,
-        what: &str,
+        of: PlaceOf,
         tenant: &Tenant,
         name: &str,
     ) -> Result<Option<Vec<u8>>, store::Error> {
-        self.sealed(what, &sealed_as(tenant, name), &key(what, tenant, name))
+        self.sealed(of.as_str(), &sealed_as(tenant, name), &of.key(tenant, name))
     }
 
     /// Stores a place, synced to disk.
     pub fn keep_place(
         &self,
-        what: &str,
+        of: PlaceOf,
         tenant: &Tenant,
         name: &str,
         place: &[u8],
     ) -> Result<(), store::Error> {
-        self.put_sealed(what, &sealed_as(tenant, name), key(what, tenant, name), place)
+        self.put_sealed(of.as_str(), &sealed_as(tenant, name), of.key(tenant, name), place)
     }
 }
