@@ -187,6 +187,10 @@ impl Teller {
         let question = Question { filter, ..Question::default() };
         let end = place.planned.unwrap_or(published.size).min(published.size);
         let mut batch = Batch { to: place.next.max(published.kept_from()), ..Batch::default() };
+        // Most entries are no alerts: none of them is read where nothing can be found.
+        if published.alerts.last.is_none_or(|last| last < batch.to) {
+            batch.to = end.max(batch.to);
+        }
         while batch.to < end && batch.raised.len() + batch.closed.len() < ALERTS_MAX {
             let turn =
                 Turn { from: Some(batch.to), entries: ALERTS_MAX / 2, now: self.ledger.now() };
