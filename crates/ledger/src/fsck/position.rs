@@ -2,7 +2,7 @@
 
 use super::{Report, derived::Derived};
 use crate::{
-    post::{Log, digest_of_access, digest_of_keys},
+    post::{Log, Position, digest_of_access, digest_of_keys},
     verify::Walk,
 };
 
@@ -24,6 +24,25 @@ pub(super) fn compare(log: &Log, walk: &Walk, derived: &Derived, report: &mut Re
     if derived.last > (position.epoch, position.posted) {
         report.find("the last entry comes from after the posted journal position");
     }
+    values(position, derived, report);
+    if position.clock != derived.clock {
+        report.find(
+            "the commit record says that time began anew elsewhere than at the last clock entry",
+        );
+    }
+    if position.keys != digest_of_keys(&derived.signing) {
+        report.find("the commit record vouches for other signing keys than the entries give");
+    }
+    if position.access != digest_of_access(&derived.access) {
+        report.find("the commit record vouches for other API keys than the entries give");
+    }
+    if position.prior != walk.prior() {
+        report.find("the commit record does not name the last approval and system entries");
+    }
+}
+
+/// What the commit record carries from entry to entry is what the entries say.
+fn values(position: &Position, derived: &Derived, report: &mut Report) {
     let same = [
         (position.rules == derived.rules, "the last rules are not those of the last rules entry"),
         (
@@ -55,28 +74,13 @@ pub(super) fn compare(log: &Log, walk: &Walk, derived: &Derived, report: &mut Re
             "which incidents are open is not what the incident entries say",
         ),
         (position.freezes == derived.freezes, "what is frozen is not what the freeze entries say"),
+        (
+            position.signer == derived.signer,
+            "the commit record names another claim to sign than the last signer entry",
+        ),
+        (position.time == derived.time, "the commit record says another time than the last entry"),
     ];
     for (_, what) in same.into_iter().filter(|(same, _)| !same) {
         report.find(what);
-    }
-    if position.clock != derived.clock {
-        report.find(
-            "the commit record says that time began anew elsewhere than at the last clock entry",
-        );
-    }
-    if position.signer != derived.signer {
-        report.find("the commit record names another claim to sign than the last signer entry");
-    }
-    if position.keys != digest_of_keys(&derived.signing) {
-        report.find("the commit record vouches for other signing keys than the entries give");
-    }
-    if position.access != digest_of_access(&derived.access) {
-        report.find("the commit record vouches for other API keys than the entries give");
-    }
-    if position.prior != walk.prior() {
-        report.find("the commit record does not name the last approval and system entries");
-    }
-    if position.time != derived.time {
-        report.find("the commit record says another time than the last entry");
     }
 }
