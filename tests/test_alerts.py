@@ -191,6 +191,44 @@ def test_p19_the_watch_of_the_log_finds_a_silent_source(desk: Watched) -> None:
     assert len(desk.open()) == 1
 
 
+def test_p19_a_start_goes_on_from_the_saved_state(desk: Watched, tmp_path: Path) -> None:
+    """Not from the beginning; after a change of the settings, or with another log, from the beginning. Alerts are the same, and none is doubled."""
+    server = desk.server
+
+    def begun() -> list[int]:
+        lines = [line for line in server.log.splitlines() if "the log is watched" in line]
+        return [int(re.findall(r'from"?[=:] ?(\d+)', line)[-1]) for line in lines]
+
+    assert begun()[-1] == 0
+    first = desk.pays("watched")
+    publisher = server.as_("publisher")
+    publisher.publish(*(event() for _ in range(700)))
+    size = max(index for index, _ in server.admin.feed())
+
+    def restarted() -> int:
+        """Kills it a while after it read on, and starts it again. Returns where it begins."""
+        time.sleep(1)
+        before = len(begun())
+        server.restart(kill=True)
+        desk.gateway = server.client(desk.gateway.key)
+        until("it is watched", lambda: len(begun()) > before)
+        return begun()[-1]
+
+    until("a saved state", lambda: restarted() > 700, 120)
+    assert begun()[-1] <= size + 10 and shown(desk.raised()) == [(first, "pay/watched", "watched-payee")]
+    second = desk.pays("watched")
+    until("the next alert", lambda: len(desk.raised()) == 2)
+    (server.root / "approvals" / "acme" / "watch.toml").write_text("learn_days = 3\n")
+    assert restarted() == 0
+    third = desk.pays("watched")
+    until("the next alert", lambda: len(desk.raised()) == 3)
+    assert [index for index, _, _ in shown(desk.raised())] == [first, second, third]
+    # A channel changes nothing of what is found.
+    until("a saved state", lambda: restarted() > 700, 120)
+    server.stop()
+    server.fsck().ok()
+
+
 def test_settings_of_the_watch_that_are_wrong_stop_the_start(desk: Watched) -> None:
     """A file that is there counts, or the server says what is wrong with it."""
     path = desk.server.root / "approvals" / "acme" / "watch.toml"

@@ -31,6 +31,7 @@ NOT_RUN = {
     "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
     "countersign approval approve": "needs a terminal; `test_approval_command.py` has one",
     "countersign alert": "an alert has to be raised first; `test_alerts.py` raises, closes and exports some",
+    "countersign incident": "something has to happen first; `test_incidents.py` opens, exports and verifies some",
     "countersign clock": "needs a clock that was wrong; tests/approvals/faults has one",
     "countersign recover": "needs a halted log; the fault tests halt one and recover it",
     "cargo fmt": "`.ci/run` does it",

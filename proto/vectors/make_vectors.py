@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "delivery", "alert", "freeze", "agent"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "delivery", "alert", "incident", "freeze", "agent"}
 
 
 class Log:
@@ -603,6 +603,37 @@ def make_entries():
     log.reject("system.alert", twice, at(9), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.alert", log.subjects["system.alert"], twice))
     log.signed("system.alert", again(rule="clause", name="large-payout", clause="payments/large"), at(10), "alert")
     log.write("watching")
+
+    log = Log("An incident: somebody opens it, notes what was done, and closes it. Each message has the next number, and only who names its words and entries before it is accepted.")
+    for n in range(1, 4):
+        log.publish(decision(f"e-{n}"), at(n))
+
+    def said(text, minute):
+        words = {"act": "incident", "reason": text}
+        index = log.signed("evidence.system", words, at(minute), "evidence", event={"approval_id": None}, fields=words)
+        return {"index": index, "leaf_hash": b64(leaf_hash(log.entries[index]))}
+
+    def refused(minute, body, *wrongs):
+        for wrong in wrongs:
+            text = jcs(body | wrong)
+            log.reject("system.incident", text, at(minute), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.incident", log.subjects.get("system.incident", 0), text))
+
+    carla = {"key": "00112233445566cc", "person": "p-carla"}
+    opens = {"op": "open", "v": 1, "entries": [2, 3], "by": carla, "reason": said("payments to a wrong payee", 4)}
+    refused(
+        5, opens, {"v": 2}, {"entries": [3, 2]}, {"entries": [2, 2]}, {"entries": [999]}, {"entries": list(range(65))}, {"by": {"server": "watching"}}, {"reason": None},
+        {"reason": opens["reason"] | {"index": 999}}, {"secret": "x"},
+    )
+    incident = log.signed("system.incident", opens, at(6), "incident")
+    notes = {"op": "note", "incident": incident, "n": 2, "entries": [1], "by": carla, "reason": said("the vendor was called", 7)}
+    refused(8, notes, {"incident": incident + 1}, {"n": 1}, {"n": 3}, {"entries": [999]}, {"by": {"server": "delivery"}}, {"reason": None})
+    log.signed("system.incident", notes, at(9), "incident")
+    closes = {"op": "close", "incident": incident, "n": 3, "by": carla, "reason": said("repaired, ticket 4711", 10)}
+    refused(11, closes, {"n": 2}, {"entries": []}, {"by": {"server": "watching"}}, {"incident": 3})
+    log.signed("system.incident", closes, at(12), "incident")
+    refused(13, closes, {}, {"n": 4})
+    refused(13, notes, {"n": 4})
+    log.write("incident")
 
     log = Log("Payload is kept for two days; nothing is erased or expires under a legal hold; then what is old expires, a day at most, an hour apart.")
     log.publish(decision("e-1"), at(1))

@@ -35,7 +35,7 @@ RESPONSE_USES_MAX = 5
 MESSAGE = {"channel", "text", "blocks", "metadata", "parse", "link_names"}
 METHODS: dict[str, tuple[set[str], str | None, bool]] = {
     "auth.test": (set(), None, True),
-    "chat.postMessage": (MESSAGE | {"unfurl_links", "unfurl_media", "mrkdwn"}, "chat:write", False),
+    "chat.postMessage": (MESSAGE | {"unfurl_links", "unfurl_media", "mrkdwn", "thread_ts"}, "chat:write", False),
     "chat.update": (MESSAGE | {"ts"}, "chat:write", False),
     "chat.postEphemeral": ({"channel", "user", "text", "blocks"}, "chat:write", False),
     "conversations.history": (
@@ -301,7 +301,7 @@ class FakeSlack:
         number = next(self._numbers)
         message = {
             "type": "message", "ts": f"{int(time.time())}.{number:06d}", "user": "UBOT", "bot_id": "BBOT",
-            "app_id": self.app_id, "team": self.team, "bot_profile": {"id": "BBOT", "app_id": self.app_id}, **content,
+            "app_id": self.app_id, "team": self.team, "bot_profile": {"id": "BBOT", "app_id": self.app_id}, **content, **limits.thread(args, channel.messages),
         }
         channel.messages.append(message)
         return {"channel": channel.id, "ts": message["ts"], "message": message}
@@ -332,7 +332,7 @@ class FakeSlack:
         start, limit = int(args.get("cursor") or 0), int(args.get("limit", 100))
         if not 1 <= limit <= 999:
             raise Refused("invalid_limit")
-        newest = channel.messages[::-1]
+        newest = [message for message in channel.messages[::-1] if "thread_ts" not in message]
         page = [dict(message) for message in newest[start:start + limit]]
         if not args.get("include_all_metadata"):
             for message in page:

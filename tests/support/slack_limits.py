@@ -28,6 +28,14 @@ def need(condition: bool, why: str) -> None:
         raise Invalid(why)
 
 
+def thread(args: Json, messages: list[Json]) -> Json:
+    """Of a reply: its thread, which begins with a message of the channel that is no reply itself."""
+    if "thread_ts" not in args:
+        return {}
+    need(any(m["ts"] == args["thread_ts"] and "thread_ts" not in m for m in messages), "thread_ts: no thread")
+    return {"thread_ts": args["thread_ts"]}
+
+
 def length(text: str) -> int:
     """UTF-16 units: the larger of the ways to count."""
     return len(text.encode("utf-16-le")) // 2

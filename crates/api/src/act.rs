@@ -4,6 +4,7 @@
 
 use ledger::{
     Error, Ledger, canonical,
+    ident::Ident,
     journal::Subject,
     log::merkle::Tiles as _,
     post::SYSTEM,
@@ -13,7 +14,26 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+/// Lets one act of a sort at a time be made for each tenant: what it is decided from does not change meanwhile.
+#[derive(Default)]
+pub struct Turns(Mutex<BTreeMap<Ident, Arc<AsyncMutex<()>>>>);
+
+impl Turns {
+    /// Waits for the tenant's turn, which lasts until the answer is dropped.
+    pub async fn of(&self, tenant: &Ident) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().expect("no holder of the lock panics");
+            Arc::clone(turns.entry(tenant.clone()).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
 
 /// Who did something, and when.
 #[derive(Serialize, utoipa::ToSchema)]

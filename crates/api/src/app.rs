@@ -1,6 +1,8 @@
 //! The state that all request handlers share: opening it, the followers and approvals workers of its tenants.
 
 use crate::{
+    act::Turns,
+    alerting::Teller,
     auth::MetricsKey,
     body::Bodies,
     chats::Chats,
@@ -67,6 +69,8 @@ pub struct App {
     pub bodies: Bodies,
     /// Payload reading that entries already cover.
     pub readings: Readings,
+    /// Lets one message about incidents at a time be written for each tenant.
+    pub incidents: Turns,
     /// State of the sessions on the web pages. `None` without approvals, because there are no pages then.
     pub sessions: Option<Sessions>,
     /// Allows one removal of an API key at a time.
@@ -135,6 +139,7 @@ impl App {
             greeting: Greeting::default(),
             bodies,
             readings: Readings::default(),
+            incidents: Turns::default(),
             sessions,
             key_removal: AsyncMutex::default(),
             decoy_key,
@@ -179,7 +184,7 @@ impl App {
         }
     }
 
-    /// Watches a tenant's log. Settings that can't be read were found when the server started, or the tenant is new: then
+    /// Watches a tenant's log, and tells its channels of alerts. Settings that can't be read were found when the server started, or the tenant is new: then
     /// the defaults count.
     pub fn start_watch(&self, tenant: &Arc<Tenant>) {
         if tenant.halted().is_some() || tenant.is_deleted() {
@@ -189,8 +194,19 @@ impl App {
             tracing::error!(tenant = %tenant.name, error, "the log is watched with the defaults");
             Settings::default()
         });
-        let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
-        self.spawn(watching::run(ledger, tenant, settings));
+        let channels = settings.channels.clone();
+        self.spawn(watching::run(Arc::clone(&self.ledger), Arc::clone(tenant), settings));
+        let Some(worker) = self.worker(&tenant.name) else { return };
+        for channel in channels {
+            let teller = Teller {
+                ledger: Arc::clone(&self.ledger),
+                tenant: Arc::clone(tenant),
+                worker: Arc::clone(&worker),
+                chats: Arc::clone(&self.chats.cards),
+                channel,
+            };
+            self.spawn(teller.run());
+        }
     }
 
     /// Stops the approvals worker of a tenant that was deleted.

@@ -15,6 +15,8 @@ mod freeze;
 #[cfg(feature = "server")]
 mod groups;
 #[cfg(feature = "server")]
+mod incident;
+#[cfg(feature = "server")]
 mod list;
 #[cfg(feature = "server")]
 mod policy;
@@ -31,8 +33,8 @@ mod tenant;
 
 #[cfg(feature = "server")]
 pub use self::{
-    agent::*, alert::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, list::*,
-    policy::*, prune::*, server::*, sink::*, store::*, tenant::*,
+    agent::*, alert::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, incident::*,
+    list::*, policy::*, prune::*, server::*, sink::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -162,6 +164,9 @@ pub struct Verify {
     /// The history of one approval (directory that `export --approval` wrote); may be repeated
     #[arg(long, value_name = "DIR")]
     pub approval: Vec<PathBuf>,
+    /// An incident (file that `incident export` wrote); may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub incident: Vec<PathBuf>,
     /// Evidence of a period (directory that `countersign evidence` wrote); may be repeated
     #[arg(long, value_name = "DIR")]
     pub evidence: Vec<PathBuf>,

@@ -11,6 +11,7 @@ mod evidence;
 mod export;
 mod freeze;
 mod fsck;
+mod incident;
 mod init;
 mod list;
 mod policy;
@@ -110,6 +111,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::List(arguments) => list::run(&arguments.command),
         ServerCommand::Freeze(arguments) => freeze::run(&arguments.command),
         ServerCommand::Alert(arguments) => alert::run(&arguments.command),
+        ServerCommand::Incident(arguments) => incident::run(&arguments.command),
         ServerCommand::Agent(arguments) => agent::run(&arguments.command),
         ServerCommand::Budget(arguments) => budget::run(&arguments.command),
         ServerCommand::Publish(arguments) => publish::run(&arguments),

@@ -32,6 +32,7 @@ mod table;
 mod values;
 mod verdicts;
 mod versions;
+mod watched;
 mod words;
 
 pub use derive::{Conclusion, derive};

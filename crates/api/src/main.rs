@@ -13,6 +13,8 @@ mod access;
 #[cfg(feature = "server")]
 mod act;
 #[cfg(feature = "server")]
+mod alerting;
+#[cfg(feature = "server")]
 mod app;
 #[cfg(feature = "server")]
 mod auth;
@@ -34,6 +36,8 @@ mod counts;
 mod event_result;
 #[cfg(feature = "server")]
 mod health;
+#[cfg(feature = "server")]
+mod incident;
 #[cfg(feature = "server")]
 mod limits;
 #[cfg(feature = "server")]

@@ -11,6 +11,7 @@ mod entries;
 mod events;
 pub mod freezes;
 mod health;
+mod incidents;
 mod jwks;
 mod keys;
 mod lists;
@@ -54,6 +55,10 @@ fn deciding() -> Router<Arc<App>> {
         .route("/decisions/{index}/result", post(results::result))
         .route("/alerts", get(alerts::show))
         .route("/alerts/{alert}/close", post(alerts::close))
+        .route("/incidents", get(incidents::show).post(incidents::open))
+        .route("/incidents/{incident}", get(incidents::export::export))
+        .route("/incidents/{incident}/notes", post(incidents::note))
+        .route("/incidents/{incident}/close", post(incidents::close))
         .route("/freezes", get(freezes::show).post(freezes::freeze))
         .route("/freezes/{freeze}/lift", post(freezes::lift))
         .route("/agents/{agent}/tokens", get(agents::list).post(agents::issue))

@@ -5,6 +5,7 @@ mod evidence;
 mod export;
 mod fields;
 mod file;
+mod incident;
 mod names;
 mod range;
 mod replay;
@@ -125,8 +126,9 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
     let Verify { receipts, checkpoint, export, approval, evidence, disclosures, proof, .. } =
         arguments;
     let parts = receipts.len() + checkpoint.len() + export.len() + approval.len() + evidence.len();
+    let parts = parts + arguments.incident.len();
     if parts == 0 {
-        let text = "name a receipt, --checkpoint, --export, --approval or --evidence";
+        let text = "name a receipt, --checkpoint, --export, --approval, --incident or --evidence";
         return Err(Failure::Usage(text.into()));
     }
     if disclosures.is_some() && receipts.len() != 1 {
@@ -142,6 +144,9 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
         let checkpoint = given.take_checkpoint(&place, &text)?;
         report.checkpoint(&place, &checkpoint);
         handed_over.push(checkpoint);
+    }
+    for path in &arguments.incident {
+        report.incident(&incident::read(path, &mut given)?);
     }
     let histories: Result<Vec<History>, Failure> =
         approval.iter().map(|folder| History::read(folder, &mut given)).collect();

@@ -104,6 +104,19 @@ pub struct Digest {
     pub url: String,
 }
 
+/// Words without buttons: what was found in a log, or that it is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Names it, so that it is found again after a post without an answer.
+    pub id: Ident,
+    /// What it is about, in our own words.
+    pub title: String,
+    /// A line each. They may have foreign text.
+    pub lines: Vec<String>,
+    /// What the reader does next, in our own words.
+    pub hint: String,
+}
+
 /// Place of a posted card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posted {

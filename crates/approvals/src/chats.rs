@@ -2,7 +2,7 @@
 //! its own (`slack`, `teams`) that implements [`Chat`]; the server registers it by the name of its connection.
 
 use crate::{
-    cards::{Card, Digest, Posted, SendError},
+    cards::{Card, Digest, Notice, Posted, SendError},
     setup::Person,
 };
 use futures_util::future::BoxFuture;
@@ -23,10 +23,18 @@ pub trait Chat: Send + Sync {
     /// Posts the one message that stands for many cards.
     fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted>;
 
+    /// Posts words without buttons: in the thread of the message `under`, if there is one and the chat has threads.
+    fn notify<'a>(
+        &'a self,
+        to: &'a str,
+        notice: &'a Notice,
+        under: Option<&'a Posted>,
+    ) -> Sending<'a, Posted>;
+
     /// Updates a posted card to the present state of its approval.
     fn update<'a>(&'a self, posted: &'a Posted, card: &'a Card) -> Sending<'a, ()>;
 
-    /// Searches for the card of an approval, after a post whose outcome is unknown. A chat that can't search
+    /// Searches for the card of an approval, or for a notice by its id, after a post whose outcome is unknown. A chat that can't search
     /// finds nothing.
     fn find<'a>(&'a self, to: &'a str, approval: &'a Ident) -> Sending<'a, Option<Posted>>;
 
@@ -53,7 +61,7 @@ impl Chats {
     }
 
     /// The connection with this name.
-    pub(crate) fn get(&self, name: &Ident) -> Option<Arc<dyn Chat>> {
+    pub fn get(&self, name: &Ident) -> Option<Arc<dyn Chat>> {
         self.now().get(name).map(Arc::clone)
     }
 }

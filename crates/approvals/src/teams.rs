@@ -14,7 +14,7 @@ pub mod package;
 pub mod webhook;
 
 use crate::{
-    cards::{Card, Digest, Posted, SendError},
+    cards::{Card, Digest, Notice, Posted, SendError},
     chats::{Chat, Sending},
     setup::Person,
 };
@@ -182,6 +182,19 @@ impl Chat for Connection {
     fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
         let (client, to) = (Arc::clone(&self.client), to.to_owned());
         let message = card::message(&card::digest(digest));
+        Box::pin(blocking(move || client.post(&to, &message)))
+    }
+
+    /// A message in a channel begins a thread, whose id its conversation has: what is posted there is a reply.
+    fn notify<'a>(
+        &'a self,
+        to: &'a str,
+        notice: &'a Notice,
+        under: Option<&'a Posted>,
+    ) -> Sending<'a, Posted> {
+        let client = Arc::clone(&self.client);
+        let to = under.map_or(to, |posted| &posted.conversation).to_owned();
+        let message = card::message(&card::notice(notice));
         Box::pin(blocking(move || client.post(&to, &message)))
     }
 

@@ -8,6 +8,7 @@ mod amounts;
 mod clock;
 mod finding;
 mod habits;
+mod saved;
 mod seen;
 mod series;
 mod settings;
@@ -26,6 +27,7 @@ use ledger::{
     time::Nanos,
 };
 use seen::{Call, Refusal, Seen};
+use serde::{Deserialize, Serialize};
 use subjects::Subjects;
 use waiting::Waiting;
 
@@ -39,6 +41,12 @@ pub const PRODUCERS_MAX: usize = 200;
 /// The state of a watch: everything follows from the entries so far.
 pub struct Watch {
     settings: Settings,
+    state: State,
+}
+
+/// What follows from the entries so far.
+#[derive(Serialize, Deserialize)]
+struct State {
     clock: Clock,
     agents: Subjects,
     tools: Subjects,
@@ -52,8 +60,7 @@ pub struct Watch {
 impl Watch {
     /// A watch that has read nothing.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
+        let state = State {
             clock: Clock::default(),
             agents: Subjects::new(Sort::Agent, AGENTS_MAX),
             tools: Subjects::new(Sort::Tool, TOOLS_MAX),
@@ -61,31 +68,40 @@ impl Watch {
             amounts: amounts::Amounts::default(),
             waiting: Waiting::default(),
             minute: None,
-        }
+        };
+        Self { settings, state }
     }
 
     /// Takes the next entry, and gives the alerts that it shows, in order.
     pub fn take(&mut self, index: u64, view: &View<'_>) -> Vec<Raise> {
         let mut found = of_clauses(index, view);
-        let mut seen = self.see(index, view.origin.time, Seen::of(view));
+        let Self { settings, state } = self;
+        let mut seen = state.see((index, view.origin.time), Seen::of(view), settings);
         // What this entry ends did not wait.
-        self.waiting.take(index, view);
-        if let Some(now) = self.minute.take() {
-            self.waiting.minute(now, index, &self.settings, &mut seen);
+        state.waiting.take(index, view);
+        if let Some(now) = state.minute.take() {
+            state.waiting.minute(now, index, settings, &mut seen);
         }
         seen.retain(|finding| !self.settings.off.contains(&finding.rule));
         found.extend(seen);
         let numbered = (0..).zip(found);
         numbered.map(|(nth, finding)| raise(finding, index, nth)).collect()
     }
+}
 
-    fn see(&mut self, index: u64, time: Nanos, seen: Seen) -> Vec<Finding> {
+impl State {
+    fn see(
+        &mut self,
+        (index, time): (u64, Nanos),
+        seen: Seen,
+        settings: &Settings,
+    ) -> Vec<Finding> {
         let mut found = Vec::new();
         for step in self.clock.moves_to(time) {
-            self.step(step, &mut found);
+            self.step(step, settings, &mut found);
         }
         match seen {
-            Seen::Call(call) => self.call((index, time), &call, &mut found),
+            Seen::Call(call) => self.call((index, time), &call, settings, &mut found),
             Seen::Refused(refusals) => {
                 for refusal in refusals {
                     self.refused((index, time), &refusal);
@@ -96,12 +112,12 @@ impl Watch {
         found
     }
 
-    fn step(&mut self, step: Step, found: &mut Vec<Finding>) {
+    fn step(&mut self, step: Step, settings: &Settings, found: &mut Vec<Finding>) {
         match step {
             Step::Minute(now) => self.minute = Some(now),
             Step::Interval(at) => {
                 for all in [&mut self.agents, &mut self.tools, &mut self.producers] {
-                    all.interval(&at, &self.settings, found);
+                    all.interval(&at, settings, found);
                 }
             }
             Step::Pause => {
@@ -118,7 +134,13 @@ impl Watch {
         }
     }
 
-    fn call(&mut self, at: (u64, Nanos), call: &Call, found: &mut Vec<Finding>) {
+    fn call(
+        &mut self,
+        at: (u64, Nanos),
+        call: &Call,
+        settings: &Settings,
+        found: &mut Vec<Finding>,
+    ) {
         let all = [
             (&mut self.agents, &call.agent),
             (&mut self.tools, &call.tool),
@@ -130,9 +152,9 @@ impl Watch {
             }
         }
         if let Some(agent) = self.agents.of(&call.agent, at.1) {
-            found.extend(agent.habits.call(at, call, (agent.age(at.1), &self.settings)));
+            found.extend(agent.habits.call(at, call, (agent.age(at.1), settings)));
         }
-        found.extend(self.amounts.call(at, call, &self.settings));
+        found.extend(self.amounts.call(at, call, settings));
     }
 
     fn refused(&mut self, at: (u64, Nanos), refusal: &Refusal) {

@@ -79,6 +79,8 @@ pub enum Kind {
     Prune,
     /// Something was found that people shall see, or somebody closed that.
     Alert,
+    /// People collect what belongs together, and note what they did.
+    Incident,
     /// A budget reached the sum at which people are warned.
     BudgetWarned,
     /// A call did not fit into a budget.
@@ -87,7 +89,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 30] = [
+    pub const ALL: [(Self, &'static str); 31] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -115,6 +117,7 @@ impl Kind {
         (Self::Prune, "prune"),
         (Self::Delivery, "delivery"),
         (Self::Alert, "alert"),
+        (Self::Incident, "incident"),
         (Self::NotOpened, "not_opened"),
         (Self::BudgetWarned, "budget_warned"),
         (Self::BudgetExceeded, "budget_exceeded"),
@@ -162,6 +165,7 @@ impl Kind {
             | Self::Prune
             | Self::Delivery
             | Self::Alert
+            | Self::Incident
             | Self::Freeze
             | Self::Agent => true,
             Self::Decision

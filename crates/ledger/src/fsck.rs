@@ -12,6 +12,7 @@ mod gone;
 mod messages;
 mod payload;
 mod payloads;
+mod position;
 pub(crate) mod pruned;
 mod replay;
 mod rows;

@@ -13,6 +13,7 @@ mod histories;
 mod kept;
 mod layout;
 mod open;
+mod places;
 mod proven;
 mod publish;
 mod sinks;
@@ -26,6 +27,7 @@ pub use kept::Kept;
 pub(crate) use open::check_sound;
 pub(crate) use open::load_access;
 pub use open::{check_seal, list_logs, load_log, origin};
+pub use places::PlaceOf;
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 pub use sources::SourcesEntry;
 

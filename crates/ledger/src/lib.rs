@@ -65,6 +65,6 @@ pub mod writer;
 
 #[cfg(feature = "rocksdb")]
 pub use ledger::{
-    AllBooked, Batch, CATCH_UP_WAIT, Error, Journals, Ledger, Options, POST_WAIT, QUEUE_WAIT,
-    SourcesEntry, check_batch, check_seal, list_logs, load_log, origin, random_salt,
+    AllBooked, Batch, CATCH_UP_WAIT, Error, Journals, Ledger, Options, POST_WAIT, PlaceOf,
+    QUEUE_WAIT, SourcesEntry, check_batch, check_seal, list_logs, load_log, origin, random_salt,
 };

@@ -12,7 +12,7 @@ use crate::{
     post::{Freezes, Identities, Keys, Policies, Pruned, event_key},
     proven::missing,
     store::{self, Family, LogNumber, Read},
-    system::alert::Alerts,
+    system::{alert::Alerts, incident::Incidents},
     time::Nanos,
 };
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct Published {
     pub identities: Arc<Identities>,
     /// What was found, and what of it is open.
     pub alerts: Arc<Alerts>,
+    /// Which incidents are open.
+    pub incidents: Arc<Incidents>,
     /// The keys in force.
     pub keys: Keys,
 }

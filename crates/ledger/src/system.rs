@@ -4,17 +4,14 @@ pub mod agent;
 pub mod alert;
 pub mod delivery;
 pub mod freeze;
+pub mod incident;
 pub mod policy;
 pub mod prune;
 pub mod retention;
 pub mod sources;
 
-use crate::{
-    ident::Ident,
-    json::Value,
-    log::{merkle::Hash, note::Vkey},
-    time::Nanos,
-};
+use crate::log::{merkle::Hash, note::Vkey};
+use crate::{ident::Ident, json::Value, time::Nanos};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
@@ -201,7 +198,7 @@ pub enum Role {
     Discloser,
     /// Proposes policies as its person. Not combined with reviewing.
     Author,
-    /// Freezes agents, sessions, runs, tools and producers as its person, and closes alerts.
+    /// Freezes agents, sessions, runs, tools and producers as its person, closes alerts, and keeps incidents.
     Responder,
     /// Issues keys, erases, rotates.
     Admin,

@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Agent, Alert, Approval, Budget, Clock, Evidence, Freeze, Key, List, Policy, Prune, Rules, Sink,
-    Slack, Sources, Teams, Tenant, ToStore,
+    Agent, Alert, Approval, Budget, Clock, Evidence, Freeze, Incident, Key, List, Policy, Prune,
+    Rules, Sink, Slack, Sources, Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -72,6 +72,14 @@ Examples:
   countersign alert close --tenant acme --api-key-file responder.key --reason 'a load test' 812
   countersign alert export --tenant acme --api-key-file auditor.key")]
     Alert(Alert),
+    /// Collect alerts, freezes, other entries and notes under one name, and export them with their proofs
+    #[command(after_help = "\
+Examples:
+  countersign incident open --tenant acme --api-key-file responder.key --reason 'payments to a wrong payee' --entry 812
+  countersign incident note --tenant acme --api-key-file responder.key --reason 'the vendor was called' --entry 813 820
+  countersign incident close --tenant acme --api-key-file responder.key --reason 'repaired, ticket 4711' 820
+  countersign incident export --tenant acme --api-key-file responder.key 820 > incident-820.ndjson")]
+    Incident(Incident),
     /// Tokens by which agents prove who they are
     #[command(after_help = "\
 Example:

@@ -126,6 +126,19 @@ fn digests(
     Err(Failed::new(EXIT_FAILED, text))
 }
 
+/// What is wrong with a tenant's `watch.toml`: it names a channel that its rules do not have.
+fn channels_of_watch(config: &Config, tenant: &Ident, setup: &Setup) -> Vec<String> {
+    let settings = match config.watch(tenant) {
+        Ok(settings) => settings,
+        Err(mistake) => return vec![mistake],
+    };
+    let unknown = settings.channels.iter().filter(|name| !setup.channels.contains_key(*name));
+    let told = |name: &String| {
+        format!("{tenant}/watch.toml: channels: there is no [channels.{name}] in rules.toml")
+    };
+    unknown.map(told).collect()
+}
+
 /// Checks the files of every tenant, for `check-config`. A tenant that a connection names must have files.
 pub fn check_all(config: &Config) -> Result<(), Failed> {
     let Some(approvals) = &config.file.approvals else { return Ok(()) };
@@ -136,12 +149,15 @@ pub fn check_all(config: &Config) -> Result<(), Failed> {
     let mut wrong = Vec::new();
     for tenant in with_files.union(&connected) {
         match Setup::load(&approvals.dir, tenant, &connections) {
-            Ok(setup) => say(&format!(
-                "{tenant}: {} rules, {} people, {} channels",
-                setup.rules.len(),
-                setup.people.len(),
-                setup.channels.len()
-            )),
+            Ok(setup) => {
+                say(&format!(
+                    "{tenant}: {} rules, {} people, {} channels",
+                    setup.rules.len(),
+                    setup.people.len(),
+                    setup.channels.len()
+                ));
+                wrong.extend(channels_of_watch(config, tenant, &setup));
+            }
             Err(mistakes) => wrong.extend(mistakes),
         }
     }

@@ -21,7 +21,9 @@ use super::{
     sources::Sources,
     table::Table,
     verdicts::Verdicts,
-    versions, words,
+    versions,
+    watched::Watched,
+    words,
 };
 use decider::approval::AuditAll;
 use ledger::{
@@ -79,6 +81,7 @@ struct Pass<'p> {
     privacy: Privacy,
     agents: Agents,
     budgets: Budgets,
+    watched: Watched,
     availability: Availability,
     draws: Vec<Draw>,
 }
@@ -104,6 +107,7 @@ pub fn derive(
         privacy: Privacy::default(),
         agents: Agents::default(),
         budgets: Budgets::default(),
+        watched: Watched::default(),
         availability: Availability::new(log.period),
         draws: draws.into(),
     };
@@ -139,6 +143,7 @@ impl Pass<'_> {
                 self.sources.declare(&view);
             }
             self.verdicts.before(index, &view);
+            self.watched.before(index, &view);
         }
         if let Some(last) = begin.checked_sub(1) {
             let entry = log.entry(last)?;
@@ -184,6 +189,7 @@ impl Pass<'_> {
         self.changes.take((log, &self.approvals), out, index, &view)?;
         self.verdicts.take(log, out, index, &view)?;
         self.budgets.take(out, index, &view)?;
+        self.watched.take(out, index, &view)?;
         if !self.population.take(out, index, &view)? {
             return Ok(());
         }
@@ -218,6 +224,7 @@ impl Pass<'_> {
         let sources = self.sources.finish(out)?;
         self.availability.finish(out)?;
         self.budgets.finish(out)?;
+        let watched = self.watched.finish(out)?;
         let drawn: BTreeSet<u64> = self.draws.iter().flat_map(Draw::drawn).collect();
         self.approvals.finish(log, out, &drawn)?;
         self.changes.finish(out)?;
@@ -238,6 +245,7 @@ impl Pass<'_> {
             different: &different,
             privacy,
             availability: self.availability.share(),
+            watched,
         };
         samples(log, out, &self.draws)?;
         let gone_later = later::finish(log, out)?;

@@ -66,6 +66,8 @@ pub struct Computed<'c> {
     pub privacy: super::privacy::Totals,
     /// Part 6: minutes with a probe of each decider, of the minutes of the period.
     pub availability: (u64, u64),
+    /// Part 6: alerts and incidents.
+    pub watched: super::watched::Totals,
 }
 
 /// How one figure is computed: its count, and of how many.
@@ -87,6 +89,8 @@ const VERSIONS: &str = "policies/versions.csv";
 const CHANGES: &str = "policies/changes.csv";
 const ACCESS: &str = "policies/access-review.csv";
 const RETENTION: &str = "privacy/retention.json";
+const ALERTS: &str = "operation/alerts.csv";
+const INCIDENTS: &str = "operation/incidents.csv";
 const REPLAY: &str = "replay/not-the-same.csv";
 
 /// Every figure, in the order in which they are shown.
@@ -133,6 +137,12 @@ const RULES: &[Rule] = &[
     rule("journal_gaps", "Journal messages that are gone", GAPS, |c| (c.totals.journal_gaps, None)),
     share("availability", "Availability: minutes with a probe of each decider in the log", "population/availability.csv", "99.9 %",
         |c| (c.availability.0, Some(c.availability.1))),
+    rule("alerts_raised", "Alerts raised", ALERTS, |c| (c.watched.raised, None)),
+    rule("alerts_closed", "Alerts closed, whenever they were raised", ALERTS, |c| (c.watched.closed, None)),
+    rule("alerts_open", "Alerts open at the end", ALERTS, |c| (c.watched.open, None)),
+    rule("incidents_opened", "Incidents opened", INCIDENTS, |c| (c.watched.incidents, None)),
+    rule("incidents_closed", "Incidents closed, whenever they were opened", INCIDENTS, |c| (c.watched.incidents_closed, None)),
+    rule("incidents_open", "Incidents open at the end", INCIDENTS, |c| (c.watched.incidents_open, None)),
     rule("longest_pause", "Longest time without an entry, in seconds", SUMMARY, |c| (c.changes.pause.0, None)),
     rule("latency_p50", "Decision latency, half of all within, from verdict to journal, in microseconds", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().0, None)),
     Rule { target: Some("20,000"), ..rule("latency_p99", "Decision latency, 99 % within, from verdict to journal, in microseconds", DECISIONS, |c| (c.totals.latency_us.unwrap_or_default().1, None)) },

@@ -2,8 +2,8 @@
 
 use super::{
     agents, alerts, approvals, budgets, clock, counts, decisions, entries, events, freezes, health,
-    jwks, keys, lists, log, opa, operate, policies, receipts, results, retention, rules, sinks,
-    slack, sources, teams, tokens,
+    incidents, jwks, keys, lists, log, opa, operate, policies, receipts, results, retention, rules,
+    sinks, slack, sources, teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{
@@ -20,7 +20,7 @@ use utoipa::{
     info(title = "Countersign", description = "Proof and human approval for AI agents' calls.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        events::publish, decisions::decide, results::result, alerts::show, alerts::close, freezes::show, freezes::freeze, freezes::lift, agents::issue, agents::list, agents::revoke::all, agents::revoke::one, policies::status, policies::version, policies::opa::bundle, policies::propose, policies::rollback, lists::all, lists::one, lists::version, lists::change, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,
+        events::publish, decisions::decide, results::result, alerts::show, alerts::close, incidents::show, incidents::open, incidents::note, incidents::close, incidents::export::export, freezes::show, freezes::freeze, freezes::lift, agents::issue, agents::list, agents::revoke::all, agents::revoke::one, policies::status, policies::version, policies::opa::bundle, policies::propose, policies::rollback, lists::all, lists::one, lists::version, lists::change, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
         keys::remove, keys::rotate, operate::create_tenant, operate::erase, clock::reset, operate::backup, health::healthz,
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,

@@ -185,6 +185,7 @@ pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
         proof: Vec::new(),
         export: vec![exported.export.clone()],
         approval: Vec::new(),
+        incident: Vec::new(),
         evidence: Vec::new(),
         evidence_key: None,
         json: exported.json,

@@ -7,7 +7,7 @@ use super::{
     Origin, Shown,
     words::{APPROVE, COMMENT, COMMENT_CHARS_MAX, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, Digest, FROZEN, Posted};
+use crate::cards::{Card, Digest, FROZEN, Notice, Posted};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -39,6 +39,8 @@ const CELL_CHARS_MAX: usize = 200;
 const AGENT_CHARS_MAX: usize = 1000;
 /// Most characters of a person's name in the list of answers.
 const NAME_CHARS_MAX: usize = 80;
+/// Most characters of a line of a notice.
+const NOTICE_CHARS_MAX: usize = 600;
 /// Most answers listed.
 const REVIEWS_MAX: usize = 10;
 /// Most characters of the list of those who are still needed.
@@ -95,6 +97,15 @@ pub(super) fn digest(digest: &Digest) -> Message {
     let text = "Too many came in one minute to show each of them here.";
     let open = json!({"type": "actions", "block_id": "decide", "elements": [link("Open the inbox", &digest.url)]});
     Message { text: title.clone(), blocks: vec![header(&title), section(text), open] }
+}
+
+/// Words without buttons. Foreign text is plain text in blocks of its own.
+pub(super) fn notice(notice: &Notice) -> Message {
+    let line = |line: &String| section(&cut(&one_line(line), NOTICE_CHARS_MAX));
+    let mut blocks = vec![header(&notice.title)];
+    blocks.extend(notice.lines.iter().map(line));
+    blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&notice.hint)]}));
+    Message { text: escape(&notice.title), blocks }
 }
 
 /// Metadata by which a card is found after a post without an answer.

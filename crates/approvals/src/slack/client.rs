@@ -5,7 +5,7 @@ mod trouble;
 
 use super::{Click, Connection, OpenError, Shown, blocks};
 use crate::{
-    cards::{Card, Digest, Posted, SendError},
+    cards::{Card, Digest, Notice, Posted, SendError},
     chats::{Chat, Sending},
     setup::Person,
 };
@@ -185,9 +185,9 @@ impl Chat for Connection {
     fn post<'a>(&'a self, to: &'a str, card: &'a Card) -> Sending<'a, Posted> {
         Box::pin(async move {
             let metadata = || Some(blocks::metadata(&card.approval));
-            match self.post_message(to, &blocks::message(card), metadata()).await {
+            match self.post_message(to, &blocks::message(card), metadata(), None).await {
                 Err(SendError::Refused(code)) if is_about_content(&code) => {
-                    self.post_message(to, &blocks::told(card), metadata()).await
+                    self.post_message(to, &blocks::told(card), metadata(), None).await
                 }
                 done => done,
             }
@@ -195,7 +195,19 @@ impl Chat for Connection {
     }
 
     fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
-        Box::pin(async move { self.post_message(to, &blocks::digest(digest), None).await })
+        Box::pin(async move { self.post_message(to, &blocks::digest(digest), None, None).await })
+    }
+
+    fn notify<'a>(
+        &'a self,
+        to: &'a str,
+        notice: &'a Notice,
+        under: Option<&'a Posted>,
+    ) -> Sending<'a, Posted> {
+        Box::pin(async move {
+            let metadata = Some(blocks::metadata(&notice.id));
+            self.post_message(to, &blocks::notice(notice), metadata, under).await
+        })
     }
 
     /// A card that Slack finds wrong or too long becomes a link to the page, so that no button remains on an
@@ -232,8 +244,12 @@ impl Connection {
         to: &str,
         message: &blocks::Message,
         metadata: Option<Value>,
+        under: Option<&Posted>,
     ) -> Result<Posted, SendError> {
-        let mut body = body(to, message);
+        let mut body = body(under.map_or(to, |posted| &posted.conversation), message);
+        if let Some(posted) = under {
+            body["thread_ts"] = posted.message.as_str().into();
+        }
         for never in ["unfurl_links", "unfurl_media", "mrkdwn"] {
             body[never] = false.into();
         }

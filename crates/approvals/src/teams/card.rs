@@ -6,7 +6,7 @@
 //! (`{{DATE(…)}}`) is broken up, and a call that contains it has no buttons, because it can't be shown
 //! exactly.
 
-use crate::cards::{Card, Digest, FROZEN};
+use crate::cards::{Card, Digest, FROZEN, Notice};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -24,6 +24,8 @@ pub const MESSAGE_BYTES_MAX: usize = 28 << 10;
 const ENVELOPE_BYTES: usize = 2 << 10;
 /// Longest text of an agent that is shown, in characters. It is not part of the call.
 const AGENT_SAYS_CHARS_MAX: usize = 600;
+/// Longest line of a notice, in characters.
+const NOTICE_CHARS_MAX: usize = 600;
 /// Longest comment, in characters.
 const COMMENT_CHARS_MAX: usize = super::inbound::COMMENT_CHARS_MAX;
 
@@ -79,6 +81,15 @@ pub fn digest(digest: &Digest) -> Value {
     let waiting = format!("{} approvals are waiting", digest.waiting);
     let body = [title("Approvals needed", "accent"), ours(&waiting)];
     sheet(&body, &[open("Open the inbox", &digest.url)], "Approvals needed")
+}
+
+/// Words without buttons.
+pub fn notice(notice: &Notice) -> Value {
+    let mut body = vec![title(&notice.title, "accent")];
+    let cut = |line: &String| line.chars().take(NOTICE_CHARS_MAX).collect::<String>();
+    body.extend(notice.lines.iter().map(|line| foreign(&cut(line), Look::Plain)));
+    body.push(ours(&notice.hint));
+    sheet(&body, &[], &notice.title)
 }
 
 /// A message with the card.

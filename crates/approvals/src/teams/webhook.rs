@@ -2,7 +2,7 @@
 
 use super::{card, http};
 use crate::{
-    cards::{Card, Digest, Posted, SendError},
+    cards::{Card, Digest, Notice, Posted, SendError},
     chats::{Chat, Sending},
     setup::Person,
 };
@@ -68,6 +68,16 @@ impl Chat for Webhook {
 
     fn post_digest<'a>(&'a self, _: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
         Box::pin(async move { self.send(&card::digest(digest)).await })
+    }
+
+    /// A webhook returns no id of its message, so each notice is a message of its own.
+    fn notify<'a>(
+        &'a self,
+        _: &'a str,
+        notice: &'a Notice,
+        _: Option<&'a Posted>,
+    ) -> Sending<'a, Posted> {
+        Box::pin(async move { self.send(&card::notice(notice)).await })
     }
 
     /// Nothing to do: a webhook returns no id of its message, which is only a link; the page shows the present

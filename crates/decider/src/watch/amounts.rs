@@ -11,6 +11,7 @@ use ledger::{
     system::alert::{About, AlertRule, Sort},
     time::Nanos,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most agents with a tool and a unit of money that are watched.
@@ -26,7 +27,7 @@ const Z_SLACK: f64 = 0.5;
 const SPREAD_MIN: f64 = 0.25;
 
 /// The amounts of one agent with one tool in one unit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Amount {
     mean: f64,
     square: f64,
@@ -42,8 +43,10 @@ struct Amount {
 }
 
 /// All of them, by agent, tool and unit.
-#[derive(Default)]
-pub struct Amounts(BTreeMap<(String, String, String), Amount>);
+#[derive(Default, Serialize, Deserialize)]
+pub struct Amounts(
+    #[serde(with = "super::saved::pairs")] BTreeMap<(String, String, String), Amount>,
+);
 
 impl Amounts {
     /// Takes a call.

@@ -1,6 +1,7 @@
 //! Journal time, in the steps in which a watch judges.
 
 use ledger::time::Nanos;
+use serde::{Deserialize, Serialize};
 
 /// Length of an interval, in seconds.
 pub const INTERVAL_SECONDS: u64 = 900;
@@ -38,7 +39,7 @@ pub struct Interval {
 }
 
 /// Where time is.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Clock {
     /// Seconds since 1970 of the last entry. `None` before the first one.
     seconds: Option<u64>,

@@ -5,6 +5,7 @@ use ledger::{
     system::alert::{About, AlertRule, SHOWN_MAX, Sort},
     time::Nanos,
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ const CALLS_MIN: u64 = 50;
 const CHAINS_MAX: usize = 64;
 
 /// The habits of an agent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Habits {
     calls: u64,
     /// Hours of day at which it called: on days before, and today.

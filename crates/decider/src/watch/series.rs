@@ -10,6 +10,7 @@ use super::{
     settings::Settings,
 };
 use ledger::{system::alert::SHOWN_MAX, time::Nanos};
+use serde::{Deserialize, Serialize};
 
 /// Weight of the newest interval in the smoothed value.
 const EWMA_WEIGHT: f64 = 0.3;
@@ -26,7 +27,7 @@ const DAY_WEIGHT_MIN: f64 = 0.1;
 const SPREAD_MAX: f64 = 50.0;
 
 /// One rate.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Series {
     /// In this interval.
     now: f64,

@@ -3,10 +3,15 @@
 use ledger::{system::alert::AlertRule, time::Nanos};
 use serde::{Deserialize, Serialize};
 
+/// Most channels that are told of alerts.
+pub const TOLD_CHANNELS_MAX: usize = 8;
+
 /// When the watch of a log raises an alert. The defaults are meant to be quiet on ordinary data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Names of channels in `rules.toml` that are told of alerts: at most 8.
+    pub channels: Vec<String>,
     /// Rules that are not watched.
     pub off: Vec<AlertRule>,
     /// Days for which an agent, a tool or a producer must be known before it is judged: 1 to 90.
@@ -38,6 +43,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            channels: Vec::new(),
             off: Vec::new(),
             learn_days: 7,
             again_hours: 24,
@@ -86,6 +92,9 @@ impl Settings {
         ];
         let whole = whole.iter().find(|(_, value, min, max)| !(min..=max).contains(&value));
         let broken = broken.iter().find(|(_, value, min, max)| !(min..=max).contains(&value));
+        if self.channels.len() > TOLD_CHANNELS_MAX {
+            return Some(format!("channels: at most {TOLD_CHANNELS_MAX}"));
+        }
         if self.off.contains(&AlertRule::Clause) {
             return Some("off: what a clause raises can't be switched off here".into());
         }
@@ -116,5 +125,7 @@ mod tests {
         check(|settings| settings.cusum_limit = 4.9, Some("cusum_limit"));
         check(|settings| settings.off = vec![AlertRule::Clause], Some("off"));
         check(|settings| settings.off = vec![AlertRule::NewChain], None);
+        check(|settings| settings.channels = vec!["a".into(); 8], None);
+        check(|settings| settings.channels = vec!["a".into(); 9], Some("channels"));
     }
 }

@@ -12,6 +12,7 @@ use ledger::{
     system::alert::{About, AlertRule},
     time::Nanos,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The rates, and the rules by which they are judged.
@@ -38,7 +39,7 @@ const UNITS_MAX: usize = 4;
 const SILENT_INTERVALS_MIN: u32 = 2;
 
 /// The usual size of a call in one unit of money.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Size {
     mean: f64,
     days: u32,
@@ -49,7 +50,7 @@ struct Size {
 }
 
 /// One agent, tool or producer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Subject {
     first: Nanos,
     /// The last time that it did something.

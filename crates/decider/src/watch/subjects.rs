@@ -5,6 +5,7 @@ use ledger::{
     system::alert::{About, Sort},
     time::Nanos,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Seconds without a call after which a subject gives its place to a new one: nobody drives out what is active by
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 const PLACE_SECONDS: u64 = 86_400;
 
 /// Everything of one sort.
+#[derive(Serialize, Deserialize)]
 pub struct Subjects {
     sort: Sort,
     max: usize,

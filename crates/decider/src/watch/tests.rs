@@ -187,21 +187,63 @@ fn p19_ten_troubles_are_found_and_quiet_days_are_quiet() {
     judge(SEEDS);
 }
 
+/// Four days with troubles. After each `again` entries the state is saved, and another watch goes on from it.
+fn watched(seed: u64, again: Option<u64>) -> (Vec<Raise>, Vec<u8>) {
+    let settings = Settings { learn_days: 1, ..Settings::default() };
+    let mut random = Random(seed);
+    let company = company(&mut random);
+    let watch = Watch::new(settings.clone());
+    let mut log = Log { watch, begin: begin(seed), index: 1, alerts: Alerts::default() };
+    let mut found = Vec::new();
+    for number in 0..4 {
+        let mut all = day(&mut random, &company, false, &|_, _| 1.0);
+        plant(&mut random, &company, &mut all);
+        all.sort_by_key(|one| one.at);
+        while !all.is_empty() {
+            let rest = all.split_off(again.map_or(all.len(), |n| all.len().min(n as usize)));
+            found.extend(log.day(number, std::mem::replace(&mut all, rest)));
+            if again.is_some() {
+                let saved = log.watch.save();
+                log.watch = Watch::restore(settings.clone(), &saved).expect("what was saved");
+            }
+        }
+    }
+    (found, log.watch.save())
+}
+
 #[test]
 fn p19_the_same_log_gives_the_same_alerts() {
-    let all = |seed| {
-        let mut random = Random(seed);
-        let company = company(&mut random);
-        let watch = Watch::new(Settings { learn_days: 1, ..Settings::default() });
-        let mut log = Log { watch, begin: begin(seed), index: 1, alerts: Alerts::default() };
-        let mut found = Vec::new();
-        for number in 0..4 {
-            let mut all = day(&mut random, &company, false, &|_, _| 1.0);
-            plant(&mut random, &company, &mut all);
-            found.extend(log.day(number, all));
-        }
-        found
-    };
-    let (one, two) = (all(3), all(3));
+    let (one, two) = (watched(3, None).0, watched(3, None).0);
     assert!(one == two && one.len() > 5, "{} and {}", one.len(), two.len());
+}
+
+/// A start from the saved state is as good as reading everything: the same alerts, and the same state to the last bit.
+#[test]
+fn p19_a_watch_that_was_saved_finds_what_a_full_read_finds() {
+    let full = watched(11, None);
+    assert!(full.0.len() > 5 && full.1.len() > 10_000);
+    for again in [1_009, 4_999] {
+        let saved = watched(11, Some(again));
+        assert_eq!(saved.0, full.0);
+        assert!(saved.1 == full.1, "the states differ");
+    }
+}
+
+#[test]
+fn p19_a_saved_watch_is_of_one_version_and_settings() {
+    let settings = Settings::default();
+    let saved = Watch::new(settings.clone()).save();
+    let check = |change: fn(&mut Settings), fits: bool| {
+        let mut settings = settings.clone();
+        change(&mut settings);
+        assert_eq!(Watch::restore(settings, &saved).is_some(), fits);
+    };
+    check(|_| {}, true);
+    check(|settings| settings.channels = vec!["security".into()], true);
+    check(|settings| settings.learn_days = 8, false);
+    check(|settings| settings.off = vec![AlertRule::NewHour], false);
+    let text = String::from_utf8(saved).expect("JSON");
+    for wrong in [text.replacen("\"v\":1", "\"v\":2", 1), text[1..].to_owned(), String::new()] {
+        assert!(Watch::restore(settings.clone(), wrong.as_bytes()).is_none(), "{wrong}");
+    }
 }

@@ -12,6 +12,7 @@ use ledger::{
     },
     time::Nanos,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most approvals and most gaps that are watched. The oldest ones give way.
@@ -19,6 +20,7 @@ pub const APPROVALS_MAX: usize = 4_096;
 /// See [`APPROVALS_MAX`].
 pub const GAPS_MAX: usize = 1_024;
 
+#[derive(Serialize, Deserialize)]
 struct Approval {
     index: u64,
     since: Nanos,
@@ -28,6 +30,7 @@ struct Approval {
     waits: bool,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Missing {
     index: u64,
     since: Nanos,
@@ -35,12 +38,14 @@ struct Missing {
     told: bool,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Still {
     index: u64,
     since: Nanos,
     told: bool,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Source {
     silent_after: u64,
     /// The last event; before the first one, the declaration.
@@ -49,11 +54,13 @@ struct Source {
 }
 
 /// Everything that waits.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Waiting {
     approvals: BTreeMap<String, Approval>,
+    #[serde(with = "super::saved::pairs")]
     gaps: BTreeMap<(String, String), Missing>,
     sinks: BTreeMap<Ident, Still>,
+    #[serde(with = "super::saved::pairs")]
     sources: BTreeMap<(Ident, String), Source>,
 }
 

@@ -45,6 +45,7 @@ fn log(size: u64) -> (Memory, Published) {
         freezes: Arc::default(),
         identities: Arc::default(),
         alerts: Arc::default(),
+        incidents: Arc::default(),
         keys: Keys::default(),
     };
     (memory, published)

@@ -18,7 +18,7 @@ use crate::{
     },
     sequence::Sequence,
     store::{self, Family, LogNumber, Read as _, Write, rocks::Rocks},
-    system::{ClaimId, KeyId, alert::Alerts, prune::FAMILIES},
+    system::{ClaimId, KeyId, alert::Alerts, incident::Incidents, prune::FAMILIES},
     time::Nanos,
     verify::Walk,
 };
@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub identities: Identities,
     #[serde(default)]
     pub alerts: Alerts,
+    #[serde(default)]
+    pub incidents: Incidents,
     pub pruned: Option<Pruned>,
     pub topics: BTreeMap<String, u64>,
     pub keys: Keys,
@@ -118,6 +120,7 @@ impl Base {
             freezes: derived.freezes.clone(),
             identities: derived.identities.clone(),
             alerts: derived.alerts.clone(),
+            incidents: derived.incidents.clone(),
             pruned: derived.pruned,
             topics: derived.topics.clone(),
             keys: derived.signing.clone(),
@@ -250,6 +253,7 @@ impl Base {
             freezes: state.freezes,
             identities: state.identities,
             alerts: state.alerts,
+            incidents: state.incidents,
             pruned: state.pruned,
             journal: journal.clone(),
             last: (last.0, last.1),
@@ -284,6 +288,7 @@ impl Base {
             freezes: state.freezes,
             identities: state.identities,
             alerts: state.alerts,
+            incidents: state.incidents,
             pruned: state.pruned,
             topics: state.topics,
             ..Position::begin(state.journal.0)

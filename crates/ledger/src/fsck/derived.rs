@@ -17,10 +17,13 @@ use crate::{
     log::merkle::Hash,
     post::{
         APPROVAL, Budgets, EVIDENCE, Freezes, Histories, Identities, Keys, Log, NOT_OPENED,
-        Policies, Pruned, Reports, Retention, event_key, note_alert, reported_key,
+        Policies, Pruned, Reports, Retention, event_key, note_alert, note_incident, reported_key,
     },
     store::{self, Family, Read as _, rocks::Rocks},
-    system::{Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch, alert::Alerts},
+    system::{
+        Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch, alert::Alerts,
+        incident::Incidents,
+    },
     time::Nanos,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +74,8 @@ pub(crate) struct Derived {
     pub identities: Identities,
     /// What was found, and what of it is open.
     pub alerts: Alerts,
+    /// Which incidents are open.
+    pub incidents: Incidents,
     /// The last prune entry.
     pub pruned: Option<Pruned>,
     /// Journal identity and epoch.
@@ -146,7 +151,9 @@ impl Derived {
             Kind::Policy if !self.policies.note(index, view) => {
                 report.find(format!("entry {index}: not a policy entry"));
             }
-            Kind::Freeze | Kind::Agent | Kind::Alert => self.standing(index, view, report),
+            Kind::Freeze | Kind::Agent | Kind::Alert | Kind::Incident => {
+                self.standing(index, view, report);
+            }
             Kind::Clock => {
                 self.clock = Some(index);
                 self.retention.time_anew();
@@ -181,11 +188,12 @@ impl Derived {
         self.retention.prune(self.pruned.map_or(0, |pruned| pruned.size));
     }
 
-    /// Notes what is frozen, which tokens there are, and which alerts.
+    /// Notes what is frozen, which tokens there are, and which alerts and incidents.
     fn standing(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
         let (fits, what) = match view.kind {
             Kind::Freeze => (self.freezes.note(index, view), "a freeze"),
             Kind::Agent => (self.identities.note(index, view), "an agent"),
+            Kind::Incident => (note_incident(&mut self.incidents, index, view), "an incident"),
             _ => (note_alert(&mut self.alerts, index, view), "an alert"),
         };
         if !fits {

@@ -1,6 +1,6 @@
 //! Checks that need the whole log: every family is derived again, and no row may be without an entry.
 
-use super::{Report, derived::Derived, events, payloads, rows::count, sums};
+use super::{Report, derived::Derived, events, payloads, position, rows::count, sums};
 use crate::{
     entry::View,
     journal::{
@@ -8,7 +8,7 @@ use crate::{
         embedded::{self, Volume},
     },
     log::checkpoint,
-    post::{Erasing, Keys, Log, digest_of_access, digest_of_keys, missing_key},
+    post::{Erasing, Keys, Log, missing_key},
     store::{self, Family, LogNumber, Read as _, rocks::Rocks},
     system::{AccessKey, KeyId},
     verify::Walk,
@@ -22,7 +22,7 @@ pub(super) fn compare(
     derived: &mut Derived,
     report: &mut Report,
 ) -> Result<(), store::Error> {
-    position(log, walk, derived, report);
+    position::compare(log, walk, derived, report);
     if let Some(events) = &derived.events {
         events::compare(store, log, (events, derived.keys, base), report)?;
     }
@@ -50,70 +50,6 @@ pub(super) fn compare(
     erasing(store, log, (derived, true), report)?;
     erasing(store, log, (derived, false), report)?;
     journal(store, log, report)
-}
-
-/// The commit record must agree with the entries.
-fn position(log: &Log, walk: &Walk, derived: &Derived, report: &mut Report) {
-    let position = &log.position;
-    if walk.size() != position.size {
-        let (found, said) = (walk.size(), position.size);
-        report.find(format!("{found} entries can be read, where the commit record says {said}"));
-    } else if walk.root() != position.root {
-        report.find("the entries give another root than the commit record says");
-    }
-    if walk.size() == 0 {
-        return;
-    }
-    if (&position.journal, position.epoch) != (&derived.journal.0, derived.journal.1) {
-        report.find("the commit record names another journal, or another epoch, than the entries");
-    }
-    if derived.last > (position.epoch, position.posted) {
-        report.find("the last entry comes from after the posted journal position");
-    }
-    if position.rules != derived.rules {
-        report.find("the last rules are not those of the last rules entry");
-    }
-    if position.sources != derived.declared {
-        report.find("the sources that must report are not those of the last sources entry");
-    }
-    if position.retention != derived.retention {
-        report.find("retention and legal holds are not those of the retention entries");
-    }
-    if position.policies != derived.policies {
-        report.find("the policies in force are not those of the last policy entries");
-    }
-    if position.identities != derived.identities {
-        report.find("which tokens are revoked is not what the agent entries say");
-    }
-    if position.pruned != derived.pruned {
-        report.find("what was pruned is not what the last prune entry says");
-    }
-    if position.alerts != derived.alerts {
-        report.find("which alerts are open is not what the alert entries say");
-    }
-    if position.freezes != derived.freezes {
-        report.find("what is frozen is not what the freeze entries say");
-    }
-    if position.clock != derived.clock {
-        report.find(
-            "the commit record says that time began anew elsewhere than at the last clock entry",
-        );
-    }
-    if position.signer != derived.signer {
-        report.find("the commit record names another claim to sign than the last signer entry");
-    }
-    if position.keys != digest_of_keys(&derived.signing) {
-        report.find("the commit record vouches for other signing keys than the entries give");
-    }
-    if position.access != digest_of_access(&derived.access) {
-        report.find("the commit record vouches for other API keys than the entries give");
-    }
-    if position.prior != walk.prior() {
-        report.find("the commit record does not name the last approval and system entries");
-    }
-    if position.time != derived.time {
-        report.find("the commit record says another time than the last entry");
-    }
 }
 
 /// Exactly what erasure entries name may be missing of a payload.

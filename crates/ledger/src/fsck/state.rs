@@ -80,6 +80,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Prune
         | Kind::Delivery
         | Kind::Alert
+        | Kind::Incident
         | Kind::Freeze
         | Kind::Agent
         | Kind::Policy => view.kind.as_str(),

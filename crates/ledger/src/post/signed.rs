@@ -123,6 +123,7 @@ impl Log {
                 "sources" => self.post_sources(changes, origin, message, subject),
                 "prune" => self.post_prune(changes, origin, message, subject)?,
                 "alert" => self.post_alert(changes, origin, message, subject),
+                "incident" => self.post_incident(changes, origin, message, subject),
                 "delivery" => self.post_delivery(changes, origin, message, subject),
                 "retention" => self.post_retention(changes, origin, message, subject)?,
                 "policy" => self.post_policy(changes, origin, message, subject)?,

@@ -9,7 +9,10 @@ use crate::{
     },
     proven,
     store::{self, Changes, LogNumber},
-    system::{AccessKey, ClaimId, Genesis, KeyId, KeyText, alert::Alerts, prune::Pruned},
+    system::{
+        AccessKey, ClaimId, Genesis, KeyId, KeyText, alert::Alerts, incident::Incidents,
+        prune::Pruned,
+    },
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
@@ -80,6 +83,9 @@ pub struct Position {
     /// What was found, and what of it is open.
     #[serde(default)]
     pub alerts: Alerts,
+    /// Which incidents are open.
+    #[serde(default)]
+    pub incidents: Incidents,
     /// The last pruning.
     #[serde(default)]
     pub pruned: Option<Pruned>,
@@ -138,6 +144,7 @@ impl Position {
             freezes: Freezes::default(),
             identities: Identities::default(),
             alerts: Alerts::default(),
+            incidents: Incidents::default(),
             pruned: None,
             topics: BTreeMap::new(),
             keys: digest_of_keys(&Keys::default()),

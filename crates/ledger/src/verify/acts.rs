@@ -55,6 +55,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Agent,
         Kind::Delivery,
         Kind::Alert,
+        Kind::Incident,
     ];
     if !acts.contains(&view.kind) {
         return None;

@@ -20,6 +20,7 @@ use crate::{
     post::{self, Policies, Retention, event_key},
     system::{
         Genesis,
+        incident::Incidents,
         policy::{
             Activates, Activation, BundleEntry, ListActivation, ListForm, PartAt, bundle_digest,
             list_path,
@@ -63,6 +64,8 @@ struct Told {
     frozen: frozen::Frozen,
     identity: identity::Identity,
     alerts: alerts::OfAlerts,
+    /// Which incidents are open so far.
+    incidents: Incidents,
     /// Digest and length of each part of policies.
     parts: HashMap<u64, (String, u64)>,
     /// Of each bundle, where the files of its lists are, by path.
@@ -116,6 +119,9 @@ impl Told {
         self.histories.take(index, view)?;
         match view.kind {
             Kind::Key => self.keys.key(view),
+            Kind::Incident if !post::note_incident(&mut self.incidents, index, view) => {
+                Err("not an incident entry that can be here")
+            }
             Kind::Clock => {
                 self.retention.time_anew();
                 Ok(())

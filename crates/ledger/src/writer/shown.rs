@@ -27,6 +27,7 @@ pub fn published(log: &Log, checkpoint: String) -> Published {
         freezes: Arc::new(position.freezes.clone()),
         identities: Arc::new(position.identities.clone()),
         alerts: Arc::new(position.alerts.clone()),
+        incidents: Arc::new(position.incidents.clone()),
         keys: log.keys.clone(),
     }
 }

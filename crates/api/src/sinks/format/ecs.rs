@@ -23,7 +23,8 @@ fn sort(kind: &str, verdict: &str) -> (&'static [&'static str], &'static str) {
 
 /// True if somebody shall look.
 fn is_alert(kind: &str, op: &str) -> bool {
-    matches!(kind, "gap_opened" | "journal_gap") || (kind, op) == ("alert", "raise")
+    matches!(kind, "gap_opened" | "journal_gap")
+        || matches!((kind, op), ("alert", "raise") | ("incident", "open"))
 }
 
 /// One record.

@@ -33,8 +33,13 @@ fn class(kind: &str, op: &str) -> Class {
         ("freeze", _) => (ENTITY_MANAGEMENT, 9, MEDIUM),
         ("key" | "rules" | "policy" | "sources" | "retention", _) => (ENTITY_MANAGEMENT, 3, LOW),
         ("journal_gap", _) => (DETECTION_FINDING, 1, HIGH),
-        ("gap_closed", _) | ("alert", "close") => (DETECTION_FINDING, 3, INFORMATIONAL),
-        ("gap_opened" | "budget_exceeded" | "alert", _) => (DETECTION_FINDING, 1, MEDIUM),
+        ("gap_closed", _) | ("alert" | "incident", "close") => {
+            (DETECTION_FINDING, 3, INFORMATIONAL)
+        }
+        ("incident", "note") => (DETECTION_FINDING, 2, INFORMATIONAL),
+        ("gap_opened" | "budget_exceeded" | "alert" | "incident", _) => {
+            (DETECTION_FINDING, 1, MEDIUM)
+        }
         ("budget_warned", _) => (DETECTION_FINDING, 1, LOW),
         ("genesis" | "journal" | "clock" | "trim" | "signer" | "delivery", _) => {
             (APPLICATION_LIFECYCLE, if kind == "signer" { 3 } else { 99 }, INFORMATIONAL)

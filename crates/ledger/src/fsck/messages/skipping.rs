@@ -7,7 +7,7 @@ use crate::{
     fsck::state::{subject_of, take_key, take_number},
     journal::Subject,
     log::merkle::leaf_hash,
-    post::{Pruned, note_alert},
+    post::{Pruned, note_alert, note_incident},
     store,
     system::NewEpoch,
 };
@@ -102,6 +102,9 @@ impl Messages<'_> {
             Kind::Policy => drop(self.again.position.policies.note(index, &view)),
             Kind::Agent => drop(self.again.position.identities.note(index, &view)),
             Kind::Alert => drop(note_alert(&mut self.again.position.alerts, index, &view)),
+            Kind::Incident => {
+                note_incident(&mut self.again.position.incidents, index, &view);
+            }
             Kind::Freeze => drop(self.again.position.freezes.note(index, &view)),
             Kind::Retention => drop(self.again.position.retention.note(index, &view)),
             Kind::Prune => {
