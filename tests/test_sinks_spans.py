@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -183,11 +184,21 @@ def test_p19_grpc_through_a_real_collector(tmp_path: Path, tls: bool) -> None:
     done = subprocess.run([sys.executable, EXAMPLE], input=receiver.text(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.strip().endswith("whole"), done.stdout + done.stderr
     assert len(of(receiver.spans)) == 6001
-    # A collector that starts anew: the connection that rested is of no use.
+    # The sink ends in the running server, with its connection, and comes back.
+    for sections in ({}, {"sink.otel": sink}):
+        server.sections = sections
+        server.write_config()
+        assert server.process is not None
+        server.process.send_signal(signal.SIGHUP)
+        until("the sink to go and come", lambda wanted=len(sections): len(server.admin.get("/sinks").json()["sinks"]) == wanted)
+        server.as_("publisher").publish(event())
+    level(server)
+    # The collector ends: the connection that rested is of no use.
     collector.stop()
     tested = server.remote("sink test", "--tenant", "acme", "otel")
     assert tested.code == 1 and "no answer" in tested.err
     server.stop()
+    assert "panicked" not in server.log
     receiver.stop()
 
 

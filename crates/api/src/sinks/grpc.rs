@@ -52,7 +52,17 @@ pub struct Grpc {
 /// A connection, and what runs it. It rests between calls.
 struct Kept {
     sender: SendRequest<Full<Bytes>>,
-    runtime: Runtime,
+    /// Always there, until it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Kept {
+    /// A sink may end within a task, where a runtime must not wait for its own threads.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// A connection, encrypted or not.
@@ -130,7 +140,7 @@ impl Grpc {
         })?;
         // It moves only while a call waits: nothing is to be done for a receiver that nothing is sent to.
         runtime.spawn(async move { drop(connection.await) });
-        Ok(Kept { sender, runtime })
+        Ok(Kept { sender, runtime: Some(runtime) })
     }
 
     /// One call on a connection. The connection comes back if it may serve another one.
@@ -142,8 +152,9 @@ impl Grpc {
         message: &[u8],
     ) -> Result<(Kept, Result<Vec<u8>, Status>), String> {
         let request = self.request(method, metadata, message)?;
-        let sender = &mut line.sender;
-        let answered = line.runtime.block_on(within(async {
+        let Kept { sender, runtime } = &mut line;
+        let runtime = runtime.as_ref().ok_or("the connection is closed")?;
+        let answered = runtime.block_on(within(async {
             sender.ready().await.map_err(|error| error.to_string())?;
             let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
             match read(response).await {
