@@ -71,7 +71,7 @@ def objectives(of: Series) -> list[Objective]:
 
 
 def quantiles(of: Series) -> list[tuple[str, str, str]]:
-    """Recorded quantiles: name, expression, what it says."""
+    """Recorded quantiles and shares: name, expression, what it says."""
     histogram = lambda share, name, by: f"histogram_quantile({share}, sum by ({by}) (rate({of(name)}[5m])))"  # noqa: E731
     return [
         ("tenant:countersign_recording_seconds:p99_5m", histogram(0.99, "recording_seconds", "le, tenant"), "decisions, p99"),
@@ -81,6 +81,10 @@ def quantiles(of: Series) -> list[tuple[str, str, str]]:
         (
             "tenant:countersign_approval_wait_seconds:p90_1d",
             f'histogram_quantile(0.9, sum by (le, tenant) (rate({of("approval_wait_seconds")}[1d])))', "wait for people, p90",
+        ),
+        (
+            "tenant:countersign_decisions_with_span:ratio_1h",
+            f'max by (tenant) (increase({of("sink_decision_spans")}[1h])) / sum by (tenant) (increase({of("decisions")}[1h]))', "decisions with a span, of all",
         ),
     ]  # fmt: skip
 
@@ -125,6 +129,7 @@ def alerts(of: Series) -> list[Alert]:
         Alert("CountersignDiskFull", f'predict_linear({of("disk_free_bytes")}[1h], 6 * 3600) < 0 or {of("disk_free_bytes")} < 1e9', "10m", "page", "a disk is full in 6 hours, or has less than 1 GB. A full disk ends the process", "[space on disk](capacity.md#space-on-disk)"),
         Alert("CountersignSinkStandsStill", f'{of("sink_stands_still")} == 1', "0s", "ticket", "nothing of a sink arrives. Nothing is lost: it goes on from where it was", "`countersign sink status`, [codes](runbook.md#codes)"),
         Alert("CountersignSinkRefused", f'increase({of("sink_refused")}[1h]) > 0', "0s", "ticket", "a receiver refused records: they wait as letters", "`countersign sink letters` has its words ([guide](../guides/siem.md#send))"),
+        Alert("CountersignCertificateEnds", f'({of("tls_end_timestamp_seconds")} > 0) - time() < 14 * 86400 or ({of("sink_authorities_end_timestamp_seconds")} > 0) - time() < 14 * 86400', "1h", "ticket", "in less than 14 days a certificate of this server's chain ends, or every certificate authority that a sink trusts by its file", "replace the file, then SIGHUP ([TLS](tls.md#renew-the-certificate))"),
         Alert("CountersignSourceSilent", codes("CountersignSourceSilent"), "0s", "ticket", "a source that must report is silent", "`countersign sources show` ([codes](runbook.md#codes))"),
         Alert("CountersignToldUnrecorded", codes("CountersignToldUnrecorded"), "5m", "ticket", "gateways got verdicts that are not in the log, or are void there", "[codes](runbook.md#codes)"),
         Alert("CountersignTrouble", f'{of("trouble")}{{code!~"{every}"}} == 1', "5m", "ticket", "something is not as it must be with a tenant; `code` says what", "[codes](runbook.md#codes)"),

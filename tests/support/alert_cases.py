@@ -62,6 +62,10 @@ CASES: dict[str, tuple[Case, Case]] = {
     "CountersignDiskFull": ((gauge("disk_free_bytes", "400e9-3e9x90", 'place="data"'), 80), (gauge("disk_free_bytes", "400e9-1e6x90", 'place="data"'), 80)),
     "CountersignSinkStandsStill": ((gauge("sink_stands_still", "1x5", SINK), 1), (gauge("sink_stands_still", "0x5", SINK), 1)),
     "CountersignSinkRefused": ((gauge("sink_refused_total", "0x5 3x20", SINK), 20), (gauge("sink_refused_total", "3x30", SINK), 20)),
+    "CountersignCertificateEnds": (
+        (gauge("tls_end_timestamp_seconds", "1e6x110", 'instance="a"'), 80),
+        (gauge("tls_end_timestamp_seconds", "0x110", 'instance="a"') | gauge("sink_authorities_end_timestamp_seconds", "9e6x110", SINK), 80),
+    ),
     "CountersignSourceSilent": ((trouble("source_silent"), 1), (trouble("source_silent", "0x5"), 1)),
     "CountersignToldUnrecorded": ((trouble("told_unrecorded"), 8), (trouble("spool", "1 0 1 0 1 0 1 0 1"), 8)),
     "CountersignTrouble": ((trouble("a_code_of_tomorrow"), 8), (trouble("unreviewed_policies") | trouble("starting") | trouble("log_halted"), 8)),

@@ -6,12 +6,14 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
 from .receivers import Planned, Receiver
 
@@ -30,13 +32,16 @@ def known(message: Any) -> bool:
 
 def attributes(of: Any) -> dict[str, Any]:
     """Attributes of a record or a resource."""
-    found = {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in of.attributes}
+    plain = lambda value: getattr(value, value.WhichOneof("value"))  # noqa: E731
+    read = lambda value: [plain(one) for one in value.array_value.values] if value.HasField("array_value") else plain(value)  # noqa: E731
+    found = {one.key: read(one.value) for one in of.attributes}
     assert len(found) == len(of.attributes), "an attribute is there twice"
     return found
 
 
 class Otlp(Receiver):
-    """`/v1/logs` in protobuf, decoded by OpenTelemetry's own classes. A poisonous record is dropped, and its number is told."""
+    """`/v1/logs` and `/v1/traces` in protobuf, decoded by OpenTelemetry's own classes. A poisonous record is dropped, and its
+    number is told."""
 
     token = "otlp-token-0123456789"
 
@@ -46,12 +51,20 @@ class Otlp(Receiver):
         #: Every log record that was taken, as it came.
         self.logs: list[Any] = []
         self.resources: list[dict[str, Any]] = []
+        #: Every span that was taken, as it came, and the scope of each request.
+        self.spans: list[Any] = []
+        self.scopes: list[Any] = []
+        #: Whether a span is refused.
+        self.poison_span: Callable[[Any], bool] = lambda span: False
 
     def take(self, path: str, headers: Any, body: bytes) -> Planned:
         """As the specification of OTLP/HTTP has it."""
-        assert path == "/v1/logs" and headers["Content-Type"] == "application/x-protobuf", (path, headers["Content-Type"])
+        assert headers["Content-Type"] == "application/x-protobuf", headers["Content-Type"]
         if self.header and headers[self.header[0]] != self.header[1]:
             return 401, {}, b"no"
+        if path == "/v1/traces":
+            return self.take_spans(ExportTraceServiceRequest.FromString(body))
+        assert path == "/v1/logs", path
         request = ExportLogsServiceRequest.FromString(body)
         assert known(request), "a field that OTLP does not have"
         said, refused = [], 0
@@ -72,6 +85,29 @@ class Otlp(Receiver):
         if refused:
             answer.partial_success.rejected_log_records = refused
             answer.partial_success.error_message = "a record can't be stored"
+        return 200, {"Content-Type": "application/x-protobuf"}, answer.SerializeToString()
+
+
+    def take_spans(self, request: Any) -> Planned:
+        """Spans, each with ids and times as they must be."""
+        assert known(request), "a field that OTLP does not have"
+        refused = 0
+        for of in request.resource_spans:
+            self.resources.append(attributes(of.resource))
+            for scope in of.scope_spans:
+                assert scope.scope.name == "countersign/spans" and scope.spans
+                self.scopes.append(scope)
+                for span in scope.spans:
+                    assert len(span.trace_id) == 16 and len(span.span_id) == 8 and len(span.parent_span_id) in (0, 8)
+                    assert span.start_time_unix_nano <= span.end_time_unix_nano and span.name
+                    if self.poison_span(span):
+                        refused += 1
+                    else:
+                        self.spans.append(span)
+        answer = ExportTraceServiceResponse()
+        if refused:
+            answer.partial_success.rejected_spans = refused
+            answer.partial_success.error_message = "a span can't be stored"
         return 200, {"Content-Type": "application/x-protobuf"}, answer.SerializeToString()
 
 

@@ -20,7 +20,10 @@ SOURCE = Path(__file__).parent.parent / "judges" / "otelcol"
 
 CONFIG = """
 receivers:
-  otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{port}"}}}}}}
+  otlp:
+    protocols:
+      http: {{endpoint: "127.0.0.1:{port}"}}
+      grpc: {{endpoint: "127.0.0.1:{grpc_port}", max_recv_msg_size_mib: 1{tls}}}
 exporters:
   otlp_http:
     endpoint: {to}
@@ -30,7 +33,9 @@ exporters:
     retry_on_failure: {{enabled: false}}
 service:
   telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}
-  pipelines: {{logs: {{receivers: [otlp], exporters: [otlp_http]}}}}
+  pipelines:
+    logs: {{receivers: [otlp], exporters: [otlp_http]}}
+    traces: {{receivers: [otlp], exporters: [otlp_http]}}
 """
 
 
@@ -56,13 +61,16 @@ def otelcol_bin() -> Path:
 
 
 class Otelcol:
-    """A collector that takes OTLP over HTTP, and gives it on to an address."""
+    """A collector that takes OTLP over HTTP and gRPC, and gives it on to an address. With a folder of `certificates` its gRPC is
+    over TLS."""
 
-    def __init__(self, folder: Path, to: str) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, to: str, certificates: Path | None = None) -> None:
+        self.port, self.grpc_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.grpc_url = f"{'https' if certificates else 'http'}://127.0.0.1:{self.grpc_port}"
+        tls = f', tls: {{cert_file: "{certificates}/server.pem", key_file: "{certificates}/server.key"}}' if certificates else ""
         config, self._log = folder / "otelcol.yaml", (folder / "otelcol.log").open("wb")
-        config.write_text(CONFIG.format(port=self.port, to=to))
+        config.write_text(CONFIG.format(port=self.port, grpc_port=self.grpc_port, to=to, tls=tls))
         self._process: subprocess.Popen[Any] = subprocess.Popen([otelcol_bin(), "--config", config], stdout=self._log, stderr=self._log)
         until("the collector", self._listens)
 

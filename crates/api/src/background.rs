@@ -1,6 +1,6 @@
 //! The tasks beside requests: unfinished erasures, trimming, old payload, the scrub, watching journals, receipts by message.
 
-use crate::{app::App, event_result, log, sinks};
+use crate::{app::App, event_result, log};
 use ledger::{
     Error, chores, expiry,
     journal::{Journal, jetstream},
@@ -34,7 +34,7 @@ pub fn start(app: &Arc<App>) {
         app.start_worker(&tenant);
         app.start_watch(&tenant);
     }
-    sinks::start(&app.sinks, &app.ledger, |sink| app.spawn(sink));
+    app.sinks.start(&app.ledger, |sink| app.spawn(sink));
     if let (Some(wanted), Some(broker)) = (app.ledger.receipts_wanted(), app.broker.clone()) {
         let shared = Arc::clone(app);
         app.spawn(async move { send_receipts(&shared, &broker, wanted).await });

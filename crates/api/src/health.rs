@@ -211,7 +211,7 @@ fn silent_sources(app: &App, tenant: &Tenant) -> Option<Trouble> {
 fn still_sinks(app: &App, tenant: &Tenant) -> Option<Trouble> {
     let now = app.ledger.now();
     let still = |sink: &Arc<Sink>| Some(format!("{}: {}", sink.spec.name, sink.stands_still(now)?));
-    let still: Vec<String> = app.sinks.of(&tenant.name).filter_map(still).collect();
+    let still: Vec<String> = app.sinks.of(&tenant.name).iter().filter_map(still).collect();
     (!still.is_empty()).then(|| Trouble {
         code: "sink_stands_still",
         detail: format!(

@@ -23,6 +23,8 @@ mod background;
 #[cfg(feature = "server")]
 mod body;
 #[cfg(feature = "server")]
+mod certificates;
+#[cfg(feature = "server")]
 mod chats;
 #[cfg(feature = "server")]
 mod client;

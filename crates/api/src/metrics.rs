@@ -103,6 +103,7 @@ pub struct Metrics {
     connections: Gauge,
     guard_in_place: Gauge,
     backup: Gauge,
+    tls_ends: Gauge,
     disk_free: Family<ByPlace, Gauge>,
     disk_bytes: Gauge,
     tenants: Tenants,
@@ -133,6 +134,7 @@ impl Metrics {
             connections: registry.named("connections", Gauge::default()),
             guard_in_place: registry.named("guard_in_place", Gauge::default()),
             backup: registry.named("backup_timestamp_seconds", Gauge::default()),
+            tls_ends: registry.named("tls_end_timestamp_seconds", Gauge::default()),
             disk_free: registry.named("disk_free_bytes", Family::default()),
             disk_bytes: registry.named("disk_bytes", Gauge::default()),
             tenants: Tenants::new(registry),
@@ -197,6 +199,7 @@ impl Metrics {
         }
         self.compliance.set(figures.logs.clone());
         self.set_disks(&figures.disks);
+        self.tls_ends.set(gauged(figures.tls_ends));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

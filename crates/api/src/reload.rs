@@ -1,6 +1,6 @@
 //! Signals: those that end the server, that make it read files again, and that must not kill it.
 
-use crate::{app::App, config::Config, log};
+use crate::{app::App, config::Config, log, sinks::Changed};
 use std::{io, sync::Arc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -43,7 +43,7 @@ impl Signals {
 }
 
 /// Reads again what may change under a running server: TLS certificate and key, the metrics key, secrets and
-/// options of chats, the log's level. Mistakes are logged, and the previous values stay. (NATS passwords are read
+/// options of chats, sinks, the log's level. Mistakes are logged, and the previous values stay. (NATS passwords are read
 /// at each connect.)
 fn reload(app: &App, log: &log::Handle) {
     let config = match Config::load(&app.config.path) {
@@ -69,9 +69,17 @@ fn reload(app: &App, log: &log::Handle) {
         wrong.extend(app.metrics_key.read(path).err());
     }
     wrong.extend(app.chats.open_again(&app.config, &config).err().unwrap_or_default());
+    let sinks = (&file.sink, app.config.file.public_url.as_str());
+    match app.sinks.change(sinks, &app.ledger, |sink| app.spawn(sink)) {
+        Ok(said) if said == Changed::default() => {}
+        Ok(Changed { added, removed, altered }) => {
+            tracing::info!(?added, ?removed, changed = ?altered, "SIGHUP: sinks");
+        }
+        Err(why) => wrong.extend(why),
+    }
     if wrong.is_empty() {
         tracing::info!(
-            "SIGHUP: the log's level, the metrics key, the files of TLS and the secrets of chats were read again"
+            "SIGHUP: the log's level, the metrics key, the files of TLS, the secrets of chats and the sinks were read again"
         );
     } else {
         let wrong = wrong.join("; ");

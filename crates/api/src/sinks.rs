@@ -8,6 +8,8 @@ mod datadog;
 mod elastic;
 mod file;
 mod format;
+mod grpc;
+mod head;
 mod http;
 mod kind;
 mod letters;
@@ -16,14 +18,20 @@ mod open;
 mod otlp;
 mod place;
 mod port;
+mod protobuf;
 mod run;
+mod running;
 mod sender;
 mod sentinel;
 mod setup;
+mod span;
+mod spanned;
 mod splunk;
 mod syslog;
+mod trust;
 
 pub use letters::Letter;
+pub use running::{Changed, Sinks};
 pub use sender::{Held, Sink};
 pub use setup::{Setup, mistakes};
 
@@ -31,7 +39,6 @@ use batch::Span;
 use ledger::{
     Error, Ledger,
     entry::{Kind, View},
-    ident::Ident,
     store,
     system::{
         By, Reason,
@@ -40,14 +47,9 @@ use ledger::{
     tenant::Tenant,
     time::Nanos,
 };
-use std::{collections::BTreeMap, sync::Arc};
 
 /// Most batches that one request sends again.
 const AGAIN_BATCHES_MAX: usize = 16;
-
-/// The sinks of the running server, by name.
-#[derive(Default)]
-pub struct Sinks(BTreeMap<Ident, Arc<Sink>>);
 
 /// What of a range was sent again.
 pub struct Again {
@@ -78,45 +80,6 @@ impl From<store::Error> for NotSent {
         Self::Failed(error.into())
     }
 }
-
-impl Sinks {
-    /// Opens the sinks of a configuration that was checked. Sends nothing yet. Errors: every mistake.
-    pub fn open(setups: &BTreeMap<String, Setup>, public_url: &str) -> Result<Self, Error> {
-        let (mut opened, mut wrong) = (BTreeMap::new(), Vec::new());
-        for (name, setup) in setups {
-            match open::sink(name, setup, public_url.trim_end_matches('/')) {
-                Ok(sink) => drop(opened.insert(sink.spec.name.clone(), Arc::new(sink))),
-                Err(why) => wrong.push(format!("sink.{name}: {why}")),
-            }
-        }
-        if wrong.is_empty() { Ok(Self(opened)) } else { Err(Error::Setup(wrong.join("\n"))) }
-    }
-
-    /// Every sink.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Sink>> {
-        self.0.values()
-    }
-
-    /// The sinks of a tenant, by name.
-    pub fn of<'a>(&'a self, tenant: &'a Ident) -> impl Iterator<Item = &'a Arc<Sink>> {
-        self.0.values().filter(move |sink| sink.spec.tenant == *tenant)
-    }
-
-    /// A sink of a tenant.
-    pub fn one(&self, tenant: &Ident, name: &str) -> Option<Arc<Sink>> {
-        self.of(tenant).find(|sink| sink.spec.name.as_str() == name).cloned()
-    }
-}
-
-/// Runs every sink until its task ends; `spawn` starts the tasks.
-pub fn start(sinks: &Sinks, ledger: &Arc<Ledger>, spawn: impl Fn(Running)) {
-    for sink in sinks.all() {
-        spawn(Box::pin(run::run(Arc::clone(ledger), Arc::clone(sink))));
-    }
-}
-
-/// A running sink.
-pub type Running = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Sends a record that says that it is a test, and waits for the answer.
 pub async fn test(ledger: &Ledger, tenant: &Tenant, sink: &Sink) -> Result<(), Held> {

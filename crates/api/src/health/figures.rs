@@ -31,6 +31,7 @@ pub fn figures(app: &App) -> Figures {
         tenants: tenants.iter().map(|tenant| of_tenant(app, tenant)).collect(),
         logs: tenants.iter().map(|tenant| of_log(app, tenant)).collect(),
         disks: disks(app),
+        tls_ends: app.greeting.ends(),
     }
 }
 
@@ -55,7 +56,7 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         sources: sources(app, tenant).unwrap_or_default(),
         freezes: freezes(&published.freezes),
         alerts: [published.alerts.open.len() as u64, published.alerts.raised],
-        sinks: app.sinks.of(&tenant.name).map(|sink| of_sink(app, tenant, sink)).collect(),
+        sinks: app.sinks.of(&tenant.name).iter().map(|sink| of_sink(app, tenant, sink)).collect(),
         approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
     }
 }
@@ -77,6 +78,8 @@ fn of_sink(app: &App, tenant: &Tenant, sink: &Sink) -> OfSink {
             figures.failures,
             figures.letters as u64,
             still.into(),
+            figures.decision_spans,
+            sink.spec.authorities_end,
         ],
     }
 }

@@ -15,6 +15,8 @@ pub struct Figures {
     pub logs: Vec<OfLog>,
     /// Of the disks.
     pub disks: Disks,
+    /// When the first certificate of the server's chain ends, in seconds since 1970. 0 without TLS.
+    pub tls_ends: u64,
 }
 
 /// What the log of one tenant says.
@@ -94,7 +96,7 @@ pub struct OfSink {
     /// Its name.
     pub name: String,
     /// One for each metric of `metrics::sinks`, in its order.
-    pub values: [u64; 8],
+    pub values: [u64; 10],
 }
 
 /// Figures of a tenant's approvals.

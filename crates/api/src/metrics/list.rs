@@ -250,6 +250,21 @@ static LIST: &[Listed] = &[
     counter("sink_failures", SINK, "Attempts of a sink since the start that delivered nothing"),
     gauge("sink_letters", SINK, "Refused records of a sink that wait to be sent again"),
     gauge("sink_stands_still", SINK, "1 while nothing of a sink arrives: a person must act"),
+    counter(
+        "sink_decision_spans",
+        SINK,
+        "Decisions that a sink's receiver took as spans since the start; probes are none",
+    ),
+    gauge(
+        "sink_authorities_end_timestamp_seconds",
+        SINK,
+        "When the last of the certificate authorities that a sink trusts by its file ends, in seconds since 1970; 0: no file",
+    ),
+    gauge(
+        "tls_end_timestamp_seconds",
+        &[],
+        "When the first certificate of the chain that this server shows ends, in seconds since 1970; 0: no TLS",
+    ),
     gauge(
         "scrub_age_seconds",
         TENANT,

@@ -123,6 +123,7 @@ impl Tenants {
             let by = ByScope { tenant: figures.name.clone(), scope };
             self.freezes.get_or_create(&by).set(gauged(*count));
         }
+        self.sinks.keep(&figures.name, &figures.sinks);
         for sink in &figures.sinks {
             self.sinks.set(&figures.name, sink);
         }

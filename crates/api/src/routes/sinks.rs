@@ -78,7 +78,8 @@ pub async fn all(
     headers: HeaderMap,
 ) -> Result<Json<SinksStanding>, Problem> {
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin, Role::Auditor])?;
-    let sinks = app.sinks.of(&tenant.name).map(|sink| standing(&app, &tenant, sink)).collect();
+    let sinks =
+        app.sinks.of(&tenant.name).iter().map(|sink| standing(&app, &tenant, sink)).collect();
     Ok(Json(SinksStanding { sinks }))
 }
 

@@ -2,7 +2,10 @@
 
 use super::{
     format::{Format, Site, Source},
-    port::{Batch, Head, Record, digest},
+    head::Head,
+    port::{Batch, Record, digest},
+    span::{self, Names},
+    spanned::spanned,
 };
 use ledger::{
     Ledger,
@@ -36,8 +39,12 @@ pub struct Spec {
     pub entries: usize,
     /// About how many bytes a batch has.
     pub bytes: usize,
+    /// Decisions and approvals are spans too, with these names.
+    pub traces: Option<Names>,
     /// `public_url`, without a slash at its end.
     pub url: String,
+    /// When the last of the authorities that it trusts by its file ends, in seconds since 1970. 0 without a file.
+    pub authorities_end: u64,
 }
 
 impl Spec {
@@ -120,7 +127,11 @@ fn record(
     let time = View::parse(entry.as_bytes()).map_or(0, |view| view.origin.time.0);
     let source = Source { index, leaf_hash: &leaf_hash, entry: &entry, payload: &payload };
     let line = spec.format.record(site, &source);
-    Ok(Record { index, leaf_hash, time, entry, line })
+    let span = match spec.traces {
+        Some(names) => spanned(ledger, tenant, (site, names), (index, &leaf_hash, &entry))?,
+        None => None,
+    };
+    Ok(Record { index, leaf_hash, time, entry, line, span })
 }
 
 /// Makes a batch of records that cover a range.
@@ -144,7 +155,8 @@ fn make(
     let mark = data_encoding::HEXLOWER.encode(&head.digest.0[..8]);
     let time = records.last().map_or(0, |record| record.time);
     let head_line = spec.format.head(place, &head, time);
-    Batch { id: format!("batch/{}/{from}-{to}-{mark}", place.sink), head, head_line, records }
+    let id = format!("batch/{}/{from}-{to}-{mark}", place.sink);
+    Batch { id, head, head_line, records, tried: None }
 }
 
 /// Two batches in place of one: each says of itself what is in it.
@@ -162,5 +174,6 @@ pub fn halves(spec: &Spec, site: &Site, batch: &Batch) -> [Batch; 2] {
 pub fn test(spec: &Spec, site: &Site, time: u64) -> Batch {
     let empty = make(spec, site, (0, 0), Vec::new(), (0, Hash([0; 32])));
     let head_line = spec.format.test(site, time);
-    Batch { id: format!("test/{}/{time}", site.sink), head_line, ..empty }
+    let tried = spec.traces.map(|_| span::test(site, time));
+    Batch { id: format!("test/{}/{time}", site.sink), head_line, tried, ..empty }
 }

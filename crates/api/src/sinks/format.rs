@@ -6,7 +6,7 @@ mod ecs;
 mod native;
 mod ocsf;
 
-use super::port::Head;
+use super::head::Head;
 use ledger::log::merkle::Hash;
 pub use ocsf::severity;
 use ocsf::{correlation, outcome, person};
@@ -96,7 +96,7 @@ impl Source<'_> {
 
 impl Site {
     /// Where the receipt of an entry is, for somebody with a key.
-    fn proof(&self, index: u64) -> String {
+    pub fn proof(&self, index: u64) -> String {
         format!("{}/v1/tenants/{}/receipts?index={index}", self.url, self.tenant)
     }
 

@@ -26,9 +26,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Largest answer, in bytes: Elastic answers each record.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// Largest file of certificate authorities.
-const CA_BYTES_MAX: u64 = 4 << 20;
+pub const CA_BYTES_MAX: u64 = 4 << 20;
 /// Longest `Retry-After` that is kept.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Most bytes of an answer that are repeated to people.
 const WORDS_MAX: usize = 200;
 

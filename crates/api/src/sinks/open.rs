@@ -6,10 +6,11 @@ use super::{
     elastic::Elastic,
     file::Files,
     format::Format,
+    grpc::Grpc,
     http::Http,
     kind::Kind,
-    net::{Client, Way},
-    otlp::Otlp,
+    net::{CA_BYTES_MAX, Client, Way},
+    otlp::{Options, Otlp, Protocol, Road},
     port::Receiver,
     sender::Sink,
     sentinel::{Login, Sentinel},
@@ -17,6 +18,7 @@ use super::{
     splunk::Splunk,
     syslog::Syslog,
 };
+use crate::certificates;
 use ledger::ident::Ident;
 use std::sync::Arc;
 use url::Url;
@@ -26,6 +28,7 @@ use zeroize::Zeroizing;
 pub fn sink(name: &str, setup: &Setup, public_url: &str) -> Result<Sink, String> {
     let ident = |text: &str| Ident::new(text).map_err(|error| format!("{text:?}: {error}"));
     let kind = Kind::parse(&setup.kind).ok_or("no such kind")?;
+    let options = setup.otlp().map_err(|(name, why)| format!("{name}: {why}"))?;
     let spec = Spec {
         name: ident(name)?,
         tenant: ident(&setup.tenant)?,
@@ -36,13 +39,23 @@ pub fn sink(name: &str, setup: &Setup, public_url: &str) -> Result<Sink, String>
         payload: setup.payload.clone(),
         entries: setup.batch_entries.min(kind.entries_max()),
         bytes: setup.batch_bytes.min(kind.bytes_max()),
+        traces: options.traces.then_some(options.names),
         url: public_url.to_owned(),
+        // One that ended beside its successor does no harm.
+        authorities_end: certificates::ends(&authorities(setup)?)
+            .into_iter()
+            .max()
+            .unwrap_or_default(),
     };
-    let receiver = receiver(kind, &spec, setup)?;
+    let receiver = receiver(kind, (&spec, options), setup)?;
     Ok(Sink::new(spec, receiver, setup.alarm_after_seconds, setup.report_seconds))
 }
 
-fn receiver(kind: Kind, spec: &Spec, setup: &Setup) -> Result<Arc<dyn Receiver>, String> {
+fn receiver(
+    kind: Kind,
+    (spec, options): (&Spec, Options),
+    setup: &Setup,
+) -> Result<Arc<dyn Receiver>, String> {
     let host = public_host(&spec.url);
     let url = || setup::address(kind, setup.url.as_deref().unwrap_or_default());
     let client = || Client::new(url()?, way(setup));
@@ -63,7 +76,15 @@ fn receiver(kind: Kind, spec: &Spec, setup: &Setup) -> Result<Arc<dyn Receiver>,
         Kind::Datadog => Arc::new(Datadog::new(client()?, secret()?, host, spec)),
         Kind::Otlp => {
             let key = self::secret(setup)?;
-            Arc::new(Otlp::new(client()?, (setup.header.as_deref(), key), &host, spec))
+            let secret = (setup.header.as_deref(), key);
+            let road = match options.protocol {
+                Protocol::Http => Road::Http(client()?),
+                Protocol::Grpc => {
+                    let ca = setup.tls_ca_file.as_deref();
+                    Road::Grpc(Grpc::new(url()?, ca, setup.private_network)?)
+                }
+            };
+            Arc::new(Otlp::new(road, secret, &host, (spec, options)))
         }
         Kind::Sentinel => {
             let login = Url::parse(setup.login_url()).map_err(|error| error.to_string())?;
@@ -90,6 +111,19 @@ fn way(setup: &Setup) -> Way<'_> {
 fn secret(setup: &Setup) -> Result<Option<Zeroizing<String>>, String> {
     let read = |path| approvals::secret::read(path).map_err(|error| error.to_string());
     setup.secret_file.as_deref().map(read).transpose()
+}
+
+/// What the files of a sink hold now: its secret, and the authorities that it trusts.
+pub fn files(setup: &Setup) -> Result<Vec<Zeroizing<Vec<u8>>>, String> {
+    let secret = secret(setup)?.map(|secret| Zeroizing::new(secret.as_bytes().to_vec()));
+    Ok(vec![secret.unwrap_or_default(), Zeroizing::new(authorities(setup)?)])
+}
+
+/// The file of authorities; empty without one.
+fn authorities(setup: &Setup) -> Result<Vec<u8>, String> {
+    let Some(path) = &setup.tls_ca_file else { return Ok(Vec::new()) };
+    let found = ledger::atomic::read(path, CA_BYTES_MAX).map_err(|error| error.to_string())?;
+    Ok(found.unwrap_or_default())
 }
 
 /// What a collector is told that it gets.

@@ -1,25 +1,34 @@
-//! `otlp`: OpenTelemetry's logs over HTTP, in protobuf, to a collector or to whoever else speaks it.
+//! `otlp`: OpenTelemetry's logs and spans, in protobuf, to a collector or to whoever else speaks it.
 //!
 //! Each entry is a log record: its line is the body, what people search by are attributes, and it carries the trace of its
-//! event. The batch itself is the first record.
+//! event. The batch itself is the first record. Decisions and approvals are spans.
 
-mod wire;
+mod options;
+mod spans;
+
+pub use options::{Options, Protocol, Words};
 
 use super::{
     batch::Spec,
     format::{severity, text},
+    grpc::Grpc,
     net::{Client, short},
     port::{Answer, Batch, Receiver, Record},
+    protobuf::{self, Message},
+    span::Context,
 };
 use ledger::system::delivery::Level;
 use serde_json::Value;
-use wire::Message;
 use zeroize::Zeroizing;
 
 /// The header that carries a secret as a bearer's.
 const BEARER: &str = "authorization";
 /// Severities: informational, and the second step of it; a warning; an error.
 const SEVERITIES: [(u64, &str); 4] = [(9, "INFO"), (10, "INFO2"), (13, "WARN"), (17, "ERROR")];
+
+/// Where each signal goes: path of OTLP/HTTP, service of OTLP/gRPC.
+const LOGS: (&str, &str) = ("v1/logs", "logs.v1.LogsService");
+const TRACES: (&str, &str) = ("v1/traces", "trace.v1.TraceService");
 
 // Field numbers of `LogRecord`.
 const TIME: u64 = 1;
@@ -33,22 +42,32 @@ const SPAN_ID: u64 = 10;
 const OBSERVED_TIME: u64 = 11;
 const EVENT_NAME: u64 = 12;
 
+/// How a collector is called.
+pub enum Road {
+    /// OTLP/HTTP, in protobuf.
+    Http(Client),
+    /// OTLP/gRPC.
+    Grpc(Grpc),
+}
+
 /// A collector.
 pub struct Otlp {
-    client: Client,
+    road: Road,
     /// Name and value of the header with the secret.
     secret: Option<(String, Zeroizing<String>)>,
     resource: Message,
     scope: Message,
+    options: Options,
+    spec: Spec,
 }
 
 impl Otlp {
-    /// The collector of this client. The secret goes into the header of this name; without one, it is a bearer's.
+    /// The collector at the end of this road. The secret goes into the header of this name; without one, it is a bearer's.
     pub fn new(
-        client: Client,
+        road: Road,
         (header, secret): (Option<&str>, Option<Zeroizing<String>>),
         host: &str,
-        spec: &Spec,
+        (spec, options): (&Spec, Options),
     ) -> Self {
         let secret = secret.map(|secret| match header {
             Some(name) => (name.to_owned(), secret),
@@ -67,7 +86,7 @@ impl Otlp {
         let mut scope = Message::default();
         scope.bytes(1, format!("countersign/{}", spec.format.as_str()).as_bytes());
         scope.bytes(2, spec.format.version().as_bytes());
-        Self { client, secret, resource, scope }
+        Self { road, secret, resource, scope, options, spec: spec.clone() }
     }
 
     /// `ExportLogsServiceRequest`, with one `ResourceLogs` of one `ScopeLogs`.
@@ -151,71 +170,63 @@ fn said(origin: &str, record: &Record) -> Message {
     for (key, text) in named.into_iter().filter(|(_, text)| !text.is_empty()) {
         made.pair(ATTRIBUTES, key, text);
     }
-    if let Some((trace, span, flags)) = trace(text(event, &["traceparent"])) {
-        made.fixed32(FLAGS, flags);
-        made.bytes(TRACE_ID, &trace);
-        made.bytes(SPAN_ID, &span);
+    if let Some(context) = Context::read(text(event, &["traceparent"])) {
+        made.fixed32(FLAGS, context.flags);
+        made.bytes(TRACE_ID, &context.trace);
+        made.bytes(SPAN_ID, &context.span);
     }
     made
-}
-
-/// Trace, span and flags of `00-<32 hexadecimal digits>-<16>-<2>`.
-fn trace(parent: &str) -> Option<(Vec<u8>, Vec<u8>, u32)> {
-    let mut parts = parent.split('-').skip(1);
-    let mut hex = |bytes: usize| {
-        let found = data_encoding::HEXLOWER.decode(parts.next()?.as_bytes()).ok()?;
-        (found.len() == bytes).then_some(found)
-    };
-    let (trace, span, flags) = (hex(16)?, hex(8)?, hex(1)?);
-    let named = |id: &[u8]| id.iter().any(|byte| *byte != 0);
-    (named(&trace) && named(&span)).then(|| (trace, span, u32::from(flags[0])))
 }
 
 /// What an answer of success says. How many records were refused is said, but not which: so the batch is refused, and cut
 /// until single ones are known. What was taken comes again then, with the same origin and index.
 fn taken(body: &[u8]) -> Answer {
-    match wire::refused(body) {
+    match protobuf::refused(body) {
         None => Answer::Retry(None, "its answer is not OTLP in protobuf".into()),
         Some((0, _)) => Answer::Taken,
         Some((count, why)) => Answer::Refused(short(&format!("{count} rejected: {why}"))),
     }
 }
 
-impl Receiver for Otlp {
-    fn deliver(&self, batch: &Batch) -> Answer {
-        let mut headers = vec![("content-type", "application/x-protobuf")];
+impl Otlp {
+    /// Sends the request of a signal: its path over HTTP, and its service over gRPC.
+    fn send(&self, (path, service): (&str, &str), body: &[u8], records: usize) -> Answer {
+        let mut headers = Vec::new();
         headers.extend(self.secret.as_ref().map(|(name, value)| (name.as_str(), value.as_str())));
-        match self.client.post("v1/logs", &headers, &self.body(batch)) {
-            Ok(said) if said.status == 200 => taken(&said.body),
-            Ok(said) => said.failed(),
-            Err(answer) => answer,
+        match &self.road {
+            Road::Http(client) => {
+                headers.push(("content-type", "application/x-protobuf"));
+                match client.post(path, &headers, body) {
+                    Ok(said) if said.status == 200 => taken(&said.body),
+                    Ok(said) => said.failed(),
+                    Err(answer) => answer,
+                }
+            }
+            Road::Grpc(client) => {
+                let method = format!("/opentelemetry.proto.collector.{service}/Export");
+                match client.call(&method, &headers, body) {
+                    Ok(message) => taken(&message),
+                    Err(status) => status.failed(records),
+                }
+            }
         }
+    }
+}
+
+impl Receiver for Otlp {
+    /// The spans first: a batch is taken when its log records are. What was taken before a failure comes again as it was.
+    fn deliver(&self, batch: &Batch) -> Answer {
+        let records = batch.records.len();
+        if let Some(body) = spans::request(batch, &self.spec, &self.resource) {
+            let answer = self.send(TRACES, &body, records);
+            if answer != Answer::Taken {
+                return answer;
+            }
+        }
+        if self.options.logs { self.send(LOGS, &self.body(batch), records) } else { Answer::Taken }
     }
 
     fn level(&self) -> Level {
         Level::Accepted
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn traces_are_whole_or_none() {
-        let id = "0af7651916cd43dd8448eb211c80319c";
-        let found = trace(&format!("00-{id}-b7ad6b7169203331-01")).unwrap();
-        assert_eq!((found.0.len(), found.1.len(), found.2), (16, 8, 1));
-        for text in [
-            "",
-            "00",
-            "00-x-b7ad6b7169203331-01",
-            &format!("00-{id}-b7ad6b71692033-01"),
-            &format!("00-{id}-0000000000000000-01"),
-            &format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
-            &format!("00-{id}-b7ad6b7169203331"),
-        ] {
-            assert_eq!(trace(text), None, "{text}");
-        }
     }
 }

@@ -1,29 +1,12 @@
 //! The port of sinks: what a receiver is given, and what it answers. Each foreign system is one module behind it.
 
+use super::{
+    head::Head,
+    span::{Sort, Span},
+};
 use ledger::{log::merkle::Hash, system::delivery::Level};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
-
-/// What a batch says of itself, so that its receiver can find what is missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Origin of the log.
-    pub origin: String,
-    /// Name of the sink.
-    pub sink: String,
-    /// The first leaf index that the batch covers.
-    pub from: u64,
-    /// The leaf index after the last one. What the filter names of the entries between is in the batch.
-    pub to: u64,
-    /// Number of records.
-    pub count: usize,
-    /// SHA-256 over the leaf hashes of the records, in order.
-    pub digest: Hash,
-    /// A published size of the log that covers it.
-    pub size: u64,
-    /// Root hash at that size.
-    pub root: Hash,
-}
 
 /// One entry, written for its receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +21,8 @@ pub struct Record {
     pub entry: String,
     /// The record in the sink's format, on one line.
     pub line: String,
+    /// The span of a decision, or of an approval that ends here, where the sink sends spans.
+    pub span: Option<Span>,
 }
 
 /// What is delivered at once.
@@ -51,6 +36,8 @@ pub struct Batch {
     pub head_line: String,
     /// The records, in index order.
     pub records: Vec<Record>,
+    /// The span of a test, where the sink sends spans.
+    pub tried: Option<Span>,
 }
 
 impl Batch {
@@ -58,6 +45,19 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         let lines: usize = self.records.iter().map(|record| record.line.len() + 1).sum();
         self.head_line.len() + 1 + lines
+    }
+
+    /// All spans.
+    pub fn spans(&self) -> impl Iterator<Item = &Span> + Clone {
+        self.records.iter().filter_map(|record| record.span.as_ref()).chain(&self.tried)
+    }
+
+    /// Leaf index of each decision that is here as a span.
+    pub fn decision_spans(&self) -> Vec<u64> {
+        let decided = |span: &Span| matches!(span.sort, Sort::Ours | Sort::Told);
+        let of =
+            |record: &Record| record.span.as_ref().is_some_and(decided).then_some(record.index);
+        self.records.iter().filter_map(of).collect()
     }
 
     /// All lines, the head first.

@@ -51,10 +51,14 @@ struct Runner {
     is_kept: bool,
 }
 
-/// Runs a sink until the task ends.
+/// Runs a sink until it is stopped, or the task ends.
 pub async fn run(ledger: Arc<Ledger>, sink: Arc<Sink>) {
+    sink.begin();
     let mut said = false;
     let tenant = loop {
+        if sink.is_stopped() {
+            return;
+        }
         match ledger.tenant(sink.spec.tenant.as_str()) {
             Some(tenant) if tenant.signs() && tenant.may_act() => break tenant,
             None if !said => {
@@ -63,15 +67,18 @@ pub async fn run(ledger: Arc<Ledger>, sink: Arc<Sink>) {
             }
             _ => {}
         }
-        tokio::time::sleep(AGAIN).await;
+        sink.rest(AGAIN).await;
     };
     let mut runner = loop {
+        if sink.is_stopped() {
+            return;
+        }
         match Runner::begin(&ledger, &tenant, &sink).await {
             Ok(runner) => break runner,
             Err(error) => {
                 sink.failed(ledger.now(), &error.to_string());
                 tracing::warn!(sink = %sink.spec.name, %error, "a sink can't begin yet");
-                tokio::time::sleep(AGAIN).await;
+                sink.rest(AGAIN).await;
             }
         }
     };
@@ -105,9 +112,9 @@ impl Runner {
     async fn run(&mut self) {
         let mut states = self.tenant.watch();
         let mut failures = 0_u32;
-        loop {
+        while !self.sink.is_stopped() {
             if !self.tenant.signs() || self.tenant.halted().is_some() {
-                tokio::time::sleep(AGAIN).await;
+                self.sink.rest(AGAIN).await;
                 continue;
             }
             let step = self
@@ -121,7 +128,10 @@ impl Runner {
                     self.sink.idle();
                     self.tell_if_due().await;
                     let news = states.wait_for(|published| published.size > size);
-                    let _ = tokio::time::timeout(IDLE, news).await;
+                    tokio::select! {
+                        _ = news => {}
+                        () = self.sink.rest(IDLE) => {}
+                    }
                 }
                 Step::Held(Held { after, why }) => {
                     failures = failures.saturating_add(1);
@@ -134,13 +144,20 @@ impl Runner {
             }
             self.tell_if_due().await;
         }
+        // Whoever goes on from here finds the place.
+        self.is_kept = false;
+        if let Err(error) = self.keep(true) {
+            tracing::warn!(sink = %self.sink.spec.name, %error, "a sink's place is not stored: something comes twice");
+        }
     }
 
-    /// Waits for the next attempt. What is to be told does not wait for it.
+    /// Waits for the next attempt, or until it is stopped. What is to be told does not wait for it.
     async fn wait(&mut self, pause: Duration) {
         let until = Instant::now() + pause;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            tokio::time::sleep(left.min(IDLE)).await;
+        while let Some(left) = until.checked_duration_since(Instant::now())
+            && !self.sink.is_stopped()
+        {
+            self.sink.rest(left.min(IDLE)).await;
             self.tell_if_due().await;
         }
     }
@@ -166,12 +183,15 @@ impl Runner {
             return Ok(Step::Held(Held { after: None, why }));
         }
         let (site, count) = (sink.spec.site(&self.tenant), batch.records.len());
+        let mut spans = batch.decision_spans();
         let refused = match sink.offer(&site, batch, self.ledger.now()).await {
             Ok(refused) => refused,
             Err(held) => return Ok(Step::Held(held)),
         };
         // The letters first: a crash here delivers the batch again.
         letters::keep(&self.ledger, &self.tenant, &sink.spec.name, &refused, self.ledger.now())?;
+        spans.retain(|index| !refused.iter().any(|(refused, _)| refused == index));
+        self.sink.figures().decision_spans += spans.len() as u64;
         self.place.count += (count - refused.len()) as u64;
         self.place.refused.extend(refused.iter().map(|(index, _)| index));
         if !refused.is_empty() {

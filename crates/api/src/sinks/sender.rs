@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
 
 /// So many records may be refused one after another, with none taken between. Then the receiver refuses everything, and
 /// that is no letter's fault.
@@ -34,7 +34,9 @@ pub struct Sink {
     /// One sends at a time: the loop, a test, or what is sent again.
     pub turn: AsyncMutex<()>,
     receiver: Arc<dyn Receiver>,
-    figures: Mutex<Figures>,
+    figures: Arc<Mutex<Figures>>,
+    /// True once it is to end.
+    stopped: watch::Sender<bool>,
 }
 
 /// How a sink stands. Counters are since the start.
@@ -46,6 +48,8 @@ pub struct Figures {
     pub refused: u64,
     /// Bytes of batches that were taken.
     pub bytes: u64,
+    /// Decisions that were taken as spans, each once unless its batch came again after a start.
+    pub decision_spans: u64,
     /// Attempts that failed as a whole.
     pub failures: u64,
     /// Since when nothing succeeds.
@@ -81,8 +85,40 @@ impl Sink {
         alarm_after: u64,
         report_every: u64,
     ) -> Self {
-        let (turn, figures) = (AsyncMutex::default(), Mutex::default());
-        Self { spec, alarm_after, report_every, turn, receiver, figures }
+        let (turn, figures) = (AsyncMutex::default(), Arc::default());
+        let stopped = watch::Sender::new(false);
+        Self { spec, alarm_after, report_every, turn, receiver, figures, stopped }
+    }
+
+    /// Goes on counting where the former self of this sink stops.
+    pub fn follow(&mut self, before: &Self) {
+        if before.spec.tenant == self.spec.tenant {
+            self.figures = Arc::clone(&before.figures);
+        }
+    }
+
+    /// Has its loop end, once the present batch is done.
+    pub fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// True once it is to end.
+    pub fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// Waits until it is to end, at most so long.
+    pub async fn rest(&self, pause: Duration) {
+        let mut stopped = self.stopped.subscribe();
+        let stop = stopped.wait_for(|stopped| *stopped);
+        let _ = tokio::time::timeout(pause, stop).await;
+    }
+
+    /// Begins as it is configured now: nothing is known of the receiver, and no failure lasts.
+    pub fn begin(&self) {
+        let mut figures = self.figures();
+        (figures.failing_since, figures.says, figures.taken_at) = (None, None, None);
+        figures.row = 0;
     }
 
     /// What an entry says of it, over a range of the log.

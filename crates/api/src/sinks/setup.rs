@@ -4,6 +4,7 @@ use super::{
     format::{Format, Ocsf},
     kind::{Kind, Secret},
     net,
+    otlp::{Options, Protocol, Words},
 };
 use ledger::{
     feed::Question,
@@ -63,6 +64,15 @@ pub struct Setup {
     /// Header that gets the secret. Without it, `authorization`, as a bearer's (`otlp`).
     #[serde(default)]
     pub header: Option<String>,
+    /// What is sent: `logs`, `traces`. Without it, logs (`otlp`).
+    #[serde(default)]
+    pub signals: Option<Vec<String>>,
+    /// `http/protobuf` or `grpc`. Without it, the first (`otlp`).
+    #[serde(default)]
+    pub protocol: Option<String>,
+    /// Version of the `gen_ai.*` names in spans. Without it, none (`otlp`).
+    #[serde(default)]
+    pub gen_ai_version: Option<String>,
     /// Immutable id of the data collection rule (`sentinel`).
     #[serde(default)]
     pub rule: Option<String>,
@@ -139,6 +149,22 @@ impl Setup {
             let all = Format::ALL.map(Format::as_str).join(", ");
             format!("there is no {:?}; there is {all}", self.format)
         })
+    }
+
+    /// What is said of OTLP alone. Error: the key, and what is wrong with it.
+    pub fn otlp(&self) -> Result<Options, (&'static str, String)> {
+        let (signals, gen_ai) = (self.signals.as_deref(), self.gen_ai_version.as_deref());
+        let options = Options::read(Words { signals, gen_ai, protocol: self.protocol.as_deref() })?;
+        let url = self.url.as_deref().and_then(|url| Url::parse(url).ok());
+        if options.protocol == Protocol::Grpc {
+            if self.proxy.is_some() {
+                return Err(("proxy", "not with protocol grpc".into()));
+            }
+            if url.is_some_and(|url| !matches!(url.path(), "" | "/")) {
+                return Err(("url", "with protocol grpc it has no path".into()));
+            }
+        }
+        Ok(options)
     }
 
     /// Where tokens come from.
@@ -279,6 +305,9 @@ fn others_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
         ("tls_ca_file", sink.tls_ca_file.is_some(), kind != Kind::File),
         ("proxy", sink.proxy.is_some(), kind.is_http()),
         ("header", sink.header.is_some(), kind == Kind::Otlp),
+        ("signals", sink.signals.is_some(), kind == Kind::Otlp),
+        ("protocol", sink.protocol.is_some(), kind == Kind::Otlp),
+        ("gen_ai_version", sink.gen_ai_version.is_some(), kind == Kind::Otlp),
         ("rule", sink.rule.is_some(), sentinel),
         ("directory", sink.directory.is_some(), sentinel),
         ("client_id", sink.client_id.is_some(), sentinel),
@@ -288,6 +317,11 @@ fn others_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
         if given && !has {
             add(format!(".{name}: kind {} has none", kind.as_str()));
         }
+    }
+    if kind == Kind::Otlp
+        && let Err((name, why)) = sink.otlp()
+    {
+        add(format!(".{name}: {why}"));
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{
     net::Reach,
     port::{Answer, Batch, Receiver},
+    trust,
 };
 use ledger::{system::delivery::Level, time::Nanos};
 use std::{
@@ -14,10 +15,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use url::Url;
 
 /// Longest wait for a write.
@@ -50,7 +48,7 @@ impl Syslog {
     /// The server at `url`: `tls://host:port`, or `tcp://` on loopback.
     pub fn new(url: &Url, ours: String, ca: Option<&Path>, private: bool) -> Result<Self, String> {
         let tls = match (url.scheme(), ca) {
-            ("tls", Some(path)) => Some(trusting(path)?),
+            ("tls", Some(path)) => Some(trust::tls(Some(path), &[])?),
             ("tls", None) => return Err(
                 "tls_ca_file is missing; a syslog server has a certificate of your own authority"
                     .into(),
@@ -120,17 +118,6 @@ impl Syslog {
         }
         Err("the receiver closed the connection".into())
     }
-}
-
-/// TLS with the certificate authorities of a PEM file.
-fn trusting(path: &Path) -> Result<Arc<ClientConfig>, String> {
-    let wrong = |why: String| format!("{}: {why}", path.display());
-    let mut roots = RootCertStore::empty();
-    for found in CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))? {
-        let found = found.map_err(|error| wrong(error.to_string()))?;
-        roots.add(found).map_err(|error| wrong(error.to_string()))?;
-    }
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }
 
 impl Line {

@@ -1,8 +1,8 @@
-//! The messages of OTLP's logs that we write, and the one that we read, as Protocol Buffers have them on the wire.
+//! Protocol Buffers on the wire: what we write of OTLP, and what we read of it and of gRPC's statuses.
 //!
-//! Written by hand: eight messages of one protocol do not pay for a code generator and its tree. The other side's own classes
-//! and a real collector judge what is written (`tests/test_sinks_cloud.py`). Field numbers: `opentelemetry/proto/logs/v1` and
-//! `collector/logs/v1` of OTLP 1.x, which never change.
+//! Written by hand: a dozen messages of one protocol do not pay for a code generator and its tree. The other side's own classes
+//! and a real collector judge what is written (`tests/test_sinks_cloud.py`). Field numbers: `opentelemetry/proto/{logs,trace}/v1` and
+//! `collector/{logs,trace}/v1` of OTLP 1.x, which never change.
 
 /// A message while it is written.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +86,17 @@ impl Message {
         });
     }
 
+    /// An attribute (`KeyValue`) with texts in order.
+    pub fn listed(&mut self, field: u64, key: &str, texts: &[String]) {
+        let mut values = Self::default();
+        for text in texts {
+            let mut value = Self::default();
+            value.bytes(1, text.as_bytes());
+            values.message(1, &value);
+        }
+        self.attribute(field, key, |value| value.message(5, &values));
+    }
+
     fn attribute(&mut self, field: u64, key: &str, write: impl FnOnce(&mut Self)) {
         let (mut pair, mut value) = (Self::default(), Self::default());
         write(&mut value);
@@ -95,7 +106,7 @@ impl Message {
     }
 }
 
-/// What `ExportLogsServiceResponse` says: how many records were refused, and why. `None`: it is no such message.
+/// What `ExportLogsServiceResponse` and `ExportTraceServiceResponse` say: how many records were refused, and why. `None`: it is no such message.
 pub fn refused(bytes: &[u8]) -> Option<(u64, String)> {
     let mut found = (0, String::new());
     fields(bytes, |field, value| {
@@ -116,14 +127,17 @@ pub fn refused(bytes: &[u8]) -> Option<(u64, String)> {
 }
 
 /// A field that was read.
-enum Value<'a> {
+pub enum Value<'a> {
+    /// Of variable length.
     Number(u64),
+    /// Bytes, a text or a message.
     Bytes(&'a [u8]),
+    /// Another one: nothing that we read.
     Other,
 }
 
 /// Gives each field of a message to `each`.
-fn fields<'a>(
+pub fn fields<'a>(
     mut bytes: &'a [u8],
     mut each: impl FnMut(u64, Value<'a>) -> Option<()>,
 ) -> Option<()> {
