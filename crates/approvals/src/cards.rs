@@ -1,13 +1,12 @@
 //! An approval as people see it: the call, who is asked, the phase. The same for the page, Slack and Teams.
 
 mod make;
-mod money;
-mod params;
 mod words;
 
 pub use make::{FrozenCall, Making, page_url};
 pub use words::{FROZEN, in_words};
 
+use crate::display::Displayed;
 use decider::approval::{Choice, Phase};
 use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
 use std::time::Duration;
@@ -36,8 +35,10 @@ pub struct Card {
     pub agent: String,
     /// `data.agent.run`
     pub run: Option<String>,
-    /// For example `EUR 1,250.00`, if the rule says which params are amount and currency.
+    /// For example `EUR 1,250.00`, if a display or a rule says which params are amount and currency.
     pub amount: Option<String>,
+    /// The sentence and the fields that count.
+    pub told: Displayed,
     /// The frozen params, flattened: JSON Pointer and value as it was hashed. Empty if they were erased.
     pub params: Vec<(String, String)>,
     /// True if `params` has all params in full. Otherwise no approve button is shown anywhere.

@@ -1,9 +1,10 @@
-//! Reads `rules.toml`: channels, and the ordered rules.
+//! Reads `rules.toml`: channels, displays, and the ordered rules.
 
 use super::{
-    Channel,
+    Channel, displays,
     file::{File, Table},
 };
+use crate::display::Display;
 use decider::{
     quorum::Quorum,
     rule::{Amount, Match, Owner, Rule},
@@ -49,12 +50,14 @@ pub(super) struct Placed {
 pub(super) struct Read {
     pub(super) rules: Vec<Placed>,
     pub(super) channels: BTreeMap<String, (Channel, usize)>,
+    pub(super) displays: Vec<Display>,
 }
 
 /// Reads the file and notes its mistakes. `None` if it is not TOML.
 pub(super) fn read(file: &File<'_>) -> Option<Read> {
     let mut table = file.table()?;
     let channels = table.table("channels").map(channels).unwrap_or_default();
+    let displays = displays::read(file, table.tables("display"));
     let tables = table.tables("rule");
     if tables.is_empty() || tables.len() > RULES_MAX {
         file.mistake(0, format!("write 1 to {RULES_MAX} rules, each as [[rule]]"));
@@ -78,8 +81,8 @@ pub(super) fn read(file: &File<'_>) -> Option<Read> {
         }
         rules.push(placed);
     }
-    table.finish("channels and [[rule]]");
-    Some(Read { rules, channels })
+    table.finish("channels, [[rule]] and [[display]]");
+    Some(Read { rules, channels, displays })
 }
 
 fn channels(table: Table<'_>) -> BTreeMap<String, (Channel, usize)> {
@@ -212,7 +215,7 @@ enum Texts {
     Many(Vec<String>),
 }
 
-fn texts(table: &mut Table<'_>, name: &str) -> Vec<String> {
+pub(super) fn texts(table: &mut Table<'_>, name: &str) -> Vec<String> {
     match table.take(name, TEXTS) {
         None => Vec::new(),
         Some((Texts::One(text), _)) => vec![text],
