@@ -6,9 +6,11 @@
 mod answer;
 mod approval;
 mod assets;
+mod facts;
 mod freezable;
 mod freeze;
 mod inbox;
+mod listing;
 mod outlook;
 mod session;
 mod signin;

@@ -15,6 +15,7 @@ mod template;
 mod tests;
 
 pub use fields::{Field, Kind};
+pub use money::format as amount;
 pub use rows::{ROWS_MAX, Rows, flatten};
 pub use sentence::{Piece, Sentence};
 pub use template::{TITLE_CHARS_MAX, Title};

@@ -2,7 +2,9 @@
 //! done.
 
 use super::{
-    Stop, Top, freezable, go,
+    Stop, Top,
+    facts::Facts,
+    freezable, go,
     outlook::Outlook,
     page,
     session::Session,
@@ -133,6 +135,8 @@ struct ApprovalPage {
     freezable: freezable::Choices,
     /// What is still needed, and what comes after an answer.
     outlook: Outlook,
+    /// What the log says of earlier calls.
+    facts: Facts,
     /// Owners of the agent.
     whose: Option<String>,
     /// A comment that was typed and not recorded.
@@ -199,6 +203,8 @@ pub(super) async fn render(
     let mine = approval.state.review_by(&session.person);
     let waiting = session.worker.lists.waiting_for(&session.person);
     let next = next_of(session, approval, &waiting).await?;
+    let asks = card.phase == Phase::Pending;
+    let facts = if asks { Facts::of(session, approval, &card).await? } else { Facts::default() };
     let title = view::sentence(&card, 90);
     let page_of = ApprovalPage {
         top: Top::new(app, title, Some(session)),
@@ -217,6 +223,7 @@ pub(super) async fn render(
         hashed: frozen.map(|frozen| harmless(&frozen.canonical)),
         freezable: freezable::choices(app, session, (approval, &card))?,
         outlook: Outlook::of(session, approval),
+        facts,
         whose: view::whose(&requested.owners, &session.setup),
         comment,
         waiting: waiting.len(),

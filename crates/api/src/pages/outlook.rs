@@ -81,11 +81,9 @@ impl Outlook {
         if state.phase != Phase::Pending {
             return Self { mine, groups, ..Self::default() };
         }
-        let (now, then) = (rest(&state.needed()), with(setup, person, state, requested));
-        let may =
-            session.worker.lists.may_review(person, approval) && state.review_by(person).is_none();
+        let then = with(setup, person, state, requested);
         Self {
-            waits_for: waits_for(may.then_some(&then), &now, state),
+            waits_for: waits_for(session, approval),
             mine,
             groups,
             after_yes: after_yes(&then, requested),
@@ -129,13 +127,23 @@ fn rest(needed: &[(u32, String)]) -> Vec<String> {
     needed.iter().map(|(count, group)| format!("{count} of {}", harmless(group))).collect()
 }
 
-/// `then`: who is needed after a yes of this person, if the person can still give one.
-fn waits_for(then: Option<&Vec<String>>, now: &[String], state: &State) -> String {
-    match then {
-        Some(then) if then.is_empty() && state.reviews.is_empty() => "for your answer".into(),
-        Some(then) if then.is_empty() => "your yes decides".into(),
-        Some(then) if then.as_slice() != now => format!("for you and {}", then.join(" and ")),
-        _ => format!("for {}", now.join(" and ")),
+/// Whom an approval waits for, as this person reads it: `for you and 1 of security`. Empty unless people are asked.
+pub fn waits_for(session: &Session, approval: &Approval) -> String {
+    let (state, person) = (&approval.state, &session.person);
+    let pending = state.requested.as_deref().filter(|_| state.phase == Phase::Pending);
+    let Some(requested) = pending else { return String::new() };
+    let now = rest(&state.needed());
+    let may =
+        session.worker.lists.may_review(person, approval) && state.review_by(person).is_none();
+    if !may {
+        return format!("for {}", now.join(" and "));
+    }
+    let then = with(&session.setup, person, state, requested);
+    match (then.is_empty(), state.reviews.is_empty()) {
+        (true, true) => "for your answer".into(),
+        (true, false) => "for you: your yes decides".into(),
+        _ if then == now => format!("for {}", now.join(" and ")),
+        _ => format!("for you and {}", then.join(" and ")),
     }
 }
 

@@ -60,7 +60,7 @@ impl Displayed {
 
     /// The sentence for a place that shows the amount by itself.
     pub fn rest(&self) -> Vec<Piece> {
-        self.sentence.without_amount()
+        self.sentence.without_amount(self.authored)
     }
 
     /// The number of values that are not repeated.

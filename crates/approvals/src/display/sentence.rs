@@ -40,27 +40,43 @@ impl Sentence {
 
     /// The sentence as text alone. Foreign text from right to left is isolated, so that it moves nothing.
     pub fn plain(&self) -> String {
+        self.with(str::to_owned)
+    }
+
+    /// As [`Self::plain`], with each part cleaned once more.
+    pub fn with(&self, clean: impl Fn(&str) -> String) -> String {
         let mut out = String::new();
         for piece in &self.pieces {
+            let text = clean(piece.text());
             match piece {
-                Piece::Foreign(text) if text.chars().any(is_right_to_left) => {
+                Piece::Foreign(_) if text.chars().any(is_right_to_left) => {
                     out.push(ISOLATE.0);
-                    out.push_str(text);
+                    out.push_str(&text);
                     out.push(ISOLATE.1);
                 }
-                piece => out.push_str(piece.text()),
+                Piece::Foreign(_) | Piece::Ours(_) | Piece::Amount(_) => out.push_str(&text),
             }
         }
         out
     }
 
-    /// The sentence without its amount, for a place that shows the amount by itself.
-    pub fn without_amount(&self) -> Vec<Piece> {
-        let begins = matches!(self.pieces.first(), Some(Piece::Amount(_)));
-        let rest = self.pieces.iter().skip(usize::from(begins)).cloned();
-        let mut rest: Vec<Piece> = rest.collect();
-        if let (true, Some(Piece::Ours(words))) = (begins, rest.first_mut()) {
-            *words = words.trim_start_matches([' ', ':', ',']).to_owned();
+    /// The sentence without its amount, for a place that shows the amount by itself. The whole sentence, if its amount is
+    /// in the middle of the author's words.
+    pub(super) fn without_amount(&self, authored: bool) -> Vec<Piece> {
+        let mut rest = self.pieces.clone();
+        match rest.iter().position(|piece| matches!(piece, Piece::Amount(_))) {
+            Some(0) => {
+                rest.remove(0);
+                if let Some(Piece::Ours(words)) = rest.first_mut() {
+                    *words = words.trim_start_matches([' ', ':', ',']).to_owned();
+                }
+            }
+            // In a default, what separates the amount from the next value goes too.
+            Some(at) if !authored => drop(rest.drain(at..rest.len().min(at + 2))),
+            _ => {}
+        }
+        if let (Some(Piece::Ours(_)), false) = (rest.last(), authored) {
+            rest.pop();
         }
         rest
     }
