@@ -1,6 +1,6 @@
 //! What the log says of earlier calls like this one: facts, counted, and never a score.
 //!
-//! Only calls of the same agent and tool that this person may read, as far as they are kept in memory.
+//! Only calls of the same agent and tool that this person may read: those that are open, and the last 1,000 that ended.
 
 use super::{Stop, session::Session};
 use crate::access;
@@ -47,7 +47,7 @@ impl Facts {
 
     fn from(card: &Card, earlier: &[Earlier]) -> Self {
         if earlier.is_empty() {
-            let first = "The first call of this agent with this tool that you may read.";
+            let first = "No earlier call of this agent with this tool.";
             return Self { new_account: false, lines: vec![first.into()] };
         }
         let count = earlier.len();
