@@ -143,8 +143,8 @@ def test_without_javascript_everything_works(desk: Office, context: Callable[...
     answer(page, paused, "Approve")
     expect(page.get_by_text("Approved by you.")).to_be_visible()
     page.get_by_role("link", name="Check for changes").click()
-    page.get_by_role("link", name="‹ Inbox").click()
-    page.get_by_role("link", name="Decided").click()
+    page.locator(".crumbs > a").click()
+    page.get_by_role("link", name="Others").click()
     page.locator(f"a[href='/approvals/{paused.id}']").click()
     answer(page, paused, "Deny")
     assert "denied" in [event["type"] for event in desk.entries(paused)]
@@ -187,13 +187,14 @@ def test_by_keyboard_alone(desk: Office, context: Callable[..., BrowserContext])
 
 
 def test_new_ones_wait_behind_a_button_and_nothing_moves(desk: Office, context: Callable[..., BrowserContext]) -> None:
-    first = desk.listed(desk.pause(TRANSFER, agent="mover-1"))
+    first = desk.listed(desk.pause(TRANSFER, agent="mover-1", action="move"))
     page = context().new_page()
     page.clock.install()
     sign_in(page, desk)
     item = page.locator(f"a[href='/approvals/{first.id}']")
     before, rows = item.bounding_box(), page.locator(".item").count()
-    desk.listed(desk.pause(TRANSFER, agent="mover-2"))
+    assert before
+    desk.listed(desk.pause(TRANSFER, agent="mover-2", action="move"))
     page.clock.run_for(11_000)
     expect(page.get_by_role("link", name="1 new: show")).to_be_visible()
     assert item.bounding_box() == before and page.locator(".item").count() == rows

@@ -34,7 +34,7 @@ ALONE = {
     "hyper": {"api/body/sent", "api/serve", "api/sinks/grpc"},
     "hyper_util": {"api/serve", "api/sinks/grpc"},
     "indicatif": {"api/commands"},
-    "iso_currency": {"approvals/cards/money", "approvals/setup/rules"},
+    "iso_currency": {"approvals/display", "approvals/setup/displays", "approvals/setup/rules"},
     "jsonwebtoken": {"approvals/teams/jwt"},
     "mimalloc": {"api/main"},
     "nkeys": {"ledger/journal/jetstream/options"},

@@ -6,9 +6,12 @@
 mod answer;
 mod approval;
 mod assets;
+mod facts;
 mod freezable;
 mod freeze;
 mod inbox;
+mod listing;
+mod outlook;
 mod session;
 mod signin;
 mod view;
@@ -42,7 +45,7 @@ pub fn router(app: Arc<App>) -> Router {
     let approval = Router::new()
         .route("/", get(approval::show).post(signin::at_approval))
         .route("/changed", get(approval::changed))
-        .route("/confirm", get(approval::back).post(answer::confirm))
+        .route("/confirm", get(answer::ask).post(answer::confirm))
         .route("/review", get(approval::back).post(answer::review))
         .route("/revoke", get(approval::back).post(answer::revoke))
         .route("/freeze", get(approval::back).post(freeze::freeze))

@@ -1,16 +1,22 @@
 //! An approval as people see it: the call, who is asked, the phase. The same for the page, Slack and Teams.
 
 mod make;
-mod money;
-mod params;
 mod words;
 
 pub use make::{FrozenCall, Making, page_url};
 pub use words::{FROZEN, in_words};
 
+use words::{cut, hour};
+
+use crate::display::Displayed;
 use decider::approval::{Choice, Phase};
 use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
 use std::time::Duration;
+
+/// Most characters of the sentence in a notification.
+const SENTENCE_CHARS_MAX: usize = 90;
+/// Most characters of the agent in a notification.
+const AGENT_CHARS_MAX: usize = 30;
 
 /// What a card or page shows. [`ledger::foreign`] has made every foreign string in it visible; for names and
 /// params, two different strings never look the same.
@@ -36,8 +42,10 @@ pub struct Card {
     pub agent: String,
     /// `data.agent.run`
     pub run: Option<String>,
-    /// For example `EUR 1,250.00`, if the rule says which params are amount and currency.
+    /// For example `EUR 1,250.00`, if a display or a rule says which params are amount and currency.
     pub amount: Option<String>,
+    /// The sentence and the fields that count.
+    pub told: Displayed,
     /// The frozen params, flattened: JSON Pointer and value as it was hashed. Empty if they were erased.
     pub params: Vec<(String, String)>,
     /// True if `params` has all params in full. Otherwise no approve button is shown anywhere.
@@ -67,6 +75,20 @@ pub struct Card {
 }
 
 impl Card {
+    /// What a lock screen shows: amount, payee, agent and deadline, as far as the sentence names them; or how it ended.
+    /// Foreign text in it is cleaned; it may have signs that a chat reads as markup.
+    pub fn notification(&self) -> String {
+        let sentence = cut(&self.told.sentence.plain(), SENTENCE_CHARS_MAX);
+        if self.phase != Phase::Pending {
+            let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
+            return format!("{phase}: {sentence}");
+        }
+        let needs = self.needed.join(" and ");
+        let needs = if needs.is_empty() { needs } else { format!(" \u{b7} needs {needs}") };
+        let agent = cut(&self.agent, AGENT_CHARS_MAX);
+        format!("Approve {sentence}? {agent} \u{b7} by {}{needs}", hour(self.deadline))
+    }
+
     /// First 8 characters of the digest. They are the same on card, page and token, so people can compare
     /// them.
     pub fn digest_prefix(&self) -> &str {

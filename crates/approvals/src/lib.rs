@@ -9,6 +9,7 @@ pub mod cards;
 pub mod chats;
 pub mod commands;
 pub mod deciding;
+pub mod display;
 pub mod error;
 pub mod fault;
 pub mod history;

@@ -6,6 +6,7 @@
 
 mod applied;
 mod check;
+mod displays;
 mod file;
 mod people;
 mod plan;
@@ -18,12 +19,13 @@ pub use people::{AGENTS_MAX, GROUPS_MAX, NAME_BYTES_MAX, PEOPLE_MAX};
 pub use plan::{Named, NotPlanned, PassedOver, Place, Plan, Times};
 pub use rules::{CHANNELS_MAX, RULES_MAX, TO_BYTES_MAX};
 
+use crate::display::Display;
 use decider::{
     quorum::People,
-    rule::{Rule, Visible, first_match},
+    rule::{Amount, Rule, Visible, first_match},
 };
 use file::File;
-use ledger::ident::Ident;
+use ledger::{event::is_reserved_tool, ident::Ident};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,6 +112,8 @@ pub struct Setup {
     pub people: BTreeMap<Ident, Person>,
     /// Channels by name.
     pub channels: BTreeMap<String, Channel>,
+    /// How calls are shown, in order. The first that is for a call counts.
+    pub displays: Vec<Display>,
     active: Arc<People>,
     owners: BTreeMap<String, Vec<Ident>>,
     slack: BTreeMap<SlackMember, Ident>,
@@ -134,7 +138,8 @@ impl Setup {
             slack.extend(in_slack.clone().map(|member| (member, id.clone())));
             teams.extend(in_teams.clone().map(|member| (member, id.clone())));
         }
-        Self { rules, people, channels, active: Arc::new(active), owners, slack, teams }
+        let (displays, active) = (Vec::new(), Arc::new(active));
+        Self { rules, people, channels, displays, active, owners, slack, teams }
     }
 
     /// Reads and checks `<dir>/<tenant>/rules.toml` and `people.toml`.
@@ -204,6 +209,7 @@ impl Setup {
             let mut setup = Self::new(Vec::new(), people, channels.collect());
             check::rules(&rules_file, &read.rules, &setup);
             setup.rules = read.rules.into_iter().map(|placed| placed.rule).collect();
+            setup.displays = read.displays;
             Some(setup)
         } else {
             None
@@ -215,6 +221,34 @@ impl Setup {
     /// The rule for a call: the first that matches. `None` only if no last rule matches everything.
     pub fn rule_for(&self, facts: &Visible<'_>) -> Option<&Rule> {
         first_match(&self.rules, facts)
+    }
+
+    /// The display for a call: the first that is for it.
+    pub fn display_for(&self, tool: &str, action: &str) -> Option<&Display> {
+        self.displays.iter().find(|display| display.is_for(tool, action))
+    }
+
+    /// Where calls of this tool have their amount, as the first rule says that names the tool and an amount.
+    pub fn amount_of(&self, tool: &str) -> Option<&Amount> {
+        let named = self.rules.iter().filter(|rule| rule.matches.tool.iter().any(|t| t == tool));
+        named.filter_map(|rule| rule.matches.amount.as_ref()).next()
+    }
+
+    /// Rules that ask people about calls of tools that they name, without a display for all of them: name of the
+    /// rule, and the tool.
+    pub fn undisplayed(&self) -> Vec<(String, String)> {
+        let shown = |tool: &str, actions: &[String]| {
+            let is_for = |action: &str| self.display_for(tool, action).is_some();
+            let whole = |d: &Display| d.action.is_empty() && d.is_for(tool, "");
+            self.displays.iter().any(whole)
+                || (!actions.is_empty() && actions.iter().all(|action| is_for(action)))
+        };
+        let missing = self.rules.iter().filter(|rule| !rule.unreviewed).flat_map(|rule| {
+            let tools = rule.matches.tool.iter().filter(|tool| !is_reserved_tool(tool));
+            let missing = tools.filter(|tool| !shown(tool, &rule.matches.action));
+            missing.map(|tool| (rule.name.clone(), tool.clone()))
+        });
+        missing.collect()
     }
 
     /// People who may be asked, with their groups: everybody who is not disabled.

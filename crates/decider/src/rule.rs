@@ -5,7 +5,7 @@ mod matching;
 
 pub use check::RuleError;
 pub(crate) use matching::index;
-pub use matching::{Visible, first_match};
+pub use matching::{Visible, first_match, resolve};
 
 use crate::quorum::Quorum;
 use data_encoding::BASE64URL_NOPAD;

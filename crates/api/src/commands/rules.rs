@@ -157,6 +157,7 @@ pub fn check_all(config: &Config) -> Result<(), Failed> {
                     setup.channels.len()
                 ));
                 wrong.extend(channels_of_watch(config, tenant, &setup));
+                warn_undisplayed(tenant, &setup);
             }
             Err(mistakes) => wrong.extend(mistakes),
         }
@@ -169,6 +170,16 @@ pub fn check_all(config: &Config) -> Result<(), Failed> {
         ));
     }
     if wrong.is_empty() { Ok(()) } else { Err(mistakes(&approvals.dir, &wrong)) }
+}
+
+/// Warns of rules that ask people about calls that no display is for.
+fn warn_undisplayed(tenant: &Ident, setup: &Setup) {
+    for (rule, tool) in setup.undisplayed() {
+        warn(&format!(
+            "warning: {tenant}: rule {rule:?} asks people about calls of {tool:?}, and no [[display]] is for all of \
+             them: add one, so that people read a sentence"
+        ));
+    }
 }
 
 /// Folders whose names can be tenants.
@@ -228,6 +239,15 @@ fn tell(plan: &Plan) {
     }
     say(&format!("rule    {}  {}", strong(&harmless(&rule.name)), dim(&plan.rule_digest)));
     say(&format!("call    digest {}", plan.call_digest));
+    say(&format!("shown   {}", strong(&plan.sentence)));
+    for (label, value) in &plan.fields {
+        say(&format!("shown   {}: {}", harmless(label), harmless(value)));
+    }
+    if !plan.displayed {
+        say(&dim(
+            "shown   as a default: no [[display]] is for this call, or a value of its title is absent",
+        ));
+    }
     if plan.owner_unknown {
         let why = "nobody is known to own the agent: the approval is cancelled at once (owner_unknown). Put the \
                    agent in somebody's `owns`, or set owner = \"none\" in the rule";

@@ -2,19 +2,24 @@
 
 use super::{
     Stop, Top,
-    approval::{REVOKE_REASONS, Ways, render, seen, to_page},
-    form, page,
+    approval::{REVOKE_REASONS, Undone, Ways, found, render, seen, to_page},
+    form,
+    outlook::Outlook,
+    page,
     session::Session,
+    signin::{self, Carried},
     view::{self, Moment},
+    visitor,
 };
-use crate::app::App;
-use approvals::{cards::Card, history::Approval, worker};
+use crate::{app::App, query, request::Peer};
+use approvals::{cards::Card, display::Piece, history::Approval, worker};
 use askama::Template;
 use axum::{
+    Extension,
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, StatusCode},
-    response::Response,
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use decider::{
     approval::{Auth, Choice, Method, Refusal, Via},
@@ -37,16 +42,6 @@ struct Answer {
     shown_at: String,
     #[serde(default)]
     comment: String,
-}
-
-impl Answer {
-    fn decision(&self) -> Result<Choice, Stop> {
-        match self.decision.as_str() {
-            "approve" => Ok(Choice::Approve),
-            "deny" => Ok(Choice::Deny),
-            _ => Err(Stop::Unreadable),
-        }
-    }
 }
 
 /// The revocation of a grant, with its reason.
@@ -99,12 +94,43 @@ struct Confirm {
     card: Card,
     approve: bool,
     deadline: Moment,
-    payees: Vec<(String, String)>,
+    outlook: Outlook,
+    whose: Option<String>,
     token: String,
+    comment: String,
     comment_max: usize,
 }
 
-/// `POST /approvals/{id}/confirm`: asks for a confirmation, and changes nothing.
+/// What the page showed, and what is wanted.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    decision: String,
+    digest: String,
+    version: u64,
+    shown_at: String,
+}
+
+/// `GET /approvals/{id}/confirm?decision=…&version=…`: asks for a confirmation, and changes nothing. So going back to
+/// it, or a reload, sends nothing again.
+pub async fn ask(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Stop> {
+    let (session, approval) = match seen(&app, &headers, &id).await {
+        Err(Stop::SignIn(_)) => return Ok(to_page(&app, &id)),
+        found => found?,
+    };
+    let wanted: Wanted = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    if wanted.decision.is_empty() {
+        return Ok(to_page(&app, &id));
+    }
+    asked(&app, &session, &approval, (wanted, String::new())).await
+}
+
+/// `POST /approvals/{id}/confirm`: the same, with a comment that was typed before.
 pub async fn confirm(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -112,14 +138,26 @@ pub async fn confirm(
     body: Body,
 ) -> Result<Response, Stop> {
     let (session, approval, answer): (_, _, Answer) = sent(&app, &headers, &id, body).await?;
-    let decision = answer.decision()?;
-    let (mut card, _) = session.worker.cards().card(&approval)?;
+    let Answer { decision, digest, version, shown_at, comment, .. } = answer;
+    let wanted = Wanted { decision, digest, version, shown_at };
+    asked(&app, &session, &approval, (wanted, comment)).await
+}
+
+/// The confirming page, or the approval with the reason why there is none.
+async fn asked(
+    app: &App,
+    session: &Session,
+    approval: &Approval,
+    (wanted, comment): (Wanted, String),
+) -> Result<Response, Stop> {
+    let decision = decision(&wanted.decision)?;
+    let (mut card, _) = session.worker.cards().card(approval)?;
     let now = card.shown_at;
-    let ways = Ways::of(&session, &approval, &card);
+    let ways = Ways::of(session, approval, &card);
     let approve = decision == Choice::Approve;
-    let refused = if answer.version != card.version {
+    let refused = if wanted.version != card.version {
         Some(Refusal::Stale)
-    } else if answer.digest != card.digest {
+    } else if wanted.digest != card.digest {
         Some(Refusal::DigestMismatch)
     } else if ways.sign_in.is_some() {
         Some(Refusal::StepUp)
@@ -129,40 +167,63 @@ pub async fn confirm(
         None
     };
     if let Some(why) = refused {
-        return render(&app, &session, &approval, Some(words::review_refused(why)));
+        let undone = Undone { notice: Some(words::review_refused(why)), comment };
+        return render(app, session, approval, undone).await;
     }
     // The review carries the time at which the whole call was shown.
     card.shown_at =
-        Nanos::parse(&answer.shown_at).filter(|at| *at <= now).ok_or(Stop::Unreadable)?;
+        Nanos::parse(&wanted.shown_at).filter(|at| *at <= now).ok_or(Stop::Unreadable)?;
     let title = if approve { "Approve?" } else { "Deny?" };
-    let payees = view::payees(&card).into_iter().cloned().collect();
+    let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
     let confirm = Confirm {
-        top: Top::new(&app, title, Some(&session)),
+        top: Top::new(app, title, Some(session)),
         approve,
         deadline: Moment::new(card.deadline, now),
-        payees,
+        outlook: Outlook::of(session, approval),
+        whose: view::whose(&requested.owners, &session.setup),
         token: session.form_token.clone(),
+        comment,
         comment_max: COMMENT_MAX,
         card,
     };
     Ok(page(StatusCode::OK, &confirm))
 }
 
+fn decision(text: &str) -> Result<Choice, Stop> {
+    match text {
+        "approve" => Ok(Choice::Approve),
+        "deny" => Ok(Choice::Deny),
+        _ => Err(Stop::Unreadable),
+    }
+}
+
 /// `POST /approvals/{id}/review`: records the review.
+///
+/// If the session has ended, or the rule wants a newer one, it asks for the sign-in and keeps what was typed.
 pub async fn review(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Stop> {
-    let (session, approval, answer): (_, _, Answer) = sent(&app, &headers, &id, body).await?;
+    let session = match visitor(&app, &headers) {
+        Err(Stop::SignIn(_)) => {
+            let carried: Carried = form(&app, &headers, body).await?;
+            return signed_out(&app, peer, &headers, (&id, carried)).await;
+        }
+        session => session?,
+    };
+    let (_, approval) = seen(&app, &headers, &id).await?;
+    let answer: Answer = form(&app, &headers, body).await?;
+    session.check_form(&answer.token)?;
     let comment = answer.comment.replace("\r\n", "\n");
     if comment.chars().count() > COMMENT_MAX {
         return Err(Stop::Unreadable);
     }
     let review = worker::Review {
         by: Some(session.person.clone()),
-        decision: answer.decision()?,
+        decision: decision(&answer.decision)?,
         via: Via::Web,
         auth: Auth { method: Method::Key, at: session.signed_in_at },
         displayed_dig: answer.digest,
@@ -172,7 +233,56 @@ pub async fn review(
         raw: None,
     };
     let done = session.worker.commands.review(&approval.id, review).await?;
-    after(&app, &session, &done, words::review_refused)
+    match done.refused {
+        None => Ok(to_page(&app, done.approval.id.as_str())),
+        Some(why) => {
+            let undone =
+                Undone { notice: Some(not_recorded(why, &done.approval, &session)), comment };
+            render(&app, &session, &done.approval, undone).await
+        }
+    }
+}
+
+/// An answer came without a session: signs in if it has name and key, and then shows the call again.
+async fn signed_out(
+    app: &App,
+    peer: Option<Extension<Peer>>,
+    headers: &HeaderMap,
+    (id, carried): (&str, Carried),
+) -> Result<Response, Stop> {
+    if carried.username.is_empty() {
+        return Ok(signin::carrying(app, id, carried, false));
+    }
+    let Some((session, cookie)) = signin::check(app, peer, headers, &carried)? else {
+        return Ok(signin::carrying(app, id, carried, true));
+    };
+    let mut response = match found(&session, id).await {
+        Ok(approval) => {
+            let notice = "You were signed out. Nothing was recorded, and your comment is kept.";
+            // Whoever signed in now may not have seen the call: it is shown whole.
+            let undone = Undone { notice: Some(notice.into()), comment: carried.comment };
+            render(app, &session, &approval, undone).await?
+        }
+        Err(stop) => stop.into_response(),
+    };
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Why an answer was not recorded. If somebody else was faster, who it was.
+fn not_recorded(why: Refusal, approval: &Approval, session: &Session) -> String {
+    let last = approval.state.reviews.iter().max_by_key(|review| review.at);
+    let faster = last.filter(|review| review.by != session.person);
+    match (why, faster, approval.is_pending()) {
+        (Refusal::Stale | Refusal::NotNow | Refusal::TooLate, Some(review), false) => {
+            let name = session.setup.name_of(&review.by);
+            let word = view::answer(review.decision).0.to_lowercase();
+            format!("{name} {word} this before you. Nothing of yours was recorded.")
+        }
+        _ => words::review_refused(why),
+    }
 }
 
 /// `POST /approvals/{id}/revoke`: takes back a grant that was not redeemed yet.
@@ -190,24 +300,13 @@ pub async fn revoke(
         return Err(Stop::NotFound);
     }
     if wanted.version != approval.state.version {
-        return render(&app, &session, &approval, Some(not_revoked(Refusal::Stale)));
+        return render(&app, &session, &approval, not_revoked(Refusal::Stale).into()).await;
     }
     let by = session.person.as_str();
     let done = session.worker.commands.revoke(&approval.id, by, &wanted.reason).await?;
-    after(&app, &session, &done, not_revoked)
-}
-
-/// If done, redirects to the page, so that a reload sends nothing again. If refused, shows the present page
-/// and the reason.
-fn after(
-    app: &App,
-    session: &Session,
-    done: &worker::Done,
-    in_words: fn(Refusal) -> String,
-) -> Result<Response, Stop> {
     match done.refused {
-        None => Ok(to_page(app, done.approval.id.as_str())),
-        Some(why) => render(app, session, &done.approval, Some(in_words(why))),
+        None => Ok(to_page(&app, done.approval.id.as_str())),
+        Some(why) => render(&app, &session, &done.approval, not_revoked(why).into()).await,
     }
 }
 

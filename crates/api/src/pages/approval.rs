@@ -2,7 +2,11 @@
 //! done.
 
 use super::{
-    Stop, Top, freezable, go, page,
+    Stop, Top,
+    facts::Facts,
+    freezable, go,
+    outlook::Outlook,
+    page,
     session::Session,
     view::{self, Moment, Told},
     visitor,
@@ -10,7 +14,9 @@ use super::{
 use crate::{app::App, auth::NOTHING_AFTER, query};
 use approvals::{
     cards::{Card, in_words},
+    display::Piece,
     history::{Approval, Step},
+    worker::Brief,
 };
 use askama::Template;
 use axum::{
@@ -127,6 +133,25 @@ struct ApprovalPage {
     token: String,
     /// What this person may freeze of the call.
     freezable: freezable::Choices,
+    /// What is still needed, and what comes after an answer.
+    outlook: Outlook,
+    /// What the log says of earlier calls.
+    facts: Facts,
+    /// Owners of the agent.
+    whose: Option<String>,
+    /// A comment that was typed and not recorded.
+    comment: String,
+    /// Number of calls that wait for this person, this one included.
+    waiting: usize,
+    /// The next call that waits for this person: id and sentence.
+    next: Option<(String, String)>,
+}
+
+impl ApprovalPage {
+    /// True if the page has a bar with buttons.
+    fn has_bar(&self) -> bool {
+        self.ways.approve || self.ways.deny || self.ways.sign_in.is_some()
+    }
 }
 
 /// What one person answered.
@@ -145,13 +170,27 @@ impl AnswerShown {
     }
 }
 
-/// Renders the page. `notice`: why the requested act was not done.
-pub(super) fn render(
+/// Why the requested act was not done, and the comment that came with it.
+#[derive(Default)]
+pub(super) struct Undone {
+    pub notice: Option<String>,
+    pub comment: String,
+}
+
+impl From<String> for Undone {
+    fn from(notice: String) -> Self {
+        Self { notice: Some(notice), comment: String::new() }
+    }
+}
+
+/// Renders the page.
+pub(super) async fn render(
     app: &App,
     session: &Session,
     approval: &Approval,
-    notice: Option<String>,
+    undone: Undone,
 ) -> Result<Response, Stop> {
+    let Undone { notice, comment } = undone;
     let status = if notice.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     let (card, frozen) = session.worker.cards().card(approval)?;
     let now = card.shown_at;
@@ -162,7 +201,11 @@ pub(super) fn render(
         .iter()
         .map(|(name, decision, at)| AnswerShown::new(name, *decision, Moment::new(*at, now)));
     let mine = approval.state.review_by(&session.person);
-    let title = format!("{} · {}", view::short(&card.tool, 40), view::short(&card.action, 40));
+    let waiting = session.worker.lists.waiting_for(&session.person);
+    let next = next_of(session, approval, &waiting).await?;
+    let asks = card.phase == Phase::Pending;
+    let facts = if asks { Facts::of(session, approval, &card).await? } else { Facts::default() };
+    let title = view::sentence(&card, 90);
     let page_of = ApprovalPage {
         top: Top::new(app, title, Some(session)),
         phase: view::phase(&card),
@@ -179,12 +222,33 @@ pub(super) fn render(
         token: session.form_token.clone(),
         hashed: frozen.map(|frozen| harmless(&frozen.canonical)),
         freezable: freezable::choices(app, session, (approval, &card))?,
+        outlook: Outlook::of(session, approval),
+        facts,
+        whose: view::whose(&requested.owners, &session.setup),
+        comment,
+        waiting: waiting.len(),
+        next,
         card,
     };
     let shown =
         Shown { to: session.person.clone(), version: approval.state.version, via: ShownVia::Web };
     session.worker.commands.showings.note(&approval.id, shown);
     Ok(page(status, &page_of))
+}
+
+/// The next call that waits for this person, after this one in the order of the inbox.
+async fn next_of(
+    session: &Session,
+    approval: &Approval,
+    waiting: &[Arc<Brief>],
+) -> Result<Option<(String, String)>, Stop> {
+    let place = approval.state.approval_deadline().map(|at| (at, &approval.id));
+    let after = |brief: &&Arc<Brief>| place.is_none_or(|place| (brief.deadline, &brief.id) > place);
+    let others = || waiting.iter().filter(|brief| brief.id != approval.id);
+    let Some(brief) = others().find(after).or_else(|| others().next()) else { return Ok(None) };
+    let Some(found) = session.worker.reader().get(&brief.id).await? else { return Ok(None) };
+    let (card, _) = session.worker.cards().card(&found)?;
+    Ok(Some((brief.id.to_string(), view::sentence(&card, 80))))
 }
 
 /// The session and the approval, if this person may see it. If nobody is signed in, the form, before anything
@@ -195,12 +259,18 @@ pub(super) async fn seen(
     id: &str,
 ) -> Result<(Session, Approval), Stop> {
     let session = visitor(app, headers)?;
+    let approval = found(&session, id).await?;
+    Ok((session, approval))
+}
+
+/// The approval, if this person may see it. What does not exist and what is not for them take as long.
+pub(super) async fn found(session: &Session, id: &str) -> Result<Approval, Stop> {
     let asked = Instant::now();
     let id = Ident::new(id).map_err(|_| Stop::NotFound)?;
     if let Some(approval) =
         session.worker.reader().find(&id, |found| session.may_see(found)).await?
     {
-        return Ok((session, approval));
+        return Ok(approval);
     }
     tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
     Err(Stop::NotFound)
@@ -220,7 +290,7 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
     let (session, approval) = seen(&app, &headers, &id).await?;
-    render(&app, &session, &approval, None)
+    render(&app, &session, &approval, Undone::default()).await
 }
 
 /// `GET` of an address that only takes forms (after a reload or a sign-in): redirects to the page.

@@ -1,77 +1,146 @@
-//! `/`: the approvals that I may decide, oldest deadline first, and those that I decided. Nothing is approved
-//! here.
+//! `/`: the approvals that wait for me, oldest deadline first; those that others answer; and what is over. Nothing is
+//! approved here.
 
 use super::{
-    Stop, Top, page,
+    Stop, Top,
+    listing::{Item, Row, Section, flat, sections},
+    page,
     session::Session,
-    view::{self, Moment},
-    visitor,
+    view, visitor,
 };
-use crate::{app::App, query};
+use crate::{access, app::App, query};
 use approvals::{
-    history::Approval,
+    display::Piece,
     worker::{Brief, Parties as _},
 };
 use askama::Template;
 use axum::{
     extract::{RawQuery, State},
     http::{HeaderMap, StatusCode},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
-use ledger::{ident::Ident, time::Nanos};
+use ledger::{foreign, ident::Ident};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 /// Approvals on one page.
 const PAGE_MAX: usize = 50;
-/// Longest text of an approval in the list, in characters.
-const TEXT_MAX: usize = 64;
+/// Most tools that have a chip.
+const CHIPS_MAX: usize = 8;
+
+/// One of the lists.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum List {
+    /// What waits for me.
+    Mine,
+    /// What is open and waits for others, or is being carried out.
+    Others,
+    /// What is over.
+    Done,
+}
+
+impl List {
+    fn named(show: &str) -> Result<Self, Stop> {
+        match show {
+            "" => Ok(Self::Mine),
+            "others" => Ok(Self::Others),
+            "decided" => Ok(Self::Done),
+            _ => Err(Stop::Unreadable),
+        }
+    }
+
+    /// First letter of the list's cursors, so that a cursor of one list is refused for another.
+    fn mark(self) -> char {
+        match self {
+            Self::Mine => 'w',
+            Self::Others => 'o',
+            Self::Done => 'd',
+        }
+    }
+
+    /// Its part of a query.
+    fn show(self) -> &'static str {
+        match self {
+            Self::Mine => "",
+            Self::Others => "show=others&",
+            Self::Done => "show=decided&",
+        }
+    }
+
+    /// The list in its order: by deadline, or by the end, the last one first.
+    fn of(self, session: &Session) -> Vec<Arc<Brief>> {
+        let (lists, person) = (&session.worker.lists, &session.person);
+        let sees = |brief: &Arc<Brief>| access::page(&session.worker, person, &**brief);
+        let mine = |brief: &Brief| {
+            brief.is_pending()
+                && brief.answered(person).is_none()
+                && lists.may_review(person, brief)
+        };
+        let mut all = match self {
+            Self::Mine => return lists.waiting_for(person),
+            Self::Others => lists.open(),
+            Self::Done => lists.recent(),
+        };
+        all.retain(|brief| sees(brief) && !mine(brief));
+        all.sort_unstable_by(|a, b| self.key(a).cmp(&self.key(b)));
+        all
+    }
+
+    fn key(self, brief: &Brief) -> (u64, &str) {
+        let sort = match self {
+            Self::Mine | Self::Others => brief.deadline.0,
+            Self::Done => u64::MAX - brief.over_since.unwrap_or_default().0,
+        };
+        (sort, brief.id.as_str())
+    }
+}
+
 #[derive(Template)]
 #[template(path = "inbox.html")]
 struct Inbox {
     top: Top,
-    /// True to list what I decided instead of what waits for me.
-    decided: bool,
-    items: Vec<Item>,
+    list: List,
+    sections: Vec<Section>,
+    chips: Vec<Chip>,
+    /// True if no tool is chosen.
+    every_tool: bool,
     /// Number of approvals that wait for me.
     waiting: usize,
     /// Leaf index of the newest waiting approval. A later one is news.
     newest: u64,
-    /// Cursor of the next page.
+    /// Cursor of the next page, and the chosen tool.
     next: Option<String>,
     /// True if this is not the first page.
     later: bool,
-    news: News,
+    /// The list and the tool as a query, which ends in `&` unless empty.
+    same: String,
 }
 
-/// One approval in the list.
-struct Item {
-    id: String,
-    headline: String,
-    call: String,
-    agent: String,
-    when: Moment,
-    phase: (&'static str, &'static str),
-    /// My review.
-    mine: Option<(&'static str, &'static str)>,
-    needed: String,
+/// A tool by which the list can be narrowed.
+struct Chip {
+    name: String,
+    query: String,
+    count: usize,
+    chosen: bool,
 }
 
-/// Approvals that came since the list was made.
+/// Approvals that came and went since the list was made.
 #[derive(Template)]
 #[template(path = "inbox_new.html")]
 struct News {
     base: String,
-    count: usize,
+    new: usize,
+    gone: usize,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Query {
-    /// `decided`
-    #[serde(default)]
+    /// `others` or `decided`
     show: String,
-    /// Cursor of the last approval on the page before: `<list><sort key>.<id>`, the list `w` or `d`.
-    #[serde(default)]
+    /// Only calls of this tool.
+    tool: String,
+    /// Cursor of the last approval on the page before: `<list><sort key>.<id>`, the list `w`, `o` or `d`.
     after: String,
 }
 
@@ -83,45 +152,94 @@ pub async fn show(
 ) -> Result<Response, Stop> {
     let session = visitor(&app, &headers)?;
     let query: Query = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
-    let decided = match query.show.as_str() {
-        "" => false,
-        "decided" => true,
-        _ => return Err(Stop::Unreadable),
-    };
-    let after = place(&query.after, decided)?;
+    let list = List::named(&query.show)?;
+    let after = place(&query.after, list)?;
     let waiting = session.worker.lists.waiting_for(&session.person);
     let newest = waiting.iter().map(|a| a.opening).max().unwrap_or(0);
-    let count = waiting.len();
-    let all = if decided { decided_by(&session) } else { waiting };
-    let by = decided.then_some(&session.person);
-    let begin = after.map_or(0, |after| all.partition_point(|a| key(a, by) <= after));
+    let mut all = list.of(&session);
+    let chips = chips(&all, list, &query.tool);
+    all.retain(|brief| query.tool.is_empty() || *brief.tool == *query.tool);
+    let begin = after.map_or(0, |after| all.partition_point(|a| list.key(a) <= after));
     let shown = &all[begin..all.len().min(begin + PAGE_MAX)];
     let more = begin + shown.len() < all.len();
     let next = shown.last().filter(|_| more).map(|last| {
-        let (sort, id) = key(last, by);
-        format!("{}{sort}.{id}", mark(decided))
+        let (sort, id) = list.key(last);
+        format!("{}{sort}.{id}", list.mark())
     });
     let now = app.ledger.now();
     let mut items = Vec::with_capacity(shown.len());
     for brief in shown {
         if let Some(approval) = session.worker.reader().get(&brief.id).await? {
-            items.push(item(&session, &approval, now)?);
+            items.push(Item::new(&session, &approval, now)?);
         }
     }
-    let title = if decided { "Decided by me" } else { "Waiting for me" };
-    let top = Top::new(&app, title, Some(&session));
-    let news = News { base: top.base.clone(), count: 0 };
-    let later = begin > 0;
-    let inbox = Inbox { top, decided, items, waiting: count, newest, next, later, news };
+    let title = match (list, waiting.len()) {
+        (List::Mine, 0) => "Inbox".to_owned(),
+        (List::Mine, count) => format!("({count}) Waiting for me"),
+        (List::Others, _) => "Waiting for others".to_owned(),
+        (List::Done, _) => "Done".to_owned(),
+    };
+    let inbox = Inbox {
+        top: Top::new(&app, title, Some(&session)),
+        list,
+        sections: if list == List::Done { flat(items) } else { sections(items, now) },
+        chips,
+        every_tool: query.tool.is_empty(),
+        waiting: waiting.len(),
+        newest,
+        next,
+        later: begin > 0,
+        same: format!("{}{}", list.show(), of_tool(&query.tool)),
+    };
     Ok(page(StatusCode::OK, &inbox))
+}
+
+/// The tools of a list, most calls first. None if there is only one, and none is chosen.
+fn chips(all: &[Arc<Brief>], list: List, chosen: &str) -> Vec<Chip> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for brief in all {
+        *counts.entry(&brief.tool).or_default() += 1;
+    }
+    if counts.len() < 2 && chosen.is_empty() {
+        return Vec::new();
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(tool, count)| (*tool != chosen, usize::MAX - count));
+    let chip = |(tool, count): (&str, usize)| Chip {
+        name: view::short(&foreign::name(tool), 32),
+        query: format!("{}{}", list.show(), of_tool(tool)),
+        count,
+        chosen: tool == chosen,
+    };
+    counts.into_iter().take(CHIPS_MAX).map(chip).collect()
+}
+
+/// `tool=…&`, or nothing.
+fn of_tool(tool: &str) -> String {
+    if tool.is_empty() {
+        return String::new();
+    }
+    let mut query = "tool=".to_owned();
+    for byte in tool.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            query.push(char::from(byte));
+        } else {
+            let _ = write!(query, "%{byte:02X}");
+        }
+    }
+    query + "&"
 }
 
 #[derive(Deserialize)]
 struct Since {
     after: u64,
+    /// Number of approvals that waited then. Without it nothing is said of those that are gone.
+    #[serde(default)]
+    count: usize,
 }
 
-/// `GET /new?after=<leaf index>`: number of waiting approvals beyond the list, for the button above it.
+/// `GET /new?count=<waiting>&after=<leaf index>`: how many came and went since the list was made. 204 without news, so
+/// that nothing is spoken or moved.
 pub async fn news(
     State(app): State<Arc<App>>,
     RawQuery(raw): RawQuery,
@@ -134,63 +252,24 @@ pub async fn news(
         session => session?,
     };
     let waiting = session.worker.lists.waiting_for(&session.person);
-    let count = waiting.iter().filter(|a| a.opening > since.after).count();
-    Ok(page(StatusCode::OK, &News { base, count }))
-}
-
-/// Approvals that this person decided, in order: those that are open, and those that ended recently.
-fn decided_by(session: &Session) -> Vec<Arc<Brief>> {
-    let person = &session.person;
-    let mut all = session.worker.lists.open();
-    all.extend(session.worker.lists.recent());
-    all.retain(|approval| approval.answered(person).is_some());
-    all.sort_unstable_by(|a, b| key(a, Some(person)).cmp(&key(b, Some(person))));
-    all
-}
-
-/// Sort key: oldest deadline first. For decided approvals, the person's last review first.
-fn key<'a>(approval: &'a Brief, decided_by: Option<&Ident>) -> (u64, &'a str) {
-    let answered = |person| approval.answered(person).unwrap_or_default();
-    let sort = match decided_by {
-        Some(person) => u64::MAX - answered(person).0,
-        None => approval.deadline.0,
-    };
-    (sort, approval.id.as_str())
-}
-
-/// First letter of a list's cursors, so that a cursor of one list is refused for the other.
-fn mark(decided: bool) -> char {
-    if decided { 'd' } else { 'w' }
+    let new = waiting.iter().filter(|a| a.opening > since.after).count();
+    let gone = (since.count + new).saturating_sub(waiting.len());
+    if new + gone == 0 {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(page(StatusCode::OK, &News { base, new, gone }))
 }
 
 /// The place that a cursor names. `None` for the first page.
-fn place(after: &str, decided: bool) -> Result<Option<(u64, &str)>, Stop> {
+fn place(after: &str, list: List) -> Result<Option<(u64, &str)>, Stop> {
     if after.is_empty() {
         return Ok(None);
     }
     let (sort, id) = after
-        .strip_prefix(mark(decided))
+        .strip_prefix(list.mark())
         .and_then(|place| place.split_once('.'))
         .ok_or(Stop::Unreadable)?;
     let fits = Ident::new(id).is_ok() && sort.bytes().all(|byte| byte.is_ascii_digit());
     let sort = sort.parse().ok().filter(|_| fits).ok_or(Stop::Unreadable)?;
     Ok(Some((sort, id)))
-}
-
-fn item(session: &Session, approval: &Approval, now: Nanos) -> Result<Item, Stop> {
-    let (card, _) = session.worker.cards().card(approval)?;
-    let call =
-        format!("{} · {}", view::short(&card.tool, TEXT_MAX), view::short(&card.action, TEXT_MAX));
-    let mine = approval.state.review_by(&session.person);
-    let at = mine.map_or(card.deadline, |review| review.at);
-    Ok(Item {
-        id: approval.id.to_string(),
-        headline: card.amount.clone().unwrap_or_else(|| call.clone()),
-        call: if card.amount.is_some() { call } else { String::new() },
-        agent: view::short(&card.agent, TEXT_MAX),
-        when: Moment::new(at, now),
-        phase: view::phase(&card),
-        mine: mine.map(|review| view::answer(review.decision)),
-        needed: card.needed.join(" and "),
-    })
 }

@@ -1,6 +1,10 @@
 //! Signing in with a reviewer key, and signing out.
 
-use super::{Stop, Top, address, form, go, page, session, sessions, visitor};
+use super::{
+    Stop, Top, address, form, go, page,
+    session::{self, Session},
+    sessions, visitor,
+};
 use crate::{app::App, auth, query, request::Peer};
 use askama::Template;
 use axum::{
@@ -25,13 +29,39 @@ struct Form {
     wrong: bool,
     /// Name that is already filled in.
     username: String,
+    /// An answer that was sent without a session: where it is sent again, and what it said.
+    carried: Option<(String, Carried)>,
 }
+
+/// An answer that was sent without a session, and later the name and key beside it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Carried {
+    pub comment: String,
+    pub username: String,
+    password: String,
+}
+
+/// The form for somebody who was signed out while answering. What was typed is sent again with the key.
+pub(super) fn carrying(app: &App, id: &str, mut carried: Carried, wrong: bool) -> Response {
+    let status = if wrong { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+    let id = Ident::new(id).map(|id| id.to_string()).unwrap_or_default();
+    carried.comment = carried.comment.chars().take(COMMENT_MAX).collect();
+    let username = carried.username.chars().take(64).collect();
+    let top = Top::new(app, "Sign in", None);
+    let carried = Some((format!("/approvals/{id}/review"), carried));
+    page(status, &Form { top, to: None, wrong, username, carried })
+}
+
+/// Most characters of a comment that is carried on.
+const COMMENT_MAX: usize = 2_000;
 
 /// The sign-in page. `to` as in [`own`]; `failed`: the name of a failed attempt.
 pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Response {
     let status = if failed.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
     let (wrong, username) = (failed.is_some(), failed.unwrap_or_default());
-    page(status, &Form { top: Top::new(app, "Sign in", None), to, wrong, username })
+    let top = Top::new(app, "Sign in", None);
+    page(status, &Form { top, to, wrong, username, carried: None })
 }
 
 /// Where a sign-in may lead: to the inbox or to the page of an approval. Anything else becomes the inbox.
@@ -55,8 +85,8 @@ pub async fn show(
     let next: Next = query::lenient(raw.as_deref()).unwrap_or_default();
     let who = visitor(&app, &headers).ok().map(|session| session.person.to_string());
     let top = Top::new(&app, "Sign in", None);
-    let form =
-        Form { top, to: Some(own(&next.next)), wrong: false, username: who.unwrap_or_default() };
+    let (to, username) = (Some(own(&next.next)), who.unwrap_or_default());
+    let form = Form { top, to, wrong: false, username, carried: None };
     page(StatusCode::OK, &form)
 }
 
@@ -109,7 +139,43 @@ async fn sign_in(
     here: Option<String>,
 ) -> Result<Response, Stop> {
     let fields: Fields = form(app, headers, body).await?;
-    let (username, password) = (fields.username.trim(), fields.password.trim());
+    let to = here.clone().unwrap_or(fields.next);
+    let Some((tenant, key)) = tried(app, peer, headers, (&fields.username, &fields.password))?
+    else {
+        let to = here.is_none().then(|| own(&to));
+        let username = fields.username.trim().chars().take(64).collect();
+        return Ok(form_page(app, to, Some(username)));
+    };
+    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
+    Ok(with_cookie(go(app, &own(&to)), cookie))
+}
+
+/// A session and its cookie for an answer that was sent with name and key. `None` if they are wrong.
+pub(super) fn check(
+    app: &App,
+    peer: Option<Extension<Peer>>,
+    headers: &HeaderMap,
+    carried: &Carried,
+) -> Result<Option<(Session, Option<HeaderValue>)>, Stop> {
+    let given = (carried.username.as_str(), carried.password.as_str());
+    let Some((tenant, key)) = tried(app, peer, headers, given)? else { return Ok(None) };
+    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
+    let mut sent = HeaderMap::new();
+    let named = cookie.as_ref().and_then(|cookie| cookie.to_str().ok()?.split(';').next());
+    if let Some(Ok(named)) = named.map(HeaderValue::from_str) {
+        sent.insert(header::COOKIE, named);
+    }
+    Ok(session::current(app, &sent)?.map(|session| (session, cookie)))
+}
+
+/// The tenant and key for a name and a key, within the limits of guessing. `None` if they are wrong.
+fn tried(
+    app: &App,
+    peer: Option<Extension<Peer>>,
+    headers: &HeaderMap,
+    (username, password): (&str, &str),
+) -> Result<Option<(Arc<Tenant>, AccessKey)>, Stop> {
+    let (username, password) = (username.trim(), password.trim());
     let address = address(app, peer.as_deref(), headers);
     // A text that can't be an id belongs to nobody, so the attempt counts for the address only.
     let person = Ident::new(username).ok().map(|_| username);
@@ -117,16 +183,13 @@ async fn sign_in(
     if let Some(wait) = throttle.wait(address, person, Instant::now()) {
         return Err(Stop::Wait(wait));
     }
-    let to = here.clone().unwrap_or(fields.next);
     let Some((tenant, key)) = right(app, username, password)? else {
         throttle.failed(address, person, Instant::now());
         tracing::info!(%address, "a sign-in failed");
-        let to = here.is_none().then(|| own(&to));
-        return Ok(form_page(app, to, Some(username.chars().take(64).collect())));
+        return Ok(None);
     };
-    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
     tracing::info!(tenant = %tenant.name, person, key = %key.key_id, "signed in");
-    Ok(with_cookie(go(app, &own(&to)), cookie))
+    Ok(Some((tenant, key)))
 }
 
 /// The tenant and key, if it is this person's reviewer key and both are in force.

@@ -15,6 +15,8 @@ pub struct Moment {
     pub iso: String,
     /// `20 Nov 2026, 10:14 UTC`
     pub text: String,
+    /// `20 Nov, 10:14 UTC`: for what is near.
+    pub near: String,
     /// `in 12 min`, `3 h ago`
     pub relative: String,
     /// True if it is less than ten minutes ahead.
@@ -30,18 +32,12 @@ impl Moment {
         let nanos = i64::try_from(at.0).unwrap_or(i64::MAX);
         let time = DateTime::<Utc>::from_timestamp_nanos(nanos);
         let seconds = at.seconds().abs_diff(now.seconds());
-        let far = match seconds {
-            0..60 => format!("{seconds} s"),
-            60..3_600 => format!("{} min", seconds / 60),
-            3_600..86_400 if (seconds / 60).is_multiple_of(60) => format!("{} h", seconds / 3_600),
-            3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-            86_400..172_800 => "1 day".into(),
-            _ => format!("{} days", seconds / 86_400),
-        };
+        let far = span(seconds);
         let relative = if at > now { format!("in {far}") } else { format!("{far} ago") };
         Self {
             iso: time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
             text: time.format("%-d %b %Y, %H:%M UTC").to_string(),
+            near: time.format("%-d %b, %H:%M UTC").to_string(),
             relative,
             soon: at <= now || seconds < SOON_SECONDS,
         }
@@ -165,35 +161,32 @@ pub fn short(text: &str, max: usize) -> String {
     }
 }
 
-/// Names of params that usually name a payee. The confirmation repeats the first that a call has.
-const PAYEES: [&str; 14] = [
-    "to",
-    "payee",
-    "recipient",
-    "beneficiary",
-    "creditor",
-    "destination",
-    "iban",
-    "account",
-    "to_account",
-    "account_id",
-    "email",
-    "address",
-    "target",
-    "customer",
-];
-
-/// The rows that the confirmation repeats: the payee, or else the first few.
-pub fn payees(card: &Card) -> Vec<&(String, String)> {
-    let last = |pointer: &str| pointer.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let named: Vec<_> =
-        card.params.iter().filter(|row| PAYEES.contains(&last(&row.0).as_str())).collect();
-    let all = if named.is_empty() { card.params.iter().collect() } else { named };
-    all.into_iter().take(REPEATED_MAX).collect()
+/// A span of time in words.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 if (seconds / 60).is_multiple_of(60) => format!("{} h", seconds / 3_600),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+        86_400..172_800 => "1 day".into(),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
-/// Most rows that the confirmation repeats.
-const REPEATED_MAX: usize = 4;
+/// `Ana Lima’s agent`, for the owners of an agent. `None` if no owner is known.
+pub fn whose(owners: &[Ident], setup: &Setup) -> Option<String> {
+    let first = setup.name_of(owners.first()?);
+    Some(match owners.len() - 1 {
+        0 => first,
+        1 => format!("{first} and 1 more"),
+        more => format!("{first} and {more} more"),
+    })
+}
+
+/// The sentence of a card as text, for titles.
+pub fn sentence(card: &Card, max: usize) -> String {
+    short(&card.told.sentence.plain(), max)
+}
 
 #[cfg(test)]
 mod tests {

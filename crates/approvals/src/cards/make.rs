@@ -1,14 +1,15 @@
 //! Makes a card from an approval: cleans foreign strings, flattens params, names people.
 
-use super::{Card, money, params};
-use crate::setup::Setup;
-use decider::{
-    approval::{Choice, Phase, State},
-    rule::Amount,
+use super::Card;
+use crate::{
+    display::{self, Displayed},
+    setup::Setup,
 };
+use decider::approval::{Choice, Phase, Requested, State};
 use ledger::{
     foreign::{self, harmless},
     ident::Ident,
+    json,
     time::Nanos,
 };
 
@@ -47,9 +48,9 @@ impl Card {
     pub fn of(making: &Making<'_>) -> Option<Self> {
         let Making { tenant, approval, state, call, setup, public_url, now, frozen } = *making;
         let requested = state.requested.as_deref()?;
-        let rows = call.map(|call| params::flatten(call.params));
-        let amount = requested.rule.matches.amount.as_ref();
-        let amount = amount.zip(rows.as_ref()).and_then(|(at, rows)| amount_at(at, rows));
+        let rows = call.map(|call| display::flatten(call.params));
+        let params = call.and_then(|call| json::parse_kept(call.params.as_bytes()).ok());
+        let told = displayed(requested, params.as_ref(), setup);
         let complete = !state.corrupt && rows.as_ref().is_some_and(|rows| rows.complete);
         let clean = |(pointer, value): (String, String)| {
             (foreign::pointer(&pointer), foreign::value(&value))
@@ -65,7 +66,8 @@ impl Card {
             action: foreign::name(&requested.call.action),
             agent: foreign::name(&requested.call.agent),
             run: requested.call.run.as_deref().map(foreign::name),
-            amount,
+            amount: told.amount.clone(),
+            told,
             params: rows.map(|r| r.rows.into_iter().map(clean).collect()).unwrap_or_default(),
             complete,
             agent_says: call.and_then(|call| call.agent_says).map(one_line),
@@ -100,10 +102,18 @@ fn one_line(text: &str) -> String {
     harmless(&text.replace("\r\n", "\n").replace('\n', " ⏎ ").replace('\t', " "))
 }
 
-fn amount_at(amount: &Amount, rows: &params::Rows) -> Option<String> {
-    let minor = rows.at(&amount.minor)?.parse().ok()?;
-    let code = rows.at(&amount.currency)?.strip_prefix('"')?.strip_suffix('"')?;
-    money::format(minor, code)
+/// The call as people read it, by the displays in force. Where none says where the amount is, a rule does: the one of
+/// this call, or another one for the same tool.
+fn displayed(
+    requested: &Requested,
+    params: Option<&json::Value<'_>>,
+    setup: Option<&Setup>,
+) -> Displayed {
+    let (tool, action) = (requested.call.tool.as_str(), requested.call.action.as_str());
+    let other = || setup.and_then(|setup| setup.amount_of(tool));
+    let amount = requested.rule.matches.amount.as_ref().or_else(other);
+    let display = setup.and_then(|setup| setup.display_for(tool, action));
+    Displayed::of(display, &display::Call { tool, action, params, amount })
 }
 
 fn reviews(state: &State, setup: Option<&Setup>) -> Vec<(String, Choice, Nanos)> {
@@ -122,7 +132,7 @@ fn still_needed(state: &State) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::setup::Person;
-    use decider::approval::{Opening, Requested, Review, Summary};
+    use decider::approval::{Opening, Review, Summary};
     use std::collections::{BTreeMap, BTreeSet};
 
     const PARAMS: &str = r#"{"amount":125000,"currency":"EUR","to":"\u202eACME"}"#;

@@ -15,6 +15,8 @@ use std::{
 
 /// Most quorums kept for sharing. Beyond that, unused ones are dropped.
 const QUORUMS_KEPT: usize = 256;
+/// Most names of tools kept for sharing.
+const TOOLS_KEPT: usize = 256;
 
 /// The people of an approval. Both the full approval and the part kept in memory answer these questions.
 pub trait Parties {
@@ -77,6 +79,8 @@ pub struct Brief {
     pub first_seq: u64,
     /// Leaf index of its last entry.
     pub last: u64,
+    /// `data.tool.name`
+    pub tool: Arc<str>,
     /// Id of its newest token.
     pub jti: Option<Box<str>>,
     agent: Box<str>,
@@ -117,6 +121,7 @@ pub struct Briefs {
     /// Quorums by digest of their rule.
     quorums: BTreeMap<String, Arc<Quorum>>,
     producers: BTreeSet<Ident>,
+    tools: BTreeSet<Arc<str>>,
 }
 
 impl Briefs {
@@ -139,6 +144,7 @@ impl Briefs {
             over_since: over_since(approval),
             first_seq: approval.first_seq(),
             last: approval.last_index(),
+            tool: self.tool(&requested.call.tool),
             jti: state.token.as_ref().map(|token| token.jti.as_str().into()),
             agent: requested.call.agent.as_str().into(),
             producer: self.producers.get(producer)?.clone(),
@@ -146,6 +152,19 @@ impl Briefs {
             answers: answers.collect(),
             quorum: self.quorum(&requested.rule_digest, &requested.rule.quorum),
         })
+    }
+
+    fn tool(&mut self, name: &str) -> Arc<str> {
+        if let Some(kept) = self.tools.get(name) {
+            return Arc::clone(kept);
+        }
+        // Names are of agents, so there may be any number of them.
+        if self.tools.len() >= TOOLS_KEPT {
+            self.tools.retain(|kept| Arc::strong_count(kept) > 1);
+        }
+        let kept: Arc<str> = name.into();
+        self.tools.insert(Arc::clone(&kept));
+        kept
     }
 
     fn quorum(&mut self, digest: &str, quorum: &Quorum) -> Arc<Quorum> {

@@ -51,21 +51,25 @@ impl Setup {
         BASE64URL_NOPAD.encode(&Sha256::digest(canonical::of(&self.rules)))
     }
 
-    /// base64url SHA-256 of `[salt, "people", …]`, people and channels. It is made like the digest of a
+    /// base64url SHA-256 of `[salt, "people", …]`, people, channels and displays. It is made like the digest of a
     /// payload field.
     pub fn people_digest(&self, salt: &Salt) -> String {
         disclosure::digest_of(salt, "people", &self.people_form())
     }
 
-    /// base64url SHA-256 of people and channels. It can be guessed, so it is only sent to the server to
+    /// base64url SHA-256 of people, channels and displays. It can be guessed, so it is only sent to the server to
     /// compare, and never recorded.
     pub fn people_sha256(&self) -> String {
         BASE64URL_NOPAD.encode(&Sha256::digest(self.people_form()))
     }
 
-    /// RFC 8785 form of people, sorted by id, and channels.
+    /// RFC 8785 form of people, sorted by id, channels, and displays if there are any.
     fn people_form(&self) -> Vec<u8> {
         let people: Vec<_> = self.people.values().collect();
-        canonical::of(&serde_json::json!({"channels": self.channels, "people": people, "v": 1}))
+        let mut form = serde_json::json!({"channels": self.channels, "people": people, "v": 1});
+        if !self.displays.is_empty() {
+            form["displays"] = serde_json::json!(self.displays);
+        }
+        canonical::of(&form)
     }
 }

@@ -2,12 +2,13 @@
 //! event.
 
 use super::{Person, Setup};
+use crate::display::{self, Displayed};
 use decider::{
     decision::{NotPaused, PausedCall},
     quorum::{People, Quorum},
     rule::{Owner, Rule, Visible},
 };
-use ledger::{event, ident::Ident, time::Nanos};
+use ledger::{event, ident::Ident, json, time::Nanos};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -71,6 +72,12 @@ pub struct Times {
 pub struct Plan {
     /// Digest of the call.
     pub call_digest: String,
+    /// The sentence that people read.
+    pub sentence: String,
+    /// True if the sentence is of a `[[display]]`.
+    pub displayed: bool,
+    /// The fields that people read first: label and value.
+    pub fields: Vec<(String, String)>,
     /// The whole rule that matches.
     pub rule: Rule,
     /// Digest of the rule.
@@ -113,8 +120,16 @@ impl Plan {
         let owners = setup.owners(&call.agent, &frozen.owners);
         let mut reviewers = People::clone(&setup.active());
         reviewers.retain(|person, _| !owners.contains(person));
+        let params = json::parse_kept(frozen.params.as_bytes()).ok();
+        let amount = rule.matches.amount.as_ref().or_else(|| setup.amount_of(&call.tool));
+        let (tool, action) = (call.tool.as_str(), call.action.as_str());
+        let shown = display::Call { tool, action, params: params.as_ref(), amount };
+        let told = Displayed::of(setup.display_for(tool, action), &shown);
         Ok(Self {
             call_digest: frozen.digest,
+            sentence: told.sentence.plain(),
+            displayed: told.authored,
+            fields: told.fields.iter().map(|f| (f.label.clone(), f.text())).collect(),
             rule_digest: rule.digest(),
             passed_over,
             owner_unknown: rule.owner == Owner::Known && owners.is_empty(),

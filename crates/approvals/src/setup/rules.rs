@@ -1,16 +1,16 @@
-//! Reads `rules.toml`: channels, and the ordered rules.
+//! Reads `rules.toml`: channels, displays, and the ordered rules.
 
 use super::{
-    Channel,
-    file::{File, Table},
+    Channel, displays,
+    file::{File, Table, texts},
 };
+use crate::display::Display;
 use decider::{
     quorum::Quorum,
     rule::{Amount, Match, Owner, Rule},
 };
 use iso_currency::Currency;
 use ledger::ident::Ident;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Most rules of a tenant.
@@ -35,7 +35,6 @@ mod default {
 }
 
 const DURATION: &str = "a time such as \"90s\", \"15m\", \"1h\" or \"7d\"";
-const TEXTS: &str = "a text or a list of texts";
 
 /// A rule, with the places of its quorum and channels in the file.
 pub(super) struct Placed {
@@ -49,12 +48,14 @@ pub(super) struct Placed {
 pub(super) struct Read {
     pub(super) rules: Vec<Placed>,
     pub(super) channels: BTreeMap<String, (Channel, usize)>,
+    pub(super) displays: Vec<Display>,
 }
 
 /// Reads the file and notes its mistakes. `None` if it is not TOML.
 pub(super) fn read(file: &File<'_>) -> Option<Read> {
     let mut table = file.table()?;
     let channels = table.table("channels").map(channels).unwrap_or_default();
+    let displays = displays::read(file, table.tables("display"));
     let tables = table.tables("rule");
     if tables.is_empty() || tables.len() > RULES_MAX {
         file.mistake(0, format!("write 1 to {RULES_MAX} rules, each as [[rule]]"));
@@ -78,8 +79,8 @@ pub(super) fn read(file: &File<'_>) -> Option<Read> {
         }
         rules.push(placed);
     }
-    table.finish("channels and [[rule]]");
-    Some(Read { rules, channels })
+    table.finish("channels, [[rule]] and [[display]]");
+    Some(Read { rules, channels, displays })
 }
 
 fn channels(table: Table<'_>) -> BTreeMap<String, (Channel, usize)> {
@@ -202,31 +203,6 @@ fn quorum(mut table: Table<'_>) -> Option<Quorum> {
     };
     table.finish(known);
     read
-}
-
-/// One text or several.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Texts {
-    One(String),
-    Many(Vec<String>),
-}
-
-fn texts(table: &mut Table<'_>, name: &str) -> Vec<String> {
-    match table.take(name, TEXTS) {
-        None => Vec::new(),
-        Some((Texts::One(text), _)) => vec![text],
-        Some((Texts::Many(texts), at)) => {
-            if texts.is_empty() {
-                // An empty list would mean "any", but its author probably meant "none".
-                table.mistake(
-                    at,
-                    format!("{name} is empty: name some, or leave it out to match all"),
-                );
-            }
-            texts
-        }
-    }
 }
 
 fn matches(mut table: Table<'_>) -> Match {

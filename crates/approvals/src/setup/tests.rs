@@ -306,3 +306,39 @@ fn p5_digests_agree_with_the_vectors() {
     assert_eq!(setup.body(&key, nonce, body.by.clone(), body.reason.clone()), body);
     assert!(setup.is_applied(&body, &key));
 }
+
+#[test]
+fn displays_are_read_strictly_and_change_no_digest_of_rules() {
+    let setup = example();
+    assert!(setup.display_for("payments", "transfer").is_some());
+    let plain = RULES.split("[[display]]").next().unwrap();
+    let rules_alone = &RULES[RULES.find("[[rule]]").unwrap()..];
+    let without =
+        parse(&format!("{}{rules_alone}", &plain[..RULES.find("[[").unwrap()]), PEOPLE).unwrap();
+    assert!(without.displays.is_empty());
+    assert_eq!(setup.rules_digest(), without.rules_digest());
+    let salt = ledger::disclosure::Salt("x".into());
+    assert_ne!(
+        setup.people_digest(&salt),
+        without.people_digest(&salt),
+        "a changed sentence must be applied"
+    );
+    assert_eq!(setup.undisplayed(), []);
+    let tool = |(_, tool): (String, String)| tool;
+    assert_eq!(without.undisplayed().into_iter().map(tool).collect::<Vec<_>>(), ["payments"; 3]);
+    let title = "title = \"{amount} to {/to/name}, {/to/country}\"";
+    check((title, "title = \"{amount} to {name}\""), title, "is no place");
+    check((title, "title = \"{/a}{/b}\""), title, "put a word");
+    check((title, "titel = \"x\""), title, "not known here");
+    let labels = "labels = {\"/to/iban\" = \"Account\"}";
+    check((labels, "labels = {\"iban\" = \"Account\"}"), labels, "no JSON Pointer");
+    let kinds = "kinds = {\"/to/iban\" = \"account\"";
+    check((kinds, "kinds = {\"/to/iban\" = \"iban\""), kinds, "kinds must be");
+    let amount = "amount = {minor = \"/amount\", currency = \"/currency\"}\nlead";
+    check(
+        (amount, "amount = {minor = \"/amount\", currency = \"BTC\"}\nlead"),
+        amount,
+        "no code of ISO 4217",
+    );
+    check((amount, "lead"), "[[display]]", "the title has {amount}");
+}

@@ -60,8 +60,7 @@ pub fn is_decidable(card: &Card) -> bool {
 /// The card.
 pub(super) fn message(card: &Card) -> Message {
     let title = title(card);
-    let what = format!("{} \u{b7} {}", short(&card.tool), short(&card.action));
-    let mut blocks = vec![header(&title), fields(&summary(card))];
+    let mut blocks = vec![header(&title), sentence(card), fields(&summary(card))];
     blocks.extend(card.frozen.then(|| section(FROZEN)));
     blocks.extend(params(card));
     if let Some(text) = &card.agent_says {
@@ -74,21 +73,19 @@ pub(super) fn message(card: &Card) -> Message {
     if card.phase == Phase::Pending {
         blocks.extend(needed(card));
     }
-    blocks.push(buttons(card, &what));
+    blocks.push(buttons(card));
     let digest = harmless(card.digest_prefix());
     let foot = format!("{} \u{b7} call {digest} \u{b7} version {}", card.approval, card.version);
     blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&foot)]}));
-    Message { text: escape(&format!("{title}: {what}")), blocks }
+    Message { text: notification(card), blocks }
 }
 
 /// The fallback for a card that Slack finds wrong or too long: its phase, and a link to the page.
 pub(super) fn told(card: &Card) -> Message {
     let title = title(card);
-    let what = format!("{} \u{b7} {}", short(&card.tool), short(&card.action));
     let cells = [cell("Tool", &short(&card.tool)), cell("Action", &short(&card.action))];
     let open = json!({"type": "actions", "block_id": "decide", "elements": [open(card)]});
-    let text = escape(&format!("{title}: {what}"));
-    Message { text, blocks: vec![header(&title), fields(&cells), open] }
+    Message { text: notification(card), blocks: vec![header(&title), fields(&cells), open] }
 }
 
 /// One card that stands for many.
@@ -139,6 +136,22 @@ pub(super) fn comment_dialog(shown: &Shown, at: &Posted) -> Value {
             },
         ],
     })
+}
+
+/// The text of a notification: what is asked in one line, or how it ended.
+fn notification(card: &Card) -> String {
+    escape(&card.notification().split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The sentence, in a section of its own.
+fn sentence(card: &Card) -> Value {
+    let text = card.told.sentence.with(one_line_between);
+    json!({"type": "section", "block_id": "sentence", "text": plain(&cut(&text, SECTION_CHARS_MAX))})
+}
+
+/// As [`one_line`], for a part of a line: blanks at its ends stay.
+fn one_line_between(text: &str) -> String {
+    harmless(&text.split(char::is_whitespace).collect::<Vec<_>>().join(" "))
 }
 
 /// Title: what is asked, or how it ended.
@@ -220,7 +233,7 @@ fn needed(card: &Card) -> Option<Value> {
         .then(|| section(&cut(&format!("Still needed: {}", needed.join(", ")), NEEDED_CHARS_MAX)))
 }
 
-fn buttons(card: &Card, what: &str) -> Value {
+fn buttons(card: &Card) -> Value {
     let mut elements = Vec::new();
     if is_decidable(card) {
         let shown = Shown {
@@ -230,8 +243,10 @@ fn buttons(card: &Card, what: &str) -> Value {
             shown_at: card.shown_at,
         };
         let value = to_text(&shown);
-        let amount = card.amount.as_deref().map(|amount| format!(", {}", short(amount)));
-        let asked = cut(&format!("{what}{}", amount.unwrap_or_default()), CONFIRM_CHARS_MAX);
+        let amount = card.amount.as_deref().filter(|_| !card.told.sentence.has_amount());
+        let amount = amount.map(|amount| format!(", {}", short(amount))).unwrap_or_default();
+        let what = card.told.sentence.with(one_line_between);
+        let asked = cut(&format!("{what}{amount}"), CONFIRM_CHARS_MAX);
         elements.push(json!({
             "type": "button", "action_id": APPROVE, "style": "primary", "text": plain("Approve"), "value": value,
             "confirm": {
@@ -241,6 +256,10 @@ fn buttons(card: &Card, what: &str) -> Value {
         }));
         elements.push(json!({
             "type": "button", "action_id": DENY, "style": "danger", "text": plain("Deny"), "value": value,
+            "confirm": {
+                "title": plain("Deny this call?"), "text": plain(&asked),
+                "confirm": plain("Deny"), "deny": plain("Back"),
+            },
         }));
         elements.push(json!({
             "type": "button", "action_id": DENY_WITH_COMMENT, "text": plain("Deny with comment"), "value": value,

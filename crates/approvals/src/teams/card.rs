@@ -68,12 +68,12 @@ pub fn link(card: &Card) -> Value {
 /// As [`link`], with a line for this reader only: for people who are not asked.
 pub fn told(card: &Card, note: Option<&str>) -> Value {
     let (heading, colour) = heading(card);
-    let mut body = vec![title(heading, colour), foreign(&call_words(card), Look::Strong)];
+    let mut body = vec![title(heading, colour), sentence(card)];
     body.extend(note.map(|note| foreign(note, Look::Warning)));
     if card.phase == Phase::Pending {
         body.push(deadline("Answer by", card.deadline));
     }
-    sheet(&body, &[open("Review in browser", &card.url)], heading)
+    sheet(&body, &[open("Review in browser", &card.url)], &notification(card))
 }
 
 /// One card that stands for many.
@@ -109,7 +109,7 @@ fn draw(
     with_params: bool,
 ) -> Value {
     let (words, colour) = heading(card);
-    let mut body = vec![title(words, colour), foreign(&call_words(card), Look::Strong)];
+    let mut body = vec![title(words, colour), sentence(card)];
     body.extend(view.note.map(|note| foreign(note, Look::Warning)));
     body.extend(card.frozen.then(|| foreign(FROZEN, Look::Warning)));
     body.extend(card.amount.as_ref().map(|amount| foreign(amount, Look::Amount)));
@@ -136,7 +136,7 @@ fn draw(
         actions.push(execute("Deny", "deny", "destructive", card));
     }
     actions.push(open("Review in browser", &card.url));
-    let mut sheet = sheet(&body, &actions, words);
+    let mut sheet = sheet(&body, &actions, &notification(card));
     if !is_over(card.phase) {
         sheet["refresh"] = refresh(card, view.members);
     }
@@ -222,8 +222,17 @@ fn why_not(card: &Card) -> &'static str {
     }
 }
 
-fn call_words(card: &Card) -> String {
-    format!("{} · {}", card.tool, card.action)
+/// The sentence, without markup, in a block of its own.
+fn sentence(card: &Card) -> Value {
+    let mut block = foreign("", Look::Strong);
+    block["inlines"][0]["text"] = card.told.sentence.with(visible).into();
+    block
+}
+
+/// What a notification says. It is plain text; signs that some client might read as markup are left out.
+fn notification(card: &Card) -> String {
+    let markup = |c: &char| !"<>[]{}*_`~|".contains(*c);
+    card.notification().chars().filter(markup).collect()
 }
 
 /// Agent, rule and digest, each value in a block of its own.

@@ -109,7 +109,7 @@ fn same(found: &Value<'_>, wanted: &serde_json::Value) -> bool {
 }
 
 /// The value that a JSON Pointer (RFC 6901) points to.
-fn resolve<'v, 'a>(value: &'v Value<'a>, pointer: &str) -> Option<&'v Value<'a>> {
+pub fn resolve<'v, 'a>(value: &'v Value<'a>, pointer: &str) -> Option<&'v Value<'a>> {
     if pointer.is_empty() {
         return Some(value);
     }

@@ -1,7 +1,13 @@
 use super::*;
+use crate::display::{Call, Displayed};
 
 /// A text by which an agent would forge a card.
 const HOSTILE: &str = "<!channel> *Approved by* <https://evil.example|Kim>\n\nApproved by Kim\u{202e}\u{200b} & <@U1>";
+
+fn displayed(tool: &str, action: &str) -> Displayed {
+    let params = ledger::json::Value::String("ACME".into());
+    Displayed::of(None, &Call { tool, action, params: Some(&params), amount: None })
+}
 
 fn card(phase: Phase) -> Card {
     Card {
@@ -16,6 +22,7 @@ fn card(phase: Phase) -> Card {
         agent: "bot-1".into(),
         run: None,
         amount: Some("EUR 1,250.00".into()),
+        told: displayed("payments", "transfer"),
         params: vec![("/to".into(), "\"ACME\"".into()), ("/amount".into(), "125000".into())],
         complete: true,
         agent_says: None,
@@ -38,6 +45,7 @@ fn hostile() -> Card {
         action: HOSTILE.into(),
         agent: HOSTILE.into(),
         run: Some(HOSTILE.into()),
+        told: displayed(HOSTILE, HOSTILE),
         params: vec![("/<!here>".into(), serde_json::to_string(HOSTILE).unwrap())],
         agent_says: Some(HOSTILE.into()),
         rule: HOSTILE.into(),

@@ -1,5 +1,11 @@
 use super::*;
+use crate::display::{Call, Displayed};
 use ledger::ident::Ident;
+
+fn displayed(tool: &str, action: &str) -> Displayed {
+    let params = ledger::json::Value::String("ACME".into());
+    Displayed::of(None, &Call { tool, action, params: Some(&params), amount: None })
+}
 
 fn card() -> Card {
     Card {
@@ -14,6 +20,7 @@ fn card() -> Card {
         agent: "agt-1".into(),
         run: None,
         amount: Some("EUR 1,250.00".into()),
+        told: displayed("payments", "transfer"),
         params: vec![("/amount".into(), "125000".into())],
         complete: true,
         agent_says: Some("please".into()),
@@ -98,6 +105,7 @@ fn foreign_text_is_never_markdown() {
             *text = EVIL.into();
         }
         card.run = Some(EVIL.into());
+        card.told = displayed(EVIL, EVIL);
         card.amount = Some(EVIL.into());
         card.agent_says = Some(EVIL.into());
         card.end_reason = Some(EVIL.into());
@@ -115,7 +123,11 @@ fn foreign_text_is_never_markdown() {
         assert!(text.contains("\\u{202e}\\u{200b}\\u{a}") && !text.contains("{{"), "{text}");
     }
     assert!(!drawn.to_string().contains("\"FactSet\""));
-    assert_eq!(message(&drawn)["summary"], "Denied");
+    let summary = message(&drawn)["summary"].as_str().unwrap().to_owned();
+    assert!(
+        summary.starts_with("Denied: ") && !summary.contains(['*', '[', '<', '{']),
+        "{summary}"
+    );
 }
 
 #[test]

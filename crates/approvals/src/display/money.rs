@@ -9,15 +9,21 @@ pub fn format(minor: i64, code: &str) -> Option<String> {
     let sign = if minor < 0 { "-" } else { "" };
     let digits = format!("{:0width$}", minor.unsigned_abs(), width = exponent + 1);
     let (whole, fraction) = digits.split_at(digits.len() - exponent);
+    let grouped = grouped(whole);
+    let point = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{code} {sign}{grouped}{point}{fraction}"))
+}
+
+/// Digits in groups of three: `1,889`.
+pub(super) fn grouped(digits: &str) -> String {
     let mut grouped = String::with_capacity(digits.len() * 2);
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
     }
-    let point = if fraction.is_empty() { "" } else { "." };
-    Some(format!("{code} {sign}{grouped}{point}{fraction}"))
+    grouped
 }
 
 #[cfg(test)]

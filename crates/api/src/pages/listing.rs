@@ -1,0 +1,196 @@
+//! Rows of the inbox: one for each call, in sections by deadline; like calls folded, with their sum and range.
+
+use super::{
+    Stop, outlook,
+    session::Session,
+    view::{self, Moment},
+};
+use approvals::{cards::Card, display::Piece, history::Approval};
+use ledger::time::Nanos;
+use std::collections::BTreeSet;
+
+/// Longest name of an agent in the list, in characters.
+const AGENT_CHARS_MAX: usize = 64;
+/// From this number on, like calls are folded.
+const LIKE_MIN: usize = 5;
+/// A deadline within this time is of today, in seconds.
+const DAY_SECONDS: u64 = 86_400;
+
+/// One call in the list.
+pub struct Item {
+    pub id: String,
+    pub amount: Option<String>,
+    /// The sentence beside the amount.
+    pub words: Vec<Piece>,
+    pub agent: String,
+    pub when: Moment,
+    pub phase: (&'static str, &'static str),
+    /// My review.
+    pub mine: Option<(&'static str, &'static str)>,
+    /// Whom it waits for.
+    pub waits_for: String,
+    /// What others answered: `Bob Ito approved`.
+    pub others: Vec<String>,
+    rule: String,
+    call: String,
+    deadline: Nanos,
+    money: Option<(i64, String)>,
+    account: Option<String>,
+}
+
+/// Calls whose deadline is about as near.
+pub struct Section {
+    pub title: &'static str,
+    pub rows: Vec<Row>,
+}
+
+/// A call, or like calls.
+pub enum Row {
+    One(Item),
+    Like(Like),
+}
+
+/// Calls of one tool and action, by one rule.
+pub struct Like {
+    /// For example `8 like calls`.
+    pub count: usize,
+    pub call: String,
+    pub rule: String,
+    /// From the smallest to the largest amount.
+    pub range: String,
+    pub together: String,
+    /// For example `to 1 account`.
+    pub accounts: String,
+    pub items: Vec<Item>,
+}
+
+impl Item {
+    pub fn new(session: &Session, approval: &Approval, now: Nanos) -> Result<Self, Stop> {
+        let (card, _) = session.worker.cards().card(approval)?;
+        let mine = approval.state.review_by(&session.person);
+        let others = approval.state.reviews.iter().filter(|review| review.by != session.person);
+        let said = |review: &decider::approval::Review| {
+            let word = view::answer(review.decision).0.to_lowercase();
+            format!("{} {word}", session.setup.name_of(&review.by))
+        };
+        let over = !card.phase.is_open();
+        let at =
+            if over { approval.state.ended_at.unwrap_or(card.deadline) } else { card.deadline };
+        let Card { told, .. } = &card;
+        Ok(Self {
+            id: approval.id.to_string(),
+            words: if told.amount.is_some() { told.rest() } else { told.sentence.pieces.clone() },
+            amount: told.amount.clone(),
+            agent: view::short(&card.agent, AGENT_CHARS_MAX),
+            when: Moment::new(at, now),
+            phase: view::phase(&card),
+            mine: mine.map(|review| view::answer(review.decision)),
+            waits_for: outlook::waits_for(session, approval),
+            others: others.map(said).collect(),
+            rule: card.rule.clone(),
+            call: format!(
+                "{} \u{b7} {}",
+                view::short(&card.tool, 64),
+                view::short(&card.action, 64)
+            ),
+            deadline: card.deadline,
+            money: told.money.clone(),
+            account: told.account.as_ref().map(|(_, account)| account.clone()),
+        })
+    }
+}
+
+/// The calls in sections, in the order of their deadlines. What ends soon is never folded.
+pub fn sections(items: Vec<Item>, now: Nanos) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut parts: [(&str, Vec<Item>); 3] =
+        [("Ends soon", vec![]), ("Within a day", vec![]), ("Later", vec![])];
+    for item in items {
+        let far = item.deadline.seconds().saturating_sub(now.seconds());
+        let part = if item.when.soon {
+            0
+        } else if far < DAY_SECONDS {
+            1
+        } else {
+            2
+        };
+        parts[part].1.push(item);
+    }
+    for (number, (title, items)) in parts.into_iter().enumerate() {
+        let rows =
+            if number == 0 { items.into_iter().map(Row::One).collect() } else { folded(items) };
+        if !rows.is_empty() {
+            sections.push(Section { title, rows });
+        }
+    }
+    sections
+}
+
+/// One section without folds: what is over has no deadline.
+pub fn flat(items: Vec<Item>) -> Vec<Section> {
+    let rows: Vec<Row> = items.into_iter().map(Row::One).collect();
+    if rows.is_empty() { Vec::new() } else { vec![Section { title: "", rows }] }
+}
+
+fn folded(items: Vec<Item>) -> Vec<Row> {
+    let mut groups: Vec<Vec<Item>> = Vec::new();
+    for item in items {
+        let same = |group: &&mut Vec<Item>| {
+            let (call, rule) = (&group[0].call, &group[0].rule);
+            let code = |item: &Item| item.money.as_ref().map(|(_, code)| code.clone());
+            *call == item.call && *rule == item.rule && code(&group[0]) == code(&item)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(item),
+            None => groups.push(vec![item]),
+        }
+    }
+    let mut rows = Vec::new();
+    for group in groups {
+        if group.len() >= LIKE_MIN {
+            rows.push(Row::Like(Like::of(group)));
+        } else {
+            rows.extend(group.into_iter().map(Row::One));
+        }
+    }
+    rows
+}
+
+impl Like {
+    fn of(items: Vec<Item>) -> Self {
+        let (range, together) = sums(&items).unwrap_or_default();
+        let accounts: Option<BTreeSet<&String>> =
+            items.iter().map(|i| i.account.as_ref()).collect();
+        let accounts = match accounts.map(|all| all.len()) {
+            None => String::new(),
+            Some(1) => "to 1 account".into(),
+            Some(more) => format!("to {more} accounts"),
+        };
+        let (call, rule) = (items[0].call.clone(), items[0].rule.clone());
+        Self { count: items.len(), call, rule, range, together, accounts, items }
+    }
+
+    /// The first deadline.
+    pub fn when(&self) -> &Moment {
+        &self.items[0].when
+    }
+}
+
+/// Range and sum of the amounts. `None` unless all have one, in one currency.
+fn sums(items: &[Item]) -> Option<(String, String)> {
+    let all: Option<Vec<&(i64, String)>> = items.iter().map(|item| item.money.as_ref()).collect();
+    let all = all?;
+    let code = &all.first()?.1;
+    if all.iter().any(|(_, other)| other != code) {
+        return None;
+    }
+    let sum = all.iter().try_fold(0_i64, |sum, (minor, _)| sum.checked_add(*minor))?;
+    let amount = |minor: i64| approvals::display::amount(minor, code);
+    let (least, most) = (all.iter().map(|m| m.0).min()?, all.iter().map(|m| m.0).max()?);
+    let range = if least == most {
+        amount(least)?
+    } else {
+        format!("{} to {}", amount(least)?, amount(most)?)
+    };
+    Some((range, format!("{} together", amount(sum)?)))
+}

@@ -1,0 +1,266 @@
+//! Single fields of a call as people read them: by kind, cleaned, each with its label.
+
+use super::money;
+use chrono::{DateTime, NaiveDate};
+use ledger::{
+    canonical,
+    foreign::{self, is_hidden},
+    json::Value,
+};
+use serde::{Deserialize, Serialize};
+
+/// Members of a list that are shown.
+const LIST_SHOWN: usize = 3;
+/// Most characters of one member of a list.
+const MEMBER_CHARS_MAX: usize = 200;
+
+/// How a field is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Text, number or truth value as it is.
+    #[default]
+    Plain,
+    /// An integer in minor units of the display's currency.
+    Money,
+    /// A time of RFC 3339, or a date.
+    Time,
+    /// An account: an IBAN in groups of four.
+    Account,
+    /// Text with its line breaks.
+    Text,
+    /// A list: its first members, and how many follow.
+    List,
+    /// An address. It is never clickable.
+    Link,
+}
+
+/// One field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Label.
+    pub label: String,
+    /// True if the label is of the rules' author; otherwise it has the names of the call's own members.
+    pub authored: bool,
+    /// The value. Several lines only for kinds `text` and `list`.
+    pub lines: Vec<String>,
+    /// Members of a list that are not shown.
+    pub more: usize,
+    /// How it is drawn.
+    pub kind: Kind,
+    /// The time in RFC 3339, for kind `time`.
+    pub iso: Option<String>,
+    /// Pointers of the values that it shows whole.
+    pub(super) covers: Vec<String>,
+}
+
+impl Field {
+    pub(super) fn new(
+        pointer: &str,
+        (label, authored): (String, bool),
+        value: &Value<'_>,
+        (kind, code): (Kind, Option<&str>),
+    ) -> Self {
+        let mut field = Self {
+            label,
+            authored,
+            lines: Vec::new(),
+            more: 0,
+            kind,
+            iso: None,
+            covers: Vec::new(),
+        };
+        if let Value::Array(members) = value
+            && !members.is_empty()
+        {
+            field.kind = Kind::List;
+            field.list(pointer, members);
+            return field;
+        }
+        field.covers = leaves_below(pointer, value);
+        let by_kind = match (kind, value) {
+            (Kind::Money, Value::Number(number)) => money_of(*number, code).map(|text| vec![text]),
+            (Kind::Time, Value::String(text)) => moment(text).map(|(text, iso)| {
+                field.iso = iso;
+                vec![text]
+            }),
+            (Kind::Account, Value::String(text)) => grouped_account(text).map(|text| vec![text]),
+            (Kind::Text, Value::String(text)) => Some(lines(text)),
+            _ => None,
+        };
+        field.lines = by_kind.unwrap_or_else(|| vec![shown(value)]);
+        field
+    }
+
+    /// The number of a list's members.
+    pub(super) fn count((label, authored): (String, bool), number: usize) -> Self {
+        let lines = vec![money::grouped(&number.to_string())];
+        Self { label, authored, lines, more: 0, kind: Kind::Plain, iso: None, covers: Vec::new() }
+    }
+
+    fn list(&mut self, pointer: &str, members: &[Value<'_>]) {
+        for (at, member) in members.iter().take(LIST_SHOWN).enumerate() {
+            let whole = shown(member);
+            let text = cut(&whole, MEMBER_CHARS_MAX);
+            if text == whole {
+                self.covers.extend(leaves_below(&format!("{pointer}/{at}"), member));
+            }
+            self.lines.push(text);
+        }
+        self.more = members.len().saturating_sub(LIST_SHOWN);
+    }
+
+    /// The value on one line, for a terminal or a chat.
+    pub fn text(&self) -> String {
+        let mut text = self.lines.join(if self.kind == Kind::List { ", " } else { " \u{23ce} " });
+        if self.more > 0 {
+            text = format!("{text} and {} more", self.more_words());
+        }
+        text
+    }
+
+    /// Name of its kind.
+    pub fn class(&self) -> &'static str {
+        match self.kind {
+            Kind::Plain => "plain",
+            Kind::Money => "money",
+            Kind::Time => "time",
+            Kind::Account => "account",
+            Kind::Text => "text",
+            Kind::List => "list",
+            Kind::Link => "link",
+        }
+    }
+
+    /// True if it is short enough for the head of a page.
+    pub fn is_short(&self) -> bool {
+        self.lines.len() == 1 && self.more == 0 && self.lines[0].chars().count() <= 64
+    }
+
+    /// `12,345` for the members of a list that are not shown.
+    pub fn more_words(&self) -> String {
+        money::grouped(&self.more.to_string())
+    }
+}
+
+/// A pointer as people read it: `to · iban`.
+pub(super) fn steps(pointer: &str) -> String {
+    let step = |step: &str| foreign::name(&step.replace("~1", "/").replace("~0", "~"));
+    let steps: Vec<String> = pointer.split('/').skip(1).map(step).collect();
+    if steps.is_empty() { "(all)".into() } else { steps.join(" \u{b7} ") }
+}
+
+/// A text, number or truth value, cleaned. `None` for anything else.
+pub(super) fn scalar(value: &Value<'_>) -> Option<String> {
+    match value {
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => Some(shown(value)),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A value, cleaned: text without its quotes if nothing in it needs them, everything else as it was hashed.
+fn shown(value: &Value<'_>) -> String {
+    if let Value::String(text) = value
+        && is_clear(text)
+    {
+        return foreign::value(text);
+    }
+    foreign::value(&String::from_utf8_lossy(&canonical::to_vec(value)))
+}
+
+/// True if a text reads the same with and without quotes: it has ends, no escapes and nothing hidden, and it is not
+/// what a number, truth value or null looks like.
+fn is_clear(text: &str) -> bool {
+    !text.is_empty()
+        && text.trim() == text
+        && !text.contains(['\\', '"'])
+        && !text.chars().any(is_hidden)
+        && !matches!(text, "null" | "true" | "false")
+        && !text.starts_with(['{', '['])
+}
+
+/// The lines of a text, each cleaned.
+fn lines(text: &str) -> Vec<String> {
+    let clean = |line: &str| {
+        // What looks like a replaced character must not be the call's own text.
+        let line = line.replace('\t', "    ").replace("\\u", "\\u{5c}u");
+        foreign::harmless(&line)
+    };
+    text.replace("\r\n", "\n").split('\n').map(clean).collect()
+}
+
+/// A whole number, exactly.
+pub(super) fn integer(number: f64) -> Option<i64> {
+    let text = format!("{number:.0}");
+    (number.fract() == 0.0).then(|| text.parse().ok()).flatten()
+}
+
+fn money_of(number: f64, code: Option<&str>) -> Option<String> {
+    money::format(integer(number)?, code?)
+}
+
+/// A time or date in words, and a time's RFC 3339 form.
+fn moment(text: &str) -> Option<(String, Option<String>)> {
+    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Some((date.format("%-d %b %Y").to_string(), None));
+    }
+    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+    let iso = time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    Some((time.format("%-d %b %Y, %H:%M UTC").to_string(), Some(iso)))
+}
+
+/// An IBAN in groups of four. `None` for anything else.
+fn grouped_account(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let iban = (15..=34).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        && bytes[..2].iter().all(u8::is_ascii_uppercase)
+        && bytes[2..4].iter().all(u8::is_ascii_digit);
+    let group = |four: &[u8]| String::from_utf8_lossy(four).into_owned();
+    iban.then(|| bytes.chunks(4).map(group).collect::<Vec<_>>().join(" "))
+}
+
+/// Number of members of a list or object.
+pub(super) fn members(value: &Value<'_>) -> Option<usize> {
+    match value {
+        Value::Array(members) => Some(members.len()),
+        Value::Object(members) => Some(members.len()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// At most `max` characters. `…` stands for the rest.
+pub(super) fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+    }
+}
+
+/// Pointers of all values without members.
+pub(super) fn leaves(value: &Value<'_>) -> Vec<String> {
+    leaves_below("", value)
+}
+
+fn leaves_below(pointer: &str, value: &Value<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(pointer, value, &mut found);
+    found
+}
+
+fn collect(pointer: &str, value: &Value<'_>, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, value) in members {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                collect(&format!("{pointer}/{name}"), value, found);
+            }
+        }
+        Value::Array(members) if !members.is_empty() => {
+            for (at, value) in members.iter().enumerate() {
+                collect(&format!("{pointer}/{at}"), value, found);
+            }
+        }
+        _ => found.push(pointer.to_owned()),
+    }
+}

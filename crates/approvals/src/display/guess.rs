@@ -1,0 +1,117 @@
+//! What is shown of a call that no `[[display]]` is for: tool and action, the amount if a rule says where it is, and
+//! the most telling values first.
+
+use super::{
+    Call, FIELDS_MAX,
+    fields::{self, Field, Kind},
+    sentence::{Piece, Sentence, bare_or_quoted},
+};
+use decider::rule::resolve;
+use ledger::{foreign, json::Value};
+use std::collections::BTreeSet;
+
+/// Most values in the sentence.
+const IN_SENTENCE: usize = 2;
+/// Most characters of a value in the sentence.
+const VALUE_CHARS_MAX: usize = 48;
+/// A longer value tells little at a glance, in characters.
+const LONG: usize = 200;
+
+/// Names of members that say who gets something. They come first.
+const WHOM: [&str; 19] = [
+    "to",
+    "payee",
+    "recipient",
+    "recipients",
+    "beneficiary",
+    "creditor",
+    "destination",
+    "iban",
+    "account",
+    "to_account",
+    "account_id",
+    "email",
+    "address",
+    "target",
+    "customer",
+    "receiver",
+    "user",
+    "employee",
+    "name",
+];
+/// Names of members that say how much.
+const HOW_MUCH: [&str; 8] =
+    ["amount", "total", "price", "currency", "count", "quantity", "limit", "days"];
+/// Names of members that say what.
+const WHAT: [&str; 22] = [
+    "subject",
+    "title",
+    "reference",
+    "invoice",
+    "order",
+    "path",
+    "file",
+    "url",
+    "host",
+    "database",
+    "table",
+    "query",
+    "branch",
+    "environment",
+    "env",
+    "version",
+    "service",
+    "repo",
+    "repository",
+    "cluster",
+    "region",
+    "dataset",
+];
+
+/// The most telling values, but none of `told`.
+pub(super) fn fields(params: &Value<'_>, told: &BTreeSet<String>) -> Vec<Field> {
+    let mut leaves: Vec<String> = fields::leaves(params);
+    leaves.retain(|leaf| !told.contains(leaf));
+    leaves.sort_by_cached_key(|leaf| rank(leaf, resolve(params, leaf)));
+    let field = |leaf: &String| {
+        let value = resolve(params, leaf)?;
+        Some(Field::new(leaf, (fields::steps(leaf), false), value, (Kind::Plain, None)))
+    };
+    leaves.iter().filter_map(field).take(FIELDS_MAX).collect()
+}
+
+/// The sentence: `payments · refund: EUR 10.00, cus_8812`.
+pub(super) fn sentence(call: &Call<'_>, amount: Option<&str>, fields: &[Field]) -> Sentence {
+    let ours = |text: &str| Piece::Ours(text.to_owned());
+    let words = BTreeSet::from([" \u{b7} ", ": ", ", "]);
+    let named = |name: &str| Piece::Foreign(bare_or_quoted(&foreign::name(name), &words));
+    let mut pieces = vec![named(call.tool), ours(" \u{b7} "), named(call.action)];
+    let mut between = ": ";
+    if let Some(amount) = amount {
+        pieces.extend([ours(between), Piece::Amount(amount.to_owned())]);
+        between = ", ";
+    }
+    let short = fields.iter().filter(|field| field.is_short());
+    for field in short.take(IN_SENTENCE) {
+        let text = fields::cut(&field.lines[0], VALUE_CHARS_MAX);
+        pieces.extend([ours(between), Piece::Foreign(bare_or_quoted(&text, &words))]);
+        between = ", ";
+    }
+    Sentence::new(pieces)
+}
+
+/// Smaller is more telling.
+fn rank(pointer: &str, value: Option<&Value<'_>>) -> u8 {
+    let long = value.and_then(Value::as_str).is_some_and(|text| text.chars().count() > LONG);
+    let has = |names: &[&str]| {
+        pointer.split('/').any(|step| names.contains(&step.to_lowercase().as_str()))
+    };
+    match (long, value) {
+        (true, _) => 5,
+        (_, None | Some(Value::Null | Value::Object(_) | Value::Array(_))) => 4,
+        _ if has(&WHOM) => 0,
+        _ if has(&HOW_MUCH) => 1,
+        _ if has(&WHAT) => 2,
+        _ => 3,
+    }
+}

@@ -1,0 +1,119 @@
+//! Makes what people read of a call from a display, or without one.
+
+use super::{
+    Call, Display, Displayed, MoneyAt,
+    fields::{self, Field, Kind},
+    guess, money,
+    sentence::Piece,
+};
+use decider::rule::resolve;
+use ledger::json::Value;
+use std::collections::BTreeSet;
+
+/// Fields in the head of a page.
+const HEAD_FIELDS: usize = 3;
+
+impl Display {
+    /// The label of a field: the author's, or the steps of its pointer.
+    fn label(&self, pointer: &str) -> (String, bool) {
+        match self.labels.get(pointer) {
+            Some(label) => (ledger::foreign::harmless(label), true),
+            None => (fields::steps(pointer), false),
+        }
+    }
+}
+
+impl Displayed {
+    /// The call as people read it, by the display that is for it, if there is one.
+    pub fn of(display: Option<&Display>, call: &Call<'_>) -> Self {
+        let nothing = Display::default();
+        let chosen = display.unwrap_or(&nothing);
+        let at = chosen.amount.clone().or_else(|| call.amount.map(MoneyAt::from));
+        let money = call.params.and_then(|params| money_at(at.as_ref()?, params));
+        let amount = money.as_ref().and_then(|(minor, code)| money::format(*minor, code));
+        let money = money.filter(|_| amount.is_some());
+        let mut told = BTreeSet::new();
+        if let Some(at) = at.as_ref().filter(|_| amount.is_some()) {
+            told.extend([at.minor.clone(), at.currency.clone()]);
+        }
+        let titled = chosen.title.as_ref().zip(call.params);
+        let titled = titled.and_then(|(title, params)| title.fill(params, amount.as_deref()));
+        let authored = titled.is_some();
+        let mut fields = Vec::new();
+        if let Some(params) = call.params {
+            let code = at.as_ref().and_then(|at| code_at(&at.currency, params));
+            fields = chosen.fields(params, code.as_deref());
+            if display.is_none_or(|chosen| chosen.title.is_none() && fields.is_empty()) {
+                fields = guess::fields(params, &told);
+            }
+        }
+        let sentence = titled.unwrap_or_else(|| guess::sentence(call, amount.as_deref(), &fields));
+        if let (Some(title), true) = (&chosen.title, authored) {
+            told.extend(title.pointers().map(str::to_owned));
+        }
+        told.extend(fields.iter().flat_map(|field| field.covers.iter().cloned()));
+        let leaves = call.params.map(fields::leaves).unwrap_or_default();
+        let left = leaves.iter().filter(|leaf| !told.contains(*leaf)).count();
+        let account = chosen.account(call.params);
+        Self { sentence, amount, money, fields, account, authored, left, all: leaves.len() }
+    }
+
+    /// The sentence for a place that shows the amount by itself.
+    pub fn rest(&self) -> Vec<Piece> {
+        self.sentence.without_amount(self.authored)
+    }
+
+    /// The number of values that are not repeated.
+    pub fn left_words(&self) -> String {
+        money::grouped(&self.left.to_string())
+    }
+
+    /// The number of all values.
+    pub fn all_words(&self) -> String {
+        money::grouped(&self.all.to_string())
+    }
+
+    /// The first fields that are short: for the head of a page.
+    pub fn first(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| field.is_short()).take(HEAD_FIELDS)
+    }
+}
+
+impl Display {
+    fn fields(&self, params: &Value<'_>, code: Option<&str>) -> Vec<Field> {
+        let lead = self.lead.iter().filter_map(|pointer| {
+            let kind = self.kinds.get(pointer).copied().unwrap_or_default();
+            let value = resolve(params, pointer)?;
+            Some(Field::new(pointer, self.label(pointer), value, (kind, code)))
+        });
+        let counted = self.count.iter().filter_map(|pointer| {
+            let number = fields::members(resolve(params, pointer)?)?;
+            Some(Field::count(self.label(pointer), number))
+        });
+        lead.chain(counted).collect()
+    }
+
+    /// The first field of kind `account`: among the leading ones, then elsewhere.
+    fn account(&self, params: Option<&Value<'_>>) -> Option<(String, String)> {
+        let is_account = |pointer: &&String| self.kinds.get(*pointer) == Some(&Kind::Account);
+        let pointer = self.lead.iter().chain(self.kinds.keys()).find(is_account)?;
+        let text = resolve(params?, pointer)?.as_str()?;
+        Some((pointer.clone(), text.to_owned()))
+    }
+}
+
+fn money_at(at: &MoneyAt, params: &Value<'_>) -> Option<(i64, String)> {
+    let minor = match resolve(params, &at.minor)? {
+        Value::Number(number) if number.fract() == 0.0 => fields::integer(*number)?,
+        _ => return None,
+    };
+    Some((minor, code_at(&at.currency, params)?))
+}
+
+fn code_at(currency: &str, params: &Value<'_>) -> Option<String> {
+    if currency.starts_with('/') {
+        resolve(params, currency)?.as_str().map(str::to_owned)
+    } else {
+        Some(currency.to_owned())
+    }
+}

@@ -1,0 +1,294 @@
+"""What people read on a phone: the first screen of a call, the confirming page, rows that differ. In real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from support import Server
+from support.pages import Paused
+from support.realistic import CALLS, Call, Desk
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+#: A small phone, in CSS pixels.
+WIDTH, HEIGHT = 360, 800
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """One server with displays."""
+    with Server(tmp_path_factory.mktemp("display")) as server:
+        opened = Desk.open(server)
+        assert isinstance(opened, Desk)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def paused(desk: Desk) -> dict[str, Paused]:
+    """Every realistic call, paused."""
+    made = {call.name: desk.pause(call.params, tool=call.tool, action=call.action, agent=call.agent) for call in CALLS}
+    desk.listed(made[CALLS[-1].name])
+    return made
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, headless."""
+    found = shutil.which("chromium")
+    assert found, "scripts/test installs it"
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def window(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Page]]:
+    """Opens a window in which Maria, of finance, is signed in."""
+    made: list[BrowserContext] = []
+
+    def make(width: int = WIDTH, height: int = HEIGHT, person: str = "p-maria", **options: Any) -> Page:
+        size: Any = {"width": width, "height": height}
+        made.append(chromium.new_context(viewport=size, base_url=desk.server.url, **options))
+        page = made[-1].new_page()
+        page.goto("/")
+        page.get_by_label("Person").fill(person)
+        page.get_by_label("Reviewer key").fill(desk.key(person).text)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_load_state()
+        return page
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def shot(page: Page, name: str) -> None:
+    """A picture for whoever judges by eye, if a folder is named."""
+    if folder := os.environ.get("COUNTERSIGN_SHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def on_screen(page: Page, what: Locator, name: str) -> None:
+    """It is whole within the window, without scrolling, and nothing covers its middle."""
+    box = what.first.bounding_box()
+    assert box, f"{name} is not drawn"
+    size = page.viewport_size
+    assert size and box["x"] >= 0 and box["y"] >= 0 and box["width"] > 0, (name, box)
+    assert box["x"] + box["width"] <= size["width"] + 0.5 and box["y"] + box["height"] <= size["height"] + 0.5, (name, box)
+    seen = what.first.evaluate(
+        "e => { const b = e.getBoundingClientRect(); const at = document.elementFromPoint(b.x + b.width / 2, b.y + b.height / 2);"
+        " return e.contains(at) || at.contains(e) }"
+    )
+    assert seen, f"{name} is covered"
+
+
+def plain(page: Page) -> str:
+    """What is read, on one line."""
+    return " ".join(page.inner_text("main").split())
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_p7_the_first_screen_tells_the_call(
+    desk: Desk, paused: dict[str, Paused], window: Callable[..., Page], call: Call
+) -> None:
+    """Amount, whom, agent and whose it is, deadline, why me, who else, what follows, and both buttons."""
+    page = window()
+    page.goto(f"/approvals/{paused[call.name].id}")
+    shot(page, f"first-{call.name}")
+    head = page.locator(".head")
+    assert call.whom in " ".join(head.inner_text().split())
+    if call.amount:
+        on_screen(page, page.locator("h1 .amount"), "amount")
+        expect(page.locator("h1 .amount")).to_have_text(call.amount)
+    on_screen(page, page.locator("h1"), "sentence")
+    on_screen(page, page.locator(".by"), "agent")
+    assert call.agent in page.inner_text(".by")
+    assert ("Ana Lima’s agent" in page.inner_text(".by")) == (call.agent in ("payments-bot", "hr-bot"))
+    on_screen(page, page.locator(".until"), "deadline")
+    on_screen(page, page.locator(".why p").first, "why you")
+    assert "you are in finance" in page.inner_text(".why")
+    for n in range(page.locator(".who-else li").count()):
+        on_screen(page, page.locator(".who-else li").nth(n), "who else")
+    for words in ("If you say yes:", "If you say no:"):
+        on_screen(page, page.get_by_text(words), words)
+    on_screen(page, page.get_by_role("button", name="Approve …"), "approve")
+    on_screen(page, page.get_by_role("button", name="Deny …"), "deny")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # Wherever somebody has read to, the answer is there.
+    page.evaluate("document.querySelector('details').open = true; window.scrollTo(0, document.body.scrollHeight / 2)")
+    on_screen(page, page.get_by_role("button", name="Approve …"), "approve, in the middle")
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_p7_the_confirming_page_repeats_what_counts(
+    desk: Desk, paused: dict[str, Paused], window: Callable[..., Page], call: Call
+) -> None:
+    """Amount, whom, every display field, and how many values remain; by GET, so that going back and forth sends nothing."""
+    page = window()
+    page.goto(f"/approvals/{paused[call.name].id}")
+    page.get_by_role("button", name="Approve …").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Approve this call?")
+    shot(page, f"confirm-{call.name}")
+    text = plain(page)
+    for wanted in [*([call.amount] if call.amount else []), call.whom, *call.fields, call.agent, paused[call.name].digest[:8]]:
+        assert wanted in text, (wanted, text)
+    assert "values of the call" in text or "1 more value" in text
+    assert ("/confirm?" in page.url) and "token" not in page.url
+    on_screen(page, page.get_by_role("button", name="Yes, approve"), "yes")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Approve this call?")
+    page.go_back()
+    page.go_forward()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Approve this call?")
+    assert [e["type"] for e in desk.entries(paused[call.name])] == ["requested"]
+
+
+def test_p7_rows_of_different_calls_differ(desk: Desk, paused: dict[str, Paused], window: Callable[..., Page]) -> None:
+    page = window()
+    page.goto("/")
+    shot(page, "inbox")
+    rows = {}
+    for call in CALLS:
+        item = page.locator(f"a[href='/approvals/{paused[call.name].id}']")
+        words = " ".join(item.locator(".headline, .call").all_inner_texts())
+        rows[call.name] = " ".join(words.split())
+        assert not call.amount or call.amount in rows[call.name]
+        assert call.whom in rows[call.name], rows[call.name]
+    assert len(set(rows.values())) == len(CALLS), rows
+
+
+def test_like_calls_are_folded_with_sum_and_range(desk: Desk, window: Callable[..., Page]) -> None:
+    made = [
+        desk.pause({"amount": 1000 + 100 * n, "customer": f"cus_{n}", "order": f"B-{n}"}, tool="payments", action="refund", agent=f"bot-{n % 3}")
+        for n in range(12)
+    ]
+    desk.listed(made[-1])
+    page = window()
+    page.goto("/?tool=payments")
+    fold = page.locator("details.like").filter(has_text="refund")
+    text = " ".join(fold.locator("summary").inner_text().split())
+    assert "EUR 10.00 to EUR " in text and "together" in text and "like calls" in text, text
+    expect(page.locator(f"a[href='/approvals/{made[3].id}']")).to_be_hidden()
+    shot(page, "inbox-payments")
+    fold.locator("summary").click()
+    expect(page.locator(f"a[href='/approvals/{made[3].id}']")).to_be_visible()
+    assert "mail" not in " ".join(page.locator(".item").all_inner_texts())
+
+
+def test_what_was_decided_meanwhile_is_told(desk: Desk, window: Callable[..., Page]) -> None:
+    waiting = desk.listed(desk.pause({"service": "api", "version": "1", "environment": "test", "image": "i"}, tool="deploy", action="release"))
+    page = window()
+    page.clock.install()
+    page.goto("/")
+    page.clock.run_for(11_000)
+    expect(page.get_by_role("link", name="Check for new ones")).to_be_visible()
+    desk.visitor("p-jonas").review(waiting, "deny")
+    page.clock.run_for(11_000)
+    expect(page.get_by_role("link", name="1 gone: show")).to_be_visible()
+    page.get_by_role("link", name="1 gone: show").click()
+    expect(page.locator(f"a[href='/approvals/{waiting.id}']")).to_have_count(0)
+    page.get_by_role("link", name="Done").click()
+    row = page.locator(f"a[href='/approvals/{waiting.id}']")
+    expect(row).to_contain_text("Jonas Weber denied")
+
+
+def test_after_an_answer_the_next_call_is_one_tap_away(desk: Desk, paused: dict[str, Paused], window: Callable[..., Page]) -> None:
+    call = desk.listed(desk.pause(CALLS[0].params | {"reference": "next"}, tool="payments", action="transfer", agent="payments-bot"))
+    page = window()
+    page.goto(f"/approvals/{call.id}")
+    page.get_by_role("button", name="Approve …").click()
+    page.get_by_label("Comment").fill("checked")
+    page.get_by_role("button", name="Yes, approve").click()
+    expect(page.locator(".recorded")).to_contain_text("Recorded. Approved by you. Waits for 1 of security.")
+    shot(page, "recorded")
+    on_screen(page, page.locator(".recorded a"), "next")
+    page.locator(".recorded a").click()
+    expect(page.get_by_role("button", name="Approve …")).to_be_visible()
+    page.goto("/?show=others")
+    expect(page.locator(f"a[href='/approvals/{call.id}']")).to_contain_text("Approved by you")
+    shot(page, "others")
+    eva = window(person="p-eva")
+    eva.goto("/")
+    expect(eva.locator(f"a[href='/approvals/{call.id}']")).to_contain_text("Maria Lindqvist approved · waits for you: your yes decides")
+
+
+def test_p8_a_comment_survives_the_end_of_the_session(desk: Desk, window: Callable[..., Page]) -> None:
+    """Signed out while typing: nothing is recorded, the comment is carried through the sign-in, and then recorded once."""
+    call = desk.pause(CALLS[1].params | {"reference": "comment"}, tool="payments", action="transfer", agent="payments-bot")
+    page = window(java_script_enabled=False)
+    page.goto(f"/approvals/{call.id}")
+    page.get_by_role("button", name="Deny …").click()
+    page.get_by_label("Comment").fill("wrong\naccount <b>")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Yes, deny").click()
+    expect(page.get_by_text("Nothing was recorded")).to_be_visible()
+    shot(page, "signed-out")
+    for key in ("cs_wrong", desk.key("p-maria").text):
+        page.get_by_label("Person").fill("p-maria")
+        page.get_by_label("Reviewer key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".kept")).to_contain_text("wrong\naccount <b>")
+    assert [e["type"] for e in desk.entries(call)] == ["requested"]
+    page.get_by_role("button", name="Deny …").click()
+    expect(page.get_by_label("Comment")).to_have_value("wrong\naccount <b>")
+    page.get_by_role("button", name="Yes, deny").click()
+    expect(page.locator(".recorded")).to_contain_text("Denied by you")
+    assert "wrong" in page.inner_text(".history")
+
+
+def test_p9_who_was_faster_is_named_and_the_comment_is_kept(desk: Desk, window: Callable[..., Page]) -> None:
+    call = desk.pause(CALLS[2].params | {"reference": "faster"}, tool="payments", action="transfer", agent="payments-bot")
+    page = window()
+    page.goto(f"/approvals/{call.id}")
+    page.get_by_role("button", name="Approve …").click()
+    page.get_by_label("Comment").fill("looks right")
+    desk.visitor("p-jonas").review(call, "deny")
+    page.get_by_role("button", name="Yes, approve").click()
+    expect(page.get_by_role("alert")).to_have_text("Jonas Weber denied this before you. Nothing of yours was recorded.")
+    expect(page.locator(".kept")).to_contain_text("looks right")
+    assert not [e for e in desk.entries(call) if e.get("by") == "p-maria" and e["type"] == "reviewed"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_page_of_these_is_accessible(
+    desk: Desk, paused: dict[str, Paused], window: Callable[..., Page], width: int, scheme: str
+) -> None:
+    page = window(width, 900, color_scheme=scheme)
+    for path in ["/", "/?show=others", "/?show=decided", "/?tool=payments", *(f"/approvals/{paused[n].id}" for n in ("kuwait", "bulk", "unknown"))]:
+        page.goto(path)
+        check(page, path)
+        shot(page, f"{path.strip('/').replace('/', '-')[:20] or 'inbox'}-{width}-{scheme}")
+    page.get_by_role("button", name="Approve …").click()
+    check(page, "confirming page")
+    shot(page, f"confirm-{width}-{scheme}")
+
+
+def check(page: Page, name: str) -> None:
+    """No violation at all for axe-core, and nothing wider than the window."""
+    page.wait_for_load_state()
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert [(v["id"], [node["html"] for node in v["nodes"]][:3]) for v in found["violations"]] == [], name
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is too wide"
+
+
+def test_times_are_in_the_readers_zone(desk: Desk, paused: dict[str, Paused], window: Callable[..., Page]) -> None:
+    """With JavaScript in the zone of the browser, with its name; without it in UTC. The distance is there always."""
+    path = f"/approvals/{paused['germany'].id}"
+    there = window(timezone_id="Asia/Tokyo")
+    there.goto(path)
+    here = window(java_script_enabled=False)
+    here.goto(path)
+    assert "UTC" in here.inner_text(".until") and "UTC" not in there.inner_text(".until")
+    assert "GMT+9" in there.inner_text(".until") and " in 5 h" in there.inner_text(".until")
