@@ -15,7 +15,7 @@ use decider::{
 use ledger::{foreign::harmless, ident::Ident};
 
 /// Most names of a group that are shown.
-const NAMES_MAX: usize = 3;
+const NAMES_MAX: usize = 2;
 
 /// What this person reads of the way ahead.
 #[derive(Default)]
