@@ -77,6 +77,7 @@ def rows(of: Series) -> list[Row]:
             ("Lag of sinks", "short", "timeseries", [(f"{of('sink_lag_entries')}{T}", "{{sink}}")]),
             ("Lag of sinks, time", "s", "timeseries", [(f"{of('sink_lag_seconds')}{T}", "{{sink}}")]),
             ("Sent and refused", "ops", "timeseries", [(rate("sink_sent", "sink"), "{{sink}} sent"), (rate("sink_refused", "sink"), "{{sink}} refused"), (rate("sink_failures", "sink"), "{{sink}} failed attempts")]),
+            ("Entries that witnesses have not cosigned", "short", "timeseries", [(f"{of('witness_lag_entries')}{T}", "{{tenant}} {{witness}}")]),
             ("Sources", "short", "timeseries", [(f"{of('sources')}{T}", "{{tenant}} {{state}}")]),
         ]),
         ("Server", [

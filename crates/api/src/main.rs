@@ -80,6 +80,8 @@ mod trouble;
 mod vitals;
 #[cfg(feature = "server")]
 mod watching;
+#[cfg(feature = "server")]
+mod witness;
 
 use clap::Parser as _;
 use std::process::ExitCode;

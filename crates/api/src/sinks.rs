@@ -11,7 +11,7 @@ mod format;
 mod http;
 mod kind;
 mod letters;
-mod net;
+pub mod net;
 mod open;
 mod otlp;
 mod place;

@@ -22,6 +22,7 @@
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
 //! | `meta` | `"sink" ‖ log ‖ name` | how far a sink is, as JSON, under the seal |
 //! | `meta` | `"letter" ‖ log ‖ name ‖ 0 ‖ index u64` | JSON: a record that a sink's receiver refused, with its words |
+//! | `meta` | `"witnessed" ‖ log` | the newest checkpoints with the cosignatures of witnesses, as JSON, under the seal |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |
 //! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |
