@@ -13,8 +13,10 @@ struct Reading {
     named: Vec<Named>,
     /// Whether each name is already a member of a group.
     taken: Vec<bool>,
-    /// The quorum, once its line was read.
-    quorum: Option<Option<usize>>,
+    /// The quorum that its line names. `None` is `none`.
+    quorum: Option<usize>,
+    /// True once that line was read.
+    has_quorum: bool,
 }
 
 pub(super) fn policy(bytes: &[u8]) -> Result<Policy, Error> {
@@ -31,13 +33,11 @@ pub(super) fn policy(bytes: &[u8]) -> Result<Policy, Error> {
     for (at, line) in lines.iter().enumerate() {
         reading.line(line).map_err(|what| Error { line: at + 1, what })?;
     }
+    if !reading.has_quorum {
+        let what = "the file ends without a `quorum` line; `quorum none` asks for no cosignature";
+        return Err(wrong(lines.len().max(1), what));
+    }
     let Reading { logs, named, quorum, .. } = reading;
-    let quorum = quorum.ok_or_else(|| {
-        wrong(
-            lines.len().max(1),
-            "the file ends without a `quorum` line; `quorum none` asks for no cosignature",
-        )
-    })?;
     Ok(Policy { logs, named, quorum })
 }
 
@@ -122,10 +122,11 @@ impl Reading {
     }
 
     fn quorum(&mut self, name: &[u8]) -> Result<(), String> {
-        if self.quorum.is_some() {
+        if self.has_quorum {
             return Err("an earlier line has the quorum".into());
         }
-        self.quorum = Some(if name == b"none" { None } else { Some(self.find(name)?) });
+        self.quorum = if name == b"none" { None } else { Some(self.find(name)?) };
+        self.has_quorum = true;
         Ok(())
     }
 
