@@ -216,6 +216,33 @@ def open_checkpoint(text, keys):
     return int(size), unbase64(root_text, 32)
 
 
+def cosigned(text, vkeys):
+    """Position and time of each cosignature (log.md, Cosignatures); None if the note is refused."""
+    try:
+        body, _, lines = text.rpartition("\n\n")
+        if not lines.endswith("\n"):
+            raise ValueError
+        found = []
+        for line in lines[:-1].split("\n"):
+            _, name, sig = line.split(" ")
+            sig = unbase64(sig)
+            for at, vkey in enumerate(vkeys):
+                its_name, its_id, key = vkey.split("+", 2)
+                key = unbase64(key, 33)
+                if key[0] != 4 or sha256(its_name.encode() + b"\n" + key)[:4].hex() != its_id:
+                    raise ValueError("vkey")
+                if (name, sig[:4].hex()) == (its_name, its_id):
+                    time = int.from_bytes(sig[4:12], "big")
+                    if len(sig) != 76 or not 0 < time < 2**63 or at in [one[0] for one in found]:
+                        raise ValueError
+                    message = f"cosignature/v1\ntime {time}\n{body}\n"
+                    Ed25519PublicKey.from_public_bytes(key[1:]).verify(sig[12:], message.encode())
+                    found.append([at, time])
+        return found
+    except (ValueError, InvalidSignature):
+        return None
+
+
 def root_from(leaf, index, size, hashes):
     """RFC 9162, 2.1.3.2."""
     if index >= size:
@@ -292,6 +319,8 @@ def check_vectors():
                 known["disclosure"].update(entry["disclosures"])
         expect((len(hashes), b64(root(hashes))) == (log["size"], log["root"]), f"{path.name}: root")
     keys = [read_vkey((HERE / "vectors/receipt/log.key").read_text().rstrip("\n"))]
+    for case in load("vectors/cosignature.json")["cases"]:
+        expect(cosigned(case["note"], case["cosigners"]) == case["cosigned"], f"cosignature: {case['about']}")
     for case in load("vectors/receipt/cases.json")["cases"]:
         text = (HERE / "vectors/receipt" / case["file"]).read_bytes().decode()
         found, entry = verify_receipt(text, keys)

@@ -102,6 +102,8 @@ APART = {
     "CountersignToldUnrecorded": ["spool", "told_unrecorded", "told_void"],
     "CountersignHalted": ["log_halted"],
     "CountersignSinkStandsStill": ["sink_stands_still"],
+    "CountersignWitnessConflict": ["witness_conflict"],
+    "CountersignWitnessAway": ["witness_away"],
     "": ["starting", "catching_up", "unreviewed_policies"],
 }
 
@@ -127,6 +129,8 @@ def alerts(of: Series) -> list[Alert]:
         Alert("CountersignNotDecided", codes("CountersignNotDecided"), "2m", "page", "the rules or the policies in force can't be used: people or gateways get no decision", "[codes](runbook.md#codes), [policies](runbook.md#policies)"),
         Alert("CountersignQueueFull", f'{of("queue_room")} < 100', "1m", "page", "the queue of a tenant is full: producers get 503 `busy`", "the disk is slow, or one producer sends too much ([by symptom](runbook.md#by-symptom))"),
         Alert("CountersignDiskFull", f'predict_linear({of("disk_free_bytes")}[1h], 6 * 3600) < 0 or {of("disk_free_bytes")} < 1e9', "10m", "page", "a disk is full in 6 hours, or has less than 1 GB. A full disk ends the process", "[space on disk](capacity.md#space-on-disk)"),
+        Alert("CountersignWitnessConflict", codes("CountersignWitnessConflict"), "0s", "page", "a witness knows another history of the log: entries are lost, or somebody else signs with its key", "[witnesses](witnesses.md#a-second-history)"),
+        Alert("CountersignWitnessAway", codes("CountersignWitnessAway"), "0s", "ticket", "a witness has not cosigned for 10 minutes", "[codes](runbook.md#codes)"),
         Alert("CountersignSinkStandsStill", f'{of("sink_stands_still")} == 1', "0s", "ticket", "nothing of a sink arrives. Nothing is lost: it goes on from where it was", "`countersign sink status`, [codes](runbook.md#codes)"),
         Alert("CountersignSinkRefused", f'increase({of("sink_refused")}[1h]) > 0', "0s", "ticket", "a receiver refused records: they wait as letters", "`countersign sink letters` has its words ([guide](../guides/siem.md#send))"),
         Alert("CountersignCertificateEnds", f'({of("tls_end_timestamp_seconds")} > 0) - time() < 14 * 86400 or ({of("sink_authorities_end_timestamp_seconds")} > 0) - time() < 14 * 86400', "1h", "ticket", "in less than 14 days a certificate of this server's chain ends, or every certificate authority that a sink trusts by its file", "replace the file, then SIGHUP ([TLS](tls.md#renew-the-certificate))"),

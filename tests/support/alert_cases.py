@@ -60,6 +60,8 @@ CASES: dict[str, tuple[Case, Case]] = {
     "CountersignNotDecided": ((trouble("policy_unreadable"), 5), (trouble("rules_not_in_force", "1 0 1 0 1 0"), 5)),
     "CountersignQueueFull": ((gauge("queue_room", "20x5"), 3), (gauge("queue_room", "8000x5"), 3)),
     "CountersignDiskFull": ((gauge("disk_free_bytes", "400e9-3e9x90", 'place="data"'), 80), (gauge("disk_free_bytes", "400e9-1e6x90", 'place="data"'), 80)),
+    "CountersignWitnessConflict": ((trouble("witness_conflict"), 1), (trouble("witness_conflict", "0x5"), 1)),
+    "CountersignWitnessAway": ((trouble("witness_away"), 1), (trouble("witness_away", "0x5"), 1)),
     "CountersignSinkStandsStill": ((gauge("sink_stands_still", "1x5", SINK), 1), (gauge("sink_stands_still", "0x5", SINK), 1)),
     "CountersignSinkRefused": ((gauge("sink_refused_total", "0x5 3x20", SINK), 20), (gauge("sink_refused_total", "3x30", SINK), 20)),
     "CountersignCertificateEnds": (

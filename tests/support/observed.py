@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,13 +32,16 @@ PAY: dict[str, Any] = {"amount": 50000, "currency": "EUR", "reference": "INV-1"}
 
 @contextmanager
 def observed(root: Path) -> Iterator[Deciding]:
-    """The server: policies, people, probes, a spool, a sink, a declared source, a key for metrics."""
+    """The server: policies, people, probes, a spool, a sink, a witness, a declared source, a key for metrics."""
     (root / "records").mkdir(parents=True)
     key = root / "metrics.key"
     key.write_text("m" * 40 + "\n")
     key.chmod(0o600)
     with Server(root / "server", spool_dir=root / "spool", metrics_key_file=key) as server:
         server.sections["sink.files"] = {"tenant": "acme", "kind": "file", "dir": root / "records"}
+        # A witness that nobody reaches: it has figures all the same.
+        cosigner = json.loads((Path(__file__).parents[2] / "proto/vectors/cosignature.json").read_text())["cases"][0]["cosigners"][0]
+        server.sections["witness.w"] = {"vkey": cosigner, "url": "http://127.0.0.1:1"}
         desk = Deciding(server, RULES)
         server.sections["approvals"] |= {"probe": True}
         server.write_config()

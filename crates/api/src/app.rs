@@ -16,6 +16,7 @@ use crate::{
     tls::Greeting,
     vitals::Vitals,
     watching,
+    witness::Witnesses,
 };
 use approvals::worker::{self, Worker};
 use decider::watch::Settings;
@@ -51,6 +52,8 @@ pub struct App {
     pub chats: Chats,
     /// Systems that entries are sent to.
     pub sinks: Sinks,
+    /// Outside witnesses.
+    pub witnesses: Witnesses,
     /// The scrub of stored data.
     pub scrub: Scrub,
     /// Counters and histograms.
@@ -98,6 +101,8 @@ impl App {
         let chats = if create { Chats::default() } else { Chats::open(&config)? };
         let (setups, url) = (&config.file.sink, config.file.public_url.as_str());
         let sinks = if create { Sinks::default() } else { Sinks::open(setups, url)? };
+        let witnesses = &config.file.witness;
+        let witnesses = if create { Witnesses::default() } else { Witnesses::open(witnesses)? };
         let broker = match config.jetstream() {
             None => None,
             Some((options, _)) if create => Some(jetstream::Connection::open(&options).await?),
@@ -130,6 +135,7 @@ impl App {
             broker,
             chats,
             sinks,
+            witnesses,
             scrub: Scrub::default(),
             metrics,
             metrics_key,

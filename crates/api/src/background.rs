@@ -8,12 +8,14 @@ use ledger::{
     tenant::Tenant,
     writer::ReceiptWanted,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
 /// How often unfinished erasures, old journal messages and old payload are searched for.
 const HOUSE_EVERY: Duration = Duration::from_secs(60);
 
+/// How often tenants are looked for whose witnesses are not asked yet.
+const TENANTS_EVERY: Duration = Duration::from_secs(1);
 /// How often the scrub does a step.
 const SCRUB_EVERY: Duration = Duration::from_secs(1);
 /// Least number of keys that one step of the scrub reads, over all tenants: about 2 % of a core.
@@ -39,6 +41,7 @@ pub fn start(app: &Arc<App>) {
         let shared = Arc::clone(app);
         app.spawn(async move { send_receipts(&shared, &broker, wanted).await });
     }
+    app.spawn(keep_witnessed(Arc::clone(app)));
     let shared = Arc::clone(app);
     app.spawn(async move { keep_house(&shared).await });
     let shared = Arc::clone(app);
@@ -53,6 +56,20 @@ pub fn start(app: &Arc<App>) {
             log::tell(false);
         }
     });
+}
+
+/// Asks the witnesses of every log, also of those that are made later.
+async fn keep_witnessed(app: Arc<App>) {
+    let mut started = BTreeSet::new();
+    loop {
+        for tenant in app.ledger.tenants() {
+            let ready = tenant.signs() && tenant.may_act();
+            if ready && started.insert(tenant.name.clone()) {
+                app.witnesses.run(&app.ledger, &tenant).into_iter().for_each(|run| app.spawn(run));
+            }
+        }
+        tokio::time::sleep(TENANTS_EVERY).await;
+    }
 }
 
 async fn keep_house(app: &App) {

@@ -131,6 +131,7 @@ Examples:
   countersign verify --key log.vkey receipt.tlog-proof
   countersign verify --key log.vkey --keys keys.json receipt.tlog-proof   follow key rotations
   countersign verify --key log.vkey --disclosures r.disclosures receipt.tlog-proof
+  countersign verify --key log.vkey --policy tlog-policy receipt.tlog-proof   who else must have cosigned
   countersign verify --key log.vkey --checkpoint checkpoint
   countersign verify --key log.vkey --checkpoint old --checkpoint new --proof proof.json
   countersign verify --key log.vkey --export ./export
@@ -146,6 +147,9 @@ pub struct Verify {
     /// Keys document that leads from that key to later ones (`GET …/logs/1/keys`, or `keys.json`)
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
+    /// Your own policy (C2SP tlog-policy): every checkpoint must have the cosignatures of its quorum
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Receipts (C2SP tlog-proof with the entry in its `extra` line); `-` reads standard input
     #[arg(value_name = "RECEIPT")]
     pub receipts: Vec<PathBuf>,

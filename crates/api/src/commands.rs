@@ -14,6 +14,7 @@ mod fsck;
 mod incident;
 mod init;
 mod list;
+mod log;
 mod policy;
 mod prune;
 mod publish;
@@ -122,6 +123,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Clock(arguments) => remote::clock(&arguments.command),
         ServerCommand::Backup(arguments) => remote::backup(&arguments),
         ServerCommand::Recover(arguments) => recover::run(&arguments),
+        ServerCommand::Log(arguments) => log::run(&arguments.command),
         ServerCommand::Sources(arguments) => sources::run(&arguments.command),
         ServerCommand::Prune(arguments) => prune::run(&arguments),
         ServerCommand::Sink(arguments) => sink::run(&arguments.command),

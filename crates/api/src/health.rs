@@ -172,6 +172,7 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
     }
     troubles.extend(silent_sources(app, tenant));
     troubles.extend(still_sinks(app, tenant));
+    troubles.extend(witnesses(app, tenant));
     troubles.extend(early(app, tenant));
     if tenant.unsigned() > 0 {
         let count = tenant.unsigned();
@@ -219,6 +220,25 @@ fn still_sinks(app: &App, tenant: &Tenant) -> Option<Trouble> {
             still.join("; ")
         ),
     })
+}
+
+/// Alarms of outside witnesses.
+fn witnesses(app: &App, tenant: &Tenant) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    let conflicts = app.witnesses.conflicts(tenant);
+    if !conflicts.is_empty() {
+        let detail = format!(
+            "{}. Keep this database, and find the other history before anybody signs on (docs/operate/witnesses.md).",
+            conflicts.join("; ")
+        );
+        troubles.push(Trouble { code: "witness_conflict", detail });
+    }
+    let away = app.witnesses.away(tenant, app.ledger.now());
+    if !away.is_empty() {
+        let detail = format!("{}. Nothing waits for them.", away.join("; "));
+        troubles.push(Trouble { code: "witness_away", detail });
+    }
+    troubles
 }
 
 /// Faults of verdicts that were told before they were recorded.

@@ -86,6 +86,8 @@ mod trouble;
 mod vitals;
 #[cfg(feature = "server")]
 mod watching;
+#[cfg(feature = "server")]
+mod witness;
 
 use clap::Parser as _;
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ mod policies;
 mod sinks;
 mod tenants;
 mod text;
+mod witnesses;
 
 pub use figures::{
     Disks, Figures, OfApprovals, OfBudget, OfLog, OfSink, OfTenant, free_bytes, newest_backup,

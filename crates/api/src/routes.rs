@@ -163,6 +163,12 @@ fn waits(waiting: Waiting) -> Response {
     (StatusCode::ACCEPTED, Json(waiting)).into_response()
 }
 
+/// No kept checkpoint that covers this has a cosignature yet.
+fn not_witnessed() -> Problem {
+    let detail = "No witness has cosigned a checkpoint that covers this yet; ask again later, or without `witnessed`.";
+    Problem::new(Code::NotFound, detail)
+}
+
 /// Text with a media type.
 fn text(kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body.into()).into_response()

@@ -13,7 +13,7 @@ mod head;
 mod http;
 mod kind;
 mod letters;
-mod net;
+pub mod net;
 mod open;
 mod otlp;
 mod place;

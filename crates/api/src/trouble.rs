@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 19] = [
+pub const CODES: [&str; 21] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -20,6 +20,8 @@ pub const CODES: [&str; 19] = [
     "unreviewed_policies",
     "source_silent",
     "sink_stands_still",
+    "witness_conflict",
+    "witness_away",
     "spool",
     "told_unrecorded",
     "told_void",

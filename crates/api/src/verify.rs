@@ -7,6 +7,7 @@ mod fields;
 mod file;
 mod incident;
 mod names;
+mod policy;
 mod range;
 mod replay;
 mod report;
@@ -29,12 +30,14 @@ use ledger::{
     },
     verify::{self, Claim, ConsistencyProof, Entries, KeysDocument, Trust, Trusted, Unconnected},
 };
+use policy::Judge;
 use report::Report;
 use std::{
     collections::BTreeMap,
     fmt::Display,
     path::{Path, PathBuf},
     process::ExitCode,
+    rc::Rc,
 };
 
 /// Exit status: something was refused.
@@ -119,6 +122,8 @@ struct Given {
     /// Every signed note, with its place.
     notes: Vec<(String, String)>,
     fields: Fields,
+    /// The verifier's own policy.
+    judge: Option<Rc<Judge>>,
 }
 
 /// False if everything verifies, and evidence says itself that it is not whole.
@@ -135,6 +140,7 @@ fn check(arguments: &Verify, report: &mut Report) -> Result<bool, Failure> {
         return Err(Failure::Usage("--disclosures goes with exactly one receipt".into()));
     }
     let mut given = Given::new(arguments)?;
+    report.judge.clone_from(&given.judge);
     for path in receipts {
         given.take_receipt(path, disclosures.as_deref(), report)?;
     }
@@ -194,6 +200,7 @@ impl Given {
             checkpoints: BTreeMap::new(),
             notes: Vec::new(),
             fields: Fields::default(),
+            judge: Judge::read(arguments.policy.as_ref(), &first)?,
         };
         // An export carries its own keys document; its chain begins with the given key.
         let folders = arguments.export.iter().chain(&arguments.approval);
@@ -228,11 +235,9 @@ impl Given {
     }
 
     fn take_checkpoint(&mut self, place: &str, text: &str) -> Result<Checkpoint, Failure> {
-        let checkpoint = verify::checkpoint(text, &self.keys);
-        let checkpoint =
-            checkpoint.map_err(|error| self.explain(place, Form::Checkpoint, text, &error))?;
+        let checkpoint = policy::signed(self, place, text)?;
         self.claim.checkpoint(place, &checkpoint).map_err(|error| contradiction(&error))?;
-        self.note(place, text, &checkpoint);
+        self.note(place, text, &checkpoint)?;
         Ok(checkpoint)
     }
 
@@ -244,7 +249,7 @@ impl Given {
         self.claim.receipt(place, &verified).map_err(|error| contradiction(&error))?;
         let (index, entry) = (verified.receipt.index, &verified.receipt.entry);
         self.entries.take(place, index, entry).map_err(|error| contradiction(&error))?;
-        self.note(place, &verified.receipt.checkpoint, &verified.checkpoint);
+        self.note(place, &verified.receipt.checkpoint, &verified.checkpoint)?;
         Ok(verified)
     }
 
@@ -290,7 +295,7 @@ impl Given {
         Ok(())
     }
 
-    fn note(&mut self, place: &str, text: &str, checkpoint: &Checkpoint) {
+    fn keep_note(&mut self, place: &str, text: &str, checkpoint: &Checkpoint) {
         if self.notes.last().is_none_or(|(_, last)| last != text) {
             self.notes.push((place.to_owned(), text.to_owned()));
         }

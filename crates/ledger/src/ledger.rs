@@ -18,6 +18,7 @@ mod proven;
 mod publish;
 mod sinks;
 mod sources;
+mod witnessed;
 
 pub use budgets::AllBooked;
 pub use catch_up::CATCH_UP_WAIT;

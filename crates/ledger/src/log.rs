@@ -1,11 +1,13 @@
 //! The log's public formats, one module for each specification: RFC 6962 trees and the C2SP notes,
-//! checkpoints, tiles and proofs.
+//! checkpoints, cosignatures, policies, tiles and proofs.
 //!
 //! Pure. In scope: strict conversion between bytes and values. Out of scope: where tiles are stored (`store`),
 //! who asks for them.
 
 pub mod checkpoint;
+pub mod cosignature;
 pub mod merkle;
 pub mod note;
+pub mod policy;
 pub mod receipt;
 pub mod tile;

@@ -24,6 +24,7 @@
 //! | `meta` | `"letter" ‖ log ‖ name ‖ 0 ‖ index u64` | JSON: a record that a sink's receiver refused, with its words |
 //! | `meta` | `"watch" ‖ log` | what the watch of the log knows so far, as JSON, under the seal |
 //! | `meta` | `"told" ‖ log ‖ channel` | how far a channel of a chat was told of alerts, as JSON, under the seal |
+//! | `meta` | `"witnessed" ‖ log` | the newest checkpoints with the cosignatures of witnesses, as JSON, under the seal |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |
 //! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |

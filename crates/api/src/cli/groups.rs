@@ -101,6 +101,31 @@ pub enum KeyCommand {
     },
 }
 
+/// Arguments of `log`.
+#[derive(Args, Debug)]
+pub struct Log {
+    #[command(subcommand)]
+    pub command: LogCommand,
+}
+
+/// Commands of `log`.
+#[derive(Subcommand, Debug)]
+pub enum LogCommand {
+    /// Print a policy (C2SP tlog-policy) with the log's key and the configured witnesses; needs no server
+    #[command(after_help = "\
+Whoever verifies keeps it where the log's operator can't change it, and decides about its quorum: verify --policy FILE.
+
+Example:
+  countersign log policy --config countersign.toml --key log.vkey > tlog-policy")]
+    Policy {
+        #[command(flatten)]
+        config: WithConfig,
+        /// The log's public key: `name+hash+base64`, or a file that holds it
+        #[arg(long, value_name = "VKEY|FILE")]
+        key: String,
+    },
+}
+
 /// Arguments of `clock`.
 #[derive(Args, Debug)]
 pub struct Clock {

@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Agent, Alert, Approval, Budget, Clock, Evidence, Freeze, Incident, Key, List, Policy, Prune,
-    Rules, Sink, Slack, Sources, Teams, Tenant, ToStore,
+    Agent, Alert, Approval, Budget, Clock, Evidence, Freeze, Incident, Key, List, Log, Policy,
+    Prune, Rules, Sink, Slack, Sources, Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ Examples:
     Key(Key),
     /// Test the files of rules and people, put them in force, show what is in force
     Rules(Rules),
+    /// Write the first policy of a log: which checkpoints count, for whoever verifies
+    Log(Log),
     /// Declare the sources that must report, and show which of them are silent
     Sources(Sources),
     /// Show how the systems stand that entries are sent to; test one; send entries again

@@ -9,7 +9,7 @@ use crate::{
     tenants,
     terminal::{dim, say, strong},
 };
-use ledger::{atomic, ident::Ident, journal::Journal, system::Command};
+use ledger::{atomic, ident::Ident, journal::Journal, log::note::Vkey, system::Command};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ async fn create(
     let vkey = published.keys.log.first().map(|key| key.vkey.0.to_string()).unwrap_or_default();
     if as_json {
         let answer = json!({
-            "tenant": name, "origin": tenant.origin, "vkey": vkey, "admin_key": admin,
+            "tenant": name, "origin": tenant.origin, "vkey": vkey, "policy": first_policy(app, &vkey), "admin_key": admin,
             "operator_key": operator,
         });
         say(&answer.to_string());
@@ -74,12 +74,21 @@ async fn create(
     say(&format!("  log          {}", tenant.origin));
     say(&format!("  public key   {vkey}"));
     say(&dim("               give it to auditors by a way that is not this server"));
+    say(&dim(
+        "               and with it the policy by which they verify: `countersign log policy`",
+    ));
     say(&format!("  admin key    {admin}"));
     if let Some(operator) = operator {
         say(&format!("  operator key {operator}"));
     }
     say(&dim("  The keys that begin with cs_ are shown this once and stored nowhere: keep them."));
     Ok(())
+}
+
+/// The policy for whoever verifies, from the log's key and the configured witnesses.
+fn first_policy(app: &App, vkey: &str) -> Option<String> {
+    let key = Vkey::parse(vkey).ok()?;
+    crate::witness::first_policy(&key, &app.config.file.witness).ok()
 }
 
 /// Makes a replica: posts an existing journal again with the tenant's keys.

@@ -97,9 +97,10 @@ fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
     }
 }
 
-/// Checks sinks, and where evidence goes.
+/// Checks sinks, witnesses, and where evidence goes.
 fn sent_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>) {
     wrong.extend(crate::sinks::mistakes(&file.sink));
+    wrong.extend(crate::witness::mistakes(&file.witness));
     for (tenant, monthly) in &file.evidence {
         if Ident::new(tenant).is_err() {
             wrong.push(format!("evidence.{tenant}: {tenant:?} is not a tenant name"));

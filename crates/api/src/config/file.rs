@@ -1,6 +1,6 @@
 //! The configuration file, as written. `example.toml` lists every key.
 
-use crate::sinks::Setup;
+use crate::{sinks::Setup, witness};
 use approvals::deciding::{REPORT_WITHIN_SECONDS, VALID_FOR_SECONDS};
 use ledger::writer::COMMIT_MESSAGES_MAX;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,9 @@ pub struct File {
     /// Where entries are sent, by the name of the sink.
     #[serde(default)]
     pub sink: BTreeMap<String, Setup>,
+    /// Outside witnesses that cosign checkpoints, by name.
+    #[serde(default)]
+    pub witness: BTreeMap<String, witness::Setup>,
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,

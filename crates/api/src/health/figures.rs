@@ -56,6 +56,7 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         sources: sources(app, tenant).unwrap_or_default(),
         freezes: freezes(&published.freezes),
         alerts: [published.alerts.open.len() as u64, published.alerts.raised],
+        witnesses: app.witnesses.figures(tenant),
         sinks: app.sinks.of(&tenant.name).iter().map(|sink| of_sink(app, tenant, sink)).collect(),
         approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
     }

@@ -87,6 +87,8 @@ pub struct OfTenant {
     pub alerts: [u64; 2],
     /// Its sinks.
     pub sinks: Vec<OfSink>,
+    /// Its witnesses.
+    pub witnesses: Vec<crate::witness::Figures>,
     /// Its approvals, if they are set up.
     pub approvals: Option<OfApprovals>,
 }

@@ -68,6 +68,7 @@ const OF: Labels = &["tenant", "of"];
 const DAY: Labels = &["tenant", "day"];
 const REASON: Labels = &["tenant", "reason"];
 const SINK: Labels = &["tenant", "sink"];
+const WITNESS: Labels = &["tenant", "witness"];
 const BUDGET: Labels = &["tenant", "budget", "key", "unit", "currency"];
 
 /// Every metric, in the order of the page.
@@ -264,6 +265,18 @@ static LIST: &[Listed] = &[
         "tls_end_timestamp_seconds",
         &[],
         "When the first certificate of the chain that this server shows ends, in seconds since 1970; 0: no TLS",
+    ),
+    gauge("witness_size", WITNESS, "Entries in the newest checkpoint that a witness has cosigned"),
+    gauge("witness_lag_entries", WITNESS, "Published entries that a witness has not cosigned yet"),
+    counter(
+        "witness_failures",
+        WITNESS,
+        "Requests to a witness since the start without a cosignature",
+    ),
+    gauge(
+        "witness_conflict",
+        WITNESS,
+        "1 while a witness says that it knows another history of the log: a person must act",
     ),
     gauge(
         "scrub_age_seconds",

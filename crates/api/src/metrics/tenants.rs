@@ -1,6 +1,6 @@
 //! The gauges of each tenant.
 
-use super::{Named as _, counted, figures::OfTenant, gauged, sinks::Sinks};
+use super::{Named as _, counted, figures::OfTenant, gauged, sinks::Sinks, witnesses::Witnesses};
 use crate::trouble::CODES;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -69,6 +69,7 @@ pub struct Tenants {
     alerts: [Family<ByTenant, Gauge>; 2],
     costs: Family<ByCall, Counter>,
     sinks: Sinks,
+    witnesses: Witnesses,
 }
 
 impl Tenants {
@@ -98,6 +99,7 @@ impl Tenants {
                 .map(|name| registry.named(name, Family::default())),
             costs: registry.named("allowed_cost_millionths", Family::default()),
             sinks: Sinks::new(registry),
+            witnesses: Witnesses::new(registry),
         }
     }
 
@@ -126,6 +128,9 @@ impl Tenants {
         self.sinks.keep(&figures.name, &figures.sinks);
         for sink in &figures.sinks {
             self.sinks.set(&figures.name, sink);
+        }
+        for witness in &figures.witnesses {
+            self.witnesses.set(&figures.name, witness);
         }
         for (family, value) in self.alerts.iter().zip(figures.alerts) {
             set(family, value);

@@ -105,6 +105,8 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "policies_unreviewed": with(UNREVIEWED),
         "silent_sources": with("source_silent"),
         "sinks_standing_still": with("sink_stands_still"),
+        "witness_conflicts": with("witness_conflict"),
+        "witnesses_away": with("witness_away"),
         "alerts_open": alerts_open,
         "guard_in_place": guard.is_ok(),
         "plaintext_behind_proxy": app.config.file.plaintext_behind_proxy,

@@ -53,6 +53,8 @@ fn cached(mut response: Response, rule: &'static str) -> Response {
 pub struct Wanted {
     /// The earliest kept checkpoint of a tree of this size or larger, instead of the newest one.
     covers: Option<u64>,
+    /// `true`: one that outside witnesses have cosigned, with their cosignatures; with `covers`, of that size or larger.
+    witnessed: Option<String>,
 }
 
 /// The newest signed checkpoint, or the earliest kept one that covers a size
@@ -67,7 +69,13 @@ pub async fn checkpoint(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let tenant = tenant_of(&app, &headers, &tenant, &n, ANY, true)?;
-    let Wanted { covers } = query::strict(uri.query())?;
+    let Wanted { covers, witnessed } = query::strict(uri.query())?;
+    query::one_of("witnessed", witnessed.as_deref(), &["true", "false"])?;
+    if witnessed.as_deref() == Some("true") {
+        let note = app.witnesses.witnessed(&tenant, covers.unwrap_or(0));
+        let note = note.ok_or_else(super::not_witnessed)?;
+        return Ok(text("text/plain; charset=utf-8", note));
+    }
     let published = match covers.and_then(|size| size.checked_sub(1)) {
         Some(last) => super::published_with(&app, &tenant, last).await?,
         None => tenant.published(),
@@ -78,6 +86,7 @@ pub async fn checkpoint(
     if let Some(size) = covers
         && let Some(note) = kept(&app, &tenant, size).await?
     {
+        let note = app.witnesses.with_cosignatures(&tenant, note);
         return Ok(text("text/plain; charset=utf-8", note));
     }
     if published.checkpoint.is_empty() {
@@ -85,7 +94,8 @@ pub async fn checkpoint(
             .halted()
             .map_or_else(Problem::not_found, |reason| Error::Halted(reason).into()));
     }
-    Ok(text("text/plain; charset=utf-8", published.checkpoint.clone()))
+    let note = app.witnesses.with_cosignatures(&tenant, published.checkpoint.clone());
+    Ok(text("text/plain; charset=utf-8", note))
 }
 
 /// The earliest kept checkpoint of a tree of `size` or larger, once it can't change any more: it is the last one of a

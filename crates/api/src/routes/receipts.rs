@@ -13,7 +13,9 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use ledger::{disclosure::Scope, entry::View, reader::Published, tenant::Tenant};
+use ledger::{
+    disclosure::Scope, entry::View, log::receipt::Receipt, reader::Published, tenant::Tenant,
+};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Instant};
 
@@ -32,6 +34,8 @@ pub struct ReceiptQuery {
     id: Option<String>,
     /// `true`: of our decision about the question with this source and id.
     ours: Option<String>,
+    /// `true`: under a checkpoint that outside witnesses have cosigned.
+    witnessed: Option<String>,
 }
 
 /// The receipt of an entry: one file that proves it, verifiable with the log's public key alone
@@ -48,6 +52,7 @@ pub async fn receipt(
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, ANY)?;
     let query: ReceiptQuery = query::strict(raw.as_deref())?;
     query::one_of("ours", query.ours.as_deref(), &["true", "false"])?;
+    query::one_of("witnessed", query.witnessed.as_deref(), &["true", "false"])?;
     if tenant.published().checkpoint.is_empty()
         && let Some(reason) = tenant.halted()
     {
@@ -80,6 +85,13 @@ pub async fn receipt(
             return Err(Problem::not_found());
         }
     }
+    let receipt = if query.witnessed.as_deref() == Some("true") {
+        let witnessed = app.witnesses.receipt((&app.ledger, &tenant), &published, receipt)?;
+        witnessed.ok_or_else(super::not_witnessed)?
+    } else {
+        let checkpoint = app.witnesses.with_cosignatures(&tenant, receipt.checkpoint);
+        Receipt { checkpoint, ..receipt }
+    };
     Ok(text("text/plain; charset=utf-8", receipt.to_string()))
 }
 

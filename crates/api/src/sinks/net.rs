@@ -1,6 +1,8 @@
 //! Calls to receivers: one client each, TLS always except on loopback, no redirects, no proxy but a named one, and no addresses that
 //! lead into a private network unless the configuration says so.
 
+mod bounded;
+
 use super::port::Answer;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},

@@ -200,7 +200,7 @@ pub(super) fn read(
     given.signed_by(&at, &log.keys)?;
     for (path, later) in log.erased_later() {
         let at = format!("{place}/proof/{path}");
-        given.receipt(&at, &later.receipt)?;
+        given.later_receipt(&at, &later.receipt)?;
         let connected = given.claim.consistency(&at, (signed.size, later.size), &later.proof);
         connected.map_err(|error| super::contradiction(&error))?;
     }

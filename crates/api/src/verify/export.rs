@@ -307,6 +307,7 @@ impl Report {
             if names.disclosures { format!(", {} disclosures, that nothing but what was erased is missing", payload.lines) } else { String::new() },
             if names.disclosures { "" } else { ", the payload (the export carries no disclosures)" },
         )));
+        self.carried(place);
         let mut item = item(whole);
         item["erased_and_disclosed_elsewhere"] = json!(elsewhere);
         self.item(item);

@@ -57,7 +57,10 @@ fn walk(folder: &Path, within: &str, size: u64, names: &mut Names) -> Result<(),
 }
 
 fn is_ours(name: &str) -> bool {
-    matches!(name, "README.txt" | "checkpoint" | "keys.json" | "tile" | "disclosures")
+    matches!(
+        name,
+        "README.txt" | "checkpoint" | "keys.json" | "tlog-policy" | "tile" | "disclosures"
+    )
 }
 
 fn is_folder(place: &str) -> bool {

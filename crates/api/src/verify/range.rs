@@ -241,6 +241,7 @@ impl Report {
         self.line(&dim(&format!(
             "  checked: each entry of the range leads to the signed root and none in it is left out, the log's signature, that the log names itself and its keys, the order of time and journal, {payload}. Not checked: entries outside the range, approvals (`verify --evidence`, or the whole log), whether an event stands twice outside the range, what came after this checkpoint, whether others were shown the same log, whether what producers wrote is true"
         )));
+        self.carried(place);
         self.item(json!({
             "place": place, "verified": true, "origin": checkpoint.origin, "size": checkpoint.size,
             "root": checkpoint.root.to_string(), "begin": begin, "end": end, "from": from, "to": to, "over": is_over,

@@ -177,6 +177,7 @@ pub(super) fn ended(command: &str, result: Result<bool, Failure>) -> ExitCode {
 pub(super) fn opened(exported: &Exported) -> Result<Whole, Failure> {
     let keys = exported.keys.clone().unwrap_or_else(|| exported.export.join("keys.json"));
     let arguments = Verify {
+        policy: None,
         key: exported.key.clone(),
         keys: Some(keys),
         receipts: Vec::new(),

@@ -1,13 +1,16 @@
 //! The output of `verify`: what was checked of each part and what was not, and at the end how the parts fit
 //! together.
 
+use super::policy::{self, Judge};
 use crate::terminal::{bad, dim, good, harmless, say, strong};
 use ledger::{
     entry::{Kind, View},
-    log::checkpoint::Checkpoint,
+    log::{checkpoint::Checkpoint, policy::Grade},
+    time::Nanos,
     verify::{Unconnected, Verified},
 };
 use serde_json::{Map, Value, json};
+use std::rc::Rc;
 
 /// Most trees that are named as not compared, in the text for people.
 const NAMED_MAX: usize = 5;
@@ -20,6 +23,8 @@ pub(super) struct Report {
     items: Vec<Value>,
     together: Option<Value>,
     error: Option<String>,
+    /// The verifier's own policy.
+    pub(super) judge: Option<Rc<Judge>>,
 }
 
 impl Report {
@@ -27,7 +32,9 @@ impl Report {
         self.lines.push(text.to_owned());
     }
 
-    pub(super) fn item(&mut self, item: Value) {
+    /// Adds an item that verifies.
+    pub(super) fn item(&mut self, mut item: Value) {
+        self.graded(&mut item);
         self.items.push(item);
     }
 
@@ -77,7 +84,7 @@ impl Report {
             "  checked: the log's signature. Not checked: that it is consistent with other checkpoints than those \
              given here, or that others were shown the same (compare it with theirs)",
         ));
-        self.items.push(json!({
+        self.item(json!({
             "place": place, "verified": true, "origin": origin, "size": size, "root": root.to_string(),
             "checked": ["log_signature"],
             "not_checked": ["consistency_with_other_checkpoints", "same_view_for_everybody"],
@@ -129,7 +136,7 @@ impl Report {
              the same log, whether what the producer wrote is true{payload}",
             if shown.is_some() { ", the disclosures" } else { "" },
         )));
-        self.items.push(receipt_item(place, verified, shown));
+        self.item(receipt_item(place, verified, shown));
     }
 
     /// Reports how the parts fit together: what was compared, and which trees nothing proves to be of one log.
@@ -160,6 +167,51 @@ impl Report {
             "checked": ["no_contradiction"], "not_checked": not_checked, "sizes_not_connected": sizes,
             "largest": open.first().map(|one| one.largest),
         }));
+    }
+}
+
+impl Report {
+    /// Adds the grade of an item's checkpoint: to its lines, and to the item.
+    pub(super) fn graded(&mut self, item: &mut Value) {
+        let (Some(size), Some(root)) = (item["size"].as_u64(), item["root"].as_str()) else {
+            return;
+        };
+        let judged = self.judge.as_ref().and_then(|judge| judge.said(size, root));
+        let judged = judged.as_ref();
+        let origin = item["origin"].as_str().unwrap_or_default();
+        let grade = judged.map_or(Grade::Logged, |judged| judged.grade(origin)).as_str();
+        let line = match judged {
+            None => format!("  grade: {grade}. Nobody but the log's key was asked for (--policy)"),
+            Some(judged) => {
+                let by = judged.by.iter().map(|by| {
+                    let at = Nanos(by.time.saturating_mul(1_000_000_000));
+                    format!("{} ({}, at {at})", harmless(&by.name), harmless(&by.key_name))
+                });
+                let by: Vec<String> = by.collect();
+                let by = if by.is_empty() { "nobody".into() } else { by.join(", ") };
+                let quorum = harmless(&judged.quorum);
+                format!("  grade: {grade}. Quorum {quorum} of the policy met; cosigned by {by}")
+            }
+        };
+        item["grade"] = json!(grade);
+        item["policy"] = judged.map_or(Value::Null, |judged| {
+            let by = judged.by.iter();
+            let by: Vec<Value> = by
+                .map(|by| json!({"witness": by.name, "key": by.key_name, "time": by.time}))
+                .collect();
+            json!({"quorum": judged.quorum, "met": judged.met, "by": by})
+        });
+        self.line(&dim(&line));
+    }
+
+    /// Shows the policy that an export carries.
+    pub(super) fn carried(&mut self, folder: &str) {
+        let Some(what) = policy::carried(folder) else { return };
+        self.line(&dim(&format!(
+            "  its own {}: {}. Shown, and not used: whoever made the export could write it. Compare it with yours",
+            policy::CARRIED,
+            harmless(&what)
+        )));
     }
 }
 

@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 
 /// Algorithm byte of Ed25519 note signatures.
 const ED25519: u8 = 1;
+/// Algorithm byte of ML-DSA-44 cosignatures.
+const ML_DSA_44: u8 = 6;
 /// Most signature lines of a note. The specification asks for at least 16.
 pub const SIGNATURES_MAX: usize = 64;
 /// Largest note that is read, in bytes.
@@ -43,21 +45,32 @@ pub struct Vkey {
     name: String,
     id: [u8; 4],
     key: VerifyingKey,
+    algorithm: u8,
 }
 
 impl Vkey {
     /// Names a key; the id is the first 4 bytes of `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key)`.
     pub fn new(name: &str, key: VerifyingKey) -> Self {
+        Self::of(name, key, ED25519)
+    }
+
+    fn of(name: &str, key: VerifyingKey, algorithm: u8) -> Self {
         let digest = Sha256::new()
             .chain_update(name)
-            .chain_update([b'\n', ED25519])
+            .chain_update([b'\n', algorithm])
             .chain_update(key.as_bytes())
             .finalize();
-        Self { name: name.into(), id: [digest[0], digest[1], digest[2], digest[3]], key }
+        let id = [digest[0], digest[1], digest[2], digest[3]];
+        Self { name: name.into(), id, key, algorithm }
     }
 
     /// Reads the text form; only the canonical spelling.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::parse_as(text, ED25519)
+    }
+
+    /// Reads the text form of a key with this algorithm byte, whose public key is an Ed25519 one.
+    pub(super) fn parse_as(text: &str, expected: u8) -> Result<Self, Error> {
         let mut parts = text.splitn(3, '+');
         let (Some(name), Some(_), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(Error::Key("it has three parts, with `+` between them"));
@@ -66,11 +79,18 @@ impl Vkey {
         let bytes = bytes.map_err(|_| Error::Key("its base64 was cut off or changed"))?;
         let short = Error::Key("its base64 is not of 33 bytes: it was cut off or changed");
         let (&algorithm, key) = bytes.split_first().ok_or_else(|| short.clone())?;
+        if algorithm == ML_DSA_44 {
+            return Err(Error::Key("it is of ML-DSA-44, which this release does not read"));
+        }
         let key = <&[u8; 32]>::try_from(key).map_err(|_| short)?;
         let key = VerifyingKey::from_bytes(key).map_err(|_| Error::Key("no point of the curve"))?;
-        let vkey = Self::new(name, key);
-        if algorithm != ED25519 {
-            return Err(Error::Key("it is of another algorithm"));
+        let vkey = Self::of(name, key, expected);
+        if algorithm != expected {
+            return Err(Error::Key(match (expected, algorithm) {
+                (ED25519, 4) => "it is a witness's key (type 4), and a log's is asked for (type 1)",
+                (4, ED25519) => "it is a log's key (type 1), and a witness's is asked for (type 4)",
+                _ => "it is of another algorithm",
+            }));
         }
         // A weak key would let anybody sign. The text must be exactly the one that we would write.
         if !name_fits(name) || key.is_weak() {
@@ -95,6 +115,11 @@ impl Vkey {
         label(&self.name, self.id)
     }
 
+    /// True if a signature line of this name and these bytes names this key.
+    pub(super) fn is_named(&self, name: &str, bytes: &[u8]) -> bool {
+        self.name == name && bytes.starts_with(&self.id)
+    }
+
     /// The public key: RFC 8032 encoding.
     pub fn public_bytes(&self) -> &[u8; 32] {
         self.key.as_bytes()
@@ -103,7 +128,7 @@ impl Vkey {
 
 impl std::fmt::Display for Vkey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut key = vec![ED25519];
+        let mut key = vec![self.algorithm];
         key.extend_from_slice(self.key.as_bytes());
         write!(f, "{}+{}", self.label(), BASE64.encode(&key))
     }
@@ -200,19 +225,11 @@ pub struct Opened<'a> {
 ///
 /// Lines of other keys are ignored, as the specification demands; [`Opened::unknown`] counts them.
 pub fn open<'a>(note: &'a str, keys: &[Vkey]) -> Result<Opened<'a>, Error> {
-    if note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(Error::Malformed("too long, or it holds control characters"));
-    }
-    let at = note.rfind("\n\n").ok_or(Error::Malformed("no empty line before the signatures"))?;
-    let (text, lines) = (&note[..=at], &note[at + 2..]);
-    let lines = lines.strip_suffix('\n').ok_or(Error::Malformed("no newline at the end"))?;
+    let (text, lines) = split(note)?;
     let mut opened = Opened { text, signers: Vec::new(), unknown: 0 };
-    for (count, line) in lines.split('\n').enumerate() {
-        if count == SIGNATURES_MAX {
-            return Err(Error::Malformed("more than 64 signatures"));
-        }
+    for line in lines.split('\n') {
         let (name, bytes) = signature_line(line)?;
-        let known = keys.iter().position(|k| k.name == name && k.id[..] == bytes[..4]);
+        let known = keys.iter().position(|key| key.is_named(name, &bytes));
         match known {
             None => opened.unknown += 1,
             Some(at) if opened.signers.contains(&at) => {
@@ -233,6 +250,20 @@ pub fn open<'a>(note: &'a str, keys: &[Vkey]) -> Result<Opened<'a>, Error> {
     Ok(opened)
 }
 
+/// The text of a note with its last newline, and its signature lines without theirs.
+pub(super) fn split(note: &str) -> Result<(&str, &str), Error> {
+    if note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(Error::Malformed("too long, or it holds control characters"));
+    }
+    let at = note.rfind("\n\n").ok_or(Error::Malformed("no empty line before the signatures"))?;
+    let (text, lines) = (&note[..=at], &note[at + 2..]);
+    let lines = lines.strip_suffix('\n').ok_or(Error::Malformed("no newline at the end"))?;
+    if lines.split('\n').count() > SIGNATURES_MAX {
+        return Err(Error::Malformed("more than 64 signatures"));
+    }
+    Ok((text, lines))
+}
+
 /// Name and id of the key of a signature line.
 fn signed_by(line: &str) -> Option<String> {
     let (name, bytes) = signature_line(line).ok()?;
@@ -244,7 +275,7 @@ fn label(name: &str, id: [u8; 4]) -> String {
 }
 
 /// `— name base64(id[4] ‖ signature)`.
-fn signature_line(line: &str) -> Result<(&str, Vec<u8>), Error> {
+pub(super) fn signature_line(line: &str) -> Result<(&str, Vec<u8>), Error> {
     let parts = line.strip_prefix("\u{2014} ").and_then(|rest| rest.split_once(' '));
     let (name, base64) = parts.ok_or(Error::Malformed("a line that is not a signature"))?;
     let bytes = BASE64.decode(base64.as_bytes()).ok().filter(|bytes| bytes.len() > 4);
