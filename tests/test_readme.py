@@ -34,6 +34,8 @@ NOT_RUN = {
     "countersign incident": "something has to happen first; `test_incidents.py` opens, exports and verifies some",
     "countersign clock": "needs a clock that was wrong; tests/approvals/faults has one",
     "countersign recover": "needs a halted log; the fault tests halt one and recover it",
+    "countersign log policy": "`test_witnesses.py` runs it",
+    "countersign verify --key log.vkey --policy": "needs a witness; `test_witnesses.py` has one",
     "cargo fmt": "`.ci/run` does it",
     "python -m pytest": "it is these tests",
 }

@@ -120,6 +120,7 @@ FILES = {
     "api/verify/export": "the folder that it verifies",
     "api/verify/file": "the file that it verifies",
     "api/verify/names": "the files that it is given",
+    "api/verify/policy": "whether an export carries a policy",
     "api/verify/range": "the folder that it verifies",
     "approvals/secret": "the secret of a chat",
     "approvals/setup": "rules and people",
