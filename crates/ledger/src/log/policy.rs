@@ -220,29 +220,32 @@ fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// The first policy of a log: its key, the witnesses that its server asks, and a quorum of all of them.
+/// The first policy of a log: its key, the witnesses that its server asks, and a quorum of most of them.
 pub fn first(logs: &[Log], witnesses: &[(String, Cosigner, String)]) -> String {
-    let mut text = String::from(
-        "# Which checkpoints count (C2SP tlog-policy). Keep this file where the log's operator can't change it.\n",
-    );
-    for Log { vkey, url } in logs {
+    let mut lines = vec![
+        "# Which checkpoints count (C2SP tlog-policy). Keep this file where the log's operator can't change it."
+            .to_owned(),
+    ];
+    lines.extend(logs.iter().map(|Log { vkey, url }| {
         let url = url.as_ref().map_or_else(String::new, |url| format!(" {url}"));
-        text += &format!("log {vkey}{url}\n");
-    }
-    for (name, key, url) in witnesses {
-        text += &format!("witness {name} {key} {url}\n");
-    }
+        format!("log {vkey}{url}")
+    }));
+    lines.extend(witnesses.iter().map(|(name, key, url)| format!("witness {name} {key} {url}")));
     match witnesses {
-        [] => text += "# Nobody else cosigns: add witnesses, and name them here.\nquorum none\n",
-        [(only, ..)] => text += &format!("quorum {only}\n"),
+        [] => {
+            lines.push("# Nobody else cosigns: add witnesses, and name them here.".to_owned());
+            lines.push("quorum none".to_owned());
+        }
+        [(only, ..)] => lines.push(format!("quorum {only}")),
         many => {
             let names: Vec<&str> = many.iter().map(|(name, ..)| name.as_str()).collect();
             // A majority: one of them may be away.
             let least = many.len() / 2 + 1;
-            text += &format!("group witnesses {least} {}\nquorum witnesses\n", names.join(" "));
+            lines.push(format!("group witnesses {least} {}", names.join(" ")));
+            lines.push("quorum witnesses".to_owned());
         }
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 impl fmt::Display for Judged {

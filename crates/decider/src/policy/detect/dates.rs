@@ -179,8 +179,10 @@ fn gap(text: Text<'_>, at: usize) -> Option<usize> {
 }
 
 fn month_at(text: Text<'_>, at: usize) -> Option<(u32, usize)> {
-    /// Names by their first bytes, with the number of the month.
-    static BY_FIRST: LazyLock<Vec<Vec<(&[u8], u32)>>> = LazyLock::new(|| {
+    /// Names with the number of the month.
+    type Names = Vec<(&'static [u8], u32)>;
+    /// Names by their first bytes.
+    static BY_FIRST: LazyLock<Vec<Names>> = LazyLock::new(|| {
         let mut by_first = vec![Vec::new(); 256];
         for (names, month) in MONTHS.iter().zip(1..) {
             for name in *names {

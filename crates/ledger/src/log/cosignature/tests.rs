@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::log::note::Signer;
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -24,7 +24,7 @@ pub(in crate::log) fn cosigner(name: &str, seed: u8) -> Cosigner {
     let bytes = *Signer::new(name, &[seed; 32]).vkey().public_bytes();
     let id =
         Sha256::new().chain_update(name).chain_update([b'\n', 4]).chain_update(bytes).finalize();
-    let id: String = id[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = HEXLOWER.encode(&id[..4]);
     let key = [&[4][..], &bytes].concat();
     Cosigner::parse(&format!("{name}+{id}+{}", BASE64.encode(&key))).unwrap()
 }

@@ -117,7 +117,9 @@ impl Reading {
             }
             places.push(at);
         }
-        places.iter().for_each(|at| self.taken[*at] = true);
+        for at in &places {
+            self.taken[*at] = true;
+        }
         self.name(name, What::Group { least, members: places })
     }
 

@@ -9,12 +9,13 @@ const TIME: u64 = 1_700_000_000;
 
 /// The example of the specification, with keys.
 fn example() -> String {
-    let mut text = format!("log {}\n\n", log_key());
-    for (at, name) in ["X1", "X2", "X3", "Y1", "Y2", "Y3"].into_iter().enumerate() {
-        text +=
-            &format!("witness {name} {}\n", cosigner(&format!("{name}.example"), at as u8 + 10));
-    }
-    text + "group X-witnesses 2 X1 X2 X3\n# a comment\n \t# another\ngroup\tY-witnesses any Y1 Y2 Y3 \n\ngroup X-and-Y all X-witnesses Y-witnesses\nquorum X-and-Y\n"
+    let witness = |(name, seed): (&str, u8)| {
+        format!("witness {name} {}\n", cosigner(&format!("{name}.example"), seed))
+    };
+    let witnesses = ["X1", "X2", "X3", "Y1", "Y2", "Y3"].into_iter().zip(10..).map(witness);
+    let head = format!("log {}\n\n", log_key());
+    head + &witnesses.collect::<Vec<_>>().concat()
+        + "group X-witnesses 2 X1 X2 X3\n# a comment\n \t# another\ngroup\tY-witnesses any Y1 Y2 Y3 \n\ngroup X-and-Y all X-witnesses Y-witnesses\nquorum X-and-Y\n"
 }
 
 fn log_key() -> Vkey {
@@ -130,12 +131,14 @@ fn p21_names_are_octets_and_32_of_each_fit() {
     }
     text.extend_from_slice(b"group g all K \xe9\nquorum g\n");
     assert_eq!(Policy::parse(&text).unwrap().witnesses().count(), 3);
-    let mut many = String::new();
-    for at in 0..32_u8 {
-        many += &format!("log {}\n", Signer::new(&format!("l{at}.example"), &[at + 1; 32]).vkey());
-        many +=
-            &format!("witness w{at} {}\ngroup g{at} all w{at}\n", cosigner("w.example", at + 100));
-    }
+    let lines = |at: u8| {
+        let (log, witness) = (
+            Signer::new(&format!("l{at}.example"), &[at + 1; 32]),
+            cosigner("w.example", at + 100),
+        );
+        format!("log {}\nwitness w{at} {witness}\ngroup g{at} all w{at}\n", log.vkey())
+    };
+    let many = (0..32).map(lines).collect::<Vec<_>>().concat();
     assert!(Policy::parse((many.clone() + "quorum g31\n").as_bytes()).is_ok());
     let more = [
         format!("log {}\n", Signer::new("x", &[200; 32]).vkey()),
