@@ -6,6 +6,7 @@ mod export;
 mod fields;
 mod file;
 mod names;
+mod passkeys;
 mod range;
 mod replay;
 mod report;

@@ -21,6 +21,7 @@
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
 //! | `meta` | `"sink" ‖ log ‖ name` | how far a sink is, as JSON, under the seal |
+//! | `meta` | `"passkey" ‖ log ‖ key id` | the counter of a device's last signature, u32, under the seal |
 //! | `meta` | `"letter" ‖ log ‖ name ‖ 0 ‖ index u64` | JSON: a record that a sink's receiver refused, with its words |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |

@@ -65,7 +65,7 @@ pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Respo
 }
 
 /// Where a sign-in may lead: to the inbox or to the page of an approval. Anything else becomes the inbox.
-fn own(path: &str) -> String {
+pub(super) fn own(path: &str) -> String {
     let approval = path.strip_prefix("/approvals/").and_then(|id| Ident::new(id).ok());
     approval.map_or_else(|| "/".to_owned(), |id| format!("/approvals/{id}"))
 }
@@ -231,7 +231,7 @@ pub async fn after_out(State(app): State<Arc<App>>) -> Response {
     go(&app, "/")
 }
 
-fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
+pub(super) fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
