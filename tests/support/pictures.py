@@ -18,7 +18,9 @@ CHANGING = {
     r"\d\d? [A-Z][a-z]{2} \d{4}, \d\d:\d\d UTC": "(time)",
     r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])": "(digest)",
     r'"nonce":"[A-Za-z0-9_-]{22}"': '"nonce":"(nonce)"',
-    r"\b(Answer in|Asked) [^(]*\(time\)": r"\1 (time)",
+    r"\d\d? [A-Z][a-z]{2},? \d\d:\d\d UTC": "(time)",
+    r"\bin \d+ (?:h|min|s)(?: \d+ min)?": "(distance)",
+    r"\b(Asked) [^(]*\(time\)": r"\1 (time)",
     r"\bcall [A-Za-z0-9_-]{8}(?![A-Za-z0-9_-])": "call (digest)",
 }
 KEYWORD = b"words"

@@ -1,15 +1,14 @@
 // Shows times in the reader's zone. Without it they are shown in UTC, with their distance from now.
 "use strict";
 (() => {
-  const form = new Intl.DateTimeFormat("en-GB", {
-    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hour12: false, timeZoneName: "short",
-  });
+  const near = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false, timeZoneName: "short" };
+  const forms = [near, { ...near, year: "numeric" }].map((form) => new Intl.DateTimeFormat("en-GB", form));
   const show = (root) => {
     for (const time of root.querySelectorAll("time.at[datetime]")) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
       time.title = time.title || time.textContent;
-      time.textContent = form.format(at);
+      time.textContent = forms[time.classList.contains("near") ? 0 : 1].format(at);
       time.classList.remove("at");
     }
   };

@@ -10,7 +10,7 @@ use words::{cut, hour};
 
 use crate::display::Displayed;
 use decider::approval::{Choice, Phase};
-use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
+use ledger::{event::is_reserved_tool, foreign::harmless, ident::Ident, time::Nanos};
 use std::time::Duration;
 
 /// Most characters of the sentence in a notification.
@@ -83,9 +83,9 @@ impl Card {
             let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
             return format!("{phase}: {sentence}");
         }
-        let needs = self.needed.join(" and ");
+        let needs = harmless(&self.needed.join(" and "));
         let needs = if needs.is_empty() { needs } else { format!(" \u{b7} needs {needs}") };
-        let agent = cut(&self.agent, AGENT_CHARS_MAX);
+        let agent = harmless(&cut(&self.agent, AGENT_CHARS_MAX));
         format!("Approve {sentence}? {agent} \u{b7} by {}{needs}", hour(self.deadline))
     }
 

@@ -1,6 +1,6 @@
 //! What the log says of earlier calls like this one: facts, counted, and never a score.
 //!
-//! Only calls of the same agent and tool that this person may read, as far as they are kept in memory.
+//! Only calls of the same agent and tool that this person may read: those that are open, and the last 1,000 that ended.
 
 use super::{Stop, session::Session};
 use crate::access;
@@ -47,7 +47,7 @@ impl Facts {
 
     fn from(card: &Card, earlier: &[Earlier]) -> Self {
         if earlier.is_empty() {
-            let first = "The first call of this agent with this tool that you may read.";
+            let first = "Its first call with this tool.";
             return Self { new_account: false, lines: vec![first.into()] };
         }
         let count = earlier.len();
@@ -56,15 +56,10 @@ impl Facts {
         let before = earlier.iter().filter(|one| one.account.as_ref() == account).count();
         let new_account = account.is_some() && before == 0;
         if new_account {
-            lines.push(format!(
-                "New account: none of this agent’s last {} went there.",
-                calls(count)
-            ));
+            lines.push("New account for this agent.".into());
+            lines.push(format!("None of its last {} went to this account.", calls(count)));
         } else if account.is_some() {
-            lines.push(format!(
-                "{before} of this agent’s last {} went to this account.",
-                calls(count)
-            ));
+            lines.push(format!("{before} of its last {} went to this account.", calls(count)));
         }
         let largest = card.told.money.as_ref().and_then(|(_, code)| largest(earlier, code));
         let most = largest.map(|most| format!(", at most {most}")).unwrap_or_default();

@@ -137,7 +137,8 @@ fn folded(items: Vec<Item>) -> Vec<Row> {
     for item in items {
         let same = |group: &&mut Vec<Item>| {
             let (call, rule) = (&group[0].call, &group[0].rule);
-            *call == item.call && *rule == item.rule
+            let code = |item: &Item| item.money.as_ref().map(|(_, code)| code.clone());
+            *call == item.call && *rule == item.rule && code(&group[0]) == code(&item)
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(item),

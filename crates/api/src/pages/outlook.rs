@@ -15,7 +15,7 @@ use decider::{
 use ledger::{foreign::harmless, ident::Ident};
 
 /// Most names of a group that are shown.
-const NAMES_MAX: usize = 5;
+const NAMES_MAX: usize = 2;
 
 /// What this person reads of the way ahead.
 #[derive(Default)]
@@ -70,11 +70,11 @@ impl Outlook {
         let Some(requested) = state.requested.as_deref() else { return Self::default() };
         let (setup, person) = (&*session.setup, &session.person);
         let quorum = &requested.rule.quorum;
-        let mut groups = quorum.groups().into_iter().map(|group| {
+        let groups = quorum.groups().into_iter().map(|group| {
             let asked = setup.people.values().filter(|one| is_asked(one, requested, group));
             Group::of(group, asked.collect(), (state, person))
         });
-        let groups = groups.by_ref().collect();
+        let groups = groups.collect();
         let own = setup.people.get(person).map(|one| &one.groups);
         let mine = quorum.groups().into_iter().filter(|g| own.is_some_and(|own| own.contains(*g)));
         let mine = mine.map(harmless).collect::<Vec<_>>().join(" and ");

@@ -15,6 +15,8 @@ pub struct Moment {
     pub iso: String,
     /// `20 Nov 2026, 10:14 UTC`
     pub text: String,
+    /// `20 Nov, 10:14 UTC`: for what is near.
+    pub near: String,
     /// `in 12 min`, `3 h ago`
     pub relative: String,
     /// True if it is less than ten minutes ahead.
@@ -35,6 +37,7 @@ impl Moment {
         Self {
             iso: time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
             text: time.format("%-d %b %Y, %H:%M UTC").to_string(),
+            near: time.format("%-d %b, %H:%M UTC").to_string(),
             relative,
             soon: at <= now || seconds < SOON_SECONDS,
         }

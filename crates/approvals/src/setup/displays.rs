@@ -1,9 +1,6 @@
 //! Reads the `[[display]]` tables of `rules.toml`.
 
-use super::{
-    file::{File, Table},
-    rules::texts,
-};
+use super::file::{File, Table, texts};
 use crate::display::{DISPLAYS_MAX, Display, FIELDS_MAX, Kind, LABEL_CHARS_MAX, MoneyAt, Title};
 use iso_currency::Currency;
 use ledger::foreign::is_hidden;

@@ -1,6 +1,6 @@
 //! Reads one TOML file, and reports every mistake in it at once, each with its line.
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{cell::RefCell, ops::Range};
 use toml::{
     Spanned,
@@ -139,6 +139,35 @@ impl<'a> Table<'a> {
         for name in self.members.keys() {
             let what = format!("{:?} is not known here; there is {known}", name.get_ref());
             self.mistake(name.span().start, what);
+        }
+    }
+}
+
+/// What a member of one text or several must be.
+const TEXTS: &str = "a text or a list of texts";
+
+/// One text or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// The texts of a member that is one text or several. Absent: none.
+pub(super) fn texts(table: &mut Table<'_>, name: &str) -> Vec<String> {
+    match table.take(name, TEXTS) {
+        None => Vec::new(),
+        Some((Texts::One(text), _)) => vec![text],
+        Some((Texts::Many(texts), at)) => {
+            if texts.is_empty() {
+                // An empty list would mean "any", but its author probably meant "none".
+                table.mistake(
+                    at,
+                    format!("{name} is empty: name some, or leave it out to match all"),
+                );
+            }
+            texts
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Channel, displays,
-    file::{File, Table},
+    file::{File, Table, texts},
 };
 use crate::display::Display;
 use decider::{
@@ -11,7 +11,6 @@ use decider::{
 };
 use iso_currency::Currency;
 use ledger::ident::Ident;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Most rules of a tenant.
@@ -36,7 +35,6 @@ mod default {
 }
 
 const DURATION: &str = "a time such as \"90s\", \"15m\", \"1h\" or \"7d\"";
-const TEXTS: &str = "a text or a list of texts";
 
 /// A rule, with the places of its quorum and channels in the file.
 pub(super) struct Placed {
@@ -205,31 +203,6 @@ fn quorum(mut table: Table<'_>) -> Option<Quorum> {
     };
     table.finish(known);
     read
-}
-
-/// One text or several.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Texts {
-    One(String),
-    Many(Vec<String>),
-}
-
-pub(super) fn texts(table: &mut Table<'_>, name: &str) -> Vec<String> {
-    match table.take(name, TEXTS) {
-        None => Vec::new(),
-        Some((Texts::One(text), _)) => vec![text],
-        Some((Texts::Many(texts), at)) => {
-            if texts.is_empty() {
-                // An empty list would mean "any", but its author probably meant "none".
-                table.mistake(
-                    at,
-                    format!("{name} is empty: name some, or leave it out to match all"),
-                );
-            }
-            texts
-        }
-    }
 }
 
 fn matches(mut table: Table<'_>) -> Match {

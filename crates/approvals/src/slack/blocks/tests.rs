@@ -77,7 +77,7 @@ fn texts(value: &Value, found: &mut Vec<(String, String)>) {
 }
 
 fn action_ids(card: &Card) -> Vec<String> {
-    let buttons = buttons(card, "x");
+    let buttons = buttons(card);
     let elements = buttons["elements"].as_array().unwrap();
     elements.iter().map(|button| button["action_id"].as_str().unwrap().to_owned()).collect()
 }
