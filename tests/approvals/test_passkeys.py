@@ -173,7 +173,7 @@ def test_p7_an_answer_is_signed_and_anybody_can_check_it(office: Office, origin:
         maria, _ = sign_in(office, device)
         fields, ask = confirming(maria, paused)
         bare = maria.post(f"/approvals/{paused.id}/review", fields)
-        assert bare.status_code == 200 and "it must sign your answer" in bare.text
+        assert bare.status_code == 409 and "it must sign your answer" in bare.text
         fields, ask = confirming(maria, paused)
         done = maria.post(f"/approvals/{paused.id}/review", fields | {"signed": device.signed(**ask), "comment": "ok"})
         assert done.status_code == 303, done.text
@@ -261,7 +261,8 @@ def test_p7_attacks_on_a_signed_answer(office: Office, origin: str) -> None:
     signed = hers.signed(**ask)
     refused("something else", signed, no)
     refused("something else", signed, other, two.id)
-    refused("something else", signed, yes | {"digest": two.digest})
+    refused("another call", signed, yes | {"digest": two.digest})
+    refused("another call", signed, yes | {"digest": one.digest[:8]})
     refused("something else", signed, yes | {"version": "2"})
     theirs, _ = confirming(nils, one)
     refused("not one of yours", signed, theirs, by=nils)
@@ -280,6 +281,17 @@ def test_p7_attacks_on_a_signed_answer(office: Office, origin: str) -> None:
     yes, ask = confirming(maria, one)
     assert maria.post(f"/approvals/{one.id}/review", yes | {"signed": hers.signed(**ask)}).status_code == 303
     assert [event["by"] for event in events(office, one.id, "reviewed")] == ["p-maria"]
+
+
+def test_the_page_leads_to_the_sign_in_and_back(office: Office) -> None:
+    visitor = office.visitor()
+    answer = visitor.get("/passkeys?request=abc.def")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/signin?next=/passkeys?request=abc.def")
+    form = hidden(visitor.get(answer.headers["location"]).text)
+    signed_in = visitor.sign_in("p-maria", office.key("p-maria").text, form["next"])
+    assert signed_in.headers["location"] == "/passkeys?request=abc.def"
+    strange = office.visitor().get("/passkeys?request=//evil.example")
+    assert strange.headers["location"] == "/signin?next=/"
 
 
 def test_p7_a_removed_passkey_opens_nothing_and_ends_its_sessions(office: Office, origin: str) -> None:

@@ -187,6 +187,11 @@ pub(super) fn authenticate(
     let Some((key, passkey)) = mine else {
         return no("This passkey is not one of yours that are in force.");
     };
+    // An auditor computes the challenge from the whole digest: a part of it must not pass here.
+    let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
+    if said.digest != requested.call.digest {
+        return no("This is about another call.");
+    }
     let answer = Answer {
         approval_id: &approval.id,
         decision: word(said.decision),

@@ -3,7 +3,9 @@
 use super::{
     Stop, Top, form, go, page, passkey,
     session::{self, Session},
-    sessions, visitor,
+    sessions,
+    signin::own,
+    visitor,
 };
 use crate::{
     act::{self, Act},
@@ -83,8 +85,15 @@ pub async fn show(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
-    let session = visitor(&app, &headers)?;
     let asked: Asked = query::lenient(raw.as_deref()).unwrap_or_default();
+    let session = match visitor(&app, &headers) {
+        Err(Stop::SignIn(_)) => {
+            // This page's address takes other forms than the sign-in.
+            let next = own(&format!("/passkeys?request={}", asked.request));
+            return Ok(go(&app, &format!("/signin?next={next}")));
+        }
+        session => session?,
+    };
     let notice = match asked.done.as_str() {
         "added" => Some("Your passkey is in force. Sign in with it from now on.".to_owned()),
         "removed" => Some("The passkey is removed.".to_owned()),
