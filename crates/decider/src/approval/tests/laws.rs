@@ -87,7 +87,7 @@ pub(super) fn who() -> impl Strategy<Value = ledger::ident::Ident> {
 
 pub(super) fn moment() -> impl Strategy<Value = Nanos> {
     select(vec![0, 1, 100, 220, 900, 1000, 3599, 3600, 5000])
-        .prop_map(|second| seconds(super::desk::BEGIN + second))
+        .prop_map(|second| seconds(desk::BEGIN + second))
 }
 
 fn reviewed() -> impl Strategy<Value = Event> {
