@@ -148,7 +148,7 @@ def test_p12_errors_are_problems(house: Server) -> None:
         ("GET", f"{T}/logs/2/checkpoint", 404), ("GET", f"{T}/logs/01/checkpoint", 404), ("GET", f"{T}/logs/1/", 404),
         ("GET", f"{T}/%ff", 404), ("GET", f"{T}/logs/%ff/checkpoint", 404), ("GET", "/v1/tenants/%ff/entries", 404),
         ("GET", f"{T}/entries/%ff", 404), ("DELETE", f"{T}/keys/%ff", 404),
-        ("POST", f"{T}/keys", 400), ("POST", f"{T}/erasures", 400), ("POST", f"{T}/keys/rotate", 400),
+        ("POST", f"{T}/keys", 400), ("POST", f"{T}/passkeys", 400), ("POST", f"{T}/erasures", 400), ("POST", f"{T}/keys/rotate", 400),
         ("PUT", f"{T}/keys", 405), ("GET", f"{T}/erasures", 405), ("GET", f"{T}/nothing", 404), ("GET", "/nothing", 404),
     ]  # fmt: skip
     bad = []

@@ -127,7 +127,8 @@ impl App {
         let places = Places::new(config.shares.connections);
         let workers = RwLock::default();
         let has_pages = config.file.approvals.is_some();
-        let sessions = has_pages.then(|| Sessions::open(&config.file.keys_dir)).transpose()?;
+        let sessions =
+            has_pages.then(|| Sessions::open(&config.file.keys_dir, ledger.now())).transpose()?;
         let decoy_key = if create { keyring::random32() } else { decoy_key(&config.file.keys_dir) };
         Ok(Arc::new(Self {
             ledger,

@@ -51,6 +51,8 @@ mod opa_bundle;
 #[cfg(feature = "server")]
 mod pages;
 #[cfg(feature = "server")]
+mod passkeys;
+#[cfg(feature = "server")]
 mod places;
 #[cfg(feature = "server")]
 mod problem;

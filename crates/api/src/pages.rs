@@ -12,6 +12,8 @@ mod freeze;
 mod inbox;
 mod listing;
 mod outlook;
+mod passkey;
+mod passkeys;
 mod session;
 mod signin;
 mod view;
@@ -27,7 +29,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use ledger::store;
 use session::Session;
@@ -54,6 +56,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(inbox::show).post(signin::at_inbox))
         .route("/new", get(inbox::news))
         .route("/signin", get(signin::show).post(signin::submit))
+        .route("/signin/passkey", get(passkey::begin).post(passkey::submit))
+        .route("/passkeys", get(passkeys::show).post(passkeys::request))
+        .route("/passkeys/finish", post(passkeys::finish))
+        .route("/passkeys/remove", post(passkeys::remove))
         .route("/signout", get(signin::after_out).post(signin::out))
         .nest("/approvals/{id}", approval)
         .method_not_allowed_fallback(|| async { Stop::NotFound })
@@ -202,12 +208,15 @@ struct Top {
     base: String,
     /// The person who is signed in: name, and the token for forms.
     person: Option<(String, String)>,
+    /// True if browsers make passkeys at this address.
+    passkeys: bool,
 }
 
 impl Top {
     fn new(app: &App, title: impl Into<String>, session: Option<&Session>) -> Self {
         let person = session.map(|session| (session.name(), session.form_token.clone()));
-        Self { assets: &ASSETS, title: title.into(), base: app.config.base().to_owned(), person }
+        let (base, passkeys) = (app.config.base().to_owned(), passkey::origin(app).is_some());
+        Self { assets: &ASSETS, title: title.into(), base, person, passkeys }
     }
 }
 

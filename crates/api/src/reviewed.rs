@@ -25,6 +25,13 @@ pub struct Waiting {
     approval: Value,
 }
 
+impl Waiting {
+    /// Id of the approval.
+    pub fn id(&self) -> Option<Ident> {
+        self.approval["id"].as_str().and_then(|id| Ident::new(id).ok())
+    }
+}
+
 /// Whether an act may be done now.
 pub enum Permit {
     /// By whom, as the entry says it, and the approval that was redeemed for it.

@@ -19,6 +19,7 @@ mod log;
 mod opa;
 mod openapi;
 mod operate;
+mod passkeys;
 mod policies;
 mod receipts;
 mod results;
@@ -89,6 +90,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/entries/{index}/disclosures", get(entries::disclosures))
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/rotate", post(keys::rotate))
+        .route("/passkeys", post(passkeys::add))
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
         .route("/rules", get(rules::show).post(rules::apply))

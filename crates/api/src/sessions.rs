@@ -2,9 +2,11 @@
 //!
 //! Sessions themselves are in cookies (`pages::session`).
 
+pub mod nonces;
 mod throttle;
 
-use ledger::keyring;
+use ledger::{keyring, time::Nanos};
+use nonces::Nonces;
 use std::path::Path;
 use throttle::Throttle;
 use zeroize::Zeroizing;
@@ -15,12 +17,15 @@ pub struct Sessions {
     pub key: Zeroizing<[u8; 32]>,
     /// Limits sign-ins.
     pub throttle: Throttle,
+    /// Nonces in the challenges of passkeys.
+    pub nonces: Nonces,
 }
 
 impl Sessions {
     /// Reads the key, or makes it.
-    pub fn open(keys_dir: &Path) -> Result<Self, keyring::Error> {
+    pub fn open(keys_dir: &Path, now: Nanos) -> Result<Self, keyring::Error> {
         let key = keyring::session_key(keys_dir)?;
-        Ok(Self { key, throttle: Throttle::default() })
+        let nonces = Nonces::new(key.clone(), now);
+        Ok(Self { key, throttle: Throttle::default(), nonces })
     }
 }

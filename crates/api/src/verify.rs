@@ -7,6 +7,7 @@ mod fields;
 mod file;
 mod incident;
 mod names;
+mod passkeys;
 mod policy;
 mod range;
 mod replay;

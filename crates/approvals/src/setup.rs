@@ -230,8 +230,9 @@ impl Setup {
 
     /// Where calls of this tool have their amount, as the first rule says that names the tool and an amount.
     pub fn amount_of(&self, tool: &str) -> Option<&Amount> {
-        let named = self.rules.iter().filter(|rule| rule.matches.tool.iter().any(|t| t == tool));
-        named.filter_map(|rule| rule.matches.amount.as_ref()).next()
+        let mut named =
+            self.rules.iter().filter(|rule| rule.matches.tool.iter().any(|t| t == tool));
+        named.find_map(|rule| rule.matches.amount.as_ref())
     }
 
     /// Rules that ask people about calls of tools that they name, without a display for all of them: name of the

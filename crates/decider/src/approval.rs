@@ -17,6 +17,7 @@ mod decide;
 mod event;
 mod evolve;
 mod glance;
+mod signed;
 mod state;
 
 pub use audit::{Audit, Fault, Step};
@@ -28,6 +29,7 @@ pub use event::{
 };
 pub use evolve::fold;
 pub use glance::Glance;
+pub use signed::Signature;
 pub use state::{Phase, Redemption, Review, State, Token, next_tick};
 
 use crate::{Decided, Decider};

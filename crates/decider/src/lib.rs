@@ -7,6 +7,7 @@
 pub mod approval;
 pub mod call;
 pub mod decision;
+pub mod passkey;
 pub mod policy;
 pub mod quorum;
 pub mod rule;

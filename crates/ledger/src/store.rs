@@ -21,6 +21,7 @@
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
 //! | `meta` | `"sink" ‖ log ‖ name` | how far a sink is, as JSON, under the seal |
+//! | `meta` | `"passkey" ‖ log ‖ key id` | the counter of a device's last signature, u32, under the seal |
 //! | `meta` | `"letter" ‖ log ‖ name ‖ 0 ‖ index u64` | JSON: a record that a sink's receiver refused, with its words |
 //! | `meta` | `"watch" ‖ log` | what the watch of the log knows so far, as JSON, under the seal |
 //! | `meta` | `"told" ‖ log ‖ channel` | how far a channel of a chat was told of alerts, as JSON, under the seal |

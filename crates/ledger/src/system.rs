@@ -1,5 +1,6 @@
 //! Bodies of the messages on `system.<topic>`: strict JSON, signed by a journal key (`proto/formats/system.md`).
 
+mod access;
 pub mod agent;
 pub mod alert;
 pub mod delivery;
@@ -10,8 +11,14 @@ pub mod prune;
 pub mod retention;
 pub mod sources;
 
-use crate::log::{merkle::Hash, note::Vkey};
-use crate::{ident::Ident, json::Value, time::Nanos};
+pub use access::{Access, AccessKey, Passkey};
+
+use crate::{
+    ident::Ident,
+    json::Value,
+    log::{merkle::Hash, note::Vkey},
+    time::Nanos,
+};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
@@ -202,67 +209,6 @@ pub enum Role {
     Responder,
     /// Issues keys, erases, rotates.
     Admin,
-}
-
-/// `system.access`: an API key is added or removed, or payload is read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Access {
-    /// A key is added.
-    Add(AccessKey),
-    /// A key is not valid from this entry on.
-    Remove {
-        /// Id of the key.
-        key_id: KeyId,
-        /// Who removed it.
-        by: By,
-        /// Evidence that says why.
-        #[serde(default)]
-        reason: Option<Reason>,
-    },
-    /// Somebody reads payload from this entry on, for some time.
-    Read {
-        /// The first leaf index.
-        from: u64,
-        /// The leaf index after the last one. It may be beyond the present entries.
-        to: u64,
-        /// Seconds for which this entry covers the reading.
-        seconds: u32,
-        /// Who reads.
-        by: By,
-    },
-}
-
-/// One API key, without its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccessKey {
-    /// The part of the key that is not secret.
-    pub key_id: KeyId,
-    /// SHA-256 of the whole key text, base64url. The key has 256 random bits, so it can't be guessed.
-    pub sha256: String,
-    /// Roles of the key.
-    pub roles: Vec<Role>,
-    /// Producer as which it publishes or redeems.
-    #[serde(default)]
-    pub producer: Option<Ident>,
-    /// Person of the key. A reviewer's key always has one.
-    #[serde(default)]
-    pub person: Option<Ident>,
-    /// Label for people.
-    pub name: String,
-    /// Who issued it.
-    pub by: By,
-    /// Evidence that says why.
-    #[serde(default)]
-    pub reason: Option<Reason>,
-}
-
-impl AccessKey {
-    /// True if it stays in force when its tenant is deleted: it only reads what stays.
-    pub fn outlives(&self) -> bool {
-        self.roles.iter().all(|role| matches!(role, Role::Exporter | Role::Auditor))
-    }
 }
 
 /// Use of a signing key.

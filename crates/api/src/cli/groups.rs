@@ -46,6 +46,22 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Put a person's passkey in force: the page /passkeys shows the request
+    #[command(
+        after_help = "Example:\n  countersign key passkey --tenant acme --api-key-file admin.key REQUEST"
+    )]
+    Passkey {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// The request, as its person sent it
+        request: String,
+        /// Why: kept beside the entry, and can be erased
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// List API keys
     #[command(
         after_help = "Example:\n  countersign key list --tenant acme --api-key-file admin.key"

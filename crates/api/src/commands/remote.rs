@@ -39,6 +39,13 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
                 }
             }
         }
+        KeyCommand::Passkey { remote, tenant, request, reason } => {
+            let body = json!({"request": request, "reason": reason});
+            let path = format!("/v1/tenants/{tenant}/passkeys");
+            let answer = Client::new(remote)?.post_json(&path, &body)?;
+            let (key_id, person) = (&answer["key_id"], &answer["person"]);
+            say(&format!("{} is in force for {}", shown(key_id), shown(person)));
+        }
         KeyCommand::List { remote, tenant, json: as_json } => {
             let client = Client::new(remote)?;
             let keys = client.get_json(&format!("/v1/tenants/{tenant}/keys"))?;

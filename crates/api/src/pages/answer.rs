@@ -6,6 +6,7 @@ use super::{
     form,
     outlook::Outlook,
     page,
+    passkey::{self, Sign},
     session::Session,
     signin::{self, Carried},
     view::{self, Moment},
@@ -22,7 +23,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use decider::{
-    approval::{Auth, Choice, Method, Refusal, Via},
+    approval::{Choice, Refusal, Via},
     words,
 };
 use ledger::time::Nanos;
@@ -42,6 +43,9 @@ struct Answer {
     shown_at: String,
     #[serde(default)]
     comment: String,
+    /// The signature of a passkey, as the page's script wrote it.
+    #[serde(default)]
+    signed: String,
 }
 
 /// The revocation of a grant, with its reason.
@@ -96,6 +100,8 @@ struct Confirm {
     deadline: Moment,
     outlook: Outlook,
     whose: Option<String>,
+    /// What the person's passkey signs, if the session began with one.
+    sign: Option<Sign>,
     token: String,
     comment: String,
     comment_max: usize,
@@ -175,7 +181,9 @@ async fn asked(
         Nanos::parse(&wanted.shown_at).filter(|at| *at <= now).ok_or(Stop::Unreadable)?;
     let title = if approve { "Approve?" } else { "Deny?" };
     let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
+    let sign = Sign::of(app, session, &card, (decision, &approval.id))?;
     let confirm = Confirm {
+        sign,
         top: Top::new(app, title, Some(session)),
         approve,
         deadline: Moment::new(card.deadline, now),
@@ -221,16 +229,30 @@ pub async fn review(
     if comment.chars().count() > COMMENT_MAX {
         return Err(Stop::Unreadable);
     }
+    let said = passkey::Said {
+        decision: decision(&answer.decision)?,
+        digest: &answer.digest,
+        version: answer.version,
+        signed: &answer.signed,
+    };
+    let (auth, signed) = match passkey::authenticate(&app, &session, &approval, &said)? {
+        Ok(found) => found,
+        Err(why) => {
+            let undone = Undone { notice: Some(why), comment };
+            return render(&app, &session, &approval, undone).await;
+        }
+    };
     let review = worker::Review {
         by: Some(session.person.clone()),
-        decision: decision(&answer.decision)?,
+        decision: said.decision,
         via: Via::Web,
-        auth: Auth { method: Method::Key, at: session.signed_in_at },
+        auth,
         displayed_dig: answer.digest,
         version: answer.version,
         shown_at: Nanos::parse(&answer.shown_at).ok_or(Stop::Unreadable)?,
         comment: Some(comment.trim().to_owned()).filter(|comment| !comment.is_empty()),
         raw: None,
+        signed,
     };
     let done = session.worker.commands.review(&approval.id, review).await?;
     match done.refused {

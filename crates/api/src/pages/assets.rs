@@ -28,6 +28,8 @@ pub struct Assets {
     pub htmx: Asset,
     /// Shows times in the reader's zone.
     pub local: Asset,
+    /// Signs with passkeys.
+    pub passkey: Asset,
     /// The icon of the site.
     pub icon: Asset,
 }
@@ -37,6 +39,7 @@ pub static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     css: Asset::new("countersign", "css", CSS, include_bytes!("../../assets/countersign.css")),
     htmx: Asset::new("htmx", "js", JS, include_bytes!("../../assets/htmx-2.0.11.min.js")),
     local: Asset::new("local", "js", JS, include_bytes!("../../assets/local.js")),
+    passkey: Asset::new("passkey", "js", JS, include_bytes!("../../assets/passkey.js")),
     icon: Asset::new("icon", "svg", SVG, include_bytes!("../../assets/icon.svg")),
 });
 
@@ -54,8 +57,8 @@ impl Asset {
 
 /// `GET /assets/{name}`: public.
 pub async fn serve(Path(name): Path<String>) -> Response {
-    let Assets { css, htmx, local, icon } = &*ASSETS;
-    let found = [css, htmx, local, icon].into_iter().find(|asset| asset.path[8..] == name);
+    let Assets { css, htmx, local, passkey, icon } = &*ASSETS;
+    let found = [css, htmx, local, passkey, icon].into_iter().find(|asset| asset.path[8..] == name);
     let Some(asset) = found else { return StatusCode::NOT_FOUND.into_response() };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),

@@ -46,6 +46,8 @@ pub struct Session {
     pub person: Ident,
     /// The key with which the person signed in.
     pub key_id: KeyId,
+    /// True if that key is a passkey: then each answer is signed.
+    pub passkey: bool,
     /// Time of the sign-in.
     pub signed_in_at: Nanos,
     /// Token that every form carries.
@@ -138,6 +140,7 @@ pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> 
     Ok(Some(Session {
         tenant,
         person: content.person,
+        passkey: key.passkey.is_some(),
         key_id: key.key_id,
         signed_in_at: content.signed_in_at,
         form_token: BASE64URL_NOPAD.encode(&form_token),

@@ -64,8 +64,14 @@ pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Respo
     page(status, &Form { top, to, wrong, username, carried: None })
 }
 
-/// Where a sign-in may lead: to the inbox or to the page of an approval. Anything else becomes the inbox.
-fn own(path: &str) -> String {
+/// Where a sign-in may lead: to the inbox, to the page of an approval, or to that of passkeys. Anything else becomes the
+/// inbox.
+pub(super) fn own(path: &str) -> String {
+    if let Some(rest) = path.strip_prefix("/passkeys") {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let request = rest.strip_prefix("?request=").is_some_and(|text| text.chars().all(plain));
+        return if rest.is_empty() || request { path.to_owned() } else { "/".to_owned() };
+    }
     let approval = path.strip_prefix("/approvals/").and_then(|id| Ident::new(id).ok());
     approval.map_or_else(|| "/".to_owned(), |id| format!("/approvals/{id}"))
 }
@@ -231,7 +237,7 @@ pub async fn after_out(State(app): State<Arc<App>>) -> Response {
     go(&app, "/")
 }
 
-fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
+pub(super) fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -250,12 +256,17 @@ mod tests {
     fn sign_ins_lead_only_to_our_own_pages() {
         check("/", "/");
         check("/approvals/apr-1", "/approvals/apr-1");
+        check("/passkeys", "/passkeys");
+        check("/passkeys?request=aZ0-_.x", "/passkeys?request=aZ0-_.x");
         for next in [
             "",
             "//evil.example",
             "https://evil.example",
             "/\\evil.example",
             "/approvals/",
+            "/passkeys/..",
+            "/passkeys?request=a&next=//evil.example",
+            "/passkeys?request=%2f",
             "/approvals/a/b",
             "/approvals/../x",
             "/approvals//evil.example",

@@ -270,6 +270,7 @@ pub async fn review(
         shown_at: new.shown_at.unwrap_or(now),
         comment: new.comment,
         raw: None,
+        signed: None,
     };
     asking.done(&asking.worker.commands.review(&approval.id, review).await?)
 }

@@ -172,6 +172,7 @@ impl Desk<'_> {
             shown_at: shown.shown_at,
             comment: comment.map(str::to_owned),
             raw: Some(self.raw.clone()),
+            signed: None,
         };
         let (commands, connection) = (&self.worker.commands, &self.slack.name);
         let is_here = |card: &Posted| card == at;

@@ -5,6 +5,7 @@ use super::{
     Failure, Given,
     export::Whole,
     file::{self, Form, is_dropping},
+    passkeys::{self, Passkeys},
     refused,
     report::Report,
 };
@@ -60,6 +61,7 @@ pub(super) struct History {
     audit: Audit,
     /// True if the call itself was disclosed.
     disclosed: bool,
+    passkeys: Passkeys,
     ignored: Vec<String>,
 }
 
@@ -82,16 +84,17 @@ impl History {
         let (index, decision) = proven(opening)?;
         let begun = Audit::begin(index, &decision);
         let mut audit = begun.map_err(|error| refused(&place(opening), &error))?;
-        let (last, ignored) = last_number(folder)?;
+        let Names { last, passkeys, ignored } = names(folder)?;
         for n in 1..=last {
             let name = format!("{n}.tlog-proof");
             let (index, entry) = proven(&name)?;
             audit.follow(index, &entry).map_err(|error| refused(&place(&name), &error))?;
         }
+        let passkeys = Passkeys::read((folder, &passkeys), &audit, &mut proven)?;
         let shown = folder.join("opening.disclosures");
         let disclosed = shown.exists() && disclosed_call(&shown, &decision, &audit, given)?;
         let place = folder.display().to_string();
-        Ok(Self { place, checkpoint, audit, disclosed, ignored })
+        Ok(Self { place, checkpoint, audit, disclosed, passkeys, ignored })
     }
 
     /// Compares it with every other history of the same approval, every whole log and every single receipt. It
@@ -167,12 +170,20 @@ fn complete(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Number of messages: their files are numbered 1, 2, … without a hole. Also returns files that an operating
-/// system left.
-fn last_number(folder: &Path) -> Result<(u64, Vec<String>), Failure> {
+/// The files of a folder.
+struct Names {
+    /// Number of messages: their files are numbered 1, 2, … without a hole.
+    last: u64,
+    /// Leaf indexes of passkeys' entries.
+    passkeys: BTreeSet<u64>,
+    /// Files that an operating system left.
+    ignored: Vec<String>,
+}
+
+fn names(folder: &Path) -> Result<Names, Failure> {
     let place = folder.display().to_string();
     let unreadable = |error: std::io::Error| Failure::Unreadable(format!("{place}: {error}"));
-    let (mut numbers, mut ignored) = (BTreeSet::new(), Vec::new());
+    let (mut numbers, mut passkeys, mut ignored) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for file in std::fs::read_dir(folder).map_err(unreadable)? {
         let name = file.map_err(unreadable)?.file_name();
         let name = name.to_string_lossy();
@@ -183,13 +194,17 @@ fn last_number(folder: &Path) -> Result<(u64, Vec<String>), Failure> {
         let Some(stem) = name.strip_suffix(".tlog-proof").filter(|stem| *stem != "opening") else {
             continue;
         };
+        if let Some(index) = passkeys::index_of(stem) {
+            passkeys.insert(index);
+            continue;
+        }
         let number = stem.parse().ok().filter(|n: &u64| *n > 0 && n.to_string() == stem);
         let unknown = || refused(&place, &format!("{name} is no file of an approval's export"));
         numbers.insert(number.ok_or_else(unknown)?);
     }
     let missing = (1..).zip(&numbers).find(|(n, number)| n != *number).map(|(n, _)| n);
     match (missing, numbers.last()) {
-        (None, Some(last)) => Ok((*last, ignored)),
+        (None, Some(last)) => Ok(Names { last: *last, passkeys, ignored }),
         (missing, _) => {
             let n = missing.unwrap_or(1);
             Err(refused(&place, &format!("message {n} is missing: there is no {n}.tlog-proof")))
@@ -223,6 +238,7 @@ impl Report {
         self.item(item(history, later));
         let state = history.audit.state();
         self.tell_life(history);
+        history.passkeys.lines(&history.audit).iter().for_each(|line| self.line(line));
         let phase = words::phase(state.phase, state.end_reason.as_deref());
         let phase = if is_over_badly(state) { bad(phase) } else { strong(phase) };
         self.line(&format!("  After message {}: {phase}", state.n));
@@ -235,9 +251,10 @@ impl Report {
         self.line(&dim(&format!(
             "  checked: the log's signature, each entry's bytes and place, messages 1 to {} without a hole, the id from the \
              decision, the rule's digest, who may follow whom, deadlines by the journal's time, the quorum of distinct \
-             people, none of them an owner, each shown this digest, at most one redemption{}{}",
+             people, none of them an owner, each shown this digest, at most one redemption{}{}{}",
             state.n,
             if history.disclosed { ", the digest of the disclosed call" } else { "" },
+            if history.passkeys.is_empty() { "" } else { ", the signatures of passkeys" },
             if later.is_some() { ", that the whole log holds no other message of it, that the rule was in force" } else { "" },
         )));
         let whole = if later.is_some() {
@@ -292,6 +309,10 @@ fn item(history: &History, later: Option<&[Later]>) -> Value {
     let mut not_checked = NOT_CHECKED.to_vec();
     if history.disclosed { &mut checked } else { &mut not_checked }.push("call_digest_of_params");
     if later.is_some() { &mut checked } else { &mut not_checked }.extend(BY_WHOLE_LOG);
+    if !history.passkeys.is_empty() {
+        checked.push("signatures_of_passkeys");
+        if later.is_some() { &mut checked } else { &mut not_checked }.push("passkeys_in_force");
+    }
     let later = later.map(|later| -> Vec<Value> {
         later.iter().map(|later| json!({"n": later.n, "index": later.index})).collect()
     });
@@ -299,7 +320,7 @@ fn item(history: &History, later: Option<&[Later]>) -> Value {
         "place": place, "verified": true, "origin": checkpoint.origin, "size": checkpoint.size,
         "root": checkpoint.root.to_string(), "approval_id": audit.id(), "tenant": audit.tenant(),
         "state": state.phase, "n": state.n, "requested": state.requested, "granted_by": state.granted_by,
-        "redemption": state.redeemed,
+        "redemption": state.redeemed, "passkeys": history.passkeys.item(),
         "report": state.report, "end_reason": state.end_reason, "messages": steps, "later_messages": later,
         "checked": checked, "not_checked": not_checked,
     })
@@ -316,8 +337,9 @@ fn is_over_badly(state: &State) -> bool {
 fn describe(event: &Event) -> String {
     let name = words::code(&word(event));
     let more = match event {
-        Event::Reviewed { by, decision, groups, .. } => {
-            return format!("{by} ({}): {}", harmless(&groups.join(", ")), word(decision));
+        Event::Reviewed { by, decision, groups, signed, .. } => {
+            let signed = if signed.is_some() { ", signed by passkey" } else { "" };
+            return format!("{by} ({}): {}{signed}", harmless(&groups.join(", ")), word(decision));
         }
         Event::Granted { by, .. } | Event::Denied { by } => {
             by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

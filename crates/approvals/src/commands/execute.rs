@@ -17,6 +17,7 @@ use decider::{
         fold,
     },
     decision::Frozen,
+    passkey::Signed,
     rule::Rule,
 };
 use ledger::{
@@ -69,6 +70,8 @@ pub struct Review {
     pub comment: Option<String>,
     /// The raw request of the chat. It is kept as evidence.
     pub raw: Option<String>,
+    /// The signature of the person's passkey over this answer. The caller has verified it.
+    pub signed: Option<Box<Signed>>,
 }
 
 impl Review {
@@ -83,6 +86,7 @@ impl Review {
             version: self.version,
             shown_at: self.shown_at,
             evidence,
+            signed: self.signed.clone(),
         }
     }
 

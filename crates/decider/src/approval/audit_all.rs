@@ -4,7 +4,7 @@
 //! It checks each history ([`Audit`]), that no approval has a second history, and that the rule of each
 //! request was in force at some moment between the decision and the request.
 
-use super::{Approval, Audit, Event, Fault, Message, Phase};
+use super::{Approval, Audit, Event, Fault, Message, Phase, signed::Passkeys};
 use crate::{
     Decider as _,
     decision::Decision,
@@ -54,6 +54,7 @@ pub struct AuditAll {
     rules: Vec<InForce>,
     /// Approvals that were redeemed for an act.
     spent: BTreeSet<Ident>,
+    passkeys: Passkeys,
 }
 
 impl AuditAll {
@@ -86,7 +87,10 @@ impl AuditAll {
                 }
                 self.act(FREEZE_LIFT, view, &mut read)
             }
-            Kind::Access if gives_power(view) => self.act(KEY_ISSUE, view, &mut read),
+            Kind::Access => {
+                self.passkeys.take(index, view);
+                if gives_power(view) { self.act(KEY_ISSUE, view, &mut read) } else { Ok(()) }
+            }
             Kind::Retention => match view.text(&["event", "op"]) {
                 Some("set") => self.act(RETENTION_SET, view, &mut read),
                 Some("release") => self.act(HOLD_RELEASE, view, &mut read),
@@ -171,6 +175,7 @@ impl AuditAll {
             }
         };
         audit.follow(index, entry)?;
+        self.passkeys.check(&audit, read)?;
         if message.decision.as_ref().is_some_and(|decision| decision.index != audit.opening()) {
             return Err(Fault::Log("it names another decision than the one that opened it"));
         }

@@ -1,6 +1,7 @@
 //! Commands on an approval, and why they may be refused.
 
 use super::event::{Auth, Choice, Outcome, Requested, Via};
+use crate::passkey::Signed;
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub enum Command {
         shown_at: Nanos,
         /// Leaf index of the evidence entry about this answer.
         evidence: Option<u64>,
+        /// The signature of the person's passkey over this answer. The caller has verified it.
+        signed: Option<Box<Signed>>,
     },
     /// Applies what time or another rule makes happen: expiry, lapse, reminder, escalation, a missed report,
     /// supersession.

@@ -54,6 +54,7 @@ fn decide_now(state: &State, command: &Command) -> Answer {
             version,
             shown_at,
             evidence,
+            signed,
         } => case.review(&Click {
             world,
             by: by.as_ref(),
@@ -64,6 +65,7 @@ fn decide_now(state: &State, command: &Command) -> Answer {
             version: *version,
             shown_at: *shown_at,
             evidence: *evidence,
+            signed: signed.as_deref(),
         }),
         Command::Tick { world, undeliverable } => case.tick(world, *undeliverable),
         Command::Cancel { world, by, reason } => {

@@ -1,6 +1,9 @@
 //! Events of an approval, as the log holds them (`proto/formats/approval.md`).
 
-use crate::rule::{Owner, Rule, RuleError};
+use crate::{
+    passkey::Signed,
+    rule::{Owner, Rule, RuleError},
+};
 use ledger::{
     canonical,
     ident::Ident,
@@ -66,6 +69,9 @@ pub enum Event {
         /// Leaf index of the evidence entry (raw click, comment), if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<u64>,
+        /// The signature of the person's passkey over this answer, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Box<Signed>>,
     },
     /// A person tried to review and was refused.
     ReviewRejected {
@@ -307,6 +313,8 @@ pub enum Method {
     Slack,
     /// Microsoft's token over a click by a linked member.
     Teams,
+    /// A passkey. The answer itself is signed with it.
+    Passkey,
 }
 
 /// Outcome of a call, as the enforcer reports it.

@@ -65,9 +65,13 @@ fn redeemed_too_late(state: &State, event: &Event, at: Nanos) -> bool {
 fn apply(state: &mut State, event: &Event, at: Nanos) -> Option<()> {
     match event {
         Event::Requested(requested) => begin(state, requested),
-        Event::Reviewed { by, decision, groups, displayed_dig, via, auth, .. } => {
+        Event::Reviewed { by, decision, groups, displayed_dig, via, auth, signed, .. } => {
             let requested = in_phase(state, &[Phase::Pending])?;
-            let strong = *via == Via::Web && auth.method == Method::Key;
+            let passkey = auth.method == Method::Passkey;
+            holds(passkey == signed.is_some() && (!passkey || *via == Via::Web))?;
+            let strong = *via == Via::Web && (passkey || auth.method == Method::Key);
+            let version = signed.as_ref().is_none_or(|signed| signed.version == state.version);
+            holds(version)?;
             holds(requested.shows(displayed_dig))?;
             holds(requested.rule.step_up.is_none() || strong)?;
             let review = Review { by: by.clone(), decision: *decision, groups: groups.clone(), at };

@@ -16,8 +16,8 @@ use crate::{
     json,
     store::{self, Changes, Family, LogNumber, Read as _},
     system::{
-        Access, AccessKey, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange, KeyUse,
-        NewEpoch, OVERLAP_MAX, Reason, Rules,
+        Access, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange, KeyUse, NewEpoch,
+        OVERLAP_MAX, Reason, Rules,
     },
     time::Nanos,
 };
@@ -246,9 +246,12 @@ impl Log {
         let access: Access = read(&message.body)?;
         let draft = plain_draft(Kind::Access, message, subject)?;
         let fits = match &access {
-            Access::Add(AccessKey { reason, .. }) | Access::Remove { reason, .. } => {
-                self.is_earlier(reason.as_ref())
+            Access::Add(key) => {
+                // A passkey's id follows from its credential: two persons can't have one.
+                let taken = key.passkey.is_some() && self.access.contains_key(&key.key_id);
+                key.is_sound(&self.tenant) && !taken && self.is_earlier(key.reason.as_ref())
             }
+            Access::Remove { reason, .. } => self.is_earlier(reason.as_ref()),
             Access::Read { from, to, .. } => from < to,
         };
         if !fits {

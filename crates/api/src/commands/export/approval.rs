@@ -14,7 +14,7 @@ use ledger::{
     log::{checkpoint::Checkpoint, merkle, receipt::Receipt},
 };
 use serde_json::Value;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
@@ -28,6 +28,7 @@ This is the whole history of one approval, from one Countersign log.
   keys.json             the keys that sign, with the proofs that hand over between them
   opening.tlog-proof    the decision that paused the call, with its proof: https://c2sp.org/tlog-proof
   <n>.tlog-proof        message n of the approval: who was asked, who answered, what was spent
+  passkey-<n>.tlog-proof  entry n, which put a passkey in force that signed an answer
   opening.disclosures   payload of the decision that was not erased, one disclosure per line
 
 Check it with the log's public key, which you must have from somewhere else:
@@ -54,8 +55,8 @@ pub fn run(
     let Checkpoint { origin, size, .. } = checkpoint_of(&note)?;
     let tiles = Remote::new(client, &log, size);
     let checkpoint = String::from_utf8_lossy(&note).into_owned();
-    let proof = |index: u64| -> Result<String, Failed> {
-        let entry = client.get(&format!("{base}/entries/{index}"))?;
+    let read = |index: u64| client.get(&format!("{base}/entries/{index}"));
+    let proof = |index: u64, entry: Vec<u8>| -> Result<String, Failed> {
         let path = merkle::inclusion(&tiles, index, size)?;
         Ok(Receipt { entry, index, path, checkpoint: checkpoint.clone() }.to_string())
     };
@@ -65,10 +66,17 @@ pub fn run(
 
     let target = Target::open(dir, &readme(&origin), "checkpoint")?;
     target.begin()?;
-    target.write("opening.tlog-proof", proof(opening)?.as_bytes())?;
+    target.write("opening.tlog-proof", proof(opening, read(opening)?)?.as_bytes())?;
+    let mut passkeys = BTreeSet::new();
     for (n, step) in (1..).zip(history) {
         let index = index_of(step).ok_or_else(unreadable)?;
-        target.write(&format!("{n}.tlog-proof"), proof(index)?.as_bytes())?;
+        let entry = read(index)?;
+        passkeys.extend(passkeys_of(&json(&entry)?));
+        target.write(&format!("{n}.tlog-proof"), proof(index, entry)?.as_bytes())?;
+    }
+    for index in &passkeys {
+        let name = format!("passkey-{index}.tlog-proof");
+        target.write(&name, proof(*index, read(*index)?)?.as_bytes())?;
     }
     if disclosures {
         let shown = client.get(&format!("{base}/entries/{opening}/disclosures"))?;
@@ -76,7 +84,7 @@ pub fn run(
     }
     target.write("keys.json", &client.get(&format!("{log}/keys"))?)?;
     let n = history.len();
-    target.sweep(&|path| verdict(path, n, disclosures))?;
+    target.sweep(&|path| verdict(path, (n, &passkeys), disclosures))?;
     target.finish(&note)?;
     let state = harmless(approval["state"].as_str().unwrap_or("unknown"));
     say(&format!("approval {id}, {state} after {n} messages, in {}", dir.display()));
@@ -85,7 +93,7 @@ pub fn run(
 }
 
 /// What a file in the folder of a history of `n` messages is.
-fn verdict(path: &str, n: usize, disclosed: bool) -> Verdict {
+fn verdict(path: &str, (n, passkeys): (usize, &BTreeSet<u64>), disclosed: bool) -> Verdict {
     let keep = |is: bool| if is { Verdict::Keep } else { Verdict::Remove };
     if matches!(path, "README.txt" | "keys.json" | "checkpoint" | "opening.tlog-proof") {
         return Verdict::Keep;
@@ -94,9 +102,18 @@ fn verdict(path: &str, n: usize, disclosed: bool) -> Verdict {
         return keep(disclosed);
     }
     let number = path.strip_suffix(".tlog-proof");
+    if let Some(index) = number.and_then(|text| text.strip_prefix("passkey-")) {
+        return keep(passkeys.iter().any(|known| known.to_string() == index));
+    }
     let number =
         number.and_then(|text| text.parse().ok().filter(|n: &usize| n.to_string() == text));
     number.map_or(Verdict::Foreign, |number| keep((1..=n).contains(&number)))
+}
+
+/// Leaf indexes of the entries of passkeys that signed answers in a message's entry.
+fn passkeys_of(entry: &Value) -> Vec<u64> {
+    let events = entry["event"]["events"].as_array().map_or(&[][..], Vec::as_slice);
+    events.iter().filter_map(|event| event["signed"]["enrolled"]["index"].as_u64()).collect()
 }
 
 fn json(bytes: &[u8]) -> Result<Value, Failed> {

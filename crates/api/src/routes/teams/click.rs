@@ -136,6 +136,7 @@ impl Incoming<'_> {
             shown_at: click.shown_at,
             comment: click.comment,
             raw: String::from_utf8(self.raw.to_vec()).ok(),
+            signed: None,
         };
         let connection = &self.bot.name;
         let done =

@@ -85,6 +85,7 @@ pub async fn review(
         shown_at: now,
         comment: Some("as agreed".into()),
         raw: None,
+        signed: None,
     };
     let done = commands.review(&call.id, review).await;
     accepted(done, Told::Reviewed { by, choice: word(choice) })

@@ -7,6 +7,7 @@ use crate::{
         event::{Auth, Choice, Event, Method, Via},
         state::Phase,
     },
+    passkey::Signed,
     quorum::People,
 };
 use ledger::{ident::Ident, time::Nanos};
@@ -22,6 +23,7 @@ pub(super) struct Click<'a> {
     pub(super) version: u64,
     pub(super) shown_at: Nanos,
     pub(super) evidence: Option<u64>,
+    pub(super) signed: Option<&'a Signed>,
 }
 
 impl Case<'_> {
@@ -64,7 +66,8 @@ impl Case<'_> {
         if !self.requested.shows(click.displayed_dig) {
             return Err(Refusal::DigestMismatch);
         }
-        if click.version != self.state.version {
+        let signed = click.signed.map_or(click.version, |signed| signed.version);
+        if click.version != self.state.version || signed != click.version {
             return Err(Refusal::Stale);
         }
         if !self.strong_enough(click) {
@@ -89,9 +92,13 @@ impl Case<'_> {
     }
 
     fn strong_enough(&self, click: &Click<'_>) -> bool {
+        let (passkey, signed) = (click.auth.method == Method::Passkey, click.signed.is_some());
+        if passkey != signed || passkey && click.via != Via::Web {
+            return false;
+        }
         self.requested.rule.step_up.is_none_or(|age_max| {
             click.via == Via::Web
-                && click.auth.method == Method::Key
+                && (passkey || click.auth.method == Method::Key)
                 && click.world.now <= click.auth.at.plus_seconds(age_max)
         })
     }
@@ -114,6 +121,7 @@ impl Case<'_> {
             displayed_dig: click.displayed_dig.to_owned(),
             shown_at: click.shown_at,
             evidence: click.evidence,
+            signed: click.signed.cloned().map(Box::new),
         }];
         events.extend(match click.decision {
             // If enough people have denied, grant nothing, whatever the log says.

@@ -247,6 +247,7 @@ fn p10_the_disclosed_owner() {
         displayed_dig: DIGEST.into(),
         shown_at: at,
         evidence: None,
+        signed: None,
     };
     let message = Message {
         approval_id: id(),

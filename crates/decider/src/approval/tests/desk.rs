@@ -219,6 +219,7 @@ impl Desk {
             version,
             shown_at: now,
             evidence: None,
+            signed: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! L1 to L12: laws that hold for every approval, for all commands and all logs.
 
-use super::desk::{DIGEST, Desk, ident, seconds};
+use super::desk::{self, DIGEST, Desk, ident, seconds};
 use crate::{approval::*, quorum::tests::met_by_trying};
 use ledger::canonical;
 use proptest::{
@@ -87,7 +87,7 @@ pub(super) fn who() -> impl Strategy<Value = ledger::ident::Ident> {
 
 pub(super) fn moment() -> impl Strategy<Value = Nanos> {
     select(vec![0, 1, 100, 220, 900, 1000, 3599, 3600, 5000])
-        .prop_map(|second| seconds(super::desk::BEGIN + second))
+        .prop_map(|second| seconds(desk::BEGIN + second))
 }
 
 fn reviewed() -> impl Strategy<Value = Event> {
@@ -104,6 +104,7 @@ fn reviewed() -> impl Strategy<Value = Event> {
             displayed_dig: displayed_dig.to_owned(),
             shown_at: at,
             evidence: None,
+            signed: None,
         },
     )
 }
@@ -115,9 +116,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     let gw = || select(vec!["gw", "gw", "gw-2"]).prop_map(ident);
     let text = || "[a-z]{1,3}";
     prop_oneof![
-        5 => select(&RULES[..]).prop_map(|rule| {
-            Event::Requested(Box::new(super::desk::requested(super::desk::rule(rule))))
-        }),
+        5 => select(&RULES[..])
+            .prop_map(|rule| Event::Requested(Box::new(desk::requested(desk::rule(rule))))),
         40 => reviewed(),
         30 => (people(), moment()).prop_map(|(mut by, execution_deadline)| {
             by.sort();

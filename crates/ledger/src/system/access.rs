@@ -1,0 +1,119 @@
+//! `system.access`: API keys, passkeys, and the reading of payload.
+
+use super::{By, KeyId, Reason, Role};
+use crate::ident::Ident;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Longest id of a credential, in bytes (`WebAuthn` 4).
+const CREDENTIAL_BYTES_MAX: usize = 1023;
+/// Longest public key, in bytes: RSA of 8,192 bits fits.
+const PUBLIC_KEY_BYTES_MAX: usize = 1100;
+/// Longest origin, in bytes.
+const ORIGIN_BYTES_MAX: usize = 512;
+
+/// `system.access`: an API key is added or removed, or payload is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Access {
+    /// A key is added.
+    Add(AccessKey),
+    /// A key is not valid from this entry on.
+    Remove {
+        /// Id of the key.
+        key_id: KeyId,
+        /// Who removed it.
+        by: By,
+        /// Evidence that says why.
+        #[serde(default)]
+        reason: Option<Reason>,
+    },
+    /// Somebody reads payload from this entry on, for some time.
+    Read {
+        /// The first leaf index.
+        from: u64,
+        /// The leaf index after the last one. It may be beyond the present entries.
+        to: u64,
+        /// Seconds for which this entry covers the reading.
+        seconds: u32,
+        /// Who reads.
+        by: By,
+    },
+}
+
+/// One API key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKey {
+    /// The part of the key that is not secret.
+    pub key_id: KeyId,
+    /// SHA-256 of the whole key text, base64url. The key has 256 random bits, so it can't be guessed.
+    pub sha256: String,
+    /// Roles of the key.
+    pub roles: Vec<Role>,
+    /// Producer as which it publishes or redeems.
+    #[serde(default)]
+    pub producer: Option<Ident>,
+    /// Person of the key. A reviewer's key always has one.
+    #[serde(default)]
+    pub person: Option<Ident>,
+    /// Label for people.
+    pub name: String,
+    /// Who issued it.
+    pub by: By,
+    /// Evidence that says why.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+    /// If it is a passkey: then no text opens anything with it, and `sha256` is that of its public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkey: Option<Passkey>,
+}
+
+/// A person's passkey (`WebAuthn`): the public half. The private half is in the person's device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passkey {
+    /// Id of the credential, base64url.
+    pub credential: String,
+    /// The public key as DER (`SubjectPublicKeyInfo`), base64url.
+    pub public_key: String,
+    /// The origin at which it was made: scheme, host and port of `public_url`. Its host is the relying party's id.
+    pub origin: String,
+}
+
+impl Passkey {
+    /// Id of its key: the first 8 bytes of SHA-256 of tenant, NUL and the credential's id. With the tenant, because
+    /// nobody may take the place of a key of another tenant.
+    pub fn key_id(tenant: &Ident, credential: &[u8]) -> KeyId {
+        let hash = Sha256::new_with_prefix(tenant.as_str()).chain_update(b"\0");
+        let id = HEXLOWER.encode(&hash.chain_update(credential).finalize()[..8]);
+        KeyId::new(&id).expect("16 hex digits")
+    }
+
+    /// True if the members fit each other and the id and digest of their key.
+    fn fits(&self, tenant: &Ident, key: &AccessKey) -> bool {
+        let decoded = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).unwrap_or_default();
+        let (credential, public) = (decoded(&self.credential), decoded(&self.public_key));
+        (1..=CREDENTIAL_BYTES_MAX).contains(&credential.len())
+            && (1..=PUBLIC_KEY_BYTES_MAX).contains(&public.len())
+            && self.origin.len() <= ORIGIN_BYTES_MAX
+            && key.key_id == Self::key_id(tenant, &credential)
+            && key.sha256 == BASE64URL_NOPAD.encode(&Sha256::digest(public))
+            && key.roles == [Role::Reviewer]
+            && key.person.is_some()
+            && key.producer.is_none()
+    }
+}
+
+impl AccessKey {
+    /// True if an entry may add it: what it says of a passkey fits together.
+    pub fn is_sound(&self, tenant: &Ident) -> bool {
+        self.passkey.as_ref().is_none_or(|passkey| passkey.fits(tenant, self))
+    }
+
+    /// True if it stays in force when its tenant is deleted: it only reads what stays.
+    pub fn outlives(&self) -> bool {
+        self.roles.iter().all(|role| matches!(role, Role::Exporter | Role::Auditor))
+    }
+}
