@@ -18,7 +18,7 @@ Road = tuple[Server, Witness]
 
 def publish(server: Server, count: int = 1) -> int:
     """Publishes events; the index of the last one."""
-    return [server.as_("publisher").publish(event())["index"] for _ in range(count)][-1]
+    return [server.as_("publisher").publish(event())[0]["index"] for _ in range(count)][-1]
 
 
 def get(server: Server, path: str, **query: Any) -> Any:
@@ -108,7 +108,7 @@ def test_p21_every_kind_of_thing_needs_the_quorum(road: Road, tmp_path: Path) ->
     policy = policy_of(server, tmp_path / "policy")
     until("the newest checkpoint to be cosigned", lambda: witness.name in get(server, "logs/1/checkpoint").text)
     export = tmp_path / "export"
-    server.remote("export", "--tenant", "acme", "--out", export).ok()
+    server.remote("export", "--tenant", "acme", export).ok()
     assert witness.name in (export / "checkpoint").read_text()
     (tmp_path / "note").write_text(note)
     given = [("--export", export), ("--checkpoint", tmp_path / "note")]
@@ -172,7 +172,7 @@ def test_p21_a_policy_in_an_export_is_shown_and_not_trusted(road: Road, tmp_path
     server, _ = road
     publish(server)
     export = tmp_path / "export"
-    server.remote("export", "--tenant", "acme", "--out", export).ok()
+    server.remote("export", "--tenant", "acme", export).ok()
     (export / "tlog-policy").write_text("quorum none\n")
     text = cli("verify", "--key", server.vkey, "--export", export).ok().out
     assert "its own tlog-policy: 0 logs, witnesses none, quorum none. Shown, and not used" in text and "grade: logged" in text
