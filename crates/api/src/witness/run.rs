@@ -15,7 +15,7 @@ const ROUND_WAIT: Duration = Duration::from_secs(2);
 /// How often witnesses that failed are looked at, without a new checkpoint.
 const IDLE: Duration = Duration::from_secs(2);
 /// Least time between two writes of what was cosigned.
-const KEEP_EVERY: Duration = Duration::from_secs(5);
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What is stored, and when.
 struct Stored {
