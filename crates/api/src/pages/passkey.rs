@@ -38,7 +38,7 @@ pub(super) fn origin(app: &App) -> Option<String> {
 
 /// What a page asks a device to sign.
 #[derive(Serialize)]
-pub(super) struct Challenge {
+pub(super) struct Ask {
     pub nonce: String,
     pub challenge: String,
     pub relying_party: String,
@@ -50,7 +50,7 @@ pub async fn begin(State(app): State<Arc<App>>) -> Result<Response, Stop> {
     let nonce = sessions(&app).nonces.make(SIGN_IN, app.ledger.now());
     let challenge = BASE64URL_NOPAD.encode(&challenge_of_sign_in(&nonce));
     let relying_party = relying_party(&origin).to_owned();
-    Ok(Json(Challenge { nonce, challenge, relying_party }).into_response())
+    Ok(Json(Ask { nonce, challenge, relying_party }).into_response())
 }
 
 /// Fields of a sign-in.
@@ -120,7 +120,7 @@ fn right(app: &App, given: &Given) -> Result<Option<(Arc<Tenant>, AccessKey)>, S
 
 /// What the confirming page asks a person's device to sign.
 pub(super) struct Sign {
-    pub challenge: Challenge,
+    pub challenge: Ask,
     /// Ids of the person's passkeys, as JSON.
     pub credentials: String,
 }
@@ -150,7 +150,7 @@ impl Sign {
             keys.into_iter().filter_map(|key| Some(key.passkey?.credential)).collect();
         let credentials = serde_json::to_string(&ids).unwrap_or_default();
         let relying_party = relying_party(&origin).to_owned();
-        Ok(Some(Self { challenge: Challenge { nonce, challenge, relying_party }, credentials }))
+        Ok(Some(Self { challenge: Ask { nonce, challenge, relying_party }, credentials }))
     }
 }
 
@@ -163,6 +163,9 @@ pub(super) struct Said<'a> {
     pub signed: &'a str,
 }
 
+/// What authenticates an answer, and the signature if there is one.
+pub(super) type Proof = (Auth, Option<Box<Signed>>);
+
 /// How an answer is authenticated: by its signature if the session began with a passkey, else by the session. The text
 /// says why it does not count.
 pub(super) fn authenticate(
@@ -170,7 +173,7 @@ pub(super) fn authenticate(
     session: &Session,
     approval: &Approval,
     said: &Said<'_>,
-) -> Result<Result<(Auth, Option<Box<Signed>>), String>, Stop> {
+) -> Result<Result<Proof, String>, Stop> {
     if !session.passkey {
         return Ok(Ok((Auth { method: Method::Key, at: session.signed_in_at }, None)));
     }
