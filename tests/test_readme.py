@@ -29,6 +29,7 @@ NOT_RUN = {
     "countersign export --tenant acme --api-key-file auditor.key --into": "needs a store; `test_write_once.py` has one",
     "countersign evidence --tenant acme --api-key-file auditor.key --every month": "this page's log has no month that is over; `test_every_month.py` has",
     "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
+    "countersign key passkey": "needs a person with a browser; `test_passkeys_browser.py` has one",
     "countersign approval approve": "needs a terminal; `test_approval_command.py` has one",
     "countersign alert": "an alert has to be raised first; `test_alerts.py` raises, closes and exports some",
     "countersign incident": "something has to happen first; `test_incidents.py` opens, exports and verifies some",
