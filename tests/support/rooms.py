@@ -17,6 +17,7 @@ TOWER = {
 ANYWHERE = {"chrono", "data_encoding", "serde", "serde_json", "sha2", "thiserror", "tracing", "zeroize"}
 #: Any other foreign crate → the rooms that alone name it. A room is a module with its parts.
 ALONE = {
+    "aho_corasick": {"decider/policy/detect/scan"},
     "askama": {"api/evidence/report", "api/pages"},
     "async_nats": {"ledger/journal/jetstream"},
     "axum": {

@@ -46,8 +46,14 @@ pub struct Section {
 
 /// A call, or like calls.
 pub enum Row {
-    One(Item),
+    One(Box<Item>),
     Like(Like),
+}
+
+impl Row {
+    fn one(item: Item) -> Self {
+        Self::One(Box::new(item))
+    }
 }
 
 /// Calls of one tool and action, by one rule.
@@ -118,7 +124,7 @@ pub fn sections(items: Vec<Item>, now: Nanos) -> Vec<Section> {
     }
     for (number, (title, items)) in parts.into_iter().enumerate() {
         let rows =
-            if number == 0 { items.into_iter().map(Row::One).collect() } else { folded(items) };
+            if number == 0 { items.into_iter().map(Row::one).collect() } else { folded(items) };
         if !rows.is_empty() {
             sections.push(Section { title, rows });
         }
@@ -128,7 +134,7 @@ pub fn sections(items: Vec<Item>, now: Nanos) -> Vec<Section> {
 
 /// One section without folds: what is over has no deadline.
 pub fn flat(items: Vec<Item>) -> Vec<Section> {
-    let rows: Vec<Row> = items.into_iter().map(Row::One).collect();
+    let rows: Vec<Row> = items.into_iter().map(Row::one).collect();
     if rows.is_empty() { Vec::new() } else { vec![Section { title: "", rows }] }
 }
 
@@ -150,7 +156,7 @@ fn folded(items: Vec<Item>) -> Vec<Row> {
         if group.len() >= LIKE_MIN {
             rows.push(Row::Like(Like::of(group)));
         } else {
-            rows.extend(group.into_iter().map(Row::One));
+            rows.extend(group.into_iter().map(Row::one));
         }
     }
     rows

@@ -17,8 +17,7 @@ mod tables;
 
 pub(super) use own::{Check, Own};
 
-use aho_corasick::AhoCorasick;
-use scan::{Shared, Take, Text, Words};
+use scan::{Automaton, Shared, Take, Text, Words};
 use secrets::{Class, Row, SUMMED, TABLE, is_placeholder, is_summed, length};
 use std::{cmp::Reverse, sync::LazyLock};
 
@@ -109,7 +108,7 @@ static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 type Beginning = (&'static str, &'static Row, usize);
 
 /// What a secret may begin with, and what finds all of that in one pass.
-static BEGINNINGS: LazyLock<(AhoCorasick, Vec<Beginning>)> = LazyLock::new(|| {
+static BEGINNINGS: LazyLock<(Automaton, Vec<Beginning>)> = LazyLock::new(|| {
     let of = |row: &'static Row| row.1.iter().map(move |begin| (*begin, row, place(row.0)));
     let all: Vec<Beginning> = TABLE.iter().flat_map(of).collect();
     (scan::automaton(all.iter().map(|(begin, ..)| begin)), all)

@@ -1,7 +1,9 @@
 //! What all detectors use: a text with the name of the member that holds it, and the words around a place.
 
+pub(super) use aho_corasick::AhoCorasick as Automaton;
+
 use super::tables::Tables;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Match};
+use aho_corasick::{AhoCorasickKind, Match};
 use std::{cell::OnceCell, sync::OnceLock};
 
 /// Bytes before a place in which words count, and after it.
@@ -30,7 +32,7 @@ impl Shared {
     /// The lists of which the text has a word: one pass for all detectors.
     fn mentioned(&self, bytes: &[u8]) -> u32 {
         /// The words of all lists, and the list of each.
-        static WORDS: OnceLock<(AhoCorasick, Vec<u32>)> = OnceLock::new();
+        static WORDS: OnceLock<(Automaton, Vec<u32>)> = OnceLock::new();
         *self.mentioned.get_or_init(|| {
             let (words, lists) = WORDS.get_or_init(|| {
                 let words = self.lists.iter().flat_map(|list| list.list);
@@ -49,16 +51,15 @@ impl Shared {
 }
 
 /// Finds each of these texts in one pass (Aho-Corasick).
-pub(super) fn automaton<'w>(words: impl IntoIterator<Item = &'w &'w str>) -> AhoCorasick {
-    let built =
-        AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).prefilter(false).build(words);
+pub(super) fn automaton<'w>(words: impl IntoIterator<Item = &'w &'w str>) -> Automaton {
+    let built = Automaton::builder().kind(Some(AhoCorasickKind::DFA)).prefilter(false).build(words);
     built.expect("the tables of a set are far below the limits of an automaton")
 }
 
 /// Words that are found together.
 pub(super) struct Words {
     list: &'static [&'static str],
-    automaton: OnceLock<AhoCorasick>,
+    automaton: OnceLock<Automaton>,
 }
 
 impl Words {
