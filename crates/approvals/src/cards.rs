@@ -17,6 +17,8 @@ use std::time::Duration;
 const SENTENCE_CHARS_MAX: usize = 90;
 /// Most characters of the agent in a notification.
 const AGENT_CHARS_MAX: usize = 30;
+/// Most characters of who must still approve, in a notification.
+const NEEDED_CHARS_MAX: usize = 120;
 
 /// What a card or page shows. [`ledger::foreign`] has made every foreign string in it visible; for names and
 /// params, two different strings never look the same.
@@ -83,7 +85,7 @@ impl Card {
             let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
             return format!("{phase}: {sentence}");
         }
-        let needs = harmless(&self.needed.join(" and "));
+        let needs = harmless(&cut(&self.needed.join(" and "), NEEDED_CHARS_MAX));
         let needs = if needs.is_empty() { needs } else { format!(" \u{b7} needs {needs}") };
         let agent = harmless(&cut(&self.agent, AGENT_CHARS_MAX));
         format!("Approve {sentence}? {agent} \u{b7} by {}{needs}", hour(self.deadline))
