@@ -78,8 +78,8 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, settings: Settings) {
             tokio::time::sleep(AGAIN).await;
             continue;
         }
-        let begin = || tokio::task::block_in_place(|| begin(&ledger, &tenant, &settings));
-        let reading = reading.get_or_insert_with(begin);
+        let first = || tokio::task::block_in_place(|| begin(&ledger, &tenant, &settings));
+        let reading = reading.get_or_insert_with(first);
         // What was pruned meanwhile is gone.
         let from = reading.next.max(tenant.published().kept_from());
         let began = Instant::now();

@@ -165,7 +165,7 @@ fn belongs(parts: &Parts, messages: &[(u64, IncidentBody)]) -> Result<(), String
     for index in &named {
         expected.entry(*index).or_insert("named");
     }
-    let mut shows = BTreeSet::new();
+    let mut proofs = BTreeSet::new();
     for (index, proven) in parts {
         let Some(view) = View::parse(&proven.entry) else { continue };
         let (ends, shown) = match view.kind {
@@ -184,10 +184,10 @@ fn belongs(parts: &Parts, messages: &[(u64, IncidentBody)]) -> Result<(), String
             expected.entry(*index).or_insert("end");
         }
         if named.contains(index) {
-            shows.extend(shown);
+            proofs.extend(shown);
         }
     }
-    for index in shows {
+    for index in proofs {
         expected.entry(index).or_insert("shows");
     }
     if let Some(missing) = expected.keys().find(|index| !parts.contains_key(index)) {
