@@ -34,7 +34,7 @@ def test_p12_slacks_token_and_signing_secret(tmp_path: Path) -> None:
             slack.token = "xoxb-fake-2"
             token.write_text("xoxb-fake-2\n")
             secret.write_text("the-next-secret\n")
-            reload(server, "the secrets of chats were read again")
+            reload(server, "the secrets of chats and the sinks were read again")
             old = office.clicks.signed(office.payload(first, "approve", office.bob))
             assert office.clicks.post(*old).status_code == 401
             office.clicks.secret = "the-next-secret"
@@ -64,7 +64,7 @@ def test_p12_the_password_of_teams(tmp_path: Path) -> None:
             bot.passwords = {"the-next-password"}
             bot.tokens.clear()
             (tmp_path / "password").write_text("the-next-password\n")
-            reload(office.server, "the secrets of chats were read again")
+            reload(office.server, "the secrets of chats and the sinks were read again")
             office.asked()
             assert bot.token_requests[-1]["client_secret"] == "the-next-password"
             assert "the-next-password" not in office.server.log
