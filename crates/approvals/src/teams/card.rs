@@ -76,6 +76,17 @@ pub fn told(card: &Card, note: Option<&str>) -> Value {
     sheet(&body, &[open("Review in browser", &card.url)], &notification(card))
 }
 
+/// A link without any value of the call: for webhooks, whose flow may hand it to anybody.
+pub fn bare(card: &Card) -> Value {
+    let (heading, colour) = heading(card);
+    let call = format!("{} \u{b7} {}", card.tool, card.action);
+    let mut body = vec![title(heading, colour), foreign(&call, Look::Strong)];
+    if card.phase == Phase::Pending {
+        body.push(deadline("Answer by", card.deadline));
+    }
+    sheet(&body, &[open("Review in browser", &card.url)], heading)
+}
+
 /// One card that stands for many.
 pub fn digest(digest: &Digest) -> Value {
     let waiting = format!("{} approvals are waiting", digest.waiting);

@@ -61,9 +61,9 @@ impl Webhook {
 }
 
 impl Chat for Webhook {
-    /// Posts a link to the approval.
+    /// Posts a link to the approval, with tool and action alone.
     fn post<'a>(&'a self, _: &'a str, card: &'a Card) -> Sending<'a, Posted> {
-        Box::pin(async move { self.send(&card::link(card)).await })
+        Box::pin(async move { self.send(&card::bare(card)).await })
     }
 
     fn post_digest<'a>(&'a self, _: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
