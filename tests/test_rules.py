@@ -140,7 +140,7 @@ def test_check_config_tells_all_mistakes_of_all_tenants(offline: Server, example
     done = offline.run("check-config")
     assert done.code == 64
     for words in [
-        'acme/rules.toml:24: "denny" is not known here', "acme/people.toml:12: p-bob and p-ana have the same Slack account",
+        'acme/rules.toml:38: "denny" is not known here', "acme/people.toml:12: p-bob and p-ana have the same Slack account",
         # Another tenant's connection is as unknown as none.
         'other/rules.toml:4: channel finance: "acme-slack" is not a connection of this tenant',
     ]:
@@ -155,7 +155,7 @@ def test_each_mistake_has_a_line(offline: Server, command: list[str]) -> None:
     done = cli(*command, "--config", offline.config, stdin=b"{}")
     assert done.code == 64
     lines = [line.strip() for line in done.err.splitlines()]
-    assert any(line.startswith("acme/rules.toml:24: ") for line in lines), done.err
+    assert any(line.startswith("acme/rules.toml:38: ") for line in lines), done.err
     assert any(line.startswith("acme/people.toml:12: ") for line in lines), done.err
 
 
@@ -163,7 +163,7 @@ def test_p10_check_config_refuses_a_quorum_that_one_owner_breaks(offline: Server
     """Three of three: whoever owns the agent is missing."""
     change(file_of(offline, "rules.toml"), "at_least = 2", "at_least = 3")
     done = offline.run("check-config")
-    assert done.code == 64 and "acme/rules.toml:23: " in done.err and "nobody approves a call of an agent they own" in done.err
+    assert done.code == 64 and "acme/rules.toml:37: " in done.err and "nobody approves a call of an agent they own" in done.err
 
 
 def test_apply_makes_an_entry_once(ready: Server) -> None:
@@ -216,7 +216,7 @@ def test_apply_refuses_what_the_admin_does_not_see(ready: Server, tmp_path: Path
         change(file_of(mine, name), new, old)
     change(file_of(ready, "rules.toml"), "deny = 2", "denny = 2")
     done = ready.remote("rules apply", "--config", mine.config, "--tenant", "acme")
-    assert done.code == 1 and "rules_wrong" in done.err and "acme/rules.toml:24: " in done.err
+    assert done.code == 1 and "rules_wrong" in done.err and "acme/rules.toml:38: " in done.err
     assert str(tmp_path) not in done.err, "nothing of the server's disk is told"
     assert "files have mistakes" in rules(ready, "show").ok().out
     assert entries(ready, "rules") == []

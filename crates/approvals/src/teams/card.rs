@@ -62,29 +62,28 @@ pub fn full(card: &Card, view: &View<'_>) -> Value {
 
 /// A card without buttons that links to the page.
 pub fn link(card: &Card) -> Value {
-    told(card, None)
+    short(card, sentence(card), None, &notification(card))
 }
 
-/// As [`link`], with a line for this reader only: for people who are not asked.
+/// A link with a line for this reader only, without any value of the call: for people who are not asked.
 pub fn told(card: &Card, note: Option<&str>) -> Value {
+    let call = format!("{} \u{b7} {}", card.tool, card.action);
+    short(card, foreign(&call, Look::Strong), note, heading(card).0)
+}
+
+fn short(card: &Card, call: Value, note: Option<&str>, fallback: &str) -> Value {
     let (heading, colour) = heading(card);
-    let mut body = vec![title(heading, colour), sentence(card)];
+    let mut body = vec![title(heading, colour), call];
     body.extend(note.map(|note| foreign(note, Look::Warning)));
     if card.phase == Phase::Pending {
         body.push(deadline("Answer by", card.deadline));
     }
-    sheet(&body, &[open("Review in browser", &card.url)], &notification(card))
+    sheet(&body, &[open("Review in browser", &card.url)], fallback)
 }
 
 /// A link without any value of the call: for webhooks, whose flow may hand it to anybody.
 pub fn bare(card: &Card) -> Value {
-    let (heading, colour) = heading(card);
-    let call = format!("{} \u{b7} {}", card.tool, card.action);
-    let mut body = vec![title(heading, colour), foreign(&call, Look::Strong)];
-    if card.phase == Phase::Pending {
-        body.push(deadline("Answer by", card.deadline));
-    }
-    sheet(&body, &[open("Review in browser", &card.url)], heading)
+    told(card, None)
 }
 
 /// One card that stands for many.
