@@ -55,6 +55,13 @@ class Log:
         (sink,) = self.server.admin.get("/sinks").json()["sinks"]
         return sink
 
+    def nudge(self) -> dict[str, Any]:
+        """The same; a sink that has sent everything gets something to send."""
+        standing = self.status()
+        if standing["lag"]["entries"] == 0:
+            self.server.as_("publisher").publish(event())
+        return standing
+
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Iterator[Log]:
@@ -66,7 +73,9 @@ def log(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Iterator[Log]:
 
 def troubles(log: Log, side: Side) -> list[Callable[[], None]]:
     """What happens on the way, in order. Each returns when the sink has noticed it, and it is over."""
-    fails = lambda: until("the sink to notice", lambda: log.status()["state"] != "delivers")  # noqa: E731
+
+    def fails() -> None:
+        until("the sink to notice", lambda: log.nudge()["state"] != "delivers")
 
     def killed() -> None:
         side.kill()
@@ -95,7 +104,7 @@ def troubles(log: Log, side: Side) -> list[Callable[[], None]]:
         def slow() -> None:
             before = log.status()["from"]
             wire.slow(400_000)
-            until("something to arrive slowly", lambda: log.status()["from"] > before)
+            until("something to arrive slowly", lambda: log.nudge()["from"] > before)
             wire.mend()
 
         found += [cut, silent, slow]
@@ -138,7 +147,8 @@ def test_p19_everything_arrives_of_many(log: Log, tmp_path: Path, kind: str) -> 
         for number, trouble in enumerate(planned, 1):
             share = log.entries * number // (len(planned) + 1)
             until("the place of a trouble", lambda: log.status()["from"] >= share, 300)
-            assert log.status()["from"] < log.entries, f"everything had arrived before trouble {number}"
+            # Nobody answers syslog: what waits in buffers counts as written, and a trouble takes it from there.
+            assert kind == "syslog" or log.status()["from"] < log.entries, f"everything had arrived before trouble {number}"
             trouble()
         until("all to arrive", lambda: (now := log.status())["lag"]["entries"] == 0 and now["state"] == "delivers", 600)
         assert log.status()["letters"] == len(poison)

@@ -69,7 +69,11 @@ class Receiver:
                 self.do_POST()
 
             def do_POST(self) -> None:  # noqa: N802
-                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                length = int(self.headers["Content-Length"] or 0)
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    self.close_connection = True
+                    return  # the line ended in the middle of it
                 receiver.requests += 1
                 try:
                     if receiver.planned:

@@ -248,7 +248,7 @@ static LIST: &[Listed] = &[
     gauge(
         "alert_channel_refuses",
         &["tenant", "channel"],
-        "1 while a channel that watch.toml names is not told of alerts: a person must act",
+        "1 while a channel that watch.toml names takes no alerts: a person must act",
     ),
     gauge("sink_lag_entries", SINK, "Published entries that a sink has not read yet"),
     gauge(
