@@ -206,8 +206,9 @@ mod tests {
     #[test]
     fn p19_what_was_perhaps_not_read_is_remembered_and_bounded() {
         let mut written = Written::default();
+        let width = ON_THE_WAY_BYTES_MAX / 16;
         for number in 0..40 {
-            written.remember(format!("{number:>1$}", ON_THE_WAY_BYTES_MAX / 16));
+            written.remember(format!("{number:>width$}"));
         }
         let left: Vec<&str> = written.on_the_way.iter().map(|(_, text)| text.trim()).collect();
         assert_eq!((left.len(), left[0], left[15]), (16, "24", "39"));
