@@ -75,6 +75,8 @@ class Syslog:
             while first := stream.read(1):
                 length = first
                 while (digit := stream.read(1)) != b" ":
+                    if not digit:
+                        return  # the line ended in the middle of it
                     length += digit
                 if not re.fullmatch(rb"[1-9]\d{0,7}", length):
                     self.wrong.append(f"a length of {length!r}")

@@ -9,7 +9,7 @@ import time
 from .waits import free_port
 
 #: Bytes that are passed on at once.
-CHUNK = 16_384
+CHUNK = 65_536
 
 
 class Wire:
@@ -33,6 +33,8 @@ class Wire:
         self._silent, self._rate = False, None
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port))
+            # It is a line, and holds little: otherwise it would be a second system with buffers.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def slow(self, bytes_a_second: float) -> None:
@@ -62,6 +64,7 @@ class Wire:
                 return
             try:
                 far = socket.create_connection(("127.0.0.1", self.to))
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)
             except OSError:
                 near.close()
                 continue
@@ -95,7 +98,8 @@ class Wire:
 def hang_up(end: socket.socket) -> None:
     """Closes a connection, whoever still reads from it."""
     try:
-        end.shutdown(socket.SHUT_RDWR)
+        # As the system does it: TLS of Python would first go on without TLS.
+        socket.socket.shutdown(end, socket.SHUT_RDWR)
     except OSError:
         pass  # it is closed already
     end.close()

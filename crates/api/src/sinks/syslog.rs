@@ -22,7 +22,7 @@ use url::Url;
 /// Longest wait for a write.
 const WRITE_WAIT: Duration = Duration::from_secs(60);
 /// So long after it was written, on a connection that is still open, a batch was read.
-const READ_AFTER: Duration = Duration::from_secs(10);
+const READ_AFTER: Duration = Duration::from_secs(60);
 /// Most bytes that are remembered as perhaps not read: more than the buffers of both systems hold.
 const ON_THE_WAY_BYTES_MAX: usize = 16 << 20;
 /// Facility 13 (log audit) and severity 6 (informational).
