@@ -12,7 +12,6 @@ from typing import Any
 from .clouds import Azure, Datadog, Otlp
 from .otelcol import Otelcol
 from .receivers import SECRET, Bulk, Collector, Hec, Receiver
-from .sysloghost import Syslog
 from .wire import Wire
 
 
@@ -126,29 +125,6 @@ def otlp_grpc(root: Path) -> Iterator[Side]:
 
 
 @contextlib.contextmanager
-def syslog(root: Path) -> Iterator[Side]:
-    """Syslog over TLS. Nobody answers."""
-    host = Syslog(root / "tls")
-    wire = Wire(host.port)
-    # Whoever renews certificates often puts a link there.
-    link = root / "ca.pem"
-    link.symlink_to(host.ca)
-    sink = {"kind": "syslog", "url": f"tls://127.0.0.1:{wire.port}", "tls_ca_file": link}
-
-    def batches() -> list[list[str]]:
-        found: list[list[str]] = []
-        for sort, text in list(host.texts):
-            if sort == "batch":
-                found.append([])
-            found[-1].append(text)
-        return found
-
-    yield Side(batches, sink, host.close, host.start, "written", wire, refuses=False, wrong=host.wrong)
-    wire.cut()
-    host.close()
-
-
-@contextlib.contextmanager
 def file(root: Path) -> Iterator[Side]:
     """The files of a folder. It is away when its disk is."""
     folder, away = root / "out", root / "away"
@@ -168,8 +144,8 @@ def file(root: Path) -> Iterator[Side]:
     yield Side(batches, sink, lambda: drop(folder.rename(away)), lambda: drop(away.rename(folder)), "written", refuses=False)
 
 
-#: Every kind, with its protocols.
-KINDS = {one.__name__: one for one in (http, file, splunk, elastic, syslog, otlp, otlp_grpc, datadog, sentinel)}
+#: Every kind that is told what arrived, with its protocols. Nobody answers syslog: what was on the way is lost with its server.
+KINDS = {one.__name__: one for one in (http, file, splunk, elastic, otlp, otlp_grpc, datadog, sentinel)}
 
 
 def index(line: str) -> int | None:
