@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from support import Server
 from support.asking import policy_folder
@@ -58,6 +59,22 @@ class Told(Deciding):
             self.told(params=CALL | {"reference": "steal"})
         until("the alerts", lambda: len(self.open()) == len(before) + count)
         return self.open()[len(before) :]
+
+    def health(self) -> Json:
+        """What health says to the operator."""
+        return self._operator("healthz").json()
+
+    def messages(self) -> dict[str, float]:
+        """Messages to the channel, by what came of them, and whether it refuses."""
+        lines = self._operator("metrics").text.splitlines()
+        found = {line.split('result="')[1].split('"')[0]: float(line.split()[-1]) for line in lines if line.startswith("countersign_alert_messages_total{")}
+        (refuses,) = (line for line in lines if line.startswith("countersign_alert_channel_refuses{"))
+        assert 'tenant="acme",channel="security"' in refuses
+        return found | {"refuses": float(refuses.split()[-1])}
+
+    def _operator(self, path: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.server.operator_key.text}"}
+        return httpx.get(f"{self.server.url}/{path}", headers=headers, timeout=60, trust_env=False)
 
     def open(self) -> list[int]:
         """Indexes of the open alerts."""
@@ -161,6 +178,27 @@ def test_p19_a_message_without_an_answer_is_found_again(desk: Told, slack: FakeS
     assert reply["thread_ts"] == message["ts"]
 
 
+def test_p19_a_channel_that_refuses_is_red_and_counted(desk: Told, slack: FakeSlack) -> None:
+    """The app is not in the channel: health and metrics say so, with Slack's words, until it takes a message."""
+    assert desk.messages() == {"accepted": 0, "refused": 0, "failed": 0, "refuses": 0}
+    slack.channel(SLACK, member=False)
+    (alert,) = desk.steals()
+    until("the refusal to be counted", lambda: desk.messages() == {"accepted": 0, "refused": 1, "failed": 0, "refuses": 1})
+    health = desk.health()
+    assert health["status"] == "red" and health["channels_refusing"] == 1
+    (trouble,) = (one for tenant in health["tenants"] for one in tenant["troubles"] if one["code"] == "channel_refuses")
+    assert "security is not told of alerts since" in trouble["detail"] and "not_in_channel" in trouble["detail"]
+    slack.channel(SLACK)
+    desk.restart()  # it would try again in a minute
+    until("it is told", lambda: desk.messages() == {"accepted": 1, "refused": 0, "failed": 0, "refuses": 0})
+    assert desk.health()["channels_refusing"] == 0 and len(begun(slack)) == 1
+    # Nobody answers: that is counted, and no alarm yet.
+    slack.trouble("chat.postMessage", "status", code=503)
+    desk.close(alert)
+    until("the failure to be counted", lambda: desk.messages()["failed"] == 1)
+    assert desk.health()["channels_refusing"] == 0
+
+
 def test_p19_in_teams_a_close_is_in_the_thread(tmp_path: Path) -> None:
     """A message in a channel begins a thread, and the close is in it."""
     with FakeBot() as bot:
@@ -186,6 +224,7 @@ def test_a_channel_that_the_rules_do_not_have_is_a_mistake(desk: Told) -> None:
     desk.restart()
     desk.steals()
     until("it says so", lambda: "watch.toml names a channel" in desk.server.log)
+    assert "channel_refuses" in json.dumps(desk.health()) and "no such channel" in json.dumps(desk.health())
     desk.watch.write_text(f"channels = {['x'] * 9}\n")
     desk.server.stop()
     ended = desk.server.run("serve")

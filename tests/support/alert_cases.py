@@ -64,6 +64,7 @@ CASES: dict[str, tuple[Case, Case]] = {
     "CountersignWitnessAway": ((trouble("witness_away"), 1), (trouble("witness_away", "0x5"), 1)),
     "CountersignSinkStandsStill": ((gauge("sink_stands_still", "1x5", SINK), 1), (gauge("sink_stands_still", "0x5", SINK), 1)),
     "CountersignSinkRefused": ((gauge("sink_refused_total", "0x5 3x20", SINK), 20), (gauge("sink_refused_total", "3x30", SINK), 20)),
+    "CountersignChannelRefuses": ((gauge("alert_channel_refuses", "1x5", f'{A},channel="security"'), 1), (gauge("alert_channel_refuses", "0x5", f'{A},channel="security"') | trouble("channel_refuses"), 1)),
     "CountersignCertificateEnds": (
         (gauge("tls_end_timestamp_seconds", "1e6x110", 'instance="a"'), 80),
         (gauge("tls_end_timestamp_seconds", "0x110", 'instance="a"') | gauge("sink_authorities_end_timestamp_seconds", "9e6x110", SINK), 80),

@@ -69,20 +69,32 @@ class Otelcol:
         self.url = f"http://127.0.0.1:{self.port}"
         self.grpc_url = f"{'https' if certificates else 'http'}://127.0.0.1:{self.grpc_port}"
         tls = f', tls: {{cert_file: "{certificates}/server.pem", key_file: "{certificates}/server.key"}}' if certificates else ""
-        config, self._log = folder / "otelcol.yaml", (folder / "otelcol.log").open("wb")
-        config.write_text(CONFIG.format(port=self.port, grpc_port=self.grpc_port, to=to, tls=tls))
-        self._process: subprocess.Popen[Any] = subprocess.Popen([otelcol_bin(), "--config", config], stdout=self._log, stderr=self._log)
+        self._config, self._log = folder / "otelcol.yaml", (folder / "otelcol.log").open("wb")
+        self._config.write_text(CONFIG.format(port=self.port, grpc_port=self.grpc_port, to=to, tls=tls))
+        self._process: subprocess.Popen[Any] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Listens, always on the same ports."""
+        self._process = subprocess.Popen([otelcol_bin(), "--config", self._config], stdout=self._log, stderr=self._log)
         until("the collector", self._listens)
 
     def _listens(self) -> bool:
-        assert self._process.poll() is None, Path(self._log.name).read_text()
+        assert self._process and self._process.poll() is None, Path(self._log.name).read_text()
         try:
             return httpx.get(self.url, timeout=5, trust_env=False).status_code > 0
         except httpx.TransportError:
             return False
 
+    def kill9(self) -> None:
+        """Ends it as a crash does."""
+        assert self._process
+        self._process.kill()
+        self._process.wait(30)
+
     def stop(self) -> None:
         """Ends it."""
+        assert self._process
         self._process.terminate()
         self._process.wait(30)
         self._log.close()

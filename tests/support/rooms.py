@@ -89,6 +89,7 @@ ROOM_CIRCLES: list[set[str]] = [
 
 #: Who reads or writes files → what.
 FILES = {
+    "api/certificates": "files of certificates, which may be links",
     "api/client/key": "the file of an API key",
     "api/client/whom": "remembers, in a file of the user, which server got a key",
     "api/commands": "makes folders and sets the umask",

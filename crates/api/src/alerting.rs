@@ -4,7 +4,10 @@
 //! (`approvals::chats`). How far a channel was told is stored with our seal, before and after each message. After a crash
 //! between, the chat is searched for the message: only one that can't search may get it twice.
 
+mod standing;
 mod words;
+
+pub use standing::{Channels, Standing};
 
 use approvals::{
     cards::{Posted, SendError},
@@ -16,6 +19,8 @@ use ledger::{
     Ledger, PlaceOf,
     entry::{Kind, View},
     feed::{self, Filter, Question, Turn},
+    foreign::harmless,
+    ident::Ident,
     store,
     system::alert::{AlertBody, Close, Raise},
     tenant::Tenant,
@@ -58,6 +63,8 @@ pub struct Teller {
     pub chats: Arc<Chats>,
     /// Name of the channel in `rules.toml`.
     pub channel: String,
+    /// How channels stand.
+    pub channels: Arc<Channels>,
 }
 
 /// Where a message is.
@@ -104,6 +111,7 @@ impl From<store::Error> for Wait {
 impl Teller {
     /// Tells until its task ends.
     pub async fn run(self) {
+        self.channels.begin(self.named());
         let mut states = self.tenant.watch();
         let mut place = None;
         loop {
@@ -220,6 +228,7 @@ impl Teller {
         let chat = channel.as_ref().and_then(|channel| self.chats.get(&channel.connection));
         let reached = channel.zip(chat);
         reached.ok_or_else(|| {
+            self.channels.missing(self.named(), self.ledger.now());
             tracing::warn!(
                 tenant = %self.tenant.name, channel = self.channel,
                 "watch.toml names a channel that the rules in force do not have: it is not told of alerts"
@@ -257,6 +266,7 @@ impl Teller {
                 }
             },
         };
+        self.channels.accepted(self.named());
         let at = At { conversation: posted.conversation, message: posted.message };
         place.threads.extend(batch.raised.iter().map(|(index, _)| (*index, at.clone())));
         while place.threads.len() > THREADS_MAX {
@@ -303,9 +313,10 @@ impl Teller {
         under: Option<&Posted>,
     ) -> Result<(), Wait> {
         match chat.notify(&channel.to, &words::closed(closes), under).await {
-            Ok(_) => {}
+            Ok(_) => self.channels.accepted(self.named()),
             // The message or its thread is gone. The close is in the log.
             Err(error @ (SendError::Gone(_) | SendError::Locked(_) | SendError::Refused(_))) => {
+                self.channels.dropped(self.named());
                 tracing::warn!(channel = self.channel, %error, "a close of alerts could not be told");
             }
             Err(error) => return Err(self.wait(&error)),
@@ -318,8 +329,21 @@ impl Teller {
         Ok(())
     }
 
+    fn named(&self) -> (&Ident, &str) {
+        (&self.tenant.name, &self.channel)
+    }
+
     fn wait(&self, error: &SendError) -> Wait {
         tracing::warn!(tenant = %self.tenant.name, channel = self.channel, %error, "a channel is not told of alerts yet");
+        let (now, why) = (self.ledger.now(), harmless(&error.to_string()));
+        match error {
+            SendError::Later(..) | SendError::Unknown => {
+                self.channels.failed(self.named(), now, why);
+            }
+            SendError::Gone(_) | SendError::Locked(_) | SendError::Refused(_) => {
+                self.channels.refused(self.named(), now, why);
+            }
+        }
         Wait(match error {
             SendError::Later(_, Some(wait)) => (*wait).clamp(APART, AGAIN_MAX),
             SendError::Later(_, None) | SendError::Unknown => AGAIN,

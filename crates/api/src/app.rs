@@ -2,7 +2,7 @@
 
 use crate::{
     act::Turns,
-    alerting::Teller,
+    alerting::{Channels, Teller},
     auth::MetricsKey,
     body::Bodies,
     chats::Chats,
@@ -52,6 +52,8 @@ pub struct App {
     pub chats: Chats,
     /// Systems that entries are sent to.
     pub sinks: Sinks,
+    /// How channels stand that are told of alerts.
+    pub channels: Arc<Channels>,
     /// Outside witnesses.
     pub witnesses: Witnesses,
     /// The scrub of stored data.
@@ -136,6 +138,7 @@ impl App {
             broker,
             chats,
             sinks,
+            channels: Arc::default(),
             witnesses,
             scrub: Scrub::default(),
             metrics,
@@ -211,6 +214,7 @@ impl App {
                 worker: Arc::clone(&worker),
                 chats: Arc::clone(&self.chats.cards),
                 channel,
+                channels: Arc::clone(&self.channels),
             };
             self.spawn(teller.run());
         }

@@ -1,6 +1,32 @@
-//! When certificates end, read from their bytes. TLS itself says it only when it is too late.
+//! Certificates in PEM files, and when they end, read from their bytes. TLS itself says that only when it is too late.
 
+use std::{fs::File, io::Read as _, path::Path};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+/// Largest file of certificates, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// The content of a file of certificates. It may be a link: whoever renews certificates often puts one there.
+pub fn content(path: &Path) -> Result<Vec<u8>, String> {
+    let mut content = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content))
+        .map_err(|error| error.to_string())?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err("larger than a file of certificates can be".into());
+    }
+    Ok(content)
+}
+
+/// Every certificate of a PEM file; at least one. Errors do not name the file.
+pub fn of(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content(path)?).collect();
+    let found = found.map_err(|error| format!("not PEM throughout: {error}"))?;
+    if found.is_empty() {
+        return Err("no certificate is in it; it should hold `-----BEGIN CERTIFICATE-----`".into());
+    }
+    Ok(found)
+}
 
 /// When each certificate of a PEM file ends, in seconds since 1970. What can't be read is left out: TLS refuses it.
 pub fn ends(pem: &[u8]) -> Vec<u64> {

@@ -172,6 +172,7 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
     }
     troubles.extend(silent_sources(app, tenant));
     troubles.extend(still_sinks(app, tenant));
+    troubles.extend(untold(app, tenant));
     troubles.extend(witnesses(app, tenant));
     troubles.extend(early(app, tenant));
     if tenant.unsigned() > 0 {
@@ -219,6 +220,20 @@ fn still_sinks(app: &App, tenant: &Tenant) -> Option<Trouble> {
             "{}. Nothing is lost: it goes on once the receiver takes it.",
             still.join("; ")
         ),
+    })
+}
+
+/// The alarm about channels that are not told of alerts.
+fn untold(app: &App, tenant: &Tenant) -> Option<Trouble> {
+    let now = app.ledger.now();
+    let of = app.channels.of(&tenant.name).into_iter();
+    let untold = of.filter_map(|(channel, standing)| {
+        standing.trouble(now).map(|why| format!("{channel} is not told of alerts {why}"))
+    });
+    let untold: Vec<String> = untold.collect();
+    (!untold.is_empty()).then(|| Trouble {
+        code: "channel_refuses",
+        detail: format!("{}. They are told once it takes a message.", untold.join("; ")),
     })
 }
 

@@ -1,5 +1,6 @@
 //! All metrics: Prometheus text at `/metrics`. What is counted here, and the figures that somebody else collected.
 
+mod channels;
 mod compliance;
 mod figures;
 mod list;
@@ -11,7 +12,8 @@ mod text;
 mod witnesses;
 
 pub use figures::{
-    Disks, Figures, OfApprovals, OfBudget, OfLog, OfSink, OfTenant, free_bytes, newest_backup,
+    Disks, Figures, OfApprovals, OfBudget, OfChannel, OfLog, OfSink, OfTenant, free_bytes,
+    newest_backup,
 };
 pub use list::document;
 pub use text::Form;

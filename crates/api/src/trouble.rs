@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 21] = [
+pub const CODES: [&str; 22] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -20,6 +20,7 @@ pub const CODES: [&str; 21] = [
     "unreviewed_policies",
     "source_silent",
     "sink_stands_still",
+    "channel_refuses",
     "witness_conflict",
     "witness_away",
     "spool",

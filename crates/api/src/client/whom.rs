@@ -7,20 +7,17 @@
 
 use super::Error;
 use crate::{
+    certificates,
     cli::Remote,
     config::{self, Config},
 };
 use std::{
     fs,
-    io::Read as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 use ureq::{http::Uri, tls};
-
-/// Largest file of certificates, in bytes.
-const CA_BYTES_MAX: u64 = 4 << 20;
 
 /// Named addresses, best first, with the certificate authorities for them (`None`: the public ones).
 pub struct Whom {
@@ -147,25 +144,9 @@ pub fn is_this_machine(address: &str) -> bool {
 
 /// Every certificate of a PEM file.
 pub fn certificates(path: &Path) -> Result<Vec<tls::Certificate<'static>>, Error> {
-    let wrong = |why: String| Error::File { path: path.to_owned(), why };
-    let mut pem = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut pem))
-        .map_err(|e| wrong(e.to_string()))?;
-    let mut found = Vec::new();
-    for item in tls::parse_pem(&pem) {
-        match item {
-            Ok(tls::PemItem::Certificate(certificate)) => found.push(certificate),
-            Ok(_) => {}
-            Err(e) => return Err(wrong(format!("not PEM throughout: {e}"))),
-        }
-    }
-    if found.is_empty() {
-        return Err(wrong(
-            "no certificate in it; it should hold `-----BEGIN CERTIFICATE-----`".into(),
-        ));
-    }
-    Ok(found)
+    let found = certificates::of(path);
+    let found = found.map_err(|why| Error::File { path: path.to_owned(), why })?;
+    Ok(found.iter().map(|one| tls::Certificate::from_der(one).to_owned()).collect())
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 
 use super::{alarms, troubles};
 use crate::{
+    alerting::Standing,
     app::App,
     counts::Share,
     metrics::{
-        Disks, Figures, OfApprovals, OfBudget, OfLog, OfSink, OfTenant, free_bytes, newest_backup,
+        Disks, Figures, OfApprovals, OfBudget, OfChannel, OfLog, OfSink, OfTenant, free_bytes,
+        newest_backup,
     },
     sinks::{self, Sink},
-    sources::Standing,
+    sources,
 };
 use approvals::{deciding::ToldEarly, worker::Worker};
 use ledger::{
@@ -53,12 +55,28 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         scrub_age: app.scrub.age(&tenant.name).as_secs(),
         scrub_findings: app.scrub.status(&tenant.name).findings.len() as u64,
         lag: app.vitals.lag(&tenant.name).unwrap_or(0),
-        sources: sources(app, tenant).unwrap_or_default(),
+        sources: sources_of(app, tenant).unwrap_or_default(),
         freezes: freezes(&published.freezes),
         alerts: [published.alerts.open.len() as u64, published.alerts.raised],
         witnesses: app.witnesses.figures(tenant),
         sinks: app.sinks.of(&tenant.name).iter().map(|sink| of_sink(app, tenant, sink)).collect(),
+        channels: app
+            .channels
+            .of(&tenant.name)
+            .into_iter()
+            .map(|one| of_channel(app, one))
+            .collect(),
         approvals: app.worker(&tenant.name).map(|worker| of_approvals(&worker)),
+    }
+}
+
+/// How a channel stands that is told of alerts.
+fn of_channel(app: &App, (name, standing): (String, Standing)) -> OfChannel {
+    let Standing { accepted, refused, failed, .. } = standing;
+    OfChannel {
+        name,
+        messages: [("accepted", accepted), ("refused", refused), ("failed", failed)],
+        refuses: standing.trouble(app.ledger.now()).is_some(),
     }
 }
 
@@ -145,7 +163,7 @@ fn budgets(app: &App, tenant: &Tenant) -> Result<Vec<OfBudget>, store::Error> {
 /// Entries of declared sources, of these and the numbers that are known to be missing.
 fn completeness(app: &App, tenant: &Tenant) -> Result<Share, store::Error> {
     let mut share = Share::default();
-    for one in Standing::read(&app.ledger, tenant)?.declared {
+    for one in sources::Standing::read(&app.ledger, tenant)?.declared {
         let entries = one.reported.map_or(0, |reported| reported.entries);
         share.part += entries;
         share.whole += entries.saturating_add(app.ledger.missing(tenant, &one.declared)?);
@@ -154,8 +172,8 @@ fn completeness(app: &App, tenant: &Tenant) -> Result<Share, store::Error> {
 }
 
 /// Numbers of sources by state.
-fn sources(app: &App, tenant: &Tenant) -> Result<Vec<(&'static str, u64)>, store::Error> {
-    let standing = Standing::read(&app.ledger, tenant)?;
+fn sources_of(app: &App, tenant: &Tenant) -> Result<Vec<(&'static str, u64)>, store::Error> {
+    let standing = sources::Standing::read(&app.ledger, tenant)?;
     let undeclared = standing.undeclared(&app.ledger, tenant)?.sources.len();
     Ok(vec![
         ("declared", standing.declared.len() as u64),

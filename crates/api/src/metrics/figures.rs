@@ -85,12 +85,24 @@ pub struct OfTenant {
     pub freezes: Vec<(&'static str, u64)>,
     /// Its open alerts, and all that were raised.
     pub alerts: [u64; 2],
+    /// Its channels that are told of alerts.
+    pub channels: Vec<OfChannel>,
     /// Its sinks.
     pub sinks: Vec<OfSink>,
     /// Its witnesses.
     pub witnesses: Vec<crate::witness::Figures>,
     /// Its approvals, if they are set up.
     pub approvals: Option<OfApprovals>,
+}
+
+/// Figures of one channel that is told of alerts.
+pub struct OfChannel {
+    /// Its name.
+    pub name: String,
+    /// Messages, by what came of them.
+    pub messages: [(&'static str, u64); 3],
+    /// True if a person must act.
+    pub refuses: bool,
 }
 
 /// Figures of one sink.

@@ -239,6 +239,17 @@ static LIST: &[Listed] = &[
         "Sources: declared, seen (declared, and reported at least once), silent (declared), undeclared (found among the \
          first 10,000)",
     ),
+    counter(
+        "alert_messages",
+        &["tenant", "channel", "result"],
+        "Messages about alerts to a channel since the start: accepted, refused, or failed, when the chat gave no answer or takes \
+         nothing now",
+    ),
+    gauge(
+        "alert_channel_refuses",
+        &["tenant", "channel"],
+        "1 while a channel that watch.toml names takes no alerts: a person must act",
+    ),
     gauge("sink_lag_entries", SINK, "Published entries that a sink has not read yet"),
     gauge(
         "sink_lag_seconds",

@@ -1,6 +1,9 @@
 //! The gauges of each tenant.
 
-use super::{Named as _, counted, figures::OfTenant, gauged, sinks::Sinks, witnesses::Witnesses};
+use super::{
+    Named as _, channels::Channels, counted, figures::OfTenant, gauged, sinks::Sinks,
+    witnesses::Witnesses,
+};
 use crate::trouble::CODES;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -68,6 +71,7 @@ pub struct Tenants {
     freezes: Family<ByScope, Gauge>,
     alerts: [Family<ByTenant, Gauge>; 2],
     costs: Family<ByCall, Counter>,
+    channels: Channels,
     sinks: Sinks,
     witnesses: Witnesses,
 }
@@ -98,6 +102,7 @@ impl Tenants {
             alerts: ["alerts_open", "alerts_raised"]
                 .map(|name| registry.named(name, Family::default())),
             costs: registry.named("allowed_cost_millionths", Family::default()),
+            channels: Channels::new(registry),
             sinks: Sinks::new(registry),
             witnesses: Witnesses::new(registry),
         }
@@ -124,6 +129,9 @@ impl Tenants {
         for (scope, count) in &figures.freezes {
             let by = ByScope { tenant: figures.name.clone(), scope };
             self.freezes.get_or_create(&by).set(gauged(*count));
+        }
+        for channel in &figures.channels {
+            self.channels.set(&figures.name, channel);
         }
         self.sinks.keep(&figures.name, &figures.sinks);
         for sink in &figures.sinks {

@@ -105,6 +105,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "policies_unreviewed": with(UNREVIEWED),
         "silent_sources": with("source_silent"),
         "sinks_standing_still": with("sink_stands_still"),
+        "channels_refusing": with("channel_refuses"),
         "witness_conflicts": with("witness_conflict"),
         "witnesses_away": with("witness_away"),
         "alerts_open": alerts_open,

@@ -51,17 +51,12 @@ impl Datadog {
         let mut body = String::with_capacity(batch.bytes() * 3 / 2);
         for said in std::iter::once(head).chain(records) {
             let log = self.log(said, now);
-            if log.len() > LOG_BYTES_MAX {
-                let why = format!("{} bytes: Datadog cuts a log after 1 MB", log.len());
-                return Err(Answer::Refused(why));
-            }
+            Answer::refuse_above(LOG_BYTES_MAX, log.len(), "Datadog cuts a log after 1 MB")?;
             body.push(if body.is_empty() { '[' } else { ',' });
             body.push_str(&log);
         }
         body.push(']');
-        if body.len() > REQUEST_BYTES_MAX {
-            return Err(Answer::Refused("more than 5 MB at once".into()));
-        }
+        Answer::refuse_above(REQUEST_BYTES_MAX, body.len(), "Datadog takes 5 MB at once")?;
         Ok(body)
     }
 }

@@ -4,6 +4,7 @@
 mod bounded;
 
 use super::port::Answer;
+use crate::certificates;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _},
     path::Path,
@@ -27,8 +28,6 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// Largest answer, in bytes: Elastic answers each record.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
-/// Largest file of certificate authorities.
-pub const CA_BYTES_MAX: u64 = 4 << 20;
 /// Longest `Retry-After` that is kept.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Most bytes of an answer that are repeated to people.
@@ -210,7 +209,10 @@ impl Client {
             .proxy(proxy)
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = way.ca {
-            let roots = tls::RootCerts::new_with_certs(&certificates(path)?);
+            let found = certificates::of(path);
+            let found = found.map_err(|why| format!("{}: {why}", path.display()))?;
+            let roots = found.iter().map(|one| tls::Certificate::from_der(one).to_owned());
+            let roots = tls::RootCerts::from(roots);
             config = config.tls_config(tls::TlsConfig::builder().root_certs(roots).build());
         }
         let reach = Resolving(Reach::of(&base, private));
@@ -232,23 +234,6 @@ impl Client {
         }
         said(request.send(body)).map_err(|error| Answer::Retry(None, failure(&error)))
     }
-}
-
-/// Every certificate of a PEM file.
-fn certificates(path: &Path) -> Result<Vec<tls::Certificate<'static>>, String> {
-    let wrong = |why: &str| format!("{}: {why}", path.display());
-    let pem =
-        ledger::atomic::read(path, CA_BYTES_MAX).map_err(|error| wrong(&error.to_string()))?;
-    let pem = pem.ok_or_else(|| wrong("it does not exist"))?;
-    let mut found = Vec::new();
-    for item in tls::parse_pem(&pem) {
-        match item {
-            Ok(tls::PemItem::Certificate(certificate)) => found.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(wrong(&format!("not PEM throughout: {error}"))),
-        }
-    }
-    if found.is_empty() { Err(wrong("no certificate is in it")) } else { Ok(found) }
 }
 
 fn said(sent: Result<Response<Body>, ureq::Error>) -> Result<Said, ureq::Error> {

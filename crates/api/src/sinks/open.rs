@@ -9,7 +9,7 @@ use super::{
     grpc::Grpc,
     http::Http,
     kind::Kind,
-    net::{CA_BYTES_MAX, Client, Way},
+    net::{Client, Way},
     otlp::{Options, Otlp, Protocol, Road},
     port::Receiver,
     sender::Sink,
@@ -121,9 +121,9 @@ pub fn files(setup: &Setup) -> Result<Vec<Zeroizing<Vec<u8>>>, String> {
 
 /// The file of authorities; empty without one.
 fn authorities(setup: &Setup) -> Result<Vec<u8>, String> {
-    let Some(path) = &setup.tls_ca_file else { return Ok(Vec::new()) };
-    let found = ledger::atomic::read(path, CA_BYTES_MAX).map_err(|error| error.to_string())?;
-    Ok(found.unwrap_or_default())
+    let path = setup.tls_ca_file.as_deref();
+    let content = |path| certificates::content(path).map_err(|why| format!("tls_ca_file: {why}"));
+    Ok(path.map(content).transpose()?.unwrap_or_default())
 }
 
 /// What a collector is told that it gets.
@@ -139,6 +139,23 @@ fn file_names(spec: &Spec) -> (String, &'static str) {
 
 /// The host of `public_url`: what receivers name as the host of events.
 fn public_host(url: &str) -> String {
-    let (_, rest) = url.split_once("://").unwrap_or_default();
-    rest.split(['/', ':']).next().unwrap_or_default().to_owned()
+    let url = Url::parse(url).ok();
+    url.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_the_public_url() {
+        for (url, host) in [
+            ("https://log.example.com", "log.example.com"),
+            ("https://log.example.com:8470/below", "log.example.com"),
+            ("https://[2001:db8::1]:8470", "[2001:db8::1]"),
+            ("http://127.0.0.1:8470", "127.0.0.1"),
+        ] {
+            assert_eq!(public_host(url), host);
+        }
+    }
 }

@@ -93,6 +93,14 @@ pub enum Answer {
     Retry(Option<Duration>, String),
 }
 
+impl Answer {
+    /// Refuses what the receiver would refuse or cut: more than `max` bytes. Said before it is sent, so that one record that is
+    /// too big becomes a letter and no record arrives in part.
+    pub fn refuse_above(max: usize, bytes: usize, why: &str) -> Result<(), Self> {
+        if bytes > max { Err(Self::Refused(format!("{bytes} bytes: {why}"))) } else { Ok(()) }
+    }
+}
+
 /// A foreign system that takes batches.
 pub trait Receiver: Send + Sync {
     /// Delivers a batch, and waits for the answer.

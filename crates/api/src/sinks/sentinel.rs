@@ -111,10 +111,8 @@ impl Sentinel {
             batch.head_line
         );
         for record in &batch.records {
-            if record.line.len() > COLUMN_BYTES_MAX {
-                let why = format!("{} bytes: Azure cuts a column after 64 KB", record.line.len());
-                return Err(Answer::Refused(why));
-            }
+            let why = "Azure cuts a column after 64 KB";
+            Answer::refuse_above(COLUMN_BYTES_MAX, record.line.len(), why)?;
             let (time, hash) = (Nanos(record.time), json!(record.leaf_hash));
             let _ = write!(
                 body,
@@ -123,9 +121,7 @@ impl Sentinel {
             );
         }
         body.push(']');
-        if body.len() > CALL_BYTES_MAX {
-            return Err(Answer::Refused("more than 1 MB at once".into()));
-        }
+        Answer::refuse_above(CALL_BYTES_MAX, body.len(), "Azure takes 1 MB at once")?;
         Ok(body)
     }
 

@@ -201,20 +201,7 @@ pub fn mistakes(sinks: &BTreeMap<String, Setup>) -> Vec<String> {
             add(format!(".kind: there is no {:?}; there is {all}", sink.kind));
             continue;
         };
-        match sink.format() {
-            Err(why) if sink.ocsf_version.is_some() => add(format!(".ocsf_version: {why}")),
-            Err(why) => add(format!(".format: {why}")),
-            Ok(format) if !kind.takes(format) => {
-                let fits = Format::ALL.into_iter().filter(|format| kind.takes(*format));
-                let names: Vec<&str> = fits.map(Format::as_str).collect();
-                add(format!(".format: kind {} takes {}", kind.as_str(), names.join(", ")));
-            }
-            Ok(Format::Ocsf(_)) => {}
-            Ok(format) if sink.ocsf_version.is_some() => {
-                add(format!(".ocsf_version: format {} has none", format.as_str()));
-            }
-            Ok(_) => {}
-        }
+        format_wrong(kind, sink, &mut add);
         if let Err(why) = sink.question() {
             add(format!(".filter: {why}"));
         }
@@ -232,6 +219,23 @@ pub fn address(kind: Kind, text: &str) -> Result<Url, String> {
     match kind {
         Kind::Syslog => net::address(text, "tls", "tcp"),
         _ => net::address(text, "https", "http"),
+    }
+}
+
+fn format_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
+    match sink.format() {
+        Err(why) if sink.ocsf_version.is_some() => add(format!(".ocsf_version: {why}")),
+        Err(why) => add(format!(".format: {why}")),
+        Ok(format) if !kind.takes(format) => {
+            let fits = Format::ALL.into_iter().filter(|format| kind.takes(*format));
+            let names: Vec<&str> = fits.map(Format::as_str).collect();
+            add(format!(".format: kind {} takes {}", kind.as_str(), names.join(", ")));
+        }
+        Ok(Format::Ocsf(_)) => {}
+        Ok(format) if sink.ocsf_version.is_some() => {
+            add(format!(".ocsf_version: format {} has none", format.as_str()));
+        }
+        Ok(_) => {}
     }
 }
 

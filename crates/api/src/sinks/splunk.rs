@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 /// Longest wait for the indexers.
 const INDEXED_WAIT: Duration = Duration::from_secs(60);
-/// Pauses between two questions about them.
-const ASK_EVERY: Duration = Duration::from_millis(250);
+/// The first pause between two questions about them, and the longest one: each is twice the one before.
+const ASK_FIRST: Duration = Duration::from_millis(20);
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Codes of HEC that are about the content: no data, invalid format, no event, event blank, fields wrong.
 const OF_CONTENT: [i64; 5] = [5, 6, 12, 13, 15];
 
@@ -66,7 +67,7 @@ impl Splunk {
             return Answer::Retry(None, why.into());
         };
         let question = serde_json::json!({"acks": [id]}).to_string();
-        let begun = Instant::now();
+        let (begun, mut pause) = (Instant::now(), ASK_FIRST);
         while begun.elapsed() < INDEXED_WAIT {
             let asked =
                 self.client.post("services/collector/ack", &self.headers(), question.as_bytes());
@@ -80,7 +81,8 @@ impl Splunk {
                 Ok(said) => return Answer::Retry(said.after, said.words()),
                 Err(answer) => return answer,
             }
-            std::thread::sleep(ASK_EVERY);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(ASK_EVERY);
         }
         Answer::Retry(None, "the indexers did not acknowledge in time".into())
     }

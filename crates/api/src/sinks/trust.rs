@@ -1,11 +1,8 @@
 //! TLS to receivers that are not called by `net`: which authorities count.
 
+use crate::certificates;
 use std::{path::Path, sync::Arc};
-use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// TLS with the certificate authorities of a PEM file, or the public ones; `protocols` are offered by ALPN.
 pub fn tls(ca: Option<&Path>, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, String> {
@@ -25,9 +22,8 @@ pub fn tls(ca: Option<&Path>, protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, 
 fn authorities(path: &Path) -> Result<RootCertStore, String> {
     let wrong = |why: String| format!("{}: {why}", path.display());
     let mut roots = RootCertStore::empty();
-    for found in CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))? {
-        let found = found.map_err(|error| wrong(error.to_string()))?;
+    for found in certificates::of(path).map_err(wrong)? {
         roots.add(found).map_err(|error| wrong(error.to_string()))?;
     }
-    if roots.is_empty() { Err(wrong("no certificate is in it".into())) } else { Ok(roots) }
+    Ok(roots)
 }

@@ -38,19 +38,9 @@ pub async fn run(report: &mut Report, dir: &Path, leaves: u64) -> Result<(), Fai
     let secret = dir.join("sinks.secret");
     let text = format!("whsec_{}", BASE64.encode(ledger::keyring::random32().as_slice()));
     atomic::replace(&secret, text.as_bytes())?;
-    for (format, asked) in [("native", "0.8 of the feed and 50000/s"), ("ocsf", "20000/s")] {
-        let counter = Counter::start()?;
-        // A name of its own: it begins at the first entry.
-        let section = format!(
-            "[sink.{format}]\ntenant = \"bench\"\nkind = \"http\"\nformat = \"{format}\"\nurl = \"http://{}/\"\nsecret_file = {:?}\nbatch_entries = {PAGE}\nbatch_bytes = {}\n",
-            counter.address,
-            secret.to_string_lossy(),
-            8 << 20,
-        );
-        let site = Site::start(&home, None, Some(&section)).await?;
-        sent(&site, entries).await?;
-        site.stop()?;
-        let (seconds, bytes) = counter.done();
+    let asked = [("native", "0.8 of the feed and 50000/s"), ("ocsf", "20000/s")];
+    for (format, asked) in asked {
+        let (seconds, bytes) = send(&home, &secret, format, entries).await?;
         let rate = entries as f64 / seconds;
         let text = format!(
             "{rate:.0} entries/s, {:.0} MiB/s; ratio to the feed {:.2} (asked: {asked})",
@@ -61,6 +51,27 @@ pub async fn run(report: &mut Report, dir: &Path, leaves: u64) -> Result<(), Fai
         report.row(&format!("sink, {format}"), &text, value);
     }
     Ok(())
+}
+
+/// Sends everything in a format. Seconds, and bytes.
+async fn send(
+    home: &Path,
+    secret: &Path,
+    format: &str,
+    entries: u64,
+) -> Result<(f64, u64), Failed> {
+    let counter = Counter::start()?;
+    // A name of its own: it begins at the first entry.
+    let section = format!(
+        "[sink.{format}]\ntenant = \"bench\"\nkind = \"http\"\nformat = \"{format}\"\nurl = \"http://{}/\"\nsecret_file = {:?}\nbatch_entries = {PAGE}\nbatch_bytes = {}\n",
+        counter.address,
+        secret.to_string_lossy(),
+        8 << 20,
+    );
+    let site = Site::start(home, None, Some(&section)).await?;
+    sent(&site, entries).await?;
+    site.stop()?;
+    Ok(counter.done())
 }
 
 fn get(site: &Site, path: &str) -> Vec<u8> {
@@ -135,23 +146,7 @@ impl Counter {
 fn count(stream: TcpStream, came: &Came) -> std::io::Result<()> {
     let mut answers = stream.try_clone()?;
     let mut stream = BufReader::with_capacity(1 << 16, stream);
-    loop {
-        let (mut length, mut line) = (0_u64, String::new());
-        loop {
-            line.clear();
-            if stream.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                if line.trim_end().is_empty() {
-                    break;
-                }
-                continue;
-            };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.parse().map_err(std::io::Error::other)?;
-            }
-        }
+    while let Some(length) = head(&mut stream)? {
         let begun = Instant::now();
         let read = std::io::copy(&mut stream.by_ref().take(length), &mut std::io::sink())?;
         {
@@ -162,4 +157,21 @@ fn count(stream: TcpStream, came: &Came) -> std::io::Result<()> {
         }
         answers.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
     }
+    Ok(())
+}
+
+/// Reads the head of a request: the length of its body. `None` where the connection ends.
+fn head(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<u64>> {
+    let (mut length, mut line) = (0, String::new());
+    while stream.read_line(&mut line)? > 0 {
+        let (name, value) = line.trim_end().split_once(": ").unwrap_or_default();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse().map_err(std::io::Error::other)?;
+        }
+        if line.trim_end().is_empty() {
+            return Ok(Some(length));
+        }
+        line.clear();
+    }
+    Ok(None)
 }
