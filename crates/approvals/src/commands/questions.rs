@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 /// Members of the evidence.
 const QUESTION: &str = "question";
 const ANSWER: &str = "answer";
+/// Stands for the entry with the words while it is decided whether they are written.
+const ANY: u64 = 1;
 
 /// A person's question.
 #[derive(Clone, Debug)]
@@ -62,7 +64,8 @@ impl Commands {
                 return self.as_before(case).await;
             }
         }
-        let decided = Lifecycle::decide(&case.approval.state, &ask.command(case.world.clone(), 0));
+        let decided =
+            Lifecycle::decide(&case.approval.state, &ask.command(case.world.clone(), ANY));
         let mut evidence = 0;
         if decided.refused.is_none() {
             let body =
@@ -93,7 +96,7 @@ impl Commands {
         }
         let command =
             |world, evidence| Command::Reply { world, question: number, by: by.clone(), evidence };
-        let decided = Lifecycle::decide(&case.approval.state, &command(case.world.clone(), 0));
+        let decided = Lifecycle::decide(&case.approval.state, &command(case.world.clone(), ANY));
         let mut evidence = 0;
         if decided.refused.is_none() {
             let body = [(ANSWER, json!(text)), ("number", json!(number)), ("by", json!(name))];

@@ -132,7 +132,7 @@ fn fields_are_drawn_by_kind() {
     one(Kind::List, r#"{"x":["a","b","c","d","e"]}"#, "a, b, c and 2 more");
     one(
         Kind::List,
-        r#"{"x":[{"sku":"A-1","qty":2,"at":{"shelf":"b, c: d"}},[1]]}"#,
+        r#"{"x":[{"at":{"shelf":"b, c: d"},"qty":2,"sku":"A-1"},[1]]}"#,
         "at \u{b7} shelf: “b, c: d”, qty: 2, sku: A-1, [1]",
     );
     one(Kind::Link, r#"{"x":"https://example.com/"}"#, "https://example.com/");

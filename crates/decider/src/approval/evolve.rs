@@ -170,6 +170,7 @@ fn asked(state: &mut State, number: u32, said: (&Ident, u64), at: Nanos) -> Opti
     let (by, evidence) = (said.0.clone(), said.1);
     let next = u32::try_from(state.questions.len() + 1).ok()?;
     holds(number == next && number <= QUESTIONS_MAX && !requested.owners.contains(&by))?;
+    holds(evidence > 0)?;
     holds(!state.questions.iter().any(|other| other.by == by && other.reply.is_none()))?;
     state.questions.push(Question { by, at, evidence, reply: None });
     Some(())

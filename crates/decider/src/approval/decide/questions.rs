@@ -9,7 +9,8 @@ use crate::approval::{
 };
 use ledger::ident::Ident;
 
-/// A question as it came in.
+/// A question as it came in. Words that were not written, because the command was refused as things were, have the leaf
+/// index 0, where none can be: then whoever sent them repeats.
 pub(super) struct Asking<'a> {
     pub(super) world: &'a World,
     pub(super) by: &'a Ident,
@@ -39,6 +40,9 @@ impl Case<'_> {
         let number = u32::try_from(questions.len() + 1).unwrap_or(u32::MAX);
         if waits || number > QUESTIONS_MAX {
             return refuse(Refusal::TooManyQuestions);
+        }
+        if evidence == 0 {
+            return refuse(Refusal::Stale);
         }
         Answer::events([Event::Asked {
             question: number,
@@ -71,6 +75,9 @@ impl Case<'_> {
         // Somebody who asked and owns the agent now answers nothing to themselves.
         if matches!(by, Replier::Owner(person) if *person == question.by) {
             return refuse(Refusal::NotYours);
+        }
+        if evidence == 0 {
+            return refuse(Refusal::Stale);
         }
         Answer::events([Event::Answered { question: number, by: name, evidence }])
     }
