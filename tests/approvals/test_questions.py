@@ -27,7 +27,7 @@ PEOPLE = [
     {"id": "p-bob", "name": "Bob <b>Ito</b>", "groups": ["finance"]},
     {"id": "p-cem", "name": "Cem Demir", "groups": ["finance"]},
     {"id": "p-eva", "name": "Eva Stone", "groups": ["legal"]},
-    {"id": "p-own", "name": "Owen Reed", "groups": ["finance"]},
+    {"id": "p-own", "name": "Owen Reed", "groups": ["finance"], "owns": ["asked-bot"]},
 ]
 PARAMS = {"amount": 125_000, "currency": "EUR", "to": {"name": "Nordwind GmbH"}}
 
