@@ -269,8 +269,7 @@ def test_a_question_and_its_answer_are_read_on_the_page(desk: Desk, window: Call
     shot(page, f"ask-6-{name}")
     page.get_by_role("button", name="Deny …").click()
     expect(page.get_by_label("Reason")).to_have_value("wrong_amount")
-    page.get_by_role("button", name="Yes, deny").click()
-    expect(page.locator(".recorded")).to_contain_text("Denied by you")
+    assert [e["type"] for e in desk.entries(call)] == ["requested", "asked", "answered"]
 
 
 def test_after_an_answer_the_next_call_is_one_tap_away(desk: Desk, paused: dict[str, Paused], window: Callable[..., Page]) -> None:
