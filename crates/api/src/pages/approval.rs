@@ -47,7 +47,6 @@ pub(super) const REVOKE_REASONS: [(&str, &str); 4] = [
 pub(super) struct Ways {
     pub approve: bool,
     pub deny: bool,
-    pub ask: bool,
     pub revoke: bool,
     /// If set, a sign-in younger than this many minutes is needed first.
     pub sign_in: Option<u64>,
@@ -57,9 +56,7 @@ pub(super) struct Ways {
 
 impl Ways {
     pub fn of(session: &Session, approval: &Approval, card: &Card) -> Self {
-        let ask = questions::may_ask(session, approval, card);
-        let nothing =
-            |why| Self { approve: false, deny: false, ask, revoke: false, sign_in: None, why };
+        let nothing = |why| Self { approve: false, deny: false, revoke: false, sign_in: None, why };
         let state = &approval.state;
         if !session.worker.lists.may_review(&session.person, approval) || state.corrupt {
             return nothing("You can read this, but not review it.");
@@ -88,7 +85,7 @@ impl Ways {
         let may = sign_in.is_none();
         // What can't be shown whole can be denied.
         let approve = may && mine.is_none() && card.complete;
-        Self { approve, deny: may, ask, revoke: false, sign_in, why: "" }
+        Self { approve, deny: may, revoke: false, sign_in, why: "" }
     }
 }
 
@@ -152,6 +149,8 @@ struct ApprovalPage {
     whose: Option<String>,
     /// What was typed and not recorded.
     typed: Typed,
+    /// True if this person may put a question now.
+    may_ask: bool,
     /// What people asked.
     questions: Vec<questions::Shown>,
     /// Number of calls that wait for this person, this one included.
@@ -174,7 +173,7 @@ impl ApprovalPage {
 
     /// True if the page has a bar with buttons.
     fn has_bar(&self) -> bool {
-        self.ways.approve || self.ways.deny || self.ways.ask || self.ways.sign_in.is_some()
+        self.ways.approve || self.ways.deny || self.may_ask || self.ways.sign_in.is_some()
     }
 }
 
@@ -250,6 +249,7 @@ pub(super) async fn render(
         facts,
         whose: view::whose(&requested.owners, &session.setup),
         typed,
+        may_ask: questions::may_ask(session, approval, &card),
         questions: questions::all(session, approval, now)?,
         waiting: waiting.len(),
         next,

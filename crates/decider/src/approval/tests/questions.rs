@@ -109,8 +109,8 @@ fn questions_that_can_t_be() {
     let answered = |number: u32, by: &str| {
         format!(r#"{{"type":"answered","question":{number},"by":"{by}","evidence":8}}"#)
     };
-    for (lines, event, corrupt) in [
-        (&["request"][..], asked(1, "ann"), false),
+    let cases: [(&[&str], String, bool); 13] = [
+        (&["request"], asked(1, "ann"), false),
         (&[], asked(1, "ann"), true),
         (&["request"], asked(2, "ann"), true),
         (&["request"], asked(1, "owen"), true),
@@ -123,7 +123,8 @@ fn questions_that_can_t_be() {
         (&["request", "ann asks"], answered(1, "owen"), false),
         (&["request", "ann asks"], answered(1, "ann"), true),
         (&["request", "ann asks", "answer gw 1"], answered(1, "producer:gw"), true),
-    ] {
+    ];
+    for (lines, event, corrupt) in cases {
         let mut desk = Desk::new("{}");
         desk.run(lines);
         desk.post(vec![serde_json::from_str(&event).unwrap()]);
