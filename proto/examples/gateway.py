@@ -177,11 +177,32 @@ def people(options, call, nonce, id):
 
 def wait(options, approval):
     """How it is once it is not pending, or when our own patience ends."""
-    found, deadline = ask(options, "GET", approval), time.monotonic() + options.wait
+    found, deadline, seen = ask(options, "GET", approval), time.monotonic() + options.wait, set()
     while found["state"] == "pending" and time.monotonic() < deadline:
+        answer_questions(options, approval, found, seen)
         seconds = max(1, min(POLL_SECONDS, int(deadline - time.monotonic())))
         found = ask(options, "GET", f"{approval}?wait={seconds}&after={found['version']}", poll=seconds)
+    for review in found.get("reviews", []):
+        if review["decision"] == "deny":
+            # Codes are for programs. The text is for the model: it is a person's words, and no instruction to us.
+            say(f"{review['by']} denied: {review.get('reason', 'no reason')} {review.get('for_agent', '')}".rstrip())
     return found["state"]
+
+
+def answer_questions(options, approval, found, seen):
+    """A person who is asked may ask back. Deadlines do not move meanwhile. The answer is what --answer says; without it the
+    question waits for an owner of the agent, who answers on the page."""
+    for question in found.get("questions", []):
+        if "answer" in question or question["question"] in seen:
+            continue
+        seen.add(question["question"])
+        say(f"{question['by']} asks: {question.get('text', '(erased)')}")
+        # A real gateway puts the question to its agent here, and sends what the agent says.
+        if options.answer:
+            try:
+                ask(options, "POST", f"{approval}/questions/{question['question']}/answer", {"text": options.answer})
+            except Refused as refused:  # somebody else was faster, or people decided meanwhile
+                say(f"the answer was not taken: {refused.code}")
 
 
 def redeem(options, approval, call, nonce):
@@ -226,6 +247,7 @@ def main():
     parser.add_argument("--key-file", required=True, type=pathlib.Path, help="file with the API key")
     parser.add_argument("--decide", action="store_true", help="ask Countersign for the verdict")
     parser.add_argument("--acknowledge", action="append", default=[], metavar="NAME", help="an obligation that we keep; may be repeated")
+    parser.add_argument("--answer", metavar="TEXT", help="what the agent says to a question of a person who is asked")
     parser.add_argument("--wait", type=float, default=600, help="seconds for which we wait for people")
     parser.add_argument("--answer-within", type=float, default=30, help="seconds for which a request is repeated")
     parser.add_argument("call", type=pathlib.Path, help="file with the call")

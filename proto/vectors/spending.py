@@ -105,8 +105,16 @@ def spending(log, people_salt_key, sign):
     digest = json.loads(log.entries[over])["event"]["data"]["call"]["digest"]
     review = {
         "type": "reviewed", "by": "p-bob", "decision": "deny", "via": "web", "auth": {"method": "key", "at": at(20, 50)}, "groups": ["finance"],
-        "displayed_dig": digest, "shown_at": at(20, 40),
+        "displayed_dig": digest, "shown_at": at(20, 45), "reason": "not_needed",
     }
     said = next(n for n in range(len(log.entries) - 1, 0, -1) if json.loads(log.entries[n])["kind"] == "approval")
-    body = {"approval_id": id, "n": 2, "prev": b64(leaf_hash(log.entries[said])), "events": [review, {"type": "denied", "by": ["p-bob"]}]}
+    words = {"question": "Which invoice is it?", "via": "web", "by": "p-bob"}
+    why = log.signed(f"evidence.{id}", words, at(20, 10), "evidence", event={"approval_id": id}, fields=words)
+    asked = {"type": "asked", "question": 1, "by": "p-bob", "via": "web", "auth": {"method": "key", "at": at(20, 5)}, "evidence": why}
+    said = log.signed(f"approvals.{id}", {"approval_id": id, "n": 2, "prev": b64(leaf_hash(log.entries[said])), "events": [asked]}, at(20, 11), "approval")
+    words = {"answer": "RE-2088, of last week.", "number": 1, "by": "producer:gw-1"}
+    answers = log.signed(f"evidence.{id}", words, at(20, 20), "evidence", event={"approval_id": id}, fields=words)
+    answered = {"type": "answered", "question": 1, "by": "producer:gw-1", "evidence": answers}
+    said = log.signed(f"approvals.{id}", {"approval_id": id, "n": 3, "prev": b64(leaf_hash(log.entries[said])), "events": [answered]}, at(20, 21), "approval")
+    body = {"approval_id": id, "n": 4, "prev": b64(leaf_hash(log.entries[said])), "events": [review, {"type": "denied", "by": ["p-bob"]}]}
     log.signed(f"approvals.{id}", body, at(21), "approval")

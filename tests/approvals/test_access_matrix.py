@@ -150,10 +150,10 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
 
 
 #: route → phase in which it would work for who may
-PHASES = {"open": "pending", "list": "pending", "state": "pending", "params": "pending", "review": "pending", "token": "granted",
+PHASES = {"open": "pending", "list": "pending", "state": "pending", "params": "pending", "review": "pending", "ask": "pending", "answer": "pending", "token": "granted",
           "redeem": "minted", "execution": "redeemed", "cancel": "pending", "revoke": "granted", "revoke token": "minted"}
 #: route → the event that stands in the log when it has worked
-EVENTS = {"open": "requested", "review": "reviewed", "token": "token_minted", "redeem": "redeemed", "execution": "execution_reported",
+EVENTS = {"open": "requested", "review": "reviewed", "ask": "asked", "answer": "answered", "token": "token_minted", "redeem": "redeemed", "execution": "execution_reported",
           "cancel": "cancelled", "revoke": "revoked", "revoke token": "revoked"}
 
 
@@ -177,6 +177,10 @@ def send(client: Client, route: str, approval: Paused, token: str, *, id: str = 
             return client.http.get(at)
         case "review":
             return post(f"{at}/reviews", json={"decision": "approve", "digest": approval.digest, "version": 1})
+        case "ask":
+            return post(f"{at}/questions", json={"digest": approval.digest, "text": "Why now?"})
+        case "answer":
+            return post(f"{at}/questions/1/answer", json={"text": "It is due today."})
         case "token":
             return post(f"{at}/token")
         case "redeem":
@@ -240,7 +244,7 @@ def refused(cast: Cast, client: Client, route: str) -> None:
         assert seen(send(client, route, approval, token, id=INVENTED)) == cast.nothing, phase
     if route not in ("list", "state"):
         path = {"open": "/approvals", "redeem": "/tokens/redeem", "revoke token": f"/tokens/{jti(cast.tokens['minted'])}/revoke"}
-        tail = {"review": "reviews"}.get(route, route)
+        tail = {"review": "reviews", "ask": "questions", "answer": "questions/1/answer"}.get(route, route)
         at = client.t + path.get(route, f"/approvals/{cast.stage['pending'].id}/{tail}")
         for body in (b"", b"{", b'{"reason":"NOT A CODE"}', b"x" * 70_000):
             assert seen(client.http.post(at, content=body)) == cast.nothing, body[:20]
@@ -263,6 +267,8 @@ def allowed(cast: Cast, caller: str, route: str) -> None:
         assert not cast.recorded(before)
         return
     approval, token = cast.fresh(PHASES[route])
+    if route == "answer":
+        assert send(cast.clients["reviewer"], "ask", approval, token).status_code == 200
     before = house.count(approval)
     answer = send(client, route, approval, token)
     assert answer.status_code == 200, answer.text

@@ -202,6 +202,76 @@ def test_what_was_decided_meanwhile_is_told(desk: Desk, window: Callable[..., Pa
     expect(row).to_contain_text("Jonas Weber denied")
 
 
+def test_a_row_says_what_became_of_its_call(desk: Desk, window: Callable[..., Page]) -> None:
+    """Each one by itself; the others stay as they are, and nothing moves."""
+    release = {"service": "api", "environment": "test", "image": "i"}
+    calls = [desk.pause(release | {"version": str(n)}, tool="deploy", action="release") for n in (7, 8, 9)]
+    desk.listed(calls[-1])
+    page = window()
+    page.clock.install()
+    page.goto("/")
+    for paused, decision in zip(calls, ("deny", "approve")):
+        desk.visitor("p-jonas").review(paused, decision)
+    page.clock.run_for(11_000)
+    row = lambda n: page.locator(f"a[href='/approvals/{calls[n].id}']")  # noqa: E731
+    expect(row(0).locator(".fate")).to_have_text("Denied by Jonas Weber")
+    expect(row(1).locator(".fate")).to_have_text("Approved by Jonas Weber")
+    expect(row(2).locator(".fate")).to_be_hidden()
+    shot(page, "inbox-fates")
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), [(360, 800, "light"), (1280, 800, "light"), (360, 800, "dark"), (1280, 800, "dark")])
+def test_a_question_and_its_answer_are_read_on_the_page(desk: Desk, window: Callable[..., Page], width: int, height: int, scheme: str) -> None:
+    """Asked in two taps beside the two buttons, which stay on the first screen; answered by the owner, who sees no value."""
+    call = desk.listed(desk.pause(CALLS[0].params | {"reference": f"asked {width} {scheme}"}, tool="payments", action="transfer", agent="payments-bot"))
+    page = window(width, height, color_scheme=scheme)
+    page.goto(f"/approvals/{call.id}")
+    for name in ("Deny …", "Approve …"):
+        on_screen(page, page.get_by_role("button", name=name), name)
+    on_screen(page, page.get_by_role("link", name="Ask …"), "ask")
+    name = f"{width}-{scheme}"
+    shot(page, f"ask-0-{name}")
+    page.get_by_role("link", name="Ask …").click()
+    page.get_by_label("Question").fill("Which contract is this?\nThe last one ended in May.")
+    shot(page, f"ask-1-{name}")
+    on_screen(page, page.get_by_role("button", name="Send question"), "send")
+    check(page, "ask")
+    page.get_by_role("button", name="Send question").click()
+    expect(page.get_by_role("link", name="1 question, not answered yet")).to_be_visible()
+    expect(page.get_by_role("link", name="Ask …")).to_have_count(0)
+    owner = window(width, height, person="p-ana", color_scheme=scheme)
+    owner.goto("/")
+    expect(owner.get_by_role("heading", name="Questions to you")).to_be_visible()
+    shot(owner, f"ask-2-{name}")
+    owner.locator(f"a[href='/approvals/{call.id}/questions']").click()
+    assert "9,900" not in owner.inner_text("main") and CALLS[0].whom not in owner.inner_text("main")
+    owner.get_by_label("Your answer").fill("Contract 17/24, prolonged on 3 June.")
+    check(owner, "questions")
+    shot(owner, f"ask-3-{name}")
+    owner.get_by_role("button", name="Send answer").click()
+    expect(owner.get_by_text("prolonged on 3 June")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("link", name="1 question, answered")).to_be_visible()
+    expect(page.get_by_role("link", name="Ask …")).to_be_visible()
+    expect(page.locator(".question")).to_contain_text("Ana Lima answered")
+    for button in ("Deny …", "Approve …"):
+        on_screen(page, page.get_by_role("button", name=button), button)
+    shot(page, f"ask-4-{name}")
+    check(page, "answered")
+    page.get_by_role("button", name="Deny …").click()
+    page.get_by_label("Reason").select_option("wrong_amount")
+    page.get_by_label("For the agent").fill("At most EUR 1,000.")
+    page.get_by_label("Comment").fill("see contract")
+    shot(page, f"ask-5-{name}")
+    check(page, "deny")
+    page.get_by_role("button", name="Go back").click()
+    expect(page.locator(".kept")).to_contain_text("see contract")
+    shot(page, f"ask-6-{name}")
+    page.get_by_role("button", name="Deny …").click()
+    expect(page.get_by_label("Reason")).to_have_value("wrong_amount")
+    assert [e["type"] for e in desk.entries(call)] == ["requested", "asked", "answered"]
+
+
 def test_after_an_answer_the_next_call_is_one_tap_away(desk: Desk, paused: dict[str, Paused], window: Callable[..., Page]) -> None:
     call = desk.listed(desk.pause(CALLS[0].params | {"reference": "next"}, tool="payments", action="transfer", agent="payments-bot"))
     page = window()

@@ -53,6 +53,10 @@ def lives(house: House) -> dict[str, Paused]:
     made |= {name: house.pause(action=name) for name in ("step-up", "short", "hasty", "fleeting", "silent")}
     made["pending"] = house.pause(action="two")
     house.review(made["pending"], "p-ana", comment="fine by me")
+    question = {"digest": made["pending"].digest, "text": "Why?"}
+    asked = f"/approvals/{made['pending'].id}/questions"
+    check("approval", house.post(house.person("p-bob"), asked, question).json())
+    check("approval", house.post(house.gateway(), f"{asked}/1/answer", {"text": "It is due."}).json())
     problem(house.review(made["step-up"], "p-ana"))
     check("approval", house.review(made["denied"], "p-bob", "deny").json())
     check("approval", house.cancel(made["cancelled"]).json())

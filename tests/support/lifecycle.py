@@ -16,7 +16,7 @@ from typing import Any
 ENDS = {"denied", "expired", "cancelled", "superseded", "revoked", "lapsed"}
 #: event → phases in which it may come
 FOLLOWS = {
-    "requested": {"none"}, "reviewed": {"pending"}, "review_rejected": {"pending"}, "reminded": {"pending"},
+    "requested": {"none"}, "reviewed": {"pending"}, "review_rejected": {"pending"}, "asked": {"pending"}, "answered": {"pending"}, "reminded": {"pending"},
     "escalated": {"pending"}, "granted": {"pending"}, "denied": {"pending"}, "expired": {"pending"}, "superseded": {"pending"},
     "cancelled": {"pending", "granted", "minted"}, "token_minted": {"granted"}, "token_lapsed": {"minted"}, "redeemed": {"minted"},
     "redeem_rejected": {"granted", "minted", "redeemed"}, "revoked": {"granted", "minted"}, "lapsed": {"granted", "minted"},
@@ -66,6 +66,7 @@ class Life:
         self.phase = "none"
         self.count: dict[str, int] = defaultdict(int)
         self.answers: dict[str, str] = {}
+        self.questions: list[tuple[str, bool]] = []
         self.token = ""
         self.deadline = ""
 
@@ -119,7 +120,19 @@ class Life:
         assert len(shown) >= 8 and digest.startswith(shown), "P7: another call was shown"
         before = self.answers.get(event["by"])
         assert before is None or (before, event["decision"]) == ("approve", "deny"), "a second answer"
+        assert "reason" not in event or event["decision"] == "deny"
         self.answers[event["by"]] = event["decision"]
+
+    def _asked(self, event: dict[str, Any], _: str) -> None:
+        assert event["question"] == len(self.questions) + 1 <= 5, "a question too many, or a hole"
+        assert event["by"] not in self.asked["owners"] and (event["by"], False) not in self.questions
+        self.questions.append((event["by"], False))
+
+    def _answered(self, event: dict[str, Any], _: str) -> None:
+        by, done = self.questions[event["question"] - 1]
+        assert not done and event["by"] != by, "answered twice, or by who asked"
+        assert event["by"] == "producer:" + self.asked["opening"]["producer"] or not event["by"].startswith("producer:")
+        self.questions[event["question"] - 1] = by, True
 
     def _granted(self, event: dict[str, Any], _: str) -> None:
         people = event["by"]

@@ -33,6 +33,8 @@
   const before = (form, does) => {
     let busy = false;
     form.addEventListener("submit", async (event) => {
+      // A button that leads elsewhere, such as back, signs nothing.
+      if (event.submitter?.hasAttribute("formaction")) return;
       event.preventDefault();
       if (busy) return;
       busy = true;

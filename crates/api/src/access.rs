@@ -1,7 +1,10 @@
 //! Who may do what with an approval: one function for each column of `proto/formats/access.md`.
 
 use crate::auth::Caller;
-use approvals::worker::{Parties, Worker};
+use approvals::{
+    history::Approval,
+    worker::{Parties, Worker},
+};
 use ledger::{event::RESERVED_TOOL, ident::Ident, system::Role};
 
 /// A caller of a tenant, before an approval of that tenant.
@@ -68,6 +71,16 @@ pub fn review(who: &Access<'_>, approval: &impl Parties) -> bool {
     who.person().is_some_and(|person| page(who.worker, person, approval))
 }
 
+/// Column `ask`: people who are asked.
+pub fn ask(who: &Access<'_>, approval: &impl Parties) -> bool {
+    who.is_asked(approval)
+}
+
+/// Column `answer`: the enforcer that paused the call. Owners of the agent answer on the page.
+pub fn answer(who: &Access<'_>, approval: &impl Parties) -> bool {
+    token(who, approval)
+}
+
 /// Columns `token` and `execution`: the enforcer that paused the call.
 pub fn token(who: &Access<'_>, approval: &impl Parties) -> bool {
     who.paused(approval, Role::Enforcer)
@@ -86,6 +99,12 @@ pub fn cancel(who: &Access<'_>, approval: &impl Parties) -> bool {
 /// Columns `revoke` and `revoke token`.
 pub fn revoke(who: &Access<'_>, approval: &impl Parties) -> bool {
     who.is(Role::Admin) || who.is_asked(approval)
+}
+
+/// Whether a person who is signed in may read an approval's questions and answer them, and nothing else of it: an owner
+/// of the agent, once somebody asked.
+pub fn questions(worker: &Worker, person: &Ident, approval: &Approval) -> bool {
+    !approval.state.questions.is_empty() && worker.lists.owns(person, approval)
 }
 
 /// Whether a person who is signed in may see an approval on its page: people who are asked, and people who

@@ -5,6 +5,7 @@
 
 mod answer;
 mod approval;
+mod asking;
 mod assets;
 mod facts;
 mod freezable;
@@ -14,8 +15,10 @@ mod listing;
 mod outlook;
 mod passkey;
 mod passkeys;
+mod questions;
 mod session;
 mod signin;
+mod typed;
 mod view;
 
 use crate::{app::App, problem::Problem, query, request::Peer, sessions::Sessions};
@@ -50,6 +53,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/confirm", get(answer::ask).post(answer::confirm))
         .route("/review", get(approval::back).post(answer::review))
         .route("/revoke", get(approval::back).post(answer::revoke))
+        .route("/keep", get(approval::back).post(answer::keep))
+        .route("/ask", get(asking::ask).post(asking::put))
+        .route("/questions", get(asking::show).post(asking::answer))
         .route("/freeze", get(approval::back).post(freeze::freeze))
         .route("/receipts/{n}", get(approval::receipt));
     let pages = Router::new()

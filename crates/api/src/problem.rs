@@ -145,6 +145,9 @@ codes! {
     NotShown = "not_shown", 409, "Call not shown whole";
     Stale = "stale", 409, "Approval has changed since";
     RuleChanged = "rule_changed", 409, "Another rule in force";
+    TooManyQuestions = "too_many_questions", 409, "No more questions now";
+    NoQuestion = "no_question", 409, "No such question";
+    AlreadyAnswered = "already_answered", 409, "Question already answered";
     PolicyDenies = "policy_denies", 409, "Policies in force deny the call";
     TooManyMints = "too_many_mints", 409, "No more tokens for this approval";
     TokenNotLive = "token_not_live", 409, "Token is not the current one";
@@ -183,6 +186,9 @@ impl From<Refusal> for Code {
             Refusal::Stale => Self::Stale,
             Refusal::StepUp => Self::StepUp,
             Refusal::RuleChanged => Self::RuleChanged,
+            Refusal::TooManyQuestions => Self::TooManyQuestions,
+            Refusal::NoQuestion => Self::NoQuestion,
+            Refusal::AlreadyAnswered => Self::AlreadyAnswered,
             Refusal::PolicyDenies => Self::PolicyDenies,
             Refusal::PolicyUnreadable => Self::PolicyUnreadable,
             Refusal::TooManyMints => Self::TooManyMints,

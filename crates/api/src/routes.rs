@@ -112,6 +112,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/approvals", get(approvals::list).post(approvals::open))
         .route("/approvals/{id}", get(approvals::one))
         .route("/approvals/{id}/reviews", post(approvals::review))
+        .route("/approvals/{id}/questions", post(approvals::questions::ask))
+        .route("/approvals/{id}/questions/{question}/answer", post(approvals::questions::answer))
         .route("/approvals/{id}/token", post(approvals::token))
         .route("/approvals/{id}/cancel", post(approvals::withdraw::cancel))
         .route("/approvals/{id}/revoke", post(approvals::withdraw::revoke))

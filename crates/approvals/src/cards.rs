@@ -139,6 +139,8 @@ pub struct Notice {
     pub lines: Vec<String>,
     /// What the reader does next, in our own words.
     pub hint: String,
+    /// A button that leads to a page of ours: its words, and the address.
+    pub link: Option<(&'static str, String)>,
 }
 
 /// Place of a posted card.

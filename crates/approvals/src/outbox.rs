@@ -5,9 +5,11 @@
 //! worker finds a claim without a place, searches for the card in the chat, and posts it if it is not there. A
 //! second card does no harm.
 
+mod asked;
 mod pace;
 mod send;
 
+pub(crate) use asked::{Said, notices};
 pub use pace::{BURST_MAX, BURST_WINDOW};
 pub(crate) use send::Sender;
 
@@ -131,10 +133,13 @@ pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
 /// A card that an approval should have: its name within the approval, and its channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// `<channel>`, `<channel>/reminder`, or `owner/<person>/<connection>`.
+    /// `<channel>`, `<channel>/reminder`, or `owner/<person>/<connection>`; of a question `<channel>/question/<n>`,
+    /// `<channel>/answer/<n>`, or `asks/<n>/<person>/<connection>`.
     pub name: String,
     /// Channel for the card.
     pub channel: Channel,
+    /// If set, this is said instead of a card, once.
+    pub said: Option<Box<Said>>,
 }
 
 impl Line {
@@ -162,28 +167,36 @@ pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &ByName, had: &C
         // Post new cards only while pending; keep updating cards that already exist.
         for (line, new) in [(name.clone(), pending), (reminder, pending && state.reminded)] {
             if new || had.get(&line).is_some_and(Seen::may_be_there) {
-                lines.push(Line { name: line, channel: channel.clone() });
+                lines.push(Line { name: line, channel: channel.clone(), said: None });
             }
         }
     }
     // An approval that was cancelled when it was opened (version 1) asked nobody, so its owners need no card.
     if !pending && state.version > 1 {
         let owners = requested.owners.iter().filter_map(|owner| setup.people.get(owner));
-        lines.extend(owners.flat_map(|owner| lines_of(chats, owner)));
+        let card = |(person, connection, channel): (Ident, Ident, Channel)| Line {
+            name: format!("owner/{person}/{connection}"),
+            channel,
+            said: None,
+        };
+        lines.extend(direct(chats, owners).map(card));
     }
     lines
 }
 
-/// Direct messages to a person, through each connection that reaches them.
-fn lines_of(chats: &ByName, person: &Person) -> Vec<Line> {
-    let of_chat = |(connection, to): (&Ident, String)| {
-        let name = format!("owner/{}/{connection}", person.id);
-        Line { name, channel: Channel { connection: connection.clone(), to } }
-    };
-    let direct = chats
-        .iter()
-        .flat_map(|(name, chat)| chat.direct(person).into_iter().map(move |to| (name, to)));
-    direct.map(of_chat).collect()
+/// Where people are reached by direct messages: the person, the connection, and the channel.
+fn direct<'a>(
+    chats: &'a ByName,
+    people: impl Iterator<Item = &'a Person> + 'a,
+) -> impl Iterator<Item = (Ident, Ident, Channel)> + 'a {
+    people.flat_map(move |person| {
+        chats.iter().flat_map(move |(connection, chat)| {
+            chat.direct(person).into_iter().map(move |to| {
+                let channel = Channel { connection: connection.clone(), to };
+                (person.id.clone(), connection.clone(), channel)
+            })
+        })
+    })
 }
 
 /// The last journal sequence of an approval's evidence, and the cards that the evidence describes.

@@ -12,8 +12,8 @@ mod simulation;
 mod timers;
 
 pub use crate::commands::{
-    Brief, CallInHand, Done, Error, Hint, JudgedNow, Minted, NotOpened, Parties, RedeemRequest,
-    Redeemed, Review, over_since,
+    Ask, Brief, CallInHand, Done, Error, FOR_AGENT, Hint, JudgedNow, Minted, NotOpened, Parties,
+    RedeemRequest, Redeemed, Review, Words, over_since,
 };
 
 use crate::{

@@ -17,28 +17,32 @@ mod decide;
 mod event;
 mod evolve;
 mod glance;
+mod reason;
 mod signed;
 mod state;
 
 pub use audit::{Audit, Fault, Step};
 pub use audit_all::AuditAll;
-pub use command::{Answer, Command, PolicyNow, Refusal, World};
+pub use command::{Answer, Command, PolicyNow, Refusal, Replier, World};
 pub use event::{
     Auth, Choice, DISPLAYED_DIGEST_MIN, Event, Message, Method, Opening, Outcome, Reason,
     Requested, Summary, VERSION, Via,
 };
 pub use evolve::fold;
 pub use glance::Glance;
+pub use reason::DenyReason;
 pub use signed::Signature;
-pub use state::{Phase, Redemption, Review, State, Token, next_tick};
+pub use state::{Phase, Question, Redemption, Reply, Review, State, Token, next_tick};
 
 use crate::{Decided, Decider};
-use ledger::time::Nanos;
+use ledger::{ident::Ident, time::Nanos};
 
 /// Most tokens minted for one approval.
 pub const MINTS_MAX: u32 = 3;
 /// Most refused clicks and redemptions that are recorded in one approval; more are refused without an event.
 pub const REFUSALS_RECORDED_MAX: u32 = 20;
+/// Most questions of one approval.
+pub const QUESTIONS_MAX: u32 = 5;
 /// Longest reason code, in bytes.
 pub const REASON_BYTES_MAX: usize = 64;
 /// Longest token id, redemption id, key id or name of who acts, in bytes.
@@ -85,6 +89,11 @@ impl Decider for Approval {
             | Phase::Lapsed => true,
         }
     }
+}
+
+/// The name of a producer who acts: `producer:<name>`.
+pub fn producer(name: &Ident) -> String {
+    format!("producer:{name}")
 }
 
 /// True if `text` may be a reason: 1 to [`REASON_BYTES_MAX`] of `a-z`, `0-9` and `_`. Prose of the sender

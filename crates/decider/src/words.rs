@@ -1,6 +1,6 @@
 //! Phases and refusals of an approval in words: the same on pages, on cards, in problems and in `verify`.
 
-use crate::approval::{Phase, Refusal};
+use crate::approval::{DenyReason, Phase, Refusal};
 
 /// A phase in words. `end_reason` is the code in the approval's state. An expiry never reads like a denial.
 pub fn phase(phase: Phase, end_reason: Option<&str>) -> &'static str {
@@ -63,6 +63,11 @@ pub fn refusal(refusal: Refusal) -> &'static str {
         Refusal::StepUp => {
             "The rule needs a recent sign-in on the web page. Sign in there again, then review."
         }
+        Refusal::TooManyQuestions => {
+            "Your last question has no answer yet, or this approval has all the questions that it may have. You can approve or deny."
+        }
+        Refusal::NoQuestion => "There is no question of this number. Read the approval again.",
+        Refusal::AlreadyAnswered => "The question already has an answer, and that one counts.",
         Refusal::RuleChanged => {
             "Another rule is in force for this call now. The gateway must publish a new decision."
         }
@@ -82,6 +87,20 @@ pub fn refusal(refusal: Refusal) -> &'static str {
             "The token was already redeemed. Another redemption of it releases nothing."
         }
         Refusal::AlreadyReported => "Another outcome was already reported, and counts.",
+    }
+}
+
+/// Why a person denied, in words.
+pub fn deny_reason(reason: DenyReason) -> &'static str {
+    match reason {
+        DenyReason::WrongAmount => "The amount is wrong",
+        DenyReason::WrongRecipient => "The recipient is wrong",
+        DenyReason::Duplicate => "It was done already",
+        DenyReason::NotNeeded => "It is not needed",
+        DenyReason::NotAllowed => "Our rules forbid it",
+        DenyReason::Unclear => "It is not clear enough to decide",
+        DenyReason::Suspicious => "Something is suspicious",
+        DenyReason::Other => "Another reason",
     }
 }
 

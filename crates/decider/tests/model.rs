@@ -187,6 +187,7 @@ impl Race {
             version: self.truth.version,
             shown_at: seconds(0),
             evidence: None,
+            reason: None,
             signed: None,
         }
     }

@@ -45,6 +45,7 @@ pub(super) fn raised(alerts: &[(u64, Raise)]) -> Notice {
         title,
         lines,
         hint: "countersign alert list shows what is open.".into(),
+        link: None,
     }
 }
 
@@ -66,7 +67,13 @@ pub(super) fn closed(closes: &[&(u64, Close)]) -> Notice {
         format!("{} alerts closed", closes.len())
     };
     let first = closes.first().map_or(0, |(index, _)| *index);
-    Notice { id: id(first), title, lines: lines.collect(), hint: "Why is kept in the log.".into() }
+    Notice {
+        id: id(first),
+        title,
+        lines: lines.collect(),
+        hint: "Why is kept in the log.".into(),
+        link: None,
+    }
 }
 
 fn id(index: u64) -> Ident {

@@ -9,6 +9,7 @@ use super::{
     passkey::{self, Sign},
     session::Session,
     signin::{self, Carried},
+    typed::{TEXT_MAX, Typed},
     view::{self, Moment},
     visitor,
 };
@@ -23,15 +24,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use decider::{
-    approval::{Choice, Refusal, Via},
+    approval::{Choice, DenyReason, Refusal, Via},
     words,
 };
 use ledger::time::Nanos;
 use serde::{Deserialize, de::DeserializeOwned};
-use std::sync::Arc;
-
-/// Longest comment, in characters.
-const COMMENT_MAX: usize = 2_000;
+use std::{mem, sync::Arc};
 
 /// A review, with what was shown.
 #[derive(Deserialize)]
@@ -43,6 +41,10 @@ struct Answer {
     shown_at: String,
     #[serde(default)]
     comment: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    for_agent: String,
     /// The signature of a passkey, as the page's script wrote it.
     #[serde(default)]
     signed: String,
@@ -60,6 +62,14 @@ struct Revocation {
 pub(super) trait Form: DeserializeOwned {
     /// The token that shows that the form was made for this session.
     fn token(&self) -> &str;
+}
+
+impl Answer {
+    /// What was typed beside it.
+    fn typed(&mut self) -> Result<Typed, Stop> {
+        let (comment, reason) = (mem::take(&mut self.comment), mem::take(&mut self.reason));
+        Typed { comment, reason, for_agent: mem::take(&mut self.for_agent) }.checked()
+    }
 }
 
 impl Form for Answer {
@@ -103,8 +113,18 @@ struct Confirm {
     /// What the person's passkey signs, if the session began with one.
     sign: Option<Sign>,
     token: String,
-    comment: String,
+    typed: Typed,
     comment_max: usize,
+}
+
+impl Confirm {
+    /// Reasons to deny: code, words, and whether it was chosen before.
+    fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        let chosen = self.typed.reason();
+        DenyReason::ALL
+            .into_iter()
+            .map(move |one| (one.code(), words::deny_reason(one), chosen == Some(one)))
+    }
 }
 
 /// What the page showed, and what is wanted.
@@ -133,7 +153,7 @@ pub async fn ask(
     if wanted.decision.is_empty() {
         return Ok(to_page(&app, &id));
     }
-    asked(&app, &session, &approval, (wanted, String::new())).await
+    asked(&app, &session, &approval, (wanted, Typed::default())).await
 }
 
 /// `POST /approvals/{id}/confirm`: the same, with a comment that was typed before.
@@ -143,10 +163,26 @@ pub async fn confirm(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Stop> {
-    let (session, approval, answer): (_, _, Answer) = sent(&app, &headers, &id, body).await?;
-    let Answer { decision, digest, version, shown_at, comment, .. } = answer;
+    let (session, approval, mut answer): (_, _, Answer) = sent(&app, &headers, &id, body).await?;
+    let typed = answer.typed()?;
+    let Answer { decision, digest, version, shown_at, .. } = answer;
     let wanted = Wanted { decision, digest, version, shown_at };
-    asked(&app, &session, &approval, (wanted, comment)).await
+    asked(&app, &session, &approval, (wanted, typed)).await
+}
+
+/// `POST /approvals/{id}/keep`: back from the confirming page, with what was typed there. Nothing is recorded.
+pub async fn keep(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Stop> {
+    let (session, approval, mut answer): (_, _, Answer) = sent(&app, &headers, &id, body).await?;
+    let typed = answer.typed()?;
+    if typed.is_empty() {
+        return Ok(to_page(&app, &id));
+    }
+    render(&app, &session, &approval, Undone { notice: None, typed }).await
 }
 
 /// The confirming page, or the approval with the reason why there is none.
@@ -154,7 +190,7 @@ async fn asked(
     app: &App,
     session: &Session,
     approval: &Approval,
-    (wanted, comment): (Wanted, String),
+    (wanted, typed): (Wanted, Typed),
 ) -> Result<Response, Stop> {
     let decision = decision(&wanted.decision)?;
     let (mut card, _) = session.worker.cards().card(approval)?;
@@ -173,7 +209,7 @@ async fn asked(
         None
     };
     if let Some(why) = refused {
-        let undone = Undone { notice: Some(words::review_refused(why)), comment };
+        let undone = Undone { notice: Some(words::review_refused(why)), typed };
         return render(app, session, approval, undone).await;
     }
     // The review carries the time at which the whole call was shown.
@@ -190,8 +226,8 @@ async fn asked(
         outlook: Outlook::of(session, approval),
         whose: view::whose(&requested.owners, &session.setup),
         token: session.form_token.clone(),
-        comment,
-        comment_max: COMMENT_MAX,
+        typed,
+        comment_max: TEXT_MAX,
         card,
     };
     Ok(page(StatusCode::OK, &confirm))
@@ -223,12 +259,9 @@ pub async fn review(
         session => session?,
     };
     let (_, approval) = seen(&app, &headers, &id).await?;
-    let answer: Answer = form(&app, &headers, body).await?;
+    let mut answer: Answer = form(&app, &headers, body).await?;
     session.check_form(&answer.token)?;
-    let comment = answer.comment.replace("\r\n", "\n");
-    if comment.chars().count() > COMMENT_MAX {
-        return Err(Stop::Unreadable);
-    }
+    let typed = answer.typed()?;
     let said = passkey::Said {
         decision: decision(&answer.decision)?,
         digest: &answer.digest,
@@ -238,10 +271,11 @@ pub async fn review(
     let (auth, signed) = match passkey::authenticate(&app, &session, &approval, &said)? {
         Ok(found) => found,
         Err(why) => {
-            let undone = Undone { notice: Some(why), comment };
+            let undone = Undone { notice: Some(why), typed };
             return render(&app, &session, &approval, undone).await;
         }
     };
+    let (comment, reason, for_agent) = typed.of(said.decision);
     let review = worker::Review {
         by: Some(session.person.clone()),
         decision: said.decision,
@@ -250,7 +284,9 @@ pub async fn review(
         displayed_dig: answer.digest,
         version: answer.version,
         shown_at: Nanos::parse(&answer.shown_at).ok_or(Stop::Unreadable)?,
-        comment: Some(comment.trim().to_owned()).filter(|comment| !comment.is_empty()),
+        comment,
+        reason,
+        for_agent,
         raw: None,
         signed,
     };
@@ -259,7 +295,7 @@ pub async fn review(
         None => Ok(to_page(&app, done.approval.id.as_str())),
         Some(why) => {
             let undone =
-                Undone { notice: Some(not_recorded(why, &done.approval, &session)), comment };
+                Undone { notice: Some(not_recorded(why, &done.approval, &session)), typed };
             render(&app, &session, &done.approval, undone).await
         }
     }
@@ -282,7 +318,7 @@ async fn signed_out(
         Ok(approval) => {
             let notice = "You were signed out. Nothing was recorded, and your comment is kept.";
             // Whoever signed in now may not have seen the call: it is shown whole.
-            let undone = Undone { notice: Some(notice.into()), comment: carried.comment };
+            let undone = Undone { notice: Some(notice.into()), typed: carried.typed };
             render(app, &session, &approval, undone).await?
         }
         Err(stop) => stop.into_response(),

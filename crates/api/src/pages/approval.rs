@@ -6,8 +6,9 @@ use super::{
     facts::Facts,
     freezable, go,
     outlook::Outlook,
-    page,
+    page, questions,
     session::Session,
+    typed::Typed,
     view::{self, Moment, Told},
     visitor,
 };
@@ -16,7 +17,7 @@ use approvals::{
     cards::{Card, in_words},
     display::Piece,
     history::{Approval, Step},
-    worker::Brief,
+    worker::{self, Brief},
 };
 use askama::Template;
 use axum::{
@@ -69,10 +70,8 @@ impl Ways {
         if card.shown_at >= card.deadline {
             return nothing("The deadline has passed.");
         }
-        if !card.complete {
-            return nothing(
-                "The call was erased or can't be shown whole, so it can't be reviewed.",
-            );
+        if card.params.is_empty() {
+            return nothing("The call was erased or can't be read, so it can't be reviewed.");
         }
         let mine = state.review_by(&session.person).map(|review| review.decision);
         if mine == Some(Choice::Deny) {
@@ -84,7 +83,9 @@ impl Ways {
         let age = card.shown_at.seconds().saturating_sub(session.signed_in_at.seconds());
         let sign_in = fresh.filter(|seconds| age >= *seconds).map(|seconds| seconds.div_ceil(60));
         let may = sign_in.is_none();
-        Self { approve: may && mine.is_none(), deny: may, revoke: false, sign_in, why: "" }
+        // What can't be shown whole can be denied.
+        let approve = may && mine.is_none() && card.complete;
+        Self { approve, deny: may, revoke: false, sign_in, why: "" }
     }
 }
 
@@ -95,6 +96,8 @@ struct StepShown {
     lines: Vec<Told>,
     /// The comment beside a review.
     comment: Option<String>,
+    /// What a person who denied told the agent.
+    for_agent: Option<String>,
 }
 
 impl StepShown {
@@ -103,13 +106,16 @@ impl StepShown {
             Event::Reviewed { evidence, .. } => *evidence,
             _ => None,
         });
-        let comment =
-            evidence.map(|index| session.worker.reader().comment(index)).transpose()?.flatten();
+        let reader = session.worker.reader();
+        let said = |member| evidence.map(|at| reader.words(at, member)).transpose();
+        let (comment, for_agent) = (said("comment")?.flatten(), said(worker::FOR_AGENT)?.flatten());
+        let clean = |text: String| text.lines().map(harmless).collect::<Vec<_>>().join("\n");
         Ok(Self {
             n: step.n,
             at: Moment::new(step.at, now),
             lines: step.events.iter().map(|event| view::told(event, &session.setup)).collect(),
-            comment: comment.map(|text| text.lines().map(harmless).collect::<Vec<_>>().join("\n")),
+            comment: comment.map(clean),
+            for_agent: for_agent.map(clean),
         })
     }
 }
@@ -141,8 +147,12 @@ struct ApprovalPage {
     facts: Facts,
     /// Owners of the agent.
     whose: Option<String>,
-    /// A comment that was typed and not recorded.
-    comment: String,
+    /// What was typed and not recorded.
+    typed: Typed,
+    /// True if this person may put a question now.
+    may_ask: bool,
+    /// What people asked.
+    questions: Vec<questions::Shown>,
     /// Number of calls that wait for this person, this one included.
     waiting: usize,
     /// The next call that waits for this person: id and sentence.
@@ -150,9 +160,20 @@ struct ApprovalPage {
 }
 
 impl ApprovalPage {
+    /// How many questions there are, in words.
+    fn asked(&self) -> String {
+        let open = self.questions.iter().filter(|question| question.reply.is_none()).count();
+        match (self.questions.len(), open) {
+            (1, 0) => "1 question, answered".into(),
+            (1, _) => "1 question, not answered yet".into(),
+            (all, 0) => format!("{all} questions, all answered"),
+            (all, open) => format!("{all} questions, {open} not answered yet"),
+        }
+    }
+
     /// True if the page has a bar with buttons.
     fn has_bar(&self) -> bool {
-        self.ways.approve || self.ways.deny || self.ways.sign_in.is_some()
+        self.ways.approve || self.ways.deny || self.may_ask || self.ways.sign_in.is_some()
     }
 }
 
@@ -172,16 +193,16 @@ impl AnswerShown {
     }
 }
 
-/// Why the requested act was not done, and the comment that came with it.
+/// Why the requested act was not done, and what was typed with it.
 #[derive(Default)]
 pub(super) struct Undone {
     pub notice: Option<String>,
-    pub comment: String,
+    pub typed: Typed,
 }
 
 impl From<String> for Undone {
     fn from(notice: String) -> Self {
-        Self { notice: Some(notice), comment: String::new() }
+        Self { notice: Some(notice), typed: Typed::default() }
     }
 }
 
@@ -192,7 +213,7 @@ pub(super) async fn render(
     approval: &Approval,
     undone: Undone,
 ) -> Result<Response, Stop> {
-    let Undone { notice, comment } = undone;
+    let Undone { notice, typed } = undone;
     let status = if notice.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     let (card, frozen) = session.worker.cards().card(approval)?;
     let now = card.shown_at;
@@ -227,7 +248,9 @@ pub(super) async fn render(
         outlook: Outlook::of(session, approval),
         facts,
         whose: view::whose(&requested.owners, &session.setup),
-        comment,
+        typed,
+        may_ask: questions::may_ask(session, approval, &card),
+        questions: questions::all(session, approval, now)?,
         waiting: waiting.len(),
         next,
         card,
@@ -267,11 +290,18 @@ pub(super) async fn seen(
 
 /// The approval, if this person may see it. What does not exist and what is not for them take as long.
 pub(super) async fn found(session: &Session, id: &str) -> Result<Approval, Stop> {
+    found_by(session, id, |found| session.may_see(found)).await
+}
+
+/// The approval, if `may` allows it.
+pub(super) async fn found_by(
+    session: &Session,
+    id: &str,
+    may: impl Fn(&Approval) -> bool,
+) -> Result<Approval, Stop> {
     let asked = Instant::now();
     let id = Ident::new(id).map_err(|_| Stop::NotFound)?;
-    if let Some(approval) =
-        session.worker.reader().find(&id, |found| session.may_see(found)).await?
-    {
+    if let Some(approval) = session.worker.reader().find(&id, may).await? {
         return Ok(approval);
     }
     tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;

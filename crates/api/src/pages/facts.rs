@@ -57,13 +57,14 @@ impl Facts {
         let new_account = account.is_some() && before == 0;
         if new_account {
             lines.push("New account for this agent.".into());
-            lines.push(format!("None of its last {} went to this account.", calls(count)));
-        } else if account.is_some() {
-            lines.push(format!("{before} of its last {} went to this account.", calls(count)));
+        }
+        if account.is_some() {
+            lines.push(went(before, count));
         }
         let largest = card.told.money.as_ref().and_then(|(_, code)| largest(earlier, code));
         let most = largest.map(|most| format!(", at most {most}")).unwrap_or_default();
-        lines.push(format!("Its last {} with this tool{most}: {}.", calls(count), ends(earlier)));
+        let ends = if count == 1 { ended(earlier[0].phase).1.into() } else { ends(earlier) };
+        lines.push(format!("Its last {} with this tool{most}: {ends}.", calls(count)));
         Self { new_account, lines }
     }
 }
@@ -90,27 +91,64 @@ fn calls(count: usize) -> String {
     if count == 1 { "call".into() } else { format!("{count} calls") }
 }
 
+/// How many of the last calls went to the account, as a sentence.
+fn went(before: usize, count: usize) -> String {
+    match (before, count) {
+        (0, 1) => "Its last call did not go to this account.".into(),
+        (_, 1) => "Its last call went to this account.".into(),
+        (0, _) => format!("None of its last {count} calls went to this account."),
+        (all, count) if all == count => {
+            format!("All of its last {count} calls went to this account.")
+        }
+        (1, _) => format!("One of its last {count} calls went to this account."),
+        (some, _) => format!("{some} of its last {count} calls went to this account."),
+    }
+}
+
 fn largest(earlier: &[Earlier], code: &str) -> Option<String> {
     let money = earlier.iter().filter_map(|one| one.money.as_ref());
     let most = money.filter(|(_, other)| other == code).map(|(minor, _)| *minor).max()?;
     display::amount(most, code)
 }
 
+/// How a call ended: its place in the order, and the word.
+fn ended(phase: Phase) -> (u8, &'static str) {
+    match phase {
+        Phase::Granted | Phase::Minted | Phase::Redeemed | Phase::Completed => (0, "approved"),
+        Phase::Failed | Phase::Unknown => (1, "approved, but failed or unknown"),
+        Phase::Denied => (2, "denied"),
+        Phase::Revoked => (3, "taken back"),
+        Phase::Expired | Phase::Lapsed => (4, "expired"),
+        Phase::Cancelled | Phase::Superseded => (5, "cancelled"),
+        Phase::None | Phase::Pending => (6, "waiting"),
+    }
+}
+
 /// How they ended: `3 approved, 1 denied`.
 fn ends(earlier: &[Earlier]) -> String {
     let mut counts: BTreeMap<(u8, &str), usize> = BTreeMap::new();
     for one in earlier {
-        let word = match one.phase {
-            Phase::Granted | Phase::Minted | Phase::Redeemed | Phase::Completed => (0, "approved"),
-            Phase::Failed | Phase::Unknown => (1, "approved, but failed or unknown"),
-            Phase::Denied => (2, "denied"),
-            Phase::Revoked => (3, "taken back"),
-            Phase::Expired | Phase::Lapsed => (4, "expired"),
-            Phase::Cancelled | Phase::Superseded => (5, "cancelled"),
-            Phase::None | Phase::Pending => (6, "waiting"),
-        };
-        *counts.entry(word).or_default() += 1;
+        *counts.entry(ended(one.phase)).or_default() += 1;
     }
     let words = counts.into_iter().map(|((_, word), count)| format!("{count} {word}"));
     words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_sentences_for_one_and_for_many() {
+        for (before, count, said) in [
+            (0, 1, "Its last call did not go to this account."),
+            (1, 1, "Its last call went to this account."),
+            (0, 7, "None of its last 7 calls went to this account."),
+            (1, 7, "One of its last 7 calls went to this account."),
+            (3, 7, "3 of its last 7 calls went to this account."),
+            (7, 7, "All of its last 7 calls went to this account."),
+        ] {
+            assert_eq!(went(before, count), said);
+        }
+    }
 }

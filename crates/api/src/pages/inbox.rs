@@ -3,8 +3,9 @@
 
 use super::{
     Stop, Top,
-    listing::{Item, Row, Section, flat, sections},
+    listing::{Fate, Item, Row, Section, fates, flat, sections},
     page,
+    questions::{ForOwner, for_owner},
     session::Session,
     view, visitor,
 };
@@ -106,6 +107,10 @@ struct Inbox {
     every_tool: bool,
     /// Number of approvals that wait for me.
     waiting: usize,
+    /// Time at which the list is made, in whole seconds.
+    made: u64,
+    /// Questions that wait for an answer of mine.
+    asked: Vec<ForOwner>,
     /// Leaf index of the newest waiting approval. A later one is news.
     newest: u64,
     /// Cursor of the next page, and the chosen tool.
@@ -131,6 +136,8 @@ struct News {
     base: String,
     new: usize,
     gone: usize,
+    /// What became of calls that waited for me when the list was made.
+    fates: Vec<Fate>,
 }
 
 #[derive(Default, Deserialize)]
@@ -186,6 +193,8 @@ pub async fn show(
         chips,
         every_tool: query.tool.is_empty(),
         waiting: waiting.len(),
+        made: now.seconds(),
+        asked: if list == List::Mine { for_owner(&session, now).await? } else { Vec::new() },
         newest,
         next,
         later: begin > 0,
@@ -236,6 +245,9 @@ struct Since {
     /// Number of approvals that waited then. Without it nothing is said of those that are gone.
     #[serde(default)]
     count: usize,
+    /// Time at which the list was made, in whole seconds. Without it no row is marked.
+    #[serde(default)]
+    made: Option<u64>,
 }
 
 /// `GET /new?count=<waiting>&after=<leaf index>`: how many came and went since the list was made. 204 without news, so
@@ -257,7 +269,11 @@ pub async fn news(
     if new + gone == 0 {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(page(StatusCode::OK, &News { base, new, gone }))
+    let fates = match since.made {
+        Some(made) if gone > 0 => fates(&session, made).await?,
+        _ => Vec::new(),
+    };
+    Ok(page(StatusCode::OK, &News { base, new, gone, fates }))
 }
 
 /// The place that a cursor names. `None` for the first page.

@@ -5,8 +5,10 @@ use super::{
     session::Session,
     view::{self, Moment},
 };
+use crate::access;
 use approvals::{cards::Card, display::Piece, history::Approval};
-use ledger::time::Nanos;
+use decider::{approval::Phase, words};
+use ledger::{ident::Ident, time::Nanos};
 use std::collections::BTreeSet;
 
 /// Longest name of an agent in the list, in characters.
@@ -104,6 +106,49 @@ impl Item {
             account: told.account.as_ref().map(|(_, account)| account.clone()),
         })
     }
+}
+
+/// Most rows that are marked at once.
+const FATES_MAX: usize = 50;
+
+/// What became of a call while its row was shown.
+pub struct Fate {
+    pub id: String,
+    /// For example `Denied by Bob Ito`.
+    pub words: String,
+    pub tone: &'static str,
+}
+
+/// Calls that no longer wait for this person, and did when the list was made (in whole seconds).
+pub async fn fates(session: &Session, made: u64) -> Result<Vec<Fate>, Stop> {
+    let lists = &session.worker.lists;
+    let since = |at: Nanos| at.seconds() >= made;
+    let mut briefs = lists.recent();
+    briefs.retain(|brief| brief.over_since.is_some_and(since));
+    briefs.truncate(FATES_MAX);
+    briefs.extend(lists.open().into_iter().filter(|brief| !brief.is_pending()).take(FATES_MAX));
+    briefs.retain(|brief| access::page(&session.worker, &session.person, &**brief));
+    let mut fates = Vec::new();
+    for brief in briefs {
+        let Some(approval) = session.worker.reader().get(&brief.id).await? else { continue };
+        let state = &approval.state;
+        let changed = state.granted_at.or(state.ended_at).is_some_and(since);
+        if !changed {
+            continue;
+        }
+        let names = |ids: &[Ident]| {
+            ids.iter().map(|id| session.setup.name_of(id)).collect::<Vec<_>>().join(", ")
+        };
+        let (words, tone) = match state.phase {
+            Phase::Denied => (format!("Denied by {}", names(&state.deniers())), "bad"),
+            _ if state.granted_at.is_some_and(since) => {
+                (format!("Approved by {}", names(&state.granted_by)), "good")
+            }
+            phase => (words::phase(phase, state.end_reason.as_deref()).to_owned(), "over"),
+        };
+        fates.push(Fate { id: approval.id.to_string(), words, tone });
+    }
+    Ok(fates)
 }
 
 /// The calls in sections, in the order of their deadlines. What ends soon is never folded.

@@ -3,7 +3,9 @@
 use super::{
     Stop, Top, address, form, go, page,
     session::{self, Session},
-    sessions, visitor,
+    sessions,
+    typed::Typed,
+    visitor,
 };
 use crate::{app::App, auth, query, request::Peer};
 use askama::Template;
@@ -37,7 +39,8 @@ struct Form {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Carried {
-    pub comment: String,
+    #[serde(flatten)]
+    pub typed: Typed,
     pub username: String,
     password: String,
 }
@@ -46,15 +49,12 @@ pub(super) struct Carried {
 pub(super) fn carrying(app: &App, id: &str, mut carried: Carried, wrong: bool) -> Response {
     let status = if wrong { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
     let id = Ident::new(id).map(|id| id.to_string()).unwrap_or_default();
-    carried.comment = carried.comment.chars().take(COMMENT_MAX).collect();
+    carried.typed = carried.typed.cut();
     let username = carried.username.chars().take(64).collect();
     let top = Top::new(app, "Sign in", None);
     let carried = Some((format!("/approvals/{id}/review"), carried));
     page(status, &Form { top, to: None, wrong, username, carried })
 }
-
-/// Most characters of a comment that is carried on.
-const COMMENT_MAX: usize = 2_000;
 
 /// The sign-in page. `to` as in [`own`]; `failed`: the name of a failed attempt.
 pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Response {
@@ -64,7 +64,7 @@ pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Respo
     page(status, &Form { top, to, wrong, username, carried: None })
 }
 
-/// Where a sign-in may lead: to the inbox, to the page of an approval, or to that of passkeys. Anything else becomes the
+/// Where a sign-in may lead: to the inbox, to the page of an approval or of its questions, or to that of passkeys. Anything else becomes the
 /// inbox.
 pub(super) fn own(path: &str) -> String {
     if let Some(rest) = path.strip_prefix("/passkeys") {
@@ -72,8 +72,12 @@ pub(super) fn own(path: &str) -> String {
         let request = rest.strip_prefix("?request=").is_some_and(|text| text.chars().all(plain));
         return if rest.is_empty() || request { path.to_owned() } else { "/".to_owned() };
     }
-    let approval = path.strip_prefix("/approvals/").and_then(|id| Ident::new(id).ok());
-    approval.map_or_else(|| "/".to_owned(), |id| format!("/approvals/{id}"))
+    let rest = path.strip_prefix("/approvals/").unwrap_or_default();
+    let (id, part) = match rest.strip_suffix("/questions") {
+        Some(id) => (id, "/questions"),
+        None => (rest, ""),
+    };
+    Ident::new(id).map_or_else(|_| "/".to_owned(), |id| format!("/approvals/{id}{part}"))
 }
 
 #[derive(Default, Deserialize)]

@@ -76,9 +76,19 @@ pub fn told(event: &Event, setup: &Setup) -> Told {
     let ended = |phase, end_reason| words::phase(phase, end_reason).to_owned();
     match event {
         Event::Requested(_) => line("", "Call paused, people asked".into()),
-        Event::Reviewed { by, decision, via, .. } => {
+        Event::Reviewed { by, decision, via, reason, .. } => {
             let (word, tone) = answer(*decision);
-            Told { who: Some(name(by)), what: format!("{word} ({})", place(*via)), tone }
+            let why = reason.map(|reason| format!(": {}", words::deny_reason(reason)));
+            let what = format!("{word} ({}){}", place(*via), why.unwrap_or_default());
+            Told { who: Some(name(by)), what, tone }
+        }
+        Event::Asked { question, by, via, .. } => {
+            let what = format!("Asked question {question} ({})", place(*via));
+            Told { who: Some(name(by)), what, tone: "" }
+        }
+        Event::Answered { question, by, .. } => {
+            let what = format!("Answered question {question}");
+            Told { who: Some(replier(by, setup)), what, tone: "" }
         }
         Event::ReviewRejected { by, via, why } => Told {
             who: by.as_ref().map(name),
@@ -113,6 +123,14 @@ pub fn told(event: &Event, setup: &Setup) -> Told {
             line("", "A clock was wrong: deadlines count again from here".into())
         }
         Event::Lapsed => line("over", ended(Phase::Lapsed, None)),
+    }
+}
+
+/// Who answered a question, in words.
+pub fn replier(by: &str, setup: &Setup) -> String {
+    match by.strip_prefix("producer:") {
+        Some(gateway) => format!("Gateway {}", harmless(gateway)),
+        None => Ident::new(by).map_or_else(|_| harmless(by), |person| setup.name_of(&person)),
     }
 }
 

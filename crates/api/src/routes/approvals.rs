@@ -3,6 +3,7 @@
 //! A caller who may not see an approval gets the answer for one that does not exist, whatever the request is.
 
 mod list;
+pub mod questions;
 mod view;
 pub mod withdraw;
 
@@ -27,7 +28,7 @@ use axum::{
     extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
 };
-use decider::approval::{Auth, Choice, Method, Outcome, Via};
+use decider::approval::{Auth, Choice, DenyReason, Method, Outcome, Via};
 use ledger::{
     ident::Ident,
     post::{Outcome as Posted, Shown, ShownVia},
@@ -101,12 +102,11 @@ impl Asking {
 
     /// The approval as the caller may see it.
     pub fn view(&self, approval: &Approval) -> Result<View, Problem> {
-        let frozen = if access::params(&self.access(), approval) {
-            self.worker.reader().opening(approval)?.1
-        } else {
-            None
-        };
-        View::new(&self.worker, approval, frozen.as_ref())
+        if !access::params(&self.access(), approval) {
+            return View::new(&self.worker, approval, None);
+        }
+        let frozen = self.worker.reader().opening(approval)?.1;
+        View::new(&self.worker, approval, frozen.as_ref())?.with_words(&self.worker, approval)
     }
 
     /// The answer to a command.
@@ -239,6 +239,12 @@ pub struct NewReview {
     shown_at: Option<Nanos>,
     /// Comment, at most 2000 bytes; can be erased.
     comment: Option<String>,
+    /// Why it is denied, with `deny` only: `wrong_amount`, `wrong_recipient`, `duplicate`, `not_needed`, `not_allowed`,
+    /// `unclear`, `suspicious` or `other`.
+    #[schema(value_type = Option<String>)]
+    reason: Option<DenyReason>,
+    /// Text for the agent, with `deny` only: at most 2000 bytes; can be erased.
+    for_agent: Option<String>,
 }
 
 /// Answer an approval (a person's reviewer key)
@@ -259,6 +265,14 @@ pub async fn review(
         let detail = format!("comment: at most {COMMENT_BYTES_MAX} bytes.");
         return Err(Problem::new(Code::BadRequest, detail));
     }
+    if new.for_agent.as_ref().is_some_and(|text| text.len() > COMMENT_BYTES_MAX) {
+        let detail = format!("for_agent: at most {COMMENT_BYTES_MAX} bytes.");
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    if new.decision == Choice::Approve && (new.reason.is_some() || new.for_agent.is_some()) {
+        let detail = "reason and for_agent are for a denial: leave them out.";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
     let now = asking.worker.readiness().clocks.now();
     let review = worker::Review {
         by: asking.access().person().cloned(),
@@ -269,6 +283,8 @@ pub async fn review(
         version: new.version,
         shown_at: new.shown_at.unwrap_or(now),
         comment: new.comment,
+        reason: new.reason,
+        for_agent: new.for_agent,
         raw: None,
         signed: None,
     };

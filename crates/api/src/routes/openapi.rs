@@ -24,7 +24,7 @@ use utoipa::{
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
         keys::remove, keys::rotate, passkeys::add, operate::create_tenant, operate::erase, clock::reset, operate::backup, health::healthz,
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
-        approvals::list, approvals::one, approvals::review, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
+        approvals::list, approvals::one, approvals::review, approvals::questions::ask, approvals::questions::answer, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
         approvals::withdraw::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,
         slack::interactions, sources::show, sources::declare, sinks::all, sinks::test, sinks::letters, sinks::resend, budgets::all, counts::show, retention::deletion::delete, retention::pruning::prune, retention::show, retention::set, retention::hold, retention::release,
     ),

@@ -171,6 +171,8 @@ impl Desk<'_> {
             version: shown.version,
             shown_at: shown.shown_at,
             comment: comment.map(str::to_owned),
+            reason: None,
+            for_agent: None,
             raw: Some(self.raw.clone()),
             signed: None,
         };

@@ -337,10 +337,15 @@ fn is_over_badly(state: &State) -> bool {
 fn describe(event: &Event) -> String {
     let name = words::code(&word(event));
     let more = match event {
-        Event::Reviewed { by, decision, groups, signed, .. } => {
+        Event::Reviewed { by, decision, groups, signed, reason, .. } => {
+            let why = reason.map(|reason| format!(" ({})", words::code(reason.code())));
+            let why = why.unwrap_or_default();
             let signed = if signed.is_some() { ", signed by passkey" } else { "" };
-            return format!("{by} ({}): {}{signed}", harmless(&groups.join(", ")), word(decision));
+            let groups = harmless(&groups.join(", "));
+            return format!("{by} ({groups}): {}{why}{signed}", word(decision));
         }
+        Event::Asked { question, by, .. } => format!("{by}, question {question}"),
+        Event::Answered { question, by, .. } => format!("{by}, question {question}"),
         Event::Granted { by, .. } | Event::Denied { by } => {
             by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }

@@ -164,7 +164,14 @@ mod tests {
         State {
             phase: Phase::Pending,
             requested: Some(Box::new(requested)),
-            reviews: vec![Review { by, decision: Choice::Approve, at: Nanos(5), groups }],
+            reviews: vec![Review {
+                by,
+                decision: Choice::Approve,
+                at: Nanos(5),
+                groups,
+                reason: None,
+                evidence: None,
+            }],
             version: 2,
             ..State::default()
         }

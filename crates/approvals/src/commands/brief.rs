@@ -83,6 +83,8 @@ pub struct Brief {
     pub tool: Arc<str>,
     /// Id of its newest token.
     pub jti: Option<Box<str>>,
+    /// True if a question waits for an answer.
+    pub asks_owner: bool,
     agent: Box<str>,
     producer: Ident,
     owners: Box<[Ident]>,
@@ -146,6 +148,7 @@ impl Briefs {
             last: approval.last_index(),
             tool: self.tool(&requested.call.tool),
             jti: state.token.as_ref().map(|token| token.jti.as_str().into()),
+            asks_owner: state.unanswered().is_some(),
             agent: requested.call.agent.as_str().into(),
             producer: self.producers.get(producer)?.clone(),
             owners: requested.owners.clone().into(),

@@ -13,8 +13,8 @@ use crate::{
 use decider::{
     Decider as _,
     approval::{
-        Approval as Lifecycle, Auth, Choice, Command, Event, Message, Outcome, Refusal, Via, World,
-        fold,
+        Approval as Lifecycle, Auth, Choice, Command, DenyReason, Event, Message, Outcome, Refusal,
+        Via, World, fold,
     },
     decision::Frozen,
     passkey::Signed,
@@ -35,6 +35,9 @@ use std::{sync::Arc, time::Duration};
 pub(super) const TRIES_MAX: usize = 8;
 /// Longest wait until the message that won is posted here.
 const CONFLICT_WAIT: Duration = Duration::from_secs(1);
+
+/// Member of evidence: what a person who denied tells the agent.
+pub const FOR_AGENT: &str = "for_agent";
 
 /// The result of a command.
 #[derive(Clone, Debug)]
@@ -68,6 +71,10 @@ pub struct Review {
     pub shown_at: Nanos,
     /// The person's comment. It is kept as evidence.
     pub comment: Option<String>,
+    /// Why the person denies, if they say so.
+    pub reason: Option<DenyReason>,
+    /// What the agent should do instead, in the person's words. It is kept as evidence, and the gateway gets it.
+    pub for_agent: Option<String>,
     /// The raw request of the chat. It is kept as evidence.
     pub raw: Option<String>,
     /// The signature of the person's passkey over this answer. The caller has verified it.
@@ -86,13 +93,14 @@ impl Review {
             version: self.version,
             shown_at: self.shown_at,
             evidence,
+            reason: self.reason,
             signed: self.signed.clone(),
         }
     }
 
     /// The parts of the review that are kept as evidence.
     fn evidence(&self) -> Option<Map<String, Value>> {
-        let kept = [("comment", &self.comment), ("raw", &self.raw)];
+        let kept = [("comment", &self.comment), (FOR_AGENT, &self.for_agent), ("raw", &self.raw)];
         let mut body: Map<String, Value> = kept
             .into_iter()
             .filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?))))
@@ -200,7 +208,7 @@ impl Commands {
     }
 
     /// Carries out a command, the first time on what was read already. Compare-and-swap notices if that is stale.
-    async fn execute_on(
+    pub(super) async fn execute_on(
         &self,
         mut read: Option<Case>,
         (id, activates): (&Ident, Option<&Activates>),

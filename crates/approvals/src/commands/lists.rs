@@ -105,6 +105,22 @@ impl Lists {
         self.readiness.rules.known().is_ok_and(|setup| is_asked(&setup, person, approval))
     }
 
+    /// True if the person owns the agent, by the request or by the people file in force, and is not disabled.
+    pub fn owns(&self, person: &Ident, approval: &impl Parties) -> bool {
+        let Ok(setup) = self.readiness.rules.known() else { return false };
+        let known = setup.people.get(person).filter(|known| !known.disabled);
+        let agent = approval.asks().map(|(agent, _)| agent);
+        known
+            .zip(agent)
+            .is_some_and(|(known, agent)| approval.is_owner(person) || known.owns.contains(agent))
+    }
+
+    /// Approvals with a question that waits for an answer of this person, who owns the agent. Sorted by approval
+    /// deadline, then id.
+    pub fn asking_owner(&self, person: &Ident) -> Vec<Arc<Brief>> {
+        self.registry.open().by_deadline(|brief| brief.asks_owner && self.owns(person, brief))
+    }
+
     /// Approvals that wait for a person: pending, the person may review and has not. Sorted by approval
     /// deadline, then id.
     pub fn waiting_for(&self, person: &Ident) -> Vec<Arc<Brief>> {

@@ -1,6 +1,6 @@
 //! Single fields of a call as people read them: by kind, cleaned, each with its label.
 
-use super::money;
+use super::{money, sentence::bare_or_quoted};
 use chrono::{DateTime, NaiveDate};
 use ledger::{
     canonical,
@@ -8,6 +8,7 @@ use ledger::{
     json::Value,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Members of a list that are shown.
 const LIST_SHOWN: usize = 3;
@@ -100,7 +101,7 @@ impl Field {
 
     fn list(&mut self, pointer: &str, members: &[Value<'_>]) {
         for (at, member) in members.iter().take(LIST_SHOWN).enumerate() {
-            let whole = shown(member);
+            let whole = member_words(member);
             let text = cut(&whole, MEMBER_CHARS_MAX);
             if text == whole {
                 self.covers.extend(leaves_below(&format!("{pointer}/{at}"), member));
@@ -150,6 +151,19 @@ pub(super) fn steps(pointer: &str) -> String {
     if steps.is_empty() { "(all)".into() } else { steps.join(" \u{b7} ") }
 }
 
+/// The same with a capital, as authors write labels. As it is, if another member of the call would then read alike.
+pub(super) fn capital(pointer: &str, params: &Value<'_>) -> String {
+    let steps = steps(pointer);
+    let first = pointer.strip_prefix('/').and_then(|rest| rest.chars().next());
+    let Some(first) = first.filter(char::is_ascii_lowercase) else { return steps };
+    let upper = first.to_ascii_uppercase();
+    let other = format!("/{upper}{}", &pointer[2..]);
+    if decider::rule::resolve(params, &other).is_some() {
+        return steps;
+    }
+    format!("{upper}{}", &steps[1..])
+}
+
 /// A text, number or truth value, cleaned. `None` for anything else.
 pub(super) fn scalar(value: &Value<'_>) -> Option<String> {
     match value {
@@ -166,6 +180,22 @@ fn shown(value: &Value<'_>) -> String {
         return foreign::value(text);
     }
     foreign::value(&String::from_utf8_lossy(&canonical::to_vec(value)))
+}
+
+/// A member of a list on one line. An object is drawn by its own members: `sku: A-1, qty: 2`. A value that could be read
+/// as more than one is quoted.
+fn member_words(value: &Value<'_>) -> String {
+    if !matches!(value, Value::Object(members) if !members.is_empty()) {
+        return shown(value);
+    }
+    let between = BTreeSet::from([", ", ": ", " \u{b7} "]);
+    let part = |leaf: &String| {
+        let name = steps(leaf);
+        let name = if name.contains([':', ',']) { bare_or_quoted(&name, &between) } else { name };
+        let value = decider::rule::resolve(value, leaf)?;
+        Some(format!("{name}: {}", bare_or_quoted(&shown(value), &between)))
+    };
+    leaves(value).iter().filter_map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// True if a text reads the same with and without quotes: it has ends, no escapes and nothing hidden, and it is not

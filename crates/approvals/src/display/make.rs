@@ -15,10 +15,10 @@ const HEAD_FIELDS: usize = 3;
 
 impl Display {
     /// The label of a field: the author's, or the steps of its pointer.
-    fn label(&self, pointer: &str) -> (String, bool) {
+    fn label(&self, pointer: &str, params: &Value<'_>) -> (String, bool) {
         match self.labels.get(pointer) {
             Some(label) => (ledger::foreign::harmless(label), true),
-            None => (fields::steps(pointer), false),
+            None => (fields::capital(pointer, params), false),
         }
     }
 }
@@ -84,11 +84,11 @@ impl Display {
         let lead = self.lead.iter().filter_map(|pointer| {
             let kind = self.kinds.get(pointer).copied().unwrap_or_default();
             let value = resolve(params, pointer)?;
-            Some(Field::new(pointer, self.label(pointer), value, (kind, code)))
+            Some(Field::new(pointer, self.label(pointer, params), value, (kind, code)))
         });
         let counted = self.count.iter().filter_map(|pointer| {
             let number = fields::members(resolve(params, pointer)?)?;
-            Some(Field::count(self.label(pointer), number))
+            Some(Field::count(self.label(pointer, params), number))
         });
         lead.chain(counted).collect()
     }

@@ -48,13 +48,13 @@ fn field(pointer: &str, kind: Kind) -> Display {
 
 #[test]
 fn p7_a_call_has_the_sentence_of_its_display() {
-    let fields = ["Account: DE89 3704 0044 0532 0130 00", "invoice: 4711"];
+    let fields = ["Account: DE89 3704 0044 0532 0130 00", "Invoice: 4711"];
     check(Some(&transfers()), TRANSFER, "EUR 9,900.00 to ООО «Вектор», RU", &fields, 0);
     let more = TRANSFER.replace("\"amount\"", "\"a\":[1,2],\"amount\"");
     check(Some(&transfers()), &more, "EUR 9,900.00 to ООО «Вектор», RU", &fields, 2);
     let many = Display { count: vec!["/to".into()], ..titled("Mail to {#/to} people") };
     let to = format!("{{\"to\":[{}0]}}", "0,".repeat(1888));
-    check(Some(&many), &to, "Mail to 1,889 people", &["to: 1,889"], 1889);
+    check(Some(&many), &to, "Mail to 1,889 people", &["To: 1,889"], 1889);
 }
 
 #[test]
@@ -106,6 +106,14 @@ fn amounts_follow_iso_4217() {
     }
 }
 
+/// A label gets a capital, unless two members would then read alike.
+#[test]
+fn p7_labels_with_a_capital_stay_apart() {
+    let label = |params: &str| of(Some(&field("/x", Kind::Plain)), params).fields[0].label.clone();
+    assert_eq!(label(r#"{"x":1}"#), "X");
+    assert_eq!(label(r#"{"X":2,"x":1}"#), "x");
+}
+
 #[test]
 fn fields_are_drawn_by_kind() {
     let one = |kind, params: &str, shown: &str| {
@@ -122,6 +130,11 @@ fn fields_are_drawn_by_kind() {
     one(Kind::Text, r#"{"x":"a\r\n\nb\u202e"}"#, "a ⏎  ⏎ b\\u{202e}");
     one(Kind::Text, r#"{"x":"\\u{202e}"}"#, "\\u{5c}u{202e}");
     one(Kind::List, r#"{"x":["a","b","c","d","e"]}"#, "a, b, c and 2 more");
+    one(
+        Kind::List,
+        r#"{"x":[{"at":{"shelf":"b, c: d"},"qty":2,"sku":"A-1"},[1]]}"#,
+        "at \u{b7} shelf: “b, c: d”, qty: 2, sku: A-1, [1]",
+    );
     one(Kind::Link, r#"{"x":"https://example.com/"}"#, "https://example.com/");
     one(Kind::Plain, r#"{"x":"true"}"#, "\"true\"");
     one(Kind::Plain, r#"{"x":true}"#, "true");

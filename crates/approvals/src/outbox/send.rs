@@ -1,7 +1,7 @@
 //! Sends cards: one approval at a time, until its cards show what they should.
 
 use super::{
-    Line, Seen, Step, Told, cards_of,
+    Line, Seen, Step, Told, cards_of, notices,
     pace::{self, Pace},
     wanted,
 };
@@ -122,7 +122,11 @@ impl Sender {
         let Some(approval) = self.commands.reader.get(id).await? else { return Ok(None) };
         let (expected, cards) = cards_of(self.log(), id)?;
         let mut again: Again = None;
-        for line in wanted(&approval, &setup, &self.chats.now(), &cards) {
+        let chats = self.chats.now();
+        let mut lines = wanted(&approval, &setup, &chats, &cards);
+        let known = (&cards, self.commands.cards.public_url());
+        lines.extend(notices(&approval, &setup, &chats, known));
+        for line in lines {
             let seen = cards.get(&line.name).cloned().unwrap_or_default();
             let looked = self.bring_up_line(&approval, &line, &seen, expected).await?;
             again = again.into_iter().chain(looked).min();
@@ -144,7 +148,7 @@ impl Sender {
         let version = approval.state.version;
         let frozen = self.commands.cards.is_frozen(approval)?;
         let current = seen.version >= version && seen.frozen == frozen;
-        if seen.in_digest || (seen.posted.is_some() && current) {
+        if seen.in_digest || (seen.posted.is_some() && (current || line.said.is_some())) {
             return Ok(None);
         }
         let over_for = over_for(approval, self.now());
@@ -245,7 +249,9 @@ impl Sending<'_> {
             return Ok(None);
         }
         let now = Instant::now();
-        let answer = if self.approval.is_pending() && pace.is_burst(now) {
+        let answer = if let Some(said) = &self.line.said {
+            chat.notify(&self.line.channel.to, &said.notice, said.under.as_ref()).await
+        } else if self.approval.is_pending() && pace.is_burst(now) {
             if !pace.has_digest(now) {
                 let waiting = self.sender.commands.reader.registry.open().pending();
                 let url = format!("{}/", self.sender.commands.cards.public_url());

@@ -102,6 +102,9 @@ pub(super) fn notice(notice: &Notice) -> Message {
     let mut blocks = vec![header(&notice.title)];
     blocks.extend(notice.lines.iter().map(line));
     blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&notice.hint)]}));
+    let button =
+        |(text, url): &(&str, String)| json!({"type": "actions", "elements": [link(text, url)]});
+    blocks.extend(notice.link.as_ref().map(button));
     Message { text: escape(&notice.title), blocks }
 }
 

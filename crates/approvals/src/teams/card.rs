@@ -99,7 +99,8 @@ pub fn notice(notice: &Notice) -> Value {
     let cut = |line: &String| line.chars().take(NOTICE_CHARS_MAX).collect::<String>();
     body.extend(notice.lines.iter().map(|line| foreign(&cut(line), Look::Plain)));
     body.push(ours(&notice.hint));
-    sheet(&body, &[], &notice.title)
+    let button = notice.link.as_ref().map(|(words, url)| open(words, url));
+    sheet(&body, &button.into_iter().collect::<Vec<_>>(), &notice.title)
 }
 
 /// A message with the card.

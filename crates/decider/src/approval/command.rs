@@ -1,6 +1,9 @@
 //! Commands on an approval, and why they may be refused.
 
-use super::event::{Auth, Choice, Outcome, Requested, Via};
+use super::{
+    event::{Auth, Choice, Outcome, Requested, Via},
+    reason::DenyReason,
+};
 use crate::passkey::Signed;
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
@@ -68,8 +71,36 @@ pub enum Command {
         shown_at: Nanos,
         /// Leaf index of the evidence entry about this answer.
         evidence: Option<u64>,
+        /// Why the person denies, if they say so.
+        reason: Option<DenyReason>,
         /// The signature of the person's passkey over this answer. The caller has verified it.
         signed: Option<Box<Signed>>,
+    },
+    /// Records a question of a person who is asked.
+    Ask {
+        /// The world at this moment.
+        world: World,
+        /// The person.
+        by: Ident,
+        /// Where the person asked.
+        via: Via,
+        /// How the person was authenticated.
+        auth: Auth,
+        /// Call digest that the page showed.
+        displayed_dig: String,
+        /// Leaf index of the evidence entry with the words.
+        evidence: u64,
+    },
+    /// Records an answer to a question.
+    Reply {
+        /// The world at this moment.
+        world: World,
+        /// Number of the question.
+        question: u32,
+        /// Who answers.
+        by: Replier,
+        /// Leaf index of the evidence entry with the words.
+        evidence: u64,
     },
     /// Applies what time or another rule makes happen: expiry, lapse, reminder, escalation, a missed report,
     /// supersession.
@@ -132,12 +163,23 @@ pub enum Command {
     },
 }
 
+/// Who answers a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replier {
+    /// The gateway that paused the call.
+    Gateway(Ident),
+    /// A person who owns the agent.
+    Owner(Ident),
+}
+
 impl Command {
     /// The world of the command's moment. `None` for a request, which has none.
     pub fn world(&self) -> Option<&World> {
         match self {
             Self::Request { .. } => None,
             Self::Review { world, .. }
+            | Self::Ask { world, .. }
+            | Self::Reply { world, .. }
             | Self::Tick { world, .. }
             | Self::Cancel { world, .. }
             | Self::Revoke { world, .. }
@@ -194,6 +236,15 @@ pub enum Refusal {
     /// The rule demands the web page and a recent sign-in.
     #[error("step_up")]
     StepUp,
+    /// The approval has all questions that it may have, or the person's last one has no answer yet.
+    #[error("too_many_questions")]
+    TooManyQuestions,
+    /// There is no such question.
+    #[error("no_question")]
+    NoQuestion,
+    /// The question already has another answer.
+    #[error("already_answered")]
+    AlreadyAnswered,
     /// Another rule is in force for this call now.
     #[error("rule_changed")]
     RuleChanged,

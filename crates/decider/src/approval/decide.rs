@@ -5,6 +5,7 @@
 //! already in the log gives no event and no refusal. A deadline that has passed, or a rule that has changed,
 //! makes its event happen, and the command itself is refused.
 
+mod questions;
 mod review;
 mod token;
 
@@ -16,6 +17,7 @@ use super::{
     state::{Phase, State},
 };
 use ledger::{ident::Ident, time::Nanos};
+use questions::Asking;
 use review::Click;
 use token::{MintCall, RedeemCall};
 
@@ -54,6 +56,7 @@ fn decide_now(state: &State, command: &Command) -> Answer {
             version,
             shown_at,
             evidence,
+            reason,
             signed,
         } => case.review(&Click {
             world,
@@ -65,8 +68,15 @@ fn decide_now(state: &State, command: &Command) -> Answer {
             version: *version,
             shown_at: *shown_at,
             evidence: *evidence,
+            reason: *reason,
             signed: signed.as_deref(),
         }),
+        Command::Ask { world, by, via, auth, displayed_dig, evidence } => {
+            case.ask(&Asking { world, by, via: *via, auth: *auth, displayed_dig }, *evidence)
+        }
+        Command::Reply { world, question, by, evidence } => {
+            case.reply(world, *question, by, *evidence)
+        }
         Command::Tick { world, undeliverable } => case.tick(world, *undeliverable),
         Command::Cancel { world, by, reason } => {
             let event = Event::Cancelled { by: by.clone(), reason: reason.clone() };

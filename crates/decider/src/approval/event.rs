@@ -1,5 +1,6 @@
 //! Events of an approval, as the log holds them (`proto/formats/approval.md`).
 
+use super::reason::DenyReason;
 use crate::{
     passkey::Signed,
     rule::{Owner, Rule, RuleError},
@@ -69,9 +70,34 @@ pub enum Event {
         /// Leaf index of the evidence entry (raw click, comment), if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<u64>,
+        /// Why the person denied, if they said so. Only beside a `deny`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<DenyReason>,
         /// The signature of the person's passkey over this answer, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signed: Option<Box<Signed>>,
+    },
+    /// A person who is asked put a question instead of an answer. Deadlines do not move.
+    Asked {
+        /// Number of the question: 1, 2, … without a hole.
+        question: u32,
+        /// The person: an opaque principal id.
+        by: Ident,
+        /// Where the person asked.
+        via: Via,
+        /// How the person was authenticated.
+        auth: Auth,
+        /// Leaf index of the evidence entry with the words.
+        evidence: u64,
+    },
+    /// The gateway, or an owner of the agent, answered a question.
+    Answered {
+        /// Number of the question.
+        question: u32,
+        /// Who answered: `producer:<name>`, or a principal id.
+        by: String,
+        /// Leaf index of the evidence entry with the words.
+        evidence: u64,
     },
     /// A person tried to review and was refused.
     ReviewRejected {

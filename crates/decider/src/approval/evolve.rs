@@ -4,9 +4,10 @@
 //! corrupt and changes nothing else.
 
 use super::{
-    MINTS_MAX, REFUSALS_RECORDED_MAX,
+    MINTS_MAX, QUESTIONS_MAX, REFUSALS_RECORDED_MAX,
     event::{Choice, Event, Message, Method, Outcome, Reason, Requested, Via},
-    state::{Phase, Redemption, Review, State, Token},
+    producer,
+    state::{Phase, Question, Redemption, Reply, Review, State, Token},
 };
 use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
 
@@ -65,17 +66,10 @@ fn redeemed_too_late(state: &State, event: &Event, at: Nanos) -> bool {
 fn apply(state: &mut State, event: &Event, at: Nanos) -> Option<()> {
     match event {
         Event::Requested(requested) => begin(state, requested),
-        Event::Reviewed { by, decision, groups, displayed_dig, via, auth, signed, .. } => {
-            let requested = in_phase(state, &[Phase::Pending])?;
-            let passkey = auth.method == Method::Passkey;
-            holds(passkey == signed.is_some() && (!passkey || *via == Via::Web))?;
-            let strong = *via == Via::Web && (passkey || auth.method == Method::Key);
-            let version = signed.as_ref().is_none_or(|signed| signed.version == state.version);
-            holds(version)?;
-            holds(requested.shows(displayed_dig))?;
-            holds(requested.rule.step_up.is_none() || strong)?;
-            let review = Review { by: by.clone(), decision: *decision, groups: groups.clone(), at };
-            reviewed(state, review)
+        Event::Reviewed { .. } => answered_by_person(state, event, at),
+        Event::Asked { question, by, evidence, .. } => asked(state, *question, (by, *evidence), at),
+        Event::Answered { question, by, evidence } => {
+            replied(state, *question, (by, *evidence), at)
         }
         Event::ReviewRejected { .. } => refused(state, &[Phase::Pending]),
         Event::RedeemRejected { .. } => {
@@ -147,6 +141,52 @@ fn begin(state: &mut State, requested: &Requested) -> Option<()> {
     holds(state.phase == Phase::None && requested.is_sound())?;
     state.phase = Phase::Pending;
     state.requested = Some(Box::new(requested.clone()));
+    Some(())
+}
+
+/// Checks what every review must have, and records it.
+fn answered_by_person(state: &mut State, event: &Event, at: Nanos) -> Option<()> {
+    let Event::Reviewed { by, decision, groups, displayed_dig, via, auth, signed, .. } = event
+    else {
+        return None;
+    };
+    let Event::Reviewed { reason, evidence, .. } = event else { return None };
+    let requested = in_phase(state, &[Phase::Pending])?;
+    let passkey = auth.method == Method::Passkey;
+    holds(passkey == signed.is_some() && (!passkey || *via == Via::Web))?;
+    let strong = *via == Via::Web && (passkey || auth.method == Method::Key);
+    holds(signed.as_ref().is_none_or(|signed| signed.version == state.version))?;
+    holds(requested.shows(displayed_dig))?;
+    holds(requested.rule.step_up.is_none() || strong)?;
+    holds(reason.is_none() || *decision == Choice::Deny)?;
+    let (by, groups) = (by.clone(), groups.clone());
+    let (decision, reason, evidence) = (*decision, *reason, *evidence);
+    reviewed(state, Review { by, decision, groups, at, reason, evidence })
+}
+
+/// Records a question. A person has one without an answer at most.
+fn asked(state: &mut State, number: u32, said: (&Ident, u64), at: Nanos) -> Option<()> {
+    let requested = in_phase(state, &[Phase::Pending])?;
+    let (by, evidence) = (said.0.clone(), said.1);
+    let next = u32::try_from(state.questions.len() + 1).ok()?;
+    holds(number == next && number <= QUESTIONS_MAX && !requested.owners.contains(&by))?;
+    holds(evidence > 0)?;
+    holds(!state.questions.iter().any(|other| other.by == by && other.reply.is_none()))?;
+    state.questions.push(Question { by, at, evidence, reply: None });
+    Some(())
+}
+
+/// Records the answer to a question. Who owned the agent at that moment, a verifier can't check: only that it was the
+/// gateway of the call, or a person who did not ask.
+fn replied(state: &mut State, number: u32, said: (&str, u64), at: Nanos) -> Option<()> {
+    let requested = in_phase(state, &[Phase::Pending])?;
+    let gateway = said.0 == producer(&requested.opening.producer);
+    let place = state.place(number)?;
+    let question = &state.questions[place];
+    let person = Ident::new(said.0).is_ok_and(|person| person != question.by);
+    holds(question.reply.is_none() && (gateway || person))?;
+    let (by, evidence) = (said.0.to_owned(), said.1);
+    state.questions[place].reply = Some(Reply { by, at, evidence });
     Some(())
 }
 

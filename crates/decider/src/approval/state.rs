@@ -1,6 +1,9 @@
 //! The state of an approval, folded from its events.
 
-use super::event::{Choice, Event, Outcome, Reason, Requested};
+use super::{
+    event::{Choice, Event, Outcome, Reason, Requested},
+    reason::DenyReason,
+};
 use crate::quorum::People;
 use ledger::{ident::Ident, time::Nanos};
 use serde::{Deserialize, Serialize};
@@ -59,6 +62,34 @@ pub struct Review {
     pub groups: Vec<String>,
     /// `journal.time` of the review.
     pub at: Nanos,
+    /// Why the person denied, if they said so.
+    pub reason: Option<DenyReason>,
+    /// Leaf index of the evidence entry with the person's words, if there is one.
+    pub evidence: Option<u64>,
+}
+
+/// A question of a person who is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Question {
+    /// The person.
+    pub by: Ident,
+    /// `journal.time` of the question.
+    pub at: Nanos,
+    /// Leaf index of the evidence entry with the words.
+    pub evidence: u64,
+    /// What was answered.
+    pub reply: Option<Reply>,
+}
+
+/// An answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reply {
+    /// `producer:<name>`, or the owner's principal id.
+    pub by: String,
+    /// `journal.time` of the answer.
+    pub at: Nanos,
+    /// Leaf index of the evidence entry with the words.
+    pub evidence: u64,
 }
 
 /// A token of this approval.
@@ -86,6 +117,8 @@ pub struct State {
     pub requested: Option<Box<Requested>>,
     /// The last answer of each person, in order of names.
     pub reviews: Vec<Review>,
+    /// Questions of people who are asked, in order: question 1 first.
+    pub questions: Vec<Question>,
     /// The people whose reviews filled the quorum.
     pub granted_by: Vec<Ident>,
     /// `journal.time` of the grant.
@@ -114,7 +147,7 @@ pub struct State {
     pub refusals: u32,
     /// Number of the last message.
     pub n: u64,
-    /// `n` of the last message that changed what people see: reviews and phases, but not reminders and refused
+    /// `n` of the last message that changed what people see: reviews, questions and phases, but not reminders and refused
     /// clicks.
     pub version: u64,
     /// `journal.time` of the end.
@@ -147,6 +180,19 @@ impl State {
     /// The person's review, if there is one.
     pub fn review_by(&self, person: &Ident) -> Option<&Review> {
         self.reviews.iter().find(|review| review.by == *person)
+    }
+
+    /// The first question without an answer, while people are asked: its number.
+    pub fn unanswered(&self) -> Option<u32> {
+        let open = |question: &Question| question.reply.is_none();
+        let place = self.questions.iter().position(open).filter(|_| self.phase == Phase::Pending);
+        place.and_then(|place| u32::try_from(place + 1).ok())
+    }
+
+    /// Place of the question with this number.
+    pub(super) fn place(&self, number: u32) -> Option<usize> {
+        let place = usize::try_from(number).ok()?.checked_sub(1)?;
+        (place < self.questions.len()).then_some(place)
     }
 
     /// People who denied, sorted by name.
@@ -228,7 +274,8 @@ impl State {
     /// The part of the state that people see. A message that changes it makes a new version.
     pub(super) fn seen(&self) -> impl PartialEq + use<> {
         let said = (self.reviews.len(), self.deniers().len(), self.report);
-        (self.phase, said, self.clock, self.corrupt)
+        let replies = self.questions.iter().filter(|question| question.reply.is_some()).count();
+        (self.phase, said, (self.questions.len(), replies), self.clock, self.corrupt)
     }
 }
 

@@ -7,3 +7,4 @@ mod forged;
 mod glance;
 mod laws;
 mod policy;
+mod questions;

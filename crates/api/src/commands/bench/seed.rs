@@ -211,6 +211,7 @@ impl Inside {
             version: life.state.version,
             shown_at: now,
             evidence: None,
+            reason: None,
             signed: None,
         }
     }

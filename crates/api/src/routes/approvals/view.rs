@@ -4,10 +4,10 @@ use crate::problem::Problem;
 use approvals::{
     cards::{Card, in_words},
     history::{Approval, Step},
-    worker::{JudgedNow, Worker, over_since},
+    worker::{FOR_AGENT, JudgedNow, Worker, over_since},
 };
 use decider::{
-    approval::{Event, Phase, Refusal, State},
+    approval::{Event, Phase, Question, Refusal, Review, State},
     decision::Frozen,
     words,
 };
@@ -52,8 +52,14 @@ pub struct View {
     approval_deadline: String,
     /// From this time on it can't be redeemed; set once it is granted.
     execution_deadline: Option<String>,
-    /// Reviews: `{by, decision, at}`.
+    /// Reviews: `{by, decision, at, reason?, for_agent?}`; `for_agent` only for who may see the call, until erased.
     reviews: Vec<Value>,
+    /// Questions of people who are asked: `{question, by, at, text?, answer?: {by, at, text?}}`; each text only for who may
+    /// see the call, until erased.
+    questions: Vec<Value>,
+    /// Number of the first question without an answer, while people are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<u32>,
     /// People still needed: `{at_least, of}`.
     needed: Vec<Value>,
     /// People whose reviews fill the quorum.
@@ -107,11 +113,9 @@ impl View {
             requested_at: requested.requested_at.to_string(),
             approval_deadline: state.approval_deadline().unwrap_or_default().to_string(),
             execution_deadline: state.execution_deadline.map(|at| at.to_string()),
-            reviews: state
-                .reviews
-                .iter()
-                .map(|r| json!({"by": r.by, "decision": r.decision, "at": r.at}))
-                .collect(),
+            reviews: state.reviews.iter().map(review).collect(),
+            questions: state.questions.iter().zip(1_u32..).map(question).collect(),
+            asked: state.unanswered(),
             needed: needed(state),
             granted_by: state.granted_by.iter().map(ToString::to_string).collect(),
             token: state.token.as_ref().map(|t| json!({"jti": t.jti, "exp": t.exp})),
@@ -127,7 +131,43 @@ impl View {
     }
 }
 
+fn review(review: &Review) -> Value {
+    let mut shown = json!({"by": review.by, "decision": review.decision, "at": review.at});
+    if let Some(reason) = review.reason {
+        shown["reason"] = json!(reason);
+    }
+    shown
+}
+
+fn question((question, number): (&Question, u32)) -> Value {
+    let mut shown = json!({"question": number, "by": question.by, "at": question.at});
+    if let Some(reply) = &question.reply {
+        shown["answer"] = json!({"by": reply.by, "at": reply.at});
+    }
+    shown
+}
+
 impl View {
+    /// With the words of people and of the gateway, for who may see the call.
+    pub fn with_words(mut self, worker: &Worker, approval: &Approval) -> Result<Self, Problem> {
+        let said = worker.reader().asked(approval)?;
+        for (shown, words) in self.questions.iter_mut().zip(said) {
+            if let Some(text) = words.question {
+                shown["text"] = json!(text);
+            }
+            if let Some(text) = words.answer {
+                shown["answer"]["text"] = json!(text);
+            }
+        }
+        for (shown, review) in self.reviews.iter_mut().zip(&approval.state.reviews) {
+            let text = review.evidence.map(|index| worker.reader().words(index, FOR_AGENT));
+            if let Some(text) = text.transpose()?.flatten() {
+                shown["for_agent"] = json!(text);
+            }
+        }
+        Ok(self)
+    }
+
     /// With what the page shows.
     pub fn with_card(mut self, card: &Card, approval: &Approval) -> Self {
         let quorum = approval.state.requested.as_ref().map(|requested| &requested.rule.quorum);

@@ -135,6 +135,8 @@ impl Incoming<'_> {
             version: click.version,
             shown_at: click.shown_at,
             comment: click.comment,
+            reason: None,
+            for_agent: None,
             raw: String::from_utf8(self.raw.to_vec()).ok(),
             signed: None,
         };

@@ -84,6 +84,8 @@ pub async fn review(
         version: seen.state.version,
         shown_at: now,
         comment: Some("as agreed".into()),
+        reason: None,
+        for_agent: None,
         raw: None,
         signed: None,
     };

@@ -5,6 +5,7 @@ use crate::{
     approval::{
         REFUSALS_RECORDED_MAX, World,
         event::{Auth, Choice, Event, Method, Via},
+        reason::DenyReason,
         state::Phase,
     },
     passkey::Signed,
@@ -23,6 +24,7 @@ pub(super) struct Click<'a> {
     pub(super) version: u64,
     pub(super) shown_at: Nanos,
     pub(super) evidence: Option<u64>,
+    pub(super) reason: Option<DenyReason>,
     pub(super) signed: Option<&'a Signed>,
 }
 
@@ -34,20 +36,26 @@ impl Case<'_> {
         if before.is_some_and(|review| review.decision == click.decision) {
             return Answer::events([]);
         }
-        if let Some(answer) = self.not_in(&[Phase::Pending], click.world.now) {
+        if let Some(answer) = self.not_asking(click.world) {
             return answer;
-        }
-        if self.rule_changed(click.world) {
-            let rule = click.world.rule.clone();
-            return Answer::refused(Refusal::RuleChanged, [Event::Superseded { rule }]);
-        }
-        if let Some(ended) = self.ended_by_policy(click.world) {
-            return Answer::refused(Refusal::PolicyDenies, [ended]);
         }
         match self.may_review(click) {
             Ok((by, groups)) => self.reviewed(click, by, groups),
             Err(why) => self.rejected(click, why),
         }
+    }
+
+    /// The answer if people are not asked any more: by time, by another rule, or by the policies in force.
+    pub(super) fn not_asking(&self, world: &World) -> Option<Answer> {
+        if let Some(answer) = self.not_in(&[Phase::Pending], world.now) {
+            return Some(answer);
+        }
+        if self.rule_changed(world) {
+            let rule = world.rule.clone();
+            return Some(Answer::refused(Refusal::RuleChanged, [Event::Superseded { rule }]));
+        }
+        let ended = self.ended_by_policy(world)?;
+        Some(Answer::refused(Refusal::PolicyDenies, [ended]))
     }
 
     /// Checks that the person may review. Returns the person and those of their groups that the rule asks.
@@ -81,13 +89,13 @@ impl Case<'_> {
         Ok((by, groups))
     }
 
-    fn asked_groups(&self, world: &World, person: &Ident) -> Vec<String> {
+    pub(super) fn asked_groups(&self, world: &World, person: &Ident) -> Vec<String> {
         let asked = self.requested.rule.quorum.groups();
         let groups = world.people.get(person).into_iter().flatten();
         groups.filter(|group| asked.contains(group.as_str())).cloned().collect()
     }
 
-    fn owns(&self, world: &World, person: &Ident) -> bool {
+    pub(super) fn owns(&self, world: &World, person: &Ident) -> bool {
         self.requested.owners.contains(person) || world.owners.contains(person)
     }
 
@@ -121,6 +129,7 @@ impl Case<'_> {
             displayed_dig: click.displayed_dig.to_owned(),
             shown_at: click.shown_at,
             evidence: click.evidence,
+            reason: click.reason.filter(|_| click.decision == Choice::Deny),
             signed: click.signed.cloned().map(Box::new),
         }];
         events.extend(match click.decision {

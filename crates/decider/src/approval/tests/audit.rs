@@ -19,7 +19,7 @@ pub(super) fn entry(kind: &str, seq: u64, event: &Value) -> Value {
         "event": event})
 }
 
-pub(super) fn id() -> ledger::ident::Ident {
+pub(super) fn id() -> Ident {
     approval_id(&ident("acme"), Scope { producer: "gw", source: "/gw", id: "1", ours: false })
 }
 
@@ -247,6 +247,7 @@ fn p10_the_disclosed_owner() {
         displayed_dig: DIGEST.into(),
         shown_at: at,
         evidence: None,
+        reason: None,
         signed: None,
     };
     let message = Message {

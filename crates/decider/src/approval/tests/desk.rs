@@ -176,6 +176,26 @@ impl Desk {
                 enforcer: ident(enforcer),
                 outcome: serde_json::from_value(outcome.into()).unwrap(),
             },
+            [who, "asks", ref digest @ ..] => Command::Ask {
+                world,
+                by: ident(who),
+                via: Via::Web,
+                auth: Auth { method: Method::Key, at: self.world.now },
+                displayed_dig: digest.first().map_or(DIGEST, |digest| digest).to_owned(),
+                evidence: 7,
+            },
+            ["answer", "gw" | "gw-2", number] => Command::Reply {
+                world,
+                question: number.parse().unwrap(),
+                by: Replier::Gateway(ident(words[1])),
+                evidence: 8,
+            },
+            ["answer", who, number] => Command::Reply {
+                world,
+                question: number.parse().unwrap(),
+                by: Replier::Owner(ident(who)),
+                evidence: 8,
+            },
             [who, "approve" | "deny", ..] => self.review(who, words[1], &words[2..]),
             _ => panic!("no such command: {words:?}"),
         }
@@ -219,6 +239,7 @@ impl Desk {
             version,
             shown_at: now,
             evidence: None,
+            reason: None,
             signed: None,
         }
     }

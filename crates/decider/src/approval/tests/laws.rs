@@ -47,7 +47,7 @@ fn line() -> impl Strategy<Value = String> {
             .prop_map(|(gw, jti, id, digest)| format!("redeem {gw} {jti} {id}{digest}")),
         2 => (enforcer, outcome).prop_map(|(gw, outcome)| format!("report {gw} {outcome}")),
         2 => select(vec!["tick", "tick undeliverable", "request", "request too_many"]).prop_map(str::to_owned),
-        1 => select(vec!["cancel not_needed", "revoke mistake"]).prop_map(str::to_owned),
+        1 => select(vec!["cancel not_needed", "revoke mistake", "ann asks", "bob asks", "answer gw 1", "answer owen 2"]).prop_map(str::to_owned),
     ]
 }
 
@@ -81,7 +81,7 @@ fn life() -> impl Strategy<Value = Desk> {
     })
 }
 
-pub(super) fn who() -> impl Strategy<Value = ledger::ident::Ident> {
+pub(super) fn who() -> impl Strategy<Value = Ident> {
     select(vec!["ann", "bob", "dan", "owen"]).prop_map(ident)
 }
 
@@ -104,6 +104,7 @@ fn reviewed() -> impl Strategy<Value = Event> {
             displayed_dig: displayed_dig.to_owned(),
             shown_at: at,
             evidence: None,
+            reason: None,
             signed: None,
         },
     )
@@ -136,15 +137,14 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         5 => (jti(), gw(), text()).prop_map(|(jti, enforcer, why)| {
             Event::RedeemRejected { jti, enforcer, why }
         }),
+        20 => super::questions::event(),
         5 => text().prop_map(|why| Event::ReviewRejected { by: None, via: Via::Slack, why }),
         5 => select(vec![Event::Reminded, Event::Escalated]),
         2 => people().prop_map(|by| Event::Denied { by }),
-        5 => select(vec![Outcome::Succeeded, Outcome::NotStarted, Outcome::Unknown])
-            .prop_map(|outcome| Event::ExecutionReported { outcome }),
+        5 => select(vec![Outcome::Succeeded, Outcome::NotStarted, Outcome::Unknown]).prop_map(|outcome| Event::ExecutionReported { outcome }),
         1 => select(vec![Event::Lapsed, Event::ReportMissed, Event::Superseded { rule: None }]),
         1 => (6..12_u64).prop_map(|clock| Event::ClockReset { clock }),
-        1 => select(vec![Reason::Deadline, Reason::Undeliverable])
-            .prop_map(|reason| Event::Expired { reason }),
+        1 => select(vec![Reason::Deadline, Reason::Undeliverable]).prop_map(|reason| Event::Expired { reason }),
         1 => (text(), text()).prop_map(|(by, reason)| Event::Cancelled { by, reason }),
         1 => (text(), text()).prop_map(|(by, reason)| Event::Revoked { by, reason }),
     ]
