@@ -3,6 +3,7 @@
 //! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what (`decider`), doing
 //! it (`approvals`).
 
+mod alike;
 mod answer;
 mod approval;
 mod assets;
@@ -14,8 +15,10 @@ mod listing;
 mod outlook;
 mod passkey;
 mod passkeys;
+mod recorded;
 mod session;
 mod signin;
+mod together;
 mod view;
 
 use crate::{app::App, problem::Problem, query, request::Peer, sessions::Sessions};
@@ -55,6 +58,9 @@ pub fn router(app: Arc<App>) -> Router {
     let pages = Router::new()
         .route("/", get(inbox::show).post(signin::at_inbox))
         .route("/new", get(inbox::news))
+        .route("/together", get(together::ask).post(together::answer))
+        .route("/together/confirm", get(recorded::back).post(together::again))
+        .route("/together/done", get(recorded::show))
         .route("/signin", get(signin::show).post(signin::submit))
         .route("/signin/passkey", get(passkey::begin).post(passkey::submit))
         .route("/passkeys", get(passkeys::show).post(passkeys::request))

@@ -31,7 +31,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use std::sync::Arc;
 
 /// Longest comment, in characters.
-const COMMENT_MAX: usize = 2_000;
+pub(super) const COMMENT_MAX: usize = 2_000;
 
 /// A review, with what was shown.
 #[derive(Deserialize)]
@@ -197,7 +197,7 @@ async fn asked(
     Ok(page(StatusCode::OK, &confirm))
 }
 
-fn decision(text: &str) -> Result<Choice, Stop> {
+pub(super) fn decision(text: &str) -> Result<Choice, Stop> {
     match text {
         "approve" => Ok(Choice::Approve),
         "deny" => Ok(Choice::Deny),
@@ -294,7 +294,7 @@ async fn signed_out(
 }
 
 /// Why an answer was not recorded. If somebody else was faster, who it was.
-fn not_recorded(why: Refusal, approval: &Approval, session: &Session) -> String {
+pub(super) fn not_recorded(why: Refusal, approval: &Approval, session: &Session) -> String {
     let last = approval.state.reviews.iter().max_by_key(|review| review.at);
     let faster = last.filter(|review| review.by != session.person);
     match (why, faster, approval.is_pending()) {
