@@ -11,7 +11,7 @@ from support import countersign_bin
 from support.manual import table, text_of
 
 #: Keys that stand in tables of the configuration that are named by the operator.
-NAMED = ("slack", "teams", "webhook", "evidence", "sink")
+NAMED = ("slack", "teams", "webhook", "evidence", "sink", "witness")
 
 
 def test_configuration_lists_every_key() -> None:
@@ -24,9 +24,9 @@ def test_configuration_lists_every_key() -> None:
     example = re.sub(r"^# (?=[\w.\[\]-]+(?: *=|\]))", "", text_of("example.toml"), flags=re.M)
     example = example.replace('kind = "embedded"\n', "")  # jetstream has more keys
     assert set(shown) == keys_of(tomllib.loads(example)) | {"journal.kind"}
-    code = text_of("crates/api/src/config/file.rs") + text_of("crates/api/src/sinks/setup.rs")
+    code = text_of("crates/api/src/config/file.rs") + text_of("crates/api/src/sinks/setup.rs") + text_of("crates/api/src/witness/setup.rs")
     # Members of the structs, and of the one variant that has some.
-    fields = set(re.findall(r"^(?:    pub |        )(\w+): [\w<>, ]+,$", code, re.M))
+    fields = set(re.findall(r"^(?:    pub |        )(\w+): [\w<>:, ]+,$", code, re.M))
     last = {key.rpartition(".")[2] for key in shown} | {"tls", "journal", "approvals", "opa", "limits", "log", *NAMED}
     assert last == fields
 
@@ -81,7 +81,8 @@ def named(key: str) -> str:
 #: A value for each required key that is not a text.
 VALUES = {
     "data_dir": "/d", "keys_dir": "/k", "guard_path": "/g", "public_url": "https://log.example.com", "tenant": "acme",
-    "workspaces": ["T1"], "signing_secret_files": ["/s"], "password_files": ["/p"], "url": "nats://127.0.0.1:4222",
+    "workspaces": ["T1"], "signing_secret_files": ["/s"], "password_files": ["/p"], "journal.url": "nats://127.0.0.1:4222",
+    "witness.NAME.url": "https://witness.example.com", "witness.NAME.vkey": "witness.example/a+6f370740+BNBKsjJ0K7SrOhNovUYV5ObQIkq3GgFrr4UgozLJd4c3",
 }  # fmt: skip
 
 
@@ -94,7 +95,9 @@ def checked(root: Path, tables: dict[str, dict[str, str]], is_right: bool = True
     lines = []
     for name, members in tables.items():
         lines += [f"[{named(name)}]"] if name else []
-        lines += [f"{key} = {VALUES.get(key, str(root / value) if key != 'kind' else value)!r}" for key, value in members.items()]
+        for key, value in members.items():
+            given = VALUES.get(f"{name}.{key}", VALUES.get(key, value if key == "kind" else str(root / value)))
+            lines.append(f"{key} = {given!r}")
     (root / "c.toml").write_text("\n".join(lines) + "\n")
     done = subprocess.run([countersign_bin(), "check-config", "--config", root / "c.toml"], capture_output=True, text=True, timeout=60)
     assert (done.returncode == 0) == is_right, done.stdout + done.stderr

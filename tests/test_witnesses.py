@@ -199,7 +199,7 @@ def test_p21_a_witness_that_was_away_cosigns_the_newest_then(tmp_path: Path) -> 
         witness.start()
         witnessed(server, index + 1)
         assert metric(server, "witness_size", "a") > index and metric(server, "witness_lag_entries", "a") == 0
-        assert "witness_conflict" not in health(server)
+        assert '"witness_conflict"' not in health(server)
         server.stop()
         assert server.fsck().code == 0
     witness.close()
@@ -243,14 +243,14 @@ def test_p21_hostile_witnesses_delay_and_break_nothing(tmp_path: Path) -> None:
         # It says that it has another size than this server: a second history, and a person must act.
         hostile.answer = lambda _: (409, {}, b"1000000\n")
         publish(server)
-        until("the alarm", lambda: "witness_conflict" in health(server))
+        until("the alarm", lambda: '"witness_conflict"' in health(server))
         assert metric(server, "witness_conflict", "b") == 1 and metric(server, "witness_conflict", "a") == 0
         # Once it cosigns, all is well; both are attached.
         server.restart()
         hostile.answer = lambda body: (200, {}, signed(body))
         index = publish(server)
         until("both", lambda: "w2.example" in witnessed(server, index + 1))
-        assert "witness_conflict" not in health(server)
+        assert '"witness_conflict"' not in health(server)
         signers = cosigners(witnessed(server, index + 1), [server.vkey, real.vkey, key], tmp_path)
         assert set(signers) == {server.origin, real.name, "w2.example"}
     hostile.close()
@@ -276,7 +276,7 @@ def test_p21_a_second_history_is_refused_by_the_witness_and_told(tmp_path: Path)
             other.start()
             # Shorter than what the witness has: it says so.
             publish(other)
-            until("the alarm", lambda: "witness_conflict" in health(other))
+            until("the alarm", lambda: '"witness_conflict"' in health(other))
             assert "another server signs this log" in health(other)
             assert other.client(other.operator_key).http.get("/healthz").status_code == 503
             # Longer: the proof from there can't be made.

@@ -247,7 +247,7 @@ def test_p8_a_comment_survives_the_end_of_the_session(desk: Desk, window: Callab
 
 
 def test_p9_who_was_faster_is_named_and_the_comment_is_kept(desk: Desk, window: Callable[..., Page]) -> None:
-    call = desk.pause(CALLS[2].params | {"reference": "faster"}, tool="payments", action="transfer", agent="payments-bot")
+    call = desk.pause(CALLS[2].params | {"reference": "faster"}, tool="payments", action="transfer", agent="bot-0")
     page = window()
     page.goto(f"/approvals/{call.id}")
     page.get_by_role("button", name="Approve …").click()

@@ -201,20 +201,21 @@ fn belongs(parts: &Parts, messages: &[(u64, IncidentBody)]) -> Result<(), String
     Ok(())
 }
 
+/// What a message did to its incident.
+fn done_by(body: &IncidentBody) -> &'static str {
+    match body {
+        IncidentBody::Open(_) => "opened",
+        IncidentBody::Note(_) => "noted",
+        IncidentBody::Close(_) => "closed",
+    }
+}
+
 impl Collected {
     /// The disclosed words of a message.
     fn words(&self, body: &IncidentBody) -> Option<String> {
         let shown = &self.parts.get(&body.reason().index)?.shown;
         let (_, words) = shown.iter().find(|(name, _)| name == "reason")?;
         serde_json::from_str(words).ok()
-    }
-
-    fn op(&self, body: &IncidentBody) -> &'static str {
-        match body {
-            IncidentBody::Open(_) => "opened",
-            IncidentBody::Note(_) => "noted",
-            IncidentBody::Close(_) => "closed",
-        }
     }
 
     fn time(&self, index: u64) -> String {
@@ -252,7 +253,7 @@ impl Report {
             let who = serde_json::to_value(body.by()).unwrap_or_default();
             let who =
                 ["person", "key", "operator", "command"].iter().find_map(|name| who[name].as_str());
-            let (op, time) = (found.op(body), found.time(*index));
+            let (op, time) = (done_by(body), found.time(*index));
             self.line(&format!(
                 "  {time}  entry {index}  {op} by {}: {words}",
                 harmless(who.unwrap_or("-"))
@@ -270,7 +271,7 @@ impl Report {
         let told: Vec<Value> = messages
             .iter()
             .map(|(index, body)| {
-                json!({"index": index, "time": found.time(*index), "op": found.op(body), "by": body.by(),
+                json!({"index": index, "time": found.time(*index), "op": done_by(body), "by": body.by(),
                     "words": found.words(body), "entries": body.entries()})
             })
             .collect();

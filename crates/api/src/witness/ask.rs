@@ -122,11 +122,8 @@ fn request(
     } else {
         merkle::consistency(&reader, known, published.size).map_err(|e| later(e.to_string()))?
     };
-    let mut body = format!("old {known}\n");
-    for hash in proof {
-        body += &format!("{hash}\n");
-    }
-    Ok(body + "\n" + &published.checkpoint)
+    let hashes: Vec<String> = proof.iter().map(|hash| format!("{hash}\n")).collect();
+    Ok(format!("old {known}\n{}\n{}", hashes.concat(), published.checkpoint))
 }
 
 /// The size that a witness names in a 409.
