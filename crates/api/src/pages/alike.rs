@@ -1,23 +1,55 @@
 //! Like calls: which calls may be answered together, and in which ways they differ.
 
 use super::{
+    Stop,
     approval::Ways,
     session::Session,
     view::{self, Moment},
 };
+use crate::auth::NOTHING_AFTER;
 use approvals::{
     cards::Card,
     display::{Field, Piece, amount},
     history::Approval,
 };
 use decider::approval::{Choice, Requested};
-use ledger::{event::is_reserved_tool, time::Nanos};
-use std::collections::{BTreeMap, BTreeSet};
+use ledger::{event::is_reserved_tool, ident::Ident, time::Nanos};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 /// Most values of a call that are listed although no field shows them.
 const OTHERS_SHOWN: usize = 6;
 /// Most characters of such a value.
 const OTHER_CHARS_MAX: usize = 120;
+
+/// Most calls that are answered together.
+pub const TOGETHER_MAX: usize = 50;
+
+/// A call that this person may see.
+pub struct Found {
+    pub approval: Approval,
+    pub card: Card,
+}
+
+/// The calls that this person may see, and the number of the others. What does not exist and what is not for them take
+/// as long.
+pub async fn found(session: &Session, ids: &[Ident]) -> Result<(Vec<Found>, usize), Stop> {
+    let (asked, mut found) = (Instant::now(), Vec::new());
+    for id in ids {
+        let approval =
+            session.worker.reader().find(id, |approval| session.may_see(approval)).await?;
+        let Some(approval) = approval else { continue };
+        let (card, _) = session.worker.cards().card(&approval)?;
+        found.push(Found { approval, card });
+    }
+    let missing = ids.len() - found.len();
+    if missing > 0 {
+        tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
+    }
+    Ok((found, missing))
+}
 
 /// What like calls have in common. Compared as it is in the log, not as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

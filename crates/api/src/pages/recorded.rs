@@ -3,12 +3,11 @@
 
 use super::{
     Stop, Top,
-    alike::sums,
+    alike::{Found, TOGETHER_MAX, found, sums},
     answer::{decision, not_recorded},
     approval::to_page,
     outlook, page,
     session::Session,
-    together::{Found, TOGETHER_MAX, found},
     view::{self, Moment},
     visitor,
 };

@@ -5,7 +5,7 @@
 
 use super::{
     Stop, Top,
-    alike::{self, Alike, Read, Together},
+    alike::{self, Alike, Found, Read, TOGETHER_MAX, Together, found},
     answer::{COMMENT_MAX, decision},
     form, go,
     outlook::{self, Outlook},
@@ -15,8 +15,8 @@ use super::{
     session::Session,
     view, visitor,
 };
-use crate::{app::App, auth::NOTHING_AFTER, query};
-use approvals::{cards::Card, display::Piece, history::Approval, worker};
+use crate::{app::App, query};
+use approvals::{display::Piece, worker};
 use askama::Template;
 use axum::{
     body::Body,
@@ -26,16 +26,7 @@ use axum::{
 };
 use decider::approval::{Auth, Choice, Method, Via};
 use ledger::{ident::Ident, time::Nanos};
-use std::{sync::Arc, time::Instant};
-
-/// Most calls that are answered together.
-pub(super) const TOGETHER_MAX: usize = 50;
-
-/// A call that this person may see.
-pub(super) struct Found {
-    pub approval: Approval,
-    pub card: Card,
-}
+use std::sync::Arc;
 
 /// A call of a form: its id, and the digest and version that were shown.
 struct Sent {
@@ -115,24 +106,6 @@ fn session(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
         Err(Stop::SignIn(_)) => Err(Stop::Go(Box::new(go(app, "/")))),
         session => session,
     }
-}
-
-/// The calls that this person may see, and the number of the others. What does not exist and what is not for them take
-/// as long.
-pub(super) async fn found(session: &Session, ids: &[Ident]) -> Result<(Vec<Found>, usize), Stop> {
-    let (asked, mut found) = (Instant::now(), Vec::new());
-    for id in ids {
-        let approval =
-            session.worker.reader().find(id, |approval| session.may_see(approval)).await?;
-        let Some(approval) = approval else { continue };
-        let (card, _) = session.worker.cards().card(&approval)?;
-        found.push(Found { approval, card });
-    }
-    let missing = ids.len() - found.len();
-    if missing > 0 {
-        tokio::time::sleep_until((asked + NOTHING_AFTER).into()).await;
-    }
-    Ok((found, missing))
 }
 
 #[derive(Template)]
