@@ -135,7 +135,7 @@ pub async fn ask(
     let session = session(&app, &headers)?;
     let pairs = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
     let fields = Fields::read(pairs)?;
-    asked(&app, &session, fields.ids, &fields.decision, fields.comment).await
+    asked(&app, &session, &fields.ids, &fields.decision, fields.comment).await
 }
 
 /// `POST /together/confirm`: the same for the calls that are still ticked, with what was typed.
@@ -147,15 +147,15 @@ pub async fn again(
     let session = session(&app, &headers)?;
     let fields = Fields::read(form(&app, &headers, body).await?)?;
     session.check_form(&fields.token)?;
-    let ids = fields.calls.into_iter().map(|call| call.id).collect();
-    asked(&app, &session, ids, &fields.decision, fields.comment).await
+    let ids: Vec<Ident> = fields.calls.into_iter().map(|call| call.id).collect();
+    asked(&app, &session, &ids, &fields.decision, fields.comment).await
 }
 
 /// The confirming page.
 async fn asked(
     app: &App,
     session: &Session,
-    ids: Vec<Ident>,
+    ids: &[Ident],
     wanted: &str,
     comment: String,
 ) -> Result<Response, Stop> {
@@ -163,7 +163,7 @@ async fn asked(
     if let Some(why) = alike::signs(session) {
         return Err(refused(why));
     }
-    let (found, missing) = found(session, &ids).await?;
+    let (found, missing) = found(session, ids).await?;
     check_alike(&found)?;
     let (mut list, mut left_out, mut thens) = (Vec::new(), Vec::new(), Vec::new());
     for Found { approval, card } in found {
