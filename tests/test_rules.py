@@ -122,7 +122,7 @@ def test_p9_an_event_that_pauses_nothing_says_why(
 
 def test_rules_can_say_one_by_one(offline: Server, examples: Path) -> None:
     """`rules test` prints it, and `check-config` names a value that is neither true nor false."""
-    file = Path(offline.root) / "approvals" / "acme" / "rules.toml"
+    file = file_of(offline, "rules.toml")
     rules = file.read_text()
     test = ["rules", "test", "--config", offline.config, examples / EVENT]
     assert "one by one" not in cli(*test).ok().out
