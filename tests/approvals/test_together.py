@@ -1,108 +1,22 @@
-"""Like calls that are answered together: each by itself, with its own digest and version. Over HTTP, and in real Chromium."""
+"""Like calls that are answered together: each by itself, with its own digest and version. `test_together_browser.py` has real Chromium."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from support import Key, Server, until
 from support.desk import Desk, approval_id, paused
-from support.events import new_id
-from support.pages import Office, Paused, Visitor, hidden
+from support.pages import Paused, Visitor, hidden
+from support.refunds import RULES, House, refund
 
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
-WIDTH, HEIGHT = 360, 800
 INVENTED = "apr-aaaaaaaaaaaaaaaaaaaaaaaaaa"
-expect.set_options(timeout=60_000)
-
-RULES = """
-[[display]]
-tool = ["payments", "guarded", "careful"]
-title = "{amount} back to {/customer}"
-amount = {minor = "/amount", currency = "/currency"}
-lead = ["/account", "/order", "/shop"]
-labels = {"/account" = "Account", "/order" = "Order", "/shop" = "Shop"}
-kinds = {"/account" = "account"}
-
-[[rule]]
-name = "refunds of two"
-quorum = {at_least = 2, of = "finance"}
-approve_within = "6h"
-owner = "none"
-[rule.match]
-tool = "payments"
-action = "payout"
-
-[[rule]]
-name = "refunds"
-quorum = {at_least = 1, of = "finance"}
-approve_within = "6h"
-owner = "none"
-[rule.match]
-tool = "payments"
-
-[[rule]]
-name = "with a sign-in"
-quorum = {at_least = 1, of = "finance"}
-approve_within = "6h"
-step_up = "1h"
-owner = "none"
-[rule.match]
-tool = "guarded"
-
-[[rule]]
-name = "one by one"
-quorum = {at_least = 1, of = "finance"}
-approve_within = "6h"
-one_by_one = true
-owner = "none"
-[rule.match]
-tool = "careful"
-
-[[rule]]
-name = "everything else"
-quorum = {at_least = 1, of = "finance"}
-approve_within = "6h"
-owner = "none"
-"""
-#: Accounts of the refunds.
-ACCOUNTS = ["DE89370400440532013000", "FR1420041010050500013M02606"]
-
-
-class House(Office):
-    """A server with rules about refunds."""
-
-    def put_in_force(self) -> None:
-        self.write(RULES, [{"id": id, **person} for id, person in self.people.items()])
-        self.apply()
-
-    def refunds(self, count: int, tool: str = "payments", action: str = "refund", **over: Any) -> list[Paused]:
-        """Like calls: EUR 10.00, 11.00 and so on, of three agents unless one is named."""
-        # Agents of their own: after a denial nobody is asked about the same agent, tool and action for a while.
-        agent, mark = over.pop("agent", None), new_id("bot")
-        made = [self.pause(refund(n) | over, tool=tool, action=action, agent=agent or f"{mark}-{n % 3}") for n in range(count)]
-        for one in made:
-            self.listed(one)
-        return made
-
-    def of(self, call: Paused, kind: str = "reviewed") -> list[dict[str, Any]]:
-        """The answers in the log."""
-        return [event for event in self.entries(call) if event["type"] == kind]
-
-
-def refund(n: int) -> dict[str, Any]:
-    return {"amount": 1000 + 100 * n, "currency": "EUR", "customer": f"cus_{n}", "account": ACCOUNTS[n % 2], "order": f"B-{n}",
-            "shop": "Lisbon", "memo": {"batch": 7, "ticket": f"T-{n}"}}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -346,91 +260,3 @@ def test_the_ticked_ones_are_counted_without_script(house: House) -> None:
     assert query["ids"] == [".".join(call.id for call in calls[:2])]
     twins = [house.pause(refund(9), action="refund") for _ in range(2)]
     assert text(maria.get(address(twins)).text).count("Another call in this list says the same.") == 2
-
-
-# In Chromium
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, headless."""
-    found = shutil.which("chromium")
-    assert found, "scripts/test installs it"
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def window(chromium: Browser, house: House) -> Iterator[Callable[..., Page]]:
-    """Opens a window in which Maria is signed in."""
-    made: list[BrowserContext] = []
-
-    def make(width: int = WIDTH, height: int = HEIGHT, **options: Any) -> Page:
-        size: Any = {"width": width, "height": height}
-        made.append(chromium.new_context(viewport=size, base_url=house.server.url, **options))
-        page = made[-1].new_page()
-        page.goto("/")
-        page.get_by_label("Person").fill("p-maria")
-        page.get_by_label("Reviewer key").fill(house.key("p-maria").text)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_load_state()
-        return page
-
-    yield make
-    for one in made:
-        one.close()
-
-
-def shot(page: Page, name: str) -> None:
-    """A picture for whoever judges by eye, if a folder is named."""
-    if folder := os.environ.get("COUNTERSIGN_SHOTS"):
-        page.screenshot(path=f"{folder}/{name}.png")
-        page.screenshot(path=f"{folder}/{name}-whole.png", full_page=True)
-
-
-def sound(page: Page) -> None:
-    """Nothing for axe-core, nothing wider than the window."""
-    page.evaluate(AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    assert not found["violations"], [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")])
-def test_on_a_phone_the_button_is_in_sight_and_three_taps_do(
-    house: House, window: Callable[..., Page], width: int, scheme: str
-) -> None:
-    action = f"sell-{width}-{scheme}"
-    calls = house.refunds(12, action=action)
-    page = window(width, HEIGHT, color_scheme=scheme)
-    page.goto("/")
-    fold = page.locator("details.like").filter(has_text=action)
-    fold.locator("summary").click()
-    shot(page, f"together-fold-{width}-{scheme}")
-    sound(page)
-    fold.get_by_role("link", name="Approve together").click()
-    button = page.get_by_role("button", name="Yes, approve the ticked")
-    expect(button).to_be_in_viewport(ratio=1)
-    expect(page.get_by_role("heading", name="Approve these 12 calls?")).to_be_in_viewport(ratio=1)
-    expect(page.locator(".amount")).to_have_text("EUR 186.00")
-    expect(page.locator(".amount")).to_be_in_viewport(ratio=1)
-    shot(page, f"together-{width}-{scheme}")
-    sound(page)
-    box = page.locator(".tick label").nth(3)
-    box.click()
-    expect(page.locator("[data-ticked]")).to_have_text("11 of 12 are ticked.")
-    page.get_by_role("button", name="Count the ticked").click()
-    expect(page.locator(".amount")).to_have_text("EUR 173.00")
-    expect(page.get_by_role("button", name="Yes, approve the ticked")).to_be_in_viewport(ratio=1)
-    page.get_by_role("button", name="Yes, approve the ticked").click()
-    expect(page.get_by_role("heading", name="11 of 11 recorded")).to_be_visible()
-    shot(page, f"together-done-{width}-{scheme}")
-    sound(page)
-    # A reload sends nothing again.
-    page.reload()
-    expect(page.get_by_role("heading", name="11 of 11 recorded")).to_be_visible()
-    assert [len(house.of(call)) for call in calls] == [1, 1, 1, 0] + [1] * 8
-    until("the rest is in the inbox", lambda: calls[3].id in house.visitor("p-maria").get("/").text)
