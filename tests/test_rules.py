@@ -120,6 +120,21 @@ def test_p9_an_event_that_pauses_nothing_says_why(
     assert done.code == 1 and words in done.err and not done.out
 
 
+def test_rules_can_say_one_by_one(offline: Server, examples: Path) -> None:
+    """`rules test` prints it, and `check-config` names a value that is neither true nor false."""
+    file = file_of(offline, "rules.toml")
+    rules = file.read_text()
+    test = ["rules", "test", "--config", offline.config, examples / EVENT]
+    assert "one by one" not in cli(*test).ok().out
+    large = 'name = "large transfers"\n'
+    assert large in rules
+    file.write_text(rules.replace(large, large + "one_by_one = true\n", 1))
+    assert "one by one: never answered together with like calls" in cli(*test).ok().out
+    file.write_text(rules.replace(large, large + 'one_by_one = "often"\n', 1))
+    checked = cli("check-config", "--config", offline.config)
+    assert checked.code == 64 and "one_by_one must be true or false" in checked.err
+
+
 def test_rules_test_reads_a_pipe_and_names_what_it_can_not_read(offline: Server, examples: Path, tmp_path: Path) -> None:
     """`-` is standard input; a missing file is exit 3; a tenant without files is exit 64."""
     test = ["rules", "test", "--config", offline.config]

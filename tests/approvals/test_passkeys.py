@@ -331,3 +331,24 @@ def test_the_database_holds_what_the_entries_say(office: Office) -> None:
         assert office.server.fsck().code == 0
     finally:
         office.server.start()
+
+
+def test_p7_like_calls_are_not_answered_together_with_a_passkey(office: Office, origin: str) -> None:
+    """A passkey signs each answer by itself."""
+    calls = [office.pause(TRANSFER | {"amount": 100 + n}, action="batch") for n in range(5)]
+    for call in calls:
+        office.listed(call)
+    device = Device(origin)
+    enrolled(office, "p-maria", device)
+    visitor, _ = sign_in(office, device)
+    assert "It signs each answer by itself" in visitor.get("/").text and "together …" not in visitor.get("/").text
+    ids = ".".join(call.id for call in calls)
+    answer = visitor.get(f"/together?decision=approve&ids={ids}")
+    assert answer.status_code == 409 and "Nothing was recorded" in answer.text
+    form = hidden(visitor.get("/").text) | {
+        "decision": "approve", "shown_at": "2026-11-20T05:48:00Z", "call": [f"{call.id}~{call.digest}~1" for call in calls],
+    }  # fmt: skip
+    assert visitor.post("/together", form).status_code == 409
+    assert all([event["type"] for event in office.entries(call)] == ["requested"] for call in calls)
+    key = office.visitor("p-maria").get(f"/together?decision=approve&ids={ids}")
+    assert key.status_code == 200, "with her reviewer key she may"

@@ -1,4 +1,4 @@
-// Shows times in the reader's zone. Without it they are shown in UTC, with their distance from now.
+// Counts what is ticked. Shows times in the reader's zone. Without it they are shown in UTC, with their distance from now.
 "use strict";
 (() => {
   const near = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false, timeZoneName: "short" };
@@ -12,6 +12,13 @@
       time.classList.remove("at");
     }
   };
+  const ticks = document.querySelectorAll("input[type=checkbox][name=call]");
+  const said = document.querySelector("[data-ticked]");
+  const count = () => {
+    const ticked = [...ticks].filter((one) => one.checked).length;
+    said.textContent = `${ticked} of ${ticks.length} are ticked.`;
+  };
+  if (said) for (const one of ticks) one.addEventListener("change", count);
   show(document);
   document.addEventListener("htmx:afterSwap", (event) => show(event.target));
 })();

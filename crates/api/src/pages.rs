@@ -3,6 +3,7 @@
 //! In scope: sign-in and sessions, what a reviewer sees and sends. Out of scope: who may decide what (`decider`), doing
 //! it (`approvals`).
 
+mod alike;
 mod answer;
 mod approval;
 mod asking;
@@ -16,8 +17,10 @@ mod outlook;
 mod passkey;
 mod passkeys;
 mod questions;
+mod recorded;
 mod session;
 mod signin;
+mod together;
 mod typed;
 mod view;
 
@@ -61,6 +64,9 @@ pub fn router(app: Arc<App>) -> Router {
     let pages = Router::new()
         .route("/", get(inbox::show).post(signin::at_inbox))
         .route("/new", get(inbox::news))
+        .route("/together", get(together::ask).post(together::answer))
+        .route("/together/confirm", get(recorded::back).post(together::again))
+        .route("/together/done", get(recorded::show))
         .route("/signin", get(signin::show).post(signin::submit))
         .route("/signin/passkey", get(passkey::begin).post(passkey::submit))
         .route("/passkeys", get(passkeys::show).post(passkeys::request))

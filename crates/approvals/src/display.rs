@@ -23,7 +23,7 @@ pub use template::{TITLE_CHARS_MAX, Title};
 use decider::rule::Amount;
 use ledger::json::Value;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most displays of a tenant.
 pub const DISPLAYS_MAX: usize = 200;
@@ -104,7 +104,9 @@ pub struct Displayed {
     pub account: Option<(String, String)>,
     /// True if the sentence is of a `[[display]]`.
     pub authored: bool,
-    /// Number of values that are neither in the sentence nor in the fields.
+    /// Pointers of values that are neither in the sentence nor in the fields, cleaned.
+    pub untold: BTreeSet<String>,
+    /// Number of those values.
     pub left: usize,
     /// Number of all values.
     pub all: usize,

@@ -83,6 +83,9 @@ pub struct Rule {
     /// If given, people answer on the web page only, with a sign-in of at most this many seconds ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_up: Option<u64>,
+    /// True if like calls are never answered together: people open and answer each by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_by_one: bool,
     /// What the rule demands about the agent's owner.
     #[serde(default)]
     pub owner: Owner,

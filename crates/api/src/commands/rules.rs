@@ -279,6 +279,9 @@ fn tell(plan: &Plan) {
     if let Some(seconds) = rule.step_up {
         say(&format!("where   only on the web page, with a sign-in of the last {seconds} s"));
     }
+    if rule.one_by_one {
+        say("where   one by one: never answered together with like calls");
+    }
     let times = &plan.times;
     say(&format!("when    {} asked (the event's own time)", times.asked));
     say(&format!("when    {} reminder", times.reminder));

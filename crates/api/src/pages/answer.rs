@@ -24,7 +24,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use decider::{
-    approval::{Choice, DenyReason, Refusal, Via},
+    approval::{Choice, Refusal, Via},
     words,
 };
 use ledger::time::Nanos;
@@ -115,16 +115,6 @@ struct Confirm {
     token: String,
     typed: Typed,
     comment_max: usize,
-}
-
-impl Confirm {
-    /// Reasons to deny: code, words, and whether it was chosen before.
-    fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-        let chosen = self.typed.reason();
-        DenyReason::ALL
-            .into_iter()
-            .map(move |one| (one.code(), words::deny_reason(one), chosen == Some(one)))
-    }
 }
 
 /// What the page showed, and what is wanted.
@@ -233,7 +223,7 @@ async fn asked(
     Ok(page(StatusCode::OK, &confirm))
 }
 
-fn decision(text: &str) -> Result<Choice, Stop> {
+pub(super) fn decision(text: &str) -> Result<Choice, Stop> {
     match text {
         "approve" => Ok(Choice::Approve),
         "deny" => Ok(Choice::Deny),
@@ -330,7 +320,7 @@ async fn signed_out(
 }
 
 /// Why an answer was not recorded. If somebody else was faster, who it was.
-fn not_recorded(why: Refusal, approval: &Approval, session: &Session) -> String {
+pub(super) fn not_recorded(why: Refusal, approval: &Approval, session: &Session) -> String {
     let last = approval.state.reviews.iter().max_by_key(|review| review.at);
     let faster = last.filter(|review| review.by != session.person);
     match (why, faster, approval.is_pending()) {

@@ -51,7 +51,7 @@ pub(super) struct Ways {
     /// If set, a sign-in younger than this many minutes is needed first.
     pub sign_in: Option<u64>,
     /// Why nothing can be done.
-    why: &'static str,
+    pub why: &'static str,
 }
 
 impl Ways {

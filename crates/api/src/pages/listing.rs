@@ -1,7 +1,9 @@
 //! Rows of the inbox: one for each call, in sections by deadline; like calls folded, with their sum and range.
 
 use super::{
-    Stop, outlook,
+    Stop,
+    alike::{self, Alike},
+    outlook,
     session::Session,
     view::{self, Moment},
 };
@@ -9,7 +11,6 @@ use crate::access;
 use approvals::{cards::Card, display::Piece, history::Approval};
 use decider::{approval::Phase, words};
 use ledger::{ident::Ident, time::Nanos};
-use std::collections::BTreeSet;
 
 /// Longest name of an agent in the list, in characters.
 const AGENT_CHARS_MAX: usize = 64;
@@ -35,6 +36,9 @@ pub struct Item {
     pub others: Vec<String>,
     rule: String,
     call: String,
+    kind: Option<Alike>,
+    /// Why calls like it are answered one by one.
+    alone: Option<&'static str>,
     deadline: Nanos,
     money: Option<(i64, String)>,
     account: Option<String>,
@@ -69,6 +73,10 @@ pub struct Like {
     pub together: String,
     /// For example `to 1 account`.
     pub accounts: String,
+    /// Ids of all of them, with dots between.
+    pub ids: String,
+    /// Why they can't be answered together.
+    pub alone: Option<&'static str>,
     pub items: Vec<Item>,
 }
 
@@ -85,6 +93,7 @@ impl Item {
         let at =
             if over { approval.state.ended_at.unwrap_or(card.deadline) } else { card.deadline };
         let Card { told, .. } = &card;
+        let requested = approval.state.requested.as_deref();
         Ok(Self {
             id: approval.id.to_string(),
             words: if told.amount.is_some() { told.rest() } else { told.sentence.pieces.clone() },
@@ -101,6 +110,8 @@ impl Item {
                 view::short(&card.tool, 64),
                 view::short(&card.action, 64)
             ),
+            kind: requested.map(|requested| Alike::of(requested, &card)),
+            alone: requested.and_then(alike::one_by_one).or_else(|| alike::signs(session)),
             deadline: card.deadline,
             money: told.money.clone(),
             account: told.account.as_ref().map(|(_, account)| account.clone()),
@@ -186,11 +197,7 @@ pub fn flat(items: Vec<Item>) -> Vec<Section> {
 fn folded(items: Vec<Item>) -> Vec<Row> {
     let mut groups: Vec<Vec<Item>> = Vec::new();
     for item in items {
-        let same = |group: &&mut Vec<Item>| {
-            let (call, rule) = (&group[0].call, &group[0].rule);
-            let code = |item: &Item| item.money.as_ref().map(|(_, code)| code.clone());
-            *call == item.call && *rule == item.rule && code(&group[0]) == code(&item)
-        };
+        let same = |group: &&mut Vec<Item>| group[0].kind == item.kind;
         match groups.iter_mut().find(same) {
             Some(group) => group.push(item),
             None => groups.push(vec![item]),
@@ -209,39 +216,18 @@ fn folded(items: Vec<Item>) -> Vec<Row> {
 
 impl Like {
     fn of(items: Vec<Item>) -> Self {
-        let (range, together) = sums(&items).unwrap_or_default();
-        let accounts: Option<BTreeSet<&String>> =
-            items.iter().map(|i| i.account.as_ref()).collect();
-        let accounts = match accounts.map(|all| all.len()) {
-            None => String::new(),
-            Some(1) => "to 1 account".into(),
-            Some(more) => format!("to {more} accounts"),
-        };
+        let money: Option<Vec<_>> = items.iter().map(|item| item.money.as_ref()).collect();
+        let (sum, range) = money.and_then(|money| alike::sums(&money)).unwrap_or_default();
+        let together = if sum.is_empty() { sum } else { format!("{sum} together") };
+        let accounts = alike::accounts(items.iter().map(|item| item.account.as_ref()));
         let (call, rule) = (items[0].call.clone(), items[0].rule.clone());
-        Self { count: items.len(), call, rule, range, together, accounts, items }
+        let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        let (ids, alone) = (ids.join("."), items[0].alone);
+        Self { count: items.len(), call, rule, range, together, accounts, ids, alone, items }
     }
 
     /// The first deadline.
     pub fn when(&self) -> &Moment {
         &self.items[0].when
     }
-}
-
-/// Range and sum of the amounts. `None` unless all have one, in one currency.
-fn sums(items: &[Item]) -> Option<(String, String)> {
-    let all: Option<Vec<&(i64, String)>> = items.iter().map(|item| item.money.as_ref()).collect();
-    let all = all?;
-    let code = &all.first()?.1;
-    if all.iter().any(|(_, other)| other != code) {
-        return None;
-    }
-    let sum = all.iter().try_fold(0_i64, |sum, (minor, _)| sum.checked_add(*minor))?;
-    let amount = |minor: i64| approvals::display::amount(minor, code);
-    let (least, most) = (all.iter().map(|m| m.0).min()?, all.iter().map(|m| m.0).max()?);
-    let range = if least == most {
-        amount(least)?
-    } else {
-        format!("{} to {}", amount(least)?, amount(most)?)
-    };
-    Some((range, format!("{} together", amount(sum)?)))
 }

@@ -234,7 +234,7 @@ fn purpose(session: &Session, approval: &Ident) -> String {
     format!("answer/{}/{}/{approval}", session.tenant.name, session.person)
 }
 
-fn word(decision: Choice) -> &'static str {
+pub(super) fn word(decision: Choice) -> &'static str {
     match decision {
         Choice::Approve => "approve",
         Choice::Deny => "deny",

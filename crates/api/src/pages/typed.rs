@@ -52,6 +52,14 @@ impl Typed {
         DenyReason::ALL.into_iter().find(|reason| reason.code() == self.reason)
     }
 
+    /// Reasons to deny: code, words, and whether it was chosen before.
+    pub fn reasons(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        let chosen = self.reason();
+        DenyReason::ALL
+            .into_iter()
+            .map(move |one| (one.code(), words::deny_reason(one), chosen == Some(one)))
+    }
+
     /// The reason to deny, in words.
     pub fn reason_words(&self) -> Option<&'static str> {
         self.reason().map(words::deny_reason)

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use ledger::system::Role;
+use ledger::{system::Role, tenant::Tenant};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -120,14 +120,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         let unsigned = tenants.iter().filter(|tenant| tenant.unsigned() > 0);
         document["unsigned"] =
             unsigned.map(|t| json!({"tenant": t.name, "messages": t.unsigned()})).collect();
-        let scrub = tenants.iter().map(|t| (t, app.scrub.status(&t.name)));
-        document["scrub"] = scrub
-            .map(|(t, scrub)| {
-                let age = app.scrub.age(&t.name).as_secs();
-                json!({"tenant": t.name, "passes": scrub.passes, "age_seconds": age, "read": scrub.read,
-                    "findings": scrub.findings})
-            })
-            .collect();
+        document["scrub"] = tenants.iter().map(|tenant| scrubbed(&app, tenant)).collect();
         document["tenants"] = standing
             .iter()
             .filter(|(_, troubles)| !troubles.is_empty())
@@ -138,6 +131,14 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         }
     }
     Ok(answer(green, document))
+}
+
+/// How far the reading of a tenant's stored entries is.
+fn scrubbed(app: &App, tenant: &Tenant) -> Value {
+    let scrub = app.scrub.status(&tenant.name);
+    let age = app.scrub.age(&tenant.name).as_secs();
+    json!({"tenant": tenant.name, "passes": scrub.passes, "age_seconds": age, "read": scrub.read,
+        "findings": scrub.findings})
 }
 
 fn answer(well: bool, document: Value) -> Response {

@@ -7,7 +7,7 @@ use super::{
     sentence::Piece,
 };
 use decider::rule::resolve;
-use ledger::json::Value;
+use ledger::{foreign::pointer, json::Value};
 use std::collections::BTreeSet;
 
 /// Fields in the head of a page.
@@ -53,9 +53,10 @@ impl Displayed {
         }
         told.extend(fields.iter().flat_map(|field| field.covers.iter().cloned()));
         let leaves = call.params.map(fields::leaves).unwrap_or_default();
-        let left = leaves.iter().filter(|leaf| !told.contains(*leaf)).count();
+        let untold = leaves.iter().filter(|leaf| !told.contains(*leaf));
+        let (left, untold) = (untold.clone().count(), untold.map(|at| pointer(at)).collect());
         let account = chosen.account(call.params);
-        Self { sentence, amount, money, fields, account, authored, left, all: leaves.len() }
+        Self { sentence, amount, money, fields, account, authored, untold, left, all: leaves.len() }
     }
 
     /// The sentence for a place that shows the amount by itself.

@@ -130,6 +130,8 @@ fn rule(mut table: Table<'_>) -> Option<Placed> {
     let report_within = duration(&mut table, "report_within", default::REPORT_WITHIN);
     let token_life = duration(&mut table, "token_life", default::TOKEN_LIFE);
     let step_up = table.has("step_up").then(|| duration(&mut table, "step_up", 0));
+    let yes_or_no = "true or false";
+    let one_by_one = table.take("one_by_one", yes_or_no).is_some_and(|(yes, _)| yes);
     let names = "a list of names of [channels]";
     let channels = table.take::<Vec<String>>("channels", names);
     let channels_at = channels.as_ref().map_or(at, |(_, at)| *at);
@@ -137,10 +139,10 @@ fn rule(mut table: Table<'_>) -> Option<Placed> {
     let escalate = table.take("escalate", names).map(|(names, _)| names).unwrap_or_default();
     let owner =
         table.take("owner", "\"known\" or \"none\"").map_or(Owner::Known, |(owner, _)| owner);
-    let unreviewed = table.take("unreviewed", "true or false").is_some_and(|(yes, _)| yes);
+    let unreviewed = table.take("unreviewed", yes_or_no).is_some_and(|(yes, _)| yes);
     table.finish(
         "name, match, quorum, deny, approve_within, execute_within, report_within, token_life, channels, escalate, \
-         step_up, owner and unreviewed",
+         step_up, one_by_one, owner and unreviewed",
     );
     let rule = Rule {
         name: name?.0,
@@ -154,6 +156,7 @@ fn rule(mut table: Table<'_>) -> Option<Placed> {
         channels,
         escalate,
         step_up,
+        one_by_one,
         owner,
         unreviewed,
     };

@@ -59,6 +59,18 @@ fn the_examples_are_right() {
 }
 
 #[test]
+fn one_by_one_is_a_part_of_the_rule_only_where_it_is_true() {
+    let with = |value: &str| {
+        let rules = RULES.replacen("owner = \"none\"", &format!("owner = \"none\"\n{value}"), 1);
+        parse(&rules, PEOPLE).unwrap()
+    };
+    let (yes, no) = (with("one_by_one = true"), with("one_by_one = false"));
+    assert_eq!(yes.rules.iter().filter(|rule| rule.one_by_one).count(), 1);
+    assert_eq!(no.rules_digest(), example().rules_digest());
+    assert_ne!(yes.rules_digest(), no.rules_digest());
+}
+
+#[test]
 fn people_are_found_by_their_accounts() {
     let setup = example();
     let ana = &setup.people["p-ana".parse::<Ident>().as_ref().unwrap()];
@@ -83,6 +95,8 @@ fn mistakes_say_where_and_what_to_do() {
         "a time such as",
     );
     check(("owner = \"none\"", "owner = \"nobody\""), "owner =", "\"known\" or \"none\"");
+    check(("owner = \"none\"", "one_by_one = \"yes\""), "owner =", "one_by_one must be true or");
+    check(("owner = \"none\"", "one_by_one = 1"), "owner =", "one_by_one must be true or");
     check(("\"/to/country\" = \"RU\"", "\"/to/country\" = 1.5"), "params = ", "JSON Pointers");
     check(("EUR = 100000", "EURO = 100000"), "EUR = 100000", "ISO 4217");
     check(

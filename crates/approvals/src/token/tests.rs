@@ -132,6 +132,7 @@ fn state(phase: Phase, iat: u64, exp: u64) -> State {
         channels: Vec::new(),
         escalate: Vec::new(),
         step_up: None,
+        one_by_one: false,
         owner: Owner::Known,
         unreviewed: false,
     };

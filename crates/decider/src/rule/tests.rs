@@ -157,6 +157,7 @@ fn p13_numbers_and_texts() {
             refused(&format!(r#"{{"{member}":{got}}}"#), RuleError::Range { member, max, got });
         }
     }
+    accepted(r#"{"one_by_one":true}"#);
     for name in ["", "a\\u0000", &"a".repeat(65)] {
         refused(&format!(r#"{{"name":"{name}"}}"#), RuleError::Name);
     }

@@ -59,8 +59,9 @@ pub async fn bundle(
             let now = &published.policies;
             now.in_force != before.in_force || now.lists != before.lists
         });
-        drop(tokio::time::timeout(Duration::from_secs(wait), news).await);
-        found = made(&app, &tenant, &worker).await?;
+        if tokio::time::timeout(Duration::from_secs(wait), news).await.is_ok() {
+            found = made(&app, &tenant, &worker).await?;
+        }
     }
     let (tag, bytes) = found;
     let members = [
