@@ -81,7 +81,7 @@ def test_p16_a_number_in_brackets_is_still_a_list(desk: Deciding) -> None:
     [
         PAY[:-2] + chr(ord(PAY[-2]) + 1) + "=", PAY + "=", MIXED,
         '[null,"\\u0044E89370400440532013000"]', '[1,{"iban":"\\u0044E89370400440532013000"}]', '[true,"\\u0044E89370400440532013000"]',
-        "[0,4.111111111111111e15]",
+        "[0,4.111111111111111e15]", '[12345678901234567890,"\\u0044E89370400440532013000"]', '[1,"\\ud800","\\u0044E89370400440532013000"]',
         "a=1&b=%44%45" + IBAN[2:] + "\n", " b=%44%45" + IBAN[2:], "%44%45" + IBAN[2:] + "&a=1", "=%44%45" + IBAN[2:],
     ],
 )  # fmt: skip
@@ -89,6 +89,55 @@ def test_p16_what_every_lenient_reader_reads_is_read_here(desk: Deciding, text: 
     """Base64 with odd ends, lists that begin with a number or a word, forms with white space: nothing passes unread."""
     assert desk.told(params={"v": text})["verdict"] != "allow", text
     assert desk.told(params={"v": "nothing of that"})["verdict"] == "allow"
+
+
+ENCODED = {
+    "form feed": b"page 1\x0c pay to " + IBAN.encode(), "colour": b"pay to \x1b[1m" + IBAN.encode(), "zero at the end": b"pay to " + IBAN.encode() + b"\0",
+    "latin-1": f"Z\u00fcrich {IBAN}".encode("latin-1"), "cp1251": f"\u041f\u0435\u0440\u0435\u0432\u043e\u0434 {IBAN}".encode("cp1251"),
+    "utf-16": f"pay to {IBAN}".encode("utf-16"), "utf-16be": f"pay to {IBAN}".encode("utf-16-be"), "utf-16 of two scripts": f"\u041f\u0435\u0440\u0435\u0432\u043e\u0434 {IBAN}".encode("utf-16-le"),
+    "utf-16 JSON": json.dumps({"iban": IBAN}).encode("utf-16"), "utf-8 with a mark": b"\xef\xbb\xbf" + json.dumps({"iban": IBAN}).encode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_p16_base64_is_read_whatever_the_encoding_of_its_text_is(desk: Deciding, tmp_path: Path, name: str) -> None:
+    """The value is replaced in the text's own encoding, in calls, within JSON, and in results; replay finds the same."""
+    came = base64.b64encode(ENCODED[name]).decode()
+    told = desk.told(params={"v": came, "w": json.dumps({"f": came})})
+    assert told["verdict"] == "sanitize" and {one["at"] for one in told["redactions"]["found"]} == {"/v", "/w"}, told
+    left = base64.b64decode(told["call"]["params"]["v"])
+    assert left.replace(b"\0", b"").count(b"[REDACTED:iban]") == 1 and IBAN.encode() not in left.replace(b"\0", b""), left
+    assert result(desk, allowed(desk), {"attachment": came}).json()["verdict"] == "sanitize"
+    again = desk.replayed(desk.export(tmp_path / "e"))
+    assert again["different"] == {} and again["same"] >= 2, again
+
+
+def test_p16_base64_of_something_else_is_left_alone(desk: Deciding) -> None:
+    """A picture, keys and ids in base64 are no text."""
+    picture = bytes(b * 73 % 256 for b in range(600)) + IBAN.encode() + bytes(b * 151 % 256 for b in range(600))
+    for came in (base64.b64encode(picture).decode(), "7d793037a0760186574b0282f2f435e7", "customer-service-eu-west-1", base64.b64encode(bytes(range(1, 200, 7))).decode()):
+        assert desk.told(params={"v": came})["verdict"] == "allow", came
+
+
+VALUES = {"iban": IBAN, "card": "4111 1111 1111 1111", "us-ssn": "536-90-4399", "phone": "+49 151 23456789", "email": "jane@corp.example"}
+AROUND = [("\x1b[1m", "\x1b[0m"), ("\x1b[01;31m\x1b[K", "\x1b[m\x1b[K"), ("x\\t", "\\tx"), ("x\\r\\n", "\\r\\n"), ("\\u0020", "\\u0020"), ("%20", "%20"), ("\\x20", "\\x20"), ("\\x1b[1m", "\\x1b[0m")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), AROUND, ids=[before.encode("unicode_escape").decode() for before, _ in AROUND])
+def test_p16_colours_and_written_escapes_hide_nothing(desk: Deciding, before: str, after: str) -> None:
+    """The last letter of an escape is no letter of a word before the value."""
+    for detector, value in VALUES.items():
+        told = desk.told(params={"v": f"see {before}{value}{after}"})
+        assert [one["detector"] for one in (told.get("redactions") or {"found": []})["found"]] == [detector], (value, told)
+
+
+@pytest.mark.parametrize(
+    "params", [{"ssn": {"value": "536904399"}}, {"SSN": [{"Value": {"text": "536904399"}}]}, {"ssn": {"value": 536904399}}, {"v": json.dumps({"mrn": {"number": "00483921"}})}],
+)  # fmt: skip
+def test_p16_a_name_that_says_nothing_has_the_words_of_what_holds_it(desk: Deciding, params: dict[str, Any]) -> None:
+    """`value` within `ssn` is a social security number; another name within it is not."""
+    assert desk.told(params=params)["verdict"] == "sanitize", params
+    assert desk.told(params={"ssn": {"order": "536904399"}})["verdict"] == "allow"
 
 
 def test_p11_a_result_that_is_not_kept_is_nowhere_in_the_log(desk: Deciding, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import random
 from collections.abc import Callable
@@ -164,7 +165,13 @@ PORTS = ["", "", "", ":443", ":8443", ":80", ":0", ":", ":080", ":65535", ":6553
 SCHEMES = ["https://", "https://", "https://", "HTTPS://", "http://", "ftp://", "//", ""]
 WORDS = ["Dear Ana,", "pay to", "the account", "at 12", "no 7", "is 3 of 4", "ref. 4711", "x@y", "and", "please", "on 2026-12-24", "mail@", "(urgent)", "50%", "a.b", "\u00e9t\u00e9", "Gr\u00fc\u00dfe", "\u65e5\u672c", "~", "member"]  # fmt: skip
 FINDS = [IBAN, IBAN_SPACED, "de89 3704 0044 0532 0130 00", "DE89370400440532013001", "NO9386011117947", "FR1420041010050500013M02606", CARD, "4111111111111111", "4111-1111-1111-1111", "4111 1111-1111 1111", "4111111111111112", "5555555555554444", "378282246310005", "3782 822463 10005", "6011000990139424", "30569309025904", "4222222222222", "6759649826438453", "1111111111111117", SSN, "000-12-3456", "536-90-4399-1", "536 90 4399", "1/536-90-4399", "ana@example.eu", "ana.m+x@mail.example.co", "icon@2x.png", "git@host.example:x", "a@b", "a..b@c.example", ".ana@example.eu.", "ana@example.eu-", "a@b@c.example", "M-12345674", "M-12345675", "M-12345674M-12345674", "ana@4111111111111111.example", f"{IBAN}@example.eu", "B1234", "badge B1234", "SSN: 536-90-4399"]  # fmt: skip
-ENCODED = ['{"a": "x"}', "[1]", "aGVsbG8gd29ybGQhIQ==", "a=b&c=d", "https://x.example/?q=1", "a\\nb", "x\u00a0y", "ssn 536904399", "{", "[x", "DE89370400440532013000", "YWJjZGVmZ2hpamtsbW5vcA"]
+#: Bytes that are a text in some encoding, or in none: OPA must know which ones we read.
+BYTES = [
+    f"pay to\x0c {IBAN}".encode(), f"to {IBAN}\0".encode(), f"Z\u00fcrich {IBAN}".encode("latin-1"), f"to {IBAN}".encode("utf-16"), f"to {IBAN}".encode("utf-16-be"),
+    f"\xff\xfe\x01\x02{IBAN}".encode("latin-1"), bytes(range(256)), bytes(range(0, 256, 3)) + IBAN.encode(), b"\xff" + b"12345\xff" * 4, b"\xc3" * 16, b"\x80\x01" * 8 + IBAN.encode(),
+    b"".join(bytes([b, 0xE9]) for b in IBAN.encode()), b"\xf0\x9f\x98\x80" * 4, b"\xed\xa0\x80 the quick brown", b"\xf4\x90\x80\x80 the quick", b"\xe0\x9f\xbf" * 5, "\u0417\u043d\u0430\u043a\u0438".encode("utf-16-le") * 2,
+]  # fmt: skip
+ENCODED = ["\x1b[1m" + IBAN, "%20" + IBAN, "\\u0020" + IBAN, "\ufeff{\"a\": 1}", '{"a": "x"}', "[1]", "aGVsbG8gd29ybGQhIQ==", "a=b&c=d", "https://x.example/?q=1", "a\\nb", "x\u00a0y", "ssn 536904399", "{", "[x", "DE89370400440532013000", "YWJjZGVmZ2hpamtsbW5vcA"]
 
 
 #: Kind → a parameter, and values of it that are no error, or seldom one: taken for most calls.
@@ -261,15 +268,25 @@ class Calls:
         """A text in which something may be found."""
         if self.random.random() < 0.04:
             return self.pick(ENCODED)
+        if self.random.random() < 0.04:
+            return self.encoded()
         parts = [self.pick(FINDS) if self.random.random() < 0.4 else self.pick(WORDS) for _ in range(self.random.randrange(1, 9))]
         return "".join(part + self.pick([" ", " ", " ", ", ", "\n", ".", "; ", "/", "-"]) for part in parts).rstrip()
+
+    def encoded(self) -> str:
+        """Base64: mostly of what nobody reads, so that OPA judges it."""
+        made = self.random.randbytes(self.random.randrange(11, 60))
+        if self.random.random() < 0.3:
+            made = self.pick(BYTES) if self.random.random() < 0.7 else made + IBAN.encode() + made
+        text = self.pick([base64.b64encode, base64.urlsafe_b64encode])(made).decode()
+        return text.rstrip("=") if self.random.random() < 0.5 else text
 
     def mail(self) -> dict[str, Any]:
         """A call that may be redacted."""
         call = self.call("mail", "send")
         params: dict[str, Any] = {"text": self.pick([self.text()] * 20 + [5, ..., 4111111111111111, 4222222222222, ["x", CARD], f"only {IBAN}"])}
         params["l"] = self.pick([..., ..., ..., [], [{"a": self.text()}, {"a": 378282246310005}], [{"b": IBAN, "a": "x"}], self.pick([5, []])])
-        params["o"] = self.pick([..., ..., {"x": self.text(), "y": [self.text(), {"z": "ana@example.eu"}]}, {"~/": "ana@example.eu"}, self.pick([{"ana@example.eu": 1}, 5])])
+        params["o"] = self.pick([..., ..., {"x": self.text(), "y": [self.text(), {"z": "ana@example.eu"}]}, {"~/": "ana@example.eu"}, {"ssn": {"value": "536904399"}}, {"ssn": [{"Text": {"no": "536-90-4399"}}]}, self.pick([{"ana@example.eu": 1}, 5])])
         params["n"] = self.pick([..., ..., 5, 10, self.pick(["x", 5, 5])])
         call["params"] = {name: value for name, value in params.items() if value is not ...}
         return call

@@ -6,6 +6,7 @@
 mod calendar;
 mod dates;
 mod discord;
+mod escapes;
 pub(super) mod iban;
 mod mail;
 mod numbers;

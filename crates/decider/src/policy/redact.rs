@@ -3,9 +3,11 @@
 use super::{
     detect::{Chosen, Span, find},
     detectors::Detectors,
+    encoded::{Encoded, Reading},
+    label::labelled,
     opened::{FormPart, LEVELS_MAX, Opened, escaped},
     pointer::Pointer,
-    redacted::{Redaction, Tokens},
+    redacted::{Redaction, Tokens, mark},
 };
 use ledger::{
     canonical,
@@ -148,7 +150,8 @@ impl Walk<'_> {
             Value::Object(members) => {
                 let mut changed: Option<Vec<Member<'static>>> = None;
                 for (nth, (name, member)) in members.iter().enumerate() {
-                    let new = self.below(member, (name, name), place, asked)?;
+                    let label = labelled(label, name);
+                    let new = self.below(member, (name, &label), place, asked)?;
                     if let Some(new) = new {
                         changed.get_or_insert_with(|| members.iter().map(owned_member).collect())
                             [nth]
@@ -235,11 +238,11 @@ impl Walk<'_> {
                 let text = |new| String::from_utf8(canonical::to_vec(&new)).map_err(|_| "no text");
                 new.map(text).transpose()
             }
-            Opened::Base64(decoded, alphabet) => {
-                let new = self.inside("base64".into(), place, |walk, place| {
-                    walk.text(&decoded, label, place, wanted)
-                })?;
-                Ok(new.map(|new| alphabet.encode(&new)))
+            Opened::Base64(encoded) => {
+                let new = self.encoded(encoded, label, place, wanted)?;
+                // A key may look like base64 of something.
+                let plain = self.plain(new.as_deref().unwrap_or(text), label, place, wanted)?;
+                Ok(plain.or(new))
             }
             // As it is written first: what is meant may be written without escapes.
             Opened::Form(parts) => match self.plain(text, label, place, wanted)? {
@@ -252,6 +255,31 @@ impl Walk<'_> {
                 },
             },
         }
+    }
+
+    /// Every text that the bytes may be: nobody knows which one the next reader takes.
+    fn encoded(
+        &mut self,
+        mut encoded: Encoded,
+        label: &str,
+        place: &mut Place,
+        wanted: &Wanted,
+    ) -> Walked<String> {
+        let mut changed = None;
+        for reading in Reading::ALL {
+            let Some(text) = reading.read(&encoded.bytes) else { continue };
+            let new = self.inside(reading.step().into(), place, |walk, place| {
+                walk.text(&text, label, place, wanted)
+            })?;
+            let Some(new) = new else { continue };
+            // A second change could undo the first.
+            if changed.replace(reading).is_some() {
+                return Err("bytes that hold something in two encodings");
+            }
+            let bytes = reading.write(&new);
+            encoded.bytes = bytes.ok_or("a text that its encoding can't write again")?;
+        }
+        Ok(changed.map(|_| encoded.written()))
     }
 
     fn form(
@@ -350,14 +378,6 @@ impl Walk<'_> {
 
 /// Most detectors that one text is noted for: those of a set.
 const DETECTORS_HERE: usize = super::detect::DETECTORS_MAX;
-
-/// What stands in the place of a value.
-pub(super) fn mark(detector: &str, token: Option<&str>) -> String {
-    match token {
-        None => format!("[REDACTED:{detector}]"),
-        Some(token) => format!("[TOKEN:{detector}:{token}]"),
-    }
-}
 
 /// The same value, without its text.
 pub(super) fn owned(value: &Value<'_>) -> Value<'static> {

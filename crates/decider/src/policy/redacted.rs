@@ -133,6 +133,14 @@ impl Tokens {
     }
 }
 
+/// What stands in the place of a value.
+pub(super) fn mark(detector: &str, token: Option<&str>) -> String {
+    match token {
+        None => format!("[REDACTED:{detector}]"),
+        Some(token) => format!("[TOKEN:{detector}:{token}]"),
+    }
+}
+
 /// Letters alone: a token must not look like what a detector finds.
 fn letters(bytes: &[u8]) -> String {
     let letter = |half: u8| char::from(b'a' + half);

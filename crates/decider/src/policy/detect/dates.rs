@@ -2,6 +2,7 @@
 
 use super::{
     calendar::{BIRTH, MONTHS, OTHER},
+    escapes,
     scan::{Take, Text},
 };
 use std::sync::LazyLock;
@@ -18,6 +19,11 @@ pub(super) fn of_birth(text: Text<'_>, take: &mut Take<'_>) {
     while at < text.bytes.len() {
         let byte = text.bytes[at];
         let may_begin = byte.is_ascii_alphanumeric();
+        let start = if may_begin { escapes::after(text.bytes, at) } else { at };
+        if start > at {
+            at = start;
+            continue;
+        }
         if !may_begin || !text.begins(at) {
             at += if may_begin {
                 text.run(at, usize::MAX, |byte| byte.is_ascii_alphanumeric())

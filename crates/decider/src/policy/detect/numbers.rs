@@ -1,6 +1,9 @@
 //! Numbers of people: social security, cards, telephones, medical records.
 
-use super::scan::{Take, Text, Words, luhn};
+use super::{
+    escapes,
+    scan::{Take, Text, Words, luhn},
+};
 
 /// Words that make nine digits a social security number.
 static SSN_WORDS: Words = Words::new(&[
@@ -320,6 +323,11 @@ pub(super) fn medical_record(text: Text<'_>, take: &mut Take<'_>) {
         let run = text.run(at, usize::MAX, is_part);
         if run == 0 {
             at += 1;
+            continue;
+        }
+        let start = escapes::after(text.bytes, at);
+        if start > at {
+            at = start;
             continue;
         }
         let word = &text.bytes[at..at + run];

@@ -2,6 +2,7 @@
 //! passwords in URLs.
 
 use super::{
+    escapes,
     scan::{Take, Text, Words},
     secrets::{Class, is_placeholder},
 };
@@ -17,6 +18,11 @@ pub(super) fn words(
         let run = text.run(at, usize::MAX, is);
         if run > 0 {
             visit(at, run);
+            // What may be an escape may be a part of the word.
+            let start = escapes::after(text.bytes, at);
+            if (at + 1..at + run).contains(&start) {
+                visit(start, at + run - start);
+            }
         }
         at += run + 1;
     }

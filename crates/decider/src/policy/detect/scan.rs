@@ -2,7 +2,7 @@
 
 pub(super) use aho_corasick::AhoCorasick as Automaton;
 
-use super::tables::Tables;
+use super::{escapes, tables::Tables};
 use aho_corasick::{AhoCorasickKind, Match};
 use std::{cell::OnceCell, sync::OnceLock};
 
@@ -131,13 +131,11 @@ impl<'t> Text<'t> {
         self.bytes[..at].last().copied()
     }
 
-    /// True if no word or number goes on into this place from the left. `\n` written out in a text is a line break.
+    /// True if no word or number goes on into this place from the left. An escape that is written out (`\n`, `\u0020`, `%20`)
+    /// counts as its character, and a colour of a terminal as nothing.
     pub(super) fn begins(&self, at: usize) -> bool {
-        match self.before(at) {
-            Some(b'n' | b'r' | b't') => self.bytes[..at - 1].last() == Some(&b'\\'),
-            Some(byte) => !byte.is_ascii_alphanumeric(),
-            None => true,
-        }
+        let goes_on = self.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
+        !goes_on || escapes::end_in(&self.bytes[..at])
     }
 
     /// True if no word or number goes on from this place.
@@ -151,7 +149,7 @@ impl<'t> Text<'t> {
         rest.iter().take(most).take_while(|byte| is(**byte)).count()
     }
 
-    /// The runs of digits: start and end of each, in order.
+    /// The runs of digits: start and end of each, in order; one that may begin with an escape also without it.
     pub(super) fn digits(&self) -> &'t [(usize, usize)] {
         self.shared.digits.get_or_init(|| {
             let mut at = 0;
@@ -161,7 +159,14 @@ impl<'t> Text<'t> {
                 at += run.len();
                 (at - run.len(), at)
             });
-            runs.filter(|(start, _)| self.bytes[*start].is_ascii_digit()).collect()
+            let runs = runs.filter(|(start, _)| self.bytes[*start].is_ascii_digit());
+            // What may be an escape may be a part of the number: then both are runs.
+            let both = runs.flat_map(|(start, end)| {
+                let after = escapes::after(self.bytes, start);
+                let after = (start + 1..end).contains(&after).then_some((after, end));
+                [Some((start, end)), after].into_iter().flatten()
+            });
+            both.collect()
         })
     }
 

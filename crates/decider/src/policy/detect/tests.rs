@@ -73,6 +73,50 @@ fn account_numbers_have_a_country_and_check_digits() {
     check("XX89370400440532013000", &[]);
 }
 
+/// What stands before a value may end with a letter that is none: of an escape, or of a colour.
+#[test]
+fn escapes_and_colours_hide_nothing() {
+    for before in [
+        "\\t",
+        "x\\r\\n",
+        "\\u0020",
+        "\\u00a0",
+        "%20",
+        "%0A",
+        "\\x20",
+        "\x1b[1m",
+        "\x1b[01;31m\x1b[K",
+        "\\x1b[1m",
+        "\\u001b[0m",
+    ] {
+        for (value, name) in [
+            ("DE89370400440532013000", "iban"),
+            ("4111111111111111", "card"),
+            ("536-90-4399", "us-ssn"),
+            ("sk_live_4eC39HqLyjWDarjtT1zdp7dc", "stripe-key"),
+            ("AKIAQYLPMN5HHHFPZAM2", "aws-access-key"),
+        ] {
+            check(&format!("{before}{value} "), &[&format!("{name} {value}")]);
+        }
+        for (said, value, name) in [
+            ("aws ", "wJalrXUtnFEMIaK7MDENGbPxRfiCYzEXAMPLEKEY", "aws-secret-key"),
+            ("datadog ", "0123456789abcdef0123456789abcdea", "datadog-key"),
+            ("born ", "1985-03-12", "date-of-birth"),
+            ("MRN ", "00483921", "medical-record"),
+            ("", "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0", "telegram-token"),
+        ] {
+            check(&format!("{said}{before}{value} "), &[&format!("{name} {value}")]);
+        }
+    }
+    check("%2221000000000009", &["card 2221000000000009"]);
+    check(
+        "aws %abJalrXUtnFEMIaK7MDENGbPxRfiCYzEXAMPLEKY",
+        &["aws-secret-key abJalrXUtnFEMIaK7MDENGbPxRfiCYzEXAMPLEKY"],
+    );
+    check("%414111111111111111", &[]);
+    check("m4111111111111111", &[]);
+}
+
 #[test]
 fn addresses_and_telephones() {
     check(

@@ -6,8 +6,8 @@ use crate::policy::{
     bundle::Bundle,
     clause::{Clause, Then},
     condition::Scene,
-    redact::{Changed, Item, Unread, asked_by, mark, owned, redact},
-    redacted::{Redaction, Redactions, Said, Tokens},
+    redact::{Changed, Item, Unread, asked_by, owned, redact},
+    redacted::{Redaction, Redactions, Said, Tokens, mark},
     request::Request,
 };
 use ledger::{event::Verdict, json::Value};

@@ -108,9 +108,16 @@ end_before(_, 0) := 0
 
 end_before(spans, i) := spans[i - 1].end if i > 0
 
-label_of(path) := names[count(names) - 1] if names := [name | some name in path; is_string(name)]
+# The name of the member; and as long as that says nothing of its value, the name of what holds it too.
+label_of(path) := concat(" ", array.slice(names, first, count(names))) if {
+	names := [name | some name in path; is_string(name)]
+	first := max(array.concat([0], [i | some i, name in names; not lower(name) in empty_names]))
+}
 
-else := ""
+empty_names := {
+	"value", "values", "val", "number", "num", "nr", "no", "text", "raw", "data", "content",
+	"#text", "@value", "$t",
+}
 
 # Which detectors are asked for at a place, by which clauses, and whether by tokens alone.
 wanted_at(path, ask) := {detector: {"by": by, "token": token} |
@@ -163,9 +170,11 @@ below(c, steps, names) := [one |
 # --- Texts.
 
 # True if the text may be JSON, base64 or a form, into which OPA does not look; or has characters that are read otherwise.
+is_opened(text) if startswith(text, "\ufeff")
+
 is_opened(text) if regex.match(`^[ \t\r\n]*[{\[]`, text)
 
-is_opened(text) if regex.match(`[\\\x{a0}]`, text)
+is_opened(text) if regex.match(`[\\\x{a0}\x{1b}]|%[0-9A-Fa-f]{2}`, text)
 
 is_opened(text) if regex.match(`^[!-~]*=[!-~]*$`, text)
 
@@ -174,13 +183,29 @@ is_opened(text) if {
 	not is_unreadable(trim(text, " \t\r\n="))
 }
 
-# True if it is base64 of something that nobody can read, or none.
+# True if it is no base64, or base64 of no text: neither UTF-8, nor with enough readable characters in a row as UTF-16 or as
+# single bytes.
 is_unreadable(text) if count(text) % 4 == 1
 
 is_unreadable(text) if {
-	whole := substring(text, 0, count(text) - (count(text) % 4))
-	decoded := hex.encode(base64.decode(replace(replace(whole, "-", "+"), "_", "/")))
-	regex.match(`^(?:[0-9a-f]{2})*?(?:0[0-8bcef]|1[0-9a-f]|7f|c[01]|f[5-f])`, decoded)
+	padded := concat("", [text, ["", "", "==", "="][count(text) % 4]])
+	bytes_ := hex.encode(base64.decode(replace(replace(padded, "-", "+"), "_", "/")))
+	not regex.match(utf8, bytes_)
+	not regex.match(`^(?:..)*?(?:00(?:[2-6].|7[0-9a-e])){6}`, bytes_)
+	not regex.match(`^(?:..)*?(?:(?:[2-6].|7[0-9a-e])00){6}`, bytes_)
+	not are_single(bytes_)
+}
+
+utf8 := concat("", [
+	`^(?:[0-7].|(?:c[2-9a-f]|d.)[89ab].|e0[ab].[89ab].|e[1-9a-cef][89ab].[89ab].|ed[89].[89ab].`,
+	`|f0[9ab].[89ab].[89ab].|f[1-3][89ab].[89ab].[89ab].|f48.[89ab].[89ab].)*$`,
+])
+
+# True if bytes are a text of single bytes, with few control characters.
+are_single(bytes_) if {
+	regex.match(`^(?:..)*?(?:[2-6].|7[0-9a-e]){6}`, bytes_)
+	controls := regex.replace(bytes_, `(0[0-8bcef]|1.|7f)|..`, "$1")
+	count(controls) / 2 <= floor(count(bytes_) / 32) + 1
 }
 
 # What detectors find: spans in characters, and whether OPA can't say what they find.

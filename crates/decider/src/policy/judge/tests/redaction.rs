@@ -188,6 +188,31 @@ fn everything_below_and_within() {
     assert_eq!(found.inside, ["form data", "base64", "json /card"]);
 }
 
+/// What several readers may take for different texts holds nothing in any of them, and a key that looks like base64 is still one.
+#[test]
+fn p16_base64_is_every_text_that_it_may_be() {
+    let all = "then: sanitize, redact: [{at: \"\", detect: [iban, secrets]}]";
+    let of = |bytes: &[u8]| format!(r#"{{"a":"{}"}}"#, data_encoding::BASE64.encode(bytes));
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let iban = IBAN.replace(' ', "");
+    let ok = |before: &[u8], after: &[u8]| {
+        check(&[ALLOW, all], &of(before), ("sanitize", "sanitized", &of(after)));
+    };
+    ok(format!("to \x0c{iban}\0").as_bytes(), b"to \x0c[REDACTED:iban]\0");
+    ok(&[b"\xfc ", iban.as_bytes()].concat(), b"\xfc [REDACTED:iban]");
+    ok(&utf16(&format!("\u{feff}\u{417} {iban}")), &utf16("\u{feff}\u{417} [REDACTED:iban]"));
+    // In both: the mark of one would move the other.
+    let mut both = utf16(&format!("to {iban}."));
+    both.extend(format!(" {iban} ").as_bytes());
+    check(&[ALLOW, all], &of(&both), ("deny", "condition_error", "unchanged"));
+    // A character that the encoding does not have.
+    let json = [br#"{"x":"\u20ac "#, iban.as_bytes(), b"\",\"y\":\"\xfc\"}"].concat();
+    check(&[ALLOW, all], &of(&json), ("deny", "condition_error", "unchanged"));
+    let key = r#"{"aws_secret_access_key":"aGVsbG8gd29ybGQhIQhlbGxvIHdvcmxkISEHaGVs"}"#;
+    let left = r#"{"aws_secret_access_key":"[REDACTED:aws-secret-key]"}"#;
+    check(&[ALLOW, all], key, ("sanitize", "sanitized", left));
+}
+
 /// The same value gives the same token within a tenant, another value or tenant another one; replay needs no key.
 #[test]
 fn p15_tokens() {
