@@ -188,10 +188,11 @@ def test_p12_who_may_issue_what(desk: Proving) -> None:
     for agent, over, status in (
         ("nobody", {}, 422), ("payments-bot", {"scope": ["mail"]}, 422), ("planner-bot", {"scope": ["nothing"]}, 422), ("payments-bot", {"scope": []}, 400),
         ("payments-bot", {"scope": ["payments", "payments"]}, 400), ("payments-bot", {"seconds": 3601}, 400), ("payments-bot", {"seconds": 0}, 400),
-        ("payments-bot", {"more": 1}, 400), ("payments-bot", {"cnf": {"jkt": "short"}}, 400), ("payments-bot", {"scope": None}, 400),
+        ("payments-bot", {"more": 1}, 400), ("payments-bot", {"cnf": {"jkt": "short"}}, 400), ("payments-bot", {"cnf": {}}, 400), ("payments-bot", {"scope": None}, 400),
     ):  # fmt: skip
         answer = desk.issue(agent, desk.server.admin, **over)
         assert answer.status_code == status, (agent, over, answer.text)
+    assert "exactly one member: jkt, or x5t#S256" in desk.issue("payments-bot", desk.server.admin, cnf={}).text
     # What a worker may, follows from the agent that spawns it.
     assert desk.issue("worker-77", scope=["mail"]).status_code == 201
     assert desk.issue("worker-77", second, scope=["mail"]).status_code == 403

@@ -101,6 +101,21 @@ def sound(desk: Deciding, path: Path) -> None:
     desk.server.start()
 
 
+def test_p18_too_many_budgets_for_one_call_are_told_before_they_are_in_force(desk: Deciding, tmp_path: Path) -> None:
+    """`policy check` warns, and reviewers read that every such call is denied; with four budgets nobody says anything."""
+    five = [cost("1.00", id=f"b{nth}") for nth in range(5)]
+    said = "5 budgets are for a call of llm-agent to llm (ask) (p/b0, p/b1, p/b2, p/b3, p/b4), and at most 4 can be"
+    for budgets, is_told in ((five, True), (five[:4], False), ([*five[:4], cost("1.00", id="b4", tool="payments")], False)):
+        path = folder(tmp_path / f"p{len(budgets)}{is_told}", budgets)
+        check = cli("policy", "check", path)
+        assert check.code == 0 and (said in check.err) == is_told, check
+        changes = desk.propose(path, comment=f"{len(budgets)} {is_told}").json()["changes"]
+        assert any(said in change for change in changes) == is_told, changes
+    desk.activate(folder(tmp_path / "in-force", five[:4]))
+    changes = desk.propose(folder(tmp_path / "next", five)).json()["changes"]
+    assert any(said in change for change in changes), changes
+
+
 def test_p18_a_cap_is_spent_and_not_exceeded(desk: Deciding, tmp_path: Path) -> None:
     """Each call is booked; the one that does not fit is denied, and told when to come again; the other agent has its own sum."""
     desk.activate(folder(tmp_path / "p", [cost("1.00", warn_at="80")]))
@@ -167,6 +182,21 @@ def test_p18_a_report_frees_what_was_not_spent(desk: Deciding, tmp_path: Path, c
     report(desk, third, CENTS(0))
     now = booked(desk)
     assert (now["within"], now["reserved"]) == (1_000_000, 0), "after the deadline nothing is reserved, and nothing is freed"
+    sound(desk, tmp_path / "export")
+
+
+def test_p18_a_report_that_names_another_leaf_is_refused(desk: Deciding, tmp_path: Path) -> None:
+    """The index of one decision with the leaf of another frees nothing, and the answer says what must change; the right report still counts."""
+    desk.activate(folder(tmp_path / "p", [cost("1.00")]))
+    one, two = (desk.told(**LLM, cost=CENTS(30))["decision"] for _ in range(2))
+    publisher = desk.server.as_("publisher")
+    wrong, right = execution(two["index"], one["leaf_hash"], cost=CENTS(0)), execution(two["index"], two["leaf_hash"], cost=CENTS(5))
+    results = publisher.publish(wrong, execution(10**6, one["leaf_hash"]))
+    assert [result["status"] for result in results] == ["rejected", "posted"], results
+    assert (results[0]["reason"], results[0]["id"]) == ("data", wrong["id"]) and f"the leaf at {two['index']} is another one" in results[0]["detail"], results
+    assert booked(desk)["within"] == 600_000
+    assert publisher.publish(wrong | {"data": right["data"]})[0]["status"] == "posted", "a refused report takes no key"
+    assert booked(desk)["within"] == 350_000
     sound(desk, tmp_path / "export")
 
 

@@ -72,7 +72,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deciding]:
         assert desk.review(paused["approval"]["id"], "p-bob").status_code == 200
         allowed = desk.told()["decision"]
         named = [{"index": told["index"], "leaf_hash": told["leaf_hash"]} for told in (allowed, paused["decision"])]
-        wrong = named[0] | {"leaf_hash": named[1]["leaf_hash"]}
+        # Of a told decision: of one of ours it is refused, because it would settle another call.
+        wrong = named[0] | {"index": results[0]["index"]}
         beyond = named[0] | {"index": 10**6}
         genesis = named[0] | {"index": 0}
         for one in (*named, wrong, beyond, genesis, None):

@@ -97,6 +97,7 @@ def test_p14_the_same_report_again(desk: Deciding, tmp_path: Path) -> None:
     assert again == first | {"repeated": True}, "by the bundle that judged the call"
     other = report(desk, index, {"note": "something else"})
     assert other.status_code == 409 and other.json()["code"] == "conflict", other.text
+    assert "Show the agent nothing of this one" in other.json()["detail"] and "a decision of its own" in other.json()["detail"], other.text
     late = allowed(desk)
     assert judged(desk, late, {"note": IBAN})["verdict"] == "allow", "a call of the second bundle"
 

@@ -4,7 +4,7 @@ use super::{Failed, approved, who, why};
 use crate::{
     cli::{FreezeCommand, OfTenant},
     client::Client,
-    terminal::{dim, good, harmless, say, say_json, strong},
+    terminal::{dim, good, harmless, say, say_json, strong, warn},
 };
 use serde_json::{Value, json};
 
@@ -46,6 +46,9 @@ fn told(of: &OfTenant, answer: &Value, done: &str) {
     let index = harmless(&answer["index"].to_string());
     let was = if answer["status"] == json!("unchanged") { "already, since" } else { "by" };
     say(&good(&format!("{done} {was} entry {index}")));
+    for warning in answer["warnings"].as_array().into_iter().flatten() {
+        warn(&format!("{} {}", strong("warning:"), text(warning)));
+    }
 }
 
 fn list(of: &OfTenant) -> Result<(), Failed> {

@@ -316,9 +316,14 @@ impl From<NotDecided> for Problem {
                 Self::new(Code::TooBig, text)
             }
             NotDecided::Refused(_) => Self::new(Code::BadRequest, text),
-            NotDecided::Conflict { .. } | NotDecided::OtherResult { .. } => {
-                Self::new(Code::Conflict, text)
-            }
+            NotDecided::Conflict { .. } => Self::new(Code::Conflict, text),
+            NotDecided::OtherResult { .. } => Self::new(
+                Code::Conflict,
+                format!(
+                    "{text} Show the agent nothing of this one. The first one, sent again, gets its answer again; if the \
+                     call was made a second time, ask for a decision of its own first."
+                ),
+            ),
             NotDecided::Unknown { .. } => Self::new(Code::NotFound, text),
             NotDecided::Frozen { .. } => {
                 Self::new(Code::Frozen, format!("{text} Execute nothing; end the session."))

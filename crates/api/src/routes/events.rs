@@ -1,5 +1,7 @@
 //! `POST T/events`: one event, an array, or NDJSON; answered after the fsync.
 
+mod reports;
+
 use crate::{
     app::App,
     auth,
@@ -23,6 +25,7 @@ use ledger::{
     system::Role,
     tenant::Tenant,
 };
+use reports::Misfit;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Instant};
 
@@ -75,10 +78,22 @@ pub async fn publish(
     let producer = caller.producer()?.clone();
     let held = app.bodies.events(&headers, body, &tenant.name).await?;
     let events = split(&headers, &held.bytes)?;
-    let batch = append_events(&app, &tenant, &producer, events).await?;
+    let misfit = |body: &Vec<u8>| reports::misfit(&app.ledger, (&tenant, &producer), body);
+    let misfits: Vec<Option<Misfit>> =
+        tokio::task::block_in_place(|| events.iter().map(misfit).collect());
+    let brought = events.into_iter().zip(&misfits).map(|(body, misfit)| {
+        let refused = misfit.as_ref().and_then(|_| Refused::told("data"));
+        Brought { body, refused }
+    });
+    let batch = append_bodies(&app, &tenant, &producer, brought.collect()).await?;
     let receipts = query.receipts == Some(Receipts::Full);
     // A thousand receipts need about 20,000 reads, so not on a thread that serves others.
-    let results = tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts))?;
+    let mut results = tokio::task::block_in_place(|| results(&app, &tenant, batch, receipts))?;
+    for (result, misfit) in results.results.iter_mut().zip(misfits) {
+        if let Some(Misfit { id, detail }) = misfit {
+            (result.id, result.detail) = (id, Some(detail));
+        }
+    }
     for _ in results.results.iter().filter(|result| result.status == "posted") {
         app.metrics.recorded(tenant.name.as_str(), "told", begun.elapsed(), None);
     }

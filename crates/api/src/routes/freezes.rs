@@ -1,5 +1,7 @@
 //! Freezes: what agents may not do from now on, whatever the policies say, until people let it go on.
 
+mod unseen;
+
 use crate::{
     act::{self, Why},
     app::App,
@@ -74,6 +76,15 @@ pub struct FreezeRecorded {
     index: u64,
     /// `applied`; or `unchanged`: exactly this is frozen already, and nothing was written.
     status: &'static str,
+    /// What is probably not meant: no such agent, tool or producer is known. It is frozen all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+impl FreezeRecorded {
+    fn new(index: u64, status: &'static str) -> Self {
+        Self { index, status, warnings: Vec::new() }
+    }
 }
 
 /// A freeze in force.
@@ -200,7 +211,10 @@ pub async fn freeze(
     let (tenant, caller) = auth::caller(&app.ledger, &headers, &tenant, &roles)?;
     let NewFreeze { scope, id, producer, reason } = app.bodies.json(&headers, body).await?;
     let target = Target { scope, id, producer };
-    Ok(Json(record(&app, &tenant, target, (caller.by(), &reason)).await?).into_response())
+    let recorded = record(&app, &tenant, target.clone(), (caller.by(), &reason)).await?;
+    // Only once it is in force.
+    let warnings = tokio::task::block_in_place(|| unseen::warnings(&app, &tenant, &target));
+    Ok(Json(FreezeRecorded { warnings, ..recorded }).into_response())
 }
 
 /// Freezes something. Nothing is waited for but its entry: whoever stops an agent is in a hurry.
@@ -215,7 +229,7 @@ pub async fn record(
     }
     let before = tenant.published();
     if let Some(index) = before.freezes.of(&target) {
-        return Ok(FreezeRecorded { index, status: "unchanged" });
+        return Ok(FreezeRecorded::new(index, "unchanged"));
     }
     if before.freezes.of_people() >= FREEZES_MAX {
         let detail = format!(
@@ -227,7 +241,7 @@ pub async fn record(
     let Target { scope, id, producer } = target;
     let freeze = Freeze { scope, id, producer, decision: None, by, reason };
     let index = act::record(&app.ledger, tenant, "freeze", &FreezeBody::Freeze(freeze)).await?;
-    Ok(FreezeRecorded { index, status: "applied" })
+    Ok(FreezeRecorded::new(index, "applied"))
 }
 
 /// Lift a freeze: people are asked first, whatever the rules say of other acts
@@ -263,7 +277,7 @@ pub async fn lift(
         let reason = act::keep_reason(&app.ledger, tenant, "freeze", Some(reason)).await?;
         let lift = FreezeBody::Lift(Lift { freeze, by, reason });
         let index = act::record(&app.ledger, tenant, "freeze", &lift).await?;
-        Ok(FreezeRecorded { index, status: "applied" })
+        Ok(FreezeRecorded::new(index, "applied"))
     });
     Ok(match acted.await? {
         Acted::Done(recorded) => Json(recorded).into_response(),

@@ -145,6 +145,11 @@ impl Agents {
         self.registered(id).or_else(|| self.by_id.get(ANYBODY))
     }
 
+    /// True if it has an entry of its own, or that of the agent that spawns such ids.
+    pub(super) fn is_registered(&self, id: &str) -> bool {
+        self.registered(id).is_some()
+    }
+
     fn registered(&self, id: &str) -> Option<&Agent> {
         if id == ANYBODY {
             return None;

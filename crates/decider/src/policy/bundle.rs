@@ -1,11 +1,13 @@
 //! A bundle: all files of a tenant's policies, read and checked against each other, under one digest.
 
 mod check;
+mod crowded;
 mod depends;
 mod history;
 mod limits;
 mod lists;
 mod parents;
+mod registered;
 mod results;
 
 use super::{

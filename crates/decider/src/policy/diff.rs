@@ -80,6 +80,7 @@ pub fn all_new(bundle: &Bundle) -> Vec<String> {
     let clause = |clause: &Clause| format!("{}: new: {}", clause.name, told_whole(clause));
     let mut all: Vec<String> = bundle.clauses.iter().map(clause).collect();
     all.extend(limits::told(bundle).map(|(what, text)| format!("{what}: new: {text}")));
+    all.extend(limits::crowded(bundle).map(|(what, text)| format!("{what}: {text}")));
     let mut note = |kind: &str, name: &str, text: String| {
         all.push(format!("{kind} {name}: {text}").trim_start().to_owned());
     };

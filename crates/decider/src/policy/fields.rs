@@ -71,9 +71,7 @@ impl<'m> MapReader<'m> {
     /// Ends reading: what was not asked for is unknown.
     pub(super) fn finish(self) {
         for (name, (at, _)) in &self.members {
-            let near = self.asked.iter().min_by_key(|known| distance(known, name));
-            let near = near.filter(|known| distance(known, name) <= 2);
-            let hint = match near {
+            let hint = match nearest(name, self.asked.iter().copied()) {
                 Some(known) => format!("did you mean {known}?"),
                 None if self.asked.is_empty() => "remove it".into(),
                 None => format!("known are {}", self.asked.join(", ")),
@@ -221,7 +219,17 @@ pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n String>) -> String 
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-/// Edits between two short names, for hints.
+/// The name that is nearly this one, for hints. Case, and white space around it, do not count.
+pub(super) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let plain = |text: &str| -> String {
+        text.trim().chars().take(NAME_BYTES_MAX).collect::<String>().to_lowercase()
+    };
+    let name = plain(name);
+    let far = known.map(|known| (distance(&plain(known), &name), known));
+    far.min_by_key(|(edits, _)| *edits).filter(|(edits, _)| *edits <= 2).map(|(_, known)| known)
+}
+
+/// Edits between two short names.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(NAME_BYTES_MAX).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

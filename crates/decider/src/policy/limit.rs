@@ -124,9 +124,16 @@ impl Limit {
 
     /// True if it is for a call of this agent.
     pub(super) fn is_for(&self, agent: &Standing<'_>, request: &Request<'_>) -> bool {
-        self.tool.as_ref().is_none_or(|tool| *tool == request.tool)
-            && (self.actions.is_empty() || self.actions.contains(&request.action))
-            && (self.agents.is_empty() || self.agents.iter().any(|who| agent.is(who)))
+        self.is_for_call(&request.tool, &request.action) && self.is_for_agent(agent)
+    }
+
+    pub(super) fn is_for_call(&self, tool: &str, action: &str) -> bool {
+        self.tool.as_ref().is_none_or(|of| of == tool)
+            && (self.actions.is_empty() || self.actions.contains(action))
+    }
+
+    pub(super) fn is_for_agent(&self, agent: &Standing<'_>) -> bool {
+        self.agents.is_empty() || self.agents.iter().any(|who| agent.is(who))
     }
 
     /// Whose sum the call counts for: `None` if it is that of all.

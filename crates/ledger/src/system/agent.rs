@@ -65,7 +65,7 @@ pub struct Issue {
 
 /// Claim `cnf`: the thumbprint of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Thumbprints")]
 pub enum Confirmation {
     /// Of a JWK (RFC 9449).
     #[serde(rename = "jkt")]
@@ -73,6 +73,33 @@ pub enum Confirmation {
     /// Of a certificate (RFC 8705).
     #[serde(rename = "x5t#S256")]
     Certificate(String),
+}
+
+/// The members of `cnf`, one by one: so that a wrong one is told in words.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Thumbprints {
+    #[serde(default, deserialize_with = "present")]
+    jkt: Option<String>,
+    #[serde(rename = "x5t#S256", default, deserialize_with = "present")]
+    certificate: Option<String>,
+}
+
+/// A text, and not `null`.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some)
+}
+
+impl TryFrom<Thumbprints> for Confirmation {
+    type Error = &'static str;
+
+    fn try_from(members: Thumbprints) -> Result<Self, Self::Error> {
+        match (members.jkt, members.certificate) {
+            (Some(jwk), None) => Ok(Self::Jwk(jwk)),
+            (None, Some(certificate)) => Ok(Self::Certificate(certificate)),
+            _ => Err("cnf has exactly one member: jkt, or x5t#S256"),
+        }
+    }
 }
 
 impl Confirmation {
@@ -244,6 +271,23 @@ mod tests {
         let cnf = |text: &str| Some(Confirmation::Jwk(text.into()));
         check(&Issue { cnf: cnf("x"), ..issue(&["bot"], &[], &["a"], (0, 9)) }, Some("cnf"));
         check(&Issue { cnf: cnf(&"x".repeat(43)), ..issue(&["bot"], &[], &["a"], (0, 9)) }, None);
+    }
+
+    #[test]
+    fn a_confirmation_has_exactly_one_thumbprint() {
+        let read = |text: &str| serde_json::from_str::<Confirmation>(text);
+        for cnf in [Confirmation::Jwk("a".into()), Confirmation::Certificate("b".into())] {
+            assert_eq!(read(&serde_json::to_string(&cnf).unwrap()).unwrap(), cnf);
+        }
+        for wrong in ["{}", r#"{"jkt":"a","x5t#S256":"b"}"#] {
+            let told = read(wrong).unwrap_err().to_string();
+            assert!(told.contains("exactly one member: jkt, or x5t#S256"), "{told}");
+        }
+        for wrong in
+            ["null", "[]", r#"{"jkt":null}"#, r#"{"jkt":"a","x5t#S256":null}"#, r#"{"kid":"a"}"#]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

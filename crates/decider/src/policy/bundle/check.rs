@@ -138,6 +138,7 @@ impl Bundle {
             self.warn_of_history(clause, &mut warn);
         }
         warnings.extend(self.idle_denies());
+        warnings.extend(self.crowded().map(|(limit, text)| limit.mistake(&text)));
         warnings.sort();
         warnings
     }

@@ -16,10 +16,21 @@ pub(super) fn told(bundle: &Bundle) -> impl Iterator<Item = (String, String)> {
     budgets.chain(rates.map(|one| (format!("rate {}", one.limit.name), one.to_string())))
 }
 
+/// What every reviewer must know: calls that too many budgets deny.
+pub(super) fn crowded(bundle: &Bundle) -> Option<(String, String)> {
+    bundle.crowded().map(|(limit, text)| (format!("budget {}", limit.name), text))
+}
+
 pub(super) fn changes(before: &Bundle, after: &Bundle, changes: &mut Vec<Change>) {
     let mut note = |consequence, what: &str, text| {
         changes.push(Change { consequence, reach: Reach::All, what: what.to_owned(), text });
     };
+    match (crowded(before), crowded(after)) {
+        (old, Some((what, text))) if old.as_ref().map(|(_, text)| text) != Some(&text) => {
+            note(Consequence::Less, &what, text);
+        }
+        _ => {}
+    }
     let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
         (told(before).collect(), told(after).collect());
     for what in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {

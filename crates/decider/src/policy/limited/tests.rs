@@ -104,6 +104,38 @@ fn p18_a_call_is_booked_within_the_cap_and_refused_above_it() {
     assert_eq!(judged(&bundle, &other("who"), (0, 0)), "deny unknown_agent ");
 }
 
+/// The agent, tool and action of the fullest call are told; what is denied is exactly such a call.
+#[test]
+fn p18_a_call_with_too_many_budgets_is_denied_and_told() {
+    let named = |range: std::ops::Range<usize>| -> Vec<String> {
+        range.map(|nth| COST.replace("id: day", &format!("id: b{nth}"))).collect()
+    };
+    let check = |budgets: &[String], told: Option<&str>| {
+        let budgets: Vec<&str> = budgets.iter().map(String::as_str).collect();
+        let bundle = read(&text(&budgets, &[])).unwrap();
+        let found = bundle.crowded().map(|(limit, text)| format!("{} {text}", limit.name));
+        assert_eq!(found.is_some(), told.is_some(), "{found:?}");
+        assert!(found.iter().all(|text| text.contains(told.unwrap())), "{found:?}");
+        let warnings: Vec<_> = bundle.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(warnings.iter().any(|text| text.contains("budgets are for")), told.is_some());
+        let cost = r#""cost":{"amount":"0.02","currency":"USD"},"#;
+        let is_denied = judged(&bundle, cost, (0, 0)).contains("more than 4 budgets");
+        assert_eq!(is_denied, told.is_some());
+    };
+    check(&named(0..4), None);
+    check(&named(0..5), Some("p/b4 5 budgets are for a call of bot to llm (ask)"));
+    check(&named(0..9), Some("p/b4 9 budgets"));
+    // Those for another agent or tool do not count.
+    let mut apart = named(0..4);
+    apart.extend(named(4..7).iter().map(|one| one.replace("@bots", "free")));
+    apart.push(PAY.to_owned());
+    check(&apart, None);
+    apart.push(
+        COST.replace("id: day", "id: all").replace("agents: [\"@bots\"], tool: llm", "tool: \"*\""),
+    );
+    check(&apart, Some("5 budgets are for a call of bot to llm (ask)"));
+}
+
 #[test]
 fn p16_p18_a_call_without_its_figure_is_denied() {
     let bundle = read(&text(&[COST, PAY], &[])).unwrap();
