@@ -190,13 +190,13 @@ is_unreadable(text) if count(text) % 4 == 1
 is_unreadable(text) if {
 	padded := concat("", [text, ["", "", "==", "="][count(text) % 4]])
 	bytes_ := hex.encode(base64.decode(replace(replace(padded, "-", "+"), "_", "/")))
-	not regex.match(utf8, bytes_)
+	not regex.match(utf8_bytes, bytes_)
 	not regex.match(`^(?:..)*?(?:00(?:[2-6].|7[0-9a-e])){6}`, bytes_)
 	not regex.match(`^(?:..)*?(?:(?:[2-6].|7[0-9a-e])00){6}`, bytes_)
 	not are_single(bytes_)
 }
 
-utf8 := concat("", [
+utf8_bytes := concat("", [
 	`^(?:[0-7].|(?:c[2-9a-f]|d.)[89ab].|e0[ab].[89ab].|e[1-9a-cef][89ab].[89ab].|ed[89].[89ab].`,
 	`|f0[9ab].[89ab].[89ab].|f[1-3][89ab].[89ab].[89ab].|f48.[89ab].[89ab].)*$`,
 ])
