@@ -16,6 +16,7 @@ mod open;
 mod places;
 mod proven;
 mod publish;
+mod search;
 mod sinks;
 mod sources;
 mod witnessed;
