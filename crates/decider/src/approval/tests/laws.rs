@@ -368,7 +368,11 @@ proptest! {
             let first = desk.say(line);
             if !first.contains('!') && !line.starts_with("wait") {
                 let state = desk.state.clone();
-                prop_assert_eq!(desk.say(line), "");
+                let again = desk.say(line);
+                // The state has no words, so it can't tell a repeated question from a new one. The worker can, before it
+                // comes here.
+                let has_words = line.contains(" asks") || line.starts_with("answer ");
+                prop_assert!(again.is_empty() || has_words && again.starts_with('!'), "{}", again);
                 prop_assert_eq!(&desk.state, &state);
             }
         }
