@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ class Long(Office):
             self.calls += [approval_id(self.tenant, "gw-1", one) for one in made]
             opened = lambda: self.server.admin.get(f"/approvals/{self.calls[-1]}").status_code == 200  # noqa: E731,B023
             until("the last of them is opened", opened)
-        over = lambda id: self.server.admin.get(f"/approvals/{id}").json()["phase"] == "expired"  # noqa: E731
+        over = lambda id: self.server.admin.get(f"/approvals/{id}").json()["state"] == "expired"  # noqa: E731
         for id in self.calls:
             until(f"{id} is over", lambda id=id: over(id), 120)
 
@@ -93,7 +94,7 @@ def found(visitor: Visitor, show: str = "decided", **fields: str) -> tuple[list[
 def next_of(page: str) -> tuple[str, str] | None:
     """Where the next page is, and what its button says."""
     match = re.search(r'href="(/\?[^"]+after=[^"]+)">(Next page|Search on)<', page)
-    return (match[1].replace("&amp;", "&"), match[2]) if match else None
+    return (html.unescape(match[1]), match[2]) if match else None
 
 
 def pages(visitor: Visitor, show: str = "decided", **fields: str) -> list[str]:
@@ -213,7 +214,7 @@ def test_the_search_reads_the_whole_log_and_not_the_last_thousand(long: Long) ->
         page = maria.get(following).text
         listed += page
         match = re.search(r'href="(/\?[^"]+after=[^"]+)">Next', page)
-        following = match[1].replace("&amp;", "&") if match else ""
+        following = html.unescape(match[1]) if match else ""
     assert long.calls[-1] in listed and long.calls[0] not in listed, "the list ends before it"
     ids, page = found(maria, agent="bulk-0-")
     assert ids == [long.calls[0]] and "1 found" in page and next_of(page) is None
