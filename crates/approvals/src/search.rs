@@ -93,7 +93,7 @@ impl Search {
         let streams = tokio::task::block_in_place(|| {
             wanted.terms.iter().map(read).collect::<Result<Vec<_>, _>>()
         })?;
-        Ok(merged(streams, limits.hits))
+        Ok(merged(streams, limits.hits, wanted.after))
     }
 
     fn read(
@@ -132,9 +132,9 @@ impl Search {
 }
 
 /// Joins the rows of several terms. What comes after the end of one that has more is left for the next search.
-fn merged(streams: Vec<Stream>, max: usize) -> Hits {
+fn merged(streams: Vec<Stream>, max: usize, after: Option<Place>) -> Hits {
     let ends = streams.iter().filter(|stream| stream.more).filter_map(|stream| stream.rows.last());
-    let edge = ends.map(|(hit, _)| hit.place).min();
+    let edge = ends.map(|(hit, _)| edge_of(hit.place, after)).min();
     let rows = streams.into_iter().flat_map(|stream| stream.rows);
     let fitting = rows.filter(|(hit, fits)| *fits && edge.is_none_or(|edge| hit.place <= edge));
     let found: BTreeMap<Place, Ident> = fitting.map(|(hit, _)| (hit.place, hit.id)).collect();
@@ -142,6 +142,14 @@ fn merged(streams: Vec<Stream>, max: usize) -> Hits {
     let all: Vec<Hit> = found.into_iter().take(max).map(|(place, id)| Hit { place, id }).collect();
     let next = if full { all.last().map(|hit| hit.place) } else { edge };
     Hits { all, next, stopped: edge.filter(|_| !full).map(Place::at) }
+}
+
+/// Where the next search begins, if the rows ended at `last`: before everything of that time. So the place says no more
+/// than the time at which the search stopped; `last` can be the place of a call that the person may not see. It is `last`
+/// itself if all rows since `after` are of one time.
+fn edge_of(last: Place, after: Option<Place>) -> Place {
+    let whole = Place::first_at(last.at());
+    if Some(whole) > after { whole } else { last }
 }
 
 #[cfg(test)]
@@ -158,12 +166,13 @@ mod tests {
         Stream { rows: rows.iter().map(row).collect(), more }
     }
 
-    /// `stopped`: if the rows were used up, so that the next place is the end of what was read.
+    /// `stopped`: if the rows were used up, so that the next place is before all of that time.
     fn check(streams: Vec<Stream>, max: usize, found: &[u64], next: Option<u64>, stopped: bool) {
-        let hits = merged(streams, max);
+        let hits = merged(streams, max, None);
         let places: Vec<Place> = hits.all.iter().map(|hit| hit.place).collect();
         assert_eq!(places, found.iter().map(|at| place(*at)).collect::<Vec<_>>());
-        assert_eq!(hits.next, next.map(place));
+        let begin = |at| if stopped { Place::first_at(Nanos(at)) } else { place(at) };
+        assert_eq!(hits.next, next.map(begin));
         assert_eq!(hits.stopped, next.filter(|_| stopped).map(Nanos));
     }
 
@@ -180,10 +189,25 @@ mod tests {
         let first = || stream(&[(9, true), (7, true), (5, false)], true);
         let other = || stream(&[(8, true), (6, true), (3, true)], false);
         check(vec![first(), other()], 9, &[9, 8, 7, 6], Some(5), true);
-        check(vec![first(), stream(&[(8, true)], true)], 9, &[9, 8], Some(8), true);
+        check(vec![first(), stream(&[(8, true)], true)], 9, &[9], Some(8), true);
         check(vec![first(), other()], 2, &[9, 8], Some(8), false);
         // Enough is found, and nothing was left out: the next search begins where the rows ended.
         check(vec![first(), other()], 4, &[9, 8, 7, 6], Some(5), true);
         check(vec![stream(&[(9, false), (8, false)], true)], 9, &[], Some(8), true);
+    }
+
+    #[test]
+    fn p12_where_a_search_stopped_does_not_say_at_which_entry() {
+        let next = |index| {
+            let hit = Hit { place: Place::new(Nanos(7), index), id: Ident::new("apr-1").unwrap() };
+            merged(vec![Stream { rows: vec![(hit, false)], more: true }], 9, None).next
+        };
+        assert_eq!(next(3), next(4));
+        // The next search still comes further, where one time has more rows than a search may read.
+        let (first, last) = (Place::first_at(Nanos(7)), Place::new(Nanos(7), 3));
+        for after in [first, Place::new(Nanos(7), 9)] {
+            assert_eq!(edge_of(last, Some(after)), last);
+        }
+        assert_eq!(edge_of(last, Some(Place::new(Nanos(8), 2))), first);
     }
 }

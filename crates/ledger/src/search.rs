@@ -71,9 +71,15 @@ impl<'a> Rows<'a> {
         self.store.commit(rows.map(row).chain(std::iter::once(progress)))
     }
 
-    /// Removes rows.
+    /// Removes rows. Their bytes stay in the files until [`Rows::shrink`].
     pub fn remove(&self, keys: &[Vec<u8>]) -> Result<(), store::Error> {
         self.store.commit(keys.iter().map(|key| ((Family::Search, self.key(key)), None)))
+    }
+
+    /// Removes the bytes of removed rows from the files.
+    pub fn shrink(&self) -> Result<(), store::Error> {
+        let end = self.number.key(&[ROW + 1]);
+        self.store.shrink(Family::Search, (&self.number.key(&[PROGRESS]), &end))
     }
 
     /// Visits rows whose key begins with `prefix`, from `prefix ‖ from` on, ascending, while `visit` returns true. It gets

@@ -113,7 +113,8 @@ pub(crate) fn rows_between(log: &dyn Log, range: Range<u64>) -> Result<Vec<Row>,
     Ok(rows)
 }
 
-/// Removes the rows of approvals whose last entry is before a leaf index: they were pruned.
+/// Removes the rows of approvals whose last entry is before a leaf index: they were pruned. Nothing of them stays in the
+/// files.
 fn sweep(rows: Rows<'_>, kept_from: u64) -> Result<(), store::Error> {
     let mut from = Vec::new();
     loop {
@@ -130,7 +131,7 @@ fn sweep(rows: Rows<'_>, kept_from: u64) -> Result<(), store::Error> {
             true
         })?;
         rows.remove(&gone)?;
-        let Some(key) = next else { return Ok(()) };
+        let Some(key) = next else { return rows.shrink() };
         from = key;
     }
 }

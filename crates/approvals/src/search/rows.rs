@@ -83,9 +83,14 @@ impl Place {
         Self((!((u128::from(at.0) << 64) | u128::from(index))).to_be_bytes())
     }
 
+    /// Not after any place of this time.
+    pub(super) fn first_at(time: Nanos) -> Self {
+        Self::new(time, u64::MAX)
+    }
+
     /// Not after any place of a time before this one, and after all others.
     pub(super) fn before(time: Nanos) -> Self {
-        Self::new(Nanos(time.0.saturating_sub(1)), u64::MAX)
+        Self::first_at(Nanos(time.0.saturating_sub(1)))
     }
 
     /// Time of the decision.
