@@ -76,10 +76,11 @@ impl<'a> Rows<'a> {
         self.store.commit(keys.iter().map(|key| ((Family::Search, self.key(key)), None)))
     }
 
-    /// Removes the bytes of removed rows from the files.
+    /// Removes the bytes of removed rows from the files, the write-ahead log included.
     pub fn shrink(&self) -> Result<(), store::Error> {
         let end = self.number.key(&[ROW + 1]);
-        self.store.shrink(Family::Search, (&self.number.key(&[PROGRESS]), &end))
+        self.store.shrink(Family::Search, (&self.number.key(&[PROGRESS]), &end))?;
+        self.store.flush()
     }
 
     /// Visits rows whose key begins with `prefix`, from `prefix ‖ from` on, ascending, while `visit` returns true. It gets
