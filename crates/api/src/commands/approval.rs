@@ -160,15 +160,14 @@ fn said(words: &Value) -> String {
 fn ask(of: &PoliciesOf, id: &str, (words, digest): (&str, Option<&str>)) -> Result<(), Failed> {
     let client = Client::new(&of.remote)?;
     let path = format!("{}/questions", path_of(of, id)?);
-    let digest = match digest {
-        Some(digest) => json!(digest),
-        None => {
-            let shown = get(&client, of, id)?;
-            if !of.json {
-                tell(&shown);
-            }
-            shown["call"]["digest"].clone()
+    let digest = if let Some(digest) = digest {
+        json!(digest)
+    } else {
+        let shown = get(&client, of, id)?;
+        if !of.json {
+            tell(&shown);
         }
+        shown["call"]["digest"].clone()
     };
     let after = client.post_json(&path, &json!({"digest": digest, "text": words}))?;
     if of.json {
