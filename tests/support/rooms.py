@@ -55,7 +55,7 @@ ALONE = {
     "socket2": {"api/serve"},
     "subtle": {"api/auth", "api/pages/session"},
     "tokio": {
-        "api", "approvals/outbox", "approvals/slack/client", "approvals/teams", "approvals/commands", "approvals/deciding", "approvals/log", "approvals/worker", "ledger/chores", "ledger/expiry", "ledger/follow",
+        "api", "approvals/outbox", "approvals/slack/client", "approvals/teams", "approvals/commands", "approvals/deciding", "approvals/log", "approvals/search", "approvals/worker", "ledger/chores", "ledger/expiry", "ledger/follow",
         "ledger/fsck/stream", "ledger/pruning", "ledger/journal/embedded/adapter", "ledger/journal/jetstream", "ledger/journal/port", "ledger/ledger",
         "ledger/spool", "ledger/tenant", "ledger/writer",
     },

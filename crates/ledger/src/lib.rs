@@ -49,6 +49,8 @@ pub mod recover;
 #[cfg(feature = "rocksdb")]
 pub mod scrub;
 pub mod seal;
+#[cfg(feature = "rocksdb")]
+pub mod search;
 pub mod sequence;
 #[cfg(feature = "rocksdb")]
 pub mod spool;
