@@ -56,7 +56,7 @@ ALONE = {
     "subtle": {"api/auth", "api/pages/session"},
     "tokio": {
         "api", "approvals/outbox", "approvals/slack/client", "approvals/teams", "approvals/commands", "approvals/deciding", "approvals/log", "approvals/worker", "ledger/chores", "ledger/expiry", "ledger/follow",
-        "ledger/fsck/stream", "ledger/pruning", "ledger/journal/embedded/adapter", "ledger/journal/jetstream", "ledger/journal/port", "ledger/ledger",
+        "ledger/fsck/stream", "ledger/pruning", "ledger/replica", "ledger/journal/embedded/adapter", "ledger/journal/jetstream", "ledger/journal/port", "ledger/ledger",
         "ledger/spool", "ledger/tenant", "ledger/writer",
     },
     "tokio_rustls": {"api/certificates", "api/sinks/grpc", "api/sinks/syslog", "api/sinks/trust", "api/tls"},
@@ -160,8 +160,7 @@ LONG = {
     "crates/decider/src/approval/tests/edges.rs": 755,
     "crates/decider/src/approval/tests/laws.rs": 427,
     "crates/ledger/src/journal/conformance.rs": 418,
-    "crates/ledger/src/ledger/open.rs": 505,
-    "crates/ledger/src/writer.rs": 468,
+    "crates/ledger/src/writer.rs": 446,
     "tests/approvals/test_approval_limits.py": 416,
     "tests/approvals/test_approval_history.py": 458,
     "tests/approvals/test_pages.py": 540,

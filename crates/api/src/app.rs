@@ -24,7 +24,7 @@ use ledger::{
     Error, Journals, Ledger, follow,
     ident::Ident,
     journal::{Journal, jetstream},
-    keyring,
+    keyring, replica,
     scrub::Scrub,
     tenant::Tenant,
 };
@@ -111,7 +111,12 @@ impl App {
             Some((options, _)) => Some(jetstream::Connection::open_later(&options).await?),
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
-        let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
+        let mut options = config.ledger_options(create);
+        // `init` makes what is not there yet, before anybody could cosign it.
+        if let Some(replica) = config.file.replica.as_ref().filter(|_| !create) {
+            options.replicas = Some(replica.open().map_err(Error::Setup)?);
+        }
+        let ledger = Arc::new(Ledger::open(options, &journals).await?);
         let tenants = ledger.tenants();
         let wrong = tenants.iter().filter_map(|tenant| config.watch(&tenant.name).err());
         let wrong: Vec<String> = wrong.collect();
@@ -191,6 +196,10 @@ impl App {
         }
         if let Journal::JetStream(stream) = tenant.journal().clone() {
             self.spawn(follow::follow(Arc::clone(&self.ledger), Arc::clone(tenant), stream));
+        }
+        if let (Some(broker), Some((_, copies))) = (self.broker.clone(), self.config.jetstream()) {
+            let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
+            self.spawn(replica::run(ledger, tenant, broker, copies));
         }
     }
 

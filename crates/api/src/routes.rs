@@ -22,6 +22,7 @@ mod operate;
 mod passkeys;
 mod policies;
 mod receipts;
+mod replicas;
 mod results;
 mod retention;
 mod rules;
@@ -124,6 +125,7 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/v1/tenants/{tenant}", tenant.merge(deciding()))
         .route("/v1/tenants", post(operate::create_tenant))
         .route("/v1/backup", post(operate::backup))
+        .route("/v1/replicas", get(replicas::show))
         .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
         .route("/livez", get(health::livez))

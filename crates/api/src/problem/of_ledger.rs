@@ -12,6 +12,14 @@ impl From<LedgerError> for Problem {
                 Code::LogHalted,
                 "This server has stopped this log: its integrity is in doubt, or another server signs it now. Its operator must act; nothing was written.",
             ),
+            LedgerError::NoQuorum(why) => {
+                tracing::warn!(why, "no quorum");
+                Self::new(
+                    Code::NoQuorum,
+                    "No majority of the replicas cosigns now, so nothing new can be told. Nothing was written; try again, or at another \
+                     replica.",
+                )
+            }
             LedgerError::Busy => Self::new(
                 Code::Busy,
                 "Too many requests wait for this tenant. Nothing was written; try again.",

@@ -10,6 +10,8 @@ mod append;
 mod connection;
 mod follow;
 mod options;
+pub mod peers;
+pub mod register;
 mod settings;
 mod wire;
 

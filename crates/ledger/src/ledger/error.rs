@@ -58,6 +58,9 @@ pub enum Error {
     /// The log is halted.
     #[error("the log is halted: {0}")]
     Halted(String),
+    /// No majority of the replicas cosigns. Nothing was written.
+    #[error("no majority of the replicas cosigns: {0}")]
+    NoQuorum(String),
     /// The queue is full. Nothing was written.
     #[error("too many requests wait for this tenant; try again later")]
     Busy,
