@@ -155,5 +155,5 @@ def alerts(of: Series) -> list[Alert]:
         Alert("CountersignIncomplete", f'{of("evidence_completeness_ratio")}{{of="entries"}} < 1', "15m", "ticket", "numbers of a declared source are missing", "`countersign sources show` ([guide](../guides/siem.md#sources-that-must-report))"),
         Alert("CountersignUnavailableYesterday", f'{of("availability_ratio")}{{day="yesterday"}} < 0.999', "0s", "ticket", "in more than 0.1 % of yesterday's minutes no probe of each decider came into the log", "the log says `no probe in this minute`, and why ([decision.md](../../proto/formats/decision.md#probe))"),
         Alert("CountersignCoverageLow", f'{of("policy_coverage_ratio")}{{day="yesterday"}} < 0.8', "0s", "info", "more than 20 % of yesterday's calls were decided without a policy", "write clauses for them ([guide](../guides/policies.md))"),
-        Alert("CountersignBudgetNearlyUsed", f'{of("budget_used")} / {of("budget_cap")} > 0.9', "0s", "info", "more than 90 % of a budget is used", "`countersign budget show`; raise it, or ask the agent's owner"),
+        Alert("CountersignBudgetNearlyUsed", f'{of("budget_used")} / {of("budget_cap")} > 0.9', "0s", "info", "more than 90 % of a budget is used", "`countersign budget list`; raise it, or ask the agent's owner"),
     ]  # fmt: skip

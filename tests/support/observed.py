@@ -11,9 +11,13 @@ from typing import Any
 from .asking import policy_folder
 from .deciding import RULES, Deciding, question
 from .events import EXECUTION, event, new_id
+from .fakeslack import FakeSlack
 from .server import Server
+from .slack_office import connection
 from .waits import until
 
+#: A channel that is told of alerts.
+SECURITY = "C0000000SEC"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 #: Transfers up to 1,000.00 are allowed and larger ones need people; lists are told early; a stolen one is denied; a clause in shadow would deny more.
 POLICY = """language: 1
@@ -32,17 +36,20 @@ PAY: dict[str, Any] = {"amount": 50000, "currency": "EUR", "reference": "INV-1"}
 
 @contextmanager
 def observed(root: Path) -> Iterator[Deciding]:
-    """The server: policies, people, probes, a spool, a sink, a witness, a declared source, a key for metrics."""
+    """The server: policies, people, probes, a spool, a sink, a witness, a declared source, a channel for alerts, a key for metrics."""
     (root / "records").mkdir(parents=True)
     key = root / "metrics.key"
     key.write_text("m" * 40 + "\n")
     key.chmod(0o600)
-    with Server(root / "server", spool_dir=root / "spool", metrics_key_file=key) as server:
+    with FakeSlack() as slack, Server(root / "server", spool_dir=root / "spool", metrics_key_file=key) as server:
+        slack.channel(SECURITY)
+        server.sections["slack.acme-slack"] = connection(root, slack)
         server.sections["sink.files"] = {"tenant": "acme", "kind": "file", "dir": root / "records"}
         # A witness that nobody reaches: it has figures all the same.
         cosigner = json.loads((Path(__file__).parents[2] / "proto/vectors/cosignature.json").read_text())["cases"][0]["cosigners"][0]
         server.sections["witness.w"] = {"vkey": cosigner, "url": "http://127.0.0.1:1"}
-        desk = Deciding(server, RULES)
+        desk = Deciding(server, f'[channels.security]\nconnection = "acme-slack"\nto = "{SECURITY}"\n{RULES}')
+        (server.root / "approvals" / "acme" / "watch.toml").write_text('channels = ["security"]\n')
         server.sections["approvals"] |= {"probe": True}
         server.write_config()
         server.restart()

@@ -9,6 +9,7 @@ use super::{
     questions::{Shown, all, may_ask},
     session::Session,
     signin::own,
+    typed::TEXT_MAX,
     view::{self, Moment},
     visitor,
 };
@@ -28,9 +29,6 @@ use decider::{
 use ledger::foreign;
 use serde::Deserialize;
 use std::sync::Arc;
-
-/// Longest question and answer, in characters.
-const TEXT_MAX: usize = 2_000;
 
 #[derive(Template)]
 #[template(path = "ask.html")]

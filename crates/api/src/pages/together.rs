@@ -111,6 +111,14 @@ fn session(app: &App, headers: &HeaderMap) -> Result<Session, Stop> {
     }
 }
 
+/// The sender of a form, and its fields.
+async fn posted(app: &App, headers: &HeaderMap, body: Body) -> Result<(Session, Fields), Stop> {
+    let session = session(app, headers)?;
+    let fields = Fields::read(form(app, headers, body).await?)?;
+    session.check_form(&fields.token)?;
+    Ok((session, fields))
+}
+
 #[derive(Template)]
 #[template(path = "together.html")]
 struct TogetherPage {
@@ -147,9 +155,7 @@ pub async fn again(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Stop> {
-    let session = session(&app, &headers)?;
-    let fields = Fields::read(form(&app, &headers, body).await?)?;
-    session.check_form(&fields.token)?;
+    let (session, fields) = posted(&app, &headers, body).await?;
     let ids: Vec<Ident> = fields.calls.into_iter().map(|call| call.id).collect();
     asked(&app, &session, &ids, &fields.decision, fields.typed).await
 }
@@ -224,9 +230,7 @@ pub async fn answer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Stop> {
-    let session = session(&app, &headers)?;
-    let fields = Fields::read(form(&app, &headers, body).await?)?;
-    session.check_form(&fields.token)?;
+    let (session, fields) = posted(&app, &headers, body).await?;
     let decision = decision(&fields.decision)?;
     let now = app.ledger.now();
     let shown_at =

@@ -150,8 +150,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Every state of a log that nobody decided: a life with arbitrary events put into it. Events that can't follow are
-/// left out, so that the log gets far.
+/// Every state of a log that nobody decided: a life with arbitrary events put into it, those that can follow.
 fn states() -> impl Strategy<Value = Vec<State>> {
     (life(), vec((any::<Index>(), event()), 0..40)).prop_map(|(desk, strange)| {
         let said = |(message, _, at): &(Message, String, Nanos)| {
@@ -361,7 +360,7 @@ proptest! {
         }
     }
 
-    /// Nothing is done twice.
+    /// Nothing is done twice. A question again is refused: the state has no words, so it may be another one.
     #[test]
     fn l10_a_second_time_nothing_happens((mut desk, lines) in script()) {
         for line in lines.iter().filter(|line| !line.starts_with("journal-ahead")) {
@@ -369,10 +368,7 @@ proptest! {
             if !first.contains('!') && !line.starts_with("wait") {
                 let state = desk.state.clone();
                 let again = desk.say(line);
-                // The state has no words, so it can't tell a repeated question from a new one. The worker can, before it
-                // comes here.
-                let has_words = line.contains(" asks") || line.starts_with("answer ");
-                prop_assert!(again.is_empty() || has_words && again.starts_with('!'), "{}", again);
+                prop_assert!(matches!(&*again, "" | "!too_many_questions" | "!already_answered"));
                 prop_assert_eq!(&desk.state, &state);
             }
         }
