@@ -272,6 +272,42 @@ mod tests {
     }
 
     #[test]
+    fn p21_vectors_that_share_no_code_with_us() {
+        let vectors = include_str!("../../../../proto/vectors/replicas.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let members = |own: &str| {
+            let member = |(name, vkey): (&String, &serde_json::Value)| Member {
+                name: Ident::new(name).unwrap(),
+                key: Cosigner::parse(vkey.as_str().unwrap()).unwrap(),
+            };
+            let all = vectors["members"].as_object().unwrap().iter().map(member).collect();
+            Members::new(Ident::new(own).unwrap(), key(own), all).unwrap()
+        };
+        let (origin, a) = (text(&vectors["origin"]), members("a"));
+        for case in vectors["starts"].as_array().unwrap() {
+            let start: Start = serde_json::from_value(case["start"].clone()).unwrap();
+            let holds = case["holds"].as_bool().unwrap();
+            assert_eq!(a.is_own_start(&origin, &start), holds, "{}", case["about"]);
+            // Ed25519 as in RFC 8032 gives one signature for a message.
+            let made = a.start(&origin, &start.process, start.after);
+            assert_eq!(made == start, holds, "{}", case["about"]);
+        }
+        let log = Vkey::parse(&text(&vectors["log_key"])).unwrap();
+        for case in vectors["values"].as_array().unwrap() {
+            let found = a.certified(&text(&case["note"]), &origin, |_| vec![log.clone()]);
+            let by = found.ok().map(|found| {
+                let mut names: Vec<_> =
+                    found.by.iter().map(|at| a.all()[*at].name.to_string()).collect();
+                names.sort();
+                names
+            });
+            let expected: Option<Vec<String>> = serde_json::from_value(case["by"].clone()).unwrap();
+            assert_eq!(by, expected, "{}", case["about"]);
+        }
+    }
+
+    #[test]
     fn p21_a_line_is_one_members() {
         let (checkpoint, note, _) = proposal();
         let members = of("b", &["a", "b", "c"]).unwrap();
