@@ -64,7 +64,7 @@ ALONE = {
     "tracing_subscriber": {"api/config/check", "api/log"},
     "unicode_normalization": {"decider/policy", "ledger/foreign"},
     "unicode_security": {"ledger/foreign"},
-    "ureq": {"api/client", "api/s3", "api/sinks/net", "api/commands/bench/jetstream", "approvals/teams"},
+    "ureq": {"api/client", "api/s3", "api/sinks/net", "api/replicas/monitor", "api/commands/bench/jetstream", "approvals/teams"},
     "url": {"api/s3", "api/sinks", "approvals/slack/client", "approvals/teams"},
     "utoipa": {"api"},
     "webpki_roots": {"api/sinks/trust"},

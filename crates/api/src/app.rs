@@ -11,6 +11,7 @@ use crate::{
     opa_bundle::BundleKey,
     places::Places,
     reading::Readings,
+    replicas,
     sessions::Sessions,
     sinks::Sinks,
     tls::Greeting,
@@ -115,6 +116,8 @@ impl App {
         // `init` makes what is not there yet, before anybody could cosign it.
         if let Some(replica) = config.file.replica.as_ref().filter(|_| !create) {
             options.replicas = Some(replica.open().map_err(Error::Setup)?);
+            let check = || replicas::check_brokers(&replica.monitors);
+            tokio::task::block_in_place(check).map_err(Error::Setup)?;
         }
         let ledger = Arc::new(Ledger::open(options, &journals).await?);
         let tenants = ledger.tenants();

@@ -3,8 +3,10 @@
 //!
 //! Out of scope: cosigning itself (`ledger::replica`).
 
+mod monitor;
 mod setup;
 mod standing;
 
+pub use monitor::check as check_brokers;
 pub use setup::{Setup, mistakes};
 pub use standing::{Replicated, alarms, figures, logs, stops};

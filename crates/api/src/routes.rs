@@ -161,7 +161,12 @@ async fn published_with(app: &App, tenant: &Tenant, index: u64) -> Result<Arc<Pu
     if tenant.published().size <= index {
         app.ledger.catch_up(tenant).await?;
     }
-    Ok(tenant.published())
+    let published = tenant.published();
+    // What the broker said of its end may be old, and another replica may show more.
+    if tenant.replica().is_some() && published.size <= index {
+        return Err(ledger::Error::Behind.into());
+    }
+    Ok(published)
 }
 
 /// The answer to an act that waits for people.

@@ -6,16 +6,19 @@
 
 mod cosigner;
 mod propose;
+mod put_back;
 mod seen;
+
+pub use put_back::{Put, put_back};
 
 use crate::{
     guard::Shared,
     journal::{
-        Error,
+        Error, Journal,
         jetstream::{
             Connection,
             peers::Peers,
-            register::{Register, Told, What},
+            register::{COPIES_MIN, Register, Told, What},
         },
     },
     keyring,
@@ -62,7 +65,7 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, connection: Connectio
     let quorum = Quorum {
         peers: Peers::new(&connection, &tenant.name),
         process: data_encoding::HEXLOWER.encode(&keyring::random32()[..16]),
-        seen: watch::Sender::default(),
+        seen: watch::Sender::new(Seen::knowing(kept(&tenant))),
         ledger,
         tenant,
         guard,
@@ -98,6 +101,7 @@ impl Quorum {
             none => none.insert(Register::open(connection, &self.tenant.name, copies).await?),
         };
         if self.seen.borrow().own_start.is_none() {
+            self.check_copies().await?;
             self.check_name_is_free().await?;
         }
         let (sink, told) = mpsc::channel(TOLD_MAX);
@@ -120,6 +124,34 @@ impl Quorum {
             let said = self.answer(std::mem::take(&mut asked.body)).await;
             requests.answer(asked, said).await;
         }
+    }
+
+    /// The journal must survive one NATS server, as the register must.
+    async fn check_copies(&self) -> Result<(), Error> {
+        let Journal::JetStream(stream) = self.tenant.journal() else { return Ok(()) };
+        let copies = stream.copies().await?;
+        if copies >= COPIES_MIN {
+            return Ok(());
+        }
+        Err(Error::Halt(format!(
+            "the stream of the journal keeps {copies} copies, and replicas need {COPIES_MIN} or more: otherwise one NATS server \
+             that is lost stops all of them, or loses what was stored. Run `nats stream edit --replicas {COPIES_MIN}` on the \
+             streams of every tenant, then start again"
+        )))
+    }
+
+    /// An empty register, though a majority has cosigned: it was lost, and nobody knows what was in it.
+    fn check_register(&self) -> Result<(), Error> {
+        let seen = self.seen.borrow();
+        if seen.seq > 0 || seen.size() == 0 {
+            return Ok(());
+        }
+        Err(Error::Halt(format!(
+            "the register is empty, and this replica has shown size {}, which a majority had cosigned: the register was lost. \
+             Find out what happened to NATS. Then stop all replicas, run `countersign replica put-back` on the one that has \
+             shown most, and start them again (docs/operate/several-machines.md)",
+            seen.size()
+        )))
     }
 
     /// A key that another process uses cosigns for neither.
@@ -178,7 +210,11 @@ impl Quorum {
                 }
             }
             if is_last {
+                let was_whole = self.seen.borrow().is_whole;
                 self.seen.send_modify(Seen::reached_end);
+                if !was_whole && self.seen.borrow().is_whole {
+                    self.check_register()?;
+                }
             }
         }
         std::future::pending().await
@@ -229,6 +265,7 @@ impl Quorum {
             Took::Newer => {
                 let own = self.replica().members.own().as_str();
                 self.replica().set_leads(seen.by.as_deref() == Some(own));
+                self.replica().set_certified(seen.size());
                 seen.newest
                     .into_iter()
                     .for_each(|newest| self.ledger.certified(&self.tenant, newest));
@@ -292,13 +329,20 @@ impl Quorum {
                 if let Err(error) = tokio::task::block_in_place(kept) {
                     tracing::warn!(tenant = %self.tenant.name, %error, "a checkpoint could not be stored");
                 }
+                tokio::time::sleep(KEEP_EVERY).await;
             }
-            tokio::time::sleep(KEEP_EVERY).await;
             if states.changed().await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// What this replica had shown, cosigned by a majority, when this process began.
+fn kept(tenant: &Tenant) -> Option<Certified> {
+    let published = tenant.published();
+    let signing = |size| published.keys.signing(size).cloned().collect();
+    tenant.replica()?.members.certified(&published.checkpoint, &tenant.origin, signing).ok()
 }
 
 fn taken(own: &str) -> Error {

@@ -73,14 +73,14 @@ class Eye(threading.Thread):
 class Trio:
     """Three servers with one log; each has a directory and a cosigner key of its own."""
 
-    def __init__(self, root: Path, nats: str, names: tuple[str, ...] = NAMES) -> None:
+    def __init__(self, root: Path, nats: str, names: tuple[str, ...] = NAMES, sections: dict[str, Any] | None = None) -> None:
         self.root = root
-        journal = {"kind": "jetstream", "url": nats, "replicas": 3}
-        first = Server(root / names[0], sections={"journal": journal})
+        sections = {"journal": {"kind": "jetstream", "url": nats, "replicas": 3}} | (sections or {})
+        first = Server(root / names[0], sections=copy.deepcopy(sections))
         first.init()
         self.servers = {names[0]: first}
         for name in names[1:]:
-            server = Server(root / name, sections={"journal": copy.deepcopy(journal)})
+            server = Server(root / name, sections=copy.deepcopy(sections))
             for folder in ("data", "keys", "guard"):
                 shutil.copytree(first.root / folder, server.root / folder)
             server.keys, server.vkey, server.origin = dict(first.keys), first.vkey, first.origin
@@ -152,6 +152,17 @@ class Trio:
         headers = {"Authorization": f"Bearer {self[name].operator_key.text}"}
         document = httpx.get(f"{self[name].url}/healthz", headers=headers, timeout=30, trust_env=False).json()
         return {t["code"]: t["detail"] for one in document["tenants"] for t in one["troubles"]}
+
+    def listens(self, name: str) -> bool:
+        """True once it takes connections."""
+        try:
+            return httpx.get(f"{self[name].url}/livez", timeout=5, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def halted(self, name: str, words: str) -> None:
+        """Waits until its log is halted, for that reason."""
+        until(f"{name} to be halted: {words}", lambda: self.listens(name) and words in self.troubles(name).get("log_halted", ""))
 
     def judge(self, seen: set[str], folder: Path, by: str) -> None:
         """P21: every checkpoint has a majority, the policy's verifier accepts it, and all are of one history."""

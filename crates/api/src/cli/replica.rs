@@ -27,6 +27,19 @@ pub enum ReplicaCommand {
         /// File of the key
         file: std::path::PathBuf,
     },
+    /// Put the newest cosigned checkpoint that this replica has shown back into a register that was lost; needs the server
+    /// stopped
+    #[command(
+        after_help = "Stop all replicas first, and run it on the one that has shown most (`replica status`).\n\n\
+                      Example:\n  countersign replica put-back --config countersign.toml --tenant acme"
+    )]
+    PutBack {
+        #[command(flatten)]
+        config: WithConfig,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+    },
     /// Show how the replicas stand, as this server sees it (operator key)
     #[command(after_help = "\
 Exit codes: 0 a majority cosigns, 1 nothing new is shown or a replica differs, 69 the server can't be reached.

@@ -1,6 +1,6 @@
 //! `countersign replica …`: the cosigner key, and how the replicas stand.
 
-use super::{EXIT_FAILED, EXIT_USAGE, Failed};
+use super::{EXIT_FAILED, EXIT_USAGE, Failed, load};
 use crate::{
     cli::ReplicaCommand,
     client::Client,
@@ -8,8 +8,16 @@ use crate::{
     replicas::Setup,
     terminal::{bad, dim, good, harmless, say, say_json, strong, warn},
 };
-use ledger::ident::Ident;
+use ledger::{
+    Error,
+    ident::Ident,
+    journal::jetstream,
+    list_logs, load_log, origin,
+    replica::{self, Put},
+    store::{Family, Read as _, rocks::Rocks},
+};
 use serde_json::Value;
+use std::path::Path;
 
 /// Runs one of them.
 pub fn run(command: &ReplicaCommand) -> Result<(), Failed> {
@@ -23,10 +31,11 @@ pub fn run(command: &ReplicaCommand) -> Result<(), Failed> {
                 Failed::new(EXIT_CONFIG, "public_url: an http:// or https:// URL is needed")
             })?;
             let made = Setup::make_key(file, host.trim_end_matches('/'), name.as_str());
-            say(&made.map_err(ledger::Error::from)?.to_string());
+            say(&made.map_err(Error::from)?.to_string());
             warn(&dim("The key file is never copied to another machine, and is in no backup."));
             Ok(())
         }
+        ReplicaCommand::PutBack { config, tenant } => put_back(&config.config, tenant),
         ReplicaCommand::Status { remote, json } => {
             let answer = Client::new(remote)?.get_json("/v1/replicas")?;
             if *json {
@@ -46,6 +55,43 @@ pub fn run(command: &ReplicaCommand) -> Result<(), Failed> {
             if stopped > 0 {
                 return Err(Failed::new(EXIT_FAILED, format!("{stopped} logs show nothing new")));
             }
+            Ok(())
+        }
+    }
+}
+
+/// The exit from a lost register.
+fn put_back(path: &Path, tenant: &str) -> Result<(), Failed> {
+    let config = load(path)?;
+    let failed = |text: String| Failed::new(EXIT_FAILED, text);
+    let name = Ident::new(tenant).map_err(|e| Failed::new(EXIT_USAGE, format!("--tenant: {e}")))?;
+    let (Some(setup), Some((options, copies))) = (&config.file.replica, config.jetstream()) else {
+        return Err(failed(
+            "this server signs alone: it has no [replica] in its configuration".into(),
+        ));
+    };
+    let members = setup.open().map_err(failed)?;
+    let store = Rocks::open(&config.ledger_options(false).store).map_err(Error::from)?;
+    let number = list_logs(&store)?.into_iter().find(|(tenant, _)| *tenant == name);
+    let (_, number) = number.ok_or_else(|| failed("no such tenant here".into()))?;
+    let log = load_log(&store, &name, number, origin(&config.public_host, &name))?;
+    let note = store.get(Family::Meta, &number.meta("checkpoint")).map_err(Error::from)?;
+    let note = String::from_utf8(note.unwrap_or_default()).unwrap_or_default();
+    let put = super::runtime()?.block_on(async {
+        let broker = jetstream::Connection::open(&options).await?;
+        replica::put_back((&broker, copies), &name, (&*members, &log), &note).await
+    });
+    match put.map_err(Error::from)? {
+        Put::Nothing => Err(failed(
+            "this replica has shown no cosigned checkpoint: run it on another one".into(),
+        )),
+        Put::There(size) => {
+            say(&format!("the register holds size {size}: nothing to put back"));
+            Ok(())
+        }
+        Put::Back(size) => {
+            say(&format!("size {size} is in the register again"));
+            warn(&dim("If another replica has shown more, run it there too. Then start them all."));
             Ok(())
         }
     }

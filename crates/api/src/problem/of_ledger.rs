@@ -29,6 +29,12 @@ impl From<LedgerError> for Problem {
                 "The journal holds messages that this server has not posted yet, so it is unknown whether this exists. Nothing was done; \
                  try again.",
             ),
+            LedgerError::Lags { .. } => Self::new(
+                Code::Behind,
+                format!(
+                    "The journal can't be trimmed as far: {error}. Nothing was done; try again once all replicas run."
+                ),
+            ),
             LedgerError::Unknown => Self::new(
                 Code::OutcomeUnknown,
                 "No answer came in time. Repeat the same request: events are posted once in any case.",

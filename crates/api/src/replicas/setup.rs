@@ -2,6 +2,7 @@
 
 use ledger::{
     ident::Ident,
+    journal::jetstream::register::COPIES_MIN,
     keyring,
     log::{
         cosignature::Cosigner,
@@ -15,9 +16,6 @@ use std::{
     sync::Arc,
 };
 
-/// Fewest copies of each stream: with fewer, the loss of one NATS server stops all replicas, or loses what was stored.
-const COPIES_MIN: usize = 3;
-
 /// This server as one of several that sign together, as written.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +26,10 @@ pub struct Setup {
     pub key_file: PathBuf,
     /// Public key of each replica (type 4: `name+8 hex digits+base64`), by its name; 3 to 7, the same on each of them.
     pub members: BTreeMap<String, String>,
+    /// Monitoring ports of the nats-servers, for example `http://10.0.0.1:8222`: a start is refused if one of them acknowledges
+    /// before it stores. Without them that is not checked.
+    #[serde(default)]
+    pub monitors: Vec<String>,
 }
 
 impl Setup {
@@ -72,7 +74,7 @@ pub fn mistakes(setup: Option<&Setup>, copies: Option<usize>) -> Vec<String> {
         None => wrong.push(
             "replica: replicas need one journal that all of them reach: [journal] kind = \"jetstream\"".into(),
         ),
-        Some(copies) if copies < COPIES_MIN => wrong.push(format!(
+        Some(copies) if (copies as u64) < COPIES_MIN => wrong.push(format!(
             "journal.replicas: at least {COPIES_MIN} with [replica]: otherwise one NATS server that is lost stops all"
         )),
         Some(_) => {}
@@ -86,6 +88,12 @@ pub fn mistakes(setup: Option<&Setup>, copies: Option<usize>) -> Vec<String> {
         wrong.push(format!(
             "replica.members: {REPLICAS_MIN} to {REPLICAS_MAX}, this one among them"
         ));
+    }
+    for address in &setup.monitors {
+        wrong.extend(
+            super::monitor::mistake(address)
+                .map(|why| format!("replica.monitors: {address}: {why}")),
+        );
     }
     match setup.members() {
         Err(why) => wrong.push(format!("replica.members.{why}")),

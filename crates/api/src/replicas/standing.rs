@@ -116,8 +116,13 @@ pub fn stops(tenant: &Tenant) -> Vec<Trouble> {
         );
         troubles.push(Trouble { code: "no_quorum", detail });
     } else if !replica.has_shown() && tenant.position().size > 0 {
-        let detail = "This replica has not shown a cosigned checkpoint since it started; wait.";
-        troubles.push(Trouble { code: "catching_up", detail: detail.into() });
+        let (posted, certified) = (replica.ready().borrow().size, replica.certified());
+        let detail = format!(
+            "This replica has shown nothing new since it started: it has posted {posted} entries, and a majority has cosigned \
+             {certified}. It cosigns nothing smaller; wait. If it stays at {posted}, its journal lacks what the others have: see \
+             docs/operate/several-machines.md."
+        );
+        troubles.push(Trouble { code: "catching_up", detail });
     }
     troubles
 }
@@ -157,7 +162,10 @@ pub fn alarms(ledger: &Ledger, tenant: &Tenant) -> Vec<Trouble> {
         .map(|peer| format!("{}: {}", peer.name, peer.says.as_deref().unwrap_or("no answer")))
         .collect();
     if !away.is_empty() {
-        let detail = format!("{}. The others go on while a majority is there.", away.join("; "));
+        let detail = format!(
+            "{}. The others go on while a majority is there, and trim the journal no further than each has posted.",
+            away.join("; ")
+        );
         add("replica_away", detail);
     }
     troubles

@@ -150,6 +150,12 @@ impl Jetstream {
         self.look(&self.connection).await
     }
 
+    /// How many copies the stream has.
+    pub async fn copies(&self) -> Result<u64, Error> {
+        let info = known_stream(&self.connection, &self.address).await?;
+        Ok(info.config.get("num_replicas").and_then(Value::as_u64).unwrap_or_default())
+    }
+
     /// The clock of the stream's leader, which gives messages their time. Writes nothing.
     pub async fn time(&self) -> Result<Nanos, Error> {
         let info = known_stream(&self.connection, &self.address).await?;

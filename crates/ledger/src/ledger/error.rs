@@ -67,6 +67,16 @@ pub enum Error {
     /// The journal holds messages that are not posted here yet. Nothing was done.
     #[error("the journal holds messages that this server has not posted yet; try again")]
     Behind,
+    /// A replica has not posted journal messages that would be removed. Nothing was done.
+    #[error(
+        "every replica must have posted the journal up to {needed} first, and one has up to {posted}, or was not heard yet"
+    )]
+    Lags {
+        /// Journal sequence up to which all must have posted.
+        needed: u64,
+        /// Up to which all are known to have.
+        posted: u64,
+    },
     /// The outcome is unknown. It is safe to repeat the request.
     #[error(
         "no answer in time; it is unknown whether the events were posted; repeat the same request"

@@ -19,6 +19,8 @@ pub struct Said {
     pub process: String,
     /// Tree size that it has posted.
     pub posted: u64,
+    /// Journal sequence up to which it has posted.
+    pub journal: u64,
     /// Tree size that it last cosigned.
     pub cosigned: u64,
     /// Tree size that it shows.
@@ -52,9 +54,15 @@ impl Quorum {
     /// How this replica stands.
     pub(super) fn stands(&self) -> Said {
         let cosigned = self.guard.lock().mark(&self.tenant.origin).map_or(0, |mark| mark.size);
+        let (posted, journal) = {
+            let ready = self.replica().ready();
+            let ready = ready.borrow();
+            (ready.size, ready.journal)
+        };
         Said {
             process: self.process.clone(),
-            posted: self.replica().ready().borrow().size,
+            posted,
+            journal,
             cosigned,
             shown: self.tenant.published().size,
             line: None,

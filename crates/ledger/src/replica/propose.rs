@@ -177,6 +177,7 @@ impl Quorum {
         self.replica().note_peer(name, |peer| match &said {
             Ok(said) => {
                 (peer.posted, peer.cosigned, peer.shown) = (said.posted, said.cosigned, said.shown);
+                peer.journal = said.journal;
                 (peer.heard, peer.says) = (Some(Instant::now()), said.refused.clone());
             }
             Err(why) => peer.says = Some(why.clone()),

@@ -32,6 +32,11 @@ pub enum Took {
 }
 
 impl Seen {
+    /// Begins with what was shown before: a register that holds less was set back.
+    pub fn knowing(kept: Option<Certified>) -> Self {
+        Self { newest: kept.map(Arc::new), ..Self::default() }
+    }
+
     /// Tree size of the newest cosigned checkpoint. 0 if there is none.
     pub fn size(&self) -> u64 {
         self.newest.as_ref().map_or(0, |newest| newest.checkpoint.size)
@@ -108,6 +113,15 @@ mod tests {
         // A wrong value moves the sequence that the next swap expects, so it stops nobody.
         check(11, Err(Uncertified::Unsigned(4)), Took::Wrong, 4);
         assert_eq!(seen.seq, 11);
+    }
+
+    #[test]
+    fn p21_a_register_that_was_set_back_counts_for_nothing() {
+        let mut seen = Seen::knowing(Some(value(7, b"a")));
+        assert_eq!((seen.seq, seen.size()), (0, 7), "nothing was followed yet");
+        assert_eq!(seen.take(3, None, Ok(value(6, b"z"))), Took::Wrong);
+        assert_eq!(seen.take(4, None, Ok(value(7, b"b"))), Took::Wrong);
+        assert_eq!((seen.take(5, None, Ok(value(7, b"a"))), seen.size()), (Took::Newer, 7));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -21,6 +21,8 @@ use tokio::sync::watch;
 pub struct Ready {
     /// Tree size at the last message that is posted and committed. 0 while nothing may be cosigned.
     pub size: u64,
+    /// Journal sequence up to which everything is posted and committed.
+    pub journal: u64,
     /// Every key that ever signed checkpoints, up to there.
     pub keys: Arc<Keys>,
 }
@@ -30,6 +32,8 @@ pub struct Ready {
 pub struct Peer {
     /// Tree size that it has posted.
     pub posted: u64,
+    /// Journal sequence up to which it has posted.
+    pub journal: u64,
     /// Tree size that it last cosigned.
     pub cosigned: u64,
     /// Tree size that it shows.
@@ -58,6 +62,8 @@ pub struct Replica {
     showed: AtomicBool,
     /// True while the newest cosigned checkpoint is one that this replica proposed.
     leads: AtomicBool,
+    /// Largest tree size that a majority is known to have cosigned.
+    certified: AtomicU64,
     /// Why nothing new is shown.
     alone: Mutex<Option<String>>,
     peers: Mutex<BTreeMap<Ident, Peer>>,
@@ -72,6 +78,7 @@ impl Replica {
             ready: watch::Sender::default(),
             showed: AtomicBool::new(false),
             leads: AtomicBool::new(false),
+            certified: AtomicU64::new(0),
             alone: Mutex::default(),
             peers: Mutex::default(),
             alarms: Mutex::default(),
@@ -114,10 +121,35 @@ impl Replica {
     pub(crate) fn set_ready(&self, size: u64, log: &Log) {
         self.ready.send_modify(|ready| {
             ready.size = size;
+            ready.journal = log.position.posted;
             if *ready.keys != log.keys {
                 ready.keys = Arc::new(log.keys.clone());
             }
         });
+    }
+
+    /// Journal sequence up to which every replica has posted, this one too. 0 while one of them has not been heard: what it
+    /// lacks, it could never post if it were gone.
+    pub fn posted_by_all(&self) -> u64 {
+        let peers = self.peers();
+        let others = self.members.all().iter().filter(|member| member.name != *self.members.own());
+        let others = others.map(|member| {
+            peers
+                .get(&member.name)
+                .filter(|peer| peer.heard.is_some())
+                .map_or(0, |peer| peer.journal)
+        });
+        others.min().unwrap_or_default().min(self.ready.borrow().journal)
+    }
+
+    /// Largest tree size that a majority is known to have cosigned.
+    pub fn certified(&self) -> u64 {
+        self.certified.load(Ordering::Relaxed)
+    }
+
+    /// Notes a size that a majority has cosigned.
+    pub fn set_certified(&self, size: u64) {
+        self.certified.fetch_max(size, Ordering::Relaxed);
     }
 
     /// True once a cosigned checkpoint was shown by this process.
@@ -163,6 +195,12 @@ impl Tenant {
         self.replica.as_ref()
     }
 
+    /// The journal sequence below which messages may be trimmed, because every replica has posted them. `u64::MAX` if this
+    /// server signs alone.
+    pub fn posted_by_all(&self) -> u64 {
+        self.replica.as_ref().map_or(u64::MAX, Replica::posted_by_all)
+    }
+
     /// True if what this process shows is signed as it must be: it is the one signer, or a majority of replicas has
     /// cosigned since it started.
     pub fn shows(&self) -> bool {
@@ -180,5 +218,41 @@ impl Tenant {
     /// True if this process does what one server alone must do: it is the one signer, or the replica that leads.
     pub fn signs(&self) -> bool {
         self.shows() && self.replica.as_ref().is_none_or(Replica::leads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{cosignature::CosignerKey, replicas::Member};
+
+    fn replica() -> Replica {
+        let key = |name: &str| {
+            CosignerKey::new(&format!("log.example/{name}"), &[name.as_bytes()[0]; 32])
+        };
+        let name = |name: &str| Ident::new(name).unwrap();
+        let member = |of: &str| Member { name: name(of), key: key(of).public().clone() };
+        let all = ["a", "b", "c"].map(member).into();
+        Replica::new(Arc::new(Members::new(name("a"), key("a"), all).unwrap()))
+    }
+
+    #[test]
+    fn p21_nothing_is_trimmed_that_a_replica_may_lack() {
+        let replica = replica();
+        let says = |name: &str, journal, is_heard: bool| {
+            replica.note_peer(&Ident::new(name).unwrap(), |peer| {
+                peer.journal = journal;
+                peer.heard = is_heard.then(Instant::now);
+            });
+            replica.posted_by_all()
+        };
+        replica.ready.send_modify(|ready| ready.journal = 90);
+        assert_eq!(replica.posted_by_all(), 0, "nobody was heard yet");
+        assert_eq!(says("b", 100, true), 0, "c was never heard");
+        assert_eq!(says("c", 100, false), 0, "c only failed to answer");
+        assert_eq!(says("c", 70, true), 70);
+        assert_eq!(says("c", 100, true), 90, "this one is behind");
+        // One that was begun anew needs the journal from its beginning.
+        assert_eq!(says("b", 0, true), 0);
     }
 }

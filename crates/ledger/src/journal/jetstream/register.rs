@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{ident::Ident, journal::Error};
 use async_nats::HeaderMap;
+use data_encoding::BASE64;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -33,6 +34,10 @@ const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Fewest copies of each stream that replicas need: with fewer, the loss of one NATS server stops all of them, or loses what
+/// was stored.
+pub const COPIES_MIN: u64 = 3;
 
 /// Settings that have one right value: with another one, a value could vanish or be hidden.
 fn fixed() -> [(&'static str, Value); 9] {
@@ -112,11 +117,15 @@ impl Register {
             Some(info) => info,
             None => make(connection, copies).await?,
         };
-        let wrong: Vec<String> = fixed()
+        let mut wrong: Vec<String> = fixed()
             .into_iter()
             .filter(|(name, wanted)| info.config.get(*name) != Some(wanted))
             .map(|(name, wanted)| format!("{name} must be {wanted}"))
             .collect();
+        let found = info.config.get("num_replicas").and_then(Value::as_u64).unwrap_or_default();
+        if found < COPIES_MIN {
+            wrong.push(format!("num_replicas must be {COPIES_MIN} or more"));
+        }
         if !wrong.is_empty() {
             return Err(Error::Halt(format!(
                 "the stream {STREAM} is not set up as the register: {}. Change these back with `nats stream edit \
@@ -154,6 +163,15 @@ impl Register {
     /// Sequence of a replica's last statement that it starts, 0 if there is none. It may be old: then what is appended after
     /// it is refused.
     pub async fn last_start(&self, replica: &Ident) -> Result<u64, Error> {
+        self.last_on(&format!("start.{replica}")).await.map(|(seq, _)| seq)
+    }
+
+    /// Sequence and bytes of the value, 0 if there is none. It may be old: then a swap that expects it is refused.
+    pub async fn value(&self) -> Result<(u64, Vec<u8>), Error> {
+        self.last_on("value").await
+    }
+
+    async fn last_on(&self, rest: &str) -> Result<(u64, Vec<u8>), Error> {
         #[derive(Deserialize)]
         struct Answer {
             message: Stored,
@@ -161,13 +179,19 @@ impl Register {
         #[derive(Deserialize)]
         struct Stored {
             seq: u64,
+            #[serde(default)]
+            data: String,
         }
-        let query = json!({ "last_by_subj": self.subject(&format!("start.{replica}")) });
+        let query = json!({ "last_by_subj": self.subject(rest) });
         match self.connection.api_read(&format!("STREAM.MSG.GET.{STREAM}"), &query).await? {
             Found::Answer(answer) => {
-                decode::<Answer>(&answer).map(|answer| answer.message.seq).map_err(unread)
+                let Stored { seq, data } = decode::<Answer>(&answer).map_err(unread)?.message;
+                let body = BASE64.decode(data.as_bytes());
+                let body =
+                    body.map_err(|_| Error::Unavailable("the value is unreadable".into()))?;
+                Ok((seq, body))
             }
-            Found::Refused { err_code: code::MESSAGE_NOT_FOUND, .. } => Ok(0),
+            Found::Refused { err_code: code::MESSAGE_NOT_FOUND, .. } => Ok((0, Vec::new())),
             Found::Refused { err_code, description } => {
                 Err(Error::Unavailable(format!("{description} ({err_code})")))
             }
@@ -208,8 +232,9 @@ impl Register {
     /// dropped, and otherwise only with an error.
     pub async fn follow(&self, sink: &mpsc::Sender<Told>) -> Result<(), Error> {
         let reader = self.connection.dedicated().await?;
-        let found = info(&reader).await?.map(|info| info.created);
-        if found.as_ref() != Some(&self.made) {
+        // That it is not there may be said by a node that does not know it yet: wait, and make none.
+        let gone = || Error::Unavailable(format!("there is no stream {STREAM}"));
+        if info(&reader).await?.ok_or_else(gone)?.created != self.made {
             return Err(Error::Halt(format!(
                 "the stream {STREAM} was deleted or made anew since this server started: what a majority had cosigned \
                  is not in it. Find out who did it; then start the replicas again"
