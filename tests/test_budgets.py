@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,39 @@ def test_p18_a_new_window_begins_with_nothing_booked(desk: Deciding, tmp_path: P
     assert not booked(desk)["current"]
     assert desk.told(**LLM, cost=CENTS(100))["verdict"] == "allow" and desk.told(**LLM, cost=CENTS(1))["verdict"] == "deny"
     assert [e["kind"] for e in desk.server.admin.entries()].count("budget_exceeded") == 2
+    sound(desk, tmp_path / "export")
+
+
+@pytest.mark.parametrize("other", [{"zone": "Europe/Berlin"}, {"window": "month"}, {"window": "hour", "zone": ""}], ids=["zone", "month", "hour"])
+def test_p18_a_policy_that_changes_the_window_frees_nothing_and_calls_go_on(desk: Deciding, tmp_path: Path, clock: Clock, other: dict[str, str]) -> None:
+    """What was spent counts in the first new window, reviewers are told so, and no call is denied though it fits."""
+    # At noon in UTC, so that no window of these ends while the test runs.
+    ahead = (12 * 3_600 + 60 - int(time.time())) % 86_400
+    clock.set(ahead)
+    desk.server.restart()
+    desk.gateway = desk.server.client(desk.gateway.key)
+    desk.activate(folder(tmp_path / "p", [cost("1.00")]))
+    assert desk.told(**LLM, cost=CENTS(70))["verdict"] == "allow"
+    changed = cost("1.00", **other).replace(", zone: ,", ",")
+    proposal = desk.propose(folder(tmp_path / "q", [changed])).json()
+    assert "counts in the first new window too" in str(proposal["changes"]), proposal["changes"]
+    desk.approve(proposal)
+    assert desk.told(**LLM, cost=CENTS(20))["verdict"] == "allow"
+    denied = desk.told(**LLM, cost=CENTS(20))
+    assert (denied["verdict"], denied["reason"]["code"]) == ("deny", "budget_exceeded"), denied
+    assert desk.told(**LLM, cost=CENTS(10))["verdict"] == "allow"
+    now = booked(desk)
+    assert (now["within"], now["carried"], now["left"]) == (300_000, 700_000, 0), now
+    exceeded = [entry for entry in desk.server.admin.entries() if entry["kind"] == "budget_exceeded"]
+    assert [one["event"]["budgets"][0]["carried"] for one in exceeded] == [700_000]
+    shown = desk.server.remote("budget list", "--tenant", desk.tenant, key=desk.server.admin.key).ok().out
+    assert "from other windows that the policy had before USD 0.70" in shown, shown
+    if other.get("window") == "hour":
+        desk.server.stop()
+        clock.set(ahead + 3_600)
+        desk.server.start()
+        desk.gateway = desk.server.client(desk.gateway.key)
+        assert desk.told(**LLM, cost=CENTS(100))["verdict"] == "allow", "the next hour has nothing to do with the day"
     sound(desk, tmp_path / "export")
 
 

@@ -74,7 +74,7 @@ def in_the_window_of_tomorrow(world: Spent) -> None:
     world.forge("f-1", 5, window={"from": spending.DAY["to"], "to": "2026-11-22T00:00:00.000000000Z"})
 
 
-@refused("it books in another window than that of its time")
+@refused(OVERSPENT)
 def in_a_window_that_overlaps(world: Spent) -> None:
     world.forge("f-1", 5, window={"from": "2026-11-20T08:00:00.000000000Z", "to": spending.DAY["to"]})
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import ssl
-import threading
 from pathlib import Path
 from typing import Any
 
-import jc
 import pytest
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded
 from ocsf_json_schema.loader import get_ocsf_schema
-from support import Server, event, free_port, until
+from support import Server, event, until
 from support.certificates import make_certificates
 from support.receivers import Bulk, Collector
+from support.sysloghost import Syslog, read_cef
 
 GOLDEN = Path(__file__).parent.parent / "proto" / "vectors" / "sinks"
 #: OCSF's schemas, each read once.
@@ -29,16 +26,6 @@ OCSF_REQUIRED = {
     0: set(), 2004: {"finding_info"}, 3004: {"actor", "entity"}, 6002: {"app"}, 6003: {"actor", "api", "src_endpoint"},
 }  # fmt: skip
 OCSF_EVERYWHERE = {"activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"}
-RFC5424 = re.compile(rb"<110>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z (\S+) countersign - (batch|entry) - \xef\xbb\xbf(\{.*\}|CEF:0\|.*)", re.S)
-
-
-def read_cef(line: str) -> dict[str, Any]:
-    """A line of CEF, as jc reads it, with custom fields by their labels. jc leaves escapes as they are."""
-    (found,) = jc.parse("cef", line, quiet=True, raw=True)
-    assert "unparsable" not in found and found["deviceProduct"] == "Countersign", line
-    plain = {name: re.sub(r"\\(.)", lambda at: {"n": "\n", "r": "\r"}.get(at[1], at[1]), text) for name, text in found.items()}
-    labels = {name.removesuffix("Label"): text for name, text in plain.items() if name.endswith("Label")}
-    return plain | {label: plain[name] for name, label in labels.items()}
 
 
 def ocsf_wrong(record: dict[str, Any]) -> list[str]:
@@ -50,59 +37,6 @@ def ocsf_wrong(record: dict[str, Any]) -> list[str]:
         name = schema.lookup_class_name_from_uid(record["class_uid"])
         SCHEMAS[key] = Draft202012Validator(schema.get_class_schema(name, ["security_control"] if judged else []))
     return [f"{'/'.join(map(str, wrong.path))}: {wrong.message}" for wrong in SCHEMAS[key].iter_errors(record)]
-
-
-class Syslog:
-    """A syslog server over TLS, strict: a length, a blank, and exactly so many bytes."""
-
-    def __init__(self, folder: Path) -> None:
-        make_certificates(folder)
-        self.ca, self.port = folder / "ca.pem", free_port()
-        self.messages: list[tuple[str, dict[str, Any]]] = []
-        self.wrong: list[str] = []
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(folder / "server.pem", folder / "server.key")
-        self._socket = socket.create_server(("127.0.0.1", self.port))
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                line = self._tls.wrap_socket(self._socket.accept()[0], server_side=True)
-            except OSError:
-                return
-            self._open.append(line)
-            threading.Thread(target=self._read, args=(line,), daemon=True).start()
-
-    def _read(self, line: ssl.SSLSocket) -> None:
-        stream = line.makefile("rb")
-        try:
-            while first := stream.read(1):
-                length = first
-                while (digit := stream.read(1)) != b" ":
-                    length += digit
-                if not re.fullmatch(rb"[1-9]\d{0,7}", length):
-                    self.wrong.append(f"a length of {length!r}")
-                    return
-                found = RFC5424.fullmatch(stream.read(int(length)))
-                if not found:
-                    self.wrong.append("no message of RFC 5424")
-                    return
-                text = found[3].decode()
-                self.messages.append((found[2].decode(), read_cef(text) if text.startswith("CEF") else json.loads(text)))
-        except (OSError, ValueError):
-            return
-
-    def hang_up(self) -> None:
-        """Closes every connection."""
-        while self._open:
-            self._open.pop().close()
-
-    def close(self) -> None:
-        """Ends it."""
-        self.hang_up()
-        self._socket.close()
 
 
 def level(server: Server) -> bool:

@@ -1,4 +1,4 @@
-"""Every kind of sink but syslog over many entries, with everything on the way that can go wrong; then what arrived is counted (P19).
+"""Every kind of sink over many entries, with everything on the way that can go wrong; then what arrived is counted (P19).
 
 A short run has 3,000 entries, `--long` has 100,000. Each kind meets the same troubles, as far as it can have them: the receiver
 dies three times, the line is cut and falls silent, answers are lost, 429 and 503 with and without `Retry-After`, records that are
@@ -147,7 +147,8 @@ def test_p19_everything_arrives_of_many(log: Log, tmp_path: Path, kind: str) -> 
         for number, trouble in enumerate(planned, 1):
             share = log.entries * number // (len(planned) + 1)
             until("the place of a trouble", lambda: log.status()["from"] >= share, 300)
-            assert log.status()["from"] < log.entries, f"everything had arrived before trouble {number}"
+            # Nobody answers syslog: what waits in buffers counts as written, and a trouble takes it from there.
+            assert "syslog" in kind or log.status()["from"] < log.entries, f"everything had arrived before trouble {number}"
             trouble()
         until("all to arrive", lambda: (now := log.status())["lag"]["entries"] == 0 and now["state"] == "delivers", 600)
         assert log.status()["letters"] == len(poison)

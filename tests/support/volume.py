@@ -12,6 +12,8 @@ from typing import Any
 from .clouds import Azure, Datadog, Otlp
 from .otelcol import Otelcol
 from .receivers import SECRET, Bulk, Collector, Hec, Receiver
+from .rsyslog import Rsyslog
+from .sysloghost import Syslog
 from .wire import Wire
 
 
@@ -124,6 +126,46 @@ def otlp_grpc(root: Path) -> Iterator[Side]:
     receiver.stop()
 
 
+def of_messages(texts: Callable[[], list[tuple[str, str]]]) -> Callable[[], list[list[str]]]:
+    """What a syslog server has kept, by batch. It may have lost the begin of one."""
+
+    def batches() -> list[list[str]]:
+        found: list[list[str]] = [[]]
+        for sort, text in list(texts()):
+            if sort == "batch":
+                found.append([])
+            found[-1].append(text)
+        return [batch for batch in found if batch]
+
+    return batches
+
+
+@contextlib.contextmanager
+def over_tls(host: Syslog | Rsyslog, root: Path, kill: Callable[[], None], wrong: list[str]) -> Iterator[Side]:
+    """Syslog over TLS. Nobody answers."""
+    wire = Wire(host.port)
+    # Whoever renews certificates often puts a link there.
+    link = root / "ca.pem"
+    link.symlink_to(host.ca)
+    sink = {"kind": "syslog", "url": f"tls://127.0.0.1:{wire.port}", "tls_ca_file": link}
+    texts = host.texts if isinstance(host, Rsyslog) else lambda: host.texts
+    yield Side(of_messages(texts), sink, kill, host.start, "written", wire, refuses=False, wrong=wrong)
+    wire.cut()
+    kill()
+
+
+def syslog(root: Path) -> contextlib.AbstractContextManager[Side]:
+    """A strict server of ours."""
+    host = Syslog(root / "tls")
+    return over_tls(host, root, host.close, host.wrong)
+
+
+def rsyslog(root: Path) -> contextlib.AbstractContextManager[Side]:
+    """A real rsyslogd. What it had read and not written when it was killed is lost with it."""
+    host = Rsyslog(root / "rsyslog")
+    return over_tls(host, root, host.kill, [])
+
+
 @contextlib.contextmanager
 def file(root: Path) -> Iterator[Side]:
     """The files of a folder. It is away when its disk is."""
@@ -144,8 +186,8 @@ def file(root: Path) -> Iterator[Side]:
     yield Side(batches, sink, lambda: drop(folder.rename(away)), lambda: drop(away.rename(folder)), "written", refuses=False)
 
 
-#: Every kind that is told what arrived, with its protocols. Nobody answers syslog: what was on the way is lost with its server.
-KINDS = {one.__name__: one for one in (http, file, splunk, elastic, otlp, otlp_grpc, datadog, sentinel)}
+#: Every kind, with its protocols.
+KINDS = {one.__name__: one for one in (http, file, splunk, elastic, syslog, rsyslog, otlp, otlp_grpc, datadog, sentinel)}
 
 
 def index(line: str) -> int | None:

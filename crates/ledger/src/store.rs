@@ -1,6 +1,6 @@
 //! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
 //!
-//! Key layout, version 5 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//! Key layout, version 6 (all integers big-endian; `log` is a u32 given at `init`, never reused):
 //!
 //! | family | key | value |
 //! |---|---|---|
@@ -64,7 +64,7 @@ use crate::ident::Ident;
 use std::collections::HashMap;
 
 /// Version of the key layout. Another one is refused.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

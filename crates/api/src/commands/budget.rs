@@ -39,9 +39,11 @@ fn show(one: &Value) {
     say(&format!("{name}{key}  {} of {max}, {left} left{ended}", sum("within")));
     let window = format!("  {} to {}", text("from"), text("to"));
     let mut more = vec![window, format!("reserved {}", sum("reserved"))];
-    for (name, word) in
-        [("over", "over the cap by people"), ("excess", "reported beyond what was reserved")]
-    {
+    for (name, word) in [
+        ("over", "over the cap by people"),
+        ("excess", "reported beyond what was reserved"),
+        ("carried", "from other windows that the policy had before"),
+    ] {
         if one[name] != json!(0) {
             more.push(format!("{word} {}", sum(name)));
         }

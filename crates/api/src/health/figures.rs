@@ -139,8 +139,8 @@ fn of_log(app: &App, tenant: &Tenant) -> OfLog {
 fn budgets(app: &App, tenant: &Tenant) -> Result<Vec<OfBudget>, store::Error> {
     let now = app.ledger.now();
     let booked = app.ledger.all_booked(tenant, BUDGETS_READ_MAX, now)?;
-    let reserved = |key: &[u8], from| -> u64 {
-        let of_row = booked.open.iter().filter(|open| open.row == key && open.from == from);
+    let reserved = |key: &[u8], window| -> u64 {
+        let of_row = booked.open.iter().filter(|open| open.row == key && open.window == window);
         of_row.map(|open| open.sum).sum()
     };
     let shown = |(key, row): &(Vec<u8>, Row)| {
@@ -152,8 +152,8 @@ fn budgets(app: &App, tenant: &Tenant) -> Result<Vec<OfBudget>, store::Error> {
         Some(OfBudget {
             labels: [id, whose, unit, currency],
             cap: window.max,
-            used: window.counted(),
-            reserved: reserved(key, window.from),
+            used: row.counted((window.from, window.to)),
+            reserved: reserved(key, (window.from, window.to)),
         })
     };
     let mut budgets: Vec<OfBudget> = booked.rows.iter().filter_map(shown).collect();

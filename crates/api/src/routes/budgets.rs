@@ -8,7 +8,7 @@ use axum::{
 };
 use ledger::{
     AllBooked,
-    budget::{Open, Row, Unit, Window},
+    budget::{Open, Row, Unit, Window, grown},
     system::Role,
     time::Nanos,
 };
@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Most budgets that an answer has, and most reservations that are read for it.
 const SHOWN_MAX: usize = 10_000;
 
-/// A budget in its last window that has a decision.
+/// A budget in the window of its last decision.
 #[derive(Serialize, utoipa::ToSchema)]
 struct BookedBudget {
     /// `<policy>/<budget>`
@@ -48,6 +48,8 @@ struct BookedBudget {
     over: u64,
     /// What reports named above what was reserved. It counts against the cap.
     excess: u64,
+    /// What other windows count here that overlap this one, because the policy had other windows before.
+    carried: u64,
     /// What is left within the cap.
     left: u64,
     /// True once the window has its `budget_warned` entry.
@@ -79,16 +81,20 @@ pub async fn all(
     let now = app.ledger.now();
     let booked = tokio::task::block_in_place(|| app.ledger.all_booked(&tenant, SHOWN_MAX, now))?;
     let AllBooked { rows, open, complete } = booked;
-    let mut reserved: BTreeMap<(Vec<u8>, Nanos), u64> = BTreeMap::new();
-    for Open { row, from, sum, .. } in open {
-        *reserved.entry((row, from)).or_default() += sum;
+    let mut reserved: BTreeMap<(Vec<u8>, (Nanos, Nanos)), u64> = BTreeMap::new();
+    for Open { row, window, sum, .. } in open {
+        let sum_of = reserved.entry((row, window)).or_default();
+        *sum_of = grown(*sum_of, sum);
     }
     let shown = |(key, row): (Vec<u8>, Row)| {
         let window = row.windows.first()?.clone();
-        let reserved = reserved.get(&(key, window.from)).copied().unwrap_or(0);
+        let span = (window.from, window.to);
+        let reserved = reserved.get(&(key, span)).copied().unwrap_or(0);
+        let (carried, counted) = (row.carried(span), row.counted(span));
         let Row { id, key, unit, currency, .. } = row;
-        let left = window.max.saturating_sub(window.counted());
-        let Window { from, to, max, within, over, excess, warned, exceeded } = window;
+        let left = window.max.saturating_sub(counted);
+        let Window { from, to, max, within, over, excess, warned, exceeded, .. } = window;
+        let [over, excess, carried] = [over, excess, carried].map(|sum| grown(sum, 0));
         let current = (from..to).contains(&now);
         Some(BookedBudget {
             id,
@@ -103,6 +109,7 @@ pub async fn all(
             reserved,
             over,
             excess,
+            carried,
             left,
             warned,
             exceeded,

@@ -1,5 +1,5 @@
 //! `syslog`: RFC 5424 messages over TLS, each with its length before it (RFC 5425). Nobody answers, so a batch counts as
-//! written and no more.
+//! written and no more. What was on the way when a connection ended is written again on the next one.
 
 use super::{
     net::Reach,
@@ -8,20 +8,23 @@ use super::{
 };
 use ledger::{system::delivery::Level, time::Nanos};
 use std::{
+    collections::VecDeque,
     fmt::Write as _,
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
     path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use url::Url;
 
 /// Longest wait for a write.
 const WRITE_WAIT: Duration = Duration::from_secs(60);
-/// How long it waits for the sign that the receiver has closed the connection.
-const CLOSED_WAIT: Duration = Duration::from_millis(50);
+/// So long after it was written, on a connection that is still open, a batch was read.
+const READ_AFTER: Duration = Duration::from_secs(60);
+/// Most bytes that are remembered as perhaps not read: more than the buffers of both systems hold.
+const ON_THE_WAY_BYTES_MAX: usize = 16 << 20;
 /// Facility 13 (log audit) and severity 6 (informational).
 const PRIORITY: u32 = 13 * 8 + 6;
 /// Port of syslog over TLS.
@@ -33,6 +36,13 @@ enum Line {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
+/// The connection, and what was written to it and perhaps not read.
+#[derive(Default)]
+struct Written {
+    line: Option<Line>,
+    on_the_way: VecDeque<(Instant, String)>,
+}
+
 /// A syslog server.
 pub struct Syslog {
     host: String,
@@ -41,7 +51,7 @@ pub struct Syslog {
     tls: Option<Arc<ClientConfig>>,
     /// What messages name as their host.
     ours: String,
-    open: Mutex<Option<Line>>,
+    written: Mutex<Written>,
 }
 
 impl Syslog {
@@ -66,7 +76,7 @@ impl Syslog {
             reach,
             tls,
             ours,
-            open: Mutex::default(),
+            written: Mutex::default(),
         })
     }
 
@@ -106,17 +116,45 @@ impl Syslog {
     }
 
     fn send(&self, batch: &Batch) -> Result<(), String> {
-        let mut open = self.open.lock().expect("no holder of the lock panics");
-        // What is written to a connection that the other side has closed is lost without an error.
-        let kept = open.take().and_then(|mut line| line.is_open().then_some(line));
-        let mut line = kept.map_or_else(|| self.connect(), Ok)?;
+        let mut written = self.written.lock().expect("no holder of the lock panics");
+        let kept = written.line.take().and_then(|mut line| line.is_open().then_some(line));
+        let mut line = match kept {
+            Some(line) => {
+                written.settle();
+                line
+            }
+            // What the other side had not read when it ended is lost without an error, and nobody says what that is.
+            None => {
+                let mut line = self.connect()?;
+                for (_, frames) in &written.on_the_way {
+                    line.write(frames.as_bytes()).map_err(|error| error.to_string())?;
+                }
+                line
+            }
+        };
         let frames = self.frames(batch);
         line.write(frames.as_bytes()).map_err(|error| error.to_string())?;
-        if line.is_open() {
-            *open = Some(line);
-            return Ok(());
+        written.line = Some(line);
+        written.remember(frames);
+        Ok(())
+    }
+}
+
+impl Written {
+    /// Forgets what was read by now.
+    fn settle(&mut self) {
+        self.on_the_way.retain(|(at, _)| at.elapsed() < READ_AFTER);
+    }
+
+    /// Remembers a batch, and forgets the oldest ones for it.
+    fn remember(&mut self, frames: String) {
+        self.on_the_way.push_back((Instant::now(), frames));
+        let mut bytes: usize = self.on_the_way.iter().map(|(_, frames)| frames.len()).sum();
+        while bytes > ON_THE_WAY_BYTES_MAX
+            && let Some((_, frames)) = self.on_the_way.pop_front()
+        {
+            bytes -= frames.len();
         }
-        Err("the receiver closed the connection".into())
     }
 }
 
@@ -137,14 +175,14 @@ impl Line {
 
     /// False if the other side has closed it. A syslog server never says anything else.
     fn is_open(&mut self) -> bool {
-        let waits = self.socket().set_read_timeout(Some(CLOSED_WAIT));
+        let asks = self.socket().set_nonblocking(true);
         let mut byte = [0];
         let read = match self {
             Self::Plain(stream) => stream.read(&mut byte),
             Self::Tls(line) => line.read(&mut byte),
         };
-        let open = matches!(&read, Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
-        waits.is_ok() && open
+        let open = matches!(&read, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        asks.and_then(|()| self.socket().set_nonblocking(false)).is_ok() && open
     }
 }
 
@@ -158,5 +196,26 @@ impl Receiver for Syslog {
 
     fn level(&self) -> Level {
         Level::Written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p19_what_was_perhaps_not_read_is_remembered_and_bounded() {
+        let mut written = Written::default();
+        let width = ON_THE_WAY_BYTES_MAX / 16;
+        for number in 0..40 {
+            written.remember(format!("{number:>width$}"));
+        }
+        let left: Vec<&str> = written.on_the_way.iter().map(|(_, text)| text.trim()).collect();
+        assert_eq!((left.len(), left[0], left[15]), (16, "24", "39"));
+        if let Some(long_ago) = Instant::now().checked_sub(READ_AFTER) {
+            written.on_the_way[0].0 = long_ago;
+            written.settle();
+            assert_eq!(written.on_the_way.len(), 15);
+        }
     }
 }

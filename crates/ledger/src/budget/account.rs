@@ -5,10 +5,7 @@
 
 use super::{
     asked::{Asked, Asking, Booked, Unit, grown},
-    rows::{
-        Part, Queue, Reservation, Row, WINDOWS_KEPT, Waiting, Window, place_key, reservation_key,
-        row_key,
-    },
+    rows::{Part, Queue, Reservation, Row, Waiting, Window, place_key, reservation_key, row_key},
     said::{Report, Turn},
 };
 use crate::{
@@ -70,20 +67,14 @@ impl<'c, 's> Account<'c, 's> {
     /// Whether what is asked for fits, where the journal's time is `time`.
     pub fn judge(&self, asking: &Asking, time: Nanos) -> Result<Option<Misfit>, store::Error> {
         for asked in &asking.asked {
+            let (from, to) = (asked.from, asked.to);
             let row: Option<Row> = self.get(&row_of(asked))?;
-            let known = row.map(|row| row.windows).unwrap_or_default();
-            let overlaps = |window: &&Window| window.from < asked.to && asked.from < window.to;
-            let window = known.iter().find(overlaps);
-            let within = (asked.from..asked.to).contains(&time);
-            let same = window.is_none_or(|w| (w.from, w.to) == (asked.from, asked.to));
-            // Before the windows that are kept, nobody knows what was booked.
-            let forgotten = window.is_none()
-                && known.len() == WINDOWS_KEPT
-                && known.last().is_some_and(|oldest| asked.to <= oldest.from);
-            if !within || !same || forgotten {
+            let dropped = row.as_ref().is_some_and(|row| row.may_have_dropped(from, to));
+            if !(from..to).contains(&time) || dropped {
                 return Ok(Some(Misfit::Window));
             }
-            let fits = window.cloned().unwrap_or_else(|| Window::new(asked)).fits(asked);
+            let counted = row.map_or(0, |row| row.counted((from, to)));
+            let fits = counted.checked_add(asked.sum).is_some_and(|sum| sum <= asked.max);
             if fits != (asked.booked == Booked::Within) {
                 return Ok(Some(Misfit::Sum));
             }
@@ -101,13 +92,13 @@ impl<'c, 's> Account<'c, 's> {
         let mut notice = Notice::default();
         let mut parts = Vec::new();
         for asked in &asking.asked {
-            self.book_one(asked, &mut notice)?;
+            self.book_one(asked, time, &mut notice)?;
             if asked.booked == Booked::Refused {
                 continue;
             }
-            let Asked { id, key, unit, currency, from, sum, .. } = asked.clone();
+            let Asked { id, key, unit, currency, from, to, sum, .. } = asked.clone();
             let over = asked.booked == Booked::Over;
-            parts.push(Part { id, key, unit, currency, from, sum, over });
+            parts.push(Part { id, key, unit, currency, from, to, sum, over });
         }
         if !parts.is_empty() {
             let report_within = asking.report_within;
@@ -125,7 +116,12 @@ impl<'c, 's> Account<'c, 's> {
         Ok(notice)
     }
 
-    fn book_one(&mut self, asked: &Asked, notice: &mut Notice) -> Result<(), store::Error> {
+    fn book_one(
+        &mut self,
+        asked: &Asked,
+        time: Nanos,
+        notice: &mut Notice,
+    ) -> Result<(), store::Error> {
         let key = row_of(asked);
         let mut row = self.get::<Row>(&key)?.unwrap_or_else(|| Row {
             id: asked.id.clone(),
@@ -134,19 +130,17 @@ impl<'c, 's> Account<'c, 's> {
             currency: asked.currency.clone(),
             windows: Vec::new(),
         });
-        if !row.windows.iter().any(|window| window.from == asked.from) {
-            row.windows.push(Window::new(asked));
-            row.windows.sort_by_key(|window| std::cmp::Reverse(window.from));
-            row.windows.truncate(WINDOWS_KEPT);
-        }
-        let Some(window) = row.windows.iter_mut().find(|window| window.from == asked.from) else {
-            return Ok(());
-        };
+        let carried = row.carried((asked.from, asked.to));
+        let window = row.window_of(asked);
         window.max = asked.max;
         match asked.booked {
             Booked::Within => window.within = grown(window.within, asked.sum),
-            Booked::Over => window.over = grown(window.over, asked.sum),
+            // Of these two, sums above what JSON counts stay exact, so that what is released later leaves the rest.
+            Booked::Over => window.over = window.over.saturating_add(asked.sum),
             Booked::Refused => {}
+        }
+        if asked.booked != Booked::Refused {
+            window.last = window.last.max(time);
         }
         let about = || {
             let mut about = json!({
@@ -159,6 +153,9 @@ impl<'c, 's> Account<'c, 's> {
             if let Some(currency) = &asked.currency {
                 about["currency"] = currency.clone().into();
             }
+            if carried > 0 {
+                about["carried"] = carried.into();
+            }
             about
         };
         if asked.booked != Booked::Within && !window.exceeded {
@@ -167,7 +164,8 @@ impl<'c, 's> Account<'c, 's> {
             about["within"] = window.within.into();
             notice.exceeded.push(about);
         }
-        if asked.warn.is_some_and(|warn| window.counted() >= warn) && !window.warned {
+        let counted = grown(window.counted(), carried);
+        if asked.warn.is_some_and(|warn| counted >= warn) && !window.warned {
             window.warned = true;
             let mut about = about();
             about["within"] = window.within.into();
@@ -242,12 +240,11 @@ impl<'c, 's> Account<'c, 's> {
     fn settle(&mut self, part: &Part, spent: u64) -> Result<(), store::Error> {
         let key = part.row();
         let Some(mut row) = self.get::<Row>(&key)? else { return Ok(()) };
-        let Some(window) = row.windows.iter_mut().find(|window| window.from == part.from) else {
-            return Ok(());
-        };
+        let is_of = |window: &&mut Window| window.is(part.from, part.to);
+        let Some(window) = row.windows.iter_mut().find(is_of) else { return Ok(()) };
         let kept = if part.over { &mut window.over } else { &mut window.within };
         *kept = kept.saturating_sub(part.sum.saturating_sub(spent));
-        window.excess = grown(window.excess, spent.saturating_sub(part.sum));
+        window.excess = window.excess.saturating_add(spent.saturating_sub(part.sum));
         self.put(&key, &row);
         Ok(())
     }

@@ -233,7 +233,7 @@ fn decimal(text: &str) -> Option<(&str, &str)> {
     plain.then_some((whole, part.unwrap_or("")))
 }
 
-/// A sum that grew. It stays a number of JSON: 2^53-1 at most.
+/// A sum that grew, as it is told and compared. It stays a number of JSON: 2^53-1 at most.
 pub fn grown(sum: u64, more: u64) -> u64 {
     sum.saturating_add(more).min(NUMBER_MAX)
 }

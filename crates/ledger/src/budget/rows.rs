@@ -21,7 +21,7 @@ pub struct Row {
     pub unit: Unit,
     /// The currency.
     pub currency: Option<String>,
-    /// The last windows with a decision, latest first.
+    /// Windows with a decision, at most four: that of the last decision first. The one that ends first leaves.
     pub windows: Vec<Window>,
 }
 
@@ -41,6 +41,8 @@ pub struct Window {
     pub over: u64,
     /// What reports named above what was reserved. It counts against the cap.
     pub excess: u64,
+    /// Time of the last decision that booked in it; its begin, if none did.
+    pub last: Nanos,
     /// True once a `budget_warned` entry says so.
     pub warned: bool,
     /// True once a `budget_exceeded` entry says so.
@@ -48,26 +50,61 @@ pub struct Window {
 }
 
 impl Row {
-    /// What counts against the cap in the window that begins then.
-    pub fn counted(&self, from: Nanos) -> u64 {
-        let window = self.windows.iter().find(|window| window.from == from);
-        window.map_or(0, Window::counted)
+    /// What counts against the cap in the window `from..to`: what is booked there, and what is [carried](Self::carried).
+    pub fn counted(&self, (from, to): (Nanos, Nanos)) -> u64 {
+        let own = self.windows.iter().find(|window| window.is(from, to)).map_or(0, Window::counted);
+        grown(own, self.carried((from, to)))
+    }
+
+    /// What counts in the window `from..to` of other windows that overlap it, because the policy had other ones before:
+    /// all that is booked in each, unless its last decision was before `from`. So a policy that changes the windows of a
+    /// budget does not free what was spent, and what is over does not count for ever.
+    pub fn carried(&self, (from, to): (Nanos, Nanos)) -> u64 {
+        let others = self.windows.iter().filter(|window| {
+            !window.is(from, to) && window.overlaps(from, to) && window.last >= from
+        });
+        others.fold(0, |sum, window| grown(sum, window.counted()))
+    }
+
+    /// True if what was booked in the window `from..to` may have been dropped: nobody knows how much it was.
+    pub(super) fn may_have_dropped(&self, from: Nanos, to: Nanos) -> bool {
+        let known = self.windows.iter().any(|window| window.is(from, to));
+        let first_end = self.windows.iter().map(|window| window.to).min();
+        !known && self.windows.len() == WINDOWS_KEPT && first_end.is_some_and(|first| to <= first)
+    }
+
+    /// The window that is asked about, now the first.
+    pub(super) fn window_of(&mut self, asked: &Asked) -> &mut Window {
+        let known = self.windows.iter().position(|window| window.is(asked.from, asked.to));
+        let window = known.map_or_else(|| Window::new(asked), |at| self.windows.remove(at));
+        self.windows.insert(0, window);
+        if self.windows.len() > WINDOWS_KEPT {
+            let ends_first = (1..self.windows.len()).min_by_key(|at| self.windows[*at].to);
+            self.windows.remove(ends_first.expect("more than one is kept"));
+        }
+        &mut self.windows[0]
     }
 }
 
 impl Window {
-    pub(super) fn new(asked: &Asked) -> Self {
+    fn new(asked: &Asked) -> Self {
         let Asked { from, to, max, .. } = *asked;
-        Self { from, to, max, within: 0, over: 0, excess: 0, warned: false, exceeded: false }
+        let (warned, exceeded) = (false, false);
+        Self { from, to, max, within: 0, over: 0, excess: 0, last: from, warned, exceeded }
     }
 
-    /// What counts against the cap.
-    pub fn counted(&self) -> u64 {
+    /// True if it is the window `from..to`.
+    pub(super) fn is(&self, from: Nanos, to: Nanos) -> bool {
+        (self.from, self.to) == (from, to)
+    }
+
+    fn overlaps(&self, from: Nanos, to: Nanos) -> bool {
+        self.from < to && from < self.to
+    }
+
+    /// What is booked in it and counts against the cap.
+    pub(super) fn counted(&self) -> u64 {
         grown(self.within, self.excess)
-    }
-
-    pub(super) fn fits(&self, asked: &Asked) -> bool {
-        self.counted().checked_add(asked.sum).is_some_and(|sum| sum <= asked.max)
     }
 }
 
@@ -94,6 +131,7 @@ pub struct Part {
     pub(super) unit: Unit,
     pub(super) currency: Option<String>,
     pub(super) from: Nanos,
+    pub(super) to: Nanos,
     pub(super) sum: u64,
     pub(super) over: bool,
 }
@@ -120,8 +158,8 @@ pub(super) struct Waiting {
 pub struct Open {
     /// The [key](row_key) of the budget's row, without the log.
     pub row: Vec<u8>,
-    /// The window.
-    pub from: Nanos,
+    /// The window: its begin and its end.
+    pub window: (Nanos, Nanos),
     /// The sum.
     pub sum: u64,
     /// True if it is over the cap.
@@ -134,8 +172,10 @@ impl Reservation {
         if self.deadline.is_some_and(|deadline| deadline < now) {
             return Vec::new();
         }
-        let open =
-            |part: &Part| Open { row: part.row(), from: part.from, sum: part.sum, over: part.over };
+        let open = |part: &Part| {
+            let window = (part.from, part.to);
+            Open { row: part.row(), window, sum: part.sum, over: part.over }
+        };
         self.parts.iter().map(open).collect()
     }
 }

@@ -26,7 +26,7 @@ impl Ledger {
         let key = row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref());
         let row = self.store.get(Family::Budgets, &tenant.number.key(&key))?;
         let row = row.map(|row| store::read_json::<Row>(&row, "budgets")).transpose()?;
-        Ok(row.map_or(0, |row| row.counted(asked.from)))
+        Ok(row.map_or(0, |row| row.counted((asked.from, asked.to))))
     }
 
     /// At most `max` budgets, and at most `max` reservations that are open at `now`.

@@ -306,7 +306,7 @@ impl Port for Replica {
         let key = row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref());
         let row = self.held().memory.get(Family::Budgets, &LogNumber(1).key(&key))?;
         let row: Option<Row> = row.map(|row| store::read_json(&row, "budgets")).transpose()?;
-        Ok(row.map_or(0, |row| row.counted(asked.from)))
+        Ok(row.map_or(0, |row| row.counted((asked.from, asked.to))))
     }
 
     fn earlier(

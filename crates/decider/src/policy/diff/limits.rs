@@ -4,6 +4,10 @@ use super::{Change, Consequence, Reach};
 use crate::policy::{bundle::Bundle, limit::Budget};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What reviewers must know of other windows (`proto/formats/decision.md`, *Budgets*).
+const CARRIED: &str =
+    ". What is booked in a window that lasts now counts in the first new window too";
+
 /// Each budget and rate with what it says.
 pub(super) fn told(bundle: &Bundle) -> impl Iterator<Item = (String, String)> {
     let budgets = bundle.budgets.iter();
@@ -27,14 +31,18 @@ pub(super) fn changes(before: &Bundle, after: &Bundle, changes: &mut Vec<Change>
                     let named = |one: &&Budget| format!("budget {}", one.limit.name) == *what;
                     bundle.budgets.iter().find(named).cloned()
                 };
-                let caps = find(before).zip(find(after)).and_then(|(old, new)| caps(&old, &new));
-                match caps {
-                    Some(caps) => {
-                        for (consequence, text) in caps {
-                            note(consequence, what, text);
-                        }
+                let both = find(before).zip(find(after));
+                let moved = both
+                    .as_ref()
+                    .is_some_and(|(old, new)| old.windows.name() != new.windows.name());
+                let caps = both.and_then(|(old, new)| caps(&old, &new));
+                if let Some(caps) = caps {
+                    for (consequence, text) in caps {
+                        note(consequence, what, text);
                     }
-                    None => note(Consequence::Unclear, what, format!("was: {old}; is: {new}")),
+                } else {
+                    let carried = if moved { CARRIED } else { "" };
+                    note(Consequence::Unclear, what, format!("was: {old}; is: {new}{carried}"));
                 }
             }
             _ => {}

@@ -26,7 +26,8 @@ impl Random {
 #[derive(Clone, Debug)]
 struct Made {
     key: String,
-    from: Nanos,
+    window: (Nanos, Nanos),
+    at: Nanos,
     over: bool,
     producer: String,
     approval: Option<Ident>,
@@ -42,11 +43,13 @@ struct Model {
     memory: Memory,
     random: Random,
     time: Nanos,
+    /// The windows that the policy has: their length, and when they begin, in seconds after the hour.
+    windows: (u64, u64),
     made: BTreeMap<u64, Made>,
     next: u64,
     counts: BTreeMap<&'static str, u64>,
     /// Warned and exceeded, by key and window.
-    notices: BTreeMap<(&'static str, String, Nanos), u64>,
+    notices: BTreeMap<(&'static str, String, (Nanos, Nanos)), u64>,
 }
 
 fn at(seconds: u64) -> Nanos {
@@ -59,6 +62,7 @@ impl Model {
             memory: Memory::default(),
             random: Random(seed),
             time: at(500_000 * HOUR),
+            windows: (HOUR, 0),
             made: BTreeMap::new(),
             next: 10,
             counts: BTreeMap::new(),
@@ -74,22 +78,39 @@ impl Model {
         done
     }
 
-    fn counted(&self, key: &str, from: Nanos) -> u64 {
-        let of = |made: &&Made| made.key == key && made.from == from;
-        let sum = |made: &Made| if made.over { made.excess } else { made.counts + made.excess };
-        self.made.values().filter(of).map(sum).sum()
+    /// What counts: of other windows that overlap, only if something was booked there since this one began.
+    fn counted(&self, key: &str, (from, to): (Nanos, Nanos)) -> u64 {
+        let mut all: BTreeMap<(Nanos, Nanos), (u64, Nanos)> = BTreeMap::new();
+        for made in self.made.values().filter(|made| made.key == key) {
+            let (sum, last) = all.entry(made.window).or_default();
+            *sum += if made.over { made.excess } else { made.counts + made.excess };
+            *last = made.at.max(*last);
+        }
+        let overlaps = |of: (Nanos, Nanos), last| of.0 < to && from < of.1 && last >= from;
+        let counts = |of, last| of == (from, to) || overlaps(of, last);
+        all.iter().filter(|(of, (_, last))| counts(**of, *last)).map(|(_, (sum, _))| sum).sum()
+    }
+
+    /// What counts in the windows of now that was booked in others.
+    fn carried(&mut self) -> u64 {
+        let asked = self.asked();
+        let row = LOG.key(&row_of(&asked));
+        let row = self.memory.get(Family::Budgets, &row).unwrap();
+        let row: Option<Row> = row.map(|row| store::read_json(&row, "budgets").unwrap());
+        row.map_or(0, |row| row.carried((asked.from, asked.to)))
     }
 
     fn asked(&mut self) -> Asked {
         let key = ["bot", "other"][self.random.below(2) as usize].to_owned();
-        let from = at(self.time.seconds() / HOUR * HOUR);
+        let (length, begin) = self.windows;
+        let from = at((self.time.seconds() - begin) / length * length + begin);
         Asked {
             id: "p/b".into(),
             key: Some(key),
             unit: Unit::Cost,
             currency: Some("EUR".into()),
             from,
-            to: from.plus_seconds(HOUR),
+            to: from.plus_seconds(length),
             sum: self.random.below(30),
             max: MAX,
             warn: Some(80),
@@ -100,7 +121,8 @@ impl Model {
     fn book(&mut self) {
         let mut asked = self.asked();
         let key = asked.key.clone().unwrap();
-        let fits = self.counted(&key, asked.from) + asked.sum <= MAX;
+        let window = (asked.from, asked.to);
+        let fits = self.counted(&key, window) + asked.sum <= MAX;
         let people = self.random.below(3) == 0;
         // Whatever is wrong does not stand.
         for booked in [Booked::Within, Booked::Over, Booked::Refused] {
@@ -124,7 +146,7 @@ impl Model {
         let who = (producer.as_str(), approval.as_ref());
         let notice = self.with(|account| account.book(&asking, (index, time), who).unwrap());
         for (name, told) in [("warned", &notice.warned), ("exceeded", &notice.exceeded)] {
-            let place = (name, key.clone(), asked.from);
+            let place = (name, key.clone(), window);
             let times = self.notices.entry(place).or_default();
             *times += told.len() as u64;
             assert!(*times <= 1, "{name} twice in a window");
@@ -135,10 +157,20 @@ impl Model {
         }
         let deadline = (!people).then(|| time.plus_seconds(REPORT_WITHIN));
         let over = asked.booked == Booked::Over;
-        let (reserved, counts, excess, from) = (asked.sum, asked.sum, 0, asked.from);
-        let done = false;
-        let made =
-            Made { key, from, over, producer, approval, reserved, counts, excess, deadline, done };
+        let (reserved, counts, excess, done, at) = (asked.sum, asked.sum, 0, false, time);
+        let made = Made {
+            key,
+            window,
+            at,
+            over,
+            producer,
+            approval,
+            reserved,
+            counts,
+            excess,
+            deadline,
+            done,
+        };
         self.made.insert(index, made);
     }
 
@@ -204,7 +236,7 @@ impl Model {
     fn check(&self) {
         let (mut open, mut rows) = (BTreeMap::new(), BTreeMap::<_, [u64; 3]>::new());
         for made in self.made.values() {
-            let place = (made.key.clone(), made.from);
+            let place = (made.key.clone(), made.window);
             let sums = rows.entry(place.clone()).or_default();
             sums[usize::from(made.over)] += made.counts;
             sums[2] += made.excess;
@@ -212,13 +244,12 @@ impl Model {
                 *open.entry(place).or_default() += made.reserved;
             }
         }
-        for ((key, from), sums) in &rows {
+        for ((key, (from, to)), sums) in &rows {
             let row = row_key("p/b", Some(key), Some("EUR"));
             let row = self.memory.get(Family::Budgets, &LOG.key(&row)).unwrap().unwrap();
             let row: Row = store::read_json(&row, "budgets").unwrap();
-            let Some(window) = row.windows.iter().find(|window| window.from == *from) else {
-                continue;
-            };
+            let is_of = |window: &&Window| window.is(*from, *to);
+            let Some(window) = row.windows.iter().find(is_of) else { continue };
             assert_eq!([window.within, window.over, window.excess], *sums, "{key} {from}");
             assert!(window.within <= MAX, "more than the cap");
         }
@@ -227,14 +258,14 @@ impl Model {
             let key = LOG.key(&reservation_key(index));
             let Some(row) = self.memory.get(Family::Budgets, &key).unwrap() else { continue };
             let reservation: Reservation = store::read_json(&row, "budgets").unwrap();
-            for Open { row, from, sum, .. } in reservation.open(self.time) {
+            for Open { row, window, sum, .. } in reservation.open(self.time) {
                 let key = ["bot", "other"]
                     .into_iter()
                     .find(|key| row == row_key("p/b", Some(key), Some("EUR")));
-                *found.entry((key.unwrap().to_owned(), from)).or_default() += sum;
+                *found.entry((key.unwrap().to_owned(), window)).or_default() += sum;
             }
         }
-        let nonzero = |sums: BTreeMap<(String, Nanos), u64>| -> Vec<_> {
+        let nonzero = |sums: BTreeMap<(String, (Nanos, Nanos)), u64>| -> Vec<_> {
             sums.into_iter().filter(|(_, sum)| *sum > 0).collect()
         };
         assert_eq!(nonzero(found), nonzero(open), "what is open");
@@ -246,7 +277,16 @@ fn p18_sums_are_what_a_naive_count_gives_in_any_order_of_events() {
     let mut all: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 0..60 {
         let mut model = Model::new(seed);
-        for _ in 0..400 {
+        // Once, a policy changes the windows: of every change each kind.
+        let kinds = [(HOUR, 0), (3 * HOUR, 0), (HOUR, HOUR / 2)];
+        let (before, after) = (kinds[seed as usize % 3], kinds[seed as usize / 3 % 3]);
+        model.windows = before;
+        for step in 0..400 {
+            if step == 200 {
+                model.windows = after;
+            }
+            let carried = model.carried();
+            *model.counts.entry("carried").or_default() += u64::from(carried > 0);
             match model.random.below(12) {
                 0..=4 => model.book(),
                 5..=7 => model.report(),
@@ -271,61 +311,18 @@ fn p18_sums_are_what_a_naive_count_gives_in_any_order_of_events() {
         let waiting = model.made.values().filter(waiting).count();
         assert!(model.memory.len() <= 2 * waiting + 16, "{} rows are kept", model.memory.len());
     }
-    for name in
-        ["within", "over", "refused", "report", "report without effect", "redeemed", "released"]
-    {
+    for name in [
+        "within",
+        "over",
+        "refused",
+        "report",
+        "report without effect",
+        "redeemed",
+        "released",
+        "carried",
+    ] {
         assert!(all.get(name).is_some_and(|count| *count > 50), "{name}: {all:?}");
     }
 }
 
-/// Asks in the window of the `hour`, at `seconds` after its begin.
-fn asking(hour: u64, sum: u64, booked: Booked) -> Asking {
-    let (from, to) = (at(hour * HOUR), at((hour + 1) * HOUR));
-    let (id, key, unit, currency) = ("p/b".to_owned(), None, Unit::Calls, None);
-    let asked = vec![Asked { id, key, unit, currency, from, to, sum, max: 10, warn: None, booked }];
-    Asking { report_within: REPORT_WITHIN, asked }
-}
-
-#[test]
-fn p18_a_window_is_that_of_the_journals_time_and_is_found_again_after_a_clock_was_set_back() {
-    let mut model = Model::new(1);
-    let mut check = |hour: u64, seconds: u64, sum, booked, expected: Option<Misfit>| {
-        let asking = asking(hour, sum, booked);
-        let time = at(seconds);
-        let found = model.with(|account| account.judge(&asking, time).unwrap());
-        assert_eq!(found, expected, "hour {hour} at {seconds}");
-        if found.is_none() {
-            let index = model.next;
-            model.next += 1;
-            model.with(|account| account.book(&asking, (index, time), ("gw", None)).unwrap());
-        }
-    };
-    check(5, 5 * HOUR, 10, Booked::Within, None);
-    check(5, 6 * HOUR - 1, 1, Booked::Refused, None);
-    check(5, 6 * HOUR, 1, Booked::Refused, Some(Misfit::Window));
-    check(6, 6 * HOUR - 1, 1, Booked::Within, Some(Misfit::Window));
-    check(6, 6 * HOUR, 4, Booked::Within, None);
-    check(9, 9 * HOUR, 10, Booked::Within, None);
-    // Time was set back: what was booked in those hours still counts.
-    check(5, 5 * HOUR, 1, Booked::Within, Some(Misfit::Sum));
-    check(6, 6 * HOUR, 7, Booked::Within, Some(Misfit::Sum));
-    check(6, 6 * HOUR, 6, Booked::Within, None);
-    check(10, 10 * HOUR, 1, Booked::Within, None);
-    // Nobody knows any more what was booked before the four windows that are kept.
-    check(4, 4 * HOUR, 1, Booked::Within, Some(Misfit::Window));
-    check(7, 7 * HOUR, 1, Booked::Within, None);
-    check(5, 5 * HOUR, 1, Booked::Within, Some(Misfit::Window));
-}
-
-#[test]
-fn p18_windows_that_overlap_are_not_both_right() {
-    let mut model = Model::new(1);
-    let day = asking(5, 1, Booked::Within);
-    model.with(|account| account.book(&day, (1, at(5 * HOUR)), ("gw", None)).unwrap());
-    let mut other = day;
-    other.asked[0].from = at(5 * HOUR + 1_800);
-    other.asked[0].to = at(6 * HOUR + 1_800);
-    let time = at(5 * HOUR + 2_000);
-    let found = model.with(|account| account.judge(&other, time).unwrap());
-    assert_eq!(found, Some(Misfit::Window));
-}
+mod windows;

@@ -1,0 +1,118 @@
+//! Windows: which one it is, what other ones of the same budget count in it, and sums larger than JSON counts.
+
+use super::*;
+
+/// Asks in the window of the `hour`, at `seconds` after its begin.
+fn asking(hour: u64, sum: u64, booked: Booked) -> Asking {
+    let (from, to) = (at(hour * HOUR), at((hour + 1) * HOUR));
+    let (id, key, unit, currency) = ("p/b".to_owned(), None, Unit::Calls, None);
+    let asked = vec![Asked { id, key, unit, currency, from, to, sum, max: 10, warn: None, booked }];
+    Asking { report_within: REPORT_WITHIN, asked }
+}
+
+#[test]
+fn p18_a_window_is_that_of_the_journals_time_and_is_found_again_after_a_clock_was_set_back() {
+    let mut model = Model::new(1);
+    let mut check = |hour: u64, seconds: u64, sum, booked, expected: Option<Misfit>| {
+        let asking = asking(hour, sum, booked);
+        let time = at(seconds);
+        let found = model.with(|account| account.judge(&asking, time).unwrap());
+        assert_eq!(found, expected, "hour {hour} at {seconds}");
+        if found.is_none() {
+            let index = model.next;
+            model.next += 1;
+            model.with(|account| account.book(&asking, (index, time), ("gw", None)).unwrap());
+        }
+    };
+    check(5, 5 * HOUR, 10, Booked::Within, None);
+    check(5, 6 * HOUR - 1, 1, Booked::Refused, None);
+    check(5, 6 * HOUR, 1, Booked::Refused, Some(Misfit::Window));
+    check(6, 6 * HOUR - 1, 1, Booked::Within, Some(Misfit::Window));
+    check(6, 6 * HOUR, 4, Booked::Within, None);
+    check(9, 9 * HOUR, 10, Booked::Within, None);
+    // Time was set back: what was booked in those hours still counts.
+    check(5, 5 * HOUR, 1, Booked::Within, Some(Misfit::Sum));
+    check(6, 6 * HOUR, 7, Booked::Within, Some(Misfit::Sum));
+    check(6, 6 * HOUR, 6, Booked::Within, None);
+    check(10, 10 * HOUR, 1, Booked::Within, None);
+    // Nobody knows any more what was booked before the four windows that are kept.
+    check(4, 4 * HOUR, 1, Booked::Within, Some(Misfit::Window));
+    check(7, 7 * HOUR, 1, Booked::Within, None);
+    check(5, 5 * HOUR, 1, Booked::Within, Some(Misfit::Window));
+}
+
+/// In seconds of a day: a policy had the window `first`, in which a call was booked at `booked`. Then it has `then`, and
+/// at `now` a call asks for 5 of 10. What was booked, so that it just fits.
+fn check(first: (u64, u64), booked: u64, then: (u64, u64), now: u64, counts: bool) {
+    for (sum, fits) in [(5, true), (6, !counts)] {
+        let mut model = Model::new(1);
+        let asking = |(from, to): (u64, u64), sum, booked| {
+            let mut asking = asking(0, sum, booked);
+            (asking.asked[0].from, asking.asked[0].to) = (at(from), at(to));
+            asking
+        };
+        let one = asking(first, sum, Booked::Within);
+        model.with(|account| account.book(&one, (1, at(booked)), ("gw", None)).unwrap());
+        for (as_what, expected) in [(Booked::Within, fits), (Booked::Refused, !fits)] {
+            let two = asking(then, 5, as_what);
+            let found = model.with(|account| account.judge(&two, at(now)).unwrap());
+            assert_eq!(found, (!expected).then_some(Misfit::Sum), "{sum} before, {as_what:?}");
+        }
+    }
+}
+
+#[test]
+fn p18_a_policy_that_changes_the_windows_frees_nothing_and_stops_nothing_for_long() {
+    let day = (0, 24 * HOUR);
+    let hour = |n: u64| (n * HOUR, (n + 1) * HOUR);
+    // From days to hours: what was booked in this hour counts in it, with all of its day, and in no later hour.
+    check(day, 9 * HOUR + 60, hour(9), 9 * HOUR + 120, true);
+    check(day, 9 * HOUR + 60, hour(10), 10 * HOUR + 120, false);
+    // From hours to days: it counts all day.
+    check(hour(9), 9 * HOUR + 60, day, 20 * HOUR, true);
+    // Another zone: it counts in the day that began an hour before.
+    check(day, 30 * 60, (23 * HOUR, 47 * HOUR), 23 * HOUR + 60, false);
+    check(day, 23 * HOUR + 30, (23 * HOUR, 47 * HOUR), 23 * HOUR + 60, true);
+    // And windows of one kind have nothing to do with each other.
+    check(hour(9), 9 * HOUR + 60, hour(10), 10 * HOUR + 60, false);
+}
+
+#[test]
+fn p18_a_long_window_is_not_dropped_for_short_ones() {
+    let mut model = Model::new(1);
+    let mut book = |(from, to): (u64, u64), sum, booked, time, expected| {
+        let mut asking = asking(0, sum, booked);
+        (asking.asked[0].from, asking.asked[0].to) = (at(from * HOUR), at(to * HOUR));
+        let found = model.with(|account| account.judge(&asking, at(time)).unwrap());
+        assert_eq!(found, expected, "{from} to {to} at {time}");
+        if found.is_none() {
+            let index = model.next;
+            model.next += 1;
+            model.with(|account| account.book(&asking, (index, at(time)), ("gw", None)).unwrap());
+        }
+    };
+    book((0, 24), 7, Booked::Within, HOUR, None);
+    for hour in 2..12 {
+        book((hour, hour + 1), 1, Booked::Within, hour * HOUR, None);
+    }
+    // The day again: its own 7, and 3 of the hours that are still known.
+    book((0, 24), 1, Booked::Within, 12 * HOUR, Some(Misfit::Sum));
+    book((0, 24), 0, Booked::Within, 12 * HOUR, None);
+}
+
+#[test]
+fn p18_more_over_the_cap_than_json_counts_is_released_exactly() {
+    let mut model = Model::new(1);
+    let most = (1 << 53) - 1;
+    let ids = ["apr-1", "apr-2"].map(|id| Ident::new(id).unwrap());
+    for (index, id) in (1..).zip(&ids) {
+        let over = asking(5, most, Booked::Over);
+        let who = ("gw", Some(id));
+        model.with(|account| account.book(&over, (index, at(5 * HOUR)), who).unwrap());
+    }
+    model.with(|account| account.turn(&ids[0], Turn::Ends, at(5 * HOUR)).unwrap());
+    let row = LOG.key(&row_key("p/b", None, None));
+    let row = model.memory.get(Family::Budgets, &row).unwrap().unwrap();
+    let row: Row = store::read_json(&row, "budgets").unwrap();
+    assert_eq!(row.windows[0].over, most);
+}
