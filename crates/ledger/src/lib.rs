@@ -46,6 +46,8 @@ pub mod pruning;
 pub mod reader;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod recover;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+pub mod replica;
 #[cfg(feature = "rocksdb")]
 pub mod scrub;
 pub mod seal;
