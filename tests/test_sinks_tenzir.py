@@ -68,13 +68,14 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_p19_a_product_that_companies_run_has_every_entry(tmp_path: Path, name: str) -> None:
+def test_p19_a_product_that_companies_run_has_every_entry(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
     """It is killed in between, and comes back; then every entry has arrived."""
     kind = KINDS[name]
     tls = tmp_path / "tls"
     make_certificates(tls)
     there = {"port": free_port(), "tls": tls}
     receiver = Tenzir(tmp_path, kind.pipeline.format(**there), there["port"])
+    request.addfinalizer(receiver.kill)
     sink: dict[str, Any] = {"tenant": "acme", "batch_entries": 50, "alarm_after_seconds": 5}
     sink |= {key: value.format(**there) if isinstance(value, str) else value for key, value in kind.sink.items()}
     if name in ("splunk", "elastic"):
@@ -82,6 +83,7 @@ def test_p19_a_product_that_companies_run_has_every_entry(tmp_path: Path, name: 
         (tmp_path / "secret").chmod(0o600)
         sink["secret_file"] = tmp_path / "secret"
     server = Server.ready(tmp_path / "server", sections={f"sink.{name}": sink})
+    request.addfinalizer(server.stop)
     gateway = server.as_("publisher")
     status = lambda: server.admin.get("/sinks").json()["sinks"][0]  # noqa: E731
     gateway.publish(*(event() for _ in range(400)))
@@ -95,5 +97,3 @@ def test_p19_a_product_that_companies_run_has_every_entry(tmp_path: Path, name: 
     until("all to be sent", lambda: status()["lag"]["entries"] == 0 and status()["state"] == "delivers", 120)
     until("all to have arrived", lambda: came() >= set(range(status()["from"])), 60)
     assert status()["level"] == kind.level and status()["letters"] == 0
-    server.stop()
-    receiver.kill()
