@@ -321,6 +321,7 @@ def check_vectors():
     keys = [read_vkey((HERE / "vectors/receipt/log.key").read_text().rstrip("\n"))]
     for case in load("vectors/cosignature.json")["cases"]:
         expect(cosigned(case["note"], case["cosigners"]) == case["cosigned"], f"cosignature: {case['about']}")
+    check_replicas(load("vectors/replicas.json"))
     for case in load("vectors/receipt/cases.json")["cases"]:
         text = (HERE / "vectors/receipt" / case["file"]).read_bytes().decode()
         found, entry = verify_receipt(text, keys)
@@ -339,6 +340,30 @@ def check_vectors():
     known["token"] = check_tokens(load("vectors/override-token.json"), strict, expect)
     check_calls(load("vectors/call-digest.json"), strict, expect)
     return known
+
+
+def check_replicas(vector):
+    """formats/replicas.md."""
+    names, vkeys = list(vector["members"]), list(vector["members"].values())
+    for case in vector["starts"]:
+        fits("replica-start", case["start"], f"replicas: {case['about']}")
+        key = Ed25519PublicKey.from_public_bytes(unbase64(vector["members"][case["replica"]].split("+", 2)[2], 33)[1:])
+        start = case["start"]
+        lines = ["countersign-replica-start/v1", vector["origin"], case["replica"], start["process"], str(start["after"]), ""]
+        try:
+            key.verify(base64.b64decode(start["signature"]), "\n".join(lines).encode())
+            holds = True
+        except InvalidSignature:
+            holds = False
+        expect(holds == case["holds"], f"replicas: {case['about']}")
+    for case in vector["values"]:
+        try:
+            open_checkpoint(case["note"], [read_vkey(vector["log_key"])])
+            found = cosigned(case["note"], vkeys) or []
+        except (ValueError, InvalidSignature):
+            found = []
+        by = sorted(names[at] for at, _ in found)
+        expect((by if len(by) > len(names) // 2 else None) == case["by"], f"replicas: {case['about']}: {by}")
 
 
 def check_signatures(vector):

@@ -135,3 +135,39 @@ def test_p7_a_script_answers_what_it_was_shown(desk: Terminal) -> None:
     assert desk.approval(id)["state"] == "pending"
     done = desk.run("approve", "--json", "--yes", "--digest", digest, "--version", version, id).ok().json()
     assert (done["state"], [r["by"] for r in done["reviews"]]) == ("granted", ["p-bob"])
+
+
+def test_p7_a_person_asks_a_question(desk: Terminal) -> None:
+    """It is about what was shown, and decides nothing. The answer is in `show`; who is not asked asks nothing."""
+    id = desk.pause()
+    digest = desk.approval(id)["call"]["digest"]
+    other = desk.approval(desk.pause(amount=1))["call"]["digest"]
+    assert desk.run("ask", "--text", "Who?", id, person="p-carla").code == 1
+    wrong = desk.run("ask", "--text", "Who?", "--digest", other, id)
+    assert wrong.code == 1 and "digest_mismatch" in wrong.err
+    assert desk.run("ask", id).code == 2 and desk.run("ask", "--text", "", id).code == 1
+    said = desk.run("ask", "--text", f"Which invoice? {HOSTILE}", id).ok().out
+    assert digest in said and "recorded: question 1" in said, "the call was shown first"
+    waits = desk.run("ask", "--text", "And who?", "--digest", digest, id)
+    assert waits.code == 1 and "too_many_questions" in waits.err
+    shown = desk.run("show", id).ok().out
+    assert "question 1" in shown and "p-bob" in shown and "Which invoice?" in shown and "none yet" in shown
+    assert "\x1b" not in shown and "\u202e" not in shown
+    gateway = desk.server.as_("enforcer")
+    assert gateway.http.post(f"{gateway.t}/approvals/{id}/questions/1/answer", json={"text": "RE-2088"}).status_code == 200
+    shown = desk.run("show", id).ok().out
+    assert "not checked: RE-2088" in shown and "none yet" not in shown
+    assert desk.run("ask", "--json", "--digest", digest, "--text", "And who?", id).ok().json()["asked"] == 2
+    assert desk.approval(id)["state"] == "pending"
+
+
+def test_a_denial_has_a_reason(desk: Terminal) -> None:
+    """The log has its code; the agent's gateway reads the text."""
+    id = desk.pause()
+    assert desk.run("deny", "--reason", "because", id).code == 2
+    assert desk.run("approve", "--reason", "duplicate", id).code == 2, "only a denial has one"
+    desk.typed("deny\n", "deny", "--reason", "duplicate", "--for-agent", "Paid on Monday", id).ok()
+    [review] = [event for event in desk.history_of(id) if event["type"] == "reviewed"]
+    assert (review["decision"], review["reason"]) == ("deny", "duplicate")
+    shown = desk.run("show", id).ok().out
+    assert ", duplicate" in shown and "Paid on Monday" in shown

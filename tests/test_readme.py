@@ -28,6 +28,7 @@ NOT_RUN = {
     "countersign export --tenant acme --api-key-file auditor.key --disclosures ./acme": "deletes the tenant of this page; `test_deletion.py` deletes others",
     "countersign export --tenant acme --api-key-file auditor.key --into": "needs a store; `test_write_once.py` has one",
     "countersign evidence --tenant acme --api-key-file auditor.key --every month": "this page's log has no month that is over; `test_every_month.py` has",
+    "countersign replica": "needs three hosts; `test_replicas.py` has three servers",
     "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
     "countersign key passkey": "needs a person with a browser; `test_passkeys_browser.py` has one",
     "countersign approval approve": "needs a terminal; `test_approval_command.py` has one",

@@ -150,7 +150,7 @@ def test_p19_each_kind_says_what_it_needs(tmp_path: Path) -> None:
         ("datadog", {"format": "ecs"}, "kind datadog takes native, ocsf"),
         ("datadog", {"secret_file": None}, "secret_file: it is missing"),
         ("datadog", {"ocsf_version": "1.5.0"}, "ocsf_version: format native has none"),
-        ("datadog", {"format": "ocsf", "ocsf_version": "1.9.0"}, "there is 1.8.0, 1.7.0, 1.6.0, 1.5.0"),
+        ("datadog", {"format": "ocsf", "ocsf_version": "1.4.0"}, "there is 1.9.0, 1.8.0, 1.7.0, 1.6.0, 1.5.0"),
         ("sentinel", {"rule": None}, "the rule's immutable id"),
         ("sentinel", {"directory": "../x"}, "of letters, digits"),
         ("sentinel", {"login_url": "http://login.example.com"}, "login_url: https://"),

@@ -105,6 +105,9 @@ APART = {
     "CountersignChannelRefuses": ["channel_refuses"],
     "CountersignWitnessConflict": ["witness_conflict"],
     "CountersignWitnessAway": ["witness_away"],
+    "CountersignNoQuorum": ["no_quorum"],
+    "CountersignReplicasDiffer": ["replicas_differ", "register_ignored"],
+    "CountersignReplicaAway": ["replica_away"],
     "": ["starting", "catching_up", "unreviewed_policies"],
 }
 
@@ -131,6 +134,9 @@ def alerts(of: Series) -> list[Alert]:
         Alert("CountersignQueueFull", f'{of("queue_room")} < 100', "1m", "page", "the queue of a tenant is full: producers get 503 `busy`", "the disk is slow, or one producer sends too much ([by symptom](runbook.md#by-symptom))"),
         Alert("CountersignDiskFull", f'predict_linear({of("disk_free_bytes")}[1h], 6 * 3600) < 0 or {of("disk_free_bytes")} < 1e9', "10m", "page", "a disk is full in 6 hours, or has less than 1 GB. A full disk ends the process", "[space on disk](capacity.md#space-on-disk)"),
         Alert("CountersignWitnessConflict", codes("CountersignWitnessConflict"), "0s", "page", "a witness knows another history of the log: entries are lost, or somebody else signs with its key", "[witnesses](witnesses.md#a-second-history)"),
+        Alert("CountersignNoQuorum", codes("CountersignNoQuorum"), "1m", "page", "no majority of the replicas cosigns: nothing new is shown, and producers and gateways get 503", "`countersign replica status` ([codes](runbook.md#codes))"),
+        Alert("CountersignReplicasDiffer", codes("CountersignReplicasDiffer"), "0s", "page", "a replica has another tree, or somebody writes false values into the register", "delete nothing ([codes](runbook.md#codes))"),
+        Alert("CountersignReplicaAway", codes("CountersignReplicaAway"), "1m", "page", "a replica does not answer: one more may not be lost", "start it ([codes](runbook.md#codes))"),
         Alert("CountersignWitnessAway", codes("CountersignWitnessAway"), "0s", "ticket", "a witness has not cosigned for 10 minutes", "[codes](runbook.md#codes)"),
         Alert("CountersignSinkStandsStill", f'{of("sink_stands_still")} == 1', "0s", "ticket", "nothing of a sink arrives. Nothing is lost: it goes on from where it was", "`countersign sink status`, [codes](runbook.md#codes)"),
         Alert("CountersignSinkRefused", f'increase({of("sink_refused")}[1h]) > 0', "0s", "ticket", "a receiver refused records: they wait as letters", "`countersign sink letters` has its words ([guide](../guides/siem.md#send))"),

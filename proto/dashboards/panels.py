@@ -79,6 +79,9 @@ def rows(of: Series) -> list[Row]:
             ("Sent and refused", "ops", "timeseries", [(rate("sink_sent", "sink"), "{{sink}} sent"), (rate("sink_refused", "sink"), "{{sink}} refused"), (rate("sink_failures", "sink"), "{{sink}} failed attempts")]),
             ("Decisions with a span, of all, an hour", "percentunit", "timeseries", [("tenant:countersign_decisions_with_span:ratio_1h" + T, "{{tenant}}")]),
             ("Certificates end in", "s", "timeseries", [(f"({of('tls_end_timestamp_seconds')} > 0) - time()", "server"), (f"({of('sink_authorities_end_timestamp_seconds')}{T} > 0) - time()", "{{sink}}")]),
+            ("Entries that replicas have not cosigned, and by how many the slowest is behind", "short", "timeseries", [
+                (f"{of('replica_lag_entries')}{T}", "{{tenant}} not shown"), (f"{of('replica_behind_entries')}{T}", "{{tenant}} behind"),
+            ]),
             ("Entries that witnesses have not cosigned", "short", "timeseries", [(f"{of('witness_lag_entries')}{T}", "{{tenant}} {{witness}}")]),
             ("Sources", "short", "timeseries", [(f"{of('sources')}{T}", "{{tenant}} {{state}}")]),
         ]),

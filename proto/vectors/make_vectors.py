@@ -8,7 +8,7 @@ Which messages are refused, and why, is said by hand.
 import base64, hashlib, json, pathlib, struct, sys
 from datetime import datetime
 
-import budgets, counting, freezes, histories, identities, passkeys, policies, redaction, spending, tokens
+import budgets, counting, freezes, histories, identities, passkeys, policies, redaction, replicas, spending, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -973,4 +973,5 @@ if __name__ == "__main__":
     make_opa()
     write("override-token.json", tokens.override_token(TOKEN, Key(TOKEN.name, bytes([7] * 32)), Key(TOKEN.name, bytes([8] * 32))))
     write("call-digest.json", tokens.call_digests())
+    write("replicas.json", replicas.replicas())
     write("passkey.json", passkeys.passkeys())

@@ -1,9 +1,15 @@
-"""What Slack learns of a question: that there is one, and that it was answered."""
+"""Questions and Slack: one is asked there, and Slack learns that there is one and that it was answered. Denials with a reason."""
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+from slack_sdk.models.views import View
 
 from support import until
 from support.fakeslack import FakeSlack
@@ -42,3 +48,108 @@ def test_a_question_is_told_in_the_thread_and_to_the_owner(tmp_path: Path) -> No
             assert slack.violations == []
         finally:
             office.server.__exit__()
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """For tests that do not disturb each other; sound at the end."""
+    with FakeSlack() as slack:
+        made = Office(tmp_path_factory.mktemp("questions"), slack)
+        try:
+            yield made
+            assert slack.violations == []
+            made.server.stop()
+            made.server.fsck().ok()
+        finally:
+            made.server.__exit__()
+
+
+def refused(answer: Any, block: str) -> str:
+    """What the dialog says beside an input."""
+    told = answer.json()
+    assert answer.status_code == 200 and told["response_action"] == "errors" and list(told["errors"]) == [block], told
+    return str(told["errors"][block])
+
+
+def test_a_question_is_asked_in_slack(office: Office) -> None:
+    """The button opens a dialog; the question is recorded with its person, and its words can be erased. The call still waits."""
+    approval = office.asked()
+    assert office.buttons(approval) == ["approve", "deny", "deny_with_comment", "ask", "open"]
+    words = "Which invoice is it? <!channel>"
+    answer = office.question(approval, office.bob, words)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert office.events(approval) == ["requested", "asked"]
+    asked = office.desk.history(approval)[1]
+    assert (asked["question"], asked["by"], asked["via"], asked["auth"]["method"]) == (1, "p-bob", "slack", "slack")
+    assert "invoice" not in json.dumps(office.server.admin.entry(asked["evidence"]))
+    assert words in office.server.as_("discloser").disclosures(asked["evidence"])
+    channel, card = office.slack.channel(office.channels[approval]), office.card(approval)
+    until("the thread has it", lambda: [m["text"] for m in channel.messages if m.get("thread_ts") == card["ts"]] == ["Bob Ito asked question 1"])
+    enforcer = office.server.client(office.server.add_key(["enforcer"], producer="gw-1"))
+    seen = enforcer.get(f"/approvals/{approval}").json()
+    assert (seen["state"], seen["asked"], seen["questions"][0]["text"]) == ("pending", 1, words)
+    # The same again changes nothing. Another one waits for the answer.
+    assert office.question(approval, office.bob, words).content == b""
+    assert "has no answer yet" in refused(office.question(approval, office.bob, "And who is Kim?"), "question")
+    reply = enforcer.http.post(f"{enforcer.t}/approvals/{approval}/questions/1/answer", json={"text": "RE-2088"})
+    assert reply.status_code == 200, reply.text
+    assert office.question(approval, office.bob, "And who is Kim?").content == b""
+    office.click(approval, "approve", office.bob)
+    assert office.events(approval) == ["requested", "asked", "answered", "asked", "reviewed", "granted"]
+    office.shows(approval, "Approved, not redeemed yet")
+    assert office.buttons(approval) == ["open"]
+
+
+def test_p7_p10_p12_who_may_not_answer_may_not_ask(office: Office) -> None:
+    """The owner, somebody who is not asked, another message, another call: each is told, and nothing is recorded."""
+    approval, other = office.asked(), office.asked()
+    before = office.trace(approval)
+    assert "own" in refused(office.question(approval, office.ana, "Mine?"), "question")
+    assert "not recorded" in refused(office.question(approval, office.fay, "Who?"), "question")
+    assert "Write a question" in refused(office.question(approval, office.bob, "  "), "question")
+    view = office.dialog(approval, "ask", office.bob)
+
+    def forged(change: Any) -> Any:
+        made = copy.deepcopy(view)
+        carried = json.loads(made["private_metadata"])
+        change(carried)
+        made["private_metadata"] = json.dumps(carried)
+        return office.clicks.send(office.clicks.submission(made, office.bob, "Forged?"))
+
+    assert "not a card" in refused(forged(lambda carried: carried.update(m="1.2")), "question")
+    assert "not a card" in refused(forged(lambda carried: carried["s"].update(a=other)), "question")
+    assert "not recorded" in refused(forged(lambda carried: carried["s"].update(d="AAAAAAAA")), "question")
+    assert office.clicks.send(office.clicks.submission(view, office.eva, "Who?")).json()["errors"]["question"].startswith("You are not linked")
+    opened = len(office.slack.views)
+    office.click(approval, "ask", office.eva)
+    assert len(office.slack.views) == opened, "nothing opens for somebody who is not linked"
+    assert office.trace(approval) == before and office.events(other) == ["requested"]
+    assert office.question(approval, office.cem, "May I?").content == b"", "and who is asked may"
+    assert office.events(approval) == ["requested", "asked"]
+
+
+def test_a_denial_has_a_reason_and_a_text_for_the_agent(office: Office) -> None:
+    """The code is in the log, and the gateway reads the text; it can be erased."""
+    approval = office.asked()
+    answer = office.comment(approval, office.bob, "Seen twice", reason="wrong_amount", for_agent="Ask Kim for the amount")
+    assert (answer.status_code, answer.content) == (200, b"")
+    reviewed = office.desk.history(approval)[1]
+    assert (reviewed["decision"], reviewed["reason"]) == ("deny", "wrong_amount")
+    assert "Kim" not in json.dumps(office.server.admin.entry(reviewed["evidence"]))
+    enforcer = office.server.client(office.server.add_key(["enforcer"], producer="gw-1"))
+    [review] = enforcer.get(f"/approvals/{approval}").json()["reviews"]
+    assert (review["reason"], review["for_agent"]) == ("wrong_amount", "Ask Kim for the amount")
+    unknown = office.asked()
+    view = office.dialog(unknown, "deny_with_comment", office.bob)
+    made = office.clicks.submission(view, office.bob, "x")
+    made["view"]["state"]["values"]["reason"]["reason"]["selected_option"]["value"] = "because"
+    assert office.clicks.send(made).status_code == 400 and office.events(unknown) == ["requested"]
+
+
+def test_the_dialogs_are_good_for_slacks_models(office: Office) -> None:
+    approval = office.asked()
+    for action, inputs in (("deny_with_comment", 3), ("ask", 1)):
+        view = office.dialog(approval, action, office.bob)
+        model = View(**{name: value for name, value in view.items() if name not in ("id", "team_id", "app_id")})
+        model.validate_json()
+        assert [block.type for block in model.blocks or []] == ["section"] + ["input"] * inputs

@@ -154,7 +154,7 @@ def test_clicks_are_what_slack_bolt_takes(slack: FakeSlack, web: WebClient) -> N
     clicks = Clicks(slack, "http://127.0.0.1:1/", SECRET)
     post(web)
     click = clicks.payload(slack.card("C1", "apr-1"), "C1", "approve", KIM)
-    entry = {"type": "input", "block_id": "comment", "element": {"action_id": "comment"}}
+    entry = {"type": "input", "block_id": "comment", "element": {"type": "plain_text_input", "action_id": "comment"}}
     view = {"id": "V1", "type": "modal", "callback_id": "comment", "blocks": [entry]}
     submission = clicks.submission(view, KIM, "no")
 

@@ -17,7 +17,7 @@ ONE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 NDJSON = "application/x-ndjson"
 #: Problem codes of a 503 after which a request is repeated: nothing was written, or nobody knows.
-AGAIN = {"behind", "busy", "journal_unavailable", "outcome_unknown"}
+AGAIN = {"behind", "busy", "journal_unavailable", "no_quorum", "outcome_unknown"}
 
 
 @dataclass(frozen=True)

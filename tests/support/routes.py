@@ -86,5 +86,6 @@ HIDDEN = {"receipt"}
 OPERATOR: dict[str, Callable[[], Send]] = {
     "tenants": lambda: ("POST", "/v1/tenants", {"json": {"tenant": "NOT A NAME"}}),
     "backup": lambda: ("POST", "/v1/backup", {"json": {"name": "NOT A NAME"}}),
+    "replicas": lambda: ("GET", "/v1/replicas", {}),
     "metrics": lambda: ("GET", "/metrics", {}),
 }

@@ -64,11 +64,15 @@ class Clicks:
             }],
         }
 
-    def submission(self, view: Json, member: Member, comment: str | None) -> Json:
-        """`view_submission` of the comment dialog."""
-        entry = next(block for block in view["blocks"] if block["type"] == "input")
-        value = {"type": "plain_text_input", "value": comment}
-        state = {"values": {entry["block_id"]: {entry["element"]["action_id"]: value}}}
+    def submission(self, view: Json, member: Member, comment: str | None = None, **typed: str) -> Json:
+        """`view_submission` of a dialog: what is typed or chosen in each input, by its block. `comment` is short for the first
+        text; a choice that must be made and is not named is the last option."""
+        entries = [block for block in view["blocks"] if block["type"] == "input"]
+        texts = [block["block_id"] for block in entries if block["element"]["type"] == "plain_text_input"]
+        given = {texts[0]: comment} | typed
+        assert given.keys() <= {block["block_id"] for block in entries}, given
+        values = {block["block_id"]: {block["element"]["action_id"]: answered(block, given)} for block in entries}
+        state = {"values": values}
         return {
             "type": "view_submission",
             "team": {"id": self.slack.team, "domain": "acme"},
@@ -111,3 +115,14 @@ class Clicks:
         if change:
             change(payload)
         return self.send(payload, **options)
+
+
+def answered(block: Json, given: dict[str, str | None]) -> Json:
+    """What Slack sends of an input."""
+    element, value = block["element"], given.get(block["block_id"])
+    if element["type"] == "plain_text_input":
+        assert value is None or len(value) <= element.get("max_length", 3000), "Slack would refuse it"
+        return {"type": "plain_text_input", "value": value}
+    options = element["options"]
+    chosen = next(option for option in options if option["value"] == value) if value else options[-1]
+    return {"type": element["type"], "selected_option": chosen}

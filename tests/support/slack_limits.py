@@ -119,14 +119,35 @@ def context(block: Json, where: str) -> int:
 def entry(block: Json, where: str) -> int:
     """An input block, of dialogs."""
     members(block, where, {"type", "label", "element"}, {"block_id", "hint", "optional", "dispatch_action"})
-    element = members(block["element"], where, {"type", "action_id"},
-                      {"multiline", "min_length", "max_length", "initial_value", "placeholder"})
-    need(element["type"] == "plain_text_input", f"{where}: plain_text_input only, here")
-    need(1 <= element.get("max_length", 3000) <= 3000, f"{where}: max_length 1 to 3000")
+    need(isinstance(block.get("optional", False), bool), f"{where}.optional: a boolean")
+    kind = block["element"].get("type") if isinstance(block["element"], dict) else None
+    need(kind in ELEMENTS, f"{where}: not {kind}, here")
+    ELEMENTS[kind](block["element"], where)
     total = text(block["label"], where, 2000, plain=True)
     return total + (text(block["hint"], where, 2000, plain=True) if "hint" in block else 0)
 
 
+def typed(element: Json, where: str) -> None:
+    """A field for a text."""
+    members(element, where, {"type", "action_id"}, {"multiline", "min_length", "max_length", "initial_value", "placeholder"})
+    need(1 <= element.get("max_length", 3000) <= 3000, f"{where}: max_length 1 to 3000")
+
+
+def select(element: Json, where: str) -> None:
+    """A choice among options."""
+    members(element, where, {"type", "action_id", "options"}, {"placeholder", "initial_option"})
+    if "placeholder" in element:
+        text(element["placeholder"], f"{where}.placeholder", 150, plain=True)
+    options = element["options"]
+    need(isinstance(options, list) and 1 <= len(options) <= 100, f"{where}: 1 to 100 options")
+    for option in options:
+        members(option, where, {"text", "value"}, set())
+        text(option["text"], f"{where}.option", 75, plain=True)
+        string(option["value"], f"{where}.option", 150)
+    need(len({option["value"] for option in options}) == len(options), f"{where}: a value twice")
+
+
+ELEMENTS: dict[str, Callable[[Json, str], None]] = {"plain_text_input": typed, "static_select": select}
 KINDS: dict[str, Callable[[Json, str], int]] = {
     "header": header, "section": section, "actions": actions, "context": context,
     "divider": lambda block, where: 0 * len(members(block, where, {"type"}, {"block_id"})),

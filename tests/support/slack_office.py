@@ -143,18 +143,28 @@ class Office:
         """What Slack sends for a click on the newest card, not yet sent."""
         return self.clicks.payload(self.card(approval), self.channels[approval], action, member)
 
-    def comment(self, approval: str, member: Member, text: str) -> httpx.Response:
-        """Deny with comment: the click, and the dialog that it opens."""
+    def dialog(self, approval: str, action: str, member: Member) -> Json:
+        """The click, and the dialog that it opens."""
         opened = len(self.slack.views)
 
-        def dialog() -> bool:
-            assert self.click(approval, "deny_with_comment", member).status_code == 200
+        def clicked() -> bool:
+            assert self.click(approval, action, member).status_code == 200
             return len(self.slack.views) > opened
 
         # None opens where Slack took longer than a click has: then people click again.
-        until("a dialog", dialog)
+        until("a dialog", clicked)
         assert len(self.slack.views) == opened + 1
-        return self.clicks.send(self.clicks.submission(self.slack.views[-1], member, text))
+        return self.slack.views[-1]
+
+    def comment(self, approval: str, member: Member, text: str, **typed: str) -> httpx.Response:
+        """Deny with reason: the click, and the dialog that it opens."""
+        view = self.dialog(approval, "deny_with_comment", member)
+        return self.clicks.send(self.clicks.submission(view, member, text, **typed))
+
+    def question(self, approval: str, member: Member, text: str) -> httpx.Response:
+        """A question: the click, and the dialog that it opens."""
+        view = self.dialog(approval, "ask", member)
+        return self.clicks.send(self.clicks.submission(view, member, text))
 
     def events(self, approval: str) -> list[str]:
         """What happened, from the log, and why where something was refused."""

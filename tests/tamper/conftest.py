@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from . import attacks, policies, retention, sound, stream, sums  # noqa: F401: the rows of `policies`, `retention` and `sums` join the others
+from . import attacks, policies, retention, searched, sound, stream, sums  # noqa: F401: the rows of these modules join the others
 from .attacks import ROWS, Row
 from .database import Database
 from .judges import Verdicts, judge

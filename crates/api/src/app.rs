@@ -11,6 +11,7 @@ use crate::{
     opa_bundle::BundleKey,
     places::Places,
     reading::Readings,
+    replicas,
     sessions::Sessions,
     sinks::Sinks,
     tls::Greeting,
@@ -24,7 +25,7 @@ use ledger::{
     Error, Journals, Ledger, follow,
     ident::Ident,
     journal::{Journal, jetstream},
-    keyring,
+    keyring, replica,
     scrub::Scrub,
     tenant::Tenant,
 };
@@ -111,7 +112,14 @@ impl App {
             Some((options, _)) => Some(jetstream::Connection::open_later(&options).await?),
         };
         let journals = broker.clone().map_or(Journals::Embedded, Journals::JetStream);
-        let ledger = Arc::new(Ledger::open(config.ledger_options(create), &journals).await?);
+        let mut options = config.ledger_options(create);
+        // `init` makes what is not there yet, before anybody could cosign it.
+        if let Some(replica) = config.file.replica.as_ref().filter(|_| !create) {
+            options.replicas = Some(replica.open().map_err(Error::Setup)?);
+            let check = || replicas::check_brokers(&replica.monitors);
+            tokio::task::block_in_place(check).map_err(Error::Setup)?;
+        }
+        let ledger = Arc::new(Ledger::open(options, &journals).await?);
         let tenants = ledger.tenants();
         let wrong = tenants.iter().filter_map(|tenant| config.watch(&tenant.name).err());
         let wrong: Vec<String> = wrong.collect();
@@ -191,6 +199,10 @@ impl App {
         }
         if let Journal::JetStream(stream) = tenant.journal().clone() {
             self.spawn(follow::follow(Arc::clone(&self.ledger), Arc::clone(tenant), stream));
+        }
+        if let (Some(broker), Some((_, copies))) = (self.broker.clone(), self.config.jetstream()) {
+            let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
+            self.spawn(replica::run(ledger, tenant, broker, copies));
         }
     }
 

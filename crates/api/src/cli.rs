@@ -9,6 +9,8 @@ mod approval;
 #[cfg(feature = "server")]
 mod budget;
 #[cfg(feature = "server")]
+mod erase;
+#[cfg(feature = "server")]
 mod evidence;
 #[cfg(feature = "server")]
 mod freeze;
@@ -23,6 +25,8 @@ mod policy;
 #[cfg(feature = "server")]
 mod prune;
 #[cfg(feature = "server")]
+mod replica;
+#[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
 mod sink;
@@ -33,8 +37,8 @@ mod tenant;
 
 #[cfg(feature = "server")]
 pub use self::{
-    agent::*, alert::*, approval::*, budget::*, evidence::*, freeze::*, groups::*, incident::*,
-    list::*, policy::*, prune::*, server::*, sink::*, store::*, tenant::*,
+    agent::*, alert::*, approval::*, budget::*, erase::*, evidence::*, freeze::*, groups::*,
+    incident::*, list::*, policy::*, prune::*, replica::*, server::*, sink::*, store::*, tenant::*,
 };
 
 use clap::{Args, Parser, Subcommand};

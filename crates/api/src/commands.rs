@@ -20,6 +20,7 @@ mod prune;
 mod publish;
 mod recover;
 mod remote;
+mod replica;
 mod rules;
 mod serve;
 mod sink;
@@ -106,6 +107,7 @@ pub fn run(command: ServerCommand) -> ExitCode {
         ServerCommand::Init(arguments) => init::run(&arguments),
         ServerCommand::CheckConfig(arguments) => check_config(&arguments.config),
         ServerCommand::Key(arguments) => remote::key(&arguments.command),
+        ServerCommand::Replica(arguments) => replica::run(&arguments.command),
         ServerCommand::Rules(arguments) => rules::run(&arguments.command),
         ServerCommand::Approval(arguments) => approval::run(&arguments.command),
         ServerCommand::Policy(arguments) => policy::run(&arguments.command),

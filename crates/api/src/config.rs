@@ -75,7 +75,9 @@ impl Config {
             Journal::Embedded => 0,
             // One follower for each tenant's folder, and some for future tenants.
             Journal::Jetstream { .. } => {
-                std::fs::read_dir(&self.file.keys_dir).map_or(0, Iterator::count) + 8
+                let tenants = std::fs::read_dir(&self.file.keys_dir).map_or(0, Iterator::count) + 8;
+                // A replica also follows the register of each.
+                if self.file.replica.is_some() { 2 * tenants } else { tenants }
             }
         };
         self.warnings.extend(limits::warning());
@@ -103,6 +105,7 @@ impl Config {
             commit_messages_max: self.file.limits.commit_messages,
             clock: ledger::clock::wall_clock,
             one_signer: one_signer(),
+            replicas: None,
         }
     }
 

@@ -10,6 +10,7 @@ pub use figures::figures;
 
 use crate::{
     app::App,
+    replicas,
     sinks::Sink,
     sources::{OfSource, Standing},
     trouble::{Trouble, UNREVIEWED},
@@ -29,7 +30,7 @@ const SILENT_NAMED_MAX: usize = 5;
 fn has_started(app: &App) -> bool {
     let has_read = |t: &Tenant| app.worker(&t.name).is_none_or(|w| w.readiness().has_read_log());
     // A tenant without a genesis has nothing to sign yet.
-    let signs = |t: &Tenant| t.signs() || t.position().size == 0;
+    let signs = |t: &Tenant| t.shows() || t.position().size == 0;
     app.vitals.has_started(|| {
         let mut tenants = living(app).into_iter().filter(|t| t.halted().is_none());
         tenants.all(|tenant| has_read(&tenant) && signs(&tenant))
@@ -49,7 +50,7 @@ pub fn not_ready(app: &App) -> Vec<Trouble> {
         add("starting", "The log is being read, or is not claimed yet; wait.");
     }
     let tenants = living(app);
-    let unsigned = |t: &Arc<Tenant>| t.halted().is_none() && !t.signs() && t.position().size > 0;
+    let unsigned = |t: &Arc<Tenant>| t.halted().is_none() && !t.shows() && t.position().size > 0;
     if !tenants.is_empty() && tenants.iter().all(|t| t.is_fenced()) {
         add("log_halted", "Another server signs every log of this one: send requests there.");
     } else if has_started(app) && !tenants.is_empty() && tenants.iter().all(unsigned) {
@@ -94,7 +95,11 @@ pub fn troubles(app: &App, tenant: &Tenant) -> Vec<Trouble> {
             ),
         );
     }
-    if !tenant.signs() && tenant.waiting().is_none() && tenant.halted().is_none() {
+    for stop in replicas::stops(tenant) {
+        add(stop.code, stop.detail);
+    }
+    let claims = tenant.replica().is_none();
+    if claims && !tenant.signs() && tenant.waiting().is_none() && tenant.halted().is_none() {
         let wait =
             "The journal is read to its end; then this server claims the log and signs it; wait.";
         add("catching_up", wait.into());
@@ -174,6 +179,7 @@ pub fn alarms(app: &App, tenant: &Tenant) -> Vec<Trouble> {
     troubles.extend(still_sinks(app, tenant));
     troubles.extend(untold(app, tenant));
     troubles.extend(witnesses(app, tenant));
+    troubles.extend(replicas::alarms(&app.ledger, tenant));
     troubles.extend(early(app, tenant));
     if tenant.unsigned() > 0 {
         let count = tenant.unsigned();

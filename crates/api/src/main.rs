@@ -63,6 +63,8 @@ mod reading;
 #[cfg(feature = "server")]
 mod reload;
 #[cfg(feature = "server")]
+mod replicas;
+#[cfg(feature = "server")]
 mod request;
 #[cfg(feature = "server")]
 mod reviewed;

@@ -130,6 +130,7 @@ codes! {
     OutcomeUnknown = "outcome_unknown", 503, "Outcome unknown";
     LogHalted = "log_halted", 503, "Log halted";
     JournalUnavailable = "journal_unavailable", 503, "Journal not available";
+    NoQuorum = "no_quorum", 503, "No majority of the replicas";
     NotOpened = "not_opened", 422, "Decision opens no approval";
     NotReady = "not_ready", 503, "Approvals not ready";
     Malformed = "malformed", 400, "Code or id not well-formed";

@@ -22,6 +22,7 @@ mod operate;
 mod passkeys;
 mod policies;
 mod receipts;
+mod replicas;
 mod results;
 mod retention;
 mod rules;
@@ -124,6 +125,7 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/v1/tenants/{tenant}", tenant.merge(deciding()))
         .route("/v1/tenants", post(operate::create_tenant))
         .route("/v1/backup", post(operate::backup))
+        .route("/v1/replicas", get(replicas::show))
         .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
         .route("/livez", get(health::livez))
@@ -159,7 +161,12 @@ async fn published_with(app: &App, tenant: &Tenant, index: u64) -> Result<Arc<Pu
     if tenant.published().size <= index {
         app.ledger.catch_up(tenant).await?;
     }
-    Ok(tenant.published())
+    let published = tenant.published();
+    // What the broker said of its end may be old, and another replica may show more.
+    if tenant.replica().is_some() && published.size <= index {
+        return Err(ledger::Error::Behind.into());
+    }
+    Ok(published)
 }
 
 /// The answer to an act that waits for people.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 22] = [
+pub const CODES: [&str; 26] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -23,6 +23,10 @@ pub const CODES: [&str; 22] = [
     "channel_refuses",
     "witness_conflict",
     "witness_away",
+    "no_quorum",
+    "replicas_differ",
+    "register_ignored",
+    "replica_away",
     "spool",
     "told_unrecorded",
     "told_void",

@@ -52,12 +52,21 @@ impl Approval {
         id: &Ident,
         known: Option<Self>,
     ) -> Result<Option<Self>, store::Error> {
+        Self::read_before(log, (id, u64::MAX), known)
+    }
+
+    /// As [`Approval::read`], by its entries before a leaf index alone.
+    pub(crate) fn read_before(
+        log: &dyn Log,
+        (id, before): (&Ident, u64),
+        known: Option<Self>,
+    ) -> Result<Option<Self>, store::Error> {
         // Read the expected sequence before the entries. A message that comes in between makes the sequence
         // too old, and compare-and-swap notices that; the entries can't be too old.
         let expected = log.last_on(&Subject::Approvals(id.clone()))?;
         let corrupt = |what| store::Error::Corrupt { family: "approvals", what };
         let rows = log.of_approval(id)?.into_iter().filter(|(_, kind)| *kind == APPROVAL);
-        let rows: Vec<u64> = rows.map(|(index, _)| index).collect();
+        let rows: Vec<u64> = rows.map(|(index, _)| index).filter(|at| *at < before).collect();
         let mut approval = known.filter(|known| known.id == *id && known.begins(&rows));
         let read = approval.as_ref().map_or(0, |known| known.steps.len());
         for index in &rows[read..] {
@@ -72,6 +81,22 @@ impl Approval {
             approval = Some(known.push(*index, &entry, (message, origin)));
         }
         Ok(approval.map(|approval| Self { expected, ..approval }))
+    }
+
+    /// The approval that posted entries of its own give, each with its leaf index, after the entry of its decision. `None`
+    /// without entries, or if one is none of an approval.
+    pub(crate) fn of_entries<'a>(
+        id: &Ident,
+        opening: Option<&[u8]>,
+        entries: impl Iterator<Item = &'a (u64, Vec<u8>)>,
+    ) -> Option<Self> {
+        let leaf = opening.map(|entry| leaf_hash(entry).to_string()).unwrap_or_default();
+        let begun = Self { id: id.clone(), state: State::begin(&leaf), steps: vec![], expected: 0 };
+        let mut approval = begun;
+        for (index, entry) in entries {
+            approval = approval.after(*index, entry)?;
+        }
+        (!approval.steps.is_empty()).then_some(approval)
     }
 
     /// True if its entries are the first ones of `rows`.

@@ -17,6 +17,7 @@ mod jws;
 pub mod log;
 pub mod outbox;
 pub mod past;
+pub mod search;
 pub mod secret;
 pub mod setup;
 pub mod slack;

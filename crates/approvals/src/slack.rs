@@ -7,15 +7,17 @@
 
 mod blocks;
 mod client;
+mod dialogs;
 mod inbound;
 mod manifest;
 mod signature;
 mod words;
 
 pub use blocks::is_decidable;
-pub use inbound::{Act, Click, Clicker, Comment, Headers, Interaction, Refused, read};
+pub use dialogs::Dialog;
+pub use inbound::{Act, Click, Clicker, Comment, Headers, Interaction, Question, Refused, read};
 pub use manifest::manifest;
-pub use words::COMMENT as COMMENT_BLOCK;
+pub use words::{COMMENT as COMMENT_BLOCK, QUESTION as QUESTION_BLOCK};
 
 use crate::{cards::Posted, setup::SlackMember};
 use ledger::{ident::Ident, time::Nanos};
@@ -105,7 +107,7 @@ pub struct Shown {
     pub shown_at: Nanos,
 }
 
-/// The `private_metadata` of a comment dialog: the card from which it was opened.
+/// The `private_metadata` of a dialog: the card from which it was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Origin {

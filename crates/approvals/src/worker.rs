@@ -22,6 +22,7 @@ use crate::{
     deciding::{Clerk, Desk, Later, Terms},
     log::OfTenant,
     outbox::Sender,
+    search::{Indexer, Search},
     setup::{Connections, Setup},
 };
 use backlog::{Backlog, Opener};
@@ -63,6 +64,8 @@ pub struct Worker {
     pub clerk: Clerk,
     /// Lists, and who may review.
     pub lists: Lists,
+    /// Finds approvals in the whole log.
+    pub search: Search,
     /// The tenant.
     pub tenant: Arc<Tenant>,
     tasks: Arc<Tasks>,
@@ -77,13 +80,16 @@ struct Tasks {
     sender: Arc<Sender>,
     clerk: Clerk,
     later: Option<Arc<Later>>,
+    indexer: Indexer,
 }
 
 impl Worker {
     /// A worker that has read nothing yet. [`Worker::run`] starts it.
     pub fn new(ledger: Arc<Ledger>, tenant: Arc<Tenant>, options: Options) -> Arc<Self> {
         let Options { public_url, dir, connections, chats, spool, terms } = options;
-        let log = Arc::new(OfTenant { ledger, tenant: Arc::clone(&tenant) });
+        let log = Arc::new(OfTenant { ledger: Arc::clone(&ledger), tenant: Arc::clone(&tenant) });
+        let indexer = Indexer::new(ledger, Arc::clone(&tenant), Arc::<OfTenant>::clone(&log));
+        let search = indexer.search();
         let files = files_of(Arc::clone(&tenant), dir, connections);
         let commands = Commands::new(Arc::<OfTenant>::clone(&log), log, files, public_url.into());
         let backlog = Arc::<Backlog>::default();
@@ -107,6 +113,7 @@ impl Worker {
             sender: Arc::new(Sender::new(commands.clone(), chats)),
             clerk: clerk.clone(),
             later,
+            indexer,
         });
         let lists = Lists {
             log: Arc::clone(&commands.reader.log),
@@ -114,7 +121,7 @@ impl Worker {
             readiness: Arc::clone(&commands.readiness),
         };
         let stopping = watch::Sender::new(false);
-        Arc::new(Self { commands, tokens, desk, clerk, lists, tenant, tasks, stopping })
+        Arc::new(Self { commands, tokens, desk, clerk, lists, search, tenant, tasks, stopping })
     }
 
     /// Follows the log, opens approvals and applies deadlines until [`Worker::stop`]. No task of it runs
@@ -123,7 +130,7 @@ impl Worker {
         let (mut opening, mut sending) = (JoinSet::new(), JoinSet::new());
         let mut stopping = self.stopping.subscribe();
         let (showings, log) = (&self.commands.showings, self.commands.reader_log());
-        let Tasks { follower, opener, timers, sender, clerk, later } = &*self.tasks;
+        let Tasks { follower, opener, timers, sender, clerk, later, indexer } = &*self.tasks;
         let posting = async {
             if let Some(later) = later {
                 later.run().await;
@@ -138,6 +145,7 @@ impl Worker {
                 granted::run(clerk),
                 showings.run(log),
                 posting,
+                indexer.run(),
             )
         };
         tokio::select! {

@@ -204,6 +204,16 @@ async fn is_still_there(
     Ok(view.origin.time == message.time || (same("id") && same("source")))
 }
 
+/// Forgets messages that an erasure entry names by now. A replica may learn that they must go after that entry.
+pub(crate) fn forget_named(ledger: &Ledger, number: LogNumber) -> Result<(), Error> {
+    let named: BTreeSet<(u64, u64)> =
+        pending(ledger, number, "erasing")?.iter().map(|one| (one.epoch, one.seq)).collect();
+    let mut unnamed = pending(ledger, number, "unnamed")?;
+    unnamed.retain(|one| named.contains(&(one.epoch, one.seq)));
+    let rows = unnamed.iter().map(|one| ((Family::Meta, one.unnamed_key(number)), None));
+    Ok(ledger.store().commit(rows)?)
+}
+
 fn pending(ledger: &Ledger, number: LogNumber, what: &str) -> Result<Vec<Erasing>, Error> {
     let prefix = number.meta(what);
     let mut pending = Vec::new();
@@ -242,6 +252,7 @@ pub async fn trim(
     }
     // An entry says so already, and the journal did not follow: no further entry before it has.
     if let Some(below) = last_trim(tenant).await?.filter(|below| *below > first) {
+        may_trim(tenant, below)?;
         journal.trim(below).await?;
         return Ok(below);
     }
@@ -259,11 +270,18 @@ pub async fn trim(
 
 /// Removes the journal messages below `keep`, after an entry says so. They must be posted.
 pub(crate) async fn trim_below(ledger: &Ledger, tenant: &Tenant, keep: u64) -> Result<(), Error> {
+    may_trim(tenant, keep)?;
     let body = Trim { below: keep, by: By::Server { server: Duty::Retention } };
     let subject = Subject::parse("system.trim").expect("a subject");
     let done = ledger.publish_signed(tenant, &subject, &canonical::of(&body)).await?;
     Error::unless_posted(&subject, done.outcomes.first())?;
     Ok(tenant.journal().trim(keep).await?)
+}
+
+/// Refuses to trim what a replica has not posted: it would find a hole there that nothing explains.
+fn may_trim(tenant: &Tenant, below: u64) -> Result<(), Error> {
+    let posted = tenant.posted_by_all();
+    if below <= posted { Ok(()) } else { Err(Error::Lags { needed: below, posted }) }
 }
 
 /// Up to where the last trim entry says that messages go; `None`: there is none, or its message is gone.
@@ -284,6 +302,7 @@ pub async fn to_keep(
     let Some(now) = certain_now(tenant).await? else { return Ok(first) };
     let before = Nanos(now.0.saturating_sub(age));
     let posted = tenant.published().posted.min(keep_from.unwrap_or(u64::MAX));
+    let posted = posted.min(tenant.posted_by_all());
     let end = posted.clamp(first, first.saturating_add(TRIM_MESSAGES_MAX));
     first_kept(journal, (first, end), before).await
 }

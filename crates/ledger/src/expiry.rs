@@ -6,7 +6,7 @@
 
 use crate::{
     canonical,
-    chores::{certain_now, trim_below},
+    chores::{certain_now, forget_named, trim_below},
     entry::{Payload, View},
     erased::{self, Expiring},
     journal::{Journal, Subject, jetstream},
@@ -39,7 +39,11 @@ pub async fn step(ledger: &Ledger, tenant: &Tenant, keep_from: Option<u64>) -> R
     let _alone = tenant.erasing.lock().await;
     let retention = tenant.position().retention;
     let expired = retention.expired;
-    if retention.is_held() || !tenant.may_act() || matches!(tenant.journal(), Journal::Absent) {
+    if retention.is_held() || matches!(tenant.journal(), Journal::Absent) {
+        return Ok(expired);
+    }
+    if !tenant.may_act() {
+        complete_as_led(ledger, tenant).await?;
         return Ok(expired);
     }
     complete(ledger, tenant).await?;
@@ -53,6 +57,18 @@ pub async fn step(ledger: &Ledger, tenant: &Tenant, keep_from: Option<u64>) -> R
     Error::unless_posted(&subject, done.outcomes.first())?;
     complete(ledger, tenant).await?;
     Ok(below)
+}
+
+/// What the replica that leads let expire goes here too, once it is shown: before that, it may not be so.
+async fn complete_as_led(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error> {
+    let is_led = tenant.replica().is_some() && tenant.shows() && tenant.halted().is_none();
+    if !is_led || erased::expiring(ledger.store(), tenant.number)?.is_none() {
+        return Ok(());
+    }
+    ledger.catch_up(tenant).await?;
+    complete(ledger, tenant).await?;
+    // The one that leads may have named the repetitions already.
+    forget_named(ledger, tenant.number)
 }
 
 /// Completes the deletion of a tenant whose log has ended: its payload, journal and keys go.

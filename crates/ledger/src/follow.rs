@@ -18,7 +18,10 @@ use crate::{
     writer::Work,
 };
 use holes::Holes;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// Most batches that wait between the broker and the writer's queue.
@@ -27,16 +30,19 @@ const BATCHES_WAITING_MAX: usize = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// How long a journal may end before what a replica has posted, until that counts as a loss: longer than a leader without a
+/// quorum answers.
+const SHORT_MAX: Duration = Duration::from_secs(40);
 /// Most messages that are handed to the writer at once.
 const HANDED_MESSAGES_MAX: usize = 1000;
 
 /// Follows until the task is dropped or the log must halt.
 pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream) {
-    let mut pause = PAUSE;
+    let (mut pause, mut reached) = (PAUSE, Reached::default());
     // The log of a deleted tenant has ended, and its stream goes.
     while !tenant.is_deleted() {
-        let mut connected = false;
-        match follow_once(&ledger, &tenant, &stream, &mut connected).await {
+        reached.connected = false;
+        match follow_once(&ledger, &tenant, &stream, &mut reached).await {
             Ok(()) => return,
             Err(Error::Halt(reason)) => {
                 ledger.inbox().push(tenant.number, Work::Halt { reason });
@@ -44,11 +50,11 @@ pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream)
             }
             Err(error) => {
                 // A connection that worked and was lost is tried again without a longer pause.
-                pause = if connected { PAUSE } else { PAUSE_MAX.min(pause * 2) };
-                if connected || tenant.waiting().is_none() {
+                pause = if reached.connected { PAUSE } else { PAUSE_MAX.min(pause * 2) };
+                if reached.connected || tenant.waiting().is_none() {
                     tracing::warn!(tenant = %tenant.name, %error, "journal lost; connecting again");
                 }
-                if !connected {
+                if !reached.connected {
                     tenant.set_waiting(Some(error.to_string()));
                 }
                 tokio::time::sleep(pause).await;
@@ -57,12 +63,43 @@ pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream)
     }
 }
 
-/// Sets `connected` once the journal is reached and is known to be the one that was posted.
+/// How a journal was reached.
+#[derive(Debug, Default)]
+struct Reached {
+    /// True once it is reached, and is known to be the one that was posted.
+    connected: bool,
+    /// Since when it ends before what is posted.
+    short_since: Option<Instant>,
+}
+
+impl Reached {
+    /// A journal that ends before what a replica has posted may be told by a node that lost its quorum and does not know it
+    /// yet. Only if it stays so, messages are lost.
+    fn check_end(
+        &mut self,
+        tenant: &Tenant,
+        position: &Position,
+        state: &State,
+    ) -> Result<(), Error> {
+        if tenant.replica().is_none() || state.last >= position.posted {
+            self.short_since = None;
+            return Ok(());
+        }
+        if self.short_since.get_or_insert_with(Instant::now).elapsed() >= SHORT_MAX {
+            return Ok(());
+        }
+        Err(Error::Unavailable(format!(
+            "the journal ends at {}, and {} is posted: this may be a node that lost its quorum; asking again",
+            state.last, position.posted
+        )))
+    }
+}
+
 async fn follow_once(
     ledger: &Ledger,
     tenant: &Tenant,
     stream: &Jetstream,
-    connected: &mut bool,
+    reached: &mut Reached,
 ) -> Result<(), Error> {
     // The position is settled only once everything that was handed over is posted, that is, when the whole
     // queue is free.
@@ -70,7 +107,7 @@ async fn follow_once(
     let position = tenant.position();
     let (sink, batches) = mpsc::channel(BATCHES_WAITING_MAX);
     let reading = stream.follow(position.posted + 1, sink);
-    let posting = post_all(ledger, tenant, (stream, connected), &position, batches);
+    let posting = post_all(ledger, tenant, (stream, reached), &position, batches);
     tokio::pin!(posting);
     // `posting` ends first when it finds the journal wrong: the reader must not run on.
     let read = tokio::select! {
@@ -106,7 +143,7 @@ fn cannot_catch_up(tenant: &Tenant) -> Error {
 async fn post_all(
     ledger: &Ledger,
     tenant: &Tenant,
-    (stream, connected): (&Jetstream, &mut bool),
+    (stream, reached): (&Jetstream, &mut Reached),
     position: &Position,
     mut batches: mpsc::Receiver<Followed>,
 ) -> Result<(), Error> {
@@ -117,10 +154,11 @@ async fn post_all(
         match followed {
             Followed::Connected(state) => {
                 check_epoch(stream, tenant, (position, &keys)).await?;
+                reached.check_end(tenant, position, &state)?;
                 let leaves = last_leaves(ledger.store(), tenant.number, position)?;
                 check_journal(stream, (position, &leaves), &state).await?;
                 end = state.last;
-                *connected = true;
+                reached.connected = true;
                 tenant.set_waiting(None);
                 // A hole at the end: no later message would show it.
                 if end >= next && stream.next_from(next).await?.is_none() {

@@ -7,6 +7,10 @@
 //! File: two slots of 512 bytes for each log, written alternately, one `fdatasync` for all logs of a commit. Slot:
 //! `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖ SHA-256[32]`.
 
+mod port;
+
+pub use port::{Port, Shared};
+
 use crate::log::merkle::Hash;
 use sha2::{Digest, Sha256};
 use std::{
@@ -82,6 +86,9 @@ pub enum Error {
         /// Size in the slot.
         found: u64,
     },
+    /// A replica would have signed without the others.
+    #[error("{0} is cosigned by replicas: this server must not sign it alone")]
+    Alone(String),
     /// The origin is too long for a slot.
     #[error("an origin has at most {ORIGIN_BYTES_MAX} bytes")]
     OriginTooLong,

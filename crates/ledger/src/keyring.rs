@@ -5,7 +5,10 @@
 use crate::{
     atomic,
     ident::Ident,
-    log::note::{Signer, Vkey},
+    log::{
+        cosignature::{Cosigner, CosignerKey},
+        note::{Signer, Vkey},
+    },
     seal::SealKey,
     system::KeyUse,
 };
@@ -92,6 +95,21 @@ pub fn seal_key(keys_dir: &Path, may_make: bool) -> Result<SealKey, Error> {
         return Err(Error::Missing(path.display().to_string()));
     }
     read_key(&path).map(SealKey::new)
+}
+
+/// Reads the file of a replica's cosigner key.
+pub fn cosigner_key(path: &Path) -> Result<CosignerKey, Error> {
+    let key = CosignerKey::parse(&read_private(path)?);
+    key.map_err(|_| Error::Unreadable(path.to_owned()))
+}
+
+/// Makes the file of a replica's cosigner key, if it is not there. Returns the public key.
+pub fn make_cosigner_key(path: &Path, name: &str) -> Result<Cosigner, Error> {
+    if !path.exists() {
+        let key = CosignerKey::new(name, &random32());
+        write_private(path, key.private_text().as_bytes())?;
+    }
+    Ok(cosigner_key(path)?.public().clone())
 }
 
 impl Keyring {

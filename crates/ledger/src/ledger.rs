@@ -5,6 +5,8 @@
 
 mod budgets;
 mod catch_up;
+mod checked;
+mod cosigned;
 mod counts;
 mod ended;
 mod erasing;
@@ -22,12 +24,13 @@ mod witnessed;
 
 pub use budgets::AllBooked;
 pub use catch_up::CATCH_UP_WAIT;
+pub use checked::check_seal;
+#[cfg(feature = "jetstream")]
+pub(crate) use checked::check_sound;
 pub use error::Error;
 pub use kept::Kept;
-#[cfg(feature = "jetstream")]
-pub(crate) use open::check_sound;
 pub(crate) use open::load_access;
-pub use open::{check_seal, list_logs, load_log, origin};
+pub use open::{list_logs, load_log, origin};
 pub use places::PlaceOf;
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 pub use sources::SourcesEntry;
@@ -38,6 +41,7 @@ use crate::{
     guard,
     ident::Ident,
     journal::{self, Journal, Subject, embedded::Embedded},
+    log::replicas::Members,
     post::{Log, Position},
     proven::ProvenTiles,
     reader::{Published, Reader},
@@ -76,6 +80,8 @@ pub struct Options {
     /// True if this process must be the only signer: if other servers can reach the journal, it claims each
     /// log first.
     pub one_signer: bool,
+    /// The replicas that cosign every log. `None` if this server signs alone.
+    pub replicas: Option<Arc<Members>>,
     /// This machine's clock.
     pub clock: WallClock,
 }
@@ -139,6 +145,8 @@ pub struct Ledger {
     proven_tiles: ProvenTiles,
     inbox: Arc<Inbox>,
     guard_place: guard::PlaceOfFile,
+    /// The guard, if this server is a replica.
+    shared_guard: Option<guard::Shared>,
     /// The guard's marks when it was opened, by origin.
     marks: BTreeMap<String, guard::Mark>,
     tenants: RwLock<BTreeMap<Ident, Arc<Tenant>>>,

@@ -46,9 +46,13 @@ pub mod pruning;
 pub mod reader;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod recover;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+pub mod replica;
 #[cfg(feature = "rocksdb")]
 pub mod scrub;
 pub mod seal;
+#[cfg(feature = "rocksdb")]
+pub mod search;
 pub mod sequence;
 #[cfg(feature = "rocksdb")]
 pub mod spool;

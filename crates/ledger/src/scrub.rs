@@ -114,7 +114,7 @@ impl Scrub {
     ///
     /// A finding in a family that decides halts the log.
     pub fn step(&self, ledger: &Ledger, tenant: &Tenant, rest: Duration) -> u64 {
-        if tenant.halted().is_some() || tenant.must_reach().is_some() || !tenant.signs() {
+        if tenant.halted().is_some() || tenant.must_reach().is_some() || !tenant.shows() {
             return 0;
         }
         let mut pass =

@@ -52,6 +52,8 @@
 //! | `history` | `log ‖ "h" ‖ SHA-256(JCS[same, id, tool, action])` | the end of a row as JSON: its last decision, and the last of each verdict |
 //! | `history` | `log ‖ "a" ‖ approval id` | leaf index of its decision, as JSON |
 //! | `history` | `log ‖ "w"` | the first and the last decision that are kept, as JSON |
+//! | `search` | `log ‖ 0x00` | [`crate::search::Progress`] as JSON: how far the other rows are. They are behind the log, and hints only |
+//! | `search` | `log ‖ 0x01 ‖ SHA-256(term)[..16] ‖ !time u64 ‖ !index u64` | what an approval is found by, as JSON (`approvals::search`), by the time and the leaf index of its decision, the latest first |
 //! | `subject_index` | `log ‖ epoch u64 ‖ subject ‖ 0x00 ‖ seq u64` | nothing: a message of the embedded journal on a signed subject |
 
 mod changes;
@@ -105,11 +107,13 @@ pub enum Family {
     Budgets,
     /// Earlier decisions by agent, session and run.
     History,
+    /// Approvals by what they are found by.
+    Search,
 }
 
 impl Family {
     /// Every family with its name on disk.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::Meta, "meta"),
         (Self::Entries, "entries"),
         (Self::Tiles, "tiles"),
@@ -128,6 +132,7 @@ impl Family {
         (Self::Counts, "counts"),
         (Self::Budgets, "budgets"),
         (Self::History, "history"),
+        (Self::Search, "search"),
     ];
 }
 

@@ -2,8 +2,10 @@
 
 mod ended;
 mod outcomes;
+mod replica;
 
 pub use outcomes::Followed;
+pub use replica::{Alarms, Peer, Ready, Replica};
 
 use crate::{
     clock::{APART_MAX, Clock, WallClock, Wrong, later},
@@ -51,6 +53,8 @@ pub struct Tenant {
     journal: Journal,
     /// The claim by which this process signs the log. `None` if no other process can reach its journal.
     claim: Option<ClaimId>,
+    /// `None` if this server signs the log alone.
+    replica: Option<Replica>,
     /// True once another process has claimed the log.
     pub(crate) fenced: AtomicBool,
     clock: Clock,
@@ -94,6 +98,7 @@ impl Tenant {
             keyring: RwLock::new(keyring),
             journal,
             claim: None,
+            replica: None,
             fenced: AtomicBool::new(false),
             clock: Clock::new(clock, position.time),
             opened_size: position.size,
@@ -115,7 +120,7 @@ impl Tenant {
     /// The same for a process that signs. If other processes can reach the journal, it claims the log first.
     #[must_use]
     pub(crate) fn claiming(mut self, one_signer: bool) -> Self {
-        if one_signer && matches!(self.journal, Journal::JetStream(_)) {
+        if one_signer && self.replica.is_none() && matches!(self.journal, Journal::JetStream(_)) {
             let random: [u8; 32] = *keyring::random32();
             self.claim = Some(ClaimId::new(std::array::from_fn(|at| random[at])));
         }
@@ -137,11 +142,6 @@ impl Tenant {
     /// True if another process has claimed the log since this one did.
     pub fn is_fenced(&self) -> bool {
         self.fenced.load(Ordering::Relaxed)
-    }
-
-    /// True if claims allow this process to sign.
-    pub fn signs(&self) -> bool {
-        self.unposted_claim().is_none()
     }
 
     /// Tree size when this process opened the log. It wrote all later entries itself.

@@ -4,14 +4,19 @@
 //! has work. Nothing is answered before both fsyncs. A failed write ends the process, because what is on disk is
 //! unknown.
 
+mod borders;
+mod cosigned;
 mod inbox;
 mod shown;
+mod stop;
 
+pub use borders::{Border, Borders};
+pub use cosigned::Cosigning;
 pub use inbox::{Done, Error, Inbox, ReceiptWanted, Taken, Work};
 pub use shown::{checkpoint, mark, missing_handovers, published, put_checkpoint};
 
 use crate::{
-    guard::{self, Guard, Mark},
+    guard::{self, Mark},
     journal::{
         self, Journal,
         embedded::{self, Volume},
@@ -22,6 +27,7 @@ use crate::{
     tenant::{Followed, Tenant},
 };
 use std::{collections::HashMap, sync::Arc, time::Instant};
+use stop::Stop;
 use tokio::sync::{mpsc, oneshot};
 
 /// About how many messages one commit takes.
@@ -37,6 +43,8 @@ pub struct Active {
     pub tenant: Arc<Tenant>,
     /// After a restored backup: sign nothing until this mark is reached with the same root.
     pub must_reach: Option<Mark>,
+    /// What is posted and waits to be cosigned, if replicas cosign the log.
+    pub cosigning: Cosigning,
 }
 
 /// Everything that the thread owns.
@@ -44,7 +52,7 @@ pub struct Writer {
     /// The database.
     pub store: Arc<Rocks>,
     /// The fork guard.
-    pub guard: Guard,
+    pub guard: guard::Port,
     /// Queues of work.
     pub inbox: Arc<Inbox>,
     /// Receives messages whose producer asked for a receipt.
@@ -68,48 +76,13 @@ struct Part<'a> {
     receipts: Vec<ReceiptWanted>,
     /// Work that is left for the next commit.
     later: Vec<Work>,
+    /// What replicas may cosign.
+    borders: Borders,
 }
 
 enum Answer {
     Done(Vec<u64>, Vec<Outcome>, oneshot::Sender<Result<Done, Error>>),
     Refused(Error, oneshot::Sender<Result<Done, Error>>),
-}
-
-/// Why a log must halt.
-enum Stop {
-    Post(post::Error),
-    Journal(journal::Error),
-    Fork(Mark),
-    Fenced(u64), // by this message of another server
-    Keys(String),
-}
-
-impl std::fmt::Display for Stop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Post(error) => write!(f, "{error}"),
-            Self::Journal(error) => write!(f, "{error}"),
-            Self::Keys(error) => f.write_str(error),
-            Self::Fenced(seq) => write!(
-                f,
-                "another server signs this log since journal message {seq}: one log has one signer, and the one that \
-                 started last is it. Stop this server; if the other one is gone, start this one again"
-            ),
-            Self::Fork(mark) => write!(
-                f,
-                "the journal does not lead to what was signed before (size {}, root {}): the database was restored \
-                 from a backup, and the journal no longer holds the same messages. Restore a backup of at least that \
-                 size; this one must not sign",
-                mark.size, mark.root
-            ),
-        }
-    }
-}
-
-impl From<post::Error> for Stop {
-    fn from(error: post::Error) -> Self {
-        Self::Post(error)
-    }
 }
 
 impl Writer {
@@ -147,7 +120,7 @@ impl Writer {
         let marks: Vec<Mark> = parts.iter().filter_map(Part::mark).collect();
         if !marks.is_empty() {
             let before = Instant::now();
-            self.guard.advance(&marks).unwrap_or_else(|e| end_process(&e));
+            self.guard.signed(&marks).unwrap_or_else(|e| end_process(&e));
             inbox.timings.guard.observe(before.elapsed());
         }
         // At this point no other history can be signed for these sizes, so they may be shown.
@@ -180,14 +153,13 @@ impl Writer {
         for work in works {
             match work {
                 Work::Open(active) => {
-                    // After its first commit, a log without a mark has lost its guard.
-                    if self.guard.mark(&active.log.origin).is_none() {
-                        let mark = mark(&active.log);
-                        self.guard.advance(&[mark]).unwrap_or_else(|e| end_process(&e));
-                    }
+                    self.guard.begin(&mark(&active.log)).unwrap_or_else(|e| end_process(&e));
                     self.logs.insert(number, *active);
                 }
                 Work::Halt { reason } => self.halt(number, reason),
+                Work::Certified(newer) => {
+                    self.logs.get_mut(&number).into_iter().for_each(|a| a.cosigning.take(&newer));
+                }
                 work => messages.push(work),
             }
         }
@@ -209,6 +181,7 @@ impl Writer {
             outcomes: Vec::new(),
             receipts: Vec::new(),
             later: Vec::new(),
+            borders: active.cosigning.borders.going_on(),
         };
         part.log.unsigned = 0;
         part.log.rotated = false;
@@ -252,10 +225,11 @@ impl Writer {
             active.tenant.count_unsigned(active.log.unsigned);
         }
         let Some(checkpoint) = part.checkpoint else {
-            // Nothing new is shown: nothing was posted, or the log waits before it may sign.
+            // Nothing new is shown: nothing was posted, or the log waits before it may sign, or until replicas cosign it.
             let published = active.tenant.published();
             active.tenant.remember(part.outcomes);
-            return answer(part.answers, &published);
+            answer(part.answers, &published);
+            return self.cosigned(part.number, part.borders);
         };
         if waited {
             // The log has just caught up. If this write fails, the next start repeats it.
@@ -334,7 +308,7 @@ impl Part<'_> {
                         last = Some(None);
                     }
                 }
-                Work::Halt { .. } | Work::Open(_) => {}
+                Work::Halt { .. } | Work::Open(_) | Work::Certified(_) => {}
             }
         }
         self.later.extend(works);
@@ -417,6 +391,9 @@ impl Part<'_> {
                 outcome: outcome.clone(),
             });
         }
+        if tenant.replica().is_some() && self.must_reach.is_none() {
+            self.note_border();
+        }
         Ok(outcome)
     }
 
@@ -431,11 +408,12 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// True if nothing may be signed yet: a mark must be reached first, the log rests on an explanation that is not
-    /// posted yet, or this server's claim is not posted yet.
+    /// True if this commit signs nothing: a mark must be reached first, the log rests on an explanation that is not posted
+    /// yet, this server's claim is not posted yet, or replicas cosign the log.
     fn waits(&self, tenant: &Tenant) -> bool {
         let position = &self.log.position;
-        self.must_reach.is_some() || !position.provisional.is_empty() || !tenant.is_signer(position)
+        let waits = self.must_reach.is_some() || !position.provisional.is_empty();
+        waits || tenant.replica().is_some() || !tenant.is_signer(position)
     }
 
     /// Signs the new size, unless nothing was posted or signing must wait.

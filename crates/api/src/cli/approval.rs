@@ -1,7 +1,8 @@
 //! `countersign approval …`.
 
 use super::PoliciesOf;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::PossibleValuesParser};
+use decider::approval::DenyReason;
 
 /// Arguments of `approval`.
 #[derive(Args, Debug)]
@@ -59,10 +60,40 @@ Examples:
 As for `countersign approval approve`. A denial is final.
 
 Example:
-  countersign approval deny --tenant acme --api-key-file bob.key --comment 'Unknown payee' apr-33f4htoag2cmmf5w5lugpo2h2e")]
+  countersign approval deny --tenant acme --api-key-file bob.key --reason wrong_recipient \\
+      --for-agent 'The invoice names another account' apr-33f4htoag2cmmf5w5lugpo2h2e")]
     Deny {
         #[command(flatten)]
         answer: Answer,
+        /// Why: the log keeps this code for ever
+        #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(DenyReason::ALL.map(DenyReason::code)))]
+        reason: Option<String>,
+        /// For the agent that is denied; can be erased later
+        #[arg(long, value_name = "TEXT")]
+        for_agent: Option<String>,
+    },
+    /// Ask a question instead of approving or denying
+    #[command(after_help = "\
+The question goes to the owner of the agent and to its gateway. It decides nothing, and no deadline moves. `approval show`
+has the answer once there is one. A call can have five questions, and one of yours at a time. Without --digest the call is
+shown first; with it, the question is about exactly what was shown (`approval show --json`, `call.digest`).
+
+Exit codes: 0 recorded, 1 refused, 2 wrong usage, 69 the server can't be reached.
+
+Example:
+  countersign approval ask --tenant acme --api-key-file bob.key \\
+      --text 'Which invoice is it?' apr-33f4htoag2cmmf5w5lugpo2h2e")]
+    Ask {
+        #[command(flatten)]
+        of: PoliciesOf,
+        /// The approval: `apr-…`
+        id: String,
+        /// The question: at most 2000 bytes; can be erased later
+        #[arg(long, value_name = "TEXT")]
+        text: String,
+        /// The call digest that was shown
+        #[arg(long, value_name = "DIGEST", allow_hyphen_values = true)]
+        digest: Option<String>,
     },
 }
 

@@ -127,7 +127,7 @@ pub struct Log {
 /// Commands of `log`.
 #[derive(Subcommand, Debug)]
 pub enum LogCommand {
-    /// Print a policy (C2SP tlog-policy) with the log's key and the configured witnesses; needs no server
+    /// Print a policy (C2SP tlog-policy) with the log's key, the configured replicas and witnesses; needs no server
     #[command(after_help = "\
 Whoever verifies keeps it where the log's operator can't change it, and decides about its quorum: verify --policy FILE.
 

@@ -1,8 +1,8 @@
 //! The commands of the full build.
 
 use super::{
-    Agent, Alert, Approval, Budget, Clock, Evidence, Freeze, Incident, Key, List, Log, Policy,
-    Prune, Rules, Sink, Slack, Sources, Teams, Tenant, ToStore,
+    Agent, Alert, Approval, Budget, Clock, Erase, Evidence, Freeze, Incident, Key, List, Log,
+    Policy, Prune, Replica, Rules, Sink, Slack, Sources, Teams, Tenant, ToStore,
 };
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ Examples:
     Key(Key),
     /// Test the files of rules and people, put them in force, show what is in force
     Rules(Rules),
+    /// Several servers that sign one log together: make a replica's key, show how they stand
+    Replica(Replica),
     /// Write the first policy of a log: which checkpoints count, for whoever verifies
     Log(Log),
     /// Declare the sources that must report, and show which of them are silent
@@ -310,28 +312,6 @@ pub struct Export {
     pub disclosures: bool,
     #[command(flatten)]
     pub to_store: ToStore,
-}
-
-/// Arguments of `erase`.
-#[derive(Args, Debug)]
-pub struct Erase {
-    #[command(flatten)]
-    pub remote: Remote,
-    /// The tenant
-    #[arg(long)]
-    pub tenant: String,
-    /// Leaf indexes of the entries: up to 100, which cost hardly more than one
-    #[arg(required = true, num_args = 1..=100, value_name = "INDEX")]
-    pub indexes: Vec<u64>,
-    /// A field to erase (default: all fields)
-    #[arg(long = "field")]
-    pub fields: Vec<String>,
-    /// Cancel the approval that still needs the erased payload; otherwise the erasure is refused
-    #[arg(long)]
-    pub cancel: bool,
-    /// Reason, for example the number of the request; asked for at a terminal. Stored as evidence that can be erased
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
 }
 
 /// Arguments of `backup`.

@@ -25,8 +25,12 @@ pub fn run(command: &ApprovalCommand) -> Result<(), Failed> {
             }
             Ok(())
         }
-        ApprovalCommand::Approve { answer } => give(answer, "approve"),
-        ApprovalCommand::Deny { answer } => give(answer, "deny"),
+        ApprovalCommand::Approve { answer } => give(answer, "approve", &[]),
+        ApprovalCommand::Deny { answer, reason, for_agent } => {
+            let more = [("reason", reason.as_deref()), ("for_agent", for_agent.as_deref())];
+            give(answer, "deny", &more)
+        }
+        ApprovalCommand::Ask { of, id, text, digest } => ask(of, id, (text, digest.as_deref())),
     }
 }
 
@@ -127,7 +131,15 @@ fn tell(approval: &Value) {
     }
     for review in approval["reviews"].as_array().into_iter().flatten() {
         let (by, at) = (text(&review["by"]), text(&review["at"]));
-        line(&text(&review["decision"]), format!("{by}, {at}"));
+        let reason = review["reason"].as_str().map(|code| format!(", {}", harmless(code)));
+        line(&text(&review["decision"]), format!("{by}, {at}{}", reason.unwrap_or_default()));
+        line("for the agent", text(&review["for_agent"]));
+    }
+    for question in approval["questions"].as_array().into_iter().flatten() {
+        let number = format!("question {}", question["question"]);
+        line(&number, said(question));
+        let answer = &question["answer"];
+        line("answer", if answer.is_null() { "none yet".into() } else { said(answer) });
     }
     let digest = text(&approval["call"]["digest"]);
     let (first, rest) = digest.split_at(digest.len().min(PREFIX_CHARS));
@@ -136,13 +148,48 @@ fn tell(approval: &Value) {
     line("page", text(&approval["page"]));
 }
 
-fn give(answer: &Answer, decision: &str) -> Result<(), Failed> {
+/// Who said what, and when. Nobody has checked what a gateway says.
+fn said(words: &Value) -> String {
+    let (by, at) = (text(&words["by"]), text(&words["at"]));
+    let unchecked = if by.starts_with("producer:") { ", not checked" } else { "" };
+    let words = words["text"].as_str().map_or_else(|| "(erased)".into(), harmless);
+    format!("{by}, {at}{unchecked}: {words}")
+}
+
+/// Puts a question. It carries the digest of what was shown.
+fn ask(of: &PoliciesOf, id: &str, (words, digest): (&str, Option<&str>)) -> Result<(), Failed> {
+    let client = Client::new(&of.remote)?;
+    let path = format!("{}/questions", path_of(of, id)?);
+    let digest = if let Some(digest) = digest {
+        json!(digest)
+    } else {
+        let shown = get(&client, of, id)?;
+        if !of.json {
+            tell(&shown);
+        }
+        shown["call"]["digest"].clone()
+    };
+    let after = client.post_json(&path, &json!({"digest": digest, "text": words}))?;
+    if of.json {
+        say_json(&after);
+    } else {
+        let number = after["questions"].as_array().map_or(0, Vec::len);
+        say(&format!(
+            "recorded: question {number}. `countersign approval show` has the answer once there is one"
+        ));
+    }
+    Ok(())
+}
+
+fn give(answer: &Answer, decision: &str, more: &[(&str, Option<&str>)]) -> Result<(), Failed> {
     let Answer { of, id, comment, yes, digest, version } = answer;
     let client = Client::new(&of.remote)?;
     let path = format!("{}/reviews", path_of(of, id)?);
     let mut body = json!({"decision": decision, "digest": digest, "version": version});
-    if let Some(comment) = comment {
-        body["comment"] = json!(comment);
+    for (name, given) in [("comment", comment.as_deref())].iter().chain(more) {
+        if let Some(given) = given {
+            body[*name] = json!(given);
+        }
     }
     if !yes {
         if !io::stdin().is_terminal() {

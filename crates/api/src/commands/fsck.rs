@@ -6,6 +6,7 @@ use crate::{
     config::Config,
     terminal::{bad, dim, good, harmless, say},
 };
+use approvals::search;
 use decider::approval::Audit;
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{
@@ -199,13 +200,20 @@ impl Beside {
     }
 }
 
-/// Checks the life of every approval: the events in its entries must be possible.
+/// Checks the life of every approval: the events in its entries must be possible. Each is found by the search.
 pub fn audit(store: &Rocks, log: &Log, report: &mut Report) -> Result<(), Failed> {
+    let mut search = search::Check::new(store, log)?;
+    let mut failed = None;
     fsck::approvals(store, log, |approval| {
         if let Err(fault) = judge(&approval) {
             report.find(format!("approval {}: {fault}", approval.id));
         }
+        failed = failed.take().or(search.take(&approval).err());
     })?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    search.finish()?.into_iter().for_each(|finding| report.find(finding));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::{
     app::App,
     auth,
     cli::Init,
+    replicas::Setup,
     tenants,
     terminal::{dim, say, strong},
 };
@@ -85,10 +86,12 @@ async fn create(
     Ok(())
 }
 
-/// The policy for whoever verifies, from the log's key and the configured witnesses.
+/// The policy for whoever verifies, from the log's key, the configured replicas and witnesses.
 fn first_policy(app: &App, vkey: &str) -> Option<String> {
     let key = Vkey::parse(vkey).ok()?;
-    crate::witness::first_policy(&key, &app.config.file.witness).ok()
+    let replicas = app.config.file.replica.as_ref().map(Setup::members).transpose().ok()?;
+    let replicas = replicas.unwrap_or_default();
+    crate::witness::first_policy(&key, &replicas, &app.config.file.witness).ok()
 }
 
 /// Makes a replica: posts an existing journal again with the tenant's keys.

@@ -4,6 +4,7 @@ use super::{EXIT_FAILED, EXIT_UNREADABLE, Failed};
 use crate::{
     cli::LogCommand,
     config::{Config, EXIT_CONFIG},
+    replicas::Setup,
     terminal::say,
     witness,
 };
@@ -22,7 +23,9 @@ pub fn run(command: &LogCommand) -> Result<(), Failed> {
     if !wrong.is_empty() {
         return Err(Failed::new(EXIT_CONFIG, wrong.join("\n")));
     }
-    let policy = witness::first_policy(&self::key(key)?, &file.witness);
+    let replicas = file.replica.as_ref().map(Setup::members).transpose();
+    let replicas = replicas.map_err(|why| Failed::new(EXIT_CONFIG, why))?.unwrap_or_default();
+    let policy = witness::first_policy(&self::key(key)?, &replicas, &file.witness);
     say(policy.map_err(|why| Failed::new(EXIT_FAILED, why))?.trim_end());
     Ok(())
 }

@@ -34,6 +34,10 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
     }
     let why = super::ask_why(arguments.reason.as_deref())?;
     let config = load(&arguments.config.config)?;
+    if config.file.replica.is_some() && !arguments.new_guard {
+        let text = "with [replica] this would part the replicas: docs/operate/several-machines.md says what to do instead";
+        return Err(Failed::new(EXIT_FAILED, text));
+    }
     let name =
         Ident::new(&arguments.tenant).map_err(|e| Failed::new(2, format!("--tenant: {e}")))?;
     let store = Rocks::open(&config.ledger_options(false).store)?;

@@ -101,6 +101,7 @@ fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
 fn sent_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>) {
     wrong.extend(crate::sinks::mistakes(&file.sink));
     wrong.extend(crate::witness::mistakes(&file.witness));
+    wrong.extend(replicas_wrong(file));
     for (tenant, monthly) in &file.evidence {
         if Ident::new(tenant).is_err() {
             wrong.push(format!("evidence.{tenant}: {tenant:?} is not a tenant name"));
@@ -121,6 +122,15 @@ fn sent_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>) 
             wrong.push(format!("evidence.{tenant}.samples: 0 to 10000"));
         }
     }
+}
+
+/// Checks this server as one of several.
+fn replicas_wrong(file: &File) -> Vec<String> {
+    let copies = match &file.journal {
+        Journal::Embedded => None,
+        Journal::Jetstream { replicas, .. } => Some(*replicas),
+    };
+    crate::replicas::mistakes(file.replica.as_ref(), copies)
 }
 
 /// Checks what is configured about budgets and rates.

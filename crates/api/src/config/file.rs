@@ -1,6 +1,6 @@
 //! The configuration file, as written. `example.toml` lists every key.
 
-use crate::{sinks::Setup, witness};
+use crate::{replicas, sinks::Setup, witness};
 use approvals::deciding::{REPORT_WITHIN_SECONDS, VALID_FOR_SECONDS};
 use ledger::writer::COMMIT_MESSAGES_MAX;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,9 @@ pub struct File {
     /// Outside witnesses that cosign checkpoints, by name.
     #[serde(default)]
     pub witness: BTreeMap<String, witness::Setup>,
+    /// This server as one of several that sign together. Without it, it signs alone.
+    #[serde(default)]
+    pub replica: Option<replicas::Setup>,
     /// Limits that may be changed.
     #[serde(default)]
     pub limits: Limits,

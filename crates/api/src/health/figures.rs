@@ -9,6 +9,7 @@ use crate::{
         Disks, Figures, OfApprovals, OfBudget, OfChannel, OfLog, OfSink, OfTenant, free_bytes,
         newest_backup,
     },
+    replicas,
     sinks::{self, Sink},
     sources,
 };
@@ -59,6 +60,8 @@ fn of_tenant(app: &App, tenant: &Tenant) -> OfTenant {
         freezes: freezes(&published.freezes),
         alerts: [published.alerts.open.len() as u64, published.alerts.raised],
         witnesses: app.witnesses.figures(tenant),
+        replicas: replicas::figures(&app.ledger, tenant),
+        register_ignored: tenant.replica().map_or(0, |replica| replica.alarms().ignored.0),
         sinks: app.sinks.of(&tenant.name).iter().map(|sink| of_sink(app, tenant, sink)).collect(),
         channels: app
             .channels

@@ -91,6 +91,11 @@ pub struct OfTenant {
     pub sinks: Vec<OfSink>,
     /// Its witnesses.
     pub witnesses: Vec<crate::witness::Figures>,
+    /// Its replicas: how many, how many answer, entries not shown here, entries by which the slowest is behind. Zeros if this
+    /// server signs alone.
+    pub replicas: [u64; 4],
+    /// Values of the register that were ignored.
+    pub register_ignored: u64,
     /// Its approvals, if they are set up.
     pub approvals: Option<OfApprovals>,
 }

@@ -289,6 +289,11 @@ static LIST: &[Listed] = &[
         WITNESS,
         "1 while a witness says that it knows another history of the log: a person must act",
     ),
+    gauge("replicas", TENANT, "Replicas that sign the log together; 0: one server alone"),
+    gauge("replicas_heard", TENANT, "Replicas that answered lately, this one among them"),
+    gauge("replica_lag_entries", TENANT, "Entries posted here and not shown yet"),
+    gauge("replica_behind_entries", TENANT, "Entries by which the slowest replica is behind"),
+    counter("register_ignored", TENANT, "Values of the register ignored since the start"),
     gauge(
         "scrub_age_seconds",
         TENANT,

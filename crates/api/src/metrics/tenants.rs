@@ -71,6 +71,8 @@ pub struct Tenants {
     freezes: Family<ByScope, Gauge>,
     alerts: [Family<ByTenant, Gauge>; 2],
     costs: Family<ByCall, Counter>,
+    replicas: [Family<ByTenant, Gauge>; 4],
+    register_ignored: Family<ByTenant, Counter>,
     channels: Channels,
     sinks: Sinks,
     witnesses: Witnesses,
@@ -102,6 +104,14 @@ impl Tenants {
             alerts: ["alerts_open", "alerts_raised"]
                 .map(|name| registry.named(name, Family::default())),
             costs: registry.named("allowed_cost_millionths", Family::default()),
+            replicas: [
+                "replicas",
+                "replicas_heard",
+                "replica_lag_entries",
+                "replica_behind_entries",
+            ]
+            .map(|name| registry.named(name, Family::default())),
+            register_ignored: registry.named("register_ignored", Family::default()),
             channels: Channels::new(registry),
             sinks: Sinks::new(registry),
             witnesses: Witnesses::new(registry),
@@ -143,6 +153,10 @@ impl Tenants {
         for (family, value) in self.alerts.iter().zip(figures.alerts) {
             set(family, value);
         }
+        for (family, value) in self.replicas.iter().zip(figures.replicas) {
+            set(family, value);
+        }
+        count(&self.register_ignored, figures.register_ignored);
         set(&self.entries, figures.entries);
         set(&self.posted, figures.posted);
         set(&self.halted, figures.halted.into());

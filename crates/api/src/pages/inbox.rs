@@ -4,16 +4,14 @@
 use super::{
     Stop, Top,
     listing::{Fate, Item, Row, Section, fates, flat, sections},
+    lists::List,
     page,
     questions::{ForOwner, for_owner},
-    session::Session,
+    search::{self, Form, encoded},
     view, visitor,
 };
-use crate::{access, app::App, query};
-use approvals::{
-    display::Piece,
-    worker::{Brief, Parties as _},
-};
+use crate::{app::App, query};
+use approvals::{display::Piece, worker::Brief};
 use askama::Template;
 use axum::{
     extract::{RawQuery, State},
@@ -22,79 +20,12 @@ use axum::{
 };
 use ledger::{foreign, ident::Ident};
 use serde::Deserialize;
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Approvals on one page.
 const PAGE_MAX: usize = 50;
 /// Most tools that have a chip.
 const CHIPS_MAX: usize = 8;
-
-/// One of the lists.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum List {
-    /// What waits for me.
-    Mine,
-    /// What is open and waits for others, or is being carried out.
-    Others,
-    /// What is over.
-    Done,
-}
-
-impl List {
-    fn named(show: &str) -> Result<Self, Stop> {
-        match show {
-            "" => Ok(Self::Mine),
-            "others" => Ok(Self::Others),
-            "decided" => Ok(Self::Done),
-            _ => Err(Stop::Unreadable),
-        }
-    }
-
-    /// First letter of the list's cursors, so that a cursor of one list is refused for another.
-    fn mark(self) -> char {
-        match self {
-            Self::Mine => 'w',
-            Self::Others => 'o',
-            Self::Done => 'd',
-        }
-    }
-
-    /// Its part of a query.
-    fn show(self) -> &'static str {
-        match self {
-            Self::Mine => "",
-            Self::Others => "show=others&",
-            Self::Done => "show=decided&",
-        }
-    }
-
-    /// The list in its order: by deadline, or by the end, the last one first.
-    fn of(self, session: &Session) -> Vec<Arc<Brief>> {
-        let (lists, person) = (&session.worker.lists, &session.person);
-        let sees = |brief: &Arc<Brief>| access::page(&session.worker, person, &**brief);
-        let mine = |brief: &Brief| {
-            brief.is_pending()
-                && brief.answered(person).is_none()
-                && lists.may_review(person, brief)
-        };
-        let mut all = match self {
-            Self::Mine => return lists.waiting_for(person),
-            Self::Others => lists.open(),
-            Self::Done => lists.recent(),
-        };
-        all.retain(|brief| sees(brief) && !mine(brief));
-        all.sort_unstable_by(|a, b| self.key(a).cmp(&self.key(b)));
-        all
-    }
-
-    fn key(self, brief: &Brief) -> (u64, &str) {
-        let sort = match self {
-            Self::Mine | Self::Others => brief.deadline.0,
-            Self::Done => u64::MAX - brief.over_since.unwrap_or_default().0,
-        };
-        (sort, brief.id.as_str())
-    }
-}
 
 #[derive(Template)]
 #[template(path = "inbox.html")]
@@ -119,6 +50,8 @@ struct Inbox {
     later: bool,
     /// The list and the tool as a query, which ends in `&` unless empty.
     same: String,
+    /// The empty form of a search.
+    form: Form,
 }
 
 /// A tool by which the list can be narrowed.
@@ -158,14 +91,20 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
     let session = visitor(&app, &headers)?;
-    let query: Query = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
-    let list = List::named(&query.show)?;
-    let after = place(&query.after, list)?;
+    let fields: Query = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+    let list = List::named(&fields.show)?;
+    if list != List::Mine {
+        let form: Form = query::lenient(raw.as_deref()).map_err(|_| Stop::Unreadable)?;
+        if form.is_sent() {
+            return search::show(&app, &session, list, form).await;
+        }
+    }
+    let after = place(&fields.after, list)?;
     let waiting = session.worker.lists.waiting_for(&session.person);
     let newest = waiting.iter().map(|a| a.opening).max().unwrap_or(0);
     let mut all = list.of(&session);
-    let chips = chips(&all, list, &query.tool);
-    all.retain(|brief| query.tool.is_empty() || *brief.tool == *query.tool);
+    let chips = chips(&all, list, &fields.tool);
+    all.retain(|brief| fields.tool.is_empty() || *brief.tool == *fields.tool);
     let begin = after.map_or(0, |after| all.partition_point(|a| list.key(a) <= after));
     let shown = &all[begin..all.len().min(begin + PAGE_MAX)];
     let more = begin + shown.len() < all.len();
@@ -191,14 +130,15 @@ pub async fn show(
         list,
         sections: if list == List::Done { flat(items) } else { sections(items, now) },
         chips,
-        every_tool: query.tool.is_empty(),
+        every_tool: fields.tool.is_empty(),
         waiting: waiting.len(),
         made: now.seconds(),
         asked: if list == List::Mine { for_owner(&session, now).await? } else { Vec::new() },
         newest,
         next,
         later: begin > 0,
-        same: format!("{}{}", list.show(), of_tool(&query.tool)),
+        same: format!("{}{}", list.show(), of_tool(&fields.tool)),
+        form: Form::default(),
     };
     Ok(page(StatusCode::OK, &inbox))
 }
@@ -225,18 +165,7 @@ fn chips(all: &[Arc<Brief>], list: List, chosen: &str) -> Vec<Chip> {
 
 /// `tool=…&`, or nothing.
 fn of_tool(tool: &str) -> String {
-    if tool.is_empty() {
-        return String::new();
-    }
-    let mut query = "tool=".to_owned();
-    for byte in tool.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            query.push(char::from(byte));
-        } else {
-            let _ = write!(query, "%{byte:02X}");
-        }
-    }
-    query + "&"
+    if tool.is_empty() { String::new() } else { format!("tool={}&", encoded(tool)) }
 }
 
 #[derive(Deserialize)]

@@ -12,6 +12,14 @@ impl From<LedgerError> for Problem {
                 Code::LogHalted,
                 "This server has stopped this log: its integrity is in doubt, or another server signs it now. Its operator must act; nothing was written.",
             ),
+            LedgerError::NoQuorum(why) => {
+                tracing::warn!(why, "no quorum");
+                Self::new(
+                    Code::NoQuorum,
+                    "No majority of the replicas cosigns now, so nothing new can be told. Nothing was written; try again, or at another \
+                     replica.",
+                )
+            }
             LedgerError::Busy => Self::new(
                 Code::Busy,
                 "Too many requests wait for this tenant. Nothing was written; try again.",
@@ -20,6 +28,12 @@ impl From<LedgerError> for Problem {
                 Code::Behind,
                 "The journal holds messages that this server has not posted yet, so it is unknown whether this exists. Nothing was done; \
                  try again.",
+            ),
+            LedgerError::Lags { .. } => Self::new(
+                Code::Behind,
+                format!(
+                    "The journal can't be trimmed as far: {error}. Nothing was done; try again once all replicas run."
+                ),
             ),
             LedgerError::Unknown => Self::new(
                 Code::OutcomeUnknown,

@@ -280,6 +280,7 @@ pub(super) async fn rotated(
     (usage, overlap): (KeyUse, u64),
     (by, why): (By, Option<Why>),
 ) -> Result<(String, u64), Problem> {
+    super::replicas::not_yet(app, "a signing key can't be rotated")?;
     let _alone = app.slow.lock().await;
     // The claim on its way is signed with the key in force: rotated away before it is posted, it would be rejected.
     if !tenant.signs() && tenant.halted().is_none() {

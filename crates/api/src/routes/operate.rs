@@ -64,6 +64,7 @@ pub async fn create_tenant(
 ) -> Result<(StatusCode, Json<MadeTenant>), Problem> {
     let by = auth::operator(&app.ledger, &headers)?;
     let NewTenant { tenant: name, reason: why } = app.bodies.json(&headers, body).await?;
+    super::replicas::not_yet(&app, "a tenant can't be made by a running server")?;
     let _alone = app.slow.lock().await;
     let key = tenants::create(&app, &name, Act { by, why }, None).await?;
     let tenant = app.ledger.tenant(name.as_str()).ok_or_else(Problem::not_found)?;

@@ -160,7 +160,8 @@ pub async fn version(
 ) -> Result<Json<PolicyVersion>, Problem> {
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let worker = worker_of(&app, &tenant)?;
-    let Loaded { bundle, version, index, files, .. } = loaded(&app, &tenant, &worker, &version)?;
+    let Loaded { bundle, version, index, files, .. } =
+        loaded(&app, &tenant, &worker, &version).await?;
     let files = files.into_iter().map(|(path, content)| PolicyFile { path, content }).collect();
     Ok(Json(PolicyVersion { version, digest: bundle.digest().to_owned(), index, files }))
 }
@@ -232,7 +233,7 @@ pub async fn rollback(
     let worker = worker_of(&app, &tenant)?;
     let Rollback { comment } = app.bodies.json(&headers, body).await?;
     known(&worker, &caller, &[]).await?;
-    let Loaded { bundle, index, .. } = loaded(&app, &tenant, &worker, &version)?;
+    let Loaded { bundle, index, .. } = loaded(&app, &tenant, &worker, &version).await?;
     let entry = app.ledger.entry(&tenant, index)?;
     let entry = entry.as_deref().and_then(bundle_entry).ok_or_else(Problem::not_found)?;
     // Who wrote it then reviews it no more than who proposes it now.
@@ -344,8 +345,17 @@ fn walk(
     Ok(())
 }
 
-fn loaded(app: &App, tenant: &Tenant, worker: &Worker, version: &str) -> Result<Loaded, Problem> {
+async fn loaded(
+    app: &App,
+    tenant: &Tenant,
+    worker: &Worker,
+    version: &str,
+) -> Result<Loaded, Problem> {
     let version: u64 = version.parse().map_err(|_| Problem::not_found())?;
+    // Another server may have shown it to the caller.
+    if version > tenant.published().policies.versions {
+        app.ledger.catch_up(tenant).await?;
+    }
     let mut found = None;
     walk(app, tenant, |index, entry| {
         found = (entry.version == version).then_some(index);

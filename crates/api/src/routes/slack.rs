@@ -9,8 +9,8 @@ use approvals::{
     cards::Posted,
     outbox::review_on_card,
     setup::Setup,
-    slack::{self, Act, Click, Clicker, Comment, Connection, Interaction, Shown},
-    worker::{Done, Review, Worker},
+    slack::{self, Act, Click, Clicker, Comment, Connection, Dialog, Interaction, Question, Shown},
+    worker::{Ask, Done, Review, Worker},
 };
 use axum::{
     Json,
@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use decider::{
-    approval::{Auth, Choice, Method, Refusal, Via},
+    approval::{Auth, Choice, DenyReason, Method, Refusal, Via},
     words,
 };
 use ledger::{ident::Ident, time::Nanos};
@@ -64,6 +64,7 @@ pub async fn interactions(
         Interaction::Ignored => Ok(StatusCode::OK.into_response()),
         Interaction::Click(click) => desk.click(&click).await,
         Interaction::Comment(comment) => desk.comment(&comment).await,
+        Interaction::Question(question) => desk.question(&question).await,
     }
 }
 
@@ -93,11 +94,20 @@ struct Answer<'a> {
     shown: &'a Shown,
     at: &'a Posted,
     decision: Choice,
-    comment: Option<&'a str>,
+    typed: Typed<'a>,
+}
+
+/// What the dialog had. An empty text counts as none.
+#[derive(Clone, Copy, Default)]
+struct Typed<'a> {
+    comment: &'a str,
+    reason: Option<DenyReason>,
+    for_agent: &'a str,
 }
 
 fn of_click(click: &Click, decision: Choice) -> Answer<'_> {
-    Answer { clicker: &click.clicker, shown: &click.shown, at: &click.at, decision, comment: None }
+    let Click { clicker, shown, at, .. } = click;
+    Answer { clicker, shown, at, decision, typed: Typed::default() }
 }
 
 impl Desk<'_> {
@@ -105,7 +115,8 @@ impl Desk<'_> {
     /// error, which it shows beside the card.
     async fn click(&self, click: &Click) -> Result<Response, Problem> {
         let text = match click.act {
-            Act::DenyWithComment => self.ask_why(click).await,
+            Act::DenyWithComment => self.open(Dialog::Deny, click).await,
+            Act::Ask => self.open(Dialog::Ask, click).await,
             Act::Approve => self.answer(&of_click(click, Choice::Approve)).await,
             Act::Deny => self.answer(&of_click(click, Choice::Deny)).await,
         };
@@ -120,9 +131,9 @@ impl Desk<'_> {
         Ok(StatusCode::OK.into_response())
     }
 
-    /// Opens the dialog at once, because the trigger is valid for 3 s. Returns a text for the clicker if that
+    /// Opens a dialog at once, because the trigger is valid for 3 s. Returns a text for the clicker if that
     /// fails.
-    async fn ask_why(&self, click: &Click) -> Result<Option<String>, Problem> {
+    async fn open(&self, dialog: Dialog, click: &Click) -> Result<Option<String>, Problem> {
         if !self.is_our_card(&click.shown.approval, &click.at).await? {
             return Ok(Some(NOT_OUR_CARD.into()));
         }
@@ -130,15 +141,17 @@ impl Desk<'_> {
         if person(&setup, &click.clicker).is_none() {
             return Ok(Some(not_linked(&click.clicker)));
         }
-        let trigger = click.trigger_id.as_deref().unwrap_or_default();
-        match self.slack.open_comment(trigger, &click.shown, &click.at).await {
+        match self.slack.open_dialog(dialog, click).await {
             Ok(()) => Ok(None),
             Err(error) => {
                 tracing::warn!(connection = %self.slack.name, %error, "a dialog could not be opened");
-                Ok(Some(
-                    "The dialog did not open. Nothing was recorded. Click again, or use Deny."
-                        .into(),
-                ))
+                let or = match dialog {
+                    Dialog::Deny => "use Deny",
+                    Dialog::Ask => "ask in the browser",
+                };
+                Ok(Some(format!(
+                    "The dialog did not open. Nothing was recorded. Click again, or {or}."
+                )))
             }
         }
     }
@@ -150,18 +163,50 @@ impl Desk<'_> {
             shown: &comment.shown,
             at: &comment.at,
             decision: Choice::Deny,
-            comment: Some(comment.text.as_str()).filter(|text| !text.is_empty()),
+            typed: Typed {
+                comment: &comment.text,
+                reason: comment.reason,
+                for_agent: &comment.for_agent,
+            },
         };
-        let Some(text) = self.answer(&answer).await? else {
-            return Ok(StatusCode::OK.into_response());
+        Ok(in_dialog(slack::COMMENT_BLOCK, self.answer(&answer).await?))
+    }
+
+    /// The dialog of a question was submitted. A refusal is shown in it.
+    async fn question(&self, question: &Question) -> Result<Response, Problem> {
+        let asked = tokio::time::timeout(REVIEW_WAIT, self.ask(question)).await;
+        Ok(in_dialog(slack::QUESTION_BLOCK, asked.unwrap_or_else(|_| Err(too_long()))?))
+    }
+
+    /// Gives a question to the worker. Returns the text for the person if it was not recorded; if it was, a reply
+    /// under the card says so.
+    async fn ask(&self, question: &Question) -> Result<Option<String>, Problem> {
+        let Question { clicker, shown, at, text } = question;
+        if !self.is_our_card(&shown.approval, at).await? {
+            return Ok(Some(NOT_OUR_CARD.into()));
+        }
+        let setup = self.worker.readiness().rules.known()?;
+        let Some(by) = person(&setup, clicker) else { return Ok(Some(not_linked(clicker))) };
+        if text.is_empty() {
+            return Ok(Some("Write a question. Nothing was recorded.".into()));
+        }
+        let ask = Ask {
+            by,
+            via: Via::Slack,
+            auth: Auth { method: Method::Slack, at: self.now },
+            displayed_dig: shown.digest.clone(),
+            text: text.clone(),
         };
-        let errors = json!({"response_action": "errors", "errors": {slack::COMMENT_BLOCK: text}});
-        Ok(Json(errors).into_response())
+        let done = self.worker.commands.ask(&shown.approval, ask).await?;
+        let page = self.worker.cards().page_of(&shown.approval);
+        let refused = done.refused.map(words::refusal);
+        Ok(refused.map(|why| format!("Your question was not recorded. {why} {page}")))
     }
 
     /// Gives a review to the worker. Returns the text for the clicker, if there is one.
     async fn answer(&self, answer: &Answer<'_>) -> Result<Option<String>, Problem> {
-        let Answer { clicker, shown, at, decision, comment } = *answer;
+        let Answer { clicker, shown, at, decision, typed } = *answer;
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let review = |setup: &Setup| Review {
             by: person(setup, clicker),
             decision,
@@ -170,9 +215,9 @@ impl Desk<'_> {
             displayed_dig: shown.digest.clone(),
             version: shown.version,
             shown_at: shown.shown_at,
-            comment: comment.map(str::to_owned),
-            reason: None,
-            for_agent: None,
+            comment: given(typed.comment),
+            reason: typed.reason,
+            for_agent: given(typed.for_agent),
             raw: Some(self.raw.clone()),
             signed: None,
         };
@@ -187,10 +232,7 @@ impl Desk<'_> {
                 Ok(Some(NOT_OUR_CARD.into()))
             }
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Problem::new(
-                Code::OutcomeUnknown,
-                "It took too long. Click again; an answer is recorded only once.",
-            )),
+            Err(_) => Err(too_long()),
         }
     }
 
@@ -226,6 +268,19 @@ impl Desk<'_> {
             Some(why) => Some(format!("{} {page}", words::review_refused(why))),
         }
     }
+}
+
+/// Closes a dialog, or shows a text beside one of its inputs.
+fn in_dialog(block: &str, text: Option<String>) -> Response {
+    let Some(text) = text else { return StatusCode::OK.into_response() };
+    Json(json!({"response_action": "errors", "errors": {block: text}})).into_response()
+}
+
+fn too_long() -> Problem {
+    Problem::new(
+        Code::OutcomeUnknown,
+        "It took too long. Click again; an answer is recorded only once.",
+    )
 }
 
 /// The one person linked to the member who clicked. `None` if there is none, or more than one.

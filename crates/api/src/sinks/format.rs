@@ -38,11 +38,13 @@ pub enum Ocsf {
     /// 1.8.0.
     #[default]
     V18,
+    /// 1.9.0, which is younger than what most consumers know.
+    V19,
 }
 
 impl Ocsf {
     /// Every version, the newest first.
-    pub const ALL: [Self; 4] = [Self::V18, Self::V17, Self::V16, Self::V15];
+    pub const ALL: [Self; 5] = [Self::V19, Self::V18, Self::V17, Self::V16, Self::V15];
 
     /// The version with this name.
     pub fn parse(name: &str) -> Option<Self> {
@@ -56,6 +58,7 @@ impl Ocsf {
             Self::V16 => "1.6.0",
             Self::V17 => "1.7.0",
             Self::V18 => "1.8.0",
+            Self::V19 => "1.9.0",
         }
     }
 }

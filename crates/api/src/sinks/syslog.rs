@@ -118,19 +118,16 @@ impl Syslog {
     fn send(&self, batch: &Batch) -> Result<(), String> {
         let mut written = self.written.lock().expect("no holder of the lock panics");
         let kept = written.line.take().and_then(|mut line| line.is_open().then_some(line));
-        let mut line = match kept {
-            Some(line) => {
-                written.settle();
-                line
-            }
+        let mut line = if let Some(line) = kept {
+            written.settle();
+            line
+        } else {
             // What the other side had not read when it ended is lost without an error, and nobody says what that is.
-            None => {
-                let mut line = self.connect()?;
-                for (_, frames) in &written.on_the_way {
-                    line.write(frames.as_bytes()).map_err(|error| error.to_string())?;
-                }
-                line
+            let mut line = self.connect()?;
+            for (_, frames) in &written.on_the_way {
+                line.write(frames.as_bytes()).map_err(|error| error.to_string())?;
             }
+            line
         };
         let frames = self.frames(batch);
         line.write(frames.as_bytes()).map_err(|error| error.to_string())?;

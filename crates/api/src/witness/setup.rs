@@ -8,6 +8,7 @@ use ledger::{
         cosignature::Cosigner,
         note::Vkey,
         policy::{self, Log},
+        replicas::Member,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -92,8 +93,12 @@ pub fn mistakes(witnesses: &BTreeMap<String, Setup>) -> Vec<String> {
     wrong
 }
 
-/// The first policy of a log: its key, and these witnesses.
-pub fn first_policy(log: &Vkey, witnesses: &BTreeMap<String, Setup>) -> Result<String, String> {
+/// The first policy of a log: its key, its own replicas, and these witnesses.
+pub fn first_policy(
+    log: &Vkey,
+    replicas: &[Member],
+    witnesses: &BTreeMap<String, Setup>,
+) -> Result<String, String> {
     let tenant = log.name().split_once("/tenants/").and_then(|(_, rest)| rest.split('/').next());
     let mut named = Vec::new();
     for (name, witness) in witnesses {
@@ -104,5 +109,5 @@ pub fn first_policy(log: &Vkey, witnesses: &BTreeMap<String, Setup>) -> Result<S
             named.push((name.clone(), key, witness.url.clone()));
         }
     }
-    Ok(policy::first(&[Log { vkey: log.clone(), url: None }], &named))
+    Ok(policy::first(&[Log { vkey: log.clone(), url: None }], replicas, &named))
 }

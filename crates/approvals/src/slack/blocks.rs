@@ -4,10 +4,10 @@
 //! mention and no line that looks like ours. If any part of the call does not fit, the card has no buttons.
 
 use super::{
-    Origin, Shown,
-    words::{APPROVE, COMMENT, COMMENT_CHARS_MAX, DENY, DENY_WITH_COMMENT},
+    Shown,
+    words::{APPROVE, ASK, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, Digest, FROZEN, Notice, Posted};
+use crate::cards::{Card, Digest, FROZEN, Notice};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -111,34 +111,6 @@ pub(super) fn notice(notice: &Notice) -> Message {
 /// Metadata by which a card is found after a post without an answer.
 pub(super) fn metadata(approval: &Ident) -> Value {
     json!({"event_type": EVENT_TYPE, "event_payload": {"approval_id": approval}})
-}
-
-/// The dialog of "Deny with comment".
-pub(super) fn comment_dialog(shown: &Shown, at: &Posted) -> Value {
-    let which = format!("{} \u{b7} call {}", shown.approval, harmless(&shown.digest));
-    json!({
-        "type": "modal",
-        "callback_id": COMMENT,
-        "private_metadata": to_text(&Origin::new(shown, at)),
-        "title": plain("Deny with comment"),
-        "submit": plain("Deny"),
-        "close": plain("Back"),
-        "blocks": [
-            section(&which),
-            {
-                "type": "input",
-                "block_id": COMMENT,
-                "label": plain("Why?"),
-                "hint": plain("Kept as evidence. It can be erased."),
-                "element": {
-                    "type": "plain_text_input",
-                    "action_id": COMMENT,
-                    "multiline": true,
-                    "max_length": COMMENT_CHARS_MAX,
-                },
-            },
-        ],
-    })
 }
 
 /// The text of a notification: what is asked in one line, or how it ended.
@@ -264,8 +236,9 @@ fn buttons(card: &Card) -> Value {
                 "confirm": plain("Deny"), "deny": plain("Back"),
             },
         }));
-        elements.push(json!({
-            "type": "button", "action_id": DENY_WITH_COMMENT, "text": plain("Deny with comment"), "value": value,
+        let dialogs = [(DENY_WITH_COMMENT, "Deny with reason"), (ASK, "Ask a question")];
+        elements.extend(dialogs.map(|(act, text)| {
+            json!({"type": "button", "action_id": act, "text": plain(text), "value": value})
         }));
     }
     elements.push(open(card));
@@ -286,7 +259,7 @@ fn header(text: &str) -> Value {
     json!({"type": "header", "text": plain(&cut(text, HEADER_CHARS_MAX))})
 }
 
-fn section(text: &str) -> Value {
+pub(super) fn section(text: &str) -> Value {
     json!({"type": "section", "text": plain(&cut(text, SECTION_CHARS_MAX))})
 }
 
@@ -306,7 +279,7 @@ fn moment(label: &str, at: Nanos) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
-fn plain(text: &str) -> Value {
+pub(super) fn plain(text: &str) -> Value {
     json!({"type": "plain_text", "text": escape(text), "emoji": false})
 }
 
@@ -316,7 +289,7 @@ fn utc(at: Nanos) -> String {
     time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-fn to_text<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn to_text<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("text and numbers alone")
 }
 

@@ -3,7 +3,10 @@
 
 mod trouble;
 
-use super::{Click, Connection, OpenError, Shown, blocks};
+use super::{
+    Click, Connection, OpenError, blocks,
+    dialogs::{self, Dialog},
+};
 use crate::{
     cards::{Card, Digest, Notice, Posted, SendError},
     chats::{Chat, Sending},
@@ -333,14 +336,11 @@ impl Connection {
         answer.map(drop).map_err(Trouble::of_change)
     }
 
-    /// Opens the dialog for a denial with a comment. A trigger works once, for 3 s.
-    pub async fn open_comment(
-        &self,
-        trigger_id: &str,
-        shown: &Shown,
-        at: &Posted,
-    ) -> Result<(), SendError> {
-        let body = json!({"trigger_id": trigger_id, "view": blocks::comment_dialog(shown, at)});
+    /// Opens a dialog for the person who clicked. A trigger works once, for 3 s.
+    pub async fn open_dialog(&self, dialog: Dialog, click: &Click) -> Result<(), SendError> {
+        let view = dialogs::view(dialog, &click.shown, &click.at);
+        let trigger_id = click.trigger_id.as_deref().unwrap_or_default();
+        let body = json!({"trigger_id": trigger_id, "view": view});
         let answer = self.client.post::<Value>("views.open", &body, CLICK_WAIT).await;
         answer.map(drop).map_err(Trouble::of_change)
     }

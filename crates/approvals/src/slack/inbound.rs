@@ -4,9 +4,10 @@
 
 use super::{
     Connection, Origin, Shown,
-    words::{self, COMMENT_CHARS_MAX},
+    words::{self, TEXT_CHARS_MAX},
 };
 use crate::{cards::Posted, setup::SlackMember};
+use decider::approval::DenyReason;
 use ledger::time::Nanos;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,8 +31,10 @@ pub struct Headers<'a> {
 pub enum Interaction {
     /// A button of a card.
     Click(Click),
-    /// The comment dialog was submitted.
+    /// The dialog of a denial was submitted.
     Comment(Comment),
+    /// The dialog of a question was submitted.
+    Question(Question),
     /// Nothing for us: a link button, or another kind of payload.
     Ignored,
 }
@@ -43,8 +46,10 @@ pub enum Act {
     Approve,
     /// Deny.
     Deny,
-    /// Deny, with a comment from the dialog.
+    /// Deny, with a reason from the dialog.
     DenyWithComment,
+    /// Ask a question, from the dialog.
+    Ask,
 }
 
 /// A click on a card.
@@ -64,7 +69,7 @@ pub struct Click {
     pub trigger_id: Option<String>,
 }
 
-/// A denial with a comment, from the dialog.
+/// A denial with its reason, from the dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment {
     /// The member who submitted it.
@@ -74,6 +79,23 @@ pub struct Comment {
     /// The card whose button opened the dialog.
     pub at: Posted,
     /// The comment; may be empty.
+    pub text: String,
+    /// Why. `None` from a dialog of an earlier version.
+    pub reason: Option<DenyReason>,
+    /// Text for the agent; may be empty.
+    pub for_agent: String,
+}
+
+/// A question, from the dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The member who submitted it.
+    pub clicker: Clicker,
+    /// What the card showed.
+    pub shown: Shown,
+    /// The card whose button opened the dialog.
+    pub at: Posted,
+    /// The question; may be empty.
     pub text: String,
 }
 
@@ -134,7 +156,7 @@ pub fn read(
             Err(Refused::App)
         }
         "block_actions" => payload.click(&connection.workspaces),
-        "view_submission" => payload.comment(&connection.workspaces),
+        "view_submission" => payload.submitted(&connection.workspaces),
         _ => Ok(Interaction::Ignored),
     }
 }
@@ -218,6 +240,32 @@ struct ViewState {
 struct Input {
     #[serde(default)]
     value: Option<String>,
+    #[serde(default)]
+    selected_option: Option<Selected>,
+}
+
+#[derive(Deserialize)]
+struct Selected {
+    value: String,
+}
+
+impl View {
+    fn input(&self, name: &str) -> Option<&Input> {
+        self.state.as_ref()?.values.get(name)?.get(name)
+    }
+
+    /// What was typed, without blanks at its ends.
+    fn text(&self, name: &str) -> String {
+        let text = self.input(name).and_then(|input| input.value.as_deref()).unwrap_or_default();
+        text.trim().chars().take(TEXT_CHARS_MAX).collect()
+    }
+
+    /// The reason that was chosen. The log keeps it, so a code that is none is refused.
+    fn reason(&self) -> Result<Option<DenyReason>, Refused> {
+        let chosen = self.input(words::REASON).and_then(|input| input.selected_option.as_ref());
+        let known = |code: &str| DenyReason::ALL.into_iter().find(|reason| reason.code() == code);
+        chosen.map(|option| known(&option.value).ok_or(Refused::Body)).transpose()
+    }
 }
 
 impl Payload {
@@ -241,21 +289,27 @@ impl Payload {
         }))
     }
 
-    fn comment(self, workspaces: &[String]) -> Result<Interaction, Refused> {
+    fn submitted(self, workspaces: &[String]) -> Result<Interaction, Refused> {
         let view = self.view.as_ref().ok_or(Refused::Body)?;
-        if view.callback_id != words::COMMENT {
-            return Ok(Interaction::Ignored);
-        }
-        let origin: Origin =
+        let is_question = match view.callback_id.as_str() {
+            words::COMMENT => false,
+            words::QUESTION => true,
+            _ => return Ok(Interaction::Ignored),
+        };
+        let Origin { shown, channel, message } =
             serde_json::from_str(&view.private_metadata).map_err(|_| Refused::Body)?;
-        let inputs = view.state.as_ref().map(|state| &state.values);
-        let input = inputs.and_then(|values| values.get(words::COMMENT)?.get(words::COMMENT));
-        let text = input.and_then(|input| input.value.as_deref()).unwrap_or_default().trim();
+        let (clicker, at) = (self.clicker(workspaces)?, Posted { conversation: channel, message });
+        if is_question {
+            let text = view.text(words::QUESTION);
+            return Ok(Interaction::Question(Question { clicker, shown, at, text }));
+        }
         Ok(Interaction::Comment(Comment {
-            clicker: self.clicker(workspaces)?,
-            shown: origin.shown,
-            at: Posted { conversation: origin.channel, message: origin.message },
-            text: text.chars().take(COMMENT_CHARS_MAX).collect(),
+            clicker,
+            shown,
+            at,
+            text: view.text(words::COMMENT),
+            reason: view.reason()?,
+            for_agent: view.text(words::FOR_AGENT),
         }))
     }
 
@@ -285,6 +339,7 @@ fn act(action_id: &str) -> Option<Act> {
         words::APPROVE => Some(Act::Approve),
         words::DENY => Some(Act::Deny),
         words::DENY_WITH_COMMENT => Some(Act::DenyWithComment),
+        words::ASK => Some(Act::Ask),
         _ => None,
     }
 }

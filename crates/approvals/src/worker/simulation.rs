@@ -10,6 +10,7 @@ mod cluster;
 mod deciders;
 mod histories;
 mod replica;
+mod searched;
 mod world;
 
 use super::{backlog::Backlog, follow::Follower, timers::Timers};

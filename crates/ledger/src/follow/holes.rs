@@ -233,6 +233,14 @@ impl Holes {
                  or, if there is none, `countersign recover --accept-hole`"
             )));
         }
+        if let Some(replica) = tenant.replica() {
+            return Err(Error::Halt(format!(
+                "journal messages {from} to {to} are gone, and nothing in the journal explains it: the replica {} may be late, \
+                 and the others may have posted them, so it posts nothing over them. Begin it anew \
+                 (docs/operate/several-machines.md)",
+                replica.members.own()
+            )));
+        }
         let by = By::Server { server: Duty::Journal };
         tracing::warn!(tenant = %tenant.name, from, to, "journal messages are gone, and nothing explains it");
         append_gap(tenant, stream, &Hole { from, to, by }).await

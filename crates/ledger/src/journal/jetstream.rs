@@ -10,6 +10,8 @@ mod append;
 mod connection;
 mod follow;
 mod options;
+pub mod peers;
+pub mod register;
 mod settings;
 mod wire;
 
@@ -146,6 +148,12 @@ impl Jetstream {
     /// Settings are checked again: a change by somebody else is [`Error::Halt`], as at [`Jetstream::open`].
     pub async fn state(&self) -> Result<State, Error> {
         self.look(&self.connection).await
+    }
+
+    /// How many copies the stream has.
+    pub async fn copies(&self) -> Result<u64, Error> {
+        let info = known_stream(&self.connection, &self.address).await?;
+        Ok(info.config.get("num_replicas").and_then(Value::as_u64).unwrap_or_default())
     }
 
     /// The clock of the stream's leader, which gives messages their time. Writes nothing.

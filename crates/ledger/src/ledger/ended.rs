@@ -9,7 +9,7 @@ use crate::{
     reader::Published,
     store::{Family, Read as _, rocks::Rocks},
     tenant::Tenant,
-    writer::{self, Active},
+    writer::{self, Active, Cosigning},
 };
 use std::sync::Arc;
 
@@ -35,5 +35,5 @@ pub fn open(
         None => guard.advance(&[writer::mark(&log)])?,
         Some(reason) => tenant.halt(reason),
     }
-    Ok(Active { log, tenant, must_reach: None })
+    Ok(Active { log, tenant, must_reach: None, cosigning: Cosigning::default() })
 }

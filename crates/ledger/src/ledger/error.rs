@@ -58,12 +58,25 @@ pub enum Error {
     /// The log is halted.
     #[error("the log is halted: {0}")]
     Halted(String),
+    /// No majority of the replicas cosigns. Nothing was written.
+    #[error("no majority of the replicas cosigns: {0}")]
+    NoQuorum(String),
     /// The queue is full. Nothing was written.
     #[error("too many requests wait for this tenant; try again later")]
     Busy,
     /// The journal holds messages that are not posted here yet. Nothing was done.
     #[error("the journal holds messages that this server has not posted yet; try again")]
     Behind,
+    /// A replica has not posted journal messages that would be removed. Nothing was done.
+    #[error(
+        "every replica must have posted the journal up to {needed} first, and one has up to {posted}, or was not heard yet"
+    )]
+    Lags {
+        /// Journal sequence up to which all must have posted.
+        needed: u64,
+        /// Up to which all are known to have.
+        posted: u64,
+    },
     /// The outcome is unknown. It is safe to repeat the request.
     #[error(
         "no answer in time; it is unknown whether the events were posted; repeat the same request"

@@ -1,24 +1,25 @@
 //! Opens the ledger: checks every log before it may sign again. Makes the first log of a tenant.
 
-use super::{Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX, ended, layout};
+use super::{
+    Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX,
+    checked::{Check, check_ended, check_seal, check_sealed_log},
+    cosigned, ended, layout,
+};
 use crate::{
     envelope::{self, Place},
-    guard::{Guard, Mark},
+    guard::{Guard, Mark, Port},
     ident::Ident,
     journal::{self, Headers, Journal, Subject},
     keyring::{self, Keyring},
-    log::{
-        checkpoint::{self, Checkpoint},
-        merkle,
-    },
-    post::{Keys, Log, Position, digest_of_access, digest_of_keys},
+    log::{checkpoint, merkle},
+    post::{Keys, Log, Position},
     proven::ProvenTiles,
-    reader::{self, Published, Reader},
-    seal::{self, SealKey},
+    reader::{self, Published},
+    seal,
     store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks},
     system::{AccessKey, By, Genesis, KeyId, KeyText, KeyUse},
     tenant::Tenant,
-    writer::{self, Active, Inbox, Work, Writer},
+    writer::{self, Active, Cosigning, Inbox, Work, Writer},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -68,6 +69,8 @@ impl Ledger {
         }
         let inbox = Arc::new(Inbox::default());
         let guard_place = guard.place().clone();
+        let guard = Port::new(guard, options.replicas.is_some());
+        let shared_guard = guard.shared().cloned();
         let (receipts, wanted) = mpsc::channel(RECEIPTS_WAITING_MAX);
         let writer = Writer {
             store: Arc::clone(&store),
@@ -87,6 +90,7 @@ impl Ledger {
             proven_tiles: ProvenTiles::default(),
             inbox,
             guard_place,
+            shared_guard,
             marks,
             tenants: RwLock::new(tenants),
             receipts: Mutex::new(Some(wanted)),
@@ -170,11 +174,13 @@ impl Ledger {
         let published = writer::published(&log, String::new());
         let journal = journal.unwrap_or_else(|| super::embedded(&self.store, &log));
         let tenant = Tenant::new(&log, keyring, journal, published, self.options.clock);
+        let tenant = tenant.cosigned_by(self.options.replicas.as_ref());
         let tenant = Arc::new(tenant.claiming(self.options.one_signer));
         // A replica with its old guard signs nothing until it has posted as far as was signed.
         let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
         tenant.set_must_reach(must_reach.clone());
-        let active = Active { log, tenant: Arc::clone(&tenant), must_reach };
+        let cosigning = Cosigning::default();
+        let active = Active { log, tenant: Arc::clone(&tenant), must_reach, cosigning };
         self.inbox.push(number, Work::Open(Box::new(active)));
         tenants.insert(name.clone(), Arc::clone(&tenant));
         Ok(tenant)
@@ -282,43 +288,6 @@ pub(crate) fn load_access(
     rows.into_iter().map(read).collect()
 }
 
-/// Checks that everything from which posting starts is what this server wrote last: the commit record is sealed, it
-/// covers the signing keys and API keys beside it, and the newest checkpoint is ours and of exactly this tree.
-///
-/// Returns what is wrong. The checkpoint may be older where the log is `behind` its guard, or where the server ended
-/// before its claim: both posted what they did not sign.
-pub fn check_seal(
-    store: &Rocks,
-    log: &Log,
-    key: &SealKey,
-    behind: bool,
-) -> Result<Option<String>, store::Error> {
-    let exit = "the data directory was edited, or `seal.key` in the keys directory is another installation's. Run \
-                `countersign fsck`, then restore a backup; nothing in this database may be signed";
-    let record = store.get(Family::Meta, &log.number.meta("position"))?.unwrap_or_default();
-    if key.open(seal::POSITION, log.tenant.as_str(), &record).is_none() {
-        return Ok(Some(format!("the commit record is not one that this server wrote: {exit}")));
-    }
-    if log.position.keys != digest_of_keys(&log.keys) {
-        return Ok(Some(format!("the signing keys are not those of the commit record: {exit}")));
-    }
-    if log.position.access != digest_of_access(&log.access) {
-        return Ok(Some(format!("the API keys are not those of the commit record: {exit}")));
-    }
-    if behind || !log.position.signed || log.position.size == 0 {
-        return Ok(None);
-    }
-    let text = store.get(Family::Meta, &log.number.meta("checkpoint"))?;
-    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    let keys: Vec<_> = log.keys.signing(log.position.size).cloned().collect();
-    let ours = checkpoint::open(&text, &keys).is_ok_and(|opened| {
-        let Checkpoint { origin, size, root } = &opened.checkpoint;
-        (origin, *size, *root) == (&log.origin, log.position.size, log.position.root)
-    });
-    Ok((!ours)
-        .then(|| format!("the newest checkpoint is not one of ours over the whole log: {exit}")))
-}
-
 /// Reads and checks one log. A fault of the log halts it; a fault of the disk is an error.
 fn open_log(
     store: &Arc<Rocks>,
@@ -349,7 +318,12 @@ fn open_log(
         Check::Behind(mark) => Some(mark.clone()),
         Check::Sound | Check::Broken(_) => None,
     };
+    let shown = match &options.replicas {
+        Some(members) => cosigned::shown(members, &log, shown),
+        None => shown,
+    };
     let tenant = Tenant::new(&log, keyring, journal, shown, options.clock);
+    let tenant = tenant.cosigned_by(options.replicas.as_ref());
     let tenant = Arc::new(tenant.claiming(options.one_signer));
     tenant.set_must_reach(must_reach.clone());
     let mut no_keys = no_keys.map(Error::from);
@@ -364,6 +338,8 @@ fn open_log(
         Check::Behind(_) => {}
         // This log was not signed after its last posting: it waits for a message that comes by the journal.
         Check::Sound if log.position.size == 0 || !log.position.signed => {}
+        // It shows nothing that a majority has not cosigned, and its guard is what it has cosigned.
+        Check::Sound if options.replicas.is_some() => {}
         Check::Sound => {
             // A crash between commit and guard leaves the guard behind. A key may have come after the checkpoint.
             guard.advance(&[writer::mark(&log)])?;
@@ -385,7 +361,8 @@ fn open_log(
             }
         }
     }
-    Ok((Active { log, tenant, must_reach }, no_keys))
+    let cosigning = cosigned::begin(&tenant, &log, must_reach.is_some());
+    Ok((Active { log, tenant, must_reach, cosigning }, no_keys))
 }
 
 /// The part of a log that is shown at start: what its newest checkpoint covers. Later entries were never signed, and
@@ -403,103 +380,4 @@ fn shown(store: &Rocks, log: &Log, posted: &Published) -> Result<Published, Erro
     let edge = reader::load_edge(store, log.number, size)?;
     // The posted message that it covers is unknown, so tasks that wait for a message wait for the next checkpoint.
     Ok(Published { size, root, edge, posted: 0, ..posted.clone() })
-}
-
-/// Refuses a log that must not sign: damaged, older than its guard, or of another history.
-pub(crate) fn check_sound(store: &Rocks, guard: &Guard, log: &Log) -> Result<(), Error> {
-    let published = writer::published(log, String::new());
-    match check_sealed_log(store, guard, log, &published)? {
-        Check::Sound => Ok(()),
-        Check::Broken(reason) => Err(Error::Halted(reason)),
-        Check::Behind(mark) => Err(Error::Halted(format!(
-            "the database ends at size {}, but size {} was signed before: restore a newer backup first",
-            log.position.size, mark.size
-        ))),
-    }
-}
-
-enum Check {
-    Sound,
-    /// The database is older than what was signed. The journal may lead there again.
-    Behind(Mark),
-    Broken(String),
-}
-
-/// [`check_log`], then the seal: only a log that this server wrote may sign.
-fn check_sealed_log(
-    store: &Rocks,
-    guard: &Guard,
-    log: &Log,
-    published: &Published,
-) -> Result<Check, Error> {
-    let verdict = check_log(store, guard, log, published)?;
-    if matches!(verdict, Check::Broken(_)) {
-        return Ok(verdict);
-    }
-    let behind = matches!(verdict, Check::Behind(_));
-    let key = log.seal_key.as_deref().ok_or(Error::NoKey("seal"))?;
-    let fault = check_seal(store, log, key, behind)?;
-    Ok(fault.map_or(verdict, Check::Broken))
-}
-
-/// What is wrong with a log that has ended: nothing leads it to a larger size any more.
-fn check_ended(
-    store: &Rocks,
-    guard: &Guard,
-    log: &Log,
-    at: &Published,
-) -> Result<Option<String>, Error> {
-    Ok(match check_sealed_log(store, guard, log, at)? {
-        Check::Sound => None,
-        Check::Broken(reason) => Some(reason),
-        Check::Behind(mark) => {
-            Some(format!("the guard knows size {}: restore a newer backup", mark.size))
-        }
-    })
-}
-
-fn check_log(
-    store: &Rocks,
-    guard: &Guard,
-    log: &Log,
-    published: &Published,
-) -> Result<Check, Error> {
-    let position = &log.position;
-    if log.edge.root() != position.root {
-        return Ok(Check::Broken(
-            "the stored tiles do not give the stored root: the data directory was damaged or edited. Run \
-             `countersign fsck`, then restore a backup"
-                .into(),
-        ));
-    }
-    let Some(mark) = guard.mark(&log.origin) else {
-        if position.size == 0 {
-            return Ok(Check::Sound);
-        }
-        return Ok(Check::Broken(format!(
-            "the guard knows nothing of {}: it was lost or replaced, or `public_url` was changed. Put the guard file \
-             back; if it is lost, compare the newest checkpoint anybody holds with `countersign fsck`, then run \
-             `countersign recover --new-guard`",
-            log.origin
-        )));
-    };
-    if mark.size > position.size {
-        if position.journal.starts_with("embedded:") {
-            return Ok(Check::Broken(format!(
-                "the database ends at size {}, but size {} was signed before: it was restored from an older backup or \
-                 lost its newest commits. Restore a backup of at least that size; this one must not sign",
-                position.size, mark.size
-            )));
-        }
-        return Ok(Check::Behind(mark.clone()));
-    }
-    let reader = Reader { store, number: log.number, at: published };
-    if merkle::root_at(&reader, mark.size)? == mark.root {
-        return Ok(Check::Sound);
-    }
-    Ok(Check::Broken(format!(
-        "the database and the guard disagree about the tree of size {}: another history was signed before. Restore \
-         the data directory that belongs to this guard",
-        mark.size
-    )))
 }

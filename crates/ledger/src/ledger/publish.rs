@@ -51,6 +51,9 @@ impl Ledger {
                     return Err(Error::Halted(reason));
                 }
                 tenant.may_append()?;
+                if let Some(why) = tenant.no_quorum() {
+                    return Err(Error::NoQuorum(why));
+                }
                 for append in &mut batch {
                     append.headers.salt.get_or_insert_with(random_salt);
                 }

@@ -5,9 +5,10 @@
 
 use super::{
     checkpoint::Checkpoint,
-    note::{self, Error, Vkey},
+    note::{self, Error, Signer, Vkey},
 };
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// Algorithm byte of timestamped Ed25519 cosignatures.
 const COSIGNATURE: u8 = 4;
@@ -39,11 +40,61 @@ impl Cosigner {
     pub fn public_bytes(&self) -> &[u8; 32] {
         self.0.public_bytes()
     }
+
+    /// True if `signature` over `message`, which is no cosignature's, is by this key.
+    pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        note::verify_bytes(&self.0, message, signature)
+    }
 }
 
 impl fmt::Display for Cosigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A replica's private key, which cosigns. Its file has the form of a log's key.
+pub struct CosignerKey {
+    signer: Signer,
+    public: Cosigner,
+}
+
+impl CosignerKey {
+    /// A key from a 32-byte seed.
+    pub fn new(name: &str, seed: &[u8; 32]) -> Self {
+        Self::of(Signer::new(name, seed))
+    }
+
+    /// Reads the text of a key file.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        Signer::parse(text).map(Self::of)
+    }
+
+    fn of(signer: Signer) -> Self {
+        let public = Cosigner(signer.vkey().with_algorithm(COSIGNATURE));
+        Self { signer, public }
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &Cosigner {
+        &self.public
+    }
+
+    /// What a key file holds.
+    pub fn private_text(&self) -> Zeroizing<String> {
+        self.signer.private_text()
+    }
+
+    /// A signature over a message that is no cosignature's: it must not begin as one does.
+    pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.signer.sign_bytes(message)
+    }
+
+    /// The line of a cosignature of this checkpoint's text, with its newline. `time`: seconds since 1970, more than 0.
+    pub fn cosign(&self, time: u64, text: &str) -> String {
+        let mut signature = time.to_be_bytes().to_vec();
+        signature.extend_from_slice(&self.signer.sign_bytes(&message(time, text)));
+        self.public.0.signature_line(&signature)
     }
 }
 

@@ -64,6 +64,11 @@ impl Vkey {
         Self { name: name.into(), id, key, algorithm }
     }
 
+    /// The same key with the algorithm byte of another use.
+    pub(super) fn with_algorithm(&self, algorithm: u8) -> Self {
+        Self::of(&self.name, self.key, algorithm)
+    }
+
     /// Reads the text form; only the canonical spelling.
     pub fn parse(text: &str) -> Result<Self, Error> {
         Self::parse_as(text, ED25519)
@@ -113,6 +118,12 @@ impl Vkey {
     /// Name and id, without the key: enough to identify the key.
     pub fn label(&self) -> String {
         label(&self.name, self.id)
+    }
+
+    /// The line of a signature by this key, with its newline.
+    pub(super) fn signature_line(&self, signature: &[u8]) -> String {
+        let bytes = [&self.id[..], signature].concat();
+        format!("\u{2014} {} {}\n", self.name, BASE64.encode(&bytes))
     }
 
     /// True if a signature line of this name and these bytes names this key.
@@ -201,10 +212,7 @@ pub fn verify_bytes(vkey: &Vkey, message: &[u8], signature: &[u8]) -> bool {
 pub fn sign<'a>(text: &str, signers: impl IntoIterator<Item = &'a Signer>) -> String {
     let mut note = format!("{text}\n");
     for signer in signers {
-        let mut bytes = signer.vkey.id.to_vec();
-        bytes.extend_from_slice(&signer.key.sign(text.as_bytes()).to_bytes());
-        let line = ["\u{2014} ", &signer.vkey.name, " ", &BASE64.encode(&bytes), "\n"];
-        note.extend(line);
+        note += &signer.vkey.signature_line(&signer.key.sign(text.as_bytes()).to_bytes());
     }
     note
 }

@@ -2,7 +2,10 @@
 //!
 //! Read strictly, from bytes: names are octets and no text. Every mistake has its line.
 
+mod first;
 mod read;
+
+pub use first::first;
 
 use super::{
     cosignature::{self, Cosigner},
@@ -218,34 +221,6 @@ fn is_own(key_name: &str, origin: &str) -> bool {
 /// Octets for people: what is no text is replaced.
 fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
-}
-
-/// The first policy of a log: its key, the witnesses that its server asks, and a quorum of most of them.
-pub fn first(logs: &[Log], witnesses: &[(String, Cosigner, String)]) -> String {
-    let mut lines = vec![
-        "# Which checkpoints count (C2SP tlog-policy). Keep this file where the log's operator can't change it."
-            .to_owned(),
-    ];
-    lines.extend(logs.iter().map(|Log { vkey, url }| {
-        let url = url.as_ref().map_or_else(String::new, |url| format!(" {url}"));
-        format!("log {vkey}{url}")
-    }));
-    lines.extend(witnesses.iter().map(|(name, key, url)| format!("witness {name} {key} {url}")));
-    match witnesses {
-        [] => {
-            lines.push("# Nobody else cosigns: add witnesses, and name them here.".to_owned());
-            lines.push("quorum none".to_owned());
-        }
-        [(only, ..)] => lines.push(format!("quorum {only}")),
-        many => {
-            let names: Vec<&str> = many.iter().map(|(name, ..)| name.as_str()).collect();
-            // A majority: one of them may be away.
-            let least = many.len() / 2 + 1;
-            lines.push(format!("group witnesses {least} {}", names.join(" ")));
-            lines.push("quorum witnesses".to_owned());
-        }
-    }
-    lines.join("\n") + "\n"
 }
 
 impl fmt::Display for Judged {

@@ -3,6 +3,7 @@
 use crate::{
     ident::Ident,
     journal,
+    log::replicas::Certified,
     post::{Arrival, Explained, Outcome, Prepared},
     reader::Published,
     store::LogNumber,
@@ -72,6 +73,8 @@ pub enum Work {
     },
     /// Begin to post to a log that was just made, or opened at start.
     Open(Box<super::Active>),
+    /// Show what a majority of the replicas has cosigned, once it is posted here.
+    Certified(Arc<Certified>),
 }
 
 impl Work {
@@ -87,7 +90,7 @@ impl Work {
             Self::Append { messages, .. } => messages.len(),
             Self::Post { messages, .. } => messages.len(),
             Self::Explained { holes, .. } => holes.len(),
-            Self::Halt { .. } | Self::Open(_) => 0,
+            Self::Halt { .. } | Self::Open(_) | Self::Certified(_) => 0,
         }
     }
 }

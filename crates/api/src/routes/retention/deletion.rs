@@ -68,6 +68,7 @@ pub async fn delete(
         let detail = "tenant: another name than that of the address. Nothing was deleted.";
         return Err(Problem::new(Code::BadRequest, detail));
     }
+    crate::routes::replicas::not_yet(&app, "a tenant can't be deleted")?;
     let _alone = app.slow.lock().await;
     app.ledger.catch_up(&tenant).await?;
     if let Some(hold) = tenant.position().retention.holds.into_keys().next() {

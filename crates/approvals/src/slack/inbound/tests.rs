@@ -195,6 +195,56 @@ fn a_comment_is_read() {
     };
     assert_eq!(text(read("comment", json!(" too much "))), "too much");
     assert_eq!(text(read("comment", Value::Null)), "");
-    assert_eq!(text(read("comment", json!("x".repeat(5000)))).len(), COMMENT_CHARS_MAX);
+    assert_eq!(text(read("comment", json!("x".repeat(5000)))).len(), TEXT_CHARS_MAX);
     assert_eq!(read("another", json!("x")), Ok(Interaction::Ignored));
+}
+
+/// A dialog that was submitted, with what was typed and chosen in it.
+fn submitted(callback: &str, values: &Value) -> Result<Interaction, Refused> {
+    let at = Posted { conversation: "C1".into(), message: "1.2".into() };
+    let metadata = serde_json::to_string(&Origin::new(&shown(), &at)).unwrap();
+    read_signed(&json!({
+        "type": "view_submission", "api_app_id": "A1", "team": null, "user": {"id": "U1", "team_id": "T1"},
+        "view": {"callback_id": callback, "private_metadata": metadata, "state": {"values": values}},
+    }))
+}
+
+#[test]
+fn a_reason_and_a_text_for_the_agent_are_read() {
+    let typed = |code: Value, text: &str| {
+        json!({
+            "reason": {"reason": {"type": "static_select", "selected_option": code}},
+            "comment": {"comment": {"type": "plain_text_input", "value": null}},
+            "for_agent": {"for_agent": {"type": "plain_text_input", "value": text}},
+        })
+    };
+    let option = |code: &str| json!({"text": {"type": "plain_text", "text": "x"}, "value": code});
+    for reason in DenyReason::ALL {
+        match submitted("comment", &typed(option(reason.code()), " Ask Kim ")) {
+            Ok(Interaction::Comment(comment)) => {
+                assert_eq!((comment.reason, comment.text), (Some(reason), String::new()));
+                assert_eq!(comment.for_agent, "Ask Kim");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let none = submitted("comment", &typed(Value::Null, ""));
+    assert!(matches!(&none, Ok(Interaction::Comment(comment)) if comment.reason.is_none()));
+    // The log would keep it for ever.
+    assert_eq!(submitted("comment", &typed(option("because"), "")), Err(Refused::Body));
+}
+
+#[test]
+fn a_question_is_read() {
+    let typed = |text: Value| json!({"question": {"question": {"value": text}}});
+    let text = |values| match submitted("question", &values) {
+        Ok(Interaction::Question(question)) => {
+            assert_eq!((&question.shown, question.at.message.as_str()), (&shown(), "1.2"));
+            question.text
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(text(typed(json!(" Which invoice? "))), "Which invoice?");
+    assert_eq!(text(typed(Value::Null)), "");
+    assert_eq!(text(json!({})), "");
 }

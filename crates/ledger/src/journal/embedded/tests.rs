@@ -179,6 +179,7 @@ async fn what_the_writer_commits_is_followed() {
         commit_messages_max: 1000,
         clock: crate::clock::wall_clock,
         one_signer: true,
+        replicas: None,
     };
     let ledger = Ledger::open(options, &Journals::Embedded).await.unwrap();
     let name = Ident::new("acme").unwrap();

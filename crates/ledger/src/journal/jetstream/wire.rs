@@ -138,6 +138,8 @@ pub(super) struct Delivery {
     pub(super) nth: u64,
     /// When the stream stored it.
     pub(super) time: Nanos,
+    /// How many more messages the consumer has, as far as its server knows.
+    pub(super) pending: u64,
 }
 
 impl Delivery {
@@ -149,7 +151,7 @@ impl Delivery {
         let in_front = if rest.split('.').count() == 7 { 0 } else { 2 };
         let mut numbers = rest.split('.').skip(in_front + 3).map(|token| token.parse().ok());
         let mut number = || numbers.next().flatten();
-        Some(Self { seq: number()?, nth: number()?, time: Nanos(number()?) })
+        Some(Self { seq: number()?, nth: number()?, time: Nanos(number()?), pending: number()? })
     }
 }
 
@@ -279,10 +281,11 @@ mod tests {
 
     #[test]
     fn deliveries() {
-        let expected = Some(Delivery { seq: 7, nth: 3, time: Nanos(1_700_000_000_000_000_001) });
-        let old = "$JS.ACK.S.C.1.7.3.1700000000000000001.0";
-        let new = "$JS.ACK._.hash.S.C.1.7.3.1700000000000000001.0.x";
-        let newer = "$JS.ACK._.hash.S.C.1.7.3.1700000000000000001.0.x.y.z";
+        let time = Nanos(1_700_000_000_000_000_001);
+        let expected = Some(Delivery { seq: 7, nth: 3, time, pending: 5 });
+        let old = "$JS.ACK.S.C.1.7.3.1700000000000000001.5";
+        let new = "$JS.ACK._.hash.S.C.1.7.3.1700000000000000001.5.x";
+        let newer = "$JS.ACK._.hash.S.C.1.7.3.1700000000000000001.5.x.y.z";
         assert_eq!(Delivery::parse(old), expected);
         assert_eq!(Delivery::parse(new), expected);
         assert_eq!(Delivery::parse(newer), expected);

@@ -162,7 +162,7 @@ fn p21_the_first_policy_reads_back() {
         (vec![named("a", 2)], "a", false),
         (vec![named("a", 2), named("b", 3), named("c", 4)], "witnesses", false),
     ] {
-        let policy = Policy::parse(first(&logs, &witnesses).as_bytes()).unwrap();
+        let policy = Policy::parse(first(&logs, &[], &witnesses).as_bytes()).unwrap();
         assert_eq!((policy.logs(), policy.quorum().as_str()), (&logs[..], quorum));
         assert_eq!(policy.judge(&checkpoint()).unwrap().met, lone);
     }

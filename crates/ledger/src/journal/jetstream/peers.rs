@@ -1,0 +1,88 @@
+//! Requests between the replicas of a log, on subjects of the account that the journal has. Nothing of them is stored.
+
+use super::Connection;
+use crate::{ident::Ident, journal::Error};
+use async_nats::{Client, RequestErrorKind, Subject, Subscriber};
+use futures_util::StreamExt as _;
+use std::time::Duration;
+use tokio::time::{error::Elapsed, timeout};
+
+const PREFIX: &str = "countersign-replica.";
+/// Largest request and largest answer, in bytes.
+const BYTES_MAX: usize = 64 * 1024;
+
+/// The replicas of one log, by name. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    connection: Connection,
+    tenant: Ident,
+}
+
+impl Peers {
+    /// The replicas of a tenant's log.
+    pub fn new(connection: &Connection, tenant: &Ident) -> Self {
+        Self { connection: connection.clone(), tenant: tenant.clone() }
+    }
+
+    fn subject(&self, replica: &Ident) -> String {
+        format!("{PREFIX}{}.{replica}", self.tenant)
+    }
+
+    /// Asks a replica. [`Error::Unavailable`] if nobody of that name is there, [`Error::Unknown`] if it does not answer.
+    pub async fn ask(
+        &self,
+        replica: &Ident,
+        body: Vec<u8>,
+        wait: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        let answer = self.connection.client().request(self.subject(replica), body.into());
+        match timeout(wait, answer).await {
+            Ok(Ok(message)) => Ok(message.payload.into()),
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+                Err(Error::Unavailable("it is not there".into()))
+            }
+            Ok(Err(error)) => Err(Error::Unknown(error.to_string())),
+            Err(Elapsed { .. }) => Err(Error::Unknown("it does not answer".into())),
+        }
+    }
+
+    /// What the others ask of `own`, from now on.
+    pub async fn requests(&self, own: &Ident) -> Result<Requests, Error> {
+        let client = self.connection.client().clone();
+        let incoming = client.subscribe(self.subject(own)).await;
+        let incoming = incoming.map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(Requests { client, incoming })
+    }
+}
+
+/// Requests of the other replicas.
+pub struct Requests {
+    client: Client,
+    incoming: Subscriber,
+}
+
+/// One of them.
+pub struct Asked {
+    /// Its bytes.
+    pub body: Vec<u8>,
+    reply: Subject,
+}
+
+impl Requests {
+    /// The next one. [`Error::Unavailable`] when the connection is closed for good.
+    pub async fn next(&mut self) -> Result<Asked, Error> {
+        while let Some(request) = self.incoming.next().await {
+            if let Some(reply) = request.reply.filter(|_| request.payload.len() <= BYTES_MAX) {
+                return Ok(Asked { body: request.payload.into(), reply });
+            }
+        }
+        Err(Error::Unavailable("the connection was closed".into()))
+    }
+
+    /// Answers one. A lost answer costs its asker one attempt.
+    pub async fn answer(&self, asked: Asked, body: Vec<u8>) {
+        if let Err(error) = self.client.publish(asked.reply, body.into()).await {
+            tracing::debug!(%error, "an answer to a replica could not be sent");
+        }
+    }
+}

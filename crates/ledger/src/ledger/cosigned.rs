@@ -1,0 +1,89 @@
+//! Logs that replicas cosign: what is shown at the start, and what is kept of what was shown (P21).
+
+use super::Ledger;
+use crate::{
+    guard,
+    journal::Journal,
+    log::{
+        merkle::{self, Edge, Hash},
+        replicas::{Certified, Members},
+    },
+    post::Log,
+    reader::{self, Published},
+    store::{self, Family, Read as _},
+    tenant::Tenant,
+    writer::{Borders, Cosigning, Work},
+};
+use std::sync::Arc;
+
+/// What is shown at the start: `stored`, if a majority has cosigned it; otherwise nothing yet.
+pub(super) fn shown(members: &Members, log: &Log, stored: Published) -> Published {
+    let keys = |size| log.keys.signing(size).cloned().collect();
+    let certified = members.certified(&stored.checkpoint, &log.origin, keys);
+    let fits = certified.is_ok_and(|certified| {
+        let of = certified.checkpoint;
+        (of.size, of.root) == (stored.size, stored.root) && stored.edge.root() == stored.root
+    });
+    if fits {
+        return Published { posted: 0, ..stored };
+    }
+    let edge = Edge::default();
+    Published {
+        size: 0,
+        root: merkle::empty_root(),
+        edge,
+        checkpoint: String::new(),
+        posted: 0,
+        ..stored
+    }
+}
+
+/// What an opened log may cosign at once: all that is posted.
+pub(super) fn begin(tenant: &Tenant, log: &Log, waits: bool) -> Cosigning {
+    let Some(replica) = tenant.replica() else { return Cosigning::default() };
+    let mut borders = Borders::default();
+    let is_whole = !waits && log.position.provisional.is_empty() && log.position.size > 0;
+    if is_whole && !matches!(tenant.journal(), Journal::Absent) {
+        borders.note(log, Vec::new());
+        replica.set_ready(log.position.size, log);
+    }
+    Cosigning::begin(borders)
+}
+
+impl Ledger {
+    /// The guard, if this server is a replica.
+    pub fn shared_guard(&self) -> Option<&guard::Shared> {
+        self.shared_guard.as_ref()
+    }
+
+    /// Tree size that this replica last cosigned. 0 if it is none.
+    pub fn cosigned_size(&self, tenant: &Tenant) -> u64 {
+        let known = self.shared_guard.as_ref();
+        known.and_then(|guard| Some(guard.lock().mark(&tenant.origin)?.size)).unwrap_or_default()
+    }
+
+    /// Shows a cosigned checkpoint as soon as it is posted here.
+    pub fn certified(&self, tenant: &Tenant, certified: Arc<Certified>) {
+        self.inbox.push(tenant.number, Work::Certified(certified));
+    }
+
+    /// The root of a posted tree of `size`, computed from the stored tiles and entries, not from what is in memory.
+    pub fn stored_root(&self, tenant: &Tenant, size: u64) -> Result<Hash, store::Error> {
+        Ok(reader::load_edge(&*self.store, tenant.number, size)?.root())
+    }
+
+    /// Stores what is shown, in place of what was shown in the same second.
+    pub fn keep_shown(&self, tenant: &Tenant, published: &Published) -> Result<(), store::Error> {
+        let (number, bytes) = (tenant.number, published.checkpoint.as_bytes().to_vec());
+        let row = number.meta("checkpoint");
+        if self.store.get(Family::Meta, &row)?.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        let second = number.numbered(tenant.now().seconds());
+        let writes = [
+            ((Family::Meta, row), Some(bytes.clone())),
+            ((Family::Checkpoints, second), Some(bytes)),
+        ];
+        self.store.commit(writes.into_iter())
+    }
+}

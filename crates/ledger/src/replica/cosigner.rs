@@ -1,0 +1,152 @@
+//! Answers what other replicas propose: a cosignature, or why not (P21).
+
+use super::Quorum;
+use crate::{
+    guard::Mark,
+    log::{checkpoint::Checkpoint, replicas},
+    writer::EXIT_WRITE_FAILED,
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+
+/// Longest wait until a proposed size is posted here.
+const POSTED_WAIT: Duration = Duration::from_millis(500);
+
+/// What a replica answers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Said {
+    /// The process that answers.
+    pub process: String,
+    /// Tree size that it has posted.
+    pub posted: u64,
+    /// Journal sequence up to which it has posted.
+    pub journal: u64,
+    /// Tree size that it last cosigned.
+    pub cosigned: u64,
+    /// Tree size that it shows.
+    pub shown: u64,
+    /// The cosignature: a line of the note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+impl Quorum {
+    /// Answers a request: a note that is proposed, or nothing, which asks how this replica stands.
+    pub(super) async fn answer(&self, body: Vec<u8>) -> Vec<u8> {
+        let (mut line, mut refused) = (None, None);
+        if !body.is_empty() {
+            let said = match std::str::from_utf8(&body) {
+                Ok(note) => self.cosign(note).await,
+                Err(_) => Err("it is no text".into()),
+            };
+            match said {
+                Ok(cosignature) => line = Some(cosignature),
+                Err(why) => refused = Some(why),
+            }
+        }
+        let said = Said { line, refused, ..self.stands() };
+        serde_json::to_vec(&said).unwrap_or_default()
+    }
+
+    /// How this replica stands.
+    pub(super) fn stands(&self) -> Said {
+        let cosigned = self.guard.lock().mark(&self.tenant.origin).map_or(0, |mark| mark.size);
+        let (posted, journal) = {
+            let ready = self.replica().ready();
+            let ready = ready.borrow();
+            (ready.size, ready.journal)
+        };
+        Said {
+            process: self.process.clone(),
+            posted,
+            journal,
+            cosigned,
+            shown: self.tenant.published().size,
+            line: None,
+            refused: None,
+        }
+    }
+
+    /// Cosigns a proposed checkpoint: a line.
+    pub(super) async fn cosign(&self, note: &str) -> Result<String, String> {
+        self.may_cosign()?;
+        let size = note.lines().nth(1).and_then(|line| line.parse().ok()).unwrap_or_default();
+        let mut ready = self.replica().ready();
+        let posted = ready.wait_for(|ready| size > 0 && ready.size >= size);
+        let posted = tokio::time::timeout(POSTED_WAIT, posted).await;
+        let keys = posted.ok().and_then(Result::ok).map(|ready| Arc::clone(&ready.keys));
+        let keys = keys.ok_or_else(|| {
+            let posted = self.replica().ready().borrow().size;
+            format!("it has posted {posted} entries, and {size} are proposed")
+        })?;
+        let signing = |size| keys.signing(size).cloned().collect();
+        let proposed = replicas::proposed(note, &self.tenant.origin, signing);
+        let proposed = proposed.map_err(|error| error.to_string())?;
+        tokio::task::block_in_place(|| self.cosign_posted(&proposed))
+    }
+
+    /// Why this replica cosigns nothing now.
+    pub(super) fn may_cosign(&self) -> Result<(), String> {
+        if let Some(reason) = self.tenant.halted() {
+            return Err(format!("its log is halted: {reason}"));
+        }
+        if !self.seen.borrow().is_whole {
+            return Err("it has just started, and does not know the register yet".into());
+        }
+        self.guard.place().check().map_err(|error| error.to_string())
+    }
+
+    /// Cosigns a checkpoint of what is posted here. The root is computed from the stored tiles, and the guard is durable
+    /// before anybody can have the cosignature.
+    fn cosign_posted(&self, proposed: &Checkpoint) -> Result<String, String> {
+        let Checkpoint { origin, size, root } = proposed;
+        let of = |size| self.ledger.stored_root(&self.tenant, size).map_err(|e| e.to_string());
+        let own = of(*size)?;
+        if own != *root {
+            let why = format!("at size {size} its root is {own}, and {root} is proposed");
+            self.differs(&why);
+            return Err(why);
+        }
+        let mut guard = self.guard.lock();
+        let seen = self.seen.borrow().newest.clone();
+        if let Some(newest) = seen.filter(|newest| newest.checkpoint.size >= *size) {
+            if newest.checkpoint.size > *size {
+                let size = newest.checkpoint.size;
+                return Err(format!("a majority has cosigned size {size} already"));
+            }
+            if newest.checkpoint.root != *root {
+                return Err(format!("a majority has cosigned another root of size {size}"));
+            }
+        }
+        let known = guard.mark(origin).cloned();
+        let known = known.ok_or("its guard knows nothing of this log")?;
+        if known.size > *size {
+            return Err(format!("it has cosigned size {} already", known.size));
+        }
+        if known.size > 0 && of(known.size)? != known.root {
+            let why = format!("its tiles no longer give what it cosigned at size {}", known.size);
+            self.differs(&why);
+            return Err(why);
+        }
+        let mark = Mark { origin: origin.clone(), size: *size, root: *root };
+        if known != mark
+            && let Err(error) = guard.advance(&[mark])
+        {
+            // What is in the file is unknown, so nothing may be cosigned any more.
+            tracing::error!(%error, "the guard could not be written; ending the process, nothing was cosigned");
+            std::process::exit(EXIT_WRITE_FAILED);
+        }
+        drop(guard);
+        let time = self.tenant.now().seconds().max(1);
+        Ok(self.replica().members.cosign(time, proposed))
+    }
+
+    fn differs(&self, why: &str) {
+        let tenant = &self.tenant.name;
+        tracing::error!(%tenant, why, "replicas differ: this one did not cosign");
+        self.replica().alarm(|alarms| alarms.differs = Some(why.to_owned()));
+    }
+}

@@ -1,0 +1,95 @@
+//! Shows what a majority of the replicas has cosigned. Nothing else is shown of such a log (P21).
+
+use super::{Active, Borders, Part, Stop, Writer};
+use crate::{
+    guard::Mark,
+    log::replicas::Certified,
+    reader,
+    store::{self, LogNumber, rocks::Rocks},
+};
+use std::sync::Arc;
+
+/// What is posted and waits to be cosigned, and the newest checkpoint that is.
+#[derive(Debug, Default)]
+pub struct Cosigning {
+    /// Posted states that are not shown yet.
+    pub borders: Borders,
+    newest: Option<Arc<Certified>>,
+}
+
+impl Cosigning {
+    /// Begins with a log as it was opened.
+    pub fn begin(borders: Borders) -> Self {
+        Self { borders, newest: None }
+    }
+
+    /// Takes a cosigned checkpoint, if it is newer.
+    pub fn take(&mut self, newer: &Arc<Certified>) {
+        let size = |certified: &Certified| certified.checkpoint.size;
+        if self.newest.as_ref().is_none_or(|known| size(known) < size(newer)) {
+            self.newest = Some(Arc::clone(newer));
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Notes the state after a message, if nothing is provisional in it.
+    pub(super) fn note_border(&mut self) {
+        if self.log.position.provisional.is_empty() && self.log.position.size > 0 {
+            let receipts = std::mem::take(&mut self.receipts);
+            self.borders.note(&self.log, receipts);
+        }
+    }
+}
+
+impl Writer {
+    /// After a commit: notes what may be cosigned now, and shows what is.
+    pub(super) fn cosigned(&mut self, number: LogNumber, noted: Borders) {
+        let Some(active) = self.logs.get_mut(&number) else { return };
+        let Some(replica) = active.tenant.replica() else { return };
+        active.cosigning.borders.append(noted);
+        let size = active.cosigning.borders.size().unwrap_or_default();
+        let waits = active.must_reach.is_some() || !active.log.position.provisional.is_empty();
+        replica.set_ready(if waits { 0 } else { size }, &active.log);
+        let receipts = match show(&self.store, active) {
+            Ok(leads) => leads,
+            Err(stop) => return self.halt(number, stop.to_string()),
+        };
+        for wanted in receipts {
+            // A receipt may be lost: the producer publishes again, and gets it as a duplicate.
+            if self.receipts.try_send(wanted).is_err()
+                && let Some(active) = self.logs.get(&number)
+            {
+                active.tenant.count_receipt_dropped();
+            }
+        }
+    }
+}
+
+/// Shows the newest cosigned checkpoint that is posted here. Returns the receipts that are due, if this replica sends them.
+fn show(store: &Rocks, active: &mut Active) -> Result<Vec<super::ReceiptWanted>, Stop> {
+    let Some(replica) = active.tenant.replica() else { return Ok(Vec::new()) };
+    let Some(newest) = active.cosigning.newest.clone() else { return Ok(Vec::new()) };
+    let size = newest.checkpoint.size;
+    let Some(border) = active.cosigning.borders.at(size) else { return Ok(Vec::new()) };
+    let now = active.tenant.published();
+    if replica.has_shown() && (now.size, now.posted) >= (size, border.posted) {
+        return Ok(Vec::new());
+    }
+    let edge = reader::load_edge(store, active.log.number, size).map_err(unreadable)?;
+    if edge.root() != newest.checkpoint.root {
+        let origin = newest.checkpoint.origin.clone();
+        return Err(Stop::Outvoted(Mark { origin, size, root: newest.checkpoint.root }));
+    }
+    let published = Arc::new(border.published(edge, newest.note.clone()));
+    replica.set_shown();
+    replica.set_alone(None);
+    active.tenant.publish(published);
+    let receipts = active.cosigning.borders.shown(size);
+    // One replica sends them: whoever wants one gets it once.
+    Ok(if replica.leads() { receipts } else { Vec::new() })
+}
+
+fn unreadable(error: store::Error) -> Stop {
+    Stop::Post(error.into())
+}

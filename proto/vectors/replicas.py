@@ -1,0 +1,60 @@
+"""Statements and values of replicas: what `replicas.json` holds. See `formats/replicas.md`."""
+import hashlib
+
+from formats import *
+
+ORIGIN, HOST, TIME = "log.example/v1/tenants/acme/logs/1", "log.example", 1796002408
+
+
+class Replica:
+    def __init__(self, name, byte):
+        self.name, self.key_name, self.seed = name, f"{HOST}/replicas/{name}", bytes([byte] * 32)
+        self.key = Key(self.key_name, self.seed)
+        public = bytes([4]) + self.key.public
+        self.id = sha256(self.key_name.encode() + b"\n" + public)[:4]
+        self.vkey = f"{self.key_name}+{self.id.hex()}+{b64(public)}"
+
+    def line(self, text, time=TIME):
+        signature = self.key.private.sign(f"cosignature/v1\ntime {time}\n{text}".encode())
+        return f"\u2014 {self.key_name} {b64(self.id + time.to_bytes(8, 'big') + signature)}\n"
+
+    def start(self, process, after, origin=ORIGIN):
+        message = f"countersign-replica-start/v1\n{origin}\n{self.name}\n{process}\n{after}\n"
+        return {"process": process, "after": after, "signature": b64(self.key.private.sign(message.encode()))}
+
+
+def replicas():
+    log, other_log = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([5] * 32))
+    a, b, c, stranger = (Replica(name, ord(name)) for name in ("a", "b", "c", "x"))
+    process = hashlib.sha256(b"a process").hexdigest()[:32]
+    good = a.start(process, 17)
+    starts = [
+        ("as it must be", good, True),
+        ("after another statement than the key signed", good | {"after": 18}, False),
+        ("another process", good | {"process": process[::-1]}, False),
+        ("of another log", a.start(process, 17, ORIGIN[:-1] + "2"), False),
+        ("by another replica", b.start(process, 17), False),
+    ]
+    text = f"{ORIGIN}\n5\n{b64(hashlib.sha256(b'root').digest())}\n"
+    another = f"{ORIGIN}\n5\n{b64(hashlib.sha256(b'another').digest())}\n"
+    signed = note(text, log)
+    values = [
+        ("nobody has cosigned", signed, None),
+        ("one of three", signed + a.line(text), None),
+        ("two of three", signed + a.line(text) + c.line(text), ["a", "c"]),
+        ("all, in another order, at other times", signed + c.line(text, TIME + 9) + a.line(text) + b.line(text, 1), ["a", "b", "c"]),
+        ("one of three, and a stranger", signed + a.line(text) + stranger.line(text), None),
+        ("two of three, and a stranger, whose line is ignored", signed + a.line(text) + stranger.line(text) + b.line(text), ["a", "b"]),
+        ("one of them twice", signed + a.line(text) + a.line(text, TIME + 1), None),
+        ("two, one of them of another root", signed + a.line(text) + b.line(another), None),
+        ("a majority, without the log", text + "\n" + a.line(text) + b.line(text), None),
+        ("a majority, with another log key", note(text, other_log) + a.line(text) + b.line(text), None),
+        ("a time of 0", signed + a.line(text) + b.line(text, 0), None),
+    ]
+    return {
+        "about": "Replicas (formats/replicas.md): the statement of `a` that a process starts, and values of the register. `by`: the members whose cosignatures make the majority, or null if the value counts for nothing.",
+        "origin": ORIGIN, "log_key": log.vkey, "members": {one.name: one.vkey for one in (a, b, c)},
+        "seeds": {one.name: one.seed.hex() for one in (a, b, c)},
+        "starts": [{"about": about, "replica": "a", "start": start, "holds": holds} for about, start, holds in starts],
+        "values": [{"about": about, "note": value, "by": by} for about, value, by in values],
+    }
