@@ -268,7 +268,7 @@ class Calls:
         """A text in which something may be found."""
         if self.random.random() < 0.04:
             return self.pick(ENCODED)
-        if self.random.random() < 0.02:
+        if self.random.random() < 0.015:
             return self.encoded()
         parts = [self.pick(FINDS) if self.random.random() < 0.4 else self.pick(WORDS) for _ in range(self.random.randrange(1, 9))]
         return "".join(part + self.pick([" ", " ", " ", ", ", "\n", ".", "; ", "/", "-"]) for part in parts).rstrip()
@@ -286,7 +286,7 @@ class Calls:
         call = self.call("mail", "send")
         params: dict[str, Any] = {"text": self.pick([self.text()] * 20 + [5, ..., 4111111111111111, 4222222222222, ["x", CARD], f"only {IBAN}"])}
         params["l"] = self.pick([..., ..., ..., [], [{"a": self.text()}, {"a": 378282246310005}], [{"b": IBAN, "a": "x"}], self.pick([5, []])])
-        params["o"] = self.pick([..., ..., {"x": self.text(), "y": [self.text(), {"z": "ana@example.eu"}]}, {"~/": "ana@example.eu"}, self.pick([{"ana@example.eu": 1}, 5, {"ssn": {"value": "536904399"}}, {"ssn": [{"Text": {"no": "536-90-4399"}}]}])])
+        params["o"] = self.pick([..., ..., {"x": self.text(), "y": [self.text(), {"z": "ana@example.eu"}]}, {"~/": "ana@example.eu"}, self.pick([{"ana@example.eu": 1}, 5, self.pick([5] * 8 + [{"ssn": {"value": "536904399"}}, {"ssn": [{"Text": {"no": "536-90-4399"}}]}])])])
         params["n"] = self.pick([..., ..., 5, 10, self.pick(["x", 5, 5])])
         call["params"] = {name: value for name, value in params.items() if value is not ...}
         return call
