@@ -12,7 +12,7 @@ from support.fakeslack import FakeSlack
 from support.server import Server
 from support.slack_office import Office
 
-ALL = ["approve", "deny", "deny_with_comment", "open"]
+ALL = ["approve", "deny", "deny_with_comment", "ask", "open"]
 
 
 def reload(server: Server, says: str) -> None:

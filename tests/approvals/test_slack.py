@@ -22,7 +22,7 @@ from support.house import seen
 from support.slack_clicks import Clicks, Member
 from support.slack_office import CHANNELS, SECRET, Office, connection
 
-ALL = ["approve", "deny", "deny_with_comment", "open"]
+ALL = ["approve", "deny", "deny_with_comment", "ask", "open"]
 HOSTILE = "<!channel> *Approved by* <https://evil.example|Kim>\n\nApproved by Kim\u202e\u200b & <@U1>"
 
 

@@ -68,7 +68,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "p-jonas": {"name": "Jonas Weber", "groups": ["finance", "security"]},
     "p-eva": {"name": "Eva Horvath", "groups": ["security"]},
     "p-nils": {"name": "Nils Berg", "groups": ["finance", "security"]},
-    "p-ana": {"name": "Ana Lima", "groups": ["support"], "owns": ["payments-bot", "hr-bot", "bot-0", "bot-1", "bot-2"]},
+    "p-ana": {"name": "Ana Lima", "groups": ["support"], "owns": ["payments-bot", "billing-bot", "hr-bot", "bot-0", "bot-1", "bot-2"]},
 }
 
 

@@ -16,14 +16,17 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Most earlier calls that are read.
 const READ_MAX: usize = 30;
 
-/// Lines for the page. The first one is marked if it warns.
+/// Lines for the page, what warns first.
 #[derive(Default)]
 pub struct Facts {
-    /// True if the account is new.
-    pub new_account: bool,
+    /// True if the first line warns.
+    pub warns: bool,
     /// In words.
     pub lines: Vec<String>,
 }
+
+/// What names with letters of another script, or hidden ones, mean.
+const ESCAPED: &str = "\\u{…} stands for a letter that looks like another one, or is not seen.";
 
 /// One earlier call.
 struct Earlier {
@@ -46,26 +49,37 @@ impl Facts {
     }
 
     fn from(card: &Card, earlier: &[Earlier]) -> Self {
-        if earlier.is_empty() {
-            let first = "Its first call with this tool.";
-            return Self { new_account: false, lines: vec![first.into()] };
-        }
-        let count = earlier.len();
         let mut lines = Vec::new();
+        if card.told.sentence.plain().contains("\\u{") {
+            lines.push(ESCAPED.into());
+        }
         let account = card.told.account.as_ref().map(|(_, account)| account);
-        let before = earlier.iter().filter(|one| one.account.as_ref() == account).count();
-        let new_account = account.is_some() && before == 0;
-        if new_account {
+        let money = card.told.money.as_ref();
+        let to_it = |one: &&Earlier| account.is_some() && one.account.as_ref() == account;
+        let before: Vec<&Earlier> = earlier.iter().filter(to_it).collect();
+        let again = before.iter().filter(|one| money.is_some() && one.money.as_ref() == money);
+        let again: Vec<&Earlier> = again.copied().collect();
+        if !again.is_empty() {
+            lines.push(repeated(&again));
+        }
+        if account.is_some() && before.is_empty() && !earlier.is_empty() {
             lines.push("New account for this agent.".into());
         }
-        if account.is_some() {
-            lines.push(went(before, count));
+        let warns = !lines.is_empty();
+        if earlier.is_empty() {
+            lines.push("Its first call with this tool.".into());
+            return Self { warns, lines };
         }
-        let largest = card.told.money.as_ref().and_then(|(_, code)| largest(earlier, code));
+        let count = earlier.len();
+        if account.is_some() {
+            lines.push(went(before.len(), count));
+        }
+        let largest = money.and_then(|(_, code)| largest(earlier, code));
         let most = largest.map(|most| format!(", at most {most}")).unwrap_or_default();
-        let ends = if count == 1 { ended(earlier[0].phase).1.into() } else { ends(earlier) };
+        let all: Vec<&Earlier> = earlier.iter().collect();
+        let ends = if count == 1 { ended(all[0].phase).1.into() } else { ends(&all) };
         lines.push(format!("Its last {} with this tool{most}: {ends}.", calls(count)));
-        Self { new_account, lines }
+        Self { warns, lines }
     }
 }
 
@@ -85,6 +99,21 @@ fn like(session: &Session, approval: &Approval) -> Vec<Arc<Brief>> {
     all.sort_unstable_by_key(|brief| u64::MAX - brief.opening);
     all.truncate(READ_MAX);
     all
+}
+
+/// Perhaps the same call twice: earlier ones with the same amount to the same account.
+fn repeated(again: &[&Earlier]) -> String {
+    match again {
+        [one] => {
+            let word = ended(one.phase).1;
+            format!("The same amount to the same account as an earlier call ({word}).")
+        }
+        many => format!(
+            "The same amount to the same account as {} earlier calls ({}).",
+            many.len(),
+            ends(many)
+        ),
+    }
 }
 
 fn calls(count: usize) -> String {
@@ -125,7 +154,7 @@ fn ended(phase: Phase) -> (u8, &'static str) {
 }
 
 /// How they ended: `3 approved, 1 denied`.
-fn ends(earlier: &[Earlier]) -> String {
+fn ends(earlier: &[&Earlier]) -> String {
     let mut counts: BTreeMap<(u8, &str), usize> = BTreeMap::new();
     for one in earlier {
         *counts.entry(ended(one.phase)).or_default() += 1;
@@ -150,5 +179,15 @@ mod tests {
         ] {
             assert_eq!(went(before, count), said);
         }
+    }
+
+    #[test]
+    fn p7_the_same_amount_to_the_same_account_is_told() {
+        let one = |phase| Earlier { phase, money: None, account: None };
+        let (waits, denied) = (one(Phase::Pending), one(Phase::Denied));
+        let said = "The same amount to the same account as an earlier call (waiting).";
+        assert_eq!(repeated(&[&waits]), said);
+        let said = "The same amount to the same account as 2 earlier calls (1 denied, 1 waiting).";
+        assert_eq!(repeated(&[&waits, &denied]), said);
     }
 }

@@ -82,7 +82,7 @@ fn members(ledger: &Ledger, tenant: &Tenant, replica: &Replica) -> Vec<OneReplic
                 says: tenant.halted(),
             };
         }
-        let Peer { posted, cosigned, shown, heard, says } =
+        let Peer { posted, cosigned, shown, heard, says, .. } =
             known.get(&member.name).cloned().unwrap_or_default();
         let heard_seconds = heard.map(|at| at.elapsed().as_secs());
         OneReplica { name: member.name.to_string(), posted, cosigned, shown, heard_seconds, says }
