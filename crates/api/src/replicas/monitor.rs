@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn what_servers_say() {
         let check = |answer: &str, told: Option<bool>| {
-            assert_eq!(read(answer.as_bytes()), told, "{answer}")
+            assert_eq!(read(answer.as_bytes()), told, "{answer}");
         };
         // Of nats-server 2.15.1.
         check(

@@ -205,7 +205,7 @@ mod tests {
         let mut written = Written::default();
         let width = ON_THE_WAY_BYTES_MAX / 16;
         for number in 0..40 {
-            written.remember(format!("{number:>width$}"));
+            written.remember(format!("{}{number:02}", " ".repeat(width - 2)));
         }
         let left: Vec<&str> = written.on_the_way.iter().map(|(_, text)| text.trim()).collect();
         assert_eq!((left.len(), left[0], left[15]), (16, "24", "39"));
