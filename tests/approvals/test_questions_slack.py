@@ -94,6 +94,8 @@ def test_a_question_is_asked_in_slack(office: Office) -> None:
     reply = enforcer.http.post(f"{enforcer.t}/approvals/{approval}/questions/1/answer", json={"text": "RE-2088"})
     assert reply.status_code == 200, reply.text
     assert office.question(approval, office.bob, "And who is Kim?").content == b""
+    texts = lambda: [m["text"] for m in channel.messages if m.get("thread_ts") == card["ts"]]  # noqa: E731
+    until("the card to be of now", lambda: "Bob Ito asked question 2" in texts())
     office.click(approval, "approve", office.bob)
     assert office.events(approval) == ["requested", "asked", "answered", "asked", "reviewed", "granted"]
     office.shows(approval, "Approved, not redeemed yet")

@@ -18,7 +18,7 @@ from support.desk import Desk, approval_id, paused
 from support.pages import RULES, Office, Paused, Visitor
 
 #: More than the list of what is over keeps, and more than one search of a person with many groups reads.
-MANY = 1_200
+MANY = 2_100
 #: Calls of this tool end by themselves.
 SHORT = """
 [[rule]]

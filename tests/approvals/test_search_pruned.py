@@ -39,8 +39,8 @@ def rows(server: Server) -> list[bytes]:
 
 
 def form_of(agent: str) -> str:
-    """How a row names the agent. Nothing else in the database has this form."""
-    return f'"agent":"{agent}","tool":"mail"'
+    """How a row names the agent. Nothing else in the database has this form: what is watched names agents too, not calls."""
+    return f'"agent":"{agent}","tool":"mail","owners"'
 
 
 def test_p20_a_pruned_call_is_not_found_and_its_rows_are_gone(office: Office, tmp_path: Path, rng: random.Random) -> None:
