@@ -82,7 +82,8 @@ def test_p14_a_producer_and_gateways_beside_each_other(desk: Deciding, shipped: 
         stop.set()
         producing.join(60)
         told = asking.finish()
-    last = journey.wait_posted()
+    # On a busy machine the consumer may pause: the broker then delivers again what waits, half a minute later.
+    last = journey.wait_posted(120)
     assert last > len(published) > 20
     ids = {answer["id"] for answer in told}
     theirs = [e for e in desk.server.admin.entries(kind="decision") if "as_of" not in e["event"]["data"]]
