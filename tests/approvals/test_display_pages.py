@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from support import Server
+from support.browsing import chromium as chromium
+from support.browsing import sign_in
 from support.pages import Paused
 from support.realistic import CALLS, Call, Desk
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 #: A small phone, in CSS pixels.
 WIDTH, HEIGHT = 360, 800
-expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +39,6 @@ def paused(desk: Desk) -> dict[str, Paused]:
     return made
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, headless."""
-    found = shutil.which("chromium")
-    assert found, "scripts/test installs it"
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def window(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Page]]:
     """Opens a window in which Maria, of finance, is signed in."""
@@ -60,11 +48,7 @@ def window(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Page]]:
         size: Any = {"width": width, "height": height}
         made.append(chromium.new_context(viewport=size, base_url=desk.server.url, **options))
         page = made[-1].new_page()
-        page.goto("/")
-        page.get_by_label("Person").fill(person)
-        page.get_by_label("Reviewer key").fill(desk.key(person).text)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_load_state()
+        sign_in(page, desk, person)
         return page
 
     yield make

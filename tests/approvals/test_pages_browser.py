@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from support import Server, until
+from support.browsing import chromium as chromium
+from support.browsing import sign_in
 from support.pages import Office, Paused
 
 TRANSFER = {
@@ -22,8 +22,6 @@ TRANSFER = {
 REASON = "Invoice is due \u2066today\nApproved by Maria <img src=x onerror='window.forged=1'>"
 #: axe-core, as the package carries it.
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
-#: Milliseconds that a page may take to show what is expected.
-expect.set_options(timeout=60_000)
 WIDTHS = [360, 1280]
 SCHEMES = ["light", "dark"]
 
@@ -33,18 +31,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One server with rules and people."""
     with Server(tmp_path_factory.mktemp("desk")) as server:
         yield Office.open(server)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, headless."""
-    found = shutil.which("chromium")
-    assert found, "scripts/test installs it"
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -65,15 +51,6 @@ def context(chromium: Browser, desk: Office) -> Iterator[Callable[..., BrowserCo
         one.close()
     wrong = [text for text in said if "Failed to load resource: the server responded with" not in text]
     assert wrong == []
-
-
-def sign_in(page: Page, desk: Office, person: str = "p-maria", at: str = "/") -> None:
-    """By the form."""
-    page.goto(at)
-    page.get_by_label("Person").fill(person)
-    page.get_by_label("Reviewer key").fill(desk.key(person).text)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_load_state()
 
 
 def answer(page: Page, paused: Paused, word: str) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from support import Server
+from support.browsing import chromium as chromium
+from support.browsing import sign_in
 from support.pages import Paused
 from support.realistic import Desk
 
@@ -50,20 +51,12 @@ def paused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, dic
 
 
 @pytest.fixture(scope="module")
-def phone(paused: tuple[Desk, dict[int, Paused]]) -> Iterator[Page]:
+def phone(paused: tuple[Desk, dict[int, Paused]], chromium: Browser) -> Page:
     """Maria's, signed in."""
     desk, _ = paused
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
-        page = browser.new_context(viewport={"width": 360, "height": 800}, base_url=desk.server.url).new_page()
-        page.goto("/")
-        page.get_by_label("Person").fill("p-maria")
-        page.get_by_label("Reviewer key").fill(desk.key("p-maria").text)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_load_state()
-        yield page
-        browser.close()
+    page = chromium.new_context(viewport={"width": 360, "height": 800}, base_url=desk.server.url).new_page()
+    sign_in(page, desk)
+    return page
 
 
 def test_p7_what_tells_a_wrong_call_is_on_the_first_screen(paused: tuple[Desk, dict[int, Paused]], phone: Page) -> None:

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from support import Server
 from support.browsing import chromium as chromium
+from support.browsing import sign_in
 from support.pages import Office
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -48,10 +49,7 @@ def test_the_form_finds_a_call(office: Office, chromium: Browser, width: int, sc
         viewport={"width": width, "height": 800}, base_url=office.server.url, color_scheme=scheme, java_script_enabled=script
     ) as context:
         page = context.new_page()
-        page.goto("/")
-        page.get_by_label("Person").fill("p-maria")
-        page.get_by_label("Reviewer key").fill(office.key("p-maria").text)
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page, office)
         page.get_by_role("link", name="Done").click()
         expect(page.locator(".item")).to_have_count(3)
         expect(page.get_by_label("Agent")).to_be_hidden()

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from support import Server, until
 from support.browsing import chromium as chromium
+from support.browsing import sign_in
 from support.refunds import House
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -39,11 +40,7 @@ def window(chromium: Browser, house: House) -> Iterator[Callable[..., Page]]:
         size: Any = {"width": width, "height": height}
         made.append(chromium.new_context(viewport=size, base_url=house.server.url, **options))
         page = made[-1].new_page()
-        page.goto("/")
-        page.get_by_label("Person").fill("p-maria")
-        page.get_by_label("Reviewer key").fill(house.key("p-maria").text)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_load_state()
+        sign_in(page, house)
         return page
 
     yield make

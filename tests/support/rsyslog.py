@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 from .certificates import make_certificates
-from .waits import free_port, until
+from .waits import free_port, listens, until
 
 CONFIG = """
 global(workDirectory="{root}" maxMessageSize="256k"
@@ -45,11 +44,7 @@ class Rsyslog:
 
     def _listens(self) -> bool:
         assert self.process and self.process.poll() is None, (self.root / "log").read_text()[-2000:]
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)
 
     def kill(self) -> None:
         """Is away, without a word."""

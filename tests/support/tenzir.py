@@ -5,13 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from .waits import until
+from .waits import listens, until
 
 VERSION = "6.20.0"
 
@@ -55,11 +54,7 @@ class Tenzir:
 
     def _listens(self) -> bool:
         assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)
 
     def kill(self) -> None:
         """Ends it as a crash does."""

@@ -39,6 +39,15 @@ def until(what: str, look: Callable[[], T | None], seconds: float = 60.0) -> T:
         time.sleep(LOOK_EVERY)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a loopback port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def free_port() -> int:
     """A loopback port nobody listens on, and that no other test on this machine is given while this process runs."""
     while True:
