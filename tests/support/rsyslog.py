@@ -52,10 +52,19 @@ class Rsyslog:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             (self.root / "pid").unlink(missing_ok=True)
+            # It may have died in the middle of a line. The one that starts next would go on in that line.
+            path = self.root / "messages"
+            if path.exists():
+                path.write_bytes(whole_lines(path.read_bytes()))
 
     def texts(self) -> list[tuple[str, str]]:
         """Sort and text of every message, in order."""
         path = self.root / "messages"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = whole_lines(path.read_bytes()).decode().split("\n")[:-1] if path.exists() else []
         pairs = [line.partition(" ") for line in lines]
         return [(sort, text.lstrip("\ufeff ")) for sort, _, text in pairs]
+
+
+def whole_lines(written: bytes) -> bytes:
+    """Without the last line, where its end is not written."""
+    return written[: written.rfind(b"\n") + 1]
