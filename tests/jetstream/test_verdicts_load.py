@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from rig.broker import Journey, Shipped
+from rig.broker import Journey, Shipped, fence
 from support import Server, event, until
 from support.asking import Asking, bounded, everything
 from support.deciding import Deciding, question
@@ -82,9 +82,9 @@ def test_p14_a_producer_and_gateways_beside_each_other(desk: Deciding, shipped: 
         stop.set()
         producing.join(60)
         told = asking.finish()
-    # On a busy machine the consumer may pause: the broker then delivers again what waits, half a minute later.
-    last = journey.wait_posted(120)
-    assert last > len(published) > 20
+    # The last message may repeat an id, and gives no entry then.
+    fence(journey, "the last one")
+    assert len(published) > 20
     ids = {answer["id"] for answer in told}
     theirs = [e for e in desk.server.admin.entries(kind="decision") if "as_of" not in e["event"]["data"]]
     assert len({entry["event"]["id"] for entry in theirs} & ids) > 10, "the same ids, as events of a producer"

@@ -204,13 +204,6 @@ class Journey:
         """A connection to the broker."""
         return Peer(self.nats, user)
 
-    def wait_posted(self, seconds: float = 30.0) -> int:
-        """Waits until everything the journal holds is posted; returns the last sequence."""
-        with self.peer() as peer:
-            last = peer.last()
-        until(f"journal message {last} to be posted", lambda: posted(self.server) >= last, seconds)
-        return last
-
 
 def posted(server: Server) -> int:
     """The journal sequence of the newest entry (0 if none). Duplicates give no entry: see `fence`."""

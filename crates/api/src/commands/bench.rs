@@ -5,6 +5,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod approvals;
+mod beside;
 mod calls;
 mod decide;
 mod decisions;
@@ -126,7 +127,7 @@ async fn measure(report: &mut Report, dir: &Path, arguments: &Bench) -> Result<(
         evidence::run(report, dir, arguments.leaves).await?;
     }
     if wanted("sinks") {
-        sinks::run(report, dir, arguments.leaves).await?;
+        sinks::run(report, dir, arguments.leaves, time).await?;
     }
     match &arguments.nats {
         Some(url) if wanted("jetstream") => jetstream::run(report, dir, url, time).await?,

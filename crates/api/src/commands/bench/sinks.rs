@@ -1,7 +1,7 @@
 //! One sink to a receiver that only counts bytes, in two formats, beside the feed's own reading in the same run.
 
 use super::{
-    Failed, INGEST_CONNECTIONS, Report,
+    Failed, INGEST_CONNECTIONS, Report, beside,
     load::{Connection, Load, request},
     site::Site,
 };
@@ -27,7 +27,12 @@ const SENT_WAIT: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Measures them.
-pub async fn run(report: &mut Report, dir: &Path, leaves: u64) -> Result<(), Failed> {
+pub async fn run(
+    report: &mut Report,
+    dir: &Path,
+    leaves: u64,
+    time: Duration,
+) -> Result<(), Failed> {
     let home = dir.join("sinks");
     let site = Site::start(&home, None, None).await?;
     let entries = leaves.min(ENTRIES_MAX);
@@ -50,7 +55,7 @@ pub async fn run(report: &mut Report, dir: &Path, leaves: u64) -> Result<(), Fai
         let value = json!({"rate": rate, "bytes": bytes, "ratio": rate / feed});
         report.row(&format!("sink, {format}"), &text, value);
     }
-    Ok(())
+    beside::run(report, dir, &secret, time).await
 }
 
 /// Sends everything in a format. Seconds, and bytes.
@@ -110,20 +115,26 @@ async fn sent(site: &Site, entries: u64) -> Result<(), Failed> {
     Err(Failed::new(EXIT_FAILED, "the sink does not send"))
 }
 
-/// What came: bytes, and when the first and the last of them were there.
-type Came = Arc<Mutex<(u64, Option<(Instant, Instant)>)>>;
+/// What came with a request.
+struct Came {
+    begin: Instant,
+    end: Instant,
+    bytes: u64,
+    /// Lines without the batch's own.
+    records: u64,
+}
 
-/// A receiver that counts bytes, and answers 204.
-struct Counter {
-    address: SocketAddr,
-    came: Came,
+/// A receiver that counts bytes and lines, and answers 204.
+pub(super) struct Counter {
+    pub(super) address: SocketAddr,
+    came: Arc<Mutex<Vec<Came>>>,
 }
 
 impl Counter {
-    fn start() -> std::io::Result<Self> {
+    pub(super) fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let came = Came::default();
+        let came = Arc::<Mutex<Vec<Came>>>::default();
         let counted = Arc::clone(&came);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -138,23 +149,50 @@ impl Counter {
     /// Seconds from the first request to the last one, and bytes.
     fn done(&self) -> (f64, u64) {
         let came = self.came.lock().expect("no holder of the lock panics");
-        let seconds = came.1.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-        (seconds.max(f64::EPSILON), came.0)
+        let first = came.iter().map(|one| one.begin).min();
+        let last = came.iter().map(|one| one.end).max();
+        let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+        (seconds.max(f64::EPSILON), came.iter().map(|one| one.bytes).sum())
+    }
+
+    /// When each of the first `count` records was there that came after `begin`.
+    pub(super) async fn records(&self, begin: Instant, count: u64) -> Result<Vec<Instant>, Failed> {
+        let waited = Instant::now();
+        while waited.elapsed() < SENT_WAIT {
+            let arrived: Vec<Instant> = {
+                let came = self.came.lock().expect("no holder of the lock panics");
+                let late = came.iter().filter(|one| one.end > begin);
+                late.flat_map(|one| (0..one.records).map(|_| one.end)).collect()
+            };
+            if arrived.len() as u64 >= count {
+                return Ok(arrived.into_iter().take(count as usize).collect());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(Failed::new(EXIT_FAILED, "the sink does not send"))
     }
 }
 
-fn count(stream: TcpStream, came: &Came) -> std::io::Result<()> {
+fn count(stream: TcpStream, came: &Mutex<Vec<Came>>) -> std::io::Result<()> {
     let mut answers = stream.try_clone()?;
     let mut stream = BufReader::with_capacity(1 << 16, stream);
     while let Some(length) = head(&mut stream)? {
-        let begun = Instant::now();
-        let read = std::io::copy(&mut stream.by_ref().take(length), &mut std::io::sink())?;
-        {
-            let mut came = came.lock().expect("no holder of the lock panics");
-            came.0 += read;
-            let first = came.1.map_or(begun, |(first, _)| first);
-            came.1 = Some((first, Instant::now()));
+        let begin = Instant::now();
+        let (mut bytes, mut lines) = (0, 0);
+        let mut body = stream.by_ref().take(length);
+        loop {
+            let part = body.fill_buf()?;
+            if part.is_empty() {
+                break;
+            }
+            lines += part.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let read = part.len();
+            bytes += read as u64;
+            body.consume(read);
         }
+        let records = lines.saturating_sub(1);
+        let one = Came { begin, end: Instant::now(), bytes, records };
+        came.lock().expect("no holder of the lock panics").push(one);
         answers.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
     }
     Ok(())

@@ -2,7 +2,6 @@
 
 use super::{
     calendar::{BIRTH, MONTHS, OTHER},
-    escapes,
     scan::{Take, Text},
 };
 use std::sync::LazyLock;
@@ -19,7 +18,7 @@ pub(super) fn of_birth(text: Text<'_>, take: &mut Take<'_>) {
     while at < text.bytes.len() {
         let byte = text.bytes[at];
         let may_begin = byte.is_ascii_alphanumeric();
-        let start = if may_begin { escapes::after(text.bytes, at) } else { at };
+        let start = if may_begin { text.after_escape(at) } else { at };
         if start > at {
             at = start;
             continue;

@@ -7,6 +7,11 @@ const HEXADECIMAL: [(&[u8], usize); 3] = [(b"\\u", 4), (b"\\x", 2), (b"%", 2)];
 /// How the ESC of a colour is written: itself, or as languages write it.
 const ESC: [&[u8]; 6] = [b"\x1b", b"\\x1b", b"\\x1B", b"\\u001b", b"\\u001B", b"\\033"];
 
+/// False if nothing in these bytes can be an escape or a colour.
+pub(super) fn may_be_in(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| matches!(byte, b'\\' | b'%' | b'\x1b'))
+}
+
 /// True if these bytes end with an escape of something that is no letter or digit, or with a colour.
 pub(super) fn end_in(bytes: &[u8]) -> bool {
     let is_escape = HEXADECIMAL.iter().any(|(_, digits)| {

@@ -11,7 +11,7 @@ const PICTURES: &[&str] = &["png", "jpg", "jpeg", "gif", "svg", "webp", "pdf"];
 /// Addresses: `name@host.example`. Letters beyond ASCII count in both parts.
 pub(super) fn find(text: Text<'_>, take: &mut Take<'_>) {
     let (mut from, mut free) = (0, 0);
-    while let Some(found) = text.bytes[from..].iter().position(|byte| *byte == b'@') {
+    while let Some(found) = text.whole[from..].find('@') {
         let at = from + found;
         from = at + 1;
         if let Some((start, end)) = address(text, (free, at)) {

@@ -1,9 +1,6 @@
 //! Numbers of people: social security, cards, telephones, medical records.
 
-use super::{
-    escapes,
-    scan::{Take, Text, Words, luhn},
-};
+use super::scan::{Take, Text, Words, luhn};
 
 /// Words that make nine digits a social security number.
 static SSN_WORDS: Words = Words::new(&[
@@ -184,7 +181,7 @@ const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 /// `+49 30 901820`: a plus, a country code, and at most 15 digits.
 pub(super) fn phone(text: Text<'_>, take: &mut Take<'_>) {
     let mut from = 0;
-    while let Some(found) = text.bytes[from..].iter().position(|byte| *byte == b'+') {
+    while let Some(found) = text.whole[from..].find('+') {
         let at = from + found;
         match phone_at(text, at) {
             Some(end) => {
@@ -325,7 +322,7 @@ pub(super) fn medical_record(text: Text<'_>, take: &mut Take<'_>) {
             at += 1;
             continue;
         }
-        let start = escapes::after(text.bytes, at);
+        let start = text.after_escape(at);
         if start > at {
             at = start;
             continue;

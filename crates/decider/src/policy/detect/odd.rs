@@ -2,7 +2,6 @@
 //! passwords in URLs.
 
 use super::{
-    escapes,
     scan::{Take, Text, Words},
     secrets::{Class, is_placeholder},
 };
@@ -19,7 +18,7 @@ pub(super) fn words(
         if run > 0 {
             visit(at, run);
             // What may be an escape may be a part of the word.
-            let start = escapes::after(text.bytes, at);
+            let start = text.after_escape(at);
             if (at + 1..at + run).contains(&start) {
                 visit(start, at + run - start);
             }

@@ -20,6 +20,8 @@ pub(super) struct Shared {
     digits: OnceCell<Vec<(usize, usize)>>,
     /// Which of [`Shared::lists`] the text mentions, by their places.
     mentioned: OnceCell<u32>,
+    /// Whether something in the text may be an escape.
+    may_escape: OnceCell<bool>,
     /// The lists of words of all detectors.
     lists: &'static [&'static Words],
 }
@@ -135,7 +137,17 @@ impl<'t> Text<'t> {
     /// counts as its character, and a colour of a terminal as nothing.
     pub(super) fn begins(&self, at: usize) -> bool {
         let goes_on = self.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
-        !goes_on || escapes::end_in(&self.bytes[..at])
+        !goes_on || self.may_escape() && escapes::end_in(&self.bytes[..at])
+    }
+
+    /// The place behind an escape or a colour into which `at` falls; `at` if there is none.
+    pub(super) fn after_escape(&self, at: usize) -> usize {
+        if self.may_escape() { escapes::after(self.bytes, at) } else { at }
+    }
+
+    /// Most texts have no escape at all: then nobody looks for one at each place.
+    fn may_escape(&self) -> bool {
+        *self.shared.may_escape.get_or_init(|| escapes::may_be_in(self.bytes))
     }
 
     /// True if no word or number goes on from this place.
@@ -152,21 +164,18 @@ impl<'t> Text<'t> {
     /// The runs of digits: start and end of each, in order; one that may begin with an escape also without it.
     pub(super) fn digits(&self) -> &'t [(usize, usize)] {
         self.shared.digits.get_or_init(|| {
-            let mut at = 0;
-            let runs =
-                self.bytes.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
-            let runs = runs.map(|run| {
-                at += run.len();
-                (at - run.len(), at)
-            });
-            let runs = runs.filter(|(start, _)| self.bytes[*start].is_ascii_digit());
-            // What may be an escape may be a part of the number: then both are runs.
-            let both = runs.flat_map(|(start, end)| {
-                let after = escapes::after(self.bytes, start);
-                let after = (start + 1..end).contains(&after).then_some((after, end));
-                [Some((start, end)), after].into_iter().flatten()
-            });
-            both.collect()
+            let (mut runs, mut at) = (Vec::new(), 0);
+            while let Some(found) = self.bytes[at..].iter().position(u8::is_ascii_digit) {
+                let start = at + found;
+                at = start + self.run(start, usize::MAX, |byte| byte.is_ascii_digit());
+                runs.push((start, at));
+                // What may be an escape may be a part of the number: then both are runs.
+                let after = self.after_escape(start);
+                if (start + 1..at).contains(&after) {
+                    runs.push((after, at));
+                }
+            }
+            runs
         })
     }
 
@@ -255,16 +264,14 @@ fn is_mark(bytes: &[u8]) -> bool {
 
 /// These bytes as words are compared: case does not count; `_`, `-` and the change of case in `birthDate` are a space.
 fn plain(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len() + 8);
-    for word in bytes.chunk_by(|one, next| !(one.is_ascii_lowercase() && next.is_ascii_uppercase()))
-    {
-        if !plain.is_empty() {
+    let mut plain = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 8);
+    let mut before = 0_u8;
+    for byte in bytes {
+        if before.is_ascii_lowercase() && byte.is_ascii_uppercase() {
             plain.push(b' ');
         }
-        plain.extend(word.iter().map(|byte| match byte {
-            b'_' | b'-' => b' ',
-            byte => byte.to_ascii_lowercase(),
-        }));
+        plain.push(if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() });
+        before = *byte;
     }
     plain
 }
