@@ -5,6 +5,7 @@
 pub mod nonces;
 mod throttle;
 
+use crate::oidc;
 use ledger::{keyring, time::Nanos};
 use nonces::Nonces;
 use std::path::Path;
@@ -19,6 +20,8 @@ pub struct Sessions {
     pub throttle: Throttle,
     /// Nonces in the challenges of passkeys.
     pub nonces: Nonces,
+    /// The `state` of sign-ins at providers of `OpenID` Connect.
+    pub states: Nonces,
 }
 
 impl Sessions {
@@ -26,6 +29,7 @@ impl Sessions {
     pub fn open(keys_dir: &Path, now: Nanos) -> Result<Self, keyring::Error> {
         let key = keyring::session_key(keys_dir)?;
         let nonces = Nonces::new(key.clone(), now);
-        Ok(Self { key, throttle: Throttle::default(), nonces })
+        let states = Nonces::new(key.clone(), now).living(oidc::LIFE_SECONDS);
+        Ok(Self { key, throttle: Throttle::default(), nonces, states })
     }
 }

@@ -175,7 +175,7 @@ pub(super) fn authenticate(
     said: &Said<'_>,
 ) -> Result<Result<Proof, String>, Stop> {
     if !session.passkey {
-        return Ok(Ok((Auth { method: Method::Key, at: session.signed_in_at }, None)));
+        return Ok(Ok((session.auth, None)));
     }
     let no = |why: &str| Ok(Err(format!("{why} Nothing was recorded.")));
     if said.signed.is_empty() {

@@ -252,7 +252,7 @@ pub async fn answer(
             by: Some(session.person.clone()),
             decision,
             via: Via::Web,
-            auth: Auth { method: Method::Key, at: session.signed_in_at },
+            auth: session.auth,
             displayed_dig: sent.digest,
             version: sent.version,
             shown_at,

@@ -248,7 +248,7 @@ impl Log {
         let fits = match &access {
             Access::Add(key) => {
                 // A passkey's id follows from its credential: two persons can't have one.
-                let taken = key.passkey.is_some() && self.access.contains_key(&key.key_id);
+                let taken = !key.has_text() && self.access.contains_key(&key.key_id);
                 key.is_sound(&self.tenant) && !taken && self.is_earlier(key.reason.as_ref())
             }
             Access::Remove { reason, .. } => self.is_earlier(reason.as_ref()),

@@ -1,4 +1,4 @@
-//! `system.access`: API keys, passkeys, and the reading of payload.
+//! `system.access`: API keys, passkeys, accounts at providers of `OpenID` Connect, and the reading of payload.
 
 use super::{By, KeyId, Reason, Role};
 use crate::ident::Ident;
@@ -10,8 +10,12 @@ use sha2::{Digest as _, Sha256};
 const CREDENTIAL_BYTES_MAX: usize = 1023;
 /// Longest public key, in bytes: RSA of 8,192 bits fits.
 const PUBLIC_KEY_BYTES_MAX: usize = 1100;
-/// Longest origin, in bytes.
+/// Longest origin or issuer, in bytes.
 const ORIGIN_BYTES_MAX: usize = 512;
+/// Longest subject at a provider, in bytes (`OpenID` Connect Core 2).
+pub const SUBJECT_BYTES_MAX: usize = 255;
+/// Prefix of the hashed account. It has blanks, so that it is no tenant and no key of another kind.
+const ACCOUNT: &str = "countersign oidc account v1\0";
 
 /// `system.access`: an API key is added or removed, or payload is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,50 @@ pub struct AccessKey {
     /// If it is a passkey: then no text opens anything with it, and `sha256` is that of its public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passkey: Option<Passkey>,
+    /// If it is an account at a provider of `OpenID` Connect: then no text opens anything with it, and `sha256` is
+    /// [`OidcAccount::digest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcAccount>,
+}
+
+/// A person's account at a provider of `OpenID` Connect. No entry has its subject, which may be an address of mail: the
+/// digest of its key commits to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcAccount {
+    /// The provider's issuer identifier, exactly as it names itself.
+    pub issuer: String,
+}
+
+impl OidcAccount {
+    /// SHA-256 of a domain, the tenant, the issuer and the subject, each ended by NUL. With the tenant, because one account may
+    /// be linked in several.
+    pub fn digest(tenant: &Ident, issuer: &str, subject: &str) -> [u8; 32] {
+        let parts = [ACCOUNT, tenant.as_str(), "\0", issuer, "\0", subject, "\0"];
+        Sha256::digest(parts.concat()).into()
+    }
+
+    /// Id of its key: the first 8 bytes of the digest.
+    pub fn key_id(digest: &[u8; 32]) -> KeyId {
+        KeyId::new(&HEXLOWER.encode(&digest[..8])).expect("16 hex digits")
+    }
+
+    /// True if the members fit each other and the id and digest of their key.
+    fn fits(&self, key: &AccessKey) -> bool {
+        let digest = BASE64URL_NOPAD.decode(key.sha256.as_bytes()).unwrap_or_default();
+        let digest: Result<[u8; 32], _> = digest.try_into();
+        let issuer = &self.issuer;
+        digest.is_ok_and(|digest| Self::key_id(&digest) == key.key_id)
+            && (1..=ORIGIN_BYTES_MAX).contains(&issuer.len())
+            && issuer.bytes().all(|byte| byte.is_ascii_graphic())
+            && is_of_one_reviewer(key)
+            && key.passkey.is_none()
+    }
+}
+
+/// True if the key is a person's way to sign in on the pages, and nothing else.
+fn is_of_one_reviewer(key: &AccessKey) -> bool {
+    key.roles == [Role::Reviewer] && key.person.is_some() && key.producer.is_none()
 }
 
 /// A person's passkey (`WebAuthn`): the public half. The private half is in the person's device.
@@ -100,16 +148,20 @@ impl Passkey {
             && self.origin.len() <= ORIGIN_BYTES_MAX
             && key.key_id == Self::key_id(tenant, &credential)
             && key.sha256 == BASE64URL_NOPAD.encode(&Sha256::digest(public))
-            && key.roles == [Role::Reviewer]
-            && key.person.is_some()
-            && key.producer.is_none()
+            && is_of_one_reviewer(key)
     }
 }
 
 impl AccessKey {
-    /// True if an entry may add it: what it says of a passkey fits together.
+    /// True if an entry may add it: what it says of a passkey or of an account fits together.
     pub fn is_sound(&self, tenant: &Ident) -> bool {
         self.passkey.as_ref().is_none_or(|passkey| passkey.fits(tenant, self))
+            && self.oidc.as_ref().is_none_or(|account| account.fits(self))
+    }
+
+    /// True if it is shown as a text, in a header or in the sign-in form.
+    pub fn has_text(&self) -> bool {
+        self.passkey.is_none() && self.oidc.is_none()
     }
 
     /// True if it stays in force when its tenant is deleted: it only reads what stays.
