@@ -106,7 +106,8 @@ pub async fn issue_key(
     let reason = act::keep_reason(&app.ledger, tenant, "access", act.why.as_ref()).await?;
     let by = act.by;
     let (passkey, oidc) = (None, None);
-    let key = AccessKey { key_id, sha256, roles, producer, person, name, by, reason, passkey, oidc };
+    let key =
+        AccessKey { key_id, sha256, roles, producer, person, name, by, reason, passkey, oidc };
     act::record(&app.ledger, tenant, "access", &Access::Add(key)).await?;
     Ok(text.to_string())
 }

@@ -51,8 +51,7 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
                 "person": person, "issuer": issuer, "subject": subject, "name": name, "reason": reason,
             });
             let path = format!("/v1/tenants/{tenant}/accounts");
-            let answer =
-                approved::post(&Client::new(remote)?, (tenant, &path), body, approved)?;
+            let answer = approved::post(&Client::new(remote)?, (tenant, &path), body, approved)?;
             let (key_id, person) = (&answer["key_id"], &answer["person"]);
             say(&format!("{} is in force for {}", shown(key_id), shown(person)));
             if let Some(note) = answer["note"].as_str() {

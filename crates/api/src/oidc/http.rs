@@ -34,7 +34,10 @@ impl Caller {
     /// True if an endpoint that the provider names may be used: over TLS, or on this machine if the issuer is there.
     pub fn allows(&self, endpoint: &Url) -> bool {
         let bare = endpoint.username().is_empty() && endpoint.password().is_none();
-        let plain = || self.plain && net::address(endpoint_without_query(endpoint).as_str(), "https", "http").is_ok();
+        let plain = || {
+            self.plain
+                && net::address(endpoint_without_query(endpoint).as_str(), "https", "http").is_ok()
+        };
         bare && endpoint.host().is_some() && (endpoint.scheme() == "https" || plain())
     }
 

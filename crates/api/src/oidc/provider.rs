@@ -133,7 +133,9 @@ impl Provider {
                 now,
             };
             match token::check(&token, metadata.jwks(), &expected) {
-                Err(Untrusted::Key) => Ok(token::check(&token, &provider.new_keys(&metadata)?, &expected)?),
+                Err(Untrusted::Key) => {
+                    Ok(token::check(&token, &provider.new_keys(&metadata)?, &expected)?)
+                }
                 checked => Ok(checked?),
             }
         })
@@ -173,7 +175,8 @@ impl Provider {
             .add_scopes(self.setup.scopes.iter().cloned().map(Scope::new))
             .add_extra_param("claims", CLAIMS);
         for value in &self.setup.acr_values {
-            request = request.add_auth_context_value(AuthenticationContextClass::new(value.clone()));
+            request =
+                request.add_auth_context_value(AuthenticationContextClass::new(value.clone()));
         }
         if fresh {
             request = request.add_prompt(CoreAuthPrompt::Login);
@@ -205,7 +208,8 @@ impl Provider {
             client = client.set_client_secret(ClientSecret::new(secret.to_string()));
         }
         let verifier = PkceCodeVerifier::new(guards.verifier.to_string());
-        let request = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(verifier);
+        let request =
+            client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(verifier);
         let answer = request.request(&|request: HttpRequest| self.caller.call(request));
         let answer = answer.map_err(|error| match error {
             RequestTokenError::ServerResponse(said) => {

@@ -173,7 +173,9 @@ fn failed(provider: &Provider, why: &Failed) -> Stop {
         Failed::Unreachable(_) => {
             "Sign in with your reviewer key or passkey, or try again later. Your admin finds more in the server's log."
         }
-        Failed::Refused(_) | Failed::Untrusted(_) => "Nobody is signed in. Begin again, or ask your admin.",
+        Failed::Refused(_) | Failed::Untrusted(_) => {
+            "Nobody is signed in. Begin again, or ask your admin."
+        }
     };
     Stop::Failed(status, format!("{}: {why}. {next}", harmless(provider.label())))
 }
@@ -200,7 +202,11 @@ struct Unknown {
     person: Option<String>,
 }
 
-fn unknown(app: &App, provider: &Provider, (subject, person): (String, Option<String>)) -> Response {
+fn unknown(
+    app: &App,
+    provider: &Provider,
+    (subject, person): (String, Option<String>),
+) -> Response {
     let unknown = Unknown {
         top: Top::new(app, "Account not linked", None),
         label: harmless(provider.label()),

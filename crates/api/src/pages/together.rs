@@ -25,7 +25,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use decider::approval::{Auth, Choice, Method, Via};
+use decider::approval::{Choice, Via};
 use ledger::{ident::Ident, time::Nanos};
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! The OpenAPI document, made from the handlers; `proto/openapi.json` is its checked-in copy.
 
 use super::{
-    agents, alerts, approvals, budgets, clock, counts, decisions, entries, events, freezes, health,
-    incidents, jwks, keys, lists, log, opa, operate, passkeys, policies, receipts, replicas,
-    results, retention, rules, sinks, slack, sources, teams, tokens,
+    accounts, agents, alerts, approvals, budgets, clock, counts, decisions, entries, events,
+    freezes, health, incidents, jwks, keys, lists, log, opa, operate, passkeys, policies, receipts,
+    replicas, results, retention, rules, sinks, slack, sources, teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{
